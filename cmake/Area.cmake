@@ -1,0 +1,37 @@
+# lora_area(name [TORCH] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/.
+# Areas without TORCH never see a torch header. Those with it share one precompiled header (lora_pch).
+function(lora_area name)
+  cmake_parse_arguments(AREA "TORCH" "" "DEPS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  if(NOT sources)
+    message(FATAL_ERROR "src/${name}/ holds no .cpp")
+  endif()
+  add_library(lora_${name} STATIC ${sources})
+  target_include_directories(lora_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(lora_${name} PUBLIC ${AREA_DEPS})
+  if(AREA_TORCH)
+    target_link_libraries(lora_${name} PUBLIC LibTorch::torch)
+    target_precompile_headers(lora_${name} REUSE_FROM lora_pch)
+  endif()
+endfunction()
+
+# lora_tests(name [TORCH] [LABELS label...] [DEPS target...]): one GoogleTest program of every .cpp in tests/<name>/.
+function(lora_tests name)
+  cmake_parse_arguments(TESTS "TORCH" "" "DEPS;LABELS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
+  if(NOT sources)
+    message(WARNING "tests/${name}/ holds no .cpp")
+    return()
+  endif()
+  add_executable(test_${name} ${sources})
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(test_${name} PRIVATE
+    LORA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} GTest::gmock GTest::gtest_main)
+  if(TESTS_TORCH)
+    target_precompile_headers(test_${name} REUSE_FROM lora_pch)
+  endif()
+  set(labels ${name} ${TESTS_LABELS})
+  gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${labels}" TIMEOUT 300)
+endfunction()

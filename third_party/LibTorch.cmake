@@ -1,0 +1,45 @@
+# LibTorch 2.11 to 2.15 from the torch wheel (or a LibTorch zip). Own imported targets: the wheel's
+# find_package(Torch) demands a whole CUDA toolkit, which a CPU build does not need.
+#   LibTorch::torch   c10 + torch_cpu; CUDA is opened at run time (nn/device)
+function(lora_find_libtorch)
+  set(candidates ${LIBTORCH_ROOT})
+  if(NOT candidates)
+    find_program(LORA_PYTHON NAMES python3 python)
+    if(LORA_PYTHON)
+      execute_process(COMMAND ${LORA_PYTHON} -c
+        "import importlib.util as u; s = u.find_spec('torch'); print(list(s.submodule_search_locations)[0] if s else '', end='')"
+        OUTPUT_VARIABLE from_python ERROR_QUIET)
+      list(APPEND candidates ${from_python})
+    endif()
+    list(APPEND candidates ${PROJECT_SOURCE_DIR}/.deps/torch/torch)
+  endif()
+  foreach(root ${candidates})
+    if(EXISTS ${root}/lib/libtorch_cpu.so AND EXISTS ${root}/include/ATen/core/Tensor.h)
+      set(LORA_LIBTORCH ${root} PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  message(FATAL_ERROR "LibTorch not found. Run ./scripts/build.sh, which installs it into .deps/, or pass -DLIBTORCH_ROOT=<folder with include/ and lib/>. Looked in: ${candidates}")
+endfunction()
+
+lora_find_libtorch()
+file(STRINGS ${LORA_LIBTORCH}/include/torch/headeronly/version.h torch_version_lines REGEX "#define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
+string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3" LORA_TORCH_VERSION "${torch_version_lines}")
+message(STATUS "LibTorch ${LORA_TORCH_VERSION} at ${LORA_LIBTORCH}")
+if(LORA_TORCH_VERSION VERSION_LESS 2.11 OR LORA_TORCH_VERSION VERSION_GREATER_EQUAL 2.16)
+  message(FATAL_ERROR "LibTorch ${LORA_TORCH_VERSION} at ${LORA_LIBTORCH}: expected 2.11 to 2.15")
+endif()
+
+add_library(LibTorch::c10 SHARED IMPORTED)
+set_target_properties(LibTorch::c10 PROPERTIES IMPORTED_LOCATION ${LORA_LIBTORCH}/lib/libc10.so)
+add_library(LibTorch::torch_cpu SHARED IMPORTED)
+set_target_properties(LibTorch::torch_cpu PROPERTIES IMPORTED_LOCATION ${LORA_LIBTORCH}/lib/libtorch_cpu.so)
+add_library(LibTorch::torch INTERFACE IMPORTED)
+# -idirafter: torch ships its own fmt, which must not come before the system's.
+target_compile_options(LibTorch::torch INTERFACE
+  "SHELL:-idirafter ${LORA_LIBTORCH}/include" "SHELL:-idirafter ${LORA_LIBTORCH}/include/torch/csrc/api/include")
+target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10)
+# The wheel's libtorch_cpu finds the CUDA runtime by its own RPATH; the linker need not.
+target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LORA_LIBTORCH}/lib")
+set(CMAKE_BUILD_RPATH ${LORA_LIBTORCH}/lib)
