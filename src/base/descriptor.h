@@ -1,0 +1,47 @@
+#pragma once
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+
+namespace lora {
+
+/// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  /// As open(2), interrupted calls repeated; look at ok() and errno.
+  Descriptor(const fs::path& file, int flags, mode_t mode = 0) {
+    do {
+      number_ = open(file.c_str(), flags | O_CLOEXEC, mode);
+    } while (number_ < 0 && errno == EINTR);
+  }
+  ~Descriptor() { close_now(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  bool ok() const { return number_ >= 0; }
+  int number() const { return number_; }
+  /// The descriptor is the caller's from here on.
+  int release() { return std::exchange(number_, -1); }
+  /// False if the system reports that written bytes were lost.
+  bool close_now() {
+    const int number = release();
+    return number < 0 || close(number) == 0 || errno == EINTR;
+  }
+
+ private:
+  int number_ = -1;
+};
+
+/// "[file] message: the system's reason".
+[[noreturn]] inline void system_error(ErrorKind kind, const fs::path& file, const std::string& message, int code = errno) {
+  throw Error(kind, file.string(), message + ": " + std::strerror(code));
+}
+
+}  // namespace lora

@@ -1,0 +1,63 @@
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <array>
+
+#include "base/descriptor.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora {
+
+namespace {
+
+/// Whether `file` is still the file behind the descriptor: the owner before us removes it when it is done.
+bool is_current(int descriptor, const fs::path& file) {
+  struct stat ours = {};
+  struct stat named = {};
+  return fstat(descriptor, &ours) == 0 && stat(file.c_str(), &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+/// What the owner wrote into its lock file, or "".
+std::string owner_of(int descriptor) {
+  std::array<char, 32> buffer;
+  const ssize_t size = pread(descriptor, buffer.data(), buffer.size(), 0);
+  return size > 0 ? trim(std::string_view(buffer.data(), static_cast<size_t>(size))) : "";
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const fs::path& folder) : file_(folder / ".lock") {
+  while (descriptor_ < 0) {
+    Descriptor descriptor(file_, O_RDWR | O_CREAT, 0666);
+    if (!descriptor.ok()) {
+      system_error(ErrorKind::kOutput, folder, "cannot be locked");
+    }
+    const bool is_locked = flock(descriptor.number(), LOCK_EX | LOCK_NB) == 0;
+    if (!is_locked && errno == EWOULDBLOCK) {
+      const std::string owner = owner_of(descriptor.number());
+      output_error(folder.string(), "is in use by another run" + (owner.empty() ? "" : " (process " + owner + ")") +
+                                        ": expected a folder of its own for each run. Wait for it, stop it, or choose another folder");
+    }
+    if (!is_locked && errno != EINTR) {
+      log::warn("[" + folder.string() + "] cannot be locked (" + std::strerror(errno) + "): take care that no other run uses it");
+    }
+    if (!is_locked ? errno != EINTR : is_current(descriptor.number(), file_)) {
+      descriptor_ = descriptor.release();
+    }
+  }
+  const std::string owner = std::to_string(getpid()) + "\n";
+  if (ftruncate(descriptor_, 0) != 0 || pwrite(descriptor_, owner.data(), owner.size(), 0) < 0) {
+    log::warn("[" + file_.string() + "] cannot be written: " + std::strerror(errno));  // the lock holds all the same
+  }
+}
+
+FolderLock::~FolderLock() {
+  if (is_current(descriptor_, file_)) {
+    unlink(file_.c_str());
+  }
+  close(descriptor_);
+}
+
+}  // namespace lora

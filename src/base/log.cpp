@@ -1,0 +1,117 @@
+#include "lora/base/log.h"
+
+#include <spdlog/logger.h>
+#include <spdlog/sinks/ansicolor_sink.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+
+namespace lora::log {
+
+namespace {
+
+std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern) {
+  const auto mode = is_terminal() ? spdlog::color_mode::always : spdlog::color_mode::never;
+  auto sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(mode);
+  sink->set_pattern(pattern);
+  auto logger = std::make_shared<spdlog::logger>("lora", std::move(sink));
+  logger->flush_on(spdlog::level::trace);
+  return logger;
+}
+
+/// What stands on stderr: the loggers and the progress line, under one mutex.
+struct Console {
+  std::mutex mutex;
+  std::shared_ptr<spdlog::logger> plain = make_logger("%v");
+  std::shared_ptr<spdlog::logger> prefixed = make_logger("%^%l:%$ %v");
+  bool quiet = false;
+  std::string progress_line;
+
+  void write(const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    std::fflush(stderr);
+  }
+  /// The message above the progress line, which is drawn again below it.
+  void log(spdlog::logger& logger, spdlog::level::level_enum level, const std::string& message) {
+    const std::lock_guard lock(mutex);
+    if (!progress_line.empty()) {
+      write("\r\x1b[K");
+    }
+    logger.log(level, spdlog::string_view_t(message.data(), message.size()));
+    if (!progress_line.empty()) {
+      write(progress_line);
+    }
+  }
+};
+
+Console& console() {
+  static Console instance;
+  return instance;
+}
+
+/// `line` cut to the terminal's width: a wrapped line could not be rewritten.
+std::string fitted(const std::string& line) {
+  winsize window = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) {
+    return line;
+  }
+  size_t columns = 0;
+  for (size_t i = 0; i < line.size(); ++i) {
+    const bool starts_code_point = (static_cast<unsigned char>(line[i]) & 0xc0) != 0x80;
+    if (starts_code_point && ++columns >= window.ws_col) {
+      return line.substr(0, i);
+    }
+  }
+  return line;
+}
+
+}  // namespace
+
+void info(const std::string& message) {
+  if (!console().quiet) {
+    console().log(*console().plain, spdlog::level::info, message);
+  }
+}
+
+void warn(const std::string& message) {
+  console().log(*console().prefixed, spdlog::level::warn, message);
+}
+
+void error(const std::string& message) {
+  console().log(*console().prefixed, spdlog::level::err, message);
+}
+
+void set_quiet(bool quiet) {
+  console().quiet = quiet;
+}
+
+bool is_terminal() {
+  static const bool result = [] {
+    const char* no_color = std::getenv("NO_COLOR");
+    return isatty(STDERR_FILENO) == 1 && (no_color == nullptr || *no_color == '\0');
+  }();
+  return result;
+}
+
+void progress(const std::string& line) {
+  if (!is_terminal() || console().quiet) {
+    return;
+  }
+  const std::lock_guard lock(console().mutex);
+  console().progress_line = fitted(line);
+  console().write("\r\x1b[K" + console().progress_line);
+}
+
+void end_progress() {
+  const std::lock_guard lock(console().mutex);
+  if (!console().progress_line.empty()) {
+    console().progress_line.clear();
+    console().write("\n");
+  }
+}
+
+}  // namespace lora::log

@@ -1,0 +1,36 @@
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/descriptor.h"
+#include "lora/base/file.h"
+
+namespace lora {
+
+MappedFile::MappedFile(const fs::path& file, ErrorKind kind) : path_(file) {
+  const Descriptor descriptor(file, O_RDONLY | O_NONBLOCK);  // a named pipe must not block
+  struct stat status = {};
+  if (!descriptor.ok() || fstat(descriptor.number(), &status) != 0) {
+    system_error(kind, file, "cannot be read");
+  }
+  if (!S_ISREG(status.st_mode)) {
+    throw Error(kind, file.string(), S_ISDIR(status.st_mode) ? "found a folder, expected a file" : "found no regular file, expected one");
+  }
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) {
+    return;
+  }
+  // No swap is reserved: a model larger than the memory can be mapped as long as few of its pages are written.
+  void* address = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor.number(), 0);
+  if (address == MAP_FAILED) {
+    system_error(kind, file, "cannot be mapped into memory");
+  }
+  data_ = static_cast<std::byte*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) {
+    munmap(data_, size_);
+  }
+}
+
+}  // namespace lora

@@ -1,0 +1,38 @@
+#include "lora/base/random.h"
+
+#include <numeric>
+#include <utility>
+
+namespace lora {
+
+uint64_t hash_name(std::string_view name) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const char c : name) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  }
+  return mix64(hash);
+}
+
+uint64_t CounterRandom::below(uint64_t bound) {
+  if (bound < 2) {
+    return 0;
+  }
+  const uint64_t biased = (0 - bound) % bound;  // 2^64 mod bound: as many low numbers would come once too often
+  uint64_t value = next();
+  while (value < biased) {
+    value = next();
+  }
+  return value % bound;
+}
+
+std::vector<int64_t> permutation(int64_t count, uint64_t key) {
+  std::vector<int64_t> result(static_cast<size_t>(count < 0 ? 0 : count));
+  std::iota(result.begin(), result.end(), 0);
+  CounterRandom random(key);
+  for (size_t i = result.size(); i > 1; --i) {
+    std::swap(result[i - 1], result[random.below(i)]);
+  }
+  return result;
+}
+
+}  // namespace lora

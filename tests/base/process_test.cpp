@@ -1,0 +1,117 @@
+// What a process shows to the outside: log lines and reactions to signals, seen from a parent.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "base/expect_error.h"
+#include "base/temporary_folder.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+
+namespace lora {
+namespace {
+
+struct Outcome {
+  int status = 0;
+  std::string out;
+  std::string err;
+};
+
+/// Runs `action` in a child, with its stdout and stderr in files.
+template <typename Action>
+Outcome run_in_child(const Action& action) {
+  const testing::TemporaryFolder folder;
+  const fs::path out = folder.file("out", "");
+  const fs::path err = folder.file("err", "");
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(open(out.c_str(), O_WRONLY), STDOUT_FILENO);
+    dup2(open(err.c_str(), O_WRONLY), STDERR_FILENO);
+    action();
+    _exit(0);
+  }
+  Outcome outcome;
+  waitpid(child, &outcome.status, 0);
+  outcome.out = read_file(out, ErrorKind::kData);
+  outcome.err = read_file(err, ErrorKind::kData);
+  return outcome;
+}
+
+TEST(Log, WritesPlainLinesToStderr) {
+  const Outcome outcome = run_in_child([] {
+    log::info("hello {} %v %s é");
+    log::warn("careful");
+    log::progress("step 1");
+    log::end_progress();
+    log::set_quiet(true);
+    log::info("hidden");
+    log::error("[x] broken");
+    EXPECT_FALSE(log::is_terminal());
+  });
+  EXPECT_EQ(outcome.err, "hello {} %v %s é\nwarning: careful\nerror: [x] broken\n");
+  EXPECT_EQ(outcome.out, "");
+}
+
+TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) {
+    GTEST_SKIP() << "no pseudo-terminal here";
+  }
+  const int other_end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+  ASSERT_GE(other_end, 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    unsetenv("NO_COLOR");
+    dup2(other_end, STDERR_FILENO);
+    log::progress("step 1");
+    log::warn("careful");
+    log::end_progress();
+    _exit(0);
+  }
+  waitpid(child, nullptr, 0);
+  std::string seen(4096, '\0');
+  seen.resize(static_cast<size_t>(std::max<ssize_t>(0, read(terminal, seen.data(), seen.size()))));
+  close(other_end);
+  close(terminal);
+  EXPECT_THAT(seen, ::testing::StartsWith("\r\x1b[Kstep 1\r\x1b[K"));
+  EXPECT_THAT(seen, ::testing::HasSubstr("\x1b[m careful"));
+  EXPECT_THAT(seen, ::testing::EndsWith("careful\r\nstep 1\r\n"));
+}
+
+TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
+  const Outcome first = run_in_child([] {
+    install_interrupt_handlers();
+    check_interrupt();
+    raise(SIGTERM);
+    try {
+      check_interrupt();
+    } catch (const Interrupted& interrupted) {
+      _exit(interrupted.signal == SIGTERM && interrupt_signal() == SIGTERM ? 7 : 1);
+    }
+  });
+  EXPECT_EQ(WEXITSTATUS(first.status), 7);
+  const Outcome second = run_in_child([] {
+    install_interrupt_handlers();
+    raise(SIGTERM);
+    raise(SIGINT);
+  });
+  EXPECT_EQ(WEXITSTATUS(second.status), 130);
+}
+
+TEST(Interrupt, ExplainsAFileThatIsCutWhileMapped) {
+  const testing::TemporaryFolder folder;
+  const fs::path file = folder.file("model", std::string(100'000, 'x'));
+  const Outcome outcome = run_in_child([&] {
+    install_interrupt_handlers();
+    const MappedFile map(file, ErrorKind::kModel);
+    fs::resize_file(file, 10);
+    [[maybe_unused]] const volatile std::byte beyond = map.data()[50'000];
+  });
+  EXPECT_EQ(WEXITSTATUS(outcome.status), 4);
+  EXPECT_THAT(outcome.err, ::testing::HasSubstr("became shorter"));
+}
+
+}  // namespace
+}  // namespace lora
