@@ -1,0 +1,45 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/base/file.h"
+
+namespace lora::io {
+
+using at::Tensor;
+
+/// A tensor with its name in the file.
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// One safetensors file, mapped. Tensors share the mapped pages (private and writable: a change stays in this
+/// process) and keep the mapping alive; one whose offset is not aligned for its dtype is copied.
+class SafetensorsFile {
+ public:
+  /// Throws model Error (see parse_header).
+  explicit SafetensorsFile(const fs::path& file);
+  ~SafetensorsFile();
+
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const;
+  /// Throws model Error if there is no such tensor or torch has no such dtype.
+  Tensor tensor(const std::string& name) const;
+  std::vector<int64_t> shape(const std::string& name) const;
+  const std::map<std::string, std::string>& metadata() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+/// Writes tensors (made contiguous, moved to the CPU) as one safetensors file, atomically.
+void save_tensors(const fs::path& file, const std::vector<NamedTensor>& tensors,
+                  const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+}  // namespace lora::io

@@ -1,0 +1,72 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/base/file.h"
+
+namespace lora::io {
+
+using at::Tensor;
+
+/// What a base weight is, which decides how it starts when there is no file (transformers' _init_weights).
+enum class WeightRole {
+  kLinear,     ///< N(0, initializer_range)
+  kEmbedding,  ///< N(0, initializer_range)
+  kNorm,       ///< ones
+  kBias,       ///< zeros
+};
+
+/// Where a model family takes its weights from: a file, or random numbers.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  /// The tensor of that name, on the CPU in the source's dtype. Throws model Error naming the tensor if it is missing
+  /// or its shape is not `shape`.
+  virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
+  virtual bool contains(const std::string& name) const = 0;
+  /// Names in the source that nobody asked for, sorted.
+  virtual std::vector<std::string> unused() const = 0;
+};
+
+/// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`. Shard
+/// names cannot leave the folder (no '/', no '..'); a shard that is a symbolic link is followed (the hub cache is made
+/// of them). Throws model Error for a folder without safetensors; one with pytorch_model.bin alone says how to convert.
+class CheckpointSource : public WeightSource {
+ public:
+  explicit CheckpointSource(const fs::path& folder);
+  ~CheckpointSource() override;
+
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  bool contains(const std::string& name) const override;
+  std::vector<std::string> unused() const override;
+  /// Every file the weights come from (for hashes).
+  std::vector<fs::path> files() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Random float32 weights, each a pure function of (seed, name).
+class RandomSource : public WeightSource {
+ public:
+  RandomSource(uint64_t seed, double initializer_range) : seed_(seed), initializer_range_(initializer_range) {}
+
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  bool contains(const std::string& name) const override { return true; }
+  std::vector<std::string> unused() const override { return {}; }
+
+ private:
+  uint64_t seed_;
+  double initializer_range_;
+};
+
+/// `org/name` → its newest snapshot folder in the local Hugging Face cache `hub` (…/hub/models--org--name/snapshots/<commit
+/// of refs/main>), or an empty path.
+fs::path find_in_hub_cache(const fs::path& hub, const std::string& repository);
+
+}  // namespace lora::io

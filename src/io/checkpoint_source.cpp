@@ -1,0 +1,185 @@
+// The weights of a Hugging Face folder.
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "lora/base/json.h"
+#include "lora/base/text.h"
+#include "lora/io/tensors.h"
+#include "lora/io/weight_source.h"
+
+namespace lora::io {
+
+namespace {
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
+/// A link to nothing counts: opening it says what is wrong.
+bool is_named(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(fs::symlink_status(path, ignored));
+}
+
+/// Names of the files in `folder`, sorted. Throws model Error if it cannot be listed.
+std::vector<std::string> file_names(const fs::path& folder) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) {
+    model_error(folder.string(), "cannot be read as a model folder: " + error.message());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// Says why a folder without weights of ours has none.
+[[noreturn]] void no_weights(const fs::path& folder) {
+  const std::vector<std::string> names = file_names(folder);
+  const auto is_pickle = [](const std::string& name) { return name.starts_with("pytorch_model") && name.ends_with(".bin"); };
+  if (std::any_of(names.begin(), names.end(), is_pickle)) {
+    model_error(
+        folder.string(),
+        "found pytorch_model.bin, expected model.safetensors: pickled weights can run code when they are read. Convert them once in "
+        "Python: from transformers import AutoModelForCausalLM as M; M.from_pretrained('" +
+            folder.string() + "').save_pretrained('" + folder.string() + "', safe_serialization=True)");
+  }
+  std::vector<std::string> others;
+  std::copy_if(names.begin(), names.end(), std::back_inserter(others), [](const auto& name) { return name.ends_with(".safetensors"); });
+  const std::string found = others.empty() ? "found no weights" : "found " + join(others, ", ", 5);
+  model_error(folder.string(), found + ", expected " + kSingleFile + " or " + kIndexFile);
+}
+
+/// A shard lies in the folder itself: an index from a stranger must not name any other file of the machine.
+void check_shard_name(const std::string& shard, const std::string& tensor, const fs::path& index) {
+  const bool leaves_folder =
+      shard.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos || shard.find("..") != std::string::npos;
+  if (leaves_folder || shard.empty() || shard == ".") {
+    model_error(index.string() + ": weight_map." + printable(tensor, 120),
+                "found the file name '" + printable(shard, 120) + "', expected a plain name in the same folder");
+  }
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const int64_t size : shape) {
+    sizes.push_back(std::to_string(size));
+  }
+  return "[" + join(sizes) + "]";
+}
+
+}  // namespace
+
+struct CheckpointSource::Impl {
+  fs::path folder;
+  std::vector<fs::path> files;
+  std::vector<SafetensorsFile> shards;
+  std::unordered_map<std::string, size_t> shard_of;  ///< tensor name → index in `shards`
+  std::unordered_set<std::string> asked;
+
+  size_t open_shard(const std::string& name) {
+    files.push_back(folder / name);
+    shards.emplace_back(files.back());
+    return shards.size() - 1;
+  }
+  void open_single() {
+    const size_t shard = open_shard(kSingleFile);
+    for (const std::string& name : shards[shard].names()) {
+      shard_of.emplace(name, shard);
+    }
+  }
+  void open_index();
+  const SafetensorsFile& shard(const std::string& name) const;
+};
+
+void CheckpointSource::Impl::open_index() {
+  const fs::path index = folder / kIndexFile;
+  const Json json = read_json(index, ErrorKind::kModel);
+  const Json& weight_map = JsonReader(json, index.string(), ErrorKind::kModel).at("weight_map");
+  if (!weight_map.is_object()) {
+    model_error(index.string() + ": weight_map", "found " + type_name(weight_map) + ", expected an object {tensor: file name}");
+  }
+  files.push_back(index);
+  std::unordered_map<std::string, size_t> opened;
+  for (const auto& [tensor, value] : weight_map.get_ref<const Json::object_t&>()) {
+    if (!value.is_string()) {
+      model_error(index.string() + ": weight_map." + printable(tensor, 120), "found " + shown(value) + ", expected a file name");
+    }
+    const std::string& name = value.get_ref<const std::string&>();
+    auto known = opened.find(name);
+    if (known == opened.end()) {
+      check_shard_name(name, tensor, index);
+      if (!is_named(folder / name)) {
+        model_error((folder / name).string(),
+                    "is missing, but model.safetensors.index.json names it. Likely cause: the download or copy is not complete");
+      }
+      known = opened.emplace(name, open_shard(name)).first;
+    }
+    if (!shards[known->second].contains(tensor)) {
+      model_error((folder / name).string() + ": tensor '" + printable(tensor, 120) + "'",
+                  "is missing, but model.safetensors.index.json says it is there. Likely cause: files of two versions are mixed");
+    }
+    shard_of.emplace(tensor, known->second);
+  }
+}
+
+const SafetensorsFile& CheckpointSource::Impl::shard(const std::string& name) const {
+  const auto found = shard_of.find(name);
+  if (found == shard_of.end()) {
+    std::vector<std::string> known;
+    for (const auto& [tensor, shard] : shard_of) {
+      known.push_back(tensor);
+    }
+    std::sort(known.begin(), known.end());
+    model_error(folder.string() + ": tensor '" + printable(name, 120) + "'",
+                "is missing" + did_you_mean(name, known) + ". Likely cause: config.json does not belong to these weights");
+  }
+  return shards[found->second];
+}
+
+CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_unique<Impl>()) {
+  impl_->folder = folder;
+  if (is_named(folder / kSingleFile)) {
+    impl_->open_single();
+  } else if (is_named(folder / kIndexFile)) {
+    impl_->open_index();
+  } else {
+    no_weights(folder);
+  }
+}
+
+CheckpointSource::~CheckpointSource() = default;
+
+Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
+  const SafetensorsFile& shard = impl_->shard(name);
+  if (const std::vector<int64_t> found = shard.shape(name); found != shape) {
+    model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
+                "found shape " + shape_text(found) + ", expected " + shape_text(shape) +
+                    ". Likely cause: config.json does not belong to these weights");
+  }
+  impl_->asked.insert(name);
+  return shard.tensor(name);
+}
+
+bool CheckpointSource::contains(const std::string& name) const {
+  return impl_->shard_of.count(name) > 0;
+}
+
+std::vector<std::string> CheckpointSource::unused() const {
+  std::vector<std::string> names;
+  for (const auto& [name, shard] : impl_->shard_of) {
+    if (impl_->asked.count(name) == 0) {
+      names.push_back(name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::vector<fs::path> CheckpointSource::files() const {
+  return impl_->files;
+}
+
+}  // namespace lora::io
