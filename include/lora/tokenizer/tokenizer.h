@@ -1,0 +1,38 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lora::tokenizer {
+
+/// Text to ids and back. Special tokens are never made from text here; callers place BOS and EOS by the rules below.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// Ids of `text` without BOS and EOS. Throws data Error if `text` is not valid UTF-8.
+  virtual std::vector<int32_t> encode(std::string_view text) const = 0;
+  /// Text of `ids`; control tokens (BOS, EOS, …) are left out unless `show_special`.
+  virtual std::string decode(const std::vector<int32_t>& ids, bool show_special = false) const = 0;
+  /// Text or name of one id, for messages and previews.
+  virtual std::string token(int32_t id) const = 0;
+
+  virtual int64_t vocab_size() const = 0;
+  virtual std::optional<int32_t> bos_id() const = 0;
+  virtual std::optional<int32_t> eos_id() const = 0;
+  /// Whether the model's tokenizer_config.json asks for BOS before (default true) and EOS after (default false) a text.
+  virtual bool add_bos() const = 0;
+  virtual bool add_eos() const = 0;
+  /// The files it was read from (hashes; copied beside a fully fine-tuned model).
+  virtual std::vector<std::filesystem::path> files() const = 0;
+};
+
+/// Loads the tokenizer at `path`: a folder with tokenizer.model (and tokenizer_config.json), or a .model file. Throws
+/// model Error if there is none, or it is damaged, or special tokens named in tokenizer_config.json are not in it.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
+
+}  // namespace lora::tokenizer

@@ -1,0 +1,153 @@
+#include "tokenizer/sentencepiece_tokenizer.h"
+
+#include <sentencepiece_processor.h>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "tokenizer/model_check.h"
+#include "tokenizer/special_tokens.h"
+
+namespace lora::tokenizer {
+namespace {
+
+constexpr std::string_view kSpaceSymbol = "\xe2\x96\x81";  // U+2581, a space inside pieces
+
+std::string with_spaces(std::string_view piece) {
+  std::string text;
+  while (!piece.empty()) {
+    if (piece.starts_with(kSpaceSymbol)) {
+      text += ' ';
+      piece.remove_prefix(kSpaceSymbol.size());
+    } else {
+      text += piece.front();
+      piece.remove_prefix(1);
+    }
+  }
+  return text;
+}
+
+class SentencePieceTokenizer : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(const std::filesystem::path& model) : where_(model.string()), files_{model} {
+    const std::string bytes = read_file(model, ErrorKind::kModel);
+    check_model_proto(bytes, where_);
+    load(bytes);
+  }
+
+  void use_settings(const std::filesystem::path& folder) {
+    SpecialTokens special = read_special_tokens(folder, vocabulary());
+    bos_ = special.bos;
+    eos_ = special.eos;
+    add_bos_ = special.add_bos;
+    add_eos_ = special.add_eos;
+    added_ = std::move(special.added);
+    files_.insert(files_.end(), special.files.begin(), special.files.end());
+  }
+
+  std::vector<int32_t> encode(std::string_view text) const override {
+    const size_t invalid = invalid_utf8_at(text);
+    if (invalid != std::string_view::npos) {
+      data_error("tokenizer", "the text is not valid UTF-8 at byte " + std::to_string(invalid) + ": " + printable(text.substr(0, invalid)));
+    }
+    std::vector<int> ids;
+    const auto status = processor_.Encode(std::string_view(text), &ids);
+    if (!status.ok()) {
+      data_error("tokenizer", "the text cannot be encoded: " + std::string(status.message()) + ": " + printable(text));
+    }
+    return {ids.begin(), ids.end()};
+  }
+
+  std::string decode(const std::vector<int32_t>& ids, bool show_special) const override {
+    std::string text;
+    std::vector<int> run;
+    for (const int32_t id : ids) {
+      if (!is_special(id)) {
+        run.push_back(id);
+      } else if (show_special) {
+        text += decode_run(run) + token(id);
+        run.clear();
+      }
+    }
+    return text + decode_run(run);
+  }
+
+  std::string token(int32_t id) const override {
+    if (id >= 0 && id < processor_.GetPieceSize()) {
+      return with_spaces(processor_.IdToPiece(id));
+    }
+    const auto found = added_.find(id);
+    return found != added_.end() ? found->second : "<id " + std::to_string(id) + ">";
+  }
+
+  int64_t vocab_size() const override { return added_.empty() ? processor_.GetPieceSize() : int64_t{added_.rbegin()->first} + 1; }
+  std::optional<int32_t> bos_id() const override { return bos_; }
+  std::optional<int32_t> eos_id() const override { return eos_; }
+  bool add_bos() const override { return add_bos_; }
+  bool add_eos() const override { return add_eos_; }
+  std::vector<std::filesystem::path> files() const override { return files_; }
+
+ private:
+  void load(const std::string& bytes) {
+    try {
+      const auto status = processor_.LoadFromSerializedProto(bytes);
+      if (!status.ok()) {
+        fail(status.message());
+      }
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {  // the library's trie builder throws on keys it cannot hold
+      fail(error.what());
+    }
+    const Vocabulary own = vocabulary();
+    bos_ = own.bos;
+    eos_ = own.eos;
+    add_bos_ = bos_.has_value();
+  }
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    model_error(where_, "the SentencePiece model cannot be used: " + printable(reason, 200) +
+                            ". Likely cause: an incomplete download; fetch the file again.");
+  }
+
+  Vocabulary vocabulary() const {
+    const auto known = [](int id) { return id >= 0 ? std::optional<int32_t>(id) : std::nullopt; };
+    const auto find = [this](const std::string& name) -> std::optional<int32_t> {
+      const int id = processor_.PieceToId(name);  // the unknown piece's for a name that there is not
+      return id >= 0 && id < processor_.GetPieceSize() && processor_.IdToPiece(id) == name ? std::optional<int32_t>(id) : std::nullopt;
+    };
+    return {processor_.GetPieceSize(), known(processor_.bos_id()), known(processor_.eos_id()), find};
+  }
+
+  bool is_special(int32_t id) const { return id < 0 || id >= processor_.GetPieceSize() || processor_.IsControl(id); }
+
+  std::string decode_run(const std::vector<int>& run) const {
+    std::string text;
+    const auto status = processor_.Decode(run, &text);
+    if (!status.ok()) {
+      model_error(where_, "ids cannot be decoded: " + std::string(status.message()));
+    }
+    return text;
+  }
+
+  std::string where_;
+  std::vector<std::filesystem::path> files_;
+  sentencepiece::SentencePieceProcessor processor_;
+  std::map<int32_t, std::string> added_;
+  std::optional<int32_t> bos_;
+  std::optional<int32_t> eos_;
+  bool add_bos_ = true;
+  bool add_eos_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& model, const std::optional<std::filesystem::path>& settings) {
+  auto tokenizer = std::make_unique<SentencePieceTokenizer>(model);
+  if (settings) {
+    tokenizer->use_settings(*settings);
+  }
+  return tokenizer;
+}
+
+}  // namespace lora::tokenizer
