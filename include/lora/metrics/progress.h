@@ -1,0 +1,30 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace lora::metrics {
+
+/// The bar on the last line of a terminal, rewritten at most ten times a second; nothing where there is no terminal
+/// (log::progress decides). Plain lines are the console sink's.
+class Progress {
+ public:
+  using Show = std::function<void(const std::string&)>;
+
+  /// Shows by log::progress.
+  Progress();
+  /// Shows by `show`, for tests.
+  explicit Progress(Show show);
+
+  /// `step` of `total` is done. The first and the last step are always shown.
+  void update(int64_t step, int64_t total, double loss, double learning_rate, double tokens_per_second, double seconds_left);
+  /// Ends the bar's line; plain lines follow it.
+  void finish();
+
+ private:
+  Show show_;
+  std::chrono::steady_clock::time_point next_{};
+};
+
+}  // namespace lora::metrics

@@ -1,0 +1,65 @@
+#include "metrics/line.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "lora/base/text.h"
+
+namespace lora::metrics {
+namespace {
+
+constexpr std::string_view kEvalPrefix = "eval_";
+
+/// A number that JSON could not hold (NaN, infinity) arrives as null when a row was read from a file.
+double number(const Json& value) {
+  return value.is_number() ? value.get<double>() : std::nan("");
+}
+
+std::string training_part(const Json& row) {
+  std::string line;
+  const auto add = [&](const char* key, const char* format) {
+    if (row.contains(key)) {
+      line += "  " + formatted(format, number(row[key]));
+    }
+  };
+  add("epoch", "epoch %.2f");
+  add("loss", "loss %.4f");
+  add("grad_norm", "grad norm %.3f");
+  add("learning_rate", "lr %.2e");
+  if (row.contains("tokens_per_second")) {
+    const double rate = number(row["tokens_per_second"]);
+    line += "  " + (std::isfinite(rate) ? with_thousands(std::llround(rate)) : "nan") + " tokens/s";
+  }
+  return line;
+}
+
+std::string evaluation_part(const Json& row) {
+  std::string line = "  evaluation:";
+  for (const auto& [key, value] : row.items()) {
+    if (!key.starts_with(kEvalPrefix)) {
+      continue;
+    }
+    const std::string name = key.substr(kEvalPrefix.size());
+    const char* format = name == "loss" ? " %.4f" : " %.4g";
+    line +=
+        (line.back() == ':' ? " " : "  ") + name + (value.is_string() ? " " + value.get<std::string>() : formatted(format, number(value)));
+  }
+  return line;
+}
+
+}  // namespace
+
+std::string formatted(const char* format, double value) {
+  std::array<char, 400> buffer{};  // the longest double in %f has 309 digits before its point
+  std::snprintf(buffer.data(), buffer.size(), format, value);
+  return buffer.data();
+}
+
+std::string console_line(const Json& row, int64_t total_steps) {
+  const bool is_evaluation = !row.contains("loss") && row.contains("eval_loss");
+  return "step " + row.value("step", Json(0)).dump() + "/" + std::to_string(total_steps) +
+         (is_evaluation ? evaluation_part(row) : training_part(row));
+}
+
+}  // namespace lora::metrics

@@ -1,0 +1,48 @@
+#include "lora/metrics/progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "metrics/line.h"
+
+namespace lora::metrics {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval{100};
+constexpr int64_t kWidth = 12;  ///< of the bar: the whole line fits 80 columns up to 9999 steps
+
+std::string bar(int64_t step, int64_t total) {
+  const int64_t filled = total > 0 ? std::clamp<int64_t>(step * kWidth / total, 0, kWidth) : 0;
+  return "[" + std::string(static_cast<size_t>(filled), '=') + std::string(static_cast<size_t>(kWidth - filled), ' ') + "]";
+}
+
+}  // namespace
+
+Progress::Progress() : Progress(log::progress) {}
+Progress::Progress(Show show) : show_(std::move(show)) {}
+
+void Progress::update(int64_t step, int64_t total, double loss, double learning_rate, double tokens_per_second, double seconds_left) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < next_ && step < total) {
+    return;
+  }
+  next_ = now + kInterval;
+  std::string line = bar(step, total) + " " + std::to_string(step) + "/" + std::to_string(total) + formatted("  loss %.4f", loss) +
+                     formatted("  lr %.1e", learning_rate);
+  if (std::isfinite(tokens_per_second)) {
+    line += "  " + with_thousands(std::llround(tokens_per_second)) + " tok/s";
+  }
+  if (std::isfinite(seconds_left)) {
+    line += "  " + human_seconds(std::max(0.0, seconds_left)) + " left";
+  }
+  show_(line);
+}
+
+void Progress::finish() {
+  log::end_progress();
+}
+
+}  // namespace lora::metrics
