@@ -1,0 +1,33 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/nn/linear.h"
+
+namespace lora::nn {
+
+/// A language model as everything above nn/ sees it: hidden states and a head, not logits, so that the objective can
+/// compute the loss in chunks and only where a label is supervised.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  /// Final hidden states, after the last norm: [T, D].
+  virtual Tensor hidden(const Pass& pass) const = 0;
+  /// The output projection [V, D].
+  virtual Linear& head() = 0;
+  /// Every module an adapter can be attached to, in transformers' order; the head last.
+  virtual std::vector<Host*> hosts() = 0;
+  /// Every base weight under its name in the checkpoint; a tied one once. The tensors are the model's own.
+  virtual std::vector<Parameter> base_parameters() const = 0;
+  /// PEFT's target_modules for the family where the config names none (empty: PEFT has none).
+  virtual std::vector<std::string> default_target_modules() const = 0;
+
+  virtual int64_t vocab_size() const = 0;
+  virtual at::ScalarType dtype() const = 0;
+  virtual at::Device device() const = 0;
+  /// Bytes of activations kept for backward per token, for the memory estimate.
+  virtual int64_t activation_bytes_per_token() const = 0;
+};
+
+}  // namespace lora::nn

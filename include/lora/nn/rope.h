@@ -1,0 +1,71 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/base/enum_table.h"
+#include "lora/base/json.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::nn {
+
+/// Rotary position embeddings (Su et al. 2021) in the dialects of transformers' modeling_rope_utils.
+
+enum class RopeKind { kDefault, kLinear, kDynamic, kLlama3, kYarn };
+inline constexpr EnumTable<RopeKind, 5> kRopeKinds{{{{RopeKind::kDefault, "default"},
+                                                     {RopeKind::kLinear, "linear"},
+                                                     {RopeKind::kDynamic, "dynamic"},
+                                                     {RopeKind::kLlama3, "llama3"},
+                                                     {RopeKind::kYarn, "yarn"}}}};
+
+struct RopeOptions {
+  RopeKind kind = RopeKind::kDefault;
+  double theta = 10000.0;
+  int64_t dim = 0;                      ///< rotated channels of a head
+  int64_t max_position_embeddings = 0;  ///< dynamic's trained length
+  double factor = 1.0;
+  int64_t original_max_position_embeddings = 0;  ///< llama3, yarn
+  double low_freq_factor = 1.0;                  ///< llama3
+  double high_freq_factor = 4.0;                 ///< llama3
+  double beta_fast = 32.0;                       ///< yarn
+  double beta_slow = 1.0;                        ///< yarn
+  double mscale = 0.0;                           ///< yarn; 0: not given
+  double mscale_all_dim = 0.0;                   ///< yarn; 0: not given
+  std::optional<double> attention_factor;        ///< yarn
+  bool truncate = true;                          ///< yarn
+};
+
+/// Reads config.json's rope keys: transformers 5's `rope_parameters`, or 4's `rope_theta` and `rope_scaling` (whose
+/// type is `rope_type` or `type`). Throws model Error for an unknown type (lists the known) or a missing key.
+RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings);
+
+/// Inverse frequencies [dim/2] in float32 for a document of `length` tokens (only dynamic depends on it).
+Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length);
+
+/// Factor of cos and sin: 1 but for yarn (Peng et al. 2023, section 3.4).
+double rope_attention_factor(const RopeOptions& options);
+
+/// cos and sin of each token's angles, [T, dim], the halves alike.
+struct RopeTables {
+  Tensor cos_TE;
+  Tensor sin_TE;
+};
+
+/// Computes the tables once a pass, in float32, and rounds them to `dtype`.
+class Rope {
+ public:
+  explicit Rope(RopeOptions options);
+  RopeTables tables(const TokenBatch& batch, at::ScalarType dtype) const;
+
+ private:
+  RopeOptions options_;
+  Tensor inverse_frequencies_;
+};
+
+/// x · cos + rotate_half(x) · sin for x_THE, heads in the middle.
+Tensor apply_rope(const Tensor& x_THE, const RopeTables& tables);
+
+}  // namespace lora::nn

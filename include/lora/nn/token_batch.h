@@ -1,0 +1,41 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace lora::nn {
+
+using at::Tensor;
+
+/// Label of a position that has no target.
+inline constexpr int64_t kIgnoreLabel = -100;
+
+/// Documents packed end to end: the one batch format (DESIGN.md, section 3). There is no padding, so there is no
+/// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents.
+struct TokenBatch {
+  Tensor ids_T;        ///< int64
+  Tensor positions_T;  ///< int64, restarts at 0 in each document
+  Tensor labels_T;     ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
+  Tensor offsets;      ///< int32 [D+1], cumulative document lengths (cu_seqlens)
+  std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
+  std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
+  int64_t max_document = 0;               ///< length of the longest document
+  int64_t num_supervised = 0;
+
+  int64_t num_tokens() const { return document_offsets.empty() ? 0 : document_offsets.back(); }
+  int64_t num_documents() const { return static_cast<int64_t>(sample_ids.size()); }
+  TokenBatch to(at::Device device) const;
+};
+
+/// One document for make_token_batch: `labels` are not shifted.
+struct DocumentView {
+  const std::vector<int32_t>* ids;
+  const std::vector<int32_t>* labels;
+  int64_t sample_id;
+};
+
+/// Packs documents, in order, into one batch on the CPU.
+TokenBatch make_token_batch(const std::vector<DocumentView>& documents);
+
+}  // namespace lora::nn

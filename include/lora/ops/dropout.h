@@ -1,0 +1,26 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace lora::ops {
+
+using at::Tensor;
+
+/// Which elements a dropout keeps: a pure function of keys, so backward draws it again instead of keeping it.
+struct DropoutDraw {
+  Tensor row_keys_T;      ///< int64 [T], one key a token (nn/pass.h)
+  uint64_t site_key = 0;  ///< which dropout of the model: hash of the host's name
+  double p = 0.0;         ///< probability of zero; 0 ≤ p < 1
+
+  bool active() const { return p > 0.0 && row_keys_T.defined(); }
+};
+
+/// x_TI with its dropped elements 0 and the others divided by (1 - p). Not differentiable: a building block of forward
+/// and backward of the ops that use it. One 64-bit hash gives the bits of two neighbouring channels.
+Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw);
+
+/// The same by ATen's operations on whole tensors, on any device, bit by bit: the reference, and CUDA's way.
+Tensor dropout_reference(const Tensor& x_TI, const DropoutDraw& draw);
+
+}  // namespace lora::ops

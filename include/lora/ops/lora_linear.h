@@ -1,0 +1,30 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "lora/ops/dropout.h"
+
+namespace lora::ops {
+
+/// The low-rank part of a projection: scale · dropout(x) Aᵀ Bᵀ.
+struct LowRankTerm {
+  Tensor A_RI;
+  Tensor B_OR;
+  double scale = 1.0;
+  DropoutDraw dropout;
+};
+
+/// y_TO = x_TI Wᵀ + b + scale · dropout(x) Aᵀ Bᵀ with W and b frozen (LoRA: Hu et al. 2021, section 4.1).
+/// Backward is written by hand: no dW, x Aᵀ kept ([T, R], small), the dropout drawn again, everything accumulated into
+/// one dX. A and B may be wider than x (float32 beside bfloat16): the low-rank part is computed in A's dtype, the sum
+/// too, and then rounded to x's, as PEFT does.
+Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
+
+/// The same as a composition of differentiable ATen operations.
+Tensor lora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
+
+/// The low-rank part alone, differentiable, for a host's second and further attachments: y_TO in A's dtype.
+Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term);
+
+}  // namespace lora::ops

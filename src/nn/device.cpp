@@ -1,0 +1,71 @@
+#include "lora/nn/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <dlfcn.h>
+#include <sys/resource.h>
+#include <torch/cuda.h>
+
+#include <cstdlib>
+#include <optional>
+
+#include "lora/base/error.h"
+
+namespace lora::nn {
+
+namespace {
+
+/// Opens libtorch_cuda.so; its kernels register themselves. Returns the reason if it cannot be, else "".
+std::string open_cuda_library() {
+  static const std::string failure = [] {
+    setenv("CUDA_MODULE_LOADING", "LAZY", 0);
+    if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
+      return std::string("there is no NVIDIA driver (libcuda.so.1)");
+    }
+    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      return std::string("this LibTorch cannot load its CUDA part: ") + dlerror();
+    }
+    return torch::cuda::is_available() ? std::string() : std::string("the driver shows no device");
+  }();
+  return failure;
+}
+
+}  // namespace
+
+at::Device open_device(const std::string& name) {
+  if (name == "cpu") {
+    return at::kCPU;
+  }
+  const std::string failure = open_cuda_library();
+  if (!failure.empty()) {
+    if (name == "auto") {
+      return at::kCPU;
+    }
+    config_error("model.device", "CUDA cannot be used: found '" + name + "', but " + failure + ". Use \"cpu\" or \"auto\"");
+  }
+  const at::Device device(name == "auto" ? "cuda" : name);
+  const int64_t index = device.has_index() ? device.index() : 0;
+  const int64_t count = static_cast<int64_t>(torch::cuda::device_count());
+  if (index >= count) {
+    config_error("model.device", "no such device: found '" + name + "', expected cuda:0 to cuda:" + std::to_string(count - 1));
+  }
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+int64_t peak_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].peak;
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+void make_deterministic() {
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setDeterministicCuDNN(true);
+  at::globalContext().setBenchmarkCuDNN(false);
+}
+
+}  // namespace lora::nn

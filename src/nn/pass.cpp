@@ -1,0 +1,26 @@
+#include "lora/nn/pass.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/random.h"
+
+namespace lora::nn {
+
+Pass evaluation_pass(const TokenBatch& batch) { return Pass{batch, Tensor()}; }
+
+Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {
+  static constexpr uint64_t kDropout = 0xd509;  // the "what" of this use of the seed
+  const uint64_t step_key = mix64(mix64(seed, kDropout), static_cast<uint64_t>(step));
+  const Tensor keys_T = at::empty({batch.num_tokens()}, at::kLong);
+  int64_t* keys = keys_T.data_ptr<int64_t>();
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    const uint64_t sample_key = mix64(step_key, static_cast<uint64_t>(batch.sample_ids[d]));
+    const int64_t begin = batch.document_offsets[d];
+    for (int64_t t = begin; t < batch.document_offsets[d + 1]; ++t) {
+      keys[t] = static_cast<int64_t>(mix64(sample_key, static_cast<uint64_t>(t - begin)));
+    }
+  }
+  return Pass{batch, keys_T.to(batch.ids_T.device())};
+}
+
+}  // namespace lora::nn

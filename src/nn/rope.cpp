@@ -1,0 +1,169 @@
+#include "lora/nn/rope.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "lora/base/text.h"
+
+namespace lora::nn {
+
+namespace {
+
+/// theta^(2i/dim), in float32 as transformers computes it.
+Tensor position_frequencies(double theta, int64_t dim) {
+  const Tensor exponents = at::arange(0, dim, 2, at::kFloat) / static_cast<double>(dim);
+  return at::pow(theta, exponents);
+}
+
+/// Dynamic NTK: theta grows with the document beyond the trained length.
+double dynamic_theta(const RopeOptions& o, int64_t length) {
+  const double seen = static_cast<double>(std::max(length, o.max_position_embeddings));
+  const double stretch = o.factor * seen / static_cast<double>(o.max_position_embeddings) - (o.factor - 1.0);
+  return o.theta * std::pow(stretch, static_cast<double>(o.dim) / static_cast<double>(o.dim - 2));
+}
+
+/// Llama 3.1: low frequencies divided by the factor, high ones kept, those between interpolated.
+Tensor llama3_frequencies(const RopeOptions& o) {
+  const Tensor inverse = position_frequencies(o.theta, o.dim).reciprocal();
+  const double old_length = static_cast<double>(o.original_max_position_embeddings);
+  const double low_wavelength = old_length / o.low_freq_factor;
+  const double high_wavelength = old_length / o.high_freq_factor;
+  const Tensor wavelength = 2.0 * std::numbers::pi / inverse;
+  const Tensor scaled = at::where(wavelength > low_wavelength, inverse / o.factor, inverse);
+  const Tensor smooth = (old_length / wavelength - o.low_freq_factor) / (o.high_freq_factor - o.low_freq_factor);
+  const Tensor between = (1 - smooth) * scaled / o.factor + smooth * scaled;
+  const Tensor is_between = (wavelength >= high_wavelength).logical_and(wavelength <= low_wavelength);
+  return at::where(is_between, between, scaled);
+}
+
+/// YaRN (Peng et al. 2023, section 3.2): a ramp over the channels between interpolation and extrapolation.
+Tensor yarn_frequencies(const RopeOptions& o) {
+  const auto correction = [&](double rotations) {
+    const double length = static_cast<double>(o.original_max_position_embeddings);
+    return static_cast<double>(o.dim) * std::log(length / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(o.theta));
+  };
+  double low = correction(o.beta_fast);
+  double high = correction(o.beta_slow);
+  if (o.truncate) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, static_cast<double>(o.dim - 1));
+  if (low == high) {
+    high += 0.001;  // no division by zero
+  }
+  const Tensor ramp = ((at::arange(o.dim / 2, at::kFloat) - low) / (high - low)).clamp(0, 1);
+  const Tensor frequencies = position_frequencies(o.theta, o.dim);
+  const Tensor extrapolated = frequencies.reciprocal();
+  const Tensor interpolated = (o.factor * frequencies).reciprocal();
+  const Tensor keep = 1 - ramp;
+  return interpolated * (1 - keep) + extrapolated * keep;
+}
+
+}  // namespace
+
+RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings) {
+  const char* section = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const Json empty = Json::object();
+  const JsonReader rope = config.has(section) ? config.object(section) : JsonReader(empty, config.where(), ErrorKind::kModel);
+
+  RopeOptions o;
+  o.dim = head_dim;
+  o.max_position_embeddings = max_position_embeddings;
+  o.theta = rope.number("rope_theta", config.number("rope_theta", o.theta));
+  const std::string name = rope.string("rope_type", rope.string("type", "default"));
+  const auto kind = kRopeKinds.find(name);
+  if (!kind) {
+    model_error(config.where(), "unknown rope type: found '" + name + "', expected one of " + join(kRopeKinds.names()));
+  }
+  o.kind = *kind;
+  if (rope.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0)) != 1.0) {
+    model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
+  }
+  if (o.kind == RopeKind::kDefault) {
+    return o;
+  }
+  o.original_max_position_embeddings =
+      rope.integer("original_max_position_embeddings", config.integer("original_max_position_embeddings", max_position_embeddings));
+  if (o.kind == RopeKind::kYarn && !rope.has("factor")) {
+    o.factor = static_cast<double>(max_position_embeddings) / static_cast<double>(o.original_max_position_embeddings);
+  } else {
+    o.factor = rope.number("factor");
+  }
+  if (o.kind == RopeKind::kLlama3) {
+    o.low_freq_factor = rope.number("low_freq_factor");
+    o.high_freq_factor = rope.number("high_freq_factor");
+  }
+  if (o.kind == RopeKind::kYarn) {
+    o.beta_fast = rope.number("beta_fast", o.beta_fast);
+    o.beta_slow = rope.number("beta_slow", o.beta_slow);
+    o.mscale = rope.number("mscale", 0.0);
+    o.mscale_all_dim = rope.number("mscale_all_dim", 0.0);
+    o.truncate = rope.boolean("truncate", true);
+    if (rope.has("attention_factor")) {
+      o.attention_factor = rope.number("attention_factor");
+    }
+  }
+  return o;
+}
+
+Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length) {
+  switch (options.kind) {
+    case RopeKind::kLinear:
+      return position_frequencies(options.theta, options.dim).reciprocal() / options.factor;
+    case RopeKind::kDynamic:
+      return position_frequencies(dynamic_theta(options, length), options.dim).reciprocal();
+    case RopeKind::kLlama3:
+      return llama3_frequencies(options);
+    case RopeKind::kYarn:
+      return yarn_frequencies(options);
+    case RopeKind::kDefault:
+      break;
+  }
+  return position_frequencies(options.theta, options.dim).reciprocal();
+}
+
+double rope_attention_factor(const RopeOptions& options) {
+  if (options.kind != RopeKind::kYarn) {
+    return 1.0;
+  }
+  if (options.attention_factor) {
+    return *options.attention_factor;
+  }
+  const auto mscale = [&](double scale) { return options.factor <= 1.0 ? 1.0 : 0.1 * scale * std::log(options.factor) + 1.0; };
+  if (options.mscale != 0.0 && options.mscale_all_dim != 0.0) {
+    return mscale(options.mscale) / mscale(options.mscale_all_dim);
+  }
+  return mscale(1.0);
+}
+
+Rope::Rope(RopeOptions options) : options_(std::move(options)), inverse_frequencies_(rope_inverse_frequencies(options_, 0)) {}
+
+RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
+  const at::NoGradGuard no_grad;
+  const at::Device device = batch.ids_T.device();
+  Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_.to(device);
+  if (options_.kind == RopeKind::kDynamic && batch.max_document > options_.max_position_embeddings) {
+    for (int64_t d = 0; d < batch.num_documents(); ++d) {
+      const int64_t begin = batch.document_offsets[d];
+      const int64_t end = batch.document_offsets[d + 1];
+      const Tensor stretched = rope_inverse_frequencies(options_, end - begin).to(device);
+      angles_TF.slice(0, begin, end).copy_(batch.positions_T.slice(0, begin, end).to(at::kFloat).unsqueeze(1) * stretched);
+    }
+  }
+  const Tensor angles_TE = at::cat({angles_TF, angles_TF}, 1);
+  const double factor = rope_attention_factor(options_);
+  return {(angles_TE.cos() * factor).to(dtype), (angles_TE.sin() * factor).to(dtype)};
+}
+
+Tensor apply_rope(const Tensor& x_THE, const RopeTables& tables) {
+  const std::vector<Tensor> halves = x_THE.chunk(2, -1);
+  const Tensor rotated_THE = at::cat({-halves[1], halves[0]}, -1);
+  return x_THE * tables.cos_TE.unsqueeze(1) + rotated_THE * tables.sin_TE.unsqueeze(1);
+}
+
+}  // namespace lora::nn

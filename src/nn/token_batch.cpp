@@ -1,0 +1,50 @@
+#include "lora/nn/token_batch.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace lora::nn {
+
+TokenBatch TokenBatch::to(at::Device device) const {
+  TokenBatch moved = *this;
+  moved.ids_T = ids_T.to(device);
+  moved.positions_T = positions_T.to(device);
+  moved.labels_T = labels_T.to(device);
+  moved.offsets = offsets.to(device);
+  return moved;
+}
+
+TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
+  TokenBatch batch;
+  batch.document_offsets.push_back(0);
+  for (const DocumentView& document : documents) {
+    const int64_t length = static_cast<int64_t>(document.ids->size());
+    batch.document_offsets.push_back(batch.document_offsets.back() + length);
+    batch.sample_ids.push_back(document.sample_id);
+    batch.max_document = std::max(batch.max_document, length);
+  }
+  const int64_t total = batch.document_offsets.back();
+  batch.ids_T = at::empty({total}, at::kLong);
+  batch.positions_T = at::empty({total}, at::kLong);
+  batch.labels_T = at::empty({total}, at::kLong);
+  batch.offsets = at::empty({static_cast<int64_t>(documents.size()) + 1}, at::kInt);
+  std::copy(batch.document_offsets.begin(), batch.document_offsets.end(), batch.offsets.data_ptr<int32_t>());
+
+  int64_t* ids = batch.ids_T.data_ptr<int64_t>();
+  int64_t* positions = batch.positions_T.data_ptr<int64_t>();
+  int64_t* labels = batch.labels_T.data_ptr<int64_t>();
+  for (const DocumentView& document : documents) {
+    const size_t length = document.ids->size();
+    for (size_t i = 0; i < length; ++i) {
+      *ids++ = (*document.ids)[i];
+      *positions++ = static_cast<int64_t>(i);
+      const int64_t label = i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
+      *labels++ = label;
+      batch.num_supervised += label != kIgnoreLabel ? 1 : 0;
+    }
+  }
+  return batch;
+}
+
+}  // namespace lora::nn

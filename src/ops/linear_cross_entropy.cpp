@@ -1,0 +1,99 @@
+#include "lora/ops/linear_cross_entropy.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+
+namespace lora::ops {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+/// Elements of one chunk's logits: 64 MiB in float32.
+constexpr int64_t kChunkElements = int64_t{1} << 24;
+
+int64_t chunk_rows(int64_t vocabulary) {
+  return std::max<int64_t>(32, kChunkElements / vocabulary);
+}
+
+Tensor logits_of(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V) {
+  return bias_V ? at::addmm(*bias_V, h_SD, W_VD.t()) : h_SD.mm(W_VD.t());
+}
+
+/// float32 from the half types, others as they are.
+Tensor widened(const Tensor& logits) {
+  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+}
+
+struct LinearCrossEntropy : Function<LinearCrossEntropy> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V,
+                        const Tensor& labels_S) {
+    const bool train_head = W_VD.requires_grad();
+    const bool train_bias = bias_V && bias_V->requires_grad();
+    const Tensor dh_SD = at::empty_like(h_SD);
+    Tensor dW_VD = train_head ? at::zeros_like(W_VD) : Tensor();
+    Tensor db_V = train_bias ? at::zeros_like(*bias_V) : Tensor();
+    Tensor total = at::zeros({}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+
+    const int64_t rows = chunk_rows(W_VD.size(0));
+    for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+      const int64_t end = std::min(begin + rows, h_SD.size(0));
+      const Tensor h_CD = h_SD.slice(0, begin, end);
+      const Tensor labels_C1 = labels_S.slice(0, begin, end).unsqueeze(1);
+      Tensor log_probs_CV = at::log_softmax(widened(logits_of(h_CD, W_VD, bias_V)), 1);
+      total.sub_(log_probs_CV.gather(1, labels_C1).sum());
+      // d loss / d logits = softmax - one_hot, in the buffer of the log-probabilities.
+      Tensor dlogits_CV = log_probs_CV.exp_();
+      dlogits_CV.scatter_add_(1, labels_C1, at::full({1, 1}, -1, dlogits_CV.options()).expand_as(labels_C1));
+      dlogits_CV = dlogits_CV.to(h_SD.scalar_type());
+      Tensor dh_CD = dh_SD.slice(0, begin, end);
+      at::mm_out(dh_CD, dlogits_CV, W_VD);
+      if (train_head) {
+        dW_VD.addmm_(dlogits_CV.t(), h_CD);
+      }
+      if (train_bias) {
+        db_V.add_(dlogits_CV.sum(0));
+      }
+    }
+    ctx->save_for_backward({dh_SD, dW_VD, db_V});
+    return total;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    variable_list saved = ctx->get_saved_variables();
+    for (Tensor& gradient : saved) {
+      if (gradient.defined()) {
+        // Multiplied in float32: 1 / count, rounded to a half type, would scale every gradient by the same error.
+        gradient = (widened(gradient) * grads[0]).to(gradient.scalar_type());
+      }
+    }
+    return {saved[0], saved[1], saved[2], Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
+  return LinearCrossEntropy::apply(h_SD, W_VD, bias_V, labels_S);
+}
+
+Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
+  return at::cross_entropy_loss(widened(logits_of(h_SD, W_VD, bias_V)), labels_S, {}, at::Reduction::Sum);
+}
+
+Tensor linear_token_losses(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
+  const at::NoGradGuard no_grad;
+  const int64_t rows = chunk_rows(W_VD.size(0));
+  std::vector<Tensor> losses;
+  for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+    const int64_t end = std::min(begin + rows, h_SD.size(0));
+    const Tensor logits_CV = widened(logits_of(h_SD.slice(0, begin, end), W_VD, bias_V));
+    losses.push_back(at::cross_entropy_loss(logits_CV, labels_S.slice(0, begin, end), {}, at::Reduction::None).to(at::kFloat));
+  }
+  return losses.empty() ? at::empty({0}, h_SD.options().dtype(at::kFloat)) : at::cat(losses);
+}
+
+}  // namespace lora::ops

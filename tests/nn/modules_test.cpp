@@ -1,0 +1,164 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "lora/base/random.h"
+#include "lora/nn/activation.h"
+#include "lora/nn/device.h"
+#include "lora/nn/embedding.h"
+#include "lora/nn/linear.h"
+#include "lora/nn/rms_norm.h"
+#include "lora/ops/dropout.h"
+#include "support/batches.h"
+#include "support/expect_error.h"
+#include "support/map_source.h"
+#include "support/tensors.h"
+
+namespace lora::nn {
+namespace {
+
+using test::expect_close;
+using test::expect_equal;
+using test::MapSource;
+using test::normal;
+
+const TokenBatch& batch() {
+  static const TokenBatch batch = test::batch_of(test::documents_of({2, 3}, 20));
+  return batch;
+}
+
+LowRank attachment(const std::string& adapter, uint64_t seed, double scale, double dropout = 0.0) {
+  return {adapter, test::trained(normal({2, 6}, seed, at::kFloat)), test::trained(normal({4, 2}, seed + 1, at::kFloat)), scale, dropout};
+}
+
+Tensor delta(const Tensor& x, const LowRank& a) {
+  return a.scale * x.mm(a.A_RI.t()).mm(a.B_OR.t());
+}
+
+std::vector<std::string> names(const std::vector<Parameter>& parameters) {
+  std::vector<std::string> all;
+  for (const Parameter& parameter : parameters) {
+    all.push_back(parameter.name);
+  }
+  return all;
+}
+
+TEST(RmsNorm, EqualsItsFormulaAndRoundsBeforeTheWeight) {
+  const Tensor weight = normal({8}, 1, at::kFloat);
+  MapSource source({{"norm.weight", weight}});
+  const RmsNorm norm("norm", 8, 1e-5, source, at::kFloat);
+  const Tensor x = normal({5, 8}, 2, at::kFloat);
+  const Tensor wide = x.to(at::kDouble);
+  expect_close(norm.forward(x), weight.to(at::kDouble) * wide / (wide.square().mean(-1, true) + 1e-5).sqrt(), 1e-6);
+  expect_equal(norm.forward(at::zeros({1, 8}, at::kFloat)), at::zeros({1, 8}, at::kFloat));
+
+  const RmsNorm narrow("norm", 8, 1e-5, source, at::kBFloat16);
+  const Tensor y = x.to(at::kBFloat16).to(at::kFloat);
+  const Tensor rounded = (y * at::rsqrt(y.square().mean(-1, true) + 1e-5)).to(at::kBFloat16);
+  expect_equal(narrow.forward(x.to(at::kBFloat16)), weight.to(at::kBFloat16) * rounded);
+  ASSERT_EQ(names(norm.base_parameters()), (std::vector<std::string>{"norm.weight"}));
+  EXPECT_FALSE(norm.base_parameters()[0].weight_decay);
+}
+
+TEST(Embedding, GivesRowsByToken) {
+  MapSource source;
+  const Embedding embedding("model.embed_tokens", 20, 6, source, at::kFloat);
+  expect_equal(embedding.forward(at::tensor({3, 0, 3}, at::kLong))[1], embedding.weight()[0]);
+  EXPECT_EQ(names(embedding.base_parameters()), (std::vector<std::string>{"model.embed_tokens.weight"}));
+  EXPECT_STREQ(embedding.kind(), "Embedding");
+}
+
+TEST(Linear, OwnsItsWeightsAndATiedOneDoesNot) {
+  MapSource source;
+  const Linear plain("a.q_proj", {6, 4}, source, at::kFloat);
+  const Linear biased("a.k_proj", {6, 4, true}, source, at::kFloat);
+  const Linear tied("lm_head", plain.weight());
+  EXPECT_EQ(names(plain.base_parameters()), (std::vector<std::string>{"a.q_proj.weight"}));
+  EXPECT_EQ(names(biased.base_parameters()), (std::vector<std::string>{"a.k_proj.weight", "a.k_proj.bias"}));
+  EXPECT_TRUE(biased.base_parameters()[0].weight_decay);
+  EXPECT_FALSE(biased.base_parameters()[1].weight_decay);
+  EXPECT_TRUE(tied.base_parameters().empty());
+  EXPECT_TRUE(tied.tied() && !plain.tied());
+  EXPECT_EQ(tied.weight().data_ptr(), plain.weight().data_ptr());
+  EXPECT_EQ(plain.base_parameters()[0].tensor.data_ptr(), plain.weight().data_ptr());
+  EXPECT_EQ(plain.in_features(), 6);
+  EXPECT_EQ(plain.out_features(), 4);
+}
+
+TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {
+  MapSource source;
+  Linear linear("a.q_proj", {6, 4, true}, source, at::kFloat);
+  const Pass pass = evaluation_pass(batch());
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  const Tensor base = x.mm(linear.weight().t()) + *linear.bias();
+  expect_close(linear.forward(x, pass), base, 1e-6);
+  const LowRank first = attachment("default", 20, 0.5), second = attachment("other", 30, 2.0);
+  linear.attach(first);
+  expect_close(linear.forward(x, pass), base + delta(x, first), 1e-6);
+  linear.attach(second);
+  expect_close(linear.forward(x, pass), base + delta(x, first) + delta(x, second), 1e-6);
+  linear.attachments()[0].enabled = false;
+  expect_close(linear.forward(x, pass), base + delta(x, second), 1e-6);
+  linear.attachments()[1].enabled = false;
+  expect_close(linear.forward(x, pass), base, 1e-6);
+  // Gradients reach both where both are on.
+  linear.attachments()[0].enabled = linear.attachments()[1].enabled = true;
+  linear.forward(x, pass).sum().backward();
+  for (const LowRank& each : {first, second}) {
+    expect_close(each.B_OR.grad(), (each.scale * x.mm(each.A_RI.t()).sum(0)).expand({4, 2}), 1e-5);
+  }
+}
+
+TEST(Linear, DropoutIsDrawnForTheHostAndTheAdapterInTrainingAlone) {
+  MapSource source({{"a.q_proj.weight", at::zeros({4, 6})}, {"a.k_proj.weight", at::zeros({4, 6})}});
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  const auto output = [&](const std::string& host, const std::string& adapter, const Pass& pass) {
+    Linear linear(host, {6, 4}, source, at::kFloat);
+    linear.attach(attachment(adapter, 20, 1.0, 0.5));
+    return linear.forward(x, pass).detach();
+  };
+  const Pass pass = training_pass(batch(), 1, 0);
+  const Tensor one = output("a.q_proj", "default", pass);
+  expect_equal(output("a.q_proj", "default", pass), one);
+  EXPECT_FALSE(at::equal(output("a.k_proj", "default", pass), one));
+  EXPECT_FALSE(at::equal(output("a.q_proj", "other", pass), one));
+  EXPECT_FALSE(at::equal(output("a.q_proj", "default", training_pass(batch(), 1, 1)), one));
+  const LowRank same = attachment("default", 20, 1.0);
+  expect_close(output("a.q_proj", "default", evaluation_pass(batch())), delta(x, same), 1e-6);
+  // The mask is the one of (row key, host, adapter).
+  const ops::DropoutDraw draw{pass.row_keys_T, mix64(hash_name("a.q_proj"), hash_name("default")), 0.5};
+  expect_close(one, delta(ops::dropout_reference(x, draw), same), 1e-6);
+}
+
+TEST(Linear, ProjectGivesEachProjectionOfOneInput) {
+  MapSource source;
+  Linear q("a.q_proj", {6, 4}, source, at::kFloat), k("a.k_proj", {6, 3, true}, source, at::kFloat);
+  q.attach(attachment("default", 20, 0.5));
+  const Pass pass = training_pass(batch(), 1, 0);
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  const std::vector<Tensor> both = project(x, {&q, &k}, pass);
+  ASSERT_EQ(both.size(), 2U);
+  expect_equal(both[0], q.forward(x, pass));
+  expect_equal(both[1], k.forward(x, pass));
+}
+
+TEST(Activation, NamesAreTransformers) {
+  const Tensor x = normal({7}, 1);
+  expect_close(find_activation("silu", "config.json")(x), x * x.sigmoid(), 1e-12);
+  expect_equal(find_activation("swish", "config.json")(x), find_activation("silu", "config.json")(x));
+  expect_close(find_activation("gelu", "config.json")(x), 0.5 * x * (1 + at::erf(x / std::sqrt(2.0))), 1e-12);
+  const Tensor tanh_form = 0.5 * x * (1 + at::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x.pow(3))));
+  expect_close(find_activation("gelu_new", "config.json")(x), tanh_form, 1e-12);
+  expect_close(find_activation("gelu_pytorch_tanh", "config.json")(x), tanh_form, 1e-12);
+  expect_equal(find_activation("relu", "config.json")(x), x.clamp_min(0));
+  test::expect_error(ErrorKind::kModel, {"config.json", "'mish'", "silu", "gelu_new"}, [] { find_activation("mish", "config.json"); });
+}
+
+TEST(Device, CpuIsAlwaysThereAndMemoryIsCounted) {
+  EXPECT_EQ(open_device("cpu"), at::Device(at::kCPU));
+  EXPECT_GT(peak_memory_bytes(at::kCPU), int64_t{1} << 20);
+}
+
+}  // namespace
+}  // namespace lora::nn

@@ -1,0 +1,121 @@
+#include "lora/ops/attention.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+
+#include "support/gradients.h"
+#include "support/tensors.h"
+
+namespace lora::ops {
+namespace {
+
+using test::expect_equal;
+using test::normal;
+
+/// Owns what a DocumentLayout refers to.
+class Documents {
+ public:
+  explicit Documents(const std::vector<int64_t>& lengths) {
+    host_.push_back(0);
+    for (const int64_t length : lengths) {
+      host_.push_back(host_.back() + length);
+      longest_ = std::max(longest_, length);
+    }
+    offsets_ = at::tensor(std::vector<int32_t>(host_.begin(), host_.end()), at::kInt);
+  }
+  DocumentLayout layout() const { return {offsets_, host_, longest_}; }
+  int64_t tokens() const { return host_.back(); }
+  int64_t begin(size_t document) const { return host_[document]; }
+
+ private:
+  std::vector<int64_t> host_;
+  Tensor offsets_;
+  int64_t longest_ = 0;
+};
+
+struct Setting {
+  std::vector<int64_t> lengths;
+  int64_t heads;
+  int64_t key_heads;
+  int64_t head_dim;
+};
+
+const std::vector<Setting> kSettings{{{3, 5, 2}, 4, 2, 6},          {{4, 4, 4}, 6, 2, 4},     {{7}, 3, 1, 5},
+                                     {{2, 2, 5, 5, 5, 1}, 2, 2, 8}, {{1, 1, 9, 1}, 4, 1, 10}, {{1}, 2, 1, 4}};
+
+std::vector<Tensor> inputs_of(const Setting& s, int64_t tokens, at::ScalarType type) {
+  return {normal({tokens, s.heads, s.head_dim}, 1, type).requires_grad_(true),
+          normal({tokens, s.key_heads, s.head_dim}, 2, type).requires_grad_(true),
+          normal({tokens, s.key_heads, s.head_dim}, 3, type).requires_grad_(true)};
+}
+
+constexpr double kScale = 0.37;
+
+TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
+  for (const Setting& setting : kSettings) {
+    const Documents documents(setting.lengths);
+    const auto bind = [&documents](auto op) {
+      return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+    };
+    const std::string what = "first length " + std::to_string(setting.lengths[0]) + ", heads " + std::to_string(setting.heads);
+    test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+                                   inputs_of(setting, documents.tokens(), at::kDouble), 1e-12, what);
+    test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+                                   inputs_of(setting, documents.tokens(), at::kFloat), 2e-6, what);
+    const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+    test::expect_close(bind(causal_attention)(narrow), bind(causal_attention_reference)(narrow), 0.02, what);
+  }
+}
+
+TEST(CausalAttention, Float64EqualsCentralDifferences) {
+  for (const auto& lengths : {std::vector<int64_t>{3, 4}, std::vector<int64_t>{3, 3}}) {
+    const Setting setting{lengths, 2, 1, 4};
+    const Documents documents(lengths);
+    const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
+    for (const auto op : {causal_attention, causal_attention_reference}) {
+      test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); }, inputs,
+                             1e-5, 1e-8);
+    }
+  }
+}
+
+TEST(CausalAttention, AFirstTokenSeesItselfAloneAndGroupsShareKeyHeads) {
+  const Documents documents({1, 3});
+  const Tensor q = normal({4, 4, 6}, 1, at::kFloat), k = normal({4, 2, 6}, 2, at::kFloat), v = normal({4, 2, 6}, 3, at::kFloat);
+  const Tensor out = causal_attention(q, k, v, documents.layout(), kScale);
+  for (const int64_t first : {0, 1}) {  // the first token of each document: its output is its own value
+    for (int64_t head = 0; head < 4; ++head) {
+      test::expect_near(out[first][head], v[first][head / 2], 1e-6);
+    }
+  }
+}
+
+TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
+  for (const auto& lengths : {std::vector<int64_t>{5, 8, 3}, std::vector<int64_t>{6, 6, 6}}) {
+    const Documents documents(lengths);
+    const int64_t begin = documents.begin(1), end = documents.begin(2);
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      std::vector<Tensor> inputs{normal({documents.tokens(), 4, 8}, 1, type), normal({documents.tokens(), 2, 8}, 2, type),
+                                 normal({documents.tokens(), 2, 8}, 3, type)};
+      const Tensor before = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale).clone();
+      for (Tensor& input : inputs) {  // everything outside document 1 becomes something else
+        input.slice(0, 0, begin).mul_(-3).add_(1);
+        input.slice(0, end).mul_(5).sub_(2);
+      }
+      const Tensor after = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      expect_equal(after.slice(0, begin, end), before.slice(0, begin, end), "another document changed this one");
+      EXPECT_FALSE(at::equal(after.slice(0, 0, begin), before.slice(0, 0, begin)));
+      for (Tensor& input : inputs) {  // the last token of document 1
+        input.slice(0, end - 1, end).add_(1);
+      }
+      const Tensor later = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      test::expect_near(later.slice(0, begin, end - 1), before.slice(0, begin, end - 1), 1e-6, "a later token changed an earlier one");
+      EXPECT_FALSE(at::equal(later[end - 1], before[end - 1]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora::ops

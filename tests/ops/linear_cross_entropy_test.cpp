@@ -1,0 +1,107 @@
+#include "lora/ops/linear_cross_entropy.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "support/gradients.h"
+#include "support/tensors.h"
+
+namespace lora::ops {
+namespace {
+
+using test::expect_close;
+using test::expect_near;
+using test::normal;
+using test::trained;
+
+Tensor labels_of(int64_t rows, int64_t vocabulary) {
+  return (at::arange(rows, at::kLong) * 7919 + 3).remainder(vocabulary);
+}
+
+TEST(LinearCrossEntropy, Float64EqualsCentralDifferencesAndTheReference) {
+  const int64_t rows = 6, dim = 4, vocabulary = 9;
+  const Tensor labels = labels_of(rows, vocabulary);
+  for (const bool train_head : {false, true}) {
+    for (const bool has_bias : {false, true}) {
+      std::vector<Tensor> inputs{normal({rows, dim}, 1).requires_grad_(true), normal({vocabulary, dim}, 2).requires_grad_(train_head)};
+      if (has_bias) {
+        inputs.push_back(normal({vocabulary}, 3).requires_grad_(train_head));
+      }
+      const auto bind = [&](auto op) {
+        return [&labels, op](const std::vector<Tensor>& in) {
+          return op(in[0], in[1], in.size() > 2 ? std::optional(in[2]) : std::nullopt, labels);
+        };
+      };
+      const std::string what = std::string(train_head ? "trained" : "frozen") + (has_bias ? " with bias" : "");
+      test::expect_gradients(bind(linear_cross_entropy), inputs, 1e-5, 1e-8, what);
+      test::expect_same_as_reference(bind(linear_cross_entropy), bind(linear_cross_entropy_reference), inputs, 1e-13, what);
+    }
+  }
+}
+
+TEST(LinearCrossEntropy, SeveralChunksOfALargeVocabulary) {
+  // 2^24 / 2^19 = 32 rows a chunk: two full chunks and a part of one.
+  const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;
+  const Tensor labels = labels_of(rows, vocabulary);
+  const Tensor h = trained(normal({rows, dim}, 1, at::kFloat)), W = trained(normal({vocabulary, dim}, 2, at::kFloat)),
+               b = trained(normal({vocabulary}, 3, at::kFloat));
+  const Tensor loss = linear_cross_entropy(h, W, b, labels);
+  (loss * 0.25).backward();
+  const Tensor h2 = trained(h), W2 = trained(W), b2 = trained(b);
+  const Tensor expected = linear_cross_entropy_reference(h2, W2, b2, labels);
+  (expected * 0.25).backward();
+  EXPECT_NEAR(loss.item<double>() / expected.item<double>(), 1.0, 1e-6);
+  expect_close(h.grad(), h2.grad(), 1e-5, "h");
+  expect_close(W.grad(), W2.grad(), 1e-5, "W");
+  expect_close(b.grad(), b2.grad(), 1e-5, "b");
+  // Evaluation: the same losses one by one, in chunks too.
+  const Tensor each = linear_token_losses(h, W, b, labels);
+  EXPECT_EQ(each.sizes(), at::IntArrayRef({rows}));
+  EXPECT_FALSE(each.requires_grad());
+  EXPECT_NEAR(each.sum(at::kDouble).item<double>() / expected.item<double>(), 1.0, 1e-6);
+  const Tensor last = linear_cross_entropy_reference(h.slice(0, rows - 1), W, b, labels.slice(0, rows - 1));
+  EXPECT_NEAR(each[rows - 1].item<double>(), last.item<double>(), 1e-5);
+}
+
+TEST(LinearCrossEntropy, HalfPrecisionIsCloseAndNotScaledByARoundedFactor) {
+  const int64_t rows = 40, dim = 24, vocabulary = 60;
+  const Tensor labels = labels_of(rows, vocabulary);
+  for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
+    const Tensor h = trained(normal({rows, dim}, 1, half)), W = normal({vocabulary, dim}, 2, half) * 0.2;
+    // 1.0039 rounds to 1 in bfloat16: a factor rounded to it would be 0.4 % off in every element.
+    const double factor = 1.0039;
+    const Tensor loss = linear_cross_entropy(h, W, std::nullopt, labels);
+    EXPECT_EQ(loss.scalar_type(), at::kFloat);
+    (loss * factor).backward();
+    EXPECT_EQ(h.grad().scalar_type(), half);
+
+    const Tensor wide = trained(h.detach().to(at::kDouble));
+    const Tensor exact = linear_cross_entropy_reference(wide, W.to(at::kDouble), std::nullopt, labels);
+    (exact * factor).backward();
+    const double unit = half == at::kBFloat16 ? 0x1p-8 : 0x1p-11;
+    EXPECT_NEAR(loss.item<double>() / exact.item<double>(), 1.0, unit);
+    expect_close(h.grad(), wide.grad(), 4 * unit);
+    const double along = (h.grad().to(at::kDouble) * wide.grad()).sum().item<double>() / wide.grad().square().sum().item<double>();
+    EXPECT_NEAR(along, 1.0, 1e-3);
+  }
+}
+
+TEST(LinearCrossEntropy, NothingSupervisedIsNoLoss) {
+  const Tensor h = trained(at::empty({0, 4}, at::kFloat));
+  const Tensor W = normal({9, 4}, 2, at::kFloat);
+  const Tensor none = at::empty({0}, at::kLong);
+  const Tensor loss = linear_cross_entropy(h, W, std::nullopt, none);
+  EXPECT_EQ(loss.item<double>(), 0.0);
+  loss.backward();
+  EXPECT_EQ(linear_token_losses(h, W, std::nullopt, none).numel(), 0);
+}
+
+TEST(LinearCrossEntropy, AFrozenHeadGetsNoGradient) {
+  const Tensor h = trained(normal({5, 4}, 1, at::kFloat)), W = normal({9, 4}, 2, at::kFloat);
+  linear_cross_entropy(h, W, std::nullopt, labels_of(5, 9)).backward();
+  EXPECT_TRUE(h.grad().defined());
+  EXPECT_FALSE(W.grad().defined());
+}
+
+}  // namespace
+}  // namespace lora::ops

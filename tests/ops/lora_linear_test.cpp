@@ -1,0 +1,138 @@
+#include "lora/ops/lora_linear.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "support/gradients.h"
+#include "support/tensors.h"
+
+namespace lora::ops {
+namespace {
+
+using test::expect_close;
+using test::expect_equal;
+using test::normal;
+using test::trained;
+
+constexpr int64_t kTokens = 5, kIn = 7, kOut = 4, kRank = 3;
+constexpr double kScale = 1.75;
+
+Tensor row_keys(int64_t tokens) {
+  return at::arange(tokens, at::kLong) * 0x1234567 + 99;
+}
+
+DropoutDraw draw_of(double p) {
+  return {row_keys(kTokens), 0xabcdefULL, p};
+}
+
+struct Setting {
+  const char* name;
+  bool bias;
+  double p;
+  bool x_needs_grad;
+};
+
+const std::vector<Setting> kSettings{{"plain", false, 0.0, true},    {"bias", true, 0.0, true},
+                                     {"dropout", false, 0.4, true},  {"bias and dropout", true, 0.4, true},
+                                     {"x frozen", true, 0.0, false}, {"x frozen, dropout", false, 0.4, false}};
+
+std::vector<Tensor> inputs_of(const Setting& setting, at::ScalarType x_type, at::ScalarType ab_type) {
+  return {normal({kTokens, kIn}, 1, x_type).requires_grad_(setting.x_needs_grad), normal({kRank, kIn}, 2, ab_type).requires_grad_(true),
+          normal({kOut, kRank}, 3, ab_type).requires_grad_(true)};
+}
+
+using Op = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const LowRankTerm&);
+
+test::Differentiable function_of(Op op, const Setting& setting, at::ScalarType type) {
+  const Tensor W = normal({kOut, kIn}, 4, type);
+  const std::optional<Tensor> bias = setting.bias ? std::optional(normal({kOut}, 5, type)) : std::nullopt;
+  return [=](const std::vector<Tensor>& in) { return op(in[0], W, bias, {in[1], in[2], kScale, draw_of(setting.p)}); };
+}
+
+TEST(LoraLinear, Float64EqualsCentralDifferencesAndTheReference) {
+  for (const Setting& setting : kSettings) {
+    const std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);
+    const auto fused = function_of(lora_linear, setting, at::kDouble);
+    test::expect_gradients(fused, inputs, 1e-3, 1e-9, setting.name);
+    test::expect_same_as_reference(fused, function_of(lora_linear_reference, setting, at::kDouble), inputs, 1e-13, setting.name);
+  }
+}
+
+TEST(LoraLinear, Float32EqualsTheReferenceAndTheFormula) {
+  for (const Setting& setting : kSettings) {
+    test::expect_same_as_reference(function_of(lora_linear, setting, at::kFloat), function_of(lora_linear_reference, setting, at::kFloat),
+                                   inputs_of(setting, at::kFloat, at::kFloat), 2e-6, setting.name);
+  }
+  const Tensor x = normal({kTokens, kIn}, 1), W = normal({kOut, kIn}, 4), b = normal({kOut}, 5), A = normal({kRank, kIn}, 2),
+               B = normal({kOut, kRank}, 3);
+  expect_close(lora_linear(x, W, b, {A, B, kScale, {}}), x.mm(W.t()) + b + kScale * x.mm(B.mm(A).t()), 1e-13);
+  // Dropout acts on the low-rank part alone.
+  const DropoutDraw draw = draw_of(0.4);
+  expect_close(lora_linear(x, W, b, {A, B, kScale, draw}), x.mm(W.t()) + b + kScale * dropout_reference(x, draw).mm(B.mm(A).t()), 1e-13);
+}
+
+TEST(LoraLinear, Float32AdapterBesideAHalfPrecisionBase) {
+  for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
+    for (const Setting& setting : kSettings) {
+      const std::vector<Tensor> inputs = inputs_of(setting, half, at::kFloat);
+      const auto fused = function_of(lora_linear, setting, half);
+      const auto reference = function_of(lora_linear_reference, setting, half);
+      const double unit = half == at::kBFloat16 ? 0x1p-7 : 0x1p-10;  // one unit in the last place, relative
+      EXPECT_EQ(fused(inputs).scalar_type(), half);
+      expect_close(fused(inputs), reference(inputs), unit, setting.name);
+      const std::vector<Tensor> actual = test::gradients(fused, inputs);
+      const std::vector<Tensor> expected = test::gradients(reference, inputs);
+      for (const size_t adapter : {1, 2}) {  // in float32, from the same half-precision values
+        EXPECT_EQ(actual[adapter].scalar_type(), at::kFloat);
+        expect_close(actual[adapter], expected[adapter], 1e-5, setting.name);
+      }
+      if (setting.x_needs_grad) {
+        EXPECT_EQ(actual[0].scalar_type(), half);
+        expect_close(actual[0], expected[0], 2 * unit, setting.name);
+      }
+    }
+  }
+}
+
+TEST(LoraLinear, NothingIsComputedForFrozenTensors) {
+  const Tensor W = normal({kOut, kIn}, 4);
+  const Tensor x = normal({kTokens, kIn}, 1);
+  const Tensor A = trained(normal({kRank, kIn}, 2)), B = trained(normal({kOut, kRank}, 3));
+  lora_linear(x, W, std::nullopt, {A, B, kScale, {}}).sum().backward();
+  EXPECT_FALSE(x.grad().defined());
+  EXPECT_FALSE(W.grad().defined());
+  EXPECT_TRUE(A.grad().defined() && B.grad().defined());
+  EXPECT_THROW(lora_linear(x, trained(W), std::nullopt, {A, B, kScale, {}}), c10::Error);
+}
+
+TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
+  for (const Setting& setting : kSettings) {
+    const std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);
+    test::expect_gradients(
+        [&](const std::vector<Tensor>& in) {
+          return low_rank(in[0], {in[1], in[2], kScale, draw_of(setting.p)});
+        },
+        inputs, 1e-3, 1e-9, setting.name);
+    const Tensor dropped = setting.p > 0 ? dropout_reference(inputs[0].detach(), draw_of(setting.p)) : inputs[0];
+    expect_close(low_rank(inputs[0], {inputs[1], inputs[2], kScale, draw_of(setting.p)}), kScale * dropped.mm(inputs[2].mm(inputs[1]).t()),
+                 1e-13);
+  }
+  // In the adapter's type, not x's.
+  const Tensor narrow = normal({kTokens, kIn}, 1, at::kBFloat16);
+  EXPECT_EQ(low_rank(narrow, {normal({kRank, kIn}, 2, at::kFloat), normal({kOut, kRank}, 3, at::kFloat), 1.0, {}}).scalar_type(),
+            at::kFloat);
+}
+
+TEST(LoraLinear, BackwardDrawsTheSameDropoutAgain) {
+  // With B = identity and A = identity the gradient of x is the mask itself, so it must agree with the forward's zeros.
+  const Tensor one = at::eye(kIn, at::kDouble);
+  const Tensor x = trained(at::ones({kTokens, kIn}, at::kDouble));
+  const DropoutDraw draw = draw_of(0.5);
+  const Tensor y = lora_linear(x, at::zeros({kIn, kIn}, at::kDouble), std::nullopt, {trained(one), trained(one), 1.0, draw});
+  y.sum().backward();
+  expect_equal(x.grad(), y.detach());
+  expect_equal(y.detach(), dropout_reference(at::ones({kTokens, kIn}, at::kDouble), draw));
+}
+
+}  // namespace
+}  // namespace lora::ops
