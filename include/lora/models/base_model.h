@@ -1,0 +1,29 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/base/json.h"
+#include "lora/models/options.h"
+#include "lora/nn/model.h"
+
+namespace lora::models {
+
+/// A base model as loaded: frozen, on its device.
+struct BaseModel {
+  std::unique_ptr<nn::Model> model;
+  Json config;                                ///< config.json as it stands in the folder
+  std::string model_type;                     ///< its family's name
+  std::vector<std::filesystem::path> files;   ///< config.json and the weights' files (hashes)
+};
+
+/// Loads the folder of `options`, or makes random weights of its config.json's shape (`from_scratch`, by `seed`).
+/// Throws model Error for a folder that is none, an unknown model_type (lists the known), a weight that is missing, has
+/// another shape or holds a non-finite value. Weights the family does not know are warned of.
+BaseModel load_base_model(const ModelOptions& options, uint64_t seed);
+
+/// The model_type of every family there is.
+std::vector<std::string> known_families();
+
+}  // namespace lora::models

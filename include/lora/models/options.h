@@ -1,0 +1,26 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "lora/base/enum_table.h"
+
+namespace lora::models {
+
+enum class ComputeDtype { kAuto, kFloat32, kBFloat16, kFloat16 };
+inline constexpr EnumTable<ComputeDtype, 4> kComputeDtypes{{{{ComputeDtype::kAuto, "auto"},
+                                                             {ComputeDtype::kFloat32, "float32"},
+                                                             {ComputeDtype::kBFloat16, "bfloat16"},
+                                                             {ComputeDtype::kFloat16, "float16"}}}};
+
+/// The run's `model` section.
+struct ModelOptions {
+  std::filesystem::path path;       ///< folder, already resolved (relative to the config; hub cache)
+  std::string name;                 ///< `path` as the user wrote it: base_model_name_or_path of the adapter
+  ComputeDtype dtype = ComputeDtype::kAuto;  ///< auto: the checkpoint's own
+  std::string device = "auto";      ///< "auto", "cpu", "cuda" or "cuda:N"
+  std::filesystem::path tokenizer;  ///< folder or file; the model's folder by default
+  bool from_scratch = false;        ///< random weights of config.json's shape
+};
+
+}  // namespace lora::models

@@ -1,0 +1,49 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/nn/model.h"
+#include "lora/nn/parameter.h"
+#include "lora/peft/options.h"
+
+namespace lora::peft {
+
+/// How many hosts one entry of target_modules matched: the summary's table.
+struct TargetMatch {
+  std::string entry;
+  std::vector<std::string> hosts;
+};
+
+/// A way to adapt a model, attached to one. It owns what is trained, and its file.
+class Method {
+ public:
+  virtual ~Method() = default;
+
+  /// What the user calls it: "LoRA", "full fine-tuning".
+  virtual std::string name() const = 0;
+  /// The trained tensors, in the model's order.
+  virtual const std::vector<nn::Parameter>& parameters() const = 0;
+  /// What was matched by which target.
+  virtual const std::vector<TargetMatch>& matches() const = 0;
+  /// Writes the result into an existing folder. Throws Error (diverged) for a non-finite value, before writing anything.
+  virtual void save(const std::filesystem::path& folder) const = 0;
+  /// Takes the trained values from a folder written by save(). Throws model Error that lists every missing, surplus or
+  /// misshapen tensor.
+  virtual void load(const std::filesystem::path& folder) = 0;
+  /// Name of the weights' file that save() writes.
+  virtual std::string weights_file() const = 0;
+};
+
+/// Attaches LoRA (Hu et al. 2021) to the hosts that the options choose; freezes everything else. New weights are a pure
+/// function of (seed, parameter name); with init_from they are that adapter's. Throws config Error for a target that
+/// matches nothing (lists what there is).
+/// @param base_name base_model_name_or_path of the written adapter_config.json.
+std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const std::string& base_name, uint64_t seed);
+
+/// Trains every base weight. The result is a folder that transformers loads: `config` with the weights' dtype,
+/// model.safetensors, and copies of `extra_files` (tokenizer, generation_config.json).
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files);
+
+}  // namespace lora::peft

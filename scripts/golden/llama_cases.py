@@ -1,0 +1,227 @@
+"""The cases of the Llama family: one row a case, and how a row becomes a folder (model, adapter, rows, run.json).
+
+Shapes are tiny and odd, weights are large, no norm is all ones and no bias is zero, so that a mistake shows in the loss.
+"""
+
+import json
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaConfig, LlamaForCausalLM
+
+MIN_LENGTH, MAX_LENGTH = 3, 40
+
+
+@dataclass
+class Case:
+    seed: int
+    shape: dict  # LlamaConfig
+    training: dict
+    adapter: dict | None  # LoraConfig; None: full fine-tuning
+    dialect: str = "v5"  # of config.json: v5 (rope_parameters, dtype) or v4 (rope_theta, rope_scaling, torch_dtype)
+    checkpoint_dtype: torch.dtype = torch.float32
+    shard_size: str | None = None
+    num_rows: int = 29
+    first_length: int = 13  # of the first document, whose hidden states are kept
+    paste_whole_config: bool = False  # run.json's adapter section is PEFT's whole adapter_config.json
+    v4_rope_scaling: dict = field(default_factory=dict)  # keys to rename in rope_scaling, for old spellings
+
+
+def shape(**changes) -> dict:
+    base = dict(vocab_size=97, hidden_size=32, intermediate_size=52, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=False,
+                rope_parameters={"rope_type": "default", "rope_theta": 10000.0})  # fmt: skip
+    return base | changes
+
+
+def training(**changes) -> dict:
+    base = dict(max_steps=20, per_device_train_batch_size=2, per_device_eval_batch_size=3, gradient_accumulation_steps=2,
+                learning_rate=5e-3, lr_scheduler_type="linear", warmup_steps=0, weight_decay=0.01, optim="adamw_torch",
+                max_grad_norm=1.0, logging_steps=1)  # fmt: skip
+    return base | changes
+
+
+def lora(**changes) -> dict:
+    return dict(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]) | changes
+
+
+CASES = {
+    # head_dim is not hidden_size / heads; the adapter is PEFT's default choice
+    "gqa": Case(
+        seed=11, shape=shape(hidden_size=48, num_attention_heads=6, num_key_value_heads=2, head_dim=10, vocab_size=101),
+        adapter=lora(), training=training(learning_rate=1e-2, warmup_steps=3, max_grad_norm=4.0), paste_whole_config=True),
+    "tied": Case(
+        seed=12, shape=shape(tie_word_embeddings=True, num_key_value_heads=4), dialect="v4", num_rows=27,
+        adapter=lora(r=3, lora_alpha=2, target_modules="all-linear", use_rslora=True),
+        training=training(lr_scheduler_type="cosine", warmup_steps=2, weight_decay=0.1, eval_steps=8, max_grad_norm=6.0,
+                          optim="adamw_torch_fused")),
+    "llama3": Case(
+        seed=13, dialect="v4", num_rows=30,
+        shape=shape(hidden_size=40, num_attention_heads=4, num_key_value_heads=1, head_dim=12, vocab_size=113, rope_parameters={
+            "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16}),
+        adapter=lora(r=5, lora_alpha=7, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"],
+                     rank_pattern={"k_proj": 2, "layers.1.self_attn.q_proj": 6, "q_proj": 3},
+                     alpha_pattern={"layers.1.self_attn.q_proj": 3, "v_proj": 20}),
+        training=training(lr_scheduler_type="polynomial", warmup_steps=4, max_grad_norm=5.0,
+                          lr_scheduler_kwargs={"power": 2.0, "lr_end": 1e-4})),
+    "biases": Case(
+        seed=14, shape=shape(attention_bias=True, mlp_bias=True, vocab_size=103), shard_size="30KB", num_rows=25,
+        adapter=lora(target_modules=r"model\.layers\.\d+\.(self_attn\.(q|o)_proj|mlp\.(up|down)_proj)", lora_alpha=6),
+        training=training(lr_scheduler_type="cosine_with_restarts", lr_scheduler_kwargs={"num_cycles": 2}, warmup_steps=2,
+                          gradient_accumulation_steps=3, max_grad_norm=2.5)),
+    "odd": Case(
+        seed=15, num_rows=31,
+        shape=shape(hidden_size=35, intermediate_size=51, num_hidden_layers=3, num_attention_heads=5, num_key_value_heads=1,
+                    head_dim=6, vocab_size=127, rms_norm_eps=1e-5,
+                    rope_parameters={"rope_type": "default", "rope_theta": 500000.0}),
+        adapter=lora(r=3, lora_alpha=5, target_modules=["q_proj", "o_proj", "gate_proj"], layers_to_transform=[0, 2]),
+        training=training(lr_scheduler_type="constant_with_warmup", warmup_steps=0.15, adam_beta1=0.8, adam_beta2=0.95, max_grad_norm=3.0)),
+    # the oldest spelling of scaling ("type"), on a bfloat16 checkpoint
+    "linear": Case(
+        seed=16, dialect="v4", checkpoint_dtype=torch.bfloat16, num_rows=28, v4_rope_scaling={"rope_type": "type"},
+        shape=shape(rope_parameters={"rope_type": "linear", "rope_theta": 20000.0, "factor": 2.5}, hidden_size=36,
+                    num_attention_heads=3, num_key_value_heads=1, vocab_size=109),
+        adapter=lora(r=2, lora_alpha=3, target_modules=["k_proj", "o_proj", "down_proj"], exclude_modules=["layers.0.mlp.down_proj"]),
+        training=training(lr_scheduler_type="inverse_sqrt", warmup_steps=3, max_grad_norm=2.0, lr_scheduler_kwargs={"timescale": 5})),
+    # documents on both sides of max_position_embeddings
+    "dynamic": Case(
+        seed=17, num_rows=33, first_length=29,
+        shape=shape(rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 3.0}, max_position_embeddings=16,
+                    hidden_size=24, num_attention_heads=2, num_key_value_heads=1, vocab_size=131),
+        adapter=lora(target_modules=["q_proj", "k_proj", "up_proj"], rank_pattern={"q_proj": 7}, use_rslora=True, lora_alpha=3),
+        training=training(lr_scheduler_type="warmup_stable_decay", warmup_steps=3, adam_epsilon=1e-6, max_grad_norm=4.0,
+                          lr_scheduler_kwargs={"num_decay_steps": 9, "min_lr_ratio": 0.1})),
+    "yarn": Case(
+        seed=18, first_length=21,
+        shape=shape(hidden_size=40, head_dim=16, num_attention_heads=2, num_key_value_heads=2, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 4.0,
+            "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 0.4}),
+        adapter=lora(target_modules="all-linear", exclude_modules=["gate_proj"], lora_alpha=4),
+        training=training(lr_scheduler_type="constant", per_device_train_batch_size=3, optim="adamw_torch_fused", max_grad_norm=2.0)),
+    "full": Case(
+        seed=19, dialect="v4", num_rows=13,
+        shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,
+                    attention_bias=True, mlp_bias=True),
+        adapter=None,
+        training=training(max_steps=10, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.2, max_grad_norm=6.0,
+                          adam_epsilon=1e-6)),
+}  # fmt: skip
+
+
+def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
+    """Matrices N(0, 1.5²/in) cut to a std of 0.1 to 0.3, norms around one, biases and embeddings far from zero."""
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if "norm" in name:
+            value = 1 + 0.3 * noise
+        elif parameter.dim() == 1:
+            value = 0.2 * noise
+        elif "embed_tokens" in name:
+            value = 0.5 * noise
+        else:
+            value = noise * min(0.3, max(0.1, 1.5 / parameter.shape[1] ** 0.5))
+        parameter.data.copy_(value)
+
+
+def to_v4(config: dict, renames: dict) -> dict:
+    """config.json as transformers 4 wrote it."""
+    rope = dict(config.pop("rope_parameters"))
+    config["rope_theta"] = rope.pop("rope_theta")
+    scaled = rope["rope_type"] != "default"
+    config["rope_scaling"] = {renames.get(key, key): value for key, value in rope.items()} if scaled else None
+    config["torch_dtype"] = config.pop("dtype")
+    config["transformers_version"] = "4.46.0"
+    return config
+
+
+def write_json(path: Path, value: dict) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_model(case: Case, folder: Path, generator: torch.Generator) -> LlamaForCausalLM:
+    config = LlamaConfig(**case.shape, attn_implementation="eager")
+    model = LlamaForCausalLM(config).eval()
+    randomize(model, generator)
+    model.to(case.checkpoint_dtype).save_pretrained(folder, max_shard_size=case.shard_size or "1GB")
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    written = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", to_v4(written, case.v4_rope_scaling) if case.dialect == "v4" else written)
+    return model.to(torch.float32)
+
+
+def write_adapter(case: Case, model: LlamaForCausalLM, folder: Path, generator: torch.Generator) -> None:
+    """PEFT's own files, with a non-zero B; its model card is left out and its sets are sorted."""
+    model.name_or_path = str(folder.parent / "model")  # PEFT looks there whether the vocabulary was changed
+    config = LoraConfig(task_type="CAUSAL_LM", **case.adapter)
+    adapted = get_peft_model(model, config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            std = 0.3 if "lora_A" in name else 0.15
+            parameter.data.copy_(std * torch.randn(parameter.shape, generator=generator))
+    adapted.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    written = json.loads((folder / "adapter_config.json").read_text())
+    written["base_model_name_or_path"] = "model"
+    for key in ("target_modules", "exclude_modules"):
+        if isinstance(written.get(key), list):
+            written[key] = sorted(written[key])
+    write_json(folder / "adapter_config.json", written)
+
+
+def make_row(draw: random.Random, vocab: int, length: int) -> dict:
+    ids = [draw.randrange(vocab) for _ in range(length)]
+    kind = draw.choice(["all", "completion", "holes"])
+    if kind == "all":
+        return {"input_ids": ids}
+    prompt = draw.randrange(1, length - 1)
+    if kind == "completion":
+        labels = [-100] * prompt + ids[prompt:]
+    else:
+        labels = [-100 if draw.random() < 0.3 else token for token in ids]
+        labels[-1] = ids[-1]  # one supervised token at least
+    return {"input_ids": ids, "labels": labels}
+
+
+def write_rows(path: Path, draw: random.Random, vocab: int, lengths: list[int]) -> None:
+    rows = [json.dumps(make_row(draw, vocab, length), separators=(",", ":")) for length in lengths]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_data(case: Case, folder: Path) -> None:
+    draw = random.Random(case.seed)
+    lengths = [case.first_length, MIN_LENGTH, MAX_LENGTH]
+    lengths += [draw.randint(MIN_LENGTH, MAX_LENGTH) for _ in range(case.num_rows - len(lengths))]
+    write_rows(folder / "rows.jsonl", draw, case.shape["vocab_size"], lengths)
+    write_rows(folder / "eval.jsonl", draw, case.shape["vocab_size"], [7, 40, 3, 16, 17, 23, 11])
+
+
+def run_config(case: Case, folder: Path) -> dict:
+    adapter = None
+    if case.adapter is not None:
+        whole = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+        adapter = (whole if case.paste_whole_config else {"peft_type": "LORA"} | case.adapter) | {"init_from": "adapter"}
+    return {
+        "model": {"path": "model", "dtype": "float32", "device": "cpu"},
+        "adapter": adapter,
+        "data": {"train": [{"path": "rows.jsonl", "format": "tokens"}], "eval": [{"path": "eval.jsonl", "format": "tokens"}],
+                 "shuffle": False, "packing": False},
+        "training": case.training,
+        "output_dir": "out",
+    }  # fmt: skip
+
+
+def write_inputs(case: Case, folder: Path) -> None:
+    """Everything that lora-train reads; what it has to give is llama_golden.py's part."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(case.seed)
+    model = write_model(case, folder / "model", generator)
+    if case.adapter is not None:
+        write_adapter(case, model, folder / "adapter", generator)
+    write_data(case, folder)
+    (folder / "run.json").write_text(json.dumps(run_config(case, folder), indent=2) + "\n", encoding="utf-8")

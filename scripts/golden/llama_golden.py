@@ -1,0 +1,142 @@
+"""Writes tests/data/llama: for each case of llama_cases.py its inputs and what transformers + PEFT make of them.
+
+    python llama_golden.py [--case NAME]...     write (all cases without --case)
+    python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results:
+                                                has to stay well below the tolerances of the tests
+"""
+
+import argparse
+import json
+import platform
+import tempfile
+from pathlib import Path
+
+import numpy
+import peft
+import safetensors
+import torch
+import transformers
+from llama_cases import CASES, Case, write_inputs, write_json
+from llama_reference import (
+    be_quiet, document_loss, documents_of, evaluate, load_base, load_trainable, logits_of, mean_loss, one_thread, read_json,
+    train, trained_tensors,
+)  # fmt: skip
+from llama_rope import rope_table
+from safetensors.torch import save_file
+
+DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
+
+
+def check_against_own_loss(model, document) -> None:
+    """transformers' loss of the same labels, which shifts and averages by itself."""
+    with torch.no_grad():
+        theirs = logits_of(model, document, labels=torch.tensor([document.labels])).loss.item()
+        ours = document_loss(model, document).item() / document.num_supervised()
+    if abs(theirs - ours) > 1e-6 * abs(theirs):
+        raise RuntimeError(f"the reference's loss is {ours}, transformers' own is {theirs}")
+
+
+@torch.no_grad()
+def forward_tensors(model, document, prefix: str) -> dict[str, torch.Tensor]:
+    output = logits_of(model, document, output_hidden_states=True)
+    tensors = {f"{prefix}.hidden.{i}": hidden[0].clone() for i, hidden in enumerate(output.hidden_states)}
+    return tensors | {f"{prefix}.logits": output.logits[0].clone()}
+
+
+def reference_of(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """What is expected of the case in `folder`: (expected.json, expected.safetensors)."""
+    run = read_json(folder / "run.json")
+    rows, held_out = documents_of(folder, run, "train"), documents_of(folder, run, "eval")
+    base = load_base(folder / run["model"]["path"])
+    tensors = forward_tensors(base, rows[0], "base")
+    base_documents = evaluate(base, held_out)
+    model = load_trainable(folder, run)
+    for document in rows[:3]:
+        check_against_own_loss(model, document)
+    if run["adapter"] is not None:
+        tensors |= forward_tensors(model, rows[0], "adapted")
+    start_documents = evaluate(model, held_out)
+    result = train(model, run, rows, held_out)
+    documents = evaluate(model, held_out)
+    tensors |= {f"grad.{key}": value for key, value in result.first_gradients.items()}
+    tensors |= {f"trained.{key}": value for key, value in trained_tensors(model).items()}
+    expected = {
+        "steps": result.steps,
+        "eval": result.evals,
+        "eval_loss": mean_loss(documents),
+        "documents": documents,
+        "start_documents": start_documents,
+        "base_documents": base_documents,
+    }
+    return expected, tensors
+
+
+def write_case(name: str, case: Case) -> None:
+    folder = DATA / name
+    write_inputs(case, folder)
+    expected, tensors = reference_of(folder)
+    clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
+    if not 0 < clipped:
+        raise RuntimeError(f"{name}: no step is clipped, choose a smaller max_grad_norm")
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    first, last = expected["steps"][0], expected["steps"][-1]
+    print(f"{name:8} loss {first['loss']:.4f} -> {last['loss']:.4f}, eval {expected['eval_loss']:.4f}, "
+          f"grad_norm {min(s['grad_norm'] for s in expected['steps']):.3f}..{max(s['grad_norm'] for s in expected['steps']):.3f}, "
+          f"{clipped} of {len(expected['steps'])} steps clipped, {size >> 10} KiB")  # fmt: skip
+
+
+def nudge(model: torch.nn.Module, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + size * torch.randn(parameter.shape, generator=generator))
+
+
+def largest_differences(ours: tuple, theirs: tuple) -> str:
+    (a, a_tensors), (b, b_tensors) = ours, theirs
+    relative = {key: max(abs(x[key] - y[key]) / abs(y[key]) for x, y in zip(a.steps, b.steps)) for key in ("loss", "grad_norm")}
+    tensors = max((a_tensors[key] - b_tensors[key]).abs().max().item() for key in b_tensors)
+    return f"loss {relative['loss']:.1e}, grad_norm {relative['grad_norm']:.1e} (relative), tensors {tensors:.1e} (absolute)"
+
+
+def train_variant(folder: Path, attention: str, nudge_size: float):
+    run = read_json(folder / "run.json")
+    model = load_trainable(folder, run, attention)
+    nudge(model, nudge_size)
+    result = train(model, run, documents_of(folder, run, "train"), documents_of(folder, run, "eval"))
+    return result, trained_tensors(model)
+
+
+def print_stability(name: str, case: Case) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / name
+        write_inputs(case, folder)
+        plain = train_variant(folder, "eager", 0)
+        print(f"{name:8} sdpa   {largest_differences(train_variant(folder, 'sdpa', 0), plain)}")
+        print(f"{name:8} nudged {largest_differences(train_variant(folder, 'eager', 1e-7), plain)}")
+
+
+def versions() -> dict:
+    modules = (torch, transformers, peft, safetensors, numpy)
+    return {"python": platform.python_version()} | {module.__name__: module.__version__ for module in modules}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this case (may be repeated)")
+    parser.add_argument("--stability", action="store_true", help="write nothing, print how well conditioned the cases are")
+    options = parser.parse_args()
+    chosen = {name: CASES[name] for name in options.case or CASES}
+    be_quiet()
+    with one_thread():
+        for name, case in chosen.items():
+            print_stability(name, case) if options.stability else write_case(name, case)
+        if not options.stability:
+            (DATA / "rope.json").write_text(json.dumps(rope_table(), indent=1) + "\n", encoding="utf-8")
+            write_json(DATA / "VERSIONS.json", versions())
+
+
+if __name__ == "__main__":
+    main()

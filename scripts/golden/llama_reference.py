@@ -1,0 +1,206 @@
+"""What lora-train has to equal: transformers + PEFT + torch's AdamW, each document run alone at batch 1.
+
+Shared by the golden writer (llama_golden.py) and by the live comparison (tests/peer/peer_compare.py). It knows nothing
+of how a case was made: a case is a folder with run.json, a lora-train config, and the files that run.json names.
+"""
+
+import json
+import math
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is here: nothing may be looked up
+
+import torch
+import torch.nn.functional as F
+import transformers
+from peft import PeftModel, get_peft_model_state_dict
+from transformers import AutoModelForCausalLM, Trainer, get_scheduler
+
+IGNORED = -100
+
+
+@dataclass
+class Document:
+    ids: list[int]
+    labels: list[int]  # not shifted
+
+    def num_supervised(self) -> int:
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_documents(path: Path) -> list[Document]:
+    """Rows of the `tokens` format; without labels every token is supervised."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Document(row["input_ids"], row.get("labels", row["input_ids"])) for row in rows]
+
+
+def documents_of(folder: Path, run: dict, part: str) -> list[Document]:
+    return [document for source in run["data"][part] for document in read_documents(folder / source["path"])]
+
+
+def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
+    """The frozen model in float32, whatever the checkpoint's dtype."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()
+
+
+def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.nn.Module:
+    base = load_base(folder / run["model"]["path"], attention)
+    if run["adapter"] is None:
+        return base.requires_grad_(True)
+    return PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
+
+
+def parameter_key(name: str) -> str:
+    """The name of a parameter in the result's file: PEFT leaves the adapter's name out."""
+    return name.replace(".default.", ".")
+
+
+def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    if isinstance(model, PeftModel):
+        tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    else:
+        tensors = dict(model.named_parameters())  # a tied head is listed once, as the embedding
+    return {key: tensor.detach().clone().contiguous() for key, tensor in tensors.items()}
+
+
+def forget_longer_documents(model: torch.nn.Module) -> None:
+    """Dynamic RoPE in transformers keeps the frequencies of the longest document seen; here each document stands alone."""
+    for module in model.modules():
+        if getattr(module, "rope_type", None) == "dynamic":
+            module.inv_freq = module.original_inv_freq.clone()
+            module.max_seq_len_cached = module.original_max_seq_len
+
+
+def logits_of(model: torch.nn.Module, document: Document, **kwargs):
+    forget_longer_documents(model)
+    return model(input_ids=torch.tensor([document.ids]), use_cache=False, **kwargs)
+
+
+def document_loss(model: torch.nn.Module, document: Document) -> torch.Tensor:
+    """Sum of the cross-entropy over the supervised tokens of one document."""
+    logits = logits_of(model, document).logits[0, :-1].float()
+    return F.cross_entropy(logits, torch.tensor(document.labels[1:]), ignore_index=IGNORED, reduction="sum")
+
+
+def epoch_steps(documents: list[Document], training: dict) -> list[list[Document]]:
+    """The documents of each optimiser step of one epoch, in file order; what is left at the end makes a smaller step."""
+    size, accumulation = training["per_device_train_batch_size"], training["gradient_accumulation_steps"]
+    batches = [documents[i : i + size] for i in range(0, len(documents), size)]
+    steps = [batches[i : i + accumulation] for i in range(0, len(batches), accumulation)]
+    return [[document for batch in step for document in batch] for step in steps]
+
+
+def make_optimizer(model: torch.nn.Module, training: dict) -> torch.optim.Optimizer:
+    """Weight decay on the parameters that transformers' Trainer decays: no biases, no norms."""
+    decayed = set(Trainer.get_decay_parameter_names(None, model))
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for name, p in trainable if name in decayed], "weight_decay": training.get("weight_decay", 0.0)},
+        {"params": [p for name, p in trainable if name not in decayed], "weight_decay": 0.0},
+    ]
+    optim = training.get("optim", "adamw_torch_fused")
+    if optim not in ("adamw_torch", "adamw_torch_fused"):
+        raise ValueError(f"training.optim: found {optim}, the reference knows AdamW only")
+    return torch.optim.AdamW(
+        groups,
+        lr=training["learning_rate"],
+        betas=(training.get("adam_beta1", 0.9), training.get("adam_beta2", 0.999)),
+        eps=training.get("adam_epsilon", 1e-8),
+        fused=optim == "adamw_torch_fused",
+    )
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, training: dict):
+    total, warmup = training["max_steps"], training.get("warmup_steps", 0)
+    warmup = int(warmup) if warmup >= 1 else math.ceil(total * warmup)  # TrainingArguments.get_warmup_steps
+    kind, kwargs = training.get("lr_scheduler_type", "linear"), training.get("lr_scheduler_kwargs")
+    return get_scheduler(kind, optimizer, warmup, total, scheduler_specific_kwargs=kwargs)
+
+
+def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return {parameter_key(name): p.grad.detach().clone().contiguous() for name, p in named}
+
+
+def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float, int]:
+    """Backward of one optimiser step: sum over its supervised tokens divided by their number. Returns (loss, number)."""
+    count = sum(document.num_supervised() for document in documents)
+    loss = 0.0
+    for document in documents:
+        part = document_loss(model, document) / count
+        part.backward()
+        loss += part.item()
+    return loss, count
+
+
+@dataclass
+class Training:
+    steps: list[dict]  # one object an optimiser step, named as in metrics.jsonl
+    evals: list[dict]  # {"step", "eval_loss"}, the last one after the last step
+    first_gradients: dict[str, torch.Tensor]  # of the first optimiser step, before clipping
+
+
+def train(model: torch.nn.Module, run: dict, documents: list[Document], held_out: list[Document]) -> Training:
+    training = run["training"]
+    optimizer = make_optimizer(model, training)
+    schedule = make_schedule(optimizer, training)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    steps_of_epoch = epoch_steps(documents, training)
+    total, eval_steps = training["max_steps"], training.get("eval_steps")
+    result = Training([], [], {})
+    for step in range(1, total + 1):
+        batch = steps_of_epoch[(step - 1) % len(steps_of_epoch)]
+        loss, count = accumulate(model, batch)
+        if step == 1:
+            result.first_gradients = gradients_of(model)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"])
+        learning_rate = schedule.get_last_lr()[0]
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        result.steps.append({
+            "step": step, "loss": loss, "learning_rate": learning_rate, "grad_norm": norm.item(), "num_tokens": count,
+            "num_input_tokens": sum(len(document.ids) for document in batch)})  # fmt: skip
+        if step == total or (eval_steps and step % eval_steps == 0):
+            result.evals.append({"step": step, "eval_loss": mean_loss(evaluate(model, held_out))})
+    return result
+
+
+@torch.no_grad()
+def evaluate(model: torch.nn.Module, documents: list[Document]) -> list[dict]:
+    """{"loss" (mean over its supervised tokens), "num_tokens"} of each document."""
+    rows = []
+    for document in documents:
+        count = document.num_supervised()
+        rows.append({"loss": document_loss(model, document).item() / count, "num_tokens": count})
+    return rows
+
+
+def mean_loss(rows: list[dict]) -> float:
+    return sum(row["loss"] * row["num_tokens"] for row in rows) / sum(row["num_tokens"] for row in rows)
+
+
+def be_quiet() -> None:
+    """No progress bars and no notes of transformers and PEFT to their own developers."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+@contextmanager
+def one_thread():
+    """The same sums in the same order on every machine with as many cores as it likes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,98 @@
+#include "lora/models/base_model.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/nn/device.h"
+#include "registry.h"
+
+namespace lora::models {
+
+namespace {
+
+/// config.json's dtype (transformers 5: `dtype`, 4: `torch_dtype`), by the names of ComputeDtype; kAuto where it has none.
+ComputeDtype config_dtype(const JsonReader& config) {
+  std::string name = config.string("dtype", config.string("torch_dtype", "auto"));
+  if (name.starts_with("torch.")) {
+    name = name.substr(6);
+  }
+  return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
+}
+
+at::ScalarType scalar_type(ComputeDtype dtype) {
+  switch (dtype) {
+    case ComputeDtype::kBFloat16:
+      return at::kBFloat16;
+    case ComputeDtype::kFloat16:
+      return at::kHalf;
+    default:
+      return at::kFloat;
+  }
+}
+
+void check_finite(const nn::Model& model, const std::string& where) {
+  for (const nn::Parameter& parameter : model.base_parameters()) {
+    check_interrupt();
+    if (parameter.tensor.numel() == 0) {
+      continue;
+    }
+    // The extremes carry a NaN along and need no copy of the weight.
+    const auto [low, high] = at::aminmax(parameter.tensor);
+    if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
+      model_error(where, "tensor '" + parameter.name + "' holds a value that is not finite (NaN or infinity). The file is damaged");
+    }
+  }
+}
+
+/// Old checkpoints hold buffers that are computed now, and tied ones may hold the head twice.
+bool is_redundant(const std::string& name) { return name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight"; }
+
+void warn_of_unused(const io::WeightSource& source, const std::string& where) {
+  std::vector<std::string> unknown;
+  for (const std::string& name : source.unused()) {
+    if (!is_redundant(name)) {
+      unknown.push_back(name);
+    }
+  }
+  if (!unknown.empty()) {
+    log::warn("[" + where + "] " + std::to_string(unknown.size()) + " tensors of the checkpoint are not used by this family: " + join(unknown, ", ", 8));
+  }
+}
+
+}  // namespace
+
+BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
+  const fs::path& folder = options.path;
+  if (!fs::is_directory(folder)) {
+    model_error("model.path", "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
+  }
+  const fs::path config_file = folder / "config.json";
+  BaseModel base;
+  base.config = read_json(config_file, ErrorKind::kModel);
+  base.files.push_back(config_file);
+  const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
+  base.model_type = config.string("model_type");
+  const FamilyBuilder build = find_family(base.model_type, config_file.string());
+
+  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
+  const at::TensorOptions tensor_options = at::TensorOptions(scalar_type(dtype)).device(nn::open_device(options.device));
+  const at::NoGradGuard no_grad;
+  if (options.from_scratch) {
+    io::RandomSource source(seed, config.number("initializer_range", 0.02));
+    base.model = build(config, source, tensor_options);
+    return base;
+  }
+  io::CheckpointSource source(folder);
+  base.model = build(config, source, tensor_options);
+  for (const fs::path& file : source.files()) {
+    base.files.push_back(file);
+  }
+  warn_of_unused(source, folder.string());
+  check_finite(*base.model, folder.string());
+  return base;
+}
+
+}  // namespace lora::models

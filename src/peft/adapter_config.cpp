@@ -1,0 +1,97 @@
+#include "adapter_config.h"
+
+namespace lora::peft {
+
+namespace {
+
+nlohmann::json choice_json(const ModuleChoice& choice) {
+  switch (choice.kind) {
+    case ModuleChoice::Kind::kList:
+      return choice.names;
+    case ModuleChoice::Kind::kRegex:
+      return choice.regex;
+    case ModuleChoice::Kind::kAllLinear:
+      return "all-linear";
+    case ModuleChoice::Kind::kNone:
+      break;
+  }
+  return nullptr;
+}
+
+nlohmann::json init_json(LoraInit init) {
+  switch (init) {
+    case LoraInit::kGaussian:
+      return "gaussian";
+    case LoraInit::kRandom:
+      return false;
+    case LoraInit::kDefault:
+      break;
+  }
+  return true;
+}
+
+/// A whole number without ".0", as PEFT's int fields have it.
+nlohmann::json number_json(double value) {
+  const auto whole = static_cast<int64_t>(value);
+  return static_cast<double>(whole) == value ? nlohmann::json(whole) : nlohmann::json(value);
+}
+
+/// In the given order: the first match wins, also in the PEFT that reads it.
+template <typename T>
+Json pattern_json(const std::vector<std::pair<std::string, T>>& pattern) {
+  Json object = Json::object();
+  for (const auto& [key, value] : pattern) {
+    object[key] = number_json(static_cast<double>(value));
+  }
+  return object;
+}
+
+/// `sorted` with its keys in their order, and the patterns in their own.
+Json in_order(const nlohmann::json& sorted, const LoraOptions& options) {
+  Json ordered = Json::object();
+  for (const auto& [key, value] : sorted.items()) {
+    ordered[key] = Json::parse(value.dump());
+  }
+  ordered["rank_pattern"] = pattern_json(options.rank_pattern);
+  ordered["alpha_pattern"] = pattern_json(options.alpha_pattern);
+  return ordered;
+}
+
+}  // namespace
+
+std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
+  nlohmann::json config{
+      {"peft_type", "LORA"},       {"task_type", "CAUSAL_LM"},
+      {"auto_mapping", nullptr},   {"base_model_name_or_path", base_name},
+      {"revision", nullptr},       {"bias", "none"},
+      {"fan_in_fan_out", false},   {"modules_to_save", nullptr},
+      {"use_dora", false},         {"layers_to_transform", nullptr},
+      {"layers_pattern", nullptr},
+  };
+  // Metadata the user gave stays; what the options say below is written from them.
+  for (const auto& [key, value] : options.config.items()) {
+    if (!value.is_null()) {
+      config[key] = nlohmann::json::parse(value.dump());
+    }
+  }
+  config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
+  config["inference_mode"] = true;
+  config["r"] = options.r;
+  config["lora_alpha"] = number_json(options.lora_alpha);
+  config["lora_dropout"] = number_json(options.lora_dropout);
+  config["target_modules"] = choice_json(targets);
+  config["exclude_modules"] = choice_json(options.exclude_modules);
+  config["rank_pattern"] = nullptr;  // both in their own order, below
+  config["alpha_pattern"] = nullptr;
+  config["use_rslora"] = options.use_rslora;
+  config["init_lora_weights"] = init_json(options.init);
+  if (options.layers_to_transform) {
+    config["layers_to_transform"] = *options.layers_to_transform;
+  }
+  if (!options.layers_pattern.empty()) {
+    config["layers_pattern"] = options.layers_pattern;
+  }
+  return in_order(config, options).dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+}
+
+}  // namespace lora::peft

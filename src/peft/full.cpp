@@ -1,0 +1,76 @@
+#include <ATen/ATen.h>
+
+#include "lora/base/file.h"
+#include "lora/peft/method.h"
+#include "tensor_file.h"
+
+namespace lora::peft {
+
+namespace {
+
+const char* const kWeightsFile = "model.safetensors";
+
+std::string dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    default:
+      return "float32";
+  }
+}
+
+class Full : public Method {
+ public:
+  Full(nn::Model& model, Json config, std::vector<std::filesystem::path> extra_files)
+      : config_(std::move(config)), extra_files_(std::move(extra_files)), parameters_(model.base_parameters()) {
+    config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(model.dtype());
+    TargetMatch everything{"every base weight", {}};
+    for (const nn::Parameter& parameter : parameters_) {
+      parameter.tensor.set_requires_grad(true);
+      everything.hosts.push_back(parameter.name);
+    }
+    matches_.push_back(std::move(everything));
+  }
+
+  std::string name() const override { return "full fine-tuning"; }
+  const std::vector<nn::Parameter>& parameters() const override { return parameters_; }
+  const std::vector<TargetMatch>& matches() const override { return matches_; }
+  std::string weights_file() const override { return kWeightsFile; }
+
+  void save(const std::filesystem::path& folder) const override {
+    require_finite(file_tensors());
+    io::save_tensors(folder / kWeightsFile, file_tensors());
+    write_file_atomically(folder / "config.json", config_.dump(2) + "\n");
+    for (const std::filesystem::path& file : extra_files_) {
+      if (std::filesystem::exists(file)) {
+        write_file_atomically(folder / file.filename(), read_file(file, ErrorKind::kModel));
+      }
+    }
+  }
+
+  void load(const std::filesystem::path& folder) override { load_into(folder / kWeightsFile, file_tensors()); }
+
+ private:
+  std::vector<io::NamedTensor> file_tensors() const {
+    std::vector<io::NamedTensor> tensors;
+    for (const nn::Parameter& parameter : parameters_) {
+      tensors.push_back({parameter.name, parameter.tensor.detach()});
+    }
+    return tensors;
+  }
+
+  Json config_;
+  std::vector<std::filesystem::path> extra_files_;
+  std::vector<nn::Parameter> parameters_;
+  std::vector<TargetMatch> matches_;
+};
+
+}  // namespace
+
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files) {
+  return std::make_unique<Full>(model, config, std::move(extra_files));
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,26 @@
+#pragma once
+#include <vector>
+
+#include "lora/nn/model.h"
+#include "lora/peft/method.h"
+#include "lora/peft/options.h"
+
+namespace lora::peft {
+
+struct ChosenHosts {
+  std::vector<nn::Linear*> hosts;  ///< in the model's order
+  std::vector<TargetMatch> matches;
+  ModuleChoice targets;            ///< as adapter_config.json names them: defaults and all-linear spelt out
+};
+
+/// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules first; a list entry matches a module's whole
+/// name or a suffix after a '.'; a string is a regular expression over the whole name; layers_to_transform looks at the
+/// first number after layers_pattern. Unlike PEFT, an entry that matches nothing is a config Error.
+ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model);
+
+/// The value of the first key of a rank_pattern or alpha_pattern that matches the module (PEFT's get_pattern_key), or
+/// `fallback`.
+template <typename T>
+T pattern_value(const std::vector<std::pair<std::string, T>>& pattern, const std::string& module, T fallback, const std::string& where);
+
+}  // namespace lora::peft

@@ -1,0 +1,81 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lora/models/base_model.h"
+#include "support/golden.h"
+#include "support/tensors.h"
+
+namespace lora::models {
+namespace {
+
+using test::Golden;
+
+BaseModel load(const Golden& golden, ComputeDtype dtype) {
+  ModelOptions options;
+  options.path = golden.folder / "model";
+  options.device = "cpu";
+  options.dtype = dtype;
+  return load_base_model(options, 0);
+}
+
+at::Tensor logits_of(nn::Model& model, const at::Tensor& hidden_TD, const nn::Pass& pass) {
+  return model.head().forward(hidden_TD, pass);
+}
+
+class LlamaGolden : public testing::TestWithParam<std::string> {};
+
+TEST_P(LlamaGolden, HiddenStatesAndLogitsEqualTransformers) {
+  const Golden golden(GetParam());
+  const BaseModel base = load(golden, ComputeDtype::kFloat32);
+  EXPECT_EQ(base.model_type, "llama");
+  const int64_t layers = base.config["num_hidden_layers"].get<int64_t>();
+  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Pass pass = nn::evaluation_pass(batch);
+  const at::NoGradGuard no_grad;
+  const at::Tensor hidden_TD = base.model->hidden(pass);
+  const io::SafetensorsFile expected = golden.tensors();
+  test::expect_close(hidden_TD, expected.tensor("base.hidden." + std::to_string(layers)), 1e-5, "hidden");
+  test::expect_close(logits_of(*base.model, hidden_TD, pass), expected.tensor("base.logits"), 1e-5, "logits");
+}
+
+TEST_P(LlamaGolden, DocumentsOfABatchAreAsIfAlone) {
+  const Golden golden(GetParam());
+  const BaseModel base = load(golden, ComputeDtype::kFloat32);
+  const std::vector<test::Document> documents = golden.rows("eval.jsonl");
+  const nn::TokenBatch together = test::batch_of(documents);
+  const at::NoGradGuard no_grad;
+  const at::Tensor all_TD = base.model->hidden(nn::evaluation_pass(together));
+  for (size_t d = 0; d < documents.size(); ++d) {
+    const nn::TokenBatch alone = test::batch_of({documents[d]});
+    test::expect_close(all_TD.slice(0, together.document_offsets[d], together.document_offsets[d + 1]),
+                       base.model->hidden(nn::evaluation_pass(alone)), 1e-5, "document " + std::to_string(d));
+  }
+}
+
+TEST_P(LlamaGolden, HalfPrecisionIsFiniteAndNear) {
+  // Rounding errors of 8 (bfloat16) and 11 (float16) significant bits through two or three layers.
+  const Golden golden(GetParam());
+  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Pass pass = nn::evaluation_pass(batch);
+  const at::NoGradGuard no_grad;
+  const at::Tensor expected = golden.tensors().tensor("base.logits");
+  for (const auto& [dtype, type, bound] :
+       {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, 0.04}, {ComputeDtype::kFloat16, at::kHalf, 0.005}}) {
+    const BaseModel base = load(golden, dtype);
+    EXPECT_EQ(base.model->dtype(), type);
+    const at::Tensor logits = logits_of(*base.model, base.model->hidden(pass), pass);
+    EXPECT_EQ(logits.scalar_type(), type);
+    EXPECT_TRUE(at::isfinite(logits).all().item<bool>());
+    test::expect_close(logits, expected, bound, toString(type));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, LlamaGolden, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
+
+TEST(LlamaDtype, AutoIsTheCheckpointsOwn) {
+  EXPECT_EQ(load(Golden("linear"), ComputeDtype::kAuto).model->dtype(), at::kBFloat16);
+  EXPECT_EQ(load(Golden("gqa"), ComputeDtype::kAuto).model->dtype(), at::kFloat);
+}
+
+}  // namespace
+}  // namespace lora::models

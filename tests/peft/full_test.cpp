@@ -1,0 +1,106 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lora/base/file.h"
+#include "lora/io/tensors.h"
+#include "lora/peft/method.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+#include "support/tensors.h"
+#include "support/tiny_llama.h"
+
+namespace lora::peft {
+namespace {
+
+using test::expect_equal;
+using test::expect_error;
+using test::TemporaryFolder;
+using test::tiny_llama;
+
+models::BaseModel load(const std::filesystem::path& folder) {
+  models::ModelOptions options;
+  options.path = folder;
+  options.device = "cpu";
+  return models::load_base_model(options, 0);
+}
+
+TEST(Full, TrainsEveryBaseWeightOnce) {
+  for (const bool tied : {false, true}) {
+    const models::BaseModel base = tiny_llama(Json{{"tie_word_embeddings", tied}});
+    const auto method = attach_full(*base.model, base.config, {});
+    EXPECT_EQ(method->name(), "full fine-tuning");
+    EXPECT_EQ(method->parameters().size(), 3U * 9 + (tied ? 2 : 3));
+    for (const nn::Parameter& parameter : method->parameters()) {
+      EXPECT_TRUE(parameter.tensor.requires_grad() && parameter.tensor.is_leaf()) << parameter.name;
+    }
+    EXPECT_TRUE(base.model->head().weight().requires_grad());
+    EXPECT_EQ(method->matches().size(), 1U);
+  }
+}
+
+TEST(Full, WritesAFolderThatLoadsAsABase) {
+  const TemporaryFolder other;
+  const std::filesystem::path tokenizer = other.write("tokenizer.model", "the tokenizer");
+  for (const bool tied : {false, true}) {
+    const Json changes{{"tie_word_embeddings", tied}, {"torch_dtype", tied ? "bfloat16" : "float32"}};
+    const models::BaseModel base = tiny_llama(changes);
+    const auto method = attach_full(*base.model, base.config, {tokenizer, other / "generation_config.json"});
+    const TemporaryFolder folder;
+    method->save(folder.path());
+    EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.model"}));
+    EXPECT_EQ(method->weights_file(), "model.safetensors");
+    EXPECT_EQ(read_file(folder / "tokenizer.model", ErrorKind::kModel), "the tokenizer");
+    EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").metadata(), (std::map<std::string, std::string>{{"format", "pt"}}));
+    EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").contains("lm_head.weight"), !tied);
+    const models::BaseModel loaded = load(folder.path());
+    EXPECT_EQ(loaded.model->dtype(), base.model->dtype());
+    const auto parameters = loaded.model->base_parameters();
+    ASSERT_EQ(parameters.size(), method->parameters().size());
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      expect_equal(parameters[i].tensor, method->parameters()[i].tensor.detach(), parameters[i].name);
+    }
+    // And into a model of other values.
+    const models::BaseModel fresh = tiny_llama(changes, 9);
+    const auto again = attach_full(*fresh.model, fresh.config, {});
+    again->load(folder.path());
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      expect_equal(again->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), parameters[i].name);
+    }
+  }
+}
+
+TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
+  const TemporaryFolder folder;
+  const auto written = [&](const Json& changes) {
+    Json config = test::tiny_llama_config();
+    config.update(changes);
+    const models::BaseModel base = tiny_llama(changes);
+    attach_full(*base.model, config, {})->save(folder.path());
+    return read_json(folder / "config.json", ErrorKind::kModel);
+  };
+  EXPECT_EQ(written(Json{{"torch_dtype", "bfloat16"}})["torch_dtype"], "bfloat16");
+  Json modern = written(Json{{"torch_dtype", "auto"}});
+  EXPECT_EQ(modern["torch_dtype"], "float32");
+  EXPECT_EQ(modern["num_hidden_layers"], 3);
+}
+
+TEST(Full, FaultsLeaveNothingBehind) {
+  const models::BaseModel base = tiny_llama();
+  const auto method = attach_full(*base.model, base.config, {});
+  const TemporaryFolder good;
+  method->save(good.path());
+  const models::BaseModel smaller = tiny_llama(Json{{"num_hidden_layers", 2}});
+  const auto other = attach_full(*smaller.model, smaller.config, {});
+  expect_error(ErrorKind::kModel, {"model.safetensors", "9 not of this model", "model.layers.2."}, [&] { other->load(good.path()); });
+  const TemporaryFolder empty;
+  expect_error(ErrorKind::kModel, {"model.safetensors"}, [&] { method->load(empty.path()); });
+  {
+    const at::NoGradGuard no_grad;
+    method->parameters().back().tensor.view(-1)[0] = INFINITY;
+  }
+  expect_error(ErrorKind::kDiverged, {"lm_head.weight", "not finite"}, [&] { method->save(empty.path()); });
+  EXPECT_TRUE(test::files_in(empty.path()).empty());
+}
+
+}  // namespace
+}  // namespace lora::peft
