@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lora/data/options.h"
+#include "lora/tokenizer/tokenizer.h"
+
+namespace lora::data {
+
+/// One document: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).
+struct Example {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> labels;
+  std::string origin;  ///< "file:line"
+  double weight = 1.0;
+
+  /// Labels that are predicted: all but the first position's.
+  int64_t num_supervised() const;
+};
+
+/// What happened to the rows on their way in.
+struct DataReport {
+  int64_t rows = 0;       ///< rows read
+  int64_t truncated = 0;  ///< by max_length
+  int64_t dropped = 0;    ///< by max_length
+  int64_t split = 0;      ///< rows cut into several documents
+  int64_t skipped = 0;    ///< without one supervised token
+  std::vector<std::string> skipped_origins;  ///< the first ten
+};
+
+struct SourceFile {
+  std::string path;
+  std::string sha256;  ///< of the bytes read
+};
+
+struct Dataset {
+  std::vector<Example> examples;
+  DataReport report;
+  std::vector<SourceFile> files;
+
+  int64_t num_tokens() const;
+  int64_t num_supervised() const;
+};
+
+/// What the rows must fit.
+struct LoadContext {
+  const tokenizer::Tokenizer* tokenizer = nullptr;  ///< null: only `tokens` rows can be read
+  int64_t vocab_size = 0;                           ///< of the model: ids from 0 to vocab_size - 1
+};
+
+/// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a
+/// malformed row (file:line:column), invalid UTF-8, a missing or mistyped field, an id out of the vocabulary, and a set
+/// left with no example; config Error for a text format without a tokenizer. Skipped rows are counted and warned of.
+Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options, const LoadContext& context);
+
+/// Moves a share of the examples to a second set: for each, a function of (seed, index); at least one each side.
+Dataset split_off(Dataset& dataset, double fraction, uint64_t seed);
+
+}  // namespace lora::data

@@ -1,0 +1,56 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/base/enum_table.h"
+
+namespace lora::data {
+
+/// How a row becomes token ids and labels. One entry here, one function in formats.cpp.
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction };
+inline constexpr EnumTable<RowFormat, 4> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+                                                       {RowFormat::kText, "text"},
+                                                       {RowFormat::kPromptCompletion, "prompt_completion"},
+                                                       {RowFormat::kInstruction, "instruction"}}}};
+
+/// What happens to a document longer than max_length.
+enum class Overlength {
+  kTruncate,  ///< its first max_length tokens stay
+  kDrop,      ///< it is left out and counted
+  kError,     ///< data Error naming it
+  kSplit,     ///< cut into documents of max_length tokens; each label is supervised once, except a part's first token
+};
+inline constexpr EnumTable<Overlength, 4> kOverlengths{{{{Overlength::kTruncate, "truncate"},
+                                                         {Overlength::kDrop, "drop"},
+                                                         {Overlength::kError, "error"},
+                                                         {Overlength::kSplit, "split"}}}};
+
+/// Which tokens of prompt_completion and instruction rows are supervised.
+enum class TrainOn { kCompletion, kAll };
+inline constexpr EnumTable<TrainOn, 2> kTrainOn{{{{TrainOn::kCompletion, "completion"}, {TrainOn::kAll, "all"}}}};
+
+/// One entry of data.train or data.eval.
+struct SourceOptions {
+  std::string path;                            ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
+  RowFormat format = RowFormat::kText;
+  std::map<std::string, std::string> columns;  ///< our field name → the file's
+  double weight = 1.0;                         ///< expected uses of each example an epoch
+  std::optional<int64_t> limit;                ///< at most so many rows
+};
+
+struct DataOptions {
+  std::vector<SourceOptions> train;
+  std::vector<SourceOptions> eval;
+  double eval_fraction = 0.0;  ///< share of the training examples held out, chosen by seed; only without `eval`
+  int64_t max_length = 1024;
+  Overlength overlength = Overlength::kTruncate;
+  bool packing = false;
+  TrainOn train_on = TrainOn::kCompletion;
+  bool append_eos = true;
+  bool shuffle = true;
+};
+
+}  // namespace lora::data

@@ -1,0 +1,64 @@
+#pragma once
+#include <cstdint>
+
+#include "lora/base/enum_table.h"
+
+namespace lora::optim {
+
+/// Names as in transformers' TrainingArguments.optim.
+enum class OptimizerKind { kAdamW, kAdamWFused, kSgd };
+inline constexpr EnumTable<OptimizerKind, 3> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
+                                                           {OptimizerKind::kAdamW, "adamw_torch"},
+                                                           {OptimizerKind::kSgd, "sgd"}}}};
+
+struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::kAdamWFused;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.0;
+};
+
+/// Names as in transformers' SchedulerType.
+enum class ScheduleKind {
+  kLinear,
+  kCosine,
+  kCosineWithRestarts,
+  kPolynomial,
+  kConstant,
+  kConstantWithWarmup,
+  kInverseSqrt,
+  kWarmupStableDecay,
+};
+inline constexpr EnumTable<ScheduleKind, 8> kSchedules{{{{ScheduleKind::kLinear, "linear"},
+                                                         {ScheduleKind::kCosine, "cosine"},
+                                                         {ScheduleKind::kCosineWithRestarts, "cosine_with_restarts"},
+                                                         {ScheduleKind::kPolynomial, "polynomial"},
+                                                         {ScheduleKind::kConstant, "constant"},
+                                                         {ScheduleKind::kConstantWithWarmup, "constant_with_warmup"},
+                                                         {ScheduleKind::kInverseSqrt, "inverse_sqrt"},
+                                                         {ScheduleKind::kWarmupStableDecay, "warmup_stable_decay"}}}};
+
+/// Shape of warm-up and decay in warmup_stable_decay.
+enum class RampKind { kLinear, kCosine, kOneMinusSqrt };
+inline constexpr EnumTable<RampKind, 3> kRamps{
+    {{{RampKind::kLinear, "linear"}, {RampKind::kCosine, "cosine"}, {RampKind::kOneMinusSqrt, "1-sqrt"}}}};
+
+/// Factors of the learning rate by optimiser step, equal to transformers.optimization.get_scheduler. The optional
+/// values are `lr_scheduler_kwargs`; their defaults are transformers'.
+struct ScheduleOptions {
+  ScheduleKind kind = ScheduleKind::kLinear;
+  int64_t warmup_steps = 0;
+  int64_t total_steps = 0;
+  double num_cycles = -1;        ///< cosine: 0.5, cosine_with_restarts: 1, warmup_stable_decay: 0.5 where negative
+  double power = 1.0;            ///< polynomial
+  double lr_end = 1e-7;          ///< polynomial
+  int64_t timescale = -1;        ///< inverse_sqrt: warmup_steps, or 10,000 without warm-up, where negative
+  int64_t num_decay_steps = -1;  ///< warmup_stable_decay; required there
+  int64_t num_stable_steps = -1; ///< warmup_stable_decay: what warm-up and decay leave where negative
+  double min_lr_ratio = 0.0;     ///< warmup_stable_decay
+  RampKind warmup_type = RampKind::kLinear;
+  RampKind decay_type = RampKind::kCosine;
+};
+
+}  // namespace lora::optim

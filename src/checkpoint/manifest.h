@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+namespace lora::checkpoint {
+
+namespace fs = std::filesystem;
+
+inline constexpr const char* kManifestFile = "MANIFEST.json";
+inline constexpr const char* kStateFile = "trainer_state.json";
+inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+
+/// Writes MANIFEST.json: size and SHA-256 of every other file under `folder`. Throws output Error.
+void write_manifest(const fs::path& folder);
+
+/// Why the files under `folder` are not those of its manifest, or "" if they are.
+std::string manifest_fault(const fs::path& folder);
+
+}  // namespace lora::checkpoint

@@ -1,0 +1,125 @@
+#include "lora/data/batches.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "lora/base/error.h"
+#include "lora/base/random.h"
+
+namespace lora::data {
+namespace {
+
+// The "what" of each use of the seed.
+constexpr uint64_t kCopies = 0xc0b1;
+constexpr uint64_t kOrder = 0x0d3e;
+constexpr uint64_t kBinOrder = 0xb135;
+
+using Groups = std::vector<std::vector<int64_t>>;
+
+uint64_t epoch_key(const BatchOptions& options, uint64_t what, int64_t epoch) {
+  return mix64(mix64(options.seed, what), static_cast<uint64_t>(epoch));
+}
+
+// The examples of the epoch in file order, each as often as its weight says; at least one.
+std::vector<int64_t> epoch_examples(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
+  const uint64_t key = epoch_key(options, kCopies, epoch);
+  std::vector<int64_t> indices;
+  double nearest = INFINITY;
+  int64_t nearest_index = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(dataset.examples.size()); ++i) {
+    const double weight = dataset.examples[i].weight;
+    const double whole = std::floor(weight);
+    const double draw = CounterRandom(mix64(key, static_cast<uint64_t>(i))).uniform();
+    indices.insert(indices.end(), static_cast<size_t>(whole) + (draw < weight - whole ? 1 : 0), i);
+    if (draw / weight < nearest) {
+      nearest = draw / weight;
+      nearest_index = i;
+    }
+  }
+  if (indices.empty() && !dataset.examples.empty()) {
+    indices.push_back(nearest_index);
+  }
+  return indices;
+}
+
+template <typename Item>
+std::vector<Item> shuffled(const std::vector<Item>& items, uint64_t key) {
+  std::vector<Item> result;
+  result.reserve(items.size());
+  for (const int64_t i : permutation(static_cast<int64_t>(items.size()), key)) {
+    result.push_back(items[i]);
+  }
+  return result;
+}
+
+// Best-fit decreasing: the longest first, each into the fullest bin that still has room, the oldest of equals.
+Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_length) {
+  const auto length = [&](int64_t index) { return static_cast<int64_t>(dataset.examples[index].ids.size()); };
+  std::stable_sort(indices.begin(), indices.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
+  Groups bins;
+  std::set<std::pair<int64_t, int64_t>> room;  // tokens free, bin
+  for (const int64_t index : indices) {
+    const int64_t size = length(index);
+    if (size > max_length) {
+      config_error("data.max_length", "found " + std::to_string(max_length) + " for bins, expected room for " +
+                                          dataset.examples[index].origin + " with " + std::to_string(size) + " tokens.");
+    }
+    auto fit = room.lower_bound({size, 0});
+    if (fit == room.end()) {
+      fit = room.emplace(max_length, static_cast<int64_t>(bins.size())).first;
+      bins.emplace_back();
+    }
+    const auto [free, bin] = *fit;
+    room.erase(fit);
+    bins[bin].push_back(index);
+    room.emplace(free - size, bin);
+  }
+  return bins;
+}
+
+// `count` groups of documents a batch; the last batch may be smaller.
+Groups join_groups(const Groups& groups, int64_t count) {
+  Groups batches;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (i % static_cast<size_t>(count) == 0) {
+      batches.emplace_back();
+    }
+    batches.back().insert(batches.back().end(), groups[i].begin(), groups[i].end());
+  }
+  return batches;
+}
+
+}  // namespace
+
+Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
+  if (options.batch_size < 1) {
+    config_error("batch size", "found " + std::to_string(options.batch_size) + ", expected at least 1.");
+  }
+  std::vector<int64_t> indices = epoch_examples(dataset, options, epoch);
+  if (options.shuffle) {
+    indices = shuffled(indices, epoch_key(options, kOrder, epoch));
+  }
+  Groups groups;
+  if (options.packing) {
+    groups = pack(dataset, std::move(indices), options.max_length);
+    groups = options.shuffle ? shuffled(groups, epoch_key(options, kBinOrder, epoch)) : groups;
+  } else {
+    for (const int64_t index : indices) {
+      groups.push_back({index});
+    }
+  }
+  return join_groups(groups, options.batch_size);
+}
+
+nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<nn::DocumentView> documents;
+  documents.reserve(indices.size());
+  for (const int64_t index : indices) {
+    const Example& example = dataset.examples.at(static_cast<size_t>(index));
+    documents.push_back({&example.ids, &example.labels, index});
+  }
+  return nn::make_token_batch(documents);
+}
+
+}  // namespace lora::data

@@ -1,0 +1,107 @@
+#include "data/byte_source.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "lora/base/error.h"
+
+namespace lora::data {
+namespace {
+
+constexpr unsigned kZlibBuffer = 1U << 17;
+constexpr size_t kChunk = size_t{1} << 20;
+constexpr size_t kMaxWhole = size_t{4} << 30;
+
+// zlib's file layer, which passes through what is not gzip.
+class GzFile {
+ public:
+  explicit GzFile(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb")) {
+    if (file_ == nullptr) {
+      data_error(path_, "cannot read the file: " + std::string(std::strerror(errno)) + ".");
+    }
+    gzbuffer(file_, kZlibBuffer);
+  }
+  ~GzFile() { gzclose_r(file_); }
+  GzFile(const GzFile&) = delete;
+  GzFile& operator=(const GzFile&) = delete;
+
+  size_t read(char* buffer, size_t size) {
+    errno = 0;
+    const int got = gzread(file_, buffer, static_cast<unsigned>(std::min(size, kChunk)));
+    int code = Z_OK;
+    const char* message = gzerror(file_, &code);
+    if (got < 0 || code == Z_BUF_ERROR) {
+      fail(code, message);
+    }
+    if (!checked_) {
+      checked_ = true;
+      if (path_.ends_with(".gz") && gzdirect(file_) != 0) {
+        data_error(path_, "the name ends in .gz, and the content is not gzip. Rename the file, or pack it.");
+      }
+    }
+    return static_cast<size_t>(got);
+  }
+
+ private:
+  [[noreturn]] void fail(int code, const char* message) const {
+    if (code == Z_ERRNO) {
+      data_error(path_, "cannot read the file: " + std::string(std::strerror(errno)) + ".");
+    }
+    const std::string what = code == Z_BUF_ERROR ? "it ends too early" : std::string(message);
+    data_error(path_, "the gzip file is damaged: " + what + ". Likely cause: an incomplete download or copy.");
+  }
+
+  std::string path_;
+  gzFile file_;
+  bool checked_ = false;
+};
+
+}  // namespace
+
+ByteSource open_file(const std::string& path) {
+  auto file = std::make_shared<GzFile>(path);
+  return [file](char* buffer, size_t size) { return file->read(buffer, size); };
+}
+
+ByteSource bytes_of(const std::string& text) {
+  return [&text, position = size_t{0}](char* buffer, size_t size) mutable {
+    const size_t count = std::min(size, text.size() - position);
+    std::memcpy(buffer, text.data() + position, count);
+    position += count;
+    return count;
+  };
+}
+
+std::string read_stdin() {
+  const ByteSource source = [](char* buffer, size_t size) {
+    const size_t count = std::fread(buffer, 1, size, stdin);
+    if (count == 0 && std::ferror(stdin) != 0) {
+      data_error("stdin", "cannot read: " + std::string(std::strerror(errno)) + ".");
+    }
+    return count;
+  };
+  return read_all(source, "stdin");
+}
+
+std::string read_all(const ByteSource& source, const std::string& name) {
+  std::string text;
+  while (true) {
+    const size_t before = text.size();
+    if (before > kMaxWhole) {
+      data_error(name, "more than 4 GiB to be read at once. Use .jsonl files, which are read line by line.");
+    }
+    text.resize(std::max(before + kChunk, before + before / 2));
+    const size_t count = source(text.data() + before, text.size() - before);
+    text.resize(before + count);
+    if (count == 0) {
+      return text;
+    }
+  }
+}
+
+}  // namespace lora::data

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/line_reader.h"
+
+namespace lora::data {
+
+/// One record: its fields and where it begins.
+struct CsvRecord {
+  std::vector<std::string> fields;
+  std::string origin;  ///< "file:line" of its first line
+};
+
+/// Comma-separated values by RFC 4180, strictly: a quote stands around a whole field or, doubled, inside such a field.
+/// Quoted fields may hold newlines. Blank lines between records are skipped.
+class CsvReader {
+ public:
+  explicit CsvReader(LineReader& lines) : lines_(lines) {}
+
+  /// The next record, nothing at the end. Throws data Error "[file:line:column] …".
+  std::optional<CsvRecord> next();
+
+ private:
+  enum class State { kFieldStart, kBare, kQuoted, kQuoteEnded };
+
+  void read_line(std::string_view line);
+  void read_char(char c, size_t column);
+  void end_field();
+
+  LineReader& lines_;
+  CsvRecord record_;
+  std::string field_;
+  State state_ = State::kFieldStart;
+  std::string opened_;  ///< place of the quote that is open
+};
+
+}  // namespace lora::data

@@ -1,0 +1,74 @@
+#include "data/fields.h"
+
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+std::string names_of(const Json& object) {
+  std::vector<std::string> names;
+  for (const auto& item : object.items()) {
+    names.push_back("\"" + printable(item.key()) + "\"");
+  }
+  return names.empty() ? "none" : join(names, ", ", 12);
+}
+
+}  // namespace
+
+const std::string& Fields::column(const std::string& field) const {
+  const auto renamed = source_.columns.find(field);
+  return renamed != source_.columns.end() ? renamed->second : field;
+}
+
+bool Fields::has(const std::string& field) const {
+  const auto found = row_.object.find(column(field));
+  if (found == row_.object.end() || found->is_null()) {
+    return false;
+  }
+  return !row_.cells || !found->get_ref<const std::string&>().empty();
+}
+
+const Json& Fields::at(const std::string& field) const {
+  const auto found = row_.object.find(column(field));
+  if (found == row_.object.end()) {
+    data_error(origin(), "the field \"" + column(field) + "\" is missing: found " + names_of(row_.object) + ", expected \"" +
+                             column(field) + "\". If it has another name in the file, say so in \"columns\": {\"" + field + "\": \"…\"}.");
+  }
+  return *found;
+}
+
+const std::string& Fields::text(const std::string& field) const {
+  const Json& value = at(field);
+  if (!value.is_string()) {
+    fail(field, "found " + type_name(value) + " (" + shown(value) + "), expected a string.");
+  }
+  return value.get_ref<const std::string&>();
+}
+
+std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int64_t high, int64_t other) const {
+  const Json cell = row_.cells ? parse_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
+  const Json& values = row_.cells ? cell : at(field);
+  if (!values.is_array()) {
+    fail(field, "found " + type_name(values) + " (" + shown(values) + "), expected an array of integers.");
+  }
+  std::vector<int32_t> result;
+  result.reserve(values.size());
+  for (const Json& value : values) {
+    const bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= INT32_MAX : value.is_number_integer();
+    const int64_t number = fits ? value.get<int64_t>() : -1;
+    if (!fits || ((number < low || number > high) && number != other)) {
+      const std::string also = other < low ? " or " + std::to_string(other) : "";
+      data_error(origin(), column(field) + "[" + std::to_string(result.size()) + "]: found " + shown(value) +
+                               ", expected an integer from " + std::to_string(low) + " to " + std::to_string(high) + also +
+                               ". Likely cause: the rows were made with another model's tokenizer.");
+    }
+    result.push_back(static_cast<int32_t>(number));
+  }
+  return result;
+}
+
+void Fields::fail(const std::string& field, const std::string& what) const {
+  data_error(origin(), "field \"" + column(field) + "\": " + what);
+}
+
+}  // namespace lora::data

@@ -1,0 +1,35 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/rows.h"
+#include "lora/data/options.h"
+
+namespace lora::data {
+
+/// One row's fields under our names, typed; every error names file, line, the field and what there is instead.
+class Fields {
+ public:
+  Fields(const Row& row, const SourceOptions& source) : row_(row), source_(source) {}
+
+  const std::string& origin() const { return row_.origin; }
+  /// The file's name of a field.
+  const std::string& column(const std::string& field) const;
+
+  /// Whether the row has the field: present, not null, in CSV not empty.
+  bool has(const std::string& field) const;
+  const std::string& text(const std::string& field) const;
+  /// An array of integers (in CSV a cell with a JSON array), each from `low` to `high`, or `other`.
+  std::vector<int32_t> integers(const std::string& field, int64_t low, int64_t high, int64_t other) const;
+
+  [[noreturn]] void fail(const std::string& field, const std::string& what) const;
+
+ private:
+  const Json& at(const std::string& field) const;
+
+  const Row& row_;
+  const SourceOptions& source_;
+};
+
+}  // namespace lora::data

@@ -1,0 +1,91 @@
+#include "data/formats.h"
+
+#include <algorithm>
+
+#include "lora/nn/token_batch.h"
+
+namespace lora::data {
+namespace {
+
+constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
+
+// BOS, the text's ids, EOS: each where it is wanted, exists, and does not stand there already.
+std::vector<int32_t> with_specials(const std::string& text, const FormatContext& context, bool append_eos) {
+  const tokenizer::Tokenizer& tokenizer = *context.tokenizer;
+  std::vector<int32_t> ids = tokenizer.encode(text);
+  const auto bos = tokenizer.bos_id();
+  if (tokenizer.add_bos() && bos && (ids.empty() || ids.front() != *bos)) {
+    ids.insert(ids.begin(), *bos);
+  }
+  const auto eos = tokenizer.eos_id();
+  if (append_eos && eos && (ids.empty() || ids.back() != *eos)) {
+    ids.push_back(*eos);
+  }
+  return ids;
+}
+
+bool wants_eos(const FormatContext& context) {
+  return context.append_eos || context.tokenizer->add_eos();
+}
+
+// A prompt and what is to be learned after it are encoded as one text, as they will be met. The prompt encoded alone
+// shows how far the prompt reaches; a token that straddles the border differs there, so it is supervised.
+Example encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context) {
+  Example example;
+  example.ids = with_specials(prompt + completion, context, wants_eos(context));
+  example.labels = example.ids;
+  if (context.train_on == TrainOn::kCompletion) {
+    const std::vector<int32_t> alone = with_specials(prompt, context, false);
+    const auto border = std::mismatch(alone.begin(), alone.end(), example.ids.begin(), example.ids.end()).first;
+    std::fill_n(example.labels.begin(), border - alone.begin(), kIgnore);
+  }
+  return example;
+}
+
+Example encode_tokens(const Fields& fields, const FormatContext& context) {
+  const int64_t last = context.vocab_size - 1;
+  Example example;
+  example.ids = fields.integers("input_ids", 0, last, 0);
+  example.labels = fields.has("labels") ? fields.integers("labels", 0, last, nn::kIgnoreLabel) : example.ids;
+  if (example.labels.size() != example.ids.size()) {
+    fields.fail("labels", "found " + std::to_string(example.labels.size()) + " of them and " + std::to_string(example.ids.size()) +
+                              " input_ids, expected one label an id (not shifted, -100 where not supervised).");
+  }
+  return example;
+}
+
+Example encode_text(const Fields& fields, const FormatContext& context) {
+  Example example;
+  example.ids = with_specials(fields.text("text"), context, wants_eos(context));
+  example.labels = example.ids;
+  return example;
+}
+
+Example encode_prompt_completion(const Fields& fields, const FormatContext& context) {
+  return encode_completion(fields.text("prompt"), fields.text("completion"), context);
+}
+
+// The prompt of Stanford Alpaca, as the tools that read its rows write it.
+Example encode_instruction(const Fields& fields, const FormatContext& context) {
+  const std::string input = fields.has("input") ? fields.text("input") : "";
+  std::string prompt = "Below is an instruction that describes a task";
+  prompt += input.empty() ? "" : ", paired with an input that provides further context";
+  prompt += ". Write a response that appropriately completes the request.\n\n### Instruction:\n" + fields.text("instruction");
+  prompt += input.empty() ? "" : "\n\n### Input:\n" + input;
+  prompt += "\n\n### Response:\n";
+  return encode_completion(prompt, fields.text("output"), context);
+}
+
+}  // namespace
+
+const Format& format_of(RowFormat format) {
+  static const std::vector<Format> kFormats{
+      {RowFormat::kTokens, {"input_ids"}, {"labels"}, false, encode_tokens},
+      {RowFormat::kText, {"text"}, {}, true, encode_text},
+      {RowFormat::kPromptCompletion, {"prompt", "completion"}, {}, true, encode_prompt_completion},
+      {RowFormat::kInstruction, {"instruction", "output"}, {"input"}, true, encode_instruction},
+  };
+  return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
+}
+
+}  // namespace lora::data

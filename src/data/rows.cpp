@@ -1,0 +1,192 @@
+#include "data/rows.h"
+
+#include <array>
+
+#include "data/byte_source.h"
+#include "data/csv_reader.h"
+#include "data/line_reader.h"
+#include "lora/base/enum_table.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+constexpr EnumTable<FileKind, 4> kEndings{
+    {{{FileKind::kJsonLines, ".jsonl"}, {FileKind::kJsonArray, ".json"}, {FileKind::kCsv, ".csv"}, {FileKind::kText, ".txt"}}}};
+
+void require_object(const Json& row, const std::string& place, const std::string& hint) {
+  if (!row.is_object()) {
+    data_error(place, "a row is an object: found " + type_name(row) + ", expected for instance {\"text\": \"…\"}." + hint);
+  }
+}
+
+void read_json_lines(LineReader& lines, const RowSink& sink) {
+  while (const auto line = lines.next()) {
+    if (is_blank(*line)) {
+      continue;
+    }
+    Row row{parse_json(*line, lines.name(), ErrorKind::kData, lines.number()), lines.origin()};
+    const bool whole_array = row.object.is_array() && lines.number() == 1;
+    require_object(row.object, lines.place(line->find_first_not_of(" \t")),
+                   whole_array ? " One JSON array of rows belongs in a file named .json." : "");
+    if (!sink(row)) {
+      return;
+    }
+  }
+}
+
+struct Place {
+  int64_t line;
+  int64_t column;
+};
+
+// Where each element of a valid JSON array begins.
+std::vector<Place> element_places(std::string_view text) {
+  std::vector<Place> places;
+  int64_t line = 1;
+  size_t line_start = 0;
+  int depth = 0;
+  bool in_string = false;
+  bool expect_element = false;
+  for (size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      i += c == '\\' ? 1 : 0;
+      in_string = c != '"';
+      continue;
+    }
+    if (c == '\n') {
+      ++line;
+      line_start = i + 1;
+    }
+    if (c == '\n' || c == ' ' || c == '\t' || c == '\r') {
+      continue;
+    }
+    if (expect_element && c != ']') {
+      places.push_back({line, static_cast<int64_t>(i - line_start) + 1});
+    }
+    depth += c == '[' || c == '{' ? 1 : (c == ']' || c == '}' ? -1 : 0);
+    in_string = c == '"';
+    expect_element = depth == 1 && (c == '[' || c == ',');
+  }
+  return places;
+}
+
+void read_json_array(const std::string& text, const std::string& name, const RowSink& sink) {
+  const size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  if (first == std::string::npos) {
+    return;
+  }
+  if (text[first] == '{') {
+    data_error(name, "a .json file holds one array of rows: found an object. If it has one object a line, name it .jsonl.");
+  }
+  Json rows = parse_json(text, name, ErrorKind::kData);
+  if (!rows.is_array()) {
+    data_error(name + ":1:1", "a .json file holds one array of rows: found " + type_name(rows) + ".");
+  }
+  const std::vector<Place> places = element_places(text);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Row row{std::move(rows[i]), name + ":" + std::to_string(places[i].line)};
+    require_object(row.object, row.origin + ":" + std::to_string(places[i].column), "");
+    if (!sink(row)) {
+      return;
+    }
+  }
+}
+
+std::vector<std::string> read_header(CsvReader& records) {
+  const auto header = records.next();
+  if (!header) {
+    return {};
+  }
+  for (size_t i = 0; i < header->fields.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (header->fields[i] == header->fields[j]) {
+        data_error(header->origin, "the header names the column " + printable(header->fields[i]) + " twice.");
+      }
+    }
+  }
+  return header->fields;
+}
+
+void read_csv(LineReader& lines, const RowSink& sink) {
+  CsvReader records(lines);
+  const std::vector<std::string> header = read_header(records);
+  while (auto record = records.next()) {
+    if (record->fields.size() != header.size()) {
+      data_error(record->origin, "found " + std::to_string(record->fields.size()) + " fields, expected " + std::to_string(header.size()) +
+                                     " as in the header (" + printable(join(header), 200) +
+                                     "). Likely cause: a comma or a newline in a field without quotes.");
+    }
+    Row row{Json::object(), record->origin, true};
+    for (size_t i = 0; i < header.size(); ++i) {
+      row.object[header[i]] = std::move(record->fields[i]);
+    }
+    if (!sink(row)) {
+      return;
+    }
+  }
+}
+
+void read_text(LineReader& lines, const RowSink& sink) {
+  while (const auto line = lines.next()) {
+    if (is_blank(*line)) {
+      continue;
+    }
+    Row row{Json::object(), lines.origin()};
+    row.object["text"] = without_cr(*line);
+    if (!sink(row)) {
+      return;
+    }
+  }
+}
+
+void read_kind(FileKind kind, const ByteSource& source, const std::string& name, const RowSink& sink) {
+  if (kind == FileKind::kJsonArray) {
+    return read_json_array(read_all(source, name), name, sink);
+  }
+  LineReader lines(source, name);
+  switch (kind) {
+    case FileKind::kJsonLines:
+      return read_json_lines(lines, sink);
+    case FileKind::kCsv:
+      return read_csv(lines, sink);
+    default:
+      return read_text(lines, sink);
+  }
+}
+
+}  // namespace
+
+std::optional<FileKind> file_kind(const std::string& path) {
+  if (path == "-") {
+    return FileKind::kJsonLines;
+  }
+  std::string_view name = path;
+  if (name.ends_with(".gz")) {
+    name.remove_suffix(3);
+  }
+  for (const auto& entry : kEndings.entries) {
+    if (name.ends_with(entry.name)) {
+      return entry.value;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string known_endings() {
+  return join(kEndings.names()) + ", each also with .gz";
+}
+
+std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink) {
+  if (path == "-") {
+    const std::string text = read_stdin();
+    read_kind(kind, bytes_of(text), "stdin", sink);
+    return sha256(text);
+  }
+  read_kind(kind, open_file(path), path, sink);
+  return sha256_of_file(path, ErrorKind::kData);
+}
+
+}  // namespace lora::data

@@ -1,0 +1,68 @@
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/random.h"
+#include "lora/data/dataset.h"
+
+namespace lora::data {
+namespace {
+
+constexpr uint64_t kHoldOut = 0x401d;  // the "what" of this use of the seed
+
+// Parts of one row stand together and share its number, so that no row is on both sides.
+std::vector<int64_t> row_numbers(const std::vector<Example>& examples) {
+  std::vector<int64_t> numbers;
+  int64_t row = -1;
+  for (size_t i = 0; i < examples.size(); ++i) {
+    row += i == 0 || examples[i].origin != examples[i - 1].origin ? 1 : 0;
+    numbers.push_back(row);
+  }
+  return numbers;
+}
+
+// Which rows are held out: those with a draw below the fraction, or the nearest to it where a side would be empty.
+std::vector<bool> draw(int64_t num_rows, double fraction, uint64_t seed) {
+  std::vector<double> draws;
+  for (int64_t row = 0; row < num_rows; ++row) {
+    draws.push_back(CounterRandom(mix64(mix64(seed, kHoldOut), static_cast<uint64_t>(row))).uniform());
+  }
+  std::vector<bool> held;
+  for (const double value : draws) {
+    held.push_back(value < fraction);
+  }
+  const auto count = std::count(held.begin(), held.end(), true);
+  if (count == 0) {
+    held[std::min_element(draws.begin(), draws.end()) - draws.begin()] = true;
+  } else if (count == num_rows) {
+    held[std::max_element(draws.begin(), draws.end()) - draws.begin()] = false;
+  }
+  return held;
+}
+
+}  // namespace
+
+Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
+  const std::vector<int64_t> rows = row_numbers(dataset.examples);
+  if (rows.empty() || rows.back() == 0) {
+    data_error("data.eval_fraction", "there is nothing to hold out: found " + std::to_string(rows.empty() ? 0 : 1) +
+                                         " row, expected at least 2. Give evaluation rows of their own in data.eval.");
+  }
+  const std::vector<bool> held = draw(rows.back() + 1, fraction, seed);
+  Dataset held_out;
+  held_out.files = dataset.files;
+  std::vector<Example> kept;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Example& example = dataset.examples[i];
+    if (held[rows[i]]) {
+      example.weight = 1.0;  // a weight says how often to train on an example
+      held_out.examples.push_back(std::move(example));
+    } else {
+      kept.push_back(std::move(example));
+    }
+  }
+  held_out.report.rows = std::count(held.begin(), held.end(), true);
+  dataset.examples = std::move(kept);
+  return held_out;
+}
+
+}  // namespace lora::data

@@ -1,0 +1,59 @@
+#include "lora/optim/optimizer.h"
+
+#include <array>
+#include <cmath>
+
+#include "lora/base/error.h"
+#include "lora/base/json.h"
+#include "lora/base/text.h"
+#include "optim/kinds.h"
+
+namespace lora::optim {
+namespace {
+
+struct Entry {
+  OptimizerKind kind;
+  std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, const std::vector<nn::Parameter>&);
+};
+
+/// torch's fused and unfused AdamW are the same formula (they differ in rounding alone), so both names are the fused one.
+constexpr std::array<Entry, 3> kTable{{
+    {OptimizerKind::kAdamWFused, make_adamw},
+    {OptimizerKind::kAdamW, make_adamw},
+    {OptimizerKind::kSgd, make_sgd},
+}};
+static_assert(kTable.size() == kOptimizers.entries.size());
+
+void require(bool holds, const std::string& key, double found, const std::string& expected) {
+  if (!holds) {
+    config_error("training." + key, "the value is out of range: found " + shown(found) + ", expected " + expected + ".");
+  }
+}
+
+void check_options(const OptimizerOptions& options, double learning_rate) {
+  const auto not_negative = [](double value) { return std::isfinite(value) && value >= 0.0; };
+  require(not_negative(learning_rate), "learning_rate", learning_rate, "a finite number of at least 0");
+  require(not_negative(options.weight_decay), "weight_decay", options.weight_decay, "a finite number of at least 0");
+  require(not_negative(options.epsilon), "adam_epsilon", options.epsilon, "a finite number of at least 0");
+  require(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number from 0 to below 1");
+  require(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number from 0 to below 1");
+}
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate) {
+  check_options(options, learning_rate);
+  if (parameters.empty()) {
+    config_error("adapter",
+                 "there is nothing to train: found 0 trainable parameters, expected at least one. "
+                 "Check target_modules and layers_to_transform.");
+  }
+  for (const Entry& entry : kTable) {
+    if (entry.kind == options.kind) {
+      return entry.make(options, parameters);
+    }
+  }
+  config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()) + ".");
+}
+
+}  // namespace lora::optim

@@ -1,0 +1,176 @@
+// What happens to rows after their format: length, limits, skipping, holding out.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "expect_error.h"
+#include "lora/base/file.h"
+#include "lora/data/dataset.h"
+#include "temp_folder.h"
+
+namespace lora::data {
+namespace {
+
+using test::expect_error;
+using testing::ElementsAre;
+
+constexpr int32_t kNo = -100;
+
+std::string tokens_row(int64_t length, int64_t first_supervised = 0) {
+  std::string ids, labels;
+  for (int64_t i = 0; i < length; ++i) {
+    ids += (i > 0 ? "," : "") + std::to_string(i);
+    labels += (i > 0 ? "," : "") + std::to_string(i < first_supervised ? kNo : i);
+  }
+  return "{\"input_ids\": [" + ids + "], \"labels\": [" + labels + "]}\n";
+}
+
+struct Fixture {
+  test::TempFolder folder;
+  DataOptions options;
+  SourceOptions source;
+
+  Fixture() {
+    source.format = RowFormat::kTokens;
+    options.max_length = 4;
+  }
+  Dataset load(const std::string& content) {
+    source.path = folder.write("x.jsonl", content);
+    return load_dataset("data.train", {source}, options, {nullptr, 100});
+  }
+};
+
+TEST(Loading, Truncate) {
+  Fixture setup;
+  const Dataset dataset = setup.load(tokens_row(4) + tokens_row(6, 2) + tokens_row(6, 4));
+  ASSERT_EQ(dataset.examples.size(), 2U);
+  EXPECT_THAT(dataset.examples[1].ids, ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(dataset.examples[1].labels, ElementsAre(kNo, kNo, 2, 3));
+  EXPECT_EQ(dataset.report.rows, 3);
+  EXPECT_EQ(dataset.report.truncated, 2);
+  EXPECT_EQ(dataset.report.skipped, 1);
+  EXPECT_THAT(dataset.report.skipped_origins, ElementsAre(setup.source.path + ":3"));
+  EXPECT_EQ(dataset.num_tokens(), 8);
+  EXPECT_EQ(dataset.num_supervised(), 5);
+}
+
+TEST(Loading, DropErrorSplit) {
+  Fixture setup;
+  const std::string content = tokens_row(3) + tokens_row(9, 2);
+  setup.options.overlength = Overlength::kDrop;
+  Dataset dataset = setup.load(content);
+  EXPECT_EQ(dataset.examples.size(), 1U);
+  EXPECT_EQ(dataset.report.dropped, 1);
+  EXPECT_EQ(dataset.report.skipped, 0);
+
+  setup.options.overlength = Overlength::kError;
+  expect_error(ErrorKind::kData, {"x.jsonl:2]", "found 9 tokens", "data.max_length = 4", "data.overlength"}, [&] { setup.load(content); });
+
+  setup.options.overlength = Overlength::kSplit;
+  dataset = setup.load(content + tokens_row(12, 7) + tokens_row(5, 5));
+  EXPECT_EQ(dataset.report.split, 3);
+  EXPECT_EQ(dataset.report.skipped, 1);
+  std::vector<std::vector<int32_t>> ids, labels;
+  for (const Example& example : dataset.examples) {
+    ids.push_back(example.ids);
+    labels.push_back(example.labels);
+  }
+  // The ninth token of row 2 stands alone and cannot be predicted; row 3's first part is all prompt.
+  EXPECT_THAT(ids, ElementsAre(ElementsAre(0, 1, 2), ElementsAre(0, 1, 2, 3), ElementsAre(4, 5, 6, 7), ElementsAre(4, 5, 6, 7),
+                               ElementsAre(8, 9, 10, 11)));
+  EXPECT_THAT(labels[1], ElementsAre(kNo, kNo, 2, 3));
+  EXPECT_THAT(labels[2], ElementsAre(4, 5, 6, 7));
+  EXPECT_THAT(labels[3], ElementsAre(kNo, kNo, kNo, 7));
+  EXPECT_EQ(dataset.examples[2].origin, setup.source.path + ":2");
+}
+
+TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {
+  Fixture setup;
+  std::string content = "{\"input_ids\": []}\n{\"input_ids\": [1]}\n";
+  for (int i = 0; i < 10; ++i) {
+    content += "{\"input_ids\": [1, 2], \"labels\": [1, -100]}\n";
+  }
+  testing::internal::CaptureStderr();
+  const Dataset dataset = setup.load(content + tokens_row(2));
+  const std::string warned = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(dataset.examples.size(), 1U);
+  EXPECT_EQ(dataset.report.skipped, 12);
+  EXPECT_EQ(dataset.report.skipped_origins.size(), 10U);
+  EXPECT_THAT(warned, testing::HasSubstr("12 of 13 samples have no supervised token"));
+  EXPECT_THAT(warned, testing::HasSubstr("x.jsonl:10 … (2 more)"));
+
+  expect_error(ErrorKind::kData, {"data.train]", "no example is left", "read 12 rows", "12 skipped", "x.jsonl:1,", "(2 more)"},
+               [&] { setup.load(content); });
+  expect_error(ErrorKind::kData, {"data.train]", "read 0 rows", "paths and limits"}, [&] { setup.load("\n"); });
+  setup.options.overlength = Overlength::kDrop;
+  expect_error(ErrorKind::kData, {"read 2 rows, 2 dropped as longer than data.max_length = 4"},
+               [&] { setup.load(tokens_row(5) + tokens_row(6)); });
+}
+
+TEST(Loading, SourcesLimitsWeightsAndHashes) {
+  Fixture setup;
+  setup.folder.write("a1.jsonl", tokens_row(2) + tokens_row(3));
+  setup.folder.write("a2.jsonl", tokens_row(4) + "damaged, but not read\n");
+  setup.folder.write("b.json", "[" + tokens_row(2) + "]");
+  setup.folder.write("c.csv", "input_ids,labels\n\"[1,2]\",\"[-100, 2]\"\n\"[3,4]\",\n");
+  SourceOptions a{setup.folder / "a?.jsonl", RowFormat::kTokens, {}, 0.5, 3};
+  SourceOptions b{setup.folder / "b.json", RowFormat::kTokens, {}, 2.0, std::nullopt};
+  SourceOptions c{setup.folder / "c.csv", RowFormat::kTokens, {}, 1.0, std::nullopt};
+  const Dataset dataset = load_dataset("data.train", {a, b, c}, setup.options, {nullptr, 100});
+  std::vector<size_t> sizes;
+  std::vector<double> weights;
+  for (const Example& example : dataset.examples) {
+    sizes.push_back(example.ids.size());
+    weights.push_back(example.weight);
+  }
+  EXPECT_THAT(sizes, ElementsAre(2, 3, 4, 2, 2, 2));
+  EXPECT_THAT(weights, ElementsAre(0.5, 0.5, 0.5, 2.0, 1.0, 1.0));
+  EXPECT_THAT(dataset.examples[4].labels, ElementsAre(kNo, 2));
+  EXPECT_THAT(dataset.examples[5].labels, ElementsAre(3, 4));
+  ASSERT_EQ(dataset.files.size(), 4U);
+  EXPECT_EQ(dataset.files[1].path, setup.folder / "a2.jsonl");
+  EXPECT_EQ(dataset.files[1].sha256, sha256_of_file(setup.folder / "a2.jsonl", ErrorKind::kData));
+  a.limit = 0;
+  EXPECT_EQ(load_dataset("data.train", {a, b}, setup.options, {nullptr, 100}).examples.size(), 1U);
+}
+
+TEST(Loading, SplitOff) {
+  Fixture setup;
+  setup.source.weight = 2.0;
+  setup.options.overlength = Overlength::kSplit;
+  std::string content;
+  for (int i = 0; i < 200; ++i) {
+    content += tokens_row(i % 2 == 0 ? 8 : 2);
+  }
+  const auto origins = [](const Dataset& dataset) {
+    std::set<std::string> result;
+    for (const Example& example : dataset.examples) {
+      result.insert(example.origin);
+    }
+    return result;
+  };
+  Dataset train = setup.load(content);
+  const Dataset eval = split_off(train, 0.25, 1);
+  EXPECT_EQ(train.examples.size() + eval.examples.size(), 300U);
+  EXPECT_NEAR(static_cast<double>(origins(eval).size()), 50, 20);
+  EXPECT_EQ(origins(train).size() + origins(eval).size(), 200U) << "parts of one row on both sides";
+  EXPECT_EQ(eval.examples[0].weight, 1.0);
+  EXPECT_EQ(train.examples[0].weight, 2.0);
+  EXPECT_EQ(eval.files.size(), 1U);
+
+  Dataset again = setup.load(content);
+  EXPECT_EQ(origins(split_off(again, 0.25, 1)), origins(eval));
+  again = setup.load(content);
+  EXPECT_NE(origins(split_off(again, 0.25, 2)), origins(eval));
+  for (const double fraction : {1e-9, 1.0 - 1e-9}) {
+    Dataset two = setup.load(tokens_row(2) + tokens_row(3));
+    EXPECT_EQ(split_off(two, fraction, 3).examples.size(), 1U);
+    EXPECT_EQ(two.examples.size(), 1U);
+  }
+  Dataset one = setup.load(tokens_row(8));
+  expect_error(ErrorKind::kData, {"data.eval_fraction", "at least 2"}, [&] { split_off(one, 0.5, 1); });
+}
+
+}  // namespace
+}  // namespace lora::data

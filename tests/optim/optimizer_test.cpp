@@ -1,0 +1,204 @@
+#include "lora/optim/optimizer.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "lora/base/json.h"
+
+namespace lora::optim {
+namespace {
+
+using at::Tensor;
+using testing::HasSubstr;
+
+Tensor leaf(const Tensor& value) {
+  return value.clone().set_requires_grad(true);
+}
+
+/// What scripts/golden/optimizers.py recorded of one case.
+class Golden {
+ public:
+  Golden(const io::SafetensorsFile& file, std::string name)
+      : file_(file), name_(std::move(name)), options_(parse_json(file.metadata().at(name_), name_, ErrorKind::kData)) {}
+
+  const Json& options() const { return options_; }
+  Tensor tensor(const std::string& key) const { return file_.tensor(name_ + "/" + key); }
+  bool contains(const std::string& key) const { return file_.contains(name_ + "/" + key); }
+  OptimizerOptions optimizer_options() const {
+    OptimizerOptions result;
+    result.kind = options_.at("kind") == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamWFused;
+    result.weight_decay = options_.at("weight_decay");
+    result.beta1 = options_.value("beta1", result.beta1);
+    result.beta2 = options_.value("beta2", result.beta2);
+    result.epsilon = options_.value("epsilon", result.epsilon);
+    return result;
+  }
+  std::vector<nn::Parameter> parameters(at::Device device) const {
+    std::vector<nn::Parameter> result;
+    for (const std::string name : {"decayed.matrix", "decayed.vector", "plain.bias", "plain.norm"}) {
+      result.push_back({name, leaf(tensor("initial/" + name).to(device)), name.starts_with("decayed")});
+    }
+    return result;
+  }
+  void set_gradients(std::vector<nn::Parameter>& parameters, size_t step) const {
+    for (nn::Parameter& parameter : parameters) {
+      const std::string key = std::to_string(step) + "/grad/" + parameter.name;
+      parameter.tensor.mutable_grad() = contains(key) ? tensor(key).clone().to(parameter.tensor.device()) : Tensor();
+    }
+  }
+
+ private:
+  const io::SafetensorsFile& file_;
+  std::string name_;
+  Json options_;
+};
+
+void expect_close(const Tensor& found, const Tensor& expected, const std::string& what) {
+  const bool half = expected.scalar_type() == at::kBFloat16;
+  // bfloat16: one unit in the last place, which another order of rounding in the kernel can cost.
+  EXPECT_TRUE(at::allclose(found.detach().cpu().to(at::kDouble), expected.to(at::kDouble), half ? 0x1p-7 : 1e-7, 1e-7)) << what;
+  EXPECT_EQ(found.scalar_type(), expected.scalar_type()) << what;
+}
+
+void replay(const Golden& golden, at::Device device) {
+  std::vector<nn::Parameter> parameters = golden.parameters(device);
+  const std::vector<double> rates = golden.options().at("learning_rates");
+  const auto optimizer = make_optimizer(golden.optimizer_options(), parameters, rates.front());
+  const double max_norm = golden.options().at("max_norm");
+  const bool half = parameters.front().tensor.scalar_type() == at::kBFloat16;
+  for (size_t step = 0; step < rates.size(); ++step) {
+    golden.set_gradients(parameters, step);
+    const double norm = golden.tensor("norms")[static_cast<int64_t>(step)].item<double>();
+    EXPECT_NEAR(clip_grad_norm(parameters, max_norm), norm, norm * (half ? 0x1p-7 : 1e-7)) << "step " << step;
+    optimizer->step(rates[step]);
+    for (const nn::Parameter& parameter : parameters) {
+      expect_close(parameter.tensor, golden.tensor(std::to_string(step) + "/param/" + parameter.name),
+                   parameter.name + ", step " + std::to_string(step));
+    }
+  }
+  for (const io::NamedTensor& entry : optimizer->state()) {
+    expect_close(entry.tensor, golden.tensor("state/" + entry.name), entry.name);
+  }
+}
+
+TEST(Optimizer, EqualsTorchStepByStep) {
+  const io::SafetensorsFile file(LORA_TEST_DATA "/optim/optimizers.safetensors");
+  for (const std::string name : {"adamw_float32", "adamw_defaults", "adamw_bfloat16", "sgd_float32", "sgd_no_decay", "sgd_bfloat16"}) {
+    SCOPED_TRACE(name);
+    replay(Golden(file, name), at::kCPU);
+    if (at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0) {
+      SCOPED_TRACE("cuda");
+      replay(Golden(file, name), at::kCUDA);
+    }
+  }
+}
+
+TEST(Optimizer, ResumesBitForBit) {
+  const fs::path saved = fs::path(testing::TempDir()) / ("optimizer." + std::to_string(::getpid()) + ".safetensors");
+  const io::SafetensorsFile file(LORA_TEST_DATA "/optim/optimizers.safetensors");
+  for (const std::string name : {"adamw_float32", "adamw_bfloat16", "sgd_float32"}) {
+    const Golden golden(file, name);
+    std::vector<nn::Parameter> straight = golden.parameters(at::kCPU);
+    auto optimizer = make_optimizer(golden.optimizer_options(), straight, 1e-2);
+    std::vector<nn::Parameter> resumed;
+    std::unique_ptr<Optimizer> second;
+    for (size_t step = 0; step < 10; ++step) {
+      if (step == 4) {  // right after a parameter has missed a step
+        io::save_tensors(saved, optimizer->state());
+        for (const nn::Parameter& parameter : straight) {
+          resumed.push_back({parameter.name, leaf(parameter.tensor.detach()), parameter.weight_decay});
+        }
+        second = make_optimizer(golden.optimizer_options(), resumed, 1e-2);
+        second->load_state(io::SafetensorsFile(saved));
+      }
+      golden.set_gradients(straight, step);
+      optimizer->step(1e-2);
+      if (second) {
+        golden.set_gradients(resumed, step);
+        second->step(1e-2);
+      }
+    }
+    for (size_t i = 0; i < straight.size(); ++i) {
+      EXPECT_TRUE(at::equal(straight[i].tensor, resumed[i].tensor)) << name << " " << straight[i].name;
+    }
+  }
+  fs::remove(saved);
+}
+
+TEST(Optimizer, LeavesGradientsAndFollowsTheirMemoryOrder) {
+  for (const OptimizerOptions options :
+       {OptimizerOptions{.weight_decay = 0.1}, OptimizerOptions{.kind = OptimizerKind::kSgd, .weight_decay = 0.1},
+        OptimizerOptions{.kind = OptimizerKind::kAdamW, .weight_decay = 0.1}}) {
+    const Tensor initial = at::arange(12, at::kFloat).view({3, 4});
+    const Tensor gradient = at::sin(initial);
+    std::vector<nn::Parameter> plain{{"w", leaf(initial)}};
+    std::vector<nn::Parameter> turned{{"w", leaf(initial)}};
+    plain[0].tensor.mutable_grad() = gradient.clone();
+    turned[0].tensor.mutable_grad() = gradient.t().contiguous().t();
+    make_optimizer(options, plain, 0.1)->step(0.1);
+    make_optimizer(options, turned, 0.1)->step(0.1);
+    EXPECT_TRUE(at::equal(plain[0].tensor, turned[0].tensor));
+    EXPECT_FALSE(at::equal(plain[0].tensor, initial));
+    EXPECT_TRUE(at::equal(plain[0].tensor.grad(), gradient));
+    EXPECT_TRUE(plain[0].tensor.requires_grad());
+  }
+}
+
+TEST(Optimizer, RefusesAStateThatDoesNotFit) {
+  const fs::path saved = fs::path(testing::TempDir()) / ("misfit." + std::to_string(::getpid()) + ".safetensors");
+  const auto fresh = [] { return make_optimizer({}, {{"w", leaf(at::ones({2, 3}))}, {"v", leaf(at::ones({2}))}}, 0.1); };
+  const auto error_of = [&](std::vector<io::NamedTensor> state) -> std::string {
+    io::save_tensors(saved, state);
+    const auto optimizer = fresh();
+    try {
+      optimizer->load_state(io::SafetensorsFile(saved));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kModel);
+      for (const io::NamedTensor& entry : optimizer->state()) {
+        EXPECT_EQ(entry.tensor.sum().item<double>(), 0.0) << "half loaded: " << entry.name;
+      }
+      return error.what();
+    }
+    return "";
+  };
+  auto state = fresh()->state();
+  for (io::NamedTensor& entry : state) {
+    entry.tensor = entry.tensor + 1;
+  }
+  EXPECT_EQ(error_of(state), "");
+  auto other = state;
+  other[3].tensor = at::ones({3});
+  EXPECT_THAT(error_of(other), AllOf(HasSubstr("[v.exp_avg]"), HasSubstr("[3]"), HasSubstr("[2]")));
+  other[3].tensor = at::ones({2}, at::kBFloat16);
+  EXPECT_THAT(error_of(other), HasSubstr("BFloat16"));
+  other.erase(other.begin() + 3);
+  EXPECT_THAT(error_of(other), HasSubstr("lacks this tensor"));
+  fs::remove(saved);
+}
+
+void expect_config_error(const OptimizerOptions& options, double learning_rate, const std::string& key) {
+  try {
+    make_optimizer(options, {{"w", leaf(at::ones({2}))}}, learning_rate);
+    FAIL() << "no error about " << key;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kConfig);
+    EXPECT_THAT(error.what(), HasSubstr("[training." + key + "]"));
+  }
+}
+
+TEST(Optimizer, RefusesOptionsOutOfRange) {
+  expect_config_error({.beta1 = 1.0}, 0.1, "adam_beta1");
+  expect_config_error({.beta2 = -0.1}, 0.1, "adam_beta2");
+  expect_config_error({.epsilon = -1e-8}, 0.1, "adam_epsilon");
+  expect_config_error({.weight_decay = std::nan("")}, 0.1, "weight_decay");
+  expect_config_error({}, -0.1, "learning_rate");
+  EXPECT_THROW(make_optimizer({}, {}, 0.1), Error);
+  const Tensor tensor = leaf(at::ones({2}));
+  EXPECT_THROW(make_optimizer({}, {{"w", tensor}, {"w", leaf(at::ones({2}))}}, 0.1), c10::Error);
+  EXPECT_THROW(make_optimizer({}, {{"w", at::ones({4, 4}).slice(1, 0, 2)}}, 0.1), c10::Error);
+}
+
+}  // namespace
+}  // namespace lora::optim
