@@ -1,0 +1,38 @@
+#pragma once
+#include "lora/data/batches.h"
+#include "lora/nn/model.h"
+#include "lora/train/objective.h"
+
+namespace lora::train {
+
+struct CausalLmOptions {
+  data::BatchOptions train_batches;
+  data::BatchOptions eval_batches;
+  uint64_t seed = 42;
+};
+
+/// Next-token prediction: cross-entropy of each supervised token given those before it in its document. Logits are
+/// computed only where a label is supervised, chunk by chunk.
+class CausalLm : public Objective {
+ public:
+  /// `eval` may be null. The references must outlive the objective.
+  CausalLm(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, CausalLmOptions options);
+
+  std::vector<MicroBatch> plan_epoch(int64_t epoch) const override;
+  BatchSize size(const MicroBatch& batch) const override;
+  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  std::string describe(const MicroBatch& batch) const override;
+  bool has_evaluation() const override { return eval_ != nullptr; }
+  EvalResult evaluate() const override;
+
+ private:
+  nn::Model& model_;
+  const data::Dataset& train_;
+  const data::Dataset* eval_;
+  CausalLmOptions options_;
+};
+
+/// Loss of each supervised position of a batch in order, [S] float32, without gradients or dropout.
+at::Tensor token_losses(nn::Model& model, const nn::TokenBatch& batch);
+
+}  // namespace lora::train

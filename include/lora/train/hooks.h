@@ -1,0 +1,100 @@
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lora/metrics/progress.h"
+#include "lora/metrics/sink.h"
+#include "lora/train/trainer.h"
+
+namespace lora::train {
+
+/// Writes a metrics row every logging_steps steps and after the last one.
+class LoggingHook : public Hook {
+ public:
+  /// `peak_memory` gives bytes. The sinks outlive the hook.
+  LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory);
+  bool on_step(const StepReport& report, TrainerState& state) override;
+  void on_end(TrainerState& state) override;
+
+ private:
+  void write(TrainerState& state);
+
+  int64_t logging_steps_;
+  std::vector<metrics::Sink*> sinks_;
+  std::function<int64_t()> peak_memory_;
+  double seconds_ = 0;        ///< of training since the last row, in this process
+  int64_t timed_tokens_ = 0;  ///< input tokens in those seconds
+  std::optional<StepReport> unwritten_;
+};
+
+/// The terminal's progress line.
+class ProgressHook : public Hook {
+ public:
+  bool on_step(const StepReport& report, TrainerState& state) override;
+  void on_end(TrainerState& state) override { bar_.finish(); }
+
+ private:
+  metrics::Progress bar_;
+  double seconds_ = 0;
+  int64_t steps_ = 0;
+  int64_t tokens_ = 0;
+};
+
+struct EvaluationOptions {
+  std::optional<int64_t> eval_steps;  ///< none: after the last step only
+  bool eval_on_start = false;
+  std::optional<int64_t> early_stopping_patience;
+};
+
+/// Evaluates by steps and at the end, keeps the best so far, and ends a run without gain. A signal during an evaluation
+/// leaves it due: the resumed run begins with it.
+class EvaluationHook : public Hook {
+ public:
+  EvaluationHook(const Objective& objective, EvaluationOptions options, std::vector<metrics::Sink*> sinks);
+  bool on_start(TrainerState& state) override;
+  bool on_step(const StepReport& report, TrainerState& state) override;
+  void on_end(TrainerState& state) override;
+  /// The last evaluation of this process.
+  const std::optional<EvalResult>& last() const { return last_; }
+
+ private:
+  bool evaluate(TrainerState& state);
+
+  const Objective& objective_;
+  EvaluationOptions options_;
+  std::vector<metrics::Sink*> sinks_;
+  std::optional<EvalResult> last_;
+  int64_t last_step_ = -1;
+};
+
+struct CheckpointOptions {
+  int64_t save_steps = 500;  ///< 0: only when a signal ends the run
+  std::optional<int64_t> save_total_limit;
+  bool keep_best = false;  ///< save at each new best, and keep it
+};
+
+/// Saves every save_steps steps, at each new best where that is wanted, after the last step, and when a signal came:
+/// then it throws Interrupted.
+class CheckpointHook : public Hook {
+ public:
+  using SaveResult = std::function<void(const std::filesystem::path&)>;
+  CheckpointHook(std::filesystem::path output_dir, CheckpointOptions options, const optim::Optimizer& optimizer, SaveResult save_result);
+  bool on_start(TrainerState& state) override;
+  bool on_step(const StepReport& report, TrainerState& state) override;
+  void on_end(TrainerState& state) override;
+
+ private:
+  void save(const TrainerState& state);
+  void stop_if_asked(const TrainerState& state);
+
+  std::filesystem::path output_dir_;
+  CheckpointOptions options_;
+  const optim::Optimizer& optimizer_;
+  SaveResult save_result_;
+  int64_t saved_step_ = -1;
+};
+
+}  // namespace lora::train

@@ -1,0 +1,42 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lora::train {
+
+/// The examples of one forward and backward pass, by their index in the training set.
+using MicroBatch = std::vector<int64_t>;
+
+struct BatchSize {
+  int64_t supervised = 0;  ///< what the loss is divided by: supervised tokens, pairs, rows
+  int64_t input = 0;       ///< input tokens, for tokens per second
+};
+
+struct EvalResult {
+  double loss = 0;  ///< mean over all supervised tokens of the evaluation set
+  int64_t num_supervised = 0;
+};
+
+/// One kind of example and its loss: all that the trainer sees of model and data. Each objective builds its own batch
+/// type from the indices.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  /// The micro-batches of an epoch, in order: a pure function of (seed, epoch).
+  virtual std::vector<MicroBatch> plan_epoch(int64_t epoch) const = 0;
+  virtual BatchSize size(const MicroBatch& batch) const = 0;
+  /// Sum (not mean) of the losses of a micro-batch, differentiable, float32 scalar. `step` keys what is random.
+  virtual at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const = 0;
+  /// Where the examples came from, for messages.
+  virtual std::string describe(const MicroBatch& batch) const = 0;
+
+  virtual bool has_evaluation() const = 0;
+  /// Loss on the evaluation set, without dropout. Throws Interrupted when a signal comes.
+  virtual EvalResult evaluate() const = 0;
+};
+
+}  // namespace lora::train

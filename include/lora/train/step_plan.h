@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "lora/train/objective.h"
+#include "lora/train/options.h"
+
+namespace lora::train {
+
+/// Which micro-batches make up each optimiser step, over all epochs. As transformers' Trainer counts: an epoch has
+/// ceil(micro-batches / gradient_accumulation_steps) steps, the last may be smaller; a run has
+/// ceil(num_train_epochs × steps) or max_steps.
+class StepPlan {
+ public:
+  /// Throws data Error if an epoch has no micro-batch.
+  StepPlan(const Objective& objective, const TrainOptions& options);
+
+  int64_t total_steps() const { return total_steps_; }
+  /// The micro-batches of step `step` (from 0).
+  std::vector<MicroBatch> micro_batches(int64_t step);
+  /// Epochs done after `steps` steps, e.g. 1.5.
+  double epochs_after(int64_t steps);
+
+ private:
+  struct Place {
+    int64_t epoch;
+    int64_t step_in_epoch;
+  };
+  Place locate(int64_t step);
+  int64_t steps_in_epoch(int64_t epoch);
+  const std::vector<MicroBatch>& plan(int64_t epoch);
+
+  const Objective& objective_;
+  int64_t accumulation_;
+  int64_t total_steps_ = 0;
+  std::vector<int64_t> steps_of_epoch_;   ///< known epochs' lengths
+  int64_t planned_epoch_ = -1;            ///< whose plan is kept
+  std::vector<MicroBatch> planned_;
+};
+
+}  // namespace lora::train

@@ -1,0 +1,72 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "lora/checkpoint/checkpoint.h"
+#include "lora/comm/communicator.h"
+#include "lora/nn/parameter.h"
+#include "lora/optim/optimizer.h"
+#include "lora/train/objective.h"
+#include "lora/train/options.h"
+#include "lora/train/step_plan.h"
+
+namespace lora::train {
+
+using checkpoint::TrainerState;
+
+/// What one optimiser step was.
+struct StepReport {
+  int64_t step = 0;  ///< from 1
+  int64_t total_steps = 0;
+  double epoch = 0;
+  double loss = 0;           ///< of the whole step: sum over its supervised tokens by their number
+  double grad_norm = 0;      ///< before clipping
+  double learning_rate = 0;  ///< used in it
+  BatchSize size;
+  double seconds = 0;  ///< of training alone
+};
+
+/// What happens around steps: logging, evaluation, checkpoints, early stopping. Hooks run in the order they were given.
+class Hook {
+ public:
+  virtual ~Hook() = default;
+  /// Before the first step of this process; `state.step` is above 0 when a run goes on. True asks the run to end here.
+  virtual bool on_start(TrainerState& state) { return false; }
+  /// After each step. True asks the run to end here.
+  virtual bool on_step(const StepReport& report, TrainerState& state) = 0;
+  /// After the last step of the run.
+  virtual void on_end(TrainerState& state) {}
+};
+
+/// The parts of a run; all outlive the trainer.
+struct TrainerParts {
+  const Objective& objective;
+  const std::vector<nn::Parameter>& parameters;
+  optim::Optimizer& optimizer;
+  comm::Communicator& communicator;
+  std::vector<Hook*> hooks;
+};
+
+/// The one loop of every method. A step: the sum of the losses over all its micro-batches divided by the number of
+/// supervised tokens of all of them (never a mean of means), one clipping, one update.
+class Trainer {
+ public:
+  /// @param half_precision the model computes in float16: the loss is scaled (Micikevicius et al. 2018, section 3.2).
+  Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan, bool half_precision);
+
+  /// Runs from state.step to the end. Throws Error (diverged) for a loss or gradient that is not finite; the update is
+  /// not applied then.
+  void run(TrainerState& state);
+
+ private:
+  StepReport step(TrainerState& state);
+  double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const;
+  void unscale_gradients(double scale) const;
+
+  TrainerParts parts_;
+  const TrainOptions& options_;
+  StepPlan& plan_;
+  bool half_precision_;
+};
+
+}  // namespace lora::train

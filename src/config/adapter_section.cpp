@@ -1,0 +1,145 @@
+#include <algorithm>
+#include <system_error>
+
+#include "config/adapter_table.h"
+#include "config/sections.h"
+#include "lora/base/file.h"
+
+namespace lora::config {
+
+namespace {
+
+using peft::LoraOptions;
+using peft::ModuleChoice;
+
+const char* const kConfigFile = "adapter_config.json";
+
+/// PEFT's own rules (LoraConfig.__post_init__).
+void check_layers(const LoraOptions& options, const Place& at) {
+  const bool is_string =
+      options.target_modules.kind == ModuleChoice::Kind::kRegex || options.target_modules.kind == ModuleChoice::Kind::kAllLinear;
+  const auto refuse = [&](const char* key) {
+    at.key(key).add("cannot be used with target_modules as a string, as in PEFT: give target_modules as a list of names");
+  };
+  if (is_string && options.layers_to_transform) {
+    refuse("layers_to_transform");
+  }
+  if (is_string && !options.layers_pattern.empty()) {
+    refuse("layers_pattern");
+  }
+  if (!options.layers_pattern.empty() && !options.layers_to_transform) {
+    at.key("layers_pattern").add("needs layers_to_transform beside it, as in PEFT");
+  }
+}
+
+/// The adapter_config.json in `folder`, or null if it cannot be had.
+Json read_start(const std::filesystem::path& folder, const Place& at) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
+    const bool is_there = std::filesystem::exists(folder, ignored);
+    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which is not there, not ") +
+           (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors");
+    return nullptr;
+  }
+  try {
+    Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
+    if (config.is_object()) {
+      return config;
+    }
+    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object");
+  } catch (const Error& error) {
+    at.add(std::string("cannot be read: ") + error.what());
+  }
+  return nullptr;
+}
+
+bool is_lora(const Json& config, const Place& at) {
+  const Json type = config.value("peft_type", Json("LORA"));
+  if (type == "LORA") {
+    return true;
+  }
+  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". Other methods are not in this version");
+  return false;
+}
+
+/// What the adapter at init_from gives to a section that does not say otherwise.
+struct Inherited {
+  LoraOptions options;
+  Json keys = Json::object();
+};
+
+Json keys_to_inherit(const Json& start, const Json& section) {
+  const std::vector<std::string> known = adapter_table().keys();
+  Json kept = Json::object();
+  for (const auto& [key, value] : start.items()) {
+    // A later PEFT writes keys that we do not know; off, they ask for nothing.
+    const bool is_known = std::find(known.begin(), known.end(), key) != known.end() && key != "init_from";
+    const bool is_off = value.is_null() || value == Json(false);
+    if (!section.contains(key) && (is_known || !is_off)) {
+      kept[key] = value;
+    }
+  }
+  return kept;
+}
+
+Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const Place& at) {
+  Inherited result;
+  const Json start = read_start(folder, at.key("init_from"));
+  const Place file{(folder / kConfigFile).string() + ":", at.findings};
+  if (start.is_null() || !is_lora(start, file)) {
+    return result;
+  }
+  if (section.contains("r") && start.contains("r") && section["r"] != start["r"]) {
+    at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
+                    ": leave it out to continue from that adapter");
+  }
+  result.keys = keys_to_inherit(start, section);
+  adapter_table().read(result.keys, result.options, file);
+  return result;
+}
+
+LoraOptions read_lora(const Json& section, const Place& at, const Context& context) {
+  Inherited inherited;
+  const auto init_from = section.find("init_from");
+  const bool continues = init_from != section.end() && init_from->is_string() && !init_from->get_ref<const std::string&>().empty();
+  const auto start = continues ? absolute_path(context, init_from->get<std::string>()) : std::filesystem::path();
+  if (continues) {
+    inherited = read_inherited(start, section, at);
+  }
+  LoraOptions options = std::move(inherited.options);
+  adapter_table().read(section, options, at);
+  if (continues) {
+    options.init_from = start;
+  }
+  options.config = std::move(inherited.keys);
+  options.config.update(section);
+  options.config.erase("init_from");
+  check_layers(options, at);
+  return options;
+}
+
+}  // namespace
+
+Json adapter_schema() {
+  const Json null_schema{{"type", "null"}};
+  return {{"description", "The adapter: the keys of a PEFT adapter_config.json as they are, and init_from. null: full fine-tuning."},
+          {"anyOf", Json::array({adapter_table().schema(), null_schema})}};
+}
+
+Section<std::optional<LoraOptions>> read_adapter(const Json& section, const Place& at, const Context& context) {
+  Section<std::optional<LoraOptions>> result;
+  if (section.is_null()) {
+    return result;
+  }
+  if (!section.is_object()) {
+    at.add("found " + shown(section) + ", expected an object with the keys of a PEFT adapter_config.json, or null for full fine-tuning" +
+           (section.is_array() ? ". Several adapters at once are not in this version" : ""));
+  } else if (is_lora(section, at)) {
+    result.options = read_lora(section, at, context);
+    result.resolved = adapter_table().resolved(*result.options, result.options->config);
+    result.resolved["init_from"] = to_json(result.options->init_from);
+  }
+  return result;
+}
+
+}  // namespace lora::config

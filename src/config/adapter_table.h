@@ -1,0 +1,10 @@
+#pragma once
+#include "config/table.h"
+#include "lora/peft/options.h"
+
+namespace lora::config {
+
+/// Every field of PEFT's LoraConfig, and init_from.
+const Table<peft::LoraOptions>& adapter_table();
+
+}  // namespace lora::config

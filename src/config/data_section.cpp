@@ -1,0 +1,176 @@
+#include <algorithm>
+
+#include "config/sections.h"
+#include "config/table.h"
+#include "lora/base/text.h"
+
+namespace lora::config {
+
+namespace {
+
+using data::DataOptions;
+using data::RowFormat;
+using data::SourceOptions;
+
+/// The fields of a row that `columns` can rename.
+std::vector<std::string> fields_of(RowFormat format) {
+  switch (format) {
+    case RowFormat::kTokens:
+      return {"input_ids", "labels"};
+    case RowFormat::kText:
+      return {"text"};
+    case RowFormat::kPromptCompletion:
+      return {"prompt", "completion"};
+    case RowFormat::kInstruction:
+      return {"instruction", "input", "output"};
+  }
+  return {};
+}
+
+Rule columns_rule() {
+  Rule rule = map_of(text());
+  std::vector<std::string> names;
+  for (const auto& entry : data::kRowFormats.entries) {
+    for (const std::string& field : fields_of(entry.value)) {
+      names.push_back(field);
+    }
+  }
+  rule.schema["propertyNames"] = {{"enum", names}};
+  rule.expected = "an object of our field names and the file's, such as {\"text\": \"body\"}; ours are " + join(names);
+  return rule;
+}
+
+const Table<SourceOptions>& source_table() {
+  static const Table<SourceOptions> kTable = [] {
+    Table<SourceOptions> table;
+    table
+        .value(
+            "path", [](auto& o) -> auto& { return o.path; }, text(),
+            "File (.jsonl, .json, .csv, .txt, each also .gz), a glob, or - for the standard input.")
+        .required()
+        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "What a row holds.", {"messages", "preference"})
+        .required()
+        .value(
+            "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(), "Our names of a row's fields and the file's.")
+        .value(
+            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e6}), "Expected uses of each row in an epoch.")
+        .value(
+            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.");
+    return table;
+  }();
+  return kTable;
+}
+
+void check_columns(const SourceOptions& source, const Place& at) {
+  const std::vector<std::string> fields = fields_of(source.format);
+  for (const auto& [field, column] : source.columns) {
+    if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
+      at.key("columns").key(field).add("is no field of the format " + std::string(data::kRowFormats.name(source.format)) +
+                                       ", expected one of " + join(fields));
+    }
+  }
+}
+
+/// data.train or data.eval.
+template <typename Access>
+Field<DataOptions> sources_field(const std::string& key, Access access, size_t min_items, const std::string& description) {
+  Json schema{{"type", "array"}, {"items", source_table().schema()}};
+  if (min_items > 0) {
+    schema["minItems"] = min_items;
+  }
+  Field<DataOptions> field{key, description, schema, Json::array(), nullptr};
+  field.read = [access, min_items](const Json& value, DataOptions& options, const Place& at) {
+    if (!value.is_array() || value.size() < min_items) {
+      at.add("found " + shown(value) + R"(, expected a list of sources, such as [{"path": "train.jsonl", "format": "instruction"}])");
+      return;
+    }
+    for (size_t i = 0; i < value.size(); ++i) {
+      SourceOptions source;
+      source_table().read(value[i], source, at.item(i));
+      if (at.item(i).sound({"format", "columns"})) {
+        check_columns(source, at.item(i));
+      }
+      access(options).push_back(std::move(source));
+    }
+  };
+  field.show = [access](const DataOptions& options) {
+    Json list = Json::array();
+    for (const SourceOptions& source : access(options)) {
+      list.push_back(source_table().resolved(source, Json::object()));
+    }
+    return list;
+  };
+  return field;
+}
+
+const Table<DataOptions>& data_table() {
+  static const Table<DataOptions> kTable = [] {
+    Table<DataOptions> table;
+    table
+        .custom(sources_field(
+            "train", [](auto& o) -> auto& { return o.train; }, 1, "What is trained on."))
+        .required()
+        .custom(sources_field(
+            "eval", [](auto& o) -> auto& { return o.eval; }, 0, "What is evaluated on."))
+        .value(
+            "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
+            "Share of the training rows that is held out for evaluation instead of data.eval.")
+        .value(
+            "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize), "Longest document, in tokens.")
+        .choice(
+            "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths, "What happens to longer documents.")
+        .value(
+            "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
+            "Fill batches with documents up to max_length tokens; none sees another.")
+        .choice(
+            "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
+            "Which tokens of prompt_completion and instruction rows are learnt.")
+        .fixed("chat_template", {nullptr}, "Template of messages rows.")
+        .value(
+            "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
+        .value(
+            "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
+            "Draw a new order each epoch; false without packing: file order.")
+        .fixed("cache_dir", {nullptr}, "Where tokenised data is kept.");
+    return table;
+  }();
+  return kTable;
+}
+
+void make_absolute(std::vector<SourceOptions>& sources, const Context& context) {
+  for (SourceOptions& source : sources) {
+    if (source.path != "-" && !source.path.empty()) {
+      source.path = absolute_path(context, source.path).string();
+    }
+  }
+}
+
+void check_together(const DataOptions& options, const Place& at) {
+  if (!options.eval.empty() && options.eval_fraction > 0 && at.sound({"eval", "eval_fraction"})) {
+    at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " beside data.eval, expected one of the two");
+  }
+  const auto is_stdin = [](const SourceOptions& source) { return source.path == "-"; };
+  if (std::count_if(options.train.begin(), options.train.end(), is_stdin) +
+          std::count_if(options.eval.begin(), options.eval.end(), is_stdin) >
+      1) {
+    at.add("found \"-\" as the path of several sources, expected one: the standard input can be read only once");
+  }
+}
+
+}  // namespace
+
+Json data_schema() {
+  return data_table().schema();
+}
+
+Section<DataOptions> read_data(const Json& section, const Place& at, const Context& context) {
+  Section<DataOptions> result;
+  data_table().read(section, result.options, at);
+  make_absolute(result.options.train, context);
+  make_absolute(result.options.eval, context);
+  check_together(result.options, at);
+  result.resolved = data_table().resolved(result.options, section);
+  return result;
+}
+
+}  // namespace lora::config

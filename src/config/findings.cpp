@@ -1,0 +1,46 @@
+#include "config/findings.h"
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+
+namespace lora::config {
+
+void Findings::add(const std::string& where, const std::string& message) {
+  findings_.push_back({where, message});
+}
+
+bool Findings::any_at(const std::string& path) const {
+  return std::any_of(findings_.begin(), findings_.end(), [&](const Finding& finding) {
+    return finding.where.starts_with(path) &&
+           (finding.where.size() == path.size() || finding.where[path.size()] == '.' || finding.where[path.size()] == '[');
+  });
+}
+
+void Findings::throw_if_any() const {
+  if (findings_.empty()) {
+    return;
+  }
+  std::vector<std::string> lines;
+  for (const Finding& finding : findings_) {
+    lines.push_back("[" + (finding.where.empty() ? "config" : finding.where) + "] " + finding.message);
+  }
+  throw Error(ErrorKind::kConfig, join(lines, "\n"));
+}
+
+Place Place::key(const std::string& name) const {
+  // A place in another file ends with ':' ("adapter_config.json:").
+  const bool first = path.empty() || path.ends_with(':');
+  return {path + (first ? "" : ".") + printable(name), findings};
+}
+
+Place Place::item(size_t index) const {
+  return {path + "[" + std::to_string(index) + "]", findings};
+}
+
+bool Place::sound(const std::vector<std::string>& keys) const {
+  return std::all_of(keys.begin(), keys.end(), [&](const std::string& name) { return key(name).sound(); });
+}
+
+}  // namespace lora::config

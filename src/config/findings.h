@@ -1,0 +1,38 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace lora::config {
+
+/// Everything that is wrong with a config, collected so that the user sees all of it at once.
+class Findings {
+ public:
+  /// `where` is the JSON path, "" for the whole file.
+  void add(const std::string& where, const std::string& message);
+  /// Whether something was found at `path` or below it.
+  bool any_at(const std::string& path) const;
+  /// Throws one config Error of all findings, if there are any.
+  void throw_if_any() const;
+
+ private:
+  struct Finding {
+    std::string where;
+    std::string message;
+  };
+  std::vector<Finding> findings_;
+};
+
+/// A value's place in the config, and where to say what is wrong with it.
+struct Place {
+  std::string path;
+  Findings& findings;
+
+  Place key(const std::string& name) const;
+  Place item(size_t index) const;
+  void add(const std::string& message) const { findings.add(path, message); }
+  bool sound() const { return !findings.any_at(path); }
+  /// Whether nothing is wrong with any of these keys: only then is it worth comparing them.
+  bool sound(const std::vector<std::string>& keys) const;
+};
+
+}  // namespace lora::config

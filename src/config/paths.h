@@ -1,0 +1,32 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+
+namespace lora::config {
+
+/// What paths in the config are relative to.
+struct Context {
+  std::filesystem::path folder;  ///< of the config file, absolute
+  const Surroundings& surroundings;
+};
+
+/// `path` made absolute by the config file's folder, without "." and "..", without a trailing slash.
+std::filesystem::path absolute_path(const Context& context, const std::filesystem::path& path);
+
+/// A folder of a model or tokenizer, and how the resolved config writes it.
+struct ModelFolder {
+  std::filesystem::path path;
+  std::string written;                ///< the absolute path, or "org/name" as it is
+  std::vector<std::string> searched;  ///< where a name like "org/name" was looked for in vain; else empty
+};
+
+/// The folder that `name` means: a path, or "org/name" in a hub cache.
+ModelFolder find_model(const Context& context, const std::string& name);
+
+/// Whether both are one folder, by name or through links.
+bool is_same_folder(const std::filesystem::path& a, const std::filesystem::path& b);
+
+}  // namespace lora::config

@@ -1,0 +1,79 @@
+#include "config/schedule_arguments.h"
+#include "config/sections.h"
+#include "config/training_table.h"
+
+namespace lora::config {
+
+namespace {
+
+using train::TrainOptions;
+
+void check_schedule(const TrainOptions& options, const Json& section, const Place& at) {
+  if (options.warmup_steps > 0 && options.warmup_ratio > 0 && at.sound({"warmup_steps", "warmup_ratio"})) {
+    at.key("warmup_ratio")
+        .add("found " + number_json(options.warmup_ratio).dump() + " beside warmup_steps " + number_json(options.warmup_steps).dump() +
+             ", expected one of the two");
+  }
+  const auto given = section.find("lr_scheduler_kwargs");
+  const bool is_given = given != section.end() && given->is_object();
+  if (at.sound({"lr_scheduler_type", "learning_rate"})) {
+    check_schedule_arguments(options.schedule, options.learning_rate, is_given ? *given : Json::object(), at.key("lr_scheduler_kwargs"));
+  }
+}
+
+/// Everything that only makes sense with something to evaluate on.
+void check_eval_data(const TrainOptions& options, const Place& at) {
+  const auto need = [&](bool is_set, const char* key) {
+    if (is_set) {
+      at.key(key).add("needs something to evaluate on, and there is none: give data.eval or data.eval_fraction");
+    }
+  };
+  need(options.eval_steps.has_value(), "eval_steps");
+  need(options.load_best_model_at_end, "load_best_model_at_end");
+  need(options.early_stopping_patience.has_value(), "early_stopping_patience");
+}
+
+void check_best_model(const TrainOptions& options, const Place& at) {
+  const Place place = at.key("load_best_model_at_end");
+  if (!options.eval_steps) {
+    place.add("needs training.eval_steps: found null there, expected an integer >= 1");
+  } else if (options.save_steps == 0 || options.save_steps % *options.eval_steps != 0) {
+    place.add("needs a checkpoint of an evaluated step: found save_steps " + std::to_string(options.save_steps) +
+              ", expected a multiple of eval_steps, which is " + std::to_string(*options.eval_steps));
+  }
+}
+
+}  // namespace
+
+Json training_schema() {
+  return training_table().schema();
+}
+
+Section<TrainOptions> read_training(const Json& section, const Place& at, EvalData eval_data) {
+  Section<TrainOptions> result;
+  TrainOptions& options = result.options;
+  training_table().read(section, options, at);
+  result.resolved = training_table().resolved(options, section);
+  if (!section.is_object()) {
+    return result;
+  }
+  if (const auto given = section.find("lr_scheduler_kwargs"); given != section.end() && given->is_object()) {
+    result.resolved["lr_scheduler_kwargs"] = schedule_table().resolved(options.schedule, *given);
+  } else {
+    result.resolved["lr_scheduler_kwargs"] = Json::object();
+  }
+  check_schedule(options, section, at);
+  if (eval_data == EvalData::kNone) {
+    check_eval_data(options, at);
+    return result;
+  }
+  if (options.load_best_model_at_end && at.sound({"load_best_model_at_end", "eval_steps", "save_steps"})) {
+    check_best_model(options, at);
+  }
+  if (options.early_stopping_patience && !options.eval_steps && at.sound({"eval_steps"})) {
+    at.key("early_stopping_patience").add("counts evaluations and needs training.eval_steps: found null there, expected an integer >= 1");
+  }
+  return result;
+}
+
+}  // namespace lora::config

@@ -1,0 +1,147 @@
+#include "config/training_table.h"
+
+#include "config/schedule_arguments.h"
+
+namespace lora::config {
+
+namespace {
+
+using train::TrainOptions;
+
+Rule max_steps_rule() {
+  Rule rule = any_of({one_of({-1}), integer(1)});
+  rule.expected = "an integer >= 1, or -1 for num_train_epochs";
+  return rule;
+}
+
+Rule warmup_steps_rule() {
+  Rule rule = any_of({number({.from = 0, .below = 1}), integer(1)});
+  rule.expected = "a whole number of steps, or a share of all steps from 0 to below 1";
+  return rule;
+}
+
+Field<TrainOptions> metric_field() {
+  const Rule rule = name_of({"eval_loss", "eval_perplexity", "loss", "perplexity"});
+  Field<TrainOptions> field{"metric_for_best_model", "What the best model has the lowest of.", rule.schema, "eval_loss", nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+    if (accept(rule, value, at)) {
+      const auto name = value.get<std::string>();
+      options.metric_for_best_model = name.starts_with("eval_") ? name : "eval_" + name;  // as in transformers
+    }
+  };
+  field.show = [](const TrainOptions& options) { return Json(options.metric_for_best_model); };
+  return field;
+}
+
+Field<TrainOptions> schedule_arguments_field() {
+  Json schema = schedule_table().schema();
+  schema["type"] = {"object", "null"};
+  Field<TrainOptions> field{"lr_scheduler_kwargs", "Arguments of the schedule.", schema, Json::object(), nullptr};
+  field.read = [](const Json& value, TrainOptions& options, const Place& at) {
+    if (!value.is_null()) {
+      schedule_table().read(value, options.schedule, at);
+    }
+  };
+  return field;
+}
+
+/// How long, how much at a time.
+void add_extent(Table<TrainOptions>& table) {
+  table
+      .value(
+          "num_train_epochs", [](auto& o) -> auto& { return o.num_train_epochs; }, number({.above = 0, .to = 1e9}),
+          "Times each row is trained on.")
+      .value(
+          "max_steps", [](auto& o) -> auto& { return o.max_steps; }, max_steps_rule(),
+          "Optimiser steps in all, in place of num_train_epochs; -1: not set.")
+      .value(
+          "per_device_train_batch_size", [](auto& o) -> auto& { return o.per_device_train_batch_size; }, integer(1, kLargestSize),
+          "Documents (with packing: bins of max_length tokens) that are computed at once.")
+      .value(
+          "per_device_eval_batch_size", [](auto& o) -> auto& { return o.per_device_eval_batch_size; }, integer(1, kLargestSize),
+          "The same in evaluation.")
+      .value(
+          "gradient_accumulation_steps", [](auto& o) -> auto& { return o.gradient_accumulation_steps; }, integer(1, kLargestSize),
+          "Batches that make one optimiser step.");
+}
+
+/// Learning rate and optimiser.
+void add_optimisation(Table<TrainOptions>& table) {
+  table
+      .value(
+          "learning_rate", [](auto& o) -> auto& { return o.learning_rate; }, number({.above = 0}), "The highest learning rate.")
+      .choice(
+          "lr_scheduler_type", [](auto& o) -> auto& { return o.schedule.kind; }, optim::kSchedules, "How the learning rate goes on.")
+      .custom(schedule_arguments_field())
+      .value(
+          "warmup_steps", [](auto& o) -> auto& { return o.warmup_steps; }, warmup_steps_rule(),
+          "Steps in which the learning rate rises from 0; below 1: a share of all steps.")
+      .value(
+          "warmup_ratio", [](auto& o) -> auto& { return o.warmup_ratio; }, number({.from = 0, .to = 1}),
+          "The same as a share of all steps.")
+      .value(
+          "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
+          "Decoupled weight decay (in SGD: L2).")
+      .choice(
+          "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers, "The optimiser.")
+      .value(
+          "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}), "AdamW's memory of gradients.")
+      .value(
+          "adam_beta2", [](auto& o) -> auto& { return o.optimizer.beta2; }, number({.from = 0, .below = 1}),
+          "AdamW's memory of squared gradients.")
+      .value(
+          "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}), "AdamW's smallest divisor.")
+      .value(
+          "max_grad_norm", [](auto& o) -> auto& { return o.max_grad_norm; }, number({.from = 0}),
+          "Longer gradients are cut to this norm; 0: never.")
+      .value(
+          "seed", [](auto& o) -> auto& { return o.seed; }, integer(0), "Of everything random.");
+}
+
+/// What happens every so many steps.
+void add_rhythm(Table<TrainOptions>& table) {
+  table
+      .value(
+          "logging_steps", [](auto& o) -> auto& { return o.logging_steps; }, integer(1), "Steps from one line of metrics to the next.")
+      .value(
+          "eval_steps", [](auto& o) -> auto& { return o.eval_steps; }, nullable(integer(1)),
+          "Steps between evaluations; null: at the end only.")
+      .value(
+          "eval_on_start", [](auto& o) -> auto& { return o.eval_on_start; }, boolean(), "Evaluate before the first step too.")
+      .value(
+          "save_steps", [](auto& o) -> auto& { return o.save_steps; }, integer(0), "Steps between checkpoints; 0: none.")
+      .value(
+          "save_total_limit", [](auto& o) -> auto& { return o.save_total_limit; }, nullable(integer(1)),
+          "Checkpoints that are kept; null: all.")
+      .value(
+          "load_best_model_at_end", [](auto& o) -> auto& { return o.load_best_model_at_end; }, boolean(),
+          "The result is the best checkpoint, not the last.")
+      .custom(metric_field())
+      .value(
+          "early_stopping_patience", [](auto& o) -> auto& { return o.early_stopping_patience; }, nullable(integer(1)),
+          "Stop after so many evaluations without gain; null: never.");
+}
+
+void add_rest(Table<TrainOptions>& table) {
+  table.fixed("gradient_checkpointing", {false, "off"}, "Compute activations again instead of keeping them.")
+      .fixed("report_to", {"none", Json::array(), Json::array({"none"})}, "Loggers beside metrics.jsonl.")
+      .value(
+          "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")
+      .fixed("objective", {"causal_lm"}, "What is learnt.");
+}
+
+}  // namespace
+
+const Table<TrainOptions>& training_table() {
+  static const Table<TrainOptions> kTable = [] {
+    Table<TrainOptions> table;
+    add_extent(table);
+    add_optimisation(table);
+    add_rhythm(table);
+    add_rest(table);
+    return table;
+  }();
+  return kTable;
+}
+
+}  // namespace lora::config

@@ -1,0 +1,77 @@
+#include "config/unknown_key.h"
+
+#include <algorithm>
+
+#include "config/schema_check.h"
+#include "lora/base/text.h"
+#include "lora/config/run_config.h"
+
+namespace lora::config {
+
+namespace {
+
+/// lora-rank, LoRA_Rank and lora_rank are one name.
+std::string folded(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
+    return c == '-' ? '_' : c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+  });
+  return name;
+}
+
+/// JSON paths of every `key` in a schema.
+void collect_paths(const Json& schema, const std::string& key, const std::string& path, std::vector<std::string>& found) {
+  if (schema.contains("properties")) {
+    for (const auto& [name, property] : schema["properties"].items()) {
+      const std::string below = path.empty() ? name : path + "." + name;
+      if (name == key) {
+        found.push_back(below);
+      }
+      collect_paths(property, key, below, found);
+    }
+  }
+  if (schema.contains("items")) {
+    collect_paths(schema["items"], key, path + "[]", found);
+  }
+  if (schema.contains("anyOf")) {
+    for (const Json& alternative : schema["anyOf"]) {
+      collect_paths(alternative, key, path, found);
+    }
+  }
+}
+
+std::string peer_message(const std::string& key) {
+  const std::string name = folded(key);
+  for (const PeerKey& peer : peer_keys()) {
+    if (name == peer.name) {
+      const std::string ours = peer.ours;
+      const std::string remark = peer.remark;
+      return ours.empty() ? remark : "write '" + ours + "'" + (remark.empty() ? "" : ", " + remark) + " (it is another tool's name)";
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at) {
+  const Place place = at.key(key);
+  if (const std::string peer = peer_message(key); !peer.empty()) {
+    place.add("unknown key: " + peer);
+    return;
+  }
+  std::vector<std::string> elsewhere;
+  collect_paths(run_config_schema(), key, "", elsewhere);
+  if (!elsewhere.empty()) {
+    place.add("unknown key here: it stands at '" + join(elsewhere, "' and '") + "'");
+    return;
+  }
+  const std::string nearest = nearest_name(key, known);
+  place.add("unknown key. " + (nearest.empty() ? "Known are " + join(known, ", ", 40) : "Did you mean '" + nearest + "'?"));
+}
+
+void report_missing_key(const Json& schema, const Place& at) {
+  const std::string expected = expected_text(schema);
+  at.add("is missing" + (expected.empty() ? "" : ", expected " + expected));
+}
+
+}  // namespace lora::config

@@ -1,0 +1,100 @@
+#include "lora/train/causal_lm.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/interrupt.h"
+#include "lora/base/text.h"
+#include "lora/ops/linear_cross_entropy.h"
+
+namespace lora::train {
+
+namespace {
+
+using at::Tensor;
+
+/// The hidden states that predict something, and what they predict. S supervised positions.
+struct SupervisedRows {
+  Tensor hidden_SD;
+  Tensor labels_S;
+  Tensor row_keys_S;  ///< undefined in evaluation
+};
+
+SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
+  const Tensor rows_S = (pass.batch.labels_T != nn::kIgnoreLabel).nonzero().squeeze(1);
+  const Tensor hidden_TD = model.hidden(pass);
+  return {hidden_TD.index_select(0, rows_S), pass.batch.labels_T.index_select(0, rows_S),
+          pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
+}
+
+bool is_plain(const nn::Linear& head) {
+  return std::none_of(head.attachments().begin(), head.attachments().end(), [](const nn::LowRank& a) { return a.enabled; });
+}
+
+/// Logits of an adapted head for the supervised rows, in float32 or wider.
+Tensor adapted_logits(const nn::Linear& head, const SupervisedRows& rows, const nn::Pass& pass) {
+  const Tensor logits_SV = head.forward(rows.hidden_SD, nn::Pass{pass.batch, rows.row_keys_S});
+  return logits_SV.scalar_type() == at::kDouble ? logits_SV : logits_SV.to(at::kFloat);
+}
+
+}  // namespace
+
+CausalLm::CausalLm(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, CausalLmOptions options)
+    : model_(model), train_(train), eval_(eval), options_(options) {}
+
+std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const { return data::plan_epoch(train_, options_.train_batches, epoch); }
+
+BatchSize CausalLm::size(const MicroBatch& batch) const {
+  BatchSize size;
+  for (const int64_t index : batch) {
+    size.supervised += train_.examples[index].num_supervised();
+    size.input += static_cast<int64_t>(train_.examples[index].ids.size());
+  }
+  return size;
+}
+
+Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
+  const nn::TokenBatch tokens = data::make_batch(train_, batch).to(model_.device());
+  const nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
+  const SupervisedRows rows = supervised_rows(model_, pass);
+  const nn::Linear& head = model_.head();
+  if (is_plain(head)) {
+    return ops::linear_cross_entropy(rows.hidden_SD, head.weight(), head.bias(), rows.labels_S);
+  }
+  return at::cross_entropy_loss(adapted_logits(head, rows, pass), rows.labels_S, {}, at::Reduction::Sum);
+}
+
+std::string CausalLm::describe(const MicroBatch& batch) const {
+  std::vector<std::string> origins;
+  for (const int64_t index : batch) {
+    origins.push_back(train_.examples[index].origin);
+  }
+  return join(origins, ", ", 4);
+}
+
+EvalResult CausalLm::evaluate() const {
+  EvalResult result;
+  double sum = 0;
+  for (const std::vector<int64_t>& indices : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
+    check_interrupt();
+    const nn::TokenBatch tokens = data::make_batch(*eval_, indices).to(model_.device());
+    sum += token_losses(model_, tokens).sum(at::kDouble).item<double>();
+    result.num_supervised += tokens.num_supervised;
+  }
+  result.loss = sum / static_cast<double>(result.num_supervised);
+  return result;
+}
+
+Tensor token_losses(nn::Model& model, const nn::TokenBatch& batch) {
+  const at::NoGradGuard no_grad;
+  const nn::Pass pass = nn::evaluation_pass(batch);
+  const SupervisedRows rows = supervised_rows(model, pass);
+  const nn::Linear& head = model.head();
+  if (is_plain(head)) {
+    return ops::linear_token_losses(rows.hidden_SD, head.weight(), head.bias(), rows.labels_S);
+  }
+  return at::cross_entropy_loss(adapted_logits(head, rows, pass), rows.labels_S, {}, at::Reduction::None).to(at::kFloat);
+}
+
+}  // namespace lora::train

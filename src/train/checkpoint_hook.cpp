@@ -1,0 +1,57 @@
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/train/hooks.h"
+
+namespace lora::train {
+
+CheckpointHook::CheckpointHook(std::filesystem::path output_dir, CheckpointOptions options, const optim::Optimizer& optimizer, SaveResult save_result)
+    : output_dir_(std::move(output_dir)), options_(options), optimizer_(optimizer), save_result_(std::move(save_result)) {}
+
+bool CheckpointHook::on_start(TrainerState& state) {
+  if (state.step > 0) {
+    saved_step_ = state.step;
+  }
+  stop_if_asked(state);
+  return false;
+}
+
+bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
+  const bool is_due = options_.save_steps > 0 && report.step % options_.save_steps == 0;
+  const bool is_best = options_.keep_best && state.best_step == report.step;
+  if (is_due || is_best) {
+    save(state);
+  }
+  stop_if_asked(state);
+  return false;
+}
+
+void CheckpointHook::on_end(TrainerState& state) {
+  const bool is_best = options_.keep_best && state.best_step == state.step;
+  if ((options_.save_steps > 0 || is_best) && saved_step_ != state.step) {
+    save(state);
+  }
+  stop_if_asked(state);
+}
+
+void CheckpointHook::save(const TrainerState& state) {
+  checkpoint::save(output_dir_, state, optimizer_.state(), save_result_);
+  saved_step_ = state.step;
+  if (options_.save_total_limit) {
+    checkpoint::prune(output_dir_, *options_.save_total_limit, options_.keep_best ? state.best_step : std::nullopt);
+  }
+}
+
+void CheckpointHook::stop_if_asked(const TrainerState& state) {
+  const int signal = interrupt_signal();
+  if (signal == 0) {
+    return;
+  }
+  if (saved_step_ != state.step || state.evaluation_due) {
+    save(state);
+  }
+  log::end_progress();
+  log::info("stopped by a signal after step " + std::to_string(state.step) + "; checkpoint written, the same command goes on from it");
+  throw Interrupted{signal};
+}
+
+}  // namespace lora::train

@@ -1,0 +1,56 @@
+#include "lora/train/hooks.h"
+
+namespace lora::train {
+
+LoggingHook::LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory)
+    : logging_steps_(logging_steps), sinks_(std::move(sinks)), peak_memory_(std::move(peak_memory)) {}
+
+bool LoggingHook::on_step(const StepReport& report, TrainerState& state) {
+  state.supervised_since_log += report.size.supervised;
+  state.input_since_log += report.size.input;
+  timed_tokens_ += report.size.input;
+  seconds_ += report.seconds;
+  unwritten_ = report;
+  if (report.step % logging_steps_ == 0) {
+    write(state);
+  }
+  return false;
+}
+
+void LoggingHook::on_end(TrainerState& state) {
+  if (unwritten_) {
+    write(state);
+  }
+}
+
+void LoggingHook::write(TrainerState& state) {
+  Json row;
+  row["step"] = unwritten_->step;
+  row["epoch"] = unwritten_->epoch;
+  row["loss"] = unwritten_->loss;
+  row["grad_norm"] = unwritten_->grad_norm;
+  row["learning_rate"] = unwritten_->learning_rate;
+  row["num_tokens"] = state.supervised_since_log;
+  row["num_input_tokens"] = state.input_since_log;
+  row["tokens_per_second"] = seconds_ > 0 ? static_cast<double>(timed_tokens_) / seconds_ : 0.0;
+  row["peak_memory_bytes"] = peak_memory_();
+  for (metrics::Sink* sink : sinks_) {
+    sink->write(row);
+  }
+  state.supervised_since_log = 0;
+  state.input_since_log = 0;
+  timed_tokens_ = 0;
+  seconds_ = 0;
+  unwritten_.reset();
+}
+
+bool ProgressHook::on_step(const StepReport& report, TrainerState& state) {
+  seconds_ += report.seconds;
+  tokens_ += report.size.input;
+  ++steps_;
+  const double left = seconds_ / static_cast<double>(steps_) * static_cast<double>(report.total_steps - report.step);
+  bar_.update(report.step, report.total_steps, report.loss, report.learning_rate, static_cast<double>(tokens_) / seconds_, left);
+  return false;
+}
+
+}  // namespace lora::train

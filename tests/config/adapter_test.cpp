@@ -1,0 +1,171 @@
+#include <gmock/gmock.h>
+
+#include "lora/base/file.h"
+#include "sandbox.h"
+
+namespace lora::config {
+namespace {
+
+using peft::LoraInit;
+using peft::ModuleChoice;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+Json with_adapter(const std::string& adapter) {
+  Json document = smallest();
+  document["adapter"] = Json::parse(adapter);
+  return document;
+}
+
+TEST(Adapter, EveryValueArrives) {
+  const Sandbox sandbox;
+  const std::string text = R"({"peft_type": "LORA", "r": 4, "lora_alpha": 2.5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"],
+    "exclude_modules": ".*k_proj", "layers_to_transform": [0, 2], "layers_pattern": ["layers"], "rank_pattern": {"v_proj": 2, "q_.*": 3},
+    "alpha_pattern": {"q_proj": 0.5}, "use_rslora": true, "init_lora_weights": "gaussian", "bias": "none", "task_type": "CAUSAL_LM"})";
+  const peft::LoraOptions lora = *sandbox.load(with_adapter(text)).adapter;
+  EXPECT_EQ(lora.r, 4);
+  EXPECT_EQ(lora.lora_alpha, 2.5);
+  EXPECT_EQ(lora.lora_dropout, 0.1);
+  EXPECT_EQ(lora.target_modules.kind, ModuleChoice::Kind::kList);
+  EXPECT_THAT(lora.target_modules.names, ElementsAre("q_proj", "v_proj"));
+  EXPECT_EQ(lora.exclude_modules.kind, ModuleChoice::Kind::kRegex);
+  EXPECT_EQ(lora.exclude_modules.regex, ".*k_proj");
+  EXPECT_THAT(*lora.layers_to_transform, ElementsAre(0, 2));
+  EXPECT_THAT(lora.layers_pattern, ElementsAre("layers"));
+  EXPECT_THAT(lora.rank_pattern, ElementsAre(std::make_pair("v_proj", 2), std::make_pair("q_.*", 3)));  // in the file's order
+  EXPECT_THAT(lora.alpha_pattern, ElementsAre(std::make_pair("q_proj", 0.5)));
+  EXPECT_TRUE(lora.use_rslora);
+  EXPECT_EQ(lora.init, LoraInit::kGaussian);
+  EXPECT_EQ(lora.config, Json::parse(text));
+
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  EXPECT_EQ(load(R"({"target_modules": "ALL-Linear"})").target_modules.kind, ModuleChoice::Kind::kAllLinear);
+  EXPECT_EQ(load(R"({"target_modules": "model.*q_proj"})").target_modules.kind, ModuleChoice::Kind::kRegex);
+  EXPECT_EQ(load("{}").target_modules.kind, ModuleChoice::Kind::kNone);
+  EXPECT_EQ(load(R"({"target_modules": ["q"], "exclude_modules": []})").exclude_modules.kind, ModuleChoice::Kind::kNone);
+  EXPECT_THAT(*load(R"({"target_modules": ["q"], "layers_to_transform": 3, "layers_pattern": "h"})").layers_to_transform, ElementsAre(3));
+  EXPECT_EQ(load(R"({"init_lora_weights": false})").init, LoraInit::kRandom);
+  EXPECT_THAT(load(R"({"rank_pattern": null})").rank_pattern, IsEmpty());
+}
+
+/// What LoraConfig(...).to_dict() holds in PEFT 0.21.2, runtime_config too.
+constexpr const char* kWholePeftConfig =
+    R"({ "task_type": null, "peft_type": "LORA", "auto_mapping": null, "peft_version": "0.21.2", "base_model_name_or_path": null,
+"revision": null, "inference_mode": false, "r": 8, "target_modules": null, "exclude_modules": null, "lora_alpha": 8,
+"lora_dropout": 0.0, "fan_in_fan_out": false, "bias": "none", "use_rslora": false, "modules_to_save": null, "init_lora_weights":
+true, "layers_to_transform": null, "layers_pattern": null, "rank_pattern": {}, "alpha_pattern": {}, "megatron_config": null,
+"megatron_core": "megatron.core", "trainable_token_indices": null, "loftq_config": {}, "eva_config": null, "corda_config": null,
+"lora_ga_config": null, "use_dora": false, "velora_config": null, "alora_invocation_tokens": null, "use_qalora": false,
+"qalora_group_size": 16, "monteclora_config": null, "layer_replication": null, "runtime_config": {"ephemeral_gpu_offload": false},
+"lora_bias": false, "target_parameters": null, "use_bdlora": null, "arrow_config": null, "kasa_config": null,
+"ensure_weight_tying": false})";
+
+TEST(Adapter, WholePeftConfigPastedIn) {
+  const Sandbox sandbox;
+  EXPECT_THAT(sandbox.findings(with_adapter(kWholePeftConfig)), IsEmpty());
+  EXPECT_EQ(sandbox.load(with_adapter(kWholePeftConfig)).adapter->config, Json::parse(kWholePeftConfig));
+  const std::vector<std::string> supported{"task_type",
+                                           "peft_type",
+                                           "auto_mapping",
+                                           "peft_version",
+                                           "base_model_name_or_path",
+                                           "revision",
+                                           "inference_mode",
+                                           "r",
+                                           "target_modules",
+                                           "exclude_modules",
+                                           "lora_alpha",
+                                           "lora_dropout",
+                                           "use_rslora",
+                                           "init_lora_weights",
+                                           "layers_to_transform",
+                                           "layers_pattern",
+                                           "rank_pattern",
+                                           "alpha_pattern"};
+  const Json whole = Json::parse(kWholePeftConfig);
+  for (const auto& [key, value] : whole.items()) {
+    if (std::find(supported.begin(), supported.end(), key) != supported.end()) {
+      continue;
+    }
+    Json document = smallest();
+    document["adapter"][key] = nullptr;
+    EXPECT_THAT(sandbox.findings(document), IsEmpty()) << key;
+    document["adapter"][key] = "something else";
+    EXPECT_THAT(sandbox.findings(document),
+                ElementsAre("[adapter." + key + "] PEFT's " + key + " is not supported yet: found \"something else\", only its default " +
+                            value.dump() + " is accepted"));
+  }
+}
+
+TEST(Adapter, Findings) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::string& adapter, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(with_adapter(adapter)), ElementsAre(HasSubstr(finding))) << adapter;
+  };
+  expect(R"({"use_dora": true})",
+         "[adapter.use_dora] PEFT's use_dora is not supported yet: found true, only its default false is accepted");
+  expect(R"({"bias": "all"})", "only its default \"none\" is accepted");
+  expect(R"({"modules_to_save": ["lm_head"]})", "PEFT's modules_to_save is not supported yet");
+  expect(R"({"r": 0})", "[adapter.r] found 0, expected an integer >= 1 and <= 65536");
+  expect(R"({"r": null})", "[adapter.r] found null");
+  expect(R"({"lora_alpha": 0})", "[adapter.lora_alpha] found 0, expected a number > 0");
+  expect(R"({"lora_dropout": 1})", "expected a number >= 0 and < 1");
+  expect(R"({"target_modules": []})", "[adapter.target_modules] found [], expected a list of module names, \"all-linear\"");
+  expect(R"({"target_modules": ["q_proj", 3]})", "[adapter.target_modules] found [\"q_proj\",3]");
+  expect(R"({"target_modules": "q_(proj"})", "[adapter.target_modules]");
+  expect(R"({"target_modules": "all-linear", "layers_to_transform": [1]})",
+         "[adapter.layers_to_transform] cannot be used with target_modules as a string");
+  expect(R"({"target_modules": ["q"], "layers_pattern": "h"})", "[adapter.layers_pattern] needs layers_to_transform");
+  expect(R"({"target_modules": ["q"], "layers_to_transform": [-1]})",
+         "[adapter.layers_to_transform] found [-1], expected an integer >= 0 or a list of integers >= 0 or null");
+  expect(R"({"rank_pattern": {"v_proj": 0}})", "[adapter.rank_pattern.v_proj] found 0, expected an integer >= 1");
+  expect(R"({"rank_pattern": ["v_proj"]})", "[adapter.rank_pattern] found [\"v_proj\"], expected an object");
+  expect(R"({"alpha_pattern": {"v_(proj": 1}})", "[adapter.alpha_pattern.v_(proj]");
+  expect(R"({"init_from": 3})", "[adapter.init_from] found 3, expected a non-empty string or null");
+  expect(R"({"init_from": "nowhere"})",
+         "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which is not there");
+  expect(R"("lora")", "[adapter] found \"lora\", expected an object with the keys of a PEFT adapter_config.json, or null");
+}
+
+TEST(Adapter, InitFrom) {
+  const Sandbox sandbox;
+  sandbox.write(
+      "start/adapter_config.json",
+      R"({"peft_type": "LORA", "r": 4, "lora_alpha": 32, "lora_dropout": 0.5, "target_modules": ["v_proj"], "rank_pattern": {"v_proj": 2},
+                    "peft_version": "0.99", "a_later_option": false, "another": null})");
+  const RunConfig run = sandbox.load(with_adapter(R"({"init_from": "./start/", "lora_dropout": 0.25})"));
+  const peft::LoraOptions& lora = *run.adapter;
+  EXPECT_EQ(*lora.init_from, sandbox.folder() / "start");
+  EXPECT_EQ(lora.r, 4);
+  EXPECT_EQ(lora.lora_alpha, 32);
+  EXPECT_EQ(lora.lora_dropout, 0.25);
+  EXPECT_THAT(lora.target_modules.names, ElementsAre("v_proj"));
+  EXPECT_EQ(lora.rank_pattern.size(), 1u);
+  EXPECT_EQ(lora.config["r"], 4);
+  EXPECT_EQ(lora.config["lora_dropout"], 0.25);
+  EXPECT_FALSE(lora.config.contains("init_from") || lora.config.contains("a_later_option"));
+  EXPECT_EQ(run.resolved["adapter"]["init_from"], (sandbox.folder() / "start").string());
+  EXPECT_EQ(run.resolved["adapter"]["lora_alpha"], 32);
+  EXPECT_EQ(sandbox.load(run.resolved).resolved, run.resolved);
+
+  const auto expect = [&](const std::string& adapter, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(with_adapter(adapter)), ElementsAre(HasSubstr(finding))) << adapter;
+  };
+  const std::string continued = R"({"init_from": "start"})";
+  expect(R"({"init_from": "start", "r": 8})", "[adapter.r] found 8, but the adapter of init_from has 4");
+  EXPECT_THAT(sandbox.findings(with_adapter(continued), {"output_dir=start"}), ElementsAre(HasSubstr("[output_dir]")));
+  const std::string file = (sandbox.folder() / "start/adapter_config.json").string();
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "use_dora": true})");
+  expect(continued, "[" + file + ":use_dora] PEFT's use_dora is not supported yet");
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_from": "start", "use_dora": false})")), IsEmpty());
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "IA3", "feedforward_modules": []})");
+  expect(continued, "[" + file + ":peft_type] found \"IA3\"");
+  sandbox.write("start/adapter_config.json", R"({"peft_type": )");
+  expect(continued, "[adapter.init_from] cannot be read: ");
+  std::filesystem::remove(file);
+  expect(continued, "without adapter_config.json, expected a folder with adapter_config.json and adapter_model.safetensors");
+}
+
+}  // namespace
+}  // namespace lora::config

@@ -1,0 +1,214 @@
+#include <gmock/gmock.h>
+
+#include "config/unknown_key.h"
+#include "sandbox.h"
+
+namespace lora::config {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Case {
+  std::string setting;
+  std::string finding;  ///< the whole of it, or a part where it begins with '…'
+};
+
+/// Each setting on top of the smallest config gives exactly one finding.
+void expect_findings(const std::vector<Case>& cases) {
+  const Sandbox sandbox;
+  for (const Case& each : cases) {
+    const std::vector<std::string> found = sandbox.findings(smallest(), {each.setting});
+    if (each.finding.starts_with("…")) {
+      EXPECT_THAT(found, ElementsAre(HasSubstr(each.finding.substr(std::string("…").size())))) << each.setting;
+    } else {
+      EXPECT_THAT(found, ElementsAre(each.finding)) << each.setting;
+    }
+  }
+}
+
+TEST(Findings, AllAtOnce) {
+  const Sandbox sandbox;
+  Json document = smallest();
+  document["training"] = Json::parse(R"({"learning_rate": "fast", "lerning_rate": 1e-4, "optim": "adamw_troch", "seed": -1})");
+  document["model"] = Json::object();
+  document["data"]["train"][0]["weight"] = 0;
+  document.erase("adapter");
+  EXPECT_THAT(sandbox.findings(document), ElementsAre("[model.path] is missing, expected a non-empty string",
+                                                      "[adapter] is missing, expected an adapter, such as {\"r\": 8, \"lora_alpha\": 16, "
+                                                      "\"target_modules\": \"all-linear\"}, or null to "
+                                                      "train every weight",
+                                                      "[data.train[0].weight] found 0, expected a number > 0 and <= 1000000",
+                                                      "[training.learning_rate] found \"fast\", expected a number > 0",
+                                                      "[training.lerning_rate] unknown key. Did you mean 'learning_rate'?",
+                                                      "[training.optim] found \"adamw_troch\", expected one of \"adamw_torch_fused\", "
+                                                      "\"adamw_torch\", \"sgd\". Did you mean 'adamw_torch'?",
+                                                      "[training.seed] found -1, expected an integer >= 0"));
+  EXPECT_EQ(sandbox.findings(Json::object()).size(), 4u);  // model, adapter, data, output_dir
+  EXPECT_THAT(sandbox.findings(Json::array()), ElementsAre(HasSubstr("found [], expected an object with model")));
+}
+
+TEST(Findings, TypesAndRanges) {
+  expect_findings({
+      {"training.learning_rate=0", "[training.learning_rate] found 0, expected a number > 0"},
+      {"training.learning_rate=true", "[training.learning_rate] found true, expected a number > 0"},
+      {"training.max_steps=0", "[training.max_steps] found 0, expected an integer >= 1, or -1 for num_train_epochs"},
+      {"training.max_steps=1.5", "…found 1.5"},
+      {"training.per_device_train_batch_size=0", "…expected an integer >= 1"},
+      {"training.gradient_accumulation_steps=8.5", "…found 8.5, expected an integer >= 1"},
+      {"training.save_steps=1e30", "…expected an integer >= 0 and <= 9007199254740991"},
+      {"training.seed=18446744073709551615", "…[training.seed]"},
+      {"training.adam_beta2=1", "[training.adam_beta2] found 1, expected a number >= 0 and < 1"},
+      {"training.num_train_epochs=0", "…expected a number > 0"},
+      {"training.num_train_epochs=null", "…found null, expected a number > 0"},
+      {"training.eval_steps=0", "[training.eval_steps] found 0, expected an integer >= 1 or null"},
+      {"training.warmup_steps=2.5",
+       "[training.warmup_steps] found 2.5, expected a whole number of steps, or a share of all steps from 0 to below 1"},
+      {"training.warmup_steps=-1", "…found -1"},
+      {"training.warmup_ratio=1.5", "…>= 0 and <= 1"},
+      {"training.metric_for_best_model=accuracy", "…expected one of \"eval_loss\", \"eval_perplexity\", \"loss\", \"perplexity\""},
+      {"training=3", "[training] found 3, expected an object"},
+      {"data.max_length=1", "[data.max_length] found 1, expected an integer >= 2 and <= 1000000"},
+      {"data.packing=yes", "[data.packing] found \"yes\", expected true or false"},
+      {"data.eval_fraction=1", "…expected a number >= 0 and < 1"},
+      {"data.train=[]",
+       "[data.train] found [], expected a list of sources, such as [{\"path\": \"train.jsonl\", \"format\": \"instruction\"}]"},
+      {"data.train=rows.jsonl", "…expected a list of sources"},
+      {"data.train.0.limit=0", "[data.train[0].limit] found 0, expected an integer >= 1 or null"},
+      {"data.train.0={\"format\": \"text\"}", "[data.train[0].path] is missing, expected a non-empty string"},
+      {"data.train.0.columns={\"ids\": \"x\"}", "…ours are input_ids, labels, text"},
+      {"data.train.0.columns={\"text\": \"x\"}",
+       "[data.train[0].columns.text] is no field of the format tokens, expected one of input_ids, labels"},
+      {"model.device=cuda:x", "[model.device] found \"cuda:x\", expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""},
+      {"model.dtype=bf16", "…expected one of \"auto\", \"float32\", \"bfloat16\", \"float16\""},
+      {"model.path=", "[model.path] found \"\", expected a non-empty string"},
+      {"output_dir=3", "[output_dir] found 3, expected a non-empty string"},
+      {"output_dir=./base/", "…which is model.path too"},
+  });
+}
+
+TEST(Findings, NotInThisVersion) {
+  expect_findings({
+      {"model.format=torchscript",
+       "[model.format] found \"torchscript\", expected \"auto\" or \"safetensors\". Other values are not in this version"},
+      {"model.quantization={\"type\": \"nf4\"}",
+       "…[model.quantization] found {\"type\":\"nf4\"}, expected null. Other values are not in this version"},
+      {"model.trust_torchscript=true", "…found true, expected false"},
+      {"model.inputs=[\"ids\"]", "…[model.inputs]"},
+      {"model.output=0", "…[model.output]"},
+      {"data.cache_dir=cache", "…[data.cache_dir]"},
+      {"data.chat_template=chatml", "…[data.chat_template]"},
+      {"data.train.0.format=messages",
+       "[data.train[0].format] found \"messages\", which is not in this version, expected one of \"tokens\", \"text\", "
+       "\"prompt_completion\", "
+       "\"instruction\""},
+      {"data.train.0.format=preference", "…which is not in this version"},
+      {"training.gradient_checkpointing=true", "…expected false or \"off\""},
+      {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
+      {"training.objective=dpo", "…[training.objective]"},
+      {"adapter=[{\"r\": 4}]", "…Several adapters at once are not in this version"},
+      {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},
+      {"adapter.init_lora_weights=pissa", "…found \"pissa\", which is not in this version, expected one of true, false, \"gaussian\""},
+  });
+}
+
+TEST(Findings, TogetherWithOtherKeys) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
+  };
+  const std::string eval = "data.eval_fraction=0.1";
+  expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 beside warmup_steps 10");
+  expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 beside data.eval");
+  expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
+  expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
+  expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");
+  expect({"training.early_stopping_patience=1"}, "[training.early_stopping_patience] needs something to evaluate on");
+  expect({eval, "training.load_best_model_at_end=true"}, "needs training.eval_steps");
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3"},
+         "found save_steps 500, expected a multiple of eval_steps, which is 3");
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3", "training.save_steps=0"}, "found save_steps 0");
+  expect({eval, "training.early_stopping_patience=2"}, "[training.early_stopping_patience] counts evaluations");
+  expect({"training.lr_scheduler_kwargs={\"power\": 2}"},
+         "[training.lr_scheduler_kwargs.power] is no argument of the schedule linear, which takes none");
+  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"power\": 2}"}, "which takes num_cycles");
+  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"num_cycle\": 2}"},
+         "unknown key. Did you mean 'num_cycles'?");
+  expect({"training.lr_scheduler_type=warmup_stable_decay"}, "[training.lr_scheduler_kwargs.num_decay_steps] is missing");
+  expect({"training.lr_scheduler_type=polynomial", "training.learning_rate=1e-8"}, "[training.lr_scheduler_kwargs.lr_end] found 1e-07");
+  // A wrong value is one finding, not the start of a chain of them.
+  expect({"data.eval=3", "training.eval_steps=5"}, "[data.eval] found 3");
+  expect({"training.eval_steps=x", eval, "training.load_best_model_at_end=true"}, "[training.eval_steps] found \"x\"");
+}
+
+TEST(Findings, UnknownKeys) {
+  expect_findings({
+      {"lora_rank=8", "[lora_rank] unknown key: write 'adapter.r' (it is another tool's name)"},
+      {"adapter.lora_rank=8", "[adapter.lora_rank] unknown key: write 'adapter.r' (it is another tool's name)"},
+      {"training.micro-batch-size=8", "…write 'training.per_device_train_batch_size'"},
+      {"training.bf16=true", "[training.bf16] unknown key: write 'model.dtype', \"bfloat16\" (it is another tool's name)"},
+      {"data.train.0.max_samples=3", "…write 'data.train[].limit'"},
+      {"training.resume_from_checkpoint=true", "…--resume auto|never|DIR"},
+      {"learning_rate=3", "[learning_rate] unknown key here: it stands at 'training.learning_rate'"},
+      {"training.r=3", "[training.r] unknown key here: it stands at 'adapter.r'"},
+      {"data.path=x", "[data.path] unknown key here: it stands at 'model.path' and 'data.train[].path' and 'data.eval[].path'"},
+      {"trainin={}", "[trainin] unknown key. Did you mean 'training'?"},
+      {"adapter.target_module=[]", "…Did you mean 'target_modules'?"},
+      {"data.xyzzy=1", "…[data.xyzzy] unknown key. Known are train, eval, eval_fraction"},
+  });
+}
+
+void collect(const Json& schema, const std::string& path, std::vector<std::string>& paths, std::vector<std::string>& keys) {
+  if (schema.contains("properties")) {
+    for (const auto& [key, property] : schema["properties"].items()) {
+      const std::string below = path.empty() ? key : path + "." + key;
+      paths.push_back(below);
+      keys.push_back(key);
+      EXPECT_TRUE(property.contains("description")) << below;
+      collect(property, below, paths, keys);
+    }
+  }
+  if (schema.contains("items")) {
+    collect(schema["items"], path + "[]", paths, keys);
+  }
+  for (const Json& alternative : schema.value("anyOf", Json::array())) {
+    collect(alternative, path, paths, keys);
+  }
+}
+
+TEST(Findings, EveryPeerKeyNamesOneOfOurs) {
+  std::vector<std::string> paths;
+  std::vector<std::string> keys;
+  collect(run_config_schema(), "", paths, keys);
+  std::vector<std::string> seen;
+  for (const PeerKey& peer : peer_keys()) {
+    EXPECT_THAT(keys, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "is a key of ours";
+    EXPECT_THAT(seen, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "stands twice";
+    seen.emplace_back(peer.name);
+    if (*peer.ours != '\0') {
+      EXPECT_THAT(paths, ::testing::Contains(std::string(peer.ours))) << peer.name;
+    } else {
+      EXPECT_STRNE(peer.remark, "") << peer.name;
+    }
+  }
+  EXPECT_GE(seen.size(), 60u);
+}
+
+TEST(Findings, FileThatIsNoConfig) {
+  const Sandbox sandbox;
+  const auto message = [&](const std::string& content) -> std::string {
+    try {
+      load_run_config(sandbox.write("bad.json", content), {});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), 2);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(message(R"({"model": {}, "model": {}})"), HasSubstr("bad.json:1:"));  // a key twice
+  EXPECT_THAT(message("{,}"), HasSubstr("bad.json:1:2"));
+  EXPECT_THROW(load_run_config(sandbox.folder() / "none.json", {}), Error);
+}
+
+}  // namespace
+}  // namespace lora::config

@@ -1,0 +1,39 @@
+#pragma once
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "lora/base/json.h"
+#include "lora/io/tensors.h"
+#include "support/batches.h"
+
+namespace lora::test {
+
+/// One case of tests/data/llama (scripts/golden/README.md).
+struct Golden {
+  std::string name;
+  std::filesystem::path folder;
+
+  explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(LORA_TEST_DATA) / "llama" / name) {}
+
+  io::SafetensorsFile tensors() const { return io::SafetensorsFile(folder / "expected.safetensors"); }
+  Json expected() const { return read_json(folder / "expected.json", ErrorKind::kData); }
+  /// The rows of rows.jsonl or eval.jsonl, numbered from 0.
+  std::vector<Document> rows(const std::string& file) const {
+    std::vector<Document> documents;
+    std::ifstream lines(folder / file);
+    for (std::string line; std::getline(lines, line);) {
+      const Json row = Json::parse(line);
+      const auto ids = row["input_ids"].get<std::vector<int32_t>>();
+      const auto labels = row.contains("labels") ? row["labels"].get<std::vector<int32_t>>() : ids;
+      documents.push_back({ids, labels, static_cast<int64_t>(documents.size())});
+    }
+    return documents;
+  }
+};
+
+/// Every case; those with an adapter first.
+inline const std::vector<std::string> kGoldenCases{"gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn", "full"};
+
+}  // namespace lora::test

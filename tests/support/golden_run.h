@@ -1,0 +1,87 @@
+#pragma once
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+#include "lora/models/base_model.h"
+#include "lora/peft/method.h"
+#include "lora/train/causal_lm.h"
+#include "lora/train/hooks.h"
+#include "lora/train/trainer.h"
+#include "support/golden.h"
+
+namespace lora::test {
+
+/// Keeps the rows of a run.
+class CollectingSink : public metrics::Sink {
+ public:
+  void write(const Json& row) override { rows.push_back(row); }
+  std::vector<Json> rows;
+};
+
+/// A golden case with everything that its run.json asks for, built from the library's parts.
+class GoldenRun {
+ public:
+  explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {})
+      : golden(name),
+        config(config::load_run_config(golden.folder / "run.json", overrides)),
+        base(models::load_base_model(config.model, 42)) {
+    method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
+                            : peft::attach_full(model(), base.config, {});
+    const data::LoadContext context{nullptr, model().vocab_size()};
+    train_set = data::load_dataset("data.train", config.data.train, config.data, context);
+    eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
+    const train::TrainOptions& t = config.training;
+    const data::BatchOptions train_batches{t.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle,
+                                           t.seed};
+    const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
+    objective =
+        std::make_unique<train::CausalLm>(model(), train_set, &eval_set, train::CausalLmOptions{train_batches, eval_batches, t.seed});
+    plan = std::make_unique<train::StepPlan>(*objective, t);
+    training = t;
+    training.schedule.total_steps = plan->total_steps();
+    training.schedule.warmup_steps = static_cast<int64_t>(
+        t.warmup_steps < 1 ? std::ceil(std::max(t.warmup_steps, t.warmup_ratio) * static_cast<double>(plan->total_steps()))
+                           : t.warmup_steps);
+    optimizer = optim::make_optimizer(training.optimizer, method->parameters(), training.learning_rate);
+  }
+
+  nn::Model& model() { return *base.model; }
+  const std::vector<nn::Parameter>& parameters() const { return method->parameters(); }
+  /// A parameter's key in expected.safetensors.
+  std::string key_of(const nn::Parameter& parameter) const { return (config.adapter ? "base_model.model." : "") + parameter.name; }
+
+  void run(train::TrainerState& state, std::vector<train::Hook*> hooks) {
+    const auto communicator = comm::make_single_process();
+    train::Trainer({*objective, parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+  }
+
+  Golden golden;
+  config::RunConfig config;
+  models::BaseModel base;
+  std::unique_ptr<peft::Method> method;
+  data::Dataset train_set, eval_set;
+  std::unique_ptr<train::CausalLm> objective;
+  std::unique_ptr<train::StepPlan> plan;
+  train::TrainOptions training;  ///< with the schedule's steps
+  std::unique_ptr<optim::Optimizer> optimizer;
+};
+
+/// Mean loss of each document of a batch, which is computed in one pass.
+inline std::vector<double> document_losses(nn::Model& model, const nn::TokenBatch& batch) {
+  const at::Tensor losses = train::token_losses(model, batch).to(at::kDouble);
+  std::vector<double> result;
+  int64_t begin = 0;
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    const at::Tensor labels = batch.labels_T.slice(0, batch.document_offsets[d], batch.document_offsets[d + 1]);
+    const int64_t count = (labels != nn::kIgnoreLabel).sum().item<int64_t>();
+    result.push_back(losses.slice(0, begin, begin + count).mean().item<double>());
+    begin += count;
+  }
+  return result;
+}
+
+}  // namespace lora::test

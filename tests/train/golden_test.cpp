@@ -1,0 +1,117 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "support/golden_run.h"
+#include "support/tensors.h"
+
+namespace lora::train {
+namespace {
+
+using test::expect_close;
+using test::expect_near;
+using test::GoldenRun;
+
+class LlamaTraining : public testing::TestWithParam<std::string> {};
+
+/// Every example of a set in one batch.
+nn::TokenBatch one_batch(const data::Dataset& set) {
+  std::vector<int64_t> all(set.examples.size());
+  std::iota(all.begin(), all.end(), 0);
+  return data::make_batch(set, all);
+}
+
+void expect_document_losses(GoldenRun& run, const Json& expected, const std::string& what) {
+  const std::vector<double> losses = test::document_losses(run.model(), one_batch(run.eval_set));
+  ASSERT_EQ(losses.size(), expected.size());
+  for (size_t d = 0; d < losses.size(); ++d) {
+    const double loss = expected[d]["loss"].get<double>();
+    EXPECT_NEAR(losses[d], loss, 1e-5 * loss) << what << " of document " << d;
+    EXPECT_EQ(run.eval_set.examples[d].num_supervised(), expected[d]["num_tokens"].get<int64_t>());
+  }
+}
+
+TEST_P(LlamaTraining, StartsWhereTransformersAndPeftStart) {
+  GoldenRun run(GetParam());
+  const io::SafetensorsFile expected = run.golden.tensors();
+  const Json documents = run.golden.expected();
+  {
+    const at::NoGradGuard no_grad;
+    const nn::TokenBatch first = data::make_batch(run.train_set, {0});
+    const nn::Pass pass = nn::evaluation_pass(first);
+    const std::string prefix = run.config.adapter ? "adapted" : "base";
+    const at::Tensor hidden_TD = run.model().hidden(pass);
+    expect_close(hidden_TD, expected.tensor(prefix + ".hidden." + std::to_string(run.base.config["num_hidden_layers"].get<int64_t>())),
+                 1e-5);
+    expect_close(run.model().head().forward(hidden_TD, pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
+  }
+  expect_document_losses(run, documents["start_documents"], "start loss");
+  for (nn::Host* host : run.model().hosts()) {
+    if (auto* linear = dynamic_cast<nn::Linear*>(host)) {
+      for (nn::LowRank& attached : linear->attachments()) {
+        attached.enabled = false;
+      }
+    }
+  }
+  expect_document_losses(run, documents.contains("base_documents") ? documents["base_documents"] : documents["start_documents"],
+                         "base loss");
+}
+
+TEST_P(LlamaTraining, GradientsOfTheFirstStepEqualPefts) {
+  GoldenRun run(GetParam());
+  int64_t count = 0;
+  const std::vector<MicroBatch> batches = run.plan->micro_batches(0);
+  for (const MicroBatch& batch : batches) {
+    count += run.objective->size(batch).supervised;
+  }
+  for (const MicroBatch& batch : batches) {
+    (run.objective->loss_sum(batch, 0) / static_cast<double>(count)).backward();
+  }
+  const io::SafetensorsFile expected = run.golden.tensors();
+  int64_t gradients = 0;
+  for (const std::string& name : expected.names()) {
+    gradients += name.starts_with("grad.") ? 1 : 0;
+  }
+  EXPECT_EQ(static_cast<int64_t>(run.parameters().size()), gradients);
+  for (const nn::Parameter& parameter : run.parameters()) {
+    expect_close(parameter.tensor.grad(), expected.tensor("grad." + run.key_of(parameter)), 1e-5, parameter.name);
+  }
+}
+
+TEST_P(LlamaTraining, EveryStepEqualsTransformersAndPeft) {
+  GoldenRun run(GetParam());
+  test::CollectingSink steps, evaluations;
+  LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
+  EvaluationHook evaluation(*run.objective, {run.training.eval_steps, false, std::nullopt}, {&evaluations});
+  TrainerState state;
+  run.run(state, {&logging, &evaluation});
+
+  const Json expected = run.golden.expected();
+  const auto expect_relative = [](const Json& actual, const Json& wanted, const char* key, double tolerance) {
+    const double value = wanted[key].get<double>();
+    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << wanted["step"];
+  };
+  ASSERT_EQ(steps.rows.size(), expected["steps"].size());
+  for (size_t i = 0; i < steps.rows.size(); ++i) {
+    const Json& wanted = expected["steps"][i];
+    expect_relative(steps.rows[i], wanted, "loss", 1e-5);
+    expect_relative(steps.rows[i], wanted, "learning_rate", 1e-5);
+    expect_relative(steps.rows[i], wanted, "grad_norm", 2e-4);
+    EXPECT_EQ(steps.rows[i]["num_tokens"], wanted["num_tokens"]);
+    EXPECT_EQ(steps.rows[i]["num_input_tokens"], wanted["num_input_tokens"]);
+  }
+  ASSERT_EQ(evaluations.rows.size(), expected["eval"].size());
+  for (size_t i = 0; i < evaluations.rows.size(); ++i) {
+    EXPECT_EQ(evaluations.rows[i]["step"], expected["eval"][i]["step"]);
+    expect_relative(evaluations.rows[i], expected["eval"][i], "eval_loss", 1e-5);
+  }
+  expect_document_losses(run, expected["documents"], "loss");
+  const io::SafetensorsFile tensors = run.golden.tensors();
+  for (const nn::Parameter& parameter : run.parameters()) {
+    expect_near(parameter.tensor, tensors.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, LlamaTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace lora::train

@@ -1,0 +1,187 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "support/expect_error.h"
+#include "support/golden_run.h"
+#include "support/temporary_folder.h"
+#include "support/tensors.h"
+
+namespace lora::train {
+namespace {
+
+using test::expect_close;
+using test::expect_equal;
+using test::GoldenRun;
+
+class Reports : public Hook {
+ public:
+  bool on_step(const StepReport& report, TrainerState&) override {
+    all.push_back(report);
+    return false;
+  }
+  std::vector<StepReport> all;
+};
+
+std::vector<at::Tensor> copies(const std::vector<nn::Parameter>& parameters) {
+  std::vector<at::Tensor> all;
+  for (const nn::Parameter& parameter : parameters) {
+    all.push_back(parameter.tensor.detach().clone());
+  }
+  return all;
+}
+
+TEST(Packing, DocumentsTogetherHaveTheLossTheyHaveAlone) {
+  for (const std::string name : {"gqa", "dynamic", "biases"}) {
+    GoldenRun run(name);
+    std::vector<int64_t> all;
+    double alone = 0;
+    std::vector<double> single;
+    for (int64_t i = 0; i < static_cast<int64_t>(run.train_set.examples.size()); ++i) {
+      all.push_back(i);
+      single.push_back(test::document_losses(run.model(), data::make_batch(run.train_set, {i})).at(0));
+      alone += run.objective->loss_sum({i}, 0).item<double>();
+    }
+    const std::vector<double> packed = test::document_losses(run.model(), data::make_batch(run.train_set, all));
+    for (size_t i = 0; i < single.size(); ++i) {
+      EXPECT_NEAR(packed[i], single[i], 1e-5 * single[i]) << name << " document " << i;
+    }
+    EXPECT_NEAR(run.objective->loss_sum(all, 0).item<double>() / alone, 1.0, 1e-6) << name;
+  }
+}
+
+TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
+  GoldenRun one("gqa", {"training.per_device_eval_batch_size=1"}), all("gqa", {"training.per_device_eval_batch_size=100"});
+  const EvalResult single = one.objective->evaluate(), together = all.objective->evaluate();
+  EXPECT_EQ(single.num_supervised, together.num_supervised);
+  EXPECT_NEAR(single.loss, together.loss, 1e-6 * single.loss);
+}
+
+struct FirstStep {
+  double loss;
+  std::vector<at::Tensor> gradients;
+};
+
+FirstStep first_step(const std::vector<std::string>& overrides) {
+  std::vector<std::string> all{"training.max_steps=1", "training.max_grad_norm=0", "data.shuffle=true"};
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  GoldenRun run("tied", all);
+  Reports reports;
+  TrainerState state;
+  run.run(state, {&reports});
+  FirstStep result{reports.all.at(0).loss, {}};
+  for (const nn::Parameter& parameter : run.parameters()) {
+    result.gradients.push_back(parameter.tensor.grad());
+  }
+  return result;
+}
+
+TEST(Accumulation, ASplitIntoMicroBatchesChangesNothingAlsoWithDropout) {
+  const std::vector<std::string> whole{"training.per_device_train_batch_size=8", "training.gradient_accumulation_steps=1"};
+  const std::vector<std::string> ones{"training.per_device_train_batch_size=1", "training.gradient_accumulation_steps=8"};
+  std::vector<double> losses;
+  for (const char* dropout : {"adapter.lora_dropout=0", "adapter.lora_dropout=0.3"}) {
+    const auto with = [dropout](std::vector<std::string> overrides) {
+      overrides.emplace_back(dropout);
+      return overrides;
+    };
+    const FirstStep a = first_step(with(whole)), b = first_step(with(ones));
+    EXPECT_NEAR(a.loss, b.loss, 1e-6 * a.loss) << dropout;
+    ASSERT_EQ(a.gradients.size(), b.gradients.size());
+    for (size_t i = 0; i < a.gradients.size(); ++i) {
+      expect_close(a.gradients[i], b.gradients[i], 1e-5, dropout);
+    }
+    losses.push_back(a.loss);
+  }
+  EXPECT_GT(std::abs(losses[0] - losses[1]), 1e-3);  // the dropout was there
+}
+
+TEST(Divergence, LeavesTheParametersAsTheyWere) {
+  GoldenRun run("gqa");
+  {
+    const at::NoGradGuard no_grad;
+    run.parameters()[1].tensor.view(-1)[0] = INFINITY;
+  }
+  const std::vector<at::Tensor> before = copies(run.parameters());
+  TrainerState state;
+  test::expect_error(ErrorKind::kDiverged, {"step 1", "not finite", "rows.jsonl:1"}, [&] { run.run(state, {}); });
+  for (size_t i = 0; i < before.size(); ++i) {
+    expect_equal(run.parameters()[i].tensor.detach(), before[i], run.parameters()[i].name);
+  }
+  EXPECT_EQ(state.step, 0);
+  const test::TemporaryFolder folder;
+  test::expect_error(ErrorKind::kDiverged, {"nothing was written"}, [&] { run.method->save(folder.path()); });
+  EXPECT_TRUE(test::files_in(folder.path()).empty());
+}
+
+class Resume : public testing::TestWithParam<std::string> {};
+
+TEST_P(Resume, FiveStepsAndFiveMoreAreTenBitForBit) {
+  std::vector<std::string> overrides{"training.max_steps=10", "data.shuffle=true"};
+  if (GetParam() != "full") {
+    overrides.emplace_back("adapter.lora_dropout=0.2");
+  }
+  const test::TemporaryFolder folder;
+  GoldenRun straight(GetParam(), overrides);
+  CheckpointHook saving(folder.path(), {5, std::nullopt, false}, *straight.optimizer,
+                        [&](const std::filesystem::path& into) { straight.method->save(into); });
+  Reports all;
+  TrainerState state;
+  straight.run(state, {&all, &saving});
+
+  GoldenRun second(GetParam(), overrides);
+  const std::filesystem::path from = checkpoint::folder(folder.path(), 5);
+  ASSERT_EQ(checkpoint::fault(from), "");
+  TrainerState resumed = checkpoint::load_state(from);
+  EXPECT_EQ(resumed.step, 5);
+  second.method->load(from);
+  second.optimizer->load_state(io::SafetensorsFile(from / "optimizer.safetensors"));
+  Reports rest;
+  second.run(resumed, {&rest});
+
+  EXPECT_EQ(resumed.step, state.step);
+  EXPECT_EQ(resumed.epoch, state.epoch);
+  ASSERT_EQ(rest.all.size(), 5U);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(rest.all[i].step, all.all[i + 5].step);
+    EXPECT_EQ(rest.all[i].loss, all.all[i + 5].loss);
+    EXPECT_EQ(rest.all[i].grad_norm, all.all[i + 5].grad_norm);
+    EXPECT_EQ(rest.all[i].learning_rate, all.all[i + 5].learning_rate);
+  }
+  const std::vector<at::Tensor> expected = copies(straight.parameters());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    expect_equal(second.parameters()[i].tensor.detach(), expected[i], second.parameters()[i].name);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Resume, testing::Values("tied", "llama3", "full"), [](const auto& info) { return info.param; });
+
+TEST(CausalLm, CountsAndNamesItsExamples) {
+  GoldenRun run("gqa");
+  const BatchSize size = run.objective->size({0, 1});
+  EXPECT_EQ(size.supervised, run.train_set.examples[0].num_supervised() + run.train_set.examples[1].num_supervised());
+  EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids.size() + run.train_set.examples[1].ids.size()));
+  EXPECT_THAT(run.objective->describe({0, 2}), testing::AllOf(testing::HasSubstr("rows.jsonl:1"), testing::HasSubstr("rows.jsonl:3")));
+  EXPECT_TRUE(run.objective->has_evaluation());
+  EXPECT_FALSE(CausalLm(run.model(), run.train_set, nullptr, {}).has_evaluation());
+  EXPECT_EQ(run.objective->plan_epoch(0).front(), (MicroBatch{0, 1}));
+}
+
+TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
+  // With lm_head as a target the logits are computed at once; an adapter that is switched off takes the chunked way.
+  GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
+  nn::LowRank& attached = run.model().head().attachments().at(0);
+  const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
+  const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
+  const at::Tensor adapted_losses = token_losses(run.model(), batch);
+  attached.enabled = false;
+  EXPECT_NEAR(run.objective->loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);
+  expect_close(token_losses(run.model(), batch), adapted_losses, 1e-5);
+  attached.enabled = true;
+  run.objective->loss_sum({0, 1, 2}, 0).backward();
+  EXPECT_GT(attached.B_OR.grad().abs().max().item<double>(), 0.0);
+}
+
+}  // namespace
+}  // namespace lora::train

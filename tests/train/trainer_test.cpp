@@ -1,0 +1,207 @@
+#include "lora/train/trainer.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <cmath>
+
+#include "support/expect_error.h"
+#include "support/fake_objective.h"
+#include "support/tensors.h"
+
+namespace lora::train {
+namespace {
+
+using test::expect_near;
+using test::FakeObjective;
+
+/// Keeps the reports of a run.
+class Recorder : public Hook {
+ public:
+  bool on_step(const StepReport& report, TrainerState&) override {
+    reports.push_back(report);
+    return static_cast<int64_t>(reports.size()) == stop_after;
+  }
+  void on_end(TrainerState&) override { ++ends; }
+  std::vector<StepReport> reports;
+  int64_t stop_after = -1;
+  int ends = 0;
+};
+
+/// One parameter w, trained by SGD with learning rate 1 unless a test says otherwise.
+struct Bench {
+  explicit Bench(std::vector<double> start) : w(at::tensor(start, at::kFloat).requires_grad_(true)), parameters{{"w", w}} {
+    options.learning_rate = 1.0;
+    options.max_grad_norm = 0;
+    options.max_steps = 1;
+    options.schedule.kind = optim::ScheduleKind::kConstant;
+    options.optimizer.kind = optim::OptimizerKind::kSgd;
+  }
+
+  void run(bool half_precision = false) {
+    StepPlan plan(objective, options);
+    options.schedule.total_steps = plan.total_steps();
+    const auto optimizer = optim::make_optimizer(options.optimizer, parameters, options.learning_rate);
+    const auto communicator = comm::make_single_process();
+    Trainer({objective, parameters, *optimizer, *communicator, {&recorder}}, options, plan, half_precision).run(state);
+  }
+  Tensor value() const { return w.detach(); }
+
+  using Tensor = at::Tensor;
+  Tensor w;
+  std::vector<nn::Parameter> parameters;
+  FakeObjective objective;
+  TrainOptions options;
+  TrainerState state;
+  Recorder recorder;
+};
+
+at::Tensor floats(std::vector<double> values) {
+  return at::tensor(values, at::kFloat);
+}
+
+TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
+  // Micro-batches of one and three examples; example i has loss (i + 1) · w. Never a mean of means.
+  Bench bench({2.0});
+  bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2, 3}}; };
+  bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
+    at::Tensor sum = at::zeros({});
+    for (const int64_t i : batch) {
+      sum = sum + bench.w.sum() * static_cast<double>(i + 1);
+    }
+    return sum;
+  };
+  bench.options.gradient_accumulation_steps = 2;
+  bench.run();
+  const StepReport& report = bench.recorder.reports.at(0);
+  EXPECT_DOUBLE_EQ(report.loss, 2.0 * (1 + 2 + 3 + 4) / 4);
+  EXPECT_NEAR(report.grad_norm, 2.5, 1e-6);
+  expect_near(bench.value(), floats({2.0 - 2.5}), 1e-6);
+  EXPECT_EQ(report.size.supervised, 4);
+  EXPECT_EQ(report.size.input, 8);
+  EXPECT_EQ(report.step, 1);
+  EXPECT_EQ(report.total_steps, 1);
+  EXPECT_EQ(report.epoch, 1.0);
+  EXPECT_EQ(bench.state.step, 1);
+  EXPECT_EQ(bench.recorder.ends, 1);
+}
+
+TEST(Trainer, GradientsOfAStepDoNotReachTheNext) {
+  Bench bench({1.0, 1.0});
+  bench.options.max_steps = 3;
+  std::vector<int64_t> steps;
+  bench.objective.loss = [&](const MicroBatch&, int64_t step) {
+    steps.push_back(step);
+    return bench.w.slice(0, step % 2, step % 2 + 1).sum();
+  };
+  bench.run();
+  EXPECT_EQ(steps, (std::vector<int64_t>{0, 1, 2}));
+  expect_near(bench.value(), floats({1.0 - 2, 1.0 - 1}), 1e-6);
+}
+
+TEST(Trainer, ClipsByTheNormOfAllAndReportsItBefore) {
+  Bench bench({0.0, 0.0});
+  bench.options.max_grad_norm = 1.0;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return (bench.w * floats({3.0, 4.0})).sum(); };
+  bench.run();
+  EXPECT_NEAR(bench.recorder.reports.at(0).grad_norm, 5.0, 1e-6);
+  expect_near(bench.value(), floats({-0.6, -0.8}), 1e-5);
+}
+
+TEST(Trainer, TheScheduleGivesEachStepsLearningRate) {
+  Bench bench({0.0});
+  bench.options.max_steps = 4;
+  bench.options.learning_rate = 0.5;
+  bench.options.schedule.kind = optim::ScheduleKind::kLinear;
+  bench.options.schedule.warmup_steps = 2;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sum(); };
+  bench.run();
+  std::vector<double> rates;
+  for (const StepReport& report : bench.recorder.reports) {
+    rates.push_back(report.learning_rate);
+  }
+  EXPECT_EQ(rates, (std::vector<double>{0.0, 0.25, 0.5, 0.25}));
+  expect_near(bench.value(), floats({-1.0}), 1e-6);
+}
+
+TEST(Trainer, AHookEndsTheRunAndARunGoesOnFromItsState) {
+  Bench bench({0.0});
+  bench.options.max_steps = 9;
+  bench.recorder.stop_after = 4;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sum(); };
+  bench.run();
+  EXPECT_EQ(bench.state.step, 4);
+  EXPECT_EQ(bench.recorder.ends, 1);
+  bench.run();
+  EXPECT_EQ(bench.state.step, 9);
+  EXPECT_EQ(bench.recorder.reports.at(4).step, 5);
+  EXPECT_EQ(bench.recorder.reports.size(), 9U);
+}
+
+TEST(Trainer, ANonFiniteLossOrGradientEndsTheRunUnapplied) {
+  for (const bool by_loss : {true, false}) {
+    Bench bench({0.0, 3.0});
+    bench.options.max_steps = 5;
+    bench.objective.loss = [&](const MicroBatch&, int64_t step) {
+      const at::Tensor harmless = bench.w.sum();
+      if (step < 2) {
+        return harmless * 0;
+      }
+      return by_loss ? harmless / 0.0 : bench.w.slice(0, 0, 1).sqrt().sum();  // 0 with an infinite slope
+    };
+    test::expect_error(ErrorKind::kDiverged,
+                       {"step 3", by_loss ? "the loss is not finite" : "the gradient is not finite", "example 0", "not applied"},
+                       [&] { bench.run(); });
+    expect_near(bench.value(), floats({0.0, 3.0}), 0.0);
+    EXPECT_EQ(bench.state.step, 2);
+    EXPECT_EQ(bench.recorder.ends, 0);
+  }
+}
+
+/// A loss whose gradient passes through float16: 2 a element.
+at::Tensor half_loss(const at::Tensor& w) {
+  return (w.to(at::kHalf) * 2).to(at::kFloat).sum();
+}
+
+TEST(LossScale, AnOverflowSkipsTheUpdateAndHalvesTheScale) {
+  Bench bench({0.0, 0.0});
+  bench.options.max_steps = 4;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return half_loss(bench.w); };
+  bench.run(/*half_precision=*/true);
+  // 65536 is no float16, 32768 · 2 neither; 16384 · 2 is.
+  EXPECT_EQ(bench.state.loss_scale, 16384.0);
+  EXPECT_EQ(bench.state.loss_scale_growth, 2);
+  EXPECT_EQ(bench.state.step, 4);
+  EXPECT_FALSE(std::isfinite(bench.recorder.reports.at(1).grad_norm));
+  EXPECT_NEAR(bench.recorder.reports.at(2).grad_norm, std::sqrt(8.0), 1e-6);  // of the unscaled gradient
+  expect_near(bench.value(), floats({-4.0, -4.0}), 1e-6);                     // two updates of two
+}
+
+TEST(LossScale, GrowsAfterTwoThousandGoodSteps) {
+  Bench bench({0.0});
+  bench.state.loss_scale = 8.0;
+  bench.state.loss_scale_growth = 1998;
+  bench.options.max_steps = 3;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return half_loss(bench.w); };
+  bench.run(/*half_precision=*/true);
+  EXPECT_EQ(bench.state.loss_scale, 16.0);
+  EXPECT_EQ(bench.state.loss_scale_growth, 1);
+}
+
+TEST(LossScale, GivesUpWhereNoScaleHelps) {
+  Bench bench({0.0});
+  bench.options.max_steps = 100;
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sqrt().sum(); };
+  test::expect_error(ErrorKind::kDiverged, {"step 17", "the gradient is not finite"}, [&] { bench.run(/*half_precision=*/true); });
+  expect_near(bench.value(), floats({0.0}), 0.0);
+}
+
+TEST(LossScale, IsNotUsedInWiderTypes) {
+  Bench bench({0.0});
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sum(); };
+  bench.run();
+  EXPECT_EQ(bench.state.loss_scale, 0.0);
+}
+
+}  // namespace
+}  // namespace lora::train
