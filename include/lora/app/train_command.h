@@ -1,0 +1,26 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+
+namespace lora::app {
+
+/// The flags of `lora-train`.
+struct TrainRequest {
+  std::filesystem::path config;
+  std::vector<std::string> overrides;  ///< --set a.b=value
+  std::string resume = "auto";         ///< auto, never, or a checkpoint folder
+  bool overwrite = false;              ///< the output folder may hold another run: it is removed
+  bool dry_run = false;
+  bool print_config = false;
+  bool print_schema = false;
+  bool quiet = false;
+  config::Surroundings surroundings;
+};
+
+/// Trains as the config says. Returns the exit code; throws lora::Error and Interrupted.
+int train_command(const TrainRequest& request);
+
+}  // namespace lora::app

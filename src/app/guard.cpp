@@ -1,0 +1,52 @@
+#include "lora/app/guard.h"
+
+#include <c10/util/Exception.h>
+#include <torch/version.h>
+
+#include <new>
+
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+
+namespace lora::app {
+
+namespace {
+
+/// A message's first line: c10 appends notes and traces.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+constexpr int kUnforeseen = static_cast<int>(ErrorKind::kUnforeseen);
+
+}  // namespace
+
+const char* version_text() { return "lora-train " LORA_VERSION " (LibTorch " TORCH_VERSION ")"; }
+
+int guarded(const std::function<int()>& command) {
+  try {
+    return command();
+  } catch (const Error& error) {
+    log::end_progress();
+    log::error(error.what());
+    return error.exit_code();
+  } catch (const Interrupted& interrupted) {
+    log::end_progress();
+    return 128 + interrupted.signal;
+  } catch (const c10::OutOfMemoryError& error) {
+    log::end_progress();
+    log::error("[memory] the device is out of memory: " + first_line(error.what_without_backtrace()) +
+               ". Use a smaller per_device_train_batch_size with more gradient_accumulation_steps, or a smaller max_length");
+  } catch (const c10::Error& error) {
+    log::end_progress();
+    log::error("[torch] " + first_line(error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    log::end_progress();
+    log::error("[memory] out of memory. Use a smaller per_device_train_batch_size with more gradient_accumulation_steps");
+  } catch (const std::exception& error) {
+    log::end_progress();
+    log::error(std::string("[unforeseen] ") + first_line(error.what()));
+  }
+  return kUnforeseen;
+}
+
+}  // namespace lora::app

@@ -1,0 +1,95 @@
+#include "run_parts.h"
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "run_folder.h"
+
+namespace lora::app {
+
+namespace {
+
+bool needs_tokenizer(const data::DataOptions& options) {
+  const auto is_text = [](const data::SourceOptions& source) { return source.format != data::RowFormat::kTokens; };
+  return std::any_of(options.train.begin(), options.train.end(), is_text) || std::any_of(options.eval.begin(), options.eval.end(), is_text);
+}
+
+/// `tokens` rows need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then.
+std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& config) {
+  if (needs_tokenizer(config.data)) {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  }
+  try {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+/// What a fully fine-tuned model's folder needs beside the weights, as far as the base has it.
+std::vector<fs::path> companion_files(const config::RunConfig& config) {
+  const fs::path tokenizer_folder = fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path();
+  std::vector<fs::path> files{config.model.path / "generation_config.json"};
+  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                           "chat_template.jinja", "vocab.json", "merges.txt"}) {
+    files.push_back(tokenizer_folder / name);
+  }
+  return files;
+}
+
+void check_vocabulary(const tokenizer::Tokenizer* tokenizer, const nn::Model& model, const config::RunConfig& config) {
+  if (tokenizer != nullptr && needs_tokenizer(config.data) && tokenizer->vocab_size() > model.vocab_size()) {
+    model_error("model.tokenizer", "the tokenizer is not this model's: found a vocabulary of " + std::to_string(tokenizer->vocab_size()) +
+                                       ", expected at most the model's " + std::to_string(model.vocab_size()));
+  }
+}
+
+train::CausalLmOptions batch_options(const config::RunConfig& config) {
+  train::CausalLmOptions options;
+  options.seed = config.training.seed;
+  options.train_batches = {config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle,
+                           config.training.seed};
+  options.eval_batches = {config.training.per_device_eval_batch_size, /*packing=*/false, config.data.max_length, /*shuffle=*/false,
+                          config.training.seed};
+  return options;
+}
+
+}  // namespace
+
+Json RunParts::hashes() const {
+  Json all;
+  all["base"] = hash_files(base.files);
+  all["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
+  all["data"] = Json::object();
+  for (const data::Dataset* set : {&train, eval_set()}) {
+    if (set != nullptr) {
+      for (const data::SourceFile& file : set->files) {
+        all["data"][file.path] = file.sha256;
+      }
+    }
+  }
+  return all;
+}
+
+std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
+  auto parts = std::make_unique<RunParts>();
+  parts->tokenizer = open_tokenizer(config);
+  parts->base = models::load_base_model(config.model, config.training.seed);
+  nn::Model& model = *parts->base.model;
+  check_vocabulary(parts->tokenizer.get(), model, config);
+  parts->method = config.adapter ? peft::attach_lora(*config.adapter, model, config.model.name, config.training.seed)
+                                 : peft::attach_full(model, parts->base.config, companion_files(config));
+
+  const data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};
+  parts->train = data::load_dataset("data.train", config.data.train, config.data, context);
+  if (!config.data.eval.empty()) {
+    parts->eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
+  } else if (config.data.eval_fraction > 0) {
+    parts->eval = data::split_off(parts->train, config.data.eval_fraction, config.training.seed);
+  }
+  parts->objective = std::make_unique<train::CausalLm>(model, parts->train, parts->eval_set(), batch_options(config));
+  return parts;
+}
+
+}  // namespace lora::app

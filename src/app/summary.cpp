@@ -1,0 +1,95 @@
+#include "summary.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "lora/base/text.h"
+
+namespace lora::app {
+
+namespace {
+
+std::string percent_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.2f %%", value);
+  return text;
+}
+
+std::string data_line(const std::string& label, const data::Dataset& dataset) {
+  const data::DataReport& report = dataset.report;
+  std::string line = label + with_thousands(static_cast<int64_t>(dataset.examples.size())) + " documents, " + with_thousands(dataset.num_tokens()) +
+                     " tokens, " + with_thousands(dataset.num_supervised()) + " supervised";
+  const auto add = [&line](int64_t count, const char* what) {
+    if (count > 0) {
+      line += ", " + with_thousands(count) + " " + what;
+    }
+  };
+  add(report.truncated, "truncated");
+  add(report.dropped, "dropped as too long");
+  add(report.split, "split");
+  add(report.skipped, "skipped (nothing supervised)");
+  return line;
+}
+
+int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
+  int64_t bytes = 0;
+  for (const nn::Parameter& parameter : parameters) {
+    bytes += static_cast<int64_t>(parameter.tensor.nbytes());
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Figures count_parameters(const nn::Model& model, const peft::Method& method) {
+  Figures figures;
+  bool base_is_trained = false;
+  for (const nn::Parameter& base : model.base_parameters()) {
+    figures.total += base.tensor.numel();
+    base_is_trained = base_is_trained || base.tensor.requires_grad();
+  }
+  for (const nn::Parameter& trained : method.parameters()) {
+    figures.trainable += trained.tensor.numel();
+  }
+  figures.total += base_is_trained ? 0 : figures.trainable;
+  return figures;
+}
+
+int64_t estimate_memory(const SummaryInput& input) {
+  static constexpr int64_t kLogits = int64_t{3} * (64 << 20);  // logits, their log-softmax, the gradient
+  const int64_t chunk = std::min(kLogits, 3 * 4 * input.longest_batch * input.base.model->vocab_size());
+  const int64_t trained = bytes_of(input.method.parameters());
+  const int64_t moments = input.config.training.optimizer.kind == optim::OptimizerKind::kSgd ? 0 : 2 * trained;
+  const bool full = !input.config.adapter.has_value();
+  return bytes_of(input.base.model->base_parameters()) + (full ? 0 : trained) + trained + moments +
+         input.base.model->activation_bytes_per_token() * input.longest_batch + chunk;
+}
+
+std::vector<std::string> summary_lines(const SummaryInput& input) {
+  const nn::Model& model = *input.base.model;
+  const train::TrainOptions& training = input.config.training;
+  const Figures figures = count_parameters(model, input.method);
+  std::vector<std::string> lines;
+  lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + c10::toString(model.dtype()) + ", " +
+                  model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
+  lines.push_back("method       " + input.method.name());
+  for (const peft::TargetMatch& match : input.method.matches()) {
+    lines.push_back("  " + match.entry + ": " + with_thousands(static_cast<int64_t>(match.hosts.size())) +
+                    (input.config.adapter ? " modules" : " tensors"));
+  }
+  lines.push_back("parameters   " + with_thousands(figures.trainable) + " trainable of " + with_thousands(figures.total) + " (" +
+                  percent_text(figures.percent()) + ")");
+  lines.push_back(data_line("train        ", input.train));
+  if (input.eval != nullptr) {
+    lines.push_back(data_line("eval         ", *input.eval));
+  }
+  lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + std::to_string(training.per_device_train_batch_size) +
+                  (input.config.data.packing ? " packs x " : " documents x ") + std::to_string(training.gradient_accumulation_steps) +
+                  " accumulated a step)");
+  lines.push_back("memory       about " + human_bytes(estimate_memory(input)) + " at the peak (estimate)");
+  return lines;
+}
+
+}  // namespace lora::app

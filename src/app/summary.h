@@ -1,0 +1,38 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+#include "lora/data/dataset.h"
+#include "lora/models/base_model.h"
+#include "lora/peft/method.h"
+
+namespace lora::app {
+
+struct Figures {
+  int64_t trainable = 0;
+  int64_t total = 0;
+  double percent() const { return total == 0 ? 0 : 100.0 * static_cast<double>(trainable) / static_cast<double>(total); }
+};
+
+/// Parameters, base and adapter together as PEFT's print_trainable_parameters counts them.
+Figures count_parameters(const nn::Model& model, const peft::Method& method);
+
+/// What the user sees before the first step.
+struct SummaryInput {
+  const config::RunConfig& config;
+  const models::BaseModel& base;
+  const peft::Method& method;
+  const data::Dataset& train;
+  const data::Dataset* eval;
+  int64_t total_steps;
+  int64_t longest_batch;  ///< input tokens of the largest micro-batch
+};
+
+std::vector<std::string> summary_lines(const SummaryInput& input);
+
+/// Bytes a run will need at its peak: weights, trained tensors with gradients and optimiser moments, activations of the
+/// largest micro-batch, one chunk of logits.
+int64_t estimate_memory(const SummaryInput& input);
+
+}  // namespace lora::app

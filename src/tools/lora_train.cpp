@@ -1,0 +1,29 @@
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "lora/app/guard.h"
+#include "lora/app/train_command.h"
+
+int main(int argc, char** argv) {
+  CLI::App cli{"Trains a LoRA adapter on a pretrained model, as one JSON file says.", "lora-train"};
+  lora::app::TrainRequest request;
+  auto* config = cli.add_option("--config", request.config, "The run's JSON file")->type_name("FILE");
+  cli.add_option("--set", request.overrides, "Override a key, e.g. training.learning_rate=1e-4 (repeatable)")->type_name("KEY=VALUE")->take_all()->allow_extra_args(false);
+  cli.add_option("--resume", request.resume, "auto (default), never, or a checkpoint folder")->type_name("WHEN");
+  cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir");
+  cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show modules and samples, and stop");
+  cli.add_flag("--print-config", request.print_config, "Print the resolved config and stop");
+  auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the config's JSON Schema and stop");
+  cli.add_flag("--quiet", request.quiet, "Warnings and errors only");
+  cli.set_version_flag("--version", std::string(lora::app::version_text()));
+  try {
+    cli.parse(argc, argv);
+    if (config->empty() && schema->empty()) {
+      throw CLI::RequiredError("--config");
+    }
+  } catch (const CLI::ParseError& error) {
+    return cli.exit(error) == 0 ? 0 : 2;
+  }
+  request.surroundings = lora::config::read_surroundings([](const char* name) -> const char* { return std::getenv(name); });
+  return lora::app::guarded([&] { return lora::app::train_command(request); });
+}

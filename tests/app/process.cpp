@@ -1,0 +1,103 @@
+#include "process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace lora::testing {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path make_scratch() {
+  std::string name = (fs::temp_directory_path() / "lora-test-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) {
+    throw std::runtime_error("mkdtemp failed");
+  }
+  return name;
+}
+
+void redirect(const fs::path& file, int flags, int descriptor) {
+  const int opened = open(file.c_str(), flags, 0600);
+  dup2(opened, descriptor);
+  close(opened);
+}
+
+}  // namespace
+
+Process::Process(const std::vector<std::string>& arguments, const std::string& input) : folder_(make_scratch()) {
+  write_text(folder_ / "in", input);
+  pid_ = fork();
+  if (pid_ != 0) {
+    return;
+  }
+  redirect(folder_ / "in", O_RDONLY, STDIN_FILENO);
+  redirect(folder_ / "out", O_WRONLY | O_CREAT, STDOUT_FILENO);
+  redirect(folder_ / "err", O_WRONLY | O_CREAT, STDERR_FILENO);
+  std::vector<char*> argv;
+  for (const std::string& argument : arguments) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  argv.push_back(nullptr);
+  execv(argv[0], argv.data());
+  _exit(127);
+}
+
+Process::~Process() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  fs::remove_all(folder_);
+}
+
+void Process::signal(int number) const { kill(pid_, number); }
+
+Outcome Process::wait() {
+  int status = 0;
+  waitpid(pid_, &status, 0);
+  pid_ = -1;
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"), read_text(folder_ / "err")};
+}
+
+std::vector<std::string> lora_train_command(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), std::string(LORA_BIN_DIR) + "/lora-train");
+  return arguments;
+}
+
+Outcome lora_train(std::vector<std::string> arguments, const std::string& input) {
+  return Process(lora_train_command(std::move(arguments)), input).wait();
+}
+
+ScratchFolder::ScratchFolder() : path_(make_scratch()) {}
+ScratchFolder::~ScratchFolder() { fs::remove_all(path_); }
+
+void write_text(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+std::string read_text(const fs::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+std::vector<Json> read_rows(const fs::path& jsonl) {
+  std::vector<Json> rows;
+  std::ifstream file(jsonl);
+  for (std::string line; std::getline(file, line);) {
+    rows.push_back(Json::parse(line));
+  }
+  return rows;
+}
+
+fs::path copy_case(const std::string& name, const ScratchFolder& scratch) {
+  fs::copy(fs::path(LORA_TEST_DATA) / "llama" / name, scratch / name, fs::copy_options::recursive);
+  return scratch / name / "run.json";
+}
+
+}  // namespace lora::testing

@@ -1,0 +1,59 @@
+#pragma once
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lora/base/json.h"
+
+namespace lora::testing {
+
+/// How a child process ended and what it said.
+struct Outcome {
+  int exit_code = -1;  ///< 128 + signal where one killed it
+  std::string out;
+  std::string err;
+};
+
+/// A child process with its output in files; killed and reaped when this dies.
+class Process {
+ public:
+  /// `input` becomes its standard input.
+  explicit Process(const std::vector<std::string>& arguments, const std::string& input = "");
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  void signal(int number) const;
+  Outcome wait();
+
+ private:
+  pid_t pid_ = -1;
+  std::filesystem::path folder_;
+};
+
+/// lora-train with these arguments, to its end.
+Outcome lora_train(std::vector<std::string> arguments, const std::string& input = "");
+std::vector<std::string> lora_train_command(std::vector<std::string> arguments);
+
+/// A folder of its own, removed at the end.
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+void write_text(const std::filesystem::path& file, const std::string& text);
+std::string read_text(const std::filesystem::path& file);
+std::vector<Json> read_rows(const std::filesystem::path& jsonl);
+
+/// A copy of a golden case (tests/data/llama/<name>) in `scratch`; returns its run.json.
+std::filesystem::path copy_case(const std::string& name, const ScratchFolder& scratch);
+
+}  // namespace lora::testing

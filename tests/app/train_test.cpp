@@ -1,0 +1,227 @@
+// What a run does as its user sees it: results equal to the goldens, metrics, resume, signals, output folders.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "lora/base/file.h"
+#include "process.h"
+
+namespace lora::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::vector<std::string> kResumable{"--set", "training.save_steps=3", "--set", "data.shuffle=true", "--set", "adapter.lora_dropout=0.2"};
+
+std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::string result_hash(const fs::path& folder) { return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput); }
+
+/// metrics.jsonl without what depends on the clock or the machine.
+std::vector<std::string> stable_rows(const fs::path& folder) {
+  std::vector<std::string> rows;
+  for (Json row : read_rows(folder / "metrics.jsonl")) {
+    row.erase("tokens_per_second");
+    row.erase("peak_memory_bytes");
+    rows.push_back(row.dump());
+  }
+  return rows;
+}
+
+void wait_for_rows(const fs::path& folder, size_t count) {
+  for (int i = 0; i < 2000 && read_rows(folder / "metrics.jsonl").size() < count; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+void expect_near(const Json& found, const Json& expected, const char* key, double relative) {
+  const double want = expected[key].get<double>();
+  EXPECT_NEAR(found[key].get<double>(), want, relative * std::abs(want) + 1e-12) << key << " at step " << expected["step"];
+}
+
+TEST(Train, GivesTheReferencesMetricsAndFiles) {
+  const ScratchFolder scratch;
+  const fs::path config = copy_case("gqa", scratch);
+  const Outcome outcome = lora_train({"--config", config.string()});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  const fs::path out = scratch / "gqa/out";
+  const Json expected = Json::parse(read_text(scratch / "gqa/expected.json"));
+  std::vector<Json> steps;
+  Json last_eval;
+  for (const Json& row : read_rows(out / "metrics.jsonl")) {
+    row.contains("loss") ? steps.push_back(row) : void(last_eval = row);
+  }
+  ASSERT_EQ(steps.size(), expected["steps"].size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    expect_near(steps[i], expected["steps"][i], "loss", 1e-5);
+    expect_near(steps[i], expected["steps"][i], "learning_rate", 1e-5);
+    expect_near(steps[i], expected["steps"][i], "grad_norm", 2e-4);
+    EXPECT_EQ(steps[i]["num_tokens"], expected["steps"][i]["num_tokens"]);
+    EXPECT_EQ(steps[i]["num_input_tokens"], expected["steps"][i]["num_input_tokens"]);
+  }
+  EXPECT_NEAR(last_eval["eval_loss"].get<double>(), expected["eval_loss"].get<double>(), 1e-5);
+  EXPECT_NEAR(last_eval["eval_perplexity"].get<double>(), std::exp(expected["eval_loss"].get<double>()), 1e-2);
+  const Json run = Json::parse(read_text(out / "run.json"));
+  EXPECT_EQ(run["status"], "finished");
+  EXPECT_EQ(run["sha256"]["base"]["config.json"], sha256_of_file(scratch / "gqa/model/config.json", ErrorKind::kModel));
+  EXPECT_THAT(outcome.err, HasSubstr("trainable"));
+  EXPECT_THAT(outcome.err, HasSubstr("PeftModel.from_pretrained"));
+}
+
+TEST(Train, AFinishedRunSaysSoAndAnotherRunsFolderIsRefused) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("gqa", scratch).string();
+  ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
+  const std::string result = result_hash(scratch / "gqa/out");
+  const Outcome again = lora_train({"--config", config});
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.err, HasSubstr("already finished"));
+
+  const std::vector<std::string> other{"--config", config, "--set", "training.learning_rate=0.002"};
+  const Outcome refused = lora_train(other);
+  EXPECT_EQ(refused.exit_code, 6);
+  EXPECT_THAT(refused.err, HasSubstr("--overwrite"));
+  EXPECT_EQ(result_hash(scratch / "gqa/out"), result);
+  EXPECT_EQ(lora_train(with(other, {"--overwrite"})).exit_code, 0);
+  EXPECT_NE(result_hash(scratch / "gqa/out"), result);
+
+  fs::create_directories(scratch / "gqa/foreign");
+  write_text(scratch / "gqa/foreign/adapter_config.json", "{}");
+  EXPECT_EQ(lora_train({"--config", config, "--set", "output_dir=foreign"}).exit_code, 6);
+  EXPECT_EQ(read_text(scratch / "gqa/foreign/adapter_config.json"), "{}");
+}
+
+TEST(Train, GoesOnAfterASignalBitByBit) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  const std::vector<std::string> whole = with({"--config", config, "--set", "output_dir=whole"}, kResumable);
+  ASSERT_EQ(lora_train(whole).exit_code, 0);
+  const std::vector<std::string> parts = with({"--config", config, "--set", "output_dir=parts"}, kResumable);
+  for (const int number : {SIGTERM, SIGINT}) {
+    Process process(lora_train_command(parts));
+    wait_for_rows(scratch / "tied/parts", number == SIGTERM ? 2 : 9);
+    process.signal(number);
+    const Outcome stopped = process.wait();
+    ASSERT_TRUE(stopped.exit_code == 128 + number || stopped.exit_code == 0) << stopped.exit_code << stopped.err;
+  }
+  const Outcome finished = lora_train(parts);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(result_hash(scratch / "tied/parts"), result_hash(scratch / "tied/whole"));
+  EXPECT_EQ(stable_rows(scratch / "tied/parts"), stable_rows(scratch / "tied/whole"));
+}
+
+TEST(Train, GoesOnAfterKillsBitByBit) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
+  for (int trial = 0; trial < 6; ++trial) {
+    const std::string out = "killed" + std::to_string(trial);
+    const std::vector<std::string> command = with({"--config", config, "--set", "output_dir=" + out}, kResumable);
+    {
+      Process process(lora_train_command(command));
+      wait_for_rows(scratch / ("tied/" + out), 1 + 3 * trial);
+      std::this_thread::sleep_for(std::chrono::milliseconds(trial));
+      process.signal(SIGKILL);
+      process.wait();
+    }
+    const Outcome finished = lora_train(command);
+    ASSERT_EQ(finished.exit_code, 0) << finished.err;
+    EXPECT_EQ(result_hash(scratch / ("tied/" + out)), result_hash(scratch / "tied/whole")) << trial;
+    EXPECT_EQ(stable_rows(scratch / ("tied/" + out)), stable_rows(scratch / "tied/whole")) << trial;
+    for (const auto& entry : fs::directory_iterator(scratch / ("tied/" + out))) {
+      EXPECT_EQ(entry.path().filename().string().find("tmp"), std::string::npos) << entry.path();
+    }
+  }
+}
+
+TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
+  const std::vector<std::string> command = with({"--config", config, "--set", "output_dir=damaged"}, kResumable);
+  {
+    Process process(lora_train_command(command));
+    wait_for_rows(scratch / "tied/damaged", 11);
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  int64_t newest = 0;
+  for (const auto& entry : fs::directory_iterator(scratch / "tied/damaged")) {
+    const std::string name = entry.path().filename().string();
+    newest = name.starts_with("checkpoint-") ? std::max<int64_t>(newest, std::stoll(name.substr(11))) : newest;
+  }
+  ASSERT_GT(newest, 3);
+  fs::resize_file(scratch / ("tied/damaged/checkpoint-" + std::to_string(newest) + "/optimizer.safetensors"), 100);
+  const Outcome finished = lora_train(command);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.err, HasSubstr("optimizer.safetensors"));
+  EXPECT_EQ(result_hash(scratch / "tied/damaged"), result_hash(scratch / "tied/whole"));
+}
+
+TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  const Outcome outcome = lora_train({"--config", config, "--set", "training.eval_steps=2", "--set", "training.save_steps=4", "--set",
+                                      "training.save_total_limit=2", "--set", "training.load_best_model_at_end=true", "--set",
+                                      "training.learning_rate=0.05"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const fs::path out = scratch / "tied/out";
+  const Json result = Json::parse(read_text(out / "run.json"))["result"];
+  double best = 1e9;
+  int64_t best_step = 0;
+  for (const Json& row : read_rows(out / "metrics.jsonl")) {
+    if (row.contains("eval_loss") && row["eval_loss"].get<double>() < best) {
+      best = row["eval_loss"].get<double>();
+      best_step = row["step"].get<int64_t>();
+    }
+  }
+  EXPECT_EQ(result["best_step"], best_step);
+  EXPECT_EQ(result["result_step"], best_step);
+  EXPECT_EQ(result_hash(out), result_hash(out / ("checkpoint-" + std::to_string(best_step))));
+  EXPECT_TRUE(fs::exists(out / "checkpoint-20"));
+}
+
+TEST(Train, OnlyOneOfTwoRunsGetsAFolder) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("gqa", scratch).string();
+  const std::vector<std::string> command = lora_train_command({"--config", config, "--set", "training.max_steps=4000"});
+  Process first(command);
+  wait_for_rows(scratch / "gqa/out", 1);
+  const Outcome second = Process(command).wait();
+  EXPECT_EQ(second.exit_code, 6) << second.err;
+  first.signal(SIGTERM);
+  EXPECT_EQ(first.wait().exit_code, 143);
+}
+
+TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
+  const ScratchFolder scratch;
+  const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--dry-run"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("model.layers.1.self_attn.v_proj"));
+  EXPECT_THAT(outcome.out, HasSubstr("⟦"));
+  EXPECT_THAT(outcome.out, HasSubstr("rows.jsonl:3"));
+  EXPECT_FALSE(fs::exists(scratch / "gqa/out"));
+}
+
+TEST(Train, AFullyFineTunedFolderIsABaseModel) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("full", scratch).string();
+  ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
+  const std::string trained = (scratch / "full/out").string();
+  const Outcome on_top =
+      lora_train({"--config", config, "--set", "model.path=" + trained, "--set", R"(adapter={"peft_type": "LORA", "target_modules": "all-linear"})",
+                  "--set", "output_dir=lora", "--set", "training.max_steps=1"});
+  EXPECT_EQ(on_top.exit_code, 0) << on_top.err;
+  EXPECT_TRUE(fs::exists(scratch / "full/lora/adapter_model.safetensors"));
+}
+
+}  // namespace
+}  // namespace lora::testing
