@@ -13,8 +13,8 @@ using torch::autograd::variable_list;
 /// Both parts of the projection in one node of the graph. T tokens, I in, O out, R rank.
 struct LoraLinear : Function<LoraLinear> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const Tensor& A_RI,
-                        const Tensor& B_OR, const Tensor& row_keys_T, double scale, double p, int64_t site_key) {
-    const DropoutDraw draw{row_keys_T, static_cast<uint64_t>(site_key), p};
+                        const Tensor& B_OR, const std::optional<Tensor>& row_keys_T, double scale, double p, int64_t site_key) {
+    const DropoutDraw draw{row_keys_T.value_or(Tensor()), static_cast<uint64_t>(site_key), p};
     const Tensor low_TI = (draw.active() ? dropout(x_TI, draw) : x_TI).to(A_RI.scalar_type());
     const Tensor xa_TR = low_TI.mm(A_RI.t());
     Tensor y_TO = bias_O ? at::addmm(*bias_O, x_TI, W_OI.t()) : x_TI.mm(W_OI.t());
@@ -23,7 +23,7 @@ struct LoraLinear : Function<LoraLinear> {
     } else {
       y_TO = at::addmm(y_TO.to(xa_TR.scalar_type()), xa_TR, B_OR.t(), 1, scale).to(y_TO.scalar_type());
     }
-    ctx->save_for_backward({x_TI, W_OI, A_RI, B_OR, xa_TR, row_keys_T});
+    ctx->save_for_backward({x_TI, W_OI, A_RI, B_OR, xa_TR, draw.row_keys_T});
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["p"] = p;
     ctx->saved_data["site_key"] = site_key;
@@ -77,7 +77,9 @@ struct Dropout : Function<Dropout> {
 
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
   TORCH_CHECK(!W_OI.requires_grad(), "lora_linear: the weight must be frozen");
-  return LoraLinear::apply(x_TI, W_OI, bias_O, term.A_RI, term.B_OR, term.dropout.row_keys_T, term.scale, term.dropout.p,
+  // Autograd takes no undefined tensor as an argument, only none.
+  const std::optional<Tensor> row_keys_T = term.dropout.active() ? std::optional(term.dropout.row_keys_T) : std::nullopt;
+  return LoraLinear::apply(x_TI, W_OI, bias_O, term.A_RI, term.B_OR, row_keys_T, term.scale, term.dropout.p,
                            static_cast<int64_t>(term.dropout.site_key));
 }
 
