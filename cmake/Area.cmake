@@ -29,6 +29,8 @@ function(lora_tests name)
     LORA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
   target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} GTest::gmock GTest::gtest_main)
   if(TESTS_TORCH)
+    # As the libraries that the precompiled header is made for: programs are -fPIE by default.
+    target_compile_options(test_${name} PRIVATE -fPIC)
     target_precompile_headers(test_${name} REUSE_FROM lora_pch)
   endif()
   set(labels ${name} ${TESTS_LABELS})

@@ -29,6 +29,7 @@ void check_eval_data(const TrainOptions& options, const Place& at) {
     }
   };
   need(options.eval_steps.has_value(), "eval_steps");
+  need(options.eval_on_start, "eval_on_start");
   need(options.load_best_model_at_end, "load_best_model_at_end");
   need(options.early_stopping_patience.has_value(), "early_stopping_patience");
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ struct PeerKey {
   const char* remark;  ///< what to write there, or why there is none
 };
 
-const std::vector<PeerKey>& peer_keys();
+std::span<const PeerKey> peer_keys();
 
 /// Says what is wrong with a key of the object at `at` that knows only `known`: another tool's name, a key of another
 /// section, or a slip of the hand.

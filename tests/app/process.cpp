@@ -89,7 +89,7 @@ std::string read_text(const fs::path& file) {
 std::vector<Json> read_rows(const fs::path& jsonl) {
   std::vector<Json> rows;
   std::ifstream file(jsonl);
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; std::getline(file, line) && !file.eof();) {  // a running process may be writing its last line
     rows.push_back(Json::parse(line));
   }
   return rows;

@@ -35,10 +35,16 @@ std::vector<std::string> stable_rows(const fs::path& folder) {
   return rows;
 }
 
-void wait_for_rows(const fs::path& folder, size_t count) {
-  for (int i = 0; i < 2000 && read_rows(folder / "metrics.jsonl").size() < count; ++i) {
+/// Waits for a state of a running process; a minute at most, on a busy machine.
+template <typename Reached>
+void wait_until(const Reached& reached) {
+  for (int i = 0; i < 12000 && !reached(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+}
+
+void wait_for_rows(const fs::path& folder, size_t count) {
+  wait_until([&] { return read_rows(folder / "metrics.jsonl").size() >= count; });
 }
 
 void expect_near(const Json& found, const Json& expected, const char* key, double relative) {
@@ -122,7 +128,7 @@ TEST(Train, GoesOnAfterKillsBitByBit) {
   const ScratchFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
-  for (int trial = 0; trial < 6; ++trial) {
+  for (int trial = 0; trial < 5; ++trial) {
     const std::string out = "killed" + std::to_string(trial);
     const std::vector<std::string> command = with({"--config", config, "--set", "output_dir=" + out}, kResumable);
     {
@@ -149,7 +155,7 @@ TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
   const std::vector<std::string> command = with({"--config", config, "--set", "output_dir=damaged"}, kResumable);
   {
     Process process(lora_train_command(command));
-    wait_for_rows(scratch / "tied/damaged", 11);
+    wait_until([&] { return fs::exists(scratch / "tied/damaged/checkpoint-9/MANIFEST.json"); });
     process.signal(SIGKILL);
     process.wait();
   }

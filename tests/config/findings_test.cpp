@@ -122,6 +122,7 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 beside data.eval");
   expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
   expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
+  expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs something to evaluate on");
   expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");
   expect({"training.early_stopping_patience=1"}, "[training.early_stopping_patience] needs something to evaluate on");
   expect({eval, "training.load_best_model_at_end=true"}, "needs training.eval_steps");

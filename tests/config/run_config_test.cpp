@@ -55,7 +55,7 @@ TEST(RunConfig, EveryValueArrives) {
     "gradient_accumulation_steps": 4, "learning_rate": 0.1, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs":
     {"num_decay_steps": 5, "num_stable_steps": 6, "num_cycles": 0.25, "min_lr_ratio": 0.1, "warmup_type": "cosine", "decay_type":
     "1-sqrt"}, "warmup_ratio": 0.5, "weight_decay": 0.2, "optim": "sgd", "adam_beta1": 0.5, "adam_beta2": 0.6, "adam_epsilon":
-    0.7, "max_grad_norm": 0, "seed": 1, "logging_steps": 2, "eval_steps": 3, "save_steps": 6, "save_total_limit": 2,
+    0.7, "max_grad_norm": 0, "seed": 1, "logging_steps": 2, "eval_steps": 3, "eval_on_start": true, "save_steps": 6, "save_total_limit": 2,
     "load_best_model_at_end": true, "metric_for_best_model": "perplexity", "early_stopping_patience": 4,
     "gradient_checkpointing": "off", "report_to": [], "deterministic": true, "objective": "causal_lm"})");
   std::filesystem::create_directories(sandbox.folder() / "base");
@@ -92,7 +92,7 @@ TEST(RunConfig, EveryValueArrives) {
             std::make_tuple(0.5, 0.6, 0.7, 0.2));
   EXPECT_EQ(std::make_tuple(t.logging_steps, *t.eval_steps, t.save_steps, *t.save_total_limit, *t.early_stopping_patience),
             std::make_tuple(2, 3, 6, 2, 4));
-  EXPECT_TRUE(t.load_best_model_at_end && t.deterministic);
+  EXPECT_TRUE(t.load_best_model_at_end && t.deterministic && t.eval_on_start);
   EXPECT_EQ(t.metric_for_best_model, "eval_perplexity");
 }
 
