@@ -59,7 +59,26 @@ RunIdentity identify_run(const Json& config, const Json& hashes) {
   for (const char* key : {"logging_steps", "save_steps", "save_total_limit", "report_to"}) {
     counted["training"].erase(key);
   }
-  return {sha256(counted.dump() + hashes.dump()), hashes};
+  // Files count by their content, so that a run can move with its folder.
+  counted["model"].erase("path");
+  counted["model"].erase("tokenizer");
+  if (counted["adapter"].is_object()) {
+    counted["adapter"].erase("init_from");
+    counted["adapter"].erase("base_model_name_or_path");
+  }
+  for (const char* set : {"train", "eval"}) {
+    for (Json& source : counted["data"][set]) {
+      source.erase("path");
+    }
+  }
+  std::string contents;
+  for (const auto& [what, files] : hashes.items()) {
+    contents += what;
+    for (const auto& [file, hash] : files.items()) {
+      contents += ":" + hash.get<std::string>();
+    }
+  }
+  return {sha256(counted.dump() + contents), hashes};
 }
 
 Json hash_files(const std::vector<fs::path>& files) {
@@ -86,9 +105,12 @@ std::vector<fs::path> RunFolder::run_files() const {
   return found;
 }
 
-void RunFolder::clear() const {
+void RunFolder::clear(const fs::path& but) const {
   for (const fs::path& file : run_files()) {
     std::error_code error;
+    if (!but.empty() && fs::equivalent(file, but, error)) {
+      continue;
+    }
     fs::remove_all(file, error);
     if (error) {
       output_error(folder_.string(), "cannot remove '" + file.filename().string() + "': " + error.message());
@@ -97,26 +119,25 @@ void RunFolder::clear() const {
 }
 
 RunPlan RunFolder::plan(const RunIdentity& identity, const std::string& resume, bool overwrite) {
-  if (resume != "auto" && resume != "never") {
-    return resume_from(resume, identity);
-  }
+  const bool named = resume != "auto" && resume != "never";
+  const RunPlan fresh_or_named = named ? resume_from(resume, identity) : RunPlan{};
   const std::vector<fs::path> files = run_files();
   if (files.empty()) {
-    return {};
+    return fresh_or_named;
   }
   const Json run = read_run_file(folder_);
-  if (text_at(run, "run_id") != identity.id) {
-    if (!overwrite) {
-      output_error(folder_.string(), "holds another run's files: found " + files.front().filename().string() +
-                                         (run.is_null() ? " without a readable run.json" : " of a run with another config, base model, tokenizer or data") +
-                                         ". Choose another output_dir, or --overwrite to remove them");
-    }
-    clear();
-    return {};
+  const bool is_ours = text_at(run, "run_id") == identity.id;
+  if (!is_ours && !overwrite) {
+    output_error(folder_.string(), "holds another run's files: found " + files.front().filename().string() +
+                                       (run.is_null() ? " without a readable run.json" : " of a run with another config, base model, tokenizer or data") +
+                                       ". Choose another output_dir, or --overwrite to remove them");
   }
-  if (resume == "never") {
-    clear();
-    return {};
+  if (!is_ours || resume == "never") {
+    clear(fresh_or_named.checkpoint);
+    return fresh_or_named;
+  }
+  if (named) {
+    return fresh_or_named;
   }
   if (text_at(run, "status") == "finished") {
     return {RunStart::kFinished, {}};
@@ -127,8 +148,16 @@ RunPlan RunFolder::plan(const RunIdentity& identity, const std::string& resume, 
     }
   }
   log::info("the earlier try in " + folder_.string() + " left no valid checkpoint: starting anew");
-  clear();
+  clear({});
   return {};
+}
+
+void RunFolder::remove_checkpoints_after(int64_t step) const {
+  for (const int64_t later : checkpoint::steps(folder_)) {
+    if (later > step) {
+      fs::remove_all(checkpoint::folder(folder_, later));
+    }
+  }
 }
 
 void RunFolder::write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const {

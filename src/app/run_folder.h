@@ -12,10 +12,11 @@ namespace lora::app {
 /// What a run is made of: two runs with equal ids give equal results.
 struct RunIdentity {
   std::string id;  ///< SHA-256 over what follows
-  Json hashes;     ///< {"base": {file: sha256}, "tokenizer": {…}, "data": {…}}
+  Json hashes;     ///< {"base": {file: sha256}, "tokenizer": {…}, "init_from": {…}, "data": {…}}
 };
 
-/// @param config the resolved config; keys that do not change the numbers (output_dir, logging, saving) do not count.
+/// @param config the resolved config; keys that do not change the numbers (output_dir, logging, saving) do not count,
+/// nor do paths: files count by their content.
 RunIdentity identify_run(const Json& config, const Json& hashes);
 
 /// SHA-256 of each file, by its name.
@@ -44,12 +45,15 @@ class RunFolder {
   /// checkpoint that is damaged or another run's.
   RunPlan plan(const RunIdentity& identity, const std::string& resume, bool overwrite);
 
+  /// Removes what stands ahead of the step a run goes on from: damaged checkpoints, and those it will write again.
+  void remove_checkpoints_after(int64_t step) const;
   /// Writes run.json. `status`: "running", "interrupted", "finished".
   void write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const;
 
  private:
   std::vector<std::filesystem::path> run_files() const;
-  void clear() const;
+  /// Removes the run's files, except the checkpoint `but`.
+  void clear(const std::filesystem::path& but) const;
 
   std::filesystem::path folder_;
   FolderLock lock_;

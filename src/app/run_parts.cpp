@@ -57,10 +57,14 @@ train::CausalLmOptions batch_options(const config::RunConfig& config) {
 
 }  // namespace
 
-Json RunParts::hashes() const {
+Json RunParts::hashes(const config::RunConfig& config) const {
   Json all;
   all["base"] = hash_files(base.files);
   all["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
+  all["init_from"] = Json::object();
+  if (config.adapter && config.adapter->init_from) {
+    all["init_from"] = hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
+  }
   all["data"] = Json::object();
   for (const data::Dataset* set : {&train, eval_set()}) {
     if (set != nullptr) {

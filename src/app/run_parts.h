@@ -22,8 +22,8 @@ struct RunParts {
   std::unique_ptr<train::CausalLm> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }
-  /// SHA-256 of the base model's, tokenizer's and data's files.
-  Json hashes() const;
+  /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
+  Json hashes(const config::RunConfig& config) const;
 };
 
 /// Loads tokenizer, model and data, in this order, and attaches the method.

@@ -115,6 +115,7 @@ void train_from(const config::RunConfig& config, RunParts& parts, train::StepPla
   train::TrainerState state;
   if (plan.start == RunStart::kResume) {
     state = checkpoint::load_state(plan.checkpoint);
+    folder.remove_checkpoints_after(state.step);
     parts.method->load(plan.checkpoint);
     optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
@@ -163,7 +164,7 @@ int run(const config::RunConfig& config, const TrainRequest& request) {
     std::cout << dry_run_report(*parts->method, parts->train, parts->tokenizer.get(), log::is_terminal()) << std::flush;
     return 0;
   }
-  const RunIdentity identity = identify_run(config.resolved, parts->hashes());
+  const RunIdentity identity = identify_run(config.resolved, parts->hashes(config));
   const RunPlan plan = folder->plan(identity, request.resume, request.overwrite);
   if (plan.start == RunStart::kFinished) {
     log::info("this run has already finished; its result is in " + config.output_dir.string() + " (--resume never trains it anew)");

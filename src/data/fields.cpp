@@ -32,7 +32,7 @@ const Json& Fields::at(const std::string& field) const {
   const auto found = row_.object.find(column(field));
   if (found == row_.object.end()) {
     data_error(origin(), "the field \"" + column(field) + "\" is missing: found " + names_of(row_.object) + ", expected \"" +
-                             column(field) + "\". If it has another name in the file, say so in \"columns\": {\"" + field + "\": \"…\"}.");
+                             column(field) + "\". If the file calls it otherwise, say so in \"columns\": {\"" + field + "\": \"…\"}.");
   }
   return *found;
 }

@@ -12,8 +12,9 @@ using torch::autograd::variable_list;
 
 /// Both parts of the projection in one node of the graph. T tokens, I in, O out, R rank.
 struct LoraLinear : Function<LoraLinear> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const Tensor& A_RI,
-                        const Tensor& B_OR, const std::optional<Tensor>& row_keys_T, double scale, double p, int64_t site_key) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O,
+                        const Tensor& A_RI, const Tensor& B_OR, const std::optional<Tensor>& row_keys_T, double scale, double p,
+                        int64_t site_key) {
     const DropoutDraw draw{row_keys_T.value_or(Tensor()), static_cast<uint64_t>(site_key), p};
     const Tensor low_TI = (draw.active() ? dropout(x_TI, draw) : x_TI).to(A_RI.scalar_type());
     const Tensor xa_TR = low_TI.mm(A_RI.t());

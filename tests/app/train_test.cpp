@@ -172,6 +172,29 @@ TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
   EXPECT_EQ(result_hash(scratch / "tied/damaged"), result_hash(scratch / "tied/whole"));
 }
 
+TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
+  const ScratchFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  const std::vector<std::string> command = with({"--config", config}, kResumable);
+  ASSERT_EQ(lora_train(command).exit_code, 0);
+  const fs::path out = scratch / "tied/out";
+  const std::string result = result_hash(out);
+  ASSERT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-6").string()})).exit_code, 0);
+  EXPECT_EQ(result_hash(out), result);
+
+  // Another run's checkpoint, a damaged one, and a folder that is none.
+  EXPECT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-6").string(), "--set", "training.seed=1"})).exit_code, 2);
+  fs::resize_file(out / "checkpoint-9/trainer_state.json", 3);
+  EXPECT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-9").string()})).exit_code, 2);
+  EXPECT_EQ(lora_train(with(command, {"--resume", "nowhere"})).exit_code, 2);
+  EXPECT_EQ(result_hash(out), result);
+
+  fs::rename(scratch / "tied", scratch / "moved");
+  const Outcome moved = lora_train(with({"--config", (scratch / "moved/run.json").string()}, kResumable));
+  EXPECT_EQ(moved.exit_code, 0);
+  EXPECT_THAT(moved.err, HasSubstr("already finished"));
+}
+
 TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
   const ScratchFolder scratch;
   const std::string config = copy_case("tied", scratch).string();

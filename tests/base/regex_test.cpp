@@ -1,0 +1,36 @@
+#include "lora/base/regex.h"
+
+#include "base/expect_error.h"
+
+namespace lora {
+namespace {
+
+using testing::expect_error;
+
+Regex regex(const std::string& pattern) {
+  return Regex(pattern, "adapter.target_modules", ErrorKind::kConfig);
+}
+
+TEST(Regex, MatchesAsPythonDoes) {
+  const Regex layers = regex(R"(.*\.(q|v)_proj)");
+  EXPECT_TRUE(layers.matches_whole("model.layers.0.self_attn.q_proj"));
+  EXPECT_FALSE(layers.matches_whole("model.layers.0.self_attn.q_proj.x"));
+  EXPECT_TRUE(layers.matches_start("model.layers.0.self_attn.q_proj.x"));
+  EXPECT_FALSE(layers.matches_start("q_proj"));
+  EXPECT_TRUE(regex("a|ab").matches_whole("ab"));  // the first alternative alone would stop too early
+  EXPECT_TRUE(regex("é.").matches_whole("é€"));
+  EXPECT_TRUE(regex("").matches_whole(""));
+  EXPECT_EQ(regex(R"(.*\.layers\.(?P<index>\d+)\.)").group_at_start("model.layers.12.mlp", "index"), "12");
+  EXPECT_EQ(regex(R"(.*\.layers\.(?P<index>\d+)\.)").group_at_start("lm_head", "index"), "");
+  EXPECT_EQ(regex("a").group_at_start("a", "index"), "");
+}
+
+TEST(Regex, RefusesBadPatternsAndEndlessOnes) {
+  expect_error(ErrorKind::kConfig, {"[adapter.target_modules] ", "'(q_proj'", "position 7"}, [] { regex("(q_proj"); });
+  expect_error(ErrorKind::kConfig, {"[adapter.target_modules] "}, [] { regex("\xff"); });
+  expect_error(ErrorKind::kConfig, {"failed on", "limit"}, [] { regex("(a+)+$").matches_whole(std::string(60, 'a') + "b"); });
+  expect_error(ErrorKind::kConfig, {"failed on"}, [] { regex("a").matches_whole("\xff"); });
+}
+
+}  // namespace
+}  // namespace lora
