@@ -35,5 +35,5 @@ function(lora_tests name)
   endif()
   set(labels ${name} ${TESTS_LABELS})
   gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${labels}" TIMEOUT 300)
+    PROPERTIES LABELS "${labels}" TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1)  # tests run side by side
 endfunction()

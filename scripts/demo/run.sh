@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The demo: makes a small base model with lora-train itself, then teaches it a second task with LoRA.
 #   scripts/demo/run.sh [--short]
-# LORA_TRAIN names another binary than build/release/bin/lora-train. Everything is written below build/demo (--short: build/demo-short), which is removed first. --short takes seconds
-# instead of minutes, for tests. Exit code 1 if the held-out loss does not fall as it must.
+# Everything is written below build/demo (--short: build/demo-short), which is removed first. --short takes seconds
+# instead of minutes, for tests. LORA_TRAIN names another binary than build/release/bin/lora-train. Exit code 1 if the
+# held-out loss does not fall as it must.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 
@@ -16,8 +17,9 @@ case ${1:-} in
   --short)
     work=build/demo-short
     corpus=(--stories 1500 --reports 800)
-    pretrain=(--set training.max_steps=40 --set training.logging_steps=10 --set training.per_device_train_batch_size=16)
-    lora=(--set training.max_steps=40 --set training.logging_steps=10 --set training.eval_steps=null)
+    pretrain=(--set training.max_steps=120 --set training.per_device_train_batch_size=6 --set training.learning_rate=4e-3 --set training.logging_steps=40)
+    lora=(--set training.max_steps=70 --set training.per_device_train_batch_size=8 --set training.learning_rate=4e-3 --set training.logging_steps=35
+      --set training.eval_steps=null)
     least_fall=2
     ;;
   *) fail "unknown option '$1': expected nothing or --short" ;;

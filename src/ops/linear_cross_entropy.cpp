@@ -28,11 +28,16 @@ Tensor widened(const Tensor& logits) {
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 
+/// Small probabilities of a large vocabulary are subnormal in float16, so its gradients are kept this much larger
+/// until backward divides again. Not with a trained head, whose gradient sums over all positions and could overflow.
+constexpr double kHalfScale = 1024.0;
+
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V,
                         const Tensor& labels_S) {
     const bool train_head = W_VD.requires_grad();
     const bool train_bias = bias_V && bias_V->requires_grad();
+    const double held_scale = h_SD.scalar_type() == at::kHalf && !train_head && !train_bias ? kHalfScale : 1.0;
     const Tensor dh_SD = at::empty_like(h_SD);
     Tensor dW_VD = train_head ? at::zeros_like(W_VD) : Tensor();
     Tensor db_V = train_bias ? at::zeros_like(*bias_V) : Tensor();
@@ -48,7 +53,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       // d loss / d logits = softmax - one_hot, in the buffer of the log-probabilities.
       Tensor dlogits_CV = log_probs_CV.exp_();
       dlogits_CV.scatter_add_(1, labels_C1, at::full({1, 1}, -1, dlogits_CV.options()).expand_as(labels_C1));
-      dlogits_CV = dlogits_CV.to(h_SD.scalar_type());
+      dlogits_CV = (held_scale == 1.0 ? dlogits_CV : dlogits_CV.mul_(held_scale)).to(h_SD.scalar_type());
       Tensor dh_CD = dh_SD.slice(0, begin, end);
       at::mm_out(dh_CD, dlogits_CV, W_VD);
       if (train_head) {
@@ -59,6 +64,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       }
     }
     ctx->save_for_backward({dh_SD, dW_VD, db_V});
+    ctx->saved_data["held_scale"] = held_scale;
     return total;
   }
 
@@ -67,7 +73,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     for (Tensor& gradient : saved) {
       if (gradient.defined()) {
         // Multiplied in float32: 1 / count, rounded to a half type, would scale every gradient by the same error.
-        gradient = (widened(gradient) * grads[0]).to(gradient.scalar_type());
+        gradient = (widened(gradient) * (grads[0] / ctx->saved_data["held_scale"].toDouble())).to(gradient.scalar_type());
       }
     }
     return {saved[0], saved[1], saved[2], Tensor()};

@@ -25,7 +25,7 @@ void load_into(const std::filesystem::path& path, const std::vector<io::NamedTen
   for (const std::string& name : file.names()) {
     surplus.insert(name);
   }
-  std::vector<std::string> missing, misshapen;
+  std::vector<std::string> missing, misshapen, damaged;
   for (const io::NamedTensor& named : tensors) {
     if (surplus.erase(named.name) == 0) {
       missing.push_back(named.name);
@@ -33,6 +33,8 @@ void load_into(const std::filesystem::path& path, const std::vector<io::NamedTen
       std::ostringstream shapes;
       shapes << named.name << " " << at::IntArrayRef(file.shape(named.name)) << " instead of " << named.tensor.sizes();
       misshapen.push_back(shapes.str());
+    } else if (!at::isfinite(file.tensor(named.name)).all().item<bool>()) {
+      damaged.push_back(named.name);
     }
   }
   std::vector<std::string> faults;
@@ -44,6 +46,7 @@ void load_into(const std::filesystem::path& path, const std::vector<io::NamedTen
   report("missing", missing);
   report("not of this model or target_modules", {surplus.begin(), surplus.end()});
   report("of another shape", misshapen);
+  report("with values that are not finite", damaged);
   if (!faults.empty()) {
     model_error(path.string(), "the tensors do not fit this run: " + join(faults, "; "));
   }

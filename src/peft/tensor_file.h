@@ -12,7 +12,7 @@ namespace lora::peft {
 void require_finite(const std::vector<io::NamedTensor>& tensors);
 
 /// Copies into each of `tensors` the file's tensor of its name. Throws model Error listing every name that is missing,
-/// surplus, or of another shape, before anything is copied.
+/// surplus, of another shape, or not finite, before anything is copied.
 void load_into(const std::filesystem::path& file, const std::vector<io::NamedTensor>& tensors);
 
 }  // namespace lora::peft

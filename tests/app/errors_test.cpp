@@ -95,6 +95,10 @@ TEST_F(Errors, Model) {
 }
 
 TEST_F(Errors, Adapter) {
+  std::string poisoned = read_text(file("adapter/adapter_model.safetensors"));
+  poisoned.replace(poisoned.size() - 4, 4, std::string("\x00\x00\xc0\x7f", 4));
+  write_text(file("adapter/adapter_model.safetensors"), poisoned);
+  expect_error(4, {"adapter_model.safetensors", "not finite"});
   write_text(file("adapter/adapter_model.safetensors"), "damaged");
   expect_error(4, {"adapter_model.safetensors"});
   fs::remove(file("adapter/adapter_model.safetensors"));

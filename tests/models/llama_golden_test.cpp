@@ -53,14 +53,14 @@ TEST_P(LlamaGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(LlamaGolden, HalfPrecisionIsFiniteAndNear) {
-  // Rounding errors of 8 (bfloat16) and 11 (float16) significant bits through two or three layers.
+  // transformers' own eager runs are up to 0.035 (bfloat16) and 0.0056 (float16) away on these cases.
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
   const at::Tensor expected = golden.tensors().tensor("base.logits");
   for (const auto& [dtype, type, bound] :
-       {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, 0.04}, {ComputeDtype::kFloat16, at::kHalf, 0.005}}) {
+       {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, 0.06}, {ComputeDtype::kFloat16, at::kHalf, 0.01}}) {
     const BaseModel base = load(golden, dtype);
     EXPECT_EQ(base.model->dtype(), type);
     const at::Tensor logits = logits_of(*base.model, base.model->hidden(pass), pass);

@@ -27,10 +27,11 @@ Tensor mask(int64_t tokens, int64_t channels, const DropoutDraw& draw) {
 }
 
 TEST(Dropout, TheLoopEqualsTheReferenceBitForBit) {
+  const test::Threads several(4);
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
     for (const int64_t channels : {1, 2, 7, 64, 129}) {
       for (const double p : {0.1, 0.5, 0.93}) {
-        const DropoutDraw draw{row_keys(301, 5), hash_name("model.layers.0.self_attn.q_proj"), p};  // 301 rows: several threads
+        const DropoutDraw draw{row_keys(301, 5), hash_name("model.layers.0.self_attn.q_proj"), p};  // 301 rows: each thread some
         const Tensor x = normal({301, channels}, 3, type);
         expect_equal(dropout(x, draw), dropout_reference(x, draw), std::string(toString(type)) + " " + std::to_string(channels));
       }

@@ -329,7 +329,7 @@ TEST(LoraFile, NoAdapterFolderIsAModelError) {
 }
 
 TEST(LoraFile, NonFiniteValuesAreNotWritten) {
-  for (const double value : {std::nan(""), INFINITY}) {
+  for (const double value : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
     const models::BaseModel base = tiny_llama();
     const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
     {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lora/train/objective.h"
+#include "support/single_thread.h"
 
 namespace lora::test {
 

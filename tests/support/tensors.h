@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "support/single_thread.h"
+
 namespace lora::test {
 
 using at::Tensor;

@@ -4,6 +4,7 @@
 
 #include "lora/base/json.h"
 #include "lora/models/base_model.h"
+#include "support/single_thread.h"
 #include "support/temporary_folder.h"
 
 namespace lora::test {

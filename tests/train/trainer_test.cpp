@@ -45,10 +45,9 @@ struct Bench {
     const auto communicator = comm::make_single_process();
     Trainer({objective, parameters, *optimizer, *communicator, {&recorder}}, options, plan, half_precision).run(state);
   }
-  Tensor value() const { return w.detach(); }
+  at::Tensor value() const { return w.detach(); }
 
-  using Tensor = at::Tensor;
-  Tensor w;
+  at::Tensor w;
   std::vector<nn::Parameter> parameters;
   FakeObjective objective;
   TrainOptions options;

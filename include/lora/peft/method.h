@@ -29,8 +29,8 @@ class Method {
   virtual const std::vector<TargetMatch>& matches() const = 0;
   /// Writes the result into an existing folder. Throws Error (diverged) for a non-finite value, before writing anything.
   virtual void save(const std::filesystem::path& folder) const = 0;
-  /// Takes the trained values from a folder written by save(). Throws model Error that lists every missing, surplus or
-  /// misshapen tensor.
+  /// Takes the trained values from a folder written by save(). Throws model Error that lists every missing, surplus,
+  /// misshapen or non-finite tensor.
   virtual void load(const std::filesystem::path& folder) = 0;
   /// Name of the weights' file that save() writes.
   virtual std::string weights_file() const = 0;
