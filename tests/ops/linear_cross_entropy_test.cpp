@@ -88,15 +88,15 @@ TEST(LinearCrossEntropy, HalfPrecisionIsCloseAndNotScaledByARoundedFactor) {
 }
 
 TEST(LinearCrossEntropy, Float16KeepsSmallProbabilitiesOfALargeVocabulary) {
-  // A million equal logits: each probability is 1e-6, in float16 a subnormal with an error of 1.3 %. Half of dh is the sum
+  // Four million equal logits: each probability is 2.5e-7, in float16 a subnormal with an error of 4.7 %. Half of dh is the sum
   // of all of them; the labelled row is the other half.
-  const int64_t vocabulary = 1'000'003, dim = 2;
+  const int64_t vocabulary = 4'000'037, dim = 2;
   const Tensor labels = at::zeros({2}, at::kLong);
   const Tensor W = at::full({vocabulary, dim}, 0.75);
   W[0].fill_(-0.75);
   const Tensor h = trained(at::zeros({2, dim}, at::kHalf));
   linear_cross_entropy(h, W.to(at::kHalf), {}, labels).backward(at::full({}, 64.0));
-  expect_close(h.grad().to(at::kFloat), at::full({2, dim}, 64 * 1.5), 3e-3, "dh");
+  expect_close(h.grad().to(at::kFloat), at::full({2, dim}, 64 * 1.5), 1e-2, "dh");
 }
 
 TEST(LinearCrossEntropy, NothingSupervisedIsNoLoss) {
