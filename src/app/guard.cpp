@@ -14,13 +14,17 @@ namespace lora::app {
 namespace {
 
 /// A message's first line: c10 appends notes and traces.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 constexpr int kUnforeseen = static_cast<int>(ErrorKind::kUnforeseen);
 
 }  // namespace
 
-const char* version_text() { return "lora-train " LORA_VERSION " (LibTorch " TORCH_VERSION ")"; }
+const char* version_text() {
+  return "lora-train " LORA_VERSION " (LibTorch " TORCH_VERSION ")";
+}
 
 int guarded(const std::function<int()>& command) {
   try {

@@ -36,7 +36,8 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
     while (end < example.ids.size() && supervised(end) == supervised(begin)) {
       ++end;
     }
-    const std::vector<int32_t> run(example.ids.begin() + static_cast<std::ptrdiff_t>(begin), example.ids.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<int32_t> run(example.ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   example.ids.begin() + static_cast<std::ptrdiff_t>(end));
     text += (text.empty() || tokenizer != nullptr ? "" : " ") + marked(text_of(run, tokenizer), supervised(begin), colour);
     begin = end;
   }
@@ -45,7 +46,8 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
 
 }  // namespace
 
-std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const tokenizer::Tokenizer* tokenizer, bool colour, size_t count) {
+std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const tokenizer::Tokenizer* tokenizer, bool colour,
+                           size_t count) {
   std::string report;
   for (const peft::TargetMatch& match : method.matches()) {
     report += "target " + match.entry + "\n";
@@ -55,8 +57,8 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   }
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
-    report += "sample " + example.origin + ": " + std::to_string(example.ids.size()) + " tokens, " + std::to_string(example.num_supervised()) +
-              " supervised\n  " + marked_sample(example, tokenizer, colour) + "\n";
+    report += "sample " + example.origin + ": " + std::to_string(example.ids.size()) + " tokens, " +
+              std::to_string(example.num_supervised()) + " supervised\n  " + marked_sample(example, tokenizer, colour) + "\n";
   }
   return report;
 }

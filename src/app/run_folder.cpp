@@ -44,9 +44,10 @@ RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
     config_error("--resume", "cannot go on from '" + checkpoint.string() + "': " + fault);
   }
   if (checkpoint::load_state(checkpoint).run_id != identity.id) {
-    config_error("--resume", "'" + checkpoint.string() +
-                                 "' is another run's: its config, base model, tokenizer or data differ from this one's. Use its own config, or "
-                                 "adapter.init_from to start anew from its weights");
+    config_error("--resume",
+                 "'" + checkpoint.string() +
+                     "' is another run's: its config, base model, tokenizer or data differ from this one's. Use its own config, or "
+                     "adapter.init_from to start anew from its weights");
   }
   return {RunStart::kResume, checkpoint};
 }
@@ -90,11 +91,14 @@ Json hash_files(const std::vector<fs::path>& files) {
   return hashes;
 }
 
-RunFolder::RunFolder(const fs::path& folder) : folder_(prepared(folder)), lock_(folder) { remove_leftovers(folder_); }
+RunFolder::RunFolder(const fs::path& folder) : folder_(prepared(folder)), lock_(folder) {
+  remove_leftovers(folder_);
+}
 
 std::vector<fs::path> RunFolder::run_files() const {
   std::vector<fs::path> found;
-  for (const char* name : {kRunFile, "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"}) {
+  for (const char* name :
+       {kRunFile, "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"}) {
     if (fs::exists(folder_ / name)) {
       found.push_back(folder_ / name);
     }
@@ -128,9 +132,10 @@ RunPlan RunFolder::plan(const RunIdentity& identity, const std::string& resume, 
   const Json run = read_run_file(folder_);
   const bool is_ours = text_at(run, "run_id") == identity.id;
   if (!is_ours && !overwrite) {
-    output_error(folder_.string(), "holds another run's files: found " + files.front().filename().string() +
-                                       (run.is_null() ? " without a readable run.json" : " of a run with another config, base model, tokenizer or data") +
-                                       ". Choose another output_dir, or --overwrite to remove them");
+    output_error(folder_.string(),
+                 "holds another run's files: found " + files.front().filename().string() +
+                     (run.is_null() ? " without a readable run.json" : " of a run with another config, base model, tokenizer or data") +
+                     ". Choose another output_dir, or --overwrite to remove them");
   }
   if (!is_ours || resume == "never") {
     clear(fresh_or_named.checkpoint);

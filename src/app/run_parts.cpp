@@ -29,7 +29,8 @@ std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& co
 
 /// What a fully fine-tuned model's folder needs beside the weights, as far as the base has it.
 std::vector<fs::path> companion_files(const config::RunConfig& config) {
-  const fs::path tokenizer_folder = fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path();
+  const fs::path tokenizer_folder =
+      fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path();
   std::vector<fs::path> files{config.model.path / "generation_config.json"};
   for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                            "chat_template.jinja", "vocab.json", "merges.txt"}) {
@@ -63,7 +64,8 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   all["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
   all["init_from"] = Json::object();
   if (config.adapter && config.adapter->init_from) {
-    all["init_from"] = hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
+    all["init_from"] =
+        hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
   }
   all["data"] = Json::object();
   for (const data::Dataset* set : {&train, eval_set()}) {

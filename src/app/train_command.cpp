@@ -41,13 +41,15 @@ int64_t longest_batch(const RunParts& parts) {
 /// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
 /// the checkpoint after both.
 struct Watchers {
-  Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step, int64_t total_steps)
+  Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
+           int64_t total_steps)
       : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
         console(metrics::make_console_sink(total_steps)),
         logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
-        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience}, sinks()),
-        saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end}, optimizer,
-               [&parts](const fs::path& folder) { parts.method->save(folder); }) {}
+        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
+                   sinks()),
+        saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
+               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {}
 
   std::vector<metrics::Sink*> sinks() const { return {jsonl.get(), console.get()}; }
   std::vector<train::Hook*> hooks(const RunParts& parts) {
@@ -156,8 +158,8 @@ int run(const config::RunConfig& config, const TrainRequest& request) {
   schedule.total_steps = steps.total_steps();
   schedule.warmup_steps = warmup_steps(config.training, steps.total_steps());
   optim::check_schedule(schedule, config.training.learning_rate);
-  for (const std::string& line : summary_lines(
-           {config, parts->base, *parts->method, parts->train, parts->eval_set(), steps.total_steps(), longest_batch(*parts)})) {
+  for (const std::string& line :
+       summary_lines({config, parts->base, *parts->method, parts->train, parts->eval_set(), steps.total_steps(), longest_batch(*parts)})) {
     log::info(line);
   }
   if (request.dry_run) {

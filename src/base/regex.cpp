@@ -44,7 +44,8 @@ struct Regex::Impl {
     if (result == PCRE2_ERROR_NOMATCH) {
       data.reset();
     } else if (result < 0) {
-      throw Error(kind, where, "the regular expression '" + printable(pattern) + "' failed on '" + printable(text) + "': " + message_of(result));
+      throw Error(kind, where,
+                  "the regular expression '" + printable(pattern) + "' failed on '" + printable(text) + "': " + message_of(result));
     }
     return data;
   }
@@ -60,16 +61,21 @@ Regex::Regex(const std::string& pattern, const std::string& where, ErrorKind kin
   impl->code =
       pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   if (impl->code == nullptr) {
-    throw Error(kind, where, "'" + printable(pattern) + "' is no regular expression: " + message_of(error) + " at position " + std::to_string(offset));
+    throw Error(kind, where,
+                "'" + printable(pattern) + "' is no regular expression: " + message_of(error) + " at position " + std::to_string(offset));
   }
   impl->context = pcre2_match_context_create_8(nullptr);
   pcre2_set_match_limit_8(impl->context, kMatchLimit);
   impl_ = std::move(impl);
 }
 
-bool Regex::matches_whole(std::string_view text) const { return impl_->match(text, PCRE2_ENDANCHORED) != nullptr; }
+bool Regex::matches_whole(std::string_view text) const {
+  return impl_->match(text, PCRE2_ENDANCHORED) != nullptr;
+}
 
-bool Regex::matches_start(std::string_view text) const { return impl_->match(text, 0) != nullptr; }
+bool Regex::matches_start(std::string_view text) const {
+  return impl_->match(text, 0) != nullptr;
+}
 
 std::string Regex::group_at_start(std::string_view text, const std::string& group) const {
   const MatchData data = impl_->match(text, 0);

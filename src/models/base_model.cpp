@@ -48,7 +48,9 @@ void check_finite(const nn::Model& model, const std::string& where) {
 }
 
 /// Old checkpoints hold buffers that are computed now, and tied ones may hold the head twice.
-bool is_redundant(const std::string& name) { return name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight"; }
+bool is_redundant(const std::string& name) {
+  return name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+}
 
 void warn_of_unused(const io::WeightSource& source, const std::string& where) {
   std::vector<std::string> unknown;
@@ -58,7 +60,8 @@ void warn_of_unused(const io::WeightSource& source, const std::string& where) {
     }
   }
   if (!unknown.empty()) {
-    log::warn("[" + where + "] " + std::to_string(unknown.size()) + " tensors of the checkpoint are not used by this family: " + join(unknown, ", ", 8));
+    log::warn("[" + where + "] " + std::to_string(unknown.size()) +
+              " tensors of the checkpoint are not used by this family: " + join(unknown, ", ", 8));
   }
 }
 
@@ -67,7 +70,8 @@ void warn_of_unused(const io::WeightSource& source, const std::string& where) {
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   const fs::path& folder = options.path;
   if (!fs::is_directory(folder)) {
-    model_error("model.path", "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
+    model_error("model.path",
+                "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
   }
   const fs::path config_file = folder / "config.json";
   BaseModel base;

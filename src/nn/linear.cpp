@@ -15,7 +15,8 @@ Linear::Linear(const std::string& name, const LinearShape& shape, io::WeightSour
   }
 }
 
-Linear::Linear(const std::string& name, Tensor weight_OI) : Host(name), weight_(std::move(weight_OI)), tied_(true), name_key_(hash_name(name)) {}
+Linear::Linear(const std::string& name, Tensor weight_OI)
+    : Host(name), weight_(std::move(weight_OI)), tied_(true), name_key_(hash_name(name)) {}
 
 std::vector<Parameter> Linear::base_parameters() const {
   std::vector<Parameter> parameters;
@@ -34,8 +35,8 @@ Tensor Linear::forward(const Tensor& x_TI, const Pass& pass) const {
     if (!attached.enabled) {
       continue;
     }
-    const ops::LowRankTerm term{attached.A_RI, attached.B_OR, attached.scale,
-                                {pass.row_keys_T, mix64(name_key_, hash_name(attached.adapter)), attached.dropout}};
+    const ops::LowRankTerm term{
+        attached.A_RI, attached.B_OR, attached.scale, {pass.row_keys_T, mix64(name_key_, hash_name(attached.adapter)), attached.dropout}};
     // The first one is fused with the base projection.
     y_TO = y_TO.defined() ? (y_TO + ops::low_rank(x_TI, term)).to(x_TI.scalar_type()) : ops::lora_linear(x_TI, weight_, bias_, term);
   }

@@ -6,7 +6,9 @@
 
 namespace lora::nn {
 
-Pass evaluation_pass(const TokenBatch& batch) { return Pass{batch, Tensor()}; }
+Pass evaluation_pass(const TokenBatch& batch) {
+  return Pass{batch, Tensor()};
+}
 
 Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {
   static constexpr uint64_t kDropout = 0xd509;  // the "what" of this use of the seed

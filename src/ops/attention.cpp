@@ -28,13 +28,15 @@ Tensor flash_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v
 /// SDPA over B documents of L tokens each, which stand end to end.
 Tensor equal_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, int64_t documents, double scale) {
   const auto by_head = [documents](const Tensor& x) { return x.unflatten(0, {documents, x.size(0) / documents}).transpose(1, 2); };
-  const Tensor out_BHLE = at::scaled_dot_product_attention(by_head(q_THE), by_head(k_TKE), by_head(v_TKE), {}, 0.0, /*is_causal=*/true, scale,
-                                                           /*enable_gqa=*/q_THE.size(1) != k_TKE.size(1));
+  const Tensor out_BHLE =
+      at::scaled_dot_product_attention(by_head(q_THE), by_head(k_TKE), by_head(v_TKE), {}, 0.0, /*is_causal=*/true, scale,
+                                       /*enable_gqa=*/q_THE.size(1) != k_TKE.size(1));
   return out_BHLE.transpose(1, 2).flatten(0, 1);
 }
 
 /// Runs of neighbouring documents of one length go together.
-Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets, double scale) {
+Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets,
+                             double scale) {
   std::vector<Tensor> outputs;
   size_t first = 0;
   const size_t documents = offsets.size() - 1;
@@ -60,7 +62,8 @@ Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& 
   return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
 }
 
-Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale) {
+Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                                  double scale) {
   const int64_t tokens = q_THE.size(0);
   const int64_t group = q_THE.size(1) / k_TKE.size(1);
   const Tensor q_HTE = q_THE.transpose(0, 1);

@@ -5,8 +5,8 @@
 
 namespace lora::peft {
 
-/// The text of adapter_config.json as PEFT writes it (keys sorted, indent 2; those of the patterns in their own order): the keys that every PEFT since 0.6 knows
-/// always, others where they were given. `targets` are target_modules spelt out.
+/// The text of adapter_config.json as PEFT writes it (keys sorted, indent 2; those of the patterns in their own order): the keys that every
+/// PEFT since 0.6 knows always, others where they were given. `targets` are target_modules spelt out.
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name);
 
 }  // namespace lora::peft

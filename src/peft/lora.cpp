@@ -19,7 +19,9 @@ const char* const kAdapterName = "default";
 const char* const kWeightsFile = "adapter_model.safetensors";
 
 /// A new tensor's random numbers are a pure function of (seed, its name).
-at::Generator generator_of(uint64_t seed, const std::string& name) { return at::detail::createCPUGenerator(mix64(seed, hash_name(name))); }
+at::Generator generator_of(uint64_t seed, const std::string& name) {
+  return at::detail::createCPUGenerator(mix64(seed, hash_name(name)));
+}
 
 /// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), nn.Linear's own start.
 void kaiming_uniform(at::Tensor& tensor, at::Generator generator) {

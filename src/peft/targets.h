@@ -10,7 +10,7 @@ namespace lora::peft {
 struct ChosenHosts {
   std::vector<nn::Linear*> hosts;  ///< in the model's order
   std::vector<TargetMatch> matches;
-  ModuleChoice targets;            ///< as adapter_config.json names them: defaults and all-linear spelt out
+  ModuleChoice targets;  ///< as adapter_config.json names them: defaults and all-linear spelt out
 };
 
 /// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules first; a list entry matches a module's whole

@@ -43,7 +43,9 @@ Tensor adapted_logits(const nn::Linear& head, const SupervisedRows& rows, const 
 CausalLm::CausalLm(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, CausalLmOptions options)
     : model_(model), train_(train), eval_(eval), options_(options) {}
 
-std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const { return data::plan_epoch(train_, options_.train_batches, epoch); }
+std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const {
+  return data::plan_epoch(train_, options_.train_batches, epoch);
+}
 
 BatchSize CausalLm::size(const MicroBatch& batch) const {
   BatchSize size;

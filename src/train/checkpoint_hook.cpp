@@ -4,7 +4,8 @@
 
 namespace lora::train {
 
-CheckpointHook::CheckpointHook(std::filesystem::path output_dir, CheckpointOptions options, const optim::Optimizer& optimizer, SaveResult save_result)
+CheckpointHook::CheckpointHook(std::filesystem::path output_dir, CheckpointOptions options, const optim::Optimizer& optimizer,
+                               SaveResult save_result)
     : output_dir_(std::move(output_dir)), options_(options), optimizer_(optimizer), save_result_(std::move(save_result)) {}
 
 bool CheckpointHook::on_start(TrainerState& state) {

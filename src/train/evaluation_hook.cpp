@@ -36,8 +36,9 @@ bool EvaluationHook::evaluate(TrainerState& state) {
   }
   last_step_ = state.step;
   if (!std::isfinite(last_->loss)) {
-    throw Error(ErrorKind::kDiverged, "step " + std::to_string(state.step),
-                "the evaluation loss is not finite: found " + std::to_string(last_->loss) + ". No result is written; try a lower learning_rate");
+    throw Error(
+        ErrorKind::kDiverged, "step " + std::to_string(state.step),
+        "the evaluation loss is not finite: found " + std::to_string(last_->loss) + ". No result is written; try a lower learning_rate");
   }
   Json row;
   row["step"] = state.step;

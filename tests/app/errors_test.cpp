@@ -124,7 +124,9 @@ TEST_F(Errors, Data) {
 }
 
 TEST_F(Errors, ARunThatDivergesWritesNoResult) {
-  expect_error(5, {"not finite"}, {"training.learning_rate=1e38", "training.max_grad_norm=0", "training.lr_scheduler_type=constant", "training.warmup_steps=0"});
+  expect_error(
+      5, {"not finite"},
+      {"training.learning_rate=1e38", "training.max_grad_norm=0", "training.lr_scheduler_type=constant", "training.warmup_steps=0"});
   EXPECT_FALSE(fs::exists(file("out/adapter_config.json")));
 }
 

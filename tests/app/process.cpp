@@ -57,7 +57,9 @@ Process::~Process() {
   fs::remove_all(folder_);
 }
 
-void Process::signal(int number) const { kill(pid_, number); }
+void Process::signal(int number) const {
+  kill(pid_, number);
+}
 
 Outcome Process::wait() {
   int status = 0;
@@ -76,9 +78,13 @@ Outcome lora_train(std::vector<std::string> arguments, const std::string& input)
 }
 
 ScratchFolder::ScratchFolder() : path_(make_scratch()) {}
-ScratchFolder::~ScratchFolder() { fs::remove_all(path_); }
+ScratchFolder::~ScratchFolder() {
+  fs::remove_all(path_);
+}
 
-void write_text(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+void write_text(const fs::path& file, const std::string& text) {
+  std::ofstream(file, std::ios::binary) << text;
+}
 
 std::string read_text(const fs::path& file) {
   std::ostringstream text;

@@ -15,14 +15,17 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::vector<std::string> kResumable{"--set", "training.save_steps=3", "--set", "data.shuffle=true", "--set", "adapter.lora_dropout=0.2"};
+const std::vector<std::string> kResumable{"--set", "training.save_steps=3",   "--set", "data.shuffle=true",
+                                          "--set", "adapter.lora_dropout=0.2"};
 
 std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
 
-std::string result_hash(const fs::path& folder) { return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput); }
+std::string result_hash(const fs::path& folder) {
+  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
+}
 
 /// metrics.jsonl without what depends on the clock or the machine.
 std::vector<std::string> stable_rows(const fs::path& folder) {
@@ -198,9 +201,9 @@ TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
 TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
   const ScratchFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
-  const Outcome outcome = lora_train({"--config", config, "--set", "training.eval_steps=2", "--set", "training.save_steps=4", "--set",
-                                      "training.save_total_limit=2", "--set", "training.load_best_model_at_end=true", "--set",
-                                      "training.learning_rate=0.05"});
+  const Outcome outcome =
+      lora_train({"--config", config, "--set", "training.eval_steps=2", "--set", "training.save_steps=4", "--set",
+                  "training.save_total_limit=2", "--set", "training.load_best_model_at_end=true", "--set", "training.learning_rate=0.05"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const fs::path out = scratch / "tied/out";
   const Json result = Json::parse(read_text(out / "run.json"))["result"];
@@ -245,9 +248,9 @@ TEST(Train, AFullyFineTunedFolderIsABaseModel) {
   const std::string config = copy_case("full", scratch).string();
   ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
   const std::string trained = (scratch / "full/out").string();
-  const Outcome on_top =
-      lora_train({"--config", config, "--set", "model.path=" + trained, "--set", R"(adapter={"peft_type": "LORA", "target_modules": "all-linear"})",
-                  "--set", "output_dir=lora", "--set", "training.max_steps=1"});
+  const Outcome on_top = lora_train({"--config", config, "--set", "model.path=" + trained, "--set",
+                                     R"(adapter={"peft_type": "LORA", "target_modules": "all-linear"})", "--set", "output_dir=lora",
+                                     "--set", "training.max_steps=1"});
   EXPECT_EQ(on_top.exit_code, 0) << on_top.err;
   EXPECT_TRUE(fs::exists(scratch / "full/lora/adapter_model.safetensors"));
 }

@@ -16,7 +16,9 @@ constexpr uint64_t mix64(uint64_t x) {
 }
 
 /// Combines a key with one more coordinate.
-constexpr uint64_t mix64(uint64_t key, uint64_t coordinate) { return mix64(key ^ mix64(coordinate)); }
+constexpr uint64_t mix64(uint64_t key, uint64_t coordinate) {
+  return mix64(key ^ mix64(coordinate));
+}
 
 /// A name as a key (FNV-1a, then mixed): independent of the platform.
 uint64_t hash_name(std::string_view name);

@@ -16,14 +16,14 @@ struct TrainerState {
   int64_t step = 0;  ///< optimiser steps done
   double epoch = 0;
   std::optional<double> best_metric;
-  std::optional<int64_t> best_step;       ///< its checkpoint
-  int64_t evaluations_without_gain = 0;   ///< early stopping's counter
-  double loss_scale = 0;                  ///< float16; 0 where there is none
-  int64_t loss_scale_growth = 0;          ///< steps since it changed
-  int64_t supervised_since_log = 0;       ///< counters of the next metrics row
+  std::optional<int64_t> best_step;      ///< its checkpoint
+  int64_t evaluations_without_gain = 0;  ///< early stopping's counter
+  double loss_scale = 0;                 ///< float16; 0 where there is none
+  int64_t loss_scale_growth = 0;         ///< steps since it changed
+  int64_t supervised_since_log = 0;      ///< counters of the next metrics row
   int64_t input_since_log = 0;
-  bool evaluation_due = false;            ///< a signal cut the evaluation of this step short
-  std::string run_id;                     ///< hash of config, base, data and tokenizer: whose checkpoint this is
+  bool evaluation_due = false;  ///< a signal cut the evaluation of this step short
+  std::string run_id;           ///< hash of config, base, data and tokenizer: whose checkpoint this is
 };
 
 /// Writes output_dir/checkpoint-<step>: what `save_result` puts into the folder it is given, optimizer.safetensors,

@@ -21,11 +21,11 @@ struct Example {
 
 /// What happened to the rows on their way in.
 struct DataReport {
-  int64_t rows = 0;       ///< rows read
-  int64_t truncated = 0;  ///< by max_length
-  int64_t dropped = 0;    ///< by max_length
-  int64_t split = 0;      ///< rows cut into several documents
-  int64_t skipped = 0;    ///< without one supervised token
+  int64_t rows = 0;                          ///< rows read
+  int64_t truncated = 0;                     ///< by max_length
+  int64_t dropped = 0;                       ///< by max_length
+  int64_t split = 0;                         ///< rows cut into several documents
+  int64_t skipped = 0;                       ///< without one supervised token
   std::vector<std::string> skipped_origins;  ///< the first ten
 };
 
@@ -52,7 +52,8 @@ struct LoadContext {
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a
 /// malformed row (file:line:column), invalid UTF-8, a missing or mistyped field, an id out of the vocabulary, and a set
 /// left with no example; config Error for a text format without a tokenizer. Skipped rows are counted and warned of.
-Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options, const LoadContext& context);
+Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
+                     const LoadContext& context);
 
 /// Moves a share of the examples to a second set: for each, a function of (seed, index); at least one each side.
 Dataset split_off(Dataset& dataset, double fraction, uint64_t seed);

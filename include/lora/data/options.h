@@ -23,10 +23,8 @@ enum class Overlength {
   kError,     ///< data Error naming it
   kSplit,     ///< cut into documents of max_length tokens; each label is supervised once, except a part's first token
 };
-inline constexpr EnumTable<Overlength, 4> kOverlengths{{{{Overlength::kTruncate, "truncate"},
-                                                         {Overlength::kDrop, "drop"},
-                                                         {Overlength::kError, "error"},
-                                                         {Overlength::kSplit, "split"}}}};
+inline constexpr EnumTable<Overlength, 4> kOverlengths{
+    {{{Overlength::kTruncate, "truncate"}, {Overlength::kDrop, "drop"}, {Overlength::kError, "error"}, {Overlength::kSplit, "split"}}}};
 
 /// Which tokens of prompt_completion and instruction rows are supervised.
 enum class TrainOn { kCompletion, kAll };
@@ -34,7 +32,7 @@ inline constexpr EnumTable<TrainOn, 2> kTrainOn{{{{TrainOn::kCompletion, "comple
 
 /// One entry of data.train or data.eval.
 struct SourceOptions {
-  std::string path;                            ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
+  std::string path;  ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
   RowFormat format = RowFormat::kText;
   std::map<std::string, std::string> columns;  ///< our field name → the file's
   double weight = 1.0;                         ///< expected uses of each example an epoch

@@ -13,9 +13,9 @@ namespace lora::models {
 /// A base model as loaded: frozen, on its device.
 struct BaseModel {
   std::unique_ptr<nn::Model> model;
-  Json config;                                ///< config.json as it stands in the folder
-  std::string model_type;                     ///< its family's name
-  std::vector<std::filesystem::path> files;   ///< config.json and the weights' files (hashes)
+  Json config;                               ///< config.json as it stands in the folder
+  std::string model_type;                    ///< its family's name
+  std::vector<std::filesystem::path> files;  ///< config.json and the weights' files (hashes)
 };
 
 /// Loads the folder of `options`, or makes random weights of its config.json's shape (`from_scratch`, by `seed`).

@@ -15,12 +15,12 @@ inline constexpr EnumTable<ComputeDtype, 4> kComputeDtypes{{{{ComputeDtype::kAut
 
 /// The run's `model` section.
 struct ModelOptions {
-  std::filesystem::path path;       ///< folder, already resolved (relative to the config; hub cache)
-  std::string name;                 ///< `path` as the user wrote it: base_model_name_or_path of the adapter
+  std::filesystem::path path;                ///< folder, already resolved (relative to the config; hub cache)
+  std::string name;                          ///< `path` as the user wrote it: base_model_name_or_path of the adapter
   ComputeDtype dtype = ComputeDtype::kAuto;  ///< auto: the checkpoint's own
-  std::string device = "auto";      ///< "auto", "cpu", "cuda" or "cuda:N"
-  std::filesystem::path tokenizer;  ///< folder or file; the model's folder by default
-  bool from_scratch = false;        ///< random weights of config.json's shape
+  std::string device = "auto";               ///< "auto", "cpu", "cuda" or "cuda:N"
+  std::filesystem::path tokenizer;           ///< folder or file; the model's folder by default
+  bool from_scratch = false;                 ///< random weights of config.json's shape
 };
 
 }  // namespace lora::models

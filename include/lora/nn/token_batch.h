@@ -14,10 +14,10 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// Documents packed end to end: the one batch format (DESIGN.md, section 3). There is no padding, so there is no
 /// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents.
 struct TokenBatch {
-  Tensor ids_T;        ///< int64
-  Tensor positions_T;  ///< int64, restarts at 0 in each document
-  Tensor labels_T;     ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
-  Tensor offsets;      ///< int32 [D+1], cumulative document lengths (cu_seqlens)
+  Tensor ids_T;                           ///< int64
+  Tensor positions_T;                     ///< int64, restarts at 0 in each document
+  Tensor labels_T;                        ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
+  Tensor offsets;                         ///< int32 [D+1], cumulative document lengths (cu_seqlens)
   std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
   std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
   int64_t max_document = 0;               ///< length of the longest document

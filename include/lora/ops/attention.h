@@ -23,6 +23,7 @@ Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& 
 
 /// The formula as it stands in Vaswani et al. 2017, section 3.2.1, with a mask over all T × T pairs; softmax in float32
 /// or wider.
-Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale);
+Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                                  double scale);
 
 }  // namespace lora::ops

@@ -7,9 +7,8 @@ namespace lora::optim {
 
 /// Names as in transformers' TrainingArguments.optim.
 enum class OptimizerKind { kAdamW, kAdamWFused, kSgd };
-inline constexpr EnumTable<OptimizerKind, 3> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
-                                                           {OptimizerKind::kAdamW, "adamw_torch"},
-                                                           {OptimizerKind::kSgd, "sgd"}}}};
+inline constexpr EnumTable<OptimizerKind, 3> kOptimizers{
+    {{{OptimizerKind::kAdamWFused, "adamw_torch_fused"}, {OptimizerKind::kAdamW, "adamw_torch"}, {OptimizerKind::kSgd, "sgd"}}}};
 
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamWFused;
@@ -50,13 +49,13 @@ struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::kLinear;
   int64_t warmup_steps = 0;
   int64_t total_steps = 0;
-  double num_cycles = -1;        ///< cosine: 0.5, cosine_with_restarts: 1, warmup_stable_decay: 0.5 where negative
-  double power = 1.0;            ///< polynomial
-  double lr_end = 1e-7;          ///< polynomial
-  int64_t timescale = -1;        ///< inverse_sqrt: warmup_steps, or 10,000 without warm-up, where negative
-  int64_t num_decay_steps = -1;  ///< warmup_stable_decay; required there
-  int64_t num_stable_steps = -1; ///< warmup_stable_decay: what warm-up and decay leave where negative
-  double min_lr_ratio = 0.0;     ///< warmup_stable_decay
+  double num_cycles = -1;         ///< cosine: 0.5, cosine_with_restarts: 1, warmup_stable_decay: 0.5 where negative
+  double power = 1.0;             ///< polynomial
+  double lr_end = 1e-7;           ///< polynomial
+  int64_t timescale = -1;         ///< inverse_sqrt: warmup_steps, or 10,000 without warm-up, where negative
+  int64_t num_decay_steps = -1;   ///< warmup_stable_decay; required there
+  int64_t num_stable_steps = -1;  ///< warmup_stable_decay: what warm-up and decay leave where negative
+  double min_lr_ratio = 0.0;      ///< warmup_stable_decay
   RampKind warmup_type = RampKind::kLinear;
   RampKind decay_type = RampKind::kCosine;
 };

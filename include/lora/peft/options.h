@@ -40,7 +40,7 @@ struct LoraOptions {
   bool use_rslora = false;
   LoraInit init = LoraInit::kDefault;
   std::optional<std::filesystem::path> init_from;  ///< adapter folder to continue from
-  Json config;  ///< the section as given, PEFT's keys alone: what adapter_config.json is written from
+  Json config;                                     ///< the section as given, PEFT's keys alone: what adapter_config.json is written from
 };
 
 }  // namespace lora::peft

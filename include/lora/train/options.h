@@ -15,20 +15,20 @@ struct TrainOptions {
   int64_t per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
-  double warmup_steps = 0;                      ///< below 1: a share of all steps
+  double warmup_steps = 0;  ///< below 1: a share of all steps
   double warmup_ratio = 0;
-  optim::ScheduleOptions schedule;              ///< kind and lr_scheduler_kwargs; its steps are filled by app/
+  optim::ScheduleOptions schedule;  ///< kind and lr_scheduler_kwargs; its steps are filled by app/
   optim::OptimizerOptions optimizer;
-  double max_grad_norm = 1.0;                   ///< 0: no clipping
+  double max_grad_norm = 1.0;  ///< 0: no clipping
   uint64_t seed = 42;
   int64_t logging_steps = 10;
-  std::optional<int64_t> eval_steps;            ///< null: at the end only
-  int64_t save_steps = 500;                     ///< 0: no checkpoints but the last of an interrupted run
+  std::optional<int64_t> eval_steps;  ///< null: at the end only
+  int64_t save_steps = 500;           ///< 0: no checkpoints but the last of an interrupted run
   std::optional<int64_t> save_total_limit;
   bool load_best_model_at_end = false;
   std::string metric_for_best_model = "eval_loss";  ///< lower is better
   std::optional<int64_t> early_stopping_patience;   ///< evaluations without gain
-  bool eval_on_start = false;  ///< evaluate before the first step
+  bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
 };
 

@@ -33,8 +33,8 @@ class StepPlan {
   const Objective& objective_;
   int64_t accumulation_;
   int64_t total_steps_ = 0;
-  std::vector<int64_t> steps_of_epoch_;   ///< known epochs' lengths
-  int64_t planned_epoch_ = -1;            ///< whose plan is kept
+  std::vector<int64_t> steps_of_epoch_;  ///< known epochs' lengths
+  int64_t planned_epoch_ = -1;           ///< whose plan is kept
   std::vector<MicroBatch> planned_;
 };
 
