@@ -1,8 +1,10 @@
 #include "run_folder.h"
 
 #include <torch/version.h>
+#include <unistd.h>
 
-#include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -75,11 +77,24 @@ RunIdentity identify_run(const Json& config, const Json& hashes) {
   std::string contents;
   for (const auto& [what, files] : hashes.items()) {
     contents += what;
-    for (const auto& [file, hash] : files.items()) {
-      contents += ":" + hash.get<std::string>();
+    for (const auto& [place, file] : files.items()) {
+      contents += ":" + (file.is_object() ? file["sha256"] : file).get<std::string>();
     }
   }
   return {sha256(counted.dump() + contents), hashes};
+}
+
+void check_output_folder(const fs::path& folder) {
+  fs::path existing = folder;
+  while (!fs::exists(existing) && existing.has_parent_path() && existing != existing.parent_path()) {
+    existing = existing.parent_path();
+  }
+  if (!fs::is_directory(existing)) {
+    output_error(folder.string(), "cannot be made: found '" + existing.string() + "', which is no folder");
+  }
+  if (access(existing.c_str(), W_OK | X_OK) != 0) {
+    output_error(folder.string(), "cannot be written: '" + existing.string() + "': " + std::strerror(errno));
+  }
 }
 
 Json hash_files(const std::vector<fs::path>& files) {
@@ -103,10 +118,25 @@ std::vector<fs::path> RunFolder::run_files() const {
       found.push_back(folder_ / name);
     }
   }
+  if (fs::exists(folder_ / "model.safetensors")) {
+    // A fully fine-tuned folder: what was copied beside the weights belongs to them.
+    for (const char* name : kCompanions) {
+      if (fs::exists(folder_ / name)) {
+        found.push_back(folder_ / name);
+      }
+    }
+  }
   for (const int64_t step : checkpoint::steps(folder_)) {
     found.push_back(checkpoint::folder(folder_, step));
   }
   return found;
+}
+
+bool RunFolder::has_result() const {
+  const auto has = [this](const char* weights, const char* config) {
+    return fs::exists(folder_ / weights) && fs::exists(folder_ / config);
+  };
+  return has("adapter_model.safetensors", "adapter_config.json") || has("model.safetensors", "config.json");
 }
 
 void RunFolder::clear(const fs::path& but) const {
@@ -144,7 +174,7 @@ RunPlan RunFolder::plan(const RunIdentity& identity, const std::string& resume, 
   if (named) {
     return fresh_or_named;
   }
-  if (text_at(run, "status") == "finished") {
+  if (text_at(run, "status") == "finished" && has_result()) {
     return {RunStart::kFinished, {}};
   }
   if (const auto newest = checkpoint::newest_valid(folder_)) {

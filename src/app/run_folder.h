@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -12,12 +13,20 @@ namespace lora::app {
 /// What a run is made of: two runs with equal ids give equal results.
 struct RunIdentity {
   std::string id;  ///< SHA-256 over what follows
-  Json hashes;     ///< {"base": {file: sha256}, "tokenizer": {…}, "init_from": {…}, "data": {…}}
+  Json hashes;     ///< {"base": {file: sha256}, "tokenizer": …, "init_from": …, "train": [{"path", "sha256"}], "eval": …}
 };
 
 /// @param config the resolved config; keys that do not change the numbers (output_dir, logging, saving) do not count,
 /// nor do paths: files count by their content.
 RunIdentity identify_run(const Json& config, const Json& hashes);
+
+/// What stands beside the weights in a model folder: its tokenizer and how it generates.
+inline constexpr std::array<const char*, 9> kCompanions{
+    "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "vocab.json",      "merges.txt",     "generation_config.json"};
+
+/// Throws output Error if the folder could not be written, without making it: --dry-run.
+void check_output_folder(const std::filesystem::path& folder);
 
 /// SHA-256 of each file, by its name.
 Json hash_files(const std::vector<std::filesystem::path>& files);
@@ -52,6 +61,7 @@ class RunFolder {
 
  private:
   std::vector<std::filesystem::path> run_files() const;
+  bool has_result() const;
   /// Removes the run's files, except the checkpoint `but`.
   void clear(const std::filesystem::path& but) const;
 

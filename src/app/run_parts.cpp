@@ -31,10 +31,9 @@ std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& co
 std::vector<fs::path> companion_files(const config::RunConfig& config) {
   const fs::path tokenizer_folder =
       fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path();
-  std::vector<fs::path> files{config.model.path / "generation_config.json"};
-  for (const char* name : {"tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                           "chat_template.jinja", "vocab.json", "merges.txt"}) {
-    files.push_back(tokenizer_folder / name);
+  std::vector<fs::path> files;
+  for (const char* name : kCompanions) {
+    files.push_back((std::string_view(name) == "generation_config.json" ? config.model.path : tokenizer_folder) / name);
   }
   return files;
 }
@@ -56,6 +55,16 @@ train::CausalLmOptions batch_options(const config::RunConfig& config) {
   return options;
 }
 
+Json data_files(const data::Dataset* dataset) {
+  Json files = Json::array();
+  if (dataset != nullptr) {
+    for (const data::SourceFile& file : dataset->files) {
+      files.push_back({{"path", file.path}, {"sha256", file.sha256}});
+    }
+  }
+  return files;
+}
+
 }  // namespace
 
 Json RunParts::hashes(const config::RunConfig& config) const {
@@ -67,14 +76,8 @@ Json RunParts::hashes(const config::RunConfig& config) const {
     all["init_from"] =
         hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
   }
-  all["data"] = Json::object();
-  for (const data::Dataset* set : {&train, eval_set()}) {
-    if (set != nullptr) {
-      for (const data::SourceFile& file : set->files) {
-        all["data"][file.path] = file.sha256;
-      }
-    }
-  }
+  all["train"] = data_files(&train);
+  all["eval"] = data_files(eval_set());
   return all;
 }
 

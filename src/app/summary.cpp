@@ -58,12 +58,14 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
 }
 
 int64_t estimate_memory(const SummaryInput& input) {
+  // The program itself with LibTorch, as the resident set counts it.
+  const int64_t program = input.base.model->device().is_cpu() ? int64_t{150} << 20 : 0;
   static constexpr int64_t kLogits = int64_t{3} * (64 << 20);  // logits, their log-softmax, the gradient
   const int64_t chunk = std::min(kLogits, 3 * 4 * input.longest_batch * input.base.model->vocab_size());
   const int64_t trained = bytes_of(input.method.parameters());
   const int64_t moments = input.config.training.optimizer.kind == optim::OptimizerKind::kSgd ? 0 : 2 * trained;
   const bool full = !input.config.adapter.has_value();
-  return bytes_of(input.base.model->base_parameters()) + (full ? 0 : trained) + trained + moments +
+  return program + bytes_of(input.base.model->base_parameters()) + (full ? 0 : trained) + trained + moments +
          input.base.model->activation_bytes_per_token() * input.longest_batch + chunk;
 }
 

@@ -1,6 +1,7 @@
 #include "lora/app/train_command.h"
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
@@ -69,6 +70,23 @@ struct Watchers {
   train::CheckpointHook saving;
 };
 
+/// A checkpoint of another folder may have its best one beside it: the end of the run will need that here.
+void bring_best(const config::RunConfig& config, const fs::path& resumed, const train::TrainerState& state) {
+  if (!config.training.load_best_model_at_end || !state.best_step) {
+    return;
+  }
+  const fs::path here = checkpoint::folder(config.output_dir, *state.best_step);
+  if (checkpoint::fault(here).empty()) {
+    return;
+  }
+  const fs::path there = checkpoint::folder(fs::absolute(resumed).lexically_normal().parent_path(), *state.best_step);
+  const std::string fault = checkpoint::fault(there);
+  if (!fault.empty()) {
+    config_error("--resume", "load_best_model_at_end needs the best checkpoint so far, '" + there.string() + "': " + fault);
+  }
+  write_folder_atomically(here, [&there](const fs::path& folder) { fs::copy(there, folder, fs::copy_options::recursive); });
+}
+
 /// Puts the best checkpoint's weights back. Returns its step, or the last one.
 int64_t restore_best(const config::RunConfig& config, RunParts& parts, const train::TrainerState& state) {
   if (!config.training.load_best_model_at_end || !state.best_step || *state.best_step == state.step) {
@@ -83,15 +101,15 @@ int64_t restore_best(const config::RunConfig& config, RunParts& parts, const tra
   return *state.best_step;
 }
 
-Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures, const train::EvaluationHook& evaluation) {
+Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures) {
   Json result;
   result["steps"] = state.step;
   result["epochs"] = state.epoch;
   result["result_step"] = result_step;
   result["trainable_parameters"] = figures.trainable;
   result["total_parameters"] = figures.total;
-  if (evaluation.last()) {
-    result["last_eval_loss"] = evaluation.last()->loss;
+  if (state.last_eval_loss) {
+    result["last_eval_loss"] = *state.last_eval_loss;
   }
   if (state.best_metric) {
     result["best_eval_loss"] = *state.best_metric;
@@ -119,6 +137,7 @@ void train_from(const config::RunConfig& config, RunParts& parts, train::StepPla
     state = checkpoint::load_state(plan.checkpoint);
     folder.remove_checkpoints_after(state.step);
     parts.method->load(plan.checkpoint);
+    bring_best(config, plan.checkpoint, state);
     optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
   }
@@ -134,11 +153,15 @@ void train_from(const config::RunConfig& config, RunParts& parts, train::StepPla
   } catch (const Interrupted&) {
     folder.write(identity, config.resolved, "interrupted", Json::object());
     throw;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kDiverged) {
+      folder.write(identity, config.resolved, "diverged", Json::object());
+    }
+    throw;
   }
   const int64_t result_step = restore_best(config, parts, state);
   parts.method->save(config.output_dir);
-  folder.write(identity, config.resolved, "finished",
-               result_of(state, result_step, count_parameters(*parts.base.model, *parts.method), watchers.evaluation));
+  folder.write(identity, config.resolved, "finished", result_of(state, result_step, count_parameters(*parts.base.model, *parts.method)));
   announce(config, *parts.method);
 }
 
@@ -149,7 +172,9 @@ int run(const config::RunConfig& config, const TrainRequest& request) {
   }
   // The folder is taken first: a second run on it must fail at once, not after loading.
   std::optional<RunFolder> folder;
-  if (!request.dry_run) {
+  if (request.dry_run) {
+    check_output_folder(config.output_dir);
+  } else {
     folder.emplace(config.output_dir);
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(config);
@@ -163,7 +188,8 @@ int run(const config::RunConfig& config, const TrainRequest& request) {
     log::info(line);
   }
   if (request.dry_run) {
-    std::cout << dry_run_report(*parts->method, parts->train, parts->tokenizer.get(), log::is_terminal()) << std::flush;
+    std::cout << dry_run_report(*parts->method, parts->train, parts->tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
+              << std::flush;
     return 0;
   }
   const RunIdentity identity = identify_run(config.resolved, parts->hashes(config));

@@ -29,6 +29,8 @@ Json to_json(const TrainerState& state) {
           {"loss_scale_growth", state.loss_scale_growth},
           {"supervised_since_log", state.supervised_since_log},
           {"input_since_log", state.input_since_log},
+          {"evaluated_step", or_null(state.evaluated_step)},
+          {"last_eval_loss", or_null(state.last_eval_loss)},
           {"evaluation_due", state.evaluation_due},
           {"evaluation_due", state.evaluation_due},
           {"run_id", state.run_id}};
@@ -50,6 +52,12 @@ TrainerState trainer_state_from(const Json& json, const fs::path& file) {
   state.loss_scale_growth = count(reader, "loss_scale_growth");
   state.supervised_since_log = count(reader, "supervised_since_log");
   state.input_since_log = count(reader, "input_since_log");
+  if (reader.has("evaluated_step")) {
+    state.evaluated_step = count(reader, "evaluated_step");
+  }
+  if (reader.has("last_eval_loss")) {
+    state.last_eval_loss = reader.number("last_eval_loss");
+  }
   state.evaluation_due = reader.boolean("evaluation_due", false);
   state.evaluation_due = reader.boolean("evaluation_due", false);
   state.run_id = reader.string("run_id");

@@ -38,7 +38,8 @@ Json read_start(const std::filesystem::path& folder, const Place& at) {
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
     at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which is not there, not ") +
-           (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors");
+               (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors",
+           ErrorKind::kModel);
     return nullptr;
   }
   try {
@@ -46,9 +47,9 @@ Json read_start(const std::filesystem::path& folder, const Place& at) {
     if (config.is_object()) {
       return config;
     }
-    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object");
+    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object", ErrorKind::kModel);
   } catch (const Error& error) {
-    at.add(std::string("cannot be read: ") + error.what());
+    at.add(std::string("cannot be read: ") + error.what(), ErrorKind::kModel);
   }
   return nullptr;
 }

@@ -53,7 +53,7 @@ const Table<SourceOptions>& source_table() {
         .value(
             "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(), "Our names of a row's fields and the file's.")
         .value(
-            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e6}), "Expected uses of each row in an epoch.")
+            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}), "Expected uses of each row in an epoch.")
         .value(
             "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.");
     return table;

@@ -7,8 +7,8 @@
 
 namespace lora::config {
 
-void Findings::add(const std::string& where, const std::string& message) {
-  findings_.push_back({where, message});
+void Findings::add(const std::string& where, const std::string& message, ErrorKind kind) {
+  findings_.push_back({where, message, kind});
 }
 
 bool Findings::any_at(const std::string& path) const {
@@ -26,7 +26,9 @@ void Findings::throw_if_any() const {
   for (const Finding& finding : findings_) {
     lines.push_back("[" + (finding.where.empty() ? "config" : finding.where) + "] " + finding.message);
   }
-  throw Error(ErrorKind::kConfig, join(lines, "\n"));
+  const ErrorKind first = findings_.front().kind;
+  const bool alike = std::all_of(findings_.begin(), findings_.end(), [&](const Finding& finding) { return finding.kind == first; });
+  throw Error(alike ? first : ErrorKind::kConfig, join(lines, "\n"));
 }
 
 Place Place::key(const std::string& name) const {

@@ -63,9 +63,10 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
     result.resolved["path"] = model.written;
     if (!model.searched.empty()) {
       at.key("path").add("found " + shown(Json(options.name)) +
-                         ", expected a folder, or the name of a model in the local Hugging Face cache. It is in none of " +
-                         join(model.searched) + "; nothing is downloaded: fetch it first, for example with `hf download " + options.name +
-                         "`");
+                             ", expected a folder, or the name of a model in the local Hugging Face cache. It is in none of " +
+                             join(model.searched) + "; nothing is downloaded: fetch it first, for example with `hf download " +
+                             options.name + "`",
+                         ErrorKind::kModel);
     }
   }
   if (options.tokenizer.empty()) {

@@ -10,6 +10,7 @@ namespace lora::config {
 /// What paths in the config are relative to.
 struct Context {
   std::filesystem::path folder;  ///< of the config file, absolute
+  std::filesystem::path file;    ///< the config file, absolute
   const Surroundings& surroundings;
 };
 

@@ -52,17 +52,34 @@ EvalData eval_data_of(const Json* section, const data::DataOptions& options, con
   return options.eval.empty() && options.eval_fraction == 0 ? EvalData::kNone : EvalData::kSome;
 }
 
+/// Whether `path` is one of `output`'s checkpoints or in one: a run removes those.
+bool is_in_checkpoint(const fs::path& output, const fs::path& path) {
+  std::error_code ignored;
+  const fs::path inside = fs::weakly_canonical(path, ignored).lexically_relative(fs::weakly_canonical(output, ignored));
+  return !inside.empty() && inside.begin()->string().starts_with("checkpoint-");
+}
+
 /// The result must not overwrite what it is made from.
-void check_output(const RunConfig& run, const Place& at) {
+void check_output(const RunConfig& run, const fs::path& config_file, const Place& at) {
   const auto refuse = [&](const fs::path& other, const char* key) {
-    if (!other.empty() && is_same_folder(run.output_dir, other)) {
-      at.add("found " + shown(Json(run.output_dir.string())) + ", which is " + key +
-             " too, expected a folder of its own: it would be overwritten");
+    if (other.empty()) {
+      return;
+    }
+    if (is_same_folder(run.output_dir, other) || is_in_checkpoint(run.output_dir, other)) {
+      at.add("found " + shown(Json(run.output_dir.string())) + ", which " + (is_in_checkpoint(run.output_dir, other) ? "holds " : "is ") +
+             key + " too, expected a folder of its own: it would be overwritten");
     }
   };
   refuse(run.model.path, "model.path");
+  if (run.model.tokenizer != run.model.path) {
+    refuse(run.model.tokenizer, "model.tokenizer");
+  }
   if (run.adapter && run.adapter->init_from) {
     refuse(*run.adapter->init_from, "adapter.init_from");
+  }
+  if (run.output_dir / "run.json" == config_file) {
+    at.add("found " + shown(Json(run.output_dir.string())) +
+           ", expected another folder: the run writes a run.json of its own there, in place of this config file");
   }
 }
 
@@ -100,7 +117,12 @@ RunConfig read_document(const Json& document, const Place& root, const Context& 
     run.resolved["output_dir"] = run.output_dir.string();
   }
   if (!run.output_dir.empty()) {
-    check_output(run, root.key("output_dir"));
+    check_output(run, context.file, root.key("output_dir"));
+  }
+  if (run.model.from_scratch && run.adapter) {
+    root.key("model")
+        .key("from_scratch")
+        .add("found true beside an adapter, expected \"adapter\": null: the random base would be saved nowhere");
   }
   return run;
 }
@@ -117,7 +139,8 @@ RunConfig load_run_config(const fs::path& file, const std::vector<std::string>& 
   for (const std::string& override : overrides) {
     apply_override(document, override, findings);
   }
-  const Context context{fs::absolute(file).lexically_normal().parent_path(), surroundings};
+  const fs::path whole = fs::absolute(file).lexically_normal();
+  const Context context{whole.parent_path(), whole, surroundings};
   RunConfig run = read_document(document, root, context);
   findings.throw_if_any();
   return run;

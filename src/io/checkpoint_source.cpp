@@ -1,5 +1,6 @@
 // The weights of a Hugging Face folder.
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -150,6 +151,14 @@ CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_uni
   }
 }
 
+namespace {
+
+bool is_plain_float(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
+}
+
+}  // namespace
+
 CheckpointSource::~CheckpointSource() = default;
 
 Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
@@ -160,7 +169,27 @@ Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>
                     ". Likely cause: config.json does not belong to these weights");
   }
   impl_->asked.insert(name);
-  return shard.tensor(name);
+  const Tensor tensor = shard.tensor(name);
+  if (!is_plain_float(tensor.scalar_type())) {
+    model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
+                std::string("found dtype ") + c10::toString(tensor.scalar_type()) +
+                    ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint; use the unquantised one");
+  }
+  return tensor;
+}
+
+at::ScalarType CheckpointSource::stored_dtype() const {
+  std::set<std::string> names;
+  for (const auto& [name, shard] : impl_->shard_of) {
+    names.insert(name);
+  }
+  for (const std::string& name : names) {
+    const at::ScalarType dtype = impl_->shard(name).tensor(name).scalar_type();
+    if (is_plain_float(dtype)) {
+      return dtype;
+    }
+  }
+  return at::kFloat;
 }
 
 bool CheckpointSource::contains(const std::string& name) const {

@@ -22,15 +22,19 @@ ComputeDtype config_dtype(const JsonReader& config) {
   return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
 }
 
-at::ScalarType scalar_type(ComputeDtype dtype) {
+/// `automatic` is what the checkpoint stores.
+at::ScalarType scalar_type(ComputeDtype dtype, at::ScalarType automatic) {
   switch (dtype) {
     case ComputeDtype::kBFloat16:
       return at::kBFloat16;
     case ComputeDtype::kFloat16:
       return at::kHalf;
-    default:
+    case ComputeDtype::kFloat32:
       return at::kFloat;
+    case ComputeDtype::kAuto:
+      break;
   }
+  return automatic == at::kDouble ? at::kFloat : automatic;
 }
 
 void check_finite(const nn::Model& model, const std::string& where) {
@@ -81,16 +85,20 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   base.model_type = config.string("model_type");
   const FamilyBuilder build = find_family(base.model_type, config_file.string());
 
+  if (config.has("quantization_config")) {
+    model_error(config_file.string(),
+                "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
+  }
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
-  const at::TensorOptions tensor_options = at::TensorOptions(scalar_type(dtype)).device(nn::open_device(options.device));
+  const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", 0.02));
-    base.model = build(config, source, tensor_options);
+    base.model = build(config, source, at::TensorOptions(scalar_type(dtype, at::kFloat)).device(device));
     return base;
   }
   io::CheckpointSource source(folder);
-  base.model = build(config, source, tensor_options);
+  base.model = build(config, source, at::TensorOptions(scalar_type(dtype, source.stored_dtype())).device(device));
   for (const fs::path& file : source.files()) {
     base.files.push_back(file);
   }

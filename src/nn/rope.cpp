@@ -81,6 +81,13 @@ RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_
     model_error(config.where(), "unknown rope type: found '" + name + "', expected one of " + join(kRopeKinds.names()));
   }
   o.kind = *kind;
+  const auto positive = [&config](double value, const char* key) {
+    if (!(value > 0)) {
+      model_error(config.where(), std::string(key) + ": found " + std::to_string(value) + ", expected a number above 0");
+    }
+  };
+  positive(o.theta, "rope_theta");
+  positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
   if (rope.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0)) != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
   }
@@ -94,6 +101,8 @@ RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_
   } else {
     o.factor = rope.number("factor");
   }
+  positive(o.factor, "factor");
+  positive(static_cast<double>(o.original_max_position_embeddings), "original_max_position_embeddings");
   if (o.kind == RopeKind::kLlama3) {
     o.low_freq_factor = rope.number("low_freq_factor");
     o.high_freq_factor = rope.number("high_freq_factor");

@@ -11,7 +11,7 @@ bool LoggingHook::on_step(const StepReport& report, TrainerState& state) {
   timed_tokens_ += report.size.input;
   seconds_ += report.seconds;
   unwritten_ = report;
-  if (report.step % logging_steps_ == 0) {
+  if (report.step % logging_steps_ == 0 || report.step == report.total_steps) {
     write(state);
   }
   return false;

@@ -4,7 +4,7 @@
 
 #include "process.h"
 
-namespace lora::testing {
+namespace lora::test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -32,7 +32,7 @@ class Errors : public ::testing::Test {
     EXPECT_FALSE(fs::exists(file("out/adapter_model.safetensors")));
   }
 
-  ScratchFolder scratch_;
+  TemporaryFolder scratch_;
   fs::path config_;
 };
 
@@ -103,6 +103,8 @@ TEST_F(Errors, Adapter) {
   expect_error(4, {"adapter_model.safetensors"});
   fs::remove(file("adapter/adapter_model.safetensors"));
   expect_error(4, {"adapter_model.safetensors"});
+  fs::remove_all(file("adapter"));
+  expect_error(4, {"[adapter.init_from]", "not there"});
 }
 
 TEST_F(Errors, Data) {
@@ -128,6 +130,7 @@ TEST_F(Errors, ARunThatDivergesWritesNoResult) {
       5, {"not finite"},
       {"training.learning_rate=1e38", "training.max_grad_norm=0", "training.lr_scheduler_type=constant", "training.warmup_steps=0"});
   EXPECT_FALSE(fs::exists(file("out/adapter_config.json")));
+  EXPECT_EQ(Json::parse(read_text(file("out/run.json")))["status"], "diverged");
 }
 
 TEST_F(Errors, Output) {
@@ -135,6 +138,8 @@ TEST_F(Errors, Output) {
   expect_error(6, {"plain"}, {"output_dir=plain"});
   expect_error(6, {"plain"}, {"output_dir=plain/below"});
   EXPECT_EQ(read_text(file("plain")), "x");
+  const Outcome dry = lora_train({"--config", config_.string(), "--dry-run", "--set", "output_dir=plain/below"});
+  EXPECT_EQ(dry.exit_code, 6) << dry.err;
 }
 
 TEST_F(Errors, RowsFromStandardInput) {
@@ -145,4 +150,4 @@ TEST_F(Errors, RowsFromStandardInput) {
 }
 
 }  // namespace
-}  // namespace lora::testing
+}  // namespace lora::test

@@ -7,21 +7,12 @@
 
 #include <fstream>
 #include <sstream>
-#include <stdexcept>
 
-namespace lora::testing {
+namespace lora::test {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-fs::path make_scratch() {
-  std::string name = (fs::temp_directory_path() / "lora-test-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) {
-    throw std::runtime_error("mkdtemp failed");
-  }
-  return name;
-}
 
 void redirect(const fs::path& file, int flags, int descriptor) {
   const int opened = open(file.c_str(), flags, 0600);
@@ -31,7 +22,7 @@ void redirect(const fs::path& file, int flags, int descriptor) {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& arguments, const std::string& input) : folder_(make_scratch()) {
+Process::Process(const std::vector<std::string>& arguments, const std::string& input) {
   write_text(folder_ / "in", input);
   pid_ = fork();
   if (pid_ != 0) {
@@ -54,7 +45,6 @@ Process::~Process() {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
-  fs::remove_all(folder_);
 }
 
 void Process::signal(int number) const {
@@ -77,11 +67,6 @@ Outcome lora_train(std::vector<std::string> arguments, const std::string& input)
   return Process(lora_train_command(std::move(arguments)), input).wait();
 }
 
-ScratchFolder::ScratchFolder() : path_(make_scratch()) {}
-ScratchFolder::~ScratchFolder() {
-  fs::remove_all(path_);
-}
-
 void write_text(const fs::path& file, const std::string& text) {
   std::ofstream(file, std::ios::binary) << text;
 }
@@ -101,9 +86,9 @@ std::vector<Json> read_rows(const fs::path& jsonl) {
   return rows;
 }
 
-fs::path copy_case(const std::string& name, const ScratchFolder& scratch) {
+fs::path copy_case(const std::string& name, const TemporaryFolder& scratch) {
   fs::copy(fs::path(LORA_TEST_DATA) / "llama" / name, scratch / name, fs::copy_options::recursive);
   return scratch / name / "run.json";
 }
 
-}  // namespace lora::testing
+}  // namespace lora::test

@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "lora/base/json.h"
+#include "support/temporary_folder.h"
 
-namespace lora::testing {
+namespace lora::test {
 
 /// How a child process ended and what it said.
 struct Outcome {
@@ -30,30 +31,18 @@ class Process {
 
  private:
   pid_t pid_ = -1;
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 /// lora-train with these arguments, to its end.
 Outcome lora_train(std::vector<std::string> arguments, const std::string& input = "");
 std::vector<std::string> lora_train_command(std::vector<std::string> arguments);
 
-/// A folder of its own, removed at the end.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
 void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<Json> read_rows(const std::filesystem::path& jsonl);
 
 /// A copy of a golden case (tests/data/llama/<name>) in `scratch`; returns its run.json.
-std::filesystem::path copy_case(const std::string& name, const ScratchFolder& scratch);
+std::filesystem::path copy_case(const std::string& name, const TemporaryFolder& scratch);
 
-}  // namespace lora::testing
+}  // namespace lora::test

@@ -10,7 +10,7 @@
 #include "lora/base/file.h"
 #include "process.h"
 
-namespace lora::testing {
+namespace lora::test {
 namespace {
 
 using ::testing::HasSubstr;
@@ -56,7 +56,7 @@ void expect_near(const Json& found, const Json& expected, const char* key, doubl
 }
 
 TEST(Train, GivesTheReferencesMetricsAndFiles) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const fs::path config = copy_case("gqa", scratch);
   const Outcome outcome = lora_train({"--config", config.string()});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -86,13 +86,17 @@ TEST(Train, GivesTheReferencesMetricsAndFiles) {
 }
 
 TEST(Train, AFinishedRunSaysSoAndAnotherRunsFolderIsRefused) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("gqa", scratch).string();
   ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
   const std::string result = result_hash(scratch / "gqa/out");
   const Outcome again = lora_train({"--config", config});
   EXPECT_EQ(again.exit_code, 0);
   EXPECT_THAT(again.err, HasSubstr("already finished"));
+
+  fs::remove(scratch / "gqa/out/adapter_model.safetensors");  // finished, but somebody removed the result
+  ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
+  EXPECT_EQ(result_hash(scratch / "gqa/out"), result);
 
   const std::vector<std::string> other{"--config", config, "--set", "training.learning_rate=0.002"};
   const Outcome refused = lora_train(other);
@@ -109,7 +113,7 @@ TEST(Train, AFinishedRunSaysSoAndAnotherRunsFolderIsRefused) {
 }
 
 TEST(Train, GoesOnAfterASignalBitByBit) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const std::vector<std::string> whole = with({"--config", config, "--set", "output_dir=whole"}, kResumable);
   ASSERT_EQ(lora_train(whole).exit_code, 0);
@@ -128,7 +132,7 @@ TEST(Train, GoesOnAfterASignalBitByBit) {
 }
 
 TEST(Train, GoesOnAfterKillsBitByBit) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
   for (int trial = 0; trial < 5; ++trial) {
@@ -152,7 +156,7 @@ TEST(Train, GoesOnAfterKillsBitByBit) {
 }
 
 TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
   const std::vector<std::string> command = with({"--config", config, "--set", "output_dir=damaged"}, kResumable);
@@ -176,7 +180,7 @@ TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
 }
 
 TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const std::vector<std::string> command = with({"--config", config}, kResumable);
   ASSERT_EQ(lora_train(command).exit_code, 0);
@@ -199,7 +203,7 @@ TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
 }
 
 TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const Outcome outcome =
       lora_train({"--config", config, "--set", "training.eval_steps=2", "--set", "training.save_steps=4", "--set",
@@ -221,8 +225,51 @@ TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
   EXPECT_TRUE(fs::exists(out / "checkpoint-20"));
 }
 
+TEST(Train, GoesOnInAnotherFolderWithTheBestCheckpoint) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  // One row, far from the evaluation's: it gets worse there soon.
+  write_text(scratch / "tied/rows.jsonl", "{\"input_ids\": [1, 1, 1, 1, 1, 1, 1, 1]}\n");
+  const std::vector<std::string> command{"--config", config,
+                                         "--set",    "training.eval_steps=2",
+                                         "--set",    "training.save_steps=2",
+                                         "--set",    "training.load_best_model_at_end=true",
+                                         "--set",    "training.learning_rate=0.05"};
+  ASSERT_EQ(lora_train(command).exit_code, 0);
+  const fs::path out = scratch / "tied/out";
+  const auto best_of = [](const fs::path& folder) { return Json::parse(read_text(folder / "run.json"))["result"]["best_step"]; };
+  const int64_t best = best_of(out).get<int64_t>();
+  ASSERT_LT(best, 18) << "the test needs a best step before the last checkpoint but one";
+  const std::string resumed = (out / "checkpoint-18").string();
+  const std::vector<std::string> elsewhere = with(command, {"--set", "output_dir=next", "--resume", resumed});
+  const Outcome outcome = lora_train(elsewhere);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(best_of(scratch / "tied/next"), best);
+  EXPECT_EQ(result_hash(scratch / "tied/next"), result_hash(out));
+
+  fs::remove_all(scratch / "tied/next");
+  fs::remove_all(out / ("checkpoint-" + std::to_string(best)));
+  const Outcome without = lora_train(elsewhere);
+  EXPECT_EQ(without.exit_code, 2);
+  EXPECT_THAT(without.err, HasSubstr("load_best_model_at_end needs the best checkpoint"));
+}
+
+TEST(Train, AnEvaluationSetInTheTrainingSetsPlaceIsAnotherRun) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("gqa", scratch).string();
+  write_text(scratch / "gqa/b.jsonl", "{\"input_ids\": [1, 2, 3, 4]}\n");
+  write_text(scratch / "gqa/c.jsonl", "{\"input_ids\": [4, 3, 2, 1]}\n");
+  const auto on = [&](const char* train, const char* eval) {
+    return lora_train({"--config", config, "--set", std::string("data.train.0.path=") + train, "--set",
+                       std::string("data.eval=[{\"path\": \"") + eval + "\", \"format\": \"tokens\"}]", "--set", "training.max_steps=1"});
+  };
+  ASSERT_EQ(on("b.jsonl", "c.jsonl").exit_code, 0);
+  EXPECT_EQ(on("b.jsonl", "c.jsonl").exit_code, 0);
+  EXPECT_EQ(on("c.jsonl", "b.jsonl").exit_code, 6);
+}
+
 TEST(Train, OnlyOneOfTwoRunsGetsAFolder) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("gqa", scratch).string();
   const std::vector<std::string> command = lora_train_command({"--config", config, "--set", "training.max_steps=4000"});
   Process first(command);
@@ -234,7 +281,7 @@ TEST(Train, OnlyOneOfTwoRunsGetsAFolder) {
 }
 
 TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--dry-run"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("model.layers.1.self_attn.v_proj"));
@@ -244,7 +291,7 @@ TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
 }
 
 TEST(Train, AFullyFineTunedFolderIsABaseModel) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const std::string config = copy_case("full", scratch).string();
   ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
   const std::string trained = (scratch / "full/out").string();
@@ -253,7 +300,12 @@ TEST(Train, AFullyFineTunedFolderIsABaseModel) {
                                      "--set", "training.max_steps=1"});
   EXPECT_EQ(on_top.exit_code, 0) << on_top.err;
   EXPECT_TRUE(fs::exists(scratch / "full/lora/adapter_model.safetensors"));
+
+  // What the run before left beside its weights does not stay beside the next one's.
+  write_text(scratch / "full/out/merges.txt", "stale");
+  ASSERT_EQ(lora_train({"--config", config, "--set", "training.seed=7", "--overwrite"}).exit_code, 0);
+  EXPECT_FALSE(fs::exists(scratch / "full/out/merges.txt"));
 }
 
 }  // namespace
-}  // namespace lora::testing
+}  // namespace lora::test

@@ -8,14 +8,14 @@
 #include <algorithm>
 #include <csignal>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora {
 namespace {
 
-using testing::expect_error;
-using testing::TemporaryFolder;
+using test::expect_error;
+using test::TemporaryFolder;
 
 std::string content(const fs::path& file) {
   return read_file(file, ErrorKind::kData);
@@ -34,8 +34,8 @@ std::vector<std::string> names(const fs::path& folder) {
 TEST(ReadFile, ReadsAllAndNamesTheReason) {
   const TemporaryFolder folder;
   const std::string bytes = std::string("a\0b\n", 4) + std::string(300'000, 'x');
-  EXPECT_EQ(content(folder.file("a", bytes)), bytes);
-  EXPECT_EQ(content(folder.file("empty", "")), "");
+  EXPECT_EQ(content(folder.write("a", bytes)), bytes);
+  EXPECT_EQ(content(folder.write("empty", "")), "");
   EXPECT_FALSE(content("/proc/self/status").empty());  // its size is said to be 0
   expect_error(ErrorKind::kData, {"none", "cannot be read: No such file"}, [&] { content(folder / "none"); });
   expect_error(ErrorKind::kModel, {"directory"}, [&] { read_file(folder.path(), ErrorKind::kModel); });
@@ -63,7 +63,7 @@ TEST(WriteFile, ReplacesWholeFilesAndLeavesNothingElse) {
 
 TEST(WriteFile, KeepsTheOldFileWhenItFails) {
   const TemporaryFolder folder;
-  const fs::path file = folder.file("out", "old");
+  const fs::path file = folder.write("out", "old");
   EXPECT_THROW(write_file_atomically(file,
                                      [](const Append& append) {
                                        append("new", 3);
@@ -80,7 +80,7 @@ TEST(WriteFile, KeepsTheOldFileWhenItFails) {
 
 TEST(WriteFile, SaysWhenTheDiskIsFull) {
   const TemporaryFolder folder;
-  const fs::path file = folder.file("out", "old");
+  const fs::path file = folder.write("out", "old");
   // A limit on file size stands for the full disk; the signal that comes with it is ignored.
   rlimit before = {};
   getrlimit(RLIMIT_FSIZE, &before);
@@ -117,7 +117,7 @@ TEST(WritableFolder, IsMadeAndProbed) {
   make_writable_folder(folder / "a/b/c");
   make_writable_folder(folder / "a/b/c/");
   EXPECT_TRUE(names(folder / "a/b/c").empty());
-  const fs::path file = folder.file("file", "");
+  const fs::path file = folder.write("file", "");
   expect_error(ErrorKind::kOutput, {"file"}, [&] { make_writable_folder(file); });
   expect_error(ErrorKind::kOutput, {"file/x"}, [&] { make_writable_folder(file / "x"); });
   fs::create_symlink(folder / "nowhere", folder / "dangling");
@@ -127,7 +127,7 @@ TEST(WritableFolder, IsMadeAndProbed) {
 
 TEST(Leftovers, OfAKilledWriterAreRemoved) {
   const TemporaryFolder folder;
-  folder.file("keep", "x");
+  folder.write("keep", "x");
   const auto killed_in = [](auto action) {
     const pid_t child = fork();
     if (child == 0) {
@@ -153,13 +153,13 @@ TEST(Leftovers, OfAKilledWriterAreRemoved) {
 
 TEST(MappedFile, IsPrivateAndChecked) {
   const TemporaryFolder folder;
-  const fs::path file = folder.file("a", "hello");
+  const fs::path file = folder.write("a", "hello");
   const MappedFile map(file, ErrorKind::kModel);
   ASSERT_EQ(map.size(), 5U);
   map.data()[0] = std::byte{'J'};
   EXPECT_EQ(content(file), "hello");
   EXPECT_EQ(std::string(reinterpret_cast<char*>(map.data()), 5), "Jello");
-  EXPECT_EQ(MappedFile(folder.file("empty", ""), ErrorKind::kModel).size(), 0U);
+  EXPECT_EQ(MappedFile(folder.write("empty", ""), ErrorKind::kModel).size(), 0U);
   expect_error(ErrorKind::kModel, {"none", "No such file"}, [&] { MappedFile(folder / "none", ErrorKind::kModel); });
   expect_error(ErrorKind::kModel, {"folder", "expected a file"}, [&] { MappedFile(folder.path(), ErrorKind::kModel); });
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
@@ -245,8 +245,8 @@ TEST(Sha256, EqualsTheKnownVectors) {
   const std::string million_hash = "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0";
   EXPECT_EQ(sha256(million), million_hash);
   const TemporaryFolder folder;
-  EXPECT_EQ(sha256_of_file(folder.file("abc", "abc"), ErrorKind::kData), abc);
-  EXPECT_EQ(sha256_of_file(folder.file("million", million), ErrorKind::kData), million_hash);
+  EXPECT_EQ(sha256_of_file(folder.write("abc", "abc"), ErrorKind::kData), abc);
+  EXPECT_EQ(sha256_of_file(folder.write("million", million), ErrorKind::kData), million_hash);
   expect_error(ErrorKind::kData, {"none"}, [&] { sha256_of_file(folder / "none", ErrorKind::kData); });
   expect_error(ErrorKind::kData, {"directory"}, [&] { sha256_of_file(folder.path(), ErrorKind::kData); });
 }

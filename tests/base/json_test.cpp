@@ -2,13 +2,13 @@
 
 #include <chrono>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora {
 namespace {
 
-using testing::expect_error;
+using test::expect_error;
 
 Json parse(std::string_view text) {
   return parse_json(text, "f.json", ErrorKind::kData);
@@ -141,10 +141,10 @@ TEST(ParseJson, TakesLinearTimeForManyKeys) {
 }
 
 TEST(ReadJson, NamesTheFile) {
-  const testing::TemporaryFolder folder;
-  EXPECT_EQ(read_json(folder.file("a.json", "{\"x\":1}\n"), ErrorKind::kModel)["x"], 1);
+  const test::TemporaryFolder folder;
+  EXPECT_EQ(read_json(folder.write("a.json", "{\"x\":1}\n"), ErrorKind::kModel)["x"], 1);
   expect_error(ErrorKind::kModel, {"none.json", "No such file"}, [&] { read_json(folder / "none.json", ErrorKind::kModel); });
-  expect_error(ErrorKind::kConfig, {"b.json:1:2"}, [&] { read_json(folder.file("b.json", "{x"), ErrorKind::kConfig); });
+  expect_error(ErrorKind::kConfig, {"b.json:1:2"}, [&] { read_json(folder.write("b.json", "{x"), ErrorKind::kConfig); });
 }
 
 TEST(JsonText, NamesTypesAndCutsValues) {

@@ -4,11 +4,11 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora {
 namespace {
@@ -22,9 +22,9 @@ struct Outcome {
 /// Runs `action` in a child, with its stdout and stderr in files.
 template <typename Action>
 Outcome run_in_child(const Action& action) {
-  const testing::TemporaryFolder folder;
-  const fs::path out = folder.file("out", "");
-  const fs::path err = folder.file("err", "");
+  const test::TemporaryFolder folder;
+  const fs::path out = folder.write("out", "");
+  const fs::path err = folder.write("err", "");
   const pid_t child = fork();
   if (child == 0) {
     dup2(open(out.c_str(), O_WRONLY), STDOUT_FILENO);
@@ -101,8 +101,8 @@ TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
 }
 
 TEST(Interrupt, ExplainsAFileThatIsCutWhileMapped) {
-  const testing::TemporaryFolder folder;
-  const fs::path file = folder.file("model", std::string(100'000, 'x'));
+  const test::TemporaryFolder folder;
+  const fs::path file = folder.write("model", std::string(100'000, 'x'));
   const Outcome outcome = run_in_child([&] {
     install_interrupt_handlers();
     const MappedFile map(file, ErrorKind::kModel);

@@ -1,11 +1,11 @@
 #include "lora/base/regex.h"
 
-#include "base/expect_error.h"
+#include "support/expect_error.h"
 
 namespace lora {
 namespace {
 
-using testing::expect_error;
+using test::expect_error;
 
 Regex regex(const std::string& pattern) {
   return Regex(pattern, "adapter.target_modules", ErrorKind::kConfig);

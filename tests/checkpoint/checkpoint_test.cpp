@@ -60,6 +60,8 @@ TEST_F(Checkpoint, RoundTripsTheState) {
   state.loss_scale_growth = 17;
   state.supervised_since_log = 11;
   state.input_since_log = 13;
+  state.evaluated_step = 40;
+  state.last_eval_loss = 2.2000000000000006;
   state.evaluation_due = true;
   state.run_id = "abc";
   save(output_dir_, state, {{"w.step", at::full({}, 3.0, at::kFloat)}}, [](const fs::path&) {});
@@ -76,6 +78,8 @@ TEST_F(Checkpoint, RoundTripsTheState) {
   EXPECT_EQ(loaded.loss_scale_growth, 17);
   EXPECT_EQ(loaded.supervised_since_log, 11);
   EXPECT_EQ(loaded.input_since_log, 13);
+  EXPECT_EQ(loaded.evaluated_step, state.evaluated_step);
+  EXPECT_EQ(loaded.last_eval_loss, state.last_eval_loss);
   EXPECT_TRUE(loaded.evaluation_due);
   EXPECT_EQ(loaded.run_id, "abc");
   EXPECT_EQ(io::SafetensorsFile(*found / "optimizer.safetensors").tensor("w.step").item<double>(), 3.0);

@@ -123,8 +123,6 @@ TEST(Adapter, Findings) {
   expect(R"({"rank_pattern": ["v_proj"]})", "[adapter.rank_pattern] found [\"v_proj\"], expected an object");
   expect(R"({"alpha_pattern": {"v_(proj": 1}})", "[adapter.alpha_pattern.v_(proj]");
   expect(R"({"init_from": 3})", "[adapter.init_from] found 3, expected a non-empty string or null");
-  expect(R"({"init_from": "nowhere"})",
-         "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which is not there");
   expect(R"("lora")", "[adapter] found \"lora\", expected an object with the keys of a PEFT adapter_config.json, or null");
 }
 
@@ -149,9 +147,12 @@ TEST(Adapter, InitFrom) {
   EXPECT_EQ(run.resolved["adapter"]["lora_alpha"], 32);
   EXPECT_EQ(sandbox.load(run.resolved).resolved, run.resolved);
 
-  const auto expect = [&](const std::string& adapter, const std::string& finding) {
-    EXPECT_THAT(sandbox.findings(with_adapter(adapter)), ElementsAre(HasSubstr(finding))) << adapter;
+  const auto expect = [&](const std::string& adapter, const std::string& finding, int exit_code = 2) {
+    EXPECT_THAT(sandbox.findings(with_adapter(adapter), {}, {}, exit_code), ElementsAre(HasSubstr(finding))) << adapter;
   };
+  // The adapter's file is at fault, not the config: exit 4.
+  expect(R"({"init_from": "nowhere"})", "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which is not there",
+         4);
   const std::string continued = R"({"init_from": "start"})";
   expect(R"({"init_from": "start", "r": 8})", "[adapter.r] found 8, but the adapter of init_from has 4");
   EXPECT_THAT(sandbox.findings(with_adapter(continued), {"output_dir=start"}), ElementsAre(HasSubstr("[output_dir]")));
@@ -162,9 +163,10 @@ TEST(Adapter, InitFrom) {
   sandbox.write("start/adapter_config.json", R"({"peft_type": "IA3", "feedforward_modules": []})");
   expect(continued, "[" + file + ":peft_type] found \"IA3\"");
   sandbox.write("start/adapter_config.json", R"({"peft_type": )");
-  expect(continued, "[adapter.init_from] cannot be read: ");
+  expect(continued, "[adapter.init_from] cannot be read: ", 4);
   std::filesystem::remove(file);
-  expect(continued, "without adapter_config.json, expected a folder with adapter_config.json and adapter_model.safetensors");
+  expect(continued, "without adapter_config.json, expected a folder with adapter_config.json and adapter_model.safetensors", 4);
+  EXPECT_THAT(sandbox.findings(with_adapter(continued), {"training.seed=x"}), ::testing::SizeIs(2));  // of both kinds: the config's
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ TEST(Findings, AllAtOnce) {
                                                       "[adapter] is missing, expected an adapter, such as {\"r\": 8, \"lora_alpha\": 16, "
                                                       "\"target_modules\": \"all-linear\"}, or null to "
                                                       "train every weight",
-                                                      "[data.train[0].weight] found 0, expected a number > 0 and <= 1000000",
+                                                      "[data.train[0].weight] found 0, expected a number > 0 and <= 10000",
                                                       "[training.learning_rate] found \"fast\", expected a number > 0",
                                                       "[training.lerning_rate] unknown key. Did you mean 'learning_rate'?",
                                                       "[training.optim] found \"adamw_troch\", expected one of \"adamw_torch_fused\", "
@@ -140,6 +140,30 @@ TEST(Findings, TogetherWithOtherKeys) {
   // A wrong value is one finding, not the start of a chain of them.
   expect({"data.eval=3", "training.eval_steps=5"}, "[data.eval] found 3");
   expect({"training.eval_steps=x", eval, "training.load_best_model_at_end=true"}, "[training.eval_steps] found \"x\"");
+}
+
+TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
+  };
+  sandbox.write("base/config.json", "{}");
+  sandbox.write("out/checkpoint-5/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"]})");
+  expect({"output_dir=base"}, "which is model.path too, expected a folder of its own");
+  expect({"output_dir=base/../base"}, "which is model.path too");
+  expect({"model.tokenizer=out"}, "which is model.tokenizer too");
+  expect({"model.path=out/checkpoint-5", "model.tokenizer=base"},
+         "[output_dir] found \"" + (sandbox.folder() / "out").string() + "\", which holds model.path too");
+  expect({"adapter.init_from=out/checkpoint-5"}, "which holds adapter.init_from too");
+  expect({"output_dir=."}, "the run writes a run.json of its own there");  // the sandbox's config is its run.json
+  EXPECT_TRUE(sandbox.findings(smallest(), {"output_dir=base/lora"}).empty());
+  EXPECT_TRUE(sandbox.findings(smallest(), {"adapter.init_from=out/checkpoint-5", "output_dir=out/next"}).empty());
+}
+
+TEST(Findings, ARandomBaseIsTrainedWhole) {
+  const Sandbox sandbox;
+  EXPECT_THAT(sandbox.findings(smallest(), {"model.from_scratch=true"}), ElementsAre(HasSubstr("[model.from_scratch] found true")));
+  EXPECT_TRUE(sandbox.load(smallest(), {"model.from_scratch=true", "adapter=null"}).model.from_scratch);
 }
 
 TEST(Findings, UnknownKeys) {

@@ -45,7 +45,7 @@ TEST(RunConfig, EveryValueArrives) {
   const Sandbox sandbox;
   Json document = smallest();
   document["model"] =
-      Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model", "from_scratch": true})");
+      Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model"})");
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
     [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
@@ -64,7 +64,7 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(run.model.dtype, models::ComputeDtype::kFloat16);
   EXPECT_EQ(run.model.device, "cuda:3");
   EXPECT_EQ(run.model.tokenizer, sandbox.folder() / "t/tokenizer.model");
-  EXPECT_TRUE(run.model.from_scratch);
+  EXPECT_FALSE(run.model.from_scratch);
   const data::SourceOptions& source = run.data.train.at(0);
   EXPECT_EQ(source.path, "-");
   EXPECT_EQ(source.format, data::RowFormat::kPromptCompletion);
@@ -136,7 +136,7 @@ TEST(RunConfig, ModelFromTheHubCache) {
   EXPECT_EQ(run.model.tokenizer, run.model.path);
   EXPECT_EQ(run.resolved["model"]["path"], "org/tiny");
   EXPECT_THAT(
-      sandbox.findings(smallest(), {"model.path=org/other"}, surroundings),
+      sandbox.findings(smallest(), {"model.path=org/other"}, surroundings, 4),
       ElementsAre(::testing::AllOf(HasSubstr("[model.path] found \"org/other\""), HasSubstr((sandbox.folder() / "org/other").string()),
                                    HasSubstr((sandbox.folder() / "hub").string()), HasSubstr("nothing is downloaded"))));
   // A folder of that name beside the config goes first.

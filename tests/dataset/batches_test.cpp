@@ -9,8 +9,8 @@
 #include <chrono>
 #include <numeric>
 
-#include "expect_error.h"
 #include "lora/base/random.h"
+#include "support/expect_error.h"
 
 namespace lora::data {
 namespace {

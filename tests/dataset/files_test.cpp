@@ -7,9 +7,9 @@
 
 #include "data/paths.h"
 #include "data/rows.h"
-#include "expect_error.h"
 #include "lora/base/file.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::data {
 namespace {
@@ -27,7 +27,7 @@ std::vector<std::string> rows_of(const std::string& path) {
   return rows;
 }
 
-std::string gzip(const test::TempFolder& folder, const std::string& name, const std::string& content) {
+std::string gzip(const test::TemporaryFolder& folder, const std::string& name, const std::string& content) {
   gzFile file = gzopen((folder / name).c_str(), "wb");
   gzwrite(file, content.data(), static_cast<unsigned>(content.size()));
   gzclose(file);
@@ -35,7 +35,7 @@ std::string gzip(const test::TempFolder& folder, const std::string& name, const 
 }
 
 TEST(Files, JsonLines) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const auto expected = ElementsAre(R"(x.jsonl:1={"text":"a"})", R"(x.jsonl:3={"text":"é"})");
   for (const char* content : {"{\"text\": \"a\"}\n\n{\"text\": \"é\"}\n", "{\"text\": \"a\"}\r\n  \t\r\n{\"text\": \"é\"}\r\n\r\n",
                               "\xef\xbb\xbf{\"text\": \"a\"}\n\n {\"text\": \"\\u00e9\"}"}) {
@@ -46,7 +46,7 @@ TEST(Files, JsonLines) {
 }
 
 TEST(Files, JsonArray) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string content = "\xef\xbb\xbf[{\"t\": \"]\\\"[,\\\\\"}, {\"t\": [1,\n{\"u\": 2}]},\r\n\n{},\n {\"v\": 1}\n]\n";
   EXPECT_THAT(rows_of(folder.write("x.json", content)),
               ElementsAre(R"(x.json:1={"t":"]\"[,\\"})", R"(x.json:1={"t":[1,{"u":2}]})", R"(x.json:4={})", R"(x.json:5={"v":1})"));
@@ -55,7 +55,7 @@ TEST(Files, JsonArray) {
 }
 
 TEST(Files, Csv) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string content = "\xef\xbb\xbftext,b\r\nplain,\r\n\r\n\"a, \"\"b\"\"\r\nc\",\"\"\r\n,x y\r\n\"é\",\"last\"";
   EXPECT_THAT(rows_of(folder.write("x.csv", content)),
               ElementsAre(R"(x.csv:2={"text":"plain","b":""})", R"(x.csv:4={"text":"a, \"b\"\r\nc","b":""})",
@@ -65,13 +65,13 @@ TEST(Files, Csv) {
 }
 
 TEST(Files, Text) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   EXPECT_THAT(rows_of(folder.write("x.txt", "one \"line\"\r\n\n  two\n \t\nthree")),
               ElementsAre(R"(x.txt:1={"text":"one \"line\""})", R"(x.txt:3={"text":"  two"})", R"(x.txt:5={"text":"three"})"));
 }
 
 TEST(Files, GzipAndHash) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string content = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
   const std::string path = gzip(folder, "x.jsonl.gz", content);
   EXPECT_THAT(rows_of(path), ElementsAre(R"(x.jsonl.gz:1={"text":"a"})", R"(x.jsonl.gz:2={"text":"b"})"));
@@ -96,7 +96,7 @@ TEST(Files, GzipAndHash) {
 }
 
 TEST(Files, Stdin) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string content = "{\"text\": \"a\"}\n\n{\"text\": \"b\"}";
   ASSERT_NE(std::freopen(folder.write("in", content).c_str(), "rb", stdin), nullptr);
   std::vector<std::string> origins;
@@ -109,7 +109,7 @@ TEST(Files, Stdin) {
 }
 
 TEST(Files, LongLinesAcrossBuffers) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const std::string text(5 << 20, 'x');
   const std::string content = "{\"text\": \"" + text + "\"}\n{\"text\": \"b\"}\n";
   std::vector<size_t> sizes;
@@ -121,7 +121,7 @@ TEST(Files, LongLinesAcrossBuffers) {
 }
 
 TEST(Files, Globs) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   for (const char* name :
        {"b.jsonl", "a.jsonl", "c.json", ".hidden.jsonl", "one/x1.jsonl", "one/x2.jsonl", "two/x1.jsonl", "[odd].jsonl"}) {
     folder.write(name, "");
@@ -130,7 +130,7 @@ TEST(Files, Globs) {
   const auto names = [&](const std::string& pattern) {
     std::vector<std::string> result;
     for (const std::string& path : expand_path(folder / pattern)) {
-      result.push_back(path.substr((folder / "").size()));
+      result.push_back(path.substr((folder / "").string().size()));
     }
     return result;
   };

@@ -1,10 +1,10 @@
 // Each row format against ids and labels made by hand.
 #include <gtest/gtest.h>
 
-#include "expect_error.h"
 #include "fake_tokenizer.h"
 #include "lora/data/dataset.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::data {
 namespace {
@@ -21,7 +21,7 @@ struct Fixture {
 
   explicit Fixture(RowFormat format) { source.format = format; }
   Example load(const std::string& row) {
-    const test::TempFolder folder;
+    const test::TemporaryFolder folder;
     source.path = folder.write("x.jsonl", row);
     return load_dataset("data.train", {source}, options, {&tokenizer, 301}).examples.at(0);
   }

@@ -1,10 +1,10 @@
 // Malformed rows: each is a data Error that names file, line and column, and what is wrong.
 #include <gtest/gtest.h>
 
-#include "expect_error.h"
 #include "fake_tokenizer.h"
 #include "lora/data/dataset.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::data {
 namespace {
@@ -98,7 +98,7 @@ std::vector<Case> other_cases() {
 }
 
 void expect_cases(const std::vector<Case>& cases) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const test::FakeTokenizer tokenizer;
   for (const Case& each : cases) {
     SCOPED_TRACE(each.content.substr(0, 60));
@@ -118,7 +118,7 @@ TEST(HostileRows, TokensCsvAndText) {
 }
 
 TEST(HostileRows, WrongKindsOfFiles) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   const test::FakeTokenizer tokenizer;
   const auto load = [&](const std::string& name, RowFormat format, int64_t vocab_size = 301) {
     SourceOptions source;

@@ -4,10 +4,10 @@
 
 #include <set>
 
-#include "expect_error.h"
 #include "lora/base/file.h"
 #include "lora/data/dataset.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::data {
 namespace {
@@ -27,7 +27,7 @@ std::string tokens_row(int64_t length, int64_t first_supervised = 0) {
 }
 
 struct Fixture {
-  test::TempFolder folder;
+  test::TemporaryFolder folder;
   DataOptions options;
   SourceOptions source;
 

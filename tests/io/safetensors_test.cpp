@@ -5,15 +5,15 @@
 #include <algorithm>
 #include <chrono>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
 #include "io/safetensors_corpus.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::io {
 namespace {
 
-using lora::testing::expect_error;
-using lora::testing::TemporaryFolder;
+using lora::test::expect_error;
+using lora::test::TemporaryFolder;
 using testing::Case;
 
 const fs::path kGoldens = fs::path(LORA_TEST_DATA) / "safetensors";

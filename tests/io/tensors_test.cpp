@@ -5,15 +5,15 @@
 
 #include <cstring>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
 #include "io/safetensors_corpus.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::io {
 namespace {
 
-using lora::testing::expect_error;
-using lora::testing::TemporaryFolder;
+using lora::test::expect_error;
+using lora::test::TemporaryFolder;
 
 const fs::path kGoldens = fs::path(LORA_TEST_DATA) / "safetensors";
 
@@ -75,7 +75,7 @@ TEST(SafetensorsFile, CopiesWhatIsNotAligned) {
   const std::string header =
       R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"f":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
   for (int padding = 0; padding < 8; ++padding) {
-    const SafetensorsFile file(folder.file("m", testing::file_of(header + std::string(padding, ' '), data)));
+    const SafetensorsFile file(folder.write("m", testing::file_of(header + std::string(padding, ' '), data)));
     const torch::Tensor tensor = file.tensor("f");
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 4, 0U);
     EXPECT_TRUE(torch::equal(tensor, torch::tensor({1.5F, -2.5F})));
@@ -85,7 +85,7 @@ TEST(SafetensorsFile, CopiesWhatIsNotAligned) {
 TEST(SafetensorsFile, NamesWhatItCannotGive) {
   const TemporaryFolder folder;
   const auto file_of = [&](const std::string& header, const std::string& data) {
-    return SafetensorsFile(folder.file("m.safetensors", testing::file_of(header, data)));
+    return SafetensorsFile(folder.write("m.safetensors", testing::file_of(header, data)));
   };
   const auto refused = [](const std::vector<std::string>& parts, auto action) { expect_error(ErrorKind::kModel, parts, action); };
   const SafetensorsFile unknown = file_of(testing::one("F4", "[8]", "[0,4]"), "1234");
@@ -100,7 +100,7 @@ TEST(SafetensorsFile, NamesWhatItCannotGive) {
   }
   const SafetensorsFile deep = file_of(testing::one("U8", ones + "]", "[0,1]"), "x");
   refused({"1001 dimensions"}, [&] { deep.tensor("a"); });
-  refused({"m.safetensors] ", "found 0 bytes"}, [&] { SafetensorsFile(folder.file("m.safetensors", "")); });
+  refused({"m.safetensors] ", "found 0 bytes"}, [&] { SafetensorsFile(folder.write("m.safetensors", "")); });
   refused({"none] ", "No such file"}, [&] { SafetensorsFile(folder / "none"); });
   const SafetensorsFile near = file_of(R"({"layer.weight":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x");
   refused({"did you mean 'layer.weight'"}, [&] { near.tensor("layer.weigth"); });

@@ -5,15 +5,15 @@
 
 #include <fstream>
 
-#include "base/expect_error.h"
-#include "base/temporary_folder.h"
 #include "lora/io/tensors.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::io {
 namespace {
 
-using lora::testing::expect_error;
-using lora::testing::TemporaryFolder;
+using lora::test::expect_error;
+using lora::test::TemporaryFolder;
 
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr WeightRole kRole = WeightRole::kLinear;
@@ -42,6 +42,15 @@ TEST(CheckpointSource, ReadsOneFile) {
   expect_error(ErrorKind::kModel, {"tensor 'nothing'] ", "is missing"}, [&] { source.get("nothing", {1}, kRole); });
 }
 
+TEST(CheckpointSource, KnowsTheDtypeAndRefusesQuantisedWeights) {
+  const TemporaryFolder folder;
+  save_tensors(folder / "model.safetensors",
+               {{"a", torch::ones({2}, torch::kInt8)}, {"b", torch::ones({2}, torch::kBFloat16)}, {"c", torch::ones({2})}});
+  CheckpointSource source(folder.path());
+  EXPECT_EQ(source.stored_dtype(), at::kBFloat16);
+  expect_error(ErrorKind::kModel, {"tensor 'a'] ", "found dtype Char", "quantised"}, [&] { source.get("a", {2}, kRole); });
+}
+
 TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
   const TemporaryFolder blobs;
   const TemporaryFolder folder;
@@ -49,7 +58,7 @@ TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
   for (const auto& entry : fs::directory_iterator(blobs.path())) {
     fs::create_symlink(entry.path(), folder.path() / entry.path().filename());
   }
-  folder.file(kIndex, kGoodIndex);
+  folder.write(kIndex, kGoodIndex);
   CheckpointSource source(folder.path());
   EXPECT_EQ(source.get("a", {2}, kRole).sum().item<float>(), 2);
   EXPECT_EQ(source.get("b", {3}, kRole).sum().item<float>(), 0);
@@ -71,7 +80,7 @@ TEST(CheckpointSource, KeepsShardNamesInTheFolder) {
         std::string("C:\\\\x"), std::string("model-00001-of-00002.safetensors\\u0000"),
         std::string("sub/../model-00001-of-00002.safetensors")}) {
     SCOPED_TRACE(name);
-    folder.file(kIndex, R"({"weight_map":{"a":")" + name + "\"}}");
+    folder.write(kIndex, R"({"weight_map":{"a":")" + name + "\"}}");
     refused(folder.path(), {"index.json: weight_map.a] ", "expected a plain name"});
   }
   fs::remove(outside);
@@ -94,10 +103,10 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
       {R"({"weight_map":{"a":"broken.safetensors"}})", {"broken.safetensors] ", "no safetensors file"}},
   };
   fs::create_directory(folder / "sub");
-  folder.file("broken.safetensors", "abc");
+  folder.write("broken.safetensors", "abc");
   for (const auto& [text, parts] : cases) {
     SCOPED_TRACE(text);
-    folder.file(kIndex, text);
+    folder.write(kIndex, text);
     refused(folder.path(), parts);
   }
 }
@@ -106,9 +115,9 @@ TEST(CheckpointSource, ExplainsAFolderWithoutSafetensors) {
   const TemporaryFolder folder;
   refused(folder / "none", {"none] ", "No such file"});
   refused(folder.path(), {"found no weights", "expected model.safetensors"});
-  folder.file("other.safetensors", "");
+  folder.write("other.safetensors", "");
   refused(folder.path(), {"found other.safetensors"});
-  folder.file("pytorch_model-00001-of-00002.bin", "");
+  folder.write("pytorch_model-00001-of-00002.bin", "");
   refused(folder.path(), {"pytorch_model.bin", "from_pretrained", "save_pretrained", "safe_serialization=True"});
   fs::create_symlink(folder / "gone", folder / "model.safetensors");
   refused(folder.path(), {"model.safetensors] ", "No such file"});

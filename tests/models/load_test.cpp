@@ -81,6 +81,19 @@ TEST(LoadBaseModel, TakesEveryWeightOfTheFolder) {
   EXPECT_EQ(base.model->default_target_modules(), (std::vector<std::string>{"q_proj", "v_proj"}));
 }
 
+TEST(LoadBaseModel, AutoWithoutADtypeInTheConfigIsThatOfTheWeights) {
+  ModelFolder folder;
+  folder.config().erase("dtype");
+  folder.config().erase("torch_dtype");
+  for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    for (const nn::Parameter& parameter : folder.load().model->base_parameters()) {
+      folder.tensor(parameter.name) = parameter.tensor.to(dtype);
+    }
+    folder.write();
+    EXPECT_EQ(folder.load().model->dtype(), dtype);
+  }
+}
+
 TEST(LoadBaseModel, HostsAreTransformersModulesWithTheHeadLast) {
   const BaseModel base = test::tiny_llama();
   std::vector<std::string> names;
@@ -143,6 +156,7 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
   }
   with("num_key_value_heads", 3, {"config.json: num_key_value_heads", "3", "divisor of num_attention_heads (4)"});
   with("head_dim", 3, {"head_dim", "found 3", "even"});
+  with("quantization_config", Json{{"quant_method", "gptq"}}, {"config.json", "quantization_config", "unquantised"});
   with("hidden_act", "mish", {"config.json", "hidden_act", "'mish'", "silu"});
   with("rope_scaling", Json{{"type", "longrope"}, {"factor", 2}}, {"config.json", "unknown rope type", "longrope"});
   with("rope_scaling", Json{{"type", "linear"}}, {"config.json: rope_scaling.factor", "missing"});

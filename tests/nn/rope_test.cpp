@@ -79,6 +79,11 @@ TEST(Rope, FaultyKeysAreModelErrors) {
                [] { read(Json::parse(R"({"rope_parameters": {"rope_type": "llama3", "factor": 2}})")); });
   expect_error(ErrorKind::kModel, {"rope_parameters.factor", "a number"},
                [] { read(Json::parse(R"({"rope_parameters": {"rope_type": "linear", "factor": "2"}})")); });
+  for (const char* config : {R"({"rope_theta": 0})", R"({"rope_parameters": {"rope_type": "linear", "factor": 0}})",
+                             R"({"rope_scaling": {"type": "dynamic", "factor": -2}})",
+                             R"({"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 0}})"}) {
+    expect_error(ErrorKind::kModel, {"config.json", "expected a number above 0"}, [config] { read(Json::parse(config)); });
+  }
   expect_error(ErrorKind::kModel, {"partial_rotary_factor"}, [] { read(Json::parse(R"({"partial_rotary_factor": 0.5})")); });
   expect_error(ErrorKind::kModel, {"rope_parameters", "JSON object"}, [] { read(Json::parse(R"({"rope_parameters": 7})")); });
 }

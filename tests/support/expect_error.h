@@ -10,8 +10,8 @@
 
 namespace lora::test {
 
-/// `call` throws an Error of `kind`, of one line that begins with "[where]", whose text has all the parts.
-inline void expect_error(ErrorKind kind, const std::vector<std::string>& parts, const std::function<void()>& call) {
+/// `call` throws an Error of `kind`, of one line that begins with "[where]", whose text has all the parts. Gives the text.
+inline std::string expect_error(ErrorKind kind, const std::vector<std::string>& parts, const std::function<void()>& call) {
   try {
     call();
     ADD_FAILURE() << "no error, expected one with: " << (parts.empty() ? "" : parts.front());
@@ -21,7 +21,9 @@ inline void expect_error(ErrorKind kind, const std::vector<std::string>& parts, 
     for (const std::string& part : parts) {
       EXPECT_THAT(error.what(), testing::HasSubstr(part));
     }
+    return error.what();
   }
+  return "";
 }
 
 }  // namespace lora::test

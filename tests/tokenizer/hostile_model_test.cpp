@@ -3,19 +3,19 @@
 
 #include <cmath>
 
-#include "expect_error.h"
 #include "lora/base/file.h"
 #include "lora/base/random.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "proto_builder.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::tokenizer {
 namespace {
 
 using namespace test;
 
-void load_bytes(const TempFolder& folder, const std::string& bytes) {
+void load_bytes(const TemporaryFolder& folder, const std::string& bytes) {
   const auto tokenizer = load_tokenizer(folder.write("x.model", bytes));
   for (const char* text : {"", "a b ab", "<|user|>", "ab\xf0\x9f\x98\x80", "\xef\xac\x81 \xc2\xbd"}) {
     tokenizer->decode(tokenizer->encode(text), true);
@@ -44,7 +44,7 @@ uint32_t unit(uint32_t label, uint32_t offset) {
 }
 
 TEST(HostileModel, Table) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   std::string nested;
   for (int i = 1; i <= 65; ++i) {
     nested += piece("x" + std::string(i, 'y'), kUserDefined);
@@ -105,7 +105,7 @@ TEST(HostileModel, Table) {
 
 // 33 rules that begin one another: 'a' repeated, each node with a value.
 TEST(HostileModel, TooManyRulesAtOnePlace) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   for (const int count : {32, 33}) {
     // Node k stands at unit 256k + 'a', its children in block k + 1, its value at that block's first unit.
     std::string blob = little_endian(1024 * (count + 2));
@@ -132,7 +132,7 @@ TEST(HostileModel, TooManyRulesAtOnePlace) {
 }
 
 TEST(HostileModel, TruncatedAndFlippedFilesNeverCrash) {
-  const TempFolder folder;
+  const TemporaryFolder folder;
   CounterRandom random(7);
   int loaded = 0;
   int refused = 0;

@@ -1,10 +1,10 @@
 // What tokenizer_config.json and added_tokens.json say.
 #include <gtest/gtest.h>
 
-#include "expect_error.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "proto_builder.h"
-#include "temp_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
 
 namespace lora::tokenizer {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 using test::expect_error;
 
 std::unique_ptr<Tokenizer> load_with(const std::string& config, const std::string& added = "") {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   folder.write("tokenizer.model", test::small_model());
   if (!config.empty()) {
     folder.write("tokenizer_config.json", config);
@@ -84,7 +84,7 @@ TEST(TokenizerSettings, Errors) {
 }
 
 TEST(TokenizerSettings, WhereATokenizerIsFound) {
-  const test::TempFolder folder;
+  const test::TemporaryFolder folder;
   expect_error(ErrorKind::kModel, {"nothing at this path"}, [&] { load_tokenizer(folder / "missing"); });
   expect_error(ErrorKind::kModel, {"no tokenizer file"}, [&] { load_tokenizer(folder / ""); });
   folder.write("tokenizer.json", "{}");

@@ -107,7 +107,14 @@ TEST(EvaluationHook, EvaluatesByStepsAndAtTheEnd) {
   EXPECT_EQ(drill.state.best_metric, 2.0);
   EXPECT_EQ(drill.state.best_step, 4);
   EXPECT_EQ(drill.state.evaluations_without_gain, 1);
-  EXPECT_EQ(hook.last()->loss, 2.5);
+  EXPECT_EQ(drill.state.last_eval_loss, 2.5);
+  EXPECT_EQ(drill.state.evaluated_step, 5);
+
+  Drill resumed(5);  // from the last checkpoint: nothing is left to do
+  resumed.state = drill.state;
+  EvaluationHook again(resumed.objective, {2, false, std::nullopt}, {&resumed.rows});
+  resumed.run({&again});
+  EXPECT_TRUE(resumed.rows.rows.empty());
 
   Drill once(4);  // the last step's evaluation is not made twice
   once.evaluations({3.0, 2.0});
@@ -157,6 +164,13 @@ TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   EvaluationHook goes_on(resumed.objective, {1, false, 2}, {&resumed.rows});
   resumed.run({&goes_on});
   EXPECT_EQ(resumed.state.step, 4);
+
+  Drill over(6);  // it had ended early: a resumed run does not go on
+  over.state = resumed.state;
+  EvaluationHook ended(over.objective, {1, false, 2}, {&over.rows});
+  over.run({&ended});
+  EXPECT_EQ(over.state.step, 4);
+  EXPECT_EQ(over.evaluated, 0U);
 }
 
 TEST(EvaluationHook, AnInterruptedEvaluationStaysDue) {

@@ -22,8 +22,10 @@ struct TrainerState {
   int64_t loss_scale_growth = 0;         ///< steps since it changed
   int64_t supervised_since_log = 0;      ///< counters of the next metrics row
   int64_t input_since_log = 0;
-  bool evaluation_due = false;  ///< a signal cut the evaluation of this step short
-  std::string run_id;           ///< hash of config, base, data and tokenizer: whose checkpoint this is
+  std::optional<int64_t> evaluated_step;  ///< step of the last evaluation
+  std::optional<double> last_eval_loss;   ///< and its loss
+  bool evaluation_due = false;            ///< a signal cut the evaluation of this step short
+  std::string run_id;                     ///< hash of config, base, data and tokenizer: whose checkpoint this is
 };
 
 /// Writes output_dir/checkpoint-<step>: what `save_result` puts into the folder it is given, optimizer.safetensors,

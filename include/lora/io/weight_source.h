@@ -35,6 +35,7 @@ class WeightSource {
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`. Shard
 /// names cannot leave the folder (no '/', no '..'); a shard that is a symbolic link is followed (the hub cache is made
 /// of them). Throws model Error for a folder without safetensors; one with pytorch_model.bin alone says how to convert.
+/// Weights that are not plain floating-point numbers (quantised ones) are a model Error.
 class CheckpointSource : public WeightSource {
  public:
   explicit CheckpointSource(const fs::path& folder);
@@ -43,6 +44,8 @@ class CheckpointSource : public WeightSource {
   Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override;
   std::vector<std::string> unused() const override;
+  /// The dtype of the first floating-point tensor by name, or float32 where there is none (transformers' "auto").
+  at::ScalarType stored_dtype() const;
   /// Every file the weights come from (for hashes).
   std::vector<fs::path> files() const;
 

@@ -57,17 +57,14 @@ class EvaluationHook : public Hook {
   bool on_start(TrainerState& state) override;
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
-  /// The last evaluation of this process.
-  const std::optional<EvalResult>& last() const { return last_; }
 
  private:
   bool evaluate(TrainerState& state);
+  bool is_enough(const TrainerState& state) const;
 
   const Objective& objective_;
   EvaluationOptions options_;
   std::vector<metrics::Sink*> sinks_;
-  std::optional<EvalResult> last_;
-  int64_t last_step_ = -1;
 };
 
 struct CheckpointOptions {
