@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 MIN_LENGTH, MAX_LENGTH = 3, 40
@@ -27,6 +28,8 @@ class Case:
     shard_size: str | None = None
     num_rows: int = 29
     first_length: int = 13  # of the first document, whose hidden states are kept
+    starts_itself: bool = False  # no init_from: the adapter starts as its init_lora_weights says
+    tests_model: bool = True  # the base's own hidden states and logits are kept: it stands for a kind of model
     paste_whole_config: bool = False  # run.json's adapter section is PEFT's whole adapter_config.json
     v4_rope_scaling: dict = field(default_factory=dict)  # keys to rename in rope_scaling, for old spellings
 
@@ -47,6 +50,16 @@ def training(**changes) -> dict:
 
 def lora(**changes) -> dict:
     return dict(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]) | changes
+
+
+def small_shape(**changes) -> dict:
+    return shape(vocab_size=61, hidden_size=24, intermediate_size=28, num_attention_heads=3, num_key_value_heads=1) | changes
+
+
+def parts_case(seed: int, shape: dict, adapter: dict) -> Case:
+    """Shows which tensors are trained and how, not what the model computes."""
+    return Case(seed=seed, shape=shape, adapter=adapter, tests_model=False, num_rows=21, first_length=9,
+                training=training(weight_decay=0.1, warmup_steps=2, max_grad_norm=3.0, adam_epsilon=1e-6))  # fmt: skip
 
 
 CASES = {
@@ -103,6 +116,58 @@ CASES = {
             "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 0.4}),
         adapter=lora(target_modules="all-linear", exclude_modules=["gate_proj"], lora_alpha=4),
         training=training(lr_scheduler_type="constant", per_device_train_batch_size=3, optim="adamw_torch_fused", max_grad_norm=2.0)),
+    # the next three start by themselves: what PEFT makes of the weights or of the data
+    "pissa": Case(
+        seed=21, starts_itself=True, num_rows=23, first_length=11,
+        shape=shape(hidden_size=30, intermediate_size=44, num_attention_heads=3, num_key_value_heads=1, vocab_size=89),
+        adapter=lora(r=4, lora_alpha=6, target_modules=["q_proj", "k_proj", "down_proj"], init_lora_weights="pissa",
+                     rank_pattern={"k_proj": 3}, alpha_pattern={"down_proj": 10}),
+        training=training(lr_scheduler_type="cosine", warmup_steps=2, weight_decay=0.1, max_grad_norm=4.0)),
+    "olora": Case(
+        seed=22, starts_itself=True, num_rows=22, first_length=17,
+        shape=shape(hidden_size=28, intermediate_size=45, num_attention_heads=2, num_key_value_heads=1, vocab_size=83,
+                    attention_bias=True),
+        adapter=lora(r=3, lora_alpha=2, target_modules=["v_proj", "o_proj", "up_proj"], init_lora_weights="olora", use_rslora=True),
+        training=training(learning_rate=2e-3, weight_decay=0.05, max_grad_norm=2.0)),
+    # batches with too few supervised tokens for some modules, and modules that are left without a rank
+    "eva": Case(
+        seed=23, starts_itself=True, num_rows=26, first_length=9,
+        shape=shape(hidden_size=32, intermediate_size=38, num_attention_heads=4, num_key_value_heads=2, vocab_size=79),
+        adapter=lora(r=1, lora_alpha=5, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"], init_lora_weights="eva",
+                     rank_pattern={"o_proj": 2}, eva_config={"rho": 3.0, "tau": 0.99}),
+        training=training(learning_rate=1e-2, weight_decay=0.1, max_grad_norm=4.0)),
+    # what is trained beside the usual pairs
+    "dora": parts_case(
+        seed=31, shape=small_shape(attention_bias=True),
+        adapter=lora(use_dora=True, use_rslora=True, r=3, target_modules=["q_proj", "v_proj", "down_proj"])),
+    "lora_bias": parts_case(
+        seed=32, shape=small_shape(attention_bias=True, mlp_bias=True),
+        adapter=lora(lora_bias=True, bias="lora_only", target_modules=["q_proj", "o_proj", "up_proj"])),
+    "bias_all": parts_case(
+        seed=45, shape=small_shape(attention_bias=True, mlp_bias=True),
+        adapter=lora(use_dora=True, bias="all", r=2, target_modules=["o_proj", "gate_proj"])),
+    # "norm" is the end of every norm's name; a module with others in it; tokens of their own in an untied table
+    "modules_to_save": parts_case(
+        seed=34, shape=small_shape(mlp_bias=True),
+        adapter=lora(target_modules=["q_proj", "k_proj", "up_proj"], modules_to_save=["norm", "lm_head", "layers.1.mlp"],
+                     trainable_token_indices={"embed_tokens": [5, 60, 0, 17]})),
+    "token_indices": parts_case(
+        seed=35, shape=small_shape(tie_word_embeddings=True),
+        adapter=lora(target_modules=["q_proj", "v_proj"], trainable_token_indices=[7, 3, 41, 12, 60])),
+    "embeddings": parts_case(
+        seed=36, shape=small_shape(),
+        adapter=lora(use_dora=True, target_modules=["embed_tokens", "lm_head", "v_proj"], rank_pattern={"embed_tokens": 3})),
+    # one memory for the pairs of both, with two parameters each
+    "tied_embeddings": parts_case(
+        seed=37, shape=small_shape(tie_word_embeddings=True),
+        adapter=lora(target_modules=["embed_tokens", "q_proj"], ensure_weight_tying=True, alpha_pattern={"lm_head": 5})),
+    "tied_saved": parts_case(
+        seed=38, shape=small_shape(tie_word_embeddings=True),
+        adapter=lora(modules_to_save=["lm_head"], ensure_weight_tying=True)),
+    # tied in the base and each on its own in the adapter
+    "drifting": parts_case(
+        seed=39, shape=small_shape(tie_word_embeddings=True),
+        adapter=lora(modules_to_save=["embed_tokens"], trainable_token_indices={"lm_head": [9, 2, 33]})),
     "full": Case(
         seed=19, dialect="v4", num_rows=13,
         shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,
@@ -154,15 +219,30 @@ def write_model(case: Case, folder: Path, generator: torch.Generator) -> LlamaFo
     return model.to(torch.float32)
 
 
+@torch.no_grad()
+def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> None:
+    """B is not zero, what is a copy of the base has left it, and no magnitude is the length that it stands for."""
+    for name, parameter in adapted.named_parameters():
+        if parameter.requires_grad and "lora_magnitude_vector" not in name:
+            noise = torch.randn(parameter.shape, generator=generator)
+            if "lora_" in name:
+                parameter.copy_((0.3 if "lora_A" in name else 0.15) * noise)
+            else:
+                parameter.add_(0.1 * noise)
+    for module in adapted.modules():
+        if isinstance(module, LoraLayer) and "default" in module.lora_magnitude_vector:
+            magnitude = module.lora_magnitude_vector["default"].weight
+            adapted_weight = module.get_base_layer().weight + module.get_delta_weight("default")
+            norm = adapted_weight.norm(dim=0 if "default" in module.lora_embedding_A else 1)
+            magnitude.copy_(norm * (1 + 0.2 * torch.randn(magnitude.shape, generator=generator)))
+
+
 def write_adapter(case: Case, model: LlamaForCausalLM, folder: Path, generator: torch.Generator) -> None:
-    """PEFT's own files, with a non-zero B; its model card is left out and its sets are sorted."""
+    """PEFT's own files; its model card is left out and its sets are sorted."""
     model.name_or_path = str(folder.parent / "model")  # PEFT looks there whether the vocabulary was changed
     config = LoraConfig(task_type="CAUSAL_LM", **case.adapter)
     adapted = get_peft_model(model, config)
-    for name, parameter in adapted.named_parameters():
-        if "lora_" in name:
-            std = 0.3 if "lora_A" in name else 0.15
-            parameter.data.copy_(std * torch.randn(parameter.shape, generator=generator))
+    randomize_adapter(adapted, generator)
     adapted.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
     written = json.loads((folder / "adapter_config.json").read_text())
@@ -203,8 +283,11 @@ def write_data(case: Case, folder: Path) -> None:
 def run_config(case: Case, folder: Path) -> dict:
     adapter = None
     if case.adapter is not None:
-        whole = json.loads((folder / "adapter" / "adapter_config.json").read_text())
-        adapter = (whole if case.paste_whole_config else {"peft_type": "LORA"} | case.adapter) | {"init_from": "adapter"}
+        adapter = {"peft_type": "LORA"} | case.adapter
+        if case.paste_whole_config:
+            adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+        if not case.starts_itself:
+            adapter |= {"init_from": "adapter"}
     return {
         "model": {"path": "model", "dtype": "float32", "device": "cpu"},
         "adapter": adapter,
@@ -221,7 +304,7 @@ def write_inputs(case: Case, folder: Path) -> None:
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(case.seed)
     model = write_model(case, folder / "model", generator)
-    if case.adapter is not None:
+    if case.adapter is not None and not case.starts_itself:
         write_adapter(case, model, folder / "adapter", generator)
     write_data(case, folder)
     (folder / "run.json").write_text(json.dumps(run_config(case, folder), indent=2) + "\n", encoding="utf-8")

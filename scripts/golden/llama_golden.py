@@ -22,6 +22,7 @@ from llama_reference import (
     train, trained_tensors,
 )  # fmt: skip
 from llama_rope import rope_table
+from lora_start import effective_weights, is_started
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
@@ -37,30 +38,43 @@ def check_against_own_loss(model, document) -> None:
 
 
 @torch.no_grad()
-def forward_tensors(model, document, prefix: str) -> dict[str, torch.Tensor]:
+def forward_tensors(model, document, prefix: str, every_layer: bool = True) -> dict[str, torch.Tensor]:
     output = logits_of(model, document, output_hidden_states=True)
-    tensors = {f"{prefix}.hidden.{i}": hidden[0].clone() for i, hidden in enumerate(output.hidden_states)}
+    last = len(output.hidden_states) - 1
+    tensors = {f"{prefix}.hidden.{i}": hidden[0].clone() for i, hidden in enumerate(output.hidden_states) if every_layer or i == last}
     return tensors | {f"{prefix}.logits": output.logits[0].clone()}
 
 
-def reference_of(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+def num_trainable(model) -> int:
+    if isinstance(model, peft.PeftModel):
+        return model.get_nb_trainable_parameters()[0]
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str, torch.Tensor]]:
     """What is expected of the case in `folder`: (expected.json, expected.safetensors)."""
     run = read_json(folder / "run.json")
     rows, held_out = documents_of(folder, run, "train"), documents_of(folder, run, "eval")
     base = load_base(folder / run["model"]["path"])
-    tensors = forward_tensors(base, rows[0], "base")
+    tensors = forward_tensors(base, rows[0], "base") if tests_model and not is_started(run) else {}
     base_documents = evaluate(base, held_out)
     model = load_trainable(folder, run)
     for document in rows[:3]:
         check_against_own_loss(model, document)
-    if run["adapter"] is not None:
-        tensors |= forward_tensors(model, rows[0], "adapted")
+    if is_started(run):
+        tensors |= {f"start.{key}": value for key, value in trained_tensors(model).items()}
+    elif run["adapter"] is not None:
+        tensors |= forward_tensors(model, rows[0], "adapted", every_layer=tests_model)
     start_documents = evaluate(model, held_out)
     result = train(model, run, rows, held_out)
     documents = evaluate(model, held_out)
-    tensors |= {f"grad.{key}": value for key, value in result.first_gradients.items()}
-    tensors |= {f"trained.{key}": value for key, value in trained_tensors(model).items()}
+    if is_started(run):
+        tensors |= {f"effective.{key}": value for key, value in effective_weights(model).items()}
+    else:
+        tensors |= {f"grad.{key}": value for key, value in result.first_gradients.items()}
+        tensors |= {f"trained.{key}": value for key, value in trained_tensors(model).items()}
     expected = {
+        "num_trainable": num_trainable(model),
         "steps": result.steps,
         "eval": result.evals,
         "eval_loss": mean_loss(documents),
@@ -74,7 +88,7 @@ def reference_of(folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
 def write_case(name: str, case: Case) -> None:
     folder = DATA / name
     write_inputs(case, folder)
-    expected, tensors = reference_of(folder)
+    expected, tensors = reference_of(folder, case.tests_model)
     clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
     if not 0 < clipped:
         raise RuntimeError(f"{name}: no step is clipped, choose a smaller max_grad_norm")
@@ -82,7 +96,7 @@ def write_case(name: str, case: Case) -> None:
     save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     first, last = expected["steps"][0], expected["steps"][-1]
-    print(f"{name:8} loss {first['loss']:.4f} -> {last['loss']:.4f}, eval {expected['eval_loss']:.4f}, "
+    print(f"{name:15} loss {first['loss']:.4f} -> {last['loss']:.4f}, eval {expected['eval_loss']:.4f}, "
           f"grad_norm {min(s['grad_norm'] for s in expected['steps']):.3f}..{max(s['grad_norm'] for s in expected['steps']):.3f}, "
           f"{clipped} of {len(expected['steps'])} steps clipped, {size >> 10} KiB")  # fmt: skip
 
@@ -114,8 +128,8 @@ def print_stability(name: str, case: Case) -> None:
         folder = Path(parent) / name
         write_inputs(case, folder)
         plain = train_variant(folder, "eager", 0)
-        print(f"{name:8} sdpa   {largest_differences(train_variant(folder, 'sdpa', 0), plain)}")
-        print(f"{name:8} nudged {largest_differences(train_variant(folder, 'eager', 1e-7), plain)}")
+        print(f"{name:15} sdpa   {largest_differences(train_variant(folder, 'sdpa', 0), plain)}")
+        print(f"{name:15} nudged {largest_differences(train_variant(folder, 'eager', 1e-7), plain)}")
 
 
 def versions() -> dict:

@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is here: nothing may 
 import torch
 import torch.nn.functional as F
 import transformers
+from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import AutoModelForCausalLM, Trainer, get_scheduler
 
@@ -55,12 +56,15 @@ def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.n
     base = load_base(folder / run["model"]["path"], attention)
     if run["adapter"] is None:
         return base.requires_grad_(True)
+    if is_started(run):
+        return start_adapter(base, run, documents_of(folder, run, "train"))
     return PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
 
 
 def parameter_key(name: str) -> str:
-    """The name of a parameter in the result's file: PEFT leaves the adapter's name out."""
-    return name.replace(".default.", ".")
+    """The name of a parameter in the result's file: PEFT leaves out the adapter's name and its own wrapper's."""
+    name = name.replace(".modules_to_save.default.", ".").replace(".default.", ".").removesuffix(".default")
+    return name.removesuffix(".weight") if name.endswith(".lora_magnitude_vector.weight") else name
 
 
 def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -1,10 +1,10 @@
 #pragma once
-#include <array>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "companions.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
 
@@ -19,11 +19,6 @@ struct RunIdentity {
 /// @param config the resolved config; keys that do not change the numbers (output_dir, logging, saving) do not count,
 /// nor do paths: files count by their content.
 RunIdentity identify_run(const Json& config, const Json& hashes);
-
-/// What stands beside the weights in a model folder: its tokenizer and how it generates.
-inline constexpr std::array<const char*, 9> kCompanions{
-    "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "vocab.json",      "merges.txt",     "generation_config.json"};
 
 /// Throws output Error if the folder could not be written, without making it: --dry-run.
 void check_output_folder(const std::filesystem::path& folder);

@@ -4,6 +4,7 @@
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/nn/adapters.h"
 #include "run_folder.h"
 
 namespace lora::app {
@@ -68,17 +69,46 @@ Json data_files(const data::Dataset* dataset) {
 }  // namespace
 
 Json RunParts::hashes(const config::RunConfig& config) const {
-  Json all;
-  all["base"] = hash_files(base.files);
-  all["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
-  all["init_from"] = Json::object();
+  if (shared_hashes_.is_null()) {
+    shared_hashes_["base"] = hash_files(base.files);
+    shared_hashes_["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
+    shared_hashes_["init_from"] = Json::object();
+    shared_hashes_["train"] = data_files(&train);
+    shared_hashes_["eval"] = data_files(eval_set());
+  }
+  Json all = shared_hashes_;
   if (config.adapter && config.adapter->init_from) {
     all["init_from"] =
         hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
   }
-  all["train"] = data_files(&train);
-  all["eval"] = data_files(eval_set());
   return all;
+}
+
+void RunParts::attach(const config::RunConfig& config) {
+  nn::Model& model = *base.model;
+  if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
+    eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
+  } else {
+    method = config.adapter ? peft::attach_lora(*config.adapter, model, config.model.name, config.training.seed)
+                            : peft::attach_full(model, base.config, companion_files(config));
+  }
+  attached_ = &config;
+}
+
+void RunParts::prepare(const config::RunConfig& config) {
+  if (attached_ == &config) {
+    return;
+  }
+  method.reset();
+  eva.reset();
+  if (peft::trains_or_changes_base(*attached_->adapter)) {
+    objective.reset();
+    base = models::load_base_model(config.model, config.training.seed);
+    objective = std::make_unique<train::CausalLm>(*base.model, train, eval_set(), batch_options(config));
+  } else {
+    nn::remove_adapters(*base.model);
+  }
+  attach(config);
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
@@ -87,8 +117,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   parts->base = models::load_base_model(config.model, config.training.seed);
   nn::Model& model = *parts->base.model;
   check_vocabulary(parts->tokenizer.get(), model, config);
-  parts->method = config.adapter ? peft::attach_lora(*config.adapter, model, config.model.name, config.training.seed)
-                                 : peft::attach_full(model, parts->base.config, companion_files(config));
+  parts->attach(config);  // before the data: a wrong target is found at once
 
   const data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};
   parts->train = data::load_dataset("data.train", config.data.train, config.data, context);

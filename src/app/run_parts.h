@@ -6,27 +6,41 @@
 #include "lora/config/run_config.h"
 #include "lora/data/dataset.h"
 #include "lora/models/base_model.h"
+#include "lora/peft/eva.h"
 #include "lora/peft/method.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "lora/train/causal_lm.h"
 
 namespace lora::app {
 
-/// Everything a run is built from, loaded and checked, before its first step.
+/// Everything a run is built from, loaded and checked, before its first step. Runs that differ in their adapter alone
+/// share one: prepare() takes it from one run to the next.
 struct RunParts {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null where every source is `tokens` and there is none
   models::BaseModel base;
-  std::unique_ptr<peft::Method> method;
+  std::unique_ptr<peft::Method> method;  ///< null until the data have been looked at, where `eva` is there
+  std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
   data::Dataset train;
   std::optional<data::Dataset> eval;
   std::unique_ptr<train::CausalLm> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }
+  /// Attaches this run's adapter in place of the one before; the base is loaded again where that one changed it. Does
+  /// nothing for the run whose method is attached and has not been trained.
+  void prepare(const config::RunConfig& config);
   /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
   Json hashes(const config::RunConfig& config) const;
+
+ private:
+  friend std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
+  void attach(const config::RunConfig& config);
+
+  const config::RunConfig* attached_ = nullptr;  ///< whose adapter is on the model
+  mutable Json shared_hashes_;                   ///< of what all runs have in common, once computed
 };
 
-/// Loads tokenizer, model and data, in this order, and attaches the method.
+/// Loads tokenizer, model and data, in this order, and attaches the method; one that starts from the data (EVA) is left
+/// to attach_from_data.
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
 
 }  // namespace lora::app

@@ -1,35 +1,27 @@
 #include "lora/app/train_command.h"
 
-#include <ATen/ATen.h>
 #include <unistd.h>
 
-#include <cmath>
-#include <cstdio>
+#include <algorithm>
 #include <iostream>
 
+#include "eva_pass.h"
+#include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
-#include "lora/base/text.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
-#include "lora/train/hooks.h"
 #include "preview.h"
 #include "run_folder.h"
 #include "run_parts.h"
 #include "summary.h"
+#include "training_run.h"
 
 namespace lora::app {
 
 namespace {
 
-/// Warm-up in steps: a number below 1 is a share of all steps, rounded up, as in transformers.
-int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
-  const double share = training.warmup_steps > 0 && training.warmup_steps < 1 ? training.warmup_steps : training.warmup_ratio;
-  if (training.warmup_steps >= 1) {
-    return static_cast<int64_t>(training.warmup_steps);
-  }
-  return static_cast<int64_t>(std::ceil(share * static_cast<double>(total_steps)));
-}
+using config::RunConfig;
 
 int64_t longest_batch(const RunParts& parts) {
   int64_t longest = 0;
@@ -39,183 +31,110 @@ int64_t longest_batch(const RunParts& parts) {
   return longest;
 }
 
-/// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
-/// the checkpoint after both.
-struct Watchers {
-  Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
-           int64_t total_steps)
-      : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
-        console(metrics::make_console_sink(total_steps)),
-        logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
-        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
-                   sinks()),
-        saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
-               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {}
-
-  std::vector<metrics::Sink*> sinks() const { return {jsonl.get(), console.get()}; }
-  std::vector<train::Hook*> hooks(const RunParts& parts) {
-    std::vector<train::Hook*> all{&progress, &logging};
-    if (parts.objective->has_evaluation()) {
-      all.push_back(&evaluation);
-    }
-    all.push_back(&saving);
-    return all;
-  }
-
-  std::unique_ptr<metrics::Sink> jsonl;
-  std::unique_ptr<metrics::Sink> console;
-  train::ProgressHook progress;
-  train::LoggingHook logging;
-  train::EvaluationHook evaluation;
-  train::CheckpointHook saving;
-};
-
-/// A checkpoint of another folder may have its best one beside it: the end of the run will need that here.
-void bring_best(const config::RunConfig& config, const fs::path& resumed, const train::TrainerState& state) {
-  if (!config.training.load_best_model_at_end || !state.best_step) {
-    return;
-  }
-  const fs::path here = checkpoint::folder(config.output_dir, *state.best_step);
-  if (checkpoint::fault(here).empty()) {
-    return;
-  }
-  const fs::path there = checkpoint::folder(fs::absolute(resumed).lexically_normal().parent_path(), *state.best_step);
-  const std::string fault = checkpoint::fault(there);
-  if (!fault.empty()) {
-    config_error("--resume", "load_best_model_at_end needs the best checkpoint so far, '" + there.string() + "': " + fault);
-  }
-  write_folder_atomically(here, [&there](const fs::path& folder) { fs::copy(there, folder, fs::copy_options::recursive); });
-}
-
-/// Puts the best checkpoint's weights back. Returns its step, or the last one.
-int64_t restore_best(const config::RunConfig& config, RunParts& parts, const train::TrainerState& state) {
-  if (!config.training.load_best_model_at_end || !state.best_step || *state.best_step == state.step) {
-    return state.step;
-  }
-  const fs::path best = checkpoint::folder(config.output_dir, *state.best_step);
-  const std::string fault = checkpoint::fault(best);
-  if (!fault.empty()) {
-    model_error(best.string(), "the best checkpoint cannot be used: " + fault);
-  }
-  parts.method->load(best);
-  return *state.best_step;
-}
-
-Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures) {
-  Json result;
-  result["steps"] = state.step;
-  result["epochs"] = state.epoch;
-  result["result_step"] = result_step;
-  result["trainable_parameters"] = figures.trainable;
-  result["total_parameters"] = figures.total;
-  if (state.last_eval_loss) {
-    result["last_eval_loss"] = *state.last_eval_loss;
-  }
-  if (state.best_metric) {
-    result["best_eval_loss"] = *state.best_metric;
-    result["best_step"] = *state.best_step;
-  }
-  return result;
-}
-
-void announce(const config::RunConfig& config, const peft::Method& method) {
-  const std::string folder = config.output_dir.string();
-  log::info("result: " + folder + "/" + method.weights_file() + " (" +
-            human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
-  log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
-                           : "load it in Python: AutoModelForCausalLM.from_pretrained(\"" + folder + "\")");
-}
-
-void train_from(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
-                const RunPlan& plan) {
-  train::TrainOptions training = config.training;
-  training.schedule.total_steps = steps.total_steps();
-  training.schedule.warmup_steps = warmup_steps(training, steps.total_steps());
-  const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
-  train::TrainerState state;
-  if (plan.start == RunStart::kResume) {
-    state = checkpoint::load_state(plan.checkpoint);
-    folder.remove_checkpoints_after(state.step);
-    parts.method->load(plan.checkpoint);
-    bring_best(config, plan.checkpoint, state);
-    optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
-    log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
-  }
-  state.run_id = identity.id;
-  folder.write(identity, config.resolved, "running", Json::object());
-
-  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());
-  const auto communicator = comm::make_single_process();
-  train::Trainer trainer({*parts.objective, parts.method->parameters(), *optimizer, *communicator, watchers.hooks(parts)}, training, steps,
-                         parts.base.model->dtype() == at::kHalf);
-  try {
-    trainer.run(state);
-  } catch (const Interrupted&) {
-    folder.write(identity, config.resolved, "interrupted", Json::object());
-    throw;
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::kDiverged) {
-      folder.write(identity, config.resolved, "diverged", Json::object());
-    }
-    throw;
-  }
-  const int64_t result_step = restore_best(config, parts, state);
-  parts.method->save(config.output_dir);
-  folder.write(identity, config.resolved, "finished", result_of(state, result_step, count_parameters(*parts.base.model, *parts.method)));
-  announce(config, *parts.method);
-}
-
-int run(const config::RunConfig& config, const TrainRequest& request) {
-  install_interrupt_handlers();
-  if (config.training.deterministic) {
-    nn::make_deterministic();
-  }
-  // The folder is taken first: a second run on it must fail at once, not after loading.
-  std::optional<RunFolder> folder;
-  if (request.dry_run) {
-    check_output_folder(config.output_dir);
-  } else {
-    folder.emplace(config.output_dir);
-  }
-  const std::unique_ptr<RunParts> parts = load_run_parts(config);
-  train::StepPlan steps(*parts->objective, config.training);
-  optim::ScheduleOptions schedule = config.training.schedule;
-  schedule.total_steps = steps.total_steps();
-  schedule.warmup_steps = warmup_steps(config.training, steps.total_steps());
-  optim::check_schedule(schedule, config.training.learning_rate);
+void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps) {
   for (const std::string& line :
-       summary_lines({config, parts->base, *parts->method, parts->train, parts->eval_set(), steps.total_steps(), longest_batch(*parts)})) {
+       summary_lines({config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps(), longest_batch(parts)})) {
     log::info(line);
   }
-  if (request.dry_run) {
-    std::cout << dry_run_report(*parts->method, parts->train, parts->tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
-              << std::flush;
-    return 0;
+}
+
+/// Says whose lines follow, where there are several adapters.
+void announce_adapter(const config::RunList& list, size_t index) {
+  if (list.runs.size() > 1) {
+    log::info("adapter " + std::to_string(index + 1) + " of " + std::to_string(list.runs.size()) + ": " + list.runs[index].adapter_name);
   }
-  const RunIdentity identity = identify_run(config.resolved, parts->hashes(config));
-  const RunPlan plan = folder->plan(identity, request.resume, request.overwrite);
-  if (plan.start == RunStart::kFinished) {
-    log::info("this run has already finished; its result is in " + config.output_dir.string() + " (--resume never trains it anew)");
-    return 0;
+}
+
+void show_dry_run(const RunConfig& config, RunParts& parts, const train::StepPlan& steps) {
+  if (parts.eva) {  // with the ranks as they are before the look at the data
+    parts.method = peft::attach_lora(*config.adapter, *parts.base.model, config.model.name, config.training.seed);
   }
-  train_from(config, *parts, steps, *folder, identity, plan);
-  return 0;
+  show_summary(config, parts, steps);
+  std::cout << dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
+            << std::flush;
+}
+
+void dry_run(const config::RunList& list) {
+  for (const RunConfig& config : list.runs) {
+    check_output_folder(config.output_dir);
+  }
+  const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    announce_adapter(list, i);
+    parts->prepare(list.runs[i]);
+    const train::StepPlan steps(*parts->objective, list.runs[i].training);
+    optim::check_schedule(complete_schedule(list.runs[i].training, steps.total_steps()), list.runs[i].training.learning_rate);
+    show_dry_run(list.runs[i], *parts, steps);
+  }
+}
+
+/// What a run of the list has before any of them begins.
+struct PlannedRun {
+  std::unique_ptr<RunFolder> folder;
+  RunIdentity identity;
+  RunPlan plan;
+};
+
+/// Everything that can be wrong with any run is found before the first one trains for hours.
+void plan_runs(const config::RunList& list, const RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
+  const train::StepPlan steps(*parts.objective, list.runs.front().training);
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    const RunConfig& config = list.runs[i];
+    optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
+    if (i > 0) {  // the first is attached already
+      peft::check_targets(*config.adapter, *parts.base.model);
+    }
+    planned[i].identity = identify_run(config.resolved, parts.hashes(config));
+    planned[i].plan = planned[i].folder->plan(planned[i].identity, request.resume, request.overwrite);
+  }
+}
+
+void train(const config::RunList& list, const TrainRequest& request) {
+  // The folders are taken first: a second run on one must fail at once, not after loading.
+  std::vector<PlannedRun> planned(list.runs.size());
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    planned[i].folder = std::make_unique<RunFolder>(list.runs[i].output_dir);
+  }
+  const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
+  plan_runs(list, *parts, request, planned);
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    const RunConfig& config = list.runs[i];
+    announce_adapter(list, i);
+    if (planned[i].plan.start == RunStart::kFinished) {
+      log::info("this run has already finished; its result is in " + config.output_dir.string() + " (--resume never trains it anew)");
+      continue;
+    }
+    parts->prepare(config);
+    if (parts->eva) {
+      attach_from_data(config, *parts, planned[i].plan.checkpoint);
+    }
+    train::StepPlan steps(*parts->objective, config.training);
+    show_summary(config, *parts, steps);
+    train_run(config, *parts, steps, *planned[i].folder, planned[i].identity, planned[i].plan);
+  }
 }
 
 }  // namespace
 
 int train_command(const TrainRequest& request) {
-  log::set_quiet(request.quiet);
   if (request.print_schema) {
     std::cout << config::run_config_schema().dump(2) << std::endl;
     return 0;
   }
-  const config::RunConfig config = config::load_run_config(request.config, request.overrides, request.surroundings);
+  const config::RunList list = config::load_runs(request.config, request.overrides, request.surroundings);
   if (request.print_config) {
-    std::cout << config.resolved.dump(2) << std::endl;
+    std::cout << list.resolved.dump(2) << std::endl;
     return 0;
   }
-  return run(config, request);
+  if (list.runs.size() > 1 && request.resume != "auto" && request.resume != "never") {
+    config_error("--resume", "found a checkpoint beside several adapters, expected auto or never");
+  }
+  install_interrupt_handlers();
+  if (list.runs.front().training.deterministic) {
+    nn::make_deterministic();
+  }
+  request.dry_run ? dry_run(list) : train(list, request);
+  return 0;
 }
 
 }  // namespace lora::app

@@ -1,5 +1,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "base/descriptor.h"
 #include "lora/base/file.h"
@@ -25,6 +28,15 @@ MappedFile::MappedFile(const fs::path& file, ErrorKind kind) : path_(file) {
     system_error(kind, file, "cannot be mapped into memory");
   }
   data_ = static_cast<std::byte*>(address);
+}
+
+void MappedFile::release(size_t offset, size_t size) const {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t begin = offset / page * page;
+  if (begin < size_) {
+    // Advice: where the system does not take it, the pages stay, and nothing is wrong.
+    madvise(data_ + begin, std::min(size_, offset + size) - begin, MADV_DONTNEED);
+  }
 }
 
 MappedFile::~MappedFile() {

@@ -9,6 +9,7 @@ namespace lora::config {
 
 namespace {
 
+using peft::LoraInit;
 using peft::LoraOptions;
 using peft::ModuleChoice;
 
@@ -29,6 +30,54 @@ void check_layers(const LoraOptions& options, const Place& at) {
   }
   if (!options.layers_pattern.empty() && !options.layers_to_transform) {
     at.key("layers_pattern").add("needs layers_to_transform beside it, as in PEFT");
+  }
+}
+
+/// Starts that take a part out of the base weight: their values mean nothing without it.
+bool changes_base(const Json& init) {
+  return init.is_string() && (init.get_ref<const std::string&>().starts_with("pissa") || init == "olora");
+}
+
+void check_start(const LoraOptions& options, const Json& section, const Place& at) {
+  if (peft::changes_base(options.init) && options.use_rslora && !(options.rank_pattern.empty() && options.alpha_pattern.empty())) {
+    at.key("init_lora_weights")
+        .add(
+            "the result cannot be written for the untouched base with use_rslora beside rank_pattern or alpha_pattern, as in PEFT: one "
+            "lora_alpha cannot keep all their scales at twice the rank. Leave one of them out");
+  }
+  const auto eva = section.find("eva_config");
+  if (options.init != LoraInit::kEva && eva != section.end() && !eva->is_null()) {
+    at.key("eva_config").add("needs init_lora_weights \"eva\": found " + shown(section.value("init_lora_weights", Json(true))));
+  }
+}
+
+/// PEFT's own rules (LoraConfig.__post_init__).
+void check_lora_bias(const LoraOptions& options, const Json& section, const Place& at) {
+  if (!options.lora_bias) {
+    return;
+  }
+  if (options.use_dora) {
+    at.key("lora_bias").add("cannot be used with use_dora, as in PEFT: leave one of them out");
+  }
+  if (options.init != LoraInit::kDefault && options.init != LoraInit::kRandom) {
+    at.key("lora_bias")
+        .add("needs init_lora_weights true or false, as in PEFT: found " + shown(section.value("init_lora_weights", Json(true))));
+  }
+}
+
+/// What init_from gives has started already; another start would be taken for its values.
+void check_inherited_start(const Json& start, const Json& section, const Place& at) {
+  const Json theirs = start.value("init_lora_weights", Json(true));
+  const Json ours = section.value("init_lora_weights", theirs);
+  if (ours != theirs && (changes_base(ours) || changes_base(theirs))) {
+    at.key("init_lora_weights")
+        .add("found " + shown(ours) + ", but the adapter of init_from has " + shown(theirs) +
+             ": leave it out to continue from that adapter");
+  } else if (theirs.is_string() && theirs.get_ref<const std::string&>().starts_with("pissa_niter_")) {
+    at.key("init_from")
+        .add("found an adapter that began with " + shown(theirs) +
+             ", whose base cannot be made again: the start was random. Save it with PEFT's "
+             "path_initial_model_for_weight_conversion");
   }
 }
 
@@ -94,6 +143,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
     at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
                     ": leave it out to continue from that adapter");
   }
+  check_inherited_start(start, section, at);
   result.keys = keys_to_inherit(start, section);
   adapter_table().read(result.keys, result.options, file);
   return result;
@@ -116,6 +166,8 @@ LoraOptions read_lora(const Json& section, const Place& at, const Context& conte
   options.config.update(section);
   options.config.erase("init_from");
   check_layers(options, at);
+  check_start(options, section, at);
+  check_lora_bias(options, options.config, at);
   return options;
 }
 
@@ -133,8 +185,7 @@ Section<std::optional<LoraOptions>> read_adapter(const Json& section, const Plac
     return result;
   }
   if (!section.is_object()) {
-    at.add("found " + shown(section) + ", expected an object with the keys of a PEFT adapter_config.json, or null for full fine-tuning" +
-           (section.is_array() ? ". Several adapters at once are not in this version" : ""));
+    at.add("found " + shown(section) + ", expected an object with the keys of a PEFT adapter_config.json, or null for full fine-tuning");
   } else if (is_lora(section, at)) {
     result.options = read_lora(section, at, context);
     result.resolved = adapter_table().resolved(*result.options, result.options->config);

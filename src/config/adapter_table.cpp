@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "config/eva_table.h"
+#include "config/schema_check.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 
@@ -121,13 +123,76 @@ Field<LoraOptions> pattern_field(std::string key, std::vector<std::pair<std::str
           }};
 }
 
-Field<LoraOptions> init_field() {
-  Rule rule = one_of({true, false, "gaussian"});
-  rule.later = {"eva", "olora", "pissa", "corda", "loftq", "orthogonal", "mica", "lora_ga"};
-  return {"init_lora_weights", "How the adapter starts: true (B zero), gaussian, or false (B random, for tests).", rule.schema, true,
+std::vector<int64_t> ids_of(const Json& list) {
+  std::vector<int64_t> ids;
+  for (const Json& id : list) {
+    ids.push_back(from_json<int64_t>(id));
+  }
+  return ids;
+}
+
+/// A list is for the input embeddings; an object has a list for each layer.
+Field<LoraOptions> token_indices_field() {
+  const Rule ids = list_of(integer(0), 1);
+  Rule rule = nullable(any_of({ids, map_of(ids)}));
+  rule.expected = "a list of token ids, an object of layers' names and their lists of token ids, or null";
+  return {"trainable_token_indices", "Tokens whose rows of the embeddings (or of the layers named) are trained.", rule.schema, nullptr,
+          [rule](const Json& value, LoraOptions& options, const Place& at) {
+            if (!accept(rule, value, at)) {
+              return;
+            }
+            options.trainable_token_indices.clear();
+            if (value.is_array()) {
+              options.trainable_token_indices.push_back({"", ids_of(value)});
+            } else if (value.is_object()) {
+              for (const auto& [layer, list] : value.items()) {
+                options.trainable_token_indices.push_back({layer, ids_of(list)});
+              }
+            }
+          }};
+}
+
+Field<LoraOptions> modules_to_save_field() {
+  const Rule rule = nullable(list_of(text()));
+  return {"modules_to_save", "Modules that are trained whole and saved beside the adapter: ends of their names.", rule.schema, nullptr,
           [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (accept(rule, value, at)) {
-              options.init = value.is_string() ? LoraInit::kGaussian : value.get<bool>() ? LoraInit::kDefault : LoraInit::kRandom;
+              options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
+            }
+          }};
+}
+
+constexpr std::string_view kPissaNiter = "pissa_niter_";
+
+/// `value` keeps the rule of init_field().
+void set_init(const Json& value, LoraOptions& options) {
+  options.pissa_niter = 0;
+  if (value.is_boolean()) {
+    options.init = value.get<bool>() ? LoraInit::kDefault : LoraInit::kRandom;
+  } else if (const auto name = value.get<std::string>(); name.starts_with(kPissaNiter)) {
+    options.init = LoraInit::kPissa;
+    options.pissa_niter = std::stoll(name.substr(kPissaNiter.size()));
+  } else {
+    options.init = *peft::kNamedInits.find(name);
+  }
+}
+
+Field<LoraOptions> init_field() {
+  std::vector<Json> values{true, false};
+  for (const std::string& name : peft::kNamedInits.names()) {
+    values.emplace_back(name);
+  }
+  Rule pissa_niter = text();
+  pissa_niter.schema["pattern"] = "^" + std::string(kPissaNiter) + "[1-9][0-9]{0,3}$";
+  Rule rule = any_of({one_of(values), pissa_niter});
+  rule.expected = expected_text(one_of(values).schema) + ", or \"pissa_niter_N\" with N from 1 to 9999";
+  rule.later = {"corda", "loftq", "mica", "lora_ga"};
+  return {"init_lora_weights",
+          "How the adapter starts: true (B zero), gaussian, orthogonal, by the weight (pissa, pissa_niter_N, olora), by the data (eva), or "
+          "false (B random, for tests).",
+          rule.schema, true, [rule](const Json& value, LoraOptions& options, const Place& at) {
+            if (accept(rule, value, at)) {
+              set_init(value, options);
             }
           }};
 }
@@ -150,7 +215,7 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
           },
           nullptr,
           false,
-          key != "bias" && key != "use_dora" && key != "modules_to_save"};
+          true};
 }
 
 /// A key that says something about the file, not about the adapter.
@@ -160,7 +225,7 @@ Field<LoraOptions> metadata_field(const std::string& key) {
       true};
 }
 
-void add_supported(Table<LoraOptions>& table) {
+void add_modules_and_ranks(Table<LoraOptions>& table) {
   table.fixed("peft_type", {"LORA"}, "The method.")
       .value(
           "r", [](auto& o) -> auto& { return o.r; }, integer(1, kLargestRank), "Rank.")
@@ -176,13 +241,32 @@ void add_supported(Table<LoraOptions>& table) {
       .custom(layers_pattern_field())
       .custom(pattern_field<int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
                                      "Other ranks, by the end of a module's name or a regular expression; the first match counts."))
-      .custom(pattern_field<double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}), "Other lora_alphas, likewise."))
-      .custom(reserved_field("bias", "none"))
+      .custom(pattern_field<double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}), "Other lora_alphas, likewise."));
+}
+
+/// What is trained at the modules and beside them, and how it starts.
+void add_trained_parts(Table<LoraOptions>& table) {
+  table
+      .choice(
+          "bias", [](auto& o) -> auto& { return o.bias; }, peft::kTrainedBiases,
+          "Which biases of the base are trained: none, all, or those of the adapted modules.")
       .value(
           "use_rslora", [](auto& o) -> auto& { return o.use_rslora; }, boolean(), "Scale by lora_alpha / sqrt(r).")
-      .custom(reserved_field("use_dora", false))
+      .value(
+          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "DoRA: the lengths of the weight's rows are trained too.")
       .custom(init_field())
-      .custom(reserved_field("modules_to_save", nullptr));
+      .custom(eva_field())
+      .only_where_given()
+      .custom(modules_to_save_field())
+      .custom(token_indices_field())
+      .only_where_given()
+      .value(
+          "lora_bias", [](auto& o) -> auto& { return o.lora_bias; }, boolean(), "lora_B has a bias.")
+      .only_where_given()
+      .value(
+          "ensure_weight_tying", [](auto& o) -> auto& { return o.ensure_weight_tying; }, boolean(),
+          "What is trained at the embeddings is trained at a head tied to them too.")
+      .only_where_given();
 }
 
 }  // namespace
@@ -190,7 +274,8 @@ void add_supported(Table<LoraOptions>& table) {
 const Table<LoraOptions>& adapter_table() {
   static const Table<LoraOptions> kTable = [] {
     Table<LoraOptions> table;
-    add_supported(table);
+    add_modules_and_ranks(table);
+    add_trained_parts(table);
     for (const char* key : {"inference_mode", "peft_version", "base_model_name_or_path", "task_type", "auto_mapping", "revision"}) {
       table.custom(metadata_field(key));
     }
@@ -198,9 +283,7 @@ const Table<LoraOptions>& adapter_table() {
         {"fan_in_fan_out", false},
         {"megatron_config", nullptr},
         {"megatron_core", "megatron.core"},
-        {"trainable_token_indices", nullptr},
         {"loftq_config", Json::object()},
-        {"eva_config", nullptr},
         {"corda_config", nullptr},
         {"lora_ga_config", nullptr},
         {"velora_config", nullptr},
@@ -210,12 +293,10 @@ const Table<LoraOptions>& adapter_table() {
         {"monteclora_config", nullptr},
         {"layer_replication", nullptr},
         {"runtime_config", Json::object({{"ephemeral_gpu_offload", false}})},
-        {"lora_bias", false},
         {"target_parameters", nullptr},
         {"use_bdlora", nullptr},
         {"arrow_config", nullptr},
         {"kasa_config", nullptr},
-        {"ensure_weight_tying", false},
     };
     for (const auto& [key, peft_default] : others) {
       table.custom(reserved_field(key, peft_default));

@@ -8,7 +8,10 @@
 namespace lora::config {
 
 void Findings::add(const std::string& where, const std::string& message, ErrorKind kind) {
-  findings_.push_back({where, message, kind});
+  const auto is_same = [&](const Finding& other) { return other.where == where && other.message == message; };
+  if (std::none_of(findings_.begin(), findings_.end(), is_same)) {
+    findings_.push_back({where, message, kind});
+  }
 }
 
 bool Findings::any_at(const std::string& path) const {
@@ -22,13 +25,20 @@ void Findings::throw_if_any() const {
   if (findings_.empty()) {
     return;
   }
+  const ErrorKind first = findings_.front().kind;
+  const bool alike = std::all_of(findings_.begin(), findings_.end(), [&](const Finding& finding) { return finding.kind == first; });
+  throw_if_any(alike ? first : ErrorKind::kConfig);
+}
+
+void Findings::throw_if_any(ErrorKind kind) const {
+  if (findings_.empty()) {
+    return;
+  }
   std::vector<std::string> lines;
   for (const Finding& finding : findings_) {
     lines.push_back("[" + (finding.where.empty() ? "config" : finding.where) + "] " + finding.message);
   }
-  const ErrorKind first = findings_.front().kind;
-  const bool alike = std::all_of(findings_.begin(), findings_.end(), [&](const Finding& finding) { return finding.kind == first; });
-  throw Error(alike ? first : ErrorKind::kConfig, join(lines, "\n"));
+  throw Error(kind, join(lines, "\n"));
 }
 
 Place Place::key(const std::string& name) const {

@@ -9,13 +9,15 @@ namespace lora::config {
 /// Everything that is wrong with a config, collected so that the user sees all of it at once.
 class Findings {
  public:
-  /// `where` is the JSON path, "" for the whole file.
+  /// `where` is the JSON path, "" for the whole file. What was said already is not said again.
   /// `kind`: what it is an error of; a model's or adapter's file is kModel.
   void add(const std::string& where, const std::string& message, ErrorKind kind = ErrorKind::kConfig);
   /// Whether something was found at `path` or below it.
   bool any_at(const std::string& path) const;
   /// Throws one Error of all findings, if there are any: of their kind where all have one, else of the config.
   void throw_if_any() const;
+  /// The same, of this kind.
+  void throw_if_any(ErrorKind kind) const;
 
  private:
   struct Finding {

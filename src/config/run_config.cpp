@@ -1,5 +1,6 @@
 #include "lora/config/run_config.h"
 
+#include "config/adapter_list.h"
 #include "config/overrides.h"
 #include "config/rule.h"
 #include "config/sections.h"
@@ -87,9 +88,9 @@ fs::path read_output_dir(const Json& value, const Place& at, const Context& cont
   return accept(text(), value, at) ? absolute_path(context, value.get<std::string>()) : fs::path();
 }
 
-/// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`.
-RunConfig read_document(const Json& document, const Place& root, const Context& context) {
-  report_unknown_sections(document, root);
+/// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`. `adapter_at`:
+/// where the document's adapter stands in the file.
+RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
   RunConfig run;
   run.resolved = Json::object();
   if (const Json* section = find_section(document, "model", root)) {
@@ -98,7 +99,7 @@ RunConfig read_document(const Json& document, const Place& root, const Context& 
     run.resolved["model"] = std::move(resolved);
   }
   if (const Json* section = find_section(document, "adapter", root)) {
-    auto [options, resolved] = read_adapter(*section, root.key("adapter"), context);
+    auto [options, resolved] = read_adapter(*section, adapter_at, context);
     run.adapter = std::move(options);
     run.resolved["adapter"] = std::move(resolved);
   }
@@ -119,6 +120,9 @@ RunConfig read_document(const Json& document, const Place& root, const Context& 
   if (!run.output_dir.empty()) {
     check_output(run, context.file, root.key("output_dir"));
   }
+  if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
+    root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no B to learn faster");
+  }
   if (run.model.from_scratch && run.adapter) {
     root.key("model")
         .key("from_scratch")
@@ -127,9 +131,52 @@ RunConfig read_document(const Json& document, const Place& root, const Context& 
   return run;
 }
 
+/// An adapter may not start from what another of the list, or itself, is about to write.
+void check_starts_of_list(const std::vector<RunConfig>& runs, const Place& adapters_at) {
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (const RunConfig& other : runs) {
+      const auto& start = runs[i].adapter ? runs[i].adapter->init_from : std::nullopt;
+      if (start && (is_same_folder(*start, other.output_dir) || is_in_checkpoint(other.output_dir, *start))) {
+        adapters_at.item(i)
+            .key("init_from")
+            .add("found " + shown(Json(start->string())) + ", which this config writes to as well: adapter '" + other.adapter_name +
+                 "'. Expected a folder that stays as it is");
+      }
+    }
+  }
+}
+
+/// One run for each adapter of the list. What is wrong outside the adapters is found in each, and said once.
+RunList read_runs_of_list(const Json& document, const Place& root, const Context& context) {
+  RunList list;
+  const Place adapters_at = root.key("adapter");
+  Json resolved_adapters = Json::array();
+  const std::vector<ListedAdapter> adapters = read_adapter_list(document["adapter"], adapters_at);
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    Json single = document;
+    single["adapter"] = adapters[i].section;
+    list.runs.push_back(read_document(single, root, adapters_at.item(i), context));
+    RunConfig& run = list.runs.back();
+    list.resolved = run.resolved;
+    Json resolved{{"name", adapters[i].name}};
+    resolved.update(run.resolved["adapter"]);
+    run.adapter_name = adapters[i].name;
+    run.output_dir /= adapters[i].name;
+    run.resolved["output_dir"] = run.output_dir.string();
+    if (adapters[i].learning_rate) {
+      run.training.learning_rate = *adapters[i].learning_rate;
+      run.resolved["training"]["learning_rate"] = resolved["learning_rate"] = number_json(run.training.learning_rate);
+    }
+    resolved_adapters.push_back(std::move(resolved));
+  }
+  check_starts_of_list(list.runs, adapters_at);
+  list.resolved["adapter"] = std::move(resolved_adapters);
+  return list;
+}
+
 }  // namespace
 
-RunConfig load_run_config(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings) {
+RunList load_runs(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings) {
   Json document = read_json(file, ErrorKind::kConfig);
   Findings findings;
   const Place root{"", findings};
@@ -141,12 +188,21 @@ RunConfig load_run_config(const fs::path& file, const std::vector<std::string>& 
   }
   const fs::path whole = fs::absolute(file).lexically_normal();
   const Context context{whole.parent_path(), whole, surroundings};
-  RunConfig run = read_document(document, root, context);
+  report_unknown_sections(document, root);
+  RunList list;
+  if (document.contains("adapter") && document["adapter"].is_array()) {
+    list = read_runs_of_list(document, root, context);
+  } else {
+    list.runs.push_back(read_document(document, root, root.key("adapter"), context));
+    list.resolved = list.runs.front().resolved;
+  }
   findings.throw_if_any();
-  return run;
+  return list;
 }
 
 Json run_config_schema() {
+  Json adapter = adapter_schema();
+  adapter["anyOf"].push_back(adapter_list_schema(adapter["anyOf"][0]));
   return {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
           {"title", "lora-train run"},
           {"description", "One run of lora-train. Relative paths are relative to the config file's folder."},
@@ -154,7 +210,7 @@ Json run_config_schema() {
           {"additionalProperties", false},
           {"properties",
            {{"model", with_description("The base model.", model_schema())},
-            {"adapter", adapter_schema()},
+            {"adapter", std::move(adapter)},
             {"data", with_description("What is trained and evaluated on.", data_schema())},
             {"training",
              with_description("How it is trained; names and defaults are those of transformers' TrainingArguments.", training_schema())},

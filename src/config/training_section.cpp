@@ -21,6 +21,21 @@ void check_schedule(const TrainOptions& options, const Json& section, const Plac
   }
 }
 
+/// PEFT's create_loraplus_optimizer has a weight decay of its own; nothing may be silently ignored.
+void check_loraplus(const TrainOptions& options, const Json& section, const Place& at) {
+  if (!options.optimizer.loraplus.lr_ratio) {
+    for (const char* key : {"loraplus_lr_embedding", "loraplus_weight_decay"}) {
+      if (section.contains(key)) {
+        at.key(key).add("needs loraplus_lr_ratio beside it: LoRA+ is off without");
+      }
+    }
+  } else if (options.optimizer.weight_decay > 0) {
+    at.key("weight_decay")
+        .add("found " + number_json(options.optimizer.weight_decay).dump() +
+             " beside loraplus_lr_ratio, expected 0: LoRA+ decays by loraplus_weight_decay, as in PEFT");
+  }
+}
+
 /// Everything that only makes sense with something to evaluate on.
 void check_eval_data(const TrainOptions& options, const Place& at) {
   const auto need = [&](bool is_set, const char* key) {
@@ -64,6 +79,9 @@ Section<TrainOptions> read_training(const Json& section, const Place& at, EvalDa
     result.resolved["lr_scheduler_kwargs"] = Json::object();
   }
   check_schedule(options, section, at);
+  if (at.sound({"loraplus_lr_ratio", "weight_decay"})) {
+    check_loraplus(options, section, at);
+  }
   if (eval_data == EvalData::kNone) {
     check_eval_data(options, at);
     return result;

@@ -92,6 +92,17 @@ void add_optimisation(Table<TrainOptions>& table) {
       .value(
           "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}), "AdamW's smallest divisor.")
       .value(
+          "loraplus_lr_ratio", [](auto& o) -> auto& { return o.optimizer.loraplus.lr_ratio; }, nullable(number({.above = 0})),
+          "LoRA+: the learning rate of B by that of A, 16 in its paper; null: the same.")
+      .value(
+          "loraplus_lr_embedding", [](auto& o) -> auto& { return o.optimizer.loraplus.lr_embedding; }, number({.from = 0}),
+          "LoRA+: the highest learning rate of an adapted embedding (1e-6).")
+      .only_where_given()
+      .value(
+          "loraplus_weight_decay", [](auto& o) -> auto& { return o.optimizer.loraplus.weight_decay; }, number({.from = 0}),
+          "LoRA+: in place of weight_decay (0).")
+      .only_where_given()
+      .value(
           "max_grad_norm", [](auto& o) -> auto& { return o.max_grad_norm; }, number({.from = 0}),
           "Longer gradients are cut to this norm; 0: never.")
       .value(

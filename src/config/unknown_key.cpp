@@ -33,8 +33,11 @@ void collect_paths(const Json& schema, const std::string& key, const std::string
     collect_paths(schema["items"], key, path + "[]", found);
   }
   if (schema.contains("anyOf")) {
-    for (const Json& alternative : schema["anyOf"]) {
-      collect_paths(alternative, key, path, found);
+    // Other forms of the same section (a list of adapters) hold the same keys again: the first that has any speaks for all.
+    const auto has_keys = [](const Json& alternative) { return alternative.contains("properties"); };
+    const auto first = std::find_if(schema["anyOf"].begin(), schema["anyOf"].end(), has_keys);
+    if (first != schema["anyOf"].end()) {
+      collect_paths(*first, key, path, found);
     }
   }
 }

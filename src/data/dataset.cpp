@@ -185,7 +185,7 @@ class Loader {
   }
 
   bool keep(Example example) {
-    if (example.num_supervised() == 0) {
+    if (example.num_supervised() == 0 && !context_.keep_unsupervised) {
       return false;
     }
     example.ids.shrink_to_fit();

@@ -2,27 +2,14 @@
 
 #include <algorithm>
 
+#include "data/specials.h"
+#include "lora/data/prompts.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
 
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
-
-// BOS, the text's ids, EOS: each where it is wanted, exists, and does not stand there already.
-std::vector<int32_t> with_specials(const std::string& text, const FormatContext& context, bool append_eos) {
-  const tokenizer::Tokenizer& tokenizer = *context.tokenizer;
-  std::vector<int32_t> ids = tokenizer.encode(text);
-  const auto bos = tokenizer.bos_id();
-  if (tokenizer.add_bos() && bos && (ids.empty() || ids.front() != *bos)) {
-    ids.insert(ids.begin(), *bos);
-  }
-  const auto eos = tokenizer.eos_id();
-  if (append_eos && eos && (ids.empty() || ids.back() != *eos)) {
-    ids.push_back(*eos);
-  }
-  return ids;
-}
 
 bool wants_eos(const FormatContext& context) {
   return context.append_eos || context.tokenizer->add_eos();
@@ -32,10 +19,10 @@ bool wants_eos(const FormatContext& context) {
 // shows how far the prompt reaches; a token that straddles the border differs there, so it is supervised.
 Example encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context) {
   Example example;
-  example.ids = with_specials(prompt + completion, context, wants_eos(context));
+  example.ids = with_specials(prompt + completion, *context.tokenizer, wants_eos(context));
   example.labels = example.ids;
   if (context.train_on == TrainOn::kCompletion) {
-    const std::vector<int32_t> alone = with_specials(prompt, context, false);
+    const std::vector<int32_t> alone = with_specials(prompt, *context.tokenizer, false);
     const auto border = std::mismatch(alone.begin(), alone.end(), example.ids.begin(), example.ids.end()).first;
     std::fill_n(example.labels.begin(), border - alone.begin(), kIgnore);
   }
@@ -56,7 +43,7 @@ Example encode_tokens(const Fields& fields, const FormatContext& context) {
 
 Example encode_text(const Fields& fields, const FormatContext& context) {
   Example example;
-  example.ids = with_specials(fields.text("text"), context, wants_eos(context));
+  example.ids = with_specials(fields.text("text"), *context.tokenizer, wants_eos(context));
   example.labels = example.ids;
   return example;
 }
@@ -65,15 +52,9 @@ Example encode_prompt_completion(const Fields& fields, const FormatContext& cont
   return encode_completion(fields.text("prompt"), fields.text("completion"), context);
 }
 
-// The prompt of Stanford Alpaca, as the tools that read its rows write it.
 Example encode_instruction(const Fields& fields, const FormatContext& context) {
   const std::string input = fields.has("input") ? fields.text("input") : "";
-  std::string prompt = "Below is an instruction that describes a task";
-  prompt += input.empty() ? "" : ", paired with an input that provides further context";
-  prompt += ". Write a response that appropriately completes the request.\n\n### Instruction:\n" + fields.text("instruction");
-  prompt += input.empty() ? "" : "\n\n### Input:\n" + input;
-  prompt += "\n\n### Response:\n";
-  return encode_completion(prompt, fields.text("output"), context);
+  return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context);
 }
 
 }  // namespace

@@ -207,6 +207,27 @@ std::vector<std::string> CheckpointSource::unused() const {
   return names;
 }
 
+std::vector<std::string> CheckpointSource::names() const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < impl_->shards.size(); ++i) {
+    for (const std::string& name : impl_->shards[i].names()) {
+      const auto found = impl_->shard_of.find(name);
+      if (found != impl_->shard_of.end() && found->second == i) {  // an index may leave a shard's tensor out
+        names.push_back(name);
+      }
+    }
+  }
+  return names;
+}
+
+Tensor CheckpointSource::tensor(const std::string& name) const {
+  return impl_->shard(name).tensor(name);
+}
+
+void CheckpointSource::release(const std::string& name) const {
+  impl_->shard(name).release(name);
+}
+
 std::vector<fs::path> CheckpointSource::files() const {
   return impl_->files;
 }

@@ -2,11 +2,11 @@
 
 #include <ATen/ATen.h>
 
-#include <array>
 #include <cstring>
 #include <unordered_map>
 
 #include "io/safetensors_format.h"
+#include "io/torch_dtype.h"
 #include "lora/base/text.h"
 #include "lora/io/safetensors.h"
 
@@ -15,44 +15,6 @@ namespace lora::io {
 namespace {
 
 constexpr size_t kMaxDimensions = 64;  // torch's iterators know no more
-
-struct DtypePair {
-  Dtype dtype;
-  at::ScalarType torch;
-};
-constexpr std::array<DtypePair, 15> kTorchDtypes{{{Dtype::kBool, at::kBool},
-                                                  {Dtype::kU8, at::kByte},
-                                                  {Dtype::kI8, at::kChar},
-                                                  {Dtype::kF8E5M2, at::kFloat8_e5m2},
-                                                  {Dtype::kF8E4M3, at::kFloat8_e4m3fn},
-                                                  {Dtype::kI16, at::kShort},
-                                                  {Dtype::kU16, at::kUInt16},
-                                                  {Dtype::kF16, at::kHalf},
-                                                  {Dtype::kBF16, at::kBFloat16},
-                                                  {Dtype::kI32, at::kInt},
-                                                  {Dtype::kU32, at::kUInt32},
-                                                  {Dtype::kF32, at::kFloat},
-                                                  {Dtype::kF64, at::kDouble},
-                                                  {Dtype::kI64, at::kLong},
-                                                  {Dtype::kU64, at::kUInt64}}};
-
-at::ScalarType torch_dtype(Dtype dtype) {
-  for (const DtypePair& pair : kTorchDtypes) {
-    if (pair.dtype == dtype) {
-      return pair.torch;
-    }
-  }
-  return at::ScalarType::Undefined;
-}
-
-std::optional<Dtype> file_dtype(at::ScalarType torch) {
-  for (const DtypePair& pair : kTorchDtypes) {
-    if (pair.torch == torch) {
-      return pair.dtype;
-    }
-  }
-  return std::nullopt;
-}
 
 /// A byte of a C++ bool must be 0 or 1; anything else in a file would be undefined behaviour.
 void check_booleans(const std::byte* bytes, size_t size, const std::string& where) {
@@ -111,6 +73,11 @@ bool SafetensorsFile::contains(const std::string& name) const {
 
 std::vector<int64_t> SafetensorsFile::shape(const std::string& name) const {
   return impl_->entry(name).shape;
+}
+
+void SafetensorsFile::release(const std::string& name) const {
+  const TensorEntry& entry = impl_->entry(name);
+  impl_->map->release(impl_->header.data_offset + entry.begin, entry.end - entry.begin);
 }
 
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const {

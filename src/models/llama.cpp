@@ -5,10 +5,10 @@
 
 #include "lora/base/log.h"
 #include "lora/nn/activation.h"
+#include "lora/nn/attention.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/nn/rope.h"
-#include "lora/ops/attention.h"
 
 namespace lora::models {
 
@@ -72,12 +72,13 @@ LlamaOptions read_options(const JsonReader& config) {
 
 class LlamaAttention {
  public:
-  LlamaAttention(const std::string& name, const LlamaOptions& o, io::WeightSource& source, const at::TensorOptions& options)
+  LlamaAttention(const std::string& name, int64_t layer, const LlamaOptions& o, io::WeightSource& source, const at::TensorOptions& options)
       : q_proj_(name + ".q_proj", {o.hidden_size, o.num_attention_heads * o.head_dim, o.attention_bias}, source, options),
         k_proj_(name + ".k_proj", {o.hidden_size, o.num_key_value_heads * o.head_dim, o.attention_bias}, source, options),
         v_proj_(name + ".v_proj", {o.hidden_size, o.num_key_value_heads * o.head_dim, o.attention_bias}, source, options),
         o_proj_(name + ".o_proj", {o.num_attention_heads * o.head_dim, o.hidden_size, o.attention_bias}, source, options),
-        head_dim_(o.head_dim) {}
+        head_dim_(o.head_dim),
+        layer_(layer) {}
 
   Tensor forward(const Tensor& x_TD, const nn::RopeTables& rope, const Pass& pass) const {
     const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
@@ -85,9 +86,8 @@ class LlamaAttention {
     const Tensor q_THE = nn::apply_rope(by_head(qkv[0]), rope);
     const Tensor k_TKE = nn::apply_rope(by_head(qkv[1]), rope);
     const Tensor v_TKE = by_head(qkv[2]);
-    const ops::DocumentLayout layout{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document};
     const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
-    return o_proj_.forward(ops::causal_attention(q_THE, k_TKE, v_TKE, layout, scale).flatten(1), pass);
+    return o_proj_.forward(nn::attend(q_THE, k_TKE, v_TKE, pass, layer_, scale).flatten(1), pass);
   }
 
   std::vector<Linear*> linears() { return {&q_proj_, &k_proj_, &v_proj_, &o_proj_}; }
@@ -95,6 +95,7 @@ class LlamaAttention {
  private:
   Linear q_proj_, k_proj_, v_proj_, o_proj_;
   int64_t head_dim_;
+  int64_t layer_;
 };
 
 class LlamaMlp {
@@ -119,8 +120,8 @@ class LlamaMlp {
 
 class LlamaLayer {
  public:
-  LlamaLayer(const std::string& name, const LlamaOptions& o, io::WeightSource& source, const at::TensorOptions& options)
-      : self_attn_(name + ".self_attn", o, source, options),
+  LlamaLayer(const std::string& name, int64_t layer, const LlamaOptions& o, io::WeightSource& source, const at::TensorOptions& options)
+      : self_attn_(name + ".self_attn", layer, o, source, options),
         mlp_(name + ".mlp", o, source, options),
         input_layernorm_(name + ".input_layernorm", o.hidden_size, o.rms_norm_eps, source, options),
         post_attention_layernorm_(name + ".post_attention_layernorm", o.hidden_size, o.rms_norm_eps, source, options) {}
@@ -130,14 +131,18 @@ class LlamaLayer {
     return attended_TD + mlp_.forward(post_attention_layernorm_.forward(attended_TD), pass);
   }
 
-  std::vector<Linear*> linears() {
-    std::vector<Linear*> all = self_attn_.linears();
-    const std::vector<Linear*> mlp = mlp_.linears();
-    all.insert(all.end(), mlp.begin(), mlp.end());
+  std::vector<nn::Host*> hosts() {
+    std::vector<nn::Host*> all;
+    for (Linear* linear : self_attn_.linears()) {
+      all.push_back(linear);
+    }
+    for (Linear* linear : mlp_.linears()) {
+      all.push_back(linear);
+    }
+    all.push_back(&input_layernorm_);
+    all.push_back(&post_attention_layernorm_);
     return all;
   }
-  const nn::RmsNorm& input_layernorm() const { return input_layernorm_; }
-  const nn::RmsNorm& post_attention_layernorm() const { return post_attention_layernorm_; }
 
  private:
   LlamaAttention self_attn_;
@@ -153,11 +158,18 @@ class Llama : public nn::Model {
         norm_("model.norm", options_.hidden_size, options_.rms_norm_eps, source, options),
         rope_(options_.rope) {
     for (int64_t i = 0; i < options_.num_hidden_layers; ++i) {
-      layers_.push_back(std::make_unique<LlamaLayer>("model.layers." + std::to_string(i), options_, source, options));
+      layers_.push_back(std::make_unique<LlamaLayer>("model.layers." + std::to_string(i), i, options_, source, options));
     }
     lm_head_ = options_.tie_word_embeddings
                    ? std::make_unique<Linear>("lm_head", embed_tokens_.weight())
                    : std::make_unique<Linear>("lm_head", nn::LinearShape{options_.hidden_size, options_.vocab_size}, source, options);
+    hosts_.push_back(&embed_tokens_);
+    for (const auto& layer : layers_) {
+      const std::vector<nn::Host*> hosts = layer->hosts();
+      hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
+    }
+    hosts_.push_back(&norm_);
+    hosts_.push_back(lm_head_.get());
   }
 
   Tensor hidden(const Pass& pass) const override {
@@ -171,30 +183,14 @@ class Llama : public nn::Model {
 
   Linear& head() override { return *lm_head_; }
 
-  std::vector<nn::Host*> hosts() override {
-    std::vector<nn::Host*> all{&embed_tokens_};
-    for (const auto& layer : layers_) {
-      for (Linear* linear : layer->linears()) {
-        all.push_back(linear);
-      }
-    }
-    all.push_back(lm_head_.get());
-    return all;
-  }
+  std::vector<nn::Host*> hosts() override { return hosts_; }
 
   std::vector<nn::Parameter> base_parameters() const override {
     std::vector<nn::Parameter> all;
-    const auto add = [&all](const std::vector<nn::Parameter>& some) { all.insert(all.end(), some.begin(), some.end()); };
-    add(embed_tokens_.base_parameters());
-    for (const auto& layer : layers_) {
-      for (const Linear* linear : layer->linears()) {
-        add(linear->base_parameters());
-      }
-      add(layer->input_layernorm().base_parameters());
-      add(layer->post_attention_layernorm().base_parameters());
+    for (const nn::Host* host : hosts_) {
+      const std::vector<nn::Parameter> own = host->base_parameters();
+      all.insert(all.end(), own.begin(), own.end());
     }
-    add(norm_.base_parameters());
-    add(lm_head_->base_parameters());
     return all;
   }
 
@@ -216,6 +212,7 @@ class Llama : public nn::Model {
   nn::RmsNorm norm_;
   std::unique_ptr<Linear> lm_head_;
   nn::Rope rope_;
+  std::vector<nn::Host*> hosts_;
 };
 
 }  // namespace

@@ -3,11 +3,17 @@
 #include <ATen/ATen.h>
 
 #include "lora/base/random.h"
+#include "lora/nn/kv_cache.h"
 
 namespace lora::nn {
 
 Pass evaluation_pass(const TokenBatch& batch) {
   return Pass{batch, Tensor()};
+}
+
+Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
+  cache.begin_pass(batch);
+  return Pass{batch, Tensor(), &cache};
 }
 
 Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {

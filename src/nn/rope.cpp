@@ -64,6 +64,20 @@ Tensor yarn_frequencies(const RopeOptions& o) {
   return interpolated * (1 - keep) + extrapolated * keep;
 }
 
+/// Dynamic: the angles of documents beyond the trained length, each by its own. With a cache, a pass takes the length so
+/// far, and keys that are cached keep the frequencies of theirs: so does transformers.
+void stretch_long_documents(const RopeOptions& o, const TokenBatch& batch, Tensor& angles_TF) {
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    const int64_t length = batch.full_length(d);
+    if (length > o.max_position_embeddings) {
+      const int64_t begin = batch.document_offsets[d];
+      const int64_t end = batch.document_offsets[d + 1];
+      const Tensor stretched = rope_inverse_frequencies(o, length).to(angles_TF.device());
+      angles_TF.slice(0, begin, end).copy_(batch.positions_T.slice(0, begin, end).to(at::kFloat).unsqueeze(1) * stretched);
+    }
+  }
+}
+
 }  // namespace
 
 RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings) {
@@ -156,13 +170,8 @@ RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   const at::Device device = batch.ids_T.device();
   Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_.to(device);
-  if (options_.kind == RopeKind::kDynamic && batch.max_document > options_.max_position_embeddings) {
-    for (int64_t d = 0; d < batch.num_documents(); ++d) {
-      const int64_t begin = batch.document_offsets[d];
-      const int64_t end = batch.document_offsets[d + 1];
-      const Tensor stretched = rope_inverse_frequencies(options_, end - begin).to(device);
-      angles_TF.slice(0, begin, end).copy_(batch.positions_T.slice(0, begin, end).to(at::kFloat).unsqueeze(1) * stretched);
-    }
+  if (options_.kind == RopeKind::kDynamic) {
+    stretch_long_documents(options_, batch, angles_TF);
   }
   const Tensor angles_TE = at::cat({angles_TF, angles_TF}, 1);
   const double factor = rope_attention_factor(options_);

@@ -22,6 +22,7 @@ TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
     const int64_t length = static_cast<int64_t>(document.ids->size());
     batch.document_offsets.push_back(batch.document_offsets.back() + length);
     batch.sample_ids.push_back(document.sample_id);
+    batch.cached_lengths.push_back(document.cached_length);
     batch.max_document = std::max(batch.max_document, length);
   }
   const int64_t total = batch.document_offsets.back();
@@ -38,8 +39,8 @@ TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
     const size_t length = document.ids->size();
     for (size_t i = 0; i < length; ++i) {
       *ids++ = (*document.ids)[i];
-      *positions++ = static_cast<int64_t>(i);
-      const int64_t label = i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
+      *positions++ = document.cached_length + static_cast<int64_t>(i);
+      const int64_t label = document.labels != nullptr && i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
       *labels++ = label;
       batch.num_supervised += label != kIgnoreLabel ? 1 : 0;
     }

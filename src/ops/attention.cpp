@@ -12,16 +12,26 @@ bool flash_applies(const Tensor& q_THE) {
   return q_THE.is_cuda() && half && q_THE.size(2) <= 256 && q_THE.size(2) % 8 == 0;
 }
 
-/// Flash attention 2 over cu_seqlens (Dao 2023). Its signature differs between LibTorch versions.
-Tensor flash_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale) {
-  const int64_t longest = layout.max_document;
+/// What flash attention reads of the keys: cumulative starts, and how many places are in use where not all are.
+struct FlashKeys {
+  const Tensor& begins;
+  int64_t longest;
+  std::optional<Tensor> lengths;
+};
+
+/// Flash attention 2 over cu_seqlens (Dao 2023), the last query at the last key. Its signature differs between LibTorch versions.
+Tensor flash_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const FlashKeys& keys,
+                       double scale) {
+  const std::optional<int64_t> no_window;
 #if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 15
   // 2.11 to 2.14 may take the descale factors of float8 between the flags and the scale; null either way.
-  return std::get<0>(at::_flash_attention_forward(q_THE, k_TKE, v_TKE, layout.offsets, layout.offsets, longest, longest, 0.0, true, false,
-                                                  std::optional<Tensor>(), std::optional<Tensor>(), std::optional<Tensor>(), scale));
+  const std::optional<Tensor> no_descale;
+  return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
+                                                  0.0, true, false, no_descale, no_descale, no_descale, scale, no_window, no_window,
+                                                  keys.lengths));
 #else
-  return std::get<0>(
-      at::_flash_attention_forward(q_THE, k_TKE, v_TKE, layout.offsets, layout.offsets, longest, longest, 0.0, true, false, scale));
+  return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
+                                                  0.0, true, false, scale, no_window, no_window, keys.lengths));
 #endif
 }
 
@@ -53,34 +63,89 @@ Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Ten
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
 }
 
+/// SDPA of one document's n last tokens to its L keys.
+Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE, double scale) {
+  const auto by_head = [](const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
+  const int64_t tokens = q_nHE.size(0), heads = q_nHE.size(1), key_heads = k_LKE.size(1), length = k_LKE.size(0);
+  if (tokens == 1) {
+    // The query heads that share a key head stand as so many queries: the keys are not copied for each of them.
+    const Tensor q_KGE = q_nHE.view({key_heads, heads / key_heads, -1});
+    const Tensor out_KGE =
+        at::scaled_dot_product_attention(q_KGE.unsqueeze(0), by_head(k_LKE), by_head(v_LKE), {}, 0.0, /*is_causal=*/false, scale);
+    return out_KGE.reshape({1, heads, -1});
+  }
+  const bool all_new = tokens == length;
+  std::optional<Tensor> visible_nL;
+  if (!all_new) {
+    visible_nL = at::ones({tokens, length}, q_nHE.options().dtype(at::kBool)).tril(length - tokens);
+  }
+  const Tensor out_HnE = at::scaled_dot_product_attention(by_head(q_nHE), by_head(k_LKE), by_head(v_LKE), visible_nL, 0.0, all_new, scale,
+                                                          /*enable_gqa=*/heads != key_heads);
+  return out_HnE.squeeze(0).transpose(0, 1);
+}
+
+/// `attend` for each document on its queries and keys.
+template <typename Attend>
+Tensor for_each_document(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
+                         const KeyLayout& keys, const Attend& attend) {
+  std::vector<Tensor> outputs;
+  for (size_t d = 0; d < keys.host_lengths.size(); ++d) {
+    const int64_t begin = keys.host_begins[d], end = begin + keys.host_lengths[d];
+    outputs.push_back(attend(q_THE.slice(0, queries.host_offsets[d], queries.host_offsets[d + 1]), k_SKE.slice(0, begin, end),
+                             v_SKE.slice(0, begin, end)));
+  }
+  return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
+}
+
+/// softmax(q kᵀ · scale) v over the pairs that are visible; softmax in float32 or wider.
+Tensor plain_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const Tensor& visible_TS, double scale) {
+  const int64_t group = q_THE.size(1) / k_SKE.size(1);
+  const Tensor q_HTE = q_THE.transpose(0, 1);
+  const Tensor k_HSE = k_SKE.repeat_interleave(group, 1).transpose(0, 1);
+  const Tensor v_HSE = v_SKE.repeat_interleave(group, 1).transpose(0, 1);
+  const Tensor scores_HTS = at::matmul(q_HTE, k_HSE.transpose(1, 2)) * scale;
+  const auto wide = scores_HTS.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const Tensor masked_HTS = scores_HTS.to(wide).masked_fill(visible_TS.logical_not(), -std::numeric_limits<double>::infinity());
+  const Tensor weights_HTS = at::softmax(masked_HTS, -1).to(q_THE.scalar_type());
+  return at::matmul(weights_HTS, v_HSE).transpose(0, 1);
+}
+
 }  // namespace
 
 Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale) {
   if (flash_applies(q_THE)) {
-    return flash_attention(q_THE, k_TKE, v_TKE, layout, scale);
+    return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, scale);
   }
   return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
 }
 
 Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
                                   double scale) {
-  const int64_t tokens = q_THE.size(0);
-  const int64_t group = q_THE.size(1) / k_TKE.size(1);
-  const Tensor q_HTE = q_THE.transpose(0, 1);
-  const Tensor k_HTE = k_TKE.repeat_interleave(group, 1).transpose(0, 1);
-  const Tensor v_HTE = v_TKE.repeat_interleave(group, 1).transpose(0, 1);
-
-  const Tensor document_T = at::empty({tokens}, at::kLong);
+  const Tensor document_T = at::empty({q_THE.size(0)}, at::kLong);
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     document_T.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]).fill_(static_cast<int64_t>(d));
   }
   const Tensor same_TT = document_T.unsqueeze(1) == document_T.unsqueeze(0);
-  const Tensor visible_TT = at::tril(same_TT).to(q_THE.device());
-  const Tensor scores_HTT = at::matmul(q_HTE, k_HTE.transpose(1, 2)) * scale;
-  const auto wide = scores_HTT.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor masked_HTT = scores_HTT.to(wide).masked_fill(visible_TT.logical_not(), -std::numeric_limits<double>::infinity());
-  const Tensor weights_HTT = at::softmax(masked_HTT, -1).to(q_THE.scalar_type());
-  return at::matmul(weights_HTT, v_HTE).transpose(0, 1);
+  return plain_attention(q_THE, k_TKE, v_TKE, at::tril(same_TT).to(q_THE.device()), scale);
+}
+
+Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const KeyLayout& keys,
+                        double scale) {
+  if (flash_applies(q_THE)) {
+    return flash_attention(q_THE, k_SKE, v_SKE, queries, {keys.begins, keys.max_length, keys.lengths}, scale);
+  }
+  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [scale](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
+    return attend_to_keys(q_nHE, k_LKE, v_LKE, scale);
+  });
+}
+
+Tensor cached_attention_reference(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
+                                  const KeyLayout& keys, double scale) {
+  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [scale](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
+    const int64_t tokens = q_nHE.size(0), length = k_LKE.size(0);
+    const Tensor visible_nL = at::ones({tokens, length}, q_nHE.options().dtype(at::kBool)).tril(length - tokens);
+    return plain_attention(q_nHE, k_LKE, v_LKE, visible_nL, scale);
+  });
 }
 
 }  // namespace lora::ops

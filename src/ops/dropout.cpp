@@ -1,7 +1,7 @@
 #include "lora/ops/dropout.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <torch/torch.h>
 
 #include <type_traits>
 
@@ -49,6 +49,21 @@ void dropout_rows(const T* x, T* y, const int64_t* keys, int64_t begin, int64_t 
   }
 }
 
+/// dropout() with its gradient: the same elements of dy.
+struct Dropout : torch::autograd::Function<Dropout> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x_TI, const Tensor& row_keys_T, double p, int64_t site_key) {
+    ctx->save_for_backward({row_keys_T});
+    ctx->saved_data["p"] = p;
+    ctx->saved_data["site_key"] = site_key;
+    return dropout(x_TI, {row_keys_T, static_cast<uint64_t>(site_key), p});
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const DropoutDraw draw{ctx->get_saved_variables()[0], static_cast<uint64_t>(ctx->saved_data["site_key"].toInt()),
+                           ctx->saved_data["p"].toDouble()};
+    return {dropout(grads[0].contiguous(), draw), Tensor(), Tensor(), Tensor()};
+  }
+};
+
 }  // namespace
 
 Tensor dropout_reference(const Tensor& x_TI, const DropoutDraw& draw) {
@@ -79,6 +94,10 @@ Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw) {
     at::parallel_for(0, x.size(0), 64, [&](int64_t begin, int64_t end) { dropout_rows(from, to, keys, begin, end, channels, draw); });
   });
   return y;
+}
+
+Tensor differentiable_dropout(const Tensor& x_TI, const DropoutDraw& draw) {
+  return draw.active() ? Dropout::apply(x_TI, draw.row_keys_T, draw.p, static_cast<int64_t>(draw.site_key)) : x_TI;
 }
 
 }  // namespace lora::ops

@@ -80,6 +80,58 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   }
 };
 
+/// The gradients of h and of the trained tensors come from a graph of each chunk's own.
+struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, at::TensorList trained, const Tensor& labels_S, int64_t vocab_size,
+                        const LogitsOf* logits) {
+    const bool train_hidden = h_SD.requires_grad();
+    const Tensor dh_SD = train_hidden ? at::empty_like(h_SD) : Tensor();
+    variable_list gradients{dh_SD};
+    for (const Tensor& tensor : trained) {
+      gradients.push_back(at::zeros_like(tensor));
+    }
+    Tensor total = at::zeros({}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    const int64_t rows = chunk_rows(vocab_size);
+    for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+      const int64_t end = std::min(begin + rows, h_SD.size(0));
+      const at::AutoGradMode with_graph(true);
+      const Tensor h_CD = h_SD.slice(0, begin, end).detach().requires_grad_(train_hidden);
+      const Tensor loss = at::cross_entropy_loss(widened((*logits)(h_CD, begin)), labels_S.slice(0, begin, end), {}, at::Reduction::Sum);
+      total.add_(loss.detach());
+      if (!loss.requires_grad()) {
+        continue;  // nothing is trained
+      }
+      variable_list inputs = trained.vec();
+      if (train_hidden) {
+        inputs.push_back(h_CD);
+      }
+      const variable_list parts = torch::autograd::grad({loss}, inputs, /*grad_outputs=*/{}, /*retain_graph=*/std::nullopt,
+                                                        /*create_graph=*/false, /*allow_unused=*/true);
+      for (size_t i = 0; i < trained.size(); ++i) {
+        if (parts[i].defined()) {
+          gradients[i + 1].add_(parts[i]);
+        }
+      }
+      if (train_hidden) {
+        dh_SD.slice(0, begin, end).copy_(parts.back());
+      }
+    }
+    ctx->save_for_backward(gradients);
+    return total;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    variable_list gradients = ctx->get_saved_variables();
+    for (Tensor& gradient : gradients) {
+      if (gradient.defined()) {
+        gradient = (widened(gradient) * grads[0]).to(gradient.scalar_type());
+      }
+    }
+    gradients.insert(gradients.end(), 3, Tensor());
+    return gradients;
+  }
+};
+
 }  // namespace
 
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
@@ -90,16 +142,29 @@ Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, co
   return at::cross_entropy_loss(widened(logits_of(h_SD, W_VD, bias_V)), labels_S, {}, at::Reduction::Sum);
 }
 
-Tensor linear_token_losses(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
+Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
+                             const LogitsOf& logits) {
+  return ChunkedCrossEntropy::apply(h_SD, at::TensorList(trained), labels_S, vocab_size, &logits);
+}
+
+TokenScores token_scores(const Tensor& logits_SV, const Tensor& labels_S) {
   const at::NoGradGuard no_grad;
-  const int64_t rows = chunk_rows(W_VD.size(0));
-  std::vector<Tensor> losses;
+  const Tensor wide_SV = widened(logits_SV);
+  return {at::cross_entropy_loss(wide_SV, labels_S, {}, at::Reduction::None).to(at::kFloat), wide_SV.argmax(1).eq(labels_S)};
+}
+
+TokenScores chunked_token_scores(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const LogitsOf& logits) {
+  const at::NoGradGuard no_grad;
+  const int64_t rows = chunk_rows(vocab_size);
+  std::vector<Tensor> losses{at::empty({0}, h_SD.options().dtype(at::kFloat))};
+  std::vector<Tensor> correct{at::empty({0}, h_SD.options().dtype(at::kBool))};
   for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
     const int64_t end = std::min(begin + rows, h_SD.size(0));
-    const Tensor logits_CV = widened(logits_of(h_SD.slice(0, begin, end), W_VD, bias_V));
-    losses.push_back(at::cross_entropy_loss(logits_CV, labels_S.slice(0, begin, end), {}, at::Reduction::None).to(at::kFloat));
+    const TokenScores chunk = token_scores(logits(h_SD.slice(0, begin, end), begin), labels_S.slice(0, begin, end));
+    losses.push_back(chunk.loss_S);
+    correct.push_back(chunk.correct_S);
   }
-  return losses.empty() ? at::empty({0}, h_SD.options().dtype(at::kFloat)) : at::cat(losses);
+  return {at::cat(losses), at::cat(correct)};
 }
 
 }  // namespace lora::ops

@@ -13,22 +13,23 @@ using torch::autograd::variable_list;
 /// Both parts of the projection in one node of the graph. T tokens, I in, O out, R rank.
 struct LoraLinear : Function<LoraLinear> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O,
-                        const Tensor& A_RI, const Tensor& B_OR, const std::optional<Tensor>& row_keys_T, double scale, double p,
-                        int64_t site_key) {
+                        const Tensor& A_RI, const Tensor& B_OR, const std::optional<Tensor>& low_bias_O,
+                        const std::optional<Tensor>& row_keys_T, double scale, double p, int64_t site_key) {
     const DropoutDraw draw{row_keys_T.value_or(Tensor()), static_cast<uint64_t>(site_key), p};
     const Tensor low_TI = (draw.active() ? dropout(x_TI, draw) : x_TI).to(A_RI.scalar_type());
     const Tensor xa_TR = low_TI.mm(A_RI.t());
     Tensor y_TO = bias_O ? at::addmm(*bias_O, x_TI, W_OI.t()) : x_TI.mm(W_OI.t());
-    if (y_TO.scalar_type() == xa_TR.scalar_type()) {
-      y_TO.addmm_(xa_TR, B_OR.t(), 1, scale);
-    } else {
-      y_TO = at::addmm(y_TO.to(xa_TR.scalar_type()), xa_TR, B_OR.t(), 1, scale).to(y_TO.scalar_type());
+    y_TO = y_TO.to(xa_TR.scalar_type()).addmm_(xa_TR, B_OR.t(), 1, scale);
+    if (low_bias_O) {
+      y_TO.add_(*low_bias_O, scale);
     }
     ctx->save_for_backward({x_TI, W_OI, A_RI, B_OR, xa_TR, draw.row_keys_T});
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["p"] = p;
     ctx->saved_data["site_key"] = site_key;
-    return y_TO;
+    ctx->saved_data["train_bias"] = bias_O && bias_O->requires_grad();
+    ctx->saved_data["train_low_bias"] = low_bias_O && low_bias_O->requires_grad();
+    return y_TO.to(x_TI.scalar_type());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -55,22 +56,11 @@ struct LoraLinear : Function<LoraLinear> {
         dx_TI.add_(dyb_TR.mm(A_RI).to(dx_TI.scalar_type()));
       }
     }
-    return {dx_TI, Tensor(), Tensor(), dA_RI, dB_OR, Tensor(), Tensor(), Tensor(), Tensor()};
-  }
-};
-
-/// Dropout as a node of its own, for the composed forms.
-struct Dropout : Function<Dropout> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& row_keys_T, double p, int64_t site_key) {
-    ctx->save_for_backward({row_keys_T});
-    ctx->saved_data["p"] = p;
-    ctx->saved_data["site_key"] = site_key;
-    return dropout(x_TI, {row_keys_T, static_cast<uint64_t>(site_key), p});
-  }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const DropoutDraw draw{ctx->get_saved_variables()[0], static_cast<uint64_t>(ctx->saved_data["site_key"].toInt()),
-                           ctx->saved_data["p"].toDouble()};
-    return {dropout(grads[0].contiguous(), draw), Tensor(), Tensor(), Tensor()};
+    const bool train_bias = ctx->saved_data["train_bias"].toBool(), train_low_bias = ctx->saved_data["train_low_bias"].toBool();
+    const Tensor dy_O = train_bias || train_low_bias ? dy_low_TO.sum(0) : Tensor();
+    const Tensor dbias_O = train_bias ? dy_O.to(dy_TO.scalar_type()) : Tensor();
+    const Tensor dlow_bias_O = train_low_bias ? dy_O * scale : Tensor();
+    return {dx_TI, Tensor(), dbias_O, dA_RI, dB_OR, dlow_bias_O, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -80,14 +70,14 @@ Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<T
   TORCH_CHECK(!W_OI.requires_grad(), "lora_linear: the weight must be frozen");
   // Autograd takes no undefined tensor as an argument, only none.
   const std::optional<Tensor> row_keys_T = term.dropout.active() ? std::optional(term.dropout.row_keys_T) : std::nullopt;
-  return LoraLinear::apply(x_TI, W_OI, bias_O, term.A_RI, term.B_OR, row_keys_T, term.scale, term.dropout.p,
+  return LoraLinear::apply(x_TI, W_OI, bias_O, term.A_RI, term.B_OR, term.bias_O, row_keys_T, term.scale, term.dropout.p,
                            static_cast<int64_t>(term.dropout.site_key));
 }
 
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term) {
-  const DropoutDraw& draw = term.dropout;
-  const Tensor dropped_TI = draw.active() ? Dropout::apply(x_TI, draw.row_keys_T, draw.p, static_cast<int64_t>(draw.site_key)) : x_TI;
-  return dropped_TI.to(term.A_RI.scalar_type()).mm(term.A_RI.t()).mm(term.B_OR.t()) * term.scale;
+  const Tensor dropped_TI = differentiable_dropout(x_TI, term.dropout).to(term.A_RI.scalar_type());
+  const Tensor ab_TO = dropped_TI.mm(term.A_RI.t()).mm(term.B_OR.t());
+  return (term.bias_O ? ab_TO + *term.bias_O : ab_TO) * term.scale;
 }
 
 Tensor lora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {

@@ -19,6 +19,7 @@ struct Slot {
 
 struct Group {
   double weight_decay;
+  double rate_factor;
   std::vector<Slot> slots;
 };
 
@@ -58,10 +59,10 @@ Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& curr
 
 class AdamW : public Optimizer {
  public:
-  AdamW(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) : options_(options) {
+  AdamW(const OptimizerOptions& options, const std::vector<ParameterGroup>& groups) : options_(options) {
     const at::NoGradGuard no_grad;
-    for (const ParameterGroup& group : group_parameters(parameters, options.weight_decay)) {
-      groups_.push_back({group.weight_decay, {}});
+    for (const ParameterGroup& group : groups) {
+      groups_.push_back({group.weight_decay, group.rate_factor, {}});
       for (const nn::Parameter& parameter : group.parameters) {
         const Tensor& tensor = parameter.tensor;
         groups_.back().slots.push_back(
@@ -79,7 +80,8 @@ class AdamW : public Optimizer {
       }
       at::_foreach_add_(lists.steps, 1);
       at::_fused_adamw_(lists.parameters, lists.gradients, lists.exp_avgs, lists.exp_avg_sqs, /*max_exp_avg_sqs=*/{}, lists.steps,
-                        learning_rate, options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+                        learning_rate * group.rate_factor, options_.beta1, options_.beta2, group.weight_decay, options_.epsilon,
+                        /*amsgrad=*/false,
                         /*maximize=*/false);
     }
   }
@@ -116,8 +118,8 @@ class AdamW : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
-  return std::make_unique<AdamW>(options, parameters);
+std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, std::vector<ParameterGroup> groups) {
+  return std::make_unique<AdamW>(options, groups);
 }
 
 }  // namespace lora::optim

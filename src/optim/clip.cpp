@@ -24,7 +24,7 @@ double clip_grad_norm(const std::vector<nn::Parameter>& parameters, double max_n
   const at::NoGradGuard no_grad;
   std::vector<std::vector<at::Tensor>> gradients;
   std::vector<at::Tensor> norms;
-  for (const ParameterGroup& group : group_parameters(parameters, 0.0)) {
+  for (const ParameterGroup& group : group_parameters(parameters, OptimizerOptions(), 1.0)) {
     gradients.push_back(gradients_of(group));
     if (gradients.back().empty()) {
       continue;

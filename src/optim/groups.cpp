@@ -8,7 +8,34 @@
 
 namespace lora::optim {
 
-std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& parameters, double weight_decay) {
+namespace {
+
+bool has(const nn::Parameter& parameter, const char* part) {
+  return parameter.name.find(part) != std::string::npos;
+}
+
+/// LoRA+'s learning rate of a parameter by the run's, as PEFT's create_loraplus_optimizer groups them.
+double rate_factor(const nn::Parameter& parameter, const LoraPlusOptions& options, double learning_rate) {
+  if (!options.lr_ratio) {
+    return 1.0;
+  }
+  if (has(parameter, ".lora_embedding_")) {
+    return options.lr_embedding / learning_rate;
+  }
+  return has(parameter, ".lora_B.") || parameter.tensor.dim() == 1 ? *options.lr_ratio : 1.0;
+}
+
+/// Tied parameters are moved one after the other, not by one kernel at once.
+bool holds_memory_of(const ParameterGroup& group, const at::Tensor& tensor) {
+  return std::any_of(group.parameters.begin(), group.parameters.end(),
+                     [&tensor](const nn::Parameter& other) { return other.tensor.data_ptr() == tensor.data_ptr(); });
+}
+
+}  // namespace
+
+std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& parameters, const OptimizerOptions& options,
+                                             double learning_rate) {
+  const double weight_decay = options.loraplus.lr_ratio ? options.loraplus.weight_decay : options.weight_decay;
   std::vector<ParameterGroup> groups;
   std::set<std::string> names;
   for (const nn::Parameter& parameter : parameters) {
@@ -16,12 +43,14 @@ std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& p
     TORCH_CHECK(names.insert(parameter.name).second, "two parameters are called ", parameter.name);
     TORCH_CHECK(tensor.is_non_overlapping_and_dense(), "parameter ", parameter.name, " has gaps or overlap in memory");
     const double decay = parameter.weight_decay ? weight_decay : 0.0;
+    const double factor = rate_factor(parameter, options.loraplus, learning_rate);
     auto group = std::find_if(groups.begin(), groups.end(), [&](const ParameterGroup& candidate) {
       const at::Tensor& first = candidate.parameters.front().tensor;
-      return candidate.weight_decay == decay && first.device() == tensor.device() && first.scalar_type() == tensor.scalar_type();
+      return candidate.weight_decay == decay && candidate.rate_factor == factor && first.device() == tensor.device() &&
+             first.scalar_type() == tensor.scalar_type() && !holds_memory_of(candidate, tensor);
     });
     if (group == groups.end()) {
-      group = groups.insert(groups.end(), ParameterGroup{decay, {}});
+      group = groups.insert(groups.end(), ParameterGroup{decay, factor, {}});
     }
     group->parameters.push_back(parameter);
   }

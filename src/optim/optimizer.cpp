@@ -13,7 +13,7 @@ namespace {
 
 struct Entry {
   OptimizerKind kind;
-  std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, const std::vector<nn::Parameter>&);
+  std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, std::vector<ParameterGroup>);
 };
 
 /// torch's fused and unfused AdamW are the same formula (they differ in rounding alone), so both names are the fused one.
@@ -37,6 +37,12 @@ void check_options(const OptimizerOptions& options, double learning_rate) {
   require(not_negative(options.epsilon), "adam_epsilon", options.epsilon, "a finite number of at least 0");
   require(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number from 0 to below 1");
   require(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number from 0 to below 1");
+  if (const LoraPlusOptions& plus = options.loraplus; plus.lr_ratio) {
+    require(std::isfinite(*plus.lr_ratio) && *plus.lr_ratio > 0.0, "loraplus_lr_ratio", *plus.lr_ratio, "a finite number above 0");
+    require(not_negative(plus.lr_embedding), "loraplus_lr_embedding", plus.lr_embedding, "a finite number of at least 0");
+    require(not_negative(plus.weight_decay), "loraplus_weight_decay", plus.weight_decay, "a finite number of at least 0");
+    require(learning_rate > 0.0, "learning_rate", learning_rate, "a number above 0 with loraplus_lr_ratio");
+  }
 }
 
 }  // namespace
@@ -50,7 +56,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::
   }
   for (const Entry& entry : kTable) {
     if (entry.kind == options.kind) {
-      return entry.make(options, parameters);
+      return entry.make(options, group_parameters(parameters, options, learning_rate));
     }
   }
   config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()) + ".");

@@ -10,8 +10,7 @@ namespace {
 /// p -= lr * (grad + weight_decay * p): here the decay is part of the gradient (L2), not decoupled as in AdamW.
 class Sgd : public Optimizer {
  public:
-  Sgd(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters)
-      : groups_(group_parameters(parameters, options.weight_decay)) {}
+  explicit Sgd(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {}
 
   void step(double learning_rate) override {
     const at::NoGradGuard no_grad;
@@ -30,7 +29,7 @@ class Sgd : public Optimizer {
       if (group.weight_decay != 0.0) {
         updates = at::_foreach_add(updates, parameters, group.weight_decay);
       }
-      at::_foreach_add_(parameters, updates, -learning_rate);
+      at::_foreach_add_(parameters, updates, -learning_rate * group.rate_factor);
     }
   }
 
@@ -43,8 +42,8 @@ class Sgd : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_sgd(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
-  return std::make_unique<Sgd>(options, parameters);
+std::unique_ptr<Optimizer> make_sgd(const OptimizerOptions& /*options*/, std::vector<ParameterGroup> groups) {
+  return std::make_unique<Sgd>(std::move(groups));
 }
 
 }  // namespace lora::optim

@@ -18,16 +18,32 @@ nlohmann::json choice_json(const ModuleChoice& choice) {
   return nullptr;
 }
 
+/// How a trained adapter started says nothing about it any more, and not every PEFT knows every start: true.
 nlohmann::json init_json(LoraInit init) {
   switch (init) {
     case LoraInit::kGaussian:
       return "gaussian";
     case LoraInit::kRandom:
       return false;
-    case LoraInit::kDefault:
-      break;
+    default:
+      return true;
   }
-  return true;
+}
+
+nlohmann::json names_json(const std::vector<std::string>& names) {
+  return names.empty() ? nlohmann::json() : nlohmann::json(names);
+}
+
+/// As it was given: a list for the input embeddings, or an object.
+nlohmann::json token_indices_json(const std::vector<TokenIndices>& indices) {
+  nlohmann::json by_layer = nlohmann::json::object();
+  for (const TokenIndices& layer : indices) {
+    if (layer.layer.empty()) {
+      return layer.ids;
+    }
+    by_layer[layer.layer] = layer.ids;
+  }
+  return by_layer;
 }
 
 /// A whole number without ".0", as PEFT's int fields have it.
@@ -83,8 +99,21 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   config["exclude_modules"] = choice_json(options.exclude_modules);
   config["rank_pattern"] = nullptr;  // both in their own order, below
   config["alpha_pattern"] = nullptr;
+  config["bias"] = kTrainedBiases.name(options.bias);
   config["use_rslora"] = options.use_rslora;
+  config["use_dora"] = options.use_dora;
+  config["modules_to_save"] = names_json(options.modules_to_save);
+  if (options.lora_bias) {
+    config["lora_bias"] = true;
+  }
+  if (options.ensure_weight_tying) {
+    config["ensure_weight_tying"] = true;
+  }
+  if (!options.trainable_token_indices.empty()) {
+    config["trainable_token_indices"] = token_indices_json(options.trainable_token_indices);
+  }
   config["init_lora_weights"] = init_json(options.init);
+  config.erase("eva_config");
   if (options.layers_to_transform) {
     config["layers_to_transform"] = *options.layers_to_transform;
   }

@@ -21,12 +21,16 @@ std::string last_part(const std::string& module) {
   return module.substr(module.rfind('.') + 1);
 }
 
-/// What could have been targeted: the distinct last parts of the linear modules' names, with counts.
+bool can_be_adapted(const nn::Host* host) {
+  return dynamic_cast<const nn::MatrixHost*>(host) != nullptr;
+}
+
+/// What could have been targeted: the distinct last parts of the modules' names, with counts.
 std::string available(const std::vector<nn::Host*>& hosts) {
   std::vector<std::string> order;
   std::map<std::string, int> counts;
   for (const nn::Host* host : hosts) {
-    if (dynamic_cast<const nn::Linear*>(host) != nullptr && counts[last_part(host->name())]++ == 0) {
+    if (can_be_adapted(host) && counts[last_part(host->name())]++ == 0) {
       order.push_back(last_part(host->name()));
     }
   }
@@ -72,37 +76,51 @@ class LayerFilter {
 
 class Exclusion {
  public:
-  explicit Exclusion(const ModuleChoice& choice) : choice_(choice) {
-    if (choice.kind == ModuleChoice::Kind::kRegex) {
-      regex_.emplace(choice.regex, "adapter.exclude_modules", ErrorKind::kConfig);
+  explicit Exclusion(const LoraOptions& options) : choice_(options.exclude_modules), saved_(options.modules_to_save) {
+    if (choice_.kind == ModuleChoice::Kind::kRegex) {
+      regex_.emplace(choice_.regex, "adapter.exclude_modules", ErrorKind::kConfig);
     }
   }
   bool excludes(const std::string& module) const {
-    if (regex_) {
-      return regex_->matches_whole(module);
-    }
-    return std::any_of(choice_.names.begin(), choice_.names.end(),
-                       [&](const std::string& entry) { return is_name_or_suffix(module, entry); });
+    // A module that is saved whole is not adapted, nor is any within it.
+    const auto saves = [&](const std::string& entry) { return ("." + module + ".").find("." + entry + ".") != std::string::npos; };
+    return is_named(module) || std::any_of(saved_.begin(), saved_.end(), saves);
   }
   void warn_if_idle(const std::vector<nn::Host*>& hosts) const {
     if (choice_.kind != ModuleChoice::Kind::kNone &&
-        std::none_of(hosts.begin(), hosts.end(), [&](const nn::Host* h) { return excludes(h->name()); })) {
+        std::none_of(hosts.begin(), hosts.end(), [&](const nn::Host* h) { return is_named(h->name()); })) {
       log::warn("[adapter.exclude_modules] excludes nothing: no module of the model matches");
     }
   }
 
  private:
+  bool is_named(const std::string& module) const {
+    return regex_ ? regex_->matches_whole(module) : std::any_of(choice_.names.begin(), choice_.names.end(), [&](const std::string& entry) {
+      return is_name_or_suffix(module, entry);
+    });
+  }
+
   const ModuleChoice& choice_;
+  const std::vector<std::string>& saved_;
   std::optional<Regex> regex_;
 };
 
-nn::Linear* as_linear(nn::Host* host) {
-  auto* linear = dynamic_cast<nn::Linear*>(host);
-  if (linear == nullptr) {
-    config_error(kTargets,
-                 "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() + ", expected Linear");
+/// Throws where LoRA, as the options have it, cannot be attached to the host.
+void require_adaptable(const nn::Host* host, const LoraOptions& options) {
+  if (!can_be_adapted(host)) {
+    config_error(kTargets, "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() +
+                               ", expected Linear or Embedding");
   }
-  return linear;
+  if (dynamic_cast<const nn::Embedding*>(host) == nullptr) {
+    return;
+  }
+  if (options.lora_bias) {
+    config_error("adapter.lora_bias", "is not for embeddings, as in PEFT: found the target '" + host->name() + "', expected projections");
+  }
+  if (changes_base(options.init)) {
+    config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start with a part of a projection's weight: found the embedding '" +
+                                                  host->name() + "' among the targets. Leave it out, or choose another start");
+  }
 }
 
 [[noreturn]] void fail_unmatched(const std::string& entry, const std::vector<nn::Host*>& hosts, bool by_layers) {
@@ -137,59 +155,155 @@ std::vector<std::string> entries_of(const ModuleChoice& choice) {
   }
 }
 
-}  // namespace
+/// The choice, spelt out where it is the family's default.
+ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
+  if (options.target_modules.kind != ModuleChoice::Kind::kNone) {
+    return options.target_modules;
+  }
+  ModuleChoice targets{ModuleChoice::Kind::kList, model.default_target_modules(), ""};
+  if (targets.names.empty()) {
+    config_error(kTargets, "this model's family has no default: found null, expected some of " + available(model.hosts()));
+  }
+  return targets;
+}
 
-ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
-  const std::vector<nn::Host*> hosts = model.hosts();
-  ChosenHosts result;
-  result.targets = options.target_modules;
-  if (result.targets.kind == ModuleChoice::Kind::kNone) {
-    result.targets = {ModuleChoice::Kind::kList, model.default_target_modules(), ""};
-    if (result.targets.names.empty()) {
-      config_error(kTargets, "this model's family has no default: found null, expected some of " + available(hosts));
+/// Does an entry of the choice mean this host?
+class Meaning {
+ public:
+  Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
+      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
+    if (targets.kind == ModuleChoice::Kind::kRegex) {
+      regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
     }
   }
-  const LayerFilter layers(options);
-  const Exclusion exclusion(options.exclude_modules);
-  std::optional<Regex> regex;
-  if (result.targets.kind == ModuleChoice::Kind::kRegex) {
-    regex.emplace(result.targets.regex, kTargets, ErrorKind::kConfig);
-  }
-  const auto means = [&](const std::string& entry, const nn::Host* host) {
-    if (regex) {
-      return regex->matches_whole(host->name());
+
+  bool covers(const std::string& entry, const nn::Host* host) const {
+    if (regex_) {
+      return regex_->matches_whole(host->name());
     }
-    if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
-      return dynamic_cast<const nn::Linear*>(host) != nullptr && host != &model.head();
+    if (all_linear_) {
+      return dynamic_cast<const nn::Linear*>(host) != nullptr && host != &head_;
     }
     // A whole name stands for itself, whatever layers_to_transform says (PEFT).
-    return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers.accepts(host->name()));
-  };
+    return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers_.accepts(host->name()));
+  }
 
+  /// PEFT's own test for ensure_weight_tying: it looks at bare names.
+  bool covers_embeddings(const std::vector<std::string>& entries) const {
+    return std::any_of(entries.begin(), entries.end(), [this](const std::string& entry) {
+      return regex_ ? regex_->matches_whole("embed_tokens") || regex_->matches_whole("lm_head")
+                    : last_part(entry) == "embed_tokens" || last_part(entry) == "lm_head";
+    });
+  }
+
+ private:
+  LayerFilter layers_;
+  bool all_linear_;
+  const nn::Linear& head_;
+  std::optional<Regex> regex_;
+};
+
+/// ensure_weight_tying: where the embeddings or the head are a target, the embeddings are adapted and a tied head has
+/// their pair.
+void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
+              ChosenHosts& result) {
+  const nn::Embedding* embeddings = input_embeddings(model);
+  nn::Linear& head = model.head();
+  if (!head.tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
+      exclusion.excludes(embeddings->name()) || exclusion.excludes(head.name())) {
+    return;
+  }
+  TargetMatch tied{"ensure_weight_tying", {}};
+  if (chosen.insert(embeddings).second) {
+    tied.hosts.push_back(embeddings->name());
+  }
+  if (chosen.erase(&head) == 0) {
+    tied.hosts.push_back(head.name());
+  }
+  result.tied_head = &head;
+  result.matches.push_back(std::move(tied));
+}
+
+/// Fills in the chosen hosts by their kinds, in the model's order.
+void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host*>& hosts, const LoraOptions& options,
+             ChosenHosts& result) {
+  for (nn::Host* host : hosts) {
+    if (chosen.count(host) == 0) {
+      continue;
+    }
+    require_adaptable(host, options);
+    if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
+      result.embeddings.push_back(embedding);
+    } else {
+      result.hosts.push_back(dynamic_cast<nn::Linear*>(host));
+    }
+  }
+}
+
+/// Which hosts the entries mean, without the excluded; records them as matches.
+std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
+                                  const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
   for (const std::string& entry : entries_of(result.targets)) {
     TargetMatch match{entry, {}};
-    for (nn::Host* host : hosts) {
-      if (!exclusion.excludes(host->name()) && means(entry, host)) {
-        match.hosts.push_back(as_linear(host)->name());
-        chosen.insert(host);
+    bool means_any = false;
+    for (const nn::Host* host : hosts) {
+      if (meaning.covers(entry, host)) {
+        means_any = true;
+        if (!exclusion.excludes(host->name())) {
+          match.hosts.push_back(host->name());
+          chosen.insert(host);
+        }
       }
     }
-    if (match.hosts.empty()) {
+    // One whose modules are all excluded is no slip: PEFT writes all-linear out with them.
+    if (!means_any) {
       fail_unmatched(entry, hosts, options.layers_to_transform.has_value());
     }
     result.matches.push_back(std::move(match));
   }
-  for (nn::Host* host : hosts) {
-    if (chosen.count(host) > 0) {
-      result.hosts.push_back(as_linear(host));
+  return chosen;
+}
+
+}  // namespace
+
+nn::Embedding* input_embeddings(nn::Model& model) {
+  for (nn::Host* host : model.hosts()) {
+    if (auto* embeddings = dynamic_cast<nn::Embedding*>(host)) {
+      return embeddings;
     }
   }
+  return nullptr;
+}
+
+ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
+  const std::vector<nn::Host*> hosts = model.hosts();
+  ChosenHosts result;
+  result.targets = targets_of(options, model);
+  const Exclusion exclusion(options);
+  const Meaning meaning(options, result.targets, model);
+  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, result);
+  if (options.ensure_weight_tying) {
+    tie_head(meaning, exclusion, model, chosen, result);
+  }
+  if (chosen.empty()) {
+    config_error(kTargets,
+                 "matches no module that is left: found all of them in exclude_modules or modules_to_save, expected some to adapt");
+  }
+  sort_in(chosen, hosts, options, result);
   exclusion.warn_if_idle(hosts);
   if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
     result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
   }
   return result;
+}
+
+void check_targets(const LoraOptions& options, nn::Model& model) {
+  choose_hosts(options, model);
+}
+
+bool trains_or_changes_base(const LoraOptions& options) {
+  return changes_base(options.init);
 }
 
 template <typename T>

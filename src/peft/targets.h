@@ -1,6 +1,7 @@
 #pragma once
 #include <vector>
 
+#include "lora/nn/embedding.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
 #include "lora/peft/options.h"
@@ -9,14 +10,20 @@ namespace lora::peft {
 
 struct ChosenHosts {
   std::vector<nn::Linear*> hosts;  ///< in the model's order
+  std::vector<nn::Embedding*> embeddings;
+  nn::Linear* tied_head = nullptr;  ///< gets the embeddings' own pair, by ensure_weight_tying; not among hosts
   std::vector<TargetMatch> matches;
   ModuleChoice targets;  ///< as adapter_config.json names them: defaults and all-linear spelt out
 };
 
-/// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules first; a list entry matches a module's whole
+/// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules and modules_to_save first; a list entry matches a module's whole
 /// name or a suffix after a '.'; a string is a regular expression over the whole name; layers_to_transform looks at the
-/// first number after layers_pattern. Unlike PEFT, an entry that matches nothing is a config Error.
+/// first number after layers_pattern. Unlike PEFT, an entry that matches nothing is a config Error, as is an embedding
+/// where the options need a projection.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model);
+
+/// The model's input embeddings: its first table. null: it has none.
+nn::Embedding* input_embeddings(nn::Model& model);
 
 /// The value of the first key of a rank_pattern or alpha_pattern that matches the module (PEFT's get_pattern_key), or
 /// `fallback`.

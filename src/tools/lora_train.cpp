@@ -1,7 +1,4 @@
-#include <CLI/CLI.hpp>
-#include <cstdlib>
-
-#include "lora/app/guard.h"
+#include "flags.h"
 #include "lora/app/train_command.h"
 
 int main(int argc, char** argv) {
@@ -17,16 +14,11 @@ int main(int argc, char** argv) {
   cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show modules and samples, and stop");
   cli.add_flag("--print-config", request.print_config, "Print the resolved config and stop");
   auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the config's JSON Schema and stop");
-  cli.add_flag("--quiet", request.quiet, "Warnings and errors only");
-  cli.set_version_flag("--version", std::string(lora::app::version_text()));
-  try {
-    cli.parse(argc, argv);
+  cli.callback([config, schema] {
     if (config->empty() && schema->empty()) {
       throw CLI::RequiredError("--config");
     }
-  } catch (const CLI::ParseError& error) {
-    return cli.exit(error) == 0 ? 0 : 2;
-  }
-  request.surroundings = lora::config::read_surroundings([](const char* name) -> const char* { return std::getenv(name); });
-  return lora::app::guarded([&] { return lora::app::train_command(request); });
+  });
+  request.surroundings = lora::tools::surroundings();
+  return lora::tools::run(cli, argc, argv, [&request] { return lora::app::train_command(request); });
 }

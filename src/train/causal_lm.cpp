@@ -28,14 +28,12 @@ SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
           pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
 }
 
-bool is_plain(const nn::Linear& head) {
-  return std::none_of(head.attachments().begin(), head.attachments().end(), [](const nn::LowRank& a) { return a.enabled; });
-}
-
-/// Logits of an adapted head for the supervised rows, in float32 or wider.
-Tensor adapted_logits(const nn::Linear& head, const SupervisedRows& rows, const nn::Pass& pass) {
-  const Tensor logits_SV = head.forward(rows.hidden_SD, nn::Pass{pass.batch, rows.row_keys_S});
-  return logits_SV.scalar_type() == at::kDouble ? logits_SV : logits_SV.to(at::kFloat);
+/// The head's logits for a chunk of the supervised rows.
+ops::LogitsOf logits_of(const nn::Linear& head, const SupervisedRows& rows, const nn::Pass& pass) {
+  return [&head, &rows, &pass](const Tensor& hidden_CD, int64_t begin) {
+    const Tensor keys_C = pass.training() ? rows.row_keys_S.slice(0, begin, begin + hidden_CD.size(0)) : Tensor();
+    return head.forward(hidden_CD, nn::Pass{pass.batch, keys_C});
+  };
 }
 
 }  // namespace
@@ -61,10 +59,10 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
   const SupervisedRows rows = supervised_rows(model_, pass);
   const nn::Linear& head = model_.head();
-  if (is_plain(head)) {
-    return ops::linear_cross_entropy(rows.hidden_SD, head.weight(), head.bias(), rows.labels_S);
+  if (head.is_plain()) {
+    return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
   }
-  return at::cross_entropy_loss(adapted_logits(head, rows, pass), rows.labels_S, {}, at::Reduction::Sum);
+  return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(head, rows, pass));
 }
 
 std::string CausalLm::describe(const MicroBatch& batch) const {
@@ -81,22 +79,19 @@ EvalResult CausalLm::evaluate() const {
   for (const std::vector<int64_t>& indices : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
     check_interrupt();
     const nn::TokenBatch tokens = data::make_batch(*eval_, indices).to(model_.device());
-    sum += token_losses(model_, tokens).sum(at::kDouble).item<double>();
+    sum += token_scores(model_, tokens).loss_S.sum(at::kDouble).item<double>();
     result.num_supervised += tokens.num_supervised;
   }
   result.loss = sum / static_cast<double>(result.num_supervised);
   return result;
 }
 
-Tensor token_losses(nn::Model& model, const nn::TokenBatch& batch) {
+ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
   const at::NoGradGuard no_grad;
   const nn::Pass pass = nn::evaluation_pass(batch);
   const SupervisedRows rows = supervised_rows(model, pass);
   const nn::Linear& head = model.head();
-  if (is_plain(head)) {
-    return ops::linear_token_losses(rows.hidden_SD, head.weight(), head.bias(), rows.labels_S);
-  }
-  return at::cross_entropy_loss(adapted_logits(head, rows, pass), rows.labels_S, {}, at::Reduction::None).to(at::kFloat);
+  return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, head.out_features(), logits_of(head, rows, pass));
 }
 
 }  // namespace lora::train

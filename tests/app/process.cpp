@@ -51,11 +51,20 @@ void Process::signal(int number) const {
   kill(pid_, number);
 }
 
+std::string Process::errors_so_far() const {
+  return read_text(folder_ / "err");
+}
+
 Outcome Process::wait() {
   int status = 0;
   waitpid(pid_, &status, 0);
   pid_ = -1;
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"), read_text(folder_ / "err")};
+}
+
+Outcome run_tool(std::vector<std::string> command, const std::string& input) {
+  command.front().insert(0, std::string(LORA_BIN_DIR) + "/");
+  return Process(command, input).wait();
 }
 
 std::vector<std::string> lora_train_command(std::vector<std::string> arguments) {

@@ -27,12 +27,17 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void signal(int number) const;
+  /// What it wrote to its standard error up to now.
+  std::string errors_so_far() const;
   Outcome wait();
 
  private:
   pid_t pid_ = -1;
   TemporaryFolder folder_;
 };
+
+/// A tool of the build with its arguments, to its end: {"lora-eval", "--model", …}.
+Outcome run_tool(std::vector<std::string> command, const std::string& input = "");
 
 /// lora-train with these arguments, to its end.
 Outcome lora_train(std::vector<std::string> arguments, const std::string& input = "");

@@ -1,7 +1,9 @@
 #include <gmock/gmock.h>
 
 #include "lora/base/file.h"
+#include "lora/config/command_line.h"
 #include "sandbox.h"
+#include "support/expect_error.h"
 
 namespace lora::config {
 namespace {
@@ -77,8 +79,15 @@ TEST(Adapter, WholePeftConfigPastedIn) {
                                            "exclude_modules",
                                            "lora_alpha",
                                            "lora_dropout",
+                                           "bias",
                                            "use_rslora",
+                                           "use_dora",
+                                           "lora_bias",
+                                           "modules_to_save",
+                                           "trainable_token_indices",
+                                           "ensure_weight_tying",
                                            "init_lora_weights",
+                                           "eva_config",
                                            "layers_to_transform",
                                            "layers_pattern",
                                            "rank_pattern",
@@ -98,15 +107,45 @@ TEST(Adapter, WholePeftConfigPastedIn) {
   }
 }
 
+TEST(Adapter, WhatIsTrainedBesideThePairs) {
+  const Sandbox sandbox;
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  const peft::LoraOptions lora = load(R"({"bias": "lora_only", "use_dora": true, "modules_to_save": ["lm_head", "norm"],
+    "trainable_token_indices": {"embed_tokens": [5, 3], "lm_head": [7]}, "ensure_weight_tying": true})");
+  EXPECT_EQ(lora.bias, peft::TrainedBias::kLoraOnly);
+  EXPECT_TRUE(lora.use_dora && lora.ensure_weight_tying && !lora.lora_bias);
+  EXPECT_THAT(lora.modules_to_save, ElementsAre("lm_head", "norm"));
+  ASSERT_EQ(lora.trainable_token_indices.size(), 2U);
+  EXPECT_EQ(lora.trainable_token_indices[0].layer, "embed_tokens");
+  EXPECT_THAT(lora.trainable_token_indices[0].ids, ElementsAre(5, 3));
+  EXPECT_EQ(lora.trainable_token_indices[1].layer, "lm_head");
+  const peft::LoraOptions list = load(R"({"bias": "all", "lora_bias": true, "modules_to_save": null, "trainable_token_indices": [9, 2]})");
+  EXPECT_EQ(list.bias, peft::TrainedBias::kAll);
+  EXPECT_TRUE(list.lora_bias);
+  EXPECT_THAT(list.modules_to_save, IsEmpty());
+  ASSERT_EQ(list.trainable_token_indices.size(), 1U);
+  EXPECT_EQ(list.trainable_token_indices[0].layer, "");
+  EXPECT_THAT(list.trainable_token_indices[0].ids, ElementsAre(9, 2));
+  const peft::LoraOptions none = load("{}");
+  EXPECT_EQ(none.bias, peft::TrainedBias::kNone);
+  EXPECT_TRUE(!none.use_dora && !none.lora_bias && !none.ensure_weight_tying && none.trainable_token_indices.empty());
+}
+
 TEST(Adapter, Findings) {
   const Sandbox sandbox;
   const auto expect = [&](const std::string& adapter, const std::string& finding) {
     EXPECT_THAT(sandbox.findings(with_adapter(adapter)), ElementsAre(HasSubstr(finding))) << adapter;
   };
-  expect(R"({"use_dora": true})",
-         "[adapter.use_dora] PEFT's use_dora is not supported yet: found true, only its default false is accepted");
-  expect(R"({"bias": "all"})", "only its default \"none\" is accepted");
-  expect(R"({"modules_to_save": ["lm_head"]})", "PEFT's modules_to_save is not supported yet");
+  expect(R"({"layer_replication": [[0, 4], [2, 5]]})", "[adapter.layer_replication] PEFT's layer_replication is not supported yet");
+  expect(R"({"use_dora": 1})", "[adapter.use_dora] found 1, expected true or false");
+  expect(R"({"bias": "some"})", "[adapter.bias] found \"some\", expected one of \"none\", \"all\", \"lora_only\"");
+  expect(R"({"modules_to_save": "lm_head"})", "[adapter.modules_to_save] found \"lm_head\", expected a list");
+  const std::string ids = "expected a list of token ids, an object of layers' names and their lists of token ids, or null";
+  expect(R"({"trainable_token_indices": [3, -1]})", "[adapter.trainable_token_indices] found [3,-1], " + ids);
+  expect(R"({"trainable_token_indices": []})", ids);
+  expect(R"({"trainable_token_indices": {"embed_tokens": 3}})", ids);
+  expect(R"({"lora_bias": true, "use_dora": true})", "[adapter.lora_bias] cannot be used with use_dora, as in PEFT");
+  expect(R"({"lora_bias": true, "init_lora_weights": "gaussian"})", "[adapter.lora_bias] needs init_lora_weights true or false");
   expect(R"({"r": 0})", "[adapter.r] found 0, expected an integer >= 1 and <= 65536");
   expect(R"({"r": null})", "[adapter.r] found null");
   expect(R"({"lora_alpha": 0})", "[adapter.lora_alpha] found 0, expected a number > 0");
@@ -124,6 +163,65 @@ TEST(Adapter, Findings) {
   expect(R"({"alpha_pattern": {"v_(proj": 1}})", "[adapter.alpha_pattern.v_(proj]");
   expect(R"({"init_from": 3})", "[adapter.init_from] found 3, expected a non-empty string or null");
   expect(R"("lora")", "[adapter] found \"lora\", expected an object with the keys of a PEFT adapter_config.json, or null");
+}
+
+TEST(Adapter, StartsHavePeftsNames) {
+  const Sandbox sandbox;
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  EXPECT_EQ(load(R"({"init_lora_weights": "orthogonal"})").init, LoraInit::kOrthogonal);
+  EXPECT_EQ(load(R"({"init_lora_weights": "olora"})").init, LoraInit::kOlora);
+  const peft::LoraOptions exact = load(R"({"init_lora_weights": "pissa"})");
+  const peft::LoraOptions fast = load(R"({"init_lora_weights": "pissa_niter_16"})");
+  EXPECT_TRUE(exact.init == LoraInit::kPissa && fast.init == LoraInit::kPissa);
+  EXPECT_EQ(std::make_pair(exact.pissa_niter, fast.pissa_niter), std::make_pair(int64_t{0}, int64_t{16}));
+  const peft::LoraOptions eva = load(R"({"init_lora_weights": "eva", "eva_config": {"rho": 1.5, "tau": 0.9, "use_label_mask": false,
+    "label_mask_value": -1, "whiten": true, "adjust_scaling_factors": false}})");
+  EXPECT_EQ(eva.init, LoraInit::kEva);
+  EXPECT_EQ(std::make_tuple(eva.eva.rho, eva.eva.tau, eva.eva.label_mask_value), std::make_tuple(1.5, 0.9, -1));
+  EXPECT_TRUE(eva.eva.whiten && !eva.eva.use_label_mask && !eva.eva.adjust_scaling_factors);
+  EXPECT_EQ(load(R"({"init_lora_weights": "eva", "eva_config": null})").eva.rho, 2.0);
+}
+
+TEST(Adapter, FindingsOfStarts) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::string& adapter, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(with_adapter(adapter)), ElementsAre(HasSubstr(finding))) << adapter;
+  };
+  for (const char* name : {"pissa_niter_0", "pissa_niter_x", "pissa_niter_", "pissa_niter_-1", "pissa_niter_10000", "PiSSA"}) {
+    expect(
+        R"({"init_lora_weights": ")" + std::string(name) + "\"}",
+        "[adapter.init_lora_weights] found \"" + std::string(name) +
+            R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "eva", or "pissa_niter_N" with N from 1 to 9999)");
+  }
+  expect(R"({"init_lora_weights": 1})", "[adapter.init_lora_weights] found 1, expected one of true, false");
+  expect(R"({"init_lora_weights": "loftq"})", "found \"loftq\", which is not in this version");
+  expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
+         "[adapter.init_lora_weights] the result cannot be written for the untouched base with use_rslora beside rank_pattern");
+  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] the result");
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_lora_weights": "olora", "use_rslora": true})")), IsEmpty());
+  expect(R"({"eva_config": {}})", "[adapter.eva_config] needs init_lora_weights \"eva\": found true");
+  expect(R"({"init_lora_weights": "eva", "eva_config": {"rho": 0.5}})", "[adapter.eva_config.rho] found 0.5, expected a number >= 1");
+  expect(R"({"init_lora_weights": "eva", "eva_config": {"tau": 1.5}})", "[adapter.eva_config.tau] found 1.5");
+  expect(R"({"init_lora_weights": "eva", "eva_config": {"roh": 2}})", "[adapter.eva_config.roh]");
+  expect(R"({"init_lora_weights": "eva", "eva_config": "fast"})", "[adapter.eva_config] found \"fast\", expected an object");
+}
+
+TEST(Adapter, AStartThatChangesTheBaseBelongsToItsAdapter) {
+  const Sandbox sandbox;
+  const auto findings_from = [&](const std::string& start, const std::string& more) {
+    sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"])" + start + "}");
+    return sandbox.findings(with_adapter(R"({"init_from": "start")" + more + "}"));
+  };
+  const std::string pissa = R"(, "init_lora_weights": "pissa")";
+  EXPECT_THAT(findings_from(pissa, ""), IsEmpty());  // PEFT's own file, not converted: the base is changed as it was there
+  EXPECT_THAT(findings_from(pissa, pissa), IsEmpty());
+  test::expect_error(ErrorKind::kModel, {"start] its adapter fits a base", "found init_lora_weights \"pissa\""},
+                     [&] { read_adapter_folder(sandbox.folder() / "start"); });
+  EXPECT_THAT(findings_from("", pissa),
+              ElementsAre(HasSubstr("[adapter.init_lora_weights] found \"pissa\", but the adapter of init_from has true")));
+  EXPECT_THAT(findings_from(pissa, R"(, "init_lora_weights": true)"), ElementsAre(HasSubstr("but the adapter of init_from has \"pissa\"")));
+  EXPECT_THAT(findings_from(R"(, "init_lora_weights": "pissa_niter_4")", ""),
+              ElementsAre(HasSubstr("[adapter.init_from] found an adapter that began with \"pissa_niter_4\"")));
 }
 
 TEST(Adapter, InitFrom) {
@@ -157,9 +255,11 @@ TEST(Adapter, InitFrom) {
   expect(R"({"init_from": "start", "r": 8})", "[adapter.r] found 8, but the adapter of init_from has 4");
   EXPECT_THAT(sandbox.findings(with_adapter(continued), {"output_dir=start"}), ElementsAre(HasSubstr("[output_dir]")));
   const std::string file = (sandbox.folder() / "start/adapter_config.json").string();
-  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "use_dora": true})");
-  expect(continued, "[" + file + ":use_dora] PEFT's use_dora is not supported yet");
-  EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_from": "start", "use_dora": false})")), IsEmpty());
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "use_qalora": true})");
+  expect(continued, "[" + file + ":use_qalora] PEFT's use_qalora is not supported yet");
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_from": "start", "use_qalora": false})")), IsEmpty());
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "lora_bias": true})");
+  expect(R"({"init_from": "start", "use_dora": true})", "[adapter.lora_bias] cannot be used with use_dora");
   sandbox.write("start/adapter_config.json", R"({"peft_type": "IA3", "feedforward_modules": []})");
   expect(continued, "[" + file + ":peft_type] found \"IA3\"");
   sandbox.write("start/adapter_config.json", R"({"peft_type": )");

@@ -66,6 +66,8 @@ TEST(Findings, TypesAndRanges) {
        "[training.warmup_steps] found 2.5, expected a whole number of steps, or a share of all steps from 0 to below 1"},
       {"training.warmup_steps=-1", "…found -1"},
       {"training.warmup_ratio=1.5", "…>= 0 and <= 1"},
+      {"training.loraplus_lr_ratio=0", "[training.loraplus_lr_ratio] found 0, expected a number > 0 or null"},
+      {"training.loraplus_lr_ratio=-2", "…found -2"},
       {"training.metric_for_best_model=accuracy", "…expected one of \"eval_loss\", \"eval_perplexity\", \"loss\", \"perplexity\""},
       {"training=3", "[training] found 3, expected an object"},
       {"data.max_length=1", "[data.max_length] found 1, expected an integer >= 2 and <= 1000000"},
@@ -106,9 +108,8 @@ TEST(Findings, NotInThisVersion) {
       {"training.gradient_checkpointing=true", "…expected false or \"off\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
-      {"adapter=[{\"r\": 4}]", "…Several adapters at once are not in this version"},
       {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},
-      {"adapter.init_lora_weights=pissa", "…found \"pissa\", which is not in this version, expected one of true, false, \"gaussian\""},
+      {"adapter.init_lora_weights=loftq", "…found \"loftq\", which is not in this version, expected one of true, false, \"gaussian\""},
   });
 }
 
@@ -117,6 +118,11 @@ TEST(Findings, TogetherWithOtherKeys) {
   const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {
     EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
   };
+  const std::string plus = "training.loraplus_lr_ratio=16";
+  expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
+  expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 beside loraplus_lr_ratio, expected 0");
+  expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio beside it");
+  expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio beside it");
   const std::string eval = "data.eval_fraction=0.1";
   expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 beside warmup_steps 10");
   expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 beside data.eval");
@@ -158,6 +164,32 @@ TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
   expect({"output_dir=."}, "the run writes a run.json of its own there");  // the sandbox's config is its run.json
   EXPECT_TRUE(sandbox.findings(smallest(), {"output_dir=base/lora"}).empty());
   EXPECT_TRUE(sandbox.findings(smallest(), {"adapter.init_from=out/checkpoint-5", "output_dir=out/next"}).empty());
+}
+
+TEST(Findings, OfSeveralAdapters) {
+  const Sandbox sandbox;
+  const auto expect = [&](const char* adapters, const std::vector<std::string>& expected) {
+    Json document = smallest();
+    document["adapter"] = Json::parse(adapters);
+    const std::vector<std::string> found = sandbox.findings(document);
+    ASSERT_EQ(found.size(), expected.size()) << adapters;
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_THAT(found[i], HasSubstr(expected[i]));
+    }
+  };
+  expect("[]", {"[adapter] found [], expected at least one adapter"});
+  expect("[null, 3]", {"[adapter[0]] found null, expected an object", "[adapter[1]] found 3"});
+  expect(R"([{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "r": 0, "lora_rank": 4}])",
+         {"[adapter[1].r] found 0", "[adapter[1].lora_rank]"});
+  expect(R"([{"name": "a"}, {"name": "a"}])", {"[adapter[1].name] found \"a\" a second time"});
+  for (const char* name : {"../a", "", "a/b", ".hidden", "checkpoint-5"}) {
+    EXPECT_EQ(sandbox.findings(smallest(), {"adapter=" + Json::array({{{"name", name}}}).dump()}).size(), 1u) << name;
+  }
+  expect(R"([{"learning_rate": 0}])", {"[adapter[0].learning_rate] found 0, expected a number > 0"});
+  sandbox.write("out/a/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"]})");
+  expect(R"([{"name": "b", "init_from": "out/a"}, {"name": "a"}])", {"[adapter[0].init_from]"});
+  // What is wrong outside is said once.
+  EXPECT_EQ(sandbox.findings(smallest(), {R"(adapter=[{"name": "a"}, {"name": "b"}])", "training.seed=x"}).size(), 1u);
 }
 
 TEST(Findings, ARandomBaseIsTrainedWhole) {
@@ -223,7 +255,7 @@ TEST(Findings, FileThatIsNoConfig) {
   const Sandbox sandbox;
   const auto message = [&](const std::string& content) -> std::string {
     try {
-      load_run_config(sandbox.write("bad.json", content), {});
+      load_runs(sandbox.write("bad.json", content), {});
     } catch (const Error& error) {
       EXPECT_EQ(error.exit_code(), 2);
       return error.what();
@@ -232,7 +264,7 @@ TEST(Findings, FileThatIsNoConfig) {
   };
   EXPECT_THAT(message(R"({"model": {}, "model": {}})"), HasSubstr("bad.json:1:"));  // a key twice
   EXPECT_THAT(message("{,}"), HasSubstr("bad.json:1:2"));
-  EXPECT_THROW(load_run_config(sandbox.folder() / "none.json", {}), Error);
+  EXPECT_THROW(load_runs(sandbox.folder() / "none.json", {}), Error);
 }
 
 }  // namespace

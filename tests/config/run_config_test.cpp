@@ -30,7 +30,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
             Json::parse(R"({ "num_train_epochs": 3, "max_steps": -1, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8,
     "gradient_accumulation_steps": 1, "learning_rate": 5e-05, "lr_scheduler_type": "linear", "lr_scheduler_kwargs": {},
     "warmup_steps": 0, "warmup_ratio": 0, "weight_decay": 0, "optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2":
-    0.999, "adam_epsilon": 1e-08, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_steps": null, "eval_on_start":
+    0.999, "adam_epsilon": 1e-08, "loraplus_lr_ratio": null, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_steps": null, "eval_on_start":
     false, "save_steps": 500, "save_total_limit": null, "load_best_model_at_end": false, "metric_for_best_model": "eval_loss",
     "early_stopping_patience": null, "gradient_checkpointing": false, "report_to": "none", "deterministic": false, "objective":
     "causal_lm"})"));
@@ -44,8 +44,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
 TEST(RunConfig, EveryValueArrives) {
   const Sandbox sandbox;
   Json document = smallest();
-  document["model"] =
-      Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model"})");
+  document["model"] = Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model"})");
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
     [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
@@ -125,6 +124,31 @@ TEST(RunConfig, Overrides) {
               ElementsAre(HasSubstr("cannot set 'r' in 'adapter': found null, expected an object")));
 }
 
+TEST(RunConfig, SeveralAdaptersAreARunEach) {
+  const Sandbox sandbox;
+  Json document = smallest();
+  document["adapter"] = Json::parse(R"([{"name": "small", "r": 4, "target_modules": ["q_proj"], "learning_rate": 0.01},
+                                        {"r": 16, "target_modules": "all-linear"}])");
+  document["training"] = Json{{"learning_rate", 0.002}};
+  const RunList list = load_runs(sandbox.write("run.json", document.dump()), {"adapter.1.lora_alpha=3"});
+  ASSERT_EQ(list.runs.size(), 2u);
+  const RunConfig& small = list.runs[0];
+  EXPECT_EQ(small.adapter_name, "small");
+  EXPECT_EQ(small.output_dir, sandbox.folder() / "out/small");
+  EXPECT_EQ(small.adapter->r, 4);
+  EXPECT_EQ(small.training.learning_rate, 0.01);
+  EXPECT_EQ(list.runs[1].output_dir, sandbox.folder() / "out/adapter_1");
+  EXPECT_EQ(list.runs[1].adapter->lora_alpha, 3);
+  EXPECT_EQ(list.runs[1].training.learning_rate, 0.002);
+  // Each is the run that its adapter alone would be: its resolved config has no list.
+  EXPECT_EQ(sandbox.load(small.resolved).resolved, small.resolved);
+  EXPECT_EQ(small.resolved["adapter"]["r"], 4);
+  EXPECT_FALSE(small.resolved["adapter"].contains("name"));
+  // The whole parses to itself.
+  EXPECT_EQ(load_runs(sandbox.write("again.json", list.resolved.dump()), {}).resolved, list.resolved);
+  EXPECT_EQ(list.resolved["training"]["learning_rate"], 0.002);
+}
+
 TEST(RunConfig, ModelFromTheHubCache) {
   const Sandbox sandbox;
   sandbox.write("hub/models--org--tiny/refs/main", "abc");
@@ -175,7 +199,7 @@ TEST(RunConfig, CommittedConfigsParseAndResolvedMeansTheSame) {
     SCOPED_TRACE(file);
     examples += file.parent_path().filename() == "configs" ? 1 : 0;
     EXPECT_TRUE(satisfies(schema, read_json(file, ErrorKind::kConfig)));
-    const RunConfig run = load_run_config(file, {});
+    const RunConfig run = load_runs(file, {}).runs.front();
     EXPECT_TRUE(satisfies(schema, run.resolved));
     const RunConfig again = sandbox.load(run.resolved);  // from another folder
     EXPECT_EQ(again.resolved.dump(2), run.resolved.dump(2));

@@ -19,7 +19,7 @@ class Sandbox {
   std::filesystem::path write(const std::string& name, const std::string& content) const { return folder_.write(name, content); }
 
   RunConfig load(const Json& document, const std::vector<std::string>& overrides = {}, const Surroundings& surroundings = {}) const {
-    return load_run_config(write("run.json", document.dump(2)), overrides, surroundings);
+    return load_runs(write("run.json", document.dump(2)), overrides, surroundings).runs.front();
   }
 
   /// The findings, one a line; together they end the program with `exit_code`.

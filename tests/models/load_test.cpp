@@ -100,13 +100,15 @@ TEST(LoadBaseModel, HostsAreTransformersModulesWithTheHeadLast) {
   for (const nn::Host* host : base.model->hosts()) {
     names.push_back(host->name());
   }
-  ASSERT_EQ(names.size(), 3U * 7 + 2);
+  ASSERT_EQ(names.size(), 3U * 9 + 3);
   EXPECT_EQ(names.front(), "model.embed_tokens");
   EXPECT_EQ(names.back(), "lm_head");
-  EXPECT_EQ((std::vector<std::string>(names.begin() + 1, names.begin() + 8)),
+  EXPECT_EQ((std::vector<std::string>(names.begin() + 1, names.begin() + 10)),
             (std::vector<std::string>{"model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj",
                                       "model.layers.0.self_attn.v_proj", "model.layers.0.self_attn.o_proj", "model.layers.0.mlp.gate_proj",
-                                      "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj"}));
+                                      "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj", "model.layers.0.input_layernorm",
+                                      "model.layers.0.post_attention_layernorm"}));
+  EXPECT_EQ(names[names.size() - 2], "model.norm");
   EXPECT_EQ(base.model->hosts().back(), &base.model->head());
 }
 

@@ -91,7 +91,7 @@ TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {
   Linear linear("a.q_proj", {6, 4, true}, source, at::kFloat);
   const Pass pass = evaluation_pass(batch());
   const Tensor x = normal({5, 6}, 9, at::kFloat);
-  const Tensor base = x.mm(linear.weight().t()) + *linear.bias();
+  const Tensor base = x.mm(linear.weight().t()) + *linear.bias_in_use();
   expect_close(linear.forward(x, pass), base, 1e-6);
   const LowRank first = attachment("default", 20, 0.5), second = attachment("other", 30, 2.0);
   linear.attach(first);

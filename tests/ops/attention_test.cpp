@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "support/gradients.h"
 #include "support/tensors.h"
@@ -113,6 +114,74 @@ TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
       const Tensor later = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
       test::expect_near(later.slice(0, begin, end - 1), before.slice(0, begin, end - 1), 1e-6, "a later token changed an earlier one");
       EXPECT_FALSE(at::equal(later[end - 1], before[end - 1]));
+    }
+  }
+}
+
+/// A cache of slots of which some stand in the pass; owns what a KeyLayout refers to.
+class Cache {
+ public:
+  struct Slot {
+    int64_t begin;
+    int64_t length;
+  };
+  Cache(const std::vector<Slot>& slots, int64_t places) {
+    for (const Slot& slot : slots) {
+      host_begins_.push_back(slot.begin);
+      host_lengths_.push_back(slot.length);
+      longest_ = std::max(longest_, slot.length);
+    }
+    host_begins_.push_back(places);
+    begins_ = at::tensor(std::vector<int32_t>(host_begins_.begin(), host_begins_.end()), at::kInt);
+    lengths_ = at::tensor(std::vector<int32_t>(host_lengths_.begin(), host_lengths_.end()), at::kInt);
+  }
+  KeyLayout layout() const { return {begins_, lengths_, host_begins_, host_lengths_, longest_}; }
+
+ private:
+  std::vector<int64_t> host_begins_, host_lengths_;
+  Tensor begins_, lengths_;
+  int64_t longest_ = 0;
+};
+
+TEST(CachedAttention, ValuesEqualTheReference) {
+  // New tokens of each document beside its keys: whole documents, single tokens, some tokens behind others; a gap of places
+  // between slots, and places behind the keys that hold what is no number.
+  const std::vector<std::pair<std::vector<int64_t>, std::vector<Cache::Slot>>> passes{{{5, 3}, {{0, 5}, {6, 3}}},
+                                                                                      {{1, 1, 1}, {{0, 4}, {9, 1}, {12, 8}}},
+                                                                                      {{1, 4, 3, 2}, {{0, 6}, {6, 4}, {11, 9}, {21, 4}}},
+                                                                                      {{1}, {{3, 7}}}};
+  const double nothing = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& [lengths, slots] : passes) {
+    for (const auto& [heads, key_heads] : {std::pair<int64_t, int64_t>{4, 2}, {6, 1}, {3, 3}}) {
+      const Documents queries(lengths);
+      const Cache cache(slots, 25);
+      for (const auto& [type, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}, {at::kBFloat16, 0.02}}) {
+        const Tensor q = normal({queries.tokens(), heads, 8}, 1, type);
+        Tensor k = at::full({25, key_heads, 8}, nothing, type), v = k.clone();
+        for (const Cache::Slot& slot : slots) {
+          k.slice(0, slot.begin, slot.begin + slot.length).copy_(normal({slot.length, key_heads, 8}, 2 + slot.begin, type));
+          v.slice(0, slot.begin, slot.begin + slot.length).copy_(normal({slot.length, key_heads, 8}, 90 + slot.begin, type));
+        }
+        const Tensor out = cached_attention(q, k, v, queries.layout(), cache.layout(), kScale);
+        EXPECT_EQ(out.scalar_type(), type);
+        test::expect_close(out, cached_attention_reference(q, k, v, queries.layout(), cache.layout(), kScale), tolerance);
+      }
+    }
+  }
+}
+
+TEST(CachedAttention, TokenByTokenGivesWhatTheWholeDocumentGives) {
+  const Documents whole({7});
+  const Tensor q = normal({7, 4, 6}, 1), k = normal({7, 2, 6}, 2), v = normal({7, 2, 6}, 3);
+  const Tensor expected = causal_attention_reference(q, k, v, whole.layout(), kScale);
+  for (const auto op : {cached_attention, cached_attention_reference}) {
+    for (const int64_t step : {1, 2, 7}) {
+      for (int64_t begin = 0; begin < 7; begin += step) {
+        const int64_t end = std::min<int64_t>(begin + step, 7);
+        const Documents fresh({end - begin});
+        const Cache cache({{0, end}}, 7);
+        test::expect_close(op(q.slice(0, begin, end), k, v, fresh.layout(), cache.layout(), kScale), expected.slice(0, begin, end), 1e-12);
+      }
     }
   }
 }

@@ -55,7 +55,10 @@ TEST(LinearCrossEntropy, SeveralChunksOfALargeVocabulary) {
   expect_close(W.grad(), W2.grad(), 1e-5, "W");
   expect_close(b.grad(), b2.grad(), 1e-5, "b");
   // Evaluation: the same losses one by one, in chunks too.
-  const Tensor each = linear_token_losses(h, W, b, labels);
+  const TokenScores scores =
+      chunked_token_scores(h, labels, vocabulary, [&](const Tensor& h_CD, int64_t) { return at::addmm(b, h_CD, W.t()); });
+  const Tensor each = scores.loss_S;
+  EXPECT_TRUE(at::equal(scores.correct_S, at::addmm(b, h, W.t()).argmax(1).eq(labels)));
   EXPECT_EQ(each.sizes(), at::IntArrayRef({rows}));
   EXPECT_FALSE(each.requires_grad());
   EXPECT_NEAR(each.sum(at::kDouble).item<double>() / expected.item<double>(), 1.0, 1e-6);
@@ -106,7 +109,55 @@ TEST(LinearCrossEntropy, NothingSupervisedIsNoLoss) {
   const Tensor loss = linear_cross_entropy(h, W, std::nullopt, none);
   EXPECT_EQ(loss.item<double>(), 0.0);
   loss.backward();
-  EXPECT_EQ(linear_token_losses(h, W, std::nullopt, none).numel(), 0);
+  EXPECT_EQ(chunked_token_scores(h, none, 9, [&](const Tensor& h_CD, int64_t) { return h_CD.mm(W.t()); }).loss_S.numel(), 0);
+}
+
+/// A head with a low-rank pair: its logits depend on h, A and B.
+Tensor adapted_logits(const Tensor& h, const Tensor& W, const Tensor& A, const Tensor& B) {
+  return h.mm(W.t()) + h.mm(A.t()).mm(B.t());
+}
+
+TEST(ChunkedCrossEntropy, Float64EqualsCentralDifferences) {
+  const int64_t rows = 6, dim = 4, vocabulary = 9;
+  const Tensor labels = labels_of(rows, vocabulary), W = normal({vocabulary, dim}, 2);
+  for (const bool train_hidden : {true, false}) {
+    const std::vector<Tensor> inputs{normal({rows, dim}, 1).requires_grad_(train_hidden), trained(normal({2, dim}, 3)),
+                                     trained(normal({vocabulary, 2}, 4))};
+    const auto loss = [&](const std::vector<Tensor>& in) {
+      return chunked_cross_entropy(in[0], labels, vocabulary, {in[1], in[2]},
+                                   [&](const Tensor& h_CD, int64_t) { return adapted_logits(h_CD, W, in[1], in[2]); });
+    };
+    test::expect_gradients(loss, inputs, 1e-5, 1e-8);
+    test::expect_same_as_reference(
+        loss,
+        [&](const std::vector<Tensor>& in) {
+          return at::cross_entropy_loss(adapted_logits(in[0], W, in[1], in[2]), labels, {}, at::Reduction::Sum);
+        },
+        inputs, 1e-13);
+  }
+}
+
+TEST(ChunkedCrossEntropy, SeveralChunksAreTheSameAsOneAndKnowWhereTheyBegin) {
+  const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;  // 32 rows a chunk
+  const Tensor labels = labels_of(rows, vocabulary), W = normal({vocabulary, dim}, 2, at::kFloat);
+  const Tensor h = trained(normal({rows, dim}, 1, at::kFloat)), A = trained(normal({2, dim}, 3, at::kFloat)),
+               B = trained(normal({vocabulary, 2}, 4, at::kFloat)), unused = trained(at::ones({2}));
+  std::vector<int64_t> begins;
+  const Tensor loss = chunked_cross_entropy(h, labels, vocabulary, {A, B, unused}, [&](const Tensor& h_CD, int64_t begin) {
+    begins.push_back(begin);
+    return adapted_logits(h_CD, W, A, B);
+  });
+  EXPECT_EQ(begins, (std::vector<int64_t>{0, 32, 64}));
+  (loss * 0.25).backward();
+  EXPECT_EQ(begins.size(), 3U);  // nothing is computed again in backward
+  const Tensor h2 = trained(h), A2 = trained(A), B2 = trained(B);
+  const Tensor expected = at::cross_entropy_loss(adapted_logits(h2, W, A2, B2), labels, {}, at::Reduction::Sum);
+  (expected * 0.25).backward();
+  EXPECT_NEAR(loss.item<double>() / expected.item<double>(), 1.0, 1e-6);
+  expect_close(h.grad(), h2.grad(), 1e-5, "h");
+  expect_close(A.grad(), A2.grad(), 1e-5, "A");
+  expect_close(B.grad(), B2.grad(), 1e-5, "B");
+  EXPECT_EQ(unused.grad().abs().max().item<double>(), 0.0);
 }
 
 TEST(LinearCrossEntropy, AFrozenHeadGetsNoGradient) {

@@ -123,6 +123,36 @@ TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
             at::kFloat);
 }
 
+TEST(LoraLinear, BiasesOfBothPartsCanBeTrained) {
+  const Tensor W = normal({kOut, kIn}, 4);
+  const auto bind = [&W](Op op, at::ScalarType type) {
+    return [&W, op, type](const std::vector<Tensor>& in) {
+      return op(in[0], W.to(type), in[3], {in[1], in[2], kScale, draw_of(0.4), in[4]});
+    };
+  };
+  std::vector<Tensor> inputs = inputs_of({"", false, 0.4, true}, at::kDouble, at::kDouble);
+  inputs.push_back(trained(normal({kOut}, 5)));
+  inputs.push_back(trained(normal({kOut}, 6)));
+  test::expect_gradients(bind(lora_linear, at::kDouble), inputs, 1e-3, 1e-9);
+  test::expect_same_as_reference(bind(lora_linear, at::kDouble), bind(lora_linear_reference, at::kDouble), inputs, 1e-13);
+  const Tensor x = normal({kTokens, kIn}, 1), A = normal({kRank, kIn}, 2), B = normal({kOut, kRank}, 3);
+  expect_close(lora_linear(x, W, inputs[3], {A, B, kScale, {}, inputs[4]}),
+               x.mm(W.t()) + inputs[3] + kScale * (x.mm(B.mm(A).t()) + inputs[4]), 1e-13);
+  inputs[3].requires_grad_(false);  // one alone
+  test::expect_gradients(bind(lora_linear, at::kDouble), inputs, 1e-3, 1e-9);
+
+  // Beside a half-precision base each bias gets a gradient of its own type.
+  std::vector<Tensor> mixed = inputs_of({"", false, 0.4, true}, at::kBFloat16, at::kFloat);
+  mixed.push_back(trained(normal({kOut}, 5, at::kBFloat16)));
+  mixed.push_back(trained(normal({kOut}, 6, at::kFloat)));
+  const std::vector<Tensor> actual = test::gradients(bind(lora_linear, at::kBFloat16), mixed);
+  const std::vector<Tensor> expected = test::gradients(bind(lora_linear_reference, at::kBFloat16), mixed);
+  for (const size_t bias : {3, 4}) {
+    EXPECT_EQ(actual[bias].scalar_type(), mixed[bias].scalar_type());
+    expect_close(actual[bias], expected[bias], 0x1p-7);
+  }
+}
+
 TEST(LoraLinear, BackwardDrawsTheSameDropoutAgain) {
   // With B = identity and A = identity the gradient of x is the mask itself, so it must agree with the forward's zeros.
   const Tensor one = at::eye(kIn, at::kDouble);

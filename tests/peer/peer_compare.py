@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 from llama_reference import (  # noqa: E402
     be_quiet, documents_of, evaluate, load_base, load_trainable, mean_loss, one_thread, read_json, train, trained_tensors,
 )  # fmt: skip
+from lora_start import effective_weights, is_started  # noqa: E402
 from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
@@ -84,6 +85,14 @@ def compare_tensors(table: Table, ours: dict, theirs: dict) -> None:
     table.add("trained tensors (absolute)", {key: (ours[key] - theirs[key]).abs().max().item() for key in theirs}, TENSOR_ABSOLUTE)
 
 
+def compare_effective(table: Table, folder: Path, run: dict, result, model) -> None:
+    """What the weights come to: signs of singular vectors are free, and our file fits the untouched base."""
+    base = load_base(folder / run["model"]["path"]).state_dict()
+    ours, theirs = effective_weights(result), effective_weights(model)
+    differences = {key: ((base | ours)[key] - (base | theirs)[key]).abs().max().item() for key in ours | theirs}
+    table.add("effective weights (absolute)", differences, TENSOR_ABSOLUTE)
+
+
 def load_result(folder: Path, run: dict, output: Path):
     """Our result as its users load it; a warning of PEFT's about keys or config is a failure."""
     if run["adapter"] is None:
@@ -108,8 +117,12 @@ def compare_case(binary: Path, folder: Path, output: Path) -> Table:
     compare_counts(steps, theirs.steps)
     compare_rows(table, "evaluation", ["eval_loss"], evals, theirs.evals)
     name = "model.safetensors" if run["adapter"] is None else "adapter_model.safetensors"
-    compare_tensors(table, load_file(output / name), trained_tensors(model))
-    reloaded = mean_loss(evaluate(load_result(folder, run, output), held_out))
+    result = load_result(folder, run, output)
+    if is_started(run):
+        compare_effective(table, folder, run, result, model)
+    else:
+        compare_tensors(table, load_file(output / name), trained_tensors(model))
+    reloaded = mean_loss(evaluate(result, held_out))
     table.add("eval_loss of the result, reloaded", {name: relative(evals[-1]["eval_loss"], reloaded)}, RELATIVE["eval_loss"])
     return table
 

@@ -172,14 +172,60 @@ TEST(ChooseHosts, AnEntryWithoutAModuleListsWhatThereIs) {
                      [&] { choose_hosts(options, model); });
 }
 
-TEST(ChooseHosts, OnlyLinearModulesCanBeTargets) {
-  NamedHosts model;
-  for (const ModuleChoice& choice : {list({"embed_tokens"}), list({"q_proj", "model.embed_tokens"}), regex(".*")}) {
-    LoraOptions options;
+TEST(ChooseHosts, EmbeddingsAreTargetsAndNormsAreNot) {
+  const models::BaseModel base = test::tiny_llama();
+  LoraOptions options;
+  options.target_modules = list({"embed_tokens", "q_proj"});
+  const ChosenHosts chosen = choose_hosts(options, *base.model);
+  ASSERT_EQ(chosen.embeddings.size(), 1U);
+  EXPECT_EQ(chosen.embeddings[0]->name(), "model.embed_tokens");
+  EXPECT_EQ(chosen.hosts.size(), 3U);
+  EXPECT_EQ(chosen.matches[0].hosts, (Names{"model.embed_tokens"}));
+  for (const ModuleChoice& choice : {list({"norm"}), list({"q_proj", "input_layernorm"}), regex(".*")}) {
     options.target_modules = choice;
-    test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "model.embed_tokens", "Embedding", "expected Linear"},
-                       [&] { choose_hosts(options, model); });
+    test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "norm", "RMSNorm", "expected Linear or Embedding"},
+                       [&] { choose_hosts(options, *base.model); });
   }
+  // What PEFT refuses for embeddings, or what cannot be exported.
+  options.target_modules = list({"embed_tokens"});
+  options.lora_bias = true;
+  test::expect_error(ErrorKind::kConfig, {"adapter.lora_bias", "model.embed_tokens"}, [&] { choose_hosts(options, *base.model); });
+  options.lora_bias = false;
+  options.init = LoraInit::kPissa;
+  test::expect_error(ErrorKind::kConfig, {"adapter.init_lora_weights", "model.embed_tokens"}, [&] { choose_hosts(options, *base.model); });
+}
+
+TEST(ChooseHosts, WhatIsSavedWholeIsNoTarget) {
+  const models::BaseModel base = test::tiny_llama();
+  LoraOptions options;
+  options.target_modules = list({"q_proj", "down_proj", "lm_head"});
+  options.modules_to_save = {"lm_head", "layers.1.mlp"};
+  EXPECT_EQ(names_of(choose_hosts(options, *base.model).hosts),
+            (Names{"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj",
+                   "model.layers.2.self_attn.q_proj", "model.layers.2.mlp.down_proj"}));
+  options.target_modules = list({"lm_head"});
+  test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "modules_to_save"}, [&] { choose_hosts(options, *base.model); });
+}
+
+TEST(ChooseHosts, ATiedHeadFollowsTheEmbeddingsWhereItIsAskedFor) {
+  const models::BaseModel tied = test::tiny_llama(Json{{"tie_word_embeddings", true}}), untied = test::tiny_llama();
+  LoraOptions options;
+  options.ensure_weight_tying = true;
+  for (const ModuleChoice& choice :
+       {list({"q_proj", "lm_head"}), list({"q_proj", "model.embed_tokens"}), regex(".*(q_proj|embed_tokens)")}) {
+    options.target_modules = choice;
+    const ChosenHosts chosen = choose_hosts(options, *tied.model);
+    EXPECT_EQ(chosen.tied_head, &tied.model->head());
+    EXPECT_EQ(chosen.embeddings.size(), 1U);
+    EXPECT_EQ(chosen.hosts.size(), 3U);  // without the head
+    EXPECT_EQ(chosen.matches.back().entry, "ensure_weight_tying");
+  }
+  EXPECT_EQ(choose_hosts(options, *untied.model).tied_head, nullptr);
+  options.target_modules = list({"q_proj"});
+  EXPECT_EQ(choose_hosts(options, *tied.model).tied_head, nullptr);
+  options.ensure_weight_tying = false;
+  options.target_modules = list({"q_proj", "lm_head"});
+  EXPECT_EQ(choose_hosts(options, *tied.model).hosts.back(), &tied.model->head());
 }
 
 TEST(ChooseHosts, FaultyPatternsAreConfigErrors) {
@@ -194,6 +240,17 @@ TEST(ChooseHosts, FaultyPatternsAreConfigErrors) {
   options.layers_to_transform = {1};
   options.layers_pattern = {"(layers"};
   test::expect_error(ErrorKind::kConfig, {"adapter.layers_pattern"}, [&] { choose_hosts(options, model); });
+}
+
+TEST(ChooseHosts, ATargetMayBeExcludedAsLongAsOthersAreLeft) {
+  // As PEFT writes all-linear with exclude_modules: every name is in the list, the excluded ones too.
+  NamedHosts model;
+  LoraOptions options;
+  options.target_modules = list({kNames[0], kNames[1]});
+  options.exclude_modules = list({kNames[1]});
+  EXPECT_EQ(names_of(choose_hosts(options, model).hosts), (Names{kNames[0]}));
+  options.exclude_modules = list({kNames[0], kNames[1]});
+  test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "exclude_modules"}, [&] { choose_hosts(options, model); });
 }
 
 TEST(ChooseHosts, DefaultsAreTheFamilysAndAreSpeltOut) {

@@ -37,4 +37,8 @@ struct Golden {
 /// Every case; those with an adapter first.
 inline const std::vector<std::string> kGoldenCases{"gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn", "full"};
 
+/// Cases about what is trained beside the usual pairs; they keep no tensors of the bare model.
+inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
+                                                         "embeddings", "tied_embeddings", "tied_saved", "drifting"};
+
 }  // namespace lora::test

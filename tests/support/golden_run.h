@@ -27,7 +27,7 @@ class GoldenRun {
  public:
   explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {})
       : golden(name),
-        config(config::load_run_config(golden.folder / "run.json", overrides)),
+        config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
         base(models::load_base_model(config.model, 42)) {
     method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
                             : peft::attach_full(model(), base.config, {});
@@ -72,7 +72,7 @@ class GoldenRun {
 
 /// Mean loss of each document of a batch, which is computed in one pass.
 inline std::vector<double> document_losses(nn::Model& model, const nn::TokenBatch& batch) {
-  const at::Tensor losses = train::token_losses(model, batch).to(at::kDouble);
+  const at::Tensor losses = train::token_scores(model, batch).loss_S.to(at::kDouble);
   std::vector<double> result;
   int64_t begin = 0;
   for (int64_t d = 0; d < batch.num_documents(); ++d) {

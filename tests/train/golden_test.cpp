@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "lora/nn/adapters.h"
+#include "lora/peft/eva.h"
+#include "support/adapted_hosts.h"
 #include "support/golden_run.h"
 #include "support/tensors.h"
 
@@ -45,13 +48,7 @@ TEST_P(LlamaTraining, StartsWhereTransformersAndPeftStart) {
     expect_close(run.model().head().forward(hidden_TD, pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
   }
   expect_document_losses(run, documents["start_documents"], "start loss");
-  for (nn::Host* host : run.model().hosts()) {
-    if (auto* linear = dynamic_cast<nn::Linear*>(host)) {
-      for (nn::LowRank& attached : linear->attachments()) {
-        attached.enabled = false;
-      }
-    }
-  }
+  nn::use_adapter(run.model(), "");
   expect_document_losses(run, documents.contains("base_documents") ? documents["base_documents"] : documents["start_documents"],
                          "base loss");
 }
@@ -77,8 +74,8 @@ TEST_P(LlamaTraining, GradientsOfTheFirstStepEqualPefts) {
   }
 }
 
-TEST_P(LlamaTraining, EveryStepEqualsTransformersAndPeft) {
-  GoldenRun run(GetParam());
+/// Trains, and compares every step, every evaluation and the documents' losses at the end.
+void expect_training(GoldenRun& run) {
   test::CollectingSink steps, evaluations;
   LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
   EvaluationHook evaluation(*run.objective, {run.training.eval_steps, false, std::nullopt}, {&evaluations});
@@ -105,12 +102,78 @@ TEST_P(LlamaTraining, EveryStepEqualsTransformersAndPeft) {
     expect_relative(evaluations.rows[i], expected["eval"][i], "eval_loss", 1e-5);
   }
   expect_document_losses(run, expected["documents"], "loss");
+}
+
+TEST_P(LlamaTraining, EveryStepEqualsTransformersAndPeft) {
+  GoldenRun run(GetParam());
+  expect_training(run);
   const io::SafetensorsFile tensors = run.golden.tensors();
   for (const nn::Parameter& parameter : run.parameters()) {
     expect_near(parameter.tensor, tensors.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
   }
 }
 
+/// W + scale · B A after training, which the signs of singular vectors leave alone.
+void expect_effective_weights(GoldenRun& run) {
+  const io::SafetensorsFile expected = run.golden.tensors();
+  int64_t compared = 0;
+  for (const nn::Linear* host : test::adapted_hosts(run.model())) {
+    expect_near(test::effective_weight(*host), expected.tensor("effective." + host->name() + ".weight"), 1e-5, host->name());
+    ++compared;
+  }
+  for (const std::string& name : expected.names()) {
+    compared -= name.starts_with("effective.") ? 1 : 0;
+  }
+  EXPECT_EQ(compared, 0);
+}
+
+TEST(LlamaStarts, FromTheWeightsEqualPefts) {
+  for (const std::string name : {"pissa", "olora"}) {
+    SCOPED_TRACE(name);
+    GoldenRun run(name);
+    const io::SafetensorsFile expected = run.golden.tensors();
+    for (const nn::Parameter& parameter : run.parameters()) {
+      expect_near(parameter.tensor.abs(), expected.tensor("start." + run.key_of(parameter)).abs(), 1e-5, parameter.name);
+    }
+    expect_document_losses(run, run.golden.expected()["base_documents"], "start loss");
+    expect_training(run);
+    expect_effective_weights(run);
+  }
+}
+
+TEST(LlamaStarts, FromTheDataEqualsPefts) {
+  GoldenRun run("eva");
+  nn::remove_adapters(run.model());  // GoldenRun attaches without a look at the data
+  peft::EvaPass pass(*run.config.adapter, run.model());
+  const std::vector<MicroBatch> batches = run.objective->plan_epoch(0);
+  for (size_t i = 0;; ++i) {
+    const std::vector<int64_t>& batch = batches[i % batches.size()];
+    std::vector<int32_t> labels;
+    for (const int64_t index : batch) {
+      labels.insert(labels.end(), run.train_set.examples[index].labels.begin(), run.train_set.examples[index].labels.end());
+    }
+    if (pass.add(data::make_batch(run.train_set, batch), at::tensor(labels).ne(nn::kIgnoreLabel).nonzero().squeeze(1))) {
+      break;
+    }
+  }
+  run.method = peft::attach_eva(pass.start(), run.model(), "base", run.config.training.seed);
+  run.optimizer = optim::make_optimizer(run.training.optimizer, run.parameters(), run.training.learning_rate);
+  expect_training(run);
+  expect_effective_weights(run);
+}
+
+TEST(LlamaParts, AreAsManyAsPeftCounts) {
+  for (const std::string& name : test::kTrainedPartsCases) {
+    GoldenRun run(name);
+    int64_t count = 0;
+    for (const nn::Parameter& parameter : run.parameters()) {
+      count += parameter.tensor.numel();
+    }
+    EXPECT_EQ(count, run.golden.expected()["num_trainable"].get<int64_t>()) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Parts, LlamaTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Cases, LlamaTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 
 }  // namespace

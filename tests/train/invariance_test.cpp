@@ -174,10 +174,10 @@ TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   nn::LowRank& attached = run.model().head().attachments().at(0);
   const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
   const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
-  const at::Tensor adapted_losses = token_losses(run.model(), batch);
+  const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;
   attached.enabled = false;
   EXPECT_NEAR(run.objective->loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);
-  expect_close(token_losses(run.model(), batch), adapted_losses, 1e-5);
+  expect_close(token_scores(run.model(), batch).loss_S, adapted_losses, 1e-5);
   attached.enabled = true;
   run.objective->loss_sum({0, 1, 2}, 0).backward();
   EXPECT_GT(attached.B_OR.grad().abs().max().item<double>(), 0.0);

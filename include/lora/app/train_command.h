@@ -16,7 +16,6 @@ struct TrainRequest {
   bool dry_run = false;
   bool print_config = false;
   bool print_schema = false;
-  bool quiet = false;
   config::Surroundings surroundings;
 };
 

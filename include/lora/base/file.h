@@ -45,6 +45,9 @@ class MappedFile {
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
+  /// Tells the system that the pages of these bytes are not needed for now: they leave the memory, and come from the file
+  /// again when they are read. What was written to them is lost.
+  void release(size_t offset, size_t size) const;
   const fs::path& path() const { return path_; }
 
  private:

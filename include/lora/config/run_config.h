@@ -15,14 +15,22 @@ namespace lora::config {
 
 /// One run, checked and complete.
 struct RunConfig {
+  std::string adapter_name;  ///< of several adapters; else empty
   models::ModelOptions model;
   std::optional<peft::LoraOptions> adapter;  ///< none: full fine-tuning
   data::DataOptions data;
   train::TrainOptions training;
   std::filesystem::path output_dir;
-  /// Every key with its value, defaults filled in, paths absolute (an "org/name" stays): --print-config, run.json. As a
-  /// config file it means the same run.
+  /// Every key with its value, defaults filled in, paths absolute (an "org/name" stays): run.json. As a config file it
+  /// means the same run.
   Json resolved;
+};
+
+/// What a config file asks for: one run, or with `adapter` as an array one for each adapter, alike but for the adapter,
+/// its learning rate and its folder in output_dir. Each is the run that its adapter alone would be.
+struct RunList {
+  std::vector<RunConfig> runs;
+  Json resolved;  ///< of the whole file: --print-config
 };
 
 /// What the machine around the run offers. The library reads no environment: tools/ passes it in.
@@ -38,8 +46,7 @@ Surroundings read_surroundings(const std::function<const char*(const char* name)
 /// everything. Relative paths become absolute, by the config file's folder (overridden ones too). A model.path that is
 /// no such path and looks like "org/name" is looked up in the hub caches; whether other paths exist is found out by
 /// those who open them. Throws one config Error that holds every finding, a line each: "[training.learning_rate] …".
-RunConfig load_run_config(const std::filesystem::path& file, const std::vector<std::string>& overrides,
-                          const Surroundings& surroundings = {});
+RunList load_runs(const std::filesystem::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings = {});
 
 /// JSON Schema (draft 2020-12) of the config file, made from the same tables that the reader uses.
 Json run_config_schema();

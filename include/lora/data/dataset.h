@@ -47,6 +47,7 @@ struct Dataset {
 struct LoadContext {
   const tokenizer::Tokenizer* tokenizer = nullptr;  ///< null: only `tokens` rows can be read
   int64_t vocab_size = 0;                           ///< of the model: ids from 0 to vocab_size - 1
+  bool keep_unsupervised = false;                   ///< rows without a supervised token stay, so that none is missing
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a

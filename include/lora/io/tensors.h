@@ -31,6 +31,8 @@ class SafetensorsFile {
   /// Throws model Error if there is no such tensor or torch has no such dtype.
   Tensor tensor(const std::string& name) const;
   std::vector<int64_t> shape(const std::string& name) const;
+  /// The tensor's pages leave the memory until it is read again; what was written to them is lost (MappedFile::release).
+  void release(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;
 
  private:

@@ -46,6 +46,12 @@ class CheckpointSource : public WeightSource {
   std::vector<std::string> unused() const override;
   /// The dtype of the first floating-point tensor by name, or float32 where there is none (transformers' "auto").
   at::ScalarType stored_dtype() const;
+  /// Every tensor by its name, in the order of the files: read so, each file is read from its beginning to its end.
+  std::vector<std::string> names() const;
+  /// The tensor as it is stored, whatever its shape and dtype. Throws model Error if there is none of that name.
+  Tensor tensor(const std::string& name) const;
+  /// See SafetensorsFile::release.
+  void release(const std::string& name) const;
   /// Every file the weights come from (for hashes).
   std::vector<fs::path> files() const;
 

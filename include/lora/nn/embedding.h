@@ -1,22 +1,26 @@
 #pragma once
 #include "lora/io/weight_source.h"
-#include "lora/nn/host.h"
+#include "lora/nn/matrix_host.h"
 
 namespace lora::nn {
 
-/// Rows of a table by token id. A host kind of its own; no method attaches to it yet.
-class Embedding : public Host {
+/// Rows of a table by token id: [T, D], plus the low-rank attachments, whose A is [R, V] and B [D, R]. Attachments have
+/// no dropout here, as in PEFT.
+class Embedding : public MatrixHost {
  public:
   /// Takes `name`.weight [num, dim] from the source.
   Embedding(const std::string& name, int64_t num, int64_t dim, io::WeightSource& source, const at::TensorOptions& options);
 
   const char* kind() const override { return "Embedding"; }
-  std::vector<Parameter> base_parameters() const override { return {{name() + ".weight", weight_VD_, true}}; }
   Tensor forward(const Tensor& ids_T) const;
-  const Tensor& weight() const { return weight_VD_; }
+
+  int64_t num_tokens() const { return weight().size(0); }
+  int64_t dim() const { return weight().size(1); }
+  /// The base's, whatever stands in for it.
+  const Tensor& weight() const { return weight_VD_.base(); }
 
  private:
-  Tensor weight_VD_;
+  BaseWeight& weight_VD_;
 };
 
 }  // namespace lora::nn

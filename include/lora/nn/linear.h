@@ -4,20 +4,10 @@
 #include <vector>
 
 #include "lora/io/weight_source.h"
-#include "lora/nn/host.h"
+#include "lora/nn/matrix_host.h"
 #include "lora/nn/pass.h"
 
 namespace lora::nn {
-
-/// A low-rank attachment as the host knows it (so that ops/ can fuse it): scale · dropout(x) Aᵀ Bᵀ.
-struct LowRank {
-  std::string adapter;  ///< the adapter's name
-  Tensor A_RI;
-  Tensor B_OR;
-  double scale = 1.0;
-  double dropout = 0.0;
-  bool enabled = true;
-};
 
 struct LinearShape {
   int64_t in_features;
@@ -26,7 +16,7 @@ struct LinearShape {
 };
 
 /// y_TO = x_TI Wᵀ + b, plus the low-rank attachments.
-class Linear : public Host {
+class Linear : public MatrixHost {
  public:
   /// Takes `name`.weight [out, in] and, with a bias, `name`.bias [out] from the source, to `options`' dtype and device.
   Linear(const std::string& name, const LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options);
@@ -34,28 +24,27 @@ class Linear : public Host {
   Linear(const std::string& name, Tensor weight_OI);
 
   const char* kind() const override { return "Linear"; }
-  std::vector<Parameter> base_parameters() const override;
 
   /// x_TI → y_TO.
   Tensor forward(const Tensor& x_TI, const Pass& pass) const;
 
-  void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
-  const std::vector<LowRank>& attachments() const { return attachments_; }
-  std::vector<LowRank>& attachments() { return attachments_; }
-
-  int64_t in_features() const { return weight_.size(1); }
-  int64_t out_features() const { return weight_.size(0); }
-  const Tensor& weight() const { return weight_; }
-  const std::optional<Tensor>& bias() const { return bias_; }
+  int64_t in_features() const { return weight().size(1); }
+  int64_t out_features() const { return weight().size(0); }
+  /// The base's, whatever stands in for it.
+  const Tensor& weight() const { return weight_.base(); }
+  /// What the adapter in use computes with; where the host is_plain(), they say everything.
+  Tensor weight_in_use() const { return weight_.current(); }
+  std::optional<Tensor> bias_in_use() const { return bias_ == nullptr ? std::nullopt : std::optional(bias_->current()); }
   /// Whether the weight belongs to another module (a tied head).
-  bool tied() const { return tied_; }
+  bool tied() const { return !weight_.owned(); }
 
  private:
-  Tensor weight_;
-  std::optional<Tensor> bias_;
-  bool tied_ = false;
+  /// y_TO without `attached`, undefined for the first, → with it.
+  Tensor add_low_rank(const Tensor& y_TO, const Tensor& x_TI, const LowRank& attached, const Pass& pass) const;
+
+  BaseWeight& weight_;
+  BaseWeight* bias_ = nullptr;
   uint64_t name_key_;
-  std::vector<LowRank> attachments_;
 };
 
 /// Several projections of one input: q, k and v, or gate and up. One place, so that the input can be read once.

@@ -7,12 +7,26 @@
 
 namespace lora::nn {
 
+class KvCache;
+class Linear;
+
+/// Is shown what each Linear is given: a look at the data before training.
+class InputObserver {
+ public:
+  virtual ~InputObserver() = default;
+  /// Projections of one input are shown it one after the other, as the same tensor.
+  virtual void see(const Linear& host, const Tensor& x_TI) = 0;
+};
+
 /// One forward pass: the batch and what the modules must know of it. Made once a pass, read by every module.
 struct Pass {
   const TokenBatch& batch;
   /// int64 [T]: the key of each token's random numbers, a function of (seed, step, sample, position). Undefined when
   /// nothing is random (evaluation): dropout is off.
   Tensor row_keys_T;
+  /// Keys and values of earlier passes, where this one goes on behind them; null: every document is whole in the batch.
+  KvCache* cache = nullptr;
+  InputObserver* observer = nullptr;  ///< null: nobody looks
 
   bool training() const { return row_keys_T.defined(); }
 };
@@ -22,5 +36,9 @@ Pass evaluation_pass(const TokenBatch& batch);
 
 /// A pass whose dropout is drawn by (seed, step, sample, position): no split into micro-batches changes it.
 Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step);
+
+/// A pass without dropout over what follows the cached tokens of each document: sample_ids are the documents' numbers in
+/// the cache, rising. The batch's tokens are in the cache afterwards.
+Pass cached_pass(const TokenBatch& batch, KvCache& cache);
 
 }  // namespace lora::nn

@@ -8,17 +8,16 @@ namespace lora::nn {
 
 /// Root mean square norm (Zhang & Sennrich 2019): w · x / sqrt(mean(x²) + eps), the quotient in float32 and rounded to
 /// x's dtype before the weight, as in transformers' LlamaRMSNorm.
-class RmsNorm {
+class RmsNorm : public Host {
  public:
   /// Takes `name`.weight [dim] from the source.
   RmsNorm(const std::string& name, int64_t dim, double eps, io::WeightSource& source, const at::TensorOptions& options);
 
+  const char* kind() const override { return "RMSNorm"; }
   Tensor forward(const Tensor& x_TD) const;
-  std::vector<Parameter> base_parameters() const { return {{name_ + ".weight", weight_D_, false}}; }
 
  private:
-  std::string name_;
-  Tensor weight_D_;
+  BaseWeight& weight_D_;
   double eps_;
 };
 

@@ -15,24 +15,30 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents.
 struct TokenBatch {
   Tensor ids_T;                           ///< int64
-  Tensor positions_T;                     ///< int64, restarts at 0 in each document
+  Tensor positions_T;                     ///< int64, restarts in each document: at 0, or behind what is cached of it
   Tensor labels_T;                        ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
   Tensor offsets;                         ///< int32 [D+1], cumulative document lengths (cu_seqlens)
   std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
   std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
+  std::vector<int64_t> cached_lengths;    ///< [D], tokens of each document that earlier passes left in a KvCache
   int64_t max_document = 0;               ///< length of the longest document
   int64_t num_supervised = 0;
 
   int64_t num_tokens() const { return document_offsets.empty() ? 0 : document_offsets.back(); }
   int64_t num_documents() const { return static_cast<int64_t>(sample_ids.size()); }
+  /// Tokens of a document up to its last one here.
+  int64_t full_length(int64_t document) const {
+    return cached_lengths[document] + document_offsets[document + 1] - document_offsets[document];
+  }
   TokenBatch to(at::Device device) const;
 };
 
-/// One document for make_token_batch: `labels` are not shifted.
+/// One document for make_token_batch: `labels` are not shifted; null: nothing is supervised.
 struct DocumentView {
   const std::vector<int32_t>* ids;
   const std::vector<int32_t>* labels;
   int64_t sample_id;
+  int64_t cached_length = 0;  ///< tokens that stand before these and are cached
 };
 
 /// Packs documents, in order, into one batch on the CPU.

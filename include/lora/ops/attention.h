@@ -26,4 +26,23 @@ Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& 
 Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
                                   double scale);
 
+/// Where each document's keys stand among the S places of a cache: in the first lengths[d] from begins[d] on.
+struct KeyLayout {
+  const Tensor& begins;                      ///< int32 [D+1] on the device, rising; the last is S
+  const Tensor& lengths;                     ///< int32 [D] on the device
+  const std::vector<int64_t>& host_begins;   ///< the same on the host
+  const std::vector<int64_t>& host_lengths;  ///< the same on the host
+  int64_t max_length;
+};
+
+/// Causal attention of T new tokens to keys that are kept in a cache: a document's queries are its last tokens, and their
+/// own keys are in the cache already. Not differentiable. CUDA in half precision: flash attention, which reads each
+/// document's part of the cache; elsewhere SDPA document by document.
+Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const KeyLayout& keys,
+                        double scale);
+
+/// The same by the plain formula, document by document.
+Tensor cached_attention_reference(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
+                                  const KeyLayout& keys, double scale);
+
 }  // namespace lora::ops

@@ -20,7 +20,10 @@ struct DropoutDraw {
 /// and backward of the ops that use it. One 64-bit hash gives the bits of two neighbouring channels.
 Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw);
 
-/// The same by ATen's operations on whole tensors, on any device, bit by bit: the reference, and CUDA's way.
+/// dropout() as a node of the graph, for composed forms; x itself where the draw is not active.
+Tensor differentiable_dropout(const Tensor& x_TI, const DropoutDraw& draw);
+
+/// The same as dropout() by ATen's operations on whole tensors, on any device, bit by bit: the reference, and CUDA's way.
 Tensor dropout_reference(const Tensor& x_TI, const DropoutDraw& draw);
 
 }  // namespace lora::ops

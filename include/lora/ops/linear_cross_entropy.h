@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 
 namespace lora::ops {
@@ -17,7 +19,26 @@ Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::o
 /// The same with all logits at once, by differentiable ATen operations.
 Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
-/// The loss of each position, [S] float32, without gradients and in chunks: evaluation.
-Tensor linear_token_losses(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
+/// The logits [C, V] of the hidden states h_CD of some positions, `begin` being the first of them: a head that is more
+/// than h Wᵀ + b. Differentiable in h.
+using LogitsOf = std::function<Tensor(const Tensor& h_CD, int64_t begin)>;
+
+/// Sum over S positions of the cross-entropy between such logits and the labels, float32 scalar, likewise a chunk of
+/// positions at a time with the gradients computed in the forward pass.
+/// @param trained every tensor that the logits depend on, besides h, and whose gradient is wanted.
+Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
+                             const LogitsOf& logits);
+
+/// What an evaluation knows of each position.
+struct TokenScores {
+  Tensor loss_S;     ///< float32: minus the log-probability of its label
+  Tensor correct_S;  ///< bool: its label has the largest logit
+};
+
+/// The scores of S positions by their logits [S, V], without gradients.
+TokenScores token_scores(const Tensor& logits_SV, const Tensor& labels_S);
+
+/// The same from hidden states, whose logits exist for one chunk of positions at a time.
+TokenScores chunked_token_scores(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const LogitsOf& logits);
 
 }  // namespace lora::ops

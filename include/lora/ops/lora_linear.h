@@ -7,15 +7,17 @@
 
 namespace lora::ops {
 
-/// The low-rank part of a projection: scale · dropout(x) Aᵀ Bᵀ.
+/// The low-rank part of a projection: scale · (dropout(x) Aᵀ Bᵀ + bias).
 struct LowRankTerm {
   Tensor A_RI;
   Tensor B_OR;
   double scale = 1.0;
   DropoutDraw dropout;
+  std::optional<Tensor> bias_O = std::nullopt;  ///< of A's dtype
 };
 
-/// y_TO = x_TI Wᵀ + b + scale · dropout(x) Aᵀ Bᵀ with W and b frozen (LoRA: Hu et al. 2021, section 4.1).
+/// y_TO = x_TI Wᵀ + b + scale · (dropout(x) Aᵀ Bᵀ + bias) with W frozen; b may be trained (LoRA: Hu et al. 2021,
+/// section 4.1).
 /// Backward is written by hand: no dW, x Aᵀ kept ([T, R], small), the dropout drawn again, everything accumulated into
 /// one dX. A and B may be wider than x (float32 beside bfloat16): the low-rank part is computed in A's dtype, the sum
 /// too, and then rounded to x's, as PEFT does.

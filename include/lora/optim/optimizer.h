@@ -13,7 +13,7 @@ namespace lora::optim {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  /// One update with this learning rate. Gradients stay as they are.
+  /// One update with this learning rate (LoRA+: of its slowest group but the embeddings'). Gradients stay as they are.
   virtual void step(double learning_rate) = 0;
   /// What a checkpoint must hold, named "<parameter>.<state>", e.g. "….lora_A.weight.exp_avg".
   virtual std::vector<io::NamedTensor> state() const = 0;
@@ -23,8 +23,8 @@ class Optimizer {
 
 /// AdamW: Loshchilov & Hutter 2019, equal to torch.optim.AdamW(fused=True). SGD: torch.optim.SGD without momentum.
 /// Moments are kept in the parameter's dtype, as torch keeps them; a parameter without .grad is passed over, and its step
-/// is not counted. Throws config Error if an option or `learning_rate` (the highest of the schedule) is out of range, or
-/// if there are no parameters.
+/// is not counted. With LoRA+, groups of parameters have learning rates of their own. Throws config Error if an option or
+/// `learning_rate` (the highest of the schedule) is out of range, or if there are no parameters.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate);
 
 /// L2 norm over all gradients together; where it is above max_norm (> 0), every gradient is multiplied by

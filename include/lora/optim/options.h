@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "lora/base/enum_table.h"
 
@@ -10,12 +11,22 @@ enum class OptimizerKind { kAdamW, kAdamWFused, kSgd };
 inline constexpr EnumTable<OptimizerKind, 3> kOptimizers{
     {{{OptimizerKind::kAdamWFused, "adamw_torch_fused"}, {OptimizerKind::kAdamW, "adamw_torch"}, {OptimizerKind::kSgd, "sgd"}}}};
 
+/// LoRA+ (Hayou et al. 2024): B learns faster than A. Names, groups and defaults as PEFT's create_loraplus_optimizer: B,
+/// biases and other vectors at lr_ratio times the learning rate, the A and B of an embedding at a rate of their own,
+/// everything else at the learning rate itself.
+struct LoraPlusOptions {
+  std::optional<double> lr_ratio = std::nullopt;  ///< none: LoRA+ is off
+  double lr_embedding = 1e-6;                     ///< where the learning rate is at its highest
+  double weight_decay = 0.0;                      ///< in place of OptimizerOptions' (biases and norms are never decayed)
+};
+
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamWFused;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0.0;
+  LoraPlusOptions loraplus = {};
 };
 
 /// Names as in transformers' SchedulerType.

@@ -21,7 +21,7 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  /// What the user calls it: "LoRA", "full fine-tuning".
+  /// What the user calls it: "LoRA", "DoRA", "full fine-tuning".
   virtual std::string name() const = 0;
   /// The trained tensors, in the model's order.
   virtual const std::vector<nn::Parameter>& parameters() const = 0;
@@ -36,11 +36,21 @@ class Method {
   virtual std::string weights_file() const = 0;
 };
 
-/// Attaches LoRA (Hu et al. 2021) to the hosts that the options choose; freezes everything else. New weights are a pure
+/// Attaches LoRA (Hu et al. 2021) to the hosts that the options choose, and what they train beside it; freezes
+/// everything else, the base's own values stay. New weights are a pure
 /// function of (seed, parameter name); with init_from they are that adapter's. Throws config Error for a target that
 /// matches nothing (lists what there is).
 /// @param base_name base_model_name_or_path of the written adapter_config.json.
-std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const std::string& base_name, uint64_t seed);
+/// @param adapter_name tells the attachments of one adapter from those of others on the same base.
+std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const std::string& base_name, uint64_t seed,
+                                    const std::string& adapter_name = "default");
+
+/// Throws what attach_lora would for the choice of modules, without attaching.
+void check_targets(const LoraOptions& options, nn::Model& model);
+
+/// Whether the model's own tensors are others once this adapter has been attached and trained: its start is taken out
+/// of them.
+bool trains_or_changes_base(const LoraOptions& options);
 
 /// Trains every base weight. The result is a folder that transformers loads: `config` with the weights' dtype,
 /// model.safetensors, and copies of `extra_files` (tokenizer, generation_config.json).

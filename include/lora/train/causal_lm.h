@@ -1,6 +1,7 @@
 #pragma once
 #include "lora/data/batches.h"
 #include "lora/nn/model.h"
+#include "lora/ops/linear_cross_entropy.h"
 #include "lora/train/objective.h"
 
 namespace lora::train {
@@ -32,7 +33,7 @@ class CausalLm : public Objective {
   CausalLmOptions options_;
 };
 
-/// Loss of each supervised position of a batch in order, [S] float32, without gradients or dropout.
-at::Tensor token_losses(nn::Model& model, const nn::TokenBatch& batch);
+/// The scores of the supervised positions of a batch, in order, without gradients or dropout.
+ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch);
 
 }  // namespace lora::train

@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lora/app/inference_request.h"
+#include "lora/data/options.h"
+
+namespace lora::app {
+
+/// The flags of `lora-eval`.
+struct EvalRequest {
+  InferenceRequest inference;
+  data::SourceOptions source;            ///< --data, --format, --column, --limit
+  std::string format;                    ///< --format as given
+  std::vector<std::string> columns;      ///< --column FIELD=COLUMN
+  std::string train_on = "completion";   ///< --train-on: which tokens of a prompt and completion count
+  int64_t batch_size = 8;                ///< --batch-size: documents
+  bool compare_base = false;             ///< --compare-base: the bare model first
+  std::filesystem::path token_logprobs;  ///< --token-logprobs; empty: not written
+  bool json = false;                     ///< --json
+};
+
+/// Prints loss, perplexity and token accuracy of the model with each adapter (without any: of the bare model) on every
+/// document of the data, whole, however long. Throws what loading throws, and config Error for --token-logprobs with
+/// more than one result.
+int eval_command(const EvalRequest& request);
+
+}  // namespace lora::app

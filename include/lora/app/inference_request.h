@@ -1,0 +1,19 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+
+namespace lora::app {
+
+/// The flags that every command which runs a model has.
+struct InferenceRequest {
+  std::string model;                  ///< --model: folder or org/name
+  std::vector<std::string> adapters;  ///< --adapter: DIR, or NAME=DIR; DIR alone is called "default"
+  std::string tokenizer;              ///< --tokenizer; empty: the model's folder
+  std::string dtype = "auto";         ///< --dtype
+  std::string device = "auto";        ///< --device
+  config::Surroundings surroundings;
+};
+
+}  // namespace lora::app

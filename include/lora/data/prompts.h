@@ -1,0 +1,55 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/base/json.h"
+#include "lora/tokenizer/tokenizer.h"
+
+namespace lora::data {
+
+/// One row of a file of prompts.
+struct PromptRow {
+  std::vector<int32_t> ids;            ///< one at least
+  std::optional<std::string> text;     ///< as the row has it; none where it has ids
+  std::optional<std::string> adapter;  ///< "": none (null in the row); nothing: the row does not say
+  Json id;                             ///< the row's own "id", null where it has none
+  std::string origin;                  ///< "file:line"
+};
+
+/// What prompts must fit.
+struct PromptContext {
+  int64_t vocab_size = 0;                                                     ///< of the model: ids from 0 to vocab_size - 1
+  std::function<const tokenizer::Tokenizer&()> tokenizer;                     ///< asked for at the first text
+  std::function<void(const PromptRow& row)> check = [](const PromptRow&) {};  ///< may throw what else is wrong with a row
+};
+
+/// Rows {"prompt": text} or {"input_ids": [...]}, each with an optional "adapter" (a name, null: none) and "id", of a file as datasets have
+/// them
+/// (.jsonl, .json, .csv, "-" for stdin). Throws data Error naming file and line, for a file without rows too, and config
+/// Error for a file of another kind.
+std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context);
+
+/// Ids of a prompt's text: BOS where the tokenizer's rules want one, no EOS. Throws data Error naming `where` for a text
+/// without a token, and for an id that the model does not know.
+std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
+                                   const std::string& where);
+
+/// The prompt of an instruction row, as Stanford Alpaca has it.
+std::string instruction_prompt(const std::string& instruction, const std::string& input);
+
+/// What a user said and what was answered; the last turn has no answer yet.
+struct Turn {
+  std::string instruction;
+  std::string reply;
+};
+
+/// What an instruction after an answer begins with.
+inline constexpr const char* kNextInstruction = "\n\n### Instruction:\n";
+
+/// A conversation as one prompt: the first turn as an instruction row's, the following ones behind it.
+std::string conversation_prompt(const std::vector<Turn>& turns);
+
+}  // namespace lora::data

@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lora/generate/detokenizer.h"
+#include "lora/generate/stop_strings.h"
+
+namespace lora::generate {
+
+/// The text of one completion as its tokens come: up to the first stop string, in pieces that stand.
+class TextStream {
+ public:
+  /// `tokenizer` must live longer.
+  TextStream(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt, std::vector<std::string> stops)
+      : detokenizer_(tokenizer, prompt), stops_(std::move(stops)) {}
+
+  /// What became certain with one more token.
+  std::string push(int32_t id) { return stops_.push(detokenizer_.push(id)); }
+  /// Whether a stop string came.
+  bool stopped() const { return stops_.stopped(); }
+  /// What was held back, after the last token.
+  std::string finish() {
+    std::string rest = stops_.push(detokenizer_.finish());
+    return rest + stops_.finish();
+  }
+
+ private:
+  Detokenizer detokenizer_;
+  StopStrings stops_;
+};
+
+}  // namespace lora::generate

@@ -1,0 +1,37 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/nn/host.h"
+#include "lora/nn/low_rank.h"
+#include "lora/nn/token_rows.h"
+
+namespace lora::nn {
+
+/// A host with one weight matrix, to which low-rank pairs and, where its rows are tokens, rows of their own can be
+/// attached: a projection or an embedding.
+class MatrixHost : public Host {
+ public:
+  using Host::Host;
+
+  void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
+  const std::vector<LowRank>& attachments() const { return attachments_; }
+  std::vector<LowRank>& attachments() { return attachments_; }
+  /// For an embedding or a head.
+  void attach(TokenRows rows) { rows_.push_back(std::move(rows)); }
+  const std::vector<TokenRows>& token_rows() const { return rows_; }
+
+  void use_adapter(const std::string& adapter) override;
+  void remove_adapters() override;
+
+  /// Whether nothing is in use but the weights or what stands in for them.
+  bool is_plain() const;
+  /// The tensors in use that are trained.
+  std::vector<Tensor> trained() const;
+
+ private:
+  std::vector<LowRank> attachments_;
+  std::vector<TokenRows> rows_;
+};
+
+}  // namespace lora::nn

@@ -1,0 +1,60 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/io/tensors.h"
+#include "lora/peft/options.h"
+
+namespace lora::peft {
+
+using at::Tensor;
+
+/// What an adapter does to one module's weight: W' = W + scale · B A, and with DoRA each row of it at the length that
+/// the magnitude says (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
+struct LowRankUpdate {
+  std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
+  Tensor A_RI;         ///< float32, as B
+  Tensor B_OR;
+  double alpha = 0;                   ///< lora_alpha of this module
+  double scale = 1;                   ///< scale_of(alpha, R, …)
+  std::optional<Tensor> magnitude_O;  ///< DoRA
+  std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
+  /// An embedding's: I are token ids, O channels; the weight it changes is [I, O].
+  bool is_embedding = false;
+
+  int64_t rank() const { return A_RI.size(0); }
+};
+
+/// An adapter as its folder holds it, without a model: where merging, inspecting, converting and combining start.
+struct Adapter {
+  LoraOptions options;
+  Json config;                         ///< adapter_config.json as it stands in the folder
+  std::vector<LowRankUpdate> updates;  ///< in the order of the modules' names
+  /// Base tensors that it holds whole, under their names in the base (modules_to_save, biases).
+  std::vector<io::NamedTensor> replaced;
+  std::filesystem::path weights_file;
+};
+
+/// What LoRA's B A x is multiplied by: alpha / rank, or alpha / sqrt(rank) (Kalajdzievski 2023).
+double scale_of(double alpha, int64_t rank, bool use_rslora);
+
+/// Reads adapter_model.safetensors of `folder`, whose adapter_config.json gave `options`. Throws model Error listing
+/// every key that is not understood, half of a pair that stands alone, shapes that do not fit, and values that are not
+/// finite.
+Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& options);
+
+/// Writes adapter_model.safetensors and adapter_config.json into an existing folder: r and lora_alpha as the updates
+/// have them (the commonest in `r` and `lora_alpha`, others in the patterns), init_lora_weights true. Throws Error
+/// (diverged) for a value that is not finite.
+void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
+
+/// scale · B A in the weight's layout ([O, I], an embedding's [I, O]), float32. Without DoRA's magnitude.
+Tensor delta(const LowRankUpdate& update);
+
+/// The weight with the update: computed in float32 or wider, rounded once to `weight`'s dtype. Throws model Error if
+/// the shapes do not fit.
+Tensor merged(const LowRankUpdate& update, const Tensor& weight);
+
+}  // namespace lora::peft

@@ -1,0 +1,51 @@
+"""An adapter as PEFT itself starts it, where run.json names no init_from: from the base weight (pissa, olora) or from the
+data (eva). Random starts have no place here: they are compared by their properties.
+"""
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, initialize_lora_eva_weights
+from peft.tuners.lora import LoraLayer
+
+IGNORED = -100
+
+
+def is_started(run: dict) -> bool:
+    return run["adapter"] is not None and "init_from" not in run["adapter"]
+
+
+def padded_batches(documents: list, size: int) -> list[dict]:
+    """What a DataLoader would give: documents in file order, `size` at a time."""
+    batches = []
+    for begin in range(0, len(documents), size):
+        rows = documents[begin : begin + size]
+        longest = max(len(row.ids) for row in rows)
+
+        def column(values: list[list[int]], filler: int) -> torch.Tensor:
+            return torch.tensor([row + [filler] * (longest - len(row)) for row in values])
+
+        batches.append({
+            "input_ids": column([row.ids for row in rows], 0),
+            "attention_mask": column([[1] * len(row.ids) for row in rows], 0),
+            "labels": column([row.labels for row in rows], IGNORED)})  # fmt: skip
+    return batches
+
+
+def start_adapter(base: torch.nn.Module, run: dict, documents: list) -> PeftModel:
+    """get_peft_model as its users call it; EVA looks at the micro-batches of the first epoch."""
+    options = {key: value for key, value in run["adapter"].items() if key != "peft_type"}
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options))
+    if options["init_lora_weights"] == "eva":
+        batches = padded_batches(documents, run["training"]["per_device_train_batch_size"])
+        initialize_lora_eva_weights(model, batches, show_progress_bar=False)
+    return model
+
+
+@torch.no_grad()
+def effective_weights(model: PeftModel) -> dict[str, torch.Tensor]:
+    """W + scale · B A of each adapted module: it does not depend on the signs of singular vectors."""
+    prefix = "base_model.model."
+    return {
+        f"{name.removeprefix(prefix)}.weight": module.get_base_layer().weight + module.get_delta_weight("default")
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+    }

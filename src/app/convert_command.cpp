@@ -1,0 +1,283 @@
+#include "lora/app/convert_command.h"
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <iostream>
+
+#include "convert_report.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/config/command_line.h"
+#include "lora/io/weight_source.h"
+#include "lora/models/mapped_model.h"
+#include "new_folder.h"
+#include "open_adapter.h"
+
+namespace lora::app {
+
+namespace {
+
+/// A model's folder as a conversion needs it: some need config.json alone, and no weights.
+struct BaseFolder {
+  fs::path path;
+  peft::BaseFacts facts;
+  std::unique_ptr<io::CheckpointSource> weights;  ///< null where the folder has none
+};
+
+constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
+                                                 {at::kHalf, "float16"},
+                                                 {at::kBFloat16, "bfloat16"},
+                                                 {at::kFloat, "f32"},  // as llama.cpp's converter calls them
+                                                 {at::kHalf, "f16"},
+                                                 {at::kBFloat16, "bf16"}}}};
+
+template <typename Enum, size_t N>
+Enum value_of(const EnumTable<Enum, N>& table, const std::string& name, const char* flag) {
+  const auto found = table.find(name);
+  if (!found) {
+    config_error(flag, "found '" + name + "', expected one of " + join(table.names()) + did_you_mean(name, table.names()));
+  }
+  return *found;
+}
+
+/// One of two that exclude each other.
+void refuse_together(bool first, const char* first_flag, bool second, const char* second_flag) {
+  if (first && second) {
+    config_error(second_flag, std::string("cannot be used with ") + first_flag);
+  }
+}
+
+void refuse_without(bool given, const char* flag, bool needed, const char* needed_flag) {
+  if (given && !needed) {
+    config_error(flag, std::string("needs ") + needed_flag + " beside it");
+  }
+}
+
+void check_flags(const ConvertRequest& request) {
+  refuse_together(request.extract, "--extract", !request.adapter.empty(), "--adapter");
+  refuse_together(request.extract, "--extract", request.bake, "--bake");
+  refuse_together(request.extract, "--extract", request.resize.has_value(), "--resize");
+  refuse_together(request.extract, "--extract", !request.model.empty(), "--model");
+  refuse_together(request.bake, "--bake", request.resize.has_value(), "--resize");
+  refuse_without(request.bake || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
+  refuse_without(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
+  refuse_without(request.extract, "--extract", !request.base.empty(), "--base");
+  refuse_without(request.extract, "--extract", !request.tuned.empty(), "--tuned");
+  refuse_without(!request.base.empty(), "--base", request.extract, "--extract");
+  refuse_without(!request.tuned.empty(), "--tuned", request.extract, "--extract");
+  refuse_without(!request.target_modules.empty(), "--target-modules", request.extract, "--extract");
+  if (!request.extract && request.adapter.empty()) {
+    config_error("--adapter", "is missing: expected the adapter to convert, or --extract");
+  }
+  if (request.to.empty() && !(request.bake || request.extract || request.resize)) {
+    config_error("--to", "is missing: expected one of " + join(peft::kAdapterFormats.names()));
+  }
+}
+
+peft::AdapterFormat target_format(const ConvertRequest& request) {
+  return request.to.empty() ? peft::AdapterFormat::kPeft : value_of(peft::kAdapterFormats, request.to, "--to");
+}
+
+std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) {
+  if (request.from == "auto") {
+    return std::nullopt;
+  }
+  const peft::AdapterFormat format = value_of(peft::kAdapterFormats, request.from, "--from");
+  if (format == peft::AdapterFormat::kGguf || format == peft::AdapterFormat::kVllm) {
+    config_error("--from", "found '" + request.from + "', which is written, not read: expected auto, peft, mlx or kohya");
+  }
+  return format;
+}
+
+BaseFolder open_base(const std::string& model, const config::Surroundings& surroundings) {
+  const models::ModelOptions options = config::read_model_flags(model, "", "auto", "cpu", surroundings);
+  BaseFolder base{options.path, {options.name, {}, {}}, nullptr};
+  base.facts.config = read_json(options.path / "config.json", ErrorKind::kModel);
+  if (!base.facts.config.is_object()) {
+    model_error((options.path / "config.json").string(), "found " + type_name(base.facts.config) + ", expected an object");
+  }
+  if (fs::exists(options.path / "model.safetensors") || fs::exists(options.path / "model.safetensors.index.json")) {
+    base.weights = std::make_unique<io::CheckpointSource>(options.path);
+    constexpr std::string_view kEnd = ".weight";
+    for (const std::string& name : base.weights->names()) {
+      if (name.ends_with(kEnd)) {
+        base.facts.modules.push_back(name.substr(0, name.size() - kEnd.size()));
+      }
+    }
+    if (base.facts.ties_embeddings() && !base.weights->contains("lm_head.weight")) {
+      base.facts.modules.emplace_back("lm_head");
+    }
+  }
+  return base;
+}
+
+/// A module's weight; the head of a tied base is its embedding. Undefined if there is none.
+at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
+  const bool is_tied_head = module == "lm_head" && base.facts.ties_embeddings() && !base.weights->contains("lm_head.weight");
+  const std::string name = (is_tied_head ? "model.embed_tokens" : module) + ".weight";
+  return base.weights->contains(name) ? base.weights->tensor(name) : at::Tensor();
+}
+
+/// An adapter of another model is found out before anything is computed.
+void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
+  if (!base.weights) {
+    return;
+  }
+  std::vector<std::string> missing, misshapen;
+  for (const peft::LowRankUpdate& update : adapter.updates) {
+    const at::Tensor weight = find_weight(base, update.module);
+    const std::array<int64_t, 2> shape{update.B_OR.size(0), update.A_RI.size(1)};
+    const std::array<int64_t, 2> transposed{shape[1], shape[0]};
+    if (!weight.defined()) {
+      missing.push_back(update.module);
+    } else if (weight.sizes() != at::IntArrayRef(update.is_embedding ? transposed : shape)) {
+      misshapen.push_back(update.module);
+    }
+  }
+  if (!missing.empty() || !misshapen.empty()) {
+    model_error(adapter.weights_file.string(), "is not of the base model " + base.path.string() + ": found " +
+                                                   std::to_string(missing.size()) + " modules that it does not have (" +
+                                                   join(missing, ", ", 6) + ") and " + std::to_string(misshapen.size()) +
+                                                   " of other shapes (" + join(misshapen, ", ", 6) + ")");
+  }
+}
+
+at::Tensor base_weight(const BaseFolder& base, const std::string& module) {
+  if (!base.weights) {
+    model_error("--bake", "DoRA's change depends on the base's weights: found '" + module +
+                              "' with a magnitude, but no weights. Give the base model's folder with --model");
+  }
+  return find_weight(base, module);
+}
+
+/// The adapter's own name for its base, where no model is given.
+std::string named_base(const peft::Adapter& adapter) {
+  const Json name = adapter.config.value("base_model_name_or_path", Json(nullptr));
+  return name.is_string() ? name.get<std::string>() : "";
+}
+
+/// Which modules of the base an extraction looks at, by the family's hosts.
+peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vector<std::string>& names) {
+  const std::unique_ptr<nn::Model> model = models::map_model(base);
+  const bool all_linear = names.empty() || (names.size() == 1 && names.front() == "all-linear");
+  peft::ExtractionTargets targets;
+  std::vector<std::string> unmatched = names;
+  for (const nn::Host* host : model->hosts()) {
+    const std::string kind = host->kind();
+    bool is_target = all_linear && kind == "Linear" && host != &model->head();
+    for (const std::string& name : names) {
+      if (host->name() == name || host->name().ends_with("." + name)) {
+        is_target = true;
+        std::erase(unmatched, name);
+      }
+    }
+    if (is_target && kind != "Linear" && kind != "Embedding") {
+      config_error("--target-modules", "LoRA cannot be extracted from '" + host->name() + "': found a module of kind " + kind +
+                                           ", expected Linear or Embedding");
+    }
+    if (is_target) {
+      (kind == "Embedding" ? targets.embeddings : targets.linears).push_back(host->name());
+    }
+  }
+  if (!all_linear && !unmatched.empty()) {
+    config_error("--target-modules",
+                 "matches no module: found '" + unmatched.front() + "', expected names or ends of names, or all-linear");
+  }
+  return targets;
+}
+
+void take(peft::Approximation approximation, ConvertReport& report, peft::Adapter& adapter) {
+  report.relative_error = approximation.relative_error();
+  report.modules = std::move(approximation.modules);
+  adapter = std::move(approximation.adapter);
+}
+
+peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
+  base = open_base(request.base, request.surroundings);
+  const BaseFolder tuned = open_base(request.tuned, request.surroundings);
+  const peft::ExtractionTargets targets = extraction_targets(base.path, request.target_modules);
+  if (!tuned.weights) {
+    io::CheckpointSource(tuned.path);  // says what is missing
+  }
+  peft::Extraction extraction = peft::extracted(*base.weights, *tuned.weights, targets, *request.r);
+  report.relative_error_of_all = extraction.relative_error_of_all();
+  report.not_captured = std::move(extraction.not_captured);
+  peft::Adapter adapter;
+  take(std::move(extraction.approximation), report, adapter);
+  adapter.weights_file = tuned.path;
+  return adapter;
+}
+
+peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
+  if (!request.model.empty()) {
+    base = open_base(request.model, request.surroundings);
+  }
+  peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
+  check_fit(adapter, base);
+  if (base.facts.name.empty()) {
+    base.facts.name = named_base(adapter);
+  }
+  if (request.resize) {
+    take(peft::resized(adapter, *request.resize), report, adapter);
+  } else if (request.bake) {
+    take(peft::baked(adapter, *request.r, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
+    report.relative_error_of_all = report.relative_error;
+  }
+  return adapter;
+}
+
+/// The output may not be an input, nor replace anything unasked.
+void check_output(const ConvertRequest& request, peft::AdapterFormat format) {
+  std::vector<fs::path> inputs;
+  for (const fs::path& input : {request.adapter, fs::path(request.model), fs::path(request.base), fs::path(request.tuned)}) {
+    if (!input.empty() && fs::exists(input)) {
+      inputs.push_back(input);
+    }
+  }
+  if (peft::files_of_format(format, request.output).size() > 1) {
+    check_new_folder(request.output, inputs, request.overwrite);
+    return;
+  }
+  for (const fs::path& input : inputs) {
+    std::error_code ignored;
+    if (fs::equivalent(request.output, input, ignored)) {
+      config_error("--output", "is an input: found '" + request.output.string() + "', expected a file of its own");
+    }
+  }
+  if (fs::is_directory(request.output)) {
+    output_error(request.output.string(), std::string("is a folder: expected the name of a file, because ") +
+                                              std::string(peft::kAdapterFormats.name(format)) + " is one file");
+  }
+  if (fs::exists(request.output) && !request.overwrite) {
+    output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
+  }
+}
+
+}  // namespace
+
+int convert_command(const ConvertRequest& request) {
+  check_flags(request);
+  ConvertReport report;
+  report.output = request.output;
+  report.format = target_format(request);
+  const peft::WriteOptions options{value_of(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
+  check_output(request, report.format);
+  BaseFolder base;
+  const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
+  const auto write = [&](const fs::path& path) {
+    report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);
+  };
+  if (peft::files_of_format(report.format, report.output).size() > 1) {
+    write_folder_atomically(report.output, write);
+  } else {
+    make_writable_folder(fs::absolute(report.output).parent_path());
+    write(report.output);
+  }
+  std::cout << report_text(report, request.json) << std::flush;
+  return 0;
+}
+
+}  // namespace lora::app

@@ -1,0 +1,72 @@
+#include "convert_report.h"
+
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "text_table.h"
+
+namespace lora::app {
+
+namespace {
+
+int64_t size_of(const ConvertReport& report) {
+  int64_t size = 0;
+  for (const fs::path& file : peft::files_of_format(report.format, report.output)) {
+    size += static_cast<int64_t>(fs::file_size(file));
+  }
+  return size;
+}
+
+Json report_json(const ConvertReport& report) {
+  Json facts{{"output", report.output.string()},
+             {"format", peft::kAdapterFormats.name(report.format)},
+             {"num_modules", report.written.num_modules},
+             {"size", size_of(report)},
+             {"left_out", report.written.left_out}};
+  if (report.modules.empty()) {
+    return facts;
+  }
+  facts["relative_error"] = report.relative_error;
+  facts["modules"] = Json::array();
+  for (const peft::ModuleError& module : report.modules) {
+    facts["modules"].push_back(
+        {{"module", module.module}, {"norm", module.norm}, {"error", module.error}, {"relative_error", module.relative()}});
+  }
+  facts["not_captured"] = Json::array();
+  for (const peft::NotCaptured& tensor : report.not_captured) {
+    facts["not_captured"].push_back({{"name", tensor.name}, {"reason", tensor.reason}, {"norm", tensor.norm}});
+  }
+  facts["relative_error_of_all"] = report.relative_error_of_all;
+  return facts;
+}
+
+std::string errors_text(const ConvertReport& report) {
+  TextTable table;
+  table.add({"module", "norm", "error", "relative error"});
+  for (const peft::ModuleError& module : report.modules) {
+    table.add({module.module, short_number(module.norm), short_number(module.error), short_number(module.relative())});
+  }
+  table.add({"all", "", "", short_number(report.relative_error)});
+  std::string text = table.text();
+  if (report.not_captured.empty()) {
+    return text;
+  }
+  TextTable others;
+  others.add({"not captured", "norm", "reason"});
+  for (const peft::NotCaptured& tensor : report.not_captured) {
+    others.add({tensor.name, short_number(tensor.norm), tensor.reason});
+  }
+  return text + "\n" + others.text() + "relative error with these: " + short_number(report.relative_error_of_all) + "\n";
+}
+
+}  // namespace
+
+std::string report_text(const ConvertReport& report, bool json) {
+  if (json) {
+    return report_json(report).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  }
+  return (report.modules.empty() ? "" : errors_text(report) + "\n") + report.output.string() + ": " +
+         std::string(peft::kAdapterFormats.name(report.format)) + ", " + std::to_string(report.written.num_modules) + " modules, " +
+         human_bytes(size_of(report)) + "\n";
+}
+
+}  // namespace lora::app

@@ -1,0 +1,78 @@
+#include "document_scores.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/data/batches.h"
+#include "lora/train/causal_lm.h"
+
+namespace lora::app {
+
+namespace {
+
+/// Makes the label of each position the token that follows it in its document.
+void label_every_token(nn::TokenBatch& batch) {
+  batch.labels_T = at::roll(batch.ids_T, -1);
+  for (size_t d = 1; d < batch.document_offsets.size(); ++d) {
+    batch.labels_T[batch.document_offsets[d] - 1] = nn::kIgnoreLabel;
+  }
+}
+
+std::vector<DocumentScores> score_batch(nn::Model& model, nn::TokenBatch batch, bool every_token) {
+  if (every_token) {
+    label_every_token(batch);
+  }
+  const ops::TokenScores scores = train::token_scores(model, batch.to(model.device()));
+  const at::Tensor loss_S = scores.loss_S.cpu();
+  const at::Tensor correct_S = scores.correct_S.cpu();
+  const int64_t* labels = batch.labels_T.const_data_ptr<int64_t>();
+  std::vector<DocumentScores> documents;
+  int64_t next = 0;
+  for (size_t d = 0; d + 1 < batch.document_offsets.size(); ++d) {
+    const int64_t begin = batch.document_offsets[d];
+    const int64_t size = batch.document_offsets[d + 1] - begin;
+    DocumentScores document{std::vector<float>(size, std::numeric_limits<float>::quiet_NaN()), std::vector<bool>(size, false)};
+    for (int64_t i = 1; i < size; ++i) {
+      if (labels[begin + i - 1] != nn::kIgnoreLabel) {
+        document.losses[i] = loss_S.const_data_ptr<float>()[next];
+        document.correct[i] = correct_S.const_data_ptr<bool>()[next++];
+      }
+    }
+    documents.push_back(std::move(document));
+  }
+  return documents;
+}
+
+}  // namespace
+
+void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t batch_size, bool every_token,
+                     const std::function<void(size_t index, const DocumentScores& scores)>& take) {
+  const size_t count = dataset.examples.size();
+  for (size_t begin = 0; begin < count; begin += static_cast<size_t>(batch_size)) {
+    check_interrupt();
+    const size_t end = std::min(count, begin + static_cast<size_t>(batch_size));
+    std::vector<int64_t> filled;  // a document of no tokens cannot stand in a batch, and has no scores
+    for (size_t i = begin; i < end; ++i) {
+      if (!dataset.examples[i].ids.empty()) {
+        filled.push_back(static_cast<int64_t>(i));
+      }
+    }
+    std::vector<DocumentScores> scores;
+    if (!filled.empty()) {
+      scores = score_batch(model, data::make_batch(dataset, filled), every_token);
+    }
+    size_t next = 0;
+    for (size_t i = begin; i < end; ++i) {
+      take(i, dataset.examples[i].ids.empty() ? DocumentScores() : scores[next++]);
+    }
+    log::progress("document " + with_thousands(static_cast<int64_t>(end)) + " of " + with_thousands(static_cast<int64_t>(count)));
+  }
+  log::end_progress();
+}
+
+}  // namespace lora::app

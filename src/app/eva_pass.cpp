@@ -1,0 +1,84 @@
+#include "eva_pass.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+
+namespace lora::app {
+
+namespace {
+
+constexpr int64_t kMostBatches = 10'000;  ///< more would not help: PEFT goes on for ever
+constexpr int64_t kBatchesPerReport = 25;
+
+/// Positions of the batch's tokens whose labels count.
+at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int64_t>& indices, const peft::EvaOptions& options) {
+  std::vector<int64_t> positions;
+  int64_t position = 0;
+  for (const int64_t index : indices) {
+    for (const int32_t label : dataset.examples[index].labels) {
+      if (!options.use_label_mask || label != options.label_mask_value) {
+        positions.push_back(position);
+      }
+      ++position;
+    }
+  }
+  return at::tensor(positions, at::kLong);
+}
+
+[[noreturn]] void fail_small_batches(const peft::EvaPass& pass, int64_t most_tokens) {
+  data_error("data.train", "EVA needs a batch with as many supervised tokens as a module can get ranks: found at most " +
+                               std::to_string(most_tokens) + " in a batch, expected " + std::to_string(pass.tokens_needed()) +
+                               ". Raise per_device_train_batch_size, lower r or eva_config.rho, or set eva_config.use_label_mask to false");
+}
+
+/// Shows the batches to the pass until it has seen enough. Returns how many that took.
+int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
+  peft::EvaPass& pass = *parts.eva;
+  const std::vector<train::MicroBatch> batches = parts.objective->plan_epoch(0);
+  const auto epoch = static_cast<int64_t>(batches.size());
+  int64_t most_tokens = 0;
+  for (int64_t i = 0; i < kMostBatches || i < epoch; ++i) {
+    check_interrupt();
+    if (i == epoch && !pass.is_started()) {
+      fail_small_batches(pass, most_tokens);
+    }
+    const train::MicroBatch& batch = batches[static_cast<size_t>(i % epoch)];
+    const at::Tensor counted = counted_positions(parts.train, batch, options);
+    most_tokens = std::max(most_tokens, counted.size(0));
+    if (pass.add(data::make_batch(parts.train, batch).to(parts.base.model->device()), counted)) {
+      return i;
+    }
+    if ((i + 1) % kBatchesPerReport == 0) {
+      log::info("EVA: after " + std::to_string(i + 1) + " batches " + std::to_string(pass.num_converged()) + " of " +
+                std::to_string(pass.num_modules()) + " modules have converged");
+    }
+  }
+  data_error("data.train", "EVA has not converged after " + std::to_string(std::max(kMostBatches, epoch)) + " batches: found " +
+                               std::to_string(pass.num_converged()) + " of " + std::to_string(pass.num_modules()) +
+                               " modules, expected all. Lower eva_config.tau or raise per_device_train_batch_size");
+}
+
+}  // namespace
+
+void attach_from_data(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
+  const peft::LoraOptions& options = *config.adapter;
+  nn::Model& model = *parts.base.model;
+  const std::string& base_name = config.model.name;
+  if (!checkpoint.empty()) {
+    parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base_name, config.training.seed);
+    return;
+  }
+  log::info("EVA: a look at the data before training");
+  const int64_t num_batches = look_at_data(parts, options.eva);
+  const peft::EvaStart start = parts.eva->start();
+  log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
+            std::to_string(parts.eva->num_modules()) + " modules get ranks");
+  parts.method = peft::attach_eva(start, model, base_name, config.training.seed);
+}
+
+}  // namespace lora::app

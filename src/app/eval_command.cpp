@@ -1,0 +1,171 @@
+#include "lora/app/eval_command.h"
+
+#include <cmath>
+#include <iostream>
+#include <limits>
+
+#include "document_scores.h"
+#include "inference.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "lora/nn/adapters.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::app {
+
+namespace {
+
+data::DataOptions data_options(const EvalRequest& request) {
+  data::DataOptions options;
+  options.max_length = std::numeric_limits<int64_t>::max();
+  const auto train_on = data::kTrainOn.find(request.train_on);
+  if (!train_on) {
+    config_error("--train-on", "found '" + request.train_on + "', expected one of " + join(data::kTrainOn.names()));
+  }
+  options.train_on = *train_on;
+  return options;
+}
+
+data::SourceOptions source_options(const EvalRequest& request) {
+  data::SourceOptions source = request.source;
+  const auto format = data::kRowFormats.find(request.format);
+  if (!format) {
+    config_error("--format", "found '" + request.format + "', expected one of " + join(data::kRowFormats.names()) +
+                                 did_you_mean(request.format, data::kRowFormats.names()));
+  }
+  source.format = *format;
+  for (const std::string& column : request.columns) {
+    const size_t equals = column.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == column.size()) {
+      config_error("--column", "found '" + column + "', expected FIELD=COLUMN, for example prompt=question");
+    }
+    source.columns[column.substr(0, equals)] = column.substr(equals + 1);
+  }
+  return source;
+}
+
+/// What one adapter, or the bare model, comes to.
+struct Totals {
+  double loss = 0;
+  int64_t correct = 0;
+  int64_t tokens = 0;
+
+  /// Adds the supervised tokens of a document.
+  void add(const data::Example& example, const DocumentScores& scores) {
+    for (size_t i = 1; i < example.ids.size(); ++i) {
+      if (example.labels[i] != nn::kIgnoreLabel) {
+        loss += scores.losses[i];
+        correct += scores.correct[i] ? 1 : 0;
+        ++tokens;
+      }
+    }
+  }
+  double mean_loss() const { return loss / static_cast<double>(tokens); }
+};
+
+/// A row of --token-logprobs. `loss` is the mean over the document's supervised tokens, null where it has none.
+std::string logprobs_row(size_t index, const data::Example& example, const DocumentScores& scores) {
+  Totals own;
+  own.add(example, scores);
+  Json logprobs = Json::array();
+  for (size_t i = 0; i < example.ids.size(); ++i) {
+    logprobs.push_back(i == 0 ? Json(nullptr) : Json(-scores.losses[i]));
+  }
+  const Json row{{"index", index},
+                 {"input_ids", example.ids},
+                 {"logprobs", std::move(logprobs)},
+                 {"loss", own.tokens > 0 ? Json(own.mean_loss()) : Json(nullptr)}};
+  return row.dump() + "\n";
+}
+
+Totals evaluate(nn::Model& model, const data::Dataset& dataset, const EvalRequest& request) {
+  Totals totals;
+  if (request.token_logprobs.empty()) {
+    score_documents(model, dataset, request.batch_size, false,
+                    [&](size_t i, const DocumentScores& scores) { totals.add(dataset.examples[i], scores); });
+    return totals;
+  }
+  write_file_atomically(request.token_logprobs, [&](const Append& append) {
+    score_documents(model, dataset, request.batch_size, true, [&](size_t i, const DocumentScores& scores) {
+      totals.add(dataset.examples[i], scores);
+      const std::string row = logprobs_row(i, dataset.examples[i], scores);
+      append(row.data(), row.size());
+    });
+  });
+  return totals;
+}
+
+/// The adapters to evaluate by name; "" is the bare model.
+std::vector<std::string> names_to_evaluate(const InferenceParts& parts, bool compare_base) {
+  std::vector<std::string> names;
+  if (parts.adapters.empty() || compare_base) {
+    names.emplace_back();
+  }
+  for (const NamedAdapter& adapter : parts.adapters) {
+    names.push_back(adapter.name);
+  }
+  return names;
+}
+
+Json result_json(const std::string& adapter, const Totals& totals, const data::Dataset& dataset, const EvalRequest& request) {
+  return {{"model", request.inference.model},
+          {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
+          {"data", request.source.path},
+          {"loss", totals.mean_loss()},
+          {"perplexity", std::exp(totals.mean_loss())},
+          {"token_accuracy", static_cast<double>(totals.correct) / static_cast<double>(totals.tokens)},
+          {"num_tokens", totals.tokens},
+          {"num_input_tokens", dataset.num_tokens()},
+          {"num_documents", dataset.examples.size()}};
+}
+
+std::string number_text(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%12.6g", value);
+  return text.data();
+}
+
+void print(const std::vector<Json>& results, bool json) {
+  if (json) {
+    std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
+    return;
+  }
+  std::cout << "adapter                     loss   perplexity     accuracy       tokens\n";
+  for (const Json& result : results) {
+    std::string name = result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>();
+    name.resize(std::max<size_t>(name.size(), 20), ' ');
+    std::cout << name << number_text(result["loss"]) << " " << number_text(result["perplexity"]) << " "
+              << number_text(result["token_accuracy"]) << " " << number_text(result["num_tokens"]) << "\n";
+  }
+  std::cout << std::flush;
+}
+
+}  // namespace
+
+int eval_command(const EvalRequest& request) {
+  const data::DataOptions options = data_options(request);
+  const data::SourceOptions source = source_options(request);
+  const bool logprobs = !request.token_logprobs.empty();
+  if (logprobs && (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty()))) {
+    config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
+  }
+  const InferenceParts parts = open_inference(request.inference);
+  nn::Model& model = *parts.base.model;
+  const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
+  const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs};
+  const data::Dataset dataset = data::load_dataset("--data", {source}, options, context);
+  if (dataset.num_supervised() == 0) {
+    data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset.examples.size())) +
+                             " documents. Check the labels or completions");
+  }
+  std::vector<Json> results;
+  for (const std::string& name : names_to_evaluate(parts, request.compare_base)) {
+    nn::use_adapter(model, name);
+    results.push_back(result_json(name, evaluate(model, dataset, request), dataset, request));
+  }
+  print(results, request.json);
+  return 0;
+}
+
+}  // namespace lora::app

@@ -1,0 +1,149 @@
+#include "generate_rows.h"
+
+#include <chrono>
+#include <iostream>
+#include <map>
+#include <optional>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::app {
+
+namespace {
+
+/// Rows on their way out: they are done in any order and leave in that of their indices.
+class RowWriter {
+ public:
+  RowWriter(size_t count, fs::path output) : rows_(count), output_(std::move(output)) {}
+
+  void add(size_t index, const Json& row) {
+    rows_[index] = row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    ++num_done_;
+    if (output_.empty()) {
+      for (; next_ < rows_.size() && rows_[next_]; ++next_) {
+        print(*rows_[next_]);
+      }
+    }
+  }
+  size_t num_done() const { return num_done_; }
+
+  /// Writes what is done and was not written yet.
+  void finish() const {
+    std::string all;
+    for (size_t i = next_; i < rows_.size(); ++i) {
+      all += rows_[i].value_or("");
+    }
+    output_.empty() ? print(all) : write_file_atomically(output_, all);
+  }
+
+ private:
+  static void print(const std::string& text) {
+    if (!(std::cout << text << std::flush)) {
+      output_error("standard output", "cannot be written: found an error, expected room for all rows");
+    }
+  }
+
+  std::vector<std::optional<std::string>> rows_;
+  fs::path output_;
+  size_t next_ = 0;  ///< the first row that is not printed
+  size_t num_done_ = 0;
+};
+
+Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std::string>& text, const generate::Completion& completion,
+            const std::string& adapter) {
+  Json row{{"index", index}};
+  if (!prompt.id.is_null()) {
+    row["id"] = prompt.id;
+  }
+  prompt.text ? row["prompt"] = *prompt.text : row["input_ids"] = prompt.ids;
+  row["completion"] = text ? Json(*text) : Json(nullptr);
+  row["output_ids"] = completion.ids;
+  row["finish_reason"] = generate::kFinishReasons.name(completion.reason);
+  row["adapter"] = adapter.empty() ? Json(nullptr) : Json(adapter);
+  return row;
+}
+
+/// All prompts of a command, and what was done of them.
+class Rows {
+ public:
+  Rows(Generation& generation, const std::vector<data::PromptRow>& prompts, RowWriter& writer)
+      : generation_(generation), prompts_(prompts), writer_(writer) {}
+
+  void complete(const std::vector<size_t>& indices, const std::string& adapter) {
+    std::vector<generate::Prompt> batch;
+    for (const size_t index : indices) {
+      batch.push_back({prompts_[index].ids, static_cast<int64_t>(index)});
+    }
+    std::vector<std::string> texts(batch.size());
+    const bool has_text = generation_.tokenizer_if_any() != nullptr;
+    const auto on_text = [&texts](size_t i, const std::string& piece) { texts[i] += piece; };
+    const auto on_finish = [&](size_t i, const generate::Completion& completion) {
+      const size_t index = indices[i];
+      writer_.add(index, row_of(index, prompts_[index], has_text ? std::optional(texts[i]) : std::nullopt, completion, adapter));
+      num_tokens_ += static_cast<int64_t>(completion.ids.size());
+      log::progress(figures());
+    };
+    generation_.complete(batch, adapter, {}, on_text, on_finish);
+  }
+
+  std::string figures() const {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    return std::to_string(writer_.num_done()) + " of " + std::to_string(prompts_.size()) + " completions, " + with_thousands(num_tokens_) +
+           " tokens, " + with_thousands(static_cast<int64_t>(static_cast<double>(num_tokens_) / seconds)) + " tok/s";
+  }
+
+ private:
+  Generation& generation_;
+  const std::vector<data::PromptRow>& prompts_;
+  RowWriter& writer_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  int64_t num_tokens_ = 0;
+};
+
+/// Indices of the prompts of each adapter, in batches: those of one adapter go together, wherever they stand.
+std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std::vector<data::PromptRow>& prompts,
+                                                                      const std::string& default_adapter, int64_t batch_size) {
+  std::map<std::string, std::vector<size_t>> by_adapter;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    by_adapter[prompts[i].adapter.value_or(default_adapter)].push_back(i);
+  }
+  std::vector<std::pair<std::string, std::vector<size_t>>> batches;
+  const auto size = static_cast<size_t>(batch_size);
+  for (const auto& [adapter, indices] : by_adapter) {
+    for (size_t begin = 0; begin < indices.size(); begin += size) {
+      const auto first = indices.begin() + static_cast<std::ptrdiff_t>(begin);
+      batches.emplace_back(adapter,
+                           std::vector<size_t>(first, first + static_cast<std::ptrdiff_t>(std::min(size, indices.size() - begin))));
+    }
+  }
+  return batches;
+}
+
+}  // namespace
+
+void generate_rows(Generation& generation, const std::vector<data::PromptRow>& prompts, int64_t batch_size, const fs::path& output) {
+  if (generation.tokenizer_if_any() == nullptr) {
+    log::warn("the model has no usable tokenizer: the rows will have \"output_ids\", and null for \"completion\"");
+  }
+  RowWriter writer(prompts.size(), output);
+  Rows rows(generation, prompts, writer);
+  try {
+    for (const auto& [adapter, indices] : plan_batches(prompts, generation.default_adapter(), batch_size)) {
+      rows.complete(indices, adapter);
+    }
+  } catch (const Interrupted&) {
+    writer.finish();
+    log::end_progress();
+    log::warn("interrupted: " + rows.figures() + (output.empty() ? "" : ", written to " + output.string()));
+    throw;
+  }
+  writer.finish();
+  log::end_progress();
+  log::info(rows.figures());
+}
+
+}  // namespace lora::app

@@ -1,0 +1,46 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inference.h"
+#include "lora/app/generate_command.h"
+#include "lora/generate/generator.h"
+
+namespace lora::app {
+
+/// A model that is ready to complete prompts.
+class Generation {
+ public:
+  /// Loads everything. The options are checked first: a wrong flag must not cost the loading of a model.
+  explicit Generation(const GenerateRequest& request);
+
+  nn::Model& model() const { return *parts_.base.model; }
+  const generate::GenerationOptions& options() const { return options_; }
+  /// Throws model Error with the reason where there is none that can be used.
+  const tokenizer::Tokenizer& tokenizer();
+  /// Null where there is none that can be used.
+  const tokenizer::Tokenizer* tokenizer_if_any() const { return tokenizer_.get(); }
+  bool has_adapter(const std::string& name) const;
+  std::vector<std::string> adapter_names() const;
+  /// The adapter of prompts that name none: the first one given, "" where there is none.
+  std::string default_adapter() const;
+
+  /// Warns, once, if so many tokens are more than the model was trained for.
+  void warn_of_length(int64_t tokens);
+  /// Completes prompts together with an adapter of that name ("": none). `extra_stop`: beside the options' stop strings.
+  /// @param on_text gets each prompt's text in pieces, where there is a tokenizer.
+  /// @param on_finish gets its tokens.
+  void complete(const std::vector<generate::Prompt>& prompts, const std::string& adapter, const std::vector<std::string>& extra_stop,
+                const std::function<void(size_t prompt, const std::string& piece)>& on_text,
+                const std::function<void(size_t prompt, const generate::Completion&)>& on_finish);
+
+ private:
+  InferenceParts parts_;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  generate::GenerationOptions options_;
+  bool warned_of_length_ = false;
+};
+
+}  // namespace lora::app

@@ -1,0 +1,33 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/app/inference_request.h"
+#include "lora/models/base_model.h"
+#include "lora/peft/method.h"
+#include "lora/tokenizer/tokenizer.h"
+
+namespace lora::app {
+
+/// An adapter on a model: attached under its name.
+struct NamedAdapter {
+  std::string name;
+  std::unique_ptr<peft::Method> method;
+};
+
+/// A model to be run, with its adapters.
+struct InferenceParts {
+  models::ModelOptions options;
+  models::BaseModel base;
+  std::vector<NamedAdapter> adapters;  ///< in the order of the flags
+
+  /// The model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
+};
+
+/// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, and what
+/// loading throws.
+InferenceParts open_inference(const InferenceRequest& request);
+
+}  // namespace lora::app

@@ -1,0 +1,147 @@
+#include "inspect_adapter.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "heat_map.h"
+#include "inspect_tensors.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "lora/peft/update_figures.h"
+#include "open_adapter.h"
+#include "text_table.h"
+
+namespace lora::app {
+
+namespace {
+
+int64_t num_parameters(const peft::LowRankUpdate& update) {
+  return update.A_RI.numel() + update.B_OR.numel() + (update.magnitude_O ? update.magnitude_O->numel() : 0) +
+         (update.bias_O ? update.bias_O->numel() : 0);
+}
+
+Json module_facts(const peft::LowRankUpdate& update) {
+  const peft::UpdateFigures figures = peft::figures_of(update);
+  return {{"module", update.module},
+          {"kind", update.is_embedding ? "Embedding" : "Linear"},
+          {"in_features", update.A_RI.size(1)},
+          {"out_features", update.B_OR.size(0)},
+          {"rank", update.rank()},
+          {"lora_alpha", update.alpha},
+          {"scale", update.scale},
+          {"num_parameters", num_parameters(update)},
+          {"norm_A", figures.norm_A},
+          {"norm_B", figures.norm_B},
+          {"norm_BA", figures.norm_BA},
+          {"norm_update", figures.norm_update},
+          {"effective_rank", figures.effective_rank},
+          {"singular_values", figures.singular_values},
+          {"dora", update.magnitude_O.has_value()},
+          {"lora_bias", update.bias_O.has_value()}};
+}
+
+/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA".
+std::string method_of(const peft::Adapter& adapter) {
+  const bool is_dora = !adapter.updates.empty() && adapter.updates.front().magnitude_O.has_value();
+  if (!adapter.options.use_rslora) {
+    return is_dora ? "DoRA" : "LoRA";
+  }
+  return is_dora ? "rsLoRA + DoRA" : "rsLoRA";
+}
+
+/// The updates in the order of the model: layer 2 before layer 10.
+std::vector<const peft::LowRankUpdate*> in_order(const peft::Adapter& adapter) {
+  std::vector<const peft::LowRankUpdate*> updates;
+  for (const peft::LowRankUpdate& update : adapter.updates) {
+    updates.push_back(&update);
+  }
+  std::sort(updates.begin(), updates.end(), [](const auto* a, const auto* b) {
+    const std::vector<std::string> left = split(a->module, '.');
+    const std::vector<std::string> right = split(b->module, '.');
+    return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(), [](const auto& x, const auto& y) {
+      const bool are_numbers = is_number(x) && is_number(y);
+      return are_numbers && x.size() != y.size() ? x.size() < y.size() : x < y;
+    });
+  });
+  return updates;
+}
+
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+/// An integer without decimals, another number short.
+std::string number_of(const Json& value) {
+  return value.is_number_float() ? short_number(value.get<double>()) : value.dump();
+}
+
+std::string head_text(const Json& facts) {
+  const Json& config = facts["config"];
+  const auto size = facts["size"].get<int64_t>();
+  std::string text = "adapter      " + facts["path"].get<std::string>() + " (" + facts["format"].get<std::string>() + ")\n";
+  text += "method       " + facts["method"].get<std::string>();
+  for (const char* key : {"r", "lora_alpha", "lora_dropout"}) {
+    text += config.contains(key) ? std::string(", ") + key + " " + config[key].dump() : "";
+  }
+  text += "\nbase         " + (facts["base_model_name_or_path"].is_null() ? "(not named)" : text_of(facts["base_model_name_or_path"]));
+  text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
+  text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
+          std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
+  text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  for (const Json& whole : facts["whole_tensors"]) {
+    text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+Json adapter_facts(const std::filesystem::path& path) {
+  const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
+  const peft::Adapter& adapter = opened.adapter;
+  Json modules = Json::array();
+  int64_t parameters = 0;
+  double squares = 0;
+  for (const peft::LowRankUpdate* update : in_order(adapter)) {
+    modules.push_back(module_facts(*update));
+    parameters += num_parameters(*update);
+    squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
+  }
+  Json whole = Json::array();
+  for (const io::NamedTensor& tensor : adapter.replaced) {
+    whole.push_back({{"name", tensor.name}, {"shape", tensor.tensor.sizes().vec()}});
+    parameters += tensor.tensor.numel();
+  }
+  return {{"kind", "adapter"},
+          {"path", path.string()},
+          {"format", peft::kAdapterFormats.name(opened.format)},
+          {"method", method_of(adapter)},
+          {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
+          {"config", adapter.config},
+          {"num_parameters", parameters},
+          {"size", fs::file_size(adapter.weights_file)},
+          {"norm_update", std::sqrt(squares)},
+          {"modules", modules},
+          {"whole_tensors", whole}};
+}
+
+std::string adapter_text(const Json& facts, bool colour) {
+  TextTable table;
+  table.add({"module", "rank", "alpha", "scale", "norm A", "norm B", "norm BA", "norm scale*BA", "eff. rank"});
+  std::vector<ModuleValue> norms;
+  for (const Json& module : facts["modules"]) {
+    std::vector<std::string> row{module["module"].get<std::string>()};
+    for (const char* key : {"rank", "lora_alpha", "scale", "norm_A", "norm_B", "norm_BA", "norm_update", "effective_rank"}) {
+      row.push_back(number_of(module[key]));
+    }
+    table.add(std::move(row));
+    norms.emplace_back(module["module"].get<std::string>(), module["norm_update"].get<double>());
+  }
+  return head_text(facts) + "\n" + table.text() +
+         "norms are Frobenius'; eff. rank: exp of the entropy of BA's singular values as shares (Roy and Vetterli 2007)\n\n" +
+         "norm of scale*BA by layer and module\n" + heat_map(norms, colour);
+}
+
+}  // namespace lora::app

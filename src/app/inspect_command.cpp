@@ -1,0 +1,110 @@
+#include "lora/app/inspect_command.h"
+
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <iostream>
+
+#include "inspect_adapter.h"
+#include "inspect_model.h"
+#include "inspect_run.h"
+#include "inspect_tensors.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/checkpoint/checkpoint.h"
+
+namespace lora::app {
+
+namespace {
+
+bool has(const fs::path& folder, const char* file) {
+  std::error_code ignored;
+  return fs::is_directory(folder, ignored) && fs::exists(folder / file, ignored);
+}
+
+bool is_run(const fs::path& path) {
+  return has(path, "run.json") || has(path, "metrics.jsonl") || !checkpoint::steps(path).empty();
+}
+
+bool is_checkpoint(const fs::path& path) {
+  return has(path, "trainer_state.json") || has(path, "MANIFEST.json");
+}
+
+bool is_adapter(const fs::path& path) {
+  return has(path, "adapter_config.json") || has(path, "adapter_model.safetensors") || has(path, "adapters.safetensors");
+}
+
+bool is_model(const fs::path& path) {
+  return has(path, "config.json");
+}
+
+bool is_tensor_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored) && path.extension() == ".safetensors";
+}
+
+/// Something that is known, found by what lies in the folder. A run's folder holds its result too: it comes first.
+struct Kind {
+  const char* description;
+  bool (*is)(const fs::path& path);
+  Json (*facts)(const fs::path& path);
+  std::string (*text)(const Json& facts, bool colour);
+};
+constexpr std::array<Kind, 5> kKinds{
+    {{"a run (run.json, metrics.jsonl, checkpoint-<step>)", is_run, run_facts, run_text},
+     {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
+     {"an adapter (adapter_config.json beside adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
+      adapter_text},
+     {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
+     {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text}}};
+
+/// What there is at a path that is nothing known.
+std::string found_text(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return "nothing";
+  }
+  if (!fs::is_directory(path, error)) {
+    return "a file";
+  }
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names.empty() ? "an empty folder" : "a folder with " + join(names, ", ", 6);
+}
+
+const Kind& kind_of(const fs::path& path) {
+  std::vector<std::string> known;
+  for (const Kind& kind : kKinds) {
+    if (kind.is(path)) {
+      return kind;
+    }
+    known.emplace_back(kind.description);
+  }
+  model_error(path.string(), "is nothing that can be inspected: found " + found_text(path) + ", expected one of: " + join(known, "; "));
+}
+
+}  // namespace
+
+int inspect_command(const InspectRequest& request) {
+  at::set_num_threads(1);  // its decompositions are small: on a busy machine more threads wait for each other
+  const bool colour = log::is_terminal() && isatty(STDOUT_FILENO) == 1;
+  const auto print = [&](const Json& facts, const auto& text) {
+    std::cout << (request.json ? facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text(facts, colour)) << std::flush;
+  };
+  if (!request.other.empty()) {
+    print(difference_facts(request.path, request.other), difference_text);
+    return 0;
+  }
+  const Kind& kind = kind_of(request.path);
+  print(kind.facts(request.path), kind.text);
+  return 0;
+}
+
+}  // namespace lora::app

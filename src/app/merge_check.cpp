@@ -1,0 +1,169 @@
+#include "merge_check.h"
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <cstdio>
+#include <iostream>
+
+#include "inference.h"
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/random.h"
+#include "lora/base/text.h"
+#include "lora/data/dataset.h"
+#include "lora/nn/adapters.h"
+#include "lora/nn/pass.h"
+
+namespace lora::app {
+
+namespace {
+
+using at::Tensor;
+using Documents = std::vector<std::vector<int32_t>>;
+
+/// What rounding may do to the logits, as a share of the largest: of a merged weight and, in half precision, of every
+/// activation on the way, differently in the two models.
+struct Precision {
+  at::ScalarType dtype;
+  const char* name;
+  double tolerance;
+};
+constexpr std::array<Precision, 3> kPrecisions{
+    {{at::kFloat, "float32", 1e-4}, {at::kHalf, "float16", 0.02}, {at::kBFloat16, "bfloat16", 0.1}}};
+
+const Precision& precision_of(at::ScalarType dtype) {
+  for (const Precision& precision : kPrecisions) {
+    if (precision.dtype == dtype) {
+      return precision;
+    }
+  }
+  return kPrecisions.front();
+}
+
+/// So few that the logits of all of them, for a large vocabulary, take some hundred MB at most.
+constexpr size_t kMaxDocuments = 8;
+constexpr int64_t kMaxLength = 64;
+
+Documents random_documents(int64_t vocab_size) {
+  CounterRandom random(hash_name("lora-merge --verify"));
+  Documents documents;
+  for (const int64_t length : {kMaxLength, int64_t{37}, int64_t{16}, int64_t{5}}) {
+    documents.emplace_back();
+    for (int64_t i = 0; i < length; ++i) {
+      documents.back().push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(vocab_size))));
+    }
+  }
+  return documents;
+}
+
+Documents read_documents(const MergeRequest& request, const InferenceParts& parts) {
+  data::DataOptions options;
+  options.max_length = kMaxLength;
+  data::SourceOptions source;
+  source.path = request.data;
+  source.limit = static_cast<int64_t>(kMaxDocuments);
+  source.format = data::kRowFormats.find(request.format).value();
+  const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
+  const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true};
+  Documents documents;
+  for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {
+    if (!example.ids.empty()) {
+      documents.push_back(example.ids);
+    }
+  }
+  if (documents.empty()) {
+    data_error("--data", "found no document with a token in it, expected one at least");
+  }
+  return documents;
+}
+
+/// float32 [T, V] on the CPU, the documents end to end.
+Tensor logits_of(nn::Model& model, const Documents& documents) {
+  const at::NoGradGuard no_grad;
+  std::vector<Tensor> logits;
+  for (const std::vector<int32_t>& ids : documents) {
+    check_interrupt();
+    const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
+    const nn::Pass pass = nn::evaluation_pass(batch);
+    logits.push_back(model.head().forward(model.hidden(pass), pass).to(at::kFloat).cpu());
+  }
+  return at::cat(logits);
+}
+
+/// The mean over tokens of Σ p log(p / q).
+double mean_divergence(const Tensor& p_logits_TV, const Tensor& q_logits_TV) {
+  double sum = 0;
+  for (int64_t t = 0; t < p_logits_TV.size(0); ++t) {
+    const Tensor p = at::log_softmax(p_logits_TV[t].to(at::kDouble), 0);
+    const Tensor q = at::log_softmax(q_logits_TV[t].to(at::kDouble), 0);
+    sum += (p.exp() * (p - q)).sum().item<double>();
+  }
+  return sum / static_cast<double>(p_logits_TV.size(0));
+}
+
+std::string number_text(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.3g", value);
+  return text.data();
+}
+
+/// The two sides of the comparison; opened one after the other, so that one model at a time is in memory.
+class Comparison {
+ public:
+  Comparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
+    const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
+    precision_ = precision_of(parts.base.model->dtype());
+    documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size()) : read_documents(request, parts);
+    result_logits_ = logits_of(*parts.base.model, documents_);
+  }
+
+  void run() {
+    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, precision_.name);
+    if (parts.base.model->vocab_size() != result_logits_.size(1)) {
+      model_error("--verify", "the two models have different vocabularies");
+    }
+    report(logits_of(*parts.base.model, documents_));
+  }
+
+ private:
+  InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
+    InferenceRequest inference{model, {}, "", dtype, request_.device, request_.surroundings};
+    for (size_t i = 0; with_adapters && i < request_.adapters.size(); ++i) {
+      inference.adapters.push_back(std::to_string(i) + "=" + request_.adapters[i]);
+    }
+    InferenceParts parts = open_inference(inference);
+    for (size_t i = 0; with_adapters && i < request_.weights.size(); ++i) {
+      nn::scale_adapter(*parts.base.model, std::to_string(i), request_.weights[i]);
+    }
+    return parts;
+  }
+
+  void report(const Tensor& expected) const {
+    const double difference = (result_logits_ - expected).abs().max().item<double>();
+    const double largest = expected.abs().max().item<double>();
+    const double tolerance = request_.tolerance.value_or(precision_.tolerance);
+    const std::string found = "largest logit difference " + number_text(difference) + ", " + number_text(difference / largest) +
+                              " of the largest logit (tolerance " + number_text(tolerance) + "); mean KL " +
+                              number_text(mean_divergence(expected, result_logits_)) + "; " + with_thousands(expected.size(0)) +
+                              " tokens, " + precision_.name;
+    // Not finite is not within it either.
+    if (!(difference <= tolerance * largest)) {
+      model_error("--verify", "the merged model differs from the base with its adapters: " + found + ". Nothing was written");
+    }
+    std::cout << "verified: " << found << std::endl;
+  }
+
+  const MergeRequest& request_;
+  Precision precision_{};
+  Documents documents_;
+  Tensor result_logits_;
+};
+
+}  // namespace
+
+void check_merge(const MergeRequest& request, const std::filesystem::path& result) {
+  Comparison(request, result).run();
+}
+
+}  // namespace lora::app

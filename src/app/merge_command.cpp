@@ -1,0 +1,107 @@
+#include "lora/app/merge_command.h"
+
+#include <cmath>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/config/command_line.h"
+#include "lora/data/options.h"
+#include "merge_model.h"
+#include "new_folder.h"
+
+namespace lora::app {
+
+namespace {
+
+void check_flags(const MergeRequest& request) {
+  if (request.model.empty() == request.combine.empty()) {
+    config_error(request.model.empty() ? "--model" : "--combine",
+                 request.model.empty() ? "is missing: the base to merge into, or --combine to make one adapter of several"
+                                       : "cannot be used with --model: combine first, then merge the result");
+  }
+  if (request.adapters.empty()) {
+    config_error("--adapter", "is missing: found none, expected one at least");
+  }
+  if (!request.weights.empty() && request.weights.size() != request.adapters.size()) {
+    config_error("--weight", "found " + std::to_string(request.weights.size()) + ", expected one for each of the " +
+                                 std::to_string(request.adapters.size()) + " --adapter in their order, or none");
+  }
+  for (const double weight : request.weights) {
+    if (!std::isfinite(weight)) {
+      config_error("--weight", "found " + std::to_string(weight) + ", expected a finite number");
+    }
+  }
+  if (request.max_shard_size < 1) {
+    config_error("--max-shard-size", "found " + std::to_string(request.max_shard_size) + ", expected bytes, for example 5GB");
+  }
+  if ((request.tolerance || !request.data.empty()) && !request.verify) {
+    config_error(request.tolerance ? "--tolerance" : "--data", "belongs to --verify, which is not given");
+  }
+  if (!data::kRowFormats.find(request.format)) {
+    config_error("--format", "found '" + request.format + "', expected one of " + join(data::kRowFormats.names()) +
+                                 did_you_mean(request.format, data::kRowFormats.names()));
+  }
+}
+
+std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
+  std::vector<peft::WeightedAdapter> adapters;
+  for (size_t i = 0; i < request.adapters.size(); ++i) {
+    const fs::path folder = request.adapters[i];
+    const double weight = request.weights.empty() ? 1.0 : request.weights[i];
+    adapters.push_back({peft::read_adapter(folder, config::read_adapter_folder(folder)), weight, folder.string()});
+  }
+  return adapters;
+}
+
+/// The base that the adapters name; several are warned of.
+std::string base_name_of(const std::vector<peft::WeightedAdapter>& adapters) {
+  std::string name;
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    const Json& own = adapter.adapter.config.value("base_model_name_or_path", Json());
+    const std::string own_name = own.is_string() ? own.get<std::string>() : "";
+    if (!name.empty() && !own_name.empty() && own_name != name) {
+      log::warn("[" + adapter.name + "] was trained on another base by its base_model_name_or_path: found '" + printable(own_name, 120) +
+                "', the others on '" + printable(name, 120) + "'");
+    }
+    name = name.empty() ? own_name : name;
+  }
+  return name;
+}
+
+void combine_adapters(const MergeRequest& request) {
+  peft::CombineOptions options = request.combination;
+  options.method = request.combine;
+  if (!request.majority_sign_method.empty()) {
+    options.majority_sign_method = peft::kMajoritySigns.find(request.majority_sign_method);
+    if (!options.majority_sign_method) {
+      config_error("--majority-sign-method",
+                   "found '" + request.majority_sign_method + "', expected one of " + join(peft::kMajoritySigns.names()));
+    }
+  }
+  check_new_folder(request.output, {request.adapters.begin(), request.adapters.end()}, request.overwrite);
+  const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
+  const peft::Adapter combined = peft::combine(adapters, options);
+  const std::string base_name = base_name_of(adapters);
+  make_writable_folder(fs::absolute(request.output / "").parent_path().parent_path());
+  write_folder_atomically(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
+  log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +
+            std::to_string(adapters.size()) + " adapters");
+}
+
+}  // namespace
+
+int merge_command(const MergeRequest& request) {
+  check_flags(request);
+  install_interrupt_handlers();
+  if (request.combine.empty()) {
+    merge_model(request, read_adapters(request));
+  } else {
+    combine_adapters(request);
+  }
+  return 0;
+}
+
+}  // namespace lora::app

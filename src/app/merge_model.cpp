@@ -1,0 +1,181 @@
+// A model with its adapters merged, written as it is read: a piece of one tensor at a time.
+#include "merge_model.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "companions.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/json.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/config/command_line.h"
+#include "lora/io/checkpoint_writer.h"
+#include "lora/io/weight_source.h"
+#include "merge_check.h"
+#include "new_folder.h"
+
+namespace lora::app {
+
+namespace {
+
+using at::Tensor;
+
+constexpr int64_t kPieceElements = int64_t{1} << 22;  // 16 MiB in float32
+
+/// The result's dtype; none: each tensor's own.
+std::optional<at::ScalarType> scalar_type(models::ComputeDtype dtype) {
+  switch (dtype) {
+    case models::ComputeDtype::kFloat32:
+      return at::kFloat;
+    case models::ComputeDtype::kBFloat16:
+      return at::kBFloat16;
+    case models::ComputeDtype::kFloat16:
+      return at::kHalf;
+    case models::ComputeDtype::kAuto:
+      break;
+  }
+  return std::nullopt;
+}
+
+/// A base folder: config.json and weights.
+class Base {
+ public:
+  explicit Base(const models::ModelOptions& options) : options_(options), source_(folder_of(options)) {
+    const fs::path file = options.path / "config.json";
+    config_ = read_json(file, ErrorKind::kModel);
+    const JsonReader reader(config_, file.string(), ErrorKind::kModel);
+    if (reader.has("quantization_config")) {
+      model_error(file.string(), "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
+    }
+    layout_.tied = reader.boolean("tie_word_embeddings", !source_.contains("lm_head.weight"));
+    for (const std::string& name : source_.names()) {
+      const Tensor tensor = source_.tensor(name);
+      layout_.tensors.push_back({name, tensor.sizes().vec(), is_plain_float(tensor.scalar_type())});
+    }
+  }
+
+  const peft::BaseLayout& layout() const { return layout_; }
+
+  /// The result's tensor, to be written.
+  io::TensorStream stream(const peft::MergedTensor& tensor) const {
+    const at::ScalarType own = source_.tensor(tensor.source).scalar_type();
+    const at::ScalarType dtype = tensor.is_float ? scalar_type(options_.dtype).value_or(own) : own;
+    return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
+  }
+
+  /// config.json of the result.
+  std::string config_text(bool unties) const {
+    Json config = config_;
+    if (options_.dtype != models::ComputeDtype::kAuto) {
+      config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = std::string(models::kComputeDtypes.name(options_.dtype));
+    }
+    if (unties) {
+      config["tie_word_embeddings"] = false;
+    }
+    return config.dump(2) + "\n";
+  }
+
+  void copy_companions(const fs::path& folder) const {
+    for (const char* name : kCompanions) {
+      if (fs::exists(options_.path / name)) {
+        write_file_atomically(folder / name, read_file(options_.path / name, ErrorKind::kModel));
+      }
+    }
+  }
+
+ private:
+  static const fs::path& folder_of(const models::ModelOptions& options) {
+    if (!fs::is_directory(options.path)) {
+      model_error("--model", "no such folder: found '" + options.path.string() +
+                                 "', expected a Hugging Face model folder (config.json, *.safetensors)");
+    }
+    return options.path;
+  }
+
+  static bool is_plain_float(at::ScalarType dtype) {
+    return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
+  }
+
+  void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
+    const Tensor base = source_.tensor(tensor.source);
+    const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+    const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
+    const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
+    for (int64_t begin = 0; begin < rows; begin += step) {
+      check_interrupt();
+      const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
+      if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
+        model_error(tensor.name, std::string("would hold a value that is not finite in ") + c10::toString(dtype) +
+                                     ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16)");
+      }
+      append(piece);
+      source_.release(tensor.source);
+    }
+    log::progress("writing " + tensor.name);
+  }
+
+  const models::ModelOptions& options_;
+  io::CheckpointSource source_;
+  Json config_;
+  peft::BaseLayout layout_;
+};
+
+/// An adapter says on which base it was trained; folders move, so that only another last name is another base.
+void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::ModelOptions& model) {
+  const Json& trained_on = adapter.adapter.config.value("base_model_name_or_path", Json());
+  const auto last = [](const fs::path& path) { return path.has_filename() ? path.filename() : path.parent_path().filename(); };
+  if (!trained_on.is_string() || trained_on == "" || trained_on == model.name) {
+    return;
+  }
+  const std::string& name = trained_on.get_ref<const std::string&>();
+  if (last(name) != last(model.name)) {
+    log::warn("[" + adapter.name + "] was trained on another base by its base_model_name_or_path: found '" + printable(name, 120) +
+              "', merging with '" + model.name + "'");
+  }
+}
+
+void warn_of_untying(const peft::MergePlan& plan) {
+  if (plan.unties) {
+    log::warn(
+        "[tie_word_embeddings] the base's head is its embedding, and the adapters change one of them: the result gets a head of its own "
+        "(lm_head.weight; tie_word_embeddings false in config.json)");
+  }
+}
+
+}  // namespace
+
+void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAdapter>& adapters) {
+  const models::ModelOptions model = config::read_model_flags(request.model, "", request.dtype, request.device, request.surroundings);
+  std::vector<fs::path> inputs{request.adapters.begin(), request.adapters.end()};
+  inputs.push_back(model.path);
+  check_new_folder(request.output, inputs, request.overwrite);
+  const Base base(model);
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    warn_of_other_base(adapter, model);
+  }
+  const peft::MergePlan plan = peft::plan_merge(base.layout(), adapters, request.unmerge);
+  warn_of_untying(plan);
+  std::vector<io::TensorStream> streams;
+  for (const peft::MergedTensor& tensor : plan.tensors) {
+    streams.push_back(base.stream(tensor));
+  }
+  make_writable_folder(fs::absolute(request.output / "").parent_path().parent_path());
+  write_folder_atomically(request.output, [&](const fs::path& folder) {
+    write_file_atomically(folder / "config.json", base.config_text(plan.unties));
+    base.copy_companions(folder);
+    io::write_checkpoint(folder, streams, request.max_shard_size);
+    log::end_progress();
+    if (request.verify) {
+      check_merge(request, folder);
+    }
+  });
+  const auto changed = std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const auto& tensor) { return tensor.is_changed(); });
+  log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(plan.tensors.size())) + " tensors, " +
+            with_thousands(changed) + " of them " + (request.unmerge ? "unmerged" : "merged"));
+}
+
+}  // namespace lora::app

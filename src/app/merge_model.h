@@ -1,0 +1,12 @@
+#pragma once
+#include <vector>
+
+#include "lora/app/merge_command.h"
+#include "lora/peft/merge.h"
+
+namespace lora::app {
+
+/// `lora-merge --model`: see merge_command.
+void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAdapter>& adapters);
+
+}  // namespace lora::app

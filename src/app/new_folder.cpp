@@ -1,0 +1,60 @@
+#include "new_folder.h"
+
+#include <algorithm>
+
+#include "companions.h"
+#include "lora/base/error.h"
+
+namespace lora::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Without links and trailing slash, whether it exists or not.
+fs::path resolved(const fs::path& folder) {
+  const fs::path path = fs::weakly_canonical(fs::absolute(folder));
+  return path.has_filename() ? path : path.parent_path();
+}
+
+bool is_within(const fs::path& inner, const fs::path& outer) {
+  return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
+}
+
+/// Whether a folder that we write may hold a file of that name.
+bool is_of_a_result(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name == "config.json" || name == "adapter_config.json" || name == "README.md" || name == "model.safetensors.index.json" ||
+         file.extension() == ".safetensors" || std::find(kCompanions.begin(), kCompanions.end(), name) != kCompanions.end();
+}
+
+}  // namespace
+
+void check_new_folder(const fs::path& folder, const std::vector<fs::path>& inputs, bool overwrite) {
+  const fs::path output = resolved(folder);
+  for (const fs::path& input : inputs) {
+    const fs::path other = resolved(input);
+    if (is_within(output, other) || is_within(other, output)) {
+      config_error("--output", "found '" + folder.string() + "', which is, holds or lies in the input '" + input.string() +
+                                   "': expected a folder of its own");
+    }
+  }
+  if (!fs::exists(output)) {
+    return;
+  }
+  if (!fs::is_directory(output)) {
+    output_error(folder.string(), "is there and no folder. Choose another --output");
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(output)) {
+    const std::string name = entry.path().filename().string();
+    if (!overwrite) {
+      output_error(folder.string(), "is there and not empty: found " + name + ". Choose another --output, or --overwrite to replace it");
+    }
+    if (entry.is_directory() || !is_of_a_result(entry.path())) {
+      output_error(folder.string(),
+                   "is not replaced: found " + name + ", which is no file of a model or an adapter. Choose another --output");
+    }
+  }
+}
+
+}  // namespace lora::app

@@ -1,0 +1,159 @@
+#include "training_run.h"
+
+#include <cmath>
+
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/nn/device.h"
+#include "lora/train/hooks.h"
+#include "summary.h"
+
+namespace lora::app {
+
+namespace {
+
+/// Warm-up in steps: a number below 1 is a share of all steps, rounded up, as in transformers.
+int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
+  const double share = training.warmup_steps > 0 && training.warmup_steps < 1 ? training.warmup_steps : training.warmup_ratio;
+  if (training.warmup_steps >= 1) {
+    return static_cast<int64_t>(training.warmup_steps);
+  }
+  return static_cast<int64_t>(std::ceil(share * static_cast<double>(total_steps)));
+}
+
+/// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
+/// the checkpoint after both.
+struct Watchers {
+  Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
+           int64_t total_steps)
+      : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
+        console(metrics::make_console_sink(total_steps)),
+        logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
+        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
+                   sinks()),
+        saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
+               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {}
+
+  std::vector<metrics::Sink*> sinks() const { return {jsonl.get(), console.get()}; }
+  std::vector<train::Hook*> hooks(const RunParts& parts) {
+    std::vector<train::Hook*> all{&progress, &logging};
+    if (parts.objective->has_evaluation()) {
+      all.push_back(&evaluation);
+    }
+    all.push_back(&saving);
+    return all;
+  }
+
+  std::unique_ptr<metrics::Sink> jsonl;
+  std::unique_ptr<metrics::Sink> console;
+  train::ProgressHook progress;
+  train::LoggingHook logging;
+  train::EvaluationHook evaluation;
+  train::CheckpointHook saving;
+};
+
+/// A checkpoint of another folder may have its best one beside it: the end of the run will need that here.
+void bring_best(const config::RunConfig& config, const fs::path& resumed, const train::TrainerState& state) {
+  if (!config.training.load_best_model_at_end || !state.best_step) {
+    return;
+  }
+  const fs::path here = checkpoint::folder(config.output_dir, *state.best_step);
+  if (checkpoint::fault(here).empty()) {
+    return;
+  }
+  const fs::path there = checkpoint::folder(fs::absolute(resumed).lexically_normal().parent_path(), *state.best_step);
+  const std::string fault = checkpoint::fault(there);
+  if (!fault.empty()) {
+    config_error("--resume", "load_best_model_at_end needs the best checkpoint so far, '" + there.string() + "': " + fault);
+  }
+  write_folder_atomically(here, [&there](const fs::path& folder) { fs::copy(there, folder, fs::copy_options::recursive); });
+}
+
+/// Puts the best checkpoint's weights back. Returns its step, or the last one.
+int64_t restore_best(const config::RunConfig& config, RunParts& parts, const train::TrainerState& state) {
+  if (!config.training.load_best_model_at_end || !state.best_step || *state.best_step == state.step) {
+    return state.step;
+  }
+  const fs::path best = checkpoint::folder(config.output_dir, *state.best_step);
+  const std::string fault = checkpoint::fault(best);
+  if (!fault.empty()) {
+    model_error(best.string(), "the best checkpoint cannot be used: " + fault);
+  }
+  parts.method->load(best);
+  return *state.best_step;
+}
+
+Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures) {
+  Json result;
+  result["steps"] = state.step;
+  result["epochs"] = state.epoch;
+  result["result_step"] = result_step;
+  result["trainable_parameters"] = figures.trainable;
+  result["total_parameters"] = figures.total;
+  if (state.last_eval_loss) {
+    result["last_eval_loss"] = *state.last_eval_loss;
+  }
+  if (state.best_metric) {
+    result["best_eval_loss"] = *state.best_metric;
+    result["best_step"] = *state.best_step;
+  }
+  return result;
+}
+
+void announce(const config::RunConfig& config, const peft::Method& method) {
+  const std::string folder = config.output_dir.string();
+  log::info("result: " + folder + "/" + method.weights_file() + " (" +
+            human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
+  log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
+                           : "load it in Python: AutoModelForCausalLM.from_pretrained(\"" + folder + "\")");
+}
+
+}  // namespace
+
+void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
+               const RunPlan& plan) {
+  train::TrainOptions training = config.training;
+  training.schedule = complete_schedule(training, steps.total_steps());
+  const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
+  train::TrainerState state;
+  if (plan.start == RunStart::kResume) {
+    state = checkpoint::load_state(plan.checkpoint);
+    folder.remove_checkpoints_after(state.step);
+    parts.method->load(plan.checkpoint);
+    bring_best(config, plan.checkpoint, state);
+    optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
+    log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
+  }
+  state.run_id = identity.id;
+  folder.write(identity, config.resolved, "running", Json::object());
+
+  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());
+  const auto communicator = comm::make_single_process();
+  train::Trainer trainer({*parts.objective, parts.method->parameters(), *optimizer, *communicator, watchers.hooks(parts)}, training, steps,
+                         parts.base.model->dtype() == at::kHalf);
+  try {
+    trainer.run(state);
+  } catch (const Interrupted&) {
+    folder.write(identity, config.resolved, "interrupted", Json::object());
+    throw;
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kDiverged) {
+      folder.write(identity, config.resolved, "diverged", Json::object());
+    }
+    throw;
+  }
+  const int64_t result_step = restore_best(config, parts, state);
+  parts.method->save(config.output_dir);
+  folder.write(identity, config.resolved, "finished", result_of(state, result_step, count_parameters(*parts.base.model, *parts.method)));
+  announce(config, *parts.method);
+}
+
+optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps) {
+  optim::ScheduleOptions schedule = training.schedule;
+  schedule.total_steps = total_steps;
+  schedule.warmup_steps = warmup_steps(training, total_steps);
+  return schedule;
+}
+
+}  // namespace lora::app

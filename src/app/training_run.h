@@ -1,0 +1,17 @@
+#pragma once
+#include "lora/config/run_config.h"
+#include "lora/train/step_plan.h"
+#include "run_folder.h"
+#include "run_parts.h"
+
+namespace lora::app {
+
+/// The schedule with its steps filled in: warm-up below 1 is a share of all, rounded up, as in transformers.
+optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps);
+
+/// Trains to the end, from the checkpoint of `plan` where there is one, and writes the result into the folder. Throws
+/// Interrupted after a checkpoint, Error (diverged), and what writing throws.
+void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
+               const RunPlan& plan);
+
+}  // namespace lora::app

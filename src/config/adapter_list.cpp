@@ -1,0 +1,70 @@
+#include "config/adapter_list.h"
+
+#include <set>
+
+#include "config/rule.h"
+
+namespace lora::config {
+
+namespace {
+
+const char* const kName = "name";
+const char* const kLearningRate = "learning_rate";
+
+/// A name becomes a folder: no separators, nothing hidden, and no checkpoint's name.
+Rule name_rule() {
+  Rule rule = text();
+  rule.schema["pattern"] = "^(?!checkpoint-)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$";
+  rule.expected = "a name of letters, digits, '_', '-' and '.' (its folder in output_dir)";
+  return rule;
+}
+
+Rule learning_rate_rule() {
+  return number({.above = 0});
+}
+
+}  // namespace
+
+std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) {
+  std::vector<ListedAdapter> adapters;
+  std::set<std::string> names;
+  if (list.empty()) {
+    at.add("found [], expected at least one adapter, or null to train every weight");
+  }
+  for (size_t i = 0; i < list.size(); ++i) {
+    ListedAdapter adapter{"adapter_" + std::to_string(i), std::nullopt, Json::object()};
+    const Place place = at.item(i);
+    if (!list[i].is_object()) {
+      place.add("found " + shown(list[i]) + ", expected an object with the keys of a PEFT adapter_config.json");
+    } else {
+      adapter.section = list[i];
+      if (list[i].contains(kName) && accept(name_rule(), list[i][kName], place.key(kName))) {
+        adapter.name = list[i][kName].get<std::string>();
+      }
+      if (list[i].contains(kLearningRate) && accept(learning_rate_rule(), list[i][kLearningRate], place.key(kLearningRate))) {
+        adapter.learning_rate = list[i][kLearningRate].get<double>();
+      }
+      adapter.section.erase(kName);
+      adapter.section.erase(kLearningRate);
+    }
+    if (!names.insert(adapter.name).second) {
+      place.key(kName).add("found " + shown(Json(adapter.name)) + " a second time, expected a name of its own for each adapter");
+    }
+    adapters.push_back(std::move(adapter));
+  }
+  return adapters;
+}
+
+Json adapter_list_schema(const Json& adapter_object_schema) {
+  Json item = adapter_object_schema;
+  item["properties"][kName] = name_rule().schema;
+  item["properties"][kName]["description"] = "Its folder in output_dir; adapter_<index> by default.";
+  item["properties"][kLearningRate] = learning_rate_rule().schema;
+  item["properties"][kLearningRate]["description"] = "In place of training.learning_rate.";
+  return {{"type", "array"},
+          {"minItems", 1},
+          {"description", "Several adapters over one base and one dataset, each as if trained alone."},
+          {"items", std::move(item)}};
+}
+
+}  // namespace lora::config

@@ -1,0 +1,45 @@
+#include "lora/config/command_line.h"
+
+#include "config/findings.h"
+#include "config/sections.h"
+
+namespace lora::config {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Context working_folder(const Surroundings& surroundings) {
+  return {fs::current_path(), {}, surroundings};
+}
+
+}  // namespace
+
+models::ModelOptions read_model_flags(const std::string& model, const std::string& tokenizer, const std::string& dtype,
+                                      const std::string& device, const Surroundings& surroundings) {
+  Findings findings;
+  Json section{{"path", model}, {"dtype", dtype}, {"device", device}};
+  if (!tokenizer.empty()) {
+    section["tokenizer"] = tokenizer;
+  }
+  models::ModelOptions options = read_model(section, Place{"model", findings}, working_folder(surroundings)).options;
+  findings.throw_if_any();
+  return options;
+}
+
+peft::LoraOptions read_adapter_folder(const fs::path& folder) {
+  Findings findings;
+  const Surroundings nowhere;
+  const Json section{{"init_from", fs::absolute(folder).string()}};
+  std::optional<peft::LoraOptions> options = read_adapter(section, Place{"adapter", findings}, working_folder(nowhere)).options;
+  findings.throw_if_any(ErrorKind::kModel);
+  if (peft::changes_base(options->init)) {
+    model_error(folder.string(),
+                "its adapter fits a base that its start was taken out of, not the base itself: found init_lora_weights \"" +
+                    std::string(peft::kNamedInits.name(options->init)) +
+                    "\", expected an adapter that PEFT has converted (save_pretrained with path_initial_model_for_weight_conversion)");
+  }
+  return std::move(*options);
+}
+
+}  // namespace lora::config

@@ -1,0 +1,98 @@
+#include "lora/data/prompts.h"
+
+#include <algorithm>
+
+#include "data/fields.h"
+#include "data/rows.h"
+#include "data/specials.h"
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+constexpr const char* kResponse = "\n\n### Response:\n";
+
+PromptRow read_prompt(const Row& row, const PromptContext& context) {
+  static const SourceOptions kNoRenames;
+  const Fields fields(row, kNoRenames);
+  PromptRow prompt;
+  prompt.origin = row.origin;
+  if (fields.has("prompt") && fields.has("input_ids")) {
+    fields.fail("input_ids", "found it beside \"prompt\", expected one of the two.");
+  }
+  if (fields.has("input_ids")) {
+    prompt.ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
+    if (prompt.ids.empty()) {
+      fields.fail("input_ids", "found no id, expected one at least.");
+    }
+  } else if (!fields.has("prompt")) {
+    data_error(row.origin, "found neither \"prompt\" nor \"input_ids\", expected one of the two.");
+  } else {
+    prompt.text = fields.text("prompt");
+    prompt.ids = encode_prompt(*prompt.text, context.tokenizer(), context.vocab_size, row.origin);
+  }
+  if (fields.has("adapter")) {
+    prompt.adapter = fields.text("adapter");
+  } else if (row.object.contains("adapter") && row.object["adapter"].is_null()) {
+    prompt.adapter = "";
+  }
+  prompt.id = fields.has("id") ? row.object["id"] : Json();
+  context.check(prompt);
+  return prompt;
+}
+
+}  // namespace
+
+std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context) {
+  const auto kind = file_kind(path);
+  if (!kind || *kind == FileKind::kText) {
+    config_error("--prompts", "found '" + path + "', expected a .jsonl, .json or .csv file, or -.");
+  }
+  std::vector<PromptRow> prompts;
+  read_rows(path, *kind, [&prompts, &context](const Row& row) {
+    check_interrupt();
+    prompts.push_back(read_prompt(row, context));
+    return true;
+  });
+  if (prompts.empty()) {
+    data_error(path, "found no row, expected one at least, for instance {\"prompt\": \"…\"}.");
+  }
+  return prompts;
+}
+
+std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
+                                   const std::string& where) {
+  std::vector<int32_t> ids = with_specials(text, tokenizer, /*append_eos=*/false);
+  if (ids.empty()) {
+    data_error(where, "the prompt is empty: found no token, expected one at least (this tokenizer adds no BOS).");
+  }
+  const int32_t largest = *std::max_element(ids.begin(), ids.end());
+  if (largest >= vocab_size) {
+    data_error(where, "the tokenizer makes the id " + std::to_string(largest) + " (" + printable(tokenizer.token(largest)) +
+                          "), and the model knows ids from 0 to " + std::to_string(vocab_size - 1) +
+                          ". Likely cause: the tokenizer of another model.");
+  }
+  return ids;
+}
+
+std::string instruction_prompt(const std::string& instruction, const std::string& input) {
+  std::string prompt = "Below is an instruction that describes a task";
+  prompt += input.empty() ? "" : ", paired with an input that provides further context";
+  prompt += ". Write a response that appropriately completes the request.";
+  prompt += kNextInstruction + instruction;
+  prompt += input.empty() ? "" : "\n\n### Input:\n" + input;
+  return prompt + kResponse;
+}
+
+std::string conversation_prompt(const std::vector<Turn>& turns) {
+  std::string prompt;
+  for (const Turn& turn : turns) {
+    prompt += prompt.empty() ? instruction_prompt(turn.instruction, "") : kNextInstruction + turn.instruction + kResponse;
+    prompt += turn.reply;
+  }
+  return prompt;
+}
+
+}  // namespace lora::data

@@ -1,0 +1,148 @@
+#include "lora/generate/generator.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/random.h"
+#include "lora/generate/logits.h"
+#include "lora/nn/kv_cache.h"
+
+namespace lora::generate {
+
+namespace {
+
+/// A prompt and what came of it so far.
+struct Document {
+  std::vector<int32_t> seen;   ///< prompt and new tokens
+  std::vector<int32_t> fresh;  ///< those of them that the model has not read
+  Completion completion;
+  uint64_t key = 0;  ///< of its random numbers
+};
+
+std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
+  static constexpr uint64_t kSampling = 0x5a3b;  // the "what" of this use of the seed
+  std::vector<Document> documents;
+  for (const Prompt& prompt : prompts) {
+    const uint64_t key = mix64(mix64(seed, kSampling), static_cast<uint64_t>(prompt.index));
+    documents.push_back({prompt.ids, prompt.ids, {}, key});
+  }
+  return documents;
+}
+
+std::vector<int64_t> capacities(const std::vector<Prompt>& prompts, int64_t max_new_tokens) {
+  std::vector<int64_t> all;
+  for (const Prompt& prompt : prompts) {
+    all.push_back(static_cast<int64_t>(prompt.ids.size()) + max_new_tokens - 1);  // the last new token is never read
+  }
+  return all;
+}
+
+/// Uniform in [0, 1), a function of (seed, prompt, position).
+double draw(const Document& document) {
+  return CounterRandom(mix64(document.key, document.seen.size())).uniform();
+}
+
+class Run {
+ public:
+  Run(nn::Model& model, const GenerationOptions& options, const std::vector<Prompt>& prompts, const Listener& listener)
+      : model_(model),
+        options_(options),
+        listener_(listener),
+        documents_(documents_of(prompts, options.seed)),
+        cache_(capacities(prompts, options.max_new_tokens)) {
+    for (size_t d = 0; d < prompts.size(); ++d) {
+      running_.push_back(d);
+    }
+  }
+
+  void step() {
+    const std::vector<int32_t> chosen = choose(next_logits());
+    std::vector<size_t> going_on;
+    for (size_t i = 0; i < running_.size(); ++i) {
+      if (!take(running_[i], chosen[i])) {
+        going_on.push_back(running_[i]);
+      }
+    }
+    running_ = std::move(going_on);
+  }
+
+  bool done() const { return running_.empty(); }
+
+ private:
+  /// The logits behind the last token of each running document, after a pass over its unread tokens.
+  at::Tensor next_logits() {
+    std::vector<nn::DocumentView> views;
+    std::vector<int64_t> last_tokens;
+    for (const size_t d : running_) {
+      const auto slot = static_cast<int64_t>(d);
+      views.push_back({&documents_[d].fresh, nullptr, slot, cache_.length(slot)});
+      last_tokens.push_back((last_tokens.empty() ? -1 : last_tokens.back()) + static_cast<int64_t>(documents_[d].fresh.size()));
+    }
+    const nn::TokenBatch batch = nn::make_token_batch(views).to(model_.device());
+    const nn::Pass pass = nn::cached_pass(batch, cache_);
+    const at::Tensor rows = at::tensor(last_tokens, at::kLong).to(model_.device());
+    const at::Tensor logits_DV = model_.head().forward(model_.hidden(pass).index_select(0, rows), pass).to(at::kFloat);
+    if (!at::isfinite(logits_DV.sum()).item<bool>() && !at::isfinite(logits_DV).all().item<bool>()) {
+      model_error("generation",
+                  "the model's logits are not finite (NaN or infinity). Likely cause: float16 overflows; use --dtype bfloat16 "
+                  "or float32");
+    }
+    return logits_DV;
+  }
+
+  std::vector<int32_t> choose(const at::Tensor& logits_DV) const {
+    std::vector<const std::vector<int32_t>*> seen;
+    std::vector<double> draws;
+    for (const size_t d : running_) {
+      seen.push_back(&documents_[d].seen);
+      draws.push_back(draw(documents_[d]));
+    }
+    const at::Tensor processed_DV = process_logits(logits_DV, seen, options_);
+    return options_.greedy() ? choose_greedily(processed_DV) : choose_by_draw(processed_DV, draws);
+  }
+
+  /// Adds a token to a document. Whether it is done with it.
+  bool take(size_t d, int32_t id) {
+    Document& document = documents_[d];
+    document.seen.push_back(id);
+    document.fresh = {id};
+    Completion& completion = document.completion;
+    completion.ids.push_back(id);
+    if (std::find(options_.eos_ids.begin(), options_.eos_ids.end(), id) != options_.eos_ids.end()) {
+      completion.reason = FinishReason::kEos;
+    } else if (!listener_.on_token(d, id)) {
+      completion.reason = FinishReason::kStop;
+    } else if (static_cast<int64_t>(completion.ids.size()) < options_.max_new_tokens) {
+      return false;
+    }
+    listener_.on_finish(d, completion);
+    return true;
+  }
+
+  nn::Model& model_;
+  const GenerationOptions& options_;
+  const Listener& listener_;
+  std::vector<Document> documents_;
+  nn::KvCache cache_;
+  std::vector<size_t> running_;  ///< documents that are not done, rising
+};
+
+}  // namespace
+
+Generator::Generator(nn::Model& model, GenerationOptions options) : model_(model), options_(std::move(options)) {
+  check_options(options_);
+}
+
+void Generator::complete(const std::vector<Prompt>& prompts, const Listener& listener) const {
+  const at::NoGradGuard no_grad;
+  Run run(model_, options_, prompts, listener);
+  while (!run.done()) {
+    check_interrupt();
+    run.step();
+  }
+}
+
+}  // namespace lora::generate

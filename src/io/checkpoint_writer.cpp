@@ -1,0 +1,102 @@
+#include "lora/io/checkpoint_writer.h"
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <cstdio>
+
+#include "io/safetensors_format.h"
+#include "io/torch_dtype.h"
+#include "lora/base/json.h"
+#include "lora/base/text.h"
+
+namespace lora::io {
+
+namespace {
+
+const char* const kIndexFile = "model.safetensors.index.json";
+
+int64_t elements_of(const TensorStream& tensor) {
+  return c10::multiply_integers(tensor.shape);
+}
+
+int64_t bytes_of(const TensorStream& tensor) {
+  return elements_of(tensor) * static_cast<int64_t>(c10::elementSize(tensor.dtype));
+}
+
+/// Tensors that go into one file.
+using Shard = std::vector<const TensorStream*>;
+
+std::vector<Shard> split_into_shards(const std::vector<TensorStream>& tensors, int64_t max_shard_size) {
+  std::vector<Shard> shards(1);
+  int64_t used = 0;
+  for (const TensorStream& tensor : tensors) {
+    const int64_t size = bytes_of(tensor);
+    if (used + size > max_shard_size && !shards.back().empty()) {
+      shards.emplace_back();
+      used = 0;
+    }
+    shards.back().push_back(&tensor);
+    used += size;
+  }
+  return shards;
+}
+
+std::string shard_name(size_t index, size_t count) {
+  if (count == 1) {
+    return "model.safetensors";
+  }
+  std::array<char, 64> name{};
+  std::snprintf(name.data(), name.size(), "model-%05zu-of-%05zu.safetensors", index + 1, count);
+  return name.data();
+}
+
+TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
+  const std::optional<Dtype> dtype = file_dtype(tensor.dtype);
+  if (!dtype) {
+    output_error(file.string(), "cannot hold tensor '" + printable(tensor.name) + "': found dtype " + c10::toString(tensor.dtype) +
+                                    ", expected one of " + join(kDtypes.names()));
+  }
+  const auto produce = [&tensor](const Append& append) {
+    tensor.produce([&append](const Tensor& piece) {
+      const Tensor flat = piece.contiguous();
+      append(flat.const_data_ptr(), flat.nbytes());
+    });
+  };
+  return {tensor.name, *dtype, tensor.shape, produce};
+}
+
+/// The index as transformers writes it: keys sorted, indent 2.
+std::string index_text(const std::vector<Shard>& shards) {
+  nlohmann::json weight_map = nlohmann::json::object();
+  int64_t parameters = 0;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    for (const TensorStream* tensor : shards[i]) {
+      weight_map[tensor->name] = shard_name(i, shards.size());
+      parameters += elements_of(*tensor);
+      bytes += bytes_of(*tensor);
+    }
+  }
+  const nlohmann::json index{{"metadata", {{"total_parameters", parameters}, {"total_size", bytes}}}, {"weight_map", weight_map}};
+  return index.dump(2) + "\n";
+}
+
+}  // namespace
+
+void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size) {
+  const std::vector<Shard> shards = split_into_shards(tensors, max_shard_size);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const fs::path file = folder / shard_name(i, shards.size());
+    std::vector<TensorWriter> writers;
+    for (const TensorStream* tensor : shards[i]) {
+      writers.push_back(writer_of(*tensor, file));
+    }
+    write_safetensors(file, std::move(writers), {{"format", "pt"}});
+  }
+  if (shards.size() > 1) {
+    write_file_atomically(folder / kIndexFile, index_text(shards));
+  }
+}
+
+}  // namespace lora::io

@@ -1,0 +1,14 @@
+#pragma once
+#include <c10/core/ScalarType.h>
+
+#include <optional>
+
+#include "lora/io/dtype.h"
+
+namespace lora::io {
+
+/// The format's dtypes as torch knows them, and back: nullopt for a dtype that the format does not have.
+at::ScalarType torch_dtype(Dtype dtype);
+std::optional<Dtype> file_dtype(at::ScalarType torch);
+
+}  // namespace lora::io

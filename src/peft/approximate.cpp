@@ -1,0 +1,213 @@
+#include "lora/peft/approximate.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <set>
+
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/random.h"
+#include "low_rank_svd.h"
+
+namespace lora::peft {
+
+namespace {
+
+/// `update` with these factors, at scale 1.
+LowRankUpdate with_factors(LowRankUpdate update, Factors factors) {
+  if (update.bias_O) {
+    update.bias_O = *update.bias_O * update.scale;
+  }
+  update.A_RI = std::move(factors.A);
+  update.B_OR = std::move(factors.B);
+  update.alpha = static_cast<double>(update.rank());
+  update.scale = 1;
+  return update;
+}
+
+/// ‖B A - (the factors' product)‖, without forming either.
+double distance(const Tensor& B, const Tensor& A, const Factors& factors) {
+  return product_norm(at::cat({B, -factors.B.to(at::kDouble)}, 1), at::cat({A, factors.A.to(at::kDouble)}, 0));
+}
+
+void add_resized(const LowRankUpdate& update, int64_t rank, Approximation& result) {
+  const Tensor B = update.B_OR.to(at::kDouble) * update.scale;
+  const Tensor A = update.A_RI.to(at::kDouble);
+  const Factors factors = factors_of_rank(product_svd(B, A), rank);
+  result.modules.push_back({update.module, product_norm(B, A), distance(B, A, factors)});
+  result.adapter.updates.push_back(with_factors(update, factors));
+}
+
+/// The update whose factors are nearest to `change`, that of a whole weight in its layout.
+void add_nearest(LowRankUpdate update, const Tensor& change, int64_t rank, Approximation& result) {
+  const Tensor change_OI = update.is_embedding ? change.t() : change;
+  Factors factors = factors_of_rank(leading_svd(change_OI, rank, hash_name(update.module)), rank);
+  const Tensor rest = change_OI - at::mm(factors.B, factors.A);
+  result.modules.push_back({update.module, frobenius_norm(change_OI), frobenius_norm(rest)});
+  result.adapter.updates.push_back(with_factors(std::move(update), std::move(factors)));
+}
+
+Tensor widened(const Tensor& weight) {
+  return weight.to(at::promote_types(weight.scalar_type(), at::kFloat));
+}
+
+void add_baked(LowRankUpdate update, const Tensor& weight, int64_t rank, Approximation& result) {
+  const Tensor wide = widened(weight);
+  const Tensor change = merged(update, wide) - wide;
+  update.magnitude_O.reset();
+  add_nearest(std::move(update), change, rank, result);
+}
+
+/// What is not an update of the adapter.
+Approximation empty_copy(const Adapter& adapter) {
+  Approximation result;
+  result.adapter = adapter;
+  result.adapter.updates.clear();
+  result.adapter.options.use_rslora = false;
+  return result;
+}
+
+double sum_of_squares(const std::vector<ModuleError>& modules, double ModuleError::*member) {
+  double sum = 0;
+  for (const ModuleError& module : modules) {
+    sum += module.*member * module.*member;
+  }
+  return sum;
+}
+
+double root_of_share(double part, double whole) {
+  return whole > 0 ? std::sqrt(part / whole) : 0;
+}
+
+/// Compares two checkpoints and sorts their differences.
+class Extractor {
+ public:
+  Extractor(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank)
+      : base_(base),
+        tuned_(tuned),
+        linears_(targets.linears.begin(), targets.linears.end()),
+        embeddings_(targets.embeddings.begin(), targets.embeddings.end()),
+        rank_(rank) {}
+
+  Extraction run() {
+    for (const std::string& name : base_.names()) {
+      check_interrupt();
+      log::progress("comparing " + name);
+      if (tuned_.contains(name)) {
+        compare(name);
+      } else {
+        result_.not_captured.push_back({name, "only in the base"});
+      }
+    }
+    for (const std::string& name : tuned_.names()) {
+      if (!base_.contains(name)) {
+        result_.not_captured.push_back({name, "only in the tuned model"});
+      }
+    }
+    log::end_progress();
+    return std::move(result_);
+  }
+
+ private:
+  void compare(const std::string& name) {
+    const Tensor base = base_.tensor(name);
+    const Tensor tuned = tuned_.tensor(name);
+    if (base.sizes() != tuned.sizes()) {
+      result_.not_captured.push_back({name, "of another shape"});
+    } else if (!base.is_floating_point() || !tuned.is_floating_point()) {
+      if (!at::equal(base, tuned.to(base.scalar_type()))) {
+        result_.not_captured.push_back({name, "not a floating-point number"});
+      }
+    } else {
+      take(name, widened(tuned) - widened(base));
+    }
+    base_.release(name);
+    tuned_.release(name);
+  }
+
+  void take(const std::string& name, const Tensor& change) {
+    const double norm = frobenius_norm(change);
+    if (!std::isfinite(norm)) {
+      model_error(name, "holds a value that is not finite (NaN or infinity), in one of the checkpoints. The file is damaged");
+    }
+    if (norm == 0) {
+      return;
+    }
+    constexpr std::string_view kEnd = ".weight";
+    const std::string module = name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size()) : "";
+    const bool is_embedding = embeddings_.count(module) > 0;
+    if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
+      LowRankUpdate update;
+      update.module = module;
+      update.is_embedding = is_embedding;
+      add_nearest(std::move(update), change, rank_, result_.approximation);
+    } else {
+      result_.not_captured.push_back({name, change.dim() == 2 ? "not a target" : "not a linear module's weight", norm});
+    }
+  }
+
+  const io::CheckpointSource& base_;
+  const io::CheckpointSource& tuned_;
+  std::set<std::string> linears_;
+  std::set<std::string> embeddings_;
+  int64_t rank_;
+  Extraction result_;
+};
+
+}  // namespace
+
+double Approximation::relative_error() const {
+  return root_of_share(sum_of_squares(modules, &ModuleError::error), sum_of_squares(modules, &ModuleError::norm));
+}
+
+double Extraction::relative_error_of_all() const {
+  double lost = 0;
+  for (const NotCaptured& tensor : not_captured) {
+    lost += tensor.norm * tensor.norm;
+  }
+  return root_of_share(lost + sum_of_squares(approximation.modules, &ModuleError::error),
+                       lost + sum_of_squares(approximation.modules, &ModuleError::norm));
+}
+
+Approximation resized(const Adapter& adapter, int64_t rank) {
+  const at::NoGradGuard no_grad;
+  Approximation result = empty_copy(adapter);
+  for (const LowRankUpdate& update : adapter.updates) {
+    check_interrupt();
+    add_resized(update, rank, result);
+  }
+  return result;
+}
+
+Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {
+  const at::NoGradGuard no_grad;
+  Approximation result = empty_copy(adapter);
+  for (const LowRankUpdate& update : adapter.updates) {
+    check_interrupt();
+    log::progress("baking " + update.module);
+    if (update.magnitude_O) {
+      add_baked(update, weight_of(update.module), rank, result);
+    } else {
+      add_resized(update, rank, result);
+    }
+  }
+  log::end_progress();
+  result.adapter.options.use_dora = false;
+  return result;
+}
+
+Extraction extracted(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank) {
+  const at::NoGradGuard no_grad;
+  Extraction result = Extractor(base, tuned, targets, rank).run();
+  if (result.approximation.adapter.updates.empty()) {
+    const size_t others = result.not_captured.size();
+    model_error("--extract",
+                "the two checkpoints do not differ in any target module: found " + std::to_string(others) + " other differences. " +
+                    (others == 0 ? "Likely cause: --base and --tuned are the same model" : "Choose others with --target-modules"));
+  }
+  return result;
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,145 @@
+// GGUF adapters for llama.cpp: A and B under the base's names in GGUF, one alpha for all modules, from which llama.cpp
+// computes each one's scale as alpha / rank of the tensor, whatever the adapter was trained with. So alpha is the one
+// that gives most modules their scale (for rsLoRA scale · rank, not lora_alpha), and lora_B of the others takes up the
+// quotient. Rows of B are reordered where llama.cpp's converter reorders the rows of the base weight.
+#include <ATen/ATen.h>
+
+#include <array>
+
+#include "format_entry.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/regex.h"
+#include "lora/base/text.h"
+#include "lora/io/gguf.h"
+#include "update_forms.h"
+
+namespace lora::peft {
+
+namespace {
+
+/// One kind of module: transformers' name and ggml's, {} for the number of the layer.
+struct ModuleName {
+  std::string_view transformers;
+  std::string_view ggml;
+  /// The number of attention heads whose rows are reordered, by its key in config.json; "" where rows stay.
+  const char* heads;
+};
+
+constexpr std::array<ModuleName, 9> kLlamaModules{{
+    {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", "num_attention_heads"},
+    {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", "num_key_value_heads"},
+    {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", ""},
+    {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", ""},
+    {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", ""},
+    {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", ""},
+    {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", ""},
+    {"model.embed_tokens", "token_embd", ""},
+    {"lm_head", "output", ""},
+}};
+
+/// A family: its model_type in config.json, its architecture in GGUF, its modules. Only families whose files were
+/// checked against llama.cpp's converter stand here.
+struct Architecture {
+  const char* model_type;
+  const char* name;
+  const std::array<ModuleName, 9>* modules;
+};
+constexpr std::array<Architecture, 1> kArchitectures{{{"llama", "llama", &kLlamaModules}}};
+
+const Architecture& architecture_of(const BaseFacts& base) {
+  if (!base.is_known()) {
+    model_error("--model",
+                "GGUF needs the base model: the order of its attention heads' rows and its names. Give the folder with config.json");
+  }
+  const std::string type = JsonReader(base.config, base.name + "/config.json", ErrorKind::kModel).string("model_type");
+  std::vector<std::string> known;
+  for (const Architecture& architecture : kArchitectures) {
+    known.emplace_back(architecture.model_type);
+    if (type == architecture.model_type) {
+      return architecture;
+    }
+  }
+  model_error(base.name + "/config.json", "model_type cannot be written as GGUF: found '" + type + "', expected one of " + join(known));
+}
+
+struct GgmlName {
+  std::string name;
+  const ModuleName* kind = nullptr;
+};
+
+/// `pattern` with `layer` in the place of {}.
+std::string filled_in(std::string_view pattern, const std::string& layer) {
+  std::string name(pattern);
+  const size_t place = name.find("{}");
+  return place == std::string::npos ? name : name.replace(place, 2, layer);
+}
+
+/// ggml's name of a module, or an empty one where it has none.
+GgmlName ggml_name(const std::string& module, const Architecture& architecture) {
+  static const Regex kLayer(R"(model\.layers\.(?<layer>\d+)\.)", "gguf", ErrorKind::kModel);
+  const std::string layer = kLayer.group_at_start(module, "layer");
+  for (const ModuleName& kind : *architecture.modules) {
+    if (filled_in(kind.transformers, layer) == module) {
+      return {filled_in(kind.ggml, layer), &kind};
+    }
+  }
+  return {};
+}
+
+/// The rows of each head from [first half, second half], as transformers rotates them, to pairs, as llama.cpp does: its
+/// converter's order for the weights of q_proj and k_proj.
+Tensor rows_as_pairs(const Tensor& B_OR, const ModuleName& kind, const BaseFacts& base) {
+  const JsonReader config(base.config, base.name + "/config.json", ErrorKind::kModel);
+  const int64_t heads = config.has(kind.heads) ? config.integer(kind.heads) : config.integer("num_attention_heads");
+  const int64_t outputs = B_OR.size(0);
+  if (heads < 1 || outputs % (2 * heads) != 0) {
+    config.fail(kind.heads, "a number of heads that divides the module's " + std::to_string(outputs) + " outputs into even parts");
+  }
+  return B_OR.view({heads, 2, outputs / heads / 2, B_OR.size(1)}).transpose(1, 2).reshape(B_OR.sizes());
+}
+
+void add_tensors(const LowRankUpdate& update, const BaseFacts& base, std::vector<io::NamedTensor>& tensors) {
+  const GgmlName found = ggml_name(update.module, architecture_of(base));
+  const bool reorders = found.kind->heads[0] != '\0';
+  const Tensor B_OR = update.B_OR.contiguous();
+  // llama.cpp looks A of an embedding up by token: its rows are the tokens'.
+  tensors.push_back({found.name + ".weight.lora_a", update.is_embedding ? update.A_RI.t() : update.A_RI});
+  tensors.push_back({found.name + ".weight.lora_b", reorders ? rows_as_pairs(B_OR, *found.kind, base) : B_OR});
+}
+
+}  // namespace
+
+std::string gguf_refusal(const LowRankUpdate& update, const BaseFacts& base) {
+  const GgmlName found = ggml_name(update.module, architecture_of(base));
+  if (found.kind == nullptr) {
+    return "that have no name in GGUF";
+  }
+  const bool is_tied = update.is_embedding || update.module == "lm_head";
+  return is_tied && base.ties_embeddings() ? "that the base ties to each other (tie_word_embeddings): llama.cpp has one tensor for both"
+                                           : "";
+}
+
+void write_gguf_adapter(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
+  const double alpha = commonest_plain_alpha(adapter.updates);
+  std::vector<LowRankUpdate> updates;
+  for (const LowRankUpdate& update : adapter.updates) {
+    updates.push_back(plain_alpha(update) == alpha ? update : with_scale(update, alpha / static_cast<double>(update.rank())));
+  }
+  std::vector<io::NamedTensor> tensors;
+  for (const LowRankUpdate& update : rounded(std::move(updates), options.dtype)) {
+    add_tensors(update, base, tensors);
+  }
+  io::GgufKeys keys{{"general.architecture", architecture_of(base).name},
+                    {"general.type", "adapter"},
+                    {"adapter.type", "lora"},
+                    {"adapter.lora.alpha", static_cast<float>(alpha)}};
+  const std::string name = fs::path(base.name).filename().string();
+  if (!name.empty()) {
+    keys.emplace_back("general.base_model.count", uint32_t{1});
+    keys.emplace_back("general.base_model.0.name", name);
+  }
+  io::write_gguf(file, keys, tensors);
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,180 @@
+// kohya's adapters (sd-scripts, networks/lora.py): one file; module names with underscores after a prefix that says which
+// network they belong to; lora_down is A, lora_up is B, and each module has its alpha as a tensor (scale alpha / rank).
+#include <ATen/ATen.h>
+
+#include <array>
+#include <map>
+#include <set>
+
+#include "format_entry.h"
+#include "lora/base/error.h"
+#include "lora/base/regex.h"
+#include "lora/base/text.h"
+#include "update_forms.h"
+
+namespace lora::peft {
+
+namespace {
+
+enum class Part { kDown, kUp, kAlpha };
+constexpr std::array<std::pair<std::string_view, Part>, 3> kParts{
+    {{".lora_down.weight", Part::kDown}, {".lora_up.weight", Part::kUp}, {".alpha", Part::kAlpha}}};
+
+const char* const kPrefixPattern = R"(lora_(unet|te\d*|prior_unet|prior_te)_(?<rest>.+)$)";
+
+/// Llama's modules, for a base that is not known: what an underscore stands for cannot be seen in a name alone.
+const char* const kLlamaPattern = R"(model_layers_(?<layer>\d+)_(?<block>self_attn|mlp)_(?<proj>[qkvo]_proj|gate_proj|up_proj|down_proj)$)";
+
+std::string with_underscores(std::string module) {
+  std::replace(module.begin(), module.end(), '.', '_');
+  return module;
+}
+
+/// From kohya's names to the modules' own.
+class Names {
+ public:
+  explicit Names(const BaseFacts& base) : is_known_(base.is_known()) {
+    for (const std::string& module : base.modules) {
+      modules_[with_underscores(module)].push_back(module);
+    }
+  }
+
+  /// The module, or "" for one that is not there, or not told apart from another.
+  std::string module(const std::string& name) const {
+    const std::string rest = prefix_.group_at_start(name, "rest");
+    if (is_known_) {
+      const auto found = modules_.find(rest);
+      return found != modules_.end() && found->second.size() == 1 ? found->second.front() : "";
+    }
+    if (rest == "lm_head") {
+      return rest;
+    }
+    const std::string layer = llama_.group_at_start(rest, "layer");
+    return layer.empty() ? ""
+                         : "model.layers." + layer + "." + llama_.group_at_start(rest, "block") + "." + llama_.group_at_start(rest, "proj");
+  }
+
+ private:
+  bool is_known_;
+  std::map<std::string, std::vector<std::string>> modules_;
+  Regex prefix_{kPrefixPattern, "kohya", ErrorKind::kModel};
+  Regex llama_{kLlamaPattern, "kohya", ErrorKind::kModel};
+};
+
+using Parts = std::map<Part, Tensor>;
+
+std::map<std::string, Parts> read_parts(const io::SafetensorsFile& file, const std::string& where) {
+  std::map<std::string, Parts> modules;
+  std::vector<std::string> unknown;
+  for (const std::string& key : file.names()) {
+    bool is_known = false;
+    for (const auto& [end, part] : kParts) {
+      if (key.ends_with(end)) {
+        modules[key.substr(0, key.size() - end.size())][part] = file.tensor(key).to(at::kFloat);
+        is_known = true;
+      }
+    }
+    if (!is_known) {
+      unknown.push_back(key);
+    }
+  }
+  if (!unknown.empty()) {
+    model_error(where,
+                std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 6) +
+                    ", expected names that end in .lora_down.weight, .lora_up.weight or .alpha. Likely cause: another method than LoRA");
+  }
+  return modules;
+}
+
+LowRankUpdate update_of(const std::string& module, const Parts& parts, const std::string& where) {
+  const auto down = parts.find(Part::kDown);
+  const auto up = parts.find(Part::kUp);
+  if (down == parts.end() || up == parts.end()) {
+    model_error(where, std::string("has no ") + (down == parts.end() ? "lora_down" : "lora_up") + ": found one of the pair alone");
+  }
+  if (down->second.dim() != 2 || up->second.dim() != 2 || down->second.size(0) != up->second.size(1) || down->second.size(0) == 0) {
+    model_error(where, "lora_down and lora_up do not fit: expected [rank, inputs] and [outputs, rank]. Likely cause: a convolution");
+  }
+  LowRankUpdate update;
+  update.module = module;
+  update.A_RI = down->second;
+  update.B_OR = up->second;
+  // Without one, kohya's own loaders take the rank.
+  const auto alpha = parts.find(Part::kAlpha);
+  update.alpha = alpha == parts.end() ? static_cast<double>(update.rank()) : alpha->second.flatten().sum().item<double>();
+  if ((alpha != parts.end() && alpha->second.numel() != 1) || !(update.alpha > 0)) {
+    model_error(where, "found alpha " + std::to_string(update.alpha) + ", expected one number above 0");
+  }
+  update.scale = scale_of(update.alpha, update.rank(), /*use_rslora=*/false);
+  return update;
+}
+
+std::string number_text(double value) {
+  return Json(value == static_cast<double>(static_cast<int64_t>(value)) ? Json(static_cast<int64_t>(value)) : Json(value)).dump();
+}
+
+/// What sd-scripts' own tools show of a file.
+std::map<std::string, std::string> metadata_of(const Adapter& adapter, const BaseFacts& base) {
+  std::set<int64_t> ranks;
+  for (const LowRankUpdate& update : adapter.updates) {
+    ranks.insert(update.rank());
+  }
+  std::map<std::string, std::string> metadata{{"format", "pt"}, {"ss_network_module", "networks.lora"}};
+  metadata["ss_network_dim"] = ranks.size() == 1 ? std::to_string(*ranks.begin()) : "Dynamic";
+  metadata["ss_network_alpha"] = ranks.size() == 1 ? number_text(commonest_plain_alpha(adapter.updates)) : "Dynamic";
+  if (!base.name.empty()) {
+    metadata["ss_base_model_version"] = base.name;
+  }
+  return metadata;
+}
+
+}  // namespace
+
+bool is_kohya(const fs::path& file) {
+  const std::vector<std::string> names = io::SafetensorsFile(file).names();
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(kParts.front().first); });
+}
+
+std::string kohya_refusal(const LowRankUpdate& update, const BaseFacts&) {
+  return update.is_embedding ? "that are embeddings (it has linear modules and convolutions)" : "";
+}
+
+Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
+  const io::SafetensorsFile file(path);
+  const Names names(base);
+  Adapter adapter;
+  adapter.weights_file = path;
+  adapter.config = Json::object();
+  for (const auto& [key, value] : file.metadata()) {
+    adapter.config[key] = value;
+  }
+  std::vector<std::string> unresolved;
+  std::set<std::string> taken;
+  for (const auto& [name, parts] : read_parts(file, path.string())) {
+    const std::string module = names.module(name);
+    if (module.empty() || !taken.insert(module).second) {
+      unresolved.push_back(name);
+      continue;
+    }
+    adapter.updates.push_back(update_of(module, parts, path.string() + ": module '" + name + "'"));
+  }
+  if (!unresolved.empty()) {
+    model_error(path.string(), std::to_string(unresolved.size()) + " names cannot be told from underscores: " + join(unresolved, ", ", 6) +
+                                   (base.is_known() ? ". Expected modules of this base model"
+                                                    : ". Expected Llama's modules, or the base model's folder with --model"));
+  }
+  return adapter;
+}
+
+void write_kohya(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
+  std::vector<io::NamedTensor> tensors;
+  for (const LowRankUpdate& update : rounded(adapter.updates, options.dtype)) {
+    const std::string name = options.kohya_prefix + "_" + with_underscores(update.module);
+    tensors.push_back({name + ".lora_down.weight", update.A_RI});
+    tensors.push_back({name + ".lora_up.weight", update.B_OR});
+    tensors.push_back({name + ".alpha", at::scalar_tensor(plain_alpha(update), at::kFloat)});
+  }
+  io::save_tensors(file, tensors, metadata_of(adapter, base));
+}
+
+}  // namespace lora::peft

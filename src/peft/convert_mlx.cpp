@@ -1,0 +1,157 @@
+// MLX's adapters (mlx-lm, mlx_lm/tuner): both factors transposed, modules under their own names, one scale and one rank
+// for all of them in adapter_config.json; DoRA's magnitude as in PEFT, key `m`. lora_a [I, R], lora_b [R, O].
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "format_entry.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/regex.h"
+#include "lora/base/text.h"
+#include "update_forms.h"
+
+namespace lora::peft {
+
+namespace {
+
+const char* const kWeightsFile = "adapters.safetensors";
+const char* const kConfigFile = "adapter_config.json";
+
+/// mlx-lm's config names modules of a layer by what follows the layer's number, others by their whole name.
+std::string key_of(const std::string& module) {
+  static const Regex kLayer(R"(.*?\.\d+\.(?<rest>.+)$)", "mlx", ErrorKind::kModel);
+  const std::string rest = kLayer.group_at_start(module, "rest");
+  return rest.empty() ? module : rest;
+}
+
+/// The tensors of one module by the last part of their names.
+using Parts = std::map<std::string, Tensor>;
+
+std::map<std::string, Parts> read_parts(const fs::path& file) {
+  static const std::set<std::string> kKnown{"lora_a", "lora_b", "m"};
+  const io::SafetensorsFile tensors(file);
+  std::map<std::string, Parts> modules;
+  std::vector<std::string> unknown;
+  for (const std::string& name : tensors.names()) {
+    const size_t dot = name.rfind('.');
+    const std::string part = dot == std::string::npos ? name : name.substr(dot + 1);
+    if (dot == std::string::npos || kKnown.count(part) == 0) {
+      unknown.push_back(name);
+    } else {
+      modules[name.substr(0, dot)][part] = tensors.tensor(name).to(at::kFloat);
+    }
+  }
+  if (!unknown.empty()) {
+    model_error(file.string(), std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 6) +
+                                   ", expected names that end in .lora_a, .lora_b or .m");
+  }
+  if (modules.empty()) {
+    model_error(file.string(), "holds no tensors: expected names that end in .lora_a and .lora_b");
+  }
+  return modules;
+}
+
+LowRankUpdate update_of(const std::string& module, const Parts& parts, double scale, const fs::path& file) {
+  const std::string where = file.string() + ": module '" + module + "'";
+  const auto a = parts.find("lora_a");
+  const auto b = parts.find("lora_b");
+  if (a == parts.end() || b == parts.end()) {
+    model_error(where, std::string("has no ") + (a == parts.end() ? "lora_a" : "lora_b") + ": found one of the pair alone");
+  }
+  if (a->second.dim() != 2 || b->second.dim() != 2 || a->second.size(1) != b->second.size(0) || b->second.size(0) == 0) {
+    model_error(where, "lora_a and lora_b do not fit: expected [inputs, rank] and [rank, outputs]");
+  }
+  LowRankUpdate update;
+  update.module = module;
+  update.A_RI = a->second.t().contiguous();
+  update.B_OR = b->second.t().contiguous();
+  update.scale = scale;
+  update.alpha = scale * static_cast<double>(update.rank());
+  update.is_embedding = is_embedding_name(module);
+  if (const auto magnitude = parts.find("m"); magnitude != parts.end()) {
+    if (magnitude->second.numel() != update.B_OR.size(0)) {
+      model_error(where, "m does not fit: found " + std::to_string(magnitude->second.numel()) + " values, expected " +
+                             std::to_string(update.B_OR.size(0)));
+    }
+    update.magnitude_O = magnitude->second.flatten();
+  }
+  return update;
+}
+
+Json config_json(const Adapter& adapter, const std::vector<LowRankUpdate>& updates) {
+  std::set<std::string> keys;
+  for (const LowRankUpdate& update : updates) {
+    keys.insert(key_of(update.module));
+  }
+  const bool is_dora = updates.front().magnitude_O.has_value();
+  // -1: every layer. One that the adapter does not have gets factors whose product is zero.
+  return {
+      {"fine_tune_type", is_dora ? "dora" : "lora"},
+      {"num_layers", -1},
+      {"lora_parameters",
+       {{"rank", updates.front().rank()}, {"scale", updates.front().scale}, {"dropout", adapter.options.lora_dropout}, {"keys", keys}}}};
+}
+
+}  // namespace
+
+std::string mlx_refusal(const LowRankUpdate& update, const BaseFacts& base) {
+  if (!update.is_embedding) {
+    return "";
+  }
+  if (update.magnitude_O) {
+    return "that are embeddings with DoRA (MLX's magnitude is that of each token's row)";
+  }
+  return base.is_known() && !base.ties_embeddings()
+             ? ""
+             : "that are embeddings, where the base ties its head to them or is not known (--model): MLX would update both";
+}
+
+Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
+  const Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
+  const JsonReader reader(config, (folder / kConfigFile).string(), ErrorKind::kModel);
+  const std::string type = reader.string("fine_tune_type", "lora");
+  if (type != "lora" && type != "dora") {
+    reader.fail("fine_tune_type", "\"lora\" or \"dora\"");
+  }
+  const JsonReader parameters = reader.object("lora_parameters");
+  const double scale = parameters.number("scale");
+  if (!(scale > 0)) {
+    parameters.fail("scale", "a number above 0");
+  }
+  Adapter adapter;
+  adapter.config = config;
+  adapter.weights_file = folder / kWeightsFile;
+  adapter.options.use_dora = type == "dora";
+  adapter.options.lora_dropout = parameters.number("dropout", 0.0);
+  for (const auto& [module, parts] : read_parts(adapter.weights_file)) {
+    LowRankUpdate update = update_of(module, parts, scale, adapter.weights_file);
+    if (update.magnitude_O.has_value() != (type == "dora")) {
+      model_error(adapter.weights_file.string() + ": module '" + module + "'",
+                  std::string("found ") + (update.magnitude_O ? "a" : "no") + " magnitude m, but fine_tune_type is \"" + type + "\"");
+    }
+    if (const std::string reason = mlx_refusal(update, base); !reason.empty()) {
+      model_error(adapter.weights_file.string() + ": module '" + module + "'", "is one of those " + reason);
+    }
+    adapter.updates.push_back(std::move(update));
+  }
+  return adapter;
+}
+
+void write_mlx(const fs::path& folder, const Adapter& adapter, const BaseFacts&, const WriteOptions& options) {
+  const std::vector<LowRankUpdate> updates = rounded(uniform(adapter.updates), options.dtype);
+  std::vector<io::NamedTensor> tensors;
+  for (const LowRankUpdate& update : updates) {
+    tensors.push_back({update.module + ".lora_a", update.A_RI.t()});
+    tensors.push_back({update.module + ".lora_b", update.B_OR.t()});
+    if (update.magnitude_O) {
+      tensors.push_back({update.module + ".m", *update.magnitude_O});
+    }
+  }
+  io::save_tensors(folder / kWeightsFile, tensors, {{"format", "mlx"}});
+  write_file_atomically(folder / kConfigFile, config_json(adapter, updates).dump(4) + "\n");
+}
+
+}  // namespace lora::peft

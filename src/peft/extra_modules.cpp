@@ -1,0 +1,220 @@
+#include "extra_modules.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "targets.h"
+
+namespace lora::peft {
+
+namespace {
+
+using at::Tensor;
+
+const char* const kSave = "adapter.modules_to_save";
+const char* const kTokens = "adapter.trainable_token_indices";
+
+/// A leaf of its own, float32 whatever the base is.
+Tensor trained_copy(const Tensor& base) {
+  const at::ScalarType wide = at::promote_types(base.scalar_type(), at::kFloat);
+  return base.detach().to(wide, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
+}
+
+/// Whether the module or one that holds it has a name that ends so.
+bool is_within(const std::string& module, const std::string& end) {
+  for (size_t dot = module.find('.'); dot != std::string::npos; dot = module.find('.', dot + 1)) {
+    if (module.substr(0, dot).ends_with(end)) {
+      return true;
+    }
+  }
+  return module.ends_with(end);
+}
+
+class Attacher {
+ public:
+  Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
+      : options_(options), model_(model), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
+
+  ExtraModules attach() {
+    choose_saved();
+    for (nn::Host* host : hosts_) {
+      if (saved_.count(host) > 0) {
+        save_whole(*host);
+      } else if (options_.bias != TrainedBias::kNone) {
+        train_biases(*host);
+      }
+    }
+    if (options_.bias != TrainedBias::kNone && num_biases_ == 0) {
+      log::warn("[adapter.bias] no module of the model that it means has a bias: nothing is added");
+    }
+    train_tokens();
+    return std::move(result_);
+  }
+
+ private:
+  void choose_saved() {
+    for (const std::string& entry : options_.modules_to_save) {
+      TargetMatch match{"modules_to_save " + entry, {}};
+      for (const nn::Host* host : hosts_) {
+        if (is_within(host->name(), entry)) {
+          match.hosts.push_back(host->name());
+          saved_.insert(host);
+        }
+      }
+      if (match.hosts.empty()) {
+        config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + some_names());
+      }
+      result_.matches.push_back(std::move(match));
+    }
+    const nn::Host* embeddings = input_embeddings(model_);
+    if (ties_head() && saved_.count(embeddings) + saved_.count(&model_.head()) > 0) {
+      saved_.insert(embeddings);
+      saved_.insert(&model_.head());
+    }
+    for (const nn::Host* host : saved_) {
+      if (adapted_.count(host->name()) > 0) {
+        config_error(kSave, "a module is either adapted or saved whole: found '" + host->name() +
+                                "' among the targets too. Exclude it with exclude_modules, or give its whole name here");
+      }
+    }
+  }
+
+  /// Whether what stands at the embeddings stands at the head too.
+  bool ties_head() const { return options_.ensure_weight_tying && model_.head().tied() && input_embeddings(model_) != nullptr; }
+
+  void save_whole(nn::Host& host) {
+    for (nn::BaseWeight& weight : host.weights()) {
+      const std::string& name = weight.parameter().name;
+      if (&host == &model_.head() && !weight.owned() && ties_head()) {
+        // The embeddings come before the head.
+        weight.replace(adapter_, result_.parameters.front().tensor);
+        result_.aliases.push_back({name, result_.parameters.front().tensor});
+      } else {
+        train(weight, name);
+      }
+    }
+  }
+
+  void train_biases(nn::Host& host) {
+    const bool is_adapted = adapted_.count(host.name()) > 0;
+    for (nn::BaseWeight& weight : host.weights()) {
+      if (weight.parameter().name.ends_with(".bias") && (is_adapted || options_.bias == TrainedBias::kAll)) {
+        train(weight, host.name() + (is_adapted ? ".base_layer.bias" : ".bias"));
+        ++num_biases_;
+      }
+    }
+  }
+
+  void train(nn::BaseWeight& weight, const std::string& name) {
+    const Tensor copy = trained_copy(weight.base());
+    weight.replace(adapter_, copy);
+    result_.parameters.push_back({name, copy, weight.parameter().weight_decay});
+  }
+
+  void train_tokens() {
+    const nn::MatrixHost* const head = &model_.head();
+    const TokenIndices* of_embeddings = nullptr;
+    const TokenIndices* of_head = nullptr;
+    for (const TokenIndices& indices : options_.trainable_token_indices) {
+      (&layer_of(indices) == head ? of_head : of_embeddings) = &indices;
+    }
+    const bool is_tied = model_.head().tied() && of_embeddings != nullptr && &layer_of(*of_embeddings) == input_embeddings(model_);
+    const bool is_same = of_head == nullptr || (of_embeddings != nullptr && of_head->ids == of_embeddings->ids);
+    if (is_tied && !is_same && options_.ensure_weight_tying) {
+      config_error(kTokens, "ensure_weight_tying needs the same tokens for the embeddings and the head that is tied to them, as in PEFT");
+    }
+    for (const TokenIndices& indices : options_.trainable_token_indices) {
+      if (!(is_tied && is_same && &indices == of_head)) {
+        attach_rows(layer_of(indices), indices.ids, is_tied && is_same);
+      }
+    }
+  }
+
+  /// The embedding or head that the indices are for.
+  nn::MatrixHost& layer_of(const TokenIndices& indices) {
+    for (nn::Host* host : hosts_) {
+      const bool has_tokens = dynamic_cast<nn::Embedding*>(host) != nullptr || host == &model_.head();
+      if (has_tokens && (indices.layer.empty() || host->name().ends_with(indices.layer))) {
+        return dynamic_cast<nn::MatrixHost&>(*host);
+      }
+    }
+    config_error(kTokens, "matches no embeddings and no head: found '" + indices.layer + "', expected the end of a name such as " +
+                              (input_embeddings(model_) == nullptr ? "" : input_embeddings(model_)->name() + " or ") +
+                              model_.head().name());
+  }
+
+  void attach_rows(nn::MatrixHost& host, const std::vector<int64_t>& ids, bool with_head) {
+    require_free(host);
+    const Tensor& weight_VD = host.weights().front().base();
+    require_ids(ids, weight_VD.size(0));
+    const Tensor ids_N = at::tensor(ids, at::kLong).to(weight_VD.device());
+    const Tensor rows_ND = trained_copy(weight_VD.index_select(0, ids_N));
+    const nn::TokenRows rows = nn::make_token_rows(adapter_, ids_N, rows_ND, weight_VD.size(0));
+    TargetMatch match{"trainable_token_indices", {host.name()}};
+    host.attach(rows);
+    if (with_head) {
+      require_free(model_.head());
+      model_.head().attach(rows);
+      match.hosts.push_back(model_.head().name());
+    }
+    result_.parameters.push_back({host.name() + ".token_adapter.trainable_tokens_delta", rows_ND, true});
+    result_.matches.push_back(std::move(match));
+  }
+
+  void require_free(const nn::MatrixHost& host) {
+    if (!with_tokens_.insert(&host).second) {
+      config_error(kTokens, "found two lists for '" + host.name() + "', expected one");
+    }
+    if (saved_.count(&host) > 0 || adapted_.count(host.name()) > 0) {
+      config_error(kTokens, "a layer has either tokens of its own or is " +
+                                std::string(saved_.count(&host) > 0 ? "saved whole" : "adapted") + ": found '" + host.name() + "' among " +
+                                (saved_.count(&host) > 0 ? "modules_to_save" : "the targets") + " too. Leave one of them out");
+    }
+  }
+
+  static void require_ids(std::vector<int64_t> ids, int64_t vocab_size) {
+    std::sort(ids.begin(), ids.end());
+    if (ids.back() >= vocab_size) {
+      config_error(kTokens, "found the token " + std::to_string(ids.back()) + ", expected ids below the vocabulary's size, " +
+                                std::to_string(vocab_size));
+    }
+    const auto doubled = std::adjacent_find(ids.begin(), ids.end());
+    if (doubled != ids.end()) {
+      config_error(kTokens, "found the token " + std::to_string(*doubled) + " twice, expected every id once");
+    }
+  }
+
+  std::string some_names() const {
+    std::vector<std::string> names;
+    for (const nn::Host* host : hosts_) {
+      const std::string last = host->name().substr(host->name().rfind('.') + 1);
+      if (std::find(names.begin(), names.end(), last) == names.end()) {
+        names.push_back(last);
+      }
+    }
+    return join(names);
+  }
+
+  const LoraOptions& options_;
+  nn::Model& model_;
+  const std::set<std::string>& adapted_;
+  const std::string& adapter_;
+  std::vector<nn::Host*> hosts_;
+  std::set<const nn::Host*> saved_;
+  std::set<const nn::Host*> with_tokens_;
+  int64_t num_biases_ = 0;
+  ExtraModules result_;
+};
+
+}  // namespace
+
+ExtraModules attach_extra_modules(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
+                                  const std::string& adapter_name) {
+  return Attacher(options, model, adapted, adapter_name).attach();
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,201 @@
+#include "lora/peft/formats.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "format_entry.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/peft/merge.h"
+#include "tensor_file.h"
+#include "update_forms.h"
+
+namespace lora::peft {
+
+namespace {
+
+const char* const kReadable =
+    "a PEFT folder (adapter_config.json, adapter_model.safetensors), an MLX folder (adapter_config.json, "
+    "adapters.safetensors) or a kohya file (.safetensors with lora_down and lora_up)";
+
+void write_peft(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
+  Adapter written = adapter;
+  written.updates = rounded(adapter.updates, options.dtype);
+  write_adapter(folder, written, base.name);
+}
+
+/// vLLM has one scale for all modules (lora_alpha / r of adapter_config.json) and does not look at the patterns.
+void write_vllm(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
+  Adapter written = adapter;
+  written.updates = uniform(adapter.updates);
+  written.options.use_rslora = false;
+  write_peft(folder, written, base, options);
+}
+
+/// Every format. A new one is a line here, its functions in a file of their own.
+constexpr std::array<FormatEntry, kAdapterFormats.entries.size()> kFormats{{
+    // format, program, file in a folder, holds: DoRA, lora_bias, whole tensors; modules it refuses; read, write
+    {AdapterFormat::kPeft, "PEFT", "adapter_model.safetensors", true, true, true, nullptr, nullptr, write_peft},
+    {AdapterFormat::kMlx, "MLX", "adapters.safetensors", true, false, false, mlx_refusal, read_mlx, write_mlx},
+    {AdapterFormat::kKohya, "kohya's format", nullptr, false, false, false, kohya_refusal, read_kohya, write_kohya},
+    {AdapterFormat::kGguf, "GGUF", nullptr, false, false, false, gguf_refusal, nullptr, write_gguf_adapter},
+    {AdapterFormat::kVllm, "vLLM", "adapter_model.safetensors", false, false, false, nullptr, nullptr, write_vllm},
+}};
+
+const FormatEntry& entry_of(AdapterFormat format) {
+  return *std::find_if(kFormats.begin(), kFormats.end(), [format](const FormatEntry& entry) { return entry.format == format; });
+}
+
+/// Names of one kind of loss, in a line.
+struct Loss {
+  std::string what;
+  std::vector<std::string> names;
+
+  std::string text() const { return what + ": " + join(names, ", ", 6); }
+};
+
+/// What was taken out of an adapter for a format.
+struct TakenOut {
+  std::vector<Loss> losses;
+  std::vector<std::string> base_copies;  ///< PEFT's copies of base tensors: nothing is lost
+};
+
+void take_out_whole(Adapter& adapter, TakenOut& result) {
+  Loss whole{"tensors held whole (modules_to_save, bias)", {}};
+  for (const io::NamedTensor& tensor : adapter.replaced) {
+    (is_base_copy(tensor, adapter) ? result.base_copies : whole.names).push_back(tensor.name);
+  }
+  result.losses.push_back(std::move(whole));
+  adapter.replaced.clear();
+}
+
+/// Takes out of the adapter what the format cannot hold.
+TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& base) {
+  TakenOut result;
+  if (!format.holds_whole_tensors) {
+    take_out_whole(adapter, result);  // before the updates: they tell which tensors are copies
+  }
+  Loss magnitudes{"DoRA's magnitudes (lora-convert --bake --r R --model D makes plain LoRA of them)", {}};
+  Loss biases{"biases of lora_B (lora_bias)", {}};
+  std::map<std::string, Loss> refused;
+  std::vector<LowRankUpdate> kept;
+  for (LowRankUpdate update : adapter.updates) {
+    const std::string reason = format.refusal != nullptr ? format.refusal(update, base) : "";
+    if (!reason.empty()) {
+      refused[reason].what = "updates of modules " + reason;
+      refused[reason].names.push_back(update.module);
+      continue;
+    }
+    if (update.magnitude_O && !format.holds_dora) {
+      magnitudes.names.push_back(update.module);
+      update.magnitude_O.reset();
+    }
+    if (update.bias_O && !format.holds_lora_bias) {
+      biases.names.push_back(update.module);
+      update.bias_O.reset();
+    }
+    kept.push_back(std::move(update));
+  }
+  adapter.updates = std::move(kept);
+  result.losses.push_back(std::move(magnitudes));
+  result.losses.push_back(std::move(biases));
+  for (const auto& [reason, loss] : refused) {
+    result.losses.push_back(loss);
+  }
+  std::erase_if(result.losses, [](const Loss& loss) { return loss.names.empty(); });
+  return result;
+}
+
+/// Options without what was taken out: PEFT would look for its tensors.
+void forget(LoraOptions& options, const FormatEntry& format) {
+  options.use_dora = options.use_dora && format.holds_dora;
+  options.lora_bias = options.lora_bias && format.holds_lora_bias;
+  if (!format.holds_lora_bias && options.config.is_object()) {
+    options.config.erase("lora_bias");
+  }
+  if (!format.holds_whole_tensors) {
+    options.bias = TrainedBias::kNone;
+    options.modules_to_save.clear();
+  }
+}
+
+}  // namespace
+
+bool BaseFacts::ties_embeddings() const {
+  return is_known() && JsonReader(config, "config.json", ErrorKind::kModel).boolean("tie_word_embeddings", false);
+}
+
+AdapterFormat detect_adapter_format(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    for (const FormatEntry& entry : kFormats) {
+      if (entry.file != nullptr && fs::exists(path / entry.file, ignored)) {
+        return entry.format;
+      }
+    }
+    if (fs::exists(path / "adapter_config.json", ignored)) {
+      require_weights_file(path);
+    }
+  } else if (fs::exists(path, ignored) && path.extension() == ".safetensors" && is_kohya(path)) {
+    return AdapterFormat::kKohya;
+  }
+  const bool is_there = fs::exists(path, ignored);
+  model_error(path.string(), std::string("is no adapter: found ") +
+                                 (!is_there                ? "nothing"
+                                  : fs::is_directory(path) ? "a folder without one"
+                                                           : "another file") +
+                                 ", expected " + kReadable);
+}
+
+Adapter read_foreign_adapter(AdapterFormat format, const fs::path& path, const BaseFacts& base) {
+  const FormatEntry& entry = entry_of(format);
+  if (entry.read == nullptr) {
+    model_error(path.string(), std::string("cannot be read as ") + entry.program + ": expected " + kReadable);
+  }
+  Adapter adapter = entry.read(path, base);
+  for (const LowRankUpdate& update : adapter.updates) {
+    require_finite({{update.module, update.A_RI}, {update.module, update.B_OR}});
+  }
+  std::sort(adapter.updates.begin(), adapter.updates.end(),
+            [](const LowRankUpdate& a, const LowRankUpdate& b) { return a.module < b.module; });
+  return adapter;
+}
+
+std::vector<fs::path> files_of_format(AdapterFormat format, const fs::path& path) {
+  const FormatEntry& entry = entry_of(format);
+  return entry.file == nullptr ? std::vector<fs::path>{path} : std::vector<fs::path>{path / entry.file, path / "adapter_config.json"};
+}
+
+Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const Adapter& adapter, const BaseFacts& base,
+                              const WriteOptions& options) {
+  const FormatEntry& entry = entry_of(format);
+  const std::string where = adapter.weights_file.string();
+  Adapter held = adapter;
+  Written result;
+  const TakenOut taken = take_out(held, entry, base);
+  for (const Loss& loss : taken.losses) {
+    result.left_out.push_back(loss.text());
+  }
+  if (!result.left_out.empty() && !options.drop_unsupported) {
+    model_error(where, std::string("cannot be held by ") + entry.program + ": " + join(result.left_out, "; ") +
+                           ". --drop-unsupported leaves them out");
+  }
+  for (const std::string& line : result.left_out) {
+    log::warn("[" + where + "] left out, because " + entry.program + " cannot hold it: " + line);
+  }
+  for (const std::string& name : taken.base_copies) {
+    log::info("the adapter's copy of the base's " + name + " is left out");
+  }
+  if (held.updates.empty()) {
+    model_error(where, std::string("holds nothing that ") + entry.program + " can hold");
+  }
+  forget(held.options, entry);
+  entry.write(path, held, base, options);
+  result.num_modules = held.updates.size();
+  return result;
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,144 @@
+#include "lora_init.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/random.h"
+#include "low_rank_svd.h"
+
+namespace lora::peft {
+
+namespace {
+
+/// A new tensor's random numbers are a pure function of (seed, its name).
+at::Generator generator_of(uint64_t seed, const std::string& name) {
+  return at::detail::createCPUGenerator(mix64(seed, hash_name(name)));
+}
+
+std::string a_name(const nn::Linear& host) {
+  return host.name() + ".lora_A.weight";
+}
+std::string b_name(const nn::Linear& host) {
+  return host.name() + ".lora_B.weight";
+}
+
+/// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), nn.Linear's own start.
+void kaiming_uniform(Tensor& tensor, at::Generator generator) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.size(1)));
+  tensor.uniform_(-bound, bound, std::move(generator));
+}
+
+LowRankStart random_start(LoraInit init, const nn::Linear& host, int64_t rank, uint64_t seed) {
+  Tensor A_RI = at::empty({rank, host.in_features()}, at::kFloat);
+  Tensor B_OR = at::zeros({host.out_features(), rank}, at::kFloat);
+  if (init == LoraInit::kGaussian) {
+    A_RI.normal_(0.0, 1.0 / static_cast<double>(rank), generator_of(seed, a_name(host)));
+  } else {
+    kaiming_uniform(A_RI, generator_of(seed, a_name(host)));
+  }
+  if (init == LoraInit::kRandom) {
+    kaiming_uniform(B_OR, generator_of(seed, b_name(host)));
+  }
+  return {A_RI, B_OR};
+}
+
+/// PEFT's orthogonal_init: A reads from one half of an orthonormal basis of R^rank and B from the other, so that B A is
+/// zero although neither is.
+LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t seed) {
+  if (rank % 2 != 0) {
+    config_error("adapter.init_lora_weights", "\"orthogonal\" needs an even rank: found r " + std::to_string(rank) + " for " + host.name() +
+                                                  ". Change r or rank_pattern, or choose another start");
+  }
+  at::Generator a_numbers = generator_of(seed, a_name(host));
+  at::Generator b_numbers = generator_of(seed, b_name(host));
+  const int64_t half = rank / 2;
+  const Tensor basis_RR = std::get<0>(at::linalg_qr(at::randn({rank, rank}, a_numbers, at::kFloat)));
+  const Tensor A_IR = at::randn({host.in_features(), half}, a_numbers, at::kFloat).matmul(basis_RR.slice(0, 0, rank, 2));
+  const Tensor B_OR = at::randn({host.out_features(), half}, b_numbers, at::kFloat).matmul(basis_RR.slice(0, 1, rank, 2));
+  return {(A_IR / 10).t().contiguous(), B_OR / 10};
+}
+
+/// Throws where a part of the weight cannot become the start.
+void require_part(const nn::Linear& host, int64_t rank) {
+  const char* const where = "adapter.init_lora_weights";
+  const int64_t largest = std::min(host.in_features(), host.out_features());
+  if (rank > largest) {
+    config_error(where, "\"pissa\" and \"olora\" start with a part of the weight: found r " + std::to_string(rank) + " for " + host.name() +
+                            ", expected at most its smaller side, " + std::to_string(largest) + ". Lower r or give it a rank_pattern");
+  }
+  if (host.tied()) {
+    config_error(where, "\"pissa\" and \"olora\" change the weight: found " + host.name() +
+                            ", whose weight is the embedding's too, expected a module with a weight of its own. Exclude it");
+  }
+  if (!at::isfinite(host.weight()).all().item<bool>()) {
+    model_error(host.name() + ".weight", "holds a value that is not finite: it cannot be decomposed");
+  }
+}
+
+/// PiSSA: the largest singular values, half of each in A and half in B.
+LowRankStart pissa_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+  const Tensor weight_OI = host.weight().to(at::kFloat);
+  const auto [U, S, Vh] = options.pissa_niter > 0 ? low_rank_svd(weight_OI, rank, options.pissa_niter, generator_of(seed, a_name(host)))
+                                                  : at::linalg_svd(weight_OI, /*full_matrices=*/false);
+  const Tensor root_R = (S.slice(0, 0, rank) / scale).sqrt();
+  return {root_R.unsqueeze(1) * Vh.slice(0, 0, rank), U.slice(1, 0, rank) * root_R};
+}
+
+/// OLoRA: the first columns of Q and rows of R; the scale is left to the product.
+LowRankStart olora_start(const nn::Linear& host, int64_t rank) {
+  const auto [Q, R] = at::linalg_qr(host.weight().to(at::kFloat));
+  return {R.slice(0, 0, rank), Q.slice(1, 0, rank)};
+}
+
+LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+  switch (options.init) {
+    case LoraInit::kOrthogonal:
+      return orthogonal_start(host, rank, seed);
+    case LoraInit::kPissa:
+      require_part(host, rank);
+      return pissa_start(options, host, rank, scale, seed);
+    case LoraInit::kOlora:
+      require_part(host, rank);
+      return olora_start(host, rank);
+    default:
+      return random_start(options.init, host, rank, seed);
+  }
+}
+
+}  // namespace
+
+LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+  check_interrupt();  // a decomposition of a large weight takes seconds
+  const at::NoGradGuard no_grad;
+  const LowRankStart start = start_of(options, host, rank, scale, seed);
+  const at::Device device = host.weight().device();
+  return {start.A_RI.to(device).contiguous(), start.B_OR.to(device).contiguous()};
+}
+
+LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& host, int64_t rank, uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  Tensor A_RV = at::zeros({rank, host.num_tokens()}, at::kFloat);
+  if (options.init == LoraInit::kRandom) {
+    A_RV.normal_(0.0, 1.0, generator_of(seed, host.name() + ".lora_embedding_A"));
+  }
+  const Tensor B_DR = at::empty({host.dim(), rank}, at::kFloat).normal_(0.0, 1.0, generator_of(seed, host.name() + ".lora_embedding_B"));
+  const at::Device device = host.weight().device();
+  return {A_RV.to(device), B_DR.to(device)};
+}
+
+Tensor low_rank_bias_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, uint64_t seed) {
+  const at::NoGradGuard no_grad;
+  Tensor bias_O = at::zeros({host.out_features()}, at::kFloat);
+  if (options.init == LoraInit::kRandom) {
+    const double bound = 1.0 / std::sqrt(static_cast<double>(rank));
+    bias_O.uniform_(-bound, bound, generator_of(seed, host.name() + ".lora_B.bias"));
+  }
+  return bias_O.to(host.weight().device());
+}
+
+}  // namespace lora::peft

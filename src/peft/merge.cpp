@@ -1,0 +1,240 @@
+#include "lora/peft/merge.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::peft {
+
+namespace {
+
+const char* const kHead = "lm_head";
+const char* const kEmbedding = "model.embed_tokens";
+
+std::string weight_of(const std::string& module) {
+  return module + ".weight";
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::ostringstream text;
+  text << shape;
+  return text.str();
+}
+
+/// The shape of the weight that an update changes.
+std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
+  const int64_t inputs = update.A_RI.size(1);
+  const int64_t outputs = update.B_OR.size(0);
+  return update.is_embedding ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
+}
+
+/// The part of an update that changes rows begin … end - 1 of its weight.
+LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
+  LowRankUpdate part = update;
+  if (update.is_embedding) {
+    part.A_RI = update.A_RI.slice(1, begin, end);
+    return part;
+  }
+  part.B_OR = update.B_OR.slice(0, begin, end);
+  if (update.magnitude_O) {
+    part.magnitude_O = update.magnitude_O->slice(0, begin, end);
+  }
+  return part;
+}
+
+/// Whether a head's update and an embedding's come to the same change of the one weight.
+bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
+  return !head.is_embedding && embedding.is_embedding && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&
+         head.A_RI.equal(embedding.B_OR.t()) && head.B_OR.equal(embedding.A_RI.t());
+}
+
+bool are_changed_alike(const MergedTensor& head, const MergedTensor& embedding) {
+  const bool same_replacement = head.replacement.defined() == embedding.replacement.defined() &&
+                                (!head.replacement.defined() || head.replacement.equal(embedding.replacement));
+  return same_replacement &&
+         std::equal(head.updates.begin(), head.updates.end(), embedding.updates.begin(), embedding.updates.end(), is_same_change);
+}
+
+class Planner {
+ public:
+  Planner(const BaseLayout& base, bool subtract) : tied_(base.tied), subtract_(subtract) {
+    for (const BaseTensor& tensor : base.tensors) {
+      if (!tied_ || tensor.name != weight_of(kHead)) {
+        add_tensor({tensor.name, tensor.name, tensor.shape, tensor.is_float, {}, {}, {}});
+      }
+    }
+    if (const MergedTensor* embedding = tied_ ? find(weight_of(kEmbedding)) : nullptr) {
+      MergedTensor head = *embedding;
+      head.name = weight_of(kHead);
+      add_tensor(std::move(head));
+    }
+  }
+
+  void add(const WeightedAdapter& adapter) {
+    std::vector<std::string> unweighted;
+    for (const io::NamedTensor& whole : adapter.adapter.replaced) {
+      replace(whole, adapter);
+      if (!is_base_copy(whole, adapter.adapter)) {
+        unweighted.push_back(whole.name);
+      }
+    }
+    if (adapter.weight != 1 && !unweighted.empty()) {
+      log::warn("[" + adapter.name + "] its weight does not apply to what it holds whole: " + join(unweighted, ", ", 8));
+    }
+    for (const LowRankUpdate& update : adapter.adapter.updates) {
+      add_update(update, adapter);
+    }
+  }
+
+  MergePlan finish(const std::string& where) {
+    for (const MergedTensor& tensor : plan_.tensors) {
+      const auto has_dora = [](const LowRankUpdate& update) { return update.magnitude_O.has_value(); };
+      if (tensor.updates.size() > 1 && std::any_of(tensor.updates.begin(), tensor.updates.end(), has_dora)) {
+        faults_["modules with DoRA beside another adapter, whose result would depend on their order"].push_back(tensor.name);
+      }
+    }
+    report(where);
+    settle_tie();
+    return std::move(plan_);
+  }
+
+ private:
+  void add_tensor(MergedTensor tensor) {
+    index_.emplace(tensor.name, plan_.tensors.size());
+    plan_.tensors.push_back(std::move(tensor));
+  }
+
+  MergedTensor* find(const std::string& name) {
+    const auto found = index_.find(name);
+    return found == index_.end() ? nullptr : &plan_.tensors[found->second];
+  }
+
+  /// The tensor that is to be changed, or null after noting what does not fit.
+  MergedTensor* target(const std::string& name, const std::vector<int64_t>& shape) {
+    MergedTensor* tensor = find(name);
+    if (tensor == nullptr) {
+      faults_["tensors that the base does not have"].push_back(name);
+      return nullptr;
+    }
+    if (tensor->shape != shape) {
+      faults_["tensors of another shape in the base"].push_back(name + " " + shape_text(tensor->shape) + " instead of " +
+                                                                shape_text(shape));
+      return nullptr;
+    }
+    if (!tensor->is_float) {
+      faults_["tensors that are quantised in the base"].push_back(name);
+      return nullptr;
+    }
+    return tensor;
+  }
+
+  void replace(const io::NamedTensor& whole, const WeightedAdapter& adapter) {
+    if (subtract_) {
+      if (!is_base_copy(whole, adapter.adapter)) {
+        faults_["tensors that the adapter holds whole, so that what they replaced is lost"].push_back(whole.name);
+      }
+      return;
+    }
+    MergedTensor* tensor = target(whole.name, whole.tensor.sizes().vec());
+    if (tensor == nullptr) {
+      return;
+    }
+    if (tensor->replacement.defined() && !tensor->replacement.equal(whole.tensor)) {
+      faults_["tensors that two adapters hold whole, with other values"].push_back(whole.name);
+    }
+    tensor->replacement = whole.tensor;
+  }
+
+  void add_update(const LowRankUpdate& update, const WeightedAdapter& adapter) {
+    if (subtract_ && update.magnitude_O) {
+      faults_["modules with DoRA, whose lengths before the merge are lost"].push_back(update.module);
+      return;
+    }
+    LowRankUpdate scaled = update;
+    scaled.scale *= subtract_ ? -adapter.weight : adapter.weight;
+    if (MergedTensor* weight = target(weight_of(update.module), weight_shape(update))) {
+      weight->updates.push_back(scaled);
+    }
+    if (update.bias_O) {
+      if (MergedTensor* bias = target(update.module + ".bias", update.bias_O->sizes().vec())) {
+        bias->addends.push_back(*update.bias_O * scaled.scale);
+      }
+    }
+  }
+
+  void report(const std::string& where) const {
+    std::vector<std::string> lines;
+    for (const auto& [what, names] : faults_) {
+      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 8));
+    }
+    if (!lines.empty()) {
+      model_error(where,
+                  std::string("cannot be ") + (subtract_ ? "taken out of" : "merged into") + " this base: found " + join(lines, "; "));
+    }
+  }
+
+  /// The head, which was added last, stays where it is another weight than the embedding now.
+  void settle_tie() {
+    const MergedTensor* head = find(weight_of(kHead));
+    if (!tied_ || head == nullptr) {
+      return;
+    }
+    plan_.unties = !are_changed_alike(*head, *find(weight_of(kEmbedding)));
+    if (!plan_.unties) {
+      plan_.tensors.pop_back();
+    }
+  }
+
+  bool tied_;
+  bool subtract_;
+  MergePlan plan_;
+  std::map<std::string, size_t> index_;  ///< in plan_.tensors
+  std::map<std::string, std::vector<std::string>> faults_;
+};
+
+}  // namespace
+
+bool is_base_copy(const io::NamedTensor& whole, const Adapter& adapter) {
+  return std::any_of(adapter.updates.begin(), adapter.updates.end(),
+                     [&whole](const LowRankUpdate& update) { return weight_of(update.module) == whole.name; });
+}
+
+bool MergedTensor::needs_all_rows() const {
+  return std::any_of(updates.begin(), updates.end(),
+                     [](const LowRankUpdate& update) { return update.is_embedding && update.magnitude_O.has_value(); });
+}
+
+MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract) {
+  Planner planner(base, subtract);
+  std::vector<std::string> names;
+  for (const WeightedAdapter& adapter : adapters) {
+    planner.add(adapter);
+    names.push_back(adapter.name);
+  }
+  return planner.finish(join(names));
+}
+
+Tensor merged_rows(const MergedTensor& tensor, const Tensor& base, int64_t begin, int64_t end) {
+  const at::NoGradGuard no_grad;
+  const Tensor& from = tensor.replacement.defined() ? tensor.replacement : base;
+  Tensor rows = from.dim() == 0 ? from : from.slice(0, begin, end);
+  if (tensor.updates.empty() && tensor.addends.empty()) {
+    return rows;
+  }
+  rows = rows.to(at::promote_types(rows.scalar_type(), at::kFloat));
+  for (const LowRankUpdate& update : tensor.updates) {
+    rows = merged(rows_of(update, begin, end), rows);
+  }
+  for (const Tensor& addend : tensor.addends) {
+    rows = rows + addend.slice(0, begin, end);
+  }
+  return rows;
+}
+
+}  // namespace lora::peft

@@ -1,0 +1,41 @@
+#include "flags.h"
+
+#include <cstdlib>
+
+#include "lora/app/guard.h"
+#include "lora/base/log.h"
+
+namespace lora::tools {
+
+void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
+  cli.add_option("--model", request.model, "Folder of the base model, or org/name of one in the local Hugging Face cache")
+      ->type_name("DIR")
+      ->required();
+  cli.add_option("--adapter", request.adapters, "Adapter folder, or NAME=DIR (repeatable)")
+      ->type_name("[NAME=]DIR")
+      ->take_all()
+      ->allow_extra_args(false);
+  cli.add_option("--tokenizer", request.tokenizer, "Folder or file of the tokenizer (default: the model's folder)")->type_name("PATH");
+  cli.add_option("--dtype", request.dtype, "auto (the checkpoint's), float32, bfloat16 or float16")->type_name("DTYPE");
+  cli.add_option("--device", request.device, "auto (a GPU where there is one), cpu, cuda or cuda:N")->type_name("DEVICE");
+  request.surroundings = surroundings();
+}
+
+int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& command) {
+  bool quiet = false;
+  cli.add_flag("--quiet", quiet, "Warnings and errors only");
+  cli.set_version_flag("--version", std::string(app::version_text()));
+  try {
+    cli.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return cli.exit(error) == 0 ? 0 : 2;
+  }
+  log::set_quiet(quiet);
+  return app::guarded(command);
+}
+
+config::Surroundings surroundings() {
+  return config::read_surroundings([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+}  // namespace lora::tools

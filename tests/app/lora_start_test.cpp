@@ -1,0 +1,134 @@
+// Adapters that start from the weights or from the data, as the program's user sees them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "lora/base/file.h"
+#include "process.h"
+
+namespace lora::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string result_hash(const fs::path& folder) {
+  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
+}
+
+/// The rows of the training alone.
+std::vector<Json> steps_of(const fs::path& folder) {
+  std::vector<Json> steps;
+  for (const Json& row : read_rows(folder / "metrics.jsonl")) {
+    if (row.contains("loss")) {
+      steps.push_back(row);
+    }
+  }
+  return steps;
+}
+
+void expect_losses(const fs::path& folder, const Json& expected) {
+  const std::vector<Json> steps = steps_of(folder);
+  ASSERT_EQ(steps.size(), expected["steps"].size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const double loss = expected["steps"][i]["loss"].get<double>();
+    EXPECT_NEAR(steps[i]["loss"].get<double>(), loss, 1e-5 * loss) << "step " << i + 1;
+  }
+}
+
+/// A run, killed in the middle and gone on with, gives what an uninterrupted one gives, bit by bit.
+void expect_resumes(const std::string& name, const TemporaryFolder& scratch, const std::string& config) {
+  const std::vector<std::string> command{"--config", config, "--set", "training.save_steps=3", "--set", "output_dir=killed"};
+  {
+    Process process(lora_train_command(command));
+    const fs::path manifest = scratch / (name + "/killed/checkpoint-9/MANIFEST.json");
+    for (int i = 0; i < 12000 && !fs::exists(manifest); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  const Outcome finished = lora_train(command);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_THAT(finished.err, HasSubstr("resuming after step"));
+  EXPECT_THAT(finished.err, testing::Not(HasSubstr("a look at the data")));
+  EXPECT_EQ(result_hash(scratch / (name + "/killed")), result_hash(scratch / (name + "/out")));
+}
+
+TEST(Start, RunsEqualPeftsAndGoOnBitByBit) {
+  for (const std::string name : {"pissa", "olora", "eva"}) {
+    SCOPED_TRACE(name);
+    const TemporaryFolder scratch;
+    const std::string config = copy_case(name, scratch).string();
+    const Outcome outcome = lora_train({"--config", config});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    expect_losses(scratch / (name + "/out"), Json::parse(read_text(scratch / (name + "/expected.json"))));
+    expect_resumes(name, scratch, config);
+  }
+}
+
+TEST(Start, AResultOfPissaIsAnAdapterOfTheBase) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("pissa", scratch).string();
+  ASSERT_EQ(lora_train({"--config", config, "--set", "training.save_steps=20"}).exit_code, 0);
+  const fs::path out = scratch / "pissa/out";
+  const Json written = Json::parse(read_text(out / "adapter_config.json"));
+  EXPECT_EQ(written["init_lora_weights"], true);
+  EXPECT_EQ(written["r"], 8);
+  EXPECT_EQ(written["rank_pattern"], Json({{"k_proj", 6}}));
+  // A checkpoint is the same two files.
+  EXPECT_EQ(result_hash(out), result_hash(out / "checkpoint-20"));
+  EXPECT_EQ(read_text(out / "adapter_config.json"), read_text(out / "checkpoint-20/adapter_config.json"));
+  // Continued as what it is, LoRA of twice the rank, it begins where the run ended.
+  const auto last_eval = [](const fs::path& folder, size_t row) {
+    return read_rows(folder / "metrics.jsonl").at(row)["eval_loss"].get<double>();
+  };
+  const Outcome next = lora_train({"--config", config, "--set", R"(adapter={"peft_type": "LORA", "init_from": "out"})", "--set",
+                                   "training.eval_on_start=true", "--set", "training.max_steps=1", "--set", "output_dir=next"});
+  ASSERT_EQ(next.exit_code, 0) << next.err;
+  const double ended = last_eval(out, read_rows(out / "metrics.jsonl").size() - 1);
+  EXPECT_NEAR(last_eval(scratch / "pissa/next", 0), ended, 1e-5 * ended);
+}
+
+TEST(Start, LoraPlusTrainsBFaster) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("gqa", scratch).string();
+  const std::vector<std::string> plus{"--config", config, "--set", "training.weight_decay=0", "--set", "training.loraplus_lr_ratio=16"};
+  const Outcome outcome = lora_train(plus);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json expected = Json::parse(read_text(scratch / "gqa/expected.json"))["steps"];
+  const std::vector<Json> steps = steps_of(scratch / "gqa/out");
+  EXPECT_NEAR(steps[0]["loss"].get<double>(), expected[0]["loss"].get<double>(), 1e-4);
+  EXPECT_EQ(steps[5]["learning_rate"], expected[5]["learning_rate"]);  // A's
+  EXPECT_GT(std::abs(steps[5]["loss"].get<double>() - expected[5]["loss"].get<double>()), 1e-2);
+}
+
+TEST(Start, WhatCannotStartEndsBeforeTraining) {
+  const TemporaryFolder scratch;
+  const std::string pissa = copy_case("pissa", scratch).string();
+  const std::string eva = copy_case("eva", scratch).string();
+  const auto fails = [](const std::string& config, const std::vector<std::string>& settings, int exit_code, const std::string& part) {
+    std::vector<std::string> command{"--config", config};
+    for (const std::string& setting : settings) {
+      command.insert(command.end(), {"--set", setting});
+    }
+    const Outcome outcome = lora_train(command);
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+    EXPECT_FALSE(fs::exists(fs::path(config).parent_path() / "out/run.json"));
+  };
+  fails(pissa, {"adapter.init_lora_weights=orthogonal"}, 2, "needs an even rank: found r 3");
+  fails(pissa, {"adapter.r=11", "adapter.rank_pattern={}"}, 2,
+        "found r 11 for model.layers.0.self_attn.k_proj, expected at most its smaller side, 10");
+  fails(pissa, {"adapter.use_rslora=true"}, 2, "[adapter.init_lora_weights] the result cannot be written");
+  fails(pissa, {"adapter.init_lora_weights=pissa_niter_0"}, 2, "found \"pissa_niter_0\"");
+  fails(eva, {"adapter.eva_config.rho=20"}, 2, "[adapter.eva_config.rho] found 40 directions");
+  fails(eva, {"adapter.r=10", "training.per_device_train_batch_size=1", "adapter.rank_pattern={}", "data.max_length=20"}, 3,
+        "EVA needs a batch with as many supervised tokens");
+}
+
+}  // namespace
+}  // namespace lora::test

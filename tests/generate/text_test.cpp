@@ -1,0 +1,159 @@
+// Text of tokens as they come: nothing lost, nothing printed that would have to be taken back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "lora/base/json.h"
+#include "lora/base/random.h"
+#include "lora/base/text.h"
+#include "lora/generate/detokenizer.h"
+#include "lora/generate/eos_ids.h"
+#include "lora/generate/stop_strings.h"
+#include "lora/generate/text_stream.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::generate {
+namespace {
+
+using testing::ElementsAre;
+using Ids = std::vector<int32_t>;
+
+std::unique_ptr<tokenizer::Tokenizer> load(const std::string& name) {
+  return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer" / (name + ".model"));
+}
+
+/// The pieces that a detokenizer gives for `ids` behind `prompt`, the rest at the end last.
+std::vector<std::string> pieces_of(const tokenizer::Tokenizer& tokenizer, const Ids& prompt, const Ids& ids) {
+  Detokenizer detokenizer(tokenizer, prompt);
+  std::vector<std::string> pieces;
+  for (const int32_t id : ids) {
+    pieces.push_back(detokenizer.push(id));
+  }
+  pieces.push_back(detokenizer.finish());
+  return pieces;
+}
+
+/// The pieces are whole characters, and together what the decoded whole has behind the decoded prompt.
+void expect_text_of_the_whole(const tokenizer::Tokenizer& tokenizer, const Ids& prompt, const Ids& ids) {
+  Ids whole = prompt;
+  whole.insert(whole.end(), ids.begin(), ids.end());
+  const std::vector<std::string> pieces = pieces_of(tokenizer, prompt, ids);
+  EXPECT_EQ(tokenizer.decode(prompt) + join(pieces, ""), tokenizer.decode(whole));
+  for (const std::string& piece : pieces) {
+    EXPECT_EQ(invalid_utf8_at(piece), std::string::npos) << printable(piece);
+  }
+}
+
+TEST(Detokenizer, GivesTheTextOfTheWholeForEveryText) {
+  const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer/golden.json", ErrorKind::kData);
+  const auto texts = golden["texts"].get<std::vector<std::string>>();
+  for (const char* name : {"bpe", "unigram"}) {
+    const auto tokenizer = load(name);
+    const Ids prompt = tokenizer->encode("The river");
+    for (const std::string& text : texts) {
+      const Ids ids = tokenizer->encode(text);
+      expect_text_of_the_whole(*tokenizer, {*tokenizer->bos_id()}, ids);
+      expect_text_of_the_whole(*tokenizer, prompt, ids);
+    }
+    expect_text_of_the_whole(*tokenizer, prompt, tokenizer->encode(join(texts, " ")));  // far longer than a window
+  }
+}
+
+TEST(Detokenizer, GivesTheTextOfTheWholeForRandomTokens) {
+  for (const char* name : {"bpe", "unigram"}) {
+    const auto tokenizer = load(name);
+    const auto vocabulary = static_cast<uint64_t>(tokenizer->vocab_size());
+    CounterRandom random(9);
+    for (int round = 0; round < 40; ++round) {
+      Ids prompt{1}, ids;
+      // Of all tokens, or, of those that stand first, of the bytes alone: characters that are cut, and bytes that are none.
+      const uint64_t bound = round % 2 == 0 ? vocabulary : 256;
+      for (uint64_t i = random.below(5) + 60 * (round % 3); i > 0; --i) {
+        prompt.push_back(static_cast<int32_t>(261 + random.below(vocabulary - 261)));  // behind special tokens and bytes
+      }
+      for (int i = 0; i < 150; ++i) {
+        ids.push_back(static_cast<int32_t>(bound == 256 ? 3 + random.below(256) : random.below(vocabulary)));
+      }
+      expect_text_of_the_whole(*tokenizer, prompt, ids);
+    }
+  }
+}
+
+TEST(Detokenizer, KeepsSpacesAndHoldsBackBytes) {
+  const auto tokenizer = load("bpe");
+  const Ids river = tokenizer->encode("river");
+  EXPECT_EQ(tokenizer->decode(river), "river");
+  EXPECT_EQ(join(pieces_of(*tokenizer, tokenizer->encode("the"), river), ""), " river");
+  EXPECT_EQ(join(pieces_of(*tokenizer, {*tokenizer->bos_id()}, river), ""), "river");
+  const auto byte = [](int value) { return 3 + value; };  // <0x00> follows the three special tokens
+  const Ids emoji{byte(0xf0), byte(0x9f), byte(0x98), byte(0x80)};
+  ASSERT_EQ(tokenizer->decode(emoji), "😀");
+  EXPECT_THAT(pieces_of(*tokenizer, river, emoji), ElementsAre("", "", "", "😀", ""));
+  // The end comes before the character is whole.
+  EXPECT_THAT(pieces_of(*tokenizer, river, {emoji[0], emoji[1]}), ElementsAre("", "", "\xef\xbf\xbd\xef\xbf\xbd"));
+  // What cannot become a character any more comes out.
+  EXPECT_EQ(pieces_of(*tokenizer, river, {byte(0xff), byte(0xff), byte(0xff), byte(0xff)})[3], "\xef\xbf\xbd");
+}
+
+/// What is let through of pieces, and at the end.
+std::vector<std::string> let_through(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
+  StopStrings filter(stops);
+  std::vector<std::string> out;
+  for (const std::string& piece : pieces) {
+    out.push_back(filter.push(piece));
+  }
+  out.push_back(filter.finish());
+  return out;
+}
+
+TEST(StopStrings, TheTextEndsBeforeTheFirst) {
+  EXPECT_THAT(let_through({}, {"a", "bc"}), ElementsAre("a", "bc", ""));
+  EXPECT_THAT(let_through({"END"}, {"one E", "N", "X E", "ND", "two"}), ElementsAre("one ", "", "ENX ", "", "", ""));
+  EXPECT_THAT(let_through({"END"}, {"one EN"}), ElementsAre("one ", "EN"));
+  EXPECT_THAT(let_through({"b", "ab"}, {"xxab"}), ElementsAre("xx", ""));
+  EXPECT_THAT(let_through({"\n\n", "aab"}, {"aaa", "ab"}), ElementsAre("a", "a", ""));  // "aab" at the end of "aaaab"
+  EXPECT_THAT(let_through({"stop"}, {"stop"}), ElementsAre("", ""));
+  StopStrings filter({"END"});
+  filter.push("EN");
+  EXPECT_FALSE(filter.stopped());
+  filter.push("D");
+  EXPECT_TRUE(filter.stopped());
+  EXPECT_EQ(filter.push("more"), "");
+}
+
+TEST(TextStream, StopsInTheMiddleOfATokensText) {
+  const auto tokenizer = load("bpe");
+  const Ids ids = tokenizer->encode("the river walks by the stone");
+  TextStream stream(*tokenizer, {*tokenizer->bos_id()}, {"alk"});
+  std::string text;
+  size_t used = 0;
+  while (used < ids.size() && !stream.stopped()) {
+    text += stream.push(ids[used++]);
+  }
+  EXPECT_TRUE(stream.stopped());
+  EXPECT_LT(used, ids.size());
+  EXPECT_EQ(text + stream.finish(), "the river w");
+}
+
+TEST(EosIds, ComeFromTheFirstFileThatNamesThem) {
+  const test::TemporaryFolder folder;
+  const Json none = Json::object(), one = Json{{"eos_token_id", 7}}, null = Json{{"eos_token_id", nullptr}};
+  EXPECT_THAT(find_eos_ids(folder.path(), none, 5), ElementsAre(5));
+  EXPECT_THAT(find_eos_ids(folder.path(), null, 5), ElementsAre(5));
+  EXPECT_THAT(find_eos_ids(folder.path(), none, std::nullopt), ElementsAre());
+  EXPECT_THAT(find_eos_ids(folder.path(), one, 5), ElementsAre(7));
+  folder.write("generation_config.json", R"({"do_sample": true})");
+  EXPECT_THAT(find_eos_ids(folder.path(), one, 5), ElementsAre(7));
+  folder.write("generation_config.json", R"({"eos_token_id": [8, 9]})");
+  EXPECT_THAT(find_eos_ids(folder.path(), one, 5), ElementsAre(8, 9));
+  folder.write("generation_config.json", R"({"eos_token_id": "</s>"})");
+  test::expect_error(ErrorKind::kModel, {"generation_config.json", "eos_token_id", "token id"},
+                     [&] { find_eos_ids(folder.path(), one, 5); });
+  test::expect_error(ErrorKind::kModel, {"config.json", "eos_token_id"}, [&folder] {
+    std::filesystem::remove(folder / "generation_config.json");
+    find_eos_ids(folder.path(), Json{{"eos_token_id", 1.5}}, 5);
+  });
+}
+
+}  // namespace
+}  // namespace lora::generate

@@ -1,0 +1,82 @@
+#include "lora/io/checkpoint_writer.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lora/base/json.h"
+#include "lora/io/tensors.h"
+#include "lora/io/weight_source.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::io {
+namespace {
+
+using lora::test::expect_error;
+using lora::test::files_in;
+using lora::test::TemporaryFolder;
+
+constexpr int64_t kLarge = 1 << 20;
+
+/// A tensor that comes a row at a time.
+TensorStream by_rows(const std::string& name, const Tensor& tensor) {
+  return {name, tensor.scalar_type(), tensor.sizes().vec(), [tensor](const auto& append) {
+            for (const Tensor& row : tensor.unbind(0)) {
+              append(row);
+            }
+          }};
+}
+
+TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
+  const std::vector<std::pair<std::string, Tensor>> tensors = {{"z", torch::arange(24, torch::kFloat32).view({4, 6}).t()},
+                                                               {"b", torch::ones({3}, torch::kBFloat16)},
+                                                               {"a", torch::arange(10, torch::kFloat64).view({5, 2})},
+                                                               {"i", torch::arange(4, torch::kInt64)}};
+  std::vector<TensorStream> streams;
+  for (const auto& [name, tensor] : tensors) {
+    streams.push_back(by_rows(name, tensor));
+  }
+  const TemporaryFolder one, several;
+  write_checkpoint(one.path(), streams, kLarge);
+  EXPECT_EQ(files_in(one.path()), std::vector<std::string>{"model.safetensors"});
+  // 96 + 6 bytes fit into 110; a's 80 do not fit beside them, and fit with i's 32 into the next one no more.
+  write_checkpoint(several.path(), streams, 110);
+  EXPECT_EQ(files_in(several.path()), (std::vector<std::string>{"model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
+                                                                "model-00003-of-00003.safetensors", "model.safetensors.index.json"}));
+  const Json index = read_json(several / "model.safetensors.index.json", ErrorKind::kModel);
+  EXPECT_EQ(index["metadata"], Json::parse(R"({"total_parameters": 41, "total_size": 214})"));
+  EXPECT_EQ(index["weight_map"], Json::parse(R"({"a": "model-00002-of-00003.safetensors", "b": "model-00001-of-00003.safetensors",
+                                                 "i": "model-00003-of-00003.safetensors", "z": "model-00001-of-00003.safetensors"})"));
+  for (const TemporaryFolder* folder : {&one, &several}) {
+    const CheckpointSource source(folder->path());
+    EXPECT_EQ(source.names().size(), tensors.size());
+    for (const auto& [name, tensor] : tensors) {
+      EXPECT_TRUE(torch::equal(source.tensor(name), tensor)) << name;
+      source.release(name);
+      EXPECT_TRUE(torch::equal(source.tensor(name), tensor)) << name;  // it comes back from the file
+    }
+  }
+  // Shard by shard, as the index names them; in each by offset.
+  EXPECT_EQ(CheckpointSource(several.path()).names(), (std::vector<std::string>{"a", "z", "b", "i"}));
+}
+
+TEST(CheckpointWriter, TensorLargerThanAShardStandsAlone) {
+  const TemporaryFolder folder;
+  write_checkpoint(folder.path(), {by_rows("s", torch::ones({1})), by_rows("l", torch::ones({50})), by_rows("t", torch::ones({1}))}, 8);
+  EXPECT_EQ(files_in(folder.path()).size(), 4U);
+  EXPECT_EQ(SafetensorsFile(folder / "model-00002-of-00003.safetensors").names(), std::vector<std::string>{"l"});
+}
+
+TEST(CheckpointWriter, RefusesWhatIsNotAsAnnounced) {
+  const TemporaryFolder folder;
+  TensorStream few = by_rows("few", torch::ones({3}));
+  few.shape = {4};
+  expect_error(ErrorKind::kOutput, {"model.safetensors", "'few'", "found 12 bytes, expected 16"},
+               [&] { write_checkpoint(folder.path(), {few}, kLarge); });
+  expect_error(ErrorKind::kOutput, {"'complex'", "ComplexFloat"},
+               [&] { write_checkpoint(folder.path(), {by_rows("complex", torch::ones({1}, torch::kComplexFloat))}, kLarge); });
+  EXPECT_TRUE(files_in(folder.path()).empty());
+}
+
+}  // namespace
+}  // namespace lora::io
