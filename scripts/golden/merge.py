@@ -42,6 +42,7 @@ CASES = {
     "head": Case("tied", [lora(r=2, lora_alpha=3, target_modules=["lm_head", "k_proj"])]),
     "tied_embedding": Case("tied", [lora(r=2, lora_alpha=3, target_modules=["embed_tokens"])]),
     "whole": Case("biases", [lora(bias="all", target_modules=["v_proj"], modules_to_save=["lm_head", "norm"])]),
+    "tokens": Case("gqa", [lora(target_modules=["q_proj"], trainable_token_indices=[41, 3])]),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@
 #include "convert_report.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
@@ -265,6 +266,7 @@ int convert_command(const ConvertRequest& request) {
   report.format = target_format(request);
   const peft::WriteOptions options{value_of(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
   check_output(request, report.format);
+  install_interrupt_handlers();
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
   const auto write = [&](const fs::path& path) {

@@ -91,7 +91,8 @@ std::string head_text(const Json& facts) {
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
   text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
   for (const Json& whole : facts["whole_tensors"]) {
-    text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() + "\n";
+    text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
+            (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") + "\n";
   }
   return text;
 }
@@ -110,9 +111,10 @@ Json adapter_facts(const std::filesystem::path& path) {
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
   Json whole = Json::array();
-  for (const io::NamedTensor& tensor : adapter.replaced) {
-    whole.push_back({{"name", tensor.name}, {"shape", tensor.tensor.sizes().vec()}});
-    parameters += tensor.tensor.numel();
+  for (const peft::HeldTensor& held : adapter.replaced) {
+    whole.push_back(
+        {{"name", held.name}, {"shape", held.tensor.sizes().vec()}, {"rows", held.rows.empty() ? Json("all") : Json(held.rows)}});
+    parameters += held.tensor.numel();
   }
   return {{"kind", "adapter"},
           {"path", path.string()},

@@ -89,8 +89,8 @@ using Wholes = std::map<std::string, at::Tensor>;
 
 Wholes wholes_of(const peft::Adapter& adapter) {
   Wholes tensors;
-  for (const io::NamedTensor& tensor : adapter.replaced) {
-    tensors.emplace(tensor.name, tensor.tensor);
+  for (const peft::HeldTensor& held : adapter.replaced) {
+    tensors.emplace(held.name + (held.rows.empty() ? "" : " rows " + Json(held.rows).dump()), held.tensor);
   }
   return tensors;
 }

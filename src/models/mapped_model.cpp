@@ -1,6 +1,7 @@
 #include "lora/models/mapped_model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/file.h"
 #include "lora/base/json.h"

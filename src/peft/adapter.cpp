@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "base_model.model.";
 const char* const kWeightsFile = "adapter_model.safetensors";
+constexpr std::string_view kTokenRows = ".token_adapter.trainable_tokens_delta";
 
 /// The parts of a module's update, by the ends of PEFT's keys.
 enum class Part { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
@@ -92,15 +93,32 @@ class Reader {
         return;
       }
     }
+    if (name.ends_with(kTokenRows)) {
+      add_token_rows(key, name.substr(0, name.size() - kTokenRows.size()), tensor, adapter);
+      return;
+    }
     const size_t base_layer = name.rfind(".base_layer.");
     const bool is_of_target = base_layer != std::string::npos;
     if (is_of_target) {
       name.erase(base_layer, std::string_view(".base_layer").size());
     }
     if (is_of_target || may_be_replaced(name, adapter.config)) {
-      adapter.replaced.push_back({name, tensor});
+      adapter.replaced.push_back({{name, tensor}, {}});
     } else {
       faults_["not understood"].push_back(key);
+    }
+  }
+
+  /// Which rows they are stands in adapter_config.json.
+  void add_token_rows(const std::string& key, const std::string& module, const Tensor& rows_ND, Adapter& adapter) {
+    const std::vector<TokenIndices>& all = adapter.options.trainable_token_indices;
+    const auto found = std::find_if(all.begin(), all.end(), [&module](const TokenIndices& indices) {
+      return indices.layer.empty() || module == indices.layer || module.ends_with("." + indices.layer);
+    });
+    if (found == all.end() || rows_ND.dim() != 2 || rows_ND.size(0) != static_cast<int64_t>(found->ids.size())) {
+      faults_["that do not fit trainable_token_indices"].push_back(key);
+    } else {
+      adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids});
     }
   }
 
@@ -199,8 +217,9 @@ std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
       tensors.push_back({module + ".lora_magnitude_vector", *update.magnitude_O});
     }
   }
-  for (const io::NamedTensor& tensor : adapter.replaced) {
-    tensors.push_back({prefix + tensor.name, tensor.tensor});
+  for (const HeldTensor& held : adapter.replaced) {
+    const std::string module = held.name.substr(0, held.name.rfind('.'));
+    tensors.push_back({prefix + (held.rows.empty() ? held.name : module + std::string(kTokenRows)), held.tensor});
   }
   return tensors;
 }

@@ -47,7 +47,7 @@ class Names {
       return found != modules_.end() && found->second.size() == 1 ? found->second.front() : "";
     }
     if (rest == "lm_head") {
-      return rest;
+      return "lm_head";
     }
     const std::string layer = llama_.group_at_start(rest, "layer");
     return layer.empty() ? ""

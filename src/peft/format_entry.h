@@ -15,7 +15,7 @@ struct FormatEntry {
   const char* file;          ///< its weights' file in the folder, or null for a format of one file
   bool holds_dora;           ///< magnitudes
   bool holds_lora_bias;      ///< biases of lora_B
-  bool holds_whole_tensors;  ///< modules_to_save, trained biases
+  bool holds_whole_tensors;  ///< modules_to_save, trained biases, rows of trained tokens
   Refusal refusal;           ///< null: it holds the update of any module
   Adapter (*read)(const std::filesystem::path& path, const BaseFacts& base);  ///< null: not read here
   void (*write)(const std::filesystem::path& path, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options);

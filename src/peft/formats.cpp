@@ -65,10 +65,16 @@ struct TakenOut {
 
 void take_out_whole(Adapter& adapter, TakenOut& result) {
   Loss whole{"tensors held whole (modules_to_save, bias)", {}};
-  for (const io::NamedTensor& tensor : adapter.replaced) {
-    (is_base_copy(tensor, adapter) ? result.base_copies : whole.names).push_back(tensor.name);
+  Loss rows{"rows of trained tokens (trainable_token_indices)", {}};
+  for (const HeldTensor& held : adapter.replaced) {
+    if (!held.rows.empty()) {
+      rows.names.push_back(held.name);
+    } else {
+      (is_base_copy(held, adapter) ? result.base_copies : whole.names).push_back(held.name);
+    }
   }
   result.losses.push_back(std::move(whole));
+  result.losses.push_back(std::move(rows));
   adapter.replaced.clear();
 }
 
@@ -113,12 +119,19 @@ TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& 
 void forget(LoraOptions& options, const FormatEntry& format) {
   options.use_dora = options.use_dora && format.holds_dora;
   options.lora_bias = options.lora_bias && format.holds_lora_bias;
-  if (!format.holds_lora_bias && options.config.is_object()) {
-    options.config.erase("lora_bias");
+  const auto erase = [&options](const char* key) {
+    if (options.config.is_object()) {
+      options.config.erase(key);
+    }
+  };
+  if (!format.holds_lora_bias) {
+    erase("lora_bias");
   }
   if (!format.holds_whole_tensors) {
     options.bias = TrainedBias::kNone;
     options.modules_to_save.clear();
+    options.trainable_token_indices.clear();
+    erase("trainable_token_indices");
   }
 }
 
@@ -183,8 +196,9 @@ Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const 
     model_error(where, std::string("cannot be held by ") + entry.program + ": " + join(result.left_out, "; ") +
                            ". --drop-unsupported leaves them out");
   }
+  const std::string warning = "[" + where + "] left out, because " + entry.program + " cannot hold it: ";
   for (const std::string& line : result.left_out) {
-    log::warn("[" + where + "] left out, because " + entry.program + " cannot hold it: " + line);
+    log::warn(warning + line);
   }
   for (const std::string& name : taken.base_copies) {
     log::info("the adapter's copy of the base's " + name + " is left out");

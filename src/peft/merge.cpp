@@ -57,7 +57,8 @@ bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
 bool are_changed_alike(const MergedTensor& head, const MergedTensor& embedding) {
   const bool same_replacement = head.replacement.defined() == embedding.replacement.defined() &&
                                 (!head.replacement.defined() || head.replacement.equal(embedding.replacement));
-  return same_replacement &&
+  const auto is_same_held = [](const HeldTensor& a, const HeldTensor& b) { return a.rows == b.rows && a.tensor.equal(b.tensor); };
+  return same_replacement && std::equal(head.rows.begin(), head.rows.end(), embedding.rows.begin(), embedding.rows.end(), is_same_held) &&
          std::equal(head.updates.begin(), head.updates.end(), embedding.updates.begin(), embedding.updates.end(), is_same_change);
 }
 
@@ -66,7 +67,7 @@ class Planner {
   Planner(const BaseLayout& base, bool subtract) : tied_(base.tied), subtract_(subtract) {
     for (const BaseTensor& tensor : base.tensors) {
       if (!tied_ || tensor.name != weight_of(kHead)) {
-        add_tensor({tensor.name, tensor.name, tensor.shape, tensor.is_float, {}, {}, {}});
+        add_tensor({tensor.name, tensor.name, tensor.shape, tensor.is_float, {}, {}, {}, {}});
       }
     }
     if (const MergedTensor* embedding = tied_ ? find(weight_of(kEmbedding)) : nullptr) {
@@ -78,8 +79,8 @@ class Planner {
 
   void add(const WeightedAdapter& adapter) {
     std::vector<std::string> unweighted;
-    for (const io::NamedTensor& whole : adapter.adapter.replaced) {
-      replace(whole, adapter);
+    for (const HeldTensor& whole : adapter.adapter.replaced) {
+      whole.rows.empty() ? replace(whole, adapter) : replace_rows(whole, adapter);
       if (!is_base_copy(whole, adapter.adapter)) {
         unweighted.push_back(whole.name);
       }
@@ -151,6 +152,30 @@ class Planner {
     tensor->replacement = whole.tensor;
   }
 
+  /// Trained tokens. A head that is tied to their embedding has them too, unless the adapter has others for it (PEFT).
+  void replace_rows(const HeldTensor& held, const WeightedAdapter& adapter) {
+    if (subtract_) {
+      faults_["rows of trained tokens, so that what they replaced is lost"].push_back(held.name);
+      return;
+    }
+    std::vector<std::string> names{held.name};
+    const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead); };
+    const std::vector<HeldTensor>& all = adapter.adapter.replaced;
+    if (tied_ && held.name == weight_of(kEmbedding) && std::none_of(all.begin(), all.end(), is_of_head)) {
+      names.push_back(weight_of(kHead));
+    }
+    for (const std::string& name : names) {
+      const MergedTensor* known = find(name);
+      const int64_t num_rows = known == nullptr || known->shape.empty() ? 0 : known->shape.front();
+      MergedTensor* tensor = target(name, {num_rows, held.tensor.size(1)});
+      if (tensor != nullptr && *std::max_element(held.rows.begin(), held.rows.end()) >= num_rows) {
+        faults_["with fewer rows than the trained tokens need"].push_back(name);
+      } else if (tensor != nullptr) {
+        tensor->rows.push_back(held);
+      }
+    }
+  }
+
   void add_update(const LowRankUpdate& update, const WeightedAdapter& adapter) {
     if (subtract_ && update.magnitude_O) {
       faults_["modules with DoRA, whose lengths before the merge are lost"].push_back(update.module);
@@ -198,6 +223,20 @@ class Planner {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
+/// Rows that begin with number `begin` of the tensor, with the trained ones in place.
+Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, int64_t begin) {
+  Tensor result = held.empty() ? rows : rows.clone();
+  for (const HeldTensor& tokens : held) {
+    for (size_t i = 0; i < tokens.rows.size(); ++i) {
+      const int64_t row = tokens.rows[i] - begin;
+      if (row >= 0 && row < result.size(0)) {
+        result[row].copy_(tokens.tensor[static_cast<int64_t>(i)]);
+      }
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 bool is_base_copy(const io::NamedTensor& whole, const Adapter& adapter) {
@@ -223,7 +262,7 @@ MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>&
 Tensor merged_rows(const MergedTensor& tensor, const Tensor& base, int64_t begin, int64_t end) {
   const at::NoGradGuard no_grad;
   const Tensor& from = tensor.replacement.defined() ? tensor.replacement : base;
-  Tensor rows = from.dim() == 0 ? from : from.slice(0, begin, end);
+  Tensor rows = from.dim() == 0 ? from : with_token_rows(from.slice(0, begin, end), tensor.rows, begin);
   if (tensor.updates.empty() && tensor.addends.empty()) {
     return rows;
   }

@@ -74,6 +74,7 @@ std::vector<LowRankUpdate> uniform(const std::vector<LowRankUpdate>& updates) {
     rank = std::max(rank, update.rank());
   }
   std::vector<LowRankUpdate> result;
+  result.reserve(updates.size());
   for (const LowRankUpdate& update : updates) {
     result.push_back(with_rank(with_scale(update, scale), rank));
   }

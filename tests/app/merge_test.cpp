@@ -71,7 +71,7 @@ void expect_golden(const std::string& name, const fs::path& base_folder, const f
 }
 
 TEST_F(Merge, EqualsPeftAndVerifiesItself) {
-  for (const char* name : {"bfloat16", "several", "dora", "bias", "embedding", "tied_embedding", "whole"}) {
+  for (const char* name : {"bfloat16", "several", "dora", "bias", "embedding", "tied_embedding", "whole", "tokens"}) {
     const Json golden = Json::parse(read_text(kData / "merge" / name / "case.json"));
     const fs::path base = kData / golden["base"].get<std::string>();
     std::vector<std::string> arguments{"lora-merge", "--model",  base.string(), "--output", (scratch_ / name).string(),
@@ -87,6 +87,34 @@ TEST_F(Merge, EqualsPeftAndVerifiesItself) {
     EXPECT_THAT(outcome.out, testing::AllOf(HasSubstr("largest logit difference"), HasSubstr("mean KL"))) << name;
     expect_golden(name, base, scratch_ / name);
   }
+}
+
+TEST_F(Merge, TrainedTokensAreTheTiedHeadsToo) {
+  copy_case("token_indices", scratch_);
+  const fs::path base = scratch_ / "token_indices/model";
+  const std::string adapter = (scratch_ / "token_indices/adapter").string();
+  std::vector<std::string> arguments{
+      "lora-merge", "--model",  base.string(), "--adapter", adapter, "--output", (scratch_ / "merged").string(),
+      "--verify",   "--device", "cpu"};
+  const Outcome outcome = run_tool(arguments);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto before = stored_tensors(base);
+  const auto after = stored_tensors(scratch_ / "merged");
+  EXPECT_EQ(after.count("lm_head.weight"), 0u);  // still tied
+  EXPECT_NE(after.at("model.embed_tokens.weight"), before.at("model.embed_tokens.weight"));
+  arguments.emplace_back("--unmerge");
+  arguments.emplace_back("--overwrite");
+  const Outcome lost = run_tool(arguments);
+  EXPECT_EQ(lost.exit_code, 4);
+  EXPECT_THAT(lost.err, HasSubstr("rows of trained tokens"));
+  // A file of other rows than the config's.
+  Json config = Json::parse(read_text(adapter + "/adapter_config.json"));
+  config["trainable_token_indices"] = {1, 2};
+  write_text(adapter + "/adapter_config.json", config.dump());
+  arguments.resize(arguments.size() - 2);
+  const Outcome misfit = run_tool(arguments);
+  EXPECT_EQ(misfit.exit_code, 4);
+  EXPECT_THAT(misfit.err, HasSubstr("trainable_token_indices"));
 }
 
 TEST_F(Merge, WritesAWholeFolder) {

@@ -301,19 +301,21 @@ TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
   Adapter adapter = golden_adapter("convert/dora");
   adapter.updates[1].bias_O = at::ones({adapter.updates[1].B_OR.size(0)});
   adapter.updates.push_back(random_update("model.layers.0.mlp.router", 2, 8, 6, 8));
-  adapter.replaced = {{"lm_head.weight", at::ones({4, 4})}, {"model.norm.weight", at::ones({4})}};
+  adapter.replaced = {{{"lm_head.weight", at::ones({4, 4})}, {}},
+                      {{"model.norm.weight", at::ones({4})}, {}},
+                      {{"model.embed_tokens.weight", at::ones({2, 4})}, {7, 9}}};
   adapter.options.lora_bias = true;
   adapter.options.modules_to_save = {"lm_head", "norm"};
   const BaseFacts base = base_of("gqa");
   expect_error(ErrorKind::kModel,
-               {"GGUF", "DoRA's magnitudes", "--bake", "lora_bias", adapter.updates[1].module, "lm_head.weight, model.norm.weight",
-                "no name in GGUF", "mlp.router", "--drop-unsupported"},
+               {"GGUF", "trainable_token_indices): model.embed_tokens.weight", "DoRA's magnitudes", "--bake", "lora_bias",
+                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "no name in GGUF", "mlp.router", "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
-  adapter.replaced.push_back({adapter.updates[0].module + ".weight", at::ones({4, 4})});  // PEFT's copy of the base: no loss
+  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}});  // PEFT's copy of the base: no loss
   const Written written =
       write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {at::kFloat, "lora_unet", /*drop_unsupported=*/true});
-  EXPECT_EQ(written.left_out.size(), 4U);
+  EXPECT_EQ(written.left_out.size(), 5U);
   EXPECT_EQ(written.num_modules, adapter.updates.size() - 1);
   EXPECT_EQ(test::GgufFile(folder / "x.gguf").names.size(), 2 * written.num_modules);
 

@@ -63,7 +63,7 @@ Tensor in_pieces(const MergedTensor& tensor, const Tensor& base, int64_t rows) {
 
 TEST(Merge, EqualsPeftsMergeAndUnload) {
   for (const char* name :
-       {"plain", "rslora", "patterns", "bfloat16", "several", "dora", "bias", "embedding", "head", "tied_embedding", "whole"}) {
+       {"plain", "rslora", "patterns", "bfloat16", "several", "dora", "bias", "embedding", "head", "tied_embedding", "whole", "tokens"}) {
     const GoldenMerge golden(name);
     const MergePlan plan = plan_merge(golden.layout, golden.adapters, false);
     EXPECT_EQ(plan.unties, golden.layout.tied && std::string(name) != "rslora") << name;
@@ -114,7 +114,7 @@ LowRankUpdate update_of(const std::string& module, int64_t outputs, int64_t inpu
   return update;
 }
 
-WeightedAdapter adapter_of(std::vector<LowRankUpdate> updates, std::vector<io::NamedTensor> replaced = {}) {
+WeightedAdapter adapter_of(std::vector<LowRankUpdate> updates, std::vector<HeldTensor> replaced = {}) {
   WeightedAdapter adapter;
   adapter.adapter.updates = std::move(updates);
   adapter.adapter.replaced = std::move(replaced);

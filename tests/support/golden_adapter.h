@@ -21,6 +21,9 @@ inline peft::Adapter golden_adapter(const std::string& name) {
   for (const auto& [key, alpha] : config["alpha_pattern"].items()) {
     options.alpha_pattern.emplace_back(key, alpha.get<double>());
   }
+  if (config.contains("trainable_token_indices") && config["trainable_token_indices"].is_array()) {
+    options.trainable_token_indices = {{"", config["trainable_token_indices"].get<std::vector<int64_t>>()}};
+  }
   return peft::read_adapter(folder, options);
 }
 

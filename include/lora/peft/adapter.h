@@ -27,13 +27,18 @@ struct LowRankUpdate {
   int64_t rank() const { return A_RI.size(0); }
 };
 
+/// A base tensor that the adapter holds, or some of its rows (trainable_token_indices).
+struct HeldTensor : io::NamedTensor {
+  std::vector<int64_t> rows = {};  ///< which rows of the base tensor it has; empty: all
+};
+
 /// An adapter as its folder holds it, without a model: where merging, inspecting, converting and combining start.
 struct Adapter {
   LoraOptions options;
   Json config;                         ///< adapter_config.json as it stands in the folder
   std::vector<LowRankUpdate> updates;  ///< in the order of the modules' names
-  /// Base tensors that it holds whole, under their names in the base (modules_to_save, biases).
-  std::vector<io::NamedTensor> replaced;
+  /// Base tensors that it holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
+  std::vector<HeldTensor> replaced;
   std::filesystem::path weights_file;
 };
 

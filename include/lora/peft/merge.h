@@ -40,10 +40,11 @@ struct MergedTensor {
   std::vector<int64_t> shape;
   bool is_float = true;
   Tensor replacement;                  ///< stands for the base tensor; undefined: nothing does
+  std::vector<HeldTensor> rows;        ///< stand for some of its rows (trainable_token_indices)
   std::vector<LowRankUpdate> updates;  ///< with the adapters' weights in their scales
   std::vector<Tensor> addends;         ///< of a bias (lora_bias), weighted and scaled
 
-  bool is_changed() const { return replacement.defined() || !updates.empty() || !addends.empty(); }
+  bool is_changed() const { return replacement.defined() || !rows.empty() || !updates.empty() || !addends.empty(); }
   /// Whether its rows can only be computed together: DoRA on an embedding, whose lengths run over all tokens.
   bool needs_all_rows() const;
 };
@@ -55,11 +56,10 @@ struct MergePlan {
 
 /// Plans W + Σ weight · scale · B A, or with `subtract` W - Σ …, which takes merged adapters out again. The head of a
 /// tied base is the embedding as it was: a change of one of them unties them, unless both are changed alike
-/// (ensure_weight_tying). A tensor that an adapter holds whole stands for the base's before anything is added; a weight
-/// does not apply to it, which is warned of.
-/// Throws model Error that lists every update without its base tensor, of another shape, on a quantised tensor, with DoRA
-/// beside another adapter on one module, or held whole by two adapters with other values; with `subtract` also DoRA and
-/// tensors held whole: the merged weights alone do not say what was there before.
+/// (ensure_weight_tying; trained tokens, which are the head's too). A tensor that an adapter holds whole stands for the base's before
+/// anything is added; a weight does not apply to it, which is warned of. Throws model Error that lists every update without its base
+/// tensor, of another shape, on a quantised tensor, with DoRA beside another adapter on one module, or held whole by two adapters with
+/// other values; with `subtract` also DoRA and tensors held whole: the merged weights alone do not say what was there before.
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract);
 
 /// Rows begin … end - 1 of the result, from the whole base tensor: computed in float32 or wider and not rounded yet;
