@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "convert_report.h"
+#include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -34,15 +35,6 @@ constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
                                                  {at::kFloat, "f32"},  // as llama.cpp's converter calls them
                                                  {at::kHalf, "f16"},
                                                  {at::kBFloat16, "bf16"}}}};
-
-template <typename Enum, size_t N>
-Enum value_of(const EnumTable<Enum, N>& table, const std::string& name, const char* flag) {
-  const auto found = table.find(name);
-  if (!found) {
-    config_error(flag, "found '" + name + "', expected one of " + join(table.names()) + did_you_mean(name, table.names()));
-  }
-  return *found;
-}
 
 /// One of two that exclude each other.
 void refuse_together(bool first, const char* first_flag, bool second, const char* second_flag) {
@@ -79,14 +71,14 @@ void check_flags(const ConvertRequest& request) {
 }
 
 peft::AdapterFormat target_format(const ConvertRequest& request) {
-  return request.to.empty() ? peft::AdapterFormat::kPeft : value_of(peft::kAdapterFormats, request.to, "--to");
+  return request.to.empty() ? peft::AdapterFormat::kPeft : flag_value(peft::kAdapterFormats, request.to, "--to");
 }
 
 std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) {
   if (request.from == "auto") {
     return std::nullopt;
   }
-  const peft::AdapterFormat format = value_of(peft::kAdapterFormats, request.from, "--from");
+  const peft::AdapterFormat format = flag_value(peft::kAdapterFormats, request.from, "--from");
   if (format == peft::AdapterFormat::kGguf || format == peft::AdapterFormat::kVllm) {
     config_error("--from", "found '" + request.from + "', which is written, not read: expected auto, peft, mlx or kohya");
   }
@@ -264,7 +256,7 @@ int convert_command(const ConvertRequest& request) {
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);
-  const peft::WriteOptions options{value_of(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
+  const peft::WriteOptions options{flag_value(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
   check_output(request, report.format);
   install_interrupt_handlers();
   BaseFolder base;
@@ -273,7 +265,7 @@ int convert_command(const ConvertRequest& request) {
     report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);
   };
   if (peft::files_of_format(report.format, report.output).size() > 1) {
-    write_folder_atomically(report.output, write);
+    write_new_folder(report.output, write);
   } else {
     make_writable_folder(fs::absolute(report.output).parent_path());
     write(report.output);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "document_scores.h"
+#include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -19,22 +20,13 @@ namespace {
 data::DataOptions data_options(const EvalRequest& request) {
   data::DataOptions options;
   options.max_length = std::numeric_limits<int64_t>::max();
-  const auto train_on = data::kTrainOn.find(request.train_on);
-  if (!train_on) {
-    config_error("--train-on", "found '" + request.train_on + "', expected one of " + join(data::kTrainOn.names()));
-  }
-  options.train_on = *train_on;
+  options.train_on = flag_value(data::kTrainOn, request.train_on, "--train-on");
   return options;
 }
 
 data::SourceOptions source_options(const EvalRequest& request) {
   data::SourceOptions source = request.source;
-  const auto format = data::kRowFormats.find(request.format);
-  if (!format) {
-    config_error("--format", "found '" + request.format + "', expected one of " + join(data::kRowFormats.names()) +
-                                 did_you_mean(request.format, data::kRowFormats.names()));
-  }
-  source.format = *format;
+  source.format = flag_value(data::kRowFormats, request.format, "--format");
   for (const std::string& column : request.columns) {
     const size_t equals = column.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == column.size()) {

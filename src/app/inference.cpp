@@ -29,12 +29,15 @@ AdapterFlag parse_adapter_flag(const std::string& flag) {
 
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
   std::unique_ptr<tokenizer::Tokenizer> loaded = tokenizer::load_tokenizer(options.tokenizer);
-  if (loaded->vocab_size() > base.model->vocab_size()) {
-    model_error(options.tokenizer.string(), "the tokenizer is not this model's: found a vocabulary of " +
-                                                std::to_string(loaded->vocab_size()) + ", expected at most the model's " +
-                                                std::to_string(base.model->vocab_size()));
-  }
+  check_vocabulary(*loaded, *base.model, options.tokenizer.string());
   return loaded;
+}
+
+void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
+  if (tokenizer.vocab_size() > model.vocab_size()) {
+    model_error(where, "the tokenizer is not this model's: found a vocabulary of " + std::to_string(tokenizer.vocab_size()) +
+                           ", expected at most the model's " + std::to_string(model.vocab_size()));
+  }
 }
 
 InferenceParts open_inference(const InferenceRequest& request) {

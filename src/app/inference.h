@@ -26,6 +26,9 @@ struct InferenceParts {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
 };
 
+/// Throws model Error naming `where` if the tokenizer has more ids than the model.
+void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
+
 /// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, and what
 /// loading throws.
 InferenceParts open_inference(const InferenceRequest& request);

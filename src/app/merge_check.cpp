@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
@@ -63,7 +64,7 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
   data::SourceOptions source;
   source.path = request.data;
   source.limit = static_cast<int64_t>(kMaxDocuments);
-  source.format = data::kRowFormats.find(request.format).value();
+  source.format = flag_value(data::kRowFormats, request.format, "--format");
   const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
   const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true};
   Documents documents;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -40,10 +41,7 @@ void check_flags(const MergeRequest& request) {
   if ((request.tolerance || !request.data.empty()) && !request.verify) {
     config_error(request.tolerance ? "--tolerance" : "--data", "belongs to --verify, which is not given");
   }
-  if (!data::kRowFormats.find(request.format)) {
-    config_error("--format", "found '" + request.format + "', expected one of " + join(data::kRowFormats.names()) +
-                                 did_you_mean(request.format, data::kRowFormats.names()));
-  }
+  flag_value(data::kRowFormats, request.format, "--format");  // now, not after the merge
 }
 
 std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
@@ -75,18 +73,13 @@ void combine_adapters(const MergeRequest& request) {
   peft::CombineOptions options = request.combination;
   options.method = request.combine;
   if (!request.majority_sign_method.empty()) {
-    options.majority_sign_method = peft::kMajoritySigns.find(request.majority_sign_method);
-    if (!options.majority_sign_method) {
-      config_error("--majority-sign-method",
-                   "found '" + request.majority_sign_method + "', expected one of " + join(peft::kMajoritySigns.names()));
-    }
+    options.majority_sign_method = flag_value(peft::kMajoritySigns, request.majority_sign_method, "--majority-sign-method");
   }
   check_new_folder(request.output, {request.adapters.begin(), request.adapters.end()}, request.overwrite);
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
   const peft::Adapter combined = peft::combine(adapters, options);
   const std::string base_name = base_name_of(adapters);
-  make_writable_folder(fs::absolute(request.output / "").parent_path().parent_path());
-  write_folder_atomically(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
+  write_new_folder(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
   log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +
             std::to_string(adapters.size()) + " adapters");
 }

@@ -14,7 +14,9 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/io/checkpoint_writer.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/io/weight_source.h"
+#include "lora/models/base_model.h"
 #include "merge_check.h"
 #include "new_folder.h"
 
@@ -26,21 +28,6 @@ using at::Tensor;
 
 constexpr int64_t kPieceElements = int64_t{1} << 22;  // 16 MiB in float32
 
-/// The result's dtype; none: each tensor's own.
-std::optional<at::ScalarType> scalar_type(models::ComputeDtype dtype) {
-  switch (dtype) {
-    case models::ComputeDtype::kFloat32:
-      return at::kFloat;
-    case models::ComputeDtype::kBFloat16:
-      return at::kBFloat16;
-    case models::ComputeDtype::kFloat16:
-      return at::kHalf;
-    case models::ComputeDtype::kAuto:
-      break;
-  }
-  return std::nullopt;
-}
-
 /// A base folder: config.json and weights.
 class Base {
  public:
@@ -48,13 +35,11 @@ class Base {
     const fs::path file = options.path / "config.json";
     config_ = read_json(file, ErrorKind::kModel);
     const JsonReader reader(config_, file.string(), ErrorKind::kModel);
-    if (reader.has("quantization_config")) {
-      model_error(file.string(), "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
-    }
+    models::refuse_quantized(reader);
     layout_.tied = reader.boolean("tie_word_embeddings", !source_.contains("lm_head.weight"));
     for (const std::string& name : source_.names()) {
       const Tensor tensor = source_.tensor(name);
-      layout_.tensors.push_back({name, tensor.sizes().vec(), is_plain_float(tensor.scalar_type())});
+      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type())});
     }
   }
 
@@ -63,7 +48,7 @@ class Base {
   /// The result's tensor, to be written.
   io::TensorStream stream(const peft::MergedTensor& tensor) const {
     const at::ScalarType own = source_.tensor(tensor.source).scalar_type();
-    const at::ScalarType dtype = tensor.is_float ? scalar_type(options_.dtype).value_or(own) : own;
+    const at::ScalarType dtype = tensor.is_float ? models::scalar_type(options_.dtype).value_or(own) : own;
     return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
   }
 
@@ -94,10 +79,6 @@ class Base {
                                  "', expected a Hugging Face model folder (config.json, *.safetensors)");
     }
     return options.path;
-  }
-
-  static bool is_plain_float(at::ScalarType dtype) {
-    return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
   }
 
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
@@ -163,8 +144,7 @@ void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAd
   for (const peft::MergedTensor& tensor : plan.tensors) {
     streams.push_back(base.stream(tensor));
   }
-  make_writable_folder(fs::absolute(request.output / "").parent_path().parent_path());
-  write_folder_atomically(request.output, [&](const fs::path& folder) {
+  write_new_folder(request.output, [&](const fs::path& folder) {
     write_file_atomically(folder / "config.json", base.config_text(plan.unties));
     base.copy_companions(folder);
     io::write_checkpoint(folder, streams, request.max_shard_size);

@@ -4,10 +4,9 @@
 
 #include "companions.h"
 #include "lora/base/error.h"
+#include "lora/base/file.h"
 
 namespace lora::app {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -55,6 +54,11 @@ void check_new_folder(const fs::path& folder, const std::vector<fs::path>& input
                    "is not replaced: found " + name + ", which is no file of a model or an adapter. Choose another --output");
     }
   }
+}
+
+void write_new_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
+  make_writable_folder(fs::absolute(folder / "").parent_path().parent_path());
+  write_folder_atomically(folder, fill);
 }
 
 }  // namespace lora::app

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/nn/adapters.h"
@@ -37,13 +38,6 @@ std::vector<fs::path> companion_files(const config::RunConfig& config) {
     files.push_back((std::string_view(name) == "generation_config.json" ? config.model.path : tokenizer_folder) / name);
   }
   return files;
-}
-
-void check_vocabulary(const tokenizer::Tokenizer* tokenizer, const nn::Model& model, const config::RunConfig& config) {
-  if (tokenizer != nullptr && needs_tokenizer(config.data) && tokenizer->vocab_size() > model.vocab_size()) {
-    model_error("model.tokenizer", "the tokenizer is not this model's: found a vocabulary of " + std::to_string(tokenizer->vocab_size()) +
-                                       ", expected at most the model's " + std::to_string(model.vocab_size()));
-  }
 }
 
 train::CausalLmOptions batch_options(const config::RunConfig& config) {
@@ -116,7 +110,9 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   parts->tokenizer = open_tokenizer(config);
   parts->base = models::load_base_model(config.model, config.training.seed);
   nn::Model& model = *parts->base.model;
-  check_vocabulary(parts->tokenizer.get(), model, config);
+  if (parts->tokenizer && needs_tokenizer(config.data)) {
+    check_vocabulary(*parts->tokenizer, model, "model.tokenizer");
+  }
   parts->attach(config);  // before the data: a wrong target is found at once
 
   const data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};

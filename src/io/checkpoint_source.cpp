@@ -6,6 +6,7 @@
 
 #include "lora/base/json.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/io/tensors.h"
 #include "lora/io/weight_source.h"
 
@@ -61,14 +62,6 @@ void check_shard_name(const std::string& shard, const std::string& tensor, const
     model_error(index.string() + ": weight_map." + printable(tensor, 120),
                 "found the file name '" + printable(shard, 120) + "', expected a plain name in the same folder");
   }
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::vector<std::string> sizes;
-  for (const int64_t size : shape) {
-    sizes.push_back(std::to_string(size));
-  }
-  return "[" + join(sizes) + "]";
 }
 
 }  // namespace
@@ -150,14 +143,6 @@ CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_uni
     no_weights(folder);
   }
 }
-
-namespace {
-
-bool is_plain_float(at::ScalarType dtype) {
-  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kDouble;
-}
-
-}  // namespace
 
 CheckpointSource::~CheckpointSource() = default;
 

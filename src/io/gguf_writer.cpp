@@ -3,10 +3,10 @@
 #include <array>
 #include <cstring>
 #include <set>
-#include <sstream>
 
 #include "lora/base/text.h"
 #include "lora/io/gguf.h"
+#include "lora/io/tensor_facts.h"
 
 namespace lora::io {
 
@@ -87,10 +87,8 @@ void check_names(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, 
                                       std::to_string(named.name.size()) + " bytes, expected at most " + std::to_string(kMaxGgufTensorName));
     }
     if (named.tensor.dim() < 1 || named.tensor.dim() > kMaxDimensions) {
-      std::ostringstream shape;
-      shape << named.tensor.sizes();
-      output_error(file.string(),
-                   "cannot hold tensor '" + printable(named.name) + "': found shape " + shape.str() + ", expected one to four dimensions");
+      output_error(file.string(), "cannot hold tensor '" + printable(named.name) + "': found shape " + shape_text(named.tensor.sizes()) +
+                                      ", expected one to four dimensions");
     }
   }
 }

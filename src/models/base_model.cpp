@@ -22,19 +22,9 @@ ComputeDtype config_dtype(const JsonReader& config) {
   return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
 }
 
-/// `automatic` is what the checkpoint stores.
-at::ScalarType scalar_type(ComputeDtype dtype, at::ScalarType automatic) {
-  switch (dtype) {
-    case ComputeDtype::kBFloat16:
-      return at::kBFloat16;
-    case ComputeDtype::kFloat16:
-      return at::kHalf;
-    case ComputeDtype::kFloat32:
-      return at::kFloat;
-    case ComputeDtype::kAuto:
-      break;
-  }
-  return automatic == at::kDouble ? at::kFloat : automatic;
+/// What is computed in: the dtype asked for, else the stored one; float64 is not computed in.
+at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
+  return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
 void check_finite(const nn::Model& model, const std::string& where) {
@@ -71,6 +61,26 @@ void warn_of_unused(const io::WeightSource& source, const std::string& where) {
 
 }  // namespace
 
+std::optional<at::ScalarType> scalar_type(ComputeDtype dtype) {
+  switch (dtype) {
+    case ComputeDtype::kFloat32:
+      return at::kFloat;
+    case ComputeDtype::kBFloat16:
+      return at::kBFloat16;
+    case ComputeDtype::kFloat16:
+      return at::kHalf;
+    case ComputeDtype::kAuto:
+      break;
+  }
+  return std::nullopt;
+}
+
+void refuse_quantized(const JsonReader& config) {
+  if (config.has("quantization_config")) {
+    model_error(config.where(), "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
+  }
+}
+
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   const fs::path& folder = options.path;
   if (!fs::is_directory(folder)) {
@@ -85,20 +95,17 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   base.model_type = config.string("model_type");
   const FamilyBuilder build = find_family(base.model_type, config_file.string());
 
-  if (config.has("quantization_config")) {
-    model_error(config_file.string(),
-                "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
-  }
+  refuse_quantized(config);
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", 0.02));
-    base.model = build(config, source, at::TensorOptions(scalar_type(dtype, at::kFloat)).device(device));
+    base.model = build(config, source, at::TensorOptions(compute_type(dtype, at::kFloat)).device(device));
     return base;
   }
   io::CheckpointSource source(folder);
-  base.model = build(config, source, at::TensorOptions(scalar_type(dtype, source.stored_dtype())).device(device));
+  base.model = build(config, source, at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device));
   for (const fs::path& file : source.files()) {
     base.files.push_back(file);
   }

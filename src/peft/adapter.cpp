@@ -6,14 +6,15 @@
 #include <cmath>
 #include <map>
 #include <set>
-#include <sstream>
 
 #include "adapter_config.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "targets.h"
 #include "tensor_file.h"
+#include "update_forms.h"
 
 namespace lora::peft {
 
@@ -32,12 +33,6 @@ constexpr std::array<std::pair<std::string_view, Part>, 7> kParts{{{".lora_A.wei
                                                                    {".lora_magnitude_vector.weight", Part::kMagnitude},
                                                                    {".lora_embedding_A", Part::kEmbeddingA},
                                                                    {".lora_embedding_B", Part::kEmbeddingB}}};
-
-std::string shape_text(const Tensor& tensor) {
-  std::ostringstream text;
-  text << tensor.sizes();
-  return text.str();
-}
 
 /// Whether the config says that the adapter holds this base tensor whole.
 bool may_be_replaced(const std::string& name, const Json& config) {
@@ -136,7 +131,8 @@ class Reader {
     update.B_OR = b->second.to(at::kFloat);
     update.is_embedding = is_embedding;
     if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
-      faults_["whose A and B do not fit"].push_back(module + " " + shape_text(a->second) + " and " + shape_text(b->second));
+      faults_["whose A and B do not fit"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
+                                                    io::shape_text(b->second.sizes()));
       return;
     }
     const auto vector = [&](Part part, std::optional<Tensor>& into) {
@@ -146,7 +142,7 @@ class Reader {
       }
       into = found->second.to(at::kFloat).flatten();
       if (into->numel() != update.B_OR.size(0)) {
-        faults_["whose vectors do not fit"].push_back(module + " " + shape_text(found->second));
+        faults_["whose vectors do not fit"].push_back(module + " " + io::shape_text(found->second.sizes()));
       }
     };
     vector(Part::kBias, update.bias_O);
@@ -180,21 +176,10 @@ class Reader {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
-/// The value that most updates have.
-template <typename T, typename Value>
-T commonest(const std::vector<LowRankUpdate>& updates, const Value& value) {
-  std::map<T, int> counts;
-  for (const LowRankUpdate& update : updates) {
-    ++counts[value(update)];
-  }
-  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
-  return counts.empty() ? T(1) : std::max_element(counts.begin(), counts.end(), fewer)->first;
-}
-
 template <typename T, typename Value>
 void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
                       std::vector<std::pair<std::string, T>>& pattern) {
-  usual = commonest<T>(updates, value);
+  usual = commonest<T>(updates, value, T(1));
   pattern.clear();
   for (const LowRankUpdate& update : updates) {
     if (value(update) != usual) {
@@ -274,8 +259,8 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   const at::NoGradGuard no_grad;
   const Tensor change = delta(update);
   if (weight.sizes() != change.sizes()) {
-    model_error(update.module,
-                "the adapter does not fit the base: found a weight of shape " + shape_text(weight) + ", expected " + shape_text(change));
+    model_error(update.module, "the adapter does not fit the base: found a weight of shape " + io::shape_text(weight.sizes()) +
+                                   ", expected " + io::shape_text(change.sizes()));
   }
   const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);
   Tensor result = weight.to(wide) + change;

@@ -102,7 +102,7 @@ void report(const Faults& faults) {
 Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   Modules modules;
   for (const WeightedAdapter& adapter : adapters) {
-    for (const io::NamedTensor& whole : adapter.adapter.replaced) {
+    for (const HeldTensor& whole : adapter.adapter.replaced) {
       if (is_base_copy(whole, adapter.adapter)) {
         log::warn("[" + adapter.name + "] its copy of the base's " + whole.name + " is left out");
       } else {

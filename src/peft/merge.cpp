@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <map>
-#include <sstream>
 
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 
 namespace lora::peft {
 
@@ -19,12 +19,6 @@ const char* const kEmbedding = "model.embed_tokens";
 
 std::string weight_of(const std::string& module) {
   return module + ".weight";
-}
-
-std::string shape_text(at::IntArrayRef shape) {
-  std::ostringstream text;
-  text << shape;
-  return text.str();
 }
 
 /// The shape of the weight that an update changes.
@@ -124,8 +118,8 @@ class Planner {
       return nullptr;
     }
     if (tensor->shape != shape) {
-      faults_["tensors of another shape in the base"].push_back(name + " " + shape_text(tensor->shape) + " instead of " +
-                                                                shape_text(shape));
+      faults_["tensors of another shape in the base"].push_back(name + " " + io::shape_text(tensor->shape) + " instead of " +
+                                                                io::shape_text(shape));
       return nullptr;
     }
     if (!tensor->is_float) {
@@ -135,7 +129,7 @@ class Planner {
     return tensor;
   }
 
-  void replace(const io::NamedTensor& whole, const WeightedAdapter& adapter) {
+  void replace(const HeldTensor& whole, const WeightedAdapter& adapter) {
     if (subtract_) {
       if (!is_base_copy(whole, adapter.adapter)) {
         faults_["tensors that the adapter holds whole, so that what they replaced is lost"].push_back(whole.name);
@@ -239,9 +233,9 @@ Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, 
 
 }  // namespace
 
-bool is_base_copy(const io::NamedTensor& whole, const Adapter& adapter) {
-  return std::any_of(adapter.updates.begin(), adapter.updates.end(),
-                     [&whole](const LowRankUpdate& update) { return weight_of(update.module) == whole.name; });
+bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
+  return held.rows.empty() && std::any_of(adapter.updates.begin(), adapter.updates.end(),
+                                          [&held](const LowRankUpdate& update) { return weight_of(update.module) == held.name; });
 }
 
 bool MergedTensor::needs_all_rows() const {

@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <set>
-#include <sstream>
 
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 
 namespace lora::peft {
 
@@ -56,9 +56,8 @@ void load_into(const std::filesystem::path& path, const std::vector<io::NamedTen
     if (surplus.erase(named.name) == 0) {
       missing.push_back(named.name);
     } else if (file.shape(named.name) != named.tensor.sizes().vec()) {
-      std::ostringstream shapes;
-      shapes << named.name << " " << at::IntArrayRef(file.shape(named.name)) << " instead of " << named.tensor.sizes();
-      misshapen.push_back(shapes.str());
+      misshapen.push_back(named.name + " " + io::shape_text(file.shape(named.name)) + " instead of " +
+                          io::shape_text(named.tensor.sizes()));
     } else if (!at::isfinite(file.tensor(named.name)).all().item<bool>()) {
       damaged.push_back(named.name);
     }

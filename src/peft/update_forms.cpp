@@ -3,25 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <map>
 
 #include "lora/base/error.h"
 
 namespace lora::peft {
-
-namespace {
-
-template <typename Value>
-double commonest(const std::vector<LowRankUpdate>& updates, const Value& value) {
-  std::map<double, int> counts;
-  for (const LowRankUpdate& update : updates) {
-    ++counts[value(update)];
-  }
-  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
-  return counts.empty() ? 1.0 : std::max_element(counts.begin(), counts.end(), fewer)->first;
-}
-
-}  // namespace
 
 bool is_embedding_name(const std::string& module) {
   const std::string last = module.substr(module.rfind('.') + 1);
@@ -35,11 +20,12 @@ double plain_alpha(const LowRankUpdate& update) {
 }
 
 double commonest_scale(const std::vector<LowRankUpdate>& updates) {
-  return commonest(updates, [](const LowRankUpdate& update) { return update.scale; });
+  return commonest<double>(
+      updates, [](const LowRankUpdate& update) { return update.scale; }, 1);
 }
 
 double commonest_plain_alpha(const std::vector<LowRankUpdate>& updates) {
-  return commonest(updates, plain_alpha);
+  return commonest<double>(updates, plain_alpha, 1);
 }
 
 LowRankUpdate with_scale(LowRankUpdate update, double scale) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <map>
 #include <vector>
 
 #include "lora/peft/adapter.h"
@@ -13,7 +15,16 @@ bool is_embedding_name(const std::string& module);
 /// The lora_alpha with which alpha / rank gives the update's scale, also where the scale is alpha / sqrt(rank).
 double plain_alpha(const LowRankUpdate& update);
 
-/// The value that most updates have; the smallest of several.
+/// The value that most updates have, the smallest of several; `none` where there are no updates.
+template <typename T, typename Value>
+T commonest(const std::vector<LowRankUpdate>& updates, const Value& value, T none) {
+  std::map<T, int> counts;
+  for (const LowRankUpdate& update : updates) {
+    ++counts[value(update)];
+  }
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return counts.empty() ? none : std::max_element(counts.begin(), counts.end(), fewer)->first;
+}
 double commonest_scale(const std::vector<LowRankUpdate>& updates);
 double commonest_plain_alpha(const std::vector<LowRankUpdate>& updates);
 

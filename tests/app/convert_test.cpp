@@ -52,6 +52,15 @@ class Convert : public testing::Test {
   TemporaryFolder scratch_;
 };
 
+TEST_F(Convert, MakesTheFoldersOnTheWay) {
+  for (const char* format : {"mlx", "kohya"}) {
+    const Outcome outcome =
+        convert({"--adapter", golden("gqa") + "/adapter", "--to", format, "--output", at(std::string(format) + "/made/on/the.way")});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_TRUE(fs::exists(at(std::string(format) + "/made/on/the.way")));
+  }
+}
+
 TEST_F(Convert, ThroughMlxAndKohyaAndBackBitByBit) {
   for (const std::string name : {"gqa", "tied"}) {
     const std::string adapter = golden(name) + "/adapter";

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,12 @@ struct BaseModel {
 /// Throws model Error for a folder that is none, an unknown model_type (lists the known), a weight that is missing, has
 /// another shape or holds a non-finite value. Weights the family does not know are warned of.
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed);
+
+/// The dtype that is asked for; none for auto.
+std::optional<at::ScalarType> scalar_type(ComputeDtype dtype);
+
+/// Throws model Error if a model's config.json says that its weights are quantised.
+void refuse_quantized(const JsonReader& config);
 
 /// The model_type of every family there is.
 std::vector<std::string> known_families();

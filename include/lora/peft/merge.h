@@ -18,7 +18,7 @@ struct WeightedAdapter {
 };
 
 /// Whether a tensor that the adapter holds whole is but the copy of the base that PEFT saves beside an embedding's update.
-bool is_base_copy(const io::NamedTensor& whole, const Adapter& adapter);
+bool is_base_copy(const HeldTensor& held, const Adapter& adapter);
 
 /// What must be known of a base tensor.
 struct BaseTensor {
@@ -56,10 +56,11 @@ struct MergePlan {
 
 /// Plans W + Σ weight · scale · B A, or with `subtract` W - Σ …, which takes merged adapters out again. The head of a
 /// tied base is the embedding as it was: a change of one of them unties them, unless both are changed alike
-/// (ensure_weight_tying; trained tokens, which are the head's too). A tensor that an adapter holds whole stands for the base's before
-/// anything is added; a weight does not apply to it, which is warned of. Throws model Error that lists every update without its base
-/// tensor, of another shape, on a quantised tensor, with DoRA beside another adapter on one module, or held whole by two adapters with
-/// other values; with `subtract` also DoRA and tensors held whole: the merged weights alone do not say what was there before.
+/// (ensure_weight_tying; trained tokens, which are the head's too). A tensor that an adapter holds whole stands for the
+/// base's before anything is added; a weight does not apply to it, which is warned of.
+/// Throws model Error that lists every update without its base tensor, of another shape, on a quantised tensor, with DoRA
+/// beside another adapter on one module, or held whole by two adapters with other values; with `subtract` also DoRA and
+/// tensors held whole: the merged weights alone do not say what was there before.
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract);
 
 /// Rows begin … end - 1 of the result, from the whole base tensor: computed in float32 or wider and not rounded yet;

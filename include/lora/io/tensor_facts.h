@@ -1,0 +1,14 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace lora::io {
+
+/// "[2, 3]".
+std::string shape_text(at::IntArrayRef shape);
+
+/// float32, float16, bfloat16 or float64: a weight that is not quantised.
+bool is_plain_float(at::ScalarType dtype);
+
+}  // namespace lora::io
