@@ -183,6 +183,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
 }
 
 void take(peft::Approximation approximation, ConvertReport& report, peft::Adapter& adapter) {
+  approximation.adapter.base_fingerprint = adapter.base_fingerprint;
   report.relative_error = approximation.relative_error();
   report.modules = std::move(approximation.modules);
   adapter = std::move(approximation.adapter);
@@ -199,6 +200,7 @@ peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertRe
   report.relative_error_of_all = extraction.relative_error_of_all();
   report.not_captured = std::move(extraction.not_captured);
   peft::Adapter adapter;
+  adapter.base_fingerprint = base.weights->fingerprint();
   take(std::move(extraction.approximation), report, adapter);
   adapter.weights_file = tuned.path;
   return adapter;
@@ -210,6 +212,10 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   }
   peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
   check_fit(adapter, base);
+  if (base.weights) {
+    peft::check_base(adapter.weights_file.string(), adapter.base_fingerprint,
+                     {base.facts.name, base.weights->fingerprint(), request.allow_other_base});
+  }
   if (base.facts.name.empty()) {
     base.facts.name = named_base(adapter);
   }

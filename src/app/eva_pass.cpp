@@ -68,9 +68,9 @@ int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
 void attach_from_data(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
   const peft::LoraOptions& options = *config.adapter;
   nn::Model& model = *parts.base.model;
-  const std::string& base_name = config.model.name;
+  const peft::BaseReference base = parts.base_reference(config);
   if (!checkpoint.empty()) {
-    parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base_name, config.training.seed);
+    parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
     return;
   }
   log::info("EVA: a look at the data before training");
@@ -78,7 +78,7 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
   const peft::EvaStart start = parts.eva->start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
             std::to_string(parts.eva->num_modules()) + " modules get ranks");
-  parts.method = peft::attach_eva(start, model, base_name, config.training.seed);
+  parts.method = peft::attach_eva(start, model, base, config.training.seed);
 }
 
 }  // namespace lora::app

@@ -54,8 +54,9 @@ InferenceParts open_inference(const InferenceRequest& request) {
     adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
   }
   parts.base = models::load_base_model(parts.options, /*seed=*/0);
+  const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    parts.adapters.push_back({flag.name, peft::attach_lora(options, *parts.base.model, parts.options.name, /*seed=*/0, flag.name)});
+    parts.adapters.push_back({flag.name, peft::attach_lora(options, *parts.base.model, base, /*seed=*/0, flag.name)});
   }
   return parts;
 }

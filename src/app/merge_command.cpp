@@ -69,6 +69,16 @@ std::string base_name_of(const std::vector<peft::WeightedAdapter>& adapters) {
   return name;
 }
 
+/// The fingerprint of the base that the adapters share. Throws model Error for adapters of two bases.
+std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapters, bool allow_other_base) {
+  peft::BaseReference base("the other adapters' base", "", allow_other_base);
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, base);
+    base.fingerprint = base.fingerprint.empty() ? adapter.adapter.base_fingerprint : base.fingerprint;
+  }
+  return base.fingerprint;
+}
+
 void combine_adapters(const MergeRequest& request) {
   peft::CombineOptions options = request.combination;
   options.method = request.combine;
@@ -77,7 +87,8 @@ void combine_adapters(const MergeRequest& request) {
   }
   check_new_folder(request.output, {request.adapters.begin(), request.adapters.end()}, request.overwrite);
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
-  const peft::Adapter combined = peft::combine(adapters, options);
+  peft::Adapter combined = peft::combine(adapters, options);
+  combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
   const std::string base_name = base_name_of(adapters);
   write_new_folder(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
   log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +

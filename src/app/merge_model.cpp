@@ -44,6 +44,7 @@ class Base {
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
+  std::string fingerprint() const { return source_.fingerprint(); }
 
   /// The result's tensor, to be written.
   io::TensorStream stream(const peft::MergedTensor& tensor) const {
@@ -135,7 +136,10 @@ void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAd
   inputs.push_back(model.path);
   check_new_folder(request.output, inputs, request.overwrite);
   const Base base(model);
+  // A merged model is not the base that its adapters carry the fingerprint of.
+  const peft::BaseReference reference(model.name, request.unmerge ? "" : base.fingerprint(), request.allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
+    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     warn_of_other_base(adapter, model);
   }
   const peft::MergePlan plan = peft::plan_merge(base.layout(), adapters, request.unmerge);

@@ -78,12 +78,16 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   return all;
 }
 
+peft::BaseReference RunParts::base_reference(const config::RunConfig& config) const {
+  return {config.model.name, base.fingerprint, config.allow_other_base};
+}
+
 void RunParts::attach(const config::RunConfig& config) {
   nn::Model& model = *base.model;
   if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
     eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
   } else {
-    method = config.adapter ? peft::attach_lora(*config.adapter, model, config.model.name, config.training.seed)
+    method = config.adapter ? peft::attach_lora(*config.adapter, model, base_reference(config), config.training.seed)
                             : peft::attach_full(model, base.config, companion_files(config));
   }
   attached_ = &config;

@@ -28,6 +28,8 @@ struct RunParts {
   /// Attaches this run's adapter in place of the one before; the base is loaded again where that one changed it. Does
   /// nothing for the run whose method is attached and has not been trained.
   void prepare(const config::RunConfig& config);
+  /// What the run's adapter says of its base.
+  peft::BaseReference base_reference(const config::RunConfig& config) const;
   /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
   Json hashes(const config::RunConfig& config) const;
 

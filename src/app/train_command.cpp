@@ -47,7 +47,7 @@ void announce_adapter(const config::RunList& list, size_t index) {
 
 void show_dry_run(const RunConfig& config, RunParts& parts, const train::StepPlan& steps) {
   if (parts.eva) {  // with the ranks as they are before the look at the data
-    parts.method = peft::attach_lora(*config.adapter, *parts.base.model, config.model.name, config.training.seed);
+    parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
   }
   show_summary(config, parts, steps);
   std::cout << dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
@@ -121,7 +121,10 @@ int train_command(const TrainRequest& request) {
     std::cout << config::run_config_schema().dump(2) << std::endl;
     return 0;
   }
-  const config::RunList list = config::load_runs(request.config, request.overrides, request.surroundings);
+  config::RunList list = config::load_runs(request.config, request.overrides, request.surroundings);
+  for (RunConfig& config : list.runs) {
+    config.allow_other_base = request.allow_other_base;
+  }
   if (request.print_config) {
     std::cout << list.resolved.dump(2) << std::endl;
     return 0;

@@ -213,6 +213,20 @@ void CheckpointSource::release(const std::string& name) const {
   impl_->shard(name).release(name);
 }
 
+std::string CheckpointSource::fingerprint() const {
+  constexpr size_t kSample = 4096;
+  const std::map<std::string, size_t> sorted(impl_->shard_of.begin(), impl_->shard_of.end());
+  std::string facts;
+  for (const auto& [name, shard] : sorted) {
+    const Tensor tensor = impl_->shards[shard].tensor(name);
+    facts += name + '\n' + c10::toString(tensor.scalar_type()) + shape_text(tensor.sizes()) + '\n';
+    const auto* bytes = static_cast<const char*>(tensor.const_data_ptr());
+    const size_t sample = std::min(kSample, tensor.nbytes());
+    facts.append(bytes, sample).append(bytes + tensor.nbytes() - sample, sample);
+  }
+  return sha256(facts);
+}
+
 std::vector<fs::path> CheckpointSource::files() const {
   return impl_->files;
 }

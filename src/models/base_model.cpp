@@ -111,6 +111,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   }
   warn_of_unused(source, folder.string());
   check_finite(*base.model, folder.string());
+  base.fingerprint = source.fingerprint();
   return base;
 }
 

@@ -233,6 +233,7 @@ Adapter read_adapter(const fs::path& folder, const LoraOptions& options) {
   adapter.config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
   adapter.weights_file = folder / kWeightsFile;
   require_weights_file(folder);
+  adapter.base_fingerprint = base_fingerprint(adapter.weights_file);
   Reader(adapter.weights_file).read(adapter);
   return adapter;
 }
@@ -246,7 +247,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   set_with_pattern<double>(
       adapter.updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
   options.init = LoraInit::kDefault;
-  io::save_tensors(folder / kWeightsFile, tensors);
+  io::save_tensors(folder / kWeightsFile, tensors, BaseReference(base_name, adapter.base_fingerprint).metadata());
   write_file_atomically(folder / "adapter_config.json", adapter_config_text(options, targets_of(adapter), base_name));
 }
 

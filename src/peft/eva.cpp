@@ -247,8 +247,8 @@ EvaStart EvaPass::start() const {
   return start;
 }
 
-std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, const std::string& base_name, uint64_t seed) {
-  auto method = attach_lora(start.options, model, base_name, seed);
+std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, const BaseReference& base, uint64_t seed) {
+  auto method = attach_lora(start.options, model, base, seed);
   const at::NoGradGuard no_grad;
   for (const nn::Parameter& parameter : method->parameters()) {
     for (const io::NamedTensor& A : start.A) {

@@ -24,10 +24,10 @@ const char* const kPrefix = "base_model.model.";
 
 class Lora : public Method {
  public:
-  Lora(const LoraOptions& options, nn::Model& model, std::string base_name, uint64_t seed, std::string adapter_name)
-      : options_(options), base_name_(std::move(base_name)), adapter_name_(std::move(adapter_name)), chosen_(choose_hosts(options, model)) {
-    for (const nn::Parameter& base : model.base_parameters()) {
-      base.tensor.set_requires_grad(false);
+  Lora(const LoraOptions& options, nn::Model& model, BaseReference base, uint64_t seed, std::string adapter_name)
+      : options_(options), base_(std::move(base)), adapter_name_(std::move(adapter_name)), chosen_(choose_hosts(options, model)) {
+    for (const nn::Parameter& parameter : model.base_parameters()) {
+      parameter.tensor.set_requires_grad(false);
     }
     for (nn::Embedding* host : chosen_.embeddings) {
       attach(*host, seed);
@@ -42,6 +42,7 @@ class Lora : public Method {
     if (options_.init_from) {
       // As it stands, not as save() writes it: an adapter of PiSSA that PEFT did not convert holds the trained values alone.
       require_weights_file(*options_.init_from);
+      check_base(options_.init_from->string(), base_fingerprint(*options_.init_from / kWeightsFile), base_);
       load_into(*options_.init_from / kWeightsFile, file_tensors(), frozen_);
     }
   }
@@ -54,8 +55,8 @@ class Lora : public Method {
   void save(const std::filesystem::path& folder) const override {
     const std::vector<io::NamedTensor> tensors = residuals_.portable(file_tensors());
     require_finite(tensors);
-    io::save_tensors(folder / kWeightsFile, tensors);
-    write_file_atomically(folder / "adapter_config.json", adapter_config_text(residuals_.portable(options_), chosen_.targets, base_name_));
+    io::save_tensors(folder / kWeightsFile, tensors, base_.metadata());
+    write_file_atomically(folder / "adapter_config.json", adapter_config_text(residuals_.portable(options_), chosen_.targets, base_.name));
   }
 
   void load(const std::filesystem::path& folder) override {
@@ -190,7 +191,7 @@ class Lora : public Method {
   }
 
   LoraOptions options_;
-  std::string base_name_;
+  BaseReference base_;
   std::string adapter_name_;
   ChosenHosts chosen_;
   std::set<std::string> adapted_;  ///< names of the modules with a pair
@@ -202,9 +203,9 @@ class Lora : public Method {
 
 }  // namespace
 
-std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const std::string& base_name, uint64_t seed,
+std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
                                     const std::string& adapter_name) {
-  return std::make_unique<Lora>(options, model, base_name, seed, adapter_name);
+  return std::make_unique<Lora>(options, model, base, seed, adapter_name);
 }
 
 }  // namespace lora::peft

@@ -15,6 +15,7 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
       ->type_name("[NAME=]DIR")
       ->take_all()
       ->allow_extra_args(false);
+  cli.add_flag("--allow-other-base", request.allow_other_base, "Use an adapter on a base that it was not trained on");
   cli.add_option("--tokenizer", request.tokenizer, "Folder or file of the tokenizer (default: the model's folder)")->type_name("PATH");
   cli.add_option("--dtype", request.dtype, "auto (the checkpoint's), float32, bfloat16 or float16")->type_name("DTYPE");
   cli.add_option("--device", request.device, "auto (a GPU where there is one), cpu, cuda or cuda:N")->type_name("DEVICE");

@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
   cli.add_option("--to", request.to, "peft (default with --bake, --resize and --extract), mlx, kohya, gguf or vllm")->type_name("NAME");
   cli.add_option("--output", request.output, "Folder (peft, mlx, vllm) or file (kohya, gguf) to write")->type_name("PATH")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace an output that is there");
+  cli.add_flag("--allow-other-base", request.allow_other_base, "Take a --model that the adapter was not trained on");
   cli.add_option("--model", request.model, "The base model: needed for gguf (config.json) and to bake DoRA (weights)")->type_name("DIR");
   cli.add_option("--dtype", request.dtype, "Of what is written: float32 (default), float16 or bfloat16")->type_name("DTYPE");
   cli.add_flag("--drop-unsupported", request.drop_unsupported, "Leave out, with a warning, what the format cannot hold");

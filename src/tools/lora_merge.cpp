@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   cli.add_option("--weight", request.weights, "Factor of an adapter, in the order of --adapter (default: 1 each)")->allow_extra_args(false);
   cli.add_option("--output", request.output, "Folder to write")->type_name("DIR")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output folder if it holds a model or an adapter");
+  cli.add_flag("--allow-other-base", request.allow_other_base, "Use an adapter on a base that it was not trained on");
   cli.add_option("--dtype", request.dtype, "auto (each tensor's own), float32, bfloat16 or float16")->type_name("DTYPE");
   cli.add_option("--max-shard-size", request.max_shard_size, "Default 5GB")->type_name("SIZE")->transform(CLI::AsSizeValue(true));
   cli.add_flag("--unmerge", request.unmerge, "Take the adapters out of a merged --model");

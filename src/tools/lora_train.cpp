@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   cli.add_option("--resume", request.resume, "auto (default), never, or a checkpoint folder")->type_name("WHEN");
   cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir");
+  cli.add_flag("--allow-other-base", request.allow_other_base, "Start adapter.init_from on a base that it was not trained on");
   cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show modules and samples, and stop");
   cli.add_flag("--print-config", request.print_config, "Print the resolved config and stop");
   auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the config's JSON Schema and stop");

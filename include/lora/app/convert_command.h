@@ -16,6 +16,7 @@ struct ConvertRequest {
   std::string to;                           ///< --to; empty: peft, where something is computed
   std::filesystem::path output;             ///< --output
   bool overwrite = false;                   ///< --overwrite
+  bool allow_other_base = false;            ///< --allow-other-base: --model may be another one than the adapter's
   std::string model;                        ///< --model: the base; empty: not known
   std::string dtype = "float32";            ///< --dtype of A and B
   bool drop_unsupported = false;            ///< --drop-unsupported

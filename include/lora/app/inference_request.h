@@ -13,6 +13,7 @@ struct InferenceRequest {
   std::string tokenizer;              ///< --tokenizer; empty: the model's folder
   std::string dtype = "auto";         ///< --dtype
   std::string device = "auto";        ///< --device
+  bool allow_other_base = false;      ///< --allow-other-base: adapters of another base are warned of, not refused
   config::Surroundings surroundings;
 };
 

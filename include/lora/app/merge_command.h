@@ -17,6 +17,7 @@ struct MergeRequest {
   std::vector<double> weights;        ///< --weight: one an adapter, or none: 1 each
   std::filesystem::path output;       ///< --output
   bool overwrite = false;             ///< --overwrite: an output folder of the same kind is replaced
+  bool allow_other_base = false;      ///< --allow-other-base: adapters of another base are warned of, not refused
 
   // With --model:
   std::string dtype = "auto";              ///< --dtype of the result; auto: each tensor's own

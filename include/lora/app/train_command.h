@@ -13,6 +13,7 @@ struct TrainRequest {
   std::vector<std::string> overrides;  ///< --set a.b=value
   std::string resume = "auto";         ///< auto, never, or a checkpoint folder
   bool overwrite = false;              ///< the output folder may hold another run: it is removed
+  bool allow_other_base = false;       ///< adapter.init_from may be of another base
   bool dry_run = false;
   bool print_config = false;
   bool print_schema = false;

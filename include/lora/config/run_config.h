@@ -21,6 +21,7 @@ struct RunConfig {
   data::DataOptions data;
   train::TrainOptions training;
   std::filesystem::path output_dir;
+  bool allow_other_base = false;  ///< adapter.init_from may be of another base; a flag's, no key of the file
   /// Every key with its value, defaults filled in, paths absolute (an "org/name" stays): run.json. As a config file it
   /// means the same run.
   Json resolved;

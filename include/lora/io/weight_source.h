@@ -52,6 +52,9 @@ class CheckpointSource : public WeightSource {
   Tensor tensor(const std::string& name) const;
   /// See SafetensorsFile::release.
   void release(const std::string& name) const;
+  /// What tells these weights from others: SHA-256 (hex) of every tensor's name, dtype, shape, first and last 4 KiB, by
+  /// name. It is the same however the tensors are spread over files, and costs no reading of all of them.
+  std::string fingerprint() const;
   /// Every file the weights come from (for hashes).
   std::vector<fs::path> files() const;
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lora/io/tensors.h"
+#include "lora/peft/base_reference.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
@@ -40,6 +41,7 @@ struct Adapter {
   /// Base tensors that it holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
   std::vector<HeldTensor> replaced;
   std::filesystem::path weights_file;
+  std::string base_fingerprint;  ///< of the base it was trained on; empty: not known
 };
 
 /// What LoRA's B A x is multiplied by: alpha / rank, or alpha / sqrt(rank) (Kalajdzievski 2023).
@@ -52,7 +54,7 @@ Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& opt
 
 /// Writes adapter_model.safetensors and adapter_config.json into an existing folder: r and lora_alpha as the updates
 /// have them (the commonest in `r` and `lora_alpha`, others in the patterns), init_lora_weights true. Throws Error
-/// (diverged) for a value that is not finite.
+/// (diverged) for a value that is not finite. The fingerprint of the base is the adapter's.
 void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
 
 /// scale · B A in the weight's layout ([O, I], an embedding's [I, O]), float32. Without DoRA's magnitude.

@@ -49,7 +49,7 @@ class EvaPass {
 };
 
 /// Attaches the adapter as attach_lora, with A as the data gave it.
-std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, const std::string& base_name, uint64_t seed);
+std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, const BaseReference& base, uint64_t seed);
 
 /// The options of an adapter that a run with "eva" saved in `folder`, from the ranks that its tensors have; `options` are
 /// the run's own. Throws model Error if the folder holds no adapter.

@@ -6,6 +6,7 @@
 
 #include "lora/nn/model.h"
 #include "lora/nn/parameter.h"
+#include "lora/peft/base_reference.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
@@ -40,9 +41,9 @@ class Method {
 /// everything else, the base's own values stay. New weights are a pure
 /// function of (seed, parameter name); with init_from they are that adapter's. Throws config Error for a target that
 /// matches nothing (lists what there is).
-/// @param base_name base_model_name_or_path of the written adapter_config.json.
+/// Throws model Error for an init_from of another base.
 /// @param adapter_name tells the attachments of one adapter from those of others on the same base.
-std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const std::string& base_name, uint64_t seed,
+std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
                                     const std::string& adapter_name = "default");
 
 /// Throws what attach_lora would for the choice of modules, without attaching.

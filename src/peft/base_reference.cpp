@@ -1,0 +1,41 @@
+#include "lora/peft/base_reference.h"
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/io/tensors.h"
+
+namespace lora::peft {
+
+namespace {
+
+const char* const kKey = "base_fingerprint";
+
+}  // namespace
+
+std::map<std::string, std::string> BaseReference::metadata() const {
+  std::map<std::string, std::string> all{{"format", "pt"}};
+  if (!fingerprint.empty()) {
+    all.emplace(kKey, fingerprint);
+  }
+  return all;
+}
+
+std::string base_fingerprint(const std::filesystem::path& weights_file) {
+  const io::SafetensorsFile file(weights_file);
+  const auto found = file.metadata().find(kKey);
+  return found == file.metadata().end() ? "" : found->second;
+}
+
+void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {
+  if (fingerprint.empty() || base.fingerprint.empty() || fingerprint == base.fingerprint) {
+    return;
+  }
+  const std::string fault = "was trained on another base: found the fingerprint " + fingerprint.substr(0, 12) + "…, expected " +
+                            base.fingerprint.substr(0, 12) + "… of '" + base.name + "'";
+  if (!base.allow_other) {
+    model_error(where, fault + ". Give the base it was trained on; --allow-other-base uses it on this one all the same");
+  }
+  log::warn("[" + where + "] " + fault);
+}
+
+}  // namespace lora::peft
