@@ -41,5 +41,10 @@ target_compile_options(LibTorch::torch INTERFACE
 target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10)
 # The wheel's libtorch_cpu finds the CUDA runtime by its own RPATH; the linker need not.
 target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
+# LibTorch brings a BLAS (MKL, OpenBLAS); where it exports it, ops/cpu_attention uses it.
+include(CheckCXXSourceCompiles)
+set(CMAKE_REQUIRED_LIBRARIES LibTorch::torch)
+check_cxx_source_compiles("extern \"C\" void sgemm_(); int main() { sgemm_(); }" LORA_LIBTORCH_BLAS)
+unset(CMAKE_REQUIRED_LIBRARIES)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LORA_LIBTORCH}/lib")
 set(CMAKE_BUILD_RPATH ${LORA_LIBTORCH}/lib)

@@ -9,6 +9,8 @@
 #include "lora/nn/embedding.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/nn/rope.h"
+#include "lora/ops/gated_activation.h"
+#include "lora/ops/rotary.h"
 
 namespace lora::models {
 
@@ -30,7 +32,7 @@ struct LlamaOptions {
   bool attention_bias;
   bool mlp_bias;
   bool tie_word_embeddings;
-  nn::Activation activation;
+  ops::Activation activation;
   nn::RopeOptions rope;
 };
 
@@ -83,8 +85,7 @@ class LlamaAttention {
   Tensor forward(const Tensor& x_TD, const nn::RopeTables& rope, const Pass& pass) const {
     const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
     const auto by_head = [this](const Tensor& x) { return x.unflatten(1, {-1, head_dim_}); };
-    const Tensor q_THE = nn::apply_rope(by_head(qkv[0]), rope);
-    const Tensor k_TKE = nn::apply_rope(by_head(qkv[1]), rope);
+    const auto [q_THE, k_TKE] = ops::rotary_embedding(by_head(qkv[0]), by_head(qkv[1]), rope.cos_TE, rope.sin_TE);
     const Tensor v_TKE = by_head(qkv[2]);
     const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim_));
     return o_proj_.forward(nn::attend(q_THE, k_TKE, v_TKE, pass, layer_, scale).flatten(1), pass);
@@ -108,14 +109,14 @@ class LlamaMlp {
 
   Tensor forward(const Tensor& x_TD, const Pass& pass) const {
     const std::vector<Tensor> gate_up = nn::project(x_TD, {&gate_proj_, &up_proj_}, pass);
-    return down_proj_.forward(activation_(gate_up[0]) * gate_up[1], pass);
+    return down_proj_.forward(ops::gated_activation(activation_, gate_up[0], gate_up[1]), pass);
   }
 
   std::vector<Linear*> linears() { return {&gate_proj_, &up_proj_, &down_proj_}; }
 
  private:
   Linear gate_proj_, up_proj_, down_proj_;
-  nn::Activation activation_;
+  ops::Activation activation_;
 };
 
 class LlamaLayer {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "attached.h"
 #include "lora/base/random.h"
 #include "lora/ops/dora_linear.h"
 
@@ -20,47 +21,86 @@ Linear::Linear(const std::string& name, const LinearShape& shape, io::WeightSour
 Linear::Linear(const std::string& name, Tensor weight_OI)
     : MatrixHost(name), weight_(add_weight("weight", std::move(weight_OI), true, /*owned=*/false)), name_key_(hash_name(name)) {}
 
+ops::LowRankTerm Linear::term_of(const LowRank& attached, const Pass& pass) const {
+  return {attached.A_RI,
+          attached.B_OR,
+          attached.scale,
+          {pass.row_keys_T, mix64(name_key_, hash_name(attached.adapter)), attached.dropout},
+          attached.bias_O};
+}
+
+std::optional<ops::Projection> Linear::as_projection(const Pass& pass) const {
+  ops::Projection projection{weight_in_use(), bias_in_use()};
+  if (projection.W_OI.requires_grad() || any_enabled(token_rows())) {
+    return std::nullopt;
+  }
+  for (const LowRank& attached : attachments()) {
+    if (!attached.enabled) {
+      continue;
+    }
+    if (projection.low_rank || attached.magnitude_O) {
+      return std::nullopt;
+    }
+    projection.low_rank = term_of(attached, pass);
+  }
+  return projection;
+}
+
 Tensor Linear::forward(const Tensor& x_TI, const Pass& pass) const {
   if (pass.observer != nullptr) {
     pass.observer->see(*this, x_TI);
   }
+  if (is_plain()) {
+    return at::linear(x_TI, weight_in_use(), bias_in_use().value_or(Tensor()));
+  }
+  if (const std::optional<ops::Projection> projection = as_projection(pass)) {
+    return ops::project(x_TI, {*projection}).front();
+  }
+  return composed(x_TI, pass);
+}
+
+Tensor Linear::composed(const Tensor& x_TI, const Pass& pass) const {
   const std::optional<Tensor> bias_O = bias_in_use();
+  const Tensor W_OI = weight_in_use();
   Tensor y_TO;
   for (const TokenRows& rows : token_rows()) {
     if (rows.enabled) {
-      const Tensor base_TO = y_TO.defined() ? y_TO : at::linear(x_TI, weight_in_use(), bias_O.value_or(Tensor()));
+      const Tensor base_TO = y_TO.defined() ? y_TO : at::linear(x_TI, W_OI, bias_O.value_or(Tensor()));
       y_TO = with_token_logits(base_TO, x_TI, rows, bias_O);
     }
   }
   for (const LowRank& attached : attachments()) {
-    if (attached.enabled) {
-      y_TO = add_low_rank(y_TO, x_TI, attached, pass);
+    if (!attached.enabled) {
+      continue;
+    }
+    const ops::LowRankTerm term = term_of(attached, pass);
+    if (attached.magnitude_O) {
+      const ops::DoraTerm dora{term, *attached.magnitude_O, attached.norms.of(W_OI, attached.A_RI, attached.B_OR, attached.scale)};
+      y_TO = y_TO.defined() ? y_TO + (ops::dora_linear(x_TI, W_OI, std::nullopt, dora) - at::linear(x_TI, W_OI))
+                            : ops::dora_linear(x_TI, W_OI, bias_O, dora);
+    } else {
+      y_TO = y_TO.defined() ? y_TO : at::linear(x_TI, W_OI, bias_O.value_or(Tensor()));
+      y_TO = (y_TO + ops::low_rank(x_TI, term)).to(x_TI.scalar_type());
     }
   }
-  return y_TO.defined() ? y_TO : at::linear(x_TI, weight_in_use(), bias_O.value_or(Tensor()));
-}
-
-Tensor Linear::add_low_rank(const Tensor& y_TO, const Tensor& x_TI, const LowRank& attached, const Pass& pass) const {
-  const ops::LowRankTerm term{attached.A_RI,
-                              attached.B_OR,
-                              attached.scale,
-                              {pass.row_keys_T, mix64(name_key_, hash_name(attached.adapter)), attached.dropout},
-                              attached.bias_O};
-  const Tensor W_OI = weight_in_use();
-  if (attached.magnitude_O) {
-    const ops::DoraTerm dora{term, *attached.magnitude_O, attached.norms.of(W_OI, attached.A_RI, attached.B_OR, attached.scale)};
-    return y_TO.defined() ? y_TO + (ops::dora_linear(x_TI, W_OI, std::nullopt, dora) - at::linear(x_TI, W_OI))
-                          : ops::dora_linear(x_TI, W_OI, bias_in_use(), dora);
-  }
-  // The first one is fused with the base projection.
-  return y_TO.defined() ? (y_TO + ops::low_rank(x_TI, term)).to(x_TI.scalar_type()) : ops::lora_linear(x_TI, W_OI, bias_in_use(), term);
+  return y_TO;
 }
 
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass) {
+  std::vector<ops::Projection> together;
+  for (const Linear* linear : projections) {
+    const std::optional<ops::Projection> projection = linear->as_projection(pass);
+    if (!projection || pass.observer != nullptr) {
+      break;
+    }
+    together.push_back(*projection);
+  }
+  if (together.size() == projections.size()) {
+    return ops::project(x_TI, together);
+  }
   std::vector<Tensor> outputs;
-  outputs.reserve(projections.size());
-  for (const Linear* projection : projections) {
-    outputs.push_back(projection->forward(x_TI, pass));
+  for (const Linear* linear : projections) {
+    outputs.push_back(linear->forward(x_TI, pass));
   }
   return outputs;
 }

@@ -1,6 +1,8 @@
 #include "lora/nn/rms_norm.h"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
+
+#include "lora/ops/rms_norm.h"
 
 namespace lora::nn {
 
@@ -10,10 +12,7 @@ RmsNorm::RmsNorm(const std::string& name, int64_t dim, double eps, io::WeightSou
       eps_(eps) {}
 
 Tensor RmsNorm::forward(const Tensor& x_TD) const {
-  const auto wide = x_TD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor wide_TD = x_TD.to(wide);
-  const Tensor scale_T1 = at::rsqrt(wide_TD.square().mean(-1, /*keepdim=*/true) + eps_);
-  return weight_D_.current() * (wide_TD * scale_T1).to(x_TD.scalar_type());
+  return ops::rms_norm(x_TD, weight_D_.current(), eps_);
 }
 
 }  // namespace lora::nn

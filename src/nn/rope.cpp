@@ -178,10 +178,4 @@ RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   return {(angles_TE.cos() * factor).to(dtype), (angles_TE.sin() * factor).to(dtype)};
 }
 
-Tensor apply_rope(const Tensor& x_THE, const RopeTables& tables) {
-  const std::vector<Tensor> halves = x_THE.chunk(2, -1);
-  const Tensor rotated_THE = at::cat({-halves[1], halves[0]}, -1);
-  return x_THE * tables.cos_TE.unsqueeze(1) + rotated_THE * tables.sin_TE.unsqueeze(1);
-}
-
 }  // namespace lora::nn

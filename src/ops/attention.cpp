@@ -3,6 +3,8 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
+#include "cpu/attention.h"
+
 namespace lora::ops {
 
 namespace {
@@ -63,6 +65,26 @@ Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Ten
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
 }
 
+/// cpu::causal_attention with its gradient.
+struct CpuAttention : torch::autograd::Function<CpuAttention> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE,
+                        const std::vector<int64_t>& offsets, double scale) {
+    const Tensor q = q_THE.contiguous(), k = k_TKE.contiguous(), v = v_TKE.contiguous();
+    const cpu::AttentionResult result = cpu::causal_attention(q, k, v, offsets, scale);
+    ctx->save_for_backward({q, k, v, result.out_THE, result.lse_TH});
+    ctx->saved_data["offsets"] = offsets;
+    ctx->saved_data["scale"] = scale;
+    return result.out_THE;
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const torch::autograd::variable_list saved = ctx->get_saved_variables();
+    const cpu::AttentionGradients gradients =
+        cpu::causal_attention_backward(grads[0].contiguous(), saved[0], saved[1], saved[2], {saved[3], saved[4]},
+                                       ctx->saved_data["offsets"].toIntVector(), ctx->saved_data["scale"].toDouble());
+    return {gradients.dq_THE, gradients.dk_TKE, gradients.dv_TKE, Tensor(), Tensor()};
+  }
+};
+
 /// SDPA of one document's n last tokens to its L keys.
 Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE, double scale) {
   const auto by_head = [](const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
@@ -115,6 +137,9 @@ Tensor plain_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v
 Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale) {
   if (flash_applies(q_THE)) {
     return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, scale);
+  }
+  if (cpu::attention_applies(q_THE)) {
+    return CpuAttention::apply(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
   }
   return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
 }

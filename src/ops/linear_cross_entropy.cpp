@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cpu/launch.h"
+
 namespace lora::ops {
 
 namespace {
@@ -32,6 +34,29 @@ Tensor widened(const Tensor& logits) {
 /// until backward divides again. Not with a trained head, whose gradient sums over all positions and could overflow.
 constexpr double kHalfScale = 1024.0;
 
+/// Sum of the losses of C rows of logits; in their place their gradient, (softmax - one_hot) · scale.
+Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double scale) {
+  const at::ScalarType wide = logits_CV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (!logits_CV.is_cpu()) {
+    const Tensor labels_C1 = labels_C.unsqueeze(1);
+    const Tensor log_probs_CV = at::log_softmax(widened(logits_CV), 1);
+    const Tensor loss = log_probs_CV.gather(1, labels_C1).sum().neg();
+    log_probs_CV.exp_().scatter_add_(1, labels_C1, at::full({1, 1}, -1, log_probs_CV.options()).expand_as(labels_C1));
+    logits_CV.copy_(scale == 1.0 ? log_probs_CV : log_probs_CV.mul_(scale));
+    return loss;
+  }
+  const int64_t V = logits_CV.size(1);
+  const Tensor loss_C = at::empty({logits_CV.size(0)}, logits_CV.options().dtype(wide));
+  const int64_t* labels = labels_C.const_data_ptr<int64_t>();
+  cpu::with_element(logits_CV.scalar_type(), [&]<typename S>() {
+    cpu::in_parallel(logits_CV.size(0), V, [&](int64_t begin, int64_t end) {
+      cpu::cross_entropy(cpu::pointer<S>(logits_CV) + begin * V, labels + begin, cpu::pointer<cpu::Wide<S>>(loss_C) + begin, end - begin, V,
+                         scale);
+    });
+  });
+  return loss_C.sum();
+}
+
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V,
                         const Tensor& labels_S) {
@@ -47,13 +72,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
       const Tensor h_CD = h_SD.slice(0, begin, end);
-      const Tensor labels_C1 = labels_S.slice(0, begin, end).unsqueeze(1);
-      Tensor log_probs_CV = at::log_softmax(widened(logits_of(h_CD, W_VD, bias_V)), 1);
-      total.sub_(log_probs_CV.gather(1, labels_C1).sum());
-      // d loss / d logits = softmax - one_hot, in the buffer of the log-probabilities.
-      Tensor dlogits_CV = log_probs_CV.exp_();
-      dlogits_CV.scatter_add_(1, labels_C1, at::full({1, 1}, -1, dlogits_CV.options()).expand_as(labels_C1));
-      dlogits_CV = (held_scale == 1.0 ? dlogits_CV : dlogits_CV.mul_(held_scale)).to(h_SD.scalar_type());
+      const Tensor dlogits_CV = logits_of(h_CD, W_VD, bias_V);
+      total.add_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale));
       Tensor dh_CD = dh_SD.slice(0, begin, end);
       at::mm_out(dh_CD, dlogits_CV, W_VD);
       if (train_head) {

@@ -2,76 +2,214 @@
 
 #include <torch/torch.h>
 
+#include "cpu/launch.h"
+
 namespace lora::ops {
 
 namespace {
 
 using torch::autograd::AutogradContext;
-using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-/// Both parts of the projection in one node of the graph. T tokens, I in, O out, R rank.
-struct LoraLinear : Function<LoraLinear> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O,
-                        const Tensor& A_RI, const Tensor& B_OR, const std::optional<Tensor>& low_bias_O,
-                        const std::optional<Tensor>& row_keys_T, double scale, double p, int64_t site_key) {
-    const DropoutDraw draw{row_keys_T.value_or(Tensor()), static_cast<uint64_t>(site_key), p};
-    const Tensor low_TI = (draw.active() ? dropout(x_TI, draw) : x_TI).to(A_RI.scalar_type());
-    const Tensor xa_TR = low_TI.mm(A_RI.t());
-    Tensor y_TO = bias_O ? at::addmm(*bias_O, x_TI, W_OI.t()) : x_TI.mm(W_OI.t());
-    y_TO = y_TO.to(xa_TR.scalar_type()).addmm_(xa_TR, B_OR.t(), 1, scale);
-    if (low_bias_O) {
-      y_TO.add_(*low_bias_O, scale);
+/// y_TN += low_TR B_RN, low and B in one dtype that may be wider than y's: then summed in it and rounded once.
+void add_product_(Tensor& y_TN, const Tensor& low_TR, const Tensor& B_RN, double scale) {
+  if (y_TN.scalar_type() == low_TR.scalar_type()) {
+    y_TN.addmm_(low_TR, B_RN, 1, scale);
+    return;
+  }
+  const bool half = y_TN.scalar_type() == at::kBFloat16 || y_TN.scalar_type() == at::kHalf;
+  if (!y_TN.is_cpu() || !half || low_TR.scalar_type() != at::kFloat) {
+    y_TN.copy_(y_TN.to(low_TR.scalar_type()).addmm_(low_TR, B_RN, 1, scale));
+    return;
+  }
+  const Tensor scaled_TR = low_TR.mul(scale), rows_RN = B_RN.contiguous();
+  const int64_t rank = scaled_TR.size(1), n = y_TN.size(1);
+  const auto run = [&]<typename S>(S* y) {
+    cpu::in_parallel(y_TN.size(0), rank * n / 4, [&](int64_t begin, int64_t end) {
+      cpu::add_low_rank(y + begin * n, scaled_TR.data_ptr<float>() + begin * rank, rank, rows_RN.data_ptr<float>(), end - begin, rank, n);
+    });
+  };
+  if (y_TN.scalar_type() == at::kHalf) {
+    run(cpu::pointer<cpu::Half>(y_TN));
+  } else {
+    run(cpu::pointer<cpu::BFloat16>(y_TN));
+  }
+}
+
+/// The low-rank parts of a group: their A below each other, R ranks in all.
+struct Group : torch::CustomClassHolder {
+  explicit Group(const std::vector<Projection>& all) : projections(all) {
+    for (const Projection& projection : projections) {
+      if (projection.low_rank) {
+        begins.push_back(ranks);
+        ranks += projection.low_rank->A_RI.size(0);
+        dtype = projection.low_rank->A_RI.scalar_type();
+        drops = drops || projection.low_rank->dropout.active();
+      } else {
+        begins.push_back(-1);
+      }
     }
-    ctx->save_for_backward({x_TI, W_OI, A_RI, B_OR, xa_TR, draw.row_keys_T});
-    ctx->saved_data["scale"] = scale;
-    ctx->saved_data["p"] = p;
-    ctx->saved_data["site_key"] = site_key;
-    ctx->saved_data["train_bias"] = bias_O && bias_O->requires_grad();
-    ctx->saved_data["train_low_bias"] = low_bias_O && low_bias_O->requires_grad();
-    return y_TO.to(x_TI.scalar_type());
+  }
+
+  bool adapted() const { return ranks > 0; }
+  /// The columns (or rows) of one projection among those of all.
+  Tensor own(const Tensor& all, size_t i, int64_t dim) const { return all.narrow(dim, begins[i], projections[i].low_rank->A_RI.size(0)); }
+  Tensor stacked_A() const {
+    std::vector<Tensor> parts;
+    for (const Projection& projection : projections) {
+      if (projection.low_rank) {
+        parts.push_back(projection.low_rank->A_RI.detach());
+      }
+    }
+    return parts.size() == 1 ? parts.front() : at::cat(parts);
+  }
+  /// Calls `run` for each projection that has a low-rank part.
+  template <typename Run>
+  void for_each_adapted(const Run& run) const {
+    for (size_t i = 0; i < projections.size(); ++i) {
+      if (projections[i].low_rank) {
+        run(i, *projections[i].low_rank);
+      }
+    }
+  }
+
+  std::vector<Projection> projections;
+  std::vector<int64_t> begins;
+  int64_t ranks = 0;
+  at::ScalarType dtype = at::kFloat;
+  bool drops = false;
+};
+
+/// x as the low-rank part reads it.
+Tensor low_input(const Tensor& x_TI, const LowRankTerm& term) {
+  return (term.dropout.active() ? dropout(x_TI, term.dropout) : x_TI).to(term.A_RI.scalar_type());
+}
+
+/// x Aᵀ of all low-rank parts [T, R].
+Tensor down(const Tensor& x_TI, const Group& group) {
+  if (!group.drops) {
+    return x_TI.to(group.dtype).mm(group.stacked_A().t());
+  }
+  Tensor xa_TR = at::empty({x_TI.size(0), group.ranks}, x_TI.options().dtype(group.dtype));
+  group.for_each_adapted([&](size_t i, const LowRankTerm& term) { group.own(xa_TR, i, 1).copy_(low_input(x_TI, term).mm(term.A_RI.t())); });
+  return xa_TR;
+}
+
+struct Project : torch::autograd::Function<Project> {
+  /// @param trained every tensor that may need a gradient: of each projection bias, A, B and the low-rank bias.
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<Group> group) {
+    const Tensor xa_TR = group->adapted() ? down(x_TI, *group) : Tensor();
+    variable_list outputs;
+    for (size_t i = 0; i < group->projections.size(); ++i) {
+      const Projection& projection = group->projections[i];
+      const Tensor W_IO = projection.W_OI.t();
+      Tensor y_TO = projection.bias_O ? at::addmm(*projection.bias_O, x_TI, W_IO) : x_TI.mm(W_IO);
+      if (projection.low_rank && projection.low_rank->bias_O) {
+        const LowRankTerm& term = *projection.low_rank;
+        y_TO = y_TO.to(group->dtype).addmm_(group->own(xa_TR, i, 1), term.B_OR.t(), 1, term.scale).add_(*term.bias_O, term.scale);
+        y_TO = y_TO.to(x_TI.scalar_type());
+      } else if (projection.low_rank) {
+        add_product_(y_TO, group->own(xa_TR, i, 1), projection.low_rank->B_OR.t(), projection.low_rank->scale);
+      }
+      outputs.push_back(y_TO);
+    }
+    ctx->save_for_backward({group->adapted() ? x_TI : Tensor(), xa_TR});
+    ctx->saved_data["group"] = at::IValue::make_capsule(group);
+    ctx->saved_data["trained"] = static_cast<int64_t>(trained.size());
+    return outputs;
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const Tensor &x_TI = saved[0], &W_OI = saved[1], &A_RI = saved[2], &B_OR = saved[3], &xa_TR = saved[4];
-    const double scale = ctx->saved_data["scale"].toDouble();
-    const DropoutDraw draw{saved[5], static_cast<uint64_t>(ctx->saved_data["site_key"].toInt()), ctx->saved_data["p"].toDouble()};
-
-    const Tensor dy_TO = grads[0].contiguous();
-    const Tensor dy_low_TO = dy_TO.to(A_RI.scalar_type());
-    const Tensor dyb_TR = dy_low_TO.mm(B_OR).mul_(scale);
-    const Tensor low_TI = (draw.active() ? dropout(x_TI, draw) : x_TI).to(A_RI.scalar_type());
-    const Tensor dA_RI = dyb_TR.t().mm(low_TI);
-    const Tensor dB_OR = dy_low_TO.t().mm(xa_TR).mul_(scale);
-
-    Tensor dx_TI;
-    if (ctx->needs_input_grad(0)) {
-      dx_TI = dy_TO.mm(W_OI);
-      if (draw.active()) {
-        dx_TI.add_(dropout(dyb_TR.mm(A_RI), draw).to(dx_TI.scalar_type()));
-      } else if (dx_TI.scalar_type() == A_RI.scalar_type()) {
-        dx_TI.addmm_(dyb_TR, A_RI);
-      } else {
-        dx_TI.add_(dyb_TR.mm(A_RI).to(dx_TI.scalar_type()));
+    const auto group = c10::static_intrusive_pointer_cast<Group>(ctx->saved_data["group"].toCapsule());
+    for (Tensor& dy_TO : grads) {
+      dy_TO = dy_TO.contiguous();
+    }
+    variable_list gradients{ctx->needs_input_grad(0) ? input_gradient(*group, grads) : Tensor()};
+    if (group->adapted()) {
+      low_rank_gradients(*group, saved[0], saved[1], grads, gradients);
+    } else {
+      for (size_t i = 0; i < grads.size(); ++i) {
+        push_bias_gradient(group->projections[i], grads[i], gradients);
       }
     }
-    const bool train_bias = ctx->saved_data["train_bias"].toBool(), train_low_bias = ctx->saved_data["train_low_bias"].toBool();
-    const Tensor dy_O = train_bias || train_low_bias ? dy_low_TO.sum(0) : Tensor();
-    const Tensor dbias_O = train_bias ? dy_O.to(dy_TO.scalar_type()) : Tensor();
-    const Tensor dlow_bias_O = train_low_bias ? dy_O * scale : Tensor();
-    return {dx_TI, Tensor(), dbias_O, dA_RI, dB_OR, dlow_bias_O, Tensor(), Tensor(), Tensor(), Tensor()};
+    TORCH_INTERNAL_ASSERT(static_cast<int64_t>(gradients.size()) == 1 + ctx->saved_data["trained"].toInt());
+    gradients.emplace_back();  // of the group
+    return gradients;
+  }
+
+  static Tensor input_gradient(const Group& group, const variable_list& grads) {
+    Tensor dx_TI = grads[0].mm(group.projections[0].W_OI);
+    for (size_t i = 1; i < grads.size(); ++i) {
+      dx_TI.addmm_(grads[i], group.projections[i].W_OI);
+    }
+    return dx_TI;
+  }
+
+  static void push_bias_gradient(const Projection& projection, const Tensor& dy_TO, variable_list& gradients) {
+    if (projection.bias_O) {
+      gradients.push_back(projection.bias_O->requires_grad() ? dy_TO.sum(0) : Tensor());
+    }
+  }
+
+  /// Appends the gradients of the trained tensors and adds the low-rank part's to that of x, gradients[0].
+  static void low_rank_gradients(const Group& group, const Tensor& x_TI, const Tensor& xa_TR, const variable_list& grads,
+                                 variable_list& gradients) {
+    const Tensor dxa_TR = at::empty_like(xa_TR);
+    variable_list dB(grads.size()), dbias(grads.size());
+    group.for_each_adapted([&](size_t i, const LowRankTerm& term) {
+      const Tensor dy_TO = grads[i].to(group.dtype);
+      group.own(dxa_TR, i, 1).copy_(dy_TO.mm(term.B_OR)).mul_(term.scale);
+      dB[i] = group.own(xa_TR, i, 1).t().mm(dy_TO).mul_(term.scale).t();
+      dbias[i] = term.bias_O && term.bias_O->requires_grad() ? dy_TO.sum(0) * term.scale : Tensor();
+    });
+    const Tensor dA_RI = group.drops ? Tensor() : dxa_TR.t().mm(x_TI.to(group.dtype));
+    if (gradients[0].defined() && !group.drops) {
+      add_product_(gradients[0], dxa_TR, group.stacked_A(), 1);
+    }
+    for (size_t i = 0; i < grads.size(); ++i) {
+      push_bias_gradient(group.projections[i], grads[i], gradients);
+      if (!group.projections[i].low_rank) {
+        continue;
+      }
+      const LowRankTerm& term = *group.projections[i].low_rank;
+      const Tensor own_TR = group.own(dxa_TR, i, 1);
+      if (group.drops && gradients[0].defined()) {
+        const Tensor dlow_TI = own_TR.mm(term.A_RI);
+        gradients[0].add_((term.dropout.active() ? dropout(dlow_TI, term.dropout) : dlow_TI).to(x_TI.scalar_type()));
+      }
+      gradients.push_back(group.drops ? own_TR.t().mm(low_input(x_TI, term)) : group.own(dA_RI, i, 0));
+      gradients.push_back(dB[i]);
+      if (term.bias_O) {
+        gradients.push_back(dbias[i]);
+      }
+    }
   }
 };
 
 }  // namespace
 
+std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& projections) {
+  std::vector<Tensor> trained;
+  const auto add = [&trained](const std::optional<Tensor>& tensor) {
+    if (tensor) {
+      trained.push_back(*tensor);
+    }
+  };
+  for (const Projection& projection : projections) {
+    TORCH_CHECK(!projection.W_OI.requires_grad(), "project: the weight must be frozen");
+    add(projection.bias_O);
+    if (projection.low_rank) {
+      add(projection.low_rank->A_RI);
+      add(projection.low_rank->B_OR);
+      add(projection.low_rank->bias_O);
+    }
+  }
+  return Project::apply(x_TI, at::TensorList(trained), c10::make_intrusive<Group>(projections));
+}
+
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
-  TORCH_CHECK(!W_OI.requires_grad(), "lora_linear: the weight must be frozen");
-  // Autograd takes no undefined tensor as an argument, only none.
-  const std::optional<Tensor> row_keys_T = term.dropout.active() ? std::optional(term.dropout.row_keys_T) : std::nullopt;
-  return LoraLinear::apply(x_TI, W_OI, bias_O, term.A_RI, term.B_OR, term.bias_O, row_keys_T, term.scale, term.dropout.p,
-                           static_cast<int64_t>(term.dropout.site_key));
+  return project(x_TI, {{W_OI, bias_O, term}}).front();
 }
 
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term) {

@@ -10,6 +10,7 @@
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/ops/dropout.h"
+#include "lora/ops/gated_activation.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/map_source.h"
@@ -145,13 +146,14 @@ TEST(Linear, ProjectGivesEachProjectionOfOneInput) {
 
 TEST(Activation, NamesAreTransformers) {
   const Tensor x = normal({7}, 1);
-  expect_close(find_activation("silu", "config.json")(x), x * x.sigmoid(), 1e-12);
-  expect_equal(find_activation("swish", "config.json")(x), find_activation("silu", "config.json")(x));
-  expect_close(find_activation("gelu", "config.json")(x), 0.5 * x * (1 + at::erf(x / std::sqrt(2.0))), 1e-12);
+  const auto named = [&x](const char* name) { return ops::activation(find_activation(name, "config.json"), x); };
+  expect_close(named("silu"), x * x.sigmoid(), 1e-12);
+  expect_equal(named("swish"), named("silu"));
+  expect_close(named("gelu"), 0.5 * x * (1 + at::erf(x / std::sqrt(2.0))), 1e-12);
   const Tensor tanh_form = 0.5 * x * (1 + at::tanh(std::sqrt(2.0 / M_PI) * (x + 0.044715 * x.pow(3))));
-  expect_close(find_activation("gelu_new", "config.json")(x), tanh_form, 1e-12);
-  expect_close(find_activation("gelu_pytorch_tanh", "config.json")(x), tanh_form, 1e-12);
-  expect_equal(find_activation("relu", "config.json")(x), x.clamp_min(0));
+  expect_close(named("gelu_new"), tanh_form, 1e-12);
+  expect_close(named("gelu_pytorch_tanh"), tanh_form, 1e-12);
+  expect_equal(named("relu"), x.clamp_min(0));
   test::expect_error(ErrorKind::kModel, {"config.json", "'mish'", "silu", "gelu_new"}, [] { find_activation("mish", "config.json"); });
 }
 

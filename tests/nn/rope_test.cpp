@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "lora/ops/rotary.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/tensors.h"
@@ -129,7 +130,7 @@ TEST(Rope, TurnsThePairsOfChannels) {
   RopeOptions options;
   options.dim = 6;
   const RopeTables tables = Rope(options).tables(batch, at::kDouble);
-  const Tensor x = test::normal({4, 2, 6}, 1), y = apply_rope(x, tables);
+  const Tensor x = test::normal({4, 2, 6}, 1), y = ops::rotary_embedding(x, x, tables.cos_TE, tables.sin_TE).first;
   const Tensor frequencies = rope_inverse_frequencies(options, 1);
   for (int64_t t = 0; t < 4; ++t) {
     for (int64_t i = 0; i < 3; ++i) {

@@ -70,6 +70,24 @@ TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
   }
 }
 
+TEST(CausalAttention, DocumentsOfSeveralBlocks) {
+  // Blocks of the CPU's kernel end within documents, at their ends, and one before.
+  const Setting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
+  const Documents documents(setting.lengths);
+  const auto bind = [&documents](auto op) {
+    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+  };
+  const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
+  test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), inputs, 3e-6);
+  // Large scores and views of a larger tensor.
+  const auto scaled = [&](auto op) {
+    return [&documents, op](const std::vector<Tensor>& in) {
+      return op((in[0] * 30).slice(2, 0, 8), in[1].slice(2, 2, 10), in[2].slice(2, 1, 9), documents.layout(), kScale);
+    };
+  };
+  test::expect_same_as_reference(scaled(causal_attention), scaled(causal_attention_reference), inputs, 2e-5);
+}
+
 TEST(CausalAttention, Float64EqualsCentralDifferences) {
   for (const auto& lengths : {std::vector<int64_t>{3, 4}, std::vector<int64_t>{3, 3}}) {
     const Setting setting{lengths, 2, 1, 4};

@@ -105,6 +105,53 @@ TEST(LoraLinear, NothingIsComputedForFrozenTensors) {
   EXPECT_THROW(lora_linear(x, trained(W), std::nullopt, {A, B, kScale, {}}), c10::Error);
 }
 
+/// Three projections of one input as q, k and v are: one with bias, one without a low-rank part, ranks that differ.
+std::vector<Projection> group_of(const std::vector<Tensor>& in, at::ScalarType type, double p) {
+  const auto weight = [type](int64_t out, uint64_t seed) { return normal({out, kIn}, seed, type); };
+  return {{weight(kOut, 4), normal({kOut}, 5, type), LowRankTerm{in[1], in[2], kScale, draw_of(p)}},
+          {weight(3, 6), normal({3}, 7, type)},
+          {weight(2, 8), std::nullopt, LowRankTerm{in[3], in[4], 0.5, {row_keys(kTokens), 0x77ULL, p}}}};
+}
+
+std::vector<Tensor> group_inputs(at::ScalarType x_type, at::ScalarType ab_type, bool x_needs_grad) {
+  return {normal({kTokens, kIn}, 1, x_type).requires_grad_(x_needs_grad), trained(normal({kRank, kIn}, 2, ab_type)),
+          trained(normal({kOut, kRank}, 3, ab_type)), trained(normal({2, kIn}, 9, ab_type)), trained(normal({2, 2}, 10, ab_type))};
+}
+
+TEST(Project, AGroupIsItsProjectionsOneByOne) {
+  const auto together = [](at::ScalarType type, double p) -> test::Differentiable {
+    return [=](const std::vector<Tensor>& in) { return at::cat(project(in[0], group_of(in, type, p)), 1); };
+  };
+  const auto one_by_one = [](at::ScalarType type, double p) -> test::Differentiable {
+    return [=](const std::vector<Tensor>& in) {
+      std::vector<Tensor> outputs;
+      for (const Projection& each : group_of(in, type, p)) {
+        outputs.push_back(each.low_rank ? lora_linear_reference(in[0], each.W_OI, each.bias_O, *each.low_rank)
+                                        : at::linear(in[0], each.W_OI, each.bias_O.value_or(Tensor())));
+      }
+      return at::cat(outputs, 1);
+    };
+  };
+  for (const double p : {0.0, 0.4}) {
+    for (const bool x_needs_grad : {true, false}) {
+      const auto wide = group_inputs(at::kDouble, at::kDouble, x_needs_grad);
+      test::expect_gradients(together(at::kDouble, p), wide, 1e-3, 1e-9);
+      test::expect_same_as_reference(together(at::kDouble, p), one_by_one(at::kDouble, p), wide, 1e-13);
+      test::expect_same_as_reference(together(at::kFloat, p), one_by_one(at::kFloat, p), group_inputs(at::kFloat, at::kFloat, x_needs_grad),
+                                     2e-6);
+      test::expect_same_as_reference(together(at::kBFloat16, p), one_by_one(at::kBFloat16, p),
+                                     group_inputs(at::kBFloat16, at::kFloat, x_needs_grad), 0x1p-6);
+    }
+  }
+}
+
+TEST(Project, FrozenProjectionsPassTheGradientThrough) {
+  const auto op = [](const std::vector<Tensor>& in) {
+    return at::cat(project(in[0], {{normal({kOut, kIn}, 4)}, {normal({3, kIn}, 5), in[1]}}), 1);
+  };
+  test::expect_gradients(op, {normal({kTokens, kIn}, 1).requires_grad_(true), trained(normal({3}, 2))}, 1e-3, 1e-9);
+}
+
 TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
   for (const Setting& setting : kSettings) {
     const std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);

@@ -6,6 +6,7 @@
 #include "lora/io/weight_source.h"
 #include "lora/nn/matrix_host.h"
 #include "lora/nn/pass.h"
+#include "lora/ops/lora_linear.h"
 
 namespace lora::nn {
 
@@ -38,16 +39,21 @@ class Linear : public MatrixHost {
   /// Whether the weight belongs to another module (a tied head).
   bool tied() const { return !weight_.owned(); }
 
+  /// The frozen projection with at most one low-rank pair, if that is what is in use: not DoRA, trained rows, a trained
+  /// weight, several adapters at once.
+  std::optional<ops::Projection> as_projection(const Pass& pass) const;
+
  private:
-  /// y_TO without `attached`, undefined for the first, → with it.
-  Tensor add_low_rank(const Tensor& y_TO, const Tensor& x_TI, const LowRank& attached, const Pass& pass) const;
+  /// Everything else than as_projection(), one part after the other.
+  Tensor composed(const Tensor& x_TI, const Pass& pass) const;
+  ops::LowRankTerm term_of(const LowRank& attached, const Pass& pass) const;
 
   BaseWeight& weight_;
   BaseWeight* bias_ = nullptr;
   uint64_t name_key_;
 };
 
-/// Several projections of one input: q, k and v, or gate and up. One place, so that the input can be read once.
+/// Several projections of one input (q, k and v, or gate and up): in one op where each is as_projection().
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass);
 
 }  // namespace lora::nn

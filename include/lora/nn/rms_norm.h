@@ -6,8 +6,7 @@
 
 namespace lora::nn {
 
-/// Root mean square norm (Zhang & Sennrich 2019): w · x / sqrt(mean(x²) + eps), the quotient in float32 and rounded to
-/// x's dtype before the weight, as in transformers' LlamaRMSNorm.
+/// Root mean square norm: ops::rms_norm with a weight.
 class RmsNorm : public Host {
  public:
   /// Takes `name`.weight [dim] from the source.

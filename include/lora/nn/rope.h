@@ -48,7 +48,7 @@ Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length);
 /// Factor of cos and sin: 1 but for yarn (Peng et al. 2023, section 3.4).
 double rope_attention_factor(const RopeOptions& options);
 
-/// cos and sin of each token's angles, [T, dim], the halves alike.
+/// cos and sin of each token's angles, [T, dim], the halves alike: what ops::rotary_embedding takes.
 struct RopeTables {
   Tensor cos_TE;
   Tensor sin_TE;
@@ -64,8 +64,5 @@ class Rope {
   RopeOptions options_;
   Tensor inverse_frequencies_;
 };
-
-/// x · cos + rotate_half(x) · sin for x_THE, heads in the middle.
-Tensor apply_rope(const Tensor& x_THE, const RopeTables& tables);
 
 }  // namespace lora::nn

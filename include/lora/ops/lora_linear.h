@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "lora/ops/dropout.h"
 
@@ -17,10 +18,21 @@ struct LowRankTerm {
 };
 
 /// y_TO = x_TI Wᵀ + b + scale · (dropout(x) Aᵀ Bᵀ + bias) with W frozen; b may be trained (LoRA: Hu et al. 2021,
-/// section 4.1).
-/// Backward is written by hand: no dW, x Aᵀ kept ([T, R], small), the dropout drawn again, everything accumulated into
-/// one dX. A and B may be wider than x (float32 beside bfloat16): the low-rank part is computed in A's dtype, the sum
-/// too, and then rounded to x's, as PEFT does.
+/// section 4.1). Without a low-rank part, a frozen projection.
+struct Projection {
+  Tensor W_OI;
+  std::optional<Tensor> bias_O = std::nullopt;
+  std::optional<LowRankTerm> low_rank = std::nullopt;
+};
+
+/// Several projections of one input (q, k and v; gate and up) in one node of the graph. Backward is written by hand: no
+/// dW, x Aᵀ kept ([T, R], small), everything accumulated into one dX. Without dropout all A stand in one matrix, so that x
+/// and dX pass once for the low-rank parts of the whole group; dropout is drawn again in backward. All A are of one dtype,
+/// which may be wider than x's (float32 beside bfloat16): the low-rank part is computed in it, the sum too, and then
+/// rounded to x's, as PEFT does.
+std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& projections);
+
+/// project() of a single one.
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
 
 /// The same as a composition of differentiable ATen operations.

@@ -1,0 +1,123 @@
+// Numbers as they lie in memory and as they are computed with. No torch header: the kernels compile by themselves.
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+/// A kernel is compiled for AVX-512, AVX2 and the plain machine, and the loader takes what the CPU has. (Not under
+/// AddressSanitizer, whose start-up comes after the loader's choice.)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define LORA_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define LORA_SIMD
+#endif
+/// For what is called in a kernel's loops, so that it is compiled with the kernel.
+#define LORA_INLINE [[gnu::always_inline]] inline
+
+namespace lora::ops::cpu {
+
+/// The half types by their bits; c10's have the same layout.
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Half {
+  uint16_t bits;
+};
+
+/// What an element is computed in: float32, float64 for float64.
+template <typename S>
+using Wide = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+LORA_INLINE float widened(float x) {
+  return x;
+}
+LORA_INLINE double widened(double x) {
+  return x;
+}
+LORA_INLINE float widened(BFloat16 x) {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
+/// Exponent and mantissa are shifted into a float32's places; the power of two brings the exponents to the same zero and
+/// makes subnormal numbers normal.
+LORA_INLINE float widened(Half x) {
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
+  const uint32_t rest = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
+  const float scaled = std::bit_cast<float>(rest) * 0x1p112f;
+  const uint32_t special = std::bit_cast<uint32_t>(scaled) | 0x7f800000;
+  return std::bit_cast<float>(((x.bits & 0x7c00) == 0x7c00 ? special : std::bit_cast<uint32_t>(scaled)) | sign);
+}
+
+/// To the nearest element, ties to even.
+template <typename S>
+LORA_INLINE S narrowed(Wide<S> x) {
+  if constexpr (std::is_same_v<S, BFloat16>) {
+    const auto bits = std::bit_cast<uint32_t>(x);
+    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return {static_cast<uint16_t>(x != x ? 0x7fc0 : rounded)};
+  } else if constexpr (std::is_same_v<S, Half>) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x);
+    const uint32_t sign = (bits >> 16) & 0x8000;
+    const uint32_t magnitude = bits & 0x7fffffff;
+    // Below the smallest normal number the sum with 0.5 leaves the half's mantissa, rounded, in the low bits.
+    const uint32_t subnormal = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3f000000;
+    const uint32_t normal = (magnitude - 0x38000000 + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+    const uint32_t finite = magnitude < 0x38800000 ? subnormal : normal;
+    const uint32_t large = magnitude > 0x7f800000 ? 0x7e00 : 0x7c00;
+    return {static_cast<uint16_t>(sign | (magnitude >= 0x477ff000 ? large : finite))};
+  } else {
+    return x;
+  }
+}
+
+/// As it is after a stay in memory.
+template <typename S>
+LORA_INLINE Wide<S> rounded(Wide<S> x) {
+  return widened(narrowed<S>(x));
+}
+
+LORA_INLINE double exponential(double x) {
+  return std::exp(x);
+}
+/// e^x, within 2 units in the last place; x below -87.3 gives e^-87.3, above 88.3 e^88.3. x = n ln 2 + r with |r| ≤ ln 2 / 2,
+/// e^r by its Taylor polynomial of degree 7, whose remainder there is below 6e-9 (Cody & Waite 1980, chapter 6).
+LORA_INLINE float exponential(float x) {
+  x = x < -87.3F ? -87.3F : x;
+  x = x > 88.3F ? 88.3F : x;
+  constexpr float kShift = 0x1.8p23F;  // a sum with it has the nearest integer in its last bits
+  const float shifted = x * 1.44269504F + kShift;
+  const float n = shifted - kShift;
+  const float r = (x - n * 0x1.62e4p-1F) - n * 0x1.7f7d1cp-20F;  // ln 2 in two parts: the first product is exact
+  float y = 1.0F / 5040;
+  y = y * r + 1.0F / 720;
+  y = y * r + 1.0F / 120;
+  y = y * r + 1.0F / 24;
+  y = y * r + 1.0F / 6;
+  y = y * r + 0.5F;
+  y = y * r + 1.0F;
+  y = y * r + 1.0F;
+  const uint32_t power = (std::bit_cast<uint32_t>(shifted) << 23) + 0x3f800000;
+  return y * std::bit_cast<float>(power);
+}
+
+LORA_INLINE double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+/// 1 / (1 + e^-x), within 3 units in the last place. The quotient by Newton's iteration from an estimate that is right to
+/// 12 %: a vector division takes longer than the whole exponential.
+LORA_INLINE float sigmoid(float x) {
+  const float d = 1.0F + exponential(x < -85.0F ? 85.0F : -x);
+  float r = std::bit_cast<float>(0x7ef311c7U - std::bit_cast<uint32_t>(d));
+  r = r * (2.0F - d * r);
+  r = r * (2.0F - d * r);
+  r = r * (2.0F - d * r);
+  return r + r * (1.0F - d * r);
+}
+
+/// The larger one; y where either is not a number. (Of std::max the compiler makes no vectors.)
+template <typename W>
+LORA_INLINE W larger(W x, W y) {
+  return x > y ? x : y;
+}
+
+}  // namespace lora::ops::cpu

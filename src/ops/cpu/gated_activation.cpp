@@ -1,0 +1,103 @@
+#include "kernels.h"
+
+namespace lora::ops::cpu {
+
+namespace {
+
+/// act(x) and its derivative.
+template <typename W>
+struct Value {
+  W act;
+  W slope;
+};
+
+struct Silu {
+  template <typename W>
+  LORA_INLINE static Value<W> at(W x) {
+    const W share = sigmoid(x);
+    return {x * share, share * (1 + x * (1 - share))};
+  }
+};
+
+struct Gelu {
+  template <typename W>
+  LORA_INLINE static Value<W> at(W x) {
+    const W below = (1 + std::erf(x * static_cast<W>(0.70710678118654752))) / 2;
+    const W density = exponential(-x * x / 2) * static_cast<W>(0.39894228040143268);
+    return {x * below, below + x * density};
+  }
+};
+
+struct GeluTanh {
+  template <typename W>
+  LORA_INLINE static Value<W> at(W x) {
+    constexpr W kBeta = 0.79788456080286536, kKappa = 0.044715;
+    const W inner = kBeta * (x + kKappa * x * x * x);
+    const W tanh = 2 * sigmoid(2 * inner) - 1;
+    const W below = (1 + tanh) / 2;
+    return {x * below, below + x * (1 - tanh * tanh) / 2 * kBeta * (1 + 3 * kKappa * x * x)};
+  }
+};
+
+struct Relu {
+  template <typename W>
+  LORA_INLINE static Value<W> at(W x) {
+    return {x > 0 ? x : W(0), x > 0 ? W(1) : W(0)};
+  }
+};
+
+template <typename S, typename Act>
+LORA_SIMD void forward(const S* gate, const S* up, S* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = narrowed<S>(rounded<S>(Act::at(widened(gate[i])).act) * widened(up[i]));
+  }
+}
+
+template <typename S, typename Act>
+LORA_SIMD void backward(const S* dy, const S* gate, const S* up, S* dgate, S* dup, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const Wide<S> d = widened(dy[i]);
+    const Value<Wide<S>> value = Act::at(widened(gate[i]));
+    dgate[i] = narrowed<S>(rounded<S>(d * widened(up[i])) * value.slope);
+    dup[i] = narrowed<S>(d * rounded<S>(value.act));
+  }
+}
+
+/// Calls `run` with the kind's formula.
+template <typename Run>
+void with_formula(Activation kind, const Run& run) {
+  switch (kind) {
+    case Activation::kSilu:
+      return run(Silu());
+    case Activation::kGelu:
+      return run(Gelu());
+    case Activation::kGeluTanh:
+      return run(GeluTanh());
+    case Activation::kRelu:
+      return run(Relu());
+  }
+}
+
+}  // namespace
+
+template <typename S>
+void gated_activation(Activation kind, const S* gate, const S* up, S* y, int64_t n) {
+  with_formula(kind, [&]<typename Act>(Act) { forward<S, Act>(gate, up, y, n); });
+}
+
+template <typename S>
+void gated_activation_backward(Activation kind, const S* dy, const S* gate, const S* up, S* dgate, S* dup, int64_t n) {
+  with_formula(kind, [&]<typename Act>(Act) { backward<S, Act>(dy, gate, up, dgate, dup, n); });
+}
+
+#define LORA_INSTANTIATE(S)                                                       \
+  template void gated_activation<S>(Activation, const S*, const S*, S*, int64_t); \
+  template void gated_activation_backward<S>(Activation, const S*, const S*, const S*, S*, S*, int64_t);
+LORA_INSTANTIATE(float)
+LORA_INSTANTIATE(double)
+LORA_INSTANTIATE(BFloat16)
+LORA_INSTANTIATE(Half)
+
+}  // namespace lora::ops::cpu

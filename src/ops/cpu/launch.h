@@ -1,0 +1,45 @@
+// From tensors to kernels: pointers by dtype, rows shared out over threads.
+#pragma once
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include "kernels.h"
+
+namespace lora::ops::cpu {
+
+/// The kernels' name of a dtype of c10.
+template <typename scalar_t>
+struct Element {
+  using type = scalar_t;
+};
+template <>
+struct Element<at::BFloat16> {
+  using type = BFloat16;
+};
+template <>
+struct Element<at::Half> {
+  using type = Half;
+};
+
+template <typename S>
+S* pointer(const at::Tensor& tensor) {
+  return static_cast<S*>(tensor.mutable_data_ptr());
+}
+
+/// Calls `run` with the kernels' element type of `dtype`: run.template operator()<S>().
+template <typename Run>
+void with_element(at::ScalarType dtype, const Run& run) {
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, dtype, "cpu kernel",
+                                  [&] { run.template operator()<typename Element<scalar_t>::type>(); });
+}
+
+/// run(begin, end) over parts of [0, count), none of much fewer elements than a thread is worth.
+/// @param elements of one item.
+template <typename Run>
+void in_parallel(int64_t count, int64_t elements, const Run& run) {
+  constexpr int64_t kElementsPerTask = 32768;
+  at::parallel_for(0, count, std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements)), run);
+}
+
+}  // namespace lora::ops::cpu

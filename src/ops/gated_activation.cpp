@@ -1,0 +1,67 @@
+#include "lora/ops/gated_activation.h"
+
+#include <torch/torch.h>
+
+#include "cpu/launch.h"
+
+namespace lora::ops {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct GatedActivation : torch::autograd::Function<GatedActivation> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& gate_in, const Tensor& up_in, int64_t kind) {
+    const Tensor gate = gate_in.contiguous(), up = up_in.contiguous(), y = at::empty_like(gate);
+    cpu::with_element(gate.scalar_type(), [&]<typename S>() {
+      cpu::in_parallel(gate.numel(), 1, [&](int64_t begin, int64_t end) {
+        cpu::gated_activation(static_cast<Activation>(kind), cpu::pointer<S>(gate) + begin, cpu::pointer<S>(up) + begin,
+                              cpu::pointer<S>(y) + begin, end - begin);
+      });
+    });
+    ctx->save_for_backward({gate, up});
+    ctx->saved_data["kind"] = kind;
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &gate = saved[0], &up = saved[1];
+    const auto kind = static_cast<Activation>(ctx->saved_data["kind"].toInt());
+    const Tensor dy = grads[0].contiguous(), dgate = at::empty_like(gate), dup = at::empty_like(up);
+    cpu::with_element(gate.scalar_type(), [&]<typename S>() {
+      cpu::in_parallel(gate.numel(), 1, [&](int64_t begin, int64_t end) {
+        cpu::gated_activation_backward(kind, cpu::pointer<S>(dy) + begin, cpu::pointer<S>(gate) + begin, cpu::pointer<S>(up) + begin,
+                                       cpu::pointer<S>(dgate) + begin, cpu::pointer<S>(dup) + begin, end - begin);
+      });
+    });
+    return {dgate, dup, Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor gated_activation(Activation kind, const Tensor& gate, const Tensor& up) {
+  return gate.is_cpu() ? GatedActivation::apply(gate, up, static_cast<int64_t>(kind)) : gated_activation_reference(kind, gate, up);
+}
+
+Tensor gated_activation_reference(Activation kind, const Tensor& gate, const Tensor& up) {
+  return activation(kind, gate) * up;
+}
+
+Tensor activation(Activation kind, const Tensor& x) {
+  switch (kind) {
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      break;
+  }
+  return at::relu(x);
+}
+
+}  // namespace lora::ops

@@ -1,0 +1,69 @@
+#include "lora/ops/rms_norm.h"
+
+#include <torch/torch.h>
+
+#include "cpu/launch.h"
+
+namespace lora::ops {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::ScalarType wide_type(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight_D, double eps) {
+    const Tensor x_TD = x.contiguous(), y_TD = at::empty_like(x_TD);
+    const Tensor rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(wide_type(x_TD)));
+    const int64_t dim = x_TD.size(1);
+    cpu::with_element(x_TD.scalar_type(), [&]<typename S>() {
+      cpu::in_parallel(x_TD.size(0), dim, [&](int64_t begin, int64_t end) {
+        cpu::rms_norm(cpu::pointer<S>(x_TD) + begin * dim, cpu::pointer<S>(weight_D), cpu::pointer<S>(y_TD) + begin * dim,
+                      cpu::pointer<cpu::Wide<S>>(rstd_T) + begin, end - begin, dim, eps);
+      });
+    });
+    ctx->save_for_backward({x_TD, weight_D, rstd_T});
+    ctx->saved_data["train_weight"] = weight_D.requires_grad();
+    return y_TD;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &x_TD = saved[0], &weight_D = saved[1], &rstd_T = saved[2];
+    const Tensor dy_TD = grads[0].contiguous();
+    const int64_t dim = x_TD.size(1);
+    Tensor dx_TD, dweight_D;
+    if (ctx->needs_input_grad(0)) {
+      dx_TD = at::empty_like(x_TD);
+      cpu::with_element(x_TD.scalar_type(), [&]<typename S>() {
+        cpu::in_parallel(x_TD.size(0), dim, [&](int64_t begin, int64_t end) {
+          cpu::rms_norm_backward(cpu::pointer<S>(dy_TD) + begin * dim, cpu::pointer<S>(x_TD) + begin * dim, cpu::pointer<S>(weight_D),
+                                 cpu::pointer<cpu::Wide<S>>(rstd_T) + begin, cpu::pointer<S>(dx_TD) + begin * dim, end - begin, dim);
+        });
+      });
+    }
+    if (ctx->saved_data["train_weight"].toBool()) {
+      const Tensor quotient_TD = (x_TD.to(rstd_T.scalar_type()) * rstd_T.unsqueeze(1)).to(x_TD.scalar_type());
+      dweight_D = (dy_TD * quotient_TD).sum(0);
+    }
+    return {dx_TD, dweight_D, Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps) {
+  return x_TD.is_cpu() ? RmsNorm::apply(x_TD, weight_D, eps) : rms_norm_reference(x_TD, weight_D, eps);
+}
+
+Tensor rms_norm_reference(const Tensor& x_TD, const Tensor& weight_D, double eps) {
+  const Tensor wide_TD = x_TD.to(wide_type(x_TD));
+  const Tensor rstd_T1 = at::rsqrt(wide_TD.square().mean(-1, /*keepdim=*/true) + eps);
+  return weight_D * (wide_TD * rstd_T1).to(x_TD.scalar_type());
+}
+
+}  // namespace lora::ops
