@@ -1,0 +1,155 @@
+"""Compares lora-train with transformers + PEFT in one run, in turn, and writes docs/benchmarks.md. See --help.
+
+It needs only the standard library; the peer's Python has torch, transformers and peft (scripts/golden/requirements.txt).
+Exit status: 0 done, 1 the sides disagree or a run failed, 2 usage.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+from measure import TOLERANCES, Disagreement, measure, say
+from processes import RunFailed
+from report import machine_line, render
+from shapes import SHAPES, TARGETS
+from sides import VARIANTS, Bench, Case, prepare, run_ours, run_peer
+from workloads import WORKLOADS
+
+QUICK = {
+    "models": ["tiny"], "targets": ["qv"], "workloads": ["b"], "dtype": ["float32"], "steps": 3, "rounds": 1,
+    "variants": ["padded-sdpa", "single-eager"], "shrink": 4,
+}  # fmt: skip
+
+
+def names_of(known):
+    """Parses a comma-separated list of known names."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"found '{name}', expected one of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def available_memory() -> int:
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    return int(re.search(r"MemAvailable:\s*(\d+) kB", text).group(1)) * 1024
+
+
+def read_options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.sh", description="Compares lora-train with transformers + PEFT.")
+    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
+    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    parser.add_argument("--models", type=names_of(SHAPES), default=["smollm2-135m"], help=", ".join(SHAPES))
+    parser.add_argument("--targets", type=names_of(TARGETS), default=list(TARGETS), help=", ".join(TARGETS))
+    parser.add_argument("--workloads", type=names_of(WORKLOADS), default=list(WORKLOADS), help=", ".join(WORKLOADS))
+    parser.add_argument("--dtype", type=names_of(TOLERANCES), default=["float32"], help=", ".join(TOLERANCES))
+    parser.add_argument("--variants", type=names_of(VARIANTS), default=list(VARIANTS), help="of the peer: " + ", ".join(VARIANTS))
+    parser.add_argument("--steps", type=int, default=4, help="of a run; the first is a warm-up (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each side (%(default)s)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides (%(default)s)")
+    parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB a process may take (%(default).1f)")
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--json", type=Path, help="the results file (WORK/results.json)")
+    parser.add_argument("--keep", action="store_true", help="keep those cases of the results file that are not measured now")
+    parser.add_argument("--quick", action="store_true", help="a tiny model, for a test; writes to WORK unless --output is given")
+    parser.set_defaults(shrink=1)
+    options = parser.parse_args(arguments)
+    if options.quick:
+        vars(options).update(QUICK)
+        if "--output" not in arguments:
+            options.output = options.work / "benchmarks.md"
+    if options.steps < 2 or options.rounds < 1:
+        parser.error("--steps has to be 2 or more (the first is a warm-up), --rounds 1 or more")
+    options.json = options.json or options.work / "results.json"
+    return options
+
+
+def revision() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def shown_command(arguments: list[str]) -> str:
+    """Without the paths of this machine."""
+    kept, skip = [], False
+    for argument in arguments:
+        is_path = argument.split("=")[0] in ("--peer-python", "--lora-train", "--work", "--output", "--json")
+        if not (is_path or skip):
+            kept.append(argument)
+        skip = is_path and "=" not in argument
+    return " ".join(["scripts/bench/run.sh", *kept])
+
+
+def measure_start_up(bench: Bench, rounds: int) -> dict[str, float]:
+    """Median seconds to the first step of a tiny model, the sides in turn."""
+    inputs = prepare(bench, Case("tiny", "qv", "b", "float32"), 2)
+    ours, peer = [], []
+    for _ in range(rounds):
+        ours.append(run_ours(bench, inputs, 2).start_up)
+        peer.append(run_peer(bench, inputs, VARIANTS["padded-sdpa"], 2)[0].start_up)
+    result = {"ours": statistics.median(ours), "peer": statistics.median(peer)}
+    say(f"start to first step, tiny model: ours {result['ours']:.2f} s, PEFT {result['peer']:.2f} s")
+    return result
+
+
+def earlier_cases(options: argparse.Namespace, measured: list[dict]) -> list[dict]:
+    if not (options.keep and options.json.exists()):
+        return []
+    earlier = json.loads(options.json.read_text(encoding="utf-8"))["cases"]
+    now = [result["case"] for result in measured]
+    return [result for result in earlier if result["case"] not in now]
+
+
+def write_results(options: argparse.Namespace, arguments: list[str], start_up: dict, measured: list[dict]) -> None:
+    order = [list(SHAPES), list(TARGETS), list(WORKLOADS), list(TOLERANCES)]
+    keys = ("model", "targets", "workload", "dtype")
+    cases = earlier_cases(options, measured) + measured
+    cases.sort(key=lambda result: [names.index(result["case"][key]) for names, key in zip(order, keys, strict=True)])
+    results = {
+        "machine": machine_line(options.threads),
+        "versions": {"lora-train": revision()} | measured[-1]["peer"]["versions"],
+        "command": shown_command(arguments),
+        "tolerances": TOLERANCES,
+        "start_up": start_up,
+        "cases": cases,
+    }
+    options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(render(results, old), encoding="utf-8")
+    say(f"written: {options.output}, {options.json}")
+
+
+def main(arguments: list[str]) -> int:
+    options = read_options(arguments)
+    bench = Bench(
+        options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink
+    )
+    options.work.mkdir(parents=True, exist_ok=True)
+    variants = [VARIANTS[name] for name in options.variants]
+    measured = []
+    try:
+        start_up = measure_start_up(bench, options.rounds)
+        for case in (Case(*names) for names in product(options.models, options.targets, options.workloads, options.dtype)):
+            inputs = prepare(bench, case, options.steps)
+            measured.append(measure(bench, inputs, options.rounds, variants))
+    except (Disagreement, RunFailed, FileNotFoundError) as failure:
+        say(f"error: {failure}")
+        return 1
+    write_results(options, arguments, start_up, measured)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""Runs a training process and measures it from outside, in the same way for both sides."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL_SECONDS = 0.01
+
+
+class RunFailed(Exception):
+    """A process ended with another status than 0; the message ends with its last lines."""
+
+
+@dataclass
+class TrainingRun:
+    rows: list[dict]  # metrics.jsonl, one row a step
+    start_up: float  # seconds from the start of the process to the beginning of its first step
+    peak_rss: int  # bytes, mapped files included
+    observed_over_reported: float  # time between the first row and the last one by our clock, over that by the rows' own
+
+    def seconds(self, first: int) -> float:
+        """Of the steps from `first` on (1 is the first of all)."""
+        return sum(step_seconds(row) for row in self.rows[first - 1 :])
+
+    def tokens(self, first: int) -> int:
+        return sum(row["num_input_tokens"] for row in self.rows[first - 1 :])
+
+
+def step_seconds(row: dict) -> float:
+    return row["num_input_tokens"] / row["tokens_per_second"]
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The complete rows of a metrics.jsonl."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+def limit_memory(limit: int) -> None:
+    """Ends a run that does not fit by its own error, before the system ends something else."""
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def watch(process: subprocess.Popen, metrics: Path) -> tuple[list[float], resource.struct_rusage]:
+    """Waits for the end; returns when each row came (time.monotonic) and what the process used.
+
+    The rows are counted by their line ends, so nothing is parsed while the process runs.
+    """
+    arrivals: list[float] = []
+    size = 0
+    while True:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        now = time.monotonic()
+        if metrics.exists() and metrics.stat().st_size != size:
+            content = metrics.read_bytes()
+            size = len(content)
+            arrivals += [now] * (content.count(b"\n") - len(arrivals))
+        if pid != 0:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return arrivals, usage
+        time.sleep(POLL_SECONDS)
+
+
+def run_training(command: list[str], output: Path, environment: dict[str, str], memory_limit: int) -> TrainingRun:
+    """Runs `command`, which writes output/metrics.jsonl. This process has to stay small: a child's peak begins with
+    what its parent had when it was made (Linux keeps the larger of both over exec)."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    log = output.with_suffix(".log")
+    with log.open("wb") as file:
+        start = time.monotonic()
+        process = subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment,
+            preexec_fn=lambda: limit_memory(memory_limit),
+        )  # fmt: skip
+        try:
+            arrivals, usage = watch(process, output / "metrics.jsonl")
+        except BaseException:
+            process.kill()
+            raise
+    rows = read_rows(output / "metrics.jsonl")
+    if process.returncode != 0 or not rows:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:])
+        raise RunFailed(f"{Path(command[0]).name} ended with exit status {process.returncode} (log: {log}):\n{tail}")
+    reported = sum(step_seconds(row) for row in rows[1:])
+    return TrainingRun(
+        rows=rows,
+        start_up=arrivals[0] - start - step_seconds(rows[0]),
+        peak_rss=usage.ru_maxrss * 1024,
+        observed_over_reported=(arrivals[-1] - arrivals[0]) / reported if reported > 0 else 1.0,
+    )
+
+
+def run_for_output(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+    if done.returncode != 0:
+        raise RunFailed(f"{' '.join(command[:2])} ended with exit status {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout

@@ -1,0 +1,102 @@
+"""docs/benchmarks.md from the results file. The part between the GPU markers is kept as it is."""
+
+import platform
+import re
+from pathlib import Path
+
+from shapes import SHAPES
+from workloads import WORKLOADS
+
+GPU_BEGIN, GPU_END = "<!-- gpu: kept by scripts/bench -->", "<!-- gpu: end -->"
+NO_GPU = "Not measured yet."
+VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")
+
+INTRODUCTION = """\
+# Benchmarks
+
+lora-train beside transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same adapter to start from (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures say little, they change with machine and neighbours; the ratios are of runs that alternate in one session, and they count. Written by `scripts/bench/run.sh`.
+"""
+
+LEGEND = """\
+tokens/s are input tokens, padding not counted, the first step left out; the median over the rounds. PEFT is a plain loop (scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one (single), with attention sdpa or eager. Memory is the peak of the resident set less the size of the weights' file, in GB. Differences of loss and grad_norm are the largest of all steps, relative; above {float32} / {bfloat16} (loss / grad_norm, float32; bfloat16) the benchmark fails. GEMM is what lora-train does of the rate of torch.mm at the model's own shapes, measured in the same round, by 4N + 6P + 6·s·d·L FLOP a token, with the head counted for supervised tokens alone.
+"""  # noqa: E501
+
+
+def cpu_info(text: str) -> tuple[str, list[str]]:
+    """Model name and the vector extensions that matter here, of /proc/cpuinfo."""
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    known = flags.group(1).split() if flags else []
+    return (name.group(1) if name else platform.machine()), [flag for flag in VECTOR_FLAGS if flag in known]
+
+
+def machine_line(threads: int) -> str:
+    name, flags = cpu_info(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = re.search(r"MemTotal:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
+    return f"{name}, {threads} threads on both sides, {int(memory.group(1)) / 2**20:.0f} GiB; {', '.join(flags)}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def case_row(result: dict) -> list[str]:
+    case, ours, peer, differences = (result[key] for key in ("case", "ours", "peer", "differences"))
+    low, high = min(result["ratios"]), max(result["ratios"])
+    return [
+        f"{SHAPES[case['model']].title}, {case['targets']}, {case['workload']}",
+        f"{ours['tokens_per_second']:.0f}",
+        f"{peer['tokens_per_second']:.0f} ({peer['variant']})",
+        f"**{result['ratio']:.2f}** ({low:.2f} – {high:.2f})",
+        f"{ours['beyond_weights'] / 1e9:.2f}",
+        f"{peer['beyond_weights'] / 1e9:.2f}",
+        f"**{result['memory_ratio']:.2f}**",
+        f"{differences['loss']:.0e}",
+        f"{differences['grad_norm']:.0e}",
+        f"{100 * result['gemm_fraction']['supervised_head']:.0f} %",
+    ]
+
+
+CASE_HEADER = ["", "tokens/s", "PEFT", "ratio", "memory", "PEFT", "ratio", "loss ±", "grad_norm ±", "GEMM"]
+
+
+def dtype_section(dtype: str, results: list[dict]) -> str:
+    rates = sorted(result["gemm_flops_per_second"] / 1e9 for result in results)
+    span = f"{rates[0]:.0f}" if round(rates[0]) == round(rates[-1]) else f"{rates[0]:.0f} to {rates[-1]:.0f}"
+    rows = table(CASE_HEADER, [case_row(result) for result in results])
+    return f"## {dtype}\n\n{rows}\ntorch.mm: {span} GFLOP/s.\n"
+
+
+def start_up_section(start_up: dict, results: list[dict]) -> str:
+    cases = {"tiny (2 layers, 64 wide)": (start_up["ours"], start_up["peer"])}
+    for result in results:
+        title = f"{SHAPES[result['case']['model']].title}, {result['case']['dtype']}"
+        cases.setdefault(title, (result["ours"]["start_up"], result["peer"]["start_up"]))
+    rows = [[title, f"{ours:.2f}", f"{peer:.2f}", f"{peer / ours:.1f}"] for title, (ours, peer) in cases.items()]
+    explanation = "Seconds from the start of the process to the beginning of its first step: when its first row of metrics.jsonl came, less the time of that step."  # noqa: E501
+    return f"## Start\n\n{explanation}\n\n{table(['', 'lora-train', 'PEFT', 'ratio'], rows)}"
+
+
+def kept_gpu_section(old: str) -> str:
+    inside = old.partition(GPU_BEGIN)[2].partition(GPU_END)
+    return inside[0].strip() if inside[1] else NO_GPU
+
+
+def limits(tolerances: dict) -> str:
+    return f"{tolerances['loss']:.0e} / {tolerances['grad_norm']:.0e}"
+
+
+def render(results: dict, old: str) -> str:
+    """The whole document; `old` is what stood there before."""
+    cases = results["cases"]
+    workloads = "".join(f"- {name}: {workload.title}, batch {workload.batch_size}\n" for name, workload in WORKLOADS.items())
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    facts = f"Machine: {results['machine']}.\nVersions: {versions}.\nCommand: `{results['command']}`\n"
+    legend = LEGEND.format(**{dtype: limits(values) for dtype, values in results["tolerances"].items()})
+    parts = [INTRODUCTION, facts, workloads, legend]
+    for dtype in sorted({result["case"]["dtype"] for result in cases}, reverse=True):
+        parts.append(dtype_section(dtype, [result for result in cases if result["case"]["dtype"] == dtype]))
+    parts.append(start_up_section(results["start_up"], cases))
+    parts.append(f"## GPU\n\n{GPU_BEGIN}\n{kept_gpu_section(old)}\n{GPU_END}\n")
+    return "\n".join(parts)
