@@ -72,6 +72,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     if options.steps < 2 or options.rounds < 1:
         parser.error("--steps has to be 2 or more (the first is a warm-up), --rounds 1 or more")
     options.json = options.json or options.work / "results.json"
+    options.load = os.getloadavg()[0]
     return options
 
 
@@ -117,7 +118,7 @@ def write_results(options: argparse.Namespace, arguments: list[str], start_up: d
     cases = earlier_cases(options, measured) + measured
     cases.sort(key=lambda result: [names.index(result["case"][key]) for names, key in zip(order, keys, strict=True)])
     results = {
-        "machine": machine_line(options.threads),
+        "machine": f"{machine_line(options.threads)}; load average {options.load:.1f} at the start",
         "versions": {"lora-train": revision()} | measured[-1]["peer"]["versions"],
         "command": shown_command(arguments),
         "tolerances": TOLERANCES,
@@ -133,9 +134,7 @@ def write_results(options: argparse.Namespace, arguments: list[str], start_up: d
 
 def main(arguments: list[str]) -> int:
     options = read_options(arguments)
-    bench = Bench(
-        options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink
-    )
+    bench = Bench(options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink)
     options.work.mkdir(parents=True, exist_ok=True)
     variants = [VARIANTS[name] for name in options.variants]
     measured = []

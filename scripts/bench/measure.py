@@ -113,6 +113,7 @@ def side(runs: list[TrainingRun], weights: int) -> dict:
         "peak_rss": peak,
         "beyond_weights": peak - weights,
         "start_up": statistics.median(run.start_up for run in runs),
+        "cpu_seconds": statistics.median(run.cpu_seconds for run in runs),
         "observed_over_reported": max(run.observed_over_reported for run in runs),
         "metrics": runs[0].rows,
     }

@@ -33,9 +33,7 @@ def read_documents(path: Path) -> list[tuple[list[int], list[int]]]:
 
 def load_model(options: argparse.Namespace) -> PeftModel:
     """The base in the asked-for dtype, the adapter in float32, which is PEFT's default."""
-    base = AutoModelForCausalLM.from_pretrained(
-        options.model, dtype=getattr(torch, options.dtype), attn_implementation=options.attention
-    )
+    base = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype), attn_implementation=options.attention)
     return PeftModel.from_pretrained(base, options.adapter, is_trainable=True).train()
 
 

@@ -34,9 +34,7 @@ def make_model(config: dict, dtype: str, folder: Path) -> None:
 
 def make_adapter(model: Path, options: argparse.Namespace) -> None:
     torch.manual_seed(2)
-    lora = LoraConfig(
-        r=options.rank, lora_alpha=options.alpha, lora_dropout=0.0, target_modules=options.targets, task_type="CAUSAL_LM"
-    )
+    lora = LoraConfig(r=options.rank, lora_alpha=options.alpha, lora_dropout=0.0, target_modules=options.targets, task_type="CAUSAL_LM")
     peft_model = get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), lora)
     save_whole(options.adapter, peft_model.save_pretrained)
 

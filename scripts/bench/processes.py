@@ -21,6 +21,7 @@ class TrainingRun:
     rows: list[dict]  # metrics.jsonl, one row a step
     start_up: float  # seconds from the start of the process to the beginning of its first step
     peak_rss: int  # bytes, mapped files included
+    cpu_seconds: float  # of the whole process, all threads
     observed_over_reported: float  # time between the first row and the last one by our clock, over that by the rows' own
 
     def seconds(self, first: int) -> float:
@@ -93,6 +94,7 @@ def run_training(command: list[str], output: Path, environment: dict[str, str], 
         rows=rows,
         start_up=arrivals[0] - start - step_seconds(rows[0]),
         peak_rss=usage.ru_maxrss * 1024,
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
         observed_over_reported=(arrivals[-1] - arrivals[0]) / reported if reported > 0 else 1.0,
     )
 

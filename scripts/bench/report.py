@@ -11,15 +11,27 @@ GPU_BEGIN, GPU_END = "<!-- gpu: kept by scripts/bench -->", "<!-- gpu: end -->"
 NO_GPU = "Not measured yet."
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")
 
-INTRODUCTION = """\
-# Benchmarks
+INTRODUCTION = (
+    "# Benchmarks\n\n"
+    "lora-train beside transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same "
+    "adapter to start from (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures say little, they change with "
+    "machine and neighbours; the ratios are of runs that alternate in one session, and they count. "
+    "Written by `scripts/bench/run.sh`.\n"
+)
 
-lora-train beside transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same adapter to start from (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures say little, they change with machine and neighbours; the ratios are of runs that alternate in one session, and they count. Written by `scripts/bench/run.sh`.
-"""
+LEGEND = (
+    "tokens/s are input tokens, padding not counted, the first step left out; the median over the rounds. PEFT is a plain loop "
+    "(scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one "
+    "(single), with attention sdpa or eager. Memory is the peak of the resident set less the size of the weights' file, in GB. "
+    "Differences of loss and grad_norm are the largest of all steps, relative; the benchmark fails above {limits}. "
+    "GEMM is how much lora-train does of the rate of torch.mm at the model's own shapes, measured in the same round, by "
+    "4N + 6P + 6·s·d·L FLOP a token, with the head counted for supervised tokens alone.\n"
+)
 
-LEGEND = """\
-tokens/s are input tokens, padding not counted, the first step left out; the median over the rounds. PEFT is a plain loop (scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one (single), with attention sdpa or eager. Memory is the peak of the resident set less the size of the weights' file, in GB. Differences of loss and grad_norm are the largest of all steps, relative; above {float32} / {bfloat16} (loss / grad_norm, float32; bfloat16) the benchmark fails. GEMM is what lora-train does of the rate of torch.mm at the model's own shapes, measured in the same round, by 4N + 6P + 6·s·d·L FLOP a token, with the head counted for supervised tokens alone.
-"""  # noqa: E501
+START_UP = (
+    "Seconds from the start of the process to the beginning of its first step: when its first row of metrics.jsonl came, less the "
+    "time of that step.\n"
+)
 
 
 def cpu_info(text: str) -> tuple[str, list[str]]:
@@ -74,8 +86,7 @@ def start_up_section(start_up: dict, results: list[dict]) -> str:
         title = f"{SHAPES[result['case']['model']].title}, {result['case']['dtype']}"
         cases.setdefault(title, (result["ours"]["start_up"], result["peer"]["start_up"]))
     rows = [[title, f"{ours:.2f}", f"{peer:.2f}", f"{peer / ours:.1f}"] for title, (ours, peer) in cases.items()]
-    explanation = "Seconds from the start of the process to the beginning of its first step: when its first row of metrics.jsonl came, less the time of that step."  # noqa: E501
-    return f"## Start\n\n{explanation}\n\n{table(['', 'lora-train', 'PEFT', 'ratio'], rows)}"
+    return f"## Start\n\n{START_UP}\n{table(['', 'lora-train', 'PEFT', 'ratio'], rows)}"
 
 
 def kept_gpu_section(old: str) -> str:
@@ -83,8 +94,8 @@ def kept_gpu_section(old: str) -> str:
     return inside[0].strip() if inside[1] else NO_GPU
 
 
-def limits(tolerances: dict) -> str:
-    return f"{tolerances['loss']:.0e} / {tolerances['grad_norm']:.0e}"
+def limits(tolerances: dict[str, dict]) -> str:
+    return ", ".join(f"{values['loss']:.0e} and {values['grad_norm']:.0e} ({dtype})" for dtype, values in tolerances.items())
 
 
 def render(results: dict, old: str) -> str:
@@ -93,8 +104,7 @@ def render(results: dict, old: str) -> str:
     workloads = "".join(f"- {name}: {workload.title}, batch {workload.batch_size}\n" for name, workload in WORKLOADS.items())
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     facts = f"Machine: {results['machine']}.\nVersions: {versions}.\nCommand: `{results['command']}`\n"
-    legend = LEGEND.format(**{dtype: limits(values) for dtype, values in results["tolerances"].items()})
-    parts = [INTRODUCTION, facts, workloads, legend]
+    parts = [INTRODUCTION, facts, workloads, LEGEND.format(limits=limits(results["tolerances"]))]
     for dtype in sorted({result["case"]["dtype"] for result in cases}, reverse=True):
         parts.append(dtype_section(dtype, [result for result in cases if result["case"]["dtype"] == dtype]))
     parts.append(start_up_section(results["start_up"], cases))

@@ -88,4 +88,6 @@ SHAPES = {
     "qwen2.5-0.5b": Shape("Qwen2.5-0.5B", 896, 4864, 24, 14, 2, 151936, tied=True, attention_bias=True),
     "tinyllama-1.1b": Shape("TinyLlama-1.1B", 2048, 5632, 22, 32, 4, 32000, tied=False),
     "tiny": Shape("tiny", 64, 128, 2, 4, 2, 1000, tied=True),
+    "vocabulary-8k": Shape("4 layers, 256 wide, vocabulary 8192", 256, 768, 4, 4, 2, 8192, tied=True),
+    "vocabulary-128k": Shape("4 layers, 256 wide, vocabulary 131072", 256, 768, 4, 4, 2, 131072, tied=True),
 }
