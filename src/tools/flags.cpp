@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "lora/app/guard.h"
+#include "lora/base/heap.h"
 #include "lora/base/log.h"
 
 namespace lora::tools {
@@ -23,6 +24,7 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
 }
 
 int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& command) {
+  keep_freed_memory();
   bool quiet = false;
   cli.add_flag("--quiet", quiet, "Warnings and errors only");
   cli.set_version_flag("--version", std::string(app::version_text()));
