@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from measure import TOLERANCES, Disagreement, measure, say
-from processes import RunFailed
+from processes import RunFailed, exit_on_sigterm
 from report import machine_line, render
 from shapes import SHAPES, TARGETS
 from sides import VARIANTS, Bench, Case, prepare, run_ours, run_peer
@@ -134,6 +134,7 @@ def write_results(options: argparse.Namespace, arguments: list[str], start_up: d
 
 def main(arguments: list[str]) -> int:
     options = read_options(arguments)
+    exit_on_sigterm()
     bench = Bench(options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink)
     options.work.mkdir(parents=True, exist_ok=True)
     variants = [VARIANTS[name] for name in options.variants]

@@ -4,7 +4,9 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +45,9 @@ def read_rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
 
 
-def limit_memory(limit: int) -> None:
-    """Ends a run that does not fit by its own error, before the system ends something else."""
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+def exit_on_sigterm() -> None:
+    """So that whoever is stopped stops its process too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def watch(process: subprocess.Popen, metrics: Path) -> tuple[list[float], resource.struct_rusage]:
@@ -76,11 +78,10 @@ def run_training(command: list[str], output: Path, environment: dict[str, str], 
     log = output.with_suffix(".log")
     with log.open("wb") as file:
         start = time.monotonic()
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment,
-            preexec_fn=lambda: limit_memory(memory_limit),
-        )  # fmt: skip
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment)
         try:
+            # A run that does not fit ends by its own error, before the system ends something else.
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (memory_limit, memory_limit))
             arrivals, usage = watch(process, output / "metrics.jsonl")
         except BaseException:
             process.kill()

@@ -53,11 +53,15 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def case_title(case: dict) -> str:
+    return f"{SHAPES[case['model']].title}, {case['targets']}, {case['workload']}"
+
+
 def case_row(result: dict) -> list[str]:
     case, ours, peer, differences = (result[key] for key in ("case", "ours", "peer", "differences"))
     low, high = min(result["ratios"]), max(result["ratios"])
     return [
-        f"{SHAPES[case['model']].title}, {case['targets']}, {case['workload']}",
+        case_title(case),
         f"{ours['tokens_per_second']:.0f}",
         f"{peer['tokens_per_second']:.0f} ({peer['variant']})",
         f"**{result['ratio']:.2f}** ({low:.2f} – {high:.2f})",
@@ -73,11 +77,23 @@ def case_row(result: dict) -> list[str]:
 CASE_HEADER = ["", "tokens/s", "PEFT", "ratio", "memory", "PEFT", "ratio", "loss ±", "grad_norm ±", "GEMM"]
 
 
+def left_out(results: list[dict]) -> str:
+    """The variants of the peer that needed more memory than there was: they might have been faster."""
+    notes = []
+    for result in results:
+        missing = [name for name, found in result["peer"]["calibration"].items() if found["peak_rss"] is None]
+        if missing:
+            notes.append(
+                f"{case_title(result['case'])}: PEFT's {', '.join(missing)} did not fit into {result['memory_limit'] / 1e9:.0f} GB.\n"
+            )
+    return "".join(notes)
+
+
 def dtype_section(dtype: str, results: list[dict]) -> str:
     rates = sorted(result["gemm_flops_per_second"] / 1e9 for result in results)
     span = f"{rates[0]:.0f}" if round(rates[0]) == round(rates[-1]) else f"{rates[0]:.0f} to {rates[-1]:.0f}"
     rows = table(CASE_HEADER, [case_row(result) for result in results])
-    return f"## {dtype}\n\n{rows}\ntorch.mm: {span} GFLOP/s.\n"
+    return f"## {dtype}\n\n{rows}\ntorch.mm: {span} GFLOP/s.\n{left_out(results)}"
 
 
 def start_up_section(start_up: dict, results: list[dict]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compare import available_memory
 from measure import rate
-from processes import TrainingRun
+from processes import TrainingRun, exit_on_sigterm
 from shapes import SHAPES
 from sides import Bench, Case, Inputs, prepare, run_ours
 
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
     parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
     options = parser.parse_args()
+    exit_on_sigterm()
     threads = len(os.sched_getaffinity(0))
     bench = Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
     print(f"{'':44} {'start':>11} {'tokens/s':>10} {'beyond weights':>15}")
