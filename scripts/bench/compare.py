@@ -137,6 +137,8 @@ def main(arguments: list[str]) -> int:
     exit_on_sigterm()
     bench = Bench(options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink)
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.load > options.threads / 2:
+        say(f"warning: other work runs here (load average {options.load:.1f} on {options.threads} threads): the ratios are provisional")
     variants = [VARIANTS[name] for name in options.variants]
     measured = []
     try:
