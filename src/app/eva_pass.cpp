@@ -20,7 +20,7 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
   std::vector<int64_t> positions;
   int64_t position = 0;
   for (const int64_t index : indices) {
-    for (const int32_t label : dataset.examples[index].labels) {
+    for (const int32_t label : dataset.examples[index].labels()) {
       if (!options.use_label_mask || label != options.label_mask_value) {
         positions.push_back(position);
       }
@@ -33,7 +33,8 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 [[noreturn]] void fail_small_batches(const peft::EvaPass& pass, int64_t most_tokens) {
   data_error("data.train", "EVA needs a batch with as many supervised tokens as a module can get ranks: found at most " +
                                std::to_string(most_tokens) + " in a batch, expected " + std::to_string(pass.tokens_needed()) +
-                               ". Raise per_device_train_batch_size, lower r or eva_config.rho, or set eva_config.use_label_mask to false");
+                               ". Raise per_device_train_batch_size (or data.tokens_per_batch), lower r or eva_config.rho, or set "
+                               "eva_config.use_label_mask to false");
 }
 
 /// Shows the batches to the pass until it has seen enough. Returns how many that took.

@@ -46,7 +46,7 @@ struct Totals {
   /// Adds the supervised tokens of a document.
   void add(const data::Example& example, const DocumentScores& scores) {
     for (size_t i = 1; i < example.ids.size(); ++i) {
-      if (example.labels[i] != nn::kIgnoreLabel) {
+      if (example.label(i) != nn::kIgnoreLabel) {
         loss += scores.losses[i];
         correct += scores.correct[i] ? 1 : 0;
         ++tokens;

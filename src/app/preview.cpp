@@ -30,7 +30,7 @@ std::string marked(const std::string& text, bool supervised, bool colour) {
 /// predicted, whatever its label.
 std::string marked_sample(const data::Example& example, const tokenizer::Tokenizer* tokenizer, bool colour) {
   std::string text;
-  const auto supervised = [&example](size_t i) { return i > 0 && example.labels[i] != nn::kIgnoreLabel; };
+  const auto supervised = [&example](size_t i) { return i > 0 && example.label(i) != nn::kIgnoreLabel; };
   for (size_t begin = 0; begin < example.ids.size();) {
     size_t end = begin + 1;
     while (end < example.ids.size() && supervised(end) == supervised(begin)) {
@@ -57,7 +57,7 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   }
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
-    report += "sample " + example.origin + ": " + std::to_string(example.ids.size()) + " tokens, " +
+    report += "sample " + example.origin.text() + ": " + std::to_string(example.ids.size()) + " tokens, " +
               std::to_string(example.num_supervised()) + " supervised\n  " + marked_sample(example, tokenizer, colour) + "\n";
   }
   return report;

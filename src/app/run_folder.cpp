@@ -62,6 +62,7 @@ RunIdentity identify_run(const Json& config, const Json& hashes) {
   for (const char* key : {"logging_steps", "save_steps", "save_total_limit", "report_to"}) {
     counted["training"].erase(key);
   }
+  counted["data"].erase("cache_dir");
   // Files count by their content, so that a run can move with its folder.
   counted["model"].erase("path");
   counted["model"].erase("tokenizer");

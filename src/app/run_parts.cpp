@@ -43,8 +43,9 @@ std::vector<fs::path> companion_files(const config::RunConfig& config) {
 train::CausalLmOptions batch_options(const config::RunConfig& config) {
   train::CausalLmOptions options;
   options.seed = config.training.seed;
-  options.train_batches = {config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle,
-                           config.training.seed};
+  options.train_batches = {
+      config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle, config.training.seed,
+      config.data.tokens_per_batch.value_or(0)};
   options.eval_batches = {config.training.per_device_eval_batch_size, /*packing=*/false, config.data.max_length, /*shuffle=*/false,
                           config.training.seed};
   return options;

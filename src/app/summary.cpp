@@ -87,9 +87,12 @@ std::vector<std::string> summary_lines(const SummaryInput& input) {
   if (input.eval != nullptr) {
     lines.push_back(data_line("eval         ", *input.eval));
   }
-  lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + std::to_string(training.per_device_train_batch_size) +
-                  (input.config.data.packing ? " packs x " : " documents x ") + std::to_string(training.gradient_accumulation_steps) +
-                  " accumulated a step)");
+  const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
+  const std::string batch =
+      budget > 0 ? "up to " + with_thousands(budget) + " tokens"
+                 : std::to_string(training.per_device_train_batch_size) + (input.config.data.packing ? " packs" : " documents");
+  lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
+                  std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
   lines.push_back("memory       about " + human_bytes(estimate_memory(input)) + " at the peak (estimate)");
   return lines;
 }

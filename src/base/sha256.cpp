@@ -13,39 +13,43 @@ namespace {
 
 constexpr size_t kChunk = 1 << 20;
 
-class Digest {
- public:
-  Digest() : context_(EVP_MD_CTX_new(), &EVP_MD_CTX_free) { check(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr)); }
-
-  void add(const char* bytes, size_t size) { check(EVP_DigestUpdate(context_.get(), bytes, size)); }
-
-  std::string hexadecimal() {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
-    unsigned size = 0;
-    check(EVP_DigestFinal_ex(context_.get(), bytes.data(), &size));
-    std::string text;
-    for (unsigned i = 0; i < size; ++i) {
-      text += kDigits[bytes[i] >> 4];
-      text += kDigits[bytes[i] & 15];
-    }
-    return text;
+void check(int result) {
+  if (result != 1) {
+    throw Error(ErrorKind::kUnforeseen, "SHA-256", "libcrypto refuses to compute it. Likely cause: its configuration forbids it");
   }
-
- private:
-  static void check(int result) {
-    if (result != 1) {
-      throw Error(ErrorKind::kUnforeseen, "SHA-256", "libcrypto refuses to compute it. Likely cause: its configuration forbids it");
-    }
-  }
-
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
+}
 
 }  // namespace
 
+struct Sha256::Context {
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> digest{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+};
+
+Sha256::Sha256() : context_(std::make_unique<Context>()) {
+  check(EVP_DigestInit_ex(context_->digest.get(), EVP_sha256(), nullptr));
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::add(const void* bytes, size_t size) {
+  check(EVP_DigestUpdate(context_->digest.get(), bytes, size));
+}
+
+std::string Sha256::hexadecimal() {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
+  unsigned size = 0;
+  check(EVP_DigestFinal_ex(context_->digest.get(), bytes.data(), &size));
+  std::string text;
+  for (unsigned i = 0; i < size; ++i) {
+    text += kDigits[bytes[i] >> 4];
+    text += kDigits[bytes[i] & 15];
+  }
+  return text;
+}
+
 std::string sha256(std::string_view bytes) {
-  Digest digest;
+  Sha256 digest;
   digest.add(bytes.data(), bytes.size());
   return digest.hexadecimal();
 }
@@ -55,7 +59,7 @@ std::string sha256_of_file(const fs::path& file, ErrorKind kind) {
   if (!descriptor.ok()) {
     system_error(kind, file, "cannot be read");
   }
-  Digest digest;
+  Sha256 digest;
   std::vector<char> chunk(kChunk);
   while (true) {
     const ssize_t size = read(descriptor.number(), chunk.data(), chunk.size());

@@ -12,6 +12,8 @@ using data::DataOptions;
 using data::RowFormat;
 using data::SourceOptions;
 
+constexpr int64_t kLargestBudget = 1'000'000'000;
+
 /// The fields of a row that `columns` can rename.
 std::vector<std::string> fields_of(RowFormat format) {
   switch (format) {
@@ -122,6 +124,10 @@ const Table<DataOptions>& data_table() {
         .value(
             "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
             "Fill batches with documents up to max_length tokens; none sees another.")
+        .value(
+            "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
+            "Input tokens that are computed at once, in place of training.per_device_train_batch_size: documents (with packing: bins) are "
+            "put together up to it, a longer one stands alone; null or 0: by their number.")
         .choice(
             "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
             "Which tokens of prompt_completion and instruction rows are learnt.")
@@ -131,7 +137,9 @@ const Table<DataOptions>& data_table() {
         .value(
             "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
             "Draw a new order each epoch; false without packing: file order.")
-        .fixed("cache_dir", {nullptr}, "Where tokenised data is kept.");
+        .value(
+            "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
+            "Folder where tokenised data is kept and found again by the content of what it is made from; null: nowhere.");
     return table;
   }();
   return kTable;
@@ -168,6 +176,9 @@ Section<DataOptions> read_data(const Json& section, const Place& at, const Conte
   data_table().read(section, result.options, at);
   make_absolute(result.options.train, context);
   make_absolute(result.options.eval, context);
+  if (!result.options.cache_dir.empty()) {
+    result.options.cache_dir = absolute_path(context, result.options.cache_dir);
+  }
   check_together(result.options, at);
   result.resolved = data_table().resolved(result.options, section);
   return result;

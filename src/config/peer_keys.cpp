@@ -119,8 +119,8 @@ static constexpr PeerKey kPeerKeys[] = {
     {"template", "data.chat_template", ""},
     {"chat_template_path", "data.chat_template", ""},
     {"dataset_prepared_path", "data.cache_dir", ""},
-    {"preprocessing_num_workers", "", "rows are read by one thread; there is nothing to set"},
-    {"dataset_num_proc", "", "rows are read by one thread; there is nothing to set"},
+    {"preprocessing_num_workers", "", "rows are encoded by as many threads as the model computes with (OMP_NUM_THREADS)"},
+    {"dataset_num_proc", "", "rows are encoded by as many threads as the model computes with (OMP_NUM_THREADS)"},
     {"pad_to_sequence_len", "", "documents are packed end to end; there is no padding"},
     // training
     {"num_epochs", "training.num_train_epochs", ""},

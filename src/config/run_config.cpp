@@ -88,6 +88,17 @@ fs::path read_output_dir(const Json& value, const Place& at, const Context& cont
   return accept(text(), value, at) ? absolute_path(context, value.get<std::string>()) : fs::path();
 }
 
+/// A batch is measured in one way.
+void check_token_budget(int64_t budget, const Json& document, const Place& root) {
+  const Json training = document.value("training", Json::object());
+  if (training.is_object() && training.contains("per_device_train_batch_size")) {
+    root.key("training")
+        .key("per_device_train_batch_size")
+        .add("found " + shown(training["per_device_train_batch_size"]) + " beside data.tokens_per_batch " + std::to_string(budget) +
+             ", expected one of the two: remove this key to fill batches by tokens, or set data.tokens_per_batch to null");
+  }
+}
+
 /// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`. `adapter_at`:
 /// where the document's adapter stands in the file.
 RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
@@ -113,6 +124,10 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   auto [options, resolved] = read_training(document.value("training", Json::object()), root.key("training"), eval_data);
   run.training = std::move(options);
   run.resolved["training"] = std::move(resolved);
+  if (run.data.tokens_per_batch.value_or(0) > 0) {
+    check_token_budget(*run.data.tokens_per_batch, document, root);
+    run.resolved["training"].erase("per_device_train_batch_size");  // it means nothing here, and would be refused
+  }
   if (const Json* value = find_section(document, "output_dir", root)) {
     run.output_dir = read_output_dir(*value, root.key("output_dir"), context);
     run.resolved["output_dir"] = run.output_dir.string();

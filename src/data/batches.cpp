@@ -53,9 +53,13 @@ std::vector<Item> shuffled(const std::vector<Item>& items, uint64_t key) {
   return result;
 }
 
+int64_t num_tokens(const Dataset& dataset, int64_t index) {
+  return static_cast<int64_t>(dataset.examples[index].ids.size());
+}
+
 // Best-fit decreasing: the longest first, each into the fullest bin that still has room, the oldest of equals.
 Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_length) {
-  const auto length = [&](int64_t index) { return static_cast<int64_t>(dataset.examples[index].ids.size()); };
+  const auto length = [&](int64_t index) { return num_tokens(dataset, index); };
   std::stable_sort(indices.begin(), indices.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
   Groups bins;
   std::set<std::pair<int64_t, int64_t>> room;  // tokens free, bin
@@ -63,7 +67,7 @@ Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_le
     const int64_t size = length(index);
     if (size > max_length) {
       config_error("data.max_length", "found " + std::to_string(max_length) + " for bins, expected room for " +
-                                          dataset.examples[index].origin + " with " + std::to_string(size) + " tokens.");
+                                          dataset.examples[index].origin.text() + " with " + std::to_string(size) + " tokens.");
     }
     auto fit = room.lower_bound({size, 0});
     if (fit == room.end()) {
@@ -90,6 +94,25 @@ Groups join_groups(const Groups& groups, int64_t count) {
   return batches;
 }
 
+// Groups put together in their order until the next would exceed `budget` tokens; a longer one stands alone.
+Groups join_by_tokens(const Dataset& dataset, const Groups& groups, int64_t budget) {
+  Groups batches;
+  int64_t room = 0;
+  for (const std::vector<int64_t>& group : groups) {
+    int64_t size = 0;
+    for (const int64_t index : group) {
+      size += num_tokens(dataset, index);
+    }
+    if (batches.empty() || size > room) {
+      batches.emplace_back();
+      room = budget;
+    }
+    batches.back().insert(batches.back().end(), group.begin(), group.end());
+    room -= size;
+  }
+  return batches;
+}
+
 }  // namespace
 
 Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
@@ -109,15 +132,18 @@ Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t e
       groups.push_back({index});
     }
   }
-  return join_groups(groups, options.batch_size);
+  return options.tokens_per_batch > 0 ? join_by_tokens(dataset, groups, options.tokens_per_batch) : join_groups(groups, options.batch_size);
 }
 
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<std::vector<int32_t>> labels;
+  labels.reserve(indices.size());  // the documents point to them
   std::vector<nn::DocumentView> documents;
   documents.reserve(indices.size());
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
-    documents.push_back({&example.ids, &example.labels, index});
+    labels.push_back(example.labels());
+    documents.push_back({&example.ids, &labels.back(), index});
   }
   return nn::make_token_batch(documents);
 }

@@ -30,6 +30,9 @@ class GzFile {
   GzFile(const GzFile&) = delete;
   GzFile& operator=(const GzFile&) = delete;
 
+  /// Bytes of the file itself that have been read.
+  int64_t position() const { return gzoffset(file_); }
+
   size_t read(char* buffer, size_t size) {
     errno = 0;
     const int got = gzread(file_, buffer, static_cast<unsigned>(std::min(size, kChunk)));
@@ -63,9 +66,13 @@ class GzFile {
 
 }  // namespace
 
-ByteSource open_file(const std::string& path) {
+ByteSource open_file(const std::string& path, const Consumed& consumed) {
   auto file = std::make_shared<GzFile>(path);
-  return [file](char* buffer, size_t size) { return file->read(buffer, size); };
+  return [file, consumed](char* buffer, size_t size) {
+    const size_t count = file->read(buffer, size);
+    consumed(file->position());
+    return count;
+  };
 }
 
 ByteSource bytes_of(const std::string& text) {

@@ -14,7 +14,7 @@ std::optional<CsvRecord> CsvReader::next() {
   if (!line) {
     return std::nullopt;
   }
-  record_ = CsvRecord{{}, lines_.origin()};
+  record_ = CsvRecord{{}, lines_.origin(), lines_.number()};
   read_line(*line);
   while (state_ == State::kQuoted) {
     line = lines_.next();

@@ -12,6 +12,7 @@ namespace lora::data {
 struct CsvRecord {
   std::vector<std::string> fields;
   std::string origin;  ///< "file:line" of its first line
+  int64_t line = 0;
 };
 
 /// Comma-separated values by RFC 4180, strictly: a quote stands around a whole field or, doubled, inside such a field.

@@ -1,28 +1,76 @@
+#include "lora/data/example.h"
+
 #include <algorithm>
 
-#include "lora/data/dataset.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
+namespace {
+
+constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
+
+Labelling labelling_of(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels) {
+  Labelling borders;
+  bool supervised = true;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] != kIgnore && labels[i] != ids[i]) {
+      return {labels, true};
+    }
+    if (supervised != (labels[i] != kIgnore)) {
+      supervised = !supervised;
+      borders.values.push_back(static_cast<int32_t>(i));
+    }
+  }
+  borders.values.shrink_to_fit();
+  return borders;
+}
+
+}  // namespace
+
+std::string Origin::text() const {
+  return (file ? *file : "") + ":" + std::to_string(line);
+}
+
+Example::Example(std::vector<int32_t> all_ids, const std::vector<int32_t>& labels)
+    : ids(std::move(all_ids)), labelling(labelling_of(ids, labels)) {
+  ids.shrink_to_fit();
+}
+
+std::vector<int32_t> Example::labels() const {
+  if (labelling.own) {
+    return labelling.values;
+  }
+  std::vector<int32_t> labels = ids;
+  for (size_t i = 0; i < labelling.values.size(); i += 2) {
+    const auto end = i + 1 < labelling.values.size() ? labels.begin() + labelling.values[i + 1] : labels.end();
+    std::fill(labels.begin() + labelling.values[i], end, kIgnore);
+  }
+  return labels;
+}
+
+int32_t Example::label(size_t position) const {
+  if (labelling.own) {
+    return labelling.values[position];
+  }
+  const auto& borders = labelling.values;
+  const auto passed = std::upper_bound(borders.begin(), borders.end(), static_cast<int64_t>(position)) - borders.begin();
+  return passed % 2 == 0 ? ids[position] : kIgnore;
+}
 
 int64_t Example::num_supervised() const {
-  return labels.empty() ? 0 : std::count_if(labels.begin() + 1, labels.end(), [](int32_t label) { return label != nn::kIgnoreLabel; });
-}
-
-int64_t Dataset::num_tokens() const {
-  int64_t count = 0;
-  for (const Example& example : examples) {
-    count += static_cast<int64_t>(example.ids.size());
+  if (ids.empty()) {
+    return 0;
   }
-  return count;
-}
-
-int64_t Dataset::num_supervised() const {
-  int64_t count = 0;
-  for (const Example& example : examples) {
-    count += example.num_supervised();
+  const int64_t first = label(0) != kIgnore ? 1 : 0;
+  if (labelling.own) {
+    return std::count_if(labelling.values.begin(), labelling.values.end(), [](int32_t label) { return label != kIgnore; }) - first;
   }
-  return count;
+  auto count = static_cast<int64_t>(ids.size());
+  for (size_t i = 0; i < labelling.values.size(); i += 2) {
+    const int64_t end = i + 1 < labelling.values.size() ? labelling.values[i + 1] : static_cast<int64_t>(ids.size());
+    count -= end - labelling.values[i];
+  }
+  return count - first;
 }
 
 }  // namespace lora::data

@@ -17,42 +17,42 @@ bool wants_eos(const FormatContext& context) {
 
 // A prompt and what is to be learned after it are encoded as one text, as they will be met. The prompt encoded alone
 // shows how far the prompt reaches; a token that straddles the border differs there, so it is supervised.
-Example encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context) {
-  Example example;
-  example.ids = with_specials(prompt + completion, *context.tokenizer, wants_eos(context));
-  example.labels = example.ids;
+Document encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context) {
+  Document document;
+  document.ids = with_specials(prompt + completion, *context.tokenizer, wants_eos(context));
+  document.labels = document.ids;
   if (context.train_on == TrainOn::kCompletion) {
     const std::vector<int32_t> alone = with_specials(prompt, *context.tokenizer, false);
-    const auto border = std::mismatch(alone.begin(), alone.end(), example.ids.begin(), example.ids.end()).first;
-    std::fill_n(example.labels.begin(), border - alone.begin(), kIgnore);
+    const auto border = std::mismatch(alone.begin(), alone.end(), document.ids.begin(), document.ids.end()).first;
+    std::fill_n(document.labels.begin(), border - alone.begin(), kIgnore);
   }
-  return example;
+  return document;
 }
 
-Example encode_tokens(const Fields& fields, const FormatContext& context) {
+Document encode_tokens(const Fields& fields, const FormatContext& context) {
   const int64_t last = context.vocab_size - 1;
-  Example example;
-  example.ids = fields.integers("input_ids", 0, last, 0);
-  example.labels = fields.has("labels") ? fields.integers("labels", 0, last, nn::kIgnoreLabel) : example.ids;
-  if (example.labels.size() != example.ids.size()) {
-    fields.fail("labels", "found " + std::to_string(example.labels.size()) + " of them and " + std::to_string(example.ids.size()) +
+  Document document;
+  document.ids = fields.integers("input_ids", 0, last, 0);
+  document.labels = fields.has("labels") ? fields.integers("labels", 0, last, nn::kIgnoreLabel) : document.ids;
+  if (document.labels.size() != document.ids.size()) {
+    fields.fail("labels", "found " + std::to_string(document.labels.size()) + " of them and " + std::to_string(document.ids.size()) +
                               " input_ids, expected one label an id (not shifted, -100 where not supervised).");
   }
-  return example;
+  return document;
 }
 
-Example encode_text(const Fields& fields, const FormatContext& context) {
-  Example example;
-  example.ids = with_specials(fields.text("text"), *context.tokenizer, wants_eos(context));
-  example.labels = example.ids;
-  return example;
+Document encode_text(const Fields& fields, const FormatContext& context) {
+  Document document;
+  document.ids = with_specials(fields.text("text"), *context.tokenizer, wants_eos(context));
+  document.labels = document.ids;
+  return document;
 }
 
-Example encode_prompt_completion(const Fields& fields, const FormatContext& context) {
+Document encode_prompt_completion(const Fields& fields, const FormatContext& context) {
   return encode_completion(fields.text("prompt"), fields.text("completion"), context);
 }
 
-Example encode_instruction(const Fields& fields, const FormatContext& context) {
+Document encode_instruction(const Fields& fields, const FormatContext& context) {
   const std::string input = fields.has("input") ? fields.text("input") : "";
   return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context);
 }

@@ -3,7 +3,8 @@
 #include <vector>
 
 #include "data/fields.h"
-#include "lora/data/dataset.h"
+#include "lora/data/options.h"
+#include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
 
@@ -15,13 +16,20 @@ struct FormatContext {
   bool append_eos = true;
 };
 
+/// What a row becomes: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).
+struct Document {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> labels;
+};
+
 /// One way to make a document of a row.
 struct Format {
   RowFormat format;
   std::vector<std::string> required;  ///< fields
   std::vector<std::string> optional;  ///< fields that a row may lack
   bool needs_tokenizer;
-  Example (*encode)(const Fields& fields, const FormatContext& context);
+  /// Called by several threads at once.
+  Document (*encode)(const Fields& fields, const FormatContext& context);
 };
 
 const Format& format_of(RowFormat format);

@@ -1,8 +1,7 @@
 #include "data/rows.h"
 
-#include <array>
+#include <memory>
 
-#include "data/byte_source.h"
 #include "data/csv_reader.h"
 #include "data/line_reader.h"
 #include "lora/base/enum_table.h"
@@ -21,16 +20,21 @@ void require_object(const Json& row, const std::string& place, const std::string
   }
 }
 
-void read_json_lines(LineReader& lines, const RowSink& sink) {
+Row parse_line(const std::string& line, const std::string& name, int64_t number) {
+  Row row{parse_json(line, name, ErrorKind::kData, number), name + ":" + std::to_string(number), false, number};
+  const bool whole_array = row.object.is_array() && number == 1;
+  require_object(row.object, row.origin + ":" + std::to_string(line.find_first_not_of(" \t") + 1),
+                 whole_array ? " One JSON array of rows belongs in a file named .json." : "");
+  return row;
+}
+
+void find_json_lines(LineReader& lines, const PendingRowSink& sink) {
+  const auto name = std::make_shared<const std::string>(lines.name());
   while (const auto line = lines.next()) {
     if (is_blank(*line)) {
       continue;
     }
-    Row row{parse_json(*line, lines.name(), ErrorKind::kData, lines.number()), lines.origin()};
-    const bool whole_array = row.object.is_array() && lines.number() == 1;
-    require_object(row.object, lines.place(line->find_first_not_of(" \t")),
-                   whole_array ? " One JSON array of rows belongs in a file named .json." : "");
-    if (!sink(row)) {
+    if (!sink({[name, text = std::string(*line), number = lines.number()] { return parse_line(text, *name, number); }, line->size()})) {
       return;
     }
   }
@@ -73,7 +77,7 @@ std::vector<Place> element_places(std::string_view text) {
   return places;
 }
 
-void read_json_array(const std::string& text, const std::string& name, const RowSink& sink) {
+void find_in_json_array(const std::string& text, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
   const size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (first == std::string::npos) {
     return;
@@ -87,9 +91,14 @@ void read_json_array(const std::string& text, const std::string& name, const Row
   }
   const std::vector<Place> places = element_places(text);
   for (size_t i = 0; i < rows.size(); ++i) {
-    Row row{std::move(rows[i]), name + ":" + std::to_string(places[i].line)};
-    require_object(row.object, row.origin + ":" + std::to_string(places[i].column), "");
-    if (!sink(row)) {
+    const auto object = std::make_shared<Json>(std::move(rows[i]));
+    auto parse = [object, place = places[i], name] {
+      Row row{std::move(*object), name + ":" + std::to_string(place.line), false, place.line};
+      require_object(row.object, row.origin + ":" + std::to_string(place.column), "");
+      return row;
+    };
+    consumed(static_cast<int64_t>(text.size() * i / rows.size()));
+    if (!sink({std::move(parse), text.size() / rows.size()})) {
       return;
     }
   }
@@ -110,50 +119,58 @@ std::vector<std::string> read_header(CsvReader& records) {
   return header->fields;
 }
 
-void read_csv(LineReader& lines, const RowSink& sink) {
+Row make_row(const std::vector<std::string>& header, const CsvRecord& record) {
+  if (record.fields.size() != header.size()) {
+    data_error(record.origin, "found " + std::to_string(record.fields.size()) + " fields, expected " + std::to_string(header.size()) +
+                                  " as in the header (" + printable(join(header), 200) +
+                                  "). Likely cause: a comma or a newline in a field without quotes.");
+  }
+  Row row{Json::object(), record.origin, true, record.line};
+  for (size_t i = 0; i < header.size(); ++i) {
+    row.object[header[i]] = record.fields[i];
+  }
+  return row;
+}
+
+void find_in_csv(LineReader& lines, const PendingRowSink& sink) {
   CsvReader records(lines);
-  const std::vector<std::string> header = read_header(records);
+  const auto header = std::make_shared<const std::vector<std::string>>(read_header(records));
   while (auto record = records.next()) {
-    if (record->fields.size() != header.size()) {
-      data_error(record->origin, "found " + std::to_string(record->fields.size()) + " fields, expected " + std::to_string(header.size()) +
-                                     " as in the header (" + printable(join(header), 200) +
-                                     "). Likely cause: a comma or a newline in a field without quotes.");
+    size_t bytes = 0;
+    for (const std::string& field : record->fields) {
+      bytes += field.size();
     }
-    Row row{Json::object(), record->origin, true};
-    for (size_t i = 0; i < header.size(); ++i) {
-      row.object[header[i]] = std::move(record->fields[i]);
-    }
-    if (!sink(row)) {
+    if (!sink({[header, record = std::move(*record)] { return make_row(*header, record); }, bytes})) {
       return;
     }
   }
 }
 
-void read_text(LineReader& lines, const RowSink& sink) {
+void find_in_text(LineReader& lines, const PendingRowSink& sink) {
   while (const auto line = lines.next()) {
     if (is_blank(*line)) {
       continue;
     }
-    Row row{Json::object(), lines.origin()};
-    row.object["text"] = without_cr(*line);
-    if (!sink(row)) {
+    auto parse = [text = std::string(without_cr(*line)), origin = lines.origin(), number = lines.number()] {
+      Row row{Json::object(), origin, false, number};
+      row.object["text"] = text;
+      return row;
+    };
+    if (!sink({std::move(parse), line->size()})) {
       return;
     }
   }
 }
 
-void read_kind(FileKind kind, const ByteSource& source, const std::string& name, const RowSink& sink) {
-  if (kind == FileKind::kJsonArray) {
-    return read_json_array(read_all(source, name), name, sink);
-  }
+void find_by_lines(FileKind kind, const ByteSource& source, const std::string& name, const PendingRowSink& sink) {
   LineReader lines(source, name);
   switch (kind) {
     case FileKind::kJsonLines:
-      return read_json_lines(lines, sink);
+      return find_json_lines(lines, sink);
     case FileKind::kCsv:
-      return read_csv(lines, sink);
+      return find_in_csv(lines, sink);
     default:
-      return read_text(lines, sink);
+      return find_in_text(lines, sink);
   }
 }
 
@@ -179,14 +196,24 @@ std::string known_endings() {
   return join(kEndings.names()) + ", each also with .gz";
 }
 
-std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink) {
+std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed) {
   if (path == "-") {
     const std::string text = read_stdin();
-    read_kind(kind, bytes_of(text), "stdin", sink);
+    find_by_lines(kind, bytes_of(text), kStdinName, sink);
     return sha256(text);
   }
-  read_kind(kind, open_file(path), path, sink);
+  if (kind == FileKind::kJsonArray) {
+    const auto ignored = [](int64_t) {};  // reading it is the short part: what counts is how many of its rows are through
+    find_in_json_array(read_all(open_file(path, ignored), path), path, sink, consumed);
+  } else {
+    find_by_lines(kind, open_file(path, consumed), path, sink);
+  }
   return sha256_of_file(path, ErrorKind::kData);
+}
+
+std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink) {
+  return find_rows(
+      path, kind, [&sink](const PendingRow& row) { return sink(row.parse()); }, [](int64_t) {});
 }
 
 }  // namespace lora::data

@@ -14,7 +14,7 @@ std::vector<int64_t> row_numbers(const std::vector<Example>& examples) {
   std::vector<int64_t> numbers;
   int64_t row = -1;
   for (size_t i = 0; i < examples.size(); ++i) {
-    row += i == 0 || examples[i].origin != examples[i - 1].origin ? 1 : 0;
+    row += examples[i].continues_row ? 0 : 1;
     numbers.push_back(row);
   }
   return numbers;

@@ -5,10 +5,10 @@
 #include <array>
 #include <cstdio>
 
-#include "io/safetensors_format.h"
 #include "io/torch_dtype.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
+#include "lora/io/safetensors.h"
 
 namespace lora::io {
 

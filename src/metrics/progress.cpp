@@ -12,14 +12,14 @@ namespace lora::metrics {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval{100};
-constexpr int64_t kWidth = 12;  ///< of the bar: the whole line fits 80 columns up to 9999 steps
-
-std::string bar(int64_t step, int64_t total) {
-  const int64_t filled = total > 0 ? std::clamp<int64_t>(step * kWidth / total, 0, kWidth) : 0;
-  return "[" + std::string(static_cast<size_t>(filled), '=') + std::string(static_cast<size_t>(kWidth - filled), ' ') + "]";
-}
+constexpr size_t kWidth = 12;  ///< of the bar: the whole line fits 80 columns up to 9999 steps
 
 }  // namespace
+
+std::string progress_bar(double fraction) {
+  const auto filled = static_cast<size_t>(std::clamp(fraction, 0.0, 1.0) * kWidth);
+  return "[" + std::string(filled, '=') + std::string(kWidth - filled, ' ') + "]";
+}
 
 Progress::Progress() : Progress(log::progress) {}
 Progress::Progress(Show show) : show_(std::move(show)) {}
@@ -30,7 +30,8 @@ void Progress::update(int64_t step, int64_t total, double loss, double learning_
     return;
   }
   next_ = now + kInterval;
-  std::string line = bar(step, total) + " " + std::to_string(step) + "/" + std::to_string(total) + formatted("  loss %.4f", loss) +
+  const double fraction = total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0;
+  std::string line = progress_bar(fraction) + " " + std::to_string(step) + "/" + std::to_string(total) + formatted("  loss %.4f", loss) +
                      formatted("  lr %.1e", learning_rate);
   if (std::isfinite(tokens_per_second)) {
     line += "  " + with_thousands(std::llround(tokens_per_second)) + " tok/s";

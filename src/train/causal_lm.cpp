@@ -39,7 +39,12 @@ ops::LogitsOf logits_of(const nn::Linear& head, const SupervisedRows& rows, cons
 }  // namespace
 
 CausalLm::CausalLm(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, CausalLmOptions options)
-    : model_(model), train_(train), eval_(eval), options_(options) {}
+    : model_(model),
+      train_(train),
+      eval_(eval),
+      options_(options),
+      prefetches_(options.prefetch.value_or(model.device().is_cuda())),
+      train_ahead_(std::make_unique<data::BatchPrefetcher>(train, model.device(), prefetches_)) {}
 
 std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const {
   return data::plan_epoch(train_, options_.train_batches, epoch);
@@ -55,7 +60,7 @@ BatchSize CausalLm::size(const MicroBatch& batch) const {
 }
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = data::make_batch(train_, batch).to(model_.device());
+  const nn::TokenBatch tokens = train_ahead_->take(batch);
   const nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
   const SupervisedRows rows = supervised_rows(model_, pass);
   const nn::Linear& head = model_.head();
@@ -68,7 +73,7 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
 std::string CausalLm::describe(const MicroBatch& batch) const {
   std::vector<std::string> origins;
   for (const int64_t index : batch) {
-    origins.push_back(train_.examples[index].origin);
+    origins.push_back(train_.examples[index].origin.text());
   }
   return join(origins, ", ", 4);
 }
@@ -76,9 +81,12 @@ std::string CausalLm::describe(const MicroBatch& batch) const {
 EvalResult CausalLm::evaluate() const {
   EvalResult result;
   double sum = 0;
-  for (const std::vector<int64_t>& indices : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
+  const std::vector<std::vector<int64_t>> batches = data::plan_epoch(*eval_, options_.eval_batches, 0);
+  data::BatchPrefetcher ahead(*eval_, model_.device(), prefetches_);
+  ahead.expect(batches);
+  for (const std::vector<int64_t>& indices : batches) {
     check_interrupt();
-    const nn::TokenBatch tokens = data::make_batch(*eval_, indices).to(model_.device());
+    const nn::TokenBatch tokens = ahead.take(indices);
     sum += token_scores(model_, tokens).loss_S.sum(at::kDouble).item<double>();
     result.num_supervised += tokens.num_supervised;
   }

@@ -70,6 +70,14 @@ void Trainer::unscale_gradients(double scale) const {
   }
 }
 
+/// The step's batches and the first of the next step, which can be got ready while this one ends.
+std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, int64_t step) const {
+  if (step + 1 < plan_.total_steps()) {
+    batches.push_back(plan_.micro_batches(step + 1).front());
+  }
+  return batches;
+}
+
 StepReport Trainer::step(TrainerState& state) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<MicroBatch> batches = plan_.micro_batches(state.step);
@@ -82,6 +90,7 @@ StepReport Trainer::step(TrainerState& state) {
   std::vector<double> counted{static_cast<double>(report.size.supervised)};
   parts_.communicator.all_reduce_sum(counted);
 
+  parts_.objective.expect(with_next(batches, state.step));
   for (const nn::Parameter& parameter : parts_.parameters) {
     parameter.tensor.mutable_grad() = at::Tensor();
   }

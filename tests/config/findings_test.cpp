@@ -72,6 +72,9 @@ TEST(Findings, TypesAndRanges) {
       {"training=3", "[training] found 3, expected an object"},
       {"data.max_length=1", "[data.max_length] found 1, expected an integer >= 2 and <= 1000000"},
       {"data.packing=yes", "[data.packing] found \"yes\", expected true or false"},
+      {"data.tokens_per_batch=-1", "[data.tokens_per_batch] found -1, expected an integer >= 0 and <= 1000000000 or null"},
+      {"data.tokens_per_batch=\"auto\"", "…[data.tokens_per_batch] found \"auto\""},
+      {"data.cache_dir=", "[data.cache_dir] found \"\", expected a non-empty string or null"},
       {"data.eval_fraction=1", "…expected a number >= 0 and < 1"},
       {"data.train=[]",
        "[data.train] found [], expected a list of sources, such as [{\"path\": \"train.jsonl\", \"format\": \"instruction\"}]"},
@@ -98,7 +101,6 @@ TEST(Findings, NotInThisVersion) {
       {"model.trust_torchscript=true", "…found true, expected false"},
       {"model.inputs=[\"ids\"]", "…[model.inputs]"},
       {"model.output=0", "…[model.output]"},
-      {"data.cache_dir=cache", "…[data.cache_dir]"},
       {"data.chat_template=chatml", "…[data.chat_template]"},
       {"data.train.0.format=messages",
        "[data.train[0].format] found \"messages\", which is not in this version, expected one of \"tokens\", \"text\", "
@@ -127,6 +129,8 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 beside warmup_steps 10");
   expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 beside data.eval");
   expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
+  expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=4"},
+         "[training.per_device_train_batch_size] found 4 beside data.tokens_per_batch 4096, expected one of the two: remove this key");
   expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
   expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs something to evaluate on");
   expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");

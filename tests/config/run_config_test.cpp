@@ -48,7 +48,7 @@ TEST(RunConfig, EveryValueArrives) {
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
     [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
-    "append_eos": false, "shuffle": false})");
+    "append_eos": false, "shuffle": false, "cache_dir": "kept/rows", "tokens_per_batch": 0})");
   document["training"] =
       Json::parse(R"({"num_train_epochs": 1.5, "max_steps": 9, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 3,
     "gradient_accumulation_steps": 4, "learning_rate": 0.1, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs":
@@ -75,6 +75,8 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(run.data.overlength, data::Overlength::kSplit);
   EXPECT_EQ(run.data.train_on, data::TrainOn::kAll);
   EXPECT_TRUE(run.data.packing && !run.data.append_eos && !run.data.shuffle);
+  EXPECT_EQ(run.data.cache_dir, sandbox.folder() / "kept/rows");
+  EXPECT_EQ(run.data.tokens_per_batch, 0);
   const train::TrainOptions& t = run.training;
   EXPECT_EQ(std::make_tuple(t.num_train_epochs, t.max_steps, t.per_device_train_batch_size, t.per_device_eval_batch_size,
                             t.gradient_accumulation_steps),
@@ -93,6 +95,16 @@ TEST(RunConfig, EveryValueArrives) {
             std::make_tuple(2, 3, 6, 2, 4));
   EXPECT_TRUE(t.load_best_model_at_end && t.deterministic && t.eval_on_start);
   EXPECT_EQ(t.metric_for_best_model, "eval_perplexity");
+}
+
+TEST(RunConfig, ATokenBudgetStandsInPlaceOfTheBatchSize) {
+  const Sandbox sandbox;
+  const RunConfig run = sandbox.load(smallest(), {"data.tokens_per_batch=4096"});
+  EXPECT_EQ(run.data.tokens_per_batch, 4096);
+  EXPECT_FALSE(run.resolved["training"].contains("per_device_train_batch_size")) << "it would be refused beside the budget";
+  EXPECT_EQ(sandbox.load(run.resolved).resolved, run.resolved);
+  const RunConfig both = sandbox.load(smallest(), {"data.tokens_per_batch=0", "training.per_device_train_batch_size=4"});
+  EXPECT_EQ(both.resolved["training"]["per_device_train_batch_size"], 4);
 }
 
 TEST(RunConfig, Overrides) {

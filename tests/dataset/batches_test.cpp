@@ -21,10 +21,8 @@ using Plan = std::vector<std::vector<int64_t>>;
 Dataset dataset_of(const std::vector<int64_t>& lengths) {
   Dataset dataset;
   for (const int64_t length : lengths) {
-    Example example;
-    example.ids.assign(length, static_cast<int32_t>(dataset.examples.size()));
-    example.labels = example.ids;
-    dataset.examples.push_back(std::move(example));
+    const std::vector<int32_t> ids(length, static_cast<int32_t>(dataset.examples.size()));
+    dataset.examples.emplace_back(ids, ids);
   }
   return dataset;
 }
@@ -105,6 +103,34 @@ TEST(PlanEpoch, PackedBinsNeverOverflowAndHoldEveryDocumentOnce) {
   EXPECT_LE(plan.size(), static_cast<size_t>(1.01 * static_cast<double>(total) / 512) + 1) << "bins are badly filled";
 }
 
+TEST(PlanEpoch, TokenBudget) {
+  BatchOptions options{.batch_size = 1, .shuffle = false, .tokens_per_batch = 10};
+  EXPECT_THAT(plan_epoch(dataset_of({4, 6, 1, 25, 10, 3, 7, 1}), options, 0),
+              ElementsAre(ElementsAre(0, 1), ElementsAre(2), ElementsAre(3), ElementsAre(4), ElementsAre(5, 6), ElementsAre(7)));
+  EXPECT_THAT(plan_epoch(dataset_of({25}), options, 0), ElementsAre(ElementsAre(0)));
+  // Bins by hand as above: 8+2, 7+3, 5+2.
+  options = {.packing = true, .max_length = 10, .shuffle = false, .tokens_per_batch = 20};
+  EXPECT_THAT(plan_epoch(dataset_of({2, 5, 3, 8, 2, 7}), options, 0), ElementsAre(ElementsAre(3, 0, 5, 2), ElementsAre(1, 4)));
+
+  std::vector<int64_t> lengths, all(300);
+  std::iota(all.begin(), all.end(), 0);
+  for (int64_t i = 0; i < 300; ++i) {
+    lengths.push_back(2 + i * i % 60);
+  }
+  const Dataset dataset = dataset_of(lengths);
+  for (const bool packing : {false, true}) {
+    options = {.packing = packing, .max_length = 64, .seed = 3, .tokens_per_batch = 200};
+    const Plan plan = plan_epoch(dataset, options, 1);
+    EXPECT_EQ(plan, plan_epoch(dataset, options, 1));
+    EXPECT_NE(plan, plan_epoch(dataset, options, 2));
+    EXPECT_EQ(sorted(flat(plan)), all);
+    for (const auto& batch : plan) {
+      EXPECT_LE(tokens_of(dataset, batch), 200);
+    }
+    EXPECT_LE(plan.size(), static_cast<size_t>(dataset.num_tokens() / 130));
+  }
+}
+
 TEST(PlanEpoch, Weights) {
   Dataset dataset = dataset_of(std::vector<int64_t>(1000, 4));
   for (size_t i = 0; i < 1000; ++i) {
@@ -136,8 +162,7 @@ TEST(PlanEpoch, Weights) {
 
 TEST(MakeBatch, PacksDocumentsEndToEnd) {
   Dataset dataset = dataset_of({2, 3, 4});
-  dataset.examples[1].ids = {7, 8, 9};
-  dataset.examples[1].labels = {-100, -100, 9};
+  dataset.examples[1] = Example({7, 8, 9}, {-100, -100, 9});
   const nn::TokenBatch batch = make_batch(dataset, {1, 0});
   EXPECT_TRUE(at::equal(batch.ids_T, at::tensor({7, 8, 9, 0, 0}, at::kLong)));
   EXPECT_TRUE(at::equal(batch.labels_T, at::tensor({-100, 9, -100, 0, -100}, at::kLong)));

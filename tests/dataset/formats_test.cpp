@@ -29,7 +29,7 @@ struct Fixture {
 
 void expect_example(const Example& example, const Ids& ids, const Ids& labels) {
   EXPECT_EQ(example.ids, ids);
-  EXPECT_EQ(example.labels, labels);
+  EXPECT_EQ(example.labels(), labels);
 }
 
 TEST(Formats, Tokens) {
@@ -39,7 +39,7 @@ TEST(Formats, Tokens) {
   const Example example = setup.load(R"({"labels": [-100, -100, 7], "input_ids": [0, 5, 300], "other": 1})");
   expect_example(example, {0, 5, 300}, {kNo, kNo, 7});
   EXPECT_EQ(example.num_supervised(), 1);
-  EXPECT_TRUE(example.origin.ends_with("x.jsonl:1"));
+  EXPECT_TRUE(example.origin.text().ends_with("x.jsonl:1"));
   setup.source.columns = {{"input_ids", "ids"}, {"labels", "targets"}};
   expect_example(setup.load(R"({"ids": [1, 2], "targets": [-100, 2], "input_ids": "no"})"), {1, 2}, {kNo, 2});
 }
@@ -104,7 +104,8 @@ TEST(Formats, Instruction) {
     const Example example = setup.load(row);
     EXPECT_EQ(setup.tokenizer.decode(example.ids, false), prompt + "3");
     EXPECT_EQ(example.num_supervised(), 2);
-    EXPECT_EQ(Ids(example.labels.end() - 3, example.labels.end()), (Ids{kNo, '3' + 10, 2}));
+    const Ids labels = example.labels();
+    EXPECT_EQ(Ids(labels.end() - 3, labels.end()), (Ids{kNo, '3' + 10, 2}));
   }
 }
 

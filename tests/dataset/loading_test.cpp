@@ -46,7 +46,7 @@ TEST(Loading, Truncate) {
   const Dataset dataset = setup.load(tokens_row(4) + tokens_row(6, 2) + tokens_row(6, 4));
   ASSERT_EQ(dataset.examples.size(), 2U);
   EXPECT_THAT(dataset.examples[1].ids, ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(dataset.examples[1].labels, ElementsAre(kNo, kNo, 2, 3));
+  EXPECT_THAT(dataset.examples[1].labels(), ElementsAre(kNo, kNo, 2, 3));
   EXPECT_EQ(dataset.report.rows, 3);
   EXPECT_EQ(dataset.report.truncated, 2);
   EXPECT_EQ(dataset.report.skipped, 1);
@@ -74,7 +74,7 @@ TEST(Loading, DropErrorSplit) {
   std::vector<std::vector<int32_t>> ids, labels;
   for (const Example& example : dataset.examples) {
     ids.push_back(example.ids);
-    labels.push_back(example.labels);
+    labels.push_back(example.labels());
   }
   // The ninth token of row 2 stands alone and cannot be predicted; row 3's first part is all prompt.
   EXPECT_THAT(ids, ElementsAre(ElementsAre(0, 1, 2), ElementsAre(0, 1, 2, 3), ElementsAre(4, 5, 6, 7), ElementsAre(4, 5, 6, 7),
@@ -82,7 +82,7 @@ TEST(Loading, DropErrorSplit) {
   EXPECT_THAT(labels[1], ElementsAre(kNo, kNo, 2, 3));
   EXPECT_THAT(labels[2], ElementsAre(4, 5, 6, 7));
   EXPECT_THAT(labels[3], ElementsAre(kNo, kNo, kNo, 7));
-  EXPECT_EQ(dataset.examples[2].origin, setup.source.path + ":2");
+  EXPECT_EQ(dataset.examples[2].origin.text(), setup.source.path + ":2");
 }
 
 TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {
@@ -126,8 +126,8 @@ TEST(Loading, SourcesLimitsWeightsAndHashes) {
   }
   EXPECT_THAT(sizes, ElementsAre(2, 3, 4, 2, 2, 2));
   EXPECT_THAT(weights, ElementsAre(0.5, 0.5, 0.5, 2.0, 1.0, 1.0));
-  EXPECT_THAT(dataset.examples[4].labels, ElementsAre(kNo, 2));
-  EXPECT_THAT(dataset.examples[5].labels, ElementsAre(3, 4));
+  EXPECT_THAT(dataset.examples[4].labels(), ElementsAre(kNo, 2));
+  EXPECT_THAT(dataset.examples[5].labels(), ElementsAre(3, 4));
   ASSERT_EQ(dataset.files.size(), 4U);
   EXPECT_EQ(dataset.files[1].path, setup.folder / "a2.jsonl");
   EXPECT_EQ(dataset.files[1].sha256, sha256_of_file(setup.folder / "a2.jsonl", ErrorKind::kData));
@@ -146,7 +146,7 @@ TEST(Loading, SplitOff) {
   const auto origins = [](const Dataset& dataset) {
     std::set<std::string> result;
     for (const Example& example : dataset.examples) {
-      result.insert(example.origin);
+      result.insert(example.origin.text());
     }
     return result;
   };
@@ -168,6 +168,9 @@ TEST(Loading, SplitOff) {
     EXPECT_EQ(split_off(two, fraction, 3).examples.size(), 1U);
     EXPECT_EQ(two.examples.size(), 1U);
   }
+  setup.source.path = setup.folder.write("line.json", R"([{"input_ids": [1, 2]}, {"input_ids": [3, 4]}])");
+  Dataset line = load_dataset("data.train", {setup.source}, setup.options, {nullptr, 100});
+  EXPECT_EQ(split_off(line, 0.5, 1).examples.size(), 1U) << "rows of one line are rows of their own";
   Dataset one = setup.load(tokens_row(8));
   expect_error(ErrorKind::kData, {"data.eval_fraction", "at least 2"}, [&] { split_off(one, 0.5, 1); });
 }

@@ -15,6 +15,7 @@ class FakeObjective : public train::Objective {
   std::function<std::vector<train::MicroBatch>(int64_t epoch)> plan = [](int64_t) { return std::vector<train::MicroBatch>{{0}}; };
   std::function<at::Tensor(const train::MicroBatch&, int64_t step)> loss;
   std::function<train::EvalResult()> evaluation;
+  mutable std::vector<std::vector<train::MicroBatch>> expected;  ///< what it was told to expect, each time
 
   std::vector<train::MicroBatch> plan_epoch(int64_t epoch) const override { return plan(epoch); }
   /// As many supervised tokens as examples, twice as many input tokens.
@@ -22,6 +23,7 @@ class FakeObjective : public train::Objective {
     const auto count = static_cast<int64_t>(batch.size());
     return {count, 2 * count};
   }
+  void expect(const std::vector<train::MicroBatch>& upcoming) const override { expected.push_back(upcoming); }
   at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) const override { return loss(batch, step); }
   std::string describe(const train::MicroBatch& batch) const override { return "example " + std::to_string(batch.front()); }
   bool has_evaluation() const override { return static_cast<bool>(evaluation); }

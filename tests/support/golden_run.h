@@ -25,7 +25,8 @@ class CollectingSink : public metrics::Sink {
 /// A golden case with everything that its run.json asks for, built from the library's parts.
 class GoldenRun {
  public:
-  explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {})
+  /// `prefetch`: as CausalLmOptions has it.
+  explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {}, std::optional<bool> prefetch = {})
       : golden(name),
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
         base(models::load_base_model(config.model, 42)) {
@@ -35,11 +36,12 @@ class GoldenRun {
     train_set = data::load_dataset("data.train", config.data.train, config.data, context);
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
     const train::TrainOptions& t = config.training;
-    const data::BatchOptions train_batches{t.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle,
-                                           t.seed};
+    const data::BatchOptions train_batches{
+        t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
+        config.data.tokens_per_batch.value_or(0)};
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
-    objective =
-        std::make_unique<train::CausalLm>(model(), train_set, &eval_set, train::CausalLmOptions{train_batches, eval_batches, t.seed});
+    objective = std::make_unique<train::CausalLm>(model(), train_set, &eval_set,
+                                                  train::CausalLmOptions{train_batches, eval_batches, t.seed, prefetch});
     plan = std::make_unique<train::StepPlan>(*objective, t);
     training = t;
     training.schedule.total_steps = plan->total_steps();

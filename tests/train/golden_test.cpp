@@ -150,7 +150,8 @@ TEST(LlamaStarts, FromTheDataEqualsPefts) {
     const std::vector<int64_t>& batch = batches[i % batches.size()];
     std::vector<int32_t> labels;
     for (const int64_t index : batch) {
-      labels.insert(labels.end(), run.train_set.examples[index].labels.begin(), run.train_set.examples[index].labels.end());
+      const std::vector<int32_t> own = run.train_set.examples[index].labels();
+      labels.insert(labels.end(), own.begin(), own.end());
     }
     if (pass.add(data::make_batch(run.train_set, batch), at::tensor(labels).ne(nn::kIgnoreLabel).nonzero().squeeze(1))) {
       break;

@@ -97,6 +97,30 @@ TEST(Accumulation, ASplitIntoMicroBatchesChangesNothingAlsoWithDropout) {
   EXPECT_GT(std::abs(losses[0] - losses[1]), 1e-3);  // the dropout was there
 }
 
+TEST(Prefetch, BatchesBuiltAheadChangeNoBit) {
+  const std::vector<std::string> overrides{"training.max_steps=30", "data.shuffle=true", "adapter.lora_dropout=0.2"};
+  std::vector<std::vector<StepReport>> reports;
+  std::vector<double> eval_losses;
+  std::vector<std::vector<at::Tensor>> results;
+  for (const bool prefetch : {false, true}) {
+    GoldenRun run("tied", overrides, prefetch);
+    Reports all;
+    TrainerState state;
+    run.run(state, {&all});
+    reports.push_back(all.all);
+    eval_losses.push_back(run.objective->evaluate().loss);
+    results.push_back(copies(run.parameters()));
+  }
+  EXPECT_GT(reports[0].back().epoch, 2.0) << "the batches of the next epoch are built in this one";
+  for (size_t i = 0; i < reports[0].size(); ++i) {
+    EXPECT_EQ(reports[0][i].loss, reports[1][i].loss) << i;
+  }
+  EXPECT_EQ(eval_losses[0], eval_losses[1]);
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    expect_equal(results[0][i], results[1][i]);
+  }
+}
+
 TEST(Divergence, LeavesTheParametersAsTheyWere) {
   GoldenRun run("gqa");
   {

@@ -85,6 +85,17 @@ TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
   EXPECT_EQ(bench.recorder.ends, 1);
 }
 
+TEST(Trainer, SaysWhichBatchesComeNext) {
+  Bench bench({2.0});
+  bench.objective.plan = [](int64_t epoch) { return test::single_batches(3, 10 * epoch); };
+  bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sum(); };
+  bench.options.gradient_accumulation_steps = 2;
+  bench.options.max_steps = 3;
+  bench.run();
+  const std::vector<std::vector<MicroBatch>> expected{{{0}, {1}, {2}}, {{2}, {10}}, {{10}, {11}}};
+  EXPECT_EQ(bench.objective.expected, expected);
+}
+
 TEST(Trainer, GradientsOfAStepDoNotReachTheNext) {
   Bench bench({1.0, 1.0});
   bench.options.max_steps = 3;

@@ -70,6 +70,23 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
+/// SHA-256 of bytes that come piece by piece.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void add(const void* bytes, size_t size);
+  /// In lower-case hexadecimal. Nothing can be added after it.
+  std::string hexadecimal();
+
+ private:
+  struct Context;
+  std::unique_ptr<Context> context_;
+};
+
 /// SHA-256 in lower-case hexadecimal.
 std::string sha256(std::string_view bytes);
 std::string sha256_of_file(const fs::path& file, ErrorKind kind);

@@ -13,13 +13,15 @@ struct BatchOptions {
   int64_t max_length = 1024;  ///< tokens a bin
   bool shuffle = true;
   uint64_t seed = 42;
+  int64_t tokens_per_batch = 0;  ///< above 0: in place of batch_size
 };
 
 /// Which documents stand in which batch, in order: a pure function of the dataset, the options and the epoch.
 /// Without packing, examples in shuffled (or file) order, batch_size at a time, the last batch may be smaller. With
 /// packing, the epoch's examples are put into bins of at most max_length tokens by best-fit decreasing (Johnson, 1973;
-/// ties by the epoch's order), and the bins are shuffled. An example of weight w stands floor(w) times in an epoch and
-/// once more with probability w - floor(w).
+/// ties by the epoch's order), and the bins are shuffled. With tokens_per_batch, documents (or bins) are put together, in
+/// their order, until the next would exceed it; one that exceeds it alone stands alone. An example of weight w stands
+/// floor(w) times in an epoch and once more with probability w - floor(w).
 std::vector<std::vector<int64_t>> plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch);
 
 /// The documents of `indices` as one batch on the CPU.

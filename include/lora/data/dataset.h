@@ -3,21 +3,11 @@
 #include <string>
 #include <vector>
 
+#include "lora/data/example.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
-
-/// One document: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).
-struct Example {
-  std::vector<int32_t> ids;
-  std::vector<int32_t> labels;
-  std::string origin;  ///< "file:line"
-  double weight = 1.0;
-
-  /// Labels that are predicted: all but the first position's.
-  int64_t num_supervised() const;
-};
 
 /// What happened to the rows on their way in.
 struct DataReport {
@@ -48,11 +38,15 @@ struct LoadContext {
   const tokenizer::Tokenizer* tokenizer = nullptr;  ///< null: only `tokens` rows can be read
   int64_t vocab_size = 0;                           ///< of the model: ids from 0 to vocab_size - 1
   bool keep_unsupervised = false;                   ///< rows without a supervised token stay, so that none is missing
+  int num_threads = 0;                              ///< that encode rows; 0: as many as torch computes with
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a
 /// malformed row (file:line:column), invalid UTF-8, a missing or mistyped field, an id out of the vocabulary, and a set
 /// left with no example; config Error for a text format without a tokenizer. Skipped rows are counted and warned of.
+/// Rows are encoded in several threads; the result, and which row's error is thrown (the first's), do not depend on them.
+/// With options.cache_dir the result is kept there and found again as long as neither the files nor what becomes of them
+/// change; stdin is always read.
 Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
                      const LoadContext& context);
 

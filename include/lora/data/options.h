@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ inline constexpr EnumTable<Overlength, 4> kOverlengths{
 enum class TrainOn { kCompletion, kAll };
 inline constexpr EnumTable<TrainOn, 2> kTrainOn{{{{TrainOn::kCompletion, "completion"}, {TrainOn::kAll, "all"}}}};
 
+// A field added to the two structs below belongs into cache_key.cpp as well, if it changes what a row becomes.
+
 /// One entry of data.train or data.eval.
 struct SourceOptions {
   std::string path;  ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
@@ -46,9 +49,11 @@ struct DataOptions {
   int64_t max_length = 1024;
   Overlength overlength = Overlength::kTruncate;
   bool packing = false;
+  std::optional<int64_t> tokens_per_batch;  ///< input tokens that are computed at once; none or 0: batches are by number
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
   bool shuffle = true;
+  std::filesystem::path cache_dir;  ///< where tokenised data is kept; empty: nowhere
 };
 
 }  // namespace lora::data

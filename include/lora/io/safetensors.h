@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -44,5 +45,16 @@ struct TensorBytes {
 
 /// Writes the file atomically; byte-identical to Python's `safetensors.numpy.save_file`. Order of `tensors` is free.
 void write_safetensors(const fs::path& file, std::vector<TensorBytes> tensors, const std::map<std::string, std::string>& metadata);
+
+/// A tensor to write whose bytes are made when their turn comes, so that no two copies need to be in memory at once.
+struct TensorWriter {
+  std::string name;
+  Dtype dtype;
+  std::vector<int64_t> shape;
+  std::function<void(const Append&)> produce;  ///< appends exactly the bytes that shape and dtype say
+};
+
+/// As write_safetensors, for tensors produced one after the other, in the order of the file.
+void write_safetensors(const fs::path& file, std::vector<TensorWriter> tensors, const std::map<std::string, std::string>& metadata);
 
 }  // namespace lora::io

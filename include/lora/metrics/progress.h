@@ -6,6 +6,9 @@
 
 namespace lora::metrics {
 
+/// "[====        ]": so much of a whole (0 to 1) is done.
+std::string progress_bar(double fraction);
+
 /// The bar on the last line of a terminal, rewritten at most ten times a second; nothing where there is no terminal
 /// (log::progress decides). Plain lines are the console sink's.
 class Progress {

@@ -1,4 +1,8 @@
 #pragma once
+#include <memory>
+#include <optional>
+
+#include "lora/data/batch_prefetcher.h"
 #include "lora/data/batches.h"
 #include "lora/nn/model.h"
 #include "lora/ops/linear_cross_entropy.h"
@@ -10,6 +14,7 @@ struct CausalLmOptions {
   data::BatchOptions train_batches;
   data::BatchOptions eval_batches;
   uint64_t seed = 42;
+  std::optional<bool> prefetch;  ///< build the next batch while one is computed; none: where it pays (on CUDA)
 };
 
 /// Next-token prediction: cross-entropy of each supervised token given those before it in its document. Logits are
@@ -21,6 +26,7 @@ class CausalLm : public Objective {
 
   std::vector<MicroBatch> plan_epoch(int64_t epoch) const override;
   BatchSize size(const MicroBatch& batch) const override;
+  void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
   std::string describe(const MicroBatch& batch) const override;
   bool has_evaluation() const override { return eval_ != nullptr; }
@@ -31,6 +37,8 @@ class CausalLm : public Objective {
   const data::Dataset& train_;
   const data::Dataset* eval_;
   CausalLmOptions options_;
+  bool prefetches_;
+  std::unique_ptr<data::BatchPrefetcher> train_ahead_;
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

@@ -29,6 +29,9 @@ class Objective {
   /// The micro-batches of an epoch, in order: a pure function of (seed, epoch).
   virtual std::vector<MicroBatch> plan_epoch(int64_t epoch) const = 0;
   virtual BatchSize size(const MicroBatch& batch) const = 0;
+  /// What loss_sum will be asked for next, in this order, so that it can be got ready meanwhile. A hint: it may come
+  /// otherwise.
+  virtual void expect(const std::vector<MicroBatch>& upcoming) const {}
   /// Sum (not mean) of the losses of a micro-batch, differentiable, float32 scalar. `step` keys what is random.
   virtual at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const = 0;
   /// Where the examples came from, for messages.

@@ -60,6 +60,7 @@ class Trainer {
 
  private:
   StepReport step(TrainerState& state);
+  std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, int64_t step) const;
   double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const;
   void unscale_gradients(double scale) const;
 

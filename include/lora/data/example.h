@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lora::data {
+
+/// Where a document stands. Documents of one file share its name.
+struct Origin {
+  std::shared_ptr<const std::string> file;
+  int64_t line = 0;
+
+  std::string text() const;  ///< "file:line"
+};
+
+/// How a document's labels follow from its ids: a few numbers where they are the ids of what is learnt and nothing else is.
+struct Labelling {
+  /// Where supervision ends and begins again, in turn; it begins at position 0. Empty: all is learnt; {0, 5}: all from
+  /// position 5 on. With `own`: the labels themselves.
+  std::vector<int32_t> values;
+  bool own = false;
+};
+
+/// One document: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised). A set holds
+/// millions, so labels are kept as a Labelling.
+struct Example {
+  std::vector<int32_t> ids;
+  Labelling labelling;
+  Origin origin;
+  double weight = 1.0;         ///< expected uses in an epoch
+  bool continues_row = false;  ///< a further part of the row that the example before it is of
+
+  Example() = default;
+  Example(std::vector<int32_t> ids, const std::vector<int32_t>& labels);
+
+  std::vector<int32_t> labels() const;
+  int32_t label(size_t position) const;
+  /// Labels that are predicted: all but the first position's.
+  int64_t num_supervised() const;
+};
+
+}  // namespace lora::data

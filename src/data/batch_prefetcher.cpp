@@ -1,0 +1,74 @@
+#include "lora/data/batch_prefetcher.h"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+
+#include "lora/data/batches.h"
+
+namespace lora::data {
+namespace {
+
+at::Tensor pinned(const at::Tensor& tensor) {
+  at::Tensor copy = at::empty(tensor.sizes(), tensor.options().pinned_memory(true));
+  std::memcpy(copy.mutable_data_ptr(), tensor.const_data_ptr(), tensor.nbytes());  // copy_ would start threads of its own
+  return copy;
+}
+
+nn::TokenBatch with_tensors(nn::TokenBatch batch, at::Tensor (*change)(const at::Tensor&, c10::Device), c10::Device device) {
+  for (at::Tensor* tensor : {&batch.ids_T, &batch.positions_T, &batch.labels_T, &batch.offsets}) {
+    *tensor = change(*tensor, device);
+  }
+  return batch;
+}
+
+nn::TokenBatch build(const Dataset& dataset, const std::vector<int64_t>& indices, c10::Device device) {
+  nn::TokenBatch batch = make_batch(dataset, indices);
+  if (!device.is_cuda()) {
+    return batch;
+  }
+  return with_tensors(
+      std::move(batch), [](const at::Tensor& tensor, c10::Device) { return pinned(tensor); }, device);
+}
+
+}  // namespace
+
+BatchPrefetcher::BatchPrefetcher(const Dataset& dataset, c10::Device device, bool ahead)
+    : dataset_(dataset), device_(device), ahead_(ahead) {}
+
+BatchPrefetcher::~BatchPrefetcher() = default;
+
+void BatchPrefetcher::expect(const std::vector<std::vector<int64_t>>& upcoming) {
+  if (!ahead_) {
+    return;
+  }
+  expected_.assign(upcoming.begin(), upcoming.end());
+  if (result_.valid() && !expected_.empty() && begun_ == expected_.front()) {
+    expected_.pop_front();  // it is on its way already
+  } else {
+    begin_next();
+  }
+}
+
+nn::TokenBatch BatchPrefetcher::take(const std::vector<int64_t>& indices) {
+  const bool is_begun = result_.valid() && begun_ == indices;
+  const nn::TokenBatch batch = is_begun ? result_.get() : build(dataset_, indices, device_);
+  if (is_begun) {
+    begin_next();
+  }
+  return with_tensors(
+      batch, [](const at::Tensor& tensor, c10::Device device) { return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/true); },
+      device_);
+}
+
+void BatchPrefetcher::begin_next() {
+  result_ = {};
+  if (expected_.empty()) {
+    return;
+  }
+  begun_ = std::move(expected_.front());
+  expected_.pop_front();
+  result_ = std::async(std::launch::async, [this, indices = begun_] { return build(dataset_, indices, device_); });
+}
+
+}  // namespace lora::data

@@ -1,0 +1,56 @@
+#include "data/cache_key.h"
+
+#include "data/formats.h"
+#include "lora/base/file.h"
+#include "lora/base/json.h"
+
+namespace lora::data {
+namespace {
+
+// To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
+constexpr int kVersion = 1;
+
+// The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
+Json source_json(const SourceOptions& source) {
+  const auto& [path, format, columns, weight, limit] = source;
+  return {{"format", kRowFormats.name(format)}, {"columns", columns}, {"limit", limit ? Json(*limit) : Json(nullptr)}};
+}
+
+Json options_json(const DataOptions& options) {
+  const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, append_eos, shuffle, cache_dir] =
+      options;
+  return {{"max_length", max_length},
+          {"overlength", kOverlengths.name(overlength)},
+          {"train_on", kTrainOn.name(train_on)},
+          {"append_eos", append_eos}};
+}
+
+Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
+  Json hashes = Json::array();
+  if (tokenizer != nullptr) {
+    for (const fs::path& file : tokenizer->files()) {
+      hashes.push_back({file.filename().string(), sha256_of_file(file, ErrorKind::kModel)});
+    }
+  }
+  return hashes;
+}
+
+}  // namespace
+
+std::string cache_key(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
+                      const std::vector<std::string>& hashes, const DataOptions& options, const LoadContext& context) {
+  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads] = context;
+  Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", vocab_size}, {"all", keep_unsupervised}};
+  bool needs_tokenizer = false;
+  for (const SourceOptions& source : sources) {
+    key["sources"].push_back(source_json(source));
+    needs_tokenizer = needs_tokenizer || format_of(source.format).needs_tokenizer;
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});
+  }
+  key["tokenizer"] = tokenizer_json(needs_tokenizer ? tokenizer : nullptr);
+  return sha256(key.dump());
+}
+
+}  // namespace lora::data

@@ -1,0 +1,252 @@
+#include "data/dataset_cache.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/io/safetensors.h"
+#include "lora/io/tensors.h"
+
+namespace lora::data {
+namespace {
+
+// The tensors of a file. E examples, F files.
+constexpr const char* kIds = "ids";                       // of all examples, end to end
+constexpr const char* kIdEnds = "id_ends";                // [E], where each example's end
+constexpr const char* kLabelling = "labelling";           // Labelling::values, end to end
+constexpr const char* kLabellingEnds = "labelling_ends";  // [E]
+constexpr const char* kOwnLabels = "own_labels";          // [E]
+constexpr const char* kContinues = "continues_row";       // [E]
+constexpr const char* kFileOf = "file";                   // [E]
+constexpr const char* kLineOf = "line";                   // [E]
+constexpr const char* kReport = "report";                 // rows, truncated, dropped, split, skipped
+constexpr const char* kSkippedFiles = "skipped_file";     // of the skipped rows that are named
+constexpr const char* kSkippedLines = "skipped_line";
+constexpr const char* kRowsOfFiles = "rows_of_files";  // [F]
+
+constexpr const char* kKeyEntry = "key";
+constexpr const char* kHashEntry = "sha256";
+
+// Where in the planned files a row stands.
+int32_t index_of(const Origin& origin, const std::vector<PlannedFile>& files) {
+  const auto found = std::find_if(files.begin(), files.end(), [&](const PlannedFile& file) { return file.name == origin.file; });
+  return static_cast<int32_t>(found - files.begin());
+}
+
+// A column of numbers, each a function of an item of `items`.
+template <typename Items, typename Value>
+io::TensorWriter column(const char* name, io::Dtype dtype, const Items& items, Value value) {
+  return {name, dtype, {static_cast<int64_t>(items.size())}, [&items, value](const Append& append) {
+            for (const auto& item : items) {
+              const auto number = value(item);
+              append(&number, sizeof(number));
+            }
+          }};
+}
+
+// The numbers that `values` gives of each example, end to end.
+template <typename Values>
+io::TensorWriter joined(const char* name, const std::vector<Example>& examples, Values values) {
+  int64_t count = 0;
+  for (const Example& example : examples) {
+    count += static_cast<int64_t>(values(example).size());
+  }
+  return {name, io::Dtype::kI32, {count}, [&examples, values](const Append& append) {
+            for (const Example& example : examples) {
+              append(values(example).data(), values(example).size() * sizeof(int32_t));
+            }
+          }};
+}
+
+// The running sum of the sizes of what `values` gives.
+template <typename Values>
+io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Values values) {
+  return {name, io::Dtype::kI64, {static_cast<int64_t>(examples.size())}, [&examples, values](const Append& append) {
+            int64_t end = 0;
+            for (const Example& example : examples) {
+              end += static_cast<int64_t>(values(example).size());
+              append(&end, sizeof(end));
+            }
+          }};
+}
+
+std::array<int64_t, 5> numbers_of(const DataReport& report) {
+  return {report.rows, report.truncated, report.dropped, report.split, report.skipped};
+}
+
+// The writers refer to `set`, `report` and `files`.
+std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::array<int64_t, 5>& report, const std::vector<PlannedFile>& files) {
+  const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids; };
+  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return example.labelling.values; };
+  const auto same = [](int64_t number) { return number; };
+  const auto file_of = [&files](const Origin& origin) { return index_of(origin, files); };
+  const auto line_of = [](const Origin& origin) { return origin.line; };
+  using enum io::Dtype;
+  return {joined(kIds, set.examples, ids),
+          ends(kIdEnds, set.examples, ids),
+          joined(kLabelling, set.examples, labelling),
+          ends(kLabellingEnds, set.examples, labelling),
+          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.labelling.own); }),
+          column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
+          column(kFileOf, kI32, set.examples, [file_of](const Example& e) { return file_of(e.origin); }),
+          column(kLineOf, kI64, set.examples, [](const Example& e) { return e.origin.line; }),
+          column(kReport, kI64, report, same),
+          column(kSkippedFiles, kI32, set.skipped, file_of),
+          column(kSkippedLines, kI64, set.skipped, line_of),
+          column(kRowsOfFiles, kI64, set.rows_of_files, same)};
+}
+
+// SHA-256 over names and contents, in the order of `writers`.
+std::string hash_of(const std::vector<io::TensorWriter>& writers) {
+  Sha256 hash;
+  for (const io::TensorWriter& writer : writers) {
+    hash.add(writer.name.data(), writer.name.size());
+    writer.produce([&hash](const void* bytes, size_t size) { hash.add(bytes, size); });
+  }
+  return hash.hexadecimal();
+}
+
+// A cache file that has been opened. Everything throws Error where it is not what was written.
+class CacheFile {
+ public:
+  CacheFile(const fs::path& path, const std::string& key) : path_(path), file_(path) {
+    const auto& metadata = file_.metadata();
+    if (!metadata.contains(kKeyEntry) || metadata.at(kKeyEntry) != key) {
+      fail("it is of other data");
+    }
+    Sha256 hash;
+    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kFileOf, kLineOf, kReport, kSkippedFiles,
+                             kSkippedLines, kRowsOfFiles}) {
+      const at::Tensor tensor = file_.tensor(name);
+      hash.add(name, std::char_traits<char>::length(name));
+      hash.add(tensor.const_data_ptr(), tensor.nbytes());
+    }
+    if (!metadata.contains(kHashEntry) || metadata.at(kHashEntry) != hash.hexadecimal()) {
+      fail("its content does not have the SHA-256 that it was written with");
+    }
+  }
+
+  /// The numbers of a column, valid as long as this lives.
+  template <typename T>
+  std::span<const T> numbers(const char* name, std::optional<size_t> count = std::nullopt) const {
+    const at::Tensor tensor = file_.tensor(name);
+    if (tensor.scalar_type() != c10::CppTypeToScalarType<T>::value || tensor.dim() != 1 ||
+        (count && tensor.size(0) != static_cast<int64_t>(*count))) {
+      fail(std::string("its tensor ") + name + " has another shape or dtype");
+    }
+    return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.size(0))};
+  }
+
+  /// Pieces of a column that end where another says.
+  std::vector<std::span<const int32_t>> pieces(const char* name, const char* ends_name, size_t count) const {
+    const std::span<const int32_t> all = numbers<int32_t>(name);
+    std::vector<std::span<const int32_t>> result;
+    int64_t begin = 0;
+    for (const int64_t end : numbers<int64_t>(ends_name, count)) {
+      if (end < begin || end > static_cast<int64_t>(all.size())) {
+        fail(std::string("its tensor ") + ends_name + " does not fit " + name);
+      }
+      result.push_back(all.subspan(begin, end - begin));
+      begin = end;
+    }
+    return result;
+  }
+
+  [[noreturn]] void fail(const std::string& what) const { data_error(path_.string(), what); }
+
+ private:
+  fs::path path_;
+  io::SafetensorsFile file_;
+};
+
+std::vector<int32_t> copied(std::span<const int32_t> numbers) {
+  return {numbers.begin(), numbers.end()};
+}
+
+const PlannedFile& planned(const CacheFile& file, const std::vector<PlannedFile>& files, int32_t index) {
+  if (index < 0 || index >= static_cast<int32_t>(files.size())) {
+    file.fail("it names a file that there is not");
+  }
+  return files[index];
+}
+
+std::vector<Example> read_examples(const CacheFile& file, const std::vector<SourceOptions>& sources,
+                                   const std::vector<PlannedFile>& files) {
+  const auto lines = file.numbers<int64_t>(kLineOf);
+  const size_t count = lines.size();
+  const auto ids = file.pieces(kIds, kIdEnds, count);
+  const auto labelling = file.pieces(kLabelling, kLabellingEnds, count);
+  const auto own = file.numbers<uint8_t>(kOwnLabels, count);
+  const auto continues = file.numbers<uint8_t>(kContinues, count);
+  const auto file_of = file.numbers<int32_t>(kFileOf, count);
+  std::vector<Example> examples(count);
+  for (size_t i = 0; i < count; ++i) {
+    const PlannedFile& from = planned(file, files, file_of[i]);
+    if (own[i] != 0 && labelling[i].size() != ids[i].size()) {
+      file.fail("an example has not as many labels as ids");
+    }
+    Example& example = examples[i];
+    example.ids = copied(ids[i]);
+    example.labelling = {copied(labelling[i]), own[i] != 0};
+    example.origin = {from.name, lines[i]};
+    example.weight = sources[from.source].weight;
+    example.continues_row = continues[i] != 0;
+  }
+  return examples;
+}
+
+RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {
+  RowSet set;
+  set.examples = read_examples(file, sources, files);
+  const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
+  set.report = {report[0], report[1], report[2], report[3], report[4], {}};
+  const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
+  const auto skipped_files = file.numbers<int32_t>(kSkippedFiles, skipped_lines.size());
+  for (size_t i = 0; i < skipped_lines.size(); ++i) {
+    set.skipped.push_back({planned(file, files, skipped_files[i]).name, skipped_lines[i]});
+  }
+  const auto rows = file.numbers<int64_t>(kRowsOfFiles, files.size());
+  set.rows_of_files.assign(rows.begin(), rows.end());
+  return set;
+}
+
+}  // namespace
+
+DatasetCache::DatasetCache(const fs::path& folder, std::string key) : file_(folder / (key + ".safetensors")), key_(std::move(key)) {}
+
+std::optional<RowSet> DatasetCache::load(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
+                                         const std::vector<std::string>& hashes) const {
+  std::error_code ignored;
+  if (!fs::exists(file_, ignored)) {
+    return std::nullopt;
+  }
+  try {
+    RowSet set = read_set(CacheFile(file_, key_), sources, files);
+    for (size_t i = 0; i < files.size(); ++i) {
+      set.hashes.push_back(set.rows_of_files[i] < 0 ? "" : hashes[i]);
+      warn_if_empty(files[i], set.rows_of_files[i]);
+    }
+    return set;
+  } catch (const Error& error) {
+    log::warn("the kept tokenised data cannot be used and are made anew: " + std::string(error.what()));
+    return std::nullopt;
+  }
+}
+
+void DatasetCache::save(const RowSet& set, const std::vector<PlannedFile>& files) const {
+  try {
+    make_writable_folder(file_.parent_path());
+    const std::array<int64_t, 5> report = numbers_of(set.report);
+    const std::vector<io::TensorWriter> writers = writers_of(set, report, files);
+    io::write_safetensors(file_, writers, {{"format", "lora-train examples"}, {kKeyEntry, key_}, {kHashEntry, hash_of(writers)}});
+  } catch (const Error& error) {
+    log::warn("the tokenised data are not kept: " + std::string(error.what()));
+  }
+}
+
+}  // namespace lora::data

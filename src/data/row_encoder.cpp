@@ -1,0 +1,77 @@
+#include "data/row_encoder.h"
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+
+RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, const LoadContext& context, std::set<std::string> watched)
+    : source_(source),
+      options_(options),
+      context_(context),
+      format_(format_of(source.format)),
+      format_context_{context.tokenizer, context.vocab_size, options.train_on, options.append_eos},
+      watched_(std::move(watched)) {}
+
+EncodedRow RowEncoder::encode(const PendingRow& pending) const {
+  const Row row = pending.parse();
+  EncodedRow encoded;
+  encoded.line = row.line;
+  for (const std::string& column : watched_) {
+    if (row.object.contains(column)) {
+      encoded.watched_columns.push_back(column);
+    }
+  }
+  Document document = format_.encode(Fields(row, source_), format_context_);
+  if (format_.needs_tokenizer) {
+    check_ids(document.ids, row.origin);
+  }
+  fit(std::move(document), row.origin, encoded);
+  return encoded;
+}
+
+void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
+  const auto largest = std::max_element(ids.begin(), ids.end());
+  if (largest != ids.end() && *largest >= context_.vocab_size) {
+    data_error(origin, "the tokenizer makes the id " + std::to_string(*largest) + " (" + printable(context_.tokenizer->token(*largest)) +
+                           "), and the model knows ids from 0 to " + std::to_string(context_.vocab_size - 1) +
+                           ". Likely cause: the tokenizer of another model.");
+  }
+}
+
+void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& row) const {
+  const auto size = static_cast<int64_t>(document.ids.size());
+  const int64_t max_length = options_.max_length;
+  row.overlong = size > max_length;
+  if (row.overlong && options_.overlength == Overlength::kError) {
+    data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
+                           with_thousands(max_length) + ". Raise it, or set data.overlength to truncate, drop or split.");
+  }
+  if (row.overlong && options_.overlength == Overlength::kDrop) {
+    return;
+  }
+  // A part without a supervised token teaches nothing and is left out; the row counts as skipped if all are.
+  const bool split = row.overlong && options_.overlength == Overlength::kSplit;
+  bool kept = false;
+  for (int64_t begin = 0; begin == 0 || (split && begin < size); begin += max_length) {
+    const int64_t end = std::min(size - begin, max_length) + begin;
+    kept = keep({document.ids.begin() + begin, document.ids.begin() + end},
+                {document.labels.begin() + begin, document.labels.begin() + end}, row) ||
+           kept;
+  }
+  row.skipped = !kept;
+}
+
+bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, EncodedRow& row) const {
+  Example example(ids, labels);
+  if (example.num_supervised() == 0 && !context_.keep_unsupervised) {
+    return false;
+  }
+  example.continues_row = !row.examples.empty();
+  row.examples.push_back(std::move(example));
+  return true;
+}
+
+}  // namespace lora::data

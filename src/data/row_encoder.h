@@ -1,0 +1,44 @@
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "data/formats.h"
+#include "data/rows.h"
+#include "lora/data/dataset.h"
+
+namespace lora::data {
+
+/// What a row has become.
+struct EncodedRow {
+  std::vector<Example> examples;             ///< none where it is left out; several where it is split; without file and weight
+  int64_t line = 0;                          ///< where it stands in its file
+  bool overlong = false;                     ///< it is longer than max_length
+  bool skipped = false;                      ///< nothing of it is supervised
+  std::vector<std::string> watched_columns;  ///< those of RowEncoder's that it has
+};
+
+/// Makes examples of the rows of one source. Any number of threads may use it at once.
+class RowEncoder {
+ public:
+  /// `watched`: columns whose occurrence is reported. The references must outlive the encoder.
+  RowEncoder(const SourceOptions& source, const DataOptions& options, const LoadContext& context, std::set<std::string> watched);
+
+  /// Throws data Error for a row that is malformed, or too long where that is an error.
+  EncodedRow encode(const PendingRow& pending) const;
+
+ private:
+  void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
+  void fit(Document document, const std::string& origin, EncodedRow& row) const;
+  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, EncodedRow& row) const;
+
+  const SourceOptions& source_;
+  const DataOptions& options_;
+  const LoadContext& context_;
+  const Format& format_;
+  FormatContext format_context_;
+  std::set<std::string> watched_;
+};
+
+}  // namespace lora::data

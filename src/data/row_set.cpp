@@ -1,0 +1,145 @@
+#include "data/row_set.h"
+
+#include <ATen/Parallel.h>
+
+#include <filesystem>
+
+#include "data/reading_progress.h"
+#include "data/row_pipeline.h"
+#include "lora/base/error.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+constexpr size_t kMaxNamed = 10;  // skipped rows named in the report
+
+int64_t bytes_of(const PlannedFile& file) {
+  std::error_code ignored;
+  const auto size = file.is_stdin() ? 0 : std::filesystem::file_size(file.path, ignored);
+  return ignored ? 0 : static_cast<int64_t>(size);
+}
+
+int64_t bytes_of(const std::vector<PlannedFile>& files) {
+  int64_t bytes = 0;
+  for (const PlannedFile& file : files) {
+    bytes += bytes_of(file);
+  }
+  return bytes;
+}
+
+class Reader {
+ public:
+  Reader(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
+         const DataOptions& options, const LoadContext& context)
+      : name_(name), sources_(sources), files_(files), options_(options), context_(context), progress_(name, bytes_of(files)) {
+    set_.rows_of_files.assign(files.size(), -1);
+    set_.hashes.resize(files.size());
+  }
+
+  RowSet read() {
+    for (size_t first = 0; first < files_.size();) {
+      size_t end = first;
+      while (end < files_.size() && files_[end].source == files_[first].source) {
+        ++end;
+      }
+      read_source(first, end);
+      first = end;
+    }
+    progress_.finish(set_.report.rows);
+    return std::move(set_);
+  }
+
+ private:
+  /// Files `first` to `end`, which are of one source.
+  void read_source(size_t first, size_t end) {
+    const SourceOptions& source = sources_[files_[first].source];
+    unseen_ = renamed_optional_columns(source);
+    const RowEncoder encoder(source, options_, context_, unseen_);
+    const int64_t rows_before = set_.report.rows;
+    int64_t rows_left = source.limit.value_or(INT64_MAX);
+    for (size_t i = first; i < end && rows_left > 0; ++i) {
+      set_.rows_of_files[i] = read_file(i, encoder, rows_left);
+      rows_left -= set_.rows_of_files[i];
+      bytes_before_ += bytes_of(files_[i]);
+      warn_if_empty(files_[i], set_.rows_of_files[i]);
+    }
+    if (!unseen_.empty() && set_.report.rows > rows_before) {
+      data_error(name_ + "[" + std::to_string(files_[first].source) + "].columns",
+                 "no row has the column \"" + printable(*unseen_.begin()) + "\". Likely cause: a slip in its name.");
+    }
+  }
+
+  /// At most `max_rows` of a file. Returns how many it has given.
+  int64_t read_file(size_t index, const RowEncoder& encoder, int64_t max_rows) {
+    const PlannedFile& file = files_[index];
+    const size_t num_threads = context_.num_threads > 0 ? context_.num_threads : at::get_num_threads();
+    RowPipeline pipeline([&encoder](const PendingRow& row) { return encoder.encode(row); },
+                         [&](EncodedRow row) { take(std::move(row), file); }, num_threads);
+    int64_t num_rows = 0;
+    const auto add = [&](PendingRow row) {
+      check_interrupt();
+      pipeline.add(std::move(row));
+      return ++num_rows < max_rows;
+    };
+    const auto consumed = [this](int64_t bytes) { bytes_of_file_ = bytes; };
+    try {
+      set_.hashes[index] = find_rows(file.path, file.kind, add, consumed);
+    } catch (const Error&) {
+      pipeline.finish();  // an earlier row may have an error of its own, which comes first
+      throw;
+    }
+    pipeline.finish();
+    return num_rows;
+  }
+
+  void take(EncodedRow row, const PlannedFile& file) {
+    DataReport& report = set_.report;
+    ++report.rows;
+    for (const std::string& column : row.watched_columns) {
+      unseen_.erase(column);
+    }
+    const Overlength overlength = options_.overlength;
+    report.truncated += row.overlong && overlength == Overlength::kTruncate ? 1 : 0;
+    report.dropped += row.overlong && overlength == Overlength::kDrop ? 1 : 0;
+    report.split += row.overlong && overlength == Overlength::kSplit ? 1 : 0;
+    const Origin origin{file.name, row.line};
+    if (row.skipped && ++report.skipped <= static_cast<int64_t>(kMaxNamed)) {
+      set_.skipped.push_back(origin);
+    }
+    for (Example& example : row.examples) {
+      example.origin = origin;
+      example.weight = sources_[file.source].weight;
+      set_.examples.push_back(std::move(example));
+    }
+    progress_.update(bytes_before_ + bytes_of_file_, report.rows);
+  }
+
+  const std::string& name_;
+  const std::vector<SourceOptions>& sources_;
+  const std::vector<PlannedFile>& files_;
+  const DataOptions& options_;
+  const LoadContext& context_;
+  ReadingProgress progress_;
+  int64_t bytes_before_ = 0;   // of the files that are through
+  int64_t bytes_of_file_ = 0;  // of the one that is being read
+  std::set<std::string> unseen_;
+  RowSet set_;
+};
+
+}  // namespace
+
+RowSet read_files(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
+                  const DataOptions& options, const LoadContext& context) {
+  return Reader(name, sources, files, options, context).read();
+}
+
+void warn_if_empty(const PlannedFile& file, int64_t num_rows) {
+  if (num_rows == 0) {
+    log::warn("[" + file.path + "] the file has no rows");
+  }
+}
+
+}  // namespace lora::data

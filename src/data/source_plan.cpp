@@ -1,0 +1,88 @@
+#include "data/source_plan.h"
+
+#include <algorithm>
+
+#include "data/formats.h"
+#include "data/paths.h"
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+constexpr double kMaxWeight = 10'000;
+
+void check_columns(const SourceOptions& source, const Format& format, const std::string& where) {
+  std::vector<std::string> fields = format.required;
+  fields.insert(fields.end(), format.optional.begin(), format.optional.end());
+  for (const auto& [field, column] : source.columns) {
+    if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
+      config_error(where + ".columns", "\"" + printable(field) + "\" is no field of the format " +
+                                           std::string(kRowFormats.name(source.format)) + ": expected " + join(fields) +
+                                           did_you_mean(field, fields) + ". The keys are our names, the values the file's.");
+    }
+  }
+}
+
+void check_source(const SourceOptions& source, const Format& format, const LoadContext& context, const std::string& where) {
+  if (!(source.weight > 0 && source.weight <= kMaxWeight)) {
+    config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000.");
+  }
+  check_columns(source, format, where);
+  if (format.needs_tokenizer && context.tokenizer == nullptr) {
+    config_error(where + ".format", "the format " + std::string(kRowFormats.name(source.format)) +
+                                        " needs a tokenizer, and there is none. Set model.tokenizer, or use tokens rows.");
+  }
+}
+
+FileKind kind_of(const std::string& path, const SourceOptions& source, const std::string& where) {
+  const auto kind = file_kind(path);
+  if (!kind) {
+    config_error(where + ".path", "the kind of the file " + path + " is unknown: expected a name ending in " + known_endings() + ".");
+  }
+  if (*kind == FileKind::kText && source.format != RowFormat::kText) {
+    config_error(where + ".format",
+                 path + " is plain text: found the format " + std::string(kRowFormats.name(source.format)) + ", expected text.");
+  }
+  return *kind;
+}
+
+}  // namespace
+
+std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
+                                    const LoadContext& context) {
+  std::vector<PlannedFile> files;
+  bool warned_of_eos = false;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const SourceOptions& source = sources[i];
+    const std::string where = name + "[" + std::to_string(i) + "]";
+    const Format& format = format_of(source.format);
+    check_source(source, format, context, where);
+    if (format.needs_tokenizer && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
+      warned_of_eos = true;
+      log::warn("[" + name + "] append_eos is on, and the tokenizer has no EOS token: none is appended");
+    }
+    if (source.limit.value_or(1) <= 0) {
+      continue;
+    }
+    for (const std::string& path : expand_path(source.path)) {
+      const FileKind kind = kind_of(path, source, where);
+      files.push_back({path, kind, i, std::make_shared<const std::string>(path == "-" ? kStdinName : path)});
+    }
+  }
+  return files;
+}
+
+std::set<std::string> renamed_optional_columns(const SourceOptions& source) {
+  std::set<std::string> columns;
+  for (const std::string& field : format_of(source.format).optional) {
+    const auto renamed = source.columns.find(field);
+    if (renamed != source.columns.end()) {
+      columns.insert(renamed->second);
+    }
+  }
+  return columns;
+}
+
+}  // namespace lora::data

@@ -1,0 +1,61 @@
+#include "lora/data/batch_prefetcher.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "lora/data/batches.h"
+
+namespace lora::data {
+namespace {
+
+Dataset some_documents() {
+  Dataset dataset;
+  for (int32_t i = 0; i < 8; ++i) {
+    const std::vector<int32_t> ids(static_cast<size_t>(i + 2), i);
+    dataset.examples.emplace_back(ids, ids);
+  }
+  return dataset;
+}
+
+void expect_batch(const nn::TokenBatch& batch, const Dataset& dataset, const std::vector<int64_t>& indices) {
+  const nn::TokenBatch expected = make_batch(dataset, indices);
+  EXPECT_EQ(batch.sample_ids, expected.sample_ids);
+  EXPECT_EQ(batch.document_offsets, expected.document_offsets);
+  EXPECT_TRUE(at::equal(batch.ids_T, expected.ids_T));
+  EXPECT_TRUE(at::equal(batch.labels_T, expected.labels_T));
+  EXPECT_TRUE(at::equal(batch.positions_T, expected.positions_T));
+  EXPECT_TRUE(at::equal(batch.offsets, expected.offsets));
+}
+
+TEST(BatchPrefetcher, GivesEachBatchWhateverWasExpected) {
+  const Dataset dataset = some_documents();
+  for (const bool ahead : {true, false}) {
+    BatchPrefetcher batches(dataset, at::kCPU, ahead);
+    expect_batch(batches.take({5}), dataset, {5});  // nothing was expected
+    batches.expect({{0, 1}, {2}, {3, 4}});
+    expect_batch(batches.take({0, 1}), dataset, {0, 1});
+    expect_batch(batches.take({2}), dataset, {2});
+    batches.expect({{3, 4}, {2}});  // the first of them is on its way
+    expect_batch(batches.take({3, 4}), dataset, {3, 4});
+    expect_batch(batches.take({7, 0}), dataset, {7, 0});  // out of turn
+    expect_batch(batches.take({2}), dataset, {2});
+    batches.expect({});
+    expect_batch(batches.take({1}), dataset, {1});
+    batches.expect({{6}});  // never taken
+  }
+}
+
+TEST(BatchPrefetcher, AnErrorOfTheThreadComesWithItsBatch) {
+  const Dataset dataset = some_documents();
+  BatchPrefetcher batches(dataset, at::kCPU, true);
+  batches.expect({{1}, {99}, {2}});
+  expect_batch(batches.take({1}), dataset, {1});
+  EXPECT_THROW(batches.take({99}), std::out_of_range);
+  expect_batch(batches.take({2}), dataset, {2});
+  batches.expect({{99}});  // an error that nobody asks for is nobody's
+}
+
+}  // namespace
+}  // namespace lora::data
