@@ -6,6 +6,8 @@ scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 preset=release
 case ${1:-} in release | dev | asan | tidy) preset=$1 ;; esac
+# Where there is an nvcc, the CUDA kernels must build.
+! command -v nvcc >/dev/null || set -- "$@" -DLORA_CUDA=ON
 
 "$scripts/build.sh" "$@"
 source "$scripts/common.sh"

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "lora/base/error.h"
+#include "lora/ops/cuda.h"
 
 namespace lora::nn {
 
@@ -49,6 +50,7 @@ at::Device open_device(const std::string& name) {
   if (index >= count) {
     config_error("model.device", "no such device: found '" + name + "', expected cuda:0 to cuda:" + std::to_string(count - 1));
   }
+  ops::open_cuda_kernels();
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 

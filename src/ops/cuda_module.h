@@ -1,0 +1,39 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "ops/cuda/interface.h"
+
+namespace lora::ops {
+
+/// The functions of liblora_cuda.so: ops/cuda/interface.h says what each does.
+struct CudaKernels {
+  at::DeviceType device_type = at::kCUDA;  ///< whose tensors they take
+  decltype(&lora_cuda_check_devices) check_devices = nullptr;
+  decltype(&lora_cuda_error_text) error_text = nullptr;
+  decltype(&lora_cuda_rms_norm) rms_norm = nullptr;
+  decltype(&lora_cuda_rms_norm_backward) rms_norm_backward = nullptr;
+  decltype(&lora_cuda_rope) rope = nullptr;
+  decltype(&lora_cuda_gated) gated = nullptr;
+  decltype(&lora_cuda_gated_backward) gated_backward = nullptr;
+  decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
+  decltype(&lora_cuda_dropout) dropout = nullptr;
+  decltype(&lora_cuda_adamw) adamw = nullptr;
+};
+
+/// A module that was opened, or why it was not.
+struct CudaModule {
+  CudaKernels kernels;
+  std::string failure;  ///< "": every function was found
+};
+
+/// Opens the shared library and finds every function. `file` is a path or, without a slash, a name that is looked for where
+/// the program's libraries lie. Needs neither device nor driver.
+CudaModule load_cuda_module(const std::string& file);
+
+/// The kernels for a tensor: null unless it is on a CUDA device that they serve, in float32, bfloat16 or float16. Then a
+/// caller takes its plain form.
+const CudaKernels* cuda_kernels(const at::Tensor& tensor);
+
+}  // namespace lora::ops

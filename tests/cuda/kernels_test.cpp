@@ -1,0 +1,292 @@
+#include "cuda/machines.h"
+#include "lora/base/random.h"
+#include "lora/nn/rope.h"
+
+namespace lora::ops {
+namespace {
+
+using test::expect_equal;
+using test::expect_near;
+using test::expect_within;
+using test::kKernelTypes;
+using test::machine_name;
+using test::normal;
+using test::trained;
+
+class Kernels : public test::OnMachines {};
+LORA_ON_MACHINES(Kernels);
+
+std::string named(at::ScalarType type, std::initializer_list<int64_t> sizes) {
+  return c10::str(type, " ", at::IntArrayRef(sizes.begin(), sizes.size()));
+}
+
+/// A tolerance in spacings: float32's, where libraries round differently, and the half types', one more or less in the last
+/// place.
+double tolerance(at::ScalarType type, double of_float, double of_half) {
+  return type == at::kFloat ? of_float : of_half;
+}
+
+/// nn::RmsNorm, or transformers' GemmaRMSNorm.
+Tensor rms_norm_reference(const Tensor& x, const Tensor& weight, double eps, NormWeight form) {
+  const Tensor wide = x.to(at::kFloat);
+  const Tensor normed = wide * at::rsqrt(wide.square().mean(-1, true) + eps);
+  return form == NormWeight::kPlain ? weight * normed.to(x.scalar_type()) : (normed * (1.0 + weight.to(at::kFloat))).to(x.scalar_type());
+}
+
+TEST_P(Kernels, RmsNormForwardAndBackward) {
+  constexpr double kEps = 1e-5;
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const auto& [rows, dim] : std::vector<std::pair<int64_t, int64_t>>{{1, 3}, {3, 7}, {9, 64}, {2, 257}, {2, 576}, {1, 4608}}) {
+      for (const NormWeight form : {NormWeight::kPlain, NormWeight::kOnePlus}) {
+        for (const bool with_residual : {false, true}) {
+          const std::string what = named(type, {rows, dim, static_cast<int64_t>(form), with_residual});
+          const Tensor x = trained(normal({rows, dim}, 1, type)), weight = trained(normal({dim}, 2, type));
+          const Tensor residual = with_residual ? normal({rows, dim}, 3, type) : Tensor();
+          const Tensor dy = normal({rows, dim}, 4, type), dsum = with_residual ? normal({rows, dim}, 5, type) : Tensor();
+          const Tensor sum = with_residual ? x + residual : x;
+          const Tensor expected = rms_norm_reference(sum, weight, kEps, form);
+          torch::autograd::variable_list outputs{expected}, grads{dy};
+          if (with_residual) {
+            outputs.push_back(sum);
+            grads.push_back(dsum);
+          }
+          torch::autograd::backward(outputs, grads);
+
+          const RmsNormed actual = rms_norm_cuda(kernels(), there(x), there(weight), kEps, form, there(residual));
+          expect_within(actual.y_TD, expected, tolerance(type, 4, 1), what + " y");
+          expect_equal(actual.sum_TD.cpu(), sum.detach(), what + " sum");
+          const RmsNormGradients gradients = rms_norm_backward_cuda(kernels(), there(dy), actual, there(weight), form, there(dsum), true);
+          expect_within(gradients.dx_TD, x.grad(), tolerance(type, 8, 1), what + " dx");
+          expect_within(gradients.dweight_D, weight.grad(), tolerance(type, 16, 1), what + " dweight");
+          const RmsNormGradients frozen = rms_norm_backward_cuda(kernels(), there(dy), actual, there(weight), form, there(dsum), false);
+          expect_equal(frozen.dx_TD, gradients.dx_TD, what);
+          EXPECT_FALSE(frozen.dweight_D.defined());
+        }
+      }
+    }
+  }
+}
+
+/// apply_rope on the first channels alone.
+Tensor rope_reference(const Tensor& x_THE, const Tensor& cos_TR, const Tensor& sin_TR) {
+  const int64_t rotary = cos_TR.size(1);
+  return at::cat({nn::apply_rope(x_THE.slice(2, 0, rotary), {cos_TR, sin_TR}), x_THE.slice(2, rotary)}, 2);
+}
+
+TEST_P(Kernels, RopeEqualsItsReferenceBitForBit) {
+  struct Case {
+    int64_t tokens, heads, kv_heads, head_dim, rotary;
+  };
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const Case& c :
+         {Case{1, 1, 1, 2, 2}, {5, 9, 3, 64, 64}, {3, 4, 2, 80, 32}, {4, 3, 1, 18, 18}, {2, 32, 8, 128, 128}, {3, 2, 0, 16, 8}}) {
+      const std::string what = named(type, {c.tokens, c.heads, c.kv_heads, c.head_dim, c.rotary});
+      // Slices of one projection of queries, keys and values; tables whose halves differ show that each place takes its own.
+      const int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim, q_width = c.heads * c.head_dim,
+                    k_end = q_width + c.kv_heads * c.head_dim;
+      const Tensor fused = trained(normal({c.tokens, width}, 1, type));
+      const Tensor cos = normal({c.tokens, c.rotary}, 2, type), sin = normal({c.tokens, c.rotary}, 3, type);
+      const auto queries = [&](const Tensor& all) { return all.slice(1, 0, q_width).view({c.tokens, c.heads, c.head_dim}); };
+      const auto keys = [&](const Tensor& all) { return all.slice(1, q_width, k_end).view({c.tokens, c.kv_heads, c.head_dim}); };
+      const Tensor expected = at::cat(
+          {rope_reference(queries(fused), cos, sin).flatten(1), rope_reference(keys(fused), cos, sin).flatten(1), fused.slice(1, k_end)},
+          1);
+      const Tensor dy = normal({c.tokens, width}, 4, type);
+      expected.backward(dy);
+
+      const auto turned = [&](const Tensor& from, bool backward) {
+        const Tensor all = there(from);
+        rope_cuda_(kernels(), queries(all), c.kv_heads == 0 ? Tensor() : keys(all), there(cos), there(sin), backward);
+        return all.cpu();
+      };
+      expect_equal(turned(fused, false), expected.detach(), what);
+      expect_equal(turned(dy, true), fused.grad(), what + " backward");
+    }
+  }
+}
+
+Tensor activation_reference(GatedActivation kind, const Tensor& x) {
+  return kind == GatedActivation::kSilu ? at::silu(x) : at::gelu(x, kind == GatedActivation::kGelu ? "none" : "tanh");
+}
+
+TEST_P(Kernels, GatedActivationForwardAndBackward) {
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {2, 96}, {5, 1536}, {2, 4104}}) {
+      for (const GatedActivation kind : {GatedActivation::kSilu, GatedActivation::kGeluTanh, GatedActivation::kGelu}) {
+        const std::string what = named(type, {rows, columns, static_cast<int64_t>(kind)});
+        // Both as slices of one projection; gates far out too.
+        const Tensor both = trained(normal({rows, 2 * columns}, 1, type) * 4);
+        const auto half = [&](const Tensor& all, int64_t which) { return all.slice(1, which * columns, (which + 1) * columns); };
+        const Tensor expected = activation_reference(kind, half(both, 0)) * half(both, 1);
+        const Tensor dproduct = normal({rows, columns}, 2, type);
+        expected.backward(dproduct);
+
+        const Tensor inputs = there(both);
+        expect_within(gated_activation_cuda(kernels(), kind, half(inputs, 0), half(inputs, 1)), expected, tolerance(type, 8, 1), what);
+        for (const GatedBuffers buffers : {GatedBuffers::kNew, GatedBuffers::kReuse}) {  // the last: it overwrites
+          const GatedGradients actual =
+              gated_activation_backward_cuda(kernels(), kind, half(inputs, 0), half(inputs, 1), there(dproduct), buffers);
+          expect_within(actual.dgate_TF, half(both.grad(), 0), tolerance(type, 8, 1), what + " dgate");
+          expect_within(actual.dup_TF, half(both.grad(), 1), tolerance(type, 8, 1), what + " dup");
+          expect_within(actual.product_TF, expected, tolerance(type, 8, 1), what + " product");
+        }
+        expect_within(inputs, both.grad(), tolerance(type, 8, 1), what + " written over the inputs");
+      }
+    }
+  }
+}
+
+struct LossAndGradient {
+  Tensor loss, gradient;
+};
+
+/// The composed form: loss and softmax in float32, the gradient rounded at the end.
+LossAndGradient cross_entropy_reference(const Tensor& logits, const Tensor& labels, double scale) {
+  const Tensor wide = trained(logits.to(at::kFloat));
+  const Tensor loss = at::cross_entropy_loss(wide, labels, {}, at::Reduction::Sum);
+  loss.backward();
+  return {loss.detach(), (wide.grad() * scale).to(logits.scalar_type())};
+}
+
+TEST_P(Kernels, CrossEntropyAndItsGradient) {
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const auto& [rows, vocab] :
+         std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {6, 7}, {5, 32}, {3, 257}, {7, 1000}, {2, 9000}, {2, 50257}}) {
+      for (const double scale : {1.0, 1024.0}) {
+        const std::string what = named(type, {rows, vocab, static_cast<int64_t>(scale)});
+        const Tensor logits = normal({rows, vocab}, 1, type) * 3;
+        const Tensor labels = at::arange(rows) * 7919 % vocab;
+        if (rows > 4) {
+          labels[2] = -100;                          // not supervised
+          logits[3].fill_(-INFINITY);                // a masked vocabulary …
+          logits[3][labels[3].item<int64_t>()] = 2;  // … but for the label
+          logits[4].mul_(1000);                      // far apart
+        }
+        const LossAndGradient expected = cross_entropy_reference(logits, labels, scale);
+        const Tensor actual = there(logits);
+        const Tensor loss = cross_entropy_cuda_(kernels(), actual, there(labels), scale);
+        EXPECT_EQ(loss.dim(), 0);
+        EXPECT_NEAR(loss.item<double>(), expected.loss.item<double>(), 2e-6 * std::abs(expected.loss.item<double>()) + 1e-6) << what;
+        // The reference's exp(log_softmax) has the errors of a difference of large numbers.
+        expect_within(actual, expected.gradient, tolerance(type, 32, 1), what);
+        const Tensor again = there(logits);
+        expect_equal(cross_entropy_cuda_(kernels(), again, there(labels), scale), loss, what + " again");
+        expect_equal(again, actual, what + " again");
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, CrossEntropyOfBrokenRowsIsNotFinite) {
+  const Tensor labels = there(at::tensor({1, 2}, at::kLong));
+  for (const int64_t vocab : {7, 512}) {
+    for (const float poison : {static_cast<float>(NAN), static_cast<float>(INFINITY)}) {
+      const Tensor logits = normal({2, vocab}, 1, at::kFloat);
+      logits[0][vocab - 1] = poison;
+      EXPECT_FALSE(std::isfinite(cross_entropy_cuda_(kernels(), there(logits), labels, 1).item<float>()));
+    }
+    EXPECT_FALSE(
+        std::isfinite(cross_entropy_cuda_(kernels(), there(at::full({2, vocab}, -INFINITY, at::kFloat)), labels, 1).item<float>()));
+    const Tensor beyond = there(at::tensor({vocab, int64_t{0}}, at::kLong));
+    EXPECT_TRUE(std::isnan(cross_entropy_cuda_(kernels(), there(at::zeros({2, vocab})), beyond, 1).item<float>()));
+  }
+}
+
+Tensor row_keys(int64_t tokens) {
+  std::vector<int64_t> keys;
+  CounterRandom random(5);
+  for (int64_t t = 0; t < tokens; ++t) {
+    keys.push_back(static_cast<int64_t>(random.next()));
+  }
+  return at::tensor(keys, at::kLong);
+}
+
+TEST_P(Kernels, DropoutEqualsTheCpuBitForBit) {
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const int64_t channels : {1, 2, 7, 64, 129, 576, 4096}) {
+      for (const double p : {0.1, 0.5, 0.93}) {
+        const Tensor x = normal({13, channels}, 3, type);
+        const DropoutDraw draw{row_keys(13), hash_name("model.layers.0.self_attn.q_proj"), p};
+        const Tensor actual = dropout_cuda(kernels(), there(x), {there(draw.row_keys_T), draw.site_key, p});
+        expect_equal(actual.cpu(), dropout(x, draw), named(type, {channels}));
+      }
+    }
+  }
+}
+
+/// Parameters, gradients and state of 70 tensors (more than one launch takes) of sizes 1 … 700.
+AdamwLists adamw_lists(at::ScalarType type) {
+  AdamwLists lists;
+  for (int64_t i = 0; i < 70; ++i) {
+    const std::vector<int64_t> shape{i % 7 + 1, i % 10 * 10 + 1};
+    lists.parameters.push_back(normal(shape, 4 * i, type));
+    lists.gradients.push_back(normal(shape, 4 * i + 1, type));
+    lists.exp_avgs.push_back(at::zeros(shape, type));
+    lists.exp_avg_sqs.push_back(at::zeros(shape, type));
+    lists.steps.push_back(at::full({}, i % 3, at::kFloat));
+  }
+  return lists;
+}
+
+std::vector<Tensor> copies(const std::vector<Tensor>& tensors, const std::function<Tensor(const Tensor&)>& copy) {
+  std::vector<Tensor> result;
+  std::transform(tensors.begin(), tensors.end(), std::back_inserter(result), copy);
+  return result;
+}
+
+TEST_P(Kernels, AdamwEqualsTorchs) {
+  const AdamwOptions options{.learning_rate = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.1};
+  for (const at::ScalarType type : kKernelTypes) {
+    for (const double clip : {1.0, 0.25}) {
+      const AdamwLists expected = adamw_lists(type);
+      const auto copy = [this](const Tensor& tensor) { return there(tensor); };
+      const AdamwLists actual{copies(expected.parameters, copy), copies(expected.gradients, copy), copies(expected.exp_avgs, copy),
+                              copies(expected.exp_avg_sqs, copy), copies(expected.steps, copy)};
+      const Tensor factor = clip == 1.0 ? Tensor() : there(at::full({}, clip, at::kFloat));
+      for (int step = 0; step < 3; ++step) {
+        const std::vector<Tensor> clipped = copies(expected.gradients, [clip](const Tensor& gradient) { return gradient * clip; });
+        at::_foreach_add_(expected.steps, 1);
+        at::_fused_adamw_(expected.parameters, clipped, expected.exp_avgs, expected.exp_avg_sqs, {}, expected.steps, options.learning_rate,
+                          options.beta1, options.beta2, options.weight_decay, options.epsilon, false, false);
+        at::_foreach_add_(actual.steps, 1);
+        adamw_cuda_(kernels(), actual, options, factor);
+      }
+      for (size_t i = 0; i < expected.parameters.size(); ++i) {
+        const std::string what = named(type, {static_cast<int64_t>(i)});
+        const double spacings = tolerance(type, 4, 1);
+        expect_within(actual.parameters[i], expected.parameters[i], spacings, what);
+        expect_within(actual.exp_avgs[i], expected.exp_avgs[i], spacings, what + " exp_avg");
+        expect_within(actual.exp_avg_sqs[i], expected.exp_avg_sqs[i], spacings, what + " exp_avg_sq");
+      }
+    }
+  }
+}
+
+TEST_P(Kernels, NoTokensAreNoWork) {
+  const Tensor none = there(at::zeros({0, 8})), weight = there(at::ones({8}));
+  const RmsNormed normed = rms_norm_cuda(kernels(), none, weight, 1e-5);
+  EXPECT_EQ(normed.y_TD.sizes(), none.sizes());
+  const RmsNormGradients gradients = rms_norm_backward_cuda(kernels(), none, normed, weight, NormWeight::kPlain, Tensor(), true);
+  expect_equal(gradients.dweight_D.cpu(), at::zeros({8}));
+  rope_cuda_(kernels(), none.view({0, 2, 4}), Tensor(), there(at::zeros({0, 4})), there(at::zeros({0, 4})), false);
+  EXPECT_EQ(gated_activation_cuda(kernels(), GatedActivation::kSilu, none, none).numel(), 0);
+  EXPECT_EQ(gated_activation_backward_cuda(kernels(), GatedActivation::kSilu, none, none, none).dup_TF.numel(), 0);
+  EXPECT_EQ(cross_entropy_cuda_(kernels(), none, there(at::zeros({0}, at::kLong)), 1).item<float>(), 0);
+  EXPECT_EQ(dropout_cuda(kernels(), none, {there(at::zeros({0}, at::kLong)), 1, 0.5}).numel(), 0);
+  adamw_cuda_(kernels(), {}, {});
+}
+
+TEST_P(Kernels, RefuseTensorsThatTheyWouldMisread) {
+  const Tensor x = there(normal({4, 8}, 1, at::kFloat)), weight = there(at::ones({8}));
+  EXPECT_THROW(rms_norm_cuda(kernels(), x.to(at::kDouble), weight.to(at::kDouble), 1e-5), c10::Error);
+  EXPECT_THROW(rms_norm_cuda(kernels(), x, weight.to(at::kHalf), 1e-5), c10::Error);
+  EXPECT_THROW(rms_norm_cuda(kernels(), x.slice(1, 0, 4), weight.slice(0, 0, 4), 1e-5), c10::Error);
+  EXPECT_THROW(rope_cuda_(kernels(), x.view({4, 1, 8}), Tensor(), x.slice(0, 0, 3), x.slice(0, 0, 3), false), c10::Error);
+  EXPECT_THROW(rope_cuda_(kernels(), x.view({4, 2, 4}), Tensor(), x, x, false), c10::Error);
+  EXPECT_THROW(gated_activation_cuda(kernels(), GatedActivation::kSilu, x, x.t()), c10::Error);
+  EXPECT_THROW(cross_entropy_cuda_(kernels(), x, there(at::zeros({4}, at::kInt)), 1), c10::Error);
+  EXPECT_THROW(dropout_cuda(kernels(), x, {there(at::zeros({3}, at::kLong)), 1, 0.5}), c10::Error);
+}
+
+}  // namespace
+}  // namespace lora::ops
