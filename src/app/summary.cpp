@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "lora/base/text.h"
+#include "memory_plan.h"
 
 namespace lora::app {
 
@@ -33,14 +34,6 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
   return line;
 }
 
-int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
-  int64_t bytes = 0;
-  for (const nn::Parameter& parameter : parameters) {
-    bytes += static_cast<int64_t>(parameter.tensor.nbytes());
-  }
-  return bytes;
-}
-
 }  // namespace
 
 Figures count_parameters(const nn::Model& model, const peft::Method& method) {
@@ -55,18 +48,6 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   }
   figures.total += base_is_trained ? 0 : figures.trainable;
   return figures;
-}
-
-int64_t estimate_memory(const SummaryInput& input) {
-  // The program itself with LibTorch, as the resident set counts it.
-  const int64_t program = input.base.model->device().is_cpu() ? int64_t{150} << 20 : 0;
-  static constexpr int64_t kLogits = int64_t{3} * (64 << 20);  // logits, their log-softmax, the gradient
-  const int64_t chunk = std::min(kLogits, 3 * 4 * input.longest_batch * input.base.model->vocab_size());
-  const int64_t trained = bytes_of(input.method.parameters());
-  const int64_t moments = input.config.training.optimizer.kind == optim::OptimizerKind::kSgd ? 0 : 2 * trained;
-  const bool full = !input.config.adapter.has_value();
-  return program + bytes_of(input.base.model->base_parameters()) + (full ? 0 : trained) + trained + moments +
-         input.base.model->activation_bytes_per_token() * input.longest_batch + chunk;
 }
 
 std::vector<std::string> summary_lines(const SummaryInput& input) {
@@ -93,7 +74,11 @@ std::vector<std::string> summary_lines(const SummaryInput& input) {
                  : std::to_string(training.per_device_train_batch_size) + (input.config.data.packing ? " packs" : " documents");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
-  lines.push_back("memory       about " + human_bytes(estimate_memory(input)) + " at the peak (estimate)");
+  const MemoryPlan plan = plan_memory(input);
+  const char* recomputed = plan.recompute == nn::Recompute::kNothing       ? ""
+                           : plan.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
+                                                                           : ", layers computed twice";
+  lines.push_back("memory       about " + human_bytes(plan.bytes) + " at the peak (estimate)" + recomputed);
   return lines;
 }
 

@@ -31,8 +31,4 @@ struct SummaryInput {
 
 std::vector<std::string> summary_lines(const SummaryInput& input);
 
-/// Bytes a run will need at its peak: the program (on the CPU), weights, trained tensors with gradients and optimiser
-/// moments, activations of the largest micro-batch, one chunk of logits.
-int64_t estimate_memory(const SummaryInput& input);
-
 }  // namespace lora::app

@@ -11,6 +11,7 @@
 #include "lora/base/log.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
+#include "memory_plan.h"
 #include "preview.h"
 #include "run_folder.h"
 #include "run_parts.h"
@@ -31,11 +32,13 @@ int64_t longest_batch(const RunParts& parts) {
   return longest;
 }
 
+/// Shows what will be done, and sets what follows from it.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps) {
-  for (const std::string& line :
-       summary_lines({config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps(), longest_batch(parts)})) {
+  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps(), longest_batch(parts)};
+  for (const std::string& line : summary_lines(input)) {
     log::info(line);
   }
+  parts.objective->set_recompute(plan_memory(input).recompute);
 }
 
 /// Says whose lines follow, where there are several adapters.

@@ -27,11 +27,11 @@ Json to_json(const TrainerState& state) {
           {"evaluations_without_gain", state.evaluations_without_gain},
           {"loss_scale", state.loss_scale},
           {"loss_scale_growth", state.loss_scale_growth},
+          {"batch_halvings", state.batch_halvings},
           {"supervised_since_log", state.supervised_since_log},
           {"input_since_log", state.input_since_log},
           {"evaluated_step", or_null(state.evaluated_step)},
           {"last_eval_loss", or_null(state.last_eval_loss)},
-          {"evaluation_due", state.evaluation_due},
           {"evaluation_due", state.evaluation_due},
           {"run_id", state.run_id}};
 }
@@ -50,6 +50,7 @@ TrainerState trainer_state_from(const Json& json, const fs::path& file) {
   state.evaluations_without_gain = count(reader, "evaluations_without_gain");
   state.loss_scale = reader.number("loss_scale");
   state.loss_scale_growth = count(reader, "loss_scale_growth");
+  state.batch_halvings = reader.has("batch_halvings") ? count(reader, "batch_halvings") : 0;
   state.supervised_since_log = count(reader, "supervised_since_log");
   state.input_since_log = count(reader, "input_since_log");
   if (reader.has("evaluated_step")) {
@@ -58,7 +59,6 @@ TrainerState trainer_state_from(const Json& json, const fs::path& file) {
   if (reader.has("last_eval_loss")) {
     state.last_eval_loss = reader.number("last_eval_loss");
   }
-  state.evaluation_due = reader.boolean("evaluation_due", false);
   state.evaluation_due = reader.boolean("evaluation_due", false);
   state.run_id = reader.string("run_id");
   return state;

@@ -133,8 +133,29 @@ void add_rhythm(Table<TrainOptions>& table) {
           "Stop after so many evaluations without gain; null: never.");
 }
 
+/// transformers' boolean too: true is "full".
+Field<TrainOptions> gradient_checkpointing_field() {
+  std::vector<Json> values{true, false};
+  for (const std::string& name : train::kGradientCheckpointing.names()) {
+    values.emplace_back(name);
+  }
+  const Rule rule = one_of(values);
+  Field<TrainOptions> field{"gradient_checkpointing",
+                            "Compute activations again instead of keeping them: of feed-forward blocks, of whole layers, or as little as "
+                            "fits into memory.",
+                            rule.schema, "off", nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+    if (accept(rule, value, at)) {
+      const std::string name = value.is_boolean() ? (value.get<bool>() ? "full" : "off") : value.get<std::string>();
+      options.gradient_checkpointing = *train::kGradientCheckpointing.find(name);
+    }
+  };
+  field.show = [](const TrainOptions& options) { return Json(train::kGradientCheckpointing.name(options.gradient_checkpointing)); };
+  return field;
+}
+
 void add_rest(Table<TrainOptions>& table) {
-  table.fixed("gradient_checkpointing", {false, "off"}, "Compute activations again instead of keeping them.")
+  table.custom(gradient_checkpointing_field())
       .fixed("report_to", {"none", Json::array(), Json::array({"none"})}, "Loggers beside metrics.jsonl.")
       .value(
           "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")

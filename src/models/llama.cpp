@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "lora/base/log.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/attention.h"
@@ -129,7 +131,21 @@ class LlamaLayer {
 
   Tensor forward(const Tensor& x_TD, const nn::RopeTables& rope, const Pass& pass) const {
     const Tensor attended_TD = x_TD + self_attn_.forward(input_layernorm_.forward(x_TD), rope, pass);
-    return attended_TD + mlp_.forward(post_attention_layernorm_.forward(attended_TD), pass);
+    return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const Pass& pass) {
+      return attended_TD + mlp_.forward(post_attention_layernorm_.forward(attended_TD), pass);
+    });
+  }
+
+  /// Which projections have an adapter: they keep their input.
+  struct Adapted {
+    bool qkv, gate_up, down;
+  };
+  Adapted adapted() {
+    const auto any = [](const std::vector<Linear*>& linears, size_t begin, size_t end) {
+      return std::any_of(linears.begin() + static_cast<std::ptrdiff_t>(begin), linears.begin() + static_cast<std::ptrdiff_t>(end),
+                         [](const Linear* linear) { return !linear->is_plain(); });
+    };
+    return {any(self_attn_.linears(), 0, 3), any(mlp_.linears(), 0, 2), any(mlp_.linears(), 2, 3)};
   }
 
   std::vector<nn::Host*> hosts() {
@@ -177,7 +193,8 @@ class Llama : public nn::Model {
     Tensor x_TD = embed_tokens_.forward(pass.batch.ids_T);
     const nn::RopeTables rope = rope_.tables(pass.batch, x_TD.scalar_type());
     for (const auto& layer : layers_) {
-      x_TD = layer->forward(x_TD, rope, pass);
+      x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
+                            [&layer = *layer, rope](const Tensor& x_TD, const Pass& pass) { return layer.forward(x_TD, rope, pass); });
     }
     return norm_.forward(x_TD);
   }
@@ -200,10 +217,23 @@ class Llama : public nn::Model {
   at::ScalarType dtype() const override { return embed_tokens_.weight().scalar_type(); }
   at::Device device() const override { return embed_tokens_.weight().device(); }
 
-  int64_t activation_bytes_per_token() const override {
-    const int64_t heads = (2 * options_.num_attention_heads + 2 * options_.num_key_value_heads) * options_.head_dim;
-    const int64_t layer = 6 * options_.hidden_size + heads + 4 * options_.intermediate_size;
-    return (options_.num_hidden_layers * layer + 2 * options_.hidden_size) * static_cast<int64_t>(c10::elementSize(dtype()));
+  int64_t activation_bytes_per_token(nn::Recompute recompute) const override {
+    const LlamaOptions& o = options_;
+    int64_t attention = 0, feed_forward = 0;
+    for (const auto& layer : layers_) {
+      const LlamaLayer::Adapted adapted = layer->adapted();
+      // The block's input, the normed one where it is projected with an adapter, q, k and v, and the heads' output.
+      attention += (adapted.qkv ? 2 : 1) * o.hidden_size + 2 * (o.num_attention_heads + o.num_key_value_heads) * o.head_dim;
+      // Likewise; gate and up, and their product.
+      feed_forward += (adapted.gate_up ? 2 : 1) * o.hidden_size + (adapted.down ? 3 : 2) * o.intermediate_size;
+    }
+    // What one layer has in backward besides: gradients of its widest tensors, and the layer itself where it is computed again.
+    const int64_t working = 4 * o.intermediate_size + 4 * o.hidden_size;
+    const int64_t num_layers = o.num_hidden_layers, one = (attention + feed_forward) / num_layers;
+    const int64_t kept = recompute == nn::Recompute::kNothing       ? attention + feed_forward
+                         : recompute == nn::Recompute::kFeedForward ? attention + num_layers * o.hidden_size + feed_forward / num_layers
+                                                                    : num_layers * o.hidden_size + one;
+    return (kept + working + 2 * o.hidden_size) * static_cast<int64_t>(c10::elementSize(dtype()));
   }
 
  private:

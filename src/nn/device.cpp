@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 #include <torch/cuda.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <optional>
 
 #include "lora/base/error.h"
@@ -61,6 +63,41 @@ int64_t peak_memory_bytes(at::Device device) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+}
+
+namespace {
+
+/// The number after `key` in a file of "key value" lines, or the file's first number for an empty key; none if there is none.
+std::optional<int64_t> number_in(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  std::string word;
+  int64_t value = 0;
+  while (key.empty() ? static_cast<bool>(file) : static_cast<bool>(file >> word)) {
+    if (key.empty() || word == key) {
+      return file >> value ? std::optional(value) : std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+int64_t available_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return static_cast<int64_t>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index()).first);
+  }
+  int64_t available = number_in("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;
+  const auto limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
+  if (limit && used) {
+    available = std::min(available, *limit - *used);
+  }
+  return std::max<int64_t>(0, available);
+}
+
+void release_cached_memory(at::Device device) {
+  if (device.is_cuda()) {
+    at::getDeviceAllocator(at::kCUDA)->emptyCache();
+  }
 }
 
 void make_deterministic() {

@@ -4,6 +4,7 @@
 
 #include "lora/base/random.h"
 #include "lora/nn/kv_cache.h"
+#include "lora/ops/recompute.h"
 
 namespace lora::nn {
 
@@ -14,6 +15,15 @@ Pass evaluation_pass(const TokenBatch& batch) {
 Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
   cache.begin_pass(batch);
   return Pass{batch, Tensor(), &cache};
+}
+
+Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f) {
+  if (pass.recompute != part || !pass.training()) {
+    return f(x, pass);
+  }
+  // Backward comes when the caller's batch is gone.
+  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T](const Tensor& input) { return f(input, Pass{batch, keys_T}); };
+  return ops::recompute(again, x);
 }
 
 Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {

@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "cuda_kernels.h"
 #include "lora/base/random.h"
 
 namespace lora::ops {
@@ -81,6 +82,9 @@ Tensor dropout_reference(const Tensor& x_TI, const DropoutDraw& draw) {
 }
 
 Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw) {
+  if (const CudaKernels* kernels = cuda_kernels(x_TI)) {
+    return dropout_cuda(*kernels, x_TI.contiguous(), draw);
+  }
   if (!x_TI.is_cpu()) {
     return dropout_reference(x_TI, draw);
   }

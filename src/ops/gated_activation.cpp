@@ -2,7 +2,10 @@
 
 #include <torch/torch.h>
 
+#include <optional>
+
 #include "cpu/launch.h"
+#include "cuda_kernels.h"
 
 namespace lora::ops {
 
@@ -11,17 +14,36 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct GatedActivation : torch::autograd::Function<GatedActivation> {
+/// The CUDA kernels' name of a kind; none: they do not have it.
+std::optional<GatedActivation> cuda_kind(Activation kind) {
+  switch (kind) {
+    case Activation::kSilu:
+      return GatedActivation::kSilu;
+    case Activation::kGelu:
+      return GatedActivation::kGelu;
+    case Activation::kGeluTanh:
+      return GatedActivation::kGeluTanh;
+    case Activation::kRelu:
+      break;
+  }
+  return std::nullopt;
+}
+
+struct Gated : torch::autograd::Function<Gated> {
   static Tensor forward(AutogradContext* ctx, const Tensor& gate_in, const Tensor& up_in, int64_t kind) {
-    const Tensor gate = gate_in.contiguous(), up = up_in.contiguous(), y = at::empty_like(gate);
+    const Tensor gate = gate_in.contiguous(), up = up_in.contiguous();
+    ctx->save_for_backward({gate, up});
+    ctx->saved_data["kind"] = kind;
+    if (const CudaKernels* kernels = cuda_kernels(gate)) {
+      return gated_activation_cuda(*kernels, *cuda_kind(static_cast<Activation>(kind)), gate, up);
+    }
+    const Tensor y = at::empty_like(gate);
     cpu::with_element(gate.scalar_type(), [&]<typename S>() {
       cpu::in_parallel(gate.numel(), 1, [&](int64_t begin, int64_t end) {
         cpu::gated_activation(static_cast<Activation>(kind), cpu::pointer<S>(gate) + begin, cpu::pointer<S>(up) + begin,
                               cpu::pointer<S>(y) + begin, end - begin);
       });
     });
-    ctx->save_for_backward({gate, up});
-    ctx->saved_data["kind"] = kind;
     return y;
   }
 
@@ -29,6 +51,10 @@ struct GatedActivation : torch::autograd::Function<GatedActivation> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &gate = saved[0], &up = saved[1];
     const auto kind = static_cast<Activation>(ctx->saved_data["kind"].toInt());
+    if (const CudaKernels* kernels = cuda_kernels(gate)) {
+      const GatedGradients found = gated_activation_backward_cuda(*kernels, *cuda_kind(kind), gate, up, grads[0].contiguous());
+      return {found.dgate_TF, found.dup_TF, Tensor()};
+    }
     const Tensor dy = grads[0].contiguous(), dgate = at::empty_like(gate), dup = at::empty_like(up);
     cpu::with_element(gate.scalar_type(), [&]<typename S>() {
       cpu::in_parallel(gate.numel(), 1, [&](int64_t begin, int64_t end) {
@@ -43,7 +69,8 @@ struct GatedActivation : torch::autograd::Function<GatedActivation> {
 }  // namespace
 
 Tensor gated_activation(Activation kind, const Tensor& gate, const Tensor& up) {
-  return gate.is_cpu() ? GatedActivation::apply(gate, up, static_cast<int64_t>(kind)) : gated_activation_reference(kind, gate, up);
+  const bool has_kernel = gate.is_cpu() || (cuda_kernels(gate) != nullptr && cuda_kind(kind));
+  return has_kernel ? Gated::apply(gate, up, static_cast<int64_t>(kind)) : gated_activation_reference(kind, gate, up);
 }
 
 Tensor gated_activation_reference(Activation kind, const Tensor& gate, const Tensor& up) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cpu/launch.h"
+#include "cuda_kernels.h"
 
 namespace lora::ops {
 
@@ -37,6 +38,9 @@ constexpr double kHalfScale = 1024.0;
 /// Sum of the losses of C rows of logits; in their place their gradient, (softmax - one_hot) · scale.
 Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double scale) {
   const at::ScalarType wide = logits_CV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  if (const CudaKernels* kernels = cuda_kernels(logits_CV)) {
+    return cross_entropy_cuda_(*kernels, logits_CV, labels_C, scale);
+  }
   if (!logits_CV.is_cpu()) {
     const Tensor labels_C1 = labels_C.unsqueeze(1);
     const Tensor log_probs_CV = at::log_softmax(widened(logits_CV), 1);
@@ -153,6 +157,10 @@ struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
 };
 
 }  // namespace
+
+int64_t logits_bytes(int64_t rows, int64_t vocab_size, at::ScalarType dtype) {
+  return std::min(rows, chunk_rows(vocab_size)) * vocab_size * static_cast<int64_t>(c10::elementSize(dtype));
+}
 
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
   return LinearCrossEntropy::apply(h_SD, W_VD, bias_V, labels_S);

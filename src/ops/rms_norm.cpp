@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "cpu/launch.h"
+#include "cuda_kernels.h"
 
 namespace lora::ops {
 
@@ -17,7 +18,14 @@ at::ScalarType wide_type(const Tensor& x) {
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight_D, double eps) {
-    const Tensor x_TD = x.contiguous(), y_TD = at::empty_like(x_TD);
+    ctx->saved_data["train_weight"] = weight_D.requires_grad();
+    const Tensor x_TD = x.contiguous();
+    if (const CudaKernels* kernels = cuda_kernels(x_TD)) {
+      const RmsNormed normed = rms_norm_cuda(*kernels, x_TD, weight_D, eps);
+      ctx->save_for_backward({x_TD, weight_D, normed.rstd_T});
+      return normed.y_TD;
+    }
+    const Tensor y_TD = at::empty_like(x_TD);
     const Tensor rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(wide_type(x_TD)));
     const int64_t dim = x_TD.size(1);
     cpu::with_element(x_TD.scalar_type(), [&]<typename S>() {
@@ -27,7 +35,6 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       });
     });
     ctx->save_for_backward({x_TD, weight_D, rstd_T});
-    ctx->saved_data["train_weight"] = weight_D.requires_grad();
     return y_TD;
   }
 
@@ -35,6 +42,12 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &x_TD = saved[0], &weight_D = saved[1], &rstd_T = saved[2];
     const Tensor dy_TD = grads[0].contiguous();
+    const bool train_weight = ctx->saved_data["train_weight"].toBool();
+    if (const CudaKernels* kernels = cuda_kernels(x_TD)) {
+      const RmsNormed normed{Tensor(), x_TD, rstd_T};
+      const RmsNormGradients found = rms_norm_backward_cuda(*kernels, dy_TD, normed, weight_D, NormWeight::kPlain, Tensor(), train_weight);
+      return {found.dx_TD, found.dweight_D, Tensor()};
+    }
     const int64_t dim = x_TD.size(1);
     Tensor dx_TD, dweight_D;
     if (ctx->needs_input_grad(0)) {
@@ -46,7 +59,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
         });
       });
     }
-    if (ctx->saved_data["train_weight"].toBool()) {
+    if (train_weight) {
       const Tensor quotient_TD = (x_TD.to(rstd_T.scalar_type()) * rstd_T.unsqueeze(1)).to(x_TD.scalar_type());
       dweight_D = (dy_TD * quotient_TD).sum(0);
     }
@@ -57,7 +70,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 }  // namespace
 
 Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps) {
-  return x_TD.is_cpu() ? RmsNorm::apply(x_TD, weight_D, eps) : rms_norm_reference(x_TD, weight_D, eps);
+  return x_TD.is_cpu() || cuda_kernels(x_TD) != nullptr ? RmsNorm::apply(x_TD, weight_D, eps) : rms_norm_reference(x_TD, weight_D, eps);
 }
 
 Tensor rms_norm_reference(const Tensor& x_TD, const Tensor& weight_D, double eps) {

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "cpu/launch.h"
+#include "cuda_kernels.h"
 
 namespace lora::ops {
 
@@ -27,19 +28,32 @@ Tensor rotated(const Tensor& x, const Tensor& cos_TR, const Tensor& sin_TR, bool
 struct Rotary : torch::autograd::Function<Rotary> {
   static variable_list forward(AutogradContext* ctx, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& cos_TR, const Tensor& sin_TR) {
     ctx->save_for_backward({cos_TR, sin_TR});
-    return {rotated(q_THE, cos_TR, sin_TR, false), rotated(k_TKE, cos_TR, sin_TR, false)};
+    return both(q_THE, k_TKE, cos_TR, sin_TR, false);
+  }
+  /// Either may be undefined.
+  static variable_list both(const Tensor& q, const Tensor& k, const Tensor& cos_TR, const Tensor& sin_TR, bool backward) {
+    const CudaKernels* kernels = cuda_kernels(cos_TR);
+    const auto turned = [&](const Tensor& x) {
+      if (!x.defined() || kernels == nullptr) {
+        return x.defined() ? rotated(x, cos_TR, sin_TR, backward) : Tensor();
+      }
+      const Tensor y = x.clone(at::MemoryFormat::Contiguous);
+      rope_cuda_(*kernels, y, Tensor(), cos_TR, sin_TR, backward);
+      return y;
+    };
+    return {turned(q), turned(k)};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const auto turned_back = [&](const Tensor& dy) { return dy.defined() ? rotated(dy, saved[0], saved[1], true) : Tensor(); };
-    return {turned_back(grads[0]), turned_back(grads[1]), Tensor(), Tensor()};
+    const variable_list turned_back = both(grads[0], grads[1], saved[0], saved[1], true);
+    return {turned_back[0], turned_back[1], Tensor(), Tensor()};
   }
 };
 
 }  // namespace
 
 std::pair<Tensor, Tensor> rotary_embedding(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& cos_TR, const Tensor& sin_TR) {
-  if (!q_THE.is_cpu()) {
+  if (!q_THE.is_cpu() && cuda_kernels(q_THE) == nullptr) {
     return {rotary_embedding_reference(q_THE, cos_TR, sin_TR), rotary_embedding_reference(k_TKE, cos_TR, sin_TR)};
   }
   const variable_list turned = Rotary::apply(q_THE, k_TKE, cos_TR.contiguous(), sin_TR.contiguous());

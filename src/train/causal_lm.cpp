@@ -61,7 +61,8 @@ BatchSize CausalLm::size(const MicroBatch& batch) const {
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = train_ahead_->take(batch);
-  const nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
+  nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
+  pass.recompute = recompute_;
   const SupervisedRows rows = supervised_rows(model_, pass);
   const nn::Linear& head = model_.head();
   if (head.is_plain()) {

@@ -2,10 +2,13 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
 
 namespace lora::train {
@@ -49,6 +52,48 @@ void Trainer::run(TrainerState& state) {
   }
 }
 
+/// Each micro-batch in 2^halvings parts of about as many examples, as far as it has them.
+std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, int64_t halvings) {
+  std::vector<MicroBatch> parts;
+  for (const MicroBatch& batch : batches) {
+    const auto size = static_cast<int64_t>(batch.size());
+    const int64_t pieces = halvings < 40 ? std::min(size, int64_t{1} << halvings) : size;
+    for (int64_t i = 0; i < pieces; ++i) {
+      parts.emplace_back(batch.begin() + i * size / pieces, batch.begin() + (i + 1) * size / pieces);
+    }
+  }
+  return parts;
+}
+
+/// accumulate_gradients, in smaller parts once the device's memory does not hold a micro-batch: the loss is a sum over
+/// examples and dropout is drawn for each, so that the step stays the same step.
+double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
+  while (true) {
+    clear_gradients();
+    const std::vector<MicroBatch> parts = halved(batches, state.batch_halvings);
+    const auto is_single = [](const MicroBatch& part) { return part.size() <= 1; };
+    try {
+      parts_.objective.expect(with_next(parts, state));
+      return accumulate_gradients(parts, state.step, scale);
+    } catch (const c10::OutOfMemoryError&) {
+      if (std::all_of(parts.begin(), parts.end(), is_single)) {
+        throw;
+      }
+    }
+    clear_gradients();
+    nn::release_cached_memory(parts_.parameters.front().tensor.device());
+    ++state.batch_halvings;
+    log::warn("[step " + std::to_string(state.step + 1) + "] the device's memory does not hold a batch of " +
+              std::to_string(parts.front().size()) + ": going on with half of it at a time. The step and its result stay the same");
+  }
+}
+
+void Trainer::clear_gradients() const {
+  for (const nn::Parameter& parameter : parts_.parameters) {
+    parameter.tensor.mutable_grad() = at::Tensor();
+  }
+}
+
 /// Backward of every micro-batch; returns the sum of the losses.
 double Trainer::accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const {
   at::Tensor total;
@@ -71,9 +116,9 @@ void Trainer::unscale_gradients(double scale) const {
 }
 
 /// The step's batches and the first of the next step, which can be got ready while this one ends.
-std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, int64_t step) const {
-  if (step + 1 < plan_.total_steps()) {
-    batches.push_back(plan_.micro_batches(step + 1).front());
+std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, const TrainerState& state) const {
+  if (state.step + 1 < plan_.total_steps()) {
+    batches.push_back(halved({plan_.micro_batches(state.step + 1).front()}, state.batch_halvings).front());
   }
   return batches;
 }
@@ -90,12 +135,8 @@ StepReport Trainer::step(TrainerState& state) {
   std::vector<double> counted{static_cast<double>(report.size.supervised)};
   parts_.communicator.all_reduce_sum(counted);
 
-  parts_.objective.expect(with_next(batches, state.step));
-  for (const nn::Parameter& parameter : parts_.parameters) {
-    parameter.tensor.mutable_grad() = at::Tensor();
-  }
   const double scale = half_precision_ ? state.loss_scale : 1.0;
-  std::vector<double> loss{accumulate_gradients(batches, state.step, scale / counted[0])};
+  std::vector<double> loss{accumulate_within_memory(batches, state, scale / counted[0])};
   parts_.communicator.all_reduce_sum(loss);
   report.loss = loss[0] / counted[0];
   if (!std::isfinite(report.loss)) {

@@ -107,7 +107,7 @@ TEST(Findings, NotInThisVersion) {
        "\"prompt_completion\", "
        "\"instruction\""},
       {"data.train.0.format=preference", "…which is not in this version"},
-      {"training.gradient_checkpointing=true", "…expected false or \"off\""},
+      {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
       {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},

@@ -58,6 +58,24 @@ TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
   EXPECT_NEAR(single.loss, together.loss, 1e-6 * single.loss);
 }
 
+TEST(GradientCheckpointing, GivesTheSameBits) {
+  const auto trained = [](nn::Recompute recompute) {
+    GoldenRun run("tied", {"training.max_steps=3", "adapter.lora_dropout=0.3"});
+    static_cast<CausalLm&>(*run.objective).set_recompute(recompute);
+    TrainerState state;
+    run.run(state, {});
+    return copies(run.parameters());
+  };
+  const std::vector<at::Tensor> kept = trained(nn::Recompute::kNothing);
+  for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+    const std::vector<at::Tensor> again = trained(recompute);
+    ASSERT_EQ(again.size(), kept.size());
+    for (size_t i = 0; i < kept.size(); ++i) {
+      expect_equal(again[i], kept[i], "tensor " + std::to_string(i));
+    }
+  }
+}
+
 struct FirstStep {
   double loss;
   std::vector<at::Tensor> gradients;

@@ -59,6 +59,35 @@ at::Tensor floats(std::vector<double> values) {
   return at::tensor(values, at::kFloat);
 }
 
+TEST(Trainer, ABatchThatMemoryDoesNotHoldIsHalvedAndTheStepStaysTheSame) {
+  const auto train = [](int64_t holds) {
+    Bench bench({2.0});
+    bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0, 1, 2, 3, 4}, {5, 6}}; };
+    bench.options.gradient_accumulation_steps = 2;
+    bench.options.max_steps = 2;
+    bench.objective.loss = [&bench, holds](const MicroBatch& batch, int64_t step) {
+      if (static_cast<int64_t>(batch.size()) > holds && batch.front() != 0) {
+        // Not the first one: its gradients are there by then.
+        throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "the device is full");
+      }
+      at::Tensor sum = at::zeros({});
+      for (const int64_t i : batch) {
+        sum = sum + bench.w.sum() * static_cast<double>(i + 1 + step);
+      }
+      return sum;
+    };
+    bench.run();
+    return std::tuple(bench.value().item<double>(), bench.recorder.reports.back().loss, bench.state.batch_halvings);
+  };
+  const auto [whole, whole_loss, none] = train(5);
+  const auto [halved, halved_loss, halvings] = train(1);
+  EXPECT_EQ(none, 0);
+  EXPECT_EQ(halvings, 3);  // five examples in eight parts at most: one each
+  EXPECT_NEAR(halved, whole, 1e-6);
+  EXPECT_NEAR(halved_loss, whole_loss, 1e-6);
+  EXPECT_THROW(train(0), c10::OutOfMemoryError);  // not even one example
+}
+
 TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
   // Micro-batches of one and three examples; example i has loss (i + 1) · w. Never a mean of means.
   Bench bench({2.0});

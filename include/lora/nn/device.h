@@ -14,6 +14,12 @@ at::Device open_device(const std::string& name);
 /// Peak memory since the start: resident set on the CPU, allocated bytes on the device.
 int64_t peak_memory_bytes(at::Device device);
 
+/// Memory that can still be taken: of the device, or of the machine and its control group. 0: not known.
+int64_t available_memory_bytes(at::Device device);
+
+/// Gives memory that LibTorch keeps for later back to the device, so that a smaller batch finds it in one piece.
+void release_cached_memory(at::Device device);
+
 /// Same results in every run: deterministic kernels, no TF32. `training.deterministic`.
 void make_deterministic();
 

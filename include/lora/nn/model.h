@@ -26,8 +26,8 @@ class Model {
   virtual int64_t vocab_size() const = 0;
   virtual at::ScalarType dtype() const = 0;
   virtual at::Device device() const = 0;
-  /// Bytes of activations kept for backward per token, for the memory estimate.
-  virtual int64_t activation_bytes_per_token() const = 0;
+  /// Bytes a token that a training pass has in memory at its peak, with the adapters in use: for the memory estimate.
+  virtual int64_t activation_bytes_per_token(Recompute recompute) const = 0;
 };
 
 }  // namespace lora::nn

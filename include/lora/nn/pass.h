@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 
 #include "lora/nn/token_batch.h"
 
@@ -18,6 +19,13 @@ class InputObserver {
   virtual void see(const Linear& host, const Tensor& x_TI) = 0;
 };
 
+/// What backward computes again instead of keeping it.
+enum class Recompute {
+  kNothing,
+  kFeedForward,  ///< the feed-forward blocks, which keep the most a token
+  kLayers,       ///< whole layers: of each only its input is kept
+};
+
 /// One forward pass: the batch and what the modules must know of it. Made once a pass, read by every module.
 struct Pass {
   const TokenBatch& batch;
@@ -27,6 +35,7 @@ struct Pass {
   /// Keys and values of earlier passes, where this one goes on behind them; null: every document is whole in the batch.
   KvCache* cache = nullptr;
   InputObserver* observer = nullptr;  ///< null: nobody looks
+  Recompute recompute = Recompute::kNothing;
 
   bool training() const { return row_keys_T.defined(); }
 };
@@ -36,6 +45,10 @@ Pass evaluation_pass(const TokenBatch& batch);
 
 /// A pass whose dropout is drawn by (seed, step, sample, position): no split into micro-batches changes it.
 Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step);
+
+/// f(x, pass) with what is kept of it as the pass says: computed again in backward if its `recompute` is `part`, for which
+/// the pass is copied; f then gets one that recomputes nothing.
+Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f);
 
 /// A pass without dropout over what follows the cached tokens of each document: sample_ids are the documents' numbers in
 /// the cache, rising. The batch's tokens are in the cache afterwards.

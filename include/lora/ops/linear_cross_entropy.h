@@ -16,6 +16,9 @@ using at::Tensor;
 /// @param labels_S int64, every one in [0, V).
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
+/// Bytes of logits that it has in memory at a time for `rows` supervised positions.
+int64_t logits_bytes(int64_t rows, int64_t vocab_size, at::ScalarType dtype);
+
 /// The same with all logits at once, by differentiable ATen operations.
 Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 

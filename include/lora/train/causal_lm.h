@@ -29,6 +29,8 @@ class CausalLm : public Objective {
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
   std::string describe(const MicroBatch& batch) const override;
+  /// What training passes compute again in backward.
+  void set_recompute(nn::Recompute recompute) { recompute_ = recompute; }
   bool has_evaluation() const override { return eval_ != nullptr; }
   EvalResult evaluate() const override;
 
@@ -37,6 +39,7 @@ class CausalLm : public Objective {
   const data::Dataset& train_;
   const data::Dataset* eval_;
   CausalLmOptions options_;
+  nn::Recompute recompute_ = nn::Recompute::kNothing;
   bool prefetches_;
   std::unique_ptr<data::BatchPrefetcher> train_ahead_;
 };

@@ -3,9 +3,22 @@
 #include <optional>
 #include <string>
 
+#include "lora/base/enum_table.h"
 #include "lora/optim/options.h"
 
 namespace lora::train {
+
+/// training.gradient_checkpointing.
+enum class GradientCheckpointing {
+  kOff,
+  kSelective,  ///< feed-forward blocks
+  kFull,       ///< whole layers
+  kAuto,       ///< the first of these that fits into memory by the estimate
+};
+inline constexpr EnumTable<GradientCheckpointing, 4> kGradientCheckpointing{{{{GradientCheckpointing::kOff, "off"},
+                                                                              {GradientCheckpointing::kSelective, "selective"},
+                                                                              {GradientCheckpointing::kFull, "full"},
+                                                                              {GradientCheckpointing::kAuto, "auto"}}}};
 
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.
 struct TrainOptions {
@@ -30,6 +43,7 @@ struct TrainOptions {
   std::optional<int64_t> early_stopping_patience;   ///< evaluations without gain
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
+  GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
 };
 
 }  // namespace lora::train
