@@ -59,7 +59,7 @@ RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
 RunIdentity identify_run(const Json& config, const Json& hashes) {
   Json counted = config;
   counted.erase("output_dir");
-  for (const char* key : {"logging_steps", "save_steps", "save_total_limit", "report_to"}) {
+  for (const char* key : {"logging_steps", "save_steps", "save_total_limit", "report_to", "profile"}) {
     counted["training"].erase(key);
   }
   counted["data"].erase("cache_dir");

@@ -1,5 +1,6 @@
 #include "training_run.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "lora/base/interrupt.h"
@@ -22,6 +23,25 @@ int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
   return static_cast<int64_t>(std::ceil(share * static_cast<double>(total_steps)));
 }
 
+/// A side that tells a matrix product of the adapter from one of the base: three times its rank, as projections of one input
+/// may have their A in one matrix.
+int64_t low_rank(const config::RunConfig& config) {
+  int64_t rank = config.adapter ? config.adapter->r : 0;
+  if (config.adapter) {
+    for (const auto& [pattern, own] : config.adapter->rank_pattern) {
+      rank = std::max(rank, own);
+    }
+  }
+  return 3 * rank;
+}
+
+void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_steps) {
+  if (profile.last > total_steps) {
+    log::warn("[training.profile.steps] found [" + std::to_string(profile.first) + "," + std::to_string(profile.last) + "] in a run of " +
+              std::to_string(total_steps) + " steps: " + (profile.first > total_steps ? "nothing is profiled" : "the trace ends with it"));
+  }
+}
+
 /// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
 /// the checkpoint after both.
 struct Watchers {
@@ -33,11 +53,20 @@ struct Watchers {
         evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
                    sinks()),
         saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
-               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {}
+               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {
+    if (config.training.profile) {
+      profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
+      warn_of_late_profile(*config.training.profile, total_steps);
+    }
+  }
 
   std::vector<metrics::Sink*> sinks() const { return {jsonl.get(), console.get()}; }
   std::vector<train::Hook*> hooks(const RunParts& parts) {
-    std::vector<train::Hook*> all{&progress, &logging};
+    std::vector<train::Hook*> all;
+    if (profile) {
+      all.push_back(&*profile);
+    }
+    all.insert(all.end(), {&progress, &logging});
     if (parts.objective->has_evaluation()) {
       all.push_back(&evaluation);
     }
@@ -47,6 +76,7 @@ struct Watchers {
 
   std::unique_ptr<metrics::Sink> jsonl;
   std::unique_ptr<metrics::Sink> console;
+  std::optional<train::ProfileHook> profile;
   train::ProgressHook progress;
   train::LoggingHook logging;
   train::EvaluationHook evaluation;

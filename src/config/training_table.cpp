@@ -1,5 +1,6 @@
 #include "config/training_table.h"
 
+#include "config/profile_field.h"
 #include "config/schedule_arguments.h"
 
 namespace lora::config {
@@ -159,6 +160,7 @@ void add_rest(Table<TrainOptions>& table) {
       .fixed("report_to", {"none", Json::array(), Json::array({"none"})}, "Loggers beside metrics.jsonl.")
       .value(
           "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")
+      .custom(profile_field())
       .fixed("objective", {"causal_lm"}, "What is learnt.");
 }
 

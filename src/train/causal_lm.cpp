@@ -7,6 +7,7 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/ops/linear_cross_entropy.h"
+#include "train/profile_scope.h"
 
 namespace lora::train {
 
@@ -59,11 +60,17 @@ BatchSize CausalLm::size(const MicroBatch& batch) const {
   return size;
 }
 
+nn::TokenBatch CausalLm::take(const MicroBatch& batch) const {
+  const ProfileScope scope(kDataScope);
+  return train_ahead_->take(batch);
+}
+
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = train_ahead_->take(batch);
+  const nn::TokenBatch tokens = take(batch);
   nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
   pass.recompute = recompute_;
   const SupervisedRows rows = supervised_rows(model_, pass);
+  const ProfileScope scope(kLossScope);
   const nn::Linear& head = model_.head();
   if (head.is_plain()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);

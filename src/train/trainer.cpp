@@ -10,6 +10,7 @@
 #include "lora/base/log.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
+#include "train/profile_scope.h"
 
 namespace lora::train {
 
@@ -124,6 +125,7 @@ std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, cons
 }
 
 StepReport Trainer::step(TrainerState& state) {
+  const ProfileScope step_scope(kStepScope);
   const auto start = std::chrono::steady_clock::now();
   const std::vector<MicroBatch> batches = plan_.micro_batches(state.step);
   StepReport report;
@@ -145,6 +147,7 @@ StepReport Trainer::step(TrainerState& state) {
   if (half_precision_) {
     unscale_gradients(scale);
   }
+  const ProfileScope optimizer_scope(kOptimizerScope);
   report.grad_norm = optim::clip_grad_norm(parts_.parameters, options_.max_grad_norm);
   report.learning_rate = options_.learning_rate * optim::schedule_factor(options_.schedule, options_.learning_rate, state.step);
   if (std::isfinite(report.grad_norm)) {

@@ -35,6 +35,8 @@ class CausalLm : public Objective {
   EvalResult evaluate() const override;
 
  private:
+  nn::TokenBatch take(const MicroBatch& batch) const;
+
   nn::Model& model_;
   const data::Dataset& train_;
   const data::Dataset* eval_;

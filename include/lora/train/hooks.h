@@ -43,6 +43,29 @@ class ProgressHook : public Hook {
   int64_t tokens_ = 0;
 };
 
+/// Profiles some steps with Kineto: writes a Chrome trace, trace-<first>-<last>.json, and says where the time went. Stands
+/// before all other hooks, so that what they do after the last of the steps is not in the trace.
+class ProfileHook : public Hook {
+ public:
+  /// @param folder made when the trace is written.
+  /// @param low_rank matrix products with a side of at most this count as the adapter's.
+  ProfileHook(std::filesystem::path folder, ProfileOptions options, bool on_cuda, int64_t low_rank);
+  ~ProfileHook() override;
+  bool on_start(TrainerState& state) override;
+  bool on_step(const StepReport& report, TrainerState& state) override;
+  void on_end(TrainerState& state) override;
+
+ private:
+  void begin_if_due(int64_t step);
+  void end(int64_t last);
+
+  std::filesystem::path folder_;
+  ProfileOptions options_;
+  bool on_cuda_;
+  int64_t low_rank_;
+  std::optional<int64_t> first_;  ///< step of what is being recorded; none: nothing is
+};
+
 struct EvaluationOptions {
   std::optional<int64_t> eval_steps;  ///< none: after the last step only
   bool eval_on_start = false;

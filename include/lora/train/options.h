@@ -20,6 +20,12 @@ inline constexpr EnumTable<GradientCheckpointing, 4> kGradientCheckpointing{{{{G
                                                                               {GradientCheckpointing::kFull, "full"},
                                                                               {GradientCheckpointing::kAuto, "auto"}}}};
 
+/// Steps to profile, from 1.
+struct ProfileOptions {
+  int64_t first = 1;
+  int64_t last = 1;
+};
+
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.
 struct TrainOptions {
   double num_train_epochs = 3.0;
@@ -44,6 +50,7 @@ struct TrainOptions {
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
+  std::optional<ProfileOptions> profile;
 };
 
 }  // namespace lora::train
