@@ -4,6 +4,7 @@
 
 #include "lora/nn/device.h"
 #include "lora/ops/linear_cross_entropy.h"
+#include "lora/optim/optimizer.h"
 
 namespace lora::app {
 
@@ -26,7 +27,7 @@ int64_t estimate(const SummaryInput& input, Recompute recompute) {
   const int64_t program = model.device().is_cpu() ? int64_t{150} << 20 : 0;
   const int64_t logits = ops::logits_bytes(input.longest_batch, model.vocab_size(), model.dtype());
   const int64_t trained = bytes_of(input.method.parameters());
-  const int64_t moments = input.config.training.optimizer.kind == optim::OptimizerKind::kSgd ? 0 : 2 * trained;
+  const int64_t moments = optim::state_bytes(input.config.training.optimizer, input.method.parameters());
   const bool full = !input.config.adapter.has_value();
   return program + bytes_of(model.base_parameters()) + (full ? 0 : trained) + trained + moments +
          model.activation_bytes_per_token(recompute) * input.longest_batch + logits;

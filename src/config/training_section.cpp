@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "config/schedule_arguments.h"
 #include "config/sections.h"
 #include "config/training_table.h"
@@ -19,6 +21,38 @@ void check_schedule(const TrainOptions& options, const Json& section, const Plac
   if (at.sound({"lr_scheduler_type", "learning_rate"})) {
     check_schedule_arguments(options.schedule, options.learning_rate, is_given ? *given : Json::object(), at.key("lr_scheduler_kwargs"));
   }
+}
+
+/// The optimiser's own options that a kind uses.
+std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
+  switch (kind) {
+    case optim::OptimizerKind::kAdamWFused:
+    case optim::OptimizerKind::kAdamW:
+    case optim::OptimizerKind::kAdamW8bit:
+      return {"adam_beta1", "adam_beta2", "adam_epsilon"};
+    case optim::OptimizerKind::kLion:
+      return {"adam_beta1", "adam_beta2"};
+    case optim::OptimizerKind::kAdafactor:
+    case optim::OptimizerKind::kSgd:
+      break;
+  }
+  return {};
+}
+
+/// The default is accepted everywhere, so that a resolved config can be given back with another optimiser.
+void check_optimizer(const TrainOptions& options, const Place& at) {
+  const optim::OptimizerOptions& found = options.optimizer;
+  const optim::OptimizerOptions defaults;
+  const std::vector<std::string> used = arguments_of(found.kind);
+  const auto check = [&](const std::string& key, double value, double fallback) {
+    if (value != fallback && std::find(used.begin(), used.end(), key) == used.end()) {
+      at.key(key).add("found " + number_json(value).dump() + ", which the optimiser " + std::string(optim::kOptimizers.name(found.kind)) +
+                      " does not use. Leave it out, or choose another optim");
+    }
+  };
+  check("adam_beta1", found.beta1, defaults.beta1);
+  check("adam_beta2", found.beta2, defaults.beta2);
+  check("adam_epsilon", found.epsilon, defaults.epsilon);
 }
 
 /// PEFT's create_loraplus_optimizer has a weight decay of its own; nothing may be silently ignored.
@@ -79,6 +113,9 @@ Section<TrainOptions> read_training(const Json& section, const Place& at, EvalDa
     result.resolved["lr_scheduler_kwargs"] = Json::object();
   }
   check_schedule(options, section, at);
+  if (at.sound({"optim", "adam_beta1", "adam_beta2", "adam_epsilon"})) {
+    check_optimizer(options, at);
+  }
   if (at.sound({"loraplus_lr_ratio", "weight_decay"})) {
     check_loraplus(options, section, at);
   }

@@ -84,12 +84,14 @@ void add_optimisation(Table<TrainOptions>& table) {
           "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
           "Decoupled weight decay (in SGD: L2).")
       .choice(
-          "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers, "The optimiser.")
+          "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers,
+          "The optimiser. adamw_torch is adamw_torch_fused; adamw_8bit keeps its moments in 8 bits, as bitsandbytes does.")
       .value(
-          "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}), "AdamW's memory of gradients.")
+          "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}),
+          "Memory of gradients, of AdamW and Lion.")
       .value(
           "adam_beta2", [](auto& o) -> auto& { return o.optimizer.beta2; }, number({.from = 0, .below = 1}),
-          "AdamW's memory of squared gradients.")
+          "AdamW's memory of squared gradients; Lion's of gradients (0.99 in its paper).")
       .value(
           "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}), "AdamW's smallest divisor.")
       .value(

@@ -1,125 +1,91 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include "optim/groups.h"
 #include "optim/kinds.h"
+#include "optim/pieces.h"
 
 namespace lora::optim {
 namespace {
 
 using at::Tensor;
 
-/// Moments in the parameter's dtype, as torch keeps them; `step` counts the updates of this parameter alone.
-struct Slot {
-  nn::Parameter parameter;
-  Tensor exp_avg;
-  Tensor exp_avg_sq;
-  Tensor step;  ///< float32 scalar on the parameter's device: the kernel reads it there
+/// Moments in the parameter's dtype, as torch keeps them; `steps` count the updates of each parameter alone.
+struct Moments {
+  std::vector<Tensor> exp_avgs;
+  std::vector<Tensor> exp_avg_sqs;
+  std::vector<Tensor> steps;  ///< float32 scalars on the parameter's device: torch's kernel reads them there
 };
-
-struct Group {
-  double weight_decay;
-  double rate_factor;
-  std::vector<Slot> slots;
-};
-
-/// The lists one kernel call takes: the parameters of a group that have a gradient.
-struct KernelLists {
-  std::vector<Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
-};
-
-KernelLists lists_of(const Group& group) {
-  KernelLists lists;
-  for (const Slot& slot : group.slots) {
-    if (!slot.parameter.tensor.grad().defined()) {
-      continue;
-    }
-    lists.parameters.push_back(slot.parameter.tensor);
-    lists.gradients.push_back(gradient_in_order_of(slot.parameter.tensor));
-    lists.exp_avgs.push_back(slot.exp_avg);
-    lists.exp_avg_sqs.push_back(slot.exp_avg_sq);
-    lists.steps.push_back(slot.step);
-  }
-  return lists;
-}
-
-/// The tensor of the file that replaces `current`, checked.
-Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& current) {
-  if (!file.contains(current.name)) {
-    model_error(current.name, "the optimizer state lacks this tensor. The checkpoint belongs to a run with other trained parameters.");
-  }
-  const Tensor stored = file.tensor(current.name);
-  if (stored.sizes() != current.tensor.sizes() || stored.scalar_type() != current.tensor.scalar_type()) {
-    model_error(current.name, c10::str("the optimizer state does not fit: found ", c10::toString(stored.scalar_type()), " ", stored.sizes(),
-                                       ", expected ", c10::toString(current.tensor.scalar_type()), " ", current.tensor.sizes(),
-                                       ". The checkpoint belongs to a run with other shapes or another dtype."));
-  }
-  return stored;
-}
 
 class AdamW : public Optimizer {
  public:
-  AdamW(const OptimizerOptions& options, const std::vector<ParameterGroup>& groups) : options_(options) {
-    const at::NoGradGuard no_grad;
-    for (const ParameterGroup& group : groups) {
-      groups_.push_back({group.weight_decay, group.rate_factor, {}});
+  AdamW(const OptimizerOptions& options, std::vector<ParameterGroup> groups) : options_(options), groups_(std::move(groups)) {
+    for (const ParameterGroup& group : groups_) {
+      moments_.push_back({zero_moments(group), zero_moments(group), {}});
       for (const nn::Parameter& parameter : group.parameters) {
-        const Tensor& tensor = parameter.tensor;
-        groups_.back().slots.push_back(
-            {parameter, at::zeros_like(tensor), at::zeros_like(tensor), at::zeros({}, tensor.options().dtype(at::kFloat))});
+        moments_.back().steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat).requires_grad(false)));
       }
     }
   }
 
-  void step(double learning_rate) override {
+  void step(double learning_rate, double gradient_scale) override {
     const at::NoGradGuard no_grad;
-    for (const Group& group : groups_) {
-      const KernelLists lists = lists_of(group);
-      if (lists.parameters.empty()) {
-        continue;
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const Updates updates = updates_of(groups_[i]);
+      const Moments moments{chosen(moments_[i].exp_avgs, updates), chosen(moments_[i].exp_avg_sqs, updates),
+                            chosen(moments_[i].steps, updates)};
+      const double rate = learning_rate * groups_[i].rate_factor;
+      if (updates.on_cpu()) {
+        update_in_one_pass(updates, moments, rate, groups_[i].weight_decay, gradient_scale);
+      } else if (!updates.empty()) {
+        update_by_torch(updates, moments, rate, groups_[i].weight_decay, gradient_scale);
       }
-      at::_foreach_add_(lists.steps, 1);
-      at::_fused_adamw_(lists.parameters, lists.gradients, lists.exp_avgs, lists.exp_avg_sqs, /*max_exp_avg_sqs=*/{}, lists.steps,
-                        learning_rate * group.rate_factor, options_.beta1, options_.beta2, group.weight_decay, options_.epsilon,
-                        /*amsgrad=*/false,
-                        /*maximize=*/false);
     }
   }
 
   std::vector<io::NamedTensor> state() const override {
     std::vector<io::NamedTensor> tensors;
-    for (const Group& group : groups_) {
-      for (const Slot& slot : group.slots) {
-        tensors.push_back({slot.parameter.name + ".exp_avg", slot.exp_avg});
-        tensors.push_back({slot.parameter.name + ".exp_avg_sq", slot.exp_avg_sq});
-        tensors.push_back({slot.parameter.name + ".step", slot.step});
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      for (size_t j = 0; j < groups_[i].parameters.size(); ++j) {
+        const std::string& name = groups_[i].parameters[j].name;
+        tensors.push_back({name + ".exp_avg", moments_[i].exp_avgs[j]});
+        tensors.push_back({name + ".exp_avg_sq", moments_[i].exp_avg_sqs[j]});
+        tensors.push_back({name + ".step", moments_[i].steps[j]});
       }
     }
     return tensors;
   }
 
-  void load_state(const io::SafetensorsFile& file) override {
-    const at::NoGradGuard no_grad;
-    const std::vector<io::NamedTensor> current = state();
-    std::vector<Tensor> stored;  // all are checked before the first is changed
-    for (const io::NamedTensor& entry : current) {
-      stored.push_back(stored_state(file, entry));
+ private:
+  void update_in_one_pass(const Updates& updates, const Moments& moments, double rate, double weight_decay, double gradient_scale) const {
+    std::vector<AdamWFactors> factors;
+    for (const Tensor& step : moments.steps) {
+      const float count = *step.mutable_data_ptr<float>() += 1.0F;
+      factors.push_back(adamw_factors(options_, rate, weight_decay, count, gradient_scale));
     }
-    for (size_t i = 0; i < current.size(); ++i) {
-      Tensor target = current[i].tensor;
-      target.copy_(stored[i]);
-    }
+    update_pieces(updates, [&]<typename Scalar>(const Piece& piece, Scalar* parameter, const Scalar* gradient) {
+      adamw_update(factors[piece.tensor], piece.count, parameter, gradient, data_at<Scalar>(moments.exp_avgs, piece),
+                   data_at<Scalar>(moments.exp_avg_sqs, piece));
+    });
   }
 
- private:
+  /// The kernel divides by its grad_scale and writes the gradient back.
+  void update_by_torch(const Updates& updates, const Moments& moments, double rate, double weight_decay, double gradient_scale) const {
+    at::_foreach_add_(moments.steps, 1);
+    const std::optional<Tensor> divisor =
+        gradient_scale == 1.0 ? std::nullopt : std::optional(at::full({}, 1.0 / gradient_scale, moments.steps.front().options()));
+    at::_fused_adamw_(updates.parameters, updates.gradients, moments.exp_avgs, moments.exp_avg_sqs, /*max_exp_avg_sqs=*/{}, moments.steps,
+                      rate, options_.beta1, options_.beta2, weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
+  }
+
   OptimizerOptions options_;
-  std::vector<Group> groups_;
+  std::vector<ParameterGroup> groups_;
+  std::vector<Moments> moments_;  ///< of each group
 };
 
 }  // namespace
 
 std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, std::vector<ParameterGroup> groups) {
-  return std::make_unique<AdamW>(options, groups);
+  return std::make_unique<AdamW>(options, std::move(groups));
 }
 
 }  // namespace lora::optim

@@ -57,9 +57,44 @@ std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& p
   return groups;
 }
 
-at::Tensor gradient_in_order_of(const at::Tensor& parameter) {
-  const at::Tensor& gradient = parameter.grad();
-  return gradient.strides() == parameter.strides() ? gradient : at::empty_like(parameter).copy_(gradient);
+Updates updates_of(const ParameterGroup& group) {
+  Updates updates;
+  for (size_t i = 0; i < group.parameters.size(); ++i) {
+    const at::Tensor& parameter = group.parameters[i].tensor;
+    const at::Tensor& gradient = parameter.grad();
+    if (gradient.defined()) {
+      updates.indices.push_back(i);
+      updates.parameters.push_back(parameter);
+      updates.gradients.push_back(gradient.strides() == parameter.strides() ? gradient : at::empty_like(parameter).copy_(gradient));
+    }
+  }
+  return updates;
+}
+
+std::vector<at::Tensor> scaled_gradients(const Updates& updates, double scale) {
+  return scale == 1.0 ? updates.gradients : at::_foreach_mul(updates.gradients, scale);
+}
+
+void mark_changed(const std::vector<at::Tensor>& parameters) {
+  for (const at::Tensor& parameter : parameters) {
+    parameter.unsafeGetTensorImpl()->bump_version();
+  }
+}
+
+std::vector<at::Tensor> zero_moments(const ParameterGroup& group) {
+  std::vector<at::Tensor> moments;
+  for (const nn::Parameter& parameter : group.parameters) {
+    moments.push_back(at::zeros_like(parameter.tensor));
+  }
+  return moments;
+}
+
+std::vector<at::Tensor> chosen(const std::vector<at::Tensor>& tensors, const Updates& updates) {
+  std::vector<at::Tensor> result;
+  for (const size_t index : updates.indices) {
+    result.push_back(tensors[index]);
+  }
+  return result;
 }
 
 }  // namespace lora::optim

@@ -6,7 +6,7 @@
 
 namespace lora::optim {
 
-/// Parameters that one fused kernel call can update: the same rates, device and dtype, no memory in common.
+/// Parameters that one fused update can take: the same rates, device and dtype, no memory in common.
 struct ParameterGroup {
   double weight_decay = 0.0;
   double rate_factor = 1.0;  ///< of the learning rate
@@ -20,7 +20,28 @@ struct ParameterGroup {
 std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& parameters, const OptimizerOptions& options,
                                              double learning_rate);
 
-/// The gradient in the memory order of its parameter: itself, or a copy where autograd left it in another order.
-at::Tensor gradient_in_order_of(const at::Tensor& parameter);
+/// What an optimiser updates at once: parameters of a group with a gradient, and which ones of it they are.
+struct Updates {
+  std::vector<size_t> indices;  ///< in ParameterGroup::parameters
+  std::vector<at::Tensor> parameters;
+  std::vector<at::Tensor> gradients;  ///< in the memory order of their parameters
+
+  bool empty() const { return parameters.empty(); }
+  bool on_cpu() const { return !empty() && parameters.front().is_cpu(); }
+};
+
+Updates updates_of(const ParameterGroup& group);
+
+/// The gradients themselves, or copies times `scale` where it is not 1.
+std::vector<at::Tensor> scaled_gradients(const Updates& updates, double scale);
+
+/// After raw memory was written to: what is cached of the parameters, or saved for a backward, must notice.
+void mark_changed(const std::vector<at::Tensor>& parameters);
+
+/// A moment for each parameter, in its dtype and memory order.
+std::vector<at::Tensor> zero_moments(const ParameterGroup& group);
+
+/// Those of `tensors` that an update is about.
+std::vector<at::Tensor> chosen(const std::vector<at::Tensor>& tensors, const Updates& updates);
 
 }  // namespace lora::optim

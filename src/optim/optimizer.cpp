@@ -1,5 +1,8 @@
 #include "lora/optim/optimizer.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
 #include <array>
 #include <cmath>
 
@@ -17,9 +20,12 @@ struct Entry {
 };
 
 /// torch's fused and unfused AdamW are the same formula (they differ in rounding alone), so both names are the fused one.
-constexpr std::array<Entry, 3> kTable{{
+constexpr std::array<Entry, 6> kTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
+    {OptimizerKind::kAdamW8bit, make_adamw_8bit},
+    {OptimizerKind::kAdafactor, make_adafactor},
+    {OptimizerKind::kLion, make_lion},
     {OptimizerKind::kSgd, make_sgd},
 }};
 static_assert(kTable.size() == kOptimizers.entries.size());
@@ -45,7 +51,33 @@ void check_options(const OptimizerOptions& options, double learning_rate) {
   }
 }
 
+/// The tensor of the file that replaces `current`, checked.
+at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& current) {
+  if (!file.contains(current.name)) {
+    model_error(current.name, "the optimizer state lacks this tensor. The checkpoint belongs to a run with other trained parameters.");
+  }
+  at::Tensor stored = file.tensor(current.name);
+  if (stored.sizes() != current.tensor.sizes() || stored.scalar_type() != current.tensor.scalar_type()) {
+    model_error(current.name, c10::str("the optimizer state does not fit: found ", c10::toString(stored.scalar_type()), " ", stored.sizes(),
+                                       ", expected ", c10::toString(current.tensor.scalar_type()), " ", current.tensor.sizes(),
+                                       ". The checkpoint belongs to a run with other shapes, another dtype or another optim."));
+  }
+  return stored;
+}
+
 }  // namespace
+
+void Optimizer::load_state(const io::SafetensorsFile& file) {
+  const at::NoGradGuard no_grad;
+  const std::vector<io::NamedTensor> current = state();
+  std::vector<at::Tensor> stored;  // all are checked before the first is changed
+  for (const io::NamedTensor& entry : current) {
+    stored.push_back(stored_state(file, entry));
+  }
+  for (size_t i = 0; i < current.size(); ++i) {
+    current[i].tensor.copy_(stored[i]);
+  }
+}
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate) {
   check_options(options, learning_rate);
@@ -60,6 +92,18 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::
     }
   }
   config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()) + ".");
+}
+
+int64_t state_bytes(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
+  std::vector<nn::Parameter> shapes;  // without memory
+  for (const nn::Parameter& parameter : parameters) {
+    shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay});
+  }
+  int64_t bytes = 0;
+  for (const io::NamedTensor& entry : make_optimizer(options, shapes, /*learning_rate=*/1.0)->state()) {
+    bytes += static_cast<int64_t>(entry.tensor.nbytes());
+  }
+  return bytes;
 }
 
 }  // namespace lora::optim

@@ -12,29 +12,22 @@ class Sgd : public Optimizer {
  public:
   explicit Sgd(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {}
 
-  void step(double learning_rate) override {
+  void step(double learning_rate, double gradient_scale) override {
     const at::NoGradGuard no_grad;
     for (const ParameterGroup& group : groups_) {
-      std::vector<at::Tensor> parameters;
-      std::vector<at::Tensor> updates;
-      for (const nn::Parameter& parameter : group.parameters) {
-        if (parameter.tensor.grad().defined()) {
-          parameters.push_back(parameter.tensor);
-          updates.push_back(parameter.tensor.grad());
-        }
-      }
-      if (parameters.empty()) {
+      const Updates updates = updates_of(group);
+      if (updates.empty()) {
         continue;
       }
+      std::vector<at::Tensor> steps = scaled_gradients(updates, gradient_scale);
       if (group.weight_decay != 0.0) {
-        updates = at::_foreach_add(updates, parameters, group.weight_decay);
+        steps = at::_foreach_add(steps, updates.parameters, group.weight_decay);
       }
-      at::_foreach_add_(parameters, updates, -learning_rate * group.rate_factor);
+      at::_foreach_add_(updates.parameters, steps, -learning_rate * group.rate_factor);
     }
   }
 
   std::vector<io::NamedTensor> state() const override { return {}; }
-  void load_state(const io::SafetensorsFile& /*file*/) override {}
 
  private:
   std::vector<ParameterGroup> groups_;

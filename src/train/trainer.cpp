@@ -148,10 +148,10 @@ StepReport Trainer::step(TrainerState& state) {
     unscale_gradients(scale);
   }
   const ProfileScope optimizer_scope(kOptimizerScope);
-  report.grad_norm = optim::clip_grad_norm(parts_.parameters, options_.max_grad_norm);
+  report.grad_norm = optim::grad_norm(parts_.parameters);
   report.learning_rate = options_.learning_rate * optim::schedule_factor(options_.schedule, options_.learning_rate, state.step);
   if (std::isfinite(report.grad_norm)) {
-    parts_.optimizer.step(report.learning_rate);
+    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
     if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
       state.loss_scale *= 2;
       state.loss_scale_growth = 0;

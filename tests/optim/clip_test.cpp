@@ -18,42 +18,37 @@ nn::Parameter with_gradient(const std::string& name, const Tensor& gradient, at:
   return {name, tensor};
 }
 
-TEST(ClipGradNorm, ScalesAllGradientsByOneFactor) {
-  const std::vector<nn::Parameter> parameters{with_gradient("a", at::tensor({3.0F, 0.0F})), with_gradient("b", at::tensor({0.0F, 4.0F})),
-                                              with_gradient("frozen", {})};
-  EXPECT_DOUBLE_EQ(clip_grad_norm(parameters, 1.0), 5.0);
-  EXPECT_NEAR(parameters[0].tensor.grad()[0].item<double>(), 3.0 / 5.000001, 1e-7);
-  EXPECT_NEAR(parameters[1].tensor.grad()[1].item<double>(), 4.0 / 5.000001, 1e-7);
-  EXPECT_FALSE(parameters[2].tensor.grad().defined());
+TEST(GradNorm, IsOfAllGradientsTogether) {
+  EXPECT_DOUBLE_EQ(
+      grad_norm({with_gradient("a", at::tensor({3.0F, 0.0F})), with_gradient("b", at::tensor({0.0F, 4.0F})), with_gradient("frozen", {})}),
+      5.0);
+  EXPECT_EQ(grad_norm({with_gradient("a", {})}), 0.0);
+  EXPECT_EQ(grad_norm({}), 0.0);
+  EXPECT_DOUBLE_EQ(grad_norm({with_gradient("expanded", at::tensor({2.0F}).expand({2}))}), std::sqrt(8.0));
 }
 
-TEST(ClipGradNorm, LeavesGradientsWhereThereIsNothingToClip) {
-  const std::vector<nn::Parameter> parameters{with_gradient("a", at::tensor({3.0F, 4.0F}))};
-  for (const double max_norm : {0.0, 5.1, std::numeric_limits<double>::infinity()}) {
-    EXPECT_DOUBLE_EQ(clip_grad_norm(parameters, max_norm), 5.0);
-    EXPECT_TRUE(at::equal(parameters[0].tensor.grad(), at::tensor({3.0F, 4.0F})));
-  }
-  EXPECT_EQ(clip_grad_norm({with_gradient("a", {})}, 1.0), 0.0);
-  EXPECT_EQ(clip_grad_norm({}, 1.0), 0.0);
-}
-
-TEST(ClipGradNorm, ReportsNormsThatAreNoNumbers) {
+TEST(GradNorm, ReportsNormsThatAreNoNumbers) {
   const float infinity = std::numeric_limits<float>::infinity();
-  for (const double max_norm : {0.0, 1.0}) {
-    EXPECT_TRUE(std::isnan(clip_grad_norm({with_gradient("a", at::tensor({1.0F, std::nanf("")}))}, max_norm)));
-    EXPECT_EQ(clip_grad_norm({with_gradient("a", at::tensor({1.0F, -infinity}))}, max_norm), infinity);
-  }
+  EXPECT_TRUE(std::isnan(grad_norm({with_gradient("a", at::tensor({1.0F, std::nanf("")}))})));
+  EXPECT_EQ(grad_norm({with_gradient("a", at::tensor({1.0F, -infinity}))}), infinity);
 }
 
-TEST(ClipGradNorm, MixesDtypesAndDoesNotOverflowInHalf) {
-  const std::vector<nn::Parameter> parameters{with_gradient("a", at::tensor({60000.0F, 60000.0F}).to(at::kHalf), at::kHalf),
-                                              with_gradient("b", at::tensor({1.0F, 2.0F}).to(at::kBFloat16), at::kBFloat16),
-                                              with_gradient("c", at::tensor({1.0F, 2.0F}))};
+TEST(GradNorm, MixesDtypesAndDoesNotOverflowInHalf) {
   const double first = at::tensor({60000.0F}).to(at::kHalf).item<double>();
-  const double norm = clip_grad_norm(parameters, 1.0);
+  const double norm = grad_norm({with_gradient("a", at::tensor({60000.0F, 60000.0F}).to(at::kHalf), at::kHalf),
+                                 with_gradient("b", at::tensor({1.0F, 2.0F}).to(at::kBFloat16), at::kBFloat16),
+                                 with_gradient("c", at::tensor({1.0F, 2.0F}))});
   EXPECT_NEAR(norm, std::sqrt(2 * first * first + 10), norm * 1e-6);
-  EXPECT_NEAR(parameters[0].tensor.grad()[0].item<double>(), first / norm, 1e-3);
-  EXPECT_EQ(parameters[0].tensor.grad().scalar_type(), at::kHalf);
+}
+
+TEST(ClipFactor, IsTorchs) {
+  EXPECT_NEAR(clip_factor(5.0, 1.0), 1.0 / 5.000001, 1e-7);
+  for (const double max_norm : {0.0, 5.1, std::numeric_limits<double>::infinity()}) {
+    EXPECT_EQ(clip_factor(5.0, max_norm), 1.0);
+  }
+  EXPECT_EQ(clip_factor(0.0, 1.0), 1.0);
+  EXPECT_EQ(clip_factor(std::numeric_limits<double>::infinity(), 1.0), 0.0);
+  EXPECT_TRUE(std::isnan(clip_factor(std::nan(""), 1.0)));
 }
 
 }  // namespace

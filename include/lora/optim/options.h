@@ -6,10 +6,14 @@
 
 namespace lora::optim {
 
-/// Names as in transformers' TrainingArguments.optim.
-enum class OptimizerKind { kAdamW, kAdamWFused, kSgd };
-inline constexpr EnumTable<OptimizerKind, 3> kOptimizers{
-    {{{OptimizerKind::kAdamWFused, "adamw_torch_fused"}, {OptimizerKind::kAdamW, "adamw_torch"}, {OptimizerKind::kSgd, "sgd"}}}};
+/// Names as in transformers' TrainingArguments.optim (Lion: lion_32bit there).
+enum class OptimizerKind { kAdamW, kAdamWFused, kAdamW8bit, kAdafactor, kLion, kSgd };
+inline constexpr EnumTable<OptimizerKind, 6> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
+                                                           {OptimizerKind::kAdamW, "adamw_torch"},
+                                                           {OptimizerKind::kAdamW8bit, "adamw_8bit"},
+                                                           {OptimizerKind::kAdafactor, "adafactor"},
+                                                           {OptimizerKind::kLion, "lion"},
+                                                           {OptimizerKind::kSgd, "sgd"}}}};
 
 /// LoRA+ (Hayou et al. 2024): B learns faster than A. Names, groups and defaults as PEFT's create_loraplus_optimizer: B,
 /// biases and other vectors at lr_ratio times the learning rate, the A and B of an embedding at a rate of their own,

@@ -1,0 +1,72 @@
+#pragma once
+#include <array>
+#include <cstdint>
+
+#include "lora/optim/options.h"
+
+namespace lora::optim {
+
+// Updates of `count` elements that lie side by side in memory, for float, double, at::Half and at::BFloat16. Each
+// reads and writes every element once; half types are computed in float32. The gradient is taken times
+// `gradient_scale`, rounded to its dtype as a written-back clipped gradient would be.
+
+struct LionFactors {
+  double gradient_scale;
+  double beta1;
+  double beta2;
+  double decay;  ///< what weight decay leaves of the parameter
+  double rate;
+};
+
+/// Lion (Chen et al. 2023, algorithm 2).
+template <typename Scalar>
+void lion_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Scalar* exp_avg);
+
+struct AdamWFactors {
+  double gradient_scale;
+  double beta1;
+  double beta2;
+  double epsilon;
+  double decay;        ///< what weight decay leaves of the parameter
+  double rate;         ///< learning rate / (1 - beta1^step)
+  double correction2;  ///< sqrt(1 - beta2^step)
+};
+
+/// @param step of the parameter, from 1
+AdamWFactors adamw_factors(const OptimizerOptions& options, double learning_rate, double weight_decay, double step, double gradient_scale);
+
+/// AdamW (Loshchilov & Hutter 2019, algorithm 2) in the order of operations of torch's fused kernel.
+template <typename Scalar, typename Moment>
+void adamw_update(const AdamWFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Moment* exp_avg,
+                  Moment* exp_avg_sq);
+
+/// Elements that share one scale of 8-bit moments.
+inline constexpr int64_t kQuantizationBlock = 256;
+
+/// A dynamic map, made for quick search. A number becomes the value that is nearest.
+struct QuantizationMap {
+  std::array<float, 256> values;     ///< ascending
+  std::array<float, 256> midpoints;  ///< from each value to the next; the last is infinite
+  /// By the upper 16 bits of a float, the code of the smallest number that has them. Such numbers differ by less than two
+  /// midpoints do, so that the code of each is this one or the next.
+  std::array<uint8_t, 65536> first_codes;
+};
+
+/// One moment in 8 bits: a code an element, and the largest magnitude of each block.
+struct QuantizedMoment {
+  uint8_t* codes;
+  float* absmax;
+  const QuantizationMap* map;
+};
+
+/// adamw_update with moments that are dequantised before and quantised after, a block at a time. The pointers are at the
+/// first element of a block.
+template <typename Scalar>
+void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg,
+                       QuantizedMoment exp_avg_sq);
+
+/// The sum of squares in float64, in an order that depends on `count` alone.
+template <typename Scalar>
+double sum_of_squares(int64_t count, const Scalar* values);
+
+}  // namespace lora::optim

@@ -1,0 +1,12 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace lora::optim {
+
+/// L2 norm over all tensors together, summed in float64 in CPU memory and in float32 or more elsewhere; in CPU memory it
+/// does not depend on the number of threads. 0 for none.
+double norm_of(const std::vector<at::Tensor>& tensors);
+
+}  // namespace lora::optim

@@ -1,0 +1,175 @@
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lora/base/json.h"
+#include "lora/optim/optimizer.h"
+#include "numbers.h"
+#include "optim/adamw_8bit.h"
+#include "optim/lion.h"
+#include "optim/quantization.h"
+#include "support/tensors.h"
+
+namespace lora::optim {
+namespace {
+
+using at::Tensor;
+using test::numbers;
+
+/// The parameters of scripts/golden/small_state_optimizers.py.
+std::vector<nn::Parameter> parameters_of(at::ScalarType dtype) {
+  const std::vector<std::pair<std::string, std::vector<int64_t>>> shapes{
+      {"decayed.matrix", {70, 61}}, {"decayed.vector", {4097}}, {"decayed.stack", {3, 4, 5}}, {"plain.bias", {3}}};
+  std::vector<nn::Parameter> parameters;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const auto& [name, shape] = shapes[i];
+    const Tensor value = numbers(1000 + static_cast<int64_t>(i), shape).to(dtype);
+    parameters.push_back({name, test::trained(value), name.starts_with("decayed")});
+  }
+  return parameters;
+}
+
+void set_gradients(std::vector<nn::Parameter>& parameters, int64_t step) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Tensor& tensor = parameters[i].tensor;
+    const bool missing = parameters[i].name == "decayed.stack" && (step == 3 || step == 4);
+    const Tensor gradient = numbers(10 * step + static_cast<int64_t>(i), tensor.sizes().vec()) * 0.02 * static_cast<double>(1 + step);
+    tensor.mutable_grad() = missing ? Tensor() : gradient.to(tensor.scalar_type());
+  }
+}
+
+OptimizerOptions options_of(const Json& golden) {
+  OptimizerOptions options;
+  options.kind = *kOptimizers.find(golden.at("kind").get<std::string>());
+  options.weight_decay = golden.at("weight_decay");
+  options.beta1 = golden.value("beta1", options.beta1);
+  options.beta2 = golden.value("beta2", options.beta2);
+  options.epsilon = golden.value("epsilon", options.epsilon);
+  return options;
+}
+
+/// A code may fall on the other side of a midpoint by another rounding: at most one in a thousand, by one.
+void expect_same_codes(const Tensor& found, const Tensor& expected, const std::string& name) {
+  const Tensor difference = (found.to(at::kInt) - expected.to(at::kInt)).abs();
+  EXPECT_LE(difference.max().item<int>(), 1) << name;
+  EXPECT_LE(difference.sum().item<int64_t>(), found.numel() / 1000) << name;
+}
+
+/// At most one element in a thousand is off (as far as another code takes it), the others agree to `tolerance`.
+void expect_parameter(const Tensor& found, const Tensor& expected, double tolerance, double largest, const std::string& name) {
+  ASSERT_EQ(found.scalar_type(), expected.scalar_type()) << name;
+  const Tensor difference = (found.detach().to(at::kDouble) - expected.to(at::kDouble)).abs();
+  EXPECT_LE(difference.max().item<double>(), largest) << name;
+  EXPECT_LE((difference > tolerance).sum().item<int64_t>(), found.numel() / 1000) << name;
+}
+
+void replay(const io::SafetensorsFile& file, const std::string& name) {
+  const Json golden = parse_json(file.metadata().at(name), name, ErrorKind::kData);
+  const bool half = golden.at("dtype") == "bfloat16";
+  std::vector<nn::Parameter> parameters = parameters_of(half ? at::kBFloat16 : at::kFloat);
+  const double rate = golden.at("learning_rate");
+  const auto optimizer = make_optimizer(options_of(golden), parameters, rate);
+  const int64_t steps = golden.at("steps");
+  for (int64_t step = 0; step < steps; ++step) {
+    set_gradients(parameters, step);
+    const double norm = grad_norm(parameters);
+    const double expected = file.tensor(name + "/norms")[step].item<double>();
+    EXPECT_NEAR(norm, expected, expected * (half ? 0x1p-7 : 2e-7)) << "step " << step;
+    optimizer->step(rate * (1.0 - static_cast<double>(step) / static_cast<double>(steps)), clip_factor(norm, golden.at("max_norm")));
+  }
+  const bool quantized = golden.at("kind") == "adamw_8bit";
+  const double tolerance = half ? 0x1p-7 : 1e-6;
+  for (const nn::Parameter& parameter : parameters) {
+    expect_parameter(parameter.tensor, file.tensor(name + "/param/" + parameter.name), tolerance, quantized ? 0.1 * rate : tolerance,
+                     parameter.name);
+  }
+  for (const io::NamedTensor& entry : optimizer->state()) {
+    if (entry.name.ends_with(".step")) {
+      EXPECT_EQ(entry.tensor.item<int64_t>(), steps - (entry.name.starts_with("decayed.stack") ? 2 : 0)) << entry.name;
+    } else if (entry.tensor.scalar_type() == at::kByte) {
+      expect_same_codes(entry.tensor, file.tensor(name + "/state/" + entry.name), entry.name);
+    } else {
+      test::expect_close(entry.tensor, file.tensor(name + "/state/" + entry.name), 2e-6, entry.name);
+    }
+  }
+}
+
+TEST(SmallState, EqualsTheReferences) {
+  const io::SafetensorsFile file(LORA_TEST_DATA "/optim/small_state_optimizers.safetensors");
+  for (const std::string name : {"lion", "adafactor", "adafactor_bfloat16", "adamw_8bit", "adamw_8bit_bfloat16"}) {
+    SCOPED_TRACE(name);
+    replay(file, name);
+  }
+}
+
+TEST(SmallState, MapsAreBitsandbytes) {
+  const io::SafetensorsFile file(LORA_TEST_DATA "/optim/small_state_optimizers.safetensors");
+  for (const bool is_signed : {true, false}) {
+    const QuantizationMap& map = dynamic_map(is_signed);
+    test::expect_equal(at::tensor(at::ArrayRef<float>(map.values)), file.tensor(is_signed ? "map/signed" : "map/unsigned"));
+  }
+}
+
+TEST(SmallState, QuantisesToTheNearestValue) {
+  const QuantizationMap& map = dynamic_map(true);
+  const Tensor values = at::tensor(at::ArrayRef<float>(map.values)).repeat({3}).narrow(0, 0, 700) * 0.5F;
+  const Tensor codes = at::zeros({700}, at::kByte);
+  const Tensor absmax = at::zeros({3});
+  quantize_blockwise(values, map, codes, absmax);
+  test::expect_equal(codes, at::arange(256, at::kByte).repeat({3}).narrow(0, 0, 700));
+  test::expect_equal(dequantize_blockwise(codes, absmax, map), values);
+  quantize_blockwise(at::zeros({700}), map, codes, absmax);
+  test::expect_equal(dequantize_blockwise(codes, absmax, map), at::zeros({700}));
+}
+
+/// What runs on other devices gives what the kernels of the CPU give.
+TEST(SmallState, OperatorsEqualTheKernels) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    std::vector<nn::Parameter> fused = parameters_of(dtype);
+    std::vector<nn::Parameter> plain = parameters_of(dtype);
+    const OptimizerOptions options{.kind = OptimizerKind::kAdamW8bit};
+    const auto optimizer = make_optimizer(options, fused, 1e-2);
+    std::vector<Slot8bit> slots;
+    for (const nn::Parameter& parameter : plain) {
+      slots.push_back(make_slot_8bit(parameter.tensor));
+    }
+    for (int64_t step = 0; step < 6; ++step) {
+      set_gradients(fused, step);
+      set_gradients(plain, step);
+      optimizer->step(1e-2, 0.25);
+      const at::NoGradGuard no_grad;
+      for (size_t i = 0; i < plain.size(); ++i) {
+        if (const Tensor& gradient = plain[i].tensor.grad(); gradient.defined()) {
+          slots[i].step.add_(1);
+          adamw_8bit_by_operators(plain[i].tensor, slots[i], gradient,
+                                  adamw_factors(options, 1e-2, 0.0, slots[i].step.item<double>(), 0.25));
+        }
+      }
+    }
+    for (size_t i = 0; i < plain.size(); ++i) {
+      expect_parameter(plain[i].tensor, fused[i].tensor.detach(), dtype == at::kFloat ? 1e-6 : 0x1p-7, dtype == at::kFloat ? 1e-3 : 0x1p-7,
+                       plain[i].name);
+    }
+  }
+}
+
+TEST(SmallState, ForeachEqualsTheKernelOfLion) {
+  std::vector<nn::Parameter> fused = parameters_of(at::kFloat);
+  std::vector<nn::Parameter> plain = parameters_of(at::kFloat);
+  const auto optimizer = make_optimizer({.kind = OptimizerKind::kLion, .weight_decay = 0.1}, fused, 1e-2);
+  const ParameterGroup group{0.1, 1.0, {plain.begin(), plain.begin() + 3}};
+  const std::vector<Tensor> exp_avgs = zero_moments(group);
+  for (int64_t step = 0; step < 6; ++step) {
+    set_gradients(fused, step);
+    set_gradients(plain, step);
+    optimizer->step(1e-2, 0.25);
+    const at::NoGradGuard no_grad;
+    const Updates updates = updates_of(group);
+    lion_foreach(updates, chosen(exp_avgs, updates), {0.25, 0.9, 0.999, 1.0 - 1e-3, 1e-2});
+  }
+  for (size_t i = 0; i < group.parameters.size(); ++i) {
+    test::expect_near(plain[i].tensor, fused[i].tensor.detach(), 2e-7, plain[i].name);
+  }
+}
+
+}  // namespace
+}  // namespace lora::optim
