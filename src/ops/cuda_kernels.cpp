@@ -81,7 +81,7 @@ RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Te
   }
   const int64_t rows = rows_of(x_TD);
   const Tensor sum_TD = residual_TD.defined() ? at::empty_like(x_TD) : x_TD;
-  const RmsNormed result{at::empty_like(x_TD), sum_TD, at::empty({rows}, x_TD.options().dtype(at::kFloat))};
+  RmsNormed result{at::empty_like(x_TD), sum_TD, at::empty({rows}, x_TD.options().dtype(at::kFloat))};
   const CudaRmsNorm arguments{.dtype = dtype_of(x_TD),
                               .one_plus = form == NormWeight::kOnePlus,
                               .eps = static_cast<float>(eps),
@@ -162,7 +162,7 @@ Tensor gated_activation_cuda(const CudaKernels& kernels, GatedActivation kind, c
   TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
   check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
   check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
-  const Tensor product_TF = at::empty(gate_TF.sizes(), gate_TF.options());
+  Tensor product_TF = at::empty(gate_TF.sizes(), gate_TF.options());
   const CudaGated arguments{.dtype = dtype_of(gate_TF),
                             .kind = kind,
                             .rows = gate_TF.size(0),
@@ -185,7 +185,7 @@ GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, GatedA
   check_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
   const bool reuse = buffers == GatedBuffers::kReuse;
   const auto result_in = [&](const Tensor& buffer) { return reuse ? buffer : at::empty(buffer.sizes(), buffer.options()); };
-  const GatedGradients result{result_in(gate_TF), result_in(up_TF), result_in(dproduct_TF)};
+  GatedGradients result{result_in(gate_TF), result_in(up_TF), result_in(dproduct_TF)};
   const CudaGatedBackward arguments{.dtype = dtype_of(gate_TF),
                                     .kind = kind,
                                     .rows = gate_TF.size(0),
@@ -226,7 +226,7 @@ Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const Dropou
   TORCH_CHECK(x_TI.dim() == 2, "CUDA kernels: x has sizes ", x_TI.sizes(), ", expected two dimensions");
   check_tensor(x_TI, x_TI, x_TI.sizes(), "x");
   check_side(draw.row_keys_T, x_TI, at::kLong, x_TI.size(0), "row_keys");
-  const Tensor y_TI = at::empty_like(x_TI);
+  Tensor y_TI = at::empty_like(x_TI);
   // Threshold and factor as in dropout.cpp.
   const CudaDropout arguments{.dtype = dtype_of(x_TI),
                               .threshold = static_cast<uint32_t>(draw.p * 4294967296.0),

@@ -14,7 +14,7 @@ Coordinates current;
 namespace {
 
 constexpr int kWarp = 32;
-constexpr size_t kStackBytes = 128 * 1024;
+constexpr size_t kStackBytes = size_t{128} * 1024;
 
 /// Threads that wait until all of them have come.
 struct Barrier {

@@ -6,7 +6,6 @@ namespace lora::ops {
 namespace {
 
 using test::expect_equal;
-using test::expect_near;
 using test::expect_within;
 using test::kKernelTypes;
 using test::machine_name;
@@ -33,34 +32,46 @@ Tensor rms_norm_reference(const Tensor& x, const Tensor& weight, double eps, Nor
   return form == NormWeight::kPlain ? weight * normed.to(x.scalar_type()) : (normed * (1.0 + weight.to(at::kFloat))).to(x.scalar_type());
 }
 
-TEST_P(Kernels, RmsNormForwardAndBackward) {
+struct NormCase {
+  at::ScalarType type;
+  int64_t rows, dim;
+  NormWeight form;
+  bool with_residual;
+};
+
+/// Forward and backward of one case against autograd on the reference.
+void check_rms_norm(const CudaKernels& kernels, const std::function<Tensor(const Tensor&)>& there, const NormCase& c) {
   constexpr double kEps = 1e-5;
+  const std::string what = named(c.type, {c.rows, c.dim, static_cast<int64_t>(c.form), c.with_residual});
+  const Tensor x = trained(normal({c.rows, c.dim}, 1, c.type)), weight = trained(normal({c.dim}, 2, c.type));
+  const Tensor dy = normal({c.rows, c.dim}, 4, c.type);
+  const Tensor residual = c.with_residual ? normal({c.rows, c.dim}, 3, c.type) : Tensor();
+  const Tensor dsum = c.with_residual ? normal({c.rows, c.dim}, 5, c.type) : Tensor();
+  const Tensor sum = c.with_residual ? x + residual : x;
+  const Tensor expected = rms_norm_reference(sum, weight, kEps, c.form);
+  if (c.with_residual) {
+    torch::autograd::backward({expected, sum}, {dy, dsum});
+  } else {
+    expected.backward(dy);
+  }
+
+  const RmsNormed actual = rms_norm_cuda(kernels, there(x), there(weight), kEps, c.form, there(residual));
+  expect_within(actual.y_TD, expected, tolerance(c.type, 4, 1), what + " y");
+  expect_equal(actual.sum_TD.cpu(), sum.detach(), what + " sum");
+  const RmsNormGradients gradients = rms_norm_backward_cuda(kernels, there(dy), actual, there(weight), c.form, there(dsum), true);
+  expect_within(gradients.dx_TD, x.grad(), tolerance(c.type, 8, 1), what + " dx");
+  expect_within(gradients.dweight_D, weight.grad(), tolerance(c.type, 16, 1), what + " dweight");
+  const RmsNormGradients frozen = rms_norm_backward_cuda(kernels, there(dy), actual, there(weight), c.form, there(dsum), false);
+  expect_equal(frozen.dx_TD, gradients.dx_TD, what);
+  EXPECT_FALSE(frozen.dweight_D.defined());
+}
+
+TEST_P(Kernels, RmsNormForwardAndBackward) {
   for (const at::ScalarType type : kKernelTypes) {
     for (const auto& [rows, dim] : std::vector<std::pair<int64_t, int64_t>>{{1, 3}, {3, 7}, {9, 64}, {2, 257}, {2, 576}, {1, 4608}}) {
       for (const NormWeight form : {NormWeight::kPlain, NormWeight::kOnePlus}) {
         for (const bool with_residual : {false, true}) {
-          const std::string what = named(type, {rows, dim, static_cast<int64_t>(form), with_residual});
-          const Tensor x = trained(normal({rows, dim}, 1, type)), weight = trained(normal({dim}, 2, type));
-          const Tensor residual = with_residual ? normal({rows, dim}, 3, type) : Tensor();
-          const Tensor dy = normal({rows, dim}, 4, type), dsum = with_residual ? normal({rows, dim}, 5, type) : Tensor();
-          const Tensor sum = with_residual ? x + residual : x;
-          const Tensor expected = rms_norm_reference(sum, weight, kEps, form);
-          torch::autograd::variable_list outputs{expected}, grads{dy};
-          if (with_residual) {
-            outputs.push_back(sum);
-            grads.push_back(dsum);
-          }
-          torch::autograd::backward(outputs, grads);
-
-          const RmsNormed actual = rms_norm_cuda(kernels(), there(x), there(weight), kEps, form, there(residual));
-          expect_within(actual.y_TD, expected, tolerance(type, 4, 1), what + " y");
-          expect_equal(actual.sum_TD.cpu(), sum.detach(), what + " sum");
-          const RmsNormGradients gradients = rms_norm_backward_cuda(kernels(), there(dy), actual, there(weight), form, there(dsum), true);
-          expect_within(gradients.dx_TD, x.grad(), tolerance(type, 8, 1), what + " dx");
-          expect_within(gradients.dweight_D, weight.grad(), tolerance(type, 16, 1), what + " dweight");
-          const RmsNormGradients frozen = rms_norm_backward_cuda(kernels(), there(dy), actual, there(weight), form, there(dsum), false);
-          expect_equal(frozen.dx_TD, gradients.dx_TD, what);
-          EXPECT_FALSE(frozen.dweight_D.defined());
+          check_rms_norm(kernels(), copier(), {type, rows, dim, form, with_residual});
         }
       }
     }
@@ -109,28 +120,40 @@ Tensor activation_reference(GatedActivation kind, const Tensor& x) {
   return kind == GatedActivation::kSilu ? at::silu(x) : at::gelu(x, kind == GatedActivation::kGelu ? "none" : "tanh");
 }
 
+struct GatedCase {
+  at::ScalarType type;
+  int64_t rows, columns;
+  GatedActivation kind;
+};
+
+/// Forward and backward of one case against autograd on the reference.
+void check_gated(const CudaKernels& kernels, const std::function<Tensor(const Tensor&)>& there, const GatedCase& c) {
+  const std::string what = named(c.type, {c.rows, c.columns, static_cast<int64_t>(c.kind)});
+  const double spacings = tolerance(c.type, 8, 1);
+  // Both as slices of one projection; gates far out too.
+  const Tensor both = trained(normal({c.rows, 2 * c.columns}, 1, c.type) * 4);
+  const auto half = [&c](const Tensor& all, int64_t which) { return all.slice(1, which * c.columns, (which + 1) * c.columns); };
+  const Tensor expected = activation_reference(c.kind, half(both, 0)) * half(both, 1);
+  const Tensor dproduct = normal({c.rows, c.columns}, 2, c.type);
+  expected.backward(dproduct);
+
+  const Tensor inputs = there(both);
+  expect_within(gated_activation_cuda(kernels, c.kind, half(inputs, 0), half(inputs, 1)), expected, spacings, what);
+  for (const GatedBuffers buffers : {GatedBuffers::kNew, GatedBuffers::kReuse}) {  // the last: it overwrites
+    const GatedGradients actual =
+        gated_activation_backward_cuda(kernels, c.kind, half(inputs, 0), half(inputs, 1), there(dproduct), buffers);
+    expect_within(actual.dgate_TF, half(both.grad(), 0), spacings, what + " dgate");
+    expect_within(actual.dup_TF, half(both.grad(), 1), spacings, what + " dup");
+    expect_within(actual.product_TF, expected, spacings, what + " product");
+  }
+  expect_within(inputs, both.grad(), spacings, what + " written over the inputs");
+}
+
 TEST_P(Kernels, GatedActivationForwardAndBackward) {
   for (const at::ScalarType type : kKernelTypes) {
     for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {2, 96}, {5, 1536}, {2, 4104}}) {
       for (const GatedActivation kind : {GatedActivation::kSilu, GatedActivation::kGeluTanh, GatedActivation::kGelu}) {
-        const std::string what = named(type, {rows, columns, static_cast<int64_t>(kind)});
-        // Both as slices of one projection; gates far out too.
-        const Tensor both = trained(normal({rows, 2 * columns}, 1, type) * 4);
-        const auto half = [&](const Tensor& all, int64_t which) { return all.slice(1, which * columns, (which + 1) * columns); };
-        const Tensor expected = activation_reference(kind, half(both, 0)) * half(both, 1);
-        const Tensor dproduct = normal({rows, columns}, 2, type);
-        expected.backward(dproduct);
-
-        const Tensor inputs = there(both);
-        expect_within(gated_activation_cuda(kernels(), kind, half(inputs, 0), half(inputs, 1)), expected, tolerance(type, 8, 1), what);
-        for (const GatedBuffers buffers : {GatedBuffers::kNew, GatedBuffers::kReuse}) {  // the last: it overwrites
-          const GatedGradients actual =
-              gated_activation_backward_cuda(kernels(), kind, half(inputs, 0), half(inputs, 1), there(dproduct), buffers);
-          expect_within(actual.dgate_TF, half(both.grad(), 0), tolerance(type, 8, 1), what + " dgate");
-          expect_within(actual.dup_TF, half(both.grad(), 1), tolerance(type, 8, 1), what + " dup");
-          expect_within(actual.product_TF, expected, tolerance(type, 8, 1), what + " product");
-        }
-        expect_within(inputs, both.grad(), tolerance(type, 8, 1), what + " written over the inputs");
+        check_gated(kernels(), copier(), {type, rows, columns, kind});
       }
     }
   }
@@ -239,7 +262,7 @@ TEST_P(Kernels, AdamwEqualsTorchs) {
   for (const at::ScalarType type : kKernelTypes) {
     for (const double clip : {1.0, 0.25}) {
       const AdamwLists expected = adamw_lists(type);
-      const auto copy = [this](const Tensor& tensor) { return there(tensor); };
+      const auto copy = copier();
       const AdamwLists actual{copies(expected.parameters, copy), copies(expected.gradients, copy), copies(expected.exp_avgs, copy),
                               copies(expected.exp_avg_sqs, copy), copies(expected.steps, copy)};
       const Tensor factor = clip == 1.0 ? Tensor() : there(at::full({}, clip, at::kFloat));
@@ -259,6 +282,33 @@ TEST_P(Kernels, AdamwEqualsTorchs) {
         expect_within(actual.exp_avg_sqs[i], expected.exp_avg_sqs[i], spacings, what + " exp_avg_sq");
       }
     }
+  }
+}
+
+/// The same values from the second element of a larger tensor on, where no pack may begin.
+Tensor misaligned(const Tensor& tensor) {
+  const Tensor larger = at::empty({tensor.numel() + 1}, tensor.options());
+  return larger.slice(0, 1).copy_(tensor.view(-1)).view(tensor.sizes());
+}
+
+TEST_P(Kernels, TensorsMayBeginAnywhere) {
+  for (const at::ScalarType type : kKernelTypes) {
+    const Tensor x = there(normal({5, 64}, 1, type)), weight = there(normal({64}, 2, type)), labels = there(at::arange(5));
+    const RmsNormed normed = rms_norm_cuda(kernels(), x, weight, 1e-5);
+    expect_within(rms_norm_cuda(kernels(), misaligned(x), weight, 1e-5).y_TD, normed.y_TD.cpu(), 1, "x");
+    expect_within(rms_norm_cuda(kernels(), x, misaligned(weight), 1e-5).y_TD, normed.y_TD.cpu(), 1, "weight");
+    const Tensor product = gated_activation_cuda(kernels(), GatedActivation::kSilu, x, x);
+    expect_equal(gated_activation_cuda(kernels(), GatedActivation::kSilu, x, misaligned(x)), product);
+    const DropoutDraw draw{there(row_keys(5)), 3, 0.5};
+    expect_equal(dropout_cuda(kernels(), misaligned(x), draw), dropout_cuda(kernels(), x, draw));
+    const Tensor aligned_q = x.clone().view({5, 2, 32}), q = misaligned(aligned_q), table = x.slice(1, 0, 32).contiguous();
+    rope_cuda_(kernels(), aligned_q, Tensor(), table, table, false);
+    rope_cuda_(kernels(), q, Tensor(), table, table, false);
+    expect_equal(q, aligned_q);
+    const Tensor logits = misaligned(x);
+    const LossAndGradient expected = cross_entropy_reference(x.cpu(), labels.cpu(), 1);
+    EXPECT_NEAR(cross_entropy_cuda_(kernels(), logits, labels, 1).item<float>(), expected.loss.item<float>(), 1e-4);
+    expect_within(logits, expected.gradient, tolerance(type, 32, 1), "logits");
   }
 }
 

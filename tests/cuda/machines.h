@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <functional>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ class OnMachines : public testing::TestWithParam<Machine> {
   const ops::CudaKernels& kernels() const { return kernels_; }
   /// A copy on the machine, with its own memory.
   Tensor there(const Tensor& tensor) const { return tensor.defined() ? tensor.detach().clone().to(device_) : tensor; }
+  std::function<Tensor(const Tensor&)> copier() const {
+    return [this](const Tensor& tensor) { return there(tensor); };
+  }
 
  private:
   ops::CudaKernels kernels_;
