@@ -56,10 +56,10 @@ def small_shape(**changes) -> dict:
     return shape(vocab_size=61, hidden_size=24, intermediate_size=28, num_attention_heads=3, num_key_value_heads=1) | changes
 
 
-def parts_case(seed: int, shape: dict, adapter: dict) -> Case:
+def parts_case(seed: int, shape: dict, adapter: dict, **changes) -> Case:
     """Shows which tensors are trained and how, not what the model computes."""
-    return Case(seed=seed, shape=shape, adapter=adapter, tests_model=False, num_rows=21, first_length=9,
-                training=training(weight_decay=0.1, warmup_steps=2, max_grad_norm=3.0, adam_epsilon=1e-6))  # fmt: skip
+    settings = dict(weight_decay=0.1, warmup_steps=2, max_grad_norm=3.0, adam_epsilon=1e-6) | changes
+    return Case(seed=seed, shape=shape, adapter=adapter, tests_model=False, num_rows=21, first_length=9, training=training(**settings))
 
 
 CASES = {
@@ -164,6 +164,11 @@ CASES = {
     "tied_saved": parts_case(
         seed=38, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["lm_head"], ensure_weight_tying=True)),
+    # LoRA+: learning rates and decay by the kind of tensor
+    "loraplus": parts_case(
+        seed=46, shape=small_shape(attention_bias=True),
+        adapter=lora(bias="lora_only", target_modules=["embed_tokens", "q_proj", "down_proj"], modules_to_save=["lm_head"]),
+        weight_decay=0.0, learning_rate=1e-3, loraplus_lr_ratio=16.0, loraplus_weight_decay=0.1, loraplus_lr_embedding=2e-3),
     # tied in the base and each on its own in the adapter
     "drifting": parts_case(
         seed=39, shape=small_shape(tie_word_embeddings=True),

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 import transformers
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
+from peft.optimizers import create_loraplus_optimizer
 from transformers import AutoModelForCausalLM, Trainer, get_scheduler
 
 IGNORED = -100
@@ -102,8 +103,23 @@ def epoch_steps(documents: list[Document], training: dict) -> list[list[Document
     return [[document for batch in step for document in batch] for step in steps]
 
 
+def make_loraplus_optimizer(model: torch.nn.Module, training: dict) -> torch.optim.Optimizer:
+    return create_loraplus_optimizer(
+        model,
+        torch.optim.AdamW,
+        lr=training["learning_rate"],
+        loraplus_lr_ratio=training["loraplus_lr_ratio"],
+        loraplus_weight_decay=training["loraplus_weight_decay"],
+        loraplus_lr_embedding=training["loraplus_lr_embedding"],
+        eps=training["adam_epsilon"],
+        fused=True,
+    )
+
+
 def make_optimizer(model: torch.nn.Module, training: dict) -> torch.optim.Optimizer:
     """Weight decay on the parameters that transformers' Trainer decays: no biases, no norms."""
+    if "loraplus_lr_ratio" in training:
+        return make_loraplus_optimizer(model, training)
     decayed = set(Trainer.get_decay_parameter_names(None, model))
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [

@@ -1,6 +1,6 @@
 #include "cuda/machines.h"
 #include "lora/base/random.h"
-#include "lora/nn/rope.h"
+#include "lora/ops/rotary.h"
 
 namespace lora::ops {
 namespace {
@@ -78,12 +78,6 @@ TEST_P(Kernels, RmsNormForwardAndBackward) {
   }
 }
 
-/// apply_rope on the first channels alone.
-Tensor rope_reference(const Tensor& x_THE, const Tensor& cos_TR, const Tensor& sin_TR) {
-  const int64_t rotary = cos_TR.size(1);
-  return at::cat({nn::apply_rope(x_THE.slice(2, 0, rotary), {cos_TR, sin_TR}), x_THE.slice(2, rotary)}, 2);
-}
-
 TEST_P(Kernels, RopeEqualsItsReferenceBitForBit) {
   struct Case {
     int64_t tokens, heads, kv_heads, head_dim, rotary;
@@ -99,9 +93,9 @@ TEST_P(Kernels, RopeEqualsItsReferenceBitForBit) {
       const Tensor cos = normal({c.tokens, c.rotary}, 2, type), sin = normal({c.tokens, c.rotary}, 3, type);
       const auto queries = [&](const Tensor& all) { return all.slice(1, 0, q_width).view({c.tokens, c.heads, c.head_dim}); };
       const auto keys = [&](const Tensor& all) { return all.slice(1, q_width, k_end).view({c.tokens, c.kv_heads, c.head_dim}); };
-      const Tensor expected = at::cat(
-          {rope_reference(queries(fused), cos, sin).flatten(1), rope_reference(keys(fused), cos, sin).flatten(1), fused.slice(1, k_end)},
-          1);
+      const Tensor expected = at::cat({rotary_embedding_reference(queries(fused), cos, sin).flatten(1),
+                                       rotary_embedding_reference(keys(fused), cos, sin).flatten(1), fused.slice(1, k_end)},
+                                      1);
       const Tensor dy = normal({c.tokens, width}, 4, type);
       expected.backward(dy);
 

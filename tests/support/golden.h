@@ -39,6 +39,6 @@ inline const std::vector<std::string> kGoldenCases{"gqa", "tied", "llama3", "bia
 
 /// Cases about what is trained beside the usual pairs; they keep no tensors of the bare model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
-                                                         "embeddings", "tied_embeddings", "tied_saved", "drifting"};
+                                                         "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
 
 }  // namespace lora::test
