@@ -111,11 +111,13 @@ TEST(SmallState, MapsAreBitsandbytes) {
 
 TEST(SmallState, QuantisesToTheNearestValue) {
   const QuantizationMap& map = dynamic_map(true);
-  const Tensor values = at::tensor(at::ArrayRef<float>(map.values)).repeat({3}).narrow(0, 0, 700) * 0.5F;
+  // Two blocks, and a part of one that has the largest value too.
+  const auto blocks = [](const Tensor& each) { return at::cat({each, each, each.flip(0)}).narrow(0, 0, 700); };
+  const Tensor values = blocks(at::tensor(at::ArrayRef<float>(map.values))) * 0.5F;
   const Tensor codes = at::zeros({700}, at::kByte);
   const Tensor absmax = at::zeros({3});
   quantize_blockwise(values, map, codes, absmax);
-  test::expect_equal(codes, at::arange(256, at::kByte).repeat({3}).narrow(0, 0, 700));
+  test::expect_equal(codes, blocks(at::arange(256, at::kByte)));
   test::expect_equal(dequantize_blockwise(codes, absmax, map), values);
   quantize_blockwise(at::zeros({700}), map, codes, absmax);
   test::expect_equal(dequantize_blockwise(codes, absmax, map), at::zeros({700}));
