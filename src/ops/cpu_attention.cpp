@@ -1,5 +1,5 @@
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
+#include <ATen/Parallel.h>  // get_num_threads
 
 #include <algorithm>
 #include <atomic>
@@ -7,6 +7,7 @@
 
 #include "cpu/attention.h"
 #include "cpu/kernels.h"
+#include "lora/ops/parallel.h"
 
 #ifdef LORA_LIBTORCH_BLAS
 extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha, const float* a,
@@ -73,7 +74,7 @@ void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, int64_t r
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
   const Tensor buffers = at::empty({threads, rows * documents.front().length}, at::kFloat);
   std::atomic<int64_t> next{0};
-  at::parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
+  parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t thread = first; thread < last; ++thread) {
       float* buffer = buffers.data_ptr<float>() + thread * buffers.size(1);
       for (int64_t task = next++; task < tasks; task = next++) {

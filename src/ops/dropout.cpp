@@ -1,12 +1,12 @@
 #include "lora/ops/dropout.h"
 
-#include <ATen/Parallel.h>
 #include <torch/torch.h>
 
 #include <type_traits>
 
 #include "cuda_kernels.h"
 #include "lora/base/random.h"
+#include "lora/ops/parallel.h"
 
 namespace lora::ops {
 
@@ -95,7 +95,7 @@ Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw) {
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, x.scalar_type(), "lora_dropout", [&] {
     const scalar_t* from = x.data_ptr<scalar_t>();
     scalar_t* to = y.data_ptr<scalar_t>();
-    at::parallel_for(0, x.size(0), 64, [&](int64_t begin, int64_t end) { dropout_rows(from, to, keys, begin, end, channels, draw); });
+    parallel_for(0, x.size(0), 64, [&](int64_t begin, int64_t end) { dropout_rows(from, to, keys, begin, end, channels, draw); });
   });
   return y;
 }

@@ -1,7 +1,7 @@
 #pragma once
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include "lora/ops/parallel.h"
 
 #include <vector>
 
@@ -39,7 +39,7 @@ void for_each_piece(const std::vector<Piece>& pieces, const Visit& visit) {
     elements += piece.count;
   }
   const auto size = static_cast<int64_t>(pieces.size());
-  at::parallel_for(0, size, elements <= kPieceSize ? size : 1, [&](int64_t first, int64_t last) {
+  ops::parallel_for(0, size, elements <= kPieceSize ? size : 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
       visit(static_cast<size_t>(i));
     }

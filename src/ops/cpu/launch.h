@@ -1,10 +1,12 @@
 // From tensors to kernels: pointers by dtype, rows shared out over threads.
 #pragma once
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
+
 #include "kernels.h"
+#include "lora/ops/parallel.h"
 
 namespace lora::ops::cpu {
 
@@ -39,7 +41,7 @@ void with_element(at::ScalarType dtype, const Run& run) {
 template <typename Run>
 void in_parallel(int64_t count, int64_t elements, const Run& run) {
   constexpr int64_t kElementsPerTask = 32768;
-  at::parallel_for(0, count, std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements)), run);
+  parallel_for(0, count, std::max<int64_t>(1, kElementsPerTask / std::max<int64_t>(1, elements)), run);
 }
 
 }  // namespace lora::ops::cpu
