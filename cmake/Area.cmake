@@ -1,8 +1,9 @@
-# lora_area(name [TORCH] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/.
+# lora_area(name [TORCH] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/ and its folders.
 # Areas without TORCH never see a torch header. Those with it share one precompiled header (lora_pch).
 function(lora_area name)
   cmake_parse_arguments(AREA "TORCH" "" "DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp
+    ${PROJECT_SOURCE_DIR}/src/${name}/*/*.cpp)
   if(NOT sources)
     message(FATAL_ERROR "src/${name}/ holds no .cpp")
   endif()

@@ -63,7 +63,7 @@ check_machine() {
 # Debian packages that are not installed, of those the preset needs.
 missing_packages() {
   local wanted=(g++ cmake ninja-build git pkg-config python3 python3-pip ccache mold libcli11-dev nlohmann-json3-dev libspdlog-dev
-    libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev zlib1g-dev)
+    libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev libicu-dev zlib1g-dev)
   [ "$preset" != tidy ] || wanted+=(clang-tidy)
   local installed package
   installed=" $({ dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' "${wanted[@]}" 2>/dev/null || true; } | sed -n 's/^.i //p' | tr '\n' ' ') "
@@ -115,7 +115,7 @@ check_tools() {
   done
   [ "$preset" != tidy ] || command -v clang-tidy >/dev/null || missing+=(clang-tidy)
   if command -v pkg-config >/dev/null; then
-    for library in sentencepiece spdlog nlohmann_json libpcre2-8 libcrypto zlib gtest gmock CLI11; do
+    for library in sentencepiece spdlog nlohmann_json libpcre2-8 icu-uc libcrypto zlib gtest gmock CLI11; do
       pkg-config --exists "$library" || missing+=("$library")
     done
   fi

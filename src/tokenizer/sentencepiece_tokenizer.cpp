@@ -5,27 +5,14 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
+#include "tokenizer/json/trie.h"
 #include "tokenizer/model_check.h"
+#include "tokenizer/space_symbol.h"
 #include "tokenizer/special_tokens.h"
+#include "tokenizer/valid_text.h"
 
 namespace lora::tokenizer {
 namespace {
-
-constexpr std::string_view kSpaceSymbol = "\xe2\x96\x81";  // U+2581, a space inside pieces
-
-std::string with_spaces(std::string_view piece) {
-  std::string text;
-  while (!piece.empty()) {
-    if (piece.starts_with(kSpaceSymbol)) {
-      text += ' ';
-      piece.remove_prefix(kSpaceSymbol.size());
-    } else {
-      text += piece.front();
-      piece.remove_prefix(1);
-    }
-  }
-  return text;
-}
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
@@ -33,6 +20,7 @@ class SentencePieceTokenizer : public Tokenizer {
     const std::string bytes = read_file(model, ErrorKind::kModel);
     check_model_proto(bytes, where_);
     load(bytes);
+    name_specials();
   }
 
   void use_settings(const std::filesystem::path& folder) {
@@ -43,19 +31,47 @@ class SentencePieceTokenizer : public Tokenizer {
     add_eos_ = special.add_eos;
     added_ = std::move(special.added);
     files_.insert(files_.end(), special.files.begin(), special.files.end());
+    name_specials();
   }
 
   std::vector<int32_t> encode(std::string_view text) const override {
-    const size_t invalid = invalid_utf8_at(text);
-    if (invalid != std::string_view::npos) {
-      data_error("tokenizer", "the text is not valid UTF-8 at byte " + std::to_string(invalid) + ": " + printable(text.substr(0, invalid)));
-    }
+    check_text(text);
     std::vector<int> ids;
     const auto status = processor_.Encode(std::string_view(text), &ids);
     if (!status.ok()) {
       data_error("tokenizer", "the text cannot be encoded: " + std::string(status.message()) + ": " + printable(text));
     }
     return {ids.begin(), ids.end()};
+  }
+
+  // The names of special tokens stand for them; what is between is a text of its own, with the space that the model puts before
+  // a text, as in transformers' conversion of such models.
+  std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
+    check_text(text);
+    std::vector<int32_t> ids;
+    const auto add = [&](std::optional<int32_t> id, bool is_wanted) {
+      if (add_special_tokens && is_wanted && id) {
+        ids.push_back(*id);
+      }
+    };
+    const auto add_text = [&](size_t begin, size_t end) {
+      const std::vector<int32_t> part = encode(text.substr(begin, end - begin));
+      ids.insert(ids.end(), part.begin(), part.end());
+    };
+    add(bos_, add_bos_);
+    size_t done = 0;
+    for (size_t at = 0; at < text.size();) {
+      if (const auto special = special_names_->longest(Trie::kRoot, text.substr(at))) {
+        add_text(done, at);
+        ids.push_back(special->value);
+        done = at += special->size;
+      } else {
+        ++at;
+      }
+    }
+    add_text(done, text.size());
+    add(eos_, add_eos_);
+    return ids;
   }
 
   std::string decode(const std::vector<int32_t>& ids, bool show_special) const override {
@@ -88,6 +104,21 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<std::filesystem::path> files() const override { return files_; }
 
  private:
+  /// Makes the search for control pieces and added tokens.
+  void name_specials() {
+    std::vector<std::pair<std::string_view, int32_t>> names;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      if (processor_.IsControl(id)) {
+        names.emplace_back(processor_.IdToPiece(id), id);
+      }
+    }
+    for (const auto& [id, name] : added_) {
+      names.emplace_back(name, id);
+    }
+    std::erase_if(names, [](const auto& name) { return name.first.empty(); });
+    special_names_.emplace(std::move(names));
+  }
+
   void load(const std::string& bytes) {
     try {
       const auto status = processor_.LoadFromSerializedProto(bytes);
@@ -134,6 +165,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<std::filesystem::path> files_;
   sentencepiece::SentencePieceProcessor processor_;
   std::map<int32_t, std::string> added_;
+  std::optional<Trie> special_names_;
   std::optional<int32_t> bos_;
   std::optional<int32_t> eos_;
   bool add_bos_ = true;

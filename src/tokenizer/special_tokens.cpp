@@ -6,11 +6,8 @@
 #include "lora/base/text.h"
 
 namespace lora::tokenizer {
-namespace {
 
-constexpr int64_t kMaxId = int64_t{1} << 30;
-
-std::string content_of(const Json& token, const std::string& key, const std::string& where) {
+std::string token_content(const Json& token, const std::string& key, const std::string& where) {
   if (token.is_string()) {
     return token.get<std::string>();
   }
@@ -19,6 +16,10 @@ std::string content_of(const Json& token, const std::string& key, const std::str
   }
   model_error(where, key + ": found " + type_name(token) + ", expected a string or an object with a string \"content\".");
 }
+
+namespace {
+
+constexpr int64_t kMaxId = int64_t{1} << 30;
 
 class Reader {
  public:
@@ -83,7 +84,7 @@ class Reader {
       if (error != std::errc() || end != key.data() + key.size()) {
         model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id.");
       }
-      add(id, content_of(token, "added_tokens_decoder." + key, where), where);
+      add(id, token_content(token, "added_tokens_decoder." + key, where), where);
     }
   }
 
@@ -104,7 +105,7 @@ class Reader {
       id.reset();
       return;
     }
-    const std::string name = content_of(config[key], key, where);
+    const std::string name = token_content(config[key], key, where);
     id = find(name);
     if (!id) {
       model_error(where, key + " is " + printable(name) + ", which is no token of tokenizer.model or of the added tokens. " +

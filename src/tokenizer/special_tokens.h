@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/json.h"
+
 namespace lora::tokenizer {
 
 /// What the files beside a model's vocabulary say about BOS, EOS and tokens added to it.
@@ -26,6 +28,10 @@ struct Vocabulary {
   std::optional<int32_t> eos;
   std::function<std::optional<int32_t>(const std::string&)> find;  ///< id of a piece by its exact name
 };
+
+/// The text of a token in tokenizer_config.json: a string, or an object with "content". Throws model Error naming `where` and
+/// `key` for anything else.
+std::string token_content(const Json& token, const std::string& key, const std::string& where);
 
 /// Reads tokenizer_config.json and added_tokens.json in `folder`, where there are such. bos_token and eos_token (a
 /// string, or an object with "content") come before the vocabulary's own; null means that there is none. Throws model

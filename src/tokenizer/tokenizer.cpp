@@ -1,6 +1,7 @@
 #include "lora/tokenizer/tokenizer.h"
 
 #include "lora/base/error.h"
+#include "tokenizer/json/json_tokenizer.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 
 namespace lora::tokenizer {
@@ -8,21 +9,37 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kJsonName = "tokenizer.json";
 constexpr const char* kModelName = "tokenizer.model";
 
 [[noreturn]] void no_model(const fs::path& path, const std::string& found) {
-  model_error(path.string(), "there is no usable tokenizer: found " + found + ", expected a SentencePiece " + kModelName +
-                                 ". Use a model that ships one, or `tokens` rows, which need no tokenizer.");
+  model_error(path.string(), "there is no usable tokenizer: found " + found + ", expected a " + kJsonName + " or a SentencePiece " +
+                                 kModelName + ". Use a model that ships one, or `tokens` rows, which need no tokenizer.");
 }
 
+// Where there are both, tokenizer.json counts, as in transformers.
 std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
+  if (fs::is_regular_file(folder / kJsonName)) {
+    return load_json_tokenizer(folder / kJsonName, /*has_settings=*/true);
+  }
   if (!fs::is_regular_file(folder / kModelName)) {
-    no_model(folder, fs::exists(folder / "tokenizer.json") ? "tokenizer.json alone" : "no tokenizer file");
+    no_model(folder, "no tokenizer file");
   }
   return load_sentencepiece(folder / kModelName, folder);
 }
 
 }  // namespace
+
+std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool add_special_tokens) const {
+  std::vector<int32_t> ids = encode(text);
+  if (add_special_tokens && add_bos() && bos_id()) {
+    ids.insert(ids.begin(), *bos_id());
+  }
+  if (add_special_tokens && add_eos() && eos_id()) {
+    ids.push_back(*eos_id());
+  }
+  return ids;
+}
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   std::error_code error;
@@ -33,10 +50,10 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   if (fs::is_directory(status)) {
     return load_folder(path);
   }
-  if (path.extension() == ".json") {
-    no_model(path, "a JSON file");
-  }
   // The settings beside a file of another name belong to another tokenizer.
+  if (path.extension() == ".json") {
+    return load_json_tokenizer(path, path.filename() == kJsonName);
+  }
   return load_sentencepiece(path, path.filename() == kModelName ? std::optional(path.parent_path()) : std::nullopt);
 }
 

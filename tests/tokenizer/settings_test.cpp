@@ -87,14 +87,23 @@ TEST(TokenizerSettings, WhereATokenizerIsFound) {
   const test::TemporaryFolder folder;
   expect_error(ErrorKind::kModel, {"nothing at this path"}, [&] { load_tokenizer(folder / "missing"); });
   expect_error(ErrorKind::kModel, {"no tokenizer file"}, [&] { load_tokenizer(folder / ""); });
-  folder.write("tokenizer.json", "{}");
-  const std::vector<std::string> parts{"found tokenizer.json alone", "SentencePiece tokenizer.model", "`tokens` rows"};
-  expect_error(ErrorKind::kModel, parts, [&] { load_tokenizer(folder / ""); });
-  expect_error(ErrorKind::kModel, {"a JSON file", "SentencePiece tokenizer.model"}, [&] { load_tokenizer(folder / "tokenizer.json"); });
-
   folder.write("tokenizer_config.json", R"({"add_bos_token": false})");
   EXPECT_FALSE(load_tokenizer(folder.write("tokenizer.model", test::small_model()))->add_bos());
   EXPECT_TRUE(load_tokenizer(folder.write("other.model", test::small_model()))->add_bos());
+}
+
+// tokenizer.json counts before tokenizer.model, and its settings are those of its own name alone.
+TEST(TokenizerSettings, TokenizerJsonComesFirst) {
+  const test::TemporaryFolder folder;
+  const std::filesystem::path json = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json";
+  folder.write("tokenizer.model", test::small_model());
+  EXPECT_EQ(load_tokenizer(folder.path())->vocab_size(), 7);
+  std::filesystem::copy(json, folder / "tokenizer.json");
+  std::filesystem::copy(json, folder / "other.json");
+  folder.write("tokenizer_config.json", R"({"eos_token": "<|eot_id|>"})");
+  EXPECT_EQ(load_tokenizer(folder.path())->eos_id(), 602);
+  EXPECT_EQ(load_tokenizer(folder / "tokenizer.json")->eos_id(), 602);
+  EXPECT_EQ(load_tokenizer(folder / "other.json")->eos_id(), std::nullopt);
 }
 
 }  // namespace

@@ -9,13 +9,18 @@
 
 namespace lora::tokenizer {
 
-/// Text to ids and back. Special tokens are never made from text here; callers place BOS and EOS by the rules below.
+/// Text to ids and back. encode() never makes special tokens of text, so that data cannot forge them; callers place BOS and EOS
+/// by the rules below.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
   /// Ids of `text` without BOS and EOS. Throws data Error if `text` is not valid UTF-8.
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
+  /// Ids of `text` as transformers' `tokenizer(text)` gives them: special tokens named in the text become their ids, and with
+  /// `add_special_tokens` those that belong around a text stand there. Throws data Error if `text` is not valid UTF-8. By default
+  /// encode() with BOS and EOS, for tokenizers whose special tokens have no names.
+  virtual std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const;
   /// Text of `ids`; control tokens (BOS, EOS, …) are left out unless `show_special`.
   virtual std::string decode(const std::vector<int32_t>& ids, bool show_special = false) const = 0;
   /// Text or name of one id, for messages and previews.
@@ -24,15 +29,17 @@ class Tokenizer {
   virtual int64_t vocab_size() const = 0;
   virtual std::optional<int32_t> bos_id() const = 0;
   virtual std::optional<int32_t> eos_id() const = 0;
-  /// Whether the model's tokenizer_config.json asks for BOS before (default true) and EOS after (default false) a text.
+  /// Whether BOS belongs before a text and EOS behind it: by the post_processor of a tokenizer.json, else by the model's
+  /// tokenizer_config.json (by default BOS alone).
   virtual bool add_bos() const = 0;
   virtual bool add_eos() const = 0;
   /// The files it was read from (hashes; copied beside a fully fine-tuned model).
   virtual std::vector<std::filesystem::path> files() const = 0;
 };
 
-/// Loads the tokenizer at `path`: a folder with tokenizer.model (and tokenizer_config.json), or a .model file. Throws
-/// model Error if there is none, or it is damaged, or special tokens named in tokenizer_config.json are not in it.
+/// Loads the tokenizer at `path`: a folder with a tokenizer.json or else a tokenizer.model (and tokenizer_config.json), or a
+/// .json or .model file. Throws model Error if there is none, or it is damaged, or a BOS or EOS named in tokenizer_config.json is
+/// not in it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
 }  // namespace lora::tokenizer

@@ -1,0 +1,44 @@
+#pragma once
+#include <cstddef>
+#include <vector>
+
+#include "tokenizer/json/pair_table.h"
+
+namespace lora::tokenizer {
+
+/// Byte pair encoding of one word: as long as two neighbours merge, those of the lowest rank do, the leftmost of them first
+/// (Sennrich, Haddow and Birch, arXiv:1508.07909). Keeps its buffers from word to word.
+class Merger {
+ public:
+  explicit Merger(const PairTable& pairs) : pairs_(pairs) {}
+
+  /// Merges `symbols` in place, in O(n log n) steps.
+  void merge(std::vector<int32_t>& symbols);
+  /// Look-ups of pairs so far: the work done.
+  size_t num_lookups() const { return num_lookups_; }
+
+ private:
+  struct Candidate {
+    uint32_t rank;
+    uint32_t position;
+    int32_t left, right;  ///< the pair as it was then
+    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : position > other.position; }
+  };
+  struct Symbol {
+    int32_t id;
+    uint32_t previous, next;
+  };
+
+  Merge find(int32_t left, int32_t right);
+  void merge_short(std::vector<int32_t>& symbols);
+  void merge_long(std::vector<int32_t>& symbols);
+  void push(uint32_t position);
+
+  const PairTable& pairs_;
+  size_t num_lookups_ = 0;
+  std::vector<Merge> merges_;
+  std::vector<Symbol> chain_;
+  std::vector<Candidate> heap_;
+};
+
+}  // namespace lora::tokenizer

@@ -1,0 +1,25 @@
+#pragma once
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lora::tokenizer {
+
+/// A part of a text between two cuts of the pre-tokenizers.
+struct Piece {
+  std::string_view text;
+  size_t num_first = 0;  ///< as AlignedText::num_first
+};
+using Pieces = std::vector<Piece>;
+
+/// Keeps the texts that pieces look at where a pre-tokenizer wrote new ones.
+class Arena {
+ public:
+  std::string_view keep(std::string text) { return texts_.emplace_back(std::move(text)); }
+
+ private:
+  std::deque<std::string> texts_;
+};
+
+}  // namespace lora::tokenizer

@@ -1,0 +1,10 @@
+#pragma once
+#include <functional>
+#include <string_view>
+
+namespace lora::tokenizer {
+
+/// Calls `take` with each extended grapheme cluster (UAX #29) of `text`, in order.
+void for_each_grapheme(std::string_view text, const std::function<void(std::string_view)>& take);
+
+}  // namespace lora::tokenizer

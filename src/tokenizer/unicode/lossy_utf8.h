@@ -1,0 +1,13 @@
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace lora::tokenizer {
+
+inline constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
+
+/// `bytes` as UTF-8, each longest beginning of a character that is cut, and each byte that begins none, replaced by U+FFFD
+/// (Unicode, section 3.9, "substitution of maximal subparts").
+std::string lossy_utf8(std::string_view bytes);
+
+}  // namespace lora::tokenizer

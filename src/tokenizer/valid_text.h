@@ -1,0 +1,9 @@
+#pragma once
+#include <string_view>
+
+namespace lora::tokenizer {
+
+/// Throws data Error if `text` is not valid UTF-8 (lone surrogates are not).
+void check_text(std::string_view text);
+
+}  // namespace lora::tokenizer
