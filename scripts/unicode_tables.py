@@ -5,7 +5,7 @@ Its parts know Unicode in several versions (Oniguruma in Split and Replace, Rust
 Whitespace, an old one in the BERT parts), all of them other than PCRE2's and ICU's. So the tables are not copied from a
 Unicode file: every code point goes through the package itself, and what comes out is written down.
 
-Needs: tokenizers (scripts/golden/requirements.txt). Usage: unicode_tables.py [output folder]
+Needs: tokenizers, sentencepiece (scripts/golden/requirements.txt). Usage: unicode_tables.py [output folder]
 """
 
 import pathlib
@@ -13,6 +13,9 @@ import sys
 
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
+from tokenizer_kinds import charsmap  # noqa: E402
 
 SURROGATES = range(0xD800, 0xE000)
 ALL = [chr(code) for code in range(0x110000) if code not in SURROGATES]
@@ -36,6 +39,12 @@ def alone(pre_tokenizer, between, count):
 
 def removed(normalizer):
     return {ord(c) for c in ALL if normalizer.normalize_str(c) == ""}
+
+
+def joining():
+    """The code points that are one grapheme cluster with a letter before them: Precompiled replaces the two at once."""
+    normalizer = normalizers.Precompiled(charsmap([("e", "1")]))
+    return {ord(c) for c in ALL if normalizer.normalize_str("e" + c) == "1"}
 
 
 def bert(**options):
@@ -112,6 +121,7 @@ def sets_file():
         ("kPunctuation", alone(pre_tokenizers.Punctuation(), "ab", 3), "The pre-tokenizers Punctuation and BertPreTokenizer."),
         ("kControl", removed(bert(clean_text=True)), "What BertNormalizer's clean_text removes."),
         ("kAccent", removed(bert(strip_accents=True)), "What BertNormalizer's strip_accents removes."),
+        ("kJoining", joining(), "What joins the character before it to a grapheme cluster."),
         ("kMark", removed(normalizers.StripAccents()), "What StripAccents removes."),
     ]
     text = head() + "// Pairs: first and last code point.\n"

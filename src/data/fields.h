@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "data/rows.h"
 #include "lora/data/options.h"
+#include "lora/data/rows.h"
 
 namespace lora::data {
 

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "data/fields.h"
-#include "data/rows.h"
 #include "data/specials.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
+#include "lora/data/rows.h"
 
 namespace lora::data {
 namespace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "data/formats.h"
-#include "data/rows.h"
 #include "lora/data/dataset.h"
+#include "lora/data/rows.h"
 
 namespace lora::data {
 

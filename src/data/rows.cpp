@@ -1,4 +1,4 @@
-#include "data/rows.h"
+#include "lora/data/rows.h"
 
 #include <memory>
 

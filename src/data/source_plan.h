@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "data/rows.h"
 #include "lora/data/dataset.h"
+#include "lora/data/rows.h"
 
 namespace lora::data {
 

@@ -25,29 +25,47 @@ size_t certain_length(std::string_view text) {
 Detokenizer::Detokenizer(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt)
     : tokenizer_(tokenizer), window_(prompt) {
   const std::string text = decoded();
-  shown_ = certain_length(text);
+  shown_ = text.substr(0, certain_length(text));
   shorten_window(text);
 }
 
 std::string Detokenizer::push(int32_t id) {
   window_.push_back(id);
   const std::string text = decoded();
+  if (!text.starts_with(shown_)) {
+    if (text.ends_with(kReplacement)) {
+      return "";  // the bytes may still become a character
+    }
+    realign(text);
+  }
   const size_t certain = certain_length(text);
-  const std::string piece = certain > shown_ ? text.substr(shown_, certain - shown_) : "";
-  shown_ += piece.size();
+  const std::string piece = certain > shown_.size() ? text.substr(shown_.size(), certain - shown_.size()) : "";
+  shown_ += piece;
   shorten_window(text);
   return piece;
 }
 
 std::string Detokenizer::finish() {
   const std::string text = decoded();
-  const std::string rest = text.substr(std::min(shown_, text.size()));
-  shown_ = text.size();
+  if (!text.starts_with(shown_)) {
+    realign(text);
+  }
+  const std::string rest = text.substr(shown_.size());
+  shown_ = text;
   return rest;
 }
 
+// A run of bytes shows as one U+FFFD a byte if it is no text as a whole: what was given out of its beginning stands for as many.
+void Detokenizer::realign(const std::string& text) {
+  size_t common = static_cast<size_t>(std::mismatch(text.begin(), text.end(), shown_.begin(), shown_.end()).first - text.begin());
+  while (common > 0 && common < text.size() && (static_cast<unsigned char>(text[common]) & 0xc0) == 0x80) {
+    --common;
+  }
+  shown_ = text.substr(0, common + kReplacement.size() * (shown_.size() - common));
+}
+
 void Detokenizer::shorten_window(const std::string& text) {
-  if (window_.size() <= kLongWindow || shown_ != text.size()) {
+  if (window_.size() <= kLongWindow || shown_.size() != text.size()) {
     return;
   }
   // A tail with text of its own, in whole characters, decodes what follows as the whole does: only at the very beginning
@@ -56,7 +74,7 @@ void Detokenizer::shorten_window(const std::string& text) {
   const std::string tail_text = tokenizer_.decode(tail);
   if (!tail_text.empty() && text.ends_with(tail_text) && tail_text.find(kReplacement) == std::string::npos) {
     window_ = tail;
-    shown_ = tail_text.size();
+    shown_ = tail_text;
   }
 }
 

@@ -6,8 +6,8 @@
 #include <cstdio>
 
 #include "data/paths.h"
-#include "data/rows.h"
 #include "lora/base/file.h"
+#include "lora/data/rows.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 

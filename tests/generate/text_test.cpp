@@ -79,6 +79,44 @@ TEST(Detokenizer, GivesTheTextOfTheWholeForRandomTokens) {
   }
 }
 
+std::unique_ptr<tokenizer::Tokenizer> load_json(const std::string& kind) {
+  return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json" / (kind + ".json"));
+}
+
+TEST(Detokenizer, GivesTheTextOfTheWholeForTokenizerJson) {
+  const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/texts.json", ErrorKind::kData);
+  const auto texts = golden["texts"].get<std::vector<std::string>>();
+  for (const char* kind : {"gpt2", "llama2", "gemma", "unigram_bytes", "t5", "bert", "bpe_words"}) {
+    SCOPED_TRACE(kind);
+    const auto tokenizer = load_json(kind);
+    const Ids prompt = tokenizer->encode("The river");
+    for (const std::string& text : texts) {
+      expect_text_of_the_whole(*tokenizer, prompt, tokenizer->encode(text));
+    }
+    expect_text_of_the_whole(*tokenizer, prompt, tokenizer->encode(join(texts, " ")));
+  }
+}
+
+TEST(Detokenizer, HoldsBackBytesOfTokenizerJson) {
+  const auto tokenizer = load_json("llama2");
+  const auto byte = [](int value) { return 3 + value; };  // <0x00> follows the three special tokens
+  const Ids both{byte(0xf0), byte(0x9f), byte(0x98), byte(0x80), byte(0xc3), byte(0xa9)};
+  ASSERT_EQ(tokenizer->decode(both), "😀é");
+  EXPECT_THAT(pieces_of(*tokenizer, {1}, both), ElementsAre("", "", "", "😀", "", "é", ""));
+  // The run ends before its last character is whole: decoded at once it is U+FFFD, here the character given out stands.
+  const Ids cut{both[0], both[1], both[2], both[3], both[4]};
+  const std::string unknown = "\xef\xbf\xbd";
+  EXPECT_THAT(pieces_of(*tokenizer, {1}, cut), ElementsAre("", "", "", "😀", "", unknown));
+  const Ids word = tokenizer->encode("a");
+  EXPECT_THAT(pieces_of(*tokenizer, {1}, {cut[0], cut[1], cut[2], cut[3], cut[4], word.back()}),
+              ElementsAre("", "", "", "😀", "", unknown + tokenizer->token(word.back()), ""));
+  const auto bytes = load_json("gpt2");
+  std::vector<std::string> pieces = pieces_of(*bytes, bytes->encode("a"), bytes->encode("🦔"));
+  ASSERT_GE(pieces.size(), 3U);
+  EXPECT_EQ(pieces[pieces.size() - 2], "🦔");
+  EXPECT_EQ(pieces.front(), "");
+}
+
 TEST(Detokenizer, KeepsSpacesAndHoldsBackBytes) {
   const auto tokenizer = load("bpe");
   const Ids river = tokenizer->encode("river");

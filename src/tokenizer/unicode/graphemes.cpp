@@ -1,73 +1,42 @@
 #include "tokenizer/unicode/graphemes.h"
 
-#include <unicode/brkiter.h>
-#include <unicode/utext.h>
+#include <unicode/uchar.h>
 
-#include <memory>
-
-#include "lora/base/error.h"
+#include "tokenizer/unicode/properties.h"
+#include "tokenizer/unicode/utf8.h"
 
 namespace lora::tokenizer {
 namespace {
 
-void check(UErrorCode status) {
-  if (U_FAILURE(status)) {
-    throw Error(ErrorKind::kUnforeseen, "tokenizer", std::string("ICU cannot find characters: ") + u_errorName(status));
-  }
+/// Whether a cluster ends behind this character whatever follows (rule GB4).
+bool ends_cluster(char32_t code) {
+  const int32_t kind = u_getIntPropertyValue(static_cast<UChar32>(code), UCHAR_GRAPHEME_CLUSTER_BREAK);
+  return kind == U_GCB_CONTROL || kind == U_GCB_CR || kind == U_GCB_LF;
 }
 
-struct CloseText {
-  void operator()(UText* text) const { utext_close(text); }
-};
-
-const icu::BreakIterator& prototype() {
-  static const std::unique_ptr<icu::BreakIterator> made = [] {
-    UErrorCode status = U_ZERO_ERROR;
-    std::unique_ptr<icu::BreakIterator> breaks(icu::BreakIterator::createCharacterInstance(icu::Locale::getRoot(), status));
-    check(status);
-    return breaks;
-  }();
-  return *made;
-}
-
-/// ICU's iterator, made when the first chunk needs it.
-class Clusters {
- public:
-  void take_each(std::string_view text, const std::function<void(std::string_view)>& take) {
-    if (breaks_ == nullptr) {
-      breaks_.reset(prototype().clone());
-    }
-    UErrorCode status = U_ZERO_ERROR;
-    const std::unique_ptr<UText, CloseText> view(utext_openUTF8(nullptr, text.data(), static_cast<int64_t>(text.size()), &status));
-    check(status);
-    breaks_->setText(view.get(), status);
-    check(status);
-    int32_t begin = breaks_->first();
-    for (int32_t end = breaks_->next(); end != icu::BreakIterator::DONE; begin = end, end = breaks_->next()) {
-      take(text.substr(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
-    }
+/// Where the cluster that begins at `begin` ends.
+size_t end_of_cluster(std::string_view text, size_t begin) {
+  size_t end = begin;
+  const char32_t first = next_code_point(text, end);
+  if (first == U'\r' && text.substr(end).starts_with('\n')) {
+    return end + 1;
   }
-
- private:
-  std::unique_ptr<icu::BreakIterator> breaks_;
-};
-
-/// Whether there is always a cut between two characters: both are ASCII, and no line end of two.
-bool is_cut(char before, char after) {
-  return static_cast<unsigned char>(before) < 0x80 && static_cast<unsigned char>(after) < 0x80 && !(before == '\r' && after == '\n');
+  // Nothing in ASCII joins.
+  if (end == text.size() || static_cast<unsigned char>(text[end]) < 0x80 || ends_cluster(first)) {
+    return end;
+  }
+  for (size_t at = end; at < text.size() && is_joining(next_code_point(text, at));) {
+    end = at;
+  }
+  return end;
 }
 
 }  // namespace
 
 void for_each_grapheme(std::string_view text, const std::function<void(std::string_view)>& take) {
-  Clusters clusters;
   for (size_t begin = 0; begin < text.size();) {
-    size_t end = begin + 1;
-    while (end < text.size() && !is_cut(text[end - 1], text[end])) {
-      ++end;
-    }
-    const std::string_view chunk = text.substr(begin, end - begin);
-    chunk.size() == 1 ? take(chunk) : clusters.take_each(chunk, take);
+    const size_t end = end_of_cluster(text, begin);
+    take(text.substr(begin, end - begin));
     begin = end;
   }
 }

@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "lora/config/run_config.h"
+
+namespace lora::app {
+
+/// The flags of `lora-tokenize`.
+struct TokenizeRequest {
+  std::string model;                  ///< --model: folder of the model, or the tokenizer's file
+  std::string input;                  ///< --input: rows, "-": standard input
+  std::filesystem::path output;       ///< --output: .jsonl
+  bool decode = false;                ///< --decode: from ids to text
+  config::Surroundings surroundings;  ///< where downloaded models are
+};
+
+/// Writes a row for each row of the input, in order: {"text"} becomes {"input_ids"}, as transformers' `tokenizer(text)` gives them
+/// (special tokens named in the text are recognised, those that belong around a text are added); with `decode`, {"input_ids"}
+/// becomes {"text"}, special tokens shown. The output file appears whole at the end. Needs the tokenizer's files alone. Throws
+/// data Error for a row of another kind, model Error for the tokenizer, output Error.
+int tokenize_command(const TokenizeRequest& request);
+
+}  // namespace lora::app

@@ -1,0 +1,17 @@
+#include "flags.h"
+#include "lora/app/tokenize_command.h"
+
+int main(int argc, char** argv) {
+  CLI::App cli{"Turns texts into the ids of a model's tokenizer, and back.", "lora-tokenize"};
+  lora::app::TokenizeRequest request;
+  cli.add_option("--model", request.model, "Folder of the model, its tokenizer.json or tokenizer.model, or org/name in the local cache")
+      ->type_name("DIR")
+      ->required();
+  cli.add_option("--input", request.input, "Rows with \"text\" (with --decode: \"input_ids\"), or - for standard input")
+      ->type_name("F.jsonl")
+      ->required();
+  cli.add_option("--output", request.output, "File to write: a row for each row of the input")->type_name("O.jsonl")->required();
+  cli.add_flag("--decode", request.decode, "From ids to text, special tokens shown");
+  request.surroundings = lora::tools::surroundings();
+  return lora::tools::run(cli, argc, argv, [&request] { return lora::app::tokenize_command(request); });
+}
