@@ -7,6 +7,8 @@ namespace lora::ops::cpu {
 
 namespace {
 
+constexpr int64_t kPart = 4096;
+
 /// Writes the gradient of one row; returns its loss.
 template <typename S>
 LORA_SIMD Wide<S> row(S* logits, int64_t label, int64_t V, Wide<S> scale) {
@@ -17,11 +19,18 @@ LORA_SIMD Wide<S> row(S* logits, int64_t label, int64_t V, Wide<S> scale) {
     largest = larger(widened(logits[i]), largest);
   }
   const W at_label = widened(logits[label]);
-  W sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < V; ++i) {
-    sum += exponential(widened(logits[i]) - largest);
+  // Half a million terms: parts of them in the elements' precision, the parts in float64.
+  double total = 0;
+  for (int64_t begin = 0; begin < V; begin += kPart) {
+    const int64_t end = std::min(V, begin + kPart);
+    W part = 0;
+#pragma omp simd reduction(+ : part)
+    for (int64_t i = begin; i < end; ++i) {
+      part += exponential(widened(logits[i]) - largest);
+    }
+    total += part;
   }
+  const W sum = static_cast<W>(total);
   const W share = scale / sum;
 #pragma omp simd
   for (int64_t i = 0; i < V; ++i) {
