@@ -1,9 +1,10 @@
-# lora_area(name [TORCH] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/ and its folders.
+# lora_area(name [TORCH] [FOLDERS folder...] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/
+# and in those of its folders that are named.
 # Areas without TORCH never see a torch header. Those with it share one precompiled header (lora_pch).
 function(lora_area name)
-  cmake_parse_arguments(AREA "TORCH" "" "DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp
-    ${PROJECT_SOURCE_DIR}/src/${name}/*/*.cpp)
+  cmake_parse_arguments(AREA "TORCH" "" "FOLDERS;DEPS" ${ARGN})
+  list(TRANSFORM AREA_FOLDERS REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/${name}/\\1/*.cpp" OUTPUT_VARIABLE inner)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.cpp ${inner})
   if(NOT sources)
     message(FATAL_ERROR "src/${name}/ holds no .cpp")
   endif()
