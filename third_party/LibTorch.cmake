@@ -41,13 +41,12 @@ target_compile_options(LibTorch::torch INTERFACE
 target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10)
 # The wheel's libtorch_cpu finds the CUDA runtime by its own RPATH; the linker need not.
 target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
-# The wheel has its own libgomp; a LibTorch without one uses the system's.
-add_library(LibTorch::openmp SHARED IMPORTED)
+# The wheel has its own libgomp; a LibTorch without one uses the compiler's.
+add_library(LibTorch::openmp INTERFACE IMPORTED)
 if(EXISTS ${LORA_LIBTORCH}/lib/libgomp.so.1)
-  set_target_properties(LibTorch::openmp PROPERTIES IMPORTED_LOCATION ${LORA_LIBTORCH}/lib/libgomp.so.1)
+  target_link_libraries(LibTorch::openmp INTERFACE ${LORA_LIBTORCH}/lib/libgomp.so.1)
 else()
-  find_library(LORA_GOMP NAMES gomp libgomp.so.1 REQUIRED)
-  set_target_properties(LibTorch::openmp PROPERTIES IMPORTED_LOCATION ${LORA_GOMP})
+  target_link_libraries(LibTorch::openmp INTERFACE gomp)
 endif()
 # LibTorch brings a BLAS (MKL, OpenBLAS); where it exports it, ops/cpu_attention uses it.
 include(CheckCXXSourceCompiles)

@@ -5,6 +5,7 @@
 #include "lora/nn/device.h"
 #include "lora/ops/linear_cross_entropy.h"
 #include "lora/optim/optimizer.h"
+#include "summary.h"
 
 namespace lora::app {
 
@@ -21,7 +22,8 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
-int64_t estimate(const SummaryInput& input, Recompute recompute) {
+/// All but the activations.
+int64_t fixed_bytes(const SummaryInput& input) {
   const nn::Model& model = *input.base.model;
   // The program itself with LibTorch, as the resident set counts it.
   const int64_t program = model.device().is_cpu() ? int64_t{150} << 20 : 0;
@@ -29,14 +31,15 @@ int64_t estimate(const SummaryInput& input, Recompute recompute) {
   const int64_t trained = bytes_of(input.method.parameters());
   const int64_t moments = optim::state_bytes(input.config.training.optimizer, input.method.parameters());
   const bool full = !input.config.adapter.has_value();
-  return program + bytes_of(model.base_parameters()) + (full ? 0 : trained) + trained + moments +
-         model.activation_bytes_per_token(recompute) * input.longest_batch + logits;
+  return program + bytes_of(model.base_parameters()) + (full ? 0 : trained) + trained + moments + logits;
 }
 
 }  // namespace
 
 MemoryPlan plan_memory(const SummaryInput& input) {
-  const auto plan = [&input](Recompute recompute) { return MemoryPlan{recompute, estimate(input, recompute)}; };
+  const auto plan = [&input, fixed = fixed_bytes(input)](Recompute recompute) {
+    return MemoryPlan{recompute, fixed + input.base.model->activation_bytes_per_token(recompute) * input.longest_batch};
+  };
   switch (input.config.training.gradient_checkpointing) {
     case GradientCheckpointing::kOff:
       return plan(Recompute::kNothing);
@@ -50,8 +53,9 @@ MemoryPlan plan_memory(const SummaryInput& input) {
   const int64_t available = nn::available_memory_bytes(input.base.model->device());
   for (const Recompute recompute : {Recompute::kNothing, Recompute::kFeedForward}) {
     // Weights that are loaded already are counted twice here, on the safe side.
-    if (available == 0 || plan(recompute).bytes <= available / 10 * 9) {
-      return plan(recompute);
+    const MemoryPlan candidate = plan(recompute);
+    if (available == 0 || candidate.bytes <= available / 10 * 9) {
+      return candidate;
     }
   }
   return plan(Recompute::kLayers);

@@ -1,7 +1,11 @@
 #pragma once
-#include "summary.h"
+#include <cstdint>
+
+#include "lora/nn/pass.h"
 
 namespace lora::app {
+
+struct SummaryInput;
 
 /// How a run will use memory.
 struct MemoryPlan {

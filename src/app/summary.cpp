@@ -6,7 +6,6 @@
 #include <cstdio>
 
 #include "lora/base/text.h"
-#include "memory_plan.h"
 
 namespace lora::app {
 
@@ -50,7 +49,7 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   return figures;
 }
 
-std::vector<std::string> summary_lines(const SummaryInput& input) {
+std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPlan& memory) {
   const nn::Model& model = *input.base.model;
   const train::TrainOptions& training = input.config.training;
   const Figures figures = count_parameters(model, input.method);
@@ -74,11 +73,10 @@ std::vector<std::string> summary_lines(const SummaryInput& input) {
                  : std::to_string(training.per_device_train_batch_size) + (input.config.data.packing ? " packs" : " documents");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
-  const MemoryPlan plan = plan_memory(input);
-  const char* recomputed = plan.recompute == nn::Recompute::kNothing       ? ""
-                           : plan.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
-                                                                           : ", layers computed twice";
-  lines.push_back("memory       about " + human_bytes(plan.bytes) + " at the peak (estimate)" + recomputed);
+  const char* recomputed = memory.recompute == nn::Recompute::kNothing       ? ""
+                           : memory.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
+                                                                             : ", layers computed twice";
+  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed);
   return lines;
 }
 

@@ -6,6 +6,7 @@
 #include "lora/data/dataset.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
+#include "memory_plan.h"
 
 namespace lora::app {
 
@@ -29,6 +30,6 @@ struct SummaryInput {
   int64_t longest_batch;  ///< input tokens of the largest micro-batch
 };
 
-std::vector<std::string> summary_lines(const SummaryInput& input);
+std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPlan& memory);
 
 }  // namespace lora::app

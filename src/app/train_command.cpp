@@ -35,10 +35,11 @@ int64_t longest_batch(const RunParts& parts) {
 /// Shows what will be done, and sets what follows from it.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps) {
   const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps(), longest_batch(parts)};
-  for (const std::string& line : summary_lines(input)) {
+  const MemoryPlan memory = plan_memory(input);
+  for (const std::string& line : summary_lines(input, memory)) {
     log::info(line);
   }
-  parts.objective->set_recompute(plan_memory(input).recompute);
+  parts.objective->set_recompute(memory.recompute);
 }
 
 /// Says whose lines follow, where there are several adapters.

@@ -26,11 +26,12 @@ int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
 /// A side that tells a matrix product of the adapter from one of the base: three times its rank, as projections of one input
 /// may have their A in one matrix.
 int64_t low_rank(const config::RunConfig& config) {
-  int64_t rank = config.adapter ? config.adapter->r : 0;
-  if (config.adapter) {
-    for (const auto& [pattern, own] : config.adapter->rank_pattern) {
-      rank = std::max(rank, own);
-    }
+  if (!config.adapter) {
+    return 0;
+  }
+  int64_t rank = config.adapter->r;
+  for (const auto& [pattern, own] : config.adapter->rank_pattern) {
+    rank = std::max(rank, own);
   }
   return 3 * rank;
 }

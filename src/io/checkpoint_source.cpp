@@ -216,15 +216,17 @@ void CheckpointSource::release(const std::string& name) const {
 std::string CheckpointSource::fingerprint() const {
   constexpr size_t kSample = 4096;
   const std::map<std::string, size_t> sorted(impl_->shard_of.begin(), impl_->shard_of.end());
-  std::string facts;
+  Sha256 digest;
   for (const auto& [name, shard] : sorted) {
     const Tensor tensor = impl_->shards[shard].tensor(name);
-    facts += name + '\n' + c10::toString(tensor.scalar_type()) + shape_text(tensor.sizes()) + '\n';
+    const std::string facts = name + '\n' + c10::toString(tensor.scalar_type()) + shape_text(tensor.sizes()) + '\n';
     const auto* bytes = static_cast<const char*>(tensor.const_data_ptr());
     const size_t sample = std::min(kSample, tensor.nbytes());
-    facts.append(bytes, sample).append(bytes + tensor.nbytes() - sample, sample);
+    digest.add(facts.data(), facts.size());
+    digest.add(bytes, sample);
+    digest.add(bytes + tensor.nbytes() - sample, sample);
   }
-  return sha256(facts);
+  return digest.hexadecimal();
 }
 
 std::vector<fs::path> CheckpointSource::files() const {

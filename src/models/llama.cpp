@@ -3,8 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
 #include "lora/base/log.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/attention.h"
@@ -141,11 +139,10 @@ class LlamaLayer {
     bool qkv, gate_up, down;
   };
   Adapted adapted() {
-    const auto any = [](const std::vector<Linear*>& linears, size_t begin, size_t end) {
-      return std::any_of(linears.begin() + static_cast<std::ptrdiff_t>(begin), linears.begin() + static_cast<std::ptrdiff_t>(end),
-                         [](const Linear* linear) { return !linear->is_plain(); });
-    };
-    return {any(self_attn_.linears(), 0, 3), any(mlp_.linears(), 0, 2), any(mlp_.linears(), 2, 3)};
+    const std::vector<Linear*> a = self_attn_.linears(), m = mlp_.linears();
+    return {.qkv = !(a[0]->is_plain() && a[1]->is_plain() && a[2]->is_plain()),
+            .gate_up = !(m[0]->is_plain() && m[1]->is_plain()),
+            .down = !m[2]->is_plain()};
   }
 
   std::vector<nn::Host*> hosts() {

@@ -67,17 +67,21 @@ int64_t peak_memory_bytes(at::Device device) {
 
 namespace {
 
-/// The number after `key` in a file of "key value" lines, or the file's first number for an empty key; none if there is none.
-std::optional<int64_t> number_in(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  std::string word;
+/// The number that stands next; none where there is none.
+std::optional<int64_t> next_number(std::ifstream file) {
   int64_t value = 0;
-  while (key.empty() ? static_cast<bool>(file) : static_cast<bool>(file >> word)) {
-    if (key.empty() || word == key) {
-      return file >> value ? std::optional(value) : std::nullopt;
+  return file >> value ? std::optional(value) : std::nullopt;
+}
+
+/// Of /proc/meminfo, in KiB; 0 where there is no such line.
+int64_t available_kib() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string word; file >> word;) {
+    if (word == "MemAvailable:") {
+      return next_number(std::move(file)).value_or(0);
     }
   }
-  return std::nullopt;
+  return 0;
 }
 
 }  // namespace
@@ -86,8 +90,9 @@ int64_t available_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return static_cast<int64_t>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index()).first);
   }
-  int64_t available = number_in("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;
-  const auto limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
+  int64_t available = available_kib() * 1024;
+  const auto limit = next_number(std::ifstream("/sys/fs/cgroup/memory.max")),
+             used = next_number(std::ifstream("/sys/fs/cgroup/memory.current"));
   if (limit && used) {
     available = std::min(available, *limit - *used);
   }

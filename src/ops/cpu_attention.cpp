@@ -110,7 +110,7 @@ AttentionResult causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const
       const int64_t token = document.begin + first, width = first + rows;
       const Matrix scores{buffer, width};
       gemm(false, true, rows, width, dim, static_cast<float>(scale), q.at(token, head), keys, 0, scores);
-      causal_softmax(scores.data, lse + token * q.heads + head, q.heads, rows, width, width, first);
+      causal_softmax(scores.data, lse + token * q.heads + head, q.heads, rows, width, first);
       gemm(false, false, rows, v.dim, width, 1, scores, values, 0, out.at(token, head));
     });
   });
@@ -139,7 +139,7 @@ AttentionGradients causal_attention_backward(const Tensor& dout_THE, const Tenso
         gemm(false, true, rows, width, dim, static_cast<float>(scale), q.at(token, head), keys, 0, scores);
         gemm(false, true, rows, width, v.dim, 1, dout.at(token, head), values, 0, dscores);
         causal_softmax_backward(scores.data, dscores.data, lse + token * q.heads + head, q.heads, delta + head * tokens + token, rows,
-                                width, width, first, static_cast<float>(scale));
+                                width, first, static_cast<float>(scale));
         gemm(true, false, width, v.dim, rows, 1, scores, dout.at(token, head), 1, dvalues);
         gemm(true, false, width, dim, rows, 1, dscores, q.at(token, head), 1, dkeys);
         gemm(false, false, rows, dim, width, 1, dscores, keys, 0, dq.at(token, head));

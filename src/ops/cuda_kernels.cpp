@@ -51,6 +51,13 @@ void check_rows(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape
               tensor.sizes(), " and strides ", tensor.strides(), ", expected contiguous rows of ", shape);
 }
 
+/// Both of one shape [T, F], rows may stand further apart.
+void check_gate_and_up(const Tensor& gate_TF, const Tensor& up_TF) {
+  TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
+  check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
+  check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
+}
+
 /// Contiguous, of another dtype than the model's.
 void check_side(const Tensor& tensor, const Tensor& model, at::ScalarType type, int64_t size, const char* name) {
   TORCH_CHECK(tensor.device() == model.device() && tensor.scalar_type() == type && tensor.is_contiguous() && tensor.numel() == size,
@@ -158,10 +165,8 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
   check_launch(kernels, kernels.rope(&place, &arguments), "rope");
 }
 
-Tensor gated_activation_cuda(const CudaKernels& kernels, GatedActivation kind, const Tensor& gate_TF, const Tensor& up_TF) {
-  TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
-  check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
-  check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
+Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF) {
+  check_gate_and_up(gate_TF, up_TF);
   Tensor product_TF = at::empty(gate_TF.sizes(), gate_TF.options());
   const CudaGated arguments{.dtype = dtype_of(gate_TF),
                             .kind = kind,
@@ -177,11 +182,9 @@ Tensor gated_activation_cuda(const CudaKernels& kernels, GatedActivation kind, c
   return product_TF;
 }
 
-GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, GatedActivation kind, const Tensor& gate_TF, const Tensor& up_TF,
+GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
                                               const Tensor& dproduct_TF, GatedBuffers buffers) {
-  TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
-  check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
-  check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
+  check_gate_and_up(gate_TF, up_TF);
   check_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
   const bool reuse = buffers == GatedBuffers::kReuse;
   const auto result_in = [&](const Tensor& buffer) { return reuse ? buffer : at::empty(buffer.sizes(), buffer.options()); };
@@ -227,10 +230,9 @@ Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const Dropou
   check_tensor(x_TI, x_TI, x_TI.sizes(), "x");
   check_side(draw.row_keys_T, x_TI, at::kLong, x_TI.size(0), "row_keys");
   Tensor y_TI = at::empty_like(x_TI);
-  // Threshold and factor as in dropout.cpp.
   const CudaDropout arguments{.dtype = dtype_of(x_TI),
-                              .threshold = static_cast<uint32_t>(draw.p * 4294967296.0),
-                              .keep_scale = static_cast<float>(1.0 / (1.0 - draw.p)),
+                              .threshold = draw.threshold(),
+                              .keep_scale = static_cast<float>(draw.keep_scale()),
                               .site_key = draw.site_key,
                               .rows = x_TI.size(0),
                               .channels = x_TI.size(1),

@@ -45,7 +45,7 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
                 bool backward);
 
 /// act(gate) · up. Row strides of both free, so that they may be slices of one projection.
-Tensor gated_activation_cuda(const CudaKernels& kernels, GatedActivation kind, const Tensor& gate_TF, const Tensor& up_TF);
+Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF);
 
 /// How gated_activation_backward_cuda keeps its results.
 enum class GatedBuffers {
@@ -59,7 +59,7 @@ struct GatedGradients {
   Tensor product_TF;  ///< act(gate) · up, again: the input of the projection that follows
 };
 
-GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, GatedActivation kind, const Tensor& gate_TF, const Tensor& up_TF,
+GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
                                               const Tensor& dproduct_TF, GatedBuffers buffers = GatedBuffers::kNew);
 
 /// Sum of the rows' cross-entropies, float32 scalar on the device, not scaled; the logits become their gradient times `scale`.

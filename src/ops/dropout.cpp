@@ -12,11 +12,6 @@ namespace lora::ops {
 
 namespace {
 
-/// An element is dropped where its 32 bits are below this.
-uint32_t threshold_of(double p) {
-  return static_cast<uint32_t>(p * 4294967296.0);
-}
-
 Tensor shift_right(const Tensor& x, int64_t bits) {
   return at::bitwise_and(at::bitwise_right_shift(x, bits), (int64_t{1} << (64 - bits)) - 1);
 }
@@ -35,8 +30,8 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <typename T>
 void dropout_rows(const T* x, T* y, const int64_t* keys, int64_t begin, int64_t end, int64_t channels, const DropoutDraw& draw) {
-  const uint32_t threshold = threshold_of(draw.p);
-  const auto keep_scale = static_cast<Wide<T>>(1.0 / (1.0 - draw.p));
+  const uint32_t threshold = draw.threshold();
+  const auto keep_scale = static_cast<Wide<T>>(draw.keep_scale());
   for (int64_t t = begin; t < end; ++t) {
     const uint64_t row = mix64(static_cast<uint64_t>(keys[t]) ^ draw.site_key);
     for (int64_t i = 0; i < channels; i += 2) {
@@ -75,10 +70,10 @@ Tensor dropout_reference(const Tensor& x_TI, const DropoutDraw& draw) {
   const Tensor low_TP = at::bitwise_and(bits_TP, int64_t{0xffffffff});
   const Tensor high_TP = shift_right(bits_TP, 32);
   const Tensor bits_TI = at::stack({low_TP, high_TP}, 2).flatten(1).slice(1, 0, channels);
-  const double keep_scale = 1.0 / (1.0 - draw.p);
+  const double keep_scale = draw.keep_scale();
   const Tensor kept_TI =
       x_TI.scalar_type() == at::kDouble ? x_TI * keep_scale : (x_TI.to(at::kFloat) * static_cast<float>(keep_scale)).to(x_TI.scalar_type());
-  return at::where(bits_TI < static_cast<int64_t>(threshold_of(draw.p)), at::zeros({}, kept_TI.options()), kept_TI);
+  return at::where(bits_TI < static_cast<int64_t>(draw.threshold()), at::zeros({}, kept_TI.options()), kept_TI);
 }
 
 Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw) {

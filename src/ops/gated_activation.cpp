@@ -2,8 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <optional>
-
 #include "cpu/launch.h"
 #include "cuda_kernels.h"
 
@@ -14,28 +12,13 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// The CUDA kernels' name of a kind; none: they do not have it.
-std::optional<GatedActivation> cuda_kind(Activation kind) {
-  switch (kind) {
-    case Activation::kSilu:
-      return GatedActivation::kSilu;
-    case Activation::kGelu:
-      return GatedActivation::kGelu;
-    case Activation::kGeluTanh:
-      return GatedActivation::kGeluTanh;
-    case Activation::kRelu:
-      break;
-  }
-  return std::nullopt;
-}
-
 struct Gated : torch::autograd::Function<Gated> {
   static Tensor forward(AutogradContext* ctx, const Tensor& gate_in, const Tensor& up_in, int64_t kind) {
     const Tensor gate = gate_in.contiguous(), up = up_in.contiguous();
     ctx->save_for_backward({gate, up});
     ctx->saved_data["kind"] = kind;
     if (const CudaKernels* kernels = cuda_kernels(gate)) {
-      return gated_activation_cuda(*kernels, *cuda_kind(static_cast<Activation>(kind)), gate, up);
+      return gated_activation_cuda(*kernels, static_cast<Activation>(kind), gate, up);
     }
     const Tensor y = at::empty_like(gate);
     cpu::with_element(gate.scalar_type(), [&]<typename S>() {
@@ -52,7 +35,7 @@ struct Gated : torch::autograd::Function<Gated> {
     const Tensor &gate = saved[0], &up = saved[1];
     const auto kind = static_cast<Activation>(ctx->saved_data["kind"].toInt());
     if (const CudaKernels* kernels = cuda_kernels(gate)) {
-      const GatedGradients found = gated_activation_backward_cuda(*kernels, *cuda_kind(kind), gate, up, grads[0].contiguous());
+      const GatedGradients found = gated_activation_backward_cuda(*kernels, kind, gate, up, grads[0].contiguous());
       return {found.dgate_TF, found.dup_TF, Tensor()};
     }
     const Tensor dy = grads[0].contiguous(), dgate = at::empty_like(gate), dup = at::empty_like(up);
@@ -69,7 +52,7 @@ struct Gated : torch::autograd::Function<Gated> {
 }  // namespace
 
 Tensor gated_activation(Activation kind, const Tensor& gate, const Tensor& up) {
-  const bool has_kernel = gate.is_cpu() || (cuda_kernels(gate) != nullptr && cuda_kind(kind));
+  const bool has_kernel = gate.is_cpu() || cuda_kernels(gate) != nullptr;
   return has_kernel ? Gated::apply(gate, up, static_cast<int64_t>(kind)) : gated_activation_reference(kind, gate, up);
 }
 

@@ -26,7 +26,7 @@ void add_product_(Tensor& y_TN, const Tensor& low_TR, const Tensor& B_RN, double
   const int64_t rank = scaled_TR.size(1), n = y_TN.size(1);
   const auto run = [&]<typename S>(S* y) {
     cpu::in_parallel(y_TN.size(0), rank * n / 4, [&](int64_t begin, int64_t end) {
-      cpu::add_low_rank(y + begin * n, scaled_TR.data_ptr<float>() + begin * rank, rank, rows_RN.data_ptr<float>(), end - begin, rank, n);
+      cpu::add_low_rank(y + begin * n, scaled_TR.data_ptr<float>() + begin * rank, rows_RN.data_ptr<float>(), end - begin, rank, n);
     });
   };
   if (y_TN.scalar_type() == at::kHalf) {
@@ -206,10 +206,6 @@ std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& p
     }
   }
   return Project::apply(x_TI, at::TensorList(trained), c10::make_intrusive<Group>(projections));
-}
-
-Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
-  return project(x_TI, {{W_OI, bias_O, term}}).front();
 }
 
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term) {

@@ -30,18 +30,13 @@ struct Rotary : torch::autograd::Function<Rotary> {
     ctx->save_for_backward({cos_TR, sin_TR});
     return both(q_THE, k_TKE, cos_TR, sin_TR, false);
   }
-  /// Either may be undefined.
   static variable_list both(const Tensor& q, const Tensor& k, const Tensor& cos_TR, const Tensor& sin_TR, bool backward) {
-    const CudaKernels* kernels = cuda_kernels(cos_TR);
-    const auto turned = [&](const Tensor& x) {
-      if (!x.defined() || kernels == nullptr) {
-        return x.defined() ? rotated(x, cos_TR, sin_TR, backward) : Tensor();
-      }
-      const Tensor y = x.clone(at::MemoryFormat::Contiguous);
-      rope_cuda_(*kernels, y, Tensor(), cos_TR, sin_TR, backward);
-      return y;
-    };
-    return {turned(q), turned(k)};
+    if (const CudaKernels* kernels = cuda_kernels(cos_TR)) {
+      const Tensor q_THE = q.clone(at::MemoryFormat::Contiguous), k_TKE = k.clone(at::MemoryFormat::Contiguous);
+      rope_cuda_(*kernels, q_THE, k_TKE, cos_TR, sin_TR, backward);
+      return {q_THE, k_TKE};
+    }
+    return {rotated(q, cos_TR, sin_TR, backward), rotated(k, cos_TR, sin_TR, backward)};
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();

@@ -1,10 +1,10 @@
 #pragma once
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
-#include "lora/ops/parallel.h"
 
 #include <vector>
 
+#include "lora/ops/parallel.h"
 #include "optim/groups.h"
 #include "optim/kernels.h"
 

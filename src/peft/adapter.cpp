@@ -60,6 +60,7 @@ class Reader {
   explicit Reader(const fs::path& file) : file_(file), tensors_(file) {}
 
   void read(Adapter& adapter) {
+    adapter.base_fingerprint = base_fingerprint(tensors_);
     for (const std::string& key : tensors_.names()) {
       take(key, adapter);
     }
@@ -233,7 +234,6 @@ Adapter read_adapter(const fs::path& folder, const LoraOptions& options) {
   adapter.config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
   adapter.weights_file = folder / kWeightsFile;
   require_weights_file(folder);
-  adapter.base_fingerprint = base_fingerprint(adapter.weights_file);
   Reader(adapter.weights_file).read(adapter);
   return adapter;
 }

@@ -2,7 +2,6 @@
 
 #include "lora/base/error.h"
 #include "lora/base/log.h"
-#include "lora/io/tensors.h"
 
 namespace lora::peft {
 
@@ -20,10 +19,9 @@ std::map<std::string, std::string> BaseReference::metadata() const {
   return all;
 }
 
-std::string base_fingerprint(const std::filesystem::path& weights_file) {
-  const io::SafetensorsFile file(weights_file);
-  const auto found = file.metadata().find(kKey);
-  return found == file.metadata().end() ? "" : found->second;
+std::string base_fingerprint(const io::SafetensorsFile& weights) {
+  const auto found = weights.metadata().find(kKey);
+  return found == weights.metadata().end() ? "" : found->second;
 }
 
 void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {

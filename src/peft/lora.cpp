@@ -42,7 +42,7 @@ class Lora : public Method {
     if (options_.init_from) {
       // As it stands, not as save() writes it: an adapter of PiSSA that PEFT did not convert holds the trained values alone.
       require_weights_file(*options_.init_from);
-      check_base(options_.init_from->string(), base_fingerprint(*options_.init_from / kWeightsFile), base_);
+      check_base(options_.init_from->string(), base_fingerprint(io::SafetensorsFile(*options_.init_from / kWeightsFile)), base_);
       load_into(*options_.init_from / kWeightsFile, file_tensors(), frozen_);
     }
   }

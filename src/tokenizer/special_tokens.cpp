@@ -17,6 +17,21 @@ std::string token_content(const Json& token, const std::string& key, const std::
   model_error(where, key + ": found " + type_name(token) + ", expected a string or an object with a string \"content\".");
 }
 
+void for_each_added_token(const Json& tokens, const std::string& where,
+                          const std::function<void(int64_t id, const std::string& key, const Json& token)>& take) {
+  if (!tokens.is_object()) {
+    model_error(where, "added_tokens_decoder: found " + type_name(tokens) + ", expected an object of ids and tokens.");
+  }
+  for (const auto& [key, token] : tokens.items()) {
+    int64_t id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size()) {
+      model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id.");
+    }
+    take(id, key, token);
+  }
+}
+
 namespace {
 
 constexpr int64_t kMaxId = int64_t{1} << 30;
@@ -62,7 +77,9 @@ class Reader {
   void read_config(const Json& config, const std::string& where) {
     const JsonReader reader(config, where, ErrorKind::kModel);
     if (reader.has("added_tokens_decoder")) {
-      read_added_tokens_decoder(reader.at("added_tokens_decoder"), where);
+      for_each_added_token(reader.at("added_tokens_decoder"), where, [&](int64_t id, const std::string& key, const Json& token) {
+        add(id, token_content(token, "added_tokens_decoder." + key, where), where);
+      });
     }
     read_token(config, "bos_token", special_.bos, where);
     read_token(config, "eos_token", special_.eos, where);
@@ -70,21 +87,6 @@ class Reader {
     special_.add_eos = reader.boolean("add_eos_token", false);
     if (special_.add_eos && !special_.eos) {
       model_error(where, "add_eos_token is true, and there is no EOS token. Name one as eos_token.");
-    }
-  }
-
-  // {"32000": {"content": "<pad>", ...}, ...}
-  void read_added_tokens_decoder(const Json& tokens, const std::string& where) {
-    if (!tokens.is_object()) {
-      model_error(where, "added_tokens_decoder: found " + type_name(tokens) + ", expected an object of ids and tokens.");
-    }
-    for (const auto& [key, token] : tokens.items()) {
-      int64_t id = -1;
-      const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-      if (error != std::errc() || end != key.data() + key.size()) {
-        model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id.");
-      }
-      add(id, token_content(token, "added_tokens_decoder." + key, where), where);
     }
   }
 

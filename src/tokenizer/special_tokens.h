@@ -33,6 +33,11 @@ struct Vocabulary {
 /// `key` for anything else.
 std::string token_content(const Json& token, const std::string& key, const std::string& where);
 
+/// take(id, key, token) for each entry of tokenizer_config.json's added_tokens_decoder, {"32000": {"content": "<pad>", …}, …}; the
+/// key is the id's text. Throws model Error naming `where` for what is no such object.
+void for_each_added_token(const Json& tokens, const std::string& where,
+                          const std::function<void(int64_t id, const std::string& key, const Json& token)>& take);
+
 /// Reads tokenizer_config.json and added_tokens.json in `folder`, where there are such. bos_token and eos_token (a
 /// string, or an object with "content") come before the vocabulary's own; null means that there is none. Throws model
 /// Error for a malformed file and for a token that neither the vocabulary nor the added tokens have.

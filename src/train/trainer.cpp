@@ -69,8 +69,8 @@ std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, 
 /// accumulate_gradients, in smaller parts once the device's memory does not hold a micro-batch: the loss is a sum over
 /// examples and dropout is drawn for each, so that the step stays the same step.
 double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
+  clear_gradients();
   while (true) {
-    clear_gradients();
     const std::vector<MicroBatch> parts = halved(batches, state.batch_halvings);
     const auto is_single = [](const MicroBatch& part) { return part.size() <= 1; };
     try {
@@ -81,7 +81,7 @@ double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches,
         throw;
       }
     }
-    clear_gradients();
+    clear_gradients();  // of the parts that went well, and so that their memory is free
     nn::release_cached_memory(parts_.parameters.front().tensor.device());
     ++state.batch_halvings;
     log::warn("[step " + std::to_string(state.step + 1) + "] the device's memory does not hold a batch of " +

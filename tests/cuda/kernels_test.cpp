@@ -1,5 +1,6 @@
 #include "cuda/machines.h"
 #include "lora/base/random.h"
+#include "lora/ops/gated_activation.h"
 #include "lora/ops/rotary.h"
 
 namespace lora::ops {
@@ -110,14 +111,10 @@ TEST_P(Kernels, RopeEqualsItsReferenceBitForBit) {
   }
 }
 
-Tensor activation_reference(GatedActivation kind, const Tensor& x) {
-  return kind == GatedActivation::kSilu ? at::silu(x) : at::gelu(x, kind == GatedActivation::kGelu ? "none" : "tanh");
-}
-
 struct GatedCase {
   at::ScalarType type;
   int64_t rows, columns;
-  GatedActivation kind;
+  Activation kind;
 };
 
 /// Forward and backward of one case against autograd on the reference.
@@ -127,7 +124,7 @@ void check_gated(const CudaKernels& kernels, const std::function<Tensor(const Te
   // Both as slices of one projection; gates far out too.
   const Tensor both = trained(normal({c.rows, 2 * c.columns}, 1, c.type) * 4);
   const auto half = [&c](const Tensor& all, int64_t which) { return all.slice(1, which * c.columns, (which + 1) * c.columns); };
-  const Tensor expected = activation_reference(c.kind, half(both, 0)) * half(both, 1);
+  const Tensor expected = activation(c.kind, half(both, 0)) * half(both, 1);
   const Tensor dproduct = normal({c.rows, c.columns}, 2, c.type);
   expected.backward(dproduct);
 
@@ -146,7 +143,7 @@ void check_gated(const CudaKernels& kernels, const std::function<Tensor(const Te
 TEST_P(Kernels, GatedActivationForwardAndBackward) {
   for (const at::ScalarType type : kKernelTypes) {
     for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {2, 96}, {5, 1536}, {2, 4104}}) {
-      for (const GatedActivation kind : {GatedActivation::kSilu, GatedActivation::kGeluTanh, GatedActivation::kGelu}) {
+      for (const Activation kind : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
         check_gated(kernels(), copier(), {type, rows, columns, kind});
       }
     }
@@ -291,8 +288,8 @@ TEST_P(Kernels, TensorsMayBeginAnywhere) {
     const RmsNormed normed = rms_norm_cuda(kernels(), x, weight, 1e-5);
     expect_within(rms_norm_cuda(kernels(), misaligned(x), weight, 1e-5).y_TD, normed.y_TD.cpu(), 1, "x");
     expect_within(rms_norm_cuda(kernels(), x, misaligned(weight), 1e-5).y_TD, normed.y_TD.cpu(), 1, "weight");
-    const Tensor product = gated_activation_cuda(kernels(), GatedActivation::kSilu, x, x);
-    expect_equal(gated_activation_cuda(kernels(), GatedActivation::kSilu, x, misaligned(x)), product);
+    const Tensor product = gated_activation_cuda(kernels(), Activation::kSilu, x, x);
+    expect_equal(gated_activation_cuda(kernels(), Activation::kSilu, x, misaligned(x)), product);
     const DropoutDraw draw{there(row_keys(5)), 3, 0.5};
     expect_equal(dropout_cuda(kernels(), misaligned(x), draw), dropout_cuda(kernels(), x, draw));
     const Tensor aligned_q = x.clone().view({5, 2, 32}), q = misaligned(aligned_q), table = x.slice(1, 0, 32).contiguous();
@@ -313,8 +310,8 @@ TEST_P(Kernels, NoTokensAreNoWork) {
   const RmsNormGradients gradients = rms_norm_backward_cuda(kernels(), none, normed, weight, NormWeight::kPlain, Tensor(), true);
   expect_equal(gradients.dweight_D.cpu(), at::zeros({8}));
   rope_cuda_(kernels(), none.view({0, 2, 4}), Tensor(), there(at::zeros({0, 4})), there(at::zeros({0, 4})), false);
-  EXPECT_EQ(gated_activation_cuda(kernels(), GatedActivation::kSilu, none, none).numel(), 0);
-  EXPECT_EQ(gated_activation_backward_cuda(kernels(), GatedActivation::kSilu, none, none, none).dup_TF.numel(), 0);
+  EXPECT_EQ(gated_activation_cuda(kernels(), Activation::kSilu, none, none).numel(), 0);
+  EXPECT_EQ(gated_activation_backward_cuda(kernels(), Activation::kSilu, none, none, none).dup_TF.numel(), 0);
   EXPECT_EQ(cross_entropy_cuda_(kernels(), none, there(at::zeros({0}, at::kLong)), 1).item<float>(), 0);
   EXPECT_EQ(dropout_cuda(kernels(), none, {there(at::zeros({0}, at::kLong)), 1, 0.5}).numel(), 0);
   adamw_cuda_(kernels(), {}, {});
@@ -327,7 +324,7 @@ TEST_P(Kernels, RefuseTensorsThatTheyWouldMisread) {
   EXPECT_THROW(rms_norm_cuda(kernels(), x.slice(1, 0, 4), weight.slice(0, 0, 4), 1e-5), c10::Error);
   EXPECT_THROW(rope_cuda_(kernels(), x.view({4, 1, 8}), Tensor(), x.slice(0, 0, 3), x.slice(0, 0, 3), false), c10::Error);
   EXPECT_THROW(rope_cuda_(kernels(), x.view({4, 2, 4}), Tensor(), x, x, false), c10::Error);
-  EXPECT_THROW(gated_activation_cuda(kernels(), GatedActivation::kSilu, x, x.t()), c10::Error);
+  EXPECT_THROW(gated_activation_cuda(kernels(), Activation::kSilu, x, x.t()), c10::Error);
   EXPECT_THROW(cross_entropy_cuda_(kernels(), x, there(at::zeros({4}, at::kInt)), 1), c10::Error);
   EXPECT_THROW(dropout_cuda(kernels(), x, {there(at::zeros({3}, at::kLong)), 1, 0.5}), c10::Error);
 }

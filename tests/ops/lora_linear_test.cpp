@@ -17,6 +17,11 @@ using test::trained;
 constexpr int64_t kTokens = 5, kIn = 7, kOut = 4, kRank = 3;
 constexpr double kScale = 1.75;
 
+/// project() of a single one.
+Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
+  return project(x_TI, {{W_OI, bias_O, term}}).front();
+}
+
 Tensor row_keys(int64_t tokens) {
   return at::arange(tokens, at::kLong) * 0x1234567 + 99;
 }

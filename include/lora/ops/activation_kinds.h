@@ -1,9 +1,10 @@
 #pragma once
+#include <cstdint>
 
 namespace lora::ops {
 
-/// The activations of feed-forward layers.
-enum class Activation {
+/// The activations of feed-forward layers; their numbers are part of ops/cuda/interface.h.
+enum class Activation : int32_t {
   kSilu,      ///< x · sigmoid(x)
   kGelu,      ///< x · Φ(x) (Hendrycks & Gimpel 2016)
   kGeluTanh,  ///< its tanh form, section 2 there

@@ -13,6 +13,10 @@ struct DropoutDraw {
   uint64_t site_key = 0;  ///< which dropout of the model: hash of the host's name
   double p = 0.0;         ///< probability of zero; 0 ≤ p < 1
 
+  /// An element is dropped where its 32 bits are below this.
+  uint32_t threshold() const { return static_cast<uint32_t>(p * 4294967296.0); }
+  /// What the others are multiplied by.
+  double keep_scale() const { return 1.0 / (1.0 - p); }
   bool active() const { return p > 0.0 && row_keys_T.defined(); }
 };
 

@@ -32,10 +32,7 @@ struct Projection {
 /// rounded to x's, as PEFT does.
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& projections);
 
-/// project() of a single one.
-Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
-
-/// The same as a composition of differentiable ATen operations.
+/// An adapted projection as a composition of differentiable ATen operations.
 Tensor lora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
 
 /// The low-rank part alone, differentiable, for a host's second and further attachments: y_TO in A's dtype.

@@ -1,7 +1,8 @@
 #pragma once
-#include <filesystem>
 #include <map>
 #include <string>
+
+#include "lora/io/tensors.h"
 
 namespace lora::peft {
 
@@ -21,7 +22,7 @@ struct BaseReference {
 };
 
 /// The fingerprint in an adapter's weights' file; empty: it has none (PEFT's have none).
-std::string base_fingerprint(const std::filesystem::path& weights_file);
+std::string base_fingerprint(const io::SafetensorsFile& weights);
 
 /// Throws model Error if an adapter with this fingerprint is of another base; where the reference allows it, warns. Says
 /// nothing where either is not known.

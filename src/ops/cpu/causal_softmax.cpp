@@ -5,8 +5,8 @@
 
 namespace lora::ops::cpu {
 
-LORA_SIMD void causal_softmax(float* scores, float* lse, int64_t lse_stride, int64_t rows, int64_t stride, int64_t width, int64_t first) {
-  for (int64_t r = 0; r < rows; ++r, scores += stride) {
+LORA_SIMD void causal_softmax(float* scores, float* lse, int64_t lse_stride, int64_t rows, int64_t width, int64_t first) {
+  for (int64_t r = 0; r < rows; ++r, scores += width) {
     const int64_t visible = first + r + 1;
     float largest = -std::numeric_limits<float>::infinity();
 #pragma omp simd reduction(max : largest)
@@ -31,8 +31,8 @@ LORA_SIMD void causal_softmax(float* scores, float* lse, int64_t lse_stride, int
 }
 
 LORA_SIMD void causal_softmax_backward(float* scores, float* dp, const float* lse, int64_t lse_stride, const float* delta, int64_t rows,
-                                       int64_t stride, int64_t width, int64_t first, float scale) {
-  for (int64_t r = 0; r < rows; ++r, scores += stride, dp += stride) {
+                                       int64_t width, int64_t first, float scale) {
+  for (int64_t r = 0; r < rows; ++r, scores += width, dp += width) {
     const int64_t visible = first + r + 1;
     const float shift = lse[r * lse_stride], own = delta[r];
 #pragma omp simd

@@ -35,15 +35,15 @@ void cross_entropy(S* logits, const int64_t* labels, Wide<S>* loss, int64_t rows
 /// y [rows, n] += low [rows, rank] · B, with B [rank, n]: a sum of few terms beside a large product. In float32, rounded
 /// once.
 template <typename S>
-void add_low_rank(S* y, const float* low, int64_t low_stride, const float* B, int64_t rows, int64_t rank, int64_t n);
+void add_low_rank(S* y, const float* low, const float* B, int64_t rows, int64_t rank, int64_t n);
 
-/// Softmax over the first `first + r + 1` of each row r of scores (row length `stride`), 0 in the places behind them up to
-/// `width`; lse: the logarithm of the sum of exponentials [rows].
-void causal_softmax(float* scores, float* lse, int64_t lse_stride, int64_t rows, int64_t stride, int64_t width, int64_t first);
+/// Softmax over the first `first + r + 1` of each row r of scores [rows, width], 0 in the places behind them; lse: the logarithm of the sum
+/// of exponentials [rows].
+void causal_softmax(float* scores, float* lse, int64_t lse_stride, int64_t rows, int64_t width, int64_t first);
 
 /// scores → probabilities by their kept lse, and d scores = probabilities · (dp - delta) · scale in place of dp; causal as
 /// causal_softmax. delta [rows]: the sum of dout · out of each row.
 void causal_softmax_backward(float* scores, float* dp, const float* lse, int64_t lse_stride, const float* delta, int64_t rows,
-                             int64_t stride, int64_t width, int64_t first, float scale);
+                             int64_t width, int64_t first, float scale);
 
 }  // namespace lora::ops::cpu

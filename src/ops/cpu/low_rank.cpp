@@ -32,17 +32,17 @@ LORA_SIMD void piece(S* y, const float* low, const float* B, int64_t rank, int64
 }  // namespace
 
 template <typename S>
-void add_low_rank(S* y, const float* low, int64_t low_stride, const float* B, int64_t rows, int64_t rank, int64_t n) {
+void add_low_rank(S* y, const float* low, const float* B, int64_t rows, int64_t rank, int64_t n) {
   float sum[kColumns];
   for (int64_t begin = 0; begin < n; begin += kColumns) {
     const int64_t columns = std::min(kColumns, n - begin);
     for (int64_t r = 0; r < rows; ++r) {
-      piece<S>(y + r * n + begin, low + r * low_stride, B + begin, rank, n, columns, sum);
+      piece<S>(y + r * n + begin, low + r * rank, B + begin, rank, n, columns, sum);
     }
   }
 }
 
-template void add_low_rank<BFloat16>(BFloat16*, const float*, int64_t, const float*, int64_t, int64_t, int64_t);
-template void add_low_rank<Half>(Half*, const float*, int64_t, const float*, int64_t, int64_t, int64_t);
+template void add_low_rank<BFloat16>(BFloat16*, const float*, const float*, int64_t, int64_t, int64_t);
+template void add_low_rank<Half>(Half*, const float*, const float*, int64_t, int64_t, int64_t);
 
 }  // namespace lora::ops::cpu

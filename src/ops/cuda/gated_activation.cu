@@ -32,13 +32,15 @@ __device__ __forceinline__ Activated gelu(float x) {
   return {x * cdf, cdf + x * (kInverseSqrt2Pi * expf(-0.5F * x * x))};
 }
 
-__device__ __forceinline__ Activated activated(GatedActivation kind, float x) {
+__device__ __forceinline__ Activated activated(Activation kind, float x) {
   switch (kind) {
-    case GatedActivation::kGeluTanh:
+    case Activation::kGeluTanh:
       return gelu_tanh(x);
-    case GatedActivation::kGelu:
+    case Activation::kGelu:
       return gelu(x);
-    case GatedActivation::kSilu:
+    case Activation::kRelu:
+      return {x > 0.0F ? x : 0.0F, x > 0.0F ? 1.0F : 0.0F};
+    case Activation::kSilu:
       break;
   }
   return silu(x);

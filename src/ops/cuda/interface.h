@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "lora/ops/activation_kinds.h"
+
 /// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, no
 /// torch, so that nvcc compiles the kernels in seconds and the module works with any LibTorch.
 ///
@@ -10,7 +12,7 @@
 namespace lora::ops {
 
 /// Changes with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 1;
+inline constexpr int32_t kCudaInterfaceVersion = 2;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -64,12 +66,10 @@ struct CudaRope {
   const void* sin;
 };
 
-enum class GatedActivation : int32_t { kSilu, kGeluTanh, kGelu };
-
 /// product = rounded(rounded(act(gate)) · up): SwiGLU, GeGLU (Shazeer 2020).
 struct CudaGated {
   CudaDtype dtype;
-  GatedActivation kind;
+  Activation kind;
   int64_t rows, columns;
   const void* gate;  ///< row t at gate + t · gate_stride
   const void* up;
@@ -80,7 +80,7 @@ struct CudaGated {
 /// dgate = rounded(rounded(dproduct · up) · act'(gate)), dup = rounded(dproduct · rounded(act(gate))).
 struct CudaGatedBackward {
   CudaDtype dtype;
-  GatedActivation kind;
+  Activation kind;
   int64_t rows, columns;
   const void* gate;
   const void* up;

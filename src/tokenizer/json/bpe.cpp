@@ -121,20 +121,10 @@ void Bpe::encode_word(std::string_view word, Merger& merger, std::vector<int32_t
 void Bpe::encode(const Pieces& pieces, std::vector<int32_t>& ids) const {
   Merger merger(pairs_);
   std::vector<int32_t> symbols;
-  const std::unique_lock lock(cache_mutex_, std::try_to_lock);
-  for (const Piece& piece : pieces) {
-    if (lock) {
-      if (const auto known = cache_.find(piece.text)) {
-        ids.insert(ids.end(), known->begin(), known->end());
-        continue;
-      }
-    }
-    encode_word(piece.text, merger, symbols);
-    if (lock) {
-      cache_.put(piece.text, symbols);
-    }
-    ids.insert(ids.end(), symbols.begin(), symbols.end());
-  }
+  cache_.encode_each(pieces, ids, [&](std::string_view word) -> const std::vector<int32_t>& {
+    encode_word(word, merger, symbols);
+    return symbols;
+  });
 }
 
 }  // namespace lora::tokenizer

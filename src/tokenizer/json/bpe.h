@@ -1,7 +1,6 @@
 #pragma once
 #include <array>
 #include <memory>
-#include <mutex>
 
 #include "tokenizer/json/merger.h"
 #include "tokenizer/json/model.h"
@@ -43,7 +42,6 @@ class Bpe : public Model {
   std::array<int32_t, 512> low_ids_;                  ///< of single characters below 512, -1: none
   std::unordered_map<char32_t, int32_t> high_ids_;    ///< of the others
   std::array<std::optional<int32_t>, 256> byte_ids_;  ///< <0x00> to <0xFF>
-  mutable std::mutex cache_mutex_;                    ///< whoever does not get it works without the cache
   mutable WordCache cache_;
 };
 

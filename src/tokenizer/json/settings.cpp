@@ -1,6 +1,5 @@
 #include "tokenizer/json/settings.h"
 
-#include <charconv>
 #include <map>
 
 #include "lora/base/error.h"
@@ -13,20 +12,11 @@ namespace {
 constexpr const char* kRoles[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 constexpr const char* kLists[] = {"additional_special_tokens", "extra_special_tokens"};
 
-/// {"32000": {"content": "<pad>", …}, …}
 std::vector<AddedToken> read_added_tokens_decoder(const Json& tokens, const std::string& where) {
-  if (!tokens.is_object()) {
-    model_error(where, "added_tokens_decoder: found " + type_name(tokens) + ", expected an object of ids and tokens.");
-  }
   std::map<int64_t, AddedToken> by_id;
-  for (const auto& [key, token] : tokens.items()) {
-    int64_t id = -1;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size()) {
-      model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id.");
-    }
+  for_each_added_token(tokens, where, [&](int64_t id, const std::string& key, const Json& token) {
     by_id[id] = read_added_token(token, where + ": added_tokens_decoder." + key);
-  }
+  });
   std::vector<AddedToken> result;
   for (auto& [id, token] : by_id) {
     result.push_back(std::move(token));

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <mutex>
 
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -43,22 +42,12 @@ class Unigram : public Model {
   void encode(const Pieces& pieces, std::vector<int32_t>& ids) const override {
     std::vector<Step> steps;
     std::vector<int32_t> word;
-    const std::unique_lock lock(cache_mutex_, std::try_to_lock);
-    for (const Piece& piece : pieces) {
-      if (lock) {
-        if (const auto known = cache_.find(piece.text)) {
-          ids.insert(ids.end(), known->begin(), known->end());
-          continue;
-        }
-      }
+    cache_.encode_each(pieces, ids, [&](std::string_view text) -> const std::vector<int32_t>& {
       word.clear();
-      find_path(piece.text, steps);
-      add_path(piece.text, steps, word);
-      if (lock) {
-        cache_.put(piece.text, word);
-      }
-      ids.insert(ids.end(), word.begin(), word.end());
-    }
+      find_path(text, steps);
+      add_path(text, steps, word);
+      return word;
+    });
   }
 
  private:
@@ -146,7 +135,6 @@ class Unigram : public Model {
   std::string where_;
   double unk_score_ = 0;
   std::array<std::optional<int32_t>, 256> byte_ids_;
-  mutable std::mutex cache_mutex_;  ///< whoever does not get it works without the cache
   mutable WordCache cache_;
 };
 

@@ -3,14 +3,18 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/json/pieces.h"
+
 namespace lora::tokenizer {
 
-/// The ids of short words seen lately: a table of fixed size in which a new word takes the place of an old one.
+/// The ids of short words seen lately: a table of fixed size in which a new word takes the place of an old one. Several threads
+/// may use it; whoever finds it in use works without.
 class WordCache {
   static constexpr size_t kMaxBytes = 30;
   static constexpr size_t kMaxIds = 8;
@@ -24,6 +28,26 @@ class WordCache {
   };
 
  public:
+  /// Appends the ids of each piece: those that are kept, else what `encode(text)` gives, a list that may live in the caller.
+  template <typename Encode>
+  void encode_each(const Pieces& pieces, std::vector<int32_t>& ids, const Encode& encode) {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    for (const Piece& piece : pieces) {
+      if (lock) {
+        if (const auto known = find(piece.text)) {
+          ids.insert(ids.end(), known->begin(), known->end());
+          continue;
+        }
+      }
+      const std::vector<int32_t>& word = encode(piece.text);
+      if (lock) {
+        put(piece.text, word);
+      }
+      ids.insert(ids.end(), word.begin(), word.end());
+    }
+  }
+
+ private:
   /// The ids of `word`, where it is there; valid until the next put().
   std::optional<std::span<const int32_t>> find(std::string_view word) const {
     if (entries_.empty() || word.size() > kMaxBytes) {
@@ -51,7 +75,6 @@ class WordCache {
     entry.num_ids = static_cast<uint8_t>(ids.size());
   }
 
- private:
   static size_t slot_of(std::string_view word) {
     uint64_t hash = word.size();
     for (size_t i = 0; i < word.size(); i += 8) {
@@ -63,6 +86,7 @@ class WordCache {
     return static_cast<size_t>(hash & (kNumEntries - 1));
   }
 
+  std::mutex mutex_;
   std::vector<Entry> entries_;
 };
 
