@@ -27,7 +27,9 @@ using config::RunConfig;
 int64_t longest_batch(const RunParts& parts) {
   int64_t longest = 0;
   for (const train::MicroBatch& batch : parts.objective->plan_epoch(0)) {
-    longest = std::max(longest, parts.objective->size(batch).input);
+    for (const train::MicroBatch& part : parts.objective->parts(batch)) {
+      longest = std::max(longest, parts.objective->size(part).input);
+    }
   }
   return longest;
 }

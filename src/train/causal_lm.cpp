@@ -15,6 +15,12 @@ namespace {
 
 using at::Tensor;
 
+/// On the CPU larger parts are hardly faster (matrix products have their full rate from some hundred rows on) and need more memory;
+/// in the half types, whose products take less time, what is done once a part weighs more.
+int64_t default_part_tokens(const nn::Model& model) {
+  return !model.device().is_cpu() ? 0 : model.dtype() == at::kFloat ? 512 : 1024;
+}
+
 /// The hidden states that predict something, and what they predict. S supervised positions.
 struct SupervisedRows {
   Tensor hidden_SD;
@@ -45,6 +51,7 @@ CausalLm::CausalLm(nn::Model& model, const data::Dataset& train, const data::Dat
       eval_(eval),
       options_(options),
       prefetches_(options.prefetch.value_or(model.device().is_cuda())),
+      part_tokens_(options.part_tokens.value_or(default_part_tokens(model))),
       train_ahead_(std::make_unique<data::BatchPrefetcher>(train, model.device(), prefetches_)) {}
 
 std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const {
@@ -58,6 +65,24 @@ BatchSize CausalLm::size(const MicroBatch& batch) const {
     size.input += static_cast<int64_t>(train_.examples[index].ids.size());
   }
   return size;
+}
+
+std::vector<MicroBatch> CausalLm::parts(const MicroBatch& batch) const {
+  if (part_tokens_ == 0) {
+    return {batch};
+  }
+  std::vector<MicroBatch> parts;
+  int64_t room = 0;
+  for (const int64_t index : batch) {
+    const auto length = static_cast<int64_t>(train_.examples[index].ids.size());
+    if (parts.empty() || length > room) {
+      parts.emplace_back();
+      room = part_tokens_;
+    }
+    parts.back().push_back(index);
+    room -= length;
+  }
+  return parts;
 }
 
 nn::TokenBatch CausalLm::take(const MicroBatch& batch) const {

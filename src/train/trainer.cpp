@@ -53,10 +53,14 @@ void Trainer::run(TrainerState& state) {
   }
 }
 
-/// Each micro-batch in 2^halvings parts of about as many examples, as far as it has them.
-std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, int64_t halvings) {
-  std::vector<MicroBatch> parts;
+/// Each micro-batch as the objective computes it, and those in 2^halvings parts of about as many examples, as far as they have them.
+std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, int64_t halvings) const {
+  std::vector<MicroBatch> computed, parts;
   for (const MicroBatch& batch : batches) {
+    const std::vector<MicroBatch> own = parts_.objective.parts(batch);
+    computed.insert(computed.end(), own.begin(), own.end());
+  }
+  for (const MicroBatch& batch : computed) {
     const auto size = static_cast<int64_t>(batch.size());
     const int64_t pieces = halvings < 40 ? std::min(size, int64_t{1} << halvings) : size;
     for (int64_t i = 0; i < pieces; ++i) {

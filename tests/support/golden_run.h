@@ -41,7 +41,7 @@ class GoldenRun {
         config.data.tokens_per_batch.value_or(0)};
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
     objective = std::make_unique<train::CausalLm>(model(), train_set, &eval_set,
-                                                  train::CausalLmOptions{train_batches, eval_batches, t.seed, prefetch});
+                                                  train::CausalLmOptions{train_batches, eval_batches, t.seed, prefetch, {}});
     plan = std::make_unique<train::StepPlan>(*objective, t);
     training = t;
     training.schedule.total_steps = plan->total_steps();

@@ -210,6 +210,51 @@ TEST(CausalLm, CountsAndNamesItsExamples) {
   EXPECT_EQ(run.objective->plan_epoch(0).front(), (MicroBatch{0, 1}));
 }
 
+TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
+  GoldenRun run("gqa");
+  std::vector<int64_t> lengths, all;
+  for (int64_t i = 0; i < 4; ++i) {
+    lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids.size()));
+    all.push_back(i);
+  }
+  const auto parts = [&run, &all](int64_t tokens) {
+    CausalLmOptions options;
+    options.part_tokens = tokens;
+    return CausalLm(run.model(), run.train_set, nullptr, options).parts(all);
+  };
+  EXPECT_EQ(parts(0), (std::vector<MicroBatch>{{0, 1, 2, 3}}));
+  EXPECT_EQ(parts(1), (std::vector<MicroBatch>{{0}, {1}, {2}, {3}}));
+  EXPECT_EQ(parts(lengths[0] + lengths[1]).front(), (MicroBatch{0, 1}));
+  EXPECT_EQ(parts(lengths[0] + lengths[1] - 1).front(), (MicroBatch{0}));
+}
+
+TEST(CausalLm, AStepInPartsIsTheSameStep) {
+  const auto first = [](int64_t part_tokens) {
+    GoldenRun run(
+        "tied", {"training.max_steps=1", "training.max_grad_norm=0", "adapter.lora_dropout=0.3", "training.per_device_train_batch_size=8"});
+    CausalLmOptions options;
+    options.part_tokens = part_tokens;
+    options.train_batches.batch_size = 8;
+    options.train_batches.shuffle = false;
+    run.objective = std::make_unique<CausalLm>(run.model(), run.train_set, nullptr, options);
+    StepPlan plan(*run.objective, run.training);
+    const auto communicator = comm::make_single_process();
+    Reports reports;
+    TrainerState state;
+    Trainer({*run.objective, run.parameters(), *run.optimizer, *communicator, {&reports}}, run.training, plan, false).run(state);
+    FirstStep result{reports.all.at(0).loss, {}};
+    for (const nn::Parameter& parameter : run.parameters()) {
+      result.gradients.push_back(parameter.tensor.grad().clone());
+    }
+    return result;
+  };
+  const FirstStep whole = first(0), parts = first(1);
+  EXPECT_NEAR(parts.loss, whole.loss, 1e-6 * whole.loss);
+  for (size_t i = 0; i < whole.gradients.size(); ++i) {
+    expect_close(parts.gradients[i], whole.gradients[i], 1e-5);
+  }
+}
+
 TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   // With lm_head as a target the logits are computed at once; an adapter that is switched off takes the chunked way.
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});

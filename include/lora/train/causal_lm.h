@@ -15,6 +15,8 @@ struct CausalLmOptions {
   data::BatchOptions eval_batches;
   uint64_t seed = 42;
   std::optional<bool> prefetch;  ///< build the next batch while one is computed; none: where it pays (on CUDA)
+  /// Tokens that are computed at once, of whole documents; 0: all of a micro-batch; none: some hundred on the CPU, else all.
+  std::optional<int64_t> part_tokens;
 };
 
 /// Next-token prediction: cross-entropy of each supervised token given those before it in its document. Logits are
@@ -26,6 +28,7 @@ class CausalLm : public Objective {
 
   std::vector<MicroBatch> plan_epoch(int64_t epoch) const override;
   BatchSize size(const MicroBatch& batch) const override;
+  std::vector<MicroBatch> parts(const MicroBatch& batch) const override;
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
   std::string describe(const MicroBatch& batch) const override;
@@ -43,6 +46,7 @@ class CausalLm : public Objective {
   CausalLmOptions options_;
   nn::Recompute recompute_ = nn::Recompute::kNothing;
   bool prefetches_;
+  int64_t part_tokens_;
   std::unique_ptr<data::BatchPrefetcher> train_ahead_;
 };
 

@@ -29,6 +29,9 @@ class Objective {
   /// The micro-batches of an epoch, in order: a pure function of (seed, epoch).
   virtual std::vector<MicroBatch> plan_epoch(int64_t epoch) const = 0;
   virtual BatchSize size(const MicroBatch& batch) const = 0;
+  /// A micro-batch in the parts that are computed one after the other; the step stays the same step, as its loss is a sum over
+  /// examples.
+  virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
   /// What loss_sum will be asked for next, in this order, so that it can be got ready meanwhile. A hint: it may come
   /// otherwise.
   virtual void expect(const std::vector<MicroBatch>& upcoming) const {}

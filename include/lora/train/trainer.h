@@ -60,7 +60,7 @@ class Trainer {
 
  private:
   StepReport step(TrainerState& state);
-  static std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings);
+  std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
   double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
   double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const;
