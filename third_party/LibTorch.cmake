@@ -48,10 +48,13 @@ if(EXISTS ${LORA_LIBTORCH}/lib/libgomp.so.1)
 else()
   target_link_libraries(LibTorch::openmp INTERFACE gomp)
 endif()
-# LibTorch brings a BLAS (MKL, OpenBLAS); where it exports it, ops/cpu_attention uses it.
+# LibTorch brings oneDNN, whose product of matrices of float32 ops/gemm calls where it is exported.
 include(CheckCXXSourceCompiles)
 set(CMAKE_REQUIRED_LIBRARIES LibTorch::torch)
-check_cxx_source_compiles("extern \"C\" void sgemm_(); int main() { sgemm_(); }" LORA_LIBTORCH_BLAS)
+check_cxx_source_compiles("namespace at { class Tensor; namespace native {
+  void mkldnn_matmul(const Tensor&, const Tensor&, const Tensor&, float, float); } }
+  int main(int argc, char** argv) { const at::Tensor& t = reinterpret_cast<const at::Tensor&>(*argv); if (argc > 9) at::native::mkldnn_matmul(t, t, t, 0, 1); }"
+  LORA_LIBTORCH_ONEDNN)
 unset(CMAKE_REQUIRED_LIBRARIES)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LORA_LIBTORCH}/lib")
 set(CMAKE_BUILD_RPATH ${LORA_LIBTORCH}/lib)

@@ -50,11 +50,11 @@ Tensor Linear::forward(const Tensor& x_TI, const Pass& pass) const {
   if (pass.observer != nullptr) {
     pass.observer->see(*this, x_TI);
   }
-  if (is_plain()) {
-    return at::linear(x_TI, weight_in_use(), bias_in_use().value_or(Tensor()));
-  }
   if (const std::optional<ops::Projection> projection = as_projection(pass)) {
     return ops::project(x_TI, {*projection}).front();
+  }
+  if (is_plain()) {  // and trained
+    return at::linear(x_TI, weight_in_use(), bias_in_use().value_or(Tensor()));
   }
   return composed(x_TI, pass);
 }

@@ -71,7 +71,7 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
                         const std::vector<int64_t>& offsets, double scale) {
     const Tensor q = q_THE.contiguous(), k = k_TKE.contiguous(), v = v_TKE.contiguous();
     const cpu::AttentionResult result = cpu::causal_attention(q, k, v, offsets, scale);
-    ctx->save_for_backward({q, k, v, result.out_THE, result.lse_TH});
+    ctx->save_for_backward({q, k, v, result.out_THE, result.softmax_TH2});
     ctx->saved_data["offsets"] = offsets;
     ctx->saved_data["scale"] = scale;
     return result.out_THE;

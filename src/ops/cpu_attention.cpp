@@ -1,56 +1,70 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>  // get_num_threads
+#include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
 #include <atomic>
 #include <numeric>
 
 #include "cpu/attention.h"
-#include "cpu/kernels.h"
+#include "cpu/attention_tiles.h"
+#include "cpu/launch.h"
 #include "lora/ops/parallel.h"
 
-#ifdef LORA_LIBTORCH_BLAS
-extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha, const float* a,
-                       const int* lda, const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
-#endif
-
 namespace lora::ops::cpu {
-
-#ifdef LORA_LIBTORCH_BLAS
 
 namespace {
 
 using at::Tensor;
 
-constexpr int64_t kBlock = 64;  ///< queries at a time: half a block of scores is computed in vain at the diagonal
+constexpr int64_t kSquare = kTile * kTile;
 
-/// A matrix within a larger one, row by row.
-struct Matrix {
-  float* data;
-  int64_t stride;
-};
-
-/// c [m, n] = alpha · op(a) op(b) + beta · c, row-major: the transposes of BLAS's column-major matrices.
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, Matrix a, Matrix b, float beta, Matrix c) {
-  const int rows = static_cast<int>(m), columns = static_cast<int>(n), depth = static_cast<int>(k);
-  const int a_stride = static_cast<int>(a.stride), b_stride = static_cast<int>(b.stride), c_stride = static_cast<int>(c.stride);
-  sgemm_(trans_b ? "T" : "N", trans_a ? "T" : "N", &columns, &rows, &depth, &alpha, b.data, &b_stride, a.data, &a_stride, &beta, c.data,
-         &c_stride);
+/// c [M, N] = a [M, K] b [K, N], or added to c: oneDNN's kernel for small blocks, with b as a right_tile.
+template <typename S>
+void multiply(int64_t M, int64_t N, int64_t K, const S* a, const S* b, float* c, bool add) {
+  if constexpr (std::is_same_v<S, float>) {
+    at::native::cpublas::brgemm(M, N, K, K, N, N, add, a, b, c, /*is_vnni=*/false);
+  } else {
+    at::native::cpublas::brgemm(M, N, K, K, N, N, add, reinterpret_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b),
+                                c, /*is_vnni=*/true);
+  }
 }
 
-/// The heads of a [T, heads, E] tensor.
+/// Whether the processor multiplies pairs of bfloat16: elsewhere LibTorch's kernel throws.
+bool multiplies_bfloat16() {
+  static const bool works = [] {
+    const std::vector<BFloat16> zeros(kSquare);
+    std::vector<float> product(kSquare);
+    try {
+      multiply(kTile, kTile, kTile, zeros.data(), zeros.data(), product.data(), false);
+      at::native::cpublas::brgemm_release();
+      return true;
+    } catch (const c10::Error&) {
+      return false;
+    }
+  }();
+  return works;
+}
+
+/// The heads of a contiguous [T, heads, E] tensor.
+template <typename S>
 struct Heads {
-  explicit Heads(const Tensor& x_THE) : data(static_cast<float*>(x_THE.mutable_data_ptr())), heads(x_THE.size(1)), dim(x_THE.size(2)) {}
+  explicit Heads(const Tensor& x_THE) : data(pointer<S>(x_THE)), heads(x_THE.size(1)), dim(x_THE.size(2)) {}
 
-  /// One head from a token on.
-  Matrix at(int64_t token, int64_t head) const { return {data + (token * heads + head) * dim, heads * dim}; }
+  int64_t stride() const { return heads * dim; }
+  S* at(int64_t token, int64_t head) const { return data + (token * heads + head) * dim; }
+  HeadRows<S> rows(int64_t token, int64_t count, int64_t head) const { return {at(token, head), stride(), count, dim}; }
 
-  float* data;
+  S* data;
   int64_t heads, dim;
 };
 
 struct Document {
   int64_t begin, length;
+
+  int64_t tiles() const { return (length + kTile - 1) / kTile; }
+  int64_t token(int64_t tile) const { return begin + tile * kTile; }
+  int64_t rows(int64_t tile) const { return std::min(kTile, length - tile * kTile); }
 };
 
 /// The documents, long ones first, so that no thread is left with one at the end.
@@ -63,107 +77,266 @@ std::vector<Document> documents_of(const std::vector<int64_t>& offsets) {
   return documents;
 }
 
-/// run(document, head, buffer) for every pair, each on one thread; buffer: a thread's own, of `rows` x the longest document.
-template <typename Run>
-void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, int64_t rows, const Run& run) {
+/// Memory of a thread, handed out in pieces that begin at a cache line.
+class Pieces {
+ public:
+  explicit Pieces(std::byte* begin) : next_(begin) {}
+  template <typename Item>
+  Item* take(int64_t count) {
+    auto* piece = reinterpret_cast<Item*>(next_);
+    next_ += bytes<Item>(count);
+    return piece;
+  }
+  template <typename Item>
+  static int64_t bytes(int64_t count) {
+    return (count * static_cast<int64_t>(sizeof(Item)) + 63) / 64 * 64;
+  }
+
+ private:
+  std::byte* next_;
+};
+
+/// run(document, head, memory) for every pair, each on one thread; memory: a thread's own, of `bytes_of(tiles)` for the longest
+/// document.
+template <typename BytesOf, typename Run>
+void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const BytesOf& bytes_of, const Run& run) {
   const std::vector<Document> documents = documents_of(offsets);
-  if (documents.empty()) {
+  if (documents.empty() || heads == 0) {
     return;
   }
   const int64_t tasks = static_cast<int64_t>(documents.size()) * heads;
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks);
-  const Tensor buffers = at::empty({threads, rows * documents.front().length}, at::kFloat);
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks), bytes = bytes_of(documents.front().tiles());
+  const Tensor memory = at::empty({threads * bytes + 64}, at::kByte);
+  const auto begin = (reinterpret_cast<uintptr_t>(memory.mutable_data_ptr()) + 63) / 64 * 64;
   std::atomic<int64_t> next{0};
   parallel_for(0, threads, 1, [&](int64_t first, int64_t last) {
     for (int64_t thread = first; thread < last; ++thread) {
-      float* buffer = buffers.data_ptr<float>() + thread * buffers.size(1);
       for (int64_t task = next++; task < tasks; task = next++) {
-        run(documents[static_cast<size_t>(task / heads)], task % heads, buffer);
+        run(documents[static_cast<size_t>(task / heads)], task % heads, reinterpret_cast<std::byte*>(begin) + thread * bytes);
       }
+    }
+    at::native::cpublas::brgemm_release();
+  });
+}
+
+/// What forward has of one head: n tiles of keys and values, the scores of one tile of queries.
+template <typename S>
+struct ForwardMemory {
+  ForwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
+    Pieces pieces(memory);
+    keys_turned = pieces.take<S>(n * dim * kTile);
+    values = pieces.take<S>(n * kTile * value_dim);
+    queries = pieces.take<S>(kTile * dim);
+    scores = pieces.take<float>(n * kSquare);
+    weights = std::is_same_v<S, float> ? reinterpret_cast<S*>(scores) : pieces.take<S>(n * kSquare);
+    out = pieces.take<float>(kTile * value_dim);
+  }
+  static int64_t bytes(int64_t n, int64_t dim, int64_t value_dim) {
+    return Pieces::bytes<S>(n * dim * kTile) + Pieces::bytes<S>(n * kTile * value_dim) + Pieces::bytes<S>(kTile * dim) +
+           Pieces::bytes<float>(n * kSquare) + Pieces::bytes<S>(n * kSquare) + Pieces::bytes<float>(kTile * value_dim);
+  }
+
+  S *keys_turned, *values, *queries, *weights;
+  float *scores, *out;
+};
+
+SoftmaxRow* kept_rows(const AttentionResult& result) {
+  return reinterpret_cast<SoftmaxRow*>(result.softmax_TH2.data_ptr<float>());
+}
+
+template <typename S>
+void forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
+             const std::vector<int64_t>& offsets, double scale) {
+  const Heads<S> q(q_THE), k(k_TKE), v(v_TKE), out(result.out_THE);
+  SoftmaxRow* kept_TH = kept_rows(result);
+  const int64_t group = q.heads / k.heads, dim = q.dim, value_dim = v.dim;
+  const auto bytes = [&](int64_t n) { return ForwardMemory<S>::bytes(n, dim, value_dim); };
+  for_each_head(offsets, q.heads, bytes, [&](const Document& document, int64_t head, std::byte* memory) {
+    const int64_t n = document.tiles(), key_head = head / group;
+    const ForwardMemory<S> m(memory, n, dim, value_dim);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t token = document.token(i), rows = document.rows(i);
+      right_transposed_tile(k.rows(token, rows, key_head), m.keys_turned + i * dim * kTile);
+      right_tile(v.rows(token, rows, key_head), m.values + i * kTile * value_dim);
+      left_tile(q.rows(token, rows, head), m.queries);
+      for (int64_t j = 0; j <= i; ++j) {
+        multiply(kTile, kTile, dim, m.queries, m.keys_turned + j * dim * kTile, m.scores + j * kSquare, false);
+      }
+      SoftmaxRow* kept = kept_TH + token * q.heads + head;
+      softmax_tiles(m.scores, m.weights, kept, q.heads, i + 1, rows, static_cast<float>(scale));
+      for (int64_t j = 0; j <= i; ++j) {
+        multiply(kTile, value_dim, kTile, m.weights + j * kSquare, m.values + j * kTile * value_dim, m.out, j > 0);
+      }
+      store_shares(m.out, kept, q.heads, out.at(token, head), out.stride(), rows, value_dim);
     }
   });
 }
 
-/// run(first, rows) for each block of a document's queries.
-template <typename Run>
-void for_each_block(const Document& document, const Run& run) {
-  for (int64_t first = 0; first < document.length; first += kBlock) {
-    run(first, std::min(kBlock, document.length - first));
+/// What backward has of one head.
+template <typename S>
+struct BackwardMemory {
+  BackwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
+    Pieces pieces(memory);
+    keys = pieces.take<S>(n * kTile * dim);
+    keys_turned = pieces.take<S>(n * kTile * dim);
+    values = pieces.take<S>(n * kTile * value_dim);
+    dkeys = pieces.take<float>(n * kTile * dim);
+    dvalues = pieces.take<float>(n * kTile * value_dim);
+    queries = pieces.take<S>(kTile * dim);
+    queries_turned = pieces.take<S>(kTile * dim);
+    dout = pieces.take<S>(kTile * value_dim);
+    dout_turned = pieces.take<S>(kTile * value_dim);
+    scores = pieces.take<float>(n * kSquare);
+    dweights = pieces.take<float>(n * kSquare);
+    dqueries_turned = pieces.take<float>(kTile * dim);
+    largest = pieces.take<float>(kTile);
+    share = pieces.take<float>(kTile);
+    delta = pieces.take<float>(kTile);
+    delta_sum = pieces.take<double>(kTile);
+    square.weights = pieces.take<S>(kSquare);
+    square.dscores = pieces.take<S>(kSquare);
+    square.dscores_right = std::is_same_v<S, float> ? square.dscores : pieces.take<S>(kSquare);
   }
+  static int64_t bytes(int64_t n, int64_t dim, int64_t value_dim) {
+    return 2 * Pieces::bytes<S>(n * kTile * dim) + Pieces::bytes<S>(n * kTile * value_dim) + Pieces::bytes<float>(n * kTile * dim) +
+           Pieces::bytes<float>(n * kTile * value_dim) + 2 * Pieces::bytes<S>(kTile * dim) + 2 * Pieces::bytes<S>(kTile * value_dim) +
+           2 * Pieces::bytes<float>(n * kSquare) + Pieces::bytes<float>(kTile * dim) + 3 * Pieces::bytes<float>(kTile) +
+           Pieces::bytes<double>(kTile) + 3 * Pieces::bytes<S>(kSquare);
+  }
+
+  S *keys, *keys_turned, *values, *queries, *queries_turned, *dout, *dout_turned;
+  float *dkeys, *dvalues, *scores, *dweights, *dqueries_turned, *largest, *share, *delta;
+  double* delta_sum;
+  SquareGradients<S> square{};
+};
+
+/// One head of one document: squares of keys by queries, so that none has to be turned (Dao 2023, section 3.1, with its loops
+/// exchanged). dk and dv are of each query head for itself.
+template <typename S>
+class HeadBackward {
+ public:
+  HeadBackward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
+               const AttentionGradients& gradients, double scale)
+      : q_(q_THE),
+        k_(k_TKE),
+        v_(v_TKE),
+        dout_(dout_THE),
+        dq_(gradients.dq_THE),
+        dk_(gradients.dk_TKE),
+        dv_(gradients.dv_TKE),
+        kept_TH_(kept_rows(result)),
+        scale_(static_cast<float>(scale)) {}
+
+  int64_t bytes(int64_t n) const { return BackwardMemory<S>::bytes(n, q_.dim, v_.dim); }
+
+  void run(const Document& document, int64_t head, std::byte* memory) const {
+    const int64_t n = document.tiles();
+    const BackwardMemory<S> m(memory, n, q_.dim, v_.dim);
+    const int64_t key_head = head / (q_.heads / k_.heads);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t token = document.token(i), rows = document.rows(i);
+      left_tile(k_.rows(token, rows, key_head), m.keys + i * kTile * q_.dim);
+      left_transposed_tile(k_.rows(token, rows, key_head), m.keys_turned + i * kTile * q_.dim);
+      left_tile(v_.rows(token, rows, key_head), m.values + i * kTile * v_.dim);
+      take_queries(token, rows, head, m);
+      for (int64_t j = 0; j <= i; ++j) {
+        take_probabilities(i, j, m);
+      }
+      std::copy(m.delta_sum, m.delta_sum + kTile, m.delta);
+      for (int64_t j = 0; j <= i; ++j) {
+        add_gradients(i, j, m);
+      }
+      store_transposed(m.dqueries_turned, scale_, dq_.at(token, head), dq_.stride(), rows, q_.dim);
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t token = document.token(j), rows = document.rows(j);
+      store_rows(m.dkeys + j * kTile * q_.dim, scale_, dk_.at(token, head), dk_.stride(), rows, q_.dim);
+      store_rows(m.dvalues + j * kTile * v_.dim, 1.0F, dv_.at(token, head), dv_.stride(), rows, v_.dim);
+    }
+  }
+
+ private:
+  void take_queries(int64_t token, int64_t rows, int64_t head, const BackwardMemory<S>& m) const {
+    right_tile(q_.rows(token, rows, head), m.queries);
+    right_transposed_tile(q_.rows(token, rows, head), m.queries_turned);
+    right_tile(dout_.rows(token, rows, head), m.dout);
+    right_transposed_tile(dout_.rows(token, rows, head), m.dout_turned);
+    for (int64_t r = 0; r < kTile; ++r) {
+      // What is no query has no weight.
+      const SoftmaxRow kept = r < rows ? kept_TH_[(token + r) * q_.heads + head] : SoftmaxRow{0.0F, 0.0F};
+      m.largest[r] = kept.largest;
+      m.share[r] = kept.share;
+      m.delta_sum[r] = 0;
+    }
+  }
+
+  void take_probabilities(int64_t i, int64_t j, const BackwardMemory<S>& m) const {
+    float *scores = m.scores + j * kSquare, *dweights = m.dweights + j * kSquare;
+    multiply(kTile, kTile, q_.dim, m.keys + j * kTile * q_.dim, m.queries_turned, scores, false);
+    multiply(kTile, kTile, v_.dim, m.values + j * kTile * v_.dim, m.dout_turned, dweights, false);
+    probabilities_of_square(scores, dweights, m.largest, m.share, scale_, i == j, m.delta_sum);
+  }
+
+  void add_gradients(int64_t i, int64_t j, const BackwardMemory<S>& m) const {
+    const int64_t dim = q_.dim, value_dim = v_.dim;
+    gradients_of_square(m.scores + j * kSquare, m.dweights + j * kSquare, m.delta, m.square);
+    const bool later = i > j;  // the first square of a tile of keys is the one on the diagonal
+    multiply(kTile, value_dim, kTile, m.square.weights, m.dout, m.dvalues + j * kTile * value_dim, later);
+    multiply(kTile, dim, kTile, m.square.dscores, m.queries, m.dkeys + j * kTile * dim, later);
+    multiply(dim, kTile, kTile, m.keys_turned + j * kTile * dim, m.square.dscores_right, m.dqueries_turned, j > 0);
+  }
+
+  Heads<S> q_, k_, v_, dout_, dq_;
+  Heads<float> dk_, dv_;
+  const SoftmaxRow* kept_TH_;
+  float scale_;
+};
+
+/// The sum over the query heads that share a key head.
+Tensor by_key_head(const Tensor& x_THE, const Tensor& like_TKE) {
+  if (x_THE.sizes() == like_TKE.sizes()) {
+    return x_THE.to(like_TKE.scalar_type());
+  }
+  const int64_t group = x_THE.size(1) / like_TKE.size(1);
+  return x_THE.unflatten(1, {like_TKE.size(1), group}).sum(2).to(like_TKE.scalar_type());
 }
 
 }  // namespace
 
 bool attention_applies(const Tensor& q_THE) {
-  return q_THE.is_cpu() && q_THE.scalar_type() == at::kFloat;
+  return q_THE.is_cpu() &&
+         (q_THE.scalar_type() == at::kFloat || (q_THE.scalar_type() == at::kBFloat16 && q_THE.size(2) % 2 == 0 && multiplies_bfloat16()));
 }
 
 AttentionResult causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets,
                                  double scale) {
-  const AttentionResult result{at::empty_like(q_THE), at::empty({q_THE.size(0), q_THE.size(1)}, q_THE.options())};
-  const Heads q(q_THE), k(k_TKE), v(v_TKE), out(result.out_THE);
-  float* lse = result.lse_TH.data_ptr<float>();
-  const int64_t group = q.heads / k.heads, dim = q.dim;
-  for_each_head(offsets, q.heads, kBlock, [&](const Document& document, int64_t head, float* buffer) {
-    const Matrix keys = k.at(document.begin, head / group), values = v.at(document.begin, head / group);
-    for_each_block(document, [&](int64_t first, int64_t rows) {
-      const int64_t token = document.begin + first, width = first + rows;
-      const Matrix scores{buffer, width};
-      gemm(false, true, rows, width, dim, static_cast<float>(scale), q.at(token, head), keys, 0, scores);
-      causal_softmax(scores.data, lse + token * q.heads + head, q.heads, rows, width, first);
-      gemm(false, false, rows, v.dim, width, 1, scores, values, 0, out.at(token, head));
-    });
-  });
+  const auto floats = q_THE.options().dtype(at::kFloat);
+  const AttentionResult result{at::empty({q_THE.size(0), q_THE.size(1), v_TKE.size(2)}, q_THE.options()),
+                               at::empty({q_THE.size(0), q_THE.size(1), 2}, floats)};
+  if (q_THE.scalar_type() == at::kFloat) {
+    forward<float>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+  } else {
+    forward<BFloat16>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+  }
   return result;
 }
 
 AttentionGradients causal_attention_backward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE,
                                              const AttentionResult& result, const std::vector<int64_t>& offsets, double scale) {
-  const AttentionGradients gradients{at::empty_like(q_THE), at::empty_like(k_TKE), at::empty_like(v_TKE)};
-  const Tensor delta_HT = (dout_THE * result.out_THE).sum(2).t().contiguous();
-  const Heads q(q_THE), k(k_TKE), v(v_TKE), dout(dout_THE), dq(gradients.dq_THE), dk(gradients.dk_TKE), dv(gradients.dv_TKE);
-  const float *lse = result.lse_TH.data_ptr<float>(), *delta = delta_HT.data_ptr<float>();
-  const int64_t group = q.heads / k.heads, dim = q.dim, tokens = q_THE.size(0);
-  // A key head's gradients are sums over its group of query heads, so one thread takes them all.
-  for_each_head(offsets, k.heads, 2 * kBlock, [&](const Document& document, int64_t key_head, float* buffer) {
-    const Matrix keys = k.at(document.begin, key_head), values = v.at(document.begin, key_head);
-    const Matrix dkeys = dk.at(document.begin, key_head), dvalues = dv.at(document.begin, key_head);
-    for (int64_t t = 0; t < document.length; ++t) {
-      std::fill_n(dkeys.data + t * dkeys.stride, dim, 0.0F);
-      std::fill_n(dvalues.data + t * dvalues.stride, v.dim, 0.0F);
-    }
-    for (int64_t head = key_head * group; head < (key_head + 1) * group; ++head) {
-      for_each_block(document, [&](int64_t first, int64_t rows) {
-        const int64_t token = document.begin + first, width = first + rows;
-        const Matrix scores{buffer, width}, dscores{buffer + rows * width, width};
-        gemm(false, true, rows, width, dim, static_cast<float>(scale), q.at(token, head), keys, 0, scores);
-        gemm(false, true, rows, width, v.dim, 1, dout.at(token, head), values, 0, dscores);
-        causal_softmax_backward(scores.data, dscores.data, lse + token * q.heads + head, q.heads, delta + head * tokens + token, rows,
-                                width, first, static_cast<float>(scale));
-        gemm(true, false, width, v.dim, rows, 1, scores, dout.at(token, head), 1, dvalues);
-        gemm(true, false, width, dim, rows, 1, dscores, q.at(token, head), 1, dkeys);
-        gemm(false, false, rows, dim, width, 1, dscores, keys, 0, dq.at(token, head));
-      });
-    }
-  });
-  return gradients;
+  const auto floats = q_THE.options().dtype(at::kFloat);
+  const AttentionGradients gradients{at::empty_like(q_THE), at::empty(q_THE.sizes(), floats), at::empty(result.out_THE.sizes(), floats)};
+  const auto run = [&]<typename S>(S) {
+    const HeadBackward<S> backward(dout_THE, q_THE, k_TKE, v_TKE, result, gradients, scale);
+    for_each_head(
+        offsets, q_THE.size(1), [&](int64_t n) { return backward.bytes(n); },
+        [&](const Document& document, int64_t head, std::byte* memory) { backward.run(document, head, memory); });
+  };
+  if (q_THE.scalar_type() == at::kFloat) {
+    run(float{});
+  } else {
+    run(BFloat16{});
+  }
+  return {gradients.dq_THE, by_key_head(gradients.dk_TKE, k_TKE), by_key_head(gradients.dv_TKE, v_TKE)};
 }
-
-#else
-
-bool attention_applies(const at::Tensor&) {
-  return false;
-}
-
-AttentionResult causal_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::vector<int64_t>&, double) {
-  TORCH_CHECK(false, "built without LibTorch's BLAS");
-}
-
-AttentionGradients causal_attention_backward(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                             const AttentionResult&, const std::vector<int64_t>&, double) {
-  TORCH_CHECK(false, "built without LibTorch's BLAS");
-}
-
-#endif
 
 }  // namespace lora::ops::cpu

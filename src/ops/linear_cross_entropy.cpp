@@ -6,6 +6,7 @@
 
 #include "cpu/launch.h"
 #include "cuda_kernels.h"
+#include "gemm.h"
 
 namespace lora::ops {
 
@@ -23,7 +24,7 @@ int64_t chunk_rows(int64_t vocabulary) {
 }
 
 Tensor logits_of(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V) {
-  return bias_V ? at::addmm(*bias_V, h_SD, W_VD.t()) : h_SD.mm(W_VD.t());
+  return bias_V ? at::addmm(*bias_V, h_SD, W_VD.t()) : gemm(h_SD, W_VD.t());
 }
 
 /// float32 from the half types, others as they are.
@@ -78,8 +79,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       const Tensor h_CD = h_SD.slice(0, begin, end);
       const Tensor dlogits_CV = logits_of(h_CD, W_VD, bias_V);
       total.add_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale));
-      Tensor dh_CD = dh_SD.slice(0, begin, end);
-      at::mm_out(dh_CD, dlogits_CV, W_VD);
+      const Tensor dh_CD = dh_SD.slice(0, begin, end);
+      gemm_(dh_CD, dlogits_CV, W_VD, 0);
       if (train_head) {
         dW_VD.addmm_(dlogits_CV.t(), h_CD);
       }
@@ -167,7 +168,7 @@ Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::o
 }
 
 Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
-  return at::cross_entropy_loss(widened(logits_of(h_SD, W_VD, bias_V)), labels_S, {}, at::Reduction::Sum);
+  return at::cross_entropy_loss(widened(at::linear(h_SD, W_VD, bias_V.value_or(Tensor()))), labels_S, {}, at::Reduction::Sum);
 }
 
 Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "cpu/launch.h"
+#include "gemm.h"
 
 namespace lora::ops {
 
@@ -11,29 +12,75 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+/// Whether activations x are in a half type and low-rank matrices in float32, on the CPU: the kernels' case.
+bool is_mixed(const Tensor& x, at::ScalarType low) {
+  return x.is_cpu() && low == at::kFloat && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
+}
+
+/// run.operator()<S>() with the half type of x.
+template <typename Run>
+void with_half(const Tensor& x, const Run& run) {
+  if (x.scalar_type() == at::kHalf) {
+    run.template operator()<cpu::Half>();
+  } else {
+    run.template operator()<cpu::BFloat16>();
+  }
+}
+
 /// y_TN += low_TR B_RN, low and B in one dtype that may be wider than y's: then summed in it and rounded once.
-void add_product_(Tensor& y_TN, const Tensor& low_TR, const Tensor& B_RN, double scale) {
+void add_product_(const Tensor& y_TN, const Tensor& low_TR, const Tensor& B_RN, double scale) {
   if (y_TN.scalar_type() == low_TR.scalar_type()) {
-    y_TN.addmm_(low_TR, B_RN, 1, scale);
+    gemm_(y_TN, low_TR, B_RN, 1, scale);
     return;
   }
-  const bool half = y_TN.scalar_type() == at::kBFloat16 || y_TN.scalar_type() == at::kHalf;
-  if (!y_TN.is_cpu() || !half || low_TR.scalar_type() != at::kFloat) {
+  if (!is_mixed(y_TN, low_TR.scalar_type())) {
     y_TN.copy_(y_TN.to(low_TR.scalar_type()).addmm_(low_TR, B_RN, 1, scale));
     return;
   }
   const Tensor scaled_TR = low_TR.mul(scale), rows_RN = B_RN.contiguous();
   const int64_t rank = scaled_TR.size(1), n = y_TN.size(1);
-  const auto run = [&]<typename S>(S* y) {
+  with_half(y_TN, [&]<typename S>() {
     cpu::in_parallel(y_TN.size(0), rank * n / 4, [&](int64_t begin, int64_t end) {
-      cpu::add_low_rank(y + begin * n, scaled_TR.data_ptr<float>() + begin * rank, rows_RN.data_ptr<float>(), end - begin, rank, n);
+      cpu::add_low_rank(cpu::pointer<S>(y_TN) + begin * n, scaled_TR.data_ptr<float>() + begin * rank, rows_RN.data_ptr<float>(),
+                        end - begin, rank, n);
     });
-  };
-  if (y_TN.scalar_type() == at::kHalf) {
-    run(cpu::pointer<cpu::Half>(y_TN));
-  } else {
-    run(cpu::pointer<cpu::BFloat16>(y_TN));
+  });
+}
+
+/// x_TN M_NR in M's dtype, which may be wider than x's.
+Tensor low_product(const Tensor& x_TN, const Tensor& M_NR) {
+  if (!is_mixed(x_TN, M_NR.scalar_type())) {
+    return gemm(x_TN.to(M_NR.scalar_type()), M_NR);
   }
+  const int64_t n = x_TN.size(1), rank = M_NR.size(1);
+  const Tensor x = x_TN.contiguous(), padded = at::zeros({n, cpu::padded_rank(rank)}, M_NR.options());
+  padded.narrow(1, 0, rank).copy_(M_NR);
+  Tensor low_TR = at::empty({x.size(0), rank}, M_NR.options());
+  with_half(x, [&]<typename S>() {
+    cpu::in_parallel(x.size(0), rank * n / 4, [&](int64_t begin, int64_t end) {
+      cpu::low_rank_product(cpu::pointer<S>(x) + begin * n, padded.data_ptr<float>(), low_TR.data_ptr<float>() + begin * rank, end - begin,
+                            n, rank);
+    });
+  });
+  return low_TR;
+}
+
+/// low_TRᵀ x_TN in low's dtype, which may be wider than x's.
+Tensor outer_product(const Tensor& low_TR, const Tensor& x_TN) {
+  if (!is_mixed(x_TN, low_TR.scalar_type())) {
+    return gemm(low_TR.t(), x_TN.to(low_TR.scalar_type()));
+  }
+  constexpr int64_t kColumns = 32;
+  const Tensor low = low_TR.contiguous(), x = x_TN.contiguous();
+  const int64_t rank = low.size(1), n = x.size(1), pieces = (n + kColumns - 1) / kColumns;
+  Tensor out_RN = at::empty({rank, n}, low.options());
+  with_half(x, [&]<typename S>() {
+    cpu::in_parallel(pieces, x.size(0) * kColumns * rank / 4, [&](int64_t begin, int64_t end) {
+      cpu::low_rank_outer(low.data_ptr<float>(), cpu::pointer<S>(x), out_RN.data_ptr<float>(), x.size(0), rank, n, begin * kColumns,
+                          std::min(end * kColumns, n));
+    });
+  });
+  return out_RN;
 }
 
 /// The low-rank parts of a group: their A below each other, R ranks in all.
@@ -80,19 +127,33 @@ struct Group : torch::CustomClassHolder {
   bool drops = false;
 };
 
-/// x as the low-rank part reads it.
+/// x as the low-rank part reads it, in x's dtype.
 Tensor low_input(const Tensor& x_TI, const LowRankTerm& term) {
-  return (term.dropout.active() ? dropout(x_TI, term.dropout) : x_TI).to(term.A_RI.scalar_type());
+  return term.dropout.active() ? dropout(x_TI, term.dropout) : x_TI;
 }
 
 /// x Aᵀ of all low-rank parts [T, R].
 Tensor down(const Tensor& x_TI, const Group& group) {
   if (!group.drops) {
-    return x_TI.to(group.dtype).mm(group.stacked_A().t());
+    return low_product(x_TI, group.stacked_A().t());
   }
   Tensor xa_TR = at::empty({x_TI.size(0), group.ranks}, x_TI.options().dtype(group.dtype));
-  group.for_each_adapted([&](size_t i, const LowRankTerm& term) { group.own(xa_TR, i, 1).copy_(low_input(x_TI, term).mm(term.A_RI.t())); });
+  group.for_each_adapted(
+      [&](size_t i, const LowRankTerm& term) { group.own(xa_TR, i, 1).copy_(low_product(low_input(x_TI, term), term.A_RI.t())); });
   return xa_TR;
+}
+
+/// x W + b.
+Tensor projected(const Tensor& x_TI, const Tensor& W_IO, const std::optional<Tensor>& bias_O) {
+  if (!bias_O) {
+    return gemm(x_TI, W_IO);
+  }
+  if (!onednn_applies(x_TI, W_IO.size(1))) {
+    return at::addmm(*bias_O, x_TI, W_IO);
+  }
+  const Tensor y_TO = bias_O->expand({x_TI.size(0), -1}).contiguous();
+  gemm_(y_TO, x_TI, W_IO);
+  return y_TO;
 }
 
 struct Project : torch::autograd::Function<Project> {
@@ -103,7 +164,7 @@ struct Project : torch::autograd::Function<Project> {
     for (size_t i = 0; i < group->projections.size(); ++i) {
       const Projection& projection = group->projections[i];
       const Tensor W_IO = projection.W_OI.t();
-      Tensor y_TO = projection.bias_O ? at::addmm(*projection.bias_O, x_TI, W_IO) : x_TI.mm(W_IO);
+      Tensor y_TO = projected(x_TI, W_IO, projection.bias_O);
       if (projection.low_rank && projection.low_rank->bias_O) {
         const LowRankTerm& term = *projection.low_rank;
         y_TO = y_TO.to(group->dtype).addmm_(group->own(xa_TR, i, 1), term.B_OR.t(), 1, term.scale).add_(*term.bias_O, term.scale);
@@ -139,9 +200,9 @@ struct Project : torch::autograd::Function<Project> {
   }
 
   static Tensor input_gradient(const Group& group, const variable_list& grads) {
-    Tensor dx_TI = grads[0].mm(group.projections[0].W_OI);
+    Tensor dx_TI = gemm(grads[0], group.projections[0].W_OI);
     for (size_t i = 1; i < grads.size(); ++i) {
-      dx_TI.addmm_(grads[i], group.projections[i].W_OI);
+      gemm_(dx_TI, grads[i], group.projections[i].W_OI);
     }
     return dx_TI;
   }
@@ -158,12 +219,11 @@ struct Project : torch::autograd::Function<Project> {
     const Tensor dxa_TR = at::empty_like(xa_TR);
     variable_list dB(grads.size()), dbias(grads.size());
     group.for_each_adapted([&](size_t i, const LowRankTerm& term) {
-      const Tensor dy_TO = grads[i].to(group.dtype);
-      group.own(dxa_TR, i, 1).copy_(dy_TO.mm(term.B_OR)).mul_(term.scale);
-      dB[i] = group.own(xa_TR, i, 1).t().mm(dy_TO).mul_(term.scale).t();
-      dbias[i] = term.bias_O && term.bias_O->requires_grad() ? dy_TO.sum(0) * term.scale : Tensor();
+      group.own(dxa_TR, i, 1).copy_(low_product(grads[i], term.B_OR)).mul_(term.scale);
+      dB[i] = outer_product(group.own(xa_TR, i, 1), grads[i]).mul_(term.scale).t();
+      dbias[i] = term.bias_O && term.bias_O->requires_grad() ? grads[i].to(group.dtype).sum(0) * term.scale : Tensor();
     });
-    const Tensor dA_RI = group.drops ? Tensor() : dxa_TR.t().mm(x_TI.to(group.dtype));
+    const Tensor dA_RI = group.drops ? Tensor() : outer_product(dxa_TR, x_TI);
     if (gradients[0].defined() && !group.drops) {
       add_product_(gradients[0], dxa_TR, group.stacked_A(), 1);
     }
@@ -175,10 +235,10 @@ struct Project : torch::autograd::Function<Project> {
       const LowRankTerm& term = *group.projections[i].low_rank;
       const Tensor own_TR = group.own(dxa_TR, i, 1);
       if (group.drops && gradients[0].defined()) {
-        const Tensor dlow_TI = own_TR.mm(term.A_RI);
+        const Tensor dlow_TI = gemm(own_TR, term.A_RI);
         gradients[0].add_((term.dropout.active() ? dropout(dlow_TI, term.dropout) : dlow_TI).to(x_TI.scalar_type()));
       }
-      gradients.push_back(group.drops ? own_TR.t().mm(low_input(x_TI, term)) : group.own(dA_RI, i, 0));
+      gradients.push_back(group.drops ? outer_product(own_TR, low_input(x_TI, term)) : group.own(dA_RI, i, 0));
       gradients.push_back(dB[i]);
       if (term.bias_O) {
         gradients.push_back(dbias[i]);

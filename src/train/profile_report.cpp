@@ -35,6 +35,7 @@ constexpr NamePattern kPatterns[] = {
     {"*LowRank*", TimeKind::kLora},
     {"*ops::*Dropout*", TimeKind::kLora},  // nothing else drops anything out
     {"aten::mm", TimeKind::kGemm},
+    {"lora::gemm", TimeKind::kGemm},
     {"aten::addmm*", TimeKind::kGemm},
     {"aten::bmm*", TimeKind::kGemm},
     {"aten::baddbmm*", TimeKind::kGemm},

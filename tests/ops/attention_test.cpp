@@ -79,6 +79,8 @@ TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   };
   const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
   test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), inputs, 3e-6);
+  const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+  test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), narrow, 0.02);
   // Large scores and views of a larger tensor.
   const auto scaled = [&](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {

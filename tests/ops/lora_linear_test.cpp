@@ -99,6 +99,28 @@ TEST(LoraLinear, Float32AdapterBesideAHalfPrecisionBase) {
   }
 }
 
+TEST(LoraLinear, MixedTypesOfSizesThatKernelsDoNotDivide) {
+  // Rows, columns and ranks beyond the kernels' blocks, and not multiples of them.
+  for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
+    for (const int64_t rank : {1, 8, 33}) {
+      const Tensor W = normal({77, 140}, 4, half);
+      const auto bind = [&W](Op op) {
+        return [&W, op](const std::vector<Tensor>& in) { return op(in[0], W, std::nullopt, {in[1], in[2], 0.5, {}}); };
+      };
+      const std::vector<Tensor> inputs{trained(normal({263, 140}, 1, half)), trained(normal({rank, 140}, 2, at::kFloat)),
+                                       trained(normal({77, rank}, 3, at::kFloat))};
+      const double unit = half == at::kBFloat16 ? 0x1p-7 : 0x1p-10;
+      const std::string what = "rank " + std::to_string(rank);
+      expect_close(bind(lora_linear)(inputs), bind(lora_linear_reference)(inputs), unit, what);
+      const std::vector<Tensor> actual = test::gradients(bind(lora_linear), inputs);
+      const std::vector<Tensor> expected = test::gradients(bind(lora_linear_reference), inputs);
+      expect_close(actual[0], expected[0], 2 * unit, what);
+      expect_close(actual[1], expected[1], 1e-5, what);
+      expect_close(actual[2], expected[2], 1e-5, what);
+    }
+  }
+}
+
 TEST(LoraLinear, NothingIsComputedForFrozenTensors) {
   const Tensor W = normal({kOut, kIn}, 4);
   const Tensor x = normal({kTokens, kIn}, 1);

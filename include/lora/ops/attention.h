@@ -17,8 +17,8 @@ struct DocumentLayout {
 
 /// Causal attention of each token to its own document's earlier tokens and itself; differentiable.
 /// q_THE has H heads, k_TKE and v_TKE have K heads with H a multiple of K (grouped-query attention: query heads h·H/K …
-/// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32: kernels of our own, on
-/// documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one call).
+/// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32 and bfloat16: kernels of
+/// our own, on documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one call).
 Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale);
 
 /// The formula as it stands in Vaswani et al. 2017, section 3.2.1, with a mask over all T × T pairs; softmax in float32

@@ -32,18 +32,22 @@ void gated_activation_backward(Activation kind, const S* dy, const S* gate, cons
 template <typename S>
 void cross_entropy(S* logits, const int64_t* labels, Wide<S>* loss, int64_t rows, int64_t V, double scale);
 
+// Low-rank matrices in float32 beside activations in a half type: no copy of these in float32 is made.
+
 /// y [rows, n] += low [rows, rank] · B, with B [rank, n]: a sum of few terms beside a large product. In float32, rounded
 /// once.
 template <typename S>
 void add_low_rank(S* y, const float* low, const float* B, int64_t rows, int64_t rank, int64_t n);
 
-/// Softmax over the first `first + r + 1` of each row r of scores [rows, width], 0 in the places behind them; lse: the logarithm of the sum
-/// of exponentials [rows].
-void causal_softmax(float* scores, float* lse, int64_t lse_stride, int64_t rows, int64_t width, int64_t first);
+/// The columns that low_rank_product wants M to have.
+int64_t padded_rank(int64_t rank);
 
-/// scores → probabilities by their kept lse, and d scores = probabilities · (dp - delta) · scale in place of dp; causal as
-/// causal_softmax. delta [rows]: the sum of dout · out of each row.
-void causal_softmax_backward(float* scores, float* dp, const float* lse, int64_t lse_stride, const float* delta, int64_t rows,
-                             int64_t width, int64_t first, float scale);
+/// low [rows, rank] = x [rows, n] · M, with M [n, padded_rank(rank)] of which the columns behind rank are 0.
+template <typename S>
+void low_rank_product(const S* x, const float* M, float* low, int64_t rows, int64_t n, int64_t rank);
+
+/// Columns first to last of out [rank, n] = lowᵀ x, with low [rows, rank] and x [rows, n].
+template <typename S>
+void low_rank_outer(const float* low, const S* x, float* out, int64_t rows, int64_t rank, int64_t n, int64_t first, int64_t last);
 
 }  // namespace lora::ops::cpu

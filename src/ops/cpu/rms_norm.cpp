@@ -2,15 +2,17 @@
 
 namespace lora::ops::cpu {
 
+// Sums are in float64: they cost little beside the memory's traffic, and an error in one moves its whole row.
+
 template <typename S>
 LORA_SIMD void rms_norm(const S* x, const S* weight, S* y, Wide<S>* rstd, int64_t rows, int64_t dim, double eps) {
   for (int64_t r = 0; r < rows; ++r, x += dim, y += dim) {
-    Wide<S> sum = 0;
+    double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < dim; ++i) {
-      sum += widened(x[i]) * widened(x[i]);
+      sum += static_cast<double>(widened(x[i])) * widened(x[i]);
     }
-    const Wide<S> scale = 1 / std::sqrt(sum / static_cast<Wide<S>>(dim) + static_cast<Wide<S>>(eps));
+    const auto scale = static_cast<Wide<S>>(1 / std::sqrt(sum / static_cast<double>(dim) + eps));
     rstd[r] = scale;
 #pragma omp simd
     for (int64_t i = 0; i < dim; ++i) {
@@ -23,12 +25,12 @@ template <typename S>
 LORA_SIMD void rms_norm_backward(const S* dy, const S* x, const S* weight, const Wide<S>* rstd, S* dx, int64_t rows, int64_t dim) {
   for (int64_t r = 0; r < rows; ++r, dy += dim, x += dim, dx += dim) {
     const Wide<S> scale = rstd[r];
-    Wide<S> dot = 0;
+    double dot = 0;
 #pragma omp simd reduction(+ : dot)
     for (int64_t i = 0; i < dim; ++i) {
-      dot += rounded<S>(widened(dy[i]) * widened(weight[i])) * widened(x[i]);
+      dot += static_cast<double>(rounded<S>(widened(dy[i]) * widened(weight[i]))) * widened(x[i]);
     }
-    const Wide<S> pull = dot * scale * scale / static_cast<Wide<S>>(dim);
+    const auto pull = static_cast<Wide<S>>(dot * scale * scale / static_cast<double>(dim));
 #pragma omp simd
     for (int64_t i = 0; i < dim; ++i) {
       dx[i] = narrowed<S>((rounded<S>(widened(dy[i]) * widened(weight[i])) - widened(x[i]) * pull) * scale);
