@@ -145,7 +145,9 @@ int eval_command(const EvalRequest& request) {
   const InferenceParts parts = open_inference(request.inference);
   nn::Model& model = *parts.base.model;
   const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
-  const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs};
+  const auto chat_template = parts.chat_template(source, tokenizer.get(), request.chat_template);
+  const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs, /*num_threads=*/0,
+                                  chat_template.get()};
   const data::Dataset dataset = data::load_dataset("--data", {source}, options, context);
   if (dataset.num_supervised() == 0) {
     data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset.examples.size())) +

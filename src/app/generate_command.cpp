@@ -45,6 +45,7 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
   data::PromptContext context;
   context.vocab_size = vocab_size;
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
+  context.chat = [&generation]() -> const data::ChatEncoder& { return generation.needed_chat_encoder(); };
   context.check = [&generation](const data::PromptRow& row) {
     if (row.adapter && !row.adapter->empty() && !generation.has_adapter(*row.adapter)) {
       const std::vector<std::string> names = generation.adapter_names();

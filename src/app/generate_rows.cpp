@@ -59,7 +59,11 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
   if (!prompt.id.is_null()) {
     row["id"] = prompt.id;
   }
-  prompt.text ? row["prompt"] = *prompt.text : row["input_ids"] = prompt.ids;
+  if (!prompt.messages.is_null()) {
+    row["messages"] = prompt.messages;
+  } else {
+    prompt.text ? row["prompt"] = *prompt.text : row["input_ids"] = prompt.ids;
+  }
   row["completion"] = text ? Json(*text) : Json(nullptr);
   row["output_ids"] = completion.ids;
   row["finish_reason"] = generate::kFinishReasons.name(completion.reason);

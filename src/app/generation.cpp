@@ -23,7 +23,8 @@ const InferenceRequest& checked(const GenerateRequest& request) {
 
 }  // namespace
 
-Generation::Generation(const GenerateRequest& request) : parts_(open_inference(checked(request))), options_(request.options) {
+Generation::Generation(const GenerateRequest& request)
+    : parts_(open_inference(checked(request))), template_choice_(request.chat_template), options_(request.options) {
   if (request.prompt || request.chat || !options_.stop.empty()) {
     tokenizer();
   } else {
@@ -41,6 +42,29 @@ const tokenizer::Tokenizer& Generation::tokenizer() {
     tokenizer_ = parts_.tokenizer();
   }
   return *tokenizer_;
+}
+
+const data::ChatEncoder* Generation::chat_encoder() {
+  if (!chat_encoder_) {
+    chat_template_ = tokenizer::load_chat_template(template_choice_, parts_.options.tokenizer, tokenizer());
+    chat_encoder_ = chat_template_ ? std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer()) : nullptr;
+  }
+  return chat_encoder_.get();
+}
+
+const data::ChatEncoder& Generation::needed_chat_encoder() {
+  const data::ChatEncoder* encoder = chat_encoder();
+  if (encoder == nullptr) {
+    config_error("--chat-template", "found none, and the model has none of its own: expected one of " +
+                                        join(tokenizer::builtin_chat_templates()) + ", or a .jinja file");
+  }
+  return *encoder;
+}
+
+void Generation::end_at(int32_t id) {
+  if (std::find(options_.eos_ids.begin(), options_.eos_ids.end(), id) == options_.eos_ids.end()) {
+    options_.eos_ids.push_back(id);
+  }
 }
 
 bool Generation::has_adapter(const std::string& name) const {

@@ -6,6 +6,7 @@
 
 #include "inference.h"
 #include "lora/app/generate_command.h"
+#include "lora/data/chat.h"
 #include "lora/generate/generator.h"
 
 namespace lora::app {
@@ -22,6 +23,12 @@ class Generation {
   const tokenizer::Tokenizer& tokenizer();
   /// Null where there is none that can be used.
   const tokenizer::Tokenizer* tokenizer_if_any() const { return tokenizer_.get(); }
+  /// By the template that the flags name, else the model's own; null where there is none.
+  const data::ChatEncoder* chat_encoder();
+  /// The same. Throws config Error where there is none.
+  const data::ChatEncoder& needed_chat_encoder();
+  /// A token that ends completions from now on, beside the model's EOS tokens.
+  void end_at(int32_t id);
   bool has_adapter(const std::string& name) const;
   std::vector<std::string> adapter_names() const;
   /// The adapter of prompts that name none: the first one given, "" where there is none.
@@ -39,6 +46,9 @@ class Generation {
  private:
   InferenceParts parts_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  std::string template_choice_;
+  std::unique_ptr<tokenizer::ChatTemplate> chat_template_;
+  std::unique_ptr<data::ChatEncoder> chat_encoder_;
   generate::GenerationOptions options_;
   bool warned_of_length_ = false;
 };

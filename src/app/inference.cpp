@@ -33,6 +33,12 @@ std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
   return loaded;
 }
 
+std::unique_ptr<tokenizer::ChatTemplate> InferenceParts::chat_template(const data::SourceOptions& source,
+                                                                       const tokenizer::Tokenizer* tokenizer,
+                                                                       const std::string& choice) const {
+  return source.format == data::RowFormat::kMessages ? tokenizer::load_chat_template(choice, options.tokenizer, *tokenizer) : nullptr;
+}
+
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
   if (tokenizer.vocab_size() > model.vocab_size()) {
     model_error(where, "the tokenizer is not this model's: found a vocabulary of " + std::to_string(tokenizer.vocab_size()) +

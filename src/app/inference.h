@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "lora/app/inference_request.h"
+#include "lora/data/options.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
+#include "lora/tokenizer/chat_template.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::app {
@@ -24,6 +26,9 @@ struct InferenceParts {
 
   /// The model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
+  /// What messages rows are written by: `choice` as data.chat_template; null for rows of another format.
+  std::unique_ptr<tokenizer::ChatTemplate> chat_template(const data::SourceOptions& source, const tokenizer::Tokenizer* tokenizer,
+                                                         const std::string& choice) const;
 };
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.

@@ -66,7 +66,9 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
   source.limit = static_cast<int64_t>(kMaxDocuments);
   source.format = flag_value(data::kRowFormats, request.format, "--format");
   const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
-  const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true};
+  const auto chat_template = parts.chat_template(source, tokenizer.get(), /*choice=*/"");
+  const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true, /*num_threads=*/0,
+                                  chat_template.get()};
   Documents documents;
   for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {
     if (!example.ids.empty()) {

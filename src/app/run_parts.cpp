@@ -12,9 +12,17 @@ namespace lora::app {
 
 namespace {
 
+template <typename Wanted>
+bool has_source(const data::DataOptions& options, const Wanted& wanted) {
+  return std::any_of(options.train.begin(), options.train.end(), wanted) || std::any_of(options.eval.begin(), options.eval.end(), wanted);
+}
+
 bool needs_tokenizer(const data::DataOptions& options) {
-  const auto is_text = [](const data::SourceOptions& source) { return source.format != data::RowFormat::kTokens; };
-  return std::any_of(options.train.begin(), options.train.end(), is_text) || std::any_of(options.eval.begin(), options.eval.end(), is_text);
+  return has_source(options, [](const data::SourceOptions& source) { return source.format != data::RowFormat::kTokens; });
+}
+
+bool has_messages(const data::DataOptions& options) {
+  return has_source(options, [](const data::SourceOptions& source) { return source.format == data::RowFormat::kMessages; });
 }
 
 /// `tokens` rows need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then.
@@ -67,6 +75,9 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   if (shared_hashes_.is_null()) {
     shared_hashes_["base"] = hash_files(base.files);
     shared_hashes_["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
+    if (chat_template) {
+      shared_hashes_["chat_template"] = chat_template->identity();
+    }
     shared_hashes_["init_from"] = Json::object();
     shared_hashes_["train"] = data_files(&train);
     shared_hashes_["eval"] = data_files(eval_set());
@@ -118,9 +129,13 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   if (parts->tokenizer && needs_tokenizer(config.data)) {
     check_vocabulary(*parts->tokenizer, model, "model.tokenizer");
   }
+  if (has_messages(config.data)) {
+    parts->chat_template = tokenizer::load_chat_template(config.data.chat_template.value_or(""), config.model.tokenizer, *parts->tokenizer);
+  }
   parts->attach(config);  // before the data: a wrong target is found at once
 
-  const data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};
+  data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};
+  context.chat_template = parts->chat_template.get();
   parts->train = data::load_dataset("data.train", config.data.train, config.data, context);
   if (!config.data.eval.empty()) {
     parts->eval = data::load_dataset("data.eval", config.data.eval, config.data, context);

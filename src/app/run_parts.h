@@ -16,7 +16,8 @@ namespace lora::app {
 /// Everything a run is built from, loaded and checked, before its first step. Runs that differ in their adapter alone
 /// share one: prepare() takes it from one run to the next.
 struct RunParts {
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null where every source is `tokens` and there is none
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;         ///< null where every source is `tokens` and there is none
+  std::unique_ptr<tokenizer::ChatTemplate> chat_template;  ///< null where no source is `messages`
   models::BaseModel base;
   std::unique_ptr<peft::Method> method;  ///< null until the data have been looked at, where `eva` is there
   std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none

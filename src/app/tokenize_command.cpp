@@ -1,10 +1,12 @@
 #include "lora/app/tokenize_command.h"
 
+#include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
+#include "lora/data/chat.h"
 #include "lora/data/rows.h"
 #include "lora/tokenizer/tokenizer.h"
 
@@ -29,13 +31,57 @@ const Json& field(const data::Row& row, const std::string& key, const std::strin
   return *found;
 }
 
-Json encoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
-  const Json& text = field(row, "text", "a text");
-  if (!text.is_string()) {
-    data_error(row.origin + ": text", "found " + type_name(text) + ", expected a string");
+/// Turns rows into ids; the chat template is looked for at the first messages.
+class Encoder {
+ public:
+  Encoder(const TokenizeRequest& request, fs::path tokenizer_path, const tokenizer::Tokenizer& tokenizer)
+      : request_(request),
+        train_on_(flag_value(data::kTrainOn, request.train_on, "--train-on")),
+        path_(std::move(tokenizer_path)),
+        tokenizer_(tokenizer) {}
+
+  Json encode(const data::Row& row) {
+    if (row.object.contains("messages")) {
+      return encode_messages(row);
+    }
+    const Json& text = field(row, "text", "a text");
+    if (!text.is_string()) {
+      data_error(row.origin + ": text", "found " + type_name(text) + ", expected a string");
+    }
+    return {{"input_ids", tokenizer_.encode_with_specials(text.get_ref<const std::string&>(), /*add_special_tokens=*/true)}};
   }
-  return {{"input_ids", tokenizer.encode_with_specials(text.get_ref<const std::string&>(), /*add_special_tokens=*/true)}};
-}
+
+ private:
+  Json encode_messages(const data::Row& row) {
+    const tokenizer::Conversation conversation{row.object["messages"], row.object.value("tools", Json())};
+    const data::EncodedChat chat = request_.generation_prompt ? chat_encoder().prompt(conversation, row.origin)
+                                                              : chat_encoder().encode(conversation, train_on_, row.origin);
+    Json mask = Json::array();
+    for (const bool learnt : chat.mask) {
+      mask.push_back(learnt ? 1 : 0);
+    }
+    return {{"text", chat.text}, {"input_ids", chat.ids}, {"mask", std::move(mask)}};
+  }
+
+  const data::ChatEncoder& chat_encoder() {
+    if (!chat_template_) {
+      chat_template_ = tokenizer::load_chat_template(request_.chat_template, path_, tokenizer_);
+      if (!chat_template_) {
+        config_error("--chat-template", "found none, and the model has none of its own: expected one of " +
+                                            join(tokenizer::builtin_chat_templates()) + ", or a .jinja file");
+      }
+      chat_encoder_ = std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer_);
+    }
+    return *chat_encoder_;
+  }
+
+  const TokenizeRequest& request_;
+  data::TrainOn train_on_;
+  fs::path path_;
+  const tokenizer::Tokenizer& tokenizer_;
+  std::unique_ptr<tokenizer::ChatTemplate> chat_template_;
+  std::unique_ptr<data::ChatEncoder> chat_encoder_;
+};
 
 Json decoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
   const Json& ids = field(row, "input_ids", "ids");
@@ -59,11 +105,11 @@ int tokenize_command(const TokenizeRequest& request) {
     config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());
   }
   const std::unique_ptr<tokenizer::Tokenizer> tokenizer = tokenizer::load_tokenizer(options.tokenizer);
-  const auto convert = request.decode ? decoded : encoded;
+  Encoder encoder(request, options.tokenizer, *tokenizer);
   write_file_atomically(request.output, [&](const Append& append) {
     data::read_rows(request.input, *kind, [&](const data::Row& row) {
       check_interrupt();
-      const std::string line = convert(row, *tokenizer).dump() + "\n";
+      const std::string line = (request.decode ? decoded(row, *tokenizer) : encoder.encode(row)).dump() + "\n";
       append(line.data(), line.size());
       return true;
     });

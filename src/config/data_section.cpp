@@ -3,6 +3,7 @@
 #include "config/sections.h"
 #include "config/table.h"
 #include "lora/base/text.h"
+#include "lora/tokenizer/chat_template.h"
 
 namespace lora::config {
 
@@ -25,6 +26,8 @@ std::vector<std::string> fields_of(RowFormat format) {
       return {"prompt", "completion"};
     case RowFormat::kInstruction:
       return {"instruction", "input", "output"};
+    case RowFormat::kMessages:
+      return {"messages", "tools"};
   }
   return {};
 }
@@ -50,7 +53,7 @@ const Table<SourceOptions>& source_table() {
             "path", [](auto& o) -> auto& { return o.path; }, text(),
             "File (.jsonl, .json, .csv, .txt, each also .gz), a glob, or - for the standard input.")
         .required()
-        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "What a row holds.", {"messages", "preference"})
+        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "What a row holds.", {"preference"})
         .required()
         .value(
             "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(), "Our names of a row's fields and the file's.")
@@ -130,8 +133,11 @@ const Table<DataOptions>& data_table() {
             "put together up to it, a longer one stands alone; null or 0: by their number.")
         .choice(
             "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
-            "Which tokens of prompt_completion and instruction rows are learnt.")
-        .fixed("chat_template", {nullptr}, "Template of messages rows.")
+            "Which tokens of prompt_completion, instruction and messages rows are learnt; last_turn: of messages rows the assistant's last "
+            "turn.")
+        .value(
+            "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
+            "Template of messages rows: " + join(tokenizer::builtin_chat_templates()) + ", or a .jinja file; null: the model's own.")
         .value(
             "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
         .value(
@@ -153,9 +159,27 @@ void make_absolute(std::vector<SourceOptions>& sources, const Context& context) 
   }
 }
 
+/// A built-in name stays; anything else is a path.
+void find_template(DataOptions& options, const Context& context) {
+  const std::vector<std::string> names = tokenizer::builtin_chat_templates();
+  if (options.chat_template && std::find(names.begin(), names.end(), *options.chat_template) == names.end()) {
+    options.chat_template = absolute_path(context, *options.chat_template).string();
+  }
+}
+
 void check_together(const DataOptions& options, const Place& at) {
   if (!options.eval.empty() && options.eval_fraction > 0 && at.sound({"eval", "eval_fraction"})) {
     at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " beside data.eval, expected one of the two");
+  }
+  for (const auto* sources : {&options.train, &options.eval}) {
+    const auto misses_turns = [](const SourceOptions& source) { return !data::has_turns(source.format); };
+    const auto other = std::find_if(sources->begin(), sources->end(), misses_turns);
+    if (options.train_on == data::TrainOn::kLastTurn && other != sources->end() && at.sound({"train_on", "train", "eval"})) {
+      at.key("train_on")
+          .add("found \"last_turn\" beside the format " + std::string(data::kRowFormats.name(other->format)) +
+               ", whose rows have no turns, expected completion or all");
+      break;
+    }
   }
   const auto is_stdin = [](const SourceOptions& source) { return source.path == "-"; };
   if (std::count_if(options.train.begin(), options.train.end(), is_stdin) +
@@ -179,6 +203,7 @@ Section<DataOptions> read_data(const Json& section, const Place& at, const Conte
   if (!result.options.cache_dir.empty()) {
     result.options.cache_dir = absolute_path(context, result.options.cache_dir);
   }
+  find_template(result.options, context);
   check_together(result.options, at);
   result.resolved = data_table().resolved(result.options, section);
   return result;

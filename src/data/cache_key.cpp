@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 // The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
 Json source_json(const SourceOptions& source) {
@@ -17,8 +17,8 @@ Json source_json(const SourceOptions& source) {
 }
 
 Json options_json(const DataOptions& options) {
-  const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, append_eos, shuffle, cache_dir] =
-      options;
+  const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, chat_template, append_eos, shuffle,
+               cache_dir] = options;
   return {{"max_length", max_length},
           {"overlength", kOverlengths.name(overlength)},
           {"train_on", kTrainOn.name(train_on)},
@@ -39,7 +39,7 @@ Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
 
 std::string cache_key(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                       const std::vector<std::string>& hashes, const DataOptions& options, const LoadContext& context) {
-  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads] = context;
+  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template] = context;
   Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", vocab_size}, {"all", keep_unsupervised}};
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {
@@ -50,6 +50,7 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
     key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});
   }
   key["tokenizer"] = tokenizer_json(needs_tokenizer ? tokenizer : nullptr);
+  key["chat_template"] = chat_template != nullptr ? chat_template->identity() : "";
   return sha256(key.dump());
 }
 

@@ -45,6 +45,12 @@ const std::string& Fields::text(const std::string& field) const {
   return value.get_ref<const std::string&>();
 }
 
+Json Fields::json(const std::string& field) const {
+  const Json& value = at(field);
+  return value.is_string() ? parse_json(value.get_ref<const std::string&>(), origin() + ", column " + column(field), ErrorKind::kData)
+                           : value;
+}
+
 std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int64_t high, int64_t other) const {
   const Json cell = row_.cells ? parse_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
   const Json& values = row_.cells ? cell : at(field);

@@ -20,6 +20,8 @@ class Fields {
   /// Whether the row has the field: present, not null, in CSV not empty.
   bool has(const std::string& field) const;
   const std::string& text(const std::string& field) const;
+  /// An array or object; in CSV a cell that holds it as JSON, elsewhere a string may hold it too.
+  Json json(const std::string& field) const;
   /// An array of integers (in CSV a cell with a JSON array), each from `low` to `high`, or `other`.
   std::vector<int32_t> integers(const std::string& field, int64_t low, int64_t high, int64_t other) const;
 

@@ -57,6 +57,27 @@ Document encode_instruction(const Fields& fields, const FormatContext& context) 
   return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context);
 }
 
+// EOS is put behind a conversation only where its last turn is learnt and ends without any special token.
+Document encode_messages(const Fields& fields, const FormatContext& context) {
+  const tokenizer::Conversation conversation{fields.json("messages"), fields.has("tools") ? fields.json("tools") : Json()};
+  const EncodedChat chat = context.chat->encode(conversation, context.train_on, fields.origin());
+  Document document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
+  for (size_t i = 0; i < chat.ids.size(); ++i) {
+    document.labels[i] = chat.mask[i] ? chat.ids[i] : kIgnore;
+  }
+  const auto eos = context.tokenizer->eos_id();
+  const auto is_end = [&](size_t i) { return context.tokenizer->is_special(chat.ids[i]) || chat.ids[i] == eos; };
+  bool open_ended = wants_eos(context) && eos && !chat.ids.empty() && chat.mask.back();
+  for (size_t i = chat.ids.size(); open_ended && i-- > 0 && chat.mask[i];) {
+    open_ended = !is_end(i);
+  }
+  if (open_ended) {
+    document.ids.push_back(*eos);
+    document.labels.push_back(*eos);
+  }
+  return document;
+}
+
 }  // namespace
 
 const Format& format_of(RowFormat format) {
@@ -65,6 +86,7 @@ const Format& format_of(RowFormat format) {
       {RowFormat::kText, {"text"}, {}, true, encode_text},
       {RowFormat::kPromptCompletion, {"prompt", "completion"}, {}, true, encode_prompt_completion},
       {RowFormat::kInstruction, {"instruction", "output"}, {"input"}, true, encode_instruction},
+      {RowFormat::kMessages, {"messages"}, {"tools"}, true, encode_messages},
   };
   return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
 }

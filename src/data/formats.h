@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "data/fields.h"
+#include "lora/data/chat.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/tokenizer.h"
 
@@ -14,6 +15,7 @@ struct FormatContext {
   int64_t vocab_size = 0;
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
+  const ChatEncoder* chat = nullptr;  ///< null only where no rows are messages
 };
 
 /// What a row becomes: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).

@@ -19,16 +19,22 @@ PromptRow read_prompt(const Row& row, const PromptContext& context) {
   const Fields fields(row, kNoRenames);
   PromptRow prompt;
   prompt.origin = row.origin;
-  if (fields.has("prompt") && fields.has("input_ids")) {
-    fields.fail("input_ids", "found it beside \"prompt\", expected one of the two.");
+  const std::vector<std::string> kinds{"prompt", "messages", "input_ids"};
+  const auto num_kinds = std::count_if(kinds.begin(), kinds.end(), [&](const std::string& kind) { return fields.has(kind); });
+  if (num_kinds != 1) {
+    data_error(row.origin, std::string("found ") + (num_kinds == 0 ? "none" : "several") + " of \"prompt\", \"messages\" and " +
+                               "\"input_ids\", expected one of them.");
   }
   if (fields.has("input_ids")) {
     prompt.ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
     if (prompt.ids.empty()) {
       fields.fail("input_ids", "found no id, expected one at least.");
     }
-  } else if (!fields.has("prompt")) {
-    data_error(row.origin, "found neither \"prompt\" nor \"input_ids\", expected one of the two.");
+  } else if (fields.has("messages")) {
+    prompt.messages = fields.json("messages");
+    const tokenizer::Conversation conversation{prompt.messages, fields.has("tools") ? fields.json("tools") : Json()};
+    prompt.ids = context.chat().prompt(conversation, row.origin).ids;
+    check_prompt(prompt.ids, context.tokenizer(), context.vocab_size, row.origin);
   } else {
     prompt.text = fields.text("prompt");
     prompt.ids = encode_prompt(*prompt.text, context.tokenizer(), context.vocab_size, row.origin);
@@ -65,6 +71,11 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
 std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
                                    const std::string& where) {
   std::vector<int32_t> ids = with_specials(text, tokenizer, /*append_eos=*/false);
+  check_prompt(ids, tokenizer, vocab_size, where);
+  return ids;
+}
+
+void check_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where) {
   if (ids.empty()) {
     data_error(where, "the prompt is empty: found no token, expected one at least (this tokenizer adds no BOS).");
   }
@@ -74,7 +85,6 @@ std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tok
                           "), and the model knows ids from 0 to " + std::to_string(vocab_size - 1) +
                           ". Likely cause: the tokenizer of another model.");
   }
-  return ids;
 }
 
 std::string instruction_prompt(const std::string& instruction, const std::string& input) {

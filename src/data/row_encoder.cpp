@@ -12,7 +12,8 @@ RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, 
       options_(options),
       context_(context),
       format_(format_of(source.format)),
-      format_context_{context.tokenizer, context.vocab_size, options.train_on, options.append_eos},
+      chat_(source.format == RowFormat::kMessages ? std::make_unique<ChatEncoder>(*context.chat_template, *context.tokenizer) : nullptr),
+      format_context_{context.tokenizer, context.vocab_size, options.train_on, options.append_eos, chat_.get()},
       watched_(std::move(watched)) {}
 
 EncodedRow RowEncoder::encode(const PendingRow& pending) const {

@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,6 +38,7 @@ class RowEncoder {
   const DataOptions& options_;
   const LoadContext& context_;
   const Format& format_;
+  std::unique_ptr<ChatEncoder> chat_;  ///< null where the rows are no messages
   FormatContext format_context_;
   std::set<std::string> watched_;
 };

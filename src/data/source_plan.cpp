@@ -25,7 +25,8 @@ void check_columns(const SourceOptions& source, const Format& format, const std:
   }
 }
 
-void check_source(const SourceOptions& source, const Format& format, const LoadContext& context, const std::string& where) {
+void check_source(const SourceOptions& source, const Format& format, const DataOptions& options, const LoadContext& context,
+                  const std::string& where) {
   if (!(source.weight > 0 && source.weight <= kMaxWeight)) {
     config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000.");
   }
@@ -33,6 +34,14 @@ void check_source(const SourceOptions& source, const Format& format, const LoadC
   if (format.needs_tokenizer && context.tokenizer == nullptr) {
     config_error(where + ".format", "the format " + std::string(kRowFormats.name(source.format)) +
                                         " needs a tokenizer, and there is none. Set model.tokenizer, or use tokens rows.");
+  }
+  if (source.format == RowFormat::kMessages && context.chat_template == nullptr) {
+    config_error(where + ".format", "messages rows need a chat template, and the model has none. Set data.chat_template to one of " +
+                                        join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
+  }
+  if (options.train_on == TrainOn::kLastTurn && !has_turns(source.format)) {
+    config_error("data.train_on", "found \"last_turn\" beside the format " + std::string(kRowFormats.name(source.format)) +
+                                      ", whose rows have no turns: expected completion or all.");
   }
 }
 
@@ -58,7 +67,7 @@ std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<S
     const SourceOptions& source = sources[i];
     const std::string where = name + "[" + std::to_string(i) + "]";
     const Format& format = format_of(source.format);
-    check_source(source, format, context, where);
+    check_source(source, format, options, context, where);
     if (format.needs_tokenizer && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
       warned_of_eos = true;
       log::warn("[" + name + "] append_eos is on, and the tokenizer has no EOS token: none is appended");

@@ -9,6 +9,7 @@
 #include "tokenizer/model_check.h"
 #include "tokenizer/space_symbol.h"
 #include "tokenizer/special_tokens.h"
+#include "tokenizer/token_alignment.h"
 #include "tokenizer/valid_text.h"
 
 namespace lora::tokenizer {
@@ -54,24 +55,35 @@ class SentencePieceTokenizer : public Tokenizer {
         ids.push_back(*id);
       }
     };
-    const auto add_text = [&](size_t begin, size_t end) {
-      const std::vector<int32_t> part = encode(text.substr(begin, end - begin));
-      ids.insert(ids.end(), part.begin(), part.end());
-    };
     add(bos_, add_bos_);
-    size_t done = 0;
-    for (size_t at = 0; at < text.size();) {
-      if (const auto special = special_names_->longest(Trie::kRoot, text.substr(at))) {
-        add_text(done, at);
-        ids.push_back(special->value);
-        done = at += special->size;
-      } else {
-        ++at;
-      }
-    }
-    add_text(done, text.size());
+    for_each_part(text, [&](size_t, std::string_view part, std::optional<int32_t> special) {
+      const std::vector<int32_t> of_part = special ? std::vector<int32_t>{*special} : encode(part);
+      ids.insert(ids.end(), of_part.begin(), of_part.end());
+    });
     add(eos_, add_eos_);
     return ids;
+  }
+
+  Encoding encode_with_spans(std::string_view text) const override {
+    check_text(text);
+    Encoding encoding;
+    for_each_part(text, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
+      if (special) {
+        encoding.ids.push_back(*special);
+        encoding.spans.push_back({begin, begin + part.size()});
+        return;
+      }
+      const std::vector<int32_t> ids = encode(part);
+      std::vector<std::string> bytes;
+      for (const int32_t id : ids) {
+        bytes.push_back(token_bytes(processor_.IdToPiece(id), /*byte_level=*/false));
+      }
+      for (const TextSpan& span : align_tokens(part, bytes)) {
+        encoding.spans.push_back({begin + span.begin, begin + span.end});
+      }
+      encoding.ids.insert(encoding.ids.end(), ids.begin(), ids.end());
+    });
+    return encoding;
   }
 
   std::string decode(const std::vector<int32_t>& ids, bool show_special) const override {
@@ -96,6 +108,8 @@ class SentencePieceTokenizer : public Tokenizer {
     return found != added_.end() ? found->second : "<id " + std::to_string(id) + ">";
   }
 
+  bool is_special(int32_t id) const override { return id < 0 || id >= processor_.GetPieceSize() || processor_.IsControl(id); }
+
   int64_t vocab_size() const override { return added_.empty() ? processor_.GetPieceSize() : int64_t{added_.rbegin()->first} + 1; }
   std::optional<int32_t> bos_id() const override { return bos_; }
   std::optional<int32_t> eos_id() const override { return eos_; }
@@ -104,6 +118,27 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<std::filesystem::path> files() const override { return files_; }
 
  private:
+  /// take(begin, part, special) for each name of a special token in the text, and for what lies between.
+  template <typename Take>
+  void for_each_part(std::string_view text, const Take& take) const {
+    size_t done = 0;
+    const auto take_text = [&](size_t end) {
+      if (end > done) {
+        take(done, text.substr(done, end - done), std::nullopt);
+      }
+    };
+    for (size_t at = 0; at < text.size();) {
+      if (const auto special = special_names_->longest(Trie::kRoot, text.substr(at))) {
+        take_text(at);
+        take(at, text.substr(at, special->size), std::optional<int32_t>(special->value));
+        done = at += special->size;
+      } else {
+        ++at;
+      }
+    }
+    take_text(text.size());
+  }
+
   /// Makes the search for control pieces and added tokens.
   void name_specials() {
     std::vector<std::pair<std::string_view, int32_t>> names;
@@ -149,8 +184,6 @@ class SentencePieceTokenizer : public Tokenizer {
     };
     return {processor_.GetPieceSize(), known(processor_.bos_id()), known(processor_.eos_id()), find};
   }
-
-  bool is_special(int32_t id) const { return id < 0 || id >= processor_.GetPieceSize() || processor_.IsControl(id); }
 
   std::string decode_run(const std::vector<int>& run) const {
     std::string text;

@@ -10,10 +10,13 @@ int main(int argc, char** argv) {
   source->add_option("--prompt", request.prompt, "A text; its completion is streamed to standard output")->type_name("TEXT");
   source
       ->add_option("--prompts", request.prompts,
-                   "Rows {\"prompt\"} or {\"input_ids\"}, \"adapter\" and \"id\" optional (.jsonl .json .csv, -)")
+                   "Rows {\"prompt\"}, {\"messages\"} or {\"input_ids\"}, \"adapter\" and \"id\" optional (.jsonl .json .csv, -)")
       ->type_name("FILE");
-  source->add_flag("--chat", request.chat, "Talk: a line a turn, put together as instruction rows are (Alpaca); /help lists commands");
+  source->add_flag("--chat", request.chat,
+                   "Talk: a line a turn, by the chat template (without one as instruction rows are); /help lists commands");
   source->require_option(1);
+  cli.add_option("--chat-template", request.chat_template, "Of messages and --chat: a built-in name or a file (default: the model's own)")
+      ->type_name("NAME");
   cli.add_option("--max-new-tokens", options.max_new_tokens, "At most so many tokens a completion (256)")->type_name("N");
   cli.add_option("--temperature", options.temperature, "0: the likeliest token always (default); above: drawn")->type_name("X");
   cli.add_option("--top-k", options.top_k, "Draw from the K likeliest tokens (0: all)")->type_name("K");

@@ -93,6 +93,8 @@ TEST(Findings, TypesAndRanges) {
       {"data.train.0.columns={\"ids\": \"x\"}", "…ours are input_ids, labels, text"},
       {"data.train.0.columns={\"text\": \"x\"}",
        "[data.train[0].columns.text] is no field of the format tokens, expected one of input_ids, labels"},
+      {"data.train_on=last_turn", "[data.train_on] found \"last_turn\" beside the format tokens, whose rows have no turns"},
+      {"data.chat_template=3", "[data.chat_template] found 3"},
       {"model.device=cuda:x", "[model.device] found \"cuda:x\", expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""},
       {"model.dtype=bf16", "…expected one of \"auto\", \"float32\", \"bfloat16\", \"float16\""},
       {"model.path=", "[model.path] found \"\", expected a non-empty string"},
@@ -110,12 +112,9 @@ TEST(Findings, NotInThisVersion) {
       {"model.trust_torchscript=true", "…found true, expected false"},
       {"model.inputs=[\"ids\"]", "…[model.inputs]"},
       {"model.output=0", "…[model.output]"},
-      {"data.chat_template=chatml", "…[data.chat_template]"},
-      {"data.train.0.format=messages",
-       "[data.train[0].format] found \"messages\", which is not in this version, expected one of \"tokens\", \"text\", "
-       "\"prompt_completion\", "
-       "\"instruction\""},
-      {"data.train.0.format=preference", "…which is not in this version"},
+      {"data.train.0.format=preference",
+       "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "
+       "\"prompt_completion\", \"instruction\", \"messages\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},

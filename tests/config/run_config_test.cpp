@@ -48,7 +48,7 @@ TEST(RunConfig, EveryValueArrives) {
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
     [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
-    "append_eos": false, "shuffle": false, "cache_dir": "kept/rows", "tokens_per_batch": 0})");
+    "append_eos": false, "chat_template": "own/chat.jinja", "shuffle": false, "cache_dir": "kept/rows", "tokens_per_batch": 0})");
   document["training"] =
       Json::parse(R"({"num_train_epochs": 1.5, "max_steps": 9, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 3,
     "gradient_accumulation_steps": 4, "learning_rate": 0.1, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs":
@@ -76,6 +76,7 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(run.data.overlength, data::Overlength::kSplit);
   EXPECT_EQ(run.data.train_on, data::TrainOn::kAll);
   EXPECT_TRUE(run.data.packing && !run.data.append_eos && !run.data.shuffle);
+  EXPECT_EQ(run.data.chat_template, (sandbox.folder() / "own/chat.jinja").string());
   EXPECT_EQ(run.data.cache_dir, sandbox.folder() / "kept/rows");
   EXPECT_EQ(run.data.tokens_per_batch, 0);
   const train::TrainOptions& t = run.training;

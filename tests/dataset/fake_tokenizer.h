@@ -30,6 +30,16 @@ class FakeTokenizer : public tokenizer::Tokenizer {
     }
     return ids;
   }
+  tokenizer::Encoding encode_with_spans(std::string_view text) const override {
+    tokenizer::Encoding encoding{encode(text), {}};
+    size_t at = 0;
+    for (const int32_t id : encoding.ids) {
+      encoding.spans.push_back({at, at + token(id).size()});
+      at = encoding.spans.back().end;
+    }
+    return encoding;
+  }
+  bool is_special(int32_t id) const override { return id < 10; }
   std::string decode(const std::vector<int32_t>& ids, bool show_special) const override {
     std::string text;
     for (const int32_t id : ids) {

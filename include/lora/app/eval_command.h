@@ -16,6 +16,7 @@ struct EvalRequest {
   std::string format;                    ///< --format as given
   std::vector<std::string> columns;      ///< --column FIELD=COLUMN
   std::string train_on = "completion";   ///< --train-on: which tokens of a prompt and completion count
+  std::string chat_template;             ///< --chat-template: of messages rows; empty: the model's own
   int64_t batch_size = 8;                ///< --batch-size: documents
   bool compare_base = false;             ///< --compare-base: the bare model first
   std::filesystem::path token_logprobs;  ///< --token-logprobs; empty: not written

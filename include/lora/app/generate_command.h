@@ -15,6 +15,7 @@ struct GenerateRequest {
   std::optional<std::string> prompt;    ///< --prompt
   std::string prompts;                  ///< --prompts: file of rows
   bool chat = false;                    ///< --chat
+  std::string chat_template;            ///< --chat-template: a built-in name or a file; empty: the model's own
   generate::GenerationOptions options;  ///< eos_ids are the model's
   int64_t batch_size = 8;               ///< --batch-size: prompts at a time
   std::filesystem::path output;         ///< --output; empty: standard output

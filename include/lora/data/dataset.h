@@ -5,6 +5,7 @@
 
 #include "lora/data/example.h"
 #include "lora/data/options.h"
+#include "lora/tokenizer/chat_template.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
@@ -35,10 +36,11 @@ struct Dataset {
 
 /// What the rows must fit.
 struct LoadContext {
-  const tokenizer::Tokenizer* tokenizer = nullptr;  ///< null: only `tokens` rows can be read
-  int64_t vocab_size = 0;                           ///< of the model: ids from 0 to vocab_size - 1
-  bool keep_unsupervised = false;                   ///< rows without a supervised token stay, so that none is missing
-  int num_threads = 0;                              ///< that encode rows; 0: as many as torch computes with
+  const tokenizer::Tokenizer* tokenizer = nullptr;         ///< null: only `tokens` rows can be read
+  int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
+  bool keep_unsupervised = false;                          ///< rows without a supervised token stay, so that none is missing
+  int num_threads = 0;                                     ///< that encode rows; 0: as many as torch computes with
+  const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no messages rows can be read
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a

@@ -11,11 +11,12 @@
 namespace lora::data {
 
 /// How a row becomes token ids and labels. One entry here, one function in formats.cpp.
-enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction };
-inline constexpr EnumTable<RowFormat, 4> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages };
+inline constexpr EnumTable<RowFormat, 5> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
                                                        {RowFormat::kPromptCompletion, "prompt_completion"},
-                                                       {RowFormat::kInstruction, "instruction"}}}};
+                                                       {RowFormat::kInstruction, "instruction"},
+                                                       {RowFormat::kMessages, "messages"}}}};
 
 /// What happens to a document longer than max_length.
 enum class Overlength {
@@ -27,9 +28,18 @@ enum class Overlength {
 inline constexpr EnumTable<Overlength, 4> kOverlengths{
     {{{Overlength::kTruncate, "truncate"}, {Overlength::kDrop, "drop"}, {Overlength::kError, "error"}, {Overlength::kSplit, "split"}}}};
 
-/// Which tokens of prompt_completion and instruction rows are supervised.
-enum class TrainOn { kCompletion, kAll };
-inline constexpr EnumTable<TrainOn, 2> kTrainOn{{{{TrainOn::kCompletion, "completion"}, {TrainOn::kAll, "all"}}}};
+/// Which tokens of prompt_completion, instruction and messages rows are supervised.
+enum class TrainOn {
+  kCompletion,  ///< the completion, the output, every turn of the assistant's
+  kLastTurn,    ///< the assistant's last turn; of messages rows alone
+  kAll,
+};
+inline constexpr EnumTable<TrainOn, 3> kTrainOn{
+    {{{TrainOn::kCompletion, "completion"}, {TrainOn::kLastTurn, "last_turn"}, {TrainOn::kAll, "all"}}}};
+/// Whether a format's rows have turns, which `last_turn` needs.
+inline bool has_turns(RowFormat format) {
+  return format == RowFormat::kMessages;
+}
 
 // A field added to the two structs below belongs into cache_key.cpp as well, if it changes what a row becomes.
 
@@ -51,6 +61,7 @@ struct DataOptions {
   bool packing = false;
   std::optional<int64_t> tokens_per_batch;  ///< input tokens that are computed at once; none or 0: batches are by number
   TrainOn train_on = TrainOn::kCompletion;
+  std::optional<std::string> chat_template;  ///< of messages rows: a built-in name or a file; none: the model's own
   bool append_eos = true;
   bool shuffle = true;
   std::filesystem::path cache_dir;  ///< where tokenised data is kept; empty: nowhere

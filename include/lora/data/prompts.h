@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lora/base/json.h"
+#include "lora/data/chat.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
@@ -14,6 +15,7 @@ namespace lora::data {
 struct PromptRow {
   std::vector<int32_t> ids;            ///< one at least
   std::optional<std::string> text;     ///< as the row has it; none where it has ids
+  Json messages;                       ///< as the row has them; else null
   std::optional<std::string> adapter;  ///< "": none (null in the row); nothing: the row does not say
   Json id;                             ///< the row's own "id", null where it has none
   std::string origin;                  ///< "file:line"
@@ -23,11 +25,12 @@ struct PromptRow {
 struct PromptContext {
   int64_t vocab_size = 0;                                                     ///< of the model: ids from 0 to vocab_size - 1
   std::function<const tokenizer::Tokenizer&()> tokenizer;                     ///< asked for at the first text
+  std::function<const ChatEncoder&()> chat;                                   ///< asked for at the first messages
   std::function<void(const PromptRow& row)> check = [](const PromptRow&) {};  ///< may throw what else is wrong with a row
 };
 
-/// Rows {"prompt": text} or {"input_ids": [...]}, each with an optional "adapter" (a name, null: none) and "id", of a file as datasets have
-/// them
+/// Rows {"prompt": text}, {"messages": [...], "tools"?: [...]} or {"input_ids": [...]}, each with an optional "adapter" (a name, null:
+/// none) and "id", of a file as datasets have them
 /// (.jsonl, .json, .csv, "-" for stdin). Throws data Error naming file and line, for a file without rows too, and config
 /// Error for a file of another kind.
 std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context);
@@ -36,6 +39,9 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
 /// without a token, and for an id that the model does not know.
 std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
                                    const std::string& where);
+
+/// What encode_prompt throws for the ids of a prompt.
+void check_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where);
 
 /// The prompt of an instruction row, as Stanford Alpaca has it.
 std::string instruction_prompt(const std::string& instruction, const std::string& input);

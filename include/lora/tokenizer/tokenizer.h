@@ -9,6 +9,18 @@
 
 namespace lora::tokenizer {
 
+/// Bytes from `begin` to `end` of a text.
+struct TextSpan {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+/// Ids, and of each which bytes of the text it stands for. Tokens that are parts of one character may share it.
+struct Encoding {
+  std::vector<int32_t> ids;
+  std::vector<TextSpan> spans;
+};
+
 /// Text to ids and back. encode() never makes special tokens of text, so that data cannot forge them; callers place BOS and EOS
 /// by the rules below.
 class Tokenizer {
@@ -21,6 +33,10 @@ class Tokenizer {
   /// `add_special_tokens` those that belong around a text stand there. Throws data Error if `text` is not valid UTF-8. By default
   /// encode() with BOS and EOS, for tokenizers whose special tokens have no names.
   virtual std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const;
+  /// encode_with_specials(text, false), with the bytes of each token.
+  virtual Encoding encode_with_spans(std::string_view text) const = 0;
+  /// Whether an id is a control token, which decode() leaves out.
+  virtual bool is_special(int32_t id) const = 0;
   /// Text of `ids`; control tokens (BOS, EOS, …) are left out unless `show_special`.
   virtual std::string decode(const std::vector<int32_t>& ids, bool show_special = false) const = 0;
   /// Text or name of one id, for messages and previews.

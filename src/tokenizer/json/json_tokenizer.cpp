@@ -14,6 +14,7 @@
 #include "tokenizer/json/pre_tokenizer.h"
 #include "tokenizer/json/settings.h"
 #include "tokenizer/space_symbol.h"
+#include "tokenizer/token_alignment.h"
 #include "tokenizer/valid_text.h"
 
 namespace lora::tokenizer {
@@ -35,6 +36,8 @@ class JsonTokenizer : public Tokenizer {
         model_(load_model(section(file, "model"))),
         post_processors_(section(file, "post_processor"), where_ + ": post_processor"),
         decoders_(section(file, "decoder"), where_ + ": decoder") {
+    has_byte_names_ = section(file, "pre_tokenizer").dump().find("\"ByteLevel\"") != std::string::npos ||
+                      section(file, "normalizer").dump().find("\"ByteLevel\"") != std::string::npos;
     add_tokens(section(file, "added_tokens"));
   }
 
@@ -44,6 +47,11 @@ class JsonTokenizer : public Tokenizer {
   std::vector<int32_t> encode(std::string_view text) const override { return encode(text, false, false); }
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
     return encode(text, true, add_special_tokens);
+  }
+  Encoding encode_with_spans(std::string_view text) const override;
+  bool is_special(int32_t id) const override {
+    const AddedToken* token = added_.find(id);
+    return token != nullptr && token->special;
   }
   std::string decode(const std::vector<int32_t>& ids, bool show_special) const override;
   std::string token(int32_t id) const override;
@@ -68,6 +76,7 @@ class JsonTokenizer : public Tokenizer {
   std::vector<int32_t> encode(std::string_view text, bool with_special, bool add_special_tokens) const;
   void encode_segment(std::string_view text, bool is_start, bool with_special, std::vector<int32_t>& ids) const;
   int32_t required_id(const std::string& token, const char* role) const;
+  std::vector<std::string> bytes_of(const std::vector<int32_t>& ids) const;
 
   std::string where_;
   std::vector<std::filesystem::path> files_;
@@ -81,6 +90,7 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> eos_;
   bool add_bos_ = false;
   bool add_eos_ = false;
+  bool has_byte_names_ = false;  ///< tokens spell bytes as ByteLevel does
 };
 
 void JsonTokenizer::add_tokens(const Json& tokens) {
@@ -207,6 +217,36 @@ void JsonTokenizer::encode_segment(std::string_view text, bool is_start, bool wi
     pre_tokenizers_.cut(pieces, arena);
     model_->encode(pieces, ids);
   }
+}
+
+Encoding JsonTokenizer::encode_with_spans(std::string_view text) const {
+  check_text(text);
+  Encoding encoding;
+  for (const AddedTokens::Part& part : added_.cut(text, /*normalized=*/false, /*with_special=*/true)) {
+    if (part.id >= 0) {
+      encoding.ids.push_back(part.id);
+      encoding.spans.push_back({part.begin, part.end});
+      continue;
+    }
+    std::vector<int32_t> ids;
+    const std::string_view segment = text.substr(part.begin, part.end - part.begin);
+    encode_segment(segment, part.begin == 0, /*with_special=*/true, ids);
+    for (const TextSpan& span : align_tokens(segment, bytes_of(ids))) {
+      encoding.spans.push_back({part.begin + span.begin, part.begin + span.end});
+    }
+    encoding.ids.insert(encoding.ids.end(), ids.begin(), ids.end());
+  }
+  encoding.ids = post_processors_.process(std::move(encoding.ids), /*add_special_tokens=*/false);
+  return encoding;
+}
+
+std::vector<std::string> JsonTokenizer::bytes_of(const std::vector<int32_t>& ids) const {
+  std::vector<std::string> bytes;
+  for (const int32_t id : ids) {
+    const AddedToken* added = added_.find(id);
+    bytes.push_back(added != nullptr ? added->content : token_bytes(text_of(id).value_or(""), has_byte_names_));
+  }
+  return bytes;
 }
 
 std::string JsonTokenizer::decode(const std::vector<int32_t>& ids, bool show_special) const {

@@ -1,0 +1,124 @@
+#include "lora/data/chat.h"
+
+#include "data/chat_turns.h"
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::data {
+namespace {
+
+using tokenizer::TextSpan;
+
+/// Tokens that share a byte with a span; both in order.
+std::vector<bool> mask_of(const std::vector<TextSpan>& tokens, const std::vector<TextSpan>& spans) {
+  std::vector<bool> mask(tokens.size());
+  auto span = spans.begin();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    while (span != spans.end() && span->end <= tokens[i].begin) {
+      ++span;
+    }
+    mask[i] = span != spans.end() && span->begin < tokens[i].end;
+  }
+  return mask;
+}
+
+}  // namespace
+
+EncodedChat ChatEncoder::encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where) const {
+  tokenizer::RenderedChat rendered = template_.render(conversation, /*add_generation_prompt=*/false, where);
+  std::vector<TextSpan> spans{{0, rendered.text.size()}};
+  if (train_on != TrainOn::kAll) {
+    spans = assistant_turns(template_, conversation, rendered, train_on == TrainOn::kLastTurn, where);
+  }
+  std::vector<TextSpan> tokens;
+  EncodedChat chat = tokens_of(std::move(rendered.text), &tokens, where);
+  warn_of_forged(conversation, where);
+  chat.mask = mask_of(tokens, spans);
+  check_turn_ends(chat, where);
+  return chat;
+}
+
+EncodedChat ChatEncoder::prompt(const tokenizer::Conversation& conversation, const std::string& where) const {
+  EncodedChat chat = tokens_of(template_.render(conversation, /*add_generation_prompt=*/true, where).text, nullptr, where);
+  warn_of_forged(conversation, where);
+  chat.mask.resize(chat.ids.size());
+  return chat;
+}
+
+EncodedChat ChatEncoder::tokens_of(std::string text, std::vector<TextSpan>* spans, const std::string& where) const {
+  EncodedChat chat;
+  if (spans != nullptr) {
+    tokenizer::Encoding encoding = tokenizer_.encode_with_spans(text);
+    chat.ids = std::move(encoding.ids);
+    *spans = std::move(encoding.spans);
+  } else {
+    chat.ids = tokenizer_.encode_with_specials(text, /*add_special_tokens=*/false);
+  }
+  const auto bos = tokenizer_.bos_id();
+  if (bos && chat.ids.size() > 1 && chat.ids[0] == *bos && chat.ids[1] == *bos) {
+    model_error(where, "the chat template " + template_.name() + " writes two BOS tokens (" + printable(tokenizer_.token(*bos)) +
+                           "): expected one at most. Take one of them out of it (data.chat_template names a file)");
+  }
+  if (bos && tokenizer_.add_bos() && (chat.ids.empty() || chat.ids[0] != *bos) && !warned_of_bos_.exchange(true)) {
+    log::warn("[" + where + "] the chat template " + template_.name() +
+              " writes no BOS token, and this tokenizer puts one before a text: " + "as in transformers, none is added");
+  }
+  chat.text = std::move(text);
+  return chat;
+}
+
+std::optional<int32_t> ChatEncoder::turn_end() const {
+  const Json messages{{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "a"}}};
+  try {
+    const EncodedChat chat = encode({messages, Json()}, TrainOn::kLastTurn, "a trial of the chat template");
+    for (size_t i = chat.ids.size(); i-- > 0;) {
+      if (chat.mask[i] && ends_turn(chat.ids[i])) {
+        return chat.ids[i];
+      }
+    }
+  } catch (const Error&) {  // the template wants other conversations
+  }
+  return std::nullopt;
+}
+
+bool ChatEncoder::ends_turn(int32_t id) const {
+  return tokenizer_.is_special(id) || id == tokenizer_.eos_id();
+}
+
+// A turn without any special token is of a template that ends turns by plain text.
+void ChatEncoder::check_turn_ends(const EncodedChat& chat, const std::string& where) const {
+  bool has_end = false;
+  for (size_t i = 0; i + 1 < chat.ids.size(); ++i) {
+    has_end = chat.mask[i] && (has_end || ends_turn(chat.ids[i]));
+    const bool is_left_out = chat.mask[i] && !chat.mask[i + 1] && !has_end && ends_turn(chat.ids[i + 1]);
+    if (is_left_out) {
+      model_error(where, "the chat template " + template_.name() +
+                             " leaves the end of the assistant's turn out of its {% generation %} marks: " + "found " +
+                             printable(tokenizer_.token(chat.ids[i + 1])) + " behind them, expected it within. A model that does " +
+                             "not learn it does not stop");
+    }
+  }
+}
+
+// transformers gives such a text the token's id too.
+void ChatEncoder::warn_of_forged(const tokenizer::Conversation& conversation, const std::string& where) const {
+  for (const Json& message : conversation.messages) {
+    const auto content = message.find("content");
+    if (warned_of_forged_ || content == message.end() || !content->is_string()) {
+      continue;
+    }
+    const std::string& text = content->get_ref<const std::string&>();
+    if (text.find_first_of("<[") == std::string::npos) {
+      continue;
+    }
+    for (const int32_t id : tokenizer_.encode_with_specials(text, /*add_special_tokens=*/false)) {
+      if (tokenizer_.is_special(id) && !warned_of_forged_.exchange(true)) {
+        log::warn("[" + where + "] a message's content holds the text of the special token " + printable(tokenizer_.token(id)) +
+                  ", which becomes that token, as in transformers (said once)");
+      }
+    }
+  }
+}
+
+}  // namespace lora::data

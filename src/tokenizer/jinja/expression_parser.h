@@ -1,0 +1,86 @@
+#pragma once
+#include <initializer_list>
+
+#include "tokenizer/jinja/expressions.h"
+#include "tokenizer/jinja/statements.h"
+#include "tokenizer/jinja/token_stream.h"
+
+namespace lora::tokenizer::jinja {
+
+/// Which of the names that a macro may use without declaring them were met.
+struct SpecialNames {
+  bool varargs = false;
+  bool kwargs = false;
+  bool caller = false;
+};
+
+/// Reads expressions by Jinja's grammar, one function a level of precedence.
+class ExpressionParser {
+ public:
+  ExpressionParser(TokenStream& tokens, const Limits& limits) : tokens_(tokens), limits_(limits) {}
+
+  /// One expression; without `conditionals` no "a if b".
+  ExpressionPtr expression(bool conditionals = true);
+  /// Several with commas between them are a tuple.
+  ExpressionPtr tuple(bool conditionals = true);
+  /// "|filter|filter", or with `inline_start` without the first '|'.
+  FilterChain filters(bool inline_start);
+
+  SpecialNames names;  ///< set as they are met; statements ask and reset
+
+  /// One level of nesting of brackets or blocks.
+  class Level {
+   public:
+    explicit Level(ExpressionParser& parser);
+    ~Level() { --parser_.level_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    ExpressionParser& parser_;
+  };
+
+ private:
+  ExpressionPtr disjunction();
+  ExpressionPtr conjunction();
+  ExpressionPtr negation();
+  ExpressionPtr comparison();
+  ExpressionPtr sum();
+  ExpressionPtr concatenation();
+  ExpressionPtr product();
+  ExpressionPtr power();
+  ExpressionPtr unary(bool with_filters);
+  ExpressionPtr primary();
+  ExpressionPtr named(const Token& token);
+  ExpressionPtr number(const Token& token);
+  ExpressionPtr list();
+  ExpressionPtr dict();
+  ExpressionPtr postfix(ExpressionPtr value);
+  ExpressionPtr filtered(ExpressionPtr value);
+  ExpressionPtr subscript(ExpressionPtr value);
+  ExpressionPtr tested(ExpressionPtr value);
+  ExpressionPtr call(ExpressionPtr function);
+  CallArguments arguments(int& height);
+  std::string dotted_name();
+  bool begins_argument() const;
+
+  /// The node over these children; fails where the tree becomes too high.
+  template <typename Node, typename... Parts>
+  ExpressionPtr node(int height_below, Position at, Parts&&... parts);
+  void check_height(int height) const;
+  static int height_of(const ExpressionPtr& expression) { return expression ? expression->height : 0; }
+
+  TokenStream& tokens_;
+  const Limits& limits_;
+  int level_ = 0;
+};
+
+template <typename Node, typename... Parts>
+ExpressionPtr ExpressionParser::node(int height_below, Position at, Parts&&... parts) {
+  check_height(height_below + 1);
+  auto made = std::make_unique<Node>(at, std::forward<Parts>(parts)...);
+  made->height = height_below + 1;
+  return made;
+}
+
+}  // namespace lora::tokenizer::jinja

@@ -1,0 +1,154 @@
+// Templates from strangers: what they cannot do, and how soon they are told so; where errors are.
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "lora/tokenizer/chat_template.h"
+#include "support/expect_error.h"
+
+namespace lora::tokenizer {
+namespace {
+
+const Json kMessages{{{"role", "user"}, {"content", "hi"}, {"list", {1, 2}}}};
+
+std::string rendered(const std::string& source) {
+  return ChatTemplate("t", source, {}).render({kMessages, nullptr}, false, "row").text;
+}
+
+void expect_failure(const std::string& source, const std::vector<std::string>& parts) {
+  SCOPED_TRACE(source.substr(0, 200));
+  test::expect_error(ErrorKind::kModel, parts, [&] { rendered(source); });
+}
+
+std::string repeated(const std::string& text, int count) {
+  std::string result;
+  for (int i = 0; i < count; ++i) {
+    result += text;
+  }
+  return result;
+}
+
+/// Ends with this error, soon.
+void expect_stopped(const std::string& source, const std::string& why) {
+  const auto start = std::chrono::steady_clock::now();
+  expect_failure(source, {why});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20)) << source.substr(0, 200);
+}
+
+TEST(Jinja, HostileTemplatesEndSoonWithAnError) {
+  expect_stopped("{% for i in range(10**9) %}{% endfor %}", "a range is too big");
+  expect_stopped("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "too much");
+  expect_stopped("{% set r = range(99999) %}{% for i in r %}{% for j in r %}{% endfor %}{% endfor %}", "too much");
+  expect_stopped("{{ 'a' * 10**9 }}", "makes too much");
+  expect_stopped("{{ ('a' * 10**6) * 10**12 }}", "too");
+  expect_stopped("{{ [0] * 10**9 }}", "makes too much");
+  expect_stopped("{% set ns = namespace(t='ab') %}{% for i in range(64) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}", "makes too much");
+  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(64) %}{% set ns.t = ns.t + ns.t %}{% endfor %}", "makes too much");
+  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}", "too much");
+  expect_stopped(
+      "{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t | tojson | length }}",
+      "too much");
+  expect_stopped(
+      "{% set a = namespace(t=[1]) %}{% set b = namespace(t=[1]) %}{% for i in range(90) %}{% set a.t = [a.t, a.t] %}"
+      "{% set b.t = [b.t, b.t] %}{% endfor %}{{ a.t == b.t }}",
+      "does too much");
+  expect_stopped("{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% set ns.t = [ns.t] %}{% endfor %}", "nested too deep");
+  expect_stopped("{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% set ns.t = [[ns.t].index] %}{% endfor %}", "nested too deep");
+  expect_stopped(
+      "{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% for j in [ns.t] %}{% set ns.t = loop %}{% endfor %}{% endfor %}",
+      "nested too deep");
+  expect_stopped("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}", "goes too deep");
+  expect_stopped("{% macro f(x) %}{{ f(((((((((x))))))))) }}{% endmacro %}{{ f(1) }}", "goes too deep");
+  expect_stopped("{{ " + repeated("(", 100'000) + "1" + repeated(")", 100'000) + " }}", "nested too deep");
+  expect_stopped("{{ " + repeated("[", 100'000) + repeated("]", 100'000) + " }}", "nested too deep");
+  expect_stopped("{{ " + repeated("not ", 100'000) + "1 }}", "nested too deep");
+  expect_stopped("{{ " + repeated("-", 100'000) + "1 }}", "nested too deep");
+  expect_stopped("{{ 1" + repeated("+1", 100'000) + " }}", "too large");
+  expect_stopped("{{ x" + repeated(".a", 100'000) + " }}", "too large");
+  expect_stopped("{{ x" + repeated("|e", 100'000) + " }}", "too large");
+  expect_stopped("{{ 1" + repeated(" if 1 else 1", 50'000) + " }}", "nested too deep");
+  expect_stopped(repeated("{% if 1 %}", 50'000), "nested too deep");
+  expect_stopped(repeated("{% for a in b %}", 50'000), "nested too deep");
+  expect_stopped("{% set " + repeated("(", 50'000) + "a" + repeated(")", 50'000) + " = 1 %}", "nested too deep");
+  expect_stopped(repeated("x", (1 << 20) + 1), "too long");
+  expect_stopped("{% for i in range(99999) %}" + repeated("x", 1000) + "{% endfor %}", "writes too much");
+  expect_stopped("{% set s = 'ab' * 10**6 %}{% for i in range(99999) %}{% if 'c' in s %}{% endif %}{% endfor %}", "does too much");
+  expect_stopped("{% set s = 'ab' * 10**6 %}{% for i in range(99999) %}{% set x = s | replace('a', '') %}{% endfor %}", "too much");
+  expect_stopped("{{ ('a' * 10**6) | replace('', 'b' * 10**6) }}", "makes too much");
+  expect_stopped("{{ '%1000000000d' % 1 }}", "width or precision is too large");
+  expect_stopped("{{ 'a'.ljust(10**9) }}", "padding");
+  expect_stopped("{{ 'a' | indent(10**9) }}", "indent()");
+  expect_stopped("{{ [1] | tojson(indent=10**9) }}", "indent is");
+  expect_stopped("{{ 10 ** 10 ** 10 }}", "too large");
+  expect_stopped("{{ 9223372036854775807 + 1 }}", "too large");
+  expect_stopped("{{ 2.0 ** 99999 }}", "too large");
+}
+
+// Objects that hold themselves, and long chains of them, leave nothing behind (seen by the sanitizers) and end without a crash.
+TEST(Jinja, ObjectsThatHoldEachOtherAreFreed) {
+  EXPECT_EQ(rendered("{% set ns = namespace() %}{% set ns.own = ns %}{% set ns.l = [ns] %}ok"), "ok");
+  EXPECT_EQ(rendered("{% set ns = namespace(n=none) %}{% for i in range(50000) %}{% set ns.n = namespace(n=ns.n) %}{% endfor %}ok"), "ok");
+  EXPECT_EQ(rendered("{% set ns = namespace() %}{% macro f() %}{% set v = ns.m %}{% for i in [1] %}{% macro g() %}{{ v }}{% endmacro %}"
+                     "{% set ns.m = g %}{% endfor %}{% endmacro %}{% for i in range(20000) %}{{ f() }}{% endfor %}ok"),
+            "ok");
+  EXPECT_EQ(
+      rendered(
+          "{% set ns = namespace() %}{% for i in [1] %}{% set ns.l = loop %}{{ loop.changed(loop.changed) }}{% endfor %}{{ ns.l.length }}"),
+      "True1");
+  EXPECT_EQ(
+      rendered(
+          "{% set ns = namespace() %}{% for i in [1, 2] %}{% macro g() %}{{ i }}{% endmacro %}{% set ns.g = g %}{% endfor %}{{ ns.g() }}"),
+      "2");
+}
+
+TEST(Jinja, NothingIsReached) {
+  EXPECT_EQ(rendered("{{ ''.__class__ }}|{{ messages.__class__ is defined }}|{{ ''['__class__'] is defined }}"), "|False|False");
+  for (const char* source :
+       {"{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ messages[0].update({}) }}", "{{ messages[0].pop('role') }}",
+        "{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{{ open('x') }}", "{{ self.x }}", "{{ lipsum() }}",
+        "{{ cycler('a') }}", "{% do 1 %}", "{{ namespace.__init__ }}{{ namespace(_a=1) }}"}) {
+    EXPECT_THROW(rendered(source), Error) << source;
+  }
+}
+
+TEST(Jinja, ErrorsSayWhere) {
+  expect_failure("a\n  {{ messages[0].no.such }}", {"[t:2:20]", "'dict object' has no attribute 'no'"});
+  expect_failure("{{ unknown.x }}", {"[t:1:11]", "'unknown' is undefined"});
+  expect_failure("{{ 1 + 'a' }}", {"[t:1:6]", "'int' and 'str'"});
+  expect_failure("x\n{{ 'a' | uper }}", {"[t:2:8]", "no filter 'uper'", "did you mean 'upper'"});
+  expect_failure("{{ 1 is definde }}", {"[t:1:6]", "no test 'definde'", "'defined'"});
+  expect_failure("{% fro x in y %}", {"[t:1:4]", "the tag 'fro'", "did you mean 'for'"});
+  expect_failure("{% if x %}", {"does not end", "elif or else or endif"});
+  expect_failure("{{ 'abc }}", {"[t:1:4]", "a string does not end"});
+  expect_failure("{{ 1", {"does not end", "}}"});
+  expect_failure("{# 1", {"[t:1:1]", "a comment does not end"});
+  expect_failure("{% raw %}", {"[t:1:1]", "a raw block does not end"});
+  expect_failure("{{ (1] }}", {"[t:1:6]", "unexpected ']', expected ')'"});
+  expect_failure("{{ a ? b }}", {"[t:1:6]", "unexpected character '?'"});
+  expect_failure("{{ '\\ud800' }}", {"[t:1:4]", "no character"});
+  expect_failure("{{ 007 }}", {"[t:1:4]", "begins with 0"});
+  expect_failure("{{ 99999999999999999999 }}", {"[t:1:4]", "64 bits"});
+  expect_failure("{% for a, b in [1] %}{% endfor %}", {"[t:1:", "not iterable"});
+  expect_failure("{% for a, b in [[1]] %}{% endfor %}", {"cannot unpack 1 values: expected 2"});
+  expect_failure("{% set messages.x = 1 %}", {"[t:1:4]", "no namespace"});
+  expect_failure("{% break %}", {"[t:1:4]", "'break' outside of a loop"});
+  expect_failure("{% for x in y recursive %}{% endfor %}", {"recursive loops are not supported"});
+  expect_failure("{{ 'a'.swapcase() }}", {"'swapcase' of strings is not supported"});
+  expect_failure("\xff", {"[t]", "not valid UTF-8"});
+  test::expect_error(ErrorKind::kData, {"[row]", "refuses the conversation: no\\nway", "t:1:"},
+                     [] { rendered("{{ raise_exception('no\\nway') }}"); });
+}
+
+TEST(Jinja, MarksAreThoseOfTheWholeText) {
+  const ChatTemplate marked("t", "é{% for m in messages %}a{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}b", {});
+  EXPECT_TRUE(marked.marks_assistant({kMessages, nullptr}));
+  const RenderedChat chat = marked.render({kMessages, nullptr}, false, "row");
+  EXPECT_EQ(chat.text, "éahib");
+  ASSERT_EQ(chat.assistant.size(), 1U);
+  EXPECT_EQ(chat.assistant[0].begin, 3U);
+  EXPECT_EQ(chat.assistant[0].end, 5U);
+  EXPECT_FALSE(ChatTemplate("t", "x", {}).marks_assistant({kMessages, nullptr}));
+}
+
+}  // namespace
+}  // namespace lora::tokenizer
