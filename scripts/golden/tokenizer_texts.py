@@ -64,8 +64,8 @@ def marks(chance):
 
 
 def clusters(chance):
-    return "".join(chance.choice([chance.choice(CLUSTERS), chance.choice(CLUSTERS), chance.choice(CLUSTERS), chance.choice(MARKS), "e\u0301",
-                                  chance.choice(DECOMPOSED), chr(chance.randrange(0x300, 0x3000))]) for _ in range(chance.randint(2, 14)))
+    return "".join(chance.choice([*chance.choices(CLUSTERS, k=3), chance.choice(MARKS), "e\u0301", chance.choice(DECOMPOSED),
+                                  chr(chance.randrange(0x300, 0x3000))]) for _ in range(chance.randint(2, 14)))
 
 
 SORTS = [
@@ -106,6 +106,9 @@ FIXED = [
     "\u0600e\u0301", "\U000110bde\u0301x", "\u0600\r\ne\u0301", "\u0600\u0601e\u0301\u200d", "क\u094dक\u0301", "क\u094d\u200c\u094dक\u0301",
     "कक\u0301", "⌚\u200d©\u0301", "⌚\u0301\u200dﬁ\u0301", "⌚\u200d\u0301©\u0301", "\u1100가\u0301",
     "가가\u0301", "🇩🇪🇯e\u0301", "\xade\u0301", "e\u200d\u0301",
+    # Marks that change places with what the first character becomes: where the text begins decides on a space before it.
+    "\u2017\u05bca", "\ufe7e\u0acd\u0d4e", "\ufc60\u1be6\u064b\u1df3a\u1e6d", "\u00a8\u0323",
+    "\u00b4e\u0301", "\u0344\u0323a", "\u3000\u0301\u0323",
 ]
 
 
