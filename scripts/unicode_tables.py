@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes src/tokenizer/unicode/categories.inc and sets.inc: what Hugging Face's `tokenizers` takes each code point for.
+"""Makes src/tokenizer/unicode/categories.inc, breaks.inc and sets.inc: what Hugging Face's `tokenizers` takes each code point for.
 
 Its parts know Unicode in several versions (Oniguruma in Split and Replace, Rust's own in Digits, the regex crate in
 Whitespace, an old one in the BERT parts), all of them other than PCRE2's and ICU's. So the tables are not copied from a
@@ -10,6 +10,7 @@ Needs: tokenizers, sentencepiece (scripts/golden/requirements.txt). Usage: unico
 
 import pathlib
 import sys
+import textwrap
 
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
@@ -41,10 +42,36 @@ def removed(normalizer):
     return {ord(c) for c in ALL if normalizer.normalize_str(c) == ""}
 
 
+def whole(before, end):
+    """The code points c for which before(c) and `end` (at most five bytes) are one grapheme cluster: Precompiled replaces a short
+    cluster at once, and of others each character by itself."""
+    normalizer = normalizers.Precompiled(charsmap([(end, "1")]))
+    return {ord(c) for c in ALL if not normalizer.normalize_str(before(c) + end).endswith("1")}
+
+
 def joining():
-    """The code points that are one grapheme cluster with a letter before them: Precompiled replaces the two at once."""
+    """The code points that are one grapheme cluster with a letter before them."""
     normalizer = normalizers.Precompiled(charsmap([("e", "1")]))
     return {ord(c) for c in ALL if normalizer.normalize_str("e" + c) == "1"}
+
+
+def breaks():
+    """Kinds of code points that the rules of UAX #29 for grapheme clusters tell apart, by name."""
+    acute, virama, everything, syllables = "\u0301", "\u094d", {ord(c) for c in ALL}, set(range(0xAC00, 0xD7A4))
+    prepend = whole(lambda c: c, "e" + acute)
+    pictograph = whole(lambda c: c + "\u200d", "©" + acute)
+    extend = whole(lambda c: "⌚" + c + "\u200d", "©" + acute) - pictograph - prepend
+    linker = whole(lambda c: "क" + c, "क" + acute) - prepend
+    within = whole(lambda c: "क" + c + virama, "क" + acute) - prepend  # what may stand in a conjunct of consonants
+    consonant = whole(lambda c: c + virama, "क" + acute) - prepend
+    before_vowel, before_tail = (whole(lambda c: c, end + acute) - prepend for end in ("\u1161", "\u11a8"))
+    assert linker <= extend and within - consonant == extend - {JOINERS[0]} | {JOINERS[1]}
+    return {"Control": everything - whole(lambda c: c, acute + "\u0302"), "Prepend": prepend, "Joiner": {JOINERS[1]},
+            "NonJoiner": {JOINERS[0]}, "Linker": linker, "Extend": extend - linker - {JOINERS[0]},
+            "Spacing": joining() - extend - {JOINERS[1]}, "Pictograph": pictograph, "Consonant": consonant,
+            "Lead": whole(lambda c: c, "가" + acute) - prepend, "Syllable": syllables,
+            "Vowel": before_vowel & before_tail - syllables, "Tail": before_tail - before_vowel - syllables,
+            "Regional": set(range(0x1F1E6, 0x1F200))}
 
 
 def bert(**options):
@@ -109,6 +136,18 @@ def categories_file():
             table("kCategories", numbers, "Where a general category begins: code point << 5 | index of its name."))
 
 
+def breaks_file():
+    kinds = breaks()
+    of = {code: index for index, codes in enumerate(kinds.values(), 1) for code in codes}
+    assert len(of) == sum(map(len, kinds.values()))  # no two kinds share a code point
+    at = [of.get(code, 0) for code in range(0x110000)]
+    numbers = [(code << 4) | at[code] for code in range(0x110000) if code == 0 or at[code] != at[code - 1]]
+    names = textwrap.fill(", ".join(f"k{name}" for name in ["Other", *kinds]), WIDTH, initial_indent="  ", subsequent_indent="  ")
+    return (head() + "// What the rules for grapheme clusters (UAX #29) tell apart. Linker: joins two consonants, Spacing: SpacingMark.\n"
+            f"enum class Break : uint8_t {{\n{names}\n}};\n" +
+            table("kBreaks", numbers, "Where a kind begins: code point << 4 | kind."))
+
+
 def sets_file():
     space = in_class(r"\s")
     assert space == alone(pre_tokenizers.WhitespaceSplit(), "ab", 2)
@@ -121,7 +160,6 @@ def sets_file():
         ("kPunctuation", alone(pre_tokenizers.Punctuation(), "ab", 3), "The pre-tokenizers Punctuation and BertPreTokenizer."),
         ("kControl", removed(bert(clean_text=True)), "What BertNormalizer's clean_text removes."),
         ("kAccent", removed(bert(strip_accents=True)), "What BertNormalizer's strip_accents removes."),
-        ("kJoining", joining(), "What joins the character before it to a grapheme cluster."),
         ("kMark", removed(normalizers.StripAccents()), "What StripAccents removes."),
     ]
     text = head() + "// Pairs: first and last code point.\n"
@@ -135,6 +173,7 @@ def sets_file():
 def main():
     target = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[1] / "src/tokenizer/unicode")
     (target / "categories.inc").write_text(categories_file(), encoding="utf-8")
+    (target / "breaks.inc").write_text(breaks_file(), encoding="utf-8")
     (target / "sets.inc").write_text(sets_file(), encoding="utf-8")
 
 

@@ -21,7 +21,8 @@ QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 DEEPSEEK3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
              r"\s*[\r\n]+|\s+(?!\S)|\s+")
 CLIP = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-RULES = [("ﬁ", "fi"), ("ﬂ", "fl"), ("½", "1/2"), ("\t", " "), ("\u00a0", " "), ("ＡＢ", "AB"), ("Ａ", "A"), ("\u200b", ""), ("é", "e")]
+RULES = [("ﬁ", "fi"), ("ﬂ", "fl"), ("½", "1/2"), ("\t", " "), ("\u00a0", " "), ("ＡＢ", "AB"), ("Ａ", "A"), ("\u200b", ""), ("é", "e"),
+         ("e\u0301", "e"), ("क\u0301", "k"), ("©\u0301", "c"), ("가\u0301", "g")]
 CORPUS = list(texts(1500, 3))
 
 
@@ -292,6 +293,23 @@ def unigram_bytes():
     return tokenizer
 
 
+def charsmap_bytes(rules=RULES):
+    """With byte tokens every difference of the normalised text shows in the ids; with <unk> many do not. Likewise the next two."""
+    tokenizer = unigram(normalizers.Precompiled(charsmap(rules)), pre_tokenizers.Metaspace(), ["<unk>", "<s>", "</s>"], byte_tokens=True)
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    return tokenizer
+
+
+def bert_bytes():
+    return byte_level(320)(then_bytes(pre_tokenizers.BertPreTokenizer()), normalizers.BertNormalizer())
+
+
+def stripped_bytes():
+    return byte_level(320)(
+        then_bytes(pre_tokenizers.Whitespace(), pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Punctuation()),
+        normalizers.Sequence([normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(), normalizers.Strip()]))
+
+
 def corpus_words(tokenizer):
     """How often each word of the corpus comes, as the tokenizer cuts it."""
     counts = collections.Counter()
@@ -379,7 +397,7 @@ def bpe_words():
 
 
 KINDS = [gpt2, roberta, llama3, qwen2, o200k, tekken, deepseek, deepseek3, smollm, falcon, neox, clip, byte_normalizer, llama2, mistral,
-         phi3, gemma, t5, xlmr, albert, unigram_bytes, bert, bert_cased, word_level, bpe_words]
+         phi3, gemma, t5, xlmr, albert, unigram_bytes, charsmap_bytes, bert, bert_cased, bert_bytes, word_level, stripped_bytes, bpe_words]
 
 
 def specials_of(tokenizer):

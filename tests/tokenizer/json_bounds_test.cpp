@@ -64,9 +64,10 @@ TEST(TokenizerJsonBounds, LongRunsOfMarksAreSorted) {
 
 TEST(TokenizerJsonBounds, HostileTexts) {
   const std::filesystem::path folder = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json";
-  for (const char* kind : {"gpt2", "llama3", "o200k", "llama2", "albert", "bert"}) {
+  for (const char* kind : {"gpt2", "llama3", "o200k", "llama2", "albert", "unigram_bytes", "charsmap_bytes", "bert"}) {
     const auto tokenizer = load_tokenizer(folder / (std::string(kind) + ".json"));
-    for (const char* unit : {"a", " ", "\n", "A", "\u0301", "\U0001f600", "1", "<|", "\u0301\u0323"}) {
+    for (const char* unit :
+         {"a", " ", "\n", "A", "\u0301", "\U0001f600", "1", "<|", "\u0301\u0323", "\u0600", "\U0001f1e9", "\u0915\u094d", "\u231a\u200d"}) {
       std::string text;
       while (text.size() < 200'000) {
         text += unit;

@@ -45,8 +45,9 @@ TEST_P(TokenizerJson, EncodesAndDecodesAsTheReference) {
 INSTANTIATE_TEST_SUITE_P(Bytes, TokenizerJson,
                          testing::Values("gpt2 roberta llama3 qwen2 o200k tekken smollm",
                                          "deepseek deepseek3 falcon neox clip byte_normalizer"));
-INSTANTIATE_TEST_SUITE_P(SentencePiece, TokenizerJson, testing::Values("llama2 mistral phi3 gemma", "t5 xlmr albert unigram_bytes"));
-INSTANTIATE_TEST_SUITE_P(Words, TokenizerJson, testing::Values("bert bert_cased word_level bpe_words"));
+INSTANTIATE_TEST_SUITE_P(SentencePiece, TokenizerJson,
+                         testing::Values("llama2 mistral phi3 gemma", "t5 xlmr albert unigram_bytes charsmap_bytes"));
+INSTANTIATE_TEST_SUITE_P(Words, TokenizerJson, testing::Values("bert bert_cased bert_bytes word_level stripped_bytes bpe_words"));
 
 TEST(TokenizerJson, KnowsItsSpecialTokens) {
   const auto llama = load_tokenizer(kFolder / "llama3.json");

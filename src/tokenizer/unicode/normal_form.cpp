@@ -1,10 +1,10 @@
 #include "tokenizer/unicode/normal_form.h"
 
-#include <unicode/edits.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uniset.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "lora/base/error.h"
@@ -89,6 +89,82 @@ void sort_long_runs(std::string& text, const icu::Normalizer2& normalizer) {
   sort_run();
 }
 
+/// A character of a normal form. How it came about tells `tokenizers` where it stood: 0 takes the place of the next character of
+/// the input, +1 is an additional one, -n takes the place of n + 1.
+struct Placed {
+  char32_t code;
+  uint8_t order;
+  int change;
+};
+
+/// `text` decomposed, its marks in their order.
+std::vector<Placed> decomposed(std::string_view text, const icu::Normalizer2& normalizer) {
+  std::vector<Placed> all;
+  icu::UnicodeString parts;
+  for (size_t at = 0; at < text.size();) {
+    const auto code = static_cast<UChar32>(next_code_point(text, at));
+    if (!normalizer.getDecomposition(code, parts)) {
+      parts.setTo(code);
+    }
+    for (int32_t i = 0; i < parts.length(); i = parts.moveIndex32(i, 1)) {
+      const UChar32 part = parts.char32At(i);
+      all.push_back({static_cast<char32_t>(part), normalizer.getCombiningClass(part), i > 0 ? 1 : 0});
+    }
+  }
+  for (auto begin = all.begin(); begin != all.end();) {
+    const auto end = std::find_if(begin, all.end(), [](const Placed& placed) { return placed.order == 0; });
+    std::stable_sort(begin, end, [](const Placed& a, const Placed& b) { return a.order < b.order; });
+    begin = end == all.end() ? end : end + 1;
+  }
+  return all;
+}
+
+/// The canonical composition of decomposed characters (UAX #15, section 1.3).
+std::vector<Placed> composed(const std::vector<Placed>& parts, const icu::Normalizer2& normalizer) {
+  std::vector<Placed> all;
+  std::optional<size_t> starter;
+  for (const Placed& part : parts) {
+    const bool blocked = starter && all.size() > *starter + 1 && all.back().order >= part.order;
+    const UChar32 both =
+        starter && !blocked ? normalizer.composePair(static_cast<UChar32>(all[*starter].code), static_cast<UChar32>(part.code)) : -1;
+    if (both >= 0) {
+      all[*starter] = {static_cast<char32_t>(both), 0, all[*starter].change + part.change - 1};
+      continue;
+    }
+    if (part.order == 0) {
+      starter = all.size();
+    }
+    all.push_back(part);
+  }
+  return all;
+}
+
+/// Bytes at the beginning of the normal form that `tokenizers` takes for the first `num_first` bytes of `text`.
+size_t bytes_of_first(std::string_view text, size_t num_first, NormalForm form) {
+  const icu::Normalizer2& rules = normalizer(form);
+  size_t end = num_first;
+  for (size_t at = end; at < text.size() && !rules.hasBoundaryBefore(static_cast<UChar32>(next_code_point(text, at)));) {
+    end = at;
+  }
+  std::vector<Placed> placed = decomposed(text.substr(0, end), rules);
+  if (form == NormalForm::kNfc || form == NormalForm::kNfkc) {
+    placed = composed(placed, rules);
+  }
+  std::string first;
+  size_t from = 0;
+  for (const Placed& each : placed) {
+    const size_t place = each.change > 0 ? from - std::min<size_t>(from, 1) : from;
+    if (place >= num_first) {
+      break;
+    }
+    append_utf8(first, each.code);
+    for (int taken = each.change; taken <= 0 && from < text.size(); ++taken) {
+      next_code_point(text, from);
+    }
+  }
+  return first.size();
+}
+
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
@@ -99,24 +175,13 @@ AlignedText to_normal_form(AlignedText input, NormalForm form) {
   if (is_ascii(input.text)) {
     return input;
   }
-  sort_long_runs(input.text, normalizer(form));
   AlignedText result;
+  result.num_first = bytes_of_first(input.text, input.num_first, form);
+  sort_long_runs(input.text, normalizer(form));
   icu::StringByteSink<std::string> sink(&result.text);
-  icu::Edits edits;
   UErrorCode status = U_ZERO_ERROR;
-  normalizer(form).normalizeUTF8(0, input.text, sink, &edits, status);
+  normalizer(form).normalizeUTF8(0, input.text, sink, nullptr, status);
   check(status);
-  // What the first characters became comes from them too; where marks were moved among them, this is the nearest there is.
-  size_t from = 0;
-  size_t to = 0;
-  for (auto edit = edits.getFineIterator(); from < input.num_first && edit.next(status);) {
-    from += static_cast<size_t>(edit.oldLength());
-    to += static_cast<size_t>(edit.newLength());
-    if (!edit.hasChange() && from > input.num_first) {
-      to -= from - input.num_first;
-    }
-  }
-  result.num_first = to;
   return result;
 }
 

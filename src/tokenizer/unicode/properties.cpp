@@ -183,11 +183,6 @@ bool is_mark(char32_t code) {
   return table(code);
 }
 
-bool is_joining(char32_t code) {
-  static const PropertyTable table(from_pairs(kJoining));
-  return table(code);
-}
-
 char32_t lowercase(char32_t code) {
   if (code < 0x80) {
     return code >= U'A' && code <= U'Z' ? code + 32 : code;

@@ -21,7 +21,6 @@ bool is_punctuation(char32_t code);  ///< Punctuation, BertPreTokenizer
 bool is_control(char32_t code);      ///< removed by BertNormalizer's clean_text
 bool is_accent(char32_t code);       ///< removed by BertNormalizer's strip_accents
 bool is_mark(char32_t code);         ///< removed by StripAccents
-bool is_joining(char32_t code);      ///< part of the grapheme cluster before it, unless that is a control character
 
 /// The one lowercase code point; U+0130 has two, U+0069 U+0307, of which this gives the first.
 char32_t lowercase(char32_t code);
