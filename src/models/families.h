@@ -11,6 +11,15 @@ namespace lora::models {
 /// or impossible key.
 using BuildFamily = std::unique_ptr<nn::Model>(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options);
 
-BuildFamily make_llama;  ///< Touvron et al. 2023; Llama 2, 3, 3.x, SmolLM2, TinyLlama
+BuildFamily make_gemma;
+BuildFamily make_gemma2;
+BuildFamily make_gemma3_text;
+BuildFamily make_llama;  ///< Llama 2, 3, 3.x, SmolLM2, TinyLlama
+BuildFamily make_mistral;
+BuildFamily make_olmo2;
+BuildFamily make_phi3;   ///< Phi-3, Phi-3.5, Phi-4, Phi-4-mini
+BuildFamily make_qwen2;  ///< Qwen 2, 2.5
+BuildFamily make_qwen3;
+BuildFamily make_smollm3;
 
 }  // namespace lora::models
