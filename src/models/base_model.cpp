@@ -93,7 +93,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   base.files.push_back(config_file);
   const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
   base.model_type = config.string("model_type");
-  const FamilyBuilder build = find_family(base.model_type, config_file.string());
+  BuildFamily* const build = find_family(base.model_type, config_file.string());
 
   refuse_quantized(config);
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;

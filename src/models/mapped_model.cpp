@@ -14,7 +14,7 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const fs::path config_file = folder / "config.json";
   const Json json = read_json(config_file, ErrorKind::kModel);
   const JsonReader config(json, config_file.string(), ErrorKind::kModel);
-  const FamilyBuilder build = find_family(config.string("model_type"), config_file.string());
+  BuildFamily* const build = find_family(config.string("model_type"), config_file.string());
   io::CheckpointSource source(folder);
   const at::NoGradGuard no_grad;
   return build(config, source, at::TensorOptions(source.stored_dtype()).device(at::kCPU));

@@ -3,7 +3,6 @@
 #include <array>
 #include <utility>
 
-#include "llama.h"
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
 
@@ -12,7 +11,7 @@ namespace lora::models {
 namespace {
 
 /// Every family: its model_type in config.json and its builder.
-constexpr std::array<std::pair<const char*, FamilyBuilder>, 1> kFamilies{{
+constexpr std::array<std::pair<const char*, BuildFamily*>, 1> kFamilies{{
     {"llama", make_llama},
 }};
 
@@ -26,7 +25,7 @@ std::vector<std::string> known_families() {
   return names;
 }
 
-FamilyBuilder find_family(const std::string& model_type, const std::string& where) {
+BuildFamily* find_family(const std::string& model_type, const std::string& where) {
   for (const auto& [name, builder] : kFamilies) {
     if (model_type == name) {
       return builder;

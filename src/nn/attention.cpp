@@ -1,17 +1,17 @@
 #include "lora/nn/attention.h"
 
 #include "lora/nn/kv_cache.h"
-#include "lora/ops/attention.h"
 
 namespace lora::nn {
 
-Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer, double scale) {
+Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer,
+              const ops::AttentionOptions& options) {
   const ops::DocumentLayout documents{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document};
   if (pass.cache == nullptr) {
-    return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, scale);
+    return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, options.scale);
   }
   pass.cache->store(layer, k_TKE, v_TKE);
-  return ops::cached_attention(q_THE, pass.cache->keys(layer), pass.cache->values(layer), documents, pass.cache->layout(), scale);
+  return ops::cached_attention(q_THE, pass.cache->keys(layer), pass.cache->values(layer), documents, pass.cache->layout(), options.scale);
 }
 
 }  // namespace lora::nn

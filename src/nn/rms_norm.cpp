@@ -7,7 +7,7 @@
 namespace lora::nn {
 
 RmsNorm::RmsNorm(const std::string& name, int64_t dim, double eps, io::WeightSource& source, const at::TensorOptions& options)
-    : Host(name),
+    : Norm(name),
       weight_D_(add_weight("weight", source.get(name + ".weight", {dim}, io::WeightRole::kNorm).to(options), false)),
       eps_(eps) {}
 

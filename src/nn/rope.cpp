@@ -80,15 +80,14 @@ void stretch_long_documents(const RopeOptions& o, const TokenBatch& batch, Tenso
 
 }  // namespace
 
-RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings) {
+RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings, const RopeDefaults& defaults) {
   const char* section = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   const Json empty = Json::object();
   const JsonReader rope = config.has(section) ? config.object(section) : JsonReader(empty, config.where(), ErrorKind::kModel);
 
   RopeOptions o;
-  o.dim = head_dim;
   o.max_position_embeddings = max_position_embeddings;
-  o.theta = rope.number("rope_theta", config.number("rope_theta", o.theta));
+  o.theta = rope.number("rope_theta", config.number("rope_theta", defaults.theta));
   const std::string name = rope.string("rope_type", rope.string("type", "default"));
   const auto kind = kRopeKinds.find(name);
   if (!kind) {
@@ -102,8 +101,15 @@ RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_
   };
   positive(o.theta, "rope_theta");
   positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
-  if (rope.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0)) != 1.0) {
+  const double part =
+      rope.number("partial_rotary_factor", config.number("partial_rotary_factor", defaults.partial_rotary_factor.value_or(1.0)));
+  if (!defaults.partial_rotary_factor && part != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
+  }
+  o.dim = static_cast<int64_t>(static_cast<double>(head_dim) * part);
+  if (o.dim < 2 || o.dim % 2 != 0 || o.dim > head_dim) {
+    model_error(config.where(), "head_dim: found " + std::to_string(o.dim) + " rotated of " + std::to_string(head_dim) +
+                                    " channels, expected an even number of them (rotary embeddings)");
   }
   if (o.kind == RopeKind::kDefault) {
     return o;

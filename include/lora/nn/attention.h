@@ -4,12 +4,14 @@
 #include <cstdint>
 
 #include "lora/nn/pass.h"
+#include "lora/ops/attention.h"
 
 namespace lora::nn {
 
 /// Causal attention of the pass's tokens within their documents, those included that the pass's cache holds; the new keys
 /// and values go into it. The one way from a family to ops/. q_THE, k_TKE (both rotated) and v_TKE → [T, H, E].
 /// @param layer from 0, in the order in which a pass comes through.
-Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer, double scale);
+Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer,
+              const ops::AttentionOptions& options);
 
 }  // namespace lora::nn

@@ -38,9 +38,16 @@ struct RopeOptions {
   bool truncate = true;                          ///< yarn
 };
 
+/// What a family takes where config.json has no such key.
+struct RopeDefaults {
+  double theta = 10000.0;
+  std::optional<double> partial_rotary_factor = std::nullopt;  ///< part of a head that turns; none: the family knows no such key
+};
+
 /// Reads config.json's rope keys: transformers 5's `rope_parameters`, or 4's `rope_theta` and `rope_scaling` (whose
 /// type is `rope_type` or `type`). Throws model Error for an unknown type (lists the known) or a missing key.
-RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings);
+RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
+                              const RopeDefaults& defaults = {});
 
 /// Inverse frequencies [dim/2] in float32 for a document of `length` tokens (only dynamic depends on it).
 Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length);

@@ -15,6 +15,11 @@ struct DocumentLayout {
   int64_t max_document;
 };
 
+/// What is done to the scores of queries and keys.
+struct AttentionOptions {
+  double scale = 1.0;  ///< what they are multiplied by
+};
+
 /// Causal attention of each token to its own document's earlier tokens and itself; differentiable.
 /// q_THE has H heads, k_TKE and v_TKE have K heads with H a multiple of K (grouped-query attention: query heads h·H/K …
 /// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32: kernels of our own, on

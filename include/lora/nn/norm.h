@@ -1,0 +1,18 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "lora/nn/host.h"
+
+namespace lora::nn {
+
+/// A norm over the channels of each row, with weights: what a layer knows of its norms, whatever their kind.
+class Norm : public Host {
+ public:
+  using Host::Host;
+
+  virtual Tensor forward(const Tensor& x_TD) const = 0;
+  /// Channels of a row.
+  int64_t dim() const { return weights().front().base().size(0); }
+};
+
+}  // namespace lora::nn

@@ -1,0 +1,33 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "lora/base/json.h"
+
+namespace lora::models {
+
+/// A size that must be given and lie in 1 … 2^24 (more is a damaged file, not a model).
+int64_t read_size(const JsonReader& config, const std::string& key);
+/// The same with a value for a key that is missing.
+int64_t read_size(const JsonReader& config, const std::string& key, int64_t fallback);
+
+/// The sizes of attention: num_attention_heads query heads of head_dim channels, num_key_value_heads key heads.
+struct HeadSizes {
+  int64_t num_heads;
+  int64_t num_key_value_heads;
+  int64_t head_dim;
+};
+
+/// What a family takes where config.json has no such key.
+struct HeadDefaults {
+  std::optional<int64_t> num_key_value_heads = std::nullopt;  ///< none: as many as query heads
+  std::optional<int64_t> head_dim = std::nullopt;             ///< none: hidden_size / num_attention_heads
+};
+
+/// Reads them; throws model Error where key heads do not divide the query heads.
+HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const HeadDefaults& defaults = {});
+
+/// Warns of dropout of the base model's own, which is not applied: these keys should be 0.
+void warn_of_dropout(const JsonReader& config, const std::vector<std::string>& keys);
+
+}  // namespace lora::models

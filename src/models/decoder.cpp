@@ -1,0 +1,67 @@
+// T tokens, D hidden size.
+#include "decoder.h"
+
+#include <ATen/ATen.h>
+
+namespace lora::models {
+
+Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLayer& make_layer, io::WeightSource& source,
+                 const at::TensorOptions& options)
+    : decoder_(std::move(decoder)),
+      embedding_(decoder_.names.embedding, decoder_.vocab_size, decoder_.hidden_size, source, options),
+      norm_(make_norm(decoder_.names.norm)) {
+  hosts_.push_back(&embedding_);
+  for (int64_t i = 0; i < decoder_.num_layers; ++i) {
+    layers_.push_back(make_layer(decoder_.names.layers + "." + std::to_string(i), i));
+    const std::vector<nn::Host*> hosts = layers_.back()->hosts();
+    hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
+  }
+  head_ = decoder_.tied_head ? std::make_unique<nn::Linear>(decoder_.names.head, embedding_.weight())
+                             : std::make_unique<nn::Linear>(decoder_.names.head, nn::LinearShape{decoder_.hidden_size, decoder_.vocab_size},
+                                                            source, options);
+  hosts_.push_back(norm_.get());
+  hosts_.push_back(head_.get());
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    ropes_.emplace_back(rope);
+  }
+}
+
+Tensor Decoder::hidden(const nn::Pass& pass) const {
+  Tensor x_TD = embed(pass);
+  RopeSet ropes;
+  for (const nn::Rope& rope : ropes_) {
+    ropes.push_back(rope.tables(pass.batch, x_TD.scalar_type()));
+  }
+  for (const auto& layer : layers_) {
+    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
+                          [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
+  }
+  return norm_->forward(x_TD);
+}
+
+std::vector<nn::Parameter> Decoder::base_parameters() const {
+  std::vector<nn::Parameter> all;
+  for (const nn::Host* host : hosts_) {
+    const std::vector<nn::Parameter> own = host->base_parameters();
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
+int64_t Decoder::activation_bytes_per_token(nn::Recompute recompute) const {
+  LayerMemory sum;
+  for (const auto& layer : layers_) {
+    const LayerMemory memory = layer->memory();
+    sum.attention += memory.attention;
+    sum.feed_forward += memory.feed_forward;
+    sum.working = std::max(sum.working, memory.working);
+  }
+  const int64_t all = sum.attention + sum.feed_forward, inputs = decoder_.num_layers * decoder_.hidden_size;
+  // Where a part is computed again, backward has it of one layer at a time.
+  const int64_t kept = recompute == nn::Recompute::kNothing       ? all
+                       : recompute == nn::Recompute::kFeedForward ? sum.attention + inputs + sum.feed_forward / decoder_.num_layers
+                                                                  : inputs + all / decoder_.num_layers;
+  return (kept + sum.working + 2 * decoder_.hidden_size) * static_cast<int64_t>(c10::elementSize(dtype()));
+}
+
+}  // namespace lora::models

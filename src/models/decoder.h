@@ -1,0 +1,90 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/nn/embedding.h"
+#include "lora/nn/model.h"
+#include "lora/nn/norm.h"
+#include "lora/nn/rope.h"
+
+namespace lora::models {
+
+using at::Tensor;
+
+/// The tables of each of the model's rotary embeddings, for one pass.
+using RopeSet = std::vector<nn::RopeTables>;
+
+/// Elements a token that a layer has in memory for backward, with the adapters in use.
+struct LayerMemory {
+  int64_t attention = 0;     ///< kept by the attention block
+  int64_t feed_forward = 0;  ///< kept by the feed-forward block
+  int64_t working = 0;       ///< besides, while backward runs through the layer
+};
+
+/// One layer of a decoder: x_TD → x_TD.
+class DecoderLayer {
+ public:
+  virtual ~DecoderLayer() = default;
+  virtual Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const = 0;
+  /// In transformers' order.
+  virtual std::vector<nn::Host*> hosts() = 0;
+  virtual LayerMemory memory() const = 0;
+};
+
+/// What the modules around the layers are called in the checkpoint.
+struct DecoderNames {
+  std::string embedding = "model.embed_tokens";
+  std::string layers = "model.layers";  ///< layer i is `layers`.i
+  std::string norm = "model.norm";
+  std::string head = "lm_head";
+};
+
+struct DecoderOptions {
+  int64_t vocab_size;
+  int64_t hidden_size;
+  int64_t num_layers;
+  bool tied_head = false;
+  std::vector<nn::RopeOptions> ropes = {};       ///< those that layers choose from
+  std::vector<std::string> target_modules = {};  ///< PEFT's choice for the family; empty: it has none
+  DecoderNames names = {};
+};
+
+/// Embedding, layers, a last norm and a head, tied or not: every decoder, whatever its layers are.
+class Decoder : public nn::Model {
+ public:
+  using MakeNorm = std::function<std::unique_ptr<nn::Norm>(const std::string& name)>;
+  using MakeLayer = std::function<std::unique_ptr<DecoderLayer>(const std::string& name, int64_t layer)>;
+
+  Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLayer& make_layer, io::WeightSource& source,
+          const at::TensorOptions& options);
+
+  Tensor hidden(const nn::Pass& pass) const override;
+  nn::Linear& head() override { return *head_; }
+  std::vector<nn::Host*> hosts() override { return hosts_; }
+  std::vector<nn::Parameter> base_parameters() const override;
+  std::vector<std::string> default_target_modules() const override { return decoder_.target_modules; }
+  int64_t vocab_size() const override { return decoder_.vocab_size; }
+  at::ScalarType dtype() const override { return embedding_.weight().scalar_type(); }
+  at::Device device() const override { return embedding_.weight().device(); }
+  int64_t activation_bytes_per_token(nn::Recompute recompute) const override;
+
+ protected:
+  /// What the first layer is given: the tokens' rows, unless the family does more to them.
+  virtual Tensor embed(const nn::Pass& pass) const { return embedding_.forward(pass.batch.ids_T); }
+  /// Puts a host of the family's own behind the embedding.
+  void add_behind_embedding(nn::Host& host) { hosts_.insert(hosts_.begin() + 1, &host); }
+  const nn::Embedding& embedding() const { return embedding_; }
+
+ private:
+  DecoderOptions decoder_;
+  nn::Embedding embedding_;
+  std::vector<std::unique_ptr<DecoderLayer>> layers_;
+  std::unique_ptr<nn::Norm> norm_;
+  std::unique_ptr<nn::Linear> head_;
+  std::vector<nn::Rope> ropes_;
+  std::vector<nn::Host*> hosts_;
+};
+
+}  // namespace lora::models

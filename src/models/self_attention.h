@@ -1,0 +1,39 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "blocks.h"
+#include "config_keys.h"
+#include "lora/ops/attention.h"
+
+namespace lora::models {
+
+struct SelfAttentionOptions {
+  int64_t hidden_size;
+  HeadSizes heads;
+  bool qkv_bias = false;
+  bool o_bias = false;
+  ops::AttentionOptions scores;
+  std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: positions are not seen
+};
+
+/// Attention with separate projections q_proj, k_proj, v_proj and o_proj, rotary embeddings and grouped key heads
+/// (Llama and its kin).
+class SelfAttention : public AttentionBlock {
+ public:
+  /// @param layer from 0, the place of its keys in a cache.
+  SelfAttention(const std::string& name, int64_t layer, const SelfAttentionOptions& attention, io::WeightSource& source,
+                const at::TensorOptions& options);
+
+  Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override;
+  int64_t kept_elements() const override;
+
+ private:
+  SelfAttentionOptions options_;
+  int64_t layer_;
+  nn::Linear q_proj_, k_proj_, v_proj_, o_proj_;
+};
+
+}  // namespace lora::models
