@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "lora/base/json.h"
 #include "lora/io/weight_source.h"
@@ -11,6 +12,15 @@ namespace lora::models {
 /// or impossible key.
 using BuildFamily = std::unique_ptr<nn::Model>(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options);
 
-BuildFamily make_llama;  ///< Touvron et al. 2023; Llama 2, 3, 3.x, SmolLM2, TinyLlama
+BuildFamily make_falcon;    ///< Almazrouei et al. 2023
+BuildFamily make_gpt2;      ///< Radford et al. 2019
+BuildFamily make_gpt_neox;  ///< Black et al. 2022; Pythia
+BuildFamily make_llama;     ///< Touvron et al. 2023; Llama 2, 3, 3.x, SmolLM2, TinyLlama
+
+/// The model's name of a tensor, by its name in a file.
+using ModelName = std::string(const std::string& file_name);
+
+ModelName gpt2_model_name;
+ModelName gpt_neox_model_name;
 
 }  // namespace lora::models

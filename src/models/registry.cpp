@@ -1,38 +1,65 @@
 #include "registry.h"
 
+#include <algorithm>
 #include <array>
-#include <utility>
 
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
+#include "lora/models/family_files.h"
 
 namespace lora::models {
 
 namespace {
 
-/// Every family: its model_type in config.json and its builder.
-constexpr std::array<std::pair<const char*, BuildFamily*>, 1> kFamilies{{
+/// Every family: its model_type in config.json, its builder, and what is unusual about its files.
+struct Family {
+  const char* model_type;
+  BuildFamily* build;
+  FamilyFiles files = {};
+};
+constexpr std::array<Family, 4> kFamilies{{
+    {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
+    {"gpt2", make_gpt2, {.model_name = gpt2_model_name, .embedding = "transformer.wte", .inputs_first = true, .ties_by_default = true}},
+    {"gpt_neox", make_gpt_neox, {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in"}},
     {"llama", make_llama},
 }};
+
+std::string same_name(const std::string& file_name) {
+  return file_name;
+}
+
+const Family* find(const std::string& model_type) {
+  const auto found =
+      std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& family) { return family.model_type == model_type; });
+  return found == kFamilies.end() ? nullptr : &*found;
+}
 
 }  // namespace
 
 std::vector<std::string> known_families() {
   std::vector<std::string> names;
   for (const auto& family : kFamilies) {
-    names.emplace_back(family.first);
+    names.emplace_back(family.model_type);
   }
   return names;
 }
 
 BuildFamily* find_family(const std::string& model_type, const std::string& where) {
-  for (const auto& [name, builder] : kFamilies) {
-    if (model_type == name) {
-      return builder;
-    }
+  if (const Family* family = find(model_type)) {
+    return family->build;
   }
   const std::vector<std::string> known = known_families();
   model_error(where, "unknown model_type: found '" + model_type + "', expected one of " + join(known) + did_you_mean(model_type, known));
+}
+
+io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type) {
+  const Family* family = find(model_type);
+  return {checkpoint, family == nullptr || family->files.model_name == nullptr ? same_name : family->files.model_name};
+}
+
+std::optional<FamilyFiles> find_family_files(const std::string& model_type) {
+  const Family* family = find(model_type);
+  return family == nullptr ? std::nullopt : std::optional(family->files);
 }
 
 }  // namespace lora::models

@@ -7,7 +7,7 @@
 namespace lora::nn {
 
 LayerNorm::LayerNorm(const std::string& name, const Shape& shape, io::WeightSource& source, const at::TensorOptions& options)
-    : Host(name),
+    : Norm(name),
       weight_D_(add_weight("weight", source.get(name + ".weight", {shape.dim}, io::WeightRole::kNorm).to(options), false)),
       eps_(shape.eps) {
   if (shape.bias) {

@@ -3,12 +3,12 @@
 #include <string>
 
 #include "lora/io/weight_source.h"
-#include "lora/nn/host.h"
+#include "lora/nn/norm.h"
 
 namespace lora::nn {
 
 /// Layer norm with a weight and, usually, a bias: ops::layer_norm.
-class LayerNorm : public Host {
+class LayerNorm : public Norm {
  public:
   struct Shape {
     int64_t dim;
@@ -20,7 +20,7 @@ class LayerNorm : public Host {
   LayerNorm(const std::string& name, const Shape& shape, io::WeightSource& source, const at::TensorOptions& options);
 
   const char* kind() const override { return "LayerNorm"; }
-  Tensor forward(const Tensor& x_TD) const;
+  Tensor forward(const Tensor& x_TD) const override;
 
   Tensor weight_in_use() const { return weight_D_.current(); }
   std::optional<Tensor> bias_in_use() const { return bias_D_ == nullptr ? std::nullopt : std::optional(bias_D_->current()); }

@@ -35,6 +35,7 @@ class Linear : public MatrixHost {
   /// x_TI → y_TO.
   Tensor forward(const Tensor& x_TI, const Pass& pass) const;
 
+  WeightLayout layout() const { return layout_; }
   int64_t in_features() const { return weight().size(1); }
   int64_t out_features() const { return weight().size(0); }
   /// The base's [out, in], whatever stands in for it.
