@@ -1,8 +1,8 @@
 """Writes tests/data/generate: what transformers' generate() and its logits processors make of fixed inputs.
 
-    python generate.py              greedy.json, sampling.safetensors, VERSIONS.json
+    python generate.py [--case NAME]...    greedy.json (all cases without --case), sampling.safetensors, VERSIONS.json
 
-greedy.json: for each case of tests/data/llama a list of {"prompt", "adapter" (whether PEFT's adapter is on),
+greedy.json: for each case of tests/data/llama and tests/data/families a list of {"prompt", "adapter" (whether PEFT's adapter is on),
 "repetition_penalty", "output_ids" (NEW_TOKENS of them, no EOS), "gap" (the least distance of the two largest scores at any
 step)}. Each prompt runs alone, in float32, eager attention, one thread, with transformers' cache; dynamic RoPE forgets
 longer prompts that came before. Models with random weights have near-ties and run in circles: of CANDIDATES random prompts
@@ -13,20 +13,22 @@ GenerationConfig's keys), "probabilities.<i>": softmax of the processed logits. 
 so far.
 """
 
+import argparse
 import json
 import random
 from pathlib import Path
 
 import torch
+from family_cases import FAMILY_CASES
 from llama_cases import write_json
-from llama_golden import DATA as CASES_DATA, versions
+from llama_golden import folder_of, versions
 from llama_reference import be_quiet, forget_longer_documents, load_base, one_thread
 from peft import PeftModel
 from safetensors.torch import save_file
 from transformers import GenerationConfig
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "generate"
-CASES = ["gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn"]
+CASES = ["gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn", *FAMILY_CASES]
 NEW_TOKENS = 64
 CANDIDATES = 24
 DISTINCT_TOKENS = 16
@@ -75,7 +77,7 @@ def best_prompt(model: torch.nn.Module, draw: random.Random, length: int, penalt
 
 
 def greedy_rows(name: str) -> list[dict]:
-    folder = CASES_DATA / name
+    folder = folder_of(name)
     model = load_base(folder / "model")
     # no EOS of any config may end a row
     model.generation_config.eos_token_id = model.config.eos_token_id = None
@@ -102,16 +104,20 @@ def sampling_tensors() -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     logits[1, 10:20] = logits[1, 10]  # equal ones, where the filters cut
     draw = random.Random(6)
     seen = [[draw.randrange(60) for _ in range(length)] for length in (1, 3, 12, 40)]
-    model = load_base(CASES_DATA / "gqa" / "model")
+    model = load_base(folder_of("gqa") / "model")
     tensors = {f"probabilities.{i}": processed(model, setting, seen, logits) for i, setting in enumerate(SETTINGS)}
     return tensors | {"logits": logits}, {"format": "pt", "settings": json.dumps(SETTINGS), "seen": json.dumps(seen)}
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="only this case (may be repeated); the others' rows stay")
+    chosen = parser.parse_args().case or CASES
     be_quiet()
     DATA.mkdir(parents=True, exist_ok=True)
+    before = {} if chosen == CASES else json.loads((DATA / "greedy.json").read_text())
     with one_thread(), torch.no_grad():
-        cases = {name: greedy_rows(name) for name in CASES}
+        cases = {name: greedy_rows(name) if name in chosen else before[name] for name in CASES if name in chosen or name in before}
         tensors, metadata = sampling_tensors()
     lines = [f'"{name}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for name, rows in cases.items()]
     (DATA / "greedy.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

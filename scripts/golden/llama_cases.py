@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 MIN_LENGTH, MAX_LENGTH = 3, 40
 
@@ -20,7 +20,7 @@ MIN_LENGTH, MAX_LENGTH = 3, 40
 @dataclass
 class Case:
     seed: int
-    shape: dict  # LlamaConfig
+    shape: dict  # the family's config
     training: dict
     adapter: dict | None  # LoraConfig; None: full fine-tuning
     dialect: str = "v5"  # of config.json: v5 (rope_parameters, dtype) or v4 (rope_theta, rope_scaling, torch_dtype)
@@ -32,6 +32,8 @@ class Case:
     tests_model: bool = True  # the base's own hidden states and logits are kept: it stands for a kind of model
     paste_whole_config: bool = False  # run.json's adapter section is PEFT's whole adapter_config.json
     v4_rope_scaling: dict = field(default_factory=dict)  # keys to rename in rope_scaling, for old spellings
+    model_type: str = "llama"
+    config_changes: dict = field(default_factory=dict)  # keys of config.json as published files have them
 
 
 def shape(**changes) -> dict:
@@ -188,7 +190,7 @@ def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name:
-            value = 1 + 0.3 * noise
+            value = parameter.data + 0.3 * noise  # around ones, or zeros where 1 + w is meant
         elif parameter.dim() == 1:
             value = 0.2 * noise
         elif "embed_tokens" in name:
@@ -213,14 +215,16 @@ def write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def write_model(case: Case, folder: Path, generator: torch.Generator) -> LlamaForCausalLM:
-    config = LlamaConfig(**case.shape, attn_implementation="eager")
-    model = LlamaForCausalLM(config).eval()
+def write_model(case: Case, folder: Path, generator: torch.Generator) -> PreTrainedModel:
+    config = AutoConfig.for_model(case.model_type, **case.shape)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     randomize(model, generator)
     model.to(case.checkpoint_dtype).save_pretrained(folder, max_shard_size=case.shard_size or "1GB")
     (folder / "generation_config.json").unlink(missing_ok=True)
     written = json.loads((folder / "config.json").read_text())
-    write_json(folder / "config.json", to_v4(written, case.v4_rope_scaling) if case.dialect == "v4" else written)
+    if case.dialect == "v4":
+        written = to_v4(written, case.v4_rope_scaling)
+    write_json(folder / "config.json", written | case.config_changes)
     return model.to(torch.float32)
 
 
@@ -242,7 +246,7 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
             magnitude.copy_(norm * (1 + 0.2 * torch.randn(magnitude.shape, generator=generator)))
 
 
-def write_adapter(case: Case, model: LlamaForCausalLM, folder: Path, generator: torch.Generator) -> None:
+def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: torch.Generator) -> None:
     """PEFT's own files; its model card is left out and its sets are sorted."""
     model.name_or_path = str(folder.parent / "model")  # PEFT looks there whether the vocabulary was changed
     config = LoraConfig(task_type="CAUSAL_LM", **case.adapter)

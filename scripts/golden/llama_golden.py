@@ -1,4 +1,5 @@
-"""Writes tests/data/llama: for each case of llama_cases.py its inputs and what transformers + PEFT make of them.
+"""Writes tests/data/llama and tests/data/families: for each case of llama_cases.py and of family_cases.py its inputs and
+what transformers + PEFT make of them.
 
     python llama_golden.py [--case NAME]...     write (all cases without --case)
     python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results:
@@ -16,6 +17,7 @@ import peft
 import safetensors
 import torch
 import transformers
+from family_cases import FAMILY_CASES
 from llama_cases import CASES, Case, write_inputs, write_json
 from llama_reference import (
     be_quiet, document_loss, documents_of, evaluate, load_base, load_trainable, logits_of, mean_loss, one_thread, read_json,
@@ -23,9 +25,15 @@ from llama_reference import (
 )  # fmt: skip
 from llama_rope import rope_table
 from lora_start import effective_weights, is_started
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
+ALL_CASES = CASES | FAMILY_CASES
+
+
+def folder_of(name: str) -> Path:
+    return (DATA.parent / "families" if name in FAMILY_CASES else DATA) / name
 
 
 def check_against_own_loss(model, document) -> None:
@@ -86,9 +94,11 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
 
 
 def write_case(name: str, case: Case) -> None:
-    folder = DATA / name
+    folder = folder_of(name)
     write_inputs(case, folder)
     expected, tensors = reference_of(folder, case.tests_model)
+    if name in FAMILY_CASES:
+        expected["default_target_modules"] = DEFAULT_TARGETS.get(case.model_type, [])
     clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
     if not 0 < clipped:
         raise RuntimeError(f"{name}: no step is clipped, choose a smaller max_grad_norm")
@@ -139,10 +149,10 @@ def versions() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=list(CASES), help="only this case (may be repeated)")
+    parser.add_argument("--case", action="append", choices=list(ALL_CASES), help="only this case (may be repeated)")
     parser.add_argument("--stability", action="store_true", help="write nothing, print how well conditioned the cases are")
     options = parser.parse_args()
-    chosen = {name: CASES[name] for name in options.case or CASES}
+    chosen = {name: ALL_CASES[name] for name in options.case or ALL_CASES}
     be_quiet()
     with one_thread():
         for name, case in chosen.items():

@@ -1,4 +1,4 @@
-"""inv_freq and attention factor of the RoPE dialects of Llama, from transformers' ROPE_INIT_FUNCTIONS."""
+"""inv_freq and attention factor of the RoPE dialects, from transformers' ROPE_INIT_FUNCTIONS."""
 
 import copy
 
@@ -9,6 +9,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 2048}
+LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.1, 1.3, 2.5], "long_factor": [1.2, 2.0, 5.0, 30.0]}
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
 SHAPE = {"hidden_size": 256, "num_attention_heads": 4, "max_position_embeddings": 8192}
 
@@ -58,6 +59,11 @@ SETS: dict[str, tuple[dict, list[int | None]]] = {
     "yarn_partial": (v5(YARN | {"partial_rotary_factor": 0.5}), [None]),
     "yarn_v4": (SHAPE | {"rope_theta": 1000000.0, "rope_scaling": {"type": "yarn", "factor": 4.0,
                                                                    "original_max_position_embeddings": 2048}}, [None]),
+    "longrope": (v5(LONGROPE | {"original_max_position_embeddings": 2048}, head_dim=8), [1, 2048, 2049, 9000]),
+    "longrope_own_key": (v5(LONGROPE | {"original_max_position_embeddings": 7}, head_dim=8, original_max_position_embeddings=64), [64, 65]),
+    "longrope_factor": (v5(LONGROPE | {"factor": 3.0}, head_dim=8), [100, 9000]),
+    "longrope_attention_factor": (v5(LONGROPE | {"attention_factor": 1.3}, head_dim=8), [5]),
+    "longrope_not_stretched": (v5(LONGROPE, head_dim=8), [5]),
 }  # fmt: skip
 
 

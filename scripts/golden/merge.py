@@ -1,5 +1,5 @@
-"""Writes tests/data/merge: adapters of every kind on the bases of tests/data/llama, and the weights that PEFT's
-merge_and_unload makes of them: expected.safetensors has those that change, in the base's dtype.
+"""Writes tests/data/merge: adapters of every kind on the bases of tests/data/llama, those of tests/data/families, and the
+weights that PEFT's merge_and_unload makes of them: expected.safetensors has those that change, in the base's dtype.
 
 Where PEFT's own in-place merge would be wrong (a tied head), the base is untied first, as PEFT itself advises; a weight
 is PEFT's set_scale. case.json says which base, adapters and weights (paths relative to tests/data).
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from family_cases import FAMILY_CASES
 from llama_cases import lora, write_json
-from llama_golden import versions
+from llama_golden import folder_of, versions
 from llama_reference import be_quiet, one_thread
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
@@ -24,7 +25,7 @@ DATA = TESTS / "merge"
 
 @dataclass
 class Case:
-    base: str  # a case of tests/data/llama
+    base: str  # a case of tests/data/llama or tests/data/families
     adapters: list[str | dict]  # a folder below tests/data, or a LoraConfig to write one from
     weights: list[float] = field(default_factory=list)  # none: 1 each
     dtype: str = "auto"  # of the base when it is merged
@@ -44,14 +45,15 @@ CASES = {
     "whole": Case("biases", [lora(bias="all", target_modules=["v_proj"], modules_to_save=["lm_head", "norm"])]),
     "tokens": Case("gqa", [lora(target_modules=["q_proj"], trainable_token_indices=[41, 3])]),
 }  # fmt: skip
+CASES |= {name: Case(name, [f"families/{name}/adapter"]) for name in FAMILY_CASES}
 
 
 def load_untied(base: str, dtype: str = "auto") -> torch.nn.Module:
-    model = AutoModelForCausalLM.from_pretrained(TESTS / "llama" / base / "model", dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(folder_of(base) / "model", dtype=dtype)
     if model.config.tie_word_embeddings:
         model.lm_head.weight = torch.nn.Parameter(model.model.embed_tokens.weight.detach().clone())
         model.config.tie_word_embeddings = False
-    model.name_or_path = str(TESTS / "llama" / base / "model")  # PEFT looks there whether the vocabulary was changed
+    model.name_or_path = str(folder_of(base) / "model")  # PEFT looks there whether the vocabulary was changed
     return model
 
 
@@ -102,7 +104,7 @@ def write_case(name: str, case: Case, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
     adapters = [str(path.relative_to(TESTS)) for path in folders]
-    write_json(folder / "case.json", {"base": f"llama/{case.base}/model", "adapters": adapters, "weights": case.weights})
+    write_json(folder / "case.json", {"base": str((folder_of(case.base) / "model").relative_to(TESTS)), "adapters": adapters, "weights": case.weights})
     print(f"{name}: {len(tensors)} tensors, {sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()) >> 10} KiB")
 
 

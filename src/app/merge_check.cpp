@@ -87,7 +87,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
     check_interrupt();
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
-    logits.push_back(model.head().forward(model.hidden(pass), pass).to(at::kFloat).cpu());
+    logits.push_back(model.logits(model.hidden(pass), pass).to(at::kFloat).cpu());
   }
   return at::cat(logits);
 }

@@ -43,6 +43,11 @@ bool JsonReader::has(const std::string& key) const {
   return found != object_.end() && !found->is_null();
 }
 
+bool JsonReader::is_null(const std::string& key) const {
+  const auto found = object_.find(key);
+  return found != object_.end() && found->is_null();
+}
+
 const Json& JsonReader::at(const std::string& key) const {
   const auto found = object_.find(key);
   if (found == object_.end() || found->is_null()) {

@@ -72,19 +72,29 @@ class Run {
   bool done() const { return running_.empty(); }
 
  private:
+  /// A document that grows beyond the length up to which its cached keys serve is read anew.
+  void reread_if_outgrown(Document& document, int64_t slot) {
+    const std::optional<int64_t> limit = model_.cache_limit();
+    if (limit && cache_.length(slot) <= *limit && static_cast<int64_t>(document.seen.size()) > *limit) {
+      cache_.forget(slot);
+      document.fresh = document.seen;
+    }
+  }
+
   /// The logits behind the last token of each running document, after a pass over its unread tokens.
   at::Tensor next_logits() {
     std::vector<nn::DocumentView> views;
     std::vector<int64_t> last_tokens;
     for (const size_t d : running_) {
       const auto slot = static_cast<int64_t>(d);
+      reread_if_outgrown(documents_[d], slot);
       views.push_back({&documents_[d].fresh, nullptr, slot, cache_.length(slot)});
       last_tokens.push_back((last_tokens.empty() ? -1 : last_tokens.back()) + static_cast<int64_t>(documents_[d].fresh.size()));
     }
     const nn::TokenBatch batch = nn::make_token_batch(views).to(model_.device());
     const nn::Pass pass = nn::cached_pass(batch, cache_);
     const at::Tensor rows = at::tensor(last_tokens, at::kLong).to(model_.device());
-    const at::Tensor logits_DV = model_.head().forward(model_.hidden(pass).index_select(0, rows), pass).to(at::kFloat);
+    const at::Tensor logits_DV = model_.logits(model_.hidden(pass).index_select(0, rows), pass).to(at::kFloat);
     if (!at::isfinite(logits_DV.sum()).item<bool>() && !at::isfinite(logits_DV).all().item<bool>()) {
       model_error("generation",
                   "the model's logits are not finite (NaN or infinity). Likely cause: float16 overflows; use --dtype bfloat16 "

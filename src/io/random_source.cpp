@@ -11,6 +11,7 @@ Tensor RandomSource::get(const std::string& name, const std::vector<int64_t>& sh
   switch (role) {
     case WeightRole::kNorm:
       return at::ones(shape, options);
+    case WeightRole::kNormOffset:
     case WeightRole::kBias:
       return at::zeros(shape, options);
     case WeightRole::kLinear:

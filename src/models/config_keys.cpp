@@ -27,6 +27,35 @@ HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const H
   return sizes;
 }
 
+std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64_t> fallback) {
+  const char* const key = "sliding_window";
+  if (config.has(key)) {
+    return read_size(config, key);
+  }
+  return config.is_null(key) ? std::nullopt : fallback;
+}
+
+std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_layers, const std::function<bool(int64_t layer)>& otherwise) {
+  std::vector<bool> sliding;
+  if (!config.has("layer_types")) {
+    for (int64_t layer = 0; layer < num_layers; ++layer) {
+      sliding.push_back(otherwise(layer));
+    }
+    return sliding;
+  }
+  const Json& types = config.at("layer_types");
+  for (const Json& type : types) {
+    sliding.push_back(type == "sliding_attention");
+    if (!types.is_array() || (type != "sliding_attention" && type != "full_attention")) {
+      config.fail("layer_types", "a list of \"full_attention\" and \"sliding_attention\"");
+    }
+  }
+  if (static_cast<int64_t>(sliding.size()) != num_layers) {
+    config.fail("layer_types", "one type for each of num_hidden_layers (" + std::to_string(num_layers) + ")");
+  }
+  return sliding;
+}
+
 void warn_of_dropout(const JsonReader& config, const std::vector<std::string>& keys) {
   for (const std::string& key : keys) {
     if (config.number(key, 0.0) != 0.0) {

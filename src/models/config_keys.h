@@ -1,6 +1,8 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lora/base/json.h"
 
@@ -26,6 +28,12 @@ struct HeadDefaults {
 
 /// Reads them; throws model Error where key heads do not divide the query heads.
 HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const HeadDefaults& defaults = {});
+
+/// The tokens that attention sees back where it has a window: `sliding_window`, none where it is null.
+std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64_t> fallback);
+
+/// Whether each layer has the window: by `layer_types` ("sliding_attention", "full_attention"), or else as the family says.
+std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_layers, const std::function<bool(int64_t layer)>& otherwise);
 
 /// Warns of dropout of the base model's own, which is not applied: these keys should be 0.
 void warn_of_dropout(const JsonReader& config, const std::vector<std::string>& keys);

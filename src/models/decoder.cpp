@@ -27,17 +27,31 @@ Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLa
   }
 }
 
+Tensor Decoder::embed(const nn::Pass& pass) const {
+  const Tensor x_TD = embedding_.forward(pass.batch.ids_T);
+  return decoder_.embedding_scale == 1.0 ? x_TD : x_TD * at::scalar_tensor(decoder_.embedding_scale, x_TD.options());
+}
+
 Tensor Decoder::hidden(const nn::Pass& pass) const {
   Tensor x_TD = embedding_dropout_.forward(embed(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
-    ropes.push_back(rope.tables(pass.batch, x_TD.scalar_type()));
+    ropes.push_back(rope.tables(pass.batch, decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
   }
   for (const auto& layer : layers_) {
     x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
                           [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
   }
   return norm_->forward(x_TD);
+}
+
+std::optional<int64_t> Decoder::cache_limit() const {
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    if (rope.kind == nn::RopeKind::kLongrope) {
+      return rope.original_max_position_embeddings;
+    }
+  }
+  return std::nullopt;
 }
 
 std::vector<nn::Parameter> Decoder::base_parameters() const {

@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,10 @@ struct DecoderOptions {
   int64_t hidden_size;
   int64_t num_layers;
   bool tied_head = false;
+  double embedding_scale = 1.0;  ///< rounded to the dtype before rows are multiplied by it
+  std::optional<double> logit_soft_cap = {};
   std::vector<nn::RopeOptions> ropes = {};       ///< those that layers choose from
+  bool wide_ropes = false;                       ///< turned in float32, whatever the dtype
   std::vector<std::string> target_modules = {};  ///< PEFT's choice for the family; empty: it has none
   DecoderNames names = {};
   double embedding_dropout = 0.0;  ///< of what the first layer is given
@@ -64,6 +68,8 @@ class Decoder : public nn::Model {
 
   Tensor hidden(const nn::Pass& pass) const override;
   nn::Linear& head() override { return *head_; }
+  std::optional<int64_t> cache_limit() const override;
+  std::optional<double> logit_soft_cap() const override { return decoder_.logit_soft_cap; }
   std::vector<nn::Host*> hosts() override { return hosts_; }
   std::vector<nn::Parameter> base_parameters() const override;
   std::vector<std::string> default_target_modules() const override { return decoder_.target_modules; }
@@ -73,8 +79,8 @@ class Decoder : public nn::Model {
   int64_t activation_bytes_per_token(nn::Recompute recompute) const override;
 
  protected:
-  /// What the first layer is given: the tokens' rows, unless the family does more to them.
-  virtual Tensor embed(const nn::Pass& pass) const { return embedding_.forward(pass.batch.ids_T); }
+  /// What the first layer is given: the tokens' rows, scaled, unless the family does more to them.
+  virtual Tensor embed(const nn::Pass& pass) const;
   /// Puts a host of the family's own behind the embedding.
   void add_behind_embedding(nn::Host& host) { hosts_.insert(hosts_.begin() + 1, &host); }
   const nn::Embedding& embedding() const { return embedding_; }

@@ -6,6 +6,7 @@
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
+#include "unknown_family.h"
 
 namespace lora::models {
 
@@ -17,11 +18,20 @@ struct Family {
   BuildFamily* build;
   FamilyFiles files = {};
 };
-constexpr std::array<Family, 4> kFamilies{{
+constexpr std::array<Family, 13> kFamilies{{
     {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
+    {"gemma", make_gemma, {.ties_by_default = true}},
+    {"gemma2", make_gemma2, {.ties_by_default = true}},
+    {"gemma3_text", make_gemma3_text, {.ties_by_default = true}},
     {"gpt2", make_gpt2, {.model_name = gpt2_model_name, .embedding = "transformer.wte", .inputs_first = true, .ties_by_default = true}},
     {"gpt_neox", make_gpt_neox, {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in"}},
     {"llama", make_llama},
+    {"mistral", make_mistral},
+    {"olmo2", make_olmo2},
+    {"phi3", make_phi3},
+    {"qwen2", make_qwen2},
+    {"qwen3", make_qwen3},
+    {"smollm3", make_smollm3, {.ties_by_default = true}},
 }};
 
 std::string same_name(const std::string& file_name) {
@@ -49,7 +59,8 @@ BuildFamily* find_family(const std::string& model_type, const std::string& where
     return family->build;
   }
   const std::vector<std::string> known = known_families();
-  model_error(where, "unknown model_type: found '" + model_type + "', expected one of " + join(known) + did_you_mean(model_type, known));
+  model_error(where,
+              "unknown model_type: found '" + model_type + "', expected one of " + join(known) + unknown_family_advice(model_type, known));
 }
 
 io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type) {

@@ -18,13 +18,18 @@ struct SelfAttentionOptions {
   std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: positions are not seen
 };
 
+/// Norms of queries and keys before they turn, over a head's channels or over those of all heads; null: none.
+struct QueryKeyNorms {
+  std::unique_ptr<nn::Norm> q, k;
+};
+
 /// Attention with separate projections q_proj, k_proj, v_proj and o_proj, rotary embeddings and grouped key heads
 /// (Llama and its kin).
 class SelfAttention : public AttentionBlock {
  public:
   /// @param layer from 0, the place of its keys in a cache.
   SelfAttention(const std::string& name, int64_t layer, const SelfAttentionOptions& attention, io::WeightSource& source,
-                const at::TensorOptions& options);
+                const at::TensorOptions& options, QueryKeyNorms norms = {});
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
@@ -34,6 +39,7 @@ class SelfAttention : public AttentionBlock {
   SelfAttentionOptions options_;
   int64_t layer_;
   nn::Linear q_proj_, k_proj_, v_proj_, o_proj_;
+  QueryKeyNorms norms_;
 };
 
 }  // namespace lora::models

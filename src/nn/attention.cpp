@@ -12,10 +12,10 @@ Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, con
     return ops::causal_attention_with_dropout(q_THE, k_TKE, v_TKE, documents, options.scale, dropout->draw(pass));
   }
   if (pass.cache == nullptr) {
-    return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, options.scale);
+    return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, options);
   }
   pass.cache->store(layer, k_TKE, v_TKE);
-  return ops::cached_attention(q_THE, pass.cache->keys(layer), pass.cache->values(layer), documents, pass.cache->layout(), options.scale);
+  return ops::cached_attention(q_THE, pass.cache->keys(layer), pass.cache->values(layer), documents, pass.cache->layout(), options);
 }
 
 }  // namespace lora::nn

@@ -2,17 +2,21 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "lora/ops/rms_norm.h"
-
 namespace lora::nn {
 
-RmsNorm::RmsNorm(const std::string& name, int64_t dim, double eps, io::WeightSource& source, const at::TensorOptions& options)
+RmsNorm::RmsNorm(const std::string& name, int64_t dim, double eps, io::WeightSource& source, const at::TensorOptions& options,
+                 ops::NormWeight form)
     : Norm(name),
-      weight_D_(add_weight("weight", source.get(name + ".weight", {dim}, io::WeightRole::kNorm).to(options), false)),
-      eps_(eps) {}
+      weight_D_(add_weight(
+          "weight",
+          source.get(name + ".weight", {dim}, form == ops::NormWeight::kOnePlus ? io::WeightRole::kNormOffset : io::WeightRole::kNorm)
+              .to(options),
+          false)),
+      eps_(eps),
+      form_(form) {}
 
 Tensor RmsNorm::forward(const Tensor& x_TD) const {
-  return ops::rms_norm(x_TD, weight_D_.current(), eps_);
+  return ops::rms_norm(x_TD, weight_D_.current(), eps_, form_);
 }
 
 }  // namespace lora::nn

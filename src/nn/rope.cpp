@@ -64,12 +64,26 @@ Tensor yarn_frequencies(const RopeOptions& o) {
   return interpolated * (1 - keep) + extrapolated * keep;
 }
 
-/// Dynamic: the angles of documents beyond the trained length, each by its own. With a cache, a pass takes the length so
+/// LongRoPE (Ding et al. 2024): a factor for each channel, other ones beyond the original length.
+Tensor longrope_frequencies(const RopeOptions& o, int64_t length) {
+  const std::vector<double>& factors = length > o.original_max_position_embeddings ? o.long_factor : o.short_factor;
+  return (at::tensor(factors, at::kFloat) * position_frequencies(o.theta, o.dim)).reciprocal();
+}
+
+/// The length up to which documents have the same frequencies; none: all have.
+std::optional<int64_t> common_length(const RopeOptions& o) {
+  if (o.kind == RopeKind::kDynamic) {
+    return o.max_position_embeddings;
+  }
+  return o.kind == RopeKind::kLongrope ? std::optional(o.original_max_position_embeddings) : std::nullopt;
+}
+
+/// The angles of documents beyond the trained length, each by its own. With a cache, a pass takes the length so
 /// far, and keys that are cached keep the frequencies of theirs: so does transformers.
-void stretch_long_documents(const RopeOptions& o, const TokenBatch& batch, Tensor& angles_TF) {
+void stretch_long_documents(const RopeOptions& o, int64_t common, const TokenBatch& batch, Tensor& angles_TF) {
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
     const int64_t length = batch.full_length(d);
-    if (length > o.max_position_embeddings) {
+    if (length > common) {
       const int64_t begin = batch.document_offsets[d];
       const int64_t end = batch.document_offsets[d + 1];
       const Tensor stretched = rope_inverse_frequencies(o, length).to(angles_TF.device());
@@ -78,51 +92,54 @@ void stretch_long_documents(const RopeOptions& o, const TokenBatch& batch, Tenso
   }
 }
 
-}  // namespace
-
-RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings, const RopeDefaults& defaults) {
-  const char* section = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const Json empty = Json::object();
-  const JsonReader rope = config.has(section) ? config.object(section) : JsonReader(empty, config.where(), ErrorKind::kModel);
-
-  RopeOptions o;
-  o.max_position_embeddings = max_position_embeddings;
-  o.theta = rope.number("rope_theta", config.number("rope_theta", defaults.theta));
+RopeKind read_kind(const JsonReader& rope, const JsonReader& config) {
   const std::string name = rope.string("rope_type", rope.string("type", "default"));
   const auto kind = kRopeKinds.find(name);
   if (!kind) {
     model_error(config.where(), "unknown rope type: found '" + name + "', expected one of " + join(kRopeKinds.names()));
   }
-  o.kind = *kind;
-  const auto positive = [&config](double value, const char* key) {
-    if (!(value > 0)) {
-      model_error(config.where(), std::string(key) + ": found " + std::to_string(value) + ", expected a number above 0");
-    }
-  };
-  positive(o.theta, "rope_theta");
-  positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
-  const double part =
-      rope.number("partial_rotary_factor", config.number("partial_rotary_factor", defaults.partial_rotary_factor.value_or(1.0)));
+  // Phi-3's first files call LongRoPE so.
+  return *kind == RopeKind::kYarn && rope.has("long_factor") ? RopeKind::kLongrope : *kind;
+}
+
+int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, int64_t head_dim, const RopeDefaults& defaults) {
+  const char* const key = "partial_rotary_factor";
+  const double part = rope.number(key, config.number(key, defaults.partial_rotary_factor.value_or(1.0)));
   if (!defaults.partial_rotary_factor && part != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
   }
-  o.dim = static_cast<int64_t>(static_cast<double>(head_dim) * part);
-  if (o.dim < 2 || o.dim % 2 != 0 || o.dim > head_dim) {
-    model_error(config.where(), "head_dim: found " + std::to_string(o.dim) + " rotated of " + std::to_string(head_dim) +
-                                    " channels, expected an even number of them (rotary embeddings)");
+  const auto rotated = static_cast<int64_t>(static_cast<double>(head_dim) * part);
+  if (rotated < 2 || rotated % 2 != 0 || rotated > head_dim) {
+    model_error(config.where(), "head_dim: found " + std::to_string(rotated) + " channels to rotate of " + std::to_string(head_dim) +
+                                    ", expected an even number (rotary embeddings)");
   }
-  if (o.kind == RopeKind::kDefault) {
-    return o;
+  return rotated;
+}
+
+/// One factor for each pair of channels.
+std::vector<double> read_factors(const JsonReader& rope, const char* key, int64_t count) {
+  const Json& list = rope.at(key);
+  const bool fits = list.is_array() && static_cast<int64_t>(list.size()) == count &&
+                    std::all_of(list.begin(), list.end(), [](const Json& value) { return value.is_number() && value.get<double>() > 0; });
+  if (!fits) {
+    rope.fail(key, "a list of " + std::to_string(count) + " numbers above 0, one for each pair of rotated channels");
   }
+  return list.get<std::vector<double>>();
+}
+
+/// What a kind has besides its name and theta.
+void read_scaling(const JsonReader& rope, const JsonReader& config, const RopeDefaults& defaults, RopeOptions& o) {
+  const char* const original = "original_max_position_embeddings";
+  // The config's own key goes before that of the section (transformers' standardize_rope_params).
   o.original_max_position_embeddings =
-      rope.integer("original_max_position_embeddings", config.integer("original_max_position_embeddings", max_position_embeddings));
-  if (o.kind == RopeKind::kYarn && !rope.has("factor")) {
-    o.factor = static_cast<double>(max_position_embeddings) / static_cast<double>(o.original_max_position_embeddings);
-  } else {
-    o.factor = rope.number("factor");
+      config.integer(original, defaults.original_max_position_embeddings.value_or(rope.integer(original, o.max_position_embeddings)));
+  const bool has_default = o.kind == RopeKind::kYarn || o.kind == RopeKind::kLongrope;
+  o.factor = has_default && !rope.has("factor")
+                 ? static_cast<double>(o.max_position_embeddings) / static_cast<double>(o.original_max_position_embeddings)
+                 : rope.number("factor");
+  if (has_default && rope.has("attention_factor")) {
+    o.attention_factor = rope.number("attention_factor");
   }
-  positive(o.factor, "factor");
-  positive(static_cast<double>(o.original_max_position_embeddings), "original_max_position_embeddings");
   if (o.kind == RopeKind::kLlama3) {
     o.low_freq_factor = rope.number("low_freq_factor");
     o.high_freq_factor = rope.number("high_freq_factor");
@@ -133,10 +150,42 @@ RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_
     o.mscale = rope.number("mscale", 0.0);
     o.mscale_all_dim = rope.number("mscale_all_dim", 0.0);
     o.truncate = rope.boolean("truncate", true);
-    if (rope.has("attention_factor")) {
-      o.attention_factor = rope.number("attention_factor");
-    }
   }
+  if (o.kind == RopeKind::kLongrope) {
+    o.short_factor = read_factors(rope, "short_factor", o.dim / 2);
+    o.long_factor = read_factors(rope, "long_factor", o.dim / 2);
+  }
+}
+
+}  // namespace
+
+RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings, const RopeDefaults& defaults) {
+  const char* section = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const Json empty = Json::object();
+  const JsonReader rope = config.has(section) ? config.object(section) : JsonReader(empty, config.where(), ErrorKind::kModel);
+  return read_rope_section(rope, config, head_dim, max_position_embeddings, defaults);
+}
+
+RopeOptions read_rope_section(const JsonReader& rope, const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
+                              const RopeDefaults& defaults) {
+  RopeOptions o;
+  o.max_position_embeddings = max_position_embeddings;
+  o.theta = rope.number("rope_theta", config.number("rope_theta", defaults.theta));
+  o.kind = read_kind(rope, config);
+  o.dim = read_rotated_channels(rope, config, head_dim, defaults);
+  const auto positive = [&config](double value, const char* key) {
+    if (!(value > 0)) {
+      model_error(config.where(), std::string(key) + ": found " + std::to_string(value) + ", expected a number above 0");
+    }
+  };
+  positive(o.theta, "rope_theta");
+  positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
+  if (o.kind == RopeKind::kDefault) {
+    return o;
+  }
+  read_scaling(rope, config, defaults, o);
+  positive(o.factor, "factor");
+  positive(static_cast<double>(o.original_max_position_embeddings), "original_max_position_embeddings");
   return o;
 }
 
@@ -150,6 +199,8 @@ Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length) {
       return llama3_frequencies(options);
     case RopeKind::kYarn:
       return yarn_frequencies(options);
+    case RopeKind::kLongrope:
+      return longrope_frequencies(options, length);
     case RopeKind::kDefault:
       break;
   }
@@ -157,11 +208,15 @@ Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length) {
 }
 
 double rope_attention_factor(const RopeOptions& options) {
-  if (options.kind != RopeKind::kYarn) {
+  if (options.kind != RopeKind::kYarn && options.kind != RopeKind::kLongrope) {
     return 1.0;
   }
   if (options.attention_factor) {
     return *options.attention_factor;
+  }
+  if (options.kind == RopeKind::kLongrope) {
+    const double original = static_cast<double>(options.original_max_position_embeddings);
+    return options.factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(options.factor) / std::log(original));
   }
   const auto mscale = [&](double scale) { return options.factor <= 1.0 ? 1.0 : 0.1 * scale * std::log(options.factor) + 1.0; };
   if (options.mscale != 0.0 && options.mscale_all_dim != 0.0) {
@@ -176,8 +231,8 @@ RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   const at::Device device = batch.ids_T.device();
   Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_.to(device);
-  if (options_.kind == RopeKind::kDynamic) {
-    stretch_long_documents(options_, batch, angles_TF);
+  if (const std::optional<int64_t> common = common_length(options_)) {
+    stretch_long_documents(options_, *common, batch, angles_TF);
   }
   const Tensor angles_TE = at::cat({angles_TF, angles_TF}, 1);
   const double factor = rope_attention_factor(options_);

@@ -3,15 +3,16 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
+#include "block_attention.h"
 #include "cpu/attention.h"
 
 namespace lora::ops {
 
 namespace {
 
-bool flash_applies(const Tensor& q_THE) {
+bool flash_applies(const Tensor& q_THE, const AttentionOptions& options) {
   const bool half = q_THE.scalar_type() == at::kHalf || q_THE.scalar_type() == at::kBFloat16;
-  return q_THE.is_cuda() && half && q_THE.size(2) <= 256 && q_THE.size(2) % 8 == 0;
+  return q_THE.is_cuda() && half && q_THE.size(2) <= 256 && q_THE.size(2) % 8 == 0 && !options.soft_cap;
 }
 
 /// What flash attention reads of the keys: cumulative starts, and how many places are in use where not all are.
@@ -23,17 +24,18 @@ struct FlashKeys {
 
 /// Flash attention 2 over cu_seqlens (Dao 2023), the last query at the last key. Its signature differs between LibTorch versions.
 Tensor flash_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const FlashKeys& keys,
-                       double scale) {
-  const std::optional<int64_t> no_window;
+                       const AttentionOptions& options) {
+  const std::optional<int64_t> before = options.window ? std::optional(*options.window - 1) : std::nullopt, after = 0;
 #if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 15
   // 2.11 to 2.14 may take the descale factors of float8 between the flags and the scale; null either way.
   const std::optional<Tensor> no_descale;
   return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
-                                                  0.0, true, false, no_descale, no_descale, no_descale, scale, no_window, no_window,
-                                                  keys.lengths));
+                                                  0.0, true, false, no_descale, no_descale, no_descale, options.scale, before,
+                                                  options.window ? after : std::nullopt, keys.lengths));
 #else
   return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
-                                                  0.0, true, false, scale, no_window, no_window, keys.lengths));
+                                                  0.0, true, false, options.scale, before, options.window ? after : std::nullopt,
+                                                  keys.lengths));
 #endif
 }
 
@@ -85,24 +87,51 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
   }
 };
 
-/// SDPA of one document's n last tokens to its L keys.
-Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE, double scale) {
+/// The options without a window that hides nothing in documents of this length.
+AttentionOptions in_documents(const AttentionOptions& options, int64_t longest) {
+  AttentionOptions needed = options;
+  if (options.window && *options.window >= longest) {
+    needed.window.reset();
+  }
+  return needed;
+}
+
+/// softmax(q kᵀ · scale) v of n queries and m keys, none for hidden pairs; softmax in float32 or wider.
+Tensor plain_attention(const Tensor& q_nHE, const Tensor& k_mKE, const Tensor& v_mKE, const Tensor& hidden_nm,
+                       const AttentionOptions& options) {
+  const int64_t group = q_nHE.size(1) / k_mKE.size(1);
+  const Tensor q_HnE = q_nHE.transpose(0, 1);
+  const Tensor k_HmE = k_mKE.repeat_interleave(group, 1).transpose(0, 1);
+  const Tensor v_HmE = v_mKE.repeat_interleave(group, 1).transpose(0, 1);
+  const Tensor scores_Hnm = capped_scores(at::matmul(q_HnE, k_HmE.transpose(1, 2)), options);
+  const Tensor masked_Hnm = scores_Hnm.masked_fill(hidden_nm, -std::numeric_limits<double>::infinity());
+  return at::matmul(at::softmax(masked_Hnm, -1).to(q_nHE.scalar_type()), v_HmE).transpose(0, 1);
+}
+
+/// SDPA of one document's n last tokens to its L keys, of which only those are looked at that a token sees.
+Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor& all_v_LKE, const AttentionOptions& options) {
   const auto by_head = [](const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
-  const int64_t tokens = q_nHE.size(0), heads = q_nHE.size(1), key_heads = k_LKE.size(1), length = k_LKE.size(0);
+  const int64_t tokens = q_nHE.size(0), heads = q_nHE.size(1), key_heads = all_k_LKE.size(1);
+  const int64_t unseen = options.window ? std::max<int64_t>(0, all_k_LKE.size(0) - tokens - *options.window + 1) : 0;
+  const Tensor k_LKE = all_k_LKE.slice(0, unseen), v_LKE = all_v_LKE.slice(0, unseen);
+  const int64_t length = k_LKE.size(0);
+  if (options.soft_cap) {
+    return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(tokens, length, options, q_nHE.device()), options);
+  }
   if (tokens == 1) {
     // The query heads that share a key head stand as so many queries: the keys are not copied for each of them.
     const Tensor q_KGE = q_nHE.view({key_heads, heads / key_heads, -1});
     const Tensor out_KGE =
-        at::scaled_dot_product_attention(q_KGE.unsqueeze(0), by_head(k_LKE), by_head(v_LKE), {}, 0.0, /*is_causal=*/false, scale);
+        at::scaled_dot_product_attention(q_KGE.unsqueeze(0), by_head(k_LKE), by_head(v_LKE), {}, 0.0, /*is_causal=*/false, options.scale);
     return out_KGE.reshape({1, heads, -1});
   }
-  const bool all_new = tokens == length;
+  const bool all_new = tokens == length && !in_documents(options, length).window;
   std::optional<Tensor> visible_nL;
   if (!all_new) {
-    visible_nL = at::ones({tokens, length}, q_nHE.options().dtype(at::kBool)).tril(length - tokens);
+    visible_nL = hidden_keys(tokens, length, options, q_nHE.device()).logical_not();
   }
-  const Tensor out_HnE = at::scaled_dot_product_attention(by_head(q_nHE), by_head(k_LKE), by_head(v_LKE), visible_nL, 0.0, all_new, scale,
-                                                          /*enable_gqa=*/heads != key_heads);
+  const Tensor out_HnE = at::scaled_dot_product_attention(by_head(q_nHE), by_head(k_LKE), by_head(v_LKE), visible_nL, 0.0, all_new,
+                                                          options.scale, /*enable_gqa=*/heads != key_heads);
   return out_HnE.squeeze(0).transpose(0, 1);
 }
 
@@ -119,57 +148,48 @@ Tensor for_each_document(const Tensor& q_THE, const Tensor& k_SKE, const Tensor&
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
 }
 
-/// softmax(q kᵀ · scale) v over the pairs that are visible; softmax in float32 or wider.
-Tensor plain_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const Tensor& visible_TS, double scale) {
-  const int64_t group = q_THE.size(1) / k_SKE.size(1);
-  const Tensor q_HTE = q_THE.transpose(0, 1);
-  const Tensor k_HSE = k_SKE.repeat_interleave(group, 1).transpose(0, 1);
-  const Tensor v_HSE = v_SKE.repeat_interleave(group, 1).transpose(0, 1);
-  const Tensor scores_HTS = at::matmul(q_HTE, k_HSE.transpose(1, 2)) * scale;
-  const auto wide = scores_HTS.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  const Tensor masked_HTS = scores_HTS.to(wide).masked_fill(visible_TS.logical_not(), -std::numeric_limits<double>::infinity());
-  const Tensor weights_HTS = at::softmax(masked_HTS, -1).to(q_THE.scalar_type());
-  return at::matmul(weights_HTS, v_HSE).transpose(0, 1);
-}
-
 }  // namespace
 
-Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale) {
-  if (flash_applies(q_THE)) {
-    return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, scale);
+Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                        const AttentionOptions& options) {
+  if (flash_applies(q_THE, options)) {
+    return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, options);
+  }
+  const AttentionOptions needed = in_documents(options, layout.max_document);
+  if (needed.window || needed.soft_cap) {
+    return block_attention(q_THE, k_TKE, v_TKE, layout.host_offsets, needed);
   }
   if (cpu::attention_applies(q_THE)) {
-    return CpuAttention::apply(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
+    return CpuAttention::apply(q_THE, k_TKE, v_TKE, layout.host_offsets, options.scale);
   }
-  return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, scale);
+  return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, options.scale);
 }
 
 Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                  double scale) {
-  const Tensor document_T = at::empty({q_THE.size(0)}, at::kLong);
+                                  const AttentionOptions& options) {
+  const int64_t tokens = q_THE.size(0);
+  const Tensor document_T = at::empty({tokens}, at::kLong);
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     document_T.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]).fill_(static_cast<int64_t>(d));
   }
-  const Tensor same_TT = document_T.unsqueeze(1) == document_T.unsqueeze(0);
-  return plain_attention(q_THE, k_TKE, v_TKE, at::tril(same_TT).to(q_THE.device()), scale);
+  const Tensor other_TT = document_T.unsqueeze(1).ne(document_T.unsqueeze(0)).to(q_THE.device());
+  return plain_attention(q_THE, k_TKE, v_TKE, other_TT.logical_or(hidden_keys(tokens, tokens, options, q_THE.device())), options);
 }
 
 Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const KeyLayout& keys,
-                        double scale) {
-  if (flash_applies(q_THE)) {
-    return flash_attention(q_THE, k_SKE, v_SKE, queries, {keys.begins, keys.max_length, keys.lengths}, scale);
+                        const AttentionOptions& options) {
+  if (flash_applies(q_THE, options)) {
+    return flash_attention(q_THE, k_SKE, v_SKE, queries, {keys.begins, keys.max_length, keys.lengths}, options);
   }
-  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [scale](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
-    return attend_to_keys(q_nHE, k_LKE, v_LKE, scale);
+  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [&](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
+    return attend_to_keys(q_nHE, k_LKE, v_LKE, options);
   });
 }
 
 Tensor cached_attention_reference(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
-                                  const KeyLayout& keys, double scale) {
-  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [scale](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
-    const int64_t tokens = q_nHE.size(0), length = k_LKE.size(0);
-    const Tensor visible_nL = at::ones({tokens, length}, q_nHE.options().dtype(at::kBool)).tril(length - tokens);
-    return plain_attention(q_nHE, k_LKE, v_LKE, visible_nL, scale);
+                                  const KeyLayout& keys, const AttentionOptions& options) {
+  return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [&](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
+    return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(q_nHE.size(0), k_LKE.size(0), options, q_nHE.device()), options);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lora/ops/dropout.h"
+#include "lora/ops/rms_norm.h"
 #include "ops/cuda_module.h"
 
 /// The kernels of ops/cuda/interface.h on tensors: what the differentiable ops of this area call in forward and backward
@@ -14,9 +15,6 @@
 namespace lora::ops {
 
 using at::Tensor;
-
-/// How a norm's weight enters: w, or Gemma's 1 + w.
-enum class NormWeight { kPlain, kOnePlus };
 
 struct RmsNormed {
   Tensor y_TD;

@@ -17,11 +17,12 @@ at::ScalarType wide_type(const Tensor& x) {
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight_D, double eps) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight_D, double eps, NormWeight form) {
+    ctx->saved_data["form"] = static_cast<int64_t>(form);
     ctx->saved_data["train_weight"] = weight_D.requires_grad();
     const Tensor x_TD = x.contiguous();
     if (const CudaKernels* kernels = cuda_kernels(x_TD)) {
-      const RmsNormed normed = rms_norm_cuda(*kernels, x_TD, weight_D, eps);
+      const RmsNormed normed = rms_norm_cuda(*kernels, x_TD, weight_D, eps, form);
       ctx->save_for_backward({x_TD, weight_D, normed.rstd_T});
       return normed.y_TD;
     }
@@ -45,8 +46,9 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const bool train_weight = ctx->saved_data["train_weight"].toBool();
     if (const CudaKernels* kernels = cuda_kernels(x_TD)) {
       const RmsNormed normed{Tensor(), x_TD, rstd_T};
-      const RmsNormGradients found = rms_norm_backward_cuda(*kernels, dy_TD, normed, weight_D, NormWeight::kPlain, Tensor(), train_weight);
-      return {found.dx_TD, found.dweight_D, Tensor()};
+      const auto form = static_cast<NormWeight>(ctx->saved_data["form"].toInt());
+      const RmsNormGradients found = rms_norm_backward_cuda(*kernels, dy_TD, normed, weight_D, form, Tensor(), train_weight);
+      return {found.dx_TD, found.dweight_D, Tensor(), Tensor()};
     }
     const int64_t dim = x_TD.size(1);
     Tensor dx_TD, dweight_D;
@@ -63,20 +65,34 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       const Tensor quotient_TD = (x_TD.to(rstd_T.scalar_type()) * rstd_T.unsqueeze(1)).to(x_TD.scalar_type());
       dweight_D = (dy_TD * quotient_TD).sum(0);
     }
-    return {dx_TD, dweight_D, Tensor()};
+    return {dx_TD, dweight_D, Tensor(), Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps) {
-  return x_TD.is_cpu() || cuda_kernels(x_TD) != nullptr ? RmsNorm::apply(x_TD, weight_D, eps) : rms_norm_reference(x_TD, weight_D, eps);
+Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
+  const bool has_cuda_kernel = form != NormWeight::kWide && cuda_kernels(x_TD) != nullptr;
+  if (has_cuda_kernel || (x_TD.is_cpu() && form == NormWeight::kPlain)) {
+    return RmsNorm::apply(x_TD, weight_D, eps, form);
+  }
+  if (x_TD.is_cpu()) {
+    // Nothing is rounded between the steps of the plain norm in a wide dtype.
+    const Tensor wide_D = weight_D.to(wide_type(x_TD));
+    const Tensor factor_D = form == NormWeight::kOnePlus ? wide_D + 1 : wide_D;
+    return rms_norm(x_TD.to(wide_type(x_TD)), factor_D, eps).to(x_TD.scalar_type());
+  }
+  return rms_norm_reference(x_TD, weight_D, eps, form);
 }
 
-Tensor rms_norm_reference(const Tensor& x_TD, const Tensor& weight_D, double eps) {
+Tensor rms_norm_reference(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
   const Tensor wide_TD = x_TD.to(wide_type(x_TD));
-  const Tensor rstd_T1 = at::rsqrt(wide_TD.square().mean(-1, /*keepdim=*/true) + eps);
-  return weight_D * (wide_TD * rstd_T1).to(x_TD.scalar_type());
+  const Tensor quotient_TD = wide_TD * at::rsqrt(wide_TD.square().mean(-1, /*keepdim=*/true) + eps);
+  if (form == NormWeight::kPlain) {
+    return weight_D * quotient_TD.to(x_TD.scalar_type());
+  }
+  const Tensor wide_D = weight_D.to(wide_type(x_TD));
+  return (quotient_TD * (form == NormWeight::kOnePlus ? 1 + wide_D : wide_D)).to(x_TD.scalar_type());
 }
 
 }  // namespace lora::ops

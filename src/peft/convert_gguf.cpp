@@ -39,13 +39,13 @@ constexpr std::array<ModuleName, 9> kLlamaModules{{
 }};
 
 /// A family: its model_type in config.json, its architecture in GGUF, its modules. Only families whose files were
-/// checked against llama.cpp's converter stand here.
+/// checked against llama.cpp's converter stand here, which has one class for both of these.
 struct Architecture {
   const char* model_type;
   const char* name;
   const std::array<ModuleName, 9>* modules;
 };
-constexpr std::array<Architecture, 1> kArchitectures{{{"llama", "llama", &kLlamaModules}}};
+constexpr std::array<Architecture, 2> kArchitectures{{{"llama", "llama", &kLlamaModules}, {"mistral", "llama", &kLlamaModules}}};
 
 const Architecture& architecture_of(const BaseFacts& base) {
   if (!base.is_known()) {

@@ -29,11 +29,11 @@ SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
           pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
 }
 
-/// The head's logits for a chunk of the supervised rows.
-ops::LogitsOf logits_of(const nn::Linear& head, const SupervisedRows& rows, const nn::Pass& pass) {
-  return [&head, &rows, &pass](const Tensor& hidden_CD, int64_t begin) {
+/// The model's logits for a chunk of the supervised rows.
+ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::Pass& pass) {
+  return [&model, &rows, &pass](const Tensor& hidden_CD, int64_t begin) {
     const Tensor keys_C = pass.training() ? rows.row_keys_S.slice(0, begin, begin + hidden_CD.size(0)) : Tensor();
-    return head.forward(hidden_CD, nn::Pass{pass.batch, keys_C});
+    return model.logits(hidden_CD, nn::Pass{pass.batch, keys_C});
   };
 }
 
@@ -72,10 +72,10 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const SupervisedRows rows = supervised_rows(model_, pass);
   const ProfileScope scope(kLossScope);
   const nn::Linear& head = model_.head();
-  if (head.is_plain()) {
+  if (head.is_plain() && !model_.logit_soft_cap()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
   }
-  return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(head, rows, pass));
+  return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(model_, rows, pass));
 }
 
 std::string CausalLm::describe(const MicroBatch& batch) const {
@@ -106,8 +106,7 @@ ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
   const at::NoGradGuard no_grad;
   const nn::Pass pass = nn::evaluation_pass(batch);
   const SupervisedRows rows = supervised_rows(model, pass);
-  const nn::Linear& head = model.head();
-  return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, head.out_features(), logits_of(head, rows, pass));
+  return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, model.head().out_features(), logits_of(model, rows, pass));
 }
 
 }  // namespace lora::train

@@ -148,7 +148,7 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
     expect_load_error(folder, parts);
     folder.config() = before;
   };
-  with("model_type", "lama", {"config.json", "unknown model_type", "'lama'", "expected one of llama", "did you mean 'llama'"});
+  with("model_type", "lama", {"config.json", "unknown model_type", "'lama'", "expected one of gemma, ", "did you mean 'llama'"});
   with("model_type", nullptr, {"config.json: model_type", "missing"});
   for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
     with(key, nullptr, {std::string("config.json: ") + key, "missing"});
@@ -160,7 +160,10 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
   with("head_dim", 3, {"head_dim", "found 3", "even"});
   with("quantization_config", Json{{"quant_method", "gptq"}}, {"config.json", "quantization_config", "unquantised"});
   with("hidden_act", "mish", {"config.json", "hidden_act", "'mish'", "silu"});
-  with("rope_scaling", Json{{"type", "longrope"}, {"factor", 2}}, {"config.json", "unknown rope type", "longrope"});
+  with("rope_scaling", Json{{"type", "proportional"}, {"factor", 2}}, {"config.json", "unknown rope type", "proportional", "longrope"});
+  with("rope_scaling", Json{{"type", "longrope"}}, {"config.json: rope_scaling.short_factor", "missing"});
+  with("rope_scaling", Json{{"type", "longrope"}, {"short_factor", {1, 2}}, {"long_factor", {1, 2, 3}}},
+       {"config.json: rope_scaling.long_factor", "a list of 2 numbers above 0"});
   with("rope_scaling", Json{{"type", "linear"}}, {"config.json: rope_scaling.factor", "missing"});
 }
 
@@ -219,7 +222,20 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
 }
 
 TEST(Families, AreListed) {
-  EXPECT_EQ(known_families(), (std::vector<std::string>{"llama"}));
+  EXPECT_EQ(known_families(),
+            (std::vector<std::string>{"gemma", "gemma2", "gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"}));
+}
+
+TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
+  ModelFolder folder;
+  const auto with_type = [&](const char* type, const std::vector<std::string>& parts) {
+    folder.config()["model_type"] = type;
+    expect_load_error(folder, parts);
+  };
+  with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part alone is model_type gemma3_text"});
+  with_type("granite", {"'granite'", "Nearest family: 'llama'", "factors of the embeddings", "docs/adding-a-model.md"});
+  with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
+  with_type("rwkv", {"'rwkv'", "expected one of gemma, gemma2", "docs/adding-a-model.md"});
 }
 
 }  // namespace

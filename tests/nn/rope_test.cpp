@@ -69,10 +69,45 @@ TEST(Rope, BothDialectsReadAlike) {
       R"({"rope_parameters": {"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 512, "attention_factor": 0.9}})");
 }
 
+TEST(Rope, LongRopeHasThreeNames) {
+  const auto read_type = [](const char* type) {
+    return read(Json{{"original_max_position_embeddings", 512},
+                     {"rope_scaling", {{"type", type}, {"short_factor", {1.5, 2.0}}, {"long_factor", {3.0, 4.0}}}}},
+                4);
+  };
+  for (const char* type : {"longrope", "su", "yarn"}) {
+    const RopeOptions options = read_type(type);
+    EXPECT_EQ(options.kind, RopeKind::kLongrope) << type;
+    EXPECT_EQ(options.original_max_position_embeddings, 512) << type;
+    EXPECT_EQ(options.factor, 4.0) << type;  // 2048 / 512
+  }
+}
+
+TEST(Rope, APartOfAHeadTurnsWhereTheFamilySaysSo) {
+  const auto read_part = [](const Json& config) {
+    return read_rope_options(JsonReader(config, "config.json", ErrorKind::kModel), 8, 64, {.theta = 7.0, .partial_rotary_factor = 0.25});
+  };
+  EXPECT_EQ(read_part(Json::object()).dim, 2);
+  EXPECT_EQ(read_part(Json::object()).theta, 7.0);
+  EXPECT_EQ(read_part(Json{{"partial_rotary_factor", 0.5}}).dim, 4);
+  EXPECT_EQ(read_part(Json{{"rope_parameters", {{"partial_rotary_factor", 0.75}}}}).dim, 6);
+  for (const double part : {0.1, 0.4, 1.5}) {  // no channel, an odd number of them, more than there are
+    test::expect_error(ErrorKind::kModel, {"head_dim", "of 8", "even number"}, [&] { read_part(Json{{"partial_rotary_factor", part}}); });
+  }
+}
+
 TEST(Rope, FaultyKeysAreModelErrors) {
   using test::expect_error;
-  expect_error(ErrorKind::kModel, {"config.json", "unknown rope type", "'longrope'", "default, linear, dynamic, llama3, yarn"},
-               [] { read(Json::parse(R"({"rope_parameters": {"rope_type": "longrope"}})")); });
+  expect_error(ErrorKind::kModel,
+               {"config.json", "unknown rope type", "'proportional'", "default, linear, dynamic, llama3, yarn, longrope"},
+               [] { read(Json::parse(R"({"rope_parameters": {"rope_type": "proportional"}})")); });
+  expect_error(ErrorKind::kModel, {"rope_scaling.long_factor", "missing"},
+               [] { read(Json::parse(R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 2]}})"), 4); });
+  for (const char* factors : {"[1]", "[1, 2, 3]", "[1, 0]", "[1, \"2\"]", "2"}) {
+    const std::string config =
+        std::string(R"({"rope_scaling": {"type": "longrope", "long_factor": [1, 2], "short_factor": )") + factors + "}}";
+    expect_error(ErrorKind::kModel, {"rope_scaling.short_factor", "a list of 2 numbers above 0"}, [&] { read(Json::parse(config), 4); });
+  }
   for (const char* type : {"linear", "dynamic", "llama3"}) {
     expect_error(ErrorKind::kModel, {"rope_scaling.factor", "missing"}, [type] { read(Json{{"rope_scaling", {{"rope_type", type}}}}); });
   }

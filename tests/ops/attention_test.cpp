@@ -52,7 +52,14 @@ std::vector<Tensor> inputs_of(const Setting& s, int64_t tokens, at::ScalarType t
           normal({tokens, s.key_heads, s.head_dim}, 3, type).requires_grad_(true)};
 }
 
-constexpr double kScale = 0.37;
+const AttentionOptions kScale{.scale = 0.37};
+
+/// Windows that hide some keys, all but the last two, and none; caps; both.
+const std::vector<AttentionOptions> kRestricted{{.scale = 0.37, .window = 3},
+                                                {.scale = 0.37, .window = 2},
+                                                {.scale = 0.37, .window = 100},
+                                                {.scale = 0.37, .soft_cap = 0.8},
+                                                {.scale = 0.37, .window = 2, .soft_cap = 0.5}};
 
 TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
   for (const Setting& setting : kSettings) {
@@ -70,6 +77,53 @@ TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
   }
 }
 
+TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
+  for (const AttentionOptions& options : kRestricted) {
+    for (const Setting& setting : kSettings) {
+      const Documents documents(setting.lengths);
+      const auto bind = [&](auto op) {
+        return [&, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); };
+      };
+      const std::string what = "window " + std::to_string(options.window.value_or(0)) + ", heads " + std::to_string(setting.heads);
+      for (const auto& [type, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}}) {
+        test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+                                       inputs_of(setting, documents.tokens(), type), tolerance, what);
+      }
+      const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+      test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), narrow, 0.03, what);
+    }
+  }
+}
+
+TEST(CausalAttention, WindowsAndSoftCapsEqualCentralDifferences) {
+  const Setting setting{{3, 5}, 2, 1, 4};
+  const Documents documents(setting.lengths);
+  const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
+  for (const AttentionOptions& options : kRestricted) {
+    for (const auto op : {causal_attention, causal_attention_reference}) {
+      test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); }, inputs,
+                             1e-5, 1e-8);
+    }
+  }
+}
+
+TEST(CausalAttention, AWindowEndsBehindItsLastToken) {
+  const Documents documents({6});
+  const Tensor q = normal({6, 1, 4}, 1), k = normal({6, 1, 4}, 2), v = normal({6, 1, 4}, 3);
+  for (const auto op : {causal_attention, causal_attention_reference}) {
+    const Tensor before = op(q, k, v, documents.layout(), {.scale = 1, .window = 3}).clone();
+    Tensor changed = v.clone();
+    changed[1].add_(1);  // seen by tokens 1, 2 and 3
+    const Tensor after = op(q, k, changed, documents.layout(), {.scale = 1, .window = 3});
+    for (const int64_t token : {0, 4, 5}) {
+      test::expect_near(after[token], before[token], 1e-15);
+    }
+    for (const int64_t token : {1, 2, 3}) {
+      EXPECT_FALSE(at::equal(after[token], before[token]));
+    }
+  }
+}
+
 TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   // Blocks of the CPU's kernel end within documents, at their ends, and one before.
   const Setting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
@@ -79,6 +133,12 @@ TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   };
   const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
   test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), inputs, 3e-6);
+  const auto restricted = [&documents](auto op) {
+    return [&documents, op](const std::vector<Tensor>& in) {
+      return op(in[0], in[1], in[2], documents.layout(), {.scale = 0.37, .window = 90, .soft_cap = 1.5});
+    };
+  };
+  test::expect_same_as_reference(restricted(causal_attention), restricted(causal_attention_reference), inputs, 3e-6);
   // Large scores and views of a larger tensor.
   const auto scaled = [&](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {
@@ -180,9 +240,13 @@ TEST(CachedAttention, ValuesEqualTheReference) {
           k.slice(0, slot.begin, slot.begin + slot.length).copy_(normal({slot.length, key_heads, 8}, 2 + slot.begin, type));
           v.slice(0, slot.begin, slot.begin + slot.length).copy_(normal({slot.length, key_heads, 8}, 90 + slot.begin, type));
         }
-        const Tensor out = cached_attention(q, k, v, queries.layout(), cache.layout(), kScale);
-        EXPECT_EQ(out.scalar_type(), type);
-        test::expect_close(out, cached_attention_reference(q, k, v, queries.layout(), cache.layout(), kScale), tolerance);
+        std::vector<AttentionOptions> all = kRestricted;
+        all.push_back(kScale);
+        for (const AttentionOptions& options : all) {
+          const Tensor out = cached_attention(q, k, v, queries.layout(), cache.layout(), options);
+          EXPECT_EQ(out.scalar_type(), type);
+          test::expect_close(out, cached_attention_reference(q, k, v, queries.layout(), cache.layout(), options), tolerance);
+        }
       }
     }
   }
@@ -191,16 +255,21 @@ TEST(CachedAttention, ValuesEqualTheReference) {
 TEST(CachedAttention, TokenByTokenGivesWhatTheWholeDocumentGives) {
   const Documents whole({7});
   const Tensor q = normal({7, 4, 6}, 1), k = normal({7, 2, 6}, 2), v = normal({7, 2, 6}, 3);
-  const Tensor expected = causal_attention_reference(q, k, v, whole.layout(), kScale);
-  for (const auto op : {cached_attention, cached_attention_reference}) {
-    for (const int64_t step : {1, 2, 7}) {
-      for (int64_t begin = 0; begin < 7; begin += step) {
-        const int64_t end = std::min<int64_t>(begin + step, 7);
-        const Documents fresh({end - begin});
-        const Cache cache({{0, end}}, 7);
-        test::expect_close(op(q.slice(0, begin, end), k, v, fresh.layout(), cache.layout(), kScale), expected.slice(0, begin, end), 1e-12);
+  const auto expect_same_in_steps = [&](const AttentionOptions& options, int64_t step) {
+    const Tensor expected = causal_attention_reference(q, k, v, whole.layout(), options);
+    for (int64_t begin = 0; begin < 7; begin += step) {
+      const int64_t end = std::min<int64_t>(begin + step, 7);
+      const Documents fresh({end - begin});
+      const Cache cache({{0, end}}, 7);
+      for (const auto op : {cached_attention, cached_attention_reference}) {
+        test::expect_close(op(q.slice(0, begin, end), k, v, fresh.layout(), cache.layout(), options), expected.slice(0, begin, end), 1e-12);
       }
     }
+  };
+  for (const int64_t step : {1, 2, 7}) {
+    expect_same_in_steps(kScale, step);
+    expect_same_in_steps({.scale = 0.37, .window = 3}, step);
+    expect_same_in_steps({.scale = 0.37, .window = 4, .soft_cap = 0.6}, step);
   }
 }
 

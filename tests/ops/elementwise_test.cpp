@@ -35,7 +35,7 @@ void expect_op(const test::Differentiable& op, const test::Differentiable& refer
 }
 
 TEST(RmsNorm, EqualsTheReferenceWithItsGradients) {
-  const auto bind = [](auto op) { return [op](const Inputs& in) { return op(in[0], in[1], 1e-3); }; };
+  const auto bind = [](auto op) { return [op](const Inputs& in) { return op(in[0], in[1], 1e-3, NormWeight::kPlain); }; };
   for (const auto& [rows, dim] : std::vector<std::array<int64_t, 2>>{{5, 7}, {3, 16}, {1, 3}, {2, 37}}) {
     for (const bool train_weight : {false, true}) {
       const Inputs inputs{normal({rows, dim}, 1).requires_grad_(true), normal({dim}, 2).requires_grad_(train_weight)};
@@ -48,6 +48,20 @@ TEST(RmsNorm, EqualsTheReferenceWithItsGradients) {
   EXPECT_EQ(rms_norm(at::empty({0, 6}, at::kDouble), weight, 1e-3).size(0), 0);
   const Inputs weight_alone{normal({4, 6}, 1), normal({6}, 2).requires_grad_(true)};
   test::expect_gradients(bind(rms_norm), weight_alone, 1e-5, 1e-8);
+}
+
+TEST(RmsNorm, OtherFormsEqualTheReferenceWithTheirGradients) {
+  for (const NormWeight form : {NormWeight::kOnePlus, NormWeight::kWide}) {
+    const auto bind = [form](auto op) { return [op, form](const Inputs& in) { return op(in[0], in[1], 1e-3, form); }; };
+    for (const bool train_weight : {false, true}) {
+      const Inputs inputs{normal({4, 9}, 1).requires_grad_(true), normal({9}, 2).requires_grad_(train_weight)};
+      expect_op(bind(rms_norm), bind(rms_norm_reference), inputs, "form " + std::to_string(static_cast<int64_t>(form)));
+    }
+  }
+  // Both multiply before they round, which shows in half precision.
+  const Tensor x = normal({40, 9}, 1, at::kBFloat16), weight = normal({9}, 2, at::kBFloat16);
+  EXPECT_FALSE(at::equal(rms_norm(x, weight, 1e-3, NormWeight::kWide), rms_norm(x, weight, 1e-3)));
+  test::expect_equal(rms_norm(x, weight - 1, 1e-3, NormWeight::kOnePlus), rms_norm(x, (weight - 1) + 1, 1e-3, NormWeight::kWide));
 }
 
 TEST(RotaryEmbedding, EqualsTheReferenceWithItsGradients) {

@@ -8,6 +8,7 @@
 #include "lora/peft/formats.h"
 #include "support/expect_error.h"
 #include "support/gguf_file.h"
+#include "support/golden.h"
 #include "support/golden_adapter.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
@@ -25,7 +26,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 BaseFacts base_of(const std::string& name) {
-  const fs::path folder = fs::path(LORA_TEST_DATA) / "llama" / name / "model";
+  const fs::path folder = test::Golden(name).folder / "model";
   return {"model", read_json(folder / "config.json", ErrorKind::kModel), {}};
 }
 
@@ -228,8 +229,8 @@ Tensor converter_order(const Tensor& weight, int64_t heads) {
 
 TEST(GgufAdapter, GivesTheMergedWeightsInLlamaCppsOrder) {
   const TemporaryFolder folder;
-  for (const std::string name : {"gqa", "tied", "llama3", "dynamic"}) {
-    const Adapter adapter = golden_adapter("llama/" + name + "/adapter");
+  for (const std::string name : {"gqa", "tied", "llama3", "dynamic", "mistral"}) {
+    const Adapter adapter = golden_adapter((name == "mistral" ? "families/" : "llama/") + name + "/adapter");
     const BaseFacts base = base_of(name);
     write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {});
     const test::GgufFile file(folder / "x.gguf");

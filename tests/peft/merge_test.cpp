@@ -7,6 +7,7 @@
 
 #include "lora/io/weight_source.h"
 #include "support/expect_error.h"
+#include "support/golden.h"
 #include "support/golden_adapter.h"
 #include "support/tensors.h"
 
@@ -61,6 +62,31 @@ Tensor in_pieces(const MergedTensor& tensor, const Tensor& base, int64_t rows) {
   return at::cat(pieces);
 }
 
+/// Every tensor of the plan is PEFT's, in one piece and in rows, or the base's.
+void expect_merged(const std::string& name, const GoldenMerge& golden, const MergePlan& plan) {
+  size_t changed = 0;
+  for (const MergedTensor& tensor : plan.tensors) {
+    const std::string what = name + " " + tensor.name;
+    const Tensor base = golden.base.tensor(tensor.source);
+    const Tensor found = merged_rows(tensor, base, 0, base.size(0)).to(base.scalar_type());
+    if (!golden.expected.contains(tensor.name)) {
+      expect_equal(found, base, what);
+      continue;
+    }
+    ++changed;
+    const Tensor expected = golden.expected.tensor(tensor.name);
+    if (base.scalar_type() == at::kBFloat16) {
+      expect_equal(found, expected, what);  // rounded once, as by PEFT
+    } else {
+      expect_near(found, expected, 1e-6, what);
+    }
+    if (!tensor.needs_all_rows()) {
+      expect_near(in_pieces(tensor, base, 7), merged_rows(tensor, base, 0, base.size(0)), 1e-6, what);
+    }
+  }
+  EXPECT_EQ(changed, golden.expected.names().size()) << name;
+}
+
 TEST(Merge, EqualsPeftsMergeAndUnload) {
   for (const char* name :
        {"plain", "rslora", "patterns", "bfloat16", "several", "dora", "bias", "embedding", "head", "tied_embedding", "whole", "tokens"}) {
@@ -68,27 +94,16 @@ TEST(Merge, EqualsPeftsMergeAndUnload) {
     const MergePlan plan = plan_merge(golden.layout, golden.adapters, false);
     EXPECT_EQ(plan.unties, golden.layout.tied && std::string(name) != "rslora") << name;
     EXPECT_EQ(plan.tensors.size(), golden.layout.tensors.size() + (plan.unties ? 1 : 0)) << name;
-    size_t changed = 0;
-    for (const MergedTensor& tensor : plan.tensors) {
-      const std::string what = std::string(name) + " " + tensor.name;
-      const Tensor base = golden.base.tensor(tensor.source);
-      const Tensor found = merged_rows(tensor, base, 0, base.size(0)).to(base.scalar_type());
-      if (!golden.expected.contains(tensor.name)) {
-        expect_equal(found, base, what);
-        continue;
-      }
-      ++changed;
-      const Tensor expected = golden.expected.tensor(tensor.name);
-      if (base.scalar_type() == at::kBFloat16) {
-        expect_equal(found, expected, what);  // rounded once, as by PEFT
-      } else {
-        expect_near(found, expected, 1e-6, what);
-      }
-      if (!tensor.needs_all_rows()) {
-        expect_near(in_pieces(tensor, base, 7), merged_rows(tensor, base, 0, base.size(0)), 1e-6, what);
-      }
-    }
-    EXPECT_EQ(changed, golden.expected.names().size()) << name;
+    expect_merged(name, golden, plan);
+  }
+}
+
+TEST(Merge, EveryFamilyEqualsPeftsMergeAndUnload) {
+  for (const std::string& name : test::kFamilyCases) {
+    const GoldenMerge golden(name);
+    const MergePlan plan = plan_merge(golden.layout, golden.adapters, false);
+    EXPECT_FALSE(plan.unties) << name;
+    expect_merged(name, golden, plan);
   }
 }
 

@@ -11,12 +11,16 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama (scripts/golden/README.md).
+/// One case of tests/data/llama or tests/data/families (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
-  explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(LORA_TEST_DATA) / "llama" / name) {}
+  explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(LORA_TEST_DATA) / "llama" / name) {
+    if (!std::filesystem::exists(folder)) {
+      folder = std::filesystem::path(LORA_TEST_DATA) / "families" / name;
+    }
+  }
 
   io::SafetensorsFile tensors() const { return io::SafetensorsFile(folder / "expected.safetensors"); }
   Json expected() const { return read_json(folder / "expected.json", ErrorKind::kData); }
@@ -36,6 +40,10 @@ struct Golden {
 
 /// Every case; those with an adapter first.
 inline const std::vector<std::string> kGoldenCases{"gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn", "full"};
+
+/// A case of each family besides.
+inline const std::vector<std::string> kFamilyCases{"qwen2",       "mistral", "qwen3",   "gemma", "gemma2",
+                                                   "gemma3_text", "phi3",    "smollm3", "olmo2"};
 
 /// Cases about what is trained beside the usual pairs; they keep no tensors of the bare model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",

@@ -14,7 +14,7 @@ using test::expect_close;
 using test::expect_near;
 using test::GoldenRun;
 
-class LlamaTraining : public testing::TestWithParam<std::string> {};
+class GoldenTraining : public testing::TestWithParam<std::string> {};
 
 /// Every example of a set in one batch.
 nn::TokenBatch one_batch(const data::Dataset& set) {
@@ -33,7 +33,7 @@ void expect_document_losses(GoldenRun& run, const Json& expected, const std::str
   }
 }
 
-TEST_P(LlamaTraining, StartsWhereTransformersAndPeftStart) {
+TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
   GoldenRun run(GetParam());
   const io::SafetensorsFile expected = run.golden.tensors();
   const Json documents = run.golden.expected();
@@ -45,7 +45,7 @@ TEST_P(LlamaTraining, StartsWhereTransformersAndPeftStart) {
     const at::Tensor hidden_TD = run.model().hidden(pass);
     expect_close(hidden_TD, expected.tensor(prefix + ".hidden." + std::to_string(run.base.config["num_hidden_layers"].get<int64_t>())),
                  1e-5);
-    expect_close(run.model().head().forward(hidden_TD, pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
+    expect_close(run.model().logits(hidden_TD, pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
   }
   expect_document_losses(run, documents["start_documents"], "start loss");
   nn::use_adapter(run.model(), "");
@@ -53,7 +53,7 @@ TEST_P(LlamaTraining, StartsWhereTransformersAndPeftStart) {
                          "base loss");
 }
 
-TEST_P(LlamaTraining, GradientsOfTheFirstStepEqualPefts) {
+TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
   GoldenRun run(GetParam());
   int64_t count = 0;
   const std::vector<MicroBatch> batches = run.plan->micro_batches(0);
@@ -71,6 +71,36 @@ TEST_P(LlamaTraining, GradientsOfTheFirstStepEqualPefts) {
   EXPECT_EQ(static_cast<int64_t>(run.parameters().size()), gradients);
   for (const nn::Parameter& parameter : run.parameters()) {
     expect_close(parameter.tensor.grad(), expected.tensor("grad." + run.key_of(parameter)), 1e-5, parameter.name);
+  }
+}
+
+/// The trained tensors' gradients of one micro-batch.
+std::vector<at::Tensor> gradients_with(GoldenRun& run, nn::Recompute recompute) {
+  std::vector<at::Tensor> gradients;
+  for (const nn::Parameter& parameter : run.parameters()) {
+    parameter.tensor.mutable_grad().reset();
+  }
+  run.objective->set_recompute(recompute);
+  run.objective->loss_sum(run.plan->micro_batches(0).front(), 0).backward();
+  for (const nn::Parameter& parameter : run.parameters()) {
+    gradients.push_back(parameter.tensor.grad().clone());
+  }
+  return gradients;
+}
+
+TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
+  for (const std::string& name : test::kFamilyCases) {
+    GoldenRun run(name);
+    const std::vector<at::Tensor> expected = gradients_with(run, nn::Recompute::kNothing);
+    for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+      const std::vector<at::Tensor> found = gradients_with(run, recompute);
+      for (size_t i = 0; i < found.size(); ++i) {
+        test::expect_equal(found[i], expected[i], name + " " + run.parameters()[i].name);
+      }
+    }
+    const auto estimate = [&run](nn::Recompute recompute) { return run.model().activation_bytes_per_token(recompute); };
+    EXPECT_GT(estimate(nn::Recompute::kNothing), estimate(nn::Recompute::kFeedForward)) << name;
+    EXPECT_GT(estimate(nn::Recompute::kFeedForward), estimate(nn::Recompute::kLayers)) << name;
   }
 }
 
@@ -104,7 +134,7 @@ void expect_training(GoldenRun& run) {
   expect_document_losses(run, expected["documents"], "loss");
 }
 
-TEST_P(LlamaTraining, EveryStepEqualsTransformersAndPeft) {
+TEST_P(GoldenTraining, EveryStepEqualsTransformersAndPeft) {
   GoldenRun run(GetParam());
   expect_training(run);
   const io::SafetensorsFile tensors = run.golden.tensors();
@@ -174,8 +204,9 @@ TEST(LlamaParts, AreAsManyAsPeftCounts) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Parts, LlamaTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
-INSTANTIATE_TEST_SUITE_P(Cases, LlamaTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, GoldenTraining, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Llama, GoldenTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace lora::train

@@ -37,6 +37,7 @@ class JsonReader {
   JsonReader(const Json& object, std::string where, ErrorKind kind);
 
   bool has(const std::string& key) const;        ///< present and not null
+  bool is_null(const std::string& key) const;    ///< present and null: written down as having none
   const Json& at(const std::string& key) const;  ///< an error if missing or null
   std::string string(const std::string& key) const;
   std::string string(const std::string& key, const std::string& fallback) const;

@@ -15,10 +15,11 @@ using at::Tensor;
 
 /// What a base weight is, which decides how it starts when there is no file (transformers' _init_weights).
 enum class WeightRole {
-  kLinear,     ///< N(0, initializer_range)
-  kEmbedding,  ///< N(0, initializer_range)
-  kNorm,       ///< ones
-  kBias,       ///< zeros
+  kLinear,      ///< N(0, initializer_range)
+  kEmbedding,   ///< N(0, initializer_range)
+  kNorm,        ///< ones
+  kNormOffset,  ///< zeros: a norm that multiplies by 1 + w
+  kBias,        ///< zeros
 };
 
 /// Where a model family takes its weights from: a file, or random numbers.

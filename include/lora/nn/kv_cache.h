@@ -19,6 +19,9 @@ class KvCache {
   /// Tokens of a document that are cached.
   int64_t length(int64_t document) const { return lengths_[document]; }
 
+  /// Empties a document's places; they stay its own.
+  void forget(int64_t document) { lengths_[document] = 0; }
+
   /// Gives the batch's tokens their places; cached_pass calls it.
   void begin_pass(const TokenBatch& batch);
   /// Puts a layer's keys and values of the pass's tokens in their places.

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,20 @@ class Model {
   virtual Tensor hidden(const Pass& pass) const = 0;
   /// The output projection [V, D].
   virtual Linear& head() = 0;
+  /// Logits become cap · tanh(logits / cap), if there is a cap.
+  virtual std::optional<double> logit_soft_cap() const { return std::nullopt; }
+  /// [T, V] of hidden states: the head, and what the family does to its output.
+  Tensor logits(const Tensor& hidden_TD, const Pass& pass);
   /// Every module an adapter can be attached to, in transformers' order; the head last.
   virtual std::vector<Host*> hosts() = 0;
   /// Every base weight under its name in the checkpoint; a tied one once. The tensors are the model's own.
   virtual std::vector<Parameter> base_parameters() const = 0;
   /// PEFT's target_modules for the family where the config names none (empty: PEFT has none).
   virtual std::vector<std::string> default_target_modules() const = 0;
+
+  /// The length beyond which every key of a document is another than before (LongRoPE), so that what was cached of it up
+  /// to there does not serve any more; none: there is no such length.
+  virtual std::optional<int64_t> cache_limit() const { return std::nullopt; }
 
   virtual int64_t vocab_size() const = 0;
   virtual at::ScalarType dtype() const = 0;

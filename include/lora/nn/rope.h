@@ -14,12 +14,14 @@ namespace lora::nn {
 
 /// Rotary position embeddings (Su et al. 2021) in the dialects of transformers' modeling_rope_utils.
 
-enum class RopeKind { kDefault, kLinear, kDynamic, kLlama3, kYarn };
-inline constexpr EnumTable<RopeKind, 5> kRopeKinds{{{{RopeKind::kDefault, "default"},
+enum class RopeKind { kDefault, kLinear, kDynamic, kLlama3, kYarn, kLongrope };
+inline constexpr EnumTable<RopeKind, 7> kRopeKinds{{{{RopeKind::kDefault, "default"},
                                                      {RopeKind::kLinear, "linear"},
                                                      {RopeKind::kDynamic, "dynamic"},
                                                      {RopeKind::kLlama3, "llama3"},
-                                                     {RopeKind::kYarn, "yarn"}}}};
+                                                     {RopeKind::kYarn, "yarn"},
+                                                     {RopeKind::kLongrope, "longrope"},
+                                                     {RopeKind::kLongrope, "su"}}}};
 
 struct RopeOptions {
   RopeKind kind = RopeKind::kDefault;
@@ -27,32 +29,38 @@ struct RopeOptions {
   int64_t dim = 0;                      ///< rotated channels of a head
   int64_t max_position_embeddings = 0;  ///< dynamic's trained length
   double factor = 1.0;
-  int64_t original_max_position_embeddings = 0;  ///< llama3, yarn
+  int64_t original_max_position_embeddings = 0;  ///< llama3, yarn, longrope
   double low_freq_factor = 1.0;                  ///< llama3
   double high_freq_factor = 4.0;                 ///< llama3
   double beta_fast = 32.0;                       ///< yarn
   double beta_slow = 1.0;                        ///< yarn
   double mscale = 0.0;                           ///< yarn; 0: not given
   double mscale_all_dim = 0.0;                   ///< yarn; 0: not given
-  std::optional<double> attention_factor;        ///< yarn
+  std::optional<double> attention_factor;        ///< yarn, longrope
   bool truncate = true;                          ///< yarn
+  std::vector<double> short_factor;              ///< longrope, [dim/2]: up to the original length
+  std::vector<double> long_factor;               ///< longrope, [dim/2]: in longer documents
 };
 
 /// What a family takes where config.json has no such key.
 struct RopeDefaults {
   double theta = 10000.0;
   std::optional<double> partial_rotary_factor = std::nullopt;  ///< part of a head that turns; none: the family knows no such key
+  std::optional<int64_t> original_max_position_embeddings = std::nullopt;
 };
 
 /// Reads config.json's rope keys: transformers 5's `rope_parameters`, or 4's `rope_theta` and `rope_scaling` (whose
 /// type is `rope_type` or `type`). Throws model Error for an unknown type (lists the known) or a missing key.
 RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
                               const RopeDefaults& defaults = {});
+/// The same with the section given: that of one kind of layers.
+RopeOptions read_rope_section(const JsonReader& rope, const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
+                              const RopeDefaults& defaults = {});
 
-/// Inverse frequencies [dim/2] in float32 for a document of `length` tokens (only dynamic depends on it).
+/// Inverse frequencies [dim/2] in float32 for a document of `length` tokens (only dynamic and longrope depend on it).
 Tensor rope_inverse_frequencies(const RopeOptions& options, int64_t length);
 
-/// Factor of cos and sin: 1 but for yarn (Peng et al. 2023, section 3.4).
+/// Factor of cos and sin: 1 but for yarn (Peng et al. 2023, section 3.4) and longrope (Ding et al. 2024).
 double rope_attention_factor(const RopeOptions& options);
 
 /// cos and sin of each token's angles, [T, dim], the halves alike: what ops::rotary_embedding takes.

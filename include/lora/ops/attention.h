@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace lora::ops {
@@ -15,21 +16,25 @@ struct DocumentLayout {
   int64_t max_document;
 };
 
-/// What is done to the scores of queries and keys.
+/// What becomes of the scores of queries and keys.
 struct AttentionOptions {
-  double scale = 1.0;  ///< what they are multiplied by
+  double scale = 1.0;                             ///< what they are multiplied by
+  std::optional<int64_t> window = std::nullopt;   ///< a token sees itself and the window - 1 tokens before it
+  std::optional<double> soft_cap = std::nullopt;  ///< scores become cap · tanh(score / cap)
 };
 
 /// Causal attention of each token to its own document's earlier tokens and itself; differentiable.
 /// q_THE has H heads, k_TKE and v_TKE have K heads with H a multiple of K (grouped-query attention: query heads h·H/K …
 /// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32: kernels of our own, on
-/// documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one call).
-Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout, double scale);
+/// documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one call). A soft cap, and
+/// a window but for flash attention: blocks of queries by ATen's operations.
+Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                        const AttentionOptions& options);
 
 /// The formula as it stands in Vaswani et al. 2017, section 3.2.1, with a mask over all T × T pairs; softmax in float32
 /// or wider.
 Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                  double scale);
+                                  const AttentionOptions& options);
 
 /// Where each document's keys stand among the S places of a cache: in the first lengths[d] from begins[d] on.
 struct KeyLayout {
@@ -44,10 +49,10 @@ struct KeyLayout {
 /// own keys are in the cache already. Not differentiable. CUDA in half precision: flash attention, which reads each
 /// document's part of the cache; elsewhere SDPA document by document.
 Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const KeyLayout& keys,
-                        double scale);
+                        const AttentionOptions& options);
 
 /// The same by the plain formula, document by document.
 Tensor cached_attention_reference(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
-                                  const KeyLayout& keys, double scale);
+                                  const KeyLayout& keys, const AttentionOptions& options);
 
 }  // namespace lora::ops

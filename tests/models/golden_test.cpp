@@ -19,15 +19,14 @@ BaseModel load(const Golden& golden, ComputeDtype dtype) {
 }
 
 at::Tensor logits_of(nn::Model& model, const at::Tensor& hidden_TD, const nn::Pass& pass) {
-  return model.head().forward(hidden_TD, pass);
+  return model.logits(hidden_TD, pass);
 }
 
-class LlamaGolden : public testing::TestWithParam<std::string> {};
+class ModelGolden : public testing::TestWithParam<std::string> {};
 
-TEST_P(LlamaGolden, HiddenStatesAndLogitsEqualTransformers) {
+TEST_P(ModelGolden, HiddenStatesAndLogitsEqualTransformers) {
   const Golden golden(GetParam());
   const BaseModel base = load(golden, ComputeDtype::kFloat32);
-  EXPECT_EQ(base.model_type, "llama");
   const int64_t layers = base.config["num_hidden_layers"].get<int64_t>();
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
@@ -38,7 +37,7 @@ TEST_P(LlamaGolden, HiddenStatesAndLogitsEqualTransformers) {
   test::expect_close(logits_of(*base.model, hidden_TD, pass), expected.tensor("base.logits"), 1e-5, "logits");
 }
 
-TEST_P(LlamaGolden, DocumentsOfABatchAreAsIfAlone) {
+TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
   const Golden golden(GetParam());
   const BaseModel base = load(golden, ComputeDtype::kFloat32);
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
@@ -52,7 +51,7 @@ TEST_P(LlamaGolden, DocumentsOfABatchAreAsIfAlone) {
   }
 }
 
-TEST_P(LlamaGolden, HalfPrecisionIsFiniteAndNear) {
+TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
   // transformers' own eager runs are up to 0.035 (bfloat16) and 0.0056 (float16) away on these cases.
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
@@ -70,9 +69,19 @@ TEST_P(LlamaGolden, HalfPrecisionIsFiniteAndNear) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, LlamaGolden, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Llama, ModelGolden, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
 
-TEST(LlamaDtype, AutoIsTheCheckpointsOwn) {
+TEST(Families, HavePeftsDefaultTargets) {
+  for (const std::string& name : test::kFamilyCases) {
+    const Golden golden(name);
+    EXPECT_EQ(load(golden, ComputeDtype::kFloat32).model->default_target_modules(),
+              golden.expected()["default_target_modules"].get<std::vector<std::string>>())
+        << name;
+  }
+}
+
+TEST(Dtype, AutoIsTheCheckpointsOwn) {
   EXPECT_EQ(load(Golden("linear"), ComputeDtype::kAuto).model->dtype(), at::kBFloat16);
   EXPECT_EQ(load(Golden("gqa"), ComputeDtype::kAuto).model->dtype(), at::kFloat);
 }

@@ -1,0 +1,77 @@
+// Gemma 3 (Kamath et al. 2025), its text model: Gemma 2 with norms of queries and keys in the place of caps, and rotary
+// embeddings of their own in the layers that have a window.
+#include <cmath>
+
+#include "decoder_keys.h"
+#include "families.h"
+#include "gemma_keys.h"
+#include "lora/nn/rms_norm.h"
+#include "post_norm_layer.h"
+#include "self_attention.h"
+
+namespace lora::models {
+
+namespace {
+
+constexpr size_t kGlobal = 0, kLocal = 1;  ///< which of the model's rotary embeddings
+
+/// The ropes of layers without and with a window. transformers 5 writes a section for each kind; 4 has its keys for the
+/// first and `rope_local_base_freq` for the second.
+std::vector<nn::RopeOptions> read_ropes(const JsonReader& config, int64_t head_dim) {
+  const int64_t max_positions = config.integer("max_position_embeddings", 131072);
+  const Json none = Json::object(), local{{"rope_theta", config.number("rope_local_base_freq", 10000.0)}};
+  const auto read = [&](const JsonReader& section, double theta) {
+    return nn::read_rope_section(section, config, head_dim, max_positions, {.theta = theta});
+  };
+  if (!config.has("rope_parameters")) {
+    const JsonReader own(none, config.where(), ErrorKind::kModel), sliding(local, config.where(), ErrorKind::kModel);
+    return {read(config.has("rope_scaling") ? config.object("rope_scaling") : own, 1000000.0), read(sliding, 10000.0)};
+  }
+  const JsonReader sections = config.object("rope_parameters");
+  if (!sections.has("full_attention") || !sections.has("sliding_attention")) {
+    config.fail("rope_parameters", "a section for full_attention and one for sliding_attention");
+  }
+  return {read(sections.object("full_attention"), 1000000.0), read(sections.object("sliding_attention"), 10000.0)};
+}
+
+}  // namespace
+
+std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/true);
+  const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4, .head_dim = 256});
+  decoder.ropes = read_ropes(config, heads.head_dim);
+  decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
+  decoder.target_modules = {"q_proj", "v_proj"};
+  const bool bias = config.boolean("attention_bias", false);
+  const SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = read_query_scale(config)}};
+  const GatedMlpOptions mlp = read_gemma_mlp(config);
+  const double eps = config.number("rms_norm_eps", 1e-6);
+  const std::optional<int64_t> window = read_window(config, 4096);
+  const int64_t pattern = read_size(config, "sliding_window_pattern", 6);
+  const std::vector<bool> slides =
+      read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return (layer + 1) % pattern != 0; });
+  refuse_bidirectional(config);
+  warn_of_dropout(config, {"attention_dropout"});
+
+  const auto norm = [&](const std::string& name, int64_t dim) {
+    return std::make_unique<nn::RmsNorm>(name, dim, eps, source, options, ops::NormWeight::kOnePlus);
+  };
+  const auto attend = [&](const std::string& name, int64_t index) {
+    SelfAttentionOptions own = attention;
+    own.scores.window = slides[index] ? window : std::nullopt;
+    own.rope = slides[index] ? kLocal : kGlobal;
+    QueryKeyNorms norms{norm(name + ".q_norm", heads.head_dim), norm(name + ".k_norm", heads.head_dim)};
+    return std::make_unique<SelfAttention>(name, index, own, source, options, std::move(norms));
+  };
+  const auto layer = [&](const std::string& name, int64_t index) {
+    const auto of_layer = [&](const char* part) { return norm(name + part, decoder.hidden_size); };
+    PostNorms norms{of_layer(".input_layernorm"), of_layer(".post_attention_layernorm"), of_layer(".pre_feedforward_layernorm"),
+                    of_layer(".post_feedforward_layernorm")};
+    return std::make_unique<PostNormLayer>(attend(name + ".self_attn", index),
+                                           std::make_unique<GatedMlp>(name + ".mlp", mlp, source, options), std::move(norms));
+  };
+  return std::make_unique<Decoder>(
+      decoder, [&](const std::string& name) { return norm(name, decoder.hidden_size); }, layer, source, options);
+}
+
+}  // namespace lora::models

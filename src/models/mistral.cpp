@@ -1,0 +1,33 @@
+// Mistral (Jiang et al. 2023): Llama with a window in every layer, which later files leave out.
+#include <cmath>
+
+#include "decoder_keys.h"
+#include "families.h"
+#include "lora/nn/rms_norm.h"
+#include "pre_norm_layer.h"
+#include "self_attention.h"
+
+namespace lora::models {
+
+std::unique_ptr<nn::Model> make_mistral(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/false);
+  const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 8});
+  decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 131072))};
+  decoder.target_modules = {"q_proj", "v_proj"};
+  const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
+  const SelfAttentionOptions attention{
+      decoder.hidden_size, heads, /*qkv_bias=*/false, /*o_bias=*/false, {.scale = scale, .window = read_window(config, 4096)}};
+  const GatedMlpOptions mlp = read_mlp_options(config);
+  const double eps = config.number("rms_norm_eps", 1e-6);
+  warn_of_dropout(config, {"attention_dropout"});
+
+  const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
+  const auto layer = [&](const std::string& name, int64_t index) {
+    return std::make_unique<PreNormLayer>(std::make_unique<SelfAttention>(name + ".self_attn", index, attention, source, options),
+                                          std::make_unique<GatedMlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
+                                          norm(name + ".post_attention_layernorm"));
+  };
+  return std::make_unique<Decoder>(decoder, norm, layer, source, options);
+}
+
+}  // namespace lora::models

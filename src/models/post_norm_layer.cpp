@@ -1,0 +1,46 @@
+// T tokens, D hidden size.
+#include "post_norm_layer.h"
+
+#include <ATen/ATen.h>
+
+namespace lora::models {
+
+namespace {
+
+Tensor normed(const Tensor& x_TD, const std::unique_ptr<nn::Norm>& norm) {
+  return norm == nullptr ? x_TD : norm->forward(x_TD);
+}
+
+}  // namespace
+
+PostNormLayer::PostNormLayer(std::unique_ptr<AttentionBlock> attention, std::unique_ptr<FeedForward> feed_forward, PostNorms norms)
+    : attention_(std::move(attention)), feed_forward_(std::move(feed_forward)), norms_(std::move(norms)) {}
+
+Tensor PostNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
+  const Tensor attention_TD = attention_->forward(normed(x_TD, norms_.before_attention), ropes, pass);
+  const Tensor attended_TD = x_TD + norms_.after_attention->forward(attention_TD);
+  return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const nn::Pass& pass) {
+    const Tensor fed_TD = feed_forward_->forward(normed(attended_TD, norms_.before_feed_forward), pass);
+    return attended_TD + norms_.after_feed_forward->forward(fed_TD);
+  });
+}
+
+std::vector<nn::Host*> PostNormLayer::hosts() {
+  std::vector<nn::Host*> all = attention_->hosts();
+  const std::vector<nn::Host*> feed_forward = feed_forward_->hosts();
+  all.insert(all.end(), feed_forward.begin(), feed_forward.end());
+  for (const auto* norm : {&norms_.before_attention, &norms_.after_attention, &norms_.before_feed_forward, &norms_.after_feed_forward}) {
+    if (*norm != nullptr) {
+      all.push_back(norm->get());
+    }
+  }
+  return all;
+}
+
+LayerMemory PostNormLayer::memory() const {
+  // Each block's input and output beside what the block keeps; in backward gradients of the layer's widest tensors.
+  const int64_t dim = norms_.after_attention->dim();
+  return {2 * dim + attention_->kept_elements(), 2 * dim + feed_forward_->kept_elements(), 4 * feed_forward_->width() + 4 * dim};
+}
+
+}  // namespace lora::models

@@ -1,0 +1,10 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace lora::models {
+
+/// What the error for a model_type says that has no file here: its nearest family and what would have to be added to it.
+std::string unknown_family_advice(const std::string& model_type, const std::vector<std::string>& known);
+
+}  // namespace lora::models

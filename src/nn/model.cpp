@@ -1,0 +1,13 @@
+#include "lora/nn/model.h"
+
+#include <ATen/ATen.h>
+
+namespace lora::nn {
+
+Tensor Model::logits(const Tensor& hidden_TD, const Pass& pass) {
+  const Tensor logits_TV = head().forward(hidden_TD, pass);
+  const std::optional<double> cap = logit_soft_cap();
+  return cap ? (logits_TV / *cap).tanh() * *cap : logits_TV;
+}
+
+}  // namespace lora::nn

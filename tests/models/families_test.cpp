@@ -1,0 +1,109 @@
+// What families read of config.json beside what their goldens hold: both dialects, defaults, and faults.
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "lora/models/base_model.h"
+#include "support/batches.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+#include "support/temporary_folder.h"
+#include "support/tensors.h"
+
+namespace lora::models {
+namespace {
+
+/// The model of a golden case with other keys in its config.json; a null key is taken out.
+BaseModel changed(const std::string& name, const Json& changes) {
+  const test::Golden golden(name);
+  Json config = read_json(golden.folder / "model/config.json", ErrorKind::kModel);
+  for (const auto& [key, value] : changes.items()) {
+    config[key] = value;
+    if (value.is_null()) {
+      config.erase(key);
+    }
+  }
+  const test::TemporaryFolder folder;
+  folder.write("config.json", config.dump());
+  std::filesystem::copy_file(golden.folder / "model/model.safetensors", folder / "model.safetensors");
+  ModelOptions options;
+  options.path = folder.path();
+  options.device = "cpu";
+  options.dtype = ComputeDtype::kFloat32;
+  return load_base_model(options, 0);
+}
+
+at::Tensor hidden_of(const BaseModel& base) {
+  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
+  const at::NoGradGuard no_grad;
+  return base.model->hidden(nn::evaluation_pass(batch));
+}
+
+/// Whether the keys mean what those of the golden case mean.
+bool is_same_model(const std::string& name, const Json& changes) {
+  return at::equal(hidden_of(changed(name, changes)), hidden_of(changed(name, Json::object())));
+}
+
+TEST(FamilyConfig, BothDialectsAreTheSameModel) {
+  EXPECT_TRUE(is_same_model("gemma3_text", {{"rope_parameters", nullptr},
+                                            {"layer_types", nullptr},
+                                            {"rope_theta", 20000.0},
+                                            {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}},
+                                            {"rope_local_base_freq", 500.0},
+                                            {"sliding_window_pattern", 3}}));
+  EXPECT_TRUE(is_same_model("qwen2", {{"layer_types", nullptr}}));
+  EXPECT_TRUE(is_same_model("gemma2", {{"layer_types", nullptr}}));
+  EXPECT_TRUE(is_same_model("smollm3", {{"layer_types", nullptr}, {"no_rope_layers", nullptr}, {"no_rope_layer_interval", 2}}));
+  EXPECT_TRUE(is_same_model("gemma", {{"hidden_act", "gelu_pytorch_tanh"}}));
+}
+
+TEST(FamilyConfig, EveryKeyThatChangesTheModelIsRead) {
+  EXPECT_FALSE(is_same_model("gemma3_text", {{"layer_types", nullptr}, {"sliding_window_pattern", 2}}));
+  EXPECT_FALSE(is_same_model("qwen2", {{"use_sliding_window", false}}));
+  EXPECT_FALSE(is_same_model("qwen3", {{"use_sliding_window", false}}));
+  EXPECT_FALSE(is_same_model("mistral", {{"sliding_window", 8}}));
+  EXPECT_FALSE(is_same_model("gemma2", {{"attn_logit_softcapping", 50.0}}));
+  EXPECT_FALSE(is_same_model("gemma2", {{"query_pre_attn_scalar", 12}}));
+  EXPECT_FALSE(is_same_model("phi3", {{"original_max_position_embeddings", 64}}));
+  EXPECT_FALSE(is_same_model("smollm3", {{"no_rope_layers", {1, 1}}}));
+  EXPECT_FALSE(is_same_model("olmo2", {{"rms_norm_eps", 1e-2}}));
+  EXPECT_EQ(changed("gemma2", Json::object()).model->logit_soft_cap(), 3.0);
+  EXPECT_EQ(changed("gemma2", {{"final_logit_softcapping", nullptr}}).model->logit_soft_cap(), 30.0);
+}
+
+TEST(FamilyConfig, FaultsNameTheKey) {
+  const auto expect_fault = [](const char* name, const Json& changes, const std::vector<std::string>& parts) {
+    test::expect_error(ErrorKind::kModel, parts, [&] { changed(name, changes); });
+  };
+  expect_fault("mistral", {{"sliding_window", 0}}, {"config.json: sliding_window", "found an integer (0)", "from 1 to"});
+  expect_fault("qwen3", {{"layer_types", {"full_attention"}}}, {"layer_types", "one type for each of num_hidden_layers (2)"});
+  expect_fault("qwen3", {{"layer_types", {"full_attention", "chunked_attention"}}},
+               {"layer_types", "\"full_attention\" and \"sliding_attention\""});
+  expect_fault("qwen3", {{"layer_types", "full_attention"}}, {"layer_types", "a list of"});
+  expect_fault("smollm3", {{"no_rope_layers", {1}}}, {"no_rope_layers", "one for each of num_hidden_layers (2)"});
+  expect_fault("smollm3", {{"no_rope_layers", {1, 2}}}, {"no_rope_layers", "a list of 0 and 1"});
+  expect_fault("gemma2", {{"attn_logit_softcapping", -1.0}}, {"attn_logit_softcapping", "a number above 0, or null for none"});
+  expect_fault("gemma2", {{"query_pre_attn_scalar", 0}}, {"query_pre_attn_scalar", "a number above 0"});
+  for (const char* name : {"gemma", "gemma2", "gemma3_text"}) {
+    expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predicts the next token"});
+  }
+  expect_fault("gemma3_text", {{"rope_parameters", {{"rope_type", "default"}}}},
+               {"rope_parameters", "a section for full_attention and one for sliding_attention"});
+  expect_fault("phi3", {{"rope_parameters", {{"rope_type", "longrope"}}}}, {"rope_parameters.short_factor", "missing"});
+  expect_fault("phi3", {{"num_key_value_heads", 3}}, {"num_key_value_heads", "divisor of num_attention_heads (4)"});
+}
+
+TEST(FamilyConfig, AGemmaStartsWithNormsThatDoNothing) {
+  ModelOptions options;
+  options.path = test::Golden("gemma").folder / "model";
+  options.device = "cpu";
+  options.from_scratch = true;
+  const BaseModel base = load_base_model(options, 1);
+  for (const nn::Parameter& parameter : base.model->base_parameters()) {
+    if (parameter.name.find("norm") != std::string::npos) {
+      test::expect_equal(parameter.tensor, at::zeros_like(parameter.tensor), parameter.name);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora::models
