@@ -200,7 +200,9 @@ Field<LoraOptions> init_field() {
 /// A PEFT key that may stand there with PEFT's default, because adapter_config.json holds it, or with another spelling of it.
 Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_default, const std::vector<Json>& synonyms = {}) {
   Json allowed = Json::array({peft_default});
-  allowed.insert(allowed.end(), synonyms.begin(), synonyms.end());
+  for (const Json& synonym : synonyms) {
+    allowed.push_back(synonym);
+  }
   if (!peft_default.is_null()) {
     allowed.push_back(nullptr);
   }

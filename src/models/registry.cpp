@@ -18,7 +18,7 @@ struct Family {
   BuildFamily* build;
   FamilyFiles files = {};
 };
-constexpr std::array<Family, 13> kFamilies{{
+constexpr std::array<Family, 16> kFamilies{{
     {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
     {"gemma", make_gemma, {.ties_by_default = true}},
     {"gemma2", make_gemma2, {.ties_by_default = true}},
@@ -27,11 +27,14 @@ constexpr std::array<Family, 13> kFamilies{{
     {"gpt_neox", make_gpt_neox, {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in"}},
     {"llama", make_llama},
     {"mistral", make_mistral},
+    {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
     {"olmo2", make_olmo2},
     {"phi3", make_phi3},
     {"qwen2", make_qwen2},
     {"qwen3", make_qwen3},
+    {"qwen3_moe", make_qwen3_moe},
     {"smollm3", make_smollm3, {.ties_by_default = true}},
+    {"stablelm", make_stablelm},
 }};
 
 std::string same_name(const std::string& file_name) {

@@ -8,6 +8,6 @@ namespace lora::ops {
 /// whose probabilities [H, L, L] are kept for backward. An element's draw is a function of (key of the query's token, head,
 /// position of the key in its document).
 Tensor causal_attention_with_dropout(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                     double scale, const DropoutDraw& draw);
+                                     const AttentionOptions& options, const DropoutDraw& draw);
 
 }  // namespace lora::ops
