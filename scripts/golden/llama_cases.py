@@ -34,6 +34,7 @@ class Case:
     v4_rope_scaling: dict = field(default_factory=dict)  # keys to rename in rope_scaling, for old spellings
     model_type: str = "llama"
     config_changes: dict = field(default_factory=dict)  # keys of config.json as published files have them
+    model: dict = field(default_factory=dict)  # further keys of run.json's model section
 
 
 def shape(**changes) -> dict:
@@ -189,7 +190,7 @@ def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
     """Matrices N(0, 1.5²/in) cut to a std of 0.1 to 0.3, norms around one, biases and embeddings far from zero."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
-        if "norm" in name:
+        if "norm" in name or (parameter.dim() == 1 and name.endswith(".weight")):
             value = parameter.data + 0.3 * noise  # around ones, or zeros where 1 + w is meant
         elif parameter.dim() == 1:
             value = 0.2 * noise
@@ -242,7 +243,8 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
         if isinstance(module, LoraLayer) and "default" in module.lora_magnitude_vector:
             magnitude = module.lora_magnitude_vector["default"].weight
             adapted_weight = module.get_base_layer().weight + module.get_delta_weight("default")
-            norm = adapted_weight.norm(dim=0 if "default" in module.lora_embedding_A else 1)
+            inputs_first = "default" in module.lora_embedding_A or module.fan_in_fan_out
+            norm = adapted_weight.norm(dim=0 if inputs_first else 1)
             magnitude.copy_(norm * (1 + 0.2 * torch.randn(magnitude.shape, generator=generator)))
 
 
@@ -298,7 +300,7 @@ def run_config(case: Case, folder: Path) -> dict:
         if not case.starts_itself:
             adapter |= {"init_from": "adapter"}
     return {
-        "model": {"path": "model", "dtype": "float32", "device": "cpu"},
+        "model": {"path": "model", "dtype": "float32", "device": "cpu"} | case.model,
         "adapter": adapter,
         "data": {"train": [{"path": "rows.jsonl", "format": "tokens"}], "eval": [{"path": "eval.jsonl", "format": "tokens"}],
                  "shuffle": False, "packing": False},

@@ -17,7 +17,7 @@ import peft
 import safetensors
 import torch
 import transformers
-from family_cases import FAMILY_CASES
+from family_cases import FAMILY_CASES, FULL_FAMILY_CASES
 from llama_cases import CASES, Case, write_inputs, write_json
 from llama_reference import (
     be_quiet, document_loss, documents_of, evaluate, load_base, load_trainable, logits_of, mean_loss, one_thread, read_json,
@@ -29,11 +29,11 @@ from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPP
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
-ALL_CASES = CASES | FAMILY_CASES
+ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES
 
 
 def folder_of(name: str) -> Path:
-    return (DATA.parent / "families" if name in FAMILY_CASES else DATA) / name
+    return (DATA.parent / "families" if name not in CASES else DATA) / name
 
 
 def check_against_own_loss(model, document) -> None:

@@ -50,7 +50,8 @@ def documents_of(folder: Path, run: dict, part: str) -> list[Document]:
 
 def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
     """The frozen model in float32, whatever the checkpoint's dtype."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention).eval()
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention, experts_implementation="eager").eval()  # fmt: skip
 
 
 def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.nn.Module:

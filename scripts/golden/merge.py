@@ -51,7 +51,7 @@ CASES |= {name: Case(name, [f"families/{name}/adapter"]) for name in FAMILY_CASE
 def load_untied(base: str, dtype: str = "auto") -> torch.nn.Module:
     model = AutoModelForCausalLM.from_pretrained(folder_of(base) / "model", dtype=dtype)
     if model.config.tie_word_embeddings:
-        model.lm_head.weight = torch.nn.Parameter(model.model.embed_tokens.weight.detach().clone())
+        model.get_output_embeddings().weight = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())
         model.config.tie_word_embeddings = False
     model.name_or_path = str(folder_of(base) / "model")  # PEFT looks there whether the vocabulary was changed
     return model

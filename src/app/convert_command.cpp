@@ -4,6 +4,8 @@
 
 #include <array>
 #include <iostream>
+#include <map>
+#include <optional>
 
 #include "convert_report.h"
 #include "flag_value.h"
@@ -14,6 +16,7 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/io/weight_source.h"
+#include "lora/models/family_files.h"
 #include "lora/models/mapped_model.h"
 #include "new_folder.h"
 #include "open_adapter.h"
@@ -27,6 +30,8 @@ struct BaseFolder {
   fs::path path;
   peft::BaseFacts facts;
   std::unique_ptr<io::CheckpointSource> weights;  ///< null where the folder has none
+  std::map<std::string, std::string> file_names;  ///< of the weights, by the model's names
+  std::optional<models::FamilyFiles> family;
 };
 
 constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
@@ -87,20 +92,24 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
 
 BaseFolder open_base(const std::string& model, const config::Surroundings& surroundings) {
   const models::ModelOptions options = config::read_model_flags(model, "", "auto", "cpu", surroundings);
-  BaseFolder base{options.path, {options.name, {}, {}}, nullptr};
+  BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}, {}};
   base.facts.config = read_json(options.path / "config.json", ErrorKind::kModel);
   if (!base.facts.config.is_object()) {
     model_error((options.path / "config.json").string(), "found " + type_name(base.facts.config) + ", expected an object");
   }
+  base.family = models::find_family_files(base.facts.config.value("model_type", std::string()));
+  const models::FamilyFiles files = base.family.value_or(models::FamilyFiles{});
   if (fs::exists(options.path / "model.safetensors") || fs::exists(options.path / "model.safetensors.index.json")) {
     base.weights = std::make_unique<io::CheckpointSource>(options.path);
     constexpr std::string_view kEnd = ".weight";
-    for (const std::string& name : base.weights->names()) {
+    for (const std::string& file_name : base.weights->names()) {
+      const std::string name = files.name_of(file_name);
+      base.file_names.emplace(name, file_name);
       if (name.ends_with(kEnd)) {
         base.facts.modules.push_back(name.substr(0, name.size() - kEnd.size()));
       }
     }
-    if (base.facts.ties_embeddings() && !base.weights->contains("lm_head.weight")) {
+    if (base.facts.ties_embeddings() && base.file_names.count("lm_head.weight") == 0) {
       base.facts.modules.emplace_back("lm_head");
     }
   }
@@ -109,9 +118,9 @@ BaseFolder open_base(const std::string& model, const config::Surroundings& surro
 
 /// A module's weight; the head of a tied base is its embedding. Undefined if there is none.
 at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
-  const bool is_tied_head = module == "lm_head" && base.facts.ties_embeddings() && !base.weights->contains("lm_head.weight");
-  const std::string name = (is_tied_head ? "model.embed_tokens" : module) + ".weight";
-  return base.weights->contains(name) ? base.weights->tensor(name) : at::Tensor();
+  const bool is_tied_head = module == "lm_head" && base.facts.ties_embeddings() && base.file_names.count("lm_head.weight") == 0;
+  const auto found = base.file_names.find((is_tied_head ? base.family.value_or(models::FamilyFiles{}).embedding : module) + ".weight");
+  return found == base.file_names.end() ? at::Tensor() : base.weights->tensor(found->second);
 }
 
 /// An adapter of another model is found out before anything is computed.
@@ -126,7 +135,7 @@ void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
     const std::array<int64_t, 2> transposed{shape[1], shape[0]};
     if (!weight.defined()) {
       missing.push_back(update.module);
-    } else if (weight.sizes() != at::IntArrayRef(update.is_embedding ? transposed : shape)) {
+    } else if (weight.sizes() != at::IntArrayRef(update.is_turned() ? transposed : shape)) {
       misshapen.push_back(update.module);
     }
   }
@@ -160,19 +169,23 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
   std::vector<std::string> unmatched = names;
   for (const nn::Host* host : model->hosts()) {
     const std::string kind = host->kind();
-    bool is_target = all_linear && kind == "Linear" && host != &model->head();
+    const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;
+    bool is_target = all_linear && is_linear && host != &model->head();
     for (const std::string& name : names) {
       if (host->name() == name || host->name().ends_with("." + name)) {
         is_target = true;
         std::erase(unmatched, name);
       }
     }
-    if (is_target && kind != "Linear" && kind != "Embedding") {
+    if (is_target && !is_linear && kind != "Embedding") {
       config_error("--target-modules", "LoRA cannot be extracted from '" + host->name() + "': found a module of kind " + kind +
                                            ", expected Linear or Embedding");
     }
     if (is_target) {
       (kind == "Embedding" ? targets.embeddings : targets.linears).push_back(host->name());
+    }
+    if (is_target && kind == "Conv1D") {
+      targets.turned.push_back(host->name());
     }
   }
   if (!all_linear && !unmatched.empty()) {
@@ -192,7 +205,8 @@ void take(peft::Approximation approximation, ConvertReport& report, peft::Adapte
 peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
   base = open_base(request.base, request.surroundings);
   const BaseFolder tuned = open_base(request.tuned, request.surroundings);
-  const peft::ExtractionTargets targets = extraction_targets(base.path, request.target_modules);
+  peft::ExtractionTargets targets = extraction_targets(base.path, request.target_modules);
+  targets.model_name = [files = base.family.value_or(models::FamilyFiles{})](const std::string& name) { return files.name_of(name); };
   if (!tuned.weights) {
     io::CheckpointSource(tuned.path);  // says what is missing
   }
@@ -211,6 +225,9 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
     base = open_base(request.model, request.surroundings);
   }
   peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
+  if (base.family) {
+    peft::set_inputs_first(adapter, base.family->inputs_first);
+  }
   check_fit(adapter, base);
   if (base.weights) {
     peft::check_base(adapter.weights_file.string(), adapter.base_fingerprint,

@@ -17,6 +17,7 @@
 #include "lora/io/tensor_facts.h"
 #include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
+#include "lora/models/family_files.h"
 #include "merge_check.h"
 #include "new_folder.h"
 
@@ -36,14 +37,28 @@ class Base {
     config_ = read_json(file, ErrorKind::kModel);
     const JsonReader reader(config_, file.string(), ErrorKind::kModel);
     models::refuse_quantized(reader);
-    layout_.tied = reader.boolean("tie_word_embeddings", !source_.contains("lm_head.weight"));
+    family_ = models::find_family_files(reader.string("model_type", ""));
+    const models::FamilyFiles files = family_.value_or(models::FamilyFiles{});
+    layout_.embedding = files.embedding;
+    bool has_head = false;
     for (const std::string& name : source_.names()) {
       const Tensor tensor = source_.tensor(name);
-      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type())});
+      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type()), files.name_of(name)});
+      has_head = has_head || layout_.tensors.back().model_name == "lm_head.weight";
     }
+    layout_.tied = reader.boolean("tie_word_embeddings", files.ties_by_default || !has_head);
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
+  /// The adapters with their updates in the layout of the family's weights; of a family that is not known their own word counts.
+  std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters) const {
+    for (peft::WeightedAdapter& adapter : adapters) {
+      if (family_) {
+        peft::set_inputs_first(adapter.adapter, family_->inputs_first);
+      }
+    }
+    return adapters;
+  }
   std::string fingerprint() const { return source_.fingerprint(); }
 
   /// The result's tensor, to be written.
@@ -103,6 +118,7 @@ class Base {
   const models::ModelOptions& options_;
   io::CheckpointSource source_;
   Json config_;
+  std::optional<models::FamilyFiles> family_;
   peft::BaseLayout layout_;
 };
 
@@ -142,7 +158,7 @@ void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAd
     peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     warn_of_other_base(adapter, model);
   }
-  const peft::MergePlan plan = peft::plan_merge(base.layout(), adapters, request.unmerge);
+  const peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
   warn_of_untying(plan);
   std::vector<io::TensorStream> streams;
   for (const peft::MergedTensor& tensor : plan.tensors) {

@@ -100,7 +100,7 @@ void RunParts::attach(const config::RunConfig& config) {
     eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
   } else {
     method = config.adapter ? peft::attach_lora(*config.adapter, model, base_reference(config), config.training.seed)
-                            : peft::attach_full(model, base.config, companion_files(config));
+                            : peft::attach_full(model, base.config, companion_files(config), base.file_names);
   }
   attached_ = &config;
 }

@@ -197,9 +197,12 @@ Field<LoraOptions> init_field() {
           }};
 }
 
-/// A PEFT key that may stand there with PEFT's default, because adapter_config.json holds it.
-Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_default) {
+/// A PEFT key that may stand there with PEFT's default, because adapter_config.json holds it, or with another spelling of it.
+Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_default, const std::vector<Json>& synonyms = {}) {
   Json allowed = Json::array({peft_default});
+  for (const Json& synonym : synonyms) {
+    allowed.push_back(synonym);
+  }
   if (!peft_default.is_null()) {
     allowed.push_back(nullptr);
   }
@@ -207,8 +210,9 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
           "Not supported yet: PEFT's default only.",
           {{"enum", allowed}},
           peft_default,
-          [key, peft_default](const Json& value, LoraOptions&, const Place& at) {
-            if (!value.is_null() && value != peft_default) {
+          [key, peft_default, synonyms](const Json& value, LoraOptions&, const Place& at) {
+            const bool is_synonym = std::find(synonyms.begin(), synonyms.end(), value) != synonyms.end();
+            if (!value.is_null() && value != peft_default && !is_synonym) {
               at.add("PEFT's " + key + " is not supported yet: found " + shown(value) + ", only its default " + peft_default.dump() +
                      " is accepted");
             }
@@ -264,6 +268,10 @@ void add_trained_parts(Table<LoraOptions>& table) {
           "lora_bias", [](auto& o) -> auto& { return o.lora_bias; }, boolean(), "lora_B has a bias.")
       .only_where_given()
       .value(
+          "fan_in_fan_out", [](auto& o) -> auto& { return o.fan_in_fan_out; }, boolean(),
+          "The projections' weights are stored [in, out]. As in PEFT the model's modules decide; merging without a model reads it.")
+      .only_where_given()
+      .value(
           "ensure_weight_tying", [](auto& o) -> auto& { return o.ensure_weight_tying; }, boolean(),
           "What is trained at the embeddings is trained at a head tied to them too.")
       .only_where_given();
@@ -280,7 +288,6 @@ const Table<LoraOptions>& adapter_table() {
       table.custom(metadata_field(key));
     }
     const std::vector<std::pair<std::string, Json>> others{
-        {"fan_in_fan_out", false},
         {"megatron_config", nullptr},
         {"megatron_core", "megatron.core"},
         {"loftq_config", Json::object()},
@@ -293,7 +300,6 @@ const Table<LoraOptions>& adapter_table() {
         {"monteclora_config", nullptr},
         {"layer_replication", nullptr},
         {"runtime_config", Json::object({{"ephemeral_gpu_offload", false}})},
-        {"target_parameters", nullptr},
         {"use_bdlora", nullptr},
         {"arrow_config", nullptr},
         {"kasa_config", nullptr},
@@ -301,6 +307,7 @@ const Table<LoraOptions>& adapter_table() {
     for (const auto& [key, peft_default] : others) {
       table.custom(reserved_field(key, peft_default));
     }
+    table.custom(reserved_field("target_parameters", nullptr, {Json::array()}));  // as PEFT writes it for models with experts
     table.value(
         "init_from", [](auto& o) -> auto& { return o.init_from; }, nullable(text()),
         "Folder of an adapter to continue from; its adapter_config.json gives every key that is not given here.");

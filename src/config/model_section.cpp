@@ -36,6 +36,9 @@ const Table<ModelOptions>& model_table() {
         .fixed("quantization", {nullptr}, "How the frozen weights are stored in fewer bits.")
         .value(
             "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(), "Start from random weights of config.json's shape.")
+        .value(
+            "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
+            "The base's own dropout in training, in place of every rate in its config.json; null: as config.json has it.")
         .fixed("trust_torchscript", {false}, "Run code of a TorchScript file.")
         .fixed("inputs", {nullptr}, "What a TorchScript model takes.")
         .only_where_given()

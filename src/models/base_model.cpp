@@ -2,6 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <array>
+
+#include "base_dropout.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -41,9 +45,13 @@ void check_finite(const nn::Model& model, const std::string& where) {
   }
 }
 
-/// Old checkpoints hold buffers that are computed now, and tied ones may hold the head twice.
+/// Old checkpoints hold buffers that are computed now (rotary frequencies, causal masks), and tied ones may hold the head
+/// twice.
 bool is_redundant(const std::string& name) {
-  return name.ends_with("rotary_emb.inv_freq") || name == "lm_head.weight";
+  constexpr std::array<std::string_view, 5> kBuffers{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
+                                                     ".attention.masked_bias"};
+  return std::any_of(kBuffers.begin(), kBuffers.end(), [&name](std::string_view end) { return name.ends_with(end); }) ||
+         name == "lm_head.weight";
 }
 
 void warn_of_unused(const io::WeightSource& source, const std::string& where) {
@@ -96,16 +104,20 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   BuildFamily* const build = find_family(base.model_type, config_file.string());
 
   refuse_quantized(config);
+  const Json dropped = options.base_dropout ? with_base_dropout(base.config, *options.base_dropout) : base.config;
+  const JsonReader family_config(dropped, config_file.string(), ErrorKind::kModel);
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", 0.02));
-    base.model = build(config, source, at::TensorOptions(compute_type(dtype, at::kFloat)).device(device));
+    base.model = build(family_config, source, at::TensorOptions(compute_type(dtype, at::kFloat)).device(device));
     return base;
   }
   io::CheckpointSource source(folder);
-  base.model = build(config, source, at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device));
+  io::RenamedSource renamed = renamed_source(source, base.model_type);
+  base.model = build(family_config, renamed, at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device));
+  base.file_names = renamed.file_names();
   for (const fs::path& file : source.files()) {
     base.files.push_back(file);
   }

@@ -9,6 +9,7 @@ Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLa
                  const at::TensorOptions& options)
     : decoder_(std::move(decoder)),
       embedding_(decoder_.names.embedding, decoder_.vocab_size, decoder_.hidden_size, source, options),
+      embedding_dropout_(decoder_.names.embedding + ".dropout", decoder_.embedding_dropout),
       norm_(make_norm(decoder_.names.norm)) {
   hosts_.push_back(&embedding_);
   for (int64_t i = 0; i < decoder_.num_layers; ++i) {
@@ -32,7 +33,7 @@ Tensor Decoder::embed(const nn::Pass& pass) const {
 }
 
 Tensor Decoder::hidden(const nn::Pass& pass) const {
-  Tensor x_TD = embed(pass);
+  Tensor x_TD = embedding_dropout_.forward(embed(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
     ropes.push_back(rope.tables(pass.batch, decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));

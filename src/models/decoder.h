@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/nn/dropout.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/model.h"
 #include "lora/nn/norm.h"
@@ -53,6 +54,7 @@ struct DecoderOptions {
   bool wide_ropes = false;                       ///< turned in float32, whatever the dtype
   std::vector<std::string> target_modules = {};  ///< PEFT's choice for the family; empty: it has none
   DecoderNames names = {};
+  double embedding_dropout = 0.0;  ///< of what the first layer is given
 };
 
 /// Embedding, layers, a last norm and a head, tied or not: every decoder, whatever its layers are.
@@ -86,6 +88,7 @@ class Decoder : public nn::Model {
  private:
   DecoderOptions decoder_;
   nn::Embedding embedding_;
+  nn::Dropout embedding_dropout_;
   std::vector<std::unique_ptr<DecoderLayer>> layers_;
   std::unique_ptr<nn::Norm> norm_;
   std::unique_ptr<nn::Linear> head_;

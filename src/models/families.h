@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "lora/base/json.h"
 #include "lora/io/weight_source.h"
@@ -11,15 +12,28 @@ namespace lora::models {
 /// or impossible key.
 using BuildFamily = std::unique_ptr<nn::Model>(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options);
 
+BuildFamily make_falcon;
 BuildFamily make_gemma;
 BuildFamily make_gemma2;
 BuildFamily make_gemma3_text;
-BuildFamily make_llama;  ///< Llama 2, 3, 3.x, SmolLM2, TinyLlama
+BuildFamily make_gpt2;
+BuildFamily make_gpt_neox;  ///< GPT-NeoX, Pythia
+BuildFamily make_llama;     ///< Llama 2, 3, 3.x, SmolLM2, TinyLlama
 BuildFamily make_mistral;
+BuildFamily make_mixtral;
 BuildFamily make_olmo2;
 BuildFamily make_phi3;   ///< Phi-3, Phi-3.5, Phi-4, Phi-4-mini
 BuildFamily make_qwen2;  ///< Qwen 2, 2.5
 BuildFamily make_qwen3;
+BuildFamily make_qwen3_moe;
 BuildFamily make_smollm3;
+BuildFamily make_stablelm;
+
+/// The model's name of a tensor, by its name in a file.
+using ModelName = std::string(const std::string& file_name);
+
+ModelName gpt2_model_name;
+ModelName gpt_neox_model_name;
+ModelName mixtral_model_name;
 
 }  // namespace lora::models

@@ -1,49 +1,79 @@
 #include "registry.h"
 
+#include <algorithm>
 #include <array>
-#include <utility>
 
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
+#include "lora/models/family_files.h"
 #include "unknown_family.h"
 
 namespace lora::models {
 
 namespace {
 
-/// Every family: its model_type in config.json and its builder.
-constexpr std::array<std::pair<const char*, BuildFamily*>, 10> kFamilies{{
-    {"gemma", make_gemma},
-    {"gemma2", make_gemma2},
-    {"gemma3_text", make_gemma3_text},
+/// Every family: its model_type in config.json, its builder, and what is unusual about its files.
+struct Family {
+  const char* model_type;
+  BuildFamily* build;
+  FamilyFiles files = {};
+};
+constexpr std::array<Family, 16> kFamilies{{
+    {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
+    {"gemma", make_gemma, {.ties_by_default = true}},
+    {"gemma2", make_gemma2, {.ties_by_default = true}},
+    {"gemma3_text", make_gemma3_text, {.ties_by_default = true}},
+    {"gpt2", make_gpt2, {.model_name = gpt2_model_name, .embedding = "transformer.wte", .inputs_first = true, .ties_by_default = true}},
+    {"gpt_neox", make_gpt_neox, {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in"}},
     {"llama", make_llama},
     {"mistral", make_mistral},
+    {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
     {"olmo2", make_olmo2},
     {"phi3", make_phi3},
     {"qwen2", make_qwen2},
     {"qwen3", make_qwen3},
-    {"smollm3", make_smollm3},
+    {"qwen3_moe", make_qwen3_moe},
+    {"smollm3", make_smollm3, {.ties_by_default = true}},
+    {"stablelm", make_stablelm},
 }};
+
+std::string same_name(const std::string& file_name) {
+  return file_name;
+}
+
+const Family* find(const std::string& model_type) {
+  const auto found =
+      std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& family) { return family.model_type == model_type; });
+  return found == kFamilies.end() ? nullptr : &*found;
+}
 
 }  // namespace
 
 std::vector<std::string> known_families() {
   std::vector<std::string> names;
   for (const auto& family : kFamilies) {
-    names.emplace_back(family.first);
+    names.emplace_back(family.model_type);
   }
   return names;
 }
 
 BuildFamily* find_family(const std::string& model_type, const std::string& where) {
-  for (const auto& [name, builder] : kFamilies) {
-    if (model_type == name) {
-      return builder;
-    }
+  if (const Family* family = find(model_type)) {
+    return family->build;
   }
   const std::vector<std::string> known = known_families();
   model_error(where,
               "unknown model_type: found '" + model_type + "', expected one of " + join(known) + unknown_family_advice(model_type, known));
+}
+
+io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type) {
+  const Family* family = find(model_type);
+  return {checkpoint, family == nullptr || family->files.model_name == nullptr ? same_name : family->files.model_name};
+}
+
+std::optional<FamilyFiles> find_family_files(const std::string& model_type) {
+  const Family* family = find(model_type);
+  return family == nullptr ? std::nullopt : std::optional(family->files);
 }
 
 }  // namespace lora::models

@@ -25,7 +25,8 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
       k_proj_(name + ".k_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       v_proj_(name + ".v_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
-      norms_(std::move(norms)) {}
+      norms_(std::move(norms)),
+      dropout_(name + ".attention_dropout", o.dropout) {}
 
 Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
@@ -38,7 +39,7 @@ Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn
     q_THE = q_THE.to(dtype);
     k_TKE = k_TKE.to(dtype);
   }
-  return o_proj_.forward(nn::attend(q_THE, k_TKE, by_head(qkv[2]), pass, layer_, options_.scores).flatten(1), pass);
+  return o_proj_.forward(nn::attend(q_THE, k_TKE, by_head(qkv[2]), pass, layer_, options_.scores, &dropout_).flatten(1), pass);
 }
 
 std::vector<nn::Host*> SelfAttention::hosts() {

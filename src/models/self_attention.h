@@ -5,6 +5,7 @@
 
 #include "blocks.h"
 #include "config_keys.h"
+#include "lora/nn/dropout.h"
 #include "lora/ops/attention.h"
 
 namespace lora::models {
@@ -16,6 +17,7 @@ struct SelfAttentionOptions {
   bool o_bias = false;
   ops::AttentionOptions scores;
   std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: positions are not seen
+  double dropout = 0.0;            ///< of the attention probabilities
 };
 
 /// Norms of queries and keys before they turn, over a head's channels or over those of all heads; null: none.
@@ -40,6 +42,7 @@ class SelfAttention : public AttentionBlock {
   int64_t layer_;
   nn::Linear q_proj_, k_proj_, v_proj_, o_proj_;
   QueryKeyNorms norms_;
+  nn::Dropout dropout_;
 };
 
 }  // namespace lora::models

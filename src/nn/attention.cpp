@@ -1,12 +1,16 @@
 #include "lora/nn/attention.h"
 
 #include "lora/nn/kv_cache.h"
+#include "lora/ops/attention_dropout.h"
 
 namespace lora::nn {
 
 Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer,
-              const ops::AttentionOptions& options) {
+              const ops::AttentionOptions& options, const Dropout* dropout) {
   const ops::DocumentLayout documents{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document};
+  if (dropout != nullptr && dropout->active(pass)) {
+    return ops::causal_attention_with_dropout(q_THE, k_TKE, v_TKE, documents, options, dropout->draw(pass));
+  }
   if (pass.cache == nullptr) {
     return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, options);
   }

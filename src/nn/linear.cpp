@@ -8,10 +8,19 @@
 
 namespace lora::nn {
 
+namespace {
+
+std::vector<int64_t> stored_sizes(const LinearShape& shape) {
+  return shape.layout == WeightLayout::kOutIn ? std::vector<int64_t>{shape.out_features, shape.in_features}
+                                              : std::vector<int64_t>{shape.in_features, shape.out_features};
+}
+
+}  // namespace
+
 Linear::Linear(const std::string& name, const LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options)
     : MatrixHost(name),
-      weight_(add_weight("weight",
-                         source.get(name + ".weight", {shape.out_features, shape.in_features}, io::WeightRole::kLinear).to(options), true)),
+      weight_(add_weight("weight", source.get(name + ".weight", stored_sizes(shape), io::WeightRole::kLinear).to(options), true)),
+      layout_(shape.layout),
       name_key_(hash_name(name)) {
   if (shape.bias) {
     bias_ = &add_weight("bias", source.get(name + ".bias", {shape.out_features}, io::WeightRole::kBias).to(options), false);

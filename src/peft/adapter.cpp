@@ -131,6 +131,7 @@ class Reader {
     update.A_RI = a->second.to(at::kFloat);
     update.B_OR = b->second.to(at::kFloat);
     update.is_embedding = is_embedding;
+    update.inputs_first = !is_embedding && adapter.options.fan_in_fan_out;
     if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
       faults_["whose A and B do not fit"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                     io::shape_text(b->second.sizes()));
@@ -251,9 +252,15 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   write_file_atomically(folder / "adapter_config.json", adapter_config_text(options, targets_of(adapter), base_name));
 }
 
+void set_inputs_first(Adapter& adapter, bool inputs_first) {
+  for (LowRankUpdate& update : adapter.updates) {
+    update.inputs_first = inputs_first && !update.is_embedding && update.module != "lm_head";
+  }
+}
+
 Tensor delta(const LowRankUpdate& update) {
   const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
-  return update.is_embedding ? delta_OI.t() : delta_OI;
+  return update.is_turned() ? delta_OI.t() : delta_OI;
 }
 
 Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
@@ -266,7 +273,7 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);
   Tensor result = weight.to(wide) + change;
   if (update.magnitude_O) {
-    const int64_t inputs = update.is_embedding ? 0 : 1;
+    const int64_t inputs = update.is_turned() ? 0 : 1;
     const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
     result = result * factor_O.unsqueeze(inputs);
   }

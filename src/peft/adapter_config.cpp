@@ -77,11 +77,15 @@ Json in_order(const nlohmann::json& sorted, const LoraOptions& options) {
 
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
   nlohmann::json config{
-      {"peft_type", "LORA"},       {"task_type", "CAUSAL_LM"},
-      {"auto_mapping", nullptr},   {"base_model_name_or_path", base_name},
-      {"revision", nullptr},       {"bias", "none"},
-      {"fan_in_fan_out", false},   {"modules_to_save", nullptr},
-      {"use_dora", false},         {"layers_to_transform", nullptr},
+      {"peft_type", "LORA"},
+      {"task_type", "CAUSAL_LM"},
+      {"auto_mapping", nullptr},
+      {"base_model_name_or_path", base_name},
+      {"revision", nullptr},
+      {"bias", "none"},
+      {"modules_to_save", nullptr},
+      {"use_dora", false},
+      {"layers_to_transform", nullptr},
       {"layers_pattern", nullptr},
   };
   // Metadata the user gave stays; what the options say below is written from them.
@@ -100,6 +104,7 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   config["rank_pattern"] = nullptr;  // both in their own order, below
   config["alpha_pattern"] = nullptr;
   config["bias"] = kTrainedBiases.name(options.bias);
+  config["fan_in_fan_out"] = options.fan_in_fan_out;
   config["use_rslora"] = options.use_rslora;
   config["use_dora"] = options.use_dora;
   config["modules_to_save"] = names_json(options.modules_to_save);

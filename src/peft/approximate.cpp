@@ -43,7 +43,7 @@ void add_resized(const LowRankUpdate& update, int64_t rank, Approximation& resul
 
 /// The update whose factors are nearest to `change`, that of a whole weight in its layout.
 void add_nearest(LowRankUpdate update, const Tensor& change, int64_t rank, Approximation& result) {
-  const Tensor change_OI = update.is_embedding ? change.t() : change;
+  const Tensor change_OI = update.is_turned() ? change.t() : change;
   Factors factors = factors_of_rank(leading_svd(change_OI, rank, hash_name(update.module)), rank);
   const Tensor rest = change_OI - at::mm(factors.B, factors.A);
   result.modules.push_back({update.module, frobenius_norm(change_OI), frobenius_norm(rest)});
@@ -90,6 +90,8 @@ class Extractor {
         tuned_(tuned),
         linears_(targets.linears.begin(), targets.linears.end()),
         embeddings_(targets.embeddings.begin(), targets.embeddings.end()),
+        turned_(targets.turned.begin(), targets.turned.end()),
+        model_name_(targets.model_name),
         rank_(rank) {}
 
   Extraction run() {
@@ -137,12 +139,14 @@ class Extractor {
       return;
     }
     constexpr std::string_view kEnd = ".weight";
-    const std::string module = name.ends_with(kEnd) ? name.substr(0, name.size() - kEnd.size()) : "";
+    const std::string of_model = model_name_ ? model_name_(name) : name;
+    const std::string module = of_model.ends_with(kEnd) ? of_model.substr(0, of_model.size() - kEnd.size()) : "";
     const bool is_embedding = embeddings_.count(module) > 0;
     if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
       LowRankUpdate update;
       update.module = module;
       update.is_embedding = is_embedding;
+      update.inputs_first = turned_.count(module) > 0;
       add_nearest(std::move(update), change, rank_, result_.approximation);
     } else {
       result_.not_captured.push_back({name, change.dim() == 2 ? "not a target" : "not a linear module's weight", norm});
@@ -153,6 +157,8 @@ class Extractor {
   const io::CheckpointSource& tuned_;
   std::set<std::string> linears_;
   std::set<std::string> embeddings_;
+  std::set<std::string> turned_;
+  std::function<std::string(const std::string&)> model_name_;
   int64_t rank_;
   Extraction result_;
 };

@@ -165,6 +165,7 @@ class Combiner {
     LowRankUpdate result;
     result.module = module;
     result.is_embedding = parts.front().update->is_embedding;
+    result.inputs_first = parts.front().update->inputs_first;
     if (recipe_.form == Form::kFactors) {
       combine_factors(parts, result);
     } else if (recipe_.form == Form::kStack) {
@@ -232,7 +233,7 @@ class Combiner {
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);
-    return parts.front().update->is_embedding ? sum.t() : sum;
+    return parts.front().update->is_turned() ? sum.t() : sum;
   }
 
   /// The nearest product of the rank asked for; B has the singular values.

@@ -76,6 +76,13 @@ class Attacher {
       saved_.insert(&model_.head());
     }
     for (const nn::Host* host : saved_) {
+      if (!host->can_be_saved()) {
+        config_error(kSave,
+                     "would save '" + host->name() + "' (" + host->kind() +
+                         "), whose weights stand apart in the base's files and together in PEFT's: found it within an entry, expected "
+                         "modules such as " +
+                         model_.head().name());
+      }
       if (adapted_.count(host->name()) > 0) {
         config_error(kSave, "a module is either adapted or saved whole: found '" + host->name() +
                                 "' among the targets too. Exclude it with exclude_modules, or give its whole name here");

@@ -23,8 +23,11 @@ std::string dtype_name(at::ScalarType dtype) {
 
 class Full : public Method {
  public:
-  Full(nn::Model& model, Json config, std::vector<std::filesystem::path> extra_files)
-      : config_(std::move(config)), extra_files_(std::move(extra_files)), parameters_(model.base_parameters()) {
+  Full(nn::Model& model, Json config, std::vector<std::filesystem::path> extra_files, std::map<std::string, std::string> file_names)
+      : config_(std::move(config)),
+        extra_files_(std::move(extra_files)),
+        file_names_(std::move(file_names)),
+        parameters_(model.base_parameters()) {
     config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(model.dtype());
     TargetMatch everything{"every base weight", {}};
     for (const nn::Parameter& parameter : parameters_) {
@@ -56,21 +59,24 @@ class Full : public Method {
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
     for (const nn::Parameter& parameter : parameters_) {
-      tensors.push_back({parameter.name, parameter.tensor.detach()});
+      const auto renamed = file_names_.find(parameter.name);
+      tensors.push_back({renamed == file_names_.end() ? parameter.name : renamed->second, parameter.tensor.detach()});
     }
     return tensors;
   }
 
   Json config_;
   std::vector<std::filesystem::path> extra_files_;
+  std::map<std::string, std::string> file_names_;
   std::vector<nn::Parameter> parameters_;
   std::vector<TargetMatch> matches_;
 };
 
 }  // namespace
 
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files) {
-  return std::make_unique<Full>(model, config, std::move(extra_files));
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files,
+                                    std::map<std::string, std::string> file_names) {
+  return std::make_unique<Full>(model, config, std::move(extra_files), std::move(file_names));
 }
 
 }  // namespace lora::peft

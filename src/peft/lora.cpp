@@ -39,6 +39,8 @@ class Lora : public Method {
       attach_tied(*chosen_.tied_head);
     }
     attach_extra(model);
+    // As PEFT leaves it: as the last projection says.
+    options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
     if (options_.init_from) {
       // As it stands, not as save() writes it: an adapter of PiSSA that PEFT did not convert holds the trained values alone.
       require_weights_file(*options_.init_from);

@@ -15,7 +15,6 @@ namespace lora::peft {
 namespace {
 
 const char* const kHead = "lm_head";
-const char* const kEmbedding = "model.embed_tokens";
 
 std::string weight_of(const std::string& module) {
   return module + ".weight";
@@ -25,13 +24,13 @@ std::string weight_of(const std::string& module) {
 std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
   const int64_t inputs = update.A_RI.size(1);
   const int64_t outputs = update.B_OR.size(0);
-  return update.is_embedding ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
+  return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
 }
 
 /// The part of an update that changes rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
   LowRankUpdate part = update;
-  if (update.is_embedding) {
+  if (update.is_turned()) {
     part.A_RI = update.A_RI.slice(1, begin, end);
     return part;
   }
@@ -58,16 +57,17 @@ bool are_changed_alike(const MergedTensor& head, const MergedTensor& embedding) 
 
 class Planner {
  public:
-  Planner(const BaseLayout& base, bool subtract) : tied_(base.tied), subtract_(subtract) {
+  Planner(const BaseLayout& base, bool subtract) : tied_(base.tied), embedding_(weight_of(base.embedding)), subtract_(subtract) {
     for (const BaseTensor& tensor : base.tensors) {
-      if (!tied_ || tensor.name != weight_of(kHead)) {
-        add_tensor({tensor.name, tensor.name, tensor.shape, tensor.is_float, {}, {}, {}, {}});
+      const std::string& name = tensor.model_name.empty() ? tensor.name : tensor.model_name;
+      if (!tied_ || name != weight_of(kHead)) {
+        add_tensor(name, {tensor.name, tensor.name, tensor.shape, tensor.is_float, {}, {}, {}, {}});
       }
     }
-    if (const MergedTensor* embedding = tied_ ? find(weight_of(kEmbedding)) : nullptr) {
+    if (const MergedTensor* embedding = tied_ ? find(embedding_) : nullptr) {
       MergedTensor head = *embedding;
       head.name = weight_of(kHead);
-      add_tensor(std::move(head));
+      add_tensor(weight_of(kHead), std::move(head));
     }
   }
 
@@ -100,8 +100,8 @@ class Planner {
   }
 
  private:
-  void add_tensor(MergedTensor tensor) {
-    index_.emplace(tensor.name, plan_.tensors.size());
+  void add_tensor(const std::string& name, MergedTensor tensor) {
+    index_.emplace(name, plan_.tensors.size());
     plan_.tensors.push_back(std::move(tensor));
   }
 
@@ -155,7 +155,7 @@ class Planner {
     std::vector<std::string> names{held.name};
     const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead); };
     const std::vector<HeldTensor>& all = adapter.adapter.replaced;
-    if (tied_ && held.name == weight_of(kEmbedding) && std::none_of(all.begin(), all.end(), is_of_head)) {
+    if (tied_ && held.name == embedding_ && std::none_of(all.begin(), all.end(), is_of_head)) {
       names.push_back(weight_of(kHead));
     }
     for (const std::string& name : names) {
@@ -204,16 +204,17 @@ class Planner {
     if (!tied_ || head == nullptr) {
       return;
     }
-    plan_.unties = !are_changed_alike(*head, *find(weight_of(kEmbedding)));
+    plan_.unties = !are_changed_alike(*head, *find(embedding_));
     if (!plan_.unties) {
       plan_.tensors.pop_back();
     }
   }
 
   bool tied_;
+  std::string embedding_;
   bool subtract_;
   MergePlan plan_;
-  std::map<std::string, size_t> index_;  ///< in plan_.tensors
+  std::map<std::string, size_t> index_;  ///< in plan_.tensors, by the model's names
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
@@ -240,7 +241,7 @@ bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
 
 bool MergedTensor::needs_all_rows() const {
   return std::any_of(updates.begin(), updates.end(),
-                     [](const LowRankUpdate& update) { return update.is_embedding && update.magnitude_O.has_value(); });
+                     [](const LowRankUpdate& update) { return update.is_turned() && update.magnitude_O.has_value(); });
 }
 
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract) {

@@ -182,7 +182,7 @@ class Meaning {
       return regex_->matches_whole(host->name());
     }
     if (all_linear_) {
-      return dynamic_cast<const nn::Linear*>(host) != nullptr && host != &head_;
+      return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != &head_);
     }
     // A whole name stands for itself, whatever layers_to_transform says (PEFT).
     return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers_.accepts(host->name()));

@@ -22,6 +22,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
   EXPECT_EQ(run.model.name, "./base");
   EXPECT_EQ(run.model.tokenizer, run.model.path);
   EXPECT_EQ(run.model.dtype, models::ComputeDtype::kAuto);
+  EXPECT_EQ(run.model.base_dropout, std::nullopt);
   EXPECT_EQ(run.output_dir, sandbox.folder() / "out");
   EXPECT_EQ(run.data.train.at(0).path, (sandbox.folder() / "rows.jsonl").string());
   EXPECT_EQ(run.data.train.at(0).format, data::RowFormat::kTokens);
@@ -44,7 +45,8 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
 TEST(RunConfig, EveryValueArrives) {
   const Sandbox sandbox;
   Json document = smallest();
-  document["model"] = Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model"})");
+  document["model"] =
+      Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model", "base_dropout": 0.25})");
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
     [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
@@ -65,6 +67,7 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(run.model.device, "cuda:3");
   EXPECT_EQ(run.model.tokenizer, sandbox.folder() / "t/tokenizer.model");
   EXPECT_FALSE(run.model.from_scratch);
+  EXPECT_EQ(run.model.base_dropout, 0.25);
   const data::SourceOptions& source = run.data.train.at(0);
   EXPECT_EQ(source.path, "-");
   EXPECT_EQ(source.format, data::RowFormat::kPromptCompletion);

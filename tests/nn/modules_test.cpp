@@ -6,7 +6,9 @@
 #include "lora/base/random.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/device.h"
+#include "lora/nn/dropout.h"
 #include "lora/nn/embedding.h"
+#include "lora/nn/layer_norm.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/ops/dropout.h"
@@ -62,6 +64,21 @@ TEST(RmsNorm, EqualsItsFormulaAndRoundsBeforeTheWeight) {
   EXPECT_FALSE(norm.base_parameters()[0].weight_decay);
 }
 
+TEST(LayerNorm, EqualsItsFormulaWithAndWithoutABias) {
+  const Tensor weight = normal({8}, 1, at::kFloat), bias = normal({8}, 2, at::kFloat);
+  MapSource source({{"ln.weight", weight}, {"ln.bias", bias}});
+  const LayerNorm norm("ln", {8, 1e-3}, source, at::kFloat), plain("ln", {8, 1e-3, false}, source, at::kFloat);
+  const Tensor x = normal({5, 8}, 3, at::kFloat);
+  const Tensor centred = x.to(at::kDouble) - x.to(at::kDouble).mean(-1, true);
+  const Tensor scaled = weight.to(at::kDouble) * centred / (centred.square().mean(-1, true) + 1e-3).sqrt();
+  expect_close(norm.forward(x), scaled + bias.to(at::kDouble), 1e-6);
+  expect_close(plain.forward(x), scaled, 1e-6);
+  EXPECT_EQ(names(norm.base_parameters()), (std::vector<std::string>{"ln.weight", "ln.bias"}));
+  EXPECT_EQ(names(plain.base_parameters()), (std::vector<std::string>{"ln.weight"}));
+  EXPECT_FALSE(norm.base_parameters()[0].weight_decay || norm.base_parameters()[1].weight_decay);
+  EXPECT_STREQ(norm.kind(), "LayerNorm");
+}
+
 TEST(Embedding, GivesRowsByToken) {
   MapSource source;
   const Embedding embedding("model.embed_tokens", 20, 6, source, at::kFloat);
@@ -85,6 +102,52 @@ TEST(Linear, OwnsItsWeightsAndATiedOneDoesNot) {
   EXPECT_EQ(plain.base_parameters()[0].tensor.data_ptr(), plain.weight().data_ptr());
   EXPECT_EQ(plain.in_features(), 6);
   EXPECT_EQ(plain.out_features(), 4);
+}
+
+TEST(Linear, AConv1DIsTheSameProjectionWithTheFilesWeightTurned) {
+  const Tensor weight_IO = normal({6, 4}, 3, at::kFloat);
+  MapSource source({{"h.c_fc.weight", weight_IO}, {"a.fc.weight", weight_IO.t().contiguous()}});
+  Linear conv("h.c_fc", {6, 4, true, WeightLayout::kInOut}, source, at::kFloat), usual("a.fc", {6, 4, false}, source, at::kFloat);
+  EXPECT_STREQ(conv.kind(), "Conv1D");
+  EXPECT_EQ(conv.in_features(), 6);
+  EXPECT_EQ(conv.out_features(), 4);
+  // The file's own tensor, not a copy: mapped pages stay mapped, and what is trained has the file's layout.
+  EXPECT_EQ(conv.base_parameters()[0].tensor.data_ptr(), weight_IO.data_ptr());
+  EXPECT_EQ(conv.base_parameters()[0].tensor.sizes(), weight_IO.sizes());
+  EXPECT_EQ(conv.weight().data_ptr(), weight_IO.data_ptr());
+  expect_equal(conv.weight(), usual.weight());
+
+  const Pass pass = evaluation_pass(batch());
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  const Tensor base = x.mm(weight_IO) + *conv.bias_in_use();
+  expect_close(conv.forward(x, pass), base, 1e-6);
+  const LowRank pair = attachment("default", 20, 0.5);
+  conv.attach(pair);
+  expect_close(conv.forward(x, pass), base + delta(x, pair), 1e-6);
+  // Its base weight trained: the gradient comes in the file's layout.
+  conv.use_adapter("");
+  const Tensor leaf_IO = conv.base_parameters()[0].tensor.requires_grad_(true);
+  conv.forward(x, pass).sum().backward();
+  expect_close(leaf_IO.grad(), x.sum(0).unsqueeze(1).expand({6, 4}), 1e-5);
+}
+
+TEST(Dropout, OfTheBaseIsDrawnByTheTokenAndThePlaceInTrainingAlone) {
+  const Tensor x = at::ones({5, 2000}, at::kFloat);
+  const Dropout here("h.0.drop", 0.25), there("h.1.drop", 0.25), never("h.0.drop", 0.0);
+  const Pass pass = training_pass(batch(), 1, 0);
+  expect_equal(here.forward(x, evaluation_pass(batch())), x);
+  expect_equal(never.forward(x, pass), x);
+  EXPECT_FALSE(here.active(evaluation_pass(batch())) || never.active(pass) || !here.active(pass));
+  const Tensor y = here.forward(x, pass);
+  expect_equal(here.forward(x, pass), y);
+  EXPECT_FALSE(at::equal(there.forward(x, pass), y));
+  EXPECT_FALSE(at::equal(here.forward(x, training_pass(batch(), 1, 1)), y));
+  EXPECT_NEAR(y.eq(0).to(at::kFloat).mean().item<double>(), 0.25, 0.02);
+  EXPECT_NEAR(y.mean().item<double>(), 1.0, 0.03);
+  // A token's draw does not depend on the batch it stands in: the second document alone.
+  const std::vector<test::Document> documents = test::documents_of({2, 3}, 20);
+  const TokenBatch alone = test::batch_of({documents[1]});
+  expect_equal(here.forward(x.slice(0, 2), training_pass(alone, 1, 0)), y.slice(0, 2));
 }
 
 TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {

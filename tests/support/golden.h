@@ -23,6 +23,15 @@ struct Golden {
   }
 
   io::SafetensorsFile tensors() const { return io::SafetensorsFile(folder / "expected.safetensors"); }
+  /// The key of the last hidden states that begin with this.
+  std::string last_hidden(const std::string& prefix) const {
+    const io::SafetensorsFile file = tensors();
+    int64_t layer = 1;
+    while (!file.contains(prefix + ".hidden." + std::to_string(layer)) || file.contains(prefix + ".hidden." + std::to_string(layer + 1))) {
+      ++layer;
+    }
+    return prefix + ".hidden." + std::to_string(layer);
+  }
   Json expected() const { return read_json(folder / "expected.json", ErrorKind::kData); }
   /// The rows of rows.jsonl or eval.jsonl, numbered from 0.
   std::vector<Document> rows(const std::string& file) const {
@@ -42,8 +51,13 @@ struct Golden {
 inline const std::vector<std::string> kGoldenCases{"gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn", "full"};
 
 /// A case of each family besides.
-inline const std::vector<std::string> kFamilyCases{"qwen2",       "mistral", "qwen3",   "gemma", "gemma2",
-                                                   "gemma3_text", "phi3",    "smollm3", "olmo2"};
+inline const std::vector<std::string> kFamilyCases{
+    "qwen2",   "mistral",     "qwen3",    "gemma",           "gemma2", "gemma3_text", "phi3",          "smollm3",  "olmo2",
+    "gpt2",    "gpt2_scales", "gpt_neox", "gpt_neox_serial", "falcon", "falcon_new",  "falcon_serial", "stablelm", "stablelm_parallel",
+    "mixtral", "qwen3_moe"};
+
+/// Those that train every weight.
+inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 
 /// Cases about what is trained beside the usual pairs; they keep no tensors of the bare model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",

@@ -15,6 +15,7 @@ inline peft::Adapter golden_adapter(const std::string& name) {
   options.lora_alpha = config["lora_alpha"];
   options.use_rslora = config["use_rslora"];
   options.use_dora = config["use_dora"];
+  options.fan_in_fan_out = config["fan_in_fan_out"];
   for (const auto& [key, rank] : config["rank_pattern"].items()) {
     options.rank_pattern.emplace_back(key, rank.get<int64_t>());
   }

@@ -31,7 +31,7 @@ class GoldenRun {
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
         base(models::load_base_model(config.model, 42)) {
     method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
-                            : peft::attach_full(model(), base.config, {});
+                            : peft::attach_full(model(), base.config, {}, base.file_names);
     const data::LoadContext context{nullptr, model().vocab_size()};
     train_set = data::load_dataset("data.train", config.data.train, config.data, context);
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);

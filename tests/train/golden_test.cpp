@@ -43,8 +43,7 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
     const nn::Pass pass = nn::evaluation_pass(first);
     const std::string prefix = run.config.adapter ? "adapted" : "base";
     const at::Tensor hidden_TD = run.model().hidden(pass);
-    expect_close(hidden_TD, expected.tensor(prefix + ".hidden." + std::to_string(run.base.config["num_hidden_layers"].get<int64_t>())),
-                 1e-5);
+    expect_close(hidden_TD, expected.tensor(run.golden.last_hidden(prefix)), 1e-5);
     expect_close(run.model().logits(hidden_TD, pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
   }
   expect_document_losses(run, documents["start_documents"], "start loss");
@@ -205,6 +204,8 @@ TEST(LlamaParts, AreAsManyAsPeftCounts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTraining, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(FullFamilies, GoldenTraining, testing::ValuesIn(test::kFullFamilyCases),
+                         [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Llama, GoldenTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 

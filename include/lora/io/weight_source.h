@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,6 +63,26 @@ class CheckpointSource : public WeightSource {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+};
+
+/// A checkpoint whose tensors have other names than the model's.
+class RenamedSource : public WeightSource {
+ public:
+  /// @param model_name the model's name of a tensor, by its name in the file.
+  RenamedSource(CheckpointSource& checkpoint, const std::function<std::string(const std::string&)>& model_name);
+
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  bool contains(const std::string& name) const override { return checkpoint_.contains(file_name(name)); }
+  /// By their names in the file.
+  std::vector<std::string> unused() const override { return checkpoint_.unused(); }
+  /// Of those whose names differ, the file's by the model's.
+  const std::map<std::string, std::string>& file_names() const { return file_names_; }
+
+ private:
+  const std::string& file_name(const std::string& name) const;
+
+  CheckpointSource& checkpoint_;
+  std::map<std::string, std::string> file_names_;
 };
 
 /// Random float32 weights, each a pure function of (seed, name).

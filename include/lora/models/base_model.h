@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,7 +18,9 @@ struct BaseModel {
   Json config;                               ///< config.json as it stands in the folder
   std::string model_type;                    ///< its family's name
   std::vector<std::filesystem::path> files;  ///< config.json and the weights' files (hashes)
-  std::string fingerprint;                   ///< io::CheckpointSource::fingerprint(); empty from scratch
+  /// The file's names of the weights, where they are not the model's.
+  std::map<std::string, std::string> file_names;
+  std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty from scratch
 };
 
 /// Loads the folder of `options`, or makes random weights of its config.json's shape (`from_scratch`, by `seed`).

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "lora/base/enum_table.h"
@@ -21,6 +22,7 @@ struct ModelOptions {
   std::string device = "auto";               ///< "auto", "cpu", "cuda" or "cuda:N"
   std::filesystem::path tokenizer;           ///< folder or file; the model's folder by default
   bool from_scratch = false;                 ///< random weights of config.json's shape
+  std::optional<double> base_dropout;        ///< of the base itself, in place of config.json's; 0 ≤ p < 1
 };
 
 }  // namespace lora::models

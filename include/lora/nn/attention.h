@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "lora/nn/dropout.h"
 #include "lora/nn/pass.h"
 #include "lora/ops/attention.h"
 
@@ -11,7 +12,8 @@ namespace lora::nn {
 /// Causal attention of the pass's tokens within their documents, those included that the pass's cache holds; the new keys
 /// and values go into it. The one way from a family to ops/. q_THE, k_TKE (both rotated) and v_TKE → [T, H, E].
 /// @param layer from 0, in the order in which a pass comes through.
+/// @param dropout of the probabilities, where the base trains with it.
 Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer,
-              const ops::AttentionOptions& options);
+              const ops::AttentionOptions& options, const Dropout* dropout = nullptr);
 
 }  // namespace lora::nn

@@ -22,6 +22,10 @@ class Host {
   const std::string& name() const { return name_; }
   /// What it is called in PEFT's terms: "Linear", …
   virtual const char* kind() const = 0;
+  /// Whether PEFT's all-linear means it, although no pair can be attached.
+  virtual bool counts_as_linear() const { return false; }
+  /// Whether modules_to_save can mean it: its weights are those that PEFT would save.
+  virtual bool can_be_saved() const { return true; }
   /// Its weights; a tied head's too, which belongs to the embedding.
   const std::deque<BaseWeight>& weights() const { return weights_; }
   std::deque<BaseWeight>& weights() { return weights_; }

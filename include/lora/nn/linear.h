@@ -10,31 +10,38 @@
 
 namespace lora::nn {
 
+/// How a projection's weight lies in its file: [out, in], or [in, out] as in transformers' Conv1D (GPT-2).
+enum class WeightLayout { kOutIn, kInOut };
+
 struct LinearShape {
   int64_t in_features;
   int64_t out_features;
   bool bias = false;
+  WeightLayout layout = WeightLayout::kOutIn;
 };
 
-/// y_TO = x_TI Wᵀ + b, plus the low-rank attachments.
+/// y_TO = x_TI Wᵀ + b, plus the low-rank attachments. The base weight stays as its file has it (weights()); W is a view of
+/// it where the file has it turned.
 class Linear : public MatrixHost {
  public:
-  /// Takes `name`.weight [out, in] and, with a bias, `name`.bias [out] from the source, to `options`' dtype and device.
+  /// Takes `name`.weight [out, in] (or as the shape's layout says) and, with a bias, `name`.bias [out] from the source, to
+  /// `options`' dtype and device.
   Linear(const std::string& name, const LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options);
   /// A projection by an existing weight: a tied head.
   Linear(const std::string& name, Tensor weight_OI);
 
-  const char* kind() const override { return "Linear"; }
+  const char* kind() const override { return layout_ == WeightLayout::kOutIn ? "Linear" : "Conv1D"; }
 
   /// x_TI → y_TO.
   Tensor forward(const Tensor& x_TI, const Pass& pass) const;
 
+  WeightLayout layout() const { return layout_; }
   int64_t in_features() const { return weight().size(1); }
   int64_t out_features() const { return weight().size(0); }
-  /// The base's, whatever stands in for it.
-  const Tensor& weight() const { return weight_.base(); }
+  /// The base's [out, in], whatever stands in for it.
+  Tensor weight() const { return turned(weight_.base()); }
   /// What the adapter in use computes with; where the host is_plain(), they say everything.
-  Tensor weight_in_use() const { return weight_.current(); }
+  Tensor weight_in_use() const { return turned(weight_.current()); }
   std::optional<Tensor> bias_in_use() const { return bias_ == nullptr ? std::nullopt : std::optional(bias_->current()); }
   /// Whether the weight belongs to another module (a tied head).
   bool tied() const { return !weight_.owned(); }
@@ -44,12 +51,15 @@ class Linear : public MatrixHost {
   std::optional<ops::Projection> as_projection(const Pass& pass) const;
 
  private:
+  /// The weight as [out, in].
+  Tensor turned(const Tensor& weight) const { return layout_ == WeightLayout::kOutIn ? weight : weight.t(); }
   /// Everything else than as_projection(), one part after the other.
   Tensor composed(const Tensor& x_TI, const Pass& pass) const;
   ops::LowRankTerm term_of(const LowRank& attached, const Pass& pass) const;
 
   BaseWeight& weight_;
   BaseWeight* bias_ = nullptr;
+  WeightLayout layout_ = WeightLayout::kOutIn;
   uint64_t name_key_;
 };
 

@@ -24,7 +24,11 @@ struct LowRankUpdate {
   std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
   /// An embedding's: I are token ids, O channels; the weight it changes is [I, O].
   bool is_embedding = false;
+  /// A projection whose weight is [I, O]: transformers' Conv1D (GPT-2; PEFT's fan_in_fan_out).
+  bool inputs_first = false;
 
+  /// Whether the weight it changes is [I, O].
+  bool is_turned() const { return is_embedding || inputs_first; }
   int64_t rank() const { return A_RI.size(0); }
 };
 
@@ -57,7 +61,11 @@ Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& opt
 /// (diverged) for a value that is not finite. The fingerprint of the base is the adapter's.
 void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
 
-/// scale · B A in the weight's layout ([O, I], an embedding's [I, O]), float32. Without DoRA's magnitude.
+/// Says of every projection but the head whether its weight is [I, O], as the base's family has it: PEFT's file holds one
+/// flag for all modules.
+void set_inputs_first(Adapter& adapter, bool inputs_first);
+
+/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O]), float32. Without DoRA's magnitude.
 Tensor delta(const LowRankUpdate& update);
 
 /// The weight with the update: computed in float32 or wider, rounded once to `weight`'s dtype. Throws model Error if

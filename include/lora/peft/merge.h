@@ -24,13 +24,15 @@ bool is_base_copy(const HeldTensor& held, const Adapter& adapter);
 struct BaseTensor {
   std::string name;
   std::vector<int64_t> shape;
-  bool is_float = true;  ///< a plain floating-point number, not a quantised one
+  bool is_float = true;         ///< a plain floating-point number, not a quantised one
+  std::string model_name = {};  ///< what the model calls it; empty: as the file
 };
 
 struct BaseLayout {
   std::vector<BaseTensor> tensors;
   /// The head is the embedding (tie_word_embeddings): a head in the file, if any, does not count.
   bool tied = false;
+  std::string embedding = "model.embed_tokens";  ///< the module that a tied head shares its weight with
 };
 
 /// A tensor of the result.
@@ -45,7 +47,7 @@ struct MergedTensor {
   std::vector<Tensor> addends;         ///< of a bias (lora_bias), weighted and scaled
 
   bool is_changed() const { return replacement.defined() || !rows.empty() || !updates.empty() || !addends.empty(); }
-  /// Whether its rows can only be computed together: DoRA on an embedding, whose lengths run over all tokens.
+  /// Whether its rows can only be computed together: DoRA on a weight stored [in, out], whose lengths run over all rows.
   bool needs_all_rows() const;
 };
 

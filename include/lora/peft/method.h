@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,8 @@ bool trains_or_changes_base(const LoraOptions& options);
 
 /// Trains every base weight. The result is a folder that transformers loads: `config` with the weights' dtype,
 /// model.safetensors, and copies of `extra_files` (tokenizer, generation_config.json).
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files);
+/// @param file_names the files' names of the weights, where they are not the model's.
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files,
+                                    std::map<std::string, std::string> file_names = {});
 
 }  // namespace lora::peft

@@ -85,6 +85,7 @@ struct LoraOptions {
   std::vector<std::string> modules_to_save;  ///< ends of names of modules that are trained whole
   std::vector<TokenIndices> trainable_token_indices;
   bool ensure_weight_tying = false;  ///< what is trained at the embeddings is trained at a tied head too
+  bool fan_in_fan_out = false;       ///< in a file: weights of projections are [in, out] (Conv1D); the model itself knows
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: the exact one
   EvaOptions eva;

@@ -1,0 +1,36 @@
+#include "base_dropout.h"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+namespace lora::models {
+
+namespace {
+
+/// transformers' names of the rates, of all families.
+constexpr std::array<const char*, 7> kDropoutKeys{
+    "attention_dropout",           "hidden_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout_prob",
+    "attention_probs_dropout_prob"};
+
+}  // namespace
+
+double read_dropout(const JsonReader& config, const std::string& key, double fallback) {
+  if (std::find(kDropoutKeys.begin(), kDropoutKeys.end(), key) == kDropoutKeys.end()) {
+    throw std::logic_error("not in kDropoutKeys: " + key);
+  }
+  const double rate = config.number(key, fallback);
+  if (!(rate >= 0.0 && rate < 1.0)) {
+    config.fail(key, "a number from 0 to below 1");
+  }
+  return rate;
+}
+
+Json with_base_dropout(Json config, double rate) {
+  for (const char* key : kDropoutKeys) {
+    config[key] = rate;
+  }
+  return config;
+}
+
+}  // namespace lora::models

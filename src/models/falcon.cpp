@@ -1,0 +1,120 @@
+// Falcon (Almazrouei et al. 2023): layer norm, q, k and v in one projection in one of three orders, both blocks in parallel
+// or one after the other. T tokens, H query heads, K key heads, E head size.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "base_dropout.h"
+#include "dropped_blocks.h"
+#include "families.h"
+#include "fused_attention.h"
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
+#include "mlp.h"
+#include "parallel_layer.h"
+#include "pre_norm_layer.h"
+
+namespace lora::models {
+
+namespace {
+
+struct FalconOptions {
+  DecoderOptions decoder;
+  FusedAttentionOptions attention;
+  MlpOptions mlp;
+  double layer_norm_eps;
+  double hidden_dropout, attention_dropout;
+  bool parallel;
+  bool two_norms;  ///< of a parallel layer: one for each block
+};
+
+/// A row of query_key_value: for each key head the queries that read it, the key, the value. Of multi-query models
+/// (one key head) and of those with a key head a query too: the general order covers both.
+QueryKeyValue split_by_group(const Tensor& fused_TF, const HeadSizes& heads) {
+  const int64_t group = heads.num_heads / heads.num_key_value_heads;
+  const Tensor parts_TKGE = fused_TF.unflatten(1, {heads.num_key_value_heads, group + 2, heads.head_dim});
+  return {parts_TKGE.slice(2, 0, group).flatten(1, 2), parts_TKGE.select(2, group), parts_TKGE.select(2, group + 1)};
+}
+
+HeadSizes read_heads(const JsonReader& config, int64_t hidden_size, bool new_architecture) {
+  HeadSizes heads{read_size(config, "num_attention_heads"), 1, 0};
+  if (hidden_size % heads.num_heads != 0) {
+    config.fail("num_attention_heads", "a divisor of hidden_size (" + std::to_string(hidden_size) + ")");
+  }
+  heads.head_dim = hidden_size / heads.num_heads;
+  if (new_architecture) {
+    heads.num_key_value_heads = read_size(config, "num_kv_heads", heads.num_heads);
+    if (heads.num_heads % heads.num_key_value_heads != 0) {
+      config.fail("num_kv_heads", "a divisor of num_attention_heads (" + std::to_string(heads.num_heads) + ")");
+    }
+  } else if (!config.boolean("multi_query", true)) {
+    heads.num_key_value_heads = heads.num_heads;
+  }
+  return heads;
+}
+
+FalconOptions read_options(const JsonReader& config) {
+  if (config.boolean("alibi", false)) {
+    config.fail("alibi", "false: only rotary positions are supported");
+  }
+  FalconOptions o{};
+  const bool new_architecture = config.boolean("new_decoder_architecture", false);
+  const int64_t hidden_size = read_size(config, config.has("n_embed") ? "n_embed" : "hidden_size");
+  const int64_t inner = read_size(config, "ffn_hidden_size", 4 * hidden_size);
+  const HeadSizes heads = read_heads(config, hidden_size, new_architecture);
+  o.decoder.vocab_size = read_size(config, "vocab_size");
+  o.decoder.hidden_size = hidden_size;
+  o.decoder.num_layers = read_size(config, "num_hidden_layers");
+  o.decoder.tied_head = config.boolean("tie_word_embeddings", true);
+  o.decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 2048))};
+  o.decoder.target_modules = {"query_key_value"};
+  o.decoder.names = {"transformer.word_embeddings", "transformer.h", "transformer.ln_f", "lm_head"};
+
+  const bool bias = config.boolean("bias", false);
+  o.attention = {.heads = heads,
+                 .qkv = {hidden_size, (heads.num_heads + 2 * heads.num_key_value_heads) * heads.head_dim, bias},
+                 .out = {hidden_size, hidden_size, bias},
+                 .qkv_name = "query_key_value",
+                 .out_name = "dense",
+                 .split = [heads](const Tensor& fused_TF) { return split_by_group(fused_TF, heads); },
+                 .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))},
+                 .rope = 0};
+  o.mlp = {{hidden_size, inner, bias},
+           {inner, hidden_size, bias},
+           "dense_h_to_4h",
+           "dense_4h_to_h",
+           nn::find_activation(config.string("activation", "gelu"), config.where() + ": activation")};
+  o.layer_norm_eps = config.number("layer_norm_epsilon", 1e-5);
+  o.hidden_dropout = read_dropout(config, "hidden_dropout", 0.0);
+  o.attention_dropout = read_dropout(config, "attention_dropout", 0.0);
+  o.parallel = new_architecture || config.boolean("parallel_attn", true);
+  o.two_norms = new_architecture && config.integer("num_ln_in_parallel_attn", 2) == 2;
+  return o;
+}
+
+}  // namespace
+
+std::unique_ptr<nn::Model> make_falcon(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  const FalconOptions o = read_options(config);
+  const auto norm = [&](const std::string& name) {
+    return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
+  };
+  const auto layer = [&](const std::string& name, int64_t index) -> std::unique_ptr<DecoderLayer> {
+    std::unique_ptr<AttentionBlock> attention =
+        std::make_unique<FusedAttention>(name + ".self_attention", index, o.attention, source, options);
+    std::unique_ptr<FeedForward> mlp = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options);
+    if (!o.parallel) {
+      // transformers drops the block's output at attention_dropout, and no probabilities.
+      return std::make_unique<PreNormLayer>(with_dropout(std::move(attention), name + ".attention_dropout", o.attention_dropout),
+                                            with_dropout(std::move(mlp), name + ".hidden_dropout", o.hidden_dropout),
+                                            norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));
+    }
+    auto attention_norm = norm(name + (o.two_norms ? ".ln_attn" : ".input_layernorm"));
+    auto mlp_norm = o.two_norms ? norm(name + ".ln_mlp") : nullptr;
+    return std::make_unique<ParallelLayer>(std::move(attention), std::move(mlp), std::move(attention_norm), std::move(mlp_norm),
+                                           nn::Dropout(name + ".hidden_dropout", o.hidden_dropout));
+  };
+  return std::make_unique<Decoder>(o.decoder, norm, layer, source, options);
+}
+
+}  // namespace lora::models

@@ -1,0 +1,34 @@
+// T tokens, D hidden size, H query heads, K key heads, E head size.
+#include "fused_attention.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/nn/attention.h"
+#include "lora/ops/rotary.h"
+
+namespace lora::models {
+
+FusedAttention::FusedAttention(const std::string& name, int64_t layer, FusedAttentionOptions o, io::WeightSource& source,
+                               const at::TensorOptions& options)
+    : options_(std::move(o)),
+      layer_(layer),
+      qkv_(name + "." + options_.qkv_name, options_.qkv, source, options),
+      out_(name + "." + options_.out_name, options_.out, source, options),
+      dropout_(name + ".attention_dropout", options_.dropout) {}
+
+Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
+  auto [q_THE, k_TKE, v_TKE] = options_.split(qkv_.forward(x_TD, pass));
+  if (options_.rope) {
+    const nn::RopeTables& rope = ropes[*options_.rope];
+    std::tie(q_THE, k_TKE) = ops::rotary_embedding(q_THE, k_TKE, rope.cos_TE, rope.sin_TE);
+  }
+  return out_.forward(nn::attend(q_THE, k_TKE, v_TKE, pass, layer_, options_.scores, &dropout_).flatten(1), pass);
+}
+
+int64_t FusedAttention::kept_elements() const {
+  // The normed input where it is projected with an adapter; q, k and v, and the heads' output.
+  const HeadSizes& heads = options_.heads;
+  return (qkv_.is_plain() ? 0 : qkv_.in_features()) + 2 * (heads.num_heads + heads.num_key_value_heads) * heads.head_dim;
+}
+
+}  // namespace lora::models

@@ -1,0 +1,48 @@
+#pragma once
+#include <array>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "blocks.h"
+#include "config_keys.h"
+#include "lora/nn/dropout.h"
+#include "lora/ops/attention.h"
+
+namespace lora::models {
+
+/// q_THE, k_TKE and v_TKE.
+using QueryKeyValue = std::array<Tensor, 3>;
+
+struct FusedAttentionOptions {
+  HeadSizes heads;
+  nn::LinearShape qkv;
+  nn::LinearShape out;
+  std::string qkv_name;  ///< what the projections are called in the block
+  std::string out_name;
+  /// Takes a row of the fused projection [T, F] apart.
+  std::function<QueryKeyValue(const Tensor& fused_TF)> split;
+  ops::AttentionOptions scores;
+  std::optional<size_t> rope = std::nullopt;  ///< which of the model's rotary embeddings; none: positions are not seen here
+  double dropout = 0.0;                       ///< of the attention probabilities
+};
+
+/// Attention whose q, k and v are one projection (GPT-2, GPT-NeoX, Falcon).
+class FusedAttention : public AttentionBlock {
+ public:
+  /// @param layer from 0, the place of its keys in a cache.
+  FusedAttention(const std::string& name, int64_t layer, FusedAttentionOptions attention, io::WeightSource& source,
+                 const at::TensorOptions& options);
+
+  Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override { return {&qkv_, &out_}; }
+  int64_t kept_elements() const override;
+
+ private:
+  FusedAttentionOptions options_;
+  int64_t layer_;
+  nn::Linear qkv_, out_;
+  nn::Dropout dropout_;
+};
+
+}  // namespace lora::models

@@ -1,0 +1,128 @@
+// GPT-2 (Radford et al. 2019): learned positions, layer norm before each block, projections stored [in, out] (Conv1D).
+// T tokens, D hidden size, H heads, E head size.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "base_dropout.h"
+#include "dropped_blocks.h"
+#include "families.h"
+#include "fused_attention.h"
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
+#include "mlp.h"
+#include "pre_norm_layer.h"
+
+namespace lora::models {
+
+namespace {
+
+struct Gpt2Options {
+  DecoderOptions decoder;
+  FusedAttentionOptions attention;
+  MlpOptions mlp;
+  int64_t num_positions;
+  double layer_norm_eps;
+  double residual_dropout;
+  bool scale_by_layer;  ///< scores divided by the layer's number, from 1
+};
+
+/// A row of c_attn: all queries, all keys, all values.
+QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads) {
+  const Tensor parts_T3HE = fused_TF.unflatten(1, {3, heads.num_heads, heads.head_dim});
+  return {parts_T3HE.select(1, 0), parts_T3HE.select(1, 1), parts_T3HE.select(1, 2)};
+}
+
+/// GPT2Config's defaults are those of the smallest model. The older names are those of other families.
+int64_t read_either(const JsonReader& config, const char* key, const char* general, int64_t fallback) {
+  return read_size(config, config.has(key) ? key : general, fallback);
+}
+
+Gpt2Options read_options(const JsonReader& config) {
+  if (config.boolean("add_cross_attention", false)) {
+    config.fail("add_cross_attention", "false: a decoder by itself");
+  }
+  Gpt2Options o{};
+  const int64_t hidden_size = read_either(config, "n_embd", "hidden_size", 768);
+  const int64_t num_heads = read_either(config, "n_head", "num_attention_heads", 12);
+  if (hidden_size % num_heads != 0) {
+    config.fail(config.has("n_head") ? "n_head" : "num_attention_heads",
+                "a divisor of the hidden size (" + std::to_string(hidden_size) + ")");
+  }
+  const HeadSizes heads{num_heads, num_heads, hidden_size / num_heads};
+  o.decoder.vocab_size = read_size(config, "vocab_size", 50257);
+  o.decoder.hidden_size = hidden_size;
+  o.decoder.num_layers = read_either(config, "n_layer", "num_hidden_layers", 12);
+  o.decoder.tied_head = config.boolean("tie_word_embeddings", true);
+  o.decoder.target_modules = {"c_attn"};
+  o.decoder.names = {"transformer.wte", "transformer.h", "transformer.ln_f", "lm_head"};
+  o.decoder.embedding_dropout = read_dropout(config, "embd_pdrop", 0.1);
+  o.num_positions = read_either(config, "n_positions", "max_position_embeddings", 1024);
+
+  const int64_t inner = read_size(config, "n_inner", 4 * hidden_size);
+  const auto conv1d = [](int64_t in, int64_t out) { return nn::LinearShape{in, out, true, nn::WeightLayout::kInOut}; };
+  const double scale = config.boolean("scale_attn_weights", true) ? 1.0 / std::sqrt(static_cast<double>(heads.head_dim)) : 1.0;
+  o.attention = {.heads = heads,
+                 .qkv = conv1d(hidden_size, 3 * hidden_size),
+                 .out = conv1d(hidden_size, hidden_size),
+                 .qkv_name = "c_attn",
+                 .out_name = "c_proj",
+                 .split = [heads](const Tensor& fused_TF) { return split_thirds(fused_TF, heads); },
+                 .scores = {.scale = scale},
+                 .dropout = read_dropout(config, "attn_pdrop", 0.1)};
+  o.mlp = {conv1d(hidden_size, inner), conv1d(inner, hidden_size), "c_fc", "c_proj",
+           nn::find_activation(config.string("activation_function", "gelu_new"), config.where() + ": activation_function")};
+  o.layer_norm_eps = config.number("layer_norm_epsilon", 1e-5);
+  o.residual_dropout = read_dropout(config, "resid_pdrop", 0.1);
+  o.scale_by_layer = config.boolean("scale_attn_by_inverse_layer_idx", false);
+  return o;
+}
+
+class Gpt2 : public Decoder {
+ public:
+  Gpt2(const Gpt2Options& o, const MakeNorm& norm, const MakeLayer& layer, io::WeightSource& source, const at::TensorOptions& options)
+      : Decoder(o.decoder, norm, layer, source, options), wpe_("transformer.wpe", o.num_positions, o.decoder.hidden_size, source, options) {
+    add_behind_embedding(wpe_);
+  }
+
+ protected:
+  Tensor embed(const nn::Pass& pass) const override {
+    for (int64_t d = 0; d < pass.batch.num_documents(); ++d) {
+      if (pass.batch.full_length(d) > wpe_.num_tokens()) {
+        data_error("model", "a document is longer than the model has positions: found " + std::to_string(pass.batch.full_length(d)) +
+                                " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
+                                " (n_positions). Lower data.max_length, or --max-new-tokens");
+      }
+    }
+    return Decoder::embed(pass) + wpe_.forward(pass.batch.positions_T);
+  }
+
+ private:
+  nn::Embedding wpe_;
+};
+
+}  // namespace
+
+std::string gpt2_model_name(const std::string& file_name) {
+  // OpenAI's own files hold the model without its head.
+  return file_name.starts_with("transformer.") || file_name.starts_with("lm_head.") ? file_name : "transformer." + file_name;
+}
+
+std::unique_ptr<nn::Model> make_gpt2(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  const Gpt2Options o = read_options(config);
+  const auto norm = [&](const std::string& name) {
+    return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
+  };
+  const auto layer = [&](const std::string& name, int64_t index) {
+    FusedAttentionOptions attention = o.attention;
+    attention.scores.scale /= o.scale_by_layer ? static_cast<double>(index + 1) : 1.0;
+    return std::make_unique<PreNormLayer>(
+        with_dropout(std::make_unique<FusedAttention>(name + ".attn", index, attention, source, options), name + ".attn.resid_dropout",
+                     o.residual_dropout),
+        with_dropout(std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options), name + ".mlp.dropout", o.residual_dropout),
+        norm(name + ".ln_1"), norm(name + ".ln_2"));
+  };
+  return std::make_unique<Gpt2>(o, norm, layer, source, options);
+}
+
+}  // namespace lora::models

@@ -1,0 +1,32 @@
+#pragma once
+#include <string>
+
+#include "blocks.h"
+#include "lora/ops/activation_kinds.h"
+
+namespace lora::models {
+
+struct MlpOptions {
+  nn::LinearShape in;   ///< hidden size → intermediate size
+  nn::LinearShape out;  ///< and back
+  std::string in_name;  ///< what they are called in the block
+  std::string out_name;
+  ops::Activation activation;
+};
+
+/// out(act(in(x))): a feed-forward block without a gate.
+class Mlp : public FeedForward {
+ public:
+  Mlp(const std::string& name, const MlpOptions& mlp, io::WeightSource& source, const at::TensorOptions& options);
+
+  Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override { return {&in_, &out_}; }
+  int64_t kept_elements() const override;
+  int64_t width() const override { return in_.out_features(); }
+
+ private:
+  nn::Linear in_, out_;
+  ops::Activation activation_;
+};
+
+}  // namespace lora::models

@@ -1,0 +1,107 @@
+// T tokens, D hidden size, N experts, K experts a token, P = T · K pairs of a token and an expert, F intermediate size.
+#include "sparse_moe.h"
+
+#include <ATen/ATen.h>
+
+#include "config_keys.h"
+#include "lora/ops/gated_activation.h"
+
+namespace lora::models {
+
+int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64_t num_experts) {
+  const int64_t chosen = read_size(config, "num_experts_per_tok", fallback);
+  if (chosen > num_experts) {
+    config.fail("num_experts_per_tok", "at most the number of experts (" + std::to_string(num_experts) + ")");
+  }
+  return chosen;
+}
+
+void refuse_router_loss(const JsonReader& config) {
+  if (config.boolean("output_router_logits", false)) {
+    config.fail("output_router_logits", "false: the router's own loss (router_aux_loss_coef) is not computed here");
+  }
+}
+
+TopKRouter::TopKRouter(const std::string& name, const SparseMoeOptions& o, io::WeightSource& source, const at::TensorOptions& options)
+    : Host(name),
+      weight_ND_(
+          add_weight("weight", source.get(name + ".weight", {o.num_experts, o.hidden_size}, io::WeightRole::kLinear).to(options), true)),
+      num_chosen_(o.num_experts_per_token),
+      sums_to_one_(o.sums_to_one),
+      wide_shares_(o.wide_shares) {}
+
+TopKRouter::Routing TopKRouter::forward(const Tensor& x_TD) const {
+  const Tensor logits_TN = at::linear(x_TD, weight_ND_.current());
+  const at::ScalarType wide = at::promote_types(logits_TN.scalar_type(), at::kFloat);
+  auto [shares_TK, experts_TK] = at::softmax(logits_TN.to(wide), -1).topk(num_chosen_, -1);
+  if (sums_to_one_) {
+    shares_TK = shares_TK / shares_TK.sum(-1, /*keepdim=*/true);
+  }
+  return {wide_shares_ ? shares_TK : shares_TK.to(logits_TN.scalar_type()), experts_TK};
+}
+
+Experts::Experts(const std::string& name, const SparseMoeOptions& o, io::WeightSource& source, const at::TensorOptions& options)
+    : Host(name), fused_(source.contains(name + ".gate_up_proj")), intermediate_size_(o.intermediate_size), activation_(o.activation) {
+  const int64_t num = o.num_experts, inner = o.intermediate_size, dim = o.hidden_size;
+  const auto add = [&](const std::string& part, const std::vector<int64_t>& sizes) {
+    add_weight(part, source.get(name + "." + part, sizes, io::WeightRole::kLinear).to(options), true);
+  };
+  if (fused_) {
+    add("gate_up_proj", {num, 2 * inner, dim});
+    add("down_proj", {num, dim, inner});
+    return;
+  }
+  for (int64_t expert = 0; expert < num; ++expert) {
+    const std::string own = std::to_string(expert) + ".";
+    add(own + o.names.gate + ".weight", {inner, dim});
+    add(own + o.names.up + ".weight", {inner, dim});
+    add(own + o.names.down + ".weight", {dim, inner});
+  }
+}
+
+Experts::Weights Experts::of_expert(int64_t expert) const {
+  if (!fused_) {
+    return {weights()[3 * expert].current(), weights()[3 * expert + 1].current(), weights()[3 * expert + 2].current()};
+  }
+  const Tensor gate_up = weights()[0].current().select(0, expert);
+  return {gate_up.slice(0, 0, intermediate_size_), gate_up.slice(0, intermediate_size_), weights()[1].current().select(0, expert)};
+}
+
+Tensor Experts::forward(const Tensor& x_PD, const std::vector<int64_t>& counts) const {
+  std::vector<Tensor> outputs;
+  int64_t begin = 0;
+  for (size_t expert = 0; expert < counts.size(); ++expert) {
+    if (counts[expert] > 0) {
+      const Weights weights = of_expert(static_cast<int64_t>(expert));
+      const Tensor own_XD = x_PD.slice(0, begin, begin + counts[expert]);
+      const Tensor inner_XF = ops::gated_activation(activation_, at::linear(own_XD, weights.gate_FD), at::linear(own_XD, weights.up_FD));
+      outputs.push_back(at::linear(inner_XF, weights.down_DF));
+      begin += counts[expert];
+    }
+  }
+  return outputs.empty() ? x_PD : at::cat(outputs);
+}
+
+SparseMoe::SparseMoe(const std::string& name, const SparseMoeOptions& o, io::WeightSource& source, const at::TensorOptions& options)
+    : options_(o), router_(name + ".gate", o, source, options), experts_(name + ".experts", o, source, options) {}
+
+Tensor SparseMoe::forward(const Tensor& x_TD, const nn::Pass&) const {
+  const auto [shares_TK, experts_TK] = router_.forward(x_TD);
+  const Tensor experts_P = experts_TK.flatten();
+  const Tensor order_P = at::argsort(experts_P, /*stable=*/true);
+  const Tensor counts_N = at::bincount(experts_P, {}, options_.num_experts).cpu();
+  const std::vector<int64_t> counts(counts_N.data_ptr<int64_t>(), counts_N.data_ptr<int64_t>() + counts_N.numel());
+
+  const Tensor tokens_P = at::floor_divide(order_P, options_.num_experts_per_token);
+  const Tensor y_PD = experts_.forward(x_TD.index_select(0, tokens_P), counts);
+  const Tensor shares_P1 = shares_TK.flatten().index_select(0, order_P).unsqueeze(1);
+  // A token's experts are added by their numbers, as in transformers.
+  return at::zeros_like(x_TD).index_add(0, tokens_P, (y_PD * shares_P1).to(x_TD.scalar_type()));
+}
+
+int64_t SparseMoe::kept_elements() const {
+  // Of each chosen expert gate and up, and the output, which the shares' gradient needs; the router's probabilities.
+  return options_.num_experts_per_token * (2 * options_.intermediate_size + options_.hidden_size) + 2 * options_.num_experts;
+}
+
+}  // namespace lora::models

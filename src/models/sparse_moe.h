@@ -1,0 +1,95 @@
+#pragma once
+#include <string>
+
+#include "blocks.h"
+#include "lora/base/json.h"
+#include "lora/ops/activation_kinds.h"
+
+namespace lora::models {
+
+/// What the projections of one expert are called where a file has a tensor for each of them.
+struct ExpertNames {
+  std::string gate, up, down;
+};
+
+struct SparseMoeOptions {
+  int64_t hidden_size;
+  int64_t intermediate_size;  ///< of an expert
+  int64_t num_experts;
+  int64_t num_experts_per_token;
+  bool sums_to_one = true;   ///< the shares of a token's experts are scaled to 1
+  bool wide_shares = false;  ///< they stay float32 and the products are rounded, not the shares
+  ops::Activation activation;
+  ExpertNames names;
+};
+
+/// num_experts_per_tok, from 1 to the number of experts.
+int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64_t num_experts);
+
+/// Throws model Error where config.json asks for the router's own loss (output_router_logits), which is not computed.
+void refuse_router_loss(const JsonReader& config);
+
+/// Scores every expert and takes the best few of each token (Shazeer et al. 2017, section 2.1, without noise).
+class TopKRouter : public nn::Host {
+ public:
+  /// Takes `name`.weight [N, D] from the source.
+  TopKRouter(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
+
+  const char* kind() const override { return "TopKRouter"; }
+  bool counts_as_linear() const override { return true; }
+
+  struct Routing {
+    Tensor shares_TK;   ///< differentiable; K experts a token
+    Tensor experts_TK;  ///< int64
+  };
+  Routing forward(const Tensor& x_TD) const;
+
+ private:
+  nn::BaseWeight& weight_ND_;
+  int64_t num_chosen_;
+  bool sums_to_one_, wide_shares_;
+};
+
+/// The experts' weights: as transformers 5 has them in memory, all of a kind in one tensor (gate_up_proj [N, 2F, D] and
+/// down_proj [N, D, F]), or as published files have them, a tensor each. Both are used as they lie in the file.
+class Experts : public nn::Host {
+ public:
+  Experts(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
+
+  const char* kind() const override { return "Experts"; }
+  bool counts_as_linear() const override { return true; }
+  /// PEFT's file has the fused tensors.
+  bool can_be_saved() const override { return fused_; }
+
+  /// x_PD, the rows of pairs (token, expert) sorted by expert, through their experts. @param counts rows of each expert.
+  Tensor forward(const Tensor& x_PD, const std::vector<int64_t>& counts) const;
+
+ private:
+  struct Weights {
+    Tensor gate_FD, up_FD, down_DF;
+  };
+  Weights of_expert(int64_t expert) const;
+
+  bool fused_;
+  int64_t intermediate_size_;
+  ops::Activation activation_;
+};
+
+/// Each token through the few experts that a router chooses (Mixtral, Qwen3-MoE): tokens are sorted by expert, one group of
+/// products an expert, and the results summed by the router's shares.
+class SparseMoe : public FeedForward {
+ public:
+  SparseMoe(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
+
+  Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override { return {&router_, &experts_}; }
+  int64_t kept_elements() const override;
+  int64_t width() const override { return options_.num_experts_per_token * options_.intermediate_size; }
+
+ private:
+  SparseMoeOptions options_;
+  TopKRouter router_;
+  Experts experts_;
+};
+
+}  // namespace lora::models
