@@ -69,7 +69,11 @@ TEST(ChatEncoder, IdsAndMasksAreThoseOfTransformers) {
 
 class Chats : public testing::Test {
  protected:
-  explicit Chats(const std::string& kind = "llama3") : tokenizer_(tokenizer::load_tokenizer(kData / "tokenizer_json" / (kind + ".json"))) {}
+  Chats() {
+    fs::copy_file(kData / "tokenizer_json/llama3.json", folder_ / "tokenizer.json");
+    folder_.write("tokenizer_config.json", R"({"eos_token": "<|eot_id|>", "pad_token": "<|eot_id|>"})");
+    tokenizer_ = tokenizer::load_tokenizer(folder_.path());
+  }
 
   static tokenizer::Conversation talk() {
     return {{{{"role", "user"}, {"content", "One?"}},
@@ -89,12 +93,13 @@ class Chats : public testing::Test {
     test::expect_error(ErrorKind::kModel, parts, [&] { encode(source); });
   }
 
+  test::TemporaryFolder folder_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
 };
 
 constexpr const char* kPlain =
-    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<|eot_id|>\n{% endfor %}{% if add_generation_prompt "
-    "%}<assistant>{% endif %}";
+    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>\n{{ m.content }}<|eot_id|>\n{% endfor %}{% if add_generation_prompt "
+    "%}<assistant>\n{% endif %}";
 
 TEST_F(Chats, ByPrefixes) {
   using Texts = std::vector<std::string>;
@@ -119,13 +124,13 @@ TEST_F(Chats, ByPrefixesWhereTheLastTurnHasMore) {
 TEST_F(Chats, ByMarks) {
   using Texts = std::vector<std::string>;
   const std::string marked =
-      "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}"
+      "{% for m in messages %}<{{ m.role }}>\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}"
       "{% else %}{{ m.content }}{% endif %}\n\n{% endfor %}";
   EXPECT_EQ(learnt_by(marked), (Texts{"First.<|eot_id|>", "Second.<|eot_id|>"}));
   EXPECT_EQ(learnt_by(marked, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>"}));
   for (const std::string& name : tokenizer::builtin_chat_templates()) {
     SCOPED_TRACE(name);
-    const auto chat_template = tokenizer::load_chat_template(name, kData / "tokenizer_json/llama3.json", *tokenizer_);
+    const auto chat_template = tokenizer::load_chat_template(name, folder_.path(), *tokenizer_);
     const EncodedChat chat = ChatEncoder(*chat_template, *tokenizer_).encode(talk(), TrainOn::kCompletion, "row");
     ASSERT_EQ(learnt(chat, *tokenizer_).size(), 2U);
     EXPECT_NE(learnt(chat, *tokenizer_)[1].find("Second."), std::string::npos);
@@ -157,7 +162,7 @@ TEST_F(Chats, TemplatesThatBreakARule) {
 TEST_F(Chats, Prompts) {
   const ChatTemplate chat_template("t", kPlain, {});
   const ChatEncoder encoder(chat_template, *tokenizer_);
-  EXPECT_EQ(encoder.prompt({{{{"role", "user"}, {"content", "x"}}}, Json()}, "row").text, "<user>x<|eot_id|>\n<assistant>");
+  EXPECT_EQ(encoder.prompt({{{{"role", "user"}, {"content", "x"}}}, Json()}, "row").text, "<user>\nx<|eot_id|>\n<assistant>\n");
   EXPECT_EQ(tokenizer_->token(*encoder.turn_end()), "<|eot_id|>");
   testing::internal::CaptureStderr();
   encoder.prompt({{{{"role", "user"}, {"content", "x<|eot_id|>"}}}, Json()}, "row 1");
@@ -169,25 +174,21 @@ TEST_F(Chats, Prompts) {
 
 // Rows through the whole of data/: labels, EOS behind turns that end by plain text alone, errors.
 TEST_F(Chats, Rows) {
-  const test::TemporaryFolder folder;
-  folder.write("model/tokenizer_config.json", R"({"eos_token": "<|eot_id|>", "pad_token": "<|eot_id|>"})");
-  fs::copy_file(kData / "tokenizer_json/llama3.json", folder / "model/tokenizer.json");
-  const auto tokenizer = tokenizer::load_tokenizer(folder / "model");
   const auto load = [&](const std::string& rows, const std::string& source, TrainOn train_on = TrainOn::kCompletion) {
     const ChatTemplate chat_template("t", source, {});
-    LoadContext context{tokenizer.get(), tokenizer->vocab_size()};
+    LoadContext context{tokenizer_.get(), tokenizer_->vocab_size()};
     context.chat_template = &chat_template;
     DataOptions options;
     options.train_on = train_on;
     SourceOptions rows_of;
-    rows_of.path = folder.write("rows.jsonl", rows);
+    rows_of.path = folder_.write("rows.jsonl", rows);
     rows_of.format = RowFormat::kMessages;
     rows_of.columns = {{"messages", "chat"}};
     return load_dataset("data.train", {rows_of}, options, context);
   };
   const std::string row = R"({"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})";
-  const int32_t eos = *tokenizer->eos_id();
-  const Example ended = load(row, "{% for m in messages %}{{ m.content }}{% endfor %}").examples.at(0);
+  const int32_t eos = *tokenizer_->eos_id();
+  const Example ended = load(row, "{% for m in messages %}{{ m.content }}\n{% endfor %}").examples.at(0);
   EXPECT_EQ(ended.ids.back(), eos);
   EXPECT_EQ(ended.labels().back(), eos);
   EXPECT_EQ(ended.labels().front(), nn::kIgnoreLabel);

@@ -62,8 +62,8 @@ TEST_F(Prompts, FaultyRowsNameFileAndLine) {
   expect_refused("{\"input_ids\": []}", {"p.jsonl:1", "input_ids", "one at least"});
   expect_refused("{\"input_ids\": \"1 2\"}", {"p.jsonl:1", "an array of integers"});
   expect_refused("{\"prompt\": 7}", {"p.jsonl:1", "prompt", "expected a string"});
-  expect_refused("{\"promt\": \"x\"}", {"p.jsonl:1", "neither", "\"prompt\"", "\"input_ids\""});
-  expect_refused("{\"prompt\": \"x\", \"input_ids\": [1]}", {"p.jsonl:1", "beside"});
+  expect_refused("{\"promt\": \"x\"}", {"p.jsonl:1", "none of", "\"prompt\"", "\"input_ids\""});
+  expect_refused("{\"prompt\": \"x\", \"input_ids\": [1]}", {"p.jsonl:1", "several of"});
   expect_refused("{\"prompt\": \"x\", \"adapter\": 3}", {"p.jsonl:1", "adapter"});
   expect_refused("{\"prompt\": \"x\"}\n{\"prompt\": \"x\"", {"p.jsonl:2:"});
   expect_refused("{\"prompt\": \"x\"}\n[1]", {"p.jsonl:2", "object"});
