@@ -3,7 +3,6 @@
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
-#include <sys/resource.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
@@ -56,15 +55,6 @@ at::Device open_device(const std::string& name) {
   return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
-int64_t peak_memory_bytes(at::Device device) {
-  if (device.is_cuda()) {
-    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].peak;
-  }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
-}
-
 namespace {
 
 /// The number that stands next; none where there is none.
@@ -73,12 +63,12 @@ std::optional<int64_t> next_number(std::ifstream file) {
   return file >> value ? std::optional(value) : std::nullopt;
 }
 
-/// Of /proc/meminfo, in KiB; 0 where there is no such line.
-int64_t available_kib() {
-  std::ifstream file("/proc/meminfo");
+/// A line such as "VmHWM: 1234 kB" of a file in /proc, in bytes; 0 where there is none.
+int64_t bytes_in(const char* path, const std::string& key) {
+  std::ifstream file(path);
   for (std::string word; file >> word;) {
-    if (word == "MemAvailable:") {
-      return next_number(std::move(file)).value_or(0);
+    if (word == key) {
+      return next_number(std::move(file)).value_or(0) * 1024;
     }
   }
   return 0;
@@ -86,11 +76,19 @@ int64_t available_kib() {
 
 }  // namespace
 
+int64_t peak_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].peak;
+  }
+  // Not getrusage's: that begins with the size of the program that started this one.
+  return bytes_in("/proc/self/status", "VmHWM:");
+}
+
 int64_t available_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return static_cast<int64_t>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index()).first);
   }
-  int64_t available = available_kib() * 1024;
+  int64_t available = bytes_in("/proc/meminfo", "MemAvailable:");
   const auto limit = next_number(std::ifstream("/sys/fs/cgroup/memory.max")),
              used = next_number(std::ifstream("/sys/fs/cgroup/memory.current"));
   if (limit && used) {

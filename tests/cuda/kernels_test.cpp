@@ -1,6 +1,7 @@
 #include "cuda/machines.h"
 #include "lora/base/random.h"
 #include "lora/ops/gated_activation.h"
+#include "lora/ops/rms_norm.h"
 #include "lora/ops/rotary.h"
 
 namespace lora::ops {
@@ -27,12 +28,6 @@ double tolerance(at::ScalarType type, double of_float, double of_half) {
 }
 
 /// nn::RmsNorm, or transformers' GemmaRMSNorm.
-Tensor rms_norm_reference(const Tensor& x, const Tensor& weight, double eps, NormWeight form) {
-  const Tensor wide = x.to(at::kFloat);
-  const Tensor normed = wide * at::rsqrt(wide.square().mean(-1, true) + eps);
-  return form == NormWeight::kPlain ? weight * normed.to(x.scalar_type()) : (normed * (1.0 + weight.to(at::kFloat))).to(x.scalar_type());
-}
-
 struct NormCase {
   at::ScalarType type;
   int64_t rows, dim;
