@@ -104,7 +104,8 @@ def write_case(name: str, case: Case, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
     adapters = [str(path.relative_to(TESTS)) for path in folders]
-    write_json(folder / "case.json", {"base": str((folder_of(case.base) / "model").relative_to(TESTS)), "adapters": adapters, "weights": case.weights})
+    base = str((folder_of(case.base) / "model").relative_to(TESTS))
+    write_json(folder / "case.json", {"base": base, "adapters": adapters, "weights": case.weights})
     print(f"{name}: {len(tensors)} tensors, {sum(f.stat().st_size for f in folder.rglob('*') if f.is_file()) >> 10} KiB")
 
 

