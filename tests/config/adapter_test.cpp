@@ -83,6 +83,7 @@ TEST(Adapter, WholePeftConfigPastedIn) {
                                            "use_rslora",
                                            "use_dora",
                                            "lora_bias",
+                                           "fan_in_fan_out",
                                            "modules_to_save",
                                            "trainable_token_indices",
                                            "ensure_weight_tying",

@@ -171,7 +171,7 @@ TEST(FamilyConfig, FaultsOfTheOtherFamiliesNameTheKey) {
   expect_fault("falcon", {{"alibi", true}}, {"config.json: alibi", "rotary positions"});
   expect_fault("falcon_new", {{"num_kv_heads", 3}}, {"num_kv_heads", "divisor of num_attention_heads (8)"});
   expect_fault("falcon_new", {{"num_kv_heads", 4}}, {"query_key_value.weight", "[48, 32]"});
-  expect_fault("stablelm", {{"qk_layernorm", true}, {"num_attention_heads", 4}}, {"self_attn"});
+  expect_fault("stablelm", {{"num_attention_heads", 4}}, {"head_dim", "3 channels", "an even number"});
   for (const char* name : {"mixtral", "qwen3_moe"}) {
     expect_fault(name, {{"output_router_logits", true}}, {"output_router_logits", "router_aux_loss_coef"});
     expect_fault(name, {{"num_experts_per_tok", 9}}, {"num_experts_per_tok", "at most the number of experts"});

@@ -51,14 +51,16 @@ TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
-  // transformers' own eager runs are up to 0.035 (bfloat16) and 0.0056 (float16) away on these cases.
+  // transformers' own eager runs are up to 0.035 (bfloat16) and 0.0056 (float16) away on these cases; 0.20 in bfloat16 where
+  // rounding sends a token to another expert.
+  const double bfloat16_bound = std::string(GetParam()) == "mixtral" ? 0.25 : 0.06;
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
   const at::Tensor expected = golden.tensors().tensor("base.logits");
   for (const auto& [dtype, type, bound] :
-       {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, 0.06}, {ComputeDtype::kFloat16, at::kHalf, 0.01}}) {
+       {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, bfloat16_bound}, {ComputeDtype::kFloat16, at::kHalf, 0.01}}) {
     const BaseModel base = load(golden, dtype);
     EXPECT_EQ(base.model->dtype(), type);
     const at::Tensor logits = logits_of(*base.model, base.model->hidden(pass), pass);
