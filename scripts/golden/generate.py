@@ -2,11 +2,12 @@
 
     python generate.py [--case NAME]...    greedy.json (all cases without --case), sampling.safetensors, VERSIONS.json
 
-greedy.json: for each case of tests/data/llama and tests/data/families a list of {"prompt", "adapter" (whether PEFT's adapter is on),
-"repetition_penalty", "output_ids" (NEW_TOKENS of them, no EOS), "gap" (the least distance of the two largest scores at any
-step)}. Each prompt runs alone, in float32, eager attention, one thread, with transformers' cache; dynamic RoPE forgets
+greedy.json: for each case of tests/data/llama and tests/data/families a list of {"prompt", "adapter" (whether PEFT's
+adapter is on), "repetition_penalty", "output_ids" (NEW_TOKENS of them, no EOS), "gap" (the least distance of the two
+largest scores at any step)}. Each prompt runs alone, in float32, eager attention, one thread, with transformers' cache; dynamic RoPE forgets
 longer prompts that came before. Models with random weights have near-ties and run in circles: of CANDIDATES random prompts
-of each length, and of their completions of many different tokens, the one with the largest gap is kept.
+of each length, and of their completions of many different tokens (where there are none, of the most), the one with the
+largest gap is kept.
 
 sampling.safetensors: "logits" [rows, vocabulary] and, for setting i of the metadata's "settings" (a JSON list of
 GenerationConfig's keys), "probabilities.<i>": softmax of the processed logits. "seen" (JSON): the ids of each row's text
@@ -73,7 +74,7 @@ def best_prompt(model: torch.nn.Module, draw: random.Random, length: int, penalt
         prompt = [draw.randrange(vocabulary) for _ in range(length)]
         ids, gap = greedy(model, prompt, penalty)
         rows.append({"prompt": prompt, "repetition_penalty": penalty, "output_ids": ids, "gap": gap})
-    return max((row for row in rows if len(set(row["output_ids"])) >= DISTINCT_TOKENS), key=lambda row: row["gap"])
+    return max(rows, key=lambda row: (min(DISTINCT_TOKENS, len(set(row["output_ids"]))), row["gap"]))
 
 
 def greedy_rows(name: str) -> list[dict]:

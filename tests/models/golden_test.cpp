@@ -52,7 +52,7 @@ TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
-  // transformers' own eager runs are up to 0.035 (bfloat16) and 0.0056 (float16) away on these cases.
+  // transformers' own eager runs are up to 0.048 (bfloat16) and 0.0062 (float16) away on these cases.
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
