@@ -48,7 +48,7 @@ GenerationOptions greedy_options(double repetition_penalty) {
   return options;
 }
 
-class Greedy : public testing::TestWithParam<const char*> {};
+class Greedy : public testing::TestWithParam<std::string> {};
 
 TEST_P(Greedy, EqualsTransformersAloneAndInABatch) {
   const test::Golden golden(GetParam());
@@ -78,13 +78,14 @@ TEST_P(Greedy, EqualsTransformersAloneAndInABatch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Greedy, testing::Values("gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Llama, Greedy, testing::Values("gqa", "tied", "llama3", "biases", "odd", "linear", "dynamic", "yarn"),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, Greedy, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
 
 TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
-  // Without a cache the whole text goes through the model for each token: for every rotary dialect but dynamic, whose
-  // frequencies are those of the length at which a key was made.
-  for (const char* name : {"gqa", "yarn"}) {
+  // Without a cache the whole text goes through the model for each token: for every rotary dialect but dynamic and
+  // LongRoPE, whose frequencies are those of the length at which a key was made.
+  for (const char* name : {"gqa", "yarn", "mistral", "gemma2", "gemma3_text", "smollm3"}) {
     const test::Golden golden(name);
     const models::BaseModel base = load_case(golden);
     const GoldenRow row = golden_rows(name, false).front();
@@ -93,7 +94,7 @@ TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
     const at::NoGradGuard no_grad;
     const nn::TokenBatch batch = test::batch_of({{text, {}, 0}});
     const nn::Pass pass = nn::evaluation_pass(batch);
-    const at::Tensor likeliest = base.model->head().forward(base.model->hidden(pass), pass).argmax(-1);
+    const at::Tensor likeliest = base.model->logits(base.model->hidden(pass), pass).argmax(-1);
     for (size_t i = 0; i < row.output_ids.size(); ++i) {
       EXPECT_EQ(likeliest[static_cast<int64_t>(row.prompt.size() + i) - 1].item<int64_t>(), row.output_ids[i]) << name << " " << i;
     }
