@@ -94,25 +94,6 @@ Groups join_groups(const Groups& groups, int64_t count) {
   return batches;
 }
 
-// Groups put together in their order until the next would exceed `budget` tokens; a longer one stands alone.
-Groups join_by_tokens(const Dataset& dataset, const Groups& groups, int64_t budget) {
-  Groups batches;
-  int64_t room = 0;
-  for (const std::vector<int64_t>& group : groups) {
-    int64_t size = 0;
-    for (const int64_t index : group) {
-      size += num_tokens(dataset, index);
-    }
-    if (batches.empty() || size > room) {
-      batches.emplace_back();
-      room = budget;
-    }
-    batches.back().insert(batches.back().end(), group.begin(), group.end());
-    room -= size;
-  }
-  return batches;
-}
-
 }  // namespace
 
 Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
@@ -133,6 +114,24 @@ Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t e
     }
   }
   return options.tokens_per_batch > 0 ? join_by_tokens(dataset, groups, options.tokens_per_batch) : join_groups(groups, options.batch_size);
+}
+
+Groups join_by_tokens(const Dataset& dataset, const Groups& groups, int64_t budget) {
+  Groups batches;
+  int64_t room = 0;
+  for (const std::vector<int64_t>& group : groups) {
+    int64_t size = 0;
+    for (const int64_t index : group) {
+      size += num_tokens(dataset, index);
+    }
+    if (batches.empty() || size > room) {
+      batches.emplace_back();
+      room = budget;
+    }
+    batches.back().insert(batches.back().end(), group.begin(), group.end());
+    room -= size;
+  }
+  return batches;
 }
 
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {

@@ -29,10 +29,12 @@ bool onednn_is_faster() {
 #endif
 }
 
+#ifdef LORA_LIBTORCH_ONEDNN
 /// oneDNN takes rows or columns that are contiguous.
 bool is_plain_matrix(const Tensor& x) {
   return x.stride(0) == 1 || x.stride(1) == 1;
 }
+#endif
 
 }  // namespace
 

@@ -71,18 +71,11 @@ std::vector<MicroBatch> CausalLm::parts(const MicroBatch& batch) const {
   if (part_tokens_ == 0) {
     return {batch};
   }
-  std::vector<MicroBatch> parts;
-  int64_t room = 0;
+  std::vector<MicroBatch> documents;
   for (const int64_t index : batch) {
-    const auto length = static_cast<int64_t>(train_.examples[index].ids.size());
-    if (parts.empty() || length > room) {
-      parts.emplace_back();
-      room = part_tokens_;
-    }
-    parts.back().push_back(index);
-    room -= length;
+    documents.push_back({index});
   }
-  return parts;
+  return data::join_by_tokens(train_, documents, part_tokens_);
 }
 
 nn::TokenBatch CausalLm::take(const MicroBatch& batch) const {

@@ -24,6 +24,9 @@ struct BatchOptions {
 /// floor(w) times in an epoch and once more with probability w - floor(w).
 std::vector<std::vector<int64_t>> plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch);
 
+/// Groups of examples put together in their order until the next would exceed `tokens`; one that exceeds it alone stands alone.
+std::vector<std::vector<int64_t>> join_by_tokens(const Dataset& dataset, const std::vector<std::vector<int64_t>>& groups, int64_t tokens);
+
 /// The documents of `indices` as one batch on the CPU.
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices);
 
