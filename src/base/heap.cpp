@@ -7,6 +7,9 @@
 #endif
 
 #include <climits>
+#include <fstream>
+
+#include <unistd.h>
 
 namespace lora {
 
@@ -16,6 +19,30 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_MXFAST, 0);  // every large free would tidy up the small blocks of the fast bins
 #endif
+}
+
+int64_t resident_bytes() {
+  int64_t total = 0, resident = 0;
+  std::ifstream file("/proc/self/statm");
+  return file >> total >> resident ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+
+void HeapGoal::check() {
+  if (bytes_ == 0) {
+    return;
+  }
+  const int64_t resident = resident_bytes();
+  if (resident <= bytes_) {
+    just_released_ = false;
+  } else if (just_released_) {
+    bytes_ = resident;
+    just_released_ = false;
+  } else {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+    just_released_ = true;
+  }
 }
 
 }  // namespace lora

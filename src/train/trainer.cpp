@@ -32,7 +32,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan, bool half_precision)
-    : parts_(std::move(parts)), options_(options), plan_(plan), half_precision_(half_precision) {}
+    : parts_(std::move(parts)), options_(options), plan_(plan), half_precision_(half_precision), heap_goal_(parts_.memory_goal) {}
 
 void Trainer::run(TrainerState& state) {
   if (half_precision_ && state.loss_scale == 0) {
@@ -72,7 +72,7 @@ std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, 
 
 /// accumulate_gradients, in smaller parts once the device's memory does not hold a micro-batch: the loss is a sum over
 /// examples and dropout is drawn for each, so that the step stays the same step.
-double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
+double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) {
   clear_gradients();
   while (true) {
     const std::vector<MicroBatch> parts = halved(batches, state.batch_halvings);
@@ -100,13 +100,14 @@ void Trainer::clear_gradients() const {
 }
 
 /// Backward of every micro-batch; returns the sum of the losses.
-double Trainer::accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const {
+double Trainer::accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) {
   at::Tensor total;
   for (const MicroBatch& batch : batches) {
     const at::Tensor loss = parts_.objective.loss_sum(batch, step);
     (loss * scale).backward();
     const at::Tensor value = loss.detach().to(at::kDouble);
     total = total.defined() ? total + value : value;
+    heap_goal_.check();
   }
   return total.item<double>();
 }

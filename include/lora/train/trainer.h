@@ -2,6 +2,7 @@
 #include <memory>
 #include <vector>
 
+#include "lora/base/heap.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "lora/comm/communicator.h"
 #include "lora/nn/parameter.h"
@@ -45,6 +46,7 @@ struct TrainerParts {
   optim::Optimizer& optimizer;
   comm::Communicator& communicator;
   std::vector<Hook*> hooks;
+  int64_t memory_goal = 0;  ///< resident bytes on the CPU that a run should do with, see HeapGoal; 0: no goal
 };
 
 /// The one loop of every method. A step: the sum of the losses over all its micro-batches divided by the number of
@@ -62,8 +64,8 @@ class Trainer {
   StepReport step(TrainerState& state);
   std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
-  double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
-  double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const;
+  double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale);
+  double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale);
   void clear_gradients() const;
   void unscale_gradients(double scale) const;
 
@@ -71,6 +73,7 @@ class Trainer {
   const TrainOptions& options_;
   StepPlan& plan_;
   bool half_precision_;
+  HeapGoal heap_goal_;
 };
 
 }  // namespace lora::train
