@@ -143,7 +143,7 @@ void announce(const config::RunConfig& config, const peft::Method& method) {
 }  // namespace
 
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
-               const RunPlan& plan) {
+               const RunPlan& plan, const MemoryPlan& memory) {
   train::TrainOptions training = config.training;
   training.schedule = complete_schedule(training, steps.total_steps());
   const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
@@ -157,6 +157,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
   }
   state.run_id = identity.id;
+  state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;
   folder.write(identity, config.resolved, "running", Json::object());
 
   Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());

@@ -128,6 +128,11 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
     check_token_budget(*run.data.tokens_per_batch, document, root);
     run.resolved["training"].erase("per_device_train_batch_size");  // it means nothing here, and would be refused
   }
+  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+    root.key("training")
+        .key("per_device_train_batch_size")
+        .add("found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number: EVA's start depends on the batches it looks at");
+  }
   if (const Json* value = find_section(document, "output_dir", root)) {
     run.output_dir = read_output_dir(*value, root.key("output_dir"), context);
     run.resolved["output_dir"] = run.output_dir.string();

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace lora::models {
 
 Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLayer& make_layer, io::WeightSource& source,
@@ -63,20 +65,45 @@ std::vector<nn::Parameter> Decoder::base_parameters() const {
   return all;
 }
 
-int64_t Decoder::activation_bytes_per_token(nn::Recompute recompute) const {
-  LayerMemory sum;
-  for (const auto& layer : layers_) {
-    const LayerMemory memory = layer->memory();
-    sum.attention += memory.attention;
-    sum.feed_forward += memory.feed_forward;
-    sum.working = std::max(sum.working, memory.working);
+/// Below the first thing that is trained nothing is kept.
+size_t Decoder::first_layer_with_gradient() const {
+  const auto trains = [](const nn::Host* host) { return host->is_trained(); };
+  size_t first = 0;
+  while (!embedding_.is_trained() && first < layers_.size()) {
+    const std::vector<nn::Host*> hosts = layers_[first]->hosts();
+    if (std::any_of(hosts.begin(), hosts.end(), trains)) {
+      break;
+    }
+    ++first;
   }
-  const int64_t all = sum.attention + sum.feed_forward, inputs = decoder_.num_layers * decoder_.hidden_size;
-  // Where a part is computed again, backward has it of one layer at a time.
-  const int64_t kept = recompute == nn::Recompute::kNothing       ? all
-                       : recompute == nn::Recompute::kFeedForward ? sum.attention + inputs + sum.feed_forward / decoder_.num_layers
-                                                                  : inputs + all / decoder_.num_layers;
-  return (kept + sum.working + 2 * decoder_.hidden_size) * static_cast<int64_t>(c10::elementSize(dtype()));
+  return first;
+}
+
+nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
+  const auto bytes = [this](const nn::Kept& kept) { return kept.bytes(dtype()); };
+  const nn::Kept input{decoder_.hidden_size, 0};
+  nn::Kept kept = norm_->kept();
+  int64_t width = 0, again = 0;  // what backward has once more of one layer
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const LayerMemory layer = layers_[i]->memory();
+    width = std::max(width, layer.width);
+    if (recompute == nn::Recompute::kLayers) {
+      kept += input;
+      again = std::max(again, bytes(layer.attention + layer.feed_forward));
+    } else if (recompute == nn::Recompute::kFeedForward) {
+      kept += input + (i < first_layer_with_gradient() ? nn::Kept{} : layer.attention);
+      again = std::max(again, bytes(layer.feed_forward));
+    } else if (i >= first_layer_with_gradient()) {
+      kept += layer.attention + layer.feed_forward;
+    }
+  }
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    kept += decoder_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
+  }
+  constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
+  // Of the feed-forward block three tensors as wide as its middle: in backward gradients, in forward the middle itself.
+  const int64_t working = bytes({3 * width + 2 * decoder_.hidden_size, 0});
+  return {kBatch + bytes(kept), again + working, kBatch + working + bytes({2 * decoder_.hidden_size, 0})};
 }
 
 }  // namespace lora::models

@@ -18,11 +18,11 @@ using at::Tensor;
 /// The tables of each of the model's rotary embeddings, for one pass.
 using RopeSet = std::vector<nn::RopeTables>;
 
-/// Elements a token that a layer has in memory for backward, with the adapters in use.
+/// What a layer takes of a token, with the adapters in use.
 struct LayerMemory {
-  int64_t attention = 0;     ///< kept by the attention block
-  int64_t feed_forward = 0;  ///< kept by the feed-forward block
-  int64_t working = 0;       ///< besides, while backward runs through the layer
+  nn::Kept attention;     ///< by the attention block and its norms
+  nn::Kept feed_forward;  ///< by the feed-forward block and its norms
+  int64_t width = 0;      ///< channels of the feed-forward block's middle
 };
 
 /// One layer of a decoder: x_TD → x_TD.
@@ -76,7 +76,7 @@ class Decoder : public nn::Model {
   int64_t vocab_size() const override { return decoder_.vocab_size; }
   at::ScalarType dtype() const override { return embedding_.weight().scalar_type(); }
   at::Device device() const override { return embedding_.weight().device(); }
-  int64_t activation_bytes_per_token(nn::Recompute recompute) const override;
+  nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
  protected:
   /// What the first layer is given: the tokens' rows, scaled, unless the family does more to them.
@@ -86,6 +86,8 @@ class Decoder : public nn::Model {
   const nn::Embedding& embedding() const { return embedding_; }
 
  private:
+  size_t first_layer_with_gradient() const;
+
   DecoderOptions decoder_;
   nn::Embedding embedding_;
   nn::Dropout embedding_dropout_;

@@ -40,10 +40,8 @@ class Phi3Attention : public AttentionBlock {
 
   std::vector<nn::Host*> hosts() override { return {&o_proj_, &qkv_proj_}; }
 
-  int64_t kept_elements() const override {
-    // The normed input where it is projected with an adapter; q, k and v, and the heads' output.
-    const int64_t rows = 2 * (options_.heads.num_heads + options_.heads.num_key_value_heads);
-    return (qkv_proj_.is_plain() ? 0 : options_.hidden_size) + rows * options_.heads.head_dim;
+  nn::Kept kept() const override {
+    return nn::kept_by_project({&qkv_proj_}) + kept_by_heads(options_.heads) + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
   }
 
  private:
@@ -68,8 +66,8 @@ class Phi3Mlp : public FeedForward {
   std::vector<nn::Host*> hosts() override { return {&gate_up_proj_, &down_proj_}; }
   int64_t width() const override { return down_proj_.in_features(); }
 
-  int64_t kept_elements() const override {
-    return (gate_up_proj_.is_plain() ? 0 : gate_up_proj_.in_features()) + (down_proj_.is_plain() ? 2 : 3) * width();
+  nn::Kept kept() const override {
+    return nn::kept_by_project({&gate_up_proj_}) + nn::Kept{2 * width(), 0} + nn::kept_by_project({&down_proj_});
   }
 
  private:

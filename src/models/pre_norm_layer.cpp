@@ -27,9 +27,7 @@ std::vector<nn::Host*> PreNormLayer::hosts() {
 }
 
 LayerMemory PreNormLayer::memory() const {
-  // Each block's input beside what the block keeps; in backward gradients of the layer's widest tensors.
-  const int64_t dim = attention_norm_->dim();
-  return {dim + attention_->kept_elements(), dim + feed_forward_->kept_elements(), 4 * feed_forward_->width() + 4 * dim};
+  return {attention_norm_->kept() + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->width()};
 }
 
 }  // namespace lora::models

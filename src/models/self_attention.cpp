@@ -50,12 +50,17 @@ std::vector<nn::Host*> SelfAttention::hosts() {
   return all;
 }
 
-int64_t SelfAttention::kept_elements() const {
-  // The normed input where it is projected with an adapter; q, k and v, and the heads' output; q and k before their norms.
-  const bool adapted = !(q_proj_.is_plain() && k_proj_.is_plain() && v_proj_.is_plain());
-  const HeadSizes& heads = options_.heads;
-  const int64_t rows = 2 * (heads.num_heads + heads.num_key_value_heads) + (norms_.q ? heads.num_heads + heads.num_key_value_heads : 0);
-  return (adapted ? options_.hidden_size : 0) + rows * heads.head_dim;
+nn::Kept kept_by_heads(const HeadSizes& heads) {
+  return {2 * (heads.num_heads + heads.num_key_value_heads) * heads.head_dim, 2 * heads.num_heads};
+}
+
+nn::Kept SelfAttention::kept() const {
+  nn::Kept kept = nn::kept_by_project({&q_proj_, &k_proj_, &v_proj_}) + kept_by_heads(options_.heads) +
+                  nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
+  if (norms_.q != nullptr) {
+    kept += q_proj_.out_features() / norms_.q->dim() * norms_.q->kept() + k_proj_.out_features() / norms_.k->dim() * norms_.k->kept();
+  }
+  return kept;
 }
 
 }  // namespace lora::models

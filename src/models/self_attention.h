@@ -20,6 +20,9 @@ struct SelfAttentionOptions {
   double dropout = 0.0;            ///< of the attention probabilities
 };
 
+/// What attention keeps of a token: q, k and v, the heads' outputs, and the softmax's largest score and sum.
+nn::Kept kept_by_heads(const HeadSizes& heads);
+
 /// Norms of queries and keys before they turn, over a head's channels or over those of all heads; null: none.
 struct QueryKeyNorms {
   std::unique_ptr<nn::Norm> q, k;
@@ -35,7 +38,7 @@ class SelfAttention : public AttentionBlock {
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
 
  private:
   SelfAttentionOptions options_;

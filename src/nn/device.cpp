@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
+#include <sys/resource.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
@@ -84,15 +85,29 @@ int64_t peak_memory_bytes(at::Device device) {
   return bytes_in("/proc/self/status", "VmHWM:");
 }
 
-int64_t available_memory_bytes(at::Device device) {
+int64_t held_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].current;
+  }
+  return bytes_in("/proc/self/status", "RssAnon:");
+}
+
+std::optional<int64_t> available_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return static_cast<int64_t>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index()).first);
   }
   int64_t available = bytes_in("/proc/meminfo", "MemAvailable:");
+  if (available == 0) {
+    return std::nullopt;
+  }
   const auto limit = next_number(std::ifstream("/sys/fs/cgroup/memory.max")),
              used = next_number(std::ifstream("/sys/fs/cgroup/memory.current"));
   if (limit && used) {
     available = std::min(available, *limit - *used);
+  }
+  rlimit data{};
+  if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY) {
+    available = std::min(available, static_cast<int64_t>(data.rlim_cur) - bytes_in("/proc/self/status", "VmData:"));
   }
   return std::max<int64_t>(0, available);
 }

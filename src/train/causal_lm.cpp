@@ -21,6 +21,15 @@ int64_t default_part_tokens(const nn::Model& model) {
   return !model.device().is_cpu() ? 0 : model.dtype() == at::kFloat ? 512 : 1024;
 }
 
+BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
+  BatchSize size;
+  for (const int64_t index : batch) {
+    size.supervised += dataset.examples[index].num_supervised();
+    size.input += static_cast<int64_t>(dataset.examples[index].ids.size());
+  }
+  return size;
+}
+
 /// The hidden states that predict something, and what they predict. S supervised positions.
 struct SupervisedRows {
   Tensor hidden_SD;
@@ -59,12 +68,7 @@ std::vector<MicroBatch> CausalLm::plan_epoch(int64_t epoch) const {
 }
 
 BatchSize CausalLm::size(const MicroBatch& batch) const {
-  BatchSize size;
-  for (const int64_t index : batch) {
-    size.supervised += train_.examples[index].num_supervised();
-    size.input += static_cast<int64_t>(train_.examples[index].ids.size());
-  }
-  return size;
+  return size_of(train_, batch);
 }
 
 std::vector<MicroBatch> CausalLm::parts(const MicroBatch& batch) const {
@@ -83,6 +87,37 @@ nn::TokenBatch CausalLm::take(const MicroBatch& batch) const {
   return train_ahead_->take(batch);
 }
 
+/// Whether logits are hidden states by one matrix and nothing more.
+bool CausalLm::has_plain_head() const {
+  return model_.head().is_plain() && !model_.logit_soft_cap();
+}
+
+int64_t CausalLm::training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const {
+  const nn::PassMemory memory = model_.pass_memory(recompute);
+  const bool is_plain = has_plain_head(), trains_head = model_.head().is_trained();
+  int64_t most = 0;
+  for (const BatchSize& part : parts) {
+    const ops::LossSizes sizes{part.supervised, model_.head().in_features(), model_.vocab_size(), model_.dtype()};
+    const int64_t loss = is_plain ? ops::linear_cross_entropy_bytes(sizes, trains_head) : ops::chunked_cross_entropy_bytes(sizes);
+    most = std::max(most, memory.kept * part.input + std::max(loss, memory.working * part.input));
+  }
+  return most;
+}
+
+int64_t CausalLm::evaluation_bytes() const {
+  if (eval_ == nullptr) {
+    return 0;
+  }
+  const nn::PassMemory memory = model_.pass_memory(nn::Recompute::kNothing);
+  int64_t most = 0;
+  for (const MicroBatch& batch : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
+    const BatchSize size = size_of(*eval_, batch);
+    const ops::LossSizes sizes{size.supervised, model_.head().in_features(), model_.vocab_size(), model_.dtype()};
+    most = std::max(most, std::max(memory.forward * size.input, ops::token_scores_bytes(sizes)));
+  }
+  return most;
+}
+
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
   nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
@@ -90,7 +125,7 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const SupervisedRows rows = supervised_rows(model_, pass);
   const ProfileScope scope(kLossScope);
   const nn::Linear& head = model_.head();
-  if (head.is_plain() && !model_.logit_soft_cap()) {
+  if (has_plain_head()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
   }
   return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(model_, rows, pass));

@@ -64,6 +64,7 @@ TEST(Findings, TypesAndRanges) {
       {"training.profile.steps=[1, 2, 3]", "…found [1,2,3]"},
       {"training.profile.steps=[3]", "…found [3]"},
       {"training.per_device_train_batch_size=0", "…expected an integer >= 1"},
+      {"training.per_device_train_batch_size=most", "…found \"most\", expected an integer >= 1 and <= 1000000 or \"auto\""},
       {"training.gradient_accumulation_steps=8.5", "…found 8.5, expected an integer >= 1"},
       {"training.save_steps=1e30", "…expected an integer >= 0 and <= 9007199254740991"},
       {"training.seed=18446744073709551615", "…[training.seed]"},
@@ -146,6 +147,10 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
   expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=4"},
          "[training.per_device_train_batch_size] found 4 beside data.tokens_per_batch 4096, expected one of the two: remove this key");
+  expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=auto"},
+         "[training.per_device_train_batch_size] found \"auto\" beside data.tokens_per_batch 4096, expected one of the two");
+  expect({"training.per_device_train_batch_size=auto", "adapter.init_lora_weights=eva"},
+         "[training.per_device_train_batch_size] found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number");
   expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
   expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs something to evaluate on");
   expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");

@@ -77,7 +77,7 @@ TEST(LoadBaseModel, TakesEveryWeightOfTheFolder) {
   EXPECT_EQ(base.files.size(), 2U);
   EXPECT_EQ(base.files[0].filename(), "config.json");
   EXPECT_EQ(base.model->vocab_size(), 50);
-  EXPECT_GT(base.model->activation_bytes_per_token(nn::Recompute::kNothing), 0);
+  EXPECT_GT(base.model->pass_memory(nn::Recompute::kNothing).kept, 0);
   EXPECT_EQ(base.model->default_target_modules(), (std::vector<std::string>{"q_proj", "v_proj"}));
 }
 

@@ -48,7 +48,7 @@ class NamedHosts : public nn::Model {
   int64_t vocab_size() const override { return 3; }
   at::ScalarType dtype() const override { return at::kFloat; }
   at::Device device() const override { return at::kCPU; }
-  int64_t activation_bytes_per_token(nn::Recompute) const override { return 1; }
+  nn::PassMemory pass_memory(nn::Recompute) const override { return {}; }
 
   Names defaults{"q_proj", "v_proj"};
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lora/nn/linear.h"
+#include "lora/nn/pass_memory.h"
 
 namespace lora::nn {
 
@@ -35,8 +36,8 @@ class Model {
   virtual int64_t vocab_size() const = 0;
   virtual at::ScalarType dtype() const = 0;
   virtual at::Device device() const = 0;
-  /// Bytes a token that a training pass has in memory at its peak, with the adapters in use: for the memory estimate.
-  virtual int64_t activation_bytes_per_token(Recompute recompute) const = 0;
+  /// What a token takes in memory, with the adapters in use: for the memory estimate. Attention's squares and the loss are not in it.
+  virtual PassMemory pass_memory(Recompute recompute) const = 0;
 };
 
 }  // namespace lora::nn

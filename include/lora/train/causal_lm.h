@@ -32,12 +32,20 @@ class CausalLm : public Objective {
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
   std::string describe(const MicroBatch& batch) const override;
+  /// Documents (with packing: bins) of a micro-batch, in place of the options'. Not once training has begun.
+  void set_batch_size(int64_t batch_size) { options_.train_batches.batch_size = batch_size; }
+  int64_t batch_size() const { return options_.train_batches.batch_size; }
+  /// Bytes that the largest of such parts needs from its forward pass to the end of its backward, beside weights and their gradients.
+  int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const;
+  /// Bytes of the largest batch of an evaluation; 0 where there is none.
+  int64_t evaluation_bytes() const;
   /// What training passes compute again in backward.
   void set_recompute(nn::Recompute recompute) { recompute_ = recompute; }
   bool has_evaluation() const override { return eval_ != nullptr; }
   EvalResult evaluate() const override;
 
  private:
+  bool has_plain_head() const;
   nn::TokenBatch take(const MicroBatch& batch) const;
 
   nn::Model& model_;

@@ -31,6 +31,7 @@ struct TrainOptions {
   double num_train_epochs = 3.0;
   int64_t max_steps = -1;  ///< overrides num_train_epochs where positive
   int64_t per_device_train_batch_size = 8;
+  bool finds_batch_size = false;  ///< "auto": app/ sets it to what fits into memory
   int64_t per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
