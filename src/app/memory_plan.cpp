@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "lora/nn/device.h"
 #include "lora/optim/optimizer.h"
@@ -14,9 +15,12 @@ using nn::Recompute;
 using train::GradientCheckpointing;
 
 /// What a run of a model of a few kilobytes has resident on the CPU: pages of LibTorch that are in use, its tables, threads and kernels.
-constexpr int64_t kProgramBytes = int64_t{145} << 20;
+constexpr int64_t kProgramBytes = int64_t{150} << 20;
 /// What the holes of glibc's heap take besides, in hundredths of the tensors that come and go, measured likewise.
 constexpr int64_t kHolesPercent = 10;
+/// Of each matrix product that oneDNN keeps machine code for, measured likewise; how many it keeps (tools/flags.cpp); and how many
+/// shapes each further size of what is computed at once adds. Those of the first size are the program's.
+constexpr int64_t kKernelBytes = int64_t{1} << 20, kMostKernels = 32, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 
 int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
@@ -30,7 +34,8 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
 /// What is computed at once, with one batch size.
 struct Parts {
   std::vector<train::BatchSize> sizes;
-  bool add_up = false;  ///< a step has several, so that gradients stand beside the activations of the next one
+  bool add_up = false;      ///< a step has several, so that gradients stand beside the activations of the next one
+  int64_t num_lengths = 0;  ///< different ones
 };
 
 class Planner {
@@ -47,7 +52,7 @@ class Planner {
     const Parts& parts = parts_of(batch_size);
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
     const int64_t training = parts.add_up ? gradients_ + activations : std::max(gradients_, activations);
-    return fixed_ + std::max(training, gradients_ + with_holes(input_.objective.evaluation_bytes()));
+    return fixed_ + kernel_bytes(parts) + std::max(training, gradients_ + with_holes(input_.objective.evaluation_bytes()));
   }
 
   /// Batches of one document (or bin) in an epoch.
@@ -58,6 +63,10 @@ class Planner {
 
  private:
   int64_t with_holes(int64_t bytes) const { return input_.model.device().is_cpu() ? bytes / 100 * (100 + kHolesPercent) : bytes; }
+
+  int64_t kernel_bytes(const Parts& parts) const {
+    return input_.model.device().is_cpu() ? std::min(kMostKernels, kKernelsPerSize * (parts.num_lengths - 1)) * kKernelBytes : 0;
+  }
 
   const Parts& parts_of(int64_t batch_size) {
     const auto [found, is_new] = parts_.try_emplace(batch_size);
@@ -71,6 +80,11 @@ class Planner {
           found->second.sizes.push_back(input_.objective.size(part));
         }
       }
+      std::set<int64_t> lengths;
+      for (const train::BatchSize& size : found->second.sizes) {
+        lengths.insert(size.input);
+      }
+      found->second.num_lengths = static_cast<int64_t>(lengths.size());
     }
     return found->second;
   }

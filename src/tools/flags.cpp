@@ -27,9 +27,9 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
 namespace {
 
 /// oneDNN keeps each matrix product that it was asked for, by its shape, with its machine code: 1024 of them by default, of a megabyte or
-/// so each, and batches of ever other lengths ask for ever other shapes. So many are those of a few batches.
+/// so each, and batches of ever other lengths ask for ever other shapes. So many are those of one batch.
 void bound_kernel_cache() {
-  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64", /*overwrite=*/0);
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32", /*overwrite=*/0);
 }
 
 }  // namespace
