@@ -5,6 +5,7 @@
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/text.h"
 #include "lora/nn/adapters.h"
 #include "run_folder.h"
 
@@ -48,8 +49,8 @@ std::vector<fs::path> companion_files(const config::RunConfig& config) {
   return files;
 }
 
-train::CausalLmOptions batch_options(const config::RunConfig& config) {
-  train::CausalLmOptions options;
+train::DocumentObjectiveOptions batch_options(const config::RunConfig& config) {
+  train::DocumentObjectiveOptions options;
   options.seed = config.training.seed;
   options.train_batches = {
       config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle, config.training.seed,
@@ -105,6 +106,16 @@ void RunParts::attach(const config::RunConfig& config) {
   attached_ = &config;
 }
 
+void RunParts::make_objective(const config::RunConfig& config) {
+  objective = train::objective_entry(config.training.objective).make({*base.model, train, eval_set(), batch_options(config)});
+  const std::vector<std::string> metrics = objective->metric_names();
+  const std::string& wanted = config.training.metric_for_best_model;
+  if (std::find(metrics.begin(), metrics.end(), wanted) == metrics.end()) {
+    config_error("training.metric_for_best_model",
+                 "found '" + wanted + "', expected what this objective measures on these data: " + join(metrics));
+  }
+}
+
 void RunParts::prepare(const config::RunConfig& config) {
   if (attached_ == &config) {
     return;
@@ -114,7 +125,7 @@ void RunParts::prepare(const config::RunConfig& config) {
   if (peft::trains_or_changes_base(*attached_->adapter)) {
     objective.reset();
     base = models::load_base_model(config.model, config.training.seed);
-    objective = std::make_unique<train::CausalLm>(*base.model, train, eval_set(), batch_options(config));
+    make_objective(config);
   } else {
     nn::remove_adapters(*base.model);
   }
@@ -142,7 +153,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   } else if (config.data.eval_fraction > 0) {
     parts->eval = data::split_off(parts->train, config.data.eval_fraction, config.training.seed);
   }
-  parts->objective = std::make_unique<train::CausalLm>(model, parts->train, parts->eval_set(), batch_options(config));
+  parts->make_objective(config);
   return parts;
 }
 

@@ -9,7 +9,7 @@
 #include "lora/peft/eva.h"
 #include "lora/peft/method.h"
 #include "lora/tokenizer/tokenizer.h"
-#include "lora/train/causal_lm.h"
+#include "lora/train/objectives.h"
 
 namespace lora::app {
 
@@ -23,7 +23,7 @@ struct RunParts {
   std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
   data::Dataset train;
   std::optional<data::Dataset> eval;
-  std::unique_ptr<train::CausalLm> objective;
+  std::unique_ptr<train::Objective> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }
   /// Attaches this run's adapter in place of the one before; the base is loaded again where that one changed it. Does
@@ -37,6 +37,7 @@ struct RunParts {
  private:
   friend std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
   void attach(const config::RunConfig& config);
+  void make_objective(const config::RunConfig& config);
 
   const config::RunConfig* attached_ = nullptr;  ///< whose adapter is on the model
   mutable Json shared_hashes_;                   ///< of what all runs have in common, once computed

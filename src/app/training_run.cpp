@@ -51,7 +51,9 @@ struct Watchers {
       : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
         console(metrics::make_console_sink(total_steps)),
         logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
-        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
+        evaluation(*parts.objective,
+                   {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience,
+                    config.training.metric_for_best_model},
                    sinks()),
         saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
                optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {
@@ -115,7 +117,7 @@ int64_t restore_best(const config::RunConfig& config, RunParts& parts, const tra
   return *state.best_step;
 }
 
-Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures) {
+Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures, const std::string& metric) {
   Json result;
   result["steps"] = state.step;
   result["epochs"] = state.epoch;
@@ -126,7 +128,7 @@ Json result_of(const train::TrainerState& state, int64_t result_step, const Figu
     result["last_eval_loss"] = *state.last_eval_loss;
   }
   if (state.best_metric) {
-    result["best_eval_loss"] = *state.best_metric;
+    result["best_" + metric] = *state.best_metric;
     result["best_step"] = *state.best_step;
   }
   return result;
@@ -176,7 +178,8 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   }
   const int64_t result_step = restore_best(config, parts, state);
   parts.method->save(config.output_dir);
-  folder.write(identity, config.resolved, "finished", result_of(state, result_step, count_parameters(*parts.base.model, *parts.method)));
+  folder.write(identity, config.resolved, "finished",
+               result_of(state, result_step, count_parameters(*parts.base.model, *parts.method), training.metric_for_best_model));
   announce(config, *parts.method);
 }
 

@@ -25,7 +25,7 @@ class CollectingSink : public metrics::Sink {
 /// A golden case with everything that its run.json asks for, built from the library's parts.
 class GoldenRun {
  public:
-  /// `prefetch`: as CausalLmOptions has it.
+  /// `prefetch`: as DocumentObjectiveOptions has it.
   explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {}, std::optional<bool> prefetch = {})
       : golden(name),
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
@@ -41,7 +41,7 @@ class GoldenRun {
         config.data.tokens_per_batch.value_or(0)};
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
     objective = std::make_unique<train::CausalLm>(model(), train_set, &eval_set,
-                                                  train::CausalLmOptions{train_batches, eval_batches, t.seed, prefetch, {}});
+                                                  train::DocumentObjectiveOptions{train_batches, eval_batches, t.seed, prefetch, {}});
     plan = std::make_unique<train::StepPlan>(*objective, t);
     training = t;
     training.schedule.total_steps = plan->total_steps();
