@@ -7,7 +7,7 @@
 #include "lora/config/run_config.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
-#include "lora/train/causal_lm.h"
+#include "lora/train/objective.h"
 
 namespace lora::app {
 
@@ -23,7 +23,7 @@ struct MemoryPlanInput {
   const config::RunConfig& config;
   const nn::Model& model;
   const peft::Method& method;
-  train::CausalLm& objective;         ///< left with the plan's batch size and recomputation
+  train::Objective& objective;        ///< left with the plan's batch size and recomputation
   std::optional<int64_t> usable;      ///< bytes that the run may take; none: not known
   std::optional<int64_t> batch_size;  ///< found earlier, by the run that this one goes on from
 };

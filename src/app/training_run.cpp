@@ -51,7 +51,9 @@ struct Watchers {
       : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
         console(metrics::make_console_sink(total_steps)),
         logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
-        evaluation(*parts.objective, {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience},
+        evaluation(*parts.objective,
+                   {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience,
+                    config.training.metric_for_best_model},
                    sinks()),
         saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
                optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {
@@ -115,29 +117,35 @@ int64_t restore_best(const config::RunConfig& config, RunParts& parts, const tra
   return *state.best_step;
 }
 
-Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures) {
+Json result_of(const RunParts& parts, const train::TrainerState& state, int64_t result_step, const std::string& metric) {
+  const Figures figures = count_parameters(*parts.base.model, *parts.method);
   Json result;
   result["steps"] = state.step;
   result["epochs"] = state.epoch;
   result["result_step"] = result_step;
   result["trainable_parameters"] = figures.trainable;
   result["total_parameters"] = figures.total;
+  if (parts.labels) {
+    result["labels"] = parts.labels->names;
+  }
   if (state.last_eval_loss) {
     result["last_eval_loss"] = *state.last_eval_loss;
   }
   if (state.best_metric) {
-    result["best_eval_loss"] = *state.best_metric;
+    result["best_" + metric] = *state.best_metric;
     result["best_step"] = *state.best_step;
   }
   return result;
 }
 
-void announce(const config::RunConfig& config, const peft::Method& method) {
+void announce(const config::RunConfig& config, const RunParts& parts) {
+  const peft::Method& method = *parts.method;
+  const std::string opener = parts.labels ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
   const std::string folder = config.output_dir.string();
   log::info("result: " + folder + "/" + method.weights_file() + " (" +
             human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
   log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
-                           : "load it in Python: AutoModelForCausalLM.from_pretrained(\"" + folder + "\")");
+                           : "load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
 }
 
 }  // namespace
@@ -177,8 +185,8 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   }
   const int64_t result_step = restore_best(config, parts, state);
   parts.method->save(config.output_dir);
-  folder.write(identity, config.resolved, "finished", result_of(state, result_step, count_parameters(*parts.base.model, *parts.method)));
-  announce(config, *parts.method);
+  folder.write(identity, config.resolved, "finished", result_of(parts, state, result_step, training.metric_for_best_model));
+  announce(config, parts);
 }
 
 optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps) {

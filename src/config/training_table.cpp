@@ -22,8 +22,17 @@ Rule warmup_steps_rule() {
 }
 
 Field<TrainOptions> metric_field() {
-  const Rule rule = name_of({"eval_loss", "eval_perplexity", "loss", "perplexity"});
-  Field<TrainOptions> field{"metric_for_best_model", "What the best model has the lowest of.", rule.schema, "eval_loss", nullptr};
+  std::vector<std::string> names;
+  for (const train::EvalMetric& metric : train::kEvalMetrics) {
+    names.emplace_back(metric.name);
+  }
+  for (const train::EvalMetric& metric : train::kEvalMetrics) {
+    names.emplace_back(metric.name.substr(std::string_view("eval_").size()));
+  }
+  const Rule rule = name_of(names);
+  Field<TrainOptions> field{"metric_for_best_model",
+                            "What the best model has the best of: of losses and errors the lowest, else the highest.", rule.schema,
+                            "eval_loss", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
       const auto name = value.get<std::string>();
@@ -181,7 +190,8 @@ void add_rest(Table<TrainOptions>& table) {
       .value(
           "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")
       .custom(profile_field())
-      .fixed("objective", {"causal_lm"}, "What is learnt.");
+      .choice(
+          "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds, "What is learnt.");
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "lora/base/error.h"
@@ -7,8 +8,26 @@
 
 namespace lora::train {
 
+namespace {
+
+double value_of(const EvalResult& result, const std::string& metric) {
+  for (const auto& [name, value] : result.metrics) {
+    if (name == metric) {
+      return value;
+    }
+  }
+  return result.loss;
+}
+
+}  // namespace
+
+bool greater_is_better(std::string_view metric) {
+  const auto found = std::find_if(kEvalMetrics.begin(), kEvalMetrics.end(), [&](const EvalMetric& entry) { return entry.name == metric; });
+  return found != kEvalMetrics.end() && found->greater_is_better;
+}
+
 EvaluationHook::EvaluationHook(const Objective& objective, EvaluationOptions options, std::vector<metrics::Sink*> sinks)
-    : objective_(objective), options_(options), sinks_(std::move(sinks)) {}
+    : objective_(objective), options_(std::move(options)), sinks_(std::move(sinks)) {}
 
 bool EvaluationHook::on_start(TrainerState& state) {
   const bool first = state.step == 0 && options_.eval_on_start;
@@ -31,6 +50,28 @@ bool EvaluationHook::is_enough(const TrainerState& state) const {
   return options_.early_stopping_patience && state.evaluations_without_gain >= *options_.early_stopping_patience;
 }
 
+void EvaluationHook::write(const EvalResult& result, const TrainerState& state) const {
+  Json row;
+  row["step"] = state.step;
+  row["epoch"] = state.epoch;
+  row["eval_loss"] = result.loss;
+  for (const auto& [name, value] : result.metrics) {
+    row[name] = value;
+  }
+  row[result.supervised_name] = result.num_supervised;
+  for (metrics::Sink* sink : sinks_) {
+    sink->write(row);
+  }
+}
+
+/// A metric without a value is no gain.
+bool EvaluationHook::is_better(double metric, const TrainerState& state) const {
+  if (std::isnan(metric) || !state.best_metric) {
+    return !std::isnan(metric);
+  }
+  return greater_is_better(options_.metric_for_best_model) ? metric > *state.best_metric : metric < *state.best_metric;
+}
+
 /// True where early stopping says that it is enough.
 bool EvaluationHook::evaluate(TrainerState& state) {
   state.evaluation_due = false;
@@ -48,21 +89,13 @@ bool EvaluationHook::evaluate(TrainerState& state) {
   }
   state.evaluated_step = state.step;
   state.last_eval_loss = result.loss;
-  Json row;
-  row["step"] = state.step;
-  row["epoch"] = state.epoch;
-  row["eval_loss"] = result.loss;
-  row["eval_perplexity"] = std::exp(result.loss);
-  row["eval_num_tokens"] = result.num_supervised;
-  for (metrics::Sink* sink : sinks_) {
-    sink->write(row);
-  }
+  write(result, state);
   if (state.step == 0) {
     return false;  // the untrained model is no candidate
   }
-  // Perplexity is the exponential of the loss: both have one order.
-  if (!state.best_metric || result.loss < *state.best_metric) {
-    state.best_metric = result.loss;
+  const double metric = value_of(result, options_.metric_for_best_model);
+  if (is_better(metric, state)) {
+    state.best_metric = metric;
     state.best_step = state.step;
     state.evaluations_without_gain = 0;
     return false;

@@ -12,7 +12,7 @@ using nn::Recompute;
 /// A run whose micro-batches are computed at once, so that memory grows with the batch as it does on a GPU.
 struct Bench {
   explicit Bench(const std::vector<std::string>& overrides) : run("gqa", overrides) {
-    train::CausalLmOptions options;
+    train::DocumentObjectiveOptions options;
     options.part_tokens = 0;
     options.train_batches.shuffle = false;
     run.objective = std::make_unique<train::CausalLm>(run.model(), run.train_set, nullptr, options);

@@ -222,8 +222,10 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
 }
 
 TEST(Families, AreListed) {
-  EXPECT_EQ(known_families(), (std::vector<std::string>{"falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama", "mistral",
-                                                        "mixtral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"}));
+  EXPECT_EQ(known_families(),
+            (std::vector<std::string>{"bert",     "distilbert", "falcon",    "gemma",   "gemma2",     "gemma3_text", "gpt2",
+                                      "gpt_neox", "llama",      "mistral",   "mixtral", "modernbert", "olmo2",       "phi3",
+                                      "qwen2",    "qwen3",      "qwen3_moe", "roberta", "smollm3",    "stablelm"}));
 }
 
 TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {

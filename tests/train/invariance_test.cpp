@@ -218,7 +218,7 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
     all.push_back(i);
   }
   const auto parts = [&run, &all](int64_t tokens) {
-    CausalLmOptions options;
+    DocumentObjectiveOptions options;
     options.part_tokens = tokens;
     return CausalLm(run.model(), run.train_set, nullptr, options).parts(all);
   };
@@ -232,7 +232,7 @@ TEST(CausalLm, AStepInPartsIsTheSameStep) {
   const auto first = [](int64_t part_tokens) {
     GoldenRun run(
         "tied", {"training.max_steps=1", "training.max_grad_norm=0", "adapter.lora_dropout=0.3", "training.per_device_train_batch_size=8"});
-    CausalLmOptions options;
+    DocumentObjectiveOptions options;
     options.part_tokens = part_tokens;
     options.train_batches.batch_size = 8;
     options.train_batches.shuffle = false;

@@ -70,6 +70,7 @@ struct EvaluationOptions {
   std::optional<int64_t> eval_steps;  ///< none: after the last step only
   bool eval_on_start = false;
   std::optional<int64_t> early_stopping_patience;
+  std::string metric_for_best_model = "eval_loss";  ///< one of the objective's metric_names()
 };
 
 /// Evaluates by steps and at the end, keeps the best so far, and ends a run without gain. A signal during an evaluation
@@ -83,6 +84,8 @@ class EvaluationHook : public Hook {
 
  private:
   bool evaluate(TrainerState& state);
+  void write(const EvalResult& result, const TrainerState& state) const;
+  bool is_better(double metric, const TrainerState& state) const;
   bool is_enough(const TrainerState& state) const;
 
   const Objective& objective_;

@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "lora/nn/pass.h"
 
 namespace lora::train {
 
@@ -11,13 +14,15 @@ namespace lora::train {
 using MicroBatch = std::vector<int64_t>;
 
 struct BatchSize {
-  int64_t supervised = 0;  ///< what the loss is divided by: supervised tokens, pairs, rows
+  int64_t supervised = 0;  ///< what the loss is divided by: supervised tokens, documents, rows
   int64_t input = 0;       ///< input tokens, for tokens per second
 };
 
 struct EvalResult {
-  double loss = 0;  ///< mean over all supervised tokens of the evaluation set
+  double loss = 0;  ///< mean over everything supervised of the evaluation set
   int64_t num_supervised = 0;
+  const char* supervised_name = "eval_num_tokens";      ///< what metrics.jsonl calls their number
+  std::vector<std::pair<std::string, double>> metrics;  ///< beside eval_loss, by their names there; one that has no value is NaN
 };
 
 /// One kind of example and its loss: all that the trainer sees of model and data. Each objective builds its own batch
@@ -32,6 +37,11 @@ class Objective {
   /// A micro-batch in the parts that are computed one after the other; the step stays the same step, as its loss is a sum over
   /// examples.
   virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
+  /// Documents (with packing: bins) of a micro-batch, in place of the config's. Not once training has begun.
+  virtual void set_batch_size(int64_t batch_size) = 0;
+  virtual int64_t batch_size() const = 0;
+  /// What training passes compute again in backward, where the objective has a model that can.
+  virtual void set_recompute(nn::Recompute recompute) {}
   /// What loss_sum will be asked for next, in this order, so that it can be got ready meanwhile. A hint: it may come
   /// otherwise.
   virtual void expect(const std::vector<MicroBatch>& upcoming) const {}
@@ -40,7 +50,14 @@ class Objective {
   /// Where the examples came from, for messages.
   virtual std::string describe(const MicroBatch& batch) const = 0;
 
+  /// Bytes that the largest of such parts needs from its forward pass to the end of its backward, beside weights and their gradients.
+  virtual int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const = 0;
+  /// Bytes of the largest batch of an evaluation; 0 where there is none.
+  virtual int64_t evaluation_bytes() const = 0;
+
   virtual bool has_evaluation() const = 0;
+  /// What metric_for_best_model may name: eval_loss, and what evaluate() gives beside it.
+  virtual std::vector<std::string> metric_names() const { return {"eval_loss"}; }
   /// Loss on the evaluation set, without dropout. Throws Interrupted when a signal comes.
   virtual EvalResult evaluate() const = 0;
 };

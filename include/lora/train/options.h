@@ -1,12 +1,34 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lora/base/enum_table.h"
 #include "lora/optim/options.h"
 
 namespace lora::train {
+
+/// training.objective: what is learnt. One entry here, one line in the table of objectives.cpp.
+enum class ObjectiveKind { kCausalLm, kSequenceClassification };
+inline constexpr EnumTable<ObjectiveKind, 2> kObjectiveKinds{
+    {{{ObjectiveKind::kCausalLm, "causal_lm"}, {ObjectiveKind::kSequenceClassification, "sequence_classification"}}}};
+
+/// What an evaluation can measure. Which of them an objective does is its metric_names().
+struct EvalMetric {
+  std::string_view name;
+  bool greater_is_better;
+};
+inline constexpr std::array<EvalMetric, 7> kEvalMetrics{{{"eval_loss", false},
+                                                         {"eval_perplexity", false},
+                                                         {"eval_accuracy", true},
+                                                         {"eval_f1", true},
+                                                         {"eval_matthews_correlation", true},
+                                                         {"eval_pearson", true},
+                                                         {"eval_spearmanr", true}}};
+/// Of one of their names.
+bool greater_is_better(std::string_view metric);
 
 /// training.gradient_checkpointing.
 enum class GradientCheckpointing {
@@ -28,6 +50,7 @@ struct ProfileOptions {
 
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.
 struct TrainOptions {
+  ObjectiveKind objective = ObjectiveKind::kCausalLm;
   double num_train_epochs = 3.0;
   int64_t max_steps = -1;  ///< overrides num_train_epochs where positive
   int64_t per_device_train_batch_size = 8;
@@ -46,7 +69,7 @@ struct TrainOptions {
   int64_t save_steps = 500;           ///< 0: no checkpoints but the last of an interrupted run
   std::optional<int64_t> save_total_limit;
   bool load_best_model_at_end = false;
-  std::string metric_for_best_model = "eval_loss";  ///< lower is better
+  std::string metric_for_best_model = "eval_loss";  ///< one of kEvalMetrics
   std::optional<int64_t> early_stopping_patience;   ///< evaluations without gain
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;

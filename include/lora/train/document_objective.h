@@ -1,0 +1,67 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/data/batch_prefetcher.h"
+#include "lora/data/batches.h"
+#include "lora/nn/model.h"
+#include "lora/train/objective.h"
+
+namespace lora::train {
+
+struct DocumentObjectiveOptions {
+  data::BatchOptions train_batches;
+  data::BatchOptions eval_batches;
+  uint64_t seed = 42;
+  std::optional<bool> prefetch;  ///< build the next batch while one is computed; none: where it pays (on CUDA)
+  /// Tokens that are computed at once, of whole documents; 0: all of a micro-batch; none: some hundred on the CPU, else all.
+  std::optional<int64_t> part_tokens;
+};
+
+/// What objectives on documents of tokens share: which documents stand in which micro-batch, and micro-batches as TokenBatches.
+/// What is left to an objective is its loss and its evaluation.
+class DocumentObjective : public Objective {
+ public:
+  /// `eval` may be null. The references must outlive the objective.
+  DocumentObjective(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
+
+  std::vector<MicroBatch> plan_epoch(int64_t epoch) const override;
+  BatchSize size(const MicroBatch& batch) const override;
+  std::vector<MicroBatch> parts(const MicroBatch& batch) const override;
+  void set_batch_size(int64_t batch_size) override { options_.train_batches.batch_size = batch_size; }
+  int64_t batch_size() const override { return options_.train_batches.batch_size; }
+  void set_recompute(nn::Recompute recompute) override { recompute_ = recompute; }
+  void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
+  std::string describe(const MicroBatch& batch) const override;
+  bool has_evaluation() const override { return eval_ != nullptr; }
+  int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const override;
+  int64_t evaluation_bytes() const override;
+
+ protected:
+  /// Bytes of the loss of a part, from hidden states that are there to their gradient; of an evaluation, to what it notes down.
+  virtual int64_t loss_bytes(const BatchSize& size) const = 0;
+  virtual int64_t evaluation_loss_bytes(const BatchSize& size) const = 0;
+  nn::Model& model() const { return model_; }
+  const data::Dataset& train_set() const { return train_; }
+  const data::Dataset& eval_set() const { return *eval_; }
+  /// A micro-batch's documents, on the model's device.
+  nn::TokenBatch take(const MicroBatch& batch) const;
+  /// A pass over it as training needs it. The batch must outlive the pass.
+  nn::Pass training_pass(const nn::TokenBatch& tokens, int64_t step) const;
+  /// Gives every batch of the evaluation set to `add`. Throws Interrupted when a signal comes.
+  void for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const;
+
+ private:
+  nn::Model& model_;
+  const data::Dataset& train_;
+  const data::Dataset* eval_;
+  DocumentObjectiveOptions options_;
+  nn::Recompute recompute_ = nn::Recompute::kNothing;
+  bool prefetches_;
+  int64_t part_tokens_;
+  std::unique_ptr<data::BatchPrefetcher> train_ahead_;
+};
+
+}  // namespace lora::train

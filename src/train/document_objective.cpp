@@ -1,0 +1,110 @@
+#include "lora/train/document_objective.h"
+
+#include <algorithm>
+
+#include "lora/base/interrupt.h"
+#include "lora/base/text.h"
+#include "train/profile_scope.h"
+
+namespace lora::train {
+
+namespace {
+
+/// On the CPU larger parts are hardly faster (matrix products have their full rate from some hundred rows on) and need more memory;
+/// in the half types, whose products take less time, what is done once a part weighs more.
+int64_t default_part_tokens(const nn::Model& model) {
+  return !model.device().is_cpu() ? 0 : model.dtype() == at::kFloat ? 512 : 1024;
+}
+
+BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
+  BatchSize size;
+  for (const int64_t index : batch) {
+    size.supervised += dataset.examples[index].num_supervised();
+    size.input += static_cast<int64_t>(dataset.examples[index].ids.size());
+  }
+  return size;
+}
+
+}  // namespace
+
+DocumentObjective::DocumentObjective(nn::Model& model, const data::Dataset& train, const data::Dataset* eval,
+                                     const DocumentObjectiveOptions& options)
+    : model_(model),
+      train_(train),
+      eval_(eval),
+      options_(options),
+      prefetches_(options.prefetch.value_or(model.device().is_cuda())),
+      part_tokens_(options.part_tokens.value_or(default_part_tokens(model))),
+      train_ahead_(std::make_unique<data::BatchPrefetcher>(train, model.device(), prefetches_)) {}
+
+std::vector<MicroBatch> DocumentObjective::plan_epoch(int64_t epoch) const {
+  return data::plan_epoch(train_, options_.train_batches, epoch);
+}
+
+BatchSize DocumentObjective::size(const MicroBatch& batch) const {
+  return size_of(train_, batch);
+}
+
+std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const {
+  if (part_tokens_ == 0) {
+    return {batch};
+  }
+  std::vector<MicroBatch> documents;
+  for (const int64_t index : batch) {
+    documents.push_back({index});
+  }
+  return data::join_by_tokens(train_, documents, part_tokens_);
+}
+
+std::string DocumentObjective::describe(const MicroBatch& batch) const {
+  std::vector<std::string> origins;
+  for (const int64_t index : batch) {
+    origins.push_back(train_.examples[index].origin.text());
+  }
+  return join(origins, ", ", 4);
+}
+
+nn::TokenBatch DocumentObjective::take(const MicroBatch& batch) const {
+  const ProfileScope scope(kDataScope);
+  return train_ahead_->take(batch);
+}
+
+nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t step) const {
+  nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
+  pass.recompute = recompute_;
+  return pass;
+}
+
+int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const {
+  const nn::PassMemory memory = model_.pass_memory(recompute);
+  int64_t most = 0;
+  for (const BatchSize& part : parts) {
+    most = std::max(most, memory.kept * part.input + std::max(loss_bytes(part), memory.working * part.input));
+  }
+  return most;
+}
+
+int64_t DocumentObjective::evaluation_bytes() const {
+  if (eval_ == nullptr) {
+    return 0;
+  }
+  const nn::PassMemory memory = model_.pass_memory(nn::Recompute::kNothing);
+  int64_t most = 0;
+  for (const MicroBatch& batch : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
+    const BatchSize size = size_of(*eval_, batch);
+    most = std::max({most, memory.forward * size.input, evaluation_loss_bytes(size)});
+  }
+  return most;
+}
+
+void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const {
+  const std::vector<std::vector<int64_t>> batches = data::plan_epoch(*eval_, options_.eval_batches, 0);
+  data::BatchPrefetcher ahead(*eval_, model_.device(), prefetches_);
+  ahead.expect(batches);
+  for (const std::vector<int64_t>& indices : batches) {
+    check_interrupt();
+    add(ahead.take(indices));
+  }
+}
+
+}  // namespace lora::train
