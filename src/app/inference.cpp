@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
@@ -48,7 +49,9 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
 
 InferenceParts open_inference(const InferenceRequest& request) {
   InferenceParts parts;
-  parts.options = config::read_model_flags(request.model, request.tokenizer, request.dtype, request.device, request.surroundings);
+  parts.options = config::read_model_flags(
+      {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
+      request.surroundings);
   // The adapters' configs first: what is wrong there is known at once.
   std::vector<std::pair<AdapterFlag, peft::LoraOptions>> adapters;
   for (const std::string& flag : request.adapters) {
@@ -59,7 +62,7 @@ InferenceParts open_inference(const InferenceRequest& request) {
     }
     adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
   }
-  parts.base = models::load_base_model(parts.options, /*seed=*/0);
+  parts.base = load_base(parts.options, /*seed=*/0);
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
     parts.adapters.push_back({flag.name, peft::attach_lora(options, *parts.base.model, base, /*seed=*/0, flag.name)});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "inference.h"
+#include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
@@ -100,6 +101,9 @@ void RunParts::attach(const config::RunConfig& config) {
   if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
     eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
   } else {
+    if (!config.adapter && config.model.is_torchscript()) {
+      config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
+    }
     method = config.adapter ? peft::attach_lora(*config.adapter, model, base_reference(config), config.training.seed)
                             : peft::attach_full(model, base.config, companion_files(config), base.file_names);
   }
@@ -124,7 +128,7 @@ void RunParts::prepare(const config::RunConfig& config) {
   eva.reset();
   if (peft::trains_or_changes_base(*attached_->adapter)) {
     objective.reset();
-    base = models::load_base_model(config.model, config.training.seed);
+    base = load_base(config.model, config.training.seed);
     make_objective(config);
   } else {
     nn::remove_adapters(*base.model);
@@ -135,7 +139,7 @@ void RunParts::prepare(const config::RunConfig& config) {
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
-  parts->base = models::load_base_model(config.model, config.training.seed);
+  parts->base = load_base(config.model, config.training.seed);
   nn::Model& model = *parts->base.model;
   if (parts->tokenizer && needs_tokenizer(config.data)) {
     check_vocabulary(*parts->tokenizer, model, "model.tokenizer");

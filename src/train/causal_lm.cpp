@@ -41,6 +41,9 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::Pass pass = training_pass(tokens, step);
   const SupervisedRows rows = supervised_rows(model(), pass);
   const ProfileScope scope(kLossScope);
+  if (model().gives_logits()) {
+    return at::cross_entropy_loss(rows.hidden_SD.to(at::kFloat), rows.labels_S, {}, at::Reduction::Sum);
+  }
   const nn::Linear& head = model().head();
   if (head.is_plain() && !model().logit_soft_cap()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
@@ -64,6 +67,9 @@ ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
   const at::NoGradGuard no_grad;
   const nn::Pass pass = nn::evaluation_pass(batch);
   const SupervisedRows rows = supervised_rows(model, pass);
+  if (model.gives_logits()) {
+    return ops::token_scores(rows.hidden_SD, rows.labels_S);
+  }
   return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, model.head().out_features(), logits_of(model, rows, pass));
 }
 

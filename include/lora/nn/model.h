@@ -15,11 +15,15 @@ class Model {
 
   /// Final hidden states, after the last norm: [T, D].
   virtual Tensor hidden(const Pass& pass) const = 0;
-  /// The output projection [V, D].
+  /// The output projection [V, D]. Where the model has none that is known, one of no name and no size that is none of hosts().
   virtual Linear& head() = 0;
+  /// Whether it can only give logits (TorchScript): hidden() gives them, [T, V], and the head is known for its name alone.
+  virtual bool gives_logits() const { return false; }
+  /// Whether it can go on behind what a KvCache holds of a document; if not, every pass gets whole documents.
+  virtual bool uses_cache() const { return true; }
   /// Logits become cap · tanh(logits / cap), if there is a cap.
   virtual std::optional<double> logit_soft_cap() const { return std::nullopt; }
-  /// [T, V] of hidden states: the head, and what the family does to its output.
+  /// [T, V] of hidden states: the head, and what the family does to its output; of a model that gives logits, its argument.
   Tensor logits(const Tensor& hidden_TD, const Pass& pass);
   /// Every module an adapter can be attached to, in transformers' order; the head last.
   virtual std::vector<Host*> hosts() = 0;
