@@ -71,6 +71,20 @@ Json data_files(const data::Dataset* dataset) {
   return files;
 }
 
+/// What is asked for and a TorchScript model cannot do.
+void check_script_run(const config::RunConfig& config) {
+  using train::GradientCheckpointing;
+  const GradientCheckpointing recompute = config.training.gradient_checkpointing;
+  if (!config.adapter) {
+    config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
+  }
+  if (recompute == GradientCheckpointing::kSelective || recompute == GradientCheckpointing::kFull) {
+    config_error("training.gradient_checkpointing",
+                 "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
+                     "\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known");
+  }
+}
+
 }  // namespace
 
 Json RunParts::hashes(const config::RunConfig& config) const {
@@ -101,9 +115,6 @@ void RunParts::attach(const config::RunConfig& config) {
   if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
     eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
   } else {
-    if (!config.adapter && config.model.is_torchscript()) {
-      config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
-    }
     method = config.adapter ? peft::attach_lora(*config.adapter, model, base_reference(config), config.training.seed)
                             : peft::attach_full(model, base.config, companion_files(config), base.file_names);
   }
@@ -137,6 +148,9 @@ void RunParts::prepare(const config::RunConfig& config) {
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
+  if (config.model.is_torchscript()) {
+    check_script_run(config);
+  }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
   parts->base = load_base(config.model, config.training.seed);

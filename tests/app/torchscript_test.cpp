@@ -90,6 +90,46 @@ TEST_F(TorchScript, AMergedFileGivesTheAdaptersLosses) {
   }
 }
 
+TEST_F(TorchScript, EveryMethodTrainsAndMerges) {
+  const std::vector<std::vector<std::string>> methods{
+      {"lm_scripted", "adapter.use_dora=true", "adapter.target_modules=\"all-linear\""},
+      {"lm_scripted", "adapter.init_lora_weights=eva", "adapter.bias=all"},
+      {"lm_scripted", "adapter.init_lora_weights=pissa", "adapter.rank_pattern={\"q_proj\": 2}"},
+      {"lm_scripted", "adapter.lora_bias=true", "adapter.modules_to_save=[\"head\"]", "adapter.use_rslora=true"},
+      {"lm_scripted", "adapter.target_modules=[\"embed\", \"q_proj\"]"},
+      {"lm_scripted", "adapter.trainable_token_indices=[1, 2, 3]"},
+      {"hidden", "adapter.target_modules=[\"mix\", \"up\"]", "adapter.use_dora=true", "adapter.modules_to_save=[\"norm\"]"},
+  };
+  const std::vector<std::string> rest{"--trust-torchscript", "--data", (kScripts / "eval.jsonl").string(), "--format", "tokens", "--json"};
+  for (const std::vector<std::string>& method : methods) {
+    SCOPED_TRACE(method[1]);
+    const std::string base = module(method[0]), adapter_folder = out("trained"), merged = out("merged.pt");
+    std::vector<std::string> settings{"--overwrite",         "--set", "model.path=" + base, "--set", "adapter.init_from=null", "--set",
+                                      "training.max_steps=3"};
+    for (size_t i = 1; i < method.size(); ++i) {
+      settings.insert(settings.end(), {"--set", method[i]});
+    }
+    const Outcome trained = train("lm_scripted", "trained", settings);
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    const Outcome merge =
+        run_tool({"lora-merge", "--model", base, "--trust-torchscript", "--adapter", adapter_folder, "--output", merged, "--overwrite"});
+    ASSERT_EQ(merge.exit_code, 0) << merge.err;
+    std::vector<std::string> adapted{"lora-eval", "--model", base, "--adapter", adapter_folder}, plain{"lora-eval", "--model", merged};
+    adapted.insert(adapted.end(), rest.begin(), rest.end());
+    plain.insert(plain.end(), rest.begin(), rest.end());
+    EXPECT_NEAR(loss_of(run_tool(plain)), loss_of(run_tool(adapted)), 1e-5);
+  }
+}
+
+TEST_F(TorchScript, WhatAModuleCannotDoIsAnError) {
+  const Outcome whole = train("lm_scripted", "a", {"--set", "adapter=null"});
+  EXPECT_EQ(whole.exit_code, 2);
+  EXPECT_THAT(whole.err, HasSubstr("[adapter] found null"));
+  const Outcome recomputed = train("lm_scripted", "a", {"--set", "training.gradient_checkpointing=full"});
+  EXPECT_EQ(recomputed.exit_code, 2);
+  EXPECT_THAT(recomputed.err, HasSubstr("[training.gradient_checkpointing] found \"full\""));
+}
+
 TEST_F(TorchScript, AMergeThatWouldChangeMoreThanTheAdapterIsRefused) {
   const Outcome tied = run_tool({"lora-merge", "--model", module("llama_tied_traced"), "--trust-torchscript", "--adapter",
                                  adapter("llama_tied_traced"), "--output", out("a.pt")});
