@@ -20,6 +20,7 @@
 #include "lora/models/mapped_model.h"
 #include "new_folder.h"
 #include "open_adapter.h"
+#include "rename_modules.h"
 
 namespace lora::app {
 
@@ -70,7 +71,8 @@ void check_flags(const ConvertRequest& request) {
   if (!request.extract && request.adapter.empty()) {
     config_error("--adapter", "is missing: expected the adapter to convert, or --extract");
   }
-  if (request.to.empty() && !(request.bake || request.extract || request.resize)) {
+  refuse_together(request.extract, "--extract", !request.renames.empty(), "--rename");
+  if (request.to.empty() && !(request.bake || request.extract || request.resize || !request.renames.empty())) {
     config_error("--to", "is missing: expected one of " + join(peft::kAdapterFormats.names()));
   }
 }
@@ -91,7 +93,7 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
 }
 
 BaseFolder open_base(const std::string& model, const config::Surroundings& surroundings) {
-  const models::ModelOptions options = config::read_model_flags(model, "", "auto", "cpu", surroundings);
+  const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu"}, surroundings);
   BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}, {}};
   base.facts.config = read_json(options.path / "config.json", ErrorKind::kModel);
   if (!base.facts.config.is_object()) {
@@ -225,6 +227,7 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
     base = open_base(request.model, request.surroundings);
   }
   peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
+  rename_modules(adapter, request.renames);
   if (base.family) {
     peft::set_inputs_first(adapter, base.family->inputs_first);
   }

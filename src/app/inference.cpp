@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "classifier.h"
+#include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
@@ -97,7 +98,9 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
 
 InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
   InferenceParts parts;
-  parts.options = config::read_model_flags(request.model, request.tokenizer, request.dtype, request.device, request.surroundings);
+  parts.options = config::read_model_flags(
+      {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
+      request.surroundings);
   // The adapters' configs first: what is wrong there is known at once.
   FlaggedAdapters adapters;
   for (const std::string& flag : request.adapters) {
@@ -115,7 +118,7 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
     parts.base = models::load_base_model(parts.options, /*seed=*/0,
                                          models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});
   } else {
-    parts.base = models::load_base_model(parts.options, /*seed=*/0);
+    parts.base = load_base(parts.options, /*seed=*/0);
   }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {

@@ -10,6 +10,7 @@
 #include "inspect_adapter.h"
 #include "inspect_model.h"
 #include "inspect_run.h"
+#include "inspect_script.h"
 #include "inspect_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -47,6 +48,12 @@ bool is_tensor_file(const fs::path& path) {
   return fs::is_regular_file(path, ignored) && path.extension() == ".safetensors";
 }
 
+bool is_script(const fs::path& path) {
+  std::error_code ignored;
+  const std::string ending = path.extension().string();
+  return fs::is_regular_file(path, ignored) && (ending == ".pt" || ending == ".pth" || ending == ".ts" || ending == ".torchscript");
+}
+
 /// Something that is known, found by what lies in the folder. A run's folder holds its result too: it comes first.
 struct Kind {
   const char* description;
@@ -54,13 +61,14 @@ struct Kind {
   Json (*facts)(const fs::path& path);
   std::string (*text)(const Json& facts, bool colour);
 };
-constexpr std::array<Kind, 5> kKinds{
+constexpr std::array<Kind, 6> kKinds{
     {{"a run (run.json, metrics.jsonl, checkpoint-<step>)", is_run, run_facts, run_text},
      {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
      {"an adapter (adapter_config.json beside adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
       adapter_text},
      {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
-     {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text}}};
+     {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},
+     {"a TorchScript file (.pt)", is_script, script_facts, script_text}}};
 
 /// What there is at a path that is nothing known.
 std::string found_text(const fs::path& path) {
@@ -103,7 +111,14 @@ int inspect_command(const InspectRequest& request) {
     return 0;
   }
   const Kind& kind = kind_of(request.path);
-  print(kind.facts(request.path), kind.text);
+  Json facts = kind.facts(request.path);
+  if (request.trust_torchscript) {
+    if (kind.is != is_script) {
+      config_error("--trust-torchscript", std::string("is for a TorchScript file: found ") + kind.description);
+    }
+    add_script_weights(request.path, facts);
+  }
+  print(facts, kind.text);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "lora/config/command_line.h"
 #include "lora/data/options.h"
 #include "merge_model.h"
+#include "merge_script.h"
 #include "new_folder.h"
 
 namespace lora::app {
@@ -101,7 +102,10 @@ int merge_command(const MergeRequest& request) {
   check_flags(request);
   install_interrupt_handlers();
   if (request.combine.empty()) {
-    merge_model(request, read_adapters(request));
+    const models::ModelOptions model = config::read_model_flags(
+        {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},
+        request.surroundings);
+    (model.is_torchscript() ? merge_script : merge_model)(request, model, read_adapters(request));
   } else {
     combine_adapters(request);
   }

@@ -13,7 +13,6 @@
 #include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/config/command_line.h"
 #include "lora/io/checkpoint_writer.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/io/weight_source.h"
@@ -176,8 +175,7 @@ void warn_of_untying(const peft::MergePlan& plan) {
 
 }  // namespace
 
-void merge_model(const MergeRequest& request, const std::vector<peft::WeightedAdapter>& adapters) {
-  const models::ModelOptions model = config::read_model_flags(request.model, "", request.dtype, request.device, request.surroundings);
+void merge_model(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
   std::vector<fs::path> inputs{request.adapters.begin(), request.adapters.end()};
   inputs.push_back(model.path);
   check_new_folder(request.output, inputs, request.overwrite);

@@ -4,6 +4,7 @@
 
 #include "classifier.h"
 #include "inference.h"
+#include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
@@ -74,6 +75,24 @@ Json data_files(const data::Dataset* dataset) {
   return files;
 }
 
+/// What is asked for and a TorchScript model cannot do.
+void check_script_run(const config::RunConfig& config) {
+  using train::GradientCheckpointing;
+  const GradientCheckpointing recompute = config.training.gradient_checkpointing;
+  if (!config.adapter) {
+    config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
+  }
+  if (train::objective_entry(config.training.objective).labels_documents) {
+    config_error("training.objective",
+                 "found \"sequence_classification\", expected \"causal_lm\": a TorchScript model gives logits of tokens");
+  }
+  if (recompute == GradientCheckpointing::kSelective || recompute == GradientCheckpointing::kFull) {
+    config_error("training.gradient_checkpointing",
+                 "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
+                     "\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known");
+  }
+}
+
 }  // namespace
 
 Json RunParts::hashes(const config::RunConfig& config) const {
@@ -115,7 +134,7 @@ std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& con
 
 void RunParts::load_base(const config::RunConfig& config) {
   base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
-                : models::load_base_model(config.model, config.training.seed);
+                : app::load_base(config.model, config.training.seed);
 }
 
 void RunParts::attach(const config::RunConfig& config) {
@@ -180,6 +199,9 @@ void RunParts::load_labelled(const config::RunConfig& config) {
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
+  if (config.model.is_torchscript()) {
+    check_script_run(config);
+  }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
   if (train::objective_entry(config.training.objective).labels_documents) {

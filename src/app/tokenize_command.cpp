@@ -99,7 +99,7 @@ Json decoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
 }  // namespace
 
 int tokenize_command(const TokenizeRequest& request) {
-  const auto options = config::read_model_flags(request.model, "", "auto", "auto", request.surroundings);
+  const auto options = config::read_model_flags({.model = request.model}, request.surroundings);
   const auto kind = data::file_kind(request.input);
   if (!kind) {
     config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());

@@ -77,6 +77,27 @@ bool Regex::matches_start(std::string_view text) const {
   return impl_->match(text, 0) != nullptr;
 }
 
+std::string Regex::replaced(std::string_view text, const std::string& replacement) const {
+  std::string result(4 * text.size() + replacement.size() + 256, '\0');
+  for (;;) {
+    PCRE2_SIZE size = result.size();
+    const int count = pcre2_substitute_8(impl_->code, reinterpret_cast<PCRE2_SPTR8>(text.data()), text.size(), 0,
+                                         PCRE2_SUBSTITUTE_GLOBAL | PCRE2_SUBSTITUTE_OVERFLOW_LENGTH, nullptr, impl_->context,
+                                         reinterpret_cast<PCRE2_SPTR8>(replacement.data()), replacement.size(),
+                                         reinterpret_cast<PCRE2_UCHAR8*>(result.data()), &size);
+    if (count == PCRE2_ERROR_NOMEMORY) {
+      result.resize(size);
+      continue;
+    }
+    if (count < 0) {
+      throw Error(impl_->kind, impl_->where,
+                  "'" + printable(replacement) + "' cannot replace '" + printable(impl_->pattern) + "': " + message_of(count));
+    }
+    result.resize(size);
+    return result;
+  }
+}
+
 std::string Regex::group_at_start(std::string_view text, const std::string& group) const {
   const MatchData data = impl_->match(text, 0);
   if (data == nullptr) {

@@ -15,12 +15,17 @@ Context working_folder(const Surroundings& surroundings) {
 
 }  // namespace
 
-models::ModelOptions read_model_flags(const std::string& model, const std::string& tokenizer, const std::string& dtype,
-                                      const std::string& device, const Surroundings& surroundings) {
+models::ModelOptions read_model_flags(const ModelFlags& flags, const Surroundings& surroundings) {
   Findings findings;
-  Json section{{"path", model}, {"dtype", dtype}, {"device", device}};
-  if (!tokenizer.empty()) {
-    section["tokenizer"] = tokenizer;
+  Json section{{"path", flags.model}, {"dtype", flags.dtype}, {"device", flags.device}, {"trust_torchscript", flags.trust_torchscript}};
+  if (!flags.tokenizer.empty()) {
+    section["tokenizer"] = flags.tokenizer;
+  }
+  if (!flags.inputs.empty()) {
+    section["inputs"] = flags.inputs;
+  }
+  if (!flags.output.empty()) {
+    section["output"] = flags.output;
   }
   models::ModelOptions options = read_model(section, Place{"model", findings}, working_folder(surroundings)).options;
   findings.throw_if_any();

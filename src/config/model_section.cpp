@@ -15,16 +15,28 @@ Rule device_rule() {
   return rule;
 }
 
+/// auto: by the ending that a TorchScript file has.
+models::ModelFormat resolved_format(const ModelOptions& options) {
+  if (options.format != models::ModelFormat::kAuto) {
+    return options.format;
+  }
+  const std::string ending = options.path.extension().string();
+  const bool is_script = ending == ".pt" || ending == ".pth" || ending == ".ts" || ending == ".torchscript";
+  return is_script ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
+}
+
 const Table<ModelOptions>& model_table() {
   static const Table<ModelOptions> kTable = [] {
     Table<ModelOptions> table;
     table
         .value(
             "path", [](auto& o) -> auto& { return o.name; }, text(),
-            "Folder of the base model as Hugging Face writes it (config.json, *.safetensors), or org/name of one in the local Hugging Face "
-            "cache.")
+            "Folder of the base model as Hugging Face writes it (config.json, *.safetensors), org/name of one in the local Hugging Face "
+            "cache, or a TorchScript file (.pt).")
         .required()
-        .fixed("format", {"auto", "safetensors"}, "Kind of the model's file.")
+        .choice(
+            "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
+            "Kind of the model: auto (a .pt file is TorchScript), safetensors or torchscript.")
         .choice(
             "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
             "Type of the base weights and of computing; auto: the checkpoint's.")
@@ -39,10 +51,18 @@ const Table<ModelOptions>& model_table() {
         .value(
             "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
             "The base's own dropout in training, in place of every rate in its config.json; null: as config.json has it.")
-        .fixed("trust_torchscript", {false}, "Run code of a TorchScript file.")
-        .fixed("inputs", {nullptr}, "What a TorchScript model takes.")
+        .value(
+            "trust_torchscript", [](auto& o) -> auto& { return o.trust_torchscript; }, boolean(),
+            "Run the code of a TorchScript file: it is a program, not data.")
+        .value(
+            "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
+            "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids, "
+            "labels); "
+            "null: by the arguments' names.")
         .only_where_given()
-        .fixed("output", {nullptr}, "What a TorchScript model gives.")
+        .value(
+            "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
+            "What of a TorchScript model's result counts: a key of it, or the index of an element (\"1\"); null: the logits.")
         .only_where_given();
     return table;
   }();
@@ -72,8 +92,9 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
                          ErrorKind::kModel);
     }
   }
+  options.format = resolved_format(options);
   if (options.tokenizer.empty()) {
-    options.tokenizer = options.path;
+    options.tokenizer = options.is_torchscript() ? options.path.parent_path() : options.path;
   } else {
     // A file such as "x/tokenizer.model" looks like "org/name" too: where it is missing is said when it is opened.
     const ModelFolder tokenizer = find_model(context, options.tokenizer.string());

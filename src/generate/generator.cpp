@@ -72,10 +72,14 @@ class Run {
   bool done() const { return running_.empty(); }
 
  private:
-  /// A document that grows beyond the length up to which its cached keys serve is read anew.
+  /// A document that grows beyond the length up to which its cached keys serve is read anew; one whose keys the model does not
+  /// keep always is.
   void reread_if_outgrown(Document& document, int64_t slot) {
     const std::optional<int64_t> limit = model_.cache_limit();
-    if (limit && cache_.length(slot) <= *limit && static_cast<int64_t>(document.seen.size()) > *limit) {
+    if (!model_.uses_cache()) {
+      cache_.forget(slot);
+      document.fresh = document.seen;
+    } else if (limit && cache_.length(slot) <= *limit && static_cast<int64_t>(document.seen.size()) > *limit) {
       cache_.forget(slot);
       document.fresh = document.seen;
     }

@@ -15,6 +15,9 @@ Linear& Model::head() {
 }
 
 Tensor Model::logits(const Tensor& hidden_TD, const Pass& pass) {
+  if (gives_logits()) {
+    return hidden_TD;
+  }
   const Tensor logits_TV = head().forward(hidden_TD, pass);
   const std::optional<double> cap = logit_soft_cap();
   return cap ? (logits_TV / *cap).tanh() * *cap : logits_TV;

@@ -106,8 +106,10 @@ struct EvaPass::Impl : public nn::InputObserver {
   void run(const nn::TokenBatch& batch) {
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = this;
-    // The head is not computed here: it is shown what it would be given.
-    see(model.head(), model.hidden(pass));
+    const Tensor hidden_TD = model.hidden(pass);
+    if (!model.gives_logits()) {  // the head has not been computed: it is shown what it would be given
+      see(model.head(), hidden_TD);
+    }
     last_input = Tensor();
   }
 

@@ -21,6 +21,11 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
   cli.add_option("--tokenizer", request.tokenizer, "Folder or file of the tokenizer (default: the model's folder)")->type_name("PATH");
   cli.add_option("--dtype", request.dtype, "auto (the checkpoint's), float32, bfloat16 or float16")->type_name("DTYPE");
   cli.add_option("--device", request.device, "auto (a GPU where there is one), cpu, cuda or cuda:N")->type_name("DEVICE");
+  cli.add_flag("--trust-torchscript", request.trust_torchscript, "Run the code of a TorchScript --model: it is a program, not data");
+  cli.add_option("--inputs", request.inputs, "Batch fields in the order of a TorchScript model's arguments (default: by their names)")
+      ->type_name("FIELD,...")
+      ->delimiter(',');
+  cli.add_option("--output-field", request.output, "Key or index of a TorchScript model's logits in its result")->type_name("KEY");
   request.surroundings = surroundings();
 }
 

@@ -15,6 +15,10 @@ int main(int argc, char** argv) {
   cli.add_flag("--drop-unsupported", request.drop_unsupported, "Leave out, with a warning, what the format cannot hold");
   cli.add_option("--kohya-prefix", request.kohya_prefix, "Before kohya's module names: lora_unet (default), lora_te, lora_te1 …")
       ->type_name("NAME");
+  cli.add_option("--rename", request.renames, "Rename modules: every match of REGEX in a name (repeatable, in order; $1 is a group)")
+      ->type_name("REGEX=REPLACEMENT")
+      ->take_all()
+      ->allow_extra_args(false);
   cli.add_flag("--bake", request.bake, "Turn any adapter into plain LoRA of rank --r, as near as can be");
   cli.add_option("--resize", request.resize, "Change every module's rank, as near as can be")->type_name("R")->check(CLI::PositiveNumber);
   cli.add_flag("--extract", request.extract, "Make a LoRA of rank --r from the difference of two checkpoints");

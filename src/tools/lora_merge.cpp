@@ -21,10 +21,12 @@ void add_combine_flags(CLI::App& cli, lora::app::MergeRequest& request) {
 int main(int argc, char** argv) {
   CLI::App cli{"Merges adapters into their base model, takes them out again, or combines them into one.", "lora-merge"};
   lora::app::MergeRequest request;
-  cli.add_option("--model", request.model, "Folder of the base model, or org/name in the local Hugging Face cache")->type_name("DIR");
+  cli.add_option("--model", request.model, "Folder of the base model, org/name in the local Hugging Face cache, or a .pt file")
+      ->type_name("DIR");
+  cli.add_flag("--trust-torchscript", request.trust_torchscript, "Run the code of a TorchScript --model: it is a program, not data");
   cli.add_option("--adapter", request.adapters, "Adapter folder (repeatable)")->type_name("DIR")->allow_extra_args(false);
   cli.add_option("--weight", request.weights, "Factor of an adapter, in the order of --adapter (default: 1 each)")->allow_extra_args(false);
-  cli.add_option("--output", request.output, "Folder to write")->type_name("DIR")->required();
+  cli.add_option("--output", request.output, "Folder to write; for a TorchScript --model a .pt file")->type_name("DIR")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output folder if it holds a model or an adapter");
   cli.add_flag("--allow-other-base", request.allow_other_base, "Use an adapter on a base that it was not trained on");
   cli.add_option("--dtype", request.dtype, "auto (each tensor's own), float32, bfloat16 or float16")->type_name("DTYPE");

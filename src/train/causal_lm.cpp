@@ -42,13 +42,16 @@ bool CausalLm::has_plain_head() const {
 }
 
 int64_t CausalLm::loss_bytes(const BatchSize& size) const {
+  if (model().gives_logits()) {  // in float32, their log-probabilities and gradient
+    return 3 * size.supervised * model().vocab_size() * static_cast<int64_t>(sizeof(float));
+  }
   const nn::Linear& head = model().head();
   const ops::LossSizes sizes{size.supervised, head.in_features(), model().vocab_size(), model().dtype()};
   return has_plain_head() ? ops::linear_cross_entropy_bytes(sizes, head.is_trained()) : ops::chunked_cross_entropy_bytes(sizes);
 }
 
 int64_t CausalLm::evaluation_loss_bytes(const BatchSize& size) const {
-  return ops::token_scores_bytes({size.supervised, model().head().in_features(), model().vocab_size(), model().dtype()});
+  return ops::token_scores_bytes({size.supervised, model().hidden_size(), model().vocab_size(), model().dtype()});
 }
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
@@ -56,6 +59,9 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::Pass pass = training_pass(tokens, step);
   const SupervisedRows rows = supervised_rows(model(), pass);
   const ProfileScope scope(kLossScope);
+  if (model().gives_logits()) {
+    return at::cross_entropy_loss(rows.hidden_SD.to(at::kFloat), rows.labels_S, {}, at::Reduction::Sum);
+  }
   const nn::Linear& head = model().head();
   if (has_plain_head()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
@@ -79,6 +85,9 @@ ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
   const at::NoGradGuard no_grad;
   const nn::Pass pass = nn::evaluation_pass(batch);
   const SupervisedRows rows = supervised_rows(model, pass);
+  if (model.gives_logits()) {
+    return ops::token_scores(rows.hidden_SD, rows.labels_S);
+  }
   return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, model.head().out_features(), logits_of(model, rows, pass));
 }
 

@@ -32,5 +32,14 @@ TEST(Regex, RefusesBadPatternsAndEndlessOnes) {
   expect_error(ErrorKind::kConfig, {"failed on"}, [] { regex("a").matches_whole("\xff"); });
 }
 
+TEST(Regex, ReplacesEveryMatchAndItsGroups) {
+  const Regex pattern("layers\\.(\\d+)", "--rename", ErrorKind::kConfig);
+  EXPECT_EQ(pattern.replaced("model.layers.3.mlp.layers.12", "h.$1"), "model.h.3.mlp.h.12");
+  EXPECT_EQ(pattern.replaced("lm_head", "h.$1"), "lm_head");
+  EXPECT_EQ(pattern.replaced("layers.1", ""), "");
+  EXPECT_EQ(Regex("a", "--rename", ErrorKind::kConfig).replaced("aaa", std::string(500, 'b')).size(), 1500);  // longer than was thought
+  test::expect_error(ErrorKind::kConfig, {"--rename", "cannot replace"}, [&] { pattern.replaced("layers.1", "$2"); });
+}
+
 }  // namespace
 }  // namespace lora

@@ -108,12 +108,11 @@ TEST(Findings, TypesAndRanges) {
 
 TEST(Findings, NotInThisVersion) {
   expect_findings({
-      {"model.format=torchscript",
-       "[model.format] found \"torchscript\", expected \"auto\" or \"safetensors\". Other values are not in this version"},
+      {"model.format=gguf", "[model.format] found \"gguf\", expected one of \"auto\", \"safetensors\", \"torchscript\""},
       {"model.quantization={\"type\": \"nf4\"}",
        "…[model.quantization] found {\"type\":\"nf4\"}, expected null. Other values are not in this version"},
-      {"model.trust_torchscript=true", "…found true, expected false"},
-      {"model.inputs=[\"ids\"]", "…[model.inputs]"},
+      {"model.trust_torchscript=1", "…[model.trust_torchscript] found 1"},
+      {"model.inputs=[]", "…[model.inputs]"},
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
        "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "

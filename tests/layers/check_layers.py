@@ -17,7 +17,7 @@ LAYERS = [
     ["ops"],
     ["nn"],
     ["models", "peft", "data", "optim"],
-    ["checkpoint", "generate"],
+    ["checkpoint", "generate", "torchscript"],
     ["train"],
     ["config"],
     ["app"],

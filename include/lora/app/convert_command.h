@@ -20,6 +20,7 @@ struct ConvertRequest {
   std::string model;                        ///< --model: the base; empty: not known
   std::string dtype = "float32";            ///< --dtype of A and B
   bool drop_unsupported = false;            ///< --drop-unsupported
+  std::vector<std::string> renames;         ///< --rename: REGEX=REPLACEMENT of the modules' names, in order
   std::string kohya_prefix = "lora_unet";   ///< --kohya-prefix
   bool bake = false;                        ///< --bake: to plain LoRA of rank `r`
   bool extract = false;                     ///< --extract: a LoRA of rank `r` from two checkpoints

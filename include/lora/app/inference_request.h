@@ -15,6 +15,11 @@ struct InferenceRequest {
   std::string device = "auto";        ///< --device
   bool allow_other_base = false;      ///< --allow-other-base: adapters of another base are warned of, not refused
   config::Surroundings surroundings;
+
+  // Of a TorchScript --model:
+  bool trust_torchscript = false;   ///< --trust-torchscript: a .pt file's code may be run
+  std::vector<std::string> inputs;  ///< --inputs of a TorchScript model; empty: by its arguments' names
+  std::string output;               ///< --output-field of it; empty: the logits
 };
 
 }  // namespace lora::app

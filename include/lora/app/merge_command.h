@@ -20,6 +20,7 @@ struct MergeRequest {
   bool allow_other_base = false;      ///< --allow-other-base: adapters of another base are warned of, not refused
 
   // With --model:
+  bool trust_torchscript = false;          ///< --trust-torchscript: a .pt file's code may be run
   std::string dtype = "auto";              ///< --dtype of the result; auto: each tensor's own
   int64_t max_shard_size = 5'000'000'000;  ///< --max-shard-size, bytes of tensors a file
   bool unmerge = false;                    ///< --unmerge: takes the adapters out
@@ -36,10 +37,10 @@ struct MergeRequest {
 };
 
 /// Writes the model with its adapters merged (or taken out again) as a Hugging Face folder, or with --combine one adapter
-/// made of several as a PEFT folder. The output appears complete or not at all. Memory holds a piece of one tensor at a
-/// time, whatever the model's size; --verify loads the models besides. Throws config Error for flags that do not go together
-/// and an output folder that overlaps an input, output Error for one that exists, model Error for files that do not fit or
-/// a result above the tolerance of --verify.
+/// made of several as a PEFT folder; a TorchScript --model becomes a TorchScript file. The output appears complete or not at all. Memory
+/// holds a piece of one tensor at a time, whatever the model's size; --verify loads the models besides. Throws config Error for flags that
+/// do not go together and an output folder that overlaps an input, output Error for one that exists, model Error for files that do not fit
+/// or a result above the tolerance of --verify.
 int merge_command(const MergeRequest& request);
 
 }  // namespace lora::app

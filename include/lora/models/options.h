@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "lora/base/enum_table.h"
 
@@ -14,15 +15,26 @@ inline constexpr EnumTable<ComputeDtype, 4> kComputeDtypes{{{{ComputeDtype::kAut
                                                              {ComputeDtype::kBFloat16, "bfloat16"},
                                                              {ComputeDtype::kFloat16, "float16"}}}};
 
+enum class ModelFormat { kAuto, kSafetensors, kTorchScript };
+inline constexpr EnumTable<ModelFormat, 3> kModelFormats{
+    {{{ModelFormat::kAuto, "auto"}, {ModelFormat::kSafetensors, "safetensors"}, {ModelFormat::kTorchScript, "torchscript"}}}};
+
 /// The run's `model` section.
 struct ModelOptions {
   std::filesystem::path path;                ///< folder, already resolved (relative to the config; hub cache)
   std::string name;                          ///< `path` as the user wrote it: base_model_name_or_path of the adapter
+  ModelFormat format = ModelFormat::kAuto;   ///< resolved from the path's name where it was auto
   ComputeDtype dtype = ComputeDtype::kAuto;  ///< auto: the checkpoint's own
   std::string device = "auto";               ///< "auto", "cpu", "cuda" or "cuda:N"
   std::filesystem::path tokenizer;           ///< folder or file; the model's folder by default
   bool from_scratch = false;                 ///< random weights of config.json's shape
   std::optional<double> base_dropout;        ///< of the base itself, in place of config.json's; 0 ≤ p < 1
+  bool trust_torchscript = false;            ///< the file's code may be run
+  /// Of a TorchScript model: batch fields in the order of its arguments; none: by their names.
+  std::optional<std::vector<std::string>> inputs;
+  std::optional<std::string> output;  ///< what of its result counts: a key, or the index of an element; none: the logits
+
+  bool is_torchscript() const { return format == ModelFormat::kTorchScript; }
 };
 
 }  // namespace lora::models

@@ -14,11 +14,12 @@ class MatrixHost : public Host {
  public:
   using Host::Host;
 
-  void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
+  /// Throws config Error for a pair that this kind of host cannot express.
+  virtual void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
   const std::vector<LowRank>& attachments() const { return attachments_; }
   std::vector<LowRank>& attachments() { return attachments_; }
   /// For an embedding or a head.
-  void attach(TokenRows rows) { rows_.push_back(std::move(rows)); }
+  virtual void attach(TokenRows rows) { rows_.push_back(std::move(rows)); }
   const std::vector<TokenRows>& token_rows() const { return rows_; }
 
   void use_adapter(const std::string& adapter) override;

@@ -27,9 +27,13 @@ class Model {
   SequenceHead* sequence_head() const { return sequence_head_.get(); }
   /// Gives the model that head in place of any other.
   void set_sequence_head(std::unique_ptr<SequenceHead> head) { sequence_head_ = std::move(head); }
+  /// Whether it can only give logits (TorchScript): hidden() gives them, [T, V], and the head is known for its name alone.
+  virtual bool gives_logits() const { return false; }
+  /// Whether it can go on behind what a KvCache holds of a document; if not, every pass gets whole documents.
+  virtual bool uses_cache() const { return true; }
   /// Logits become cap · tanh(logits / cap), if there is a cap.
   virtual std::optional<double> logit_soft_cap() const { return std::nullopt; }
-  /// [T, V] of hidden states: the head, and what the family does to its output.
+  /// [T, V] of hidden states: the head, and what the family does to its output; of a model that gives logits, its argument.
   Tensor logits(const Tensor& hidden_TD, const Pass& pass);
   /// Every module an adapter can be attached to, in transformers' order; the head's last.
   virtual std::vector<Host*> hosts() = 0;

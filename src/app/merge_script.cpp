@@ -1,0 +1,107 @@
+#include "merge_script.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/torchscript/script_file.h"
+
+namespace lora::app {
+
+namespace {
+
+using torchscript::HostWeight;
+using torchscript::ScriptFile;
+
+void check_script_flags(const MergeRequest& request, const models::ModelOptions& model) {
+  if (request.verify) {
+    config_error("--verify",
+                 "is not for a TorchScript model: compare with lora-eval, on the file as it was with --adapter and on the merged one");
+  }
+  if (model.dtype != models::ComputeDtype::kAuto) {
+    config_error("--dtype",
+                 "is not for a TorchScript model, whose code may be made for its dtype: found '" + request.dtype + "', expected auto");
+  }
+  if (fs::is_directory(request.output)) {
+    output_error(request.output.string(), "is a folder: expected the name of a .pt file to write");
+  }
+  std::error_code ignored;
+  if (fs::equivalent(request.output, model.path, ignored)) {
+    config_error("--output", "is the model itself: found '" + request.output.string() + "', expected a file of its own");
+  }
+  if (fs::exists(request.output) && !request.overwrite) {
+    output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
+  }
+}
+
+/// The adapters with their updates in the layout that each weight has.
+std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters, const ScriptFile& file) {
+  std::map<std::string, bool> inputs_first;
+  for (const HostWeight& weight : file.weights()) {
+    inputs_first.emplace(weight.name, weight.inputs_first);
+  }
+  for (peft::WeightedAdapter& adapter : adapters) {
+    for (peft::LowRankUpdate& update : adapter.adapter.updates) {
+      const auto found = inputs_first.find(update.module + ".weight");
+      update.inputs_first = found != inputs_first.end() && found->second;
+    }
+  }
+  return adapters;
+}
+
+/// A slot under two names is one tensor: what changes one of them would change both.
+void refuse_shared(const peft::MergePlan& plan, const ScriptFile& file) {
+  for (const peft::MergedTensor& tensor : plan.tensors) {
+    const auto is_its = [&tensor](const HostWeight& weight) { return weight.slot == tensor.source; };
+    if (tensor.is_changed() && std::count_if(file.weights().begin(), file.weights().end(), is_its) > 1) {
+      model_error(tensor.source,
+                  "cannot be merged into: the module was traced with tied weights, so that this is another module's weight too, which the "
+                  "adapter leaves as it is. Script the module, or trace it untied");
+    }
+  }
+}
+
+at::Tensor merged_weight(const peft::MergedTensor& tensor, const at::Tensor& base) {
+  check_interrupt();
+  const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+  const at::Tensor merged = peft::merged_rows(tensor, base, 0, rows).to(base.scalar_type()).view(base.sizes());
+  if (!at::isfinite(merged).all().item<bool>()) {
+    model_error(tensor.source, "would hold a value that is not finite. Likely cause: a damaged base, or values too large for its dtype");
+  }
+  return merged;
+}
+
+}  // namespace
+
+void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
+  check_script_flags(request, model);
+  ScriptFile file(model.path, model.trust_torchscript);
+  const peft::BaseReference reference(model.name, request.unmerge ? "" : file.fingerprint(), request.allow_other_base);
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
+  }
+  peft::BaseLayout layout;
+  for (const HostWeight& weight : file.weights()) {
+    layout.tensors.push_back({weight.slot, weight.shape, file.tensor(weight.slot).is_floating_point(), weight.name});
+  }
+  const peft::MergePlan plan = peft::plan_merge(layout, settled(adapters, file), request.unmerge);
+  refuse_shared(plan, file);
+  int64_t changed = 0;
+  for (const peft::MergedTensor& tensor : plan.tensors) {
+    if (tensor.is_changed()) {
+      file.set(tensor.source, merged_weight(tensor, file.tensor(tensor.source)));
+      ++changed;
+    }
+  }
+  make_writable_folder(fs::absolute(request.output).parent_path());
+  file.save(request.output);
+  log::info("wrote " + request.output.string() + ": " + with_thousands(changed) + " tensors " + (request.unmerge ? "unmerged" : "merged"));
+}
+
+}  // namespace lora::app

@@ -1,0 +1,69 @@
+#include "lora/torchscript/archive.h"
+
+#include <algorithm>
+#include <set>
+
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "zip.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+/// The name below the one folder that torch puts around everything.
+std::string below_root(const std::string& name) {
+  return name.substr(name.find('/') + 1);
+}
+
+/// Throws where the archive is another program's or another of torch's.
+void require_torchscript(const Archive& archive, const std::string& where) {
+  const auto has = [&archive](const auto& is) {
+    return std::any_of(archive.entries.begin(), archive.entries.end(), [&is](const ArchiveEntry& entry) { return is(entry.name); });
+  };
+  const bool has_code = has([](const std::string& name) { return name.starts_with("code/"); });
+  const bool has_data = has([](const std::string& name) { return name == "data.pkl"; });
+  if (has_code && has_data && has([](const std::string& name) { return name == "constants.pkl"; })) {
+    return;
+  }
+  const std::string expected = ", expected a module saved by torch.jit.save (scripts/export_torchscript.py shows how)";
+  if (has([](const std::string& name) { return name == "archive_format" || name.ends_with("serialized_exported_program.json"); })) {
+    model_error(where, "is no TorchScript file: found a program of torch.export" + expected);
+  }
+  if (has_data) {
+    model_error(where, "is no TorchScript file: found what torch.save writes, values without code" + expected);
+  }
+  model_error(where, "is no TorchScript file: found another zip archive" + expected);
+}
+
+std::string fingerprint_of(const Archive& archive) {
+  std::set<std::string> lines;
+  for (const ArchiveEntry& entry : archive.entries) {
+    lines.insert(entry.name + '\0' + std::to_string(entry.size) + '\0' + std::to_string(entry.crc) + '\n');
+  }
+  Sha256 hash;
+  for (const std::string& line : lines) {
+    hash.add(line.data(), line.size());
+  }
+  return hash.hexadecimal();
+}
+
+}  // namespace
+
+Archive read_archive(const std::filesystem::path& file) {
+  const MappedFile mapped(file, ErrorKind::kModel);
+  Archive archive;
+  std::set<std::string> names;
+  for (const ZipMember& member : zip_members(mapped)) {
+    check_content(mapped, member);
+    if (!names.insert(member.name).second) {
+      model_error(file.string(), "is damaged: found '" + printable(member.name) + "' twice in the archive. Copy it again");
+    }
+    archive.entries.push_back({below_root(member.name), member.size, member.crc});
+  }
+  require_torchscript(archive, file.string());
+  archive.fingerprint = fingerprint_of(archive);
+  return archive;
+}
+
+}  // namespace lora::torchscript

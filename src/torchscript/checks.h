@@ -1,0 +1,11 @@
+#pragma once
+#include "script_model.h"
+
+namespace lora::torchscript {
+
+/// Runs a small batch through the model and throws model Error where an adapter on it would not do what it should: the lowered
+/// graph gives other bits than the module, its evaluation form is random, it changes its own tensors, a pair at a host does
+/// not do what the change of its weight does, or no gradient comes back to it.
+void check_network(ScriptModel& model);
+
+}  // namespace lora::torchscript

@@ -1,0 +1,184 @@
+#include "fields.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+using at::Tensor;
+
+/// A value of each token, laid into the rectangle.
+Tensor spread(const Tensor& values_T, const Rectangle& rectangle, int64_t padding) {
+  const Tensor flat = at::full({rectangle.num_documents * rectangle.length}, padding, values_T.options());
+  return flat.index_copy(0, rectangle.places_T, values_T).view({rectangle.num_documents, rectangle.length});
+}
+
+Tensor input_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  return spread(batch.ids_T, rectangle, 0);
+}
+
+Tensor attention_mask(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  return spread(at::ones_like(batch.ids_T), rectangle, 0);
+}
+
+Tensor position_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  return at::arange(rectangle.length, batch.ids_T.options()).expand({rectangle.num_documents, -1}).contiguous();
+}
+
+Tensor token_type_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  return at::zeros({rectangle.num_documents, rectangle.length}, batch.ids_T.options());
+}
+
+/// As transformers' models take them: not shifted, each at its own token.
+Tensor labels(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  Tensor own_T = at::full_like(batch.labels_T, nn::kIgnoreLabel);
+  if (own_T.size(0) > 1) {
+    own_T.slice(0, 1).copy_(batch.labels_T.slice(0, 0, own_T.size(0) - 1));
+  }
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    own_T[batch.document_offsets[d]] = nn::kIgnoreLabel;
+  }
+  return spread(own_T, rectangle, nn::kIgnoreLabel);
+}
+
+struct Field {
+  const char* name;
+  Tensor (*make)(const nn::TokenBatch& batch, const Rectangle& rectangle);
+};
+constexpr std::array<Field, 5> kFields{{{"input_ids", input_ids},
+                                        {"attention_mask", attention_mask},
+                                        {"position_ids", position_ids},
+                                        {"token_type_ids", token_type_ids},
+                                        {"labels", labels}}};
+
+const Field* find_field(const std::string& name) {
+  const auto* found = std::find_if(kFields.begin(), kFields.end(), [&name](const Field& field) { return name == field.name; });
+  return found == kFields.end() ? nullptr : found;
+}
+
+std::vector<std::string> known_fields() {
+  std::vector<std::string> names;
+  for (const Field& field : kFields) {
+    names.emplace_back(field.name);
+  }
+  return names;
+}
+
+std::string argument_names(const Network& network) {
+  std::vector<std::string> names;
+  for (const Argument& argument : network.arguments()) {
+    names.push_back(argument.name);
+  }
+  return join(names);
+}
+
+/// An element of a tuple by its number, or by its name where it has names.
+c10::IValue element(const c10::ivalue::Tuple& tuple, const std::string& output, const std::string& where) {
+  std::vector<std::string> names;
+  if (const auto& schema = tuple.type()->expect<c10::TupleType>()->schema()) {
+    for (const c10::Argument& field : schema->arguments()) {
+      names.push_back(field.name());
+    }
+  }
+  const auto named = std::find(names.begin(), names.end(), output);
+  if (named != names.end()) {
+    return tuple.elements()[static_cast<size_t>(named - names.begin())];
+  }
+  const bool is_number = !output.empty() && std::all_of(output.begin(), output.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const size_t index = is_number && output.size() < 6 ? std::stoul(output) : output == "logits" && names.empty() ? 0 : SIZE_MAX;
+  if (index >= tuple.elements().size()) {
+    config_error("model.output", "found '" + output + "', expected an index below " + std::to_string(tuple.elements().size()) +
+                                     (names.empty() ? "" : " or one of " + join(names)) + ", as " + where + " gives a tuple");
+  }
+  return tuple.elements()[index];
+}
+
+c10::IValue entry(const c10::IValue& dictionary, const std::string& output, const std::string& where) {
+  std::vector<std::string> keys;
+  for (const auto& item : dictionary.toGenericDict()) {
+    if (item.key().isString()) {
+      keys.push_back(item.key().toStringRef());
+      if (keys.back() == output) {
+        return item.value();
+      }
+    }
+  }
+  config_error("model.output", "found '" + output + "', expected one of " + join(keys) + ", as " + where + " gives a dictionary");
+}
+
+}  // namespace
+
+Rectangle make_rectangle(const nn::TokenBatch& batch) {
+  Rectangle rectangle{batch.num_documents(), std::max<int64_t>(batch.max_document, 1), at::empty({batch.num_tokens()}, at::kLong)};
+  int64_t* places = rectangle.places_T.data_ptr<int64_t>();
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    for (int64_t t = batch.document_offsets[d]; t < batch.document_offsets[d + 1]; ++t) {
+      places[t] = d * rectangle.length + t - batch.document_offsets[d];
+    }
+  }
+  rectangle.places_T = rectangle.places_T.to(batch.ids_T.device());
+  return rectangle;
+}
+
+Fields::Fields(const Network& network, const std::vector<std::string>& inputs) {
+  if (inputs.size() > network.arguments().size()) {
+    config_error("model.inputs", "found " + std::to_string(inputs.size()) + ", expected at most the " +
+                                     std::to_string(network.arguments().size()) + " that its forward takes: " + argument_names(network));
+  }
+  for (size_t i = 0; i < network.arguments().size(); ++i) {
+    const Argument& argument = network.arguments()[i];
+    const bool is_named = inputs.empty() ? find_field(argument.name) != nullptr : i < inputs.size();
+    const std::string name = !is_named ? "" : inputs.empty() ? argument.name : inputs[i];
+    if (is_named && find_field(name) == nullptr) {
+      config_error("model.inputs",
+                   "found '" + printable(name) + "'" + did_you_mean(name, known_fields()) + ", expected some of " + join(known_fields()));
+    }
+    if (!is_named && !argument.fallback) {
+      config_error("model.inputs", "does not say what the argument '" + argument.name + "' of " + network.where() +
+                                       " is: expected a list in the order of the arguments (" + argument_names(network) + ") of some of " +
+                                       join(known_fields()));
+    }
+    names_.push_back(name);
+    fallbacks_.push_back(argument.fallback.value_or(c10::IValue()));
+  }
+  if (!has("input_ids")) {
+    config_error("model.inputs", "found no input_ids: " + network.where() + " is not given the tokens");
+  }
+}
+
+bool Fields::has(const std::string& field) const {
+  return std::find(names_.begin(), names_.end(), field) != names_.end();
+}
+
+std::vector<c10::IValue> Fields::arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const {
+  std::vector<c10::IValue> all;
+  for (size_t i = 0; i < names_.size(); ++i) {
+    all.push_back(names_[i].empty() ? fallbacks_[i] : c10::IValue(find_field(names_[i])->make(batch, rectangle)));
+  }
+  return all;
+}
+
+Tensor take_output(const c10::IValue& result, const std::string& output, const std::string& where) {
+  c10::IValue taken = result;
+  if (result.isTuple()) {
+    taken = element(result.toTupleRef(), output, where);
+  } else if (result.isGenericDict()) {
+    taken = entry(result, output, where);
+  } else if (result.isTensor() && output != "logits") {
+    config_error("model.output", "found '" + output + "', but " + where + " gives one tensor. Leave it out");
+  }
+  if (!taken.isTensor() || !taken.toTensor().is_floating_point()) {
+    config_error("model.output",
+                 "found '" + output + "', which is of type " + taken.type()->repr_str() + ", expected a floating-point tensor");
+  }
+  return taken.toTensor();
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,267 @@
+#include "hosts.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <algorithm>
+#include <set>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+/// Gives one host its own slots, whatever names it asks for.
+class SlotSource : public io::WeightSource {
+ public:
+  SlotSource(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+
+  at::Tensor get(const std::string& name, const std::vector<int64_t>&, io::WeightRole role) override {
+    return role == io::WeightRole::kBias ? bias_ : weight_;
+  }
+  bool contains(const std::string&) const override { return true; }
+  std::vector<std::string> unused() const override { return {}; }
+
+ private:
+  at::Tensor weight_;
+  at::Tensor bias_;
+};
+
+std::string module_part(const std::string& slot) {
+  const size_t dot = slot.rfind('.');
+  return dot == std::string::npos ? "" : slot.substr(0, dot);
+}
+
+class Maker {
+ public:
+  Maker(const Lowered& lowered, const torch::jit::Module& module) : lowered_(lowered), module_(module), uses_(find_uses(lowered)) {
+    for (const Slot& slot : lowered_.slots) {
+      plan(slot);
+    }
+  }
+
+  Hosts make() {
+    for (size_t i = 0; i < uses_.size(); ++i) {
+      if (is_matrix(i)) {
+        make_matrix_hosts(i);
+      }
+    }
+    for (size_t i = 0; i < uses_.size(); ++i) {
+      if (lowered_.slots[i].is_parameter && taken_.count(i) == 0) {
+        make_other(i);
+      }
+    }
+    find_head();
+    return std::move(hosts_);
+  }
+
+ private:
+  SlotPlan& plan(const Slot& slot) { return hosts_.plans[slot.name]; }
+
+  bool is_matrix(size_t i) const {
+    const Slot& slot = lowered_.slots[i];
+    return slot.is_parameter && slot.tensor.dim() == 2 && slot.tensor.is_floating_point();
+  }
+
+  /// "x.y" of "x.y.weight"; a slot that is called otherwise is a module by its whole name.
+  std::string host_name(const Slot& slot) const {
+    const std::string module = module_part(slot.name);
+    const bool is_weight = slot.name.ends_with(".weight") && names_.count(module) == 0;
+    return is_weight ? module : slot.name;
+  }
+
+  template <typename Made>
+  int64_t add(std::unique_ptr<Made> host) {
+    names_.insert(host->name());
+    hosts_.all.push_back(std::move(host));
+    return static_cast<int64_t>(hosts_.all.size()) - 1;
+  }
+
+  void make_matrix_hosts(size_t i) {
+    const Slot& slot = lowered_.slots[i];
+    const SlotUses& uses = uses_[i];
+    const bool is_plain = uses.others.empty() && (uses.linear.empty() || uses.conv1d.empty());
+    if (!is_plain) {
+      if (uses.is_multiplied || !uses.linear.empty() || !uses.conv1d.empty()) {
+        make_hidden(i);
+      }
+      return;
+    }
+    if (!uses.tables.empty()) {
+      SlotSource source(slot.tensor, at::Tensor());
+      auto table =
+          std::make_unique<nn::Embedding>(host_name(slot), slot.tensor.size(0), slot.tensor.size(1), source, slot.tensor.options());
+      record(*table, slot, nullptr);
+      taken_.insert(i);
+      plan(slot).table = add(std::move(table));
+    }
+    if (!uses.linear.empty() || !uses.conv1d.empty()) {
+      make_linear(i);
+    }
+  }
+
+  void make_linear(size_t i) {
+    const Slot& slot = lowered_.slots[i];
+    const std::vector<torch::jit::Node*>& sites = uses_[i].linear.empty() ? uses_[i].conv1d : uses_[i].linear;
+    if (taken_.count(i) > 0 || shares_memory(slot)) {  // tied: the weight belongs to the table
+      std::string name = taken_.count(i) > 0 ? module_of(sites.front(), module_) : host_name(slot);
+      name = name.empty() || names_.count(name) > 0 ? slot.name + ".linear" : name;
+      auto tied = std::make_unique<nn::Linear>(name, slot.tensor);
+      hosts_.slot_names[name + ".weight"] = slot.name;
+      taken_.insert(i);
+      plan(slot).linear = add(std::move(tied));
+      return;
+    }
+    const bool turned = uses_[i].linear.empty();
+    const Slot* bias = own_bias(i, sites, turned);
+    SlotSource source(slot.tensor, bias == nullptr ? at::Tensor() : bias->tensor);
+    nn::LinearShape shape{slot.tensor.size(1), slot.tensor.size(0), bias != nullptr};
+    if (turned) {
+      shape = {slot.tensor.size(0), slot.tensor.size(1), bias != nullptr, nn::WeightLayout::kInOut};
+    }
+    auto linear = std::make_unique<nn::Linear>(host_name(slot), shape, source, slot.tensor.options());
+    record(*linear, slot, bias);
+    taken_.insert(i);
+    plan(slot).linear = add(std::move(linear));
+  }
+
+  void make_hidden(size_t i) {
+    const Slot& slot = lowered_.slots[i];
+    std::vector<std::string> operations = uses_[i].others;
+    if (!uses_[i].tables.empty()) {
+      operations.emplace_back("aten::embedding");
+    }
+    std::sort(operations.begin(), operations.end());
+    operations.erase(std::unique(operations.begin(), operations.end()), operations.end());
+    SlotSource source(slot.tensor, at::Tensor());
+    auto hidden = std::make_unique<HiddenLinear>(host_name(slot), nn::LinearShape{slot.tensor.size(1), slot.tensor.size(0)}, source,
+                                                 slot.tensor.options(), join(operations));
+    record(*hidden, slot, nullptr);
+    taken_.insert(i);
+    plan(slot).hidden = hidden.get();
+    add(std::move(hidden));
+  }
+
+  void make_other(size_t i) {
+    const Slot& slot = lowered_.slots[i];
+    const std::string module = module_part(slot.name);
+    const bool alone = module.empty() || (names_.count(module) > 0 && others_.count(module) == 0);
+    const std::string name = alone ? slot.name : module;
+    OtherModule*& host = others_[name];
+    if (host == nullptr) {
+      auto made = std::make_unique<OtherModule>(name);
+      host = made.get();
+      add(std::move(made));
+    }
+    const std::string part = alone ? "value" : slot.name.substr(slot.name.rfind('.') + 1);
+    hosts_.slot_names[name + "." + part] = slot.name;
+    plan(slot).weight = &host->add(part, slot.tensor);
+  }
+
+  /// The bias that belongs to the same module and is added at every site of it and nowhere else.
+  const Slot* own_bias(size_t i, const std::vector<torch::jit::Node*>& sites, bool turned) {
+    const std::string module = module_part(lowered_.slots[i].name);
+    const int64_t bias = slot_index(lowered_, sites.front(), turned ? 0 : 2);
+    if (bias < 0 || lowered_.slots[bias].name != (module.empty() ? "bias" : module + ".bias") || lowered_.slots[bias].tensor.dim() != 1) {
+      return nullptr;
+    }
+    const torch::jit::Value* value = sites.front()->input(turned ? 0 : 2);
+    const bool everywhere =
+        std::all_of(sites.begin(), sites.end(), [&](const torch::jit::Node* site) { return site->input(turned ? 0 : 2) == value; });
+    if (!everywhere || value->uses().size() != sites.size()) {
+      return nullptr;
+    }
+    taken_.insert(static_cast<size_t>(bias));
+    return &lowered_.slots[bias];
+  }
+
+  /// Whether an earlier slot is the same memory: tied weights of a scripted module.
+  bool shares_memory(const Slot& slot) const {
+    for (const Slot& other : lowered_.slots) {
+      if (&other == &slot) {
+        return false;
+      }
+      if (other.tensor.dim() == 2 && other.tensor.data_ptr() == slot.tensor.data_ptr() && other.tensor.sizes() == slot.tensor.sizes()) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void record(const nn::Host& host, const Slot& weight, const Slot* bias) {
+    hosts_.slot_names[host.name() + ".weight"] = weight.name;
+    if (bias != nullptr) {
+      hosts_.slot_names[host.name() + ".bias"] = bias->name;
+    }
+  }
+
+  void find_head() {
+    const torch::jit::Node* site = output_site(lowered_);
+    if (site == nullptr) {
+      return;
+    }
+    const int64_t slot = slot_index(lowered_, site, site->inputs().size() == 3 ? 1 : 2);
+    if (slot >= 0 && plan(lowered_.slots[slot]).linear >= 0) {
+      hosts_.head = dynamic_cast<nn::Linear*>(hosts_.all[plan(lowered_.slots[slot]).linear].get());
+    }
+  }
+
+  const Lowered& lowered_;
+  const torch::jit::Module& module_;
+  std::vector<SlotUses> uses_;
+  Hosts hosts_;
+  std::set<size_t> taken_;
+  std::set<std::string> names_;
+  std::map<std::string, OtherModule*> others_;
+};
+
+}  // namespace
+
+void HiddenLinear::attach(nn::LowRank attachment) {
+  if (attachment.dropout > 0 || attachment.bias_O) {
+    config_error(attachment.dropout > 0 ? "adapter.lora_dropout" : "adapter.lora_bias",
+                 "cannot be had at '" + name() + "' of a TorchScript model, whose weight is used by " + operations_ +
+                     ": found it among the targets, expected lora_dropout 0 and no lora_bias, or the target left out");
+  }
+  Linear::attach(std::move(attachment));
+}
+
+void HiddenLinear::attach(nn::TokenRows) {
+  config_error("adapter.trainable_token_indices", "cannot be had at '" + name() + "' of a TorchScript model, whose weight is used by " +
+                                                      operations_ + ". Use target_modules or modules_to_save");
+}
+
+at::Tensor effective_weight(const nn::Linear& host) {
+  at::Tensor W_OI = host.weight_in_use();
+  for (const nn::LowRank& attached : host.attachments()) {
+    if (!attached.enabled) {
+      continue;
+    }
+    at::Tensor sum_OI = W_OI.to(attached.A_RI.scalar_type()) + attached.B_OR.mm(attached.A_RI) * attached.scale;
+    if (attached.magnitude_O) {
+      const at::Tensor norms_O = attached.norms.of(W_OI, attached.A_RI, attached.B_OR, attached.scale);
+      sum_OI = sum_OI * (*attached.magnitude_O / norms_O).unsqueeze(1);
+    }
+    W_OI = sum_OI.to(W_OI.scalar_type());
+  }
+  return host.layout() == nn::WeightLayout::kInOut ? W_OI.t() : W_OI;
+}
+
+at::Tensor effective_weight(const nn::Embedding& table) {
+  at::Tensor W_VD = table.weight();
+  for (const nn::LowRank& attached : table.attachments()) {
+    if (attached.enabled) {
+      W_VD = (W_VD.to(attached.A_RI.scalar_type()) + attached.B_OR.mm(attached.A_RI).t() * attached.scale).to(W_VD.scalar_type());
+    }
+  }
+  return W_VD;
+}
+
+Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module) {
+  return Maker(lowered, module).make();
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,77 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/nn/embedding.h"
+#include "lora/nn/linear.h"
+#include "lowering.h"
+#include "sites.h"
+
+namespace lora::torchscript {
+
+/// A weight that an operation of the graph hides: it is adapted as a whole, W + scale · B A, wherever it is used. Dropout on
+/// the adapter's input and a bias of lora_B cannot be expressed.
+class HiddenLinear : public nn::Linear {
+ public:
+  HiddenLinear(const std::string& name, const nn::LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options,
+               std::string operations)
+      : Linear(name, shape, source, options), operations_(std::move(operations)) {}
+
+  const char* kind() const override { return "Linear in weight space"; }
+  void attach(nn::LowRank attachment) override;
+  void attach(nn::TokenRows rows) override;
+
+  /// The operations that hide it.
+  const std::string& operations() const { return operations_; }
+
+ private:
+  std::string operations_;
+};
+
+/// A module whose tensors no pair can be attached to (norms, convolutions, tables that are added): they can be trained whole.
+class OtherModule : public nn::Host {
+ public:
+  explicit OtherModule(std::string name) : Host(std::move(name)) {}
+  const char* kind() const override { return "module without a linear operation or table"; }
+  nn::BaseWeight& add(const std::string& part, const at::Tensor& tensor) { return add_weight(part, tensor, tensor.dim() > 1); }
+};
+
+/// Stands in the list of hosts for one that cannot be trained.
+class Unreached : public nn::Host {
+ public:
+  explicit Unreached(const nn::Host& host)
+      : Host(host.name()), kind_(std::string(host.kind()) + " that no gradient comes back to (torch.no_grad or detach in forward)") {}
+  const char* kind() const override { return kind_.c_str(); }
+  bool can_be_saved() const override { return false; }
+
+ private:
+  std::string kind_;
+};
+
+/// How a slot's tensor comes into the graph while adapters are on.
+struct SlotPlan {
+  int64_t linear = -1;                     ///< the host that computes its linear or addmm sites; -1: none
+  int64_t table = -1;                      ///< the host that computes its embedding sites
+  const nn::BaseWeight* weight = nullptr;  ///< what stands for it where the graph reads it; null: the slot's own tensor
+  const HiddenLinear* hidden = nullptr;    ///< or this one's effective weight
+};
+
+/// The modules of a lowered network as adapters see them.
+struct Hosts {
+  std::vector<std::unique_ptr<nn::Host>> all;                       ///< in the order of their first site in the graph
+  std::map<std::string, SlotPlan> plans;                            ///< by the slot's name
+  std::map<std::string, std::string> slot_names;                    ///< the slot of a host's weight or bias, by its name as the host has it
+  std::map<const nn::Host*, std::unique_ptr<Unreached>> unreached;  ///< of those that cannot be trained
+  nn::Linear* head = nullptr;                                       ///< whose output is the network's; null: not known
+};
+
+/// A projection's weight with the pairs that are in use, as its slot has it, in its own dtype.
+at::Tensor effective_weight(const nn::Linear& host);
+at::Tensor effective_weight(const nn::Embedding& table);
+
+/// Makes a host of every slot that forward() reads.
+Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module);
+
+}  // namespace lora::torchscript

@@ -1,0 +1,108 @@
+#include "lora/torchscript/load.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <map>
+
+#include "checks.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/nn/device.h"
+#include "lora/torchscript/archive.h"
+#include "open.h"
+#include "script_model.h"
+#include "trial.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Parameters to the dtype and everything to the device, in place; tensors that share memory go on sharing it.
+void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at::Device device) {
+  std::map<const void*, at::Tensor> converted;
+  for (const Slot& slot : all_slots(module)) {
+    at::Tensor tensor = slot.tensor;
+    const bool changes = dtype && slot.is_parameter && tensor.is_floating_point() && tensor.scalar_type() != *dtype;
+    tensor.set_requires_grad(false);
+    if (!changes && tensor.device() == device) {
+      continue;
+    }
+    at::Tensor& target = converted[tensor.data_ptr()];
+    if (!target.defined() || !target.sizes().equals(tensor.sizes())) {
+      target = tensor.to(device, changes ? *dtype : tensor.scalar_type());
+    }
+    tensor.set_data(target);
+  }
+}
+
+int64_t file_bytes(const fs::path& file) {
+  std::error_code ignored;
+  return static_cast<int64_t>(fs::file_size(file, ignored));
+}
+
+std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
+  torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
+  const bool frozen_form = options.base_dropout.has_value();
+  auto network = std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form);
+  auto model = std::make_unique<ScriptModel>(std::move(network), options.inputs.value_or(std::vector<std::string>()),
+                                             options.output.value_or("logits"));
+  check_network(*model);
+  return model;
+}
+
+void check_options(const models::ModelOptions& options) {
+  if (options.from_scratch) {
+    config_error("model.from_scratch", "is not for TorchScript: found true, expected false. A file has its weights");
+  }
+  if (options.base_dropout.value_or(0) != 0) {
+    config_error("model.base_dropout",
+                 "found " + std::to_string(*options.base_dropout) +
+                     ", expected 0 (the module in its evaluation form) or null for a TorchScript model, whose rates are its own");
+  }
+}
+
+}  // namespace
+
+void require_trust(const fs::path& file, bool trusted) {
+  if (!trusted) {
+    config_error("model.trust_torchscript",
+                 "found false, expected true (a companion's --trust-torchscript) to load '" + file.string() +
+                     "': a TorchScript file is a program, not data, and loading it runs code of whoever made it. Nothing of it was loaded");
+  }
+}
+
+torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarType> dtype, at::Device device) {
+  try {
+    torch::jit::Module module = torch::jit::load(file.string(), at::Device(at::kCPU));
+    convert(module, dtype, device);
+    return module;
+  } catch (const std::exception& error) {
+    std::string reason = trim(error.what());
+    reason = reason.substr(0, reason.find('\n'));
+    model_error(file.string(), "cannot be loaded by this version of torch: " + printable(reason, 300));
+  }
+}
+
+void try_file(const fs::path& file, const std::function<void()>& work) {
+  const int64_t bytes = file_bytes(file);
+  try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + (bytes >> 24)}, work);
+}
+
+models::BaseModel load_model(const models::ModelOptions& options) {
+  require_trust(options.path, options.trust_torchscript);
+  check_options(options);
+  models::BaseModel base;
+  base.fingerprint = read_archive(options.path).fingerprint;
+  try_file(options.path, [&options] { open_model(options, at::kCPU); });
+  base.model = open_model(options, nn::open_device(options.device));
+  base.config = Json::object();
+  base.model_type = "TorchScript";
+  base.files.push_back(options.path);
+  return base;
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,195 @@
+#include "lowering.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+#include <torch/csrc/jit/passes/fuse_linear.h>
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include <map>
+#include <unordered_map>
+
+#include "lora/base/error.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+namespace prim = c10::prim;
+
+/// An object of the module's tree, as a value of the graph.
+struct Place {
+  c10::intrusive_ptr<c10::ivalue::Object> object;
+  std::string name;  ///< "" for the module itself
+};
+
+std::string below(const std::string& name, const std::string& part) {
+  return name.empty() ? part : name + "." + part;
+}
+
+class Lowering {
+ public:
+  Lowering(const torch::jit::Module& module, const std::string& where, at::Device device) : where_(where), device_(device) {
+    lowered_.graph = module.get_method("forward").graph()->copy();
+    Graph& graph = *lowered_.graph;
+    torch::jit::Inline(graph);
+    torch::jit::FuseLinear(lowered_.graph);
+    lowered_.num_arguments = graph.inputs().size() - 1;
+    places_.emplace(graph.inputs()[0], Place{module._ivalue(), ""});
+  }
+
+  Lowered run() {
+    Graph& graph = *lowered_.graph;
+    walk(graph.block());
+    for (auto node = dead_.rbegin(); node != dead_.rend(); ++node) {
+      if (!(*node)->hasUses()) {
+        (*node)->destroy();
+      }
+    }
+    torch::jit::EliminateDeadCode(lowered_.graph);
+    if (graph.inputs()[0]->hasUses()) {
+      const Node& user = *graph.inputs()[0]->uses().front().user;
+      refuse("hands itself on to " + std::string(user.kind().toQualString()));
+    }
+    graph.eraseInput(0);
+    graph.lint();
+    return std::move(lowered_);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what) const {
+    model_error(where_, "its forward is no function of its inputs and weights, so that no adapter can be set in: it " + what +
+                            ". Write the module without that, or export it again (scripts/export_torchscript.py)");
+  }
+
+  void walk(Block* block) {
+    for (Node* node : block->nodes()) {
+      visit(node);
+      for (Block* inner : node->blocks()) {
+        walk(inner);
+      }
+    }
+  }
+
+  void visit(Node* node) {
+    switch (node->kind()) {
+      case prim::GetAttr:
+        read(node);
+        break;
+      case prim::SetAttr:
+        if (places_.count(node->input(0)) > 0) {
+          refuse("changes itself: it sets '" + below(places_.at(node->input(0)).name, node->s(torch::jit::attr::name)) + "'");
+        }
+        break;
+      case prim::CallMethod:
+        refuse("calls '" + node->s(torch::jit::attr::name) + "' of a module that is known by its interface only");
+      case prim::fork:
+        refuse("computes in parallel (torch.jit.fork)");
+      case prim::Constant:
+        move_constant(node);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /// An attribute of an object of the tree: an object again, a tensor (an input from now on), or a constant.
+  void read(Node* node) {
+    const auto found = places_.find(node->input(0));
+    if (found == places_.end()) {
+      return;  // of an object that forward() makes for itself
+    }
+    const Place place = found->second;
+    const std::string part = node->s(torch::jit::attr::name);
+    const std::string name = below(place.name, part);
+    const size_t index = place.object->type()->getAttributeSlot(part);
+    const c10::IValue value = place.object->getSlot(index);
+    if (value.isObject() && value.type()->is_module()) {
+      places_.emplace(node->output(), Place{value.toObject(), name});
+      return;
+    }
+    if (value.isTensor() && value.toTensor().defined()) {
+      node->output()->replaceAllUsesWith(slot_input(place, index, name, value.toTensor()));
+    } else {
+      node->output()->replaceAllUsesWith(constant(value, name));
+    }
+    dead_.push_back(node);
+  }
+
+  Value* slot_input(const Place& place, size_t index, const std::string& name, const at::Tensor& tensor) {
+    Value*& input = inputs_[{place.object.get(), index}];
+    if (input == nullptr) {
+      input = lowered_.graph->addInput()->setType(c10::TensorType::get());
+      lowered_.slots.push_back({name, tensor, place.object->type()->is_parameter(index)});
+    }
+    return input;
+  }
+
+  Value* constant(const c10::IValue& value, const std::string& name) {
+    const torch::jit::WithInsertPoint at_top(*lowered_.graph->nodes().begin());
+    const std::optional<Value*> inserted = torch::jit::tryInsertConstant(*lowered_.graph, value);
+    if (!inserted) {
+      refuse("reads its attribute '" + name + "' of type " + value.type()->repr_str());
+    }
+    return *inserted;
+  }
+
+  /// Traces hold the device that they were made on.
+  void move_constant(Node* node) const {
+    const c10::TypePtr type = node->output()->type();
+    if (type->kind() == c10::TypeKind::DeviceObjType && node->hasAttribute(torch::jit::attr::value)) {
+      node->s_(torch::jit::attr::value, device_.str());
+    } else if (type->kind() == c10::TypeKind::TensorType && node->hasAttribute(torch::jit::attr::value) &&
+               node->kindOf(torch::jit::attr::value) == torch::jit::AttributeKind::t) {
+      const at::Tensor tensor = node->t(torch::jit::attr::value);
+      if (tensor.dim() > 0) {  // scalars go with any device, and some are read as numbers
+        node->t_(torch::jit::attr::value, tensor.to(device_));
+      }
+    }
+  }
+
+  const std::string& where_;
+  at::Device device_;
+  Lowered lowered_;
+  std::unordered_map<const Value*, Place> places_;
+  std::map<std::pair<const void*, size_t>, Value*> inputs_;
+  std::vector<Node*> dead_;
+};
+
+void add_slots(const c10::intrusive_ptr<c10::ivalue::Object>& object, const std::string& name, std::vector<Slot>& slots) {
+  const c10::ClassTypePtr type = object->type();
+  for (size_t i = 0; i < type->numAttributes(); ++i) {
+    const c10::IValue value = object->getSlot(i);
+    const std::string own = below(name, type->getAttributeName(i));
+    if (value.isTensor() && value.toTensor().defined()) {
+      slots.push_back({own, value.toTensor(), type->is_parameter(i)});
+    } else if (value.isObject() && value.type()->is_module()) {
+      add_slots(value.toObject(), own, slots);
+    }
+  }
+}
+
+}  // namespace
+
+Lowered lower(torch::jit::Module& module, const std::string& where, bool training, at::Device device) {
+  for (torch::jit::Module part : module.modules()) {
+    if (part.hasattr("training")) {  // a frozen module has none
+      part.setattr("training", training);
+    }
+  }
+  return Lowering(module, where, device).run();
+}
+
+std::vector<Slot> all_slots(const torch::jit::Module& module) {
+  std::vector<Slot> slots;
+  add_slots(module._ivalue(), "", slots);
+  return slots;
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,97 @@
+#include "lora/torchscript/script_file.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/export.h>
+#include <torch/csrc/jit/serialization/import.h>
+
+#include "hosts.h"
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+#include "lora/torchscript/archive.h"
+#include "network.h"
+#include "open.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+/// The object that holds a slot, and the slot's own name there.
+std::pair<torch::jit::Module, std::string> holder_of(const torch::jit::Module& module, const std::string& slot) {
+  torch::jit::Module holder = module;
+  const std::vector<std::string> parts = split(slot, '.');
+  for (size_t i = 0; i + 1 < parts.size(); ++i) {
+    holder = holder.attr(parts[i]).toModule();
+  }
+  return {holder, parts.back()};
+}
+
+HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const Hosts& hosts) {
+  HostWeight result;
+  result.name = weight.parameter().name;
+  result.slot = hosts.slot_names.at(result.name);
+  result.shape = weight.base().sizes().vec();
+  result.kind = host.kind();
+  const auto* linear = dynamic_cast<const nn::Linear*>(&host);
+  result.inputs_first = linear != nullptr && linear->layout() == nn::WeightLayout::kInOut;
+  result.is_adaptable = dynamic_cast<const nn::MatrixHost*>(&host) != nullptr && &weight == &host.weights().front();
+  if (const auto* hidden = dynamic_cast<const HiddenLinear*>(&host)) {
+    result.note = "adapted as W + scale B A: used by " + hidden->operations();
+  } else if (dynamic_cast<const nn::MatrixHost*>(&host) == nullptr) {
+    result.note = "no linear operation or table reads it as its weight";
+  }
+  return result;
+}
+
+}  // namespace
+
+struct ScriptFile::Impl {
+  torch::jit::Module module;  ///< as it is in the file
+};
+
+ScriptFile::ScriptFile(const std::filesystem::path& file, bool trusted) : impl_(std::make_unique<Impl>()) {
+  require_trust(file, trusted);
+  fingerprint_ = read_archive(file).fingerprint;
+  const auto open = [&file] {
+    return std::make_unique<Network>(open_module(file, std::nullopt, at::kCPU), file.string(), at::kCPU, /*frozen_form=*/true);
+  };
+  try_file(file, [&open] { open(); });
+  const std::unique_ptr<Network> network = open();  // which changes the form that the module is in
+  for (const auto& host : network->hosts().all) {
+    for (const nn::BaseWeight& weight : host->weights()) {
+      weights_.push_back(weight_of(*host, weight, network->hosts()));
+    }
+  }
+  for (const Argument& argument : network->arguments()) {
+    arguments_.push_back(argument.name);
+  }
+  impl_->module = torch::jit::load(file.string(), at::Device(at::kCPU));
+}
+
+ScriptFile::~ScriptFile() = default;
+
+at::Tensor ScriptFile::tensor(const std::string& slot) const {
+  const auto [holder, name] = holder_of(impl_->module, slot);
+  return holder.attr(name).toTensor().detach();
+}
+
+void ScriptFile::set(const std::string& slot, const at::Tensor& tensor) {
+  auto [holder, name] = holder_of(impl_->module, slot);
+  holder.setattr(name, tensor.detach().clone().set_requires_grad(holder.attr(name).toTensor().requires_grad()));
+}
+
+void ScriptFile::save(const std::filesystem::path& file) const {
+  write_file_atomically(file, [this, &file](const Append& append) {
+    try {
+      torch::jit::ExportModule(impl_->module, [&append](const void* bytes, size_t size) {
+        append(bytes, size);
+        return size;
+      });
+    } catch (const c10::Error& error) {
+      output_error(file.string(), "cannot be written: " + trim(error.what_without_backtrace()));
+    }
+  });
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,53 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fields.h"
+#include "lora/nn/model.h"
+#include "network.h"
+
+namespace lora::torchscript {
+
+/// A TorchScript network as a language model that can only give logits. The rectangle that it needs is made here and nowhere
+/// else.
+class ScriptModel : public nn::Model {
+ public:
+  /// @param output as model.output has it.
+  ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output);
+
+  at::Tensor hidden(const nn::Pass& pass) const override;
+  nn::Linear* find_head() override { return network_->hosts().head; }
+  bool gives_logits() const override { return true; }
+  bool uses_cache() const override { return false; }
+  std::vector<nn::Host*> hosts() override;
+  std::vector<nn::Parameter> base_parameters() const override;
+  std::vector<std::string> default_target_modules() const override { return {}; }
+  int64_t vocab_size() const override { return vocab_size_; }
+  /// Of what hidden() gives: logits.
+  int64_t hidden_size() const override { return vocab_size_; }
+  at::ScalarType dtype() const override { return network_->dtype(); }
+  at::Device device() const override { return network_->device(); }
+  nn::PassMemory pass_memory(nn::Recompute recompute) const override;
+
+  Network& network() { return *network_; }
+  /// Rows of the smallest table that looks ids or positions up.
+  int64_t smallest_table() const;
+  const Fields& fields() const { return fields_; }
+  const std::string& output() const { return output_; }
+  /// Says that a document's logits depend on the padding behind it: from now on only documents of one length share a rectangle.
+  void keep_lengths_apart() { keeps_lengths_apart_ = true; }
+  /// Logits [D, L, V] of a result of the network. Throws model Error for another shape.
+  at::Tensor logits_of(const c10::IValue& result, const Rectangle& rectangle) const;
+
+ private:
+  at::Tensor rectangle_logits(const nn::Pass& pass) const;
+
+  std::unique_ptr<Network> network_;
+  Fields fields_;
+  std::string output_;
+  int64_t vocab_size_ = 0;
+  bool keeps_lengths_apart_ = false;
+};
+
+}  // namespace lora::torchscript

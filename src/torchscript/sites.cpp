@@ -1,0 +1,156 @@
+#include "sites.h"
+
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+
+namespace lora::torchscript {
+
+namespace {
+
+using torch::jit::Node;
+using torch::jit::Use;
+using torch::jit::Value;
+
+template <size_t N>
+bool is_one_of(const Node* node, const std::array<std::string_view, N>& names) {
+  return std::find(names.begin(), names.end(), std::string_view(node->kind().toQualString())) != names.end();
+}
+
+/// Operations that look at a tensor's shape and type alone.
+bool reads_no_values(const Node* node) {
+  static constexpr std::array<std::string_view, 9> kNames{
+      "aten::size",   "aten::dim",    "aten::len", "prim::dtype", "prim::device", "aten::numel", "aten::is_floating_point",
+      "prim::layout", "prim::is_cuda"};
+  return is_one_of(node, kNames);
+}
+
+/// Operations whose result is the same numbers in another form.
+bool passes_on(const Node* node) {
+  static constexpr std::array<std::string_view, 20> kNames{
+      "aten::t",      "aten::transpose",  "aten::permute", "aten::numpy_T", "aten::slice",      "aten::chunk",        "aten::unbind",
+      "aten::select", "aten::to",         "aten::detach",  "aten::view",    "aten::reshape",    "aten::unsqueeze",    "aten::squeeze",
+      "aten::expand", "aten::contiguous", "aten::alias",   "aten::type_as", "prim::ListUnpack", "prim::ListConstruct"};
+  return is_one_of(node, kNames);
+}
+
+bool multiplies(const Node* node) {
+  static constexpr std::array<std::string_view, 12> kNames{"aten::matmul",
+                                                           "aten::mm",
+                                                           "aten::bmm",
+                                                           "aten::baddbmm",
+                                                           "aten::einsum",
+                                                           "aten::linear",
+                                                           "aten::addmm",
+                                                           "aten::tensordot",
+                                                           "aten::inner",
+                                                           "aten::_native_multi_head_attention",
+                                                           "aten::_transformer_encoder_layer_fwd",
+                                                           "aten::multi_head_attention_forward"};
+  return is_one_of(node, kNames);
+}
+
+/// Whether the values of `value` come to be a factor of a matrix product.
+bool is_multiplied(const Value* value, int depth) {
+  for (const Use& use : value->uses()) {
+    if (multiplies(use.user)) {
+      return true;
+    }
+    if (depth > 0 && passes_on(use.user)) {
+      for (const Value* output : use.user->outputs()) {
+        if (is_multiplied(output, depth - 1)) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+bool is_constant_one(const Value* value) {
+  const std::optional<c10::IValue> constant = torch::jit::toIValue(value);
+  return constant && constant->isScalar() && constant->toScalar().toDouble() == 1.0;
+}
+
+void sort_in(const Use& use, SlotUses& uses) {
+  const std::string_view kind = use.user->kind().toQualString();
+  if (kind == "aten::linear" && use.offset == 1) {
+    uses.linear.push_back(use.user);
+  } else if (kind == "aten::addmm" && use.offset == 2 && is_constant_one(use.user->input(3)) && is_constant_one(use.user->input(4))) {
+    uses.conv1d.push_back(use.user);
+  } else if (kind == "aten::embedding" && use.offset == 0) {
+    uses.tables.push_back(use.user);
+  } else if (!reads_no_values(use.user)) {
+    uses.others.emplace_back(kind);
+  }
+}
+
+}  // namespace
+
+std::vector<SlotUses> find_uses(const Lowered& lowered) {
+  std::vector<SlotUses> all;
+  for (size_t i = 0; i < lowered.slots.size(); ++i) {
+    const Value* input = lowered.graph->inputs()[lowered.num_arguments + i];
+    SlotUses uses;
+    for (const Use& use : input->uses()) {
+      sort_in(use, uses);
+    }
+    uses.is_multiplied = !uses.others.empty() && is_multiplied(input, 4);
+    all.push_back(std::move(uses));
+  }
+  return all;
+}
+
+std::string module_of(const Node* site, const torch::jit::Module& module) {
+  const std::optional<torch::jit::InlinedCallStackPtr> stack = site->callstack();
+  if (!stack) {
+    return "";
+  }
+  const std::optional<torch::jit::ModuleInstanceInfo> instance = std::get<2>((*stack)->vec().back());
+  if (!instance || instance->class_type() == nullptr) {
+    return "";
+  }
+  std::vector<std::string> candidates;
+  for (const auto& named : module.named_modules()) {
+    const std::string last = named.name.substr(named.name.rfind('.') + 1);
+    if (last == instance->instance_name() && named.value.type() == instance->class_type()) {
+      candidates.push_back(named.name);
+    }
+  }
+  return candidates.size() == 1 ? candidates.front() : "";
+}
+
+int64_t slot_index(const Lowered& lowered, const Node* node, size_t input) {
+  const Value* value = node->input(input);
+  for (size_t i = 0; i < lowered.slots.size(); ++i) {
+    if (lowered.graph->inputs()[lowered.num_arguments + i] == value) {
+      return static_cast<int64_t>(i);
+    }
+  }
+  return -1;
+}
+
+const Node* output_site(const Lowered& lowered) {
+  std::vector<const Value*> waiting{lowered.graph->outputs()[0]};
+  const std::set<std::string_view> containers{"prim::TupleConstruct", "prim::ListConstruct", "prim::DictConstruct"};
+  for (size_t looked = 0; looked < waiting.size() && looked < 32; ++looked) {
+    const Node* node = waiting[looked]->node();
+    const std::string_view kind = node->kind().toQualString();
+    if (kind == "aten::linear" || kind == "aten::addmm") {
+      return node;
+    }
+    if (containers.count(kind) > 0) {
+      waiting.insert(waiting.end(), node->inputs().begin(), node->inputs().end());
+    } else if (passes_on(node) || kind == "aten::float") {
+      waiting.push_back(node->input(0));
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace lora::torchscript

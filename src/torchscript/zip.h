@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lora/base/file.h"
+
+namespace lora::torchscript {
+
+/// One member of a zip archive. All of it has been compared with the file's size.
+struct ZipMember {
+  std::string name;
+  uint32_t crc = 0;
+  bool is_deflated = false;
+  int64_t size = 0;         ///< of its content
+  int64_t stored_size = 0;  ///< in the file
+  int64_t offset = 0;       ///< of its stored bytes
+};
+
+/// The members of a zip archive (PKWARE APPNOTE 6.3.9, with zip64), in the directory's order. Throws model Error for a file
+/// that is none, or whose directory or headers contradict each other or the file's size.
+std::vector<ZipMember> zip_members(const MappedFile& file);
+
+/// Throws model Error naming the member if its content has another checksum or size than the directory says.
+void check_content(const MappedFile& file, const ZipMember& member);
+
+}  // namespace lora::torchscript

@@ -1,0 +1,62 @@
+#include "lora/torchscript/archive.h"
+
+#include "lora/base/file.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::torchscript {
+namespace {
+
+const std::filesystem::path kModules = std::filesystem::path(LORA_TEST_DATA) / "torchscript/modules";
+
+std::string module_bytes() {
+  return read_file(kModules / "lm_scripted.pt", ErrorKind::kModel);
+}
+
+TEST(Archive, ListsWhatItHoldsAndKnowsItsContent) {
+  const Archive archive = read_archive(kModules / "lm_scripted.pt");
+  const auto has = [&archive](const std::string& name) {
+    return std::any_of(archive.entries.begin(), archive.entries.end(), [&name](const ArchiveEntry& entry) { return entry.name == name; });
+  };
+  EXPECT_TRUE(has("data.pkl") && has("constants.pkl") && has("data/0"));
+  EXPECT_EQ(archive.fingerprint.size(), 64);
+  EXPECT_NE(archive.fingerprint, read_archive(kModules / "lm_traced.pt").fingerprint);
+}
+
+TEST(Archive, TheNameOfTheFileIsNoneOfItsContent) {
+  const test::TemporaryFolder folder;
+  EXPECT_EQ(read_archive(folder.write("renamed.pt", module_bytes())).fingerprint, read_archive(kModules / "lm_scripted.pt").fingerprint);
+}
+
+TEST(Archive, SaysWhatAFileIsThatIsNoTorchScript) {
+  const test::TemporaryFolder folder;
+  const auto refuse = [](const std::filesystem::path& file, const std::vector<std::string>& parts) {
+    test::expect_error(ErrorKind::kModel, parts, [&] { read_archive(file); });
+  };
+  refuse(folder.write("pickle.pt", "\x80\x02 an old pickle"), {"no zip archive", "torch.jit.save"});
+  refuse(folder.write("empty.pt", ""), {"no zip archive"});
+  refuse(folder / "missing.pt", {"missing.pt"});
+  std::string weights = module_bytes();  // as torch.save names it: no code
+  for (size_t at = weights.find("code/"); at != std::string::npos; at = weights.find("code/", at)) {
+    weights.replace(at, 5, "kode/");
+  }
+  refuse(folder.write("weights.pt", weights), {"what torch.save writes, values without code"});
+}
+
+TEST(Archive, DamageIsFoundBeforeAnythingIsLoaded) {
+  const test::TemporaryFolder folder;
+  const std::string whole = module_bytes();
+  const auto refuse = [](const std::filesystem::path& file, const std::string& part) {
+    test::expect_error(ErrorKind::kModel, {"damaged", part}, [&] { read_archive(file); });
+  };
+  refuse(folder.write("half.pt", whole.substr(0, whole.size() / 2)), "found the begin of a zip archive and no end");
+  std::string tensor = whole;
+  tensor[tensor.find("/data/0") + 40] ^= 1;
+  refuse(folder.write("tensor.pt", tensor), "another checksum");
+  std::string directory = whole;
+  directory[directory.rfind("PK\x01\x02")] = 'Q';
+  refuse(folder.write("directory.pt", directory), "does not begin as one");
+}
+
+}  // namespace
+}  // namespace lora::torchscript

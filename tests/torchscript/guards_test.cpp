@@ -1,0 +1,159 @@
+// Every failure of the table in scripts/golden/torchscript.py's bad modules, silent ones first, with the guard that meets it.
+#include <fstream>
+
+#include "lora/nn/adapters.h"
+#include "lora/peft/method.h"
+#include "lora/torchscript/load.h"
+#include "script_run.h"
+#include "support/expect_error.h"
+#include "support/tensors.h"
+
+namespace lora::torchscript {
+namespace {
+
+using test::expect_error;
+using test::script_options;
+
+nn::Host* find_host(nn::Model& model, const std::string& name) {
+  for (nn::Host* host : model.hosts()) {
+    if (host->name() == name) {
+      return host;
+    }
+  }
+  return nullptr;
+}
+
+peft::LoraOptions lora_on(const std::vector<std::string>& targets) {
+  peft::LoraOptions options;
+  options.target_modules = {peft::ModuleChoice::Kind::kList, targets, ""};
+  return options;
+}
+
+struct Refused {
+  const char* module;
+  std::vector<std::string> parts;
+};
+
+TEST(Guards, RefuseModulesOnWhichAnAdapterWouldNotDoWhatItShould) {
+  const std::vector<Refused> all{
+      {"bad_frozen", {"no weight that an adapter can be attached to", "torch.jit.freeze"}},
+      {"bad_dropout_traced", {"random in its evaluation form", "eval()"}},
+      {"bad_autocast", {"other numbers than the module", "autocast"}},
+      {"bad_no_grad", {"no gradient", "torch.no_grad"}},
+      {"bad_counting", {"changes itself", "'calls'"}},
+      {"bad_counting_tensor", {"changes its own tensor 'calls'"}},
+      {"bad_forking", {"in parallel", "fork"}},
+      {"bad_baked", {"fails on inputs of", "at least 2", "export_torchscript.py"}},
+      {"bad_quantised", {"export"}},
+  };
+  for (const Refused& refused : all) {
+    SCOPED_TRACE(refused.module);
+    expect_error(ErrorKind::kModel, refused.parts, [&] { load_model(script_options(refused.module)); });
+  }
+}
+
+TEST(Guards, NothingIsLoadedWithoutTrust) {
+  models::ModelOptions options = script_options("lm_scripted");
+  options.trust_torchscript = false;
+  expect_error(ErrorKind::kConfig, {"trust_torchscript", "is a program, not data"}, [&] { load_model(options); });
+}
+
+TEST(Guards, HiddenWeightsAreAdaptedInWeightSpace) {
+  models::BaseModel base = load_model(script_options("hidden"));
+  EXPECT_STREQ(find_host(*base.model, "mix")->kind(), "Linear in weight space");
+  peft::LoraOptions with_dropout = lora_on({"mix"});
+  with_dropout.lora_dropout = 0.1;
+  expect_error(ErrorKind::kConfig, {"adapter.lora_dropout", "'mix'", "aten::matmul", "expected lora_dropout 0"},
+               [&] { peft::attach_lora(with_dropout, *base.model, "base", 1); });
+  peft::LoraOptions with_bias = lora_on({"blend"});
+  with_bias.lora_bias = true;
+  expect_error(ErrorKind::kConfig, {"adapter.lora_bias", "'blend'"}, [&] { peft::attach_lora(with_bias, *base.model, "base", 1); });
+}
+
+TEST(Guards, NativeFastPathsAreHiddenWeights) {
+  models::BaseModel base = load_model(script_options("fast_path"));
+  EXPECT_STREQ(find_host(*base.model, "layer.self_attn.in_proj_weight")->kind(), "Linear in weight space");
+  EXPECT_STREQ(find_host(*base.model, "head")->kind(), "Linear");
+}
+
+TEST(Guards, TargetsThatATracedOrNormedModuleLacksAreNamed) {
+  models::BaseModel base = load_model(script_options("weight_norm"));
+  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "'extra'", "without a linear operation"},
+               [&] { peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1); });
+}
+
+TEST(Guards, DocumentsOfSeveralLengthsDoNotSeeTheirPadding) {
+  for (const char* module : {"fast_path", "lm_traced", "llama_sdpa_traced"}) {  // the first one has no mask
+    SCOPED_TRACE(module);
+    models::BaseModel base = load_model(script_options(module));
+    const std::vector<int32_t> a{1, 2, 3, 4, 5}, b{6, 7}, c{8, 9, 10, 11, 12};
+    const at::NoGradGuard no_grad;
+    const auto logits = [&base](const std::vector<nn::DocumentView>& views) {
+      const nn::TokenBatch batch = nn::make_token_batch(views);
+      return base.model->hidden(nn::evaluation_pass(batch));
+    };
+    const at::Tensor together = logits({{&a, nullptr, 0}, {&b, nullptr, 1}, {&c, nullptr, 2}});
+    test::expect_close(together, at::cat({logits({{&a, nullptr, 0}}), logits({{&b, nullptr, 1}}), logits({{&c, nullptr, 2}})}), 1e-5);
+  }
+}
+
+TEST(Guards, TiedWeightsAreFoundByBothNames) {
+  for (const char* module : {"tied_traced", "tied_scripted"}) {
+    SCOPED_TRACE(module);
+    models::BaseModel base = load_model(script_options(module));
+    ASSERT_NE(find_host(*base.model, "embed"), nullptr);
+    ASSERT_NE(find_host(*base.model, "head"), nullptr);
+    EXPECT_STREQ(find_host(*base.model, "embed")->kind(), "Embedding");
+    EXPECT_STREQ(find_host(*base.model, "head")->kind(), "Linear");
+    EXPECT_EQ(&base.model->head(), find_host(*base.model, "head"));
+    EXPECT_TRUE(base.model->head().tied());
+  }
+}
+
+TEST(Guards, WeightsThatNoGradientComesBackToCannotBeTargets) {
+  models::BaseModel base = load_model(script_options("no_grad_part"));
+  expect_error(ErrorKind::kConfig, {"inner.layers.0.q_proj", "no gradient comes back to"},
+               [&] { peft::attach_lora(lora_on({"q_proj"}), *base.model, "base", 1); });
+  const auto method = peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1);
+  EXPECT_EQ(method->parameters().size(), 2);
+}
+
+TEST(Guards, InputsAndOutputsAreChecked) {
+  models::ModelOptions options = script_options("lm_traced");
+  options.inputs = {"input_ids", "mask"};
+  expect_error(ErrorKind::kConfig, {"model.inputs", "'mask'", "attention_mask"}, [&] { load_model(options); });
+  options.inputs = {"attention_mask", "attention_mask"};
+  expect_error(ErrorKind::kConfig, {"model.inputs", "no input_ids"}, [&] { load_model(options); });
+  options.inputs = {"input_ids", "attention_mask", "labels"};
+  expect_error(ErrorKind::kConfig, {"model.inputs", "at most the 2"}, [&] { load_model(options); });
+  options.inputs.reset();
+  options.output = "scores";
+  expect_error(ErrorKind::kConfig, {"model.output", "'scores'", "one tensor"}, [&] { load_model(options); });
+  models::ModelOptions tuple = script_options("tuple_traced");
+  tuple.output = "2";
+  expect_error(ErrorKind::kConfig, {"model.output", "index below 2"}, [&] { load_model(tuple); });
+  tuple.output = "0";
+  expect_error(ErrorKind::kModel, {"gives no logits", "[batch, length, vocabulary]"}, [&] { load_model(tuple); });
+  models::ModelOptions dictionary = script_options("control_flow");
+  dictionary.output = "scores";
+  expect_error(ErrorKind::kConfig, {"model.output", "hidden, logits"}, [&] { load_model(dictionary); });
+}
+
+TEST(Guards, OptionsThatATorchScriptModelDoesNotHave) {
+  models::ModelOptions options = script_options("lm_traced");
+  options.from_scratch = true;
+  expect_error(ErrorKind::kConfig, {"model.from_scratch"}, [&] { load_model(options); });
+  options.from_scratch = false;
+  options.base_dropout = 0.1;
+  expect_error(ErrorKind::kConfig, {"model.base_dropout", "expected 0"}, [&] { load_model(options); });
+}
+
+TEST(Guards, BFloat16RunsWhereTheCodeAllowsIt) {
+  models::ModelOptions options = script_options("lm_scripted");
+  options.dtype = models::ComputeDtype::kBFloat16;
+  const models::BaseModel base = load_model(options);
+  EXPECT_EQ(base.model->dtype(), at::kBFloat16);
+}
+
+}  // namespace
+}  // namespace lora::torchscript

@@ -1,0 +1,67 @@
+#pragma once
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/config/run_config.h"
+#include "lora/peft/method.h"
+#include "lora/torchscript/load.h"
+#include "lora/train/causal_lm.h"
+#include "lora/train/trainer.h"
+#include "support/golden_run.h"
+
+namespace lora::test {
+
+inline const std::filesystem::path kScripts = std::filesystem::path(LORA_TEST_DATA) / "torchscript";
+
+/// The options of a module of tests/data/torchscript/modules, trusted.
+inline models::ModelOptions script_options(const std::string& module) {
+  models::ModelOptions options;
+  options.path = kScripts / "modules" / (module + ".pt");
+  options.name = module;
+  options.format = models::ModelFormat::kTorchScript;
+  options.device = "cpu";
+  options.trust_torchscript = true;
+  return options;
+}
+
+/// A case of tests/data/torchscript/runs with everything that its run.json asks for, built from the library's parts.
+struct ScriptRun {
+  explicit ScriptRun(const std::string& name, const std::vector<std::string>& overrides = {})
+      : folder(kScripts / "runs" / name),
+        config(config::load_runs(folder / "run.json", overrides).runs.front()),
+        base(torchscript::load_model(config.model)),
+        method(peft::attach_lora(*config.adapter, *base.model, "base", config.training.seed)) {
+    const data::LoadContext context{nullptr, base.model->vocab_size()};
+    train_set = data::load_dataset("data.train", config.data.train, config.data, context);
+    eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
+    const int64_t size = config.training.per_device_train_batch_size;
+    const data::BatchOptions batches{size, false, config.data.max_length, config.data.shuffle, config.training.seed};
+    const data::BatchOptions singles{1, false, config.data.max_length, false, config.training.seed};
+    objective = std::make_unique<train::CausalLm>(*base.model, train_set, &eval_set,
+                                                  train::DocumentObjectiveOptions{batches, singles, config.training.seed, {}, {}});
+    plan = std::make_unique<train::StepPlan>(*objective, config.training);
+    training = config.training;
+    training.schedule.total_steps = plan->total_steps();
+    optimizer = optim::make_optimizer(training.optimizer, method->parameters(), training.learning_rate);
+  }
+
+  void train(std::vector<train::Hook*> hooks) {
+    const auto communicator = comm::make_single_process();
+    train::TrainerState state;
+    train::Trainer({*objective, method->parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+  }
+
+  std::filesystem::path folder;
+  config::RunConfig config;
+  models::BaseModel base;
+  std::unique_ptr<peft::Method> method;
+  data::Dataset train_set, eval_set;
+  std::unique_ptr<train::CausalLm> objective;
+  std::unique_ptr<train::StepPlan> plan;
+  train::TrainOptions training;
+  std::unique_ptr<optim::Optimizer> optimizer;
+};
+
+}  // namespace lora::test
