@@ -7,7 +7,7 @@ from pathlib import Path
 from shapes import SHAPES
 from workloads import WORKLOADS
 
-KEPT_SECTIONS = {"gpu": "GPU", "memory": "Memory estimate"}  # name in the markers, title
+KEPT_SECTIONS = {"tokenizers": "Tokenizers", "gpu": "GPU", "memory": "Memory estimate"}  # name in the markers, title
 NOT_MEASURED = "Not measured yet."
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")
 
