@@ -5,6 +5,7 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
+#include "lora/models/stored_labels.h"
 #include "lora/peft/base_reference.h"
 
 namespace lora::app {
@@ -35,6 +36,12 @@ int64_t stored_label_count(const io::SafetensorsFile& weights) {
   return 0;
 }
 
+data::LabelSet unnamed_labels(int64_t count) {
+  data::LabelSet labels = data::numbered_labels(count);
+  labels.is_regression = count == 1;
+  return labels;
+}
+
 }  // namespace
 
 Json classifier_config(Json config, const data::LabelSet& labels) {
@@ -54,10 +61,27 @@ Json classifier_config(Json config, const data::LabelSet& labels) {
 std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
   const Json config = read_json(file, ErrorKind::kModel);
-  return data::read_label_set(JsonReader(config, file.string(), ErrorKind::kModel));
+  const JsonReader reader(config, file.string(), ErrorKind::kModel);
+  const std::optional<data::LabelSet> known = data::read_label_set(reader);
+  const std::optional<int64_t> stored = models::read_stored_labels(folder);
+  if (!stored) {
+    const bool says_nothing = known && reader.has("id2label") && !reader.has("problem_type") && data::are_numbered(*known);
+    return says_nothing ? std::nullopt : known;
+  }
+  if (!known) {
+    return unnamed_labels(*stored);
+  }
+  if (known->num_labels() != *stored) {
+    reader.fail("id2label", "as many labels as the head has, " + std::to_string(*stored));
+  }
+  return known;
 }
 
-data::LabelSet adapter_labels(const std::filesystem::path& folder) {
+bool names_labels(const std::filesystem::path& folder) {
+  return !peft::stored_label_set(io::SafetensorsFile(folder / kWeightsFile)).empty();
+}
+
+data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
   const std::filesystem::path file = folder / kWeightsFile;
   const io::SafetensorsFile weights(file);
   const int64_t count = stored_label_count(weights);
@@ -68,9 +92,8 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder) {
   }
   const std::string stored = peft::stored_label_set(weights);
   if (stored.empty()) {
-    data::LabelSet labels = data::numbered_labels(count);
-    labels.is_regression = count == 1;
-    return labels;
+    const std::optional<data::LabelSet> known = known_labels(model_folder);
+    return known && known->num_labels() == count ? *known : unnamed_labels(count);
   }
   const Json json = parse_json(stored, file.string() + ": labels", ErrorKind::kModel);
   const std::optional<data::LabelSet> labels = data::read_label_set(JsonReader(json, file.string() + ": labels", ErrorKind::kModel));

@@ -46,7 +46,7 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
 data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_folder) {
   std::optional<data::LabelSet> labels;
   for (const auto& [flag, options] : adapters) {
-    data::LabelSet own = adapter_labels(flag.folder);
+    data::LabelSet own = adapter_labels(flag.folder, model_folder);
     if (labels && labels->names != own.names) {
       config_error("--adapter " + flag.folder.string(), "has other labels than the adapter before it: expected one set of them");
     }
@@ -61,6 +61,18 @@ data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_
   return *labels;
 }
 
+/// Weights of the head that neither the base nor an adapter has are random: scores by them mean nothing.
+void require_head_values(const InferenceParts& parts, const FlaggedAdapters& adapters) {
+  for (const std::string& weight : parts.base.created) {
+    const std::string module = weight.substr(0, weight.rfind('.'));
+    const auto saves = [&module](const auto& adapter) { return peft::saves_module(adapter.second, module); };
+    if (!std::any_of(adapters.begin(), adapters.end(), saves)) {
+      model_error(parts.options.path.string(), "the head that scores documents lacks a weight: found no " + weight +
+                                                   " in the model or in the adapter, expected it in one of them");
+    }
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
@@ -73,14 +85,10 @@ std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer_for(data::RowFor
   if (format == data::RowFormat::kTokens) {
     return nullptr;
   }
-  if (format != data::RowFormat::kClassification) {
-    return tokenizer();
-  }
-  try {
-    return tokenizer();
-  } catch (const Error&) {
+  if (format == data::RowFormat::kClassification && !tokenizer::has_tokenizer(options.tokenizer)) {
     return nullptr;  // rows of ids need none; a row of a text says what is missing
   }
+  return tokenizer();
 }
 
 std::unique_ptr<tokenizer::ChatTemplate> InferenceParts::chat_template(const data::SourceOptions& source,
@@ -124,6 +132,9 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
   for (const auto& [flag, options] : adapters) {
     const peft::LoraOptions own = parts.labels ? peft::for_sequence_classification(options, {}) : options;
     parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name)});
+  }
+  if (parts.labels) {
+    require_head_values(parts, adapters);
   }
   return parts;
 }

@@ -156,10 +156,10 @@ void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::Mode
 }
 
 /// Those of the first adapter with a classifier: no two may hold it with other values.
-data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters) {
+data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, const fs::path& model_folder) {
   for (const peft::WeightedAdapter& adapter : adapters) {
     if (peft::is_sequence_classification(adapter.adapter.options)) {
-      return adapter_labels(adapter.adapter.weights_file.parent_path());
+      return adapter_labels(adapter.adapter.weights_file.parent_path(), model_folder);
     }
   }
   return {};
@@ -189,7 +189,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
   peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
   std::optional<data::LabelSet> labels;
   if (plan.scores_documents) {
-    labels = labels_of(adapters);
+    labels = labels_of(adapters, model.path);
     base.use_model_names(plan);
   }
   warn_of_untying(plan);

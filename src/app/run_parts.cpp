@@ -9,6 +9,8 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "lora/nn/pass.h"
+#include "lora/nn/token_batch.h"
 #include "lora/peft/task.h"
 #include "run_folder.h"
 
@@ -31,9 +33,14 @@ bool has_messages(const data::DataOptions& options) {
   return has_source(options, [](const data::SourceOptions& source) { return source.format == data::RowFormat::kMessages; });
 }
 
-/// Rows of ids need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then.
+/// Rows of ids need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then. Those of a
+/// classification may have texts.
 std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& config) {
   if (needs_tokenizer(config.data)) {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  }
+  const auto is_classification = [](const data::SourceOptions& source) { return source.format == data::RowFormat::kClassification; };
+  if (tokenizer::has_tokenizer(config.model.tokenizer) && has_source(config.data, is_classification)) {
     return tokenizer::load_tokenizer(config.model.tokenizer);
   }
   try {
@@ -181,21 +188,44 @@ void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
   train = data::load_dataset("data.train", config.data.train, config.data, context);
   if (!config.data.eval.empty()) {
     eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
-  } else if (config.data.eval_fraction > 0) {
+  }
+}
+
+/// The documents that are held back for evaluation, where the config asks for a share of them.
+void RunParts::split_off_eval(const config::RunConfig& config) {
+  if (config.data.eval.empty() && config.data.eval_fraction > 0) {
     eval = data::split_off(train, config.data.eval_fraction, config.training.seed);
+  }
+}
+
+/// Lets the longest document through the model, so that one which is too long for it is no surprise in the middle of the run.
+void RunParts::try_longest_document() const {
+  const at::NoGradGuard no_grad;
+  for (const data::Dataset* dataset : std::initializer_list<const data::Dataset*>{&train, eval_set()}) {
+    if (dataset == nullptr || dataset->examples.empty()) {
+      continue;
+    }
+    const auto shorter = [](const data::Example& a, const data::Example& b) { return a.ids.size() < b.ids.size(); };
+    const data::Example& longest = *std::max_element(dataset->examples.begin(), dataset->examples.end(), shorter);
+    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    base.model->hidden(nn::evaluation_pass(batch));
   }
 }
 
 /// What the labels of the rows mean decides on the model's head, so that they come before it.
 void RunParts::load_labelled(const config::RunConfig& config) {
   load_data(config, models::read_vocab_size(config.model.path));
-  labels = data::find_labels(train, known_labels(config.model.path));
+  const auto& init_from = config.adapter ? config.adapter->init_from : std::nullopt;
+  labels = data::find_labels(
+      train, init_from && names_labels(*init_from) ? adapter_labels(*init_from, config.model.path) : known_labels(config.model.path));
   data::apply_labels(train, *labels);
   if (eval) {
     data::apply_labels(*eval, *labels);
   }
+  split_off_eval(config);
   load_base(config);
   attach(config);
+  try_longest_document();
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
@@ -218,6 +248,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   }
   parts->attach(config);  // before the data: a wrong target is found at once
   parts->load_data(config, parts->base.model->vocab_size());
+  parts->split_off_eval(config);
   parts->make_objective(config);
   return parts;
 }

@@ -41,6 +41,8 @@ struct RunParts {
   friend std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
   void load_base(const config::RunConfig& config);
   void load_data(const config::RunConfig& config, int64_t vocab_size);
+  void split_off_eval(const config::RunConfig& config);
+  void try_longest_document() const;
   void load_labelled(const config::RunConfig& config);
   void attach(const config::RunConfig& config);
   std::unique_ptr<peft::Method> attach_full(const config::RunConfig& config) const;

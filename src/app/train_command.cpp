@@ -26,8 +26,8 @@ namespace {
 using config::RunConfig;
 
 /// Sets the batch size and what is recomputed: by the config, by memory, or as the run found it that is gone on with.
-MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPlan& plan) {
-  std::optional<int64_t> found;
+/// `found`: a batch size that was found before; none: it is yet to be found.
+MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
   if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
     found = checkpoint::load_state(plan.checkpoint).batch_size;
   }
@@ -109,6 +109,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
   plan_runs(list, *parts, request, planned);
+  std::optional<int64_t> found;
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     announce_adapter(list, i);
@@ -120,7 +121,8 @@ void train(const config::RunList& list, const TrainRequest& request) {
     if (parts->eva) {
       attach_from_data(config, *parts, planned[i].plan.checkpoint);
     }
-    const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan);
+    const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan, found);
+    found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // each run is what its config alone says
     train::StepPlan steps(*parts->objective, config.training);
     check_schedule(config, steps);
     show_summary(config, *parts, steps, memory);

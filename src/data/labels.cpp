@@ -12,11 +12,6 @@ namespace {
 
 constexpr int64_t kMostLabels = 1 << 20;  // more is a slip, not a set of classes
 
-// Whether the names are those that transformers gives by itself.
-bool are_numbered(const LabelSet& labels) {
-  return labels.names == numbered_labels(labels.num_labels()).names;
-}
-
 std::vector<std::string> read_names(const JsonReader& config) {
   const Json& id2label = config.at("id2label");
   std::vector<std::string> names(id2label.is_object() ? id2label.size() : 0);
@@ -127,6 +122,10 @@ LabelSet numbered_labels(int64_t count) {
     labels.names.push_back("LABEL_" + std::to_string(id));
   }
   return labels;
+}
+
+bool are_numbered(const LabelSet& labels) {
+  return labels.names == numbered_labels(labels.num_labels()).names;
 }
 
 LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known) {

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 
+#include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
+#include "lora/models/stored_labels.h"
 #include "unknown_family.h"
 
 namespace lora::models {
@@ -104,6 +106,12 @@ std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, con
   }
   const at::Tensor weight_CD = checkpoint.tensor(name);
   return weight_CD.dim() == 2 ? std::optional(weight_CD.size(0)) : std::nullopt;
+}
+
+std::optional<int64_t> read_stored_labels(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "config.json";
+  const Json config = read_json(file, ErrorKind::kModel);
+  return stored_labels(io::CheckpointSource(folder), JsonReader(config, file.string(), ErrorKind::kModel).string("model_type"));
 }
 
 std::optional<FamilyFiles> find_family_files(const std::string& model_type) {

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <optional>
 
+#include "lora/base/control_group.h"
 #include "lora/base/error.h"
 #include "lora/ops/cuda.h"
 
@@ -87,7 +88,7 @@ int64_t peak_memory_bytes(at::Device device) {
 
 int64_t held_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
-    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].current;
+    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).reserved_bytes[0].current;
   }
   return bytes_in("/proc/self/status", "RssAnon:");
 }
@@ -100,10 +101,8 @@ std::optional<int64_t> available_memory_bytes(at::Device device) {
   if (available == 0) {
     return std::nullopt;
   }
-  const auto limit = next_number(std::ifstream("/sys/fs/cgroup/memory.max")),
-             used = next_number(std::ifstream("/sys/fs/cgroup/memory.current"));
-  if (limit && used) {
-    available = std::min(available, *limit - *used);
+  if (const std::optional<int64_t> room = control_group_room("/sys/fs/cgroup", "/proc/self/cgroup")) {
+    available = std::min(available, *room);
   }
   rlimit data{};
   if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY) {

@@ -76,7 +76,8 @@ class LayerFilter {
 
 class Exclusion {
  public:
-  explicit Exclusion(const LoraOptions& options) : choice_(options.exclude_modules), saved_(options.modules_to_save) {
+  explicit Exclusion(const LoraOptions& options)
+      : choice_(options.exclude_modules), saved_(options.modules_to_save), of_task_(options.task_modules) {
     if (choice_.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(choice_.regex, "adapter.exclude_modules", ErrorKind::kConfig);
     }
@@ -84,6 +85,10 @@ class Exclusion {
   bool excludes(const std::string& module) const {
     // A module that is saved whole is not adapted, nor is any within it.
     const auto saves = [&](const std::string& entry) { return ("." + module + ".").find("." + entry + ".") != std::string::npos; };
+    const auto is_of_task = [&](const std::string& entry) { return module.ends_with(entry); };  // DistilBERT's pre_classifier
+    if (std::any_of(of_task_.begin(), of_task_.end(), is_of_task)) {
+      return true;
+    }
     return is_named(module) || std::any_of(saved_.begin(), saved_.end(), saves);
   }
   void warn_if_idle(const std::vector<nn::Host*>& hosts) const {
@@ -102,6 +107,7 @@ class Exclusion {
 
   const ModuleChoice& choice_;
   const std::vector<std::string>& saved_;
+  const std::vector<std::string>& of_task_;
   std::optional<Regex> regex_;
 };
 

@@ -43,4 +43,8 @@ LoraOptions for_sequence_classification(LoraOptions options, const std::vector<s
   return options;
 }
 
+bool saves_module(const LoraOptions& options, const std::string& module) {
+  return is_saved(options.modules_to_save, module) || is_saved(kHeads, module);
+}
+
 }  // namespace lora::peft

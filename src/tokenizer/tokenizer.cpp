@@ -30,6 +30,10 @@ std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
 
 }  // namespace
 
+bool has_tokenizer(const std::filesystem::path& path) {
+  return fs::is_regular_file(path) || fs::is_regular_file(path / kJsonName) || fs::is_regular_file(path / kModelName);
+}
+
 std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool add_special_tokens) const {
   std::vector<int32_t> ids = encode(text);
   if (add_special_tokens && add_bos() && bos_id()) {

@@ -41,6 +41,9 @@ Json label_set_json(const LabelSet& labels);
 /// `count` labels without names of their own: LABEL_0, …
 LabelSet numbered_labels(int64_t count);
 
+/// Whether the names are those that transformers gives by itself: LABEL_0, …
+bool are_numbered(const LabelSet& labels);
+
 /// What the labels of training rows mean: as the model's config.json says (`known`), else values of a regression where one is not
 /// whole, else classes: by number from 0 to the largest, or by name in sorted order. Names that `known` does not have, where it has
 /// none but LABEL_<number>, are taken as if it told nothing but how many. Throws data Error where there is but one class.

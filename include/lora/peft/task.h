@@ -17,4 +17,7 @@ bool is_sequence_classification(const LoraOptions& options);
 /// @param created weights of the head that are random: their modules are saved as well, as nobody else has them.
 LoraOptions for_sequence_classification(LoraOptions options, const std::vector<std::string>& created);
 
+/// Whether such an adapter holds a module of the model whole.
+bool saves_module(const LoraOptions& options, const std::string& module);
+
 }  // namespace lora::peft

@@ -67,4 +67,7 @@ class Tokenizer {
 /// not in it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
+/// Whether there is a tokenizer's file, damaged or not.
+bool has_tokenizer(const std::filesystem::path& path);
+
 }  // namespace lora::tokenizer
