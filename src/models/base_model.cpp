@@ -125,10 +125,11 @@ void require_head(const BaseModel& base, const std::string& where) {
   if (base.model->find_head() != nullptr || base.model->sequence_head() != nullptr) {
     return;
   }
-  model_error(where,
-              "the model has no head over the vocabulary: found " +
-                  (find_family_files(base.model_type)->is_encoder ? "the encoder '" + base.model_type + "'" : "no lm_head.weight") +
-                  ", expected a causal language model. To classify texts with it set training.objective to \"sequence_classification\"");
+  const bool is_encoder = find_family_files(base.model_type)->is_encoder;
+  model_error(where, (is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
+                                 : std::string("tensor 'lm_head.weight' is missing, the head over the vocabulary")) +
+                         ": expected a causal language model. To classify texts with it set training.objective to "
+                         "\"sequence_classification\"");
 }
 
 /// As many labels as are asked for, or else stored.
