@@ -170,7 +170,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
   for (const nn::Host* host : model->hosts()) {
     const std::string kind = host->kind();
     const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;
-    bool is_target = all_linear && is_linear && host != &model->head();
+    bool is_target = all_linear && is_linear && host != model->find_head();
     for (const std::string& name : names) {
       if (host->name() == name || host->name().ends_with("." + name)) {
         is_target = true;

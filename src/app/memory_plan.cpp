@@ -27,7 +27,7 @@ int64_t fixed_bytes(const SummaryInput& input) {
   const nn::Model& model = *input.base.model;
   // The program itself with LibTorch, as the resident set counts it.
   const int64_t program = model.device().is_cpu() ? int64_t{150} << 20 : 0;
-  const int64_t logits = ops::logits_bytes(input.longest_batch, model.vocab_size(), model.dtype());
+  const int64_t logits = model.sequence_head() != nullptr ? 0 : ops::logits_bytes(input.longest_batch, model.vocab_size(), model.dtype());
   const int64_t trained = bytes_of(input.method.parameters());
   const int64_t moments = optim::state_bytes(input.config.training.optimizer, input.method.parameters());
   const bool full = !input.config.adapter.has_value();

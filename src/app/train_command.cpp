@@ -88,7 +88,7 @@ void plan_runs(const config::RunList& list, const RunParts& parts, const TrainRe
     const RunConfig& config = list.runs[i];
     optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
     if (i > 0) {  // the first is attached already
-      peft::check_targets(*config.adapter, *parts.base.model);
+      peft::check_targets(parts.adapter_options(config), *parts.base.model);
     }
     planned[i].identity = identify_run(config.resolved, parts.hashes(config));
     planned[i].plan = planned[i].folder->plan(planned[i].identity, request.resume, request.overwrite);

@@ -10,21 +10,38 @@ Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLa
     : decoder_(std::move(decoder)),
       embedding_(decoder_.names.embedding, decoder_.vocab_size, decoder_.hidden_size, source, options),
       embedding_dropout_(decoder_.names.embedding + ".dropout", decoder_.embedding_dropout),
-      norm_(make_norm(decoder_.names.norm)) {
+      norm_(decoder_.names.norm.empty() ? nullptr : make_norm(decoder_.names.norm)) {
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    ropes_.emplace_back(rope);
+  }
   hosts_.push_back(&embedding_);
   for (int64_t i = 0; i < decoder_.num_layers; ++i) {
     layers_.push_back(make_layer(decoder_.names.layers + "." + std::to_string(i), i));
     const std::vector<nn::Host*> hosts = layers_.back()->hosts();
     hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
   }
-  head_ = decoder_.tied_head ? std::make_unique<nn::Linear>(decoder_.names.head, embedding_.weight())
-                             : std::make_unique<nn::Linear>(decoder_.names.head, nn::LinearShape{decoder_.hidden_size, decoder_.vocab_size},
-                                                            source, options);
-  hosts_.push_back(norm_.get());
-  hosts_.push_back(head_.get());
-  for (const nn::RopeOptions& rope : decoder_.ropes) {
-    ropes_.emplace_back(rope);
+  if (norm_ != nullptr) {
+    hosts_.push_back(norm_.get());
   }
+  if (decoder_.names.head.empty()) {
+    return;
+  }
+  if (decoder_.tied_head) {
+    head_ = std::make_unique<nn::Linear>(decoder_.names.head, embedding_.weight());
+  } else if (source.contains(decoder_.names.head + ".weight")) {
+    head_ = std::make_unique<nn::Linear>(decoder_.names.head, nn::LinearShape{decoder_.hidden_size, decoder_.vocab_size}, source, options);
+  }
+}
+
+std::vector<nn::Host*> Decoder::all_hosts() const {
+  std::vector<nn::Host*> all = hosts_;
+  if (sequence_head() != nullptr) {
+    const std::vector<nn::Host*> own = sequence_head()->hosts();
+    all.insert(all.end(), own.begin(), own.end());
+  } else if (head_ != nullptr) {
+    all.push_back(head_.get());
+  }
+  return all;
 }
 
 Tensor Decoder::embed(const nn::Pass& pass) const {
@@ -42,7 +59,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
     x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
                           [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
   }
-  return norm_->forward(x_TD);
+  return norm_ == nullptr ? x_TD : norm_->forward(x_TD);
 }
 
 std::optional<int64_t> Decoder::cache_limit() const {
@@ -56,7 +73,7 @@ std::optional<int64_t> Decoder::cache_limit() const {
 
 std::vector<nn::Parameter> Decoder::base_parameters() const {
   std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
+  for (const nn::Host* host : all_hosts()) {
     const std::vector<nn::Parameter> own = host->base_parameters();
     all.insert(all.end(), own.begin(), own.end());
   }

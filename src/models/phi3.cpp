@@ -6,9 +6,9 @@
 
 #include "decoder_keys.h"
 #include "families.h"
+#include "fused_mlp.h"
 #include "lora/nn/attention.h"
 #include "lora/nn/rms_norm.h"
-#include "lora/ops/gated_activation.h"
 #include "lora/ops/rotary.h"
 #include "pre_norm_layer.h"
 #include "self_attention.h"
@@ -49,30 +49,6 @@ class Phi3Attention : public AttentionBlock {
   nn::Linear o_proj_, qkv_proj_;
 };
 
-class Phi3Mlp : public FeedForward {
- public:
-  Phi3Mlp(const std::string& name, const GatedMlpOptions& o, io::WeightSource& source, const at::TensorOptions& options)
-      : gate_up_proj_(name + ".gate_up_proj", {o.hidden_size, 2 * o.intermediate_size}, source, options),
-        down_proj_(name + ".down_proj", {o.intermediate_size, o.hidden_size}, source, options),
-        activation_(o.activation) {}
-
-  Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override {
-    const std::vector<Tensor> gate_up = gate_up_proj_.forward(x_TD, pass).chunk(2, 1);
-    return down_proj_.forward(ops::gated_activation(activation_, gate_up[0], gate_up[1]), pass);
-  }
-
-  std::vector<nn::Host*> hosts() override { return {&gate_up_proj_, &down_proj_}; }
-  int64_t width() const override { return down_proj_.in_features(); }
-
-  int64_t kept_elements() const override {
-    return (gate_up_proj_.is_plain() ? 0 : gate_up_proj_.in_features()) + (down_proj_.is_plain() ? 2 : 3) * width();
-  }
-
- private:
-  nn::Linear gate_up_proj_, down_proj_;
-  ops::Activation activation_;
-};
-
 }  // namespace
 
 std::unique_ptr<nn::Model> make_phi3(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
@@ -83,14 +59,19 @@ std::unique_ptr<nn::Model> make_phi3(const JsonReader& config, io::WeightSource&
   const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
   const SelfAttentionOptions attention{
       decoder.hidden_size, heads, false, false, {.scale = scale, .window = read_window(config, std::nullopt)}};
-  const GatedMlpOptions mlp = read_mlp_options(config);
+  const GatedMlpOptions sizes = read_mlp_options(config);
+  const FusedMlpOptions mlp{{decoder.hidden_size, 2 * sizes.intermediate_size},
+                            {sizes.intermediate_size, decoder.hidden_size},
+                            "gate_up_proj",
+                            "down_proj",
+                            sizes.activation};
   const double eps = config.number("rms_norm_eps", 1e-5);
   warn_of_dropout(config, {"attention_dropout", "resid_pdrop", "embd_pdrop"});
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {
     return std::make_unique<PreNormLayer>(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options),
-                                          std::make_unique<Phi3Mlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
+                                          std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
                                           norm(name + ".post_attention_layernorm"));
   };
   return std::make_unique<Decoder>(decoder, norm, layer, source, options);

@@ -21,10 +21,10 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
                              const at::TensorOptions& options, QueryKeyNorms norms)
     : options_(o),
       layer_(layer),
-      q_proj_(name + ".q_proj", {o.hidden_size, o.heads.num_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      k_proj_(name + ".k_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      v_proj_(name + ".v_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
+      q_proj_(name + "." + o.names.q, {o.hidden_size, o.heads.num_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      k_proj_(name + "." + o.names.k, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      v_proj_(name + "." + o.names.v, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      o_proj_(name + "." + o.names.o, {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
       norms_(std::move(norms)),
       dropout_(name + ".attention_dropout", o.dropout) {}
 

@@ -171,7 +171,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
 class Meaning {
  public:
   Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
-      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
+      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.find_head()) {
     if (targets.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
     }
@@ -182,7 +182,7 @@ class Meaning {
       return regex_->matches_whole(host->name());
     }
     if (all_linear_) {
-      return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != &head_);
+      return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != head_);
     }
     // A whole name stands for itself, whatever layers_to_transform says (PEFT).
     return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers_.accepts(host->name()));
@@ -199,7 +199,7 @@ class Meaning {
  private:
   LayerFilter layers_;
   bool all_linear_;
-  const nn::Linear& head_;
+  const nn::Linear* head_;  ///< null: the model has none over the vocabulary
   std::optional<Regex> regex_;
 };
 
@@ -208,19 +208,19 @@ class Meaning {
 void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
               ChosenHosts& result) {
   const nn::Embedding* embeddings = input_embeddings(model);
-  nn::Linear& head = model.head();
-  if (!head.tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
-      exclusion.excludes(embeddings->name()) || exclusion.excludes(head.name())) {
+  nn::Linear* const head = model.find_head();
+  if (head == nullptr || !head->tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
+      exclusion.excludes(embeddings->name()) || exclusion.excludes(head->name())) {
     return;
   }
   TargetMatch tied{"ensure_weight_tying", {}};
   if (chosen.insert(embeddings).second) {
     tied.hosts.push_back(embeddings->name());
   }
-  if (chosen.erase(&head) == 0) {
-    tied.hosts.push_back(head.name());
+  if (chosen.erase(head) == 0) {
+    tied.hosts.push_back(head->name());
   }
-  result.tied_head = &head;
+  result.tied_head = head;
   result.matches.push_back(std::move(tied));
 }
 

@@ -77,7 +77,7 @@ TEST(Findings, TypesAndRanges) {
       {"training.warmup_ratio=1.5", "…>= 0 and <= 1"},
       {"training.loraplus_lr_ratio=0", "[training.loraplus_lr_ratio] found 0, expected a number > 0 or null"},
       {"training.loraplus_lr_ratio=-2", "…found -2"},
-      {"training.metric_for_best_model=accuracy", "…expected one of \"eval_loss\", \"eval_perplexity\", \"loss\", \"perplexity\""},
+      {"training.metric_for_best_model=bleu", "…expected one of \"eval_loss\", \"eval_perplexity\", \"eval_accuracy\""},
       {"training=3", "[training] found 3, expected an object"},
       {"data.max_length=1", "[data.max_length] found 1, expected an integer >= 2 and <= 1000000"},
       {"data.packing=yes", "[data.packing] found \"yes\", expected true or false"},
@@ -116,7 +116,7 @@ TEST(Findings, NotInThisVersion) {
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
        "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "
-       "\"prompt_completion\", \"instruction\", \"messages\""},
+       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},

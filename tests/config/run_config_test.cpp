@@ -278,6 +278,9 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
     const data::Format& format = data::format_of(entry.value);
     Json document = smallest();
     document["data"]["train"][0]["format"] = entry.name;
+    if (entry.value == data::RowFormat::kClassification) {
+      document["training"]["objective"] = "sequence_classification";
+    }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {
         document["data"]["train"][0]["columns"][field] = "x";
