@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
+#include "dropped_blocks.h"
 #include "families.h"
 #include "lora/nn/attention.h"
 #include "lora/nn/rms_norm.h"
@@ -25,14 +27,15 @@ class Phi3Attention : public AttentionBlock {
         layer_(layer),
         o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size}, source, options),
         qkv_proj_(name + ".qkv_proj", {o.hidden_size, (o.heads.num_heads + 2 * o.heads.num_key_value_heads) * o.heads.head_dim}, source,
-                  options) {}
+                  options),
+        dropout_(name + ".attention_dropout", o.dropout) {}
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override {
     const HeadSizes& heads = options_.heads;
     const Tensor qkv = qkv_proj_.forward(x_TD, pass).unflatten(1, {-1, heads.head_dim});
     const std::vector<Tensor> parts = qkv.split_with_sizes({heads.num_heads, heads.num_key_value_heads, heads.num_key_value_heads}, 1);
     const auto [q_THE, k_TKE] = ops::rotary_embedding(parts[0], parts[1], ropes[0].cos_TE, ropes[0].sin_TE);
-    return o_proj_.forward(nn::attend(q_THE, k_TKE, parts[2], pass, layer_, options_.scores).flatten(1), pass);
+    return o_proj_.forward(nn::attend(q_THE, k_TKE, parts[2], pass, layer_, options_.scores, &dropout_).flatten(1), pass);
   }
 
   std::vector<nn::Host*> hosts() override { return {&o_proj_, &qkv_proj_}; }
@@ -47,6 +50,7 @@ class Phi3Attention : public AttentionBlock {
   SelfAttentionOptions options_;
   int64_t layer_;
   nn::Linear o_proj_, qkv_proj_;
+  nn::Dropout dropout_;
 };
 
 class Phi3Mlp : public FeedForward {
@@ -81,17 +85,19 @@ std::unique_ptr<nn::Model> make_phi3(const JsonReader& config, io::WeightSource&
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 4096),
                                          {.partial_rotary_factor = 1.0, .original_max_position_embeddings = 4096})};
   const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, false, false, {.scale = scale, .window = read_window(config, std::nullopt)}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, false, false, {.scale = scale, .window = read_window(config, std::nullopt)}};
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-5);
-  warn_of_dropout(config, {"attention_dropout", "resid_pdrop", "embd_pdrop"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
+  const double residual_dropout = read_dropout(config, "resid_pdrop", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<PreNormLayer>(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options),
-                                          std::make_unique<Phi3Mlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
-                                          norm(name + ".post_attention_layernorm"));
+    return std::make_unique<PreNormLayer>(
+        with_dropout(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options), name + ".resid_attn_dropout",
+                     residual_dropout),
+        with_dropout(std::make_unique<Phi3Mlp>(name + ".mlp", mlp, source, options), name + ".resid_mlp_dropout", residual_dropout),
+        norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));
   };
   return std::make_unique<Decoder>(decoder, norm, layer, source, options);
 }

@@ -5,6 +5,7 @@
 #include "lora/app/guard.h"
 #include "lora/base/heap.h"
 #include "lora/base/log.h"
+#include "lora/nn/tensor_heap.h"
 
 namespace lora::tools {
 
@@ -30,6 +31,7 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
 
 int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& command) {
   keep_freed_memory();
+  nn::use_tensor_heap();
   bool quiet = false;
   cli.add_flag("--quiet", quiet, "Warnings and errors only");
   cli.set_version_flag("--version", std::string(app::version_text()));
