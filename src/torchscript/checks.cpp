@@ -39,14 +39,16 @@ struct Sample {
   std::vector<c10::IValue> arguments;
 };
 
-/// Documents of these lengths, of ids that every table of the model has.
+/// Documents of at most these lengths, of ids that every table of the model has and positions that a table of positions has; one of
+/// two rows is of segments.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
   const auto ids = static_cast<uint64_t>(model.smallest_table());
+  const int64_t positions = model.smallest_table(/*more_than=*/2);
   CounterRandom random(kSeed);
   std::vector<std::vector<int32_t>> documents;
   for (const int64_t length : lengths) {
     std::vector<int32_t>& document = documents.emplace_back();
-    for (int64_t t = 0; t < std::max<int64_t>(std::min(length, static_cast<int64_t>(ids)), 1); ++t) {
+    for (int64_t t = 0; t < std::min(length, positions); ++t) {
       document.push_back(static_cast<int32_t>(random.below(ids)));
     }
   }

@@ -79,10 +79,11 @@ ScriptModel::ScriptModel(std::unique_ptr<Network> network, const std::vector<std
   }
 }
 
-int64_t ScriptModel::smallest_table() const {
+int64_t ScriptModel::smallest_table(int64_t more_than) const {
   int64_t rows = vocab_size_;
   for (const auto& host : network_->hosts().all) {
-    if (const auto* table = dynamic_cast<const nn::Embedding*>(host.get())) {
+    const auto* table = dynamic_cast<const nn::Embedding*>(host.get());
+    if (table != nullptr && table->num_tokens() > more_than) {
       rows = std::min(rows, table->num_tokens());
     }
   }

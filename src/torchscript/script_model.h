@@ -31,8 +31,8 @@ class ScriptModel : public nn::Model {
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
   Network& network() { return *network_; }
-  /// Rows of the smallest table that looks ids or positions up.
-  int64_t smallest_table() const;
+  /// Rows of the smallest table with more than so many, or the vocabulary where there is none.
+  int64_t smallest_table(int64_t more_than = 0) const;
   const Fields& fields() const { return fields_; }
   const std::string& output() const { return output_; }
   /// Says that a document's logits depend on the padding behind it: from now on only documents of one length share a rectangle.
