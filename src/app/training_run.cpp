@@ -144,6 +144,10 @@ void announce(const config::RunConfig& config, const RunParts& parts) {
   const std::string folder = config.output_dir.string();
   log::info("result: " + folder + "/" + method.weights_file() + " (" +
             human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
+  if (config.model.is_torchscript()) {
+    log::info("merge it: lora-merge --model " + config.model.name + " --trust-torchscript --adapter " + folder + " --output merged.pt");
+    return;
+  }
   log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
                            : "load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
 }
