@@ -130,6 +130,9 @@ bool are_numbered(const LabelSet& labels) {
 
 LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known) {
   const RawLabels& raw = train.raw_labels;
+  if (known && known->is_regression) {
+    return *known;
+  }
   if (raw.kind == LabelKind::kNames) {
     const bool knows_names = known && !(are_numbered(*known) && numbers_of(raw.names, *known).front() < 0);
     if (knows_names) {

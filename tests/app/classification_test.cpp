@@ -199,6 +199,7 @@ TEST(Classification, AnEncoderWithCausalLmNamesTheObjective) {
   write_text(scratch / "bert_pairs/tokens.jsonl", "{\"input_ids\": [1, 2, 3]}\n");
   const Outcome outcome = lora_train({"--config", config.string(), "--set", "training.objective=causal_lm", "--set",
                                       "adapter.init_from=null", "--set", "adapter.task_type=null", "--set", "data.eval=[]", "--set",
+                                      "training.eval_steps=null", "--set", "training.metric_for_best_model=eval_loss", "--set",
                                       "data.train=[{\"path\": \"tokens.jsonl\", \"format\": \"tokens\"}]"});
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("encoder 'bert'"), HasSubstr("sequence_classification")));

@@ -75,6 +75,11 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
                          "base loss");
 }
 
+/// Softmax does not see a bias of the keys: its gradient is rounding alone, and so is what an optimiser makes of it.
+bool is_unseen(const nn::Parameter& parameter) {
+  return parameter.name.ends_with(".self.key.bias");
+}
+
 TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
   GoldenRun run(GetParam());
   int64_t count = 0;
@@ -92,7 +97,13 @@ TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
   }
   EXPECT_EQ(static_cast<int64_t>(run.parameters().size()), gradients);
   for (const nn::Parameter& parameter : run.parameters()) {
-    expect_close(parameter.tensor.grad(), expected.tensor("grad." + run.key_of(parameter)), 1e-5, parameter.name);
+    const at::Tensor wanted = expected.tensor("grad." + run.key_of(parameter));
+    if (is_unseen(parameter)) {
+      expect_near(parameter.tensor.grad(), at::zeros_like(wanted), 1e-6, parameter.name);
+      expect_near(wanted, at::zeros_like(wanted), 1e-6, parameter.name);
+    } else {
+      expect_close(parameter.tensor.grad(), wanted, 1e-5, parameter.name);
+    }
   }
 }
 
@@ -169,7 +180,9 @@ TEST_P(GoldenTraining, EveryStepEqualsTransformersAndPeft) {
   expect_training(run);
   const io::SafetensorsFile tensors = run.golden.tensors();
   for (const nn::Parameter& parameter : run.parameters()) {
-    expect_near(parameter.tensor, tensors.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
+    if (!is_unseen(parameter)) {
+      expect_near(parameter.tensor, tensors.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
+    }
   }
 }
 
