@@ -27,6 +27,10 @@ constexpr size_t kGlobal = 0, kLocal = 1;  // in the model's ropes
 /// The ropes of layers without and with a window: transformers 5 writes a section for each kind, 4 a theta.
 std::vector<nn::RopeOptions> read_ropes(const JsonReader& config, int64_t head_dim) {
   const int64_t max_positions = config.integer("max_position_embeddings", 8192);
+  if (config.has("rope_scaling") && !config.has("rope_parameters")) {
+    config.fail("rope_scaling",
+                "none, or sections of rope_parameters for full_attention and sliding_attention, as transformers 5 writes them");
+  }
   const Json none = Json::object();
   const auto read = [&](const char* kind, const char* older, double theta) {
     const JsonReader missing(none, config.where(), ErrorKind::kModel);
