@@ -34,6 +34,7 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
 /// What is computed at once, with one batch size.
 struct Parts {
   std::vector<train::BatchSize> sizes;
+  bool add_up = false;      ///< a step has several, so that gradients stand beside the activations of the next one
   int64_t num_lengths = 0;  ///< different ones
 };
 
@@ -50,8 +51,8 @@ class Planner {
   int64_t bytes(int64_t batch_size, Recompute recompute) {
     const Parts& parts = parts_of(batch_size);
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
-    // A step in one part has its gradients only as activations go, but they rarely fit into the places of those.
-    return fixed_ + kernel_bytes(parts) + gradients_ + std::max(activations, with_holes(input_.objective.evaluation_bytes()));
+    const int64_t training = parts.add_up ? gradients_ + activations : std::max(gradients_, activations);
+    return fixed_ + kernel_bytes(parts) + std::max(training, gradients_ + with_holes(input_.objective.evaluation_bytes()));
   }
 
   /// Batches of one document (or bin) in an epoch.
@@ -71,8 +72,11 @@ class Planner {
     const auto [found, is_new] = parts_.try_emplace(batch_size);
     if (is_new) {
       input_.objective.set_batch_size(batch_size);
+      found->second.add_up = input_.config.training.gradient_accumulation_steps > 1;
       for (const train::MicroBatch& batch : input_.objective.plan_epoch(0)) {
-        for (const train::MicroBatch& part : input_.objective.parts(batch)) {
+        const std::vector<train::MicroBatch> parts = input_.objective.parts(batch);
+        found->second.add_up = found->second.add_up || parts.size() > 1;
+        for (const train::MicroBatch& part : parts) {
           found->second.sizes.push_back(input_.objective.size(part));
         }
       }

@@ -69,6 +69,15 @@ TEST(MemoryPlan, RecomputationComesAfterSmallerBatches) {
   EXPECT_EQ(to_json(nothing_fits)["gradient_checkpointing"], "full");
 }
 
+TEST(MemoryPlan, GradientsStandBesideActivationsWhereAStepHasSeveralParts) {
+  const auto bytes = [](const std::string& accumulation) {
+    Bench bench({"training.per_device_train_batch_size=8", "training.gradient_accumulation_steps=" + accumulation});
+    return bench.plan(kPlenty).bytes;
+  };
+  EXPECT_GT(bytes("2"), bytes("1"));
+  EXPECT_EQ(bytes("2"), bytes("4"));
+}
+
 TEST(MemoryPlan, NineTenthsOfTheMachineAreUsable) {
   const std::optional<int64_t> usable = usable_memory_bytes(at::kCPU);
   ASSERT_TRUE(usable.has_value());
