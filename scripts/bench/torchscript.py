@@ -23,21 +23,15 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from export_torchscript import logits_of
+
 RANK, ALPHA, RATE, LENGTH, ROWS = 8, 16, 1e-4, 128, 4
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SIZES = {  # hidden, feed-forward, layers, heads, key and value heads, vocabulary
     "small": (384, 1024, 6, 6, 3, 8192),
     "135m": (576, 1536, 30, 9, 3, 49152),
 }
-
-
-class LogitsOf(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids, attention_mask):
-        return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
 
 
 def make_model(size: str):
@@ -54,7 +48,7 @@ def write_inputs(folder: Path, model, steps: int):
     model.save_pretrained(folder / "model")
     ids = torch.randint(0, model.config.vocab_size, (2, 8))
     mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
-    torch.jit.save(torch.jit.trace(LogitsOf(model), (ids, mask), check_trace=False), str(folder / "model.pt"))
+    torch.jit.save(torch.jit.trace(logits_of(model), (ids, mask), check_trace=False), str(folder / "model.pt"))
     rows = torch.randint(0, model.config.vocab_size, (steps * ROWS, LENGTH)).tolist()
     (folder / "rows.jsonl").write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
     pairs = {}

@@ -89,18 +89,6 @@ Totals evaluate(nn::Model& model, const data::Dataset& dataset, const EvalReques
   return totals;
 }
 
-/// The adapters to evaluate by name; "" is the bare model.
-std::vector<std::string> names_to_evaluate(const InferenceParts& parts, bool compare_base) {
-  std::vector<std::string> names;
-  if (parts.adapters.empty() || compare_base) {
-    names.emplace_back();
-  }
-  for (const NamedAdapter& adapter : parts.adapters) {
-    names.push_back(adapter.name);
-  }
-  return names;
-}
-
 Json result_json(const std::string& adapter, const Totals& totals, const data::Dataset& dataset, const EvalRequest& request) {
   return {{"model", request.inference.model},
           {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
@@ -158,7 +146,7 @@ int eval_command(const EvalRequest& request) {
                              " documents. Check the labels or completions");
   }
   std::vector<Json> results;
-  for (const std::string& name : names_to_evaluate(parts, request.compare_base)) {
+  for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
     results.push_back(result_json(name, evaluate(model, dataset, request), dataset, request));
   }

@@ -80,15 +80,8 @@ int evaluate_labels(const EvalRequest& request, const data::SourceOptions& sourc
   const auto tokenizer = parts.tokenizer_for(source.format);
   data::Dataset dataset = data::load_dataset("--data", {source}, options, {tokenizer.get(), model.vocab_size()});
   data::apply_labels(dataset, *parts.labels);
-  std::vector<std::string> names{""};
-  if (!parts.adapters.empty()) {
-    names.clear();
-    for (const NamedAdapter& adapter : parts.adapters) {
-      names.push_back(adapter.name);
-    }
-  }
   std::vector<Json> results;
-  for (const std::string& name : names) {
+  for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
     results.push_back(result_json(name, evaluate(model, dataset, request, parts.labels->is_regression), dataset, request));
   }

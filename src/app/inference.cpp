@@ -75,6 +75,17 @@ void require_head_values(const InferenceParts& parts, const FlaggedAdapters& ada
 
 }  // namespace
 
+std::vector<std::string> InferenceParts::names_to_run(bool with_base) const {
+  std::vector<std::string> names;
+  if (adapters.empty() || with_base) {
+    names.emplace_back();
+  }
+  for (const NamedAdapter& adapter : adapters) {
+    names.push_back(adapter.name);
+  }
+  return names;
+}
+
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
   std::unique_ptr<tokenizer::Tokenizer> loaded = tokenizer::load_tokenizer(options.tokenizer);
   check_vocabulary(*loaded, *base.model, options.tokenizer.string());

@@ -27,6 +27,9 @@ struct InferenceParts {
   std::vector<NamedAdapter> adapters;    ///< in the order of the flags
   std::optional<data::LabelSet> labels;  ///< of a model that scores documents
 
+  /// What the model is run with, one after the other: its adapters by name; "" is the bare model, first where there is no adapter or
+  /// `with_base` asks for it.
+  std::vector<std::string> names_to_run(bool with_base) const;
   /// The model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
   /// The same as far as rows of this format need it; null where they do not, or may not and there is none.

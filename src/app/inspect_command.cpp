@@ -17,6 +17,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/models/script_ending.h"
 
 namespace lora::app {
 
@@ -50,8 +51,7 @@ bool is_tensor_file(const fs::path& path) {
 
 bool is_script(const fs::path& path) {
   std::error_code ignored;
-  const std::string ending = path.extension().string();
-  return fs::is_regular_file(path, ignored) && (ending == ".pt" || ending == ".pth" || ending == ".ts" || ending == ".torchscript");
+  return fs::is_regular_file(path, ignored) && models::has_script_ending(path);
 }
 
 /// Something that is known, found by what lies in the folder. A run's folder holds its result too: it comes first.

@@ -46,13 +46,14 @@ class Planner {
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + bytes_of(input.model.base_parameters()) + (full ? 0 : gradients_) +
              optim::state_bytes(input.config.training.optimizer, trained);
+    evaluation_ = gradients_ + with_holes(input.objective.evaluation_bytes());
   }
 
   int64_t bytes(int64_t batch_size, Recompute recompute) {
     const Parts& parts = parts_of(batch_size);
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
     const int64_t training = parts.add_up ? gradients_ + activations : std::max(gradients_, activations);
-    return fixed_ + kernel_bytes(parts) + std::max(training, gradients_ + with_holes(input_.objective.evaluation_bytes()));
+    return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
   }
 
   /// Batches of one document (or bin) in an epoch.
@@ -90,7 +91,7 @@ class Planner {
   }
 
   const MemoryPlanInput& input_;
-  int64_t fixed_ = 0, gradients_ = 0;
+  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
   std::map<int64_t, Parts> parts_;
 };
 

@@ -86,7 +86,7 @@ struct PlannedRun {
 
 /// Everything that can be wrong with any run is found before the first one trains for hours.
 void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
-  if (parts.method) {  // the number of steps follows from the batch size
+  if (parts.method && list.runs.front().training.finds_batch_size) {  // the number of steps follows from the batch size
     fit_into_memory(list.runs.front(), parts, {});
   }
   const train::StepPlan steps(*parts.objective, list.runs.front().training);

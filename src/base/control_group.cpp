@@ -27,6 +27,10 @@ std::optional<int64_t> number_in(const fs::path& file) {
   return stream >> value ? std::optional(value) : std::nullopt;
 }
 
+std::optional<int64_t> smaller(const std::optional<int64_t>& a, const std::optional<int64_t>& b) {
+  return a && b ? std::min(*a, *b) : a ? a : b;
+}
+
 int64_t file_cache(const fs::path& file, const Layout& layout) {
   std::ifstream stream(file);
   int64_t sum = 0, value = 0;
@@ -48,8 +52,7 @@ std::optional<int64_t> room_of(const fs::path& group, const Layout& layout) {
 std::optional<int64_t> least_room(const fs::path& root, const fs::path& path, const Layout& layout) {
   std::optional<int64_t> least;
   for (fs::path group = path.relative_path();; group = group.parent_path()) {
-    const std::optional<int64_t> room = room_of(root / group, layout);
-    least = room && least ? std::min(*room, *least) : room ? room : least;
+    least = smaller(least, room_of(root / group, layout));
     if (group.empty()) {
       return least;
     }
@@ -68,13 +71,11 @@ std::optional<int64_t> control_group_room(const fs::path& root, const fs::path& 
       continue;
     }
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", path = line.substr(second + 1);
-    std::optional<int64_t> room;
     if (controllers == ",,") {
-      room = least_room(root, path, kVersion2);
+      least = smaller(least, least_room(root, path, kVersion2));
     } else if (controllers.find(",memory,") != std::string::npos) {
-      room = least_room(root / "memory", path, kVersion1);
+      least = smaller(least, least_room(root / "memory", path, kVersion1));
     }
-    least = room && least ? std::min(*room, *least) : room ? room : least;
   }
   return least;
 }

@@ -1,6 +1,7 @@
 #include "config/sections.h"
 #include "config/table.h"
 #include "lora/base/text.h"
+#include "lora/models/script_ending.h"
 
 namespace lora::config {
 
@@ -20,9 +21,7 @@ models::ModelFormat resolved_format(const ModelOptions& options) {
   if (options.format != models::ModelFormat::kAuto) {
     return options.format;
   }
-  const std::string ending = options.path.extension().string();
-  const bool is_script = ending == ".pt" || ending == ".pth" || ending == ".ts" || ending == ".torchscript";
-  return is_script ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
+  return models::has_script_ending(options.path) ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
 }
 
 const Table<ModelOptions>& model_table() {

@@ -8,30 +8,25 @@
 #include "config_keys.h"
 #include "dropped_blocks.h"
 #include "encoder.h"
-#include "encoder_keys.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "mlp.h"
-#include "self_attention.h"
 #include "sum_norm_layer.h"
 
 namespace lora::models {
 
-namespace {
-
-SelfAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
-  const int64_t num_heads = read_encoder_heads(config, hidden_size), head_dim = hidden_size / num_heads;
+SelfAttentionOptions read_bert_attention(const JsonReader& config, int64_t hidden_size, const EncoderKeys& keys, const char* dropout_key,
+                                         const SelfAttentionNames& names) {
+  const int64_t num_heads = read_encoder_heads(config, hidden_size, keys), head_dim = hidden_size / num_heads;
   return {.hidden_size = hidden_size,
           .heads = {num_heads, num_heads, head_dim},
           .qkv_bias = true,
           .o_bias = true,
           .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(head_dim)), .causal = false},
           .rope = std::nullopt,
-          .dropout = read_dropout(config, "attention_probs_dropout_prob", 0.1),
-          .names = {"self.query", "self.key", "self.value", "output.dense"}};
+          .dropout = read_dropout(config, dropout_key, 0.1),
+          .names = names};
 }
-
-}  // namespace
 
 std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonReader& config, io::WeightSource& source,
                                           const at::TensorOptions& options) {
@@ -41,7 +36,8 @@ std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonRead
   body.target_modules = {"query", "value"};
   const double dropout = body.embedding_dropout = read_dropout(config, "hidden_dropout_prob", 0.1);
   const double eps = config.number("layer_norm_eps", 1e-12);
-  const SelfAttentionOptions attention = read_attention(config, body.hidden_size);
+  const SelfAttentionOptions attention = read_bert_attention(config, body.hidden_size, {}, "attention_probs_dropout_prob",
+                                                             {"self.query", "self.key", "self.value", "output.dense"});
   const int64_t inner = read_size(config, "intermediate_size");
   const MlpOptions mlp{{body.hidden_size, inner, true},
                        {inner, body.hidden_size, true},

@@ -1,19 +1,14 @@
 // DistilBERT (Sanh et al. 2019): BERT without types and pooler, under names of its own.
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 #include "base_dropout.h"
 #include "bert_body.h"
 #include "config_keys.h"
 #include "dropped_blocks.h"
 #include "encoder.h"
-#include "encoder_keys.h"
-#include "families.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "mlp.h"
-#include "self_attention.h"
 #include "sequence_heads.h"
 #include "sum_norm_layer.h"
 
@@ -23,18 +18,6 @@ namespace {
 
 constexpr EncoderKeys kKeys{"dim", "n_layers", "n_heads"};
 constexpr double kEps = 1e-12;
-
-SelfAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
-  const int64_t num_heads = read_encoder_heads(config, hidden_size, kKeys), head_dim = hidden_size / num_heads;
-  return {.hidden_size = hidden_size,
-          .heads = {num_heads, num_heads, head_dim},
-          .qkv_bias = true,
-          .o_bias = true,
-          .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(head_dim)), .causal = false},
-          .rope = std::nullopt,
-          .dropout = read_dropout(config, "attention_dropout", 0.1),
-          .names = {"q_lin", "k_lin", "v_lin", "out_lin"}};
-}
 
 }  // namespace
 
@@ -46,7 +29,8 @@ std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightS
   DecoderOptions body = read_encoder_options(config, kKeys);
   body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", "", ""};
   const double dropout = body.embedding_dropout = read_dropout(config, "dropout", 0.1);
-  const SelfAttentionOptions attention = read_attention(config, body.hidden_size);
+  const SelfAttentionOptions attention =
+      read_bert_attention(config, body.hidden_size, kKeys, "attention_dropout", {"q_lin", "k_lin", "v_lin", "out_lin"});
   const int64_t inner = read_size(config, "hidden_dim");
   const MlpOptions mlp{{body.hidden_size, inner, true},
                        {inner, body.hidden_size, true},

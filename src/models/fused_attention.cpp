@@ -9,6 +9,11 @@
 
 namespace lora::models {
 
+QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads) {
+  const Tensor parts_T3HE = fused_TF.unflatten(1, {3, heads.num_heads, heads.head_dim});
+  return {parts_T3HE.select(1, 0), parts_T3HE.select(1, 1), parts_T3HE.select(1, 2)};
+}
+
 FusedAttention::FusedAttention(const std::string& name, int64_t layer, FusedAttentionOptions o, io::WeightSource& source,
                                const at::TensorOptions& options)
     : options_(std::move(o)),

@@ -14,6 +14,9 @@ namespace lora::models {
 /// q_THE, k_TKE and v_TKE.
 using QueryKeyValue = std::array<Tensor, 3>;
 
+/// A row that holds all queries, then all keys, then all values, of as many heads each (GPT-2, ModernBERT).
+QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads);
+
 struct FusedAttentionOptions {
   HeadSizes heads;
   nn::LinearShape qkv;

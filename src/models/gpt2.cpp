@@ -27,12 +27,6 @@ struct Gpt2Options {
   bool scale_by_layer;  ///< scores divided by the layer's number, from 1
 };
 
-/// A row of c_attn: all queries, all keys, all values.
-QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads) {
-  const Tensor parts_T3HE = fused_TF.unflatten(1, {3, heads.num_heads, heads.head_dim});
-  return {parts_T3HE.select(1, 0), parts_T3HE.select(1, 1), parts_T3HE.select(1, 2)};
-}
-
 /// GPT2Config's defaults are those of the smallest model. The older names are those of other families.
 int64_t read_either(const JsonReader& config, const char* key, const char* general, int64_t fallback) {
   return read_size(config, config.has(key) ? key : general, fallback);

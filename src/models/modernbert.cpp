@@ -41,12 +41,6 @@ std::vector<nn::RopeOptions> read_ropes(const JsonReader& config, int64_t head_d
   return {read("full_attention", "global_rope_theta", 160000.0), read("sliding_attention", "local_rope_theta", 10000.0)};
 }
 
-/// A row of Wqkv: all queries, all keys, all values.
-QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads) {
-  const Tensor parts_T3HE = fused_TF.unflatten(1, {3, heads.num_heads, heads.head_dim});
-  return {parts_T3HE.select(1, 0), parts_T3HE.select(1, 1), parts_T3HE.select(1, 2)};
-}
-
 FusedAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
   const int64_t num_heads = read_encoder_heads(config, hidden_size), head_dim = hidden_size / num_heads;
   const HeadSizes heads{num_heads, num_heads, head_dim};

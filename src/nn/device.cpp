@@ -59,18 +59,14 @@ at::Device open_device(const std::string& name) {
 
 namespace {
 
-/// The number that stands next; none where there is none.
-std::optional<int64_t> next_number(std::ifstream file) {
-  int64_t value = 0;
-  return file >> value ? std::optional(value) : std::nullopt;
-}
-
 /// A line such as "VmHWM: 1234 kB" of a file in /proc, in bytes; 0 where there is none.
 int64_t bytes_in(const char* path, const std::string& key) {
   std::ifstream file(path);
   for (std::string word; file >> word;) {
     if (word == key) {
-      return next_number(std::move(file)).value_or(0) * 1024;
+      int64_t kilobytes = 0;
+      file >> kilobytes;
+      return kilobytes * 1024;
     }
   }
   return 0;

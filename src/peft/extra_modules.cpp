@@ -7,6 +7,7 @@
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/peft/task.h"
 #include "targets.h"
 
 namespace lora::peft {
@@ -22,16 +23,6 @@ const char* const kTokens = "adapter.trainable_token_indices";
 Tensor trained_copy(const Tensor& base) {
   const at::ScalarType wide = at::promote_types(base.scalar_type(), at::kFloat);
   return base.detach().to(wide, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
-}
-
-/// Whether the module or one that holds it has a name that ends so.
-bool is_within(const std::string& module, const std::string& end) {
-  for (size_t dot = module.find('.'); dot != std::string::npos; dot = module.find('.', dot + 1)) {
-    if (module.substr(0, dot).ends_with(end)) {
-      return true;
-    }
-  }
-  return module.ends_with(end);
 }
 
 class Attacher {

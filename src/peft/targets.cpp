@@ -6,6 +6,7 @@
 #include "lora/base/log.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
+#include "lora/peft/task.h"
 
 namespace lora::peft {
 
@@ -85,7 +86,7 @@ class Exclusion {
   bool excludes(const std::string& module) const {
     // A module that is saved whole is not adapted, nor is any within it.
     const auto saves = [&](const std::string& entry) { return ("." + module + ".").find("." + entry + ".") != std::string::npos; };
-    const auto is_of_task = [&](const std::string& entry) { return module.ends_with(entry); };  // DistilBERT's pre_classifier
+    const auto is_of_task = [&](const std::string& entry) { return is_within(module, entry); };  // DistilBERT's pre_classifier
     if (std::any_of(of_task_.begin(), of_task_.end(), is_of_task)) {
       return true;
     }

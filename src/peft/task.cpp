@@ -11,10 +11,9 @@ namespace {
 /// PEFT's names of the heads of all families.
 const std::vector<std::string> kHeads{"classifier", "score"};
 
-/// Whether modules_to_save means a module, as PEFT finds it.
+/// Whether modules_to_save means a module.
 bool is_saved(const std::vector<std::string>& entries, const std::string& module) {
-  return std::any_of(entries.begin(), entries.end(),
-                     [&module](const std::string& entry) { return (module + ".").find(entry + ".") != std::string::npos; });
+  return std::any_of(entries.begin(), entries.end(), [&module](const std::string& entry) { return is_within(module, entry); });
 }
 
 }  // namespace
@@ -41,6 +40,10 @@ LoraOptions for_sequence_classification(LoraOptions options, const std::vector<s
     }
   }
   return options;
+}
+
+bool is_within(const std::string& module, const std::string& end) {
+  return (module + ".").find(end + ".") != std::string::npos;
 }
 
 bool saves_module(const LoraOptions& options, const std::string& module) {

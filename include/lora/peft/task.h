@@ -17,6 +17,9 @@ bool is_sequence_classification(const LoraOptions& options);
 /// @param created weights of the head that are random: their modules are saved as well, as nobody else has them.
 LoraOptions for_sequence_classification(LoraOptions options, const std::vector<std::string>& created);
 
+/// Whether the module or one that holds it has a name that ends so: how PEFT finds what modules_to_save means.
+bool is_within(const std::string& module, const std::string& end);
+
 /// Whether such an adapter holds a module of the model whole.
 bool saves_module(const LoraOptions& options, const std::string& module);
 
