@@ -121,15 +121,16 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
     close(ends[0]);
     model_error(where, std::string("cannot be tried in a child process: ") + std::strerror(errno));
   }
-  const Ended ended = wait_for(child, ends[0], limits.seconds);
+  const int64_t longest = 10 * limits.seconds;
+  const Ended ended = wait_for(child, ends[0], longest);
   close(ends[0]);
   check_interrupt();
   if (!ended.answer.empty()) {
     throw Error(static_cast<ErrorKind>(ended.answer.front()), ended.answer.substr(1));
   }
   if (!ended.in_time) {
-    model_error(where, "loading it took longer than " + std::to_string(limits.seconds) +
-                           " s in a child process, which was ended. The file is damaged");
+    model_error(where,
+                "loading it took longer than " + std::to_string(longest) + " s in a child process, which was ended. The file is damaged");
   }
   if (WIFSIGNALED(ended.status)) {
     model_error(where, std::string("loading it ended a child process with the signal ") + strsignal(WTERMSIG(ended.status)) +
