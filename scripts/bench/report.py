@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from the results file. The part between the GPU markers is kept as it is."""
+"""docs/benchmarks.md from the results file. The parts between markers (GPU, memory) are kept as they are."""
 
 import platform
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 from shapes import SHAPES
 from workloads import WORKLOADS
 
-GPU_BEGIN, GPU_END = "<!-- gpu: kept by scripts/bench -->", "<!-- gpu: end -->"
-NO_GPU = "Not measured yet."
+KEPT_SECTIONS = {"tokenizers": "Tokenizers", "gpu": "GPU", "memory": "Memory estimate"}  # name in the markers, title
+NOT_MEASURED = "Not measured yet."
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")
 
 INTRODUCTION = (
@@ -105,9 +105,29 @@ def start_up_section(start_up: dict, results: list[dict]) -> str:
     return f"## Start\n\n{START_UP}\n{table(['', 'lora-train', 'PEFT', 'ratio'], rows)}"
 
 
-def kept_gpu_section(old: str) -> str:
-    inside = old.partition(GPU_BEGIN)[2].partition(GPU_END)
-    return inside[0].strip() if inside[1] else NO_GPU
+def markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: kept by scripts/bench -->", f"<!-- {name}: end -->"
+
+
+def kept_text(old: str, name: str) -> str:
+    """What stands between the markers."""
+    begin, end = markers(name)
+    inside = old.partition(begin)[2].partition(end)
+    return inside[0].strip() if inside[1] else NOT_MEASURED
+
+
+def kept_section(name: str, text: str) -> str:
+    begin, end = markers(name)
+    return f"## {KEPT_SECTIONS[name]}\n\n{begin}\n{text}\n{end}\n"
+
+
+def with_section(document: str, name: str, text: str) -> str:
+    """The document with `text` between the markers; a section that is not there yet stands at the end."""
+    begin, end = markers(name)
+    before, found, rest = document.partition(begin)
+    if not found:
+        return document.rstrip("\n") + "\n\n" + kept_section(name, text)
+    return f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
 
 
 def limits(tolerances: dict[str, dict]) -> str:
@@ -124,5 +144,5 @@ def render(results: dict, old: str) -> str:
     for dtype in sorted({result["case"]["dtype"] for result in cases}, reverse=True):
         parts.append(dtype_section(dtype, [result for result in cases if result["case"]["dtype"] == dtype]))
     parts.append(start_up_section(results["start_up"], cases))
-    parts.append(f"## GPU\n\n{GPU_BEGIN}\n{kept_gpu_section(old)}\n{GPU_END}\n")
+    parts += [kept_section(name, kept_text(old, name)) for name in KEPT_SECTIONS]
     return "\n".join(parts)

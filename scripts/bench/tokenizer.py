@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Speed of lora-tokenize beside Hugging Face's `tokenizers`, both on one thread, on the same rows.
+"""Speed of lora-tokenize beside Hugging Face's `tokenizers`, both on one core, on the same rows.
 
-    tokenizer.py --lora-tokenize PROGRAM [--megabytes N] [--kind NAME]...
+    tokenizer.py --lora-tokenize PROGRAM [--megabytes N] [--kind NAME]... [--output FILE]
 
-Prints a line a kind: megabytes of text a second of each, and the ratio. Of lora-tokenize the time of a run on no rows is taken
-off (starting, reading the tokenizer). Ours reads and writes JSON lines in that time, the peer does not.
+Prints a line a kind: megabytes of text a second of each, and the ratio; with every kind also written to docs/benchmarks.md.
+Of lora-tokenize the time of a run on no rows is taken off (starting, reading the tokenizer). Ours reads and writes JSON lines in
+that time, the peer does not.
 """
 
 import argparse
@@ -16,8 +17,15 @@ import sys
 import tempfile
 import time
 
+from report import table, with_section
+
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
+EXPLANATION = (
+    "`lora-tokenize` beside Hugging Face's `tokenizers` (Rust), both on one core, in megabytes of text a second, for a tokenizer of each kind "
+    "of scripts/golden/tokenizer_kinds.py; the best of three runs. Ours reads and writes JSON lines in that time. Written by "
+    "`scripts/bench/tokenizer.py`."
+)
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "golden"))
 
 
@@ -59,13 +67,16 @@ def main():
     parser.add_argument("--lora-tokenize", required=True)
     parser.add_argument("--megabytes", type=float, default=8)
     parser.add_argument("--kind", action="append")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("docs/benchmarks.md"), help="not written with --kind")
     arguments = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from tokenizers import Tokenizer
 
     from tokenizer_kinds import KINDS
 
     rows, size = rows_of(arguments.megabytes)
     print(f"{size / 1e6:.1f} MB in {len(rows)} rows\n{'kind':16} {'lora-tokenize':>14} {'tokenizers':>12} {'ratio':>7}")
+    lines = []
     for kind in KINDS:
         if arguments.kind and kind.__name__ not in arguments.kind:
             continue
@@ -75,7 +86,12 @@ def main():
             tokenizer.save(str(folder / "tokenizer.json"))
             ours = lora_seconds(arguments.lora_tokenize, folder, rows) - lora_seconds(arguments.lora_tokenize, folder, [])
         theirs = peer_seconds(tokenizer, rows)
-        print(f"{kind.__name__:16} {size / 1e6 / ours:9.1f} MB/s {size / 1e6 / theirs:7.1f} MB/s {theirs / ours:7.2f}")
+        print(f"{kind.__name__:16} {size / 1e6 / ours:9.1f} MB/s {size / 1e6 / theirs:7.1f} MB/s {theirs / ours:7.2f}", flush=True)
+        lines.append([kind.__name__, f"{size / 1e6 / ours:.1f}", f"{size / 1e6 / theirs:.1f}", f"**{theirs / ours:.2f}**"])
+    if not arguments.kind:
+        text = f"{EXPLANATION}\n\n{table(['', 'lora-tokenize', 'tokenizers', 'ratio'], lines)}".rstrip("\n")
+        old = arguments.output.read_text(encoding="utf-8")
+        arguments.output.write_text(with_section(old, "tokenizers", text), encoding="utf-8")
 
 
 if __name__ == "__main__":

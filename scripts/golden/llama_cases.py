@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import transformers
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 MIN_LENGTH, MAX_LENGTH = 3, 40
 
@@ -35,6 +36,15 @@ class Case:
     model_type: str = "llama"
     config_changes: dict = field(default_factory=dict)  # keys of config.json as published files have them
     model: dict = field(default_factory=dict)  # further keys of run.json's model section
+    base_class: str = "AutoModelForCausalLM"  # what transformers writes the base with
+    labels: "Labels | None" = None  # the rows have labels as a whole: a sequence classification
+
+
+@dataclass
+class Labels:
+    count: int  # of classes; 1: values of a regression
+    names: list[str] | None = None  # what the rows call the classes
+    pairs: bool = False  # rows have two texts
 
 
 def shape(**changes) -> dict:
@@ -218,7 +228,7 @@ def write_json(path: Path, value: dict) -> None:
 
 def write_model(case: Case, folder: Path, generator: torch.Generator) -> PreTrainedModel:
     config = AutoConfig.for_model(case.model_type, **case.shape)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    model = getattr(transformers, case.base_class).from_config(config, attn_implementation="eager").eval()
     randomize(model, generator)
     model.to(case.checkpoint_dtype).save_pretrained(folder, max_shard_size=case.shard_size or "1GB")
     (folder / "generation_config.json").unlink(missing_ok=True)
@@ -250,8 +260,12 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
 
 def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: torch.Generator) -> None:
     """PEFT's own files; its model card is left out and its sets are sorted."""
+    if case.labels is not None:
+        torch.manual_seed(case.seed)  # transformers draws the head
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder.parent / "model", num_labels=case.labels.count, dtype=torch.float32).eval()  # fmt: skip
     model.name_or_path = str(folder.parent / "model")  # PEFT looks there whether the vocabulary was changed
-    config = LoraConfig(task_type="CAUSAL_LM", **case.adapter)
+    config = LoraConfig(task_type="CAUSAL_LM" if case.labels is None else "SEQ_CLS", **case.adapter)
     adapted = get_peft_model(model, config)
     randomize_adapter(adapted, generator)
     adapted.save_pretrained(folder, save_embedding_layers=False)
@@ -278,8 +292,20 @@ def make_row(draw: random.Random, vocab: int, length: int) -> dict:
     return {"input_ids": ids, "labels": labels}
 
 
-def write_rows(path: Path, draw: random.Random, vocab: int, lengths: list[int]) -> None:
-    rows = [json.dumps(make_row(draw, vocab, length), separators=(",", ":")) for length in lengths]
+def make_labelled_row(draw: random.Random, vocab: int, length: int, labels: Labels) -> dict:
+    row = {"input_ids": [draw.randrange(vocab) for _ in range(length)]}
+    if labels.pairs and draw.random() < 0.7:
+        first = draw.randrange(1, length)
+        row["token_type_ids"] = [0] * first + [1] * (length - first)
+    if labels.count == 1:
+        return row | {"label": round(draw.uniform(-1, 3), 2)}
+    label = draw.randrange(labels.count)
+    return row | {"label": label if labels.names is None else labels.names[label]}
+
+
+def write_rows(path: Path, draw: random.Random, vocab: int, lengths: list[int], labels: Labels | None = None) -> None:
+    make = make_row if labels is None else lambda *row: make_labelled_row(*row, labels)
+    rows = [json.dumps(make(draw, vocab, length), separators=(",", ":")) for length in lengths]
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
@@ -287,8 +313,8 @@ def write_data(case: Case, folder: Path) -> None:
     draw = random.Random(case.seed)
     lengths = [case.first_length, MIN_LENGTH, MAX_LENGTH]
     lengths += [draw.randint(MIN_LENGTH, MAX_LENGTH) for _ in range(case.num_rows - len(lengths))]
-    write_rows(folder / "rows.jsonl", draw, case.shape["vocab_size"], lengths)
-    write_rows(folder / "eval.jsonl", draw, case.shape["vocab_size"], [7, 40, 3, 16, 17, 23, 11])
+    write_rows(folder / "rows.jsonl", draw, case.shape["vocab_size"], lengths, case.labels)
+    write_rows(folder / "eval.jsonl", draw, case.shape["vocab_size"], [7, 40, 3, 16, 17, 23, 11], case.labels)
 
 
 def run_config(case: Case, folder: Path) -> dict:
@@ -299,12 +325,14 @@ def run_config(case: Case, folder: Path) -> dict:
             adapter = json.loads((folder / "adapter" / "adapter_config.json").read_text())
         if not case.starts_itself:
             adapter |= {"init_from": "adapter"}
+    format = "tokens" if case.labels is None else "classification"
+    objective = {} if case.labels is None else {"objective": "sequence_classification"}
     return {
         "model": {"path": "model", "dtype": "float32", "device": "cpu"} | case.model,
         "adapter": adapter,
-        "data": {"train": [{"path": "rows.jsonl", "format": "tokens"}], "eval": [{"path": "eval.jsonl", "format": "tokens"}],
+        "data": {"train": [{"path": "rows.jsonl", "format": format}], "eval": [{"path": "eval.jsonl", "format": format}],
                  "shuffle": False, "packing": False},
-        "training": case.training,
+        "training": case.training | objective,
         "output_dir": "out",
     }  # fmt: skip
 

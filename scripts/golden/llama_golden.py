@@ -17,11 +17,12 @@ import peft
 import safetensors
 import torch
 import transformers
+from classification_cases import CLASSIFICATION_CASES, FULL_CLASSIFICATION_CASES
 from family_cases import FAMILY_CASES, FULL_FAMILY_CASES
 from llama_cases import CASES, Case, write_inputs, write_json
 from llama_reference import (
-    be_quiet, document_loss, documents_of, evaluate, load_base, load_trainable, logits_of, mean_loss, one_thread, read_json,
-    train, trained_tensors,
+    LabelledDocument, base_of, be_quiet, documents_of, evaluate, is_classification, load_trainable, logits_of, mean_loss, one_thread,
+    read_json, train, trained_tensors,
 )  # fmt: skip
 from llama_rope import rope_table
 from lora_start import effective_weights, is_started
@@ -29,18 +30,21 @@ from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPP
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
-ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES
+LABELLED_CASES = CLASSIFICATION_CASES | FULL_CLASSIFICATION_CASES
+ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES
 
 
 def folder_of(name: str) -> Path:
-    return (DATA.parent / "families" if name not in CASES else DATA) / name
+    return (DATA if name in CASES else DATA.parent / ("classification" if name in LABELLED_CASES else "families")) / name
 
 
 def check_against_own_loss(model, document) -> None:
     """transformers' loss of the same labels, which shifts and averages by itself."""
+    if isinstance(document, LabelledDocument):
+        return
     with torch.no_grad():
         theirs = logits_of(model, document, labels=torch.tensor([document.labels])).loss.item()
-        ours = document_loss(model, document).item() / document.num_supervised()
+        ours = document.loss(model).item() / document.num_supervised()
     if abs(theirs - ours) > 1e-6 * abs(theirs):
         raise RuntimeError(f"the reference's loss is {ours}, transformers' own is {theirs}")
 
@@ -53,6 +57,26 @@ def forward_tensors(model, document, prefix: str, every_layer: bool = True) -> d
     return tensors | {f"{prefix}.logits": output.logits[0].clone()}
 
 
+@torch.no_grad()
+def check_padded(model, documents) -> None:
+    """The documents in one padded batch, as transformers' Trainer gives them, have the same logits."""
+    longest = max(len(document.ids) for document in documents)
+    pad = model.config.pad_token_id
+    if pad is None:
+        return
+
+    def column(values, filler: int) -> torch.Tensor:
+        return torch.tensor([value + [filler] * (longest - len(value)) for value in values])
+
+    inputs = {"input_ids": column([d.ids for d in documents], pad), "attention_mask": column([[1] * len(d.ids) for d in documents], 0)}
+    if any(document.types is not None for document in documents):
+        inputs["token_type_ids"] = column([d.types or [0] * len(d.ids) for d in documents], 0)
+    together = model(**inputs).logits
+    alone = torch.cat([logits_of(model, document).logits for document in documents])
+    if (together - alone).abs().max() > 1e-5 * alone.abs().max():
+        raise RuntimeError("padding changes transformers' logits")
+
+
 def num_trainable(model) -> int:
     if isinstance(model, peft.PeftModel):
         return model.get_nb_trainable_parameters()[0]
@@ -63,10 +87,14 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
     """What is expected of the case in `folder`: (expected.json, expected.safetensors)."""
     run = read_json(folder / "run.json")
     rows, held_out = documents_of(folder, run, "train"), documents_of(folder, run, "eval")
-    base = load_base(folder / run["model"]["path"])
+    base = base_of(folder, run)
     tensors = forward_tensors(base, rows[0], "base") if tests_model and not is_started(run) else {}
     base_documents = evaluate(base, held_out)
+    if is_classification(run) and run["adapter"] is not None:
+        del tensors["base.logits"], base_documents[:]  # of a random head
     model = load_trainable(folder, run)
+    if is_classification(run):
+        check_padded(model, held_out)
     for document in rows[:3]:
         check_against_own_loss(model, document)
     if is_started(run):
@@ -88,8 +116,7 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
         "eval_loss": mean_loss(documents),
         "documents": documents,
         "start_documents": start_documents,
-        "base_documents": base_documents,
-    }
+    } | ({"base_documents": base_documents} if base_documents else {})
     return expected, tensors
 
 
@@ -97,7 +124,7 @@ def write_case(name: str, case: Case) -> None:
     folder = folder_of(name)
     write_inputs(case, folder)
     expected, tensors = reference_of(folder, case.tests_model)
-    if name in FAMILY_CASES:
+    if name in FAMILY_CASES or name in LABELLED_CASES:
         expected["default_target_modules"] = DEFAULT_TARGETS.get(case.model_type, [])
     clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
     if not 0 < clipped:

@@ -17,10 +17,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is here: nothing may 
 import torch
 import torch.nn.functional as F
 import transformers
+from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
-from transformers import AutoModelForCausalLM, Trainer, get_scheduler
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer, get_scheduler
 
 IGNORED = -100
 
@@ -33,19 +34,68 @@ class Document:
     def num_supervised(self) -> int:
         return sum(label != IGNORED for label in self.labels[1:])
 
+    def loss(self, model: torch.nn.Module) -> torch.Tensor:
+        """Sum of the cross-entropy over the supervised tokens."""
+        logits = logits_of(model, self).logits[0, :-1].float()
+        return F.cross_entropy(logits, torch.tensor(self.labels[1:]), ignore_index=IGNORED, reduction="sum")
+
+
+@dataclass
+class LabelledDocument:
+    ids: list[int]
+    types: list[int] | None  # token_type_ids
+    label: int | float
+
+    def num_supervised(self) -> int:
+        return 1
+
+    def loss(self, model: torch.nn.Module) -> torch.Tensor:
+        """transformers' own, of one document."""
+        return logits_of(model, self, labels=torch.tensor([self.label])).loss
+
 
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_documents(path: Path) -> list[Document]:
-    """Rows of the `tokens` format; without labels every token is supervised."""
+    """Rows of the `tokens` format; without labels every token is supervised. Or of `classification`."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if "label" in rows[0]:
+        return [LabelledDocument(row["input_ids"], row.get("token_type_ids"), row["label"]) for row in rows]
     return [Document(row["input_ids"], row.get("labels", row["input_ids"])) for row in rows]
 
 
 def documents_of(folder: Path, run: dict, part: str) -> list[Document]:
-    return [document for source in run["data"][part] for document in read_documents(folder / source["path"])]
+    documents = [document for source in run["data"][part] for document in read_documents(folder / source["path"])]
+    if is_classification(run) and isinstance(documents[0].label, str):
+        names = label_names(folder, run)
+        for document in documents:
+            document.label = names.index(document.label)
+    return documents
+
+
+def is_classification(run: dict) -> bool:
+    return run["training"].get("objective") == "sequence_classification"
+
+
+def label_names(folder: Path, run: dict) -> list[str]:
+    """The training rows' own, sorted."""
+    return sorted({document.label for source in run["data"]["train"] for document in read_documents(folder / source["path"])})
+
+
+def num_labels(folder: Path, run: dict) -> int:
+    labels = [document.label for document in documents_of(folder, run, "train")]
+    return 1 if any(isinstance(label, float) for label in labels) else max(labels) + 1
+
+
+def base_of(folder: Path, run: dict, attention: str = "eager", path: Path | None = None) -> torch.nn.Module:
+    """The run's base, or the model at `path`, as its objective opens it."""
+    path = path or folder / run["model"]["path"]
+    if not is_classification(run):
+        return load_base(path, attention)
+    return AutoModelForSequenceClassification.from_pretrained(
+        path, num_labels=num_labels(folder, run), dtype=torch.float32, attn_implementation=attention).eval()  # fmt: skip
 
 
 def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
@@ -55,7 +105,7 @@ def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
 
 
 def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.nn.Module:
-    base = load_base(folder / run["model"]["path"], attention)
+    base = base_of(folder, run, attention)
     if run["adapter"] is None:
         return base.requires_grad_(True)
     if is_started(run):
@@ -85,15 +135,13 @@ def forget_longer_documents(model: torch.nn.Module) -> None:
             module.max_seq_len_cached = module.original_max_seq_len
 
 
-def logits_of(model: torch.nn.Module, document: Document, **kwargs):
+def logits_of(model: torch.nn.Module, document, **kwargs):
     forget_longer_documents(model)
+    if isinstance(document, LabelledDocument):
+        if document.types is not None:
+            kwargs["token_type_ids"] = torch.tensor([document.types])
+        return model(input_ids=torch.tensor([document.ids]), attention_mask=torch.ones(1, len(document.ids), dtype=torch.long), **kwargs)
     return model(input_ids=torch.tensor([document.ids]), use_cache=False, **kwargs)
-
-
-def document_loss(model: torch.nn.Module, document: Document) -> torch.Tensor:
-    """Sum of the cross-entropy over the supervised tokens of one document."""
-    logits = logits_of(model, document).logits[0, :-1].float()
-    return F.cross_entropy(logits, torch.tensor(document.labels[1:]), ignore_index=IGNORED, reduction="sum")
 
 
 def epoch_steps(documents: list[Document], training: dict) -> list[list[Document]]:
@@ -156,7 +204,7 @@ def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float
     count = sum(document.num_supervised() for document in documents)
     loss = 0.0
     for document in documents:
-        part = document_loss(model, document) / count
+        part = document.loss(model) / count
         part.backward()
         loss += part.item()
     return loss, count
@@ -191,7 +239,7 @@ def train(model: torch.nn.Module, run: dict, documents: list[Document], held_out
             "step": step, "loss": loss, "learning_rate": learning_rate, "grad_norm": norm.item(), "num_tokens": count,
             "num_input_tokens": sum(len(document.ids) for document in batch)})  # fmt: skip
         if step == total or (eval_steps and step % eval_steps == 0):
-            result.evals.append({"step": step, "eval_loss": mean_loss(evaluate(model, held_out))})
+            result.evals.append({"step": step, "eval_loss": mean_loss(evaluate(model, held_out))} | label_metrics(model, held_out))
     return result
 
 
@@ -201,8 +249,19 @@ def evaluate(model: torch.nn.Module, documents: list[Document]) -> list[dict]:
     rows = []
     for document in documents:
         count = document.num_supervised()
-        rows.append({"loss": document_loss(model, document).item() / count, "num_tokens": count})
+        rows.append({"loss": document.loss(model).item() / count, "num_tokens": count})
     return rows
+
+
+@torch.no_grad()
+def label_metrics(model: torch.nn.Module, documents: list) -> dict:
+    """What an evaluation measures of labels beside the loss."""
+    if not isinstance(documents[0], LabelledDocument):
+        return {}
+    logits = torch.cat([logits_of(model, document).logits.float() for document in documents])
+    labels = [document.label for document in documents]
+    found = value_metrics(logits[:, 0].tolist(), labels) if logits.shape[1] == 1 else class_metrics(logits.argmax(1).tolist(), labels)
+    return {f"eval_{name}": value for name, value in found.items()}
 
 
 def mean_loss(rows: list[dict]) -> float:

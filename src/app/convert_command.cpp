@@ -172,7 +172,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
   for (const nn::Host* host : model->hosts()) {
     const std::string kind = host->kind();
     const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;
-    bool is_target = all_linear && is_linear && host != &model->head();
+    bool is_target = all_linear && is_linear && host != model->find_head();
     for (const std::string& name : names) {
       if (host->name() == name || host->name().ends_with("." + name)) {
         is_target = true;
@@ -199,6 +199,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
 
 void take(peft::Approximation approximation, ConvertReport& report, peft::Adapter& adapter) {
   approximation.adapter.base_fingerprint = adapter.base_fingerprint;
+  approximation.adapter.labels = adapter.labels;
   report.relative_error = approximation.relative_error();
   report.modules = std::move(approximation.modules);
   adapter = std::move(approximation.adapter);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "document_scores.h"
+#include "eval_labels.h"
 #include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
@@ -139,12 +140,15 @@ int eval_command(const EvalRequest& request) {
   const data::DataOptions options = data_options(request);
   const data::SourceOptions source = source_options(request);
   const bool logprobs = !request.token_logprobs.empty();
+  if (source.format == data::RowFormat::kClassification) {
+    return evaluate_labels(request, source, options);
+  }
   if (logprobs && (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty()))) {
     config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
   }
   const InferenceParts parts = open_inference(request.inference);
   nn::Model& model = *parts.base.model;
-  const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
+  const auto tokenizer = parts.tokenizer_for(source.format);
   const auto chat_template = parts.chat_template(source, tokenizer.get(), request.chat_template);
   const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs, /*num_threads=*/0,
                                   chat_template.get()};

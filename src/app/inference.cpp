@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "classifier.h"
 #include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
+#include "lora/peft/task.h"
 
 namespace lora::app {
 
@@ -26,12 +28,67 @@ AdapterFlag parse_adapter_flag(const std::string& flag) {
   return {flag.substr(0, equals), flag.substr(equals + 1)};
 }
 
+using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::LoraOptions>>;
+
+void require_use(const FlaggedAdapters& adapters, ModelUse use) {
+  for (const auto& [flag, options] : adapters) {
+    const bool scores_documents = peft::is_sequence_classification(options);
+    if (scores_documents != (use == ModelUse::kDocuments)) {
+      config_error("--adapter " + flag.folder.string(),
+                   scores_documents ? "scores documents: found task_type SEQ_CLS, expected an adapter of a language model. lora-eval "
+                                      "evaluates it with --format classification"
+                                    : "scores no documents: found another task_type, expected SEQ_CLS beside rows of a classification");
+    }
+  }
+}
+
+/// The labels that all adapters have; without any those of the folder's own head.
+data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_folder) {
+  std::optional<data::LabelSet> labels;
+  for (const auto& [flag, options] : adapters) {
+    data::LabelSet own = adapter_labels(flag.folder, model_folder);
+    if (labels && labels->names != own.names) {
+      config_error("--adapter " + flag.folder.string(), "has other labels than the adapter before it: expected one set of them");
+    }
+    labels = std::move(own);
+  }
+  labels = labels ? labels : known_labels(model_folder);
+  if (!labels) {
+    model_error(model_folder.string(),
+                "the model has no labels: found no id2label in its config.json, expected a folder of a trained "
+                "classifier, or an adapter that holds one");
+  }
+  return *labels;
+}
+
+/// Weights of the head that neither the base nor an adapter has are random: scores by them mean nothing.
+void require_head_values(const InferenceParts& parts, const FlaggedAdapters& adapters) {
+  for (const std::string& weight : parts.base.created) {
+    const std::string module = weight.substr(0, weight.rfind('.'));
+    const auto saves = [&module](const auto& adapter) { return peft::saves_module(adapter.second, module); };
+    if (!std::any_of(adapters.begin(), adapters.end(), saves)) {
+      model_error(parts.options.path.string(), "the head that scores documents lacks a weight: found no " + weight +
+                                                   " in the model or in the adapter, expected it in one of them");
+    }
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
   std::unique_ptr<tokenizer::Tokenizer> loaded = tokenizer::load_tokenizer(options.tokenizer);
   check_vocabulary(*loaded, *base.model, options.tokenizer.string());
   return loaded;
+}
+
+std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer_for(data::RowFormat format) const {
+  if (format == data::RowFormat::kTokens) {
+    return nullptr;
+  }
+  if (format == data::RowFormat::kClassification && !tokenizer::has_tokenizer(options.tokenizer)) {
+    return nullptr;  // rows of ids need none; a row of a text says what is missing
+  }
+  return tokenizer();
 }
 
 std::unique_ptr<tokenizer::ChatTemplate> InferenceParts::chat_template(const data::SourceOptions& source,
@@ -47,13 +104,13 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
   }
 }
 
-InferenceParts open_inference(const InferenceRequest& request) {
+InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
   InferenceParts parts;
   parts.options = config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
   // The adapters' configs first: what is wrong there is known at once.
-  std::vector<std::pair<AdapterFlag, peft::LoraOptions>> adapters;
+  FlaggedAdapters adapters;
   for (const std::string& flag : request.adapters) {
     const AdapterFlag parsed = parse_adapter_flag(flag);
     const auto same_name = [&parsed](const auto& other) { return other.first.name == parsed.name; };
@@ -62,10 +119,22 @@ InferenceParts open_inference(const InferenceRequest& request) {
     }
     adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
   }
-  parts.base = load_base(parts.options, /*seed=*/0);
+  require_use(adapters, use);
+  if (use == ModelUse::kDocuments) {
+    parts.labels = labels_of(adapters, parts.options.path);
+    const bool is_stored = adapters.empty();
+    parts.base = models::load_base_model(parts.options, /*seed=*/0,
+                                         models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});
+  } else {
+    parts.base = load_base(parts.options, /*seed=*/0);
+  }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    parts.adapters.push_back({flag.name, peft::attach_lora(options, *parts.base.model, base, /*seed=*/0, flag.name)});
+    const peft::LoraOptions own = parts.labels ? peft::for_sequence_classification(options, {}) : options;
+    parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name)});
+  }
+  if (parts.labels) {
+    require_head_values(parts, adapters);
   }
   return parts;
 }

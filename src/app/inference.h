@@ -1,9 +1,11 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lora/app/inference_request.h"
+#include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
@@ -22,10 +24,13 @@ struct NamedAdapter {
 struct InferenceParts {
   models::ModelOptions options;
   models::BaseModel base;
-  std::vector<NamedAdapter> adapters;  ///< in the order of the flags
+  std::vector<NamedAdapter> adapters;    ///< in the order of the flags
+  std::optional<data::LabelSet> labels;  ///< of a model that scores documents
 
   /// The model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
+  /// The same as far as rows of this format need it; null where they do not, or may not and there is none.
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_for(data::RowFormat format) const;
   /// What messages rows are written by: `choice` as data.chat_template; null for rows of another format.
   std::unique_ptr<tokenizer::ChatTemplate> chat_template(const data::SourceOptions& source, const tokenizer::Tokenizer* tokenizer,
                                                          const std::string& choice) const;
@@ -34,8 +39,11 @@ struct InferenceParts {
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
-/// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, and what
-/// loading throws.
-InferenceParts open_inference(const InferenceRequest& request);
+/// What a model is opened for.
+enum class ModelUse { kTokens, kDocuments };
+
+/// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, an adapter that is not for
+/// this use, and what loading throws. For kDocuments the head's labels are those of the adapters, without any those of the folder.
+InferenceParts open_inference(const InferenceRequest& request, ModelUse use = ModelUse::kTokens);
 
 }  // namespace lora::app

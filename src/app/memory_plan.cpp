@@ -1,11 +1,11 @@
 #include "memory_plan.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "lora/nn/device.h"
-#include "lora/ops/linear_cross_entropy.h"
 #include "lora/optim/optimizer.h"
-#include "summary.h"
 
 namespace lora::app {
 
@@ -13,6 +13,15 @@ namespace {
 
 using nn::Recompute;
 using train::GradientCheckpointing;
+
+/// What a run of a model of a few kilobytes has resident on the CPU: pages of LibTorch that are in use, its tables, threads and kernels.
+constexpr int64_t kProgramBytes = int64_t{150} << 20;
+/// What the holes of glibc's heap take besides, in hundredths of the tensors that come and go, measured likewise.
+constexpr int64_t kHolesPercent = 10;
+/// Of each matrix product that oneDNN keeps machine code for, measured likewise; how many it keeps (tools/flags.cpp); and how many
+/// shapes each further size of what is computed at once adds. Those of the first size are the program's.
+constexpr int64_t kKernelBytes = int64_t{1} << 20, kMostKernels = 32, kKernelsPerSize = 12;
+constexpr int64_t kLargestFound = 64;
 
 int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   int64_t bytes = 0;
@@ -22,43 +31,140 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
-/// All but the activations.
-int64_t fixed_bytes(const SummaryInput& input) {
-  const nn::Model& model = *input.base.model;
-  // The program itself with LibTorch, as the resident set counts it.
-  const int64_t program = model.device().is_cpu() ? int64_t{150} << 20 : 0;
-  const int64_t logits = ops::logits_bytes(input.longest_batch, model.vocab_size(), model.dtype());
-  const int64_t trained = bytes_of(input.method.parameters());
-  const int64_t moments = optim::state_bytes(input.config.training.optimizer, input.method.parameters());
-  const bool full = !input.config.adapter.has_value();
-  return program + bytes_of(model.base_parameters()) + (full ? 0 : trained) + trained + moments + logits;
+/// What is computed at once, with one batch size.
+struct Parts {
+  std::vector<train::BatchSize> sizes;
+  bool add_up = false;      ///< a step has several, so that gradients stand beside the activations of the next one
+  int64_t num_lengths = 0;  ///< different ones
+};
+
+class Planner {
+ public:
+  explicit Planner(const MemoryPlanInput& input) : input_(input) {
+    const std::vector<nn::Parameter>& trained = input.method.parameters();
+    const bool full = !input.config.adapter.has_value();
+    gradients_ = bytes_of(trained);
+    fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + bytes_of(input.model.base_parameters()) + (full ? 0 : gradients_) +
+             optim::state_bytes(input.config.training.optimizer, trained);
+  }
+
+  int64_t bytes(int64_t batch_size, Recompute recompute) {
+    const Parts& parts = parts_of(batch_size);
+    const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
+    const int64_t training = parts.add_up ? gradients_ + activations : std::max(gradients_, activations);
+    return fixed_ + kernel_bytes(parts) + std::max(training, gradients_ + with_holes(input_.objective.evaluation_bytes()));
+  }
+
+  /// Batches of one document (or bin) in an epoch.
+  int64_t num_documents() {
+    input_.objective.set_batch_size(1);
+    return static_cast<int64_t>(input_.objective.plan_epoch(0).size());
+  }
+
+ private:
+  int64_t with_holes(int64_t bytes) const { return input_.model.device().is_cpu() ? bytes / 100 * (100 + kHolesPercent) : bytes; }
+
+  int64_t kernel_bytes(const Parts& parts) const {
+    return input_.model.device().is_cpu() ? std::min(kMostKernels, kKernelsPerSize * (parts.num_lengths - 1)) * kKernelBytes : 0;
+  }
+
+  const Parts& parts_of(int64_t batch_size) {
+    const auto [found, is_new] = parts_.try_emplace(batch_size);
+    if (is_new) {
+      input_.objective.set_batch_size(batch_size);
+      found->second.add_up = input_.config.training.gradient_accumulation_steps > 1;
+      for (const train::MicroBatch& batch : input_.objective.plan_epoch(0)) {
+        const std::vector<train::MicroBatch> parts = input_.objective.parts(batch);
+        found->second.add_up = found->second.add_up || parts.size() > 1;
+        for (const train::MicroBatch& part : parts) {
+          found->second.sizes.push_back(input_.objective.size(part));
+        }
+      }
+      std::set<int64_t> lengths;
+      for (const train::BatchSize& size : found->second.sizes) {
+        lengths.insert(size.input);
+      }
+      found->second.num_lengths = static_cast<int64_t>(lengths.size());
+    }
+    return found->second;
+  }
+
+  const MemoryPlanInput& input_;
+  int64_t fixed_ = 0, gradients_ = 0;
+  std::map<int64_t, Parts> parts_;
+};
+
+std::vector<Recompute> recomputations(GradientCheckpointing asked) {
+  switch (asked) {
+    case GradientCheckpointing::kOff:
+      return {Recompute::kNothing};
+    case GradientCheckpointing::kSelective:
+      return {Recompute::kFeedForward};
+    case GradientCheckpointing::kFull:
+      return {Recompute::kLayers};
+    case GradientCheckpointing::kAuto:
+      break;
+  }
+  return {Recompute::kNothing, Recompute::kFeedForward, Recompute::kLayers};
+}
+
+/// From the one that is best to have down.
+std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, Planner& planner) {
+  const train::TrainOptions& training = input.config.training;
+  if (!training.finds_batch_size || input.batch_size) {
+    return {input.batch_size.value_or(training.per_device_train_batch_size)};
+  }
+  if (!input.usable) {
+    return {train::TrainOptions{}.per_device_train_batch_size};
+  }
+  const int64_t documents = planner.num_documents();
+  std::vector<int64_t> sizes;
+  for (int64_t size = kLargestFound; size >= 1; size /= 2) {
+    if (size <= documents || size == 1) {
+      sizes.push_back(size);
+    }
+  }
+  return sizes;
+}
+
+MemoryPlan choose(const MemoryPlanInput& input) {
+  Planner planner(input);
+  MemoryPlan last;
+  const std::vector<int64_t> sizes = batch_sizes(input, planner);
+  for (const Recompute recompute : recomputations(input.config.training.gradient_checkpointing)) {
+    for (const int64_t size : sizes) {
+      last = {recompute, size, planner.bytes(size, recompute), input.usable};
+      if (!input.usable || last.bytes <= *input.usable) {
+        return last;
+      }
+    }
+  }
+  return last;
 }
 
 }  // namespace
 
-MemoryPlan plan_memory(const SummaryInput& input) {
-  const auto plan = [&input, fixed = fixed_bytes(input)](Recompute recompute) {
-    return MemoryPlan{recompute, fixed + input.base.model->activation_bytes_per_token(recompute) * input.longest_batch};
-  };
-  switch (input.config.training.gradient_checkpointing) {
-    case GradientCheckpointing::kOff:
-      return plan(Recompute::kNothing);
-    case GradientCheckpointing::kSelective:
-      return plan(Recompute::kFeedForward);
-    case GradientCheckpointing::kFull:
-      return plan(Recompute::kLayers);
-    case GradientCheckpointing::kAuto:
-      break;
-  }
-  const int64_t available = nn::available_memory_bytes(input.base.model->device());
-  for (const Recompute recompute : {Recompute::kNothing, Recompute::kFeedForward}) {
-    // Weights that are loaded already are counted twice here, on the safe side.
-    const MemoryPlan candidate = plan(recompute);
-    if (available == 0 || candidate.bytes <= available / 10 * 9) {
-      return candidate;
-    }
-  }
-  return plan(Recompute::kLayers);
+std::optional<int64_t> usable_memory_bytes(at::Device device) {
+  const std::optional<int64_t> available = nn::available_memory_bytes(device);
+  return available ? std::optional((*available + nn::held_memory_bytes(device)) / 10 * 9) : std::nullopt;
+}
+
+MemoryPlan plan_memory(const MemoryPlanInput& input) {
+  const MemoryPlan plan = choose(input);
+  input.objective.set_batch_size(plan.batch_size);
+  input.objective.set_recompute(plan.recompute);
+  return plan;
+}
+
+Json to_json(const MemoryPlan& plan) {
+  using train::kGradientCheckpointing;
+  const GradientCheckpointing recompute = plan.recompute == Recompute::kNothing       ? GradientCheckpointing::kOff
+                                          : plan.recompute == Recompute::kFeedForward ? GradientCheckpointing::kSelective
+                                                                                      : GradientCheckpointing::kFull;
+  return {{"estimated_bytes", plan.bytes},
+          {"usable_bytes", plan.usable ? Json(*plan.usable) : Json(nullptr)},
+          {"per_device_train_batch_size", plan.batch_size},
+          {"gradient_checkpointing", kGradientCheckpointing.name(recompute)}};
 }
 
 }  // namespace lora::app

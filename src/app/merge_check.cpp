@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <iostream>
@@ -12,9 +13,11 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/random.h"
 #include "lora/base/text.h"
+#include "lora/config/command_line.h"
 #include "lora/data/dataset.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/pass.h"
+#include "lora/peft/task.h"
 
 namespace lora::app {
 
@@ -65,7 +68,7 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
   source.path = request.data;
   source.limit = static_cast<int64_t>(kMaxDocuments);
   source.format = flag_value(data::kRowFormats, request.format, "--format");
-  const auto tokenizer = source.format == data::RowFormat::kTokens ? nullptr : parts.tokenizer();
+  const auto tokenizer = parts.tokenizer_for(source.format);
   const auto chat_template = parts.chat_template(source, tokenizer.get(), /*choice=*/"");
   const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true, /*num_threads=*/0,
                                   chat_template.get()};
@@ -81,7 +84,7 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
   return documents;
 }
 
-/// float32 [T, V] on the CPU, the documents end to end.
+/// float32 on the CPU: [T, V], the documents end to end, or of a model that scores documents a row each.
 Tensor logits_of(nn::Model& model, const Documents& documents) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> logits;
@@ -89,9 +92,16 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
     check_interrupt();
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
-    logits.push_back(model.logits(model.hidden(pass), pass).to(at::kFloat).cpu());
+    const Tensor hidden_TD = model.hidden(pass);
+    const Tensor own = model.sequence_head() != nullptr ? model.sequence_head()->logits(hidden_TD, pass) : model.logits(hidden_TD, pass);
+    logits.push_back(own.to(at::kFloat).cpu());
   }
   return at::cat(logits);
+}
+
+bool scores_documents(const MergeRequest& request) {
+  return std::any_of(request.adapters.begin(), request.adapters.end(),
+                     [](const std::string& folder) { return peft::is_sequence_classification(config::read_adapter_folder(folder)); });
 }
 
 /// The mean over tokens of Σ p log(p / q).
@@ -123,7 +133,7 @@ class Comparison {
 
   void run() {
     const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, precision_.name);
-    if (parts.base.model->vocab_size() != result_logits_.size(1)) {
+    if (!parts.labels && parts.base.model->vocab_size() != result_logits_.size(1)) {
       model_error("--verify", "the two models have different vocabularies");
     }
     report(logits_of(*parts.base.model, documents_));
@@ -135,7 +145,7 @@ class Comparison {
     for (size_t i = 0; with_adapters && i < request_.adapters.size(); ++i) {
       inference.adapters.push_back(std::to_string(i) + "=" + request_.adapters[i]);
     }
-    InferenceParts parts = open_inference(inference);
+    InferenceParts parts = open_inference(inference, scores_documents(request_) ? ModelUse::kDocuments : ModelUse::kTokens);
     for (size_t i = 0; with_adapters && i < request_.weights.size(); ++i) {
       nn::scale_adapter(*parts.base.model, std::to_string(i), request_.weights[i]);
     }

@@ -80,6 +80,19 @@ std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapte
   return base.fingerprint;
 }
 
+/// What the adapters' classifiers mean. Throws model Error where two mean other things.
+std::string labels_of(const std::vector<peft::WeightedAdapter>& adapters) {
+  std::string labels;
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    if (!labels.empty() && !adapter.adapter.labels.empty() && labels != adapter.adapter.labels) {
+      model_error(adapter.name, "the classifier has other labels than the adapters before it: found " +
+                                    printable(adapter.adapter.labels, 200) + ", expected " + printable(labels, 200));
+    }
+    labels = labels.empty() ? adapter.adapter.labels : labels;
+  }
+  return labels;
+}
+
 void combine_adapters(const MergeRequest& request) {
   peft::CombineOptions options = request.combination;
   options.method = request.combine;
@@ -90,6 +103,7 @@ void combine_adapters(const MergeRequest& request) {
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
   peft::Adapter combined = peft::combine(adapters, options);
   combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
+  combined.labels = labels_of(adapters);
   const std::string base_name = base_name_of(adapters);
   write_new_folder(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
   log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +

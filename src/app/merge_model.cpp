@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "classifier.h"
 #include "companions.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -17,6 +18,7 @@
 #include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
+#include "lora/peft/task.h"
 #include "merge_check.h"
 #include "new_folder.h"
 
@@ -45,7 +47,7 @@ class Base {
       layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type()), files.name_of(name)});
       has_head = has_head || layout_.tensors.back().model_name == "lm_head.weight";
     }
-    layout_.tied = reader.boolean("tie_word_embeddings", files.ties_by_default || !has_head);
+    layout_.tied = !files.is_encoder && reader.boolean("tie_word_embeddings", files.ties_by_default || !has_head);
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
@@ -62,14 +64,30 @@ class Base {
 
   /// The result's tensor, to be written.
   io::TensorStream stream(const peft::MergedTensor& tensor) const {
-    const at::ScalarType own = source_.tensor(tensor.source).scalar_type();
+    const at::ScalarType own = tensor.source.empty() ? source_.stored_dtype() : source_.tensor(tensor.source).scalar_type();
     const at::ScalarType dtype = tensor.is_float ? models::scalar_type(options_.dtype).value_or(own) : own;
     return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
   }
 
+  /// Gives the tensors the names that transformers opens a classifier by.
+  void use_model_names(peft::MergePlan& plan) const {
+    std::map<std::string, std::string> names;  // the model's, by the file's
+    for (const peft::BaseTensor& tensor : layout_.tensors) {
+      names.emplace(tensor.model_name, tensor.name);
+    }
+    const std::map<std::string, std::string> kept = classifier_file_names(names);
+    for (peft::MergedTensor& tensor : plan.tensors) {
+      const auto found = std::find_if(layout_.tensors.begin(), layout_.tensors.end(),
+                                      [&](const peft::BaseTensor& base) { return base.name == tensor.name; });
+      if (found != layout_.tensors.end() && kept.count(found->model_name) == 0) {
+        tensor.name = found->model_name;
+      }
+    }
+  }
+
   /// config.json of the result.
-  std::string config_text(bool unties) const {
-    Json config = config_;
+  std::string config_text(bool unties, const std::optional<data::LabelSet>& labels) const {
+    Json config = labels ? classifier_config(config_, *labels) : config_;
     if (options_.dtype != models::ComputeDtype::kAuto) {
       config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = std::string(models::kComputeDtypes.name(options_.dtype));
     }
@@ -97,7 +115,7 @@ class Base {
   }
 
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
-    const Tensor base = source_.tensor(tensor.source);
+    const Tensor base = tensor.source.empty() ? tensor.replacement : source_.tensor(tensor.source);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
     const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
     const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
@@ -109,7 +127,9 @@ class Base {
                                      ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16)");
       }
       append(piece);
-      source_.release(tensor.source);
+      if (!tensor.source.empty()) {
+        source_.release(tensor.source);
+      }
     }
     log::progress("writing " + tensor.name);
   }
@@ -135,6 +155,16 @@ void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::Mode
   }
 }
 
+/// Those of the first adapter with a classifier: no two may hold it with other values.
+data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, const fs::path& model_folder) {
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    if (peft::is_sequence_classification(adapter.adapter.options)) {
+      return adapter_labels(adapter.adapter.weights_file.parent_path(), model_folder);
+    }
+  }
+  return {};
+}
+
 void warn_of_untying(const peft::MergePlan& plan) {
   if (plan.unties) {
     log::warn(
@@ -156,14 +186,19 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
     peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     warn_of_other_base(adapter, model);
   }
-  const peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
+  peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
+  std::optional<data::LabelSet> labels;
+  if (plan.scores_documents) {
+    labels = labels_of(adapters, model.path);
+    base.use_model_names(plan);
+  }
   warn_of_untying(plan);
   std::vector<io::TensorStream> streams;
   for (const peft::MergedTensor& tensor : plan.tensors) {
     streams.push_back(base.stream(tensor));
   }
   write_new_folder(request.output, [&](const fs::path& folder) {
-    write_file_atomically(folder / "config.json", base.config_text(plan.unties));
+    write_file_atomically(folder / "config.json", base.config_text(plan.unties, labels));
     base.copy_companions(folder);
     io::write_checkpoint(folder, streams, request.max_shard_size);
     log::end_progress();

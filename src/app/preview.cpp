@@ -58,7 +58,8 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
     report += "sample " + example.origin.text() + ": " + std::to_string(example.ids.size()) + " tokens, " +
-              std::to_string(example.num_supervised()) + " supervised\n  " + marked_sample(example, tokenizer, colour) + "\n";
+              (example.has_target() ? "label " + Json(example.target).dump() : std::to_string(example.num_supervised()) + " supervised") +
+              "\n  " + marked_sample(example, tokenizer, colour) + "\n";
   }
   return report;
 }

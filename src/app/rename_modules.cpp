@@ -49,9 +49,17 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
       config_error("--rename", "changes no name: found '" + rule + "', and modules such as " +
                                    (adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'"));
     }
+    for (std::string& entry : adapter.options.modules_to_save) {
+      entry = pattern.replaced(entry, rule.substr(equals + 1));
+    }
     adapter.base_fingerprint.clear();
   }
   require_distinct(adapter);
+  // Whole names and expressions of before would match nothing; what is adapted is listed anew from what there is.
+  adapter.options.target_modules = {};
+  adapter.options.exclude_modules = {};
+  adapter.options.layers_to_transform.reset();
+  adapter.options.layers_pattern.clear();
 }
 
 }  // namespace lora::app

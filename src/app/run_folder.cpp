@@ -203,6 +203,7 @@ void RunFolder::write(const RunIdentity& identity, const Json& config, const std
   run["versions"] = {{"lora-train", LORA_VERSION}, {"libtorch", TORCH_VERSION}};
   run["sha256"] = identity.hashes;
   run["config"] = config;
+  run["memory"] = memory_;
   run["result"] = result;
   write_file_atomically(folder_ / kRunFile, run.dump(2) + "\n");
 }

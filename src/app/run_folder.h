@@ -51,6 +51,8 @@ class RunFolder {
 
   /// Removes what stands ahead of the step a run goes on from: damaged checkpoints, and those it will write again.
   void remove_checkpoints_after(int64_t step) const;
+  /// How the run uses memory: for run.json.
+  void set_memory(Json memory) { memory_ = std::move(memory); }
   /// Writes run.json. `status`: "running", "interrupted", "finished".
   void write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const;
 
@@ -61,6 +63,7 @@ class RunFolder {
   void clear(const std::filesystem::path& but) const;
 
   std::filesystem::path folder_;
+  Json memory_ = Json::object();
   FolderLock lock_;
 };
 

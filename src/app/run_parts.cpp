@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "classifier.h"
 #include "inference.h"
 #include "load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "lora/nn/pass.h"
+#include "lora/nn/token_batch.h"
+#include "lora/peft/task.h"
 #include "run_folder.h"
 
 namespace lora::app {
@@ -20,16 +24,23 @@ bool has_source(const data::DataOptions& options, const Wanted& wanted) {
 }
 
 bool needs_tokenizer(const data::DataOptions& options) {
-  return has_source(options, [](const data::SourceOptions& source) { return source.format != data::RowFormat::kTokens; });
+  return has_source(options, [](const data::SourceOptions& source) {
+    return source.format != data::RowFormat::kTokens && source.format != data::RowFormat::kClassification;
+  });
 }
 
 bool has_messages(const data::DataOptions& options) {
   return has_source(options, [](const data::SourceOptions& source) { return source.format == data::RowFormat::kMessages; });
 }
 
-/// `tokens` rows need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then.
+/// Rows of ids need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then. Those of a
+/// classification may have texts.
 std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& config) {
   if (needs_tokenizer(config.data)) {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  }
+  const auto is_classification = [](const data::SourceOptions& source) { return source.format == data::RowFormat::kClassification; };
+  if (tokenizer::has_tokenizer(config.model.tokenizer) && has_source(config.data, is_classification)) {
     return tokenizer::load_tokenizer(config.model.tokenizer);
   }
   try {
@@ -78,6 +89,10 @@ void check_script_run(const config::RunConfig& config) {
   if (!config.adapter) {
     config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
   }
+  if (train::objective_entry(config.training.objective).labels_documents) {
+    config_error("training.objective",
+                 "found \"sequence_classification\", expected \"causal_lm\": a TorchScript model gives logits of tokens");
+  }
   if (recompute == GradientCheckpointing::kSelective || recompute == GradientCheckpointing::kFull) {
     config_error("training.gradient_checkpointing",
                  "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
@@ -107,7 +122,26 @@ Json RunParts::hashes(const config::RunConfig& config) const {
 }
 
 peft::BaseReference RunParts::base_reference(const config::RunConfig& config) const {
-  return {config.model.name, base.fingerprint, config.allow_other_base};
+  peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  reference.labels = labels ? data::label_set_json(*labels).dump() : "";
+  return reference;
+}
+
+peft::LoraOptions RunParts::adapter_options(const config::RunConfig& config) const {
+  return labels ? peft::for_sequence_classification(*config.adapter, base.created) : *config.adapter;
+}
+
+std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& config) const {
+  if (!labels) {
+    return peft::attach_full(*base.model, base.config, companion_files(config), base.file_names);
+  }
+  return peft::attach_full(*base.model, classifier_config(base.config, *labels), companion_files(config),
+                           classifier_file_names(base.file_names));
+}
+
+void RunParts::load_base(const config::RunConfig& config) {
+  base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
+                : app::load_base(config.model, config.training.seed);
 }
 
 void RunParts::attach(const config::RunConfig& config) {
@@ -115,14 +149,15 @@ void RunParts::attach(const config::RunConfig& config) {
   if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
     eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
   } else {
-    method = config.adapter ? peft::attach_lora(*config.adapter, model, base_reference(config), config.training.seed)
-                            : peft::attach_full(model, base.config, companion_files(config), base.file_names);
+    method = config.adapter ? peft::attach_lora(adapter_options(config), model, base_reference(config), config.training.seed)
+                            : attach_full(config);
   }
   attached_ = &config;
 }
 
 void RunParts::make_objective(const config::RunConfig& config) {
-  objective = train::objective_entry(config.training.objective).make({*base.model, train, eval_set(), batch_options(config)});
+  objective = train::objective_entry(config.training.objective)
+                  .make({*base.model, train, eval_set(), labels ? &*labels : nullptr, batch_options(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& wanted = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), wanted) == metrics.end()) {
@@ -139,12 +174,58 @@ void RunParts::prepare(const config::RunConfig& config) {
   eva.reset();
   if (peft::trains_or_changes_base(*attached_->adapter)) {
     objective.reset();
-    base = load_base(config.model, config.training.seed);
+    load_base(config);
     make_objective(config);
   } else {
     nn::remove_adapters(*base.model);
   }
   attach(config);
+}
+
+void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
+  data::LoadContext context{tokenizer.get(), vocab_size};
+  context.chat_template = chat_template.get();
+  train = data::load_dataset("data.train", config.data.train, config.data, context);
+  if (!config.data.eval.empty()) {
+    eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
+  }
+}
+
+/// The documents that are held back for evaluation, where the config asks for a share of them.
+void RunParts::split_off_eval(const config::RunConfig& config) {
+  if (config.data.eval.empty() && config.data.eval_fraction > 0) {
+    eval = data::split_off(train, config.data.eval_fraction, config.training.seed);
+  }
+}
+
+/// Lets the longest document through the model, so that one which is too long for it is no surprise in the middle of the run.
+void RunParts::try_longest_document() const {
+  const at::NoGradGuard no_grad;
+  for (const data::Dataset* dataset : std::initializer_list<const data::Dataset*>{&train, eval_set()}) {
+    if (dataset == nullptr || dataset->examples.empty()) {
+      continue;
+    }
+    const auto shorter = [](const data::Example& a, const data::Example& b) { return a.ids.size() < b.ids.size(); };
+    const data::Example& longest = *std::max_element(dataset->examples.begin(), dataset->examples.end(), shorter);
+    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    base.model->hidden(nn::evaluation_pass(batch));
+  }
+}
+
+/// What the labels of the rows mean decides on the model's head, so that they come before it.
+void RunParts::load_labelled(const config::RunConfig& config) {
+  load_data(config, models::read_vocab_size(config.model.path));
+  const auto& init_from = config.adapter ? config.adapter->init_from : std::nullopt;
+  labels = data::find_labels(
+      train, init_from && names_labels(*init_from) ? adapter_labels(*init_from, config.model.path) : known_labels(config.model.path));
+  data::apply_labels(train, *labels);
+  if (eval) {
+    data::apply_labels(*eval, *labels);
+  }
+  split_off_eval(config);
+  load_base(config);
+  attach(config);
+  try_longest_document();
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
@@ -153,24 +234,21 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
-  parts->base = load_base(config.model, config.training.seed);
-  nn::Model& model = *parts->base.model;
+  if (train::objective_entry(config.training.objective).labels_documents) {
+    parts->load_labelled(config);
+    parts->make_objective(config);
+    return parts;
+  }
+  parts->load_base(config);
   if (parts->tokenizer && needs_tokenizer(config.data)) {
-    check_vocabulary(*parts->tokenizer, model, "model.tokenizer");
+    check_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
   }
   if (has_messages(config.data)) {
     parts->chat_template = tokenizer::load_chat_template(config.data.chat_template.value_or(""), config.model.tokenizer, *parts->tokenizer);
   }
   parts->attach(config);  // before the data: a wrong target is found at once
-
-  data::LoadContext context{parts->tokenizer.get(), model.vocab_size()};
-  context.chat_template = parts->chat_template.get();
-  parts->train = data::load_dataset("data.train", config.data.train, config.data, context);
-  if (!config.data.eval.empty()) {
-    parts->eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
-  } else if (config.data.eval_fraction > 0) {
-    parts->eval = data::split_off(parts->train, config.data.eval_fraction, config.training.seed);
-  }
+  parts->load_data(config, parts->base.model->vocab_size());
+  parts->split_off_eval(config);
   parts->make_objective(config);
   return parts;
 }

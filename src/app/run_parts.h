@@ -23,12 +23,15 @@ struct RunParts {
   std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
   data::Dataset train;
   std::optional<data::Dataset> eval;
+  std::optional<data::LabelSet> labels;  ///< what documents' labels mean; none where tokens are learnt
   std::unique_ptr<train::Objective> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }
   /// Attaches this run's adapter in place of the one before; the base is loaded again where that one changed it. Does
   /// nothing for the run whose method is attached and has not been trained.
   void prepare(const config::RunConfig& config);
+  /// The run's adapter with what its task adds.
+  peft::LoraOptions adapter_options(const config::RunConfig& config) const;
   /// What the run's adapter says of its base.
   peft::BaseReference base_reference(const config::RunConfig& config) const;
   /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
@@ -36,7 +39,13 @@ struct RunParts {
 
  private:
   friend std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
+  void load_base(const config::RunConfig& config);
+  void load_data(const config::RunConfig& config, int64_t vocab_size);
+  void split_off_eval(const config::RunConfig& config);
+  void try_longest_document() const;
+  void load_labelled(const config::RunConfig& config);
   void attach(const config::RunConfig& config);
+  std::unique_ptr<peft::Method> attach_full(const config::RunConfig& config) const;
   void make_objective(const config::RunConfig& config);
 
   const config::RunConfig* attached_ = nullptr;  ///< whose adapter is on the model

@@ -68,15 +68,16 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
     lines.push_back(data_line("eval         ", *input.eval));
   }
   const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
-  const std::string batch =
-      budget > 0 ? "up to " + with_thousands(budget) + " tokens"
-                 : std::to_string(training.per_device_train_batch_size) + (input.config.data.packing ? " packs" : " documents");
+  const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"
+                                       : std::to_string(memory.batch_size) + (input.config.data.packing ? " packs" : " documents") +
+                                             (training.finds_batch_size ? " (auto)" : "");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
   const char* recomputed = memory.recompute == nn::Recompute::kNothing       ? ""
                            : memory.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
                                                                              : ", layers computed twice";
-  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed);
+  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed +
+                  (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
   return lines;
 }
 

@@ -27,7 +27,6 @@ struct SummaryInput {
   const data::Dataset& train;
   const data::Dataset* eval;
   int64_t total_steps;
-  int64_t longest_batch;  ///< input tokens of the largest micro-batch
 };
 
 std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPlan& memory);

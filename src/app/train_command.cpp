@@ -9,6 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/checkpoint/checkpoint.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
 #include "memory_plan.h"
@@ -24,24 +25,25 @@ namespace {
 
 using config::RunConfig;
 
-int64_t longest_batch(const RunParts& parts) {
-  int64_t longest = 0;
-  for (const train::MicroBatch& batch : parts.objective->plan_epoch(0)) {
-    for (const train::MicroBatch& part : parts.objective->parts(batch)) {
-      longest = std::max(longest, parts.objective->size(part).input);
-    }
+/// Sets the batch size and what is recomputed: by the config, by memory, or as the run found it that is gone on with.
+/// `found`: a batch size that was found before; none: it is yet to be found.
+MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
+  if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
+    found = checkpoint::load_state(plan.checkpoint).batch_size;
   }
-  return longest;
+  return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, usable_memory_bytes(parts.base.model->device()), found});
 }
 
-/// Shows what will be done, and sets what follows from it.
-void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps) {
-  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps(), longest_batch(parts)};
-  const MemoryPlan memory = plan_memory(input);
+/// Shows what will be done.
+void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
+  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps()};
   for (const std::string& line : summary_lines(input, memory)) {
     log::info(line);
   }
-  parts.objective->set_recompute(memory.recompute);
+}
+
+void check_schedule(const RunConfig& config, const train::StepPlan& steps) {
+  optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
 }
 
 /// Says whose lines follow, where there are several adapters.
@@ -51,11 +53,14 @@ void announce_adapter(const config::RunList& list, size_t index) {
   }
 }
 
-void show_dry_run(const RunConfig& config, RunParts& parts, const train::StepPlan& steps) {
+void show_dry_run(const RunConfig& config, RunParts& parts) {
   if (parts.eva) {  // with the ranks as they are before the look at the data
     parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
   }
-  show_summary(config, parts, steps);
+  const MemoryPlan memory = fit_into_memory(config, parts, {});
+  const train::StepPlan steps(*parts.objective, config.training);
+  check_schedule(config, steps);
+  show_summary(config, parts, steps, memory);
   std::cout << dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
             << std::flush;
 }
@@ -68,9 +73,7 @@ void dry_run(const config::RunList& list) {
   for (size_t i = 0; i < list.runs.size(); ++i) {
     announce_adapter(list, i);
     parts->prepare(list.runs[i]);
-    const train::StepPlan steps(*parts->objective, list.runs[i].training);
-    optim::check_schedule(complete_schedule(list.runs[i].training, steps.total_steps()), list.runs[i].training.learning_rate);
-    show_dry_run(list.runs[i], *parts, steps);
+    show_dry_run(list.runs[i], *parts);
   }
 }
 
@@ -82,13 +85,16 @@ struct PlannedRun {
 };
 
 /// Everything that can be wrong with any run is found before the first one trains for hours.
-void plan_runs(const config::RunList& list, const RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
+void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
+  if (parts.method) {  // the number of steps follows from the batch size
+    fit_into_memory(list.runs.front(), parts, {});
+  }
   const train::StepPlan steps(*parts.objective, list.runs.front().training);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
-    optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
+    check_schedule(config, steps);
     if (i > 0) {  // the first is attached already
-      peft::check_targets(*config.adapter, *parts.base.model);
+      peft::check_targets(parts.adapter_options(config), *parts.base.model);
     }
     planned[i].identity = identify_run(config.resolved, parts.hashes(config));
     planned[i].plan = planned[i].folder->plan(planned[i].identity, request.resume, request.overwrite);
@@ -103,6 +109,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
   plan_runs(list, *parts, request, planned);
+  std::optional<int64_t> found;
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     announce_adapter(list, i);
@@ -114,9 +121,13 @@ void train(const config::RunList& list, const TrainRequest& request) {
     if (parts->eva) {
       attach_from_data(config, *parts, planned[i].plan.checkpoint);
     }
+    const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan, found);
+    found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // each run is what its config alone says
     train::StepPlan steps(*parts->objective, config.training);
-    show_summary(config, *parts, steps);
-    train_run(config, *parts, steps, *planned[i].folder, planned[i].identity, planned[i].plan);
+    check_schedule(config, steps);
+    show_summary(config, *parts, steps, memory);
+    planned[i].folder->set_memory(to_json(memory));
+    train_run(config, *parts, steps, *planned[i].folder, planned[i].identity, planned[i].plan, memory);
   }
 }
 

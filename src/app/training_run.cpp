@@ -117,13 +117,17 @@ int64_t restore_best(const config::RunConfig& config, RunParts& parts, const tra
   return *state.best_step;
 }
 
-Json result_of(const train::TrainerState& state, int64_t result_step, const Figures& figures, const std::string& metric) {
+Json result_of(const RunParts& parts, const train::TrainerState& state, int64_t result_step, const std::string& metric) {
+  const Figures figures = count_parameters(*parts.base.model, *parts.method);
   Json result;
   result["steps"] = state.step;
   result["epochs"] = state.epoch;
   result["result_step"] = result_step;
   result["trainable_parameters"] = figures.trainable;
   result["total_parameters"] = figures.total;
+  if (parts.labels) {
+    result["labels"] = parts.labels->names;
+  }
   if (state.last_eval_loss) {
     result["last_eval_loss"] = *state.last_eval_loss;
   }
@@ -134,18 +138,24 @@ Json result_of(const train::TrainerState& state, int64_t result_step, const Figu
   return result;
 }
 
-void announce(const config::RunConfig& config, const peft::Method& method) {
+void announce(const config::RunConfig& config, const RunParts& parts) {
+  const peft::Method& method = *parts.method;
+  const std::string opener = parts.labels ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
   const std::string folder = config.output_dir.string();
   log::info("result: " + folder + "/" + method.weights_file() + " (" +
             human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
+  if (config.model.is_torchscript()) {
+    log::info("merge it: lora-merge --model " + config.model.name + " --trust-torchscript --adapter " + folder + " --output merged.pt");
+    return;
+  }
   log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
-                           : "load it in Python: AutoModelForCausalLM.from_pretrained(\"" + folder + "\")");
+                           : "load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
 }
 
 }  // namespace
 
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
-               const RunPlan& plan) {
+               const RunPlan& plan, const MemoryPlan& memory) {
   train::TrainOptions training = config.training;
   training.schedule = complete_schedule(training, steps.total_steps());
   const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
@@ -159,6 +169,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
   }
   state.run_id = identity.id;
+  state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;
   folder.write(identity, config.resolved, "running", Json::object());
 
   Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());
@@ -178,9 +189,8 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   }
   const int64_t result_step = restore_best(config, parts, state);
   parts.method->save(config.output_dir);
-  folder.write(identity, config.resolved, "finished",
-               result_of(state, result_step, count_parameters(*parts.base.model, *parts.method), training.metric_for_best_model));
-  announce(config, *parts.method);
+  folder.write(identity, config.resolved, "finished", result_of(parts, state, result_step, training.metric_for_best_model));
+  announce(config, parts);
 }
 
 optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps) {

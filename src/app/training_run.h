@@ -1,6 +1,7 @@
 #pragma once
 #include "lora/config/run_config.h"
 #include "lora/train/step_plan.h"
+#include "memory_plan.h"
 #include "run_folder.h"
 #include "run_parts.h"
 
@@ -9,9 +10,9 @@ namespace lora::app {
 /// The schedule with its steps filled in: warm-up below 1 is a share of all, rounded up, as in transformers.
 optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps);
 
-/// Trains to the end, from the checkpoint of `plan` where there is one, and writes the result into the folder. Throws
-/// Interrupted after a checkpoint, Error (diverged), and what writing throws.
+/// Trains to the end, within the memory that was planned as far as that is in our hands, from the checkpoint of `plan` where there is one,
+/// and writes the result into the folder. Throws Interrupted after a checkpoint, Error (diverged), and what writing throws.
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
-               const RunPlan& plan);
+               const RunPlan& plan, const MemoryPlan& memory);
 
 }  // namespace lora::app

@@ -28,6 +28,7 @@ Json to_json(const TrainerState& state) {
           {"loss_scale", state.loss_scale},
           {"loss_scale_growth", state.loss_scale_growth},
           {"batch_halvings", state.batch_halvings},
+          {"batch_size", state.batch_size},
           {"supervised_since_log", state.supervised_since_log},
           {"input_since_log", state.input_since_log},
           {"evaluated_step", or_null(state.evaluated_step)},
@@ -51,6 +52,7 @@ TrainerState trainer_state_from(const Json& json, const fs::path& file) {
   state.loss_scale = reader.number("loss_scale");
   state.loss_scale_growth = count(reader, "loss_scale_growth");
   state.batch_halvings = reader.has("batch_halvings") ? count(reader, "batch_halvings") : 0;
+  state.batch_size = reader.has("batch_size") ? count(reader, "batch_size") : 0;
   state.supervised_since_log = count(reader, "supervised_since_log");
   state.input_since_log = count(reader, "input_since_log");
   if (reader.has("evaluated_step")) {

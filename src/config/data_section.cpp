@@ -28,6 +28,8 @@ std::vector<std::string> fields_of(RowFormat format) {
       return {"instruction", "input", "output"};
     case RowFormat::kMessages:
       return {"messages", "tools"};
+    case RowFormat::kClassification:
+      return {"text", "text_pair", "input_ids", "token_type_ids", "label"};
   }
   return {};
 }
@@ -37,7 +39,9 @@ Rule columns_rule() {
   std::vector<std::string> names;
   for (const auto& entry : data::kRowFormats.entries) {
     for (const std::string& field : fields_of(entry.value)) {
-      names.push_back(field);
+      if (std::find(names.begin(), names.end(), field) == names.end()) {
+        names.push_back(field);
+      }
     }
   }
   rule.schema["propertyNames"] = {{"enum", names}};

@@ -93,6 +93,11 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
     }
   }
   options.format = resolved_format(options);
+  for (const auto& [key, is_given] : {std::pair("inputs", options.inputs.has_value()), std::pair("output", options.output.has_value())}) {
+    if (is_given && !options.is_torchscript()) {
+      at.key(key).add("found it beside a model that is no TorchScript file, expected null: it says how such a module is called");
+    }
+  }
   if (options.tokenizer.empty()) {
     options.tokenizer = options.is_torchscript() ? options.path.parent_path() : options.path;
   } else {

@@ -5,6 +5,8 @@
 #include "config/rule.h"
 #include "config/sections.h"
 #include "config/unknown_key.h"
+#include "lora/base/text.h"
+#include "lora/train/objectives.h"
 
 namespace lora::config {
 
@@ -99,6 +101,52 @@ void check_token_budget(int64_t budget, const Json& document, const Place& root)
   }
 }
 
+/// Settings that mean something for learnt tokens alone.
+void check_labelled_documents(const RunConfig& run, const Place& root, const std::string& beside) {
+  const Place data = root.key("data");
+  if (run.data.packing && data.sound({"packing"})) {
+    data.key("packing").add("found true" + beside + ", expected false: a batch is per_device_train_batch_size rows, as each has one label");
+  }
+  if (run.data.train_on != data::TrainOn::kCompletion && data.sound({"train_on"})) {
+    data.key("train_on")
+        .add("found \"" + std::string(data::kTrainOn.name(run.data.train_on)) + "\"" + beside +
+             ", expected \"completion\" (the default): no token is learnt, but each row's label");
+  }
+  if (run.data.overlength == data::Overlength::kSplit && data.sound({"overlength"})) {
+    data.key("overlength").add("found \"split\"" + beside + ", expected truncate, drop or error: the label is the whole row's");
+  }
+  if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+    root.key("adapter").key("init_lora_weights").add("found \"eva\"" + beside + ", expected another start: EVA looks at learnt tokens");
+  }
+}
+
+/// What is learnt must be in the rows, and be wanted of them.
+void check_objective(const RunConfig& run, const Place& root) {
+  const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
+  const std::string beside = " beside training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
+  const Place data = root.key("data");
+  const auto check_formats = [&](const std::vector<data::SourceOptions>& sources, const char* key) {
+    for (size_t i = 0; i < sources.size(); ++i) {
+      const Place at = data.key(key).item(i);
+      if (at.sound({"format"}) && !objective.reads(sources[i].format)) {
+        at.key("format").add("found \"" + std::string(data::kRowFormats.name(sources[i].format)) + "\"" + beside + ", expected " +
+                             join(train::formats_of(objective.kind), " or ") +
+                             (objective.labels_documents ? "" : ". Labelled texts are learnt with \"sequence_classification\""));
+      }
+    }
+  };
+  check_formats(run.data.train, "train");
+  check_formats(run.data.eval, "eval");
+  if (objective.labels_documents) {
+    check_labelled_documents(run, root, beside);
+  }
+  const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
+  const Json expected = objective.labels_documents ? Json("SEQ_CLS") : Json("CAUSAL_LM");
+  if (!task.is_null() && task != expected && (objective.labels_documents || task == "SEQ_CLS")) {
+    root.key("adapter").key("task_type").add("found " + shown(task) + beside + ", expected " + expected.dump() + " or none");
+  }
+}
+
 /// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`. `adapter_at`:
 /// where the document's adapter stands in the file.
 RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
@@ -128,6 +176,11 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
     check_token_budget(*run.data.tokens_per_batch, document, root);
     run.resolved["training"].erase("per_device_train_batch_size");  // it means nothing here, and would be refused
   }
+  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+    root.key("training")
+        .key("per_device_train_batch_size")
+        .add("found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number: EVA's start depends on the batches it looks at");
+  }
   if (const Json* value = find_section(document, "output_dir", root)) {
     run.output_dir = read_output_dir(*value, root.key("output_dir"), context);
     run.resolved["output_dir"] = run.output_dir.string();
@@ -138,6 +191,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no B to learn faster");
   }
+  check_objective(run, root);
   if (run.model.from_scratch && run.adapter) {
     root.key("model")
         .key("from_scratch")

@@ -43,6 +43,26 @@ Field<TrainOptions> metric_field() {
   return field;
 }
 
+Field<TrainOptions> train_batch_size_field() {
+  const Rule rule = any_of({integer(1, kLargestSize), one_of({"auto"})});
+  Field<TrainOptions> field{"per_device_train_batch_size",
+                            "Documents (with packing: bins of max_length tokens) that are computed at once; \"auto\": the largest power of "
+                            "two up to 64 that fits into memory.",
+                            rule.schema, TrainOptions{}.per_device_train_batch_size, nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+    if (accept(rule, value, at)) {
+      options.finds_batch_size = value.is_string();
+      if (value.is_number()) {
+        options.per_device_train_batch_size = from_json<int64_t>(value);
+      }
+    }
+  };
+  field.show = [](const TrainOptions& options) {
+    return options.finds_batch_size ? Json("auto") : Json(options.per_device_train_batch_size);
+  };
+  return field;
+}
+
 Field<TrainOptions> schedule_arguments_field() {
   Json schema = schedule_table().schema();
   schema["type"] = {"object", "null"};
@@ -64,9 +84,7 @@ void add_extent(Table<TrainOptions>& table) {
       .value(
           "max_steps", [](auto& o) -> auto& { return o.max_steps; }, max_steps_rule(),
           "Optimiser steps in all, in place of num_train_epochs; -1: not set.")
-      .value(
-          "per_device_train_batch_size", [](auto& o) -> auto& { return o.per_device_train_batch_size; }, integer(1, kLargestSize),
-          "Documents (with packing: bins of max_length tokens) that are computed at once.")
+      .custom(train_batch_size_field())
       .value(
           "per_device_eval_batch_size", [](auto& o) -> auto& { return o.per_device_eval_batch_size; }, integer(1, kLargestSize),
           "The same in evaluation.")

@@ -142,7 +142,7 @@ nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& in
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
     labels.push_back(example.labels());
-    documents.push_back({&example.ids, &labels.back(), index});
+    documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
   }
   return nn::make_token_batch(documents);
 }

@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
-constexpr int kVersion = 2;
+constexpr int kVersion = 4;
 
 // The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
 Json source_json(const SourceOptions& source) {
@@ -44,7 +44,7 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {
     key["sources"].push_back(source_json(source));
-    needs_tokenizer = needs_tokenizer || format_of(source.format).needs_tokenizer;
+    needs_tokenizer = needs_tokenizer || source.format != RowFormat::kTokens;  // those of a classification may have texts
   }
   for (size_t i = 0; i < files.size(); ++i) {
     key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});

@@ -98,7 +98,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   }
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
-  Dataset dataset{std::move(set.examples), std::move(set.report), {}};
+  Dataset dataset{std::move(set.examples), std::move(set.raw_labels), std::move(set.report), {}};
   DataReport& report = dataset.report;
   for (const Origin& origin : set.skipped) {
     report.skipped_origins.push_back(origin.text());

@@ -22,6 +22,9 @@ constexpr const char* kLabelling = "labelling";           // Labelling::values, 
 constexpr const char* kLabellingEnds = "labelling_ends";  // [E]
 constexpr const char* kOwnLabels = "own_labels";          // [E]
 constexpr const char* kContinues = "continues_row";       // [E]
+constexpr const char* kTargets = "target";                // [E], NaN: none
+constexpr const char* kSecondTexts = "second_text";       // [E]
+constexpr const char* kRawLabels = "raw_labels";          // RawLabels as JSON, byte by byte
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
 constexpr const char* kReport = "report";                 // rows, truncated, dropped, split, skipped
@@ -79,8 +82,13 @@ std::array<int64_t, 5> numbers_of(const DataReport& report) {
   return {report.rows, report.truncated, report.dropped, report.split, report.skipped};
 }
 
-// The writers refer to `set`, `report` and `files`.
-std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::array<int64_t, 5>& report, const std::vector<PlannedFile>& files) {
+std::string text_of(const RawLabels& raw) {
+  return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}}.dump();
+}
+
+// The writers refer to `set`, `raw_labels`, `report` and `files`.
+std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::string& raw_labels, const std::array<int64_t, 5>& report,
+                                         const std::vector<PlannedFile>& files) {
   const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids; };
   const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return example.labelling.values; };
   const auto same = [](int64_t number) { return number; };
@@ -93,6 +101,9 @@ std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::array<int
           ends(kLabellingEnds, set.examples, labelling),
           column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.labelling.own); }),
           column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
+          column(kTargets, kF64, set.examples, [](const Example& e) { return e.target; }),
+          column(kSecondTexts, kI32, set.examples, [](const Example& e) { return e.second_text; }),
+          column(kRawLabels, kU8, raw_labels, [](char byte) { return static_cast<uint8_t>(byte); }),
           column(kFileOf, kI32, set.examples, [file_of](const Example& e) { return file_of(e.origin); }),
           column(kLineOf, kI64, set.examples, [](const Example& e) { return e.origin.line; }),
           column(kReport, kI64, report, same),
@@ -120,8 +131,8 @@ class CacheFile {
       fail("it is of other data");
     }
     Sha256 hash;
-    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kFileOf, kLineOf, kReport, kSkippedFiles,
-                             kSkippedLines, kRowsOfFiles}) {
+    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kTargets, kSecondTexts, kRawLabels, kFileOf,
+                             kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
       const at::Tensor tensor = file_.tensor(name);
       hash.add(name, std::char_traits<char>::length(name));
       hash.add(tensor.const_data_ptr(), tensor.nbytes());
@@ -183,6 +194,8 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
   const auto labelling = file.pieces(kLabelling, kLabellingEnds, count);
   const auto own = file.numbers<uint8_t>(kOwnLabels, count);
   const auto continues = file.numbers<uint8_t>(kContinues, count);
+  const auto targets = file.numbers<double>(kTargets, count);
+  const auto second_texts = file.numbers<int32_t>(kSecondTexts, count);
   const auto file_of = file.numbers<int32_t>(kFileOf, count);
   std::vector<Example> examples(count);
   for (size_t i = 0; i < count; ++i) {
@@ -196,13 +209,22 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
     example.origin = {from.name, lines[i]};
     example.weight = sources[from.source].weight;
     example.continues_row = continues[i] != 0;
+    example.target = targets[i];
+    example.second_text = second_texts[i];
   }
   return examples;
+}
+
+RawLabels read_raw_labels(const CacheFile& file) {
+  const auto bytes = file.numbers<uint8_t>(kRawLabels);
+  const Json json = Json::parse(bytes.begin(), bytes.end());
+  return {static_cast<LabelKind>(json["kind"].get<int>()), json["names"].get<std::vector<std::string>>()};
 }
 
 RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {
   RowSet set;
   set.examples = read_examples(file, sources, files);
+  set.raw_labels = read_raw_labels(file);
   const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
   set.report = {report[0], report[1], report[2], report[3], report[4], {}};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
@@ -242,7 +264,8 @@ void DatasetCache::save(const RowSet& set, const std::vector<PlannedFile>& files
   try {
     make_writable_folder(file_.parent_path());
     const std::array<int64_t, 5> report = numbers_of(set.report);
-    const std::vector<io::TensorWriter> writers = writers_of(set, report, files);
+    const std::string raw_labels = text_of(set.raw_labels);
+    const std::vector<io::TensorWriter> writers = writers_of(set, raw_labels, report, files);
     io::write_safetensors(file_, writers, {{"format", "lora-train examples"}, {kKeyEntry, key_}, {kHashEntry, hash_of(writers)}});
   } catch (const Error& error) {
     log::warn("the tokenised data are not kept: " + std::string(error.what()));

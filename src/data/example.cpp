@@ -58,6 +58,9 @@ int32_t Example::label(size_t position) const {
 }
 
 int64_t Example::num_supervised() const {
+  if (has_target()) {
+    return 1;
+  }
   if (ids.empty()) {
     return 0;
   }

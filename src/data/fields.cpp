@@ -1,5 +1,7 @@
 #include "data/fields.h"
 
+#include <cmath>
+
 #include "lora/base/text.h"
 
 namespace lora::data {
@@ -11,6 +13,12 @@ std::string names_of(const Json& object) {
     names.push_back("\"" + printable(item.key()) + "\"");
   }
   return names.empty() ? "none" : join(names, ", ", 12);
+}
+
+/// The number that a cell reads as, null if it is none.
+Json read_number(const std::string& cell) {
+  const Json value = Json::parse(cell, nullptr, /*allow_exceptions=*/false);
+  return value.is_number() ? value : Json();
 }
 
 }  // namespace
@@ -71,6 +79,23 @@ std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int
     result.push_back(static_cast<int32_t>(number));
   }
   return result;
+}
+
+RowLabel Fields::label(const std::string& field) const {
+  const Json& own = at(field);
+  const Json cell = row_.cells && own.is_string() ? read_number(own.get_ref<const std::string&>()) : Json();
+  const Json& value = cell.is_null() ? own : cell;
+  if (value.is_number()) {
+    const double number = value.get<double>();
+    if (!std::isfinite(number)) {
+      fail(field, "found " + shown(value) + ", expected a finite number.");
+    }
+    return {value.is_number_integer() ? LabelKind::kIntegers : LabelKind::kReals, number, ""};
+  }
+  if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
+    fail(field, "found " + type_name(value) + " (" + shown(value) + "), expected a class (an integer or a name) or a number.");
+  }
+  return {LabelKind::kNames, 0, value.get<std::string>()};
 }
 
 void Fields::fail(const std::string& field, const std::string& what) const {

@@ -3,10 +3,18 @@
 #include <string>
 #include <vector>
 
+#include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/data/rows.h"
 
 namespace lora::data {
+
+/// A row's label as a whole, and what it is.
+struct RowLabel {
+  LabelKind kind = LabelKind::kNone;
+  double number = 0;  ///< of kIntegers and kReals
+  std::string name;   ///< of kNames
+};
 
 /// One row's fields under our names, typed; every error names file, line, the field and what there is instead.
 class Fields {
@@ -24,6 +32,9 @@ class Fields {
   Json json(const std::string& field) const;
   /// An array of integers (in CSV a cell with a JSON array), each from `low` to `high`, or `other`.
   std::vector<int32_t> integers(const std::string& field, int64_t low, int64_t high, int64_t other) const;
+
+  /// A class by number or name, or a value: an integer, a string or a number; in CSV a cell that reads as a number is one.
+  RowLabel label(const std::string& field) const;
 
   [[noreturn]] void fail(const std::string& field, const std::string& what) const;
 

@@ -4,6 +4,7 @@
 
 #include "data/fields.h"
 #include "lora/data/chat.h"
+#include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/tokenizer.h"
 
@@ -16,12 +17,16 @@ struct FormatContext {
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
   const ChatEncoder* chat = nullptr;  ///< null only where no rows are messages
+  int64_t max_length = 0;             ///< what a text is cut to before special tokens are placed around it; 0: it is not cut
 };
 
-/// What a row becomes: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).
+/// What a row becomes: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised); or a label as a whole.
 struct Document {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
+  RowLabel label = {};
+  int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is one
+  bool cut = false;         ///< to max_length
 };
 
 /// One way to make a document of a row.
@@ -29,11 +34,14 @@ struct Format {
   RowFormat format;
   std::vector<std::string> required;  ///< fields
   std::vector<std::string> optional;  ///< fields that a row may lack
-  bool needs_tokenizer;
+  bool needs_tokenizer;               ///< whatever the row
   /// Called by several threads at once.
   Document (*encode)(const Fields& fields, const FormatContext& context);
 };
 
 const Format& format_of(RowFormat format);
+
+/// The row of a classification: {"text", optional "text_pair"} or {"input_ids", optional "token_type_ids"}, and "label".
+Document encode_classification(const Fields& fields, const FormatContext& context);
 
 }  // namespace lora::data

@@ -13,7 +13,8 @@ RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, 
       context_(context),
       format_(format_of(source.format)),
       chat_(source.format == RowFormat::kMessages ? std::make_unique<ChatEncoder>(*context.chat_template, *context.tokenizer) : nullptr),
-      format_context_{context.tokenizer, context.vocab_size, options.train_on, options.append_eos, chat_.get()},
+      format_context_{context.tokenizer,  context.vocab_size, options.train_on,
+                      options.append_eos, chat_.get(),        options.overlength == Overlength::kTruncate ? options.max_length : 0},
       watched_(std::move(watched)) {}
 
 EncodedRow RowEncoder::encode(const PendingRow& pending) const {
@@ -26,9 +27,10 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
     }
   }
   Document document = format_.encode(Fields(row, source_), format_context_);
-  if (format_.needs_tokenizer) {
+  if (context_.tokenizer != nullptr) {
     check_ids(document.ids, row.origin);
   }
+  encoded.label = std::move(document.label);
   fit(std::move(document), row.origin, encoded);
   return encoded;
 }
@@ -45,7 +47,7 @@ void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& o
 void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& row) const {
   const auto size = static_cast<int64_t>(document.ids.size());
   const int64_t max_length = options_.max_length;
-  row.overlong = size > max_length;
+  row.overlong = size > max_length || document.cut;
   if (row.overlong && options_.overlength == Overlength::kError) {
     data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
                            with_thousands(max_length) + ". Raise it, or set data.overlength to truncate, drop or split.");
@@ -59,15 +61,16 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
   for (int64_t begin = 0; begin == 0 || (split && begin < size); begin += max_length) {
     const int64_t end = std::min(size - begin, max_length) + begin;
     kept = keep({document.ids.begin() + begin, document.ids.begin() + end},
-                {document.labels.begin() + begin, document.labels.begin() + end}, row) ||
+                {document.labels.begin() + begin, document.labels.begin() + end}, document.second_text, row) ||
            kept;
   }
   row.skipped = !kept;
 }
 
-bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, EncodedRow& row) const {
+bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, int32_t second_text, EncodedRow& row) const {
   Example example(ids, labels);
-  if (example.num_supervised() == 0 && !context_.keep_unsupervised) {
+  example.second_text = second_text < static_cast<int32_t>(ids.size()) ? second_text : 0;
+  if (example.num_supervised() == 0 && row.label.kind == LabelKind::kNone && !context_.keep_unsupervised) {
     return false;
   }
   example.continues_row = !row.examples.empty();

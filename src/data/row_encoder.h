@@ -15,6 +15,7 @@ namespace lora::data {
 struct EncodedRow {
   std::vector<Example> examples;             ///< none where it is left out; several where it is split; without file and weight
   int64_t line = 0;                          ///< where it stands in its file
+  RowLabel label;                            ///< of the whole row
   bool overlong = false;                     ///< it is longer than max_length
   bool skipped = false;                      ///< nothing of it is supervised
   std::vector<std::string> watched_columns;  ///< those of RowEncoder's that it has
@@ -32,7 +33,7 @@ class RowEncoder {
  private:
   void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
   void fit(Document document, const std::string& origin, EncodedRow& row) const;
-  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, EncodedRow& row) const;
+  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, int32_t second_text, EncodedRow& row) const;
 
   const SourceOptions& source_;
   const DataOptions& options_;

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 
 #include <filesystem>
+#include <limits>
+#include <unordered_map>
 
 #include "data/reading_progress.h"
 #include "data/row_pipeline.h"
@@ -109,12 +111,34 @@ class Reader {
     if (row.skipped && ++report.skipped <= static_cast<int64_t>(kMaxNamed)) {
       set_.skipped.push_back(origin);
     }
+    const double target = row.examples.empty() || row.label.kind == LabelKind::kNone ? std::numeric_limits<double>::quiet_NaN()
+                                                                                     : take_label(row.label, origin);
     for (Example& example : row.examples) {
+      example.target = target;
       example.origin = origin;
       example.weight = sources_[file.source].weight;
       set_.examples.push_back(std::move(example));
     }
     progress_.update(bytes_before_ + bytes_of_file_, report.rows);
+  }
+
+  /// An example's target: the number, or the place of the name among those there are.
+  double take_label(const RowLabel& label, const Origin& origin) {
+    RawLabels& raw = set_.raw_labels;
+    const bool is_name = label.kind == LabelKind::kNames;
+    if (raw.kind != LabelKind::kNone && is_name != (raw.kind == LabelKind::kNames)) {
+      data_error(origin.text(), "the label is " + std::string(is_name ? "a name" : "a number") + " among " +
+                                    (is_name ? "numbers" : "names") + ": expected one kind of labels in all rows.");
+    }
+    raw.kind = raw.kind == LabelKind::kReals ? raw.kind : label.kind;
+    if (!is_name) {
+      return label.number;
+    }
+    const auto [place, is_new] = places_.emplace(label.name, raw.names.size());
+    if (is_new) {
+      raw.names.push_back(label.name);
+    }
+    return static_cast<double>(place->second);
   }
 
   const std::string& name_;
@@ -126,6 +150,7 @@ class Reader {
   int64_t bytes_before_ = 0;   // of the files that are through
   int64_t bytes_of_file_ = 0;  // of the one that is being read
   std::set<std::string> unseen_;
+  std::unordered_map<std::string, size_t> places_;  // of the labels' names in set_.raw_labels.names
   RowSet set_;
 };
 

@@ -9,6 +9,7 @@ namespace lora::data {
 /// What the rows of a set's files have become: all that reading them gives, and all that a cache keeps.
 struct RowSet {
   std::vector<Example> examples;
+  RawLabels raw_labels;
   DataReport report;                   ///< without skipped_origins
   std::vector<Origin> skipped;         ///< the first ten rows without a supervised token
   std::vector<int64_t> rows_of_files;  ///< of each planned file; -1 where limits were reached before it

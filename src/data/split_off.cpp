@@ -50,6 +50,7 @@ Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
   const std::vector<bool> held = draw(rows.back() + 1, fraction, seed);
   Dataset held_out;
   held_out.files = dataset.files;
+  held_out.raw_labels = dataset.raw_labels;
   std::vector<Example> kept;
   for (size_t i = 0; i < rows.size(); ++i) {
     Example& example = dataset.examples[i];

@@ -9,9 +9,18 @@ namespace lora::models {
 namespace {
 
 /// transformers' names of the rates, of all families.
-constexpr std::array<const char*, 7> kDropoutKeys{
-    "attention_dropout",           "hidden_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout_prob",
-    "attention_probs_dropout_prob"};
+constexpr std::array<const char*, 12> kDropoutKeys{"attention_dropout",
+                                                   "hidden_dropout",
+                                                   "attn_pdrop",
+                                                   "embd_pdrop",
+                                                   "resid_pdrop",
+                                                   "hidden_dropout_prob",
+                                                   "attention_probs_dropout_prob",
+                                                   "dropout",
+                                                   "embedding_dropout",
+                                                   "mlp_dropout",
+                                                   "classifier_dropout",
+                                                   "seq_classif_dropout"};
 
 }  // namespace
 

@@ -6,16 +6,20 @@
 #include <array>
 
 #include "base_dropout.h"
+#include "head_sources.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/models/family_files.h"
 #include "lora/nn/device.h"
 #include "registry.h"
 
 namespace lora::models {
 
 namespace {
+
+constexpr double kInitializerRange = 0.02;  ///< transformers' own where config.json has none
 
 /// config.json's dtype (transformers 5: `dtype`, 4: `torch_dtype`), by the names of ComputeDtype; kAuto where it has none.
 ComputeDtype config_dtype(const JsonReader& config) {
@@ -45,13 +49,17 @@ void check_finite(const nn::Model& model, const std::string& where) {
   }
 }
 
-/// Old checkpoints hold buffers that are computed now (rotary frequencies, causal masks), and tied ones may hold the head
-/// twice.
+/// Old checkpoints hold buffers that are computed now (rotary frequencies, causal masks, positions), tied ones may hold the head
+/// twice, and a classifier's base may hold the head it was pretrained with.
 bool is_redundant(const std::string& name) {
-  constexpr std::array<std::string_view, 5> kBuffers{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias",
-                                                     ".attention.masked_bias"};
+  constexpr std::array<std::string_view, 6> kBuffers{"rotary_emb.inv_freq", "embeddings.position_ids", ".attn.bias",
+                                                     ".attn.masked_bias",   ".attention.bias",         ".attention.masked_bias"};
+  // Heads that this model does not have, and what only they need.
+  constexpr std::array<std::string_view, 10> kHeads{"lm_head.",         "embed_out.weight",  "cls.predictions.", "cls.seq_relationship.",
+                                                    "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "decoder.weight",
+                                                    "decoder.bias",     "roberta.pooler."};
   return std::any_of(kBuffers.begin(), kBuffers.end(), [&name](std::string_view end) { return name.ends_with(end); }) ||
-         name == "lm_head.weight" || name == "embed_out.weight";
+         std::any_of(kHeads.begin(), kHeads.end(), [&name](std::string_view begin) { return name.starts_with(begin); });
 }
 
 void warn_of_unused(const io::WeightSource& source, const std::string& where) {
@@ -89,7 +97,65 @@ void refuse_quantized(const JsonReader& config) {
   }
 }
 
-BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
+namespace {
+
+/// Where a model's weights come from, and what they become.
+struct Plan {
+  const JsonReader& config;
+  FamilyBuilders build;
+  at::TensorOptions options;
+  uint64_t seed;
+  std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another
+};
+
+void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
+  if (!plan.num_labels) {
+    base.model = plan.build.body(plan.config, source, plan.options);
+    return;
+  }
+  HeadlessSource body(source);
+  base.model = plan.build.body(plan.config, body, plan.options);
+  CompletedSource head(source, plan.seed, plan.config.number("initializer_range", kInitializerRange));
+  const HeadShape shape{base.model->hidden_size(), *plan.num_labels};
+  base.model->set_sequence_head(plan.build.sequence_head(shape, plan.config, head, plan.options));
+  base.created = head.created();
+}
+
+void require_head(const BaseModel& base, const std::string& where) {
+  if (base.model->find_head() != nullptr || base.model->sequence_head() != nullptr) {
+    return;
+  }
+  const bool is_encoder = find_family_files(base.model_type)->is_encoder;
+  model_error(where, (is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
+                                 : std::string("tensor 'lm_head.weight' is missing, the head over the vocabulary")) +
+                         ": expected a causal language model. To classify texts with it set training.objective to "
+                         "\"sequence_classification\"");
+}
+
+/// As many labels as are asked for, or else stored.
+std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, const io::CheckpointSource* checkpoint,
+                                 const BaseModel& base, const std::string& where) {
+  if (!head || head->num_labels) {
+    return head ? head->num_labels : std::nullopt;
+  }
+  const std::optional<int64_t> stored = checkpoint == nullptr ? std::nullopt : stored_labels(*checkpoint, base.model_type);
+  if (!stored) {
+    model_error(where, "the model has no head that scores documents: found no " +
+                           std::string(find_family_files(base.model_type)->classifier) +
+                           ".weight. Give an adapter that holds one, or a folder of a trained classifier");
+  }
+  return stored;
+}
+
+}  // namespace
+
+int64_t read_vocab_size(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  const Json config = read_json(file, ErrorKind::kModel);
+  return JsonReader(config, file.string(), ErrorKind::kModel).integer("vocab_size");
+}
+
+BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head) {
   const fs::path& folder = options.path;
   if (!fs::is_directory(folder)) {
     model_error("model.path",
@@ -101,7 +167,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   base.files.push_back(config_file);
   const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
   base.model_type = config.string("model_type");
-  BuildFamily* const build = find_family(base.model_type, config_file.string());
+  const FamilyBuilders build = find_family(base.model_type, config_file.string());
 
   refuse_quantized(config);
   const Json dropped = options.base_dropout ? with_base_dropout(base.config, *options.base_dropout) : base.config;
@@ -110,13 +176,17 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed) {
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   if (options.from_scratch) {
-    io::RandomSource source(seed, config.number("initializer_range", 0.02));
-    base.model = build(family_config, source, at::TensorOptions(compute_type(dtype, at::kFloat)).device(device));
+    io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
+    const at::TensorOptions made = at::TensorOptions(compute_type(dtype, at::kFloat)).device(device);
+    build_model(base, {family_config, build, made, seed, labels_of(head, nullptr, base, folder.string())}, source);
+    require_head(base, config_file.string());
     return base;
   }
   io::CheckpointSource source(folder);
   io::RenamedSource renamed = renamed_source(source, base.model_type);
-  base.model = build(family_config, renamed, at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device));
+  const at::TensorOptions loaded = at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device);
+  build_model(base, {family_config, build, loaded, seed, labels_of(head, &source, base, folder.string())}, renamed);
+  require_head(base, config_file.string());
   base.file_names = renamed.file_names();
   for (const fs::path& file : source.files()) {
     base.files.push_back(file);

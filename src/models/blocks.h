@@ -15,8 +15,8 @@ class AttentionBlock {
   virtual Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const = 0;
   /// In transformers' order.
   virtual std::vector<nn::Host*> hosts() = 0;
-  /// Elements a token that are kept for backward, with the adapters in use, beside the layer's own.
-  virtual int64_t kept_elements() const = 0;
+  /// Of a token, with the adapters in use, beside the layer's own.
+  virtual nn::Kept kept() const = 0;
 };
 
 /// The half that takes each token by itself, likewise.
@@ -25,7 +25,7 @@ class FeedForward {
   virtual ~FeedForward() = default;
   virtual Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const = 0;
   virtual std::vector<nn::Host*> hosts() = 0;
-  virtual int64_t kept_elements() const = 0;
+  virtual nn::Kept kept() const = 0;
   /// Channels of its middle.
   virtual int64_t width() const = 0;
 };

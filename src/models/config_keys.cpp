@@ -1,6 +1,5 @@
 #include "config_keys.h"
 
-#include "lora/base/log.h"
 
 namespace lora::models {
 
@@ -54,14 +53,6 @@ std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_laye
     config.fail("layer_types", "one type for each of num_hidden_layers (" + std::to_string(num_layers) + ")");
   }
   return sliding;
-}
-
-void warn_of_dropout(const JsonReader& config, const std::vector<std::string>& keys) {
-  for (const std::string& key : keys) {
-    if (config.number(key, 0.0) != 0.0) {
-      log::warn("[" + config.where() + "] " + key + " is not 0 and is not applied: the base model trains without its own dropout");
-    }
-  }
 }
 
 }  // namespace lora::models

@@ -35,7 +35,4 @@ std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64
 /// Whether each layer has the window: by `layer_types` ("sliding_attention", "full_attention"), or else as the family says.
 std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_layers, const std::function<bool(int64_t layer)>& otherwise);
 
-/// Warns of dropout of the base model's own, which is not applied: these keys should be 0.
-void warn_of_dropout(const JsonReader& config, const std::vector<std::string>& keys);
-
 }  // namespace lora::models

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace lora::models {
 
 Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLayer& make_layer, io::WeightSource& source,
@@ -10,21 +12,38 @@ Decoder::Decoder(DecoderOptions decoder, const MakeNorm& make_norm, const MakeLa
     : decoder_(std::move(decoder)),
       embedding_(decoder_.names.embedding, decoder_.vocab_size, decoder_.hidden_size, source, options),
       embedding_dropout_(decoder_.names.embedding + ".dropout", decoder_.embedding_dropout),
-      norm_(make_norm(decoder_.names.norm)) {
+      norm_(decoder_.names.norm.empty() ? nullptr : make_norm(decoder_.names.norm)) {
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    ropes_.emplace_back(rope);
+  }
   hosts_.push_back(&embedding_);
   for (int64_t i = 0; i < decoder_.num_layers; ++i) {
     layers_.push_back(make_layer(decoder_.names.layers + "." + std::to_string(i), i));
     const std::vector<nn::Host*> hosts = layers_.back()->hosts();
     hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
   }
-  head_ = decoder_.tied_head ? std::make_unique<nn::Linear>(decoder_.names.head, embedding_.weight())
-                             : std::make_unique<nn::Linear>(decoder_.names.head, nn::LinearShape{decoder_.hidden_size, decoder_.vocab_size},
-                                                            source, options);
-  hosts_.push_back(norm_.get());
-  hosts_.push_back(head_.get());
-  for (const nn::RopeOptions& rope : decoder_.ropes) {
-    ropes_.emplace_back(rope);
+  if (norm_ != nullptr) {
+    hosts_.push_back(norm_.get());
   }
+  if (decoder_.names.head.empty()) {
+    return;
+  }
+  if (decoder_.tied_head) {
+    head_ = std::make_unique<nn::Linear>(decoder_.names.head, embedding_.weight());
+  } else if (source.contains(decoder_.names.head + ".weight")) {
+    head_ = std::make_unique<nn::Linear>(decoder_.names.head, nn::LinearShape{decoder_.hidden_size, decoder_.vocab_size}, source, options);
+  }
+}
+
+std::vector<nn::Host*> Decoder::all_hosts() const {
+  std::vector<nn::Host*> all = hosts_;
+  if (sequence_head() != nullptr) {
+    const std::vector<nn::Host*> own = sequence_head()->hosts();
+    all.insert(all.end(), own.begin(), own.end());
+  } else if (head_ != nullptr) {
+    all.push_back(head_.get());
+  }
+  return all;
 }
 
 Tensor Decoder::embed(const nn::Pass& pass) const {
@@ -42,7 +61,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
     x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
                           [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
   }
-  return norm_->forward(x_TD);
+  return norm_ == nullptr ? x_TD : norm_->forward(x_TD);
 }
 
 std::optional<int64_t> Decoder::cache_limit() const {
@@ -56,27 +75,52 @@ std::optional<int64_t> Decoder::cache_limit() const {
 
 std::vector<nn::Parameter> Decoder::base_parameters() const {
   std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
+  for (const nn::Host* host : all_hosts()) {
     const std::vector<nn::Parameter> own = host->base_parameters();
     all.insert(all.end(), own.begin(), own.end());
   }
   return all;
 }
 
-int64_t Decoder::activation_bytes_per_token(nn::Recompute recompute) const {
-  LayerMemory sum;
-  for (const auto& layer : layers_) {
-    const LayerMemory memory = layer->memory();
-    sum.attention += memory.attention;
-    sum.feed_forward += memory.feed_forward;
-    sum.working = std::max(sum.working, memory.working);
+/// Below the first thing that is trained nothing is kept.
+size_t Decoder::first_layer_with_gradient() const {
+  const auto trains = [](const nn::Host* host) { return host->is_trained(); };
+  size_t first = 0;
+  while (!embedding_.is_trained() && first < layers_.size()) {
+    const std::vector<nn::Host*> hosts = layers_[first]->hosts();
+    if (std::any_of(hosts.begin(), hosts.end(), trains)) {
+      break;
+    }
+    ++first;
   }
-  const int64_t all = sum.attention + sum.feed_forward, inputs = decoder_.num_layers * decoder_.hidden_size;
-  // Where a part is computed again, backward has it of one layer at a time.
-  const int64_t kept = recompute == nn::Recompute::kNothing       ? all
-                       : recompute == nn::Recompute::kFeedForward ? sum.attention + inputs + sum.feed_forward / decoder_.num_layers
-                                                                  : inputs + all / decoder_.num_layers;
-  return (kept + sum.working + 2 * decoder_.hidden_size) * static_cast<int64_t>(c10::elementSize(dtype()));
+  return first;
+}
+
+nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
+  const auto bytes = [this](const nn::Kept& kept) { return kept.bytes(dtype()); };
+  const nn::Kept input{decoder_.hidden_size, 0};
+  nn::Kept kept = norm_ == nullptr ? nn::Kept{} : norm_->kept();
+  int64_t width = 0, again = 0;  // what backward has once more of one layer
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const LayerMemory layer = layers_[i]->memory();
+    width = std::max(width, layer.width);
+    if (recompute == nn::Recompute::kLayers) {
+      kept += input;
+      again = std::max(again, bytes(layer.attention + layer.feed_forward));
+    } else if (recompute == nn::Recompute::kFeedForward) {
+      kept += input + (i < first_layer_with_gradient() ? nn::Kept{} : layer.attention);
+      again = std::max(again, bytes(layer.feed_forward));
+    } else if (i >= first_layer_with_gradient()) {
+      kept += layer.attention + layer.feed_forward;
+    }
+  }
+  for (const nn::RopeOptions& rope : decoder_.ropes) {
+    kept += decoder_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
+  }
+  constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
+  // Of the feed-forward block three tensors as wide as its middle: in backward gradients, in forward the middle itself.
+  const int64_t working = bytes({3 * width + 2 * decoder_.hidden_size, 0});
+  return {kBatch + bytes(kept), again + working, kBatch + working + bytes({2 * decoder_.hidden_size, 0})};
 }
 
 }  // namespace lora::models

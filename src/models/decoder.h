@@ -18,14 +18,14 @@ using at::Tensor;
 /// The tables of each of the model's rotary embeddings, for one pass.
 using RopeSet = std::vector<nn::RopeTables>;
 
-/// Elements a token that a layer has in memory for backward, with the adapters in use.
+/// What a layer takes of a token, with the adapters in use.
 struct LayerMemory {
-  int64_t attention = 0;     ///< kept by the attention block
-  int64_t feed_forward = 0;  ///< kept by the feed-forward block
-  int64_t working = 0;       ///< besides, while backward runs through the layer
+  nn::Kept attention;     ///< by the attention block and its norms
+  nn::Kept feed_forward;  ///< by the feed-forward block and its norms
+  int64_t width = 0;      ///< channels of the feed-forward block's middle
 };
 
-/// One layer of a decoder: x_TD → x_TD.
+/// One layer of a decoder or an encoder: x_TD → x_TD.
 class DecoderLayer {
  public:
   virtual ~DecoderLayer() = default;
@@ -39,8 +39,8 @@ class DecoderLayer {
 struct DecoderNames {
   std::string embedding = "model.embed_tokens";
   std::string layers = "model.layers";  ///< layer i is `layers`.i
-  std::string norm = "model.norm";
-  std::string head = "lm_head";
+  std::string norm = "model.norm";      ///< of the last layer's output; empty: there is none
+  std::string head = "lm_head";         ///< empty: there is none
 };
 
 struct DecoderOptions {
@@ -57,7 +57,8 @@ struct DecoderOptions {
   double embedding_dropout = 0.0;  ///< of what the first layer is given
 };
 
-/// Embedding, layers, a last norm and a head, tied or not: every decoder, whatever its layers are.
+/// Embedding, layers, a last norm and a head, tied or not: every decoder, whatever its layers are. Without the head's weight in the
+/// source there is no head (a folder of a sequence classifier).
 class Decoder : public nn::Model {
  public:
   using MakeNorm = std::function<std::unique_ptr<nn::Norm>(const std::string& name)>;
@@ -67,16 +68,17 @@ class Decoder : public nn::Model {
           const at::TensorOptions& options);
 
   Tensor hidden(const nn::Pass& pass) const override;
-  nn::Linear& head() override { return *head_; }
+  nn::Linear* find_head() override { return sequence_head() == nullptr ? head_.get() : nullptr; }
   std::optional<int64_t> cache_limit() const override;
   std::optional<double> logit_soft_cap() const override { return decoder_.logit_soft_cap; }
-  std::vector<nn::Host*> hosts() override { return hosts_; }
+  std::vector<nn::Host*> hosts() override { return all_hosts(); }
   std::vector<nn::Parameter> base_parameters() const override;
   std::vector<std::string> default_target_modules() const override { return decoder_.target_modules; }
   int64_t vocab_size() const override { return decoder_.vocab_size; }
+  int64_t hidden_size() const override { return decoder_.hidden_size; }
   at::ScalarType dtype() const override { return embedding_.weight().scalar_type(); }
   at::Device device() const override { return embedding_.weight().device(); }
-  int64_t activation_bytes_per_token(nn::Recompute recompute) const override;
+  nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
  protected:
   /// What the first layer is given: the tokens' rows, scaled, unless the family does more to them.
@@ -86,6 +88,9 @@ class Decoder : public nn::Model {
   const nn::Embedding& embedding() const { return embedding_; }
 
  private:
+  size_t first_layer_with_gradient() const;
+  std::vector<nn::Host*> all_hosts() const;
+
   DecoderOptions decoder_;
   nn::Embedding embedding_;
   nn::Dropout embedding_dropout_;
@@ -93,7 +98,7 @@ class Decoder : public nn::Model {
   std::unique_ptr<nn::Norm> norm_;
   std::unique_ptr<nn::Linear> head_;
   std::vector<nn::Rope> ropes_;
-  std::vector<nn::Host*> hosts_;
+  std::vector<nn::Host*> hosts_;  ///< all but the head
 };
 
 }  // namespace lora::models

@@ -14,7 +14,7 @@ class DroppedAttention : public AttentionBlock {
     return dropout_.forward(block_->forward(x_TD, ropes, pass), pass);
   }
   std::vector<nn::Host*> hosts() override { return block_->hosts(); }
-  int64_t kept_elements() const override { return block_->kept_elements(); }
+  nn::Kept kept() const override { return block_->kept(); }
 
  private:
   std::unique_ptr<AttentionBlock> block_;
@@ -27,7 +27,7 @@ class DroppedFeedForward : public FeedForward {
 
   Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override { return dropout_.forward(block_->forward(x_TD, pass), pass); }
   std::vector<nn::Host*> hosts() override { return block_->hosts(); }
-  int64_t kept_elements() const override { return block_->kept_elements(); }
+  nn::Kept kept() const override { return block_->kept(); }
   int64_t width() const override { return block_->width(); }
 
  private:

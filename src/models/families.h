@@ -12,6 +12,17 @@ namespace lora::models {
 /// or impossible key.
 using BuildFamily = std::unique_ptr<nn::Model>(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options);
 
+struct HeadShape {
+  int64_t hidden_size;
+  int64_t num_labels;
+};
+
+/// Builds the head with which a family scores documents, likewise.
+using BuildSequenceHead = std::unique_ptr<nn::SequenceHead>(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+                                                            const at::TensorOptions& options);
+
+BuildFamily make_bert;
+BuildFamily make_distilbert;
 BuildFamily make_falcon;
 BuildFamily make_gemma;
 BuildFamily make_gemma2;
@@ -21,19 +32,31 @@ BuildFamily make_gpt_neox;  ///< GPT-NeoX, Pythia
 BuildFamily make_llama;     ///< Llama 2, 3, 3.x, SmolLM2, TinyLlama
 BuildFamily make_mistral;
 BuildFamily make_mixtral;
+BuildFamily make_modernbert;
 BuildFamily make_olmo2;
 BuildFamily make_phi3;   ///< Phi-3, Phi-3.5, Phi-4, Phi-4-mini
 BuildFamily make_qwen2;  ///< Qwen 2, 2.5
 BuildFamily make_qwen3;
 BuildFamily make_qwen3_moe;
+BuildFamily make_roberta;
 BuildFamily make_smollm3;
 BuildFamily make_stablelm;
+
+BuildSequenceHead make_score_head;  ///< of decoders
+BuildSequenceHead make_bert_head;
+BuildSequenceHead make_distilbert_head;
+BuildSequenceHead make_modernbert_head;
+BuildSequenceHead make_roberta_head;
 
 /// The model's name of a tensor, by its name in a file.
 using ModelName = std::string(const std::string& file_name);
 
+ModelName bert_model_name;
+ModelName distilbert_model_name;
 ModelName gpt2_model_name;
 ModelName gpt_neox_model_name;
 ModelName mixtral_model_name;
+ModelName modernbert_model_name;
+ModelName roberta_model_name;
 
 }  // namespace lora::models

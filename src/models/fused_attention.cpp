@@ -5,6 +5,7 @@
 
 #include "lora/nn/attention.h"
 #include "lora/ops/rotary.h"
+#include "self_attention.h"
 
 namespace lora::models {
 
@@ -25,10 +26,8 @@ Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const n
   return out_.forward(nn::attend(q_THE, k_TKE, v_TKE, pass, layer_, options_.scores, &dropout_).flatten(1), pass);
 }
 
-int64_t FusedAttention::kept_elements() const {
-  // The normed input where it is projected with an adapter; q, k and v, and the heads' output.
-  const HeadSizes& heads = options_.heads;
-  return (qkv_.is_plain() ? 0 : qkv_.in_features()) + 2 * (heads.num_heads + heads.num_key_value_heads) * heads.head_dim;
+nn::Kept FusedAttention::kept() const {
+  return nn::kept_by_project({&qkv_}) + kept_by_heads(options_.heads) + nn::kept_by_project({&out_}, /*is_kept=*/true);
 }
 
 }  // namespace lora::models

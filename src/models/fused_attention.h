@@ -36,7 +36,7 @@ class FusedAttention : public AttentionBlock {
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&qkv_, &out_}; }
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
 
  private:
   FusedAttentionOptions options_;

@@ -18,10 +18,8 @@ Tensor GatedMlp::forward(const Tensor& x_TD, const nn::Pass& pass) const {
   return down_proj_.forward(ops::gated_activation(activation_, gate_up[0], gate_up[1]), pass);
 }
 
-int64_t GatedMlp::kept_elements() const {
-  // The normed input where it is projected with an adapter; gate and up, and their product likewise.
-  const bool adapted = !(gate_proj_.is_plain() && up_proj_.is_plain());
-  return (adapted ? gate_proj_.in_features() : 0) + (down_proj_.is_plain() ? 2 : 3) * width();
+nn::Kept GatedMlp::kept() const {
+  return nn::kept_by_project({&gate_proj_, &up_proj_}) + nn::Kept{2 * width(), 0} + nn::kept_by_project({&down_proj_});
 }
 
 }  // namespace lora::models

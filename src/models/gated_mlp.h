@@ -20,7 +20,7 @@ class GatedMlp : public FeedForward {
 
   Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&gate_proj_, &up_proj_, &down_proj_}; }
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
   int64_t width() const override { return gate_proj_.out_features(); }
 
  private:

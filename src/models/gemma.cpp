@@ -1,6 +1,7 @@
 // Gemma (Mesnard et al. 2024): Llama with norms that multiply by 1 + w, scaled embeddings and a tanh GELU.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "gemma_keys.h"
@@ -28,12 +29,11 @@ std::unique_ptr<nn::Model> make_gemma(const JsonReader& config, io::WeightSource
   decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
   decoder.target_modules = {"q_proj", "v_proj"};
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   const GatedMlpOptions mlp{decoder.hidden_size, read_size(config, "intermediate_size"), read_activation(config)};
   const double eps = config.number("rms_norm_eps", 1e-6);
   refuse_bidirectional(config);
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options, ops::NormWeight::kOnePlus);

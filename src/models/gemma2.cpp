@@ -2,6 +2,7 @@
 // the scores and the logits.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "gemma_keys.h"
@@ -19,18 +20,17 @@ std::unique_ptr<nn::Model> make_gemma2(const JsonReader& config, io::WeightSourc
   decoder.logit_soft_cap = read_soft_cap(config, "final_logit_softcapping", 30.0);
   decoder.target_modules = {"q_proj", "v_proj"};
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{
-      decoder.hidden_size,
-      heads,
-      bias,
-      bias,
-      {.scale = read_query_scale(config), .soft_cap = read_soft_cap(config, "attn_logit_softcapping", 50.0)}};
+  SelfAttentionOptions attention{decoder.hidden_size,
+                                 heads,
+                                 bias,
+                                 bias,
+                                 {.scale = read_query_scale(config), .soft_cap = read_soft_cap(config, "attn_logit_softcapping", 50.0)}};
   const GatedMlpOptions mlp = read_gemma_mlp(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::optional<int64_t> window = read_window(config, 4096);
   const std::vector<bool> slides = read_sliding_layers(config, decoder.num_layers, [](int64_t layer) { return layer % 2 == 0; });
   refuse_bidirectional(config);
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options, ops::NormWeight::kOnePlus);

@@ -2,6 +2,7 @@
 // embeddings of their own in the layers that have a window.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "gemma_keys.h"
@@ -43,7 +44,7 @@ std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::Weight
   decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
   decoder.target_modules = {"q_proj", "v_proj"};
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = read_query_scale(config)}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = read_query_scale(config)}};
   const GatedMlpOptions mlp = read_gemma_mlp(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::optional<int64_t> window = read_window(config, 4096);
@@ -51,7 +52,7 @@ std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::Weight
   const std::vector<bool> slides =
       read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return (layer + 1) % pattern != 0; });
   refuse_bidirectional(config);
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name, int64_t dim) {
     return std::make_unique<nn::RmsNorm>(name, dim, eps, source, options, ops::NormWeight::kOnePlus);

@@ -15,11 +15,16 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const Json json = read_json(config_file, ErrorKind::kModel);
   const JsonReader config(json, config_file.string(), ErrorKind::kModel);
   const std::string model_type = config.string("model_type");
-  BuildFamily* const build = find_family(model_type, config_file.string());
+  const FamilyBuilders build = find_family(model_type, config_file.string());
   io::CheckpointSource source(folder);
   io::RenamedSource renamed = renamed_source(source, model_type);
   const at::NoGradGuard no_grad;
-  return build(config, renamed, at::TensorOptions(source.stored_dtype()).device(at::kCPU));
+  const at::TensorOptions as_stored = at::TensorOptions(source.stored_dtype()).device(at::kCPU);
+  auto model = build.body(config, renamed, as_stored);
+  if (const std::optional<int64_t> num_labels = stored_labels(source, model_type)) {
+    model->set_sequence_head(build.sequence_head({model->hidden_size(), *num_labels}, config, renamed, as_stored));
+  }
+  return model;
 }
 
 }  // namespace lora::models

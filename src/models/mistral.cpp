@@ -1,6 +1,7 @@
 // Mistral (Jiang et al. 2023): Llama with a window in every layer, which later files leave out.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "lora/nn/rms_norm.h"
@@ -15,11 +16,11 @@ std::unique_ptr<nn::Model> make_mistral(const JsonReader& config, io::WeightSour
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 131072))};
   decoder.target_modules = {"q_proj", "v_proj"};
   const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
-  const SelfAttentionOptions attention{
+  SelfAttentionOptions attention{
       decoder.hidden_size, heads, /*qkv_bias=*/false, /*o_bias=*/false, {.scale = scale, .window = read_window(config, 4096)}};
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {

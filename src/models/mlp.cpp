@@ -16,9 +16,8 @@ Tensor Mlp::forward(const Tensor& x_TD, const nn::Pass& pass) const {
   return out_.forward(ops::activation(activation_, in_.forward(x_TD, pass)), pass);
 }
 
-int64_t Mlp::kept_elements() const {
-  // The normed input where it is projected with an adapter; what is activated, and the result likewise.
-  return (in_.is_plain() ? 0 : in_.in_features()) + (out_.is_plain() ? 1 : 2) * width();
+nn::Kept Mlp::kept() const {
+  return nn::kept_by_project({&in_}) + nn::Kept{width(), 0} + nn::kept_by_project({&out_});
 }
 
 }  // namespace lora::models

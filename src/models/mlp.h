@@ -21,7 +21,7 @@ class Mlp : public FeedForward {
 
   Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&in_, &out_}; }
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
   int64_t width() const override { return in_.out_features(); }
 
  private:

@@ -1,6 +1,7 @@
 // OLMo 2 (OLMo et al. 2024): norms behind the blocks instead of before them, and of all queries and keys of a token.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "lora/nn/rms_norm.h"
@@ -15,11 +16,10 @@ std::unique_ptr<nn::Model> make_olmo2(const JsonReader& config, io::WeightSource
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 2048))};
   decoder.wide_ropes = true;
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-5);
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name, int64_t dim) {
     return std::make_unique<nn::RmsNorm>(name, dim, eps, source, options, ops::NormWeight::kWide);

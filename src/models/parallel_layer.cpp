@@ -37,9 +37,8 @@ std::vector<nn::Host*> ParallelLayer::hosts() {
 }
 
 LayerMemory ParallelLayer::memory() const {
-  // The layer's input once; in backward gradients of its widest tensors.
-  const int64_t dim = attention_norm_->dim();
-  return {dim + attention_->kept_elements(), feed_forward_->kept_elements(), 4 * feed_forward_->width() + 4 * dim};
+  const nn::Kept second_norm = feed_forward_norm_ == nullptr ? nn::Kept{} : nn::Kept{0, feed_forward_norm_->kept().floats};
+  return {attention_norm_->kept() + attention_->kept(), second_norm + feed_forward_->kept(), feed_forward_->width()};
 }
 
 }  // namespace lora::models

@@ -4,11 +4,13 @@
 
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
+#include "dropped_blocks.h"
 #include "families.h"
+#include "fused_mlp.h"
 #include "lora/nn/attention.h"
 #include "lora/nn/rms_norm.h"
-#include "lora/ops/gated_activation.h"
 #include "lora/ops/rotary.h"
 #include "pre_norm_layer.h"
 #include "self_attention.h"
@@ -25,52 +27,28 @@ class Phi3Attention : public AttentionBlock {
         layer_(layer),
         o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size}, source, options),
         qkv_proj_(name + ".qkv_proj", {o.hidden_size, (o.heads.num_heads + 2 * o.heads.num_key_value_heads) * o.heads.head_dim}, source,
-                  options) {}
+                  options),
+        dropout_(name + ".attention_dropout", o.dropout) {}
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override {
     const HeadSizes& heads = options_.heads;
     const Tensor qkv = qkv_proj_.forward(x_TD, pass).unflatten(1, {-1, heads.head_dim});
     const std::vector<Tensor> parts = qkv.split_with_sizes({heads.num_heads, heads.num_key_value_heads, heads.num_key_value_heads}, 1);
     const auto [q_THE, k_TKE] = ops::rotary_embedding(parts[0], parts[1], ropes[0].cos_TE, ropes[0].sin_TE);
-    return o_proj_.forward(nn::attend(q_THE, k_TKE, parts[2], pass, layer_, options_.scores).flatten(1), pass);
+    return o_proj_.forward(nn::attend(q_THE, k_TKE, parts[2], pass, layer_, options_.scores, &dropout_).flatten(1), pass);
   }
 
   std::vector<nn::Host*> hosts() override { return {&o_proj_, &qkv_proj_}; }
 
-  int64_t kept_elements() const override {
-    // The normed input where it is projected with an adapter; q, k and v, and the heads' output.
-    const int64_t rows = 2 * (options_.heads.num_heads + options_.heads.num_key_value_heads);
-    return (qkv_proj_.is_plain() ? 0 : options_.hidden_size) + rows * options_.heads.head_dim;
+  nn::Kept kept() const override {
+    return nn::kept_by_project({&qkv_proj_}) + kept_by_heads(options_.heads) + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
   }
 
  private:
   SelfAttentionOptions options_;
   int64_t layer_;
   nn::Linear o_proj_, qkv_proj_;
-};
-
-class Phi3Mlp : public FeedForward {
- public:
-  Phi3Mlp(const std::string& name, const GatedMlpOptions& o, io::WeightSource& source, const at::TensorOptions& options)
-      : gate_up_proj_(name + ".gate_up_proj", {o.hidden_size, 2 * o.intermediate_size}, source, options),
-        down_proj_(name + ".down_proj", {o.intermediate_size, o.hidden_size}, source, options),
-        activation_(o.activation) {}
-
-  Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override {
-    const std::vector<Tensor> gate_up = gate_up_proj_.forward(x_TD, pass).chunk(2, 1);
-    return down_proj_.forward(ops::gated_activation(activation_, gate_up[0], gate_up[1]), pass);
-  }
-
-  std::vector<nn::Host*> hosts() override { return {&gate_up_proj_, &down_proj_}; }
-  int64_t width() const override { return down_proj_.in_features(); }
-
-  int64_t kept_elements() const override {
-    return (gate_up_proj_.is_plain() ? 0 : gate_up_proj_.in_features()) + (down_proj_.is_plain() ? 2 : 3) * width();
-  }
-
- private:
-  nn::Linear gate_up_proj_, down_proj_;
-  ops::Activation activation_;
+  nn::Dropout dropout_;
 };
 
 }  // namespace
@@ -81,17 +59,24 @@ std::unique_ptr<nn::Model> make_phi3(const JsonReader& config, io::WeightSource&
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 4096),
                                          {.partial_rotary_factor = 1.0, .original_max_position_embeddings = 4096})};
   const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, false, false, {.scale = scale, .window = read_window(config, std::nullopt)}};
-  const GatedMlpOptions mlp = read_mlp_options(config);
+  SelfAttentionOptions attention{decoder.hidden_size, heads, false, false, {.scale = scale, .window = read_window(config, std::nullopt)}};
+  const GatedMlpOptions sizes = read_mlp_options(config);
+  const FusedMlpOptions mlp{{decoder.hidden_size, 2 * sizes.intermediate_size},
+                            {sizes.intermediate_size, decoder.hidden_size},
+                            "gate_up_proj",
+                            "down_proj",
+                            sizes.activation};
   const double eps = config.number("rms_norm_eps", 1e-5);
-  warn_of_dropout(config, {"attention_dropout", "resid_pdrop", "embd_pdrop"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
+  const double residual_dropout = read_dropout(config, "resid_pdrop", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<PreNormLayer>(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options),
-                                          std::make_unique<Phi3Mlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
-                                          norm(name + ".post_attention_layernorm"));
+    return std::make_unique<PreNormLayer>(
+        with_dropout(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options), name + ".resid_attn_dropout",
+                     residual_dropout),
+        with_dropout(std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options), name + ".resid_mlp_dropout", residual_dropout),
+        norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));
   };
   return std::make_unique<Decoder>(decoder, norm, layer, source, options);
 }

@@ -38,9 +38,11 @@ std::vector<nn::Host*> PostNormLayer::hosts() {
 }
 
 LayerMemory PostNormLayer::memory() const {
-  // Each block's input and output beside what the block keeps; in backward gradients of the layer's widest tensors.
-  const int64_t dim = norms_.after_attention->dim();
-  return {2 * dim + attention_->kept_elements(), 2 * dim + feed_forward_->kept_elements(), 4 * feed_forward_->width() + 4 * dim};
+  const auto both = [](const std::unique_ptr<nn::Norm>& before, const nn::Norm& after) {
+    return after.kept() + (before == nullptr ? nn::Kept{} : before->kept());
+  };
+  return {both(norms_.before_attention, *norms_.after_attention) + attention_->kept(),
+          both(norms_.before_feed_forward, *norms_.after_feed_forward) + feed_forward_->kept(), feed_forward_->width()};
 }
 
 }  // namespace lora::models

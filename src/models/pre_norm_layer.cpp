@@ -12,7 +12,7 @@ PreNormLayer::PreNormLayer(std::unique_ptr<AttentionBlock> attention, std::uniqu
       feed_forward_norm_(std::move(feed_forward_norm)) {}
 
 Tensor PreNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
-  const Tensor attended_TD = x_TD + attention_->forward(attention_norm_->forward(x_TD), ropes, pass);
+  const Tensor attended_TD = x_TD + attention_->forward(attention_norm_ == nullptr ? x_TD : attention_norm_->forward(x_TD), ropes, pass);
   return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const nn::Pass& pass) {
     return attended_TD + feed_forward_->forward(feed_forward_norm_->forward(attended_TD), pass);
   });
@@ -22,14 +22,16 @@ std::vector<nn::Host*> PreNormLayer::hosts() {
   std::vector<nn::Host*> all = attention_->hosts();
   const std::vector<nn::Host*> feed_forward = feed_forward_->hosts();
   all.insert(all.end(), feed_forward.begin(), feed_forward.end());
-  all.insert(all.end(), {attention_norm_.get(), feed_forward_norm_.get()});
+  if (attention_norm_ != nullptr) {
+    all.push_back(attention_norm_.get());
+  }
+  all.push_back(feed_forward_norm_.get());
   return all;
 }
 
 LayerMemory PreNormLayer::memory() const {
-  // Each block's input beside what the block keeps; in backward gradients of the layer's widest tensors.
-  const int64_t dim = attention_norm_->dim();
-  return {dim + attention_->kept_elements(), dim + feed_forward_->kept_elements(), 4 * feed_forward_->width() + 4 * dim};
+  const nn::Kept before = attention_norm_ == nullptr ? nn::Kept{} : attention_norm_->kept();
+  return {before + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->width()};
 }
 
 }  // namespace lora::models

@@ -1,6 +1,7 @@
 // Qwen 3 (Yang et al. 2025): Qwen 2 without biases, with a norm of each head's queries and keys before they turn.
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "lora/nn/rms_norm.h"
@@ -15,15 +16,14 @@ std::unique_ptr<nn::Model> make_qwen3(const JsonReader& config, io::WeightSource
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 32768))};
   decoder.target_modules = {"q_proj", "v_proj"};
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::optional<int64_t> window = config.boolean("use_sliding_window", false) ? read_window(config, 4096) : std::nullopt;
   const int64_t first_with_window = config.integer("max_window_layers", 28);
   const std::vector<bool> slides =
       read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return layer >= first_with_window; });
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name, int64_t dim) { return std::make_unique<nn::RmsNorm>(name, dim, eps, source, options); };
   const auto attend = [&](const std::string& name, int64_t index) {

@@ -1,24 +1,40 @@
 #include "registry.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <algorithm>
 #include <array>
 
+#include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
+#include "lora/models/stored_labels.h"
 #include "unknown_family.h"
 
 namespace lora::models {
 
 namespace {
 
-/// Every family: its model_type in config.json, its builder, and what is unusual about its files.
+/// Every family: its model_type in config.json, its builder, what is unusual about its files, and how it scores documents.
 struct Family {
   const char* model_type;
   BuildFamily* build;
   FamilyFiles files = {};
+  BuildSequenceHead* build_head = make_score_head;
 };
-constexpr std::array<Family, 16> kFamilies{{
+constexpr std::array<Family, 20> kFamilies{{
+    {"bert",
+     make_bert,
+     {.model_name = bert_model_name, .embedding = "bert.embeddings.word_embeddings", .classifier = "classifier", .is_encoder = true},
+     make_bert_head},
+    {"distilbert",
+     make_distilbert,
+     {.model_name = distilbert_model_name,
+      .embedding = "distilbert.embeddings.word_embeddings",
+      .classifier = "classifier",
+      .is_encoder = true},
+     make_distilbert_head},
     {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
     {"gemma", make_gemma, {.ties_by_default = true}},
     {"gemma2", make_gemma2, {.ties_by_default = true}},
@@ -28,11 +44,22 @@ constexpr std::array<Family, 16> kFamilies{{
     {"llama", make_llama},
     {"mistral", make_mistral},
     {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
+    {"modernbert",
+     make_modernbert,
+     {.model_name = modernbert_model_name, .embedding = "model.embeddings.tok_embeddings", .classifier = "classifier", .is_encoder = true},
+     make_modernbert_head},
     {"olmo2", make_olmo2},
     {"phi3", make_phi3},
     {"qwen2", make_qwen2},
     {"qwen3", make_qwen3},
     {"qwen3_moe", make_qwen3_moe},
+    {"roberta",
+     make_roberta,
+     {.model_name = roberta_model_name,
+      .embedding = "roberta.embeddings.word_embeddings",
+      .classifier = "classifier.out_proj",
+      .is_encoder = true},
+     make_roberta_head},
     {"smollm3", make_smollm3, {.ties_by_default = true}},
     {"stablelm", make_stablelm},
 }};
@@ -57,9 +84,9 @@ std::vector<std::string> known_families() {
   return names;
 }
 
-BuildFamily* find_family(const std::string& model_type, const std::string& where) {
+FamilyBuilders find_family(const std::string& model_type, const std::string& where) {
   if (const Family* family = find(model_type)) {
-    return family->build;
+    return {family->build, family->build_head};
   }
   const std::vector<std::string> known = known_families();
   model_error(where,
@@ -69,6 +96,22 @@ BuildFamily* find_family(const std::string& model_type, const std::string& where
 io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type) {
   const Family* family = find(model_type);
   return {checkpoint, family == nullptr || family->files.model_name == nullptr ? same_name : family->files.model_name};
+}
+
+std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const std::string& model_type) {
+  const Family* family = find(model_type);
+  const std::string name = family == nullptr ? "" : std::string(family->files.classifier) + ".weight";
+  if (family == nullptr || !checkpoint.contains(name)) {
+    return std::nullopt;
+  }
+  const at::Tensor weight_CD = checkpoint.tensor(name);
+  return weight_CD.dim() == 2 ? std::optional(weight_CD.size(0)) : std::nullopt;
+}
+
+std::optional<int64_t> read_stored_labels(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "config.json";
+  const Json config = read_json(file, ErrorKind::kModel);
+  return stored_labels(io::CheckpointSource(folder), JsonReader(config, file.string(), ErrorKind::kModel).string("model_type"));
 }
 
 std::optional<FamilyFiles> find_family_files(const std::string& model_type) {

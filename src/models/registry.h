@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,15 @@ namespace lora::models {
 /// The checkpoint under the names of that family's model.
 io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type);
 
-/// The builder of a `model_type`. Throws model Error that lists the known ones and names the nearest.
-BuildFamily* find_family(const std::string& model_type, const std::string& where);
+struct FamilyBuilders {
+  BuildFamily* body;
+  BuildSequenceHead* sequence_head;
+};
+
+/// The labels of the head that scores documents, as far as a checkpoint of that family has one.
+std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const std::string& model_type);
+
+/// The builders of a `model_type`. Throws model Error that lists the known ones and names the nearest.
+FamilyBuilders find_family(const std::string& model_type, const std::string& where);
 
 }  // namespace lora::models

@@ -21,10 +21,10 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
                              const at::TensorOptions& options, QueryKeyNorms norms)
     : options_(o),
       layer_(layer),
-      q_proj_(name + ".q_proj", {o.hidden_size, o.heads.num_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      k_proj_(name + ".k_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      v_proj_(name + ".v_proj", {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
-      o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
+      q_proj_(name + "." + o.names.q, {o.hidden_size, o.heads.num_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      k_proj_(name + "." + o.names.k, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      v_proj_(name + "." + o.names.v, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
+      o_proj_(name + "." + o.names.o, {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
       norms_(std::move(norms)),
       dropout_(name + ".attention_dropout", o.dropout) {}
 
@@ -50,12 +50,17 @@ std::vector<nn::Host*> SelfAttention::hosts() {
   return all;
 }
 
-int64_t SelfAttention::kept_elements() const {
-  // The normed input where it is projected with an adapter; q, k and v, and the heads' output; q and k before their norms.
-  const bool adapted = !(q_proj_.is_plain() && k_proj_.is_plain() && v_proj_.is_plain());
-  const HeadSizes& heads = options_.heads;
-  const int64_t rows = 2 * (heads.num_heads + heads.num_key_value_heads) + (norms_.q ? heads.num_heads + heads.num_key_value_heads : 0);
-  return (adapted ? options_.hidden_size : 0) + rows * heads.head_dim;
+nn::Kept kept_by_heads(const HeadSizes& heads) {
+  return {2 * (heads.num_heads + heads.num_key_value_heads) * heads.head_dim, 2 * heads.num_heads};
+}
+
+nn::Kept SelfAttention::kept() const {
+  nn::Kept kept = nn::kept_by_project({&q_proj_, &k_proj_, &v_proj_}) + kept_by_heads(options_.heads) +
+                  nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
+  if (norms_.q != nullptr) {
+    kept += q_proj_.out_features() / norms_.q->dim() * norms_.q->kept() + k_proj_.out_features() / norms_.k->dim() * norms_.k->kept();
+  }
+  return kept;
 }
 
 }  // namespace lora::models

@@ -10,6 +10,11 @@
 
 namespace lora::models {
 
+/// What the projections are called in the block.
+struct SelfAttentionNames {
+  std::string q = "q_proj", k = "k_proj", v = "v_proj", o = "o_proj";
+};
+
 struct SelfAttentionOptions {
   int64_t hidden_size;
   HeadSizes heads;
@@ -18,15 +23,19 @@ struct SelfAttentionOptions {
   ops::AttentionOptions scores;
   std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: positions are not seen
   double dropout = 0.0;            ///< of the attention probabilities
+  SelfAttentionNames names = {};
 };
+
+/// What attention keeps of a token: q, k and v, the heads' outputs, and the softmax's largest score and sum.
+nn::Kept kept_by_heads(const HeadSizes& heads);
 
 /// Norms of queries and keys before they turn, over a head's channels or over those of all heads; null: none.
 struct QueryKeyNorms {
   std::unique_ptr<nn::Norm> q, k;
 };
 
-/// Attention with separate projections q_proj, k_proj, v_proj and o_proj, rotary embeddings and grouped key heads
-/// (Llama and its kin).
+/// Attention with separate projections of queries, keys, values and the heads' output, rotary embeddings or none, and grouped key
+/// heads (Llama and its kin; BERT and its).
 class SelfAttention : public AttentionBlock {
  public:
   /// @param layer from 0, the place of its keys in a cache.
@@ -35,7 +44,7 @@ class SelfAttention : public AttentionBlock {
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
 
  private:
   SelfAttentionOptions options_;

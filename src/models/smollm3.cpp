@@ -1,6 +1,7 @@
 // SmolLM 3: Llama of which some layers do not turn queries and keys (NoPE: Yang et al. 2025, "Rope to Nope and Back Again").
 #include <cmath>
 
+#include "base_dropout.h"
 #include "decoder_keys.h"
 #include "families.h"
 #include "lora/nn/rms_norm.h"
@@ -39,15 +40,14 @@ std::unique_ptr<nn::Model> make_smollm3(const JsonReader& config, io::WeightSour
   const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4});
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 32768), {.theta = 2000000.0})};
   const bool bias = config.boolean("attention_bias", false);
-  const SelfAttentionOptions attention{
-      decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   GatedMlpOptions mlp = read_mlp_options(config);
   mlp.bias = config.boolean("mlp_bias", false);
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::vector<bool> turns = read_turning_layers(config, decoder.num_layers);
   const std::optional<int64_t> window = config.boolean("use_sliding_window", false) ? read_window(config, std::nullopt) : std::nullopt;
   const std::vector<bool> slides = read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return !turns[layer]; });
-  warn_of_dropout(config, {"attention_dropout"});
+  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {

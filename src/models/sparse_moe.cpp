@@ -99,9 +99,12 @@ Tensor SparseMoe::forward(const Tensor& x_TD, const nn::Pass&) const {
   return at::zeros_like(x_TD).index_add(0, tokens_P, (y_PD * shares_P1).to(x_TD.scalar_type()));
 }
 
-int64_t SparseMoe::kept_elements() const {
-  // Of each chosen expert gate and up, and the output, which the shares' gradient needs; the router's probabilities.
-  return options_.num_experts_per_token * (2 * options_.intermediate_size + options_.hidden_size) + 2 * options_.num_experts;
+nn::Kept SparseMoe::kept() const {
+  // Of each chosen expert gate and up, and the output, which the shares' gradient needs; the router's probabilities. Where experts are
+  // trained, the inputs of their projections.
+  const int64_t pair = 2 * options_.intermediate_size + options_.hidden_size;
+  const int64_t inputs = experts_.is_trained() ? options_.intermediate_size + options_.hidden_size : 0;
+  return {options_.num_experts_per_token * (pair + inputs), 2 * options_.num_experts};
 }
 
 }  // namespace lora::models

@@ -83,7 +83,7 @@ class SparseMoe : public FeedForward {
 
   Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&router_, &experts_}; }
-  int64_t kept_elements() const override;
+  nn::Kept kept() const override;
   int64_t width() const override { return options_.num_experts_per_token * options_.intermediate_size; }
 
  private:

@@ -51,6 +51,7 @@ class HeadNorms : public nn::Norm {
     const Tensor normed_THE = ops::layer_norm(x_RE, {}, {}, eps_).view({-1, num_heads, x_RE.size(1)});
     return (normed_THE * at::stack(weights)).view_as(x_RE);
   }
+  nn::Kept kept() const override { return {(is_trained() ? 2 : 1) * dim(), 2}; }
 
  private:
   double eps_;

@@ -9,10 +9,10 @@ Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, con
               const ops::AttentionOptions& options, const Dropout* dropout) {
   const ops::DocumentLayout documents{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document};
   if (dropout != nullptr && dropout->active(pass)) {
-    return ops::causal_attention_with_dropout(q_THE, k_TKE, v_TKE, documents, options, dropout->draw(pass));
+    return ops::document_attention_with_dropout(q_THE, k_TKE, v_TKE, documents, options, dropout->draw(pass));
   }
   if (pass.cache == nullptr) {
-    return ops::causal_attention(q_THE, k_TKE, v_TKE, documents, options);
+    return ops::document_attention(q_THE, k_TKE, v_TKE, documents, options);
   }
   pass.cache->store(layer, k_TKE, v_TKE);
   return ops::cached_attention(q_THE, pass.cache->keys(layer), pass.cache->values(layer), documents, pass.cache->layout(), options);

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
+#include <sys/resource.h>
 #include <torch/cuda.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <optional>
 
+#include "lora/base/control_group.h"
 #include "lora/base/error.h"
 #include "lora/ops/cuda.h"
 
@@ -84,15 +86,27 @@ int64_t peak_memory_bytes(at::Device device) {
   return bytes_in("/proc/self/status", "VmHWM:");
 }
 
-int64_t available_memory_bytes(at::Device device) {
+int64_t held_memory_bytes(at::Device device) {
+  if (device.is_cuda()) {
+    return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).reserved_bytes[0].current;
+  }
+  return bytes_in("/proc/self/status", "RssAnon:");
+}
+
+std::optional<int64_t> available_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return static_cast<int64_t>(at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(device.index()).first);
   }
   int64_t available = bytes_in("/proc/meminfo", "MemAvailable:");
-  const auto limit = next_number(std::ifstream("/sys/fs/cgroup/memory.max")),
-             used = next_number(std::ifstream("/sys/fs/cgroup/memory.current"));
-  if (limit && used) {
-    available = std::min(available, *limit - *used);
+  if (available == 0) {
+    return std::nullopt;
+  }
+  if (const std::optional<int64_t> room = control_group_room("/sys/fs/cgroup", "/proc/self/cgroup")) {
+    available = std::min(available, *room);
+  }
+  rlimit data{};
+  if (getrlimit(RLIMIT_DATA, &data) == 0 && data.rlim_cur != RLIM_INFINITY) {
+    available = std::min(available, static_cast<int64_t>(data.rlim_cur) - bytes_in("/proc/self/status", "VmData:"));
   }
   return std::max<int64_t>(0, available);
 }
@@ -106,6 +120,7 @@ void release_cached_memory(at::Device device) {
 void make_deterministic() {
   setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // it costs time, and nothing here reads what was not written
   at::globalContext().setDeterministicCuDNN(true);
   at::globalContext().setBenchmarkCuDNN(false);
 }

@@ -2,7 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace lora::nn {
+
+bool Host::is_trained() const {
+  return std::any_of(weights_.begin(), weights_.end(), [](const BaseWeight& weight) { return weight.in_use().requires_grad(); });
+}
 
 std::vector<Parameter> Host::base_parameters() const {
   std::vector<Parameter> parameters;

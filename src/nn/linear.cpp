@@ -114,4 +114,20 @@ std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>
   return outputs;
 }
 
+Kept kept_by_project(const std::vector<const Linear*>& projections, bool is_kept) {
+  Kept kept;
+  bool needs_input = false;
+  for (const Linear* linear : projections) {
+    needs_input = needs_input || linear->is_trained();
+    for (const LowRank& attached : linear->attachments()) {
+      if (attached.enabled) {
+        kept.floats += attached.A_RI.size(0);
+        kept.elements += attached.magnitude_O ? linear->out_features() : 0;
+      }
+    }
+  }
+  kept.elements += needs_input && !is_kept ? projections.front()->in_features() : 0;
+  return kept;
+}
+
 }  // namespace lora::nn

@@ -2,7 +2,17 @@
 
 #include <ATen/ATen.h>
 
+#include <stdexcept>
+
 namespace lora::nn {
+
+Linear& Model::head() {
+  Linear* const head = find_head();
+  if (head == nullptr) {
+    throw std::logic_error("the model has no head over the vocabulary");
+  }
+  return *head;
+}
 
 Tensor Model::logits(const Tensor& hidden_TD, const Pass& pass) {
   if (gives_logits()) {

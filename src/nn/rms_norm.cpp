@@ -19,4 +19,9 @@ Tensor RmsNorm::forward(const Tensor& x_TD) const {
   return ops::rms_norm(x_TD, weight_D_.current(), eps_, form_);
 }
 
+Kept RmsNorm::kept() const {
+  const bool is_widened = form_ != ops::NormWeight::kPlain && weight_D_.base().element_size() < 4;
+  return is_widened ? Kept{0, dim() + 1} : Kept{dim(), 1};
+}
+
 }  // namespace lora::nn

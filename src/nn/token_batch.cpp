@@ -11,9 +11,25 @@ TokenBatch TokenBatch::to(at::Device device) const {
   moved.ids_T = ids_T.to(device);
   moved.positions_T = positions_T.to(device);
   moved.labels_T = labels_T.to(device);
+  moved.segments_T = segments_T.defined() ? segments_T.to(device) : Tensor();
   moved.offsets = offsets.to(device);
   return moved;
 }
+
+namespace {
+
+Tensor segments_of(const std::vector<DocumentView>& documents, const std::vector<int64_t>& offsets) {
+  Tensor segments_T;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    if (documents[d].second_segment > 0) {
+      segments_T = segments_T.defined() ? segments_T : at::zeros({offsets.back()}, at::kLong);
+      segments_T.slice(0, offsets[d] + documents[d].second_segment, offsets[d + 1]).fill_(1);
+    }
+  }
+  return segments_T;
+}
+
+}  // namespace
 
 TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
   TokenBatch batch;
@@ -45,6 +61,7 @@ TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
       batch.num_supervised += label != kIgnoreLabel ? 1 : 0;
     }
   }
+  batch.segments_T = segments_of(documents, batch.document_offsets);
   return batch;
 }
 

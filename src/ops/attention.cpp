@@ -25,32 +25,32 @@ struct FlashKeys {
 /// Flash attention 2 over cu_seqlens (Dao 2023), the last query at the last key. Its signature differs between LibTorch versions.
 Tensor flash_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const FlashKeys& keys,
                        const AttentionOptions& options) {
-  const std::optional<int64_t> before = options.window ? std::optional(*options.window - 1) : std::nullopt, after = 0;
+  const std::optional<int64_t> before = options.window ? std::optional(*options.window - 1) : std::nullopt;
+  const std::optional<int64_t> after = !options.window ? std::nullopt : options.causal ? std::optional<int64_t>(0) : before;
 #if TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 15
   // 2.11 to 2.14 may take the descale factors of float8 between the flags and the scale; null either way.
   const std::optional<Tensor> no_descale;
   return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
-                                                  0.0, true, false, no_descale, no_descale, no_descale, options.scale, before,
-                                                  options.window ? after : std::nullopt, keys.lengths));
+                                                  0.0, options.causal, false, no_descale, no_descale, no_descale, options.scale, before,
+                                                  after, keys.lengths));
 #else
   return std::get<0>(at::_flash_attention_forward(q_THE, k_SKE, v_SKE, queries.offsets, keys.begins, queries.max_document, keys.longest,
-                                                  0.0, true, false, options.scale, before, options.window ? after : std::nullopt,
-                                                  keys.lengths));
+                                                  0.0, options.causal, false, options.scale, before, after, keys.lengths));
 #endif
 }
 
 /// SDPA over B documents of L tokens each, which stand end to end.
-Tensor equal_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, int64_t documents, double scale) {
+Tensor equal_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, int64_t documents, const AttentionOptions& options) {
   const auto by_head = [documents](const Tensor& x) { return x.unflatten(0, {documents, x.size(0) / documents}).transpose(1, 2); };
   const Tensor out_BHLE =
-      at::scaled_dot_product_attention(by_head(q_THE), by_head(k_TKE), by_head(v_TKE), {}, 0.0, /*is_causal=*/true, scale,
+      at::scaled_dot_product_attention(by_head(q_THE), by_head(k_TKE), by_head(v_TKE), {}, 0.0, options.causal, options.scale,
                                        /*enable_gqa=*/q_THE.size(1) != k_TKE.size(1));
   return out_BHLE.transpose(1, 2).flatten(0, 1);
 }
 
 /// Runs of neighbouring documents of one length go together.
 Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets,
-                             double scale) {
+                             const AttentionOptions& options) {
   std::vector<Tensor> outputs;
   size_t first = 0;
   const size_t documents = offsets.size() - 1;
@@ -61,7 +61,7 @@ Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Ten
       ++last;
     }
     const auto run = [&](const Tensor& x) { return x.slice(0, offsets[first], offsets[last]); };
-    outputs.push_back(equal_documents(run(q_THE), run(k_TKE), run(v_TKE), static_cast<int64_t>(last - first), scale));
+    outputs.push_back(equal_documents(run(q_THE), run(k_TKE), run(v_TKE), static_cast<int64_t>(last - first), options));
     first = last;
   }
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
@@ -116,7 +116,7 @@ Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor
   const Tensor k_LKE = all_k_LKE.slice(0, unseen), v_LKE = all_v_LKE.slice(0, unseen);
   const int64_t length = k_LKE.size(0);
   if (options.soft_cap) {
-    return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(tokens, length, options, q_nHE.device()), options);
+    return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(length - tokens, tokens, length, options, q_nHE.device()), options);
   }
   if (tokens == 1) {
     // The query heads that share a key head stand as so many queries: the keys are not copied for each of them.
@@ -128,7 +128,7 @@ Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor
   const bool all_new = tokens == length && !in_documents(options, length).window;
   std::optional<Tensor> visible_nL;
   if (!all_new) {
-    visible_nL = hidden_keys(tokens, length, options, q_nHE.device()).logical_not();
+    visible_nL = hidden_keys(length - tokens, tokens, length, options, q_nHE.device()).logical_not();
   }
   const Tensor out_HnE = at::scaled_dot_product_attention(by_head(q_nHE), by_head(k_LKE), by_head(v_LKE), visible_nL, 0.0, all_new,
                                                           options.scale, /*enable_gqa=*/heads != key_heads);
@@ -150,8 +150,8 @@ Tensor for_each_document(const Tensor& q_THE, const Tensor& k_SKE, const Tensor&
 
 }  // namespace
 
-Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                        const AttentionOptions& options) {
+Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                          const AttentionOptions& options) {
   if (flash_applies(q_THE, options)) {
     return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, options);
   }
@@ -159,21 +159,21 @@ Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& 
   if (needed.window || needed.soft_cap) {
     return block_attention(q_THE, k_TKE, v_TKE, layout.host_offsets, needed);
   }
-  if (cpu::attention_applies(q_THE)) {
+  if (options.causal && cpu::attention_applies(q_THE)) {
     return CpuAttention::apply(q_THE, k_TKE, v_TKE, layout.host_offsets, options.scale);
   }
-  return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, options.scale);
+  return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, options);
 }
 
-Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                  const AttentionOptions& options) {
+Tensor document_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                                    const AttentionOptions& options) {
   const int64_t tokens = q_THE.size(0);
   const Tensor document_T = at::empty({tokens}, at::kLong);
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     document_T.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]).fill_(static_cast<int64_t>(d));
   }
   const Tensor other_TT = document_T.unsqueeze(1).ne(document_T.unsqueeze(0)).to(q_THE.device());
-  return plain_attention(q_THE, k_TKE, v_TKE, other_TT.logical_or(hidden_keys(tokens, tokens, options, q_THE.device())), options);
+  return plain_attention(q_THE, k_TKE, v_TKE, other_TT.logical_or(hidden_keys(0, tokens, tokens, options, q_THE.device())), options);
 }
 
 Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries, const KeyLayout& keys,
@@ -189,7 +189,8 @@ Tensor cached_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& 
 Tensor cached_attention_reference(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
                                   const KeyLayout& keys, const AttentionOptions& options) {
   return for_each_document(q_THE, k_SKE, v_SKE, queries, keys, [&](const Tensor& q_nHE, const Tensor& k_LKE, const Tensor& v_LKE) {
-    return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(q_nHE.size(0), k_LKE.size(0), options, q_nHE.device()), options);
+    return plain_attention(q_nHE, k_LKE, v_LKE,
+                           hidden_keys(k_LKE.size(0) - q_nHE.size(0), q_nHE.size(0), k_LKE.size(0), options, q_nHE.device()), options);
   });
 }
 

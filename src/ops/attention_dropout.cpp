@@ -20,8 +20,8 @@ Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor
     scores_HLL = at::tanh(scores_HLL / *options.soft_cap) * *options.soft_cap;
   }
   const Tensor pairs_LL = at::ones({length, length}, q_LHE.options().dtype(at::kBool));
-  const Tensor later_LL = pairs_LL.triu(1);
-  const Tensor hidden_LL = options.window ? later_LL.logical_or(pairs_LL.tril(-*options.window)) : later_LL;
+  const int64_t reach = options.window.value_or(length);  // the first token back, and ahead, that is out of sight
+  const Tensor hidden_LL = pairs_LL.tril(-reach).logical_or(pairs_LL.triu(options.causal ? 1 : reach));
   const auto wide = scores_HLL.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor masked_HLL = scores_HLL.to(wide).masked_fill(hidden_LL, -std::numeric_limits<double>::infinity());
   const Tensor weights_HLL = at::softmax(masked_HLL, -1).to(q_LHE.scalar_type());
@@ -31,8 +31,8 @@ Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor
 
 }  // namespace
 
-Tensor causal_attention_with_dropout(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                     const AttentionOptions& options, const DropoutDraw& draw) {
+Tensor document_attention_with_dropout(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                                       const AttentionOptions& options, const DropoutDraw& draw) {
   std::vector<Tensor> outputs;
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     const auto own = [&](const Tensor& x) { return x.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]); };

@@ -16,20 +16,22 @@ at::ScalarType wide_type(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-/// Queries [first, end) and keys [key, end) of the packed tokens.
+/// Queries [first, end) and keys [key, key_end) of the packed tokens.
 struct Block {
-  int64_t first, key, end;
+  int64_t first, end, key, key_end;
   int64_t queries() const { return end - first; }
-  int64_t keys() const { return end - key; }
+  int64_t keys() const { return key_end - key; }
 };
 
-/// The blocks of every document, each with the keys from the first that one of its queries sees.
+/// The blocks of every document, each with the keys from the first to the last that one of its queries sees.
 std::vector<Block> blocks_of(const std::vector<int64_t>& offsets, const AttentionOptions& options) {
   std::vector<Block> blocks;
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     for (int64_t first = offsets[d]; first < offsets[d + 1]; first += kBlock) {
+      const int64_t end = std::min(first + kBlock, offsets[d + 1]);
       const int64_t key = options.window ? std::max(offsets[d], first - *options.window + 1) : offsets[d];
-      blocks.push_back({first, key, std::min(first + kBlock, offsets[d + 1])});
+      const int64_t ahead = options.window ? std::min(end + *options.window - 1, offsets[d + 1]) : offsets[d + 1];
+      blocks.push_back({first, end, key, options.causal ? end : ahead});
     }
   }
   return blocks;
@@ -51,12 +53,12 @@ void put_query_rows(const Tensor& rows_KNE, const Block& block, const Tensor& x_
 
 /// A block's keys or values by head: [K, m, E].
 Tensor key_rows(const Tensor& x_TKE, const Block& block) {
-  return x_TKE.slice(0, block.key, block.end).transpose(0, 1);
+  return x_TKE.slice(0, block.key, block.key_end).transpose(0, 1);
 }
 
 /// The scores [K, N, m] in float32 or wider, -inf where a key is hidden.
 Tensor masked_scores(const Tensor& capped_KNm, const Block& block, const AttentionOptions& options) {
-  const Tensor hidden_nm = hidden_keys(block.queries(), block.keys(), options, capped_KNm.device());
+  const Tensor hidden_nm = hidden_keys(block.first - block.key, block.queries(), block.keys(), options, capped_KNm.device());
   return capped_KNm.unflatten(1, {-1, block.queries()}).masked_fill(hidden_nm, -std::numeric_limits<double>::infinity()).flatten(1, 2);
 }
 
@@ -79,6 +81,7 @@ struct BlockAttention : torch::autograd::Function<BlockAttention> {
     ctx->saved_data["scale"] = options.scale;
     ctx->saved_data["window"] = options.window;
     ctx->saved_data["soft_cap"] = options.soft_cap;
+    ctx->saved_data["causal"] = options.causal;
     return out_THE;
   }
 
@@ -86,7 +89,7 @@ struct BlockAttention : torch::autograd::Function<BlockAttention> {
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &q_THE = saved[0], &k_TKE = saved[1], &v_TKE = saved[2], &lse_TH1 = saved[4];
     const AttentionOptions options{ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toOptional<int64_t>(),
-                                   ctx->saved_data["soft_cap"].toOptional<double>()};
+                                   ctx->saved_data["soft_cap"].toOptional<double>(), ctx->saved_data["causal"].toBool()};
     const int64_t key_heads = k_TKE.size(1);
     const at::ScalarType dtype = q_THE.scalar_type(), wide = wide_type(q_THE);
     const Tensor delta_TH1 = (grads[0].to(wide) * saved[3].to(wide)).sum(2, /*keepdim=*/true);
@@ -123,9 +126,12 @@ Tensor capped_scores(const Tensor& products, const AttentionOptions& options) {
   return options.soft_cap ? (scores / *options.soft_cap).tanh_() * *options.soft_cap : scores;
 }
 
-Tensor hidden_keys(int64_t tokens, int64_t length, const AttentionOptions& options, at::Device device) {
-  const Tensor query_n1 = at::arange(length - tokens, length, at::TensorOptions(at::kLong).device(device)).unsqueeze(1);
+Tensor hidden_keys(int64_t first, int64_t tokens, int64_t length, const AttentionOptions& options, at::Device device) {
+  const Tensor query_n1 = at::arange(first, first + tokens, at::TensorOptions(at::kLong).device(device)).unsqueeze(1);
   const Tensor distance_nm = query_n1 - at::arange(length, query_n1.options());
+  if (!options.causal) {
+    return distance_nm.abs() >= options.window.value_or(std::numeric_limits<int64_t>::max());
+  }
   const Tensor later_nm = distance_nm < 0;
   return options.window ? later_nm.logical_or(distance_nm >= *options.window) : later_nm;
 }

@@ -159,8 +159,33 @@ struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
 
 }  // namespace
 
-int64_t logits_bytes(int64_t rows, int64_t vocab_size, at::ScalarType dtype) {
-  return std::min(rows, chunk_rows(vocab_size)) * vocab_size * static_cast<int64_t>(c10::elementSize(dtype));
+namespace {
+
+int64_t size_of(const LossSizes& sizes) {
+  return static_cast<int64_t>(c10::elementSize(sizes.dtype));
+}
+
+int64_t chunk_elements(const LossSizes& sizes) {
+  return std::min(sizes.rows, chunk_rows(sizes.vocab)) * sizes.vocab;
+}
+
+/// Bytes an element of the logits and of `wide` tensors in float32 beside them.
+int64_t with_wide(const LossSizes& sizes, int64_t wide) {
+  return wide * 4 + (size_of(sizes) == 4 ? 0 : size_of(sizes));
+}
+
+}  // namespace
+
+int64_t linear_cross_entropy_bytes(const LossSizes& sizes, bool head_is_trained) {
+  return size_of(sizes) * (2 * sizes.rows * sizes.hidden + chunk_elements(sizes) + (head_is_trained ? 2 * sizes.vocab * sizes.hidden : 0));
+}
+
+int64_t chunked_cross_entropy_bytes(const LossSizes& sizes) {
+  return size_of(sizes) * 2 * sizes.rows * sizes.hidden + with_wide(sizes, 3) * chunk_elements(sizes);
+}
+
+int64_t token_scores_bytes(const LossSizes& sizes) {
+  return size_of(sizes) * sizes.rows * sizes.hidden + with_wide(sizes, 2) * chunk_elements(sizes);
 }
 
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {

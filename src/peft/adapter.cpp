@@ -61,6 +61,7 @@ class Reader {
 
   void read(Adapter& adapter) {
     adapter.base_fingerprint = base_fingerprint(tensors_);
+    adapter.labels = stored_label_set(tensors_);
     for (const std::string& key : tensors_.names()) {
       take(key, adapter);
     }
@@ -248,7 +249,9 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   set_with_pattern<double>(
       adapter.updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
   options.init = LoraInit::kDefault;
-  io::save_tensors(folder / kWeightsFile, tensors, BaseReference(base_name, adapter.base_fingerprint).metadata());
+  BaseReference reference(base_name, adapter.base_fingerprint);
+  reference.labels = adapter.labels;
+  io::save_tensors(folder / kWeightsFile, tensors, reference.metadata());
   write_file_atomically(folder / "adapter_config.json", adapter_config_text(options, targets_of(adapter), base_name));
 }
 

@@ -8,6 +8,12 @@ namespace lora::peft {
 namespace {
 
 const char* const kKey = "base_fingerprint";
+const char* const kLabels = "labels";
+
+std::string entry_of(const io::SafetensorsFile& weights, const char* key) {
+  const auto found = weights.metadata().find(key);
+  return found == weights.metadata().end() ? "" : found->second;
+}
 
 }  // namespace
 
@@ -16,12 +22,18 @@ std::map<std::string, std::string> BaseReference::metadata() const {
   if (!fingerprint.empty()) {
     all.emplace(kKey, fingerprint);
   }
+  if (!labels.empty()) {
+    all.emplace(kLabels, labels);
+  }
   return all;
 }
 
 std::string base_fingerprint(const io::SafetensorsFile& weights) {
-  const auto found = weights.metadata().find(kKey);
-  return found == weights.metadata().end() ? "" : found->second;
+  return entry_of(weights, kKey);
+}
+
+std::string stored_label_set(const io::SafetensorsFile& weights) {
+  return entry_of(weights, kLabels);
 }
 
 void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {

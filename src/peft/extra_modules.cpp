@@ -37,7 +37,7 @@ bool is_within(const std::string& module, const std::string& end) {
 class Attacher {
  public:
   Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
-      : options_(options), model_(model), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
+      : options_(options), model_(model), head_(model.find_head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
 
   ExtraModules attach() {
     choose_saved();
@@ -65,15 +65,19 @@ class Attacher {
           saved_.insert(host);
         }
       }
+      const std::vector<std::string>& optional = options_.task_modules;
+      if (match.hosts.empty() && std::find(optional.begin(), optional.end(), entry) != optional.end()) {
+        continue;  // PEFT names the heads of all families
+      }
       if (match.hosts.empty()) {
         config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + some_names());
       }
       result_.matches.push_back(std::move(match));
     }
     const nn::Host* embeddings = input_embeddings(model_);
-    if (ties_head() && saved_.count(embeddings) + saved_.count(&model_.head()) > 0) {
+    if (ties_head() && saved_.count(embeddings) + saved_.count(head_) > 0) {
       saved_.insert(embeddings);
-      saved_.insert(&model_.head());
+      saved_.insert(head_);
     }
     for (const nn::Host* host : saved_) {
       if (!host->can_be_saved()) {
@@ -81,7 +85,7 @@ class Attacher {
                      "would save '" + host->name() + "' (" + host->kind() +
                          "), whose weights stand apart in the base's files and together in PEFT's: found it within an entry, expected "
                          "modules such as " +
-                         model_.head().name());
+                         hosts_.back()->name());
       }
       if (adapted_.count(host->name()) > 0) {
         config_error(kSave, "a module is either adapted or saved whole: found '" + host->name() +
@@ -91,12 +95,14 @@ class Attacher {
   }
 
   /// Whether what stands at the embeddings stands at the head too.
-  bool ties_head() const { return options_.ensure_weight_tying && model_.head().tied() && input_embeddings(model_) != nullptr; }
+  bool ties_head() const { return options_.ensure_weight_tying && is_head_tied() && input_embeddings(model_) != nullptr; }
+
+  bool is_head_tied() const { return head_ != nullptr && head_->tied(); }
 
   void save_whole(nn::Host& host) {
     for (nn::BaseWeight& weight : host.weights()) {
       const std::string& name = weight.parameter().name;
-      if (&host == &model_.head() && !weight.owned() && ties_head()) {
+      if (&host == head_ && !weight.owned() && ties_head()) {
         // The embeddings come before the head.
         weight.replace(adapter_, result_.parameters.front().tensor);
         result_.aliases.push_back({name, result_.parameters.front().tensor});
@@ -123,13 +129,12 @@ class Attacher {
   }
 
   void train_tokens() {
-    const nn::MatrixHost* const head = &model_.head();
     const TokenIndices* of_embeddings = nullptr;
     const TokenIndices* of_head = nullptr;
     for (const TokenIndices& indices : options_.trainable_token_indices) {
-      (&layer_of(indices) == head ? of_head : of_embeddings) = &indices;
+      (&layer_of(indices) == head_ ? of_head : of_embeddings) = &indices;
     }
-    const bool is_tied = model_.head().tied() && of_embeddings != nullptr && &layer_of(*of_embeddings) == input_embeddings(model_);
+    const bool is_tied = is_head_tied() && of_embeddings != nullptr && &layer_of(*of_embeddings) == input_embeddings(model_);
     const bool is_same = of_head == nullptr || (of_embeddings != nullptr && of_head->ids == of_embeddings->ids);
     if (is_tied && !is_same && options_.ensure_weight_tying) {
       config_error(kTokens, "ensure_weight_tying needs the same tokens for the embeddings and the head that is tied to them, as in PEFT");
@@ -144,14 +149,14 @@ class Attacher {
   /// The embedding or head that the indices are for.
   nn::MatrixHost& layer_of(const TokenIndices& indices) {
     for (nn::Host* host : hosts_) {
-      const bool has_tokens = dynamic_cast<nn::Embedding*>(host) != nullptr || host == &model_.head();
+      const bool has_tokens = dynamic_cast<nn::Embedding*>(host) != nullptr || host == head_;
       if (has_tokens && (indices.layer.empty() || host->name().ends_with(indices.layer))) {
         return dynamic_cast<nn::MatrixHost&>(*host);
       }
     }
     config_error(kTokens, "matches no embeddings and no head: found '" + indices.layer + "', expected the end of a name such as " +
-                              (input_embeddings(model_) == nullptr ? "" : input_embeddings(model_)->name() + " or ") +
-                              model_.head().name());
+                              (input_embeddings(model_) == nullptr ? "" : input_embeddings(model_)->name()) +
+                              (head_ == nullptr ? "" : " or " + head_->name()));
   }
 
   void attach_rows(nn::MatrixHost& host, const std::vector<int64_t>& ids, bool with_head) {
@@ -164,9 +169,9 @@ class Attacher {
     TargetMatch match{"trainable_token_indices", {host.name()}};
     host.attach(rows);
     if (with_head) {
-      require_free(model_.head());
-      model_.head().attach(rows);
-      match.hosts.push_back(model_.head().name());
+      require_free(*head_);
+      head_->attach(rows);
+      match.hosts.push_back(head_->name());
     }
     result_.parameters.push_back({host.name() + ".token_adapter.trainable_tokens_delta", rows_ND, true});
     result_.matches.push_back(std::move(match));
@@ -208,6 +213,7 @@ class Attacher {
 
   const LoraOptions& options_;
   nn::Model& model_;
+  nn::Linear* head_;  ///< null: the model has none over the vocabulary
   const std::set<std::string>& adapted_;
   const std::string& adapter_;
   std::vector<nn::Host*> hosts_;

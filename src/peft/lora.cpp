@@ -153,14 +153,17 @@ class Lora : public Method {
     chosen_.matches.insert(chosen_.matches.end(), extra.matches.begin(), extra.matches.end());
     aliases_ = std::move(extra.aliases);
     warn_of_tying(model);
-    const nn::Linear& head = model.head();
-    if (adapted_.count(head.name()) > 0) {
-      frozen_.push_back({kPrefix + head.name() + ".base_layer.weight", head.weight().detach()});
+    const nn::Linear* const head = model.find_head();
+    if (head != nullptr && adapted_.count(head->name()) > 0) {
+      frozen_.push_back({kPrefix + head->name() + ".base_layer.weight", head->weight().detach()});
     }
   }
 
   /// Says what PEFT says too, of an embedding and a head that share their weight.
   void warn_of_tying(nn::Model& model) const {
+    if (model.find_head() == nullptr) {
+      return;
+    }
     const nn::Embedding* embeddings = input_embeddings(model);
     const nn::Linear& head = model.head();
     const bool trains_one = std::any_of(parameters_.begin(), parameters_.end(), [&](const nn::Parameter& parameter) {

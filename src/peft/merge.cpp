@@ -9,6 +9,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "lora/peft/task.h"
 
 namespace lora::peft {
 
@@ -136,6 +137,11 @@ class Planner {
       }
       return;
     }
+    const bool is_classifier = is_sequence_classification(adapter.adapter.options);
+    plan_.scores_documents = plan_.scores_documents || is_classifier;
+    if (is_classifier && find(whole.name) == nullptr) {
+      add_tensor(whole.name, {whole.name, "", whole.tensor.sizes().vec(), true, {}, {}, {}, {}});
+    }
     MergedTensor* tensor = target(whole.name, whole.tensor.sizes().vec());
     if (tensor == nullptr) {
       return;
@@ -198,7 +204,7 @@ class Planner {
     }
   }
 
-  /// The head, which was added last, stays where it is another weight than the embedding now.
+  /// The head stays where it is another weight than the embedding now.
   void settle_tie() {
     const MergedTensor* head = find(weight_of(kHead));
     if (!tied_ || head == nullptr) {
@@ -206,7 +212,7 @@ class Planner {
     }
     plan_.unties = !are_changed_alike(*head, *find(embedding_));
     if (!plan_.unties) {
-      plan_.tensors.pop_back();
+      plan_.tensors.erase(plan_.tensors.begin() + static_cast<std::ptrdiff_t>(index_.at(weight_of(kHead))));
     }
   }
 

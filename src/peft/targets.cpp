@@ -76,7 +76,8 @@ class LayerFilter {
 
 class Exclusion {
  public:
-  explicit Exclusion(const LoraOptions& options) : choice_(options.exclude_modules), saved_(options.modules_to_save) {
+  explicit Exclusion(const LoraOptions& options)
+      : choice_(options.exclude_modules), saved_(options.modules_to_save), of_task_(options.task_modules) {
     if (choice_.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(choice_.regex, "adapter.exclude_modules", ErrorKind::kConfig);
     }
@@ -84,6 +85,10 @@ class Exclusion {
   bool excludes(const std::string& module) const {
     // A module that is saved whole is not adapted, nor is any within it.
     const auto saves = [&](const std::string& entry) { return ("." + module + ".").find("." + entry + ".") != std::string::npos; };
+    const auto is_of_task = [&](const std::string& entry) { return module.ends_with(entry); };  // DistilBERT's pre_classifier
+    if (std::any_of(of_task_.begin(), of_task_.end(), is_of_task)) {
+      return true;
+    }
     return is_named(module) || std::any_of(saved_.begin(), saved_.end(), saves);
   }
   void warn_if_idle(const std::vector<nn::Host*>& hosts) const {
@@ -102,6 +107,7 @@ class Exclusion {
 
   const ModuleChoice& choice_;
   const std::vector<std::string>& saved_;
+  const std::vector<std::string>& of_task_;
   std::optional<Regex> regex_;
 };
 
@@ -171,7 +177,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
 class Meaning {
  public:
   Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
-      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
+      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.find_head()) {
     if (targets.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
     }
@@ -182,7 +188,7 @@ class Meaning {
       return regex_->matches_whole(host->name());
     }
     if (all_linear_) {
-      return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != &head_);
+      return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != head_);
     }
     // A whole name stands for itself, whatever layers_to_transform says (PEFT).
     return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers_.accepts(host->name()));
@@ -199,7 +205,7 @@ class Meaning {
  private:
   LayerFilter layers_;
   bool all_linear_;
-  const nn::Linear& head_;
+  const nn::Linear* head_;  ///< null: the model has none over the vocabulary
   std::optional<Regex> regex_;
 };
 
@@ -208,19 +214,19 @@ class Meaning {
 void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
               ChosenHosts& result) {
   const nn::Embedding* embeddings = input_embeddings(model);
-  nn::Linear& head = model.head();
-  if (!head.tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
-      exclusion.excludes(embeddings->name()) || exclusion.excludes(head.name())) {
+  nn::Linear* const head = model.find_head();
+  if (head == nullptr || !head->tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
+      exclusion.excludes(embeddings->name()) || exclusion.excludes(head->name())) {
     return;
   }
   TargetMatch tied{"ensure_weight_tying", {}};
   if (chosen.insert(embeddings).second) {
     tied.hosts.push_back(embeddings->name());
   }
-  if (chosen.erase(&head) == 0) {
-    tied.hosts.push_back(head.name());
+  if (chosen.erase(head) == 0) {
+    tied.hosts.push_back(head->name());
   }
-  result.tied_head = &head;
+  result.tied_head = head;
   result.matches.push_back(std::move(tied));
 }
 

@@ -30,6 +30,10 @@ std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
 
 }  // namespace
 
+bool has_tokenizer(const std::filesystem::path& path) {
+  return fs::is_regular_file(path) || fs::is_regular_file(path / kJsonName) || fs::is_regular_file(path / kModelName);
+}
+
 std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool add_special_tokens) const {
   std::vector<int32_t> ids = encode(text);
   if (add_special_tokens && add_bos() && bos_id()) {
@@ -39,6 +43,25 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool
     ids.push_back(*eos_id());
   }
   return ids;
+}
+
+TypedIds Tokenizer::around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const {
+  TypedIds result;
+  const auto add = [this, &result](const std::vector<int32_t>& ids, int32_t type) {
+    if (add_bos() && bos_id()) {
+      result.ids.push_back(*bos_id());
+    }
+    result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+    if (add_eos() && eos_id()) {
+      result.ids.push_back(*eos_id());
+    }
+    result.types.resize(result.ids.size(), type);
+  };
+  add(first, 0);
+  if (second != nullptr) {
+    add(*second, 1);
+  }
+  return result;
 }
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {

@@ -5,6 +5,7 @@
 #include "lora/app/guard.h"
 #include "lora/base/heap.h"
 #include "lora/base/log.h"
+#include "lora/nn/tensor_heap.h"
 
 namespace lora::tools {
 
@@ -28,8 +29,20 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
   request.surroundings = surroundings();
 }
 
+namespace {
+
+/// oneDNN keeps each matrix product that it was asked for, by its shape, with its machine code: 1024 of them by default, of a megabyte or
+/// so each, and batches of ever other lengths ask for ever other shapes. So many are those of one batch.
+void bound_kernel_cache() {
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32", /*overwrite=*/0);
+}
+
+}  // namespace
+
 int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& command) {
   keep_freed_memory();
+  nn::use_tensor_heap();
+  bound_kernel_cache();
   bool quiet = false;
   cli.add_flag("--quiet", quiet, "Warnings and errors only");
   cli.set_version_flag("--version", std::string(app::version_text()));

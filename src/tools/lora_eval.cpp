@@ -2,13 +2,17 @@
 #include "lora/app/eval_command.h"
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Evaluates a model, with or without adapters: loss, perplexity and token accuracy on a dataset.", "lora-eval"};
+  CLI::App cli{
+      "Evaluates a model, with or without adapters: loss, perplexity and token accuracy on a dataset, or the metrics of labelled texts.",
+      "lora-eval"};
   lora::app::EvalRequest request;
   lora::tools::add_model_flags(cli, request.inference);
   cli.add_option("--data", request.source.path, "File, glob or - (standard input): .jsonl .json .csv .txt, each also .gz")
       ->type_name("FILE")
       ->required();
-  cli.add_option("--format", request.format, "tokens, text, prompt_completion, instruction or messages")->type_name("NAME")->required();
+  cli.add_option("--format", request.format, "tokens, text, prompt_completion, instruction, messages or classification")
+      ->type_name("NAME")
+      ->required();
   cli.add_option("--column", request.columns, "Another name of a field in the file, e.g. prompt=question (repeatable)")
       ->type_name("FIELD=COLUMN")
       ->take_all()

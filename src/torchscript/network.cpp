@@ -149,10 +149,16 @@ c10::IValue Network::run(const std::vector<c10::IValue>& arguments, const nn::Pa
   try {
     return execute(form, std::move(stack));
   } catch (...) {
-    if (context->error) {
-      std::rethrow_exception(context->error);
+    if (!context->error) {
+      throw;
     }
-    throw;
+    try {
+      std::rethrow_exception(context->error);
+    } catch (const c10::OutOfMemoryError&) {
+      throw;
+    } catch (const c10::Error& error) {
+      fail(error.what_without_backtrace(), arguments);
+    }
   }
 }
 

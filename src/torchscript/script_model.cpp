@@ -14,17 +14,6 @@ namespace {
 
 using at::Tensor;
 
-/// No rows, no features: what stands for a head that is not known.
-std::unique_ptr<nn::Linear> make_no_head() {
-  class Nothing : public io::WeightSource {
-   public:
-    Tensor get(const std::string&, const std::vector<int64_t>& shape, io::WeightRole) override { return at::empty(shape); }
-    bool contains(const std::string&) const override { return true; }
-    std::vector<std::string> unused() const override { return {}; }
-  } nothing;
-  return std::make_unique<nn::Linear>("", nn::LinearShape{0, 0}, nothing, at::TensorOptions());
-}
-
 /// Ids that the tables can look up: the rows of the largest, as position tables are smaller.
 int64_t largest_table(const Hosts& hosts) {
   int64_t rows = 0;
@@ -81,7 +70,7 @@ nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int
 }  // namespace
 
 ScriptModel::ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output)
-    : network_(std::move(network)), fields_(*network_, inputs), output_(std::move(output)), no_head_(make_no_head()) {
+    : network_(std::move(network)), fields_(*network_, inputs), output_(std::move(output)) {
   const nn::Linear* head = network_->hosts().head;
   const int64_t rows = largest_table(network_->hosts());
   vocab_size_ = rows > 0 ? rows : head != nullptr ? head->out_features() : 0;
@@ -125,14 +114,16 @@ std::vector<nn::Parameter> ScriptModel::base_parameters() const {
   return all;
 }
 
-int64_t ScriptModel::activation_bytes_per_token(nn::Recompute) const {
-  int64_t features = 2 * vocab_size_;  // logits and their gradient
+nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
+  // What the graph keeps is not known: inputs and outputs of every linear operation, and again as much between them.
+  int64_t features = 0;
   for (const auto& host : network_->hosts().all) {
     if (const auto* linear = dynamic_cast<const nn::Linear*>(host.get())) {
       features += 2 * (linear->in_features() + linear->out_features());
     }
   }
-  return features * static_cast<int64_t>(c10::elementSize(dtype()));
+  const auto size = static_cast<int64_t>(c10::elementSize(dtype()));
+  return {features * size, 2 * vocab_size_ * size, (features + vocab_size_) * size};
 }
 
 Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectangle) const {

@@ -17,16 +17,18 @@ class ScriptModel : public nn::Model {
   ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output);
 
   at::Tensor hidden(const nn::Pass& pass) const override;
-  nn::Linear& head() override { return network_->hosts().head != nullptr ? *network_->hosts().head : *no_head_; }
+  nn::Linear* find_head() override { return network_->hosts().head; }
   bool gives_logits() const override { return true; }
   bool uses_cache() const override { return false; }
   std::vector<nn::Host*> hosts() override;
   std::vector<nn::Parameter> base_parameters() const override;
   std::vector<std::string> default_target_modules() const override { return {}; }
   int64_t vocab_size() const override { return vocab_size_; }
+  /// Of what hidden() gives: logits.
+  int64_t hidden_size() const override { return vocab_size_; }
   at::ScalarType dtype() const override { return network_->dtype(); }
   at::Device device() const override { return network_->device(); }
-  int64_t activation_bytes_per_token(nn::Recompute recompute) const override;
+  nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
   Network& network() { return *network_; }
   /// Rows of the smallest table with more than so many, or the vocabulary where there is none.
@@ -46,7 +48,6 @@ class ScriptModel : public nn::Model {
   std::string output_;
   int64_t vocab_size_ = 0;
   bool keeps_lengths_apart_ = false;
-  std::unique_ptr<nn::Linear> no_head_;
 };
 
 }  // namespace lora::torchscript

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -15,29 +18,51 @@
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
+#include "lora/base/text.h"
 
 namespace lora::torchscript {
 
 namespace {
 
-/// What the process has mapped, or 0 where it is not known.
-int64_t mapped_bytes() {
+struct Mapped {
+  int64_t all = 0;   ///< bytes of addresses; 0: not known
+  int64_t data = 0;  ///< those of memory that can be written
+};
+
+Mapped mapped_bytes() {
   std::ifstream statm("/proc/self/statm");
-  int64_t pages = 0;
-  statm >> pages;
-  return pages * sysconf(_SC_PAGESIZE);
+  std::array<int64_t, 7> pages{};  // all, resident, shared, text, library, data, dirty
+  for (int64_t& number : pages) {
+    statm >> number;
+  }
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  return {pages[0] * page, pages[5] * page};
 }
 
 void limit(int resource, rlim_t value) {
   rlimit both{};
   if (getrlimit(static_cast<__rlimit_resource>(resource), &both) == 0 && (both.rlim_max == RLIM_INFINITY || value < both.rlim_max)) {
-    both.rlim_cur = value;
+    both.rlim_cur = std::min(value, both.rlim_cur);
     setrlimit(static_cast<__rlimit_resource>(resource), &both);
   }
 }
 
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+/// A model Error as the child hands it on.
+std::string as_answer(const std::string& where, const std::string& what) {
+  return static_cast<char>(ErrorKind::kModel) + ("[" + where + "] cannot be run: " + printable(what, 300));
+}
+
 /// Everything that the child does: its answer goes to `answer`, the kind as one byte and then the text; nothing if all went well.
-[[noreturn]] void run_child(int answer, const TrialLimits& limits, const std::function<void()>& work) {
+[[noreturn]] void run_child(pid_t parent, int answer, const std::string& where, const TrialLimits& limits,
+                            const std::function<void()>& work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // it must not outlive a parent that is killed, whose locks it holds
+  if (getppid() != parent) {
+    _exit(1);
+  }
   const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
   dup2(nowhere, STDIN_FILENO);
   dup2(nowhere, STDOUT_FILENO);
@@ -48,8 +73,9 @@ void limit(int resource, rlim_t value) {
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, static_cast<rlim_t>(limits.seconds));
 #if !defined(__SANITIZE_ADDRESS__)  // which maps terabytes
-  if (const int64_t mapped = mapped_bytes(); mapped > 0) {
-    limit(RLIMIT_AS, static_cast<rlim_t>(mapped + limits.memory_bytes));
+  if (const Mapped mapped = mapped_bytes(); mapped.all > 0) {
+    limit(RLIMIT_AS, static_cast<rlim_t>(mapped.all + limits.memory_bytes));
+    limit(RLIMIT_DATA, static_cast<rlim_t>(mapped.data + limits.memory_bytes));  // of addresses that are reserved already too
   }
 #endif
   at::set_num_threads(1);  // the parent's other threads are not here
@@ -58,8 +84,12 @@ void limit(int resource, rlim_t value) {
     work();
   } catch (const Error& error) {
     text = std::string(1, static_cast<char>(error.kind())) + error.what();
+  } catch (const std::bad_alloc&) {
+    text = as_answer(where, "needs more memory than a child process is given to try it");
+  } catch (const c10::Error& error) {
+    text = as_answer(where, first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
-    text = std::string(1, static_cast<char>(ErrorKind::kUnforeseen)) + error.what();
+    text = as_answer(where, first_line(error.what()));
   }
   for (size_t written = 0; written < text.size();) {
     const ssize_t count = write(answer, text.data() + written, text.size() - written);
@@ -70,6 +100,8 @@ void limit(int resource, rlim_t value) {
   }
   _exit(text.empty() ? 0 : 1);
 }
+
+constexpr size_t kLongestAnswer = size_t{1} << 16;
 
 struct Ended {
   std::string answer;
@@ -96,10 +128,20 @@ Ended wait_for(pid_t child, int answer, int64_t seconds) {
       if (size == 0 || (size < 0 && errno != EINTR)) {
         break;
       }
-      ended.answer.append(piece, static_cast<size_t>(std::max<ssize_t>(size, 0)));
+      if (ended.answer.size() < kLongestAnswer) {
+        ended.answer.append(piece, static_cast<size_t>(std::max<ssize_t>(size, 0)));
+      }
     }
   }
-  while (waitpid(child, &ended.status, 0) < 0 && errno == EINTR) {
+  // One that has closed its end may go on for ever all the same.
+  for (pid_t reaped = 0; reaped == 0 || (reaped < 0 && errno == EINTR);) {
+    reaped = waitpid(child, &ended.status, WNOHANG);
+    if (reaped == 0) {
+      if (Clock::now() >= end || interrupt_signal() != 0) {
+        kill(child, SIGKILL);
+      }
+      poll(nullptr, 0, 1);
+    }
   }
   return ended;
 }
@@ -111,10 +153,10 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
   if (pipe2(ends, O_CLOEXEC) != 0) {
     model_error(where, std::string("cannot be tried in a child process: ") + std::strerror(errno));
   }
-  const pid_t child = fork();
+  const pid_t parent = getpid(), child = fork();
   if (child == 0) {
     close(ends[0]);
-    run_child(ends[1], limits, work);
+    run_child(parent, ends[1], where, limits, work);
   }
   close(ends[1]);
   if (child < 0) {
@@ -126,11 +168,13 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
   close(ends[0]);
   check_interrupt();
   if (!ended.answer.empty()) {
-    throw Error(static_cast<ErrorKind>(ended.answer.front()), ended.answer.substr(1));
+    const int kind = ended.answer.front();
+    const bool is_known = kind == static_cast<int>(ErrorKind::kConfig) || kind == static_cast<int>(ErrorKind::kData);
+    throw Error(is_known ? static_cast<ErrorKind>(kind) : ErrorKind::kModel, ended.answer.substr(1));
   }
   if (!ended.in_time) {
-    model_error(where,
-                "loading it took longer than " + std::to_string(longest) + " s in a child process, which was ended. The file is damaged");
+    model_error(where, "loading it took longer than " + std::to_string(longest) +
+                           " s in a child process, which was ended. The file is damaged, or too large for this machine");
   }
   if (WIFSIGNALED(ended.status)) {
     model_error(where, std::string("loading it ended a child process with the signal ") + strsignal(WTERMSIG(ended.status)) +

@@ -52,14 +52,10 @@ class Bytes {
   const MappedFile& file_;
 };
 
-/// Where the end record stands: the last one whose comment reaches the file's end.
+/// Where the end record stands: at the file's end, as torch writes no comment behind it. (With one, torch's reader could find another.)
 uint64_t find_end(const Bytes& bytes, const MappedFile& file) {
-  constexpr uint64_t kLongestComment = 0xffff;
-  const uint64_t lowest = bytes.size() > kEndSize + kLongestComment ? bytes.size() - kEndSize - kLongestComment : 0;
-  for (uint64_t offset = bytes.size() >= kEndSize ? bytes.size() - kEndSize + 1 : 0; offset-- > lowest;) {
-    if (bytes.u32(offset) == kEndMark && offset + kEndSize + bytes.u16(offset + 20) == bytes.size()) {
-      return offset;
-    }
+  if (bytes.size() >= kEndSize && bytes.u32(bytes.size() - kEndSize) == kEndMark) {
+    return bytes.size() - kEndSize;
   }
   const bool begins_as_zip = bytes.size() >= 4 && bytes.u32(0) == kLocalMark;
   model_error(file.path().string(), begins_as_zip ? "is truncated or damaged: found the begin of a zip archive and no end. Copy it again"
@@ -147,6 +143,7 @@ std::optional<std::pair<int64_t, uint32_t>> inflated_checksum(const unsigned cha
   int state = Z_OK;
   stream.next_in = const_cast<unsigned char*>(bytes);  // zlib's interface; it only reads
   while (state == Z_OK && size <= member.size) {
+    check_interrupt();
     if (stream.avail_in == 0 && left > 0) {
       stream.avail_in = static_cast<uInt>(std::min<int64_t>(left, 1 << 30));
       left -= stream.avail_in;

@@ -36,6 +36,24 @@ ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::
 
 }  // namespace
 
+/// Whether logits are hidden states by one matrix and nothing more.
+bool CausalLm::has_plain_head() const {
+  return model().head().is_plain() && !model().logit_soft_cap();
+}
+
+int64_t CausalLm::loss_bytes(const BatchSize& size) const {
+  if (model().gives_logits()) {  // in float32, their log-probabilities and gradient
+    return 3 * size.supervised * model().vocab_size() * static_cast<int64_t>(sizeof(float));
+  }
+  const nn::Linear& head = model().head();
+  const ops::LossSizes sizes{size.supervised, head.in_features(), model().vocab_size(), model().dtype()};
+  return has_plain_head() ? ops::linear_cross_entropy_bytes(sizes, head.is_trained()) : ops::chunked_cross_entropy_bytes(sizes);
+}
+
+int64_t CausalLm::evaluation_loss_bytes(const BatchSize& size) const {
+  return ops::token_scores_bytes({size.supervised, model().hidden_size(), model().vocab_size(), model().dtype()});
+}
+
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
   const nn::Pass pass = training_pass(tokens, step);
@@ -45,7 +63,7 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
     return at::cross_entropy_loss(rows.hidden_SD.to(at::kFloat), rows.labels_S, {}, at::Reduction::Sum);
   }
   const nn::Linear& head = model().head();
-  if (head.is_plain() && !model().logit_soft_cap()) {
+  if (has_plain_head()) {
     return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
   }
   return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(model(), rows, pass));

@@ -1,5 +1,7 @@
 #include "lora/train/document_objective.h"
 
+#include <algorithm>
+
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "train/profile_scope.h"
@@ -12,6 +14,15 @@ namespace {
 /// in the half types, whose products take less time, what is done once a part weighs more.
 int64_t default_part_tokens(const nn::Model& model) {
   return !model.device().is_cpu() ? 0 : model.dtype() == at::kFloat ? 512 : 1024;
+}
+
+BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
+  BatchSize size;
+  for (const int64_t index : batch) {
+    size.supervised += dataset.examples[index].num_supervised();
+    size.input += static_cast<int64_t>(dataset.examples[index].ids.size());
+  }
+  return size;
 }
 
 }  // namespace
@@ -31,12 +42,7 @@ std::vector<MicroBatch> DocumentObjective::plan_epoch(int64_t epoch) const {
 }
 
 BatchSize DocumentObjective::size(const MicroBatch& batch) const {
-  BatchSize size;
-  for (const int64_t index : batch) {
-    size.supervised += train_.examples[index].num_supervised();
-    size.input += static_cast<int64_t>(train_.examples[index].ids.size());
-  }
-  return size;
+  return size_of(train_, batch);
 }
 
 std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const {
@@ -67,6 +73,28 @@ nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t 
   nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
   pass.recompute = recompute_;
   return pass;
+}
+
+int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const {
+  const nn::PassMemory memory = model_.pass_memory(recompute);
+  int64_t most = 0;
+  for (const BatchSize& part : parts) {
+    most = std::max(most, memory.kept * part.input + std::max(loss_bytes(part), memory.working * part.input));
+  }
+  return most;
+}
+
+int64_t DocumentObjective::evaluation_bytes() const {
+  if (eval_ == nullptr) {
+    return 0;
+  }
+  const nn::PassMemory memory = model_.pass_memory(nn::Recompute::kNothing);
+  int64_t most = 0;
+  for (const MicroBatch& batch : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
+    const BatchSize size = size_of(*eval_, batch);
+    most = std::max({most, memory.forward * size.input, evaluation_loss_bytes(size)});
+  }
+  return most;
 }
 
 void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const {

@@ -104,7 +104,7 @@ bool EvaluationHook::evaluate(TrainerState& state) {
   const bool enough = is_enough(state);
   if (enough) {
     log::info("early stopping at step " + std::to_string(state.step) + ": no gain in " + std::to_string(state.evaluations_without_gain) +
-              " evaluations, best at step " + std::to_string(*state.best_step));
+              " evaluations, " + (state.best_step ? "best at step " + std::to_string(*state.best_step) : "never a value"));
   }
   return enough;
 }

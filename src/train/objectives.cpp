@@ -4,23 +4,32 @@
 #include <array>
 
 #include "lora/train/causal_lm.h"
+#include "lora/train/sequence_classification.h"
 
 namespace lora::train {
 
 namespace {
 
-template <typename Kind>
-std::unique_ptr<Objective> make_on_documents(const ObjectiveParts& parts) {
-  return std::make_unique<Kind>(parts.model, parts.train, parts.eval, parts.options);
+std::unique_ptr<Objective> make_causal_lm(const ObjectiveParts& parts) {
+  return std::make_unique<CausalLm>(parts.model, parts.train, parts.eval, parts.options);
 }
 
-bool is_text(data::RowFormat format) {
-  return true;
+std::unique_ptr<Objective> make_classification(const ObjectiveParts& parts) {
+  return std::make_unique<SequenceClassification>(parts.model, parts.train, parts.eval, *parts.labels, parts.options);
+}
+
+bool has_labelled_documents(data::RowFormat format) {
+  return format == data::RowFormat::kClassification;
+}
+
+bool has_learnt_tokens(data::RowFormat format) {
+  return !has_labelled_documents(format);
 }
 
 /// Every objective there is.
-constexpr std::array<ObjectiveEntry, 1> kObjectives{{
-    {ObjectiveKind::kCausalLm, is_text, make_on_documents<CausalLm>},
+constexpr std::array<ObjectiveEntry, 2> kObjectives{{
+    {ObjectiveKind::kCausalLm, has_learnt_tokens, /*labels_documents=*/false, make_causal_lm},
+    {ObjectiveKind::kSequenceClassification, has_labelled_documents, /*labels_documents=*/true, make_classification},
 }};
 
 }  // namespace

@@ -96,7 +96,11 @@ std::vector<Json> read_rows(const fs::path& jsonl) {
 }
 
 fs::path copy_case(const std::string& name, const TemporaryFolder& scratch) {
-  fs::copy(fs::path(LORA_TEST_DATA) / "llama" / name, scratch / name, fs::copy_options::recursive);
+  for (const char* kind : {"llama", "classification"}) {
+    if (fs::exists(fs::path(LORA_TEST_DATA) / kind / name)) {
+      fs::copy(fs::path(LORA_TEST_DATA) / kind / name, scratch / name, fs::copy_options::recursive);
+    }
+  }
   return scratch / name / "run.json";
 }
 

@@ -47,7 +47,7 @@ void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<Json> read_rows(const std::filesystem::path& jsonl);
 
-/// A copy of a golden case (tests/data/llama/<name>) in `scratch`; returns its run.json.
+/// A copy of a golden case (tests/data/llama or classification) in `scratch`; returns its run.json.
 std::filesystem::path copy_case(const std::string& name, const TemporaryFolder& scratch);
 
 }  // namespace lora::test

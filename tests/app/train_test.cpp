@@ -280,6 +280,43 @@ TEST(Train, OnlyOneOfTwoRunsGetsAFolder) {
   EXPECT_EQ(first.wait().exit_code, 143);
 }
 
+/// The command with at most so many bytes of data (malloc's and threads').
+std::vector<std::string> with_data_limit(int64_t bytes, const std::vector<std::string>& command) {
+  std::vector<std::string> limited{"/bin/sh", "-c", "ulimit -d " + std::to_string(bytes / 1024) + " && exec \"$@\"", "sh"};
+  limited.insert(limited.end(), command.begin(), command.end());
+  return limited;
+}
+
+TEST(Train, AFoundBatchSizeIsKeptWhenMemoryChanges) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("tied", scratch).string();
+  const std::vector<std::string> automatic =
+      with({"--config", config, "--set", "training.per_device_train_batch_size=auto", "--set", "training.max_steps=6"}, kResumable);
+  const auto command = [&](const std::string& out) { return lora_train_command(with(automatic, {"--set", "output_dir=" + out})); };
+  const auto memory = [&](const std::string& out) { return read_json(scratch / "tied" / out / "run.json", ErrorKind::kOutput)["memory"]; };
+
+  constexpr int64_t kMuch = int64_t{8} << 30;
+  ASSERT_EQ(Process(with_data_limit(kMuch, command("whole"))).wait().exit_code, 0);
+  const int64_t found = memory("whole")["per_device_train_batch_size"].get<int64_t>();
+  EXPECT_GT(found, 1);
+  // What the process has taken already: with 160 MB more nothing fits, as nine tenths of them are less than the program's share.
+  const int64_t taken = kMuch - memory("whole")["usable_bytes"].get<int64_t>() / 9 * 10;
+  const int64_t little = taken + 160'000'000;
+
+  ASSERT_EQ(Process(with_data_limit(kMuch, command("parts"))).wait().exit_code, 0);
+  fs::remove(scratch / "tied/parts/adapter_model.safetensors");  // as if it had been stopped before its end
+  fs::remove_all(scratch / "tied/parts/checkpoint-6");
+  const Outcome finished = Process(with_data_limit(little, command("parts"))).wait();
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(memory("parts")["per_device_train_batch_size"], found);
+  EXPECT_LT(memory("parts")["usable_bytes"].get<int64_t>(), memory("parts")["estimated_bytes"].get<int64_t>());
+  EXPECT_EQ(result_hash(scratch / "tied/parts"), result_hash(scratch / "tied/whole"));
+  EXPECT_EQ(stable_rows(scratch / "tied/parts"), stable_rows(scratch / "tied/whole"));
+
+  const Outcome small = Process(with_data_limit(little, lora_train_command(with(automatic, {"--dry-run"})))).wait();
+  EXPECT_THAT(small.err, HasSubstr("(1 documents (auto) x")) << "a run of its own with so little";
+}
+
 TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
   const TemporaryFolder scratch;
   const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--dry-run"});

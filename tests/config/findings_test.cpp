@@ -64,6 +64,7 @@ TEST(Findings, TypesAndRanges) {
       {"training.profile.steps=[1, 2, 3]", "…found [1,2,3]"},
       {"training.profile.steps=[3]", "…found [3]"},
       {"training.per_device_train_batch_size=0", "…expected an integer >= 1"},
+      {"training.per_device_train_batch_size=most", "…found \"most\", expected an integer >= 1 and <= 1000000 or \"auto\""},
       {"training.gradient_accumulation_steps=8.5", "…found 8.5, expected an integer >= 1"},
       {"training.save_steps=1e30", "…expected an integer >= 0 and <= 9007199254740991"},
       {"training.seed=18446744073709551615", "…[training.seed]"},
@@ -77,7 +78,7 @@ TEST(Findings, TypesAndRanges) {
       {"training.warmup_ratio=1.5", "…>= 0 and <= 1"},
       {"training.loraplus_lr_ratio=0", "[training.loraplus_lr_ratio] found 0, expected a number > 0 or null"},
       {"training.loraplus_lr_ratio=-2", "…found -2"},
-      {"training.metric_for_best_model=accuracy", "…expected one of \"eval_loss\", \"eval_perplexity\", \"loss\", \"perplexity\""},
+      {"training.metric_for_best_model=bleu", "…expected one of \"eval_loss\", \"eval_perplexity\", \"eval_accuracy\""},
       {"training=3", "[training] found 3, expected an object"},
       {"data.max_length=1", "[data.max_length] found 1, expected an integer >= 2 and <= 1000000"},
       {"data.packing=yes", "[data.packing] found \"yes\", expected true or false"},
@@ -115,7 +116,7 @@ TEST(Findings, NotInThisVersion) {
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
        "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "
-       "\"prompt_completion\", \"instruction\", \"messages\""},
+       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
@@ -145,6 +146,10 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
   expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=4"},
          "[training.per_device_train_batch_size] found 4 beside data.tokens_per_batch 4096, expected one of the two: remove this key");
+  expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=auto"},
+         "[training.per_device_train_batch_size] found \"auto\" beside data.tokens_per_batch 4096, expected one of the two");
+  expect({"training.per_device_train_batch_size=auto", "adapter.init_lora_weights=eva"},
+         "[training.per_device_train_batch_size] found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number");
   expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
   expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs something to evaluate on");
   expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");

@@ -110,6 +110,10 @@ TEST(RunConfig, ATokenBudgetStandsInPlaceOfTheBatchSize) {
   EXPECT_EQ(run.data.tokens_per_batch, 4096);
   EXPECT_FALSE(run.resolved["training"].contains("per_device_train_batch_size")) << "it would be refused beside the budget";
   EXPECT_EQ(sandbox.load(run.resolved).resolved, run.resolved);
+  const RunConfig found = sandbox.load(smallest(), {"training.per_device_train_batch_size=auto"});
+  EXPECT_TRUE(found.training.finds_batch_size);
+  EXPECT_EQ(found.resolved["training"]["per_device_train_batch_size"], "auto");
+
   const RunConfig both = sandbox.load(smallest(), {"data.tokens_per_batch=0", "training.per_device_train_batch_size=4"});
   EXPECT_EQ(both.resolved["training"]["per_device_train_batch_size"], 4);
 }
@@ -278,6 +282,9 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
     const data::Format& format = data::format_of(entry.value);
     Json document = smallest();
     document["data"]["train"][0]["format"] = entry.name;
+    if (entry.value == data::RowFormat::kClassification) {
+      document["training"]["objective"] = "sequence_classification";
+    }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {
         document["data"]["train"][0]["columns"][field] = "x";

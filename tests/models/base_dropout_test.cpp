@@ -22,7 +22,16 @@ const std::vector<Family> kFamilies{{"gpt2", {"resid_pdrop", "embd_pdrop", "attn
                                     {"falcon_serial", {"hidden_dropout", "attention_dropout"}},
                                     {"stablelm", {"hidden_dropout", "attention_dropout"}},
                                     {"mixtral", {"attention_dropout"}},
-                                    {"qwen3_moe", {"attention_dropout"}}};
+                                    {"qwen3_moe", {"attention_dropout"}},
+                                    {"mistral", {"attention_dropout"}},
+                                    {"qwen2", {"attention_dropout"}},
+                                    {"qwen3", {"attention_dropout"}},
+                                    {"gemma", {"attention_dropout"}},
+                                    {"gemma2", {"attention_dropout"}},
+                                    {"gemma3_text", {"attention_dropout"}},
+                                    {"olmo2", {"attention_dropout"}},
+                                    {"smollm3", {"attention_dropout"}},
+                                    {"phi3", {"attention_dropout", "resid_pdrop"}}};
 
 Json none_of(const Family& family) {
   Json rates = Json::object();
@@ -81,6 +90,30 @@ TEST(BaseDropout, NoSplitIntoMicroBatchesChangesIt) {
       const auto end = begin + static_cast<int64_t>(document.ids.size());
       test::expect_close(trained_hidden(base, {document}), together.slice(0, begin, end), 2e-5, family.golden);
       begin = end;
+    }
+  }
+}
+
+/// The gradient of the embedding, with parts of the pass computed again.
+at::Tensor embedding_gradient(const BaseModel& base, nn::Recompute recompute) {
+  const nn::TokenBatch batch = test::batch_of(documents());
+  nn::Pass pass = nn::training_pass(batch, 3, 0);
+  pass.recompute = recompute;
+  at::Tensor table = base.model->base_parameters().front().tensor;
+  table.requires_grad_(true);
+  base.model->hidden(pass).square().sum().backward();
+  const at::Tensor gradient = table.grad().clone();
+  table.mutable_grad() = at::Tensor();
+  return gradient;
+}
+
+TEST(BaseDropout, WhatIsComputedAgainDropsTheSame) {
+  for (const Family& family : kFamilies) {
+    const BaseModel base = changed(family.golden, none_of(family), [](ModelOptions& options) { options.base_dropout = 0.3; });
+    const at::Tensor expected = embedding_gradient(base, nn::Recompute::kNothing);
+    EXPECT_GT(expected.abs().max().item<double>(), 0.0) << family.golden;
+    for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+      test::expect_equal(embedding_gradient(base, recompute), expected, family.golden);
     }
   }
 }

@@ -77,7 +77,7 @@ TEST(LoadBaseModel, TakesEveryWeightOfTheFolder) {
   EXPECT_EQ(base.files.size(), 2U);
   EXPECT_EQ(base.files[0].filename(), "config.json");
   EXPECT_EQ(base.model->vocab_size(), 50);
-  EXPECT_GT(base.model->activation_bytes_per_token(nn::Recompute::kNothing), 0);
+  EXPECT_GT(base.model->pass_memory(nn::Recompute::kNothing).kept, 0);
   EXPECT_EQ(base.model->default_target_modules(), (std::vector<std::string>{"q_proj", "v_proj"}));
 }
 
@@ -148,7 +148,8 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
     expect_load_error(folder, parts);
     folder.config() = before;
   };
-  with("model_type", "lama", {"config.json", "unknown model_type", "'lama'", "expected one of falcon, gemma, ", "did you mean 'llama'"});
+  with("model_type", "lama",
+       {"config.json", "unknown model_type", "'lama'", "expected one of bert, distilbert, falcon, gemma, ", "did you mean 'llama'"});
   with("model_type", nullptr, {"config.json: model_type", "missing"});
   for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
     with(key, nullptr, {std::string("config.json: ") + key, "missing"});
@@ -222,8 +223,10 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
 }
 
 TEST(Families, AreListed) {
-  EXPECT_EQ(known_families(), (std::vector<std::string>{"falcon", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama", "mistral",
-                                                        "mixtral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3", "stablelm"}));
+  EXPECT_EQ(known_families(),
+            (std::vector<std::string>{"bert",     "distilbert", "falcon",    "gemma",   "gemma2",     "gemma3_text", "gpt2",
+                                      "gpt_neox", "llama",      "mistral",   "mixtral", "modernbert", "olmo2",       "phi3",
+                                      "qwen2",    "qwen3",      "qwen3_moe", "roberta", "smollm3",    "stablelm"}));
 }
 
 TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
@@ -235,7 +238,7 @@ TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
   with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part alone is model_type gemma3_text"});
   with_type("granite", {"'granite'", "Nearest family: 'llama'", "factors of the embeddings", "docs/adding-a-model.md"});
   with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
-  with_type("rwkv", {"'rwkv'", "expected one of falcon, gemma", "docs/adding-a-model.md"});
+  with_type("rwkv", {"'rwkv'", "expected one of bert, distilbert, falcon, gemma", "docs/adding-a-model.md"});
 }
 
 }  // namespace

@@ -27,24 +27,26 @@ struct Batch {
             normal({10, 2, 6}, 3, type).requires_grad_(true)};
   }
   Tensor attend(const std::vector<Tensor>& in, double p, uint64_t site = 17, const AttentionOptions& options = kPlain) const {
-    return causal_attention_with_dropout(in[0], in[1], in[2], layout(), options, {keys_T, site, p});
+    return document_attention_with_dropout(in[0], in[1], in[2], layout(), options, {keys_T, site, p});
   }
 };
 
-TEST(AttentionDropout, AtRateZeroIsCausalAttention) {
+TEST(AttentionDropout, AtRateZeroIsPlainAttention) {
   const Batch batch;
-  for (const AttentionOptions& options : {kPlain, AttentionOptions{.scale = 0.37, .window = 3, .soft_cap = 0.8}}) {
+  for (const AttentionOptions& options : {kPlain, AttentionOptions{.scale = 0.37, .window = 3, .soft_cap = 0.8},
+                                          AttentionOptions{.scale = 0.37, .causal = false},
+                                          AttentionOptions{.scale = 0.37, .window = 2, .causal = false}}) {
     const auto op = [&](const std::vector<Tensor>& in) { return batch.attend(in, 0.0, 17, options); };
     const auto reference = [&](const std::vector<Tensor>& in) {
-      return causal_attention_reference(in[0], in[1], in[2], batch.layout(), options);
+      return document_attention_reference(in[0], in[1], in[2], batch.layout(), options);
     };
     test::expect_same_as_reference(op, reference, batch.inputs(at::kDouble), 1e-12);
     test::expect_same_as_reference(op, reference, batch.inputs(at::kFloat), 2e-6);
   }
   const DropoutDraw no_keys{Tensor(), 17, 0.5};  // an evaluation
   const std::vector<Tensor> in = batch.inputs(at::kFloat);
-  expect_close(causal_attention_with_dropout(in[0], in[1], in[2], batch.layout(), kPlain, no_keys),
-               causal_attention_reference(in[0], in[1], in[2], batch.layout(), kPlain), 2e-6);
+  expect_close(document_attention_with_dropout(in[0], in[1], in[2], batch.layout(), kPlain, no_keys),
+               document_attention_reference(in[0], in[1], in[2], batch.layout(), kPlain), 2e-6);
 }
 
 TEST(AttentionDropout, HasTheGradientsOfItsDraw) {
@@ -84,7 +86,7 @@ TEST(AttentionDropout, ADocumentsDrawDoesNotDependOnItsNeighbours) {
   const Tensor offsets = at::tensor({0, 5}, at::kInt);
   const auto own = [](const Tensor& x) { return x.slice(0, 3, 8); };
   const Tensor alone =
-      causal_attention_with_dropout(own(in[0]), own(in[1]), own(in[2]), {offsets, host, 5}, kPlain, {own(batch.keys_T), 17, 0.3});
+      document_attention_with_dropout(own(in[0]), own(in[1]), own(in[2]), {offsets, host, 5}, kPlain, {own(batch.keys_T), 17, 0.3});
   expect_equal(alone, own(batch.attend(in, 0.3)));
 }
 

@@ -61,6 +61,16 @@ const std::vector<AttentionOptions> kRestricted{{.scale = 0.37, .window = 3},
                                                 {.scale = 0.37, .soft_cap = 0.8},
                                                 {.scale = 0.37, .window = 2, .soft_cap = 0.5}};
 
+/// The same both ways; what is cached is causal by its nature.
+std::vector<AttentionOptions> restricted_and_two_way() {
+  std::vector<AttentionOptions> all = kRestricted;
+  all.insert(all.end(), {{.scale = 0.37, .causal = false},
+                         {.scale = 0.37, .window = 2, .causal = false},
+                         {.scale = 0.37, .window = 100, .causal = false},
+                         {.scale = 0.37, .window = 3, .soft_cap = 0.5, .causal = false}});
+  return all;
+}
+
 TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
   for (const Setting& setting : kSettings) {
     const Documents documents(setting.lengths);
@@ -68,17 +78,17 @@ TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
       return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
     };
     const std::string what = "first length " + std::to_string(setting.lengths[0]) + ", heads " + std::to_string(setting.heads);
-    test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+    test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
                                    inputs_of(setting, documents.tokens(), at::kDouble), 1e-12, what);
-    test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+    test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
                                    inputs_of(setting, documents.tokens(), at::kFloat), 2e-6, what);
     const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
-    test::expect_close(bind(causal_attention)(narrow), bind(causal_attention_reference)(narrow), 0.02, what);
+    test::expect_close(bind(document_attention)(narrow), bind(document_attention_reference)(narrow), 0.02, what);
   }
 }
 
 TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
-  for (const AttentionOptions& options : kRestricted) {
+  for (const AttentionOptions& options : restricted_and_two_way()) {
     for (const Setting& setting : kSettings) {
       if (setting.lengths.size() == 1 && setting.lengths.front() == 1) {
         continue;  // the gradients of q and k are 0
@@ -89,11 +99,11 @@ TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
       };
       const std::string what = "window " + std::to_string(options.window.value_or(0)) + ", heads " + std::to_string(setting.heads);
       for (const auto& [type, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}}) {
-        test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference),
+        test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
                                        inputs_of(setting, documents.tokens(), type), tolerance, what);
       }
       const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
-      test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), narrow, 0.03, what);
+      test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), narrow, 0.03, what);
     }
   }
 }
@@ -102,8 +112,8 @@ TEST(CausalAttention, WindowsAndSoftCapsEqualCentralDifferences) {
   const Setting setting{{3, 5}, 2, 1, 4};
   const Documents documents(setting.lengths);
   const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
-  for (const AttentionOptions& options : kRestricted) {
-    for (const auto op : {causal_attention, causal_attention_reference}) {
+  for (const AttentionOptions& options : restricted_and_two_way()) {
+    for (const auto op : {document_attention, document_attention_reference}) {
       test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); }, inputs,
                              1e-5, 1e-8);
     }
@@ -113,7 +123,7 @@ TEST(CausalAttention, WindowsAndSoftCapsEqualCentralDifferences) {
 TEST(CausalAttention, AWindowEndsBehindItsLastToken) {
   const Documents documents({6});
   const Tensor q = normal({6, 1, 4}, 1), k = normal({6, 1, 4}, 2), v = normal({6, 1, 4}, 3);
-  for (const auto op : {causal_attention, causal_attention_reference}) {
+  for (const auto op : {document_attention, document_attention_reference}) {
     const Tensor before = op(q, k, v, documents.layout(), {.scale = 1, .window = 3}).clone();
     Tensor changed = v.clone();
     changed[1].add_(1);  // seen by tokens 1, 2 and 3
@@ -127,6 +137,37 @@ TEST(CausalAttention, AWindowEndsBehindItsLastToken) {
   }
 }
 
+TEST(TwoWayAttention, AWindowReachesAsFarAheadAsBack) {
+  const Documents documents({6, 2});
+  const Tensor q = normal({8, 1, 4}, 1), k = normal({8, 1, 4}, 2), v = normal({8, 1, 4}, 3);
+  for (const auto op : {document_attention, document_attention_reference}) {
+    const AttentionOptions options{.scale = 1, .window = 3, .causal = false};
+    const Tensor before = op(q, k, v, documents.layout(), options).clone();
+    Tensor changed = v.clone();
+    changed[3].add_(1);  // seen by tokens 1 to 5
+    const Tensor after = op(q, k, changed, documents.layout(), options);
+    for (const int64_t token : {0, 6, 7}) {
+      test::expect_near(after[token], before[token], 1e-15);
+    }
+    for (const int64_t token : {1, 2, 3, 4, 5}) {
+      EXPECT_FALSE(at::equal(after[token], before[token]));
+    }
+  }
+}
+
+TEST(TwoWayAttention, DocumentsOfSeveralBlocks) {
+  const Setting setting{{70, 1, 128, 63, 300}, 4, 2, 10};
+  const Documents documents(setting.lengths);
+  for (const AttentionOptions& options :
+       {AttentionOptions{.scale = 0.37, .window = 40, .causal = false}, AttentionOptions{.scale = 0.37, .causal = false}}) {
+    const auto bind = [&](auto op) {
+      return [&, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); };
+    };
+    test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
+                                   inputs_of(setting, documents.tokens(), at::kFloat), 3e-6);
+  }
+}
+
 TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   // Blocks of the CPU's kernel end within documents, at their ends, and one before.
   const Setting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
@@ -135,22 +176,22 @@ TEST(CausalAttention, DocumentsOfSeveralBlocks) {
     return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
   };
   const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
-  test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), inputs, 3e-6);
+  test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), inputs, 3e-6);
   const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
-  test::expect_same_as_reference(bind(causal_attention), bind(causal_attention_reference), narrow, 0.02);
+  test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), narrow, 0.02);
   const auto restricted = [&documents](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {
       return op(in[0], in[1], in[2], documents.layout(), {.scale = 0.37, .window = 90, .soft_cap = 1.5});
     };
   };
-  test::expect_same_as_reference(restricted(causal_attention), restricted(causal_attention_reference), inputs, 3e-6);
+  test::expect_same_as_reference(restricted(document_attention), restricted(document_attention_reference), inputs, 3e-6);
   // Large scores and views of a larger tensor.
   const auto scaled = [&](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {
       return op((in[0] * 30).slice(2, 0, 8), in[1].slice(2, 2, 10), in[2].slice(2, 1, 9), documents.layout(), kScale);
     };
   };
-  test::expect_same_as_reference(scaled(causal_attention), scaled(causal_attention_reference), inputs, 2e-5);
+  test::expect_same_as_reference(scaled(document_attention), scaled(document_attention_reference), inputs, 2e-5);
 }
 
 TEST(CausalAttention, Float64EqualsCentralDifferences) {
@@ -158,7 +199,7 @@ TEST(CausalAttention, Float64EqualsCentralDifferences) {
     const Setting setting{lengths, 2, 1, 4};
     const Documents documents(lengths);
     const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
-    for (const auto op : {causal_attention, causal_attention_reference}) {
+    for (const auto op : {document_attention, document_attention_reference}) {
       test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); }, inputs,
                              1e-5, 1e-8);
     }
@@ -168,7 +209,7 @@ TEST(CausalAttention, Float64EqualsCentralDifferences) {
 TEST(CausalAttention, AFirstTokenSeesItselfAloneAndGroupsShareKeyHeads) {
   const Documents documents({1, 3});
   const Tensor q = normal({4, 4, 6}, 1, at::kFloat), k = normal({4, 2, 6}, 2, at::kFloat), v = normal({4, 2, 6}, 3, at::kFloat);
-  const Tensor out = causal_attention(q, k, v, documents.layout(), kScale);
+  const Tensor out = document_attention(q, k, v, documents.layout(), kScale);
   for (const int64_t first : {0, 1}) {  // the first token of each document: its output is its own value
     for (int64_t head = 0; head < 4; ++head) {
       test::expect_near(out[first][head], v[first][head / 2], 1e-6);
@@ -183,18 +224,18 @@ TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
       std::vector<Tensor> inputs{normal({documents.tokens(), 4, 8}, 1, type), normal({documents.tokens(), 2, 8}, 2, type),
                                  normal({documents.tokens(), 2, 8}, 3, type)};
-      const Tensor before = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale).clone();
+      const Tensor before = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale).clone();
       for (Tensor& input : inputs) {  // everything outside document 1 becomes something else
         input.slice(0, 0, begin).mul_(-3).add_(1);
         input.slice(0, end).mul_(5).sub_(2);
       }
-      const Tensor after = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      const Tensor after = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
       expect_equal(after.slice(0, begin, end), before.slice(0, begin, end), "another document changed this one");
       EXPECT_FALSE(at::equal(after.slice(0, 0, begin), before.slice(0, 0, begin)));
       for (Tensor& input : inputs) {  // the last token of document 1
         input.slice(0, end - 1, end).add_(1);
       }
-      const Tensor later = causal_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      const Tensor later = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
       test::expect_near(later.slice(0, begin, end - 1), before.slice(0, begin, end - 1), 1e-6, "a later token changed an earlier one");
       EXPECT_FALSE(at::equal(later[end - 1], before[end - 1]));
     }
@@ -261,7 +302,7 @@ TEST(CachedAttention, TokenByTokenGivesWhatTheWholeDocumentGives) {
   const Documents whole({7});
   const Tensor q = normal({7, 4, 6}, 1), k = normal({7, 2, 6}, 2), v = normal({7, 2, 6}, 3);
   const auto expect_same_in_steps = [&](const AttentionOptions& options, int64_t step) {
-    const Tensor expected = causal_attention_reference(q, k, v, whole.layout(), options);
+    const Tensor expected = document_attention_reference(q, k, v, whole.layout(), options);
     for (int64_t begin = 0; begin < 7; begin += step) {
       const int64_t end = std::min<int64_t>(begin + step, 7);
       const Documents fresh({end - begin});

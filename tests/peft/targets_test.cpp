@@ -35,7 +35,7 @@ class NamedHosts : public nn::Model {
     }
   }
   nn::Tensor hidden(const nn::Pass&) const override { return {}; }
-  nn::Linear& head() override { return *linears_.back(); }
+  nn::Linear* find_head() override { return linears_.back().get(); }
   std::vector<nn::Host*> hosts() override {
     std::vector<nn::Host*> all{&embedding_};
     for (const auto& linear : linears_) {
@@ -46,9 +46,10 @@ class NamedHosts : public nn::Model {
   std::vector<nn::Parameter> base_parameters() const override { return {}; }
   Names default_target_modules() const override { return defaults; }
   int64_t vocab_size() const override { return 3; }
+  int64_t hidden_size() const override { return 2; }
   at::ScalarType dtype() const override { return at::kFloat; }
   at::Device device() const override { return at::kCPU; }
-  int64_t activation_bytes_per_token(nn::Recompute) const override { return 1; }
+  nn::PassMemory pass_memory(nn::Recompute) const override { return {}; }
 
   Names defaults{"q_proj", "v_proj"};
 

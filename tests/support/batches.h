@@ -11,12 +11,14 @@ struct Document {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
   int64_t sample_id = 0;
+  int64_t second_text = 0;  ///< where the second of two texts begins; 0: there is one
 };
 
 inline nn::TokenBatch batch_of(const std::vector<Document>& documents) {
   std::vector<nn::DocumentView> views;
   for (const Document& document : documents) {
-    views.push_back({&document.ids, document.labels.empty() ? &document.ids : &document.labels, document.sample_id});
+    views.push_back({&document.ids, document.labels.empty() ? &document.ids : &document.labels, document.sample_id, /*cached_length=*/0,
+                     document.second_text});
   }
   return nn::make_token_batch(views);
 }

@@ -26,6 +26,10 @@ class FakeObjective : public train::Objective {
   void expect(const std::vector<train::MicroBatch>& upcoming) const override { expected.push_back(upcoming); }
   at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) const override { return loss(batch, step); }
   std::string describe(const train::MicroBatch& batch) const override { return "example " + std::to_string(batch.front()); }
+  void set_batch_size(int64_t) override {}
+  int64_t batch_size() const override { return 1; }
+  int64_t training_bytes(const std::vector<train::BatchSize>&, nn::Recompute) const override { return 0; }
+  int64_t evaluation_bytes() const override { return 0; }
   bool has_evaluation() const override { return static_cast<bool>(evaluation); }
   train::EvalResult evaluate() const override { return evaluation(); }
 };

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -11,14 +12,16 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama or tests/data/families (scripts/golden/README.md).
+/// One case of tests/data/llama, families or classification (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
   explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(LORA_TEST_DATA) / "llama" / name) {
-    if (!std::filesystem::exists(folder)) {
-      folder = std::filesystem::path(LORA_TEST_DATA) / "families" / name;
+    for (const char* other : {"families", "classification"}) {
+      if (!std::filesystem::exists(folder)) {
+        folder = std::filesystem::path(LORA_TEST_DATA) / other / name;
+      }
     }
   }
 
@@ -42,6 +45,8 @@ struct Golden {
       const auto ids = row["input_ids"].get<std::vector<int32_t>>();
       const auto labels = row.contains("labels") ? row["labels"].get<std::vector<int32_t>>() : ids;
       documents.push_back({ids, labels, static_cast<int64_t>(documents.size())});
+      const auto types = row.value("token_type_ids", std::vector<int32_t>{});
+      documents.back().second_text = types.empty() ? 0 : std::count(types.begin(), types.end(), 0);
     }
     return documents;
   }
@@ -55,6 +60,12 @@ inline const std::vector<std::string> kFamilyCases{
     "qwen2",   "mistral",     "qwen3",    "gemma",           "gemma2", "gemma3_text", "phi3",          "smollm3",  "olmo2",
     "gpt2",    "gpt2_scales", "gpt_neox", "gpt_neox_serial", "falcon", "falcon_new",  "falcon_serial", "stablelm", "stablelm_parallel",
     "mixtral", "qwen3_moe"};
+
+/// Sequence classification, of decoders and encoders.
+inline const std::vector<std::string> kClassificationCases{"llama_classes",      "qwen2_names",     "gpt2_values",
+                                                           "bert_pairs",         "bert_values",     "roberta_classes",
+                                                           "distilbert_classes", "modernbert_mean", "modernbert_first"};
+inline const std::vector<std::string> kFullClassificationCases{"bert_full"};
 
 /// Those that train every weight.
 inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};

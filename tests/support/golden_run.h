@@ -8,8 +8,11 @@
 #include "lora/config/run_config.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
+#include "lora/peft/task.h"
 #include "lora/train/causal_lm.h"
 #include "lora/train/hooks.h"
+#include "lora/train/objectives.h"
+#include "lora/train/sequence_classification.h"
 #include "lora/train/trainer.h"
 #include "support/golden.h"
 
@@ -29,19 +32,24 @@ class GoldenRun {
   explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {}, std::optional<bool> prefetch = {})
       : golden(name),
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
-        base(models::load_base_model(config.model, 42)) {
-    method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
-                            : peft::attach_full(model(), base.config, {}, base.file_names);
-    const data::LoadContext context{nullptr, model().vocab_size()};
+        entry(train::objective_entry(config.training.objective)) {
+    const data::LoadContext context{nullptr, models::read_vocab_size(golden.folder / "model")};
     train_set = data::load_dataset("data.train", config.data.train, config.data, context);
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
+    if (entry.labels_documents) {
+      load_classifier();
+    } else {
+      base = models::load_base_model(config.model, 42);
+    }
+    method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
+                            : peft::attach_full(model(), base.config, {}, base.file_names);
     const train::TrainOptions& t = config.training;
     const data::BatchOptions train_batches{
         t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
         config.data.tokens_per_batch.value_or(0)};
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
-    objective = std::make_unique<train::CausalLm>(model(), train_set, &eval_set,
-                                                  train::DocumentObjectiveOptions{train_batches, eval_batches, t.seed, prefetch, {}});
+    objective =
+        entry.make({model(), train_set, &eval_set, labels ? &*labels : nullptr, {train_batches, eval_batches, t.seed, prefetch, {}}});
     plan = std::make_unique<train::StepPlan>(*objective, t);
     training = t;
     training.schedule.total_steps = plan->total_steps();
@@ -63,13 +71,28 @@ class GoldenRun {
 
   Golden golden;
   config::RunConfig config;
+  const train::ObjectiveEntry& entry;
   models::BaseModel base;
   std::unique_ptr<peft::Method> method;
   data::Dataset train_set, eval_set;
-  std::unique_ptr<train::CausalLm> objective;
+  std::optional<data::LabelSet> labels;  ///< of a classification
+  std::unique_ptr<train::Objective> objective;
   std::unique_ptr<train::StepPlan> plan;
   train::TrainOptions training;  ///< with the schedule's steps
   std::unique_ptr<optim::Optimizer> optimizer;
+
+ private:
+  void load_classifier() {
+    const std::filesystem::path file = golden.folder / "model" / "config.json";
+    const Json json = read_json(file, ErrorKind::kModel);
+    labels = data::find_labels(train_set, data::read_label_set(JsonReader(json, file.string(), ErrorKind::kModel)));
+    data::apply_labels(train_set, *labels);
+    data::apply_labels(eval_set, *labels);
+    base = models::load_base_model(config.model, 42, models::SequenceHeadRequest{labels->num_labels()});
+    if (config.adapter) {
+      config.adapter = peft::for_sequence_classification(*config.adapter, {});
+    }
+  }
 };
 
 /// Mean loss of each document of a batch, which is computed in one pass.

@@ -45,7 +45,10 @@ class Drill {
   }
   /// Evaluations give these losses, one after the other.
   void evaluations(std::vector<double> losses) {
-    objective.evaluation = [this, losses] { return EvalResult{losses.at(evaluated++), 5}; };
+    objective.evaluation = [this, losses] {
+      const double loss = losses.at(evaluated++);
+      return EvalResult{loss, 5, "eval_num_tokens", {{"eval_perplexity", std::exp(loss)}, {"eval_accuracy", loss / 10}}};
+    };
   }
   const optim::Optimizer& optimizer() const { return *optimizer_; }
 
@@ -127,6 +130,21 @@ TEST(EvaluationHook, EvaluatesByStepsAndAtTheEnd) {
   EvaluationHook at_end(only_end.objective, {}, {&only_end.rows});
   only_end.run({&at_end});
   EXPECT_EQ(only_end.rows.steps(), (std::vector<int64_t>{4}));
+}
+
+TEST(EvaluationHook, TheBestIsTheGreatestOfAMetricThatShallGrow) {
+  Drill drill(5);
+  drill.evaluations({3.0, 4.0, NAN, 2.0, 3.9});
+  EvaluationHook hook(drill.objective, {1, false, std::nullopt, "eval_accuracy"}, {&drill.rows});
+  drill.objective.evaluation = [evaluate = drill.objective.evaluation] {
+    EvalResult result = evaluate();
+    result.loss = 1.0;  // a metric without a value is no fault, and no gain
+    return result;
+  };
+  drill.run({&hook});
+  EXPECT_EQ(drill.state.best_metric, 0.4);
+  EXPECT_EQ(drill.state.best_step, 2);
+  EXPECT_EQ(drill.state.evaluations_without_gain, 3);
 }
 
 TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {

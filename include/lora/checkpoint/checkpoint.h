@@ -21,6 +21,7 @@ struct TrainerState {
   double loss_scale = 0;                 ///< float16; 0 where there is none
   int64_t loss_scale_growth = 0;         ///< steps since it changed
   int64_t batch_halvings = 0;            ///< how often memory was too small for a micro-batch
+  int64_t batch_size = 0;                ///< found for "auto"; 0: the config gives it
   int64_t supervised_since_log = 0;      ///< counters of the next metrics row
   int64_t input_since_log = 0;
   std::optional<int64_t> evaluated_step;  ///< step of the last evaluation

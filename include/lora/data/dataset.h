@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lora/data/example.h"
+#include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/chat_template.h"
 #include "lora/tokenizer/tokenizer.h"
@@ -27,6 +28,7 @@ struct SourceFile {
 
 struct Dataset {
   std::vector<Example> examples;
+  RawLabels raw_labels;  ///< what the rows' labels are, until apply_labels has given them their numbers
   DataReport report;
   std::vector<SourceFile> files;
 

@@ -1,5 +1,7 @@
 #pragma once
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,7 +30,10 @@ struct Example {
   std::vector<int32_t> ids;
   Labelling labelling;
   Origin origin;
-  double weight = 1.0;         ///< expected uses in an epoch
+  double weight = 1.0;  ///< expected uses in an epoch
+  /// What the whole document is labelled with: a class's number, or in a regression the value; NaN: it has no label.
+  double target = std::numeric_limits<double>::quiet_NaN();
+  int32_t second_text = 0;     ///< where the second of two texts begins; 0: there is one
   bool continues_row = false;  ///< a further part of the row that the example before it is of
 
   Example() = default;
@@ -36,7 +41,8 @@ struct Example {
 
   std::vector<int32_t> labels() const;
   int32_t label(size_t position) const;
-  /// Labels that are predicted: all but the first position's.
+  bool has_target() const { return !std::isnan(target); }
+  /// Labels that are predicted: all but the first position's; 1 for a document with a label of its own.
   int64_t num_supervised() const;
 };
 

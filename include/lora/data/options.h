@@ -11,12 +11,13 @@
 namespace lora::data {
 
 /// How a row becomes token ids and labels. One entry here, one function in formats.cpp.
-enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages };
-inline constexpr EnumTable<RowFormat, 5> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification };
+inline constexpr EnumTable<RowFormat, 6> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
                                                        {RowFormat::kPromptCompletion, "prompt_completion"},
                                                        {RowFormat::kInstruction, "instruction"},
-                                                       {RowFormat::kMessages, "messages"}}}};
+                                                       {RowFormat::kMessages, "messages"},
+                                                       {RowFormat::kClassification, "classification"}}}};
 
 /// What happens to a document longer than max_length.
 enum class Overlength {

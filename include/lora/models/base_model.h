@@ -12,6 +12,11 @@
 
 namespace lora::models {
 
+/// Asks for a head that scores documents, in place of the one over the vocabulary.
+struct SequenceHeadRequest {
+  std::optional<int64_t> num_labels;  ///< none: as many as the folder's own head has
+};
+
 /// A base model as loaded: frozen, on its device.
 struct BaseModel {
   std::unique_ptr<nn::Model> model;
@@ -20,13 +25,19 @@ struct BaseModel {
   std::vector<std::filesystem::path> files;  ///< config.json and the weights' files (hashes)
   /// The file's names of the weights, where they are not the model's.
   std::map<std::string, std::string> file_names;
+  /// Weights of the head that the folder does not hold: they are random, by the seed.
+  std::vector<std::string> created;
   std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty from scratch
 };
 
 /// Loads the folder of `options`, or makes random weights of its config.json's shape (`from_scratch`, by `seed`).
 /// Throws model Error for a folder that is none, an unknown model_type (lists the known), a weight that is missing, has
-/// another shape or holds a non-finite value. Weights the family does not know are warned of.
-BaseModel load_base_model(const ModelOptions& options, uint64_t seed);
+/// another shape or holds a non-finite value, and a model without the head that is wanted: over the vocabulary, or with `head` the
+/// one that scores documents, of which the folder may lack weights. Weights the family does not know are warned of.
+BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head = std::nullopt);
+
+/// vocab_size of the model in `folder`, by its config.json.
+int64_t read_vocab_size(const std::filesystem::path& folder);
 
 /// The dtype that is asked for; none for auto.
 std::optional<at::ScalarType> scalar_type(ComputeDtype dtype);

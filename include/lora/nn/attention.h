@@ -9,7 +9,7 @@
 
 namespace lora::nn {
 
-/// Causal attention of the pass's tokens within their documents, those included that the pass's cache holds; the new keys
+/// Attention of the pass's tokens within their documents, those included that the pass's cache holds; the new keys
 /// and values go into it. The one way from a family to ops/. q_THE, k_TKE (both rotated) and v_TKE → [T, H, E].
 /// @param layer from 0, in the order in which a pass comes through.
 /// @param dropout of the probabilities, where the base trains with it.

@@ -29,6 +29,8 @@ class Host {
   /// Its weights; a tied head's too, which belongs to the embedding.
   const std::deque<BaseWeight>& weights() const { return weights_; }
   std::deque<BaseWeight>& weights() { return weights_; }
+  /// Whether anything in use is trained.
+  virtual bool is_trained() const;
   /// Its own weights under their names in the checkpoint; the tensors are the module's, not copies.
   std::vector<Parameter> base_parameters() const;
 

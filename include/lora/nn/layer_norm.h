@@ -21,6 +21,7 @@ class LayerNorm : public Norm {
 
   const char* kind() const override { return "LayerNorm"; }
   Tensor forward(const Tensor& x_TD) const override;
+  Kept kept() const override { return {dim(), 2}; }
 
   Tensor weight_in_use() const { return weight_D_.current(); }
   std::optional<Tensor> bias_in_use() const { return bias_D_ == nullptr ? std::nullopt : std::optional(bias_D_->current()); }

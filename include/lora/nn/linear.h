@@ -6,6 +6,7 @@
 #include "lora/io/weight_source.h"
 #include "lora/nn/matrix_host.h"
 #include "lora/nn/pass.h"
+#include "lora/nn/pass_memory.h"
 #include "lora/ops/lora_linear.h"
 
 namespace lora::nn {
@@ -65,5 +66,9 @@ class Linear : public MatrixHost {
 
 /// Several projections of one input (q, k and v, or gate and up): in one op where each is as_projection().
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass);
+
+/// What project() keeps of a token: its input where anything is adapted or trained (unless it `is_kept` anyway), what the adapters made
+/// of it, and DoRA's outputs.
+Kept kept_by_project(const std::vector<const Linear*>& projections, bool is_kept = false);
 
 }  // namespace lora::nn

@@ -25,6 +25,7 @@ class MatrixHost : public Host {
   void use_adapter(const std::string& adapter) override;
   void remove_adapters() override;
 
+  bool is_trained() const override { return !trained().empty(); }
   /// Whether nothing is in use but the weights or what stands in for them.
   bool is_plain() const;
   /// The tensors in use that are trained.

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lora/nn/host.h"
+#include "lora/nn/pass_memory.h"
 
 namespace lora::nn {
 
@@ -11,6 +12,8 @@ class Norm : public Host {
   using Host::Host;
 
   virtual Tensor forward(const Tensor& x_TD) const = 0;
+  /// Of a row: the input and what is divided by.
+  virtual Kept kept() const = 0;
   /// Channels of a row.
   int64_t dim() const { return weights().front().base().size(0); }
 };

@@ -16,6 +16,7 @@ class RmsNorm : public Norm {
 
   const char* kind() const override { return "RMSNorm"; }
   Tensor forward(const Tensor& x_TD) const override;
+  Kept kept() const override;
 
  private:
   BaseWeight& weight_D_;

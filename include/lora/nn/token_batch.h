@@ -14,10 +14,11 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// Documents packed end to end: the one batch format (DESIGN.md, section 3). There is no padding, so there is no
 /// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents.
 struct TokenBatch {
-  Tensor ids_T;                           ///< int64
-  Tensor positions_T;                     ///< int64, restarts in each document: at 0, or behind what is cached of it
-  Tensor labels_T;                        ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
-  Tensor offsets;                         ///< int32 [D+1], cumulative document lengths (cu_seqlens)
+  Tensor ids_T;        ///< int64
+  Tensor positions_T;  ///< int64, restarts in each document: at 0, or behind what is cached of it
+  Tensor labels_T;     ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
+  Tensor segments_T;   ///< int64, which of a document's two texts a token is of (token_type_ids); undefined: all of the first
+  Tensor offsets;      ///< int32 [D+1], cumulative document lengths (cu_seqlens)
   std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
   std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
   std::vector<int64_t> cached_lengths;    ///< [D], tokens of each document that earlier passes left in a KvCache
@@ -38,7 +39,8 @@ struct DocumentView {
   const std::vector<int32_t>* ids;
   const std::vector<int32_t>* labels;
   int64_t sample_id;
-  int64_t cached_length = 0;  ///< tokens that stand before these and are cached
+  int64_t cached_length = 0;   ///< tokens that stand before these and are cached
+  int64_t second_segment = 0;  ///< where the second of two texts begins; 0: there is one
 };
 
 /// Packs documents, in order, into one batch on the CPU.

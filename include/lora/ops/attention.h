@@ -21,20 +21,22 @@ struct AttentionOptions {
   double scale = 1.0;                             ///< what they are multiplied by
   std::optional<int64_t> window = std::nullopt;   ///< a token sees itself and the window - 1 tokens before it
   std::optional<double> soft_cap = std::nullopt;  ///< scores become cap · tanh(score / cap)
+  /// A token sees the earlier ones of its document and itself. Else the later ones too, and a window reaches as far ahead as back.
+  bool causal = true;
 };
 
-/// Causal attention of each token to its own document's earlier tokens and itself; differentiable.
+/// Attention of each token to its own document; differentiable.
 /// q_THE has H heads, k_TKE and v_TKE have K heads with H a multiple of K (grouped-query attention: query heads h·H/K …
 /// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32 and bfloat16: kernels of
-/// our own, on documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one call). A
-/// soft cap, and a window but for flash attention: blocks of queries by ATen's operations.
-Tensor causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                        const AttentionOptions& options);
+/// our own where it is causal, on documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one
+/// call). A soft cap, and a window but for flash attention: blocks of queries by ATen's operations.
+Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                          const AttentionOptions& options);
 
 /// The formula as it stands in Vaswani et al. 2017, section 3.2.1, with a mask over all T × T pairs; softmax in float32
 /// or wider.
-Tensor causal_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
-                                  const AttentionOptions& options);
+Tensor document_attention_reference(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
+                                    const AttentionOptions& options);
 
 /// Where each document's keys stand among the S places of a cache: in the first lengths[d] from begins[d] on.
 struct KeyLayout {

@@ -16,8 +16,21 @@ using at::Tensor;
 /// @param labels_S int64, every one in [0, V).
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
-/// Bytes of logits that it has in memory at a time for `rows` supervised positions.
-int64_t logits_bytes(int64_t rows, int64_t vocab_size, at::ScalarType dtype);
+/// The sizes of a loss: S supervised positions of D channels, a vocabulary of V.
+struct LossSizes {
+  int64_t rows;
+  int64_t hidden;
+  int64_t vocab;
+  at::ScalarType dtype;
+};
+
+/// Bytes of linear_cross_entropy: h and its gradient, a chunk of logits, with a trained head its gradient before and after it is scaled.
+int64_t linear_cross_entropy_bytes(const LossSizes& sizes, bool head_is_trained);
+/// Bytes of chunked_cross_entropy: h and its gradient; of a chunk log-probabilities and two gradients in float32, and its logits where they
+/// are of another dtype.
+int64_t chunked_cross_entropy_bytes(const LossSizes& sizes);
+/// Bytes of chunked_token_scores: h, and a chunk's logits, in float32 too where they are not, and log-probabilities.
+int64_t token_scores_bytes(const LossSizes& sizes);
 
 /// The same with all logits at once, by differentiable ATen operations.
 Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);

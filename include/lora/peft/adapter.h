@@ -46,6 +46,7 @@ struct Adapter {
   std::vector<HeldTensor> replaced;
   std::filesystem::path weights_file;
   std::string base_fingerprint;  ///< of the base it was trained on; empty: not known
+  std::string labels;            ///< what its classifier means, as JSON; empty: it names none
 };
 
 /// What LoRA's B A x is multiplied by: alpha / rank, or alpha / sqrt(rank) (Kalajdzievski 2023).

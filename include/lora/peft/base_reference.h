@@ -16,6 +16,7 @@ struct BaseReference {
   std::string name;          ///< base_model_name_or_path of adapter_config.json
   std::string fingerprint;   ///< io::CheckpointSource::fingerprint(); empty: not known
   bool allow_other = false;  ///< an adapter of another base may be used with this one: warned of
+  std::string labels;        ///< what an adapter's classifier means, as JSON; empty: it has none
 
   /// Metadata of the weights' file of an adapter of this base.
   std::map<std::string, std::string> metadata() const;
@@ -23,6 +24,9 @@ struct BaseReference {
 
 /// The fingerprint in an adapter's weights' file; empty: it has none (PEFT's have none).
 std::string base_fingerprint(const io::SafetensorsFile& weights);
+
+/// The labels in an adapter's weights' file; empty: it names none (PEFT's do not).
+std::string stored_label_set(const io::SafetensorsFile& weights);
 
 /// Throws model Error if an adapter with this fingerprint is of another base; where the reference allows it, warns. Says
 /// nothing where either is not known.

@@ -38,7 +38,7 @@ struct BaseLayout {
 /// A tensor of the result.
 struct MergedTensor {
   std::string name;
-  std::string source;  ///< the base tensor that it comes from; another name only for the head of a tied base
+  std::string source;  ///< the base tensor that it comes from; another name only for the head of a tied base; empty: the adapter adds it
   std::vector<int64_t> shape;
   bool is_float = true;
   Tensor replacement;                  ///< stands for the base tensor; undefined: nothing does
@@ -54,10 +54,12 @@ struct MergedTensor {
 struct MergePlan {
   std::vector<MergedTensor> tensors;  ///< in the base's order
   bool unties = false;                ///< the result has a head of its own though the base is tied
+  bool scores_documents = false;      ///< an adapter adds a classifier
 };
 
-/// Plans W + Σ weight · scale · B A, or with `subtract` W - Σ …, which takes merged adapters out again. The head of a
-/// tied base is the embedding as it was: a change of one of them unties them, unless both are changed alike
+/// An adapter whose task_type is SEQ_CLS adds what the base has not: its classifier. The result then has the model's names, not those
+/// of a file that holds the body alone. Plans W + Σ weight · scale · B A, or with `subtract` W - Σ …, which takes merged adapters out
+/// again. The head of a tied base is the embedding as it was: a change of one of them unties them, unless both are changed alike
 /// (ensure_weight_tying; trained tokens, which are the head's too). A tensor that an adapter holds whole stands for the
 /// base's before anything is added; a weight does not apply to it, which is warned of.
 /// Throws model Error that lists every update without its base tensor, of another shape, on a quantised tensor, with DoRA

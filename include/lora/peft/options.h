@@ -83,6 +83,7 @@ struct LoraOptions {
   bool use_dora = false;                     ///< DoRA: the rows' lengths are trained (Liu et al. 2024)
   bool lora_bias = false;                    ///< lora_B has a bias
   std::vector<std::string> modules_to_save;  ///< ends of names of modules that are trained whole
+  std::vector<std::string> task_modules;     ///< those of modules_to_save that the task put there: the model need not have them all
   std::vector<TokenIndices> trainable_token_indices;
   bool ensure_weight_tying = false;  ///< what is trained at the embeddings is trained at a tied head too
   bool fan_in_fan_out = false;       ///< in a file: weights of projections are [in, out] (Conv1D); the model itself knows

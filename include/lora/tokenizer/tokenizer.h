@@ -21,6 +21,12 @@ struct Encoding {
   std::vector<TextSpan> spans;
 };
 
+/// Ids, and of each which of two texts it belongs to: 0 or 1 (token_type_ids).
+struct TypedIds {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> types;
+};
+
 /// Text to ids and back. encode() never makes special tokens of text, so that data cannot forge them; callers place BOS and EOS
 /// by the rules below.
 class Tokenizer {
@@ -33,6 +39,9 @@ class Tokenizer {
   /// `add_special_tokens` those that belong around a text stand there. Throws data Error if `text` is not valid UTF-8. By default
   /// encode() with BOS and EOS, for tokenizers whose special tokens have no names.
   virtual std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const;
+  /// What encode() gave of a text, or of two, with what belongs around and between them: as transformers' `tokenizer(text, text_pair)`
+  /// places it. `second` may be null. By default each text has BOS and EOS of its own.
+  virtual TypedIds around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const;
   /// encode_with_specials(text, false), with the bytes of each token.
   virtual Encoding encode_with_spans(std::string_view text) const = 0;
   /// Whether an id is a control token, which decode() leaves out.
@@ -57,5 +66,8 @@ class Tokenizer {
 /// .json or .model file. Throws model Error if there is none, or it is damaged, or a BOS or EOS named in tokenizer_config.json is
 /// not in it.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
+
+/// Whether there is a tokenizer's file, damaged or not.
+bool has_tokenizer(const std::filesystem::path& path);
 
 }  // namespace lora::tokenizer

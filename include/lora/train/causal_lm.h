@@ -13,6 +13,13 @@ class CausalLm : public DocumentObjective {
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
   std::vector<std::string> metric_names() const override { return {"eval_loss", "eval_perplexity"}; }
   EvalResult evaluate() const override;
+
+ protected:
+  int64_t loss_bytes(const BatchSize& size) const override;
+  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
+
+ private:
+  bool has_plain_head() const;
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

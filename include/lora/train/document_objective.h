@@ -30,12 +30,19 @@ class DocumentObjective : public Objective {
   std::vector<MicroBatch> plan_epoch(int64_t epoch) const override;
   BatchSize size(const MicroBatch& batch) const override;
   std::vector<MicroBatch> parts(const MicroBatch& batch) const override;
+  void set_batch_size(int64_t batch_size) override { options_.train_batches.batch_size = batch_size; }
+  int64_t batch_size() const override { return options_.train_batches.batch_size; }
   void set_recompute(nn::Recompute recompute) override { recompute_ = recompute; }
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   std::string describe(const MicroBatch& batch) const override;
   bool has_evaluation() const override { return eval_ != nullptr; }
+  int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const override;
+  int64_t evaluation_bytes() const override;
 
  protected:
+  /// Bytes of the loss of a part, from hidden states that are there to their gradient; of an evaluation, to what it notes down.
+  virtual int64_t loss_bytes(const BatchSize& size) const = 0;
+  virtual int64_t evaluation_loss_bytes(const BatchSize& size) const = 0;
   nn::Model& model() const { return model_; }
   const data::Dataset& train_set() const { return train_; }
   const data::Dataset& eval_set() const { return *eval_; }

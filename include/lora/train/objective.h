@@ -37,6 +37,9 @@ class Objective {
   /// A micro-batch in the parts that are computed one after the other; the step stays the same step, as its loss is a sum over
   /// examples.
   virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
+  /// Documents (with packing: bins) of a micro-batch, in place of the config's. Not once training has begun.
+  virtual void set_batch_size(int64_t batch_size) = 0;
+  virtual int64_t batch_size() const = 0;
   /// What training passes compute again in backward, where the objective has a model that can.
   virtual void set_recompute(nn::Recompute recompute) {}
   /// What loss_sum will be asked for next, in this order, so that it can be got ready meanwhile. A hint: it may come
@@ -46,6 +49,11 @@ class Objective {
   virtual at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const = 0;
   /// Where the examples came from, for messages.
   virtual std::string describe(const MicroBatch& batch) const = 0;
+
+  /// Bytes that the largest of such parts needs from its forward pass to the end of its backward, beside weights and their gradients.
+  virtual int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const = 0;
+  /// Bytes of the largest batch of an evaluation; 0 where there is none.
+  virtual int64_t evaluation_bytes() const = 0;
 
   virtual bool has_evaluation() const = 0;
   /// What metric_for_best_model may name: eval_loss, and what evaluate() gives beside it.

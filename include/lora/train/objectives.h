@@ -10,7 +10,8 @@ namespace lora::train {
 struct ObjectiveParts {
   nn::Model& model;
   const data::Dataset& train;
-  const data::Dataset* eval;  ///< null: there is nothing to evaluate on
+  const data::Dataset* eval;     ///< null: there is nothing to evaluate on
+  const data::LabelSet* labels;  ///< what documents' labels mean; null where they have none
   DocumentObjectiveOptions options;
 };
 
@@ -18,6 +19,7 @@ struct ObjectiveParts {
 struct ObjectiveEntry {
   ObjectiveKind kind;
   bool (*reads)(data::RowFormat format);  ///< which rows it can learn from
+  bool labels_documents;                  ///< by a sequence head, in place of predicting tokens
   std::unique_ptr<Objective> (*make)(const ObjectiveParts& parts);
 };
 

@@ -11,15 +11,22 @@
 namespace lora::train {
 
 /// training.objective: what is learnt. One entry here, one line in the table of objectives.cpp.
-enum class ObjectiveKind { kCausalLm };
-inline constexpr EnumTable<ObjectiveKind, 1> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"}}}};
+enum class ObjectiveKind { kCausalLm, kSequenceClassification };
+inline constexpr EnumTable<ObjectiveKind, 2> kObjectiveKinds{
+    {{{ObjectiveKind::kCausalLm, "causal_lm"}, {ObjectiveKind::kSequenceClassification, "sequence_classification"}}}};
 
 /// What an evaluation can measure. Which of them an objective does is its metric_names().
 struct EvalMetric {
   std::string_view name;
   bool greater_is_better;
 };
-inline constexpr std::array<EvalMetric, 2> kEvalMetrics{{{"eval_loss", false}, {"eval_perplexity", false}}};
+inline constexpr std::array<EvalMetric, 7> kEvalMetrics{{{"eval_loss", false},
+                                                         {"eval_perplexity", false},
+                                                         {"eval_accuracy", true},
+                                                         {"eval_f1", true},
+                                                         {"eval_matthews_correlation", true},
+                                                         {"eval_pearson", true},
+                                                         {"eval_spearmanr", true}}};
 /// Of one of their names.
 bool greater_is_better(std::string_view metric);
 
@@ -47,6 +54,7 @@ struct TrainOptions {
   double num_train_epochs = 3.0;
   int64_t max_steps = -1;  ///< overrides num_train_epochs where positive
   int64_t per_device_train_batch_size = 8;
+  bool finds_batch_size = false;  ///< "auto": app/ sets it to what fits into memory
   int64_t per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;

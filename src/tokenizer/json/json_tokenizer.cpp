@@ -48,6 +48,9 @@ class JsonTokenizer : public Tokenizer {
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
     return encode(text, true, add_special_tokens);
   }
+  TypedIds around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const override {
+    return post_processors_.around(first, second);
+  }
   Encoding encode_with_spans(std::string_view text) const override;
   bool is_special(int32_t id) const override {
     const AddedToken* token = added_.find(id);

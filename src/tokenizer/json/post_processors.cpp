@@ -16,11 +16,11 @@ int32_t read_id(const Json& id, const JsonReader& reader, const std::string& key
 }
 
 /// The ids that a template's special token stands for.
-std::vector<int32_t> read_special(const JsonReader& reader, const std::string& name) {
+std::vector<int32_t> read_special(const JsonReader& reader, const std::string& key, const std::string& name) {
   const Json& specials = reader.at("special_tokens");
   const auto found = specials.is_object() ? specials.find(name) : specials.end();
   if (found == specials.end()) {
-    model_error(reader.where() + ".single", "the template names the special token " + printable(name) +
+    model_error(reader.where() + "." + key, "the template names the special token " + printable(name) +
                                                 ", which special_tokens does not define. Likely cause: a damaged file.");
   }
   const JsonReader special(*found, reader.where() + ".special_tokens." + name, ErrorKind::kModel);
@@ -56,40 +56,59 @@ void PostProcessors::read(const std::string& type, const JsonReader& reader) {
     Template (*read)(const JsonReader& reader);
   };
   // ByteLevel moves offsets alone, and there are none here.
-  constexpr auto kNothing = [](const JsonReader&) { return Template{{true, {}}}; };
+  constexpr auto kNothing = [](const JsonReader&) { return Template{{{Text::kFirst, {}}}, {{Text::kFirst, {}}, {Text::kSecond, {}, 1}}}; };
   static const Kind kKinds[] = {
-      {"TemplateProcessing", read_template}, {"BertProcessing", read_around}, {"RobertaProcessing", read_around}, {"ByteLevel", kNothing}};
+      {"TemplateProcessing", read_template}, {"BertProcessing", read_bert}, {"RobertaProcessing", read_roberta}, {"ByteLevel", kNothing}};
   templates_.push_back(find_kind(kKinds, type, reader.where()).read(reader));
 }
 
-PostProcessors::Template PostProcessors::read_template(const JsonReader& reader) {
-  const Json& parts = reader.at("single");
+PostProcessors::Parts PostProcessors::read_parts(const JsonReader& reader, const std::string& key) {
+  const Json& parts = reader.at(key);
   if (!parts.is_array()) {
-    reader.fail("single", "an array of parts");
+    reader.fail(key, "an array of parts");
   }
-  Template result;
+  Parts result;
   for (size_t i = 0; i < parts.size(); ++i) {
-    const JsonReader part(parts[i], reader.where() + ".single[" + std::to_string(i) + "]", ErrorKind::kModel);
-    if (part.has("SpecialToken")) {
-      result.push_back({false, read_special(reader, part.object("SpecialToken").string("id"))});
-    } else if (part.object("Sequence").string("id") == "A") {
-      result.push_back({true, {}});
+    const JsonReader part(parts[i], reader.where() + "." + key + "[" + std::to_string(i) + "]", ErrorKind::kModel);
+    const bool is_special = part.has("SpecialToken");
+    const JsonReader own = part.object(is_special ? "SpecialToken" : "Sequence");
+    const auto type = static_cast<int32_t>(own.integer("type_id", 0));
+    const std::string id = own.string("id");
+    if (is_special) {
+      result.push_back({Text::kNone, read_special(reader, key, id), type});
+    } else if (id == "A" || (id == "B" && key == "pair")) {
+      result.push_back({id == "A" ? Text::kFirst : Text::kSecond, {}, type});
     } else {
-      part.fail("Sequence", "the sequence A: a single text has no other");
+      part.fail("Sequence", key == "pair" ? "the sequence A or B" : "the sequence A: a single text has no other");
     }
   }
   return result;
 }
 
-PostProcessors::Template PostProcessors::read_around(const JsonReader& reader) {
-  return {{false, {read_named(reader, "cls")}}, {true, {}}, {false, {read_named(reader, "sep")}}};
+PostProcessors::Template PostProcessors::read_template(const JsonReader& reader) {
+  return {read_parts(reader, "single"), reader.has("pair") && !reader.at("pair").empty()
+                                            ? read_parts(reader, "pair")
+                                            : Parts{{Text::kFirst, {}}, {Text::kSecond, {}, 1}}};
+}
+
+PostProcessors::Template PostProcessors::read_bert(const JsonReader& reader) {
+  const std::vector<int32_t> cls{read_named(reader, "cls")}, sep{read_named(reader, "sep")};
+  const Parts single{{Text::kNone, cls}, {Text::kFirst, {}}, {Text::kNone, sep}};
+  return {single, {single[0], single[1], single[2], {Text::kSecond, {}, 1}, {Text::kNone, sep, 1}}};
+}
+
+/// RoBERTa has one type alone.
+PostProcessors::Template PostProcessors::read_roberta(const JsonReader& reader) {
+  const std::vector<int32_t> cls{read_named(reader, "cls")}, sep{read_named(reader, "sep")};
+  const Parts single{{Text::kNone, cls}, {Text::kFirst, {}}, {Text::kNone, sep}};
+  return {single, {single[0], single[1], single[2], single[2], {Text::kSecond, {}}, single[2]}};
 }
 
 std::vector<int32_t> PostProcessors::process(std::vector<int32_t> ids, bool add_special_tokens) const {
-  for (const Template& parts : templates_) {
+  for (const Template& own : templates_) {
     std::vector<int32_t> result;
-    for (const Part& part : parts) {
-      if (part.is_text) {
+    for (const Part& part : own.single) {
+      if (part.text == Text::kFirst) {
         result.insert(result.end(), ids.begin(), ids.end());
       } else if (add_special_tokens) {
         result.insert(result.end(), part.ids.begin(), part.ids.end());
@@ -98,6 +117,28 @@ std::vector<int32_t> PostProcessors::process(std::vector<int32_t> ids, bool add_
     ids = std::move(result);
   }
   return ids;
+}
+
+TypedIds PostProcessors::around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const {
+  TypedIds result{first, std::vector<int32_t>(first.size(), 0)};
+  if (second != nullptr) {
+    result.ids.insert(result.ids.end(), second->begin(), second->end());
+    result.types.resize(result.ids.size(), 1);
+  }
+  // Only one of several has anything to place (a sequence of ByteLevel and a template): it is given the texts as they are.
+  for (const Template& own : templates_) {
+    const Parts& parts = second == nullptr ? own.single : own.pair;
+    if (std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.ids.empty(); }) && templates_.size() > 1) {
+      continue;
+    }
+    result = {};
+    for (const Part& part : parts) {
+      const std::vector<int32_t>& ids = part.text == Text::kNone ? part.ids : part.text == Text::kFirst ? first : *second;
+      result.ids.insert(result.ids.end(), ids.begin(), ids.end());
+      result.types.resize(result.ids.size(), part.type);
+    }
+  }
+  return result;
 }
 
 std::vector<int32_t> PostProcessors::before() const {

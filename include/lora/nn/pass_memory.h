@@ -1,0 +1,30 @@
+#pragma once
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+
+namespace lora::nn {
+
+/// What is kept of one token from the forward pass to backward: for the memory estimate.
+struct Kept {
+  int64_t elements = 0;  ///< of the model's dtype
+  int64_t floats = 0;    ///< of float32 whatever that is: statistics of a row, products with A
+
+  int64_t bytes(at::ScalarType dtype) const { return elements * static_cast<int64_t>(c10::elementSize(dtype)) + floats * 4; }
+  Kept& operator+=(const Kept& other) {
+    elements += other.elements;
+    floats += other.floats;
+    return *this;
+  }
+  friend Kept operator+(Kept a, const Kept& b) { return a += b; }
+  friend Kept operator*(int64_t times, const Kept& kept) { return {times * kept.elements, times * kept.floats}; }
+};
+
+/// Bytes a token of a pass through a model, with the adapters in use.
+struct PassMemory {
+  int64_t kept = 0;     ///< from forward to backward
+  int64_t working = 0;  ///< besides, while backward runs through the layer that needs most
+  int64_t forward = 0;  ///< of a pass without gradients, in all
+};
+
+}  // namespace lora::nn

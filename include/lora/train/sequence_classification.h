@@ -1,0 +1,47 @@
+#pragma once
+#include "lora/data/labels.h"
+#include "lora/train/document_objective.h"
+
+namespace lora::train {
+
+/// Labels of whole documents by the model's sequence head: cross-entropy of classes, or the squared error of a regression, as
+/// transformers' AutoModelForSequenceClassification has it.
+class SequenceClassification : public DocumentObjective {
+ public:
+  /// The model has a sequence head of as many labels as `labels`. `eval` may be null. The references must outlive the objective.
+  SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const data::LabelSet& labels,
+                         const DocumentObjectiveOptions& options);
+
+  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  std::vector<std::string> metric_names() const override;
+  EvalResult evaluate() const override;
+
+ protected:
+  int64_t loss_bytes(const BatchSize& size) const override;
+  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
+
+ private:
+  bool is_regression_;
+};
+
+/// Counts how well documents are labelled.
+class LabelTally {
+ public:
+  explicit LabelTally(bool is_regression) : is_regression_(is_regression) {}
+
+  /// Scores the documents of a batch without gradients or dropout. `targets`: one a document.
+  void add(const nn::Model& model, const nn::TokenBatch& tokens, const std::vector<double>& targets);
+  /// Mean loss and metrics over everything added.
+  EvalResult result() const;
+
+ private:
+  bool is_regression_;
+  double loss_ = 0;
+  int64_t num_labels_ = 0;
+  std::vector<double> predicted_, targets_;  ///< classes or values
+};
+
+/// The targets of a batch's documents.
+std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens);
+
+}  // namespace lora::train

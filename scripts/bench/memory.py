@@ -1,0 +1,135 @@
+"""The memory that lora-train estimates beside the peak that it has: prints a table, and writes it to docs/benchmarks.md.
+
+python memory.py --peer-python PYTHON      (makes the base models; the measured runs are lora-train's)
+
+Exit status: 0 done, 1 an estimate is too far off or a run failed, 2 usage.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from compare import available_memory, names_of
+from measure import say
+from processes import RunFailed, TrainingRun, exit_on_sigterm, run_training
+from report import table, with_section
+from shapes import LORA_ALPHA, LORA_RANK, SHAPES, TARGETS
+from sides import Bench, Case, prepare
+from workloads import instruction
+
+STEPS = 2
+ROWS = {
+    "60": lambda _: 60,
+    "512": lambda _: 512,
+    "2048": lambda _: 2048,
+    "mixed": lambda random_: instruction(random_)[0],
+}
+EXPLANATION = (
+    "What `--dry-run` says (\"memory about …\") beside the peak of the resident set of the whole run, checkpoint and result included, in "
+    f"MB; {STEPS} steps, LoRA of rank {LORA_RANK} or full fine-tuning with AdamW. Mixed rows have log-normal lengths of median 180. "
+    "Written by `scripts/bench/memory.sh`."
+)
+HEADER = ["", "dtype", "trained", "rows", "checkpointing", "estimate", "measured", "estimate / measured"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    model: str
+    dtype: str
+    trained: str  # qv, all-linear, full
+    batch_size: int
+    rows: str
+    checkpointing: str
+
+    def cells(self) -> list[str]:
+        return [SHAPES[self.model].title, self.dtype, self.trained, f"{self.batch_size} x {self.rows}", self.checkpointing]
+
+
+def settings(models: list[str]) -> list[Setting]:
+    """Not every combination: each way to use memory with each dtype and model."""
+    ways = [
+        ("qv", 1, "512", "off"), ("qv", 4, "512", "off"), ("qv", 8, "60", "off"), ("qv", 8, "mixed", "off"), ("qv", 1, "2048", "off"),
+        ("qv", 4, "512", "selective"), ("qv", 4, "512", "full"), ("all-linear", 4, "512", "off"), ("all-linear", 4, "512", "full"),
+        ("full", 1, "512", "off"), ("full", 4, "512", "off"),
+    ]  # fmt: skip
+    return [Setting(model, dtype, *way) for model in models for dtype in ("float32", "bfloat16") for way in ways]
+
+
+def write_rows(path: Path, setting: Setting) -> None:
+    random_ = random.Random(str(setting))
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(STEPS * setting.batch_size):
+            ids = [random_.randrange(SHAPES[setting.model].vocabulary) for _ in range(ROWS[setting.rows](random_))]
+            file.write(json.dumps({"input_ids": ids}) + "\n")
+
+
+def config(setting: Setting, model: Path, rows: Path, output: Path) -> dict:
+    lora = {"r": LORA_RANK, "lora_alpha": LORA_ALPHA, "target_modules": list(TARGETS.get(setting.trained, ()))}
+    return {
+        "model": {"path": str(model.resolve()), "dtype": setting.dtype, "device": "cpu"},
+        "adapter": None if setting.trained == "full" else lora,
+        "data": {"train": [{"path": str(rows.resolve()), "format": "tokens"}], "max_length": 4096, "shuffle": False},
+        "training": {
+            "max_steps": STEPS,
+            "per_device_train_batch_size": setting.batch_size,
+            "gradient_checkpointing": setting.checkpointing,
+            "logging_steps": 1,
+        },
+        "output_dir": str(output.resolve()),
+    }
+
+
+def run(bench: Bench, setting: Setting, model: Path) -> tuple[int, TrainingRun]:
+    """The estimate in bytes, and the run."""
+    output = bench.work / "runs" / "memory"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    rows, config_file = output.with_suffix(".jsonl"), output.with_suffix(".json")
+    write_rows(rows, setting)
+    config_file.write_text(json.dumps(config(setting, model, rows, output), indent=2), encoding="utf-8")
+    done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), bench.memory_limit)
+    return json.loads((output / "run.json").read_text(encoding="utf-8"))["memory"]["estimated_bytes"], done
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="memory.sh", description="Compares estimated and measured memory of lora-train.")
+    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
+    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    parser.add_argument("--models", type=names_of(SHAPES), default=["tiny", "smollm2-135m"], help=", ".join(SHAPES))
+    parser.add_argument("--only", default="", help="those settings whose table row has this text")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="how far off an estimate may be (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"), help="not written with --only")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = read_options()
+    exit_on_sigterm()
+    threads = len(os.sched_getaffinity(0))
+    bench = Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
+    rows, worst = [], 0.0
+    try:
+        for setting in settings(options.models):
+            if options.only not in " ".join(setting.cells()):
+                continue
+            estimate, done = run(bench, setting, prepare(bench, Case(setting.model, "qv", "a512", setting.dtype), 1).model)
+            ratio = estimate / done.peak_rss
+            worst = max(worst, abs(ratio - 1))
+            rows.append([*setting.cells(), f"{estimate / 1e6:.0f}", f"{done.peak_rss / 1e6:.0f}", f"{ratio:.2f}"])
+            print(" ".join(rows[-1]), flush=True)
+    except (RunFailed, FileNotFoundError) as failure:
+        say(f"error: {failure}")
+        return 1
+    if not options.only:
+        old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
+        options.output.write_text(with_section(old, "memory", f"{EXPLANATION}\n\n{table(HEADER, rows)}".rstrip("\n")), encoding="utf-8")
+    say(f"the estimate that is furthest off: {100 * worst:.0f} %")
+    return 0 if worst <= options.tolerance else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

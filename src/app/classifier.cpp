@@ -1,0 +1,118 @@
+#include "classifier.h"
+
+#include <array>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/io/tensors.h"
+#include "lora/models/stored_labels.h"
+#include "lora/peft/base_reference.h"
+
+namespace lora::app {
+
+namespace {
+
+constexpr const char* kWeightsFile = "adapter_model.safetensors";
+
+/// "LlamaForSequenceClassification" of "LlamaForCausalLM", "GPT2LMHeadModel" or "BertModel".
+std::string classifier_class(const std::string& architecture) {
+  constexpr std::array<std::string_view, 5> kEnds{"ForCausalLM", "ForMaskedLM", "ForPreTraining", "LMHeadModel", "Model"};
+  for (const std::string_view end : kEnds) {
+    if (architecture.ends_with(end)) {
+      return architecture.substr(0, architecture.size() - end.size()) + "ForSequenceClassification";
+    }
+  }
+  return architecture;
+}
+
+/// The rows of the projection to labels in an adapter's file; 0: it has none.
+int64_t stored_label_count(const io::SafetensorsFile& weights) {
+  for (const char* name : {"score.weight", "classifier.out_proj.weight", "classifier.weight"}) {
+    const std::string key = std::string("base_model.model.") + name;
+    if (weights.contains(key) && weights.shape(key).size() == 2) {
+      return weights.shape(key).front();
+    }
+  }
+  return 0;
+}
+
+data::LabelSet unnamed_labels(int64_t count) {
+  data::LabelSet labels = data::numbered_labels(count);
+  labels.is_regression = count == 1;
+  return labels;
+}
+
+}  // namespace
+
+Json classifier_config(Json config, const data::LabelSet& labels) {
+  const auto architectures = config.find("architectures");
+  if (architectures != config.end() && architectures->is_array()) {
+    for (Json& architecture : *architectures) {
+      if (architecture.is_string()) {
+        architecture = classifier_class(architecture.get<std::string>());
+      }
+    }
+  }
+  config.erase("num_labels");
+  config.update(data::label_set_json(labels));
+  return config;
+}
+
+std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "config.json";
+  const Json config = read_json(file, ErrorKind::kModel);
+  const JsonReader reader(config, file.string(), ErrorKind::kModel);
+  const std::optional<data::LabelSet> known = data::read_label_set(reader);
+  const std::optional<int64_t> stored = models::read_stored_labels(folder);
+  if (!stored) {
+    const bool says_nothing = known && reader.has("id2label") && !reader.has("problem_type") && data::are_numbered(*known);
+    return says_nothing ? std::nullopt : known;
+  }
+  if (!known) {
+    return unnamed_labels(*stored);
+  }
+  if (known->num_labels() != *stored) {
+    reader.fail("id2label", "as many labels as the head has, " + std::to_string(*stored));
+  }
+  return known;
+}
+
+bool names_labels(const std::filesystem::path& folder) {
+  return !peft::stored_label_set(io::SafetensorsFile(folder / kWeightsFile)).empty();
+}
+
+data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
+  const std::filesystem::path file = folder / kWeightsFile;
+  const io::SafetensorsFile weights(file);
+  const int64_t count = stored_label_count(weights);
+  if (count == 0) {
+    model_error(file.string(),
+                "holds no classifier: expected base_model.model.score.weight or base_model.model.classifier.weight beside "
+                "task_type SEQ_CLS");
+  }
+  const std::string stored = peft::stored_label_set(weights);
+  if (stored.empty()) {
+    const std::optional<data::LabelSet> known = known_labels(model_folder);
+    return known && known->num_labels() == count ? *known : unnamed_labels(count);
+  }
+  const Json json = parse_json(stored, file.string() + ": labels", ErrorKind::kModel);
+  const std::optional<data::LabelSet> labels = data::read_label_set(JsonReader(json, file.string() + ": labels", ErrorKind::kModel));
+  if (!labels || labels->num_labels() != count) {
+    model_error(file.string(), "the classifier has " + std::to_string(count) + " labels and names others: the file is damaged");
+  }
+  return *labels;
+}
+
+std::map<std::string, std::string> classifier_file_names(const std::map<std::string, std::string>& file_names) {
+  std::map<std::string, std::string> kept;
+  for (const auto& [of_model, of_file] : file_names) {
+    const auto root = [](const std::string& name) { return name.substr(0, name.find('.')); };
+    const bool is_of_tensorflow = of_file.ends_with(".gamma") || of_file.ends_with(".beta");
+    if (root(of_model) == root(of_file) && !is_of_tensorflow) {
+      kept.emplace(of_model, of_file);
+    }
+  }
+  return kept;
+}
+
+}  // namespace lora::app

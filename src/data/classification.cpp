@@ -1,0 +1,98 @@
+#include <algorithm>
+
+#include "data/formats.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::data {
+namespace {
+
+// How much of each text is kept so that both fit, as Hugging Face's tokenizers cut the longest first.
+std::pair<size_t, size_t> longest_first(size_t first, size_t second, size_t most) {
+  size_t shorter = std::min(first, second);
+  size_t longer = shorter > most ? shorter : std::max(shorter, most - shorter);
+  if (shorter + longer > most) {
+    shorter = most / 2;
+    longer = shorter + most % 2;
+  }
+  return first > second ? std::pair{longer, shorter} : std::pair{shorter, longer};
+}
+
+// Cuts the texts so that they fit into max_length with what stands around them. `second` may be null.
+bool cut(std::vector<int32_t>& first, std::vector<int32_t>* second, const FormatContext& context) {
+  const std::vector<int32_t> none;
+  const size_t around = context.tokenizer->around(none, second == nullptr ? nullptr : &none).ids.size();
+  const size_t size = first.size() + (second == nullptr ? 0 : second->size());
+  const auto room = static_cast<size_t>(std::max<int64_t>(0, context.max_length - static_cast<int64_t>(around)));
+  if (context.max_length == 0 || size <= room) {
+    return false;
+  }
+  if (second == nullptr) {
+    first.resize(room);
+    return true;
+  }
+  const auto [of_first, of_second] = longest_first(first.size(), second->size(), room);
+  first.resize(std::min(first.size(), of_first));
+  second->resize(std::min(second->size(), of_second));
+  return true;
+}
+
+// Where the tokens of type 1 begin; 0: there are none.
+int32_t border_of(const std::vector<int32_t>& types, const Fields& fields) {
+  const auto border = std::find(types.begin(), types.end(), 1);
+  const bool is_first = std::all_of(types.begin(), border, [](int32_t type) { return type == 0; });
+  if (!is_first || !std::all_of(border, types.end(), [](int32_t type) { return type == 1; }) ||
+      (border == types.begin() && !types.empty())) {
+    data_error(fields.origin(), "the token types are not those of a first and a second text: expected zeros, then ones.");
+  }
+  return border == types.end() ? 0 : static_cast<int32_t>(border - types.begin());
+}
+
+Document encode_texts(const Fields& fields, const FormatContext& context) {
+  if (context.tokenizer == nullptr) {
+    data_error(fields.origin(), "the row has a text, and there is no tokenizer. Set model.tokenizer, or give \"input_ids\".");
+  }
+  std::vector<int32_t> first = context.tokenizer->encode(fields.text("text")), second;
+  const bool is_pair = fields.has("text_pair");
+  if (is_pair) {
+    second = context.tokenizer->encode(fields.text("text_pair"));
+  }
+  Document document;
+  document.cut = cut(first, is_pair ? &second : nullptr, context);
+  tokenizer::TypedIds whole = context.tokenizer->around(first, is_pair ? &second : nullptr);
+  document.second_text = border_of(whole.types, fields);
+  document.ids = std::move(whole.ids);
+  return document;
+}
+
+Document encode_ids(const Fields& fields, const FormatContext& context) {
+  if (fields.has("text") || fields.has("text_pair")) {
+    fields.fail("input_ids", "found beside a text, expected one of the two.");
+  }
+  Document document;
+  document.ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
+  if (fields.has("token_type_ids")) {
+    const std::vector<int32_t> types = fields.integers("token_type_ids", 0, 1, 0);
+    if (types.size() != document.ids.size()) {
+      fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " of them and " + std::to_string(document.ids.size()) +
+                                        " input_ids, expected one an id.");
+    }
+    document.second_text = border_of(types, fields);
+  }
+  return document;
+}
+
+}  // namespace
+
+Document encode_classification(const Fields& fields, const FormatContext& context) {
+  Document document = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
+  document.label = fields.label("label");
+  if (document.ids.empty()) {
+    data_error(fields.origin(), "the row has no token: there is nothing to classify.");
+  }
+  document.labels.assign(document.ids.size(), static_cast<int32_t>(nn::kIgnoreLabel));
+  return document;
+}
+
+}  // namespace lora::data

@@ -1,0 +1,178 @@
+#include "lora/data/labels.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/data/dataset.h"
+
+namespace lora::data {
+namespace {
+
+constexpr int64_t kMostLabels = 1 << 20;  // more is a slip, not a set of classes
+
+std::vector<std::string> read_names(const JsonReader& config) {
+  const Json& id2label = config.at("id2label");
+  std::vector<std::string> names(id2label.is_object() ? id2label.size() : 0);
+  for (size_t id = 0; id < names.size(); ++id) {
+    const auto found = id2label.find(std::to_string(id));
+    if (found == id2label.end() || !found->is_string()) {
+      config.fail("id2label", "an object from \"0\", \"1\", … to names");
+    }
+    names[id] = found->get<std::string>();
+  }
+  if (names.empty()) {
+    config.fail("id2label", "an object from \"0\", \"1\", … to names");
+  }
+  return names;
+}
+
+bool is_regression(const JsonReader& config, int64_t num_labels) {
+  const std::string type = config.string("problem_type", num_labels == 1 ? "regression" : "single_label_classification");
+  if (type != "regression" && type != "single_label_classification") {
+    config.fail("problem_type", "\"single_label_classification\" or \"regression\"");
+  }
+  if (type == "regression" && num_labels > 1) {
+    config.fail("problem_type", "a regression of one value: id2label has " + std::to_string(num_labels));
+  }
+  return type == "regression";
+}
+
+std::string shown_label(const Dataset& dataset, const Example& example) {
+  return dataset.raw_labels.kind == LabelKind::kNames
+             ? "\"" + printable(dataset.raw_labels.names[static_cast<size_t>(example.target)]) + "\""
+             : shown(Json(example.target));
+}
+
+[[noreturn]] void fail_label(const Dataset& dataset, const Example& example, const LabelSet& labels) {
+  std::string expected = "a number";
+  if (!labels.is_regression) {
+    const bool by_name = dataset.raw_labels.kind == LabelKind::kNames || !are_numbered(labels);
+    expected = by_name ? "one of " + join(labels.names, ", ", 20) : "a class from 0 to " + std::to_string(labels.num_labels() - 1);
+  }
+  data_error(example.origin.text(), "the label is none of the model's: found " + shown_label(dataset, example) + ", expected " + expected +
+                                        ". The classes are those of the training rows, or of the model's config.json (id2label).");
+}
+
+// Where each name of the rows stands in the set; -1: nowhere.
+std::vector<int64_t> numbers_of(const std::vector<std::string>& names, const LabelSet& labels) {
+  std::vector<int64_t> numbers;
+  for (const std::string& name : names) {
+    const auto found = std::find(labels.names.begin(), labels.names.end(), name);
+    numbers.push_back(found == labels.names.end() ? -1 : found - labels.names.begin());
+  }
+  return numbers;
+}
+
+// The number of classes that the rows of a set have by number.
+int64_t count_classes(const Dataset& train) {
+  double largest = 0;
+  for (const Example& example : train.examples) {
+    if (example.target < 0 || example.target >= kMostLabels) {
+      data_error(example.origin.text(), "the label is no class: found " + shown(Json(example.target)) + ", expected a number from 0 to " +
+                                            std::to_string(kMostLabels - 1) + ". Write values of a regression with a decimal point.");
+    }
+    largest = std::max(largest, example.target);
+  }
+  return static_cast<int64_t>(largest) + 1;
+}
+
+void require_classes(int64_t count) {
+  if (count < 2) {
+    data_error("data.train",
+               "the rows have one class: found " + std::to_string(count) +
+                   ", expected at least 2. With one there is nothing to tell apart; values of a regression are written with a "
+                   "decimal point.");
+  }
+}
+
+}  // namespace
+
+std::optional<LabelSet> read_label_set(const JsonReader& config) {
+  LabelSet labels;
+  if (config.has("id2label")) {
+    labels.names = read_names(config);
+  } else if (config.has("num_labels")) {
+    labels = numbered_labels(std::clamp<int64_t>(config.integer("num_labels"), 1, kMostLabels));
+  } else if (config.string("problem_type", "") == "regression") {
+    labels = numbered_labels(1);
+  } else {
+    is_regression(config, 2);  // a type that is not supported is said
+    return std::nullopt;
+  }
+  labels.is_regression = is_regression(config, labels.num_labels());
+  return labels;
+}
+
+Json label_set_json(const LabelSet& labels) {
+  Json id2label = Json::object(), label2id = Json::object();
+  for (size_t id = 0; id < labels.names.size(); ++id) {
+    id2label[std::to_string(id)] = labels.names[id];
+    label2id[labels.names[id]] = id;
+  }
+  return {{"id2label", id2label},
+          {"label2id", label2id},
+          {"problem_type", labels.is_regression ? "regression" : "single_label_classification"}};
+}
+
+LabelSet numbered_labels(int64_t count) {
+  LabelSet labels;
+  for (int64_t id = 0; id < count; ++id) {
+    labels.names.push_back("LABEL_" + std::to_string(id));
+  }
+  return labels;
+}
+
+bool are_numbered(const LabelSet& labels) {
+  return labels.names == numbered_labels(labels.num_labels()).names;
+}
+
+LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known) {
+  const RawLabels& raw = train.raw_labels;
+  if (known && known->is_regression) {
+    return *known;
+  }
+  if (raw.kind == LabelKind::kNames) {
+    const bool knows_names = known && !(are_numbered(*known) && numbers_of(raw.names, *known).front() < 0);
+    if (knows_names) {
+      return *known;
+    }
+    LabelSet labels{false, raw.names};
+    std::sort(labels.names.begin(), labels.names.end());
+    require_classes(labels.num_labels());
+    if (known && known->num_labels() != labels.num_labels()) {
+      data_error("data.train", "the rows have other classes than the model: found " + std::to_string(labels.num_labels()) + " (" +
+                                   join(labels.names, ", ", 20) + "), expected " + std::to_string(known->num_labels()) +
+                                   ", as its config.json says.");
+    }
+    return labels;
+  }
+  if (known) {
+    return *known;
+  }
+  if (raw.kind == LabelKind::kReals) {
+    LabelSet labels = numbered_labels(1);
+    labels.is_regression = true;
+    return labels;
+  }
+  const int64_t count = count_classes(train);
+  require_classes(count);
+  return numbered_labels(count);
+}
+
+void apply_labels(Dataset& dataset, const LabelSet& labels) {
+  const std::vector<int64_t> numbers = numbers_of(dataset.raw_labels.names, labels);
+  const bool by_name = dataset.raw_labels.kind == LabelKind::kNames;
+  for (Example& example : dataset.examples) {
+    const double number = by_name ? static_cast<double>(numbers[static_cast<size_t>(example.target)]) : example.target;
+    const bool is_class = number >= 0 && number < static_cast<double>(labels.num_labels()) && std::floor(number) == number;
+    if (labels.is_regression ? by_name : !is_class) {
+      fail_label(dataset, example, labels);
+    }
+    example.target = number;
+  }
+  dataset.raw_labels = {};
+}
+
+}  // namespace lora::data

@@ -1,0 +1,26 @@
+#include <ATen/ATen.h>
+
+#include "bert_body.h"
+#include "families.h"
+#include "sequence_heads.h"
+
+namespace lora::models {
+
+std::string bert_model_name(const std::string& file_name) {
+  return name_in_body(file_name, "bert", {"embeddings", "encoder", "pooler"});
+}
+
+std::unique_ptr<nn::Model> make_bert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  return make_bert_body({.name = "bert"}, config, source, options);
+}
+
+std::unique_ptr<nn::SequenceHead> make_bert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+                                                 const at::TensorOptions& options) {
+  PooledHeadOptions head{shape.hidden_size, shape.num_labels};
+  head.dense = "bert.pooler.dense";
+  head.activation = [](const Tensor& x) { return at::tanh(x); };
+  head.dropout = read_classifier_dropout(config);
+  return std::make_unique<PooledHead>(std::move(head), source, options);
+}
+
+}  // namespace lora::models

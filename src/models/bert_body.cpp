@@ -1,0 +1,88 @@
+// BERT (Devlin et al. 2019): attention both ways, learned positions, a norm behind the sum of each block and its input.
+#include "bert_body.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base_dropout.h"
+#include "config_keys.h"
+#include "dropped_blocks.h"
+#include "encoder.h"
+#include "encoder_keys.h"
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
+#include "mlp.h"
+#include "self_attention.h"
+#include "sum_norm_layer.h"
+
+namespace lora::models {
+
+namespace {
+
+SelfAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
+  const int64_t num_heads = read_encoder_heads(config, hidden_size), head_dim = hidden_size / num_heads;
+  return {.hidden_size = hidden_size,
+          .heads = {num_heads, num_heads, head_dim},
+          .qkv_bias = true,
+          .o_bias = true,
+          .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(head_dim)), .causal = false},
+          .rope = std::nullopt,
+          .dropout = read_dropout(config, "attention_probs_dropout_prob", 0.1),
+          .names = {"self.query", "self.key", "self.value", "output.dense"}};
+}
+
+}  // namespace
+
+std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonReader& config, io::WeightSource& source,
+                                          const at::TensorOptions& options) {
+  DecoderOptions body = read_encoder_options(config);
+  const std::string embeddings = family.name + ".embeddings";
+  body.names = {embeddings + ".word_embeddings", family.name + ".encoder.layer", "", ""};
+  body.target_modules = {"query", "value"};
+  const double dropout = body.embedding_dropout = read_dropout(config, "hidden_dropout_prob", 0.1);
+  const double eps = config.number("layer_norm_eps", 1e-12);
+  const SelfAttentionOptions attention = read_attention(config, body.hidden_size);
+  const int64_t inner = read_size(config, "intermediate_size");
+  const MlpOptions mlp{{body.hidden_size, inner, true},
+                       {inner, body.hidden_size, true},
+                       "intermediate.dense",
+                       "output.dense",
+                       nn::find_activation(config.string("hidden_act", "gelu"), config.where() + ": hidden_act")};
+  const EncoderEmbeddings first{{embeddings + ".token_type_embeddings", read_size(config, "type_vocab_size", 2)},
+                                {embeddings + ".position_embeddings", read_size(config, "max_position_embeddings", 512)},
+                                read_pad_id(config, family.pad_id),
+                                family.positions_skip_pads,
+                                embeddings + ".LayerNorm",
+                                eps};
+
+  const auto norm = [&](const std::string& name) {
+    return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{body.hidden_size, eps}, source, options);
+  };
+  const auto layer = [&](const std::string& name, int64_t index) {
+    return std::make_unique<SumNormLayer>(
+        with_dropout(std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
+                     name + ".attention.output.dropout", dropout),
+        with_dropout(std::make_unique<Mlp>(name, mlp, source, options), name + ".output.dropout", dropout),
+        norm(name + ".attention.output.LayerNorm"), norm(name + ".output.LayerNorm"));
+  };
+  return std::make_unique<Encoder>(body, first, norm, layer, source, options);
+}
+
+double read_classifier_dropout(const JsonReader& config) {
+  return config.has("classifier_dropout") ? read_dropout(config, "classifier_dropout", 0.0)
+                                          : read_dropout(config, "hidden_dropout_prob", 0.1);
+}
+
+std::string name_in_body(std::string name, const std::string& body, const std::vector<std::string>& parts) {
+  const auto renamed = [&name](const std::string& end, const std::string& other) {
+    if (name.ends_with(end)) {
+      name.replace(name.size() - end.size(), end.size(), other);
+    }
+  };
+  renamed("LayerNorm.gamma", "LayerNorm.weight");
+  renamed("LayerNorm.beta", "LayerNorm.bias");
+  const bool is_bare = std::any_of(parts.begin(), parts.end(), [&name](const std::string& part) { return name.starts_with(part + "."); });
+  return is_bare ? body + "." + name : name;
+}
+
+}  // namespace lora::models

@@ -1,0 +1,83 @@
+// DistilBERT (Sanh et al. 2019): BERT without types and pooler, under names of its own.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "base_dropout.h"
+#include "bert_body.h"
+#include "config_keys.h"
+#include "dropped_blocks.h"
+#include "encoder.h"
+#include "encoder_keys.h"
+#include "families.h"
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
+#include "mlp.h"
+#include "self_attention.h"
+#include "sequence_heads.h"
+#include "sum_norm_layer.h"
+
+namespace lora::models {
+
+namespace {
+
+constexpr EncoderKeys kKeys{"dim", "n_layers", "n_heads"};
+constexpr double kEps = 1e-12;
+
+SelfAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
+  const int64_t num_heads = read_encoder_heads(config, hidden_size, kKeys), head_dim = hidden_size / num_heads;
+  return {.hidden_size = hidden_size,
+          .heads = {num_heads, num_heads, head_dim},
+          .qkv_bias = true,
+          .o_bias = true,
+          .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(head_dim)), .causal = false},
+          .rope = std::nullopt,
+          .dropout = read_dropout(config, "attention_dropout", 0.1),
+          .names = {"q_lin", "k_lin", "v_lin", "out_lin"}};
+}
+
+}  // namespace
+
+std::string distilbert_model_name(const std::string& file_name) {
+  return name_in_body(file_name, "distilbert", {"embeddings", "transformer"});
+}
+
+std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  DecoderOptions body = read_encoder_options(config, kKeys);
+  body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", "", ""};
+  const double dropout = body.embedding_dropout = read_dropout(config, "dropout", 0.1);
+  const SelfAttentionOptions attention = read_attention(config, body.hidden_size);
+  const int64_t inner = read_size(config, "hidden_dim");
+  const MlpOptions mlp{{body.hidden_size, inner, true},
+                       {inner, body.hidden_size, true},
+                       "lin1",
+                       "lin2",
+                       nn::find_activation(config.string("activation", "gelu"), config.where() + ": activation")};
+  const EncoderEmbeddings embeddings{{},
+                                     {"distilbert.embeddings.position_embeddings", read_size(config, "max_position_embeddings", 512)},
+                                     read_pad_id(config, 0),
+                                     false,
+                                     "distilbert.embeddings.LayerNorm",
+                                     kEps};
+  const auto norm = [&](const std::string& name) {
+    return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{body.hidden_size, kEps}, source, options);
+  };
+  const auto layer = [&](const std::string& name, int64_t index) {
+    return std::make_unique<SumNormLayer>(
+        std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
+        with_dropout(std::make_unique<Mlp>(name + ".ffn", mlp, source, options), name + ".ffn.dropout", dropout),
+        norm(name + ".sa_layer_norm"), norm(name + ".output_layer_norm"));
+  };
+  return std::make_unique<Encoder>(body, embeddings, norm, layer, source, options);
+}
+
+std::unique_ptr<nn::SequenceHead> make_distilbert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+                                                       const at::TensorOptions& options) {
+  PooledHeadOptions head{shape.hidden_size, shape.num_labels};
+  head.dense = "pre_classifier";
+  head.activation = [](const Tensor& x) { return at::relu(x); };
+  head.dropout = read_dropout(config, "seq_classif_dropout", 0.2);
+  return std::make_unique<PooledHead>(std::move(head), source, options);
+}
+
+}  // namespace lora::models

@@ -1,0 +1,81 @@
+// T tokens, D hidden size.
+#include "encoder.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/error.h"
+#include "lora/nn/layer_norm.h"
+
+namespace lora::models {
+
+namespace {
+
+std::unique_ptr<nn::Embedding> make_table(const AddedTable& table, int64_t dim, io::WeightSource& source,
+                                          const at::TensorOptions& options) {
+  return table.name.empty() ? nullptr : std::make_unique<nn::Embedding>(table.name, table.num, dim, source, options);
+}
+
+DecoderOptions without_head(DecoderOptions body) {
+  body.names.head.clear();
+  return body;
+}
+
+}  // namespace
+
+Encoder::Encoder(DecoderOptions body, const EncoderEmbeddings& embeddings, const MakeNorm& make_norm, const MakeLayer& make_layer,
+                 io::WeightSource& source, const at::TensorOptions& options)
+    : Decoder(without_head(std::move(body)), make_norm, make_layer, source, options),
+      pad_id_(embeddings.pad_id),
+      positions_skip_pads_(embeddings.pad_id && embeddings.positions_skip_pads),
+      types_(make_table(embeddings.types, hidden_size(), source, options)),
+      positions_(make_table(embeddings.positions, hidden_size(), source, options)),
+      norm_(std::make_unique<nn::LayerNorm>(embeddings.norm, nn::LayerNorm::Shape{hidden_size(), embeddings.eps, embeddings.norm_bias},
+                                            source, options)) {
+  add_behind_embedding(*norm_);
+  for (nn::Embedding* table : {types_.get(), positions_.get()}) {
+    if (table != nullptr) {
+      add_behind_embedding(*table);
+    }
+  }
+}
+
+Tensor Encoder::embed(const nn::Pass& pass) const {
+  Tensor x_TD = but_pads(Decoder::embed(pass), pass.batch);
+  if (types_ != nullptr) {
+    const Tensor& segments_T = pass.batch.segments_T;
+    // A model with one type only is given no others, as by its tokenizer in transformers.
+    const bool has_types = segments_T.defined() && types_->num_tokens() > 1;
+    x_TD = x_TD + types_->forward(has_types ? segments_T : at::zeros_like(pass.batch.ids_T));
+  }
+  if (positions_ != nullptr) {
+    check_lengths(pass.batch);
+    const Tensor rows_TD = positions_->forward(positions(pass.batch));
+    x_TD = x_TD + (positions_skip_pads_ ? but_pads(rows_TD, pass.batch) : rows_TD);
+  }
+  return norm_->forward(x_TD);
+}
+
+Tensor Encoder::but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const {
+  return pad_id_ && x_TD.requires_grad() ? at::where(batch.ids_T.eq(*pad_id_).unsqueeze(1), x_TD.detach(), x_TD) : x_TD;
+}
+
+Tensor Encoder::positions(const nn::TokenBatch& batch) const {
+  if (!positions_skip_pads_) {
+    return batch.positions_T;
+  }
+  const Tensor is_token_T = batch.ids_T.ne(*pad_id_).to(at::kLong);
+  const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // tokens before each one, of all documents
+  const Tensor begins_D = batch.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.offsets.diff().to(at::kLong);
+  const Tensor of_others_T = before_T.index_select(0, begins_D).repeat_interleave(lengths_D);
+  return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
+}
+
+void Encoder::check_lengths(const nn::TokenBatch& batch) const {
+  const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
+  if (batch.max_document > most) {
+    data_error("model", "a document is longer than the model has positions: found " + std::to_string(batch.max_document) +
+                            " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length");
+  }
+}
+
+}  // namespace lora::models

@@ -1,0 +1,35 @@
+#pragma once
+#include <string>
+
+#include "blocks.h"
+#include "lora/nn/dropout.h"
+#include "lora/ops/activation_kinds.h"
+
+namespace lora::models {
+
+struct FusedMlpOptions {
+  nn::LinearShape in;   ///< hidden size → gate and up, one behind the other
+  nn::LinearShape out;  ///< intermediate size → hidden size
+  std::string in_name;  ///< what they are called in the block
+  std::string out_name;
+  ops::Activation activation;
+  double dropout = 0.0;  ///< of what `out` is given
+};
+
+/// out(act(gate) · up), with gate and up from one projection (Phi-3, ModernBERT).
+class FusedMlp : public FeedForward {
+ public:
+  FusedMlp(const std::string& name, const FusedMlpOptions& mlp, io::WeightSource& source, const at::TensorOptions& options);
+
+  Tensor forward(const Tensor& x_TD, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override { return {&in_, &out_}; }
+  nn::Kept kept() const override;
+  int64_t width() const override { return out_.in_features(); }
+
+ private:
+  nn::Linear in_, out_;
+  nn::Dropout dropout_;
+  ops::Activation activation_;
+};
+
+}  // namespace lora::models

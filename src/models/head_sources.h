@@ -1,0 +1,49 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/io/weight_source.h"
+
+namespace lora::models {
+
+/// A source whose heads over the vocabulary are not looked at: for a model that scores documents.
+class HeadlessSource : public io::WeightSource {
+ public:
+  explicit HeadlessSource(io::WeightSource& source) : source_(source) {}
+
+  at::Tensor get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
+    return source_.get(name, shape, role);
+  }
+  bool contains(const std::string& name) const override {
+    return name != "lm_head.weight" && name != "embed_out.weight" && source_.contains(name);
+  }
+  std::vector<std::string> unused() const override { return source_.unused(); }
+
+ private:
+  io::WeightSource& source_;
+};
+
+/// A source that gives what another lacks at random, as transformers starts a head.
+class CompletedSource : public io::WeightSource {
+ public:
+  CompletedSource(io::WeightSource& source, uint64_t seed, double initializer_range) : source_(source), random_(seed, initializer_range) {}
+
+  at::Tensor get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
+    if (source_.contains(name)) {
+      return source_.get(name, shape, role);
+    }
+    created_.push_back(name);
+    return random_.get(name, shape, role);
+  }
+  bool contains(const std::string& name) const override { return true; }
+  std::vector<std::string> unused() const override { return source_.unused(); }
+  /// What it has given at random.
+  const std::vector<std::string>& created() const { return created_; }
+
+ private:
+  io::WeightSource& source_;
+  io::RandomSource random_;
+  std::vector<std::string> created_;
+};
+
+}  // namespace lora::models

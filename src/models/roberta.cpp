@@ -1,0 +1,29 @@
+// RoBERTa (Liu et al. 2019): BERT's body with positions that begin behind the pad's id, and a head of its own.
+#include <ATen/ATen.h>
+
+#include "bert_body.h"
+#include "families.h"
+#include "sequence_heads.h"
+
+namespace lora::models {
+
+std::string roberta_model_name(const std::string& file_name) {
+  return name_in_body(file_name, "roberta", {"embeddings", "encoder", "pooler"});
+}
+
+std::unique_ptr<nn::Model> make_roberta(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
+  return make_bert_body({.name = "roberta", .pad_id = 1, .positions_skip_pads = true}, config, source, options);
+}
+
+std::unique_ptr<nn::SequenceHead> make_roberta_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+                                                    const at::TensorOptions& options) {
+  PooledHeadOptions head{shape.hidden_size, shape.num_labels};
+  head.dense = "classifier.dense";
+  head.activation = [](const Tensor& x) { return at::tanh(x); };
+  head.output = "classifier.out_proj";
+  head.dropout = read_classifier_dropout(config);
+  head.drops_pooled = true;
+  return std::make_unique<PooledHead>(std::move(head), source, options);
+}
+
+}  // namespace lora::models

@@ -1,0 +1,60 @@
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "lora/base/json.h"
+#include "lora/io/weight_source.h"
+#include "lora/nn/dropout.h"
+#include "lora/nn/linear.h"
+#include "lora/nn/norm.h"
+#include "lora/nn/sequence_head.h"
+
+namespace lora::models {
+
+using at::Tensor;
+
+/// A projection of each document's last token (transformers' GenericForSequenceClassification): the last that is no pad.
+class ScoreHead : public nn::SequenceHead {
+ public:
+  ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int64_t> pad_id, io::WeightSource& source,
+            const at::TensorOptions& options);
+
+  Tensor logits(const Tensor& hidden_TD, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override { return {&score_}; }
+
+ private:
+  nn::Linear score_;
+  std::optional<int64_t> pad_id_;
+};
+
+/// What an encoder's head is made of.
+struct PooledHeadOptions {
+  int64_t hidden_size;
+  int64_t num_labels;
+  bool pools_mean = false;  ///< the mean of a document's tokens; else its first one
+  std::string dense = {};   ///< the projection before the one to labels
+  bool dense_bias = true;
+  std::function<Tensor(const Tensor&)> activation = {};  ///< of what it gives
+  std::unique_ptr<nn::Norm> norm = nullptr;              ///< of that; null: none
+  std::string output = "classifier";
+  double dropout = 0.0;       ///< before the projection to labels
+  bool drops_pooled = false;  ///< and before the dense one
+};
+
+/// output(dropout(norm(activation(dense(pooled))))): the heads of BERT and its kin.
+class PooledHead : public nn::SequenceHead {
+ public:
+  PooledHead(PooledHeadOptions head, io::WeightSource& source, const at::TensorOptions& options);
+
+  Tensor logits(const Tensor& hidden_TD, const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override;
+
+ private:
+  PooledHeadOptions options_;
+  nn::Linear dense_, output_;
+  nn::Dropout pooled_dropout_, dropout_;
+};
+
+}  // namespace lora::models

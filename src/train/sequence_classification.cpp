@@ -1,0 +1,92 @@
+// N documents, C labels.
+#include "lora/train/sequence_classification.h"
+
+#include <ATen/ATen.h>
+
+#include "train/label_metrics.h"
+#include "train/profile_scope.h"
+
+namespace lora::train {
+
+namespace {
+
+using at::Tensor;
+
+Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
+  return model.sequence_head()->logits(model.hidden(pass), pass);
+}
+
+/// In float32 whatever the model computes in.
+Tensor loss_of(const Tensor& logits_NC, const std::vector<double>& targets, bool is_regression) {
+  const Tensor wide_NC = logits_NC.to(at::kFloat);
+  const Tensor targets_N = at::tensor(targets, at::kDouble).to(wide_NC.device(), is_regression ? at::kFloat : at::kLong);
+  return is_regression ? at::mse_loss(wide_NC.squeeze(1), targets_N, at::Reduction::Sum)
+                       : at::cross_entropy_loss(wide_NC, targets_N, {}, at::Reduction::Sum);
+}
+
+}  // namespace
+
+SequenceClassification::SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval,
+                                               const data::LabelSet& labels, const DocumentObjectiveOptions& options)
+    : DocumentObjective(model, train, eval, options), is_regression_(labels.is_regression) {}
+
+Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) const {
+  const nn::TokenBatch tokens = take(batch);
+  const nn::Pass pass = training_pass(tokens, step);
+  const Tensor logits_NC = logits_of(model(), pass);
+  const ProfileScope scope(kLossScope);
+  return loss_of(logits_NC, targets_of(train_set(), tokens), is_regression_);
+}
+
+int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
+  // A document's row before, within and behind the head, in float32 where it is trained, with gradients.
+  return 2 * 3 * size.supervised * model().hidden_size() * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t SequenceClassification::evaluation_loss_bytes(const BatchSize& size) const {
+  return loss_bytes(size) / 2;
+}
+
+std::vector<std::string> SequenceClassification::metric_names() const {
+  std::vector<std::string> names{"eval_loss"};
+  for (const auto& [name, value] : is_regression_ ? value_metrics({0}, {0}) : class_metrics({0}, {0}, 2)) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+EvalResult SequenceClassification::evaluate() const {
+  LabelTally tally(is_regression_);
+  for_each_eval_batch([&](const nn::TokenBatch& tokens) { tally.add(model(), tokens, targets_of(eval_set(), tokens)); });
+  return tally.result();
+}
+
+void LabelTally::add(const nn::Model& model, const nn::TokenBatch& tokens, const std::vector<double>& targets) {
+  const at::NoGradGuard no_grad;
+  const Tensor logits_NC = logits_of(model, nn::evaluation_pass(tokens));
+  num_labels_ = logits_NC.size(1);
+  loss_ += loss_of(logits_NC, targets, is_regression_).item<double>();
+  const Tensor predicted_N = (is_regression_ ? logits_NC.squeeze(1) : logits_NC.argmax(1)).to(at::kCPU, at::kDouble).contiguous();
+  const double* predicted = predicted_N.const_data_ptr<double>();
+  predicted_.insert(predicted_.end(), predicted, predicted + predicted_N.numel());
+  targets_.insert(targets_.end(), targets.begin(), targets.end());
+}
+
+EvalResult LabelTally::result() const {
+  EvalResult result;
+  result.num_supervised = static_cast<int64_t>(targets_.size());
+  result.supervised_name = "eval_num_examples";
+  result.loss = loss_ / static_cast<double>(targets_.size());
+  result.metrics = is_regression_ ? value_metrics(predicted_, targets_) : class_metrics(predicted_, targets_, num_labels_);
+  return result;
+}
+
+std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens) {
+  std::vector<double> targets;
+  for (const int64_t index : tokens.sample_ids) {
+    targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target);
+  }
+  return targets;
+}
+
+}  // namespace lora::train

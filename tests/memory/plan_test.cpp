@@ -1,0 +1,88 @@
+// What "auto" chooses for a memory that the test gives.
+#include <gtest/gtest.h>
+
+#include "app/memory_plan.h"
+#include "support/golden_run.h"
+
+namespace lora::app {
+namespace {
+
+using nn::Recompute;
+
+/// A run whose micro-batches are computed at once, so that memory grows with the batch as it does on a GPU.
+struct Bench {
+  explicit Bench(const std::vector<std::string>& overrides) : run("gqa", overrides) {
+    run.train_set.examples.assign(16, run.train_set.examples.front());  // of one length, so that each batch has the same kernels
+    train::DocumentObjectiveOptions options;
+    options.part_tokens = 0;
+    options.train_batches.shuffle = false;
+    run.objective = std::make_unique<train::CausalLm>(run.model(), run.train_set, nullptr, options);
+  }
+
+  MemoryPlan plan(std::optional<int64_t> usable, std::optional<int64_t> found = {}) {
+    return plan_memory({run.config, run.model(), *run.method, *run.objective, usable, found});
+  }
+  int64_t documents() const { return static_cast<int64_t>(run.train_set.examples.size()); }
+
+  test::GoldenRun run;
+};
+
+constexpr int64_t kPlenty = int64_t{1} << 50;
+const std::string kAutoBatch = "training.per_device_train_batch_size=auto";
+const std::string kAutoRecompute = "training.gradient_checkpointing=auto";
+
+TEST(MemoryPlan, TheBatchIsTheLargestPowerOfTwoThatFits) {
+  Bench bench({kAutoBatch});
+  const MemoryPlan largest = bench.plan(kPlenty);
+  EXPECT_LE(largest.batch_size, bench.documents());
+  EXPECT_GT(2 * largest.batch_size, std::min<int64_t>(64, bench.documents()));
+  ASSERT_GE(largest.batch_size, 4);
+  for (int64_t size = largest.batch_size; size >= 2; size /= 2) {
+    const int64_t needed = bench.plan(kPlenty, size).bytes;
+    EXPECT_EQ(bench.plan(needed).batch_size, size);
+    EXPECT_EQ(bench.plan(needed - 1).batch_size, size / 2);
+    EXPECT_LE(bench.plan(needed - 1).bytes, needed - 1);
+    EXPECT_EQ(bench.run.objective->batch_size(), size / 2) << "the objective is left with the plan's";
+  }
+  EXPECT_EQ(bench.plan(1).batch_size, 1) << "nothing fits";
+  EXPECT_EQ(bench.plan(std::nullopt).batch_size, 8) << "memory is not known";
+  EXPECT_EQ(bench.plan(1, 4).batch_size, 4) << "found by the run that is gone on with";
+}
+
+TEST(MemoryPlan, ANumberStaysAsItIs) {
+  Bench bench({"training.per_device_train_batch_size=3"});
+  for (const std::optional<int64_t> usable : {std::optional<int64_t>(), std::optional<int64_t>(1), std::optional<int64_t>(kPlenty)}) {
+    EXPECT_EQ(bench.plan(usable).batch_size, 3);
+    EXPECT_EQ(bench.plan(usable).recompute, Recompute::kNothing);
+  }
+}
+
+TEST(MemoryPlan, RecomputationComesAfterSmallerBatches) {
+  Bench bench({kAutoBatch, kAutoRecompute});
+  const MemoryPlan one = bench.plan(bench.plan(kPlenty, 1).bytes);
+  EXPECT_EQ(one.batch_size, 1);
+  EXPECT_EQ(one.recompute, Recompute::kNothing);
+  EXPECT_NE(bench.plan(one.bytes - 1).recompute, Recompute::kNothing);
+  const MemoryPlan nothing_fits = bench.plan(1);
+  EXPECT_EQ(nothing_fits.batch_size, 1);
+  EXPECT_EQ(nothing_fits.recompute, Recompute::kLayers);
+  EXPECT_EQ(to_json(nothing_fits)["gradient_checkpointing"], "full");
+}
+
+TEST(MemoryPlan, GradientsStandBesideActivationsWhereAStepHasSeveralParts) {
+  const auto bytes = [](const std::string& accumulation) {
+    Bench bench({"training.per_device_train_batch_size=8", "training.gradient_accumulation_steps=" + accumulation});
+    return bench.plan(kPlenty).bytes;
+  };
+  EXPECT_GT(bytes("2"), bytes("1"));
+  EXPECT_EQ(bytes("2"), bytes("4"));
+}
+
+TEST(MemoryPlan, NineTenthsOfTheMachineAreUsable) {
+  const std::optional<int64_t> usable = usable_memory_bytes(at::kCPU);
+  ASSERT_TRUE(usable.has_value());
+  EXPECT_GT(*usable, int64_t{1} << 20);
+}
+
+}  // namespace
+}  // namespace lora::app

@@ -1,0 +1,42 @@
+#include "train/label_metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "lora/base/json.h"
+
+namespace lora::train {
+namespace {
+
+double value_of(const Metrics& metrics, const std::string& name) {
+  for (const auto& [own, value] : metrics) {
+    if (own == "eval_" + name) {
+      return value;
+    }
+  }
+  ADD_FAILURE() << name;
+  return 0;
+}
+
+// scripts/golden/label_metrics.py has them by their definitions, with numpy.
+TEST(LabelMetrics, EqualTheirDefinitions) {
+  const Json rows = read_json(std::filesystem::path(LORA_TEST_DATA) / "classification" / "metrics.json", ErrorKind::kData);
+  ASSERT_GT(rows.size(), 10u);
+  for (const Json& row : rows) {
+    const auto predicted = row["predicted"].get<std::vector<double>>(), actual = row["actual"].get<std::vector<double>>();
+    const auto classes = row["classes"].get<int64_t>();
+    const Metrics found = classes == 1 ? value_metrics(predicted, actual) : class_metrics(predicted, actual, classes);
+    for (const auto& [key, value] : row.items()) {
+      if (value.is_number_float()) {
+        EXPECT_NEAR(value_of(found, key), value.get<double>(), 1e-12) << key << " of " << row.dump();
+      } else if (value.is_null()) {
+        EXPECT_TRUE(std::isnan(value_of(found, key))) << key << " of " << row.dump();
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora::train
