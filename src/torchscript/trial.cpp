@@ -163,7 +163,8 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
     close(ends[0]);
     model_error(where, std::string("cannot be tried in a child process: ") + std::strerror(errno));
   }
-  const Ended ended = wait_for(child, ends[0], limits.seconds);
+  const int64_t longest = 10 * limits.seconds;
+  const Ended ended = wait_for(child, ends[0], longest);
   close(ends[0]);
   check_interrupt();
   if (!ended.answer.empty()) {
@@ -172,7 +173,7 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
     throw Error(is_known ? static_cast<ErrorKind>(kind) : ErrorKind::kModel, ended.answer.substr(1));
   }
   if (!ended.in_time) {
-    model_error(where, "loading it took longer than " + std::to_string(limits.seconds) +
+    model_error(where, "loading it took longer than " + std::to_string(longest) +
                            " s in a child process, which was ended. The file is damaged, or too large for this machine");
   }
   if (WIFSIGNALED(ended.status)) {
