@@ -141,7 +141,12 @@ class Comparison {
 
  private:
   InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
-    InferenceRequest inference{model, {}, "", dtype, request_.device, request_.allow_other_base || request_.unmerge, request_.surroundings};
+    InferenceRequest inference;
+    inference.model = model;
+    inference.dtype = dtype;
+    inference.device = request_.device;
+    inference.allow_other_base = request_.allow_other_base || request_.unmerge;
+    inference.surroundings = request_.surroundings;
     for (size_t i = 0; with_adapters && i < request_.adapters.size(); ++i) {
       inference.adapters.push_back(std::to_string(i) + "=" + request_.adapters[i]);
     }
