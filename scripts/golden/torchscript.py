@@ -128,6 +128,7 @@ MODULES = {
     "late": (lambda: guards.Late().eval(), torch.jit.script),
     "sees_padding": (lambda: guards.SeesPadding().eval(), torch.jit.script),
     "lm_bfloat16": (lambda: modules.LanguageModel().eval().to(torch.bfloat16), trace),
+    "dropout_attention": (lambda: guards.DroppedAttention(), torch.jit.script),
 }
 # what torch.jit.save puts beside a module, and what its code says instead where the module was made on another machine
 EXTRA_FILES = {"tied_bias": {"notes.txt": "kept through a merge"}}

@@ -255,3 +255,26 @@ class SeesPadding(nn.Module):
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         x = self.embed(input_ids)
         return self.head(torch.tanh(self.mix(x)) + 0.02 * x.mean(1, keepdim=True))
+
+
+class DroppedAttention(nn.Module):
+    """Dropout of attention's weights [D, H, L, L] and [D · H, L, L], and of one place in a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, 16)
+        self.q_proj = nn.Linear(16, 16)
+        self.head = nn.Linear(16, VOCAB)
+        self.dropout = nn.Dropout(0.4)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        D, L = input_ids.shape
+        x = self.embed(input_ids)
+        mask = torch.ones(L, L, dtype=torch.bool, device=x.device).tril() & (attention_mask.view(D, 1, 1, L) > 0)
+        for _ in range(2):
+            h = self.q_proj(x).view(D, L, 4, 4).transpose(1, 2)
+            weights = torch.softmax((h @ h.transpose(2, 3)).masked_fill(~mask, -1e9), -1)
+            x = x + (self.dropout(weights) @ h).transpose(1, 2).reshape(D, L, 16)
+            weights = self.dropout(weights.reshape(D * 4, L, L))
+            x = self.dropout(x + torch.bmm(weights, h.reshape(D * 4, L, 4)).view(D, 4, L, 4).transpose(1, 2).reshape(D, L, 16))
+        return self.head(x)

@@ -4,9 +4,8 @@
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/runtime/custom_operator.h>
 
-#include <algorithm>
-
 #include "lora/base/random.h"
+#include "lora/ops/dropout.h"
 
 namespace lora::torchscript {
 
@@ -44,7 +43,14 @@ void register_calls() {
        torch::jit::Operator(
            "lora_train::look_up(Any context, int host, Tensor ids) -> Tensor",
            operation(3, [](CallContext& context, int64_t host, Arguments rest) { return context.look_up(host, rest[0].toTensor()); }),
-           c10::AliasAnalysisKind::FROM_SCHEMA)});
+           c10::AliasAnalysisKind::FROM_SCHEMA),
+       torch::jit::Operator("lora_train::dropout(Any context, int site, Tensor x, float p, bool train) -> Tensor",
+                            operation(5,
+                                      [](CallContext& context, int64_t site, Arguments rest) {
+                                        const at::Tensor x = rest[0].toTensor();
+                                        return rest[2].toBool() ? context.dropout(site, x, rest[1].toDouble()) : x;
+                                      }),
+                            c10::AliasAnalysisKind::FROM_SCHEMA)});
 }
 
 class Caller {
@@ -72,6 +78,19 @@ class Caller {
     }
   }
 
+  /// Gives every dropout of the base keys of our own.
+  void change_dropouts(torch::jit::Block* block) {
+    for (auto node = block->nodes().begin(); node != block->nodes().end();) {
+      Node* site = *node++;
+      for (torch::jit::Block* inner : site->blocks()) {
+        change_dropouts(inner);
+      }
+      if (site->kind() == c10::aten::dropout) {
+        replace(site, "lora_train::dropout", num_dropouts_++, {site->input(0), site->input(1), site->input(2)});
+      }
+    }
+  }
+
  private:
   void project(Node* site, int64_t host, Value* x, Value* bias) {
     const bool has_own = dynamic_cast<const nn::Linear&>(*hosts_.all[host]).bias_in_use().has_value();
@@ -92,55 +111,28 @@ class Caller {
   const Hosts& hosts_;
   Value* context_;
   Value* none_;
+  int64_t num_dropouts_ = 0;
 };
 
 }  // namespace
 
-bool CallContext::has_a_row_a_token(const at::Tensor& x) const {
-  return x.numel() == rows_.num_samples * rows_.length * x.size(-1);
-}
-
-bool CallContext::is_length_first(const at::Tensor& x) const {
-  return x.dim() == 3 && x.size(0) == rows_.length && x.size(1) == rows_.num_samples && x.size(0) != x.size(1);
-}
-
-/// Rows of another kind (patches, pooled rows): each sample's are counted from 0, where they divide so.
-at::Tensor CallContext::keys_by_sample(int64_t num_rows) const {
-  const int64_t samples = rows_.num_samples;
-  const int64_t per_sample = samples > 0 && num_rows % samples == 0 ? num_rows / samples : num_rows;
-  const int64_t stride = samples > 0 ? std::max<int64_t>(rows_.keys.size(0) / samples, 1) : 1;
-  const at::Tensor known = rows_.keys.cpu(), keys = at::empty({num_rows}, at::kLong);
-  for (int64_t row = 0; row < num_rows; ++row) {
-    const int64_t sample_key = known.const_data_ptr<int64_t>()[row / per_sample * stride];
-    keys.data_ptr<int64_t>()[row] = static_cast<int64_t>(mix64(static_cast<uint64_t>(sample_key), static_cast<uint64_t>(row % per_sample)));
-  }
-  return keys.to(rows_.keys.device());
-}
-
 nn::Pass CallContext::pass_of(const at::Tensor& x) {
   nn::Pass pass{pass_.batch, at::Tensor()};
-  if (!rows_.keys.defined()) {
-    return pass;
+  if (keys_.defined()) {
+    pass.row_keys_T = keys_.of(x);
   }
-  const int64_t num_rows = x.numel() / std::max<int64_t>(x.size(-1), 1);
-  const bool turned = is_length_first(x);
-  at::Tensor& keys = keys_[{num_rows, turned}];
-  if (!keys.defined()) {
-    keys = num_rows != rows_.keys.size(0) ? keys_by_sample(num_rows)
-           : turned                       ? rows_.keys.view({rows_.num_samples, rows_.length}).t().reshape({-1})
-                                          : rows_.keys;
-  }
-  pass.row_keys_T = keys;
   return pass;
 }
 
 /// Projections of one input are shown the same tensor; one whose rows are no tokens is not shown.
 void CallContext::show(const nn::Linear& linear, const at::Tensor& x) {
-  if (rows_.places.defined() && !has_a_row_a_token(x)) {
+  const RowOrder order = row_order(x, rows_.num_samples, rows_.length);
+  const bool has_a_row_a_token = x.numel() == rows_.num_samples * rows_.length * x.size(-1);
+  if (rows_.places.defined() && (order == RowOrder::kOther || !has_a_row_a_token)) {
     return;
   }
   if (!shown_.is_same(x)) {
-    const at::Tensor rows_RI = (is_length_first(x) ? x.transpose(0, 1) : x).reshape({-1, x.size(-1)});
+    const at::Tensor rows_RI = (order == RowOrder::kLengthFirst ? x.transpose(0, 1) : x).reshape({-1, x.size(-1)});
     shown_ = x;
     shown_tokens_ = rows_.places.defined() ? rows_RI.index_select(0, rows_.places) : rows_RI;
   }
@@ -155,7 +147,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
     show(linear, x);
   }
   const bool is_untouched = linear.is_plain() && !linear.weight_in_use().requires_grad();
-  if (!rows_.keys.defined() && is_untouched) {  // the very operation of the module, to the bit
+  if (!keys_.defined() && is_untouched) {  // the very operation of the module, to the bit
     const std::optional<at::Tensor> added = bias ? bias : linear.bias_in_use();
     if (linear.layout() == nn::WeightLayout::kInOut && added) {
       return at::addmm(*added, x, linear.weight_in_use().t());
@@ -168,6 +160,15 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
   return bias ? y + *bias : y;
 }
 
+at::Tensor CallContext::dropout(int64_t site, const at::Tensor& x, double p) {
+  const auto call = static_cast<uint64_t>(calls_[site]++);  // in a loop
+  if (p >= 1 || x.dim() < 2 || x.numel() == 0) {
+    return p >= 1 ? x * 0 : at::dropout(x, p, /*train=*/true);
+  }
+  const uint64_t site_key = mix64(hash_name("dropout of the base"), mix64(static_cast<uint64_t>(site), call));
+  return ops::differentiable_dropout(x.reshape({-1, x.size(-1)}), {keys_.of(x), site_key, p}).view(x.sizes());
+}
+
 at::Tensor CallContext::look_up(int64_t host, const at::Tensor& ids) {
   const auto& table = dynamic_cast<const nn::Embedding&>(*hosts_.all[host]);
   std::vector<int64_t> sizes = ids.sizes().vec();
@@ -175,7 +176,7 @@ at::Tensor CallContext::look_up(int64_t host, const at::Tensor& ids) {
   return table.forward(ids.reshape({-1})).view(sizes);
 }
 
-std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts) {
+std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts, bool training) {
   const std::vector<SlotUses> uses = find_uses(lowered);
   Caller caller(lowered, hosts);
   for (size_t i = 0; i < uses.size(); ++i) {
@@ -183,6 +184,9 @@ std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts) {
     if (plan != hosts.plans.end()) {
       caller.change(uses[i], plan->second);
     }
+  }
+  if (training) {
+    caller.change_dropouts(lowered.graph->block());
   }
   std::vector<Slot> left;
   for (size_t i = lowered.slots.size(); i-- > 0;) {

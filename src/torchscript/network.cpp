@@ -108,8 +108,8 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
   Lowered evaluation = plain;
   evaluation.graph = plain.graph->copy();
   impl_->plain = {plain.slots, executor_of(plain)};
-  call_hosts(evaluation, hosts_);
-  call_hosts(training, hosts_);
+  call_hosts(evaluation, hosts_, /*training=*/false);
+  call_hosts(training, hosts_, /*training=*/true);
   impl_->evaluation = {evaluation.slots, executor_of(evaluation)};
   impl_->training = {training.slots, executor_of(training)};
 }

@@ -16,7 +16,8 @@ namespace {
 
 using at::Tensor;
 
-/// The base's own dropout has no key of ours: its generator is set by the pass's keys, so that a step is the same step again.
+/// What is random in the base but for aten::dropout has no key of ours: its generator is set by the pass's keys, so that a step is the
+/// same step again.
 void seed_base_dropout(const nn::Pass& pass, at::Device device) {
   if (pass.row_keys_T.numel() > 0) {
     const auto key = static_cast<uint64_t>(pass.row_keys_T[0].item<int64_t>());

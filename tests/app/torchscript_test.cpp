@@ -139,10 +139,30 @@ TEST_F(TorchScript, AMergeThatWouldChangeMoreThanTheAdapterIsRefused) {
                                  adapter("llama_tied_traced"), "--output", out("a.pt")});
   EXPECT_EQ(tied.exit_code, 4);
   EXPECT_THAT(tied.err, HasSubstr("traced with tied weights"));
-  const Outcome verify = run_tool({"lora-merge", "--model", module("lm_scripted"), "--trust-torchscript", "--adapter",
-                                   adapter("lm_scripted"), "--output", out("a.pt"), "--verify"});
-  EXPECT_EQ(verify.exit_code, 2);
   EXPECT_FALSE(fs::exists(scratch_ / "a.pt"));
+}
+
+TEST_F(TorchScript, AMergeIsVerifiedBeforeItAppears) {
+  const auto merge = [this](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> command{"lora-merge", "--model",         module(name), "--trust-torchscript", "--adapter", adapter(name),
+                                     "--output",   out(name + ".pt"), "--verify"};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_tool(command);
+  };
+  const Outcome refused = merge("lm_scripted", {"--tolerance", "1e-12"});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.err, testing::AllOf(HasSubstr("the merged model differs"), HasSubstr("Nothing was written")));
+  EXPECT_TRUE(fs::is_empty(scratch_.path()));
+  for (const char* name : {"lm_scripted", "hidden", "lm_bfloat16", "tied_rows"}) {
+    const Outcome outcome = merge(name, {});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("verified: largest logit difference"));
+    EXPECT_TRUE(fs::exists(scratch_ / (std::string(name) + ".pt")));
+  }
+  const std::vector<std::string> fields{"--inputs", "input_ids,attention_mask,labels"};
+  EXPECT_THAT(merge("tuple_traced", fields).err, HasSubstr("gives no logits: found a tensor []"));  // its loss
+  const Outcome second = merge("tuple_traced", {"--inputs", "input_ids,attention_mask,labels", "--output-field", "1"});
+  EXPECT_EQ(second.exit_code, 0) << second.err;
 }
 
 TEST_F(TorchScript, AMergeKeepsWhatStandsBesideTheModule) {

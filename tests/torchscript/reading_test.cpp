@@ -58,6 +58,12 @@ TEST(Reading, AnUndefinedTensorIsNoOutput) {
   EXPECT_EQ(take_output(result, "1", "m.pt").item<float>(), 1);
 }
 
+/// Logits of a training pass of samples from `first` on.
+at::Tensor trained(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
+  const nn::TokenBatch batch = test::batch_of(documents, first);
+  return model.hidden(nn::training_pass(batch, 7, 3)).detach();
+}
+
 /// The same rows with dropout, whether their documents are one batch or three.
 TEST(Reading, DropoutDoesNotDependOnTheSplitWhereLengthStandsFirst) {
   models::BaseModel base = load_model(script_options("sequence_first"));
@@ -67,13 +73,22 @@ TEST(Reading, DropoutDoesNotDependOnTheSplitWhereLengthStandsFirst) {
   for (const nn::Parameter& parameter : method->parameters()) {
     parameter.tensor.detach().normal_();
   }
-  const auto trained = [&base](const std::vector<std::vector<int32_t>>& documents, int64_t first) {
-    const nn::TokenBatch batch = test::batch_of(documents, first);
-    return base.model->hidden(nn::training_pass(batch, 7, 3)).detach();
-  };
-  const at::Tensor together = trained({kLong, kShort, kOther}, 0);
-  test::expect_close(together, at::cat({trained({kLong}, 0), trained({kShort}, 1), trained({kOther}, 2)}), 1e-5);
+  const nn::Model& model = *base.model;
+  const at::Tensor together = trained(model, {kLong, kShort, kOther}, 0);
+  test::expect_close(together, at::cat({trained(model, {kLong}, 0), trained(model, {kShort}, 1), trained(model, {kOther}, 2)}), 1e-5);
   EXPECT_FALSE(at::allclose(together, evaluated(*base.model, {kLong, kShort, kOther}), 1e-2, 1e-2));
+}
+
+TEST(Reading, DropoutOfTheBaseDoesNotDependOnTheSplit) {
+  for (const char* module : {"dropout_scripted", "dropout_attention"}) {
+    SCOPED_TRACE(module);
+    models::BaseModel base = load_model(script_options(module));
+    const at::Tensor together = trained(*base.model, {kLong, kShort, kOther}, 0);
+    const at::Tensor apart = at::cat({trained(*base.model, {kLong}, 0), trained(*base.model, {kShort, kOther}, 1)});
+    test::expect_close(together, apart, 1e-5);
+    EXPECT_FALSE(at::allclose(together, evaluated(*base.model, {kLong, kShort, kOther}), 1e-2, 1e-2));
+    EXPECT_FALSE(at::allclose(together, trained(*base.model, {kLong, kShort, kOther}, 5), 1e-2, 1e-2));  // other samples
+  }
 }
 
 /// Keeps the inputs that it is shown.
