@@ -8,4 +8,7 @@ namespace lora::torchscript {
 /// not do what the change of its weight does, or no gradient comes back to it.
 void check_network(ScriptModel& model);
 
+/// Passes of the whole module that the check of a sound one takes at most, forward and backward.
+constexpr int64_t kCheckPasses = 100;
+
 }  // namespace lora::torchscript

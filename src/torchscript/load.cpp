@@ -5,8 +5,10 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <map>
+#include <tuple>
 
 #include "checks.h"
+#include "devices.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
@@ -23,7 +25,8 @@ namespace fs = std::filesystem;
 
 /// Parameters to the dtype and everything to the device, in place; tensors that share memory go on sharing it.
 void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at::Device device) {
-  std::map<const void*, at::Tensor> converted;
+  using Memory = std::tuple<const void*, std::vector<int64_t>, std::vector<int64_t>, at::ScalarType>;
+  std::map<Memory, at::Tensor> converted;
   for (const Slot& slot : all_slots(module)) {
     at::Tensor tensor = slot.tensor;
     const bool changes = dtype && slot.is_parameter && tensor.is_floating_point() && tensor.scalar_type() != *dtype;
@@ -31,10 +34,9 @@ void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at
     if (!changes && tensor.device() == device) {
       continue;
     }
-    at::Tensor& target = converted[tensor.data_ptr()];
-    if (!target.defined() || !target.sizes().equals(tensor.sizes())) {
-      target = tensor.to(device, changes ? *dtype : tensor.scalar_type());
-    }
+    const at::ScalarType own = changes ? *dtype : tensor.scalar_type();
+    at::Tensor& target = converted[{tensor.data_ptr(), tensor.sizes().vec(), tensor.strides().vec(), own}];
+    target = target.defined() ? target : tensor.to(device, own);
     tensor.set_data(target);
   }
 }
@@ -47,9 +49,9 @@ int64_t file_bytes(const fs::path& file) {
 std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
   torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
   const bool frozen_form = options.base_dropout.has_value();
-  auto network = std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form);
-  auto model = std::make_unique<ScriptModel>(std::move(network), options.inputs.value_or(std::vector<std::string>()),
-                                             options.output.value_or("logits"));
+  const std::string output = options.output.value_or("logits");
+  auto network = std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form, output);
+  auto model = std::make_unique<ScriptModel>(std::move(network), options.inputs.value_or(std::vector<std::string>()), output);
   check_network(*model);
   return model;
 }
@@ -79,6 +81,7 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   try {
     torch::jit::Module module = torch::jit::load(file.string(), at::Device(at::kCPU));
     convert(module, dtype, device);
+    settle_devices(module, device);
     return module;
   } catch (const std::exception& error) {
     std::string reason = trim(error.what());
@@ -87,9 +90,10 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   }
 }
 
-void try_file(const fs::path& file, const std::function<void()>& work) {
+void try_file(const fs::path& file, int64_t num_passes, const std::function<void()>& work) {
   const int64_t bytes = file_bytes(file);
-  try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + (bytes >> 24)}, work);
+  const int64_t seconds = (num_passes + 8) * (bytes >> 28);  // at a quarter of a gigabyte a second
+  try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + seconds}, work);
 }
 
 models::BaseModel load_model(const models::ModelOptions& options) {
@@ -97,7 +101,7 @@ models::BaseModel load_model(const models::ModelOptions& options) {
   check_options(options);
   models::BaseModel base;
   base.fingerprint = read_archive(options.path).fingerprint;
-  try_file(options.path, [&options] { open_model(options, at::kCPU); });
+  try_file(options.path, kCheckPasses, [&options] { open_model(options, at::kCPU); });
   base.model = open_model(options, nn::open_device(options.device));
   base.config = Json::object();
   base.model_type = "TorchScript";

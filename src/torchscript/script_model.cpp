@@ -7,6 +7,8 @@
 #include <map>
 
 #include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
 
 namespace lora::torchscript {
 
@@ -14,18 +16,8 @@ namespace {
 
 using at::Tensor;
 
-/// Ids that the tables can look up: the rows of the largest, as position tables are smaller.
-int64_t largest_table(const Hosts& hosts) {
-  int64_t rows = 0;
-  for (const auto& host : hosts.all) {
-    if (const auto* table = dynamic_cast<const nn::Embedding*>(host.get())) {
-      rows = std::max(rows, table->num_tokens());
-    }
-  }
-  return rows;
-}
-
-/// The base's own dropout has no key of ours: its generator is set by the pass's keys, so that a step is the same step again.
+/// What is random in the base but for aten::dropout has no key of ours: its generator is set by the pass's keys, so that a step is the
+/// same step again.
 void seed_base_dropout(const nn::Pass& pass, at::Device device) {
   if (pass.row_keys_T.numel() > 0) {
     const auto key = static_cast<uint64_t>(pass.row_keys_T[0].item<int64_t>());
@@ -71,23 +63,49 @@ nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int
 
 ScriptModel::ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output)
     : network_(std::move(network)), fields_(*network_, inputs), output_(std::move(output)) {
-  const nn::Linear* head = network_->hosts().head;
-  const int64_t rows = largest_table(network_->hosts());
-  vocab_size_ = rows > 0 ? rows : head != nullptr ? head->out_features() : 0;
+  vocab_size_ = find_vocabulary();
   if (vocab_size_ == 0) {
     model_error(network_->where(), "is no language model: found no table that looks ids up (aten::embedding), and no head");
   }
 }
 
-int64_t ScriptModel::smallest_table(int64_t more_than) const {
-  int64_t rows = vocab_size_;
-  for (const auto& host : network_->hosts().all) {
-    const auto* table = dynamic_cast<const nn::Embedding*>(host.get());
-    if (table != nullptr && table->num_tokens() > more_than) {
-      rows = std::min(rows, table->num_tokens());
+int64_t ScriptModel::find_vocabulary() const {
+  int64_t rows = 0;
+  for (const Lookup& lookup : network_->hosts().lookups) {
+    if (is_of_ids(lookup)) {
+      rows = rows == 0 ? lookup.num_rows : std::min(rows, lookup.num_rows);
     }
   }
-  return rows;
+  const nn::Linear* head = network_->hosts().head;
+  return rows > 0 ? rows : head != nullptr ? head->out_features() : 0;
+}
+
+int64_t ScriptModel::safe_length() const {
+  constexpr int64_t kSegments = 2;  // tables of so many rows are of segments
+  const std::vector<Lookup>& lookups = network_->hosts().lookups;
+  int64_t length = INT64_MAX;
+  for (const auto& host : network_->hosts().all) {
+    const auto* table = dynamic_cast<const nn::Embedding*>(host.get());
+    const auto is_its = [&](const Lookup& lookup) { return lookup.table == table && is_of_ids(lookup); };
+    if (table != nullptr && table->num_tokens() > kSegments && std::none_of(lookups.begin(), lookups.end(), is_its)) {
+      length = std::min(length, table->num_tokens());
+    }
+  }
+  return length;
+}
+
+void ScriptModel::warn_of_idle_hosts() const {
+  std::vector<std::string> names;
+  for (const nn::MatrixHost* host : idle_) {
+    if (host->is_trained()) {
+      names.push_back(host->name());
+    }
+  }
+  idle_.clear();
+  if (!names.empty()) {
+    log::warn("[" + network_->where() + "] a small batch when it was loaded did not use " + join(names, ", ", 8) +
+              ": whether an adapter there does what it should is not known");
+  }
 }
 
 std::vector<nn::Host*> ScriptModel::hosts() {
@@ -96,6 +114,10 @@ std::vector<nn::Host*> ScriptModel::hosts() {
     const auto unreached = network_->hosts().unreached.find(host.get());
     all.push_back(unreached == network_->hosts().unreached.end() ? host.get() : unreached->second.get());
   }
+  const std::vector<Lookup>& lookups = network_->hosts().lookups;
+  std::stable_partition(all.begin(), all.end(), [&](const nn::Host* host) {  // the table of ids first
+    return std::any_of(lookups.begin(), lookups.end(), [&](const Lookup& lookup) { return lookup.table == host && is_of_ids(lookup); });
+  });
   if (network_->hosts().head != nullptr) {  // the head last
     const auto head = std::find(all.begin(), all.end(), network_->hosts().head);
     if (head != all.end()) {
@@ -137,12 +159,18 @@ Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectan
                                        ", " + std::to_string(rectangle.length) +
                                        "], expected [batch, length, vocabulary]. Name the right one by model.output");
   }
+  if (logits_DLV.size(2) < vocab_size_) {
+    model_error(network_->where(), "gives no logits: found " + std::to_string(logits_DLV.size(2)) +
+                                       " numbers a token, expected one for each of " + std::to_string(vocab_size_) +
+                                       " ids, the rows of the table that looks them up. Name the right output by model.output");
+  }
   return logits_DLV;
 }
 
 Tensor ScriptModel::hidden(const nn::Pass& pass) const {
   if (pass.training()) {
     seed_base_dropout(pass, device());
+    warn_of_idle_hosts();
   }
   if (!keeps_lengths_apart_) {
     return rectangle_logits(pass);
@@ -159,7 +187,7 @@ Tensor ScriptModel::hidden(const nn::Pass& pass) const {
 
 Tensor ScriptModel::rectangle_logits(const nn::Pass& pass) const {
   const Rectangle rectangle = make_rectangle(pass.batch);
-  Rows rows{Tensor(), rectangle.num_documents, rectangle.places_T};
+  Rows rows{Tensor(), rectangle.num_documents, rectangle.places_T, rectangle.length};
   if (pass.training()) {
     rows.keys = at::zeros({rectangle.num_documents * rectangle.length}, pass.row_keys_T.options())
                     .index_copy(0, rectangle.places_T, pass.row_keys_T);

@@ -31,8 +31,11 @@ class ScriptModel : public nn::Model {
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
   Network& network() { return *network_; }
-  /// Rows of the smallest table with more than so many, or the vocabulary where there is none.
-  int64_t smallest_table(int64_t more_than = 0) const;
+  /// A length that documents may have by the tables that are not looked up by ids (positions).
+  int64_t safe_length() const;
+  /// Hosts that a small batch says nothing of: neither their weight nor an adapter on it changes its logits. The first pass that
+  /// trains one says so.
+  void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
   const Fields& fields() const { return fields_; }
   const std::string& output() const { return output_; }
   /// Says that a document's logits depend on the padding behind it: from now on only documents of one length share a rectangle.
@@ -42,12 +45,17 @@ class ScriptModel : public nn::Model {
 
  private:
   at::Tensor rectangle_logits(const nn::Pass& pass) const;
+  /// Whether the table is looked up by ids.
+  bool is_of_ids(const Lookup& lookup) const { return fields_.names()[lookup.argument] == "input_ids"; }
+  int64_t find_vocabulary() const;
+  void warn_of_idle_hosts() const;
 
   std::unique_ptr<Network> network_;
   Fields fields_;
   std::string output_;
   int64_t vocab_size_ = 0;
   bool keeps_lengths_apart_ = false;
+  mutable std::vector<const nn::MatrixHost*> idle_;  ///< not yet said
 };
 
 }  // namespace lora::torchscript
