@@ -1,12 +1,8 @@
-# Flags and speed-ups shared by every target: warnings, sanitizers, ccache, mold, hardening.
+# Flags and speed-ups shared by every target: warnings, sanitizers, ccache, hardening.
 find_program(LORA_CCACHE ccache)
 if(LORA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # A precompiled header's own time stamps must not defeat the cache.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${LORA_CCACHE})
-endif()
-find_program(LORA_MOLD mold)
-if(LORA_MOLD)
-  add_link_options(-fuse-ld=mold)
 endif()
 
 # g++ 12 takes std::string operator+ for an overflow (GCC bug 105651).

@@ -62,7 +62,7 @@ check_machine() {
 
 # Debian packages that are not installed, of those the preset needs.
 missing_packages() {
-  local wanted=(g++ cmake ninja-build git pkg-config python3 python3-pip ccache mold libcli11-dev nlohmann-json3-dev libspdlog-dev
+  local wanted=(g++ cmake ninja-build git pkg-config python3 python3-pip ccache libcli11-dev nlohmann-json3-dev libspdlog-dev
     libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev libicu-dev zlib1g-dev)
   [ "$preset" != tidy ] || wanted+=(clang-tidy)
   local installed package
