@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from the results file. The parts between markers (GPU, memory) are kept as they are."""
+"""docs/benchmarks.md from the results file. The parts between markers (KEPT_SECTIONS) are kept as they are."""
 
 import platform
 import re
@@ -7,7 +7,12 @@ from pathlib import Path
 from shapes import SHAPES
 from workloads import WORKLOADS
 
-KEPT_SECTIONS = {"tokenizers": "Tokenizers", "gpu": "GPU", "memory": "Memory estimate"}  # name in the markers, title
+KEPT_SECTIONS = {  # name in the markers, title
+    "tokenizers": "Tokenizers",
+    "gpu": "GPU",
+    "memory": "Memory estimate",
+    "deterministic": "Deterministic mode",
+}
 NOT_MEASURED = "Not measured yet."
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")
 

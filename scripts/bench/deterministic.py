@@ -1,0 +1,89 @@
+"""What `training.deterministic` costs: lora-train with and without it, in turn on one case, and whether runs give the same bits.
+
+python deterministic.py --peer-python PYTHON [--device cuda]      (PYTHON makes the base model)
+
+Prints a table and writes it to docs/benchmarks.md. Exit status: 0 done, 1 a run failed or deterministic runs differ, 2 usage.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+
+from compare import available_memory, names_of
+from measure import say
+from processes import RunFailed, exit_on_sigterm, run_training
+from report import table, with_section
+from shapes import SHAPES
+from sides import Bench, Case, Inputs, prepare, run_config
+
+STEPS = 4
+EXPLANATION = (
+    "Tokens a second with `training.deterministic` beside those without it, in runs that take turns on one machine (instruction data, "
+    "workload b), the first step left out; the median over the rounds. Same bits: whether the adapters of all rounds are equal. "
+    "Written by `scripts/bench/deterministic.py`."
+)
+HEADER = ["", "dtype", "device", "without", "deterministic", "ratio", "same bits without", "same bits"]
+
+
+def run(bench: Bench, inputs: Inputs, device: str, deterministic: bool) -> tuple[float, str]:
+    """Tokens a second, and what tells the adapter from another."""
+    output = bench.work / "runs" / "deterministic"
+    config = run_config(inputs, STEPS, output)
+    config["model"]["device"] = device
+    config["training"]["deterministic"] = deterministic
+    config_file = output.with_suffix(".json")
+    config_file.parent.mkdir(parents=True, exist_ok=True)
+    config_file.write_text(json.dumps(config), encoding="utf-8")
+    done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), bench.memory_limit)
+    return done.tokens(2) / done.seconds(2), hashlib.sha256((output / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def row_of(bench: Bench, case: Case, device: str, rounds: int) -> tuple[list[str], bool]:
+    """The table's row, and whether deterministic runs give the same bits."""
+    inputs = prepare(bench, case, STEPS)
+    runs = {way: [] for way in (False, True)}
+    for _ in range(rounds):
+        for way, done in runs.items():
+            done.append(run(bench, inputs, device, way))
+    speed = {way: statistics.median(speed for speed, _ in done) for way, done in runs.items()}
+    same = {way: len({bits for _, bits in done}) == 1 for way, done in runs.items()}
+    cells = [SHAPES[case.model].title, case.dtype, device, f"{speed[False]:.0f}", f"{speed[True]:.0f}", f"{speed[True] / speed[False]:.2f}"]
+    return [*cells, *("yes" if same[way] else "no" for way in (False, True))], same[True]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="deterministic.py", description="Measures what training.deterministic costs.")
+    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
+    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    parser.add_argument("--models", type=names_of(SHAPES), default=["smollm2-135m"], help=", ".join(SHAPES))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
+    options = parser.parse_args()
+    exit_on_sigterm()
+    bench = Bench(
+        options.peer_python, options.lora_train, options.work, len(os.sched_getaffinity(0)), int(0.9 * available_memory()), shrink=1
+    )
+    rows, all_same = [], True
+    try:
+        for model in options.models:
+            for dtype in ("float32", "bfloat16"):
+                cells, same = row_of(bench, Case(model, "qv", "b", dtype), options.device, options.rounds)
+                rows.append(cells)
+                all_same = all_same and same
+                print(" ".join(cells), flush=True)
+    except (RunFailed, FileNotFoundError) as failure:
+        say(f"error: {failure}")
+        return 1
+    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
+    options.output.write_text(with_section(old, "deterministic", f"{EXPLANATION}\n\n{table(HEADER, rows)}".rstrip("\n")), encoding="utf-8")
+    return 0 if all_same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
