@@ -97,8 +97,9 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     variable_list saved = ctx->get_saved_variables();
     for (Tensor& gradient : saved) {
       if (gradient.defined()) {
-        // Multiplied in float32: 1 / count, rounded to a half type, would scale every gradient by the same error.
-        gradient = (widened(gradient) * (grads[0] / ctx->saved_data["held_scale"].toDouble())).to(gradient.scalar_type());
+        // Multiplied in float32: 1 / count, rounded to a half type, would scale every gradient by the same error. In place: the head's
+        // is as large as the vocabulary.
+        gradient = widened(gradient).mul_(grads[0] / ctx->saved_data["held_scale"].toDouble()).to(gradient.scalar_type());
       }
     }
     return {saved[0], saved[1], saved[2], Tensor()};
@@ -177,7 +178,9 @@ int64_t with_wide(const LossSizes& sizes, int64_t wide) {
 }  // namespace
 
 int64_t linear_cross_entropy_bytes(const LossSizes& sizes, bool head_is_trained) {
-  return size_of(sizes) * (2 * sizes.rows * sizes.hidden + chunk_elements(sizes) + (head_is_trained ? 2 * sizes.vocab * sizes.hidden : 0));
+  // Of the head's gradient in a half type backward has a copy in float32, and then one that is narrow again.
+  const int64_t head = !head_is_trained ? 0 : sizes.vocab * sizes.hidden * (size_of(sizes) >= 4 ? size_of(sizes) : 4 + 2 * size_of(sizes));
+  return size_of(sizes) * (2 * sizes.rows * sizes.hidden + chunk_elements(sizes)) + head;
 }
 
 int64_t chunked_cross_entropy_bytes(const LossSizes& sizes) {
