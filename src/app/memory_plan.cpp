@@ -21,7 +21,7 @@ constexpr int64_t kProgramBytes = int64_t{150} << 20;
 constexpr int64_t kHolesPercent = 10;
 /// Of each matrix product that oneDNN keeps machine code for, measured likewise; how many it keeps (tools/flags.cpp); and how many
 /// shapes each further size of what is computed at once adds. Those of the first size are the program's.
-constexpr int64_t kKernelBytes = int64_t{1} << 20, kMostKernels = 32, kKernelsPerSize = 12;
+constexpr int64_t kFloatKernelBytes = 9 << 18, kHalfKernelBytes = 3 << 18, kMostKernels = 32, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 
 int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
@@ -67,7 +67,8 @@ class Planner {
   int64_t with_holes(int64_t bytes) const { return input_.model.device().is_cpu() ? bytes / 100 * (100 + kHolesPercent) : bytes; }
 
   int64_t kernel_bytes(const Parts& parts) const {
-    return input_.model.device().is_cpu() ? std::min(kMostKernels, kKernelsPerSize * (parts.num_lengths - 1)) * kKernelBytes : 0;
+    const int64_t bytes = input_.model.dtype() == at::kFloat ? kFloatKernelBytes : kHalfKernelBytes;
+    return input_.model.device().is_cpu() ? std::min(kMostKernels, kKernelsPerSize * (parts.num_lengths - 1)) * bytes : 0;
   }
 
   const Parts& parts_of(int64_t batch_size) {
