@@ -16,7 +16,8 @@ at::Tensor pinned(const at::Tensor& tensor) {
 }
 
 nn::TokenBatch with_tensors(nn::TokenBatch batch, at::Tensor (*change)(const at::Tensor&, c10::Device), c10::Device device) {
-  for (at::Tensor* tensor : {&batch.ids_T, &batch.positions_T, &batch.labels_T, &batch.segments_T, &batch.offsets}) {
+  for (at::Tensor* tensor :
+       {&batch.ids_T, &batch.positions_T, &batch.labels_T, &batch.segments_T, &batch.offsets, &batch.features, &batch.targets}) {
     *tensor = tensor->defined() ? change(*tensor, device) : *tensor;
   }
   return batch;

@@ -13,6 +13,8 @@ TokenBatch TokenBatch::to(at::Device device) const {
   moved.labels_T = labels_T.to(device);
   moved.segments_T = segments_T.defined() ? segments_T.to(device) : Tensor();
   moved.offsets = offsets.to(device);
+  moved.features = features.defined() ? features.to(device) : Tensor();
+  moved.targets = targets.defined() ? targets.to(device) : Tensor();
   return moved;
 }
 

@@ -45,11 +45,8 @@ int64_t file_bytes(const fs::path& file) {
 }
 
 std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
-  torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
-  const bool frozen_form = options.base_dropout.has_value();
-  auto network = std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form);
-  auto model = std::make_unique<ScriptModel>(std::move(network), options.inputs.value_or(std::vector<std::string>()),
-                                             options.output.value_or("logits"));
+  auto model = std::make_unique<ScriptModel>(open_network(options, device), options.inputs.value_or(std::vector<std::string>()),
+                                             options.output.value_or(kLogits));
   check_network(*model);
   return model;
 }
@@ -87,22 +84,32 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   }
 }
 
+std::unique_ptr<Network> open_network(const models::ModelOptions& options, at::Device device) {
+  torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
+  const bool frozen_form = options.base_dropout.has_value();
+  return std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form);
+}
+
 void try_file(const fs::path& file, const std::function<void()>& work) {
   const int64_t bytes = file_bytes(file);
   try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + (bytes >> 24)}, work);
 }
 
-models::BaseModel load_model(const models::ModelOptions& options) {
+models::BaseModel load_by(const models::ModelOptions& options, const Opener& open) {
   require_trust(options.path, options.trust_torchscript);
   check_options(options);
   models::BaseModel base;
   base.fingerprint = read_archive(options.path).fingerprint;
-  try_file(options.path, [&options] { open_model(options, at::kCPU); });
-  base.model = open_model(options, nn::open_device(options.device));
+  try_file(options.path, [&open] { open(at::kCPU); });
+  base.model = open(nn::open_device(options.device));
   base.config = Json::object();
   base.model_type = "TorchScript";
   base.files.push_back(options.path);
   return base;
+}
+
+models::BaseModel load_model(const models::ModelOptions& options) {
+  return load_by(options, [&options](at::Device device) { return open_model(options, device); });
 }
 
 }  // namespace lora::torchscript

@@ -1,0 +1,31 @@
+#include <ATen/ATen.h>
+
+#include "lora/base/error.h"
+#include "lora/torchscript/load.h"
+#include "open.h"
+#include "row_checks.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+std::unique_ptr<nn::Model> open_rows(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss, at::Device device) {
+  const RowKind kind = rows.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
+  auto model = std::make_unique<ScriptRowModel>(open_network(options, device), options.inputs.value_or(std::vector<std::string>()), kind,
+                                                options.output, gives_loss);
+  for (const char* field : {"target", "labels"}) {
+    if (model->fields().has(field) && (kind == RowKind::kFeatures || std::string(field) == "target")) {
+      data::require_targets(rows, std::string("as the module is given it as '") + field + "'");
+    }
+  }
+  check_rows(*model, rows);
+  return model;
+}
+
+}  // namespace
+
+models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss) {
+  return load_by(options, [&](at::Device device) { return open_rows(options, rows, gives_loss, device); });
+}
+
+}  // namespace lora::torchscript

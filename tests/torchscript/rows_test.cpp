@@ -1,0 +1,99 @@
+// Networks that are given rows whole, against LoRA written by hand in eager Python (scripts/golden/torchscript_rows.py).
+#include "row_run.h"
+#include "support/tensors.h"
+
+namespace lora::test {
+namespace {
+
+/// Keeps what each step was.
+class RowSteps : public train::Hook {
+ public:
+  bool on_step(const train::StepReport& report, train::TrainerState&) override {
+    reports.push_back(report);
+    return false;
+  }
+  std::vector<train::StepReport> reports;
+};
+
+std::vector<std::string> row_case_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kScripts / "row_runs")) {
+    if (entry.is_directory()) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  return names;
+}
+
+void expect_evaluation(const train::EvalResult& found, const Json& expected) {
+  EXPECT_NEAR(found.loss, expected["eval_loss"].get<double>(), 1e-5);
+  for (const auto& [name, value] : found.metrics) {
+    if (expected.contains(name)) {
+      EXPECT_NEAR(value, expected[name].get<double>(), 1e-5) << name;
+    }
+  }
+}
+
+class RowTraining : public testing::TestWithParam<std::string> {};
+
+TEST_P(RowTraining, EqualsLoraWrittenByHand) {
+  RowRun run(GetParam());
+  const Json expected = read_json(run.folder / "expected.json", ErrorKind::kData);
+  const io::SafetensorsFile tensors(run.folder / "expected.safetensors");
+  expect_evaluation(run.objective->evaluate(), expected["start"]);
+
+  const train::MicroBatch first = run.objective->plan_epoch(0).front();
+  (run.objective->loss_sum(first, 0) / run.objective->size(first).supervised).backward();
+  for (const nn::Parameter& parameter : run.method->parameters()) {
+    expect_near(parameter.tensor.grad(), tensors.tensor("grad." + parameter.name), 1e-5, "grad of " + parameter.name);
+    parameter.tensor.mutable_grad() = Tensor();
+  }
+
+  RowSteps steps;
+  run.train({&steps});
+  ASSERT_EQ(steps.reports.size(), expected["steps"].size());
+  for (size_t i = 0; i < steps.reports.size(); ++i) {
+    EXPECT_NEAR(steps.reports[i].loss, expected["steps"][i]["loss"].get<double>(), 1e-5) << "step " << i + 1;
+    EXPECT_NEAR(steps.reports[i].grad_norm, expected["steps"][i]["grad_norm"].get<double>(), 1e-5) << "step " << i + 1;
+  }
+  for (const nn::Parameter& parameter : run.method->parameters()) {
+    expect_close(parameter.tensor, tensors.tensor("trained." + parameter.name), 1e-5, parameter.name);
+  }
+  expect_evaluation(run.objective->evaluate(), expected["end"]);
+}
+
+TEST_P(RowTraining, AStepIsTheSameHoweverItIsSplit) {
+  const auto override_batch = [](int64_t size, int64_t times) {
+    return std::vector<std::string>{"adapter.lora_dropout=0.3", "training.max_steps=5",
+                                    "training.per_device_train_batch_size=" + std::to_string(size),
+                                    "training.gradient_accumulation_steps=" + std::to_string(times)};
+  };
+  RowSteps whole_steps;
+  RowRun whole(GetParam(), override_batch(4, 1));
+  whole.train({&whole_steps});
+  for (const auto& [size, times] : {std::pair(2, 2), std::pair(1, 4)}) {
+    RowSteps steps;
+    RowRun split(GetParam(), override_batch(size, times));
+    split.train({&steps});
+    for (size_t i = 0; i < steps.reports.size(); ++i) {
+      EXPECT_NEAR(steps.reports[i].loss, whole_steps.reports[i].loss, 1e-5) << size << " rows a batch, step " << i + 1;
+      EXPECT_NEAR(steps.reports[i].grad_norm, whole_steps.reports[i].grad_norm, 1e-5) << size << " rows a batch, step " << i + 1;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, RowTraining, testing::ValuesIn(row_case_names()), [](const auto& info) { return info.param; });
+
+TEST(RowModels, ALossIsAMeanOverRowsOrOverTokens) {
+  EXPECT_EQ(RowRun("perceptron_loss").network().loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(RowRun("autoencoder").network().loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(RowRun("masked_loss").network().loss_mean(), nn::LossMean::kTokens);
+}
+
+TEST(RowModels, OutputsAreCounted) {
+  EXPECT_EQ(RowRun("perceptron_two").network().num_outputs(), 2);
+  EXPECT_EQ(RowRun("vision").network().num_outputs(), 3);
+}
+
+}  // namespace
+}  // namespace lora::test
