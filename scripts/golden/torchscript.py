@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore")
 
 import torch
 import torch.nn.functional as F
+import torchscript_guards as guards
 import torchscript_modules as modules
 import transformers
 from safetensors.torch import load_file, save_file
@@ -68,6 +69,14 @@ def quantised():
     return torch.ao.quantization.quantize_dynamic(modules.LanguageModel(layers=1).eval(), {torch.nn.Linear}, dtype=torch.qint8)
 
 
+def on_cuda(module):
+    """Scripted with the device that it would have on a machine with a GPU."""
+    module.device = torch.device("cuda:0")
+    script = torch.jit.script(module)
+    module.device = torch.device("cpu")
+    return script
+
+
 # name: (eager module, how it becomes TorchScript)
 MODULES = {
     "lm_scripted": (lambda: modules.LanguageModel(bias=True).eval(), torch.jit.script),
@@ -99,13 +108,37 @@ MODULES = {
     "bad_forking": (lambda: modules.Forking().eval(), torch.jit.script),
     "bad_baked": (lambda: modules.Baked().eval(), trace),
     "bad_quantised": (quantised, trace),
+    # what reads its weights, or is read, in a way of its own (torchscript_guards.py)
+    "cuda_traced": (lambda: modules.LanguageModel(layers=1).eval(), trace),
+    "cuda_attributes": (lambda: guards.OnDevice().eval(), on_cuda),
+    "long_positions": (lambda: guards.LongPositions().eval(), torch.jit.script),
+    "one_hot": (lambda: guards.OneHot().eval(), torch.jit.script),
+    "bad_classes": (lambda: guards.TokenClasses().eval(), torch.jit.script),
+    "bad_chaotic": (lambda: guards.Chaotic().eval(), torch.jit.script),
+    "bad_half_chaotic": (lambda: guards.HalfChaotic().eval().to(torch.bfloat16), torch.jit.script),
+    "bad_not_finite": (lambda: guards.NotFinite().eval(), torch.jit.script),
+    "autocast_traced": (lambda: guards.AutocastTraced().eval(), trace),
+    "tied_bias": (lambda: guards.TiedBias(False).eval(), torch.jit.script),
+    "tied_detached": (lambda: guards.TiedBias(True).eval(), torch.jit.script),
+    "tied_rows": (lambda: guards.TiedRows().eval(), torch.jit.script),
+    "turned": (lambda: guards.Turned().eval(), torch.jit.script),
+    "bad_appending": (lambda: guards.Appending().eval(), torch.jit.script),
+    "sequence_first": (lambda: guards.SequenceFirst().eval(), torch.jit.script),
+    "two_heads": (lambda: guards.TwoHeads().eval(), torch.jit.script),
+    "late": (lambda: guards.Late().eval(), torch.jit.script),
+    "sees_padding": (lambda: guards.SeesPadding().eval(), torch.jit.script),
+    "lm_bfloat16": (lambda: modules.LanguageModel().eval().to(torch.bfloat16), trace),
+    "dropout_attention": (lambda: guards.DroppedAttention(), torch.jit.script),
 }
+# what torch.jit.save puts beside a module, and what its code says instead where the module was made on another machine
+EXTRA_FILES = {"tied_bias": {"notes.txt": "kept through a merge"}}
+EDITS = {"cuda_traced": (b'torch.device("cpu")', b'torch.device("cuda:0")')}
 
 
 def save(script, file: Path):
     """As torch.jit.save, without the records of source lines; code and pickles deflated, but for one module (stored)."""
     plain = file.with_suffix(".tmp")
-    torch.jit.save(script, str(plain))
+    torch.jit.save(script, str(plain), _extra_files=EXTRA_FILES.get(file.stem, {}))
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(file, "w") as target:
         for entry in source.infolist():
             if entry.filename.endswith(".debug_pkl") or "/traced_inputs" in entry.filename:
@@ -113,7 +146,7 @@ def save(script, file: Path):
             name = file.stem + entry.filename[entry.filename.index("/"):]
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED if name.endswith((".py", ".pkl")) and file.stem != "stored" else zipfile.ZIP_STORED
-            target.writestr(info, source.read(entry))
+            target.writestr(info, source.read(entry).replace(*EDITS.get(file.stem, (b"", b""))))
     plain.unlink()
 
 
@@ -152,7 +185,7 @@ class HandWritten:
                 part.register_forward_hook(self.hook(A, B))
 
     def hook(self, A, B):
-        return lambda part, inputs, output: output + self.scale * (inputs[0] @ A.T @ B.T)
+        return lambda part, inputs, output: (output + self.scale * (inputs[0].to(A.dtype) @ A.T @ B.T)).to(output.dtype)
 
     def __call__(self, *inputs):
         weights = {n: w + self.scale * self.pairs[n][1] @ self.pairs[n][0] for n, w in self.bare.items()}
@@ -224,6 +257,11 @@ RUNS = {
     "tied_scripted": ("tied_scripted", ["q_proj", "head"], ["q_proj", "head"], "mask"),
     "tuple_traced": ("tuple_traced", ["v_proj"], ["v_proj"], "labels"),
     "hidden": ("hidden", ["mix", "blend", "up"], ["mix", "blend", "up"], "mask"),
+    "autocast_traced": ("autocast_traced", ["q_proj", "extra"], ["q_proj", "extra"], "mask"),
+    "cuda_traced": ("cuda_traced", LINEARS, LINEARS, "mask"),
+    "lm_bfloat16": ("lm_bfloat16", LINEARS + ["head"], LINEARS + ["head"], "mask"),
+    "tied_bias": ("tied_bias", ["mix"], ["mix"], "ids"),
+    "tied_rows": ("tied_rows", ["first", "second"], ["first", "second"], "ids"),
     "fast_path": ("fast_path", ["linear1", "linear2", "self_attn.in_proj_weight"], ["linear1", "linear2", "in_proj_weight"], "ids"),
 }
 

@@ -49,10 +49,12 @@ const Precision& precision_of(at::ScalarType dtype) {
 constexpr size_t kMaxDocuments = 8;
 constexpr int64_t kMaxLength = 64;
 
-Documents random_documents(int64_t vocab_size) {
+/// `is_short`: of a TorchScript module, whose longest text is not known.
+Documents random_documents(int64_t vocab_size, bool is_short) {
   CounterRandom random(hash_name("lora-merge --verify"));
   Documents documents;
-  for (const int64_t length : {kMaxLength, int64_t{37}, int64_t{16}, int64_t{5}}) {
+  const std::vector<int64_t> lengths = is_short ? std::vector<int64_t>{16, 11, 5} : std::vector<int64_t>{kMaxLength, 37, 16, 5};
+  for (const int64_t length : lengths) {
     documents.emplace_back();
     for (int64_t i = 0; i < length; ++i) {
       documents.back().push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(vocab_size))));
@@ -127,12 +129,14 @@ class Comparison {
   Comparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
     const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
     precision_ = precision_of(parts.base.model->dtype());
-    documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size()) : read_documents(request, parts);
+    const bool is_script = parts.options.is_torchscript();  // which keeps its own dtypes
+    dtype_ = is_script ? "auto" : precision_.name;
+    documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size(), is_script) : read_documents(request, parts);
     result_logits_ = logits_of(*parts.base.model, documents_);
   }
 
   void run() {
-    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, precision_.name);
+    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, dtype_);
     if (!parts.labels && parts.base.model->vocab_size() != result_logits_.size(1)) {
       model_error("--verify", "the two models have different vocabularies");
     }
@@ -142,6 +146,9 @@ class Comparison {
  private:
   InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
     InferenceRequest inference{model, {}, "", dtype, request_.device, request_.allow_other_base || request_.unmerge, request_.surroundings};
+    inference.trust_torchscript = request_.trust_torchscript;
+    inference.inputs = request_.inputs;
+    inference.output = request_.output_field;
     for (size_t i = 0; with_adapters && i < request_.adapters.size(); ++i) {
       inference.adapters.push_back(std::to_string(i) + "=" + request_.adapters[i]);
     }
@@ -169,6 +176,7 @@ class Comparison {
 
   const MergeRequest& request_;
   Precision precision_{};
+  std::string dtype_;  ///< of the other model
   Documents documents_;
   Tensor result_logits_;
 };

@@ -11,6 +11,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/script_file.h"
+#include "merge_check.h"
 
 namespace lora::app {
 
@@ -20,10 +21,6 @@ using torchscript::HostWeight;
 using torchscript::ScriptFile;
 
 void check_script_flags(const MergeRequest& request, const models::ModelOptions& model) {
-  if (request.verify) {
-    config_error("--verify",
-                 "is not for a TorchScript model: compare with lora-eval, on the file as it was with --adapter and on the merged one");
-  }
   if (model.dtype != models::ComputeDtype::kAuto) {
     config_error("--dtype",
                  "is not for a TorchScript model, whose code may be made for its dtype: found '" + request.dtype + "', expected auto");
@@ -77,6 +74,20 @@ at::Tensor merged_weight(const peft::MergedTensor& tensor, const at::Tensor& bas
   return merged;
 }
 
+/// Compares the result before it has its name.
+void save_verified(const MergeRequest& request, const ScriptFile& file) {
+  const fs::path unverified = request.output.parent_path() / ("." + request.output.filename().string() + ".unverified.pt");
+  try {
+    file.save(unverified);
+    check_merge(request, unverified);
+    fs::rename(unverified, request.output);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(unverified, ignored);
+    throw;
+  }
+}
+
 }  // namespace
 
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
@@ -100,7 +111,11 @@ void merge_script(const MergeRequest& request, const models::ModelOptions& model
     }
   }
   make_writable_folder(fs::absolute(request.output).parent_path());
-  file.save(request.output);
+  if (request.verify) {
+    save_verified(request, file);
+  } else {
+    file.save(request.output);
+  }
   log::info("wrote " + request.output.string() + ": " + with_thousands(changed) + " tensors " + (request.unmerge ? "unmerged" : "merged"));
 }
 

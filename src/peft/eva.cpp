@@ -95,6 +95,9 @@ struct EvaPass::Impl : public nn::InputObserver {
 
   /// The first look: which modules share an input.
   void sort_in(size_t index, const Tensor& x_TI) {
+    if (is_seen(index)) {
+      return;
+    }
     if (!groups.empty() && last_input.is_same(x_TI)) {
       groups.back().members.push_back(index);
     } else {
@@ -113,8 +116,27 @@ struct EvaPass::Impl : public nn::InputObserver {
     last_input = Tensor();
   }
 
+  bool is_seen(size_t index) const {
+    return std::any_of(groups.begin(), groups.end(), [index](const Group& group) {
+      return std::find(group.members.begin(), group.members.end(), index) != group.members.end();
+    });
+  }
+
+  /// A module of a TorchScript network may have an input that is no row a token, or none that is known.
+  void require_seen() const {
+    for (size_t i = 0; i < hosts.size(); ++i) {
+      if (!is_seen(i)) {
+        config_error("adapter.init_lora_weights",
+                     "\"eva\" is not for '" + hosts[i]->name() +
+                         "': found no row of its input for each token of a batch. Leave it out of the targets, "
+                         "or choose another start");
+      }
+    }
+  }
+
   void find_groups(const nn::TokenBatch& batch) {
     run(batch);
+    require_seen();
     for (Group& group : groups) {
       int64_t most = 0;
       for (const size_t member : group.members) {

@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
   cli.add_option("--model", request.model, "Folder of the base model, org/name in the local Hugging Face cache, or a .pt file")
       ->type_name("DIR");
   cli.add_flag("--trust-torchscript", request.trust_torchscript, "Run the code of a TorchScript --model: it is a program, not data");
+  cli.add_option("--inputs", request.inputs, "For --verify of it: batch fields in the order of its arguments")
+      ->type_name("FIELD")
+      ->delimiter(',');
+  cli.add_option("--output-field", request.output_field, "For --verify of it: key or index of its logits")->type_name("KEY");
   cli.add_option("--adapter", request.adapters, "Adapter folder (repeatable)")->type_name("DIR")->allow_extra_args(false);
   cli.add_option("--weight", request.weights, "Factor of an adapter, in the order of --adapter (default: 1 each)")->allow_extra_args(false);
   cli.add_option("--output", request.output, "Folder to write; for a TorchScript --model a .pt file")->type_name("DIR")->required();

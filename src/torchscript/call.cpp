@@ -5,6 +5,7 @@
 #include <torch/csrc/jit/runtime/custom_operator.h>
 
 #include "lora/base/random.h"
+#include "lora/ops/dropout.h"
 
 namespace lora::torchscript {
 
@@ -14,14 +15,14 @@ using torch::jit::Node;
 using torch::jit::Stack;
 using torch::jit::Value;
 
+/// An operation whose first two arguments are the context and a number, and what the call takes from behind them.
 template <typename Call>
-torch::jit::Operation operation(const Call& call) {
-  return [call](Stack& stack) {
-    const at::Tensor argument = torch::jit::pop(stack).toTensor();
-    const int64_t host = torch::jit::pop(stack).toInt();
-    const auto context = c10::static_intrusive_pointer_cast<CallContext>(torch::jit::pop(stack).toCapsule());
+torch::jit::Operation operation(size_t num_arguments, const Call& call) {
+  return [num_arguments, call](Stack& stack) {
+    const std::vector<c10::IValue> arguments = torch::jit::pop(stack, num_arguments);
+    const auto context = c10::static_intrusive_pointer_cast<CallContext>(arguments[0].toCapsule());
     try {
-      torch::jit::push(stack, call(*context, host, argument));
+      torch::jit::push(stack, call(*context, arguments[1].toInt(), c10::ArrayRef<c10::IValue>(arguments).slice(2)));
     } catch (...) {
       context->error = std::current_exception();
       throw;
@@ -29,14 +30,26 @@ torch::jit::Operation operation(const Call& call) {
   };
 }
 
+using Arguments = c10::ArrayRef<c10::IValue>;
+
 /// The calls are operations of torch's interpreter, known to it from the first graph on.
 void register_calls() {
   static const torch::jit::RegisterOperators kCalls(
-      {torch::jit::Operator("lora_train::project(Any context, int host, Tensor x) -> Tensor",
-                            operation([](CallContext& context, int64_t host, const at::Tensor& x) { return context.project(host, x); }),
-                            c10::AliasAnalysisKind::FROM_SCHEMA),
-       torch::jit::Operator("lora_train::look_up(Any context, int host, Tensor ids) -> Tensor",
-                            operation([](CallContext& context, int64_t host, const at::Tensor& ids) { return context.look_up(host, ids); }),
+      {torch::jit::Operator(
+           "lora_train::project(Any context, int host, Tensor x, Tensor? bias) -> Tensor",
+           operation(4, [](CallContext& context, int64_t host,
+                           Arguments rest) { return context.project(host, rest[0].toTensor(), rest[1].toOptional<at::Tensor>()); }),
+           c10::AliasAnalysisKind::FROM_SCHEMA),
+       torch::jit::Operator(
+           "lora_train::look_up(Any context, int host, Tensor ids) -> Tensor",
+           operation(3, [](CallContext& context, int64_t host, Arguments rest) { return context.look_up(host, rest[0].toTensor()); }),
+           c10::AliasAnalysisKind::FROM_SCHEMA),
+       torch::jit::Operator("lora_train::dropout(Any context, int site, Tensor x, float p, bool train) -> Tensor",
+                            operation(5,
+                                      [](CallContext& context, int64_t site, Arguments rest) {
+                                        const at::Tensor x = rest[0].toTensor();
+                                        return rest[2].toBool() ? context.dropout(site, x, rest[1].toDouble()) : x;
+                                      }),
                             c10::AliasAnalysisKind::FROM_SCHEMA)});
 }
 
@@ -45,92 +58,115 @@ class Caller {
   Caller(Lowered& lowered, const Hosts& hosts) : lowered_(lowered), hosts_(hosts) {
     register_calls();
     context_ = lowered_.graph->addInput("context")->setType(c10::AnyType::get());
+    const torch::jit::WithInsertPoint at_top(*lowered_.graph->nodes().begin());
+    none_ = lowered_.graph->insertConstant(c10::IValue());
   }
 
   void change(const SlotUses& uses, const SlotPlan& plan) {
     if (plan.linear >= 0) {
-      const bool has_bias = dynamic_cast<const nn::Linear&>(*hosts_.all[plan.linear]).bias_in_use().has_value();
       for (Node* site : uses.linear) {
-        replace(site, "lora_train::project", plan.linear, site->input(0), has_bias ? nullptr : site->input(2));
+        project(site, plan.linear, site->input(0), site->input(2));
       }
       for (Node* site : uses.conv1d) {
-        replace(site, "lora_train::project", plan.linear, site->input(1), has_bias ? nullptr : site->input(0));
+        project(site, plan.linear, site->input(1), site->input(0));
       }
     }
     if (plan.table >= 0) {
       for (Node* site : uses.tables) {
-        replace(site, "lora_train::look_up", plan.table, site->input(1), nullptr);
+        replace(site, "lora_train::look_up", plan.table, {site->input(1)});
+      }
+    }
+  }
+
+  /// Gives every dropout of the base keys of our own.
+  void change_dropouts(torch::jit::Block* block) {
+    for (auto node = block->nodes().begin(); node != block->nodes().end();) {
+      Node* site = *node++;
+      for (torch::jit::Block* inner : site->blocks()) {
+        change_dropouts(inner);
+      }
+      if (site->kind() == c10::aten::dropout) {
+        replace(site, "lora_train::dropout", num_dropouts_++, {site->input(0), site->input(1), site->input(2)});
       }
     }
   }
 
  private:
-  void replace(Node* site, const char* call, int64_t host, Value* argument, Value* bias) {
+  void project(Node* site, int64_t host, Value* x, Value* bias) {
+    const bool has_own = dynamic_cast<const nn::Linear&>(*hosts_.all[host]).bias_in_use().has_value();
+    replace(site, "lora_train::project", host, {x, has_own ? none_ : bias});
+  }
+
+  void replace(Node* site, const char* call, int64_t host, const std::vector<Value*>& arguments) {
     torch::jit::Graph& graph = *lowered_.graph;
     const torch::jit::WithInsertPoint before(site);
-    Value* number = graph.insertConstant(host);
-    Node* made = graph.insertNode(graph.create(c10::Symbol::fromQualString(call), {context_, number, argument}));
-    Value* result = made->output()->setType(c10::TensorType::get());
-    if (bias != nullptr && !bias->mustBeNone()) {
-      Value* one = graph.insertConstant(1);
-      result = graph.insertNode(graph.create(c10::aten::add, {result, bias, one}))->output()->setType(c10::TensorType::get());
-    }
-    site->output()->replaceAllUsesWith(result);
+    std::vector<Value*> all{context_, graph.insertConstant(host)};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    Node* made = graph.insertNode(graph.create(c10::Symbol::fromQualString(call), all));
+    site->output()->replaceAllUsesWith(made->output()->setType(c10::TensorType::get()));
     site->destroy();
   }
 
   Lowered& lowered_;
   const Hosts& hosts_;
   Value* context_;
+  Value* none_;
+  int64_t num_dropouts_ = 0;
 };
 
 }  // namespace
 
-nn::Pass CallContext::pass_of(int64_t rows) {
+nn::Pass CallContext::pass_of(const at::Tensor& x) {
   nn::Pass pass{pass_.batch, at::Tensor()};
-  if (!row_keys_.defined()) {
-    return pass;
+  if (keys_.defined()) {
+    pass.row_keys_T = keys_.of(x);
   }
-  at::Tensor& keys = keys_[rows];
-  if (!keys.defined() && rows == row_keys_.size(0)) {
-    keys = row_keys_;
-  } else if (!keys.defined()) {
-    // Rows of another kind (patches, pooled rows): each sample's are counted from 0, where they divide so.
-    const int64_t per_sample = num_samples_ > 0 && rows % num_samples_ == 0 ? rows / num_samples_ : rows;
-    const int64_t stride = num_samples_ > 0 ? std::max<int64_t>(row_keys_.size(0) / num_samples_, 1) : 1;
-    const at::Tensor known = row_keys_.cpu();
-    keys = at::empty({rows}, at::kLong);
-    for (int64_t row = 0; row < rows; ++row) {
-      const int64_t sample_key = known.const_data_ptr<int64_t>()[row / per_sample * stride];
-      keys.data_ptr<int64_t>()[row] =
-          static_cast<int64_t>(mix64(static_cast<uint64_t>(sample_key), static_cast<uint64_t>(row % per_sample)));
-    }
-    keys = keys.to(row_keys_.device());
-  }
-  pass.row_keys_T = keys;
   return pass;
 }
 
-at::Tensor CallContext::project(int64_t host, const at::Tensor& x) {
+/// Projections of one input are shown the same tensor; one whose rows are no tokens is not shown.
+void CallContext::show(const nn::Linear& linear, const at::Tensor& x) {
+  const RowOrder order = row_order(x, rows_.num_samples, rows_.length);
+  const bool has_a_row_a_token = x.numel() == rows_.num_samples * rows_.length * x.size(-1);
+  if (rows_.places.defined() && (order == RowOrder::kOther || !has_a_row_a_token)) {
+    return;
+  }
+  if (!shown_.is_same(x)) {
+    const at::Tensor rows_RI = (order == RowOrder::kLengthFirst ? x.transpose(0, 1) : x).reshape({-1, x.size(-1)});
+    shown_ = x;
+    shown_tokens_ = rows_.places.defined() ? rows_RI.index_select(0, rows_.places) : rows_RI;
+  }
+  pass_.observer->see(linear, shown_tokens_);
+}
+
+at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias) {
   const auto& linear = dynamic_cast<const nn::Linear&>(*hosts_.all[host]);
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == linear.in_features(), "linear of '", linear.name(), "': found an input of ", x.sizes(),
               ", expected ", linear.in_features(), " features");
   if (pass_.observer != nullptr) {
-    const at::Tensor x_TI = x.reshape({-1, linear.in_features()});
-    pass_.observer->see(linear, places_.defined() ? x_TI.index_select(0, places_) : x_TI);
+    show(linear, x);
   }
   const bool is_untouched = linear.is_plain() && !linear.weight_in_use().requires_grad();
-  if (!row_keys_.defined() && is_untouched) {  // the very operation of the module, to the bit
-    const std::optional<at::Tensor> bias = linear.bias_in_use();
-    if (linear.layout() == nn::WeightLayout::kInOut && bias) {
-      return at::addmm(*bias, x, linear.weight_in_use().t());
+  if (!keys_.defined() && is_untouched) {  // the very operation of the module, to the bit
+    const std::optional<at::Tensor> added = bias ? bias : linear.bias_in_use();
+    if (linear.layout() == nn::WeightLayout::kInOut && added) {
+      return at::addmm(*added, x, linear.weight_in_use().t());
     }
-    return at::linear(x, linear.weight_in_use(), bias.value_or(at::Tensor()));
+    return at::linear(x, linear.weight_in_use(), added.value_or(at::Tensor()));
   }
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = linear.out_features();
-  const at::Tensor x_TI = x.reshape({-1, linear.in_features()});
-  return linear.forward(x_TI, pass_of(x_TI.size(0))).view(sizes);
+  const at::Tensor y = linear.forward(x.reshape({-1, linear.in_features()}), pass_of(x)).view(sizes);
+  return bias ? y + *bias : y;
+}
+
+at::Tensor CallContext::dropout(int64_t site, const at::Tensor& x, double p) {
+  const auto call = static_cast<uint64_t>(calls_[site]++);  // in a loop
+  if (p >= 1 || x.dim() < 2 || x.numel() == 0) {
+    return p >= 1 ? x * 0 : at::dropout(x, p, /*train=*/true);
+  }
+  const uint64_t site_key = mix64(hash_name("dropout of the base"), mix64(static_cast<uint64_t>(site), call));
+  return ops::differentiable_dropout(x.reshape({-1, x.size(-1)}), {keys_.of(x), site_key, p}).view(x.sizes());
 }
 
 at::Tensor CallContext::look_up(int64_t host, const at::Tensor& ids) {
@@ -140,7 +176,7 @@ at::Tensor CallContext::look_up(int64_t host, const at::Tensor& ids) {
   return table.forward(ids.reshape({-1})).view(sizes);
 }
 
-std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts) {
+std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts, bool training) {
   const std::vector<SlotUses> uses = find_uses(lowered);
   Caller caller(lowered, hosts);
   for (size_t i = 0; i < uses.size(); ++i) {
@@ -148,6 +184,9 @@ std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts) {
     if (plan != hosts.plans.end()) {
       caller.change(uses[i], plan->second);
     }
+  }
+  if (training) {
+    caller.change_dropouts(lowered.graph->block());
   }
   std::vector<Slot> left;
   for (size_t i = lowered.slots.size(); i-- > 0;) {

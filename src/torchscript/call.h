@@ -3,11 +3,12 @@
 
 #include <exception>
 #include <map>
-#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
-#include "hosts.h"
-#include "lora/nn/pass.h"
+#include "network.h"
+#include "row_keys.h"
 
 namespace lora::torchscript {
 
@@ -15,32 +16,35 @@ namespace lora::torchscript {
 class CallContext : public torch::CustomClassHolder {
  public:
   /// @param pass of the batch whose rows the network's inputs are; outlives the context.
-  /// @param row_keys int64 [R], keys of the inputs' rows, for dropout; undefined in evaluation.
-  /// @param places the rows of the rectangle that are tokens (for observers); undefined: all.
-  CallContext(const Hosts& hosts, const nn::Pass& pass, at::Tensor row_keys, int64_t num_samples, at::Tensor places)
-      : hosts_(hosts), pass_(pass), row_keys_(std::move(row_keys)), num_samples_(num_samples), places_(std::move(places)) {}
+  /// @param rows of its rectangle: keys for dropout, and which of them are tokens (for observers; undefined: all).
+  CallContext(const Hosts& hosts, const nn::Pass& pass, Rows rows)
+      : hosts_(hosts), pass_(pass), rows_(std::move(rows)), keys_(rows_.keys, rows_.num_samples, rows_.length) {}
 
-  /// A projection of x [..., I] by the host of that index: [..., O].
-  at::Tensor project(int64_t host, const at::Tensor& x);
+  /// A projection of x [..., I] by the host of that index: [..., O], with a bias that is not the host's own where one is given.
+  at::Tensor project(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias);
   /// The rows of a table.
   at::Tensor look_up(int64_t host, const at::Tensor& ids);
+  /// The base's own dropout of that number, in a training pass.
+  at::Tensor dropout(int64_t site, const at::Tensor& x, double p);
 
   /// What a call threw: the interpreter hands on its text alone.
   std::exception_ptr error;
 
  private:
-  nn::Pass pass_of(int64_t rows);
+  nn::Pass pass_of(const at::Tensor& x);
+  void show(const nn::Linear& linear, const at::Tensor& x);
 
   const Hosts& hosts_;
   const nn::Pass& pass_;
-  at::Tensor row_keys_;
-  int64_t num_samples_;
-  at::Tensor places_;
-  std::map<int64_t, at::Tensor> keys_;  ///< by the number of rows
+  Rows rows_;
+  RowKeys keys_;
+  std::map<int64_t, int64_t> calls_;  ///< of each dropout so far
+  at::Tensor shown_;                  ///< the last input that an observer was shown
+  at::Tensor shown_tokens_;           ///< its rows that are tokens
 };
 
-/// Changes the graph so that every site calls its host; its last input is then the CallContext. Gives the slots that are still
-/// inputs.
-std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts);
+/// Changes the graph so that every site calls its host, and in training form every dropout draws by the rows' keys; its last input is
+/// then the CallContext. Gives the slots that are still inputs.
+std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts, bool training);
 
 }  // namespace lora::torchscript

@@ -5,8 +5,11 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
-#include <functional>
+#include <iterator>
+#include <map>
+#include <set>
 
 #include "lora/base/error.h"
 #include "lora/base/random.h"
@@ -20,13 +23,13 @@ using at::Tensor;
 
 constexpr const char* kAdapter = "load-time check";
 constexpr uint64_t kSeed = 0x10adc4ec;
-constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time
+constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time, or a quarter of all
+constexpr size_t kHalfGroup = 8;                   ///< hosts whose share is more than what half precision rounds away
 
-/// Documents of at most these lengths, of ids that every table of the model has and positions that a table of positions has; one of
-/// two rows is of segments.
+/// Documents of at most these lengths, of ids and positions that the model's tables have.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
-  const auto ids = static_cast<uint64_t>(model.smallest_table());
-  const int64_t positions = model.smallest_table(/*more_than=*/2);
+  const auto ids = static_cast<uint64_t>(model.vocab_size());
+  const int64_t positions = model.safe_length();
   CounterRandom random(kSeed);
   std::vector<std::vector<int32_t>> documents;
   for (const int64_t length : lengths) {
@@ -48,6 +51,9 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));
 }
 
+/// Hosts that are judged together: one, or the two of a tied weight.
+using Unit = std::vector<nn::MatrixHost*>;
+
 nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents) {
   std::vector<nn::DocumentView> views;
   for (const std::vector<int32_t>& ids : documents) {
@@ -64,7 +70,7 @@ class LearntTokens : public Subject {
     samples_.emplace_back(model, batch_of(documents_of(model, {5, 3, 4})));
   }
 
-  Network& network() override { return model_.network(); }
+  NetworkModel& model() override { return model_; }
   const std::vector<Sample>& samples() const override { return samples_; }
   Tensor outputs(const nn::Pass& pass) const override { return model_.hidden(pass); }
   Tensor outputs_of(const c10::IValue& result, const Sample& sample) const override {
@@ -78,7 +84,7 @@ class LearntTokens : public Subject {
 
 class Check {
  public:
-  explicit Check(Subject& subject) : subject_(subject), network_(subject.network()), samples_(subject.samples()) {}
+  explicit Check(Subject& subject) : subject_(subject), model_(subject.model()), network_(model_.network()), samples_(subject.samples()) {}
 
   void run() {
     const std::vector<std::pair<std::string, uint32_t>> before = versions();
@@ -133,18 +139,51 @@ class Check {
     }
   }
 
-  /// Hosts whose weight is not another's too, in groups of bounded size.
-  void check_adapters() {
-    std::vector<nn::MatrixHost*> group;
-    int64_t bytes = 0;
-    for (const auto& host : network_.hosts().all) {
+  bool is_half() const { return model_.dtype() != at::kFloat && model_.dtype() != at::kDouble; }
+
+  /// Every host once, the two of a tied weight together: a change of it is seen at both places.
+  std::vector<Unit> units() const {
+    const std::vector<std::unique_ptr<nn::Host>>& all = network_.hosts().all;
+    std::map<const nn::Host*, nn::MatrixHost*> heads;  // by their table
+    std::set<const nn::Host*> tied;
+    for (const auto& [slot, plan] : network_.hosts().plans) {
+      if (plan.linear >= 0 && plan.table >= 0) {
+        heads.emplace(all[plan.table].get(), dynamic_cast<nn::MatrixHost*>(all[plan.linear].get()));
+        tied.insert(all[plan.linear].get());
+      }
+    }
+    std::vector<Unit> result;
+    for (const auto& host : all) {
       auto* matrix = dynamic_cast<nn::MatrixHost*>(host.get());
-      if (matrix == nullptr || !is_judgeable(*matrix)) {
+      if (matrix == nullptr || tied.count(matrix) > 0) {
         continue;
       }
-      group.push_back(matrix);
-      bytes += static_cast<int64_t>(matrix->weights().front().base().nbytes());
-      if (bytes > kGroupBytes) {
+      result.push_back({matrix});
+      if (const auto head = heads.find(matrix); head != heads.end()) {
+        result.back().push_back(head->second);
+      }
+    }
+    return result;
+  }
+
+  static int64_t bytes_of(const Unit& unit) { return static_cast<int64_t>(unit.front()->weights().front().base().nbytes()); }
+
+  /// In groups of bounded size, at most four; in half precision of few hosts.
+  void check_adapters() {
+    const std::vector<Unit> all = units();
+    int64_t total = 0, bytes = 0;
+    for (const Unit& unit : all) {
+      total += bytes_of(unit);
+    }
+    for (const bool with_grad : kModes) {
+      const at::AutoGradMode mode(with_grad);
+      bare_.push_back(by_sites(samples_[0], false).detach());
+    }
+    std::vector<Unit> group;
+    for (const Unit& unit : all) {
+      group.push_back(unit);
+      bytes += bytes_of(unit);
+      if (bytes > std::max(kGroupBytes, total / 4) || (is_half() && group.size() == kHalfGroup)) {
         check_group(group);
         group.clear();
         bytes = 0;
@@ -153,87 +192,90 @@ class Check {
     if (!group.empty()) {
       check_group(group);
     }
+    model_.set_idle(std::move(idle_));
   }
 
-  /// A tied weight's change is seen at both of its places, a pair at one of them is not.
-  bool is_judgeable(const nn::MatrixHost& host) const {
-    for (const auto& [slot, plan] : network_.hosts().plans) {
-      const bool is_own = (plan.linear >= 0 && network_.hosts().all[plan.linear].get() == &host) ||
-                          (plan.table >= 0 && network_.hosts().all[plan.table].get() == &host);
-      if (is_own && plan.linear >= 0 && plan.table >= 0) {
-        return false;
+  /// A pair whose product is drawn by the weight's own slot, as [rows, columns] of it, so that both of a tied weight get one change.
+  void attach(nn::MatrixHost& host) const {
+    const nn::BaseWeight& weight = host.weights().front();
+    const Tensor W = weight.base();
+    const auto* linear = dynamic_cast<const nn::Linear*>(&host);
+    const bool turned = linear == nullptr || linear->layout() == nn::WeightLayout::kInOut;  // A's columns are the weight's rows
+    at::Generator numbers =
+        at::detail::createCPUGenerator(mix64(kSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
+    const Tensor rows = at::randn({W.size(0), 2}, numbers, at::kFloat).to(W.device());
+    const Tensor columns = at::randn({2, W.size(1)}, numbers, at::kFloat).to(W.device());
+    // Of a size that is seen in half precision, and small beside the weight.
+    const double delta = rows.mm(columns).norm().item<double>(), own = W.to(at::kFloat).norm().item<double>();
+    const double scale = own > 0 && delta > 0 ? 0.3 * own / delta : 0.1;
+    const Tensor A_RI = turned ? rows.t().contiguous() : columns, B_OR = turned ? columns.t().contiguous() : rows;
+    host.attach(nn::LowRank{.adapter = kAdapter, .A_RI = A_RI.requires_grad_(true), .B_OR = B_OR.requires_grad_(true), .scale = scale});
+  }
+
+  void attach(const std::vector<Unit>& group) const {
+    for (const Unit& unit : group) {
+      for (nn::MatrixHost* host : unit) {
+        attach(*host);
       }
     }
-    return true;
   }
 
-  static void attach(nn::MatrixHost& host) {
-    const Tensor W = host.weights().front().base();
-    const bool is_table = dynamic_cast<const nn::Embedding*>(&host) != nullptr;
-    const auto* linear = dynamic_cast<const nn::Linear*>(&host);
-    const int64_t inputs = is_table ? W.size(0) : linear->in_features();
-    const int64_t outputs = is_table ? W.size(1) : linear->out_features();
-    at::Generator numbers = at::detail::createCPUGenerator(mix64(kSeed, hash_name(host.name())));
-    const Tensor A_RI = at::randn({2, inputs}, numbers, at::kFloat).to(W.device());
-    const Tensor B_OR = at::randn({outputs, 2}, numbers, at::kFloat).to(W.device());
-    // Of a size that is seen in half precision, and small beside the weight.
-    const double delta = B_OR.mm(A_RI).norm().item<double>(), own = W.to(at::kFloat).norm().item<double>();
-    const double scale = own > 0 && delta > 0 ? 0.3 * own / delta : 0.1;
-    host.attach(nn::LowRank{.adapter = kAdapter, .A_RI = A_RI.requires_grad_(true), .B_OR = B_OR.requires_grad_(true), .scale = scale});
+  static void detach(const std::vector<Unit>& group) {
+    for (const Unit& unit : group) {
+      for (nn::MatrixHost* host : unit) {
+        host->remove_adapters();
+      }
+    }
   }
 
   /// How far the pairs of these hosts do something else than the change of their weights, as a share of what that does; none if
   /// that does nothing to this input.
-  std::optional<double> disagreement(const std::vector<nn::MatrixHost*>& hosts, bool with_grad) {
+  std::optional<double> disagreement(const std::vector<Unit>& group, bool with_grad) const {
     const at::AutoGradMode mode(with_grad);
     const Sample& sample = samples_[0];
-    const Tensor bare = by_sites(sample, false).detach();
-    for (nn::MatrixHost* host : hosts) {
-      attach(*host);
-    }
+    const Tensor& bare = bare_[with_grad ? 1 : 0];
+    attach(group);
     const Tensor by_pairs = by_sites(sample, false).detach() - bare;
-    Tensor by_weights = outputs_of(network_.run_in_weight_space(sample.arguments), sample).detach() - bare;
-    for (nn::MatrixHost* host : hosts) {
-      host->remove_adapters();
-    }
+    const Tensor by_weights = outputs_of(network_.run_in_weight_space(sample.arguments), sample).detach() - bare;
+    detach(group);
     const double size = by_weights.to(at::kFloat).norm().item<double>();
     const double difference = (by_pairs - by_weights).to(at::kFloat).norm().item<double>();
-    const double apart = difference > 1e-6 * bare.to(at::kFloat).norm().item<double>() ? difference : 0;  // or it is rounding alone
-    return size > 0 ? std::optional(apart / size) : apart > 0 ? std::optional(1e9) : std::nullopt;
+    const double apart = difference <= 1e-6 * bare.to(at::kFloat).norm().item<double>() ? 0 : difference;  // which is rounding alone
+    return size == 0 ? (apart > 0 ? std::optional(1e9) : std::nullopt) : std::optional(apart / size);
   }
 
-  bool is_dead(const std::vector<nn::MatrixHost*>& hosts) {
-    const double bound = network_.dtype() == at::kFloat || network_.dtype() == at::kDouble ? 1e-3 : 0.1;
-    for (const bool with_grad : {false, true}) {
-      if (disagreement(hosts, with_grad).value_or(0) > bound) {
-        return true;
-      }
+  bool is_dead(const std::vector<Unit>& group) const {
+    const double bound = is_half() ? 0.1 : 1e-3;
+    return std::any_of(kModes.begin(), kModes.end(), [&](bool with_grad) {
+      return !(disagreement(group, with_grad).value_or(0) <= bound);  // nor where it is no number
+    });
+  }
+
+  /// The names of the dead among them, looked for in halves. Together some may differ by what rounding adds up to.
+  std::vector<std::string> dead_of(const std::vector<Unit>& group) const {
+    if (!is_dead(group)) {
+      return {};
     }
-    return false;
+    if (group.size() == 1) {
+      return {group.front().front()->name()};
+    }
+    const auto middle = group.begin() + static_cast<std::ptrdiff_t>(group.size() / 2);
+    std::vector<std::string> names = dead_of({group.begin(), middle}), rest = dead_of({middle, group.end()});
+    names.insert(names.end(), rest.begin(), rest.end());
+    return names;
   }
 
-  void check_group(const std::vector<nn::MatrixHost*>& group) {
-    if (is_dead(group)) {
-      std::vector<std::string> names;
-      for (nn::MatrixHost* host : group) {
-        if (is_dead({host})) {
-          names.push_back(host->name());
-        }
-      }
-      if (names.empty()) {  // together they differ by what rounding adds up to
-        check_gradients(group);
-        return;
-      }
+  void check_group(const std::vector<Unit>& group) {
+    if (const std::vector<std::string> names = dead_of(group); !names.empty()) {
       model_error(network_.where(), "an adapter does not do what the change of its weight does at: " + join(names, ", ", 8) +
-                                        ". Its forward uses the weight in a way that this version does not see");
+                                        ". Its forward uses the weight in a way that this version does not see, gives no numbers beside "
+                                        "it, or makes much of the last bit of a product");
     }
     check_gradients(group);
   }
 
-  void check_gradients(const std::vector<nn::MatrixHost*>& group) {
-    for (nn::MatrixHost* host : group) {
-      attach(*host);
-    }
+  void check_gradients(const std::vector<Unit>& group) {
+    attach(group);
     const at::AutoGradMode mode(true);
     const Tensor out = by_sites(samples_[0], true);
     if (!out.requires_grad()) {
@@ -244,45 +286,82 @@ class Check {
     const Tensor weights = at::randn(out.sizes(), at::detail::createCPUGenerator(kSeed), at::kFloat).to(out.device());
     (out.to(at::kFloat) * weights).sum().backward();
     std::vector<nn::MatrixHost*> without;
-    for (nn::MatrixHost* host : group) {
-      const nn::LowRank& pair = host->attachments().back();
-      const auto is_missing = [](const Tensor& tensor) { return !tensor.grad().defined() || !tensor.grad().ne(0).any().item<bool>(); };
-      if (is_missing(pair.A_RI) || is_missing(pair.B_OR)) {
-        without.push_back(host);
-      }
+    for (const Unit& unit : group) {
+      std::copy_if(unit.begin(), unit.end(), std::back_inserter(without), lacks_gradient);
     }
-    for (nn::MatrixHost* host : group) {
-      host->remove_adapters();
-    }
+    detach(group);
     for (nn::MatrixHost* host : without) {
-      if (disagreement({host}, false)) {  // its weight counts for this input
+      if (has_effect(*host)) {  // its weight counts for this input
         network_.hosts().unreached.emplace(host, std::make_unique<Unreached>(*host));
+      } else {
+        idle_.push_back(host);
       }
     }
   }
+
+  static bool lacks_gradient(const nn::MatrixHost* host) {
+    const nn::LowRank& pair = host->attachments().back();
+    const auto is_missing = [](const Tensor& tensor) { return !tensor.grad().defined() || !tensor.grad().ne(0).any().item<bool>(); };
+    return is_missing(pair.A_RI) || is_missing(pair.B_OR);
+  }
+
+  bool has_effect(nn::MatrixHost& host) const {
+    const at::NoGradGuard no_grad;
+    attach(host);
+    const bool has = !same_bits(by_sites(samples_[0], false), bare_[0]);
+    host.remove_adapters();
+    return has;
+  }
+
+  static constexpr std::array<bool, 2> kModes{false, true};  ///< with gradients or without
 
   Subject& subject_;
+  NetworkModel& model_;
   Network& network_;
   const std::vector<Sample>& samples_;
+  std::vector<Tensor> bare_;  ///< of the first sample, by kModes
+  std::vector<const nn::MatrixHost*> idle_;
 };
 
-/// The second document beside a longer one and beside one of its own length.
-void look_for_padding(ScriptModel& model) {
-  const at::NoGradGuard no_grad;
-  std::vector<std::vector<int32_t>> documents = documents_of(model, {8, 6});
-  const auto length = static_cast<int64_t>(documents[1].size());
-  const auto second = [&model, &documents, length] {
-    const nn::TokenBatch batch = batch_of(documents).to(model.device());
-    return model.hidden(nn::evaluation_pass(batch)).slice(0, -length);
-  };
-  const Tensor padded = second();
-  documents[0].resize(documents[1].size());
-  const Tensor bare = second();
-  const double bound = model.dtype() == at::kFloat || model.dtype() == at::kDouble ? 1e-4 : 0.05;
-  if ((padded - bare).abs().max().item<double>() > bound * bare.abs().max().item<double>()) {
-    model.keep_lengths_apart();
+/// Whether what stands behind a document changes its logits.
+class Padding {
+ public:
+  explicit Padding(ScriptModel& model) : model_(model), documents_(documents_of(model, {8, 6})) {}
+
+  /// The second document beside a longer one and beside one of its own length; and both with other ids as padding.
+  bool counts() const {
+    const at::NoGradGuard no_grad;
+    const auto length = static_cast<int64_t>(documents_[1].size());
+    std::vector<std::vector<int32_t>> equal = documents_;
+    equal[0].resize(equal[1].size());
+    const Sample sample(model_, batch_of(documents_)), bare_sample(model_, batch_of(equal));
+    const Tensor padded = model_.hidden(nn::evaluation_pass(sample.batch)).slice(0, -length);
+    const Tensor bare = model_.hidden(nn::evaluation_pass(bare_sample.batch)).slice(0, -length);
+    const double bound = model_.dtype() == at::kFloat || model_.dtype() == at::kDouble ? 1e-4 : 0.05;
+    return (padded - bare).abs().max().item<double>() > bound * bare.abs().max().item<double>() ||
+           !same_bits(with_padding(sample, 0), with_padding(sample, model_.vocab_size() - 1));
   }
-}
+
+ private:
+  /// The tokens' logits where the rectangle's other places have this id.
+  Tensor with_padding(const Sample& sample, int64_t id) const {
+    std::vector<c10::IValue> arguments = sample.arguments;
+    const std::vector<std::string>& names = model_.fields().names();
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (names[i] == "input_ids") {
+        const Tensor own = arguments[i].toTensor();
+        arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
+      }
+    }
+    const nn::Pass pass = nn::evaluation_pass(sample.batch);
+    const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
+    const Tensor logits_DLV = model_.logits_of(model_.network().run(arguments, pass, rows), sample.rectangle);
+    return logits_DLV.flatten(0, 1).index_select(0, sample.rectangle.places_T);
+  }
+
+  ScriptModel& model_;
+  std::vector<std::vector<int32_t>> documents_;
+};
 
 }  // namespace
 
@@ -293,7 +372,14 @@ void check_adapters(Subject& subject) {
 void check_network(ScriptModel& model) {
   LearntTokens documents(model);
   check_adapters(documents);
-  look_for_padding(model);  // the last: passes are others from then on
+  if (Padding(model).counts()) {
+    model.keep_lengths_apart();  // the last: passes are others from then on
+  }
+}
+
+int64_t most_passes(int64_t num_tensors) {
+  constexpr int64_t kOnce = 12, kEachGroup = 6, kGroups = 5;
+  return kOnce + kEachGroup * std::max(kGroups, num_tensors / static_cast<int64_t>(kHalfGroup));
 }
 
 }  // namespace lora::torchscript

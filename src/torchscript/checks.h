@@ -19,7 +19,7 @@ struct Sample {
 class Subject {
  public:
   virtual ~Subject() = default;
-  virtual Network& network() = 0;
+  virtual NetworkModel& model() = 0;
   /// Adapters are tried on the first one.
   virtual const std::vector<Sample>& samples() const = 0;
   /// What the model makes of a pass over a sample.
@@ -35,5 +35,8 @@ void check_adapters(Subject& subject);
 
 /// check_adapters on small documents. Finds out besides whether padding counts.
 void check_network(ScriptModel& model);
+
+/// Passes that the check of a module with so many tensors takes at most.
+int64_t most_passes(int64_t num_tensors);
 
 }  // namespace lora::torchscript

@@ -117,9 +117,12 @@ std::string argument_names(const Network& network) {
 /// An element of a tuple by its number, or by its name where it has names.
 c10::IValue element(const c10::ivalue::Tuple& tuple, const std::string& output, const std::string& where) {
   std::vector<std::string> names;
-  if (const auto& schema = tuple.type()->expect<c10::TupleType>()->schema()) {
-    for (const c10::Argument& field : schema->arguments()) {
-      names.push_back(field.name());
+  const auto is_nothing = [](const c10::IValue& value) { return value.isTensor() && !value.toTensor().defined(); };
+  if (std::none_of(tuple.elements().begin(), tuple.elements().end(), is_nothing)) {  // which has no type
+    if (const auto& schema = tuple.type()->expect<c10::TupleType>()->schema()) {
+      for (const c10::Argument& field : schema->arguments()) {
+        names.push_back(field.name());
+      }
     }
   }
   const auto named = std::find(names.begin(), names.end(), output);
@@ -218,9 +221,11 @@ Tensor take_output(const c10::IValue& result, const std::string& output, const s
   } else if (result.isTensor() && output != kLogits && output != kLoss) {
     config_error("model.output", "found '" + output + "', but " + where + " gives one tensor. Leave it out");
   }
-  if (!taken.isTensor() || !taken.toTensor().is_floating_point()) {
-    config_error("model.output",
-                 "found '" + output + "', which is of type " + taken.type()->repr_str() + ", expected a floating-point tensor");
+  const bool is_nothing = taken.isTensor() && !taken.toTensor().defined();
+  if (!taken.isTensor() || is_nothing || !taken.toTensor().is_floating_point()) {
+    config_error("model.output", "found '" + output + "', which is " +
+                                     (is_nothing ? "an undefined tensor" : "of type " + taken.type()->repr_str()) +
+                                     ", expected a floating-point tensor");
   }
   return taken.toTensor();
 }

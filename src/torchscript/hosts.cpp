@@ -43,7 +43,7 @@ class Maker {
     }
   }
 
-  Hosts make() {
+  Hosts make(const std::string& output) {
     for (size_t i = 0; i < uses_.size(); ++i) {
       if (is_matrix(i)) {
         make_matrix_hosts(i);
@@ -54,7 +54,8 @@ class Maker {
         make_other(i);
       }
     }
-    find_head();
+    find_head(output);
+    find_lookups();
     return std::move(hosts_);
   }
 
@@ -83,7 +84,7 @@ class Maker {
   void make_matrix_hosts(size_t i) {
     const Slot& slot = lowered_.slots[i];
     const SlotUses& uses = uses_[i];
-    const bool is_plain = uses.others.empty() && (uses.linear.empty() || uses.conv1d.empty());
+    const bool is_plain = uses.others.empty() && (uses.conv1d.empty() || (uses.linear.empty() && uses.tables.empty()));
     if (!is_plain) {
       if (uses.is_multiplied || !uses.linear.empty() || !uses.conv1d.empty()) {
         make_hidden(i);
@@ -106,7 +107,8 @@ class Maker {
   void make_linear(size_t i) {
     const Slot& slot = lowered_.slots[i];
     const std::vector<torch::jit::Node*>& sites = uses_[i].linear.empty() ? uses_[i].conv1d : uses_[i].linear;
-    if (taken_.count(i) > 0 || shares_memory(slot)) {  // tied: the weight belongs to the table
+    const bool turned = uses_[i].linear.empty();
+    if (taken_.count(i) > 0 || (shares_memory(slot) && !turned)) {  // tied: the weight belongs to the table
       std::string name = taken_.count(i) > 0 ? module_of(sites.front(), module_) : host_name(slot);
       name = name.empty() || names_.count(name) > 0 ? slot.name + ".linear" : name;
       auto tied = std::make_unique<nn::Linear>(name, slot.tensor);
@@ -115,7 +117,6 @@ class Maker {
       plan(slot).linear = add(std::move(tied));
       return;
     }
-    const bool turned = uses_[i].linear.empty();
     const Slot* bias = own_bias(i, sites, turned);
     SlotSource source(slot.tensor, bias == nullptr ? at::Tensor() : bias->tensor);
     nn::LinearShape shape{slot.tensor.size(1), slot.tensor.size(0), bias != nullptr};
@@ -184,7 +185,8 @@ class Maker {
       if (&other == &slot) {
         return false;
       }
-      if (other.tensor.dim() == 2 && other.tensor.data_ptr() == slot.tensor.data_ptr() && other.tensor.sizes() == slot.tensor.sizes()) {
+      if (other.tensor.dim() == 2 && other.tensor.data_ptr() == slot.tensor.data_ptr() && other.tensor.sizes() == slot.tensor.sizes() &&
+          other.tensor.strides() == slot.tensor.strides()) {
         return true;
       }
     }
@@ -198,14 +200,26 @@ class Maker {
     }
   }
 
-  void find_head() {
-    const torch::jit::Node* site = output_site(lowered_);
+  void find_head(const std::string& output) {
+    const torch::jit::Node* site = output_site(lowered_, output);
     if (site == nullptr) {
       return;
     }
     const int64_t slot = slot_index(lowered_, site, site->inputs().size() == 3 ? 1 : 2);
     if (slot >= 0 && plan(lowered_.slots[slot]).linear >= 0) {
       hosts_.head = dynamic_cast<nn::Linear*>(hosts_.all[plan(lowered_.slots[slot]).linear].get());
+    }
+  }
+
+  void find_lookups() {
+    for (size_t i = 0; i < uses_.size(); ++i) {
+      for (const torch::jit::Node* site : uses_[i].tables) {
+        const int64_t argument = argument_index(lowered_, site, 1), table = plan(lowered_.slots[i]).table;
+        if (argument >= 0) {
+          hosts_.lookups.push_back(
+              {table < 0 ? nullptr : hosts_.all[table].get(), lowered_.slots[i].tensor.size(0), static_cast<size_t>(argument)});
+        }
+      }
     }
   }
 
@@ -260,8 +274,8 @@ at::Tensor effective_weight(const nn::Embedding& table) {
   return W_VD;
 }
 
-Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module) {
-  return Maker(lowered, module).make();
+Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output) {
+  return Maker(lowered, module).make(output);
 }
 
 }  // namespace lora::torchscript

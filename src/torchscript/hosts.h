@@ -58,6 +58,13 @@ struct SlotPlan {
   const HiddenLinear* hidden = nullptr;    ///< or this one's effective weight
 };
 
+/// A place where a table is looked up by an argument's values.
+struct Lookup {
+  const nn::Host* table = nullptr;  ///< null: its host is none of tables
+  int64_t num_rows = 0;
+  size_t argument = 0;
+};
+
 /// The modules of a lowered network as adapters see them.
 struct Hosts {
   std::vector<std::unique_ptr<nn::Host>> all;                       ///< in the order of their first site in the graph
@@ -65,13 +72,14 @@ struct Hosts {
   std::map<std::string, std::string> slot_names;                    ///< the slot of a host's weight or bias, by its name as the host has it
   std::map<const nn::Host*, std::unique_ptr<Unreached>> unreached;  ///< of those that cannot be trained
   nn::Linear* head = nullptr;                                       ///< whose output is the network's; null: not known
+  std::vector<Lookup> lookups;
 };
 
 /// A projection's weight with the pairs that are in use, as its slot has it, in its own dtype.
 at::Tensor effective_weight(const nn::Linear& host);
 at::Tensor effective_weight(const nn::Embedding& table);
 
-/// Makes a host of every slot that forward() reads.
-Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module);
+/// Makes a host of every slot that forward() reads; the head is the one whose output is `output` (see take_output).
+Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output);
 
 }  // namespace lora::torchscript

@@ -4,9 +4,12 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "checks.h"
+#include "devices.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
@@ -23,7 +26,8 @@ namespace fs = std::filesystem;
 
 /// Parameters to the dtype and everything to the device, in place; tensors that share memory go on sharing it.
 void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at::Device device) {
-  std::map<const void*, at::Tensor> converted;
+  using Memory = std::tuple<const void*, std::vector<int64_t>, std::vector<int64_t>, at::ScalarType>;
+  std::map<Memory, at::Tensor> converted;
   for (const Slot& slot : all_slots(module)) {
     at::Tensor tensor = slot.tensor;
     const bool changes = dtype && slot.is_parameter && tensor.is_floating_point() && tensor.scalar_type() != *dtype;
@@ -31,10 +35,9 @@ void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at
     if (!changes && tensor.device() == device) {
       continue;
     }
-    at::Tensor& target = converted[tensor.data_ptr()];
-    if (!target.defined() || !target.sizes().equals(tensor.sizes())) {
-      target = tensor.to(device, changes ? *dtype : tensor.scalar_type());
-    }
+    const at::ScalarType own = changes ? *dtype : tensor.scalar_type();
+    at::Tensor& target = converted[{tensor.data_ptr(), tensor.sizes().vec(), tensor.strides().vec(), own}];
+    target = target.defined() ? target : tensor.to(device, own);
     tensor.set_data(target);
   }
 }
@@ -45,8 +48,9 @@ int64_t file_bytes(const fs::path& file) {
 }
 
 std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
-  auto model = std::make_unique<ScriptModel>(open_network(options, device), options.inputs.value_or(std::vector<std::string>()),
-                                             options.output.value_or(kLogits));
+  const std::string output = options.output.value_or(kLogits);
+  auto model =
+      std::make_unique<ScriptModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()), output);
   check_network(*model);
   return model;
 }
@@ -76,6 +80,7 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   try {
     torch::jit::Module module = torch::jit::load(file.string(), at::Device(at::kCPU));
     convert(module, dtype, device);
+    settle_devices(module, device);
     return module;
   } catch (const std::exception& error) {
     std::string reason = trim(error.what());
@@ -84,23 +89,27 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   }
 }
 
-std::unique_ptr<Network> open_network(const models::ModelOptions& options, at::Device device) {
+std::unique_ptr<Network> open_network(const models::ModelOptions& options, const std::string& output, at::Device device) {
   torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
   const bool frozen_form = options.base_dropout.has_value();
-  return std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form);
+  return std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form, output);
 }
 
-void try_file(const fs::path& file, const std::function<void()>& work) {
+void try_file(const fs::path& file, int64_t num_passes, const std::function<void()>& work) {
   const int64_t bytes = file_bytes(file);
-  try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + (bytes >> 24)}, work);
+  const int64_t seconds = (num_passes + 8) * (bytes >> 28);  // at a quarter of a gigabyte a second
+  try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + seconds}, work);
 }
 
 models::BaseModel load_by(const models::ModelOptions& options, const Opener& open) {
   require_trust(options.path, options.trust_torchscript);
   check_options(options);
   models::BaseModel base;
-  base.fingerprint = read_archive(options.path).fingerprint;
-  try_file(options.path, [&open] { open(at::kCPU); });
+  const Archive archive = read_archive(options.path);
+  const auto is_tensor = [](const ArchiveEntry& entry) { return entry.name.starts_with("data/"); };
+  const int64_t num_tensors = std::count_if(archive.entries.begin(), archive.entries.end(), is_tensor);
+  base.fingerprint = archive.fingerprint;
+  try_file(options.path, most_passes(num_tensors), [&open] { open(at::kCPU); });
   base.model = open(nn::open_device(options.device));
   base.config = Json::object();
   base.model_type = "TorchScript";

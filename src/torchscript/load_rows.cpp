@@ -11,8 +11,9 @@ namespace {
 
 std::unique_ptr<nn::Model> open_rows(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss, at::Device device) {
   const RowKind kind = rows.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
-  auto model = std::make_unique<ScriptRowModel>(open_network(options, device), options.inputs.value_or(std::vector<std::string>()), kind,
-                                                options.output, gives_loss);
+  const std::string output = options.output.value_or(gives_loss ? kLoss : kLogits);
+  auto model = std::make_unique<ScriptRowModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()),
+                                                kind, output, gives_loss);
   for (const char* field : {"target", "labels"}) {
     if (model->fields().has(field) && (kind == RowKind::kFeatures || std::string(field) == "target")) {
       data::require_targets(rows, std::string("as the module is given it as '") + field + "'");

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/ir/ir.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
@@ -35,7 +36,7 @@ std::string below(const std::string& name, const std::string& part) {
 
 class Lowering {
  public:
-  Lowering(const torch::jit::Module& module, const std::string& where, at::Device device) : where_(where), device_(device) {
+  Lowering(const torch::jit::Module& module, const std::string& where) : where_(where) {
     lowered_.graph = module.get_method("forward").graph()->copy();
     Graph& graph = *lowered_.graph;
     torch::jit::Inline(graph);
@@ -47,6 +48,7 @@ class Lowering {
   Lowered run() {
     Graph& graph = *lowered_.graph;
     walk(graph.block());
+    refuse_writers();
     for (auto node = dead_.rbegin(); node != dead_.rend(); ++node) {
       if (!(*node)->hasUses()) {
         (*node)->destroy();
@@ -91,9 +93,6 @@ class Lowering {
         refuse("calls '" + node->s(torch::jit::attr::name) + "' of a module that is known by its interface only");
       case prim::fork:
         refuse("computes in parallel (torch.jit.fork)");
-      case prim::Constant:
-        move_constant(node);
-        break;
       default:
         break;
     }
@@ -137,29 +136,31 @@ class Lowering {
     if (!inserted) {
       refuse("reads its attribute '" + name + "' of type " + value.type()->repr_str());
     }
+    if (value.isList() || value.isGenericDict()) {
+      containers_.emplace_back(*inserted, name);
+    }
     return *inserted;
   }
 
-  /// Traces hold the device that they were made on.
-  void move_constant(Node* node) const {
-    const c10::TypePtr type = node->output()->type();
-    if (type->kind() == c10::TypeKind::DeviceObjType && node->hasAttribute(torch::jit::attr::value)) {
-      node->s_(torch::jit::attr::value, device_.str());
-    } else if (type->kind() == c10::TypeKind::TensorType && node->hasAttribute(torch::jit::attr::value) &&
-               node->kindOf(torch::jit::attr::value) == torch::jit::AttributeKind::t) {
-      const at::Tensor tensor = node->t(torch::jit::attr::value);
-      if (tensor.dim() > 0) {  // scalars go with any device, and some are read as numbers
-        node->t_(torch::jit::attr::value, tensor.to(device_));
+  /// A list or dictionary of the module is one constant for all calls: what one call writes, the next would read.
+  void refuse_writers() const {
+    if (containers_.empty()) {
+      return;
+    }
+    const torch::jit::AliasDb aliases(lowered_.graph);
+    for (const auto& [value, name] : containers_) {
+      if (aliases.hasWriters(value)) {
+        refuse("changes itself: it writes to its attribute '" + name + "'");
       }
     }
   }
 
   const std::string& where_;
-  at::Device device_;
   Lowered lowered_;
   std::unordered_map<const Value*, Place> places_;
   std::map<std::pair<const void*, size_t>, Value*> inputs_;
   std::vector<Node*> dead_;
+  std::vector<std::pair<const Value*, std::string>> containers_;  ///< attributes that are constants now, and could be written to
 };
 
 void add_slots(const c10::intrusive_ptr<c10::ivalue::Object>& object, const std::string& name, std::vector<Slot>& slots) {
@@ -177,13 +178,13 @@ void add_slots(const c10::intrusive_ptr<c10::ivalue::Object>& object, const std:
 
 }  // namespace
 
-Lowered lower(torch::jit::Module& module, const std::string& where, bool training, at::Device device) {
+Lowered lower(torch::jit::Module& module, const std::string& where, bool training) {
   for (torch::jit::Module part : module.modules()) {
     if (part.hasattr("training")) {  // a frozen module has none
       part.setattr("training", training);
     }
   }
-  return Lowering(module, where, device).run();
+  return Lowering(module, where).run();
 }
 
 std::vector<Slot> all_slots(const torch::jit::Module& module) {

@@ -1,6 +1,5 @@
 #pragma once
 #include <ATen/core/Tensor.h>
-#include <c10/core/Device.h>
 
 #include <memory>
 #include <string>
@@ -28,9 +27,9 @@ struct Lowered {
 };
 
 /// Lowers forward() as it is in training or in evaluation mode (the module is left in it): calls inlined, slots made inputs,
-/// other attributes constants, devices rewritten to `device`. Throws model Error naming `where` for a module that cannot be a
-/// pure function: one that changes itself, forks, calls through an interface or hands itself on.
-Lowered lower(torch::jit::Module& module, const std::string& where, bool training, at::Device device);
+/// other attributes constants. Throws model Error naming `where` for a module that cannot be a pure function: one that changes
+/// itself or a list or dictionary of its own, forks, calls through an interface or hands itself on.
+Lowered lower(torch::jit::Module& module, const std::string& where, bool training);
 
 /// Every tensor of the module under its name, whether forward() reads it or not; one that two names share stands twice.
 std::vector<Slot> all_slots(const torch::jit::Module& module);

@@ -85,7 +85,7 @@ torch::jit::GraphExecutor executor_of(const Lowered& lowered) {
 
 }  // namespace
 
-Network::Network(torch::jit::Module module, std::string where, at::Device device, bool frozen_form)
+Network::Network(torch::jit::Module module, std::string where, at::Device device, bool frozen_form, const std::string& output)
     : where_(std::move(where)), device_(device), frozen_form_(frozen_form), impl_(std::make_unique<Impl>()) {
   impl_->module = std::move(module);
   if (!impl_->module.find_method("forward")) {
@@ -95,9 +95,9 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
   for (size_t i = 1; i < schema.arguments().size(); ++i) {
     arguments_.push_back({schema.arguments()[i].name(), schema.arguments()[i].default_value()});
   }
-  Lowered training = lower(impl_->module, where_, /*training=*/!frozen_form_, device);
-  Lowered plain = lower(impl_->module, where_, /*training=*/false, device);
-  hosts_ = make_hosts(plain, impl_->module);
+  Lowered training = lower(impl_->module, where_, /*training=*/!frozen_form_);
+  Lowered plain = lower(impl_->module, where_, /*training=*/false);
+  hosts_ = make_hosts(plain, impl_->module, output);
   const auto is_adaptable = [](const auto& host) { return dynamic_cast<const nn::MatrixHost*>(host.get()) != nullptr; };
   if (std::none_of(hosts_.all.begin(), hosts_.all.end(), is_adaptable)) {
     model_error(where_,
@@ -108,8 +108,8 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
   Lowered evaluation = plain;
   evaluation.graph = plain.graph->copy();
   impl_->plain = {plain.slots, executor_of(plain)};
-  call_hosts(evaluation, hosts_);
-  call_hosts(training, hosts_);
+  call_hosts(evaluation, hosts_, /*training=*/false);
+  call_hosts(training, hosts_, /*training=*/true);
   impl_->evaluation = {evaluation.slots, executor_of(evaluation)};
   impl_->training = {training.slots, executor_of(training)};
 }
@@ -144,7 +144,7 @@ c10::IValue Network::run(const std::vector<c10::IValue>& arguments, const nn::Pa
   for (const Slot& slot : form.slots) {
     stack.emplace_back(tensor_of(slot));
   }
-  const auto context = c10::make_intrusive<CallContext>(hosts_, pass, rows.keys, rows.num_samples, rows.places);
+  const auto context = c10::make_intrusive<CallContext>(hosts_, pass, rows);
   stack.push_back(c10::IValue::make_capsule(context));
   try {
     return execute(form, std::move(stack));

@@ -25,6 +25,7 @@ struct Rows {
   at::Tensor keys;  ///< undefined in evaluation
   int64_t num_samples = 0;
   at::Tensor places;
+  int64_t length = 0;  ///< rows of a sample
 };
 
 /// A loaded module as a pure function whose linear operations and tables are hosts of adapters. It runs in its training form
@@ -32,8 +33,9 @@ struct Rows {
 class Network {
  public:
   /// @param frozen_form the evaluation form in training too: no dropout of the base's own.
+  /// @param output what of the result is the logits (take_output), by which the head is found.
   /// Throws what lower() throws, and model Error for a module without any host.
-  Network(torch::jit::Module module, std::string where, at::Device device, bool frozen_form);
+  Network(torch::jit::Module module, std::string where, at::Device device, bool frozen_form, const std::string& output);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;

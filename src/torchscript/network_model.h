@@ -27,20 +27,28 @@ class NetworkModel : public nn::Model {
   const Network& network() const { return *network_; }
   const Fields& fields() const { return fields_; }
   const std::string& output() const { return output_; }
+  /// Hosts that a small batch says nothing of: neither their weight nor an adapter on it changes its result. The first pass that
+  /// trains one says so.
+  void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
 
  protected:
   /// The network's result for a batch, as one rectangle.
   c10::IValue run(const nn::Pass& pass, const Rectangle& rectangle) const;
-  /// Sets the generator that the network's own dropout draws from; to be called once a training pass.
-  void seed_base_dropout(const nn::Pass& pass) const;
-  /// Bytes of the inputs and outputs of every linear operation for one place, and again as much between them: what a pass keeps is
-  /// not known better.
-  int64_t linear_bytes() const;
+  /// To be called before a pass runs the network. What is random in it but for aten::dropout has no key of ours: its generator is set
+  /// by the pass's keys, so that a step is the same step again.
+  void begin(const nn::Pass& pass) const;
+  /// Whether the table is looked up by ids.
+  bool is_of_ids(const Lookup& lookup) const { return fields_.names()[lookup.argument] == "input_ids"; }
+  /// Rows of the smallest table of ids; 0: there is none.
+  int64_t num_ids() const;
 
  private:
+  void warn_of_idle_hosts() const;
+
   std::unique_ptr<Network> network_;
   Fields fields_;
   std::string output_;
+  mutable std::vector<const nn::MatrixHost*> idle_;  ///< not yet said
 };
 
 }  // namespace lora::torchscript

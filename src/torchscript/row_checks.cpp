@@ -97,7 +97,7 @@ class WholeRows : public Subject {
     samples_.emplace_back(model, batch_of(rows, {1, 2, 3}, model.device()));
   }
 
-  Network& network() override { return model_.network(); }
+  NetworkModel& model() override { return model_; }
   const std::vector<Sample>& samples() const override { return samples_; }
   Tensor outputs(const nn::Pass& pass) const override { return model_.result(pass); }
   Tensor outputs_of(const c10::IValue& result, const Sample& sample) const override {
@@ -108,6 +108,24 @@ class WholeRows : public Subject {
   ScriptRowModel& model_;
   std::vector<Sample> samples_;
 };
+
+/// Counts what linear operations are given and give.
+class ElementCount : public nn::InputObserver {
+ public:
+  void see(const nn::Linear& host, const Tensor& x_TI) override { elements_ += x_TI.size(0) * (host.in_features() + host.out_features()); }
+  int64_t elements() const { return elements_; }
+
+ private:
+  int64_t elements_ = 0;
+};
+
+/// A row of features may become many rows of the network (patches).
+int64_t elements_of_place(ScriptRowModel& model, const Sample& sample) {
+  ElementCount count;
+  const nn::Pass pass{sample.batch, Tensor(), nullptr, &count};
+  model.network().run(sample.arguments, pass, {Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length});
+  return count.elements() / std::max<int64_t>(sample.batch.num_tokens(), 1);
+}
 
 /// Whether each row's result is its own.
 class RowCheck {
@@ -187,10 +205,11 @@ class RowCheck {
   void find_mean() {
     const auto is_learnt = [](const data::Example& row) { return row.dense == nullptr && !row.has_target(); };
     const bool has_learnt_tokens = std::all_of(rows_.examples.begin(), rows_.examples.end(), is_learnt);
-    if (is_mean_over(nn::LossMean::kRows)) {
-      model_.set_loss_mean(nn::LossMean::kRows);
-    } else if (has_learnt_tokens && is_mean_over(nn::LossMean::kTokens)) {
+    // Tokens first: where the tried rows have equally many of them, both are so.
+    if (has_learnt_tokens && model_.fields().has("labels") && is_mean_over(nn::LossMean::kTokens)) {
       model_.set_loss_mean(nn::LossMean::kTokens);
+    } else if (is_mean_over(nn::LossMean::kRows)) {
+      model_.set_loss_mean(nn::LossMean::kRows);
     } else {
       fail_mean(has_learnt_tokens);
     }
@@ -245,6 +264,7 @@ void check_rows(ScriptRowModel& model, const data::Dataset& rows) {
   WholeRows subject(model, tried);
   check_adapters(subject);
   const at::NoGradGuard no_grad;
+  model.set_elements_of_place(elements_of_place(model, subject.samples().front()));
   RowCheck(model, tried).run();
 }
 

@@ -17,6 +17,8 @@ namespace lora::torchscript {
 
 namespace {
 
+constexpr std::string_view kExtra = "extra/";  ///< the archive's folder of torch.jit.save's _extra_files
+
 /// The object that holds a slot, and the slot's own name there.
 std::pair<torch::jit::Module, std::string> holder_of(const torch::jit::Module& module, const std::string& slot) {
   torch::jit::Module holder = module;
@@ -47,16 +49,18 @@ HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const H
 }  // namespace
 
 struct ScriptFile::Impl {
-  torch::jit::Module module;  ///< as it is in the file
+  torch::jit::Module module;              ///< as it is in the file
+  torch::jit::ExtraFilesMap extra_files;  ///< what stands beside it there
 };
 
 ScriptFile::ScriptFile(const std::filesystem::path& file, bool trusted) : impl_(std::make_unique<Impl>()) {
   require_trust(file, trusted);
-  fingerprint_ = read_archive(file).fingerprint;
+  const Archive archive = read_archive(file);
+  fingerprint_ = archive.fingerprint;
   const auto open = [&file] {
-    return std::make_unique<Network>(open_module(file, std::nullopt, at::kCPU), file.string(), at::kCPU, /*frozen_form=*/true);
+    return std::make_unique<Network>(open_module(file, std::nullopt, at::kCPU), file.string(), at::kCPU, /*frozen_form=*/true, "logits");
   };
-  try_file(file, [&open] { open(); });
+  try_file(file, /*num_passes=*/0, [&open] { open(); });
   const std::unique_ptr<Network> network = open();  // which changes the form that the module is in
   for (const auto& host : network->hosts().all) {
     for (const nn::BaseWeight& weight : host->weights()) {
@@ -66,7 +70,12 @@ ScriptFile::ScriptFile(const std::filesystem::path& file, bool trusted) : impl_(
   for (const Argument& argument : network->arguments()) {
     arguments_.push_back(argument.name);
   }
-  impl_->module = torch::jit::load(file.string(), at::Device(at::kCPU));
+  for (const ArchiveEntry& entry : archive.entries) {
+    if (entry.name.starts_with(kExtra)) {
+      impl_->extra_files.emplace(entry.name.substr(kExtra.size()), "");
+    }
+  }
+  impl_->module = torch::jit::load(file.string(), at::Device(at::kCPU), impl_->extra_files);
 }
 
 ScriptFile::~ScriptFile() = default;
@@ -84,10 +93,11 @@ void ScriptFile::set(const std::string& slot, const at::Tensor& tensor) {
 void ScriptFile::save(const std::filesystem::path& file) const {
   write_file_atomically(file, [this, &file](const Append& append) {
     try {
-      torch::jit::ExportModule(impl_->module, [&append](const void* bytes, size_t size) {
+      const auto write = [&append](const void* bytes, size_t size) {
         append(bytes, size);
         return size;
-      });
+      };
+      torch::jit::ExportModule(impl_->module, write, impl_->extra_files);
     } catch (const c10::Error& error) {
       output_error(file.string(), "cannot be written: " + trim(error.what_without_backtrace()));
     }

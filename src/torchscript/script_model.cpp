@@ -13,43 +13,42 @@ namespace {
 
 using at::Tensor;
 
-/// Ids that the tables can look up: the rows of the largest, as position tables are smaller.
-int64_t largest_table(const Hosts& hosts) {
-  int64_t rows = 0;
-  for (const auto& host : hosts.all) {
-    if (const auto* table = dynamic_cast<const nn::Embedding*>(host.get())) {
-      rows = std::max(rows, table->num_tokens());
-    }
-  }
-  return rows;
-}
-
 }  // namespace
 
 ScriptModel::ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output)
     : NetworkModel(std::move(network), inputs, RowKind::kLearntTokens, std::move(output)) {
   const nn::Linear* head = this->network().hosts().head;
-  const int64_t rows = largest_table(this->network().hosts());
+  const int64_t rows = num_ids();
   vocab_size_ = rows > 0 ? rows : head != nullptr ? head->out_features() : 0;
   if (vocab_size_ == 0) {
     model_error(this->network().where(), "is no language model: found no table that looks ids up (aten::embedding), and no head");
   }
 }
 
-int64_t ScriptModel::smallest_table(int64_t more_than) const {
-  int64_t rows = vocab_size_;
+int64_t ScriptModel::safe_length() const {
+  constexpr int64_t kSegments = 2;  // tables of so many rows are of segments
+  const std::vector<Lookup>& lookups = network().hosts().lookups;
+  int64_t length = INT64_MAX;
   for (const auto& host : network().hosts().all) {
     const auto* table = dynamic_cast<const nn::Embedding*>(host.get());
-    if (table != nullptr && table->num_tokens() > more_than) {
-      rows = std::min(rows, table->num_tokens());
+    const auto is_its = [&](const Lookup& lookup) { return lookup.table == table && is_of_ids(lookup); };
+    if (table != nullptr && table->num_tokens() > kSegments && std::none_of(lookups.begin(), lookups.end(), is_its)) {
+      length = std::min(length, table->num_tokens());
     }
   }
-  return rows;
+  return length;
 }
 
 nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
-  const int64_t logits = vocab_size_ * static_cast<int64_t>(c10::elementSize(dtype()));
-  return {linear_bytes(), 2 * logits, linear_bytes() + logits};
+  // What the graph keeps is not known: inputs and outputs of every linear operation, and again as much between them.
+  int64_t features = 0;
+  for (const auto& host : network().hosts().all) {
+    if (const auto* linear = dynamic_cast<const nn::Linear*>(host.get())) {
+      features += 2 * (linear->in_features() + linear->out_features());
+    }
+  }
+  const auto size = static_cast<int64_t>(c10::elementSize(dtype()));
+  return {features * size, 2 * vocab_size_ * size, (features + vocab_size_) * size};
 }
 
 Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectangle) const {
@@ -63,11 +62,16 @@ Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectan
                                        ", " + std::to_string(rectangle.length) +
                                        "], expected [batch, length, vocabulary]. Name the right one by model.output");
   }
+  if (logits_DLV.size(2) < vocab_size_) {
+    model_error(network().where(), "gives no logits: found " + std::to_string(logits_DLV.size(2)) +
+                                       " numbers a token, expected one for each of " + std::to_string(vocab_size_) +
+                                       " ids, the rows of the table that looks them up. Name the right output by model.output");
+  }
   return logits_DLV;
 }
 
 Tensor ScriptModel::hidden(const nn::Pass& pass) const {
-  seed_base_dropout(pass);
+  begin(pass);
   if (!keeps_lengths_apart_) {
     return rectangle_logits(pass);
   }

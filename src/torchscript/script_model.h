@@ -22,8 +22,8 @@ class ScriptModel : public NetworkModel {
   int64_t hidden_size() const override { return vocab_size_; }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
-  /// Rows of the smallest table with more than so many, or the vocabulary where there is none.
-  int64_t smallest_table(int64_t more_than = 0) const;
+  /// A length that documents may have by the tables that are not looked up by ids (positions).
+  int64_t safe_length() const;
   /// Says that a document's logits depend on the padding behind it: from now on only documents of one length share a rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
   /// Logits [D, L, V] of a result of the network. Throws model Error for another shape.

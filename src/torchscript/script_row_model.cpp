@@ -26,9 +26,9 @@ std::string sizes_text(const Tensor& tensor) {
 
 }  // namespace
 
-ScriptRowModel::ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows,
-                               const std::optional<std::string>& output, bool gives_loss)
-    : NetworkModel(std::move(network), inputs, rows, output.value_or(gives_loss ? kLoss : kLogits)), gives_loss_(gives_loss) {}
+ScriptRowModel::ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output,
+                               bool gives_loss)
+    : NetworkModel(std::move(network), inputs, rows, std::move(output)), gives_loss_(gives_loss) {}
 
 Tensor ScriptRowModel::predict(const nn::Pass& pass) const {
   return result(pass);
@@ -43,17 +43,14 @@ Tensor ScriptRowModel::hidden(const nn::Pass&) const {
 }
 
 int64_t ScriptRowModel::vocab_size() const {
-  int64_t rows = 0;
-  for (const auto& host : network().hosts().all) {
-    if (const auto* table = dynamic_cast<const nn::Embedding*>(host.get())) {
-      rows = std::max(rows, table->num_tokens());
-    }
-  }
+  const int64_t rows = num_ids();
   return rows > 0 ? rows : std::numeric_limits<int32_t>::max();
 }
 
 nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
-  return {linear_bytes(), 0, linear_bytes()};
+  // What is between them is not known: as much again.
+  const int64_t bytes = 2 * elements_of_place_ * static_cast<int64_t>(c10::elementSize(dtype()));
+  return {bytes, 0, bytes};
 }
 
 /// What the loss of these documents is a mean over.
@@ -62,7 +59,7 @@ int64_t ScriptRowModel::weight(const nn::TokenBatch& batch) const {
 }
 
 Tensor ScriptRowModel::result(const nn::Pass& pass) const {
-  seed_base_dropout(pass);
+  begin(pass);
   if (!keeps_lengths_apart_) {
     return result_of(run(pass, make_rectangle(pass.batch)), pass.batch.num_documents());
   }

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
+#include <cstdlib>
 #include <string_view>
 
 namespace lora::torchscript {
@@ -77,6 +77,33 @@ bool is_constant_one(const Value* value) {
   return constant && constant->isScalar() && constant->toScalar().toDouble() == 1.0;
 }
 
+/// The element of a tuple or the entry of a dictionary that `output` names, as take_output reads it; null: it is made elsewhere.
+const Value* taken_from(const Value* result, const std::string& output) {
+  const Node* node = result->node();
+  const auto inputs = node->inputs();
+  if (node->kind() == c10::prim::DictConstruct) {
+    for (size_t i = 0; i + 1 < inputs.size(); i += 2) {
+      const std::optional<c10::IValue> key = torch::jit::toIValue(inputs[i]);
+      if (key && key->isString() && key->toStringRef() == output) {
+        return inputs[i + 1];
+      }
+    }
+    return nullptr;
+  }
+  if (node->kind() != c10::prim::TupleConstruct) {
+    return result;
+  }
+  if (const auto& schema = result->type()->expect<c10::TupleType>()->schema()) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (schema->arguments()[i].name() == output) {
+        return inputs[i];
+      }
+    }
+  }
+  const size_t index = output == "logits" ? 0 : std::strtoul(output.c_str(), nullptr, 10);
+  return index < inputs.size() ? inputs[index] : nullptr;
+}
+
 void sort_in(const Use& use, SlotUses& uses) {
   const std::string_view kind = use.user->kind().toQualString();
   if (kind == "aten::linear" && use.offset == 1) {
@@ -135,20 +162,25 @@ int64_t slot_index(const Lowered& lowered, const Node* node, size_t input) {
   return -1;
 }
 
-const Node* output_site(const Lowered& lowered) {
-  std::vector<const Value*> waiting{lowered.graph->outputs()[0]};
-  const std::set<std::string_view> containers{"prim::TupleConstruct", "prim::ListConstruct", "prim::DictConstruct"};
-  for (size_t looked = 0; looked < waiting.size() && looked < 32; ++looked) {
-    const Node* node = waiting[looked]->node();
+int64_t argument_index(const Lowered& lowered, const Node* node, size_t input) {
+  const Value* value = node->input(input);
+  while (passes_on(value->node()) || value->node()->kind() == c10::prim::unchecked_cast) {
+    value = value->node()->input(0);
+  }
+  const auto inputs = lowered.graph->inputs().slice(0, lowered.num_arguments);
+  const auto found = std::find(inputs.begin(), inputs.end(), value);
+  return found == inputs.end() ? -1 : found - inputs.begin();
+}
+
+const Node* output_site(const Lowered& lowered, const std::string& output) {
+  const Value* value = taken_from(lowered.graph->outputs()[0], output);
+  while (value != nullptr) {
+    const Node* node = value->node();
     const std::string_view kind = node->kind().toQualString();
     if (kind == "aten::linear" || kind == "aten::addmm") {
       return node;
     }
-    if (containers.count(kind) > 0) {
-      waiting.insert(waiting.end(), node->inputs().begin(), node->inputs().end());
-    } else if (passes_on(node) || kind == "aten::float") {
-      waiting.push_back(node->input(0));
-    }
+    value = passes_on(node) || kind == "aten::float" ? node->input(0) : nullptr;
   }
   return nullptr;
 }

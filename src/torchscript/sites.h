@@ -29,8 +29,11 @@ std::string module_of(const torch::jit::Node* site, const torch::jit::Module& mo
 /// The index of the slot that a value is, or -1.
 int64_t slot_index(const Lowered& lowered, const torch::jit::Node* node, size_t input);
 
-/// The linear or addmm site whose result, but for casts and views, is what `taken` (an index into the graph's output) gives;
-/// null: another operation makes it.
-const torch::jit::Node* output_site(const Lowered& lowered);
+/// The argument whose values an input of the node is, but for casts and views, or -1.
+int64_t argument_index(const Lowered& lowered, const torch::jit::Node* node, size_t input);
+
+/// The linear or addmm site whose result, but for casts and views, is that `output` of the network (see take_output); null:
+/// another operation makes it.
+const torch::jit::Node* output_site(const Lowered& lowered, const std::string& output);
 
 }  // namespace lora::torchscript

@@ -172,9 +172,10 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
     const bool is_known = kind == static_cast<int>(ErrorKind::kConfig) || kind == static_cast<int>(ErrorKind::kData);
     throw Error(is_known ? static_cast<ErrorKind>(kind) : ErrorKind::kModel, ended.answer.substr(1));
   }
-  if (!ended.in_time) {
-    model_error(where, "loading it took longer than " + std::to_string(longest) +
-                           " s in a child process, which was ended. The file is damaged, or too large for this machine");
+  const bool out_of_time = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGXCPU;
+  if (!ended.in_time || out_of_time) {
+    model_error(where, "trying it took longer than " + std::to_string(out_of_time ? limits.seconds : longest) +
+                           " s in a child process, which was ended. The file is damaged, or its network too large for this machine");
   }
   if (WIFSIGNALED(ended.status)) {
     model_error(where, std::string("loading it ended a child process with the signal ") + strsignal(WTERMSIG(ended.status)) +

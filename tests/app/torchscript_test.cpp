@@ -117,7 +117,11 @@ TEST_F(TorchScript, EveryMethodTrainsAndMerges) {
     std::vector<std::string> adapted{"lora-eval", "--model", base, "--adapter", adapter_folder}, plain{"lora-eval", "--model", merged};
     adapted.insert(adapted.end(), rest.begin(), rest.end());
     plain.insert(plain.end(), rest.begin(), rest.end());
-    EXPECT_NEAR(loss_of(run_tool(plain)), loss_of(run_tool(adapted)), 1e-5);
+    std::vector<std::string> untouched{"lora-eval", "--model", base};
+    untouched.insert(untouched.end(), rest.begin(), rest.end());
+    const double expected = loss_of(run_tool(adapted));
+    EXPECT_NEAR(loss_of(run_tool(plain)), expected, 1e-5);
+    EXPECT_GT(std::abs(loss_of(run_tool(untouched)) - expected), 1e-4);
   }
 }
 
@@ -135,10 +139,48 @@ TEST_F(TorchScript, AMergeThatWouldChangeMoreThanTheAdapterIsRefused) {
                                  adapter("llama_tied_traced"), "--output", out("a.pt")});
   EXPECT_EQ(tied.exit_code, 4);
   EXPECT_THAT(tied.err, HasSubstr("traced with tied weights"));
-  const Outcome verify = run_tool({"lora-merge", "--model", module("lm_scripted"), "--trust-torchscript", "--adapter",
-                                   adapter("lm_scripted"), "--output", out("a.pt"), "--verify"});
-  EXPECT_EQ(verify.exit_code, 2);
   EXPECT_FALSE(fs::exists(scratch_ / "a.pt"));
+}
+
+TEST_F(TorchScript, AMergeIsVerifiedBeforeItAppears) {
+  const auto merge = [this](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> command{"lora-merge", "--model",         module(name), "--trust-torchscript", "--adapter", adapter(name),
+                                     "--output",   out(name + ".pt"), "--verify"};
+    command.insert(command.end(), more.begin(), more.end());
+    return run_tool(command);
+  };
+  const Outcome refused = merge("lm_scripted", {"--tolerance", "1e-12"});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.err, testing::AllOf(HasSubstr("the merged model differs"), HasSubstr("Nothing was written")));
+  EXPECT_TRUE(fs::is_empty(scratch_.path()));
+  for (const char* name : {"lm_scripted", "hidden", "lm_bfloat16", "tied_rows"}) {
+    const Outcome outcome = merge(name, {});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_THAT(outcome.out, HasSubstr("verified: largest logit difference"));
+    EXPECT_TRUE(fs::exists(scratch_ / (std::string(name) + ".pt")));
+  }
+  const std::vector<std::string> fields{"--inputs", "input_ids,attention_mask,labels"};
+  EXPECT_THAT(merge("tuple_traced", fields).err, HasSubstr("gives no logits: found a tensor []"));  // its loss
+  const Outcome second = merge("tuple_traced", {"--inputs", "input_ids,attention_mask,labels", "--output-field", "1"});
+  EXPECT_EQ(second.exit_code, 0) << second.err;
+}
+
+TEST_F(TorchScript, AMergeKeepsWhatStandsBesideTheModule) {
+  const Outcome merge = run_tool({"lora-merge", "--model", module("tied_bias"), "--trust-torchscript", "--adapter", adapter("tied_bias"),
+                                  "--output", out("merged.pt")});
+  ASSERT_EQ(merge.exit_code, 0) << merge.err;
+  const std::string merged = read_text(scratch_ / "merged.pt");
+  EXPECT_THAT(merged, HasSubstr("/extra/notes.txt"));
+  EXPECT_THAT(merged, HasSubstr("kept through a merge"));
+}
+
+TEST_F(TorchScript, SaysWhichTargetsItCouldNotJudge) {
+  const std::vector<std::string> settings{"--set", "model.path=" + module("late"), "--set", "adapter.init_from=null"};
+  std::vector<std::string> both = settings, one = settings;
+  both.insert(both.end(), {"--set", "adapter.target_modules=[\"late\", \"q_proj\"]"});
+  one.insert(one.end(), {"--set", "adapter.target_modules=[\"q_proj\"]"});
+  EXPECT_THAT(train("lm_traced", "both", both).err, HasSubstr("a small batch when it was loaded did not use late:"));
+  EXPECT_THAT(train("lm_traced", "one", one).err, testing::Not(HasSubstr("did not use")));
 }
 
 TEST_F(TorchScript, GeneratesWithoutACache) {

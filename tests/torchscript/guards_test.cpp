@@ -11,23 +11,11 @@
 namespace lora::torchscript {
 namespace {
 
+using test::evaluated;
 using test::expect_error;
+using test::find_host;
+using test::lora_on;
 using test::script_options;
-
-nn::Host* find_host(nn::Model& model, const std::string& name) {
-  for (nn::Host* host : model.hosts()) {
-    if (host->name() == name) {
-      return host;
-    }
-  }
-  return nullptr;
-}
-
-peft::LoraOptions lora_on(const std::vector<std::string>& targets) {
-  peft::LoraOptions options;
-  options.target_modules = {peft::ModuleChoice::Kind::kList, targets, ""};
-  return options;
-}
 
 struct Refused {
   const char* module;
@@ -45,6 +33,11 @@ TEST(Guards, RefuseModulesOnWhichAnAdapterWouldNotDoWhatItShould) {
       {"bad_forking", {"in parallel", "fork"}},
       {"bad_baked", {"fails on inputs of", "at least 2", "export_torchscript.py"}},
       {"bad_quantised", {"export"}},
+      {"bad_appending", {"changes itself", "writes to its attribute 'seen'"}},
+      {"bad_classes", {"gives no logits", "found 3 numbers a token", "48 ids"}},
+      {"bad_chaotic", {"does not do what the change of its weight does at: inner.layers.0.q_proj,", "wild. Its forward"}},
+      {"bad_half_chaotic", {"does not do what the change of its weight does at: wild."}},
+      {"bad_not_finite", {"does not do what the change of its weight does at: edge.", "gives no numbers"}},
   };
   for (const Refused& refused : all) {
     SCOPED_TRACE(refused.module);
@@ -87,14 +80,24 @@ TEST(Guards, DocumentsOfSeveralLengthsDoNotSeeTheirPadding) {
     SCOPED_TRACE(module);
     models::BaseModel base = load_model(script_options(module));
     const std::vector<int32_t> a{1, 2, 3, 4, 5}, b{6, 7}, c{8, 9, 10, 11, 12};
-    const at::NoGradGuard no_grad;
-    const auto logits = [&base](const std::vector<nn::DocumentView>& views) {
-      const nn::TokenBatch batch = nn::make_token_batch(views);
-      return base.model->hidden(nn::evaluation_pass(batch));
-    };
-    const at::Tensor together = logits({{&a, nullptr, 0}, {&b, nullptr, 1}, {&c, nullptr, 2}});
-    test::expect_close(together, at::cat({logits({{&a, nullptr, 0}}), logits({{&b, nullptr, 1}}), logits({{&c, nullptr, 2}})}), 1e-5);
+    const nn::Model& model = *base.model;
+    test::expect_close(evaluated(model, {a, b, c}), at::cat({evaluated(model, {a}), evaluated(model, {b}), evaluated(model, {c})}), 1e-5);
   }
+}
+
+TEST(Guards, ATraceUnderAutocastIsAdaptedInWeightSpace) {
+  models::BaseModel base = load_model(script_options("autocast_traced"));
+  EXPECT_STREQ(find_host(*base.model, "extra")->kind(), "Linear in weight space");
+  EXPECT_STREQ(find_host(*base.model, "inner.layers.0.q_proj")->kind(), "Linear");
+}
+
+TEST(Guards, PaddingThatRoundingHidesIsFoundByItsBits) {
+  models::ModelOptions options = script_options("sees_padding");
+  options.dtype = models::ComputeDtype::kBFloat16;
+  const models::BaseModel base = load_model(options);
+  const std::vector<int32_t> a{1, 2, 3, 4, 5, 6, 7, 8}, b{6, 7, 8, 9, 10, 11, 12};
+  const at::Tensor together = evaluated(*base.model, {a, b});
+  EXPECT_TRUE(at::equal(together.slice(0, 8), evaluated(*base.model, {b})));
 }
 
 TEST(Guards, TiedWeightsAreFoundByBothNames) {
@@ -116,6 +119,10 @@ TEST(Guards, WeightsThatNoGradientComesBackToCannotBeTargets) {
                [&] { peft::attach_lora(lora_on({"q_proj"}), *base.model, "base", 1); });
   const auto method = peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1);
   EXPECT_EQ(method->parameters().size(), 2);
+  models::BaseModel tied = load_model(script_options("tied_detached"));  // the table, not the head of the same weight
+  expect_error(ErrorKind::kConfig, {"'embed'", "no gradient comes back to"},
+               [&] { peft::attach_lora(lora_on({"embed"}), *tied.model, "base", 1); });
+  EXPECT_EQ(peft::attach_lora(lora_on({"embed.weight.linear"}), *tied.model, "base", 1)->parameters().size(), 2);
 }
 
 TEST(Guards, InputsAndOutputsAreChecked) {

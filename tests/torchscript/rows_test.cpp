@@ -95,5 +95,11 @@ TEST(RowModels, OutputsAreCounted) {
   EXPECT_EQ(RowRun("vision").network().num_outputs(), 3);
 }
 
+TEST(RowModels, MemoryIsEstimatedByWhatARowBecomes) {
+  // Five places of a row in each layer's linear operations, and the head once.
+  const int64_t layer = 4 * (16 + 16) + 2 * (16 + 32), elements = 2 * 5 * layer + 16 + 3;
+  EXPECT_EQ(RowRun("vision").base.model->pass_memory(nn::Recompute::kNothing).kept, 2 * elements * 4);
+}
+
 }  // namespace
 }  // namespace lora::test

@@ -26,6 +26,37 @@ inline models::ModelOptions script_options(const std::string& module) {
   return options;
 }
 
+inline nn::Host* find_host(nn::Model& model, const std::string& name) {
+  for (nn::Host* host : model.hosts()) {
+    if (host->name() == name) {
+      return host;
+    }
+  }
+  return nullptr;
+}
+
+inline peft::LoraOptions lora_on(const std::vector<std::string>& targets) {
+  peft::LoraOptions options;
+  options.target_modules = {peft::ModuleChoice::Kind::kList, targets, ""};
+  return options;
+}
+
+/// Samples of a batch, numbered from `first`.
+inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents, int64_t first = 0) {
+  std::vector<nn::DocumentView> views;
+  for (const std::vector<int32_t>& ids : documents) {
+    views.push_back({&ids, &ids, first + static_cast<int64_t>(views.size())});
+  }
+  return nn::make_token_batch(views);
+}
+
+/// Logits of documents that are one batch.
+inline at::Tensor evaluated(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents) {
+  const at::NoGradGuard no_grad;
+  const nn::TokenBatch batch = batch_of(documents);
+  return model.hidden(nn::evaluation_pass(batch));
+}
+
 /// A case of tests/data/torchscript/runs with everything that its run.json asks for, built from the library's parts.
 struct ScriptRun {
   explicit ScriptRun(const std::string& name, const std::vector<std::string>& overrides = {})

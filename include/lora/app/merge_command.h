@@ -21,6 +21,8 @@ struct MergeRequest {
 
   // With --model:
   bool trust_torchscript = false;          ///< --trust-torchscript: a .pt file's code may be run
+  std::vector<std::string> inputs;         ///< --inputs of a .pt file, for verify; empty: by its arguments' names
+  std::string output_field;                ///< --output-field of it, for verify; empty: the logits
   std::string dtype = "auto";              ///< --dtype of the result; auto: each tensor's own
   int64_t max_shard_size = 5'000'000'000;  ///< --max-shard-size, bytes of tensors a file
   bool unmerge = false;                    ///< --unmerge: takes the adapters out
