@@ -129,6 +129,7 @@ MODULES = {
     "sees_padding": (lambda: guards.SeesPadding().eval(), torch.jit.script),
     "lm_bfloat16": (lambda: modules.LanguageModel().eval().to(torch.bfloat16), trace),
     "dropout_attention": (lambda: guards.DroppedAttention(), torch.jit.script),
+    "deep_bfloat16": (lambda: modules.LanguageModel(layers=16).eval().to(torch.bfloat16), torch.jit.script),
 }
 # what torch.jit.save puts beside a module, and what its code says instead where the module was made on another machine
 EXTRA_FILES = {"tied_bias": {"notes.txt": "kept through a merge"}}

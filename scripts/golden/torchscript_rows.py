@@ -7,10 +7,12 @@ After torchscript.py, whose perceptron.pt, perceptron_loss.pt and vision.pt it t
 run.json, adapter/, expected.json (losses and gradient norms of 20 steps, the evaluation's loss and metrics), expected.safetensors
 (the first step's gradients, the trained tensors).
 """
+import copy
 import json
 import sys
 from pathlib import Path
 
+import peft
 import torch
 import torch.nn.functional as F
 import torchscript
@@ -255,6 +257,14 @@ class Results(torchscript.HandWritten):
         return result["logits"] if isinstance(result, dict) else result[0] if isinstance(result, tuple) else result
 
 
+def check_peft(eager, folder: Path, network, rows, loss_of):
+    """PEFT loads the adapter, and the model gives the losses of the hand-written one."""
+    with torch.no_grad():
+        expected = float(loss_of(network, rows)[0])
+        model = Results(peft.PeftModel.from_pretrained(eager, folder / "adapter").eval(), [])
+        assert abs(float(loss_of(model, rows)[0]) - expected) < 1e-6, folder
+
+
 def train(network, rows, loss_of, gradients):
     optimizer = torch.optim.AdamW(network.parameters(), lr=torchscript.RATE, weight_decay=0.0)
     steps = []
@@ -276,7 +286,7 @@ def write_run(out: Path, case: str):
     eager = (GIVEN | MODULES)[module]().eval()
     eager.load_state_dict(torch.jit.load(str(out / "modules" / f"{module}.pt")).state_dict())
     names = [name for name, _ in eager.named_modules() if any(name == t or name.endswith("." + t) for t in targets)]
-    network = Results(eager, names)
+    network = Results(copy.deepcopy(eager), names)
     folder = out / "row_runs" / case
     (folder / "adapter").mkdir(parents=True, exist_ok=True)
     save_file(network.tensors(), folder / "adapter" / "adapter_model.safetensors")
@@ -294,6 +304,7 @@ def write_run(out: Path, case: str):
     (folder / "run.json").write_text(json.dumps(run, indent=1) + "\n")
     gradients = {}
     eval_rows = DATA[data](2, 8)
+    check_peft(eager, folder, network, eval_rows, loss_of)
     expected = {"start": evaluation(network, eval_rows, loss_of)}
     expected["steps"] = train(network, DATA[data](1, ROWS), loss_of, gradients)
     expected["end"] = evaluation(network, eval_rows, loss_of)

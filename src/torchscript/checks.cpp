@@ -24,7 +24,6 @@ using at::Tensor;
 constexpr const char* kAdapter = "load-time check";
 constexpr uint64_t kSeed = 0x10adc4ec;
 constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time, or a quarter of all
-constexpr size_t kHalfGroup = 8;                   ///< hosts whose share is more than what half precision rounds away
 
 /// Documents of at most these lengths, of ids and positions that the model's tables have.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
@@ -168,7 +167,7 @@ class Check {
 
   static int64_t bytes_of(const Unit& unit) { return static_cast<int64_t>(unit.front()->weights().front().base().nbytes()); }
 
-  /// In groups of bounded size, at most four; in half precision of few hosts.
+  /// In groups of bounded size, about four at most.
   void check_adapters() {
     const std::vector<Unit> all = units();
     int64_t total = 0, bytes = 0;
@@ -183,7 +182,7 @@ class Check {
     for (const Unit& unit : all) {
       group.push_back(unit);
       bytes += bytes_of(unit);
-      if (bytes > std::max(kGroupBytes, total / 4) || (is_half() && group.size() == kHalfGroup)) {
+      if (bytes > std::max(kGroupBytes, total / 4)) {
         check_group(group);
         group.clear();
         bytes = 0;
@@ -266,12 +265,52 @@ class Check {
   }
 
   void check_group(const std::vector<Unit>& group) {
-    if (const std::vector<std::string> names = dead_of(group); !names.empty()) {
+    std::vector<std::string> names = dead_of(group);
+    if (is_half() && names.empty()) {
+      names = apart_in_gradient(group);
+    }
+    if (!names.empty()) {
       model_error(network_.where(), "an adapter does not do what the change of its weight does at: " + join(names, ", ", 8) +
                                         ". Its forward uses the weight in a way that this version does not see, gives no numbers beside "
                                         "it, or makes much of the last bit of a product");
     }
     check_gradients(group);
+  }
+
+  /// Gradients of the B of every host of the group, by a loss of random weights; undefined where none comes back.
+  std::vector<Tensor> gradients(const std::vector<Unit>& group, bool by_weights) const {
+    const at::AutoGradMode mode(true);
+    const Sample& sample = samples_[0];
+    attach(group);
+    const Tensor out = by_weights ? outputs_of(network_.run_in_weight_space(sample.arguments), sample) : by_sites(sample, false);
+    if (out.requires_grad()) {
+      loss_of(out).backward();
+    }
+    std::vector<Tensor> all;
+    for (const Unit& unit : group) {
+      all.push_back(unit.front()->attachments().back().B_OR.grad());
+    }
+    detach(group);
+    return all;
+  }
+
+  static Tensor loss_of(const Tensor& out) {
+    const Tensor weights = at::randn(out.sizes(), at::detail::createCPUGenerator(kSeed), at::kFloat).to(out.device());
+    return (out.to(at::kFloat) * weights).sum();
+  }
+
+  /// What one host of many does is less than half precision rounds away of the result, but all of its gradient.
+  std::vector<std::string> apart_in_gradient(const std::vector<Unit>& group) const {
+    constexpr double kBound = 0.5;
+    const std::vector<Tensor> by_pairs = gradients(group, false), by_weights = gradients(group, true);
+    std::vector<std::string> names;
+    for (size_t i = 0; i < group.size(); ++i) {
+      const bool is_both = by_pairs[i].defined() && by_weights[i].defined() && group[i].size() == 1;
+      if (is_both && !((by_pairs[i] - by_weights[i]).norm().item<double>() <= kBound * by_weights[i].norm().item<double>())) {
+        names.push_back(group[i].front()->name());
+      }
+    }
+    return names;
   }
 
   void check_gradients(const std::vector<Unit>& group) {
@@ -283,8 +322,7 @@ class Check {
                   "its result has no gradient: found a forward under torch.no_grad or a detach at its end, expected one that "
                   "can be trained. Export it without");
     }
-    const Tensor weights = at::randn(out.sizes(), at::detail::createCPUGenerator(kSeed), at::kFloat).to(out.device());
-    (out.to(at::kFloat) * weights).sum().backward();
+    loss_of(out).backward();
     std::vector<nn::MatrixHost*> without;
     for (const Unit& unit : group) {
       std::copy_if(unit.begin(), unit.end(), std::back_inserter(without), lacks_gradient);
@@ -375,11 +413,6 @@ void check_network(ScriptModel& model) {
   if (Padding(model).counts()) {
     model.keep_lengths_apart();  // the last: passes are others from then on
   }
-}
-
-int64_t most_passes(int64_t num_tensors) {
-  constexpr int64_t kOnce = 12, kEachGroup = 6, kGroups = 5;
-  return kOnce + kEachGroup * std::max(kGroups, num_tensors / static_cast<int64_t>(kHalfGroup));
 }
 
 }  // namespace lora::torchscript

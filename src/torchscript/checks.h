@@ -36,7 +36,7 @@ void check_adapters(Subject& subject);
 /// check_adapters on small documents. Finds out besides whether padding counts.
 void check_network(ScriptModel& model);
 
-/// Passes that the check of a module with so many tensors takes at most.
-int64_t most_passes(int64_t num_tensors);
+/// Passes of the whole module that the check of a sound one takes at most, forward and backward.
+constexpr int64_t kCheckPasses = 100;
 
 }  // namespace lora::torchscript

@@ -4,7 +4,6 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
-#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -105,11 +104,8 @@ models::BaseModel load_by(const models::ModelOptions& options, const Opener& ope
   require_trust(options.path, options.trust_torchscript);
   check_options(options);
   models::BaseModel base;
-  const Archive archive = read_archive(options.path);
-  const auto is_tensor = [](const ArchiveEntry& entry) { return entry.name.starts_with("data/"); };
-  const int64_t num_tensors = std::count_if(archive.entries.begin(), archive.entries.end(), is_tensor);
-  base.fingerprint = archive.fingerprint;
-  try_file(options.path, most_passes(num_tensors), [&open] { open(at::kCPU); });
+  base.fingerprint = read_archive(options.path).fingerprint;
+  try_file(options.path, kCheckPasses, [&open] { open(at::kCPU); });
   base.model = open(nn::open_device(options.device));
   base.config = Json::object();
   base.model_type = "TorchScript";

@@ -182,6 +182,11 @@ TEST_F(ModuleRows, TheCompanionsSayWhatTheyNeed) {
   const Outcome generated = run_tool({"lora-generate", "--model", module("perceptron"), "--trust-torchscript", "--prompt", "x"});
   EXPECT_EQ(generated.exit_code, 2) << generated.err;
   EXPECT_THAT(generated.err, HasSubstr("the argument 'features'"));
+  const Outcome verified = run_tool({"lora-merge", "--model", module("perceptron"), "--trust-torchscript", "--adapter",
+                                     rows("perceptron/adapter"), "--output", out("m.pt"), "--verify"});
+  EXPECT_EQ(verified.exit_code, 2);
+  EXPECT_THAT(verified.err, HasSubstr("[--verify] compares language models: found a module that takes features"));
+  EXPECT_FALSE(fs::exists(scratch_ / "m.pt"));
   const Outcome inspected = run_tool({"lora-inspect", module("vision"), "--trust-torchscript", "--json"});
   ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
   EXPECT_EQ(Json::parse(inspected.out)["arguments"], Json::array({"features"}));

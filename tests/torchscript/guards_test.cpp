@@ -162,5 +162,9 @@ TEST(Guards, BFloat16RunsWhereTheCodeAllowsIt) {
   EXPECT_EQ(base.model->dtype(), at::kBFloat16);
 }
 
+TEST(Guards, RoundingOfADeepModuleInBFloat16IsNotTakenForADeadAdapter) {
+  EXPECT_EQ(load_model(script_options("deep_bfloat16")).model->dtype(), at::kBFloat16);
+}
+
 }  // namespace
 }  // namespace lora::torchscript

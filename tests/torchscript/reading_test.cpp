@@ -118,6 +118,12 @@ TEST(Reading, ObserversSeeTheTokensAlone) {
   test::expect_error(ErrorKind::kConfig, {"\"eva\" is not for 'first'", "for each token"}, [&] {
     eva.add(test::batch_of({kLong, kOther, kShort}), at::arange(15));
   });
+  models::BaseModel hidden = load_model(script_options("hidden"));
+  options.target_modules.names = {"mix"};
+  peft::EvaPass of_hidden(options, *hidden.model);
+  test::expect_error(ErrorKind::kConfig, {"\"eva\" is not for 'mix'"}, [&] {
+    of_hidden.add(test::batch_of({kLong, kOther, kShort}), at::arange(15));
+  });
 }
 
 }  // namespace

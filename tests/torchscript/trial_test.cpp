@@ -1,0 +1,40 @@
+#include "torchscript/trial.h"
+
+#include <csignal>
+#include <new>
+#include <stdexcept>
+
+#include "lora/base/error.h"
+#include "support/expect_error.h"
+
+namespace lora::torchscript {
+namespace {
+
+void refuse(const std::vector<std::string>& parts, const TrialLimits& limits, const std::function<void()>& work) {
+  test::expect_error(ErrorKind::kModel, parts, [&] { try_in_child("m.pt", limits, work); });
+}
+
+TEST(Trial, WhatAChildDoesIsSeenByItsEndAlone) {
+  int value = 1;
+  try_in_child("m.pt", {}, [&value] { value = 2; });
+  EXPECT_EQ(value, 1);
+  test::expect_error(ErrorKind::kConfig, {"[model.output] is wrong"},
+                     [] { try_in_child("m.pt", {}, [] { config_error("model.output", "is wrong"); }); });
+}
+
+TEST(Trial, AChildThatComputesTooLongIsNotCalledDamaged) {
+  const auto compute = [] {
+    for (volatile uint64_t i = 0; i + 1 > 0; i = i + 1) {
+    }
+  };
+  refuse({"[m.pt] trying it took longer than 1 s", "too large for this machine"}, {int64_t{1} << 30, 1}, compute);
+}
+
+TEST(Trial, AChildThatEndsItselfOrThrowsSaysWhatItWas) {
+  refuse({"[m.pt]", "Segmentation fault", "damaged"}, {}, [] { raise(SIGSEGV); });
+  refuse({"[m.pt] cannot be run: needs more memory"}, {}, [] { throw std::bad_alloc(); });
+  refuse({"[m.pt] cannot be run: the first line"}, {}, [] { throw std::runtime_error("the first line\nthe second"); });
+}
+
+}  // namespace
+}  // namespace lora::torchscript
