@@ -92,6 +92,23 @@ class TrainingMean(nn.Module):
         return self.out(torch.relu(self.dropout(x)))
 
 
+class DropoutVision(modules.Vision):
+    """With dropout of its own, of patches and of pooled rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([modules.Block(16, True, 0.3) for _ in range(2)])
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = self.patches(features).flatten(2).transpose(1, 2)
+        x = torch.cat([self.cls.expand(x.shape[0], -1, -1), x], 1) + self.places
+        mask = torch.ones(1, 5, 5, dtype=torch.bool, device=x.device)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return self.head(self.dropout(self.norm(x[:, 0])))
+
+
 class SumLoss(nn.Module):
     def __init__(self):
         super().__init__()
@@ -121,6 +138,7 @@ MODULES = {
     "bad_training_mean": TrainingMean,
     "bad_sum_loss": SumLoss,
     "bad_no_prediction": NoPrediction,
+    "vision_dropout": DropoutVision,
 }
 GIVEN = {"perceptron": modules.Perceptron, "perceptron_loss": modules.PerceptronLoss, "vision": modules.Vision}
 

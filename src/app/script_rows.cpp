@@ -40,16 +40,6 @@ void settle_own_targets(data::Dataset& first, data::Dataset* second) {
   }
 }
 
-void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& module) {
-  for (const data::Example& row : rows.examples) {
-    const auto largest = std::max_element(row.ids.begin(), row.ids.end());
-    if (largest != row.ids.end() && *largest >= vocab_size) {
-      data_error(row.origin.text(), "found the id " + std::to_string(*largest) + ", and the tables of " + module + " have ids from 0 to " +
-                                        std::to_string(vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
-    }
-  }
-}
-
 /// Lets the longest row through, so that one which is too long is no surprise in the middle of the run.
 void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Device device, bool gives_loss) {
   const at::NoGradGuard no_grad;
@@ -95,7 +85,7 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
   models::BaseModel base = torchscript::load_row_model(model, first, gives_loss);
   for (const data::Dataset* rows : {&first, second}) {
     if (rows != nullptr) {
-      require_ids(*rows, base.model->vocab_size(), model.path.string());
+      torchscript::require_ids(*rows, base.model->vocab_size(), model.path.string());
       try_longest(*base.model->row_model(), *rows, base.model->device(), gives_loss);
     }
   }

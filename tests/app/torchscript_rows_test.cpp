@@ -157,6 +157,7 @@ TEST_F(ModuleRows, WhatDoesNotFitIsAnError) {
       {"perceptron", {"training.objective=sequence_classification"}, 4, {"one value of each row", "regression"}},
       {"vision", {"training.objective=regression"}, 3, {"is a name"}},
       {"perceptron_two", {"training.objective=sequence_classification"}, 3, {"is no class", "regression"}},
+      {"document_classifier", {"training.objective=regression"}, 3, {"found 1 value, expected 3"}},
       {"perceptron", {"training.objective=causal_lm"}, 2, {"\"features\""}},
       {"perceptron", {"training.metric_for_best_model=accuracy"}, 2, {"eval_loss, eval_pearson"}},
       {"document_classifier", {"training.objective=module_loss"}, 2, {"model.output"}},

@@ -82,6 +82,13 @@ TEST(RowGuards, FeaturesOfAnotherShapeAreTheModulesError) {
   expect_error(ErrorKind::kModel, {"fails on inputs of [2, 3]"}, [&] { load_row_model(script_options("perceptron"), rows, false); });
 }
 
+TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
+  const data::Dataset rows =
+      rows_of("{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [3, 48], \"label\": 1}\n", data::RowFormat::kClassification);
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48", "from 0 to 47"},
+               [&] { load_row_model(script_options("document_classifier"), rows, false); });
+}
+
 TEST(RowGuards, OneRowIsEnough) {
   const data::Dataset rows = rows_of("{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n");
   EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->row_model()->num_outputs(), 1);

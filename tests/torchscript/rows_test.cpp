@@ -62,24 +62,29 @@ TEST_P(RowTraining, EqualsLoraWrittenByHand) {
   expect_evaluation(run.objective->evaluate(), expected["end"]);
 }
 
-TEST_P(RowTraining, AStepIsTheSameHoweverItIsSplit) {
-  const auto override_batch = [](int64_t size, int64_t times) {
-    return std::vector<std::string>{"adapter.lora_dropout=0.3", "training.max_steps=5",
-                                    "training.per_device_train_batch_size=" + std::to_string(size),
-                                    "training.gradient_accumulation_steps=" + std::to_string(times)};
-  };
-  RowSteps whole_steps;
-  RowRun whole(GetParam(), override_batch(4, 1));
-  whole.train({&whole_steps});
-  for (const auto& [size, times] : {std::pair(2, 2), std::pair(1, 4)}) {
+/// Losses and norms of some steps are those of batches of 4, by other batches.
+void expect_same_steps(const std::string& name, const std::vector<std::string>& settings) {
+  const auto run = [&](int64_t size, int64_t times) {
+    std::vector<std::string> all = settings;
+    all.insert(all.end(), {"training.max_steps=5", "training.per_device_train_batch_size=" + std::to_string(size),
+                           "training.gradient_accumulation_steps=" + std::to_string(times)});
     RowSteps steps;
-    RowRun split(GetParam(), override_batch(size, times));
-    split.train({&steps});
-    for (size_t i = 0; i < steps.reports.size(); ++i) {
-      EXPECT_NEAR(steps.reports[i].loss, whole_steps.reports[i].loss, 1e-5) << size << " rows a batch, step " << i + 1;
-      EXPECT_NEAR(steps.reports[i].grad_norm, whole_steps.reports[i].grad_norm, 1e-5) << size << " rows a batch, step " << i + 1;
+    RowRun(name, all).train({&steps});
+    return steps.reports;
+  };
+  const std::vector<train::StepReport> whole = run(4, 1);
+  for (const auto& [size, times] : {std::pair(2, 2), std::pair(1, 4)}) {
+    const std::vector<train::StepReport> split = run(size, times);
+    ASSERT_EQ(split.size(), whole.size());
+    for (size_t i = 0; i < split.size(); ++i) {
+      EXPECT_NEAR(split[i].loss, whole[i].loss, 1e-5) << size << " rows a batch, step " << i + 1;
+      EXPECT_NEAR(split[i].grad_norm, whole[i].grad_norm, 1e-5) << size << " rows a batch, step " << i + 1;
     }
   }
+}
+
+TEST_P(RowTraining, AStepIsTheSameHoweverItIsSplit) {
+  expect_same_steps(GetParam(), {"adapter.lora_dropout=0.3"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, RowTraining, testing::ValuesIn(row_case_names()), [](const auto& info) { return info.param; });
@@ -88,6 +93,15 @@ TEST(RowModels, ALossIsAMeanOverRowsOrOverTokens) {
   EXPECT_EQ(RowRun("perceptron_loss").network().loss_mean(), nn::LossMean::kRows);
   EXPECT_EQ(RowRun("autoencoder").network().loss_mean(), nn::LossMean::kRows);
   EXPECT_EQ(RowRun("masked_loss").network().loss_mean(), nn::LossMean::kTokens);
+}
+
+TEST(RowModels, TheirOwnDropoutIsDrawnByRow) {
+  const std::string module = (kScripts / "modules" / "vision_dropout.pt").string();
+  expect_same_steps("vision", {"model.path=" + module, "adapter.init_from=null"});
+  RowSteps with, without;
+  RowRun("vision", {"model.path=" + module, "adapter.init_from=null", "training.max_steps=1"}).train({&with});
+  RowRun("vision", {"model.path=" + module, "adapter.init_from=null", "training.max_steps=1", "model.base_dropout=0"}).train({&without});
+  EXPECT_GT(std::abs(with.reports.front().loss - without.reports.front().loss), 1e-4);
 }
 
 TEST(RowModels, OutputsAreCounted) {

@@ -17,4 +17,7 @@ models::BaseModel load_model(const models::ModelOptions& options);
 /// file:line, for a row without the target that the module is given.
 models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss);
 
+/// Throws data Error, file:line, for a row with an id that a module of so many does not know. `where` names the module.
+void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& where);
+
 }  // namespace lora::torchscript
