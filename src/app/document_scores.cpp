@@ -17,10 +17,11 @@ namespace {
 
 /// Makes the label of each position the token that follows it in its document.
 void label_every_token(nn::TokenBatch& batch) {
-  batch.labels_T = at::roll(batch.ids_T, -1);
+  const at::Tensor labels_T = at::roll(batch.ids_T, -1);
   for (size_t d = 1; d < batch.document_offsets.size(); ++d) {
-    batch.labels_T[batch.document_offsets[d] - 1] = nn::kIgnoreLabel;
+    labels_T[batch.document_offsets[d] - 1] = nn::kIgnoreLabel;
   }
+  batch.set_labels(labels_T);
 }
 
 std::vector<DocumentScores> score_batch(nn::Model& model, nn::TokenBatch batch, bool every_token) {

@@ -1,6 +1,7 @@
 #include "memory_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 
@@ -95,18 +96,27 @@ class Planner {
   std::map<int64_t, Parts> parts_;
 };
 
-std::vector<Recompute> recomputations(GradientCheckpointing asked) {
-  switch (asked) {
-    case GradientCheckpointing::kOff:
-      return {Recompute::kNothing};
-    case GradientCheckpointing::kSelective:
-      return {Recompute::kFeedForward};
-    case GradientCheckpointing::kFull:
-      return {Recompute::kLayers};
-    case GradientCheckpointing::kAuto:
-      break;
+/// What the config's words mean, from the fastest on.
+struct Way {
+  GradientCheckpointing asked;
+  Recompute recompute;
+};
+constexpr std::array<Way, 4> kWays{{{GradientCheckpointing::kOff, Recompute::kNothing},
+                                    {GradientCheckpointing::kSelective, Recompute::kFeedForward},
+                                    {GradientCheckpointing::kFull, Recompute::kLayers},
+                                    {GradientCheckpointing::kOffload, Recompute::kOffload}}};
+
+std::vector<Recompute> recomputations(const MemoryPlanInput& input) {
+  const train::TrainOptions& training = input.config.training;
+  std::vector<Recompute> possible;
+  for (const Way& way : kWays) {
+    const bool is_found = training.gradient_checkpointing == GradientCheckpointing::kAuto &&
+                          (way.asked != GradientCheckpointing::kOffload || (input.model.device().is_cuda() && !training.cuda_graphs));
+    if (is_found || way.asked == training.gradient_checkpointing) {
+      possible.push_back(way.recompute);
+    }
   }
-  return {Recompute::kNothing, Recompute::kFeedForward, Recompute::kLayers};
+  return possible;
 }
 
 /// From the one that is best to have down.
@@ -132,7 +142,7 @@ MemoryPlan choose(const MemoryPlanInput& input) {
   Planner planner(input);
   MemoryPlan last;
   const std::vector<int64_t> sizes = batch_sizes(input, planner);
-  for (const Recompute recompute : recomputations(input.config.training.gradient_checkpointing)) {
+  for (const Recompute recompute : recomputations(input)) {
     for (const int64_t size : sizes) {
       last = {recompute, size, planner.bytes(size, recompute), input.usable};
       if (!input.usable || last.bytes <= *input.usable) {
@@ -159,13 +169,11 @@ MemoryPlan plan_memory(const MemoryPlanInput& input) {
 
 Json to_json(const MemoryPlan& plan) {
   using train::kGradientCheckpointing;
-  const GradientCheckpointing recompute = plan.recompute == Recompute::kNothing       ? GradientCheckpointing::kOff
-                                          : plan.recompute == Recompute::kFeedForward ? GradientCheckpointing::kSelective
-                                                                                      : GradientCheckpointing::kFull;
+  const auto way = std::find_if(kWays.begin(), kWays.end(), [&plan](const Way& way) { return way.recompute == plan.recompute; });
   return {{"estimated_bytes", plan.bytes},
           {"usable_bytes", plan.usable ? Json(*plan.usable) : Json(nullptr)},
           {"per_device_train_batch_size", plan.batch_size},
-          {"gradient_checkpointing", kGradientCheckpointing.name(recompute)}};
+          {"gradient_checkpointing", kGradientCheckpointing.name(way->asked)}};
 }
 
 }  // namespace lora::app

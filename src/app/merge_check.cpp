@@ -145,7 +145,12 @@ class Comparison {
 
  private:
   InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
-    InferenceRequest inference{model, {}, "", dtype, request_.device, request_.allow_other_base || request_.unmerge, request_.surroundings};
+    InferenceRequest inference;
+    inference.model = model;
+    inference.dtype = dtype;
+    inference.device = request_.device;
+    inference.allow_other_base = request_.allow_other_base || request_.unmerge;
+    inference.surroundings = request_.surroundings;
     inference.trust_torchscript = request_.trust_torchscript;
     inference.inputs = request_.inputs;
     inference.output = request_.output_field;

@@ -10,6 +10,7 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
 #include "lora/nn/token_batch.h"
 #include "lora/peft/task.h"
@@ -82,6 +83,17 @@ Json data_files(const data::Dataset* dataset) {
   return files;
 }
 
+/// What is asked for and is done on CUDA alone.
+void check_device_run(const config::RunConfig& config, at::Device device) {
+  if (config.training.gradient_checkpointing == train::GradientCheckpointing::kOffload && !device.is_cuda()) {
+    config_error("training.gradient_checkpointing",
+                 "found \"offload\" on " + device.str() + ", expected \"full\": activations are in the host's memory already");
+  }
+  if (config.training.cuda_graphs) {
+    nn::make_device_graph(device);
+  }
+}
+
 /// What is asked for and a TorchScript model cannot do.
 void check_script_run(const config::RunConfig& config) {
   using train::GradientCheckpointing;
@@ -89,7 +101,7 @@ void check_script_run(const config::RunConfig& config) {
   if (!config.adapter) {
     config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
   }
-  if (recompute == GradientCheckpointing::kSelective || recompute == GradientCheckpointing::kFull) {
+  if (recompute != GradientCheckpointing::kOff && recompute != GradientCheckpointing::kAuto) {
     config_error("training.gradient_checkpointing",
                  "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
                      "\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known");
@@ -143,10 +155,11 @@ std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& con
 void RunParts::load_base(const config::RunConfig& config) {
   if (takes_rows_whole(config.model, config.training.objective)) {
     base = load_row_base(config.model, train, eval_set(), config.training.objective);
-    return;
+  } else {
+    base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
+                  : app::load_base(config.model, config.training.seed);
   }
-  base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
-                : app::load_base(config.model, config.training.seed);
+  check_device_run(config, base.model->device());
 }
 
 void RunParts::attach(const config::RunConfig& config) {

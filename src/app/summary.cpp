@@ -79,7 +79,8 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
   const char* recomputed = memory.recompute == nn::Recompute::kNothing       ? ""
                            : memory.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
-                                                                             : ", layers computed twice";
+                           : memory.recompute == nn::Recompute::kLayers      ? ", layers computed twice"
+                                                                             : ", layers computed twice, their inputs in the host's memory";
   lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed +
                   (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
   return lines;

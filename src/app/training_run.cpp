@@ -7,6 +7,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
+#include "lora/nn/device_graph.h"
 #include "lora/train/hooks.h"
 #include "summary.h"
 
@@ -172,6 +173,9 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;
   folder.write(identity, config.resolved, "running", Json::object());
 
+  if (training.cuda_graphs) {
+    parts.objective->use_graphs(parts.method->parameters(), nn::make_device_graph(parts.base.model->device()));
+  }
   Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());
   const auto communicator = comm::make_single_process();
   train::Trainer trainer({*parts.objective, parts.method->parameters(), *optimizer, *communicator, watchers.hooks(parts)}, training, steps,

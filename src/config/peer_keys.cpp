@@ -184,6 +184,8 @@ static constexpr PeerKey kPeerKeys[] = {
     {"grad_checkpoint", "training.gradient_checkpointing", ""},
     {"use_gradient_checkpointing", "training.gradient_checkpointing", ""},
     {"enable_activation_checkpointing", "training.gradient_checkpointing", ""},
+    {"activation_offloading", "training.gradient_checkpointing", "\"offload\""},
+    {"enable_activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"full_determinism", "training.deterministic", ""},
     {"metric_logger", "training.report_to", ""},
     {"logger_name", "training.report_to", ""},

@@ -179,6 +179,20 @@ void check_objective(const RunConfig& run, const Place& root) {
   }
 }
 
+void check_graphs(const RunConfig& run, const Place& at) {
+  if (run.training.cuda_graphs && train::objective_entry(run.training.objective).labels_documents) {
+    at.add("found true beside training.objective \"sequence_classification\", expected false: only passes of \"causal_lm\" are recorded");
+  }
+  if (run.training.cuda_graphs && run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload) {
+    at.add(
+        "found true beside training.gradient_checkpointing \"offload\", expected one of them: what waits in the host's memory is no "
+        "part of a recorded pass");
+  }
+  if (run.training.cuda_graphs && run.model.is_torchscript()) {
+    at.add("found true beside a TorchScript model, expected false: it reads the lengths of documents on the host");
+  }
+}
+
 /// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`. `adapter_at`:
 /// where the document's adapter stands in the file.
 RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
@@ -224,6 +238,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no B to learn faster");
   }
   check_objective(run, root);
+  check_graphs(run, root.key("training").key("cuda_graphs"));
   if (run.model.from_scratch && run.adapter) {
     root.key("model")
         .key("from_scratch")

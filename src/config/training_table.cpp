@@ -170,10 +170,11 @@ Field<TrainOptions> gradient_checkpointing_field() {
     values.emplace_back(name);
   }
   const Rule rule = one_of(values);
-  Field<TrainOptions> field{"gradient_checkpointing",
-                            "Compute activations again instead of keeping them: of feed-forward blocks, of whole layers, or as little as "
-                            "fits into memory.",
-                            rule.schema, "off", nullptr};
+  Field<TrainOptions> field{
+      "gradient_checkpointing",
+      "Compute activations again instead of keeping them: of feed-forward blocks, of whole layers, of layers whose inputs "
+      "wait in the host's memory (on CUDA), or as little as fits into memory.",
+      rule.schema, "off", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
       const std::string name = value.is_boolean() ? (value.get<bool>() ? "full" : "off") : value.get<std::string>();
@@ -189,6 +190,10 @@ void add_rest(Table<TrainOptions>& table) {
       .fixed("report_to", {"none", Json::array(), Json::array({"none"})}, "Loggers beside metrics.jsonl.")
       .value(
           "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")
+      .value(
+          "cuda_graphs", [](auto& o) -> auto& { return o.cuda_graphs; }, boolean(),
+          "Pad micro-batches to one shape and replay their passes as a CUDA graph: for small models, whose kernels are launched too "
+          "slowly.")
       .custom(profile_field())
       .choice(
           "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds, "What is learnt.");

@@ -15,21 +15,9 @@ at::Tensor pinned(const at::Tensor& tensor) {
   return copy;
 }
 
-nn::TokenBatch with_tensors(nn::TokenBatch batch, at::Tensor (*change)(const at::Tensor&, c10::Device), c10::Device device) {
-  for (at::Tensor* tensor :
-       {&batch.ids_T, &batch.positions_T, &batch.labels_T, &batch.segments_T, &batch.offsets, &batch.features, &batch.targets}) {
-    *tensor = tensor->defined() ? change(*tensor, device) : *tensor;
-  }
-  return batch;
-}
-
 nn::TokenBatch build(const Dataset& dataset, const std::vector<int64_t>& indices, c10::Device device) {
   nn::TokenBatch batch = make_batch(dataset, indices);
-  if (!device.is_cuda()) {
-    return batch;
-  }
-  return with_tensors(
-      std::move(batch), [](const at::Tensor& tensor, c10::Device) { return pinned(tensor); }, device);
+  return device.is_cuda() ? batch.with_tensors(pinned) : batch;
 }
 
 }  // namespace
@@ -57,9 +45,7 @@ nn::TokenBatch BatchPrefetcher::take(const std::vector<int64_t>& indices) {
   if (is_begun) {
     begin_next();
   }
-  return with_tensors(
-      batch, [](const at::Tensor& tensor, c10::Device device) { return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/true); },
-      device_);
+  return batch.with_tensors([this](const at::Tensor& tensor) { return tensor.to(device_, tensor.scalar_type(), /*non_blocking=*/true); });
 }
 
 void BatchPrefetcher::begin_next() {

@@ -104,8 +104,9 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     const LayerMemory layer = layers_[i]->memory();
     width = std::max(width, layer.width);
-    if (recompute == nn::Recompute::kLayers) {
-      kept += input;
+    if (recompute == nn::Recompute::kLayers || recompute == nn::Recompute::kOffload) {
+      // Of those in the host's memory some are on their way.
+      kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};
       again = std::max(again, bytes(layer.attention + layer.feed_forward));
     } else if (recompute == nn::Recompute::kFeedForward) {
       kept += input + (i < first_layer_with_gradient() ? nn::Kept{} : layer.attention);

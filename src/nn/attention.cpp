@@ -7,7 +7,7 @@ namespace lora::nn {
 
 Tensor attend(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const Pass& pass, int64_t layer,
               const ops::AttentionOptions& options, const Dropout* dropout) {
-  const ops::DocumentLayout documents{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document};
+  const ops::DocumentLayout documents{pass.batch.offsets, pass.batch.document_offsets, pass.batch.max_document, pass.batch.is_replayed};
   if (dropout != nullptr && dropout->active(pass)) {
     return ops::document_attention_with_dropout(q_THE, k_TKE, v_TKE, documents, options, dropout->draw(pass));
   }

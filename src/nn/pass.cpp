@@ -18,18 +18,20 @@ Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
 }
 
 Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f) {
-  if (pass.recompute != part || !pass.training()) {
+  const bool is_part = pass.recompute == part || (pass.recompute == Recompute::kOffload && part == Recompute::kLayers);
+  if (!is_part || !pass.training()) {
     return f(x, pass);
   }
   // Backward comes when the caller's batch is gone.
   const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T](const Tensor& input) { return f(input, Pass{batch, keys_T}); };
-  return ops::recompute(again, x);
+  return ops::recompute(again, x, pass.host_store);
 }
 
-Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {
+Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step, Recompute recompute) {
   static constexpr uint64_t kDropout = 0xd509;  // the "what" of this use of the seed
   const uint64_t step_key = mix64(mix64(seed, kDropout), static_cast<uint64_t>(step));
-  const Tensor keys_T = at::empty({batch.num_tokens()}, at::kLong);
+  const at::Device device = batch.ids_T.device();
+  const Tensor keys_T = at::empty({batch.num_tokens()}, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
   int64_t* keys = keys_T.data_ptr<int64_t>();
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
     const uint64_t sample_key = mix64(step_key, static_cast<uint64_t>(batch.sample_ids[d]));
@@ -38,7 +40,10 @@ Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step) {
       keys[t] = static_cast<int64_t>(mix64(sample_key, static_cast<uint64_t>(t - begin)));
     }
   }
-  return Pass{batch, keys_T.to(batch.ids_T.device())};
+  Pass pass{batch, keys_T.to(device, at::kLong, /*non_blocking=*/true)};
+  pass.recompute = recompute;
+  pass.host_store = recompute == Recompute::kOffload ? std::make_shared<ops::HostStore>() : nullptr;
+  return pass;
 }
 
 }  // namespace lora::nn

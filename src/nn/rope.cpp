@@ -81,6 +81,8 @@ std::optional<int64_t> common_length(const RopeOptions& o) {
 /// The angles of documents beyond the trained length, each by its own. With a cache, a pass takes the length so
 /// far, and keys that are cached keep the frequencies of theirs: so does transformers.
 void stretch_long_documents(const RopeOptions& o, int64_t common, const TokenBatch& batch, Tensor& angles_TF) {
+  TORCH_CHECK(!batch.is_replayed || batch.max_document <= common, "rope: found documents of up to ", batch.max_document,
+              " tokens whose lengths are known to the device alone, expected at most ", common);
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
     const int64_t length = batch.full_length(d);
     if (length > common) {
@@ -230,7 +232,8 @@ Rope::Rope(RopeOptions options) : options_(std::move(options)), inverse_frequenc
 RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   const at::Device device = batch.ids_T.device();
-  Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_.to(device);
+  inverse_frequencies_ = inverse_frequencies_.to(device);
+  Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_;
   if (const std::optional<int64_t> common = common_length(options_)) {
     stretch_long_documents(options_, *common, batch, angles_TF);
   }

@@ -7,15 +7,24 @@
 namespace lora::nn {
 
 TokenBatch TokenBatch::to(at::Device device) const {
-  TokenBatch moved = *this;
-  moved.ids_T = ids_T.to(device);
-  moved.positions_T = positions_T.to(device);
-  moved.labels_T = labels_T.to(device);
-  moved.segments_T = segments_T.defined() ? segments_T.to(device) : Tensor();
-  moved.offsets = offsets.to(device);
-  moved.features = features.defined() ? features.to(device) : Tensor();
-  moved.targets = targets.defined() ? targets.to(device) : Tensor();
-  return moved;
+  return with_tensors([device](const Tensor& tensor) { return tensor.to(device); });
+}
+
+TokenBatch TokenBatch::with_tensors(const std::function<Tensor(const Tensor&)>& change) const {
+  TokenBatch changed = *this;
+  for (Tensor* tensor : {&changed.ids_T, &changed.positions_T, &changed.labels_T, &changed.supervised_S, &changed.segments_T,
+                         &changed.offsets, &changed.features, &changed.targets}) {
+    if (tensor->defined()) {
+      *tensor = change(*tensor);
+    }
+  }
+  return changed;
+}
+
+void TokenBatch::set_labels(Tensor all_T) {
+  labels_T = std::move(all_T);
+  supervised_S = labels_T.ne(kIgnoreLabel).nonzero().squeeze(1);
+  num_supervised = supervised_S.numel();
 }
 
 namespace {
@@ -46,23 +55,22 @@ TokenBatch make_token_batch(const std::vector<DocumentView>& documents) {
   const int64_t total = batch.document_offsets.back();
   batch.ids_T = at::empty({total}, at::kLong);
   batch.positions_T = at::empty({total}, at::kLong);
-  batch.labels_T = at::empty({total}, at::kLong);
   batch.offsets = at::empty({static_cast<int64_t>(documents.size()) + 1}, at::kInt);
   std::copy(batch.document_offsets.begin(), batch.document_offsets.end(), batch.offsets.data_ptr<int32_t>());
 
   int64_t* ids = batch.ids_T.data_ptr<int64_t>();
   int64_t* positions = batch.positions_T.data_ptr<int64_t>();
-  int64_t* labels = batch.labels_T.data_ptr<int64_t>();
+  const Tensor labels_T = at::empty({total}, at::kLong);
+  int64_t* labels = labels_T.data_ptr<int64_t>();
   for (const DocumentView& document : documents) {
     const size_t length = document.ids->size();
     for (size_t i = 0; i < length; ++i) {
       *ids++ = (*document.ids)[i];
       *positions++ = document.cached_length + static_cast<int64_t>(i);
-      const int64_t label = document.labels != nullptr && i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
-      *labels++ = label;
-      batch.num_supervised += label != kIgnoreLabel ? 1 : 0;
+      *labels++ = document.labels != nullptr && i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
     }
   }
+  batch.set_labels(labels_T);
   batch.segments_T = segments_of(documents, batch.document_offsets);
   return batch;
 }

@@ -155,6 +155,9 @@ Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor
   if (flash_applies(q_THE, options)) {
     return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, options);
   }
+  TORCH_CHECK(!layout.is_replayed, "attention: found lengths that are known to the device alone, which flash attention reads, for ",
+              q_THE.scalar_type(), " heads of ", q_THE.size(2), " channels on ", q_THE.device(),
+              ", expected bfloat16 or float16, at most 256 channels, no soft cap");
   const AttentionOptions needed = in_documents(options, layout.max_document);
   if (needed.window || needed.soft_cap) {
     return block_attention(q_THE, k_TKE, v_TKE, layout.host_offsets, needed);

@@ -43,11 +43,11 @@ Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double sc
     return cross_entropy_cuda_(*kernels, logits_CV, labels_C, scale);
   }
   if (!logits_CV.is_cpu()) {
-    const Tensor labels_C1 = labels_C.unsqueeze(1);
+    const Tensor labels_C1 = labels_C.unsqueeze(1), targets_C1 = labels_C1.clamp_min(0), has_none_C1 = labels_C1.lt(0);
     const Tensor log_probs_CV = at::log_softmax(widened(logits_CV), 1);
-    const Tensor loss = log_probs_CV.gather(1, labels_C1).sum().neg();
-    log_probs_CV.exp_().scatter_add_(1, labels_C1, at::full({1, 1}, -1, log_probs_CV.options()).expand_as(labels_C1));
-    logits_CV.copy_(scale == 1.0 ? log_probs_CV : log_probs_CV.mul_(scale));
+    const Tensor loss = log_probs_CV.gather(1, targets_C1).masked_fill(has_none_C1, 0).sum().neg();
+    log_probs_CV.exp_().scatter_add_(1, targets_C1, at::full({1, 1}, -1, log_probs_CV.options()).expand_as(targets_C1));
+    logits_CV.copy_(log_probs_CV.masked_fill_(has_none_C1, 0).mul_(scale));
     return loss;
   }
   const int64_t V = logits_CV.size(1);

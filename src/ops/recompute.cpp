@@ -10,14 +10,20 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct Again : torch::CustomClassHolder {
-  explicit Again(std::function<Tensor(const Tensor&)> f) : f(std::move(f)) {}
+  Again(std::function<Tensor(const Tensor&)> f, std::shared_ptr<HostStore> store) : f(std::move(f)), store(std::move(store)) {}
   std::function<Tensor(const Tensor&)> f;
+  std::shared_ptr<HostStore> store;  ///< null: x is kept where it is
+  int64_t number = 0;                ///< of x in the store
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
   /// @param anchor requires grad, so that backward comes by even where x does not: f may use tensors that are trained.
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& anchor, c10::intrusive_ptr<Again> again) {
-    ctx->save_for_backward({x});
+    if (again->store == nullptr) {
+      ctx->save_for_backward({x});
+    } else {
+      again->number = again->store->put(x);
+    }
     ctx->saved_data["x_needs_grad"] = x.requires_grad();
     ctx->saved_data["again"] = at::IValue::make_capsule(again);
     const at::NoGradGuard no_grad;
@@ -27,7 +33,8 @@ struct Recompute : torch::autograd::Function<Recompute> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto again = c10::static_intrusive_pointer_cast<Again>(ctx->saved_data["again"].toCapsule());
     const at::AutoGradMode with_graph(true);
-    const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_(ctx->saved_data["x_needs_grad"].toBool());
+    const Tensor kept = again->store == nullptr ? ctx->get_saved_variables()[0] : again->store->take(again->number);
+    const Tensor x = kept.detach().requires_grad_(ctx->saved_data["x_needs_grad"].toBool());
     const Tensor y = again->f(x);
     if (y.requires_grad()) {
       torch::autograd::backward({y}, {grads[0]});
@@ -38,12 +45,12 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 }  // namespace
 
-Tensor recompute(const std::function<Tensor(const Tensor&)>& f, const Tensor& x) {
+Tensor recompute(const std::function<Tensor(const Tensor&)>& f, const Tensor& x, const std::shared_ptr<HostStore>& store) {
   if (!at::GradMode::is_enabled()) {
     return f(x);
   }
   const Tensor anchor = at::zeros({}, x.options().dtype(at::kFloat)).requires_grad_(true);
-  return Recompute::apply(x, anchor, c10::make_intrusive<Again>(f));
+  return Recompute::apply(x, anchor, c10::make_intrusive<Again>(f, store));
 }
 
 }  // namespace lora::ops

@@ -31,7 +31,7 @@ nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int
   nn::TokenBatch part;
   part.ids_T = batch.ids_T.index_select(0, tokens);
   part.positions_T = batch.positions_T.index_select(0, tokens);
-  part.labels_T = batch.labels_T.index_select(0, tokens);
+  part.set_labels(batch.labels_T.index_select(0, tokens));
   part.segments_T = batch.segments_T.defined() ? batch.segments_T.index_select(0, tokens) : at::Tensor();
   part.document_offsets = {0};
   for (const int64_t d : documents) {
@@ -40,7 +40,6 @@ nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int
     part.sample_ids.push_back(batch.sample_ids[d]);
     part.max_document = std::max(part.max_document, length);
   }
-  part.num_supervised = part.labels_T.ne(nn::kIgnoreLabel).sum().item<int64_t>();
   part.offsets = at::tensor(part.document_offsets, at::kInt).to(batch.ids_T.device());
   const at::Tensor rows = at::tensor(documents, at::kLong).to(batch.ids_T.device());
   part.features = batch.features.defined() ? batch.features.index_select(0, rows) : at::Tensor();

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "train/gradients.h"
 #include "train/profile_scope.h"
 
 namespace lora::train {
@@ -20,7 +21,7 @@ struct SupervisedRows {
 };
 
 SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
-  const Tensor rows_S = (pass.batch.labels_T != nn::kIgnoreLabel).nonzero().squeeze(1);
+  const Tensor& rows_S = pass.batch.supervised_S;
   const Tensor hidden_TD = model.hidden(pass);
   return {hidden_TD.index_select(0, rows_S), pass.batch.labels_T.index_select(0, rows_S),
           pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
@@ -56,7 +57,37 @@ int64_t CausalLm::evaluation_loss_bytes(const BatchSize& size) const {
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
-  const nn::Pass pass = training_pass(tokens, step);
+  return loss_of(training_pass(tokens, step));
+}
+
+void CausalLm::use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) {
+  nn::BatchRoom room;
+  for (const MicroBatch& batch : plan_epoch(0)) {
+    for (const MicroBatch& part : parts(batch)) {
+      room.add(room_for(part));
+    }
+  }
+  graph_ = std::make_unique<StepGraph>(std::move(graph), room, trained, [this](const nn::Pass& pass) { return loss_of(pass); });
+}
+
+Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double scale) {
+  if (graph_ == nullptr) {
+    return Objective::add_gradients(batch, step, scale);
+  }
+  const nn::TokenBatch tokens = take(batch);
+  if (!graph_->room().holds(nn::room_of(tokens))) {
+    return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
+  }
+  const nn::TokenBatch whole = nn::padded(tokens, graph_->room());
+  try {
+    return graph_->add_gradients(training_pass(whole, step), scale);
+  } catch (const c10::OutOfMemoryError&) {
+    graph_.reset();  // the halves of a batch need less as they are
+    throw;
+  }
+}
+
+Tensor CausalLm::loss_of(const nn::Pass& pass) const {
   const SupervisedRows rows = supervised_rows(model(), pass);
   const ProfileScope scope(kLossScope);
   if (model().gives_logits()) {

@@ -64,15 +64,22 @@ std::string DocumentObjective::describe(const MicroBatch& batch) const {
   return join(origins, ", ", 4);
 }
 
+nn::BatchRoom DocumentObjective::room_for(const MicroBatch& batch) const {
+  const BatchSize needed = size(batch);
+  nn::BatchRoom room{needed.input, static_cast<int64_t>(batch.size()), needed.supervised, 0};
+  for (const int64_t index : batch) {
+    room.longest = std::max(room.longest, static_cast<int64_t>(train_.examples[index].ids.size()));
+  }
+  return room;
+}
+
 nn::TokenBatch DocumentObjective::take(const MicroBatch& batch) const {
   const ProfileScope scope(kDataScope);
   return train_ahead_->take(batch);
 }
 
 nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t step) const {
-  nn::Pass pass = nn::training_pass(tokens, options_.seed, step);
-  pass.recompute = recompute_;
-  return pass;
+  return nn::training_pass(tokens, options_.seed, step, recompute_);
 }
 
 int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const {

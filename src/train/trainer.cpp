@@ -103,9 +103,7 @@ void Trainer::clear_gradients() const {
 double Trainer::accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const {
   at::Tensor total;
   for (const MicroBatch& batch : batches) {
-    const at::Tensor loss = parts_.objective.loss_sum(batch, step);
-    (loss * scale).backward();
-    const at::Tensor value = loss.detach().to(at::kDouble);
+    const at::Tensor value = parts_.objective.add_gradients(batch, step, scale);
     total = total.defined() ? total + value : value;
   }
   return total.item<double>();

@@ -51,6 +51,13 @@ TEST_F(Errors, UsageAndConfig) {
   expect_error(2, {"run.json:2:"});
 }
 
+TEST_F(Errors, WhatIsOfCudaAloneIsRefusedOnTheCpu) {
+  expect_error(2, {"[training.gradient_checkpointing] found \"offload\" on cpu"}, {"training.gradient_checkpointing=offload"});
+  expect_error(2, {"[training.cuda_graphs]", "on cpu"}, {"training.cuda_graphs=true"});
+  expect_error(2, {"[training.cuda_graphs] found true beside training.gradient_checkpointing \"offload\""},
+               {"training.cuda_graphs=true", "training.gradient_checkpointing=offload"});
+}
+
 TEST_F(Errors, PrintConfigParsesToItself) {
   const Outcome printed = lora_train({"--config", config_.string(), "--print-config"});
   ASSERT_EQ(printed.exit_code, 0) << printed.err;

@@ -33,7 +33,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
     "warmup_steps": 0, "warmup_ratio": 0, "weight_decay": 0, "optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2":
     0.999, "adam_epsilon": 1e-08, "loraplus_lr_ratio": null, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_steps": null, "eval_on_start":
     false, "save_steps": 500, "save_total_limit": null, "load_best_model_at_end": false, "metric_for_best_model": "eval_loss",
-    "early_stopping_patience": null, "gradient_checkpointing": "off", "report_to": "none", "deterministic": false, "profile": null, "objective":
+    "early_stopping_patience": null, "gradient_checkpointing": "off", "report_to": "none", "deterministic": false, "cuda_graphs": false, "profile": null, "objective":
     "causal_lm"})"));
   EXPECT_EQ(run.resolved["adapter"],
             Json::parse(
@@ -58,7 +58,7 @@ TEST(RunConfig, EveryValueArrives) {
     "1-sqrt"}, "warmup_ratio": 0.5, "weight_decay": 0.2, "optim": "adamw_8bit", "adam_beta1": 0.5, "adam_beta2": 0.6, "adam_epsilon":
     0.7, "max_grad_norm": 0, "seed": 1, "logging_steps": 2, "eval_steps": 3, "eval_on_start": true, "save_steps": 6, "save_total_limit": 2,
     "load_best_model_at_end": true, "metric_for_best_model": "perplexity", "early_stopping_patience": 4,
-    "gradient_checkpointing": "selective", "report_to": [], "deterministic": true, "profile": {"steps": [2, 4]}, "objective":
+    "gradient_checkpointing": "selective", "report_to": [], "deterministic": true, "cuda_graphs": true, "profile": {"steps": [2, 4]}, "objective":
     "causal_lm"})");
   std::filesystem::create_directories(sandbox.folder() / "base");
   const RunConfig run = sandbox.load(document);
@@ -98,7 +98,7 @@ TEST(RunConfig, EveryValueArrives) {
             std::make_tuple(0.5, 0.6, 0.7, 0.2));
   EXPECT_EQ(std::make_tuple(t.logging_steps, *t.eval_steps, t.save_steps, *t.save_total_limit, *t.early_stopping_patience),
             std::make_tuple(2, 3, 6, 2, 4));
-  EXPECT_TRUE(t.load_best_model_at_end && t.deterministic && t.eval_on_start);
+  EXPECT_TRUE(t.load_best_model_at_end && t.deterministic && t.cuda_graphs && t.eval_on_start);
   EXPECT_EQ(t.metric_for_best_model, "eval_perplexity");
   EXPECT_EQ(std::make_pair(t.profile->first, t.profile->last), (std::pair<int64_t, int64_t>(2, 4)));
   EXPECT_EQ(run.resolved["training"]["profile"], Json::parse(R"({"steps": [2, 4]})"));

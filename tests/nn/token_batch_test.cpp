@@ -25,6 +25,7 @@ TEST(TokenBatch, PacksDocumentsEndToEndWithShiftedLabels) {
   expect_equal(batch.positions_T, longs({0, 1, 2, 0, 0, 1, 2, 3}));
   // The label of a position is the token that follows; a document's last position has none, its first label is never used.
   expect_equal(batch.labels_T, longs({6, 7, -100, -100, -100, 3, -100, -100}));
+  expect_equal(batch.supervised_S, longs({0, 1, 5}));
   expect_equal(batch.offsets, at::tensor({0, 3, 4, 8}, at::kInt));
   EXPECT_EQ(batch.document_offsets, (std::vector<int64_t>{0, 3, 4, 8}));
   EXPECT_EQ(batch.sample_ids, (std::vector<int64_t>{4, 9, 2}));

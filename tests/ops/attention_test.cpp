@@ -194,6 +194,29 @@ TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   test::expect_same_as_reference(scaled(document_attention), scaled(document_attention_reference), inputs, 2e-5);
 }
 
+TEST(CausalAttention, LongDocumentsEqualTheReferenceWithAnyNumberOfThreads) {
+  const Setting setting{{512, 513, 40, 1100}, 4, 2, 8};
+  const Documents documents(setting.lengths);
+  const auto bind = [&documents](auto op) {
+    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+  };
+  const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
+  test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), inputs, 3e-6);
+  const auto gradients = [&](int threads) {
+    const int before = at::get_num_threads();
+    at::set_num_threads(threads);
+    const std::vector<Tensor> own = inputs_of(setting, documents.tokens(), at::kBFloat16);
+    const Tensor out = bind(document_attention)(own);
+    (out * normal(out.sizes().vec(), 9, at::kBFloat16)).sum().backward();
+    at::set_num_threads(before);
+    return std::vector<Tensor>{out.detach(), own[0].grad(), own[1].grad(), own[2].grad()};
+  };
+  const std::vector<Tensor> one = gradients(1), three = gradients(3);
+  for (size_t i = 0; i < one.size(); ++i) {
+    expect_equal(three[i], one[i]);
+  }
+}
+
 TEST(CausalAttention, Float64EqualsCentralDifferences) {
   for (const auto& lengths : {std::vector<int64_t>{3, 4}, std::vector<int64_t>{3, 3}}) {
     const Setting setting{lengths, 2, 1, 4};

@@ -168,5 +168,20 @@ TEST(LinearCrossEntropy, AFrozenHeadGetsNoGradient) {
   EXPECT_FALSE(W.grad().defined());
 }
 
+TEST(LinearCrossEntropy, RowsWithoutATargetHaveNeitherLossNorGradient) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
+    const Tensor W = normal({11, 6}, 1).to(type), h = normal({5, 6}, 2).to(type).requires_grad_(true);
+    const Tensor labels = at::tensor({3, -100, 7, -100, 0}, at::kLong), rows = at::tensor({0, 2, 4}, at::kLong);
+    const Tensor loss = linear_cross_entropy(h, W, std::nullopt, labels);
+    loss.backward();
+    const Tensor some = h.detach().index_select(0, rows).requires_grad_(true);
+    const Tensor expected = linear_cross_entropy(some, W, std::nullopt, labels.index_select(0, rows));
+    expected.backward();
+    expect_close(loss.detach(), expected.detach(), 1e-6);
+    expect_close(h.grad().index_select(0, rows), some.grad(), type == at::kFloat || type == at::kDouble ? 1e-6 : 1e-2);
+    EXPECT_EQ(h.grad().abs().sum(1).count_nonzero().item<int64_t>(), 3);
+  }
+}
+
 }  // namespace
 }  // namespace lora::ops

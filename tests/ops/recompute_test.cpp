@@ -14,16 +14,18 @@ using test::normal;
 using test::trained;
 
 TEST(Recompute, ValueAndGradientsAreThoseOfTheFunctionItself) {
-  for (const bool x_needs_grad : {true, false}) {
+  for (const auto& [x_needs_grad, on_host] :
+       std::vector<std::pair<bool, bool>>{{true, false}, {false, false}, {true, true}, {false, true}}) {
     const Tensor w = trained(normal({4, 4}, 2)), w2 = trained(w);
     const Tensor x = normal({3, 4}, 1).requires_grad_(x_needs_grad), x2 = x.detach().clone().requires_grad_(x_needs_grad);
+    const std::shared_ptr<HostStore> store = on_host ? std::make_shared<HostStore>() : nullptr;
     int calls = 0;
     const auto f = [&calls](const Tensor& in, const Tensor& weight) {
       ++calls;
       return in.mm(weight).tanh();
     };
     // Twice, one behind the other, as layers are.
-    const auto again = [&](const Tensor& in) { return recompute([&f, &w](const Tensor& t) { return f(t, w); }, in); };
+    const auto again = [&](const Tensor& in) { return recompute([&f, &w](const Tensor& t) { return f(t, w); }, in, store); };
     const Tensor y = again(again(x));
     EXPECT_EQ(calls, 2);
     y.sum().backward();

@@ -127,7 +127,7 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
   for (const std::string& name : names) {
     GoldenRun run(name);
     const std::vector<at::Tensor> expected = gradients_with(run, nn::Recompute::kNothing);
-    for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+    for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers, nn::Recompute::kOffload}) {
       const std::vector<at::Tensor> found = gradients_with(run, recompute);
       for (size_t i = 0; i < found.size(); ++i) {
         test::expect_equal(found[i], expected[i], name + " " + run.parameters()[i].name);
@@ -139,6 +139,7 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
     };
     EXPECT_GT(estimate(nn::Recompute::kNothing), estimate(nn::Recompute::kFeedForward)) << name;
     EXPECT_GT(estimate(nn::Recompute::kFeedForward), estimate(nn::Recompute::kLayers)) << name;
+    EXPECT_GE(estimate(nn::Recompute::kLayers), estimate(nn::Recompute::kOffload)) << name;
   }
 }
 

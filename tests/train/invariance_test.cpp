@@ -67,7 +67,7 @@ TEST(GradientCheckpointing, GivesTheSameBits) {
     return copies(run.parameters());
   };
   const std::vector<at::Tensor> kept = trained(nn::Recompute::kNothing);
-  for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+  for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers, nn::Recompute::kOffload}) {
     const std::vector<at::Tensor> again = trained(recompute);
     ASSERT_EQ(again.size(), kept.size());
     for (size_t i = 0; i < kept.size(); ++i) {

@@ -3,8 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "lora/nn/token_batch.h"
+
+namespace lora::ops {
+class HostStore;
+}
 
 namespace lora::nn {
 
@@ -24,6 +29,7 @@ enum class Recompute {
   kNothing,
   kFeedForward,  ///< the feed-forward blocks, which keep the most a token
   kLayers,       ///< whole layers: of each only its input is kept
+  kOffload,      ///< whole layers, whose inputs wait in the host's memory meanwhile
 };
 
 /// One forward pass: the batch and what the modules must know of it. Made once a pass, read by every module.
@@ -36,6 +42,7 @@ struct Pass {
   KvCache* cache = nullptr;
   InputObserver* observer = nullptr;  ///< null: nobody looks
   Recompute recompute = Recompute::kNothing;
+  std::shared_ptr<ops::HostStore> host_store = nullptr;  ///< where inputs of layers wait; null but with kOffload
 
   bool training() const { return row_keys_T.defined(); }
 };
@@ -44,7 +51,7 @@ struct Pass {
 Pass evaluation_pass(const TokenBatch& batch);
 
 /// A pass whose dropout is drawn by (seed, step, sample, position): no split into micro-batches changes it.
-Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step);
+Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step, Recompute recompute = Recompute::kNothing);
 
 /// f(x, pass) with what is kept of it as the pass says: computed again in backward if its `recompute` is `part`, for which
 /// the pass is copied; f then gets one that recomputes nothing.

@@ -77,7 +77,7 @@ class Rope {
 
  private:
   RopeOptions options_;
-  Tensor inverse_frequencies_;
+  mutable Tensor inverse_frequencies_;  ///< on the device of the last pass: to copy them would wait for it
 };
 
 }  // namespace lora::nn

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace lora::nn {
@@ -15,18 +16,20 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents. Networks that are no language
 /// models get rows of features in the same form: a row is a document of one place, with the id 0 and its own features.
 struct TokenBatch {
-  Tensor ids_T;        ///< int64
-  Tensor positions_T;  ///< int64, restarts in each document: at 0, or behind what is cached of it
-  Tensor labels_T;     ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
-  Tensor segments_T;   ///< int64, which of a document's two texts a token is of (token_type_ids); undefined: all of the first
-  Tensor offsets;      ///< int32 [D+1], cumulative document lengths (cu_seqlens)
-  Tensor features;     ///< float32 [D, ...], of rows of features, each of which is a document of one place; undefined: of tokens
-  Tensor targets;      ///< what each document as a whole is labelled with: int64 [D], classes, or float32 [D] or [D, K]; undefined: none
+  Tensor ids_T;         ///< int64
+  Tensor positions_T;   ///< int64, restarts in each document: at 0, or behind what is cached of it
+  Tensor labels_T;      ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
+  Tensor supervised_S;  ///< int64, the tokens that have a label, rising: counted on the host, so that no pass waits for a device
+  Tensor segments_T;    ///< int64, which of a document's two texts a token is of (token_type_ids); undefined: all of the first
+  Tensor offsets;       ///< int32 [D+1], cumulative document lengths (cu_seqlens)
+  Tensor features;      ///< float32 [D, ...], of rows of features, each of which is a document of one place; undefined: of tokens
+  Tensor targets;       ///< what each document as a whole is labelled with: int64 [D], classes, or float32 [D] or [D, K]; undefined: none
   std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
   std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
   std::vector<int64_t> cached_lengths;    ///< [D], tokens of each document that earlier passes left in a KvCache
   int64_t max_document = 0;               ///< length of the longest document
   int64_t num_supervised = 0;
+  bool is_replayed = false;  ///< a DeviceGraph runs with other batches of the same shape: what the host knows holds for this one alone
 
   int64_t num_tokens() const { return document_offsets.empty() ? 0 : document_offsets.back(); }
   int64_t num_documents() const { return static_cast<int64_t>(sample_ids.size()); }
@@ -34,6 +37,10 @@ struct TokenBatch {
   int64_t full_length(int64_t document) const {
     return cached_lengths[document] + document_offsets[document + 1] - document_offsets[document];
   }
+  /// Makes the label of every token given for it; on the CPU.
+  void set_labels(Tensor all_T);
+  /// The batch with each of its tensors changed.
+  TokenBatch with_tensors(const std::function<Tensor(const Tensor&)>& change) const;
   TokenBatch to(at::Device device) const;
 };
 

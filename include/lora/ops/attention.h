@@ -14,6 +14,7 @@ struct DocumentLayout {
   const Tensor& offsets;                     ///< int32 [D+1] on the device (cu_seqlens)
   const std::vector<int64_t>& host_offsets;  ///< the same on the host
   int64_t max_document;
+  bool is_replayed = false;  ///< the host's offsets do not hold for every run (TokenBatch::is_replayed)
 };
 
 /// What becomes of the scores of queries and keys.
@@ -29,7 +30,8 @@ struct AttentionOptions {
 /// q_THE has H heads, k_TKE and v_TKE have K heads with H a multiple of K (grouped-query attention: query heads h·H/K …
 /// read key head h). CUDA in half precision: flash attention by cu_seqlens; the CPU in float32 and bfloat16: kernels of
 /// our own where it is causal, on documents and heads in parallel; elsewhere SDPA document by document (documents of one length in one
-/// call). A soft cap, and a window but for flash attention: blocks of queries by ATen's operations.
+/// call). A soft cap, and a window but for flash attention: blocks of queries by ATen's operations. Throws c10::Error where `is_replayed`
+/// asks for offsets that are read on the device alone and it is not flash attention.
 Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
                           const AttentionOptions& options);
 

@@ -13,7 +13,7 @@ using at::Tensor;
 /// The logits exist for one chunk of positions at a time; the gradients of h (and of W and b, where they are trained)
 /// are computed in the forward pass (Wijmans et al. 2024, "Cut Your Losses", section 3; chunked as in Liger-Kernel).
 /// Logits are rounded to h's dtype and the loss computed in float32 (float64 for float64), as transformers does.
-/// @param labels_S int64, every one in [0, V).
+/// @param labels_S int64, every one in [0, V), or below 0 where there is no target.
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
 /// The sizes of a loss: S supervised positions of D channels, a vocabulary of V.

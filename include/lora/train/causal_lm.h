@@ -1,6 +1,7 @@
 #pragma once
 #include "lora/ops/linear_cross_entropy.h"
 #include "lora/train/document_objective.h"
+#include "lora/train/step_graph.h"
 
 namespace lora::train {
 
@@ -11,6 +12,8 @@ class CausalLm : public DocumentObjective {
   using DocumentObjective::DocumentObjective;
 
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  at::Tensor add_gradients(const MicroBatch& batch, int64_t step, double scale) override;
+  void use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) override;
   std::vector<std::string> metric_names() const override { return {"eval_loss", "eval_perplexity"}; }
   EvalResult evaluate() const override;
 
@@ -19,7 +22,10 @@ class CausalLm : public DocumentObjective {
   int64_t evaluation_loss_bytes(const BatchSize& size) const override;
 
  private:
+  at::Tensor loss_of(const nn::Pass& pass) const;
   bool has_plain_head() const;
+
+  std::unique_ptr<StepGraph> graph_;  ///< null: passes run as they are
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

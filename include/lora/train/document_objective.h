@@ -6,6 +6,7 @@
 
 #include "lora/data/batch_prefetcher.h"
 #include "lora/data/batches.h"
+#include "lora/nn/batch_room.h"
 #include "lora/nn/model.h"
 #include "lora/train/objective.h"
 
@@ -46,6 +47,8 @@ class DocumentObjective : public Objective {
   nn::Model& model() const { return model_; }
   const data::Dataset& train_set() const { return train_; }
   const data::Dataset& eval_set() const { return *eval_; }
+  /// What a micro-batch of the training set needs.
+  nn::BatchRoom room_for(const MicroBatch& batch) const;
   /// A micro-batch's documents, on the model's device.
   nn::TokenBatch take(const MicroBatch& batch) const;
   /// A pass over it as training needs it. The batch must outlive the pass.

@@ -2,10 +2,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "lora/nn/device_graph.h"
+#include "lora/nn/parameter.h"
 #include "lora/nn/pass.h"
 
 namespace lora::train {
@@ -47,6 +51,10 @@ class Objective {
   virtual void expect(const std::vector<MicroBatch>& upcoming) const {}
   /// Sum (not mean) of the losses of a micro-batch, differentiable, float32 scalar. `step` keys what is random.
   virtual at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const = 0;
+  /// Adds the gradients of `scale` times the loss of a micro-batch to those there are; its loss, a float64 scalar on the device.
+  virtual at::Tensor add_gradients(const MicroBatch& batch, int64_t step, double scale);
+  /// Has add_gradients record its passes in graphs. `trained` outlives this. Throws config Error for an objective that cannot.
+  virtual void use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph);
   /// Where the examples came from, for messages.
   virtual std::string describe(const MicroBatch& batch) const = 0;
 

@@ -37,11 +37,13 @@ enum class GradientCheckpointing {
   kOff,
   kSelective,  ///< feed-forward blocks
   kFull,       ///< whole layers
+  kOffload,    ///< whole layers, whose inputs wait in the host's memory; on CUDA
   kAuto,       ///< the first of these that fits into memory by the estimate
 };
-inline constexpr EnumTable<GradientCheckpointing, 4> kGradientCheckpointing{{{{GradientCheckpointing::kOff, "off"},
+inline constexpr EnumTable<GradientCheckpointing, 5> kGradientCheckpointing{{{{GradientCheckpointing::kOff, "off"},
                                                                               {GradientCheckpointing::kSelective, "selective"},
                                                                               {GradientCheckpointing::kFull, "full"},
+                                                                              {GradientCheckpointing::kOffload, "offload"},
                                                                               {GradientCheckpointing::kAuto, "auto"}}}};
 
 /// Steps to profile, from 1.
@@ -76,6 +78,7 @@ struct TrainOptions {
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
+  bool cuda_graphs = false;  ///< micro-batches padded to one shape, recorded once and replayed
   std::optional<ProfileOptions> profile;
 };
 

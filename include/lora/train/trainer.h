@@ -40,7 +40,7 @@ class Hook {
 
 /// The parts of a run; all outlive the trainer.
 struct TrainerParts {
-  const Objective& objective;
+  Objective& objective;
   const std::vector<nn::Parameter>& parameters;
   optim::Optimizer& optimizer;
   comm::Communicator& communicator;

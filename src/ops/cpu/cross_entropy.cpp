@@ -45,7 +45,12 @@ LORA_SIMD Wide<S> row(S* logits, int64_t label, int64_t V, Wide<S> scale) {
 template <typename S>
 void cross_entropy(S* logits, const int64_t* labels, Wide<S>* loss, int64_t rows, int64_t V, double scale) {
   for (int64_t r = 0; r < rows; ++r) {
-    loss[r] = row(logits + r * V, labels[r], V, static_cast<Wide<S>>(scale));
+    if (labels[r] < 0) {  // no target
+      std::fill_n(logits + r * V, V, S{});
+      loss[r] = 0;
+    } else {
+      loss[r] = row(logits + r * V, labels[r], V, static_cast<Wide<S>>(scale));
+    }
   }
 }
 

@@ -28,7 +28,7 @@ template <typename S>
 void gated_activation_backward(Activation kind, const S* dy, const S* gate, const S* up, S* dgate, S* dup, int64_t n);
 
 /// Cross-entropy of rows of logits [rows, V] with one label each: the loss of each row, and in place of the logits their
-/// gradient, (softmax - one_hot) · scale.
+/// gradient, (softmax - one_hot) · scale. A label below 0 is none: both are 0.
 template <typename S>
 void cross_entropy(S* logits, const int64_t* labels, Wide<S>* loss, int64_t rows, int64_t V, double scale);
 

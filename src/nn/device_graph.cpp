@@ -1,0 +1,89 @@
+#include "lora/nn/device_graph.h"
+
+#include "lora/base/error.h"
+
+#if __has_include(<ATen/core/GraphImplInterface.h>)
+#include <ATen/core/GraphImplInterface.h>
+#include <c10/core/StreamGuard.h>
+
+#include "lora/ops/streams.h"
+#endif
+
+namespace lora::nn {
+
+namespace {
+
+[[noreturn]] void no_graphs(const std::string& why) {
+  config_error("training.cuda_graphs", "there are none: " + why + ". Use false");
+}
+
+}  // namespace
+
+#if __has_include(<ATen/core/GraphImplInterface.h>)
+
+namespace {
+
+/// LibTorch's graphs, found without a CUDA header. They are recorded in a stream of their own, with memory of their own.
+class RecordedGraph : public DeviceGraph {
+ public:
+  explicit RecordedGraph(at::Device device) : stream_(ops::other_stream(device)), graph_(at::create_graph_impl(device.type())) {}
+
+  void warm_up(const std::function<void()>& work) override { in_own_stream(work); }
+
+  void record(const std::function<void()>& work) override {
+    in_own_stream([&] {
+      // Other threads may go on, as the one that prepares the next batch does.
+      graph_->capture_begin({0, 0}, at::GraphCaptureMode::ThreadLocal);
+      try {
+        work();
+      } catch (...) {
+        abandon();
+        throw;
+      }
+      graph_->capture_end();
+    });
+  }
+
+  void replay() override { graph_->replay(); }
+
+ private:
+  void in_own_stream(const std::function<void()>& work) const {
+    const c10::Stream outer = ops::current_stream(stream_.device());
+    ops::follow(stream_, outer);
+    {
+      const c10::StreamGuard in_stream(stream_);
+      work();
+    }
+    ops::follow(outer, stream_);
+  }
+
+  /// Ends a recording that failed; that it failed is known.
+  void abandon() {
+    try {
+      graph_->capture_end();
+    } catch (const c10::Error&) {
+    }
+  }
+
+  c10::Stream stream_;
+  std::unique_ptr<at::GraphImplInterface> graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceGraph> make_device_graph(at::Device device) {
+  if (!device.is_cuda() || !at::has_graph_impl(device.type())) {
+    no_graphs("the model is on " + device.str() + ", expected CUDA and a LibTorch that has graphs for it");
+  }
+  return std::make_unique<RecordedGraph>(device);
+}
+
+#else
+
+std::unique_ptr<DeviceGraph> make_device_graph(at::Device) {
+  no_graphs("this LibTorch gives them to programs that are built for CUDA alone (it has no ATen/core/GraphImplInterface.h)");
+}
+
+#endif
+
+}  // namespace lora::nn

@@ -1,0 +1,106 @@
+#include "lora/train/step_graph.h"
+
+#include <ATen/ATen.h>
+#include <torch/torch.h>
+
+#include "lora/base/error.h"
+
+namespace lora::train {
+
+namespace {
+
+/// Passes before the recorded one: libraries choose kernels and take memory in the first ones.
+constexpr int64_t kWarmUps = 3;
+
+}  // namespace
+
+StepGraph::StepGraph(std::unique_ptr<nn::DeviceGraph> graph, const nn::BatchRoom& room, const std::vector<nn::Parameter>& trained,
+                     LossOf loss_of)
+    : graph_(std::move(graph)), room_(room), trained_(trained), loss_of_(std::move(loss_of)) {}
+
+at::Tensor StepGraph::add_gradients(const nn::Pass& pass, double scale) {
+  fill(pass, scale);
+  if (runs_ < kWarmUps) {
+    graph_->warm_up([this] { run(); });
+    ++runs_;
+    note_reached();
+    return loss_;
+  }
+  hold_gradients();
+  if (runs_ == kWarmUps) {
+    record();
+    ++runs_;
+  }
+  graph_->replay();
+  return loss_.clone();
+}
+
+/// The batch into the tensors that the recorded work reads.
+void StepGraph::fill(const nn::Pass& pass, double scale) {
+  if (!row_keys_T_.defined()) {
+    batch_ = pass.batch.with_tensors([](const at::Tensor& tensor) { return tensor.clone(); });
+    batch_.is_replayed = pass.batch.ids_T.is_cuda();
+    row_keys_T_ = pass.row_keys_T.clone();
+    recompute_ = pass.recompute;
+    scale_ = at::full({}, scale, row_keys_T_.options().dtype(at::kFloat));
+    return;
+  }
+  batch_.ids_T.copy_(pass.batch.ids_T);
+  batch_.positions_T.copy_(pass.batch.positions_T);
+  batch_.labels_T.copy_(pass.batch.labels_T);
+  batch_.supervised_S.copy_(pass.batch.supervised_S);
+  batch_.offsets.copy_(pass.batch.offsets);
+  batch_.document_offsets = pass.batch.document_offsets;
+  row_keys_T_.copy_(pass.row_keys_T);
+  scale_.fill_(scale);
+}
+
+void StepGraph::run() {
+  nn::Pass pass{batch_, row_keys_T_};
+  pass.recompute = recompute_;
+  const at::Tensor loss = loss_of_(pass);
+  (loss * scale_).backward();
+  loss_ = loss.detach().to(at::kDouble);
+}
+
+void StepGraph::record() {
+  try {
+    graph_->record([this] { run(); });
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    config_error("training.cuda_graphs", "a step of this model cannot be recorded: " + text.substr(0, text.find('\n')) + ". Use false");
+  }
+}
+
+void StepGraph::note_reached() {
+  if (!reached_.empty()) {
+    return;
+  }
+  for (const nn::Parameter& parameter : trained_) {
+    if (parameter.tensor.grad().defined()) {
+      reached_.push_back(parameter.tensor);
+      gradients_.push_back(at::zeros_like(parameter.tensor));
+    }
+  }
+}
+
+/// Gradients stand where the recorded work adds to them, 0 where a step begins.
+void StepGraph::hold_gradients() {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> begun;
+  for (size_t i = 0; i < reached_.size(); ++i) {
+    if (!reached_[i].grad().defined()) {
+      begun.push_back(gradients_[i]);
+    } else if (!reached_[i].grad().is_same(gradients_[i])) {
+      gradients_[i].copy_(reached_[i].grad());
+    }
+    reached_[i].mutable_grad() = gradients_[i];
+  }
+  if (!begun.empty()) {
+    at::_foreach_zero_(begun);
+  }
+}
+
+}  // namespace lora::train
