@@ -81,6 +81,17 @@ bool names_labels(const std::filesystem::path& folder) {
   return !peft::stored_label_set(io::SafetensorsFile(folder / kWeightsFile)).empty();
 }
 
+std::optional<data::LabelSet> stored_labels(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / kWeightsFile;
+  const std::string stored = peft::stored_label_set(io::SafetensorsFile(file));
+  if (stored.empty()) {
+    return std::nullopt;
+  }
+  const std::string where = file.string() + ": labels";
+  const Json json = parse_json(stored, where, ErrorKind::kModel);
+  return data::read_label_set(JsonReader(json, where, ErrorKind::kModel));
+}
+
 data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
   const std::filesystem::path file = folder / kWeightsFile;
   const io::SafetensorsFile weights(file);
@@ -90,13 +101,11 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
                 "holds no classifier: expected base_model.model.score.weight or base_model.model.classifier.weight beside "
                 "task_type SEQ_CLS");
   }
-  const std::string stored = peft::stored_label_set(weights);
-  if (stored.empty()) {
+  if (peft::stored_label_set(weights).empty()) {
     const std::optional<data::LabelSet> known = known_labels(model_folder);
     return known && known->num_labels() == count ? *known : unnamed_labels(count);
   }
-  const Json json = parse_json(stored, file.string() + ": labels", ErrorKind::kModel);
-  const std::optional<data::LabelSet> labels = data::read_label_set(JsonReader(json, file.string() + ": labels", ErrorKind::kModel));
+  const std::optional<data::LabelSet> labels = stored_labels(folder);
   if (!labels || labels->num_labels() != count) {
     model_error(file.string(), "the classifier has " + std::to_string(count) + " labels and names others: the file is damaged");
   }

@@ -18,6 +18,9 @@ std::optional<data::LabelSet> known_labels(const std::filesystem::path& model_fo
 /// Whether an adapter's file says what its labels mean.
 bool names_labels(const std::filesystem::path& adapter_folder);
 
+/// What it says; none: it says nothing.
+std::optional<data::LabelSet> stored_labels(const std::filesystem::path& adapter_folder);
+
 /// The labels of an adapter with a classifier: as its file names them, else (PEFT's have no names) those of the model's folder if they
 /// are as many as its classifier has, else so many without names. Throws model Error where there is no classifier in it.
 data::LabelSet adapter_labels(const std::filesystem::path& adapter_folder, const std::filesystem::path& model_folder);

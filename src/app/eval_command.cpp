@@ -6,6 +6,7 @@
 
 #include "document_scores.h"
 #include "eval_labels.h"
+#include "eval_rows.h"
 #include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
@@ -13,6 +14,7 @@
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/token_batch.h"
+#include "lora/train/objectives.h"
 
 namespace lora::app {
 
@@ -128,6 +130,16 @@ int eval_command(const EvalRequest& request) {
   const data::DataOptions options = data_options(request);
   const data::SourceOptions source = source_options(request);
   const bool logprobs = !request.token_logprobs.empty();
+  const bool has_learnt_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
+  const bool is_module = model_options(request.inference).is_torchscript();
+  if (is_module && (!has_learnt_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
+    return evaluate_rows(request, source, options);
+  }
+  if (!is_module && (!request.objective.empty() || source.format == data::RowFormat::kFeatures)) {
+    config_error(request.objective.empty() ? "--format" : "--objective",
+                 "found " + (request.objective.empty() ? request.format : request.objective) +
+                     " beside a model that is no TorchScript file: what a model of ours is for is known");
+  }
   if (source.format == data::RowFormat::kClassification) {
     return evaluate_labels(request, source, options);
   }

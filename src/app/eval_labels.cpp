@@ -35,20 +35,7 @@ train::EvalResult evaluate(nn::Model& model, const data::Dataset& dataset, const
   return tally.result();
 }
 
-Json result_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request) {
-  Json result{{"model", request.inference.model},
-              {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
-              {"data", request.source.path},
-              {"loss", found.loss}};
-  for (const auto& [name, value] : found.metrics) {
-    result[name.substr(std::string_view("eval_").size())] = value;
-  }
-  result["num_examples"] = found.num_supervised;
-  result["num_input_tokens"] = dataset.num_tokens();
-  return result;
-}
-
-void print(const std::vector<Json>& results) {
+void print_table(const std::vector<Json>& results) {
   for (const Json& result : results) {
     std::cout << "adapter                   " << (result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()) << "\n";
     for (const auto& [name, value] : result.items()) {
@@ -73,6 +60,27 @@ void check_flags(const EvalRequest& request) {
 
 }  // namespace
 
+Json evaluation_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request) {
+  Json result{{"model", request.inference.model},
+              {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
+              {"data", request.source.path},
+              {"loss", found.loss}};
+  for (const auto& [name, value] : found.metrics) {
+    result[name.substr(std::string_view("eval_").size())] = value;
+  }
+  result["num_examples"] = found.num_supervised;
+  result["num_input_tokens"] = dataset.num_tokens();
+  return result;
+}
+
+void print_evaluations(const std::vector<Json>& results, bool json) {
+  if (json) {
+    std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
+  } else {
+    print_table(results);
+  }
+}
+
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
   check_flags(request);
   const InferenceParts parts = open_inference(request.inference, ModelUse::kDocuments);
@@ -83,13 +91,9 @@ int evaluate_labels(const EvalRequest& request, const data::SourceOptions& sourc
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    results.push_back(result_json(name, evaluate(model, dataset, request, parts.labels->is_regression), dataset, request));
+    results.push_back(evaluation_json(name, evaluate(model, dataset, request, parts.labels->is_regression), dataset, request));
   }
-  if (request.json) {
-    std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
-  } else {
-    print(results);
-  }
+  print_evaluations(results, request.json);
   return 0;
 }
 

@@ -1,9 +1,17 @@
 #pragma once
 #include "lora/app/eval_command.h"
+#include "lora/data/dataset.h"
+#include "lora/train/objective.h"
 
 namespace lora::app {
 
 /// lora-eval on rows of a classification: loss and metrics of the labels.
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options);
+
+/// What an adapter comes to, of what an objective's evaluation found.
+Json evaluation_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request);
+
+/// Prints them, as a table or as JSON.
+void print_evaluations(const std::vector<Json>& results, bool json);
 
 }  // namespace lora::app

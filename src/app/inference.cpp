@@ -35,9 +35,10 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
     const bool scores_documents = peft::is_sequence_classification(options);
     if (scores_documents != (use == ModelUse::kDocuments)) {
       config_error("--adapter " + flag.folder.string(),
-                   scores_documents ? "scores documents: found task_type SEQ_CLS, expected an adapter of a language model. lora-eval "
-                                      "evaluates it with --format classification"
-                                    : "scores no documents: found another task_type, expected SEQ_CLS beside rows of a classification");
+                   use == ModelUse::kRows ? "is of a model with a head of its own: found task_type SEQ_CLS, expected none"
+                   : scores_documents     ? "scores documents: found task_type SEQ_CLS, expected an adapter of a language model. lora-eval "
+                                            "evaluates it with --format classification"
+                                      : "scores no documents: found another task_type, expected SEQ_CLS beside rows of a classification");
     }
   }
 }
@@ -59,6 +60,19 @@ data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_
                 "classifier, or an adapter that holds one");
   }
   return *labels;
+}
+
+/// What the adapters of a module say of its classes; none: nothing.
+std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
+  std::optional<data::LabelSet> labels;
+  for (const auto& [flag, options] : adapters) {
+    std::optional<data::LabelSet> own = stored_labels(flag.folder);
+    if (labels && own && labels->names != own->names) {
+      config_error("--adapter " + flag.folder.string(), "has other classes than the adapter before it: expected one set of them");
+    }
+    labels = own ? std::move(own) : std::move(labels);
+  }
+  return labels;
 }
 
 /// Weights of the head that neither the base nor an adapter has are random: scores by them mean nothing.
@@ -93,7 +107,7 @@ std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
 }
 
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer_for(data::RowFormat format) const {
-  if (format == data::RowFormat::kTokens) {
+  if (!data::needs_text(format) && format != data::RowFormat::kClassification) {
     return nullptr;
   }
   if (format == data::RowFormat::kClassification && !tokenizer::has_tokenizer(options.tokenizer)) {
@@ -115,11 +129,15 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
   }
 }
 
-InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
-  InferenceParts parts;
-  parts.options = config::read_model_flags(
+models::ModelOptions model_options(const InferenceRequest& request) {
+  return config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
+}
+
+InferenceParts open_inference(const InferenceRequest& request, ModelUse use, const BaseLoader& load) {
+  InferenceParts parts;
+  parts.options = model_options(request);
   // The adapters' configs first: what is wrong there is known at once.
   FlaggedAdapters adapters;
   for (const std::string& flag : request.adapters) {
@@ -137,15 +155,17 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use) {
     parts.base = models::load_base_model(parts.options, /*seed=*/0,
                                          models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});
   } else {
-    parts.base = load_base(parts.options, /*seed=*/0);
+    parts.base = load ? load(parts.options) : load_base(parts.options, /*seed=*/0);
   }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    const peft::LoraOptions own = parts.labels ? peft::for_sequence_classification(options, {}) : options;
+    const peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
     parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name)});
   }
-  if (parts.labels) {
+  if (use == ModelUse::kDocuments) {
     require_head_values(parts, adapters);
+  } else if (use == ModelUse::kRows) {
+    parts.labels = named_labels(adapters);
   }
   return parts;
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -43,10 +44,21 @@ struct InferenceParts {
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
 /// What a model is opened for.
-enum class ModelUse { kTokens, kDocuments };
+enum class ModelUse {
+  kTokens,
+  kDocuments,  ///< by a head that scores them
+  kRows,       ///< that a TorchScript module is given whole
+};
+
+/// The model that the request's flags name.
+models::ModelOptions model_options(const InferenceRequest& request);
+
+/// How the base is loaded in another way than load_base does.
+using BaseLoader = std::function<models::BaseModel(const models::ModelOptions& options)>;
 
 /// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, an adapter that is not for
-/// this use, and what loading throws. For kDocuments the head's labels are those of the adapters, without any those of the folder.
-InferenceParts open_inference(const InferenceRequest& request, ModelUse use = ModelUse::kTokens);
+/// this use, and what loading throws. For kDocuments the head's labels are those of the adapters, without any those of the folder; for
+/// kRows, which needs `load`, those that adapters name, if they do.
+InferenceParts open_inference(const InferenceRequest& request, ModelUse use = ModelUse::kTokens, const BaseLoader& load = nullptr);
 
 }  // namespace lora::app

@@ -74,6 +74,15 @@ at::Tensor merged_weight(const peft::MergedTensor& tensor, const at::Tensor& bas
   return merged;
 }
 
+/// What is compared is what the models make of ids.
+void require_ids(const MergeRequest& request, const ScriptFile& file) {
+  const std::vector<std::string>& of_file = request.inputs.empty() ? file.arguments() : request.inputs;
+  if (std::find(of_file.begin(), of_file.end(), "input_ids") == of_file.end()) {
+    config_error("--verify", "compares language models: found a module that takes " + join(of_file) +
+                                 ", expected input_ids among them. Compare both by lora-eval --objective, or leave it out");
+  }
+}
+
 /// Compares the result before it has its name.
 void save_verified(const MergeRequest& request, const ScriptFile& file) {
   const fs::path unverified = request.output.parent_path() / ("." + request.output.filename().string() + ".unverified.pt");
@@ -93,6 +102,9 @@ void save_verified(const MergeRequest& request, const ScriptFile& file) {
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
   check_script_flags(request, model);
   ScriptFile file(model.path, model.trust_torchscript);
+  if (request.verify) {
+    require_ids(request, file);
+  }
   const peft::BaseReference reference(model.name, request.unmerge ? "" : file.fingerprint(), request.allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
     peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);

@@ -44,6 +44,17 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
   return text;
 }
 
+std::string sample_facts(const data::Example& example) {
+  return std::to_string(example.ids.size()) + " tokens, " +
+         (example.has_target() ? "label " + Json(example.target).dump() : std::to_string(example.num_supervised()) + " supervised");
+}
+
+std::string dense_sample(const data::Example& example) {
+  const data::DenseRow& row = *example.dense;
+  const Json target = row.targets.empty() ? Json(example.target) : Json(row.targets);
+  return "features " + Json(row.shape).dump() + (example.has_target() ? ", target " + shown(target) : "");
+}
+
 }  // namespace
 
 std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const tokenizer::Tokenizer* tokenizer, bool colour,
@@ -57,9 +68,10 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   }
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
-    report += "sample " + example.origin.text() + ": " + std::to_string(example.ids.size()) + " tokens, " +
-              (example.has_target() ? "label " + Json(example.target).dump() : std::to_string(example.num_supervised()) + " supervised") +
-              "\n  " + marked_sample(example, tokenizer, colour) + "\n";
+    report += "sample " + example.origin.text() + ": " + (example.dense != nullptr ? dense_sample(example) : sample_facts(example)) + "\n";
+    if (example.dense == nullptr) {
+      report += "  " + marked_sample(example, tokenizer, colour) + "\n";
+    }
   }
   return report;
 }

@@ -1,6 +1,7 @@
 #include "run_parts.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "classifier.h"
 #include "inference.h"
@@ -14,6 +15,7 @@
 #include "lora/nn/token_batch.h"
 #include "lora/peft/task.h"
 #include "run_folder.h"
+#include "script_rows.h"
 
 namespace lora::app {
 
@@ -25,9 +27,7 @@ bool has_source(const data::DataOptions& options, const Wanted& wanted) {
 }
 
 bool needs_tokenizer(const data::DataOptions& options) {
-  return has_source(options, [](const data::SourceOptions& source) {
-    return source.format != data::RowFormat::kTokens && source.format != data::RowFormat::kClassification;
-  });
+  return has_source(options, [](const data::SourceOptions& source) { return data::needs_text(source.format); });
 }
 
 bool has_messages(const data::DataOptions& options) {
@@ -101,11 +101,7 @@ void check_script_run(const config::RunConfig& config) {
   if (!config.adapter) {
     config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
   }
-  if (train::objective_entry(config.training.objective).labels_documents) {
-    config_error("training.objective",
-                 "found \"sequence_classification\", expected \"causal_lm\": a TorchScript model gives logits of tokens");
-  }
-  if (recompute == GradientCheckpointing::kSelective || recompute == GradientCheckpointing::kFull) {
+  if (recompute != GradientCheckpointing::kOff && recompute != GradientCheckpointing::kAuto) {
     config_error("training.gradient_checkpointing",
                  "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
                      "\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known");
@@ -140,6 +136,11 @@ peft::BaseReference RunParts::base_reference(const config::RunConfig& config) co
 }
 
 peft::LoraOptions RunParts::adapter_options(const config::RunConfig& config) const {
+  if (takes_rows_whole(config.model, config.training.objective)) {
+    peft::LoraOptions options = *config.adapter;
+    options.has_task = false;
+    return options;
+  }
   return labels ? peft::for_sequence_classification(*config.adapter, base.created) : *config.adapter;
 }
 
@@ -152,8 +153,12 @@ std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& con
 }
 
 void RunParts::load_base(const config::RunConfig& config) {
-  base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
-                : app::load_base(config.model, config.training.seed);
+  if (takes_rows_whole(config.model, config.training.objective)) {
+    base = load_row_base(config.model, train, eval_set(), config.training.objective);
+  } else {
+    base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
+                  : app::load_base(config.model, config.training.seed);
+  }
   check_device_run(config, base.model->device());
 }
 
@@ -193,6 +198,12 @@ void RunParts::prepare(const config::RunConfig& config) {
     nn::remove_adapters(*base.model);
   }
   attach(config);
+}
+
+void RunParts::load_chat_template(const config::RunConfig& config) {
+  if (has_messages(config.data)) {
+    chat_template = tokenizer::load_chat_template(config.data.chat_template.value_or(""), config.model.tokenizer, *tokenizer);
+  }
 }
 
 void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
@@ -241,12 +252,35 @@ void RunParts::load_labelled(const config::RunConfig& config) {
   try_longest_document();
 }
 
+/// What a module is given rows of decides on how it is called, so that they come before it.
+void RunParts::load_module_rows(const config::RunConfig& config) {
+  load_data(config, std::numeric_limits<int32_t>::max());
+  settle_targets(train, eval ? &*eval : nullptr, config.training.objective);
+  split_off_eval(config);
+  load_base(config);
+  if (config.training.objective == train::ObjectiveKind::kSequenceClassification) {
+    const auto& init_from = config.adapter->init_from;
+    labels = row_labels(train, *base.model, init_from ? stored_labels(*init_from) : std::nullopt);
+    data::apply_labels(train, *labels);
+    if (eval) {
+      data::apply_labels(*eval, *labels);
+    }
+  }
+  attach(config);
+}
+
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   if (config.model.is_torchscript()) {
     check_script_run(config);
   }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
+  if (takes_rows_whole(config.model, config.training.objective)) {
+    parts->load_chat_template(config);
+    parts->load_module_rows(config);
+    parts->make_objective(config);
+    return parts;
+  }
   if (train::objective_entry(config.training.objective).labels_documents) {
     parts->load_labelled(config);
     parts->make_objective(config);
@@ -256,9 +290,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   if (parts->tokenizer && needs_tokenizer(config.data)) {
     check_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
   }
-  if (has_messages(config.data)) {
-    parts->chat_template = tokenizer::load_chat_template(config.data.chat_template.value_or(""), config.model.tokenizer, *parts->tokenizer);
-  }
+  parts->load_chat_template(config);
   parts->attach(config);  // before the data: a wrong target is found at once
   parts->load_data(config, parts->base.model->vocab_size());
   parts->split_off_eval(config);

@@ -44,6 +44,8 @@ struct RunParts {
   void split_off_eval(const config::RunConfig& config);
   void try_longest_document() const;
   void load_labelled(const config::RunConfig& config);
+  void load_module_rows(const config::RunConfig& config);
+  void load_chat_template(const config::RunConfig& config);
   void attach(const config::RunConfig& config);
   std::unique_ptr<peft::Method> attach_full(const config::RunConfig& config) const;
   void make_objective(const config::RunConfig& config);

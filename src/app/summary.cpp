@@ -19,8 +19,12 @@ std::string percent_text(double value) {
 
 std::string data_line(const std::string& label, const data::Dataset& dataset) {
   const data::DataReport& report = dataset.report;
-  std::string line = label + with_thousands(static_cast<int64_t>(dataset.examples.size())) + " documents, " +
-                     with_thousands(dataset.num_tokens()) + " tokens, " + with_thousands(dataset.num_supervised()) + " supervised";
+  const std::string count = with_thousands(static_cast<int64_t>(dataset.examples.size()));
+  if (!dataset.examples.empty() && dataset.examples.front().dense != nullptr) {
+    return label + count + " rows of features " + Json(dataset.examples.front().dense->shape).dump();
+  }
+  std::string line = label + count + " documents, " + with_thousands(dataset.num_tokens()) + " tokens, " +
+                     with_thousands(dataset.num_supervised()) + " supervised";
   const auto add = [&line](int64_t count, const char* what) {
     if (count > 0) {
       line += ", " + with_thousands(count) + " " + what;

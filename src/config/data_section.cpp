@@ -30,6 +30,8 @@ std::vector<std::string> fields_of(RowFormat format) {
       return {"messages", "tools"};
     case RowFormat::kClassification:
       return {"text", "text_pair", "input_ids", "token_type_ids", "label"};
+    case RowFormat::kFeatures:
+      return {"features", "target"};
   }
   return {};
 }

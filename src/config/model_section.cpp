@@ -56,12 +56,11 @@ const Table<ModelOptions>& model_table() {
         .value(
             "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
             "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids, "
-            "labels); "
-            "null: by the arguments' names.")
+            "labels; of rows with a label of their own target; of rows of features features and target); null: by the arguments' names.")
         .only_where_given()
         .value(
             "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
-            "What of a TorchScript model's result counts: a key of it, or the index of an element (\"1\"); null: the logits.")
+            "What of a TorchScript model's result counts: a key of it, or the index of an element (\"1\"); null: the logits, or the loss.")
         .only_where_given();
     return table;
   }();

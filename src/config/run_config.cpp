@@ -120,6 +120,36 @@ void check_labelled_documents(const RunConfig& run, const Place& root, const std
   }
 }
 
+/// What needs a TorchScript module, and what does not go with rows that one is given whole.
+void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const Place& root, const std::string& beside) {
+  const bool is_module = run.model.is_torchscript();
+  const Place data = root.key("data");
+  if (objective.needs_module && !is_module && root.key("model").sound({"path"})) {
+    root.key("training")
+        .key("objective")
+        .add(
+            "found \"" + std::string(train::kObjectiveKinds.name(objective.kind)) +
+            "\" beside a model that is no TorchScript file, expected causal_lm or sequence_classification, which learns values too where a "
+            "label is written with a decimal point");
+  }
+  for (const auto& [sources, key] : {std::pair(&run.data.train, "train"), std::pair(&run.data.eval, "eval")}) {
+    for (size_t i = 0; i < sources->size() && !is_module; ++i) {
+      if ((*sources)[i].format == data::RowFormat::kFeatures && data.key(key).item(i).sound({"format"})) {
+        data.key(key).item(i).key("format").add(
+            "found \"features\" beside a model that is no TorchScript file, expected rows of tokens or texts");
+      }
+    }
+  }
+  if (objective.kind == train::ObjectiveKind::kModuleLoss) {
+    if (run.data.packing && data.sound({"packing"})) {
+      data.key("packing").add("found true" + beside + ", expected false: a batch is per_device_train_batch_size rows");
+    }
+    if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+      root.key("adapter").key("init_lora_weights").add("found \"eva\"" + beside + ", expected another start: EVA looks at learnt tokens");
+    }
+  }
+}
+
 /// What is learnt must be in the rows, and be wanted of them.
 void check_objective(const RunConfig& run, const Place& root) {
   const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
@@ -140,9 +170,11 @@ void check_objective(const RunConfig& run, const Place& root) {
   if (objective.labels_documents) {
     check_labelled_documents(run, root, beside);
   }
+  check_module_rows(run, objective, root, beside);
   const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
-  const Json expected = objective.labels_documents ? Json("SEQ_CLS") : Json("CAUSAL_LM");
-  if (!task.is_null() && task != expected && (objective.labels_documents || task == "SEQ_CLS")) {
+  const bool has_head = objective.labels_documents && !run.model.is_torchscript();  // one of ours, as PEFT means it
+  const Json expected = has_head ? Json("SEQ_CLS") : Json("CAUSAL_LM");
+  if (!task.is_null() && task != expected && (has_head || task == "SEQ_CLS")) {
     root.key("adapter").key("task_type").add("found " + shown(task) + beside + ", expected " + expected.dump() + " or none");
   }
 }

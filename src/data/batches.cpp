@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "data/dense_rows.h"
 #include "lora/base/error.h"
 #include "lora/base/random.h"
 
@@ -144,7 +145,10 @@ nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& in
     labels.push_back(example.labels());
     documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
   }
-  return nn::make_token_batch(documents);
+  nn::TokenBatch batch = nn::make_token_batch(documents);
+  batch.features = features_of(dataset, indices);
+  batch.targets = targets_of(dataset, indices);
+  return batch;
 }
 
 }  // namespace lora::data

@@ -48,8 +48,10 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
 RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                 const DataOptions& options, const LoadContext& context) {
   const bool has_stdin = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_stdin(); });
-  return options.cache_dir.empty() || has_stdin ? read_files(name, sources, files, options, context)
-                                                : read_with_cache(name, sources, files, options, context);
+  const auto is_dense = [](const SourceOptions& source) { return source.format == RowFormat::kFeatures; };
+  const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // there is nothing to tokenise
+  return options.cache_dir.empty() || has_stdin || has_features ? read_files(name, sources, files, options, context)
+                                                                : read_with_cache(name, sources, files, options, context);
 }
 
 std::string skipped_text(const DataReport& report) {
@@ -98,7 +100,8 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   }
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
-  Dataset dataset{std::move(set.examples), std::move(set.raw_labels), std::move(set.report), {}};
+  const bool has_classes = set.raw_labels.kind == LabelKind::kIntegers || set.raw_labels.kind == LabelKind::kNames;
+  Dataset dataset{std::move(set.examples), std::move(set.raw_labels), has_classes, std::move(set.report), {}};
   DataReport& report = dataset.report;
   for (const Origin& origin : set.skipped) {
     report.skipped_origins.push_back(origin.text());

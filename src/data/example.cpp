@@ -58,7 +58,7 @@ int32_t Example::label(size_t position) const {
 }
 
 int64_t Example::num_supervised() const {
-  if (has_target()) {
+  if (has_target() || dense != nullptr) {
     return 1;
   }
   if (ids.empty()) {

@@ -81,6 +81,14 @@ std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int
   return result;
 }
 
+bool Fields::is_list(const std::string& field) const {
+  return row_.cells ? trim(text(field)).starts_with("[") : at(field).is_array();
+}
+
+Json Fields::numbers(const std::string& field) const {
+  return row_.cells ? parse_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : at(field);
+}
+
 RowLabel Fields::label(const std::string& field) const {
   const Json& own = at(field);
   const Json cell = row_.cells && own.is_string() ? read_number(own.get_ref<const std::string&>()) : Json();

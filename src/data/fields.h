@@ -36,6 +36,11 @@ class Fields {
   /// A class by number or name, or a value: an integer, a string or a number; in CSV a cell that reads as a number is one.
   RowLabel label(const std::string& field) const;
 
+  /// Whether the field is an array; in CSV a cell that begins as one.
+  bool is_list(const std::string& field) const;
+  /// An array or a number; in CSV a cell that holds it as JSON.
+  Json numbers(const std::string& field) const;
+
   [[noreturn]] void fail(const std::string& field, const std::string& what) const;
 
  private:

@@ -88,6 +88,7 @@ const Format& format_of(RowFormat format) {
       {RowFormat::kInstruction, {"instruction", "output"}, {"input"}, true, encode_instruction},
       {RowFormat::kMessages, {"messages"}, {"tools"}, true, encode_messages},
       {RowFormat::kClassification, {"label"}, {"text", "text_pair", "input_ids", "token_type_ids"}, false, encode_classification},
+      {RowFormat::kFeatures, {"features"}, {"target"}, false, encode_features},
   };
   return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
 }

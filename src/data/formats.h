@@ -1,9 +1,11 @@
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "data/fields.h"
 #include "lora/data/chat.h"
+#include "lora/data/example.h"
 #include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/tokenizer.h"
@@ -26,7 +28,8 @@ struct Document {
   std::vector<int32_t> labels;
   RowLabel label = {};
   int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is one
-  bool cut = false;         ///< to max_length
+  std::shared_ptr<const DenseRow> dense = nullptr;
+  bool cut = false;  ///< to max_length
 };
 
 /// One way to make a document of a row.
@@ -40,6 +43,9 @@ struct Format {
 };
 
 const Format& format_of(RowFormat format);
+
+/// A row of features: {"features": numbers in lists of any depth, "target": a class, a value or a list of values}.
+Document encode_features(const Fields& fields, const FormatContext& context);
 
 /// The row of a classification: {"text", optional "text_pair"} or {"input_ids", optional "token_type_ids"}, and "label".
 Document encode_classification(const Fields& fields, const FormatContext& context);

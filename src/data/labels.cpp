@@ -173,6 +173,7 @@ void apply_labels(Dataset& dataset, const LabelSet& labels) {
     example.target = number;
   }
   dataset.raw_labels = {};
+  dataset.has_classes = !labels.is_regression;
 }
 
 }  // namespace lora::data

@@ -61,15 +61,17 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
   for (int64_t begin = 0; begin == 0 || (split && begin < size); begin += max_length) {
     const int64_t end = std::min(size - begin, max_length) + begin;
     kept = keep({document.ids.begin() + begin, document.ids.begin() + end},
-                {document.labels.begin() + begin, document.labels.begin() + end}, document.second_text, row) ||
+                {document.labels.begin() + begin, document.labels.begin() + end}, document, row) ||
            kept;
   }
   row.skipped = !kept;
 }
 
-bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, int32_t second_text, EncodedRow& row) const {
+bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document,
+                      EncodedRow& row) const {
   Example example(ids, labels);
-  example.second_text = second_text < static_cast<int32_t>(ids.size()) ? second_text : 0;
+  example.second_text = document.second_text < static_cast<int32_t>(ids.size()) ? document.second_text : 0;
+  example.dense = document.dense;
   if (example.num_supervised() == 0 && row.label.kind == LabelKind::kNone && !context_.keep_unsupervised) {
     return false;
   }

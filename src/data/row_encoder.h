@@ -33,7 +33,7 @@ class RowEncoder {
  private:
   void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
   void fit(Document document, const std::string& origin, EncodedRow& row) const;
-  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, int32_t second_text, EncodedRow& row) const;
+  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document, EncodedRow& row) const;
 
   const SourceOptions& source_;
   const DataOptions& options_;

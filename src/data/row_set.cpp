@@ -116,6 +116,9 @@ class Reader {
     for (Example& example : row.examples) {
       example.target = target;
       example.origin = origin;
+      if (!set_.examples.empty()) {
+        require_like(set_.examples.front(), example);
+      }
       example.weight = sources_[file.source].weight;
       set_.examples.push_back(std::move(example));
     }

@@ -51,6 +51,7 @@ Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
   Dataset held_out;
   held_out.files = dataset.files;
   held_out.raw_labels = dataset.raw_labels;
+  held_out.has_classes = dataset.has_classes;
   std::vector<Example> kept;
   for (size_t i = 0; i < rows.size(); ++i) {
     Example& example = dataset.examples[i];

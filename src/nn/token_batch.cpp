@@ -12,8 +12,8 @@ TokenBatch TokenBatch::to(at::Device device) const {
 
 TokenBatch TokenBatch::with_tensors(const std::function<Tensor(const Tensor&)>& change) const {
   TokenBatch changed = *this;
-  for (Tensor* tensor :
-       {&changed.ids_T, &changed.positions_T, &changed.labels_T, &changed.supervised_S, &changed.segments_T, &changed.offsets}) {
+  for (Tensor* tensor : {&changed.ids_T, &changed.positions_T, &changed.labels_T, &changed.supervised_S, &changed.segments_T,
+                         &changed.offsets, &changed.features, &changed.targets}) {
     if (tensor->defined()) {
       *tensor = change(*tensor);
     }

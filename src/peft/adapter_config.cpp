@@ -94,6 +94,9 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
       config[key] = nlohmann::json::parse(value.dump());
     }
   }
+  if (!options.has_task) {
+    config["task_type"] = nullptr;
+  }
   config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
   config["inference_mode"] = true;
   config["r"] = options.r;

@@ -10,9 +10,12 @@ int main(int argc, char** argv) {
   cli.add_option("--data", request.source.path, "File, glob or - (standard input): .jsonl .json .csv .txt, each also .gz")
       ->type_name("FILE")
       ->required();
-  cli.add_option("--format", request.format, "tokens, text, prompt_completion, instruction, messages or classification")
+  cli.add_option("--format", request.format, "tokens, text, prompt_completion, instruction, messages, classification or features")
       ->type_name("NAME")
       ->required();
+  cli.add_option("--objective", request.objective,
+                 "What a TorchScript model is given rows for: causal_lm (default), sequence_classification, regression or module_loss")
+      ->type_name("NAME");
   cli.add_option("--column", request.columns, "Another name of a field in the file, e.g. prompt=question (repeatable)")
       ->type_name("FIELD=COLUMN")
       ->take_all()

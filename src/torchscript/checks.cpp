@@ -25,23 +25,6 @@ constexpr const char* kAdapter = "load-time check";
 constexpr uint64_t kSeed = 0x10adc4ec;
 constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time, or a quarter of all
 
-/// A small batch as the model takes it.
-struct Sample {
-  Sample(const ScriptModel& model, const std::vector<std::vector<int32_t>>& documents) {
-    std::vector<nn::DocumentView> views;
-    for (const std::vector<int32_t>& ids : documents) {
-      views.push_back({&ids, &ids, static_cast<int64_t>(views.size())});
-    }
-    batch = nn::make_token_batch(views).to(model.device());
-    rectangle = make_rectangle(batch);
-    arguments = model.fields().arguments(batch, rectangle);
-  }
-
-  nn::TokenBatch batch;
-  Rectangle rectangle;
-  std::vector<c10::IValue> arguments;
-};
-
 /// Documents of at most these lengths, of ids and positions that the model's tables have.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
   const auto ids = static_cast<uint64_t>(model.vocab_size());
@@ -70,12 +53,37 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 /// Hosts that are judged together: one, or the two of a tied weight.
 using Unit = std::vector<nn::MatrixHost*>;
 
+nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents) {
+  std::vector<nn::DocumentView> views;
+  for (const std::vector<int32_t>& ids : documents) {
+    views.push_back({&ids, &ids, static_cast<int64_t>(views.size())});
+  }
+  return nn::make_token_batch(views);
+}
+
+/// Logits of the tokens.
+class LearntTokens : public Subject {
+ public:
+  explicit LearntTokens(ScriptModel& model) : model_(model) {
+    samples_.emplace_back(model, batch_of(documents_of(model, {8, 6})));
+    samples_.emplace_back(model, batch_of(documents_of(model, {5, 3, 4})));
+  }
+
+  NetworkModel& model() override { return model_; }
+  const std::vector<Sample>& samples() const override { return samples_; }
+  Tensor outputs(const nn::Pass& pass) const override { return model_.hidden(pass); }
+  Tensor outputs_of(const c10::IValue& result, const Sample& sample) const override {
+    return model_.logits_of(result, sample.rectangle).flatten(0, 1).index_select(0, sample.rectangle.places_T);
+  }
+
+ private:
+  ScriptModel& model_;
+  std::vector<Sample> samples_;
+};
+
 class Check {
  public:
-  explicit Check(ScriptModel& model) : model_(model), network_(model.network()) {
-    samples_.emplace_back(model, documents_of(model, {8, 6}));
-    samples_.emplace_back(model, documents_of(model, {5, 3, 4}));
-  }
+  explicit Check(Subject& subject) : subject_(subject), model_(subject.model()), network_(model_.network()), samples_(subject.samples()) {}
 
   void run() {
     const std::vector<std::pair<std::string, uint32_t>> before = versions();
@@ -85,18 +93,13 @@ class Check {
     require_unchanged(before, "");
     check_adapters();
     require_unchanged(before, " in its training form. model.base_dropout 0 keeps it in its evaluation form");
-    look_for_padding();  // the last: passes are others from then on
   }
 
  private:
-  /// Logits of the tokens.
-  Tensor logits(const c10::IValue& result, const Sample& sample) const {
-    return model_.logits_of(result, sample.rectangle).flatten(0, 1).index_select(0, sample.rectangle.places_T);
-  }
+  Tensor outputs_of(const c10::IValue& result, const Sample& sample) const { return subject_.outputs_of(result, sample); }
 
   Tensor by_sites(const Sample& sample, bool training) const {
-    const nn::Pass pass = training ? nn::training_pass(sample.batch, kSeed, 0) : nn::evaluation_pass(sample.batch);
-    return model_.hidden(pass);
+    return subject_.outputs(training ? nn::training_pass(sample.batch, kSeed, 0) : nn::evaluation_pass(sample.batch));
   }
 
   void check_bits(const Sample& sample) {
@@ -110,42 +113,12 @@ class Check {
     if (!at::isfinite(lowered).all().item<bool>()) {
       model_error(network_.where(), "gives values that are not finite for ordinary ids: nothing of it could be checked");
     }
-    const Tensor own = logits(network_.run_module(sample.arguments), sample);
+    const Tensor own = outputs_of(network_.run_module(sample.arguments), sample);
     if (!same_bits(lowered, own)) {
       model_error(network_.where(), "its graph gives other numbers than the module: found a difference of " +
                                         number_text((lowered - own).abs().max().item<double>()) +
                                         ", expected none. Likely cause: torch.autocast in forward. Export it without");
     }
-  }
-
-  /// The second document beside a longer one and beside one of its own length; and both with other ids as padding.
-  void look_for_padding() {
-    const at::NoGradGuard no_grad;
-    std::vector<std::vector<int32_t>> documents = documents_of(model_, {8, 6});
-    const auto length = static_cast<int64_t>(documents[1].size());
-    const Tensor padded = by_sites(samples_[0], false).slice(0, -length);
-    documents[0].resize(documents[1].size());
-    const Sample equal(model_, documents);
-    const Tensor bare = by_sites(equal, false).slice(0, -length);
-    const double bound = is_half() ? 0.05 : 1e-4;
-    if ((padded - bare).abs().max().item<double>() > bound * bare.abs().max().item<double>() ||
-        !same_bits(with_padding(samples_[0], 0), with_padding(samples_[0], model_.vocab_size() - 1))) {
-      model_.keep_lengths_apart();
-    }
-  }
-
-  /// The tokens' logits where the rectangle's other places have this id.
-  Tensor with_padding(const Sample& sample, int64_t id) const {
-    std::vector<c10::IValue> arguments = sample.arguments;
-    const std::vector<std::string>& names = model_.fields().names();
-    for (size_t i = 0; i < names.size(); ++i) {
-      if (names[i] == "input_ids") {
-        const Tensor own = arguments[i].toTensor();
-        arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
-      }
-    }
-    const nn::Pass pass = nn::evaluation_pass(sample.batch);
-    return logits(network_.run(arguments, pass, {Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length}), sample);
   }
 
   std::vector<std::pair<std::string, uint32_t>> versions() const {
@@ -262,10 +235,11 @@ class Check {
     const Tensor& bare = bare_[with_grad ? 1 : 0];
     attach(group);
     const Tensor by_pairs = by_sites(sample, false).detach() - bare;
-    const Tensor by_weights = logits(network_.run_in_weight_space(sample.arguments), sample).detach() - bare;
+    const Tensor by_weights = outputs_of(network_.run_in_weight_space(sample.arguments), sample).detach() - bare;
     detach(group);
     const double size = by_weights.to(at::kFloat).norm().item<double>();
-    const double apart = (by_pairs - by_weights).to(at::kFloat).norm().item<double>();
+    const double difference = (by_pairs - by_weights).to(at::kFloat).norm().item<double>();
+    const double apart = difference <= 1e-6 * bare.to(at::kFloat).norm().item<double>() ? 0 : difference;  // which is rounding alone
     return size == 0 ? (apart > 0 ? std::optional(1e9) : std::nullopt) : std::optional(apart / size);
   }
 
@@ -308,7 +282,7 @@ class Check {
     const at::AutoGradMode mode(true);
     const Sample& sample = samples_[0];
     attach(group);
-    const Tensor out = by_weights ? logits(network_.run_in_weight_space(sample.arguments), sample) : by_sites(sample, false);
+    const Tensor out = by_weights ? outputs_of(network_.run_in_weight_space(sample.arguments), sample) : by_sites(sample, false);
     if (out.requires_grad()) {
       loss_of(out).backward();
     }
@@ -379,17 +353,66 @@ class Check {
 
   static constexpr std::array<bool, 2> kModes{false, true};  ///< with gradients or without
 
-  ScriptModel& model_;
+  Subject& subject_;
+  NetworkModel& model_;
   Network& network_;
-  std::vector<Sample> samples_;
+  const std::vector<Sample>& samples_;
   std::vector<Tensor> bare_;  ///< of the first sample, by kModes
   std::vector<const nn::MatrixHost*> idle_;
 };
 
+/// Whether what stands behind a document changes its logits.
+class Padding {
+ public:
+  explicit Padding(ScriptModel& model) : model_(model), documents_(documents_of(model, {8, 6})) {}
+
+  /// The second document beside a longer one and beside one of its own length; and both with other ids as padding.
+  bool counts() const {
+    const at::NoGradGuard no_grad;
+    const auto length = static_cast<int64_t>(documents_[1].size());
+    std::vector<std::vector<int32_t>> equal = documents_;
+    equal[0].resize(equal[1].size());
+    const Sample sample(model_, batch_of(documents_)), bare_sample(model_, batch_of(equal));
+    const Tensor padded = model_.hidden(nn::evaluation_pass(sample.batch)).slice(0, -length);
+    const Tensor bare = model_.hidden(nn::evaluation_pass(bare_sample.batch)).slice(0, -length);
+    const double bound = model_.dtype() == at::kFloat || model_.dtype() == at::kDouble ? 1e-4 : 0.05;
+    return (padded - bare).abs().max().item<double>() > bound * bare.abs().max().item<double>() ||
+           !same_bits(with_padding(sample, 0), with_padding(sample, model_.vocab_size() - 1));
+  }
+
+ private:
+  /// The tokens' logits where the rectangle's other places have this id.
+  Tensor with_padding(const Sample& sample, int64_t id) const {
+    std::vector<c10::IValue> arguments = sample.arguments;
+    const std::vector<std::string>& names = model_.fields().names();
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (names[i] == "input_ids") {
+        const Tensor own = arguments[i].toTensor();
+        arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
+      }
+    }
+    const nn::Pass pass = nn::evaluation_pass(sample.batch);
+    const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
+    const Tensor logits_DLV = model_.logits_of(model_.network().run(arguments, pass, rows), sample.rectangle);
+    return logits_DLV.flatten(0, 1).index_select(0, sample.rectangle.places_T);
+  }
+
+  ScriptModel& model_;
+  std::vector<std::vector<int32_t>> documents_;
+};
+
 }  // namespace
 
+void check_adapters(Subject& subject) {
+  Check(subject).run();
+}
+
 void check_network(ScriptModel& model) {
-  Check(model).run();
+  LearntTokens documents(model);
+  check_adapters(documents);
+  if (Padding(model).counts()) {
+    model.keep_lengths_apart();  // the last: passes are others from then on
+  }
 }
 
 }  // namespace lora::torchscript

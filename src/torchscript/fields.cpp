@@ -33,11 +33,25 @@ Tensor position_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
 }
 
 Tensor token_type_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  if (batch.segments_T.defined()) {
+    return spread(batch.segments_T, rectangle, 0);
+  }
   return at::zeros({rectangle.num_documents, rectangle.length}, batch.ids_T.options());
 }
 
-/// As transformers' models take them: not shifted, each at its own token.
+Tensor features(const nn::TokenBatch& batch, const Rectangle&) {
+  return batch.features;
+}
+
+Tensor target(const nn::TokenBatch& batch, const Rectangle&) {
+  return batch.targets;
+}
+
+/// As transformers' models take them: the label of each row where rows have one, else not shifted, each at its own token.
 Tensor labels(const nn::TokenBatch& batch, const Rectangle& rectangle) {
+  if (batch.targets.defined() || batch.features.defined()) {
+    return batch.targets;
+  }
   Tensor own_T = at::full_like(batch.labels_T, nn::kIgnoreLabel);
   if (own_T.size(0) > 1) {
     own_T.slice(0, 1).copy_(batch.labels_T.slice(0, 0, own_T.size(0) - 1));
@@ -48,25 +62,46 @@ Tensor labels(const nn::TokenBatch& batch, const Rectangle& rectangle) {
   return spread(own_T, rectangle, nn::kIgnoreLabel);
 }
 
-struct Field {
-  const char* name;
-  Tensor (*make)(const nn::TokenBatch& batch, const Rectangle& rectangle);
-};
-constexpr std::array<Field, 5> kFields{{{"input_ids", input_ids},
-                                        {"attention_mask", attention_mask},
-                                        {"position_ids", position_ids},
-                                        {"token_type_ids", token_type_ids},
-                                        {"labels", labels}}};
-
-const Field* find_field(const std::string& name) {
-  const auto* found = std::find_if(kFields.begin(), kFields.end(), [&name](const Field& field) { return name == field.name; });
-  return found == kFields.end() ? nullptr : found;
+bool of_tokens(RowKind rows) {
+  return rows != RowKind::kFeatures;
 }
 
-std::vector<std::string> known_fields() {
+bool of_features(RowKind rows) {
+  return rows == RowKind::kFeatures;
+}
+
+bool of_whole_rows(RowKind rows) {
+  return rows != RowKind::kLearntTokens;
+}
+
+bool of_any(RowKind) {
+  return true;
+}
+
+struct Field {
+  const char* name;
+  bool (*is_of)(RowKind rows);
+  Tensor (*make)(const nn::TokenBatch& batch, const Rectangle& rectangle);
+};
+constexpr std::array<Field, 7> kFields{{{"input_ids", of_tokens, input_ids},
+                                        {"attention_mask", of_tokens, attention_mask},
+                                        {"position_ids", of_tokens, position_ids},
+                                        {"token_type_ids", of_tokens, token_type_ids},
+                                        {"labels", of_any, labels},
+                                        {"features", of_features, features},
+                                        {"target", of_whole_rows, target}}};
+
+const Field* find_field(const std::string& name, RowKind rows) {
+  const auto* found = std::find_if(kFields.begin(), kFields.end(), [&](const Field& field) { return name == field.name; });
+  return found == kFields.end() || !found->is_of(rows) ? nullptr : found;
+}
+
+std::vector<std::string> known_fields(RowKind rows) {
   std::vector<std::string> names;
   for (const Field& field : kFields) {
-    names.emplace_back(field.name);
+    if (field.is_of(rows)) {
+      names.emplace_back(field.name);
+    }
   }
   return names;
 }
@@ -95,7 +130,9 @@ c10::IValue element(const c10::ivalue::Tuple& tuple, const std::string& output, 
     return tuple.elements()[static_cast<size_t>(named - names.begin())];
   }
   const bool is_number = !output.empty() && std::all_of(output.begin(), output.end(), [](char c) { return c >= '0' && c <= '9'; });
-  const size_t index = is_number && output.size() < 6 ? std::stoul(output) : output == "logits" && names.empty() ? 0 : SIZE_MAX;
+  const size_t index = is_number && output.size() < 6                            ? std::stoul(output)
+                       : (output == kLogits || output == kLoss) && names.empty() ? 0
+                                                                                 : SIZE_MAX;
   if (index >= tuple.elements().size()) {
     config_error("model.output", "found '" + output + "', expected an index below " + std::to_string(tuple.elements().size()) +
                                      (names.empty() ? "" : " or one of " + join(names)) + ", as " + where + " gives a tuple");
@@ -130,29 +167,31 @@ Rectangle make_rectangle(const nn::TokenBatch& batch) {
   return rectangle;
 }
 
-Fields::Fields(const Network& network, const std::vector<std::string>& inputs) {
+Fields::Fields(const Network& network, const std::vector<std::string>& inputs, RowKind rows) : rows_(rows), dtype_(network.dtype()) {
   if (inputs.size() > network.arguments().size()) {
     config_error("model.inputs", "found " + std::to_string(inputs.size()) + ", expected at most the " +
                                      std::to_string(network.arguments().size()) + " that its forward takes: " + argument_names(network));
   }
   for (size_t i = 0; i < network.arguments().size(); ++i) {
     const Argument& argument = network.arguments()[i];
-    const bool is_named = inputs.empty() ? find_field(argument.name) != nullptr : i < inputs.size();
+    const bool is_named = inputs.empty() ? find_field(argument.name, rows) != nullptr : i < inputs.size();
     const std::string name = !is_named ? "" : inputs.empty() ? argument.name : inputs[i];
-    if (is_named && find_field(name) == nullptr) {
-      config_error("model.inputs",
-                   "found '" + printable(name) + "'" + did_you_mean(name, known_fields()) + ", expected some of " + join(known_fields()));
+    if (is_named && find_field(name, rows) == nullptr) {
+      config_error("model.inputs", "found '" + printable(name) + "'" + did_you_mean(name, known_fields(rows)) + ", expected some of " +
+                                       join(known_fields(rows)));
     }
     if (!is_named && !argument.fallback) {
       config_error("model.inputs", "does not say what the argument '" + argument.name + "' of " + network.where() +
                                        " is: expected a list in the order of the arguments (" + argument_names(network) + ") of some of " +
-                                       join(known_fields()));
+                                       join(known_fields(rows)));
     }
     names_.push_back(name);
     fallbacks_.push_back(argument.fallback.value_or(c10::IValue()));
   }
-  if (!has("input_ids")) {
-    config_error("model.inputs", "found no input_ids: " + network.where() + " is not given the tokens");
+  const char* const content = rows == RowKind::kFeatures ? "features" : "input_ids";
+  if (!has(content)) {
+    config_error("model.inputs", std::string("found no ") + content + ": " + network.where() + " is not given the " +
+                                     (rows == RowKind::kFeatures ? "rows" : "tokens"));
   }
 }
 
@@ -163,7 +202,12 @@ bool Fields::has(const std::string& field) const {
 std::vector<c10::IValue> Fields::arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const {
   std::vector<c10::IValue> all;
   for (size_t i = 0; i < names_.size(); ++i) {
-    all.push_back(names_[i].empty() ? fallbacks_[i] : c10::IValue(find_field(names_[i])->make(batch, rectangle)));
+    if (names_[i].empty()) {
+      all.push_back(fallbacks_[i]);
+      continue;
+    }
+    const Tensor field = find_field(names_[i], rows_)->make(batch, rectangle);
+    all.emplace_back(names_[i] == "features" ? field.to(dtype_) : field);
   }
   return all;
 }
@@ -174,7 +218,7 @@ Tensor take_output(const c10::IValue& result, const std::string& output, const s
     taken = element(result.toTupleRef(), output, where);
   } else if (result.isGenericDict()) {
     taken = entry(result, output, where);
-  } else if (result.isTensor() && output != "logits") {
+  } else if (result.isTensor() && output != kLogits && output != kLoss) {
     config_error("model.output", "found '" + output + "', but " + where + " gives one tensor. Leave it out");
   }
   const bool is_nothing = taken.isTensor() && !taken.toTensor().defined();

@@ -19,25 +19,38 @@ struct Rectangle {
 
 Rectangle make_rectangle(const nn::TokenBatch& batch);
 
+/// What a network is given as its rows.
+enum class RowKind {
+  kLearntTokens,  ///< documents whose tokens are predicted
+  kDocuments,     ///< documents that it takes whole
+  kFeatures,      ///< features
+};
+
 /// Which field of a batch each argument of the module is.
 class Fields {
  public:
   /// @param inputs as model.inputs has them; empty: by the arguments' names. Throws config Error for a field or an argument that
-  /// is not known.
-  Fields(const Network& network, const std::vector<std::string>& inputs);
+  /// is not known, and where nothing gives the network its rows.
+  Fields(const Network& network, const std::vector<std::string>& inputs, RowKind rows);
 
   bool has(const std::string& field) const;
-  /// The module's arguments for a batch of documents.
+  /// The module's arguments for a batch. Features are given in the dtype of its weights.
   std::vector<c10::IValue> arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const;
   const std::vector<std::string>& names() const { return names_; }
 
  private:
+  RowKind rows_;
+  at::ScalarType dtype_;
   std::vector<std::string> names_;      ///< of the first arguments, in order; "": its default
   std::vector<c10::IValue> fallbacks_;  ///< of every argument
 };
 
-/// What of the module's result is the logits (or the loss): `output` is "logits", a key, or the index of an element. Throws model
-/// Error where the result has no such tensor.
+/// What counts where model.output names nothing: the first element of a tuple, or the entry of that name.
+inline constexpr const char* kLogits = "logits";
+inline constexpr const char* kLoss = "loss";
+
+/// What of the module's result is the logits (or the loss): `output` is one of those names, a key, or the index of an element.
+/// Throws model Error where the result has no such tensor.
 at::Tensor take_output(const c10::IValue& result, const std::string& output, const std::string& where);
 
 }  // namespace lora::torchscript

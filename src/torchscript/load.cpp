@@ -47,11 +47,9 @@ int64_t file_bytes(const fs::path& file) {
 }
 
 std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
-  torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
-  const bool frozen_form = options.base_dropout.has_value();
-  const std::string output = options.output.value_or("logits");
-  auto network = std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form, output);
-  auto model = std::make_unique<ScriptModel>(std::move(network), options.inputs.value_or(std::vector<std::string>()), output);
+  const std::string output = options.output.value_or(kLogits);
+  auto model =
+      std::make_unique<ScriptModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()), output);
   check_network(*model);
   return model;
 }
@@ -90,23 +88,33 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
   }
 }
 
+std::unique_ptr<Network> open_network(const models::ModelOptions& options, const std::string& output, at::Device device) {
+  torch::jit::Module module = open_module(options.path, models::scalar_type(options.dtype), device);
+  const bool frozen_form = options.base_dropout.has_value();
+  return std::make_unique<Network>(std::move(module), options.path.string(), device, frozen_form, output);
+}
+
 void try_file(const fs::path& file, int64_t num_passes, const std::function<void()>& work) {
   const int64_t bytes = file_bytes(file);
   const int64_t seconds = (num_passes + 8) * (bytes >> 28);  // at a quarter of a gigabyte a second
   try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + seconds}, work);
 }
 
-models::BaseModel load_model(const models::ModelOptions& options) {
+models::BaseModel load_by(const models::ModelOptions& options, const Opener& open) {
   require_trust(options.path, options.trust_torchscript);
   check_options(options);
   models::BaseModel base;
   base.fingerprint = read_archive(options.path).fingerprint;
-  try_file(options.path, kCheckPasses, [&options] { open_model(options, at::kCPU); });
-  base.model = open_model(options, nn::open_device(options.device));
+  try_file(options.path, kCheckPasses, [&open] { open(at::kCPU); });
+  base.model = open(nn::open_device(options.device));
   base.config = Json::object();
   base.model_type = "TorchScript";
   base.files.push_back(options.path);
   return base;
+}
+
+models::BaseModel load_model(const models::ModelOptions& options) {
+  return load_by(options, [&options](at::Device device) { return open_model(options, device); });
 }
 
 }  // namespace lora::torchscript

@@ -4,6 +4,8 @@
 #include <array>
 
 #include "lora/train/causal_lm.h"
+#include "lora/train/module_loss.h"
+#include "lora/train/regression.h"
 #include "lora/train/sequence_classification.h"
 
 namespace lora::train {
@@ -18,18 +20,32 @@ std::unique_ptr<Objective> make_classification(const ObjectiveParts& parts) {
   return std::make_unique<SequenceClassification>(parts.model, parts.train, parts.eval, *parts.labels, parts.options);
 }
 
-bool has_labelled_documents(data::RowFormat format) {
-  return format == data::RowFormat::kClassification;
+std::unique_ptr<Objective> make_regression(const ObjectiveParts& parts) {
+  return std::make_unique<Regression>(parts.model, parts.train, parts.eval, parts.options);
+}
+
+std::unique_ptr<Objective> make_module_loss(const ObjectiveParts& parts) {
+  return std::make_unique<ModuleLoss>(parts.model, parts.train, parts.eval, parts.options);
+}
+
+bool has_labelled_rows(data::RowFormat format) {
+  return format == data::RowFormat::kClassification || format == data::RowFormat::kFeatures;
 }
 
 bool has_learnt_tokens(data::RowFormat format) {
-  return !has_labelled_documents(format);
+  return !has_labelled_rows(format);
+}
+
+bool has_any_rows(data::RowFormat) {
+  return true;
 }
 
 /// Every objective there is.
-constexpr std::array<ObjectiveEntry, 2> kObjectives{{
-    {ObjectiveKind::kCausalLm, has_learnt_tokens, /*labels_documents=*/false, make_causal_lm},
-    {ObjectiveKind::kSequenceClassification, has_labelled_documents, /*labels_documents=*/true, make_classification},
+constexpr std::array<ObjectiveEntry, 4> kObjectives{{
+    {ObjectiveKind::kCausalLm, has_learnt_tokens, /*labels_documents=*/false, /*needs_module=*/false, make_causal_lm},
+    {ObjectiveKind::kSequenceClassification, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/false, make_classification},
+    {ObjectiveKind::kRegression, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/true, make_regression},
+    {ObjectiveKind::kModuleLoss, has_any_rows, /*labels_documents=*/false, /*needs_module=*/true, make_module_loss},
 }};
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/nn/row_model.h"
 #include "train/label_metrics.h"
 #include "train/profile_scope.h"
 
@@ -13,7 +14,8 @@ namespace {
 using at::Tensor;
 
 Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
-  return model.sequence_head()->logits(model.hidden(pass), pass);
+  const nn::RowModel* const network = model.row_model();
+  return network != nullptr ? network->predict(pass) : model.sequence_head()->logits(model.hidden(pass), pass);
 }
 
 /// In float32 whatever the model computes in.
@@ -40,7 +42,8 @@ Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) c
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
   // A document's row before, within and behind the head, in float32 where it is trained, with gradients.
-  return 2 * 3 * size.supervised * model().hidden_size() * static_cast<int64_t>(sizeof(float));
+  const int64_t width = model().row_model() != nullptr ? model().row_model()->num_outputs() : model().hidden_size();
+  return 2 * 3 * size.supervised * width * static_cast<int64_t>(sizeof(float));
 }
 
 int64_t SequenceClassification::evaluation_loss_bytes(const BatchSize& size) const {

@@ -116,7 +116,7 @@ TEST(Findings, NotInThisVersion) {
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
        "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "
-       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\""},
+       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\", \"features\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},

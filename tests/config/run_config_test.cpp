@@ -285,6 +285,10 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
     if (entry.value == data::RowFormat::kClassification) {
       document["training"]["objective"] = "sequence_classification";
     }
+    if (entry.value == data::RowFormat::kFeatures) {
+      document["model"]["path"] = "./m.pt";
+      document["training"]["objective"] = "regression";
+    }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {
         document["data"]["train"][0]["columns"][field] = "x";
@@ -295,6 +299,33 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
   }
   const auto names = items["properties"]["columns"]["propertyNames"]["enum"].get<std::set<std::string>>();
   EXPECT_EQ(names, fields);
+}
+
+TEST(RunConfig, RowsForAModuleNeedOne) {
+  const Sandbox sandbox;
+  Json document = smallest();
+  document["training"]["objective"] = "module_loss";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[training.objective] found \"module_loss\" beside a model that is no")));
+  document["model"]["path"] = "./m.pt";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre());  // rows of any format
+  document["data"]["packing"] = true;
+  document["adapter"]["init_lora_weights"] = "eva";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.packing] found true"), HasSubstr("EVA looks at learnt tokens")));
+  document = smallest();
+  document["training"]["objective"] = "sequence_classification";
+  document["data"]["train"][0]["format"] = "features";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.train[0].format] found \"features\" beside a model that is no")));
+  document["model"]["path"] = "./m.pt";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre());
+  document["adapter"]["task_type"] = "SEQ_CLS";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[adapter.task_type]")));
+  document["adapter"].erase("task_type");
+  document["training"]["objective"] = "regression";
+  document["data"]["overlength"] = "split";
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.overlength]")));
+  document["training"]["objective"] = "causal_lm";
+  document["data"].erase("overlength");
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.train[0].format] found \"features\"")));
 }
 
 }  // namespace

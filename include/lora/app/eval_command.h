@@ -15,6 +15,7 @@ struct EvalRequest {
   data::SourceOptions source;            ///< --data, --format, --column, --limit
   std::string format;                    ///< --format as given
   std::vector<std::string> columns;      ///< --column FIELD=COLUMN
+  std::string objective;                 ///< --objective: what a TorchScript model is given rows whole for; empty: its tokens are scored
   std::string train_on = "completion";   ///< --train-on: which tokens of a prompt and completion count
   std::string chat_template;             ///< --chat-template: of messages rows; empty: the model's own
   int64_t batch_size = 8;                ///< --batch-size: documents

@@ -28,7 +28,8 @@ struct SourceFile {
 
 struct Dataset {
   std::vector<Example> examples;
-  RawLabels raw_labels;  ///< what the rows' labels are, until apply_labels has given them their numbers
+  RawLabels raw_labels;      ///< what the rows' labels are, until apply_labels has given them their numbers
+  bool has_classes = false;  ///< targets are classes, int64 in a batch; else values, float32
   DataReport report;
   std::vector<SourceFile> files;
 
@@ -53,6 +54,12 @@ struct LoadContext {
 /// change; stdin is always read.
 Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
                      const LoadContext& context);
+
+/// Throws data Error, file:line, for the first example without a target. `why` it needs one ends the message.
+void require_targets(const Dataset& dataset, const std::string& why);
+
+/// Throws data Error, file:line, where the rows of a second set are of another kind or shape than those of the first.
+void require_same_shape(const Dataset& first, const Dataset& second);
 
 /// Moves a share of the examples to a second set: for each, a function of (seed, index); at least one each side.
 Dataset split_off(Dataset& dataset, double fraction, uint64_t seed);

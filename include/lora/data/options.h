@@ -11,13 +11,19 @@
 namespace lora::data {
 
 /// How a row becomes token ids and labels. One entry here, one function in formats.cpp.
-enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification };
-inline constexpr EnumTable<RowFormat, 6> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures };
+inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
                                                        {RowFormat::kPromptCompletion, "prompt_completion"},
                                                        {RowFormat::kInstruction, "instruction"},
                                                        {RowFormat::kMessages, "messages"},
-                                                       {RowFormat::kClassification, "classification"}}}};
+                                                       {RowFormat::kClassification, "classification"},
+                                                       {RowFormat::kFeatures, "features"}}}};
+
+/// Whether a format's rows have a text in every case, which needs a tokenizer; those of a classification may have one.
+inline bool needs_text(RowFormat format) {
+  return format != RowFormat::kTokens && format != RowFormat::kClassification && format != RowFormat::kFeatures;
+}
 
 /// What happens to a document longer than max_length.
 enum class Overlength {

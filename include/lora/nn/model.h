@@ -10,6 +10,8 @@
 
 namespace lora::nn {
 
+class RowModel;
+
 /// A language model as everything above nn/ sees it: hidden states and a head, not logits, so that the objective can
 /// compute the loss in chunks and only where a label is supervised. In place of the head over the vocabulary there may be one
 /// that scores whole documents.
@@ -29,6 +31,8 @@ class Model {
   void set_sequence_head(std::unique_ptr<SequenceHead> head) { sequence_head_ = std::move(head); }
   /// Whether it can only give logits (TorchScript): hidden() gives them, [T, V], and the head is known for its name alone.
   virtual bool gives_logits() const { return false; }
+  /// The same model as one that is given rows whole; null: it is not. One that is has no hidden states.
+  virtual const RowModel* row_model() const { return nullptr; }
   /// Whether it can go on behind what a KvCache holds of a document; if not, every pass gets whole documents.
   virtual bool uses_cache() const { return true; }
   /// Logits become cap · tanh(logits / cap), if there is a cap.

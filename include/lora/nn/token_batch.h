@@ -13,7 +13,8 @@ using at::Tensor;
 inline constexpr int64_t kIgnoreLabel = -100;
 
 /// Documents packed end to end: the one batch format (DESIGN.md, section 3). There is no padding, so there is no
-/// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents.
+/// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents. Networks that are no language
+/// models get rows of features in the same form: a row is a document of one place, with the id 0 and its own features.
 struct TokenBatch {
   Tensor ids_T;         ///< int64
   Tensor positions_T;   ///< int64, restarts in each document: at 0, or behind what is cached of it
@@ -21,6 +22,8 @@ struct TokenBatch {
   Tensor supervised_S;  ///< int64, the tokens that have a label, rising: counted on the host, so that no pass waits for a device
   Tensor segments_T;    ///< int64, which of a document's two texts a token is of (token_type_ids); undefined: all of the first
   Tensor offsets;       ///< int32 [D+1], cumulative document lengths (cu_seqlens)
+  Tensor features;      ///< float32 [D, ...], of rows of features, each of which is a document of one place; undefined: of tokens
+  Tensor targets;       ///< what each document as a whole is labelled with: int64 [D], classes, or float32 [D] or [D, K]; undefined: none
   std::vector<int64_t> document_offsets;  ///< the same on the host, so that no CPU loop waits for a device
   std::vector<int64_t> sample_ids;        ///< [D], index of each document in its dataset
   std::vector<int64_t> cached_lengths;    ///< [D], tokens of each document that earlier passes left in a KvCache

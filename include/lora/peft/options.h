@@ -86,6 +86,7 @@ struct LoraOptions {
   std::vector<std::string> task_modules;     ///< those of modules_to_save that the task put there: the model need not have them all
   std::vector<TokenIndices> trainable_token_indices;
   bool ensure_weight_tying = false;  ///< what is trained at the embeddings is trained at a tied head too
+  bool has_task = true;              ///< false: the base is a network of none of PEFT's tasks, so that task_type is null
   bool fan_in_fan_out = false;       ///< in a file: weights of projections are [in, out] (Conv1D); the model itself knows
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: the exact one

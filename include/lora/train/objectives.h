@@ -19,7 +19,8 @@ struct ObjectiveParts {
 struct ObjectiveEntry {
   ObjectiveKind kind;
   bool (*reads)(data::RowFormat format);  ///< which rows it can learn from
-  bool labels_documents;                  ///< by a sequence head, in place of predicting tokens
+  bool labels_documents;                  ///< each as a whole, in place of predicting its tokens
+  bool needs_module;                      ///< a TorchScript module that is given rows whole: no model of ours has what it asks for
   std::unique_ptr<Objective> (*make)(const ObjectiveParts& parts);
 };
 

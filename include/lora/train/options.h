@@ -11,9 +11,11 @@
 namespace lora::train {
 
 /// training.objective: what is learnt. One entry here, one line in the table of objectives.cpp.
-enum class ObjectiveKind { kCausalLm, kSequenceClassification };
-inline constexpr EnumTable<ObjectiveKind, 2> kObjectiveKinds{
-    {{{ObjectiveKind::kCausalLm, "causal_lm"}, {ObjectiveKind::kSequenceClassification, "sequence_classification"}}}};
+enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss };
+inline constexpr EnumTable<ObjectiveKind, 4> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
+                                                               {ObjectiveKind::kSequenceClassification, "sequence_classification"},
+                                                               {ObjectiveKind::kRegression, "regression"},
+                                                               {ObjectiveKind::kModuleLoss, "module_loss"}}}};
 
 /// What an evaluation can measure. Which of them an objective does is its metric_names().
 struct EvalMetric {

@@ -4,11 +4,12 @@
 
 namespace lora::train {
 
-/// Labels of whole documents by the model's sequence head: cross-entropy of classes, or the squared error of a regression, as
-/// transformers' AutoModelForSequenceClassification has it.
+/// Labels of whole documents by the model's sequence head, or of rows by a network that predicts them: cross-entropy of classes, or the
+/// squared error of a regression, as transformers' AutoModelForSequenceClassification has it.
 class SequenceClassification : public DocumentObjective {
  public:
-  /// The model has a sequence head of as many labels as `labels`. `eval` may be null. The references must outlive the objective.
+  /// The model has a sequence head of as many labels as `labels`, or predicts as many classes. `eval` may be null. The references must
+  /// outlive the objective.
   SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const data::LabelSet& labels,
                          const DocumentObjectiveOptions& options);
 

@@ -1,0 +1,28 @@
+#pragma once
+#include "lora/nn/row_model.h"
+#include "lora/train/document_objective.h"
+
+namespace lora::train {
+
+/// The loss that a network itself gives. It is a mean over rows or over supervised tokens, as nn::RowModel says, and counts as many
+/// times in a step: so a step is the same step however it is split into micro-batches.
+class ModuleLoss : public DocumentObjective {
+ public:
+  /// The model is a RowModel that gives a loss. `eval` may be null. The references must outlive the objective.
+  ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
+
+  BatchSize size(const MicroBatch& batch) const override;
+  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  EvalResult evaluate() const override;
+
+ protected:
+  int64_t loss_bytes(const BatchSize& size) const override;
+  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
+
+ private:
+  int64_t count(const nn::TokenBatch& tokens) const;
+
+  const nn::RowModel& network_;
+};
+
+}  // namespace lora::train

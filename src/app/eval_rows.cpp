@@ -1,0 +1,76 @@
+#include "eval_rows.h"
+
+#include <limits>
+
+#include "eval_labels.h"
+#include "flag_value.h"
+#include "inference.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/nn/adapters.h"
+#include "lora/train/objectives.h"
+#include "script_rows.h"
+
+namespace lora::app {
+
+namespace {
+
+using train::ObjectiveKind;
+
+ObjectiveKind objective_of(const EvalRequest& request, const data::SourceOptions& source) {
+  if (request.objective.empty()) {
+    config_error("--objective", "is missing beside --format " + request.format +
+                                    " and a TorchScript model, expected sequence_classification, regression or module_loss: what it was "
+                                    "trained for");
+  }
+  const ObjectiveKind kind = flag_value(train::kObjectiveKinds, request.objective, "--objective");
+  if (!train::objective_entry(kind).reads(source.format)) {
+    config_error("--format", "found " + request.format + " beside --objective " + request.objective + ", expected " +
+                                 join(train::formats_of(kind), " or "));
+  }
+  if (!request.token_logprobs.empty()) {
+    config_error("--token-logprobs", "is for learnt tokens: found it beside --objective " + request.objective);
+  }
+  return kind;
+}
+
+data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options,
+                        const models::ModelOptions& model) {
+  const bool has_texts =
+      data::needs_text(source.format) || (source.format == data::RowFormat::kClassification && tokenizer::has_tokenizer(model.tokenizer));
+  const auto tokenizer = has_texts ? tokenizer::load_tokenizer(model.tokenizer) : nullptr;
+  const auto chat_template = source.format == data::RowFormat::kMessages
+                                 ? tokenizer::load_chat_template(request.chat_template, model.tokenizer, *tokenizer)
+                                 : nullptr;
+  return data::load_dataset(
+      "--data", {source}, options,
+      {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/false, /*num_threads=*/0, chat_template.get()});
+}
+
+}  // namespace
+
+int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
+  const ObjectiveKind kind = objective_of(request, source);
+  const models::ModelOptions model_flags = model_options(request.inference);
+  data::Dataset dataset = load_rows(request, source, options, model_flags);
+  settle_targets(dataset, nullptr, kind);
+  InferenceParts parts = open_inference(request.inference, ModelUse::kRows,
+                                        [&](const models::ModelOptions& model) { return load_row_base(model, dataset, nullptr, kind); });
+  nn::Model& model = *parts.base.model;
+  if (kind == ObjectiveKind::kSequenceClassification) {
+    parts.labels = row_labels(dataset, model, parts.labels);
+    data::apply_labels(dataset, *parts.labels);
+  }
+  train::DocumentObjectiveOptions batches;
+  batches.eval_batches = {request.batch_size, /*packing=*/false, options.max_length, /*shuffle=*/false};
+  const auto objective = train::objective_entry(kind).make({model, dataset, &dataset, parts.labels ? &*parts.labels : nullptr, batches});
+  std::vector<Json> results;
+  for (const std::string& name : parts.names_to_run(request.compare_base)) {
+    nn::use_adapter(model, name);
+    results.push_back(evaluation_json(name, objective->evaluate(), dataset, request));
+  }
+  print_evaluations(results, request.json);
+  return 0;
+}
+
+}  // namespace lora::app

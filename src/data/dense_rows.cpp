@@ -1,0 +1,169 @@
+// Rows of features. N rows, K values of a target.
+#include "data/dense_rows.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "data/formats.h"
+#include "data/row_set.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::data {
+namespace {
+
+constexpr size_t kMostDimensions = 16;  // more is a slip
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const int64_t size : shape) {
+    sizes.push_back(std::to_string(size));
+  }
+  return "[" + join(sizes) + "]";
+}
+
+/// Numbers in lists of any depth, as float32: all lists of one depth are of one length.
+class NumberReader {
+ public:
+  NumberReader(const Fields& fields, const std::string& field) : fields_(fields), field_(field) {}
+
+  std::pair<std::vector<int64_t>, std::vector<float>> read() {
+    const Json values = fields_.numbers(field_);
+    const Json* inner = &values;
+    while (inner->is_array() && !inner->empty() && shape_.size() <= kMostDimensions) {
+      shape_.push_back(static_cast<int64_t>(inner->size()));
+      inner = &inner->front();
+    }
+    if (shape_.size() > kMostDimensions) {
+      fields_.fail(field_, "found lists within lists deeper than " + std::to_string(kMostDimensions) + ", expected a tensor.");
+    }
+    add(values, 0);
+    return {shape_, std::move(numbers_)};
+  }
+
+ private:
+  void add(const Json& value, size_t depth) {
+    if (depth == shape_.size()) {
+      add_number(value);
+      return;
+    }
+    if (!value.is_array() || static_cast<int64_t>(value.size()) != shape_[depth]) {
+      const std::string found =
+          value.is_array() ? "a list of " + std::to_string(value.size()) : type_name(value) + " (" + shown(value) + ")";
+      fields_.fail(field_, "the lists are ragged: found " + found + ", expected a list of " + std::to_string(shape_[depth]) +
+                               " as the first at this depth, " + shape_text(shape_) + " in all.");
+    }
+    for (const Json& inner : value) {
+      add(inner, depth + 1);
+    }
+  }
+
+  void add_number(const Json& value) {
+    const double number = value.is_number() ? value.get<double>() : NAN;
+    if (!(std::abs(number) <= std::numeric_limits<float>::max())) {
+      fields_.fail(field_, "found " + type_name(value) + " (" + shown(value) + "), expected a number that float32 holds" +
+                               (shape_.empty() ? ", or a list of them." : "."));
+    }
+    numbers_.push_back(static_cast<float>(number));
+  }
+
+  const Fields& fields_;
+  const std::string& field_;
+  std::vector<int64_t> shape_;
+  std::vector<float> numbers_;
+};
+
+}  // namespace
+
+Document encode_features(const Fields& fields, const FormatContext&) {
+  auto dense = std::make_shared<DenseRow>();
+  std::tie(dense->shape, dense->features) = NumberReader(fields, "features").read();
+  Document document{{0}, {static_cast<int32_t>(nn::kIgnoreLabel)}};
+  if (fields.has("target") && fields.is_list("target")) {
+    auto [shape, values] = NumberReader(fields, "target").read();
+    if (shape.size() != 1) {
+      fields.fail("target", "found lists in a list, expected a class, a number or a list of numbers.");
+    }
+    dense->targets = std::move(values);
+  } else if (fields.has("target")) {
+    document.label = fields.label("target");
+  }
+  document.dense = std::move(dense);
+  return document;
+}
+
+void require_like(const Example& first, const Example& example) {
+  const auto fail = [&](const std::string& what) { data_error(example.origin.text(), what); };
+  if ((first.dense == nullptr) != (example.dense == nullptr)) {
+    fail("a row of " + std::string(example.dense ? "features" : "tokens") + " among rows of " + (first.dense ? "features" : "tokens") +
+         ": expected one kind of rows in a set.");
+  }
+  if (example.dense == nullptr) {
+    return;
+  }
+  if (example.dense->shape != first.dense->shape) {
+    fail("the features have another shape than those of " + first.origin.text() + ": found " + shape_text(example.dense->shape) +
+         ", expected " + shape_text(first.dense->shape) + ".");
+  }
+  if (example.dense->targets.size() != first.dense->targets.size()) {
+    const auto count = [](const Example& of) {
+      return of.dense->targets.empty() ? std::string("no list of values") : std::to_string(of.dense->targets.size()) + " values";
+    };
+    fail("the target is not as that of " + first.origin.text() + ": found " + count(example) + ", expected " + count(first) + ".");
+  }
+}
+
+void require_targets(const Dataset& dataset, const std::string& why) {
+  for (const Example& example : dataset.examples) {
+    if (!example.has_target()) {
+      data_error(example.origin.text(), "the row has no target: expected one, " + why + ".");
+    }
+  }
+}
+
+void require_same_shape(const Dataset& first, const Dataset& second) {
+  if (!first.examples.empty() && !second.examples.empty()) {
+    require_like(first.examples.front(), second.examples.front());
+  }
+}
+
+at::Tensor features_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  const DenseRow* const first = indices.empty() ? nullptr : dataset.examples.at(static_cast<size_t>(indices.front())).dense.get();
+  if (first == nullptr) {
+    return {};
+  }
+  std::vector<int64_t> sizes{static_cast<int64_t>(indices.size())};
+  sizes.insert(sizes.end(), first->shape.begin(), first->shape.end());
+  at::Tensor features = at::empty(sizes, at::kFloat);
+  float* next = features.data_ptr<float>();
+  for (const int64_t index : indices) {
+    const DenseRow& row = *dataset.examples.at(static_cast<size_t>(index)).dense;
+    next = std::copy(row.features.begin(), row.features.end(), next);
+  }
+  return features;
+}
+
+at::Tensor targets_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<double> values;
+  int64_t width = 0;
+  for (const int64_t index : indices) {
+    const Example& example = dataset.examples.at(static_cast<size_t>(index));
+    if (!example.has_target()) {
+      return {};
+    }
+    if (example.dense != nullptr && !example.dense->targets.empty()) {
+      values.insert(values.end(), example.dense->targets.begin(), example.dense->targets.end());
+      width = static_cast<int64_t>(example.dense->targets.size());
+    } else {
+      values.push_back(example.target);
+    }
+  }
+  const at::Tensor all = at::tensor(values, at::kDouble).to(dataset.has_classes ? at::kLong : at::kFloat);
+  return width > 0 ? all.view({-1, width}) : all;
+}
+
+}  // namespace lora::data

@@ -1,0 +1,98 @@
+#include "script_row_model.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "row_groups.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+using at::Tensor;
+
+std::string sizes_text(const Tensor& tensor) {
+  std::vector<std::string> sizes;
+  for (const int64_t size : tensor.sizes()) {
+    sizes.push_back(std::to_string(size));
+  }
+  return "[" + join(sizes) + "]";
+}
+
+}  // namespace
+
+ScriptRowModel::ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output,
+                               bool gives_loss)
+    : NetworkModel(std::move(network), inputs, rows, std::move(output)), gives_loss_(gives_loss) {}
+
+Tensor ScriptRowModel::predict(const nn::Pass& pass) const {
+  return result(pass);
+}
+
+Tensor ScriptRowModel::loss(const nn::Pass& pass) const {
+  return result(pass);
+}
+
+Tensor ScriptRowModel::hidden(const nn::Pass&) const {
+  throw std::logic_error("a network that is given rows whole has no hidden states");
+}
+
+int64_t ScriptRowModel::vocab_size() const {
+  const int64_t rows = num_ids();
+  return rows > 0 ? rows : std::numeric_limits<int32_t>::max();
+}
+
+nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
+  // What is between them is not known: as much again.
+  const int64_t bytes = 2 * elements_of_place_ * static_cast<int64_t>(c10::elementSize(dtype()));
+  return {bytes, 0, bytes};
+}
+
+/// What the loss of these documents is a mean over.
+int64_t ScriptRowModel::weight(const nn::TokenBatch& batch) const {
+  return loss_mean_ == nn::LossMean::kTokens ? batch.num_supervised : batch.num_documents();
+}
+
+Tensor ScriptRowModel::result(const nn::Pass& pass) const {
+  begin(pass);
+  if (!keeps_lengths_apart_) {
+    return result_of(run(pass, make_rectangle(pass.batch)), pass.batch.num_documents());
+  }
+  std::vector<Tensor> results;
+  std::vector<int64_t> order;
+  for (const std::vector<int64_t>& documents : by_length(pass.batch)) {
+    const Tensor tokens = tokens_of(pass.batch, documents);
+    const nn::TokenBatch part = some_documents(pass.batch, documents, tokens);
+    const nn::Pass own{part, pass.training() ? pass.row_keys_T.index_select(0, tokens) : Tensor()};
+    const Tensor found = result_of(run(own, make_rectangle(part)), part.num_documents());
+    results.push_back(gives_loss_ ? found * weight(part) : found);
+    order.insert(order.end(), documents.begin(), documents.end());
+  }
+  if (gives_loss_) {
+    return at::stack(results).sum() / weight(pass.batch);
+  }
+  return at::cat(results).index_select(0, at::tensor(order, at::kLong).argsort().to(device()));
+}
+
+Tensor ScriptRowModel::result_of(const c10::IValue& value, int64_t rows) const {
+  const Tensor found = take_output(value, output(), network().where());
+  if (gives_loss_) {
+    if (found.numel() != 1) {
+      model_error(network().where(), "gives no loss: found a tensor " + sizes_text(found) + ", expected one number, the mean over the " +
+                                         std::to_string(rows) + " rows. Name the right one by model.output");
+    }
+    return found.reshape({}).to(at::kFloat);
+  }
+  if (found.dim() < 1 || found.dim() > 2 || found.size(0) != rows || found.numel() == 0) {
+    model_error(network().where(), "gives no prediction of each row: found a tensor " + sizes_text(found) + " for " + std::to_string(rows) +
+                                       " rows, expected [rows] or [rows, outputs]. Name the right one by model.output");
+  }
+  return found.dim() == 1 ? found.unsqueeze(1) : found;
+}
+
+}  // namespace lora::torchscript

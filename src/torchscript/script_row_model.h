@@ -1,0 +1,53 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/nn/row_model.h"
+#include "network_model.h"
+
+namespace lora::torchscript {
+
+/// A TorchScript network that is given rows whole. R rows, K outputs.
+class ScriptRowModel : public NetworkModel, public nn::RowModel {
+ public:
+  /// @param output as model.output has it.
+  ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output,
+                 bool gives_loss);
+
+  const nn::RowModel* row_model() const override { return this; }
+  at::Tensor predict(const nn::Pass& pass) const override;
+  int64_t num_outputs() const override { return num_outputs_; }
+  at::Tensor loss(const nn::Pass& pass) const override;
+  nn::LossMean loss_mean() const override { return loss_mean_; }
+
+  /// It has no hidden states: an error of the program.
+  at::Tensor hidden(const nn::Pass& pass) const override;
+  nn::Linear* find_head() override { return nullptr; }
+  /// Rows of its table of ids; a network without one has no limit.
+  int64_t vocab_size() const override;
+  int64_t hidden_size() const override { return num_outputs_; }
+  nn::PassMemory pass_memory(nn::Recompute recompute) const override;
+
+  bool gives_loss() const { return gives_loss_; }
+  /// Its predictions [R, K], or its loss: what it is trained by.
+  at::Tensor result(const nn::Pass& pass) const;
+  /// That of a result of the network for R rows. Throws model Error for another shape.
+  at::Tensor result_of(const c10::IValue& value, int64_t rows) const;
+  /// Says that a row's result depends on the padding behind it: from now on only documents of one length share a rectangle.
+  void keep_lengths_apart() { keeps_lengths_apart_ = true; }
+  /// What its linear operations are given and give for one place of a batch: a token, or a whole row of features.
+  void set_elements_of_place(int64_t count) { elements_of_place_ = count; }
+  void set_num_outputs(int64_t count) { num_outputs_ = count; }
+  void set_loss_mean(nn::LossMean mean) { loss_mean_ = mean; }
+
+ private:
+  int64_t weight(const nn::TokenBatch& batch) const;
+
+  bool gives_loss_;
+  int64_t num_outputs_ = 0, elements_of_place_ = 0;
+  nn::LossMean loss_mean_ = nn::LossMean::kRows;
+  bool keeps_lengths_apart_ = false;
+};
+
+}  // namespace lora::torchscript

@@ -1,0 +1,110 @@
+// N rows, K values of a row.
+#include "lora/train/regression.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/error.h"
+#include "lora/nn/row_model.h"
+#include "train/label_metrics.h"
+#include "train/profile_scope.h"
+
+namespace lora::train {
+
+namespace {
+
+using at::Tensor;
+
+/// [N, K] of one value a row too.
+Tensor targets_of(const nn::TokenBatch& tokens) {
+  return tokens.targets.dim() == 1 ? tokens.targets.unsqueeze(1) : tokens.targets;
+}
+
+/// Of a row the mean over its values; in float32 whatever the network computes in.
+Tensor loss_of(const Tensor& predicted_NK, const Tensor& targets_NK) {
+  return at::mse_loss(predicted_NK.to(at::kFloat), targets_NK, at::Reduction::Sum) / targets_NK.size(1);
+}
+
+void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
+  const data::Example& first = dataset.examples.front();
+  const auto values = first.dense == nullptr ? 0 : static_cast<int64_t>(first.dense->targets.size());
+  if (std::max<int64_t>(values, 1) != network.num_outputs()) {
+    data_error(first.origin.text(), "the target is none of the module's predictions: found " +
+                                        std::to_string(std::max<int64_t>(values, 1)) + " value" + (values > 1 ? "s" : "") + ", expected " +
+                                        std::to_string(network.num_outputs()) + ", as many as it predicts of a row.");
+  }
+}
+
+/// Columns of values, for their metrics.
+struct Columns {
+  std::vector<std::vector<double>> values;
+
+  void add(const Tensor& values_NK) {
+    const Tensor wide_KN = values_NK.to(at::kCPU, at::kDouble).t().contiguous();
+    values.resize(static_cast<size_t>(wide_KN.size(0)));
+    for (int64_t k = 0; k < wide_KN.size(0); ++k) {
+      const double* row = wide_KN.const_data_ptr<double>() + k * wide_KN.size(1);
+      values[static_cast<size_t>(k)].insert(values[static_cast<size_t>(k)].end(), row, row + wide_KN.size(1));
+    }
+  }
+};
+
+Metrics mean_metrics(const Columns& predicted, const Columns& actual) {
+  Metrics means;
+  for (size_t k = 0; k < actual.values.size(); ++k) {
+    const Metrics own = value_metrics(predicted.values[k], actual.values[k]);
+    means.resize(own.size());
+    for (size_t i = 0; i < own.size(); ++i) {
+      means[i] = {own[i].first, means[i].second + own[i].second / static_cast<double>(actual.values.size())};
+    }
+  }
+  return means;
+}
+
+}  // namespace
+
+Regression::Regression(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
+    : DocumentObjective(model, train, eval, options), network_(*model.row_model()) {
+  require_width(network_, train);
+}
+
+Tensor Regression::loss_sum(const MicroBatch& batch, int64_t step) const {
+  const nn::TokenBatch tokens = take(batch);
+  const Tensor predicted_NK = network_.predict(training_pass(tokens, step));
+  const ProfileScope scope(kLossScope);
+  return loss_of(predicted_NK, targets_of(tokens));
+}
+
+int64_t Regression::loss_bytes(const BatchSize& size) const {
+  return 3 * size.supervised * network_.num_outputs() * static_cast<int64_t>(sizeof(float));
+}
+
+int64_t Regression::evaluation_loss_bytes(const BatchSize& size) const {
+  return loss_bytes(size);
+}
+
+std::vector<std::string> Regression::metric_names() const {
+  std::vector<std::string> names{"eval_loss"};
+  for (const auto& [name, value] : value_metrics({0}, {0})) {
+    names.push_back(name);
+  }
+  return names;
+}
+
+EvalResult Regression::evaluate() const {
+  Columns predicted, actual;
+  EvalResult result;
+  result.supervised_name = "eval_num_examples";
+  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+    const at::NoGradGuard no_grad;
+    const Tensor predicted_NK = network_.predict(nn::evaluation_pass(tokens));
+    result.loss += loss_of(predicted_NK, targets_of(tokens)).item<double>();
+    result.num_supervised += tokens.num_documents();
+    predicted.add(predicted_NK);
+    actual.add(targets_of(tokens));
+  });
+  result.loss /= static_cast<double>(result.num_supervised);
+  result.metrics = mean_metrics(predicted, actual);
+  return result;
+}
+
+}  // namespace lora::train

@@ -1,0 +1,197 @@
+// TorchScript modules that are given rows whole, as their users meet them: train, resume, evaluate, merge, and what is refused.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "process.h"
+#include "tensor_file.h"
+
+namespace lora::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const fs::path kRows = fs::path(LORA_TEST_DATA) / "torchscript";
+
+class ModuleRows : public testing::Test {
+ protected:
+  std::string module(const std::string& name) const { return (kRows / "modules" / (name + ".pt")).string(); }
+  std::string rows(const std::string& name) const { return (kRows / "row_runs" / name).string(); }
+  std::string out(const std::string& name) const { return (scratch_ / name).string(); }
+  Outcome train(const std::string& name, const std::string& folder, const std::vector<std::string>& settings = {}) const {
+    std::vector<std::string> arguments{"--config", rows(name) + "/run.json", "--set", "output_dir=" + out(folder)};
+    for (const std::string& setting : settings) {
+      if (!setting.starts_with("--")) {
+        arguments.emplace_back("--set");
+      }
+      arguments.push_back(setting);
+    }
+    return lora_train(arguments);
+  }
+  Outcome evaluate(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), "lora-eval");
+    arguments.insert(arguments.end(), {"--trust-torchscript", "--json"});
+    return run_tool(arguments);
+  }
+
+  TemporaryFolder scratch_;
+};
+
+Json expected(const std::string& name) {
+  return Json::parse(read_text(kRows / "row_runs" / name / "expected.json"));
+}
+
+TEST_F(ModuleRows, ARunIsThatOfPythonAndItsAdapterEvaluatesAndMerges) {
+  struct Case {
+    const char *name, *module, *data, *format, *objective;
+  };
+  for (const Case& of : {Case{"perceptron", "perceptron", "features", "features", "regression"},
+                         Case{"vision", "vision", "images", "features", "sequence_classification"},
+                         Case{"document_classifier", "document_classifier", "documents", "classification", "sequence_classification"},
+                         Case{"perceptron_loss", "perceptron_loss", "features", "features", "module_loss"}}) {
+    SCOPED_TRACE(of.name);
+    const Outcome trained = train(of.name, of.name);
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    const std::vector<Json> metrics = read_rows(scratch_ / of.name / "metrics.jsonl");
+    EXPECT_NEAR(metrics.back()["eval_loss"].get<double>(), expected(of.name)["end"]["eval_loss"].get<double>(), 1e-5);
+    EXPECT_EQ(metrics.back()["eval_num_examples"], 8);
+    const Json config = Json::parse(read_text(scratch_ / of.name / "adapter_config.json"));
+    EXPECT_TRUE(config["task_type"].is_null());  // PEFT has no task for it
+
+    const std::vector<std::string> data{"--data", rows(of.data) + "_eval.jsonl", "--format", of.format, "--objective", of.objective};
+    std::vector<std::string> adapted{"--model", module(of.module), "--adapter", out(of.name)};
+    adapted.insert(adapted.end(), data.begin(), data.end());
+    const Outcome evaluated = evaluate(adapted);
+    ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
+    const double loss = Json::parse(evaluated.out)["loss"].get<double>();
+    EXPECT_NEAR(loss, expected(of.name)["end"]["eval_loss"].get<double>(), 1e-5);
+
+    const std::string merged = out(std::string(of.name) + ".pt");
+    const Outcome merge =
+        run_tool({"lora-merge", "--model", module(of.module), "--trust-torchscript", "--adapter", out(of.name), "--output", merged});
+    ASSERT_EQ(merge.exit_code, 0) << merge.err;
+    if (std::string(of.name) != "vision") {  // whose classes have names, which the adapter's file holds
+      std::vector<std::string> plain{"--model", merged};
+      plain.insert(plain.end(), data.begin(), data.end());
+      EXPECT_NEAR(Json::parse(evaluate(plain).out)["loss"].get<double>(), loss, 1e-5);
+    }
+  }
+}
+
+TEST_F(ModuleRows, NamesOfClassesAreKeptInTheAdapter) {
+  ASSERT_EQ(train("vision", "a").exit_code, 0);
+  const Json record = Json::parse(read_text(scratch_ / "a" / "run.json"));
+  EXPECT_EQ(record["result"]["labels"], Json::array({"bird", "cat", "dog"}));
+  write_text(scratch_ / "one.jsonl", read_text(rows("images_eval.jsonl")).substr(0, read_text(rows("images_eval.jsonl")).find('\n') + 1));
+  const std::vector<std::string> data{"--data", out("one.jsonl"), "--format", "features", "--objective", "sequence_classification"};
+  std::vector<std::string> adapted{"--model", module("vision"), "--adapter", out("a")}, bare{"--model", module("vision")};
+  adapted.insert(adapted.end(), data.begin(), data.end());
+  bare.insert(bare.end(), data.begin(), data.end());
+  EXPECT_EQ(evaluate(adapted).exit_code, 0);
+  const Outcome unnamed = evaluate(bare);
+  EXPECT_EQ(unnamed.exit_code, 3) << unnamed.out;
+}
+
+TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
+  const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
+  ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);
+  ASSERT_EQ(train("vision", "parts", settings).exit_code, 0);
+  for (const char* folder : {"checkpoint-15", "checkpoint-20"}) {
+    fs::remove_all(scratch_ / "parts" / folder);
+  }
+  fs::remove(scratch_ / "parts" / "adapter_model.safetensors");
+  Json record = Json::parse(read_text(scratch_ / "parts" / "run.json"));
+  record["status"] = "interrupted";
+  write_text(scratch_ / "parts" / "run.json", record.dump());
+  const Outcome resumed = train("vision", "parts", settings);
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, HasSubstr("resuming after step 10"));
+  EXPECT_EQ(stored_tensors(scratch_ / "parts"), stored_tensors(scratch_ / "whole"));
+}
+
+TEST_F(ModuleRows, EveryMethodTrains) {
+  for (const std::vector<std::string>& method :
+       std::vector<std::vector<std::string>>{{"adapter.use_dora=true", "adapter.target_modules=\"all-linear\""},
+                                             {"adapter.init_lora_weights=pissa", "adapter.lora_dropout=0.1"},
+                                             {"adapter.modules_to_save=[\"head\"]", "adapter.target_modules=[\"q_proj\", \"patches\"]"},
+                                             {"adapter.modules_to_save=[\"head\", \"patches\"]", "adapter.target_modules=[\"q_proj\"]"},
+                                             {"training.per_device_train_batch_size=auto", "training.gradient_accumulation_steps=2"},
+                                             {"data.eval=[]", "data.eval_fraction=0.25", "training.metric_for_best_model=accuracy",
+                                              "training.load_best_model_at_end=true", "training.eval_steps=2", "training.save_steps=2"}}) {
+    SCOPED_TRACE(method.front());
+    std::vector<std::string> settings{"--overwrite", "adapter.init_from=null", "training.max_steps=4"};
+    settings.insert(settings.end(), method.begin(), method.end());
+    const Outcome outcome = train("vision", "a", settings);
+    const bool has_convolution =
+        method.back().find("patches\"]") != std::string::npos && method.front().find("patches") == std::string::npos;
+    EXPECT_EQ(outcome.exit_code, has_convolution ? 2 : 0) << outcome.err;
+  }
+}
+
+TEST_F(ModuleRows, ADryRunShowsRowsAndTargets) {
+  const Outcome outcome = train("vision", "a", {"--dry-run"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("images.jsonl:1: features [3,8,8], target "));
+  EXPECT_THAT(outcome.err, HasSubstr("24 rows of features [3,8,8]"));
+  EXPECT_FALSE(fs::exists(scratch_ / "a"));
+}
+
+TEST_F(ModuleRows, WhatDoesNotFitIsAnError) {
+  struct Refused {
+    const char* run;
+    std::vector<std::string> settings;
+    int exit_code;
+    std::vector<const char*> parts;
+  };
+  const auto source = [this](const std::string& name, const std::string& text) {
+    write_text(scratch_ / name, text);
+    return "data.train=[{\"path\": \"" + out(name) + "\", \"format\": \"features\"}]";
+  };
+  const std::string row = "{\"features\": [1, 2, 3, 4, 5, 6]";
+  const std::vector<Refused> all{
+      {"perceptron", {source("a.jsonl", row + "}\n")}, 3, {"a.jsonl:1]", "has no target", "regression"}},
+      {"perceptron", {source("b.jsonl", row + ", \"target\": \"x\"}\n")}, 3, {"b.jsonl:1]", "is a name"}},
+      {"perceptron", {source("c.jsonl", row + ", \"target\": [1, 2]}\n")}, 3, {"the target is"}},
+      {"perceptron", {source("d.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n"), "data.eval=[]"}, 4, {"fails on inputs of"}},
+      {"perceptron", {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")}, 3, {"another shape", "found [6], expected [2]"}},
+      {"perceptron", {"training.objective=sequence_classification"}, 4, {"one value of each row", "regression"}},
+      {"vision", {"training.objective=regression"}, 3, {"is a name"}},
+      {"perceptron_two", {"training.objective=sequence_classification"}, 3, {"is no class", "regression"}},
+      {"document_classifier", {"training.objective=regression"}, 3, {"found 1 value, expected 3"}},
+      {"perceptron", {"training.objective=causal_lm"}, 2, {"\"features\""}},
+      {"perceptron", {"training.metric_for_best_model=accuracy"}, 2, {"eval_loss, eval_pearson"}},
+      {"document_classifier", {"training.objective=module_loss"}, 2, {"model.output"}},
+  };
+  for (const Refused& refused : all) {
+    SCOPED_TRACE(std::string(refused.run) + " " + refused.settings.front());
+    const Outcome outcome = train(refused.run, "refused", refused.settings);
+    EXPECT_EQ(outcome.exit_code, refused.exit_code) << outcome.err;
+    for (const char* part : refused.parts) {
+      EXPECT_THAT(outcome.err, HasSubstr(part));
+    }
+  }
+}
+
+TEST_F(ModuleRows, TheCompanionsSayWhatTheyNeed) {
+  const std::vector<std::string> data{"--model", module("perceptron"), "--data", rows("features_eval.jsonl"), "--format", "features"};
+  const Outcome unnamed = evaluate(data);
+  EXPECT_EQ(unnamed.exit_code, 2);
+  EXPECT_THAT(unnamed.err, HasSubstr("[--objective] is missing"));
+  std::vector<std::string> other = data;
+  other.insert(other.end(), {"--objective", "causal_lm"});
+  EXPECT_THAT(evaluate(other).err, HasSubstr("[--format] found features"));
+  const Outcome generated = run_tool({"lora-generate", "--model", module("perceptron"), "--trust-torchscript", "--prompt", "x"});
+  EXPECT_EQ(generated.exit_code, 2) << generated.err;
+  EXPECT_THAT(generated.err, HasSubstr("the argument 'features'"));
+  const Outcome verified = run_tool({"lora-merge", "--model", module("perceptron"), "--trust-torchscript", "--adapter",
+                                     rows("perceptron/adapter"), "--output", out("m.pt"), "--verify"});
+  EXPECT_EQ(verified.exit_code, 2);
+  EXPECT_THAT(verified.err, HasSubstr("[--verify] compares language models: found a module that takes features"));
+  EXPECT_FALSE(fs::exists(scratch_ / "m.pt"));
+  const Outcome inspected = run_tool({"lora-inspect", module("vision"), "--trust-torchscript", "--json"});
+  ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
+  EXPECT_EQ(Json::parse(inspected.out)["arguments"], Json::array({"features"}));
+}
+
+}  // namespace
+}  // namespace lora::test

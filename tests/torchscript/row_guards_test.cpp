@@ -1,0 +1,117 @@
+// What networks that are given rows whole must not do, and what must be in their rows.
+#include "lora/torchscript/load.h"
+#include "row_run.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::torchscript {
+namespace {
+
+using test::expect_error;
+using test::script_options;
+
+data::Dataset rows_of(const std::string& text, data::RowFormat format = data::RowFormat::kFeatures) {
+  const test::TemporaryFolder folder;
+  data::SourceOptions source;
+  source.format = format;
+  source.path = folder.write("rows.jsonl", text);
+  return data::load_dataset("data.train", {source}, {}, {nullptr, 1000});
+}
+
+data::Dataset stored_rows(const std::string& name, data::RowFormat format = data::RowFormat::kFeatures) {
+  data::SourceOptions source;
+  source.format = format;
+  source.path = (test::kScripts / "row_runs" / (name + ".jsonl")).string();
+  return data::load_dataset("data.train", {source}, {}, {nullptr, 1000});
+}
+
+TEST(RowGuards, ARowMustNotSeeTheOthersOfItsBatch) {
+  const data::Dataset rows = stored_rows("features");
+  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "BatchNorm"},
+               [&] { load_row_model(script_options("bad_batch_norm"), rows, false); });
+  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in its training form", "base_dropout 0"},
+               [&] { load_row_model(script_options("bad_training_mean"), rows, false); });
+}
+
+TEST(RowGuards, RunningStatisticsAreNotChanged) {
+  const data::Dataset rows = stored_rows("features");
+  models::ModelOptions options = script_options("batch_norm");
+  expect_error(ErrorKind::kModel, {"changes its own tensor", "base_dropout 0"}, [&] { load_row_model(options, rows, false); });
+  options.base_dropout = 0;  // the evaluation form, which only reads them
+  EXPECT_EQ(load_row_model(options, rows, false).model->row_model()->num_outputs(), 1);
+}
+
+TEST(RowGuards, ALossMustBeAMean) {
+  const data::Dataset rows = stored_rows("features");
+  expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "of 4 rows, expected"},
+               [&] { load_row_model(script_options("bad_sum_loss"), rows, true); });
+  expect_error(ErrorKind::kModel, {"gives no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
+}
+
+TEST(RowGuards, APredictionIsOfEachRow) {
+  expect_error(ErrorKind::kModel, {"gives no prediction of each row", "[]", "model.output"},
+               [&] { load_row_model(script_options("bad_no_prediction"), stored_rows("features"), false); });
+}
+
+TEST(RowGuards, ArgumentsAreFieldsOfTheRows) {
+  const data::Dataset rows = stored_rows("features");
+  expect_error(ErrorKind::kConfig, {"model.inputs", "the argument 'x'", "features, target"},
+               [&] { load_row_model(script_options("autoencoder"), rows, true); });
+  models::ModelOptions options = script_options("perceptron_loss");
+  options.inputs = {"features", "input_ids"};
+  expect_error(ErrorKind::kConfig, {"model.inputs", "'input_ids'"}, [&] { load_row_model(options, rows, true); });
+  options.inputs = {"target", "target"};
+  expect_error(ErrorKind::kConfig, {"model.inputs", "no features"}, [&] { load_row_model(options, rows, true); });
+  expect_error(ErrorKind::kConfig, {"model.inputs", "features"},
+               [&] { load_row_model(script_options("perceptron"), stored_rows("tokens", data::RowFormat::kTokens), false); });
+  expect_error(ErrorKind::kConfig, {"model.inputs", "the argument 'features'", "input_ids"},
+               [&] { load_model(script_options("perceptron")); });
+}
+
+TEST(RowGuards, AModuleThatIsGivenTargetsNeedsThem) {
+  const data::Dataset rows = rows_of("{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n{\"features\": [1, 2, 3, 4, 5, 7]}\n");
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "has no target", "'target'"},
+               [&] { load_row_model(script_options("perceptron_loss"), rows, true); });
+  models::ModelOptions options = script_options("autoencoder");
+  options.inputs = {"features"};
+  EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
+}
+
+TEST(RowGuards, FeaturesOfAnotherShapeAreTheModulesError) {
+  const data::Dataset rows = rows_of("{\"features\": [1, 2, 3], \"target\": 0.5}\n{\"features\": [1, 2, 4], \"target\": 0.5}\n");
+  expect_error(ErrorKind::kModel, {"fails on inputs of [2, 3]"}, [&] { load_row_model(script_options("perceptron"), rows, false); });
+}
+
+TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
+  const data::Dataset rows =
+      rows_of("{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [3, 48], \"label\": 1}\n", data::RowFormat::kClassification);
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48", "from 0 to 47"},
+               [&] { load_row_model(script_options("document_classifier"), rows, false); });
+}
+
+TEST(RowGuards, OneRowIsEnough) {
+  const data::Dataset rows = rows_of("{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n");
+  EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->row_model()->num_outputs(), 1);
+}
+
+TEST(RowGuards, DocumentsDoNotSeeTheirPadding) {
+  const data::Dataset rows = stored_rows("documents", data::RowFormat::kClassification);
+  for (const std::vector<std::string>& inputs :
+       std::vector<std::vector<std::string>>{{"input_ids", "attention_mask"}, {"input_ids", "position_ids"}}) {
+    models::ModelOptions options = script_options("document_classifier");
+    options.inputs = inputs;  // the second has no mask, but weights at the padding too
+    const models::BaseModel base = load_row_model(options, rows, false);
+    const at::NoGradGuard no_grad;
+    const auto predict = [&](const std::vector<int64_t>& indices) {
+      const nn::TokenBatch batch = data::make_batch(rows, indices);
+      return base.model->row_model()->predict(nn::evaluation_pass(batch));
+    };
+    const at::Tensor together = predict({0, 1, 2, 3, 4});
+    for (int64_t i = 0; i < 5; ++i) {
+      EXPECT_TRUE(at::allclose(together[i], predict({i})[0], 1e-5, 1e-6)) << i;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lora::torchscript

@@ -1,0 +1,119 @@
+// Networks that are given rows whole, against LoRA written by hand in eager Python (scripts/golden/torchscript_rows.py).
+#include "row_run.h"
+#include "support/tensors.h"
+
+namespace lora::test {
+namespace {
+
+/// Keeps what each step was.
+class RowSteps : public train::Hook {
+ public:
+  bool on_step(const train::StepReport& report, train::TrainerState&) override {
+    reports.push_back(report);
+    return false;
+  }
+  std::vector<train::StepReport> reports;
+};
+
+std::vector<std::string> row_case_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kScripts / "row_runs")) {
+    if (entry.is_directory()) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  return names;
+}
+
+void expect_evaluation(const train::EvalResult& found, const Json& expected) {
+  EXPECT_NEAR(found.loss, expected["eval_loss"].get<double>(), 1e-5);
+  for (const auto& [name, value] : found.metrics) {
+    if (expected.contains(name)) {
+      EXPECT_NEAR(value, expected[name].get<double>(), 1e-5) << name;
+    }
+  }
+}
+
+class RowTraining : public testing::TestWithParam<std::string> {};
+
+TEST_P(RowTraining, EqualsLoraWrittenByHand) {
+  RowRun run(GetParam());
+  const Json expected = read_json(run.folder / "expected.json", ErrorKind::kData);
+  const io::SafetensorsFile tensors(run.folder / "expected.safetensors");
+  expect_evaluation(run.objective->evaluate(), expected["start"]);
+
+  const train::MicroBatch first = run.objective->plan_epoch(0).front();
+  (run.objective->loss_sum(first, 0) / run.objective->size(first).supervised).backward();
+  for (const nn::Parameter& parameter : run.method->parameters()) {
+    expect_near(parameter.tensor.grad(), tensors.tensor("grad." + parameter.name), 1e-5, "grad of " + parameter.name);
+    parameter.tensor.mutable_grad() = Tensor();
+  }
+
+  RowSteps steps;
+  run.train({&steps});
+  ASSERT_EQ(steps.reports.size(), expected["steps"].size());
+  for (size_t i = 0; i < steps.reports.size(); ++i) {
+    EXPECT_NEAR(steps.reports[i].loss, expected["steps"][i]["loss"].get<double>(), 1e-5) << "step " << i + 1;
+    EXPECT_NEAR(steps.reports[i].grad_norm, expected["steps"][i]["grad_norm"].get<double>(), 1e-5) << "step " << i + 1;
+  }
+  for (const nn::Parameter& parameter : run.method->parameters()) {
+    expect_close(parameter.tensor, tensors.tensor("trained." + parameter.name), 1e-5, parameter.name);
+  }
+  expect_evaluation(run.objective->evaluate(), expected["end"]);
+}
+
+/// Losses and norms of some steps are those of batches of 4, by other batches.
+void expect_same_steps(const std::string& name, const std::vector<std::string>& settings) {
+  const auto run = [&](int64_t size, int64_t times) {
+    std::vector<std::string> all = settings;
+    all.insert(all.end(), {"training.max_steps=5", "training.per_device_train_batch_size=" + std::to_string(size),
+                           "training.gradient_accumulation_steps=" + std::to_string(times)});
+    RowSteps steps;
+    RowRun(name, all).train({&steps});
+    return steps.reports;
+  };
+  const std::vector<train::StepReport> whole = run(4, 1);
+  for (const auto& [size, times] : {std::pair(2, 2), std::pair(1, 4)}) {
+    const std::vector<train::StepReport> split = run(size, times);
+    ASSERT_EQ(split.size(), whole.size());
+    for (size_t i = 0; i < split.size(); ++i) {
+      EXPECT_NEAR(split[i].loss, whole[i].loss, 1e-5) << size << " rows a batch, step " << i + 1;
+      EXPECT_NEAR(split[i].grad_norm, whole[i].grad_norm, 1e-5) << size << " rows a batch, step " << i + 1;
+    }
+  }
+}
+
+TEST_P(RowTraining, AStepIsTheSameHoweverItIsSplit) {
+  expect_same_steps(GetParam(), {"adapter.lora_dropout=0.3"});
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, RowTraining, testing::ValuesIn(row_case_names()), [](const auto& info) { return info.param; });
+
+TEST(RowModels, ALossIsAMeanOverRowsOrOverTokens) {
+  EXPECT_EQ(RowRun("perceptron_loss").network().loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(RowRun("autoencoder").network().loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(RowRun("masked_loss").network().loss_mean(), nn::LossMean::kTokens);
+}
+
+TEST(RowModels, TheirOwnDropoutIsDrawnByRow) {
+  const std::string module = (kScripts / "modules" / "vision_dropout.pt").string();
+  expect_same_steps("vision", {"model.path=" + module, "adapter.init_from=null"});
+  RowSteps with, without;
+  RowRun("vision", {"model.path=" + module, "adapter.init_from=null", "training.max_steps=1"}).train({&with});
+  RowRun("vision", {"model.path=" + module, "adapter.init_from=null", "training.max_steps=1", "model.base_dropout=0"}).train({&without});
+  EXPECT_GT(std::abs(with.reports.front().loss - without.reports.front().loss), 1e-4);
+}
+
+TEST(RowModels, OutputsAreCounted) {
+  EXPECT_EQ(RowRun("perceptron_two").network().num_outputs(), 2);
+  EXPECT_EQ(RowRun("vision").network().num_outputs(), 3);
+}
+
+TEST(RowModels, MemoryIsEstimatedByWhatARowBecomes) {
+  // Five places of a row in each layer's linear operations, and the head once.
+  const int64_t layer = 4 * (16 + 16) + 2 * (16 + 32), elements = 2 * 5 * layer + 16 + 3;
+  EXPECT_EQ(RowRun("vision").base.model->pass_memory(nn::Recompute::kNothing).kept, 2 * elements * 4);
+}
+
+}  // namespace
+}  // namespace lora::test
