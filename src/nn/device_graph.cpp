@@ -50,9 +50,12 @@ class RecordedGraph : public DeviceGraph {
   void in_own_stream(const std::function<void()>& work) const {
     const c10::Stream outer = ops::current_stream(stream_.device());
     ops::follow(stream_, outer);
-    {
+    try {
       const c10::StreamGuard in_stream(stream_);
       work();
+    } catch (...) {
+      ops::follow(outer, stream_);  // what was begun may still read what the caller frees
+      throw;
     }
     ops::follow(outer, stream_);
   }

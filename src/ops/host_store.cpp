@@ -5,6 +5,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "lora/ops/streams.h"
@@ -26,6 +27,7 @@ struct HostStore::Impl {
     std::optional<c10::Event> copied;
   };
 
+  ~Impl();
   int64_t put(const Tensor& x);
   void begin_return(Item& item);
   Tensor take(int64_t number);
@@ -33,6 +35,18 @@ struct HostStore::Impl {
   std::vector<Item> items;
   std::optional<c10::Stream> copies;  ///< of the device
 };
+
+/// Memory that copies still write to or read from is free when they are done: after a backward that failed some are on their way.
+HostStore::Impl::~Impl() {
+  try {
+    for (const Item& item : items) {
+      if (item.copied) {
+        item.copied->block(current_stream(copies->device()));
+      }
+    }
+  } catch (const c10::Error&) {  // the device is lost
+  }
+}
 
 int64_t HostStore::Impl::put(const Tensor& x) {
   const auto number = static_cast<int64_t>(items.size());
@@ -76,7 +90,7 @@ void HostStore::Impl::begin_return(Item& item) {
 }
 
 Tensor HostStore::Impl::take(int64_t number) {
-  Item item = std::move(items.at(static_cast<size_t>(number)));
+  Item item = std::exchange(items.at(static_cast<size_t>(number)), Item{});
   if (!item.copied) {
     return item.host;
   }

@@ -75,7 +75,8 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
     return Objective::add_gradients(batch, step, scale);
   }
   const nn::TokenBatch tokens = take(batch);
-  if (!graph_->room().holds(nn::room_of(tokens))) {
+  // A batch of less than half the tokens, such as an epoch's last or one that memory has cut, is done sooner without the rest.
+  if (!graph_->room().holds(nn::room_of(tokens)) || 2 * tokens.num_tokens() < graph_->room().tokens) {
     return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
   }
   const nn::TokenBatch whole = nn::padded(tokens, graph_->room());

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "lora/base/error.h"
+#include "lora/nn/device.h"
 
 namespace lora::train {
 
@@ -64,6 +65,8 @@ void StepGraph::run() {
 }
 
 void StepGraph::record() {
+  // The recorded work has memory of its own: what the first passes left is of no use to it, and is not given back meanwhile.
+  nn::release_cached_memory(row_keys_T_.device());
   try {
     graph_->record([this] { run(); });
   } catch (const c10::OutOfMemoryError&) {

@@ -16,10 +16,12 @@ class Prompts : public testing::Test {
  protected:
   std::vector<PromptRow> load(const std::string& content, const std::string& name = "p.jsonl") {
     const std::string path = folder_.write(name, content);
-    return load_prompts(path, {301, [this]() -> const tokenizer::Tokenizer& {
+    return load_prompts(path, {301,
+                               [this]() -> const tokenizer::Tokenizer& {
                                  ++asked_;
                                  return tokenizer_;
-                               }});
+                               },
+                               {}});
   }
   void expect_refused(const std::string& content, const std::vector<std::string>& parts) {
     test::expect_error(ErrorKind::kData, parts, [&] { load(content); });
