@@ -104,7 +104,7 @@ TEST(StepGraph, ReplayedPassesTrainAsTheyDoOtherwise) {
     expect_same(train(name, std::make_unique<CalledAgain>(counts)), train(name, nullptr));
     EXPECT_EQ(counts.warm_ups, 3) << name;
     EXPECT_EQ(counts.records, 1) << name;
-    EXPECT_GE(counts.replays, 12) << name;
+    EXPECT_GT(counts.replays, 4) << name;
   }
 }
 
