@@ -188,6 +188,9 @@ void check_graphs(const RunConfig& run, const Place& at) {
         "found true beside training.gradient_checkpointing \"offload\", expected one of them: what waits in the host's memory is no "
         "part of a recorded pass");
   }
+  if (run.training.cuda_graphs && run.adapter && run.adapter->use_dora) {
+    at.add("found true beside adapter.use_dora, expected false: DoRA decides by its values, which a recorded pass cannot");
+  }
   if (run.training.cuda_graphs && run.model.is_torchscript()) {
     at.add("found true beside a TorchScript model, expected false: it reads the lengths of documents on the host");
   }

@@ -2,6 +2,7 @@
 // T tokens, D hidden size, H heads, E head size.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base_dropout.h"
@@ -81,12 +82,14 @@ class Gpt2 : public Decoder {
 
  protected:
   Tensor embed(const nn::Pass& pass) const override {
+    int64_t longest = pass.batch.is_replayed ? pass.batch.max_document : 0;
     for (int64_t d = 0; d < pass.batch.num_documents(); ++d) {
-      if (pass.batch.full_length(d) > wpe_.num_tokens()) {
-        data_error("model", "a document is longer than the model has positions: found " + std::to_string(pass.batch.full_length(d)) +
-                                " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
-                                " (n_positions). Lower data.max_length, or --max-new-tokens");
-      }
+      longest = std::max(longest, pass.batch.full_length(d));
+    }
+    if (longest > wpe_.num_tokens()) {
+      data_error("model", "a document is longer than the model has positions: found " + std::to_string(longest) +
+                              " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
+                              " (n_positions). Lower data.max_length, or --max-new-tokens");
     }
     return Decoder::embed(pass) + wpe_.forward(pass.batch.positions_T);
   }

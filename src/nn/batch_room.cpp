@@ -54,7 +54,10 @@ TokenBatch padded(const TokenBatch& batch, const BatchRoom& room) {
   whole.ids_T = extended(batch.ids_T, tokens, 0);
   whole.positions_T = extended(batch.positions_T, tokens, 0);
   whole.labels_T = extended(batch.labels_T, tokens, kIgnoreLabel);
-  whole.supervised_S = extended(batch.supervised_S, room.supervised, tokens - 1);
+  // Spread, as the gradients of one row would wait for each other.
+  const int64_t begin = batch.num_tokens(), missing = room.supervised - batch.num_supervised;
+  const Tensor nobodys = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
+  whole.supervised_S = at::cat({batch.supervised_S, nobodys});
   const Tensor offsets = at::empty({documents + 1}, at::TensorOptions(at::kInt).pinned_memory(batch.ids_T.is_cuda()));
   std::copy(whole.document_offsets.begin(), whole.document_offsets.end(), offsets.data_ptr<int32_t>());
   whole.offsets = offsets.to(batch.ids_T.device(), at::kInt, /*non_blocking=*/true);

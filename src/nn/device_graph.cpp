@@ -5,6 +5,7 @@
 #if __has_include(<ATen/core/GraphImplInterface.h>)
 #include <ATen/core/GraphImplInterface.h>
 #include <c10/core/StreamGuard.h>
+#include <dlfcn.h>
 
 #include "lora/ops/streams.h"
 #endif
@@ -75,8 +76,11 @@ class RecordedGraph : public DeviceGraph {
 }  // namespace
 
 std::unique_ptr<DeviceGraph> make_device_graph(at::Device device) {
-  if (!device.is_cuda() || !at::has_graph_impl(device.type())) {
-    no_graphs("the model is on " + device.str() + ", expected CUDA and a LibTorch that has graphs for it");
+  if (!device.is_cuda()) {
+    no_graphs("the model is on " + device.str() + ", expected CUDA");
+  }
+  if (!at::has_graph_impl(device.type()) && dlopen("liblora_cuda_graph.so", RTLD_NOW) == nullptr) {
+    no_graphs(dlerror());
   }
   return std::make_unique<RecordedGraph>(device);
 }

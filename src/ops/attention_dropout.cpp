@@ -33,7 +33,8 @@ Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor
 
 Tensor document_attention_with_dropout(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
                                        const AttentionOptions& options, const DropoutDraw& draw) {
-  TORCH_CHECK(!layout.is_replayed, "attention with dropout: found lengths that are known to the device alone, expected no dropout");
+  TORCH_CHECK(!layout.is_replayed,
+              "attention with dropout: found lengths that are known to the device alone, expected no dropout (model.base_dropout 0)");
   std::vector<Tensor> outputs;
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     const auto own = [&](const Tensor& x) { return x.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]); };

@@ -21,16 +21,14 @@ StepGraph::StepGraph(std::unique_ptr<nn::DeviceGraph> graph, const nn::BatchRoom
 
 at::Tensor StepGraph::add_gradients(const nn::Pass& pass, double scale) {
   fill(pass, scale);
-  if (runs_ < kWarmUps) {
-    graph_->warm_up([this] { run(); });
-    ++runs_;
-    note_reached();
-    return loss_;
-  }
   hold_gradients();
-  if (runs_ == kWarmUps) {
-    record();
+  if (runs_ <= kWarmUps) {
+    prepare();
+    note_reached();
     ++runs_;
+  }
+  if (runs_ <= kWarmUps) {
+    return loss_;
   }
   graph_->replay();
   return loss_.clone();
@@ -64,10 +62,15 @@ void StepGraph::run() {
   loss_ = loss.detach().to(at::kDouble);
 }
 
-void StepGraph::record() {
-  // The recorded work has memory of its own: what the first passes left is of no use to it, and is not given back meanwhile.
-  nn::release_cached_memory(row_keys_T_.device());
+/// One of the first passes, or the recording behind them.
+void StepGraph::prepare() {
   try {
+    if (runs_ < kWarmUps) {
+      graph_->warm_up([this] { run(); });
+      return;
+    }
+    // The recorded work has memory of its own: what the first passes left is of no use to it, and is not given back meanwhile.
+    nn::release_cached_memory(row_keys_T_.device());
     graph_->record([this] { run(); });
   } catch (const c10::OutOfMemoryError&) {
     throw;

@@ -56,6 +56,8 @@ TEST_F(Errors, WhatIsOfCudaAloneIsRefusedOnTheCpu) {
   expect_error(2, {"[training.cuda_graphs]", "on cpu"}, {"training.cuda_graphs=true"});
   expect_error(2, {"[training.cuda_graphs] found true beside training.gradient_checkpointing \"offload\""},
                {"training.cuda_graphs=true", "training.gradient_checkpointing=offload"});
+  expect_error(2, {"[training.cuda_graphs] found true beside adapter.use_dora"},
+               {"training.cuda_graphs=true", "adapter.use_dora=true", "adapter.init_from=null", "adapter.target_modules=[\"q_proj\"]"});
 }
 
 TEST_F(Errors, PrintConfigParsesToItself) {

@@ -38,6 +38,8 @@ TEST(BatchRoom, PaddedBatchesHaveOneShapeAndKeepTheirDocuments) {
     expect_equal(whole.offsets.slice(0, 0, documents + 1), batch.offsets);
     expect_equal(whole.supervised_S.slice(0, 0, batch.num_supervised), batch.supervised_S);
     EXPECT_TRUE(whole.labels_T.index_select(0, whole.supervised_S.slice(0, batch.num_supervised)).eq(kIgnoreLabel).all().item<bool>());
+    EXPECT_GE(whole.supervised_S.slice(0, batch.num_supervised).min().item<int64_t>(), tokens) << "nobody's";
+    EXPECT_LT(whole.supervised_S.max().item<int64_t>(), whole.num_tokens());
     EXPECT_TRUE(whole.labels_T.slice(0, tokens).eq(kIgnoreLabel).all().item<bool>());
     expect_equal(whole.offsets, at::tensor(whole.document_offsets, at::kInt));
     EXPECT_EQ(whole.num_tokens(), whole.ids_T.size(0)) << "every token is in a document";

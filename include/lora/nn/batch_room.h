@@ -19,7 +19,7 @@ struct BatchRoom {
 BatchRoom room_of(const TokenBatch& batch);
 
 /// The batch in the one shape of all that the room holds: behind its documents stand some of tokens that are nobody's,
-/// each no longer than the longest, and then empty ones; behind its supervised tokens one of nobody's again and again, whose label is
+/// each no longer than the longest, and then empty ones; behind its supervised tokens some of nobody's, whose label is
 /// kIgnoreLabel. Its losses and gradients stay what they are. Not for texts of two segments.
 TokenBatch padded(const TokenBatch& batch, const BatchRoom& room);
 

@@ -27,7 +27,7 @@ class StepGraph {
  private:
   void fill(const nn::Pass& pass, double scale);
   void run();
-  void record();
+  void prepare();
   void note_reached();
   void hold_gradients();
 
