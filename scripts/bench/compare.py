@@ -45,10 +45,21 @@ def available_memory() -> int:
     return int(re.search(r"MemAvailable:\s*(\d+) kB", text).group(1)) * 1024
 
 
-def read_options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="run.sh", description="Compares lora-train with transformers + PEFT.")
+def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
     parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+
+
+def whole_machine(options: argparse.Namespace) -> Bench:
+    """With every core, and nine tenths of the memory that is free."""
+    threads = len(os.sched_getaffinity(0))
+    return Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
+
+
+def read_options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run.sh", description="Compares lora-train with transformers + PEFT.")
+    add_common_options(parser)
     parser.add_argument("--models", type=names_of(SHAPES), default=["smollm2-135m"], help=", ".join(SHAPES))
     parser.add_argument("--targets", type=names_of(TARGETS), default=list(TARGETS), help=", ".join(TARGETS))
     parser.add_argument("--workloads", type=names_of(WORKLOADS), default=list(WORKLOADS), help=", ".join(WORKLOADS))
@@ -58,7 +69,6 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (%(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides (%(default)s)")
     parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB a process may take (%(default).1f)")
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     parser.add_argument("--json", type=Path, help="the results file (WORK/results.json)")
     parser.add_argument("--keep", action="store_true", help="keep those cases of the results file that are not measured now")

@@ -8,12 +8,11 @@ Prints a table and writes it to docs/benchmarks.md. Exit status: 0 done, 1 a run
 import argparse
 import hashlib
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
 
-from compare import available_memory, names_of
+from compare import add_common_options, names_of, whole_machine
 from measure import say
 from processes import RunFailed, exit_on_sigterm, run_training
 from report import table, with_section
@@ -57,18 +56,14 @@ def row_of(bench: Bench, case: Case, device: str, rounds: int) -> tuple[list[str
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="deterministic.py", description="Measures what training.deterministic costs.")
-    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
-    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    add_common_options(parser)
     parser.add_argument("--models", type=names_of(SHAPES), default=["smollm2-135m"], help=", ".join(SHAPES))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     options = parser.parse_args()
     exit_on_sigterm()
-    bench = Bench(
-        options.peer_python, options.lora_train, options.work, len(os.sched_getaffinity(0)), int(0.9 * available_memory()), shrink=1
-    )
+    bench = whole_machine(options)
     rows, all_same = [], True
     try:
         for model in options.models:

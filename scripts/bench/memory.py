@@ -7,13 +7,12 @@ Exit status: 0 done, 1 an estimate is too far off or a run failed, 2 usage.
 
 import argparse
 import json
-import os
 import random
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from compare import available_memory, names_of
+from compare import add_common_options, names_of, whole_machine
 from measure import say
 from processes import RunFailed, TrainingRun, exit_on_sigterm, run_training
 from report import table, with_section
@@ -96,12 +95,10 @@ def run(bench: Bench, setting: Setting, model: Path) -> tuple[int, TrainingRun]:
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="memory.sh", description="Compares estimated and measured memory of lora-train.")
-    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
-    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
+    add_common_options(parser)
     parser.add_argument("--models", type=names_of(SHAPES), default=["tiny", "smollm2-135m"], help=", ".join(SHAPES))
     parser.add_argument("--only", default="", help="those settings whose table row has this text")
     parser.add_argument("--tolerance", type=float, default=0.1, help="how far off an estimate may be (%(default)s)")
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"), help="not written with --only")
     return parser.parse_args()
 
@@ -109,8 +106,7 @@ def read_options() -> argparse.Namespace:
 def main() -> int:
     options = read_options()
     exit_on_sigterm()
-    threads = len(os.sched_getaffinity(0))
-    bench = Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
+    bench = whole_machine(options)
     rows, worst = [], 0.0
     try:
         for setting in settings(options.models):

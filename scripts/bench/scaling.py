@@ -4,11 +4,10 @@ python scaling.py --peer-python PYTHON      (makes the base models; the measured
 """
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
-from compare import available_memory
+from compare import add_common_options, whole_machine
 from measure import rate
 from processes import TrainingRun, exit_on_sigterm
 from shapes import SHAPES
@@ -49,13 +48,10 @@ def vocabularies(bench: Bench) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scaling.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
-    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+    add_common_options(parser)
     options = parser.parse_args()
     exit_on_sigterm()
-    threads = len(os.sched_getaffinity(0))
-    bench = Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
+    bench = whole_machine(options)
     print(f"{'':44} {'start':>11} {'tokens/s':>10} {'beyond weights':>15}")
     for part in (batch_sizes, data_set_sizes, vocabularies):
         part(bench)

@@ -42,6 +42,13 @@ data::LabelSet unnamed_labels(int64_t count) {
   return labels;
 }
 
+/// What an adapter's file says of its labels.
+std::optional<data::LabelSet> parse_label_set(const std::string& stored, const std::filesystem::path& file) {
+  const std::string where = file.string() + ": labels";
+  const Json json = parse_json(stored, where, ErrorKind::kModel);
+  return data::read_label_set(JsonReader(json, where, ErrorKind::kModel));
+}
+
 }  // namespace
 
 Json classifier_config(Json config, const data::LabelSet& labels) {
@@ -84,12 +91,7 @@ bool names_labels(const std::filesystem::path& folder) {
 std::optional<data::LabelSet> stored_labels(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kWeightsFile;
   const std::string stored = peft::stored_label_set(io::SafetensorsFile(file));
-  if (stored.empty()) {
-    return std::nullopt;
-  }
-  const std::string where = file.string() + ": labels";
-  const Json json = parse_json(stored, where, ErrorKind::kModel);
-  return data::read_label_set(JsonReader(json, where, ErrorKind::kModel));
+  return stored.empty() ? std::nullopt : parse_label_set(stored, file);
 }
 
 data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
@@ -101,11 +103,12 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
                 "holds no classifier: expected base_model.model.score.weight or base_model.model.classifier.weight beside "
                 "task_type SEQ_CLS");
   }
-  if (peft::stored_label_set(weights).empty()) {
+  const std::string stored = peft::stored_label_set(weights);
+  if (stored.empty()) {
     const std::optional<data::LabelSet> known = known_labels(model_folder);
     return known && known->num_labels() == count ? *known : unnamed_labels(count);
   }
-  const std::optional<data::LabelSet> labels = stored_labels(folder);
+  const std::optional<data::LabelSet> labels = parse_label_set(stored, file);
   if (!labels || labels->num_labels() != count) {
     model_error(file.string(), "the classifier has " + std::to_string(count) + " labels and names others: the file is damaged");
   }

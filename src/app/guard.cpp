@@ -8,15 +8,11 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/text.h"
 
 namespace lora::app {
 
 namespace {
-
-/// A message's first line: c10 appends notes and traces.
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
 
 constexpr int kUnforeseen = static_cast<int>(ErrorKind::kUnforeseen);
 

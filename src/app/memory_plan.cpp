@@ -101,11 +101,17 @@ class Planner {
 struct Way {
   GradientCheckpointing asked;
   Recompute recompute;
+  const char* text;
 };
-constexpr std::array<Way, 4> kWays{{{GradientCheckpointing::kOff, Recompute::kNothing},
-                                    {GradientCheckpointing::kSelective, Recompute::kFeedForward},
-                                    {GradientCheckpointing::kFull, Recompute::kLayers},
-                                    {GradientCheckpointing::kOffload, Recompute::kOffload}}};
+constexpr std::array<Way, 4> kWays{
+    {{GradientCheckpointing::kOff, Recompute::kNothing, ""},
+     {GradientCheckpointing::kSelective, Recompute::kFeedForward, ", feed-forward blocks computed twice"},
+     {GradientCheckpointing::kFull, Recompute::kLayers, ", layers computed twice"},
+     {GradientCheckpointing::kOffload, Recompute::kOffload, ", layers computed twice, their inputs in the host's memory"}}};
+
+const Way& way_of(Recompute recompute) {
+  return *std::find_if(kWays.begin(), kWays.end(), [recompute](const Way& way) { return way.recompute == recompute; });
+}
 
 std::vector<Recompute> recomputations(const MemoryPlanInput& input) {
   const train::TrainOptions& training = input.config.training;
@@ -168,13 +174,16 @@ MemoryPlan plan_memory(const MemoryPlanInput& input) {
   return plan;
 }
 
+const char* recomputed_text(Recompute recompute) {
+  return way_of(recompute).text;
+}
+
 Json to_json(const MemoryPlan& plan) {
   using train::kGradientCheckpointing;
-  const auto way = std::find_if(kWays.begin(), kWays.end(), [&plan](const Way& way) { return way.recompute == plan.recompute; });
   return {{"estimated_bytes", plan.bytes},
           {"usable_bytes", plan.usable ? Json(*plan.usable) : Json(nullptr)},
           {"per_device_train_batch_size", plan.batch_size},
-          {"gradient_checkpointing", kGradientCheckpointing.name(way->asked)}};
+          {"gradient_checkpointing", kGradientCheckpointing.name(way_of(plan.recompute).asked)}};
 }
 
 }  // namespace lora::app

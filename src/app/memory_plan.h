@@ -37,6 +37,9 @@ std::optional<int64_t> usable_memory_bytes(at::Device device);
 /// If nothing fits it is a batch of one with whole layers recomputed; if memory is not known, 8 with none.
 MemoryPlan plan_memory(const MemoryPlanInput& input);
 
+/// What is computed again, for people: "" or ", layers computed twice".
+const char* recomputed_text(nn::Recompute recompute);
+
 /// For run.json.
 Json to_json(const MemoryPlan& plan);
 

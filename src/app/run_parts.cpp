@@ -229,10 +229,16 @@ void RunParts::try_longest_document() const {
     if (dataset == nullptr || dataset->examples.empty()) {
       continue;
     }
-    const auto shorter = [](const data::Example& a, const data::Example& b) { return a.ids.size() < b.ids.size(); };
-    const data::Example& longest = *std::max_element(dataset->examples.begin(), dataset->examples.end(), shorter);
+    const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
     base.model->hidden(nn::evaluation_pass(batch));
+  }
+}
+
+void RunParts::apply_labels() {
+  data::apply_labels(train, *labels);
+  if (eval) {
+    data::apply_labels(*eval, *labels);
   }
 }
 
@@ -242,10 +248,7 @@ void RunParts::load_labelled(const config::RunConfig& config) {
   const auto& init_from = config.adapter ? config.adapter->init_from : std::nullopt;
   labels = data::find_labels(
       train, init_from && names_labels(*init_from) ? adapter_labels(*init_from, config.model.path) : known_labels(config.model.path));
-  data::apply_labels(train, *labels);
-  if (eval) {
-    data::apply_labels(*eval, *labels);
-  }
+  apply_labels();
   split_off_eval(config);
   load_base(config);
   attach(config);
@@ -261,10 +264,7 @@ void RunParts::load_module_rows(const config::RunConfig& config) {
   if (config.training.objective == train::ObjectiveKind::kSequenceClassification) {
     const auto& init_from = config.adapter->init_from;
     labels = row_labels(train, *base.model, init_from ? stored_labels(*init_from) : std::nullopt);
-    data::apply_labels(train, *labels);
-    if (eval) {
-      data::apply_labels(*eval, *labels);
-    }
+    apply_labels();
   }
   attach(config);
 }

@@ -43,9 +43,7 @@ void settle_own_targets(data::Dataset& first, data::Dataset* second) {
 /// Lets the longest row through, so that one which is too long is no surprise in the middle of the run.
 void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Device device, bool gives_loss) {
   const at::NoGradGuard no_grad;
-  const auto shorter = [](const data::Example& a, const data::Example& b) { return a.ids.size() < b.ids.size(); };
-  const auto longest = std::max_element(rows.examples.begin(), rows.examples.end(), shorter) - rows.examples.begin();
-  const nn::TokenBatch batch = data::make_batch(rows, {longest}).to(device);
+  const nn::TokenBatch batch = data::make_batch(rows, {rows.longest()}).to(device);
   const nn::Pass pass = nn::evaluation_pass(batch);
   gives_loss ? network.loss(pass) : network.predict(pass);
 }
@@ -83,9 +81,11 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
     data::require_same_shape(first, *second);
   }
   models::BaseModel base = torchscript::load_row_model(model, first, gives_loss);
+  if (second != nullptr) {  // loading has looked at the first
+    torchscript::require_ids(*second, base.model->vocab_size(), model.path.string());
+  }
   for (const data::Dataset* rows : {&first, second}) {
     if (rows != nullptr) {
-      torchscript::require_ids(*rows, base.model->vocab_size(), model.path.string());
       try_longest(*base.model->row_model(), *rows, base.model->device(), gives_loss);
     }
   }

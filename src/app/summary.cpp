@@ -77,11 +77,7 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
                                              (training.finds_batch_size ? " (auto)" : "");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
-  const char* recomputed = memory.recompute == nn::Recompute::kNothing       ? ""
-                           : memory.recompute == nn::Recompute::kFeedForward ? ", feed-forward blocks computed twice"
-                           : memory.recompute == nn::Recompute::kLayers      ? ", layers computed twice"
-                                                                             : ", layers computed twice, their inputs in the host's memory";
-  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed +
+  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed_text(memory.recompute) +
                   (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
   return lines;
 }

@@ -84,6 +84,11 @@ int64_t Dataset::num_tokens() const {
   return count;
 }
 
+int64_t Dataset::longest() const {
+  const auto shorter = [](const Example& a, const Example& b) { return a.ids.size() < b.ids.size(); };
+  return std::max_element(examples.begin(), examples.end(), shorter) - examples.begin();
+}
+
 int64_t Dataset::num_supervised() const {
   int64_t count = 0;
   for (const Example& example : examples) {

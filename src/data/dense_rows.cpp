@@ -8,23 +8,17 @@
 #include <limits>
 
 #include "data/formats.h"
-#include "data/row_set.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
 
-constexpr size_t kMostDimensions = 16;  // more is a slip
+using io::shape_text;
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::vector<std::string> sizes;
-  for (const int64_t size : shape) {
-    sizes.push_back(std::to_string(size));
-  }
-  return "[" + join(sizes) + "]";
-}
+constexpr size_t kMostDimensions = 16;  // more is a slip
 
 /// Numbers in lists of any depth, as float32: all lists of one depth are of one length.
 class NumberReader {

@@ -1,4 +1,5 @@
 #include "data/row_set.h"
+#include "data/dense_rows.h"
 
 #include <ATen/Parallel.h>
 

@@ -20,10 +20,6 @@ struct RowSet {
 RowSet read_files(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                   const DataOptions& options, const LoadContext& context);
 
-/// Throws data Error, file:line, for a row that is of features where the first of its set is not, of another shape, or with targets of
-/// another number of values.
-void require_like(const Example& first, const Example& example);
-
 /// A file without rows is most likely a mistake.
 void warn_if_empty(const PlannedFile& file, int64_t num_rows);
 

@@ -10,10 +10,23 @@ TokenBatch TokenBatch::to(at::Device device) const {
   return with_tensors([device](const Tensor& tensor) { return tensor.to(device); });
 }
 
+std::vector<Tensor*> TokenBatch::tensors() {
+  return {&ids_T, &positions_T, &labels_T, &supervised_S, &segments_T, &offsets, &features, &targets};
+}
+
+void TokenBatch::copy_tensors(const TokenBatch& other) {
+  TokenBatch given = other;
+  const std::vector<Tensor*> to = tensors(), from = given.tensors();
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (to[i]->defined()) {
+      to[i]->copy_(*from[i]);
+    }
+  }
+}
+
 TokenBatch TokenBatch::with_tensors(const std::function<Tensor(const Tensor&)>& change) const {
   TokenBatch changed = *this;
-  for (Tensor* tensor : {&changed.ids_T, &changed.positions_T, &changed.labels_T, &changed.supervised_S, &changed.segments_T,
-                         &changed.offsets, &changed.features, &changed.targets}) {
+  for (Tensor* tensor : changed.tensors()) {
     if (tensor->defined()) {
       *tensor = change(*tensor);
     }

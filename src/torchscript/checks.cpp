@@ -25,61 +25,14 @@ constexpr const char* kAdapter = "load-time check";
 constexpr uint64_t kSeed = 0x10adc4ec;
 constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time, or a quarter of all
 
-/// Documents of at most these lengths, of ids and positions that the model's tables have.
-std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
-  const auto ids = static_cast<uint64_t>(model.vocab_size());
-  const int64_t positions = model.safe_length();
-  CounterRandom random(kSeed);
-  std::vector<std::vector<int32_t>> documents;
-  for (const int64_t length : lengths) {
-    std::vector<int32_t>& document = documents.emplace_back();
-    for (int64_t t = 0; t < std::min(length, positions); ++t) {
-      document.push_back(static_cast<int32_t>(random.below(ids)));
-    }
-  }
-  return documents;
-}
-
 std::string number_text(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.3g", value);
   return text;
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));
-}
-
 /// Hosts that are judged together: one, or the two of a tied weight.
 using Unit = std::vector<nn::MatrixHost*>;
-
-nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents) {
-  std::vector<nn::DocumentView> views;
-  for (const std::vector<int32_t>& ids : documents) {
-    views.push_back({&ids, &ids, static_cast<int64_t>(views.size())});
-  }
-  return nn::make_token_batch(views);
-}
-
-/// Logits of the tokens.
-class LearntTokens : public Subject {
- public:
-  explicit LearntTokens(ScriptModel& model) : model_(model) {
-    samples_.emplace_back(model, batch_of(documents_of(model, {8, 6})));
-    samples_.emplace_back(model, batch_of(documents_of(model, {5, 3, 4})));
-  }
-
-  NetworkModel& model() override { return model_; }
-  const std::vector<Sample>& samples() const override { return samples_; }
-  Tensor outputs(const nn::Pass& pass) const override { return model_.hidden(pass); }
-  Tensor outputs_of(const c10::IValue& result, const Sample& sample) const override {
-    return model_.logits_of(result, sample.rectangle).flatten(0, 1).index_select(0, sample.rectangle.places_T);
-  }
-
- private:
-  ScriptModel& model_;
-  std::vector<Sample> samples_;
-};
 
 class Check {
  public:
@@ -137,8 +90,6 @@ class Check {
       }
     }
   }
-
-  bool is_half() const { return model_.dtype() != at::kFloat && model_.dtype() != at::kDouble; }
 
   /// Every host once, the two of a tied weight together: a change of it is seen at both places.
   std::vector<Unit> units() const {
@@ -244,7 +195,7 @@ class Check {
   }
 
   bool is_dead(const std::vector<Unit>& group) const {
-    const double bound = is_half() ? 0.1 : 1e-3;
+    const double bound = model_.is_half() ? 0.1 : 1e-3;
     return std::any_of(kModes.begin(), kModes.end(), [&](bool with_grad) {
       return !(disagreement(group, with_grad).value_or(0) <= bound);  // nor where it is no number
     });
@@ -266,7 +217,7 @@ class Check {
 
   void check_group(const std::vector<Unit>& group) {
     std::vector<std::string> names = dead_of(group);
-    if (is_half() && names.empty()) {
+    if (model_.is_half() && names.empty()) {
       names = apart_in_gradient(group);
     }
     if (!names.empty()) {
@@ -361,58 +312,14 @@ class Check {
   std::vector<const nn::MatrixHost*> idle_;
 };
 
-/// Whether what stands behind a document changes its logits.
-class Padding {
- public:
-  explicit Padding(ScriptModel& model) : model_(model), documents_(documents_of(model, {8, 6})) {}
-
-  /// The second document beside a longer one and beside one of its own length; and both with other ids as padding.
-  bool counts() const {
-    const at::NoGradGuard no_grad;
-    const auto length = static_cast<int64_t>(documents_[1].size());
-    std::vector<std::vector<int32_t>> equal = documents_;
-    equal[0].resize(equal[1].size());
-    const Sample sample(model_, batch_of(documents_)), bare_sample(model_, batch_of(equal));
-    const Tensor padded = model_.hidden(nn::evaluation_pass(sample.batch)).slice(0, -length);
-    const Tensor bare = model_.hidden(nn::evaluation_pass(bare_sample.batch)).slice(0, -length);
-    const double bound = model_.dtype() == at::kFloat || model_.dtype() == at::kDouble ? 1e-4 : 0.05;
-    return (padded - bare).abs().max().item<double>() > bound * bare.abs().max().item<double>() ||
-           !same_bits(with_padding(sample, 0), with_padding(sample, model_.vocab_size() - 1));
-  }
-
- private:
-  /// The tokens' logits where the rectangle's other places have this id.
-  Tensor with_padding(const Sample& sample, int64_t id) const {
-    std::vector<c10::IValue> arguments = sample.arguments;
-    const std::vector<std::string>& names = model_.fields().names();
-    for (size_t i = 0; i < names.size(); ++i) {
-      if (names[i] == "input_ids") {
-        const Tensor own = arguments[i].toTensor();
-        arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
-      }
-    }
-    const nn::Pass pass = nn::evaluation_pass(sample.batch);
-    const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
-    const Tensor logits_DLV = model_.logits_of(model_.network().run(arguments, pass, rows), sample.rectangle);
-    return logits_DLV.flatten(0, 1).index_select(0, sample.rectangle.places_T);
-  }
-
-  ScriptModel& model_;
-  std::vector<std::vector<int32_t>> documents_;
-};
-
 }  // namespace
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));
+}
 
 void check_adapters(Subject& subject) {
   Check(subject).run();
-}
-
-void check_network(ScriptModel& model) {
-  LearntTokens documents(model);
-  check_adapters(documents);
-  if (Padding(model).counts()) {
-    model.keep_lengths_apart();  // the last: passes are others from then on
-  }
 }
 
 }  // namespace lora::torchscript

@@ -28,6 +28,9 @@ class Subject {
   virtual at::Tensor outputs_of(const c10::IValue& result, const Sample& sample) const = 0;
 };
 
+/// Equal to the bit, or not a number at the same places.
+bool same_bits(const at::Tensor& a, const at::Tensor& b);
+
 /// Runs the samples and throws model Error where an adapter would not do what it should: the lowered graph gives other bits than the
 /// module, its evaluation form is random, it changes its own tensors, a pair at a host does not do what the change of its weight does,
 /// or no gradient comes back to it.

@@ -82,9 +82,7 @@ torch::jit::Module open_module(const fs::path& file, std::optional<at::ScalarTyp
     settle_devices(module, device);
     return module;
   } catch (const std::exception& error) {
-    std::string reason = trim(error.what());
-    reason = reason.substr(0, reason.find('\n'));
-    model_error(file.string(), "cannot be loaded by this version of torch: " + printable(reason, 300));
+    model_error(file.string(), "cannot be loaded by this version of torch: " + printable(first_line(trim(error.what())), 300));
   }
 }
 

@@ -10,6 +10,7 @@
 #include "call.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 
 namespace lora::torchscript {
 
@@ -34,11 +35,7 @@ std::string sizes_text(const std::vector<c10::IValue>& arguments) {
   std::vector<std::string> texts;
   for (const c10::IValue& argument : arguments) {
     if (argument.isTensor() && argument.toTensor().defined()) {
-      std::vector<std::string> sizes;
-      for (const int64_t size : argument.toTensor().sizes()) {
-        sizes.push_back(std::to_string(size));
-      }
-      texts.push_back("[" + join(sizes) + "]");
+      texts.push_back(io::shape_text(argument.toTensor().sizes()));
     }
   }
   return join(texts);

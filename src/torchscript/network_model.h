@@ -30,8 +30,15 @@ class NetworkModel : public nn::Model {
   /// Hosts that a small batch says nothing of: neither their weight nor an adapter on it changes its result. The first pass that
   /// trains one says so.
   void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
+  /// Says that what it gives of a document depends on the padding behind it: from now on only documents of one length share a
+  /// rectangle.
+  void keep_lengths_apart() { keeps_lengths_apart_ = true; }
+  bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
+  /// How far apart, as a share of the largest, two ways may be that compute the same in another order.
+  double rounding() const { return is_half() ? 0.05 : 1e-4; }
 
  protected:
+  bool keeps_lengths_apart() const { return keeps_lengths_apart_; }
   /// The network's result for a batch, as one rectangle.
   c10::IValue run(const nn::Pass& pass, const Rectangle& rectangle) const;
   /// To be called before a pass runs the network. What is random in it but for aten::dropout has no key of ours: its generator is set
@@ -48,6 +55,7 @@ class NetworkModel : public nn::Model {
   std::unique_ptr<Network> network_;
   Fields fields_;
   std::string output_;
+  bool keeps_lengths_apart_ = false;
   mutable std::vector<const nn::MatrixHost*> idle_;  ///< not yet said
 };
 

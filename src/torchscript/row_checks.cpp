@@ -149,7 +149,10 @@ class RowCheck {
   Tensor result(const std::vector<int64_t>& indices, bool training = false) const { return result(rows_, indices, training); }
 
   Tensor result(const data::Dataset& rows, const std::vector<int64_t>& indices, bool training = false) const {
-    const nn::TokenBatch batch = batch_of(rows, indices, model_.device());
+    return result(batch_of(rows, indices, model_.device()), training);
+  }
+
+  Tensor result(const nn::TokenBatch& batch, bool training) const {
     return model_.result(training ? nn::training_pass(batch, kSeed, 0) : nn::evaluation_pass(batch)).to(at::kFloat);
   }
 
@@ -159,20 +162,15 @@ class RowCheck {
   }
 
   double loss_sum(const data::Dataset& rows, const std::vector<int64_t>& indices, nn::LossMean mean, bool training = false) const {
-    int64_t count = 0;
-    for (const int64_t index : indices) {
-      count += mean == nn::LossMean::kTokens ? rows.examples[static_cast<size_t>(index)].num_supervised() : 1;
-    }
-    return result(rows, indices, training).item<double>() * static_cast<double>(count);
+    const nn::TokenBatch batch = batch_of(rows, indices, model_.device());
+    return result(batch, training).item<double>() * static_cast<double>(nn::loss_count(mean, batch));
   }
 
-  double bound() const { return model_.dtype() == at::kFloat || model_.dtype() == at::kDouble ? 1e-4 : 0.05; }
-
-  bool differ(double a, double b) const { return !(std::abs(a - b) <= bound() * (std::abs(a) + std::abs(b)) + 1e-7); }
+  bool differ(double a, double b) const { return !(std::abs(a - b) <= model_.rounding() * (std::abs(a) + std::abs(b)) + 1e-7); }
 
   bool differ(const Tensor& a, const Tensor& b) const {
     const double size = std::max(a.abs().max().item<double>(), b.abs().max().item<double>());
-    return !((a - b).abs().max().item<double>() <= bound() * size + 1e-7);
+    return !((a - b).abs().max().item<double>() <= model_.rounding() * size + 1e-7);
   }
 
   [[noreturn]] void fail(const std::string& form) const {
@@ -199,13 +197,16 @@ class RowCheck {
     }
   }
 
-  bool is_mean_over(nn::LossMean mean) const {
+  /// Of the tried rows one by one.
+  double sum_of_singles(nn::LossMean mean) const {
     double sum = 0;
     for (int64_t i = 0; i < kTried; ++i) {
       sum += loss_sum({i}, mean);
     }
-    return !differ(loss_sum({0, 1, 2, 3}, mean), sum);
+    return sum;
   }
+
+  bool is_mean_over(nn::LossMean mean) const { return !differ(loss_sum({0, 1, 2, 3}, mean), sum_of_singles(mean)); }
 
   void find_mean() {
     const auto is_learnt = [](const data::Example& row) { return row.dense == nullptr && !row.has_target(); };
@@ -227,19 +228,11 @@ class RowCheck {
   [[noreturn]] void fail_mean(bool has_learnt_tokens) const {
     char text[96];
     std::snprintf(text, sizeof(text), "found %.6g of %d rows, expected %.6g", loss_sum({0, 1, 2, 3}, nn::LossMean::kRows) / kTried,
-                  static_cast<int>(kTried), mean_of_singles());
+                  static_cast<int>(kTried), sum_of_singles(nn::LossMean::kRows) / kTried);
     model_error(model_.network().where(), std::string("its loss is no mean over rows") +
                                               (has_learnt_tokens ? " or supervised tokens: " : ": ") + text +
                                               ", the mean of what it gives of each alone. A step must be the same however it is split into "
                                               "batches: let it give a mean, without normalisation over the batch");
-  }
-
-  double mean_of_singles() const {
-    double sum = 0;
-    for (int64_t i = 0; i < kTried; ++i) {
-      sum += loss_sum({i}, nn::LossMean::kRows);
-    }
-    return sum / kTried;
   }
 
   /// A document beside a longer one and alone.

@@ -7,17 +7,7 @@
 
 namespace lora::torchscript {
 
-std::vector<std::vector<int64_t>> by_length(const nn::TokenBatch& batch) {
-  std::map<int64_t, std::vector<int64_t>> documents;
-  for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    documents[batch.document_offsets[d + 1] - batch.document_offsets[d]].push_back(d);
-  }
-  std::vector<std::vector<int64_t>> groups;
-  for (auto& [length, group] : documents) {
-    groups.push_back(std::move(group));
-  }
-  return groups;
-}
+namespace {
 
 at::Tensor tokens_of(const nn::TokenBatch& batch, const std::vector<int64_t>& documents) {
   std::vector<at::Tensor> tokens;
@@ -45,6 +35,26 @@ nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int
   part.features = batch.features.defined() ? batch.features.index_select(0, rows) : at::Tensor();
   part.targets = batch.targets.defined() ? batch.targets.index_select(0, rows) : at::Tensor();
   return part;
+}
+
+}  // namespace
+
+nn::Pass DocumentGroup::pass(const nn::Pass& whole) const {
+  return {batch, whole.training() ? whole.row_keys_T.index_select(0, tokens) : at::Tensor(), nullptr, whole.observer};
+}
+
+std::vector<DocumentGroup> groups_by_length(const nn::TokenBatch& batch) {
+  std::map<int64_t, std::vector<int64_t>> by_length;
+  for (int64_t d = 0; d < batch.num_documents(); ++d) {
+    by_length[batch.document_offsets[d + 1] - batch.document_offsets[d]].push_back(d);
+  }
+  std::vector<DocumentGroup> groups;
+  for (auto& [length, documents] : by_length) {
+    const at::Tensor tokens = tokens_of(batch, documents);
+    const nn::TokenBatch part = some_documents(batch, documents, tokens);
+    groups.push_back({std::move(documents), tokens, part});
+  }
+  return groups;
 }
 
 }  // namespace lora::torchscript

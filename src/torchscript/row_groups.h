@@ -2,17 +2,21 @@
 #include <cstdint>
 #include <vector>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/pass.h"
 
 namespace lora::torchscript {
 
-/// The documents of a batch, those of one length together.
-std::vector<std::vector<int64_t>> by_length(const nn::TokenBatch& batch);
+/// Documents of a batch that are of one length, as a batch of their own.
+struct DocumentGroup {
+  std::vector<int64_t> documents;  ///< their numbers in the whole
+  at::Tensor tokens;               ///< theirs there, on the batch's device
+  nn::TokenBatch batch;
 
-/// Which tokens of the batch are theirs, on the batch's device.
-at::Tensor tokens_of(const nn::TokenBatch& batch, const std::vector<int64_t>& documents);
+  /// The whole batch's pass over them alone, without a cache; this outlives it.
+  nn::Pass pass(const nn::Pass& whole) const;
+};
 
-/// These documents alone. `tokens` as tokens_of gives them.
-nn::TokenBatch some_documents(const nn::TokenBatch& batch, const std::vector<int64_t>& documents, const at::Tensor& tokens);
+/// Every document in one of them.
+std::vector<DocumentGroup> groups_by_length(const nn::TokenBatch& batch);
 
 }  // namespace lora::torchscript

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lora/base/error.h"
+#include "lora/io/tensor_facts.h"
 #include "row_groups.h"
 
 namespace lora::torchscript {
@@ -54,13 +55,9 @@ nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
 Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectangle) const {
   const Tensor logits_DLV = take_output(result, output(), network().where());
   if (logits_DLV.dim() != 3 || logits_DLV.size(0) != rectangle.num_documents || logits_DLV.size(1) != rectangle.length) {
-    std::string sizes;
-    for (const int64_t size : logits_DLV.sizes()) {
-      sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
-    }
-    model_error(network().where(), "gives no logits: found a tensor [" + sizes + "] for ids [" + std::to_string(rectangle.num_documents) +
-                                       ", " + std::to_string(rectangle.length) +
-                                       "], expected [batch, length, vocabulary]. Name the right one by model.output");
+    model_error(network().where(), "gives no logits: found a tensor " + io::shape_text(logits_DLV.sizes()) + " for ids " +
+                                       io::shape_text({rectangle.num_documents, rectangle.length}) +
+                                       ", expected [batch, length, vocabulary]. Name the right one by model.output");
   }
   if (logits_DLV.size(2) < vocab_size_) {
     model_error(network().where(), "gives no logits: found " + std::to_string(logits_DLV.size(2)) +
@@ -72,15 +69,13 @@ Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectan
 
 Tensor ScriptModel::hidden(const nn::Pass& pass) const {
   begin(pass);
-  if (!keeps_lengths_apart_) {
+  if (!keeps_lengths_apart()) {
     return rectangle_logits(pass);
   }
   std::vector<Tensor> logits, tokens;
-  for (const std::vector<int64_t>& documents : by_length(pass.batch)) {
-    tokens.push_back(tokens_of(pass.batch, documents));
-    const nn::TokenBatch part = some_documents(pass.batch, documents, tokens.back());
-    logits.push_back(
-        rectangle_logits({part, pass.training() ? pass.row_keys_T.index_select(0, tokens.back()) : Tensor(), nullptr, pass.observer}));
+  for (const DocumentGroup& group : groups_by_length(pass.batch)) {
+    tokens.push_back(group.tokens);
+    logits.push_back(rectangle_logits(group.pass(pass)));
   }
   return at::cat(logits).index_select(0, at::cat(tokens).argsort());
 }

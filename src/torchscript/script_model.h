@@ -24,8 +24,6 @@ class ScriptModel : public NetworkModel {
 
   /// A length that documents may have by the tables that are not looked up by ids (positions).
   int64_t safe_length() const;
-  /// Says that a document's logits depend on the padding behind it: from now on only documents of one length share a rectangle.
-  void keep_lengths_apart() { keeps_lengths_apart_ = true; }
   /// Logits [D, L, V] of a result of the network. Throws model Error for another shape.
   at::Tensor logits_of(const c10::IValue& result, const Rectangle& rectangle) const;
 
@@ -33,7 +31,6 @@ class ScriptModel : public NetworkModel {
   at::Tensor rectangle_logits(const nn::Pass& pass) const;
 
   int64_t vocab_size_ = 0;
-  bool keeps_lengths_apart_ = false;
 };
 
 }  // namespace lora::torchscript

@@ -7,7 +7,7 @@
 #include <stdexcept>
 
 #include "lora/base/error.h"
-#include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "row_groups.h"
 
 namespace lora::torchscript {
@@ -15,14 +15,6 @@ namespace lora::torchscript {
 namespace {
 
 using at::Tensor;
-
-std::string sizes_text(const Tensor& tensor) {
-  std::vector<std::string> sizes;
-  for (const int64_t size : tensor.sizes()) {
-    sizes.push_back(std::to_string(size));
-  }
-  return "[" + join(sizes) + "]";
-}
 
 }  // namespace
 
@@ -53,28 +45,20 @@ nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
   return {bytes, 0, bytes};
 }
 
-/// What the loss of these documents is a mean over.
-int64_t ScriptRowModel::weight(const nn::TokenBatch& batch) const {
-  return loss_mean_ == nn::LossMean::kTokens ? batch.num_supervised : batch.num_documents();
-}
-
 Tensor ScriptRowModel::result(const nn::Pass& pass) const {
   begin(pass);
-  if (!keeps_lengths_apart_) {
+  if (!keeps_lengths_apart()) {
     return result_of(run(pass, make_rectangle(pass.batch)), pass.batch.num_documents());
   }
   std::vector<Tensor> results;
   std::vector<int64_t> order;
-  for (const std::vector<int64_t>& documents : by_length(pass.batch)) {
-    const Tensor tokens = tokens_of(pass.batch, documents);
-    const nn::TokenBatch part = some_documents(pass.batch, documents, tokens);
-    const nn::Pass own{part, pass.training() ? pass.row_keys_T.index_select(0, tokens) : Tensor()};
-    const Tensor found = result_of(run(own, make_rectangle(part)), part.num_documents());
-    results.push_back(gives_loss_ ? found * weight(part) : found);
-    order.insert(order.end(), documents.begin(), documents.end());
+  for (const DocumentGroup& group : groups_by_length(pass.batch)) {
+    const Tensor found = result_of(run(group.pass(pass), make_rectangle(group.batch)), group.batch.num_documents());
+    results.push_back(gives_loss_ ? found * nn::loss_count(loss_mean_, group.batch) : found);
+    order.insert(order.end(), group.documents.begin(), group.documents.end());
   }
   if (gives_loss_) {
-    return at::stack(results).sum() / weight(pass.batch);
+    return at::stack(results).sum() / nn::loss_count(loss_mean_, pass.batch);
   }
   return at::cat(results).index_select(0, at::tensor(order, at::kLong).argsort().to(device()));
 }
@@ -83,13 +67,15 @@ Tensor ScriptRowModel::result_of(const c10::IValue& value, int64_t rows) const {
   const Tensor found = take_output(value, output(), network().where());
   if (gives_loss_) {
     if (found.numel() != 1) {
-      model_error(network().where(), "gives no loss: found a tensor " + sizes_text(found) + ", expected one number, the mean over the " +
-                                         std::to_string(rows) + " rows. Name the right one by model.output");
+      model_error(network().where(), "gives no loss: found a tensor " + io::shape_text(found.sizes()) +
+                                         ", expected one number, the mean over the " + std::to_string(rows) +
+                                         " rows. Name the right one by model.output");
     }
     return found.reshape({}).to(at::kFloat);
   }
   if (found.dim() < 1 || found.dim() > 2 || found.size(0) != rows || found.numel() == 0) {
-    model_error(network().where(), "gives no prediction of each row: found a tensor " + sizes_text(found) + " for " + std::to_string(rows) +
+    model_error(network().where(), "gives no prediction of each row: found a tensor " + io::shape_text(found.sizes()) + " for " +
+                                       std::to_string(rows) +
                                        " rows, expected [rows] or [rows, outputs]. Name the right one by model.output");
   }
   return found.dim() == 1 ? found.unsqueeze(1) : found;

@@ -34,20 +34,15 @@ class ScriptRowModel : public NetworkModel, public nn::RowModel {
   at::Tensor result(const nn::Pass& pass) const;
   /// That of a result of the network for R rows. Throws model Error for another shape.
   at::Tensor result_of(const c10::IValue& value, int64_t rows) const;
-  /// Says that a row's result depends on the padding behind it: from now on only documents of one length share a rectangle.
-  void keep_lengths_apart() { keeps_lengths_apart_ = true; }
   /// What its linear operations are given and give for one place of a batch: a token, or a whole row of features.
   void set_elements_of_place(int64_t count) { elements_of_place_ = count; }
   void set_num_outputs(int64_t count) { num_outputs_ = count; }
   void set_loss_mean(nn::LossMean mean) { loss_mean_ = mean; }
 
  private:
-  int64_t weight(const nn::TokenBatch& batch) const;
-
   bool gives_loss_;
   int64_t num_outputs_ = 0, elements_of_place_ = 0;
   nn::LossMean loss_mean_ = nn::LossMean::kRows;
-  bool keeps_lengths_apart_ = false;
 };
 
 }  // namespace lora::torchscript

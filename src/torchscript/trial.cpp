@@ -47,10 +47,6 @@ void limit(int resource, rlim_t value) {
   }
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 /// A model Error as the child hands it on.
 std::string as_answer(const std::string& where, const std::string& what) {
   return static_cast<char>(ErrorKind::kModel) + ("[" + where + "] cannot be run: " + printable(what, 300));

@@ -9,7 +9,7 @@ ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data:
 
 /// What the loss of these documents is a mean over.
 int64_t ModuleLoss::count(const nn::TokenBatch& tokens) const {
-  return network_.loss_mean() == nn::LossMean::kTokens ? tokens.num_supervised : tokens.num_documents();
+  return nn::loss_count(network_.loss_mean(), tokens);
 }
 
 BatchSize ModuleLoss::size(const MicroBatch& batch) const {

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include "lora/base/error.h"
+#include "lora/nn/device_graph.h"
 #include "train/gradients.h"
 
 namespace lora::train {

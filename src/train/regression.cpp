@@ -26,11 +26,12 @@ Tensor loss_of(const Tensor& predicted_NK, const Tensor& targets_NK) {
 
 void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
   const data::Example& first = dataset.examples.front();
-  const auto values = first.dense == nullptr ? 0 : static_cast<int64_t>(first.dense->targets.size());
-  if (std::max<int64_t>(values, 1) != network.num_outputs()) {
-    data_error(first.origin.text(), "the target is none of the module's predictions: found " +
-                                        std::to_string(std::max<int64_t>(values, 1)) + " value" + (values > 1 ? "s" : "") + ", expected " +
-                                        std::to_string(network.num_outputs()) + ", as many as it predicts of a row.");
+  const bool is_list = first.dense != nullptr && !first.dense->targets.empty();
+  const int64_t values = is_list ? static_cast<int64_t>(first.dense->targets.size()) : 1;
+  if (values != network.num_outputs()) {
+    data_error(first.origin.text(), "the target is none of the module's predictions: found " + std::to_string(values) + " value" +
+                                        (values > 1 ? "s" : "") + ", expected " + std::to_string(network.num_outputs()) +
+                                        ", as many as it predicts of a row.");
   }
 }
 

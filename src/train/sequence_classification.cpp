@@ -19,9 +19,8 @@ Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
 }
 
 /// In float32 whatever the model computes in.
-Tensor loss_of(const Tensor& logits_NC, const std::vector<double>& targets, bool is_regression) {
+Tensor loss_of(const Tensor& logits_NC, const Tensor& targets_N, bool is_regression) {
   const Tensor wide_NC = logits_NC.to(at::kFloat);
-  const Tensor targets_N = at::tensor(targets, at::kDouble).to(wide_NC.device(), is_regression ? at::kFloat : at::kLong);
   return is_regression ? at::mse_loss(wide_NC.squeeze(1), targets_N, at::Reduction::Sum)
                        : at::cross_entropy_loss(wide_NC, targets_N, {}, at::Reduction::Sum);
 }
@@ -37,7 +36,7 @@ Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) c
   const nn::Pass pass = training_pass(tokens, step);
   const Tensor logits_NC = logits_of(model(), pass);
   const ProfileScope scope(kLossScope);
-  return loss_of(logits_NC, targets_of(train_set(), tokens), is_regression_);
+  return loss_of(logits_NC, tokens.targets, is_regression_);
 }
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
@@ -68,7 +67,7 @@ void LabelTally::add(const nn::Model& model, const nn::TokenBatch& tokens, const
   const at::NoGradGuard no_grad;
   const Tensor logits_NC = logits_of(model, nn::evaluation_pass(tokens));
   num_labels_ = logits_NC.size(1);
-  loss_ += loss_of(logits_NC, targets, is_regression_).item<double>();
+  loss_ += loss_of(logits_NC, tokens.targets, is_regression_).item<double>();
   const Tensor predicted_N = (is_regression_ ? logits_NC.squeeze(1) : logits_NC.argmax(1)).to(at::kCPU, at::kDouble).contiguous();
   const double* predicted = predicted_N.const_data_ptr<double>();
   predicted_.insert(predicted_.end(), predicted, predicted + predicted_N.numel());

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "lora/base/error.h"
+#include "lora/base/text.h"
 #include "lora/nn/device.h"
 
 namespace lora::train {
@@ -44,11 +45,7 @@ void StepGraph::fill(const nn::Pass& pass, double scale) {
     scale_ = at::full({}, scale, row_keys_T_.options().dtype(at::kFloat));
     return;
   }
-  batch_.ids_T.copy_(pass.batch.ids_T);
-  batch_.positions_T.copy_(pass.batch.positions_T);
-  batch_.labels_T.copy_(pass.batch.labels_T);
-  batch_.supervised_S.copy_(pass.batch.supervised_S);
-  batch_.offsets.copy_(pass.batch.offsets);
+  batch_.copy_tensors(pass.batch);
   batch_.document_offsets = pass.batch.document_offsets;
   row_keys_T_.copy_(pass.row_keys_T);
   scale_.fill_(scale);
@@ -75,8 +72,8 @@ void StepGraph::prepare() {
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    config_error("training.cuda_graphs", "a step of this model cannot be recorded: " + text.substr(0, text.find('\n')) + ". Use false");
+    config_error("training.cuda_graphs",
+                 "a step of this model cannot be recorded: " + first_line(error.what_without_backtrace()) + ". Use false");
   }
 }
 

@@ -57,21 +57,31 @@ inline at::Tensor evaluated(const nn::Model& model, const std::vector<std::vecto
   return model.hidden(nn::evaluation_pass(batch));
 }
 
-/// A case of tests/data/torchscript/runs with everything that its run.json asks for, built from the library's parts.
-struct ScriptRun {
-  explicit ScriptRun(const std::string& name, const std::vector<std::string>& overrides = {})
-      : folder(kScripts / "runs" / name),
-        config(config::load_runs(folder / "run.json", overrides).runs.front()),
-        base(torchscript::load_model(config.model)),
-        method(peft::attach_lora(*config.adapter, *base.model, "base", config.training.seed)) {
-    const data::LoadContext context{nullptr, base.model->vocab_size()};
+/// A training run of a module, built from the library's parts: what every kind of it has.
+struct ModuleRun {
+  ModuleRun(std::filesystem::path run_folder, const std::vector<std::string>& overrides)
+      : folder(std::move(run_folder)), config(config::load_runs(folder / "run.json", overrides).runs.front()) {}
+
+  void load_data(int64_t vocab_size) {
+    const data::LoadContext context{nullptr, vocab_size};
     train_set = data::load_dataset("data.train", config.data.train, config.data, context);
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
-    const int64_t size = config.training.per_device_train_batch_size;
-    const data::BatchOptions batches{size, false, config.data.max_length, config.data.shuffle, config.training.seed};
-    const data::BatchOptions singles{1, false, config.data.max_length, false, config.training.seed};
-    objective = std::make_unique<train::CausalLm>(*base.model, train_set, &eval_set,
-                                                  train::DocumentObjectiveOptions{batches, singles, config.training.seed, {}, {}});
+  }
+
+  void attach() { method = peft::attach_lora(*config.adapter, *base.model, "base", config.training.seed); }
+
+  train::DocumentObjectiveOptions batches(int64_t eval_batch_size) const {
+    const train::TrainOptions& t = config.training;
+    return {{t.per_device_train_batch_size, false, config.data.max_length, config.data.shuffle, t.seed},
+            {eval_batch_size, false, config.data.max_length, false, t.seed},
+            t.seed,
+            {},
+            {}};
+  }
+
+  /// With an objective of its own a run can be trained.
+  void set_objective(std::unique_ptr<train::Objective> own) {
+    objective = std::move(own);
     plan = std::make_unique<train::StepPlan>(*objective, config.training);
     training = config.training;
     training.schedule.total_steps = plan->total_steps();
@@ -87,12 +97,23 @@ struct ScriptRun {
   std::filesystem::path folder;
   config::RunConfig config;
   models::BaseModel base;
-  std::unique_ptr<peft::Method> method;
   data::Dataset train_set, eval_set;
-  std::unique_ptr<train::CausalLm> objective;
+  std::unique_ptr<peft::Method> method;
+  std::unique_ptr<train::Objective> objective;
   std::unique_ptr<train::StepPlan> plan;
   train::TrainOptions training;
   std::unique_ptr<optim::Optimizer> optimizer;
+};
+
+/// A case of tests/data/torchscript/runs with everything that its run.json asks for.
+struct ScriptRun : ModuleRun {
+  explicit ScriptRun(const std::string& name, const std::vector<std::string>& overrides = {})
+      : ModuleRun(kScripts / "runs" / name, overrides) {
+    base = torchscript::load_model(config.model);
+    attach();
+    load_data(base.model->vocab_size());
+    set_objective(std::make_unique<train::CausalLm>(*base.model, train_set, &eval_set, batches(1)));
+  }
 };
 
 }  // namespace lora::test

@@ -32,6 +32,8 @@ std::string human_seconds(double seconds);
 
 bool starts_with_any(std::string_view text, const std::vector<std::string>& prefixes);
 std::string trim(std::string_view text);
+/// Up to the first line break: what counts of messages that notes and traces are appended to.
+std::string first_line(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
 
 /// `text` cut at `limit` bytes on a code point boundary, with "…"; control characters shown as escapes. For messages.

@@ -35,6 +35,8 @@ struct Dataset {
 
   int64_t num_tokens() const;
   int64_t num_supervised() const;
+  /// Which example has the most tokens; there is one.
+  int64_t longest() const;
 };
 
 /// What the rows must fit.

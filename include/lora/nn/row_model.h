@@ -13,6 +13,11 @@ enum class LossMean {
   kTokens,  ///< its supervised tokens
 };
 
+/// How many of them are in a batch.
+inline int64_t loss_count(LossMean mean, const TokenBatch& batch) {
+  return mean == LossMean::kTokens ? batch.num_supervised : batch.num_documents();
+}
+
 /// A network that takes documents or features as rows and gives what it makes of each row as a whole: a prediction, or their loss.
 /// R rows, K outputs.
 class RowModel {

@@ -42,6 +42,11 @@ struct TokenBatch {
   /// The batch with each of its tensors changed.
   TokenBatch with_tensors(const std::function<Tensor(const Tensor&)>& change) const;
   TokenBatch to(at::Device device) const;
+  /// Overwrites the tensors by those of a batch of the same shape.
+  void copy_tensors(const TokenBatch& other);
+
+ private:
+  std::vector<Tensor*> tensors();
 };
 
 /// One document for make_token_batch: `labels` are not shifted; null: nothing is supervised.

@@ -2,15 +2,17 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "lora/nn/device_graph.h"
 #include "lora/nn/parameter.h"
 #include "lora/nn/pass.h"
+
+namespace lora::nn {
+class DeviceGraph;
+}
 
 namespace lora::train {
 

@@ -30,7 +30,7 @@ class LabelTally {
  public:
   explicit LabelTally(bool is_regression) : is_regression_(is_regression) {}
 
-  /// Scores the documents of a batch without gradients or dropout. `targets`: one a document.
+  /// Scores the documents of a batch without gradients or dropout. `targets`: one a document, as exact as its row has it.
   void add(const nn::Model& model, const nn::TokenBatch& tokens, const std::vector<double>& targets);
   /// Mean loss and metrics over everything added.
   EvalResult result() const;
