@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "lora/nn/device.h"
 #include "lora/optim/optimizer.h"
@@ -23,6 +24,7 @@ constexpr int64_t kHolesPercent = 10;
 /// shapes each further size of what is computed at once adds. Those of the first size are the program's.
 constexpr int64_t kFloatKernelBytes = 9 << 18, kHalfKernelBytes = 3 << 18, kMostKernels = 32, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
+constexpr int64_t kMostGradientsOfALane = int64_t{64} << 20;
 
 int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   int64_t bytes = 0;
@@ -32,11 +34,23 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
-/// What is computed at once, with one batch size.
+/// What is computed at once.
 struct Parts {
   std::vector<train::BatchSize> sizes;
-  bool add_up = false;      ///< a step has several, so that gradients stand beside the activations of the next one
-  int64_t num_lengths = 0;  ///< different ones
+  bool add_up = false;        ///< a step has several, so that gradients stand beside the activations of the next one
+  bool side_by_side = false;  ///< with gradients of their own
+  std::set<int64_t> lengths;
+
+  /// Those of one step.
+  void add(const std::vector<train::MicroBatch>& parts, const train::Objective& objective) {
+    const std::vector<train::BatchSize> at_once = objective.sizes_at_once(parts);
+    sizes.insert(sizes.end(), at_once.begin(), at_once.end());
+    add_up = add_up || parts.size() > 1;
+    side_by_side = side_by_side || at_once.size() < parts.size();
+    for (const train::MicroBatch& part : parts) {
+      lengths.insert(objective.size(part).input);
+    }
+  }
 };
 
 class Planner {
@@ -50,10 +64,22 @@ class Planner {
     evaluation_ = gradients_ + with_holes(input.objective.evaluation_bytes());
   }
 
-  int64_t bytes(int64_t batch_size, Recompute recompute) {
-    const Parts& parts = parts_of(batch_size);
+  /// Whether parts may be computed side by side: gradients of their own must not weigh.
+  bool may_run_side_by_side() const { return gradients_ <= kMostGradientsOfALane; }
+
+  /// Leaves the objective with these choices.
+  int64_t bytes(int64_t batch_size, Recompute recompute, bool side_by_side) {
+    input_.objective.set_batch_size(batch_size);
+    input_.objective.set_recompute(recompute);
+    input_.objective.set_side_by_side(side_by_side);
+    const auto [found, is_new] = parts_.try_emplace({batch_size, recompute, side_by_side});
+    if (is_new) {
+      found->second = find_parts();
+    }
+    const Parts& parts = found->second;
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
-    const int64_t training = parts.add_up ? gradients_ + activations : std::max(gradients_, activations);
+    const int64_t own = parts.side_by_side ? train::kLanes * gradients_ : 0;
+    const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
     return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
   }
 
@@ -68,33 +94,30 @@ class Planner {
 
   int64_t kernel_bytes(const Parts& parts) const {
     const int64_t bytes = input_.model.dtype() == at::kFloat ? kFloatKernelBytes : kHalfKernelBytes;
-    return input_.model.device().is_cpu() ? std::min(kMostKernels, kKernelsPerSize * (parts.num_lengths - 1)) * bytes : 0;
+    return input_.model.device().is_cpu()
+               ? std::min(kMostKernels, kKernelsPerSize * (static_cast<int64_t>(parts.lengths.size()) - 1)) * bytes
+               : 0;
   }
 
-  const Parts& parts_of(int64_t batch_size) {
-    const auto [found, is_new] = parts_.try_emplace(batch_size);
-    if (is_new) {
-      input_.objective.set_batch_size(batch_size);
-      found->second.add_up = input_.config.training.gradient_accumulation_steps > 1;
-      for (const train::MicroBatch& batch : input_.objective.plan_epoch(0)) {
-        const std::vector<train::MicroBatch> parts = input_.objective.parts(batch);
-        found->second.add_up = found->second.add_up || parts.size() > 1;
-        for (const train::MicroBatch& part : parts) {
-          found->second.sizes.push_back(input_.objective.size(part));
-        }
+  /// What is computed at once in an epoch, step by step.
+  Parts find_parts() const {
+    Parts found;
+    const std::vector<train::MicroBatch> batches = input_.objective.plan_epoch(0);
+    const auto step_size = static_cast<size_t>(input_.config.training.gradient_accumulation_steps);
+    for (size_t begin = 0; begin < batches.size(); begin += step_size) {
+      std::vector<train::MicroBatch> parts;
+      for (size_t i = begin; i < std::min(begin + step_size, batches.size()); ++i) {
+        const std::vector<train::MicroBatch> own = input_.objective.parts(batches[i]);
+        parts.insert(parts.end(), own.begin(), own.end());
       }
-      std::set<int64_t> lengths;
-      for (const train::BatchSize& size : found->second.sizes) {
-        lengths.insert(size.input);
-      }
-      found->second.num_lengths = static_cast<int64_t>(lengths.size());
+      found.add(parts, input_.objective);
     }
-    return found->second;
+    return found;
   }
 
   const MemoryPlanInput& input_;
   int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
-  std::map<int64_t, Parts> parts_;
+  std::map<std::tuple<int64_t, Recompute, bool>, Parts> parts_;  ///< by batch size, recomputation and lanes
 };
 
 /// What the config's words mean, from the fastest on.
@@ -150,10 +173,13 @@ MemoryPlan choose(const MemoryPlanInput& input) {
   MemoryPlan last;
   const std::vector<int64_t> sizes = batch_sizes(input, planner);
   for (const Recompute recompute : recomputations(input)) {
-    for (const int64_t size : sizes) {
-      last = {recompute, size, planner.bytes(size, recompute), input.usable};
-      if (!input.usable || last.bytes <= *input.usable) {
-        return last;
+    for (const bool side_by_side : {true, false}) {
+      for (const int64_t size : sizes) {
+        last = {recompute, side_by_side && planner.may_run_side_by_side(), size, 0, input.usable};
+        last.bytes = planner.bytes(size, recompute, last.side_by_side);
+        if (!input.usable || last.bytes <= *input.usable) {
+          return last;
+        }
       }
     }
   }
@@ -171,6 +197,7 @@ MemoryPlan plan_memory(const MemoryPlanInput& input) {
   const MemoryPlan plan = choose(input);
   input.objective.set_batch_size(plan.batch_size);
   input.objective.set_recompute(plan.recompute);
+  input.objective.set_side_by_side(plan.side_by_side);
   return plan;
 }
 

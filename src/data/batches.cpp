@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "data/dense_rows.h"
@@ -133,6 +134,42 @@ Groups join_by_tokens(const Dataset& dataset, const Groups& groups, int64_t budg
     room -= size;
   }
   return batches;
+}
+
+Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indices, int64_t budget, int64_t multiple) {
+  std::vector<int64_t> places(indices.size());
+  std::iota(places.begin(), places.end(), 0);
+  const auto length = [&](int64_t place) { return num_tokens(dataset, indices[place]); };
+  std::stable_sort(places.begin(), places.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
+  const auto first_small = std::find_if(places.begin(), places.end(), [&](int64_t place) { return length(place) <= budget; });
+  Groups groups;
+  for (auto place = places.begin(); place != first_small; ++place) {
+    groups.push_back({*place});
+  }
+  const auto begin = static_cast<int64_t>(groups.size()), num_small = static_cast<int64_t>(places.end() - first_small);
+  const int64_t all =
+      std::accumulate(first_small, places.end(), int64_t{0}, [&](int64_t sum, int64_t place) { return sum + length(place); });
+  const int64_t wanted = (all + budget * multiple - 1) / (budget * multiple) * multiple;
+  groups.resize(static_cast<size_t>(begin + std::min(wanted, num_small)));
+  std::vector<int64_t> tokens(groups.size(), 0);
+  for (auto place = first_small; place != places.end(); ++place) {
+    auto fewest = std::min_element(tokens.begin() + begin, tokens.end()) - tokens.begin();
+    if (tokens[fewest] + length(*place) > budget) {
+      fewest = static_cast<std::ptrdiff_t>(groups.size());
+      groups.emplace_back();
+      tokens.push_back(0);
+    }
+    groups[fewest].push_back(*place);
+    tokens[fewest] += length(*place);
+  }
+  for (std::vector<int64_t>& group : groups) {
+    std::sort(group.begin(), group.end());
+  }
+  std::sort(groups.begin(), groups.end());
+  for (std::vector<int64_t>& group : groups) {
+    std::transform(group.begin(), group.end(), group.begin(), [&](int64_t place) { return indices[place]; });
+  }
+  return groups;
 }
 
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {

@@ -3,13 +3,17 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <mutex>
+
 #include "lora/ops/dora_linear.h"
 
 namespace lora::nn {
 
 Tensor RowNorms::of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, double scale) const {
+  static std::mutex of_what_is_kept;  // passes may run side by side
   const bool trains = at::GradMode::is_enabled();
   const at::NoGradGuard no_grad;
+  std::unique_lock lock(of_what_is_kept);
   if (!base_O_.defined() || base_version_ != W_OI._version()) {
     base_O_ = ops::row_norms(W_OI, A_RI.scalar_type());
     base_version_ = W_OI._version();
@@ -18,7 +22,9 @@ Tensor RowNorms::of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, 
   if (trains) {
     // Not every optimizer's kernel counts its writes in the versions.
     sum_O_ = Tensor();
-    return ops::adapted_row_norms(W_OI, base_O_, A_RI, B_OR, scale);
+    const Tensor base_O = base_O_;
+    lock.unlock();
+    return ops::adapted_row_norms(W_OI, base_O, A_RI, B_OR, scale);
   }
   const uint32_t version = A_RI._version() + B_OR._version();
   if (!sum_O_.defined() || sum_version_ != version) {

@@ -232,7 +232,9 @@ Rope::Rope(RopeOptions options) : options_(std::move(options)), inverse_frequenc
 RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   const at::Device device = batch.ids_T.device();
-  inverse_frequencies_ = inverse_frequencies_.to(device);
+  if (inverse_frequencies_.device() != device) {  // passes that run side by side only read it
+    inverse_frequencies_ = inverse_frequencies_.to(device);
+  }
   Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_;
   if (const std::optional<int64_t> common = common_length(options_)) {
     stretch_long_documents(options_, *common, batch, angles_TF);

@@ -10,11 +10,10 @@ namespace lora::train {
 
 namespace {
 
-/// On the CPU larger parts are hardly faster (matrix products have their full rate from some hundred rows on) and need more memory;
-/// in the half types, whose products take less time, what is done once a part weighs more.
-int64_t default_part_tokens(const nn::Model& model) {
-  return !model.device().is_cpu() ? 0 : model.dtype() == at::kFloat ? 512 : 1024;
-}
+/// On the CPU larger parts are hardly faster (matrix products have their full rate from some hundred rows on) and need more memory.
+constexpr int64_t kPartTokens = 512;
+/// The longest part that runs beside another, so that both together need no more memory than one of its length in float32 would.
+constexpr int64_t kMostTokensBeside = 1152;
 
 BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
   BatchSize size;
@@ -34,7 +33,7 @@ DocumentObjective::DocumentObjective(nn::Model& model, const data::Dataset& trai
       eval_(eval),
       options_(options),
       prefetches_(options.prefetch.value_or(model.device().is_cuda())),
-      part_tokens_(options.part_tokens.value_or(default_part_tokens(model))),
+      part_tokens_(options.part_tokens.value_or(model.device().is_cpu() ? kPartTokens : 0)),
       train_ahead_(std::make_unique<data::BatchPrefetcher>(train, model.device(), prefetches_)) {}
 
 std::vector<MicroBatch> DocumentObjective::plan_epoch(int64_t epoch) const {
@@ -49,11 +48,18 @@ std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const 
   if (part_tokens_ == 0) {
     return {batch};
   }
-  std::vector<MicroBatch> documents;
-  for (const int64_t index : batch) {
-    documents.push_back({index});
-  }
-  return data::join_by_tokens(train_, documents, part_tokens_);
+  return data::spread_by_tokens(train_, batch, part_tokens_, is_fit_for_lanes() ? kLanes : 1);
+}
+
+/// In float32 products take longer, so that threads wait less for each other, and memory counts twice. What is computed twice is so
+/// because memory is short.
+bool DocumentObjective::is_fit_for_lanes() const {
+  const bool is_half = model_.dtype() == at::kBFloat16 || model_.dtype() == at::kHalf;
+  return model_.device().is_cpu() && is_half && !model_.gives_logits() && !prefetches_ && recompute_ == nn::Recompute::kNothing;
+}
+
+bool DocumentObjective::runs_beside_others(const MicroBatch& part) const {
+  return side_by_side_ && is_fit_for_lanes() && size(part).input <= kMostTokensBeside;
 }
 
 std::string DocumentObjective::describe(const MicroBatch& batch) const {
@@ -82,10 +88,10 @@ nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t 
   return nn::training_pass(tokens, options_.seed, step, recompute_);
 }
 
-int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const {
+int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& at_once, nn::Recompute recompute) const {
   const nn::PassMemory memory = model_.pass_memory(recompute);
   int64_t most = 0;
-  for (const BatchSize& part : parts) {
+  for (const BatchSize& part : at_once) {
     most = std::max(most, memory.kept * part.input + std::max(loss_bytes(part), memory.working * part.input));
   }
   return most;

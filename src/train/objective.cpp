@@ -2,6 +2,8 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
+
 #include "lora/base/error.h"
 #include "lora/nn/device_graph.h"
 #include "train/gradients.h"
@@ -15,6 +17,24 @@ at::Tensor add_gradients_of(const at::Tensor& loss, double scale) {
 
 at::Tensor Objective::add_gradients(const MicroBatch& batch, int64_t step, double scale) {
   return add_gradients_of(loss_sum(batch, step), scale);
+}
+
+std::vector<BatchSize> Objective::sizes_at_once(const std::vector<MicroBatch>& parts) const {
+  std::vector<BatchSize> alone, beside;
+  for (const MicroBatch& part : parts) {
+    (runs_beside_others(part) ? beside : alone).push_back(size(part));
+  }
+  const auto is_larger = [](const BatchSize& a, const BatchSize& b) { return a.input > b.input; };
+  std::stable_sort(beside.begin(), beside.end(), is_larger);
+  BatchSize lanes;
+  for (size_t i = 0; i < beside.size() && i < kLanes; ++i) {
+    lanes.supervised += beside[i].supervised;
+    lanes.input += beside[i].input;
+  }
+  if (!beside.empty()) {
+    alone.push_back(lanes);
+  }
+  return alone;
 }
 
 void Objective::use_graphs(const std::vector<nn::Parameter>&, std::unique_ptr<nn::DeviceGraph>) {

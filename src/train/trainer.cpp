@@ -11,6 +11,7 @@
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
 #include "train/profile_scope.h"
+#include "train/side_by_side.h"
 
 namespace lora::train {
 
@@ -32,7 +33,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Trainer::Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan, bool half_precision)
-    : parts_(std::move(parts)), options_(options), plan_(plan), half_precision_(half_precision) {}
+    : parts_(std::move(parts)),
+      options_(options),
+      plan_(plan),
+      half_precision_(half_precision),
+      lanes_(std::make_unique<ops::Lanes>(kLanes)) {}
 
 void Trainer::run(TrainerState& state) {
   if (half_precision_ && state.loss_scale == 0) {
@@ -99,12 +104,23 @@ void Trainer::clear_gradients() const {
   }
 }
 
-/// Backward of every micro-batch; returns the sum of the losses.
-double Trainer::accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const {
+/// Backward of every part; returns the sum of the losses. Those that run side by side come last, the largest first, so that lanes end
+/// at about the same time.
+double Trainer::accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const {
+  std::vector<MicroBatch> beside;
   at::Tensor total;
-  for (const MicroBatch& batch : batches) {
-    const at::Tensor value = parts_.objective.add_gradients(batch, step, scale);
-    total = total.defined() ? total + value : value;
+  const auto add = [&total](const at::Tensor& value) { total = total.defined() ? total + value : value; };
+  for (const MicroBatch& part : parts) {
+    if (parts_.objective.runs_beside_others(part)) {
+      beside.push_back(part);
+    } else {
+      add(parts_.objective.add_gradients(part, step, scale));
+    }
+  }
+  if (!beside.empty()) {
+    const auto input = [this](const MicroBatch& part) { return parts_.objective.size(part).input; };
+    std::stable_sort(beside.begin(), beside.end(), [&](const MicroBatch& a, const MicroBatch& b) { return input(a) > input(b); });
+    add(add_gradients_side_by_side(parts_.objective, parts_.parameters, beside, step, scale, *lanes_));
   }
   return total.item<double>();
 }

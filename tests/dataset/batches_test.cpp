@@ -131,6 +131,34 @@ TEST(PlanEpoch, TokenBudget) {
   }
 }
 
+TEST(SpreadByTokens, LongestFirstToTheShortestGroup) {
+  //                                  0  1  2   3  4  5
+  const Dataset dataset = dataset_of({3, 9, 4, 25, 5, 2});
+  EXPECT_THAT(spread_by_tokens(dataset, {0, 1, 2, 3, 4, 5}, 12, 1), ElementsAre(ElementsAre(0, 1), ElementsAre(2, 4, 5), ElementsAre(3)));
+  EXPECT_THAT(spread_by_tokens(dataset, {5, 4, 2, 1, 0}, 30, 2), ElementsAre(ElementsAre(5, 4, 2), ElementsAre(1, 0))) << "their order";
+  EXPECT_THAT(spread_by_tokens(dataset, {0, 1, 2}, 30, 1), ElementsAre(ElementsAre(0, 1, 2)));
+  EXPECT_THAT(spread_by_tokens(dataset, {0, 1}, 30, 4), ElementsAre(ElementsAre(0), ElementsAre(1))) << "no group is empty";
+  EXPECT_THAT(spread_by_tokens(dataset, {3}, 12, 2), ElementsAre(ElementsAre(3)));
+  EXPECT_THAT(spread_by_tokens(dataset, {}, 12, 2), ElementsAre());
+}
+
+TEST(SpreadByTokens, HoldsEveryExampleOnceAndKeepsTheBudget) {
+  CounterRandom random(5);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<int64_t> lengths, all;
+    for (int64_t i = 0; i < 40; ++i) {
+      lengths.push_back(1 + static_cast<int64_t>(random.below(60)));
+      all.push_back(i);
+    }
+    const Plan groups = spread_by_tokens(dataset_of(lengths), all, 50, 2);
+    EXPECT_EQ(sorted(flat(groups)), all);
+    for (const auto& group : groups) {
+      const int64_t sum = std::accumulate(group.begin(), group.end(), int64_t{0}, [&](int64_t n, int64_t i) { return n + lengths[i]; });
+      EXPECT_TRUE(sum <= 50 || group.size() == 1) << sum;
+    }
+  }
+}
+
 TEST(PlanEpoch, Weights) {
   Dataset dataset = dataset_of(std::vector<int64_t>(1000, 4));
   for (size_t i = 0; i < 1000; ++i) {

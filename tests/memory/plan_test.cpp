@@ -78,6 +78,21 @@ TEST(MemoryPlan, GradientsStandBesideActivationsWhereAStepHasSeveralParts) {
   EXPECT_EQ(bytes("2"), bytes("4"));
 }
 
+TEST(MemoryPlan, PartsRunSideBySideWhereMemoryHoldsThem) {
+  test::GoldenRun run("gqa", {"model.dtype=bfloat16", "training.per_device_train_batch_size=4"});
+  const auto plan = [&run](std::optional<int64_t> usable) {
+    return plan_memory({run.config, run.model(), *run.method, *run.objective, usable, {}});
+  };
+  const MemoryPlan beside = plan(kPlenty), alone = plan(1);
+  EXPECT_TRUE(beside.side_by_side);
+  EXPECT_TRUE(plan(std::nullopt).side_by_side);
+  EXPECT_FALSE(plan(beside.bytes - 1).side_by_side);
+  EXPECT_FALSE(run.objective->runs_beside_others({0})) << "the objective is left with the plan's";
+  EXPECT_TRUE(plan(beside.bytes).side_by_side);
+  EXPECT_TRUE(run.objective->runs_beside_others({0}));
+  EXPECT_LT(alone.bytes, beside.bytes);
+}
+
 TEST(MemoryPlan, NineTenthsOfTheMachineAreUsable) {
   const std::optional<int64_t> usable = usable_memory_bytes(at::kCPU);
   ASSERT_TRUE(usable.has_value());

@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "support/expect_error.h"
 #include "support/golden_run.h"
@@ -224,9 +225,60 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
   };
   EXPECT_EQ(parts(0), (std::vector<MicroBatch>{{0, 1, 2, 3}}));
   EXPECT_EQ(parts(1), (std::vector<MicroBatch>{{0}, {1}, {2}, {3}}));
-  EXPECT_EQ(parts(lengths[0] + lengths[1]).front(), (MicroBatch{0, 1}));
-  EXPECT_EQ(parts(lengths[0] + lengths[1] - 1).front(), (MicroBatch{0}));
+  const int64_t sum = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  EXPECT_EQ(parts(sum), (std::vector<MicroBatch>{{0, 1, 2, 3}}));
+  EXPECT_EQ(parts(sum - 1).size(), 2U);
 }
+
+TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
+  const auto parts = [](GoldenRun& run, bool is_allowed, nn::Recompute recompute = nn::Recompute::kNothing) {
+    run.objective->set_side_by_side(is_allowed);
+    run.objective->set_recompute(recompute);
+    const std::vector<MicroBatch> parts = run.objective->parts({0, 1});
+    return std::pair(parts.size(), run.objective->runs_beside_others(parts.front()));
+  };
+  GoldenRun half("tied", {"model.dtype=bfloat16"}), wide("tied"), ahead("tied", {"model.dtype=bfloat16"}, /*prefetch=*/true);
+  EXPECT_EQ(parts(half, true), std::pair(size_t{2}, true));
+  EXPECT_EQ(parts(half, false), std::pair(size_t{2}, false)) << "the same sums";
+  EXPECT_EQ(parts(half, true, nn::Recompute::kLayers), std::pair(size_t{1}, false));
+  EXPECT_EQ(parts(wide, true), std::pair(size_t{1}, false));
+  EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "the next batch is one's own";
+  half.objective->set_side_by_side(true);
+  half.objective->set_recompute(nn::Recompute::kNothing);
+  half.train_set.examples[0].ids.assign(1152, 1);
+  EXPECT_TRUE(half.objective->runs_beside_others({0}));
+  half.train_set.examples[0].ids.push_back(1);
+  EXPECT_FALSE(half.objective->runs_beside_others({0}));
+}
+
+class SideBySide : public testing::TestWithParam<const char*> {};
+
+TEST_P(SideBySide, TheStepsAreTheSame) {
+  const test::Threads threads(2);
+  const auto trained = [](bool side_by_side) {
+    GoldenRun run(GetParam(), {"model.dtype=bfloat16", "training.max_steps=3", "training.per_device_train_batch_size=8"});
+    run.objective->set_side_by_side(side_by_side);
+    Reports reports;
+    TrainerState state;
+    run.run(state, {&reports});
+    return std::pair(copies(run.parameters()), reports.all.back().loss);
+  };
+  const auto [alone, alone_loss] = trained(false);
+  const auto [beside, beside_loss] = trained(true);
+  EXPECT_NEAR(beside_loss, alone_loss, 1e-6 * alone_loss);
+  for (size_t i = 0; i < alone.size(); ++i) {
+    expect_close(beside[i], alone[i], 1e-5);
+  }
+  for (int round = 0; round < 2; ++round) {
+    const std::vector<at::Tensor> again = trained(true).first;
+    for (size_t i = 0; i < beside.size(); ++i) {
+      expect_equal(again[i], beside[i], "tensor " + std::to_string(i));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, SideBySide, testing::Values("tied", "gqa", "dora", "embeddings", "modules_to_save", "linear"),
+                         [](const auto& info) { return std::string(info.param); });
 
 TEST(CausalLm, AStepInPartsIsTheSameStep) {
   const auto first = [](int64_t part_tokens) {

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "support/expect_error.h"
 #include "support/fake_objective.h"
@@ -112,6 +115,60 @@ TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
   EXPECT_EQ(report.epoch, 1.0);
   EXPECT_EQ(bench.state.step, 1);
   EXPECT_EQ(bench.recorder.ends, 1);
+}
+
+TEST(Trainer, PartsSideBySideAreTheSameStep) {
+  // Those of one example run alone. The gradients would add up to something else in another order: 1 + 2^24 = 2^24 in float32.
+  const test::Threads threads(2);
+  const auto train = [](bool side_by_side) {
+    Bench bench({1.0});
+    bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2}, {3, 4, 5}, {6, 7}, {8}, {9, 10}}; };
+    bench.objective.beside = [side_by_side](const MicroBatch& part) { return side_by_side && part.size() > 1; };
+    std::atomic<int> begun = 0;
+    bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
+      if (side_by_side && batch.front() == 3 && ++begun == 1) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));  // the largest, which counts first, is done last
+      }
+      return bench.w.sum() * (batch.front() == 3 ? std::pow(2.0, 26) : 6.0);
+    };
+    bench.options.gradient_accumulation_steps = 6;
+    bench.run();
+    return std::pair(bench.value().item<double>(), bench.recorder.reports.at(0).loss);
+  };
+  const auto [alone, alone_loss] = train(false);
+  const auto [beside, beside_loss] = train(true);
+  EXPECT_NEAR(beside_loss, alone_loss, 1e-9 * alone_loss);
+  EXPECT_NEAR(beside / alone, 1.0, 1e-6);
+  for (int round = 0; round < 5; ++round) {
+    EXPECT_EQ(train(true).first, beside);
+  }
+}
+
+TEST(Trainer, AnErrorBesideOtherPartsIsTheRuns) {
+  const test::Threads threads(2);
+  Bench bench({1.0});
+  bench.objective.plan = [](int64_t) { return test::single_batches(6); };
+  bench.objective.beside = [](const MicroBatch&) { return true; };
+  bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
+    if (batch.front() == 2) {
+      throw Error(ErrorKind::kData, "row 2", "is broken");
+    }
+    return bench.w.sum();
+  };
+  bench.options.gradient_accumulation_steps = 6;
+  test::expect_error(ErrorKind::kData, {"row 2", "is broken"}, [&] { bench.run(); });
+  EXPECT_EQ(bench.state.step, 0);
+}
+
+TEST(Objective, WhatIsComputedAtOnceIsTheLargestOfThoseSideBySide) {
+  FakeObjective objective;
+  objective.beside = [](const MicroBatch& part) { return part.size() < 4; };
+  std::vector<int64_t> inputs;
+  for (const BatchSize& size : objective.sizes_at_once({{0}, {1, 2, 3, 4}, {5, 6, 7}, {8, 9}, {10, 11, 12, 13, 14}})) {
+    inputs.push_back(size.input);
+  }
+  EXPECT_EQ(inputs, (std::vector<int64_t>{8, 10, 6 + 4}));
+  EXPECT_TRUE(objective.sizes_at_once({}).empty());
 }
 
 TEST(Trainer, SaysWhichBatchesComeNext) {

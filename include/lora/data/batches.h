@@ -27,6 +27,12 @@ std::vector<std::vector<int64_t>> plan_epoch(const Dataset& dataset, const Batch
 /// Groups of examples put together in their order until the next would exceed `tokens`; one that exceeds it alone stands alone.
 std::vector<std::vector<int64_t>> join_by_tokens(const Dataset& dataset, const std::vector<std::vector<int64_t>>& groups, int64_t tokens);
 
+/// Examples in as few groups of at most `tokens` as a multiple of `multiple` gives, of about the same size: the longest first, each to the
+/// group that has the fewest yet (Graham 1969, LPT). One that exceeds it alone stands alone; no group is empty. They keep their order, in a
+/// group and by the groups' first.
+std::vector<std::vector<int64_t>> spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indices, int64_t tokens,
+                                                   int64_t multiple);
+
 /// The documents of `indices` as one batch on the CPU.
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices);
 

@@ -36,8 +36,10 @@ class DocumentObjective : public Objective {
   void set_recompute(nn::Recompute recompute) override { recompute_ = recompute; }
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   std::string describe(const MicroBatch& batch) const override;
+  void set_side_by_side(bool is_allowed) override { side_by_side_ = is_allowed; }
+  bool runs_beside_others(const MicroBatch& part) const override;
   bool has_evaluation() const override { return eval_ != nullptr; }
-  int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const override;
+  int64_t training_bytes(const std::vector<BatchSize>& at_once, nn::Recompute recompute) const override;
   int64_t evaluation_bytes() const override;
 
  protected:
@@ -57,11 +59,14 @@ class DocumentObjective : public Objective {
   void for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const;
 
  private:
+  bool is_fit_for_lanes() const;
+
   nn::Model& model_;
   const data::Dataset& train_;
   const data::Dataset* eval_;
   DocumentObjectiveOptions options_;
   nn::Recompute recompute_ = nn::Recompute::kNothing;
+  bool side_by_side_ = false;
   bool prefetches_;
   int64_t part_tokens_;
   std::unique_ptr<data::BatchPrefetcher> train_ahead_;

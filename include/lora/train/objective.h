@@ -31,6 +31,9 @@ struct EvalResult {
   std::vector<std::pair<std::string, double>> metrics;  ///< beside eval_loss, by their names there; one that has no value is NaN
 };
 
+/// How many parts are computed side by side where they are (Objective::runs_beside_others).
+inline constexpr int64_t kLanes = 2;
+
 /// One kind of example and its loss: all that the trainer sees of model and data. Each objective builds its own batch
 /// type from the indices.
 class Objective {
@@ -43,6 +46,13 @@ class Objective {
   /// A micro-batch in the parts that are computed one after the other; the step stays the same step, as its loss is a sum over
   /// examples.
   virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
+  /// Lets small parts be computed side by side (runs_beside_others), if the objective can: each needs memory of its own.
+  virtual void set_side_by_side(bool is_allowed) {}
+  /// Whether a part is computed beside others of its step, kLanes at once, and not alone on all threads. loss_sum then runs on several
+  /// threads.
+  virtual bool runs_beside_others(const MicroBatch& part) const { return false; }
+  /// What is computed at once of a step's parts: each, but of those that run beside each other the largest kLanes as one.
+  std::vector<BatchSize> sizes_at_once(const std::vector<MicroBatch>& parts) const;
   /// Documents (with packing: bins) of a micro-batch, in place of the config's. Not once training has begun.
   virtual void set_batch_size(int64_t batch_size) = 0;
   virtual int64_t batch_size() const = 0;
@@ -60,8 +70,9 @@ class Objective {
   /// Where the examples came from, for messages.
   virtual std::string describe(const MicroBatch& batch) const = 0;
 
-  /// Bytes that the largest of such parts needs from its forward pass to the end of its backward, beside weights and their gradients.
-  virtual int64_t training_bytes(const std::vector<BatchSize>& parts, nn::Recompute recompute) const = 0;
+  /// Bytes that the largest of what is computed at once needs from its forward pass to the end of its backward, beside weights and their
+  /// gradients.
+  virtual int64_t training_bytes(const std::vector<BatchSize>& at_once, nn::Recompute recompute) const = 0;
   /// Bytes of the largest batch of an evaluation; 0 where there is none.
   virtual int64_t evaluation_bytes() const = 0;
 

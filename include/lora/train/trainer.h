@@ -5,6 +5,7 @@
 #include "lora/checkpoint/checkpoint.h"
 #include "lora/comm/communicator.h"
 #include "lora/nn/parameter.h"
+#include "lora/ops/lanes.h"
 #include "lora/optim/optimizer.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
@@ -63,7 +64,7 @@ class Trainer {
   std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
   double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
-  double accumulate_gradients(const std::vector<MicroBatch>& batches, int64_t step, double scale) const;
+  double accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const;
   void clear_gradients() const;
   void unscale_gradients(double scale) const;
 
@@ -71,6 +72,7 @@ class Trainer {
   const TrainOptions& options_;
   StepPlan& plan_;
   bool half_precision_;
+  std::unique_ptr<ops::Lanes> lanes_;
 };
 
 }  // namespace lora::train

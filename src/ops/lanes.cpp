@@ -1,0 +1,126 @@
+#include "lora/ops/lanes.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace lora::ops {
+
+class Lanes::State {
+ public:
+  explicit State(int64_t count) : all_threads_(at::get_num_threads()) {
+    const int lanes = std::clamp<int>(static_cast<int>(count), 1, all_threads_);
+    own_threads_ = all_threads_ - (lanes - 1) * (all_threads_ / lanes);
+    for (int i = 1; i < lanes; ++i) {
+      workers_.emplace_back([this, threads = all_threads_ / lanes] { work(threads); });
+    }
+    // LibTorch notes the last number it is given for threads that begin later: ours, once every lane has set its own.
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return idle_ == workers_.size(); });
+    at::set_num_threads(all_threads_);
+  }
+
+  ~State() {
+    {
+      const std::lock_guard lock(mutex_);
+      ends_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& worker : workers_) {
+      worker.join();
+    }
+  }
+
+  void run(int64_t items, const std::function<void(int64_t)>& job) {
+    if (items <= 1 || workers_.empty()) {  // all threads for one after the other
+      for (int64_t i = 0; i < items; ++i) {
+        job(i);
+      }
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      job_ = &job;
+      items_ = items;
+      next_ = 0;
+      failed_ = std::numeric_limits<int64_t>::max();
+      error_ = nullptr;
+      idle_ = 0;
+      ++round_;
+    }
+    changed_.notify_all();
+    at::set_num_threads(own_threads_);
+    take_items();
+    at::set_num_threads(all_threads_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return idle_ == workers_.size(); });
+    if (error_ != nullptr) {
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    }
+  }
+
+ private:
+  void work(int threads) {
+    at::get_num_threads();  // the first use in a thread would set the number that counts for all
+    at::set_num_threads(threads);
+    for (int64_t seen = 0;;) {
+      std::unique_lock lock(mutex_);
+      ++idle_;
+      changed_.notify_all();
+      changed_.wait(lock, [this, seen] { return ends_ || round_ != seen; });
+      if (ends_) {
+        return;
+      }
+      seen = round_;
+      lock.unlock();
+      take_items();
+    }
+  }
+
+  void take_items() {
+    while (true) {
+      std::unique_lock lock(mutex_);
+      if (next_ == items_ || error_ != nullptr) {
+        return;
+      }
+      const int64_t item = next_++;
+      lock.unlock();
+      try {
+        (*job_)(item);
+      } catch (...) {
+        lock.lock();
+        if (item < failed_) {
+          failed_ = item;
+          error_ = std::current_exception();
+        }
+      }
+    }
+  }
+
+  const int all_threads_;
+  int own_threads_ = 1;
+  std::mutex mutex_;  // of what follows
+  std::condition_variable changed_;
+  const std::function<void(int64_t)>* job_ = nullptr;
+  int64_t items_ = 0, next_ = 0, failed_ = 0, round_ = 0;
+  std::exception_ptr error_;
+  size_t idle_ = 0;  ///< workers that have nothing to do
+  bool ends_ = false;
+  std::vector<std::thread> workers_;
+};
+
+Lanes::Lanes(int64_t count) : state_(std::make_unique<State>(count)) {}
+
+Lanes::~Lanes() = default;
+
+void Lanes::run(int64_t items, const std::function<void(int64_t item)>& job) {
+  state_->run(items, job);
+}
+
+}  // namespace lora::ops

@@ -1,0 +1,82 @@
+#include "train/side_by_side.h"
+
+#include <ATen/record_function.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+namespace lora::train {
+
+namespace {
+
+using at::Tensor;
+
+struct PartResult {
+  std::vector<Tensor> gradients;  ///< of each parameter; undefined: it had no part in the loss
+  Tensor loss;
+};
+
+/// Adds up what comes from several threads, in the order of the parts.
+class OrderedSum {
+ public:
+  explicit OrderedSum(const std::vector<nn::Parameter>& parameters) : parameters_(parameters) {}
+
+  void add(int64_t part, PartResult result) {
+    const at::NoGradGuard no_grad;
+    const std::lock_guard lock(mutex_);
+    waiting_.emplace(part, std::move(result));
+    while (!waiting_.empty() && waiting_.begin()->first == next_) {
+      add_next(waiting_.begin()->second);
+      waiting_.erase(waiting_.begin());
+      ++next_;
+    }
+  }
+
+  const Tensor& loss() const { return loss_; }
+
+ private:
+  void add_next(const PartResult& result) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      Tensor& sum = parameters_[i].tensor.mutable_grad();
+      if (!sum.defined()) {
+        sum = result.gradients[i];
+      } else if (result.gradients[i].defined()) {
+        sum.add_(result.gradients[i]);
+      }
+    }
+    loss_ = loss_.defined() ? loss_ + result.loss : result.loss;
+  }
+
+  const std::vector<nn::Parameter>& parameters_;
+  std::mutex mutex_;
+  int64_t next_ = 0;
+  std::map<int64_t, PartResult> waiting_;  ///< of parts whose turn has not come
+  Tensor loss_;
+};
+
+}  // namespace
+
+Tensor add_gradients_side_by_side(const Objective& objective, const std::vector<nn::Parameter>& parameters,
+                                  const std::vector<MicroBatch>& parts, int64_t step, double scale, ops::Lanes& lanes) {
+  std::vector<Tensor> tensors;
+  for (const nn::Parameter& parameter : parameters) {
+    tensors.push_back(parameter.tensor);
+  }
+  OrderedSum sum(parameters);
+  const auto add_part = [&](int64_t part) {
+    const Tensor loss = objective.loss_sum(parts[part], step);
+    std::vector<Tensor> gradients = torch::autograd::grad({loss * scale}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
+                                                          /*allow_unused=*/true);
+    sum.add(part, {std::move(gradients), loss.detach().to(at::kDouble)});
+  };
+  // A profile is of its own thread: while one is taken, each part has all threads.
+  const int64_t at_once = at::hasCallbacks() ? 1 : static_cast<int64_t>(parts.size());
+  for (int64_t begin = 0; begin < static_cast<int64_t>(parts.size()); begin += at_once) {
+    lanes.run(at_once, [&](int64_t part) { add_part(begin + part); });
+  }
+  return sum.loss();
+}
+
+}  // namespace lora::train
