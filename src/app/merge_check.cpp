@@ -94,8 +94,8 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
     check_interrupt();
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
-    const Tensor hidden_TD = model.hidden(pass);
-    const Tensor own = model.sequence_head() != nullptr ? model.sequence_head()->logits(hidden_TD, pass) : model.logits(hidden_TD, pass);
+    const Tensor own =
+        model.sequence_head() != nullptr ? model.sequence_head()->logits(model, pass) : model.logits(model.hidden(pass), pass);
     logits.push_back(own.to(at::kFloat).cpu());
   }
   return at::cat(logits);

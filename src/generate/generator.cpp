@@ -98,7 +98,7 @@ class Run {
     const nn::TokenBatch batch = nn::make_token_batch(views).to(model_.device());
     const nn::Pass pass = nn::cached_pass(batch, cache_);
     const at::Tensor rows = at::tensor(last_tokens, at::kLong).to(model_.device());
-    const at::Tensor logits_DV = model_.logits(model_.hidden(pass).index_select(0, rows), pass).to(at::kFloat);
+    const at::Tensor logits_DV = model_.logits(model_.hidden_of(rows, pass), pass).to(at::kFloat);
     if (!at::isfinite(logits_DV.sum()).item<bool>() && !at::isfinite(logits_DV).all().item<bool>()) {
       model_error("generation",
                   "the model's logits are not finite (NaN or infinity). Likely cause: float16 overflows; use --dtype bfloat16 "

@@ -28,6 +28,8 @@ class FeedForward {
   virtual nn::Kept kept() const = 0;
   /// Channels of its middle.
   virtual int64_t width() const = 0;
+  /// Elements of a token that are at work within it: in backward gradients, in forward the middle itself.
+  virtual int64_t working() const { return 3 * width(); }
 };
 
 }  // namespace lora::models

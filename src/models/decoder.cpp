@@ -57,11 +57,23 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
   for (const nn::Rope& rope : ropes_) {
     ropes.push_back(rope.tables(pass.batch, decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
   }
+  nn::Pass all = pass;  // later layers see every token
+  all.wanted_S = Tensor();
   for (const auto& layer : layers_) {
-    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers,
+    x_TD = nn::recomputed(x_TD, layer == layers_.back() ? pass : all, nn::Recompute::kLayers,
                           [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
   }
   return norm_ == nullptr ? x_TD : norm_->forward(x_TD);
+}
+
+/// Behind the last attention no token sees another: its feed-forward block, three quarters of a layer, gets those that are wanted.
+Tensor Decoder::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const {
+  if (layers_.empty() || 4 * rows_S.size(0) > 3 * pass.batch.num_tokens()) {
+    return Model::hidden_of(rows_S, pass);
+  }
+  nn::Pass narrowed = pass;
+  narrowed.wanted_S = rows_S;
+  return hidden(narrowed);
 }
 
 std::optional<int64_t> Decoder::cache_limit() const {
@@ -96,32 +108,40 @@ size_t Decoder::first_layer_with_gradient() const {
   return first;
 }
 
+/// Backward goes from the last layer down and frees what it is done with: the most is there somewhere on the way.
 nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   const auto bytes = [this](const nn::Kept& kept) { return kept.bytes(dtype()); };
+  const bool whole_layers = recompute == nn::Recompute::kLayers || recompute == nn::Recompute::kOffload;
   const nn::Kept input{decoder_.hidden_size, 0};
-  nn::Kept kept = norm_ == nullptr ? nn::Kept{} : norm_->kept();
-  int64_t width = 0, again = 0;  // what backward has once more of one layer
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const LayerMemory layer = layers_[i]->memory();
-    width = std::max(width, layer.width);
-    if (recompute == nn::Recompute::kLayers || recompute == nn::Recompute::kOffload) {
-      // Of those in the host's memory some are on their way.
-      kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};
-      again = std::max(again, bytes(layer.attention + layer.feed_forward));
-    } else if (recompute == nn::Recompute::kFeedForward) {
-      kept += input + (i < first_layer_with_gradient() ? nn::Kept{} : layer.attention);
-      again = std::max(again, bytes(layer.feed_forward));
-    } else if (i >= first_layer_with_gradient()) {
-      kept += layer.attention + layer.feed_forward;
-    }
-  }
+  const int64_t stream = 2 * bytes(input);  // the residual stream's gradient and what a block adds to it
+  nn::Kept kept, behind = norm_ == nullptr ? nn::Kept{} : norm_->kept();
   for (const nn::RopeOptions& rope : decoder_.ropes) {
     kept += decoder_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
+  int64_t most = 0, most_fed = 0;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const LayerMemory layer = layers_[i]->memory();
+    const bool is_last = i + 1 == layers_.size(), has_gradient = i >= first_layer_with_gradient();
+    const int64_t attention = bytes(layer.attention);
+    const int64_t fed = bytes({layer.working, 0}) + stream;
+    most_fed = std::max(most_fed, fed);
+    if (whole_layers) {
+      kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};  // of those in the host's memory some are on their way
+    } else {
+      kept += has_gradient ? layer.attention : nn::Kept{};
+    }
+    const int64_t here = bytes(kept) + (whole_layers ? attention : 0);
+    // The gradients of what attention keeps; and the feed-forward block's, which of the last layer has the wanted tokens alone.
+    most = std::max({most, here + attention + stream, is_last ? 0 : here + bytes(layer.feed_forward) + fed});
+    nn::Kept& of_the_block = is_last ? behind : kept;
+    if (recompute == nn::Recompute::kFeedForward) {
+      of_the_block += input;
+    } else if (!whole_layers && has_gradient) {
+      of_the_block += layer.feed_forward;
+    }
+  }
   constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
-  // Of the feed-forward block three tensors as wide as its middle: in backward gradients, in forward the middle itself.
-  const int64_t working = bytes({3 * width + 2 * decoder_.hidden_size, 0});
-  return {kBatch + bytes(kept), again + working, kBatch + working + bytes({2 * decoder_.hidden_size, 0})};
+  return {kBatch + bytes(kept), bytes(behind), std::max<int64_t>(most - bytes(kept), 0), kBatch + most_fed + stream};
 }
 
 }  // namespace lora::models

@@ -22,10 +22,10 @@ using RopeSet = std::vector<nn::RopeTables>;
 struct LayerMemory {
   nn::Kept attention;     ///< by the attention block and its norms
   nn::Kept feed_forward;  ///< by the feed-forward block and its norms
-  int64_t width = 0;      ///< channels of the feed-forward block's middle
+  int64_t working = 0;    ///< elements at work within the feed-forward block
 };
 
-/// One layer of a decoder or an encoder: x_TD → x_TD.
+/// One layer of a decoder or an encoder: x_TD → x_TD, or x_SD, the rows that the pass wants.
 class DecoderLayer {
  public:
   virtual ~DecoderLayer() = default;
@@ -68,6 +68,7 @@ class Decoder : public nn::Model {
           const at::TensorOptions& options);
 
   Tensor hidden(const nn::Pass& pass) const override;
+  Tensor hidden_of(const Tensor& rows_S, const nn::Pass& pass) const override;
   nn::Linear* find_head() override { return sequence_head() == nullptr ? head_.get() : nullptr; }
   std::optional<int64_t> cache_limit() const override;
   std::optional<double> logit_soft_cap() const override { return decoder_.logit_soft_cap; }

@@ -29,6 +29,7 @@ class DroppedFeedForward : public FeedForward {
   std::vector<nn::Host*> hosts() override { return block_->hosts(); }
   nn::Kept kept() const override { return block_->kept(); }
   int64_t width() const override { return block_->width(); }
+  int64_t working() const override { return block_->working(); }
 
  private:
   std::unique_ptr<FeedForward> block_;

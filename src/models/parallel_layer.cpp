@@ -15,14 +15,14 @@ ParallelLayer::ParallelLayer(std::unique_ptr<AttentionBlock> attention, std::uni
 
 Tensor ParallelLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const Tensor normed_TD = attention_norm_->forward(x_TD);
-  const Tensor attended_TD = attention_->forward(normed_TD, ropes, pass);
-  const Tensor forwarded_TD =
-      nn::recomputed(feed_forward_norm_ == nullptr ? normed_TD : x_TD, pass, nn::Recompute::kFeedForward,
-                     [this](const Tensor& input_TD, const nn::Pass& pass) {
-                       const bool shared = feed_forward_norm_ == nullptr;
-                       return feed_forward_->forward(shared ? input_TD : feed_forward_norm_->forward(input_TD), pass);
-                     });
-  return x_TD + dropout_.forward(forwarded_TD + attended_TD, pass);
+  const Tensor attended_SD = pass.wanted(attention_->forward(normed_TD, ropes, pass));
+  const nn::Pass rest = pass.of_wanted();
+  const auto feed = [this](const Tensor& input_SD, const nn::Pass& pass) {
+    return feed_forward_->forward(feed_forward_norm_ == nullptr ? input_SD : feed_forward_norm_->forward(input_SD), pass);
+  };
+  const Tensor forwarded_SD =
+      nn::recomputed(pass.wanted(feed_forward_norm_ == nullptr ? normed_TD : x_TD), rest, nn::Recompute::kFeedForward, feed);
+  return pass.wanted(x_TD) + dropout_.forward(forwarded_SD + attended_SD, rest);
 }
 
 std::vector<nn::Host*> ParallelLayer::hosts() {
@@ -38,7 +38,7 @@ std::vector<nn::Host*> ParallelLayer::hosts() {
 
 LayerMemory ParallelLayer::memory() const {
   const nn::Kept second_norm = feed_forward_norm_ == nullptr ? nn::Kept{} : nn::Kept{0, feed_forward_norm_->kept().floats};
-  return {attention_norm_->kept() + attention_->kept(), second_norm + feed_forward_->kept(), feed_forward_->width()};
+  return {attention_norm_->kept() + attention_->kept(), second_norm + feed_forward_->kept(), feed_forward_->working()};
 }
 
 }  // namespace lora::models

@@ -19,10 +19,11 @@ PostNormLayer::PostNormLayer(std::unique_ptr<AttentionBlock> attention, std::uni
 Tensor PostNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const Tensor attention_TD = attention_->forward(normed(x_TD, norms_.before_attention), ropes, pass);
   const Tensor attended_TD = x_TD + norms_.after_attention->forward(attention_TD);
-  return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const nn::Pass& pass) {
-    const Tensor fed_TD = feed_forward_->forward(normed(attended_TD, norms_.before_feed_forward), pass);
-    return attended_TD + norms_.after_feed_forward->forward(fed_TD);
-  });
+  const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
+    const Tensor fed_SD = feed_forward_->forward(normed(attended_SD, norms_.before_feed_forward), pass);
+    return attended_SD + norms_.after_feed_forward->forward(fed_SD);
+  };
+  return nn::recomputed(pass.wanted(attended_TD), pass.of_wanted(), nn::Recompute::kFeedForward, feed);
 }
 
 std::vector<nn::Host*> PostNormLayer::hosts() {
@@ -42,7 +43,7 @@ LayerMemory PostNormLayer::memory() const {
     return after.kept() + (before == nullptr ? nn::Kept{} : before->kept());
   };
   return {both(norms_.before_attention, *norms_.after_attention) + attention_->kept(),
-          both(norms_.before_feed_forward, *norms_.after_feed_forward) + feed_forward_->kept(), feed_forward_->width()};
+          both(norms_.before_feed_forward, *norms_.after_feed_forward) + feed_forward_->kept(), feed_forward_->working()};
 }
 
 }  // namespace lora::models

@@ -12,10 +12,11 @@ PreNormLayer::PreNormLayer(std::unique_ptr<AttentionBlock> attention, std::uniqu
       feed_forward_norm_(std::move(feed_forward_norm)) {}
 
 Tensor PreNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
-  const Tensor attended_TD = x_TD + attention_->forward(attention_norm_ == nullptr ? x_TD : attention_norm_->forward(x_TD), ropes, pass);
-  return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const nn::Pass& pass) {
-    return attended_TD + feed_forward_->forward(feed_forward_norm_->forward(attended_TD), pass);
-  });
+  const Tensor attention_TD = attention_->forward(attention_norm_ == nullptr ? x_TD : attention_norm_->forward(x_TD), ropes, pass);
+  const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
+    return attended_SD + feed_forward_->forward(feed_forward_norm_->forward(attended_SD), pass);
+  };
+  return nn::recomputed(pass.wanted(x_TD + attention_TD), pass.of_wanted(), nn::Recompute::kFeedForward, feed);
 }
 
 std::vector<nn::Host*> PreNormLayer::hosts() {
@@ -31,7 +32,7 @@ std::vector<nn::Host*> PreNormLayer::hosts() {
 
 LayerMemory PreNormLayer::memory() const {
   const nn::Kept before = attention_norm_ == nullptr ? nn::Kept{} : attention_norm_->kept();
-  return {before + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->width()};
+  return {before + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->working()};
 }
 
 }  // namespace lora::models

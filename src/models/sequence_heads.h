@@ -21,7 +21,7 @@ class ScoreHead : public nn::SequenceHead {
   ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int64_t> pad_id, io::WeightSource& source,
             const at::TensorOptions& options);
 
-  Tensor logits(const Tensor& hidden_TD, const nn::Pass& pass) const override;
+  Tensor logits(const nn::Model& model, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&score_}; }
 
  private:
@@ -48,7 +48,7 @@ class PooledHead : public nn::SequenceHead {
  public:
   PooledHead(PooledHeadOptions head, io::WeightSource& source, const at::TensorOptions& options);
 
-  Tensor logits(const Tensor& hidden_TD, const nn::Pass& pass) const override;
+  Tensor logits(const nn::Model& model, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
 
  private:

@@ -85,6 +85,8 @@ class SparseMoe : public FeedForward {
   std::vector<nn::Host*> hosts() override { return {&router_, &experts_}; }
   nn::Kept kept() const override;
   int64_t width() const override { return options_.num_experts_per_token * options_.intermediate_size; }
+  /// With the rows of each expert, and what it gives.
+  int64_t working() const override { return 3 * width() + 2 * options_.num_experts_per_token * options_.hidden_size; }
 
  private:
   SparseMoeOptions options_;

@@ -13,9 +13,10 @@ SumNormLayer::SumNormLayer(std::unique_ptr<AttentionBlock> attention, std::uniqu
 
 Tensor SumNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const Tensor attended_TD = attention_norm_->forward(x_TD + attention_->forward(x_TD, ropes, pass));
-  return nn::recomputed(attended_TD, pass, nn::Recompute::kFeedForward, [this](const Tensor& attended_TD, const nn::Pass& pass) {
-    return feed_forward_norm_->forward(attended_TD + feed_forward_->forward(attended_TD, pass));
-  });
+  const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
+    return feed_forward_norm_->forward(attended_SD + feed_forward_->forward(attended_SD, pass));
+  };
+  return nn::recomputed(pass.wanted(attended_TD), pass.of_wanted(), nn::Recompute::kFeedForward, feed);
 }
 
 std::vector<nn::Host*> SumNormLayer::hosts() {
@@ -28,7 +29,7 @@ std::vector<nn::Host*> SumNormLayer::hosts() {
 }
 
 LayerMemory SumNormLayer::memory() const {
-  return {attention_norm_->kept() + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->width()};
+  return {attention_norm_->kept() + attention_->kept(), feed_forward_norm_->kept() + feed_forward_->kept(), feed_forward_->working()};
 }
 
 }  // namespace lora::models

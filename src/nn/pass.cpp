@@ -17,13 +17,30 @@ Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
   return Pass{batch, Tensor(), &cache};
 }
 
+Tensor Pass::wanted(const Tensor& x_TD) const {
+  return wanted_S.defined() ? x_TD.index_select(0, wanted_S) : x_TD;
+}
+
+Pass Pass::of_wanted() const {
+  Pass rest = *this;
+  if (wanted_S.defined()) {
+    rest.row_keys_T = training() ? row_keys_T.index_select(0, wanted_S) : Tensor();
+    rest.wanted_S = Tensor();
+  }
+  return rest;
+}
+
 Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f) {
   const bool is_part = pass.recompute == part || (pass.recompute == Recompute::kOffload && part == Recompute::kLayers);
   if (!is_part || !pass.training()) {
     return f(x, pass);
   }
   // Backward comes when the caller's batch is gone.
-  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T](const Tensor& input) { return f(input, Pass{batch, keys_T}); };
+  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T, wanted_S = pass.wanted_S](const Tensor& input) {
+    Pass own{batch, keys_T};
+    own.wanted_S = wanted_S;
+    return f(input, own);
+  };
   return ops::recompute(again, x, pass.host_store);
 }
 

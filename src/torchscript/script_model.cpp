@@ -49,7 +49,7 @@ nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
     }
   }
   const auto size = static_cast<int64_t>(c10::elementSize(dtype()));
-  return {features * size, 2 * vocab_size_ * size, (features + vocab_size_) * size};
+  return {.kept = features * size, .working = 2 * vocab_size_ * size, .forward = (features + vocab_size_) * size};
 }
 
 Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectangle) const {

@@ -42,7 +42,7 @@ int64_t ScriptRowModel::vocab_size() const {
 nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
   // What is between them is not known: as much again.
   const int64_t bytes = 2 * elements_of_place_ * static_cast<int64_t>(c10::elementSize(dtype()));
-  return {bytes, 0, bytes};
+  return {.kept = bytes, .forward = bytes};
 }
 
 Tensor ScriptRowModel::result(const nn::Pass& pass) const {

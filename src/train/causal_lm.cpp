@@ -22,8 +22,7 @@ struct SupervisedRows {
 
 SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
   const Tensor& rows_S = pass.batch.supervised_S;
-  const Tensor hidden_TD = model.hidden(pass);
-  return {hidden_TD.index_select(0, rows_S), pass.batch.labels_T.index_select(0, rows_S),
+  return {model.hidden_of(rows_S, pass), pass.batch.labels_T.index_select(0, rows_S),
           pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
 }
 

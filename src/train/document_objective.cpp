@@ -92,7 +92,8 @@ int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& at_once,
   const nn::PassMemory memory = model_.pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
-    most = std::max(most, memory.kept * part.input + std::max(loss_bytes(part), memory.working * part.input));
+    const int64_t kept = memory.kept * part.input + memory.behind * num_wanted(part);
+    most = std::max(most, kept + std::max(loss_bytes(part), memory.working * part.input));
   }
   return most;
 }

@@ -15,7 +15,7 @@ using at::Tensor;
 
 Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
   const nn::RowModel* const network = model.row_model();
-  return network != nullptr ? network->predict(pass) : model.sequence_head()->logits(model.hidden(pass), pass);
+  return network != nullptr ? network->predict(pass) : model.sequence_head()->logits(model, pass);
 }
 
 /// In float32 whatever the model computes in.

@@ -46,7 +46,7 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
   const at::NoGradGuard no_grad;
   const auto logits_of = [&](const nn::TokenBatch& batch) {
     const nn::Pass pass = nn::evaluation_pass(batch);
-    return base.model->sequence_head()->logits(base.model->hidden(pass), pass);
+    return base.model->sequence_head()->logits(*base.model, pass);
   };
   const at::Tensor all_NC = logits_of(together);
   ASSERT_EQ(all_NC.sizes(), (std::vector<int64_t>{static_cast<int64_t>(documents.size()), 2}));
@@ -184,7 +184,7 @@ const std::vector<Rates> kRates{{"bert_pairs", {"hidden_dropout_prob", "attentio
 
 at::Tensor logits_of(const BaseModel& base, const nn::Pass& pass) {
   const at::NoGradGuard no_grad;
-  return base.model->sequence_head()->logits(base.model->hidden(pass), pass);
+  return base.model->sequence_head()->logits(*base.model, pass);
 }
 
 TEST(EncoderDropout, EveryRateActsInTrainingAloneAndByDocument) {

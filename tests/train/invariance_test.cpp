@@ -2,6 +2,7 @@
 #include <torch/torch.h>
 
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "support/expect_error.h"
@@ -50,6 +51,40 @@ TEST(Packing, DocumentsTogetherHaveTheLossTheyHaveAlone) {
     }
     EXPECT_NEAR(run.objective->loss_sum(all, 0).item<double>() / alone, 1.0, 1e-6) << name;
   }
+}
+
+/// Notes how many rows each projection is given.
+class RowCounter : public nn::InputObserver {
+ public:
+  void see(const nn::Linear& host, const at::Tensor& x_TI) override { rows[host.name()] = x_TI.size(0); }
+  std::map<std::string, int64_t> rows;
+};
+
+TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
+  std::vector<std::string> names = test::kFamilyCases;
+  names.insert(names.end(), test::kClassificationCases.begin(), test::kClassificationCases.end());
+  for (const std::string& name : names) {
+    GoldenRun run(name, {"adapter.lora_dropout=0.3", "model.base_dropout=0.1"});
+    const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+    const int64_t last = batch.num_tokens() - 1;
+    const at::Tensor rows_S = at::tensor({int64_t{1}, last / 2, last}, at::kLong);
+    const nn::Pass pass = nn::training_pass(batch, 7, 3);
+    expect_close(run.model().hidden_of(rows_S, pass), run.model().hidden(pass).index_select(0, rows_S), 1e-5);
+  }
+}
+
+TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
+  GoldenRun run("gqa");
+  const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+  nn::Pass pass = nn::evaluation_pass(batch);
+  RowCounter counter;
+  pass.observer = &counter;
+  run.model().hidden_of(at::tensor({int64_t{1}, int64_t{3}}, at::kLong), pass);
+  EXPECT_EQ(counter.rows.at("model.layers.1.self_attn.k_proj"), batch.num_tokens());
+  EXPECT_EQ(counter.rows.at("model.layers.0.mlp.down_proj"), batch.num_tokens());
+  EXPECT_EQ(counter.rows.at("model.layers.1.mlp.down_proj"), 2);
+  run.model().hidden_of(at::arange(batch.num_tokens()), pass);
+  EXPECT_EQ(counter.rows.at("model.layers.1.mlp.down_proj"), batch.num_tokens());
 }
 
 TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {

@@ -21,6 +21,8 @@ class Model {
 
   /// Final hidden states, after the last norm: [T, D].
   virtual Tensor hidden(const Pass& pass) const = 0;
+  /// Those of the tokens `rows_S` (int64, rising) alone: [S, D].
+  virtual Tensor hidden_of(const Tensor& rows_S, const Pass& pass) const { return hidden(pass).index_select(0, rows_S); }
   /// The output projection [V, D]; null where the model has none: an encoder, or one whose head scores documents.
   virtual Linear* find_head() = 0;
   /// The same, of a model that has it; anything else is an error of the program.

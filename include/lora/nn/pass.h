@@ -43,8 +43,14 @@ struct Pass {
   InputObserver* observer = nullptr;  ///< null: nobody looks
   Recompute recompute = Recompute::kNothing;
   std::shared_ptr<ops::HostStore> host_store = nullptr;  ///< where inputs of layers wait; null but with kOffload
+  /// int64 [S], rising: the tokens that are wanted behind the attention at hand; undefined: all. The last layer's is told.
+  Tensor wanted_S = {};
 
   bool training() const { return row_keys_T.defined(); }
+  /// The rows of x_TD that are wanted.
+  Tensor wanted(const Tensor& x_TD) const;
+  /// The pass as the wanted tokens go on in it, through what takes each by itself.
+  Pass of_wanted() const;
 };
 
 /// A pass without dropout.

@@ -46,6 +46,8 @@ class DocumentObjective : public Objective {
   /// Bytes of the loss of a part, from hidden states that are there to their gradient; of an evaluation, to what it notes down.
   virtual int64_t loss_bytes(const BatchSize& size) const = 0;
   virtual int64_t evaluation_loss_bytes(const BatchSize& size) const = 0;
+  /// Tokens of it whose hidden states the loss asks for.
+  virtual int64_t num_wanted(const BatchSize& size) const { return size.input; }
   nn::Model& model() const { return model_; }
   const data::Dataset& train_set() const { return train_; }
   const data::Dataset& eval_set() const { return *eval_; }
