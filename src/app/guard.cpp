@@ -4,6 +4,7 @@
 #include <torch/version.h>
 
 #include <new>
+#include <string_view>
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
@@ -15,6 +16,17 @@ namespace lora::app {
 namespace {
 
 constexpr int kUnforeseen = static_cast<int>(ErrorKind::kUnforeseen);
+
+void tell_of_memory(const std::string& what) {
+  log::error("[memory] " + what +
+             ". Use a smaller max_length, gradient_checkpointing \"full\", or a smaller per_device_train_batch_size with more "
+             "gradient_accumulation_steps");
+}
+
+/// LibTorch's allocator of the CPU has no kind of error of its own.
+bool is_of_memory(const c10::Error& error) {
+  return std::string_view(error.what_without_backtrace()).find("can't allocate memory") != std::string_view::npos;
+}
 
 }  // namespace
 
@@ -34,14 +46,17 @@ int guarded(const std::function<int()>& command) {
     return 128 + interrupted.signal;
   } catch (const c10::OutOfMemoryError& error) {
     log::end_progress();
-    log::error("[memory] the device is out of memory: " + first_line(error.what_without_backtrace()) +
-               ". Use a smaller per_device_train_batch_size with more gradient_accumulation_steps, or a smaller max_length");
+    tell_of_memory("the device is out of memory: " + first_line(error.what_without_backtrace()));
   } catch (const c10::Error& error) {
     log::end_progress();
-    log::error("[torch] " + first_line(error.what_without_backtrace()));
+    if (is_of_memory(error)) {
+      tell_of_memory("the machine gives this process no more memory");
+    } else {
+      log::error("[torch] " + first_line(error.what_without_backtrace()));
+    }
   } catch (const std::bad_alloc&) {
     log::end_progress();
-    log::error("[memory] out of memory. Use a smaller per_device_train_batch_size with more gradient_accumulation_steps");
+    tell_of_memory("the machine gives this process no more memory");
   } catch (const std::exception& error) {
     log::end_progress();
     log::error(std::string("[unforeseen] ") + first_line(error.what()));
