@@ -98,6 +98,15 @@ void expect_same(const Trained& found, const Trained& expected) {
   }
 }
 
+TEST(StepGraph, ExpertsAreRefused) {
+  for (const std::string name : {"mixtral", "qwen3_moe"}) {
+    CalledAgain::Counts counts;
+    test::expect_error(ErrorKind::kConfig, {"training.cuda_graphs", "experts", "Use false"},
+                       [&] { train(name, std::make_unique<CalledAgain>(counts), {}); });
+    EXPECT_EQ(counts.warm_ups, 0);
+  }
+}
+
 TEST(StepGraph, ReplayedPassesTrainAsTheyDoOtherwise) {
   for (const std::string name : {"gqa", "tied", "biases"}) {
     CalledAgain::Counts counts;
