@@ -53,9 +53,11 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
   const ObjectiveKind kind = objective_of(request, source);
   const models::ModelOptions model_flags = model_options(request.inference);
   data::Dataset dataset = load_rows(request, source, options, model_flags);
-  settle_targets(dataset, nullptr, kind);
-  InferenceParts parts = open_inference(request.inference, ModelUse::kRows,
-                                        [&](const models::ModelOptions& model) { return load_row_base(model, dataset, nullptr, kind); });
+  const auto load = [&](const models::ModelOptions& model, const std::optional<data::LabelSet>& labels) {
+    settle_targets(dataset, nullptr, kind, labels);
+    return load_row_base(model, dataset, nullptr, kind);
+  };
+  InferenceParts parts = open_inference(request.inference, ModelUse::kRows, load);
   nn::Model& model = *parts.base.model;
   if (kind == ObjectiveKind::kSequenceClassification) {
     parts.labels = row_labels(dataset, model, parts.labels);
