@@ -131,10 +131,7 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
   if (second != nullptr) {
     data::require_same_shape(first, *second);
   }
-  models::BaseModel base = torchscript::load_row_model(model, first, gives_loss);
-  if (second != nullptr) {  // loading has looked at the first
-    torchscript::require_ids(*second, base.model->vocab_size(), model.path.string());
-  }
+  models::BaseModel base = torchscript::load_row_model(model, first, gives_loss, second);
   for (const data::Dataset* rows : {&first, second}) {
     if (rows != nullptr) {
       try_longest(*base.model->row_model(), *rows, base.model->device(), gives_loss);

@@ -77,6 +77,25 @@ TEST(RowGuards, AModuleThatIsGivenTargetsNeedsThem) {
   EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
 
+TEST(RowGuards, ASecondSetHasTheTargetsAndIdsToo) {
+  const std::string row = "{\"features\": [1, 2, 3, 4, 5, 6]";
+  const data::Dataset rows = rows_of(row + ", \"target\": 0.5}\n" + row + ", \"target\": 1.5}\n");
+  const data::Dataset second = rows_of(row + ", \"target\": 0.5}\n" + row + "}\n");
+  for (const char* module : {"perceptron_loss", "optional_target"}) {  // the second would pass without it, as another loss
+    expect_error(ErrorKind::kData, {"rows.jsonl:2]", "has no target", "'target'"},
+                 [&] { load_row_model(script_options(module), rows, true, &second); });
+  }
+  models::ModelOptions options = script_options("optional_target");
+  options.inputs = {"features"};
+  EXPECT_NE(load_row_model(options, rows, true, &second).model, nullptr);  // which is not given any
+
+  const auto label = [](const std::string& ids) { return "{\"input_ids\": [" + ids + "], \"label\": 0}\n"; };
+  const data::Dataset known = rows_of(label("1, 2") + label("3, 4"), data::RowFormat::kClassification);
+  const data::Dataset unknown = rows_of(label("1, 2") + label("3, 48"), data::RowFormat::kClassification);
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48"},
+               [&] { load_row_model(script_options("document_classifier"), known, false, &unknown); });
+}
+
 TEST(RowGuards, FeaturesOfAnotherShapeAreTheModulesError) {
   const data::Dataset rows = rows_of("{\"features\": [1, 2, 3], \"target\": 0.5}\n{\"features\": [1, 2, 4], \"target\": 0.5}\n");
   expect_error(ErrorKind::kModel, {"fails on inputs of [2, 3]"}, [&] { load_row_model(script_options("perceptron"), rows, false); });
