@@ -64,7 +64,7 @@ class Check {
                   "training mode. Export it after eval()");
     }
     if (!at::isfinite(lowered).all().item<bool>()) {
-      model_error(network_.where(), "gives values that are not finite for ordinary ids: nothing of it could be checked");
+      model_error(network_.where(), "gives values that are not finite for ordinary inputs: nothing of it could be checked");
     }
     const Tensor own = outputs_of(network_.run_module(sample.arguments), sample);
     if (!same_bits(lowered, own)) {
@@ -313,6 +313,18 @@ class Check {
 };
 
 }  // namespace
+
+std::vector<c10::IValue> padded_arguments(const NetworkModel& model, const Sample& sample, int64_t id) {
+  std::vector<c10::IValue> arguments = sample.arguments;
+  const std::vector<std::string>& names = model.fields().names();
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == "input_ids") {
+      const Tensor own = arguments[i].toTensor();
+      arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
+    }
+  }
+  return arguments;
+}
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));

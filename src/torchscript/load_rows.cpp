@@ -35,11 +35,13 @@ class Loader {
     const std::string output = options_.output.value_or(gives_loss_ ? kLoss : kLogits);
     auto model = std::make_unique<ScriptRowModel>(open_network(options_, output, device),
                                                   options_.inputs.value_or(std::vector<std::string>()), kind, output, gives_loss_);
+    size_t longest = 0;
     for (const data::Dataset* rows : sets_) {
       require_targets(*model, *rows);
       require_ids(*rows, model->vocab_size(), options_.path.string());
+      longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
     }
-    check_rows(*model, rows_);
+    check_rows(*model, rows_, static_cast<int64_t>(longest));
     return model;
   }
 

@@ -33,6 +33,8 @@ class NetworkModel : public nn::Model {
   /// Says that what it gives of a document depends on the padding behind it: from now on only documents of one length share a
   /// rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
+  /// Rows of the smallest table of ids; 0: there is none.
+  int64_t num_ids() const;
   bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
   /// How far apart, as a share of the largest, two ways may be that compute the same in another order.
   double rounding() const { return is_half() ? 0.05 : 1e-4; }
@@ -46,8 +48,6 @@ class NetworkModel : public nn::Model {
   void begin(const nn::Pass& pass) const;
   /// Whether the table is looked up by ids.
   bool is_of_ids(const Lookup& lookup) const { return fields_.names()[lookup.argument] == "input_ids"; }
-  /// Rows of the smallest table of ids; 0: there is none.
-  int64_t num_ids() const;
 
  private:
   void warn_of_idle_hosts() const;
