@@ -213,6 +213,21 @@ TEST_F(ModuleRows, AClassThatTheModuleDoesNotHaveIsNamedWithItsRow) {
   EXPECT_THAT(outcome.err, HasSubstr("(given " + out("e.jsonl") + ":33, "));
 }
 
+TEST_F(ModuleRows, AnEvaluationThatIsNotFiniteIsAnErrorThatNamesTheRows) {
+  std::string text;
+  for (int i = 0; i < 64; ++i) {
+    const std::string sign = i % 16 == 3 || i % 16 == 5 ? "-" : "";  // rows that a load does not try
+    text += "{\"features\": [" + sign + std::to_string(1 + i % 7) + ", 2, 3, 1, " + std::to_string(1 + i % 5) +
+            ", 2], \"target\": " + std::to_string(i % 3) + "}\n";
+  }
+  write_text(scratch_ / "n.jsonl", text);
+  for (const auto& [name, objective] : {std::pair("logarithms", "regression"), std::pair("logarithm_scores", "sequence_classification")}) {
+    const Outcome outcome = evaluate({"--model", module(name), "--data", out("n.jsonl"), "--format", "features", "--objective", objective});
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+    EXPECT_THAT(outcome.err, HasSubstr("the loss is not finite: found nan on " + out("n.jsonl") + ":4, " + out("n.jsonl") + ":6, "));
+  }
+}
+
 TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
   ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);
