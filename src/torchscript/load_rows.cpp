@@ -1,8 +1,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/base/json.h"
+#include "lora/base/log.h"
 #include "lora/torchscript/load.h"
 #include "open.h"
 #include "row_checks.h"
@@ -19,6 +22,35 @@ void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::strin
       data_error(row.origin.text(), "found the id " + std::to_string(*largest) + ", and the tables of " + where + " have ids from 0 to " +
                                         std::to_string(vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
     }
+  }
+}
+
+float in_dtype(float value, at::ScalarType dtype) {
+  return dtype == at::kHalf       ? static_cast<float>(static_cast<at::Half>(value))
+         : dtype == at::kBFloat16 ? static_cast<float>(static_cast<at::BFloat16>(value))
+                                  : value;
+}
+
+/// Features are given in the dtype of the module's weights. Throws data Error, file:line, for one that is infinite there; warns of a whole
+/// number that is another one, as a category's would be another category.
+void check_features(const data::Dataset& rows, at::ScalarType dtype) {
+  std::string first;
+  for (const data::Example& row : rows.examples) {
+    for (const float feature : row.dense != nullptr ? row.dense->features : std::vector<float>()) {
+      const float given = in_dtype(feature, dtype);
+      if (!std::isfinite(given)) {
+        data_error(row.origin.text(), "a feature is beyond the module's dtype: found " + shown(Json(feature)) + ", expected what " +
+                                          c10::toString(dtype) + " holds. Scale it, or use model.dtype float32.");
+      }
+      if (first.empty() && given != feature && std::floor(feature) == feature) {
+        first = "[" + row.origin.text() +
+                "] a whole number among the features is another one in the module's dtype: " + shown(Json(feature)) + " becomes " +
+                shown(Json(given)) + " in " + c10::toString(dtype);
+      }
+    }
+  }
+  if (!first.empty()) {
+    log::warn(first + ". Where it is the number of a category or an index, use model.dtype float32");
   }
 }
 
@@ -39,6 +71,7 @@ class Loader {
     for (const data::Dataset* rows : sets_) {
       require_targets(*model, *rows);
       require_ids(*rows, model->vocab_size(), options_.path.string());
+      check_features(*rows, model->dtype());
       longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
     }
     check_rows(*model, rows_, static_cast<int64_t>(longest));

@@ -228,6 +228,19 @@ TEST_F(ModuleRows, AnEvaluationThatIsNotFiniteIsAnErrorThatNamesTheRows) {
   }
 }
 
+TEST_F(ModuleRows, WholeNumbersThatTheDtypeDoesNotHoldAreWarnedOf) {
+  std::string text;
+  for (int i = 0; i < 12; ++i) {
+    text += "{\"features\": [" + std::to_string(250 + i) + "], \"target\": " + std::to_string(i % 3) + ".5}\n";
+  }
+  write_text(scratch_ / "c.jsonl", text);
+  const Outcome outcome =
+      evaluate({"--model", module("category_bfloat16"), "--data", out("c.jsonl"), "--format", "features", "--objective", "regression"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err,
+              HasSubstr("c.jsonl:8] a whole number among the features is another one in the module's dtype: 257.0 becomes 256.0"));
+}
+
 TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
   ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);

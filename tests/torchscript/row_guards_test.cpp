@@ -194,6 +194,18 @@ TEST(RowGuards, FeaturesOfAnotherShapeAreTheModulesError) {
   expect_error(ErrorKind::kModel, {"fails on inputs of [2, 3]"}, [&] { load_row_model(script_options("perceptron"), rows, false); });
 }
 
+TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
+  const data::Dataset rows = stored_rows("features");
+  const data::Dataset large = rows_of(
+      "{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n"
+      "{\"features\": [1, 2, 3, 4, 5, -70000], \"target\": 0.5}\n");
+  const models::ModelOptions options = script_options("narrow_float16");
+  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what Half holds"};
+  expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, large, false); });
+  expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, rows, false, &large); });
+  EXPECT_NE(load_row_model(options, rows, false).model, nullptr);
+}
+
 TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
   const data::Dataset rows =
       rows_of("{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [3, 48], \"label\": 1}\n", data::RowFormat::kClassification);
