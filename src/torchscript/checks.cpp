@@ -46,6 +46,7 @@ class Check {
     require_unchanged(before, "");
     check_adapters();
     require_unchanged(before, " in its training form. model.base_dropout 0 keeps it in its evaluation form");
+    find_documents();
   }
 
  private:
@@ -286,6 +287,19 @@ class Check {
         idle_.push_back(host);
       }
     }
+  }
+
+  /// Which size of the tensors in it is the documents': dropout is drawn by document.
+  void find_documents() {
+    const at::NoGradGuard no_grad;
+    std::array<CallSizes, 2> sizes;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      model_.watch_calls(&sizes[i]);
+      by_sites(samples_[i], true);
+    }
+    model_.watch_calls(nullptr);
+    network_.hosts().documents_second =
+        find_documents_second(sizes[0], samples_[0].rectangle.num_documents, sizes[1], samples_[1].rectangle.num_documents);
   }
 
   static bool lacks_gradient(const nn::MatrixHost* host) {

@@ -20,7 +20,7 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual NetworkModel& model() = 0;
-  /// Adapters are tried on the first one.
+  /// Two, of other numbers of documents; adapters are tried on the first one.
   virtual const std::vector<Sample>& samples() const = 0;
   /// What the model makes of a pass over a sample.
   virtual at::Tensor outputs(const nn::Pass& pass) const = 0;
