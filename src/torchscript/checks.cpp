@@ -128,7 +128,7 @@ class Check {
     }
     for (const bool with_grad : kModes) {
       const at::AutoGradMode mode(with_grad);
-      bare_.push_back(by_sites(samples_[0], false).detach());
+      bare_.push_back(by_sites(subject_.sample_for_adapters(), false).detach());
     }
     std::vector<Unit> group;
     for (const Unit& unit : all) {
@@ -183,7 +183,7 @@ class Check {
   /// that does nothing to this input.
   std::optional<double> disagreement(const std::vector<Unit>& group, bool with_grad) const {
     const at::AutoGradMode mode(with_grad);
-    const Sample& sample = samples_[0];
+    const Sample& sample = subject_.sample_for_adapters();
     const Tensor& bare = bare_[with_grad ? 1 : 0];
     attach(group);
     const Tensor by_pairs = by_sites(sample, false).detach() - bare;
@@ -191,9 +191,13 @@ class Check {
     detach(group);
     const double size = by_weights.to(at::kFloat).norm().item<double>();
     const double difference = (by_pairs - by_weights).to(at::kFloat).norm().item<double>();
-    const double apart = difference <= 1e-6 * bare.to(at::kFloat).norm().item<double>() ? 0 : difference;  // which is rounding alone
+    const double rounding = rounding_of_results() * bare.to(at::kFloat).norm().item<double>();
+    const double apart = model_.is_half() ? std::max(0.0, difference - rounding) : difference <= rounding ? 0 : difference;
     return size == 0 ? (apart > 0 ? std::optional(1e9) : std::nullopt) : std::optional(apart / size);
   }
+
+  /// What the last bit of both is, as a share of them.
+  double rounding_of_results() const { return !model_.is_half() ? 1e-6 : model_.dtype() == at::kHalf ? 0x1p-11 : 0x1p-8; }
 
   bool is_dead(const std::vector<Unit>& group) const {
     const double bound = model_.is_half() ? 0.1 : 1e-3;
@@ -232,7 +236,7 @@ class Check {
   /// Gradients of the B of every host of the group, by a loss of random weights; undefined where none comes back.
   std::vector<Tensor> gradients(const std::vector<Unit>& group, bool by_weights) const {
     const at::AutoGradMode mode(true);
-    const Sample& sample = samples_[0];
+    const Sample& sample = subject_.sample_for_adapters();
     attach(group);
     const Tensor out = by_weights ? outputs_of(network_.run_in_weight_space(sample.arguments), sample) : by_sites(sample, false);
     if (out.requires_grad()) {
@@ -268,7 +272,7 @@ class Check {
   void check_gradients(const std::vector<Unit>& group) {
     attach(group);
     const at::AutoGradMode mode(true);
-    const Tensor out = by_sites(samples_[0], true);
+    const Tensor out = by_sites(subject_.sample_for_adapters(), true);
     if (!out.requires_grad()) {
       model_error(network_.where(),
                   "its result has no gradient: found a forward under torch.no_grad or a detach at its end, expected one that "
@@ -311,7 +315,7 @@ class Check {
   bool has_effect(nn::MatrixHost& host) const {
     const at::NoGradGuard no_grad;
     attach(host);
-    const bool has = !same_bits(by_sites(samples_[0], false), bare_[0]);
+    const bool has = !same_bits(by_sites(subject_.sample_for_adapters(), false), bare_[0]);
     host.remove_adapters();
     return has;
   }
@@ -322,7 +326,7 @@ class Check {
   NetworkModel& model_;
   Network& network_;
   const std::vector<Sample>& samples_;
-  std::vector<Tensor> bare_;  ///< of the first sample, by kModes
+  std::vector<Tensor> bare_;  ///< of the sample for adapters, by kModes
   std::vector<const nn::MatrixHost*> idle_;
 };
 

@@ -20,8 +20,10 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual NetworkModel& model() = 0;
-  /// Two, of other numbers of documents; adapters are tried on the first one.
+  /// Two, of other numbers of documents.
   virtual const std::vector<Sample>& samples() const = 0;
+  /// That of them which adapters are tried on.
+  virtual const Sample& sample_for_adapters() const { return samples().front(); }
   /// What the model makes of a pass over a sample.
   virtual at::Tensor outputs(const nn::Pass& pass) const = 0;
   /// The same of a result that the network gave for it.
