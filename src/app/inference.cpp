@@ -130,9 +130,13 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
 }
 
 models::ModelOptions model_options(const InferenceRequest& request) {
-  return config::read_model_flags(
+  models::ModelOptions options = config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
+  if (options.is_torchscript()) {
+    options.base_dropout = 0;  // nothing is trained: its evaluation form alone counts
+  }
+  return options;
 }
 
 InferenceParts open_inference(const InferenceRequest& request, ModelUse use, const BaseLoader& load) {

@@ -241,6 +241,19 @@ TEST_F(ModuleRows, WholeNumbersThatTheDtypeDoesNotHoldAreWarnedOf) {
               HasSubstr("c.jsonl:8] a whole number among the features is another one in the module's dtype: 257.0 becomes 256.0"));
 }
 
+TEST_F(ModuleRows, AModuleThatIsTrainedInItsEvaluationFormIsEvaluatedInIt) {
+  ASSERT_EQ(train("perceptron", "a",
+                  {"model.path=" + module("batch_norm"), "model.base_dropout=0", "adapter.init_from=null",
+                   "adapter.target_modules=[\"first\", \"out\"]", "training.max_steps=2"})
+                .exit_code,
+            0);
+  const Outcome outcome = evaluate({"--model", module("batch_norm"), "--adapter", out("a"), "--data", rows("features_eval.jsonl"),
+                                    "--format", "features", "--objective", "regression"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NEAR(Json::parse(outcome.out)["loss"].get<double>(), read_rows(scratch_ / "a" / "metrics.jsonl").back()["eval_loss"].get<double>(),
+              1e-6);
+}
+
 TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
   ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);
