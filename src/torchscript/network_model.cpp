@@ -76,8 +76,8 @@ void NetworkModel::warn_of_idle_hosts() const {
       names.push_back(host->name());
     }
   }
-  idle_.clear();
   if (!names.empty()) {
+    idle_.clear();
     log::warn("[" + network_->where() + "] a small batch when it was loaded did not use " + join(names, ", ", 8) +
               ": whether an adapter there does what it should is not known");
   }
