@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import label_metrics
 import peft
 import torch
 import torch.nn.functional as F
@@ -248,7 +249,7 @@ RUNS = {
 
 
 def evaluation(network, rows, loss_of):
-    """One row at a time: loss, and what it is of accuracy or correlation."""
+    """One row at a time: loss, and the metrics of what is predicted; of several values the means."""
     total, count, predictions = 0.0, 0, []
     with torch.no_grad():
         for row in rows:
@@ -258,12 +259,13 @@ def evaluation(network, rows, loss_of):
     result = {"eval_loss": total / count}
     if loss_of is regression:
         predicted, target = torch.cat(predictions).double(), targets_of(rows).double().reshape(len(rows), -1)
-        own = [torch.corrcoef(torch.stack([predicted[:, k], target[:, k]]))[0, 1] for k in range(target.shape[1])]
-        result["eval_pearson"] = float(sum(own) / len(own))
+        own = [label_metrics.value_metrics(predicted[:, k].tolist(), target[:, k].tolist()) for k in range(target.shape[1])]
+        result |= {f"eval_{name}": sum(metrics[name] for metrics in own) / len(own) for name in own[0]}
     elif predictions[0] is not None:
         found = torch.cat(predictions).argmax(1).tolist()
         wanted = [NAMES.index(row["target"]) if "target" in row else row["label"] for row in rows]
-        result["eval_accuracy"] = sum(a == b for a, b in zip(found, wanted)) / len(wanted)
+        metrics = label_metrics.class_metrics(found, wanted, predictions[0].shape[1])
+        result |= {f"eval_{name}": value for name, value in metrics.items()}
     return result
 
 

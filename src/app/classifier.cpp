@@ -42,11 +42,11 @@ data::LabelSet unnamed_labels(int64_t count) {
   return labels;
 }
 
-/// What an adapter's file says of its labels.
-std::optional<data::LabelSet> parse_label_set(const std::string& stored, const std::filesystem::path& file) {
+/// What an adapter's file says of its labels; where it says no more than that they are classes, they are numbers.
+data::LabelSet parse_label_set(const std::string& stored, const std::filesystem::path& file) {
   const std::string where = file.string() + ": labels";
   const Json json = parse_json(stored, where, ErrorKind::kModel);
-  return data::read_label_set(JsonReader(json, where, ErrorKind::kModel));
+  return data::read_label_set(JsonReader(json, where, ErrorKind::kModel)).value_or(data::LabelSet());
 }
 
 }  // namespace
@@ -91,7 +91,7 @@ bool names_labels(const std::filesystem::path& folder) {
 std::optional<data::LabelSet> stored_labels(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kWeightsFile;
   const std::string stored = peft::stored_label_set(io::SafetensorsFile(file));
-  return stored.empty() ? std::nullopt : parse_label_set(stored, file);
+  return stored.empty() ? std::nullopt : std::optional(parse_label_set(stored, file));
 }
 
 data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
@@ -108,11 +108,11 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
     const std::optional<data::LabelSet> known = known_labels(model_folder);
     return known && known->num_labels() == count ? *known : unnamed_labels(count);
   }
-  const std::optional<data::LabelSet> labels = parse_label_set(stored, file);
-  if (!labels || labels->num_labels() != count) {
+  data::LabelSet labels = parse_label_set(stored, file);
+  if (labels.num_labels() != count) {
     model_error(file.string(), "the classifier has " + std::to_string(count) + " labels and names others: the file is damaged");
   }
-  return *labels;
+  return labels;
 }
 
 std::map<std::string, std::string> classifier_file_names(const std::map<std::string, std::string>& file_names) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 
@@ -73,6 +74,27 @@ Json evaluation_json(const std::string& adapter, const train::EvalResult& found,
   return result;
 }
 
+void require_finite(const train::EvalResult& found, const data::Dataset& dataset,
+                    const std::function<double(const data::Dataset& rows)>& loss_of) {
+  constexpr size_t kNamed = 4;
+  if (std::isfinite(found.loss)) {
+    return;
+  }
+  std::vector<std::string> origins;
+  for (size_t i = 0; i < dataset.examples.size() && origins.size() < kNamed; ++i) {
+    check_interrupt();
+    data::Dataset row;
+    row.examples = {dataset.examples[i]};
+    row.has_classes = dataset.has_classes;
+    if (!std::isfinite(loss_of(row))) {
+      origins.push_back(dataset.examples[i].origin.text());
+    }
+  }
+  throw Error(ErrorKind::kDiverged, "--data",
+              "the loss is not finite: found " + std::to_string(found.loss) + (origins.empty() ? "" : " on " + join(origins)) +
+                  ", so that no figure means anything. Likely cause: values there that the model's dtype or its code cannot take");
+}
+
 void print_evaluations(const std::vector<Json>& results, bool json) {
   if (json) {
     std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
@@ -91,7 +113,10 @@ int evaluate_labels(const EvalRequest& request, const data::SourceOptions& sourc
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    results.push_back(evaluation_json(name, evaluate(model, dataset, request, parts.labels->is_regression), dataset, request));
+    const auto found_of = [&](const data::Dataset& rows) { return evaluate(model, rows, request, parts.labels->is_regression); };
+    const train::EvalResult found = found_of(dataset);
+    require_finite(found, dataset, [&](const data::Dataset& rows) { return found_of(rows).loss; });
+    results.push_back(evaluation_json(name, found, dataset, request));
   }
   print_evaluations(results, request.json);
   return 0;

@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+
 #include "lora/app/eval_command.h"
 #include "lora/data/dataset.h"
 #include "lora/train/objective.h"
@@ -10,6 +12,10 @@ int evaluate_labels(const EvalRequest& request, const data::SourceOptions& sourc
 
 /// What an adapter comes to, of what an objective's evaluation found.
 Json evaluation_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request);
+
+/// Throws Error (diverged) where the loss is not finite, naming the first rows that make it so: `loss_of` gives that of other rows.
+void require_finite(const train::EvalResult& found, const data::Dataset& dataset,
+                    const std::function<double(const data::Dataset& rows)>& loss_of);
 
 /// Prints them, as a table or as JSON.
 void print_evaluations(const std::vector<Json>& results, bool json);

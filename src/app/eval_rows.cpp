@@ -53,9 +53,11 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
   const ObjectiveKind kind = objective_of(request, source);
   const models::ModelOptions model_flags = model_options(request.inference);
   data::Dataset dataset = load_rows(request, source, options, model_flags);
-  settle_targets(dataset, nullptr, kind);
-  InferenceParts parts = open_inference(request.inference, ModelUse::kRows,
-                                        [&](const models::ModelOptions& model) { return load_row_base(model, dataset, nullptr, kind); });
+  const auto load = [&](const models::ModelOptions& model, const std::optional<data::LabelSet>& labels) {
+    settle_targets(dataset, nullptr, kind, labels);
+    return load_row_base(model, dataset, nullptr, kind);
+  };
+  InferenceParts parts = open_inference(request.inference, ModelUse::kRows, load);
   nn::Model& model = *parts.base.model;
   if (kind == ObjectiveKind::kSequenceClassification) {
     parts.labels = row_labels(dataset, model, parts.labels);
@@ -63,11 +65,15 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
   }
   train::DocumentObjectiveOptions batches;
   batches.eval_batches = {request.batch_size, /*packing=*/false, options.max_length, /*shuffle=*/false};
-  const auto objective = train::objective_entry(kind).make({model, dataset, &dataset, parts.labels ? &*parts.labels : nullptr, batches});
+  const auto found_of = [&](const data::Dataset& rows) {
+    return train::objective_entry(kind).make({model, rows, &rows, parts.labels ? &*parts.labels : nullptr, batches})->evaluate();
+  };
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    results.push_back(evaluation_json(name, objective->evaluate(), dataset, request));
+    const train::EvalResult found = found_of(dataset);
+    require_finite(found, dataset, [&](const data::Dataset& rows) { return found_of(rows).loss; });
+    results.push_back(evaluation_json(name, found, dataset, request));
   }
   print_evaluations(results, request.json);
   return 0;

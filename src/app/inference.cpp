@@ -62,12 +62,12 @@ data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_
   return *labels;
 }
 
-/// What the adapters of a module say of its classes; none: nothing.
+/// What the adapters of a module say of its targets; none: nothing.
 std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
   std::optional<data::LabelSet> labels;
   for (const auto& [flag, options] : adapters) {
     std::optional<data::LabelSet> own = stored_labels(flag.folder);
-    if (labels && own && labels->names != own->names) {
+    if (labels && own && (labels->names != own->names || labels->is_regression != own->is_regression)) {
       config_error("--adapter " + flag.folder.string(), "has other classes than the adapter before it: expected one set of them");
     }
     labels = own ? std::move(own) : std::move(labels);
@@ -130,9 +130,13 @@ void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& mo
 }
 
 models::ModelOptions model_options(const InferenceRequest& request) {
-  return config::read_model_flags(
+  models::ModelOptions options = config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
+  if (options.is_torchscript()) {
+    options.base_dropout = 0;  // nothing is trained: its evaluation form alone counts
+  }
+  return options;
 }
 
 InferenceParts open_inference(const InferenceRequest& request, ModelUse use, const BaseLoader& load) {
@@ -155,7 +159,8 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
     parts.base = models::load_base_model(parts.options, /*seed=*/0,
                                          models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});
   } else {
-    parts.base = load ? load(parts.options) : load_base(parts.options, /*seed=*/0);
+    parts.labels = use == ModelUse::kRows ? named_labels(adapters) : std::nullopt;
+    parts.base = load ? load(parts.options, parts.labels) : load_base(parts.options, /*seed=*/0);
   }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
@@ -164,8 +169,6 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
   }
   if (use == ModelUse::kDocuments) {
     require_head_values(parts, adapters);
-  } else if (use == ModelUse::kRows) {
-    parts.labels = named_labels(adapters);
   }
   return parts;
 }

@@ -26,7 +26,7 @@ struct InferenceParts {
   models::ModelOptions options;
   models::BaseModel base;
   std::vector<NamedAdapter> adapters;    ///< in the order of the flags
-  std::optional<data::LabelSet> labels;  ///< of a model that scores documents
+  std::optional<data::LabelSet> labels;  ///< of a model that scores documents; of a module, what its adapters say that targets are
 
   /// What the model is run with, one after the other: its adapters by name; "" is the bare model, first where there is no adapter or
   /// `with_base` asks for it.
@@ -53,8 +53,8 @@ enum class ModelUse {
 /// The model that the request's flags name.
 models::ModelOptions model_options(const InferenceRequest& request);
 
-/// How the base is loaded in another way than load_base does.
-using BaseLoader = std::function<models::BaseModel(const models::ModelOptions& options)>;
+/// How the base is loaded in another way than load_base does; `labels` as InferenceParts has them.
+using BaseLoader = std::function<models::BaseModel(const models::ModelOptions& options, const std::optional<data::LabelSet>& labels)>;
 
 /// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, an adapter that is not for
 /// this use, and what loading throws. For kDocuments the head's labels are those of the adapters, without any those of the folder; for

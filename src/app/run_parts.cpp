@@ -258,12 +258,13 @@ void RunParts::load_labelled(const config::RunConfig& config) {
 /// What a module is given rows of decides on how it is called, so that they come before it.
 void RunParts::load_module_rows(const config::RunConfig& config) {
   load_data(config, std::numeric_limits<int32_t>::max());
-  settle_targets(train, eval ? &*eval : nullptr, config.training.objective);
+  const auto& init_from = config.adapter->init_from;
+  const std::optional<data::LabelSet> known = init_from ? stored_labels(*init_from) : std::nullopt;
+  labels = settle_targets(train, eval ? &*eval : nullptr, config.training.objective, known);
   split_off_eval(config);
   load_base(config);
   if (config.training.objective == train::ObjectiveKind::kSequenceClassification) {
-    const auto& init_from = config.adapter->init_from;
-    labels = row_labels(train, *base.model, init_from ? stored_labels(*init_from) : std::nullopt);
+    labels = row_labels(train, *base.model, known);
     apply_labels();
   }
   attach(config);

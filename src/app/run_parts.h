@@ -23,7 +23,7 @@ struct RunParts {
   std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
   data::Dataset train;
   std::optional<data::Dataset> eval;
-  std::optional<data::LabelSet> labels;  ///< what documents' labels mean; none where tokens are learnt
+  std::optional<data::LabelSet> labels;  ///< what labels of whole rows mean; none where tokens are learnt
   std::unique_ptr<train::Objective> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }

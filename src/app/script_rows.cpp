@@ -3,8 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/data/batches.h"
 #include "lora/nn/row_model.h"
@@ -20,24 +22,72 @@ std::string first_origin(const data::Dataset& rows) {
   return rows.examples.front().origin.text();
 }
 
-/// Classes of a module's own loss are numbers; names get theirs from the first set.
-void settle_own_targets(data::Dataset& first, data::Dataset* second) {
-  const auto has_names = [](const data::Dataset& rows) { return rows.raw_labels.kind == data::LabelKind::kNames; };
-  if (second != nullptr) {
-    if (has_names(first) != has_names(*second) || (first.has_classes && !second->has_classes)) {
-      data_error(first_origin(*second),
-                 "the targets are other than those of " + first_origin(first) +
-                     ": expected classes by name, classes by number, or values (with a decimal point) in both sets.");
-    }
-    second->has_classes = first.has_classes;  // whole numbers among values are values
+/// Of the first row, or of that whose number makes values of the others'.
+std::string origin_of_kind(const data::Dataset& rows) {
+  const int64_t first = std::max<int64_t>(rows.raw_labels.first_real, 0);
+  return rows.examples[static_cast<size_t>(first)].origin.text();
+}
+
+/// One number with a decimal point among whole ones may be a slip.
+void warn_of_lone_value(const data::Dataset& rows) {
+  const auto is_whole = [](const data::Example& row) { return row.target == std::floor(row.target); };
+  if (rows.raw_labels.first_real > 0 && std::all_of(rows.examples.begin(), rows.examples.end(), is_whole)) {
+    log::warn("[" + origin_of_kind(rows) + "] the target has a decimal point, so that all targets are values: those before it have none");
   }
-  if (has_names(first)) {
-    const data::LabelSet labels = data::find_labels(first, std::nullopt);
-    data::apply_labels(first, labels);
-    if (second != nullptr) {
-      data::apply_labels(*second, labels);
+}
+
+bool has_names(const data::LabelSet& targets) {
+  return !targets.is_regression && !targets.names.empty();
+}
+
+/// What the targets of a module's own loss are, by the rows that it is trained on; none: there are none, or lists of values.
+std::optional<data::LabelSet> own_targets(const data::Dataset& rows) {
+  switch (rows.raw_labels.kind) {
+    case data::LabelKind::kNone:
+      return std::nullopt;
+    case data::LabelKind::kNames:
+      return data::find_labels(rows, std::nullopt);
+    case data::LabelKind::kIntegers:
+      return data::LabelSet{false, {}};
+    case data::LabelKind::kReals:
+      warn_of_lone_value(rows);
+      return data::LabelSet{true, {}};
+  }
+  return std::nullopt;
+}
+
+const char* kind_text(bool has_names, bool has_values) {
+  return has_names ? "classes by name" : has_values ? "values (with a decimal point)" : "classes by number";
+}
+
+void set_own_targets(data::Dataset& rows, const data::LabelSet& targets, const std::string& whose) {
+  using data::LabelKind;
+  const LabelKind kind = rows.raw_labels.kind;
+  if (kind == LabelKind::kNone) {
+    return;
+  }
+  // Whole numbers among values are values.
+  const bool fits =
+      has_names(targets) ? kind == LabelKind::kNames : kind == LabelKind::kIntegers || (targets.is_regression && kind == LabelKind::kReals);
+  if (!fits) {
+    data_error(origin_of_kind(rows), "the targets are other than those of " + whose + ": found " +
+                                         kind_text(kind == LabelKind::kNames, kind == LabelKind::kReals) + ", expected " +
+                                         kind_text(has_names(targets), targets.is_regression) + ".");
+  }
+  if (has_names(targets)) {
+    data::apply_labels(rows, targets);
+  }
+  rows.has_classes = !targets.is_regression;
+}
+
+std::optional<data::LabelSet> settle_own_targets(data::Dataset& first, data::Dataset* second, const std::optional<data::LabelSet>& known) {
+  const std::optional<data::LabelSet> targets = known ? known : own_targets(first);
+  for (data::Dataset* rows : {&first, second}) {
+    if (rows != nullptr && targets) {
+      set_own_targets(*rows, *targets, known ? "the adapter" : first_origin(first));
     }
   }
+  return targets;
 }
 
 /// Lets the longest row through, so that one which is too long is no surprise in the middle of the run.
@@ -54,10 +104,10 @@ bool takes_rows_whole(const models::ModelOptions& model, ObjectiveKind objective
   return model.is_torchscript() && objective != ObjectiveKind::kCausalLm;
 }
 
-void settle_targets(data::Dataset& first, data::Dataset* second, ObjectiveKind objective) {
+std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, ObjectiveKind objective,
+                                             const std::optional<data::LabelSet>& known) {
   if (objective == ObjectiveKind::kModuleLoss) {
-    settle_own_targets(first, second);
-    return;
+    return settle_own_targets(first, second, known);
   }
   for (data::Dataset* rows : {&first, second}) {
     if (rows == nullptr) {
@@ -72,6 +122,7 @@ void settle_targets(data::Dataset& first, data::Dataset* second, ObjectiveKind o
       rows->has_classes = false;
     }
   }
+  return std::nullopt;
 }
 
 models::BaseModel load_row_base(const models::ModelOptions& model, const data::Dataset& first, const data::Dataset* second,
@@ -80,10 +131,7 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
   if (second != nullptr) {
     data::require_same_shape(first, *second);
   }
-  models::BaseModel base = torchscript::load_row_model(model, first, gives_loss);
-  if (second != nullptr) {  // loading has looked at the first
-    torchscript::require_ids(*second, base.model->vocab_size(), model.path.string());
-  }
+  models::BaseModel base = torchscript::load_row_model(model, first, gives_loss, second);
   for (const data::Dataset* rows : {&first, second}) {
     if (rows != nullptr) {
       try_longest(*base.model->row_model(), *rows, base.model->device(), gives_loss);
@@ -99,11 +147,11 @@ data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, con
                                   ", expected the scores of at least 2 classes. Values are learnt with \"regression\"");
   }
   if (rows.raw_labels.kind != data::LabelKind::kNames && rows.raw_labels.kind != data::LabelKind::kIntegers) {
-    data_error(first_origin(rows),
+    data_error(origin_of_kind(rows),
                "the target is no class: found a value among the rows, expected numbers without a decimal point from 0 to " +
                    std::to_string(count - 1) + ", or names. Values are learnt with \"regression\".");
   }
-  data::LabelSet labels = known                                             ? *known
+  data::LabelSet labels = known && has_names(*known)                        ? *known
                           : rows.raw_labels.kind == data::LabelKind::kNames ? data::find_labels(rows, std::nullopt)
                                                                             : data::numbered_labels(count);
   if (labels.num_labels() != count) {

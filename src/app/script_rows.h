@@ -11,9 +11,11 @@ namespace lora::app {
 /// Whether the model is given rows whole for that objective, in place of learning their tokens.
 bool takes_rows_whole(const models::ModelOptions& model, train::ObjectiveKind objective);
 
-/// Makes targets what the objective takes them for, before the module is loaded: values of a regression; to a module's own loss classes
-/// by number or name, where the first set has them, else values. `second` may be null. Throws data Error, file:line.
-void settle_targets(data::Dataset& first, data::Dataset* second, train::ObjectiveKind objective);
+/// Makes targets what the objective takes them for, before the module is loaded: values of a regression; to a module's own loss what its
+/// adapter was trained on (`known`), else what the first set has: classes by name, by number, or values. Returns which of them, for the
+/// adapter's file; none where another objective says it, or rows have no target. `second` may be null. Throws data Error, file:line.
+std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, train::ObjectiveKind objective,
+                                             const std::optional<data::LabelSet>& known);
 
 /// Loads the module for these rows, and looks whether it knows their ids and takes the longest of them. `second` may be null.
 models::BaseModel load_row_base(const models::ModelOptions& model, const data::Dataset& first, const data::Dataset* second,

@@ -126,7 +126,7 @@ Json result_of(const RunParts& parts, const train::TrainerState& state, int64_t 
   result["result_step"] = result_step;
   result["trainable_parameters"] = figures.trainable;
   result["total_parameters"] = figures.total;
-  if (parts.labels) {
+  if (parts.labels && !parts.labels->names.empty()) {
     result["labels"] = parts.labels->names;
   }
   if (state.last_eval_loss) {

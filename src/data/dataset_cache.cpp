@@ -83,7 +83,7 @@ std::array<int64_t, 5> numbers_of(const DataReport& report) {
 }
 
 std::string text_of(const RawLabels& raw) {
-  return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}}.dump();
+  return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}, {"first_real", raw.first_real}}.dump();
 }
 
 // The writers refer to `set`, `raw_labels`, `report` and `files`.
@@ -218,7 +218,8 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
 RawLabels read_raw_labels(const CacheFile& file) {
   const auto bytes = file.numbers<uint8_t>(kRawLabels);
   const Json json = Json::parse(bytes.begin(), bytes.end());
-  return {static_cast<LabelKind>(json["kind"].get<int>()), json["names"].get<std::vector<std::string>>()};
+  return {static_cast<LabelKind>(json["kind"].get<int>()), json["names"].get<std::vector<std::string>>(),
+          json["first_real"].get<int64_t>()};
 }
 
 RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {

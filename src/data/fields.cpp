@@ -1,6 +1,7 @@
 #include "data/fields.h"
 
 #include <cmath>
+#include <limits>
 
 #include "lora/base/text.h"
 
@@ -95,8 +96,8 @@ RowLabel Fields::label(const std::string& field) const {
   const Json& value = cell.is_null() ? own : cell;
   if (value.is_number()) {
     const double number = value.get<double>();
-    if (!std::isfinite(number)) {
-      fail(field, "found " + shown(value) + ", expected a finite number.");
+    if (!(std::abs(number) <= std::numeric_limits<float>::max())) {
+      fail(field, "found " + shown(value) + ", expected a number that float32 holds.");
     }
     return {value.is_number_integer() ? LabelKind::kIntegers : LabelKind::kReals, number, ""};
   }

@@ -106,14 +106,16 @@ std::optional<LabelSet> read_label_set(const JsonReader& config) {
 }
 
 Json label_set_json(const LabelSet& labels) {
+  const char* const type = labels.is_regression ? "regression" : "single_label_classification";
+  if (labels.names.empty()) {
+    return {{"problem_type", type}};
+  }
   Json id2label = Json::object(), label2id = Json::object();
   for (size_t id = 0; id < labels.names.size(); ++id) {
     id2label[std::to_string(id)] = labels.names[id];
     label2id[labels.names[id]] = id;
   }
-  return {{"id2label", id2label},
-          {"label2id", label2id},
-          {"problem_type", labels.is_regression ? "regression" : "single_label_classification"}};
+  return {{"id2label", id2label}, {"label2id", label2id}, {"problem_type", type}};
 }
 
 LabelSet numbered_labels(int64_t count) {

@@ -134,6 +134,9 @@ class Reader {
       data_error(origin.text(), "the label is " + std::string(is_name ? "a name" : "a number") + " among " +
                                     (is_name ? "numbers" : "names") + ": expected one kind of labels in all rows.");
     }
+    if (label.kind == LabelKind::kReals && raw.kind != LabelKind::kReals) {
+      raw.first_real = static_cast<int64_t>(set_.examples.size());
+    }
     raw.kind = raw.kind == LabelKind::kReals ? raw.kind : label.kind;
     if (!is_name) {
       return label.number;

@@ -116,19 +116,27 @@ class Caller {
 
 }  // namespace
 
-nn::Pass CallContext::pass_of(const at::Tensor& x) {
+at::Tensor CallContext::keys_of(int64_t call, const at::Tensor& x) {
+  if (rows_.call_sizes != nullptr) {
+    (*rows_.call_sizes)[call] = x.sizes().slice(0, x.dim() - 1).vec();
+  }
+  return keys_.of(x, hosts_.documents_second.count(call) > 0);
+}
+
+nn::Pass CallContext::pass_of(int64_t call, const at::Tensor& x) {
   nn::Pass pass{pass_.batch, at::Tensor()};
   if (keys_.defined()) {
-    pass.row_keys_T = keys_.of(x);
+    pass.row_keys_T = keys_of(call, x);
   }
   return pass;
 }
 
 /// Projections of one input are shown the same tensor; one whose rows are no tokens is not shown.
-void CallContext::show(const nn::Linear& linear, const at::Tensor& x) {
-  const RowOrder order = row_order(x, rows_.num_samples, rows_.length);
+void CallContext::show(const nn::Linear& linear, const at::Tensor& x, bool documents_second) {
+  const RowOrder order = row_order(x, rows_.num_samples, rows_.length, documents_second);
   const bool has_a_row_a_token = x.numel() == rows_.num_samples * rows_.length * x.size(-1);
-  if (rows_.places.defined() && (order == RowOrder::kOther || !has_a_row_a_token)) {
+  const bool is_of_tokens = order != RowOrder::kOther && order != RowOrder::kPlacesFirst && has_a_row_a_token;
+  if (rows_.places.defined() && !is_of_tokens) {
     return;
   }
   if (!shown_.is_same(x)) {
@@ -144,7 +152,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == linear.in_features(), "linear of '", linear.name(), "': found an input of ", x.sizes(),
               ", expected ", linear.in_features(), " features");
   if (pass_.observer != nullptr) {
-    show(linear, x);
+    show(linear, x, hosts_.documents_second.count(host) > 0);
   }
   const bool is_untouched = linear.is_plain() && !linear.weight_in_use().requires_grad();
   if (!keys_.defined() && is_untouched) {  // the very operation of the module, to the bit
@@ -156,7 +164,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
   }
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.back() = linear.out_features();
-  const at::Tensor y = linear.forward(x.reshape({-1, linear.in_features()}), pass_of(x)).view(sizes);
+  const at::Tensor y = linear.forward(x.reshape({-1, linear.in_features()}), pass_of(host, x)).view(sizes);
   return bias ? y + *bias : y;
 }
 
@@ -166,7 +174,7 @@ at::Tensor CallContext::dropout(int64_t site, const at::Tensor& x, double p) {
     return p >= 1 ? x * 0 : at::dropout(x, p, /*train=*/true);
   }
   const uint64_t site_key = mix64(hash_name("dropout of the base"), mix64(static_cast<uint64_t>(site), call));
-  return ops::differentiable_dropout(x.reshape({-1, x.size(-1)}), {keys_.of(x), site_key, p}).view(x.sizes());
+  return ops::differentiable_dropout(x.reshape({-1, x.size(-1)}), {keys_of(-1 - site, x), site_key, p}).view(x.sizes());
 }
 
 at::Tensor CallContext::look_up(int64_t host, const at::Tensor& ids) {

@@ -31,8 +31,9 @@ class CallContext : public torch::CustomClassHolder {
   std::exception_ptr error;
 
  private:
-  nn::Pass pass_of(const at::Tensor& x);
-  void show(const nn::Linear& linear, const at::Tensor& x);
+  at::Tensor keys_of(int64_t call, const at::Tensor& x);
+  nn::Pass pass_of(int64_t call, const at::Tensor& x);
+  void show(const nn::Linear& linear, const at::Tensor& x, bool documents_second);
 
   const Hosts& hosts_;
   const nn::Pass& pass_;

@@ -46,6 +46,7 @@ class Check {
     require_unchanged(before, "");
     check_adapters();
     require_unchanged(before, " in its training form. model.base_dropout 0 keeps it in its evaluation form");
+    find_documents();
   }
 
  private:
@@ -64,7 +65,7 @@ class Check {
                   "training mode. Export it after eval()");
     }
     if (!at::isfinite(lowered).all().item<bool>()) {
-      model_error(network_.where(), "gives values that are not finite for ordinary ids: nothing of it could be checked");
+      model_error(network_.where(), "gives values that are not finite for ordinary inputs: nothing of it could be checked");
     }
     const Tensor own = outputs_of(network_.run_module(sample.arguments), sample);
     if (!same_bits(lowered, own)) {
@@ -127,7 +128,7 @@ class Check {
     }
     for (const bool with_grad : kModes) {
       const at::AutoGradMode mode(with_grad);
-      bare_.push_back(by_sites(samples_[0], false).detach());
+      bare_.push_back(by_sites(subject_.sample_for_adapters(), false).detach());
     }
     std::vector<Unit> group;
     for (const Unit& unit : all) {
@@ -182,7 +183,7 @@ class Check {
   /// that does nothing to this input.
   std::optional<double> disagreement(const std::vector<Unit>& group, bool with_grad) const {
     const at::AutoGradMode mode(with_grad);
-    const Sample& sample = samples_[0];
+    const Sample& sample = subject_.sample_for_adapters();
     const Tensor& bare = bare_[with_grad ? 1 : 0];
     attach(group);
     const Tensor by_pairs = by_sites(sample, false).detach() - bare;
@@ -190,9 +191,13 @@ class Check {
     detach(group);
     const double size = by_weights.to(at::kFloat).norm().item<double>();
     const double difference = (by_pairs - by_weights).to(at::kFloat).norm().item<double>();
-    const double apart = difference <= 1e-6 * bare.to(at::kFloat).norm().item<double>() ? 0 : difference;  // which is rounding alone
+    const double rounding = rounding_of_results() * bare.to(at::kFloat).norm().item<double>();
+    const double apart = model_.is_half() ? std::max(0.0, difference - rounding) : difference <= rounding ? 0 : difference;
     return size == 0 ? (apart > 0 ? std::optional(1e9) : std::nullopt) : std::optional(apart / size);
   }
+
+  /// What the last bit of both is, as a share of them.
+  double rounding_of_results() const { return !model_.is_half() ? 1e-6 : model_.dtype() == at::kHalf ? 0x1p-11 : 0x1p-8; }
 
   bool is_dead(const std::vector<Unit>& group) const {
     const double bound = model_.is_half() ? 0.1 : 1e-3;
@@ -231,7 +236,7 @@ class Check {
   /// Gradients of the B of every host of the group, by a loss of random weights; undefined where none comes back.
   std::vector<Tensor> gradients(const std::vector<Unit>& group, bool by_weights) const {
     const at::AutoGradMode mode(true);
-    const Sample& sample = samples_[0];
+    const Sample& sample = subject_.sample_for_adapters();
     attach(group);
     const Tensor out = by_weights ? outputs_of(network_.run_in_weight_space(sample.arguments), sample) : by_sites(sample, false);
     if (out.requires_grad()) {
@@ -267,7 +272,7 @@ class Check {
   void check_gradients(const std::vector<Unit>& group) {
     attach(group);
     const at::AutoGradMode mode(true);
-    const Tensor out = by_sites(samples_[0], true);
+    const Tensor out = by_sites(subject_.sample_for_adapters(), true);
     if (!out.requires_grad()) {
       model_error(network_.where(),
                   "its result has no gradient: found a forward under torch.no_grad or a detach at its end, expected one that "
@@ -288,6 +293,19 @@ class Check {
     }
   }
 
+  /// Which size of the tensors in it is the documents': dropout is drawn by document.
+  void find_documents() {
+    const at::NoGradGuard no_grad;
+    std::array<CallSizes, 2> sizes;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      model_.watch_calls(&sizes[i]);
+      by_sites(samples_[i], true);
+    }
+    model_.watch_calls(nullptr);
+    network_.hosts().documents_second =
+        find_documents_second(sizes[0], samples_[0].rectangle.num_documents, sizes[1], samples_[1].rectangle.num_documents);
+  }
+
   static bool lacks_gradient(const nn::MatrixHost* host) {
     const nn::LowRank& pair = host->attachments().back();
     const auto is_missing = [](const Tensor& tensor) { return !tensor.grad().defined() || !tensor.grad().ne(0).any().item<bool>(); };
@@ -297,7 +315,7 @@ class Check {
   bool has_effect(nn::MatrixHost& host) const {
     const at::NoGradGuard no_grad;
     attach(host);
-    const bool has = !same_bits(by_sites(samples_[0], false), bare_[0]);
+    const bool has = !same_bits(by_sites(subject_.sample_for_adapters(), false), bare_[0]);
     host.remove_adapters();
     return has;
   }
@@ -308,11 +326,23 @@ class Check {
   NetworkModel& model_;
   Network& network_;
   const std::vector<Sample>& samples_;
-  std::vector<Tensor> bare_;  ///< of the first sample, by kModes
+  std::vector<Tensor> bare_;  ///< of the sample for adapters, by kModes
   std::vector<const nn::MatrixHost*> idle_;
 };
 
 }  // namespace
+
+std::vector<c10::IValue> padded_arguments(const NetworkModel& model, const Sample& sample, int64_t id) {
+  std::vector<c10::IValue> arguments = sample.arguments;
+  const std::vector<std::string>& names = model.fields().names();
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == "input_ids") {
+      const Tensor own = arguments[i].toTensor();
+      arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
+    }
+  }
+  return arguments;
+}
 
 bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));

@@ -20,13 +20,18 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual NetworkModel& model() = 0;
-  /// Adapters are tried on the first one.
+  /// Two, of other numbers of documents.
   virtual const std::vector<Sample>& samples() const = 0;
+  /// That of them which adapters are tried on.
+  virtual const Sample& sample_for_adapters() const { return samples().front(); }
   /// What the model makes of a pass over a sample.
   virtual at::Tensor outputs(const nn::Pass& pass) const = 0;
   /// The same of a result that the network gave for it.
   virtual at::Tensor outputs_of(const c10::IValue& result, const Sample& sample) const = 0;
 };
+
+/// The sample's arguments with another id behind the ends of its documents.
+std::vector<c10::IValue> padded_arguments(const NetworkModel& model, const Sample& sample, int64_t id);
 
 /// Equal to the bit, or not a number at the same places.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);
@@ -40,6 +45,6 @@ void check_adapters(Subject& subject);
 void check_network(ScriptModel& model);
 
 /// Passes of the whole module that the check of a sound one takes at most, forward and backward.
-constexpr int64_t kCheckPasses = 100;
+constexpr int64_t kCheckPasses = 150;
 
 }  // namespace lora::torchscript

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,7 @@ struct Hosts {
   std::map<const nn::Host*, std::unique_ptr<Unreached>> unreached;  ///< of those that cannot be trained
   nn::Linear* head = nullptr;                                       ///< whose output is the network's; null: not known
   std::vector<Lookup> lookups;
+  std::set<int64_t> documents_second;  ///< calls whose tensors are [places, documents, ..., C], as far as loading has found it out
 };
 
 /// A projection's weight with the pairs that are in use, as its slot has it, in its own dtype.

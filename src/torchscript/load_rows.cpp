@@ -1,8 +1,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/base/json.h"
+#include "lora/base/log.h"
 #include "lora/torchscript/load.h"
 #include "open.h"
 #include "row_checks.h"
@@ -11,23 +14,7 @@ namespace lora::torchscript {
 
 namespace {
 
-std::unique_ptr<nn::Model> open_rows(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss, at::Device device) {
-  const RowKind kind = rows.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
-  const std::string output = options.output.value_or(gives_loss ? kLoss : kLogits);
-  auto model = std::make_unique<ScriptRowModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()),
-                                                kind, output, gives_loss);
-  for (const char* field : {"target", "labels"}) {
-    if (model->fields().has(field) && (kind == RowKind::kFeatures || std::string(field) == "target")) {
-      data::require_targets(rows, std::string("as the module is given it as '") + field + "'");
-    }
-  }
-  require_ids(rows, model->vocab_size(), options.path.string());
-  check_rows(*model, rows);
-  return model;
-}
-
-}  // namespace
-
+/// Throws data Error, file:line, for a row with an id that a module of so many does not know. `where` names the module.
 void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& where) {
   for (const data::Example& row : rows.examples) {
     const auto largest = std::max_element(row.ids.begin(), row.ids.end());
@@ -38,8 +25,84 @@ void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::strin
   }
 }
 
-models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss) {
-  return load_by(options, [&](at::Device device) { return open_rows(options, rows, gives_loss, device); });
+float in_dtype(float value, at::ScalarType dtype) {
+  return dtype == at::kHalf       ? static_cast<float>(static_cast<at::Half>(value))
+         : dtype == at::kBFloat16 ? static_cast<float>(static_cast<at::BFloat16>(value))
+                                  : value;
+}
+
+/// Features are given in the dtype of the module's weights. Throws data Error, file:line, for one that is infinite there; warns of a whole
+/// number that is another one, as a category's would be another category.
+void check_features(const data::Dataset& rows, at::ScalarType dtype) {
+  std::string first;
+  for (const data::Example& row : rows.examples) {
+    for (const float feature : row.dense != nullptr ? row.dense->features : std::vector<float>()) {
+      const float given = in_dtype(feature, dtype);
+      if (!std::isfinite(given)) {
+        data_error(row.origin.text(), "a feature is beyond the module's dtype: found " + shown(Json(feature)) + ", expected what " +
+                                          c10::toString(dtype) + " holds. Scale it, or use model.dtype float32.");
+      }
+      if (first.empty() && given != feature && std::floor(feature) == feature) {
+        first = "[" + row.origin.text() +
+                "] a whole number among the features is another one in the module's dtype: " + shown(Json(feature)) + " becomes " +
+                shown(Json(given)) + " in " + c10::toString(dtype);
+      }
+    }
+  }
+  if (!first.empty()) {
+    log::warn(first + ". Where it is the number of a category or an index, use model.dtype float32");
+  }
+}
+
+/// Rows are given to the module in batches, so that either all of them have what it is given or none.
+class Loader {
+ public:
+  Loader(const models::ModelOptions& options, const data::Dataset& rows, const data::Dataset* second, bool gives_loss)
+      : options_(options), rows_(rows), gives_loss_(gives_loss) {
+    sets_ = second != nullptr ? std::vector<const data::Dataset*>{&rows, second} : std::vector<const data::Dataset*>{&rows};
+  }
+
+  std::unique_ptr<nn::Model> open(at::Device device) const {
+    const RowKind kind = rows_.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
+    const std::string output = options_.output.value_or(gives_loss_ ? kLoss : kLogits);
+    auto model = std::make_unique<ScriptRowModel>(open_network(options_, output, device),
+                                                  options_.inputs.value_or(std::vector<std::string>()), kind, output, gives_loss_);
+    size_t longest = 0;
+    for (const data::Dataset* rows : sets_) {
+      require_targets(*model, *rows);
+      require_ids(*rows, model->vocab_size(), options_.path.string());
+      check_features(*rows, model->dtype());
+      longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
+    }
+    check_rows(*model, rows_, static_cast<int64_t>(longest));
+    return model;
+  }
+
+ private:
+  /// Labels of documents are those of their tokens where no row has one of its own.
+  void require_targets(const ScriptRowModel& model, const data::Dataset& rows) const {
+    const auto has_target = [](const data::Example& row) { return row.dense != nullptr || row.has_target(); };
+    const auto has_targets = [&](const data::Dataset* set) { return std::any_of(set->examples.begin(), set->examples.end(), has_target); };
+    for (const char* field : {"target", "labels"}) {
+      const bool is_of_rows = std::string(field) == "target" || std::any_of(sets_.begin(), sets_.end(), has_targets);
+      if (model.fields().has(field) && is_of_rows) {
+        data::require_targets(rows, std::string("as the module is given it as '") + field + "'");
+      }
+    }
+  }
+
+  const models::ModelOptions& options_;
+  const data::Dataset& rows_;
+  bool gives_loss_;
+  std::vector<const data::Dataset*> sets_;
+};
+
+}  // namespace
+
+models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss,
+                                 const data::Dataset* second) {
+  const Loader loader(options, rows, second, gives_loss);
+  return load_by(options, [&loader](at::Device device) { return loader.open(device); });
 }
 
 }  // namespace lora::torchscript

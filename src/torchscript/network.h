@@ -7,6 +7,7 @@
 
 #include "hosts.h"
 #include "lora/nn/pass.h"
+#include "row_keys.h"
 
 namespace torch::jit {
 struct GraphExecutor;
@@ -25,7 +26,8 @@ struct Rows {
   at::Tensor keys;  ///< undefined in evaluation
   int64_t num_samples = 0;
   at::Tensor places;
-  int64_t length = 0;  ///< rows of a sample
+  int64_t length = 0;               ///< rows of a sample
+  CallSizes* call_sizes = nullptr;  ///< of the pass, where they are wanted
 };
 
 /// A loaded module as a pure function whose linear operations and tables are hosts of adapters. It runs in its training form

@@ -39,7 +39,7 @@ std::vector<nn::Parameter> NetworkModel::base_parameters() const {
 }
 
 c10::IValue NetworkModel::run(const nn::Pass& pass, const Rectangle& rectangle) const {
-  Rows rows{at::Tensor(), rectangle.num_documents, rectangle.places_T, rectangle.length};
+  Rows rows{at::Tensor(), rectangle.num_documents, rectangle.places_T, rectangle.length, call_sizes_};
   if (pass.training()) {
     rows.keys = at::zeros({rectangle.num_documents * rectangle.length}, pass.row_keys_T.options())
                     .index_copy(0, rectangle.places_T, pass.row_keys_T);
@@ -76,8 +76,8 @@ void NetworkModel::warn_of_idle_hosts() const {
       names.push_back(host->name());
     }
   }
-  idle_.clear();
   if (!names.empty()) {
+    idle_.clear();
     log::warn("[" + network_->where() + "] a small batch when it was loaded did not use " + join(names, ", ", 8) +
               ": whether an adapter there does what it should is not known");
   }

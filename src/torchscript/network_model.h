@@ -33,7 +33,11 @@ class NetworkModel : public nn::Model {
   /// Says that what it gives of a document depends on the padding behind it: from now on only documents of one length share a
   /// rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
+  /// Rows of the smallest table of ids; 0: there is none.
+  int64_t num_ids() const;
   bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
+  /// Notes what calls of hosts and dropouts are given in training passes, from now on; null: no longer.
+  void watch_calls(CallSizes* sizes) { call_sizes_ = sizes; }
   /// How far apart, as a share of the largest, two ways may be that compute the same in another order.
   double rounding() const { return is_half() ? 0.05 : 1e-4; }
 
@@ -46,8 +50,6 @@ class NetworkModel : public nn::Model {
   void begin(const nn::Pass& pass) const;
   /// Whether the table is looked up by ids.
   bool is_of_ids(const Lookup& lookup) const { return fields_.names()[lookup.argument] == "input_ids"; }
-  /// Rows of the smallest table of ids; 0: there is none.
-  int64_t num_ids() const;
 
  private:
   void warn_of_idle_hosts() const;
@@ -56,6 +58,7 @@ class NetworkModel : public nn::Model {
   Fields fields_;
   std::string output_;
   bool keeps_lengths_apart_ = false;
+  CallSizes* call_sizes_ = nullptr;
   mutable std::vector<const nn::MatrixHost*> idle_;  ///< not yet said
 };
 

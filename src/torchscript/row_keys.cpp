@@ -25,8 +25,11 @@ Rows rows_of(const Tensor& token, const Tensor& number) {
 
 }  // namespace
 
-RowOrder row_order(const Tensor& x, int64_t num_documents, int64_t length) {
+RowOrder row_order(const Tensor& x, int64_t num_documents, int64_t length, bool documents_second) {
   const auto size = [&x](int64_t i) { return i + 1 < x.dim() ? x.size(i) : -1; };
+  if (documents_second && size(1) == num_documents) {
+    return size(0) == length ? RowOrder::kLengthFirst : RowOrder::kPlacesFirst;
+  }
   const bool has_heads = x.dim() == 3 && num_documents > 0 && size(0) > num_documents && size(0) % num_documents == 0;
   if ((x.dim() == 4 && size(0) == num_documents && size(2) == length) || (has_heads && size(1) == length && size(0) != length)) {
     return RowOrder::kAttention;
@@ -37,24 +40,43 @@ RowOrder row_order(const Tensor& x, int64_t num_documents, int64_t length) {
   return size(0) == length && size(1) == num_documents ? RowOrder::kLengthFirst : RowOrder::kOther;
 }
 
-Tensor RowKeys::of(const Tensor& x) {
+std::set<int64_t> find_documents_second(const CallSizes& a, int64_t documents_of_a, const CallSizes& b, int64_t documents_of_b) {
+  std::set<int64_t> found;
+  for (const auto& [call, sizes_of_a] : a) {
+    const auto other = b.find(call);
+    if (other == b.end() || sizes_of_a.size() < 2 || other->second.size() != sizes_of_a.size()) {
+      continue;
+    }
+    const std::vector<int64_t>& sizes_of_b = other->second;
+    const bool first_follows = sizes_of_a[0] * documents_of_b == sizes_of_b[0] * documents_of_a;
+    if (!first_follows && sizes_of_a[1] == documents_of_a && sizes_of_b[1] == documents_of_b) {
+      found.insert(call);
+    }
+  }
+  return found;
+}
+
+Tensor RowKeys::of(const Tensor& x, bool documents_second) {
+  const RowOrder order = row_order(x, num_documents_, length_, documents_second);
   std::vector<int64_t> sizes = x.sizes().vec();
   sizes.pop_back();
-  Tensor& made = made_[sizes];
+  Tensor& made = made_[{order, std::move(sizes)}];
   if (!made.defined()) {
-    made = make(x);
+    made = make(x, order);
   }
   return made;
 }
 
-Tensor RowKeys::make(const Tensor& x) const {
+Tensor RowKeys::make(const Tensor& x, RowOrder order) const {
   const int64_t num_rows = x.numel() / std::max<int64_t>(x.size(-1), 1), num_tokens = num_documents_ * length_;
   const Tensor token_DL = at::arange(num_tokens, at::kLong).view({num_documents_, length_});
-  const RowOrder order = row_order(x, num_documents_, length_);
   const auto numbers = [&](int64_t count) { return at::arange(count, at::kLong); };
   Rows rows;
   if (order == RowOrder::kAttention) {
     rows = rows_of(token_DL.unsqueeze(1), numbers(num_rows / num_tokens).unsqueeze(1));
+  } else if (order == RowOrder::kPlacesFirst) {
+    const int64_t places = x.size(0);
+    rows = rows_of(token_DL.slice(1, 0, 1), numbers(num_rows / num_documents_).view({places, 1, -1}));
   } else if (order == RowOrder::kOther) {
     const int64_t samples = num_documents_ > 0 && num_rows % num_documents_ == 0 ? num_documents_ : 1;
     rows = rows_of(token_DL.slice(1, 0, 1).slice(0, 0, samples), numbers(num_rows / samples));
@@ -62,7 +84,7 @@ Tensor RowKeys::make(const Tensor& x) const {
     const Tensor token = order == RowOrder::kLengthFirst ? token_DL.t() : token_DL;
     rows = rows_of(token.unsqueeze(2), numbers(num_rows / num_tokens));
   }
-  if (num_rows == num_tokens && order != RowOrder::kOther) {
+  if (num_rows == num_tokens && order != RowOrder::kOther && order != RowOrder::kPlacesFirst) {
     return keys_.index_select(0, rows.token.to(keys_.device()));
   }
   const Tensor keys = keys_.cpu().index_select(0, rows.token);

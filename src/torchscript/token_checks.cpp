@@ -78,17 +78,9 @@ class Padding {
  private:
   /// The tokens' logits where the rectangle's other places have this id.
   Tensor with_padding(const Sample& sample, int64_t id) const {
-    std::vector<c10::IValue> arguments = sample.arguments;
-    const std::vector<std::string>& names = model_.fields().names();
-    for (size_t i = 0; i < names.size(); ++i) {
-      if (names[i] == "input_ids") {
-        const Tensor own = arguments[i].toTensor();
-        arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
-      }
-    }
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
     const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
-    const Tensor logits_DLV = model_.logits_of(model_.network().run(arguments, pass, rows), sample.rectangle);
+    const Tensor logits_DLV = model_.logits_of(model_.network().run(padded_arguments(model_, sample, id), pass, rows), sample.rectangle);
     return logits_DLV.flatten(0, 1).index_select(0, sample.rectangle.places_T);
   }
 

@@ -85,9 +85,18 @@ std::vector<double> ranks(const std::vector<double>& values) {
   return result;
 }
 
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+bool are_finite(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return std::isfinite(value); });
+}
+
 }  // namespace
 
 Metrics class_metrics(const std::vector<double>& predicted, const std::vector<double>& actual, int64_t num_classes) {
+  if (!are_finite(predicted)) {
+    return {{"eval_accuracy", kNone}, {"eval_f1", kNone}, {"eval_matthews_correlation", kNone}};
+  }
   const Counts counts = count(predicted, actual, num_classes);
   const double right = std::accumulate(counts.both.begin(), counts.both.end(), 0.0);
   return {{"eval_accuracy", right / static_cast<double>(actual.size())},
@@ -96,6 +105,9 @@ Metrics class_metrics(const std::vector<double>& predicted, const std::vector<do
 }
 
 Metrics value_metrics(const std::vector<double>& predicted, const std::vector<double>& actual) {
+  if (!are_finite(predicted)) {
+    return {{"eval_pearson", kNone}, {"eval_spearmanr", kNone}};
+  }
   return {{"eval_pearson", pearson(predicted, actual)}, {"eval_spearmanr", pearson(ranks(predicted), ranks(actual))}};
 }
 

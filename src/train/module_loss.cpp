@@ -2,7 +2,28 @@
 
 #include <ATen/ATen.h>
 
+#include <functional>
+
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+
 namespace lora::train {
+
+namespace {
+
+/// The network's loss. Where it fails, on a class that it does not have say, its error names the rows.
+at::Tensor loss_of(const nn::RowModel& network, const nn::Pass& pass, const std::function<std::string()>& rows) {
+  try {
+    return network.loss(pass);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kModel) {
+      throw;
+    }
+    throw Error(error.kind(), std::string(error.what()) + " (given " + rows() + ")");
+  }
+}
+
+}  // namespace
 
 ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
     : DocumentObjective(model, train, eval, options), network_(*model.row_model()) {}
@@ -22,7 +43,8 @@ BatchSize ModuleLoss::size(const MicroBatch& batch) const {
 
 at::Tensor ModuleLoss::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
-  return network_.loss(training_pass(tokens, step)) * count(tokens);
+  const auto rows = [&] { return describe(batch) + " in step " + std::to_string(step + 1); };
+  return loss_of(network_, training_pass(tokens, step), rows) * count(tokens);
 }
 
 int64_t ModuleLoss::loss_bytes(const BatchSize&) const {
@@ -38,7 +60,15 @@ EvalResult ModuleLoss::evaluate() const {
   result.supervised_name = network_.loss_mean() == nn::LossMean::kTokens ? "eval_num_tokens" : "eval_num_examples";
   for_each_eval_batch([&](const nn::TokenBatch& tokens) {
     const at::NoGradGuard no_grad;
-    result.loss += network_.loss(nn::evaluation_pass(tokens)).item<double>() * static_cast<double>(count(tokens));
+    const auto rows = [&] {
+      std::vector<std::string> origins;
+      for (const int64_t index : tokens.sample_ids) {
+        origins.push_back(eval_set().examples.at(static_cast<size_t>(index)).origin.text());
+      }
+      return join(origins, ", ", 4);
+    };
+    const at::Tensor loss = loss_of(network_, nn::evaluation_pass(tokens), rows);
+    result.loss += loss.item<double>() * static_cast<double>(count(tokens));
     result.num_supervised += count(tokens);
   });
   result.loss /= static_cast<double>(result.num_supervised);

@@ -3,6 +3,8 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
 #include "lora/nn/row_model.h"
 #include "train/label_metrics.h"
 #include "train/profile_scope.h"
@@ -23,6 +25,15 @@ Tensor loss_of(const Tensor& logits_NC, const Tensor& targets_N, bool is_regress
   const Tensor wide_NC = logits_NC.to(at::kFloat);
   return is_regression ? at::mse_loss(wide_NC.squeeze(1), targets_N, at::Reduction::Sum)
                        : at::cross_entropy_loss(wide_NC, targets_N, {}, at::Reduction::Sum);
+}
+
+/// The values, or the classes with the highest score, in float64; NaN where a score is none.
+Tensor predicted_of(const Tensor& logits_NC, bool is_regression) {
+  if (is_regression) {
+    return logits_NC.squeeze(1).to(at::kCPU, at::kDouble).contiguous();
+  }
+  const Tensor classes_N = logits_NC.argmax(1).to(at::kDouble);
+  return classes_N.masked_fill(logits_NC.isnan().any(1), std::numeric_limits<double>::quiet_NaN()).cpu();
 }
 
 }  // namespace
@@ -68,7 +79,7 @@ void LabelTally::add(const nn::Model& model, const nn::TokenBatch& tokens, const
   const Tensor logits_NC = logits_of(model, nn::evaluation_pass(tokens));
   num_labels_ = logits_NC.size(1);
   loss_ += loss_of(logits_NC, tokens.targets, is_regression_).item<double>();
-  const Tensor predicted_N = (is_regression_ ? logits_NC.squeeze(1) : logits_NC.argmax(1)).to(at::kCPU, at::kDouble).contiguous();
+  const Tensor predicted_N = predicted_of(logits_NC, is_regression_);
   const double* predicted = predicted_N.const_data_ptr<double>();
   predicted_.insert(predicted_.end(), predicted, predicted + predicted_N.numel());
   targets_.insert(targets_.end(), targets.begin(), targets.end());

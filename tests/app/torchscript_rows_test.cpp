@@ -34,8 +34,42 @@ class ModuleRows : public testing::Test {
     return run_tool(arguments);
   }
 
+  /// Writes rows of features, and gives the setting that makes them the run's.
+  std::string source(const std::string& key, const std::string& name, const std::string& text) const {
+    write_text(scratch_ / name, text);
+    return key + "=[{\"path\": \"" + out(name) + "\", \"format\": \"features\"}]";
+  }
+  /// The loss of rows of features by an adapter (none: the bare module) as the module gives it.
+  Outcome own_loss(const std::string& of_module, const std::string& data, const std::string& adapter = "") const {
+    std::vector<std::string> arguments{"--model",  module(of_module), "--data",      out(data),
+                                       "--format", "features",        "--objective", "module_loss"};
+    if (!adapter.empty()) {
+      arguments.insert(arguments.end(), {"--adapter", out(adapter)});
+    }
+    return evaluate(arguments);
+  }
+  /// A run of another module by the settings of perceptron_loss.
+  Outcome train_module(const std::string& name, const std::string& folder, std::vector<std::string> settings) const {
+    settings.insert(settings.begin(),
+                    {"model.path=" + module(name), "adapter.init_from=null", "adapter.target_modules=[\"first\", \"out\"]"});
+    return train("perceptron_loss", folder, settings);
+  }
+
   TemporaryFolder scratch_;
 };
+
+/// Rows of six features each, with these targets in turn.
+std::string feature_rows(int count, const std::vector<std::string>& targets) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += "{\"features\": [";
+    for (int k = 0; k < 6; ++k) {
+      text += (k > 0 ? ", " : "") + std::to_string((7 * i + 5 * k + i * k) % 11 - 5) + ".5";
+    }
+    text += "], \"target\": " + targets[static_cast<size_t>(i) % targets.size()] + "}\n";
+  }
+  return text;
+}
 
 Json expected(const std::string& name) {
   return Json::parse(read_text(kRows / "row_runs" / name / "expected.json"));
@@ -92,6 +126,134 @@ TEST_F(ModuleRows, NamesOfClassesAreKeptInTheAdapter) {
   EXPECT_EQ(unnamed.exit_code, 3) << unnamed.out;
 }
 
+TEST_F(ModuleRows, NamesOfAModulesOwnLossAreThoseThatItWasTrainedOn) {
+  const std::string two = feature_rows(8, {"\"b\"", "\"c\""}), one = feature_rows(4, {"\"c\""});
+  ASSERT_EQ(
+      train_module("class_loss", "a",
+                   {source("data.train", "t.jsonl", feature_rows(24, {"\"a\"", "\"b\"", "\"c\""})), source("data.eval", "two.jsonl", two)})
+          .exit_code,
+      0);
+  const double loss = read_rows(scratch_ / "a" / "metrics.jsonl").back()["eval_loss"].get<double>();
+  const Outcome same = own_loss("class_loss", "two.jsonl", "a");
+  ASSERT_EQ(same.exit_code, 0) << same.err;
+  EXPECT_NEAR(Json::parse(same.out)["loss"].get<double>(), loss, 1e-6);
+  EXPECT_GT(std::abs(Json::parse(own_loss("class_loss", "two.jsonl").out)["loss"].get<double>() - loss), 1e-3);
+  write_text(scratch_ / "one.jsonl", one);
+  EXPECT_EQ(own_loss("class_loss", "one.jsonl", "a").exit_code, 0);
+  write_text(scratch_ / "other.jsonl", feature_rows(4, {"\"c\"", "\"d\""}));
+  const Outcome other = own_loss("class_loss", "other.jsonl", "a");
+  EXPECT_EQ(other.exit_code, 3);
+  EXPECT_THAT(other.err, HasSubstr("other.jsonl:2] the label is none of the model's: found \"d\""));
+
+  // Rows without the first class go on with the numbers of before.
+  const std::string without = source("data.train", "two.jsonl", two);
+  ASSERT_EQ(train_module("class_loss", "b", {without, "data.eval=[]", "adapter.init_from=" + out("a"), "training.max_steps=1"}).exit_code,
+            0);
+  std::string numbered = two;
+  for (const auto& [name, number] : {std::pair("\"b\"", "1"), std::pair("\"c\"", "2")}) {
+    for (size_t at = numbered.find(name); at != std::string::npos; at = numbered.find(name)) {
+      numbered.replace(at, 3, number);
+    }
+  }
+  ASSERT_EQ(train_module("class_loss", "c", {source("data.train", "n.jsonl", numbered), "data.eval=[]", "training.max_steps=1"}).exit_code,
+            0);
+  EXPECT_EQ(Json::parse(read_text(scratch_ / "b" / "run.json"))["result"]["labels"], Json::array({"a", "b", "c"}));
+  EXPECT_FALSE(Json::parse(read_text(scratch_ / "c" / "run.json"))["result"].contains("labels"));
+}
+
+TEST_F(ModuleRows, TargetsOfAModulesOwnLossAreOfTheTypeThatItWasTrainedOn) {
+  ASSERT_EQ(train_module("chance_loss", "a",
+                         {source("data.train", "t.jsonl", feature_rows(8, {"0.0", "1.0"})), "data.eval=[]", "training.max_steps=1"})
+                .exit_code,
+            0);
+  write_text(scratch_ / "whole.jsonl", feature_rows(8, {"0", "1"}));
+  write_text(scratch_ / "names.jsonl", feature_rows(8, {"\"x\"", "\"y\""}));
+  const Outcome whole = own_loss("chance_loss", "whole.jsonl", "a"), values = own_loss("chance_loss", "t.jsonl", "a");
+  ASSERT_EQ(whole.exit_code, 0) << whole.err;
+  EXPECT_EQ(Json::parse(whole.out)["loss"], Json::parse(values.out)["loss"]);
+  const Outcome names = own_loss("chance_loss", "names.jsonl", "a");
+  EXPECT_EQ(names.exit_code, 3);
+  EXPECT_THAT(names.err,
+              HasSubstr("names.jsonl:1] the targets are other than those of the adapter: found classes by name, expected values"));
+
+  ASSERT_EQ(train_module("class_loss", "b",
+                         {source("data.train", "c.jsonl", feature_rows(8, {"0", "1", "2"})), "data.eval=[]", "training.max_steps=1"})
+                .exit_code,
+            0);
+  const Outcome reals = own_loss("class_loss", "t.jsonl", "b");
+  EXPECT_EQ(reals.exit_code, 3);
+  EXPECT_THAT(reals.err, HasSubstr("found values (with a decimal point), expected classes by number"));
+}
+
+TEST_F(ModuleRows, ANumberWithADecimalPointAmongClassesIsNamed) {
+  std::string text = feature_rows(24, {"0", "1", "2"});
+  const size_t tenth = text.find("\"target\": 0", text.find("\"target\": 2", text.size() / 3));
+  text.insert(tenth + 11, ".0");
+  const auto line = std::to_string(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(tenth), '\n') + 1);
+  const std::string data = source("data.train", "t.jsonl", text);
+  const Outcome own = train_module("class_loss", "a", {data, "data.eval=[]"});
+  EXPECT_EQ(own.exit_code, 4);
+  EXPECT_THAT(own.err, HasSubstr("t.jsonl:" + line + "] the target has a decimal point, so that all targets are values"));
+  write_text(scratch_ / "c.jsonl", text);
+  const Outcome classes = evaluate(
+      {"--model", module("perceptron_two"), "--data", out("c.jsonl"), "--format", "features", "--objective", "sequence_classification"});
+  EXPECT_EQ(classes.exit_code, 3);
+  EXPECT_THAT(classes.err, HasSubstr("c.jsonl:" + line + "] the target is no class"));
+}
+
+TEST_F(ModuleRows, AClassThatTheModuleDoesNotHaveIsNamedWithItsRow) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) {  // more than a load tries
+    text += feature_rows(1, {i == 37 ? "7" : std::to_string(i % 2)});
+  }
+  const Outcome outcome = train_module(
+      "class_loss", "a",
+      {source("data.train", "t.jsonl", feature_rows(8, {"0", "1", "2"})), source("data.eval", "e.jsonl", text), "training.max_steps=1"});
+  EXPECT_EQ(outcome.exit_code, 4);
+  EXPECT_THAT(outcome.err, HasSubstr("(given " + out("e.jsonl") + ":33, "));
+}
+
+TEST_F(ModuleRows, AnEvaluationThatIsNotFiniteIsAnErrorThatNamesTheRows) {
+  std::string text;
+  for (int i = 0; i < 64; ++i) {
+    const std::string sign = i % 16 == 3 || i % 16 == 5 ? "-" : "";  // rows that a load does not try
+    text += "{\"features\": [" + sign + std::to_string(1 + i % 7) + ", 2, 3, 1, " + std::to_string(1 + i % 5) +
+            ", 2], \"target\": " + std::to_string(i % 3) + "}\n";
+  }
+  write_text(scratch_ / "n.jsonl", text);
+  for (const auto& [name, objective] : {std::pair("logarithms", "regression"), std::pair("logarithm_scores", "sequence_classification")}) {
+    const Outcome outcome = evaluate({"--model", module(name), "--data", out("n.jsonl"), "--format", "features", "--objective", objective});
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.out;
+    EXPECT_THAT(outcome.err, HasSubstr("the loss is not finite: found nan on " + out("n.jsonl") + ":4, " + out("n.jsonl") + ":6, "));
+  }
+}
+
+TEST_F(ModuleRows, WholeNumbersThatTheDtypeDoesNotHoldAreWarnedOf) {
+  std::string text;
+  for (int i = 0; i < 12; ++i) {
+    text += "{\"features\": [" + std::to_string(250 + i) + "], \"target\": " + std::to_string(i % 3) + ".5}\n";
+  }
+  write_text(scratch_ / "c.jsonl", text);
+  const Outcome outcome =
+      evaluate({"--model", module("category_bfloat16"), "--data", out("c.jsonl"), "--format", "features", "--objective", "regression"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err,
+              HasSubstr("c.jsonl:8] a whole number among the features is another one in the module's dtype: 257.0 becomes 256.0"));
+}
+
+TEST_F(ModuleRows, AModuleThatIsTrainedInItsEvaluationFormIsEvaluatedInIt) {
+  ASSERT_EQ(train("perceptron", "a",
+                  {"model.path=" + module("batch_norm"), "model.base_dropout=0", "adapter.init_from=null",
+                   "adapter.target_modules=[\"first\", \"out\"]", "training.max_steps=2"})
+                .exit_code,
+            0);
+  const Outcome outcome = evaluate({"--model", module("batch_norm"), "--adapter", out("a"), "--data", rows("features_eval.jsonl"),
+                                    "--format", "features", "--objective", "regression"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NEAR(Json::parse(outcome.out)["loss"].get<double>(), read_rows(scratch_ / "a" / "metrics.jsonl").back()["eval_loss"].get<double>(),
+              1e-6);
+}
+
 TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
   ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);
@@ -143,10 +305,7 @@ TEST_F(ModuleRows, WhatDoesNotFitIsAnError) {
     int exit_code;
     std::vector<const char*> parts;
   };
-  const auto source = [this](const std::string& name, const std::string& text) {
-    write_text(scratch_ / name, text);
-    return "data.train=[{\"path\": \"" + out(name) + "\", \"format\": \"features\"}]";
-  };
+  const auto source = [this](const std::string& name, const std::string& text) { return ModuleRows::source("data.train", name, text); };
   const std::string row = "{\"features\": [1, 2, 3, 4, 5, 6]";
   const std::vector<Refused> all{
       {"perceptron", {source("a.jsonl", row + "}\n")}, 3, {"a.jsonl:1]", "has no target", "regression"}},

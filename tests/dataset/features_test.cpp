@@ -72,6 +72,7 @@ TEST(FeatureRows, ThatAreWrongAreNamedByTheirLine) {
   Rows setup;
   const std::string good = "{\"features\": [[1, 2], [3, 4]], \"target\": 1}\n";
   setup.expect_fault(good + "{\"features\": [[1, 2], [3]], \"target\": 1}", {"x.jsonl:2]", "ragged", "a list of 1", "[2, 2]"});
+  setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": 1e39}", {"x.jsonl:2]", "\"target\"", "that float32 holds"});
   setup.expect_fault(good + "{\"features\": [[1, 2], 3], \"target\": 1}", {"x.jsonl:2]", "ragged", "expected a list of 2"});
   setup.expect_fault(good + "{\"features\": [[1, [2]], [3, 4]], \"target\": 1}", {"x.jsonl:2]", "expected a number"});
   setup.expect_fault(good + "{\"features\": [1, 2, 3, 4], \"target\": 1}",

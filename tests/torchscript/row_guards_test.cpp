@@ -25,12 +25,65 @@ data::Dataset stored_rows(const std::string& name, data::RowFormat format = data
   return data::load_dataset("data.train", {source}, {}, {nullptr, 1000});
 }
 
+std::string listed(const std::vector<int>& numbers) {
+  std::string text;
+  for (const int number : numbers) {
+    text += (text.empty() ? "" : ", ") + std::to_string(number);
+  }
+  return "[" + text + "]";
+}
+
+/// Six features, other ones for each number.
+std::string features_of(int number) {
+  std::vector<int> features;
+  for (int k = 0; k < 6; ++k) {
+    features.push_back((7 * number + 5 * k + number * k * k) % 13 - 6);
+  }
+  return listed(features);
+}
+
+/// Tokens of which so many at the end are learnt.
+std::string tokens_of(int number, int length, int num_learnt) {
+  std::vector<int> ids, labels;
+  for (int t = 0; t < length; ++t) {
+    ids.push_back(1 + (11 * number + 7 * t + number * t * t) % 46);
+    labels.push_back(t < length - num_learnt ? -100 : ids.back());
+  }
+  return "{\"input_ids\": " + listed(ids) + ", \"labels\": " + listed(labels) + "}\n";
+}
+
+template <typename Row>
+std::string rows_text(int count, const Row& row) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += row(i);
+  }
+  return text;
+}
+
 TEST(RowGuards, ARowMustNotSeeTheOthersOfItsBatch) {
   const data::Dataset rows = stored_rows("features");
   expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "BatchNorm"},
                [&] { load_row_model(script_options("bad_batch_norm"), rows, false); });
   expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in its training form", "base_dropout 0"},
                [&] { load_row_model(script_options("bad_training_mean"), rows, false); });
+}
+
+TEST(RowGuards, RowsThatAreAlikeHideNothing) {
+  const auto row = [](const std::string& features) { return "{\"features\": " + features + ", \"target\": 0.5}\n"; };
+  const std::vector<std::string> texts{rows_text(64, [&](int i) { return row(features_of(i % 4)); }), row("[1, 2, 3, 3, 2, 1]"),
+                                       row("[0, 0, 0, 0, 0, 0]") + row("[0, 0, 0, 0, 0, 0]")};
+  for (const std::string& text : texts) {
+    expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows"},
+                 [&] { load_row_model(script_options("bad_batch_mean"), rows_of(text), false); });
+  }
+}
+
+TEST(RowGuards, SmallDifferencesOfLargePredictionsAreSeen) {
+  for (const char* module : {"bad_batch_mean_far", "bad_batch_mean_bfloat16"}) {
+    expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows"},
+                 [&] { load_row_model(script_options(module), stored_rows("features"), false); });
+  }
 }
 
 TEST(RowGuards, RunningStatisticsAreNotChanged) {
@@ -46,6 +99,46 @@ TEST(RowGuards, ALossMustBeAMean) {
   expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "of 4 rows, expected"},
                [&] { load_row_model(script_options("bad_sum_loss"), rows, true); });
   expect_error(ErrorKind::kModel, {"gives no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
+}
+
+TEST(RowGuards, ALossMustBeAMeanInItsTrainingFormToo) {
+  const data::Dataset rows = stored_rows("features");
+  models::ModelOptions options = script_options("bad_training_sum");
+  expect_error(ErrorKind::kModel, {"its loss in its training form is no mean over rows"}, [&] { load_row_model(options, rows, true); });
+  options.base_dropout = 0;  // the evaluation form
+  EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
+}
+
+TEST(RowGuards, AClassMustNotWeighMoreThanAnother) {
+  // Rows in even distances are all of one class.
+  const std::string text = rows_text(
+      64, [](int i) { return "{\"features\": " + features_of(i) + ", \"target\": " + (i % 16 == 3 || i % 16 == 7 ? "1" : "0") + "}\n"; });
+  for (const char* module : {"bad_weighted_loss", "bad_weighted_bfloat16"}) {
+    expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "weights of classes"},
+                 [&] { load_row_model(script_options(module), rows_of(text), true); });
+  }
+  EXPECT_EQ(load_row_model(script_options("class_loss"), rows_of(text), true).model->row_model()->loss_mean(), nn::LossMean::kRows);
+}
+
+TEST(RowGuards, WhatALossIsAMeanOverIsFoundByRowsOfAnyLength) {
+  const std::vector<std::string> texts{
+      rows_text(16, [](int i) { return tokens_of(i, 4 + 5 * i % 19, 3 + 5 * i % 19); }),
+      rows_text(16, [](int i) { return tokens_of(i, i == 0 ? 3 : 4 + i % 9, i == 0 ? 2 : 3 + i % 9); }),  // a short one
+      rows_text(16, [](int i) { return tokens_of(i, 12, i % 4 == 0 ? 1 : 2 + i % 5); }),                  // completions of one token
+      rows_text(16, [](int i) { return tokens_of(i, 12, 3); }),                                           // of equally many
+      rows_text(16, [](int i) { return tokens_of(i, i == 0 ? 2 : 9, 1); }),
+      tokens_of(1, 6, 4)};
+  for (const std::string& text : texts) {
+    const data::Dataset rows = rows_of(text, data::RowFormat::kTokens);
+    const auto mean = [&](const char* module, std::optional<std::string> output = {}) {
+      models::ModelOptions options = script_options(module);
+      options.output = std::move(output);
+      return load_row_model(options, rows, true).model->row_model()->loss_mean();
+    };
+    EXPECT_EQ(mean("row_mean_loss"), nn::LossMean::kRows) << text;
+    EXPECT_EQ(mean("row_mean_bfloat16"), nn::LossMean::kRows) << text;
+    EXPECT_EQ(mean("masked_loss", "0"), nn::LossMean::kTokens) << text;
+  }
 }
 
 TEST(RowGuards, APredictionIsOfEachRow) {
@@ -77,9 +170,40 @@ TEST(RowGuards, AModuleThatIsGivenTargetsNeedsThem) {
   EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
 
+TEST(RowGuards, ASecondSetHasTheTargetsAndIdsToo) {
+  const std::string row = "{\"features\": [1, 2, 3, 4, 5, 6]";
+  const data::Dataset rows = rows_of(row + ", \"target\": 0.5}\n" + row + ", \"target\": 1.5}\n");
+  const data::Dataset second = rows_of(row + ", \"target\": 0.5}\n" + row + "}\n");
+  for (const char* module : {"perceptron_loss", "optional_target"}) {  // the second would pass without it, as another loss
+    expect_error(ErrorKind::kData, {"rows.jsonl:2]", "has no target", "'target'"},
+                 [&] { load_row_model(script_options(module), rows, true, &second); });
+  }
+  models::ModelOptions options = script_options("optional_target");
+  options.inputs = {"features"};
+  EXPECT_NE(load_row_model(options, rows, true, &second).model, nullptr);  // which is not given any
+
+  const auto label = [](const std::string& ids) { return "{\"input_ids\": [" + ids + "], \"label\": 0}\n"; };
+  const data::Dataset known = rows_of(label("1, 2") + label("3, 4"), data::RowFormat::kClassification);
+  const data::Dataset unknown = rows_of(label("1, 2") + label("3, 48"), data::RowFormat::kClassification);
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48"},
+               [&] { load_row_model(script_options("document_classifier"), known, false, &unknown); });
+}
+
 TEST(RowGuards, FeaturesOfAnotherShapeAreTheModulesError) {
   const data::Dataset rows = rows_of("{\"features\": [1, 2, 3], \"target\": 0.5}\n{\"features\": [1, 2, 4], \"target\": 0.5}\n");
   expect_error(ErrorKind::kModel, {"fails on inputs of [2, 3]"}, [&] { load_row_model(script_options("perceptron"), rows, false); });
+}
+
+TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
+  const data::Dataset rows = stored_rows("features");
+  const data::Dataset large = rows_of(
+      "{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n"
+      "{\"features\": [1, 2, 3, 4, 5, -70000], \"target\": 0.5}\n");
+  const models::ModelOptions options = script_options("narrow_float16");
+  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what Half holds"};
+  expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, large, false); });
+  expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, rows, false, &large); });
+  EXPECT_NE(load_row_model(options, rows, false).model, nullptr);
 }
 
 TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
@@ -94,22 +218,41 @@ TEST(RowGuards, OneRowIsEnough) {
   EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->row_model()->num_outputs(), 1);
 }
 
+/// Whether rows of several lengths are predicted as each alone.
+void expect_own_predictions(const models::ModelOptions& options, const data::Dataset& rows) {
+  const models::BaseModel base = load_row_model(options, rows, false);
+  const at::NoGradGuard no_grad;
+  const auto predict = [&](const std::vector<int64_t>& indices) {
+    const nn::TokenBatch batch = data::make_batch(rows, indices);
+    return base.model->row_model()->predict(nn::evaluation_pass(batch));
+  };
+  const at::Tensor together = predict({0, 1, 2, 3, 4});
+  for (int64_t i = 0; i < 5; ++i) {
+    EXPECT_TRUE(at::allclose(together[i], predict({i})[0], 1e-5, 1e-6)) << i;
+  }
+}
+
 TEST(RowGuards, DocumentsDoNotSeeTheirPadding) {
   const data::Dataset rows = stored_rows("documents", data::RowFormat::kClassification);
   for (const std::vector<std::string>& inputs :
        std::vector<std::vector<std::string>>{{"input_ids", "attention_mask"}, {"input_ids", "position_ids"}}) {
     models::ModelOptions options = script_options("document_classifier");
     options.inputs = inputs;  // the second has no mask, but weights at the padding too
-    const models::BaseModel base = load_row_model(options, rows, false);
-    const at::NoGradGuard no_grad;
-    const auto predict = [&](const std::vector<int64_t>& indices) {
-      const nn::TokenBatch batch = data::make_batch(rows, indices);
-      return base.model->row_model()->predict(nn::evaluation_pass(batch));
-    };
-    const at::Tensor together = predict({0, 1, 2, 3, 4});
-    for (int64_t i = 0; i < 5; ++i) {
-      EXPECT_TRUE(at::allclose(together[i], predict({i})[0], 1e-5, 1e-6)) << i;
-    }
+    expect_own_predictions(options, rows);
+  }
+}
+
+TEST(RowGuards, PaddingIsTriedOnDocumentsOfAnyLength) {
+  const auto rows = [](int length_of_first) {
+    return rows_of(rows_text(16,
+                             [&](int i) {
+                               const std::string tokens = tokens_of(i, i == 0 ? length_of_first : 3 + 5 * i % 19, 1);
+                               return tokens.substr(0, tokens.find(", \"labels")) + ", \"label\": 0.5}\n";
+                             }),
+                   data::RowFormat::kClassification);
+  };
+  for (const int length_of_first : {1, 2, 5}) {
+    expect_own_predictions(script_options("pool"), rows(length_of_first));
   }
 }
 

@@ -38,5 +38,15 @@ TEST(LabelMetrics, EqualTheirDefinitions) {
   }
 }
 
+TEST(LabelMetrics, APredictionThatIsNoNumberLeavesNone) {
+  const double nan = std::nan("");
+  for (const Metrics& metrics : {value_metrics({0.5, nan, 2, 1}, {1, 2, 3, 4}), value_metrics({0.5, INFINITY, 2, 1}, {1, 2, 3, 4}),
+                                 class_metrics({0, nan, 1, 1}, {0, 1, 1, 0}, 2)}) {
+    for (const auto& [name, value] : metrics) {
+      EXPECT_TRUE(std::isnan(value)) << name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lora::train

@@ -21,12 +21,13 @@ enum class LabelKind {
 struct RawLabels {
   LabelKind kind = LabelKind::kNone;
   std::vector<std::string> names;  ///< kNames: in the order of their first rows; an example's target is a place in it
+  int64_t first_real = -1;         ///< kReals: the first example that makes them so
 };
 
 /// What a classifier's outputs mean.
 struct LabelSet {
   bool is_regression = false;
-  std::vector<std::string> names;  ///< of its labels by number: transformers' id2label
+  std::vector<std::string> names;  ///< of its labels by number: transformers' id2label; none: of a module's own loss, which takes numbers
 
   int64_t num_labels() const { return static_cast<int64_t>(names.size()); }
 };
@@ -35,7 +36,7 @@ struct LabelSet {
 /// problem_type that is not supported, and for an id2label that is none.
 std::optional<LabelSet> read_label_set(const JsonReader& config);
 
-/// id2label, label2id and problem_type, as config.json has them.
+/// id2label, label2id and problem_type, as config.json has them; of a set without names the last alone.
 Json label_set_json(const LabelSet& labels);
 
 /// `count` labels without names of their own: LABEL_0, …

@@ -13,11 +13,10 @@ models::BaseModel load_model(const models::ModelOptions& options);
 
 /// Loads a TorchScript module as a base model that is given rows whole (nn::RowModel): documents or features, as `rows` are. Some of
 /// them are what the checks run it on, which are those of load_model, and that a row's result does not depend on the others of its
-/// batch. `gives_loss`: its result is their mean loss, in place of a prediction of each. Throws what load_model throws, and data Error,
-/// file:line, for a row without the target that the module is given.
-models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss);
-
-/// Throws data Error, file:line, for a row with an id that a module of so many does not know. `where` names the module.
-void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& where);
+/// batch. `gives_loss`: its result is their mean loss, in place of a prediction of each. `second`: others that it will be given, null:
+/// none. Throws what load_model throws, and data Error, file:line, for a row of either set without the target that the module is given,
+/// or with an id that its table does not have.
+models::BaseModel load_row_model(const models::ModelOptions& options, const data::Dataset& rows, bool gives_loss,
+                                 const data::Dataset* second = nullptr);
 
 }  // namespace lora::torchscript

@@ -1,0 +1,159 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "lora/base/error.h"
+#include "row_check.h"
+#include "tried_rows.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+using nn::LossMean;
+
+constexpr std::array<LossMean, 2> kMeans{LossMean::kTokens, LossMean::kRows};  // tokens first, for where they are the same
+
+class LossCheck : public RowCheck {
+ public:
+  using RowCheck::RowCheck;
+
+ private:
+  void check() override {
+    has_learnt_tokens_ = std::all_of(rows_.examples.begin(), rows_.examples.end(), is_learnt);
+    for (int64_t i = 0; i < count_; ++i) {
+      twice_.push_back(loss({i, i}));
+    }
+    model_.set_loss_mean(find_mean());
+    require_mean_of_any_size();
+    for (int64_t i = 0; i + 3 < count_; i += 4) {
+      require_own_in_training(i);
+    }
+    require_mean_in_training();
+  }
+
+  double loss(const Indices& indices, bool training = false) const { return result(batch(indices), training).item<double>(); }
+
+  double count(const Indices& indices, LossMean mean) const { return static_cast<double>(nn::loss_count(mean, batch(indices))); }
+
+  /// A batch's loss times what it is a mean over.
+  double loss_sum(const Indices& indices, bool training = false) const {
+    return loss(indices, training) * count(indices, model_.loss_mean());
+  }
+
+  /// What the loss of two rows is where it is that mean.
+  double mean_of(const Indices& pair, LossMean mean) const {
+    const double first = count({pair[0]}, mean), second = count({pair[1]}, mean);
+    return (first * twice_[pair[0]] + second * twice_[pair[1]]) / (first + second);
+  }
+
+  /// A loss itself is rounded, in sums and quotients of its own.
+  double bound(double spread, double size) const { return slack_.of_one_size().of_spread * spread + 4 * slack_.of_size * size + 1e-7; }
+
+  double bound(const Indices& pair) const {
+    const double first = twice_[pair[0]], second = twice_[pair[1]];
+    return bound(std::abs(first - second), std::max(std::abs(first), std::abs(second)));
+  }
+
+  /// Each row with the one whose loss is the furthest from its own: where their weights are other than a mean's, that shows most.
+  std::vector<Indices> pairs() const {
+    const auto [low, high] = std::minmax_element(twice_.begin(), twice_.end());
+    std::vector<Indices> all;
+    for (int64_t i = 0; i < count_; ++i) {
+      all.push_back({i, (twice_[i] - *low > *high - twice_[i] ? low : high) - twice_.begin()});
+    }
+    return all;
+  }
+
+  /// The mean that pairs of rows are nearer to. Throws model Error where one is not that mean.
+  LossMean find_mean() const {
+    struct Misfit {
+      double sum = 0;
+      std::optional<Indices> pair;
+    };
+    std::array<Misfit, kMeans.size()> misfits;
+    for (const Indices& pair : pairs()) {
+      const double found = loss(pair);
+      for (size_t m = 0; m < kMeans.size(); ++m) {
+        const double misfit = std::abs(found - mean_of(pair, kMeans[m]));
+        misfits[m].sum += misfit;
+        misfits[m].pair = misfit <= bound(pair) ? misfits[m].pair : pair;
+      }
+    }
+    const bool can_be_tokens = has_learnt_tokens_ && model_.fields().has("labels");
+    const size_t nearer = can_be_tokens && misfits[0].sum <= misfits[1].sum ? 0 : 1;
+    if (const auto& pair = misfits[nearer].pair) {
+      fail_mean(loss(*pair), mean_of(*pair, kMeans[nearer]), 2);
+    }
+    return kMeans[nearer];
+  }
+
+  void require_mean_of_any_size() const {
+    const double together = loss_sum({0, 1, 2, 3}), alone = loss_sum({0}) + loss_sum({1}) + loss_sum({2}) + loss_sum({3});
+    if (differ(together, alone)) {
+      const double number = count({0, 1, 2, 3}, model_.loss_mean());
+      fail_mean(together / number, alone / number, 4);
+    }
+  }
+
+  /// Four rows in two pairs, and in others of them.
+  void require_own_in_training(int64_t first) const {
+    const double a = loss_sum({first, first + 1}, true), b = loss_sum({first + 2, first + 3}, true);
+    const double c = loss_sum({first + 2, first + 1}, true), d = loss_sum({first, first + 3}, true);
+    const auto [low, high] = std::minmax({a, b, c, d});
+    if (!(std::abs(a + b - c - d) <= bound(high - low, std::abs(a) + std::abs(b)))) {
+      fail(" in its training form");
+    }
+  }
+
+  /// Where every row is drawn the same numbers, what is random by row changes nothing; what is random in another way is no sum.
+  void require_mean_in_training() const {
+    const auto drawn_alike = [this](const Indices& indices) {
+      nn::TokenBatch alike = batch(indices);
+      std::fill(alike.sample_ids.begin(), alike.sample_ids.end(), 0);
+      return result(alike, true).item<double>();
+    };
+    const double first = count({0, 1}, model_.loss_mean()), second = count({2, 3}, model_.loss_mean());
+    const double found = drawn_alike({0, 1, 2, 3});
+    const double expected = (drawn_alike({0, 1}) * first + drawn_alike({2, 3}) * second) / (first + second);
+    if (std::abs(found - expected) > 0.3 * std::max(std::abs(found), std::abs(expected)) + 1e-7) {
+      fail_mean(found, expected, 4, " in its training form");
+    }
+    if (differ(found, expected)) {
+      warn_of_draws();
+    }
+  }
+
+  bool sees_length(const data::Dataset& rows) const override {
+    const auto sum = [&](const Indices& indices) {
+      const nn::TokenBatch batch = batch_of(rows, indices, model_.device());
+      return result(batch).item<double>() * static_cast<double>(nn::loss_count(model_.loss_mean(), batch));
+    };
+    return differ(sum({0, 1}), sum({0}) + sum({1}));
+  }
+
+  /// Of batches of several sizes.
+  bool differ(double a, double b) const { return !(std::abs(a - b) <= model_.rounding() * (std::abs(a) + std::abs(b)) + 1e-7); }
+
+  [[noreturn]] void fail_mean(double found, double expected, int num_rows, const std::string& form = "") const {
+    char text[96];
+    std::snprintf(text, sizeof(text), "found %.6g of %d rows, expected %.6g", found, num_rows, expected);
+    model_error(model_.network().where(), "its loss" + form + " is no mean over rows" +
+                                              (has_learnt_tokens_ ? " or supervised tokens: " : ": ") + text +
+                                              ", the mean of what it gives of each alone. A step must be the same however it is split into "
+                                              "batches: let it give a mean, without weights of classes or normalisation over the batch");
+  }
+
+  bool has_learnt_tokens_ = false;
+  std::vector<double> twice_;  ///< of each tried row the loss of a batch that it stands in twice
+};
+
+}  // namespace
+
+std::unique_ptr<RowCheck> make_loss_check(ScriptRowModel& model, const data::Dataset& rows) {
+  return std::make_unique<LossCheck>(model, rows);
+}
+
+}  // namespace lora::torchscript

@@ -1,0 +1,139 @@
+#include "tried_rows.h"
+
+#include <algorithm>
+
+#include "lora/base/random.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::torchscript {
+
+namespace {
+
+constexpr uint64_t kSeed = 0x7219;
+constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
+
+data::Example with_tokens(const data::Example& row, std::vector<int32_t> ids, const std::vector<int32_t>& labels) {
+  data::Example other(std::move(ids), labels);
+  other.origin = row.origin;
+  other.target = row.target;
+  return other;
+}
+
+/// Behind the last token that is learnt; 0: none is.
+size_t end_of_learnt(const std::vector<int32_t>& labels) {
+  const auto last = std::find_if(labels.rbegin(), labels.rend(), [](int32_t label) { return label != kIgnore; });
+  return static_cast<size_t>(labels.rend() - last);
+}
+
+/// With the last learnt token alone, or with all of them: others get its label, which is one that the network knows.
+data::Example with_learnt(const data::Example& row, bool all) {
+  std::vector<int32_t> labels = row.labels();
+  const size_t end = end_of_learnt(labels);
+  for (size_t i = 0; i < labels.size() && end > 0; ++i) {
+    const int32_t other = labels[i] == kIgnore ? labels[end - 1] : labels[i];
+    labels[i] = i + 1 == end || all ? other : kIgnore;
+  }
+  return with_tokens(row, row.ids, labels);
+}
+
+bool are_alike(const data::Example& a, const data::Example& b) {
+  return a.dense != nullptr ? a.dense->features == b.dense->features : a.ids == b.ids;
+}
+
+/// Features that are smaller by a share of their own each, so that numbers of categories stay such; 0 becomes a small number.
+std::shared_ptr<const data::DenseRow> changed(const data::DenseRow& row, CounterRandom& random) {
+  auto other = std::make_shared<data::DenseRow>(row);
+  for (float& feature : other->features) {
+    const auto share = static_cast<float>(random.uniform());
+    feature = feature != 0 ? feature * (1 - share / 2) : share / 8;
+  }
+  return other;
+}
+
+class Chooser {
+ public:
+  Chooser(const data::Dataset& rows, const TriedRows& wanted) : rows_(rows), wanted_(wanted) { tried_.has_classes = rows.has_classes; }
+
+  data::Dataset choose() {
+    take_where([this](const data::Example& row) { return has_new_target(row); });
+    take_where([](const data::Example&) { return true; });
+    const size_t found = tried_.examples.size();
+    for (size_t i = 0; !is_full(); ++i) {
+      tried_.examples.push_back(made_of(tried_.examples[i % found], i));
+    }
+    for (size_t i = 0; i < tried_.examples.size(); ++i) {
+      data::Example& row = tried_.examples[i];
+      row = is_learnt(row) ? with_learnt(row, i % 2 == 1) : row;
+    }
+    return std::move(tried_);
+  }
+
+ private:
+  bool is_full() const { return static_cast<int64_t>(tried_.examples.size()) >= wanted_.count; }
+
+  /// Those that stand apart first, then all.
+  template <typename Wanted>
+  void take_where(const Wanted& is_wanted) {
+    const auto size = static_cast<int64_t>(rows_.examples.size());
+    for (int64_t i = 0; i < wanted_.count + size && !is_full(); ++i) {
+      const data::Example& row = rows_.examples[static_cast<size_t>(i < wanted_.count ? i * size / wanted_.count : i - wanted_.count)];
+      if (!is_wanted(row)) {
+        continue;
+      }
+      data::Example own = fitted(row, wanted_.length);
+      if (std::none_of(tried_.examples.begin(), tried_.examples.end(), [&](const data::Example& other) { return are_alike(own, other); })) {
+        tried_.examples.push_back(std::move(own));
+      }
+    }
+  }
+
+  bool has_new_target(const data::Example& row) const {
+    return !std::isnan(row.target) && std::none_of(tried_.examples.begin(), tried_.examples.end(),
+                                                   [&row](const data::Example& other) { return other.target == row.target; });
+  }
+
+  data::Example made_of(const data::Example& row, uint64_t number) const {
+    CounterRandom random(mix64(kSeed, number));
+    data::Example other = row;
+    if (row.dense != nullptr) {
+      other.dense = changed(*row.dense, random);
+      return other;
+    }
+    const int64_t num_ids = wanted_.num_ids > 0 ? wanted_.num_ids : *std::max_element(row.ids.begin(), row.ids.end()) + 1;
+    for (int32_t& id : other.ids) {  // labels that are the ids follow
+      id = static_cast<int32_t>(random.below(static_cast<uint64_t>(num_ids)));
+    }
+    return other;
+  }
+
+  const data::Dataset& rows_;
+  const TriedRows& wanted_;
+  data::Dataset tried_;
+};
+
+}  // namespace
+
+bool is_learnt(const data::Example& row) {
+  return row.dense == nullptr && !row.has_target();
+}
+
+data::Example fitted(const data::Example& row, int64_t length) {
+  const size_t size = row.ids.size(), wanted = static_cast<size_t>(length);
+  if (row.dense != nullptr || size == wanted) {
+    return row;
+  }
+  const std::vector<int32_t> labels = row.labels();
+  const size_t learnt = end_of_learnt(labels), end = learnt > 0 ? learnt : size;
+  std::vector<int32_t> ids, own;
+  for (size_t i = end - std::min(end, wanted); ids.size() < wanted; ++i) {
+    ids.push_back(row.ids[i % size]);
+    own.push_back(labels[i % size]);
+  }
+  return with_tokens(row, std::move(ids), own);
+}
+
+data::Dataset tried_rows(const data::Dataset& rows, const TriedRows& wanted) {
+  return Chooser(rows, wanted).choose();
+}
+
+}  // namespace lora::torchscript
