@@ -152,6 +152,24 @@ class ChanceLoss(nn.Module):
         return F.binary_cross_entropy_with_logits(self.inner(features).squeeze(-1), target)
 
 
+class Zeros(Narrow):
+    """Has a last layer of zeros, as a head that is to be trained."""
+
+    def __init__(self, outputs: int):
+        super().__init__(outputs)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+
+class ZeroLoss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Zeros(2)
+
+    def forward(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(self.inner(features), target)
+
+
 MODULES = {
     "class_loss": lambda: ClassLoss([1.0, 1.0, 1.0]),
     "bad_weighted_loss": lambda: ClassLoss([1.0, 10.0]),
@@ -170,6 +188,8 @@ MODULES = {
     "places_first": PlacesFirst,
     "bad_training_sum": TrainingSum,
     "chance_loss": ChanceLoss,
+    "zeros": lambda: Zeros(1),
+    "zero_loss": ZeroLoss,
 }
 
 

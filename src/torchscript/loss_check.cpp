@@ -26,6 +26,10 @@ class LossCheck : public RowCheck {
     for (int64_t i = 0; i < count_; ++i) {
       twice_.push_back(loss({i, i}));
     }
+    const auto [low, high] = std::minmax_element(twice_.begin(), twice_.end());
+    if (*high - *low <= bound(0, std::abs(*high))) {
+      warn_of_same_results();
+    }
     model_.set_loss_mean(find_mean());
     require_mean_of_any_size();
     for (int64_t i = 0; i + 3 < count_; i += 4) {

@@ -21,6 +21,9 @@ class PredictionCheck : public RowCheck {
     std::iota(all.begin(), all.end(), 0);
     together_MK_ = predict(rows_, all);
     model_.set_num_outputs(together_MK_.size(1));
+    if (together_MK_.eq(together_MK_[0]).all().item<bool>()) {
+      warn_of_same_results();
+    }
     if (sees_others(false) || differ(together_MK_, alone(rows_, all), slack_)) {
       fail("");
     }

@@ -63,6 +63,12 @@ void RowCheck::warn_of_draws() const {
       "another way is another step then; model.base_dropout 0 leaves it out");
 }
 
+void RowCheck::warn_of_same_results() const {
+  log::warn("[" + model_.network().where() +
+            "] gives the same for every row that it is tried on: whether a row's result is its own could not be seen. Likely cause: a last "
+            "layer of zeros");
+}
+
 /// Every other document is shorter, with a token that is learnt; none where there is no shorter one: padding was not tried then.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
   const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;

@@ -41,6 +41,8 @@ class RowCheck {
   [[noreturn]] void fail(const std::string& form) const;
   /// That what is random in it is not drawn by row.
   void warn_of_draws() const;
+  /// That all rows give the same, so that nothing is seen of what they do to each other.
+  void warn_of_same_results() const;
 
   ScriptRowModel& model_;
   const data::Dataset& rows_;

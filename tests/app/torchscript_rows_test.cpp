@@ -254,6 +254,17 @@ TEST_F(ModuleRows, AModuleThatIsTrainedInItsEvaluationFormIsEvaluatedInIt) {
               1e-6);
 }
 
+TEST_F(ModuleRows, ALastLayerOfZerosHidesWhatIsLookedFor) {
+  write_text(scratch_ / "c.jsonl", feature_rows(8, {"0", "1"}));
+  for (const auto& [name, objective, is_warned] :
+       {std::tuple("zeros", "regression", true), std::tuple("zero_loss", "module_loss", true),
+        std::tuple("perceptron", "regression", false), std::tuple("class_loss", "module_loss", false)}) {
+    const Outcome outcome = evaluate({"--model", module(name), "--data", out("c.jsonl"), "--format", "features", "--objective", objective});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.err.find("gives the same for every row that it is tried on") != std::string::npos, is_warned) << outcome.err;
+  }
+}
+
 TEST_F(ModuleRows, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> settings{"adapter.lora_dropout=0.2", "training.save_steps=5", "data.shuffle=true"};
   ASSERT_EQ(train("vision", "whole", settings).exit_code, 0);
