@@ -1,13 +1,15 @@
 #include "memory_plan.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
 #include <map>
 #include <set>
-#include <tuple>
 
 #include "lora/nn/device.h"
 #include "lora/optim/optimizer.h"
+#include "train/side_by_side.h"
 
 namespace lora::app {
 
@@ -62,23 +64,24 @@ class Planner {
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + bytes_of(input.model.base_parameters()) + (full ? 0 : gradients_) +
              optim::state_bytes(input.config.training.optimizer, trained);
     evaluation_ = gradients_ + with_holes(input.objective.evaluation_bytes());
+    input.objective.set_side_by_side(may_run_side_by_side());
   }
 
-  /// Whether parts may be computed side by side: gradients of their own must not weigh.
-  bool may_run_side_by_side() const { return gradients_ <= kMostGradientsOfALane; }
+  /// Whether parts may be computed side by side: their own gradients must not weigh. Free memory is not asked: a run that goes on has the
+  /// same bits.
+  bool may_run_side_by_side() const { return gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1; }
 
   /// Leaves the objective with these choices.
-  int64_t bytes(int64_t batch_size, Recompute recompute, bool side_by_side) {
+  int64_t bytes(int64_t batch_size, Recompute recompute) {
     input_.objective.set_batch_size(batch_size);
     input_.objective.set_recompute(recompute);
-    input_.objective.set_side_by_side(side_by_side);
-    const auto [found, is_new] = parts_.try_emplace({batch_size, recompute, side_by_side});
+    const auto [found, is_new] = parts_.try_emplace({batch_size, recompute});
     if (is_new) {
       found->second = find_parts();
     }
     const Parts& parts = found->second;
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
-    const int64_t own = parts.side_by_side ? train::kLanes * gradients_ : 0;
+    const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
     return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
   }
@@ -117,7 +120,7 @@ class Planner {
 
   const MemoryPlanInput& input_;
   int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
-  std::map<std::tuple<int64_t, Recompute, bool>, Parts> parts_;  ///< by batch size, recomputation and lanes
+  std::map<std::pair<int64_t, Recompute>, Parts> parts_;  ///< by batch size and recomputation
 };
 
 /// What the config's words mean, from the fastest on.
@@ -173,13 +176,10 @@ MemoryPlan choose(const MemoryPlanInput& input) {
   MemoryPlan last;
   const std::vector<int64_t> sizes = batch_sizes(input, planner);
   for (const Recompute recompute : recomputations(input)) {
-    for (const bool side_by_side : {true, false}) {
-      for (const int64_t size : sizes) {
-        last = {recompute, side_by_side && planner.may_run_side_by_side(), size, 0, input.usable};
-        last.bytes = planner.bytes(size, recompute, last.side_by_side);
-        if (!input.usable || last.bytes <= *input.usable) {
-          return last;
-        }
+    for (const int64_t size : sizes) {
+      last = {recompute, size, planner.bytes(size, recompute), input.usable};
+      if (!input.usable || last.bytes <= *input.usable) {
+        return last;
       }
     }
   }
@@ -197,7 +197,6 @@ MemoryPlan plan_memory(const MemoryPlanInput& input) {
   const MemoryPlan plan = choose(input);
   input.objective.set_batch_size(plan.batch_size);
   input.objective.set_recompute(plan.recompute);
-  input.objective.set_side_by_side(plan.side_by_side);
   return plan;
 }
 

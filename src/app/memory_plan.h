@@ -14,7 +14,6 @@ namespace lora::app {
 /// How a run will use memory.
 struct MemoryPlan {
   nn::Recompute recompute = nn::Recompute::kNothing;
-  bool side_by_side = false;      ///< small parts are, on the CPU
   int64_t batch_size = 0;         ///< documents (with packing: bins) of a micro-batch
   int64_t bytes = 0;              ///< at the peak, by the estimate
   std::optional<int64_t> usable;  ///< what it had to fit into; none: not known
@@ -34,7 +33,7 @@ std::optional<int64_t> usable_memory_bytes(at::Device device);
 
 /// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments, and what the largest part
 /// of a micro-batch that is computed at once, or the largest batch of an evaluation, needs. What the config leaves to "auto" is chosen: the
-/// least recomputation with which a batch fits, parts side by side if they do (Objective::runs_beside_others), then the largest power of
+/// least recomputation with which a batch fits, then the largest power of
 /// two up to 64, and to the number of documents, that fits. If nothing fits it is a batch of one with whole layers recomputed; if memory is
 /// not known, 8 with none.
 MemoryPlan plan_memory(const MemoryPlanInput& input);

@@ -118,13 +118,14 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   for (const nn::RopeOptions& rope : decoder_.ropes) {
     kept += decoder_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
-  int64_t most = 0, most_fed = 0;
+  int64_t most = 0, most_fed = 0, last_fed = 0;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const LayerMemory layer = layers_[i]->memory();
     const bool is_last = i + 1 == layers_.size(), has_gradient = i >= first_layer_with_gradient();
     const int64_t attention = bytes(layer.attention);
     const int64_t fed = bytes({layer.working, 0}) + stream;
     most_fed = std::max(most_fed, fed);
+    last_fed = fed + (recompute == nn::Recompute::kNothing ? 0 : bytes(layer.feed_forward));
     if (whole_layers) {
       kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};  // of those in the host's memory some are on their way
     } else {
@@ -141,7 +142,11 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
     }
   }
   constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
-  return {kBatch + bytes(kept), bytes(behind), std::max<int64_t>(most - bytes(kept), 0), kBatch + most_fed + stream};
+  return {.kept = kBatch + bytes(kept),
+          .behind = bytes(behind),
+          .working = std::max<int64_t>(most - bytes(kept), 0),
+          .behind_working = last_fed,
+          .forward = kBatch + most_fed + stream};
 }
 
 }  // namespace lora::models

@@ -16,9 +16,9 @@ class Lanes::State {
  public:
   explicit State(int64_t count) : all_threads_(at::get_num_threads()) {
     const int lanes = std::clamp<int>(static_cast<int>(count), 1, all_threads_);
-    own_threads_ = all_threads_ - (lanes - 1) * (all_threads_ / lanes);
+    own_threads_ = all_threads_ / lanes;  // of each lane alike, so that it does not matter to the bits which one computes what
     for (int i = 1; i < lanes; ++i) {
-      workers_.emplace_back([this, threads = all_threads_ / lanes] { work(threads); });
+      workers_.emplace_back([this] { work(); });
     }
     // LibTorch notes the last number it is given for threads that begin later: ours, once every lane has set its own.
     std::unique_lock lock(mutex_);
@@ -66,9 +66,9 @@ class Lanes::State {
   }
 
  private:
-  void work(int threads) {
+  void work() {
     at::get_num_threads();  // the first use in a thread would set the number that counts for all
-    at::set_num_threads(threads);
+    at::set_num_threads(own_threads_);
     for (int64_t seen = 0;;) {
       std::unique_lock lock(mutex_);
       ++idle_;
@@ -104,8 +104,8 @@ class Lanes::State {
   }
 
   const int all_threads_;
-  int own_threads_ = 1;
-  std::mutex mutex_;  // of what follows
+  int own_threads_ = 1;  ///< of a lane
+  std::mutex mutex_;     // of what follows
   std::condition_variable changed_;
   const std::function<void(int64_t)>* job_ = nullptr;
   int64_t items_ = 0, next_ = 0, failed_ = 0, round_ = 0;

@@ -14,6 +14,9 @@ namespace {
 constexpr int64_t kPartTokens = 512;
 /// The longest part that runs beside another, so that both together need no more memory than one of its length in float32 would.
 constexpr int64_t kMostTokensBeside = 1152;
+/// The widest model whose products are so small that threads wait for each other (2 cores: 9 to 28 % at 576 channels, nothing at 2048), and
+/// tokens times channels that are joined to a part there, as memory grows with both.
+constexpr int64_t kMostWidth = 1024, kPartElements = 320 * 1024;
 
 BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
   BatchSize size;
@@ -48,18 +51,21 @@ std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const 
   if (part_tokens_ == 0) {
     return {batch};
   }
-  return data::spread_by_tokens(train_, batch, part_tokens_, is_fit_for_lanes() ? kLanes : 1);
+  return has_lanes() ? data::spread_by_tokens(train_, batch, std::min(part_tokens_, kPartElements / model_.hidden_size()), kLanes)
+                     : data::spread_by_tokens(train_, batch, part_tokens_, 1);
 }
 
 /// In float32 products take longer, so that threads wait less for each other, and memory counts twice. What is computed twice is so
 /// because memory is short.
-bool DocumentObjective::is_fit_for_lanes() const {
+bool DocumentObjective::has_lanes() const {
   const bool is_half = model_.dtype() == at::kBFloat16 || model_.dtype() == at::kHalf;
-  return model_.device().is_cpu() && is_half && !model_.gives_logits() && !prefetches_ && recompute_ == nn::Recompute::kNothing;
+  const bool is_own = !model_.gives_logits() && model_.row_model() == nullptr;  // TorchScript draws by one generator
+  return side_by_side_ && model_.device().is_cpu() && is_half && is_own && model_.hidden_size() <= kMostWidth && !prefetches_ &&
+         recompute_ == nn::Recompute::kNothing;
 }
 
 bool DocumentObjective::runs_beside_others(const MicroBatch& part) const {
-  return side_by_side_ && is_fit_for_lanes() && size(part).input <= kMostTokensBeside;
+  return has_lanes() && size(part).input <= kMostTokensBeside;
 }
 
 std::string DocumentObjective::describe(const MicroBatch& batch) const {
@@ -92,8 +98,10 @@ int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& at_once,
   const nn::PassMemory memory = model_.pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
-    const int64_t kept = memory.kept * part.input + memory.behind * num_wanted(part);
-    most = std::max(most, kept + std::max(loss_bytes(part), memory.working * part.input));
+    const int64_t wanted = num_wanted(part), kept = memory.kept * part.input + memory.behind * wanted;
+    const BatchSize of_a_lane{(part.supervised + part.lanes - 1) / part.lanes, (part.input + part.lanes - 1) / part.lanes};
+    const int64_t loss = part.lanes * loss_bytes(of_a_lane);
+    most = std::max(most, kept + std::max({loss, memory.working * part.input, memory.behind_working * wanted}));
   }
   return most;
 }

@@ -26,8 +26,8 @@ std::vector<BatchSize> Objective::sizes_at_once(const std::vector<MicroBatch>& p
   }
   const auto is_larger = [](const BatchSize& a, const BatchSize& b) { return a.input > b.input; };
   std::stable_sort(beside.begin(), beside.end(), is_larger);
-  BatchSize lanes;
-  for (size_t i = 0; i < beside.size() && i < kLanes; ++i) {
+  BatchSize lanes{0, 0, std::min(kLanes, static_cast<int64_t>(beside.size()))};
+  for (int64_t i = 0; i < lanes.lanes; ++i) {
     lanes.supervised += beside[i].supervised;
     lanes.input += beside[i].input;
   }

@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -72,9 +73,9 @@ Tensor add_gradients_side_by_side(const Objective& objective, const std::vector<
     sum.add(part, {std::move(gradients), loss.detach().to(at::kDouble)});
   };
   // A profile is of its own thread: while one is taken, each part has all threads.
-  const int64_t at_once = at::hasCallbacks() ? 1 : static_cast<int64_t>(parts.size());
-  for (int64_t begin = 0; begin < static_cast<int64_t>(parts.size()); begin += at_once) {
-    lanes.run(at_once, [&](int64_t part) { add_part(begin + part); });
+  const int64_t most = at::hasCallbacks() ? 1 : kMostWaiting;
+  for (int64_t begin = 0; begin < static_cast<int64_t>(parts.size()); begin += most) {
+    lanes.run(std::min(most, static_cast<int64_t>(parts.size()) - begin), [&](int64_t part) { add_part(begin + part); });
   }
   return sum.loss();
 }

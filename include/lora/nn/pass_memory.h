@@ -22,10 +22,11 @@ struct Kept {
 
 /// Bytes a token of a pass through a model, with the adapters in use.
 struct PassMemory {
-  int64_t kept = 0;     ///< from forward to backward
-  int64_t behind = 0;   ///< besides, of a token whose hidden state is wanted (Model::hidden_of)
-  int64_t working = 0;  ///< besides, while backward runs through the layer that needs most
-  int64_t forward = 0;  ///< of a pass without gradients, in all
+  int64_t kept = 0;            ///< from forward to backward
+  int64_t behind = 0;          ///< besides, of a token whose hidden state is wanted (Model::hidden_of)
+  int64_t working = 0;         ///< besides, while backward runs through the layer that needs most
+  int64_t behind_working = 0;  ///< likewise, of a wanted token, in the last layer's feed-forward block
+  int64_t forward = 0;         ///< of a pass without gradients, in all
 };
 
 }  // namespace lora::nn

@@ -5,7 +5,7 @@
 
 namespace lora::ops {
 
-/// Threads that compute different things side by side, each with its share of LibTorch's threads. Where one computation is small its
+/// Threads that compute different things side by side, each with an equal share of LibTorch's threads. Where one computation is small its
 /// threads wait for each other at the end of every operation; lanes wait once, at the end of all.
 class Lanes {
  public:

@@ -61,7 +61,7 @@ class DocumentObjective : public Objective {
   void for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const;
 
  private:
-  bool is_fit_for_lanes() const;
+  bool has_lanes() const;
 
   nn::Model& model_;
   const data::Dataset& train_;

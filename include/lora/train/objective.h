@@ -22,6 +22,7 @@ using MicroBatch = std::vector<int64_t>;
 struct BatchSize {
   int64_t supervised = 0;  ///< what the loss is divided by: supervised tokens, documents, rows
   int64_t input = 0;       ///< input tokens, for tokens per second
+  int64_t lanes = 1;       ///< equal parts that are computed side by side (Objective::sizes_at_once)
 };
 
 struct EvalResult {
@@ -43,8 +44,8 @@ class Objective {
   /// The micro-batches of an epoch, in order: a pure function of (seed, epoch).
   virtual std::vector<MicroBatch> plan_epoch(int64_t epoch) const = 0;
   virtual BatchSize size(const MicroBatch& batch) const = 0;
-  /// A micro-batch in the parts that are computed one after the other; the step stays the same step, as its loss is a sum over
-  /// examples.
+  /// A micro-batch in the parts that are computed one after the other, or side by side; the step stays the same step, as its loss is a sum
+  /// over examples.
   virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
   /// Lets small parts be computed side by side (runs_beside_others), if the objective can: each needs memory of its own.
   virtual void set_side_by_side(bool is_allowed) {}
