@@ -9,7 +9,7 @@
 
 #include "lora/nn/device.h"
 #include "lora/optim/optimizer.h"
-#include "train/side_by_side.h"
+#include "lora/train/side_by_side.h"
 
 namespace lora::app {
 

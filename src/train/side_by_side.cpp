@@ -1,4 +1,4 @@
-#include "train/side_by_side.h"
+#include "lora/train/side_by_side.h"
 
 #include <ATen/record_function.h>
 #include <torch/torch.h>

@@ -10,8 +10,8 @@
 #include "lora/base/log.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
+#include "lora/train/side_by_side.h"
 #include "train/profile_scope.h"
-#include "train/side_by_side.h"
 
 namespace lora::train {
 
