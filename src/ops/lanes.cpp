@@ -14,17 +14,10 @@ namespace lora::ops {
 
 class Lanes::State {
  public:
-  explicit State(int64_t count) : all_threads_(at::get_num_threads()) {
-    const int lanes = std::clamp<int>(static_cast<int>(count), 1, all_threads_);
-    own_threads_ = all_threads_ / lanes;  // of each lane alike, so that it does not matter to the bits which one computes what
-    for (int i = 1; i < lanes; ++i) {
-      workers_.emplace_back([this] { work(); });
-    }
-    // LibTorch notes the last number it is given for threads that begin later: ours, once every lane has set its own.
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return idle_ == workers_.size(); });
-    at::set_num_threads(all_threads_);
-  }
+  explicit State(int64_t count)
+      : all_threads_(at::get_num_threads()),
+        lanes_(std::clamp(static_cast<int>(count), 1, all_threads_)),
+        own_threads_(all_threads_ / lanes_) {}
 
   ~State() {
     {
@@ -38,11 +31,14 @@ class Lanes::State {
   }
 
   void run(int64_t items, const std::function<void(int64_t)>& job) {
-    if (items <= 1 || workers_.empty()) {  // all threads for one after the other
+    if (items <= 1 || lanes_ == 1) {  // all threads for one after the other
       for (int64_t i = 0; i < items; ++i) {
         job(i);
       }
       return;
+    }
+    if (workers_.empty()) {
+      start_workers();
     }
     {
       const std::lock_guard lock(mutex_);
@@ -66,6 +62,17 @@ class Lanes::State {
   }
 
  private:
+  /// At the first use: most runs have none.
+  void start_workers() {
+    for (int i = 1; i < lanes_; ++i) {
+      workers_.emplace_back([this] { work(); });
+    }
+    // LibTorch notes the last number it is given for threads that begin later: ours, once every lane has set its own.
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return idle_ == workers_.size(); });
+    at::set_num_threads(all_threads_);
+  }
+
   void work() {
     at::get_num_threads();  // the first use in a thread would set the number that counts for all
     at::set_num_threads(own_threads_);
@@ -104,8 +111,9 @@ class Lanes::State {
   }
 
   const int all_threads_;
-  int own_threads_ = 1;  ///< of a lane
-  std::mutex mutex_;     // of what follows
+  const int lanes_;
+  const int own_threads_;  ///< of each lane alike, so that it does not matter to the bits which one computes what
+  std::mutex mutex_;       // of what follows
   std::condition_variable changed_;
   const std::function<void(int64_t)>* job_ = nullptr;
   int64_t items_ = 0, next_ = 0, failed_ = 0, round_ = 0;
