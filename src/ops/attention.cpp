@@ -1,6 +1,6 @@
 #include "lora/ops/attention.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
 #include "block_attention.h"

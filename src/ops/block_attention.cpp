@@ -1,7 +1,7 @@
 // T tokens, H query heads in K groups of G, E head size; a block has n queries (N = G · n rows a key head) and m keys.
 #include "block_attention.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 namespace lora::ops {
 

@@ -1,6 +1,6 @@
 #include "lora/ops/dropout.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <type_traits>
 

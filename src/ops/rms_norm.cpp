@@ -1,6 +1,6 @@
 #include "lora/ops/rms_norm.h"
 
-#include <torch/torch.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "cpu/launch.h"
 #include "cuda_kernels.h"

@@ -1,6 +1,7 @@
 #include "fields.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/function_schema.h>
 
 #include <algorithm>
 #include <array>

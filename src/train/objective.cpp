@@ -1,6 +1,6 @@
 #include "lora/train/objective.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 

@@ -1,7 +1,8 @@
 #include "lora/train/side_by_side.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
-#include <torch/torch.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <map>

@@ -1,7 +1,7 @@
 #include "lora/train/step_graph.h"
 
 #include <ATen/ATen.h>
-#include <torch/torch.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/error.h"
 #include "lora/base/text.h"

@@ -1,6 +1,6 @@
 // Rows of features: numbers in lists of any depth with a target, and what is wrong with them.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/data/batches.h"
 #include "lora/data/dataset.h"

@@ -1,9 +1,9 @@
 #include "lora/generate/generator.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <torch/torch.h>
 #include <unistd.h>
 
 #include <algorithm>

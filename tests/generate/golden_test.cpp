@@ -1,6 +1,7 @@
 // Greedy decoding with the cache gives what transformers and PEFT give, token by token: alone and in a batch.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <map>
 

@@ -1,7 +1,7 @@
 #include "lora/io/checkpoint_writer.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
@@ -28,10 +28,10 @@ TensorStream by_rows(const std::string& name, const Tensor& tensor) {
 }
 
 TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
-  const std::vector<std::pair<std::string, Tensor>> tensors = {{"z", torch::arange(24, torch::kFloat32).view({4, 6}).t()},
-                                                               {"b", torch::ones({3}, torch::kBFloat16)},
-                                                               {"a", torch::arange(10, torch::kFloat64).view({5, 2})},
-                                                               {"i", torch::arange(4, torch::kInt64)}};
+  const std::vector<std::pair<std::string, Tensor>> tensors = {{"z", at::arange(24, at::kFloat32).view({4, 6}).t()},
+                                                               {"b", at::ones({3}, at::kBFloat16)},
+                                                               {"a", at::arange(10, at::kFloat64).view({5, 2})},
+                                                               {"i", at::arange(4, at::kInt64)}};
   std::vector<TensorStream> streams;
   for (const auto& [name, tensor] : tensors) {
     streams.push_back(by_rows(name, tensor));
@@ -51,9 +51,9 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
     const CheckpointSource source(folder->path());
     EXPECT_EQ(source.names().size(), tensors.size());
     for (const auto& [name, tensor] : tensors) {
-      EXPECT_TRUE(torch::equal(source.tensor(name), tensor)) << name;
+      EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;
       source.release(name);
-      EXPECT_TRUE(torch::equal(source.tensor(name), tensor)) << name;  // it comes back from the file
+      EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;  // it comes back from the file
     }
   }
   // Shard by shard, as the index names them; in each by offset.
@@ -62,19 +62,19 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
 
 TEST(CheckpointWriter, TensorLargerThanAShardStandsAlone) {
   const TemporaryFolder folder;
-  write_checkpoint(folder.path(), {by_rows("s", torch::ones({1})), by_rows("l", torch::ones({50})), by_rows("t", torch::ones({1}))}, 8);
+  write_checkpoint(folder.path(), {by_rows("s", at::ones({1})), by_rows("l", at::ones({50})), by_rows("t", at::ones({1}))}, 8);
   EXPECT_EQ(files_in(folder.path()).size(), 4U);
   EXPECT_EQ(SafetensorsFile(folder / "model-00002-of-00003.safetensors").names(), std::vector<std::string>{"l"});
 }
 
 TEST(CheckpointWriter, RefusesWhatIsNotAsAnnounced) {
   const TemporaryFolder folder;
-  TensorStream few = by_rows("few", torch::ones({3}));
+  TensorStream few = by_rows("few", at::ones({3}));
   few.shape = {4};
   expect_error(ErrorKind::kOutput, {"model.safetensors", "'few'", "found 12 bytes, expected 16"},
                [&] { write_checkpoint(folder.path(), {few}, kLarge); });
   expect_error(ErrorKind::kOutput, {"'complex'", "ComplexFloat"},
-               [&] { write_checkpoint(folder.path(), {by_rows("complex", torch::ones({1}, torch::kComplexFloat))}, kLarge); });
+               [&] { write_checkpoint(folder.path(), {by_rows("complex", at::ones({1}, at::kComplexFloat))}, kLarge); });
   EXPECT_TRUE(files_in(folder.path()).empty());
 }
 

@@ -1,7 +1,7 @@
 #include "lora/io/tensors.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cstring>
 
@@ -37,8 +37,8 @@ TEST(SafetensorsFile, ReadsEveryDtypeAndWritesItBack) {
   for (const auto& [name, dtype] : expected) {
     EXPECT_EQ(file.tensor(name).scalar_type(), dtype) << name;
   }
-  EXPECT_TRUE(torch::equal(file.tensor("a.U8"), torch::tensor({0, 1, 0, 1, 0, 1, 0, 1}, torch::kUInt8)));
-  EXPECT_TRUE(torch::equal(file.tensor("a.I16"), torch::full({8}, 256, torch::kInt16)));
+  EXPECT_TRUE(at::equal(file.tensor("a.U8"), at::tensor({0, 1, 0, 1, 0, 1, 0, 1}, at::kUInt8)));
+  EXPECT_TRUE(at::equal(file.tensor("a.I16"), at::full({8}, 256, at::kInt16)));
   save_tensors(folder / "copy", tensors);
   EXPECT_EQ(content(folder / "copy"), content(golden));
 }
@@ -46,10 +46,10 @@ TEST(SafetensorsFile, ReadsEveryDtypeAndWritesItBack) {
 TEST(SafetensorsFile, SharesThePagesPrivatelyAndOutlivesItself) {
   const TemporaryFolder folder;
   const fs::path path = folder / "m.safetensors";
-  const torch::Tensor weight = torch::arange(12, torch::kFloat32).reshape({3, 4});
-  save_tensors(path, {{"w", weight}, {"e", torch::empty({0, 5})}, {"s", torch::tensor(2.5)}});
+  const at::Tensor weight = at::arange(12, at::kFloat32).reshape({3, 4});
+  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::tensor(2.5)}});
   const std::string before = content(path);
-  torch::Tensor mapped;
+  at::Tensor mapped;
   {
     const SafetensorsFile file(path);
     mapped = file.tensor("w");
@@ -59,11 +59,11 @@ TEST(SafetensorsFile, SharesThePagesPrivatelyAndOutlivesItself) {
     EXPECT_EQ(file.tensor("s").dim(), 0);
   }
   fs::remove(path);
-  EXPECT_TRUE(torch::equal(mapped, weight));
+  EXPECT_TRUE(at::equal(mapped, weight));
   mapped.add_(1);
-  EXPECT_TRUE(torch::equal(mapped, weight + 1));
-  save_tensors(path, {{"w", weight}, {"e", torch::empty({0, 5})}, {"s", torch::tensor(2.5)}});
-  const torch::Tensor changed = SafetensorsFile(path).tensor("w").fill_(7);
+  EXPECT_TRUE(at::equal(mapped, weight + 1));
+  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::tensor(2.5)}});
+  const at::Tensor changed = SafetensorsFile(path).tensor("w").fill_(7);
   EXPECT_EQ(content(path), before);
 }
 
@@ -76,9 +76,9 @@ TEST(SafetensorsFile, CopiesWhatIsNotAligned) {
       R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"f":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
   for (int padding = 0; padding < 8; ++padding) {
     const SafetensorsFile file(folder.write("m", testing::file_of(header + std::string(padding, ' '), data)));
-    const torch::Tensor tensor = file.tensor("f");
+    const at::Tensor tensor = file.tensor("f");
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 4, 0U);
-    EXPECT_TRUE(torch::equal(tensor, torch::tensor({1.5F, -2.5F})));
+    EXPECT_TRUE(at::equal(tensor, at::tensor({1.5F, -2.5F})));
   }
 }
 
@@ -108,21 +108,20 @@ TEST(SafetensorsFile, NamesWhatItCannotGive) {
 
 TEST(SaveTensors, TakesAnyStrideAndRefusesOtherDtypes) {
   const TemporaryFolder folder;
-  const torch::Tensor base = torch::arange(6, torch::kFloat64).reshape({2, 3});
+  const at::Tensor base = at::arange(6, at::kFloat64).reshape({2, 3});
   save_tensors(folder / "x",
-               {{"t", base.t()}, {"g", base.clone().requires_grad_()}, {"v", base.select(1, 1)}, {"x", torch::ones({2}).expand({3, 2})}},
-               {});
+               {{"t", base.t()}, {"g", base.clone().requires_grad_()}, {"v", base.select(1, 1)}, {"x", at::ones({2}).expand({3, 2})}}, {});
   const SafetensorsFile file(folder / "x");
-  EXPECT_TRUE(torch::equal(file.tensor("t"), base.t()));
-  EXPECT_TRUE(torch::equal(file.tensor("g"), base));
-  EXPECT_TRUE(torch::equal(file.tensor("v"), base.select(1, 1)));
-  EXPECT_TRUE(torch::equal(file.tensor("x"), torch::ones({3, 2})));
+  EXPECT_TRUE(at::equal(file.tensor("t"), base.t()));
+  EXPECT_TRUE(at::equal(file.tensor("g"), base));
+  EXPECT_TRUE(at::equal(file.tensor("v"), base.select(1, 1)));
+  EXPECT_TRUE(at::equal(file.tensor("x"), at::ones({3, 2})));
   EXPECT_TRUE(file.metadata().empty());
-  const auto refused = [&](const torch::Tensor& tensor) {
+  const auto refused = [&](const at::Tensor& tensor) {
     expect_error(ErrorKind::kOutput, {"'c'", "dtype"}, [&] { save_tensors(folder / "y", {{"c", tensor}}); });
   };
-  refused(torch::zeros({1}, torch::kComplexFloat));
-  refused(torch::Tensor());
+  refused(at::zeros({1}, at::kComplexFloat));
+  refused(at::Tensor());
   EXPECT_FALSE(fs::exists(folder / "y"));
 }
 

@@ -1,7 +1,7 @@
 #include "lora/io/weight_source.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <fstream>
 
@@ -24,17 +24,17 @@ void refused(const fs::path& folder, const std::vector<std::string>& parts) {
 
 /// Two shards with a tensor each.
 void write_shards(const TemporaryFolder& folder) {
-  save_tensors(folder / "model-00001-of-00002.safetensors", {{"a", torch::ones({2})}, {"extra", torch::ones({1})}});
-  save_tensors(folder / "model-00002-of-00002.safetensors", {{"b", torch::zeros({3})}});
+  save_tensors(folder / "model-00001-of-00002.safetensors", {{"a", at::ones({2})}, {"extra", at::ones({1})}});
+  save_tensors(folder / "model-00002-of-00002.safetensors", {{"b", at::zeros({3})}});
 }
 const std::string kGoodIndex =
     R"({"metadata":{"total_size":20},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}})";
 
 TEST(CheckpointSource, ReadsOneFile) {
   const TemporaryFolder folder;
-  save_tensors(folder / "model.safetensors", {{"w", torch::ones({2, 3})}, {"v", torch::zeros({1})}, {"u", torch::zeros({1})}});
+  save_tensors(folder / "model.safetensors", {{"w", at::ones({2, 3})}, {"v", at::zeros({1})}, {"u", at::zeros({1})}});
   CheckpointSource source(folder.path());
-  EXPECT_TRUE(torch::equal(source.get("w", {2, 3}, kRole), torch::ones({2, 3})));
+  EXPECT_TRUE(at::equal(source.get("w", {2, 3}, kRole), at::ones({2, 3})));
   EXPECT_TRUE(source.contains("v") && !source.contains("x"));
   EXPECT_EQ(source.unused(), (std::vector<std::string>{"u", "v"}));
   EXPECT_EQ(source.files(), std::vector<fs::path>{folder / "model.safetensors"});
@@ -44,8 +44,7 @@ TEST(CheckpointSource, ReadsOneFile) {
 
 TEST(CheckpointSource, KnowsTheDtypeAndRefusesQuantisedWeights) {
   const TemporaryFolder folder;
-  save_tensors(folder / "model.safetensors",
-               {{"a", torch::ones({2}, torch::kInt8)}, {"b", torch::ones({2}, torch::kBFloat16)}, {"c", torch::ones({2})}});
+  save_tensors(folder / "model.safetensors", {{"a", at::ones({2}, at::kInt8)}, {"b", at::ones({2}, at::kBFloat16)}, {"c", at::ones({2})}});
   CheckpointSource source(folder.path());
   EXPECT_EQ(source.stored_dtype(), at::kBFloat16);
   expect_error(ErrorKind::kModel, {"tensor 'a'] ", "found dtype Char", "quantised"}, [&] { source.get("a", {2}, kRole); });
@@ -127,16 +126,16 @@ TEST(RandomSource, IsAPureFunctionOfSeedAndName) {
   RandomSource source(1, 0.02);
   RandomSource same(1, 0.02);
   RandomSource other(2, 0.02);
-  const torch::Tensor weight = source.get("w", {200, 100}, WeightRole::kLinear);
+  const at::Tensor weight = source.get("w", {200, 100}, WeightRole::kLinear);
   same.get("v", {3}, WeightRole::kEmbedding);
-  EXPECT_TRUE(torch::equal(same.get("w", {200, 100}, WeightRole::kEmbedding), weight));
-  EXPECT_FALSE(torch::equal(source.get("v", {200, 100}, WeightRole::kLinear), weight));
-  EXPECT_FALSE(torch::equal(other.get("w", {200, 100}, WeightRole::kLinear), weight));
+  EXPECT_TRUE(at::equal(same.get("w", {200, 100}, WeightRole::kEmbedding), weight));
+  EXPECT_FALSE(at::equal(source.get("v", {200, 100}, WeightRole::kLinear), weight));
+  EXPECT_FALSE(at::equal(other.get("w", {200, 100}, WeightRole::kLinear), weight));
   EXPECT_NEAR(weight.std().item<double>(), 0.02, 0.0005);
   EXPECT_NEAR(weight.mean().item<double>(), 0, 0.0005);
-  EXPECT_EQ(weight.scalar_type(), torch::kFloat32);
-  EXPECT_TRUE(torch::equal(source.get("n", {4}, WeightRole::kNorm), torch::ones({4})));
-  EXPECT_TRUE(torch::equal(source.get("b", {4}, WeightRole::kBias), torch::zeros({4})));
+  EXPECT_EQ(weight.scalar_type(), at::kFloat32);
+  EXPECT_TRUE(at::equal(source.get("n", {4}, WeightRole::kNorm), at::ones({4})));
+  EXPECT_TRUE(at::equal(source.get("b", {4}, WeightRole::kBias), at::zeros({4})));
   EXPECT_TRUE(source.contains("anything") && source.unused().empty());
 }
 

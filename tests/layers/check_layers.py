@@ -89,6 +89,8 @@ def check_include(name, area, quote, path):
     if torch_header(path):
         if area in TORCH_FREE:
             yield f"includes {path}: {area} is free of torch"
+        elif path == "torch/torch.h":
+            yield f"includes {path}, all of torch's C++ interface: include what is used, such as ATen/ATen.h"
         elif name.startswith("include/") and path not in PUBLIC_TORCH_HEADERS:
             yield f"includes {path}: public headers include {', '.join(sorted(PUBLIC_TORCH_HEADERS))} at most"
     if path.split("/")[0] == "spdlog" and name not in SPDLOG_FILES:

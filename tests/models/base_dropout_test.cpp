@@ -1,6 +1,7 @@
 // The base's own dropout: where it stands, at which rate, and that it is a function of token and place.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/changed_model.h"
 #include "support/expect_error.h"

@@ -1,7 +1,8 @@
 // Encoders and heads that score documents, beside transformers; what stands in a folder and what does not.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/models/base_model.h"
 #include "lora/models/mapped_model.h"

@@ -1,6 +1,7 @@
 // What families read of config.json beside what their goldens hold: both dialects, defaults, and faults.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/models/base_model.h"
 #include "support/batches.h"

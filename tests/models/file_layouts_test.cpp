@@ -1,6 +1,7 @@
 // The same model from files that name or cut its weights otherwise, and what a family refuses.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <array>
 #include <functional>

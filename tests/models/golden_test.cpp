@@ -1,5 +1,6 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/models/base_model.h"
 #include "support/golden.h"

@@ -1,7 +1,7 @@
 #include "lora/nn/batch_room.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 

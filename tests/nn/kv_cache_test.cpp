@@ -1,7 +1,7 @@
 #include "lora/nn/kv_cache.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/nn/attention.h"
 #include "lora/nn/pass.h"

@@ -1,7 +1,7 @@
 #include "lora/nn/rope.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 

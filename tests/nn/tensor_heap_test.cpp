@@ -1,7 +1,7 @@
 #include "lora/nn/tensor_heap.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <fstream>
 #include <thread>
@@ -20,11 +20,11 @@ int64_t resident_pages() {
 }
 
 /// What a step does: tensors by the length of its document, of which something small stays behind.
-void step(int64_t length, std::vector<torch::Tensor>& kept) {
-  std::vector<torch::Tensor> layers;
+void step(int64_t length, std::vector<at::Tensor>& kept) {
+  std::vector<at::Tensor> layers;
   for (int i = 0; i < 30; ++i) {
-    layers.push_back(torch::ones({length, 2048}));
-    kept.push_back(torch::ones({1000}));
+    layers.push_back(at::ones({length, 2048}));
+    kept.push_back(at::ones({1000}));
   }
 }
 
@@ -34,7 +34,7 @@ TEST(TensorHeap, TensorsOfOtherLengthsReuseTheSamePages) {
 #endif
   keep_freed_memory();
   use_tensor_heap();
-  std::vector<torch::Tensor> kept;
+  std::vector<at::Tensor> kept;
   step(200, kept);
   const int64_t before = resident_pages();
   for (const int64_t length : {150, 199, 180, 120, 190, 170, 160, 198, 155}) {
@@ -46,11 +46,11 @@ TEST(TensorHeap, TensorsOfOtherLengthsReuseTheSamePages) {
 
 TEST(TensorHeap, TensorsHoldTheirValuesAndDieOnAnyThread) {
   use_tensor_heap();
-  torch::Tensor a = torch::arange(1 << 20, torch::kFloat), b = a * 2;
+  at::Tensor a = at::arange(1 << 20, at::kFloat), b = a * 2;
   EXPECT_EQ(reinterpret_cast<uintptr_t>(b.data_ptr()) % 64, 0U);
-  std::thread([a = std::move(a)]() mutable { a = torch::Tensor(); }).join();
-  const torch::Tensor c = torch::zeros(1 << 20);
-  EXPECT_TRUE(torch::equal(b, torch::arange(1 << 20, torch::kFloat).mul_(2)));
+  std::thread([a = std::move(a)]() mutable { a = at::Tensor(); }).join();
+  const at::Tensor c = at::zeros(1 << 20);
+  EXPECT_TRUE(at::equal(b, at::arange(1 << 20, at::kFloat).mul_(2)));
   EXPECT_EQ(c.sum().item<float>(), 0);
 }
 

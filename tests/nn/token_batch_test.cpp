@@ -1,7 +1,7 @@
 #include "lora/nn/token_batch.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/nn/pass.h"
 #include "support/batches.h"

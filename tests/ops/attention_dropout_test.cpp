@@ -1,7 +1,7 @@
 #include "lora/ops/attention_dropout.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/gradients.h"
 #include "support/tensors.h"
@@ -33,9 +33,9 @@ struct Batch {
 
 TEST(AttentionDropout, AtRateZeroIsPlainAttention) {
   const Batch batch;
-  for (const AttentionOptions& options : {kPlain, AttentionOptions{.scale = 0.37, .window = 3, .soft_cap = 0.8},
-                                          AttentionOptions{.scale = 0.37, .causal = false},
-                                          AttentionOptions{.scale = 0.37, .window = 2, .causal = false}}) {
+  for (const AttentionOptions& options :
+       {kPlain, AttentionOptions{.scale = 0.37, .window = 3, .soft_cap = 0.8}, AttentionOptions{.scale = 0.37, .causal = false},
+        AttentionOptions{.scale = 0.37, .window = 2, .causal = false}}) {
     const auto op = [&](const std::vector<Tensor>& in) { return batch.attend(in, 0.0, 17, options); };
     const auto reference = [&](const std::vector<Tensor>& in) {
       return document_attention_reference(in[0], in[1], in[2], batch.layout(), options);

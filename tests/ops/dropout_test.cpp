@@ -1,7 +1,7 @@
 #include "lora/ops/dropout.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/base/random.h"
 #include "support/tensors.h"

@@ -1,6 +1,6 @@
 // The ops between the projections: rms_norm, rotary_embedding, gated_activation, each beside its reference.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <array>
 

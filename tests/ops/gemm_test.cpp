@@ -1,7 +1,7 @@
 #include "ops/gemm.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/tensors.h"
 

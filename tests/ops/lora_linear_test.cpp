@@ -1,7 +1,7 @@
 #include "lora/ops/lora_linear.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/gradients.h"
 #include "support/tensors.h"

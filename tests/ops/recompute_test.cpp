@@ -1,7 +1,8 @@
 #include "lora/ops/recompute.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/gradients.h"
 #include "support/tensors.h"

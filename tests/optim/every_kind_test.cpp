@@ -1,6 +1,6 @@
 // What holds for every optimiser: resuming, memory order, threads, clipping in the same pass, the size of its state.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/optim/optimizer.h"
 #include "numbers.h"

@@ -1,8 +1,8 @@
 // Combining against PEFT's add_weighted_adapter (tests/data/combine).
 #include "lora/peft/combine.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <set>
 

@@ -1,7 +1,7 @@
 #include "lora/peft/eva.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/adapted_hosts.h"
 #include "support/expect_error.h"

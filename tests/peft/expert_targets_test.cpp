@@ -1,6 +1,6 @@
 // What of a model with experts an adapter can mean: PEFT would train the experts' and the router's parameters themselves.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"

@@ -1,5 +1,6 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
-#include <torch/torch.h>
 
 #include "lora/io/tensors.h"
 #include "lora/nn/adapters.h"

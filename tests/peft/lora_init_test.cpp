@@ -1,6 +1,7 @@
 // Starts from the weight itself, and what they leave of it. The random ones are in lora_test.cpp.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 

@@ -2,8 +2,8 @@
 // rows, forth and back.
 #include "lora/peft/merge.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/io/weight_source.h"
 #include "support/expect_error.h"

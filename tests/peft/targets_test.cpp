@@ -1,7 +1,7 @@
 #include "peft/targets.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/nn/embedding.h"
 #include "support/expect_error.h"

@@ -1,5 +1,6 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "lora/nn/adapters.h"
 #include "lora/peft/eva.h"

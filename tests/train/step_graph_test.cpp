@@ -1,7 +1,7 @@
 #include "lora/train/step_graph.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "support/expect_error.h"
 #include "support/golden_run.h"

@@ -1,7 +1,7 @@
 #include "lora/train/trainer.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <atomic>
 #include <chrono>
