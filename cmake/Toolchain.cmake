@@ -1,4 +1,4 @@
-# Flags and speed-ups shared by every target: warnings, sanitizers, ccache, hardening.
+# Flags and speed-ups shared by every target: warnings, sanitizers, ccache, hardening (which tests/hardening looks for in the binaries).
 find_program(LORA_CCACHE ccache)
 if(LORA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   # A precompiled header's own time stamps must not defeat the cache.
@@ -14,6 +14,9 @@ if(LORA_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=address,undefined)
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-  add_compile_definitions(_FORTIFY_SOURCE=2)
+  # Some distributions define a level of their own, which must go first.
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -D_GLIBCXX_ASSERTIONS)
 endif()
 add_link_options(-Wl,-z,relro,-z,now)
+include(CheckPIESupported)
+check_pie_supported()
