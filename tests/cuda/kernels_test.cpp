@@ -1,3 +1,5 @@
+#include <torch/csrc/autograd/autograd.h>
+
 #include "cuda/machines.h"
 #include "lora/base/random.h"
 #include "lora/ops/gated_activation.h"

@@ -28,10 +28,10 @@ TensorStream by_rows(const std::string& name, const Tensor& tensor) {
 }
 
 TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
-  const std::vector<std::pair<std::string, Tensor>> tensors = {{"z", at::arange(24, at::kFloat32).view({4, 6}).t()},
+  const std::vector<std::pair<std::string, Tensor>> tensors = {{"z", at::arange(24, at::kFloat).view({4, 6}).t()},
                                                                {"b", at::ones({3}, at::kBFloat16)},
-                                                               {"a", at::arange(10, at::kFloat64).view({5, 2})},
-                                                               {"i", at::arange(4, at::kInt64)}};
+                                                               {"a", at::arange(10, at::kDouble).view({5, 2})},
+                                                               {"i", at::arange(4, at::kLong)}};
   std::vector<TensorStream> streams;
   for (const auto& [name, tensor] : tensors) {
     streams.push_back(by_rows(name, tensor));

@@ -37,8 +37,8 @@ TEST(SafetensorsFile, ReadsEveryDtypeAndWritesItBack) {
   for (const auto& [name, dtype] : expected) {
     EXPECT_EQ(file.tensor(name).scalar_type(), dtype) << name;
   }
-  EXPECT_TRUE(at::equal(file.tensor("a.U8"), at::tensor({0, 1, 0, 1, 0, 1, 0, 1}, at::kUInt8)));
-  EXPECT_TRUE(at::equal(file.tensor("a.I16"), at::full({8}, 256, at::kInt16)));
+  EXPECT_TRUE(at::equal(file.tensor("a.U8"), at::tensor({0, 1, 0, 1, 0, 1, 0, 1}, at::kByte)));
+  EXPECT_TRUE(at::equal(file.tensor("a.I16"), at::full({8}, 256, at::kShort)));
   save_tensors(folder / "copy", tensors);
   EXPECT_EQ(content(folder / "copy"), content(golden));
 }
@@ -46,7 +46,7 @@ TEST(SafetensorsFile, ReadsEveryDtypeAndWritesItBack) {
 TEST(SafetensorsFile, SharesThePagesPrivatelyAndOutlivesItself) {
   const TemporaryFolder folder;
   const fs::path path = folder / "m.safetensors";
-  const at::Tensor weight = at::arange(12, at::kFloat32).reshape({3, 4});
+  const at::Tensor weight = at::arange(12, at::kFloat).reshape({3, 4});
   save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::tensor(2.5)}});
   const std::string before = content(path);
   at::Tensor mapped;
@@ -108,7 +108,7 @@ TEST(SafetensorsFile, NamesWhatItCannotGive) {
 
 TEST(SaveTensors, TakesAnyStrideAndRefusesOtherDtypes) {
   const TemporaryFolder folder;
-  const at::Tensor base = at::arange(6, at::kFloat64).reshape({2, 3});
+  const at::Tensor base = at::arange(6, at::kDouble).reshape({2, 3});
   save_tensors(folder / "x",
                {{"t", base.t()}, {"g", base.clone().requires_grad_()}, {"v", base.select(1, 1)}, {"x", at::ones({2}).expand({3, 2})}}, {});
   const SafetensorsFile file(folder / "x");
