@@ -2,7 +2,7 @@
 # version 12 or later works. Programs do not link it, so everything else is the same with and without.
 set(LORA_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO (where nvcc works), ON, OFF")
 set_property(CACHE LORA_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(LORA_CUDA_FOLDER ${PROJECT_BINARY_DIR}/lib)
+set(LORA_CUDA_FOLDER ${PROJECT_BINARY_DIR}/lib/lora-train)
 set(LORA_CUDA_MODULE OFF)
 
 # A macro: enable_language() belongs to the top level's scope.
@@ -27,8 +27,6 @@ macro(lora_enable_cuda)
         if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
           set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)  # CMake 3.25 does not know that nvcc has it
         endif()
-        # Programs of the build tree find the module as installed ones do: by their own search path.
-        list(APPEND CMAKE_BUILD_RPATH ${LORA_CUDA_FOLDER})
       endif()
     endif()
   endif()

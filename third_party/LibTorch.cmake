@@ -56,5 +56,7 @@ check_cxx_source_compiles("namespace at { class Tensor; namespace native {
   int main(int argc, char** argv) { const at::Tensor& t = reinterpret_cast<const at::Tensor&>(*argv); if (argc > 9) at::native::mkldnn_matmul(t, t, t, 0, 1); }"
   LORA_LIBTORCH_ONEDNN)
 unset(CMAKE_REQUIRED_LIBRARIES)
-set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib;${LORA_LIBTORCH}/lib")
-set(CMAKE_BUILD_RPATH ${LORA_LIBTORCH}/lib)
+# Programs of the build tree and installed ones have the same search path for libraries, as both trees have the same layout. (Were they
+# different, CMake would fill the shorter one up with empty entries, each of which means the current folder.)
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/lora-train;${LORA_LIBTORCH}/lib")
+set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)

@@ -11,6 +11,7 @@ KEPT_SECTIONS = {  # name in the markers, title
     "tokenizers": "Tokenizers",
     "gpu": "GPU",
     "memory": "Memory estimate",
+    "memory-long": "Memory estimate of long runs",
     "deterministic": "Deterministic mode",
 }
 NOT_MEASURED = "Not measured yet."

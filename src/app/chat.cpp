@@ -2,11 +2,10 @@
 
 #include <unistd.h>
 
-#include <iostream>
-
 #include "line_input.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/data/chat.h"
 #include "lora/data/prompts.h"
@@ -174,11 +173,11 @@ class Chat {
     std::string reply;
     const auto on_text = [&reply](size_t, const std::string& piece) {
       reply += piece;
-      std::cout << piece << std::flush;
+      terminal::print_generated(piece);
     };
     generation_.complete({{std::move(ids), num_answers_++}}, adapter_, conversation_->stop(), on_text,
                          [](size_t, const generate::Completion&) {});
-    std::cout << std::endl;
+    terminal::print_generated("\n");
     conversation_->answer(trim(reply));
   }
 
@@ -196,7 +195,7 @@ void chat(Generation& generation) {
   Chat session(generation);
   while (true) {
     if (at_terminal) {
-      std::cout << "> " << std::flush;
+      terminal::print("> ");
     }
     const std::optional<std::string> line = input.next();
     if (!line || !session.take(*line)) {

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <array>
-#include <iostream>
 #include <map>
 #include <optional>
 
@@ -11,8 +10,9 @@
 #include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/result_file.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/io/weight_source.h"
@@ -249,8 +249,8 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   return adapter;
 }
 
-/// The output may not be an input, nor replace anything unasked.
-void check_output(const ConvertRequest& request, peft::AdapterFormat format) {
+/// The output may not be an input, nor replace anything unasked. Returns what is to be written.
+fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat format) {
   std::vector<fs::path> inputs;
   for (const fs::path& input : {request.adapter, fs::path(request.model), fs::path(request.base), fs::path(request.tuned)}) {
     if (!input.empty() && fs::exists(input)) {
@@ -259,13 +259,7 @@ void check_output(const ConvertRequest& request, peft::AdapterFormat format) {
   }
   if (peft::files_of_format(format, request.output).size() > 1) {
     check_new_folder(request.output, inputs, request.overwrite);
-    return;
-  }
-  for (const fs::path& input : inputs) {
-    std::error_code ignored;
-    if (fs::equivalent(request.output, input, ignored)) {
-      config_error("--output", "is an input: found '" + request.output.string() + "', expected a file of its own");
-    }
+    return request.output;
   }
   if (fs::is_directory(request.output)) {
     output_error(request.output.string(), std::string("is a folder: expected the name of a file, because ") +
@@ -274,6 +268,7 @@ void check_output(const ConvertRequest& request, peft::AdapterFormat format) {
   if (fs::exists(request.output) && !request.overwrite) {
     output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
   }
+  return ResultFile(request.output, inputs).whole_file();
 }
 
 }  // namespace
@@ -284,20 +279,18 @@ int convert_command(const ConvertRequest& request) {
   report.output = request.output;
   report.format = target_format(request);
   const peft::WriteOptions options{flag_value(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
-  check_output(request, report.format);
-  install_interrupt_handlers();
+  const fs::path output = checked_output(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
   const auto write = [&](const fs::path& path) {
     report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);
   };
   if (peft::files_of_format(report.format, report.output).size() > 1) {
-    write_new_folder(report.output, write);
+    write_new_folder(output, write);
   } else {
-    make_writable_folder(fs::absolute(report.output).parent_path());
-    write(report.output);
+    write(output);
   }
-  std::cout << report_text(report, request.json) << std::flush;
+  request.json ? terminal::print_json(report_json(report)) : terminal::print(report_text(report));
   return 0;
 }
 

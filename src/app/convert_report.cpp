@@ -16,6 +16,27 @@ int64_t size_of(const ConvertReport& report) {
   return size;
 }
 
+std::string errors_text(const ConvertReport& report) {
+  TextTable table;
+  table.add({"module", "norm", "error", "relative error"});
+  for (const peft::ModuleError& module : report.modules) {
+    table.add({module.module, short_number(module.norm), short_number(module.error), short_number(module.relative())});
+  }
+  table.add({"all", "", "", short_number(report.relative_error)});
+  std::string text = table.text();
+  if (report.not_captured.empty()) {
+    return text;
+  }
+  TextTable others;
+  others.add({"not captured", "norm", "reason"});
+  for (const peft::NotCaptured& tensor : report.not_captured) {
+    others.add({tensor.name, short_number(tensor.norm), tensor.reason});
+  }
+  return text + "\n" + others.text() + "relative error with these: " + short_number(report.relative_error_of_all) + "\n";
+}
+
+}  // namespace
+
 Json report_json(const ConvertReport& report) {
   Json facts{{"output", report.output.string()},
              {"format", peft::kAdapterFormats.name(report.format)},
@@ -39,31 +60,7 @@ Json report_json(const ConvertReport& report) {
   return facts;
 }
 
-std::string errors_text(const ConvertReport& report) {
-  TextTable table;
-  table.add({"module", "norm", "error", "relative error"});
-  for (const peft::ModuleError& module : report.modules) {
-    table.add({module.module, short_number(module.norm), short_number(module.error), short_number(module.relative())});
-  }
-  table.add({"all", "", "", short_number(report.relative_error)});
-  std::string text = table.text();
-  if (report.not_captured.empty()) {
-    return text;
-  }
-  TextTable others;
-  others.add({"not captured", "norm", "reason"});
-  for (const peft::NotCaptured& tensor : report.not_captured) {
-    others.add({tensor.name, short_number(tensor.norm), tensor.reason});
-  }
-  return text + "\n" + others.text() + "relative error with these: " + short_number(report.relative_error_of_all) + "\n";
-}
-
-}  // namespace
-
-std::string report_text(const ConvertReport& report, bool json) {
-  if (json) {
-    return report_json(report).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  }
+std::string report_text(const ConvertReport& report) {
   return (report.modules.empty() ? "" : errors_text(report) + "\n") + report.output.string() + ": " +
          std::string(peft::kAdapterFormats.name(report.format)) + ", " + std::to_string(report.written.num_modules) + " modules, " +
          human_bytes(size_of(report)) + "\n";

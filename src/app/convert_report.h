@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/json.h"
 #include "lora/peft/approximate.h"
 #include "lora/peft/formats.h"
 
@@ -19,7 +20,8 @@ struct ConvertReport {
   double relative_error_of_all = 0;             ///< with those
 };
 
-/// The report as one JSON object, or for people.
-std::string report_text(const ConvertReport& report, bool json);
+Json report_json(const ConvertReport& report);
+/// The report for people.
+std::string report_text(const ConvertReport& report);
 
 }  // namespace lora::app

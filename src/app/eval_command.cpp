@@ -1,8 +1,8 @@
 #include "lora/app/eval_command.h"
 
 #include <cmath>
-#include <iostream>
 #include <limits>
+#include <optional>
 
 #include "document_scores.h"
 #include "eval_labels.h"
@@ -10,11 +10,13 @@
 #include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
-#include "lora/base/file.h"
+#include "lora/base/result_file.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/token_batch.h"
 #include "lora/train/objectives.h"
+#include "result_inputs.h"
 
 namespace lora::app {
 
@@ -74,14 +76,14 @@ std::string logprobs_row(size_t index, const data::Example& example, const Docum
   return row.dump() + "\n";
 }
 
-Totals evaluate(nn::Model& model, const data::Dataset& dataset, const EvalRequest& request) {
+Totals evaluate(nn::Model& model, const data::Dataset& dataset, const EvalRequest& request, const std::optional<ResultFile>& rows) {
   Totals totals;
-  if (request.token_logprobs.empty()) {
+  if (!rows) {
     score_documents(model, dataset, request.batch_size, false,
                     [&](size_t i, const DocumentScores& scores) { totals.add(dataset.examples[i], scores); });
     return totals;
   }
-  write_file_atomically(request.token_logprobs, [&](const Append& append) {
+  rows->write([&](const Append& append) {
     score_documents(model, dataset, request.batch_size, true, [&](size_t i, const DocumentScores& scores) {
       totals.add(dataset.examples[i], scores);
       const std::string row = logprobs_row(i, dataset.examples[i], scores);
@@ -111,17 +113,37 @@ std::string number_text(double value) {
 
 void print(const std::vector<Json>& results, bool json) {
   if (json) {
-    std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
+    terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
     return;
   }
-  std::cout << "adapter                     loss   perplexity     accuracy       tokens\n";
+  std::string text = "adapter                     loss   perplexity     accuracy       tokens\n";
   for (const Json& result : results) {
     std::string name = result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>();
     name.resize(std::max<size_t>(name.size(), 20), ' ');
-    std::cout << name << number_text(result["loss"]) << " " << number_text(result["perplexity"]) << " "
-              << number_text(result["token_accuracy"]) << " " << number_text(result["num_tokens"]) << "\n";
+    text += name + number_text(result["loss"]) + " " + number_text(result["perplexity"]) + " " + number_text(result["token_accuracy"]) +
+            " " + number_text(result["num_tokens"]) + "\n";
   }
-  std::cout << std::flush;
+  terminal::print(text);
+}
+
+/// The file of --token-logprobs; none: they are not asked for.
+std::optional<ResultFile> logprobs_file(const EvalRequest& request) {
+  if (request.token_logprobs.empty()) {
+    return std::nullopt;
+  }
+  if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
+    config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
+  }
+  return ResultFile(request.token_logprobs, inputs_of(request.inference, {request.source.path, request.chat_template}));
+}
+
+/// --data may be a pattern: only now its files are known.
+void require_other_file(const std::optional<ResultFile>& output, const data::Dataset& dataset) {
+  for (const data::SourceFile& file : dataset.files) {
+    if (output) {
+      output->must_not_replace({file.path});
+    }
+  }
 }
 
 }  // namespace
@@ -143,9 +165,7 @@ int eval_command(const EvalRequest& request) {
   if (source.format == data::RowFormat::kClassification) {
     return evaluate_labels(request, source, options);
   }
-  if (logprobs && (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty()))) {
-    config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
-  }
+  const std::optional<ResultFile> rows = logprobs_file(request);
   const InferenceParts parts = open_inference(request.inference);
   nn::Model& model = *parts.base.model;
   const auto tokenizer = parts.tokenizer_for(source.format);
@@ -153,6 +173,7 @@ int eval_command(const EvalRequest& request) {
   const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs, /*num_threads=*/0,
                                   chat_template.get()};
   const data::Dataset dataset = data::load_dataset("--data", {source}, options, context);
+  require_other_file(rows, dataset);
   if (dataset.num_supervised() == 0) {
     data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset.examples.size())) +
                              " documents. Check the labels or completions");
@@ -160,7 +181,7 @@ int eval_command(const EvalRequest& request) {
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    results.push_back(result_json(name, evaluate(model, dataset, request), dataset, request));
+    results.push_back(result_json(name, evaluate(model, dataset, request, rows), dataset, request));
   }
   print(results, request.json);
   return 0;

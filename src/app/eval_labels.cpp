@@ -4,12 +4,12 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <iostream>
 
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/data/batches.h"
 #include "lora/nn/adapters.h"
@@ -37,17 +37,18 @@ train::EvalResult evaluate(nn::Model& model, const data::Dataset& dataset, const
 }
 
 void print_table(const std::vector<Json>& results) {
+  std::string text;
   for (const Json& result : results) {
-    std::cout << "adapter                   " << (result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()) << "\n";
+    text += "adapter                   " + (result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()) + "\n";
     for (const auto& [name, value] : result.items()) {
       if (value.is_number()) {
         std::array<char, 80> line{};
         std::snprintf(line.data(), line.size(), "%-24s %10.6g\n", name.c_str(), value.get<double>());
-        std::cout << line.data();
+        text += line.data();
       }
     }
   }
-  std::cout << std::flush;
+  terminal::print(text);
 }
 
 void check_flags(const EvalRequest& request) {
@@ -97,7 +98,7 @@ void require_finite(const train::EvalResult& found, const data::Dataset& dataset
 
 void print_evaluations(const std::vector<Json>& results, bool json) {
   if (json) {
-    std::cout << (results.size() == 1 ? results.front() : Json{{"results", results}}).dump(2) << std::endl;
+    terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
   } else {
     print_table(results);
   }

@@ -1,37 +1,27 @@
 #include "lora/app/generate_command.h"
 
-#include <iostream>
-
 #include "chat.h"
 #include "generate_rows.h"
 #include "generation.h"
 #include "lora/base/error.h"
-#include "lora/base/file.h"
-#include "lora/base/interrupt.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/data/prompts.h"
+#include "result_inputs.h"
 
 namespace lora::app {
 
 namespace {
 
 /// The output must be writable before hours of work, and must not replace what it is made from.
-void check_output(const GenerateRequest& request) {
-  const fs::path& output = request.output;
-  if (output.empty()) {
-    return;
+std::optional<ResultFile> checked_output(const GenerateRequest& request) {
+  if (request.output.empty()) {
+    return std::nullopt;
   }
   if (request.chat) {
     config_error("--output", "found it beside --chat, which writes to standard output. Leave it out");
   }
-  if (fs::is_directory(output)) {
-    output_error(output.string(), "found a folder, expected a file to write");
-  }
-  std::error_code not_there;
-  if (fs::equivalent(output, request.prompts, not_there)) {
-    config_error("--output", "found '" + output.string() + "', which is the file of the prompts, expected another one");
-  }
-  make_writable_folder(fs::absolute(output).parent_path());
+  return ResultFile(request.output, inputs_of(request.inference, {request.prompts, request.chat_template}));
 }
 
 std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generation& generation) {
@@ -57,18 +47,15 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
 }
 
 void stream(Generation& generation, const data::PromptRow& prompt) {
-  const auto on_text = [](size_t, const std::string& piece) { std::cout << piece << std::flush; };
+  const auto on_text = [](size_t, const std::string& piece) { terminal::print_generated(piece); };
   generation.complete({{prompt.ids, 0}}, generation.default_adapter(), {}, on_text, [](size_t, const generate::Completion&) {});
-  if (!(std::cout << std::endl)) {
-    output_error("standard output", "cannot be written: found an error, expected room for the completion");
-  }
+  terminal::print_generated("\n");
 }
 
 }  // namespace
 
 int generate_command(const GenerateRequest& request) {
-  install_interrupt_handlers();
-  check_output(request);
+  const std::optional<ResultFile> output = checked_output(request);
   Generation generation(request);
   if (request.chat) {
     chat(generation);
@@ -78,7 +65,7 @@ int generate_command(const GenerateRequest& request) {
   if (request.prompt && request.output.empty()) {
     stream(generation, rows.front());
   } else {
-    generate_rows(generation, rows, request.batch_size, request.output);
+    generate_rows(generation, rows, request.batch_size, output);
   }
   return 0;
 }

@@ -1,14 +1,12 @@
 #include "generate_rows.h"
 
 #include <chrono>
-#include <iostream>
 #include <map>
 #include <optional>
 
-#include "lora/base/error.h"
-#include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 
 namespace lora::app {
@@ -18,14 +16,14 @@ namespace {
 /// Rows on their way out: they are done in any order and leave in that of their indices.
 class RowWriter {
  public:
-  RowWriter(size_t count, fs::path output) : rows_(count), output_(std::move(output)) {}
+  RowWriter(size_t count, const std::optional<ResultFile>& output) : rows_(count), output_(output) {}
 
   void add(size_t index, const Json& row) {
     rows_[index] = row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
     ++num_done_;
-    if (output_.empty()) {
+    if (!output_) {
       for (; next_ < rows_.size() && rows_[next_]; ++next_) {
-        print(*rows_[next_]);
+        terminal::print_rows(*rows_[next_]);
       }
     }
   }
@@ -37,18 +35,12 @@ class RowWriter {
     for (size_t i = next_; i < rows_.size(); ++i) {
       all += rows_[i].value_or("");
     }
-    output_.empty() ? print(all) : write_file_atomically(output_, all);
+    output_ ? output_->write(all) : terminal::print_rows(all);
   }
 
  private:
-  static void print(const std::string& text) {
-    if (!(std::cout << text << std::flush)) {
-      output_error("standard output", "cannot be written: found an error, expected room for all rows");
-    }
-  }
-
   std::vector<std::optional<std::string>> rows_;
-  fs::path output_;
+  const std::optional<ResultFile>& output_;
   size_t next_ = 0;  ///< the first row that is not printed
   size_t num_done_ = 0;
 };
@@ -129,7 +121,8 @@ std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std:
 
 }  // namespace
 
-void generate_rows(Generation& generation, const std::vector<data::PromptRow>& prompts, int64_t batch_size, const fs::path& output) {
+void generate_rows(Generation& generation, const std::vector<data::PromptRow>& prompts, int64_t batch_size,
+                   const std::optional<ResultFile>& output) {
   if (generation.tokenizer_if_any() == nullptr) {
     log::warn("the model has no usable tokenizer: the rows will have \"output_ids\", and null for \"completion\"");
   }
@@ -142,7 +135,7 @@ void generate_rows(Generation& generation, const std::vector<data::PromptRow>& p
   } catch (const Interrupted&) {
     writer.finish();
     log::end_progress();
-    log::warn("interrupted: " + rows.figures() + (output.empty() ? "" : ", written to " + output.string()));
+    log::warn("interrupted: " + rows.figures() + (output ? ", written to " + output->name() : ""));
     throw;
   }
   writer.finish();

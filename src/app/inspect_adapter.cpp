@@ -7,7 +7,7 @@
 
 #include "heat_map.h"
 #include "inspect_tensors.h"
-#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/peft/update_figures.h"
 #include "open_adapter.h"
@@ -106,6 +106,7 @@ Json adapter_facts(const std::filesystem::path& path) {
   int64_t parameters = 0;
   double squares = 0;
   for (const peft::LowRankUpdate* update : in_order(adapter)) {
+    check_interrupt();
     modules.push_back(module_facts(*update));
     parameters += num_parameters(*update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);

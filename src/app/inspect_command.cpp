@@ -1,11 +1,9 @@
 #include "lora/app/inspect_command.h"
 
 #include <ATen/Parallel.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <iostream>
 
 #include "inspect_adapter.h"
 #include "inspect_model.h"
@@ -14,7 +12,7 @@
 #include "inspect_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "lora/models/script_ending.h"
@@ -102,9 +100,9 @@ const Kind& kind_of(const fs::path& path) {
 
 int inspect_command(const InspectRequest& request) {
   at::set_num_threads(1);  // its decompositions are small: on a busy machine more threads wait for each other
-  const bool colour = log::is_terminal() && isatty(STDOUT_FILENO) == 1;
   const auto print = [&](const Json& facts, const auto& text) {
-    std::cout << (request.json ? facts.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : text(facts, colour)) << std::flush;
+    // Names and values are strangers': what is in them must not look like ours.
+    request.json ? terminal::print_json(facts) : terminal::print(text(terminal::visible_json(facts), terminal::shows_colours()));
   };
   if (!request.other.empty()) {
     print(difference_facts(request.path, request.other), difference_text);

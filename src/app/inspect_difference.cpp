@@ -7,6 +7,7 @@
 
 #include "heat_map.h"
 #include "inspect_adapter.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/peft/update_figures.h"
 #include "open_adapter.h"
@@ -130,6 +131,7 @@ Json difference_facts(const std::filesystem::path& first, const std::filesystem:
   const Updates updates_b = by_module(b);
   Json modules = Json::array();
   for (const auto& [module, update] : updates_a) {
+    check_interrupt();
     if (const auto other = updates_b.find(module); other != updates_b.end()) {
       modules.push_back(module_difference(*update, *other->second));
     }

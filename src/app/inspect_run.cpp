@@ -7,6 +7,7 @@
 #include "inspect_model.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "text_table.h"
@@ -103,7 +104,7 @@ Json metrics_facts(const fs::path& file) {
   }
   Course loss("loss");
   Course eval_loss("eval_loss");
-  const std::vector<std::string> lines = split(read_file(file, ErrorKind::kModel), '\n');
+  const std::vector<std::string> lines = split(read_file(file, ErrorKind::kModel, kMetrics), '\n');
   for (size_t i = 0; i + 1 < lines.size(); ++i) {  // what stands after the last line's end was cut off by a kill
     const Json row = parse_json(lines[i], file.string(), ErrorKind::kModel, static_cast<int64_t>(i) + 1);
     if (row.is_object()) {

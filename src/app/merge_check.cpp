@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <iostream>
 
 #include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/random.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/dataset.h"
@@ -176,7 +176,7 @@ class Comparison {
     if (!(difference <= tolerance * largest)) {
       model_error("--verify", "the merged model differs from the base with its adapters: " + found + ". Nothing was written");
     }
-    std::cout << "verified: " << found << std::endl;
+    terminal::print("verified: " + found + "\n");
   }
 
   const MergeRequest& request_;

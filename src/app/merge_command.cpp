@@ -5,7 +5,6 @@
 #include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
@@ -114,7 +113,6 @@ void combine_adapters(const MergeRequest& request) {
 
 int merge_command(const MergeRequest& request) {
   check_flags(request);
-  install_interrupt_handlers();
   if (request.combine.empty()) {
     const models::ModelOptions model = config::read_model_flags(
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},

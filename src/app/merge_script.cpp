@@ -9,6 +9,7 @@
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/script_file.h"
 #include "merge_check.h"
@@ -28,13 +29,19 @@ void check_script_flags(const MergeRequest& request, const models::ModelOptions&
   if (fs::is_directory(request.output)) {
     output_error(request.output.string(), "is a folder: expected the name of a .pt file to write");
   }
-  std::error_code ignored;
-  if (fs::equivalent(request.output, model.path, ignored)) {
-    config_error("--output", "is the model itself: found '" + request.output.string() + "', expected a file of its own");
-  }
   if (fs::exists(request.output) && !request.overwrite) {
     output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
   }
+}
+
+/// The file to write.
+fs::path checked_output(const MergeRequest& request, const models::ModelOptions& model) {
+  std::vector<fs::path> inputs{request.adapters.begin(), request.adapters.end()};
+  inputs.push_back(model.path);
+  if (!request.data.empty()) {
+    inputs.emplace_back(request.data);
+  }
+  return ResultFile(request.output, inputs).whole_file();
 }
 
 /// The adapters with their updates in the layout that each weight has.
@@ -84,12 +91,12 @@ void require_ids(const MergeRequest& request, const ScriptFile& file) {
 }
 
 /// Compares the result before it has its name.
-void save_verified(const MergeRequest& request, const ScriptFile& file) {
-  const fs::path unverified = request.output.parent_path() / ("." + request.output.filename().string() + ".unverified.pt");
+void save_verified(const MergeRequest& request, const ScriptFile& file, const fs::path& output) {
+  const fs::path unverified = output.parent_path() / ("." + output.filename().string() + ".unverified.pt");
   try {
     file.save(unverified);
     check_merge(request, unverified);
-    fs::rename(unverified, request.output);
+    fs::rename(unverified, output);
   } catch (...) {
     std::error_code ignored;
     fs::remove(unverified, ignored);
@@ -101,6 +108,7 @@ void save_verified(const MergeRequest& request, const ScriptFile& file) {
 
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
   check_script_flags(request, model);
+  const fs::path output = checked_output(request, model);
   ScriptFile file(model.path, model.trust_torchscript);
   if (request.verify) {
     require_ids(request, file);
@@ -122,11 +130,10 @@ void merge_script(const MergeRequest& request, const models::ModelOptions& model
       ++changed;
     }
   }
-  make_writable_folder(fs::absolute(request.output).parent_path());
   if (request.verify) {
-    save_verified(request, file);
+    save_verified(request, file, output);
   } else {
-    file.save(request.output);
+    file.save(output);
   }
   log::info("wrote " + request.output.string() + ": " + with_thousands(changed) + " tensors " + (request.unmerge ? "unmerged" : "merged"));
 }

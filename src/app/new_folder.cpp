@@ -34,8 +34,7 @@ void check_new_folder(const fs::path& folder, const std::vector<fs::path>& input
   for (const fs::path& input : inputs) {
     const fs::path other = resolved(input);
     if (is_within(output, other) || is_within(other, output)) {
-      config_error("--output", "found '" + folder.string() + "', which is, holds or lies in the input '" + input.string() +
-                                   "': expected a folder of its own");
+      output_error(folder.string(), "is, holds or lies in the input '" + input.string() + "', expected a folder of its own");
     }
   }
   if (!fs::exists(output)) {

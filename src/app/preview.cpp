@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lora/base/terminal.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::app {
@@ -10,7 +11,7 @@ namespace {
 
 std::string text_of(const std::vector<int32_t>& ids, const tokenizer::Tokenizer* tokenizer) {
   if (tokenizer != nullptr) {
-    return tokenizer->decode(ids, /*show_special=*/true);
+    return terminal::visible(tokenizer->decode(ids, /*show_special=*/true));
   }
   std::string text;
   for (const int32_t id : ids) {

@@ -2,8 +2,8 @@
 
 #include "flag_value.h"
 #include "lora/base/error.h"
-#include "lora/base/file.h"
 #include "lora/base/interrupt.h"
+#include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/chat.h"
@@ -104,9 +104,10 @@ int tokenize_command(const TokenizeRequest& request) {
   if (!kind) {
     config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());
   }
+  const ResultFile output(request.output, {options.path, options.tokenizer, request.input, request.chat_template});
   const std::unique_ptr<tokenizer::Tokenizer> tokenizer = tokenizer::load_tokenizer(options.tokenizer);
   Encoder encoder(request, options.tokenizer, *tokenizer);
-  write_file_atomically(request.output, [&](const Append& append) {
+  output.write([&](const Append& append) {
     data::read_rows(request.input, *kind, [&](const data::Row& row) {
       check_interrupt();
       const std::string line = (request.decode ? decoded(row, *tokenizer) : encoder.encode(row)).dump() + "\n";

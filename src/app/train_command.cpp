@@ -1,14 +1,11 @@
 #include "lora/app/train_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <iostream>
 
 #include "eva_pass.h"
 #include "lora/base/error.h"
-#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
@@ -61,8 +58,7 @@ void show_dry_run(const RunConfig& config, RunParts& parts) {
   const train::StepPlan steps(*parts.objective, config.training);
   check_schedule(config, steps);
   show_summary(config, parts, steps, memory);
-  std::cout << dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), log::is_terminal() && isatty(STDOUT_FILENO) == 1)
-            << std::flush;
+  terminal::print(dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), terminal::shows_colours()));
 }
 
 void dry_run(const config::RunList& list) {
@@ -135,7 +131,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
 
 int train_command(const TrainRequest& request) {
   if (request.print_schema) {
-    std::cout << config::run_config_schema().dump(2) << std::endl;
+    terminal::print_json(config::run_config_schema());
     return 0;
   }
   config::RunList list = config::load_runs(request.config, request.overrides, request.surroundings);
@@ -143,13 +139,12 @@ int train_command(const TrainRequest& request) {
     config.allow_other_base = request.allow_other_base;
   }
   if (request.print_config) {
-    std::cout << list.resolved.dump(2) << std::endl;
+    terminal::print_json(list.resolved);
     return 0;
   }
   if (list.runs.size() > 1 && request.resume != "auto" && request.resume != "never") {
     config_error("--resume", "found a checkpoint beside several adapters, expected auto or never");
   }
-  install_interrupt_handlers();
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }

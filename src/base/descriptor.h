@@ -9,6 +9,7 @@
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/terminal.h"
 
 namespace lora {
 
@@ -21,6 +22,8 @@ class Descriptor {
       number_ = open(file.c_str(), flags | O_CLOEXEC, mode);
     } while (number_ < 0 && errno == EINTR);
   }
+  /// Takes over a descriptor that is open.
+  explicit Descriptor(int number) : number_(number) {}
   ~Descriptor() { close_now(); }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
@@ -41,7 +44,7 @@ class Descriptor {
 
 /// "[file] message: the system's reason".
 [[noreturn]] inline void system_error(ErrorKind kind, const fs::path& file, const std::string& message, int code = errno) {
-  throw Error(kind, file.string(), message + ": " + std::strerror(code));
+  throw Error(kind, terminal::visible_line(file.string()), message + ": " + std::strerror(code));
 }
 
 }  // namespace lora

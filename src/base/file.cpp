@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "lora/base/input_file.h"
 
 namespace lora {
 
@@ -131,31 +132,7 @@ void exchange_folder(const fs::path& made, const fs::path& folder) {
 }  // namespace
 
 std::string read_file(const fs::path& file, ErrorKind kind) {
-  const Descriptor descriptor(file, O_RDONLY);
-  struct stat status = {};
-  if (!descriptor.ok() || fstat(descriptor.number(), &status) != 0) {
-    system_error(kind, file, "cannot be read");
-  }
-  std::string content;
-  size_t size = 0;
-  content.resize(S_ISREG(status.st_mode) && status.st_size > 0 ? static_cast<size_t>(status.st_size) + 1 : kBufferSize);
-  while (true) {
-    const ssize_t got = read(descriptor.number(), content.data() + size, content.size() - size);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      system_error(kind, file, "cannot be read");
-    }
-    size += static_cast<size_t>(got);
-    if (got == 0) {
-      content.resize(size);
-      return content;
-    }
-    if (size == content.size()) {
-      content.resize(content.size() * 2);
-    }
-  }
+  return read_file(file, kind, kTokenizerFile);
 }
 
 void write_file_atomically(const fs::path& file, std::string_view content) {
@@ -201,7 +178,7 @@ void make_writable_folder(const fs::path& folder) {
     system_error(ErrorKind::kOutput, folder, "cannot be made a folder", error.value());
   }
   const Temporary probe(temporary_beside(folder / "probe"));
-  const Descriptor descriptor(probe.path(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  const Descriptor descriptor(probe.path(), O_WRONLY | O_CREAT | O_EXCL, 0666);
   if (!descriptor.ok()) {
     system_error(ErrorKind::kOutput, folder, "cannot be written to");
   }

@@ -19,6 +19,12 @@ bool is_current(int descriptor, const fs::path& file) {
   return fstat(descriptor, &ours) == 0 && stat(file.c_str(), &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
 }
 
+/// The lock is written to, so it must not be another file by a second name, or a device.
+bool is_own_file(int descriptor) {
+  struct stat status = {};
+  return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink <= 1;
+}
+
 /// What the owner wrote into its lock file, or "".
 std::string owner_of(int descriptor) {
   std::array<char, 32> buffer;
@@ -30,9 +36,13 @@ std::string owner_of(int descriptor) {
 
 FolderLock::FolderLock(const fs::path& folder) : file_(folder / ".lock") {
   while (descriptor_ < 0) {
-    Descriptor descriptor(file_, O_RDWR | O_CREAT, 0666);
-    if (!descriptor.ok()) {
+    Descriptor descriptor(file_, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (!descriptor.ok() && errno != ELOOP) {
       system_error(ErrorKind::kOutput, folder, "cannot be locked");
+    }
+    if (!descriptor.ok() || !is_own_file(descriptor.number())) {
+      output_error(file_.string(),
+                   "is a link or no regular file, expected the lock that a run leaves. Remove it, or choose another folder");
     }
     const bool is_locked = flock(descriptor.number(), LOCK_EX | LOCK_NB) == 0;
     if (!is_locked && errno == EWOULDBLOCK) {

@@ -15,9 +15,15 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may touch
 
 void on_interrupt(int signal_number) {
   int none = 0;
-  if (!requested_signal.compare_exchange_strong(none, signal_number)) {
+  const bool is_first = requested_signal.compare_exchange_strong(none, signal_number);
+  if (!is_first && (signal_number == SIGINT || signal_number == SIGTERM)) {
     _exit(128 + signal_number);
   }
+}
+
+bool is_ignored(int signal_number) {
+  struct sigaction present = {};
+  return sigaction(signal_number, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;
 }
 
 /// A mapped file that is cut short while in use kills the process by SIGBUS: say so, and exit as for any bad file.
@@ -41,14 +47,25 @@ void install_interrupt_handlers() {
   interrupt.sa_handler = on_interrupt;
   interrupt.sa_flags = SA_RESTART;
   sigemptyset(&interrupt.sa_mask);
-  sigaction(SIGINT, &interrupt, nullptr);
-  sigaction(SIGTERM, &interrupt, nullptr);
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1}) {
+    sigaction(number, &interrupt, nullptr);
+  }
+  if (!is_ignored(SIGHUP)) {
+    sigaction(SIGHUP, &interrupt, nullptr);
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 
   struct sigaction bus = {};
   bus.sa_sigaction = on_bus_error;
   bus.sa_flags = SA_SIGINFO;
   sigemptyset(&bus.sa_mask);
   sigaction(SIGBUS, &bus, nullptr);
+}
+
+void request_stop(int signal_number) {
+  int none = 0;
+  requested_signal.compare_exchange_strong(none, signal_number);
 }
 
 int interrupt_signal() {

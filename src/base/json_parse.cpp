@@ -4,7 +4,7 @@
 #include <iterator>
 #include <unordered_set>
 
-#include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 
@@ -248,7 +248,7 @@ Json parse_json(std::string_view text, const std::string& where, ErrorKind kind,
 }
 
 Json read_json(const std::filesystem::path& file, ErrorKind kind) {
-  return parse_json(read_file(file, kind), file.string(), kind);
+  return read_json(file, kind, kSettings);
 }
 
 }  // namespace lora

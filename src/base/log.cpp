@@ -1,26 +1,41 @@
 #include "lora/base/log.h"
 
+#include <spdlog/details/null_mutex.h>
 #include <spdlog/logger.h>
-#include <spdlog/sinks/ansicolor_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+
+#include "lora/base/terminal.h"
 
 namespace lora::log {
 
 namespace {
 
+/// Formats as spdlog does, and writes by the one place that writes to standard error.
+class ErrorStreamSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    std::string text(line.data(), line.size());
+    if (is_terminal() && message.color_range_end > message.color_range_start) {
+      text.insert(message.color_range_end, "\x1b[m");
+      text.insert(message.color_range_start, message.level >= spdlog::level::err ? "\x1b[31m\x1b[1m" : "\x1b[33m\x1b[1m");
+    }
+    terminal::write_error_stream(text);
+  }
+  void flush_() override {}
+};
+
 std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern) {
-  const auto mode = is_terminal() ? spdlog::color_mode::always : spdlog::color_mode::never;
-  auto sink = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(mode);
+  auto sink = std::make_shared<ErrorStreamSink>();
   sink->set_pattern(pattern);
-  auto logger = std::make_shared<spdlog::logger>("lora", std::move(sink));
-  logger->flush_on(spdlog::level::trace);
-  return logger;
+  return std::make_shared<spdlog::logger>("lora", std::move(sink));
 }
 
 /// What stands on stderr: the loggers and the progress line, under one mutex.
@@ -31,19 +46,15 @@ struct Console {
   bool quiet = false;
   std::string progress_line;
 
-  void write(const std::string& text) {
-    std::fwrite(text.data(), 1, text.size(), stderr);
-    std::fflush(stderr);
-  }
   /// The message above the progress line, which is drawn again below it.
   void log(spdlog::logger& logger, spdlog::level::level_enum level, const std::string& message) {
     const std::lock_guard lock(mutex);
     if (!progress_line.empty()) {
-      write("\r\x1b[K");
+      terminal::write_error_stream("\r\x1b[K");
     }
     logger.log(level, spdlog::string_view_t(message.data(), message.size()));
     if (!progress_line.empty()) {
-      write(progress_line);
+      terminal::write_error_stream(progress_line);
     }
   }
 };
@@ -73,16 +84,16 @@ std::string fitted(const std::string& line) {
 
 void info(const std::string& message) {
   if (!console().quiet) {
-    console().log(*console().plain, spdlog::level::info, message);
+    console().log(*console().plain, spdlog::level::info, terminal::visible(message));
   }
 }
 
 void warn(const std::string& message) {
-  console().log(*console().prefixed, spdlog::level::warn, message);
+  console().log(*console().prefixed, spdlog::level::warn, terminal::visible_line(message));
 }
 
 void error(const std::string& message) {
-  console().log(*console().prefixed, spdlog::level::err, message);
+  console().log(*console().prefixed, spdlog::level::err, terminal::visible(message));
 }
 
 void set_quiet(bool quiet) {
@@ -102,15 +113,15 @@ void progress(const std::string& line) {
     return;
   }
   const std::lock_guard lock(console().mutex);
-  console().progress_line = fitted(line);
-  console().write("\r\x1b[K" + console().progress_line);
+  console().progress_line = fitted(terminal::visible_line(line));
+  terminal::write_error_stream("\r\x1b[K" + console().progress_line);
 }
 
 void end_progress() {
   const std::lock_guard lock(console().mutex);
   if (!console().progress_line.empty()) {
     console().progress_line.clear();
-    console().write("\n");
+    terminal::write_error_stream("\n");
   }
 }
 

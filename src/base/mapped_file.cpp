@@ -6,17 +6,15 @@
 
 #include "base/descriptor.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 
 namespace lora {
 
 MappedFile::MappedFile(const fs::path& file, ErrorKind kind) : path_(file) {
-  const Descriptor descriptor(file, O_RDONLY | O_NONBLOCK);  // a named pipe must not block
+  const Descriptor descriptor(open_input(file, kind));
   struct stat status = {};
-  if (!descriptor.ok() || fstat(descriptor.number(), &status) != 0) {
+  if (fstat(descriptor.number(), &status) != 0) {
     system_error(kind, file, "cannot be read");
-  }
-  if (!S_ISREG(status.st_mode)) {
-    throw Error(kind, file.string(), S_ISDIR(status.st_mode) ? "found a folder, expected a file" : "found no regular file, expected one");
   }
   size_ = static_cast<size_t>(status.st_size);
   if (size_ == 0) {

@@ -6,6 +6,7 @@
 
 #include "base/descriptor.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 
 namespace lora {
 
@@ -55,10 +56,7 @@ std::string sha256(std::string_view bytes) {
 }
 
 std::string sha256_of_file(const fs::path& file, ErrorKind kind) {
-  const Descriptor descriptor(file, O_RDONLY);
-  if (!descriptor.ok()) {
-    system_error(kind, file, "cannot be read");
-  }
+  const Descriptor descriptor(open_input(file, kind));
   Sha256 digest;
   std::vector<char> chunk(kChunk);
   while (true) {

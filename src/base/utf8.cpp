@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdio>
 
+#include "base/utf8.h"
 #include "lora/base/text.h"
 
 namespace lora {
@@ -12,7 +13,8 @@ unsigned byte_at(std::string_view text, size_t at) {
   return static_cast<unsigned char>(text[at]);
 }
 
-/// Bytes of the well-formed code point at `at` (Unicode 15, table 3-7), or 0.
+}  // namespace
+
 size_t code_point_length(std::string_view text, size_t at) {
   const unsigned lead = byte_at(text, at);
   if (lead < 0x80) {
@@ -36,6 +38,17 @@ size_t code_point_length(std::string_view text, size_t at) {
   }
   return length;
 }
+
+unsigned code_point_at(std::string_view text, size_t at, size_t length) {
+  const unsigned lead = byte_at(text, at);
+  unsigned value = length == 1 ? lead : lead & (0x7fU >> length);
+  for (size_t i = 1; i < length; ++i) {
+    value = value << 6 | (byte_at(text, at + i) & 0x3fU);
+  }
+  return value;
+}
+
+namespace {
 
 std::string escaped(const char* format, unsigned value) {
   std::array<char, 16> buffer;

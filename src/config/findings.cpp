@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lora/base/error.h"
+#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 
 namespace lora::config {
@@ -36,7 +37,7 @@ void Findings::throw_if_any(ErrorKind kind) const {
   }
   std::vector<std::string> lines;
   for (const Finding& finding : findings_) {
-    lines.push_back("[" + (finding.where.empty() ? "config" : finding.where) + "] " + finding.message);
+    lines.push_back(terminal::visible_line("[" + (finding.where.empty() ? "config" : finding.where) + "] " + finding.message));
   }
   throw Error(kind, join(lines, "\n"));
 }

@@ -5,6 +5,7 @@
 #include "config/rule.h"
 #include "config/sections.h"
 #include "config/unknown_key.h"
+#include "lora/base/input_file.h"
 #include "lora/base/text.h"
 #include "lora/train/objectives.h"
 
@@ -296,7 +297,7 @@ RunList read_runs_of_list(const Json& document, const Place& root, const Context
 }  // namespace
 
 RunList load_runs(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings) {
-  Json document = read_json(file, ErrorKind::kConfig);
+  Json document = read_json(file, ErrorKind::kConfig, {.may_be_pipe = true});
   Findings findings;
   const Place root{"", findings};
   if (!document.is_object()) {
@@ -306,7 +307,8 @@ RunList load_runs(const fs::path& file, const std::vector<std::string>& override
     apply_override(document, override, findings);
   }
   const fs::path whole = fs::absolute(file).lexically_normal();
-  const Context context{whole.parent_path(), whole, surroundings};
+  // A pipe has no folder that its paths could be relative to.
+  const Context context{is_pipe(file) ? fs::current_path() : whole.parent_path(), whole, surroundings};
   report_unknown_sections(document, root);
   RunList list;
   if (document.contains("adapter") && document["adapter"].is_array()) {

@@ -1,5 +1,6 @@
 #include "data/byte_source.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <memory>
 
 #include "lora/base/error.h"
+#include "lora/base/input_file.h"
 
 namespace lora::data {
 namespace {
@@ -20,9 +22,12 @@ constexpr size_t kMaxWhole = size_t{4} << 30;
 // zlib's file layer, which passes through what is not gzip.
 class GzFile {
  public:
-  explicit GzFile(const std::string& path) : path_(path), file_(gzopen(path.c_str(), "rb")) {
+  explicit GzFile(const std::string& path) : path_(path) {
+    const int descriptor = open_input(path, ErrorKind::kData, /*may_be_pipe=*/true);
+    file_ = gzdopen(descriptor, "rb");
     if (file_ == nullptr) {
-      data_error(path_, "cannot read the file: " + std::string(std::strerror(errno)) + ".");
+      close(descriptor);
+      data_error(path_, "cannot read the file: there is no memory for it.");
     }
     gzbuffer(file_, kZlibBuffer);
   }
@@ -60,7 +65,7 @@ class GzFile {
   }
 
   std::string path_;
-  gzFile file_;
+  gzFile file_ = nullptr;
   bool checked_ = false;
 };
 

@@ -47,11 +47,11 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
 
 RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                 const DataOptions& options, const LoadContext& context) {
-  const bool has_stdin = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_stdin(); });
+  const bool once = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_read_once(); });
   const auto is_dense = [](const SourceOptions& source) { return source.format == RowFormat::kFeatures; };
   const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // there is nothing to tokenise
-  return options.cache_dir.empty() || has_stdin || has_features ? read_files(name, sources, files, options, context)
-                                                                : read_with_cache(name, sources, files, options, context);
+  return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
+                                                           : read_with_cache(name, sources, files, options, context);
 }
 
 std::string skipped_text(const DataReport& report) {

@@ -60,8 +60,8 @@ std::vector<std::string> expand_path(const std::string& path) {
   if (fs::is_directory(status)) {
     data_error(path, "this is a folder: expected a file or a glob. Write for instance " + (fs::path(path) / "*.jsonl").string() + ".");
   }
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
-    data_error(path, "this is no regular file, and a file is read more than once. Write \"-\" to read JSON lines from stdin.");
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_fifo(status)) {
+    data_error(path, "this is no regular file: expected a file, a pipe of JSON lines, or \"-\" for JSON lines on stdin.");
   }
   if (fs::exists(status)) {
     return {path};

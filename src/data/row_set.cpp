@@ -21,7 +21,7 @@ constexpr size_t kMaxNamed = 10;  // skipped rows named in the report
 
 int64_t bytes_of(const PlannedFile& file) {
   std::error_code ignored;
-  const auto size = file.is_stdin() ? 0 : std::filesystem::file_size(file.path, ignored);
+  const auto size = file.is_read_once() ? 0 : std::filesystem::file_size(file.path, ignored);
   return ignored ? 0 : static_cast<int64_t>(size);
 }
 

@@ -6,6 +6,7 @@
 #include "data/line_reader.h"
 #include "lora/base/enum_table.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/text.h"
 
 namespace lora::data {
@@ -189,7 +190,7 @@ std::optional<FileKind> file_kind(const std::string& path) {
       return entry.value;
     }
   }
-  return std::nullopt;
+  return is_pipe(path) ? std::optional(FileKind::kJsonLines) : std::nullopt;
 }
 
 std::string known_endings() {
@@ -197,9 +198,10 @@ std::string known_endings() {
 }
 
 std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed) {
-  if (path == "-") {
-    const std::string text = read_stdin();
-    find_by_lines(kind, bytes_of(text), kStdinName, sink);
+  if (path == "-" || is_pipe(path)) {  // what can be read once is kept, for its hash
+    const std::string name = path == "-" ? kStdinName : path;
+    const std::string text = path == "-" ? read_stdin() : read_all(open_file(path, [](int64_t) {}), path);
+    kind == FileKind::kJsonArray ? find_in_json_array(text, name, sink, consumed) : find_by_lines(kind, bytes_of(text), name, sink);
     return sha256(text);
   }
   if (kind == FileKind::kJsonArray) {

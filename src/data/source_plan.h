@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/input_file.h"
 #include "lora/data/dataset.h"
 #include "lora/data/rows.h"
 
@@ -16,7 +17,8 @@ struct PlannedFile {
   size_t source;                            ///< which of the sources names it
   std::shared_ptr<const std::string> name;  ///< in messages
 
-  bool is_stdin() const { return path == "-"; }
+  /// Standard input and pipes can be read once.
+  bool is_read_once() const { return path == "-" || is_pipe(path); }
 };
 
 /// The files of all sources, in order. `name` ("data.train") names the set in errors. Throws config Error for a source that

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/log.h"
 #include "lora/metrics/sink.h"
 
@@ -41,10 +42,13 @@ std::string rows_until(const std::string& content, const fs::path& file, int64_t
 }
 
 void cut_back(const fs::path& file, int64_t resumed_step) {
+  if (fs::is_symlink(file)) {  // as in a run of a stranger: its rows would be appended to another file
+    output_error(file.string(), "is a link, expected a file of the run's own. Remove it, or choose another output_dir");
+  }
   if (!fs::is_regular_file(file)) {  // nothing yet, or a device or pipe, which has no past
     return;
   }
-  const std::string content = read_file(file, ErrorKind::kOutput);
+  const std::string content = read_file(file, ErrorKind::kOutput, kMetrics);
   const std::string kept = resumed_step > 0 ? rows_until(content, file, resumed_step) : "";
   if (kept != content) {
     write_file_atomically(file, kept);
@@ -55,7 +59,7 @@ class JsonlSink : public Sink {
  public:
   JsonlSink(const fs::path& file, int64_t resumed_step) : file_(file) {
     cut_back(file, resumed_step);
-    descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    descriptor_ = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (descriptor_ < 0) {
       cannot_write(file);
     }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -19,14 +20,29 @@ namespace lora::nn {
 
 namespace {
 
+namespace fs = std::filesystem;
+
+/// LibTorch's CUDA part. It lies beside the part that is loaded, or, for an installed program, in the LibTorch of its build.
+fs::path cuda_library() {
+  constexpr const char* kName = "libtorch_cuda.so";
+  Dl_info loaded{};
+  if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &loaded) != 0) {
+    std::error_code ignored;
+    const fs::path beside = fs::absolute(loaded.dli_fname).parent_path() / kName;
+    if (fs::exists(beside, ignored)) {
+      return beside;
+    }
+  }
+  return fs::path(LORA_LIBTORCH_FOLDER) / kName;
+}
+
 /// Opens libtorch_cuda.so; its kernels register themselves. Returns the reason if it cannot be, else "".
 std::string open_cuda_library() {
   static const std::string failure = [] {
-    setenv("CUDA_MODULE_LOADING", "LAZY", 0);
-    if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
+    if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {  // by its name: the system knows where its driver is
       return std::string("there is no NVIDIA driver (libcuda.so.1)");
     }
-    if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    if (dlopen(cuda_library().c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       return std::string("this LibTorch cannot load its CUDA part: ") + dlerror();
     }
     return torch::cuda::is_available() ? std::string() : std::string("the driver shows no device");

@@ -7,6 +7,7 @@
 #include <c10/core/StreamGuard.h>
 #include <dlfcn.h>
 
+#include "lora/base/own_library.h"
 #include "lora/ops/streams.h"
 #endif
 
@@ -79,7 +80,7 @@ std::unique_ptr<DeviceGraph> make_device_graph(at::Device device) {
   if (!device.is_cuda()) {
     no_graphs("the model is on " + device.str() + ", expected CUDA");
   }
-  if (!at::has_graph_impl(device.type()) && dlopen("liblora_cuda_graph.so", RTLD_NOW) == nullptr) {
+  if (!at::has_graph_impl(device.type()) && dlopen(own_library("liblora_cuda_graph.so").c_str(), RTLD_NOW) == nullptr) {
     no_graphs(dlerror());
   }
   return std::make_unique<RecordedGraph>(device);

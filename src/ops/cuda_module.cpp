@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include "lora/base/log.h"
+#include "lora/base/own_library.h"
 #include "lora/ops/cuda.h"
 
 namespace lora::ops {
@@ -44,7 +45,7 @@ std::string version_failure(Symbols& symbols) {
 /// Opened once, for the life of the process: kernels must not be unloaded while work is queued.
 const CudaModule& opened_module() {
   static const CudaModule module = [] {
-    CudaModule loaded = load_cuda_module("liblora_cuda.so");
+    CudaModule loaded = load_cuda_module(own_library("liblora_cuda.so"));
     if (loaded.failure.empty()) {
       if (const int32_t status = loaded.kernels.check_devices(); status != 0) {
         loaded.failure = loaded.kernels.error_text(status);

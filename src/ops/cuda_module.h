@@ -28,8 +28,7 @@ struct CudaModule {
   std::string failure;  ///< "": every function was found
 };
 
-/// Opens the shared library and finds every function. `file` is a path or, without a slash, a name that is looked for where
-/// the program's libraries lie. Needs neither device nor driver.
+/// Opens the shared library `file` and finds every function. Needs neither device nor driver.
 CudaModule load_cuda_module(const std::string& file);
 
 /// The kernels for a tensor: null unless it is on a CUDA device that they serve, in float32, bfloat16 or float16. Then a

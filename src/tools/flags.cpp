@@ -1,10 +1,18 @@
 #include "flags.h"
 
+#include <signal.h>
+
+#include <array>
+#include <charconv>
 #include <cstdlib>
+#include <sstream>
+#include <utility>
 
 #include "lora/app/guard.h"
 #include "lora/base/heap.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/terminal.h"
 #include "lora/nn/tensor_heap.h"
 
 namespace lora::tools {
@@ -29,30 +37,70 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
   request.surroundings = surroundings();
 }
 
+CLI::Validator whole_number(int64_t smallest, int64_t largest) {
+  const auto check = [smallest, largest](const std::string& text) {
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool is_number = error == std::errc() && end == text.data() + text.size();
+    return is_number && value >= smallest && value <= largest
+               ? std::string()
+               : "found '" + text + "', expected a whole number " +
+                     (largest == INT64_MAX ? "of at least " + std::to_string(smallest)
+                                           : "from " + std::to_string(smallest) + " to " + std::to_string(largest));
+  };
+  return CLI::Validator(check, "");
+}
+
 namespace {
 
-/// oneDNN keeps each matrix product that it was asked for, by its shape, with its machine code: 1024 of them by default, of a megabyte or
-/// so each, and batches of ever other lengths ask for ever other shapes. So many are those of one batch.
-void bound_kernel_cache() {
-  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32", /*overwrite=*/0);
+/// Settings of the libraries below us that can be made by the environment alone, and are read when they are first needed. A value that the
+/// user has set stays.
+void set_library_defaults() {
+  constexpr std::array<std::pair<const char*, const char*>, 4> kDefaults{{
+      // oneDNN, and LibTorch on top of it, keep every matrix product that they were asked for, by its shape: 1024 of them by default, of a
+      // megabyte or so each, while batches of ever new lengths ask for ever new shapes. With 32 a run is
+      // as fast.
+      {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32"},
+      {"LRU_CACHE_CAPACITY", "32"},
+      // CUDA's kernels are loaded when they are first used, not all at the start.
+      {"CUDA_MODULE_LOADING", "LAZY"},
+      // The profiler would write lines of its own between ours.
+      {"KINETO_LOG_LEVEL", "99"},
+  }};
+  for (const auto& [name, value] : kDefaults) {
+    setenv(name, value, /*overwrite=*/0);
+  }
+}
+
+/// What the parser says, on the stream that it belongs to.
+int exit_of(const CLI::App& cli, const CLI::ParseError& error) {
+  std::ostringstream out, err;
+  const int code = cli.exit(error, out, err);
+  terminal::print(out.str());
+  terminal::write_error_stream(terminal::visible(err.str()));
+  return code == 0 ? 0 : 2;
 }
 
 }  // namespace
 
 int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& command) {
+  terminal::open_standard_streams();
+  install_interrupt_handlers();
   keep_freed_memory();
   nn::use_tensor_heap();
-  bound_kernel_cache();
+  set_library_defaults();
   bool quiet = false;
   cli.add_flag("--quiet", quiet, "Warnings and errors only");
   cli.set_version_flag("--version", std::string(app::version_text()));
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return cli.exit(error) == 0 ? 0 : 2;
+    return exit_of(cli, error);
   }
   log::set_quiet(quiet);
-  return app::guarded(command);
+  const int code = app::guarded(command);
+  const bool lost_reader = interrupt_signal() == SIGPIPE;
+  return code == 0 && lost_reader ? 128 + SIGPIPE : code;
 }
 
 config::Surroundings surroundings() {

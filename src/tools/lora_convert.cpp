@@ -20,9 +20,11 @@ int main(int argc, char** argv) {
       ->take_all()
       ->allow_extra_args(false);
   cli.add_flag("--bake", request.bake, "Turn any adapter into plain LoRA of rank --r, as near as can be");
-  cli.add_option("--resize", request.resize, "Change every module's rank, as near as can be")->type_name("R")->check(CLI::PositiveNumber);
+  cli.add_option("--resize", request.resize, "Change every module's rank, as near as can be")
+      ->type_name("R")
+      ->check(lora::tools::whole_number(1));
   cli.add_flag("--extract", request.extract, "Make a LoRA of rank --r from the difference of two checkpoints");
-  cli.add_option("--r", request.r, "Rank of --bake and --extract")->type_name("R")->check(CLI::PositiveNumber);
+  cli.add_option("--r", request.r, "Rank of --bake and --extract")->type_name("R")->check(lora::tools::whole_number(1));
   cli.add_option("--base", request.base, "The model before its tuning")->type_name("DIR");
   cli.add_option("--tuned", request.tuned, "The model after it")->type_name("DIR");
   cli.add_option("--target-modules", request.target_modules, "Names or ends of names of the modules to extract (default: all-linear)")

@@ -20,12 +20,14 @@ int main(int argc, char** argv) {
       ->type_name("FIELD=COLUMN")
       ->take_all()
       ->allow_extra_args(false);
-  cli.add_option("--limit", request.source.limit, "At most so many rows")->type_name("N")->check(CLI::PositiveNumber);
+  cli.add_option("--limit", request.source.limit, "At most so many rows")->type_name("N")->check(lora::tools::whole_number(1));
   cli.add_option("--train-on", request.train_on, "Which tokens count: completion (default), last_turn (of messages) or all")
       ->type_name("WHAT");
   cli.add_option("--chat-template", request.chat_template, "Of messages rows: a built-in name or a file (default: the model's own)")
       ->type_name("NAME");
-  cli.add_option("--batch-size", request.batch_size, "Documents at a time (default 8)")->type_name("N")->check(CLI::Range(1, 1 << 20));
+  cli.add_option("--batch-size", request.batch_size, "Documents at a time (default 8)")
+      ->type_name("N")
+      ->check(lora::tools::whole_number(1, 1 << 20));
   cli.add_flag("--compare-base", request.compare_base, "Evaluate the bare model too");
   cli.add_option("--token-logprobs", request.token_logprobs, "Write a row a document with each token's log-probability (.jsonl)")
       ->type_name("OUT");

@@ -63,7 +63,7 @@ std::string as_answer(const std::string& where, const std::string& what) {
   dup2(nowhere, STDIN_FILENO);
   dup2(nowhere, STDOUT_FILENO);
   dup2(nowhere, STDERR_FILENO);
-  for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) {
     signal(number, SIG_DFL);
   }
   limit(RLIMIT_CORE, 0);

@@ -87,7 +87,6 @@ void ProfileHook::begin_if_due(int64_t step) {
   if (first_ || step < options_.first || step > options_.last) {
     return;
   }
-  setenv("KINETO_LOG_LEVEL", "99", 0);  // it would write lines of its own between ours
   std::set<ActivityType> activities{ActivityType::CPU};
   if (on_cuda_) {
     activities.insert(ActivityType::CUDA);
@@ -109,6 +108,7 @@ void ProfileHook::end(int64_t last) {
   const fs::path unfinished = folder_ / (".unfinished-" + file.filename().string());
   std::error_code error;
   fs::create_directories(folder_, error);
+  fs::remove(unfinished, error);  // a link there would be followed
   result->save(unfinished.string());
   fs::rename(unfinished, file, error);
   error ? log::warn("[training.profile] the trace " + file.string() + " could not be written: " + error.message())

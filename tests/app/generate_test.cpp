@@ -282,7 +282,7 @@ TEST_F(Generate, BadInputEndsWithOneLineAndTheRightCode) {
   expect_refused(2, {"--prompts", good, "--temperature", "-1"}, {"[temperature]", "-1"});
   expect_refused(2, {"--prompts", good, "--top-k", "5"}, {"[top_k]", "temperature 0"});
   expect_refused(2, {"--prompts", good, "--batch-size", "0"}, {"--batch-size"});
-  expect_refused(2, {"--prompts", good, "--output", good}, {"--output", "the file of the prompts"});
+  expect_refused(6, {"--prompts", good, "--output", good}, {"a file that is read"});
   expect_refused(6, {"--prompts", good, "--output", scratch_.path().string()}, {"found a folder"});
   expect_refused(2, {"--chat", "--output", (scratch_ / "o").string()}, {"--output"});
   expect_refused(3, {"--prompts", (scratch_ / "none.jsonl").string()}, {"none.jsonl"});

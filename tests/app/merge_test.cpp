@@ -232,10 +232,10 @@ TEST_F(Merge, KeepsToItsOutput) {
                                     "--output",   output.string(), "--overwrite"};
   };
   for (const fs::path& output : {model, model / "new", scratch_ / "gqa", scratch_ / "gqa/adapter/x/.."}) {
-    expect_refused(2, into(output), {"a folder of its own"});
+    expect_refused(6, into(output), {"a folder of its own"});
   }
   fs::create_directory_symlink(model, scratch_ / "link");
-  expect_refused(2, into(scratch_ / "link"), {"a folder of its own"});
+  expect_refused(6, into(scratch_ / "link"), {"a folder of its own"});
   fs::create_directory(out());
   ASSERT_EQ(run_tool(command("gqa")).exit_code, 0);  // an empty folder may be there
   expect_refused(6, command("gqa"), {"not empty"});
@@ -353,12 +353,17 @@ TEST_F(Merge, CutShortLeavesNothing) {
   const fs::path parent = scratch_ / "results";
   const auto begun = [&parent] { return fs::exists(parent) && !fs::is_empty(parent); };
   for (const int number : {SIGTERM, SIGKILL}) {
-    Process process(arguments);
-    while (!begun()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    int exit_code = 0;
+    for (int trial = 0; trial < 20 && exit_code == 0; ++trial) {  // on a busy machine it may be through before the signal
+      fs::remove_all(parent);
+      Process process(arguments);
+      for (int i = 0; i < 60000 && !begun(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      process.signal(number);
+      exit_code = process.wait().exit_code;
     }
-    process.signal(number);
-    EXPECT_EQ(process.wait().exit_code, 128 + number);
+    EXPECT_EQ(exit_code, 128 + number);
     EXPECT_FALSE(fs::exists(parent / "out"));
     EXPECT_EQ(fs::is_empty(parent), number == SIGTERM);  // a killed process leaves its hidden folder
     fs::remove_all(parent);

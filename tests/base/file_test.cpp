@@ -38,7 +38,7 @@ TEST(ReadFile, ReadsAllAndNamesTheReason) {
   EXPECT_EQ(content(folder.write("empty", "")), "");
   EXPECT_FALSE(content("/proc/self/status").empty());  // its size is said to be 0
   expect_error(ErrorKind::kData, {"none", "cannot be read: No such file"}, [&] { content(folder / "none"); });
-  expect_error(ErrorKind::kModel, {"directory"}, [&] { read_file(folder.path(), ErrorKind::kModel); });
+  expect_error(ErrorKind::kModel, {"found a folder"}, [&] { read_file(folder.path(), ErrorKind::kModel); });
 }
 
 TEST(WriteFile, ReplacesWholeFilesAndLeavesNothingElse) {
@@ -163,7 +163,7 @@ TEST(MappedFile, IsPrivateAndChecked) {
   expect_error(ErrorKind::kModel, {"none", "No such file"}, [&] { MappedFile(folder / "none", ErrorKind::kModel); });
   expect_error(ErrorKind::kModel, {"folder", "expected a file"}, [&] { MappedFile(folder.path(), ErrorKind::kModel); });
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
-  expect_error(ErrorKind::kModel, {"pipe", "no regular file"}, [&] { MappedFile(folder / "pipe", ErrorKind::kModel); });
+  expect_error(ErrorKind::kModel, {"pipe", "found a pipe"}, [&] { MappedFile(folder / "pipe", ErrorKind::kModel); });
 }
 
 TEST(FolderLock, KeepsOthersOutWhileItLives) {
@@ -189,6 +189,19 @@ TEST(FolderLock, KeepsOthersOutWhileItLives) {
   expect_error(ErrorKind::kOutput, {"none", "cannot be locked"}, [&] { FolderLock lock(folder / "none"); });
 }
 
+TEST(FolderLock, WritesIntoNoOtherFile) {
+  const TemporaryFolder folder;
+  const fs::path victim = folder.write("victim", "precious");
+  for (const bool hard : {false, true}) {
+    hard ? fs::create_hard_link(victim, folder / ".lock") : fs::create_symlink(victim, folder / ".lock");
+    expect_error(ErrorKind::kOutput, {".lock", "is a link"}, [&] { FolderLock lock(folder.path()); });
+    EXPECT_EQ(content(victim), "precious");
+    fs::remove(folder / ".lock");
+  }
+  ASSERT_EQ(mkfifo((folder / ".lock").c_str(), 0600), 0);
+  expect_error(ErrorKind::kOutput, {".lock", "no regular file"}, [&] { FolderLock lock(folder.path()); });
+}
+
 TEST(FolderLock, OfAKilledProcessIsFree) {
   const TemporaryFolder folder;
   const pid_t child = fork();
@@ -204,26 +217,34 @@ TEST(FolderLock, OfAKilledProcessIsFree) {
 
 TEST(FolderLock, LetsExactlyOneOfManyIn) {
   const TemporaryFolder folder;
-  int gate[2];
-  ASSERT_EQ(pipe(gate), 0);
+  int gate[2], tried[2], end[2];
+  ASSERT_EQ(pipe(gate) + pipe(tried) + pipe(end), 0);
   std::vector<pid_t> children;
   for (int i = 0; i < 8; ++i) {
     children.push_back(fork());
     if (children.back() == 0) {
       close(gate[1]);
+      close(end[1]);
       char byte = 0;
-      [[maybe_unused]] const ssize_t got = read(gate[0], &byte, 1);  // until the parent closes its end
+      [[maybe_unused]] ssize_t got = read(gate[0], &byte, 1);  // until the parent closes its end
       try {
         const FolderLock lock(folder.path());
-        usleep(500'000);
+        got = write(tried[1], &byte, 1);
+        got = read(end[0], &byte, 1);  // as long as another one has not tried
         _exit(0);
       } catch (const Error& error) {
+        got = write(tried[1], &byte, 1);
         _exit(error.exit_code());
       }
     }
   }
   close(gate[0]);
   close(gate[1]);
+  char byte = 0;
+  for (size_t i = 0; i < children.size(); ++i) {
+    ASSERT_EQ(read(tried[0], &byte, 1), 1);
+  }
+  close(end[1]);
   int winners = 0;
   for (const pid_t child : children) {
     int status = 0;
@@ -248,7 +269,7 @@ TEST(Sha256, EqualsTheKnownVectors) {
   EXPECT_EQ(sha256_of_file(folder.write("abc", "abc"), ErrorKind::kData), abc);
   EXPECT_EQ(sha256_of_file(folder.write("million", million), ErrorKind::kData), million_hash);
   expect_error(ErrorKind::kData, {"none"}, [&] { sha256_of_file(folder / "none", ErrorKind::kData); });
-  expect_error(ErrorKind::kData, {"directory"}, [&] { sha256_of_file(folder.path(), ErrorKind::kData); });
+  expect_error(ErrorKind::kData, {"found a folder"}, [&] { sha256_of_file(folder.path(), ErrorKind::kData); });
 }
 
 }  // namespace

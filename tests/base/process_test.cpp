@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <array>
+
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -70,10 +72,14 @@ TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
     log::end_progress();
     _exit(0);
   }
-  waitpid(child, nullptr, 0);
-  std::string seen(4096, '\0');
-  seen.resize(static_cast<size_t>(std::max<ssize_t>(0, read(terminal, seen.data(), seen.size()))));
   close(other_end);
+  std::string seen;
+  std::array<char, 256> part{};
+  // One read may bring a part; the last one fails when the child has closed its end.
+  for (ssize_t got = 0; (got = read(terminal, part.data(), part.size())) > 0;) {
+    seen.append(part.data(), static_cast<size_t>(got));
+  }
+  waitpid(child, nullptr, 0);
   close(terminal);
   EXPECT_THAT(seen, ::testing::StartsWith("\r\x1b[Kstep 1\r\x1b[K"));
   EXPECT_THAT(seen, ::testing::HasSubstr("\x1b[m careful"));
@@ -98,6 +104,28 @@ TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
     raise(SIGINT);
   });
   EXPECT_EQ(WEXITSTATUS(second.status), 130);
+}
+
+TEST(Interrupt, EverySignalThatEndsAProcessIsARequest) {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    const Outcome outcome = run_in_child([number] {
+      install_interrupt_handlers();
+      raise(number);
+      raise(SIGHUP);  // as a terminal that closes sends it, once by itself and once by its shell
+      raise(SIGUSR1);
+      raise(SIGPIPE);
+      raise(SIGXFSZ);
+      _exit(interrupt_signal());
+    });
+    EXPECT_EQ(WEXITSTATUS(outcome.status), number);
+  }
+  const Outcome under_nohup = run_in_child([] {
+    signal(SIGHUP, SIG_IGN);
+    install_interrupt_handlers();
+    raise(SIGHUP);
+    _exit(interrupt_signal());
+  });
+  EXPECT_EQ(under_nohup.status, 0);
 }
 
 TEST(Interrupt, ExplainsAFileThatIsCutWhileMapped) {

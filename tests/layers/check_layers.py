@@ -29,6 +29,16 @@ PUBLIC_TORCH_HEADERS = {"ATen/core/Tensor.h", "c10/core/Device.h", "c10/core/Sca
 NOT_AREAS = {"pch"}  # folders of src/ that hold no code of ours
 SPDLOG_FILES = {"src/base/log.cpp"}
 ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, beside everything in src/tools/
+ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's, which depends on the config, beside src/tools/
+SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # of /proc and /sys alone
+# What only some files may do, and what the others call instead: (pattern, files or folders, advice).
+RESERVED = [
+    (r"\bstd::(?:cout|cerr|clog|puts|printf)\b|\b(?:fprintf|fputs|fwrite)\s*\(", {"src/base/terminal.cpp"}, "writes to a terminal: call lora::log or lora::terminal"),
+    (r"\bstd::(?:basic_)?[io]?fstream\b|\b(?:fopen|gzopen)\s*\(", SYSTEM_FILE_READERS, "opens a file: call open_input, read_file, write_file_atomically or ResultFile"),
+    (r"\bO_(?:RDONLY|WRONLY|RDWR|CREAT)\b", {"src/base/", "src/metrics/jsonl_sink.cpp", "src/torchscript/trial.cpp"},
+     "opens a file: call open_input, read_file, write_file_atomically or ResultFile"),
+    (r"\b(?:setenv|putenv|unsetenv)\b", {"src/tools/"} | ENVIRONMENT_WRITERS, "changes the environment outside src/tools/"),
+]
 
 SOURCES = {".h", ".hpp", ".cuh", ".cpp", ".cc", ".cu", ".inc"}
 HEADERS = {".h", ".hpp", ".cuh", ".inc"}
@@ -105,6 +115,10 @@ def check_text(name, area, code):
     if area != "tools" and name not in ENVIRONMENT_FILES:
         for match in re.finditer(r"\b(?:secure_)?getenv\b|\benviron\b", code):
             yield match.start(), "reads the environment outside src/tools/: pass the value in"
+    for pattern, places, advice in RESERVED:
+        if not name.startswith(tuple(places)):
+            for match in re.finditer(pattern, code):
+                yield match.start(), advice
 
 
 def check_file(repository, file, area):

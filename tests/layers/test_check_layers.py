@@ -91,6 +91,21 @@ class LayerCheck(unittest.TestCase):
         self.assert_fires("src/io/a.cpp", 'auto* home = ::secure_getenv("HF_HOME");\n', "environment")
         self.assert_quiet("src/app/a.cpp", '// getenv is for tools\nconst char* a = "getenv";\n')
 
+    def test_reserved_calls(self):
+        for name, text, expected in (
+            ("src/app/a.cpp", "std::cout << 1;\n", "lora::terminal"),
+            ("src/nn/a.cpp", "fprintf(stderr, a);\n", "lora::terminal"),
+            ("src/data/a.cpp", "std::ifstream file(path);\n", "open_input"),
+            ("src/data/a.cpp", 'file = gzopen(path, "rb");\n', "open_input"),
+            ("src/io/a.cpp", "open(path, O_RDONLY);\n", "open_input"),
+            ("src/train/a.cpp", "setenv(name, value, 1);\n", "the environment"),
+        ):
+            self.assert_fires(name, text, expected)
+        self.assert_quiet("src/base/terminal.cpp", "std::printf(a);\n")
+        self.assert_quiet("src/nn/device.cpp", "std::ifstream file(path);\nsetenv(name, value, 0);\n")
+        self.assert_quiet("src/tools/flags.cpp", "setenv(name, value, 0);\n")
+        self.assert_quiet("src/app/a.cpp", "std::snprintf(a, 1, b); file = gzdopen(1, c);\n")
+
     def test_includes_in_comments_and_strings(self):
         self.assert_quiet("src/nn/a.cpp", '// #include "lora/app/b.h"\n/*\n#include "lora/app/b.h"\n*/\nconst char* a = R"(//)";\n')
         self.assert_fires("src/nn/a.cpp", 'const char* a = "/*";\n#include "lora/app/b.h"\nconst char* b = "*/";\n', "higher layer")

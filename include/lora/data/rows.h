@@ -35,7 +35,8 @@ struct PendingRow {
 /// Takes a row that was found; false ends the reading.
 using PendingRowSink = std::function<bool(PendingRow row)>;
 
-/// The kind by the end of the name (.jsonl .json .csv .txt, each also with .gz; "-" is JSON lines), nothing for another.
+/// The kind by the end of the name (.jsonl .json .csv .txt, each also with .gz; "-" and a pipe of another name are JSON lines), nothing for
+/// another.
 std::optional<FileKind> file_kind(const std::string& path);
 /// The endings there are, for messages.
 std::string known_endings();

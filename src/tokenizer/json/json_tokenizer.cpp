@@ -4,6 +4,7 @@
 #include <map>
 
 #include "lora/base/error.h"
+#include "lora/base/input_file.h"
 #include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -277,7 +278,7 @@ std::string JsonTokenizer::token(int32_t id) const {
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file, bool has_settings) {
-  const Json json = read_json(file, ErrorKind::kModel);
+  const Json json = read_json(file, ErrorKind::kModel, kTokenizerFile);
   if (!json.is_object()) {
     model_error(file.string(), "found " + type_name(json) + ", expected an object with a section \"model\".");
   }

@@ -1,0 +1,27 @@
+#include "result_inputs.h"
+
+#include "inference.h"
+
+namespace lora::app {
+
+std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request) {
+  const models::ModelOptions model = model_options(request);
+  std::vector<std::filesystem::path> inputs{model.path, model.tokenizer};
+  for (const std::string& adapter : request.adapters) {
+    inputs.emplace_back(adapter);
+    inputs.emplace_back(adapter.substr(adapter.find('=') + 1));  // NAME=DIR; what is not there does not count
+  }
+  return inputs;
+}
+
+std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request, const std::vector<std::string>& others) {
+  std::vector<std::filesystem::path> inputs = inputs_of(request);
+  for (const std::string& other : others) {
+    if (!other.empty()) {
+      inputs.emplace_back(other);
+    }
+  }
+  return inputs;
+}
+
+}  // namespace lora::app
