@@ -4,6 +4,7 @@
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/log.h"
 #include "lora/io/tensors.h"
 #include "lora/models/stored_labels.h"
 #include "lora/peft/base_reference.h"
@@ -70,6 +71,10 @@ std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) 
   const Json config = read_json(file, ErrorKind::kModel);
   const JsonReader reader(config, file.string(), ErrorKind::kModel);
   const std::optional<data::LabelSet> known = data::read_label_set(reader);
+  if (reader.has("id2label") && reader.integer("num_labels", known->num_labels()) != known->num_labels()) {
+    log::warn("[" + file.string() + "] num_labels is " + std::to_string(reader.integer("num_labels")) + ", but id2label names " +
+              std::to_string(known->num_labels()) + " labels: id2label counts, as in transformers");
+  }
   const std::optional<int64_t> stored = models::read_stored_labels(folder);
   if (!stored) {
     const bool says_nothing = known && reader.has("id2label") && !reader.has("problem_type") && data::are_numbered(*known);

@@ -16,8 +16,9 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/io/weight_source.h"
-#include "lora/models/family_files.h"
+#include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
+#include "model_path.h"
 #include "new_folder.h"
 #include "open_adapter.h"
 #include "rename_modules.h"
@@ -31,8 +32,7 @@ struct BaseFolder {
   fs::path path;
   peft::BaseFacts facts;
   std::unique_ptr<io::CheckpointSource> weights;  ///< null where the folder has none
-  std::map<std::string, std::string> file_names;  ///< of the weights, by the model's names
-  std::optional<models::FamilyFiles> family;
+  models::CheckpointLayout layout;                ///< of the weights
 };
 
 constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
@@ -92,37 +92,39 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
   return format;
 }
 
-BaseFolder open_base(const std::string& model, const config::Surroundings& surroundings) {
+BaseFolder open_base(const std::string& model, const char* flag, const config::Surroundings& surroundings) {
   const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu"}, surroundings);
-  BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}, {}};
-  base.facts.config = read_json(options.path / "config.json", ErrorKind::kModel);
-  if (!base.facts.config.is_object()) {
-    model_error((options.path / "config.json").string(), "found " + type_name(base.facts.config) + ", expected an object");
-  }
-  base.family = models::find_family_files(base.facts.config.value("model_type", std::string()));
-  const models::FamilyFiles files = base.family.value_or(models::FamilyFiles{});
+  require_model(options, flag);
+  BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}};
+  const fs::path config_file = options.path / "config.json";
+  base.facts.config = read_json(config_file, ErrorKind::kModel);
+  const JsonReader config(base.facts.config, config_file.string(), ErrorKind::kModel);
   if (fs::exists(options.path / "model.safetensors") || fs::exists(options.path / "model.safetensors.index.json")) {
     base.weights = std::make_unique<io::CheckpointSource>(options.path);
+    base.layout = models::read_layout(*base.weights, config);
+    models::warn_of_notes(base.layout, options.path.string());
     constexpr std::string_view kEnd = ".weight";
-    for (const std::string& file_name : base.weights->names()) {
-      const std::string name = files.name_of(file_name);
-      base.file_names.emplace(name, file_name);
+    for (const auto& [name, file_name] : base.layout.file_names) {
       if (name.ends_with(kEnd)) {
         base.facts.modules.push_back(name.substr(0, name.size() - kEnd.size()));
       }
     }
-    if (base.facts.ties_embeddings() && base.file_names.count("lm_head.weight") == 0) {
+    if (base.layout.is_tied && base.layout.file_names.count("lm_head.weight") == 0) {
       base.facts.modules.emplace_back("lm_head");
     }
+  } else {
+    base.layout = models::layout_without_weights(config);
   }
+  base.facts.config["tie_word_embeddings"] = base.layout.is_tied;
   return base;
 }
 
 /// A module's weight; the head of a tied base is its embedding. Undefined if there is none.
 at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
-  const bool is_tied_head = module == "lm_head" && base.facts.ties_embeddings() && base.file_names.count("lm_head.weight") == 0;
-  const auto found = base.file_names.find((is_tied_head ? base.family.value_or(models::FamilyFiles{}).embedding : module) + ".weight");
-  return found == base.file_names.end() ? at::Tensor() : base.weights->tensor(found->second);
+  const models::CheckpointLayout& layout = base.layout;
+  const bool is_tied_head = module == "lm_head" && layout.is_tied && layout.file_names.count("lm_head.weight") == 0;
+  const auto found = layout.file_names.find((is_tied_head ? layout.files.embedding : module) + ".weight");
+  return found == layout.file_names.end() ? at::Tensor() : base.weights->tensor(found->second);
 }
 
 /// An adapter of another model is found out before anything is computed.
@@ -206,10 +208,11 @@ void take(peft::Approximation approximation, ConvertReport& report, peft::Adapte
 }
 
 peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
-  base = open_base(request.base, request.surroundings);
-  const BaseFolder tuned = open_base(request.tuned, request.surroundings);
+  base = open_base(request.base, "--base", request.surroundings);
+  const BaseFolder tuned = open_base(request.tuned, "--tuned", request.surroundings);
   peft::ExtractionTargets targets = extraction_targets(base.path, request.target_modules);
-  targets.model_name = [files = base.family.value_or(models::FamilyFiles{})](const std::string& name) { return files.name_of(name); };
+  targets.model_name = [&layout = base.layout](const std::string& name) { return layout.name_of(name); };
+  targets.tuned_name = [&layout = tuned.layout](const std::string& name) { return layout.name_of(name); };
   if (!tuned.weights) {
     io::CheckpointSource(tuned.path);  // says what is missing
   }
@@ -225,12 +228,12 @@ peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertRe
 
 peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
   if (!request.model.empty()) {
-    base = open_base(request.model, request.surroundings);
+    base = open_base(request.model, "--model", request.surroundings);
   }
   peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
   rename_modules(adapter, request.renames);
-  if (base.family) {
-    peft::set_inputs_first(adapter, base.family->inputs_first);
+  if (base.layout.is_known) {
+    peft::set_inputs_first(adapter, base.layout.files.inputs_first);
   }
   check_fit(adapter, base);
   if (base.weights) {

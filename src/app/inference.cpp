@@ -8,6 +8,7 @@
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
+#include "model_path.h"
 
 namespace lora::app {
 
@@ -133,6 +134,7 @@ models::ModelOptions model_options(const InferenceRequest& request) {
   models::ModelOptions options = config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
+  require_model(options, "--model");
   if (options.is_torchscript()) {
     options.base_dropout = 0;  // nothing is trained: its evaluation form alone counts
   }

@@ -15,7 +15,7 @@
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
-#include "lora/models/script_ending.h"
+#include "lora/torchscript/is_script.h"
 
 namespace lora::app {
 
@@ -47,11 +47,6 @@ bool is_tensor_file(const fs::path& path) {
   return fs::is_regular_file(path, ignored) && path.extension() == ".safetensors";
 }
 
-bool is_script(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored) && models::has_script_ending(path);
-}
-
 /// Something that is known, found by what lies in the folder. A run's folder holds its result too: it comes first.
 struct Kind {
   const char* description;
@@ -66,7 +61,7 @@ constexpr std::array<Kind, 6> kKinds{
       adapter_text},
      {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
      {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},
-     {"a TorchScript file (.pt)", is_script, script_facts, script_text}}};
+     {"a TorchScript file", torchscript::is_script, script_facts, script_text}}};
 
 /// What there is at a path that is nothing known.
 std::string found_text(const fs::path& path) {
@@ -111,7 +106,7 @@ int inspect_command(const InspectRequest& request) {
   const Kind& kind = kind_of(request.path);
   Json facts = kind.facts(request.path);
   if (request.trust_torchscript) {
-    if (kind.is != is_script) {
+    if (kind.is != torchscript::is_script) {
       config_error("--trust-torchscript", std::string("is for a TorchScript file: found ") + kind.description);
     }
     add_script_weights(request.path, facts);

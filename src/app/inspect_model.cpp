@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 
 #include "inspect_tensors.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/weight_source.h"
-#include "lora/models/base_model.h"
+#include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
 #include "text_table.h"
 
@@ -43,51 +44,68 @@ Json grouped_hosts(const std::vector<std::pair<std::string, std::string>>& hosts
   return groups;
 }
 
-/// The family's own answer: hosts and default targets.
+using Modules = std::vector<std::pair<std::string, std::string>>;  ///< names and kinds
+
+/// Every matrix that might be a module's.
+Modules matrices(const std::vector<TensorFacts>& tensors, const std::string& kind) {
+  constexpr std::string_view kEnd = ".weight";
+  Modules modules;
+  for (const TensorFacts& tensor : tensors) {
+    if (tensor.shape.size() == 2 && tensor.name.ends_with(kEnd)) {
+      modules.emplace_back(tensor.name.substr(0, tensor.name.size() - kEnd.size()), kind);
+    }
+  }
+  return modules;
+}
+
+/// The family's own answer: hosts and default targets; then what the file holds for other heads than the model's.
 void add_family(const fs::path& folder, const std::vector<TensorFacts>& tensors, Json& facts) {
   const std::unique_ptr<nn::Model> model = models::map_model(folder);
-  std::vector<std::pair<std::string, std::string>> hosts;
+  Modules modules;
+  std::set<std::string> known;
   for (const nn::Host* host : model->hosts()) {
-    hosts.emplace_back(host->name(), host->kind());
+    modules.emplace_back(host->name(), host->kind());
+    for (const nn::BaseWeight& weight : host->weights()) {
+      known.insert(weight.parameter().name);
+    }
   }
-  facts["hosts"] = grouped_hosts(hosts, tensors);
+  for (const auto& [name, kind] : matrices(tensors, "of another head")) {
+    if (known.count(name + ".weight") == 0) {
+      modules.emplace_back(name, kind);
+    }
+  }
+  facts["hosts"] = grouped_hosts(modules, tensors);
   facts["default_target_modules"] = model->default_target_modules();
 }
 
-/// Without the family: every matrix might be a module's.
-void add_matrices(const std::vector<TensorFacts>& tensors, Json& facts) {
-  constexpr std::string_view kEnd = ".weight";
-  std::vector<std::pair<std::string, std::string>> hosts;
-  for (const TensorFacts& tensor : tensors) {
-    if (tensor.shape.size() == 2 && tensor.name.ends_with(kEnd)) {
-      hosts.emplace_back(tensor.name.substr(0, tensor.name.size() - kEnd.size()), "?");
+/// The tensors of a folder's files under the model's names.
+std::vector<TensorFacts> read_tensors(const io::CheckpointSource& source, const models::CheckpointLayout& layout) {
+  std::vector<TensorFacts> tensors;
+  for (const fs::path& file : source.files()) {
+    if (file.extension() == ".safetensors") {
+      for (TensorFacts& tensor : read_tensor_facts(file)) {
+        tensor.name = layout.name_of(tensor.name);
+        tensors.push_back(std::move(tensor));
+      }
     }
   }
-  facts["hosts"] = grouped_hosts(hosts, tensors);
-  facts["default_target_modules"] = nullptr;
-}
-
-/// Quantised weights have other shapes than the family's own.
-bool is_known_family(const Json& config, const std::string& model_type) {
-  const std::vector<std::string> known = models::known_families();
-  return std::find(known.begin(), known.end(), model_type) != known.end() && config.value("quantization_config", Json()).is_null();
+  return tensors;
 }
 
 }  // namespace
 
 Json model_facts(const std::filesystem::path& folder) {
   const Json config = read_json(folder / "config.json", ErrorKind::kModel);
-  const std::string model_type = JsonReader(config, (folder / "config.json").string(), ErrorKind::kModel).string("model_type");
-  std::vector<TensorFacts> tensors;
+  const JsonReader reader(config, (folder / "config.json").string(), ErrorKind::kModel);
+  const std::string model_type = reader.string("model_type");
+  const io::CheckpointSource source(folder);
+  const models::CheckpointLayout layout = models::read_layout(source, reader);
+  const std::vector<TensorFacts> tensors = read_tensors(source, layout);
   Json files = Json::array();
   int64_t size = 0;
-  for (const fs::path& file : io::CheckpointSource(folder).files()) {
+  for (const fs::path& file : source.files()) {
     files.push_back(file.filename().string());
     size += static_cast<int64_t>(fs::file_size(file));
-    if (file.extension() == ".safetensors") {
-      const std::vector<TensorFacts> some = read_tensor_facts(file);
-      tensors.insert(tensors.end(), some.begin(), some.end());
-    }
   }
   Json shown_config = Json::object();
   for (const char* key : kShownKeys) {
@@ -95,13 +113,14 @@ Json model_facts(const std::filesystem::path& folder) {
       shown_config[key] = config[key];
     }
   }
-  const bool is_known = is_known_family(config, model_type);
+  const bool is_known = layout.is_known && layout.packed.empty();  // quantised weights have other shapes than the family's own
   Json facts{{"kind", "model"},
              {"path", folder.string()},
              {"model_type", model_type},
              {"is_supported", is_known},
              {"config", shown_config},
-             {"num_parameters", num_elements(tensors)},
+             {"notes", layout.notes},
+             {"num_parameters", num_parameters(tensors)},
              {"size", size},
              {"files", files},
              {"dtypes", dtype_counts(tensors)},
@@ -109,7 +128,8 @@ Json model_facts(const std::filesystem::path& folder) {
   if (is_known) {
     add_family(folder, tensors, facts);
   } else {
-    add_matrices(tensors, facts);
+    facts["hosts"] = grouped_hosts(matrices(tensors, "?"), tensors);
+    facts["default_target_modules"] = nullptr;
   }
   return facts;
 }
@@ -123,7 +143,11 @@ std::string model_text(const Json& facts, bool) {
   text += "size         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters (" + dtype_text(facts["dtypes"]) + "), " +
           human_bytes(facts["size"].get<int64_t>()) + " in " + std::to_string(facts["files"].size()) + " files\n";
   text += "targets      " + (facts["default_target_modules"].is_null() ? "(not known)" : facts["default_target_modules"].dump()) +
-          " by default\n\n";
+          " by default\n";
+  for (const Json& note : facts["notes"]) {
+    text += "note         " + note.get<std::string>() + "\n";
+  }
+  text += "\n";
   TextTable table;
   table.add({"modules", "count", "shape", "kind"});
   for (const Json& host : facts["hosts"]) {

@@ -73,6 +73,14 @@ int64_t num_elements(const std::vector<TensorFacts>& tensors) {
   return sum;
 }
 
+int64_t num_parameters(const std::vector<TensorFacts>& tensors) {
+  int64_t sum = 0;
+  for (const TensorFacts& tensor : tensors) {
+    sum += tensor.dtype == "I64" || tensor.dtype == "BOOL" ? 0 : tensor.num_elements();
+  }
+  return sum;
+}
+
 std::string grouped_text(const Json& groups) {
   TextTable table;
   table.add({"tensors", "count", "shape", "dtype"});

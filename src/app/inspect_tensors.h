@@ -35,6 +35,8 @@ Json dtype_counts(const std::vector<TensorFacts>& tensors);
 
 /// The sum of all elements.
 int64_t num_elements(const std::vector<TensorFacts>& tensors);
+/// The same without the buffers of a model, which are integers or masks: 64-bit integers and booleans.
+int64_t num_parameters(const std::vector<TensorFacts>& tensors);
 
 /// The rows of grouped_tensors as lines.
 std::string grouped_text(const Json& groups);

@@ -11,6 +11,7 @@
 #include "lora/data/options.h"
 #include "merge_model.h"
 #include "merge_script.h"
+#include "model_path.h"
 #include "new_folder.h"
 
 namespace lora::app {
@@ -117,6 +118,7 @@ int merge_command(const MergeRequest& request) {
     const models::ModelOptions model = config::read_model_flags(
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},
         request.surroundings);
+    require_model(model, "--model");
     (model.is_torchscript() ? merge_script : merge_model)(request, model, read_adapters(request));
   } else {
     combine_adapters(request);

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <set>
 
 #include "classifier.h"
 #include "companions.h"
@@ -17,7 +18,7 @@
 #include "lora/io/tensor_facts.h"
 #include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
-#include "lora/models/family_files.h"
+#include "lora/models/checkpoint_layout.h"
 #include "lora/peft/task.h"
 #include "merge_check.h"
 #include "new_folder.h"
@@ -33,29 +34,28 @@ constexpr int64_t kPieceElements = int64_t{1} << 22;  // 16 MiB in float32
 /// A base folder: config.json and weights.
 class Base {
  public:
-  explicit Base(const models::ModelOptions& options) : options_(options), source_(folder_of(options)) {
+  explicit Base(const models::ModelOptions& options) : options_(options), source_(options.path) {
     const fs::path file = options.path / "config.json";
     config_ = read_json(file, ErrorKind::kModel);
     const JsonReader reader(config_, file.string(), ErrorKind::kModel);
-    models::refuse_quantized(reader);
-    family_ = models::find_family_files(reader.string("model_type", ""));
-    const models::FamilyFiles files = family_.value_or(models::FamilyFiles{});
-    layout_.embedding = files.embedding;
-    bool has_head = false;
+    checkpoint_ = models::read_layout(source_, reader);
+    models::refuse_packed(checkpoint_, reader);
+    models::warn_of_notes(checkpoint_, options.path.string());
+    config_ = models::settled_config(std::move(config_), checkpoint_);
+    layout_.embedding = checkpoint_.files.embedding;
+    layout_.tied = checkpoint_.is_tied;
     for (const std::string& name : source_.names()) {
       const Tensor tensor = source_.tensor(name);
-      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type()), files.name_of(name)});
-      has_head = has_head || layout_.tensors.back().model_name == "lm_head.weight";
+      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type()), checkpoint_.name_of(name)});
     }
-    layout_.tied = !files.is_encoder && reader.boolean("tie_word_embeddings", files.ties_by_default || !has_head);
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
   /// The adapters with their updates in the layout of the family's weights; of a family that is not known their own word counts.
   std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters) const {
     for (peft::WeightedAdapter& adapter : adapters) {
-      if (family_) {
-        peft::set_inputs_first(adapter.adapter, family_->inputs_first);
+      if (checkpoint_.is_known) {
+        peft::set_inputs_first(adapter.adapter, checkpoint_.files.inputs_first);
       }
     }
     return adapters;
@@ -69,19 +69,18 @@ class Base {
     return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
   }
 
-  /// Gives the tensors the names that transformers opens a classifier by.
-  void use_model_names(peft::MergePlan& plan) const {
-    std::map<std::string, std::string> names;  // the model's, by the file's
-    for (const peft::BaseTensor& tensor : layout_.tensors) {
-      names.emplace(tensor.model_name, tensor.name);
-    }
-    const std::map<std::string, std::string> kept = classifier_file_names(names);
+  /// Names the tensors as they are to be written: as in the base, but for the prefixes of wrappers; of a classifier as transformers
+  /// opens one.
+  void settle_names(peft::MergePlan& plan) const {
+    const std::map<std::string, std::string> written = checkpoint_.written_names();
+    const std::map<std::string, std::string> kept = plan.scores_documents ? classifier_file_names(written) : written;
+    std::set<std::string> taken;
     for (peft::MergedTensor& tensor : plan.tensors) {
-      const auto found = std::find_if(layout_.tensors.begin(), layout_.tensors.end(),
-                                      [&](const peft::BaseTensor& base) { return base.name == tensor.name; });
-      if (found != layout_.tensors.end() && kept.count(found->model_name) == 0) {
-        tensor.name = found->model_name;
-      }
+      const std::string& of_model = checkpoint_.name_of(tensor.name);
+      const auto own = kept.find(of_model);
+      const std::string& name = own == kept.end() ? of_model : own->second;
+      // A head that was the embedding in the file is written beside it where the two differ now.
+      tensor.name = taken.insert(name).second ? name : tensor.name;
     }
   }
 
@@ -106,14 +105,6 @@ class Base {
   }
 
  private:
-  static const fs::path& folder_of(const models::ModelOptions& options) {
-    if (!fs::is_directory(options.path)) {
-      model_error("--model", "no such folder: found '" + options.path.string() +
-                                 "', expected a Hugging Face model folder (config.json, *.safetensors)");
-    }
-    return options.path;
-  }
-
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
     const Tensor base = tensor.source.empty() ? tensor.replacement : source_.tensor(tensor.source);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
@@ -137,7 +128,7 @@ class Base {
   const models::ModelOptions& options_;
   io::CheckpointSource source_;
   Json config_;
-  std::optional<models::FamilyFiles> family_;
+  models::CheckpointLayout checkpoint_;
   peft::BaseLayout layout_;
 };
 
@@ -190,8 +181,8 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
   std::optional<data::LabelSet> labels;
   if (plan.scores_documents) {
     labels = labels_of(adapters, model.path);
-    base.use_model_names(plan);
   }
+  base.settle_names(plan);
   warn_of_untying(plan);
   std::vector<io::TensorStream> streams;
   for (const peft::MergedTensor& tensor : plan.tensors) {

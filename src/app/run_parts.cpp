@@ -14,6 +14,7 @@
 #include "lora/nn/pass.h"
 #include "lora/nn/token_batch.h"
 #include "lora/peft/task.h"
+#include "model_path.h"
 #include "run_folder.h"
 #include "script_rows.h"
 
@@ -271,6 +272,7 @@ void RunParts::load_module_rows(const config::RunConfig& config) {
 }
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
+  require_model(config.model, "model.path");
   if (config.model.is_torchscript()) {
     check_script_run(config);
   }

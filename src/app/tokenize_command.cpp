@@ -9,6 +9,7 @@
 #include "lora/data/chat.h"
 #include "lora/data/rows.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "model_path.h"
 
 namespace lora::app {
 
@@ -100,6 +101,7 @@ Json decoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
 
 int tokenize_command(const TokenizeRequest& request) {
   const auto options = config::read_model_flags({.model = request.model}, request.surroundings);
+  require_path(options, "--model");
   const auto kind = data::file_kind(request.input);
   if (!kind) {
     config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());

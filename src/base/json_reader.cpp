@@ -1,7 +1,28 @@
 #include "lora/base/json.h"
+#include "lora/base/json_access.h"
 #include "lora/base/text.h"
 
 namespace lora {
+
+namespace {
+
+thread_local JsonAccess* innermost = nullptr;
+
+}  // namespace
+
+JsonAccess::JsonAccess() : outer_(innermost) {
+  innermost = this;
+}
+
+JsonAccess::~JsonAccess() {
+  innermost = outer_;
+}
+
+void JsonAccess::note(const Json& object, const std::string& key) {
+  for (JsonAccess* access = innermost; access != nullptr; access = access->outer_) {
+    access->read_.emplace(&object, key);
+  }
+}
 
 std::string type_name(const Json& value) {
   switch (value.type()) {
@@ -39,16 +60,19 @@ JsonReader::JsonReader(const Json& object, std::string where, std::string prefix
 }
 
 bool JsonReader::has(const std::string& key) const {
+  JsonAccess::note(object_, key);
   const auto found = object_.find(key);
   return found != object_.end() && !found->is_null();
 }
 
 bool JsonReader::is_null(const std::string& key) const {
+  JsonAccess::note(object_, key);
   const auto found = object_.find(key);
   return found != object_.end() && found->is_null();
 }
 
 const Json& JsonReader::at(const std::string& key) const {
+  JsonAccess::note(object_, key);
   const auto found = object_.find(key);
   if (found == object_.end() || found->is_null()) {
     throw Error(kind_, prefix_ + key, std::string("is ") + (found == object_.end() ? "missing" : "null") + ", but needed");

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <numeric>
 
 namespace lora {
@@ -41,10 +42,40 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+/// Short forms that no edit distance leads from.
+struct ShortForm {
+  std::string_view name;
+  std::string_view meant;
+};
+constexpr std::array<ShortForm, 9> kShortForms{{{"bf16", "bfloat16"},
+                                                {"bfloat", "bfloat16"},
+                                                {"fp16", "float16"},
+                                                {"f16", "float16"},
+                                                {"half", "float16"},
+                                                {"fp32", "float32"},
+                                                {"f32", "float32"},
+                                                {"float", "float32"},
+                                                {"full", "float32"}}};
+
+/// What a short form means, if it is one of `known`.
+std::string meant_by_short_form(std::string_view name, const std::vector<std::string>& known) {
+  std::string plain;
+  std::transform(name.begin(), name.end(), std::back_inserter(plain), folded);
+  for (const ShortForm& form : kShortForms) {
+    if (plain == form.name && std::find(known.begin(), known.end(), form.meant) != known.end()) {
+      return std::string(form.meant);
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
-  std::string nearest;
+  std::string nearest = name.size() > kLongestName ? "" : meant_by_short_form(name, known);
+  if (!nearest.empty()) {
+    return nearest;
+  }
   size_t nearest_distance = SIZE_MAX;
   for (const std::string& candidate : known) {
     const size_t longer = std::max(name.size(), candidate.size());

@@ -28,6 +28,11 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
     section["output"] = flags.output;
   }
   models::ModelOptions options = read_model(section, Place{"model", findings}, working_folder(surroundings)).options;
+  for (const auto& [key, flag] :
+       {std::pair("path", "--model"), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"), std::pair("device", "--device"),
+        std::pair("inputs", "--inputs"), std::pair("output", "--output-field")}) {
+    findings.rename(std::string("model.") + key, flag);
+  }
   findings.throw_if_any();
   return options;
 }

@@ -15,6 +15,12 @@ void Findings::add(const std::string& where, const std::string& message, ErrorKi
   }
 }
 
+void Findings::rename(const std::string& path, const std::string& flag) {
+  for (Finding& finding : findings_) {
+    finding.where = finding.where == path ? flag : finding.where;
+  }
+}
+
 bool Findings::any_at(const std::string& path) const {
   return std::any_of(findings_.begin(), findings_.end(), [&](const Finding& finding) {
     return finding.where.starts_with(path) &&

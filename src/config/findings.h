@@ -12,6 +12,8 @@ class Findings {
   /// `where` is the JSON path, "" for the whole file. What was said already is not said again.
   /// `kind`: what it is an error of; a model's or adapter's file is kModel.
   void add(const std::string& where, const std::string& message, ErrorKind kind = ErrorKind::kConfig);
+  /// Says of what was found at this JSON path that it is somewhere else: at a flag.
+  void rename(const std::string& path, const std::string& flag);
   /// Whether something was found at `path` or below it.
   bool any_at(const std::string& path) const;
   /// Throws one Error of all findings, if there are any: of their kind where all have one, else of the config.

@@ -1,7 +1,8 @@
 #include "config/sections.h"
 #include "config/table.h"
+#include "lora/base/sibling.h"
 #include "lora/base/text.h"
-#include "lora/models/script_ending.h"
+#include "lora/torchscript/is_script.h"
 
 namespace lora::config {
 
@@ -16,12 +17,12 @@ Rule device_rule() {
   return rule;
 }
 
-/// auto: by the ending that a TorchScript file has.
+/// auto: by the file's content.
 models::ModelFormat resolved_format(const ModelOptions& options) {
   if (options.format != models::ModelFormat::kAuto) {
     return options.format;
   }
-  return models::has_script_ending(options.path) ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
+  return torchscript::is_script(options.path) ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
 }
 
 const Table<ModelOptions>& model_table() {
@@ -31,11 +32,11 @@ const Table<ModelOptions>& model_table() {
         .value(
             "path", [](auto& o) -> auto& { return o.name; }, text(),
             "Folder of the base model as Hugging Face writes it (config.json, *.safetensors), org/name of one in the local Hugging Face "
-            "cache, or a TorchScript file (.pt).")
+            "cache, or a TorchScript file.")
         .required()
         .choice(
             "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
-            "Kind of the model: auto (a .pt file is TorchScript), safetensors or torchscript.")
+            "Kind of the model: auto (by what it is), safetensors or torchscript.")
         .choice(
             "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
             "Type of the base weights and of computing; auto: the checkpoint's.")
@@ -86,7 +87,7 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
       at.key("path").add("found " + shown(Json(options.name)) +
                              ", expected a folder, or the name of a model in the local Hugging Face cache. It is in none of " +
                              join(model.searched) + "; nothing is downloaded: fetch it first, for example with `hf download " +
-                             options.name + "`",
+                             options.name + "`" + did_you_mean_sibling(options.path),
                          ErrorKind::kModel);
     }
   }

@@ -1,5 +1,6 @@
 // The weights of a Hugging Face folder.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <unordered_map>
 #include <unordered_set>
@@ -72,6 +73,8 @@ struct CheckpointSource::Impl {
   std::vector<SafetensorsFile> shards;
   std::unordered_map<std::string, size_t> shard_of;  ///< tensor name → index in `shards`
   std::unordered_set<std::string> asked;
+  std::vector<std::string> unlisted;
+  std::map<std::string, std::string> absent;  ///< tensor → the file that should hold it, by the index
 
   size_t open_shard(const std::string& name) {
     files.push_back(folder / name);
@@ -85,6 +88,7 @@ struct CheckpointSource::Impl {
     }
   }
   void open_index();
+  void add_unlisted();
   const SafetensorsFile& shard(const std::string& name) const;
 };
 
@@ -111,16 +115,33 @@ void CheckpointSource::Impl::open_index() {
       }
       known = opened.emplace(name, open_shard(name)).first;
     }
-    if (!shards[known->second].contains(tensor)) {
-      model_error((folder / name).string() + ": tensor '" + printable(tensor, 120) + "'",
-                  "is missing, but model.safetensors.index.json says it is there. Likely cause: files of two versions are mixed");
+    if (shards[known->second].contains(tensor)) {
+      shard_of.emplace(tensor, known->second);
+    } else {
+      absent.emplace(tensor, name);
     }
-    shard_of.emplace(tensor, known->second);
   }
+  add_unlisted();
+}
+
+/// transformers reads whatever the files of an index hold, wherever it says that a tensor is.
+void CheckpointSource::Impl::add_unlisted() {
+  for (size_t shard = 0; shard < shards.size(); ++shard) {
+    for (const std::string& name : shards[shard].names()) {
+      if (shard_of.emplace(name, shard).second && absent.erase(name) == 0) {
+        unlisted.push_back(name);
+      }
+    }
+  }
+  std::sort(unlisted.begin(), unlisted.end());
 }
 
 const SafetensorsFile& CheckpointSource::Impl::shard(const std::string& name) const {
   const auto found = shard_of.find(name);
+  if (const auto listed = absent.find(name); listed != absent.end()) {
+    model_error((folder / listed->second).string() + ": tensor '" + printable(name, 120) + "'",
+                "is missing, but model.safetensors.index.json says it is there. Likely cause: files of two versions are mixed");
+  }
   if (found == shard_of.end()) {
     std::vector<std::string> known;
     for (const auto& [tensor, shard] : shard_of) {
@@ -197,7 +218,7 @@ std::vector<std::string> CheckpointSource::names() const {
   for (size_t i = 0; i < impl_->shards.size(); ++i) {
     for (const std::string& name : impl_->shards[i].names()) {
       const auto found = impl_->shard_of.find(name);
-      if (found != impl_->shard_of.end() && found->second == i) {  // an index may leave a shard's tensor out
+      if (found != impl_->shard_of.end() && found->second == i) {  // two files may hold a tensor: the index says which counts
         names.push_back(name);
       }
     }
@@ -227,6 +248,18 @@ std::string CheckpointSource::fingerprint() const {
     digest.add(bytes + tensor.nbytes() - sample, sample);
   }
   return digest.hexadecimal();
+}
+
+std::vector<std::string> CheckpointSource::absent() const {
+  std::vector<std::string> names;
+  for (const auto& [tensor, file] : impl_->absent) {
+    names.push_back(tensor);
+  }
+  return names;
+}
+
+std::vector<std::string> CheckpointSource::unlisted() const {
+  return impl_->unlisted;
 }
 
 std::vector<fs::path> CheckpointSource::files() const {

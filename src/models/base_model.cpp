@@ -9,11 +9,13 @@
 #include "head_sources.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
+#include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/models/family_files.h"
 #include "lora/nn/device.h"
 #include "registry.h"
+#include "unread_keys.h"
 
 namespace lora::models {
 
@@ -62,10 +64,10 @@ bool is_redundant(const std::string& name) {
          std::any_of(kHeads.begin(), kHeads.end(), [&name](std::string_view begin) { return name.starts_with(begin); });
 }
 
-void warn_of_unused(const io::WeightSource& source, const std::string& where) {
+void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layout, const std::string& where) {
   std::vector<std::string> unknown;
   for (const std::string& name : source.unused()) {
-    if (!is_redundant(name)) {
+    if (!is_redundant(layout.name_of(name))) {
       unknown.push_back(name);
     }
   }
@@ -91,34 +93,41 @@ std::optional<at::ScalarType> scalar_type(ComputeDtype dtype) {
   return std::nullopt;
 }
 
-void refuse_quantized(const JsonReader& config) {
-  if (config.has("quantization_config")) {
-    model_error(config.where(), "quantization_config: found a quantised checkpoint, expected plain weights. Use the unquantised model");
-  }
-}
-
 namespace {
 
 /// Where a model's weights come from, and what they become.
 struct Plan {
-  const JsonReader& config;
+  const ModelOptions& model;
+  std::string where;  ///< config.json's path
   FamilyBuilders build;
   at::TensorOptions options;
   uint64_t seed;
   std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another
 };
 
-void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
+void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
-    base.model = plan.build.body(plan.config, source, plan.options);
+    base.model = plan.build.body(config, source, plan.options);
     return;
   }
   HeadlessSource body(source);
-  base.model = plan.build.body(plan.config, body, plan.options);
-  CompletedSource head(source, plan.seed, plan.config.number("initializer_range", kInitializerRange));
+  base.model = plan.build.body(config, body, plan.options);
+  CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->hidden_size(), *plan.num_labels};
-  base.model->set_sequence_head(plan.build.sequence_head(shape, plan.config, head, plan.options));
+  base.model->set_sequence_head(plan.build.sequence_head(shape, config, head, plan.options));
   base.created = head.created();
+}
+
+/// The model by base.config, with the dropout that is asked for.
+void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
+  const JsonAccess access;
+  const Json config = plan.model.base_dropout ? with_base_dropout(base.config, *plan.model.base_dropout) : base.config;
+  const JsonReader reader(config, plan.where, ErrorKind::kModel);
+  if (reader.has("per_layer_config") && !reader.at("per_layer_config").empty()) {
+    reader.fail("per_layer_config", "nothing: all layers of a model have the same options here");
+  }
+  build_parts(base, plan, reader, source);
+  base.unread_keys = unread_keys(config, access, base.model_type);
 }
 
 void require_head(const BaseModel& base, const std::string& where) {
@@ -133,12 +142,11 @@ void require_head(const BaseModel& base, const std::string& where) {
 }
 
 /// As many labels as are asked for, or else stored.
-std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, const io::CheckpointSource* checkpoint,
-                                 const BaseModel& base, const std::string& where) {
+std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, std::optional<int64_t> stored, const BaseModel& base,
+                                 const std::string& where) {
   if (!head || head->num_labels) {
     return head ? head->num_labels : std::nullopt;
   }
-  const std::optional<int64_t> stored = checkpoint == nullptr ? std::nullopt : stored_labels(*checkpoint, base.model_type);
   if (!stored) {
     model_error(where, "the model has no head that scores documents: found no " +
                            std::string(find_family_files(base.model_type)->classifier) +
@@ -169,29 +177,33 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   base.model_type = config.string("model_type");
   const FamilyBuilders build = find_family(base.model_type, config_file.string());
 
-  refuse_quantized(config);
-  const Json dropped = options.base_dropout ? with_base_dropout(base.config, *options.base_dropout) : base.config;
-  const JsonReader family_config(dropped, config_file.string(), ErrorKind::kModel);
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
     const at::TensorOptions made = at::TensorOptions(compute_type(dtype, at::kFloat)).device(device);
-    build_model(base, {family_config, build, made, seed, labels_of(head, nullptr, base, folder.string())}, source);
+    build_model(base, {options, config.where(), build, made, seed, labels_of(head, std::nullopt, base, folder.string())}, source);
     require_head(base, config_file.string());
+    warn_of_unread_keys(base.unread_keys, base.config, config.where());
     return base;
   }
   io::CheckpointSource source(folder);
-  io::RenamedSource renamed = renamed_source(source, base.model_type);
+  const CheckpointLayout layout = read_layout(source, config);
+  refuse_packed(layout, config);
+  warn_of_notes(layout, folder.string());
+  base.config = settled_config(std::move(base.config), layout);
+  io::RenamedSource renamed = renamed_source(source, layout);
   const at::TensorOptions loaded = at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device);
-  build_model(base, {family_config, build, loaded, seed, labels_of(head, &source, base, folder.string())}, renamed);
+  const std::optional<int64_t> num_labels = labels_of(head, stored_labels(source, layout), base, folder.string());
+  build_model(base, {options, config.where(), build, loaded, seed, num_labels}, renamed);
   require_head(base, config_file.string());
-  base.file_names = renamed.file_names();
+  warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  base.file_names = layout.written_names();
   for (const fs::path& file : source.files()) {
     base.files.push_back(file);
   }
-  warn_of_unused(source, folder.string());
+  warn_of_unused(source, layout, folder.string());
   check_finite(*base.model, folder.string());
   base.fingerprint = source.fingerprint();
   return base;

@@ -6,10 +6,6 @@
 
 namespace lora::models {
 
-std::string bert_model_name(const std::string& file_name) {
-  return name_in_body(file_name, "bert", {"embeddings", "encoder", "pooler"});
-}
-
 std::unique_ptr<nn::Model> make_bert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   return make_bert_body({.name = "bert"}, config, source, options);
 }

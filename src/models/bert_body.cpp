@@ -1,7 +1,6 @@
 // BERT (Devlin et al. 2019): attention both ways, learned positions, a norm behind the sum of each block and its input.
 #include "bert_body.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base_dropout.h"
@@ -69,7 +68,8 @@ double read_classifier_dropout(const JsonReader& config) {
                                           : read_dropout(config, "hidden_dropout_prob", 0.1);
 }
 
-std::string name_in_body(std::string name, const std::string& body, const std::vector<std::string>& parts) {
+std::string with_modern_norms(const std::string& file_name) {
+  std::string name = file_name;
   const auto renamed = [&name](const std::string& end, const std::string& other) {
     if (name.ends_with(end)) {
       name.replace(name.size() - end.size(), end.size(), other);
@@ -77,8 +77,7 @@ std::string name_in_body(std::string name, const std::string& body, const std::v
   };
   renamed("LayerNorm.gamma", "LayerNorm.weight");
   renamed("LayerNorm.beta", "LayerNorm.bias");
-  const bool is_bare = std::any_of(parts.begin(), parts.end(), [&name](const std::string& part) { return name.starts_with(part + "."); });
-  return is_bare ? body + "." + name : name;
+  return name;
 }
 
 }  // namespace lora::models

@@ -27,8 +27,4 @@ SelfAttentionOptions read_bert_attention(const JsonReader& config, int64_t hidde
 /// The rate of dropout before a classifier: classifier_dropout, or where it is null hidden_dropout_prob.
 double read_classifier_dropout(const JsonReader& config);
 
-/// The model's name of a tensor in a file that may hold the body alone, or norms under TensorFlow's names.
-/// @param body the module that holds the body. @param parts what the modules in it are called.
-std::string name_in_body(std::string file_name, const std::string& body, const std::vector<std::string>& parts);
-
 }  // namespace lora::models

@@ -1,6 +1,5 @@
 #include "config_keys.h"
 
-
 namespace lora::models {
 
 int64_t read_size(const JsonReader& config, const std::string& key) {
@@ -18,7 +17,10 @@ int64_t read_size(const JsonReader& config, const std::string& key, int64_t fall
 HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const HeadDefaults& defaults) {
   HeadSizes sizes{};
   sizes.num_heads = read_size(config, "num_attention_heads");
-  sizes.num_key_value_heads = read_size(config, "num_key_value_heads", defaults.num_key_value_heads.value_or(sizes.num_heads));
+  // null asks for as many as query heads, also where a family has another number for a key that is missing.
+  const char* const key_heads = "num_key_value_heads";
+  sizes.num_key_value_heads =
+      config.is_null(key_heads) ? sizes.num_heads : read_size(config, key_heads, defaults.num_key_value_heads.value_or(sizes.num_heads));
   sizes.head_dim = read_size(config, "head_dim", defaults.head_dim.value_or(hidden_size / sizes.num_heads));
   if (sizes.num_heads % sizes.num_key_value_heads != 0) {
     config.fail("num_key_value_heads", "a divisor of num_attention_heads (" + std::to_string(sizes.num_heads) + ")");
@@ -32,6 +34,11 @@ std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64
     return read_size(config, key);
   }
   return config.is_null(key) ? std::nullopt : fallback;
+}
+
+std::optional<int64_t> read_optional_window(const JsonReader& config, std::optional<int64_t> fallback) {
+  const std::optional<int64_t> window = read_window(config, fallback);
+  return config.boolean("use_sliding_window", false) ? window : std::nullopt;
 }
 
 std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_layers, const std::function<bool(int64_t layer)>& otherwise) {

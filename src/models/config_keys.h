@@ -32,6 +32,9 @@ HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const H
 /// The tokens that attention sees back where it has a window: `sliding_window`, none where it is null.
 std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64_t> fallback);
 
+/// The same for a family whose window counts only with `use_sliding_window`.
+std::optional<int64_t> read_optional_window(const JsonReader& config, std::optional<int64_t> fallback);
+
 /// Whether each layer has the window: by `layer_types` ("sliding_attention", "full_attention"), or else as the family says.
 std::vector<bool> read_sliding_layers(const JsonReader& config, int64_t num_layers, const std::function<bool(int64_t layer)>& otherwise);
 

@@ -21,10 +21,6 @@ constexpr double kEps = 1e-12;
 
 }  // namespace
 
-std::string distilbert_model_name(const std::string& file_name) {
-  return name_in_body(file_name, "distilbert", {"embeddings", "transformer"});
-}
-
 std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   DecoderOptions body = read_encoder_options(config, kKeys);
   body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", "", ""};

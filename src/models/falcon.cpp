@@ -42,12 +42,14 @@ HeadSizes read_heads(const JsonReader& config, int64_t hidden_size, bool new_arc
     config.fail("num_attention_heads", "a divisor of hidden_size (" + std::to_string(hidden_size) + ")");
   }
   heads.head_dim = hidden_size / heads.num_heads;
+  const int64_t num_kv_heads = read_size(config, "num_kv_heads", heads.num_heads);
+  const bool multi_query = config.boolean("multi_query", true);
   if (new_architecture) {
-    heads.num_key_value_heads = read_size(config, "num_kv_heads", heads.num_heads);
+    heads.num_key_value_heads = num_kv_heads;
     if (heads.num_heads % heads.num_key_value_heads != 0) {
       config.fail("num_kv_heads", "a divisor of num_attention_heads (" + std::to_string(heads.num_heads) + ")");
     }
-  } else if (!config.boolean("multi_query", true)) {
+  } else if (!multi_query) {
     heads.num_key_value_heads = heads.num_heads;
   }
   return heads;
@@ -87,8 +89,8 @@ FalconOptions read_options(const JsonReader& config) {
   o.layer_norm_eps = config.number("layer_norm_epsilon", 1e-5);
   o.hidden_dropout = read_dropout(config, "hidden_dropout", 0.0);
   o.attention_dropout = read_dropout(config, "attention_dropout", 0.0);
-  o.parallel = new_architecture || config.boolean("parallel_attn", true);
-  o.two_norms = new_architecture && config.integer("num_ln_in_parallel_attn", 2) == 2;
+  o.parallel = config.boolean("parallel_attn", true) || new_architecture;
+  o.two_norms = config.integer("num_ln_in_parallel_attn", 2) == 2 && new_architecture;
   return o;
 }
 

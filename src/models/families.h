@@ -48,15 +48,11 @@ BuildSequenceHead make_distilbert_head;
 BuildSequenceHead make_modernbert_head;
 BuildSequenceHead make_roberta_head;
 
-/// The model's name of a tensor, by its name in a file.
+/// Today's name of a tensor, by its name in an older file.
 using ModelName = std::string(const std::string& file_name);
 
-ModelName bert_model_name;
-ModelName distilbert_model_name;
-ModelName gpt2_model_name;
+ModelName with_modern_norms;  ///< of BERT and its kin: the norms' parameters under TensorFlow's names
 ModelName gpt_neox_model_name;
 ModelName mixtral_model_name;
-ModelName modernbert_model_name;
-ModelName roberta_model_name;
 
 }  // namespace lora::models

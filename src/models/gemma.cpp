@@ -16,7 +16,7 @@ namespace {
 
 /// The published files have "gelu" in hidden_act and mean its tanh form (transformers' GemmaConfig).
 ops::Activation read_activation(const JsonReader& config) {
-  const std::string name = config.string("hidden_activation", config.string("hidden_act", "gelu_pytorch_tanh"));
+  const std::string name = config.string("hidden_act", "gelu_pytorch_tanh");
   return name == "gelu" ? ops::Activation::kGeluTanh : nn::find_activation(name, config.where() + ": hidden_act");
 }
 

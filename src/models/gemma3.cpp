@@ -6,6 +6,7 @@
 #include "decoder_keys.h"
 #include "families.h"
 #include "gemma_keys.h"
+#include "layer_ropes.h"
 #include "lora/nn/rms_norm.h"
 #include "post_norm_layer.h"
 #include "self_attention.h"
@@ -16,31 +17,15 @@ namespace {
 
 constexpr size_t kGlobal = 0, kLocal = 1;  ///< which of the model's rotary embeddings
 
-/// The ropes of layers without and with a window. transformers 5 writes a section for each kind; 4 has its keys for the
-/// first and `rope_local_base_freq` for the second.
-std::vector<nn::RopeOptions> read_ropes(const JsonReader& config, int64_t head_dim) {
-  const int64_t max_positions = config.integer("max_position_embeddings", 131072);
-  const Json none = Json::object(), local{{"rope_theta", config.number("rope_local_base_freq", 10000.0)}};
-  const auto read = [&](const JsonReader& section, double theta) {
-    return nn::read_rope_section(section, config, head_dim, max_positions, {.theta = theta});
-  };
-  if (!config.has("rope_parameters")) {
-    const JsonReader own(none, config.where(), ErrorKind::kModel), sliding(local, config.where(), ErrorKind::kModel);
-    return {read(config.has("rope_scaling") ? config.object("rope_scaling") : own, 1000000.0), read(sliding, 10000.0)};
-  }
-  const JsonReader sections = config.object("rope_parameters");
-  if (!sections.has("full_attention") || !sections.has("sliding_attention")) {
-    config.fail("rope_parameters", "a section for full_attention and one for sliding_attention");
-  }
-  return {read(sections.object("full_attention"), 1000000.0), read(sections.object("sliding_attention"), 10000.0)};
-}
+constexpr LayerRopes kRopes{"rope_theta", 1000000.0, "rope_local_base_freq", 10000.0, /*scales_both=*/false};
 
 }  // namespace
 
 std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/true);
   const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4, .head_dim = 256});
-  decoder.ropes = read_ropes(config, heads.head_dim);
+  decoder.ropes = read_layer_ropes(config, heads.head_dim, config.integer("max_position_embeddings", 131072), kRopes);
+  decoder.logit_soft_cap = read_soft_cap(config, "final_logit_softcapping", std::nullopt);
   decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
   decoder.target_modules = {"q_proj", "v_proj"};
   const bool bias = config.boolean("attention_bias", false);

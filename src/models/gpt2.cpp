@@ -100,11 +100,6 @@ class Gpt2 : public Decoder {
 
 }  // namespace
 
-std::string gpt2_model_name(const std::string& file_name) {
-  // OpenAI's own files hold the model without its head.
-  return file_name.starts_with("transformer.") || file_name.starts_with("lm_head.") ? file_name : "transformer." + file_name;
-}
-
 std::unique_ptr<nn::Model> make_gpt2(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   const Gpt2Options o = read_options(config);
   const auto norm = [&](const std::string& name) {

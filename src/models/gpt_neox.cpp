@@ -46,9 +46,8 @@ GptNeoxOptions read_options(const JsonReader& config) {
   o.decoder.hidden_size = hidden_size;
   o.decoder.num_layers = read_size(config, "num_hidden_layers");
   o.decoder.tied_head = config.boolean("tie_word_embeddings", false);
-  o.decoder.ropes = {nn::read_rope_options(
-      config, heads.head_dim, config.integer("max_position_embeddings", 2048),
-      {.theta = config.number("rotary_emb_base", 10000.0), .partial_rotary_factor = config.number("rotary_pct", 0.25)})};
+  o.decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 2048),
+                                           {.partial_rotary_factor = 0.25, .theta_key = "rotary_emb_base", .partial_key = "rotary_pct"})};
   o.decoder.target_modules = {"query_key_value"};
   o.decoder.names = {"gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm", "lm_head"};
   o.decoder.embedding_dropout = o.hidden_dropout;

@@ -17,12 +17,16 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const std::string model_type = config.string("model_type");
   const FamilyBuilders build = find_family(model_type, config_file.string());
   io::CheckpointSource source(folder);
-  io::RenamedSource renamed = renamed_source(source, model_type);
+  const CheckpointLayout layout = read_layout(source, config);
+  refuse_packed(layout, config);
+  const Json settled = settled_config(json, layout);
+  const JsonReader reader(settled, config_file.string(), ErrorKind::kModel);
+  io::RenamedSource renamed = renamed_source(source, layout);
   const at::NoGradGuard no_grad;
   const at::TensorOptions as_stored = at::TensorOptions(source.stored_dtype()).device(at::kCPU);
-  auto model = build.body(config, renamed, as_stored);
-  if (const std::optional<int64_t> num_labels = stored_labels(source, model_type)) {
-    model->set_sequence_head(build.sequence_head({model->hidden_size(), *num_labels}, config, renamed, as_stored));
+  auto model = build.body(reader, renamed, as_stored);
+  if (const std::optional<int64_t> num_labels = stored_labels(source, layout)) {
+    model->set_sequence_head(build.sequence_head({model->hidden_size(), *num_labels}, reader, renamed, as_stored));
   }
   return model;
 }

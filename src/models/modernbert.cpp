@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base_dropout.h"
-#include "bert_body.h"
 #include "config_keys.h"
 #include "dropped_blocks.h"
 #include "encoder.h"
@@ -12,6 +11,7 @@
 #include "families.h"
 #include "fused_attention.h"
 #include "fused_mlp.h"
+#include "layer_ropes.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "lora/ops/gated_activation.h"
@@ -24,21 +24,12 @@ namespace {
 
 constexpr size_t kGlobal = 0, kLocal = 1;  // in the model's ropes
 
-/// The ropes of layers without and with a window: transformers 5 writes a section for each kind, 4 a theta.
-std::vector<nn::RopeOptions> read_ropes(const JsonReader& config, int64_t head_dim) {
-  const int64_t max_positions = config.integer("max_position_embeddings", 8192);
-  if (config.has("rope_scaling") && !config.has("rope_parameters")) {
-    config.fail("rope_scaling",
-                "none, or sections of rope_parameters for full_attention and sliding_attention, as transformers 5 writes them");
-  }
-  const Json none = Json::object();
-  const auto read = [&](const char* kind, const char* older, double theta) {
-    const JsonReader missing(none, config.where(), ErrorKind::kModel);
-    const JsonReader sections = config.has("rope_parameters") ? config.object("rope_parameters") : missing;
-    return nn::read_rope_section(sections.has(kind) ? sections.object(kind) : missing, config, head_dim, max_positions,
-                                 {.theta = config.number(older, theta)});
-  };
-  return {read("full_attention", "global_rope_theta", 160000.0), read("sliding_attention", "local_rope_theta", 10000.0)};
+constexpr LayerRopes kRopes{"global_rope_theta", 160000.0, "local_rope_theta", 10000.0, /*scales_both=*/true};
+
+/// The tokens on either side that a layer with a window sees: sliding_window, or half of local_attention.
+int64_t read_side(const JsonReader& config) {
+  const int64_t half = read_size(config, "local_attention", 128) / 2;
+  return read_size(config, "sliding_window", half);
 }
 
 FusedAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
@@ -72,20 +63,16 @@ nn::LayerNorm::Shape norm_shape(const JsonReader& config, int64_t hidden_size) {
 
 }  // namespace
 
-std::string modernbert_model_name(const std::string& file_name) {
-  return name_in_body(file_name, "model", {"embeddings", "layers", "final_norm"});
-}
-
 std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   DecoderOptions body = read_encoder_options(config);
   body.names = {"model.embeddings.tok_embeddings", "model.layers", "model.final_norm", ""};
   body.embedding_dropout = read_dropout(config, "embedding_dropout", 0.0);
   const FusedAttentionOptions attention = read_attention(config, body.hidden_size);
-  body.ropes = read_ropes(config, attention.heads.head_dim);
+  body.ropes = read_layer_ropes(config, attention.heads.head_dim, config.integer("max_position_embeddings", 8192), kRopes);
   const FusedMlpOptions mlp = read_mlp(config, body.hidden_size);
   const int64_t every = read_size(config, "global_attn_every_n_layers", 3);
   const std::vector<bool> slides = read_sliding_layers(config, body.num_layers, [every](int64_t layer) { return layer % every != 0; });
-  const int64_t window = read_size(config, "local_attention", 128) / 2 + 1;  // a token, and half of it on either side
+  const int64_t window = read_side(config) + 1;  // with the token itself
   const nn::LayerNorm::Shape shape = norm_shape(config, body.hidden_size);
   const EncoderEmbeddings embeddings{{}, {}, read_pad_id(config, 50283), false, "model.embeddings.norm", shape.eps, shape.bias};
 

@@ -19,7 +19,7 @@ std::unique_ptr<nn::Model> make_qwen2(const JsonReader& config, io::WeightSource
       decoder.hidden_size, heads, /*qkv_bias=*/true, /*o_bias=*/false, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
-  const std::optional<int64_t> window = config.boolean("use_sliding_window", false) ? read_window(config, 4096) : std::nullopt;
+  const std::optional<int64_t> window = read_optional_window(config, 4096);
   const int64_t first_with_window = config.integer("max_window_layers", 28);
   const std::vector<bool> slides =
       read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return layer >= first_with_window; });

@@ -56,8 +56,7 @@ std::unique_ptr<nn::Model> make_qwen3_moe(const JsonReader& config, io::WeightSo
       .heads = heads,
       .qkv_bias = bias,
       .o_bias = bias,
-      .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim)),
-                 .window = config.boolean("use_sliding_window", false) ? read_window(config, 4096) : std::nullopt},
+      .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim)), .window = read_optional_window(config, 4096)},
       .dropout = read_dropout(config, "attention_dropout", 0.0)};
   const SparseMoeOptions moe = read_moe_options(config);
   const GatedMlpOptions mlp = read_mlp_options(config);

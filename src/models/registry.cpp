@@ -26,27 +26,42 @@ struct Family {
 constexpr std::array<Family, 20> kFamilies{{
     {"bert",
      make_bert,
-     {.model_name = bert_model_name, .embedding = "bert.embeddings.word_embeddings", .classifier = "classifier", .is_encoder = true},
+     {.model_name = with_modern_norms,
+      .embedding = "bert.embeddings.word_embeddings",
+      .body = "embeddings encoder pooler",
+      .is_published_bare = true,
+      .classifier = "classifier",
+      .is_encoder = true},
      make_bert_head},
     {"distilbert",
      make_distilbert,
-     {.model_name = distilbert_model_name,
+     {.model_name = with_modern_norms,
       .embedding = "distilbert.embeddings.word_embeddings",
+      .body = "embeddings transformer",
+      .is_published_bare = true,
       .classifier = "classifier",
       .is_encoder = true},
      make_distilbert_head},
-    {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .ties_by_default = true}},
+    {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .body = "word_embeddings h ln_f", .ties_by_default = true}},
     {"gemma", make_gemma, {.ties_by_default = true}},
     {"gemma2", make_gemma2, {.ties_by_default = true}},
     {"gemma3_text", make_gemma3_text, {.ties_by_default = true}},
-    {"gpt2", make_gpt2, {.model_name = gpt2_model_name, .embedding = "transformer.wte", .inputs_first = true, .ties_by_default = true}},
-    {"gpt_neox", make_gpt_neox, {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in"}},
+    {"gpt2",
+     make_gpt2,
+     {.embedding = "transformer.wte", .body = "wte wpe h ln_f", .is_published_bare = true, .inputs_first = true, .ties_by_default = true}},
+    {"gpt_neox",
+     make_gpt_neox,
+     {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in", .body = "embed_in layers final_layer_norm"}},
     {"llama", make_llama},
     {"mistral", make_mistral},
     {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
     {"modernbert",
      make_modernbert,
-     {.model_name = modernbert_model_name, .embedding = "model.embeddings.tok_embeddings", .classifier = "classifier", .is_encoder = true},
+     {.embedding = "model.embeddings.tok_embeddings",
+      .body = "embeddings layers final_norm",
+      .is_published_bare = true,
+      .classifier = "classifier",
+      .is_encoder = true},
      make_modernbert_head},
     {"olmo2", make_olmo2},
     {"phi3", make_phi3},
@@ -55,18 +70,16 @@ constexpr std::array<Family, 20> kFamilies{{
     {"qwen3_moe", make_qwen3_moe},
     {"roberta",
      make_roberta,
-     {.model_name = roberta_model_name,
+     {.model_name = with_modern_norms,
       .embedding = "roberta.embeddings.word_embeddings",
+      .body = "embeddings encoder pooler",
+      .is_published_bare = true,
       .classifier = "classifier.out_proj",
       .is_encoder = true},
      make_roberta_head},
     {"smollm3", make_smollm3, {.ties_by_default = true}},
     {"stablelm", make_stablelm},
 }};
-
-std::string same_name(const std::string& file_name) {
-  return file_name;
-}
 
 const Family* find(const std::string& model_type) {
   const auto found =
@@ -93,25 +106,24 @@ FamilyBuilders find_family(const std::string& model_type, const std::string& whe
               "unknown model_type: found '" + model_type + "', expected one of " + join(known) + unknown_family_advice(model_type, known));
 }
 
-io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type) {
-  const Family* family = find(model_type);
-  return {checkpoint, family == nullptr || family->files.model_name == nullptr ? same_name : family->files.model_name};
+io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const CheckpointLayout& layout) {
+  return {checkpoint, [&layout](const std::string& file_name) { return layout.name_of(file_name); }};
 }
 
-std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const std::string& model_type) {
-  const Family* family = find(model_type);
-  const std::string name = family == nullptr ? "" : std::string(family->files.classifier) + ".weight";
-  if (family == nullptr || !checkpoint.contains(name)) {
+std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const CheckpointLayout& layout) {
+  const auto found = layout.file_names.find(std::string(layout.files.classifier) + ".weight");
+  if (!layout.is_known || found == layout.file_names.end()) {
     return std::nullopt;
   }
-  const at::Tensor weight_CD = checkpoint.tensor(name);
+  const at::Tensor weight_CD = checkpoint.tensor(found->second);
   return weight_CD.dim() == 2 ? std::optional(weight_CD.size(0)) : std::nullopt;
 }
 
 std::optional<int64_t> read_stored_labels(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
-  const Json config = read_json(file, ErrorKind::kModel);
-  return stored_labels(io::CheckpointSource(folder), JsonReader(config, file.string(), ErrorKind::kModel).string("model_type"));
+  const Json json = read_json(file, ErrorKind::kModel);
+  const io::CheckpointSource checkpoint(folder);
+  return stored_labels(checkpoint, read_layout(checkpoint, JsonReader(json, file.string(), ErrorKind::kModel)));
 }
 
 std::optional<FamilyFiles> find_family_files(const std::string& model_type) {

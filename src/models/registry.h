@@ -4,19 +4,20 @@
 #include <vector>
 
 #include "families.h"
+#include "lora/models/checkpoint_layout.h"
 
 namespace lora::models {
 
-/// The checkpoint under the names of that family's model.
-io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const std::string& model_type);
+/// The checkpoint under the names of its family's model.
+io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const CheckpointLayout& layout);
 
 struct FamilyBuilders {
   BuildFamily* body;
   BuildSequenceHead* sequence_head;
 };
 
-/// The labels of the head that scores documents, as far as a checkpoint of that family has one.
-std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const std::string& model_type);
+/// The labels of the head that scores documents, as far as the checkpoint has one.
+std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const CheckpointLayout& layout);
 
 /// The builders of a `model_type`. Throws model Error that lists the known ones and names the nearest.
 FamilyBuilders find_family(const std::string& model_type, const std::string& where);

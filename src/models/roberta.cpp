@@ -7,10 +7,6 @@
 
 namespace lora::models {
 
-std::string roberta_model_name(const std::string& file_name) {
-  return name_in_body(file_name, "roberta", {"embeddings", "encoder", "pooler"});
-}
-
 std::unique_ptr<nn::Model> make_roberta(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   return make_bert_body({.name = "roberta", .pad_id = 1, .positions_skip_pads = true}, config, source, options);
 }

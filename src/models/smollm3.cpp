@@ -45,7 +45,7 @@ std::unique_ptr<nn::Model> make_smollm3(const JsonReader& config, io::WeightSour
   mlp.bias = config.boolean("mlp_bias", false);
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::vector<bool> turns = read_turning_layers(config, decoder.num_layers);
-  const std::optional<int64_t> window = config.boolean("use_sliding_window", false) ? read_window(config, std::nullopt) : std::nullopt;
+  const std::optional<int64_t> window = read_optional_window(config, std::nullopt);
   const std::vector<bool> slides = read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return !turns[layer]; });
   attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 

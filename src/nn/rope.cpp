@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <sstream>
 
+#include "lora/base/log.h"
 #include "lora/base/text.h"
 
 namespace lora::nn {
@@ -104,9 +106,12 @@ RopeKind read_kind(const JsonReader& rope, const JsonReader& config) {
   return *kind == RopeKind::kYarn && rope.has("long_factor") ? RopeKind::kLongrope : *kind;
 }
 
-int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, int64_t head_dim, const RopeDefaults& defaults) {
-  const char* const key = "partial_rotary_factor";
-  const double part = rope.number(key, config.number(key, defaults.partial_rotary_factor.value_or(1.0)));
+int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, RopeKind kind, int64_t head_dim,
+                              const RopeDefaults& defaults) {
+  double part = 1.0;
+  if (defaults.partial_rotary_factor || kind != RopeKind::kDefault) {  // without either nobody looks at it
+    part = rope.number("partial_rotary_factor", config.number(defaults.partial_key, defaults.partial_rotary_factor.value_or(1.0)));
+  }
   if (!defaults.partial_rotary_factor && part != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
   }
@@ -129,12 +134,28 @@ std::vector<double> read_factors(const JsonReader& rope, const char* key, int64_
   return list.get<std::vector<double>>();
 }
 
+/// The section that loses may have been meant: what it says is compared with what counts.
+void warn_of_two_sections(const JsonReader& config, const RopeOptions& options) {
+  const JsonReader lost = config.object("rope_parameters");
+  const double theta = lost.number("rope_theta", options.theta);
+  for (const auto& [key, value] : config.at("rope_parameters").items()) {
+    lost.has(key);  // none of its keys counts, which the warning says
+  }
+  std::ostringstream message;
+  message << "[" << config.where() << "] rope_scaling stands beside rope_parameters and replaces it, as in transformers 5";
+  if (theta != options.theta) {
+    message << ": rope_theta is " << options.theta << ", and the " << theta << " of rope_parameters does not count";
+  }
+  log::warn(message.str());
+}
+
 /// What a kind has besides its name and theta.
 void read_scaling(const JsonReader& rope, const JsonReader& config, const RopeDefaults& defaults, RopeOptions& o) {
   const char* const original = "original_max_position_embeddings";
-  // The config's own key goes before that of the section (transformers' standardize_rope_params).
+  // The config's own key goes before that of the section (transformers' standardize_rope_params), where its family has one.
+  const int64_t of_section = rope.integer(original, o.max_position_embeddings);
   o.original_max_position_embeddings =
-      config.integer(original, defaults.original_max_position_embeddings.value_or(rope.integer(original, o.max_position_embeddings)));
+      defaults.original_max_position_embeddings ? config.integer(original, *defaults.original_max_position_embeddings) : of_section;
   const bool has_default = o.kind == RopeKind::kYarn || o.kind == RopeKind::kLongrope;
   o.factor = has_default && !rope.has("factor")
                  ? static_cast<double>(o.max_position_embeddings) / static_cast<double>(o.original_max_position_embeddings)
@@ -162,19 +183,25 @@ void read_scaling(const JsonReader& rope, const JsonReader& config, const RopeDe
 }  // namespace
 
 RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings, const RopeDefaults& defaults) {
-  const char* section = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const auto has_section = [&config](const char* key) { return config.has(key) && !config.at(key).empty(); };
+  const bool has_scaling = has_section("rope_scaling"), has_parameters = has_section("rope_parameters");
   const Json empty = Json::object();
-  const JsonReader rope = config.has(section) ? config.object(section) : JsonReader(empty, config.where(), ErrorKind::kModel);
-  return read_rope_section(rope, config, head_dim, max_position_embeddings, defaults);
+  const JsonReader none(empty, config.where(), ErrorKind::kModel);
+  const JsonReader rope = has_scaling ? config.object("rope_scaling") : has_parameters ? config.object("rope_parameters") : none;
+  const RopeOptions options = read_rope_section(rope, config, head_dim, max_position_embeddings, defaults);
+  if (has_scaling && has_parameters) {
+    warn_of_two_sections(config, options);
+  }
+  return options;
 }
 
 RopeOptions read_rope_section(const JsonReader& rope, const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
                               const RopeDefaults& defaults) {
   RopeOptions o;
   o.max_position_embeddings = max_position_embeddings;
-  o.theta = rope.number("rope_theta", config.number("rope_theta", defaults.theta));
+  o.theta = rope.number("rope_theta", config.number(defaults.theta_key, defaults.theta));
   o.kind = read_kind(rope, config);
-  o.dim = read_rotated_channels(rope, config, head_dim, defaults);
+  o.dim = read_rotated_channels(rope, config, o.kind, head_dim, defaults);
   const auto positive = [&config](double value, const char* key) {
     if (!(value > 0)) {
       model_error(config.where(), std::string(key) + ": found " + std::to_string(value) + ", expected a number above 0");
@@ -183,6 +210,9 @@ RopeOptions read_rope_section(const JsonReader& rope, const JsonReader& config, 
   positive(o.theta, "rope_theta");
   positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
   if (o.kind == RopeKind::kDefault) {
+    if (defaults.original_max_position_embeddings) {
+      config.integer("original_max_position_embeddings", 0);  // asked for, so that it is no unknown key
+    }
     return o;
   }
   read_scaling(rope, config, defaults, o);

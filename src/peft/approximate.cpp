@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "lora/base/error.h"
@@ -92,31 +93,37 @@ class Extractor {
         embeddings_(targets.embeddings.begin(), targets.embeddings.end()),
         turned_(targets.turned.begin(), targets.turned.end()),
         model_name_(targets.model_name),
-        rank_(rank) {}
+        rank_(rank) {
+    for (const std::string& name : tuned_.names()) {
+      tuned_files_.emplace(targets.tuned_name ? targets.tuned_name(name) : name, name);
+    }
+  }
 
   Extraction run() {
     for (const std::string& name : base_.names()) {
       check_interrupt();
       log::progress("comparing " + name);
-      if (tuned_.contains(name)) {
-        compare(name);
-      } else {
+      const auto found = tuned_files_.find(of_model(name));
+      if (found == tuned_files_.end()) {
         result_.not_captured.push_back({name, "only in the base"});
+        continue;
       }
+      compare(name, found->second);
+      tuned_files_.erase(found);
     }
-    for (const std::string& name : tuned_.names()) {
-      if (!base_.contains(name)) {
-        result_.not_captured.push_back({name, "only in the tuned model"});
-      }
+    for (const auto& [own, name] : tuned_files_) {
+      result_.not_captured.push_back({name, "only in the tuned model"});
     }
     log::end_progress();
     return std::move(result_);
   }
 
  private:
-  void compare(const std::string& name) {
+  std::string of_model(const std::string& name) const { return model_name_ ? model_name_(name) : name; }
+
+  void compare(const std::string& name, const std::string& tuned_name) {
     const Tensor base = base_.tensor(name);
-    const Tensor tuned = tuned_.tensor(name);
+    const Tensor tuned = tuned_.tensor(tuned_name);
     if (base.sizes() != tuned.sizes()) {
       result_.not_captured.push_back({name, "of another shape"});
     } else if (!base.is_floating_point() || !tuned.is_floating_point()) {
@@ -127,7 +134,7 @@ class Extractor {
       take(name, widened(tuned) - widened(base));
     }
     base_.release(name);
-    tuned_.release(name);
+    tuned_.release(tuned_name);
   }
 
   void take(const std::string& name, const Tensor& change) {
@@ -139,8 +146,8 @@ class Extractor {
       return;
     }
     constexpr std::string_view kEnd = ".weight";
-    const std::string of_model = model_name_ ? model_name_(name) : name;
-    const std::string module = of_model.ends_with(kEnd) ? of_model.substr(0, of_model.size() - kEnd.size()) : "";
+    const std::string own = of_model(name);
+    const std::string module = own.ends_with(kEnd) ? own.substr(0, own.size() - kEnd.size()) : "";
     const bool is_embedding = embeddings_.count(module) > 0;
     if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
       LowRankUpdate update;
@@ -159,6 +166,7 @@ class Extractor {
   std::set<std::string> embeddings_;
   std::set<std::string> turned_;
   std::function<std::string(const std::string&)> model_name_;
+  std::map<std::string, std::string> tuned_files_;  ///< the tuned model's tensors that are not compared yet, by the model's names
   int64_t rank_;
   Extraction result_;
 };

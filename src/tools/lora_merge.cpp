@@ -21,7 +21,7 @@ void add_combine_flags(CLI::App& cli, lora::app::MergeRequest& request) {
 int main(int argc, char** argv) {
   CLI::App cli{"Merges adapters into their base model, takes them out again, or combines them into one.", "lora-merge"};
   lora::app::MergeRequest request;
-  cli.add_option("--model", request.model, "Folder of the base model, org/name in the local Hugging Face cache, or a .pt file")
+  cli.add_option("--model", request.model, "Folder of the base model, org/name in the local Hugging Face cache, or a TorchScript file")
       ->type_name("DIR");
   cli.add_flag("--trust-torchscript", request.trust_torchscript, "Run the code of a TorchScript --model: it is a program, not data");
   cli.add_option("--inputs", request.inputs, "For --verify of it: batch fields in the order of its arguments")

@@ -160,6 +160,10 @@ class Maker {
     const std::string part = alone ? "value" : slot.name.substr(slot.name.rfind('.') + 1);
     hosts_.slot_names[name + "." + part] = slot.name;
     plan(slot).weight = &host->add(part, slot.tensor);
+    const auto is_convolution = [](const std::string& operation) { return operation.find("conv") != std::string::npos; };
+    if (std::any_of(uses_[i].others.begin(), uses_[i].others.end(), is_convolution) && slot.tensor.dim() > 2) {
+      host->set_convolution(slot.tensor.dim() - 2);
+    }
   }
 
   /// The bias that belongs to the same module and is added at every site of it and nowhere else.
@@ -233,6 +237,10 @@ class Maker {
 };
 
 }  // namespace
+
+void OtherModule::set_convolution(int64_t dimensions) {
+  kind_ = dimensions == 1 ? "Conv1d, which takes no adapter yet" : dimensions == 2 ? "Conv2d, which takes no adapter yet" : kind_;
+}
 
 void HiddenLinear::attach(nn::LowRank attachment) {
   if (attachment.dropout > 0 || attachment.bias_O) {

@@ -35,8 +35,13 @@ class HiddenLinear : public nn::Linear {
 class OtherModule : public nn::Host {
  public:
   explicit OtherModule(std::string name) : Host(std::move(name)) {}
-  const char* kind() const override { return "module without a linear operation or table"; }
+  const char* kind() const override { return kind_; }
   nn::BaseWeight& add(const std::string& part, const at::Tensor& tensor) { return add_weight(part, tensor, tensor.dim() > 1); }
+  /// Its weight is the kernel of a convolution over so many dimensions.
+  void set_convolution(int64_t dimensions);
+
+ private:
+  const char* kind_ = "module without a linear operation or table";
 };
 
 /// Stands in the list of hosts for one that cannot be trained.

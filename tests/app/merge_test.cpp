@@ -18,6 +18,14 @@ using testing::Not;
 
 const fs::path kData = LORA_TEST_DATA;
 
+/// Writes a safetensors file whose header is `header`, then `data`; its end may be a hole.
+void write_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
+  header.append(8 - header.size() % 8, ' ');
+  const uint64_t length = header.size();
+  write_text(file, std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header + data);
+  fs::resize_file(file, sizeof(length) + length + data_size);
+}
+
 class Merge : public testing::Test {
  protected:
   /// A model of tests/data/llama with one of its adapters, or others.
@@ -292,17 +300,9 @@ TEST_F(Merge, BadFiles) {
   expect_refused(4, merge, {"adapter_model.safetensors"});
   fs::copy_file(kData / "llama/gqa/adapter/adapter_model.safetensors", copy / "adapter_model.safetensors",
                 fs::copy_options::overwrite_existing);
-  write_text(scratch_ / "gqa/model/config.json", R"({"model_type": "llama", "quantization_config": {}})");
-  expect_refused(4, merge, {"quantised"});
+  write_tensors(scratch_ / "gqa/model/model.safetensors", R"({"q":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", "abcd", 4);
+  expect_refused(4, merge, {"quantised", "'q'"});
   EXPECT_EQ(left(), std::vector<std::string>{"gqa"});
-}
-
-/// Writes a safetensors file whose header is `header`, then `data`; its end may be a hole.
-void write_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
-  header.append(8 - header.size() % 8, ' ');
-  const uint64_t length = header.size();
-  write_text(file, std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header + data);
-  fs::resize_file(file, sizeof(length) + length + data_size);
 }
 
 constexpr size_t kLargeTensor = size_t{512} << 20;

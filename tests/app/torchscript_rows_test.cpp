@@ -75,6 +75,12 @@ Json expected(const std::string& name) {
   return Json::parse(read_text(kRows / "row_runs" / name / "expected.json"));
 }
 
+TEST_F(ModuleRows, AConvolutionTakesNoAdapterYet) {
+  const Outcome outcome = train("vision", "conv", {"adapter.init_from=null", "adapter.target_modules=[\"patches\", \"head\"]"});
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("'patches': found a module of kind Conv2d, which takes no adapter yet"));
+}
+
 TEST_F(ModuleRows, ARunIsThatOfPythonAndItsAdapterEvaluatesAndMerges) {
   struct Case {
     const char *name, *module, *data, *format, *objective;

@@ -45,6 +45,25 @@ TEST_F(TorchScript, NothingOfAFileIsLoadedWithoutTrust) {
   EXPECT_THAT(inspected.out, HasSubstr("not looked at"));
 }
 
+TEST_F(TorchScript, AFileIsKnownByItsContentWhateverItsName) {
+  const std::string rows = (kScripts / "eval.jsonl").string();
+  const auto evaluate = [&](const std::string& model) {
+    return run_tool({"lora-eval", "--model", model, "--data", rows, "--format", "tokens", "--trust-torchscript", "--json"});
+  };
+  const double loss = loss_of(evaluate(module("lm_scripted")));
+  for (const char* name : {"m.jit", "m", "m.bin"}) {
+    fs::copy_file(module("lm_scripted"), out(name));
+    EXPECT_EQ(loss_of(evaluate(out(name))), loss) << name;
+    EXPECT_EQ(Json::parse(run_tool({"lora-inspect", out(name), "--json"}).out)["kind"], "torchscript") << name;
+  }
+  const Outcome trained = train("lm_scripted", "of_jit", {"--set", "model.path=" + out("m.jit"), "--set", "adapter.init_from=null"});
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
+  write_text(scratch_ / "no.jit", "a text");
+  const Outcome refused = evaluate(out("no.jit"));
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.err, HasSubstr("is no TorchScript file"));
+}
+
 TEST_F(TorchScript, AResumedRunGivesTheSameBits) {
   const std::vector<std::string> dropout{"--set", "adapter.lora_dropout=0.2", "--set", "training.save_steps=5",
                                          "--set", "data.shuffle=true"};

@@ -1,4 +1,5 @@
 #include "lora/base/json.h"
+#include "lora/base/json_access.h"
 
 #include "support/cpu_time.h"
 #include "support/expect_error.h"
@@ -184,6 +185,23 @@ TEST(JsonReader, GivesTypedValuesAndNamesBadOnes) {
   fails({"[config.json: o.p.q] ", "expected an integer"}, [&] { reader.object("o").object("p").integer("q"); });
   fails({"[config.json: s] ", "expected a JSON object"}, [&] { reader.object("s"); });
   fails({"[x] ", "an array"}, [] { JsonReader(Json::array(), "x", ErrorKind::kModel); });
+}
+
+TEST(JsonAccess, KnowsWhichKeysOfWhichObjectWereAskedFor) {
+  const Json json = parse(R"({"a":1,"b":{"a":2,"c":3},"empty":{}})");
+  const JsonReader reader(json, "config.json", ErrorKind::kModel);
+  reader.integer("a");  // before it lives
+  const JsonAccess access;
+  {
+    const JsonAccess inner;
+    reader.object("b").integer("missing", 0);
+    EXPECT_TRUE(inner.was_read(json, "b"));
+  }
+  EXPECT_FALSE(access.was_read(json, "a"));
+  EXPECT_TRUE(access.was_read(json, "b") && access.was_read(json["b"], "missing"));
+  EXPECT_FALSE(access.was_read(json["b"], "a"));
+  EXPECT_TRUE(access.was_opened(json) && access.was_opened(json["b"]));
+  EXPECT_FALSE(access.was_opened(json["empty"]));
 }
 
 }  // namespace

@@ -14,6 +14,12 @@ TEST(NearestName, FindsSlipsOfTheHand) {
   EXPECT_EQ(nearest_name("Learning-Rate", known), "learning_rate");
   EXPECT_EQ(nearest_name("lora_alhpa", known), "lora_alpha");
   EXPECT_EQ(nearest_name("sed", known), "seed");
+  const std::vector<std::string> dtypes{"auto", "float32", "bfloat16", "float16"};
+  for (const auto& [name, meant] : {std::pair("bf16", "bfloat16"), std::pair("BF16", "bfloat16"), std::pair("fp16", "float16"),
+                                    std::pair("half", "float16"), std::pair("fp32", "float32"), std::pair("flaot32", "float32")}) {
+    EXPECT_EQ(nearest_name(name, dtypes), meant) << name;
+  }
+  EXPECT_EQ(nearest_name("bf16", known), "");
   EXPECT_EQ(nearest_name("completely_else", known), "");
   EXPECT_EQ(nearest_name("x", known), "");
   EXPECT_EQ(nearest_name("", known), "");

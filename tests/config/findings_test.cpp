@@ -98,7 +98,7 @@ TEST(Findings, TypesAndRanges) {
        "[data.train_on] found \"last_turn\" beside the format tokens, whose rows have no turns, expected completion or all"},
       {"data.chat_template=3", "[data.chat_template] found 3, expected a non-empty string or null"},
       {"model.device=cuda:x", "[model.device] found \"cuda:x\", expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""},
-      {"model.dtype=bf16", "…expected one of \"auto\", \"float32\", \"bfloat16\", \"float16\""},
+      {"model.dtype=bf16", "…expected one of \"auto\", \"float32\", \"bfloat16\", \"float16\". Did you mean 'bfloat16'?"},
       {"model.path=", "[model.path] found \"\", expected a non-empty string"},
       {"model.base_dropout=1", "[model.base_dropout] found 1, expected a number >= 0 and < 1 or null"},
       {"output_dir=3", "[output_dir] found 3, expected a non-empty string"},

@@ -61,8 +61,10 @@ TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
   CheckpointSource source(folder.path());
   EXPECT_EQ(source.get("a", {2}, kRole).sum().item<float>(), 2);
   EXPECT_EQ(source.get("b", {3}, kRole).sum().item<float>(), 0);
-  EXPECT_TRUE(source.unused().empty());
-  EXPECT_FALSE(source.contains("extra"));
+  EXPECT_EQ(source.unused(), std::vector<std::string>{"extra"});
+  EXPECT_TRUE(source.contains("extra"));  // which the index leaves out
+  EXPECT_EQ(source.unlisted(), std::vector<std::string>{"extra"});
+  EXPECT_TRUE(source.absent().empty());
   EXPECT_EQ(source.files().size(), 3U);
 }
 
@@ -96,7 +98,6 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
       {R"({"weight_map":{"a":1}})", {"weight_map.a", "found 1"}},
       {R"({"weight_map":{"a":null}})", {"weight_map.a", "found null"}},
       {R"({"weight_map":{"a":"gone.safetensors"}})", {"gone.safetensors] ", "is missing", "not complete"}},
-      {R"({"weight_map":{"a":"model-00002-of-00002.safetensors"}})", {"tensor 'a'", "is missing", "two versions"}},
       {R"({"weight_map":{"a":"model-00001-of-00002.safetensors","a":"model-00002-of-00002.safetensors"}})", {"there twice"}},
       {R"({"weight_map":{"a":"sub"}})", {"sub] ", "folder"}},
       {R"({"weight_map":{"a":"broken.safetensors"}})", {"broken.safetensors] ", "no safetensors file"}},
@@ -108,6 +109,11 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
     folder.write(kIndex, text);
     refused(folder.path(), parts);
   }
+  // One that names what no file holds is an error for whoever needs that.
+  folder.write(kIndex, R"({"weight_map":{"a":"model-00002-of-00002.safetensors"}})");
+  CheckpointSource source(folder.path());
+  EXPECT_EQ(source.absent(), std::vector<std::string>{"a"});
+  expect_error(ErrorKind::kModel, {"tensor 'a'", "is missing", "two versions"}, [&] { source.get("a", {2}, kRole); });
 }
 
 TEST(CheckpointSource, ExplainsAFolderWithoutSafetensors) {

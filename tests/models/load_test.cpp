@@ -159,13 +159,25 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
   }
   with("num_key_value_heads", 3, {"config.json: num_key_value_heads", "3", "divisor of num_attention_heads (4)"});
   with("head_dim", 3, {"head_dim", "found 3", "even"});
-  with("quantization_config", Json{{"quant_method", "gptq"}}, {"config.json", "quantization_config", "unquantised"});
   with("hidden_act", "mish", {"config.json", "hidden_act", "'mish'", "silu"});
   with("rope_scaling", Json{{"type", "proportional"}, {"factor", 2}}, {"config.json", "unknown rope type", "proportional", "longrope"});
   with("rope_scaling", Json{{"type", "longrope"}}, {"config.json: rope_scaling.short_factor", "missing"});
   with("rope_scaling", Json{{"type", "longrope"}, {"short_factor", {1, 2}}, {"long_factor", {1, 2, 3}}},
        {"config.json: rope_scaling.long_factor", "a list of 2 numbers above 0"});
   with("rope_scaling", Json{{"type", "linear"}}, {"config.json: rope_scaling.factor", "missing"});
+}
+
+TEST(LoadBaseModel, QuantisedWeightsAreRefusedByTheirName) {
+  ModelFolder packed;
+  packed.tensor(kProjection) = packed.tensor(kProjection).to(at::kChar);
+  expect_load_error(packed, {"config.json", "quantised", kProjection, "Char"});
+  packed.config()["quantization_config"] = {{"quant_method", "gptq"}};
+  expect_load_error(packed, {"config.json", "quantization_config", "quantised", kProjection, "unquantised"});
+  ModelFolder plain;  // what is left over of a quantisation says nothing of plain weights
+  plain.config()["quantization_config"] = {{"quant_method", "gptq"}};
+  plain.add("model.layers.0.self_attn.masked", at::ones({2}, at::kBool));
+  plain.write();
+  EXPECT_FALSE(plain.load().config.contains("quantization_config"));
 }
 
 TEST(LoadBaseModel, FaultyWeightsNameTheTensor) {

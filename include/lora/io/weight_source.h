@@ -59,6 +59,10 @@ class CheckpointSource : public WeightSource {
   std::string fingerprint() const;
   /// Every file the weights come from (for hashes).
   std::vector<fs::path> files() const;
+  /// Tensors that the index names and no file holds, sorted: an error only for a model that needs them.
+  std::vector<std::string> absent() const;
+  /// Tensors that the index's files hold and the index does not name, sorted: they count too.
+  std::vector<std::string> unlisted() const;
 
  private:
   struct Impl;

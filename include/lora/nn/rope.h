@@ -46,11 +46,15 @@ struct RopeOptions {
 struct RopeDefaults {
   double theta = 10000.0;
   std::optional<double> partial_rotary_factor = std::nullopt;  ///< part of a head that turns; none: the family knows no such key
+  /// Counts before the section's own; none: the family's config has no such key.
   std::optional<int64_t> original_max_position_embeddings = std::nullopt;
+  const char* theta_key = "rope_theta";               ///< of config.json, where the section has none
+  const char* partial_key = "partial_rotary_factor";  ///< likewise
 };
 
-/// Reads config.json's rope keys: transformers 5's `rope_parameters`, or 4's `rope_theta` and `rope_scaling` (whose
-/// type is `rope_type` or `type`). Throws model Error for an unknown type (lists the known) or a missing key.
+/// Reads config.json's rope keys as transformers 5 does: `rope_scaling` (whose type is `rope_type` or `type`) stands in for
+/// `rope_parameters` where there are both, and what the section lacks comes from config.json itself. Throws model Error for an
+/// unknown type (lists the known) or a missing key.
 RopeOptions read_rope_options(const JsonReader& config, int64_t head_dim, int64_t max_position_embeddings,
                               const RopeDefaults& defaults = {});
 /// The same with the section given: that of one kind of layers.

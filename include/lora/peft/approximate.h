@@ -62,6 +62,7 @@ struct ExtractionTargets {
   std::vector<std::string> embeddings;
   std::vector<std::string> turned = {};                                 ///< of the linears, those whose weight is [in, out] (Conv1D)
   std::function<std::string(const std::string&)> model_name = nullptr;  ///< of a tensor, by its name in the file; null: the same
+  std::function<std::string(const std::string&)> tuned_name = nullptr;  ///< likewise in the tuned model's file
 };
 
 /// The LoRA of exactly `rank` nearest to tuned - base in each target module, by their singular value decompositions;

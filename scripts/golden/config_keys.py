@@ -1,0 +1,297 @@
+"""tests/data/config_keys: what each key of a config.json does in transformers.
+
+For every family `<family>.json` has
+  keys     every key that its config class or its model code looks at, with a value that changes nothing
+  tensors  names and shapes of the small model's weights; their values are a formula of both (`weight`), so that no file holds them
+  config   config.json of that model
+  loss     what transformers makes of it: the mean loss of DOCUMENT, of an encoder the first logit of its classifier
+  ties     of decoders, all with tie_word_embeddings true: the loss `tied`, `other_head` (the file holds both weights, which differ) and
+           `head_alone` (the file holds lm_head.weight and no embedding); a file of the body alone, without its prefix, gives `tied` too
+  changes  [{set: keys laid over config.json, loss: a number or null where transformers refuses, tensors: if other ones are needed}]
+
+    python scripts/golden/config_keys.py [FAMILY...]
+"""
+
+import inspect
+import json
+import logging
+import math
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+OUT = Path(__file__).resolve().parents[2] / "tests/data/config_keys"
+DOCUMENT = [3, 14, 7, 1, 22, 9, 4, 17, 30, 11, 2, 28, 5, 19, 8, 26, 13, 6, 31, 10, 24, 15, 29, 12]
+LABELS = 3
+
+SMALL = dict(vocab_size=32, hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4,
+             max_position_embeddings=40, pad_token_id=None, bos_token_id=None, eos_token_id=None)
+GROUPED = dict(SMALL, num_key_value_heads=2)
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}
+BERT = dict(SMALL, pad_token_id=0, id2label={str(i): f"L{i}" for i in range(LABELS)})
+
+LAYERS = ["full_attention", "sliding_attention"]
+
+# The small config of each family, over its class's defaults.
+CONFIGS = {
+    "bert": BERT,
+    "distilbert": {"vocab_size": 32, "dim": 16, "hidden_dim": 20, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 40,
+                   "id2label": BERT["id2label"]},
+    "falcon": dict(SMALL, ffn_hidden_size=20),
+    "gemma": dict(GROUPED, head_dim=4),
+    "gemma2": dict(GROUPED, head_dim=4, query_pre_attn_scalar=4, sliding_window=8),
+    "gemma3_text": dict(GROUPED, head_dim=4, query_pre_attn_scalar=4, sliding_window=8, layer_types=LAYERS),
+    "gpt2": {"vocab_size": 32, "n_embd": 16, "n_inner": 20, "n_layer": 2, "n_head": 4, "n_positions": 40, "bos_token_id": None,
+             "eos_token_id": None},
+    "gpt_neox": dict(SMALL, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+    "llama": GROUPED,
+    "mistral": dict(GROUPED, sliding_window=8),
+    "mixtral": dict(GROUPED, head_dim=4, num_local_experts=4, sliding_window=8),
+    "modernbert": dict(BERT, local_attention=8, num_hidden_layers=3),
+    "olmo2": GROUPED,
+    "phi3": dict(GROUPED, sliding_window=8),
+    "qwen2": GROUPED,
+    "qwen3": dict(GROUPED, head_dim=4),
+    "qwen3_moe": dict(GROUPED, head_dim=4, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True),
+    "roberta": dict(BERT, pad_token_id=1, max_position_embeddings=44),
+    "smollm3": GROUPED,
+    "stablelm": dict(GROUPED, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+}
+ENCODERS = {"bert", "distilbert", "modernbert", "roberta"}
+DOUBLE = {"gemma3_text", "modernbert"}  # a rope for each kind of layer
+
+# What is tried on every family that has a rope.
+ROPE_CHANGES = [
+    {"rope_parameters": dict(ROPE, rope_theta=500.0)},
+    {"rope_parameters": None, "rope_theta": 500.0},
+    {"rope_parameters": None, "rope_theta": 500.0, "rope_scaling": {"type": "linear", "factor": 3.0}},
+    {"rope_parameters": dict(ROPE, rope_theta=500.0), "rope_scaling": {"rope_type": "linear", "factor": 3.0}},
+    {"rope_parameters": ROPE, "rope_theta": 500.0},
+    {"rope_parameters": ROPE, "rope_scaling": YARN},
+    {"rope_parameters": ROPE, "rope_scaling": {}},
+    {"rope_parameters": dict(YARN, rope_theta=10000.0)},
+    {"rope_parameters": dict(YARN, rope_theta=10000.0, beta_fast=4.0, beta_slow=2.0, attention_factor=1.3)},
+    {"rope_parameters": dict(YARN, rope_theta=10000.0, mscale=2.0, mscale_all_dim=0.5, truncate=False)},
+    {"rope_parameters": dict(YARN, rope_theta=10000.0), "original_max_position_embeddings": 16},
+    {"rope_parameters": dict(LLAMA3, rope_theta=10000.0)},
+    {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}, "max_position_embeddings": 12},
+    {"rope_parameters": ROPE, "partial_rotary_factor": 0.5},
+]
+DOUBLE_ROPE_CHANGES = [
+    {"rope_parameters": {"full_attention": dict(ROPE, rope_theta=500.0), "sliding_attention": dict(ROPE, rope_theta=70.0)}},
+    {"rope_parameters": None, "rope_theta": 500.0},
+    {"rope_parameters": None, "rope_local_base_freq": 70.0},
+    {"rope_parameters": None, "global_rope_theta": 500.0},
+    {"rope_parameters": None, "local_rope_theta": 70.0},
+    {"rope_parameters": None, "rope_scaling": {"rope_type": "linear", "factor": 3.0}},
+    {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 3.0}},
+    {"rope_scaling": {"rope_type": "linear", "factor": 3.0}},
+    {"rope_parameters": {"full_attention": dict(ROPE, rope_theta=500.0)}},
+    {"rope_parameters": dict(ROPE, rope_theta=500.0)},
+]
+WINDOWS = [{"sliding_window": 5}, {"sliding_window": None}]
+QWEN_WINDOWS = [
+    {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1, "layer_types": None},
+    {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 9, "layer_types": None},
+    {"use_sliding_window": True, "sliding_window": 5, "layer_types": LAYERS},
+    {"use_sliding_window": True, "sliding_window": None, "layer_types": None},
+    {"use_sliding_window": False, "sliding_window": 5, "layer_types": None},
+]
+SHAPES = [{"num_key_value_heads": None}, {"num_key_value_heads": 1}, {"tie_word_embeddings": "other"}]
+HEAD_DIM = [{"head_dim": 6}]
+RMS = [{"rms_norm_eps": 0.1}]
+SILU = [{"hidden_act": "gelu"}, {"hidden_act": "relu"}, {"hidden_act": "gelu_pytorch_tanh"}]
+GEMMA = [{"hidden_activation": "silu"}, {"hidden_act": "silu"}, {"query_pre_attn_scalar": 9}, {"attn_logit_softcapping": 0.5},
+         {"attn_logit_softcapping": None}, {"final_logit_softcapping": 0.7}, {"final_logit_softcapping": None},
+         {"use_bidirectional_attention": True}, {"layer_types": LAYERS}, {"layer_types": LAYERS[::-1]}]
+BIASES = [{"attention_bias": "other"}]
+ENCODER = [{"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"classifier_dropout": 0.3}, {"pad_token_id": 3}, {"type_vocab_size": 3},
+           {"is_decoder": True}, {"add_cross_attention": True}, {"position_embedding_type": "absolute"}, {"hidden_dropout_prob": 0.4},
+           {"chunk_size_feed_forward": 2}]
+
+CHANGES = {
+    "bert": ENCODER,
+    "distilbert": [{"activation": "relu"}, {"sinusoidal_pos_embds": True}, {"pad_token_id": 3}, {"seq_classif_dropout": 0.5}],
+    "falcon": ROPE_CHANGES + [{"layer_norm_epsilon": 0.1}, {"activation": "relu"}, {"bias": "other"}, {"alibi": True}, {"multi_query": "other"},
+                              {"parallel_attn": "other"}, {"new_decoder_architecture": True, "num_kv_heads": 2},
+                              {"new_decoder_architecture": True, "num_kv_heads": 2, "num_ln_in_parallel_attn": 1},
+                              {"new_decoder_architecture": True, "num_kv_heads": 2, "multi_query": False},
+                              {"num_ln_in_parallel_attn": 1}, {"tie_word_embeddings": "other"}, {"n_embed": 16},
+                              {"apply_residual_connection_post_layernorm": True}],
+    "gemma": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + BIASES + [{"hidden_act": "gelu"}, {"hidden_act": "silu"}, {"hidden_activation": "silu"},
+                                                                {"use_bidirectional_attention": True}],
+    "gemma2": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + BIASES + GEMMA + WINDOWS,
+    "gemma3_text": DOUBLE_ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + BIASES + GEMMA + WINDOWS
+    + [{"layer_types": None, "sliding_window_pattern": 2}, {"layer_types": None, "_sliding_window_pattern": 2}],
+    "gpt2": [{"activation_function": "relu"}, {"layer_norm_epsilon": 0.1}, {"scale_attn_weights": False},
+             {"scale_attn_by_inverse_layer_idx": True}, {"reorder_and_upcast_attn": True}, {"add_cross_attention": True},
+             {"n_ctx": 12}, {"tie_word_embeddings": "other"}, {"summary_type": "mean"}],
+    "gpt_neox": ROPE_CHANGES + [{"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"use_parallel_residual": False}, {"attention_bias": "other"},
+                                {"tie_word_embeddings": "other"}, {"is_decoder": True},
+                                {"rope_parameters": None, "rotary_emb_base": 500, "rotary_pct": 0.5},
+                                {"rope_parameters": None, "rotary_emb_base": 500, "rope_theta": 70.0},
+                                {"rope_parameters": None, "rotary_pct": 1.0}],
+    "llama": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + BIASES + [{"mlp_bias": "other"}, {"pretraining_tp": 2}, {"layer_types": LAYERS}],
+    "mistral": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + WINDOWS + [{"layer_types": LAYERS}],
+    "mixtral": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + WINDOWS
+    + [{"num_experts_per_tok": 1}, {"output_router_logits": True}, {"router_jitter_noise": 0.1}, {"router_aux_loss_coef": 0.5}],
+    "modernbert": DOUBLE_ROPE_CHANGES + [
+        {"hidden_activation": "relu"}, {"norm_eps": 0.1}, {"norm_bias": "other"}, {"attention_bias": "other"}, {"mlp_bias": "other"},
+        {"classifier_pooling": "mean"}, {"classifier_activation": "relu"}, {"classifier_bias": "other"}, {"local_attention": 4},
+        {"sliding_window": 2}, {"layer_types": None, "global_attn_every_n_layers": 2},
+        {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}, {"layer_norm_eps": 0.1}, {"decoder_bias": False},
+        {"pad_token_id": 3}],
+    "olmo2": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + BIASES,
+    "phi3": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + WINDOWS + [
+        {"embd_pdrop": 0.5}, {"original_max_position_embeddings": 8},
+        {"rope_parameters": dict(ROPE, rope_type="longrope", short_factor=[1.0, 2.0], long_factor=[3.0, 4.0]), "original_max_position_embeddings": 8},
+        {"rope_parameters": None, "rope_scaling": {"type": "yarn", "short_factor": [1.0, 2.0], "long_factor": [3.0, 4.0]},
+         "original_max_position_embeddings": 32},
+        {"rope_parameters": None, "rope_scaling": {"type": "su", "short_factor": [1.0, 2.0], "long_factor": [3.0, 4.0]},
+         "original_max_position_embeddings": 8}],
+    "qwen2": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + QWEN_WINDOWS,
+    "qwen3": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + BIASES + QWEN_WINDOWS,
+    "qwen3_moe": ROPE_CHANGES + SHAPES + HEAD_DIM + RMS + SILU + BIASES + QWEN_WINDOWS
+    + [{"num_experts_per_tok": 1}, {"norm_topk_prob": False}, {"mlp_only_layers": [0]}, {"decoder_sparse_step": 2},
+       {"output_router_logits": True}, {"router_aux_loss_coef": 0.5}],
+    "roberta": ENCODER,
+    "smollm3": ROPE_CHANGES + SHAPES + RMS + SILU + BIASES + [
+        {"mlp_bias": "other"}, {"no_rope_layers": [1, 0], "layer_types": None}, {"no_rope_layers": None, "no_rope_layer_interval": 2},
+        {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 5, "layer_types": None},
+        {"use_sliding_window": True, "sliding_window": 5, "layer_types": LAYERS}],
+    "stablelm": ROPE_CHANGES + SHAPES + SILU + [{"layer_norm_eps": 0.1}, {"use_qkv_bias": "other"}, {"qk_layernorm": "other"},
+                                                {"use_parallel_residual": "other"},
+                                                {"rope_parameters": None, "partial_rotary_factor": 1.0}, {"rope_parameters": None}],
+}
+
+
+def weight(name, shape):
+    """0.3 sin(0.7 k + phase), around one where it scales a norm; the phase is the sum of the name's bytes times their places."""
+    phase = sum((i + 1) * byte for i, byte in enumerate(name.encode())) % 997
+    values = [0.3 * math.sin(0.7 * k + phase) for k in range(math.prod(shape))]
+    offset = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
+    return torch.tensor([offset + v for v in values], dtype=torch.float64).to(torch.float32).reshape(shape)
+
+
+def small_config(family):
+    config = CONFIG_MAPPING[family](**CONFIGS[family]).to_dict()
+    config = {key: value for key, value in config.items() if key not in ("transformers_version", "dtype")}
+    return json.loads(json.dumps(config))
+
+
+def opener(family):
+    return AutoModelForSequenceClassification if family in ENCODERS else AutoModelForCausalLM
+
+
+def tensors_of(family, config):
+    """Names and shapes of the weights of a model with this config."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config))
+        parsed = transformers.AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = opener(family).from_config(parsed)
+    tied = set(model.all_tied_weights_keys) if getattr(model, "all_tied_weights_keys", None) else set()
+    return {name: list(p.shape) for name, p in model.named_parameters() if name not in tied}
+
+
+def outcome(family, config, tensors, bare=False):
+    """The loss, or an encoder's first score. `bare`: without the prefix of the body in the file's names."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config))
+        weights = {name.split(".", 1)[1] if bare else name: weight(name, shape) for name, shape in tensors.items()}
+        save_file(weights, Path(folder, "model.safetensors"), metadata={"format": "pt"})
+        model, info = opener(family).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32, output_loading_info=True)
+        assert not info["missing_keys"], info["missing_keys"]
+        model.eval()
+        ids = torch.tensor([DOCUMENT])
+        with torch.no_grad():
+            if family in ENCODERS:
+                return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0].item()
+            logits = model(input_ids=ids, use_cache=False).logits[0].double()
+            return torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:]).item()
+
+
+def changed(config, change):
+    """config.json with the change; "other" turns a flag round."""
+    result = dict(config)
+    for key, value in change.items():
+        result[key] = not result.get(key, False) if value == "other" else value
+    return result
+
+
+def neutral_keys(family, config):
+    """Every key that the class or the model code looks at."""
+    cls = CONFIG_MAPPING[family]
+    keys = {}
+    module = inspect.getmodule(cls)
+    model_code = Path(module.__file__.replace("configuration_", "modeling_")).read_text()
+    source = inspect.getsource(cls)
+    asked = set(re.findall(r"kwargs\.(?:pop|get|setdefault)\(\s*\"(\w+)\"", source + inspect.getsource(PreTrainedConfig.__post_init__)))
+    asked |= set(re.findall(r"(?:self\.)?config\.([a-z]\w*)\b(?!\()", model_code))
+    asked |= set(re.findall(r"getattr\((?:self\.)?config, \"(\w+)\"", model_code))
+    asked |= {"rope_theta", "rope_scaling", "partial_rotary_factor"} if "rope_parameters" in config else set()
+    members = {name for name in dir(PreTrainedConfig) if callable(getattr(PreTrainedConfig, name, None))}
+    for key in sorted(asked | set(config) | set(cls.attribute_map) | set(inspect.signature(cls).parameters)):
+        if key in members or key in ("self", "kwargs", "text_config", "vision_config", "image_token_id", "mm_tokens_per_image"):
+            continue
+        keys[key] = config.get(key)
+    return keys
+
+
+def ties(family, config):
+    tied = dict(config, tie_word_embeddings=True)
+    both = tensors_of(family, dict(config, tie_word_embeddings=False))
+    body = {name: shape for name, shape in both.items() if name != "lm_head.weight"}
+    embedding = next(iter(body))
+    head_alone = {name: shape for name, shape in both.items() if name != embedding}
+    result = {"tied": outcome(family, tied, body), "other_head": outcome(family, tied, both), "head_alone": outcome(family, tied, head_alone)}
+    assert outcome(family, tied, body, bare=True) == result["tied"], "a body without its prefix"
+    return result
+
+
+def make(family):
+    config = small_config(family)
+    tensors = tensors_of(family, config)
+    result = {"keys": neutral_keys(family, config), "config": config, "tensors": tensors, "loss": outcome(family, config, tensors), "changes": []}
+    if family not in ENCODERS:
+        result["ties"] = ties(family, config)
+    for change in CHANGES[family]:
+        other = changed(config, change)
+        entry = {"set": {key: other[key] for key in change}}
+        try:
+            own = tensors_of(family, other)
+            entry["loss"] = outcome(family, other, own)
+            if own != tensors:
+                entry["tensors"] = own
+        except Exception as error:
+            entry["loss"] = None
+            print(f"{family}: {change}: {type(error).__name__}: {str(error).splitlines()[0][:150]}", file=sys.stderr)
+        result["changes"].append(entry)
+    return result
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    OUT.mkdir(parents=True, exist_ok=True)
+    for family in sys.argv[1:] or CONFIGS:
+        text = json.dumps(make(family), indent=None, separators=(",", ":"))
+        (OUT / f"{family}.json").write_text(text.replace('{"set"', '\n{"set"').replace('"changes"', '\n"changes"').replace('"tensors":{', '\n"tensors":{') + "\n")
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
+    (OUT / "VERSIONS.json").write_text(json.dumps(versions) + "\n")
+
+
+main()

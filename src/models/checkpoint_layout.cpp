@@ -1,0 +1,244 @@
+#include "lora/models/checkpoint_layout.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
+
+namespace lora::models {
+
+namespace {
+
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kTie = "tie_word_embeddings";
+constexpr const char* kQuantization = "quantization_config";
+
+/// What torch's wrappers call the module that they hold. `module` is a name that a model might have too, but not at its top.
+constexpr std::array<std::string_view, 4> kWrappers{"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.",
+                                                    "_forward_module."};
+constexpr std::string_view kDataParallel = "module.";
+
+std::string weight_of(const char* module) {
+  return std::string(module) + ".weight";
+}
+
+std::string body_of(const FamilyFiles& files) {
+  const std::string embedding = files.embedding;
+  return embedding.substr(0, embedding.find('.'));
+}
+
+bool has_prefix(const std::string& name, const FamilyFiles& files) {
+  return name.starts_with(body_of(files) + ".");
+}
+
+/// Whether a tensor is quantised: neither floating-point numbers nor one of the buffers that old files hold (positions, masks).
+bool is_packed(const at::Tensor& tensor) {
+  return !io::is_plain_float(tensor.scalar_type()) && tensor.scalar_type() != at::kLong && tensor.scalar_type() != at::kBool;
+}
+
+/// Two names and a count: 'a', 'b', … (10 more).
+std::string some_of(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (const std::string& name : names) {
+    shown.push_back(printable(name, 80));
+  }
+  return join(shown, ", ", 2);
+}
+
+class Reader {
+ public:
+  Reader(const io::CheckpointSource& source, const JsonReader& config)
+      : source_(source), config_(config), layout_(layout_without_weights(config)) {}
+
+  CheckpointLayout read() {
+    find_names();
+    find_tie();
+    find_quantization();
+    note_index();
+    return std::move(layout_);
+  }
+
+ private:
+  void add(const std::string& file_name, const std::string& model_name) {
+    layout_.file_names.emplace(model_name, file_name);
+    layout_.model_names.emplace(file_name, model_name);
+  }
+
+  /// A tensor that a file holds twice, with and without a prefix, is read under its full name; the other is left over.
+  void find_names() {
+    std::vector<std::string> wrapped, bare, others;
+    for (const std::string& name : source_.names()) {
+      const std::string own = layout_.is_known ? layout_.files.name_of(name) : without_wrappers(name);
+      own == name ? add(name, name) : others.push_back(name);
+    }
+    for (const std::string& name : others) {
+      const std::string own = layout_.is_known ? layout_.files.name_of(name) : without_wrappers(name);
+      const bool is_twice = layout_.file_names.count(own) > 0;
+      add(name, is_twice ? name : own);
+      if (is_twice) {
+        continue;
+      }
+      if (without_wrappers(name) != name) {
+        wrapped.push_back(name);
+      }
+      if (layout_.is_known && has_prefix(own, layout_.files) && !has_prefix(without_wrappers(name), layout_.files)) {
+        bare.push_back(name);
+      }
+    }
+    if (!wrapped.empty()) {
+      layout_.notes.push_back("names of tensors hold what torch's wrappers add (DataParallel's module., torch.compile's _orig_mod.): " +
+                              some_of(wrapped) + ". They are read without it");
+    }
+    if (!bare.empty() && !layout_.files.is_published_bare) {
+      layout_.notes.push_back("names of tensors lack the prefix '" + body_of(layout_.files) + ".': " + some_of(bare) +
+                              ". They are read as the body of the model");
+    }
+  }
+
+  /// As transformers 5 ties: by the flag, unless the file holds both weights and they differ; and to the head where it alone is there.
+  void find_tie() {
+    const auto head = layout_.file_names.find(kHead), embedding = layout_.file_names.find(weight_of(layout_.files.embedding));
+    const bool has_head = head != layout_.file_names.end(), has_embedding = embedding != layout_.file_names.end();
+    if (!layout_.is_known && !has_head) {
+      layout_.is_tied = config_.boolean(kTie, true);
+    }
+    if (!layout_.is_tied || !has_head) {
+      return;
+    }
+    const std::string table = weight_of(layout_.files.embedding);
+    if (!has_embedding) {
+      layout_.notes.push_back("holds " + std::string(kHead) + " and no " + table + ": tied, so that both are the head's weight");
+      const std::string file_name = head->second;
+      layout_.file_names.erase(head);
+      layout_.model_names.erase(file_name);
+      add(file_name, table);
+      return;
+    }
+    const at::Tensor of_head = source_.tensor(head->second), of_table = source_.tensor(embedding->second);
+    const bool is_copy = of_head.scalar_type() == of_table.scalar_type() && of_head.sizes() == of_table.sizes() && of_head.equal(of_table);
+    layout_.is_tied = is_copy;
+    layout_.notes.push_back(is_copy
+                                ? std::string(kHead) + " is a copy of " + table + ": they stay tied"
+                                : std::string(kTie) + " is true, but " + kHead + " differs from " + table +
+                                      ": the head keeps its own weight, as in transformers 5. Set tie_word_embeddings to false to say so");
+  }
+
+  void find_quantization() {
+    for (const auto& [file_name, model_name] : layout_.model_names) {
+      const at::Tensor tensor = source_.tensor(file_name);
+      if (is_packed(tensor)) {
+        layout_.packed = "'" + printable(file_name, 80) + "' (" + c10::toString(tensor.scalar_type()) + ")";
+        return;
+      }
+    }
+    if (config_.has(kQuantization)) {
+      const Json& section = config_.at(kQuantization);
+      const std::string method =
+          section.is_object() ? shown(section.value("quant_method", Json("a method without a name"))) : shown(section);
+      layout_.notes.push_back(
+          "config.json has a quantization_config (" + method +
+          "), but the weights are plain numbers: they are used as they are. transformers would quantise them on loading; "
+          "remove the key if that is not meant");
+    }
+  }
+
+  void note_index() {
+    const std::string index = "model.safetensors.index.json ";
+    if (const std::vector<std::string> absent = source_.absent(); !absent.empty()) {
+      layout_.notes.push_back(index + "names what no file holds: " + some_of(absent));
+    }
+    if (const std::vector<std::string> unlisted = source_.unlisted(); !unlisted.empty()) {
+      layout_.notes.push_back(index + "does not name what its files hold: " + some_of(unlisted) + ". It is read all the same");
+    }
+  }
+
+  const io::CheckpointSource& source_;
+  const JsonReader& config_;
+  CheckpointLayout layout_;
+};
+
+}  // namespace
+
+std::string without_wrappers(const std::string& file_name) {
+  std::string name = file_name;
+  while (name.starts_with(kDataParallel) || starts_with_any(name, {kWrappers.begin(), kWrappers.end()})) {
+    name = name.substr(name.find('.') + 1);
+  }
+  for (const std::string_view wrapper : kWrappers) {
+    for (size_t at = name.find("." + std::string(wrapper)); at != std::string::npos; at = name.find("." + std::string(wrapper))) {
+      name.erase(at + 1, wrapper.size());
+    }
+  }
+  return name;
+}
+
+std::string FamilyFiles::name_of(const std::string& file_name) const {
+  std::string name = without_wrappers(file_name);
+  name = model_name == nullptr ? name : model_name(name);
+  const std::vector<std::string> modules = split(body, ' ');
+  const bool is_bare = std::find(modules.begin(), modules.end(), name.substr(0, name.find('.'))) != modules.end();
+  return is_bare ? body_of(*this) + "." + name : name;
+}
+
+const std::string& CheckpointLayout::name_of(const std::string& file_name) const {
+  const auto found = model_names.find(file_name);
+  return found == model_names.end() ? file_name : found->second;
+}
+
+std::map<std::string, std::string> CheckpointLayout::written_names() const {
+  std::map<std::string, std::string> names;
+  for (const auto& [model_name, file_name] : file_names) {
+    // A head that stands for the embedding is written as the embedding.
+    if (const std::string written = without_wrappers(file_name); written != model_name && written != kHead) {
+      names.emplace(model_name, written);
+    }
+  }
+  return names;
+}
+
+CheckpointLayout layout_without_weights(const JsonReader& config) {
+  CheckpointLayout layout;
+  const std::optional<FamilyFiles> known = find_family_files(config.string("model_type", ""));
+  layout.is_known = known.has_value();
+  layout.files = known.value_or(FamilyFiles{});
+  layout.is_tied = !layout.files.is_encoder && config.boolean(kTie, layout.files.ties_by_default);
+  return layout;
+}
+
+CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReader& config) {
+  return Reader(source, config).read();
+}
+
+void refuse_packed(const CheckpointLayout& layout, const JsonReader& config) {
+  if (layout.packed.empty()) {
+    return;
+  }
+  if (config.has(kQuantization)) {
+    model_error(config.where(), std::string(kQuantization) + ": found quantised weights, such as " + layout.packed +
+                                    ", expected plain ones (float32, bfloat16, float16). Use the unquantised model");
+  }
+  model_error(config.where(), "the weights are quantised: found " + layout.packed +
+                                  ", expected float32, float16, bfloat16 or float64. Use the unquantised model");
+}
+
+void warn_of_notes(const CheckpointLayout& layout, const std::string& folder) {
+  for (const std::string& note : layout.notes) {
+    log::warn("[" + folder + "] " + note);
+  }
+}
+
+Json settled_config(Json config, const CheckpointLayout& layout) {
+  const auto flag = config.find(kTie);
+  const bool says_tied = flag != config.end() && flag->is_boolean() ? flag->get<bool>() : layout.files.ties_by_default;
+  if (layout.is_known && !layout.files.is_encoder && says_tied != layout.is_tied) {
+    config[kTie] = layout.is_tied;
+  }
+  config.erase(kQuantization);
+  return config;
+}
+
+}  // namespace lora::models

@@ -1,0 +1,150 @@
+// What each key of config.json does, against transformers (scripts/golden/config_keys.py), and that every key is known.
+#include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "lora/io/tensors.h"
+#include "lora/models/base_model.h"
+#include "lora/models/family_files.h"
+#include "lora/nn/linear.h"
+#include "lora/nn/sequence_head.h"
+#include "support/batches.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::models {
+namespace {
+
+/// The script's DOCUMENT.
+const test::Document kDocument{{3, 14, 7, 1, 22, 9, 4, 17, 30, 11, 2, 28, 5, 19, 8, 26, 13, 6, 31, 10, 24, 15, 29, 12}, {}, 0, 0};
+
+/// Values that transformers computes with and we do not: each is refused by its name.
+const std::set<std::string> kRefused{
+    "alibi", "use_bidirectional_attention", "is_decoder", "add_cross_attention", "router_jitter_noise", "output_router_logits"};
+
+Json golden(const std::string& family) {
+  return read_json(std::filesystem::path(LORA_TEST_DATA) / "config_keys" / (family + ".json"), ErrorKind::kData);
+}
+
+/// The script's `weight`.
+at::Tensor weight(const std::string& name, const std::vector<int64_t>& shape) {
+  int64_t phase = 0;
+  for (size_t i = 0; i < name.size(); ++i) {
+    phase += static_cast<int64_t>(i + 1) * static_cast<unsigned char>(name[i]);
+  }
+  const double offset = shape.size() == 1 && name.ends_with("weight") ? 1.0 : 0.0;
+  const at::Tensor place = at::arange(c10::multiply_integers(shape), at::kDouble) * 0.7 + static_cast<double>(phase % 997);
+  return (place.sin() * 0.3 + offset).to(at::kFloat).view(shape);
+}
+
+/// @param file_name of a tensor; its values are those of its own name.
+BaseModel load(const Json& config, const Json& tensors, std::string (*file_name)(const std::string& name) = nullptr) {
+  const test::TemporaryFolder folder;
+  folder.write("config.json", config.dump());
+  std::vector<io::NamedTensor> named;
+  for (const auto& [name, shape] : tensors.items()) {
+    named.push_back({file_name == nullptr ? name : file_name(name), weight(name, shape.get<std::vector<int64_t>>())});
+  }
+  io::save_tensors(folder / "model.safetensors", named);
+  ModelOptions options;
+  options.path = folder.path();
+  options.device = "cpu";
+  options.dtype = ComputeDtype::kFloat32;
+  const bool is_encoder = tensors.contains("classifier.weight") || tensors.contains("classifier.out_proj.weight");
+  return load_base_model(options, 0, is_encoder ? std::optional(SequenceHeadRequest{}) : std::nullopt);
+}
+
+/// The mean loss of the document, or an encoder's first score.
+double outcome(const BaseModel& base) {
+  const at::NoGradGuard no_grad;
+  const nn::TokenBatch batch = test::batch_of({kDocument});
+  const nn::Pass pass = nn::evaluation_pass(batch);
+  if (base.model->sequence_head() != nullptr) {
+    return base.model->sequence_head()->logits(*base.model, pass)[0][0].item<double>();
+  }
+  const at::Tensor logits_TV = base.model->logits(base.model->hidden(pass), pass).to(at::kDouble);
+  const at::Tensor next_T = batch.ids_T.slice(0, 1).to(at::kLong);
+  return at::cross_entropy_loss(logits_TV.slice(0, 0, -1), next_T).item<double>();
+}
+
+class ConfigKeys : public testing::TestWithParam<std::string> {};
+
+TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
+  const Json expected = golden(GetParam());
+  EXPECT_NEAR(outcome(load(expected["config"], expected["tensors"])), expected["loss"].get<double>(), 2e-5);
+  for (const Json& change : expected["changes"]) {
+    Json config = expected["config"];
+    config.update(change["set"]);
+    const std::string shown = change["set"].dump();
+    try {
+      const BaseModel base = load(config, change.contains("tensors") ? change["tensors"] : expected["tensors"]);
+      if (!change["loss"].is_null()) {
+        EXPECT_NEAR(outcome(base), change["loss"].get<double>(), 2e-5) << shown;
+      }
+    } catch (const Error& error) {
+      const std::string& key = change["set"].begin().key();
+      EXPECT_TRUE(change["loss"].is_null() || kRefused.count(key) > 0) << shown << ": " << error.what();
+      EXPECT_THAT(error.what(), testing::HasSubstr(key));
+    }
+  }
+}
+
+TEST_P(ConfigKeys, AreAllKnown) {
+  const Json expected = golden(GetParam());
+  Json config = expected["keys"];
+  config.update(expected["config"]);
+  EXPECT_EQ(load(config, expected["tensors"]).unread_keys, std::vector<std::string>{});
+  config["a_key_of_tomorrow"] = 3;
+  EXPECT_EQ(load(config, expected["tensors"]).unread_keys, std::vector<std::string>{"a_key_of_tomorrow"});
+  if (config.contains("rope_parameters") && config["rope_parameters"].contains("rope_theta")) {
+    config["rope_parameters"]["factor"] = 2.0;  // which the default type does not have
+    EXPECT_THAT(load(config, expected["tensors"]).unread_keys, testing::Contains("rope_parameters.factor"));
+  }
+}
+
+/// tie_word_embeddings beside what the file holds, and a file of the body alone.
+TEST_P(ConfigKeys, TieAsTransformersDoes) {
+  const Json expected = golden(GetParam());
+  if (!expected.contains("ties")) {
+    GTEST_SKIP() << "an encoder has no head over the vocabulary";
+  }
+  const auto close = [&](const BaseModel& base, const char* key) {
+    EXPECT_NEAR(outcome(base), expected["ties"][key].get<double>(), 2e-5) << key;
+  };
+  Json config = expected["config"], both = expected["tensors"], body = both, head_alone = both;
+  config["tie_word_embeddings"] = true;
+  const std::string embedding = std::string(find_family_files(GetParam())->embedding) + ".weight";
+  both["lm_head.weight"] = head_alone["lm_head.weight"] = both[embedding];
+  body.erase("lm_head.weight");
+  head_alone.erase(embedding);
+  const auto bare = [](const std::string& name) { return name.substr(name.find('.') + 1); };
+  close(load(config, body), "tied");
+  close(load(config, body, bare), "tied");
+  close(load(config, body, [](const std::string& name) { return "module." + name; }), "tied");
+  const auto in_the_middle = [](const std::string& name) {
+    return std::string(name).insert(name.find('.') + 1, "_fsdp_wrapped_module._checkpoint_wrapped_module.");
+  };
+  close(load(config, body, in_the_middle), "tied");
+  close(load(config, head_alone), "head_alone");
+  const BaseModel own_head = load(config, both);
+  close(own_head, "other_head");
+  EXPECT_FALSE(own_head.model->head().tied());
+  EXPECT_EQ(own_head.config["tie_word_embeddings"], false);
+  EXPECT_TRUE(load(config, body).model->head().tied());
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys, testing::ValuesIn(known_families()), [](const auto& info) { return info.param; });
+
+TEST(ConfigKeysOfOneLayer, AreRefused) {
+  const Json expected = golden("llama");
+  Json config = expected["config"];
+  config["per_layer_config"] = {{"0", {{"intermediate_size", 7}}}};
+  test::expect_error(ErrorKind::kModel, {"per_layer_config"}, [&] { load(config, expected["tensors"]); });
+}
+
+}  // namespace
+}  // namespace lora::models
