@@ -5,15 +5,13 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
-#include "lora/io/tensors.h"
 #include "lora/models/stored_labels.h"
+#include "lora/peft/adapter_folder.h"
 #include "lora/peft/base_reference.h"
 
 namespace lora::app {
 
 namespace {
-
-constexpr const char* kWeightsFile = "adapter_model.safetensors";
 
 /// "LlamaForSequenceClassification" of "LlamaForCausalLM", "GPT2LMHeadModel" or "BertModel".
 std::string classifier_class(const std::string& architecture) {
@@ -27,11 +25,11 @@ std::string classifier_class(const std::string& architecture) {
 }
 
 /// The rows of the projection to labels in an adapter's file; 0: it has none.
-int64_t stored_label_count(const io::SafetensorsFile& weights) {
+int64_t stored_label_count(const peft::AdapterFolder& adapter) {
   for (const char* name : {"score.weight", "classifier.out_proj.weight", "classifier.weight"}) {
-    const std::string key = std::string("base_model.model.") + name;
-    if (weights.contains(key) && weights.shape(key).size() == 2) {
-      return weights.shape(key).front();
+    const at::Tensor* const weight = adapter.find(name);
+    if (weight != nullptr && weight->dim() == 2) {
+      return weight->size(0);
     }
   }
   return 0;
@@ -90,25 +88,24 @@ std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) 
 }
 
 bool names_labels(const std::filesystem::path& folder) {
-  return !peft::stored_label_set(io::SafetensorsFile(folder / kWeightsFile)).empty();
+  return !peft::stored_label_set(peft::adapter_metadata(folder)).empty();
 }
 
 std::optional<data::LabelSet> stored_labels(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / kWeightsFile;
-  const std::string stored = peft::stored_label_set(io::SafetensorsFile(file));
-  return stored.empty() ? std::nullopt : std::optional(parse_label_set(stored, file));
+  const std::string stored = peft::stored_label_set(peft::adapter_metadata(folder));
+  return stored.empty() ? std::nullopt : std::optional(parse_label_set(stored, peft::adapter_weights_file(folder)));
 }
 
 data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
-  const std::filesystem::path file = folder / kWeightsFile;
-  const io::SafetensorsFile weights(file);
-  const int64_t count = stored_label_count(weights);
+  const peft::AdapterFolder adapter(folder);
+  const std::filesystem::path& file = adapter.weights_file();
+  const int64_t count = stored_label_count(adapter);
   if (count == 0) {
     model_error(file.string(),
                 "holds no classifier: expected base_model.model.score.weight or base_model.model.classifier.weight beside "
                 "task_type SEQ_CLS");
   }
-  const std::string stored = peft::stored_label_set(weights);
+  const std::string stored = peft::stored_label_set(adapter.metadata());
   if (stored.empty()) {
     const std::optional<data::LabelSet> known = known_labels(model_folder);
     return known && known->num_labels() == count ? *known : unnamed_labels(count);

@@ -166,7 +166,8 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
   }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    const peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
+    peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
+    own.keeps_base = true;
     parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name)});
   }
   if (use == ModelUse::kDocuments) {

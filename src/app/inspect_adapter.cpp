@@ -92,7 +92,8 @@ std::string head_text(const Json& facts) {
   text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
   for (const Json& whole : facts["whole_tensors"]) {
     text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
-            (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") + "\n";
+            (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") +
+            (whole["of_base"].get<bool>() ? ", a copy of the base's" : "") + "\n";
   }
   return text;
 }
@@ -113,8 +114,10 @@ Json adapter_facts(const std::filesystem::path& path) {
   }
   Json whole = Json::array();
   for (const peft::HeldTensor& held : adapter.replaced) {
-    whole.push_back(
-        {{"name", held.name}, {"shape", held.tensor.sizes().vec()}, {"rows", held.rows.empty() ? Json("all") : Json(held.rows)}});
+    whole.push_back({{"name", held.name},
+                     {"shape", held.tensor.sizes().vec()},
+                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
+                     {"of_base", held.of_base}});
     parameters += held.tensor.numel();
   }
   return {{"kind", "adapter"},

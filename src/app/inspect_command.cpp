@@ -30,12 +30,17 @@ bool is_run(const fs::path& path) {
   return has(path, "run.json") || has(path, "metrics.jsonl") || !checkpoint::steps(path).empty();
 }
 
+bool is_several_runs(const fs::path& path) {
+  return !run_folders(path).empty();
+}
+
 bool is_checkpoint(const fs::path& path) {
   return has(path, "trainer_state.json") || has(path, "MANIFEST.json");
 }
 
 bool is_adapter(const fs::path& path) {
-  return has(path, "adapter_config.json") || has(path, "adapter_model.safetensors") || has(path, "adapters.safetensors");
+  return has(path, "adapter_config.json") || has(path, "adapter_model.safetensors") || has(path, "adapter_model.bin") ||
+         has(path, "adapters.safetensors");
 }
 
 bool is_model(const fs::path& path) {
@@ -54,12 +59,13 @@ struct Kind {
   Json (*facts)(const fs::path& path);
   std::string (*text)(const Json& facts, bool colour);
 };
-constexpr std::array<Kind, 6> kKinds{
+constexpr std::array<Kind, 7> kKinds{
     {{"a run (run.json, metrics.jsonl, checkpoint-<step>)", is_run, run_facts, run_text},
      {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
      {"an adapter (adapter_config.json beside adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
       adapter_text},
      {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
+     {"the output of a run with several adapters (folders with run.json)", is_several_runs, several_runs_facts, several_runs_text},
      {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},
      {"a TorchScript file", torchscript::is_script, script_facts, script_text}}};
 

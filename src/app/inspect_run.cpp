@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
+#include "lora/base/folder_lock.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "text_table.h"
@@ -121,7 +122,11 @@ Json run_file_facts(const fs::path& file) {
   }
   const Json run = read_json(file, ErrorKind::kModel);
   const JsonReader reader(run, file.string(), ErrorKind::kModel);
-  return {{"status", reader.string("status")}, {"run_id", reader.string("run_id", "")}, {"result", run.value("result", Json::object())}};
+  std::string status = reader.string("status");
+  if (status == "running" && !is_locked(file.parent_path())) {
+    status = "killed";
+  }
+  return {{"status", status}, {"run_id", reader.string("run_id", "")}, {"result", run.value("result", Json::object())}};
 }
 
 std::string value_text(const Json& value) {
@@ -160,7 +165,8 @@ std::string status_text(const Json& run) {
   if (run.contains("error")) {
     return "status       damaged: " + run["error"].get<std::string>() + "\n";
   }
-  std::string text = "status       " + run["status"].get<std::string>() + "\n";
+  std::string text = "status       " + run["status"].get<std::string>() +
+                     (run["status"] == "killed" ? " (run.json says running, and no process holds the folder's lock)" : "") + "\n";
   for (const auto& [key, value] : run["result"].items()) {
     text += "             " + key + " " + value_text(value) + "\n";
   }
@@ -208,6 +214,35 @@ std::string run_text(const Json& facts, bool colour) {
             (state.contains("epoch") ? ", epoch " + value_text(state["epoch"]) : "") + ": manifest " + manifest_text(checkpoint) + "\n";
   }
   return text + result_text(facts["trained"], colour);
+}
+
+std::vector<fs::path> run_folders(const fs::path& folder) {
+  std::vector<fs::path> runs;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->is_directory(ignored) && fs::exists(entry->path() / "run.json", ignored)) {
+      runs.push_back(entry->path());
+    }
+  }
+  std::sort(runs.begin(), runs.end());
+  return runs;
+}
+
+Json several_runs_facts(const fs::path& folder) {
+  Json runs = Json::array();
+  for (const fs::path& run : run_folders(folder)) {
+    runs.push_back(run_facts(run));
+  }
+  return {{"kind", "runs"}, {"path", folder.string()}, {"runs", runs}};
+}
+
+std::string several_runs_text(const Json& facts, bool colour) {
+  std::string text = "runs         " + facts["path"].get<std::string>() + ": " + std::to_string(facts["runs"].size()) + "\n";
+  for (const Json& run : facts["runs"]) {
+    text += "\n" + run_text(run, colour);
+  }
+  return text;
 }
 
 }  // namespace lora::app

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "lora/base/json.h"
 
@@ -14,5 +15,10 @@ std::string checkpoint_text(const Json& facts, bool colour);
 /// A run: run.json's status, the losses of metrics.jsonl, each checkpoint, and the result as far as there is one.
 Json run_facts(const std::filesystem::path& folder);
 std::string run_text(const Json& facts, bool colour);
+
+/// The runs in a folder, as several adapters have them: its direct subfolders with a run.json, by name.
+std::vector<std::filesystem::path> run_folders(const std::filesystem::path& folder);
+Json several_runs_facts(const std::filesystem::path& folder);
+std::string several_runs_text(const Json& facts, bool colour);
 
 }  // namespace lora::app

@@ -51,12 +51,24 @@ class Base {
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
-  /// The adapters with their updates in the layout of the family's weights; of a family that is not known their own word counts.
+  /// The adapters with the base's names, as updates of the base as it is, in the layout of the family's weights; of a family that is
+  /// not known their own word counts.
   std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters) const {
+    std::vector<std::string> modules;
+    for (const peft::BaseTensor& tensor : layout_.tensors) {
+      modules.push_back(tensor.model_name.substr(0, tensor.model_name.rfind('.')));
+    }
+    modules.emplace_back("lm_head");
     for (peft::WeightedAdapter& adapter : adapters) {
+      peft::align(adapter.adapter, modules);
       if (checkpoint_.is_known) {
         peft::set_inputs_first(adapter.adapter, checkpoint_.files.inputs_first);
       }
+      const bool inputs_first = checkpoint_.is_known ? checkpoint_.files.inputs_first : adapter.adapter.options.fan_in_fan_out;
+      peft::settle_start(adapter.adapter, [&](const std::string& module) {
+        const Tensor weight = weight_of(module, adapter.name);
+        return inputs_first && module != "lm_head" ? weight.t() : weight;
+      });
     }
     return adapters;
   }
@@ -105,6 +117,15 @@ class Base {
   }
 
  private:
+  Tensor weight_of(const std::string& module, const std::string& adapter) const {
+    for (const peft::BaseTensor& tensor : layout_.tensors) {
+      if (tensor.model_name == module + ".weight" && tensor.shape.size() == 2) {
+        return source_.tensor(tensor.name);
+      }
+    }
+    model_error(adapter, "does not fit the base: found an update of " + module + ", which has no weight there");
+  }
+
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
     const Tensor base = tensor.source.empty() ? tensor.replacement : source_.tensor(tensor.source);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();

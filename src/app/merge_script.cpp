@@ -44,13 +44,26 @@ fs::path checked_output(const MergeRequest& request, const models::ModelOptions&
   return ResultFile(request.output, inputs).whole_file();
 }
 
-/// The adapters with their updates in the layout that each weight has.
+/// The adapters with the module's names, as updates of its weights as they are, in the layout that each weight has.
 std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters, const ScriptFile& file) {
   std::map<std::string, bool> inputs_first;
+  std::map<std::string, std::string> slots;
+  std::vector<std::string> modules;
   for (const HostWeight& weight : file.weights()) {
     inputs_first.emplace(weight.name, weight.inputs_first);
+    slots.emplace(weight.name, weight.slot);
+    modules.push_back(weight.name.substr(0, weight.name.rfind('.')));
   }
   for (peft::WeightedAdapter& adapter : adapters) {
+    peft::align(adapter.adapter, modules);
+    peft::settle_start(adapter.adapter, [&](const std::string& module) {
+      const auto slot = slots.find(module + ".weight");
+      if (slot == slots.end()) {
+        model_error(adapter.name, "does not fit the base: found an update of " + module + ", which has no weight there");
+      }
+      const at::Tensor weight = file.tensor(slot->second);
+      return inputs_first.at(slot->first) ? weight.t() : weight;
+    });
     for (peft::LowRankUpdate& update : adapter.adapter.updates) {
       const auto found = inputs_first.find(update.module + ".weight");
       update.inputs_first = found != inputs_first.end() && found->second;

@@ -13,6 +13,7 @@
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
 #include "lora/nn/token_batch.h"
+#include "lora/peft/adapter_folder.h"
 #include "lora/peft/task.h"
 #include "model_path.h"
 #include "run_folder.h"
@@ -125,7 +126,7 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   Json all = shared_hashes_;
   if (config.adapter && config.adapter->init_from) {
     all["init_from"] =
-        hash_files({*config.adapter->init_from / "adapter_config.json", *config.adapter->init_from / "adapter_model.safetensors"});
+        hash_files({*config.adapter->init_from / "adapter_config.json", peft::adapter_weights_file(*config.adapter->init_from)});
   }
   return all;
 }

@@ -5,6 +5,7 @@
 
 #include "base/descriptor.h"
 #include "lora/base/file.h"
+#include "lora/base/folder_lock.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 
@@ -68,6 +69,17 @@ FolderLock::~FolderLock() {
     unlink(file_.c_str());
   }
   close(descriptor_);
+}
+
+bool is_locked(const fs::path& folder) {
+  const fs::path file = folder / ".lock";
+  const int descriptor = open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (descriptor < 0) {
+    return false;
+  }
+  const bool is_held = flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(descriptor);
+  return is_held;
 }
 
 }  // namespace lora

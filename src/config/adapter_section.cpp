@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <system_error>
 
 #include "config/adapter_table.h"
 #include "config/sections.h"
+#include "config/stored_adapter.h"
 #include "lora/base/file.h"
 
 namespace lora::config {
@@ -11,27 +11,8 @@ namespace {
 
 using peft::LoraInit;
 using peft::LoraOptions;
-using peft::ModuleChoice;
 
 const char* const kConfigFile = "adapter_config.json";
-
-/// PEFT's own rules (LoraConfig.__post_init__).
-void check_layers(const LoraOptions& options, const Place& at) {
-  const bool is_string =
-      options.target_modules.kind == ModuleChoice::Kind::kRegex || options.target_modules.kind == ModuleChoice::Kind::kAllLinear;
-  const auto refuse = [&](const char* key) {
-    at.key(key).add("cannot be used with target_modules as a string, as in PEFT: give target_modules as a list of names");
-  };
-  if (is_string && options.layers_to_transform) {
-    refuse("layers_to_transform");
-  }
-  if (is_string && !options.layers_pattern.empty()) {
-    refuse("layers_pattern");
-  }
-  if (!options.layers_pattern.empty() && !options.layers_to_transform) {
-    at.key("layers_pattern").add("needs layers_to_transform beside it, as in PEFT");
-  }
-}
 
 /// Starts that take a part out of the base weight: their values mean nothing without it.
 bool changes_base(const Json& init) {
@@ -81,60 +62,23 @@ void check_inherited_start(const Json& start, const Json& section, const Place& 
   }
 }
 
-/// The adapter_config.json in `folder`, or null if it cannot be had.
-Json read_start(const std::filesystem::path& folder, const Place& at) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
-    const bool is_there = std::filesystem::exists(folder, ignored);
-    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which is not there, not ") +
-               (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors",
-           ErrorKind::kModel);
-    return nullptr;
-  }
-  try {
-    Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
-    if (config.is_object()) {
-      return config;
-    }
-    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object", ErrorKind::kModel);
-  } catch (const Error& error) {
-    at.add(std::string("cannot be read: ") + error.what(), ErrorKind::kModel);
-  }
-  return nullptr;
-}
-
-bool is_lora(const Json& config, const Place& at) {
-  const Json type = config.value("peft_type", Json("LORA"));
-  if (type == "LORA") {
-    return true;
-  }
-  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". Other methods are not in this version");
-  return false;
-}
-
 /// What the adapter at init_from gives to a section that does not say otherwise.
 struct Inherited {
   LoraOptions options;
   Json keys = Json::object();
 };
 
-Json keys_to_inherit(const Json& start, const Json& section) {
-  const std::vector<std::string> known = adapter_table().keys();
-  Json kept = Json::object();
-  for (const auto& [key, value] : start.items()) {
-    // A later PEFT writes keys that we do not know; off, they ask for nothing.
-    const bool is_known = std::find(known.begin(), known.end(), key) != known.end() && key != "init_from";
-    const bool is_off = value.is_null() || value == Json(false);
-    if (!section.contains(key) && (is_known || !is_off)) {
-      kept[key] = value;
-    }
+Json keys_to_inherit(const Json& start, const Json& section, const Place& file) {
+  Json kept = stored_keys(start, AdapterUse::kTrain, file);
+  for (const auto& [key, value] : section.items()) {
+    kept.erase(key);
   }
   return kept;
 }
 
 Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const Place& at) {
   Inherited result;
-  const Json start = read_start(folder, at.key("init_from"));
+  const Json start = read_stored_config(folder, at.key("init_from"));
   const Place file{(folder / kConfigFile).string() + ":", at.findings};
   if (start.is_null() || !is_lora(start, file)) {
     return result;
@@ -144,7 +88,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
                     ": leave it out to continue from that adapter");
   }
   check_inherited_start(start, section, at);
-  result.keys = keys_to_inherit(start, section);
+  result.keys = keys_to_inherit(start, section, file);
   adapter_table().read(result.keys, result.options, file);
   return result;
 }

@@ -303,6 +303,7 @@ const Table<LoraOptions>& adapter_table() {
         {"use_bdlora", nullptr},
         {"arrow_config", nullptr},
         {"kasa_config", nullptr},
+        {"enable_lora", nullptr},  // PEFT before 0.3: LoRA for parts of a fused projection
     };
     for (const auto& [key, peft_default] : others) {
       table.custom(reserved_field(key, peft_default));

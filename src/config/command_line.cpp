@@ -2,6 +2,7 @@
 
 #include "config/findings.h"
 #include "config/sections.h"
+#include "config/stored_adapter.h"
 
 namespace lora::config {
 
@@ -39,17 +40,9 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
 
 peft::LoraOptions read_adapter_folder(const fs::path& folder) {
   Findings findings;
-  const Surroundings nowhere;
-  const Json section{{"init_from", fs::absolute(folder).string()}};
-  std::optional<peft::LoraOptions> options = read_adapter(section, Place{"adapter", findings}, working_folder(nowhere)).options;
+  peft::LoraOptions options = read_stored_adapter(fs::absolute(folder), Place{"--adapter", findings});
   findings.throw_if_any(ErrorKind::kModel);
-  if (peft::changes_base(options->init)) {
-    model_error(folder.string(),
-                "its adapter fits a base that its start was taken out of, not the base itself: found init_lora_weights \"" +
-                    std::string(peft::kNamedInits.name(options->init)) +
-                    "\", expected an adapter that PEFT has converted (save_pretrained with path_initial_model_for_weight_conversion)");
-  }
-  return std::move(*options);
+  return options;
 }
 
 }  // namespace lora::config

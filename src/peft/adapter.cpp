@@ -8,10 +8,14 @@
 #include <set>
 
 #include "adapter_config.h"
+#include "lora/base/enum_table.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "lora/peft/adapter_folder.h"
+#include "lora_init.h"
+#include "module_names.h"
 #include "targets.h"
 #include "tensor_file.h"
 #include "update_forms.h"
@@ -24,46 +28,23 @@ constexpr std::string_view kPrefix = "base_model.model.";
 const char* const kWeightsFile = "adapter_model.safetensors";
 constexpr std::string_view kTokenRows = ".token_adapter.trainable_tokens_delta";
 
-/// The parts of a module's update, by the ends of PEFT's keys.
+/// The parts of a module's update, by their names.
 enum class Part { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
-constexpr std::array<std::pair<std::string_view, Part>, 7> kParts{{{".lora_A.weight", Part::kA},
-                                                                   {".lora_B.weight", Part::kB},
-                                                                   {".lora_B.bias", Part::kBias},
-                                                                   {".lora_magnitude_vector", Part::kMagnitude},
-                                                                   {".lora_magnitude_vector.weight", Part::kMagnitude},
-                                                                   {".lora_embedding_A", Part::kEmbeddingA},
-                                                                   {".lora_embedding_B", Part::kEmbeddingB}}};
+constexpr EnumTable<Part, 6> kParts{{{{Part::kA, "lora_A.weight"},
+                                      {Part::kB, "lora_B.weight"},
+                                      {Part::kBias, "lora_B.bias"},
+                                      {Part::kMagnitude, "lora_magnitude_vector"},
+                                      {Part::kEmbeddingA, "lora_embedding_A"},
+                                      {Part::kEmbeddingB, "lora_embedding_B"}}}};
 
-/// Whether the config says that the adapter holds this base tensor whole.
-bool may_be_replaced(const std::string& name, const Json& config) {
-  if (name.ends_with(".bias") && config.value("bias", Json("none")) != "none") {
-    return true;
-  }
-  const std::string module = name.substr(0, name.rfind('.'));
-  const auto names_module = [&module](const Json& list) {
-    return list.is_array() && std::any_of(list.begin(), list.end(), [&module](const Json& entry) {
-             return entry.is_string() &&
-                    (module == entry.get_ref<const std::string&>() || module.ends_with("." + entry.get_ref<const std::string&>()));
-           });
-  };
-  // As PEFT finds them: the name of the module, or of one that holds it, ends so ("norm" is also "input_layernorm").
-  const Json& saved = config.value("modules_to_save", Json());
-  const bool is_saved = saved.is_array() && std::any_of(saved.begin(), saved.end(), [&module](const Json& entry) {
-                          return entry.is_string() && (module + ".").find(entry.get_ref<const std::string&>() + ".") != std::string::npos;
-                        });
-  return is_saved || names_module(config.value("target_modules", Json()));
-}
-
-/// Sorts the file's tensors into updates and replaced tensors, and collects what does not fit.
+/// Makes updates and held tensors of a folder's tensors, and collects what does not fit.
 class Reader {
  public:
-  explicit Reader(const fs::path& file) : file_(file), tensors_(file) {}
+  Reader(const AdapterFolder& folder, const LoraOptions& options) : folder_(folder), is_target_(named_targets(options)) {}
 
   void read(Adapter& adapter) {
-    adapter.base_fingerprint = base_fingerprint(tensors_);
-    adapter.labels = stored_label_set(tensors_);
-    for (const std::string& key : tensors_.names()) {
-      take(key, adapter);
+    for (const auto& [name, tensor] : folder_.tensors()) {
+      take(tensor, adapter);
     }
     for (auto& [module, parts] : modules_) {
       add_update(module, parts, adapter);
@@ -74,35 +55,16 @@ class Reader {
  private:
   using Parts = std::map<Part, Tensor>;
 
-  void take(const std::string& key, Adapter& adapter) {
-    const Tensor tensor = tensors_.tensor(key);
-    if (!at::isfinite(tensor).all().item<bool>()) {
-      faults_["with values that are not finite"].push_back(key);
-    }
-    if (!key.starts_with(kPrefix)) {
-      faults_["not understood"].push_back(key);
-      return;
-    }
-    std::string name = key.substr(kPrefix.size());
-    for (const auto& [end, part] : kParts) {
-      if (name.ends_with(end)) {
-        modules_[name.substr(0, name.size() - end.size())].emplace(part, tensor);
-        return;
-      }
-    }
-    if (name.ends_with(kTokenRows)) {
-      add_token_rows(key, name.substr(0, name.size() - kTokenRows.size()), tensor, adapter);
-      return;
-    }
-    const size_t base_layer = name.rfind(".base_layer.");
-    const bool is_of_target = base_layer != std::string::npos;
-    if (is_of_target) {
-      name.erase(base_layer, std::string_view(".base_layer").size());
-    }
-    if (is_of_target || may_be_replaced(name, adapter.config)) {
-      adapter.replaced.push_back({{name, tensor}, {}});
-    } else {
-      faults_["not understood"].push_back(key);
+  void take(const AdapterTensor& tensor, Adapter& adapter) {
+    switch (tensor.role) {
+      case TensorRole::kPair:
+        modules_[tensor.module].emplace(*kParts.find(tensor.name.substr(tensor.module.size() + 1)), tensor.tensor);
+        break;
+      case TensorRole::kTokenRows:
+        add_token_rows(tensor.name, tensor.module, tensor.tensor, adapter);
+        break;
+      default:
+        adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.role == TensorRole::kBase});
     }
   }
 
@@ -115,7 +77,7 @@ class Reader {
     if (found == all.end() || rows_ND.dim() != 2 || rows_ND.size(0) != static_cast<int64_t>(found->ids.size())) {
       faults_["that do not fit trainable_token_indices"].push_back(key);
     } else {
-      adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids});
+      adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids, false});
     }
   }
 
@@ -125,6 +87,10 @@ class Reader {
     const auto b = parts.find(is_embedding ? Part::kEmbeddingB : Part::kB);
     if (a == parts.end() || b == parts.end()) {
       faults_["without the other half of the pair"].push_back(module);
+      return;
+    }
+    if (!is_target_(module)) {
+      faults_["of modules that target_modules does not mean"].push_back(module);
       return;
     }
     LowRankUpdate update;
@@ -163,18 +129,18 @@ class Reader {
   void report() const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
-      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 6));
+      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 2));
     }
     if (!lines.empty()) {
-      model_error(file_.string(), "is no LoRA adapter that can be used: " + join(lines, "; "));
+      model_error(folder_.weights_file().string(), "is no LoRA adapter that can be used: " + join(lines, "; "));
     }
     if (modules_.empty()) {
-      model_error(file_.string(), "holds no LoRA tensors: expected keys such as base_model.model.<module>.lora_A.weight");
+      model_error(folder_.weights_file().string(), "holds no LoRA tensors: expected keys such as base_model.model.<module>.lora_A.weight");
     }
   }
 
-  fs::path file_;
-  io::SafetensorsFile tensors_;
+  const AdapterFolder& folder_;
+  std::function<bool(const std::string& module)> is_target_;
   std::map<std::string, Parts> modules_;
   std::map<std::string, std::vector<std::string>> faults_;
 };
@@ -189,6 +155,19 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
       pattern.emplace_back(update.module, value(update));
     }
   }
+}
+
+/// PEFT's wrapper of the module that a value of the base lies in.
+std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
+  const std::string module = held.name.substr(0, held.name.rfind('.'));
+  const auto is_adapted = [&module](const LowRankUpdate& update) { return update.module == module; };
+  const auto has_rows = [&held](const HeldTensor& other) { return other.name == held.name && !other.rows.empty(); };
+  if (!held.of_base) {
+    return "";
+  }
+  return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted)   ? ".base_layer"
+         : std::any_of(adapter.replaced.begin(), adapter.replaced.end(), has_rows) ? ".token_adapter.base_layer"
+                                                                                   : "";
 }
 
 std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
@@ -207,7 +186,8 @@ std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
   }
   for (const HeldTensor& held : adapter.replaced) {
     const std::string module = held.name.substr(0, held.name.rfind('.'));
-    tensors.push_back({prefix + (held.rows.empty() ? held.name : module + std::string(kTokenRows)), held.tensor});
+    const std::string part = held.name.substr(held.name.rfind('.'));
+    tensors.push_back({prefix + module + (held.rows.empty() ? wrapper_of(held, adapter) + part : std::string(kTokenRows)), held.tensor});
   }
   return tensors;
 }
@@ -230,14 +210,66 @@ double scale_of(double alpha, int64_t rank, bool use_rslora) {
   return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
 }
 
-Adapter read_adapter(const fs::path& folder, const LoraOptions& options) {
+Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
+  const AdapterFolder folder(path);
   Adapter adapter;
   adapter.options = options;
-  adapter.config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
-  adapter.weights_file = folder / kWeightsFile;
-  require_weights_file(folder);
-  Reader(adapter.weights_file).read(adapter);
+  adapter.config = folder.config();
+  adapter.weights_file = folder.weights_file();
+  adapter.base_fingerprint = base_fingerprint(folder.metadata());
+  adapter.labels = stored_label_set(folder.metadata());
+  Reader(folder, options).read(adapter);
   return adapter;
+}
+
+void align(Adapter& adapter, const std::vector<std::string>& base_modules) {
+  std::set<std::string> own;
+  const auto module_of = [](const HeldTensor& held) { return held.name.substr(0, held.name.rfind('.')); };
+  for (const LowRankUpdate& update : adapter.updates) {
+    own.insert(update.module);
+  }
+  for (const HeldTensor& held : adapter.replaced) {
+    own.insert(module_of(held));
+  }
+  const std::optional<ModuleRenaming> renaming = find_renaming({own.begin(), own.end()}, base_modules);
+  if (!renaming) {
+    return;
+  }
+  warn_of_renaming(*renaming, adapter.weights_file.string());
+  const std::set<std::string> known(base_modules.begin(), base_modules.end());
+  for (LowRankUpdate& update : adapter.updates) {
+    update.module = known.count(update.module) > 0 ? update.module : renaming->of(update.module);
+  }
+  for (HeldTensor& held : adapter.replaced) {
+    const std::string module = module_of(held);
+    held.name = known.count(module) > 0 ? held.name : renaming->of(module) + held.name.substr(module.size());
+  }
+}
+
+void require_settled(const Adapter& adapter) {
+  if (changes_base(adapter.options.init)) {
+    model_error(adapter.weights_file.string(),
+                "fits a base that the adapter's start was taken out of: found init_lora_weights \"" +
+                    std::string(kNamedInits.name(adapter.options.init)) +
+                    "\", expected an adapter of the untouched base. Save it with PEFT's path_initial_model_for_weight_conversion, or "
+                    "merge it into its base");
+  }
+}
+
+void settle_start(Adapter& adapter, const std::function<Tensor(const std::string& module)>& weight_of) {
+  if (!changes_base(adapter.options.init)) {
+    return;
+  }
+  const at::NoGradGuard no_grad;
+  for (LowRankUpdate& update : adapter.updates) {
+    if (!update.is_embedding) {
+      const LowRankStart start = part_of_weight(adapter.options, weight_of(update.module), update.rank(), update.scale, update.module);
+      update.A_RI = at::cat({update.A_RI, start.A_RI}, 0);
+      update.B_OR = at::cat({update.B_OR, -start.B_OR}, 1);
+      update.alpha *= adapter.options.use_rslora ? std::sqrt(2.0) : 2.0;  // the scale stays
+    }
+  }
+  adapter.options.init = LoraInit::kDefault;
 }
 
 void write_adapter(const fs::path& folder, const Adapter& adapter, const std::string& base_name) {

@@ -10,9 +10,9 @@ namespace {
 const char* const kKey = "base_fingerprint";
 const char* const kLabels = "labels";
 
-std::string entry_of(const io::SafetensorsFile& weights, const char* key) {
-  const auto found = weights.metadata().find(key);
-  return found == weights.metadata().end() ? "" : found->second;
+std::string entry_of(const std::map<std::string, std::string>& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found == metadata.end() ? "" : found->second;
 }
 
 }  // namespace
@@ -28,12 +28,12 @@ std::map<std::string, std::string> BaseReference::metadata() const {
   return all;
 }
 
-std::string base_fingerprint(const io::SafetensorsFile& weights) {
-  return entry_of(weights, kKey);
+std::string base_fingerprint(const std::map<std::string, std::string>& metadata) {
+  return entry_of(metadata, kKey);
 }
 
-std::string stored_label_set(const io::SafetensorsFile& weights) {
-  return entry_of(weights, kLabels);
+std::string stored_label_set(const std::map<std::string, std::string>& metadata) {
+  return entry_of(metadata, kLabels);
 }
 
 void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {

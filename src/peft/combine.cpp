@@ -15,6 +15,7 @@
 #include "lora/base/random.h"
 #include "lora/base/text.h"
 #include "low_rank_svd.h"
+#include "tensor_file.h"
 
 namespace lora::peft {
 
@@ -91,7 +92,7 @@ using Faults = std::map<std::string, std::set<std::string>>;
 void report(const Faults& faults) {
   std::vector<std::string> lines;
   for (const auto& [what, names] : faults) {
-    lines.push_back(std::to_string(names.size()) + " " + what + ": " + join({names.begin(), names.end()}, ", ", 8));
+    lines.push_back(std::to_string(names.size()) + " " + what + ": " + join({names.begin(), names.end()}, ", ", 2));
   }
   if (!lines.empty()) {
     model_error("--combine", "these adapters cannot be combined so: found " + join(lines, "; "));
@@ -103,9 +104,7 @@ Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults)
   Modules modules;
   for (const WeightedAdapter& adapter : adapters) {
     for (const HeldTensor& whole : adapter.adapter.replaced) {
-      if (is_base_copy(whole, adapter.adapter)) {
-        log::warn("[" + adapter.name + "] its copy of the base's " + whole.name + " is left out");
-      } else {
+      if (!whole.of_base) {
         faults["tensors that an adapter holds whole, which have no weighted sum (modules_to_save, biases)"].insert(whole.name);
       }
     }
@@ -292,6 +291,22 @@ LoraOptions combined_options(const std::vector<WeightedAdapter>& adapters) {
   return options;
 }
 
+/// Values of the base that the adapters bring along: one of them serves all, where they are the same.
+std::vector<HeldTensor> shared_base_values(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
+  std::vector<HeldTensor> shared;
+  for (const WeightedAdapter& adapter : adapters) {
+    for (const HeldTensor& held : adapter.adapter.replaced) {
+      const auto found = std::find_if(shared.begin(), shared.end(), [&held](const HeldTensor& other) { return other.name == held.name; });
+      if (held.of_base && found == shared.end()) {
+        shared.push_back(held);
+      } else if (held.of_base && !same_values(found->tensor, held.tensor)) {
+        faults["tensors of the base that two adapters bring along with other values"].insert(held.name);
+      }
+    }
+  }
+  return shared;
+}
+
 }  // namespace
 
 std::vector<std::string> combine_methods() {
@@ -307,11 +322,15 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   const Recipe& recipe = find_recipe(options.method);
   check_options(recipe, options, adapters.size());
   Faults faults;
+  for (const WeightedAdapter& adapter : adapters) {
+    require_settled(adapter.adapter);
+  }
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);
+  Adapter result;
+  result.replaced = shared_base_values(adapters, faults);
   report(faults);
   Combiner combiner(recipe, options, largest_rank(modules));
-  Adapter result;
   result.options = combined_options(adapters);
   result.config = adapters.front().adapter.config;
   for (const auto& [module, parts] : modules) {

@@ -7,8 +7,8 @@
 
 #include "incremental_pca.h"
 #include "lora/base/error.h"
+#include "lora/peft/adapter_folder.h"
 #include "targets.h"
-#include "tensor_file.h"
 
 namespace lora::peft {
 
@@ -285,13 +285,12 @@ std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, cons
 }
 
 LoraOptions eva_options(const LoraOptions& options, nn::Model& model, const std::filesystem::path& folder) {
-  require_weights_file(folder);
-  const io::SafetensorsFile file(folder / "adapter_model.safetensors");
+  const AdapterFolder file(folder);
   const std::vector<nn::Linear*> hosts = choose_hosts(options, model).hosts;
   std::vector<int64_t> ranks;
   for (const nn::Linear* host : hosts) {
-    const std::string key = "base_model.model." + a_name(*host);
-    ranks.push_back(file.contains(key) ? file.shape(key).at(0) : 0);
+    const Tensor* const A_RI = file.find(a_name(*host));
+    ranks.push_back(A_RI != nullptr ? A_RI->size(0) : 0);
   }
   return with_ranks(options, hosts, ranks);
 }

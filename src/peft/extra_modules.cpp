@@ -8,6 +8,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
+#include "module_hints.h"
 #include "targets.h"
 
 namespace lora::peft {
@@ -61,7 +62,8 @@ class Attacher {
         continue;  // PEFT names the heads of all families
       }
       if (match.hosts.empty()) {
-        config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + some_names());
+        config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + join(last_names()) + "." +
+                                module_hint(entry, last_names()));
       }
       result_.matches.push_back(std::move(match));
     }
@@ -191,7 +193,8 @@ class Attacher {
     }
   }
 
-  std::string some_names() const {
+  /// The different last parts of the modules' names.
+  std::vector<std::string> last_names() const {
     std::vector<std::string> names;
     for (const nn::Host* host : hosts_) {
       const std::string last = host->name().substr(host->name().rfind('.') + 1);
@@ -199,7 +202,7 @@ class Attacher {
         names.push_back(last);
       }
     }
-    return join(names);
+    return names;
   }
 
   const LoraOptions& options_;

@@ -9,6 +9,7 @@
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/peft/adapter_folder.h"
 #include "lora/peft/merge.h"
 #include "tensor_file.h"
 #include "update_forms.h"
@@ -18,7 +19,7 @@ namespace lora::peft {
 namespace {
 
 const char* const kReadable =
-    "a PEFT folder (adapter_config.json, adapter_model.safetensors), an MLX folder (adapter_config.json, "
+    "a PEFT folder (adapter_config.json, adapter_model.safetensors or .bin), an MLX folder (adapter_config.json, "
     "adapters.safetensors) or a kohya file (.safetensors with lora_down and lora_up)";
 
 void write_peft(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
@@ -54,7 +55,7 @@ struct Loss {
   std::string what;
   std::vector<std::string> names;
 
-  std::string text() const { return what + ": " + join(names, ", ", 6); }
+  std::string text() const { return what + ": " + join(names, ", ", 2); }
 };
 
 /// What was taken out of an adapter for a format.
@@ -66,15 +67,19 @@ struct TakenOut {
 void take_out_whole(Adapter& adapter, TakenOut& result) {
   Loss whole{"tensors held whole (modules_to_save, bias)", {}};
   Loss rows{"rows of trained tokens (trainable_token_indices)", {}};
+  Loss of_base{"values of the base that PEFT saved along (a resized vocabulary)", {}};
   for (const HeldTensor& held : adapter.replaced) {
     if (!held.rows.empty()) {
       rows.names.push_back(held.name);
+    } else if (is_base_copy(held, adapter)) {
+      result.base_copies.push_back(held.name);
     } else {
-      (is_base_copy(held, adapter) ? result.base_copies : whole.names).push_back(held.name);
+      (held.of_base ? of_base : whole).names.push_back(held.name);
     }
   }
   result.losses.push_back(std::move(whole));
   result.losses.push_back(std::move(rows));
+  result.losses.push_back(std::move(of_base));
   adapter.replaced.clear();
 }
 
@@ -149,8 +154,11 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
         return entry.format;
       }
     }
+    if (fs::exists(path / "adapter_model.bin", ignored)) {
+      return AdapterFormat::kPeft;
+    }
     if (fs::exists(path / "adapter_config.json", ignored)) {
-      require_weights_file(path);
+      adapter_weights_file(path);  // says what is missing
     }
   } else if (fs::exists(path, ignored) && path.extension() == ".safetensors" && is_kohya(path)) {
     return AdapterFormat::kKohya;
@@ -186,6 +194,7 @@ Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const 
                               const WriteOptions& options) {
   const FormatEntry& entry = entry_of(format);
   const std::string where = adapter.weights_file.string();
+  require_settled(adapter);
   Adapter held = adapter;
   Written result;
   const TakenOut taken = take_out(held, entry, base);

@@ -53,7 +53,14 @@ class Full : public Method {
     }
   }
 
-  void load(const std::filesystem::path& folder) override { load_into(folder / kWeightsFile, file_tensors()); }
+  void load(const std::filesystem::path& folder) override {
+    const io::SafetensorsFile file(folder / kWeightsFile);
+    StoredTensors stored;
+    for (const std::string& name : file.names()) {
+      stored.emplace(name, file.tensor(name));
+    }
+    load_into((folder / kWeightsFile).string(), stored, file_tensors());
+  }
 
  private:
   std::vector<io::NamedTensor> file_tensors() const {

@@ -4,13 +4,16 @@
 #include <set>
 
 #include "adapter_config.h"
+#include "base_values.h"
 #include "extra_modules.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/peft/adapter.h"
+#include "lora/peft/adapter_folder.h"
 #include "lora/peft/method.h"
 #include "lora_init.h"
+#include "missing_tensors.h"
 #include "residuals.h"
 #include "targets.h"
 #include "tensor_file.h"
@@ -25,7 +28,12 @@ const char* const kPrefix = "base_model.model.";
 class Lora : public Method {
  public:
   Lora(const LoraOptions& options, nn::Model& model, BaseReference base, uint64_t seed, std::string adapter_name)
-      : options_(options), base_(std::move(base)), adapter_name_(std::move(adapter_name)), chosen_(choose_hosts(options, model)) {
+      : options_(options),
+        base_(std::move(base)),
+        model_(model),
+        adapter_name_(std::move(adapter_name)),
+        chosen_(choose_hosts(options, model)),
+        base_values_(model, adapter_name_) {
     for (const nn::Parameter& parameter : model.base_parameters()) {
       parameter.tensor.set_requires_grad(false);
     }
@@ -42,10 +50,7 @@ class Lora : public Method {
     // As PEFT leaves it: as the last projection says.
     options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
     if (options_.init_from) {
-      // As it stands, not as save() writes it: an adapter of PiSSA that PEFT did not convert holds the trained values alone.
-      require_weights_file(*options_.init_from);
-      check_base(options_.init_from->string(), base_fingerprint(io::SafetensorsFile(*options_.init_from / kWeightsFile)), base_);
-      load_into(*options_.init_from / kWeightsFile, file_tensors(), frozen_);
+      continue_from(*options_.init_from);
     }
   }
 
@@ -55,15 +60,17 @@ class Lora : public Method {
   std::string weights_file() const override { return kWeightsFile; }
 
   void save(const std::filesystem::path& folder) const override {
-    const std::vector<io::NamedTensor> tensors = residuals_.portable(file_tensors());
+    std::vector<io::NamedTensor> tensors = residuals_.portable(file_tensors());
+    const std::vector<io::NamedTensor> of_base = base_values_.file_tensors(adapted_);
+    tensors.insert(tensors.end(), of_base.begin(), of_base.end());
     require_finite(tensors);
     io::save_tensors(folder / kWeightsFile, tensors, base_.metadata());
     write_file_atomically(folder / "adapter_config.json", adapter_config_text(residuals_.portable(options_), chosen_.targets, base_.name));
   }
 
   void load(const std::filesystem::path& folder) override {
-    require_weights_file(folder);
-    residuals_.load(folder / kWeightsFile, file_tensors());
+    const AdapterFolder file = open(folder);
+    residuals_.load(file.weights_file().string(), take_stored(file), own_tensors());
   }
 
  private:
@@ -80,6 +87,10 @@ class Lora : public Method {
   void attach(nn::Linear& host, uint64_t seed) {
     const Size size = size_of(host);
     const LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
+    if (changes_base(options_.init) && options_.keeps_base) {
+      attach_with_start(host, size, start);
+      return;
+    }
     if (changes_base(options_.init)) {
       residuals_.take_out(host, start, size.scale);
     }
@@ -91,6 +102,15 @@ class Lora : public Method {
       train(host, ".lora_B.bias", *pair.bias_O, /*weight_decay=*/false);
     }
     attach(host, std::move(pair), host.weight());
+  }
+
+  /// [A; A0] and [B, -B0]: what Residuals::portable() makes, with the parts that the file has as views.
+  void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
+    const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
+    const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
+    train(host, ".lora_A.weight", A_RI.slice(0, 0, size.rank));
+    train(host, ".lora_B.weight", B_OR.slice(1, 0, size.rank));
+    attach(host, {.adapter = adapter_name_, .A_RI = A_RI, .B_OR = B_OR, .scale = size.scale}, host.weight());
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
@@ -105,7 +125,6 @@ class Lora : public Method {
     train(host, ".lora_embedding_A", pair.A_RI);
     train(host, ".lora_embedding_B", pair.B_OR);
     attach(host, std::move(pair), host.weight().t());
-    frozen_.push_back({kPrefix + host.name() + ".base_layer.weight", host.weight().detach()});
   }
 
   /// ensure_weight_tying: the head's A is the memory of the embeddings' B and the other way round. As in PEFT each is a
@@ -153,10 +172,6 @@ class Lora : public Method {
     chosen_.matches.insert(chosen_.matches.end(), extra.matches.begin(), extra.matches.end());
     aliases_ = std::move(extra.aliases);
     warn_of_tying(model);
-    const nn::Linear* const head = model.find_head();
-    if (head != nullptr && adapted_.count(head->name()) > 0) {
-      frozen_.push_back({kPrefix + head->name() + ".base_layer.weight", head->weight().detach()});
-    }
   }
 
   /// Says what PEFT says too, of an embedding and a head that share their weight.
@@ -183,6 +198,65 @@ class Lora : public Method {
     }
   }
 
+  AdapterFolder open(const std::filesystem::path& folder) const {
+    AdapterFolder file(folder);
+    std::vector<std::string> modules;
+    for (const nn::Host* host : model_.hosts()) {
+      modules.push_back(host->name());
+    }
+    file.align(modules);
+    return file;
+  }
+
+  /// Takes the values as they stand there, not as save() writes them: an adapter of PiSSA that PEFT did not convert holds the trained
+  /// values alone.
+  void continue_from(const std::filesystem::path& folder) {
+    const AdapterFolder file = open(folder);
+    check_base(folder.string(), base_fingerprint(file.metadata()), base_);
+    const StoredTensors stored = take_stored(file);
+    MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
+    for (const nn::Parameter& alias : aliases_) {
+      may_miss.names.insert(alias.name);
+    }
+    const std::string where = file.weights_file().string();
+    load_into(where, stored, without_missing(own_tensors(), stored, may_miss, where));
+  }
+
+  /// The file's tensors but those of the base, which are put in place.
+  StoredTensors take_stored(const AdapterFolder& file) {
+    std::set<std::string> own;
+    for (const io::NamedTensor& named : own_tensors()) {
+      own.insert(named.name);
+    }
+    // After a vocabulary was resized, PEFT saves the rows of tied embeddings a second time, under the head's name.
+    const auto repeats_rows = [&](const AdapterTensor& tensor) {
+      return tensor.role == TensorRole::kTokenRows && std::any_of(own.begin(), own.end(), [&](const std::string& name) {
+               const Tensor* const other = name.ends_with(".trainable_tokens_delta") ? file.find(name) : nullptr;
+               return other != nullptr && same_values(*other, tensor.tensor);
+             });
+    };
+    StoredTensors stored;
+    std::vector<AdapterTensor> of_base;
+    for (const auto& [name, tensor] : file.tensors()) {
+      if (own.count(name) > 0 || (tensor.role != TensorRole::kBase && !repeats_rows(tensor))) {
+        stored.emplace(name, tensor.tensor);
+      } else if (tensor.role == TensorRole::kBase) {
+        of_base.push_back(tensor);
+      }
+    }
+    base_values_.put(of_base, file.weights_file().string());
+    return stored;
+  }
+
+  /// The trained tensors under AdapterFolder's names.
+  std::vector<io::NamedTensor> own_tensors() const {
+    std::vector<io::NamedTensor> tensors = file_tensors();
+    for (io::NamedTensor& named : tensors) {
+      named.name = adapter_tensor_name(named.name);
+    }
+    return tensors;
+  }
+
   /// The trained tensors under PEFT's keys.
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
@@ -197,12 +271,13 @@ class Lora : public Method {
 
   LoraOptions options_;
   BaseReference base_;
+  nn::Model& model_;
   std::string adapter_name_;
   ChosenHosts chosen_;
   std::set<std::string> adapted_;  ///< names of the modules with a pair
   std::vector<nn::Parameter> parameters_;
-  std::vector<nn::Parameter> aliases_;   ///< trained tensors under further names of the file
-  std::vector<io::NamedTensor> frozen_;  ///< the base's, which PEFT writes beside adapted embeddings and heads
+  std::vector<nn::Parameter> aliases_;  ///< trained tensors under further names of the file
+  BaseValues base_values_;
   Residuals residuals_;
 };
 

@@ -64,35 +64,43 @@ LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t see
 }
 
 /// Throws where a part of the weight cannot become the start.
-void require_part(const nn::Linear& host, int64_t rank) {
+void require_part(const Tensor& weight_OI, int64_t rank, const std::string& module) {
   const char* const where = "adapter.init_lora_weights";
-  const int64_t largest = std::min(host.in_features(), host.out_features());
+  const int64_t largest = std::min(weight_OI.size(0), weight_OI.size(1));
   if (rank > largest) {
-    config_error(where, "\"pissa\" and \"olora\" start with a part of the weight: found r " + std::to_string(rank) + " for " + host.name() +
+    config_error(where, "\"pissa\" and \"olora\" start with a part of the weight: found r " + std::to_string(rank) + " for " + module +
                             ", expected at most its smaller side, " + std::to_string(largest) + ". Lower r or give it a rank_pattern");
   }
-  if (host.tied()) {
-    config_error(where, "\"pissa\" and \"olora\" change the weight: found " + host.name() +
-                            ", whose weight is the embedding's too, expected a module with a weight of its own. Exclude it");
-  }
-  if (!at::isfinite(host.weight()).all().item<bool>()) {
-    model_error(host.name() + ".weight", "holds a value that is not finite: it cannot be decomposed");
+  if (!at::isfinite(weight_OI).all().item<bool>()) {
+    model_error(module + ".weight", "holds a value that is not finite: it cannot be decomposed");
   }
 }
 
 /// PiSSA: the largest singular values, half of each in A and half in B.
-LowRankStart pissa_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
-  const Tensor weight_OI = host.weight().to(at::kFloat);
-  const auto [U, S, Vh] = options.pissa_niter > 0 ? low_rank_svd(weight_OI, rank, options.pissa_niter, generator_of(seed, a_name(host)))
-                                                  : at::linalg_svd(weight_OI, /*full_matrices=*/false);
+LowRankStart pissa_start(int64_t niter, const Tensor& weight, int64_t rank, double scale, const at::Generator& generator) {
+  const Tensor weight_OI = weight.to(at::kFloat);
+  const auto [U, S, Vh] = niter > 0 ? low_rank_svd(weight_OI, rank, niter, generator) : at::linalg_svd(weight_OI, /*full_matrices=*/false);
   const Tensor root_R = (S.slice(0, 0, rank) / scale).sqrt();
   return {root_R.unsqueeze(1) * Vh.slice(0, 0, rank), U.slice(1, 0, rank) * root_R};
 }
 
 /// OLoRA: the first columns of Q and rows of R; the scale is left to the product.
-LowRankStart olora_start(const nn::Linear& host, int64_t rank) {
-  const auto [Q, R] = at::linalg_qr(host.weight().to(at::kFloat));
+LowRankStart olora_start(const Tensor& weight_OI, int64_t rank) {
+  const auto [Q, R] = at::linalg_qr(weight_OI.to(at::kFloat));
   return {R.slice(0, 0, rank), Q.slice(1, 0, rank)};
+}
+
+LowRankStart part_of_host(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+  if (host.tied()) {
+    config_error("adapter.init_lora_weights",
+                 "\"pissa\" and \"olora\" change the weight: found " + host.name() +
+                     ", whose weight is the embedding's too, expected a module with a weight of its own. Exclude it");
+  }
+  if (options.pissa_niter > 0) {
+    require_part(host.weight(), rank, host.name());
+    return pissa_start(options.pissa_niter, host.weight(), rank, scale, generator_of(seed, a_name(host)));
+  }
+  return part_of_weight(options, host.weight(), rank, scale, host.name());
 }
 
 LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
@@ -100,11 +108,8 @@ LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_
     case LoraInit::kOrthogonal:
       return orthogonal_start(host, rank, seed);
     case LoraInit::kPissa:
-      require_part(host, rank);
-      return pissa_start(options, host, rank, scale, seed);
     case LoraInit::kOlora:
-      require_part(host, rank);
-      return olora_start(host, rank);
+      return part_of_host(options, host, rank, scale, seed);
     default:
       return random_start(options.init, host, rank, seed);
   }
@@ -118,6 +123,11 @@ LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, 
   const LowRankStart start = start_of(options, host, rank, scale, seed);
   const at::Device device = host.weight().device();
   return {start.A_RI.to(device).contiguous(), start.B_OR.to(device).contiguous()};
+}
+
+LowRankStart part_of_weight(const LoraOptions& options, const Tensor& weight_OI, int64_t rank, double scale, const std::string& module) {
+  require_part(weight_OI, rank, module);
+  return options.init == LoraInit::kPissa ? pissa_start(/*niter=*/0, weight_OI, rank, scale, {}) : olora_start(weight_OI, rank);
 }
 
 LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& host, int64_t rank, uint64_t seed) {

@@ -22,6 +22,9 @@ struct LowRankStart {
 /// @param scale what B A x is multiplied by.
 LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed);
 
+/// PiSSA's or OLoRA's start of a module with this weight, as low_rank_start gives it. Throws as that does.
+LowRankStart part_of_weight(const LoraOptions& options, const Tensor& weight_OI, int64_t rank, double scale, const std::string& module);
+
 /// What lora_embedding_A and lora_embedding_B start with: A zero and B ~ N(0, 1), or both random with
 /// init_lora_weights false. V tokens are the inputs, D channels the outputs.
 LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& host, int64_t rank, uint64_t seed);

@@ -10,12 +10,14 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/task.h"
+#include "tensor_file.h"
 
 namespace lora::peft {
 
 namespace {
 
 const char* const kHead = "lm_head";
+constexpr size_t kNamesShown = 2;
 
 std::string weight_of(const std::string& module) {
   return module + ".weight";
@@ -50,8 +52,8 @@ bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
 
 bool are_changed_alike(const MergedTensor& head, const MergedTensor& embedding) {
   const bool same_replacement = head.replacement.defined() == embedding.replacement.defined() &&
-                                (!head.replacement.defined() || head.replacement.equal(embedding.replacement));
-  const auto is_same_held = [](const HeldTensor& a, const HeldTensor& b) { return a.rows == b.rows && a.tensor.equal(b.tensor); };
+                                (!head.replacement.defined() || same_values(head.replacement, embedding.replacement));
+  const auto is_same_held = [](const HeldTensor& a, const HeldTensor& b) { return a.rows == b.rows && same_values(a.tensor, b.tensor); };
   return same_replacement && std::equal(head.rows.begin(), head.rows.end(), embedding.rows.begin(), embedding.rows.end(), is_same_held) &&
          std::equal(head.updates.begin(), head.updates.end(), embedding.updates.begin(), embedding.updates.end(), is_same_change);
 }
@@ -76,12 +78,12 @@ class Planner {
     std::vector<std::string> unweighted;
     for (const HeldTensor& whole : adapter.adapter.replaced) {
       whole.rows.empty() ? replace(whole, adapter) : replace_rows(whole, adapter);
-      if (!is_base_copy(whole, adapter.adapter)) {
+      if (!whole.of_base) {
         unweighted.push_back(whole.name);
       }
     }
     if (adapter.weight != 1 && !unweighted.empty()) {
-      log::warn("[" + adapter.name + "] its weight does not apply to what it holds whole: " + join(unweighted, ", ", 8));
+      log::warn("[" + adapter.name + "] its weight does not apply to what it holds whole: " + join(unweighted, ", ", kNamesShown));
     }
     for (const LowRankUpdate& update : adapter.adapter.updates) {
       add_update(update, adapter);
@@ -132,24 +134,53 @@ class Planner {
 
   void replace(const HeldTensor& whole, const WeightedAdapter& adapter) {
     if (subtract_) {
-      if (!is_base_copy(whole, adapter.adapter)) {
+      if (!whole.of_base) {
         faults_["tensors that the adapter holds whole, so that what they replaced is lost"].push_back(whole.name);
       }
       return;
     }
     const bool is_classifier = is_sequence_classification(adapter.adapter.options);
     plan_.scores_documents = plan_.scores_documents || is_classifier;
-    if (is_classifier && find(whole.name) == nullptr) {
+    if (is_classifier && !whole.of_base && find(whole.name) == nullptr) {
       add_tensor(whole.name, {whole.name, "", whole.tensor.sizes().vec(), true, {}, {}, {}, {}});
     }
-    MergedTensor* tensor = target(whole.name, whole.tensor.sizes().vec());
+    for (const std::string& name : replaced_by(whole, adapter.adapter.replaced)) {
+      replace(name, whole);
+    }
+  }
+
+  void replace(const std::string& name, const HeldTensor& whole) {
+    MergedTensor* tensor = target(name, whole.tensor.sizes().vec());
     if (tensor == nullptr) {
       return;
     }
-    if (tensor->replacement.defined() && !tensor->replacement.equal(whole.tensor)) {
-      faults_["tensors that two adapters hold whole, with other values"].push_back(whole.name);
+    if (tensor->replacement.defined() && !same_values(tensor->replacement, whole.tensor)) {
+      faults_["tensors that two adapters hold whole, with other values"].push_back(name);
     }
     tensor->replacement = whole.tensor;
+  }
+
+  /// A value of the base stands at the embedding and at a head tied to it, but where the adapter has a trained one. Of two such values
+  /// the head's counts, as PEFT reads it last.
+  std::vector<std::string> replaced_by(const HeldTensor& whole, const std::vector<HeldTensor>& all) const {
+    const std::string head = weight_of(kHead);
+    if (!tied_ || !whole.of_base || (whole.name != head && whole.name != embedding_)) {
+      return {whole.name};
+    }
+    const auto holds = [&all](const std::string& name, bool of_base) {
+      return std::any_of(all.begin(), all.end(),
+                         [&](const HeldTensor& held) { return held.name == name && held.rows.empty() && held.of_base == of_base; });
+    };
+    if (whole.name == embedding_ && holds(head, /*of_base=*/true)) {
+      return {};
+    }
+    std::vector<std::string> names;
+    for (const std::string& name : {head, embedding_}) {
+      if (!holds(name, /*of_base=*/false)) {
+        names.push_back(name);
+      }
+    }
+    return names;
   }
 
   /// Trained tokens. A head that is tied to their embedding has them too, unless the adapter has others for it (PEFT).
@@ -159,7 +190,7 @@ class Planner {
       return;
     }
     std::vector<std::string> names{held.name};
-    const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead); };
+    const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead) && !other.of_base; };
     const std::vector<HeldTensor>& all = adapter.adapter.replaced;
     if (tied_ && held.name == embedding_ && std::none_of(all.begin(), all.end(), is_of_head)) {
       names.push_back(weight_of(kHead));
@@ -196,7 +227,7 @@ class Planner {
   void report(const std::string& where) const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
-      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 8));
+      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", kNamesShown));
     }
     if (!lines.empty()) {
       model_error(where,
@@ -241,8 +272,8 @@ Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, 
 }  // namespace
 
 bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
-  return held.rows.empty() && std::any_of(adapter.updates.begin(), adapter.updates.end(),
-                                          [&held](const LowRankUpdate& update) { return weight_of(update.module) == held.name; });
+  return held.of_base && std::any_of(adapter.updates.begin(), adapter.updates.end(),
+                                     [&held](const LowRankUpdate& update) { return weight_of(update.module) == held.name; });
 }
 
 bool MergedTensor::needs_all_rows() const {

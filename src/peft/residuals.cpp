@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "lora/base/log.h"
-#include "tensor_file.h"
+#include "lora/peft/adapter_folder.h"
 
 namespace lora::peft {
 
@@ -39,7 +39,7 @@ void Residuals::take_out(const nn::Linear& host, const LowRankStart& start, doub
 
 const Residuals::Start* Residuals::find(const std::string& key, const char* suffix) const {
   for (const Start& start : starts_) {
-    if (key.ends_with(suffix) && key == "base_model.model." + start.module + suffix) {
+    if (key.ends_with(suffix) && adapter_tensor_name(key) == start.module + suffix) {
       return &start;
     }
   }
@@ -58,10 +58,10 @@ std::vector<io::NamedTensor> Residuals::portable(const std::vector<io::NamedTens
   return tensors;
 }
 
-void Residuals::load(const std::filesystem::path& file, const std::vector<io::NamedTensor>& trained) {
+void Residuals::load(const std::string& where, const StoredTensors& values, const std::vector<io::NamedTensor>& trained) {
   const at::NoGradGuard no_grad;
   const std::vector<io::NamedTensor> stored = portable(trained);
-  load_into(file, stored);
+  load_into(where, values, stored);
   for (size_t i = 0; i < trained.size(); ++i) {
     if (find(trained[i].name, kA) != nullptr || find(trained[i].name, kB) != nullptr) {
       const Tensor target = trained[i].tensor;
@@ -71,7 +71,7 @@ void Residuals::load(const std::filesystem::path& file, const std::vector<io::Na
   bool is_this_runs = true;
   for (Start& own : starts_) {
     const auto at_key = [&](const char* suffix) {
-      const auto is_it = [&](const io::NamedTensor& named) { return named.name == "base_model.model." + own.module + suffix; };
+      const auto is_it = [&](const io::NamedTensor& named) { return named.name == own.module + suffix; };
       return std::find_if(stored.begin(), stored.end(), is_it)->tensor;
     };
     const LowRankStart files = second_half(at_key(kA), at_key(kB));
@@ -82,7 +82,7 @@ void Residuals::load(const std::filesystem::path& file, const std::vector<io::Na
     }
   }
   if (!is_this_runs) {
-    log::warn("[" + file.string() +
+    log::warn("[" + where +
               "] began with other values of A and B than were computed here (another machine or library?): the base weights are "
               "brought to the file's, up to rounding");
   }

@@ -1,10 +1,10 @@
 #pragma once
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "lora/io/tensors.h"
 #include "lora_init.h"
+#include "tensor_file.h"
 
 namespace lora::peft {
 
@@ -19,13 +19,14 @@ class Residuals {
   void take_out(const nn::Linear& host, const LowRankStart& start, double scale);
 
   /// The file's tensors of the trained ones: [A; A0] and [B, -B0] for each pair, others as they are.
-  /// @param trained under the file's keys.
+  /// @param trained under the file's keys or AdapterFolder's names.
   std::vector<io::NamedTensor> portable(const std::vector<io::NamedTensor>& trained) const;
 
-  /// The inverse: reads the trained tensors from a file of such an adapter. The file's A0 and B0 are this run's bit by
+  /// The inverse: takes the trained tensors from those of such an adapter. The file's A0 and B0 are this run's bit by
   /// bit on the machine that wrote it; where they are not, the bases are brought to the file's. Throws model Error as
   /// load_into, before anything is changed.
-  void load(const std::filesystem::path& file, const std::vector<io::NamedTensor>& trained);
+  /// @param trained and `stored` under AdapterFolder's names.
+  void load(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& trained);
 
   /// The options of the adapter in the file: twice the rank at the same scale, init_lora_weights true.
   LoraOptions portable(LoraOptions options) const;

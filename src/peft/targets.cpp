@@ -1,12 +1,14 @@
 #include "targets.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
 #include "lora/base/log.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
+#include "module_hints.h"
 
 namespace lora::peft {
 
@@ -20,6 +22,14 @@ bool is_name_or_suffix(const std::string& module, const std::string& entry) {
 
 std::string last_part(const std::string& module) {
   return module.substr(module.rfind('.') + 1);
+}
+
+std::vector<std::string> last_parts(const std::vector<nn::Host*>& hosts) {
+  std::vector<std::string> parts;
+  for (const nn::Host* host : hosts) {
+    parts.push_back(last_part(host->name()));
+  }
+  return parts;
 }
 
 bool can_be_adapted(const nn::Host* host) {
@@ -95,7 +105,8 @@ class Exclusion {
   void warn_if_idle(const std::vector<nn::Host*>& hosts) const {
     if (choice_.kind != ModuleChoice::Kind::kNone &&
         std::none_of(hosts.begin(), hosts.end(), [&](const nn::Host* h) { return is_named(h->name()); })) {
-      log::warn("[adapter.exclude_modules] excludes nothing: no module of the model matches");
+      const std::string hint = choice_.names.empty() ? "" : module_hint(choice_.names.front(), last_parts(hosts));
+      log::warn("[adapter.exclude_modules] excludes nothing: no module of the model matches." + hint);
     }
   }
 
@@ -130,9 +141,16 @@ void require_adaptable(const nn::Host* host, const LoraOptions& options) {
   }
 }
 
-[[noreturn]] void fail_unmatched(const std::string& entry, const std::vector<nn::Host*>& hosts, bool by_layers) {
-  const std::string reason = by_layers ? " in the layers of layers_to_transform" : "";
-  config_error(kTargets, "matches no module" + reason + ": found '" + entry + "', expected some of " + available(hosts));
+[[noreturn]] void fail_unmatched(const std::string& entry, const std::vector<nn::Host*>& hosts, const LoraOptions& options) {
+  const std::vector<std::string> parts = last_parts(hosts);
+  const bool is_string = options.target_modules.kind == ModuleChoice::Kind::kRegex;
+  if (is_string && std::find(parts.begin(), parts.end(), last_part(entry)) != parts.end()) {
+    config_error(kTargets, "matches no module: found the string \"" + entry +
+                               "\", which is a regular expression for whole names. Write [\"" + entry + "\"]");
+  }
+  const std::string reason = options.layers_to_transform ? " in the layers of layers_to_transform" : "";
+  config_error(kTargets, "matches no module" + reason + ": found '" + entry + "', expected some of " + available(hosts) + "." +
+                             (options.layers_to_transform ? "" : module_hint(entry, parts)));
 }
 
 /// all-linear as a list: last parts where they name the same modules, whole names otherwise.
@@ -265,7 +283,7 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
     }
     // One whose modules are all excluded is no slip: PEFT writes all-linear out with them.
     if (!means_any) {
-      fail_unmatched(entry, hosts, options.layers_to_transform.has_value());
+      fail_unmatched(entry, hosts, options);
     }
     result.matches.push_back(std::move(match));
   }
@@ -303,6 +321,25 @@ ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
     result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
   }
   return result;
+}
+
+std::function<bool(const std::string& module)> named_targets(const LoraOptions& options) {
+  const ModuleChoice& choice = options.target_modules;
+  if (choice.kind == ModuleChoice::Kind::kNone || choice.kind == ModuleChoice::Kind::kAllLinear || options.ensure_weight_tying) {
+    return [](const std::string&) { return true; };
+  }
+  const auto exclusion = std::make_shared<Exclusion>(options);
+  if (choice.kind == ModuleChoice::Kind::kRegex) {
+    const auto regex = std::make_shared<Regex>(choice.regex, kTargets, ErrorKind::kConfig);
+    return [=](const std::string& module) { return regex->matches_whole(module) && !exclusion->excludes(module); };
+  }
+  const auto layers = std::make_shared<LayerFilter>(options);
+  return [&choice, exclusion, layers](const std::string& module) {
+    const auto is_meant = [&](const std::string& entry) {
+      return module == entry || (is_name_or_suffix(module, entry) && layers->accepts(module));
+    };
+    return std::any_of(choice.names.begin(), choice.names.end(), is_meant) && !exclusion->excludes(module);
+  };
 }
 
 void check_targets(const LoraOptions& options, nn::Model& model) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "lora/nn/embedding.h"
@@ -21,6 +23,10 @@ struct ChosenHosts {
 /// first number after layers_pattern. Unlike PEFT, an entry that matches nothing is a config Error, as is an embedding
 /// where the options need a projection.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model);
+
+/// Whether target_modules, exclude_modules and layers_to_transform mean a module, as far as its name tells: what is chosen by the kind
+/// of module (all-linear, a family's default, ensure_weight_tying) may mean any. `options` must outlive the function.
+std::function<bool(const std::string& module)> named_targets(const LoraOptions& options);
 
 /// The model's input embeddings: its first table. null: it has none.
 nn::Embedding* input_embeddings(nn::Model& model);

@@ -19,66 +19,45 @@ void require_finite(const std::vector<io::NamedTensor>& tensors) {
   }
 }
 
-void require_weights_file(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "adapter_model.safetensors")) {
-    model_error(folder.string(), std::string("is no adapter folder: expected adapter_model.safetensors in it") +
-                                     (std::filesystem::exists(folder / "adapter_model.bin")
-                                          ? ". It holds adapter_model.bin: load and save it once with PEFT to get safetensors"
-                                          : ""));
-  }
+bool same_values(const io::Tensor& a, const io::Tensor& b) {
+  const at::ScalarType wide = at::promote_types(a.scalar_type(), b.scalar_type());
+  return a.sizes() == b.sizes() && at::equal(a.to(wide), b.to(wide));
 }
 
-namespace {
-
-/// With `bias` "all", PEFT writes the biases of modules_to_save twice more under the names of its own wrapper.
-bool is_doubled(const std::string& name) {
-  return name.ends_with(".original_module.bias") || name.ends_with(".modules_to_save.bias");
-}
-
-}  // namespace
-
-void load_into(const std::filesystem::path& path, const std::vector<io::NamedTensor>& tensors, const std::vector<io::NamedTensor>& frozen) {
-  const io::SafetensorsFile file(path);
+void load_into(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& tensors) {
+  constexpr size_t kNamesShown = 2;
   std::set<std::string> surplus;
-  for (const std::string& name : file.names()) {
-    if (!is_doubled(name)) {
-      surplus.insert(name);
-    }
-  }
-  std::vector<std::string> other_base;
-  for (const io::NamedTensor& named : frozen) {
-    if (surplus.erase(named.name) > 0 && !at::equal(file.tensor(named.name).to(named.tensor.options()), named.tensor)) {
-      other_base.push_back(named.name);
-    }
+  for (const auto& [name, tensor] : stored) {
+    surplus.insert(name);
   }
   std::vector<std::string> missing, misshapen, damaged;
   for (const io::NamedTensor& named : tensors) {
-    if (surplus.erase(named.name) == 0) {
+    const auto found = stored.find(named.name);
+    surplus.erase(named.name);
+    if (found == stored.end()) {
       missing.push_back(named.name);
-    } else if (file.shape(named.name) != named.tensor.sizes().vec()) {
-      misshapen.push_back(named.name + " " + io::shape_text(file.shape(named.name)) + " instead of " +
-                          io::shape_text(named.tensor.sizes()));
-    } else if (!at::isfinite(file.tensor(named.name)).all().item<bool>()) {
+    } else if (found->second.sizes() != named.tensor.sizes()) {
+      misshapen.push_back(named.name + " " + io::shape_text(found->second.sizes()) + " instead of " + io::shape_text(named.tensor.sizes()));
+    } else if (!at::isfinite(found->second).all().item<bool>()) {
       damaged.push_back(named.name);
     }
   }
   std::vector<std::string> faults;
   const auto report = [&faults](const std::string& what, const std::vector<std::string>& names) {
     if (!names.empty()) {
-      faults.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 6));
+      faults.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", kNamesShown));
     }
   };
   report("missing", missing);
   report("not of this model or target_modules", {surplus.begin(), surplus.end()});
   report("of another shape", misshapen);
   report("with values that are not finite", damaged);
-  report("of the base, and not as this base has them", other_base);
   if (!faults.empty()) {
-    model_error(path.string(), "the tensors do not fit this run: " + join(faults, "; "));
+    model_error(where, "the tensors do not fit this run: " + join(faults, "; "));
   }
   const at::NoGradGuard no_grad;
   for (const io::NamedTensor& named : tensors) {
-    named.tensor.detach().copy_(file.tensor(named.name));
+    named.tensor.detach().copy_(stored.at(named.name));
   }
 }
 

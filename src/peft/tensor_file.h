@@ -1,5 +1,5 @@
 #pragma once
-#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -8,16 +8,18 @@
 
 namespace lora::peft {
 
+/// A file's tensors by name.
+using StoredTensors = std::map<std::string, io::Tensor>;
+
 /// Throws Error (diverged) naming the first tensor with a NaN or an infinity.
 void require_finite(const std::vector<io::NamedTensor>& tensors);
 
-/// Throws model Error if `folder` has no adapter_model.safetensors; one with adapter_model.bin says how to convert.
-void require_weights_file(const std::filesystem::path& folder);
+/// Whether two tensors have the same shape and values, in whatever dtypes.
+bool same_values(const io::Tensor& a, const io::Tensor& b);
 
-/// Copies into each of `tensors` the file's tensor of its name. Throws model Error listing every name that is missing,
-/// surplus, of another shape, or not finite, before anything is copied.
-/// @param frozen may be in the file too, as these values (in this dtype); another value is an error likewise.
-void load_into(const std::filesystem::path& file, const std::vector<io::NamedTensor>& tensors,
-               const std::vector<io::NamedTensor>& frozen = {});
+/// Copies into each of `tensors` the stored tensor of its name. Throws model Error listing every name that is missing, surplus, of
+/// another shape, or not finite, before anything is copied.
+/// @param where the file, for messages.
+void load_into(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& tensors);
 
 }  // namespace lora::peft

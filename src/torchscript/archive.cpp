@@ -5,11 +5,13 @@
 
 #include "lora/base/file.h"
 #include "lora/base/text.h"
-#include "zip.h"
+#include "lora/io/zip.h"
 
 namespace lora::torchscript {
 
 namespace {
+
+const char* const kWhat = "TorchScript file, as torch.jit.save writes one";
 
 /// The name below the one folder that torch puts around everything.
 std::string below_root(const std::string& name) {
@@ -54,8 +56,8 @@ Archive read_archive(const std::filesystem::path& file) {
   const MappedFile mapped(file, ErrorKind::kModel);
   Archive archive;
   std::set<std::string> names;
-  for (const ZipMember& member : zip_members(mapped)) {
-    check_content(mapped, member);
+  for (const io::ZipMember& member : io::zip_members(mapped, kWhat)) {
+    io::check_content(mapped, member);
     if (!names.insert(member.name).second) {
       model_error(file.string(), "is damaged: found '" + printable(member.name) + "' twice in the archive. Copy it again");
     }

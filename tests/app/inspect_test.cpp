@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "lora/base/file.h"
 #include "process.h"
 
 namespace lora::test {
@@ -154,6 +155,16 @@ TEST_F(InspectRun, ARunAndItsCheckpoints) {
   EXPECT_EQ(checkpoint["state"]["step"], 5);
   EXPECT_EQ(checkpoint["trained"]["kind"], "adapter");
   EXPECT_THAT(text_of(out_ / "checkpoint-5"), AllOf(HasSubstr("step         5, epoch "), HasSubstr("manifest     holds")));
+}
+
+TEST_F(InspectRun, AKilledRunIsToldFromARunningOne) {
+  Json run = Json::parse(read_text(out_ / "run.json"));
+  run["status"] = "running";
+  write_text(out_ / "run.json", run.dump());
+  EXPECT_EQ(json_of(out_)["run"]["status"], "killed");
+  EXPECT_THAT(text_of(out_), HasSubstr("no process holds the folder's lock"));
+  const FolderLock lock(out_);
+  EXPECT_EQ(json_of(out_)["run"]["status"], "running");
 }
 
 TEST_F(InspectRun, WhatIsDamagedIsShownWithTheRest) {

@@ -77,6 +77,19 @@ TEST_F(SeveralAdapters, EachIsAsIfTrainedAlone) {
   EXPECT_THAT(single.err, HasSubstr("already finished"));
 }
 
+TEST_F(SeveralAdapters, AreInspectedTogether) {
+  const Outcome outcome = lora_train(command({list_of_three(), "training.max_steps=1"}));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Outcome inspected = run_tool({"lora-inspect", folder("out").string(), "--json"});
+  ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
+  const Json facts = Json::parse(inspected.out);
+  EXPECT_EQ(facts["kind"], "runs");
+  ASSERT_EQ(facts["runs"].size(), 3);
+  EXPECT_EQ(facts["runs"][2]["path"], folder("out/wide").string());
+  EXPECT_EQ(facts["runs"][2]["run"]["status"], "finished");
+  EXPECT_THAT(run_tool({"lora-inspect", folder("out").string()}).out, testing::AllOf(HasSubstr("out: 3"), HasSubstr("out/pissa")));
+}
+
 TEST_F(SeveralAdapters, GoOnAfterAKill) {
   train_alone();
   const std::vector<std::string> run = command({list_of_three(), "output_dir=killed"});

@@ -313,7 +313,7 @@ TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
                 adapter.updates[1].module, "lm_head.weight, model.norm.weight", "no name in GGUF", "mlp.router", "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
-  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}});  // PEFT's copy of the base: no loss
+  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // PEFT's copy of the base: no loss
   const Written written =
       write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {at::kFloat, "lora_unet", /*drop_unsupported=*/true});
   EXPECT_EQ(written.left_out.size(), 5U);
@@ -364,8 +364,7 @@ TEST(Formats, WhatIsNoAdapterIsNamed) {
   fails(folder.path(), {"a folder without one"});
   fails(folder.write("x.txt", "y"), {"another file"});
   folder.write("a/adapter_config.json", "{}");
-  folder.write("a/adapter_model.bin", "");
-  fails(folder / "a", {"adapter_model.bin", "PEFT"});
+  fails(folder / "a", {"adapter_model.safetensors or adapter_model.bin"});
   fails(folder.write("x.safetensors", "short"), {"x.safetensors"});
   expect_error(ErrorKind::kModel, {"GGUF"}, [&] { read_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", {}); });
 }

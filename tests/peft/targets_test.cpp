@@ -173,6 +173,23 @@ TEST(ChooseHosts, AnEntryWithoutAModuleListsWhatThereIs) {
                      [&] { choose_hosts(options, model); });
 }
 
+TEST(ChooseHosts, AnEntryWithoutAModuleSaysWhatIsMeant) {
+  NamedHosts model;
+  LoraOptions options;
+  const auto expect = [&](const ModuleChoice& choice, const std::string& part) {
+    options.target_modules = choice;
+    test::expect_error(ErrorKind::kConfig, {part}, [&] { choose_hosts(options, model); });
+  };
+  expect({Kind::kRegex, {}, "v_proj"}, R"(is a regular expression for whole names. Write ["v_proj"])");
+  expect(list({"q_prj"}), "Did you mean 'q_proj'?");
+  // What other families call it.
+  expect(list({"query"}), "Did you mean 'q_proj'?");
+  expect(list({"c_attn"}), "Did you mean 'q_proj'?");
+  expect(list({"value"}), "Did you mean 'v_proj'?");
+  expect(list({"gate_proj"}), "Did you mean 'w1'?");
+  expect(list({"wte"}), "Did you mean 'embed_tokens'?");
+}
+
 TEST(ChooseHosts, EmbeddingsAreTargetsAndNormsAreNot) {
   const models::BaseModel base = test::tiny_llama();
   LoraOptions options;

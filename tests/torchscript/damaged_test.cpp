@@ -5,12 +5,12 @@
 #include <fstream>
 
 #include "lora/base/random.h"
+#include "lora/io/zip.h"
 #include "lora/torchscript/archive.h"
 #include "lora/torchscript/load.h"
 #include "script_run.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
-#include "torchscript/zip.h"
 
 namespace lora::torchscript {
 namespace {
@@ -75,7 +75,7 @@ TEST(DamagedFiles, AreRefusedByTheirChecksums) {
 }
 
 /// Changes an entry's content in place and its checksum with it, so that only loading finds it out.
-std::string with_forged_entry(std::string bytes, const ZipMember& member, CounterRandom& random) {
+std::string with_forged_entry(std::string bytes, const io::ZipMember& member, CounterRandom& random) {
   char* content = bytes.data() + member.offset;
   for (int i = 0; i < 3; ++i) {
     content[random.below(static_cast<uint64_t>(member.size))] = static_cast<char>(random.below(256));
@@ -96,8 +96,8 @@ TEST(DamagedFiles, ThatHaveTheRightChecksumsAreRefusedOrLoadedByAChild) {
   const std::filesystem::path file = test::kScripts / "modules/stored.pt";
   const std::string whole = read_file(file, ErrorKind::kModel);
   const MappedFile mapped(file, ErrorKind::kModel);
-  std::vector<ZipMember> members;
-  for (const ZipMember& member : zip_members(mapped)) {
+  std::vector<io::ZipMember> members;
+  for (const io::ZipMember& member : io::zip_members(mapped, "TorchScript file")) {
     const bool is_program = member.name.ends_with(".pkl") || member.name.ends_with(".py");
     if (!member.is_deflated && member.size > 8 && is_program) {
       members.push_back(member);
@@ -107,7 +107,7 @@ TEST(DamagedFiles, ThatHaveTheRightChecksumsAreRefusedOrLoadedByAChild) {
   CounterRandom random(2);
   int refused = 0;
   for (int i = 0; i < 100; ++i) {
-    const ZipMember& member = members[static_cast<size_t>(i) % members.size()];
+    const io::ZipMember& member = members[static_cast<size_t>(i) % members.size()];
     refused += is_refused(folder.write("forged.pt", with_forged_entry(whole, member, random))) ? 1 : 0;
   }
   EXPECT_GT(refused, 30);

@@ -26,8 +26,8 @@ struct ModelFlags {
 models::ModelOptions read_model_flags(const ModelFlags& flags, const Surroundings& surroundings);
 
 /// The options of an adapter folder by its adapter_config.json, with init_from set to the folder: attached with them,
-/// a model has that adapter. Throws model Error for a folder that is none, another method than LoRA, keys of PEFT that
-/// this version does not have, or an adapter of PiSSA or OLoRA that does not fit the base itself.
+/// a model has that adapter. Throws model Error, naming the flag --adapter, for a folder that is none, another method than LoRA,
+/// keys that this version does not have, or an adapter of PiSSA with a random start, which cannot be made again.
 peft::LoraOptions read_adapter_folder(const std::filesystem::path& folder);
 
 }  // namespace lora::config

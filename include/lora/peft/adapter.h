@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ struct LowRankUpdate {
 /// A base tensor that the adapter holds, or some of its rows (trainable_token_indices).
 struct HeldTensor : io::NamedTensor {
   std::vector<int64_t> rows = {};  ///< which rows of the base tensor it has; empty: all
+  /// A value of the base that PEFT saves along (embeddings and head that are targets, or of a resized vocabulary); a weight that
+  /// modules share has it at each of them.
+  bool of_base = false;
 };
 
 /// An adapter as its folder holds it, without a model: where merging, inspecting, converting and combining start.
@@ -52,15 +56,26 @@ struct Adapter {
 /// What LoRA's B A x is multiplied by: alpha / rank, or alpha / sqrt(rank) (Kalajdzievski 2023).
 double scale_of(double alpha, int64_t rank, bool use_rslora);
 
-/// Reads adapter_model.safetensors of `folder`, whose adapter_config.json gave `options`. Throws model Error listing
-/// every key that is not understood, half of a pair that stands alone, shapes that do not fit, and values that are not
-/// finite.
+/// Reads the folder (AdapterFolder), whose adapter_config.json gave `options`. Throws model Error listing every key that is
+/// not understood, half of a pair that stands alone, pairs of modules that target_modules does not mean, shapes that do not fit, and
+/// values that are not finite.
 Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& options);
 
 /// Writes adapter_model.safetensors and adapter_config.json into an existing folder: r and lora_alpha as the updates
 /// have them (the commonest in `r` and `lora_alpha`, others in the patterns), init_lora_weights true. Throws Error
 /// (diverged) for a value that is not finite. The fingerprint of the base is the adapter's.
 void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
+
+/// Gives the modules the base's names, where one change of the names' beginnings does it for all (AdapterFolder::align).
+void align(Adapter& adapter, const std::vector<std::string>& base_modules);
+
+/// Makes an adapter with PiSSA's or OLoRA's start, as PEFT saves it without conversion, one of the untouched base with twice the rank
+/// (Residuals). Others stay. Throws model Error for a start that cannot be made again.
+/// @param weight_of the base's weight of a module as [O, I].
+void settle_start(Adapter& adapter, const std::function<Tensor(const std::string& module)>& weight_of);
+
+/// Throws model Error where the adapter needs settle_start and there is no base.
+void require_settled(const Adapter& adapter);
 
 /// Says of every projection but the head whether its weight is [I, O], as the base's family has it: PEFT's file holds one
 /// flag for all modules.

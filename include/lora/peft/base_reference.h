@@ -2,8 +2,6 @@
 #include <map>
 #include <string>
 
-#include "lora/io/tensors.h"
-
 namespace lora::peft {
 
 /// The base that an adapter is of. Shapes say little (every fine-tuned sibling of a model has them), so an adapter's file
@@ -22,11 +20,11 @@ struct BaseReference {
   std::map<std::string, std::string> metadata() const;
 };
 
-/// The fingerprint in an adapter's weights' file; empty: it has none (PEFT's have none).
-std::string base_fingerprint(const io::SafetensorsFile& weights);
+/// The fingerprint in the metadata of an adapter's weights' file; empty: it has none (PEFT's have none).
+std::string base_fingerprint(const std::map<std::string, std::string>& metadata);
 
-/// The labels in an adapter's weights' file; empty: it names none (PEFT's do not).
-std::string stored_label_set(const io::SafetensorsFile& weights);
+/// The labels there; empty: it names none (PEFT's do not).
+std::string stored_label_set(const std::map<std::string, std::string>& metadata);
 
 /// Throws model Error if an adapter with this fingerprint is of another base; where the reference allows it, warns. Says
 /// nothing where either is not known.

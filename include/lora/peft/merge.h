@@ -17,7 +17,7 @@ struct WeightedAdapter {
   std::string name;  ///< for messages
 };
 
-/// Whether a tensor that the adapter holds whole is but the copy of the base that PEFT saves beside an embedding's update.
+/// Whether a tensor that the adapter holds whole is the copy of the base that PEFT saves with an update of the same embedding or head.
 bool is_base_copy(const HeldTensor& held, const Adapter& adapter);
 
 /// What must be known of a base tensor.

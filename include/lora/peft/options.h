@@ -92,7 +92,9 @@ struct LoraOptions {
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: the exact one
   EvaOptions eva;
   std::optional<std::filesystem::path> init_from;  ///< adapter folder to continue from
-  Json config;                                     ///< the section as given, PEFT's keys alone: what adapter_config.json is written from
+  /// For an adapter that is used and not trained: PiSSA's and OLoRA's start is subtracted in the pair, and the base's own weights stay.
+  bool keeps_base = false;
+  Json config;  ///< the section as given, PEFT's keys alone: what adapter_config.json is written from
 };
 
 }  // namespace lora::peft

@@ -5,7 +5,7 @@
 
 #include "lora/base/file.h"
 
-namespace lora::torchscript {
+namespace lora::io {
 
 /// One member of a zip archive. All of it has been compared with the file's size.
 struct ZipMember {
@@ -19,9 +19,10 @@ struct ZipMember {
 
 /// The members of a zip archive (PKWARE APPNOTE 6.3.9, with zip64), in the directory's order. Throws model Error for a file
 /// that is none, or whose directory or headers contradict each other or the file's size.
-std::vector<ZipMember> zip_members(const MappedFile& file);
+/// @param what the file should be, for messages: "TorchScript file, as torch.jit.save writes one".
+std::vector<ZipMember> zip_members(const MappedFile& file, const std::string& what);
 
 /// Throws model Error naming the member if its content has another checksum or size than the directory says.
 void check_content(const MappedFile& file, const ZipMember& member);
 
-}  // namespace lora::torchscript
+}  // namespace lora::io

@@ -1,4 +1,4 @@
-#include "zip.h"
+#include "lora/io/zip.h"
 
 #include <zlib.h>
 
@@ -10,7 +10,7 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 
-namespace lora::torchscript {
+namespace lora::io {
 
 namespace {
 
@@ -53,13 +53,13 @@ class Bytes {
 };
 
 /// Where the end record stands: at the file's end, as torch writes no comment behind it. (With one, torch's reader could find another.)
-uint64_t find_end(const Bytes& bytes, const MappedFile& file) {
+uint64_t find_end(const Bytes& bytes, const MappedFile& file, const std::string& what) {
   if (bytes.size() >= kEndSize && bytes.u32(bytes.size() - kEndSize) == kEndMark) {
     return bytes.size() - kEndSize;
   }
   const bool begins_as_zip = bytes.size() >= 4 && bytes.u32(0) == kLocalMark;
   model_error(file.path().string(), begins_as_zip ? "is truncated or damaged: found the begin of a zip archive and no end. Copy it again"
-                                                  : "is no TorchScript file: found no zip archive, expected what torch.jit.save writes");
+                                                  : "is no " + what + ": found no zip archive");
 }
 
 struct Directory {
@@ -67,8 +67,8 @@ struct Directory {
   uint64_t count;
 };
 
-Directory find_directory(const Bytes& bytes, const MappedFile& file) {
-  const uint64_t end = find_end(bytes, file);
+Directory find_directory(const Bytes& bytes, const MappedFile& file, const std::string& what) {
+  const uint64_t end = find_end(bytes, file, what);
   Directory directory{bytes.u32(end + 16), bytes.u16(end + 10)};
   if (end >= kLocator64Size && bytes.u32(end - kLocator64Size) == kLocator64Mark) {
     const uint64_t end64 = bytes.u64(end - kLocator64Size + 8);
@@ -115,7 +115,7 @@ ZipMember read_member(const Bytes& bytes, uint64_t& at) {
   read_zip64(bytes, at + kMemberSize + name_size, extra_size, {&size, &stored, &local});
   const std::string shown_name = "'" + printable(member.name) + "'";
   if ((method != 0 && method != 8) || (flags & 1) != 0) {
-    bytes.fail(shown_name + " is stored in a way that TorchScript does not use");
+    bytes.fail(shown_name + " is stored in a way that torch does not use");
   }
   bytes.at(local, kLocalSize);
   const uint64_t begin = local + kLocalSize + bytes.u16(local + 26) + bytes.u16(local + 28);
@@ -161,9 +161,9 @@ std::optional<std::pair<int64_t, uint32_t>> inflated_checksum(const unsigned cha
 
 }  // namespace
 
-std::vector<ZipMember> zip_members(const MappedFile& file) {
+std::vector<ZipMember> zip_members(const MappedFile& file, const std::string& what) {
   const Bytes bytes(file);
-  const Directory directory = find_directory(bytes, file);
+  const Directory directory = find_directory(bytes, file, what);
   std::vector<ZipMember> members;
   uint64_t at = directory.offset;
   for (uint64_t i = 0; i < directory.count; ++i) {
@@ -192,4 +192,4 @@ void check_content(const MappedFile& file, const ZipMember& member) {
   }
 }
 
-}  // namespace lora::torchscript
+}  // namespace lora::io

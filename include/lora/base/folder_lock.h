@@ -1,0 +1,9 @@
+#pragma once
+#include <filesystem>
+
+namespace lora {
+
+/// Whether a process holds the lock on a folder (FolderLock), which the system releases when that process ends, however it ends.
+bool is_locked(const std::filesystem::path& folder);
+
+}  // namespace lora

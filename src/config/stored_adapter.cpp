@@ -1,0 +1,187 @@
+#include "config/stored_adapter.h"
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+
+#include "config/adapter_table.h"
+#include "config/sections.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+
+namespace lora::config {
+
+namespace {
+
+const char* const kConfigFile = "adapter_config.json";
+
+/// Keys that PEFT before 0.3 wrote and that say nothing about a saved adapter.
+constexpr std::array<std::string_view, 1> kIdleKeys{"merge_weights"};
+/// Keys that say how an adapter starts or how its gradients are computed: idle once it is trained.
+constexpr std::array<std::string_view, 6> kTrainingKeys{"eva_config",    "corda_config",   "lora_ga_config",
+                                                        "velora_config", "runtime_config", "loftq_config"};
+/// Starts of PEFT that this version does not train with, and that leave the base as it is.
+constexpr std::array<std::string_view, 2> kOtherStarts{"mica", "lora_ga"};
+
+template <size_t N>
+bool is_one_of(const std::string& name, const std::array<std::string_view, N>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Whether a value asks for nothing: null, false, 0, "", [], {}.
+bool is_neutral(const Json& value) {
+  return value.is_null() || value == Json(false) || (value.is_number() && value.get<double>() == 0) ||
+         ((value.is_string() ? value.get_ref<const std::string&>().empty() : value.is_structured() && value.empty()));
+}
+
+bool is_on(const Json& config, const char* key) {
+  const auto found = config.find(key);
+  return found != config.end() && !is_neutral(*found);
+}
+
+/// Whether a known key has no effect on an adapter that is computed with.
+bool is_idle(const std::string& key, const Json& value, const Json& config) {
+  return is_one_of(key, kTrainingKeys) || (key == "qalora_group_size" && !is_on(config, "use_qalora")) ||
+         (key == "megatron_core" && !is_on(config, "megatron_config")) || (key == "trainable_token_indices" && is_neutral(value));
+}
+
+/// A trained adapter is what its tensors say, however it started; but for starts that took a part out of the base.
+Json stored_start(const Json& init) {
+  if (!init.is_string()) {
+    return init;
+  }
+  std::string name = init.get<std::string>();
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
+  return is_one_of(name, kOtherStarts) ? Json(true) : Json(name);
+}
+
+/// PEFT saves an adapter that is not called "default" in a folder of that name.
+std::string hint_of_subfolder(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (std::filesystem::exists(entry->path() / kConfigFile, ignored)) {
+      return ". There is one in " + printable(entry->path().string(), 200);
+    }
+  }
+  return "";
+}
+
+void report_unknown(const std::vector<std::string>& keys, const Json& config, const Place& at) {
+  constexpr size_t kKeysShown = 2;
+  if (keys.size() > kKeysShown) {
+    at.add("is no adapter's config that is understood: found " + std::to_string(keys.size()) + " unknown keys, " +
+           join(keys, ", ", kKeysShown) + ". Likely cause: it is another file, or of another program");
+    return;
+  }
+  for (const std::string& key : keys) {
+    at.key(key).add("unknown key: found " + shown(config[key]) +
+                    ", and what it asks for is not known here. PEFT 0.21.2 leaves it out; take it out of the file if that is meant");
+  }
+}
+
+void warn_of_start(const Json& config, const Place& at) {
+  if (config.value("init_lora_weights", Json(true)) == "lora_ga") {
+    log::warn("[" + at.path +
+              "] init_lora_weights \"lora_ga\" trained on a base that its start was taken out of: the adapter is used on the "
+              "base as it is, as PEFT does. Exact is what PEFT saves with path_initial_model_for_weight_conversion");
+  }
+}
+
+}  // namespace
+
+void check_layers(const peft::LoraOptions& options, const Place& at) {
+  const bool is_string = options.target_modules.kind == peft::ModuleChoice::Kind::kRegex ||
+                         options.target_modules.kind == peft::ModuleChoice::Kind::kAllLinear;
+  const auto refuse = [&](const char* key) {
+    at.key(key).add("cannot be used with target_modules as a string, as in PEFT: give target_modules as a list of names");
+  };
+  if (is_string && options.layers_to_transform) {
+    refuse("layers_to_transform");
+  }
+  if (is_string && !options.layers_pattern.empty()) {
+    refuse("layers_pattern");
+  }
+  if (!options.layers_pattern.empty() && !options.layers_to_transform) {
+    at.key("layers_pattern").add("needs layers_to_transform beside it, as in PEFT");
+  }
+}
+
+Json read_stored_config(const std::filesystem::path& folder, const Place& at) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
+    const bool is_there = std::filesystem::exists(folder, ignored);
+    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which is not there, not ") +
+               (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
+               (is_there ? hint_of_subfolder(folder) : ""),
+           ErrorKind::kModel);
+    return nullptr;
+  }
+  try {
+    Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
+    if (config.is_object()) {
+      return config;
+    }
+    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object", ErrorKind::kModel);
+  } catch (const Error& error) {
+    at.add(std::string("cannot be read: ") + error.what(), ErrorKind::kModel);
+  }
+  return nullptr;
+}
+
+bool is_lora(const Json& config, const Place& at) {
+  const Json type = config.value("peft_type", Json("LORA"));
+  if (type == "LORA") {
+    return true;
+  }
+  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". Other methods are not in this version");
+  return false;
+}
+
+Json stored_keys(const Json& config, AdapterUse use, const Place& at) {
+  const std::vector<std::string> known = adapter_table().keys();
+  Json kept = Json::object();
+  std::vector<std::string> passed_over, unknown;
+  for (const auto& [key, value] : config.items()) {
+    const bool is_known = std::find(known.begin(), known.end(), key) != known.end() && key != "init_from";
+    if (is_one_of(key, kIdleKeys) || (use == AdapterUse::kCompute && is_known && is_idle(key, value, config))) {
+      continue;
+    }
+    if (is_known) {
+      kept[key] = value;
+    } else {
+      (is_neutral(value) ? passed_over : unknown).push_back(key);
+    }
+  }
+  report_unknown(unknown, config, at);
+  if (!passed_over.empty()) {
+    log::warn("[" + at.path + "] keys that this version does not know are passed over, as they ask for nothing: " + join(passed_over));
+  }
+  if (use == AdapterUse::kCompute && kept.contains("init_lora_weights")) {
+    warn_of_start(config, at);
+    kept["init_lora_weights"] = stored_start(kept["init_lora_weights"]);
+  }
+  return kept;
+}
+
+peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const Place& at) {
+  peft::LoraOptions options;
+  const Json config = read_stored_config(folder, at);
+  const Place file{(folder / kConfigFile).string() + ":", at.findings};
+  if (config.is_null() || !is_lora(config, file)) {
+    return options;
+  }
+  options.config = stored_keys(config, AdapterUse::kCompute, file);
+  adapter_table().read(options.config, options, file);
+  check_layers(options, file);
+  if (options.pissa_niter > 0) {
+    file.key("init_lora_weights")
+        .add("found " + shown(options.config["init_lora_weights"]) +
+             ", whose base cannot be made again: the start was random. Save the adapter with PEFT's "
+             "path_initial_model_for_weight_conversion");
+  }
+  options.init_from = folder;
+  return options;
+}
+
+}  // namespace lora::config

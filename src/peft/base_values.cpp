@@ -1,0 +1,107 @@
+#include "base_values.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
+
+namespace lora::peft {
+
+namespace {
+
+constexpr size_t kNamesShown = 2;
+
+/// A weight that is shared belongs to the module that comes last in PEFT's file, as PEFT reads one after the other: the head.
+std::vector<AdapterTensor> head_first(std::vector<AdapterTensor> tensors, nn::Model& model) {
+  const nn::Linear* const head = model.find_head();
+  std::stable_partition(tensors.begin(), tensors.end(),
+                        [head](const AdapterTensor& tensor) { return head != nullptr && tensor.module == head->name(); });
+  return tensors;
+}
+
+}  // namespace
+
+nn::BaseWeight* BaseValues::find(const std::string& name) const {
+  for (nn::Host* host : model_->hosts()) {
+    for (nn::BaseWeight& weight : host->weights()) {
+      if (weight.parameter().name == name) {
+        return &weight;
+      }
+    }
+  }
+  return nullptr;
+}
+
+void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::string& where) {
+  std::vector<std::string> unknown, misshapen, changed;
+  for (const AdapterTensor& tensor : tensors) {
+    const nn::BaseWeight* const weight = find(tensor.name);
+    if (weight == nullptr) {
+      unknown.push_back(tensor.name);
+    } else if (weight->base().sizes() != tensor.tensor.sizes()) {
+      misshapen.push_back(tensor.name + " " + io::shape_text(tensor.tensor.sizes()) + " instead of " +
+                          io::shape_text(weight->base().sizes()));
+    }
+  }
+  if (!unknown.empty()) {
+    model_error(where, std::to_string(unknown.size()) + " not of this model or target_modules: " + join(unknown, ", ", kNamesShown));
+  }
+  if (!misshapen.empty()) {
+    model_error(where, "brings base weights of another shape: " + join(misshapen, ", ", kNamesShown) +
+                           ". Likely cause: the vocabulary was resized before training. Give the resized model as the base");
+  }
+  std::set<const void*> done;
+  for (const AdapterTensor& tensor : head_first(tensors, *model_)) {
+    if (done.insert(find(tensor.name)->base().const_data_ptr()).second && put(tensor)) {
+      changed.push_back(tensor.name);
+    }
+  }
+  if (!changed.empty()) {
+    log::warn("[" + where + "] brings its own values of " + join(changed, ", ", kNamesShown) +
+              ", other than the base's: they are used, as in PEFT");
+  }
+}
+
+/// Whether it differs from the base's.
+bool BaseValues::put(const AdapterTensor& tensor) {
+  const at::NoGradGuard no_grad;
+  const Tensor base = find(tensor.name)->base();
+  const Tensor value = tensor.tensor.to(base.options());
+  const auto known = std::find_if(values_.begin(), values_.end(), [&](const Value& other) {
+    return other.module == tensor.module && tensor.name == other.module + "." + other.part;
+  });
+  if (known != values_.end()) {
+    known->tensor.copy_(value);
+    return false;
+  }
+  if (at::equal(value, base)) {
+    return false;
+  }
+  bool has_rows = false;
+  for (nn::Host* host : model_->hosts()) {
+    for (nn::BaseWeight& weight : host->weights()) {
+      if (weight.base().const_data_ptr() == base.const_data_ptr()) {
+        weight.replace(adapter_name_, value);
+        const auto* matrix = dynamic_cast<const nn::MatrixHost*>(host);
+        has_rows = has_rows || (matrix != nullptr && host->name() == tensor.module && !matrix->token_rows().empty());
+      }
+    }
+  }
+  values_.push_back({tensor.module, tensor.name.substr(tensor.module.size() + 1), value, has_rows});
+  return true;
+}
+
+std::vector<io::NamedTensor> BaseValues::file_tensors(const std::set<std::string>& adapted) const {
+  std::vector<io::NamedTensor> tensors;
+  for (const Value& value : values_) {
+    const std::string wrapper = adapted.count(value.module) > 0 ? ".base_layer" : value.has_rows ? ".token_adapter.base_layer" : "";
+    tensors.push_back({"base_model.model." + value.module + wrapper + "." + value.part, value.tensor});
+  }
+  return tensors;
+}
+
+}  // namespace lora::peft

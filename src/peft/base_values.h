@@ -1,0 +1,41 @@
+#pragma once
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lora/nn/model.h"
+#include "lora/peft/adapter_folder.h"
+
+namespace lora::peft {
+
+/// Values of the base that an adapter brings along: PEFT saves embeddings and head whole where they are targets, and where the
+/// vocabulary was resized before training. They stand in for the base's own while the adapter is in use, at every module that
+/// shares the weight.
+class BaseValues {
+ public:
+  BaseValues(nn::Model& model, std::string adapter_name) : model_(&model), adapter_name_(std::move(adapter_name)) {}
+
+  /// Puts the tensors in place and names those that differ from the base's in a line. Throws model Error for what the model does not
+  /// have, or in another shape.
+  void put(const std::vector<AdapterTensor>& tensors, const std::string& where);
+
+  /// Those that differ from the base's, under PEFT's keys.
+  /// @param adapted names of the modules with a low-rank pair.
+  std::vector<io::NamedTensor> file_tensors(const std::set<std::string>& adapted) const;
+
+ private:
+  struct Value {
+    std::string module;
+    std::string part;
+    Tensor tensor;
+    bool has_rows;  ///< rows of tokens stand beside it
+  };
+  bool put(const AdapterTensor& tensor);
+  nn::BaseWeight* find(const std::string& name) const;
+
+  nn::Model* model_;
+  std::string adapter_name_;
+  std::vector<Value> values_;
+};
+
+}  // namespace lora::peft

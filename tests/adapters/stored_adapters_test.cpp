@@ -1,0 +1,220 @@
+// Adapter folders as PEFT 0.1 to 0.21 and other tools write them give PEFT's numbers, in every program.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "app/inspect_adapter.h"
+#include "config/adapter_table.h"
+#include "lora/app/convert_command.h"
+#include "lora/nn/adapters.h"
+#include "lora/peft/adapter.h"
+#include "small_model.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace lora::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr double kTolerance = 2e-6;
+
+Json cases() {
+  return read_json(kStored / "cases.json", ErrorKind::kData);
+}
+
+TEST(StoredAdapters, GiveThePeftLoss) {
+  for (const auto& [name, expected] : cases().items()) {
+    SCOPED_TRACE(name);
+    const fs::path base = kStored / expected["base"].get<std::string>();
+    try {
+      EXPECT_NEAR(loss_with(base, kStored / name), expected["loss"].get<double>(), kTolerance);
+    } catch (const Error& error) {
+      ADD_FAILURE() << error.what();
+    }
+  }
+}
+
+/// What an adapter brings along or takes out of the base, it does to itself alone.
+TEST(StoredAdapters, LeaveTheBaseToOthers) {
+  const models::BaseModel model = load_small(kStored / "untied");
+  const double bare = loss_of(*model.model);
+  const Json expected = cases();
+  std::vector<std::unique_ptr<peft::Method>> methods;
+  const std::vector<std::string> names{"pissa", "resized", "plain", "resized_saved", "olora"};
+  for (const std::string& name : names) {
+    peft::LoraOptions options = config::read_adapter_folder(kStored / name);
+    options.keeps_base = true;
+    methods.push_back(peft::attach_lora(options, *model.model, "base", 0, name));
+  }
+  for (const std::string& name : names) {
+    nn::use_adapter(*model.model, name);
+    EXPECT_NEAR(loss_of(*model.model), expected[name]["loss"].get<double>(), kTolerance) << name;
+  }
+  nn::use_adapter(*model.model, "");
+  EXPECT_EQ(loss_of(*model.model), bare);
+}
+
+TEST(StoredAdapters, MergeToPeftsModel) {
+  for (const auto& [name, expected] : cases().items()) {
+    SCOPED_TRACE(name);
+    const TemporaryFolder scratch;
+    const fs::path base = kStored / expected["base"].get<std::string>();
+    try {
+      merge_into(base, kStored / name, scratch / "merged");
+      EXPECT_NEAR(loss_of(*load_small(scratch / "merged").model), expected["merged_loss"].get<double>(), kTolerance);
+      EXPECT_EQ(is_tied(scratch / "merged"), expected["merged_tie"].get<bool>());
+    } catch (const Error& error) {
+      ADD_FAILURE() << error.what();
+    }
+  }
+}
+
+/// lora-inspect and lora-convert read what lora-eval reads; an adapter that was converted to PEFT's format is the same adapter.
+TEST(StoredAdapters, AreInspectedAndConverted) {
+  for (const auto& [name, expected] : cases().items()) {
+    SCOPED_TRACE(name);
+    const TemporaryFolder scratch;
+    const fs::path base = kStored / expected["base"].get<std::string>();
+    const peft::LoraOptions options = config::read_adapter_folder(kStored / name);
+    const Json facts = app::adapter_facts(kStored / name);
+    EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).updates.size());
+    if (peft::changes_base(options.init)) {
+      expect_error(ErrorKind::kModel, {"path_initial_model_for_weight_conversion"},
+                   [&] { app::convert_command({.adapter = kStored / name, .to = "peft", .output = scratch / "peft"}); });
+      continue;
+    }
+    app::convert_command({.adapter = kStored / name, .to = "peft", .output = scratch / "peft"});
+    EXPECT_NEAR(loss_with(base, scratch / "peft"), expected["loss"].get<double>(), kTolerance);
+  }
+}
+
+/// A copy of a case with another config or other tensors.
+class Changed {
+ public:
+  explicit Changed(const std::string& name) {
+    fs::copy(kStored / name, folder(), fs::copy_options::recursive);
+    config = read_json(folder() / "adapter_config.json", ErrorKind::kData);
+    for (const io::SafetensorsFile file(weights_file()); const std::string& key : file.names()) {
+      tensors.push_back({key, file.tensor(key).clone()});
+    }
+  }
+  fs::path write() const {
+    scratch_.write("adapter/adapter_config.json", config.dump());
+    io::save_tensors(weights_file(), tensors);
+    return folder();
+  }
+
+  Json config;
+  std::vector<io::NamedTensor> tensors;
+
+ private:
+  fs::path folder() const { return scratch_ / "adapter"; }
+  fs::path weights_file() const { return folder() / "adapter_model.safetensors"; }
+
+  TemporaryFolder scratch_;
+};
+
+/// Evaluation and merging refuse it alike.
+void expect_refused(const fs::path& folder, const std::vector<std::string>& parts, const std::string& base = "untied") {
+  const TemporaryFolder scratch;
+  expect_error(ErrorKind::kModel, parts, [&] { loss_with(kStored / base, folder); });
+  expect_error(ErrorKind::kModel, parts, [&] { merge_into(kStored / base, folder, scratch / "merged"); });
+}
+
+TEST(StoredAdapters, WhatAsksForSomethingUnknownIsRefused) {
+  Changed unknown("plain");
+  unknown.config["a_key_of_tomorrow"] = {{"scale", 2}};
+  expect_refused(unknown.write(), {"adapter_config.json:a_key_of_tomorrow]", "unknown key", R"({"scale":2})"});
+
+  Changed other_file("plain");
+  other_file.config.update({{"hidden_size", 16}, {"architectures", {"LlamaForCausalLM"}}, {"vocab_size", 40}});
+  expect_refused(other_file.write(), {"3 unknown keys", "hidden_size, architectures", "(1 more)"});
+
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"use_qalora", true},
+                                                                            {"enable_lora", {true, false}},
+                                                                            {"target_parameters", Json::array({"mlp.experts"})},
+                                                                            {"alora_invocation_tokens", {1, 2}},
+                                                                            {"layer_replication", Json::array({{0, 1}})}}) {
+    Changed other("plain");
+    other.config[key] = value;
+    expect_refused(other.write(), {key, "not supported yet"});
+  }
+  Changed idle("plain");
+  idle.config.update({{"qalora_group_size", 32},
+                      {"megatron_core", "another"},
+                      {"runtime_config", {{"ephemeral_gpu_offload", true}}},
+                      {"eva_config", {{"rho", 2}}},
+                      {"velora_config", {{"rank", 1}}},
+                      {"merge_weights", true}});
+  EXPECT_NEAR(loss_with(kStored / "untied", idle.write()), cases()["plain"]["loss"].get<double>(), kTolerance);
+}
+
+TEST(StoredAdapters, EveryKeyOfPeftIsKnown) {
+  const std::vector<std::string> known = config::adapter_table().keys();
+  for (const auto& [key, version] : read_json(kStored / "peft_keys.json", ErrorKind::kData).items()) {
+    EXPECT_THAT(known, testing::Contains(key)) << "of PEFT " << version;
+  }
+}
+
+TEST(StoredAdapters, KeysThatFitNothingAreRefused) {
+  const at::Tensor some = at::ones({2, 16});
+  Changed other_method("plain");
+  other_method.tensors.push_back({"base_model.model.model.layers.0.self_attn.q_proj.lora_E", some});
+  expect_refused(other_method.write(), {"1 not understood", "lora_E"});
+
+  Changed two("named");
+  two.tensors.push_back({"base_model.model.model.layers.0.mlp.up_proj.lora_A.other.weight", some});
+  expect_refused(two.write(), {"several adapters", "my_adapter", "other"});
+
+  Changed doubled("plain");
+  doubled.tensors.push_back({"model.layers.0.self_attn.q_proj.lora_A.weight", some});
+  expect_refused(doubled.write(), {"under two keys"});
+
+  Changed surplus("plain");
+  surplus.tensors.push_back({"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight", some});
+  surplus.tensors.push_back({"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight", at::ones({24, 2})});
+  const TemporaryFolder scratch;
+  const fs::path folder = surplus.write();
+  expect_error(ErrorKind::kModel, {"2 not of this model or target_modules", "up_proj"}, [&] { loss_with(kStored / "untied", folder); });
+  expect_error(ErrorKind::kModel, {"1 of modules that target_modules does not mean", "up_proj"},
+               [&] { merge_into(kStored / "untied", folder, scratch / "merged"); });
+
+  Changed half("plain");
+  half.tensors.pop_back();
+  expect_error(ErrorKind::kModel, {"1 missing"}, [folder = half.write()] { loss_with(kStored / "untied", folder); });
+
+  Changed sharded("plain");
+  sharded.tensors.front().tensor = at::empty({0});
+  expect_refused(sharded.write(), {"1 empty", "ZeRO-3"});
+
+  Changed unknown_base("plain");
+  unknown_base.tensors.push_back({"base_model.model.model.layers.7.mlp.up_proj.weight", some});
+  expect_error(ErrorKind::kModel, {"1 not of this model", "layers.7"},
+               [folder = unknown_base.write()] { loss_with(kStored / "untied", folder); });
+}
+
+TEST(StoredAdapters, ALargerVocabularyNeedsTheResizedBase) {
+  Changed larger("resized");
+  for (io::NamedTensor& named : larger.tensors) {
+    if (named.name.ends_with("lm_head.weight") || named.name.ends_with("embed_tokens.weight")) {
+      named.tensor = at::cat({named.tensor, at::zeros({3, 16})});
+    }
+  }
+  expect_error(ErrorKind::kModel, {"another shape", "[43, 16] instead of [40, 16]", "resized"},
+               [folder = larger.write()] { loss_with(kStored / "untied", folder); });
+}
+
+TEST(StoredAdapters, FoldersWithoutWeightsNameTheFlag) {
+  const TemporaryFolder scratch;
+  expect_error(ErrorKind::kModel, {"[--adapter]", "which is not there"}, [&] { config::read_adapter_folder(scratch / "nothere"); });
+  // PEFT saves an adapter of another name than "default" in a folder of that name.
+  scratch.write("named/mine/adapter_config.json", "{}");
+  expect_error(ErrorKind::kModel, {"[--adapter]", "named/mine"}, [&] { config::read_adapter_folder(scratch / "named"); });
+  scratch.write("empty/adapter_config.json", R"({"peft_type": "LORA"})");
+  expect_error(ErrorKind::kModel, {"adapter_model.safetensors or adapter_model.bin"},
+               [&] { loss_with(kStored / "untied", scratch / "empty"); });
+}
+
+}  // namespace
+}  // namespace lora::test

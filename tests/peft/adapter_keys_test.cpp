@@ -1,0 +1,81 @@
+#include "peft/adapter_keys.h"
+
+#include <gtest/gtest.h>
+
+namespace lora::peft {
+namespace {
+
+/// "name role" of a key, with "copy" and "idle"; "": not understood.
+std::string meaning(const AdapterKeys& keys, const std::string& key) {
+  const std::optional<AdapterKey> parsed = keys.parse(key);
+  if (!parsed) {
+    return "";
+  }
+  if (parsed->is_idle) {
+    return "idle";
+  }
+  const char* const roles[] = {"pair", "rows", "trained", "base"};
+  return parsed->name() + " " + roles[static_cast<size_t>(parsed->role)] + (parsed->is_copy ? " copy" : "");
+}
+
+TEST(AdapterKeys, TakeEverySpellingApart) {
+  AdapterKeys keys(Json{{"modules_to_save", {"classifier", "lm_head"}}, {"bias", "lora_only"}});
+  keys.set_adapter_name("mine");
+  const std::vector<std::pair<std::string, std::string>> meanings{
+      {"base_model.model.q.lora_A.weight", "q.lora_A.weight pair"},
+      {"base_model.model.q.lora_B.mine.weight", "q.lora_B.weight pair"},
+      {"base_model.model.q.lora_B.bias", "q.lora_B.bias pair"},
+      {"base_model.model.q.lora_B.mine.bias", "q.lora_B.bias pair"},
+      {"base_model.model.e.lora_embedding_A", "e.lora_embedding_A pair"},
+      {"base_model.model.e.lora_embedding_B.mine", "e.lora_embedding_B pair"},
+      {"base_model.model.q.lora_magnitude_vector", "q.lora_magnitude_vector pair"},
+      {"base_model.model.q.lora_magnitude_vector.weight", "q.lora_magnitude_vector pair"},
+      {"base_model.model.q.lora_magnitude_vector.mine.weight", "q.lora_magnitude_vector pair"},
+      {"base_model.model.base_model.model.q.lora_A.weight", "q.lora_A.weight pair"},
+      {"_orig_mod.module.base_model.model.q.lora_A.weight", "q.lora_A.weight pair"},
+      {"layers.0._fsdp_wrapped_module.q.lora_A.weight", "layers.0.q.lora_A.weight pair"},
+      {"base_model.model.e.token_adapter.trainable_tokens_delta", "e.token_adapter.trainable_tokens_delta rows"},
+      {"base_model.model.e.token_adapter.trainable_tokens_delta.mine", "e.token_adapter.trainable_tokens_delta rows"},
+      {"base_model.model.e.token_adapter.base_layer.weight", "e.weight base"},
+      {"base_model.model.e.token_adapter.trainable_tokens_original.mine", "idle"},
+      {"base_model.model.e.weight", "e.weight base"},
+      {"base_model.model.q.base_layer.weight", "q.weight base"},
+      {"base_model.model.q.base_layer.bias", "q.bias trained"},
+      {"base_model.model.q.bias", "q.bias trained"},
+      {"base_model.model.lm_head.weight", "lm_head.weight trained"},
+      {"base_model.model.lm_head.modules_to_save.weight", "lm_head.weight trained copy"},
+      {"base_model.model.lm_head.original_module.weight", "idle"},
+      {"base_model.model.classifier.modules_to_save.mine.dense.weight", "classifier.dense.weight trained copy"},
+      {"base_model.model.classifier.dense.weight", "classifier.dense.weight trained"},
+      // What other methods, other tools and damage leave.
+      {"base_model.model.q.lora_A", ""},
+      {"base_model.model.q.lora_A.mine.weight.more", ""},
+      {"base_model.model.q.lora_A.bias.more", ""},
+      {"base_model.model.q.lora_E", ""},
+      {"base_model.model.q.lora_router.weight", ""},
+      {"base_model.model.q.hada_w1_a", ""},
+      {"base_model.model.e.token_adapter.more", ""},
+      {"base_model.model.weight", ""},
+      {"model.e.weight", ""},
+      {"lora_A.weight", ""},
+      {"prompt_embeddings", ""},
+      {"", ""},
+      {"...", ""},
+  };
+  for (const auto& [key, expected] : meanings) {
+    EXPECT_EQ(meaning(keys, key), expected) << key;
+  }
+  EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.mine.weight"), "mine");
+  EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.weight"), "");
+}
+
+/// PEFT before 0.6 left the head that a task adds out of modules_to_save.
+TEST(AdapterKeys, TheTasksHeadIsTrained) {
+  const AdapterKeys keys(Json{{"modules_to_save", nullptr}, {"task_type", "SEQ_CLS"}});
+  EXPECT_EQ(meaning(keys, "base_model.model.score.weight"), "score.weight trained");
+  EXPECT_EQ(meaning(keys, "base_model.model.classifier.bias"), "classifier.bias trained");
+  EXPECT_EQ(meaning(keys, "base_model.model.lm_head.weight"), "lm_head.weight base");
+}
+
+}  // namespace
+}  // namespace lora::peft
