@@ -75,7 +75,7 @@ class InstructionConversation : public Conversation {
 
   std::vector<int32_t> prompt(const std::string& text) override {
     turns_.push_back({text, ""});
-    return data::encode_prompt(data::conversation_prompt(turns_), generation_.tokenizer(), generation_.model().vocab_size(), "--chat");
+    return data::encode_prompt(data::conversation_prompt(turns_), generation_.text_rule(), generation_.model().vocab_size(), "--chat");
   }
   void answer(const std::string& text) override { turns_.back().reply = text; }
   void drop_turn() override { turns_.pop_back(); }

@@ -26,6 +26,7 @@ data::DataOptions data_options(const EvalRequest& request) {
   data::DataOptions options;
   options.max_length = std::numeric_limits<int64_t>::max();
   options.train_on = flag_value(data::kTrainOn, request.train_on, "--train-on");
+  options.parse_special_tokens = request.parse_special_tokens;
   return options;
 }
 

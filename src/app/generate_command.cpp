@@ -28,13 +28,14 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
   const int64_t vocab_size = generation.model().vocab_size();
   if (request.prompt) {
     data::PromptRow row;
-    row.ids = data::encode_prompt(*request.prompt, generation.tokenizer(), vocab_size, "--prompt");
+    row.ids = data::encode_prompt(*request.prompt, generation.text_rule(), vocab_size, "--prompt");
     row.text = request.prompt;
     return {row};
   }
   data::PromptContext context;
   context.vocab_size = vocab_size;
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
+  context.parse_special_tokens = request.parse_special_tokens;
   context.chat = [&generation]() -> const data::ChatEncoder& { return generation.needed_chat_encoder(); };
   context.check = [&generation](const data::PromptRow& row) {
     if (row.adapter && !row.adapter->empty() && !generation.has_adapter(*row.adapter)) {

@@ -24,7 +24,10 @@ const InferenceRequest& checked(const GenerateRequest& request) {
 }  // namespace
 
 Generation::Generation(const GenerateRequest& request)
-    : parts_(open_inference(checked(request))), template_choice_(request.chat_template), options_(request.options) {
+    : parts_(open_inference(checked(request))),
+      template_choice_(request.chat_template),
+      parse_special_tokens_(request.parse_special_tokens),
+      options_(request.options) {
   if (request.prompt || request.chat || !options_.stop.empty()) {
     tokenizer();
   } else {

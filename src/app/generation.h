@@ -7,6 +7,7 @@
 #include "inference.h"
 #include "lora/app/generate_command.h"
 #include "lora/data/chat.h"
+#include "lora/data/text_ids.h"
 #include "lora/generate/generator.h"
 
 namespace lora::app {
@@ -21,6 +22,8 @@ class Generation {
   const generate::GenerationOptions& options() const { return options_; }
   /// Throws model Error with the reason where there is none that can be used.
   const tokenizer::Tokenizer& tokenizer();
+  /// How prompts become ids. Throws likewise.
+  data::TextRule text_rule() { return {tokenizer(), parse_special_tokens_}; }
   /// Null where there is none that can be used.
   const tokenizer::Tokenizer* tokenizer_if_any() const { return tokenizer_.get(); }
   /// By the template that the flags name, else the model's own; null where there is none.
@@ -47,6 +50,7 @@ class Generation {
   InferenceParts parts_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   std::string template_choice_;
+  bool parse_special_tokens_;
   std::unique_ptr<tokenizer::ChatTemplate> chat_template_;
   std::unique_ptr<data::ChatEncoder> chat_encoder_;
   generate::GenerationOptions options_;

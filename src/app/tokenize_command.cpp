@@ -8,6 +8,7 @@
 #include "lora/config/command_line.h"
 #include "lora/data/chat.h"
 #include "lora/data/rows.h"
+#include "lora/data/text_ids.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "model_path.h"
 
@@ -49,7 +50,8 @@ class Encoder {
     if (!text.is_string()) {
       data_error(row.origin + ": text", "found " + type_name(text) + ", expected a string");
     }
-    return {{"input_ids", tokenizer_.encode_with_specials(text.get_ref<const std::string&>(), /*add_special_tokens=*/true)}};
+    const data::TextRule rule{tokenizer_, request_.parse_special_tokens};
+    return {{"input_ids", tokenizer_.around(data::text_ids(text.get_ref<const std::string&>(), rule), nullptr).ids}};
   }
 
  private:

@@ -147,6 +147,9 @@ const Table<DataOptions>& data_table() {
         .value(
             "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
         .value(
+            "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
+            "The text of a special token in a text, prompt or completion stands for that token; false: it is plain text.")
+        .value(
             "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
             "Draw a new order each epoch; false without packing: file order.")
         .value(

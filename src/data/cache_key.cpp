@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
-constexpr int kVersion = 5;
+constexpr int kVersion = 6;
 
 // The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
 Json source_json(const SourceOptions& source) {
@@ -17,12 +17,13 @@ Json source_json(const SourceOptions& source) {
 }
 
 Json options_json(const DataOptions& options) {
-  const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, chat_template, append_eos, shuffle,
-               cache_dir] = options;
+  const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, chat_template, append_eos,
+               parse_special_tokens, shuffle, cache_dir] = options;
   return {{"max_length", max_length},
           {"overlength", kOverlengths.name(overlength)},
           {"train_on", kTrainOn.name(train_on)},
-          {"append_eos", append_eos}};
+          {"append_eos", append_eos},
+          {"parse_special_tokens", parse_special_tokens}};
 }
 
 Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
@@ -48,6 +49,9 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
   }
   for (size_t i = 0; i < files.size(); ++i) {
     key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});
+  }
+  if (options.overlength == Overlength::kSplit && tokenizer != nullptr && tokenizer->bos_id()) {
+    key["bos"] = *tokenizer->bos_id();  // rows of ids are split by it too
   }
   key["tokenizer"] = tokenizer_json(needs_tokenizer ? tokenizer : nullptr);
   key["chat_template"] = chat_template != nullptr ? chat_template->identity() : "";

@@ -53,10 +53,10 @@ Document encode_texts(const Fields& fields, const FormatContext& context) {
   if (context.tokenizer == nullptr) {
     data_error(fields.origin(), "the row has a text, and there is no tokenizer. Set model.tokenizer, or give \"input_ids\".");
   }
-  std::vector<int32_t> first = context.tokenizer->encode(fields.text("text")), second;
+  std::vector<int32_t> first = text_ids(fields.text("text"), context.text_rule()), second;
   const bool is_pair = fields.has("text_pair");
   if (is_pair) {
-    second = context.tokenizer->encode(fields.text("text_pair"));
+    second = text_ids(fields.text("text_pair"), context.text_rule());
   }
   Document document;
   document.cut = cut(first, is_pair ? &second : nullptr, context);

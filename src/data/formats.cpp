@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "data/specials.h"
 #include "lora/data/prompts.h"
 #include "lora/nn/token_batch.h"
 
@@ -17,12 +16,13 @@ bool wants_eos(const FormatContext& context) {
 
 // A prompt and what is to be learned after it are encoded as one text, as they will be met. The prompt encoded alone
 // shows how far the prompt reaches; a token that straddles the border differs there, so it is supervised.
-Document encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context) {
+Document encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
+                           const std::string& where) {
   Document document;
-  document.ids = with_specials(prompt + completion, *context.tokenizer, wants_eos(context));
+  document.ids = document_ids(prompt + completion, completion, context.text_rule(), context.append_eos, where);
   document.labels = document.ids;
   if (context.train_on == TrainOn::kCompletion) {
-    const std::vector<int32_t> alone = with_specials(prompt, *context.tokenizer, false);
+    const std::vector<int32_t> alone = prompt_ids(prompt, context.text_rule(), where);
     const auto border = std::mismatch(alone.begin(), alone.end(), document.ids.begin(), document.ids.end()).first;
     std::fill_n(document.labels.begin(), border - alone.begin(), kIgnore);
   }
@@ -43,18 +43,19 @@ Document encode_tokens(const Fields& fields, const FormatContext& context) {
 
 Document encode_text(const Fields& fields, const FormatContext& context) {
   Document document;
-  document.ids = with_specials(fields.text("text"), *context.tokenizer, wants_eos(context));
+  const std::string text = fields.text("text");
+  document.ids = document_ids(text, text, context.text_rule(), context.append_eos, fields.origin());
   document.labels = document.ids;
   return document;
 }
 
 Document encode_prompt_completion(const Fields& fields, const FormatContext& context) {
-  return encode_completion(fields.text("prompt"), fields.text("completion"), context);
+  return encode_completion(fields.text("prompt"), fields.text("completion"), context, fields.origin());
 }
 
 Document encode_instruction(const Fields& fields, const FormatContext& context) {
   const std::string input = fields.has("input") ? fields.text("input") : "";
-  return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context);
+  return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context, fields.origin());
 }
 
 // EOS is put behind a conversation only where its last turn is learnt and ends without any special token.

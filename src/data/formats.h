@@ -8,6 +8,7 @@
 #include "lora/data/example.h"
 #include "lora/data/labels.h"
 #include "lora/data/options.h"
+#include "lora/data/text_ids.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
@@ -18,8 +19,11 @@ struct FormatContext {
   int64_t vocab_size = 0;
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
+  bool parse_special_tokens = true;
   const ChatEncoder* chat = nullptr;  ///< null only where no rows are messages
   int64_t max_length = 0;             ///< what a text is cut to before special tokens are placed around it; 0: it is not cut
+
+  TextRule text_rule() const { return {*tokenizer, parse_special_tokens}; }
 };
 
 /// What a row becomes: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised); or a label as a whole.

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "data/fields.h"
-#include "data/specials.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
@@ -37,7 +36,7 @@ PromptRow read_prompt(const Row& row, const PromptContext& context) {
     check_prompt(prompt.ids, context.tokenizer(), context.vocab_size, row.origin);
   } else {
     prompt.text = fields.text("prompt");
-    prompt.ids = encode_prompt(*prompt.text, context.tokenizer(), context.vocab_size, row.origin);
+    prompt.ids = encode_prompt(*prompt.text, {context.tokenizer(), context.parse_special_tokens}, context.vocab_size, row.origin);
   }
   if (fields.has("adapter")) {
     prompt.adapter = fields.text("adapter");
@@ -68,10 +67,9 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
   return prompts;
 }
 
-std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
-                                   const std::string& where) {
-  std::vector<int32_t> ids = with_specials(text, tokenizer, /*append_eos=*/false);
-  check_prompt(ids, tokenizer, vocab_size, where);
+std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule, int64_t vocab_size, const std::string& where) {
+  std::vector<int32_t> ids = prompt_ids(text, rule, where);
+  check_prompt(ids, rule.tokenizer, vocab_size, where);
   return ids;
 }
 

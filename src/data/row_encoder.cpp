@@ -13,8 +13,13 @@ RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, 
       context_(context),
       format_(format_of(source.format)),
       chat_(source.format == RowFormat::kMessages ? std::make_unique<ChatEncoder>(*context.chat_template, *context.tokenizer) : nullptr),
-      format_context_{context.tokenizer,  context.vocab_size, options.train_on,
-                      options.append_eos, chat_.get(),        options.overlength == Overlength::kTruncate ? options.max_length : 0},
+      format_context_{context.tokenizer,
+                      context.vocab_size,
+                      options.train_on,
+                      options.append_eos,
+                      options.parse_special_tokens,
+                      chat_.get(),
+                      options.overlength == Overlength::kTruncate ? options.max_length : 0},
       watched_(std::move(watched)) {}
 
 EncodedRow RowEncoder::encode(const PendingRow& pending) const {
@@ -55,16 +60,34 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
   if (row.overlong && options_.overlength == Overlength::kDrop) {
     return;
   }
-  // A part without a supervised token teaches nothing and is left out; the row counts as skipped if all are.
-  const bool split = row.overlong && options_.overlength == Overlength::kSplit;
-  bool kept = false;
-  for (int64_t begin = 0; begin == 0 || (split && begin < size); begin += max_length) {
-    const int64_t end = std::min(size - begin, max_length) + begin;
-    kept = keep({document.ids.begin() + begin, document.ids.begin() + end},
-                {document.labels.begin() + begin, document.labels.begin() + end}, document, row) ||
-           kept;
+  if (row.overlong && options_.overlength == Overlength::kSplit) {
+    row.skipped = !split(document, row);
+    return;
   }
-  row.skipped = !kept;
+  document.ids.resize(std::min(size, max_length));
+  document.labels.resize(document.ids.size());
+  row.skipped = !keep(document.ids, document.labels, document, row);
+}
+
+// A part without a supervised token teaches nothing and is left out; the row counts as skipped if all are. Where the document begins
+// with BOS each part does: a model that always saw one computes something else without it.
+bool RowEncoder::split(const Document& document, EncodedRow& row) const {
+  const auto size = static_cast<int64_t>(document.ids.size());
+  const auto bos = context_.tokenizer != nullptr ? context_.tokenizer->bos_id() : std::nullopt;
+  const bool repeats_bos = bos && document.ids.front() == *bos;
+  bool kept = false;
+  for (int64_t begin = 0, end = 0; begin < size; begin = end) {
+    const bool adds_bos = repeats_bos && begin > 0;
+    end = std::min(size, begin + options_.max_length - (adds_bos ? 1 : 0));
+    std::vector<int32_t> ids(document.ids.begin() + begin, document.ids.begin() + end);
+    std::vector<int32_t> labels(document.labels.begin() + begin, document.labels.begin() + end);
+    if (adds_bos) {
+      ids.insert(ids.begin(), *bos);
+      labels.insert(labels.begin(), document.labels.front());
+    }
+    kept = keep(ids, labels, document, row) || kept;
+  }
+  return kept;
 }
 
 bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document,

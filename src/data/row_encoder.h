@@ -33,6 +33,8 @@ class RowEncoder {
  private:
   void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
   void fit(Document document, const std::string& origin, EncodedRow& row) const;
+  /// Makes parts of max_length tokens. False: none of them is supervised.
+  bool split(const Document& document, EncodedRow& row) const;
   bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document, EncodedRow& row) const;
 
   const SourceOptions& source_;

@@ -3,46 +3,12 @@
 #include "lora/base/text.h"
 #include "lora/tokenizer/chat_template.h"
 #include "tokenizer/builtin_templates.h"
-#include "tokenizer/special_tokens.h"
 
 namespace lora::tokenizer {
 namespace {
 
 Json read_if_there(const fs::path& file) {
   return fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
-}
-
-void take_tokens(const Json& config, const std::string& where, ChatTemplate::Tokens& tokens) {
-  if (!config.is_object()) {
-    model_error(where, "found " + type_name(config) + ", expected an object");
-  }
-  for (const auto& [key, value] : config.items()) {
-    if (!key.ends_with("_token")) {
-      continue;
-    }
-    if (value.is_null()) {
-      tokens.erase(key);
-    } else if (value.is_string() || value.is_object()) {
-      tokens[key] = token_content(value, key, where);
-    }
-  }
-}
-
-/// The tokens with a role, as transformers knows them; BOS and EOS where the files say nothing are the tokenizer's.
-ChatTemplate::Tokens tokens_of(const fs::path& folder, const Json& config, const Tokenizer& tokenizer) {
-  ChatTemplate::Tokens tokens;
-  if (!config.contains("bos_token") && tokenizer.bos_id()) {
-    tokens["bos_token"] = tokenizer.token(*tokenizer.bos_id());
-  }
-  if (!config.contains("eos_token") && tokenizer.eos_id()) {
-    tokens["eos_token"] = tokenizer.token(*tokenizer.eos_id());
-  }
-  take_tokens(config, (folder / "tokenizer_config.json").string(), tokens);
-  if (!config.contains("added_tokens_decoder")) {
-    const fs::path older = folder / "special_tokens_map.json";
-    take_tokens(read_if_there(older), older.string(), tokens);
-  }
-  return tokens;
 }
 
 /// The templates of a model: "default" and perhaps others by name.
@@ -102,7 +68,7 @@ std::unique_ptr<ChatTemplate> of_model(const fs::path& folder, const Json& confi
 std::unique_ptr<ChatTemplate> load_chat_template(const std::string& choice, const fs::path& tokenizer_path, const Tokenizer& tokenizer) {
   const fs::path folder = fs::is_directory(tokenizer_path) ? tokenizer_path : tokenizer_path.parent_path();
   const Json config = read_if_there(folder / "tokenizer_config.json");
-  ChatTemplate::Tokens tokens = tokens_of(folder, config, tokenizer);
+  ChatTemplate::Tokens tokens = tokenizer.named_tokens();
   if (choice.empty()) {
     return of_model(folder, config, std::move(tokens));
   }

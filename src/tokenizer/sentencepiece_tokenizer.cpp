@@ -20,33 +20,38 @@ class SentencePieceTokenizer : public Tokenizer {
   explicit SentencePieceTokenizer(const std::filesystem::path& model) : where_(model.string()), files_{model} {
     const std::string bytes = read_file(model, ErrorKind::kModel);
     check_model_proto(bytes, where_);
-    load(bytes);
+    load(processor_, bytes);
+    // A later normalizer_spec of a serialised model adds to the first: this one has add_dummy_prefix false.
+    load(without_prefix_, bytes + std::string("\x1a\x02\x18\x00", 4));
+    take_own_tokens();
     name_specials();
   }
 
   void use_settings(const std::filesystem::path& folder) {
-    SpecialTokens special = read_special_tokens(folder, vocabulary());
+    const FolderSettings settings = read_folder_settings(folder);
+    SpecialTokens special = find_special_tokens(settings, vocabulary(), where_);
     bos_ = special.bos;
     eos_ = special.eos;
     add_bos_ = special.add_bos;
     add_eos_ = special.add_eos;
     added_ = std::move(special.added);
-    files_.insert(files_.end(), special.files.begin(), special.files.end());
+    plain_ = std::move(special.plain);
+    splits_special_ = settings.split_special_tokens;
+    name_own_tokens();
+    settings.name_tokens(named_);
+    is_llama_ = settings.tokenizer_class == "LlamaTokenizer";
+    if (is_llama_) {
+      prefix_ = !settings.add_prefix_space.value_or(true) ? Prefix::kNever
+                : settings.legacy.value_or(false)         ? Prefix::kAlways
+                                                          : Prefix::kFirst;
+    }
+    files_.insert(files_.end(), settings.files.begin(), settings.files.end());
     name_specials();
   }
 
-  std::vector<int32_t> encode(std::string_view text) const override {
-    check_text(text);
-    std::vector<int> ids;
-    const auto status = processor_.Encode(std::string_view(text), &ids);
-    if (!status.ok()) {
-      data_error("tokenizer", "the text cannot be encoded: " + std::string(status.message()) + ": " + printable(text));
-    }
-    return {ids.begin(), ids.end()};
-  }
+  std::vector<int32_t> encode(std::string_view text) const override { return encode(text, /*with_special=*/false); }
 
-  // The names of special tokens stand for them; what is between is a text of its own, with the space that the model puts before
-  // a text, as in transformers' conversion of such models.
+  // The names of special tokens stand for them, and what is between is a text of its own.
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
     check_text(text);
     std::vector<int32_t> ids;
@@ -56,10 +61,8 @@ class SentencePieceTokenizer : public Tokenizer {
       }
     };
     add(bos_, add_bos_);
-    for_each_part(text, [&](size_t, std::string_view part, std::optional<int32_t> special) {
-      const std::vector<int32_t> of_part = special ? std::vector<int32_t>{*special} : encode(part);
-      ids.insert(ids.end(), of_part.begin(), of_part.end());
-    });
+    const std::vector<int32_t> of_text = encode(text, !splits_special_);
+    ids.insert(ids.end(), of_text.begin(), of_text.end());
     add(eos_, add_eos_);
     return ids;
   }
@@ -67,13 +70,13 @@ class SentencePieceTokenizer : public Tokenizer {
   Encoding encode_with_spans(std::string_view text) const override {
     check_text(text);
     Encoding encoding;
-    for_each_part(text, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
+    for_each_part(text, !splits_special_, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
       if (special) {
         encoding.ids.push_back(*special);
         encoding.spans.push_back({begin, begin + part.size()});
         return;
       }
-      const std::vector<int32_t> ids = encode(part);
+      const std::vector<int32_t> ids = encode_part(begin, part);
       std::vector<std::string> bytes;
       for (const int32_t id : ids) {
         bytes.push_back(token_bytes(processor_.IdToPiece(id), /*byte_level=*/false));
@@ -90,9 +93,9 @@ class SentencePieceTokenizer : public Tokenizer {
     std::string text;
     std::vector<int> run;
     for (const int32_t id : ids) {
-      if (!is_special(id)) {
+      if (id >= 0 && id < processor_.GetPieceSize() && !processor_.IsControl(id)) {
         run.push_back(id);
-      } else if (show_special) {
+      } else if (show_special || !is_special(id)) {
         text += decode_run(run) + token(id);
         run.clear();
       }
@@ -108,19 +111,56 @@ class SentencePieceTokenizer : public Tokenizer {
     return found != added_.end() ? found->second : "<id " + std::to_string(id) + ">";
   }
 
-  bool is_special(int32_t id) const override { return id < 0 || id >= processor_.GetPieceSize() || processor_.IsControl(id); }
+  bool is_special(int32_t id) const override {
+    return id < 0 || (id >= processor_.GetPieceSize() ? !plain_.contains(id) : processor_.IsControl(id));
+  }
 
   int64_t vocab_size() const override { return added_.empty() ? processor_.GetPieceSize() : int64_t{added_.rbegin()->first} + 1; }
   std::optional<int32_t> bos_id() const override { return bos_; }
   std::optional<int32_t> eos_id() const override { return eos_; }
+  std::map<std::string, std::string> named_tokens() const override { return named_; }
   bool add_bos() const override { return add_bos_; }
   bool add_eos() const override { return add_eos_; }
   std::vector<std::filesystem::path> files() const override { return files_; }
 
  private:
-  /// take(begin, part, special) for each name of a special token in the text, and for what lies between.
+  /// Where the model puts the space that it has before a text.
+  enum class Prefix {
+    kAlways,  ///< before what follows a special token too
+    kFirst,   ///< at the start alone
+    kNever,
+  };
+
+  std::vector<int32_t> encode(std::string_view text, bool with_special) const {
+    check_text(text);
+    std::vector<int32_t> ids;
+    for_each_part(text, with_special, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
+      const std::vector<int32_t> of_part = special ? std::vector<int32_t>{*special} : encode_part(begin, part);
+      ids.insert(ids.end(), of_part.begin(), of_part.end());
+    });
+    return ids;
+  }
+
+  /// A part without special tokens, which begins at that byte of a text.
+  std::vector<int32_t> encode_part(size_t begin, std::string_view part) const {
+    const bool is_wanted = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && begin == 0);
+    const bool has_prefix = is_wanted && !(is_llama_ && (part.starts_with(' ') || part.starts_with(kSpaceSymbol)));
+    std::vector<int> ids;
+    const auto status = (has_prefix ? processor_ : without_prefix_).Encode(std::string_view(part), &ids);
+    if (!status.ok()) {
+      data_error("tokenizer", "the text cannot be encoded: " + std::string(status.message()) + ": " + printable(part));
+    }
+    return {ids.begin(), ids.end()};
+  }
+
+  /// take(begin, part, special) for each name of an added token in the text, and for what lies between. Not `with_special`: special
+  /// tokens are text like any other.
   template <typename Take>
-  void for_each_part(std::string_view text, const Take& take) const {
+  void for_each_part(std::string_view text, bool with_special, const Take& take) const {
+    if (!with_special && plain_.empty()) {
+      take(0, text, std::nullopt);
+      return;
+    }
     size_t done = 0;
     const auto take_text = [&](size_t end) {
       if (end > done) {
@@ -128,7 +168,8 @@ class SentencePieceTokenizer : public Tokenizer {
       }
     };
     for (size_t at = 0; at < text.size();) {
-      if (const auto special = special_names_->longest(Trie::kRoot, text.substr(at))) {
+      const auto special = special_names_->longest(Trie::kRoot, text.substr(at));
+      if (special && (with_special || !is_special(special->value))) {
         take_text(at);
         take(at, text.substr(at, special->size), std::optional<int32_t>(special->value));
         done = at += special->size;
@@ -154,9 +195,9 @@ class SentencePieceTokenizer : public Tokenizer {
     special_names_.emplace(std::move(names));
   }
 
-  void load(const std::string& bytes) {
+  void load(sentencepiece::SentencePieceProcessor& processor, const std::string& bytes) const {
     try {
-      const auto status = processor_.LoadFromSerializedProto(bytes);
+      const auto status = processor.LoadFromSerializedProto(bytes);
       if (!status.ok()) {
         fail(status.message());
       }
@@ -165,10 +206,21 @@ class SentencePieceTokenizer : public Tokenizer {
     } catch (const std::exception& error) {  // the library's trie builder throws on keys it cannot hold
       fail(error.what());
     }
+  }
+
+  void take_own_tokens() {
     const Vocabulary own = vocabulary();
     bos_ = own.bos;
     eos_ = own.eos;
     add_bos_ = bos_.has_value();
+    name_own_tokens();
+  }
+
+  void name_own_tokens() {
+    named_ = Tokenizer::named_tokens();
+    if (processor_.unk_id() >= 0) {
+      named_["unk_token"] = processor_.IdToPiece(processor_.unk_id());
+    }
   }
 
   [[noreturn]] void fail(const std::string& reason) const {
@@ -197,7 +249,13 @@ class SentencePieceTokenizer : public Tokenizer {
   std::string where_;
   std::vector<std::filesystem::path> files_;
   sentencepiece::SentencePieceProcessor processor_;
+  sentencepiece::SentencePieceProcessor without_prefix_;
+  Prefix prefix_ = Prefix::kAlways;
+  bool is_llama_ = false;  ///< of transformers' class, which puts no space before one that is there
   std::map<int32_t, std::string> added_;
+  std::set<int32_t> plain_;
+  std::map<std::string, std::string> named_;
+  bool splits_special_ = false;
   std::optional<Trie> special_names_;
   std::optional<int32_t> bos_;
   std::optional<int32_t> eos_;

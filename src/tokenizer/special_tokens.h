@@ -1,24 +1,23 @@
 #pragma once
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
-#include <vector>
 
-#include "lora/base/json.h"
+#include "tokenizer/folder_settings.h"
 
 namespace lora::tokenizer {
 
-/// What the files beside a model's vocabulary say about BOS, EOS and tokens added to it.
+/// What a SentencePiece model and the files beside it say together about BOS, EOS and tokens added to it.
 struct SpecialTokens {
   std::optional<int32_t> bos;
   std::optional<int32_t> eos;
   bool add_bos = true;
   bool add_eos = false;
-  std::map<int32_t, std::string> added;      ///< tokens with ids behind the model's own pieces
-  std::vector<std::filesystem::path> files;  ///< those read
+  std::map<int32_t, std::string> added;  ///< tokens with ids behind the model's own pieces
+  std::set<int32_t> plain;               ///< those of them that are no special tokens
 };
 
 /// What the vocabulary itself knows.
@@ -29,18 +28,8 @@ struct Vocabulary {
   std::function<std::optional<int32_t>(const std::string&)> find;  ///< id of a piece by its exact name
 };
 
-/// The text of a token in tokenizer_config.json: a string, or an object with "content". Throws model Error naming `where` and
-/// `key` for anything else.
-std::string token_content(const Json& token, const std::string& key, const std::string& where);
-
-/// take(id, key, token) for each entry of tokenizer_config.json's added_tokens_decoder, {"32000": {"content": "<pad>", …}, …}; the
-/// key is the id's text. Throws model Error naming `where` for what is no such object.
-void for_each_added_token(const Json& tokens, const std::string& where,
-                          const std::function<void(int64_t id, const std::string& key, const Json& token)>& take);
-
-/// Reads tokenizer_config.json and added_tokens.json in `folder`, where there are such. bos_token and eos_token (a
-/// string, or an object with "content") come before the vocabulary's own; null means that there is none. Throws model
-/// Error for a malformed file and for a token that neither the vocabulary nor the added tokens have.
-SpecialTokens read_special_tokens(const std::filesystem::path& folder, const Vocabulary& vocabulary);
+/// The roles of the settings come before the vocabulary's own. A BOS or EOS that neither the vocabulary nor the added tokens have
+/// becomes a new token, as in transformers; that is warned of, naming `where`.
+SpecialTokens find_special_tokens(const FolderSettings& settings, const Vocabulary& vocabulary, const std::string& where);
 
 }  // namespace lora::tokenizer

@@ -2,6 +2,7 @@
 
 #include "lora/base/error.h"
 #include "tokenizer/json/json_tokenizer.h"
+#include "tokenizer/json/vocabulary_files.h"
 #include "tokenizer/sentencepiece_tokenizer.h"
 
 namespace lora::tokenizer {
@@ -17,21 +18,25 @@ constexpr const char* kModelName = "tokenizer.model";
                                  kModelName + ". Use a model that ships one, or `tokens` rows, which need no tokenizer.");
 }
 
-// Where there are both, tokenizer.json counts, as in transformers.
+// tokenizer.json counts before the others, as in transformers.
 std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
   if (fs::is_regular_file(folder / kJsonName)) {
     return load_json_tokenizer(folder / kJsonName, /*has_settings=*/true);
   }
-  if (!fs::is_regular_file(folder / kModelName)) {
+  if (fs::is_regular_file(folder / kModelName)) {
+    return load_sentencepiece(folder / kModelName, folder);
+  }
+  if (find_vocabulary_files(folder).empty()) {
     no_model(folder, "no tokenizer file");
   }
-  return load_sentencepiece(folder / kModelName, folder);
+  return load_vocabulary_files(folder);
 }
 
 }  // namespace
 
 bool has_tokenizer(const std::filesystem::path& path) {
-  return fs::is_regular_file(path) || fs::is_regular_file(path / kJsonName) || fs::is_regular_file(path / kModelName);
+  return fs::is_regular_file(path) || fs::is_regular_file(path / kJsonName) || fs::is_regular_file(path / kModelName) ||
+         !find_vocabulary_files(path).empty();
 }
 
 std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool add_special_tokens) const {
@@ -43,6 +48,17 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool
     ids.push_back(*eos_id());
   }
   return ids;
+}
+
+std::map<std::string, std::string> Tokenizer::named_tokens() const {
+  std::map<std::string, std::string> names;
+  if (bos_id()) {
+    names["bos_token"] = token(*bos_id());
+  }
+  if (eos_id()) {
+    names["eos_token"] = token(*eos_id());
+  }
+  return names;
 }
 
 TypedIds Tokenizer::around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const {

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
       ->type_name("WHAT");
   cli.add_option("--chat-template", request.chat_template, "Of messages rows: a built-in name or a file (default: the model's own)")
       ->type_name("NAME");
+  cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in texts is plain text");
   cli.add_option("--batch-size", request.batch_size, "Documents at a time (default 8)")
       ->type_name("N")
       ->check(lora::tools::whole_number(1, 1 << 20));

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   source->require_option(1);
   cli.add_option("--chat-template", request.chat_template, "Of messages and --chat: a built-in name or a file (default: the model's own)")
       ->type_name("NAME");
+  cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in a prompt is plain text");
   cli.add_option("--max-new-tokens", options.max_new_tokens, "At most so many tokens a completion (256)")->type_name("N");
   cli.add_option("--temperature", options.temperature, "0: the likeliest token always (default); above: drawn")->type_name("X");
   cli.add_option("--top-k", options.top_k, "Draw from the K likeliest tokens (0: all)")->type_name("K");

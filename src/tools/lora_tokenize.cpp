@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   cli.add_flag("--decode", request.decode, "From ids to text, special tokens shown");
   cli.add_option("--chat-template", request.chat_template, "Of messages: a built-in name or a file (default: the model's own)")
       ->type_name("NAME");
+  cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in texts is plain text");
   cli.add_option("--train-on", request.train_on, "What the mask of messages marks: completion (default), last_turn or all")
       ->type_name("WHAT");
   cli.add_flag("--add-generation-prompt", request.generation_prompt, "Messages up to where the assistant's answer begins");

@@ -154,6 +154,8 @@ TEST(Cache, WhateverChangesTheExamplesIsAnotherSet) {
   expect_another("train_on");
   setup.options.append_eos = true;
   expect_another("append_eos");
+  setup.options.parse_special_tokens = false;
+  expect_another("parse_special_tokens");
   setup.context.vocab_size = 302;
   expect_another("vocab_size");
   setup.context.keep_unsupervised = true;
@@ -173,6 +175,10 @@ TEST(Cache, WhateverChangesTheExamplesIsAnotherSet) {
   setup.folder.write("tokenizer.model", "three");  // rows of tokens do not see it
   setup.load();
   EXPECT_THAT(setup.said, HasSubstr(kHit));
+  setup.options.overlength = Overlength::kSplit;
+  expect_another("split");
+  setup.tokenizer.bos = 7;  // what parts begin with
+  expect_another("BOS");
 }
 
 TEST(Cache, ADamagedFileIsNoticedAndMadeAnew) {

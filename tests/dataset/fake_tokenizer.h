@@ -5,7 +5,8 @@
 
 namespace lora::test {
 
-/// A tokenizer that a person can follow: each byte is its value + 10, but "ab" is one token, 300. BOS 1, EOS 2.
+/// A tokenizer that a person can follow: each byte is its value + 10, but "ab" is one token, 300. BOS 1, EOS 2. `specials` are those
+/// that have names.
 class FakeTokenizer : public tokenizer::Tokenizer {
  public:
   bool wants_bos = true;
@@ -13,8 +14,15 @@ class FakeTokenizer : public tokenizer::Tokenizer {
   std::optional<int32_t> bos = 1;
   std::optional<int32_t> eos = 2;
   std::map<std::string, int32_t> pieces{{"ab", 300}};
+  std::map<std::string, int32_t> specials;
 
-  std::vector<int32_t> encode(std::string_view text) const override {
+  std::vector<int32_t> encode(std::string_view text) const override { return encode(text, pieces); }
+  std::vector<int32_t> encode_with_specials(std::string_view text, bool /*add_special_tokens*/) const override {
+    std::map<std::string, int32_t> all = pieces;
+    all.insert(specials.begin(), specials.end());
+    return encode(text, all);
+  }
+  static std::vector<int32_t> encode(std::string_view text, const std::map<std::string, int32_t>& pieces) {
     std::vector<int32_t> ids;
     while (!text.empty()) {
       size_t used = 1;
@@ -47,7 +55,14 @@ class FakeTokenizer : public tokenizer::Tokenizer {
     }
     return text;
   }
-  std::string token(int32_t id) const override { return id == 300 ? "ab" : std::string(1, static_cast<char>(id - 10)); }
+  std::string token(int32_t id) const override {
+    for (const auto& [name, special] : specials) {
+      if (special == id) {
+        return name;
+      }
+    }
+    return id == 300 ? "ab" : std::string(1, static_cast<char>(id - 10));
+  }
   int64_t vocab_size() const override { return 301; }
   std::optional<int32_t> bos_id() const override { return bos; }
   std::optional<int32_t> eos_id() const override { return eos; }

@@ -56,14 +56,48 @@ TEST(Formats, Text) {
   expect_example(setup.load(row), {x, ab, 2}, {x, ab, 2});
   setup.options.append_eos = true;
   expect_example(setup.load(row), {x, ab, 2}, {x, ab, 2});
-  // Special tokens that the text itself has are not doubled.
   setup.tokenizer.wants_bos = true;
-  setup.tokenizer.pieces = {{"<s>", 1}, {"</s>", 2}};
-  expect_example(setup.load(R"({"text": "<s>x</s>"})"), {1, x, 2}, {1, x, 2});
   expect_example(setup.load(R"({"text": ""})"), {1, 2}, {1, 2});
   setup.tokenizer.bos.reset();
   setup.tokenizer.eos.reset();
   expect_example(setup.load(row), {x, a, b}, {x, a, b});
+}
+
+// The ids are those of TRL's SFTTrainer: special tokens are parsed, a BOS in the text is one more, EOS is appended to what does not end
+// with it.
+TEST(Formats, SpecialTokensInTexts) {
+  Fixture text(RowFormat::kText);
+  text.tokenizer.specials = {{"<s>", 1}, {"</s>", 2}, {"<|x|>", 7}};
+  const std::string row = R"({"text": "<|x|>y</s>"})";
+  expect_example(text.load(row), {1, 7, y, 2}, {1, 7, y, 2});
+  testing::internal::CaptureStderr();
+  expect_example(text.load(R"({"text": "<s>y</s>"})"), {1, 1, y, 2}, {1, 1, y, 2});
+  text.load(R"({"text": "<s>y</s>"})");
+  const std::string warned = testing::internal::GetCapturedStderr();
+  EXPECT_NE(warned.find("x.jsonl:1] the text begins with <s>, and this tokenizer puts one before every text"), std::string::npos) << warned;
+  EXPECT_EQ(warned.find("x.jsonl:1"), warned.rfind("x.jsonl:1")) << "said twice";
+  text.tokenizer.wants_eos = true;  // puts one after every text, whatever the text ends with
+  expect_example(text.load(row), {1, 7, y, 2, 2}, {1, 7, y, 2, 2});
+  text.tokenizer.wants_eos = false;
+  text.options.parse_special_tokens = false;
+  text.options.max_length = 64;
+  EXPECT_EQ(text.load(row).ids.size(), 1 + row.size() - std::string(R"({"text": ""})").size() + 1);
+  EXPECT_EQ(text.load(row).ids.back(), 2) << "an EOS in plain text ends nothing";
+
+  Fixture pair(RowFormat::kPromptCompletion);
+  pair.tokenizer.specials = text.tokenizer.specials;
+  expect_example(pair.load(R"({"prompt": "<|x|>", "completion": "y</s>"})"), {1, 7, y, 2}, {kNo, kNo, y, 2});
+  // An EOS at the end of the prompt does not end the completion.
+  expect_example(pair.load(R"({"prompt": "x</s>", "completion": ""})"), {1, x, 2, 2}, {kNo, kNo, kNo, 2});
+  expect_example(pair.load(R"({"prompt": "x<", "completion": "/s>"})"), {1, x, 2, 2}, {kNo, kNo, 2, 2});
+  pair.options.parse_special_tokens = false;
+  EXPECT_EQ(pair.load(R"({"prompt": "<|x|>", "completion": "y"})").ids.size(), 8U);
+
+  Fixture label(RowFormat::kClassification);
+  label.tokenizer.specials = text.tokenizer.specials;
+  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids, (Ids{1, x, 7}));
+  label.options.parse_special_tokens = false;
+  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids.size(), 7U);
 }
 
 TEST(Formats, PromptCompletion) {

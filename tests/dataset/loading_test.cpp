@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "fake_tokenizer.h"
 #include "lora/base/file.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
@@ -83,6 +84,38 @@ TEST(Loading, DropErrorSplit) {
   EXPECT_THAT(labels[2], ElementsAre(4, 5, 6, 7));
   EXPECT_THAT(labels[3], ElementsAre(kNo, kNo, kNo, 7));
   EXPECT_EQ(dataset.examples[2].origin.text(), setup.source.path + ":2");
+}
+
+// A model that always saw a BOS first gets it at the head of each part, where it counts, and every token is learnt once.
+TEST(Loading, PartsBeginWithTheDocumentsBos) {
+  test::FakeTokenizer tokenizer;  // BOS 1
+  Fixture setup;
+  setup.options.overlength = Overlength::kSplit;
+  setup.options.append_eos = false;
+  const auto load = [&](RowFormat format, const std::string& row) {
+    setup.source.format = format;
+    setup.source.path = setup.folder.write("x.jsonl", row);
+    return load_dataset("data.train", {setup.source}, setup.options, {&tokenizer, 301}).examples;
+  };
+  const auto expect_parts = [](const std::vector<Example>& parts, const std::vector<std::vector<int32_t>>& ids,
+                               const std::vector<std::vector<int32_t>>& labels) {
+    ASSERT_EQ(parts.size(), ids.size());
+    for (size_t i = 0; i < parts.size(); ++i) {
+      EXPECT_EQ(parts[i].ids, ids[i]) << i;
+      EXPECT_EQ(parts[i].labels(), labels[i]) << i;
+      EXPECT_EQ(parts[i].continues_row, i > 0) << i;
+    }
+  };
+  const std::vector<std::vector<int32_t>> three{{1, 107, 108, 109}, {1, 110, 111, 112}, {1, 113}};
+  expect_parts(load(RowFormat::kText, R"({"text": "bcdefgh"})"), {{1, 108, 109, 110}, {1, 111, 112, 113}, {1, 114}},
+               {{1, 108, 109, 110}, {1, 111, 112, 113}, {1, 114}});
+  expect_parts(load(RowFormat::kTokens, R"({"input_ids": [1, 107, 108, 109, 110, 111, 112, 113]})"), three, three);
+  expect_parts(load(RowFormat::kPromptCompletion, R"({"prompt": "bcdef", "completion": "ghi"})"), {{1, 111, 112, 113}, {1, 114, 115}},
+               {{kNo, kNo, kNo, 113}, {kNo, 114, 115}});
+  // No BOS at the head, or none that is known: parts of ids alone.
+  expect_parts(load(RowFormat::kTokens, R"({"input_ids": [5, 1, 6, 7, 8]})"), {{5, 1, 6, 7}}, {{5, 1, 6, 7}});
+  tokenizer.bos.reset();
+  expect_parts(load(RowFormat::kTokens, R"({"input_ids": [1, 5, 6, 7, 8, 9]})"), {{1, 5, 6, 7}, {8, 9}}, {{1, 5, 6, 7}, {8, 9}});
 }
 
 TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {

@@ -78,8 +78,11 @@ TEST_F(Prompts, FaultyRowsNameFileAndLine) {
 }
 
 TEST_F(Prompts, TextOfAnotherTokenizersVocabularyIsRefused) {
-  test::expect_error(ErrorKind::kData, {"[here]", "300", "from 0 to 299"}, [this] { encode_prompt("ab", tokenizer_, 300, "here"); });
-  EXPECT_EQ(encode_prompt("", tokenizer_, 300, "here"), (Ids{1}));  // a BOS is a prompt
+  test::expect_error(ErrorKind::kData, {"[here]", "300", "from 0 to 299"}, [this] { encode_prompt("ab", {tokenizer_}, 300, "here"); });
+  EXPECT_EQ(encode_prompt("", {tokenizer_}, 300, "here"), (Ids{1}));  // a BOS is a prompt
+  tokenizer_.specials = {{"<|x|>", 7}};
+  EXPECT_EQ(encode_prompt("<|x|>", {tokenizer_}, 300, "here"), (Ids{1, 7}));
+  EXPECT_EQ(encode_prompt("<|x|>", {tokenizer_, /*parse_special_tokens=*/false}, 300, "here").size(), 6U);
 }
 
 TEST(Conversation, IsPutTogetherOfInstructionPrompts) {

@@ -16,7 +16,8 @@ const std::chrono::local_seconds kNow =
     std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
 ChatTemplate golden_template(const std::string& name, const Json& golden) {
-  return {name, read_file(kFolder / "templates" / (name + ".jinja"), ErrorKind::kModel), golden["tokens"].get<ChatTemplate::Tokens>(), "", kNow};
+  return {name, read_file(kFolder / "templates" / (name + ".jinja"), ErrorKind::kModel), golden["tokens"].get<ChatTemplate::Tokens>(), "",
+          kNow};
 }
 
 Conversation conversation_of(const Json& json) {
@@ -110,8 +111,10 @@ TEST_F(OfFolder, BuiltInFormats) {
 }
 
 TEST_F(OfFolder, TheIdentityChangesWithTextAndTokens) {
-  const auto tokenizer = load_tokenizer(folder_.path());
-  const auto identity = [&](const std::string& choice) { return load_chat_template(choice, folder_.path(), *tokenizer)->identity(); };
+  const auto identity = [&](const std::string& choice) {
+    const auto tokenizer = load_tokenizer(folder_.path());
+    return load_chat_template(choice, folder_.path(), *tokenizer)->identity();
+  };
   const std::string before = identity("zephyr");
   EXPECT_EQ(identity("zephyr"), before);
   EXPECT_NE(identity("phi3"), before);

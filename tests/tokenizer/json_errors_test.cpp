@@ -135,7 +135,7 @@ TEST(TokenizerJsonErrors, SettingsBesideTheFile) {
   EXPECT_EQ(named->files().size(), 2U);
   const auto added = load(small(), R"({"added_tokens_decoder": {"6": {"content": "y"}, "5": {"content": "x", "rstrip": true}}})");
   EXPECT_EQ(added->encode("ax  yb"), (std::vector<int32_t>{0, 5, 6, 1}));
-  expect_error(ErrorKind::kModel, {"eos_token", "</s>", "two models"}, [] { load(small(), R"({"eos_token": "</s>"})"); });
+  EXPECT_EQ(load(small(), R"({"eos_token": "</s>"})")->eos_id(), 5);  // a new token, as in transformers
   expect_error(ErrorKind::kModel, {"eos_token: found an integer"}, [] { load(small(), R"({"eos_token": 3})"); });
   expect_error(ErrorKind::kModel, {"the key x"}, [] { load(small(), R"({"added_tokens_decoder": {"x": {"content": "a"}}})"); });
 

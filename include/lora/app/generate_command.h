@@ -16,6 +16,7 @@ struct GenerateRequest {
   std::string prompts;                  ///< --prompts: file of rows
   bool chat = false;                    ///< --chat
   std::string chat_template;            ///< --chat-template: a built-in name or a file; empty: the model's own
+  bool parse_special_tokens = true;     ///< --no-parse-special-tokens: those of a prompt are plain text
   generate::GenerationOptions options;  ///< eos_ids are the model's
   int64_t batch_size = 8;               ///< --batch-size: prompts at a time
   std::filesystem::path output;         ///< --output; empty: standard output

@@ -30,7 +30,9 @@ enum class Overlength {
   kTruncate,  ///< its first max_length tokens stay
   kDrop,      ///< it is left out and counted
   kError,     ///< data Error naming it
-  kSplit,     ///< cut into documents of max_length tokens; each label is supervised once, except a part's first token
+  /// Cut into documents of max_length tokens. Where the document begins with BOS each of them does, and every label is supervised
+  /// once; otherwise the first token of a part is predicted from nothing, so it is not supervised.
+  kSplit,
 };
 inline constexpr EnumTable<Overlength, 4> kOverlengths{
     {{{Overlength::kTruncate, "truncate"}, {Overlength::kDrop, "drop"}, {Overlength::kError, "error"}, {Overlength::kSplit, "split"}}}};
@@ -70,6 +72,7 @@ struct DataOptions {
   TrainOn train_on = TrainOn::kCompletion;
   std::optional<std::string> chat_template;  ///< of messages rows: a built-in name or a file; none: the model's own
   bool append_eos = true;
+  bool parse_special_tokens = true;  ///< the text of special tokens in texts and prompts stands for them
   bool shuffle = true;
   std::filesystem::path cache_dir;  ///< where tokenised data is kept; empty: nowhere
 };

@@ -7,6 +7,7 @@
 
 #include "lora/base/json.h"
 #include "lora/data/chat.h"
+#include "lora/data/text_ids.h"
 #include "lora/tokenizer/tokenizer.h"
 
 namespace lora::data {
@@ -27,6 +28,7 @@ struct PromptContext {
   std::function<const tokenizer::Tokenizer&()> tokenizer;                     ///< asked for at the first text
   std::function<const ChatEncoder&()> chat;                                   ///< asked for at the first messages
   std::function<void(const PromptRow& row)> check = [](const PromptRow&) {};  ///< may throw what else is wrong with a row
+  bool parse_special_tokens = true;  ///< of prompts that are texts; renderings of messages always are parsed
 };
 
 /// Rows {"prompt": text}, {"messages": [...], "tools"?: [...]} or {"input_ids": [...]}, each with an optional "adapter" (a name, null:
@@ -37,8 +39,7 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
 
 /// Ids of a prompt's text: BOS where the tokenizer's rules want one, no EOS. Throws data Error naming `where` for a text
 /// without a token, and for an id that the model does not know.
-std::vector<int32_t> encode_prompt(const std::string& text, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
-                                   const std::string& where);
+std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule, int64_t vocab_size, const std::string& where);
 
 /// What encode_prompt throws for the ids of a prompt.
 void check_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where);

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,15 +28,16 @@ struct TypedIds {
   std::vector<int32_t> types;
 };
 
-/// Text to ids and back. encode() never makes special tokens of text, so that data cannot forge them; callers place BOS and EOS
-/// by the rules below.
+/// Text to ids and back. Callers place BOS and EOS by the rules below.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Ids of `text` without BOS and EOS. Throws data Error if `text` is not valid UTF-8.
+  /// Ids of `text` without BOS and EOS, where the text of a special token is text like any other. Throws data Error if `text` is not valid
+  /// UTF-8.
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
-  /// Ids of `text` as transformers' `tokenizer(text)` gives them: special tokens named in the text become their ids, and with
+  /// Ids of `text` as transformers' `tokenizer(text)` gives them: special tokens named in the text become their ids (unless
+  /// tokenizer_config.json has split_special_tokens), and with
   /// `add_special_tokens` those that belong around a text stand there. Throws data Error if `text` is not valid UTF-8. By default
   /// encode() with BOS and EOS, for tokenizers whose special tokens have no names.
   virtual std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const;
@@ -51,6 +53,8 @@ class Tokenizer {
   /// Text or name of one id, for messages and previews.
   virtual std::string token(int32_t id) const = 0;
 
+  /// The tokens with a role, "bos_token", "eos_token" and what else the files name, as chat templates see them. By default BOS and EOS.
+  virtual std::map<std::string, std::string> named_tokens() const;
   virtual int64_t vocab_size() const = 0;
   virtual std::optional<int32_t> bos_id() const = 0;
   virtual std::optional<int32_t> eos_id() const = 0;
@@ -63,8 +67,8 @@ class Tokenizer {
 };
 
 /// Loads the tokenizer at `path`: a folder with a tokenizer.json or else a tokenizer.model (and tokenizer_config.json), or a
-/// .json or .model file. Throws model Error if there is none, or it is damaged, or a BOS or EOS named in tokenizer_config.json is
-/// not in it.
+/// .json or .model file. In a folder the ids are those of transformers' AutoTokenizer: by tokenizer_config.json, the older files beside
+/// it, and what the named class makes of tokenizer.json. Throws model Error if there is none, or it is damaged.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& path);
 
 /// Whether there is a tokenizer's file, damaged or not.

@@ -18,6 +18,8 @@ struct AddedToken {
   bool rstrip = false;       ///< takes the spaces behind it
   bool normalized = false;   ///< its normalised form is looked for in the normalised text
   bool special = false;      ///< left out of decoded text
+
+  bool operator==(const AddedToken&) const = default;
 };
 
 /// Reads one {"content": …, "single_word": …, …}. Throws model Error naming `where`.

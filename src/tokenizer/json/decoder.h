@@ -28,4 +28,7 @@ class Decoders {
   bool is_null_ = false;
 };
 
+/// Decoded text without the spaces before punctuation, as transformers' clean_up_tokenization_spaces has it.
+std::string clean_up_spaces(std::string text);
+
 }  // namespace lora::tokenizer

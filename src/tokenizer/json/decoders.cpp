@@ -251,4 +251,14 @@ std::string Decoders::decode(std::vector<std::string> tokens) const {
   return joined(tokens);
 }
 
+std::string clean_up_spaces(std::string text) {
+  constexpr std::pair<const char*, const char*> kRules[] = {{" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},
+                                                            {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"},
+                                                            {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : kRules) {
+    replace_all(text, from, to);
+  }
+  return text;
+}
+
 }  // namespace lora::tokenizer

@@ -8,14 +8,19 @@
 #include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "tokenizer/folder_settings.h"
 #include "tokenizer/json/added_tokens.h"
+#include "tokenizer/json/class_pipeline.h"
 #include "tokenizer/json/decoder.h"
+#include "tokenizer/json/file_settings.h"
 #include "tokenizer/json/model.h"
 #include "tokenizer/json/post_processor.h"
 #include "tokenizer/json/pre_tokenizer.h"
-#include "tokenizer/json/settings.h"
+#include "tokenizer/json/vocabulary_files.h"
+#include "tokenizer/known_keys.h"
 #include "tokenizer/space_symbol.h"
 #include "tokenizer/token_alignment.h"
+#include "tokenizer/tokenizer_class.h"
 #include "tokenizer/valid_text.h"
 
 namespace lora::tokenizer {
@@ -29,9 +34,10 @@ const Json& section(const Json& file, const char* name) {
 
 class JsonTokenizer : public Tokenizer {
  public:
-  JsonTokenizer(const std::filesystem::path& path, const Json& file)
-      : where_(path.string()),
-        files_{path},
+  /// `files` hold what `file` says; the first names the place in messages.
+  JsonTokenizer(const std::vector<std::filesystem::path>& files, const Json& file)
+      : where_(files.front().string()),
+        files_(files),
         normalizers_(section(file, "normalizer"), where_ + ": normalizer"),
         pre_tokenizers_(section(file, "pre_tokenizer"), where_ + ": pre_tokenizer"),
         model_(load_model(section(file, "model"))),
@@ -42,12 +48,12 @@ class JsonTokenizer : public Tokenizer {
     add_tokens(section(file, "added_tokens"));
   }
 
-  void use_settings(const Settings& settings);
-  void finish();
+  void use_settings(const FolderSettings& settings, const ClassTraits& traits);
+  void finish(const FolderSettings& settings);
 
   std::vector<int32_t> encode(std::string_view text) const override { return encode(text, false, false); }
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
-    return encode(text, true, add_special_tokens);
+    return encode(text, !splits_special_, add_special_tokens);
   }
   TypedIds around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const override {
     return post_processors_.around(first, second);
@@ -60,9 +66,10 @@ class JsonTokenizer : public Tokenizer {
   std::string decode(const std::vector<int32_t>& ids, bool show_special) const override;
   std::string token(int32_t id) const override;
 
-  int64_t vocab_size() const override { return std::max(model_->vocabulary().end(), added_.end()); }
+  int64_t vocab_size() const override { return vocab_size_; }
   std::optional<int32_t> bos_id() const override { return bos_; }
   std::optional<int32_t> eos_id() const override { return eos_; }
+  std::map<std::string, std::string> named_tokens() const override { return named_; }
   bool add_bos() const override { return add_bos_; }
   bool add_eos() const override { return add_eos_; }
   std::vector<std::filesystem::path> files() const override { return files_; }
@@ -70,20 +77,25 @@ class JsonTokenizer : public Tokenizer {
  private:
   std::unique_ptr<Model> load_model(const Json& model) {
     const std::string where = where_ + ": model";
-    return read_model(model, where, can_read_bytes(model, where) && pre_tokenizers_.leave_bytes());
+    is_bpe_ = can_read_bytes(model, where);
+    return read_model(model, where, is_bpe_ && pre_tokenizers_.leave_bytes());
   }
 
   void add_tokens(const Json& tokens);
+  void warn_of_other_ids(const std::map<int64_t, AddedToken>& tokens) const;
+  void add_roles(const FolderSettings& settings);
+  void warn_of_ends(const char* key, std::optional<bool> wanted, bool is_so) const;
   void check_around(const std::vector<int32_t>& ids) const;
   std::optional<int32_t> id_of(const std::string& token) const;
   std::optional<std::string> text_of(int32_t id) const;
   std::vector<int32_t> encode(std::string_view text, bool with_special, bool add_special_tokens) const;
   void encode_segment(std::string_view text, bool is_start, bool with_special, std::vector<int32_t>& ids) const;
-  int32_t required_id(const std::string& token, const char* role) const;
+  std::optional<int32_t> id_of_role(const AddedToken* role, std::optional<int32_t> otherwise) const;
   std::vector<std::string> bytes_of(const std::vector<int32_t>& ids) const;
 
   std::string where_;
   std::vector<std::filesystem::path> files_;
+  bool is_bpe_ = false;
   Normalizers normalizers_;
   PreTokenizers pre_tokenizers_;
   std::unique_ptr<Model> model_;
@@ -92,8 +104,12 @@ class JsonTokenizer : public Tokenizer {
   AddedTokens added_;
   std::optional<int32_t> bos_;
   std::optional<int32_t> eos_;
+  std::map<std::string, std::string> named_;
   bool add_bos_ = false;
   bool add_eos_ = false;
+  int64_t vocab_size_ = 0;       ///< without tokens that a role has added
+  bool splits_special_ = false;  ///< the text of special tokens is plain text
+  bool cleans_up_ = false;       ///< decoded text loses spaces before punctuation
   bool has_byte_names_ = false;  ///< tokens spell bytes as ByteLevel does
 };
 
@@ -107,13 +123,24 @@ void JsonTokenizer::add_tokens(const Json& tokens) {
     added.push_back(read_added_token(tokens[i], where + "[" + std::to_string(i) + "]"));
   }
   added_.add(added, model_->vocabulary(), normalizers_, where);
+  std::map<int64_t, AddedToken> by_id;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const int64_t expected = JsonReader(tokens[i], where + "[" + std::to_string(i) + "]", ErrorKind::kModel).integer("id");
-    const auto id = added_.id(added[i].content);
+    by_id[JsonReader(tokens[i], where + "[" + std::to_string(i) + "]", ErrorKind::kModel).integer("id")] = std::move(added[i]);
+  }
+  warn_of_other_ids(by_id);
+  vocab_size_ = std::max(model_->vocabulary().end(), added_.end());
+}
+
+void JsonTokenizer::warn_of_other_ids(const std::map<int64_t, AddedToken>& tokens) const {
+  std::vector<std::string> moved;
+  for (const auto& [expected, token] : tokens) {
+    const auto id = added_.id(token.content);
     if (id && *id != expected) {
-      log::warn(where + ": " + printable(added[i].content) + " has the id " + std::to_string(*id) + ", as in `tokenizers`; the file says " +
-                std::to_string(expected));
+      moved.push_back(printable(token.content) + " is " + std::to_string(*id) + ", not " + std::to_string(expected));
     }
+  }
+  if (!moved.empty()) {
+    log::warn("[" + where_ + "] added tokens have other ids than the files say, as in transformers: " + join(moved, ", ", 2));
   }
 }
 
@@ -126,34 +153,67 @@ void JsonTokenizer::check_around(const std::vector<int32_t>& ids) const {
   }
 }
 
-// What transformers adds to the tokenizers it loads: the tokens of added_tokens_decoder, and that tokens with a role are special.
-// A token with a role that the tokenizer does not have stays unknown: no model has a row for it.
-void JsonTokenizer::use_settings(const Settings& settings) {
-  std::vector<AddedToken> added;
-  for (const AddedToken& token : settings.added_tokens) {
-    if (!added_.id(token.content)) {
-      added.push_back(token);
+// What transformers adds to the tokenizers that it loads: listed tokens that the file does not have so, then those with a role.
+void JsonTokenizer::use_settings(const FolderSettings& settings, const ClassTraits& traits) {
+  std::map<int64_t, AddedToken> by_id;
+  std::vector<AddedToken> listed;
+  for (const auto& [id, token] : settings.added) {
+    const auto known = added_.id(token.content);
+    if (!known || *added_.find(*known) != token) {
+      listed.push_back(token);
+      listed.back().special = token.special || settings.has_role(token.content);
+      by_id[id] = token;
     }
   }
-  added_.add(added, model_->vocabulary(), normalizers_, where_);
-  added.clear();
-  for (const std::string& name : settings.special_tokens) {
-    const auto id = id_of(name);
-    const AddedToken* known = id ? added_.find(*id) : nullptr;
-    if (id && (known == nullptr || !known->special)) {
-      AddedToken token = known != nullptr ? *known : AddedToken{name};
-      token.special = true;
-      added.push_back(std::move(token));
+  added_.add(listed, model_->vocabulary(), normalizers_, where_);
+  warn_of_other_ids(by_id);
+  vocab_size_ = std::max(model_->vocabulary().end(), added_.end());
+  add_roles(settings);
+  if (traits.renews_special) {
+    std::vector<AddedToken> special;
+    for (const AddedToken* token : settings.special_tokens()) {
+      special.push_back({token->content});
+      special.back().special = true;
     }
+    added_.add(special, model_->vocabulary(), normalizers_, where_);
   }
-  added_.add(added, model_->vocabulary(), normalizers_, where_);
-  bos_ = settings.bos_token ? std::optional(required_id(*settings.bos_token, "bos_token")) : settings.bos_id;
-  eos_ = settings.eos_token ? std::optional(required_id(*settings.eos_token, "eos_token")) : settings.eos_id;
+  if (traits.around_text) {
+    const auto id = [this](const std::string& token) { return id_of(token).value_or(0); };
+    post_processors_ = PostProcessors(traits.around_text(id), where_ + ": post_processor");
+  }
+  bos_ = id_of_role(settings.role("bos_token"), settings.bos_id);
+  eos_ = id_of_role(settings.role("eos_token"), settings.eos_id);
+  splits_special_ = settings.split_special_tokens;
+  cleans_up_ = settings.clean_up_tokenization_spaces && !is_bpe_;
   files_.insert(files_.end(), settings.files.begin(), settings.files.end());
 }
 
+// A token with a role that is no added token becomes a special one: with the id that the vocabulary has for it, or with a new one, as in
+// transformers. No model has a row for that unless its vocabulary is padded, so only those that are used are worth a line.
+void JsonTokenizer::add_roles(const FolderSettings& settings) {
+  std::vector<AddedToken> missing;
+  for (const AddedToken* token : settings.special_tokens()) {
+    if (!added_.id(token->content)) {
+      missing.push_back(*token);
+    }
+  }
+  added_.add(missing, model_->vocabulary(), normalizers_, where_);
+  for (const char* role : {"bos_token", "eos_token"}) {
+    const AddedToken* token = settings.role(role);
+    const auto id = token != nullptr ? id_of(token->content) : std::nullopt;
+    if (id && *id >= vocab_size_) {
+      log::warn("[" + where_ + "] the " + role + " " + printable(token->content) + " is no token of the file: it becomes a new one, " +
+                std::to_string(*id) + ", as in transformers. Likely cause: files of two models in one folder");
+    }
+  }
+}
+
+std::optional<int32_t> JsonTokenizer::id_of_role(const AddedToken* role, std::optional<int32_t> otherwise) const {
+  return role != nullptr ? id_of(role->content) : otherwise;
+}
+
 // The post-processor says what stands around a text; where it puts one token on a side, that is the BOS or the EOS.
-void JsonTokenizer::finish() {
+void JsonTokenizer::finish(const FolderSettings& settings) {
   added_.prepare();
   for (auto* side : {&bos_, &eos_}) {
     if (*side && !text_of(**side)) {
@@ -171,15 +231,18 @@ void JsonTokenizer::finish() {
   add_eos_ = after.size() == 1;
   bos_ = add_bos_ ? before.front() : bos_;
   eos_ = add_eos_ ? after.front() : eos_;
+  warn_of_ends("add_bos_token", settings.add_bos_token, add_bos_);
+  warn_of_ends("add_eos_token", settings.add_eos_token, add_eos_);
+  named_ = Tokenizer::named_tokens();
+  settings.name_tokens(named_);
 }
 
-int32_t JsonTokenizer::required_id(const std::string& token, const char* role) const {
-  const auto id = id_of(token);
-  if (!id) {
-    model_error(where_, std::string(role) + " of tokenizer_config.json is " + printable(token) +
-                            ", which is no token. Likely cause: files of two models in one folder.");
+// transformers takes these keys out of the config without a word where there is a tokenizer.json.
+void JsonTokenizer::warn_of_ends(const char* key, std::optional<bool> wanted, bool is_so) const {
+  if (wanted && *wanted != is_so) {
+    log::warn("[" + where_ + "] " + key + " is " + (*wanted ? "true" : "false") + " in tokenizer_config.json and not followed: the " +
+              "post_processor decides, as in transformers");
   }
-  return *id;
 }
 
 std::optional<int32_t> JsonTokenizer::id_of(const std::string& token) const {
@@ -226,7 +289,7 @@ void JsonTokenizer::encode_segment(std::string_view text, bool is_start, bool wi
 Encoding JsonTokenizer::encode_with_spans(std::string_view text) const {
   check_text(text);
   Encoding encoding;
-  for (const AddedTokens::Part& part : added_.cut(text, /*normalized=*/false, /*with_special=*/true)) {
+  for (const AddedTokens::Part& part : added_.cut(text, /*normalized=*/false, /*with_special=*/!splits_special_)) {
     if (part.id >= 0) {
       encoding.ids.push_back(part.id);
       encoding.spans.push_back({part.begin, part.end});
@@ -234,7 +297,7 @@ Encoding JsonTokenizer::encode_with_spans(std::string_view text) const {
     }
     std::vector<int32_t> ids;
     const std::string_view segment = text.substr(part.begin, part.end - part.begin);
-    encode_segment(segment, part.begin == 0, /*with_special=*/true, ids);
+    encode_segment(segment, part.begin == 0, /*with_special=*/!splits_special_, ids);
     for (const TextSpan& span : align_tokens(segment, bytes_of(ids))) {
       encoding.spans.push_back({part.begin + span.begin, part.begin + span.end});
     }
@@ -261,7 +324,8 @@ std::string JsonTokenizer::decode(const std::vector<int32_t>& ids, bool show_spe
       tokens.push_back(std::move(*text));
     }
   }
-  return decoders_.decode(std::move(tokens));
+  const std::string decoded = decoders_.decode(std::move(tokens));
+  return cleans_up_ ? clean_up_spaces(decoded) : decoded;
 }
 
 std::string JsonTokenizer::token(int32_t id) const {
@@ -275,19 +339,46 @@ std::string JsonTokenizer::token(int32_t id) const {
   return text->find(kSpaceSymbol) == std::string::npos ? decoders_.decode({*text}) : with_spaces(*text);
 }
 
+/// A folder's tokenizer, by its class. `files` hold what `json` says; the first names the place in messages.
+std::unique_ptr<Tokenizer> load_with_settings(Json json, const std::vector<std::filesystem::path>& files, FolderSettings settings) {
+  const std::filesystem::path& file = files.front();
+  const bool is_json = file.filename() == "tokenizer.json";
+  add_file_settings(json, settings, file.string());
+  ClassTraits traits = apply_class(json, settings, file.string()).value_or(ClassTraits{});
+  if (!is_json && !traits.around_text) {
+    traits.around_text = bos_and_eos_around(settings);
+  }
+  auto tokenizer = std::make_unique<JsonTokenizer>(files, json);
+  tokenizer->use_settings(settings, traits);
+  tokenizer->finish(settings);
+  return tokenizer;
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file, bool has_settings) {
-  const Json json = read_json(file, ErrorKind::kModel, kTokenizerFile);
+  Json json = read_json(file, ErrorKind::kModel, kTokenizerFile);
   if (!json.is_object()) {
     model_error(file.string(), "found " + type_name(json) + ", expected an object with a section \"model\".");
   }
-  auto tokenizer = std::make_unique<JsonTokenizer>(file, json);
-  if (has_settings) {
-    tokenizer->use_settings(read_settings(file.parent_path()));
+  warn_of_unknown_component_keys(json, file.string());
+  if (!has_settings) {
+    auto tokenizer = std::make_unique<JsonTokenizer>(std::vector{file}, json);
+    tokenizer->finish({});
+    return tokenizer;
   }
-  tokenizer->finish();
-  return tokenizer;
+  return load_with_settings(std::move(json), {file}, read_folder_settings(file.parent_path()));
+}
+
+std::unique_ptr<Tokenizer> load_vocabulary_files(const std::filesystem::path& folder) {
+  const std::vector<std::filesystem::path> files = find_vocabulary_files(folder);
+  FolderSettings settings = read_folder_settings(folder);
+  if (settings.tokenizer_class == kPlainClass || is_foreign_class(settings.tokenizer_class)) {
+    model_error(files.front().string(), "a vocabulary alone says too little: found the tokenizer_class " + settings.tokenizer_class +
+                                            ", expected BertTokenizer, GPT2Tokenizer or another that says how texts are cut. Save the "
+                                            "tokenizer as a tokenizer.json.");
+  }
+  return load_with_settings(read_vocabulary_files(files), files, std::move(settings));
 }
 
 }  // namespace lora::tokenizer

@@ -1,0 +1,142 @@
+#include "tokenizer/json/class_pipeline.h"
+
+#include <array>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "tokenizer/json/class_builders.h"
+#include "tokenizer/tokenizer_class.h"
+
+namespace lora::tokenizer {
+namespace {
+
+AddedToken special_token(std::string content) {
+  AddedToken token{std::move(content)};
+  token.special = true;
+  return token;
+}
+
+/// The tokens that the class has where the files say nothing of them.
+void add_default_tokens(const TokenizerClass& found, FolderSettings& settings) {
+  for (const auto& [role, token] : found.tokens) {
+    if (!settings.says(role)) {
+      settings.roles.emplace_back(role, special_token(token));
+    }
+  }
+  settings.order_roles();
+  if (found.name != std::string_view("T5Tokenizer") || !settings.extra.empty()) {
+    return;
+  }
+  constexpr int kSentinels = 100;
+  for (int i = 0; i < kSentinels; ++i) {
+    settings.extra.push_back(special_token("<extra_id_" + std::to_string(i) + ">"));
+  }
+}
+
+/// A section without what changes no ids, with what is left out written down.
+Json essence(const Json& section) {
+  Json result = section;
+  if (result.is_array()) {
+    for (Json& part : result) {
+      part = essence(part);
+    }
+  } else if (result.is_object()) {
+    result.erase("trim_offsets");
+    result.erase("str_rep");
+    if (result.value("type", "") == "ByteLevel" && !result.contains("use_regex")) {
+      result["use_regex"] = true;
+    }
+    for (auto& [key, value] : result.items()) {
+      value = key == "pretokenizers" || key == "normalizers" ? essence(value) : value;
+    }
+  }
+  return nlohmann::json(result);  // keys in order
+}
+
+/// The sections that decide how a text is cut, for a comparison.
+std::array<Json, 2> cutting_of(const Json& file) {
+  return {essence(file.value("normalizer", Json())), essence(file.value("pre_tokenizer", Json()))};
+}
+
+void say_what_differs(const std::array<Json, 2>& before, const std::array<Json, 2>& after, const std::string& name,
+                      const std::string& where) {
+  std::vector<std::string> sections;
+  for (size_t i = 0; i < before.size(); ++i) {
+    if (before[i] != after[i]) {
+      sections.emplace_back(i == 0 ? "normalizer" : "pre_tokenizer");
+    }
+  }
+  if (!sections.empty()) {
+    log::info("[" + where + "] " + join(sections, " and ") + ": as transformers' class " + name +
+              " makes it, not as the file has it (a tokenizer_class of TokenizersBackend keeps to the file)");
+  }
+}
+
+/// take(key, flag, its value in the file) for the flags of the config that a file's components have too.
+template <typename Take>
+void for_each_flag(const Json& component, const FolderSettings& settings, const Take& take) {
+  if (component.is_array()) {
+    for (const Json& part : component) {
+      for_each_flag(part, settings, take);
+    }
+  }
+  if (!component.is_object()) {
+    return;
+  }
+  if (component.value("type", "") == "BertNormalizer") {
+    take("do_lower_case", settings.do_lower_case, component.value("lowercase", Json()));
+    take("strip_accents", settings.strip_accents, component.value("strip_accents", Json()));
+    take("tokenize_chinese_chars", settings.tokenize_chinese_chars, component.value("handle_chinese_chars", Json()));
+  } else if (component.value("type", "") == "ByteLevel") {
+    take("add_prefix_space", settings.add_prefix_space, component.value("add_prefix_space", Json()));
+  }
+  for (const char* parts : {"normalizers", "pretokenizers"}) {
+    for_each_flag(component.value(parts, Json()), settings, take);
+  }
+}
+
+/// The flags of a config that has no class to use them, where the file says something else.
+void warn_of_unused_flags(const Json& file, const FolderSettings& settings, const std::string& where) {
+  for (const char* section : {"normalizer", "pre_tokenizer"}) {
+    for_each_flag(file.value(section, Json()), settings, [&](const char* key, std::optional<bool> wanted, const Json& has) {
+      if (wanted && has != *wanted) {
+        log::warn("[" + where + "] " + key + " is " + (*wanted ? "true" : "false") + " in tokenizer_config.json and " + has.dump() +
+                  " in this file, which counts, as in transformers' class " + settings.tokenizer_class);
+      }
+    });
+  }
+}
+
+}  // namespace
+
+std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, const std::string& where) {
+  const TokenizerClass* found = find_class(settings.tokenizer_class);
+  if (found == nullptr) {
+    if (is_foreign_class(settings.tokenizer_class)) {
+      log::warn("[" + where + "] is used as it stands: transformers' class " + settings.tokenizer_class +
+                " takes its vocabulary alone, and may give other ids");
+    } else {
+      warn_of_unused_flags(file, settings, where);
+    }
+    return std::nullopt;
+  }
+  const Json model = file.contains("model") && file["model"].is_object() ? Json(file["model"].value("type", "")) : Json();
+  if (!model.is_string() || (model != "" && model != found->model) || !file["model"].contains("vocab")) {
+    log::warn("[" + where + "] is used as it stands: the tokenizer_class " + settings.tokenizer_class + " is of a " + found->model +
+              ", and the file has " + shown(model));
+    return std::nullopt;
+  }
+  add_default_tokens(*found, settings);
+  const bool has_sections = file.size() > 1;  // a vocabulary alone has none to differ from
+  const std::array<Json, 2> before = cutting_of(file);
+  ClassTraits traits;
+  file["added_tokens"] = Json::array();
+  found->build(settings, file, traits);
+  if (has_sections) {
+    say_what_differs(before, cutting_of(file), found->name, where);
+  }
+  return traits;
+}
+
+}  // namespace lora::tokenizer

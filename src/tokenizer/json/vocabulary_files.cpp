@@ -1,0 +1,74 @@
+#include "tokenizer/json/vocabulary_files.h"
+
+#include <string_view>
+#include <unordered_map>
+
+#include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/text.h"
+
+namespace lora::tokenizer {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// take(line) for each line, without the spaces at its end.
+template <typename Take>
+void for_each_line(const fs::path& file, const Take& take) {
+  const std::string text = read_file(file, ErrorKind::kModel);
+  if (invalid_utf8_at(text) != std::string::npos) {
+    model_error(file.string(), "found bytes that are no UTF-8, expected text. Likely cause: a damaged file.");
+  }
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    std::string_view line = std::string_view(text).substr(begin, end - begin);
+    const size_t last = line.find_last_not_of(" \t\r");
+    take(line.substr(0, last == std::string_view::npos ? 0 : last + 1));
+    begin = end + 1;
+  }
+}
+
+/// A token a line, whose number is the id. Of equal lines the last one counts.
+Json read_vocab_txt(const fs::path& file) {
+  std::vector<std::string> tokens;
+  std::unordered_map<std::string, size_t> last;
+  for_each_line(file, [&](std::string_view line) {
+    last[std::string(line)] = tokens.size();
+    tokens.emplace_back(line);
+  });
+  Json::object_t vocab;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (last[tokens[i]] == i) {
+      vocab.emplace_back(tokens[i], i);  // emplace would look for the key
+    }
+  }
+  return {{"type", "WordPiece"}, {"vocab", std::move(vocab)}};
+}
+
+Json read_bpe(const fs::path& vocab, const fs::path& merges) {
+  Json list = Json::array();
+  for_each_line(merges, [&list](std::string_view line) {
+    if (!line.empty() && !line.starts_with("#version")) {
+      list.push_back(line);
+    }
+  });
+  return {{"type", "BPE"}, {"vocab", read_json(vocab, ErrorKind::kModel, kTokenizerFile)}, {"merges", std::move(list)}};
+}
+
+}  // namespace
+
+std::vector<fs::path> find_vocabulary_files(const fs::path& folder) {
+  if (fs::is_regular_file(folder / "vocab.txt")) {
+    return {folder / "vocab.txt"};
+  }
+  if (fs::is_regular_file(folder / "vocab.json") && fs::is_regular_file(folder / "merges.txt")) {
+    return {folder / "vocab.json", folder / "merges.txt"};
+  }
+  return {};
+}
+
+Json read_vocabulary_files(const std::vector<fs::path>& files) {
+  return {{"model", files.size() == 1 ? read_vocab_txt(files[0]) : read_bpe(files[0], files[1])}};
+}
+
+}  // namespace lora::tokenizer
