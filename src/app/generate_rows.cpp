@@ -6,6 +6,7 @@
 
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/python_json.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 
@@ -19,7 +20,7 @@ class RowWriter {
   RowWriter(size_t count, const std::optional<ResultFile>& output) : rows_(count), output_(output) {}
 
   void add(size_t index, const Json& row) {
-    rows_[index] = row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    rows_[index] = json_line(row) + "\n";
     ++num_done_;
     if (!output_) {
       for (; next_ < rows_.size() && rows_[next_]; ++next_) {

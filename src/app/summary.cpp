@@ -71,6 +71,11 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   if (input.eval != nullptr) {
     lines.push_back(data_line("eval         ", *input.eval));
   }
+  for (const data::Dataset* dataset : {&input.train, input.eval}) {
+    for (size_t i = 0; dataset != nullptr && i < dataset->report.unused_columns.size(); ++i) {
+      lines.push_back("             columns not used: " + dataset->report.unused_columns[i]);
+    }
+  }
   const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
   const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"
                                        : std::to_string(memory.batch_size) + (input.config.data.packing ? " packs" : " documents") +

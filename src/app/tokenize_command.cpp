@@ -8,7 +8,7 @@
 #include "lora/config/command_line.h"
 #include "lora/data/chat.h"
 #include "lora/data/rows.h"
-#include "lora/data/text_ids.h"
+#include "lora/data/tokenized_row.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "model_path.h"
 
@@ -33,40 +33,13 @@ const Json& field(const data::Row& row, const std::string& key, const std::strin
   return *found;
 }
 
-/// Turns rows into ids; the chat template is looked for at the first messages.
-class Encoder {
+/// The chat template, looked for at the first messages.
+class Chats {
  public:
-  Encoder(const TokenizeRequest& request, fs::path tokenizer_path, const tokenizer::Tokenizer& tokenizer)
-      : request_(request),
-        train_on_(flag_value(data::kTrainOn, request.train_on, "--train-on")),
-        path_(std::move(tokenizer_path)),
-        tokenizer_(tokenizer) {}
+  Chats(const TokenizeRequest& request, fs::path tokenizer_path, const tokenizer::Tokenizer& tokenizer)
+      : request_(request), path_(std::move(tokenizer_path)), tokenizer_(tokenizer) {}
 
-  Json encode(const data::Row& row) {
-    if (row.object.contains("messages")) {
-      return encode_messages(row);
-    }
-    const Json& text = field(row, "text", "a text");
-    if (!text.is_string()) {
-      data_error(row.origin + ": text", "found " + type_name(text) + ", expected a string");
-    }
-    const data::TextRule rule{tokenizer_, request_.parse_special_tokens};
-    return {{"input_ids", tokenizer_.around(data::text_ids(text.get_ref<const std::string&>(), rule), nullptr).ids}};
-  }
-
- private:
-  Json encode_messages(const data::Row& row) {
-    const tokenizer::Conversation conversation{row.object["messages"], row.object.value("tools", Json())};
-    const data::EncodedChat chat = request_.generation_prompt ? chat_encoder().prompt(conversation, row.origin)
-                                                              : chat_encoder().encode(conversation, train_on_, row.origin);
-    Json mask = Json::array();
-    for (const bool learnt : chat.mask) {
-      mask.push_back(learnt ? 1 : 0);
-    }
-    return {{"text", chat.text}, {"input_ids", chat.ids}, {"mask", std::move(mask)}};
-  }
-
-  const data::ChatEncoder& chat_encoder() {
+  const data::ChatEncoder& encoder() {
     if (!chat_template_) {
       chat_template_ = tokenizer::load_chat_template(request_.chat_template, path_, tokenizer_);
       if (!chat_template_) {
@@ -78,13 +51,32 @@ class Encoder {
     return *chat_encoder_;
   }
 
+ private:
   const TokenizeRequest& request_;
-  data::TrainOn train_on_;
   fs::path path_;
   const tokenizer::Tokenizer& tokenizer_;
   std::unique_ptr<tokenizer::ChatTemplate> chat_template_;
   std::unique_ptr<data::ChatEncoder> chat_encoder_;
 };
+
+/// As a row of tokens that trains as the row does.
+Json row_json(const data::TokenizedRow& row) {
+  Json result = Json::object();
+  if (row.text) {
+    result["text"] = *row.text;
+  }
+  result["input_ids"] = row.ids;
+  if (row.has_mask) {
+    result["mask"] = Json::array();
+    for (const bool learnt : row.mask) {
+      result["mask"].push_back(learnt ? 1 : 0);
+    }
+  }
+  if (row.lengths.size() > 1) {
+    result["seq_lengths"] = row.lengths;
+  }
+  return result;
+}
 
 Json decoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
   const Json& ids = field(row, "input_ids", "ids");
@@ -110,11 +102,15 @@ int tokenize_command(const TokenizeRequest& request) {
   }
   const ResultFile output(request.output, {options.path, options.tokenizer, request.input, request.chat_template});
   const std::unique_ptr<tokenizer::Tokenizer> tokenizer = tokenizer::load_tokenizer(options.tokenizer);
-  Encoder encoder(request, options.tokenizer, *tokenizer);
+  Chats chats(request, options.tokenizer, *tokenizer);
+  const data::RowTokenizer rows(
+      *tokenizer, [&]() -> const data::ChatEncoder& { return chats.encoder(); },
+      flag_value(data::kTrainOn, request.train_on, "--train-on"), request.parse_special_tokens);
   output.write([&](const Append& append) {
     data::read_rows(request.input, *kind, [&](const data::Row& row) {
       check_interrupt();
-      const std::string line = (request.decode ? decoded(row, *tokenizer) : encoder.encode(row)).dump() + "\n";
+      const std::string line =
+          (request.decode ? decoded(row, *tokenizer) : row_json(rows.tokenize(row, request.generation_prompt))).dump() + "\n";
       append(line.data(), line.size());
       return true;
     });

@@ -4,8 +4,9 @@
 #include <iterator>
 #include <unordered_set>
 
+#include "base/json_numbers.h"
 #include "lora/base/input_file.h"
-#include "lora/base/json.h"
+#include "lora/base/python_json.h"
 #include "lora/base/text.h"
 
 namespace lora {
@@ -59,10 +60,14 @@ struct Origin {
   }
 };
 
+enum class Dialect { kStrict, kPython };
+
 /// Builds the value. nlohmann's own builder looks every key up in a list, which is quadratic, and knows no limits.
 class Builder : public Json::json_sax_t {
  public:
-  Builder(const Origin& origin, const char* const& reached) : origin_(origin), reached_(reached) {}
+  /// `begin`: of the text that is parsed, which has the places of the origin's.
+  Builder(const Origin& origin, Dialect dialect, std::vector<NonFinite> non_finite, const char* begin, const char* const& reached)
+      : origin_(origin), dialect_(dialect), non_finite_(std::move(non_finite)), begin_(begin), reached_(reached) {}
 
   Json take() { return std::move(root_); }
 
@@ -70,7 +75,7 @@ class Builder : public Json::json_sax_t {
   bool boolean(bool value) override { return add(value); }
   bool number_integer(number_integer_t value) override { return add(value); }
   bool number_unsigned(number_unsigned_t value) override { return add(value); }
-  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool number_float(number_float_t value, const string_t& digits) override;
   bool string(string_t& value) override { return add(std::move(value)); }
   bool binary(binary_t&) override { return false; }
 
@@ -114,14 +119,33 @@ class Builder : public Json::json_sax_t {
     frames_.pop_back();
     return true;
   }
-  size_t offset() const { return static_cast<size_t>(reached_ - origin_.text.data()); }
+  size_t offset() const { return static_cast<size_t>(reached_ - begin_); }
   bool is_duplicate(Frame& frame, const Json::object_t& object, const std::string& name) const;
 
   const Origin& origin_;
+  Dialect dialect_;
+  std::vector<NonFinite> non_finite_;
+  size_t num_non_finite_ = 0;  ///< those that are read
+  const char* begin_;
   const char* const& reached_;
   Json root_;
   std::vector<Frame> frames_;
 };
+
+bool Builder::number_float(number_float_t value, const string_t& digits) {
+  if (dialect_ == Dialect::kStrict) {
+    return add(value) != nullptr;
+  }
+  // The parser has looked at one character more than the number, except at the end of the text.
+  const size_t begin = offset() - digits.size();
+  if (num_non_finite_ < non_finite_.size() && begin - non_finite_[num_non_finite_].begin <= 1) {
+    return add(non_finite_[num_non_finite_++].value) != nullptr;
+  }
+  if (digits.find_first_of(".eE") != std::string::npos) {
+    return add(value) != nullptr;
+  }
+  return add(make_large_integer(digits)) != nullptr;
+}
 
 bool Builder::is_duplicate(Frame& frame, const Json::object_t& object, const std::string& name) const {
   if (object.size() < kScannedKeys) {
@@ -225,9 +249,7 @@ bool Builder::parse_error(size_t position, const std::string& last_token, const 
   origin_.fail(is_misplaced || !detail.starts_with("invalid string") ? start : position - 1, message);
 }
 
-}  // namespace
-
-Json parse_json(std::string_view text, const std::string& where, ErrorKind kind, int64_t first_line) {
+Json parse(std::string_view text, const std::string& where, ErrorKind kind, int64_t first_line, Dialect dialect) {
   if (text.starts_with(kByteOrderMark)) {
     text.remove_prefix(kByteOrderMark.size());
   }
@@ -239,12 +261,29 @@ Json parse_json(std::string_view text, const std::string& where, ErrorKind kind,
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     origin.fail(nul, "is not valid JSON: found a NUL byte. Likely cause: the file is binary, or UTF-16 instead of UTF-8");
   }
+  std::string finite;
+  std::vector<NonFinite> non_finite;
+  if (dialect == Dialect::kPython && may_hold_non_finite(text)) {
+    finite = text;
+    non_finite = make_finite(finite);
+    text = finite;
+  }
   const char* reached = text.data();
-  Builder builder(origin, reached);
+  Builder builder(origin, dialect, std::move(non_finite), text.data(), reached);
   const char* end = text.data() + text.size();
   const char* unused = nullptr;
   Json::sax_parse(TrackedIterator(text.data(), &reached), TrackedIterator(end, &unused), &builder);
   return builder.take();
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& where, ErrorKind kind, int64_t first_line) {
+  return parse(text, where, kind, first_line, Dialect::kStrict);
+}
+
+Json parse_python_json(std::string_view text, const std::string& where, ErrorKind kind, int64_t first_line) {
+  return parse(text, where, kind, first_line, Dialect::kPython);
 }
 
 Json read_json(const std::filesystem::path& file, ErrorKind kind) {

@@ -1,5 +1,9 @@
 #include "lora/base/json.h"
+
+#include <cmath>
+
 #include "lora/base/json_access.h"
+#include "lora/base/python_json.h"
 #include "lora/base/text.h"
 
 namespace lora {
@@ -38,16 +42,17 @@ std::string type_name(const Json& value) {
       return "a boolean";
     case Json::value_t::number_integer:
     case Json::value_t::number_unsigned:
+    case Json::value_t::binary:
       return "an integer";
     case Json::value_t::number_float:
-      return "a number";
+      return std::isnan(value.get<double>()) ? "NaN" : "a number";
     default:
       return "a value of an unknown type";
   }
 }
 
 std::string shown(const Json& value, size_t limit) {
-  return printable(value.dump(-1, ' ', false, Json::error_handler_t::replace), limit);
+  return printable(json_line(value), limit);
 }
 
 JsonReader::JsonReader(const Json& object, std::string where, ErrorKind kind) : JsonReader(object, where, where + ": ", kind) {}

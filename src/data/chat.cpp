@@ -10,6 +10,55 @@ namespace {
 
 using tokenizer::TextSpan;
 
+std::string text_at(const Json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && found != object.end() && found->is_string() ? trim(found->get<std::string>()) : "";
+}
+
+/// The thought of a message: of its own, or at the beginning of its content.
+std::string thought_of(const Json& message) {
+  for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
+    if (const std::string thought = text_at(message, key); !thought.empty()) {
+      return thought;
+    }
+  }
+  const std::string content = text_at(message, "content");
+  const size_t begin = content.find("<think>");
+  const size_t end = content.find("</think>");
+  return begin < end && end != std::string::npos ? trim(content.substr(begin + 7, end - begin - 7)) : "";
+}
+
+const Json& function_of(const Json& call) {
+  return call.is_object() && call.contains("function") ? call["function"] : call;
+}
+
+/// What a template does with a conversation that its author may not expect; empty where there is nothing.
+std::string odd_of(const tokenizer::Conversation& conversation, const std::string& text) {
+  const auto is_missing = [&text](const std::string& part) { return !part.empty() && text.find(part) == std::string::npos; };
+  for (size_t i = 0; i < conversation.messages.size(); ++i) {
+    const Json& message = conversation.messages[i];
+    const std::string place = " of messages[" + std::to_string(i) + "]";
+    if (is_missing(thought_of(message))) {
+      return "leaves out the thought" + place;
+    }
+    const Json calls = message.value("tool_calls", Json());
+    for (const Json& call : calls.is_array() ? calls : Json::array()) {
+      if (is_missing(text_at(function_of(call), "name"))) {
+        return "leaves out tool_calls" + place;
+      }
+      if (is_missing(text_at(function_of(call), "arguments"))) {
+        return "quotes the arguments of tool_calls" + place + " once more, which are JSON as text (give an object)";
+      }
+    }
+  }
+  for (const Json& tool : conversation.tools) {
+    if (is_missing(text_at(function_of(tool), "name"))) {
+      return "leaves out the tools";
+    }
+  }
+  return "";
+}
+
 /// Tokens that share a byte with a span; both in order.
 std::vector<bool> mask_of(const std::vector<TextSpan>& tokens, const std::vector<TextSpan>& spans) {
   std::vector<bool> mask(tokens.size());
@@ -25,16 +74,20 @@ std::vector<bool> mask_of(const std::vector<TextSpan>& tokens, const std::vector
 
 }  // namespace
 
-EncodedChat ChatEncoder::encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where) const {
+EncodedChat ChatEncoder::encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where,
+                                const std::vector<bool>& unlearnt) const {
   tokenizer::RenderedChat rendered = template_.render(conversation, /*add_generation_prompt=*/false, where);
-  std::vector<TextSpan> spans{{0, rendered.text.size()}};
-  if (train_on != TrainOn::kAll) {
-    spans = assistant_turns(template_, conversation, rendered, train_on == TrainOn::kLastTurn, where);
-  }
+  const std::vector<TextSpan> spans =
+      train_on == TrainOn::kAll ? all_but_unlearnt(template_, conversation, rendered, unlearnt, where)
+                                : assistant_turns(template_, conversation, rendered, train_on == TrainOn::kLastTurn, unlearnt, where);
   std::vector<TextSpan> tokens;
   EncodedChat chat = tokens_of(std::move(rendered.text), &tokens, where);
   warn_of_forged(conversation, where);
+  warn_of_odd(conversation, chat.text, where);
   chat.mask = mask_of(tokens, spans);
+  if (train_on != TrainOn::kAll && !template_.marks_assistant(conversation)) {
+    learn_turn_ends(chat);
+  }
   check_turn_ends(chat, where);
   return chat;
 }
@@ -86,6 +139,20 @@ bool ChatEncoder::ends_turn(int32_t id) const {
   return tokenizer_.is_special(id) || id == tokenizer_.eos_id();
 }
 
+// Some templates (GLM's) have no end of a turn: the model stops by writing the special token that begins the next one.
+void ChatEncoder::learn_turn_ends(EncodedChat& chat) const {
+  for (size_t i = 1; i < chat.ids.size(); ++i) {
+    if (chat.mask[i] || !chat.mask[i - 1] || !ends_turn(chat.ids[i])) {
+      continue;
+    }
+    size_t last = i - 1;
+    while (last > 0 && chat.mask[last - 1] && trim(tokenizer_.decode({chat.ids[last]}, /*show_special=*/true)).empty()) {
+      --last;
+    }
+    chat.mask[i] = !ends_turn(chat.ids[last]);
+  }
+}
+
 // A turn without any special token is of a template that ends turns by plain text.
 void ChatEncoder::check_turn_ends(const EncodedChat& chat, const std::string& where) const {
   bool has_end = false;
@@ -118,6 +185,17 @@ void ChatEncoder::warn_of_forged(const tokenizer::Conversation& conversation, co
                   ", which becomes that token, as in transformers (said once)");
       }
     }
+  }
+}
+
+// What a template does not write is not learnt: the thoughts of earlier turns, calls, or the tools.
+void ChatEncoder::warn_of_odd(const tokenizer::Conversation& conversation, const std::string& text, const std::string& where) const {
+  if (warned_of_odd_) {
+    return;
+  }
+  const std::string what = odd_of(conversation, text);
+  if (!what.empty() && !warned_of_odd_.exchange(true)) {
+    log::warn("[" + where + "] the chat template " + template_.name() + " " + what + ", as in transformers (said once)");
   }
 }
 

@@ -1,8 +1,10 @@
 #include "data/chat_turns.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
+#include "data/marked_turns.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 
@@ -29,7 +31,7 @@ class Turns {
 
   /// The text of the first `count` messages.
   std::string before(size_t count, bool add_generation_prompt) const {
-    tokenizer::Conversation beginning{Json::array(), conversation_.tools};
+    tokenizer::Conversation beginning{Json::array(), conversation_.tools, conversation_.kwargs};
     for (size_t i = 0; i < count; ++i) {
       beginning.messages.push_back(conversation_.messages[i]);
     }
@@ -45,13 +47,15 @@ class Turns {
     const std::string prompt = before(index, true);
     const bool is_last = index + 1 == conversation_.messages.size();
     const std::string up_to_here = is_last ? text_ : before(index + 1, false);
+    if (!up_to_here.starts_with(prompt) || !text_.starts_with(up_to_here)) {
+      if (const auto span = marked_span(index)) {
+        return *span;
+      }
+    }
     if (!up_to_here.starts_with(prompt)) {
       disagree(turn, "the messages before it, with the generation prompt, are no beginning of the messages up to it", prompt, up_to_here);
     }
     if (!text_.starts_with(up_to_here)) {
-      if (const auto span = span_by_content(index, prompt, up_to_here)) {
-        return *span;
-      }
       disagree(turn, "the messages up to it are no beginning of the whole conversation", up_to_here, text_);
     }
     check_generation_prompt(turn, index, prompt, up_to_here.substr(prompt.size()));
@@ -64,20 +68,17 @@ class Turns {
     return content != conversation_.messages[index].end() && content->is_string() ? trim(content->get<std::string>()) : "";
   }
 
-  /// For templates that write more of a turn while it is the last one (an empty thought, as Qwen3's): the content follows the
-  /// generation prompt, and what ends the turn there ends it here.
-  std::optional<TextSpan> span_by_content(size_t index, const std::string& prompt, const std::string& up_to_here) const {
-    const std::string content = content_of(index);
-    const size_t there = content.empty() ? std::string::npos : up_to_here.rfind(content);
-    if (there == std::string::npos || there < prompt.size() || !text_.starts_with(prompt)) {
-      return std::nullopt;
+  /// For templates that write a turn differently once others follow it.
+  std::optional<TextSpan> marked_span(size_t index) const {
+    if (!marked_) {
+      std::vector<size_t> all(conversation_.messages.size());
+      std::iota(all.begin(), all.end(), size_t{0});
+      marked_.emplace(template_, conversation_, text_, where_, all);
     }
-    const std::string said = content + up_to_here.substr(there + content.size());
-    const size_t here = std::min(text_.find_first_not_of(" \t\r\n", prompt.size()), text_.size());
-    if (said.size() == content.size() || text_.compare(here, said.size(), said) != 0) {
-      return std::nullopt;
+    if (const auto span = marked_->span(index)) {
+      return span;
     }
-    return TextSpan{prompt.size(), here + said.size()};
+    return MarkedTurns(template_, conversation_, text_, where_, {index - 1, index}).span(index);
   }
 
   [[noreturn]] void disagree(const std::string& turn, const std::string& what, const std::string& beginning,
@@ -106,6 +107,7 @@ class Turns {
   const std::string& text_;
   const std::string& where_;
   std::vector<size_t> assistants_;
+  mutable std::optional<MarkedTurns> marked_;
 };
 
 /// Of the marks those that belong to the last turn: they stand behind the messages before it, as far as these show in the text.
@@ -123,20 +125,63 @@ std::vector<TextSpan> last_marks(const Turns& turns, const tokenizer::RenderedCh
   return marks;
 }
 
+/// Parts of `spans` that lie outside of `holes`; both in order.
+std::vector<TextSpan> without(const std::vector<TextSpan>& spans, const std::vector<TextSpan>& holes) {
+  std::vector<TextSpan> result;
+  for (TextSpan span : spans) {
+    for (const TextSpan& hole : holes) {
+      if (hole.end <= span.begin || hole.begin >= span.end) {
+        continue;
+      }
+      if (hole.begin > span.begin) {
+        result.push_back({span.begin, hole.begin});
+      }
+      span.begin = std::min(hole.end, span.end);
+    }
+    if (span.begin < span.end) {
+      result.push_back(span);
+    }
+  }
+  return result;
+}
+
+/// The turns that are left out. Where each turn has one mark of the template, that is it.
+std::vector<TextSpan> unlearnt_turns(const Turns& turns, const tokenizer::RenderedChat& rendered, const std::vector<bool>& unlearnt) {
+  const bool has_marks = rendered.assistant.size() == turns.assistants().size();
+  std::vector<TextSpan> spans;
+  for (size_t i = 0; i < turns.assistants().size(); ++i) {
+    const size_t index = turns.assistants()[i];
+    if (index < unlearnt.size() && unlearnt[index]) {
+      spans.push_back(has_marks ? rendered.assistant[i] : turns.span(index));
+    }
+  }
+  return spans;
+}
+
 }  // namespace
 
+std::vector<TextSpan> all_but_unlearnt(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation,
+                                       const tokenizer::RenderedChat& rendered, const std::vector<bool>& unlearnt,
+                                       const std::string& where) {
+  const Turns turns(chat_template, conversation, rendered.text, where);
+  return without({{0, rendered.text.size()}}, unlearnt_turns(turns, rendered, unlearnt));
+}
+
 std::vector<TextSpan> assistant_turns(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation,
-                                      const tokenizer::RenderedChat& rendered, bool last_only, const std::string& where) {
+                                      const tokenizer::RenderedChat& rendered, bool last_only, const std::vector<bool>& unlearnt,
+                                      const std::string& where) {
   const Turns turns(chat_template, conversation, rendered.text, where);
   if (turns.assistants().empty()) {
     return {};
   }
   if (chat_template.marks_assistant(conversation)) {
-    return !last_only || rendered.assistant.empty() ? rendered.assistant : last_marks(turns, rendered);
+    const bool takes_all = !last_only || rendered.assistant.empty();
+    return without(takes_all ? rendered.assistant : last_marks(turns, rendered), unlearnt_turns(turns, rendered, unlearnt));
   }
   std::vector<TextSpan> spans;
   for (const size_t index : turns.assistants()) {
-    if (!last_only || index == turns.assistants().back()) {
+    const bool is_learnt = index >= unlearnt.size() || !unlearnt[index];
+    if (is_learnt && (!last_only || index == turns.assistants().back())) {
       spans.push_back(turns.span(index));
     }
   }

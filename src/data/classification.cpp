@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "data/formats.h"
+#include "data/token_rows.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/token_batch.h"
@@ -66,19 +67,34 @@ Document encode_texts(const Fields& fields, const FormatContext& context) {
   return document;
 }
 
+std::vector<int32_t> kept_of(const std::vector<int32_t>& values, const RowLayout& layout) {
+  std::vector<int32_t> kept;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (layout.kept[i]) {
+      kept.push_back(values[i]);
+    }
+  }
+  return kept;
+}
+
 Document encode_ids(const Fields& fields, const FormatContext& context) {
   if (fields.has("text") || fields.has("text_pair")) {
     fields.fail("input_ids", "found beside a text, expected one of the two.");
   }
   Document document;
-  document.ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
+  const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
+  const RowLayout layout = layout_of(ids.size(), fields);
+  if (std::find(layout.starts.begin(), layout.starts.end(), true) != layout.starts.end()) {
+    fields.fail("input_ids", "found several documents, by attention_mask, seq_lengths or position_ids, expected one: a row has one label.");
+  }
+  document.ids = kept_of(ids, layout);
   if (fields.has("token_type_ids")) {
     const std::vector<int32_t> types = fields.integers("token_type_ids", 0, 1, 0);
-    if (types.size() != document.ids.size()) {
-      fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " of them and " + std::to_string(document.ids.size()) +
+    if (types.size() != ids.size()) {
+      fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " of them and " + std::to_string(ids.size()) +
                                         " input_ids, expected one an id.");
     }
-    document.second_text = border_of(types, fields);
+    document.second_text = border_of(kept_of(types, layout), fields);
   }
   return document;
 }

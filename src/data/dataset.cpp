@@ -59,6 +59,14 @@ std::string skipped_text(const DataReport& report) {
   return join(report.skipped_origins) + (more > 0 ? " … (" + with_thousands(more) + " more)" : "");
 }
 
+std::string unused_text(const std::set<std::string>& columns) {
+  std::vector<std::string> names;
+  for (const std::string& column : columns) {
+    names.push_back(printable(column));
+  }
+  return join(names, ", ", 6);
+}
+
 [[noreturn]] void fail_empty(const std::string& name, const DataReport& report, int64_t max_length) {
   std::string why = "read " + with_thousands(report.rows) + " rows";
   if (report.dropped > 0) {
@@ -112,6 +120,9 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
     report.skipped_origins.push_back(origin.text());
   }
   for (size_t i = 0; i < files.size(); ++i) {
+    if (!set.unused_columns[i].empty()) {
+      report.unused_columns.push_back(*files[i].name + ": " + unused_text(set.unused_columns[i]));
+    }
     if (set.rows_of_files[i] >= 0) {
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }

@@ -25,6 +25,7 @@ constexpr const char* kContinues = "continues_row";       // [E]
 constexpr const char* kTargets = "target";                // [E], NaN: none
 constexpr const char* kSecondTexts = "second_text";       // [E]
 constexpr const char* kRawLabels = "raw_labels";          // RawLabels as JSON, byte by byte
+constexpr const char* kUnused = "unused_columns";         // of each file, as JSON, byte by byte
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
 constexpr const char* kReport = "report";                 // rows, truncated, dropped, split, skipped
@@ -86,9 +87,19 @@ std::string text_of(const RawLabels& raw) {
   return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}, {"first_real", raw.first_real}}.dump();
 }
 
-// The writers refer to `set`, `raw_labels`, `report` and `files`.
-std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::string& raw_labels, const std::array<int64_t, 5>& report,
-                                         const std::vector<PlannedFile>& files) {
+// What a set has besides its columns of numbers.
+struct Written {
+  std::string raw_labels;
+  std::string unused_columns;
+  std::array<int64_t, 5> report;
+};
+
+Written written(const RowSet& set) {
+  return {text_of(set.raw_labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), numbers_of(set.report)};
+}
+
+// The writers refer to `set`, `written` and `files`.
+std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& written, const std::vector<PlannedFile>& files) {
   const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids; };
   const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return example.labelling.values; };
   const auto same = [](int64_t number) { return number; };
@@ -103,10 +114,11 @@ std::vector<io::TensorWriter> writers_of(const RowSet& set, const std::string& r
           column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
           column(kTargets, kF64, set.examples, [](const Example& e) { return e.target; }),
           column(kSecondTexts, kI32, set.examples, [](const Example& e) { return e.second_text; }),
-          column(kRawLabels, kU8, raw_labels, [](char byte) { return static_cast<uint8_t>(byte); }),
+          column(kRawLabels, kU8, written.raw_labels, [](char byte) { return static_cast<uint8_t>(byte); }),
+          column(kUnused, kU8, written.unused_columns, [](char byte) { return static_cast<uint8_t>(byte); }),
           column(kFileOf, kI32, set.examples, [file_of](const Example& e) { return file_of(e.origin); }),
           column(kLineOf, kI64, set.examples, [](const Example& e) { return e.origin.line; }),
-          column(kReport, kI64, report, same),
+          column(kReport, kI64, written.report, same),
           column(kSkippedFiles, kI32, set.skipped, file_of),
           column(kSkippedLines, kI64, set.skipped, line_of),
           column(kRowsOfFiles, kI64, set.rows_of_files, same)};
@@ -131,8 +143,8 @@ class CacheFile {
       fail("it is of other data");
     }
     Sha256 hash;
-    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kTargets, kSecondTexts, kRawLabels, kFileOf,
-                             kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
+    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kTargets, kSecondTexts, kRawLabels, kUnused,
+                             kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
       const at::Tensor tensor = file_.tensor(name);
       hash.add(name, std::char_traits<char>::length(name));
       hash.add(tensor.const_data_ptr(), tensor.nbytes());
@@ -227,11 +239,16 @@ RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources
   set.examples = read_examples(file, sources, files);
   set.raw_labels = read_raw_labels(file);
   const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
-  set.report = {report[0], report[1], report[2], report[3], report[4], {}};
+  set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
   const auto skipped_files = file.numbers<int32_t>(kSkippedFiles, skipped_lines.size());
   for (size_t i = 0; i < skipped_lines.size(); ++i) {
     set.skipped.push_back({planned(file, files, skipped_files[i]).name, skipped_lines[i]});
+  }
+  const auto unused = file.numbers<uint8_t>(kUnused);
+  set.unused_columns = Json::parse(unused.begin(), unused.end()).get<std::vector<std::set<std::string>>>();
+  if (set.unused_columns.size() != files.size()) {
+    file.fail("it has the columns of another number of files");
   }
   const auto rows = file.numbers<int64_t>(kRowsOfFiles, files.size());
   set.rows_of_files.assign(rows.begin(), rows.end());
@@ -264,9 +281,8 @@ std::optional<RowSet> DatasetCache::load(const std::vector<SourceOptions>& sourc
 void DatasetCache::save(const RowSet& set, const std::vector<PlannedFile>& files) const {
   try {
     make_writable_folder(file_.parent_path());
-    const std::array<int64_t, 5> report = numbers_of(set.report);
-    const std::string raw_labels = text_of(set.raw_labels);
-    const std::vector<io::TensorWriter> writers = writers_of(set, raw_labels, report, files);
+    const Written others = written(set);
+    const std::vector<io::TensorWriter> writers = writers_of(set, others, files);
     io::write_safetensors(file_, writers, {{"format", "lora-train examples"}, {kKeyEntry, key_}, {kHashEntry, hash_of(writers)}});
   } catch (const Error& error) {
     log::warn("the tokenised data are not kept: " + std::string(error.what()));

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lora/base/python_json.h"
 #include "lora/base/text.h"
 
 namespace lora::data {
@@ -37,6 +38,20 @@ bool Fields::has(const std::string& field) const {
   return !row_.cells || !found->get_ref<const std::string&>().empty();
 }
 
+std::vector<std::string> Fields::columns() const {
+  std::vector<std::string> names;
+  for (const auto& item : row_.object.items()) {
+    names.push_back(item.key());
+  }
+  return names;
+}
+
+bool Fields::is_empty(const std::string& field) const {
+  const Json& value = at(field);
+  const std::string text = value.is_string() ? trim(value.get_ref<const std::string&>()) : "-";
+  return text.empty() || text == "[]" || text == "{}" || (value.is_structured() && value.empty());
+}
+
 const Json& Fields::at(const std::string& field) const {
   const auto found = row_.object.find(column(field));
   if (found == row_.object.end()) {
@@ -56,12 +71,13 @@ const std::string& Fields::text(const std::string& field) const {
 
 Json Fields::json(const std::string& field) const {
   const Json& value = at(field);
-  return value.is_string() ? parse_json(value.get_ref<const std::string&>(), origin() + ", column " + column(field), ErrorKind::kData)
-                           : value;
+  return value.is_string()
+             ? parse_python_json(value.get_ref<const std::string&>(), origin() + ", column " + column(field), ErrorKind::kData)
+             : value;
 }
 
 std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int64_t high, int64_t other) const {
-  const Json cell = row_.cells ? parse_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
+  const Json cell = row_.cells ? parse_python_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
   const Json& values = row_.cells ? cell : at(field);
   if (!values.is_array()) {
     fail(field, "found " + type_name(values) + " (" + shown(values) + "), expected an array of integers.");
@@ -82,12 +98,44 @@ std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int
   return result;
 }
 
+std::vector<bool> Fields::mask(const std::string& field, size_t count) const {
+  const Json values = numbers(field);
+  if (!values.is_array() || values.size() != count) {
+    fail(field, "found " + (values.is_array() ? std::to_string(values.size()) + " values" : type_name(values)) + ", expected " +
+                    std::to_string(count) + ", one an id of input_ids.");
+  }
+  std::vector<bool> result;
+  result.reserve(count);
+  for (const Json& value : values) {
+    if (!value.is_boolean() && value != 0 && value != 1) {
+      fail(field, "found " + shown(value) + " at " + std::to_string(result.size()) + ", expected 0 or 1.");
+    }
+    result.push_back(value == 1 || value == true);
+  }
+  return result;
+}
+
+std::vector<int32_t> Fields::attention(size_t count) const {
+  const Json values = numbers("attention_mask");
+  const bool is_boolean = values.is_array() && !values.empty() && values.front().is_boolean();
+  if (is_boolean) {
+    const std::vector<bool> kept = mask("attention_mask", count);
+    return {kept.begin(), kept.end()};
+  }
+  std::vector<int32_t> numbers = integers("attention_mask", 0, INT32_MAX, 0);
+  if (numbers.size() != count) {
+    fail("attention_mask",
+         "found " + std::to_string(numbers.size()) + " of them and " + std::to_string(count) + " input_ids, expected one an id.");
+  }
+  return numbers;
+}
+
 bool Fields::is_list(const std::string& field) const {
   return row_.cells ? trim(text(field)).starts_with("[") : at(field).is_array();
 }
 
 Json Fields::numbers(const std::string& field) const {
-  return row_.cells ? parse_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : at(field);
+  return row_.cells ? parse_python_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : at(field);
 }
 
 RowLabel Fields::label(const std::string& field) const {

@@ -27,11 +27,23 @@ class Fields {
 
   /// Whether the row has the field: present, not null, in CSV not empty.
   bool has(const std::string& field) const;
+  /// The names of all that the row has.
+  std::vector<std::string> columns() const;
+  /// Whether the field holds an empty array, object or text, or one of empty JSON.
+  bool is_empty(const std::string& field) const;
+  /// As the row has it.
+  const Json& value(const std::string& field) const { return at(field); }
   const std::string& text(const std::string& field) const;
   /// An array or object; in CSV a cell that holds it as JSON, elsewhere a string may hold it too.
   Json json(const std::string& field) const;
   /// An array of integers (in CSV a cell with a JSON array), each from `low` to `high`, or `other`.
   std::vector<int32_t> integers(const std::string& field, int64_t low, int64_t high, int64_t other) const;
+
+  /// An array of `count` values that are 0 or 1, or false or true.
+  std::vector<bool> mask(const std::string& field, size_t count) const;
+
+  /// An attention_mask of `count` values: 0 for padding; 1, true, or the number of a document for other ids.
+  std::vector<int32_t> attention(size_t count) const;
 
   /// A class by number or name, or a value: an integer, a string or a number; in CSV a cell that reads as a number is one.
   RowLabel label(const std::string& field) const;

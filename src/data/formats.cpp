@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/conversation.h"
 #include "lora/data/prompts.h"
 #include "lora/nn/token_batch.h"
 
@@ -29,18 +30,6 @@ Document encode_completion(const std::string& prompt, const std::string& complet
   return document;
 }
 
-Document encode_tokens(const Fields& fields, const FormatContext& context) {
-  const int64_t last = context.vocab_size - 1;
-  Document document;
-  document.ids = fields.integers("input_ids", 0, last, 0);
-  document.labels = fields.has("labels") ? fields.integers("labels", 0, last, nn::kIgnoreLabel) : document.ids;
-  if (document.labels.size() != document.ids.size()) {
-    fields.fail("labels", "found " + std::to_string(document.labels.size()) + " of them and " + std::to_string(document.ids.size()) +
-                              " input_ids, expected one label an id (not shifted, -100 where not supervised).");
-  }
-  return document;
-}
-
 Document encode_text(const Fields& fields, const FormatContext& context) {
   Document document;
   const std::string text = fields.text("text");
@@ -58,10 +47,23 @@ Document encode_instruction(const Fields& fields, const FormatContext& context) 
   return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context, fields.origin());
 }
 
+/// Whether a row says that nothing of it is to be learnt. A loss that counts more or less is not supported.
+bool is_unlearnt(const Fields& fields) {
+  if (!fields.has("weight")) {
+    return false;
+  }
+  const Json weight = fields.json("weight");
+  if (weight != 0 && weight != 1) {
+    fields.fail("weight", "found " + shown(weight) +
+                              ", expected 0 or 1. How often a file's rows are used is the \"weight\" of its entry in data.train.");
+  }
+  return weight == 0;
+}
+
 // EOS is put behind a conversation only where its last turn is learnt and ends without any special token.
 Document encode_messages(const Fields& fields, const FormatContext& context) {
-  const tokenizer::Conversation conversation{fields.json("messages"), fields.has("tools") ? fields.json("tools") : Json()};
-  const EncodedChat chat = context.chat->encode(conversation, context.train_on, fields.origin());
+  const ChatRow row = read_conversation(fields, context.chat->chat_template());
+  const EncodedChat chat = context.chat->encode(row.conversation, context.train_on, fields.origin(), row.unlearnt);
   Document document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
   for (size_t i = 0; i < chat.ids.size(); ++i) {
     document.labels[i] = chat.mask[i] ? chat.ids[i] : kIgnore;
@@ -76,22 +78,51 @@ Document encode_messages(const Fields& fields, const FormatContext& context) {
     document.ids.push_back(*eos);
     document.labels.push_back(*eos);
   }
+  if (is_unlearnt(fields)) {
+    std::fill(document.labels.begin(), document.labels.end(), kIgnore);
+  }
   return document;
 }
 
 }  // namespace
 
 const Format& format_of(RowFormat format) {
+  using Names = std::vector<std::string>;
+  static const Names kTokenColumns{"labels", "completion_mask", "assistant_masks", "loss_mask",
+                                   "mask",   "attention_mask",  "position_ids",    "seq_lengths"};
+  static const Names kChatColumns{"tools", "functions", "chat_template_kwargs", "system", "weight", "conversations"};
+  static const Names kLabelledColumns{"text", "text_pair", "input_ids", "token_type_ids", "attention_mask", "position_ids"};
+  static const Names kMedia{"image", "images", "video", "videos", "audio", "audios", "pixel_values", "inputs_embeds"};
+  static const Names kOfInstructions{"history", "system", "images", "videos", "audios"};
   static const std::vector<Format> kFormats{
-      {RowFormat::kTokens, {"input_ids"}, {"labels"}, false, encode_tokens},
-      {RowFormat::kText, {"text"}, {}, true, encode_text},
-      {RowFormat::kPromptCompletion, {"prompt", "completion"}, {}, true, encode_prompt_completion},
-      {RowFormat::kInstruction, {"instruction", "output"}, {"input"}, true, encode_instruction},
-      {RowFormat::kMessages, {"messages"}, {"tools"}, true, encode_messages},
-      {RowFormat::kClassification, {"label"}, {"text", "text_pair", "input_ids", "token_type_ids"}, false, encode_classification},
-      {RowFormat::kFeatures, {"features"}, {"target"}, false, encode_features},
+      {RowFormat::kTokens, {"input_ids"}, kTokenColumns, kMedia, false, encode_tokens},
+      {RowFormat::kText, {"text"}, {}, {}, true, encode_text},
+      {RowFormat::kPromptCompletion, {"prompt", "completion"}, {}, kMedia, true, encode_prompt_completion},
+      {RowFormat::kInstruction, {"instruction", "output"}, {"input"}, kOfInstructions, true, encode_instruction},
+      {RowFormat::kMessages, {"messages"}, kChatColumns, kMedia, true, encode_messages},
+      {RowFormat::kClassification, {"label"}, kLabelledColumns, {}, false, encode_classification},
+      {RowFormat::kFeatures, {"features"}, {"target"}, {}, false, encode_features},
   };
   return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
+}
+
+std::vector<std::string> unused_columns(const Fields& fields, const Format& format) {
+  for (const std::string& name : format.refused) {
+    if (fields.has(name) && !fields.is_empty(name)) {
+      fields.fail(name, "rows of the format " + std::string(kRowFormats.name(format.format)) + " cannot have it: found " +
+                            shown(fields.value(name)) +
+                            ", on which other tools act. Write such rows as messages, or leave the column out.");
+    }
+  }
+  std::vector<std::string> unused;
+  for (const std::string& column : fields.columns()) {
+    const auto is_it = [&](const std::string& name) { return fields.column(name) == column; };
+    if (std::none_of(format.required.begin(), format.required.end(), is_it) &&
+        std::none_of(format.optional.begin(), format.optional.end(), is_it)) {
+      unused.push_back(column);
+    }
+  }
+  return unused;
 }
 
 }  // namespace lora::data

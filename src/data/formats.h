@@ -33,7 +33,8 @@ struct Document {
   RowLabel label = {};
   int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is one
   std::shared_ptr<const DenseRow> dense = nullptr;
-  bool cut = false;  ///< to max_length
+  bool cut = false;                 ///< to max_length
+  std::vector<Document> more = {};  ///< further documents of a row that holds several
 };
 
 /// One way to make a document of a row.
@@ -41,12 +42,19 @@ struct Format {
   RowFormat format;
   std::vector<std::string> required;  ///< fields
   std::vector<std::string> optional;  ///< fields that a row may lack
+  std::vector<std::string> refused;   ///< fields that other tools act on and we cannot
   bool needs_tokenizer;               ///< whatever the row
   /// Called by several threads at once.
   Document (*encode)(const Fields& fields, const FormatContext& context);
 };
 
 const Format& format_of(RowFormat format);
+
+/// The row's columns that its format does not use. Throws data Error for one that other tools act on and we cannot.
+std::vector<std::string> unused_columns(const Fields& fields, const Format& format);
+
+/// A row of token ids: {"input_ids", optional "labels" and the columns that say what else these are}.
+Document encode_tokens(const Fields& fields, const FormatContext& context);
 
 /// A row of features: {"features": numbers in lists of any depth, "target": a class, a value or a list of values}.
 Document encode_features(const Fields& fields, const FormatContext& context);

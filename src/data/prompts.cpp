@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/conversation.h"
 #include "data/fields.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
@@ -18,8 +19,7 @@ PromptRow read_prompt(const Row& row, const PromptContext& context) {
   const Fields fields(row, kNoRenames);
   PromptRow prompt;
   prompt.origin = row.origin;
-  const std::vector<std::string> kinds{"prompt", "messages", "input_ids"};
-  const auto num_kinds = std::count_if(kinds.begin(), kinds.end(), [&](const std::string& kind) { return fields.has(kind); });
+  const auto num_kinds = int{fields.has("prompt")} + int{has_conversation(fields)} + int{fields.has("input_ids")};
   if (num_kinds != 1) {
     data_error(row.origin, std::string("found ") + (num_kinds == 0 ? "none" : "several") + " of \"prompt\", \"messages\" and " +
                                "\"input_ids\", expected one of them.");
@@ -29,10 +29,10 @@ PromptRow read_prompt(const Row& row, const PromptContext& context) {
     if (prompt.ids.empty()) {
       fields.fail("input_ids", "found no id, expected one at least.");
     }
-  } else if (fields.has("messages")) {
-    prompt.messages = fields.json("messages");
-    const tokenizer::Conversation conversation{prompt.messages, fields.has("tools") ? fields.json("tools") : Json()};
-    prompt.ids = context.chat().prompt(conversation, row.origin).ids;
+  } else if (has_conversation(fields)) {
+    prompt.messages = fields.json(fields.has("messages") ? "messages" : "conversations");
+    const ChatRow chat = read_conversation(fields, context.chat().chat_template());
+    prompt.ids = context.chat().prompt(chat.conversation, row.origin).ids;
     check_prompt(prompt.ids, context.tokenizer(), context.vocab_size, row.origin);
   } else {
     prompt.text = fields.text("prompt");

@@ -31,12 +31,19 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
       encoded.watched_columns.push_back(column);
     }
   }
-  Document document = format_.encode(Fields(row, source_), format_context_);
+  const Fields fields(row, source_);
+  encoded.unused_columns = unused_columns(fields, format_);
+  Document document = format_.encode(fields, format_context_);
   if (context_.tokenizer != nullptr) {
     check_ids(document.ids, row.origin);
   }
   encoded.label = std::move(document.label);
+  std::vector<Document> more = std::move(document.more);
   fit(std::move(document), row.origin, encoded);
+  for (Document& further : more) {
+    fit(std::move(further), row.origin, encoded);
+  }
+  encoded.skipped = encoded.skipped && encoded.examples.empty();
   return encoded;
 }
 
@@ -52,21 +59,24 @@ void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& o
 void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& row) const {
   const auto size = static_cast<int64_t>(document.ids.size());
   const int64_t max_length = options_.max_length;
-  row.overlong = size > max_length || document.cut;
-  if (row.overlong && options_.overlength == Overlength::kError) {
+  const bool overlong = size > max_length || document.cut;
+  row.overlong = row.overlong || overlong;
+  if (overlong && options_.overlength == Overlength::kError) {
     data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
                            with_thousands(max_length) + ". Raise it, or set data.overlength to truncate, drop or split.");
   }
-  if (row.overlong && options_.overlength == Overlength::kDrop) {
+  if (overlong && options_.overlength == Overlength::kDrop) {
     return;
   }
-  if (row.overlong && options_.overlength == Overlength::kSplit) {
-    row.skipped = !split(document, row);
+  if (overlong && options_.overlength == Overlength::kSplit) {
+    const bool kept = split(document, row);
+    row.skipped = row.skipped || !kept;
     return;
   }
   document.ids.resize(std::min(size, max_length));
   document.labels.resize(document.ids.size());
-  row.skipped = !keep(document.ids, document.labels, document, row);
+  const bool kept = keep(document.ids, document.labels, document, row);
+  row.skipped = row.skipped || !kept;
 }
 
 // A part without a supervised token teaches nothing and is left out; the row counts as skipped if all are. Where the document begins

@@ -19,6 +19,7 @@ struct EncodedRow {
   bool overlong = false;                     ///< it is longer than max_length
   bool skipped = false;                      ///< nothing of it is supervised
   std::vector<std::string> watched_columns;  ///< those of RowEncoder's that it has
+  std::vector<std::string> unused_columns;   ///< those that its format does not use
 };
 
 /// Makes examples of the rows of one source. Any number of threads may use it at once.

@@ -17,7 +17,8 @@
 namespace lora::data {
 namespace {
 
-constexpr size_t kMaxNamed = 10;  // skipped rows named in the report
+constexpr size_t kMaxNamed = 10;   // skipped rows named in the report
+constexpr size_t kMaxUnused = 50;  // columns of a file that are remembered as unused
 
 int64_t bytes_of(const PlannedFile& file) {
   std::error_code ignored;
@@ -40,6 +41,7 @@ class Reader {
       : name_(name), sources_(sources), files_(files), options_(options), context_(context), progress_(name, bytes_of(files)) {
     set_.rows_of_files.assign(files.size(), -1);
     set_.hashes.resize(files.size());
+    set_.unused_columns.resize(files.size());
   }
 
   RowSet read() {
@@ -80,7 +82,7 @@ class Reader {
     const PlannedFile& file = files_[index];
     const size_t num_threads = context_.num_threads > 0 ? context_.num_threads : at::get_num_threads();
     RowPipeline pipeline([&encoder](const PendingRow& row) { return encoder.encode(row); },
-                         [&](EncodedRow row) { take(std::move(row), file); }, num_threads);
+                         [&](EncodedRow row) { take(std::move(row), index); }, num_threads);
     int64_t num_rows = 0;
     const auto add = [&](PendingRow row) {
       check_interrupt();
@@ -98,7 +100,14 @@ class Reader {
     return num_rows;
   }
 
-  void take(EncodedRow row, const PlannedFile& file) {
+  void take(EncodedRow row, size_t index) {
+    const PlannedFile& file = files_[index];
+    std::set<std::string>& unused = set_.unused_columns[index];
+    for (std::string& column : row.unused_columns) {
+      if (unused.size() < kMaxUnused) {
+        unused.insert(std::move(column));
+      }
+    }
     DataReport& report = set_.report;
     ++report.rows;
     for (const std::string& column : row.watched_columns) {

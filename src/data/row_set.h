@@ -1,4 +1,5 @@
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,11 @@ namespace lora::data {
 struct RowSet {
   std::vector<Example> examples;
   RawLabels raw_labels;
-  DataReport report;                   ///< without skipped_origins
-  std::vector<Origin> skipped;         ///< the first ten rows without a supervised token
-  std::vector<int64_t> rows_of_files;  ///< of each planned file; -1 where limits were reached before it
-  std::vector<std::string> hashes;     ///< SHA-256 of each file's bytes; empty where it was not read
+  DataReport report;                                  ///< without skipped_origins
+  std::vector<Origin> skipped;                        ///< the first ten rows without a supervised token
+  std::vector<int64_t> rows_of_files;                 ///< of each planned file; -1 where limits were reached before it
+  std::vector<std::set<std::string>> unused_columns;  ///< of each planned file
+  std::vector<std::string> hashes;                    ///< SHA-256 of each file's bytes; empty where it was not read
 };
 
 /// Reads the files. Throws what load_dataset throws for a row, and Interrupted.

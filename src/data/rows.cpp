@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "data/csv_reader.h"
+#include "data/json_rows.h"
 #include "data/line_reader.h"
 #include "lora/base/enum_table.h"
 #include "lora/base/file.h"
@@ -14,96 +15,6 @@ namespace {
 
 constexpr EnumTable<FileKind, 4> kEndings{
     {{{FileKind::kJsonLines, ".jsonl"}, {FileKind::kJsonArray, ".json"}, {FileKind::kCsv, ".csv"}, {FileKind::kText, ".txt"}}}};
-
-void require_object(const Json& row, const std::string& place, const std::string& hint) {
-  if (!row.is_object()) {
-    data_error(place, "a row is an object: found " + type_name(row) + ", expected for instance {\"text\": \"…\"}." + hint);
-  }
-}
-
-Row parse_line(const std::string& line, const std::string& name, int64_t number) {
-  Row row{parse_json(line, name, ErrorKind::kData, number), name + ":" + std::to_string(number), false, number};
-  const bool whole_array = row.object.is_array() && number == 1;
-  require_object(row.object, row.origin + ":" + std::to_string(line.find_first_not_of(" \t") + 1),
-                 whole_array ? " One JSON array of rows belongs in a file named .json." : "");
-  return row;
-}
-
-void find_json_lines(LineReader& lines, const PendingRowSink& sink) {
-  const auto name = std::make_shared<const std::string>(lines.name());
-  while (const auto line = lines.next()) {
-    if (is_blank(*line)) {
-      continue;
-    }
-    if (!sink({[name, text = std::string(*line), number = lines.number()] { return parse_line(text, *name, number); }, line->size()})) {
-      return;
-    }
-  }
-}
-
-struct Place {
-  int64_t line;
-  int64_t column;
-};
-
-// Where each element of a valid JSON array begins.
-std::vector<Place> element_places(std::string_view text) {
-  std::vector<Place> places;
-  int64_t line = 1;
-  size_t line_start = 0;
-  int depth = 0;
-  bool in_string = false;
-  bool expect_element = false;
-  for (size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      i += c == '\\' ? 1 : 0;
-      in_string = c != '"';
-      continue;
-    }
-    if (c == '\n') {
-      ++line;
-      line_start = i + 1;
-    }
-    if (c == '\n' || c == ' ' || c == '\t' || c == '\r') {
-      continue;
-    }
-    if (expect_element && c != ']') {
-      places.push_back({line, static_cast<int64_t>(i - line_start) + 1});
-    }
-    depth += c == '[' || c == '{' ? 1 : (c == ']' || c == '}' ? -1 : 0);
-    in_string = c == '"';
-    expect_element = depth == 1 && (c == '[' || c == ',');
-  }
-  return places;
-}
-
-void find_in_json_array(const std::string& text, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
-  const size_t first = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
-  if (first == std::string::npos) {
-    return;
-  }
-  if (text[first] == '{') {
-    data_error(name, "a .json file holds one array of rows: found an object. If it has one object a line, name it .jsonl.");
-  }
-  Json rows = parse_json(text, name, ErrorKind::kData);
-  if (!rows.is_array()) {
-    data_error(name + ":1:1", "a .json file holds one array of rows: found " + type_name(rows) + ".");
-  }
-  const std::vector<Place> places = element_places(text);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto object = std::make_shared<Json>(std::move(rows[i]));
-    auto parse = [object, place = places[i], name] {
-      Row row{std::move(*object), name + ":" + std::to_string(place.line), false, place.line};
-      require_object(row.object, row.origin + ":" + std::to_string(place.column), "");
-      return row;
-    };
-    consumed(static_cast<int64_t>(text.size() * i / rows.size()));
-    if (!sink({std::move(parse), text.size() / rows.size()})) {
-      return;
-    }
-  }
-}
 
 std::vector<std::string> read_header(CsvReader& records) {
   const auto header = records.next();
@@ -163,11 +74,11 @@ void find_in_text(LineReader& lines, const PendingRowSink& sink) {
   }
 }
 
-void find_by_lines(FileKind kind, const ByteSource& source, const std::string& name, const PendingRowSink& sink) {
+void find_by_lines(FileKind kind, const ByteSource& source, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
   LineReader lines(source, name);
   switch (kind) {
     case FileKind::kJsonLines:
-      return find_json_lines(lines, sink);
+      return find_json_lines(lines, sink, consumed);
     case FileKind::kCsv:
       return find_in_csv(lines, sink);
     default:
@@ -201,14 +112,14 @@ std::string find_rows(const std::string& path, FileKind kind, const PendingRowSi
   if (path == "-" || is_pipe(path)) {  // what can be read once is kept, for its hash
     const std::string name = path == "-" ? kStdinName : path;
     const std::string text = path == "-" ? read_stdin() : read_all(open_file(path, [](int64_t) {}), path);
-    kind == FileKind::kJsonArray ? find_in_json_array(text, name, sink, consumed) : find_by_lines(kind, bytes_of(text), name, sink);
+    kind == FileKind::kJsonArray ? find_in_json(text, name, sink, consumed) : find_by_lines(kind, bytes_of(text), name, sink, consumed);
     return sha256(text);
   }
   if (kind == FileKind::kJsonArray) {
     const auto ignored = [](int64_t) {};  // reading it is the short part: what counts is how many of its rows are through
-    find_in_json_array(read_all(open_file(path, ignored), path), path, sink, consumed);
+    find_in_json(read_all(open_file(path, ignored), path), path, sink, consumed);
   } else {
-    find_by_lines(kind, open_file(path, consumed), path, sink);
+    find_by_lines(kind, open_file(path, consumed), path, sink, consumed);
   }
   return sha256_of_file(path, ErrorKind::kData);
 }

@@ -130,6 +130,9 @@ RenderedChat ChatTemplate::render(const Conversation& conversation, bool add_gen
     for (const auto& [token, text] : parts_->tokens) {
       scope->set(token, runtime.text(text));
     }
+    for (const auto& [name, value] : conversation.kwargs.items()) {
+      scope->set(name, jinja::value_of(runtime, value));
+    }
     // The template's own names stand in a scope of their own, as a page's do.
     parts_->program(conversation).block.execute(runtime, std::make_shared<jinja::Scope>(scope), chat.text);
   } catch (const jinja::Failure& failure) {
@@ -143,6 +146,13 @@ RenderedChat ChatTemplate::render(const Conversation& conversation, bool add_gen
     chat.assistant.push_back({span.begin, std::min(span.end, chat.text.size())});
   }
   return chat;
+}
+
+bool ChatTemplate::names(const std::string& text) const {
+  const auto has = [&text](const std::string& source) {
+    return source.find("'" + text + "'") != std::string::npos || source.find('"' + text + '"') != std::string::npos;
+  };
+  return has(parts_->source) || has(parts_->tool_source);
 }
 
 bool ChatTemplate::marks_assistant(const Conversation& conversation) const {

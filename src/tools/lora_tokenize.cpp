@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   cli.add_option("--model", request.model, "Folder of the model, its tokenizer.json or tokenizer.model, or org/name in the local cache")
       ->type_name("DIR")
       ->required();
-  cli.add_option("--input", request.input, "Rows with \"text\" or \"messages\" (with --decode: \"input_ids\"), or - for standard input")
+  cli.add_option("--input", request.input, "Rows of any format but features (with --decode: \"input_ids\"), or - for standard input")
       ->type_name("F.jsonl")
       ->required();
   cli.add_option("--output", request.output, "File to write: a row for each row of the input")->type_name("O.jsonl")->required();
@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   cli.add_option("--chat-template", request.chat_template, "Of messages: a built-in name or a file (default: the model's own)")
       ->type_name("NAME");
   cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in texts is plain text");
-  cli.add_option("--train-on", request.train_on, "What the mask of messages marks: completion (default), last_turn or all")
+  cli.add_option("--train-on", request.train_on, "What the mask marks: completion (default), last_turn or all")
       ->type_name("WHAT");
   cli.add_flag("--add-generation-prompt", request.generation_prompt, "Messages up to where the assistant's answer begins");
   request.surroundings = lora::tools::surroundings();

@@ -54,8 +54,8 @@ TEST_F(Tokenize, TextsToIdsAndBack) {
 }
 
 TEST_F(Tokenize, Errors) {
-  expect_error("{\"prompt\": \"a\", \"completion\": \"b\"}\n", 3, {"in.jsonl:1", "prompt, completion", "\"text\""});
-  expect_error("{\"text\": \"a\"}\n{\"text\": 1}\n", 3, {"in.jsonl:2: text", "an integer", "a string"});
+  expect_error("{\"prompt\": \"a\", \"answer\": \"b\"}\n", 3, {"in.jsonl:1", "prompt, answer", "\"text\""});
+  expect_error("{\"text\": \"a\"}\n{\"text\": 1}\n", 3, {"in.jsonl:2]", "\"text\": found an integer", "a string"});
   expect_error("{\"text\": \"\\ud800\"}\n", 3, {"in.jsonl:1"});
   expect_error("{\"text\": \"a\"}\n", 3, {"input_ids"}, {"--decode"});
   expect_error("{\"input_ids\": [1, 603]}\n", 3, {"input_ids", "0 to 602"}, {"--decode"});

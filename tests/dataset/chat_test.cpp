@@ -144,10 +144,12 @@ TEST_F(Chats, TemplatesThatBreakARule) {
   expect_model_error("<|begin_of_text|>" + std::string(kPlain), {"[f.jsonl:7]", "t writes two BOS tokens (<|begin_of_text|>)"});
   expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}",
                      {"[f.jsonl:7] messages[1]", "no generation prompt", "'<assistant>First.\\n'"});
-  expect_model_error("{{ messages|length }}" + std::string(kPlain),
+  expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ messages|length }}",
                      {"messages[1]", "prefixes that do not agree", "no beginning of the messages up to it"});
-  expect_model_error("{{ 'long' if messages|length > 3 }}" + std::string(kPlain),
-                     {"messages[1]", "do not agree", "no beginning of the whole conversation", "last_turn"});
+  expect_model_error(
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ messages|length }}{% endfor %}{% if add_generation_prompt "
+      "%}<assistant>{% endif %}",
+      {"messages[1]", "do not agree", "last_turn"});
   expect_model_error(
       "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}<|eot_id|>"
       "{% else %}{{ m.content }}{% endif %}{% endfor %}",

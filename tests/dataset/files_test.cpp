@@ -54,6 +54,31 @@ TEST(Files, JsonArray) {
   EXPECT_THAT(rows_of(folder.write("x.json", " \n")), ElementsAre());
 }
 
+// Files as Python programs write them, whatever they are named.
+TEST(Files, ArraysAndObjectsUnderOtherNames) {
+  const test::TemporaryFolder folder;
+  EXPECT_THAT(rows_of(folder.write("x.jsonl", "\n[\n  {\n    \"text\": \"a\"\n  },\n  {\"text\": \"b\"}\n]\n")),
+              ElementsAre(R"(x.jsonl:3={"text":"a"})", R"(x.jsonl:6={"text":"b"})"));
+  EXPECT_THAT(rows_of(folder.write("x.jsonl", R"([{"text": "a"}, {"text": "b"}])")),
+              ElementsAre(R"(x.jsonl:1={"text":"a"})", R"(x.jsonl:1={"text":"b"})"));
+  EXPECT_THAT(rows_of(folder.write("x.jsonl", "{\n  \"text\": \"}{\"\n}\n\n{\n  \"text\": \"b\"\n}\n{\"text\": 1}")),
+              ElementsAre(R"(x.jsonl:1={"text":"}{"})", R"(x.jsonl:5={"text":"b"})", R"(x.jsonl:8={"text":1})"));
+  EXPECT_THAT(rows_of(folder.write("x.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n")),
+              ElementsAre(R"(x.json:1={"text":"a"})", R"(x.json:2={"text":"b"})"));
+  EXPECT_THAT(rows_of(folder.write("x.json", "{\"version\": [1], \"da:ta\": {},\n \"data\": [\n {\"text\": \"a\"},\n {\"text\": [{}]}]}")),
+              ElementsAre(R"(x.json:3={"text":"a"})", R"(x.json:4={"text":[{}]})"));
+  EXPECT_THAT(rows_of(folder.write("x.json", "\n{\"messages\": [{\"role\": \"user\"}]}\n")),
+              ElementsAre(R"(x.json:2={"messages":[{"role":"user"}]})"));
+  const auto refuse = [&](const char* name, const std::string& content, const std::vector<std::string>& parts) {
+    expect_error(ErrorKind::kData, parts, [&] { rows_of(folder.write(name, content)); });
+  };
+  refuse("x.json", R"({"train": [{"text": "a"}], "test": [{"text": "b"}]})", {"x.json:1]", "found train, test", "expected one"});
+  refuse("x.json", "\"text\"", {"x.json:1:1]", "found a string"});
+  refuse("x.jsonl", "[1,\n {}]", {"x.jsonl:1:2]", "a row is an object: found an integer"});
+  refuse("x.jsonl", "[{\"text\": 1},\n", {"x.jsonl:2:", "ends too early"});
+  refuse("x.jsonl", "{\n \"text\": \"a\",\n}\n", {"x.jsonl:3:", "is not valid JSON"});
+}
+
 TEST(Files, Csv) {
   const test::TemporaryFolder folder;
   const std::string content = "\xef\xbb\xbftext,b\r\nplain,\r\n\r\n\"a, \"\"b\"\"\r\nc\",\"\"\r\n,x y\r\n\"é\",\"last\"";

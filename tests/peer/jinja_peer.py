@@ -32,15 +32,16 @@ FILTERS = ["trim", "length", "count", "upper", "lower", "title", "capitalize", "
            "selectattr('k', 'defined')|list", "selectattr('name', 'equalto', 'x')|list", "rejectattr('name')|list", "replace('a', 'bb')", "replace('', '.')",
            "replace(' ', '_', 1)", "indent", "indent(2, true)", "indent('> ', blank=true)", "e", "center(9)", "truncate(4, true, '..', 0)", "truncate(6, leeway=0)",
            "wordcount", "batch(2)|list", "batch(3, 'x')|list", "attr('name')", "groupby('name')", "groupby('k', default=0)", "format(1, 2)", "items",
-           "first|upper", "int(default=5)", "int(3, 16)", "float(1.5)", "trim('x ')", "string|length", "tojson|length", "length|string", "safe"]
+           "first|upper", "int(default=5)", "int(3, 16)", "float(1.5)", "trim('x ')", "string|length", "tojson|length", "length|string", "safe", "escape", "forceescape", "format", "sum(start=3)", "sum(attribute='k')", "max(attribute='k')",
+           "min(case_sensitive=true)", "truncate(5)", "indent(width=1, first=true)", "round(2, 'ceil')", "round(-1)"]
 TESTS = ["defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true", "false", "odd", "even",
          "divisibleby 3", "divisibleby(2)", "eq 1", "ne(none)", "gt 0", "lt(5)", "in [1, 'a', none]", "in 'abc'", "lower", "upper", "callable", "sameas none", "equalto 'a'",
-         "not none", "not defined", "not string", "ge 1", "le 2", "filter", "test"]
+         "not none", "not defined", "not string", "ge 1", "le 2", "filter", "test", "escaped", "lessthan 3", "greaterthan 3", "true", "sameas true", "number"]
 METHODS = ["strip()", "lstrip()", "rstrip('x')", "split()", "split(',')", "split(' ', 1)", "rsplit(' ', 1)", "splitlines()", "upper()", "lower()", "title()",
            "capitalize()", "startswith(' A')", "endswith(('x', 'y'))", "replace('b', 'B')", "find('b')", "rfind('e')", "count('e')", "join(['p', 'q'])",
            "keys()", "values()", "items()", "get('a')", "get('nope', 3)", "items()|list", "keys()|list", "isdigit()", "isalpha()", "isspace()", "isupper()", "index(1)",
            "removeprefix(' ')", "removesuffix('x')", "partition(' ')", "rpartition(',')", "ljust(9, '.')", "rjust(9)", "center(12, '*')", "append(1)", "pop()", "copy()",
-           "isalnum()", "islower()", "strip(' x')", "nothing", "name", "k", "a.1", "items", "title"]
+           "isalnum()", "islower()", "strip(' x')", "rindex('e')", "index('b')", "isdecimal()", "partition('')", "split('')", "splitlines(true)", "count(1)", "nothing", "name", "k", "a.1", "items", "title"]
 
 
 class Grammar:

@@ -1,6 +1,8 @@
 // Templates from strangers: what they cannot do, and how soon they are told so; where errors are.
 #include <gtest/gtest.h>
 
+
+#include "lora/base/python_json.h"
 #include "lora/tokenizer/chat_template.h"
 #include "support/cpu_time.h"
 #include "support/expect_error.h"
@@ -32,6 +34,33 @@ void expect_stopped(const std::string& source, const std::string& why) {
   const test::CpuTime taken;
   expect_failure(source, {why});
   EXPECT_LT(taken.seconds(), 20) << source.substr(0, 200);
+}
+
+TEST(Jinja, IntegersOfAnySizeKeepTheirDigits) {
+  const std::string id = "123456789012345678901";
+  const Json call = parse_python_json(R"({"id": )" + id + R"(, "n": -)" + id + R"(, "u": 18446744073709551615})", "t", ErrorKind::kData);
+  const auto written = [&call](const std::string& source) {
+    const Json messages{{{"role", "user"}, {"c", call}}};
+    return ChatTemplate("t", "{% set c = messages[0].c %}" + source, {}).render({messages, nullptr}, false, "row").text;
+  };
+  EXPECT_EQ(written("{{ c.id }} {{ c | tojson }}"),
+            id + R"( {"id": 123456789012345678901, "n": -123456789012345678901, "u": 18446744073709551615})");
+  EXPECT_EQ(written("{{ c }}"), "{'id': " + id + ", 'n': -" + id + ", 'u': 18446744073709551615}");
+  EXPECT_EQ(written("{{ c.id is integer }} {{ c.id is number }} {{ c.id is float }} {{ c.id is string }} {{ not c.id }}"),
+            "True True False False False");
+  EXPECT_EQ(
+      written("{{ c.id == c.id }} {{ c.id == c.u }} {{ c.u < c.id }} {{ c.n < 0 }} {{ c.n < c.u }} {{ c.id > 1e20 }} {{ c.id > 1e21 }}"),
+      "True False True True True True False");
+  EXPECT_EQ(
+      written("{{ [c.id, 3, c.n, 2.5] | sort }} {{ [c.id, 3, c.u] | max }} {{ c.n | abs }} {{ -c.n }} {{ -(-c.id) }} {{ c.id | int }}"),
+      "[-" + id + ", 2.5, 3, " + id + "] " + id + " " + id + " " + id + " " + id + " " + id);
+  EXPECT_EQ(written("{{ c.id | float }} {{ c.id | string | length }} {{ '%d|%s' % (c.id, c.n) }} {{ c.id ~ 'x' }} {{ {c.id: 1}[c.id] }}"),
+            "1.2345678901234568e+20 21 " + id + "|-" + id + " " + id + "x 1");
+  EXPECT_EQ(written("{{ '99999999999999999999' | int }} {{ 1e19 | int }} {{ 2.5 | int }} {{ -2.5 | int }} {{ 'a' | int(7) }}"),
+            "99999999999999999999 10000000000000000000 2 -2 7");
+  for (const char* source : {"{{ c.id + 1 }}", "{{ 2 * c.id }}", "{{ c.id // 2 }}", "{{ c.id / 2.0 }}"}) {
+    test::expect_error(ErrorKind::kModel, {"cannot compute with an integer of more than 64 bits: found " + id}, [&] { written(source); });
+  }
 }
 
 TEST(Jinja, HostileTemplatesEndSoonWithAnError) {

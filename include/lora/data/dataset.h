@@ -19,6 +19,7 @@ struct DataReport {
   int64_t split = 0;                         ///< rows cut into several documents
   int64_t skipped = 0;                       ///< without one supervised token
   std::vector<std::string> skipped_origins;  ///< the first ten
+  std::vector<std::string> unused_columns;   ///< "file: names" of columns that rows have and their format does not use
 };
 
 struct SourceFile {

@@ -14,8 +14,9 @@ namespace lora::tokenizer {
 
 /// What is said, and the tools that the assistant may call.
 struct Conversation {
-  Json messages;  ///< an array of objects with "role" and mostly "content"
-  Json tools;     ///< an array of JSON schemas; null: none
+  Json messages;         ///< an array of objects with "role" and mostly "content"
+  Json tools;            ///< an array of JSON schemas; null: none
+  Json kwargs = Json();  ///< further variables of the template, an object; null: none
 };
 
 /// A conversation as the text that a model is given.
@@ -44,6 +45,8 @@ class ChatTemplate {
   /// model Error naming the template for what is wrong in it.
   RenderedChat render(const Conversation& conversation, bool add_generation_prompt, const std::string& where) const;
 
+  /// Whether its source has this text as a string of its own, as it has the roles that it tells apart.
+  bool names(const std::string& text) const;
   /// Whether it marks what the assistant says.
   bool marks_assistant(const Conversation& conversation) const;
   const std::string& name() const { return name_; }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <limits>
 
+#include "tokenizer/jinja/large_integers.h"
 #include "tokenizer/jinja/operations.h"
 #include "tokenizer/jinja/python_text.h"
 
@@ -20,6 +21,12 @@ constexpr const char* kNames[] = {"+", "-", "*", "/", "//", "%", "**"};
 
 [[noreturn]] void fail_large(Runtime& runtime) {
   runtime.fail("an integer is too large: found more than 64 bits");
+}
+
+void need_small(Runtime& runtime, const Value& value) {
+  if (value.is_large()) {
+    runtime.fail("templates cannot compute with an integer of more than 64 bits: found " + value.digits());
+  }
 }
 
 [[noreturn]] void fail_zero(Runtime& runtime) {
@@ -183,6 +190,11 @@ Value binary(Runtime& runtime, BinaryOperator op, const Value& a, const Value& b
     return a.is_float() || b.is_float() ? float_result(runtime, op, a.number(), b.number())
                                         : integer_result(runtime, op, a.integer(), b.integer());
   }
+  if (op == BinaryOperator::kModulo && a.is_text()) {
+    return runtime.text(formatted(runtime, a.text(), b));
+  }
+  need_small(runtime, a);
+  need_small(runtime, b);
   if (op == BinaryOperator::kAdd) {
     return joined(runtime, a, b);
   }
@@ -192,9 +204,6 @@ Value binary(Runtime& runtime, BinaryOperator op, const Value& a, const Value& b
   if (op == BinaryOperator::kMultiply && repeats(b, a)) {
     return repeated(runtime, b, a.integer());
   }
-  if (op == BinaryOperator::kModulo && a.is_text()) {
-    return runtime.text(formatted(runtime, a.text(), b));
-  }
   fail_types(runtime, op, a, b);
 }
 
@@ -202,6 +211,9 @@ Value negated(Runtime& runtime, const Value& value) {
   runtime.need_defined(value);
   if (value.is_float()) {
     return -value.number();
+  }
+  if (value.is_large()) {
+    return integer_of_digits(runtime, value.digits().starts_with('-') ? value.digits().substr(1) : "-" + value.digits());
   }
   if (!value.is_number()) {
     runtime.fail("bad operand type for unary -: '" + value.type() + "'");

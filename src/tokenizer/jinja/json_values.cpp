@@ -1,5 +1,8 @@
 #include "tokenizer/jinja/json_values.h"
 
+#include "lora/base/python_json.h"
+#include "tokenizer/jinja/large_integers.h"
+
 namespace lora::tokenizer::jinja {
 
 Value value_of(Runtime& runtime, const Json& json) {
@@ -9,10 +12,9 @@ Value value_of(Runtime& runtime, const Json& json) {
     case Json::value_t::boolean:
       return json.get<bool>();
     case Json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
-        runtime.fail("an integer is too large: found " + json.dump() + ", expected at most 64 bits with sign");
-      }
-      return json.get<int64_t>();
+      return integer_of_digits(runtime, std::to_string(json.get<uint64_t>()));
+    case Json::value_t::binary:
+      return integer_of_digits(runtime, *large_integer(json));
     case Json::value_t::number_integer:
       return json.get<int64_t>();
     case Json::value_t::number_float:

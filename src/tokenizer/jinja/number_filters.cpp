@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tokenizer/jinja/filters.h"
+#include "tokenizer/jinja/large_integers.h"
 #include "tokenizer/jinja/operations.h"
 #include "tokenizer/jinja/python_text.h"
 
@@ -47,7 +48,7 @@ std::optional<double> parse_float(const std::string& text) {
 }
 
 /// int(text, base), nothing where Python raises ValueError.
-std::optional<int64_t> parse_integer(Runtime& runtime, const std::string& text, int64_t base) {
+std::optional<Value> parse_integer(Runtime& runtime, const std::string& text, int64_t base) {
   auto clean = without_underscores(std::string(stripped(text, std::nullopt, true, true)));
   if (!clean || base < 0 || base == 1 || base > 36) {
     return std::nullopt;
@@ -67,25 +68,19 @@ std::optional<int64_t> parse_integer(Runtime& runtime, const std::string& text, 
   if (base == 0 && digits.starts_with('0') && !may_be_zero) {
     return std::nullopt;
   }
+  base = base == 0 ? 10 : base;
+  if (base == 10 && !digits.empty() && std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return integer_of_digits(runtime, (negative ? "-" : "") + digits);
+  }
   int64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, static_cast<int>(base == 0 ? 10 : base));
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, static_cast<int>(base));
   if (digits.empty() || digits.starts_with('-') || end != digits.data() + digits.size() || error == std::errc::invalid_argument) {
     return std::nullopt;
   }
   if (error == std::errc::result_out_of_range) {
     runtime.fail("an integer is too large: found more than 64 bits");
   }
-  return negative ? -value : value;
-}
-
-std::optional<int64_t> truncated(Runtime& runtime, double value) {
-  if (!std::isfinite(value)) {
-    return std::nullopt;
-  }
-  if (std::fabs(value) >= 9.2e18) {
-    runtime.fail("an integer is too large: found more than 64 bits");
-  }
-  return static_cast<int64_t>(value);
+  return Value(negative ? -value : value);
 }
 
 Value to_integer(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
@@ -95,12 +90,14 @@ Value to_integer(Runtime& runtime, const Value& value, ArgumentReader& arguments
   if (value.is_integer() || value.is_bool()) {
     return value.integer();
   }
+  if (value.is_large()) {
+    return value;
+  }
   if (value.is_float()) {
     if (std::isinf(value.number())) {
       runtime.fail("cannot convert float infinity to integer");
     }
-    const auto whole = truncated(runtime, value.number());
-    return whole ? Value(*whole) : other;
+    return std::isnan(value.number()) ? other : truncated(runtime, value.number());
   }
   if (!value.is_text()) {
     return other;
@@ -109,8 +106,7 @@ Value to_integer(Runtime& runtime, const Value& value, ArgumentReader& arguments
     return *whole;
   }
   const auto number = parse_float(value.text());
-  const auto whole = number ? truncated(runtime, *number) : std::nullopt;
-  return whole ? Value(*whole) : other;
+  return number && std::isfinite(*number) ? truncated(runtime, *number) : other;
 }
 
 Value to_float(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
@@ -119,11 +115,14 @@ Value to_float(Runtime& runtime, const Value& value, ArgumentReader& arguments) 
   if (value.is_number()) {
     return value.number();
   }
-  const auto number = value.is_text() ? parse_float(value.text()) : std::nullopt;
+  const auto number = value.is_text() || value.is_large() ? parse_float(value.is_large() ? value.digits() : value.text()) : std::nullopt;
   return number ? Value(*number) : other;
 }
 
 Value absolute(Runtime& runtime, const Value& value, ArgumentReader&) {
+  if (value.is_large()) {
+    return value.digits().starts_with('-') ? negated(runtime, value) : value;
+  }
   if (!value.is_number()) {
     runtime.need_defined(value);
     runtime.fail("bad operand type for abs(): '" + value.type() + "'");
@@ -149,9 +148,30 @@ double rounded(double value, int64_t precision) {
   return std::strtod(text.c_str(), nullptr);
 }
 
+/// Python's round() of an integer to a multiple of 10^digits, halves to the even one.
+Value rounded_to(Runtime& runtime, int64_t value, int64_t digits) {
+  if (digits > 18) {
+    return int64_t{0};
+  }
+  int64_t unit = 1;
+  for (int64_t i = 0; i < digits; ++i) {
+    unit *= 10;
+  }
+  const int64_t rest = ((value % unit) + unit) % unit;
+  const int64_t below = value - rest;
+  const bool goes_up = rest > unit / 2 || (rest == unit / 2 && unit > 1 && (below / unit) % 2 != 0);
+  return binary(runtime, BinaryOperator::kAdd, below, Value(goes_up ? unit : int64_t{0}));
+}
+
 Value round(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const int64_t precision = arguments.integer("precision", 0);
   const std::string method = arguments.text("method", "common");
+  if (value.is_large() && method == "common" && precision >= 0) {
+    return value;
+  }
+  if (value.is_large()) {
+    runtime.fail("templates cannot compute with an integer of more than 64 bits: found " + value.digits());
+  }
   if (!value.is_number()) {
     runtime.need_defined(value);
     runtime.fail("type " + value.type() + " doesn't define __round__ method");
@@ -161,7 +181,7 @@ Value round(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
       return value.integer();
     }
     if (!value.is_float()) {
-      runtime.fail("round(): a negative precision of an integer is not supported");
+      return rounded_to(runtime, value.integer(), -precision);
     }
     return rounded(value.number(), precision);
   }

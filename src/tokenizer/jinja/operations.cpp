@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tokenizer/jinja/large_integers.h"
 #include "tokenizer/jinja/python_text.h"
 
 namespace lora::tokenizer::jinja {
@@ -159,6 +160,9 @@ bool equals(Runtime& runtime, const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) {
     return exact(a) == exact(b);
   }
+  if (a.is_any_number() && b.is_any_number()) {
+    return compare_large(a, b) == 0;
+  }
   if (a.is_text() && b.is_text()) {
     runtime.touch(std::min(a.text().size(), b.text().size()));
     return a.text() == b.text();
@@ -181,6 +185,9 @@ bool is_less(Runtime& runtime, const Value& a, const Value& b) {
   runtime.need_defined(b);
   if (a.is_number() && b.is_number()) {
     return exact(a) < exact(b);
+  }
+  if (a.is_any_number() && b.is_any_number()) {
+    return compare_large(a, b) == -1;
   }
   if (a.is_text() && b.is_text()) {
     runtime.touch(std::min(a.text().size(), b.text().size()));

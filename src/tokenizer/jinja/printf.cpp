@@ -205,6 +205,9 @@ class Formatter {
   std::string integer_digits(const Value& value, const Conversion& conversion) {
     const bool is_decimal = std::string_view("diu").find(conversion.letter) != std::string_view::npos;
     runtime_.need_defined(value);
+    if (value.is_large() && is_decimal && conversion.precision < 0) {
+      return value.digits();
+    }
     if (!value.is_number() || (value.is_float() && (!is_decimal || !std::isfinite(value.number()) || std::fabs(value.number()) > 9e18))) {
       runtime_.fail(std::string("%") + conversion.letter + " format: an integer is required, not " + value.type());
     }

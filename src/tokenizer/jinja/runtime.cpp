@@ -20,7 +20,7 @@ std::string Value::type() const {
   if (const Object* own = object()) {
     return own->type();
   }
-  return is_text() ? "str" : is_bool() ? "bool" : is_integer() ? "int" : is_float() ? "float" : "dict";
+  return is_text() ? "str" : is_bool() ? "bool" : is_any_integer() ? "int" : is_float() ? "float" : "dict";
 }
 
 int Value::depth() const {

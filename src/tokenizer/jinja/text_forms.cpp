@@ -28,6 +28,7 @@ class Writer {
 
 std::string number_text(const Value& value) {
   return value.is_bool()      ? (value.boolean() ? "True" : "False")
+         : value.is_large()   ? value.digits()
          : value.is_integer() ? std::to_string(value.integer())
                               : float_text(value.number());
 }
@@ -40,7 +41,7 @@ class Representation : public Writer {
     runtime_.work(1);
     if (value.is_text()) {
       put(quoted(value.text()));
-    } else if (value.is_number()) {
+    } else if (value.is_any_number()) {
       put(number_text(value));
     } else if (value.is_none() || value.is_undefined()) {
       put(value.is_none() ? "None" : "Undefined");
@@ -107,7 +108,7 @@ class JsonWriter : public Writer {
     const Sequence* items = value.sequence();
     if (value.is_text()) {
       put(json_quoted(value.text(), style_.ascii));
-    } else if (value.is_none() || value.is_number()) {
+    } else if (value.is_none() || value.is_any_number()) {
       put(scalar(value));
     } else if (const Mapping* mapping = value.mapping()) {
       write_mapping(*mapping, level);
@@ -180,7 +181,7 @@ class JsonWriter : public Writer {
   }
 
   std::string key_text(const Value& key) const {
-    if (!key.is_text() && !key.is_none() && !key.is_number()) {
+    if (!key.is_text() && !key.is_none() && !key.is_any_number()) {
       runtime_.fail("keys of JSON must be str, int, float, bool or None, found '" + key.type() + "'");
     }
     return key.is_text() ? key.text() : scalar(key);

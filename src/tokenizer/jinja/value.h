@@ -20,6 +20,11 @@ struct Undefined {
 };
 struct None {};
 
+/// An integer that 64 bits do not hold.
+struct LargeInteger {
+  std::string digits;  ///< decimal, without leading zeros, after "-" where it is negative
+};
+
 /// A value of Python's, as far as templates know them. Containers never change once they are made, so copies share them.
 class Value {
  public:
@@ -31,6 +36,7 @@ class Value {
   explicit Value(std::shared_ptr<const Sequence> items) : data_(std::move(items)) {}
   explicit Value(std::shared_ptr<const Mapping> entries) : data_(std::move(entries)) {}
   explicit Value(std::shared_ptr<Object> object) : data_(std::move(object)) {}
+  explicit Value(std::shared_ptr<const LargeInteger> integer) : data_(std::move(integer)) {}
   Value(const char*) = delete;  // would be a bool
   static Value undefined(std::string why) {
     Value value;
@@ -44,10 +50,16 @@ class Value {
   bool is_integer() const { return std::holds_alternative<int64_t>(data_); }
   bool is_bool() const { return std::holds_alternative<bool>(data_); }
   bool is_float() const { return std::holds_alternative<double>(data_); }
+  /// Numbers that can be computed with: all but large integers.
   bool is_number() const { return is_integer() || is_bool() || is_float(); }
+  bool is_large() const { return std::holds_alternative<std::shared_ptr<const LargeInteger>>(data_); }
+  bool is_any_integer() const { return is_integer() || is_large(); }
+  bool is_any_number() const { return is_number() || is_large(); }
 
   /// The text; only where is_text().
   const std::string& text() const { return *std::get<std::shared_ptr<const std::string>>(data_); }
+  /// Of a large integer.
+  const std::string& digits() const { return std::get<std::shared_ptr<const LargeInteger>>(data_)->digits; }
   const std::string& why() const { return *std::get<Undefined>(data_).why; }
   bool boolean() const { return std::get<bool>(data_); }
   /// An integer or a bool as Python counts with it; only where it is one.
@@ -72,7 +84,7 @@ class Value {
   }
 
   std::variant<None, Undefined, bool, int64_t, double, std::shared_ptr<const std::string>, std::shared_ptr<const Sequence>,
-               std::shared_ptr<const Mapping>, std::shared_ptr<Object>>
+               std::shared_ptr<const Mapping>, std::shared_ptr<Object>, std::shared_ptr<const LargeInteger>>
       data_;
 };
 

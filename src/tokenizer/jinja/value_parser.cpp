@@ -77,6 +77,9 @@ ExpressionPtr ExpressionParser::number(const Token& token) {
   digits.remove_prefix(base != 10 ? 2 : 0);
   int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (error == std::errc::result_out_of_range && base == 10) {
+    return node<Constant>(digits.size(), token.at, Value(std::make_shared<const LargeInteger>(LargeInteger{std::string(digits)})));
+  }
   if (error != std::errc() || end != digits.data() + digits.size()) {
     throw Failure(token.at, "found the number '" + token.text + "', expected an integer of at most 64 bits");
   }

@@ -1,0 +1,46 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/tokenizer/chat_template.h"
+
+namespace lora::data {
+
+/// Finds the assistant's turns in the text of a conversation whose template writes a turn differently once others follow it, as those
+/// of thinking models do. Each message gets a mark in the middle of what it says. The marks show where the messages stand in the text
+/// of the whole conversation, and what the template writes between a message and the assistant's answer, and after that answer; all
+/// of it must be found again in the whole text, so that a span is certain or there is none.
+class MarkedTurns {
+ public:
+  /// `text`: of the whole conversation; all must live longer. `indices`: the messages to mark.
+  MarkedTurns(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation, const std::string& text,
+              const std::string& where, const std::vector<size_t>& indices);
+
+  /// What the assistant says in message `index`, which is not the first, with the end of the turn; nothing where that is not certain.
+  std::optional<tokenizer::TextSpan> span(size_t index) const;
+
+ private:
+  struct Beginning {
+    size_t at;
+    std::string prompt;  ///< the generation prompt
+  };
+
+  std::string rendered(size_t count, bool add_generation_prompt) const;
+  size_t count_of(const std::string& marked, size_t index) const;
+  std::optional<size_t> place_of(size_t index, size_t nth) const;
+  std::string tail_after(const std::string& marked, size_t index, size_t nth) const;
+  std::string without_marks(const std::string& marked) const;
+  bool follows(size_t at, const std::string& expected) const;
+  std::optional<Beginning> beginning(size_t index) const;
+  std::optional<size_t> end(size_t index, const std::string& prompt) const;
+
+  const tokenizer::ChatTemplate& template_;
+  const std::string& text_;
+  const std::string& where_;
+  tokenizer::Conversation marked_;
+  std::string mark_;                        ///< what every mark begins with; the text does not have it
+  std::optional<std::string> marked_text_;  ///< of the whole conversation; nothing where marks change more than they add
+};
+
+}  // namespace lora::data

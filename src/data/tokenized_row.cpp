@@ -1,0 +1,79 @@
+#include "lora/data/tokenized_row.h"
+
+#include <algorithm>
+#include <array>
+
+#include "data/conversation.h"
+#include "data/formats.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/data/text_ids.h"
+#include "lora/nn/token_batch.h"
+
+namespace lora::data {
+namespace {
+
+const SourceOptions kNoRenames;
+
+/// The format whose fields a row has; messages and texts come first, as columns of ids may stand beside them.
+RowFormat format_by_fields(const Fields& fields) {
+  if (has_conversation(fields)) {
+    return RowFormat::kMessages;
+  }
+  for (const RowFormat format : {RowFormat::kPromptCompletion, RowFormat::kInstruction, RowFormat::kTokens, RowFormat::kText}) {
+    const std::vector<std::string>& required = format_of(format).required;
+    if (std::all_of(required.begin(), required.end(), [&](const std::string& field) { return fields.has(field); })) {
+      return format;
+    }
+  }
+  const std::vector<std::string> columns = fields.columns();
+  data_error(fields.origin(), "found a row with " + (columns.empty() ? "no keys" : join(columns, ", ", 6)) +
+                                  ", expected a text as \"text\", or \"messages\", \"prompt\" and \"completion\", \"instruction\" and "
+                                  "\"output\", or \"input_ids\"");
+}
+
+TokenizedRow of_document(Document document) {
+  TokenizedRow row;
+  std::vector<Document> all = std::move(document.more);
+  all.insert(all.begin(), std::move(document));
+  for (const Document& part : all) {
+    row.ids.insert(row.ids.end(), part.ids.begin(), part.ids.end());
+    row.lengths.push_back(static_cast<int64_t>(part.ids.size()));
+    for (const int32_t label : part.labels) {
+      row.mask.push_back(label != nn::kIgnoreLabel);
+    }
+  }
+  return row;
+}
+
+TokenizedRow of_chat(EncodedChat chat) {
+  TokenizedRow row{std::move(chat.text), std::move(chat.ids), std::move(chat.mask), {}, true};
+  row.lengths.push_back(static_cast<int64_t>(row.ids.size()));
+  return row;
+}
+
+}  // namespace
+
+RowTokenizer::RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<const ChatEncoder&()> chat, TrainOn train_on,
+                           bool parse_special_tokens)
+    : tokenizer_(tokenizer), chat_(std::move(chat)), train_on_(train_on), parse_special_tokens_(parse_special_tokens) {}
+
+TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
+  const Fields fields(row, kNoRenames);
+  const Format& format = format_of(format_by_fields(fields));
+  unused_columns(fields, format);
+  if (format.format == RowFormat::kMessages) {
+    const ChatEncoder& chat = chat_();
+    const ChatRow said = read_conversation(fields, chat.chat_template());
+    return of_chat(as_prompt ? chat.prompt(said.conversation, row.origin)
+                             : chat.encode(said.conversation, train_on_, row.origin, said.unlearnt));
+  }
+  if (format.format == RowFormat::kText) {
+    std::vector<int32_t> ids = tokenizer_.around(text_ids(fields.text("text"), {tokenizer_, parse_special_tokens_}), nullptr).ids;
+    const auto size = static_cast<int64_t>(ids.size());
+    return {std::nullopt, std::move(ids), std::vector<bool>(static_cast<size_t>(size), true), {size}, false};
+  }
+  return of_document(format.encode(fields, {&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_}));
+}
+
+}  // namespace lora::data

@@ -1,0 +1,54 @@
+// Numbers that Python's json module writes and JSON does not have.
+#include "lora/base/python_json.h"
+
+#include <cmath>
+
+#include "support/expect_error.h"
+
+namespace lora {
+namespace {
+
+Json parse(std::string_view text) {
+  return parse_python_json(text, "f.jsonl", ErrorKind::kData, 7);
+}
+
+TEST(PythonJson, ReadsNumbersThatAreNotFinite) {
+  const std::string text = R"({"a": NaN, "b": [1.5, Infinity, -Infinity,NaN], "c": "NaN, \"Infinity\\", "d": -0.5, "e": 0.0})";
+  const Json value = parse(text);
+  EXPECT_TRUE(std::isnan(value["a"].get<double>()));
+  EXPECT_EQ(value["b"][1].get<double>(), INFINITY);
+  EXPECT_EQ(value["b"][2].get<double>(), -INFINITY);
+  EXPECT_EQ(value["c"], "NaN, \"Infinity\\");
+  EXPECT_EQ(value["e"], 0.0);
+  EXPECT_EQ(json_line(value), R"({"a":NaN,"b":[1.5,Infinity,-Infinity,NaN],"c":"NaN, \"Infinity\\","d":-0.5,"e":0.0})");
+  EXPECT_EQ(type_name(value["a"]), "NaN");
+  EXPECT_EQ(shown(value["b"]), "[1.5,Infinity,-Infinity,NaN]");
+  EXPECT_TRUE(std::isnan(parse("NaN").get<double>()));
+  EXPECT_EQ(parse("-Infinity").get<double>(), -INFINITY);
+  for (const char* text : {"nan", "NaN1", "-NaN", "Infinit", "+Infinity", "[NaN NaN]", "1NaN", "{NaN: 1}"}) {
+    test::expect_error(ErrorKind::kData, {"f.jsonl:7:", "is not valid JSON"}, [&] { parse(text); });
+  }
+}
+
+TEST(PythonJson, IntegersKeepTheirDigits) {
+  const std::string text =
+      R"([123456789012345678901,-123456789012345678901,18446744073709551615,18446744073709551616,-9223372036854775808,)"
+      R"(-9223372036854775809,1e30,123456789012345678901.0])";
+  const Json value = parse(text);
+  EXPECT_EQ(large_integer(value[0]), "123456789012345678901");
+  EXPECT_EQ(large_integer(value[1]), "-123456789012345678901");
+  EXPECT_EQ(large_integer(value[2]), std::nullopt);
+  EXPECT_EQ(large_integer(value[3]), "18446744073709551616");
+  EXPECT_EQ(value[4].get<int64_t>(), INT64_MIN);
+  EXPECT_EQ(large_integer(value[5]), "-9223372036854775809");
+  EXPECT_TRUE(value[6].is_number_float());
+  EXPECT_TRUE(value[7].is_number_float());
+  EXPECT_EQ(type_name(value[0]), "an integer");
+  EXPECT_EQ(shown(value[0]), "123456789012345678901");
+  EXPECT_EQ(json_line(parse("{\"a\":{\"b\":[99999999999999999999]}}")), "{\"a\":{\"b\":[99999999999999999999]}}");
+  // Only here: other files keep to what JSON readers make of such numbers.
+  EXPECT_TRUE(parse_json("123456789012345678901", "f", ErrorKind::kData).is_number_float());
+}
+
+}  // namespace
+}  // namespace lora
