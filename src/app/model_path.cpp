@@ -1,12 +1,11 @@
 #include "model_path.h"
 
 #include <algorithm>
-#include <array>
-#include <fstream>
 #include <vector>
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/json.h"
 #include "lora/base/sibling.h"
 #include "lora/base/text.h"
@@ -29,9 +28,7 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 /// What a file that is no module is, as far as its name and first bytes tell.
 std::string file_kind(const fs::path& file) {
-  std::array<char, 4> begin{};
-  std::ifstream(file, std::ios::binary).read(begin.data(), begin.size());
-  if (std::string_view(begin.data(), begin.size()) == "GGUF") {
+  if (first_bytes(file, 4) == "GGUF") {
     return "a GGUF file, which is written here and not read";
   }
   if (file.extension() == ".safetensors") {

@@ -67,6 +67,17 @@ bool is_pipe(const fs::path& path) {
   return fs::is_fifo(path, ignored);
 }
 
+std::string first_bytes(const fs::path& file, size_t count) {
+  try {
+    const Descriptor descriptor(open_input(file, ErrorKind::kData));
+    std::string bytes(count, '\0');
+    bytes.resize(read_some(descriptor, bytes.data(), count, file, ErrorKind::kData));
+    return bytes;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 std::string read_file(const fs::path& file, ErrorKind kind, const InputLimits& limits) {
   const Descriptor descriptor(open_input(file, kind, limits.may_be_pipe));
   struct stat status = {};

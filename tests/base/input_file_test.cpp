@@ -48,6 +48,11 @@ TEST(InputFile, IsARegularFile) {
   expect_error(ErrorKind::kModel, {"none", "No such file"}, [&] { read_file(folder / "none", ErrorKind::kModel); });
   fs::create_symlink(folder.write("text", "{\"a\": 1}"), folder / "link");
   EXPECT_EQ(read_json(folder / "link", ErrorKind::kModel)["a"], 1);
+  EXPECT_EQ(first_bytes(folder / "link", 4), "{\"a\"");
+  EXPECT_EQ(first_bytes(folder.write("short", "ab"), 4), "ab");
+  for (const char* name : {"zero", "pipe", "inner", "none"}) {
+    EXPECT_EQ(first_bytes(folder / name, 4), "");
+  }
 }
 
 TEST(InputFile, MayBeAPipeWhereThatIsSaid) {

@@ -25,6 +25,9 @@ int open_input(const std::filesystem::path& file, ErrorKind kind, bool may_be_pi
 /// Whether there is a pipe at `path`.
 bool is_pipe(const std::filesystem::path& path);
 
+/// What a regular file begins with, `count` bytes at most; "" where it cannot be read.
+std::string first_bytes(const std::filesystem::path& file, size_t count);
+
 /// The whole file. Throws Error of `kind` if it cannot be read, or is something else or larger than `limits` allow.
 std::string read_file(const std::filesystem::path& file, ErrorKind kind, const InputLimits& limits);
 Json read_json(const std::filesystem::path& file, ErrorKind kind, const InputLimits& limits);
