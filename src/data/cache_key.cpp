@@ -29,6 +29,7 @@ Json options_json(const DataOptions& options) {
 Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
   Json hashes = Json::array();
   if (tokenizer != nullptr) {
+    hashes.push_back(tokenizer->identity());
     for (const fs::path& file : tokenizer->files()) {
       hashes.push_back({file.filename().string(), sha256_of_file(file, ErrorKind::kModel)});
     }

@@ -119,6 +119,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::optional<int32_t> bos_id() const override { return bos_; }
   std::optional<int32_t> eos_id() const override { return eos_; }
   std::map<std::string, std::string> named_tokens() const override { return named_; }
+  std::string identity() const override { return (is_llama_ ? "LlamaTokenizer " : "") + Tokenizer::identity(); }
   bool add_bos() const override { return add_bos_; }
   bool add_eos() const override { return add_eos_; }
   std::vector<std::filesystem::path> files() const override { return files_; }

@@ -50,6 +50,10 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text, bool
   return ids;
 }
 
+std::string Tokenizer::identity() const {
+  return std::to_string(bos_id().value_or(-1)) + " " + std::to_string(eos_id().value_or(-1));
+}
+
 std::map<std::string, std::string> Tokenizer::named_tokens() const {
   std::map<std::string, std::string> names;
   if (bos_id()) {

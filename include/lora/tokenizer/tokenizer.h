@@ -62,6 +62,8 @@ class Tokenizer {
   /// tokenizer_config.json (by default BOS alone).
   virtual bool add_bos() const = 0;
   virtual bool add_eos() const = 0;
+  /// What decides its ids besides the content of its files: its class in transformers, BOS and EOS, which config.json may name.
+  virtual std::string identity() const;
   /// The files it was read from (hashes; copied beside a fully fine-tuned model).
   virtual std::vector<std::filesystem::path> files() const = 0;
 };

@@ -70,6 +70,7 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> bos_id() const override { return bos_; }
   std::optional<int32_t> eos_id() const override { return eos_; }
   std::map<std::string, std::string> named_tokens() const override { return named_; }
+  std::string identity() const override { return class_ + " " + Tokenizer::identity(); }
   bool add_bos() const override { return add_bos_; }
   bool add_eos() const override { return add_eos_; }
   std::vector<std::filesystem::path> files() const override { return files_; }
@@ -105,6 +106,7 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> bos_;
   std::optional<int32_t> eos_;
   std::map<std::string, std::string> named_;
+  std::string class_;  ///< in transformers
   bool add_bos_ = false;
   bool add_eos_ = false;
   int64_t vocab_size_ = 0;       ///< without tokens that a role has added
@@ -235,6 +237,7 @@ void JsonTokenizer::finish(const FolderSettings& settings) {
   warn_of_ends("add_eos_token", settings.add_eos_token, add_eos_);
   named_ = Tokenizer::named_tokens();
   settings.name_tokens(named_);
+  class_ = settings.tokenizer_class;
 }
 
 // transformers takes these keys out of the config without a word where there is a tokenizer.json.
