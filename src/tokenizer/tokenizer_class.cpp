@@ -1,10 +1,9 @@
 #include "tokenizer/tokenizer_class.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 
-#include "lora/base/file.h"
+#include "lora/base/input_file.h"
 
 namespace lora::tokenizer {
 namespace {
@@ -96,7 +95,7 @@ std::string known_class(const std::string& name) {
 }
 
 bool is_byte_level(const std::filesystem::path& file) {
-  return std::filesystem::is_regular_file(file) && read_file(file, ErrorKind::kModel).find("\"ByteLevel\"") != std::string::npos;
+  return std::filesystem::is_regular_file(file) && read_file(file, ErrorKind::kModel, kTokenizerFile).find("\"ByteLevel\"") != std::string::npos;
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 #include "tokenizer/json/vocabulary_files.h"
 
+#include <algorithm>
 #include <string_view>
 #include <unordered_map>
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/text.h"
 
 namespace lora::tokenizer {
