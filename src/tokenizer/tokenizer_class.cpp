@@ -95,7 +95,8 @@ std::string known_class(const std::string& name) {
 }
 
 bool is_byte_level(const std::filesystem::path& file) {
-  return std::filesystem::is_regular_file(file) && read_file(file, ErrorKind::kModel, kTokenizerFile).find("\"ByteLevel\"") != std::string::npos;
+  return std::filesystem::is_regular_file(file) &&
+         read_file(file, ErrorKind::kModel, kTokenizerFile).find("\"ByteLevel\"") != std::string::npos;
 }
 
 }  // namespace
