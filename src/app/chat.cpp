@@ -4,11 +4,11 @@
 
 #include "line_input.h"
 #include "lora/base/error.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "lora/data/chat.h"
-#include "lora/data/prompts.h"
+#include "talk.h"
 
 namespace lora::app {
 
@@ -22,80 +22,11 @@ constexpr const char* kHelp =
     "/help          show this\n"
     "/quit          end (so does the end of the input)";
 
-/// A conversation on its way; what puts its turns together.
-class Conversation {
- public:
-  virtual ~Conversation() = default;
-  /// The ids up to where the answer to the last turn begins. Throws data Error for a turn that cannot be.
-  virtual std::vector<int32_t> prompt(const std::string& text) = 0;
-  virtual void answer(const std::string& text) = 0;
-  /// The turn that prompt() began was none.
-  virtual void drop_turn() = 0;
-  virtual void reset() = 0;
-  /// Whether there can be one.
-  virtual bool set_system(const std::string& text) = 0;
-  virtual std::vector<std::string> stop() const { return {}; }
-};
-
-/// By the model's chat template.
-class TemplateConversation : public Conversation {
- public:
-  explicit TemplateConversation(Generation& generation) : generation_(generation), encoder_(*generation.chat_encoder()) {
-    if (const auto end = encoder_.turn_end()) {
-      generation_.end_at(*end);
-    }
-  }
-
-  std::vector<int32_t> prompt(const std::string& text) override {
-    messages_.push_back({{"role", "user"}, {"content", text}});
-    std::vector<int32_t> ids = encoder_.prompt({messages_, Json()}, "--chat").ids;
-    data::check_prompt(ids, generation_.tokenizer(), generation_.model().vocab_size(), "--chat");
-    return ids;
-  }
-  void answer(const std::string& text) override { messages_.push_back({{"role", "assistant"}, {"content", text}}); }
-  void drop_turn() override { messages_.erase(messages_.size() - 1); }
-  void reset() override { messages_ = system_.is_null() ? Json::array() : Json::array({system_}); }
-  bool set_system(const std::string& text) override {
-    system_ = text.empty() ? Json() : Json{{"role", "system"}, {"content", text}};
-    reset();
-    return true;
-  }
-
- private:
-  Generation& generation_;
-  const data::ChatEncoder& encoder_;
-  Json system_;
-  Json messages_ = Json::array();
-};
-
-/// As instruction rows are put together, for models without a template.
-class InstructionConversation : public Conversation {
- public:
-  explicit InstructionConversation(Generation& generation) : generation_(generation) {}
-
-  std::vector<int32_t> prompt(const std::string& text) override {
-    turns_.push_back({text, ""});
-    return data::encode_prompt(data::conversation_prompt(turns_), generation_.text_rule(), generation_.model().vocab_size(), "--chat");
-  }
-  void answer(const std::string& text) override { turns_.back().reply = text; }
-  void drop_turn() override { turns_.pop_back(); }
-  void reset() override { turns_.clear(); }
-  bool set_system(const std::string&) override { return false; }
-  std::vector<std::string> stop() const override { return {trim(data::kNextInstruction)}; }
-
- private:
-  Generation& generation_;
-  std::vector<data::Turn> turns_;
-};
-
 class Chat {
  public:
-  explicit Chat(Generation& generation) : generation_(generation), adapter_(generation.default_adapter()) {
-    if (generation.chat_encoder() != nullptr) {
-      conversation_ = std::make_unique<TemplateConversation>(generation);
-    } else {
-      conversation_ = std::make_unique<InstructionConversation>(generation);
-    }
+  Chat(Generation& generation, const std::string& system)
+      : generation_(generation), adapter_(generation.default_adapter()), talk_(generation, "--chat") {
+    talk_.set_system(system);
   }
 
   /// Whether the chat goes on after the line.
@@ -117,7 +48,7 @@ class Chat {
     if (command == "/help") {
       log::info(kHelp);
     } else if (command == "/reset") {
-      conversation_->reset();
+      talk_.reset();
       num_answers_ = 0;
     } else if (command == "/adapter") {
       list_adapters();
@@ -131,10 +62,12 @@ class Chat {
   }
 
   void set_system(const std::string& text) {
-    num_answers_ = 0;
-    if (!conversation_->set_system(text)) {
+    if (generation_.chat_encoder(adapter_) == nullptr && !text.empty()) {
       log::warn("/system: the model has no chat template. Name one by --chat-template");
+      return;
     }
+    num_answers_ = 0;
+    talk_.set_system(text);
   }
 
   void list_adapters() const {
@@ -155,49 +88,60 @@ class Chat {
   }
 
   void answer(const std::string& text) {
-    if (const size_t invalid = invalid_utf8_at(text); invalid != std::string::npos) {
-      log::warn("the line is not valid UTF-8 at byte " + std::to_string(invalid) + " and is left out");
-      return;
-    }
-    std::vector<int32_t> ids;
     try {
-      ids = conversation_->prompt(text);
+      complete(talk_.ask(text, adapter_, num_answers_));
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kData) {
         throw;
       }
-      conversation_->drop_turn();
       log::warn(error.what());
-      return;
     }
+  }
+
+  /// Writes the answer as it comes. Ctrl-C ends it there, and the talk goes on with what was said.
+  void complete(const generate::Prompt& prompt) {
+    ++num_answers_;
     std::string reply;
     const auto on_text = [&reply](size_t, const std::string& piece) {
       reply += piece;
       terminal::print_generated(piece);
     };
-    generation_.complete({{std::move(ids), num_answers_++}}, adapter_, conversation_->stop(), on_text,
-                         [](size_t, const generate::Completion&) {});
+    try {
+      generation_.complete({prompt}, adapter_, talk_stops(generation_, adapter_), on_text, [](size_t, const generate::Completion&) {});
+    } catch (const Interrupted&) {
+      if (!forget_interrupt()) {
+        throw;
+      }
+    }
     terminal::print_generated("\n");
-    conversation_->answer(trim(reply));
+    talk_.answer(trim(reply));
   }
 
   Generation& generation_;
   std::string adapter_;
-  std::unique_ptr<Conversation> conversation_;
+  Talk talk_;
   int64_t num_answers_ = 0;
 };
 
 }  // namespace
 
-void chat(Generation& generation) {
+void chat(Generation& generation, const std::string& system) {
   const bool at_terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
   LineInput input;
-  Chat session(generation);
+  Chat session(generation, system);
   while (true) {
     if (at_terminal) {
       terminal::print("> ");
     }
-    const std::optional<std::string> line = input.next();
+    std::optional<std::string> line;
+    try {
+      line = input.next();
+    } catch (const Interrupted&) {
+      if (at_terminal) {
+        terminal::print("\n");  // the shell's prompt gets a line of its own
+      }
+      throw;
+    }
     if (!line || !session.take(*line)) {
       return;
     }

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 
+#include "adapter_templates.h"
 #include "convert_report.h"
 #include "flag_value.h"
 #include "lora/base/error.h"
@@ -289,7 +290,10 @@ int convert_command(const ConvertRequest& request) {
     report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);
   };
   if (peft::files_of_format(report.format, report.output).size() > 1) {
-    write_new_folder(output, write);
+    write_new_folder(output, [&](const fs::path& path) {
+      write(path);
+      write_shared_template({request.extract ? fs::path(request.tuned) : request.adapter}, path);
+    });
   } else {
     write(output);
   }

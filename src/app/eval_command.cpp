@@ -10,6 +10,7 @@
 #include "flag_value.h"
 #include "inference.h"
 #include "lora/base/error.h"
+#include "lora/base/log.h"
 #include "lora/base/result_file.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
@@ -33,6 +34,7 @@ data::DataOptions data_options(const EvalRequest& request) {
 data::SourceOptions source_options(const EvalRequest& request) {
   data::SourceOptions source = request.source;
   source.format = flag_value(data::kRowFormats, request.format, "--format");
+  source.documents = flag_value(data::kTextDocuments, request.documents, "--documents");
   for (const std::string& column : request.columns) {
     const size_t equals = column.find('=');
     if (equals == std::string::npos || equals == 0 || equals + 1 == column.size()) {
@@ -112,6 +114,52 @@ std::string number_text(double value) {
   return text.data();
 }
 
+/// The rows as an adapter is given them: adapters of other chat templates read other ids.
+class EvalRows {
+ public:
+  EvalRows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options, const InferenceParts& parts)
+      : request_(request), source_(source), options_(options), parts_(parts), tokenizer_(parts.tokenizer_for(source.format)) {}
+
+  /// The bare model ("") is given the same text as the first adapter, so that the two can be compared.
+  const data::Dataset& of(const std::string& adapter) {
+    const std::string& owner = adapter.empty() && !parts_.adapters.empty() ? parts_.adapters.front().name : adapter;
+    const auto choice = parts_.template_choice(owner, request_.chat_template);
+    const auto chat_template = row_template(source_.format, choice, parts_.options, tokenizer_.get());
+    const std::string identity = chat_template ? chat_template->identity() : "";
+    if (!dataset_ || identity != identity_) {
+      identity_ = identity;
+      load(chat_template.get());
+    }
+    return *dataset_;
+  }
+
+ private:
+  void load(const tokenizer::ChatTemplate* chat_template) {
+    if (source_.format == data::RowFormat::kInstruction) {
+      log::info("instruction rows are " + (chat_template == nullptr ? "put into Alpaca's prompt" : "written by " + chat_template->name()));
+    }
+    const data::LoadContext context{tokenizer_.get(),
+                                    parts_.base.model->vocab_size(),
+                                    !request_.token_logprobs.empty(),
+                                    /*num_threads=*/0,
+                                    chat_template,
+                                    chat_template};
+    dataset_ = data::load_dataset("--data", {source_}, options_, context);
+    if (dataset_->num_supervised() == 0) {
+      data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset_->examples.size())) +
+                               " documents. Check the labels or completions");
+    }
+  }
+
+  const EvalRequest& request_;
+  const data::SourceOptions& source_;
+  const data::DataOptions& options_;
+  const InferenceParts& parts_;
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
+  std::string identity_;
+  std::optional<data::Dataset> dataset_;
+};
+
 void print(const std::vector<Json>& results, bool json) {
   if (json) {
     terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
@@ -152,7 +200,10 @@ void require_other_file(const std::optional<ResultFile>& output, const data::Dat
 int eval_command(const EvalRequest& request) {
   const data::DataOptions options = data_options(request);
   const data::SourceOptions source = source_options(request);
-  const bool logprobs = !request.token_logprobs.empty();
+  if (options.train_on != data::TrainOn::kCompletion && !data::has_prompt(source.format)) {
+    config_error("--train-on", "is not used by rows of the format " + request.format +
+                                   ": expected prompt_completion, instruction or messages. Leave it out");
+  }
   const bool has_learnt_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
   const bool is_module = model_options(request.inference).is_torchscript();
   if (is_module && (!has_learnt_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
@@ -169,18 +220,11 @@ int eval_command(const EvalRequest& request) {
   const std::optional<ResultFile> rows = logprobs_file(request);
   const InferenceParts parts = open_inference(request.inference);
   nn::Model& model = *parts.base.model;
-  const auto tokenizer = parts.tokenizer_for(source.format);
-  const auto chat_template = parts.chat_template(source, tokenizer.get(), request.chat_template);
-  const data::LoadContext context{tokenizer.get(), model.vocab_size(), /*keep_unsupervised=*/logprobs, /*num_threads=*/0,
-                                  chat_template.get()};
-  const data::Dataset dataset = data::load_dataset("--data", {source}, options, context);
-  require_other_file(rows, dataset);
-  if (dataset.num_supervised() == 0) {
-    data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset.examples.size())) +
-                             " documents. Check the labels or completions");
-  }
+  EvalRows evaluated(request, source, options, parts);
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
+    const data::Dataset& dataset = evaluated.of(name);
+    require_other_file(rows, dataset);
     nn::use_adapter(model, name);
     results.push_back(result_json(name, evaluate(model, dataset, request, rows), dataset, request));
   }

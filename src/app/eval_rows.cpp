@@ -39,12 +39,11 @@ data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& s
   const bool has_texts =
       data::needs_text(source.format) || (source.format == data::RowFormat::kClassification && tokenizer::has_tokenizer(model.tokenizer));
   const auto tokenizer = has_texts ? tokenizer::load_tokenizer(model.tokenizer) : nullptr;
-  const auto chat_template = source.format == data::RowFormat::kMessages
-                                 ? tokenizer::load_chat_template(request.chat_template, model.tokenizer, *tokenizer)
-                                 : nullptr;
-  return data::load_dataset(
-      "--data", {source}, options,
-      {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/false, /*num_threads=*/0, chat_template.get()});
+  const tokenizer::ChatTemplateChoice choice{request.chat_template, first_adapter_folder(request.inference), "--chat-template"};
+  const auto chat_template = row_template(source.format, choice, model, tokenizer.get());
+  return data::load_dataset("--data", {source}, options,
+                            {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/false, /*num_threads=*/0,
+                             chat_template.get(), chat_template.get()});
 }
 
 }  // namespace

@@ -8,10 +8,21 @@
 #include "lora/base/text.h"
 #include "lora/data/prompts.h"
 #include "result_inputs.h"
+#include "talk.h"
 
 namespace lora::app {
 
 namespace {
+
+void check_flags(const GenerateRequest& request) {
+  if (!request.system.empty() && !request.message && !request.chat) {
+    config_error("--system", "found it beside " + std::string(request.prompt ? "--prompt" : "--prompts") +
+                                 ", expected --message or --chat: it is written by the chat template");
+  }
+  if (!request.chat_template.empty() && request.prompt) {
+    config_error("--chat-template", "is not used by --prompt, whose text is completed as it is. Use --message to put it into the template");
+  }
+}
 
 /// The output must be writable before hours of work, and must not replace what it is made from.
 std::optional<ResultFile> checked_output(const GenerateRequest& request) {
@@ -24,17 +35,27 @@ std::optional<ResultFile> checked_output(const GenerateRequest& request) {
   return ResultFile(request.output, inputs_of(request.inference, {request.prompts, request.chat_template}));
 }
 
+data::PromptRow message_row(const GenerateRequest& request, Generation& generation) {
+  Talk talk(generation, "--message");
+  talk.set_system(request.system);
+  data::PromptRow row;
+  row.ids = talk.ask(*request.message, generation.default_adapter(), 0).ids;
+  row.messages = talk.messages();
+  return row;
+}
+
+data::PromptRow prompt_row(const GenerateRequest& request, Generation& generation) {
+  data::PromptRow row;
+  row.ids = data::encode_prompt(*request.prompt, generation.text_rule(), generation.model().vocab_size(), "--prompt");
+  row.text = request.prompt;
+  return row;
+}
+
 std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generation& generation) {
-  const int64_t vocab_size = generation.model().vocab_size();
-  if (request.prompt) {
-    data::PromptRow row;
-    row.ids = data::encode_prompt(*request.prompt, generation.text_rule(), vocab_size, "--prompt");
-    row.text = request.prompt;
-    return {row};
-  }
   data::PromptContext context;
-  context.vocab_size = vocab_size;
+  context.vocab_size = generation.model().vocab_size();
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
+  context.parse_special_tokens = request.parse_special_tokens;
   context.parse_special_tokens = request.parse_special_tokens;
   context.chat = [&generation]() -> const data::ChatEncoder& { return generation.needed_chat_encoder(); };
   context.check = [&generation](const data::PromptRow& row) {
@@ -44,26 +65,43 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
                                  (names.empty() ? "none" : join(names)) + did_you_mean(*row.adapter, names));
     }
   };
-  return data::load_prompts(request.prompts, context);
+  std::vector<data::PromptRow> rows = data::load_prompts(request.prompts, context);
+  if (!has_messages && !request.chat_template.empty()) {
+    config_error("--chat-template", "is not used: no row of " + request.prompts + " has \"messages\". Leave it out");
+  }
+  return rows;
 }
 
 void stream(Generation& generation, const data::PromptRow& prompt) {
   const auto on_text = [](size_t, const std::string& piece) { terminal::print_generated(piece); };
-  generation.complete({{prompt.ids, 0}}, generation.default_adapter(), {}, on_text, [](size_t, const generate::Completion&) {});
+  const std::string adapter = generation.default_adapter();
+  const bool is_talk = !prompt.messages.is_null();
+  const generate::Prompt asked{prompt.ids, 0, is_talk ? generation.turn_ends(adapter) : std::vector<int32_t>()};
+  const auto stop = is_talk ? talk_stops(generation, adapter) : std::vector<std::string>();
+  generation.complete({asked}, adapter, stop, on_text, [](size_t, const generate::Completion&) {});
   terminal::print_generated("\n");
 }
 
 }  // namespace
 
 int generate_command(const GenerateRequest& request) {
+  check_flags(request);
   const std::optional<ResultFile> output = checked_output(request);
   Generation generation(request);
+  if (!request.system.empty()) {
+    generation.needed_chat_encoder(generation.default_adapter());
+  }
   if (request.chat) {
-    chat(generation);
+    chat(generation, request.system);
     return 0;
   }
-  const std::vector<data::PromptRow> rows = load_rows(request, generation);
-  if (request.prompt && request.output.empty()) {
+  std::vector<data::PromptRow> rows;
+  if (request.message || request.prompt) {
+    rows.push_back(request.message ? message_row(request, generation) : prompt_row(request, generation));
+  } else {
+    rows = load_rows(request, generation);
+  }
+  if ((request.prompt || request.message) && request.output.empty()) {
     stream(generation, rows.front());
   } else {
     generate_rows(generation, rows, request.batch_size, output);

@@ -9,6 +9,7 @@
 #include "lora/base/python_json.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
+#include "talk.h"
 
 namespace lora::app {
 
@@ -72,8 +73,12 @@ class Rows {
 
   void complete(const std::vector<size_t>& indices, const std::string& adapter) {
     std::vector<generate::Prompt> batch;
+    std::vector<std::string> stop;
     for (const size_t index : indices) {
-      batch.push_back({prompts_[index].ids, static_cast<int64_t>(index)});
+      const data::PromptRow& prompt = prompts_[index];
+      const bool is_talk = !prompt.messages.is_null();
+      batch.push_back({prompt.ids, static_cast<int64_t>(index), is_talk ? generation_.turn_ends(adapter) : std::vector<int32_t>()});
+      stop = is_talk ? talk_stops(generation_, adapter) : stop;
     }
     std::vector<std::string> texts(batch.size());
     const bool has_text = generation_.tokenizer_if_any() != nullptr;
@@ -84,7 +89,7 @@ class Rows {
       num_tokens_ += static_cast<int64_t>(completion.ids.size());
       log::progress(figures());
     };
-    generation_.complete(batch, adapter, {}, on_text, on_finish);
+    generation_.complete(batch, adapter, stop, on_text, on_finish);
   }
 
   std::string figures() const {

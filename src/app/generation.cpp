@@ -28,7 +28,7 @@ Generation::Generation(const GenerateRequest& request)
       template_choice_(request.chat_template),
       parse_special_tokens_(request.parse_special_tokens),
       options_(request.options) {
-  if (request.prompt || request.chat || !options_.stop.empty()) {
+  if (request.prompt || request.message || request.chat || !options_.stop.empty()) {
     tokenizer();
   } else {
     try {
@@ -47,27 +47,37 @@ const tokenizer::Tokenizer& Generation::tokenizer() {
   return *tokenizer_;
 }
 
-const data::ChatEncoder* Generation::chat_encoder() {
-  if (!chat_encoder_) {
-    chat_template_ = tokenizer::load_chat_template(template_choice_, parts_.options.tokenizer, tokenizer());
-    chat_encoder_ = chat_template_ ? std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer()) : nullptr;
+const Generation::AdapterChat& Generation::chat_of(const std::string& adapter) {
+  const auto [entry, is_new] = chats_.try_emplace(adapter);
+  AdapterChat& chat = entry->second;
+  if (is_new) {
+    chat.chat_template =
+        tokenizer::load_chat_template(parts_.template_choice(adapter, template_choice_), parts_.options.tokenizer, tokenizer());
+    if (chat.chat_template != nullptr) {
+      chat.encoder = std::make_unique<data::ChatEncoder>(*chat.chat_template, tokenizer());
+      if (const auto end = chat.encoder->turn_end()) {
+        chat.turn_ends.push_back(*end);
+      }
+    }
   }
-  return chat_encoder_.get();
+  return chat;
 }
 
-const data::ChatEncoder& Generation::needed_chat_encoder() {
-  const data::ChatEncoder* encoder = chat_encoder();
+const data::ChatEncoder* Generation::chat_encoder(const std::string& adapter) {
+  return chat_of(adapter).encoder.get();
+}
+
+const data::ChatEncoder& Generation::needed_chat_encoder(const std::string& adapter) {
+  const data::ChatEncoder* encoder = chat_encoder(adapter);
   if (encoder == nullptr) {
-    config_error("--chat-template", "found none, and the model has none of its own: expected one of " +
-                                        join(tokenizer::builtin_chat_templates()) + ", or a .jinja file");
+    config_error("--chat-template",
+                 "found none, and neither the model nor its adapter has one: expected " + tokenizer::known_chat_templates());
   }
   return *encoder;
 }
 
-void Generation::end_at(int32_t id) {
-  if (std::find(options_.eos_ids.begin(), options_.eos_ids.end(), id) == options_.eos_ids.end()) {
-    options_.eos_ids.push_back(id);
-  }
+std::vector<int32_t> Generation::turn_ends(const std::string& adapter) {
+  return chat_of(adapter).turn_ends;
 }
 
 bool Generation::has_adapter(const std::string& name) const {

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,12 +27,12 @@ class Generation {
   data::TextRule text_rule() { return {tokenizer(), parse_special_tokens_}; }
   /// Null where there is none that can be used.
   const tokenizer::Tokenizer* tokenizer_if_any() const { return tokenizer_.get(); }
-  /// By the template that the flags name, else the model's own; null where there is none.
-  const data::ChatEncoder* chat_encoder();
+  /// By the template that the flags name, else the adapter's, else the model's own; null where there is none. "": the bare model.
+  const data::ChatEncoder* chat_encoder(const std::string& adapter);
   /// The same. Throws config Error where there is none.
-  const data::ChatEncoder& needed_chat_encoder();
-  /// A token that ends completions from now on, beside the model's EOS tokens.
-  void end_at(int32_t id);
+  const data::ChatEncoder& needed_chat_encoder(const std::string& adapter);
+  /// The tokens by which that template ends the assistant's turns: they end an answer, beside the model's EOS tokens.
+  std::vector<int32_t> turn_ends(const std::string& adapter);
   bool has_adapter(const std::string& name) const;
   std::vector<std::string> adapter_names() const;
   /// The adapter of prompts that name none: the first one given, "" where there is none.
@@ -47,12 +48,19 @@ class Generation {
                 const std::function<void(size_t prompt, const generate::Completion&)>& on_finish);
 
  private:
+  /// How one adapter talks; null pointers: it has no template.
+  struct AdapterChat {
+    std::unique_ptr<tokenizer::ChatTemplate> chat_template;
+    std::unique_ptr<data::ChatEncoder> encoder;
+    std::vector<int32_t> turn_ends;
+  };
+  const AdapterChat& chat_of(const std::string& adapter);
+
   InferenceParts parts_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   std::string template_choice_;
   bool parse_special_tokens_;
-  std::unique_ptr<tokenizer::ChatTemplate> chat_template_;
-  std::unique_ptr<data::ChatEncoder> chat_encoder_;
+  std::map<std::string, AdapterChat> chats_;
   generate::GenerationOptions options_;
   bool warned_of_length_ = false;
 };

@@ -117,10 +117,27 @@ std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer_for(data::RowFor
   return tokenizer();
 }
 
-std::unique_ptr<tokenizer::ChatTemplate> InferenceParts::chat_template(const data::SourceOptions& source,
-                                                                       const tokenizer::Tokenizer* tokenizer,
-                                                                       const std::string& choice) const {
-  return source.format == data::RowFormat::kMessages ? tokenizer::load_chat_template(choice, options.tokenizer, *tokenizer) : nullptr;
+tokenizer::ChatTemplateChoice InferenceParts::template_choice(const std::string& adapter, const std::string& flag) const {
+  const auto is_it = [&adapter](const NamedAdapter& other) { return other.name == adapter; };
+  const auto found = std::find_if(adapters.begin(), adapters.end(), is_it);
+  return {flag, found == adapters.end() ? fs::path() : found->folder, "--chat-template"};
+}
+
+fs::path first_adapter_folder(const InferenceRequest& request) {
+  return request.adapters.empty() ? fs::path() : parse_adapter_flag(request.adapters.front()).folder;
+}
+
+std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,
+                                                      const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer) {
+  if (!data::is_conversation(format)) {
+    if (!choice.name.empty()) {
+      config_error(choice.where, "is not used by rows of the format " + std::string(data::kRowFormats.name(format)) +
+                                     ": expected messages or instruction. Leave it out");
+    }
+    return nullptr;
+  }
+  return format == data::RowFormat::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
+                                                                   : nullptr;
 }
 
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
@@ -168,7 +185,7 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
   for (const auto& [flag, options] : adapters) {
     peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
     own.keeps_base = true;
-    parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name)});
+    parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
   }
   if (use == ModelUse::kDocuments) {
     require_head_values(parts, adapters);

@@ -19,6 +19,7 @@ namespace lora::app {
 struct NamedAdapter {
   std::string name;
   std::unique_ptr<peft::Method> method;
+  std::filesystem::path folder;
 };
 
 /// A model to be run, with its adapters.
@@ -35,10 +36,17 @@ struct InferenceParts {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
   /// The same as far as rows of this format need it; null where they do not, or may not and there is none.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_for(data::RowFormat format) const;
-  /// What messages rows are written by: `choice` as data.chat_template; null for rows of another format.
-  std::unique_ptr<tokenizer::ChatTemplate> chat_template(const data::SourceOptions& source, const tokenizer::Tokenizer* tokenizer,
-                                                         const std::string& choice) const;
+  /// The chat template for an adapter's prompts: what --chat-template names (`flag`), else the adapter's own. "": the bare model.
+  tokenizer::ChatTemplateChoice template_choice(const std::string& adapter, const std::string& flag) const;
 };
+
+/// The folder of the first adapter that the flags name; empty: there is none.
+std::filesystem::path first_adapter_folder(const InferenceRequest& request);
+
+/// What rows of a format are written by: messages by the chosen template or the model's own, instructions by one that is chosen. Null: by
+/// none. Throws config Error where one is named for rows of another format.
+std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,
+                                                      const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer);
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);

@@ -70,9 +70,15 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
   source.path = request.data;
   source.limit = static_cast<int64_t>(kMaxDocuments);
   source.format = flag_value(data::kRowFormats, request.format, "--format");
+  source.documents = flag_value(data::kTextDocuments, request.documents, "--documents");
   const auto tokenizer = parts.tokenizer_for(source.format);
-  const auto chat_template = parts.chat_template(source, tokenizer.get(), /*choice=*/"");
-  const data::LoadContext context{tokenizer.get(), parts.base.model->vocab_size(), /*keep_unsupervised=*/true, /*num_threads=*/0,
+  const std::string adapter = parts.adapters.empty() ? "" : parts.adapters.front().name;
+  const auto chat_template = row_template(source.format, parts.template_choice(adapter, ""), parts.options, tokenizer.get());
+  const data::LoadContext context{tokenizer.get(),
+                                  parts.base.model->vocab_size(),
+                                  /*keep_unsupervised=*/true,
+                                  /*num_threads=*/0,
+                                  chat_template.get(),
                                   chat_template.get()};
   Documents documents;
   for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {

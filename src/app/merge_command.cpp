@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "adapter_templates.h"
 #include "flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -43,6 +44,7 @@ void check_flags(const MergeRequest& request) {
     config_error(request.tolerance ? "--tolerance" : "--data", "belongs to --verify, which is not given");
   }
   flag_value(data::kRowFormats, request.format, "--format");  // now, not after the merge
+  flag_value(data::kTextDocuments, request.documents, "--documents");
 }
 
 std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
@@ -105,7 +107,10 @@ void combine_adapters(const MergeRequest& request) {
   combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
   combined.labels = labels_of(adapters);
   const std::string base_name = base_name_of(adapters);
-  write_new_folder(request.output, [&](const fs::path& folder) { peft::write_adapter(folder, combined, base_name); });
+  write_new_folder(request.output, [&](const fs::path& folder) {
+    peft::write_adapter(folder, combined, base_name);
+    write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
+  });
   log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +
             std::to_string(adapters.size()) + " adapters");
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "adapter_templates.h"
 #include "classifier.h"
 #include "companions.h"
 #include "lora/base/error.h"
@@ -108,14 +109,6 @@ class Base {
     return config.dump(2) + "\n";
   }
 
-  void copy_companions(const fs::path& folder) const {
-    for (const char* name : kCompanions) {
-      if (fs::exists(options_.path / name)) {
-        write_file_atomically(folder / name, read_file(options_.path / name, ErrorKind::kModel));
-      }
-    }
-  }
-
  private:
   Tensor weight_of(const std::string& module, const std::string& adapter) const {
     for (const peft::BaseTensor& tensor : layout_.tensors) {
@@ -177,6 +170,14 @@ data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, con
   return {};
 }
 
+/// The base's files, and the chat template of the adapters. Unmerging leaves the template: what the model had before is not known.
+void write_companions(const MergeRequest& request, const fs::path& base, const fs::path& folder) {
+  copy_companions(base, folder);
+  if (!request.unmerge && write_shared_template({request.adapters.begin(), request.adapters.end()}, folder)) {
+    end_generation_at_turns(folder);
+  }
+}
+
 void warn_of_untying(const peft::MergePlan& plan) {
   if (plan.unties) {
     log::warn(
@@ -211,7 +212,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
   }
   write_new_folder(request.output, [&](const fs::path& folder) {
     write_file_atomically(folder / "config.json", base.config_text(plan.unties, labels));
-    base.copy_companions(folder);
+    write_companions(request, model.path, folder);
     io::write_checkpoint(folder, streams, request.max_shard_size);
     log::end_progress();
     if (request.verify) {

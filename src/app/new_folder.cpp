@@ -24,7 +24,14 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
 bool is_of_a_result(const fs::path& file) {
   const std::string name = file.filename().string();
   return name == "config.json" || name == "adapter_config.json" || name == "README.md" || name == "model.safetensors.index.json" ||
-         file.extension() == ".safetensors" || std::find(kCompanions.begin(), kCompanions.end(), name) != kCompanions.end();
+         file.extension() == ".safetensors" || is_companion(file);
+}
+
+/// Whether every file below a folder is one that we write beside weights.
+bool holds_companions_alone(const fs::path& folder) {
+  const fs::recursive_directory_iterator entries(folder);
+  return std::all_of(begin(entries), end(entries),
+                     [](const fs::directory_entry& entry) { return entry.is_directory() || is_companion(entry.path()); });
 }
 
 }  // namespace
@@ -48,7 +55,7 @@ void check_new_folder(const fs::path& folder, const std::vector<fs::path>& input
     if (!overwrite) {
       output_error(folder.string(), "is there and not empty: found " + name + ". Choose another --output, or --overwrite to replace it");
     }
-    if (entry.is_directory() || !is_of_a_result(entry.path())) {
+    if (entry.is_directory() ? !holds_companions_alone(entry.path()) : !is_of_a_result(entry.path())) {
       output_error(folder.string(),
                    "is not replaced: found " + name + ", which is no file of a model or an adapter. Choose another --output");
     }

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "companions.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/checkpoint/checkpoint.h"
@@ -121,7 +122,11 @@ std::vector<fs::path> RunFolder::run_files() const {
   }
   if (fs::exists(folder_ / "model.safetensors")) {
     // A fully fine-tuned folder: what was copied beside the weights belongs to them.
-    for (const char* name : kCompanions) {
+    for (const fs::path& file : own_companion_files(folder_)) {
+      found.push_back(folder_ / file);
+    }
+  } else if (fs::exists(folder_ / "adapter_model.safetensors")) {
+    for (const char* name : {"chat_template.jinja", "additional_chat_templates"}) {
       if (fs::exists(folder_ / name)) {
         found.push_back(folder_ / name);
       }

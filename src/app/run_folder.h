@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "companions.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
 

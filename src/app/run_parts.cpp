@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "adapter_templates.h"
 #include "classifier.h"
+#include "companions.h"
 #include "inference.h"
 #include "load_base.h"
 #include "lora/base/error.h"
@@ -32,10 +34,6 @@ bool needs_tokenizer(const data::DataOptions& options) {
   return has_source(options, [](const data::SourceOptions& source) { return data::needs_text(source.format); });
 }
 
-bool has_messages(const data::DataOptions& options) {
-  return has_source(options, [](const data::SourceOptions& source) { return source.format == data::RowFormat::kMessages; });
-}
-
 /// Rows of ids need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then. Those of a
 /// classification may have texts.
 std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& config) {
@@ -53,15 +51,13 @@ std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& co
   }
 }
 
-/// What a fully fine-tuned model's folder needs beside the weights, as far as the base has it.
-std::vector<fs::path> companion_files(const config::RunConfig& config) {
-  const fs::path tokenizer_folder =
-      fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path();
-  std::vector<fs::path> files;
-  for (const char* name : kCompanions) {
-    files.push_back((std::string_view(name) == "generation_config.json" ? config.model.path : tokenizer_folder) / name);
+/// What a fully fine-tuned model's folder has beside the weights.
+void copy_model_companions(const config::RunConfig& config, const fs::path& folder) {
+  copy_companions(fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path(), folder);
+  const fs::path generation = config.model.path / "generation_config.json";
+  if (fs::exists(generation)) {
+    write_file_atomically(folder / generation.filename(), read_file(generation, ErrorKind::kModel));
   }
-  return files;
 }
 
 train::DocumentObjectiveOptions batch_options(const config::RunConfig& config) {
@@ -116,8 +112,8 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   if (shared_hashes_.is_null()) {
     shared_hashes_["base"] = hash_files(base.files);
     shared_hashes_["tokenizer"] = tokenizer ? hash_files(tokenizer->files()) : Json::object();
-    if (chat_template) {
-      shared_hashes_["chat_template"] = chat_template->identity();
+    if (prompts.chat_template) {
+      shared_hashes_["chat_template"] = prompts.chat_template->identity();
     }
     shared_hashes_["init_from"] = Json::object();
     shared_hashes_["train"] = data_files(&train);
@@ -148,10 +144,20 @@ peft::LoraOptions RunParts::adapter_options(const config::RunConfig& config) con
 
 std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& config) const {
   if (!labels) {
-    return peft::attach_full(*base.model, base.config, companion_files(config), base.file_names);
+    return peft::attach_full(*base.model, base.config, base.file_names);
   }
-  return peft::attach_full(*base.model, classifier_config(base.config, *labels), companion_files(config),
-                           classifier_file_names(base.file_names));
+  return peft::attach_full(*base.model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+}
+
+void RunParts::save(const config::RunConfig& config, const fs::path& folder) const {
+  method->save(folder);
+  if (!config.adapter) {
+    copy_model_companions(config, folder);
+  }
+  prompts.save(folder);
+  if (!config.adapter && prompts.chat_template != nullptr && !prompts.is_models_own) {
+    end_generation_at_turns(folder);
+  }
 }
 
 void RunParts::load_base(const config::RunConfig& config) {
@@ -202,15 +208,16 @@ void RunParts::prepare(const config::RunConfig& config) {
   attach(config);
 }
 
-void RunParts::load_chat_template(const config::RunConfig& config) {
-  if (has_messages(config.data)) {
-    chat_template = tokenizer::load_chat_template(config.data.chat_template.value_or(""), config.model.tokenizer, *tokenizer);
+void RunParts::load_prompts(const config::RunConfig& config) {
+  if (needs_tokenizer(config.data)) {
+    prompts = load_run_prompts(config, *tokenizer);
   }
 }
 
 void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
   data::LoadContext context{tokenizer.get(), vocab_size};
-  context.chat_template = chat_template.get();
+  context.chat_template = prompts.chat_template.get();
+  context.instruction_template = prompts.instruction_template();
   train = data::load_dataset("data.train", config.data.train, config.data, context);
   if (!config.data.eval.empty()) {
     eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
@@ -280,7 +287,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
   if (takes_rows_whole(config.model, config.training.objective)) {
-    parts->load_chat_template(config);
+    parts->load_prompts(config);
     parts->load_module_rows(config);
     parts->make_objective(config);
     return parts;
@@ -294,8 +301,11 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   if (parts->tokenizer && needs_tokenizer(config.data)) {
     check_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
   }
-  parts->load_chat_template(config);
+  parts->load_prompts(config);
   parts->attach(config);  // before the data: a wrong target is found at once
+  if (parts->tokenizer) {
+    warn_of_unknown_tokens(parts->prompts, config, *parts->tokenizer, *parts->base.model);
+  }
   parts->load_data(config, parts->base.model->vocab_size());
   parts->split_off_eval(config);
   parts->make_objective(config);

@@ -10,14 +10,15 @@
 #include "lora/peft/method.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "lora/train/objectives.h"
+#include "run_prompts.h"
 
 namespace lora::app {
 
 /// Everything a run is built from, loaded and checked, before its first step. Runs that differ in their adapter alone
 /// share one: prepare() takes it from one run to the next.
 struct RunParts {
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;         ///< null where every source is `tokens` and there is none
-  std::unique_ptr<tokenizer::ChatTemplate> chat_template;  ///< null where no source is `messages`
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null where every source is `tokens` and there is none
+  RunPrompts prompts;                               ///< how rows of text become prompts
   models::BaseModel base;
   std::unique_ptr<peft::Method> method;  ///< null until the data have been looked at, where `eva` is there
   std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
@@ -34,6 +35,8 @@ struct RunParts {
   peft::LoraOptions adapter_options(const config::RunConfig& config) const;
   /// What the run's adapter says of its base.
   peft::BaseReference base_reference(const config::RunConfig& config) const;
+  /// Writes the result as it stands into a folder: the method's files, and what goes with them.
+  void save(const config::RunConfig& config, const std::filesystem::path& folder) const;
   /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
   Json hashes(const config::RunConfig& config) const;
 
@@ -46,7 +49,7 @@ struct RunParts {
   void apply_labels();
   void load_labelled(const config::RunConfig& config);
   void load_module_rows(const config::RunConfig& config);
-  void load_chat_template(const config::RunConfig& config);
+  void load_prompts(const config::RunConfig& config);
   void attach(const config::RunConfig& config);
   std::unique_ptr<peft::Method> attach_full(const config::RunConfig& config) const;
   void make_objective(const config::RunConfig& config);

@@ -37,6 +37,13 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
   return line;
 }
 
+std::string text_line(const std::string& set, const data::TextReport& text, bool append_eos) {
+  const std::string unit(data::kTextDocuments.name(text.documents));
+  return "text         " + set + ": a document is a " + unit + " of a .txt file" + (append_eos ? ", with EOS after it" : "") + " (median " +
+         with_thousands(text.median_tokens) + " tokens" +
+         (text.documents == data::TextDocuments::kLine ? R"(; "documents": "paragraph" or "file" for longer ones))" : ")");
+}
+
 }  // namespace
 
 Figures count_parameters(const nn::Model& model, const peft::Method& method) {
@@ -75,6 +82,13 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
     for (size_t i = 0; dataset != nullptr && i < dataset->report.unused_columns.size(); ++i) {
       lines.push_back("             columns not used: " + dataset->report.unused_columns[i]);
     }
+  }
+  lines.insert(lines.end(), input.prompts.begin(), input.prompts.end());
+  for (const data::TextReport& text : input.train.report.texts) {
+    lines.push_back(text_line("train", text, input.config.data.append_eos));
+  }
+  for (const data::TextReport& text : input.eval != nullptr ? input.eval->report.texts : std::vector<data::TextReport>()) {
+    lines.push_back(text_line("eval", text, input.config.data.append_eos));
   }
   const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
   const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"

@@ -41,10 +41,9 @@ class Chats {
 
   const data::ChatEncoder& encoder() {
     if (!chat_template_) {
-      chat_template_ = tokenizer::load_chat_template(request_.chat_template, path_, tokenizer_);
+      chat_template_ = tokenizer::load_chat_template({request_.chat_template, {}, "--chat-template"}, path_, tokenizer_);
       if (!chat_template_) {
-        config_error("--chat-template", "found none, and the model has none of its own: expected one of " +
-                                            join(tokenizer::builtin_chat_templates()) + ", or a .jinja file");
+        config_error("--chat-template", "found none, and the model has none of its own: expected " + tokenizer::known_chat_templates());
       }
       chat_encoder_ = std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer_);
     }
@@ -100,20 +99,25 @@ int tokenize_command(const TokenizeRequest& request) {
   if (!kind) {
     config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());
   }
+  const data::TextDocuments documents = flag_value(data::kTextDocuments, request.documents, "--documents");
+  if (documents != data::TextDocuments::kLine && *kind != data::FileKind::kText) {
+    config_error("--documents", "found \"" + request.documents + "\" for " + request.input + ", expected it for a .txt file alone");
+  }
   const ResultFile output(request.output, {options.path, options.tokenizer, request.input, request.chat_template});
   const std::unique_ptr<tokenizer::Tokenizer> tokenizer = tokenizer::load_tokenizer(options.tokenizer);
   Chats chats(request, options.tokenizer, *tokenizer);
   const data::RowTokenizer rows(
-      *tokenizer, [&]() -> const data::ChatEncoder& { return chats.encoder(); },
-      flag_value(data::kTrainOn, request.train_on, "--train-on"), request.parse_special_tokens);
+      *tokenizer, [&]() -> const data::ChatEncoder& { return chats.encoder(); }, flag_value(data::kTrainOn, request.train_on, "--train-on"),
+      request.parse_special_tokens, tokenizer::ChatTemplateChoice{request.chat_template}.is_given());
   output.write([&](const Append& append) {
-    data::read_rows(request.input, *kind, [&](const data::Row& row) {
+    const auto tokenize = [&](const data::Row& row) {
       check_interrupt();
       const std::string line =
           (request.decode ? decoded(row, *tokenizer) : row_json(rows.tokenize(row, request.generation_prompt))).dump() + "\n";
       append(line.data(), line.size());
       return true;
-    });
+    };
+    data::read_rows(request.input, *kind, tokenize, documents);
   });
   return 0;
 }

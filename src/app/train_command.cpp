@@ -13,6 +13,7 @@
 #include "preview.h"
 #include "run_folder.h"
 #include "run_parts.h"
+#include "run_prompts.h"
 #include "summary.h"
 #include "training_run.h"
 
@@ -33,7 +34,7 @@ MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPl
 
 /// Shows what will be done.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
-  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), steps.total_steps()};
+  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), parts.prompts.summary, steps.total_steps()};
   for (const std::string& line : summary_lines(input, memory)) {
     log::info(line);
   }
@@ -145,6 +146,7 @@ int train_command(const TrainRequest& request) {
   if (list.runs.size() > 1 && request.resume != "auto" && request.resume != "never") {
     config_error("--resume", "found a checkpoint beside several adapters, expected auto or never");
   }
+  require_one_template(list.runs);
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }

@@ -57,7 +57,7 @@ struct Watchers {
                     config.training.metric_for_best_model},
                    sinks()),
         saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
-               optimizer, [&parts](const fs::path& folder) { parts.method->save(folder); }) {
+               optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
     if (config.training.profile) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
@@ -192,7 +192,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     throw;
   }
   const int64_t result_step = restore_best(config, parts, state);
-  parts.method->save(config.output_dir);
+  parts.save(config, config.output_dir);
   folder.write(identity, config.resolved, "finished", result_of(parts, state, result_step, training.metric_for_best_model));
   announce(config, parts);
 }

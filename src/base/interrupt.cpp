@@ -72,6 +72,11 @@ int interrupt_signal() {
   return requested_signal.load();
 }
 
+bool forget_interrupt() {
+  int wanted = SIGINT;
+  return requested_signal.compare_exchange_strong(wanted, 0);
+}
+
 void check_interrupt() {
   if (const int signal_number = interrupt_signal(); signal_number != 0) {
     throw Interrupted{signal_number};

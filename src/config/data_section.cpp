@@ -66,7 +66,9 @@ const Table<SourceOptions>& source_table() {
         .value(
             "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}), "Expected uses of each row in an epoch.")
         .value(
-            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.");
+            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.")
+        .choice(
+            "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments, "What a document of a .txt file is.");
     return table;
   }();
   return kTable;
@@ -143,7 +145,8 @@ const Table<DataOptions>& data_table() {
             "turn.")
         .value(
             "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
-            "Template of messages rows: " + join(tokenizer::builtin_chat_templates()) + ", or a .jinja file; null: the model's own.")
+            "Template of messages and instruction rows: " + tokenizer::known_chat_templates() +
+                "; null: for messages that of init_from, else the model's own; for instruction that of init_from, else Alpaca's prompt.")
         .value(
             "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
         .value(
@@ -168,12 +171,37 @@ void make_absolute(std::vector<SourceOptions>& sources, const Context& context) 
   }
 }
 
-/// A built-in name stays; anything else is a path.
-void find_template(DataOptions& options, const Context& context) {
-  const std::vector<std::string> names = tokenizer::builtin_chat_templates();
-  if (options.chat_template && std::find(names.begin(), names.end(), *options.chat_template) == names.end()) {
-    options.chat_template = absolute_path(context, *options.chat_template).string();
+/// A name stays; anything else is a path.
+void find_template(DataOptions& options, const Place& at, const Context& context) {
+  const std::vector<std::string> names = tokenizer::chat_template_names();
+  if (!options.chat_template || std::find(names.begin(), names.end(), *options.chat_template) != names.end()) {
+    return;
   }
+  const std::string given = *options.chat_template;
+  options.chat_template = absolute_path(context, given).string();
+  if (!std::filesystem::exists(*options.chat_template) && at.sound({"chat_template"})) {
+    at.key("chat_template")
+        .add("found '" + printable(given, 200) + "', expected " + tokenizer::known_chat_templates() + did_you_mean(given, names));
+  }
+}
+
+/// A key that says something about rows of other formats than those of the run would do nothing.
+void check_used(const DataOptions& options, const Place& at) {
+  const auto any = [&options](bool (*wanted)(RowFormat)) {
+    const auto has_it = [wanted](const SourceOptions& source) { return wanted(source.format); };
+    return std::any_of(options.train.begin(), options.train.end(), has_it) || std::any_of(options.eval.begin(), options.eval.end(), has_it);
+  };
+  const auto require = [&](const std::string& key, bool is_set, bool (*wanted)(RowFormat), const std::string& formats) {
+    if (is_set && !any(wanted) && at.sound({"train", "eval", key})) {
+      at.key(key).add("is not used by the rows of this run: expected a source of the format " + formats + ", or the key left out");
+    }
+  };
+  require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages or instruction");
+  // Beside labels and features train_on is refused with the reason, where the objective is known.
+  const auto is_refused_later = [](RowFormat format) { return format == RowFormat::kClassification || format == RowFormat::kFeatures; };
+  require("train_on", options.train_on == data::TrainOn::kAll && !any(is_refused_later), data::has_prompt,
+          "prompt_completion, instruction or messages");
+  require("append_eos", !options.append_eos, data::needs_text, "text, prompt_completion, instruction or messages");
 }
 
 void check_together(const DataOptions& options, const Place& at) {
@@ -212,8 +240,9 @@ Section<DataOptions> read_data(const Json& section, const Place& at, const Conte
   if (!result.options.cache_dir.empty()) {
     result.options.cache_dir = absolute_path(context, result.options.cache_dir);
   }
-  find_template(result.options, context);
+  find_template(result.options, at, context);
   check_together(result.options, at);
+  check_used(result.options, at);
   result.resolved = data_table().resolved(result.options, section);
   return result;
 }

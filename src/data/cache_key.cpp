@@ -12,8 +12,11 @@ constexpr int kVersion = 6;
 
 // The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
 Json source_json(const SourceOptions& source) {
-  const auto& [path, format, columns, weight, limit] = source;
-  return {{"format", kRowFormats.name(format)}, {"columns", columns}, {"limit", limit ? Json(*limit) : Json(nullptr)}};
+  const auto& [path, format, columns, weight, limit, documents] = source;
+  return {{"format", kRowFormats.name(format)},
+          {"columns", columns},
+          {"limit", limit ? Json(*limit) : Json(nullptr)},
+          {"documents", kTextDocuments.name(documents)}};
 }
 
 Json options_json(const DataOptions& options) {
@@ -41,7 +44,7 @@ Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
 
 std::string cache_key(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                       const std::vector<std::string>& hashes, const DataOptions& options, const LoadContext& context) {
-  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template] = context;
+  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template, instruction_template] = context;
   Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", vocab_size}, {"all", keep_unsupervised}};
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {
@@ -56,6 +59,7 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
   }
   key["tokenizer"] = tokenizer_json(needs_tokenizer ? tokenizer : nullptr);
   key["chat_template"] = chat_template != nullptr ? chat_template->identity() : "";
+  key["instruction_template"] = instruction_template != nullptr ? instruction_template->identity() : "";
   return sha256(key.dump());
 }
 

@@ -1,6 +1,7 @@
 #include "lora/data/dataset.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "data/cache_key.h"
@@ -52,6 +53,45 @@ RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sourc
   const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // there is nothing to tokenise
   return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
                                                            : read_with_cache(name, sources, files, options, context);
+}
+
+constexpr int64_t kShortLine = 20;  // tokens
+
+/// Adds what the .txt files' documents are to the report. A document in several parts counts as one.
+void report_texts(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files, const std::vector<Example>& examples,
+                  DataReport& report) {
+  std::map<const std::string*, TextDocuments> text_files;
+  for (const PlannedFile& file : files) {
+    if (file.kind == FileKind::kText) {
+      text_files.emplace(file.name.get(), sources[file.source].documents);
+    }
+  }
+  if (text_files.empty()) {
+    return;
+  }
+  std::map<TextDocuments, std::vector<int64_t>> lengths;
+  for (const Example& example : examples) {
+    if (const auto file = text_files.find(example.origin.file.get()); file != text_files.end()) {
+      std::vector<int64_t>& own = lengths[file->second];
+      const auto size = static_cast<int64_t>(example.ids.size());
+      example.continues_row && !own.empty() ? static_cast<void>(own.back() += size) : own.push_back(size);
+    }
+  }
+  for (auto& [documents, own] : lengths) {
+    const auto middle = own.begin() + static_cast<std::ptrdiff_t>(own.size() / 2);
+    std::nth_element(own.begin(), middle, own.end());
+    report.texts.push_back({documents, static_cast<int64_t>(own.size()), *middle});
+  }
+}
+
+void warn_of_short_lines(const std::string& name, const DataReport& report) {
+  for (const TextReport& text : report.texts) {
+    if (text.documents == TextDocuments::kLine && text.median_tokens < kShortLine) {
+      const std::string remedy = name.starts_with("--") ? "--documents paragraph or file" : "\"documents\": \"paragraph\" or \"file\"";
+      log::warn("[" + name + "] each line of a .txt file is a document of its own: the median line has " +
+                std::to_string(text.median_tokens) + " tokens. If its lines are wrapped, use " + remedy);
+    }
+  }
 }
 
 std::string skipped_text(const DataReport& report) {
@@ -127,6 +167,8 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }
   }
+  report_texts(sources, files, dataset.examples, report);
+  warn_of_short_lines(name, report);
   if (dataset.examples.empty()) {
     fail_empty(name, report, options.max_length);
   }

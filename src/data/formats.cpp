@@ -42,11 +42,6 @@ Document encode_prompt_completion(const Fields& fields, const FormatContext& con
   return encode_completion(fields.text("prompt"), fields.text("completion"), context, fields.origin());
 }
 
-Document encode_instruction(const Fields& fields, const FormatContext& context) {
-  const std::string input = fields.has("input") ? fields.text("input") : "";
-  return encode_completion(instruction_prompt(fields.text("instruction"), input), fields.text("output"), context, fields.origin());
-}
-
 /// Whether a row says that nothing of it is to be learnt. A loss that counts more or less is not supported.
 bool is_unlearnt(const Fields& fields) {
   if (!fields.has("weight")) {
@@ -61,8 +56,7 @@ bool is_unlearnt(const Fields& fields) {
 }
 
 // EOS is put behind a conversation only where its last turn is learnt and ends without any special token.
-Document encode_messages(const Fields& fields, const FormatContext& context) {
-  const ChatRow row = read_conversation(fields, context.chat->chat_template());
+Document encode_conversation(const ChatRow& row, const Fields& fields, const FormatContext& context) {
   const EncodedChat chat = context.chat->encode(row.conversation, context.train_on, fields.origin(), row.unlearnt);
   Document document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
   for (size_t i = 0; i < chat.ids.size(); ++i) {
@@ -78,10 +72,28 @@ Document encode_messages(const Fields& fields, const FormatContext& context) {
     document.ids.push_back(*eos);
     document.labels.push_back(*eos);
   }
+  return document;
+}
+
+Document encode_messages(const Fields& fields, const FormatContext& context) {
+  Document document = encode_conversation(read_conversation(fields, context.chat->chat_template()), fields, context);
   if (is_unlearnt(fields)) {
     std::fill(document.labels.begin(), document.labels.end(), kIgnore);
   }
   return document;
+}
+
+// By a chat template the instruction and its input, a line each, are what the user says, as in LLaMA-Factory.
+Document encode_instruction(const Fields& fields, const FormatContext& context) {
+  const std::string& instruction = fields.text("instruction");
+  const std::string input = fields.has("input") ? fields.text("input") : "";
+  if (context.chat == nullptr) {
+    return encode_completion(instruction_prompt(instruction, input), fields.text("output"), context, fields.origin());
+  }
+  const char* border = instruction.empty() || input.empty() ? "" : "\n";
+  const Json messages{{{"role", "user"}, {"content", instruction + border + input}},
+                      {{"role", "assistant"}, {"content", fields.text("output")}}};
+  return encode_conversation({{messages, Json()}, {}}, fields, context);
 }
 
 }  // namespace

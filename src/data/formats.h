@@ -20,7 +20,7 @@ struct FormatContext {
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
   bool parse_special_tokens = true;
-  const ChatEncoder* chat = nullptr;  ///< null only where no rows are messages
+  const ChatEncoder* chat = nullptr;  ///< null where rows are no messages, and for instruction rows as Alpaca's prompts
   int64_t max_length = 0;             ///< what a text is cut to before special tokens are placed around it; 0: it is not cut
 
   TextRule text_rule() const { return {*tokenizer, parse_special_tokens}; }

@@ -24,27 +24,27 @@ PromptRow read_prompt(const Row& row, const PromptContext& context) {
     data_error(row.origin, std::string("found ") + (num_kinds == 0 ? "none" : "several") + " of \"prompt\", \"messages\" and " +
                                "\"input_ids\", expected one of them.");
   }
+  if (fields.has("adapter")) {
+    prompt.adapter = fields.text("adapter");
+  } else if (row.object.contains("adapter") && row.object["adapter"].is_null()) {
+    prompt.adapter = "";
+  }
+  context.check(prompt);
   if (fields.has("input_ids")) {
     prompt.ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
     if (prompt.ids.empty()) {
       fields.fail("input_ids", "found no id, expected one at least.");
     }
   } else if (has_conversation(fields)) {
+    const ChatEncoder& encoder = context.chat(prompt.adapter);
     prompt.messages = fields.json(fields.has("messages") ? "messages" : "conversations");
-    const ChatRow chat = read_conversation(fields, context.chat().chat_template());
-    prompt.ids = context.chat().prompt(chat.conversation, row.origin).ids;
+    prompt.ids = encoder.prompt(read_conversation(fields, encoder.chat_template()).conversation, row.origin).ids;
     check_prompt(prompt.ids, context.tokenizer(), context.vocab_size, row.origin);
   } else {
     prompt.text = fields.text("prompt");
     prompt.ids = encode_prompt(*prompt.text, {context.tokenizer(), context.parse_special_tokens}, context.vocab_size, row.origin);
   }
-  if (fields.has("adapter")) {
-    prompt.adapter = fields.text("adapter");
-  } else if (row.object.contains("adapter") && row.object["adapter"].is_null()) {
-    prompt.adapter = "";
-  }
   prompt.id = fields.has("id") ? row.object["id"] : Json();
-  context.check(prompt);
   return prompt;
 }
 

@@ -7,12 +7,24 @@
 
 namespace lora::data {
 
+namespace {
+
+/// What rows of a format are written by; null: by no template.
+std::unique_ptr<ChatEncoder> chat_encoder_of(RowFormat format, const LoadContext& context) {
+  const tokenizer::ChatTemplate* chat_template = format == RowFormat::kMessages      ? context.chat_template
+                                                 : format == RowFormat::kInstruction ? context.instruction_template
+                                                                                     : nullptr;
+  return chat_template == nullptr ? nullptr : std::make_unique<ChatEncoder>(*chat_template, *context.tokenizer);
+}
+
+}  // namespace
+
 RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, const LoadContext& context, std::set<std::string> watched)
     : source_(source),
       options_(options),
       context_(context),
       format_(format_of(source.format)),
-      chat_(source.format == RowFormat::kMessages ? std::make_unique<ChatEncoder>(*context.chat_template, *context.tokenizer) : nullptr),
+      chat_(chat_encoder_of(source.format, context)),
       format_context_{context.tokenizer,
                       context.vocab_size,
                       options.train_on,

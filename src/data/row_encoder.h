@@ -42,7 +42,7 @@ class RowEncoder {
   const DataOptions& options_;
   const LoadContext& context_;
   const Format& format_;
-  std::unique_ptr<ChatEncoder> chat_;  ///< null where the rows are no messages
+  std::unique_ptr<ChatEncoder> chat_;  ///< null where no chat template writes the rows
   FormatContext format_context_;
   std::set<std::string> watched_;
 };

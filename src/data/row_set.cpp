@@ -91,7 +91,7 @@ class Reader {
     };
     const auto consumed = [this](int64_t bytes) { bytes_of_file_ = bytes; };
     try {
-      set_.hashes[index] = find_rows(file.path, file.kind, add, consumed);
+      set_.hashes[index] = find_rows(file.path, file.kind, add, consumed, sources_[file.source].documents);
     } catch (const Error&) {
       pipeline.finish();  // an earlier row may have an error of its own, which comes first
       throw;

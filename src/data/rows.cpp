@@ -1,6 +1,7 @@
 #include "lora/data/rows.h"
 
 #include <memory>
+#include <utility>
 
 #include "data/csv_reader.h"
 #include "data/json_rows.h"
@@ -58,23 +59,66 @@ void find_in_csv(LineReader& lines, const PendingRowSink& sink) {
   }
 }
 
-void find_in_text(LineReader& lines, const PendingRowSink& sink) {
-  while (const auto line = lines.next()) {
-    if (is_blank(*line)) {
-      continue;
-    }
-    auto parse = [text = std::string(without_cr(*line)), origin = lines.origin(), number = lines.number()] {
-      Row row{Json::object(), origin, false, number};
-      row.object["text"] = text;
-      return row;
-    };
-    if (!sink({std::move(parse), line->size()})) {
-      return;
+/// Gives the documents of a .txt file: lines, paragraphs (lines with no blank one between them) or all of it. The line end before a
+/// blank line and at the end belongs to none.
+class TextFinder {
+ public:
+  TextFinder(LineReader& lines, TextDocuments documents, const PendingRowSink& sink) : lines_(lines), documents_(documents), sink_(sink) {}
+
+  void find() {
+    bool goes_on = true;
+    while (goes_on) {
+      const auto line = lines_.next();
+      if (!line) {
+        give();
+        return;
+      }
+      const bool blank = is_blank(*line);
+      if (!blank || (documents_ == TextDocuments::kFile && !text_.empty())) {
+        add(*line);
+      }
+      if (documents_ == TextDocuments::kLine || (documents_ == TextDocuments::kParagraph && blank)) {
+        goes_on = give();
+      }
     }
   }
-}
 
-void find_by_lines(FileKind kind, const ByteSource& source, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
+ private:
+  void add(std::string_view line) {
+    if (text_.empty()) {
+      origin_ = lines_.origin();
+      number_ = lines_.number();
+    }
+    text_ += without_cr(line);
+    text_ += '\n';
+  }
+
+  /// Gives what has come together, if anything has. False: no more is wanted.
+  bool give() {
+    if (text_.empty()) {
+      return true;
+    }
+    std::string text = std::exchange(text_, {});
+    text.erase(text.find_last_not_of('\n') + 1);
+    const size_t bytes = text.size();
+    return sink_({[text = std::move(text), origin = origin_, number = number_] {
+                    Row row{Json::object(), origin, false, number};
+                    row.object["text"] = text;
+                    return row;
+                  },
+                  bytes});
+  }
+
+  LineReader& lines_;
+  TextDocuments documents_;
+  const PendingRowSink& sink_;
+  std::string text_;
+  std::string origin_;  ///< of the text's first line
+  int64_t number_ = 0;
+};
+
+void find_by_lines(FileKind kind, const ByteSource& source, const std::string& name, const PendingRowSink& sink, const Consumed& consumed,
+                   TextDocuments documents) {
   LineReader lines(source, name);
   switch (kind) {
     case FileKind::kJsonLines:
@@ -82,7 +126,7 @@ void find_by_lines(FileKind kind, const ByteSource& source, const std::string& n
     case FileKind::kCsv:
       return find_in_csv(lines, sink);
     default:
-      return find_in_text(lines, sink);
+      return TextFinder(lines, documents, sink).find();
   }
 }
 
@@ -108,25 +152,27 @@ std::string known_endings() {
   return join(kEndings.names()) + ", each also with .gz";
 }
 
-std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed) {
+std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed,
+                      TextDocuments documents) {
   if (path == "-" || is_pipe(path)) {  // what can be read once is kept, for its hash
     const std::string name = path == "-" ? kStdinName : path;
     const std::string text = path == "-" ? read_stdin() : read_all(open_file(path, [](int64_t) {}), path);
-    kind == FileKind::kJsonArray ? find_in_json(text, name, sink, consumed) : find_by_lines(kind, bytes_of(text), name, sink, consumed);
+    kind == FileKind::kJsonArray ? find_in_json(text, name, sink, consumed)
+                                 : find_by_lines(kind, bytes_of(text), name, sink, consumed, documents);
     return sha256(text);
   }
   if (kind == FileKind::kJsonArray) {
     const auto ignored = [](int64_t) {};  // reading it is the short part: what counts is how many of its rows are through
     find_in_json(read_all(open_file(path, ignored), path), path, sink, consumed);
   } else {
-    find_by_lines(kind, open_file(path, consumed), path, sink, consumed);
+    find_by_lines(kind, open_file(path, consumed), path, sink, consumed, documents);
   }
   return sha256_of_file(path, ErrorKind::kData);
 }
 
-std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink) {
+std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink, TextDocuments documents) {
   return find_rows(
-      path, kind, [&sink](const PendingRow& row) { return sink(row.parse()); }, [](int64_t) {});
+      path, kind, [&sink](const PendingRow& row) { return sink(row.parse()); }, [](int64_t) {}, documents);
 }
 
 }  // namespace lora::data

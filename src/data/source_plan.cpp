@@ -54,6 +54,10 @@ FileKind kind_of(const std::string& path, const SourceOptions& source, const std
     config_error(where + ".format",
                  path + " is plain text: found the format " + std::string(kRowFormats.name(source.format)) + ", expected text.");
   }
+  if (*kind != FileKind::kText && source.documents != TextDocuments::kLine) {
+    config_error(where + ".documents", "found \"" + std::string(kTextDocuments.name(source.documents)) + "\" for " + path +
+                                           ", whose rows are its documents: expected it for a .txt file alone.");
+  }
   return *kind;
 }
 

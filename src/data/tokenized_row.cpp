@@ -55,8 +55,12 @@ TokenizedRow of_chat(EncodedChat chat) {
 }  // namespace
 
 RowTokenizer::RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<const ChatEncoder&()> chat, TrainOn train_on,
-                           bool parse_special_tokens)
-    : tokenizer_(tokenizer), chat_(std::move(chat)), train_on_(train_on), parse_special_tokens_(parse_special_tokens) {}
+                           bool parse_special_tokens, bool writes_instructions)
+    : tokenizer_(tokenizer),
+      chat_(std::move(chat)),
+      train_on_(train_on),
+      parse_special_tokens_(parse_special_tokens),
+      writes_instructions_(writes_instructions) {}
 
 TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
   const Fields fields(row, kNoRenames);
@@ -73,7 +77,11 @@ TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
     const auto size = static_cast<int64_t>(ids.size());
     return {std::nullopt, std::move(ids), std::vector<bool>(static_cast<size_t>(size), true), {size}, false};
   }
-  return of_document(format.encode(fields, {&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_}));
+  FormatContext context{&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_};
+  if (format.format == RowFormat::kInstruction && writes_instructions_) {
+    context.chat = &chat_();
+  }
+  return of_document(format.encode(fields, context));
 }
 
 }  // namespace lora::data

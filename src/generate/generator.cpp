@@ -19,7 +19,8 @@ struct Document {
   std::vector<int32_t> seen;   ///< prompt and new tokens
   std::vector<int32_t> fresh;  ///< those of them that the model has not read
   Completion completion;
-  uint64_t key = 0;  ///< of its random numbers
+  uint64_t key = 0;              ///< of its random numbers
+  std::vector<int32_t> eos_ids;  ///< of its own
 };
 
 std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
@@ -27,7 +28,7 @@ std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t 
   std::vector<Document> documents;
   for (const Prompt& prompt : prompts) {
     const uint64_t key = mix64(mix64(seed, kSampling), static_cast<uint64_t>(prompt.index));
-    documents.push_back({prompt.ids, prompt.ids, {}, key});
+    documents.push_back({prompt.ids, prompt.ids, {}, key, prompt.eos_ids});
   }
   return documents;
 }
@@ -38,6 +39,10 @@ std::vector<int64_t> capacities(const std::vector<Prompt>& prompts, int64_t max_
     all.push_back(static_cast<int64_t>(prompt.ids.size()) + max_new_tokens - 1);  // the last new token is never read
   }
   return all;
+}
+
+bool has(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 /// Uniform in [0, 1), a function of (seed, prompt, position).
@@ -125,7 +130,7 @@ class Run {
     document.fresh = {id};
     Completion& completion = document.completion;
     completion.ids.push_back(id);
-    if (std::find(options_.eos_ids.begin(), options_.eos_ids.end(), id) != options_.eos_ids.end()) {
+    if (has(options_.eos_ids, id) || has(document.eos_ids, id)) {
       completion.reason = FinishReason::kEos;
     } else if (!listener_.on_token(d, id)) {
       completion.reason = FinishReason::kStop;

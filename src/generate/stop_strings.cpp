@@ -4,11 +4,12 @@
 
 namespace lora::generate {
 
-std::string StopStrings::push(std::string_view piece) {
+std::string StopStrings::push(std::string_view piece, bool is_shown) {
   if (stopped_) {
     return "";
   }
   held_ += piece;
+  is_shown_.resize(held_.size(), is_shown);
   size_t first_stop = std::string::npos;
   size_t first_possible = held_.size();  // from where on a stop string may have begun
   for (const std::string& stop : stops_) {
@@ -20,16 +21,29 @@ std::string StopStrings::push(std::string_view piece) {
     first_possible = std::min(first_possible, held_.size() - length);
   }
   stopped_ = first_stop != std::string::npos;
-  const size_t end = stopped_ ? first_stop : first_possible;
-  std::string text = held_.substr(0, end);
-  held_.erase(0, stopped_ ? std::string::npos : end);
+  std::string text = release(stopped_ ? first_stop : first_possible);
+  if (stopped_) {
+    held_.clear();
+    is_shown_.clear();
+  }
   return text;
 }
 
 std::string StopStrings::finish() {
-  std::string rest;
-  rest.swap(held_);
-  return rest;
+  return release(held_.size());
+}
+
+/// Takes so many bytes of what is held, and gives those of them that are shown.
+std::string StopStrings::release(size_t end) {
+  std::string text;
+  for (size_t i = 0; i < end; ++i) {
+    if (is_shown_[i]) {
+      text += held_[i];
+    }
+  }
+  held_.erase(0, end);
+  is_shown_.erase(is_shown_.begin(), is_shown_.begin() + static_cast<std::ptrdiff_t>(end));
+  return text;
 }
 
 }  // namespace lora::generate

@@ -23,11 +23,8 @@ std::string dtype_name(at::ScalarType dtype) {
 
 class Full : public Method {
  public:
-  Full(nn::Model& model, Json config, std::vector<std::filesystem::path> extra_files, std::map<std::string, std::string> file_names)
-      : config_(std::move(config)),
-        extra_files_(std::move(extra_files)),
-        file_names_(std::move(file_names)),
-        parameters_(model.base_parameters()) {
+  Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names)
+      : config_(std::move(config)), file_names_(std::move(file_names)), parameters_(model.base_parameters()) {
     config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(model.dtype());
     TargetMatch everything{"every base weight", {}};
     for (const nn::Parameter& parameter : parameters_) {
@@ -46,11 +43,6 @@ class Full : public Method {
     require_finite(file_tensors());
     io::save_tensors(folder / kWeightsFile, file_tensors());
     write_file_atomically(folder / "config.json", config_.dump(2) + "\n");
-    for (const std::filesystem::path& file : extra_files_) {
-      if (std::filesystem::exists(file)) {
-        write_file_atomically(folder / file.filename(), read_file(file, ErrorKind::kModel));
-      }
-    }
   }
 
   void load(const std::filesystem::path& folder) override {
@@ -73,7 +65,6 @@ class Full : public Method {
   }
 
   Json config_;
-  std::vector<std::filesystem::path> extra_files_;
   std::map<std::string, std::string> file_names_;
   std::vector<nn::Parameter> parameters_;
   std::vector<TargetMatch> matches_;
@@ -81,9 +72,8 @@ class Full : public Method {
 
 }  // namespace
 
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files,
-                                    std::map<std::string, std::string> file_names) {
-  return std::make_unique<Full>(model, config, std::move(extra_files), std::move(file_names));
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names) {
+  return std::make_unique<Full>(model, config, std::move(file_names));
 }
 
 }  // namespace lora::peft

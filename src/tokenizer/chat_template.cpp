@@ -85,8 +85,7 @@ Json prepared_messages(const Conversation& conversation, const std::string& wher
 }  // namespace
 
 struct ChatTemplate::Parts {
-  std::string source;
-  std::string tool_source;
+  TemplateTexts texts;
   Tokens tokens;
   std::chrono::local_seconds now;
   jinja::Program usual;
@@ -100,8 +99,7 @@ struct ChatTemplate::Parts {
 ChatTemplate::ChatTemplate(std::string name, const std::string& source, Tokens tokens, const std::string& tool_source,
                            std::optional<std::chrono::local_seconds> now)
     : name_(std::move(name)), parts_(std::make_unique<Parts>()) {
-  parts_->source = source;
-  parts_->tool_source = tool_source;
+  parts_->texts = {source, tool_source};
   parts_->tokens = std::move(tokens);
   parts_->now = now ? *now : clock_time();
   if (auto usual = parsed(name_, source)) {
@@ -159,9 +157,13 @@ bool ChatTemplate::marks_assistant(const Conversation& conversation) const {
   return parts_->program(conversation).has_generation;
 }
 
+const TemplateTexts& ChatTemplate::texts() const {
+  return parts_->texts;
+}
+
 // Not of the date that strftime_now gives: a cache of data would be new each day.
 std::string ChatTemplate::identity() const {
-  Json all{{"source", sha256(parts_->source)}, {"tool_source", sha256(parts_->tool_source)}, {"tokens", parts_->tokens}};
+  Json all{{"source", sha256(parts_->texts.usual)}, {"tool_source", sha256(parts_->texts.with_tools)}, {"tokens", parts_->tokens}};
   return sha256(all.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 

@@ -11,79 +11,143 @@ Json read_if_there(const fs::path& file) {
   return fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
 }
 
-/// The templates of a model: "default" and perhaps others by name.
-struct Sources {
-  std::string name;
-  std::map<std::string, std::string> by_name;
-};
+constexpr const char* kUsualFile = "chat_template.jinja";
+constexpr const char* kToolsFile = "additional_chat_templates/tool_use.jinja";
 
-Sources sources_of(const fs::path& folder, const Json& config) {
-  Sources sources{(folder / "chat_template.jinja").string(), {}};
-  if (fs::is_regular_file(sources.name)) {
-    sources.by_name["default"] = read_file(sources.name, ErrorKind::kModel);
-    const fs::path tool_use = folder / "additional_chat_templates/tool_use.jinja";
-    if (fs::is_regular_file(tool_use)) {
-      sources.by_name["tool_use"] = read_file(tool_use, ErrorKind::kModel);
-    }
-    return sources;
-  }
-  sources.name = (folder / "tokenizer_config.json").string() + ": chat_template";
-  if (!config.contains("chat_template") || config["chat_template"].is_null()) {
-    return sources;
-  }
-  const Json& found = config["chat_template"];
-  if (found.is_string()) {
-    sources.by_name["default"] = found.get<std::string>();
-    return sources;
-  }
-  for (const Json& entry : found.is_array() ? found : Json::array({found})) {
-    const JsonReader reader(entry, sources.name, ErrorKind::kModel);
-    sources.by_name[reader.string("name")] = reader.string("template");
-  }
-  return sources;
+std::string read_template(const fs::path& file) {
+  return fs::is_regular_file(file) ? read_file(file, ErrorKind::kModel) : "";
 }
 
-std::unique_ptr<ChatTemplate> of_model(const fs::path& folder, const Json& config, ChatTemplate::Tokens tokens) {
-  const Sources sources = sources_of(folder, config);
-  if (sources.by_name.empty()) {
-    return nullptr;
+/// Several templates of one tokenizer_config.json: "default" and perhaps others by name.
+TemplateTexts named_texts(const Json& found, const std::string& where) {
+  std::map<std::string, std::string> by_name;
+  for (const Json& entry : found.is_array() ? found : Json::array({found})) {
+    const JsonReader reader(entry, where, ErrorKind::kModel);
+    by_name[reader.string("name")] = reader.string("template");
   }
-  const auto usual = sources.by_name.find("default");
-  if (usual == sources.by_name.end()) {
+  if (by_name.count("default") == 0) {
     std::vector<std::string> names;
-    for (const auto& entry : sources.by_name) {
+    for (const auto& entry : by_name) {
       names.push_back(entry.first);
     }
-    model_error(sources.name, "found templates named " + join(names) +
-                                  ", expected one named default. Write the one to use into a file, "
-                                  "and name it as data.chat_template");
+    model_error(where, "found templates named " + join(names) +
+                           ", expected one named default. Write the one to use into a file, and name it as data.chat_template");
   }
-  const auto tool_use = sources.by_name.find("tool_use");
-  return std::make_unique<ChatTemplate>(sources.name, usual->second, std::move(tokens),
-                                        tool_use != sources.by_name.end() ? tool_use->second : "");
+  return {by_name["default"], by_name["tool_use"]};
+}
+
+/// A folder's templates, and the file they come from.
+struct FoundTexts {
+  std::string name;
+  TemplateTexts texts;
+};
+
+std::optional<FoundTexts> find_texts(const fs::path& folder) {
+  const fs::path file = folder / kUsualFile;
+  if (fs::is_regular_file(file)) {
+    return FoundTexts{file.string(), {read_template(file), read_template(folder / kToolsFile)}};
+  }
+  const Json config = read_if_there(folder / "tokenizer_config.json");
+  const std::string where = (folder / "tokenizer_config.json").string() + ": chat_template";
+  if (!config.is_object() || !config.contains("chat_template") || config["chat_template"].is_null()) {
+    return std::nullopt;
+  }
+  const Json& found = config["chat_template"];
+  return FoundTexts{where, found.is_string() ? TemplateTexts{found.get<std::string>()} : named_texts(found, where)};
+}
+
+std::unique_ptr<ChatTemplate> of_folder(const fs::path& folder, ChatTemplate::Tokens tokens) {
+  std::optional<FoundTexts> found = find_texts(folder);
+  return found ? std::make_unique<ChatTemplate>(found->name, found->texts.usual, std::move(tokens), found->texts.with_tools) : nullptr;
+}
+
+/// Built-in templates are for any model: they write a BOS where the tokenizer's own rules put one. The source says so itself, so that
+/// it gives the same text in transformers.
+std::string for_tokenizer(const std::string& source, const Tokenizer& tokenizer) {
+  return (tokenizer.add_bos() ? "" : "{%- set bos_token = '' %}") + source;
+}
+
+[[noreturn]] void fail_unknown(const ChatTemplateChoice& choice) {
+  config_error(choice.where, "found '" + printable(choice.name, 200) + "', expected " + known_chat_templates() +
+                                 did_you_mean(fs::path(choice.name).filename().string(), chat_template_names()));
 }
 
 }  // namespace
 
-std::unique_ptr<ChatTemplate> load_chat_template(const std::string& choice, const fs::path& tokenizer_path, const Tokenizer& tokenizer) {
+std::vector<std::string> chat_template_names() {
+  std::vector<std::string> names = builtin_chat_templates();
+  names.insert(names.end(), {kModelTemplate, kNoTemplate});
+  return names;
+}
+
+std::string known_chat_templates() {
+  return join(builtin_chat_templates()) + ", " + kModelTemplate + " (the model's own), " + kNoTemplate +
+         ", a .jinja file or a folder with one";
+}
+
+bool ChatTemplateChoice::is_given() const {
+  return name.empty() ? !adapter.empty() && find_texts(adapter).has_value() : name != kNoTemplate;
+}
+
+std::unique_ptr<ChatTemplate> load_chat_template(const ChatTemplateChoice& choice, const fs::path& tokenizer_path,
+                                                 const Tokenizer& tokenizer) {
+  if (choice.name == kNoTemplate) {
+    return nullptr;
+  }
   const fs::path folder = fs::is_directory(tokenizer_path) ? tokenizer_path : tokenizer_path.parent_path();
-  const Json config = read_if_there(folder / "tokenizer_config.json");
   ChatTemplate::Tokens tokens = tokenizer.named_tokens();
-  if (choice.empty()) {
-    return of_model(folder, config, std::move(tokens));
+  if (choice.name.empty() && choice.is_given()) {
+    return of_folder(choice.adapter, std::move(tokens));
   }
-  if (const std::string source = builtin_template(choice); !source.empty()) {
-    // These are for any model: they write a BOS where the tokenizer's own rules put one.
-    if (!tokenizer.add_bos()) {
-      tokens.erase("bos_token");
+  if (choice.name.empty() || choice.name == kModelTemplate) {
+    auto own = of_folder(folder, std::move(tokens));
+    if (own == nullptr && !choice.name.empty()) {
+      config_error(choice.where, std::string("found \"") + kModelTemplate + "\", and the model has no chat template of its own");
     }
-    return std::make_unique<ChatTemplate>("built-in template " + choice, source, std::move(tokens));
+    return own;
   }
-  if (!fs::is_regular_file(choice)) {
-    config_error("data.chat_template", "found '" + printable(choice, 200) + "', expected the path of a template's file, or one of " +
-                                           join(builtin_chat_templates()) + did_you_mean(choice, builtin_chat_templates()));
+  if (const std::string source = builtin_template(choice.name); !source.empty()) {
+    return std::make_unique<ChatTemplate>("built-in template " + choice.name, for_tokenizer(source, tokenizer), std::move(tokens));
   }
-  return std::make_unique<ChatTemplate>(choice, read_file(choice, ErrorKind::kModel), std::move(tokens));
+  if (fs::is_directory(choice.name)) {
+    auto found = of_folder(choice.name, std::move(tokens));
+    if (found == nullptr) {
+      config_error(choice.where, "found the folder '" + printable(choice.name, 200) + "' without a chat template, expected " + kUsualFile +
+                                     ", or a tokenizer_config.json with \"chat_template\", in it");
+    }
+    return found;
+  }
+  if (!fs::is_regular_file(choice.name)) {
+    fail_unknown(choice);
+  }
+  return std::make_unique<ChatTemplate>(choice.name, read_template(choice.name), std::move(tokens));
+}
+
+std::optional<TemplateTexts> read_template_texts(const fs::path& folder) {
+  std::optional<FoundTexts> found = find_texts(folder);
+  return found ? std::optional(std::move(found->texts)) : std::nullopt;
+}
+
+void write_template_texts(const fs::path& folder, const TemplateTexts& texts) {
+  write_file_atomically(folder / kUsualFile, texts.usual);
+  if (!texts.with_tools.empty()) {
+    fs::create_directories((folder / kToolsFile).parent_path());
+    write_file_atomically(folder / kToolsFile, texts.with_tools);
+  } else {
+    fs::remove(folder / kToolsFile);
+  }
+  const fs::path file = folder / "tokenizer_config.json";
+  if (!fs::is_regular_file(file)) {
+    return;
+  }
+  Json config = read_json(file, ErrorKind::kModel);
+  if (texts.with_tools.empty()) {
+    config["chat_template"] = texts.usual;
+  } else {
+    config["chat_template"] =
+        Json::array({Json{{"name", "default"}, {"template", texts.usual}}, Json{{"name", "tool_use"}, {"template", texts.with_tools}}});
+  }
+  write_file_atomically(file, config.dump(2) + "\n");
 }
 
 }  // namespace lora::tokenizer

@@ -23,8 +23,12 @@ int main(int argc, char** argv) {
   cli.add_option("--limit", request.source.limit, "At most so many rows")->type_name("N")->check(lora::tools::whole_number(1));
   cli.add_option("--train-on", request.train_on, "Which tokens count: completion (default), last_turn (of messages) or all")
       ->type_name("WHAT");
-  cli.add_option("--chat-template", request.chat_template, "Of messages rows: a built-in name or a file (default: the model's own)")
+  cli.add_option(
+         "--chat-template", request.chat_template,
+         "Of messages and instruction rows: a built-in name, model, none, a file or folder (default: the adapter's, else the model's)")
       ->type_name("NAME");
+  cli.add_option("--documents", request.documents, "What a document of a .txt file is: line (default), paragraph or file")
+      ->type_name("WHAT");
   cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in texts is plain text");
   cli.add_option("--batch-size", request.batch_size, "Documents at a time (default 8)")
       ->type_name("N")

@@ -8,14 +8,18 @@ int main(int argc, char** argv) {
   lora::tools::add_model_flags(cli, request.inference);
   auto* source = cli.add_option_group("source", "One of these:");
   source->add_option("--prompt", request.prompt, "A text; its completion is streamed to standard output")->type_name("TEXT");
+  source->add_option("--message", request.message, "A question, put into the chat template; the answer is streamed")->type_name("TEXT");
   source
       ->add_option("--prompts", request.prompts,
                    "Rows {\"prompt\"}, {\"messages\"} or {\"input_ids\"}, \"adapter\" and \"id\" optional (.jsonl .json .csv, -)")
       ->type_name("FILE");
-  source->add_flag("--chat", request.chat,
-                   "Talk: a line a turn, by the chat template (without one as instruction rows are); /help lists commands");
+  source->add_flag(
+      "--chat", request.chat,
+      "Talk: a line a turn, by the chat template (without one as instruction rows are); Ctrl-C ends an answer, /help lists commands");
   source->require_option(1);
-  cli.add_option("--chat-template", request.chat_template, "Of messages and --chat: a built-in name or a file (default: the model's own)")
+  cli.add_option("--system", request.system, "A system text before --message and --chat")->type_name("TEXT");
+  cli.add_option("--chat-template", request.chat_template,
+                 "Of messages and --chat: a built-in name, model, none, a file or folder (default: the adapter's, else the model's)")
       ->type_name("NAME");
   cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in a prompt is plain text");
   cli.add_option("--max-new-tokens", options.max_new_tokens, "At most so many tokens a completion (256)")->type_name("N");
@@ -26,7 +30,7 @@ int main(int argc, char** argv) {
   cli.add_option("--repetition-penalty", options.repetition_penalty, "Above 1: tokens that were there become less likely (1)")
       ->type_name("X");
   cli.add_option("--seed", options.seed, "Of what is drawn (42)")->type_name("N");
-  cli.add_option("--stop", options.stop, "End the text before this one (repeatable)")
+  cli.add_option("--stop", options.stop, "End the text before this one, which may be a special token (repeatable)")
       ->type_name("TEXT")
       ->take_all()
       ->allow_extra_args(false);

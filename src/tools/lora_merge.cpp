@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   cli.add_option("--tolerance", request.tolerance, "Of --verify, as a share of the largest logit (default: by the dtype)");
   cli.add_option("--data", request.data, "Rows for --verify (default: random tokens)")->type_name("FILE");
   cli.add_option("--format", request.format, "Format of --data: tokens (default), text, …")->type_name("NAME");
+  cli.add_option("--documents", request.documents, "What a document of a .txt --data is: line (default), paragraph or file")
+      ->type_name("WHAT");
   cli.add_option("--device", request.device, "For --verify: auto, cpu, cuda or cuda:N")->type_name("DEVICE");
   add_combine_flags(cli, request);
   request.surroundings = lora::tools::surroundings();

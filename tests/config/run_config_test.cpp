@@ -49,8 +49,9 @@ TEST(RunConfig, EveryValueArrives) {
       Json::parse(R"({"path": "base", "dtype": "float16", "device": "cuda:3", "tokenizer": "t/tokenizer.model", "base_dropout": 0.25})");
   document["data"] =
       Json::parse(R"({"train": [{"path": "-", "format": "prompt_completion", "columns": {"prompt": "q"}, "weight": 2, "limit": 7}], "eval":
-    [{"path": "/abs/*.txt", "format": "text"}], "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all",
-    "append_eos": false, "chat_template": "own/chat.jinja", "shuffle": false, "cache_dir": "kept/rows", "tokens_per_batch": 0})");
+    [{"path": "/abs/*.txt", "format": "text", "documents": "file"}, {"path": "r.jsonl", "format": "messages"}],
+    "max_length": 64.0, "overlength": "split", "packing": true, "train_on": "all", "append_eos": false, "chat_template": "own/chat.jinja",
+    "shuffle": false, "cache_dir": "kept/rows", "tokens_per_batch": 0})");
   document["training"] =
       Json::parse(R"({"num_train_epochs": 1.5, "max_steps": 9, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 3,
     "gradient_accumulation_steps": 4, "learning_rate": 0.1, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs":
@@ -61,6 +62,7 @@ TEST(RunConfig, EveryValueArrives) {
     "gradient_checkpointing": "selective", "report_to": [], "deterministic": true, "cuda_graphs": true, "profile": {"steps": [2, 4]}, "objective":
     "causal_lm"})");
   std::filesystem::create_directories(sandbox.folder() / "base");
+  sandbox.write("own/chat.jinja", "x");
   const RunConfig run = sandbox.load(document);
   EXPECT_EQ(run.model.name, "base");
   EXPECT_EQ(run.model.dtype, models::ComputeDtype::kFloat16);
@@ -75,6 +77,7 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(source.weight, 2);
   EXPECT_EQ(source.limit, 7);
   EXPECT_EQ(run.data.eval.at(0).path, "/abs/*.txt");
+  EXPECT_EQ(run.data.eval.at(0).documents, data::TextDocuments::kFile);
   EXPECT_EQ(run.data.max_length, 64);
   EXPECT_EQ(run.data.overlength, data::Overlength::kSplit);
   EXPECT_EQ(run.data.train_on, data::TrainOn::kAll);

@@ -130,7 +130,7 @@ TEST_F(Chats, ByMarks) {
   EXPECT_EQ(learnt_by(marked, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>"}));
   for (const std::string& name : tokenizer::builtin_chat_templates()) {
     SCOPED_TRACE(name);
-    const auto chat_template = tokenizer::load_chat_template(name, folder_.path(), *tokenizer_);
+    const auto chat_template = tokenizer::load_chat_template({name}, folder_.path(), *tokenizer_);
     const EncodedChat chat = ChatEncoder(*chat_template, *tokenizer_).encode(talk(), TrainOn::kCompletion, "row");
     ASSERT_EQ(learnt(chat, *tokenizer_).size(), 2U);
     EXPECT_NE(learnt(chat, *tokenizer_)[1].find("Second."), std::string::npos);

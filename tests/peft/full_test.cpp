@@ -28,7 +28,7 @@ models::BaseModel load(const std::filesystem::path& folder) {
 TEST(Full, TrainsEveryBaseWeightOnce) {
   for (const bool tied : {false, true}) {
     const models::BaseModel base = tiny_llama(Json{{"tie_word_embeddings", tied}});
-    const auto method = attach_full(*base.model, base.config, {});
+    const auto method = attach_full(*base.model, base.config);
     EXPECT_EQ(method->name(), "full fine-tuning");
     EXPECT_EQ(method->parameters().size(), 3U * 9 + (tied ? 2 : 3));
     for (const nn::Parameter& parameter : method->parameters()) {
@@ -40,17 +40,14 @@ TEST(Full, TrainsEveryBaseWeightOnce) {
 }
 
 TEST(Full, WritesAFolderThatLoadsAsABase) {
-  const TemporaryFolder other;
-  const std::filesystem::path tokenizer = other.write("tokenizer.model", "the tokenizer");
   for (const bool tied : {false, true}) {
     const Json changes{{"tie_word_embeddings", tied}, {"torch_dtype", tied ? "bfloat16" : "float32"}};
     const models::BaseModel base = tiny_llama(changes);
-    const auto method = attach_full(*base.model, base.config, {tokenizer, other / "generation_config.json"});
+    const auto method = attach_full(*base.model, base.config);
     const TemporaryFolder folder;
     method->save(folder.path());
-    EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.model"}));
+    EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"config.json", "model.safetensors"}));
     EXPECT_EQ(method->weights_file(), "model.safetensors");
-    EXPECT_EQ(read_file(folder / "tokenizer.model", ErrorKind::kModel), "the tokenizer");
     EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").metadata(), (std::map<std::string, std::string>{{"format", "pt"}}));
     EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").contains("lm_head.weight"), !tied);
     const models::BaseModel loaded = load(folder.path());
@@ -62,7 +59,7 @@ TEST(Full, WritesAFolderThatLoadsAsABase) {
     }
     // And into a model of other values.
     const models::BaseModel fresh = tiny_llama(changes, 9);
-    const auto again = attach_full(*fresh.model, fresh.config, {});
+    const auto again = attach_full(*fresh.model, fresh.config);
     again->load(folder.path());
     for (size_t i = 0; i < parameters.size(); ++i) {
       expect_equal(again->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), parameters[i].name);
@@ -76,7 +73,7 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
     Json config = test::tiny_llama_config();
     config.update(changes);
     const models::BaseModel base = tiny_llama(changes);
-    attach_full(*base.model, config, {})->save(folder.path());
+    attach_full(*base.model, config)->save(folder.path());
     return read_json(folder / "config.json", ErrorKind::kModel);
   };
   EXPECT_EQ(written(Json{{"torch_dtype", "bfloat16"}})["torch_dtype"], "bfloat16");
@@ -87,7 +84,7 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
 
 TEST(Full, FaultsLeaveNothingBehind) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_full(*base.model, base.config, {});
+  const auto method = attach_full(*base.model, base.config);
   const TemporaryFolder good;
   method->save(good.path());
   const models::BaseModel smaller = tiny_llama(Json{{"num_hidden_layers", 2}});

@@ -55,7 +55,7 @@ class OfFolder : public testing::Test {
   OfFolder() { fs::copy_file(fs::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json", folder_ / "tokenizer.json"); }
   std::string text(const std::string& choice, const Json& tools = nullptr) const {
     const auto tokenizer = load_tokenizer(folder_.path());
-    const auto found = load_chat_template(choice, folder_.path(), *tokenizer);
+    const auto found = load_chat_template({choice}, folder_.path(), *tokenizer);
     const Json messages{{{"role", "system"}, {"content", "S"}},
                         {{"role", "user"}, {"content", "U"}},
                         {{"role", "assistant"}, {"content", "A"}},
@@ -110,10 +110,73 @@ TEST_F(OfFolder, BuiltInFormats) {
   EXPECT_EQ(builtin_chat_templates().size(), 9U);
 }
 
+// scripts/golden/builtin_templates.py
+TEST_F(OfFolder, BuiltInTemplatesGiveTheSameTextInTransformers) {
+  const Json golden = read_json(kFolder / "builtin.json", ErrorKind::kData);
+  for (const bool has_bos : {true, false}) {
+    const std::string tokens = has_bos ? "<|begin_of_text|> <|eot_id|>" : "<|endoftext|> <|endoftext|>";
+    fs::copy_file(fs::path(LORA_TEST_DATA) / "tokenizer_json" / (has_bos ? "llama3.json" : "qwen2.json"), folder_ / "tokenizer.json",
+                  fs::copy_options::overwrite_existing);
+    folder_.write("tokenizer_config.json",
+                  Json{{"bos_token", tokens.substr(0, tokens.find(' '))}, {"eos_token", tokens.substr(tokens.find(' ') + 1)}}.dump());
+    const auto tokenizer = load_tokenizer(folder_.path());
+    ASSERT_EQ(tokenizer->add_bos(), has_bos);
+    const Json& by_name = golden[has_bos ? "bos" : "no_bos"];
+    ASSERT_EQ(by_name.size(), builtin_chat_templates().size());
+    for (const auto& [name, texts] : by_name.items()) {
+      const auto used = load_chat_template({name}, folder_.path(), *tokenizer);
+      test::TemporaryFolder adapter;
+      write_template_texts(adapter.path(), used->texts());
+      EXPECT_EQ(read_template_texts(adapter.path()), used->texts());
+      const auto saved = load_chat_template({"", adapter.path()}, folder_.path(), *tokenizer);
+      EXPECT_EQ(saved->identity(), used->identity());
+      for (size_t i = 0; i < texts.size(); ++i) {
+        const Conversation conversation{golden["conversations"][i], nullptr};
+        EXPECT_EQ(used->render(conversation, false, "row").text, texts[i][0].get<std::string>()) << name;
+        EXPECT_EQ(saved->render(conversation, true, "row").text, texts[i][1].get<std::string>()) << name;
+      }
+    }
+  }
+}
+
+TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
+  folder_.write("tokenizer_config.json", R"({"chat_template": "own"})");
+  test::TemporaryFolder adapter;
+  const auto tokenizer = load_tokenizer(folder_.path());
+  const auto text_of = [&](const std::string& name) {
+    const auto found = load_chat_template({name, adapter.path(), "--chat-template"}, folder_.path(), *tokenizer);
+    return found ? found->render({Json{{{"role", "user"}, {"content", "U"}}}, nullptr}, false, "row").text : "(none)";
+  };
+  EXPECT_FALSE((ChatTemplateChoice{"", adapter.path()}.is_given()));
+  EXPECT_EQ(text_of(""), "own");
+  // TRL and others keep the tokenizer's files beside the adapter: older ones with the template in tokenizer_config.json.
+  adapter.write("tokenizer_config.json", R"({"chat_template": "theirs"})");
+  EXPECT_EQ(text_of(""), "theirs");
+  adapter.write("chat_template.jinja", "newer");
+  EXPECT_TRUE((ChatTemplateChoice{"", adapter.path()}.is_given()));
+  EXPECT_EQ(text_of(""), "newer");
+  EXPECT_EQ(text_of("model"), "own");
+  EXPECT_EQ(text_of("none"), "(none)");
+  EXPECT_EQ(text_of(adapter.path().string()), "newer");
+  test::expect_error(ErrorKind::kConfig, {"[--chat-template]", "'/no/chatlm'", "did you mean 'chatml'"}, [&] { text_of("/no/chatlm"); });
+  test::TemporaryFolder empty;
+  test::expect_error(ErrorKind::kConfig, {"[--chat-template]", "without a chat template"}, [&] { text_of(empty.path().string()); });
+
+  // Several templates: both files, and both entries where there is a tokenizer_config.json.
+  write_template_texts(adapter.path(), {"d", "t"});
+  EXPECT_EQ(read_file(adapter / "additional_chat_templates/tool_use.jinja", ErrorKind::kModel), "t");
+  fs::remove(adapter / "chat_template.jinja");
+  EXPECT_EQ(read_template_texts(adapter.path()), (TemplateTexts{"d", "t"}));
+  write_template_texts(adapter.path(), {"alone"});
+  EXPECT_EQ(read_template_texts(adapter.path()), (TemplateTexts{"alone"}));
+  folder_.write("tokenizer_config.json", "{}");
+  test::expect_error(ErrorKind::kConfig, {"\"model\"", "of its own"}, [&] { text_of("model"); });
+}
+
 TEST_F(OfFolder, TheIdentityChangesWithTextAndTokens) {
   const auto identity = [&](const std::string& choice) {
     const auto tokenizer = load_tokenizer(folder_.path());
-    return load_chat_template(choice, folder_.path(), *tokenizer)->identity();
+    return load_chat_template({choice}, folder_.path(), *tokenizer)->identity();
   };
   const std::string before = identity("zephyr");
   EXPECT_EQ(identity("zephyr"), before);

@@ -17,7 +17,8 @@ struct EvalRequest {
   std::vector<std::string> columns;      ///< --column FIELD=COLUMN
   std::string objective;                 ///< --objective: what a TorchScript model is given rows whole for; empty: its tokens are scored
   std::string train_on = "completion";   ///< --train-on: which tokens of a prompt and completion count
-  std::string chat_template;             ///< --chat-template: of messages rows; empty: the model's own
+  std::string chat_template;             ///< --chat-template: of messages and instruction rows; empty: the adapter's or the model's own
+  std::string documents = "line";        ///< --documents: what a document of a .txt file is
   bool parse_special_tokens = true;      ///< --no-parse-special-tokens: those in texts are plain text
   int64_t batch_size = 8;                ///< --batch-size: documents
   bool compare_base = false;             ///< --compare-base: the bare model first

@@ -9,13 +9,15 @@
 
 namespace lora::app {
 
-/// The flags of `lora-generate`: one of prompt, prompts and chat.
+/// The flags of `lora-generate`: one of prompt, message, prompts and chat.
 struct GenerateRequest {
   InferenceRequest inference;
   std::optional<std::string> prompt;    ///< --prompt
+  std::optional<std::string> message;   ///< --message: a user's question, put into the chat template
+  std::string system;                   ///< --system: what stands before message and chat; empty: nothing
   std::string prompts;                  ///< --prompts: file of rows
   bool chat = false;                    ///< --chat
-  std::string chat_template;            ///< --chat-template: a built-in name or a file; empty: the model's own
+  std::string chat_template;            ///< --chat-template; empty: the adapter's, else the model's own
   bool parse_special_tokens = true;     ///< --no-parse-special-tokens: those of a prompt are plain text
   generate::GenerationOptions options;  ///< eos_ids are the model's
   int64_t batch_size = 8;               ///< --batch-size: prompts at a time

@@ -30,6 +30,7 @@ struct MergeRequest {
   std::optional<double> tolerance;         ///< --tolerance of it: share of the largest logit
   std::string data;                        ///< --data: rows for it; empty: random tokens
   std::string format = "tokens";           ///< --format of --data
+  std::string documents = "line";          ///< --documents: what a document of a .txt --data is
   std::string device = "auto";             ///< --device for it
 
   std::string combine;               ///< --combine: method; empty: merge

@@ -18,6 +18,9 @@ struct Interrupted {
   int signal;
 };
 
+/// Forgets a SIGINT that came, for a program in which it ends one answer. Whether it was that and no other signal.
+bool forget_interrupt();
+
 /// Throws Interrupted if a signal came.
 void check_interrupt();
 

@@ -11,6 +11,13 @@
 
 namespace lora::data {
 
+/// The documents of a set's .txt files that were cut in one way.
+struct TextReport {
+  TextDocuments documents = TextDocuments::kLine;
+  int64_t count = 0;
+  int64_t median_tokens = 0;  ///< of a document, its special tokens included
+};
+
 /// What happened to the rows on their way in.
 struct DataReport {
   int64_t rows = 0;                          ///< rows read
@@ -19,6 +26,7 @@ struct DataReport {
   int64_t split = 0;                         ///< rows cut into several documents
   int64_t skipped = 0;                       ///< without one supervised token
   std::vector<std::string> skipped_origins;  ///< the first ten
+  std::vector<TextReport> texts;             ///< one for each way in which .txt files were cut
   std::vector<std::string> unused_columns;   ///< "file: names" of columns that rows have and their format does not use
 };
 
@@ -47,6 +55,8 @@ struct LoadContext {
   bool keep_unsupervised = false;                          ///< rows without a supervised token stay, so that none is missing
   int num_threads = 0;                                     ///< that encode rows; 0: as many as torch computes with
   const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no messages rows can be read
+  /// What instruction rows are written by, as a user's turn and an answer; null: the prompt of Alpaca.
+  const tokenizer::ChatTemplate* instruction_template = nullptr;
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a

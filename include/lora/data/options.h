@@ -50,15 +50,34 @@ inline bool has_turns(RowFormat format) {
   return format == RowFormat::kMessages;
 }
 
+/// Whether a format's rows have a prompt before what is learnt, which `train_on` is about.
+inline bool has_prompt(RowFormat format) {
+  return format == RowFormat::kPromptCompletion || format == RowFormat::kInstruction || format == RowFormat::kMessages;
+}
+/// Whether a format's rows can be written by a chat template.
+inline bool is_conversation(RowFormat format) {
+  return format == RowFormat::kInstruction || format == RowFormat::kMessages;
+}
+
+/// What a document of a .txt file is.
+enum class TextDocuments {
+  kLine,
+  kParagraph,  ///< the lines up to a blank one
+  kFile,
+};
+inline constexpr EnumTable<TextDocuments, 3> kTextDocuments{
+    {{{TextDocuments::kLine, "line"}, {TextDocuments::kParagraph, "paragraph"}, {TextDocuments::kFile, "file"}}}};
+
 // A field added to the two structs below belongs into cache_key.cpp as well, if it changes what a row becomes.
 
 /// One entry of data.train or data.eval.
 struct SourceOptions {
   std::string path;  ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
   RowFormat format = RowFormat::kText;
-  std::map<std::string, std::string> columns;  ///< our field name → the file's
-  double weight = 1.0;                         ///< expected uses of each example an epoch
-  std::optional<int64_t> limit;                ///< at most so many rows
+  std::map<std::string, std::string> columns;      ///< our field name → the file's
+  double weight = 1.0;                             ///< expected uses of each example an epoch
+  std::optional<int64_t> limit;                    ///< at most so many rows
+  TextDocuments documents = TextDocuments::kLine;  ///< of .txt files
 };
 
 struct DataOptions {
@@ -70,7 +89,7 @@ struct DataOptions {
   bool packing = false;
   std::optional<int64_t> tokens_per_batch;  ///< input tokens that are computed at once; none or 0: batches are by number
   TrainOn train_on = TrainOn::kCompletion;
-  std::optional<std::string> chat_template;  ///< of messages rows: a built-in name or a file; none: the model's own
+  std::optional<std::string> chat_template;  ///< as ChatTemplateChoice::name; none: rows of messages by the model's own
   bool append_eos = true;
   bool parse_special_tokens = true;  ///< the text of special tokens in texts and prompts stands for them
   bool shuffle = true;

@@ -24,10 +24,12 @@ struct PromptRow {
 
 /// What prompts must fit.
 struct PromptContext {
-  int64_t vocab_size = 0;                                                     ///< of the model: ids from 0 to vocab_size - 1
-  std::function<const tokenizer::Tokenizer&()> tokenizer;                     ///< asked for at the first text
-  std::function<const ChatEncoder&()> chat;                                   ///< asked for at the first messages
-  std::function<void(const PromptRow& row)> check = [](const PromptRow&) {};  ///< may throw what else is wrong with a row
+  int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
+  std::function<const tokenizer::Tokenizer&()> tokenizer;  ///< asked for at the first text
+  /// What messages are written by, for the row's adapter (as PromptRow::adapter); asked for at the first messages.
+  std::function<const ChatEncoder&(const std::optional<std::string>& adapter)> chat;
+  std::function<void(const PromptRow& row)> check = [](const PromptRow&) {
+  };                                 ///< may throw for the row's adapter; its ids are not yet there
   bool parse_special_tokens = true;  ///< of prompts that are texts; renderings of messages always are parsed
 };
 

@@ -6,6 +6,7 @@
 
 #include "data/byte_source.h"
 #include "lora/base/json.h"
+#include "lora/data/options.h"
 
 namespace lora::data {
 
@@ -43,10 +44,11 @@ std::string known_endings();
 
 /// Finds the rows of one file ("-": of stdin) in order; returns the SHA-256 of the file's bytes. What is wrong with a row
 /// itself is thrown by its parse(), what is wrong with the text between them at once.
-std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed);
+std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed,
+                      TextDocuments documents = TextDocuments::kLine);
 
-/// Reads the rows of one file ("-": of stdin) in order; returns the SHA-256 of the file's bytes. A line of a .txt is a row
-/// {"text"}; blank lines are skipped. Throws data Error "[file:line:column] …".
-std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink);
+/// Reads the rows of one file ("-": of stdin) in order; returns the SHA-256 of the file's bytes. A line (or paragraph, or the whole)
+/// of a .txt is a row {"text"}; blank lines between them are skipped. Throws data Error "[file:line:column] …".
+std::string read_rows(const std::string& path, FileKind kind, const RowSink& sink, TextDocuments documents = TextDocuments::kLine);
 
 }  // namespace lora::data

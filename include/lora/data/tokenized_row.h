@@ -22,9 +22,10 @@ struct TokenizedRow {
 /// Makes ids of rows of any format that has some; each row's fields show which it is.
 class RowTokenizer {
  public:
-  /// `chat` is asked at the first messages. The tokenizer must live longer.
-  RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<const ChatEncoder&()> chat, TrainOn train_on,
-               bool parse_special_tokens);
+  /// `chat` is asked at the first messages; where it `writes_instructions`, for instruction rows too, which else are Alpaca's prompts. The
+  /// tokenizer must live longer.
+  RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<const ChatEncoder&()> chat, TrainOn train_on, bool parse_special_tokens,
+               bool writes_instructions);
 
   /// `as_prompt`: messages up to where the assistant's answer begins. Throws data Error for a row of no known fields.
   TokenizedRow tokenize(const Row& row, bool as_prompt) const;
@@ -34,6 +35,7 @@ class RowTokenizer {
   std::function<const ChatEncoder&()> chat_;
   TrainOn train_on_;
   bool parse_special_tokens_;
+  bool writes_instructions_;
 };
 
 }  // namespace lora::data

@@ -11,7 +11,8 @@ namespace lora::generate {
 
 struct Prompt {
   std::vector<int32_t> ids;
-  int64_t index = 0;  ///< its number among all prompts: with the seed, the key of its random numbers
+  int64_t index = 0;                  ///< its number among all prompts: with the seed, the key of its random numbers
+  std::vector<int32_t> eos_ids = {};  ///< tokens that end its completion, beside the options'
 };
 
 /// Why a completion ended.

@@ -13,10 +13,13 @@ class TextStream {
  public:
   /// `tokenizer` must live longer.
   TextStream(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt, std::vector<std::string> stops)
-      : detokenizer_(tokenizer, prompt), stops_(std::move(stops)) {}
+      : tokenizer_(tokenizer), detokenizer_(tokenizer, prompt), stops_(std::move(stops)) {}
 
-  /// What became certain with one more token.
-  std::string push(int32_t id) { return stops_.push(detokenizer_.push(id)); }
+  /// What became certain with one more token. A control token is not in the text, but a stop string may name it.
+  std::string push(int32_t id) {
+    std::string text = stops_.push(detokenizer_.push(id));
+    return tokenizer_.is_special(id) ? text + stops_.push_hidden(tokenizer_.token(id)) : text;
+  }
   /// Whether a stop string came.
   bool stopped() const { return stops_.stopped(); }
   /// What was held back, after the last token.
@@ -26,6 +29,7 @@ class TextStream {
   }
 
  private:
+  const tokenizer::Tokenizer& tokenizer_;
   Detokenizer detokenizer_;
   StopStrings stops_;
 };

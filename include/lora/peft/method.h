@@ -54,10 +54,8 @@ void check_targets(const LoraOptions& options, nn::Model& model);
 /// of them.
 bool trains_or_changes_base(const LoraOptions& options);
 
-/// Trains every base weight. The result is a folder that transformers loads: `config` with the weights' dtype,
-/// model.safetensors, and copies of `extra_files` (tokenizer, generation_config.json).
+/// Trains every base weight. The result is `config` with the weights' dtype, and model.safetensors.
 /// @param file_names the files' names of the weights, where they are not the model's.
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::vector<std::filesystem::path> extra_files,
-                                    std::map<std::string, std::string> file_names = {});
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names = {});
 
 }  // namespace lora::peft
