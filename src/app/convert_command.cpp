@@ -94,7 +94,7 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
 }
 
 BaseFolder open_base(const std::string& model, const char* flag, const config::Surroundings& surroundings) {
-  const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu"}, surroundings);
+  const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu", .flag = flag}, surroundings);
   require_model(options, flag);
   BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}};
   const fs::path config_file = options.path / "config.json";
@@ -147,8 +147,8 @@ void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
   if (!missing.empty() || !misshapen.empty()) {
     model_error(adapter.weights_file.string(), "is not of the base model " + base.path.string() + ": found " +
                                                    std::to_string(missing.size()) + " modules that it does not have (" +
-                                                   join(missing, ", ", 6) + ") and " + std::to_string(misshapen.size()) +
-                                                   " of other shapes (" + join(misshapen, ", ", 6) + ")");
+                                                   join(missing, ", ", 2) + ") and " + std::to_string(misshapen.size()) +
+                                                   " of other shapes (" + join(misshapen, ", ", 2) + ")");
   }
 }
 

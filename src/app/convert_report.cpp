@@ -1,5 +1,6 @@
 #include "convert_report.h"
 
+#include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "text_table.h"
@@ -62,7 +63,7 @@ Json report_json(const ConvertReport& report) {
 
 std::string report_text(const ConvertReport& report) {
   return (report.modules.empty() ? "" : errors_text(report) + "\n") + report.output.string() + ": " +
-         std::string(peft::kAdapterFormats.name(report.format)) + ", " + std::to_string(report.written.num_modules) + " modules, " +
+         std::string(peft::kAdapterFormats.name(report.format)) + ", " + counted(report.written.num_modules, "module") + ", " +
          human_bytes(size_of(report)) + "\n";
 }
 

@@ -9,6 +9,7 @@
 #include "eval_rows.h"
 #include "flag_value.h"
 #include "inference.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/result_file.h"
@@ -18,6 +19,7 @@
 #include "lora/nn/token_batch.h"
 #include "lora/train/objectives.h"
 #include "result_inputs.h"
+#include "text_table.h"
 
 namespace lora::app {
 
@@ -108,10 +110,36 @@ Json result_json(const std::string& adapter, const Totals& totals, const data::D
           {"num_documents", dataset.examples.size()}};
 }
 
-std::string number_text(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%12.6g", value);
-  return text.data();
+/// Beside the bare model's result, how far each adapter's loss is from it.
+void add_differences(std::vector<Json>& results) {
+  for (Json& result : results) {
+    if (!result["adapter"].is_null()) {
+      result["loss_difference"] = result["loss"].get<double>() - results.front()["loss"].get<double>();
+    }
+  }
+}
+
+std::string table_of(const std::vector<Json>& results) {
+  const bool compares = results.back().contains("loss_difference");
+  TextTable table;
+  std::vector<std::string> head{"adapter", "loss", "perplexity", "accuracy", "tokens"};
+  if (compares) {
+    head.insert(head.begin() + 2, "difference");
+  }
+  table.add(std::move(head));
+  for (const Json& result : results) {
+    std::vector<std::string> line{result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()};
+    for (const char* key : {"loss", "loss_difference", "perplexity", "token_accuracy"}) {
+      if (result.contains(key)) {
+        line.push_back(short_number(result[key].get<double>()));
+      } else if (compares) {
+        line.emplace_back();
+      }
+    }
+    line.push_back(with_thousands(result["num_tokens"].get<int64_t>()));
+    table.add(std::move(line));
+  }
+  return table.text();
 }
 
 /// The rows as an adapter is given them: adapters of other chat templates read other ids.
@@ -146,8 +174,8 @@ class EvalRows {
                                     chat_template};
     dataset_ = data::load_dataset("--data", {source_}, options_, context);
     if (dataset_->num_supervised() == 0) {
-      data_error("--data", "no document has a supervised token: found " + with_thousands(static_cast<int64_t>(dataset_->examples.size())) +
-                               " documents. Check the labels or completions");
+      data_error("--data", "no document has a supervised token: found " +
+                               counted(static_cast<int64_t>(dataset_->examples.size()), "document") + ". Check the labels or completions");
     }
   }
 
@@ -163,16 +191,9 @@ class EvalRows {
 void print(const std::vector<Json>& results, bool json) {
   if (json) {
     terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
-    return;
+  } else {
+    terminal::print(table_of(results));
   }
-  std::string text = "adapter                     loss   perplexity     accuracy       tokens\n";
-  for (const Json& result : results) {
-    std::string name = result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>();
-    name.resize(std::max<size_t>(name.size(), 20), ' ');
-    text += name + number_text(result["loss"]) + " " + number_text(result["perplexity"]) + " " + number_text(result["token_accuracy"]) +
-            " " + number_text(result["num_tokens"]) + "\n";
-  }
-  terminal::print(text);
 }
 
 /// The file of --token-logprobs; none: they are not asked for.
@@ -184,15 +205,6 @@ std::optional<ResultFile> logprobs_file(const EvalRequest& request) {
     config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
   }
   return ResultFile(request.token_logprobs, inputs_of(request.inference, {request.source.path, request.chat_template}));
-}
-
-/// --data may be a pattern: only now its files are known.
-void require_other_file(const std::optional<ResultFile>& output, const data::Dataset& dataset) {
-  for (const data::SourceFile& file : dataset.files) {
-    if (output) {
-      output->must_not_replace({file.path});
-    }
-  }
 }
 
 }  // namespace
@@ -217,6 +229,11 @@ int eval_command(const EvalRequest& request) {
   if (source.format == data::RowFormat::kClassification) {
     return evaluate_labels(request, source, options);
   }
+  if (!request.predictions.empty()) {
+    config_error("--predictions", "is for models that label rows: found it beside --format " + request.format +
+                                      ", expected classification, or a TorchScript model with --objective sequence_classification or "
+                                      "regression. Token by token there is --token-logprobs");
+  }
   const std::optional<ResultFile> rows = logprobs_file(request);
   const InferenceParts parts = open_inference(request.inference);
   nn::Model& model = *parts.base.model;
@@ -227,6 +244,9 @@ int eval_command(const EvalRequest& request) {
     require_other_file(rows, dataset);
     nn::use_adapter(model, name);
     results.push_back(result_json(name, evaluate(model, dataset, request, rows), dataset, request));
+  }
+  if (request.compare_base && results.size() > 1) {
+    add_differences(results);
   }
   print(results, request.json);
   return 0;

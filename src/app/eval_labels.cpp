@@ -1,54 +1,43 @@
 #include "eval_labels.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 #include "inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
-#include "lora/base/log.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "lora/data/batches.h"
 #include "lora/nn/adapters.h"
-#include "lora/train/sequence_classification.h"
+#include "text_table.h"
 
 namespace lora::app {
 
 namespace {
 
-train::EvalResult evaluate(nn::Model& model, const data::Dataset& dataset, const EvalRequest& request, bool is_regression) {
-  train::LabelTally tally(is_regression);
-  const auto count = static_cast<int64_t>(dataset.examples.size());
-  for (int64_t begin = 0; begin < count; begin += request.batch_size) {
-    check_interrupt();
-    std::vector<int64_t> indices;
-    for (int64_t i = begin; i < std::min(count, begin + request.batch_size); ++i) {
-      indices.push_back(i);
-    }
-    const nn::TokenBatch tokens = data::make_batch(dataset, indices);
-    tally.add(model, tokens.to(model.device()), train::targets_of(dataset, tokens));
-    log::progress("document " + with_thousands(indices.back() + 1) + " of " + with_thousands(count));
-  }
-  log::end_progress();
-  return tally.result();
+std::string adapter_name(const Json& result) {
+  return result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>();
 }
 
-void print_table(const std::vector<Json>& results) {
-  std::string text;
+/// A line for each number, a column for each adapter.
+std::string table_of(const std::vector<Json>& results) {
+  TextTable table;
+  std::vector<std::string> head{"adapter"};
   for (const Json& result : results) {
-    text += "adapter                   " + (result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()) + "\n";
-    for (const auto& [name, value] : result.items()) {
-      if (value.is_number()) {
-        std::array<char, 80> line{};
-        std::snprintf(line.data(), line.size(), "%-24s %10.6g\n", name.c_str(), value.get<double>());
-        text += line.data();
-      }
-    }
+    head.push_back(adapter_name(result));
   }
-  terminal::print(text);
+  table.add(std::move(head));
+  for (const auto& [name, value] : results.front().items()) {
+    if (!value.is_number()) {
+      continue;
+    }
+    std::vector<std::string> line{name};
+    for (const Json& result : results) {
+      line.push_back(value.is_number_integer() ? result[name].dump() : short_number(result[name].get<double>()));
+    }
+    table.add(std::move(line));
+  }
+  return table.text();
 }
 
 void check_flags(const EvalRequest& request) {
@@ -63,15 +52,21 @@ void check_flags(const EvalRequest& request) {
 }  // namespace
 
 Json evaluation_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request) {
-  Json result{{"model", request.inference.model},
-              {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
-              {"data", request.source.path},
-              {"loss", found.loss}};
+  Json result{
+      {"model", request.inference.model}, {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)}, {"data", request.source.path}};
+  if (found.num_supervised > 0) {  // else no row has a label
+    result["loss"] = found.loss;
+  }
   for (const auto& [name, value] : found.metrics) {
     result[name.substr(std::string_view("eval_").size())] = value;
   }
   result["num_examples"] = found.num_supervised;
-  result["num_input_tokens"] = dataset.num_tokens();
+  if (!request.predictions.empty()) {
+    result["num_predictions"] = dataset.examples.size();
+  }
+  if (dataset.examples.front().dense == nullptr) {  // rows of features have no tokens
+    result["num_input_tokens"] = dataset.num_tokens();
+  }
   return result;
 }
 
@@ -96,28 +91,37 @@ void require_finite(const train::EvalResult& found, const data::Dataset& dataset
                   ", so that no figure means anything. Likely cause: values there that the model's dtype or its code cannot take");
 }
 
+Json evaluation_of_rows(nn::Model& model, const std::string& adapter, const data::Dataset& dataset, const OutputKind& kind,
+                        const EvalRequest& request, const std::optional<ResultFile>& file) {
+  const train::EvalResult found = score_rows(model, dataset, kind, request.batch_size, file);
+  require_finite(found, dataset,
+                 [&](const data::Dataset& rows) { return score_rows(model, rows, kind, request.batch_size, std::nullopt).loss; });
+  return evaluation_json(adapter, found, dataset, request);
+}
+
 void print_evaluations(const std::vector<Json>& results, bool json) {
   if (json) {
     terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
   } else {
-    print_table(results);
+    terminal::print(table_of(results));
   }
 }
 
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
   check_flags(request);
+  const std::optional<ResultFile> predictions = predictions_file(request);
   const InferenceParts parts = open_inference(request.inference, ModelUse::kDocuments);
   nn::Model& model = *parts.base.model;
   const auto tokenizer = parts.tokenizer_for(source.format);
-  data::Dataset dataset = data::load_dataset("--data", {source}, options, {tokenizer.get(), model.vocab_size()});
+  const bool may_lack_labels = !request.predictions.empty();
+  data::Dataset dataset = data::load_dataset("--data", {source}, options, {tokenizer.get(), model.vocab_size(), may_lack_labels});
+  require_other_file(predictions, dataset);
   data::apply_labels(dataset, *parts.labels);
+  const OutputKind kind{parts.labels->is_regression, parts.labels->names};
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    const auto found_of = [&](const data::Dataset& rows) { return evaluate(model, rows, request, parts.labels->is_regression); };
-    const train::EvalResult found = found_of(dataset);
-    require_finite(found, dataset, [&](const data::Dataset& rows) { return found_of(rows).loss; });
-    results.push_back(evaluation_json(name, found, dataset, request));
+    results.push_back(evaluation_of_rows(model, name, dataset, kind, request, predictions));
   }
   print_evaluations(results, request.json);
   return 0;

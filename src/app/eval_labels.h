@@ -4,6 +4,7 @@
 #include "lora/app/eval_command.h"
 #include "lora/data/dataset.h"
 #include "lora/train/objective.h"
+#include "predictions.h"
 
 namespace lora::app {
 
@@ -16,6 +17,10 @@ Json evaluation_json(const std::string& adapter, const train::EvalResult& found,
 /// Throws Error (diverged) where the loss is not finite, naming the first rows that make it so: `loss_of` gives that of other rows.
 void require_finite(const train::EvalResult& found, const data::Dataset& dataset,
                     const std::function<double(const data::Dataset& rows)>& loss_of);
+
+/// What the model with this adapter makes of rows against their labels (score_rows), whose loss must be finite.
+Json evaluation_of_rows(nn::Model& model, const std::string& adapter, const data::Dataset& dataset, const OutputKind& kind,
+                        const EvalRequest& request, const std::optional<ResultFile>& file);
 
 /// Prints them, as a table or as JSON.
 void print_evaluations(const std::vector<Json>& results, bool json);

@@ -31,7 +31,29 @@ ObjectiveKind objective_of(const EvalRequest& request, const data::SourceOptions
   if (!request.token_logprobs.empty()) {
     config_error("--token-logprobs", "is for learnt tokens: found it beside --objective " + request.objective);
   }
+  if (!request.predictions.empty() && kind == ObjectiveKind::kModuleLoss) {
+    config_error("--predictions",
+                 "found it beside --objective module_loss, expected sequence_classification or regression: such a module "
+                 "gives the loss of rows, no prediction");
+  }
   return kind;
+}
+
+/// Of a module that gives its own loss; of others what it predicts against the targets.
+Json evaluation_with(nn::Model& model, const std::string& adapter, const data::Dataset& dataset, ObjectiveKind kind,
+                     const std::optional<data::LabelSet>& labels, const EvalRequest& request, const std::optional<ResultFile>& file) {
+  if (kind != ObjectiveKind::kModuleLoss) {
+    return evaluation_of_rows(model, adapter, dataset,
+                              {kind == ObjectiveKind::kRegression, labels ? labels->names : std::vector<std::string>()}, request, file);
+  }
+  train::DocumentObjectiveOptions batches;
+  batches.eval_batches = {request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
+  const auto found_of = [&](const data::Dataset& rows) {
+    return train::objective_entry(kind).make({model, rows, &rows, labels ? &*labels : nullptr, batches})->evaluate();
+  };
+  const train::EvalResult found = found_of(dataset);
+  require_finite(found, dataset, [&](const data::Dataset& rows) { return found_of(rows).loss; });
+  return evaluation_json(adapter, found, dataset, request);
 }
 
 data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options,
@@ -42,8 +64,8 @@ data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& s
   const tokenizer::ChatTemplateChoice choice{request.chat_template, first_adapter_folder(request.inference), "--chat-template"};
   const auto chat_template = row_template(source.format, choice, model, tokenizer.get());
   return data::load_dataset("--data", {source}, options,
-                            {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/false, /*num_threads=*/0,
-                             chat_template.get(), chat_template.get()});
+                            {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/!request.predictions.empty(),
+                             /*num_threads=*/0, chat_template.get(), chat_template.get()});
 }
 
 }  // namespace
@@ -51,9 +73,11 @@ data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& s
 int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
   const ObjectiveKind kind = objective_of(request, source);
   const models::ModelOptions model_flags = model_options(request.inference);
+  const std::optional<ResultFile> predictions = predictions_file(request);
   data::Dataset dataset = load_rows(request, source, options, model_flags);
+  require_other_file(predictions, dataset);
   const auto load = [&](const models::ModelOptions& model, const std::optional<data::LabelSet>& labels) {
-    settle_targets(dataset, nullptr, kind, labels);
+    settle_targets(dataset, nullptr, kind, labels, /*need_targets=*/request.predictions.empty());
     return load_row_base(model, dataset, nullptr, kind);
   };
   InferenceParts parts = open_inference(request.inference, ModelUse::kRows, load);
@@ -62,17 +86,10 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
     parts.labels = row_labels(dataset, model, parts.labels);
     data::apply_labels(dataset, *parts.labels);
   }
-  train::DocumentObjectiveOptions batches;
-  batches.eval_batches = {request.batch_size, /*packing=*/false, options.max_length, /*shuffle=*/false};
-  const auto found_of = [&](const data::Dataset& rows) {
-    return train::objective_entry(kind).make({model, rows, &rows, parts.labels ? &*parts.labels : nullptr, batches})->evaluate();
-  };
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
-    const train::EvalResult found = found_of(dataset);
-    require_finite(found, dataset, [&](const data::Dataset& rows) { return found_of(rows).loss; });
-    results.push_back(evaluation_json(name, found, dataset, request));
+    results.push_back(evaluation_with(model, name, dataset, kind, parts.labels, request, predictions));
   }
   print_evaluations(results, request.json);
   return 0;

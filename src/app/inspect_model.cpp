@@ -6,6 +6,7 @@
 #include <set>
 
 #include "inspect_tensors.h"
+#include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/weight_source.h"
@@ -141,7 +142,7 @@ std::string model_text(const Json& facts, bool) {
     text += "             " + key + " " + value.dump() + "\n";
   }
   text += "size         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters (" + dtype_text(facts["dtypes"]) + "), " +
-          human_bytes(facts["size"].get<int64_t>()) + " in " + std::to_string(facts["files"].size()) + " files\n";
+          human_bytes(facts["size"].get<int64_t>()) + " in " + counted(static_cast<int64_t>(facts["files"].size()), "file") + "\n";
   text += "targets      " + (facts["default_target_modules"].is_null() ? "(not known)" : facts["default_target_modules"].dump()) +
           " by default\n";
   for (const Json& note : facts["notes"]) {

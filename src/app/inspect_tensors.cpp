@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/safetensors.h"
@@ -118,8 +119,9 @@ Json tensor_file_facts(const std::filesystem::path& file) {
 
 std::string tensor_file_text(const Json& facts, bool) {
   std::string text = "file         " + facts["path"].get<std::string>() + "\nsize         " +
-                     with_thousands(facts["num_parameters"].get<int64_t>()) + " values in " + std::to_string(facts["tensors"].size()) +
-                     " tensors (" + dtype_text(facts["dtypes"]) + "), " + human_bytes(facts["size"].get<int64_t>()) + "\n";
+                     with_thousands(facts["num_parameters"].get<int64_t>()) + " values in " +
+                     counted(static_cast<int64_t>(facts["tensors"].size()), "tensor") + " (" + dtype_text(facts["dtypes"]) + "), " +
+                     human_bytes(facts["size"].get<int64_t>()) + "\n";
   for (const auto& [key, value] : facts["metadata"].items()) {
     text += "metadata     " + printable(key) + " = " + printable(value.get<std::string>(), 100) + "\n";
   }

@@ -4,6 +4,7 @@
 
 #include "adapter_templates.h"
 #include "flag_value.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -111,8 +112,8 @@ void combine_adapters(const MergeRequest& request) {
     peft::write_adapter(folder, combined, base_name);
     write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
   });
-  log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(combined.updates.size())) + " modules of " +
-            std::to_string(adapters.size()) + " adapters");
+  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.updates.size()), "module") + " of " +
+            counted(static_cast<int64_t>(adapters.size()), "adapter"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "adapter_templates.h"
 #include "classifier.h"
 #include "companions.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -16,6 +17,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/checkpoint_writer.h"
+#include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
@@ -128,7 +130,7 @@ class Base {
       check_interrupt();
       const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
       if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
-        model_error(tensor.name, std::string("would hold a value that is not finite in ") + c10::toString(dtype) +
+        model_error(tensor.name, "would hold a value that is not finite in " + io::dtype_name(dtype) +
                                      ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16)");
       }
       append(piece);
@@ -220,7 +222,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
     }
   });
   const auto changed = std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const auto& tensor) { return tensor.is_changed(); });
-  log::info("wrote " + request.output.string() + ": " + with_thousands(static_cast<int64_t>(plan.tensors.size())) + " tensors, " +
+  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(plan.tensors.size()), "tensor") + ", " +
             with_thousands(changed) + " of them " + (request.unmerge ? "unmerged" : "merged"));
 }
 

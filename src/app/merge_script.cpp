@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -148,7 +149,7 @@ void merge_script(const MergeRequest& request, const models::ModelOptions& model
   } else {
     file.save(output);
   }
-  log::info("wrote " + request.output.string() + ": " + with_thousands(changed) + " tensors " + (request.unmerge ? "unmerged" : "merged"));
+  log::info("wrote " + request.output.string() + ": " + counted(changed, "tensor") + " " + (request.unmerge ? "unmerged" : "merged"));
 }
 
 }  // namespace lora::app

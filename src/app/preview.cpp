@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "inspect_tensors.h"
+#include "lora/base/counted.h"
 #include "lora/base/terminal.h"
 #include "lora/nn/token_batch.h"
+#include "text_table.h"
 
 namespace lora::app {
 
@@ -45,31 +48,60 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
   return text;
 }
 
-std::string sample_facts(const data::Example& example) {
-  return std::to_string(example.ids.size()) + " tokens, " +
-         (example.has_target() ? "label " + Json(example.target).dump() : std::to_string(example.num_supervised()) + " supervised");
+/// A class by its name, where it has one, or its number; a value as it is.
+std::string label_text(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
+  if (!dataset.has_classes) {
+    return Json(example.target).dump();
+  }
+  const auto number = static_cast<int64_t>(example.target);
+  const bool has_name = labels != nullptr && number < labels->num_labels();
+  return has_name ? printable(labels->names[static_cast<size_t>(number)]) : std::to_string(number);
 }
 
-std::string dense_sample(const data::Example& example) {
+std::string sample_facts(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
+  return counted(static_cast<int64_t>(example.ids.size()), "token") + ", " +
+         (example.has_target() ? "label " + label_text(example, dataset, labels)
+                               : std::to_string(example.num_supervised()) + " supervised");
+}
+
+std::string dense_sample(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
   const data::DenseRow& row = *example.dense;
-  const Json target = row.targets.empty() ? Json(example.target) : Json(row.targets);
-  return "features " + Json(row.shape).dump() + (example.has_target() ? ", target " + shown(target) : "");
+  const std::string target =
+      !example.has_target() ? "" : ", target " + (row.targets.empty() ? label_text(example, dataset, labels) : shown(Json(row.targets)));
+  return "features " + Json(row.shape).dump() + target;
+}
+
+/// "  model.layers.*.self_attn.q_proj  30": the modules of one pattern with their number, in the order of their first.
+std::string grouped_modules(const std::vector<std::string>& modules) {
+  std::vector<std::pair<std::string, int64_t>> groups;
+  for (const std::string& module : modules) {
+    const std::string pattern = name_pattern(module);
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const auto& other) { return other.first == pattern; });
+    if (group == groups.end()) {
+      groups.emplace_back(pattern, 1);
+    } else {
+      ++group->second;
+    }
+  }
+  TextTable table;
+  for (const auto& [pattern, count] : groups) {
+    table.add({"  " + pattern, std::to_string(count)});
+  }
+  return table.text();
 }
 
 }  // namespace
 
-std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const tokenizer::Tokenizer* tokenizer, bool colour,
-                           size_t count) {
+std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const data::LabelSet* labels,
+                           const tokenizer::Tokenizer* tokenizer, bool colour, size_t count) {
   std::string report;
   for (const peft::TargetMatch& match : method.matches()) {
-    report += "target " + match.entry + "\n";
-    for (const std::string& host : match.hosts) {
-      report += "  " + host + "\n";
-    }
+    report += "target " + match.entry + "\n" + grouped_modules(match.hosts);
   }
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
-    report += "sample " + example.origin.text() + ": " + (example.dense != nullptr ? dense_sample(example) : sample_facts(example)) + "\n";
+    report += "sample " + example.origin.text() + ": " +
+              (example.dense != nullptr ? dense_sample(example, train, labels) : sample_facts(example, train, labels)) + "\n";
     if (example.dense == nullptr) {
       report += "  " + marked_sample(example, tokenizer, colour) + "\n";
     }

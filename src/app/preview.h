@@ -7,9 +7,10 @@
 
 namespace lora::app {
 
-/// `--dry-run`: every matched module, and the first `count` samples decoded with the supervised part marked: coloured
-/// where `colour`, else between ⟦ and ⟧. Without a tokenizer the ids are shown.
-std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const tokenizer::Tokenizer* tokenizer, bool colour,
-                           size_t count = 3);
+/// `--dry-run`: the matched modules, those of all layers as one pattern with their number, and the first `count` samples decoded with the
+/// supervised part marked: coloured where `colour`, else between ⟦ and ⟧. Without a tokenizer the ids are shown. `labels`: null where
+/// tokens are learnt.
+std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const data::LabelSet* labels,
+                           const tokenizer::Tokenizer* tokenizer, bool colour, size_t count = 3);
 
 }  // namespace lora::app

@@ -24,4 +24,12 @@ std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request, co
   return inputs;
 }
 
+void require_other_file(const std::optional<ResultFile>& output, const data::Dataset& dataset) {
+  for (const data::SourceFile& file : dataset.files) {
+    if (output) {
+      output->must_not_replace({file.path});
+    }
+  }
+}
+
 }  // namespace lora::app

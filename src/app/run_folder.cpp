@@ -1,14 +1,18 @@
 #include "run_folder.h"
 
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <torch/version.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "companions.h"
-#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
 
 namespace lora::app {
@@ -23,7 +27,7 @@ const fs::path& prepared(const fs::path& folder) {
   return folder;
 }
 
-/// run.json's "run_id", or "" where there is no such file or it cannot be read.
+/// run.json, or null where there is no such file or it cannot be read.
 Json read_run_file(const fs::path& folder) {
   const fs::path file = folder / kRunFile;
   if (!fs::exists(file)) {
@@ -36,8 +40,27 @@ Json read_run_file(const fs::path& folder) {
   }
 }
 
+/// Whether a file system of this type (statfs) shows the kernel's state and takes no files, whatever its permissions say.
+bool holds_no_files(long type) {
+  constexpr std::array kTypes{PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
+                              DEBUGFS_MAGIC,    TRACEFS_MAGIC, SECURITYFS_MAGIC,   DEVPTS_SUPER_MAGIC};
+  return std::find(kTypes.begin(), kTypes.end(), type) != kTypes.end();
+}
+
 std::string text_at(const Json& object, const char* key) {
   return object.is_object() && object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "";
+}
+
+/// "training.seed: 1 there, 2 here; …"
+std::string differences_text(const std::vector<std::string>& found) {
+  constexpr size_t kNamed = 5;
+  return found.empty() ? "nothing that its run.json tells: it is of another version of this program" : join(found, "; ", kNamed);
+}
+
+/// Whether early stopping ended the run of a run.json at this checkpoint.
+bool stopped_early(const fs::path& newest, const Json& run) {
+  const Json patience = run.value("/config/training/early_stopping_patience"_json_pointer, Json());
+  return patience.is_number_integer() && checkpoint::load_state(newest).evaluations_without_gain >= patience.get<int64_t>();
 }
 
 /// A checkpoint that the user named.
@@ -46,45 +69,18 @@ RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
   if (!fault.empty()) {
     config_error("--resume", "cannot go on from '" + checkpoint.string() + "': " + fault);
   }
+  const Json run = read_run_file(fs::absolute(checkpoint).lexically_normal().parent_path());
   if (checkpoint::load_state(checkpoint).run_id != identity.id) {
-    config_error("--resume",
-                 "'" + checkpoint.string() +
-                     "' is another run's: its config, base model, tokenizer or data differ from this one's. Use its own config, or "
-                     "adapter.init_from to start anew from its weights");
+    const bool tells = !run.is_null() && !differences(run, identity).empty();
+    config_error("--resume", "'" + checkpoint.string() + "' is another run's: " +
+                                 (tells ? "it differs in " + differences_text(differences(run, identity))
+                                        : "its config, base model, tokenizer or data differ from this one's") +
+                                 ". Use its own config, or adapter.init_from to start anew from its weights");
   }
-  return {RunStart::kResume, checkpoint};
+  return {RunStart::kResume, checkpoint, /*clears=*/false, run.is_null() ? "" : join(differences_of_length(run, identity), ", ")};
 }
 
 }  // namespace
-
-RunIdentity identify_run(const Json& config, const Json& hashes) {
-  Json counted = config;
-  counted.erase("output_dir");
-  for (const char* key : {"logging_steps", "save_steps", "save_total_limit", "report_to", "profile"}) {
-    counted["training"].erase(key);
-  }
-  counted["data"].erase("cache_dir");
-  // Files count by their content, so that a run can move with its folder.
-  counted["model"].erase("path");
-  counted["model"].erase("tokenizer");
-  if (counted["adapter"].is_object()) {
-    counted["adapter"].erase("init_from");
-    counted["adapter"].erase("base_model_name_or_path");
-  }
-  for (const char* set : {"train", "eval"}) {
-    for (Json& source : counted["data"][set]) {
-      source.erase("path");
-    }
-  }
-  std::string contents;
-  for (const auto& [what, files] : hashes.items()) {
-    contents += what;
-    for (const auto& [place, file] : files.items()) {
-      contents += ":" + (file.is_object() ? file["sha256"] : file).get<std::string>();
-    }
-  }
-  return {sha256(counted.dump() + contents), hashes};
-}
 
 void check_output_folder(const fs::path& folder) {
   fs::path existing = folder;
@@ -97,56 +93,134 @@ void check_output_folder(const fs::path& folder) {
   if (access(existing.c_str(), W_OK | X_OK) != 0) {
     output_error(folder.string(), "cannot be written: '" + existing.string() + "': " + std::strerror(errno));
   }
+  struct statfs system = {};
+  if (statfs(existing.c_str(), &system) == 0 && holds_no_files(system.f_type)) {
+    output_error(folder.string(), "cannot be made: '" + existing.string() + "' is in a file system of the kernel, which holds no files");
+  }
 }
 
-Json hash_files(const std::vector<fs::path>& files) {
-  Json hashes = Json::object();
-  for (const fs::path& file : files) {
-    check_interrupt();
-    hashes[file.filename().string()] = sha256_of_file(file, ErrorKind::kModel);
+namespace {
+
+/// Everything in a folder that a run of ours may have written.
+std::vector<fs::path> run_files(const fs::path& folder) {
+  std::vector<fs::path> found;
+  for (const char* name :
+       {kRunFile, "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"}) {
+    if (fs::exists(folder / name)) {
+      found.push_back(folder / name);
+    }
   }
-  return hashes;
+  if (fs::exists(folder / "model.safetensors")) {
+    // A fully fine-tuned folder: what was copied beside the weights belongs to them.
+    for (const fs::path& file : own_companion_files(folder)) {
+      found.push_back(folder / file);
+    }
+  } else if (fs::exists(folder / "adapter_model.safetensors")) {
+    for (const char* name : {"chat_template.jinja", "additional_chat_templates"}) {
+      if (fs::exists(folder / name)) {
+        found.push_back(folder / name);
+      }
+    }
+  }
+  for (const int64_t step : checkpoint::steps(folder)) {
+    found.push_back(checkpoint::folder(folder, step));
+  }
+  return found;
+}
+
+bool has_result(const fs::path& folder) {
+  const auto has = [&folder](const char* weights, const char* config) {
+    return fs::exists(folder / weights) && fs::exists(folder / config);
+  };
+  return has("adapter_model.safetensors", "adapter_config.json") || has("model.safetensors", "config.json");
+}
+
+[[noreturn]] void refuse_folder(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {
+  const std::vector<std::string> found = differences(run, identity);
+  output_error(folder.string(),
+               "holds another run's files: found " + first_file.filename().string() +
+                   (run.is_null() ? " without a readable run.json" : " of a run that differs in " + differences_text(found)) +
+                   ". Choose another output_dir, or --overwrite to remove them");
+}
+
+/// The newest checkpoint of this run in its folder.
+std::optional<fs::path> own_checkpoint(const fs::path& folder, const RunIdentity& identity) {
+  const auto newest = checkpoint::newest_valid(folder);
+  return newest && checkpoint::load_state(*newest).run_id == identity.id ? newest : std::nullopt;
+}
+
+/// What there is to do for a run whose files are in the folder.
+RunPlan plan_own(const fs::path& folder, const Json& run, const RunIdentity& identity) {
+  const std::vector<std::string> length = differences_of_length(run, identity), evaluation = differences_of_evaluation(run, identity);
+  const bool has_ended = text_at(run, "status") == "finished" && has_result(folder);
+  if (has_ended && length.empty() && evaluation.empty()) {
+    return {RunStart::kFinished};
+  }
+  const std::optional<fs::path> newest = own_checkpoint(folder, identity);
+  if (newest && !(has_ended && length.empty() && !stopped_early(*newest, run))) {
+    return {RunStart::kResume, *newest, /*clears=*/false, join(length, ", ")};
+  }
+  if (has_ended && !length.empty()) {
+    output_error(folder.string(), "holds this run, finished with another length (" + join(length, ", ") +
+                                      "), and no checkpoint to go on from. Choose another output_dir, with adapter.init_from to start from "
+                                      "its weights, or --resume never to train anew");
+  }
+  if (has_ended) {
+    return {RunStart::kFinished, {}, /*clears=*/false, join(evaluation, ", ")};
+  }
+  log::info("the earlier try in " + folder.string() + " left no valid checkpoint: starting anew");
+  return {RunStart::kFresh, {}, /*clears=*/true};
+}
+
+}  // namespace
+
+RunPlan plan_run(const fs::path& folder, const RunIdentity& identity, const std::string& resume, bool overwrite) {
+  const bool named = resume != "auto" && resume != "never";
+  RunPlan plan = named ? resume_from(resume, identity) : RunPlan{};
+  const std::vector<fs::path> files = run_files(folder);
+  if (files.empty()) {
+    return plan;
+  }
+  const Json run = read_run_file(folder);
+  const bool is_ours = text_at(run, "run_id") == identity.id;
+  if (!is_ours && !overwrite) {
+    refuse_folder(folder, files.front(), run, identity);
+  }
+  if (!is_ours || resume == "never") {
+    plan.clears = true;
+    return plan;
+  }
+  return named ? plan : plan_own(folder, run, identity);
+}
+
+bool has_run_files(const fs::path& folder) {
+  return !run_files(folder).empty();
+}
+
+void require_room(const RunPlan& plan, int64_t total_steps) {
+  if (plan.start != RunStart::kResume) {
+    return;
+  }
+  const int64_t done = checkpoint::load_state(plan.checkpoint).step;
+  if (done > total_steps) {
+    output_error(plan.checkpoint.string(), "this run has more steps behind it than it is to have: found " + std::to_string(done) +
+                                               " done and " + std::to_string(total_steps) + " in all" +
+                                               (plan.changes.empty() ? "" : " (" + plan.changes + ")") +
+                                               ". Choose another output_dir, name an earlier checkpoint by --resume, or --resume never to "
+                                               "train anew");
+  }
 }
 
 RunFolder::RunFolder(const fs::path& folder) : folder_(prepared(folder)), lock_(folder) {
   remove_leftovers(folder_);
 }
 
-std::vector<fs::path> RunFolder::run_files() const {
-  std::vector<fs::path> found;
-  for (const char* name :
-       {kRunFile, "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"}) {
-    if (fs::exists(folder_ / name)) {
-      found.push_back(folder_ / name);
-    }
+void RunFolder::prepare(const RunPlan& plan) const {
+  if (!plan.clears) {
+    return;
   }
-  if (fs::exists(folder_ / "model.safetensors")) {
-    // A fully fine-tuned folder: what was copied beside the weights belongs to them.
-    for (const fs::path& file : own_companion_files(folder_)) {
-      found.push_back(folder_ / file);
-    }
-  } else if (fs::exists(folder_ / "adapter_model.safetensors")) {
-    for (const char* name : {"chat_template.jinja", "additional_chat_templates"}) {
-      if (fs::exists(folder_ / name)) {
-        found.push_back(folder_ / name);
-      }
-    }
-  }
-  for (const int64_t step : checkpoint::steps(folder_)) {
-    found.push_back(checkpoint::folder(folder_, step));
-  }
-  return found;
-}
-
-bool RunFolder::has_result() const {
-  const auto has = [this](const char* weights, const char* config) {
-    return fs::exists(folder_ / weights) && fs::exists(folder_ / config);
-  };
-  return has("adapter_model.safetensors", "adapter_config.json") || has("model.safetensors", "config.json");
-}
-
-void RunFolder::clear(const fs::path& but) const {
-  for (const fs::path& file : run_files()) {
+  const fs::path& but = plan.checkpoint;
+  for (const fs::path& file : run_files(folder_)) {
     std::error_code error;
     if (!but.empty() && fs::equivalent(file, but, error)) {
       continue;
@@ -156,41 +230,6 @@ void RunFolder::clear(const fs::path& but) const {
       output_error(folder_.string(), "cannot remove '" + file.filename().string() + "': " + error.message());
     }
   }
-}
-
-RunPlan RunFolder::plan(const RunIdentity& identity, const std::string& resume, bool overwrite) {
-  const bool named = resume != "auto" && resume != "never";
-  const RunPlan fresh_or_named = named ? resume_from(resume, identity) : RunPlan{};
-  const std::vector<fs::path> files = run_files();
-  if (files.empty()) {
-    return fresh_or_named;
-  }
-  const Json run = read_run_file(folder_);
-  const bool is_ours = text_at(run, "run_id") == identity.id;
-  if (!is_ours && !overwrite) {
-    output_error(folder_.string(),
-                 "holds another run's files: found " + files.front().filename().string() +
-                     (run.is_null() ? " without a readable run.json" : " of a run with another config, base model, tokenizer or data") +
-                     ". Choose another output_dir, or --overwrite to remove them");
-  }
-  if (!is_ours || resume == "never") {
-    clear(fresh_or_named.checkpoint);
-    return fresh_or_named;
-  }
-  if (named) {
-    return fresh_or_named;
-  }
-  if (text_at(run, "status") == "finished" && has_result()) {
-    return {RunStart::kFinished, {}};
-  }
-  if (const auto newest = checkpoint::newest_valid(folder_)) {
-    if (checkpoint::load_state(*newest).run_id == identity.id) {
-      return {RunStart::kResume, *newest};
-    }
-  }
-  log::info("the earlier try in " + folder_.string() + " left no valid checkpoint: starting anew");
-  clear({});
-  return {};
 }
 
 void RunFolder::remove_checkpoints_after(int64_t step) const {

@@ -105,7 +105,7 @@ bool takes_rows_whole(const models::ModelOptions& model, ObjectiveKind objective
 }
 
 std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, ObjectiveKind objective,
-                                             const std::optional<data::LabelSet>& known) {
+                                             const std::optional<data::LabelSet>& known, bool need_targets) {
   if (objective == ObjectiveKind::kModuleLoss) {
     return settle_own_targets(first, second, known);
   }
@@ -113,7 +113,9 @@ std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset
     if (rows == nullptr) {
       continue;
     }
-    data::require_targets(*rows, std::string("which is what ") + std::string(train::kObjectiveKinds.name(objective)) + " learns");
+    if (need_targets) {
+      data::require_targets(*rows, std::string("which is what ") + std::string(train::kObjectiveKinds.name(objective)) + " learns");
+    }
     if (objective == ObjectiveKind::kRegression) {
       if (rows->raw_labels.kind == data::LabelKind::kNames) {
         data_error(first_origin(*rows), "the target is a name: found \"" + printable(rows->raw_labels.names.front()) +
@@ -146,7 +148,7 @@ data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, con
     model_error("model.path", "the module gives one value of each row: found " + std::to_string(count) +
                                   ", expected the scores of at least 2 classes. Values are learnt with \"regression\"");
   }
-  if (rows.raw_labels.kind != data::LabelKind::kNames && rows.raw_labels.kind != data::LabelKind::kIntegers) {
+  if (rows.raw_labels.kind == data::LabelKind::kReals) {
     data_error(origin_of_kind(rows),
                "the target is no class: found a value among the rows, expected numbers without a decimal point from 0 to " +
                    std::to_string(count - 1) + ", or names. Values are learnt with \"regression\".");

@@ -13,9 +13,10 @@ bool takes_rows_whole(const models::ModelOptions& model, train::ObjectiveKind ob
 
 /// Makes targets what the objective takes them for, before the module is loaded: values of a regression; to a module's own loss what its
 /// adapter was trained on (`known`), else what the first set has: classes by name, by number, or values. Returns which of them, for the
-/// adapter's file; none where another objective says it, or rows have no target. `second` may be null. Throws data Error, file:line.
+/// adapter's file; none where another objective says it, or rows have no target. `second` may be null. Throws data Error, file:line, also
+/// for a row without a target where the objective needs one and `need_targets` is true.
 std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, train::ObjectiveKind objective,
-                                             const std::optional<data::LabelSet>& known);
+                                             const std::optional<data::LabelSet>& known, bool need_targets = true);
 
 /// Loads the module for these rows, and looks whether it knows their ids and takes the longest of them. `second` may be null.
 models::BaseModel load_row_base(const models::ModelOptions& model, const data::Dataset& first, const data::Dataset* second,

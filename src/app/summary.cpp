@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "lora/base/counted.h"
 #include "lora/base/text.h"
+#include "lora/io/dtype_name.h"
 
 namespace lora::app {
 
@@ -19,12 +21,13 @@ std::string percent_text(double value) {
 
 std::string data_line(const std::string& label, const data::Dataset& dataset) {
   const data::DataReport& report = dataset.report;
-  const std::string count = with_thousands(static_cast<int64_t>(dataset.examples.size()));
+  const auto count = static_cast<int64_t>(dataset.examples.size());
   if (!dataset.examples.empty() && dataset.examples.front().dense != nullptr) {
-    return label + count + " rows of features " + Json(dataset.examples.front().dense->shape).dump();
+    return label + counted(count, "row") + " of features " + Json(dataset.examples.front().dense->shape).dump();
   }
-  std::string line = label + count + " documents, " + with_thousands(dataset.num_tokens()) + " tokens, " +
-                     with_thousands(dataset.num_supervised()) + " supervised";
+  const bool has_labels = count > 0 && dataset.examples.front().has_target();
+  std::string line = label + counted(count, has_labels ? "labelled row" : "document") + ", " + counted(dataset.num_tokens(), "token") +
+                     (has_labels ? "" : ", " + with_thousands(dataset.num_supervised()) + " supervised");
   const auto add = [&line](int64_t count, const char* what) {
     if (count > 0) {
       line += ", " + with_thousands(count) + " " + what;
@@ -35,6 +38,12 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
   add(report.split, "split");
   add(report.skipped, "skipped (nothing supervised)");
   return line;
+}
+
+/// What a batch is a number of.
+const char* unit_of_batch(const SummaryInput& input) {
+  const bool has_rows = !input.train.examples.empty() && input.train.examples.front().has_target();
+  return input.config.data.packing ? "pack" : has_rows ? "row" : "document";
 }
 
 std::string text_line(const std::string& set, const data::TextReport& text, bool append_eos) {
@@ -65,12 +74,12 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   const train::TrainOptions& training = input.config.training;
   const Figures figures = count_parameters(model, input.method);
   std::vector<std::string> lines;
-  lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + c10::toString(model.dtype()) + ", " +
+  lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + io::dtype_name(model.dtype()) + ", " +
                   model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
   lines.push_back("method       " + input.method.name());
   for (const peft::TargetMatch& match : input.method.matches()) {
-    lines.push_back("  " + match.entry + ": " + with_thousands(static_cast<int64_t>(match.hosts.size())) +
-                    (input.config.adapter ? " modules" : " tensors"));
+    lines.push_back("  " + match.entry + ": " +
+                    counted(static_cast<int64_t>(match.hosts.size()), input.config.adapter ? "module" : "tensor"));
   }
   lines.push_back("parameters   " + with_thousands(figures.trainable) + " trainable of " + with_thousands(figures.total) + " (" +
                   percent_text(figures.percent()) + ")");
@@ -83,6 +92,10 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
       lines.push_back("             columns not used: " + dataset->report.unused_columns[i]);
     }
   }
+  if (input.labels != nullptr && !input.labels->is_regression && !input.labels->names.empty()) {
+    lines.push_back("labels       " + std::to_string(input.labels->num_labels()) + ": " +
+                    printable(join(input.labels->names, ", ", 20), 400));
+  }
   lines.insert(lines.end(), input.prompts.begin(), input.prompts.end());
   for (const data::TextReport& text : input.train.report.texts) {
     lines.push_back(text_line("train", text, input.config.data.append_eos));
@@ -92,8 +105,7 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   }
   const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
   const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"
-                                       : std::to_string(memory.batch_size) + (input.config.data.packing ? " packs" : " documents") +
-                                             (training.finds_batch_size ? " (auto)" : "");
+                                       : counted(memory.batch_size, unit_of_batch(input)) + (training.finds_batch_size ? " (auto)" : "");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
   lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed_text(memory.recompute) +

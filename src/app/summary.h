@@ -26,6 +26,7 @@ struct SummaryInput {
   const peft::Method& method;
   const data::Dataset& train;
   const data::Dataset* eval;
+  const data::LabelSet* labels;             ///< null where tokens are learnt
   const std::vector<std::string>& prompts;  ///< lines on how rows become prompts
   int64_t total_steps;
 };

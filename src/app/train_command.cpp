@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "eva_pass.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/terminal.h"
@@ -34,7 +35,14 @@ MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPl
 
 /// Shows what will be done.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
-  const SummaryInput input{config, parts.base, *parts.method, parts.train, parts.eval_set(), parts.prompts.summary, steps.total_steps()};
+  const SummaryInput input{config,
+                           parts.base,
+                           *parts.method,
+                           parts.train,
+                           parts.eval_set(),
+                           parts.labels ? &*parts.labels : nullptr,
+                           parts.prompts.summary,
+                           steps.total_steps()};
   for (const std::string& line : summary_lines(input, memory)) {
     log::info(line);
   }
@@ -44,6 +52,16 @@ void check_schedule(const RunConfig& config, const train::StepPlan& steps) {
   optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
 }
 
+/// More batches than an epoch has make one step of it, which is most likely not meant.
+void warn_of_accumulation(const RunConfig& config, train::StepPlan& steps) {
+  const int64_t wanted = config.training.gradient_accumulation_steps;
+  const auto first = static_cast<int64_t>(steps.micro_batches(0).size());
+  if (first < wanted) {
+    log::warn("[training.gradient_accumulation_steps] found " + std::to_string(wanted) + " in epochs of " +
+              counted(first, "batch", "batches") + ": each epoch is one step, of all of them");
+  }
+}
+
 /// Says whose lines follow, where there are several adapters.
 void announce_adapter(const config::RunList& list, size_t index) {
   if (list.runs.size() > 1) {
@@ -51,18 +69,43 @@ void announce_adapter(const config::RunList& list, size_t index) {
   }
 }
 
-void show_dry_run(const RunConfig& config, RunParts& parts) {
+std::string finished_line(const RunConfig& config, const RunPlan& plan) {
+  return "this run has already finished" + (plan.changes.empty() ? "" : " (" + plan.changes + ")") + "; its result is in " +
+         config.output_dir.string() + ". To train it anew: --resume never";
+}
+
+/// Says what a run would do with what its folder holds. Throws what it would throw.
+void check_start(const RunConfig& config, const RunParts& parts, const TrainRequest& request, int64_t total_steps) {
+  const bool is_named = request.resume != "auto" && request.resume != "never";
+  if (!is_named && !has_run_files(config.output_dir)) {
+    return;  // files need not be hashed
+  }
+  const RunPlan plan = plan_run(config.output_dir, identify_run(config.resolved, parts.hashes(config)), request.resume, request.overwrite);
+  require_room(plan, total_steps);
+  if (plan.start == RunStart::kFinished) {
+    log::info(finished_line(config, plan));
+  } else if (plan.start == RunStart::kResume) {
+    log::info("resume       the run would go on from " + plan.checkpoint.string());
+  } else if (plan.clears) {
+    log::info("output_dir   the run would remove the files of a run in " + config.output_dir.string());
+  }
+}
+
+void show_dry_run(const RunConfig& config, RunParts& parts, const TrainRequest& request) {
   if (parts.eva) {  // with the ranks as they are before the look at the data
     parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
   }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
-  const train::StepPlan steps(*parts.objective, config.training);
+  train::StepPlan steps(*parts.objective, config.training);
   check_schedule(config, steps);
+  warn_of_accumulation(config, steps);
   show_summary(config, parts, steps, memory);
-  terminal::print(dry_run_report(*parts.method, parts.train, parts.tokenizer.get(), terminal::shows_colours()));
+  check_start(config, parts, request, steps.total_steps());
+  terminal::print(dry_run_report(*parts.method, parts.train, parts.labels ? &*parts.labels : nullptr, parts.tokenizer.get(),
+                                 terminal::shows_colours()));
 }
 
-void dry_run(const config::RunList& list) {
+void dry_run(const config::RunList& list, const TrainRequest& request) {
   for (const RunConfig& config : list.runs) {
     check_output_folder(config.output_dir);
   }
@@ -70,7 +113,7 @@ void dry_run(const config::RunList& list) {
   for (size_t i = 0; i < list.runs.size(); ++i) {
     announce_adapter(list, i);
     parts->prepare(list.runs[i]);
-    show_dry_run(list.runs[i], *parts);
+    show_dry_run(list.runs[i], *parts, request);
   }
 }
 
@@ -94,7 +137,13 @@ void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest&
       peft::check_targets(parts.adapter_options(config), *parts.base.model);
     }
     planned[i].identity = identify_run(config.resolved, parts.hashes(config));
-    planned[i].plan = planned[i].folder->plan(planned[i].identity, request.resume, request.overwrite);
+    planned[i].plan = plan_run(config.output_dir, planned[i].identity, request.resume, request.overwrite);
+    if (!config.training.finds_batch_size) {
+      require_room(planned[i].plan, steps.total_steps());
+    }
+  }
+  for (const PlannedRun& run : planned) {
+    run.folder->prepare(run.plan);
   }
 }
 
@@ -111,7 +160,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
     const RunConfig& config = list.runs[i];
     announce_adapter(list, i);
     if (planned[i].plan.start == RunStart::kFinished) {
-      log::info("this run has already finished; its result is in " + config.output_dir.string() + " (--resume never trains it anew)");
+      log::info(finished_line(config, planned[i].plan));
       continue;
     }
     parts->prepare(config);
@@ -122,6 +171,8 @@ void train(const config::RunList& list, const TrainRequest& request) {
     found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // each run is what its config alone says
     train::StepPlan steps(*parts->objective, config.training);
     check_schedule(config, steps);
+    require_room(planned[i].plan, steps.total_steps());
+    warn_of_accumulation(config, steps);
     show_summary(config, *parts, steps, memory);
     planned[i].folder->set_memory(to_json(memory));
     train_run(config, *parts, steps, *planned[i].folder, planned[i].identity, planned[i].plan, memory);
@@ -150,7 +201,7 @@ int train_command(const TrainRequest& request) {
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }
-  request.dry_run ? dry_run(list) : train(list, request);
+  request.dry_run ? dry_run(list, request) : train(list, request);
   return 0;
 }
 

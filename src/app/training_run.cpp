@@ -44,20 +44,29 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
   }
 }
 
+bool is_dense(const RunParts& parts) {
+  return !parts.train.examples.empty() && parts.train.examples.front().dense != nullptr;
+}
+
 /// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
 /// the checkpoint after both.
 struct Watchers {
   Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
            int64_t total_steps)
       : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
-        console(metrics::make_console_sink(total_steps)),
-        logging(config.training.logging_steps, sinks(), [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
+        console(metrics::make_console_sink(total_steps, is_dense(parts) ? "rows" : "tokens")),
+        progress(is_dense(parts) ? "rows" : "tok"),
+        logging(train::whole_steps(config.training.logging_steps, total_steps), sinks(),
+                [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
         evaluation(*parts.objective,
-                   {config.training.eval_steps, config.training.eval_on_start, config.training.early_stopping_patience,
-                    config.training.metric_for_best_model},
+                   {train::eval_interval(config.training, total_steps), config.training.eval_on_start,
+                    config.training.early_stopping_patience, config.training.metric_for_best_model,
+                    /*at_end=*/config.training.eval_strategy != train::Strategy::kNo},
                    sinks()),
-        saving(config.output_dir, {config.training.save_steps, config.training.save_total_limit, config.training.load_best_model_at_end},
-               optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
+        saving(
+            config.output_dir,
+            {train::save_interval(config.training, total_steps), config.training.save_total_limit, config.training.load_best_model_at_end},
+            optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
     if (config.training.profile) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
@@ -168,6 +177,10 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     bring_best(config, plan.checkpoint, state);
     optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
+    if (!plan.changes.empty()) {
+      log::info("its length is another now (" + plan.changes + "): from here on the learning rate is that of a schedule of " +
+                std::to_string(steps.total_steps()) + " steps, as in transformers; the steps before keep what they had");
+    }
   }
   state.run_id = identity.id;
   state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;

@@ -228,6 +228,17 @@ std::string detail_of(const Json::exception& error, const std::string& last_toke
   return text;
 }
 
+/// What people write in place of JSON, by what stands at the fault.
+std::string likely_cause(std::string_view text, size_t at) {
+  const std::string_view rest = text.substr(std::min(at, text.size()));
+  if (rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with("#")) {
+    return ". Likely cause: a comment, which JSON does not have";
+  }
+  const bool is_first = text.substr(0, at).find_first_not_of(" \t\r\n") == std::string_view::npos;
+  const bool is_word = !rest.empty() && (std::isalpha(static_cast<unsigned char>(rest.front())) != 0 || rest.front() == '-');
+  return is_first && is_word ? ". Likely cause: YAML or plain text in place of JSON" : "";
+}
+
 bool Builder::parse_error(size_t position, const std::string& last_token, const Json::exception& error) {
   const std::string_view text = origin_.text;
   const std::string detail = detail_of(error, last_token);
@@ -245,6 +256,7 @@ bool Builder::parse_error(size_t position, const std::string& last_token, const 
   if ((token == "}" || token == "]") && previous != std::string_view::npos && text[previous] == ',') {
     message += ". Likely cause: a comma after the last item";
   }
+  message += likely_cause(text, start);
   // A misplaced token is shown where it starts, a broken string where it breaks.
   origin_.fail(is_misplaced || !detail.starts_with("invalid string") ? start : position - 1, message);
 }

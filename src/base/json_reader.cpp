@@ -1,3 +1,4 @@
+#include "lora/base/found_text.h"
 #include "lora/base/json.h"
 
 #include <cmath>
@@ -60,7 +61,7 @@ JsonReader::JsonReader(const Json& object, std::string where, ErrorKind kind) : 
 JsonReader::JsonReader(const Json& object, std::string where, std::string prefix, ErrorKind kind)
     : object_(object), where_(std::move(where)), prefix_(std::move(prefix)), kind_(kind) {
   if (!object.is_object()) {
-    throw Error(kind, where_, "found " + type_name(object) + " (" + shown(object) + "), expected a JSON object");
+    throw Error(kind, where_, "found " + found_text(object) + ", expected a JSON object");
   }
 }
 
@@ -87,7 +88,7 @@ const Json& JsonReader::at(const std::string& key) const {
 
 void JsonReader::fail(const std::string& key, const std::string& expected) const {
   const auto value = object_.find(key);
-  const std::string found = value == object_.end() ? "nothing" : type_name(*value) + " (" + shown(*value) + ")";
+  const std::string found = value == object_.end() ? "nothing" : found_text(*value);
   throw Error(kind_, prefix_ + key, "found " + found + ", expected " + expected);
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 
+#include "lora/base/option_names.h"
 #include "lora/base/terminal.h"
 
 namespace lora::log {
@@ -89,11 +90,11 @@ void info(const std::string& message) {
 }
 
 void warn(const std::string& message) {
-  console().log(*console().prefixed, spdlog::level::warn, terminal::visible_line(message));
+  console().log(*console().prefixed, spdlog::level::warn, terminal::visible_line(with_option_names(message)));
 }
 
 void error(const std::string& message) {
-  console().log(*console().prefixed, spdlog::level::err, terminal::visible(message));
+  console().log(*console().prefixed, spdlog::level::err, terminal::visible(with_option_names(message)));
 }
 
 void set_quiet(bool quiet) {

@@ -30,8 +30,8 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
   }
   models::ModelOptions options = read_model(section, Place{"model", findings}, working_folder(surroundings)).options;
   for (const auto& [key, flag] :
-       {std::pair("path", "--model"), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"), std::pair("device", "--device"),
-        std::pair("inputs", "--inputs"), std::pair("output", "--output-field")}) {
+       {std::pair("path", flags.flag), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"),
+        std::pair("device", "--device"), std::pair("inputs", "--inputs"), std::pair("output", "--output-field")}) {
     findings.rename(std::string("model.") + key, flag);
   }
   findings.throw_if_any();

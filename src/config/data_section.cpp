@@ -98,6 +98,12 @@ Field<DataOptions> sources_field(const std::string& key, Access access, size_t m
       return;
     }
     for (size_t i = 0; i < value.size(); ++i) {
+      if (!value[i].is_object()) {
+        const std::string path = value[i].is_string() ? value[i].get<std::string>() : "train.jsonl";
+        at.item(i).add("found " + shown(value[i]) + ", expected an object, such as " +
+                       Json{{"path", path}, {"format", "instruction"}}.dump());
+        continue;
+      }
       SourceOptions source;
       source_table().read(value[i], source, at.item(i));
       if (at.item(i).sound({"format", "columns"})) {

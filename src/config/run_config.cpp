@@ -42,11 +42,13 @@ void report_unknown_sections(const Json& document, const Place& root) {
   for (const auto& [key, section] : schema["properties"].items()) {
     known.push_back(key);
   }
+  std::vector<std::string> unknown;
   for (const auto& [key, value] : document.items()) {
     if (!schema["properties"].contains(key)) {
-      report_unknown_key(key, known, root);
+      unknown.push_back(key);
     }
   }
+  report_unknown_keys(unknown, known, root);
 }
 
 EvalData eval_data_of(const Json* section, const data::DataOptions& options, const Place& at) {

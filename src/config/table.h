@@ -129,13 +129,15 @@ class Table {
       at.add("found " + shown(object) + ", expected an object");
       return;
     }
+    std::vector<std::string> unknown;
     for (const auto& [key, value] : object.items()) {
       if (const Field<Options>* field = find(key)) {
         field->read(value, options, at.key(key));
       } else {
-        report_unknown_key(key, keys(), at);
+        unknown.push_back(key);
       }
     }
+    report_unknown_keys(unknown, keys(), at);
     for (const Field<Options>& field : fields_) {
       if (field.required && !object.contains(field.key)) {
         report_missing_key(field.schema, at.key(field.key));

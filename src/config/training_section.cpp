@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "config/schedule_arguments.h"
 #include "config/sections.h"
@@ -77,20 +78,89 @@ void check_eval_data(const TrainOptions& options, const Place& at) {
       at.key(key).add("needs something to evaluate on, and there is none: give data.eval or data.eval_fraction");
     }
   };
+  need(options.eval_strategy.value_or(train::Strategy::kNo) != train::Strategy::kNo, "eval_strategy");
   need(options.eval_steps.has_value(), "eval_steps");
+  need(options.save_strategy == train::Strategy::kBest, "save_strategy");
   need(options.eval_on_start, "eval_on_start");
   need(options.load_best_model_at_end, "load_best_model_at_end");
   need(options.early_stopping_patience.has_value(), "early_stopping_patience");
 }
 
+/// Whether the whole number `a` is a multiple of `b`; shares of all steps are compared as transformers does.
+bool is_multiple(double a, double b) {
+  constexpr double kLargeMultiplier = 1'000'000;
+  const double factor = a < 1 && b < 1 ? kLargeMultiplier : 1;
+  return std::fmod(a * factor, b * factor) == 0;
+}
+
+/// transformers' rule: saving and evaluation keep time, so that there is a checkpoint of the best model.
 void check_best_model(const TrainOptions& options, const Place& at) {
+  using train::Strategy;
   const Place place = at.key("load_best_model_at_end");
-  if (!options.eval_steps) {
-    place.add("needs training.eval_steps: found null there, expected an integer >= 1");
-  } else if (options.save_steps == 0 || options.save_steps % *options.eval_steps != 0) {
-    place.add("needs a checkpoint of an evaluated step: found save_steps " + std::to_string(options.save_steps) +
-              ", expected a multiple of eval_steps, which is " + std::to_string(*options.eval_steps));
+  const bool by_epoch = options.eval_strategy == Strategy::kEpoch;
+  const bool by_steps = options.eval_steps || options.eval_strategy == Strategy::kSteps;
+  const double eval_steps = options.eval_steps.value_or(options.logging_steps);
+  if (!by_epoch && !by_steps) {
+    place.add("needs training.eval_steps: found null there, expected an integer >= 1, or eval_strategy \"epoch\"");
+  } else if (options.save_strategy == Strategy::kBest) {
+    return;
+  } else if (by_epoch != (options.save_strategy == Strategy::kEpoch)) {
+    place.add("needs a checkpoint of an evaluated step: found save_strategy \"" +
+              std::string(train::kSaveStrategies.name(options.save_strategy)) + "\" beside evaluation by " +
+              (by_epoch ? "epoch" : "steps") + ", expected the same strategy, or save_strategy \"best\"");
+  } else if (by_steps &&
+             ((eval_steps < 1) != (options.save_steps < 1) || options.save_steps == 0 || !is_multiple(options.save_steps, eval_steps))) {
+    place.add("needs a checkpoint of an evaluated step: found save_steps " + number_json(options.save_steps).dump() +
+              ", expected a multiple of eval_steps, which is " + number_json(eval_steps).dump());
   }
+}
+
+/// A number of steps beside a strategy that does not count them.
+void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section, const Place& at) {
+  if (strategy != "steps" && section.contains(key) && !section[key].is_null() && section[key] != 0) {
+    at.key(key).add("found " + shown(section[key]) + " beside " + strategy_key + " \"" + strategy +
+                    "\", which does not count steps. Leave one of them out, or use " + strategy_key + " \"steps\"");
+  }
+}
+
+/// save_steps 0 and save_strategy "no" are one thing.
+void settle_strategies(TrainOptions& options, const Json& section, const Place& at) {
+  using train::Strategy;
+  if (options.eval_strategy) {
+    check_steps_of("eval_steps", "eval_strategy", std::string(train::kEvalStrategies.name(*options.eval_strategy)), section, at);
+  }
+  check_steps_of("save_steps", "save_strategy", std::string(train::kSaveStrategies.name(options.save_strategy)), section, at);
+  if (options.save_strategy == Strategy::kSteps && options.save_steps == 0) {
+    if (section.contains("save_strategy")) {
+      at.key("save_steps").add("found 0 beside save_strategy \"steps\", expected a number of steps, or save_strategy \"no\"");
+    }
+    options.save_strategy = Strategy::kNo;
+  }
+  if (options.save_strategy == Strategy::kNo) {
+    options.save_steps = 0;
+  }
+  if (options.save_strategy == Strategy::kBest && options.eval_strategy == Strategy::kNo) {
+    at.key("save_strategy").add("found \"best\" beside eval_strategy \"no\", expected evaluations that tell the best, or another strategy");
+  }
+}
+
+/// Early stopping counts evaluations within the run.
+void check_early_stopping(const TrainOptions& options, const Place& at) {
+  const bool evaluates = options.eval_strategy ? *options.eval_strategy != train::Strategy::kNo : options.eval_steps.has_value();
+  if (options.early_stopping_patience && !evaluates) {
+    at.key("early_stopping_patience")
+        .add("counts evaluations and needs training.eval_steps: found null there, expected an integer >= 1, or eval_strategy \"epoch\"");
+  }
+}
+
+Json resolved_training(const TrainOptions& options, const Json& section) {
+  Json resolved = training_table().resolved(options, section);
+  const Json given = section.is_object() ? section.value("lr_scheduler_kwargs", Json()) : Json();
+  resolved["lr_scheduler_kwargs"] = given.is_object() ? schedule_table().resolved(options.schedule, given) : Json::object();
+  if (options.save_strategy == train::Strategy::kEpoch || options.save_strategy == train::Strategy::kBest) {
+    resolved.erase("save_steps");  // it means nothing there, and would be refused
+  }
+  return resolved;
 }
 
 }  // namespace
@@ -103,14 +173,12 @@ Section<TrainOptions> read_training(const Json& section, const Place& at, EvalDa
   Section<TrainOptions> result;
   TrainOptions& options = result.options;
   training_table().read(section, options, at);
-  result.resolved = training_table().resolved(options, section);
+  if (section.is_object() && at.sound({"eval_strategy", "eval_steps", "save_strategy", "save_steps"})) {
+    settle_strategies(options, section, at);
+  }
+  result.resolved = resolved_training(options, section);
   if (!section.is_object()) {
     return result;
-  }
-  if (const auto given = section.find("lr_scheduler_kwargs"); given != section.end() && given->is_object()) {
-    result.resolved["lr_scheduler_kwargs"] = schedule_table().resolved(options.schedule, *given);
-  } else {
-    result.resolved["lr_scheduler_kwargs"] = Json::object();
   }
   check_schedule(options, section, at);
   if (at.sound({"optim", "adam_beta1", "adam_beta2", "adam_epsilon"})) {
@@ -123,11 +191,12 @@ Section<TrainOptions> read_training(const Json& section, const Place& at, EvalDa
     check_eval_data(options, at);
     return result;
   }
-  if (options.load_best_model_at_end && at.sound({"load_best_model_at_end", "eval_steps", "save_steps"})) {
+  const bool rhythm_is_sound = at.sound({"eval_strategy", "eval_steps", "save_strategy", "save_steps", "logging_steps"});
+  if (options.load_best_model_at_end && rhythm_is_sound && at.sound({"load_best_model_at_end"})) {
     check_best_model(options, at);
   }
-  if (options.early_stopping_patience && !options.eval_steps && at.sound({"eval_steps"})) {
-    at.key("early_stopping_patience").add("counts evaluations and needs training.eval_steps: found null there, expected an integer >= 1");
+  if (rhythm_is_sound) {
+    check_early_stopping(options, at);
   }
   return result;
 }

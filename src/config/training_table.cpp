@@ -139,18 +139,70 @@ void add_optimisation(Table<TrainOptions>& table) {
           "seed", [](auto& o) -> auto& { return o.seed; }, integer(0), "Of everything random.");
 }
 
+/// A number of steps, or a share of them.
+Rule steps_rule() {
+  Rule rule = any_of({number({.above = 0, .below = 1}), integer(1)});
+  rule.expected = "a whole number of steps, or a share of all steps above 0 and below 1";
+  return rule;
+}
+
+Rule eval_steps_rule() {
+  Rule rule = nullable(steps_rule());
+  rule.expected += ", or null";
+  return rule;
+}
+
+/// null is the default, so that --set can take a number of steps back.
+Field<TrainOptions> save_steps_field() {
+  Rule rule = nullable(any_of({number({.from = 0, .below = 1}), integer(1)}));
+  rule.expected = "a whole number of steps, or a share of all steps below 1; 0 for no checkpoints";
+  Field<TrainOptions> field{"save_steps", "Steps between checkpoints; below 1: a share of all steps; 0: none.", rule.schema,
+                            TrainOptions{}.save_steps, nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+    if (accept(rule, value, at) && !value.is_null()) {
+      options.save_steps = value.get<double>();
+    }
+  };
+  field.show = [](const TrainOptions& options) { return number_json(options.save_steps); };
+  return field;
+}
+
+Field<TrainOptions> eval_strategy_field() {
+  const Rule rule = nullable(name_of(train::kEvalStrategies.names()));
+  Field<TrainOptions> field{
+      "eval_strategy",
+      "When to evaluate: no (never), steps (every eval_steps, else logging_steps) or epoch, both at the end too; null: "
+      "every eval_steps, if that is given, and at the end.",
+      rule.schema, nullptr, nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+    if (accept(rule, value, at)) {
+      options.eval_strategy = value.is_null() ? std::nullopt : train::kEvalStrategies.find(value.get<std::string>());
+    }
+  };
+  field.show = [](const TrainOptions& options) {
+    return options.eval_strategy ? Json(train::kEvalStrategies.name(*options.eval_strategy)) : Json(nullptr);
+  };
+  return field;
+}
+
 /// What happens every so many steps.
 void add_rhythm(Table<TrainOptions>& table) {
   table
       .value(
-          "logging_steps", [](auto& o) -> auto& { return o.logging_steps; }, integer(1), "Steps from one line of metrics to the next.")
+          "logging_steps", [](auto& o) -> auto& { return o.logging_steps; }, steps_rule(),
+          "Steps from one line of metrics to the next; below 1: a share of all steps.")
+      .custom(eval_strategy_field())
       .value(
-          "eval_steps", [](auto& o) -> auto& { return o.eval_steps; }, nullable(integer(1)),
-          "Steps between evaluations; null: at the end only.")
+          "eval_steps", [](auto& o) -> auto& { return o.eval_steps; }, eval_steps_rule(),
+          "Steps between evaluations; below 1: a share of all steps.")
       .value(
           "eval_on_start", [](auto& o) -> auto& { return o.eval_on_start; }, boolean(), "Evaluate before the first step too.")
-      .value(
-          "save_steps", [](auto& o) -> auto& { return o.save_steps; }, integer(0), "Steps between checkpoints; 0: none.")
+      .choice(
+          "save_strategy", [](auto& o) -> auto& { return o.save_strategy; }, train::kSaveStrategies,
+          "When to write a checkpoint: no (only where a signal ends the run), steps (every save_steps) or epoch, both at the end too, or "
+          "best "
+          "(at each new best).")
+      .custom(save_steps_field())
       .value(
           "save_total_limit", [](auto& o) -> auto& { return o.save_total_limit; }, nullable(integer(1)),
           "Checkpoints that are kept; null: all.")

@@ -54,22 +54,31 @@ std::string peer_message(const std::string& key) {
   return "";
 }
 
-}  // namespace
-
-void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at) {
-  const Place place = at.key(key);
+/// What the user most likely meant; "": that cannot be told.
+std::string hint_for(const std::string& key, const std::vector<std::string>& known) {
   if (const std::string peer = peer_message(key); !peer.empty()) {
-    place.add("unknown key: " + peer);
-    return;
+    return ": " + peer;
   }
   std::vector<std::string> elsewhere;
   collect_paths(run_config_schema(), key, "", elsewhere);
   if (!elsewhere.empty()) {
-    place.add("unknown key here: it stands at '" + join(elsewhere, "' and '") + "'");
-    return;
+    return " here: it stands at '" + join(elsewhere, "' and '") + "'";
   }
   const std::string nearest = nearest_name(key, known);
-  place.add("unknown key. " + (nearest.empty() ? "Known are " + join(known, ", ", 40) : "Did you mean '" + nearest + "'?"));
+  return nearest.empty() ? "" : ". Did you mean '" + nearest + "'?";
+}
+
+}  // namespace
+
+void report_unknown_keys(const std::vector<std::string>& keys, const std::vector<std::string>& known, const Place& at) {
+  std::vector<std::string> unlike;
+  for (const std::string& key : keys) {
+    const std::string hint = hint_for(key, known);
+    hint.empty() ? unlike.push_back(key) : at.key(key).add("unknown key" + hint);
+  }
+  for (size_t i = 0; i < unlike.size(); ++i) {
+    at.key(unlike[i]).add(i + 1 < unlike.size() ? "unknown key" : "unknown key. Known are " + join(known, ", ", 40));
+  }
 }
 
 void report_missing_key(const Json& schema, const Place& at) {

@@ -103,7 +103,9 @@ Document encode_ids(const Fields& fields, const FormatContext& context) {
 
 Document encode_classification(const Fields& fields, const FormatContext& context) {
   Document document = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
-  document.label = fields.label("label");
+  if (context.needs_label || fields.has("label")) {
+    document.label = fields.label("label");
+  }
   if (document.ids.empty()) {
     data_error(fields.origin(), "the row has no token: there is nothing to classify.");
   }

@@ -7,6 +7,7 @@
 #include "data/cache_key.h"
 #include "data/dataset_cache.h"
 #include "data/row_set.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -94,9 +95,13 @@ void warn_of_short_lines(const std::string& name, const DataReport& report) {
   }
 }
 
+/// The first of the rows that were skipped, and how many there are more.
 std::string skipped_text(const DataReport& report) {
-  const auto more = report.skipped - static_cast<int64_t>(report.skipped_origins.size());
-  return join(report.skipped_origins) + (more > 0 ? " … (" + with_thousands(more) + " more)" : "");
+  constexpr size_t kNamed = 2;
+  const std::vector<std::string>& all = report.skipped_origins;
+  const std::vector<std::string> named(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(kNamed, all.size())));
+  const auto more = report.skipped - static_cast<int64_t>(named.size());
+  return join(named) + (more > 0 ? " and " + with_thousands(more) + " more" : "");
 }
 
 std::string unused_text(const std::set<std::string>& columns) {
@@ -108,12 +113,12 @@ std::string unused_text(const std::set<std::string>& columns) {
 }
 
 [[noreturn]] void fail_empty(const std::string& name, const DataReport& report, int64_t max_length) {
-  std::string why = "read " + with_thousands(report.rows) + " rows";
+  std::string why = "read " + counted(report.rows, "row");
   if (report.dropped > 0) {
     why += ", " + with_thousands(report.dropped) + " dropped as longer than data.max_length = " + with_thousands(max_length);
   }
   if (report.truncated > 0) {
-    why += ", " + with_thousands(report.truncated) + " truncated to it";
+    why += ", " + with_thousands(report.truncated) + " cut to data.max_length = " + with_thousands(max_length);
   }
   if (report.skipped > 0) {
     why += ", " + with_thousands(report.skipped) + " skipped without a supervised token (" + skipped_text(report) + ")";

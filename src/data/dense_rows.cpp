@@ -9,6 +9,7 @@
 
 #include "data/formats.h"
 #include "lora/base/error.h"
+#include "lora/base/found_text.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/nn/token_batch.h"
@@ -46,8 +47,7 @@ class NumberReader {
       return;
     }
     if (!value.is_array() || static_cast<int64_t>(value.size()) != shape_[depth]) {
-      const std::string found =
-          value.is_array() ? "a list of " + std::to_string(value.size()) : type_name(value) + " (" + shown(value) + ")";
+      const std::string found = value.is_array() ? "a list of " + std::to_string(value.size()) : found_text(value);
       fields_.fail(field_, "the lists are ragged: found " + found + ", expected a list of " + std::to_string(shape_[depth]) +
                                " as the first at this depth, " + shape_text(shape_) + " in all.");
     }
@@ -59,7 +59,7 @@ class NumberReader {
   void add_number(const Json& value) {
     const double number = value.is_number() ? value.get<double>() : NAN;
     if (!(std::abs(number) <= std::numeric_limits<float>::max())) {
-      fields_.fail(field_, "found " + type_name(value) + " (" + shown(value) + "), expected a number that float32 holds" +
+      fields_.fail(field_, "found " + found_text(value) + ", expected a number that float32 holds" +
                                (shape_.empty() ? ", or a list of them." : "."));
     }
     numbers_.push_back(static_cast<float>(number));
@@ -103,7 +103,8 @@ void require_like(const Example& first, const Example& example) {
     fail("the features have another shape than those of " + first.origin.text() + ": found " + shape_text(example.dense->shape) +
          ", expected " + shape_text(first.dense->shape) + ".");
   }
-  if (example.dense->targets.size() != first.dense->targets.size()) {
+  const bool both_have_targets = first.has_target() && example.has_target();
+  if (both_have_targets && example.dense->targets.size() != first.dense->targets.size()) {
     const auto count = [](const Example& of) {
       return of.dense->targets.empty() ? std::string("no list of values") : std::to_string(of.dense->targets.size()) + " values";
     };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "lora/base/found_text.h"
 #include "lora/base/python_json.h"
 #include "lora/base/text.h"
 
@@ -64,7 +65,7 @@ const Json& Fields::at(const std::string& field) const {
 const std::string& Fields::text(const std::string& field) const {
   const Json& value = at(field);
   if (!value.is_string()) {
-    fail(field, "found " + type_name(value) + " (" + shown(value) + "), expected a string.");
+    fail(field, "found " + found_text(value) + ", expected a string.");
   }
   return value.get_ref<const std::string&>();
 }
@@ -80,7 +81,7 @@ std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int
   const Json cell = row_.cells ? parse_python_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
   const Json& values = row_.cells ? cell : at(field);
   if (!values.is_array()) {
-    fail(field, "found " + type_name(values) + " (" + shown(values) + "), expected an array of integers.");
+    fail(field, "found " + found_text(values) + ", expected an array of integers.");
   }
   std::vector<int32_t> result;
   result.reserve(values.size());
@@ -150,7 +151,7 @@ RowLabel Fields::label(const std::string& field) const {
     return {value.is_number_integer() ? LabelKind::kIntegers : LabelKind::kReals, number, ""};
   }
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
-    fail(field, "found " + type_name(value) + " (" + shown(value) + "), expected a class (an integer or a name) or a number.");
+    fail(field, "found " + found_text(value) + ", expected a class (an integer or a name) or a number.");
   }
   return {LabelKind::kNames, 0, value.get<std::string>()};
 }

@@ -22,6 +22,7 @@ struct FormatContext {
   bool parse_special_tokens = true;
   const ChatEncoder* chat = nullptr;  ///< null where rows are no messages, and for instruction rows as Alpaca's prompts
   int64_t max_length = 0;             ///< what a text is cut to before special tokens are placed around it; 0: it is not cut
+  bool needs_label = true;            ///< a row of a classification must have its label
 
   TextRule text_rule() const { return {*tokenizer, parse_special_tokens}; }
 };

@@ -167,6 +167,9 @@ void apply_labels(Dataset& dataset, const LabelSet& labels) {
   const std::vector<int64_t> numbers = numbers_of(dataset.raw_labels.names, labels);
   const bool by_name = dataset.raw_labels.kind == LabelKind::kNames;
   for (Example& example : dataset.examples) {
+    if (!example.has_target()) {
+      continue;
+    }
     const double number = by_name ? static_cast<double>(numbers[static_cast<size_t>(example.target)]) : example.target;
     const bool is_class = number >= 0 && number < static_cast<double>(labels.num_labels()) && std::floor(number) == number;
     if (labels.is_regression ? by_name : !is_class) {

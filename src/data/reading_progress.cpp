@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "lora/base/counted.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/metrics/progress.h"
@@ -41,7 +42,7 @@ void ReadingProgress::update(int64_t bytes, int64_t rows) {
   }
   next_ = now + (output_.bar ? kBarInterval : kLineInterval);
   shown_ = true;
-  std::string text = with_thousands(rows) + " rows";
+  std::string text = counted(rows, "row");
   const double fraction = total_bytes_ > 0 ? std::min(1.0, static_cast<double>(bytes) / static_cast<double>(total_bytes_)) : 0;
   if (fraction > 0) {
     text = std::to_string(static_cast<int>(100 * fraction)) + " %  " + text + "  " +
@@ -53,7 +54,7 @@ void ReadingProgress::update(int64_t bytes, int64_t rows) {
 
 void ReadingProgress::finish(int64_t rows) {
   if (shown_) {
-    output_.plain("read " + name_ + ": " + with_thousands(rows) + " rows in " + human_seconds(output_.seconds() - start_));
+    output_.plain("read " + name_ + ": " + counted(rows, "row") + " in " + human_seconds(output_.seconds() - start_));
   }
 }
 

@@ -31,7 +31,8 @@ RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, 
                       options.append_eos,
                       options.parse_special_tokens,
                       chat_.get(),
-                      options.overlength == Overlength::kTruncate ? options.max_length : 0},
+                      options.overlength == Overlength::kTruncate ? options.max_length : 0,
+                      !context.keep_unsupervised},
       watched_(std::move(watched)) {}
 
 EncodedRow RowEncoder::encode(const PendingRow& pending) const {

@@ -7,6 +7,7 @@
 
 #include "lora/base/json.h"
 #include "lora/base/text.h"
+#include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/io/tensors.h"
 #include "lora/io/weight_source.h"
@@ -178,7 +179,7 @@ Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>
   const Tensor tensor = shard.tensor(name);
   if (!is_plain_float(tensor.scalar_type())) {
     model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
-                std::string("found dtype ") + c10::toString(tensor.scalar_type()) +
+                "found dtype " + dtype_name(tensor.scalar_type()) +
                     ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint; use the unquantised one");
   }
   return tensor;

@@ -8,6 +8,7 @@
 #include "io/torch_dtype.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
+#include "lora/io/dtype_name.h"
 #include "lora/io/safetensors.h"
 
 namespace lora::io {
@@ -54,7 +55,7 @@ std::string shard_name(size_t index, size_t count) {
 TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
   const std::optional<Dtype> dtype = file_dtype(tensor.dtype);
   if (!dtype) {
-    output_error(file.string(), "cannot hold tensor '" + printable(tensor.name) + "': found dtype " + c10::toString(tensor.dtype) +
+    output_error(file.string(), "cannot hold tensor '" + printable(tensor.name) + "': found dtype " + dtype_name(tensor.dtype) +
                                     ", expected one of " + join(kDtypes.names()));
   }
   const auto produce = [&tensor](const Append& append) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "lora/base/text.h"
+#include "lora/io/dtype_name.h"
 #include "lora/io/gguf.h"
 #include "lora/io/tensor_facts.h"
 
@@ -31,8 +32,8 @@ uint32_t ggml_type(const NamedTensor& named, const fs::path& file) {
       return type.ggml;
     }
   }
-  output_error(file.string(), "cannot hold tensor '" + printable(named.name) + "': found dtype " +
-                                  c10::toString(named.tensor.scalar_type()) + ", expected float32, float16 or bfloat16");
+  output_error(file.string(), "cannot hold tensor '" + printable(named.name) + "': found dtype " + dtype_name(named.tensor.scalar_type()) +
+                                  ", expected float32, float16 or bfloat16");
 }
 
 size_t aligned(size_t size) {

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "lora/io/dtype_name.h"
+
 namespace lora::io {
 
 namespace {
@@ -44,6 +46,21 @@ std::optional<Dtype> file_dtype(at::ScalarType torch) {
     }
   }
   return std::nullopt;
+}
+
+std::string dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kFloat:
+      return "float32";
+    case at::kDouble:
+      return "float64";
+    default:
+      return c10::toString(dtype);
+  }
 }
 
 }  // namespace lora::io

@@ -16,7 +16,7 @@ double number(const Json& value) {
   return value.is_number() ? value.get<double>() : std::nan("");
 }
 
-std::string training_part(const Json& row) {
+std::string training_part(const Json& row, const std::string& unit) {
   std::string line;
   const auto add = [&](const char* key, const char* format) {
     if (row.contains(key)) {
@@ -25,11 +25,11 @@ std::string training_part(const Json& row) {
   };
   add("epoch", "epoch %.2f");
   add("loss", "loss %.4f");
-  add("grad_norm", "grad norm %.3f");
+  add("grad_norm", "grad_norm %.3f");
   add("learning_rate", "lr %.2e");
   if (row.contains("tokens_per_second")) {
     const double rate = number(row["tokens_per_second"]);
-    line += "  " + (std::isfinite(rate) ? with_thousands(std::llround(rate)) : "nan") + " tokens/s";
+    line += "  " + (std::isfinite(rate) ? with_thousands(std::llround(rate)) : "nan") + " " + unit + "/s";
   }
   return line;
 }
@@ -41,9 +41,11 @@ std::string evaluation_part(const Json& row) {
       continue;
     }
     const std::string name = key.substr(kEvalPrefix.size());
-    const char* format = name == "loss" ? " %.4f" : " %.4g";
-    line +=
-        (line.back() == ':' ? " " : "  ") + name + (value.is_string() ? " " + value.get<std::string>() : formatted(format, number(value)));
+    const char* format = name == "loss" ? "%.4f" : "%#.4g";
+    const std::string text = value.is_string()           ? value.get<std::string>()
+                             : value.is_number_integer() ? with_thousands(value.get<int64_t>())
+                                                         : formatted(format, number(value));
+    line += (line.back() == ':' ? " " : "  ") + name + " " + text;
   }
   return line;
 }
@@ -56,10 +58,10 @@ std::string formatted(const char* format, double value) {
   return buffer.data();
 }
 
-std::string console_line(const Json& row, int64_t total_steps) {
+std::string console_line(const Json& row, int64_t total_steps, const std::string& unit) {
   const bool is_evaluation = !row.contains("loss") && row.contains("eval_loss");
   return "step " + row.value("step", Json(0)).dump() + "/" + std::to_string(total_steps) +
-         (is_evaluation ? evaluation_part(row) : training_part(row));
+         (is_evaluation ? evaluation_part(row) : training_part(row, unit));
 }
 
 }  // namespace lora::metrics

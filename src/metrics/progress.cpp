@@ -21,10 +21,10 @@ std::string progress_bar(double fraction) {
   return "[" + std::string(filled, '=') + std::string(kWidth - filled, ' ') + "]";
 }
 
-Progress::Progress() : Progress(log::progress) {}
-Progress::Progress(Show show) : show_(std::move(show)) {}
+Progress::Progress(std::string unit) : Progress(log::progress, std::move(unit)) {}
+Progress::Progress(Show show, std::string unit) : show_(std::move(show)), unit_(std::move(unit)) {}
 
-void Progress::update(int64_t step, int64_t total, double loss, double learning_rate, double tokens_per_second, double seconds_left) {
+void Progress::update(int64_t step, int64_t total, double loss, double learning_rate, double units_per_second, double seconds_left) {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_ && step < total) {
     return;
@@ -33,8 +33,8 @@ void Progress::update(int64_t step, int64_t total, double loss, double learning_
   const double fraction = total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0;
   std::string line = progress_bar(fraction) + " " + std::to_string(step) + "/" + std::to_string(total) + formatted("  loss %.4f", loss) +
                      formatted("  lr %.1e", learning_rate);
-  if (std::isfinite(tokens_per_second)) {
-    line += "  " + with_thousands(std::llround(tokens_per_second)) + " tok/s";
+  if (std::isfinite(units_per_second)) {
+    line += "  " + with_thousands(std::llround(units_per_second)) + " " + unit_ + "/s";
   }
   if (std::isfinite(seconds_left)) {
     line += "  " + human_seconds(std::max(0.0, seconds_left)) + " left";

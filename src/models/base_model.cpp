@@ -73,7 +73,7 @@ void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layo
   }
   if (!unknown.empty()) {
     log::warn("[" + where + "] " + std::to_string(unknown.size()) +
-              " tensors of the checkpoint are not used by this family: " + join(unknown, ", ", 8));
+              " tensors of the checkpoint are not used by this family: " + join(unknown, ", ", 2));
   }
 }
 

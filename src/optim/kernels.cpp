@@ -123,7 +123,7 @@ void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* param
 template <typename Scalar>
 double sum_of_squares(int64_t count, const Scalar* values) {
   constexpr int64_t kLanes = 16;  // sums side by side, for SIMD
-  double sums[kLanes] = {};  // whose index is not checked
+  double sums[kLanes] = {};       // whose index is not checked
   const int64_t whole = count - count % kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {

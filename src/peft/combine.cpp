@@ -95,7 +95,7 @@ void report(const Faults& faults) {
     lines.push_back(std::to_string(names.size()) + " " + what + ": " + join({names.begin(), names.end()}, ", ", 2));
   }
   if (!lines.empty()) {
-    model_error("--combine", "these adapters cannot be combined so: found " + join(lines, "; "));
+    model_error("--combine", "these adapters cannot be combined this way: found " + join(lines, "; "));
   }
 }
 

@@ -80,7 +80,7 @@ std::map<std::string, Parts> read_parts(const io::SafetensorsFile& file, const s
   }
   if (!unknown.empty()) {
     model_error(where,
-                std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 6) +
+                std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 2) +
                     ", expected names that end in .lora_down.weight, .lora_up.weight or .alpha. Likely cause: another method than LoRA");
   }
   return modules;
@@ -159,7 +159,7 @@ Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
     adapter.updates.push_back(update_of(module, parts, path.string() + ": module '" + name + "'"));
   }
   if (!unresolved.empty()) {
-    model_error(path.string(), std::to_string(unresolved.size()) + " names cannot be told from underscores: " + join(unresolved, ", ", 6) +
+    model_error(path.string(), std::to_string(unresolved.size()) + " names cannot be told from underscores: " + join(unresolved, ", ", 2) +
                                    (base.is_known() ? ". Expected modules of this base model"
                                                     : ". Expected Llama's modules, or the base model's folder with --model"));
   }

@@ -45,7 +45,7 @@ std::map<std::string, Parts> read_parts(const fs::path& file) {
     }
   }
   if (!unknown.empty()) {
-    model_error(file.string(), std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 6) +
+    model_error(file.string(), std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 2) +
                                    ", expected names that end in .lora_a, .lora_b or .m");
   }
   if (modules.empty()) {

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 
 #include "lora/base/file.h"
+#include "lora/io/dtype_name.h"
 #include "lora/peft/method.h"
 #include "tensor_file.h"
 
@@ -10,22 +11,11 @@ namespace {
 
 const char* const kWeightsFile = "model.safetensors";
 
-std::string dtype_name(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kHalf:
-      return "float16";
-    default:
-      return "float32";
-  }
-}
-
 class Full : public Method {
  public:
   Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names)
       : config_(std::move(config)), file_names_(std::move(file_names)), parameters_(model.base_parameters()) {
-    config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = dtype_name(model.dtype());
+    config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
     TargetMatch everything{"every base weight", {}};
     for (const nn::Parameter& parameter : parameters_) {
       parameter.tensor.set_requires_grad(true);

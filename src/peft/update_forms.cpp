@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "lora/base/error.h"
+#include "lora/io/dtype_name.h"
 
 namespace lora::peft {
 
@@ -76,8 +77,7 @@ std::vector<LowRankUpdate> rounded(std::vector<LowRankUpdate> updates, at::Scala
     const auto round = [&](Tensor& tensor) {
       tensor = tensor.to(dtype);
       if (!at::isfinite(tensor).all().item<bool>()) {
-        model_error(update.module,
-                    std::string("holds a value that is too large for ") + c10::toString(dtype) + ": use --dtype float32 or bfloat16");
+        model_error(update.module, "holds a value that is too large for " + io::dtype_name(dtype) + ": use --dtype float32 or bfloat16");
       }
     };
     round(update.A_RI);

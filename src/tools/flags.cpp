@@ -12,6 +12,7 @@
 #include "lora/base/heap.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/option_names.h"
 #include "lora/base/terminal.h"
 #include "lora/nn/tensor_heap.h"
 
@@ -77,8 +78,53 @@ int exit_of(const CLI::App& cli, const CLI::ParseError& error) {
   std::ostringstream out, err;
   const int code = cli.exit(error, out, err);
   terminal::print(out.str());
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const bool has_config = cli.get_option_no_throw("--config") != nullptr;
+    err << (has_config ? "The config is given by a flag: --config FILE\n" : "Every argument is given by its flag.\n");
+  }
   terminal::write_error_stream(terminal::visible(err.str()));
   return code == 0 ? 0 : 2;
+}
+
+/// Config keys, and what else messages of a run say, with the flag that stands for it in programs that read no config.
+struct FlagOfKey {
+  const char* key;
+  const char* flag;   ///< the program must have it
+  const char* shown;  ///< in place of the key
+};
+
+constexpr FlagOfKey kFlagsOfKeys[] = {
+    {"model.path", "--model", "--model"},
+    {"model.tokenizer", "--tokenizer", "--tokenizer"},
+    {"model.dtype", "--dtype", "--dtype"},
+    {"model.device", "--device", "--device"},
+    {"model.trust_torchscript", "--trust-torchscript", "--trust-torchscript"},
+    {"model.inputs", "--inputs", "--inputs"},
+    {"model.output", "--output-field", "--output-field"},
+    {"adapter.init_from", "--adapter", "--adapter"},
+    {"adapter.target_modules", "--target-modules", "--target-modules"},
+    {"data.chat_template", "--chat-template", "--chat-template"},
+    {"data.train_on", "--train-on", "--train-on"},
+    {"data.train", "--data", "--data"},
+    {"data.max_length", "--model", "the length of the rows"},
+    {"training.objective", "--objective", "--objective"},
+    {"--data[0]", "--data", "--data"},
+    {"--data[0].path", "--data", "--data"},
+    {"--data[0].format", "--format", "--format"},
+    {"--data[0].columns", "--column", "--column"},
+    {"relative to the config file", "--model", "relative to the current folder"},
+};
+
+/// The names of this program's flags; none of a program that reads a config.
+OptionNames option_names(const CLI::App& cli) {
+  OptionNames names;
+  const auto has = [&cli](const char* flag) { return cli.get_option_no_throw(flag) != nullptr; };
+  for (const FlagOfKey& entry : kFlagsOfKeys) {
+    if (!has("--config") && has(entry.flag)) {
+      names.emplace_back(entry.key, entry.shown);
+    }
+  }
+  return names;
 }
 
 }  // namespace
@@ -97,6 +143,7 @@ int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& comman
   } catch (const CLI::ParseError& error) {
     return exit_of(cli, error);
   }
+  use_option_names(option_names(cli));
   log::set_quiet(quiet);
   const int code = app::guarded(command);
   const bool lost_reader = interrupt_signal() == SIGPIPE;

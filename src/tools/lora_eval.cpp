@@ -36,6 +36,9 @@ int main(int argc, char** argv) {
   cli.add_flag("--compare-base", request.compare_base, "Evaluate the bare model too");
   cli.add_option("--token-logprobs", request.token_logprobs, "Write a row a document with each token's log-probability (.jsonl)")
       ->type_name("OUT");
+  cli.add_option("--predictions", request.predictions,
+                 "Write what a classifier or regression says of each row, in order; rows need no label (.jsonl)")
+      ->type_name("OUT");
   cli.add_flag("--json", request.json, "Print JSON");
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::eval_command(request); });
 }

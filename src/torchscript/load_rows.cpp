@@ -6,6 +6,7 @@
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/base/log.h"
+#include "lora/io/dtype_name.h"
 #include "lora/torchscript/load.h"
 #include "open.h"
 #include "row_checks.h"
@@ -40,12 +41,12 @@ void check_features(const data::Dataset& rows, at::ScalarType dtype) {
       const float given = in_dtype(feature, dtype);
       if (!std::isfinite(given)) {
         data_error(row.origin.text(), "a feature is beyond the module's dtype: found " + shown(Json(feature)) + ", expected what " +
-                                          c10::toString(dtype) + " holds. Scale it, or use model.dtype float32.");
+                                          io::dtype_name(dtype) + " holds. Scale it, or use model.dtype float32.");
       }
       if (first.empty() && given != feature && std::floor(feature) == feature) {
         first = "[" + row.origin.text() +
                 "] a whole number among the features is another one in the module's dtype: " + shown(Json(feature)) + " becomes " +
-                shown(Json(given)) + " in " + c10::toString(dtype);
+                shown(Json(given)) + " in " + io::dtype_name(dtype);
       }
     }
   }

@@ -17,9 +17,7 @@ bool CheckpointHook::on_start(TrainerState& state) {
 }
 
 bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
-  const bool is_due = options_.save_steps > 0 && report.step % options_.save_steps == 0;
-  const bool is_best = options_.keep_best && state.best_step == report.step;
-  if (is_due || is_best) {
+  if (options_.interval.is_due(report) || is_wanted_best(state)) {
     save(state);
   }
   stop_if_asked(state);
@@ -27,11 +25,15 @@ bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
 }
 
 void CheckpointHook::on_end(TrainerState& state) {
-  const bool is_best = options_.keep_best && state.best_step == state.step;
-  if ((options_.save_steps > 0 || is_best) && saved_step_ != state.step) {
+  const bool saves_last = options_.interval.strategy == Strategy::kSteps || options_.interval.strategy == Strategy::kEpoch;
+  if ((saves_last || is_wanted_best(state)) && saved_step_ != state.step) {
     save(state);
   }
   stop_if_asked(state);
+}
+
+bool CheckpointHook::is_wanted_best(const TrainerState& state) const {
+  return (options_.keep_best || options_.interval.strategy == Strategy::kBest) && state.best_step == state.step;
 }
 
 void CheckpointHook::save(const TrainerState& state) {

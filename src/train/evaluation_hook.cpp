@@ -31,17 +31,22 @@ EvaluationHook::EvaluationHook(const Objective& objective, EvaluationOptions opt
 
 bool EvaluationHook::on_start(TrainerState& state) {
   const bool first = state.step == 0 && options_.eval_on_start;
-  return is_enough(state) || ((first || state.evaluation_due) && evaluate(state));
+  if (is_enough(state)) {
+    log::info("early stopping ended this run after step " + std::to_string(state.step) +
+              ": it goes on with a larger early_stopping_patience");
+    return true;
+  }
+  return (first || state.evaluation_due) && evaluate(state);
 }
 
 bool EvaluationHook::on_step(const StepReport& report, TrainerState& state) {
-  const bool is_due = options_.eval_steps && report.step % *options_.eval_steps == 0;
   // The last step's belongs to it, so that its checkpoint holds that it was done.
-  return (is_due || report.step == report.total_steps) && evaluate(state);
+  const bool is_last = options_.at_end && report.step == report.total_steps;
+  return (is_last || options_.interval.is_due(report)) && evaluate(state);
 }
 
 void EvaluationHook::on_end(TrainerState& state) {
-  if (state.evaluated_step != state.step && interrupt_signal() == 0) {
+  if (options_.at_end && state.evaluated_step != state.step && interrupt_signal() == 0) {
     evaluate(state);
   }
 }

@@ -46,10 +46,10 @@ void LoggingHook::write(TrainerState& state) {
 
 bool ProgressHook::on_step(const StepReport& report, TrainerState& state) {
   seconds_ += report.seconds;
-  tokens_ += report.size.input;
+  input_ += report.size.input;
   ++steps_;
   const double left = seconds_ / static_cast<double>(steps_) * static_cast<double>(report.total_steps - report.step);
-  bar_.update(report.step, report.total_steps, report.loss, report.learning_rate, static_cast<double>(tokens_) / seconds_, left);
+  bar_.update(report.step, report.total_steps, report.loss, report.learning_rate, static_cast<double>(input_) / seconds_, left);
   return false;
 }
 

@@ -35,30 +35,14 @@ void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
   }
 }
 
-/// Columns of values, for their metrics.
-struct Columns {
-  std::vector<std::vector<double>> values;
-
-  void add(const Tensor& values_NK) {
-    const Tensor wide_KN = values_NK.to(at::kCPU, at::kDouble).t().contiguous();
-    values.resize(static_cast<size_t>(wide_KN.size(0)));
-    for (int64_t k = 0; k < wide_KN.size(0); ++k) {
-      const double* row = wide_KN.const_data_ptr<double>() + k * wide_KN.size(1);
-      values[static_cast<size_t>(k)].insert(values[static_cast<size_t>(k)].end(), row, row + wide_KN.size(1));
-    }
+/// Appends the rows' values to the columns, for their metrics.
+void append(const Tensor& values_NK, std::vector<std::vector<double>>& columns) {
+  const Tensor wide_KN = values_NK.to(at::kCPU, at::kDouble).t().contiguous();
+  columns.resize(static_cast<size_t>(wide_KN.size(0)));
+  for (int64_t k = 0; k < wide_KN.size(0); ++k) {
+    const double* row = wide_KN.const_data_ptr<double>() + k * wide_KN.size(1);
+    columns[static_cast<size_t>(k)].insert(columns[static_cast<size_t>(k)].end(), row, row + wide_KN.size(1));
   }
-};
-
-Metrics mean_metrics(const Columns& predicted, const Columns& actual) {
-  Metrics means;
-  for (size_t k = 0; k < actual.values.size(); ++k) {
-    const Metrics own = value_metrics(predicted.values[k], actual.values[k]);
-    means.resize(own.size());
-    for (size_t i = 0; i < own.size(); ++i) {
-      means[i] = {own[i].first, means[i].second + own[i].second / static_cast<double>(actual.values.size())};
-    }
-  }
-  return means;
 }
 
 }  // namespace
@@ -92,19 +76,34 @@ std::vector<std::string> Regression::metric_names() const {
 }
 
 EvalResult Regression::evaluate() const {
-  Columns predicted, actual;
-  EvalResult result;
-  result.supervised_name = "eval_num_examples";
+  ValueTally tally;
   for_each_eval_batch([&](const nn::TokenBatch& tokens) {
     const at::NoGradGuard no_grad;
-    const Tensor predicted_NK = network_.predict(nn::evaluation_pass(tokens));
-    result.loss += loss_of(predicted_NK, targets_of(tokens)).item<double>();
-    result.num_supervised += tokens.num_documents();
-    predicted.add(predicted_NK);
-    actual.add(targets_of(tokens));
+    tally.add(network_.predict(nn::evaluation_pass(tokens)), tokens.targets);
   });
-  result.loss /= static_cast<double>(result.num_supervised);
-  result.metrics = mean_metrics(predicted, actual);
+  return tally.result();
+}
+
+void ValueTally::add(const Tensor& predicted_NK, const Tensor& targets) {
+  const Tensor targets_NK = targets.dim() == 1 ? targets.unsqueeze(1) : targets;
+  loss_ += loss_of(predicted_NK, targets_NK).item<double>();
+  count_ += targets_NK.size(0);
+  append(predicted_NK, predicted_);
+  append(targets_NK, targets_);
+}
+
+EvalResult ValueTally::result() const {
+  EvalResult result;
+  result.supervised_name = "eval_num_examples";
+  result.num_supervised = count_;
+  result.loss = loss_ / static_cast<double>(count_);
+  for (size_t k = 0; k < targets_.size(); ++k) {
+    const Metrics own = value_metrics(predicted_[k], targets_[k]);
+    result.metrics.resize(own.size());
+    for (size_t i = 0; i < own.size(); ++i) {
+      result.metrics[i] = {own[i].first, result.metrics[i].second + own[i].second / static_cast<double>(targets_.size())};
+    }
+  }
   return result;
 }
 

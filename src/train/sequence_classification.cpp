@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <limits>
 
 #include "lora/nn/row_model.h"
@@ -14,6 +15,17 @@ namespace lora::train {
 namespace {
 
 using at::Tensor;
+
+/// The documents that have a target.
+std::vector<int64_t> labelled(const std::vector<double>& targets) {
+  std::vector<int64_t> indices;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    if (!std::isnan(targets[i])) {
+      indices.push_back(static_cast<int64_t>(i));
+    }
+  }
+  return indices;
+}
 
 Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
   const nn::RowModel* const network = model.row_model();
@@ -70,15 +82,30 @@ std::vector<std::string> SequenceClassification::metric_names() const {
 
 EvalResult SequenceClassification::evaluate() const {
   LabelTally tally(is_regression_);
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) { tally.add(model(), tokens, targets_of(eval_set(), tokens)); });
+  for_each_eval_batch([&](const nn::TokenBatch& tokens) { tally.add(row_outputs(model(), tokens), targets_of(eval_set(), tokens)); });
   return tally.result();
 }
 
-void LabelTally::add(const nn::Model& model, const nn::TokenBatch& tokens, const std::vector<double>& targets) {
+Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens) {
   const at::NoGradGuard no_grad;
-  const Tensor logits_NC = logits_of(model, nn::evaluation_pass(tokens));
-  num_labels_ = logits_NC.size(1);
-  loss_ += loss_of(logits_NC, tokens.targets, is_regression_).item<double>();
+  return logits_of(model, nn::evaluation_pass(tokens));
+}
+
+void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_targets) {
+  const at::NoGradGuard no_grad;
+  const std::vector<int64_t> rows = labelled(all_targets);
+  num_labels_ = outputs_NC.size(1);
+  if (rows.empty()) {
+    return;
+  }
+  const bool is_whole = rows.size() == all_targets.size();
+  const Tensor logits_NC = is_whole ? outputs_NC : outputs_NC.index_select(0, at::tensor(rows, at::kLong).to(outputs_NC.device()));
+  std::vector<double> targets;
+  for (const int64_t row : rows) {
+    targets.push_back(all_targets[static_cast<size_t>(row)]);
+  }
+  const Tensor targets_N = at::tensor(targets, at::kDouble).to(is_regression_ ? at::kFloat : at::kLong).to(logits_NC.device());
+  loss_ += loss_of(logits_NC, targets_N, is_regression_).item<double>();
   const Tensor predicted_N = predicted_of(logits_NC, is_regression_);
   const double* predicted = predicted_N.const_data_ptr<double>();
   predicted_.insert(predicted_.end(), predicted, predicted + predicted_N.numel());

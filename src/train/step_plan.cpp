@@ -61,6 +61,11 @@ std::vector<MicroBatch> StepPlan::micro_batches(int64_t step) {
   return {batches.begin() + static_cast<std::ptrdiff_t>(begin), batches.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
+bool StepPlan::ends_epoch(int64_t steps) {
+  const Place last = locate(steps - 1);
+  return last.step_in_epoch + 1 == steps_in_epoch(last.epoch);
+}
+
 double StepPlan::epochs_after(int64_t steps) {
   if (steps == 0) {
     return 0;

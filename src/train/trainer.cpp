@@ -186,6 +186,7 @@ StepReport Trainer::step(TrainerState& state) {
   report.step = ++state.step;
   report.total_steps = plan_.total_steps();
   report.epoch = state.epoch = plan_.epochs_after(state.step);
+  report.ends_epoch = plan_.ends_epoch(state.step);
   report.seconds = seconds_since(start);
   return report;
 }

@@ -62,8 +62,7 @@ class OddFolders : public testing::Test {
     const Outcome outcome =
         run_tool({"lora-eval", "--model", model.string(), "--data", (kOdd / "rows.jsonl").string(), "--format", "tokens", "--json"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    return {outcome.exit_code == 0 ? std::round(1e5 * Json::parse(outcome.out)["loss"].get<double>()) / 1e5 : NAN,
-            outcome.err};
+    return {outcome.exit_code == 0 ? std::round(1e5 * Json::parse(outcome.out)["loss"].get<double>()) / 1e5 : NAN, outcome.err};
   }
   Tensors body() const {
     Tensors tensors = own_head_;

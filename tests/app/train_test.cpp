@@ -314,14 +314,14 @@ TEST(Train, AFoundBatchSizeIsKeptWhenMemoryChanges) {
   EXPECT_EQ(stable_rows(scratch / "tied/parts"), stable_rows(scratch / "tied/whole"));
 
   const Outcome small = Process(with_data_limit(little, lora_train_command(with(automatic, {"--dry-run"})))).wait();
-  EXPECT_THAT(small.err, HasSubstr("(1 documents (auto) x")) << "a run of its own with so little";
+  EXPECT_THAT(small.err, HasSubstr("(1 document (auto) x")) << "a run of its own with so little";
 }
 
 TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
   const TemporaryFolder scratch;
   const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--dry-run"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("model.layers.1.self_attn.v_proj"));
+  EXPECT_THAT(outcome.out, HasSubstr("model.layers.*.self_attn.v_proj"));
   EXPECT_THAT(outcome.out, HasSubstr("⟦"));
   EXPECT_THAT(outcome.out, HasSubstr("rows.jsonl:3"));
   EXPECT_FALSE(fs::exists(scratch / "gqa/out"));

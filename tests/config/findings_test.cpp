@@ -66,12 +66,17 @@ TEST(Findings, TypesAndRanges) {
       {"training.per_device_train_batch_size=0", "…expected an integer >= 1"},
       {"training.per_device_train_batch_size=most", "…found \"most\", expected an integer >= 1 and <= 1000000 or \"auto\""},
       {"training.gradient_accumulation_steps=8.5", "…found 8.5, expected an integer >= 1"},
-      {"training.save_steps=1e30", "…expected an integer >= 0 and <= 9007199254740991"},
+      {"training.save_steps=1e30", "…expected a whole number of steps, or a share of all steps below 1"},
       {"training.seed=18446744073709551615", "…[training.seed]"},
       {"training.adam_beta2=1", "[training.adam_beta2] found 1, expected a number >= 0 and < 1"},
       {"training.num_train_epochs=0", "…expected a number > 0"},
       {"training.num_train_epochs=null", "…found null, expected a number > 0"},
-      {"training.eval_steps=0", "[training.eval_steps] found 0, expected an integer >= 1 or null"},
+      {"training.eval_steps=0",
+       "[training.eval_steps] found 0, expected a whole number of steps, or a share of all steps above 0 and below 1, or null"},
+      {"training.logging_steps=2.5", "[training.logging_steps] found 2.5, expected a whole number of steps"},
+      {"training.eval_strategy=epochs",
+       "[training.eval_strategy] found \"epochs\", expected one of \"no\", \"steps\", \"epoch\", null. Did you mean 'epoch'?"},
+      {"training.save_strategy=never", "[training.save_strategy] found \"never\", expected one of \"no\", \"steps\", \"epoch\", \"best\""},
       {"training.warmup_steps=2.5",
        "[training.warmup_steps] found 2.5, expected a whole number of steps, or a share of all steps from 0 to below 1"},
       {"training.warmup_steps=-1", "…found -1"},
@@ -159,6 +164,26 @@ TEST(Findings, TogetherWithOtherKeys) {
          "found save_steps 500, expected a multiple of eval_steps, which is 3");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3", "training.save_steps=0"}, "found save_steps 0");
   expect({eval, "training.early_stopping_patience=2"}, "[training.early_stopping_patience] counts evaluations");
+  expect({eval, "training.early_stopping_patience=2", "training.eval_strategy=no"},
+         "[training.early_stopping_patience] counts evaluations");
+  expect({"training.eval_strategy=epoch"}, "[training.eval_strategy] needs something to evaluate on");
+  expect({"training.save_strategy=best"}, "[training.save_strategy] needs something to evaluate on");
+  expect({eval, "training.eval_strategy=epoch", "training.eval_steps=3"},
+         "[training.eval_steps] found 3 beside eval_strategy \"epoch\", which does not count steps");
+  expect({eval, "training.eval_strategy=no", "training.eval_steps=3"}, "[training.eval_steps] found 3 beside eval_strategy \"no\"");
+  expect({"training.save_strategy=epoch", "training.save_steps=3"}, "[training.save_steps] found 3 beside save_strategy \"epoch\"");
+  expect({"training.save_strategy=steps", "training.save_steps=0"}, "[training.save_steps] found 0 beside save_strategy \"steps\"");
+  expect({eval, "training.save_strategy=best", "training.eval_strategy=no"},
+         "[training.save_strategy] found \"best\" beside eval_strategy \"no\"");
+  // transformers' rule: the strategies match, or the best is saved.
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_strategy=epoch"},
+         "[training.load_best_model_at_end] needs a checkpoint of an evaluated step: found save_strategy \"steps\" beside evaluation by "
+         "epoch");
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3", "training.save_strategy=epoch"},
+         "found save_strategy \"epoch\" beside evaluation by steps");
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.1", "training.save_steps=4"},
+         "found save_steps 4, expected a multiple");
+  expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.2", "training.save_steps=0.5"}, "found save_steps 0.5");
   expect({"training.lr_scheduler_kwargs={\"power\": 2}"},
          "[training.lr_scheduler_kwargs.power] is no argument of the schedule linear, which takes none");
   expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"power\": 2}"}, "which takes num_cycles");
@@ -219,6 +244,22 @@ TEST(Findings, ARandomBaseIsTrainedWhole) {
   const Sandbox sandbox;
   EXPECT_THAT(sandbox.findings(smallest(), {"model.from_scratch=true"}), ElementsAre(HasSubstr("[model.from_scratch] found true")));
   EXPECT_TRUE(sandbox.load(smallest(), {"model.from_scratch=true", "adapter=null"}).model.from_scratch);
+}
+
+TEST(Findings, StrategiesThatGoTogether) {
+  const Sandbox sandbox;
+  const std::string eval = "data.eval_fraction=0.1";
+  for (const std::vector<std::string>& keys : std::vector<std::vector<std::string>>{
+           {eval, "training.load_best_model_at_end=true", "training.eval_strategy=epoch", "training.save_strategy=epoch"},
+           {eval, "training.load_best_model_at_end=true", "training.eval_steps=3", "training.save_strategy=best"},
+           {eval, "training.load_best_model_at_end=true", "training.eval_strategy=steps", "training.save_steps=20"},  // logging_steps is 10
+           {eval, "training.load_best_model_at_end=true", "training.eval_steps=0.1", "training.save_steps=0.2"},
+           {"training.save_strategy=no", "training.save_steps=0"}}) {
+    const RunConfig run = sandbox.load(smallest(), keys);
+    EXPECT_TRUE(sandbox.findings(run.resolved).empty()) << "the resolved config is a config: " << keys.back();
+  }
+  EXPECT_EQ(sandbox.load(smallest(), {"training.save_steps=0"}).resolved["training"]["save_strategy"], "no");
+  EXPECT_FALSE(sandbox.load(smallest(), {"training.save_strategy=epoch"}).resolved["training"].contains("save_steps"));
 }
 
 TEST(Findings, UnknownKeys) {

@@ -21,19 +21,23 @@ TEST(ConsoleLine, ShowsATrainingRow) {
                  {"learning_rate", 1e-4},
                  {"num_tokens", 5},
                  {"tokens_per_second", 12345.4}};
-  EXPECT_EQ(console_line(row, 200), "step 10/200  epoch 0.50  loss 2.3145  grad norm 1.230  lr 1.00e-04  12,345 tokens/s");
+  EXPECT_EQ(console_line(row, 200), "step 10/200  epoch 0.50  loss 2.3145  grad_norm 1.230  lr 1.00e-04  12,345 tokens/s");
   EXPECT_EQ(console_line({{"step", 1}, {"loss", 2.0}}, 3), "step 1/3  loss 2.0000");
 }
 
 TEST(ConsoleLine, ShowsAnEvaluationRow) {
   const Json row{{"step", 20}, {"eval_loss", 2.1}, {"eval_perplexity", 8.16617}, {"eval_samples", 12}};
   EXPECT_EQ(console_line(row, 200), "step 20/200  evaluation: loss 2.1000  perplexity 8.166  samples 12");
+  EXPECT_EQ(console_line({{"step", 2}, {"eval_loss", 3.4}, {"eval_perplexity", 30.3}, {"eval_num_tokens", 1234}}, 4),
+            "step 2/4  evaluation: loss 3.4000  perplexity 30.30  num_tokens 1,234");
+  EXPECT_EQ(console_line({{"step", 2}, {"loss", 2.0}, {"tokens_per_second", 64841.0}}, 4, "rows"), "step 2/4  loss 2.0000  64,841 rows/s")
+      << "rows of features have no tokens";
 }
 
 TEST(ConsoleLine, SurvivesNumbersThatAreNone) {
   const Json row{
       {"step", 1}, {"loss", std::nan("")}, {"grad_norm", nullptr}, {"tokens_per_second", std::numeric_limits<double>::infinity()}};
-  EXPECT_EQ(console_line(row, 2), "step 1/2  loss nan  grad norm nan  nan tokens/s");
+  EXPECT_EQ(console_line(row, 2), "step 1/2  loss nan  grad_norm nan  nan tokens/s");
   EXPECT_THAT(console_line({{"loss", std::numeric_limits<double>::max()}}, 2), HasSubstr("loss 17976931348"));
 }
 

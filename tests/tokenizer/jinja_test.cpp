@@ -1,7 +1,6 @@
 // Templates from strangers: what they cannot do, and how soon they are told so; where errors are.
 #include <gtest/gtest.h>
 
-
 #include "lora/base/python_json.h"
 #include "lora/tokenizer/chat_template.h"
 #include "support/cpu_time.h"

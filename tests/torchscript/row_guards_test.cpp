@@ -200,7 +200,7 @@ TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
       "{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n"
       "{\"features\": [1, 2, 3, 4, 5, -70000], \"target\": 0.5}\n");
   const models::ModelOptions options = script_options("narrow_float16");
-  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what Half holds"};
+  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what float16 holds"};
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, large, false); });
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, rows, false, &large); });
   EXPECT_NE(load_row_model(options, rows, false).model, nullptr);

@@ -33,7 +33,7 @@ std::vector<double> losses_of(GoldenRun& run) {
   for (int64_t d = 0; d < static_cast<int64_t>(run.eval_set.examples.size()); ++d) {
     LabelTally tally(run.labels->is_regression);
     const nn::TokenBatch batch = data::make_batch(run.eval_set, {d});
-    tally.add(run.model(), batch, targets_of(run.eval_set, batch));
+    tally.add(row_outputs(run.model(), batch), targets_of(run.eval_set, batch));
     losses.push_back(tally.result().loss);
   }
   return losses;
@@ -147,7 +147,7 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
 void expect_training(GoldenRun& run) {
   test::CollectingSink steps, evaluations;
   LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
-  EvaluationHook evaluation(*run.objective, {run.training.eval_steps, false, std::nullopt}, {&evaluations});
+  EvaluationHook evaluation(*run.objective, {eval_interval(run.training, /*total_steps=*/0), false, std::nullopt}, {&evaluations});
   TrainerState state;
   run.run(state, {&logging, &evaluation});
 

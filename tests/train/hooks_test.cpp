@@ -100,7 +100,7 @@ TEST(LoggingHook, CountsGoOnWhereARunWasCut) {
 TEST(EvaluationHook, EvaluatesByStepsAndAtTheEnd) {
   Drill drill(5);
   drill.evaluations({3.0, 2.0, 2.5});
-  EvaluationHook hook(drill.objective, {2, false, std::nullopt}, {&drill.rows});
+  EvaluationHook hook(drill.objective, {every_steps(2), false, std::nullopt}, {&drill.rows});
   drill.run({&hook});
   EXPECT_EQ(drill.rows.steps(), (std::vector<int64_t>{2, 4, 5}));
   EXPECT_EQ(drill.rows.rows[1]["eval_loss"], 2.0);
@@ -115,13 +115,13 @@ TEST(EvaluationHook, EvaluatesByStepsAndAtTheEnd) {
 
   Drill resumed(5);  // from the last checkpoint: nothing is left to do
   resumed.state = drill.state;
-  EvaluationHook again(resumed.objective, {2, false, std::nullopt}, {&resumed.rows});
+  EvaluationHook again(resumed.objective, {every_steps(2), false, std::nullopt}, {&resumed.rows});
   resumed.run({&again});
   EXPECT_TRUE(resumed.rows.rows.empty());
 
   Drill once(4);  // the last step's evaluation is not made twice
   once.evaluations({3.0, 2.0});
-  EvaluationHook by_two(once.objective, {2, false, std::nullopt}, {&once.rows});
+  EvaluationHook by_two(once.objective, {every_steps(2), false, std::nullopt}, {&once.rows});
   once.run({&by_two});
   EXPECT_EQ(once.rows.steps(), (std::vector<int64_t>{2, 4}));
 
@@ -135,7 +135,7 @@ TEST(EvaluationHook, EvaluatesByStepsAndAtTheEnd) {
 TEST(EvaluationHook, TheBestIsTheGreatestOfAMetricThatShallGrow) {
   Drill drill(5);
   drill.evaluations({3.0, 4.0, NAN, 2.0, 3.9});
-  EvaluationHook hook(drill.objective, {1, false, std::nullopt, "eval_accuracy"}, {&drill.rows});
+  EvaluationHook hook(drill.objective, {every_steps(1), false, std::nullopt, "eval_accuracy"}, {&drill.rows});
   drill.objective.evaluation = [evaluate = drill.objective.evaluation] {
     EvalResult result = evaluate();
     result.loss = 1.0;  // a metric without a value is no fault, and no gain
@@ -150,7 +150,7 @@ TEST(EvaluationHook, TheBestIsTheGreatestOfAMetricThatShallGrow) {
 TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {
   Drill drill(2);
   drill.evaluations({1.0, 2.0});
-  EvaluationHook hook(drill.objective, {std::nullopt, true, 1}, {&drill.rows});
+  EvaluationHook hook(drill.objective, {{}, true, 1}, {&drill.rows});
   drill.run({&hook});
   EXPECT_EQ(drill.rows.steps(), (std::vector<int64_t>{0, 2}));
   EXPECT_EQ(drill.state.best_step, 2);
@@ -159,7 +159,7 @@ TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {
 TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   Drill drill(20);
   drill.evaluations({5.0, 4.0, 4.0, 4.2, 1.0});  // as good as the best is no gain
-  EvaluationHook hook(drill.objective, {1, false, 2}, {&drill.rows});
+  EvaluationHook hook(drill.objective, {every_steps(1), false, 2}, {&drill.rows});
   drill.run({&hook});
   EXPECT_EQ(drill.state.step, 4);
   EXPECT_EQ(drill.evaluated, 4U);
@@ -168,7 +168,7 @@ TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
 
   Drill gains(6);
   gains.evaluations({5.0, 5.5, 4.0, 4.5, 3.0, 3.5});
-  EvaluationHook patient(gains.objective, {1, false, 2}, {&gains.rows});
+  EvaluationHook patient(gains.objective, {every_steps(1), false, 2}, {&gains.rows});
   gains.run({&patient});
   EXPECT_EQ(gains.state.step, 6);
   EXPECT_EQ(gains.state.best_step, 5);
@@ -179,13 +179,13 @@ TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   resumed.state.best_step = 1;
   resumed.state.evaluations_without_gain = 1;
   resumed.evaluations({2.0});
-  EvaluationHook goes_on(resumed.objective, {1, false, 2}, {&resumed.rows});
+  EvaluationHook goes_on(resumed.objective, {every_steps(1), false, 2}, {&resumed.rows});
   resumed.run({&goes_on});
   EXPECT_EQ(resumed.state.step, 4);
 
   Drill over(6);  // it had ended early: a resumed run does not go on
   over.state = resumed.state;
-  EvaluationHook ended(over.objective, {1, false, 2}, {&over.rows});
+  EvaluationHook ended(over.objective, {every_steps(1), false, 2}, {&over.rows});
   over.run({&ended});
   EXPECT_EQ(over.state.step, 4);
   EXPECT_EQ(over.evaluated, 0U);
@@ -195,7 +195,7 @@ TEST(EvaluationHook, AnInterruptedEvaluationStaysDue) {
   Drill drill(8);
   drill.state.step = 4;
   drill.objective.evaluation = []() -> EvalResult { throw Interrupted{15}; };
-  EvaluationHook cut(drill.objective, {2, false, std::nullopt}, {&drill.rows});
+  EvaluationHook cut(drill.objective, {every_steps(2), false, std::nullopt}, {&drill.rows});
   StepReport report;
   report.step = 4;
   EXPECT_FALSE(cut.on_step(report, drill.state));
@@ -203,7 +203,7 @@ TEST(EvaluationHook, AnInterruptedEvaluationStaysDue) {
   EXPECT_TRUE(drill.rows.rows.empty());
 
   drill.evaluations({2.0, 1.0});
-  EvaluationHook next(drill.objective, {2, false, std::nullopt}, {&drill.rows});
+  EvaluationHook next(drill.objective, {every_steps(2), false, std::nullopt}, {&drill.rows});
   EXPECT_FALSE(next.on_start(drill.state));  // the resumed run begins with it
   EXPECT_FALSE(drill.state.evaluation_due);
   EXPECT_EQ(drill.rows.steps(), (std::vector<int64_t>{4}));
@@ -214,7 +214,7 @@ TEST(EvaluationHook, AnInterruptedEvaluationStaysDue) {
   drill.state.evaluation_due = true;  // a due evaluation may end the run at once
   drill.state.evaluations_without_gain = 2;
   drill.evaluated = 0;
-  EvaluationHook impatient(drill.objective, {2, false, 3}, {&drill.rows});
+  EvaluationHook impatient(drill.objective, {every_steps(2), false, 3}, {&drill.rows});
   EXPECT_TRUE(impatient.on_start(drill.state));
 }
 
@@ -222,7 +222,7 @@ TEST(EvaluationHook, ANonFiniteLossEndsTheRun) {
   for (const double loss : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     Drill drill(3);
     drill.evaluations({1.0, loss});
-    EvaluationHook hook(drill.objective, {1, false, std::nullopt}, {&drill.rows});
+    EvaluationHook hook(drill.objective, {every_steps(1), false, std::nullopt}, {&drill.rows});
     test::expect_error(ErrorKind::kDiverged, {"step 2", "evaluation loss is not finite"}, [&] { drill.run({&hook}); });
     EXPECT_EQ(drill.rows.rows.size(), 1U);
   }
@@ -235,7 +235,7 @@ CheckpointHook::SaveResult save_mark() {
 TEST(CheckpointHook, SavesByStepsAndAfterTheLast) {
   const test::TemporaryFolder folder;
   Drill drill(5);
-  CheckpointHook hook(folder.path(), {2, std::nullopt, false}, drill.optimizer(), save_mark());
+  CheckpointHook hook(folder.path(), {every_steps(2), std::nullopt, false}, drill.optimizer(), save_mark());
   drill.run({&hook});
   EXPECT_EQ(checkpoint::steps(folder.path()), (std::vector<int64_t>{2, 4, 5}));
   for (const int64_t step : {2, 4, 5}) {
@@ -250,8 +250,8 @@ TEST(CheckpointHook, KeepsTheBestAndTheNewest) {
   const test::TemporaryFolder folder;
   Drill drill(6);
   drill.evaluations({5.0, 4.0, 2.0, 3.0, 3.0, 3.0});
-  EvaluationHook evaluation(drill.objective, {1, false, std::nullopt}, {});
-  CheckpointHook hook(folder.path(), {2, 2, true}, drill.optimizer(), save_mark());
+  EvaluationHook evaluation(drill.objective, {every_steps(1), false, std::nullopt}, {});
+  CheckpointHook hook(folder.path(), {every_steps(2), 2, true}, drill.optimizer(), save_mark());
   drill.run({&evaluation, &hook});
   EXPECT_EQ(checkpoint::steps(folder.path()), (std::vector<int64_t>{3, 6}));  // 3 is no multiple of save_steps, but the best
   EXPECT_EQ(checkpoint::load_state(checkpoint::folder(folder.path(), 3)).best_step, 3);
@@ -260,7 +260,7 @@ TEST(CheckpointHook, KeepsTheBestAndTheNewest) {
 TEST(CheckpointHook, WithoutSaveStepsNothingIsWritten) {
   const test::TemporaryFolder folder;
   Drill drill(3);
-  CheckpointHook hook(folder.path(), {0, std::nullopt, false}, drill.optimizer(), save_mark());
+  CheckpointHook hook(folder.path(), {Interval{}, std::nullopt, false}, drill.optimizer(), save_mark());
   drill.run({&hook});
   EXPECT_TRUE(checkpoint::steps(folder.path()).empty());
 }

@@ -203,7 +203,7 @@ TEST_P(Resume, FiveStepsAndFiveMoreAreTenBitForBit) {
   }
   const test::TemporaryFolder folder;
   GoldenRun straight(GetParam(), overrides);
-  CheckpointHook saving(folder.path(), {5, std::nullopt, false}, *straight.optimizer,
+  CheckpointHook saving(folder.path(), {every_steps(5), std::nullopt, false}, *straight.optimizer,
                         [&](const std::filesystem::path& into) { straight.method->save(into); });
   Reports all;
   TrainerState state;

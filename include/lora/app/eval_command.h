@@ -23,12 +23,14 @@ struct EvalRequest {
   int64_t batch_size = 8;                ///< --batch-size: documents
   bool compare_base = false;             ///< --compare-base: the bare model first
   std::filesystem::path token_logprobs;  ///< --token-logprobs; empty: not written
+  std::filesystem::path predictions;     ///< --predictions: a row for each row of the data; empty: not written
   bool json = false;                     ///< --json
 };
 
 /// Prints loss, perplexity and token accuracy of the model with each adapter (without any: of the bare model) on every
-/// document of the data, whole, however long. Throws what loading throws, and config Error for --token-logprobs with
-/// more than one result.
+/// document of the data, whole, however long; of labelled rows the metrics of their labels. With --predictions rows need no label, and what
+/// the model says of each is written, in their order. Throws what loading throws, and config Error for --token-logprobs or --predictions
+/// with more than one result.
 int eval_command(const EvalRequest& request);
 
 }  // namespace lora::app

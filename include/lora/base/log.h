@@ -3,7 +3,8 @@
 
 namespace lora::log {
 
-/// Everything for people goes to stderr through here; results go to stdout by app/ and tools/ alone.
+/// Everything for people goes to stderr through here; results go to stdout by app/ and tools/ alone. Warnings and errors name options as
+/// the program does (option_names.h).
 void info(const std::string& message);
 void warn(const std::string& message);
 void error(const std::string& message);

@@ -19,6 +19,7 @@ struct ModelFlags {
   bool trust_torchscript = false;
   std::vector<std::string> inputs = {};  ///< of a TorchScript model; empty: by its arguments' names
   std::string output = {};               ///< of a TorchScript model; empty: the logits
+  const char* flag = "--model";          ///< which names the model
 };
 
 /// The model that the flags name. Paths are relative to the working folder. Throws the Error that the section would give:

@@ -52,7 +52,7 @@ struct Dataset {
 struct LoadContext {
   const tokenizer::Tokenizer* tokenizer = nullptr;         ///< null: only `tokens` rows can be read
   int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
-  bool keep_unsupervised = false;                          ///< rows without a supervised token stay, so that none is missing
+  bool keep_unsupervised = false;                          ///< rows without a supervised token or a label stay, so that none is missing
   int num_threads = 0;                                     ///< that encode rows; 0: as many as torch computes with
   const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no messages rows can be read
   /// What instruction rows are written by, as a user's turn and an answer; null: the prompt of Alpaca.

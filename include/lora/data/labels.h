@@ -50,7 +50,7 @@ bool are_numbered(const LabelSet& labels);
 /// none but LABEL_<number>, are taken as if it told nothing but how many. Throws data Error where there is but one class.
 LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known);
 
-/// Gives each example its label's number. Throws data Error, file:line, for a label that is none of the set.
+/// Gives each example that has a label its number. Throws data Error, file:line, for a label that is none of the set.
 void apply_labels(Dataset& dataset, const LabelSet& labels);
 
 }  // namespace lora::data

@@ -15,18 +15,19 @@ class Progress {
  public:
   using Show = std::function<void(const std::string&)>;
 
-  /// Shows by log::progress.
-  Progress();
+  /// Shows by log::progress. `unit`: what is counted a second.
+  explicit Progress(std::string unit = "tok");
   /// Shows by `show`, for tests.
-  explicit Progress(Show show);
+  explicit Progress(Show show, std::string unit = "tok");
 
   /// `step` of `total` is done. The first and the last step are always shown.
-  void update(int64_t step, int64_t total, double loss, double learning_rate, double tokens_per_second, double seconds_left);
+  void update(int64_t step, int64_t total, double loss, double learning_rate, double units_per_second, double seconds_left);
   /// Ends the bar's line; plain lines follow it.
   void finish();
 
  private:
   Show show_;
+  std::string unit_;
   std::chrono::steady_clock::time_point next_{};
 };
 

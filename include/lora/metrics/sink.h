@@ -19,7 +19,7 @@ class Sink {
 /// a last line without its end is cut away too.
 std::unique_ptr<Sink> make_jsonl_sink(const std::filesystem::path& file, int64_t resumed_step);
 
-/// A plain line on stderr for each row: "step 10/200  loss 2.3145  lr 1.0e-04  …".
-std::unique_ptr<Sink> make_console_sink(int64_t total_steps);
+/// A plain line on stderr for each row: "step 10/200  loss 2.3145  lr 1.0e-04  …". `unit`: what is counted a second.
+std::unique_ptr<Sink> make_console_sink(int64_t total_steps, const std::string& unit = "tokens");
 
 }  // namespace lora::metrics

@@ -7,6 +7,7 @@
 
 #include "lora/metrics/progress.h"
 #include "lora/metrics/sink.h"
+#include "lora/train/interval.h"
 #include "lora/train/trainer.h"
 
 namespace lora::train {
@@ -33,6 +34,7 @@ class LoggingHook : public Hook {
 /// The terminal's progress line.
 class ProgressHook : public Hook {
  public:
+  explicit ProgressHook(const std::string& unit = "tok") : bar_(unit) {}
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override { bar_.finish(); }
 
@@ -40,7 +42,7 @@ class ProgressHook : public Hook {
   metrics::Progress bar_;
   double seconds_ = 0;
   int64_t steps_ = 0;
-  int64_t tokens_ = 0;
+  int64_t input_ = 0;
 };
 
 /// Profiles some steps with Kineto: writes a Chrome trace, trace-<first>-<last>.json, and says where the time went. Stands
@@ -67,13 +69,14 @@ class ProfileHook : public Hook {
 };
 
 struct EvaluationOptions {
-  std::optional<int64_t> eval_steps;  ///< none: after the last step only
+  Interval interval;
   bool eval_on_start = false;
   std::optional<int64_t> early_stopping_patience;
   std::string metric_for_best_model = "eval_loss";  ///< one of the objective's metric_names()
+  bool at_end = true;                               ///< after the last step too
 };
 
-/// Evaluates by steps and at the end, keeps the best so far, and ends a run without gain. A signal during an evaluation
+/// Evaluates at its intervals and at the end, keeps the best so far, and ends a run without gain. A signal during an evaluation
 /// leaves it due: the resumed run begins with it.
 class EvaluationHook : public Hook {
  public:
@@ -94,13 +97,13 @@ class EvaluationHook : public Hook {
 };
 
 struct CheckpointOptions {
-  int64_t save_steps = 500;  ///< 0: only when a signal ends the run
+  Interval interval = every_steps(500);  ///< kNo: only when a signal ends the run; kBest: at each new best
   std::optional<int64_t> save_total_limit;
   bool keep_best = false;  ///< save at each new best, and keep it
 };
 
-/// Saves every save_steps steps, at each new best where that is wanted, after the last step, and when a signal came:
-/// then it throws Interrupted.
+/// Saves at its intervals, at each new best where that is wanted, after the last step of a run that saves by steps or epochs, and when a
+/// signal came: then it throws Interrupted.
 class CheckpointHook : public Hook {
  public:
   using SaveResult = std::function<void(const std::filesystem::path&)>;
@@ -110,6 +113,7 @@ class CheckpointHook : public Hook {
   void on_end(TrainerState& state) override;
 
  private:
+  bool is_wanted_best(const TrainerState& state) const;
   void save(const TrainerState& state);
   void stop_if_asked(const TrainerState& state);
 

@@ -46,6 +46,18 @@ inline constexpr EnumTable<GradientCheckpointing, 5> kGradientCheckpointing{{{{G
                                                                               {GradientCheckpointing::kOffload, "offload"},
                                                                               {GradientCheckpointing::kAuto, "auto"}}}};
 
+/// training.eval_strategy and training.save_strategy, as transformers' IntervalStrategy and SaveStrategy.
+enum class Strategy {
+  kNo,
+  kSteps,
+  kEpoch,
+  kBest,  ///< of saving: at each new best
+};
+inline constexpr EnumTable<Strategy, 3> kEvalStrategies{
+    {{{Strategy::kNo, "no"}, {Strategy::kSteps, "steps"}, {Strategy::kEpoch, "epoch"}}}};
+inline constexpr EnumTable<Strategy, 4> kSaveStrategies{
+    {{{Strategy::kNo, "no"}, {Strategy::kSteps, "steps"}, {Strategy::kEpoch, "epoch"}, {Strategy::kBest, "best"}}}};
+
 /// Steps to profile, from 1.
 struct ProfileOptions {
   int64_t first = 1;
@@ -68,9 +80,11 @@ struct TrainOptions {
   optim::OptimizerOptions optimizer;
   double max_grad_norm = 1.0;  ///< 0: no clipping
   uint64_t seed = 42;
-  int64_t logging_steps = 10;
-  std::optional<int64_t> eval_steps;  ///< null: at the end only
-  int64_t save_steps = 500;           ///< 0: no checkpoints but the last of an interrupted run
+  double logging_steps = 10;              ///< this and the two below: below 1 a share of all steps
+  std::optional<Strategy> eval_strategy;  ///< null: by eval_steps, and at the end
+  std::optional<double> eval_steps;
+  Strategy save_strategy = Strategy::kSteps;
+  double save_steps = 500;  ///< 0, with kNo: no checkpoints but the last of an interrupted run
   std::optional<int64_t> save_total_limit;
   bool load_best_model_at_end = false;
   std::string metric_for_best_model = "eval_loss";  ///< one of kEvalMetrics

@@ -23,4 +23,20 @@ class Regression : public DocumentObjective {
   const nn::RowModel& network_;
 };
 
+/// Counts how near predicted values are.
+class ValueTally {
+ public:
+  /// [rows, values], or [rows] of targets with one value each.
+  void add(const at::Tensor& predicted, const at::Tensor& targets);
+  /// How many rows were added.
+  int64_t count() const { return count_; }
+  /// The mean loss, and the metrics as means over a target's values.
+  EvalResult result() const;
+
+ private:
+  double loss_ = 0;
+  int64_t count_ = 0;
+  std::vector<std::vector<double>> predicted_, targets_;  ///< by value, then by row
+};
+
 }  // namespace lora::train

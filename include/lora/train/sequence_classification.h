@@ -25,13 +25,19 @@ class SequenceClassification : public DocumentObjective {
   bool is_regression_;
 };
 
+/// What the model gives for the rows of a batch, without gradients or dropout: the scores of classes, or values. [rows, outputs], on the
+/// model's device.
+at::Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens);
+
 /// Counts how well documents are labelled.
 class LabelTally {
  public:
   explicit LabelTally(bool is_regression) : is_regression_(is_regression) {}
 
-  /// Scores the documents of a batch without gradients or dropout. `targets`: one a document, as exact as its row has it.
-  void add(const nn::Model& model, const nn::TokenBatch& tokens, const std::vector<double>& targets);
+  /// `targets`: one a document, as exact as its row has it; a document whose target is NaN has none and does not count.
+  void add(const at::Tensor& outputs, const std::vector<double>& targets);
+  /// How many documents count.
+  int64_t count() const { return static_cast<int64_t>(targets_.size()); }
   /// Mean loss and metrics over everything added.
   EvalResult result() const;
 

@@ -20,6 +20,8 @@ class StepPlan {
   std::vector<MicroBatch> micro_batches(int64_t step);
   /// Epochs done after `steps` steps, e.g. 1.5.
   double epochs_after(int64_t steps);
+  /// Whether the last of `steps` steps (at least 1) is the last of its epoch.
+  bool ends_epoch(int64_t steps);
 
  private:
   struct Place {

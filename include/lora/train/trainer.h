@@ -20,6 +20,7 @@ struct StepReport {
   int64_t step = 0;  ///< from 1
   int64_t total_steps = 0;
   double epoch = 0;
+  bool ends_epoch = false;
   double loss = 0;           ///< of the whole step: sum over its supervised tokens by their number
   double grad_norm = 0;      ///< before clipping
   double learning_rate = 0;  ///< used in it

@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+
+#include "lora/train/options.h"
+
+namespace lora::train {
+
+struct StepReport;
+
+/// When something is done in a run.
+struct Interval {
+  Strategy strategy = Strategy::kNo;
+  int64_t steps = 0;  ///< of kSteps
+
+  /// Whether it is time after this step: of kEpoch after the last step of an epoch or of the run; never of kNo and kBest.
+  bool is_due(const StepReport& report) const;
+};
+
+inline Interval every_steps(int64_t steps) {
+  return {Strategy::kSteps, steps};
+}
+
+/// A number of steps as the config gives it: below 1 a share of all steps, rounded up, as in transformers.
+int64_t whole_steps(double given, int64_t total_steps);
+
+/// By eval_strategy and eval_steps; without both kNo, which leaves the evaluation after the last step.
+Interval eval_interval(const TrainOptions& options, int64_t total_steps);
+/// By save_strategy and save_steps.
+Interval save_interval(const TrainOptions& options, int64_t total_steps);
+
+}  // namespace lora::train
