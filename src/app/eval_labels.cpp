@@ -9,6 +9,7 @@
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "result_inputs.h"
 #include "text_table.h"
 
 namespace lora::app {

@@ -9,6 +9,7 @@
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
 #include "lora/train/objectives.h"
+#include "result_inputs.h"
 #include "script_rows.h"
 
 namespace lora::app {
