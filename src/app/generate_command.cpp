@@ -56,8 +56,11 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
   context.vocab_size = generation.model().vocab_size();
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
   context.parse_special_tokens = request.parse_special_tokens;
-  context.parse_special_tokens = request.parse_special_tokens;
-  context.chat = [&generation]() -> const data::ChatEncoder& { return generation.needed_chat_encoder(); };
+  bool has_messages = false;
+  context.chat = [&generation, &has_messages](const std::optional<std::string>& adapter) -> const data::ChatEncoder& {
+    has_messages = true;
+    return generation.needed_chat_encoder(adapter.value_or(generation.default_adapter()));
+  };
   context.check = [&generation](const data::PromptRow& row) {
     if (row.adapter && !row.adapter->empty() && !generation.has_adapter(*row.adapter)) {
       const std::vector<std::string> names = generation.adapter_names();
