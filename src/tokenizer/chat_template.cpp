@@ -150,7 +150,7 @@ bool ChatTemplate::names(const std::string& text) const {
   const auto has = [&text](const std::string& source) {
     return source.find("'" + text + "'") != std::string::npos || source.find('"' + text + '"') != std::string::npos;
   };
-  return has(parts_->source) || has(parts_->tool_source);
+  return has(parts_->texts.usual) || has(parts_->texts.with_tools);
 }
 
 bool ChatTemplate::marks_assistant(const Conversation& conversation) const {
