@@ -42,7 +42,7 @@ class GoldenRun {
       base = models::load_base_model(config.model, 42);
     }
     method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
-                            : peft::attach_full(model(), base.config, {}, base.file_names);
+                            : peft::attach_full(model(), base.config, base.file_names);
     const train::TrainOptions& t = config.training;
     const data::BatchOptions train_batches{
         t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
