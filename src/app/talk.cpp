@@ -25,7 +25,7 @@ std::vector<std::string> talk_stops(Generation& generation, const std::string& a
 }
 
 generate::Prompt Talk::ask(const std::string& text, const std::string& adapter, int64_t index) {
-  for (const std::string* said : {&system_, &text}) {
+  for (const std::string* said : std::initializer_list<const std::string*>{&system_, &text}) {
     if (const size_t invalid = invalid_utf8_at(*said); invalid != std::string::npos) {
       data_error(where_, "the text is not valid UTF-8 at byte " + std::to_string(invalid));
     }
