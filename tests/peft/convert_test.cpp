@@ -351,7 +351,7 @@ TEST(Formats, HalfPrecisionIsRoundedOnceAndMustHoldTheValues) {
     expect_equal(test::GgufFile(folder / "x.gguf").tensor("output.weight.lora_a"), adapter.updates.front().A_RI.to(dtype));
   }
   adapter.updates.front().A_RI[0][0] = 1e5;
-  expect_error(ErrorKind::kModel, {"lm_head", "too large for Half"},
+  expect_error(ErrorKind::kModel, {"lm_head", "too large for float16"},
                [&] { write_foreign_adapter(AdapterFormat::kKohya, folder / "x", adapter, {}, {at::kHalf}); });
 }
 
