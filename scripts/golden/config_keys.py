@@ -47,13 +47,13 @@ CONFIGS = {
     "bert": BERT,
     "distilbert": {"vocab_size": 32, "dim": 16, "hidden_dim": 20, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 40,
                    "id2label": BERT["id2label"]},
-    "falcon": dict(SMALL, ffn_hidden_size=20),
+    "falcon": dict({key: value for key, value in SMALL.items() if key != "intermediate_size"}, ffn_hidden_size=20),
     "gemma": dict(GROUPED, head_dim=4),
     "gemma2": dict(GROUPED, head_dim=4, query_pre_attn_scalar=4, sliding_window=8),
     "gemma3_text": dict(GROUPED, head_dim=4, query_pre_attn_scalar=4, sliding_window=8, layer_types=LAYERS),
     "gpt2": {"vocab_size": 32, "n_embd": 16, "n_inner": 20, "n_layer": 2, "n_head": 4, "n_positions": 40, "bos_token_id": None,
              "eos_token_id": None},
-    "gpt_neox": dict(SMALL, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+    "gpt_neox": dict(SMALL, num_attention_heads=2, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
     "llama": GROUPED,
     "mistral": dict(GROUPED, sliding_window=8),
     "mixtral": dict(GROUPED, head_dim=4, num_local_experts=4, sliding_window=8),
@@ -65,7 +65,7 @@ CONFIGS = {
     "qwen3_moe": dict(GROUPED, head_dim=4, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True),
     "roberta": dict(BERT, pad_token_id=1, max_position_embeddings=44),
     "smollm3": GROUPED,
-    "stablelm": dict(GROUPED, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+    "stablelm": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
 }
 ENCODERS = {"bert", "distilbert", "modernbert", "roberta"}
 DOUBLE = {"gemma3_text", "modernbert"}  # a rope for each kind of layer
@@ -239,7 +239,9 @@ def neutral_keys(family, config):
     asked = set(re.findall(r"kwargs\.(?:pop|get|setdefault)\(\s*\"(\w+)\"", source + inspect.getsource(PreTrainedConfig.__post_init__)))
     asked |= set(re.findall(r"(?:self\.)?config\.([a-z]\w*)\b(?!\()", model_code))
     asked |= set(re.findall(r"getattr\((?:self\.)?config, \"(\w+)\"", model_code))
-    asked |= {"rope_theta", "rope_scaling", "partial_rotary_factor"} if "rope_parameters" in config else set()
+    rope = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
+    asked = asked | rope if "rope_parameters" in config else asked - rope
+    asked -= {"rope_theta"} if family == "modernbert" else set()  # which its two thetas stand in for
     members = {name for name in dir(PreTrainedConfig) if callable(getattr(PreTrainedConfig, name, None))}
     for key in sorted(asked | set(config) | set(cls.attribute_map) | set(inspect.signature(cls).parameters)):
         if key in members or key in ("self", "kwargs", "text_config", "vision_config", "image_token_id", "mm_tokens_per_image"):

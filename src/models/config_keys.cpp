@@ -28,6 +28,12 @@ HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const H
   return sizes;
 }
 
+void require_head_dim(const JsonReader& config, int64_t head_dim) {
+  if (config.integer("head_dim", head_dim) != head_dim) {
+    config.fail("head_dim", "the hidden size by the number of heads (" + std::to_string(head_dim) + "), or none");
+  }
+}
+
 std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64_t> fallback) {
   const char* const key = "sliding_window";
   if (config.has(key)) {

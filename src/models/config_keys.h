@@ -29,6 +29,9 @@ struct HeadDefaults {
 /// Reads them; throws model Error where key heads do not divide the query heads.
 HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const HeadDefaults& defaults = {});
 
+/// Throws model Error for a head_dim that is not the one that the family's modules have.
+void require_head_dim(const JsonReader& config, int64_t head_dim);
+
 /// The tokens that attention sees back where it has a window: `sliding_window`, none where it is null.
 std::optional<int64_t> read_window(const JsonReader& config, std::optional<int64_t> fallback);
 

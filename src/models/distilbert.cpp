@@ -16,17 +16,23 @@ namespace lora::models {
 
 namespace {
 
-constexpr EncoderKeys kKeys{"dim", "n_layers", "n_heads"};
 constexpr double kEps = 1e-12;
+
+/// Its own names, or those of other families, which count before them, as in transformers.
+EncoderKeys keys_of(const JsonReader& config) {
+  const auto either = [&config](const char* general, const char* own) { return config.has(general) ? general : own; };
+  return {either("hidden_size", "dim"), either("num_hidden_layers", "n_layers"), either("num_attention_heads", "n_heads")};
+}
 
 }  // namespace
 
 std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  DecoderOptions body = read_encoder_options(config, kKeys);
+  const EncoderKeys keys = keys_of(config);
+  DecoderOptions body = read_encoder_options(config, keys);
   body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", "", ""};
   const double dropout = body.embedding_dropout = read_dropout(config, "dropout", 0.1);
   const SelfAttentionOptions attention =
-      read_bert_attention(config, body.hidden_size, kKeys, "attention_dropout", {"q_lin", "k_lin", "v_lin", "out_lin"});
+      read_bert_attention(config, body.hidden_size, keys, "attention_dropout", {"q_lin", "k_lin", "v_lin", "out_lin"});
   const int64_t inner = read_size(config, "hidden_dim");
   const MlpOptions mlp{{body.hidden_size, inner, true},
                        {inner, body.hidden_size, true},

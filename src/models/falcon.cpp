@@ -42,6 +42,7 @@ HeadSizes read_heads(const JsonReader& config, int64_t hidden_size, bool new_arc
     config.fail("num_attention_heads", "a divisor of hidden_size (" + std::to_string(hidden_size) + ")");
   }
   heads.head_dim = hidden_size / heads.num_heads;
+  require_head_dim(config, heads.head_dim);
   const int64_t num_kv_heads = read_size(config, "num_kv_heads", heads.num_heads);
   const bool multi_query = config.boolean("multi_query", true);
   if (new_architecture) {

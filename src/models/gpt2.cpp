@@ -28,9 +28,9 @@ struct Gpt2Options {
   bool scale_by_layer;  ///< scores divided by the layer's number, from 1
 };
 
-/// GPT2Config's defaults are those of the smallest model. The older names are those of other families.
+/// GPT2Config's defaults are those of the smallest model. The names of other families count before its own, as in transformers.
 int64_t read_either(const JsonReader& config, const char* key, const char* general, int64_t fallback) {
-  return read_size(config, config.has(key) ? key : general, fallback);
+  return read_size(config, general, read_size(config, key, fallback));
 }
 
 Gpt2Options read_options(const JsonReader& config) {

@@ -41,6 +41,7 @@ GptNeoxOptions read_options(const JsonReader& config) {
     config.fail("num_attention_heads", "a divisor of hidden_size (" + std::to_string(hidden_size) + ")");
   }
   const HeadSizes heads{num_heads, num_heads, hidden_size / num_heads};
+  require_head_dim(config, heads.head_dim);
   o.hidden_dropout = read_dropout(config, "hidden_dropout", 0.0);
   o.decoder.vocab_size = read_size(config, "vocab_size");
   o.decoder.hidden_size = hidden_size;

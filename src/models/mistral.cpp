@@ -1,4 +1,5 @@
-// Mistral (Jiang et al. 2023): Llama with a window in every layer, which later files leave out.
+// Mistral (Jiang et al. 2023): Llama with a window in every layer, or in those of layer_types (transformers' Ministral), which later
+// files leave out.
 #include <cmath>
 
 #include "base_dropout.h"
@@ -16,15 +17,18 @@ std::unique_ptr<nn::Model> make_mistral(const JsonReader& config, io::WeightSour
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 131072))};
   decoder.target_modules = {"q_proj", "v_proj"};
   const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
-  SelfAttentionOptions attention{
-      decoder.hidden_size, heads, /*qkv_bias=*/false, /*o_bias=*/false, {.scale = scale, .window = read_window(config, 4096)}};
+  SelfAttentionOptions attention{decoder.hidden_size, heads, /*qkv_bias=*/false, /*o_bias=*/false, {.scale = scale}};
+  const std::optional<int64_t> window = read_window(config, 4096);
+  const std::vector<bool> slides = read_sliding_layers(config, decoder.num_layers, [](int64_t) { return true; });
   const GatedMlpOptions mlp = read_mlp_options(config);
   const double eps = config.number("rms_norm_eps", 1e-6);
   attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
   const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<PreNormLayer>(std::make_unique<SelfAttention>(name + ".self_attn", index, attention, source, options),
+    SelfAttentionOptions own = attention;
+    own.scores.window = slides[index] ? window : std::nullopt;
+    return std::make_unique<PreNormLayer>(std::make_unique<SelfAttention>(name + ".self_attn", index, own, source, options),
                                           std::make_unique<GatedMlp>(name + ".mlp", mlp, source, options), norm(name + ".input_layernorm"),
                                           norm(name + ".post_attention_layernorm"));
   };

@@ -35,6 +35,7 @@ int64_t read_side(const JsonReader& config) {
 FusedAttentionOptions read_attention(const JsonReader& config, int64_t hidden_size) {
   const int64_t num_heads = read_encoder_heads(config, hidden_size), head_dim = hidden_size / num_heads;
   const HeadSizes heads{num_heads, num_heads, head_dim};
+  require_head_dim(config, head_dim);
   const bool bias = config.boolean("attention_bias", false);
   return {.heads = heads,
           .qkv = {hidden_size, 3 * hidden_size, bias},

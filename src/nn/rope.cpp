@@ -112,6 +112,9 @@ int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, 
   if (defaults.partial_rotary_factor || kind != RopeKind::kDefault) {  // without either nobody looks at it
     part = rope.number("partial_rotary_factor", config.number(defaults.partial_key, defaults.partial_rotary_factor.value_or(1.0)));
   }
+  if (!defaults.partial_rotary_factor && kind == RopeKind::kDefault && config.number(defaults.partial_key, 1.0) != 1.0) {
+    log::warn("[" + config.where() + "] partial_rotary_factor does nothing for this family and rope type, as in transformers");
+  }
   if (!defaults.partial_rotary_factor && part != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
   }

@@ -140,8 +140,8 @@ TEST(Encoder, FaultsNameTheKey) {
     test::expect_error(ErrorKind::kModel, parts, [&] { test::changed_classifier(name, changes); });
   };
   expect_fault("bert_pairs", {{"is_decoder", true}}, {"config.json: is_decoder", "an encoder by itself"});
-  expect_fault("modernbert_mean", {{"rope_parameters", nullptr}, {"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}},
-               {"config.json: rope_scaling", "rope_parameters"});
+  expect_fault("modernbert_mean", {{"rope_parameters", nullptr}, {"rope_scaling", {{"rope_type", "linear"}}}},
+               {"rope_parameters.full_attention", "factor", "missing"});
   expect_fault("bert_pairs", {{"position_embedding_type", "relative_key"}}, {"position_embedding_type", "\"absolute\""});
   expect_fault("bert_pairs", {{"num_attention_heads", 5}}, {"num_attention_heads", "a divisor of the hidden size (24)"});
   expect_fault("bert_pairs", {{"hidden_act", "mish"}}, {"hidden_act", "unknown activation", "gelu"});

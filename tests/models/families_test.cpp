@@ -87,8 +87,7 @@ TEST(FamilyConfig, FaultsNameTheKey) {
   for (const char* name : {"gemma", "gemma2", "gemma3_text"}) {
     expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predicts the next token"});
   }
-  expect_fault("gemma3_text", {{"rope_parameters", {{"rope_type", "default"}}}},
-               {"rope_parameters", "a section for full_attention and one for sliding_attention"});
+  expect_fault("gemma3_text", {{"rope_parameters", {{"full_attention", 3}}}}, {"rope_parameters.full_attention", "a JSON object"});
   expect_fault("phi3", {{"rope_parameters", {{"rope_type", "longrope"}}}}, {"rope_parameters.short_factor", "missing"});
   expect_fault("phi3", {{"num_key_value_heads", 3}}, {"num_key_value_heads", "divisor of num_attention_heads (4)"});
 }
