@@ -42,13 +42,12 @@ void report_unknown_sections(const Json& document, const Place& root) {
   for (const auto& [key, section] : schema["properties"].items()) {
     known.push_back(key);
   }
-  std::vector<std::string> unknown;
+  bool listed = false;
   for (const auto& [key, value] : document.items()) {
     if (!schema["properties"].contains(key)) {
-      unknown.push_back(key);
+      report_unknown_key(key, known, root, listed);
     }
   }
-  report_unknown_keys(unknown, known, root);
 }
 
 EvalData eval_data_of(const Json* section, const data::DataOptions& options, const Place& at) {

@@ -129,15 +129,14 @@ class Table {
       at.add("found " + shown(object) + ", expected an object");
       return;
     }
-    std::vector<std::string> unknown;
+    bool listed = false;  // the known keys, where one is unknown
     for (const auto& [key, value] : object.items()) {
       if (const Field<Options>* field = find(key)) {
         field->read(value, options, at.key(key));
       } else {
-        unknown.push_back(key);
+        report_unknown_key(key, keys(), at, listed);
       }
     }
-    report_unknown_keys(unknown, keys(), at);
     for (const Field<Options>& field : fields_) {
       if (field.required && !object.contains(field.key)) {
         report_missing_key(field.schema, at.key(field.key));

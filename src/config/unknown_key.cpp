@@ -70,15 +70,11 @@ std::string hint_for(const std::string& key, const std::vector<std::string>& kno
 
 }  // namespace
 
-void report_unknown_keys(const std::vector<std::string>& keys, const std::vector<std::string>& known, const Place& at) {
-  std::vector<std::string> unlike;
-  for (const std::string& key : keys) {
-    const std::string hint = hint_for(key, known);
-    hint.empty() ? unlike.push_back(key) : at.key(key).add("unknown key" + hint);
-  }
-  for (size_t i = 0; i < unlike.size(); ++i) {
-    at.key(unlike[i]).add(i + 1 < unlike.size() ? "unknown key" : "unknown key. Known are " + join(known, ", ", 40));
-  }
+void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed) {
+  const std::string hint = hint_for(key, known);
+  const bool lists = hint.empty() && !listed;
+  at.key(key).add("unknown key" + hint + (lists ? ". Known are " + join(known, ", ", 40) : ""));
+  listed = listed || lists;
 }
 
 void report_missing_key(const Json& schema, const Place& at) {

@@ -17,9 +17,9 @@ struct PeerKey {
 
 std::span<const PeerKey> peer_keys();
 
-/// Says what is wrong with keys of the object at `at` that knows only `known`: another tool's name, a key of another section, or a slip of
-/// the hand. Where one is none of these the known ones are listed, once.
-void report_unknown_keys(const std::vector<std::string>& keys, const std::vector<std::string>& known, const Place& at);
+/// Says what is wrong with a key of the object at `at` that knows only `known`: another tool's name, a key of another section, or a slip of
+/// the hand. Where it is none of these the known ones are listed, unless they are `listed` already.
+void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed);
 
 /// Says that the key at `at`, with values of `schema`, is missing.
 void report_missing_key(const Json& schema, const Place& at);

@@ -73,7 +73,7 @@ TEST(Findings, TypesAndRanges) {
       {"training.num_train_epochs=null", "…found null, expected a number > 0"},
       {"training.eval_steps=0",
        "[training.eval_steps] found 0, expected a whole number of steps, or a share of all steps above 0 and below 1, or null"},
-      {"training.logging_steps=2.5", "[training.logging_steps] found 2.5, expected a whole number of steps"},
+      {"training.logging_steps=2.5", "…found 2.5, expected a whole number of steps, or a share"},
       {"training.eval_strategy=epochs",
        "[training.eval_strategy] found \"epochs\", expected one of \"no\", \"steps\", \"epoch\", null. Did you mean 'epoch'?"},
       {"training.save_strategy=never", "[training.save_strategy] found \"never\", expected one of \"no\", \"steps\", \"epoch\", \"best\""},
