@@ -12,6 +12,7 @@
 #include "inspect_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/sibling.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
@@ -73,7 +74,7 @@ constexpr std::array<Kind, 7> kKinds{
 std::string found_text(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) {
-    return "nothing";
+    return "nothing" + did_you_mean_sibling(path);
   }
   if (!fs::is_directory(path, error)) {
     return "a file";

@@ -26,15 +26,15 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// What a file that is no module is, as far as its name and first bytes tell.
+/// What a file that is no module is, as far as its name and first bytes tell, and what to give in its place.
 std::string file_kind(const fs::path& file) {
   if (first_bytes(file, 4) == "GGUF") {
-    return "a GGUF file, which is written here and not read";
+    return std::string("a GGUF file, which is written here and not read") + kExpected;
   }
   if (file.extension() == ".safetensors") {
-    return "a file of weights: give the folder that holds it beside its config.json";
+    return "a file of weights. Give the folder that holds it beside its config.json";
   }
-  return file.filename() == "config.json" ? "a config.json: give its folder" : "a file";
+  return file.filename() == "config.json" ? "a config.json. Give its folder" : std::string("a file") + kExpected;
 }
 
 /// The base that an adapter was trained on, in quotes, or "".
@@ -71,7 +71,7 @@ void require_model(const models::ModelOptions& options, const std::string& where
   }
   std::error_code error;
   if (!fs::is_directory(options.path, error)) {
-    model_error(where, "'" + options.path.string() + "' is " + file_kind(options.path) + kExpected);
+    model_error(where, "'" + options.path.string() + "' is " + file_kind(options.path));
   }
   if (fs::exists(options.path / "config.json", error)) {
     return;

@@ -236,7 +236,7 @@ TEST_F(OddFolders, WhatIsNoBaseIsSaid) {
   const fs::path base = folder("smollm2-instruct", body());
   EXPECT_THAT(said_of(scratch_ / "smollm2-instuct"),
               AllOf(HasSubstr("[--model] does not exist"), HasSubstr("did you mean 'smollm2-instruct'"), Not(HasSubstr("tokenizer"))));
-  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("give the folder that holds it")));
+  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("Give the folder that holds it")));
   write_text(scratch_ / "m.gguf", "GGUF\3");
   EXPECT_THAT(said_of(scratch_ / "m.gguf"), HasSubstr("a GGUF file"));
   fs::create_directories(scratch_ / "run");
