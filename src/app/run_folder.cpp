@@ -65,7 +65,7 @@ bool stopped_early(const fs::path& newest, const Json& run) {
 
 /// A checkpoint that the user named.
 RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
-  const std::string fault = checkpoint::fault(checkpoint);
+  const std::string fault = fs::is_directory(checkpoint) ? checkpoint::fault(checkpoint) : "there is no such folder";
   if (!fault.empty()) {
     config_error("--resume", "cannot go on from '" + checkpoint.string() + "': " + fault);
   }

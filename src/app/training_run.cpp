@@ -178,8 +178,8 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
     log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
     if (!plan.changes.empty()) {
-      log::info("its length is another now (" + plan.changes + "): from here on the learning rate is that of a schedule of " +
-                std::to_string(steps.total_steps()) + " steps, as in transformers; the steps before keep what they had");
+      log::info("the run has another length now (" + plan.changes + "): from here on the learning rate follows the schedule of " +
+                std::to_string(steps.total_steps()) + " steps; the steps that are done keep theirs");
     }
   }
   state.run_id = identity.id;

@@ -41,7 +41,9 @@ std::string evaluation_part(const Json& row) {
       continue;
     }
     const std::string name = key.substr(kEvalPrefix.size());
-    const char* format = name == "loss" ? "%.4f" : "%#.4g";
+    // Four digits, also where the last are zeros; a point at the end of a large number would look like a mistake.
+    const bool is_large = value.is_number() && std::abs(value.get<double>()) >= 999.95;
+    const char* format = name == "loss" ? "%.4f" : is_large ? "%.4g" : "%#.4g";
     const std::string text = value.is_string()           ? value.get<std::string>()
                              : value.is_number_integer() ? with_thousands(value.get<int64_t>())
                                                          : formatted(format, number(value));

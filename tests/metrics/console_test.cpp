@@ -30,6 +30,8 @@ TEST(ConsoleLine, ShowsAnEvaluationRow) {
   EXPECT_EQ(console_line(row, 200), "step 20/200  evaluation: loss 2.1000  perplexity 8.166  samples 12");
   EXPECT_EQ(console_line({{"step", 2}, {"eval_loss", 3.4}, {"eval_perplexity", 30.3}, {"eval_num_tokens", 1234}}, 4),
             "step 2/4  evaluation: loss 3.4000  perplexity 30.30  num_tokens 1,234");
+  EXPECT_EQ(console_line({{"step", 2}, {"eval_loss", 8.4}, {"eval_perplexity", 4463.4}}, 4),
+            "step 2/4  evaluation: loss 8.4000  perplexity 4463");
   EXPECT_EQ(console_line({{"step", 2}, {"loss", 2.0}, {"tokens_per_second", 64841.0}}, 4, "rows"), "step 2/4  loss 2.0000  64,841 rows/s")
       << "rows of features have no tokens";
 }
