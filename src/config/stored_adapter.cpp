@@ -67,6 +67,11 @@ std::string hint_of_subfolder(const std::filesystem::path& folder) {
   return "";
 }
 
+/// The file of a place in it, which ends with ':'.
+std::string file_of(const Place& at) {
+  return at.path.substr(0, at.path.find_last_not_of(':') + 1);
+}
+
 void report_unknown(const std::vector<std::string>& keys, const Json& config, const Place& at) {
   constexpr size_t kKeysShown = 2;
   if (keys.size() > kKeysShown) {
@@ -155,7 +160,7 @@ Json stored_keys(const Json& config, AdapterUse use, const Place& at) {
   }
   report_unknown(unknown, config, at);
   if (!passed_over.empty()) {
-    log::warn("[" + at.path + "] keys that this version does not know are passed over, as they ask for nothing: " + join(passed_over));
+    log::warn("[" + file_of(at) + "] keys that this version does not know are passed over, as they ask for nothing: " + join(passed_over));
   }
   if (use == AdapterUse::kCompute && kept.contains("init_lora_weights")) {
     warn_of_start(config, at);

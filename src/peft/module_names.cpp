@@ -70,8 +70,10 @@ std::optional<ModuleRenaming> find_renaming(const std::vector<std::string>& modu
 }
 
 void warn_of_renaming(const ModuleRenaming& renaming, const std::string& where) {
-  log::warn("[" + where + "] has other names for the modules than this base: found '" + renaming.from + "…', read as '" + renaming.to +
-            "…'");
+  const std::string change = renaming.from.empty() ? "'" + renaming.to + ".' is put before them"
+                             : renaming.to.empty() ? "'" + renaming.from + ".' before them is left out"
+                                                   : "'" + renaming.from + ".' is read as '" + renaming.to + ".'";
+  log::warn("[" + where + "] names its modules otherwise than this base does: " + change);
 }
 
 }  // namespace lora::peft
