@@ -38,6 +38,7 @@ TrainOptions options_of(const test::TemporaryFolder& folder, Json training) {
 /// What a run with these options does, over epochs of seven micro-batches. `stops_at`: it is resumed after that step; 0: it is not.
 Json run_with(TrainOptions options, std::vector<double> losses, const test::TemporaryFolder& folder, int64_t stops_at) {
   options.schedule.kind = optim::ScheduleKind::kConstant;  // whose steps are not filled in here
+  std::filesystem::create_directories(folder.path() / "out");
   test::FakeObjective objective;
   at::Tensor w = at::zeros({1}, at::kFloat).requires_grad_(true);
   const std::vector<nn::Parameter> parameters{{"w", w}};
