@@ -241,7 +241,7 @@ def neutral_keys(family, config):
     asked |= set(re.findall(r"getattr\((?:self\.)?config, \"(\w+)\"", model_code))
     rope = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
     asked = asked | rope if "rope_parameters" in config else asked - rope
-    asked -= {"rope_theta"} if family == "modernbert" else set()  # which its two thetas stand in for
+    asked -= {"modernbert": {"rope_theta"}, "gpt_neox": {"partial_rotary_factor"}}.get(family, set())  # they have keys of their own
     members = {name for name in dir(PreTrainedConfig) if callable(getattr(PreTrainedConfig, name, None))}
     for key in sorted(asked | set(config) | set(cls.attribute_map) | set(inspect.signature(cls).parameters)):
         if key in members or key in ("self", "kwargs", "text_config", "vision_config", "image_token_id", "mm_tokens_per_image"):

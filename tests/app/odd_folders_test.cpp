@@ -57,12 +57,12 @@ class OddFolders : public testing::Test {
     write_tensors(scratch_ / name / "model.safetensors", tensors);
     return scratch_ / name;
   }
-  /// The loss of the committed rows, to five places, and what was said.
+  /// The loss of the committed rows, and what was said.
   std::pair<double, std::string> loss_of(const fs::path& model) {
     const Outcome outcome =
         run_tool({"lora-eval", "--model", model.string(), "--data", (kOdd / "rows.jsonl").string(), "--format", "tokens", "--json"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    return {outcome.exit_code == 0 ? std::round(1e5 * Json::parse(outcome.out)["loss"].get<double>()) / 1e5 : NAN, outcome.err};
+    return {outcome.exit_code == 0 ? Json::parse(outcome.out)["loss"].get<double>() : NAN, outcome.err};
   }
   Tensors body() const {
     Tensors tensors = own_head_;
@@ -77,37 +77,37 @@ class OddFolders : public testing::Test {
 TEST_F(OddFolders, GiveTransformersLosses) {
   // The flag says tied, and the file holds another head.
   auto [loss, said] = loss_of(folder("own_head", own_head_));
-  EXPECT_DOUBLE_EQ(loss, 5.72260);
+  EXPECT_NEAR(loss, 5.72260, 1e-5);
   EXPECT_THAT(said, AllOf(HasSubstr("tie_word_embeddings is true, but lm_head.weight differs"), HasSubstr("as in transformers 5")));
   Tensors copy = body();
   copy.emplace("lm_head.weight", copy.at("model.embed_tokens.weight"));
   std::tie(loss, said) = loss_of(folder("copied_head", copy));
-  EXPECT_DOUBLE_EQ(loss, 5.80555);
+  EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, HasSubstr("is a copy of model.embed_tokens.weight"));
 
   // The body alone, and names with what torch's wrappers add.
   std::tie(loss, said) = loss_of(folder("body", renamed(body(), without_prefix)));
-  EXPECT_DOUBLE_EQ(loss, 5.80555);
+  EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, HasSubstr("lack the prefix 'model.'"));
   for (const char* wrapper : {"module.", "_orig_mod.", "_orig_mod.module."}) {
     std::tie(loss, said) = loss_of(folder("wrapped", renamed(body(), [&](const auto& name) { return wrapper + name; })));
-    EXPECT_DOUBLE_EQ(loss, 5.80555) << wrapper;
+    EXPECT_NEAR(loss, 5.80555, 1e-5) << wrapper;
     EXPECT_THAT(said, HasSubstr("what torch's wrappers add"));
   }
 
   // rope_scaling that somebody added to what transformers 5 wrote.
   const Json yarn{{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32}};
   std::tie(loss, said) = loss_of(folder("two_ropes", own_head_, {{"tie_word_embeddings", false}, {"rope_scaling", yarn}}));
-  EXPECT_DOUBLE_EQ(loss, 5.71360);
+  EXPECT_NEAR(loss, 5.71360, 1e-5);
   EXPECT_THAT(said, HasSubstr("rope_scaling stands beside rope_parameters"));
 
   // What was quantised once, and a key that nobody knows.
   std::tie(loss, said) = loss_of(folder("leftover", body(), {{"quantization_config", {{"quant_method", "bitsandbytes"}}}, {"x_new", 1}}));
-  EXPECT_DOUBLE_EQ(loss, 5.80555);
+  EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, AllOf(HasSubstr("quantization_config (\"bitsandbytes\")"), HasSubstr("transformers would quantise them"),
                           HasSubstr("a key that this family does not use: x_new")));
   std::tie(loss, said) = loss_of(folder("plain", body()));
-  EXPECT_DOUBLE_EQ(loss, 5.80555);
+  EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, Not(HasSubstr("warning")));
 }
 
@@ -121,7 +121,7 @@ TEST_F(OddFolders, AnIndexMayNameWhatNoFileHolds) {
   index["weight_map"]["model.layers.0.self_attn.rotary_emb.inv_freq"] = "one.safetensors";
   write_text(model / "model.safetensors.index.json", index.dump());
   const auto [loss, said] = loss_of(model);
-  EXPECT_DOUBLE_EQ(loss, 5.80555);
+  EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, HasSubstr("names what no file holds: model.layers.0.self_attn.rotary_emb.inv_freq"));
   index["weight_map"]["lm_head.weight"] = "one.safetensors";  // the family needs it
   write_text(model / "model.safetensors.index.json", index.dump());
