@@ -74,7 +74,7 @@ class Rows : public testing::Test {
     write_text(scratch_ / "run.json", Json{{"model", {{"path", "model"}, {"device", "cpu"}}},
                                            {"adapter", {{"r", 2}, {"target_modules", {"q_proj"}}}},
                                            {"data", {{"train", sources}, {"shuffle", false}}},
-                                           {"training", {{"num_train_epochs", 1}, {"learning_rate", 0.0}}},
+                                           {"training", {{"num_train_epochs", 1}, {"learning_rate", 1e-9}}},
                                            {"output_dir", "run"}}
                                           .dump());
   }

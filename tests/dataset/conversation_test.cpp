@@ -102,7 +102,7 @@ TEST(Conversations, ToolsAndVariablesOfTheTemplate) {
 }
 
 /// Rows as training reads them.
-class ChatRows : public testing::Test {
+class LearntRows : public testing::Test {
  protected:
   Dataset load(const std::string& rows, TrainOn train_on = TrainOn::kCompletion, const char* source = kPlain) {
     const tokenizer::ChatTemplate chat_template("t", source, {});
@@ -130,7 +130,7 @@ class ChatRows : public testing::Test {
       tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json");
 };
 
-TEST_F(ChatRows, WhatARowSaysIsFollowed) {
+TEST_F(LearntRows, WhatARowSaysIsFollowed) {
   const std::string row = R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "bad", "weight": 0},)"
                           R"( {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}])";
   EXPECT_EQ(learnt(load(row + "}").examples.at(0)), "yo<|eot_id|>");

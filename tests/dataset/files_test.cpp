@@ -75,7 +75,7 @@ TEST(Files, ArraysAndObjectsUnderOtherNames) {
   refuse("x.json", R"({"train": [{"text": "a"}], "test": [{"text": "b"}]})", {"x.json:1]", "found train, test", "expected one"});
   refuse("x.json", "\"text\"", {"x.json:1:1]", "found a string"});
   refuse("x.jsonl", "[1,\n {}]", {"x.jsonl:1:2]", "a row is an object: found an integer"});
-  refuse("x.jsonl", "[{\"text\": 1},\n", {"x.jsonl:2:", "ends too early"});
+  refuse("x.jsonl", "[{\"text\": 1},\n", {"x.jsonl:1:14]", "ends too early"});
   refuse("x.jsonl", "{\n \"text\": \"a\",\n}\n", {"x.jsonl:3:", "is not valid JSON"});
 }
 
