@@ -148,7 +148,8 @@ data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, con
     model_error("model.path", "the module gives one value of each row: found " + std::to_string(count) +
                                   ", expected the scores of at least 2 classes. Values are learnt with \"regression\"");
   }
-  if (rows.raw_labels.kind == data::LabelKind::kReals) {
+  const auto has_values = [](const data::Example& row) { return row.dense != nullptr && !row.dense->targets.empty(); };
+  if (rows.raw_labels.kind == data::LabelKind::kReals || std::any_of(rows.examples.begin(), rows.examples.end(), has_values)) {
     data_error(origin_of_kind(rows),
                "the target is no class: found a value among the rows, expected numbers without a decimal point from 0 to " +
                    std::to_string(count - 1) + ", or names. Values are learnt with \"regression\".");
