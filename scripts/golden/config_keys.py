@@ -84,6 +84,7 @@ ROPE_CHANGES = [
     {"rope_parameters": dict(YARN, rope_theta=10000.0, mscale=2.0, mscale_all_dim=0.5, truncate=False)},
     {"rope_parameters": dict(YARN, rope_theta=10000.0), "original_max_position_embeddings": 16},
     {"rope_parameters": dict(LLAMA3, rope_theta=10000.0)},
+    {"rope_parameters": dict(LLAMA3, rope_theta=10000.0), "original_max_position_embeddings": 32},
     {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}, "max_position_embeddings": 12},
     {"rope_parameters": ROPE, "partial_rotary_factor": 0.5},
 ]

@@ -155,10 +155,9 @@ void warn_of_two_sections(const JsonReader& config, const RopeOptions& options) 
 /// What a kind has besides its name and theta.
 void read_scaling(const JsonReader& rope, const JsonReader& config, const RopeDefaults& defaults, RopeOptions& o) {
   const char* const original = "original_max_position_embeddings";
-  // The config's own key goes before that of the section (transformers' standardize_rope_params), where its family has one.
+  // The config's own key goes before that of the section (transformers' standardize_rope_params).
   const int64_t of_section = rope.integer(original, o.max_position_embeddings);
-  o.original_max_position_embeddings =
-      defaults.original_max_position_embeddings ? config.integer(original, *defaults.original_max_position_embeddings) : of_section;
+  o.original_max_position_embeddings = config.integer(original, defaults.original_max_position_embeddings.value_or(of_section));
   const bool has_default = o.kind == RopeKind::kYarn || o.kind == RopeKind::kLongrope;
   o.factor = has_default && !rope.has("factor")
                  ? static_cast<double>(o.max_position_embeddings) / static_cast<double>(o.original_max_position_embeddings)

@@ -8,13 +8,15 @@
 namespace lora::torchscript {
 
 bool is_script(const std::filesystem::path& file) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) {
-    return false;
-  }
   constexpr std::array kEndings{".pt", ".pth", ".ts", ".torchscript", ".jit"};
   const auto has_ending = [&file](const char* ending) { return file.extension() == ending; };
-  return first_bytes(file, 4) == "PK\x03\x04" || std::any_of(kEndings.begin(), kEndings.end(), has_ending);
+  std::error_code error;
+  const bool is_file = std::filesystem::is_regular_file(file, error);
+  if (is_file && first_bytes(file, 4) == "PK\x03\x04") {
+    return true;
+  }
+  // What is not there yet is called a module by its name, and so is a damaged one.
+  return (is_file || !std::filesystem::exists(file, error)) && std::any_of(kEndings.begin(), kEndings.end(), has_ending);
 }
 
 }  // namespace lora::torchscript

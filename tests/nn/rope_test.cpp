@@ -120,7 +120,9 @@ TEST(Rope, FaultyKeysAreModelErrors) {
                              R"({"rope_scaling": {"type": "yarn", "factor": 2, "original_max_position_embeddings": 0}})"}) {
     expect_error(ErrorKind::kModel, {"config.json", "expected a number above 0"}, [config] { read(Json::parse(config)); });
   }
-  expect_error(ErrorKind::kModel, {"partial_rotary_factor"}, [] { read(Json::parse(R"({"partial_rotary_factor": 0.5})")); });
+  expect_error(ErrorKind::kModel, {"partial_rotary_factor"},
+               [] { read(Json::parse(R"({"partial_rotary_factor": 0.5, "rope_parameters": {"rope_type": "linear", "factor": 2}})")); });
+  EXPECT_EQ(read(Json::parse(R"({"partial_rotary_factor": 0.5})")).dim, 64);  // transformers does not look at it
   expect_error(ErrorKind::kModel, {"rope_parameters", "JSON object"}, [] { read(Json::parse(R"({"rope_parameters": 7})")); });
 }
 

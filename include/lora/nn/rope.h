@@ -46,7 +46,7 @@ struct RopeOptions {
 struct RopeDefaults {
   double theta = 10000.0;
   std::optional<double> partial_rotary_factor = std::nullopt;  ///< part of a head that turns; none: the family knows no such key
-  /// Counts before the section's own; none: the family's config has no such key.
+  /// Counts before the section's own.
   std::optional<int64_t> original_max_position_embeddings = std::nullopt;
   const char* theta_key = "rope_theta";               ///< of config.json, where the section has none
   const char* partial_key = "partial_rotary_factor";  ///< likewise
