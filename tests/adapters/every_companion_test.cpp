@@ -4,7 +4,6 @@
 
 #include "app/inspect_adapter.h"
 #include "config/sections.h"
-#include "lora/app/convert_command.h"
 #include "lora/peft/adapter.h"
 #include "small_model.h"
 #include "support/temporary_folder.h"
@@ -83,11 +82,11 @@ double continued_loss(const fs::path& base, const fs::path& folder) {
 }
 
 double converted_loss(const fs::path& base, const fs::path& folder, const fs::path& output, const std::string& to) {
-  app::convert_command({.adapter = folder, .to = to, .output = output / to, .model = base.string()});
+  convert_to(to, folder, output / to, base);
   if (to == "peft" || to == "vllm") {
     return loss_with(base, output / to);
   }
-  app::convert_command({.adapter = output / to, .to = "peft", .output = output / "back", .model = base.string()});
+  convert_to("peft", output / to, output / "back", base);
   return loss_with(base, output / "back");
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/app/convert_command.h"
 #include "lora/app/merge_command.h"
 #include "lora/base/json.h"
 #include "lora/config/command_line.h"
@@ -20,7 +21,10 @@ namespace lora::test {
 inline const std::filesystem::path kStored = std::filesystem::path(LORA_TEST_DATA) / "adapters";
 
 inline models::BaseModel load_small(const std::filesystem::path& folder) {
-  return models::load_base_model(config::read_model_flags({.model = folder.string(), .device = "cpu"}, {}), 1);
+  config::ModelFlags flags;
+  flags.model = folder.string();
+  flags.device = "cpu";
+  return models::load_base_model(config::read_model_flags(flags, {}), 1);
 }
 
 /// Mean over the supervised tokens of rows.jsonl there.
@@ -51,6 +55,17 @@ inline void merge_into(const std::filesystem::path& base, const std::filesystem:
   request.output = output;
   request.device = "cpu";
   app::merge_command(request);
+}
+
+/// lora-convert of the adapter. @param base the model's folder; empty: not known.
+inline void convert_to(const std::string& format, const std::filesystem::path& adapter, const std::filesystem::path& output,
+                       const std::filesystem::path& base = {}) {
+  app::ConvertRequest request;
+  request.adapter = adapter;
+  request.to = format;
+  request.output = output;
+  request.model = base.string();
+  app::convert_command(request);
 }
 
 inline bool is_tied(const std::filesystem::path& model) {

@@ -4,7 +4,6 @@
 
 #include "app/inspect_adapter.h"
 #include "config/adapter_table.h"
-#include "lora/app/convert_command.h"
 #include "lora/nn/adapters.h"
 #include "lora/peft/adapter.h"
 #include "small_model.h"
@@ -24,7 +23,8 @@ Json cases() {
 }
 
 TEST(StoredAdapters, GiveThePeftLoss) {
-  for (const auto& [name, expected] : cases().items()) {
+  const Json all = cases();
+  for (const auto& [name, expected] : all.items()) {
     SCOPED_TRACE(name);
     const fs::path base = kStored / expected["base"].get<std::string>();
     try {
@@ -56,7 +56,8 @@ TEST(StoredAdapters, LeaveTheBaseToOthers) {
 }
 
 TEST(StoredAdapters, MergeToPeftsModel) {
-  for (const auto& [name, expected] : cases().items()) {
+  const Json all = cases();
+  for (const auto& [name, expected] : all.items()) {
     SCOPED_TRACE(name);
     const TemporaryFolder scratch;
     const fs::path base = kStored / expected["base"].get<std::string>();
@@ -72,7 +73,8 @@ TEST(StoredAdapters, MergeToPeftsModel) {
 
 /// lora-inspect and lora-convert read what lora-eval reads; an adapter that was converted to PEFT's format is the same adapter.
 TEST(StoredAdapters, AreInspectedAndConverted) {
-  for (const auto& [name, expected] : cases().items()) {
+  const Json all = cases();
+  for (const auto& [name, expected] : all.items()) {
     SCOPED_TRACE(name);
     const TemporaryFolder scratch;
     const fs::path base = kStored / expected["base"].get<std::string>();
@@ -81,10 +83,10 @@ TEST(StoredAdapters, AreInspectedAndConverted) {
     EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).updates.size());
     if (peft::changes_base(options.init)) {
       expect_error(ErrorKind::kModel, {"path_initial_model_for_weight_conversion"},
-                   [&] { app::convert_command({.adapter = kStored / name, .to = "peft", .output = scratch / "peft"}); });
+                   [&] { convert_to("peft", kStored / name, scratch / "peft"); });
       continue;
     }
-    app::convert_command({.adapter = kStored / name, .to = "peft", .output = scratch / "peft"});
+    convert_to("peft", kStored / name, scratch / "peft");
     EXPECT_NEAR(loss_with(base, scratch / "peft"), expected["loss"].get<double>(), kTolerance);
   }
 }
@@ -152,7 +154,8 @@ TEST(StoredAdapters, WhatAsksForSomethingUnknownIsRefused) {
 
 TEST(StoredAdapters, EveryKeyOfPeftIsKnown) {
   const std::vector<std::string> known = config::adapter_table().keys();
-  for (const auto& [key, version] : read_json(kStored / "peft_keys.json", ErrorKind::kData).items()) {
+  const Json keys = read_json(kStored / "peft_keys.json", ErrorKind::kData);
+  for (const auto& [key, version] : keys.items()) {
     EXPECT_THAT(known, testing::Contains(key)) << "of PEFT " << version;
   }
 }
