@@ -145,7 +145,7 @@ TEST_F(Templates, TravelIntoModels) {
   EXPECT_EQ(read_text(scratch_ / "two/tokenizer_config.json"), read_text(scratch_ / "model/tokenizer_config.json"));
 
   // Made of adapters, and full fine-tuning.
-  const Outcome combined = run_tool({"lora-merge", "--combine", "cat", "--adapter", path("chatml"), "--output", path("combined")});
+  const Outcome combined = run_tool({"lora-merge", "--combine", "linear", "--adapter", path("chatml"), "--output", path("combined")});
   EXPECT_EQ(combined.exit_code, 0) << combined.err;
   EXPECT_EQ(read_text(scratch_ / "combined/chat_template.jinja"), saved);
   const Outcome resized = run_tool({"lora-convert", "--adapter", path("chatml"), "--resize", "2", "--output", path("resized")});
@@ -314,7 +314,11 @@ TEST_F(Templates, TokensThatTheModelDoesNotKnowAreWarnedOf) {
 
 TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
   // A model whose EOS is no end of turn: <|eot_id|> is the template's alone, and is made the likeliest token.
-  const Json ids = tokenize({"--add-generation-prompt"})[0]["input_ids"];
+  write_text(scratch_ / "question.jsonl", R"({"messages": [{"role": "user", "content": "the river"}]})");
+  const Outcome asked =
+      run("lora-tokenize", {"--input", path("question.jsonl"), "--output", path("asked.jsonl"), "--add-generation-prompt"});
+  ASSERT_EQ(asked.exit_code, 0) << asked.err;
+  const Json ids = read_rows(scratch_ / "asked.jsonl")[0]["input_ids"];
   write_text(scratch_ / "model/tokenizer_config.json", Json{{"eos_token", "<|end_of_text|>"}, {"chat_template", kTemplate}}.dump());
   train_well("rows.jsonl", "messages", "tuned", {"--set", "training.max_steps=60", "--set", "training.learning_rate=3e-2"});
   const auto complete = [&](const std::string& prompts, const Arguments& more = {}) {
