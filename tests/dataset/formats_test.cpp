@@ -12,7 +12,7 @@ namespace {
 using Ids = std::vector<int32_t>;
 
 constexpr int32_t kNo = -100;
-constexpr int32_t a = 'a' + 10, b = 'b' + 10, x = 'x' + 10, y = 'y' + 10, ab = 300;
+constexpr int32_t x = 'x' + 10, y = 'y' + 10, ab = 300;
 
 struct Fixture {
   test::FakeTokenizer tokenizer;
@@ -60,7 +60,7 @@ TEST(Formats, Text) {
   expect_example(setup.load(R"({"text": ""})"), {1, 2}, {1, 2});
   setup.tokenizer.bos.reset();
   setup.tokenizer.eos.reset();
-  expect_example(setup.load(row), {x, a, b}, {x, a, b});
+  expect_example(setup.load(row), {x, ab}, {x, ab});
 }
 
 // The ids are those of TRL's SFTTrainer: special tokens are parsed, a BOS in the text is one more, EOS is appended to what does not end

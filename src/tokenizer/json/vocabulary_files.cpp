@@ -8,11 +8,26 @@
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
 #include "lora/base/text.h"
+#include "tokenizer/unicode/properties.h"
+#include "tokenizer/unicode/utf8.h"
 
 namespace lora::tokenizer {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// The line without the spaces of any script at its end.
+std::string_view trimmed(std::string_view line) {
+  while (!line.empty()) {
+    const size_t last = previous_begin(line, line.size());
+    size_t at = last;
+    if (!is_space(next_code_point(line, at))) {
+      break;
+    }
+    line = line.substr(0, last);
+  }
+  return line;
+}
 
 /// take(line) for each line, without the spaces at its end.
 template <typename Take>
@@ -23,9 +38,7 @@ void for_each_line(const fs::path& file, const Take& take) {
   }
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
-    std::string_view line = std::string_view(text).substr(begin, end - begin);
-    const size_t last = line.find_last_not_of(" \t\r");
-    take(line.substr(0, last == std::string_view::npos ? 0 : last + 1));
+    take(trimmed(std::string_view(text).substr(begin, end - begin)));
     begin = end + 1;
   }
 }
