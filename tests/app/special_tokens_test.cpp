@@ -55,12 +55,11 @@ TEST_F(SpecialTokens, EvalAndTokenizeGiveTheIdsOfTransformers) {
 
 TEST_F(SpecialTokens, GenerateReadsPromptsSo) {
   const std::string text = "<|im_start|>hi<|im_end|>";
-  Json bytes = Json::array();
-  for (const Json& id : run_rows({"lora-tokenize", "--model", kModel, "--no-parse-special-tokens", "--input",
-                                  scratch_.write("text.jsonl", Json{{"text", text}}.dump())},
-                                 "--output")[0]["input_ids"]) {
-    bytes.push_back(id);
-  }
+  const std::vector<Json> plain_row = run_rows({"lora-tokenize", "--model", kModel, "--no-parse-special-tokens", "--input",
+                                                scratch_.write("text.jsonl", Json{{"text", text}}.dump())},
+                                               "--output");
+  ASSERT_EQ(plain_row.size(), 1U);
+  const Json& bytes = plain_row[0]["input_ids"];
   const std::string prompts = scratch_.write("p.jsonl", Json{{"prompt", text}}.dump() + "\n" + R"({"input_ids": [256, 71, 72, 258]})" +
                                                             "\n" + Json{{"input_ids", bytes}}.dump() + "\n");
   std::vector<std::string> command{"lora-generate", "--model", kModel, "--device", "cpu", "--max-new-tokens", "6", "--prompts", prompts};
