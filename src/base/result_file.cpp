@@ -1,5 +1,6 @@
 #include "lora/base/result_file.h"
 
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <system_error>
 
 #include "base/descriptor.h"
+#include "lora/base/interrupt.h"
 
 namespace lora {
 
@@ -93,6 +95,26 @@ bool is_stream(const fs::path& named) {
   return true;
 }
 
+/// A pipe that nobody reads would be waited for without end: its reader has some seconds to come.
+int open_stream(const fs::path& named, const fs::path& target) {
+  constexpr int kTries = 50;
+  for (int i = 0;; ++i) {
+    Descriptor descriptor(target, O_WRONLY | O_NOCTTY | O_APPEND | O_NONBLOCK);
+    if (descriptor.ok()) {
+      fcntl(descriptor.number(), F_SETFL, O_APPEND);  // each write may wait
+      return descriptor.release();
+    }
+    if (errno != ENXIO) {
+      system_error(ErrorKind::kOutput, named, "cannot be written");
+    }
+    if (i == kTries) {
+      output_error(named.string(), "is a pipe that no process reads. Start its reader first");
+    }
+    check_interrupt();
+    poll(nullptr, 0, /*milliseconds=*/100);
+  }
+}
+
 }  // namespace
 
 ResultFile::ResultFile(const fs::path& named, const std::vector<fs::path>& inputs) : named_(named), is_stream_(is_stream(named)) {
@@ -121,10 +143,7 @@ void ResultFile::write(const std::function<void(const Append&)>& produce) const 
     write_file_atomically(target_, produce);
     return;
   }
-  const Descriptor descriptor(target_, O_WRONLY | O_NOCTTY | O_APPEND);
-  if (!descriptor.ok()) {
-    system_error(ErrorKind::kOutput, named_, "cannot be written");
-  }
+  const Descriptor descriptor(open_stream(named_, target_));
   produce([&](const void* bytes, size_t size) {
     for (const char* at = static_cast<const char*>(bytes); size > 0;) {
       const ssize_t written = ::write(descriptor.number(), at, size);

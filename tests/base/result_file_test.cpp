@@ -60,6 +60,7 @@ TEST(ResultFile, WritesIntoAPipeOrDeviceAndLeavesIt) {
   EXPECT_EQ(read, "rows");
   EXPECT_TRUE(fs::is_fifo(pipe));
   expect_error(ErrorKind::kOutput, {"pipe", "expected a regular file"}, [&] { ResultFile(pipe, {}).whole_file(); });
+  expect_error(ErrorKind::kOutput, {"pipe", "no process reads"}, [&] { ResultFile(pipe, {}).write("rows"); });
 
   const fs::path null = folder / "null";
   if (mknod(null.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0) {  // as root
