@@ -75,7 +75,8 @@ Json run_with(TrainOptions options, std::vector<double> losses, const test::Temp
 }
 
 TEST(Strategies, AreTransformersOwn) {
-  for (const Json& expected : strategies()["cases"]) {
+  const Json golden = strategies();
+  for (const Json& expected : golden["cases"]) {
     const test::TemporaryFolder folder;
     const Json& training = expected["training"];
     Json found = run_with(options_of(folder, training), training.value("losses", std::vector<double>()), folder, 0);
@@ -101,7 +102,8 @@ TEST(Strategies, ByEpochHoldForARunThatGoesOnInAnEpoch) {
 }
 
 TEST(Strategies, ALongerRunFollowsItsOwnSchedule) {
-  for (const Json& expected : strategies()["longer"]) {
+  const Json golden = strategies();
+  for (const Json& expected : golden["longer"]) {
     const test::TemporaryFolder folder;
     Json training = expected["training"];
     const auto total = expected["lengths"][1].get<int64_t>(), done = expected["lengths"][0].get<int64_t>();
