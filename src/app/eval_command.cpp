@@ -131,7 +131,7 @@ std::string table_of(const std::vector<Json>& results) {
     std::vector<std::string> line{result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()};
     for (const char* key : {"loss", "loss_difference", "perplexity", "token_accuracy"}) {
       if (result.contains(key)) {
-        line.push_back(short_number(result[key].get<double>()));
+        line.push_back(short_number(result[key].get<double>(), 6));
       } else if (compares) {
         line.emplace_back();
       }

@@ -34,7 +34,7 @@ std::string table_of(const std::vector<Json>& results) {
     }
     std::vector<std::string> line{name};
     for (const Json& result : results) {
-      line.push_back(value.is_number_integer() ? result[name].dump() : short_number(result[name].get<double>()));
+      line.push_back(value.is_number_integer() ? result[name].dump() : short_number(result[name].get<double>(), 6));
     }
     table.add(std::move(line));
   }

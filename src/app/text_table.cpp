@@ -30,9 +30,9 @@ std::string TextTable::text() const {
   return text;
 }
 
-std::string short_number(double value) {
+std::string short_number(double value, int digits) {
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.5g", value);
+  std::snprintf(text.data(), text.size(), "%.*g", digits, value);
   return text.data();
 }
 

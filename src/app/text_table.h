@@ -15,7 +15,7 @@ class TextTable {
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// Five significant digits, without needless zeros.
-std::string short_number(double value);
+/// So many significant digits, without needless zeros.
+std::string short_number(double value, int digits = 5);
 
 }  // namespace lora::app
