@@ -87,6 +87,11 @@ TEST(StoredAdapters, AreInspectedAndConverted) {
       continue;
     }
     convert_to("peft", kStored / name, scratch / "peft");
+    if (name == "within_another") {
+      // Its config now has the modules' whole names, which are those of the model around this one.
+      expect_error(ErrorKind::kConfig, {"matches no module", "language_model"}, [&] { loss_with(base, scratch / "peft"); });
+      continue;
+    }
     EXPECT_NEAR(loss_with(base, scratch / "peft"), expected["loss"].get<double>(), kTolerance);
   }
 }
