@@ -53,7 +53,7 @@ TEST(Gguf, RefusesWhatItCannotHold) {
     expect_error(ErrorKind::kOutput, parts, [&] { write_gguf(folder / "x.gguf", keys, tensors); });
     EXPECT_FALSE(std::filesystem::exists(folder / "x.gguf"));
   };
-  fails({}, {{"a", a.to(at::kDouble)}}, {"'a'", "Double", "expected float32, float16 or bfloat16"});
+  fails({}, {{"a", a.to(at::kDouble)}}, {"'a'", "float64", "expected float32, float16 or bfloat16"});
   fails({}, {{"a", a.sum()}}, {"'a'", "one to four dimensions"});
   fails({}, {{"a", a.view({1, 1, 1, 3, 5})}}, {"'a'", "one to four dimensions"});
   fails({}, {{"a", a}, {"a", a}}, {"tensor 'a'", "twice"});

@@ -47,7 +47,7 @@ TEST(SafetensorsFile, SharesThePagesPrivatelyAndOutlivesItself) {
   const TemporaryFolder folder;
   const fs::path path = folder / "m.safetensors";
   const at::Tensor weight = at::arange(12, at::kFloat).reshape({3, 4});
-  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::tensor(2.5)}});
+  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::scalar_tensor(2.5, at::kFloat)}});
   const std::string before = content(path);
   at::Tensor mapped;
   {
@@ -62,7 +62,7 @@ TEST(SafetensorsFile, SharesThePagesPrivatelyAndOutlivesItself) {
   EXPECT_TRUE(at::equal(mapped, weight));
   mapped.add_(1);
   EXPECT_TRUE(at::equal(mapped, weight + 1));
-  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::tensor(2.5)}});
+  save_tensors(path, {{"w", weight}, {"e", at::empty({0, 5})}, {"s", at::scalar_tensor(2.5, at::kFloat)}});
   const at::Tensor changed = SafetensorsFile(path).tensor("w").fill_(7);
   EXPECT_EQ(content(path), before);
 }
