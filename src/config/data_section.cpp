@@ -3,6 +3,7 @@
 #include "config/sections.h"
 #include "config/table.h"
 #include "lora/base/text.h"
+#include "lora/data/row_fields.h"
 #include "lora/tokenizer/chat_template.h"
 
 namespace lora::config {
@@ -15,32 +16,11 @@ using data::SourceOptions;
 
 constexpr int64_t kLargestBudget = 1'000'000'000;
 
-/// The fields of a row that `columns` can rename.
-std::vector<std::string> fields_of(RowFormat format) {
-  switch (format) {
-    case RowFormat::kTokens:
-      return {"input_ids", "labels"};
-    case RowFormat::kText:
-      return {"text"};
-    case RowFormat::kPromptCompletion:
-      return {"prompt", "completion"};
-    case RowFormat::kInstruction:
-      return {"instruction", "input", "output"};
-    case RowFormat::kMessages:
-      return {"messages", "tools"};
-    case RowFormat::kClassification:
-      return {"text", "text_pair", "input_ids", "token_type_ids", "label"};
-    case RowFormat::kFeatures:
-      return {"features", "target"};
-  }
-  return {};
-}
-
 Rule columns_rule() {
   Rule rule = map_of(text());
   std::vector<std::string> names;
   for (const auto& entry : data::kRowFormats.entries) {
-    for (const std::string& field : fields_of(entry.value)) {
+    for (const std::string& field : data::row_fields(entry.value)) {
       if (std::find(names.begin(), names.end(), field) == names.end()) {
         names.push_back(field);
       }
@@ -75,7 +55,7 @@ const Table<SourceOptions>& source_table() {
 }
 
 void check_columns(const SourceOptions& source, const Place& at) {
-  const std::vector<std::string> fields = fields_of(source.format);
+  const std::vector<std::string> fields = data::row_fields(source.format);
   for (const auto& [field, column] : source.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
       at.key("columns").key(field).add("is no field of the format " + std::string(data::kRowFormats.name(source.format)) +

@@ -4,6 +4,7 @@
 
 #include "data/conversation.h"
 #include "lora/data/prompts.h"
+#include "lora/data/row_fields.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
@@ -116,6 +117,13 @@ const Format& format_of(RowFormat format) {
       {RowFormat::kFeatures, {"features"}, {"target"}, {}, false, encode_features},
   };
   return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
+}
+
+std::vector<std::string> row_fields(RowFormat format) {
+  const Format& entry = format_of(format);
+  std::vector<std::string> fields = entry.required;
+  fields.insert(fields.end(), entry.optional.begin(), entry.optional.end());
+  return fields;
 }
 
 std::vector<std::string> unused_columns(const Fields& fields, const Format& format) {
