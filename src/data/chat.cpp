@@ -123,8 +123,10 @@ EncodedChat ChatEncoder::tokens_of(std::string text, std::vector<TextSpan>* span
 
 std::optional<int32_t> ChatEncoder::turn_end() const {
   const Json messages{{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "a"}}};
+  ChatEncoder trial(template_, tokenizer_);
+  trial.warned_of_bos_ = trial.warned_of_odd_ = true;  // a user's row says it, with its place
   try {
-    const EncodedChat chat = encode({messages, Json()}, TrainOn::kLastTurn, "a trial of the chat template");
+    const EncodedChat chat = trial.encode({messages, Json()}, TrainOn::kLastTurn, "a trial of the chat template");
     for (size_t i = chat.ids.size(); i-- > 0;) {
       if (chat.mask[i] && ends_turn(chat.ids[i])) {
         return chat.ids[i];
