@@ -94,6 +94,10 @@ void mark_message(Json& message, const std::string& mark) {
   }
 }
 
+size_t shared_size(std::string_view a, std::string_view b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
 /// The longest beginning of a text that ends where a token of a template can end.
 size_t end_of_token(std::string_view text) {
   return text.find_last_of(">]|\n") + 1;  // npos + 1: none
@@ -121,7 +125,10 @@ MarkedTurns::MarkedTurns(const tokenizer::ChatTemplate& chat_template, const tok
 
 std::optional<TextSpan> MarkedTurns::span(size_t index) const {
   try {
-    const auto beginning = marked_text_ ? this->beginning(index) : std::nullopt;
+    auto beginning = marked_text_ ? this->beginning(index) : std::nullopt;
+    if (beginning && beginning->prompt.empty() && !begins_with_content(index, beginning->at)) {
+      beginning.reset();
+    }
     const auto end = beginning ? this->end(index, beginning->prompt) : std::nullopt;
     return end && *end >= beginning->at ? std::optional(TextSpan{beginning->at, *end}) : std::nullopt;
   } catch (const Error&) {  // the template refuses a part of the conversation
@@ -178,6 +185,15 @@ bool MarkedTurns::follows(size_t at, const std::string& expected) const {
   return text_.compare(at, expected.size(), expected) == 0;
 }
 
+/// Whether the text from here on begins with what the message says, as far as its mark.
+bool MarkedTurns::begins_with_content(size_t index, size_t at) const {
+  const Json content = marked_.messages[index].value("content", Json());
+  const std::string said = content.is_string() ? trim(content.get<std::string>()) : "";
+  const size_t mark = said.find(mark_);
+  const size_t begin = std::min(text_.find_first_not_of(" \t\r\n", at), text_.size());
+  return mark != std::string::npos && follows(begin, said.substr(0, mark));
+}
+
 /// After what the template writes between the message before and the answer. Where the end of the generation prompt is missing in the
 /// whole text (the beginning of a thought that the template leaves out), the turn begins where they part.
 std::optional<MarkedTurns::Beginning> MarkedTurns::beginning(size_t index) const {
@@ -190,17 +206,19 @@ std::optional<MarkedTurns::Beginning> MarkedTurns::beginning(size_t index) const
   const std::string without_prompt = rendered(index, false);
   const std::string tail = tail_after(with_prompt, index - 1, nth);
   const std::string closing = count_of(without_prompt, index - 1) < nth ? "" : tail_after(without_prompt, index - 1, nth);
-  const std::string prompt = tail.starts_with(closing) ? tail.substr(closing.size()) : "";
+  // Some templates end a conversation without a generation prompt by a further token.
+  const size_t same = shared_size(tail, closing);
+  const size_t prompt_begin = same == closing.size() ? same : end_of_token(std::string_view(tail).substr(0, same));
+  const std::string prompt = tail.substr(prompt_begin);
   if (follows(*before, tail)) {
     return Beginning{*before + tail.size(), prompt};
   }
-  if (prompt.empty() || !follows(*before, closing)) {
+  if (same != closing.size() || prompt.empty() || !follows(*before, closing)) {
     return std::nullopt;
   }
-  const std::string_view rest = std::string_view(text_).substr(*before + closing.size());
-  const auto common = static_cast<size_t>(std::mismatch(prompt.begin(), prompt.end(), rest.begin(), rest.end()).first - prompt.begin());
-  const size_t shared = end_of_token(std::string_view(prompt).substr(0, common));
-  return shared > 0 ? std::optional(Beginning{*before + closing.size() + shared, prompt}) : std::nullopt;
+  const size_t turn = *before + prompt_begin;
+  const size_t shared = end_of_token(std::string_view(prompt).substr(0, shared_size(prompt, std::string_view(text_).substr(turn))));
+  return shared > 0 ? std::optional(Beginning{turn + shared, prompt}) : std::nullopt;
 }
 
 std::optional<size_t> MarkedTurns::end(size_t index, const std::string& prompt) const {

@@ -32,6 +32,7 @@ class MarkedTurns {
   std::string tail_after(const std::string& marked, size_t index, size_t nth) const;
   std::string without_marks(const std::string& marked) const;
   bool follows(size_t at, const std::string& expected) const;
+  bool begins_with_content(size_t index, size_t at) const;
   std::optional<Beginning> beginning(size_t index) const;
   std::optional<size_t> end(size_t index, const std::string& prompt) const;
 

@@ -139,6 +139,18 @@ TEST_F(Thinking, OtherFamilies) {
                    "\n<think>Be kind.</think>\nGern, é."}));
 }
 
+// A conversation that no prompt follows ends by a further token (Phi-3).
+TEST_F(Thinking, ATokenBehindTheWhole) {
+  const char* phi =
+      "{% for m in messages %}{{ '[' + m.role + '|' + m.content + '<|eot_id|>\n' }}{% endfor %}"
+      "{% if add_generation_prompt %}{{ '[assistant|' }}{% else %}<|end_of_text|>{% endif %}";
+  const Json talk{{{"role", "user"}, {"content", "a > b"}},
+                  {{"role", "assistant"}, {"content", "yes"}},
+                  {{"role", "user"}, {"content", "c"}},
+                  {{"role", "assistant"}, {"content", "no"}}};
+  EXPECT_EQ(learnt(phi, talk), (Texts{"yes<|eot_id|>\n", "no<|eot_id|>\n<|end_of_text|>"}));
+}
+
 TEST_F(Thinking, WhatIsNotCertainIsAnError) {
   // The answer is written twice, before and after the question.
   const char* twice =
