@@ -96,9 +96,11 @@ TEST(Findings, TypesAndRanges) {
       {"data.train=rows.jsonl", "…expected a list of sources"},
       {"data.train.0.limit=0", "[data.train[0].limit] found 0, expected an integer >= 1 or null"},
       {"data.train.0={\"format\": \"text\"}", "[data.train[0].path] is missing, expected a non-empty string"},
-      {"data.train.0.columns={\"ids\": \"x\"}", "…ours are input_ids, labels, text"},
+      {"data.train.0.columns={\"ids\": \"x\"}", "…ours are input_ids, labels, completion_mask"},
       {"data.train.0.columns={\"text\": \"x\"}",
-       "[data.train[0].columns.text] is no field of the format tokens, expected one of input_ids, labels"},
+       "[data.train[0].columns.text] is no field of the format tokens, expected one of input_ids, labels, completion_mask, "
+       "assistant_masks, "
+       "loss_mask, mask, attention_mask, position_ids, seq_lengths"},
       {"data.train_on=last_turn",
        "[data.train_on] found \"last_turn\" beside the format tokens, whose rows have no turns, expected completion or all"},
       {"data.chat_template=3", "[data.chat_template] found 3, expected a non-empty string or null"},
