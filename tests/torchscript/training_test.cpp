@@ -1,5 +1,7 @@
 // Runs on TorchScript modules against LoRA written by hand on the same networks in eager Python
 // (scripts/golden/torchscript.py).
+#include <algorithm>
+
 #include "script_run.h"
 #include "support/tensors.h"
 
@@ -25,6 +27,8 @@ std::vector<std::string> case_names() {
 }
 
 constexpr double kFloat = 1e-5;
+/// Of gradient norms: the reference itself is 1.6e-5 away from what it was on another processor (llama_traced, step 16).
+constexpr double kGradNorm = 1e-4;
 constexpr double kBFloat16 = 1.0 / 256;  ///< its last bit
 
 class ScriptTraining : public testing::TestWithParam<std::string> {};
@@ -54,7 +58,8 @@ TEST_P(ScriptTraining, EqualsLoraWrittenByHand) {
   ASSERT_EQ(steps.reports.size(), expected["steps"].size());
   for (size_t i = 0; i < steps.reports.size(); ++i) {
     EXPECT_NEAR(steps.reports[i].loss, expected["steps"][i]["loss"].get<double>(), tolerance) << "step " << i + 1;
-    EXPECT_NEAR(steps.reports[i].grad_norm, expected["steps"][i]["grad_norm"].get<double>(), tolerance) << "step " << i + 1;
+    EXPECT_NEAR(steps.reports[i].grad_norm, expected["steps"][i]["grad_norm"].get<double>(), std::max(tolerance, kGradNorm))
+        << "step " << i + 1;
   }
   for (const nn::Parameter& parameter : run.method->parameters()) {
     expect_near(parameter.tensor, tensors.tensor("trained." + parameter.name), tolerance, parameter.name);
