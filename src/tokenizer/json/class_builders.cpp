@@ -178,6 +178,11 @@ void build_t5(const FolderSettings& settings, Json& file, ClassTraits& traits) {
   };
 }
 
+/// The default tokens of RoBERTa and of those that took its roles over.
+const std::vector<std::pair<const char*, const char*>> kRobertaTokens{
+    {"bos_token", "<s>"},   {"eos_token", "</s>"}, {"unk_token", "<unk>"},  {"sep_token", "</s>"},
+    {"pad_token", "<pad>"}, {"cls_token", "<s>"},  {"mask_token", "<mask>"}};
+
 const std::vector<TokenizerClass>& classes() {
   static const std::vector<TokenizerClass> kClasses{
       {"BertTokenizer",
@@ -201,27 +206,9 @@ const std::vector<TokenizerClass>& classes() {
        "BPE",
        {{"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}, {"pad_token", "<|endoftext|>"}},
        build_qwen2},
-      {"RobertaTokenizer",
-       "BPE",
-       {{"bos_token", "<s>"},
-        {"eos_token", "</s>"},
-        {"unk_token", "<unk>"},
-        {"sep_token", "</s>"},
-        {"pad_token", "<pad>"},
-        {"cls_token", "<s>"},
-        {"mask_token", "<mask>"}},
-       build_roberta},
+      {"RobertaTokenizer", "BPE", kRobertaTokens, build_roberta},
       {"T5Tokenizer", "Unigram", {{"eos_token", "</s>"}, {"unk_token", "<unk>"}, {"pad_token", "<pad>"}}, build_t5},
-      {"XLMRobertaTokenizer",
-       "Unigram",
-       {{"bos_token", "<s>"},
-        {"eos_token", "</s>"},
-        {"unk_token", "<unk>"},
-        {"sep_token", "</s>"},
-        {"pad_token", "<pad>"},
-        {"cls_token", "<s>"},
-        {"mask_token", "<mask>"}},
-       build_xlm_roberta},
+      {"XLMRobertaTokenizer", "Unigram", kRobertaTokens, build_xlm_roberta},
   };
   return kClasses;
 }
