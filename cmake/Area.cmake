@@ -35,6 +35,6 @@ function(lora_tests name)
     target_precompile_headers(test_${name} REUSE_FROM lora_pch)
   endif()
   set(labels ${name} ${TESTS_LABELS})
-  gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${labels}" TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1)  # tests run side by side
+  gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 300
+    PROPERTIES LABELS "${labels}" TIMEOUT 900 ENVIRONMENT OMP_NUM_THREADS=1)  # tests run side by side
 endfunction()

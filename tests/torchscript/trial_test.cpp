@@ -29,7 +29,7 @@ TEST(Trial, AChildThatComputesTooLongIsNotCalledDamaged) {
     while (++count > 0) {
     }
   };
-  refuse({"[m.pt] trying it took longer than 1 s", "too large for this machine"}, {int64_t{1} << 30, 1}, compute);
+  refuse({"[m.pt] trying it took longer than", "too large for this machine"}, {int64_t{1} << 30, 1}, compute);
 }
 
 TEST(Trial, AChildThatEndsItselfOrThrowsSaysWhatItWas) {
