@@ -3,8 +3,9 @@
 
     check_links.py REPOSITORY
 
-Checked are, in every Markdown file outside tests and build: relative links and their headings, files of this repository that are
-named in the text (configs/x.json, src/a/b.cpp), and in README.md the number of lines, their length, and words per table cell.
+Checked are, in every Markdown file outside tests and build: relative links and their headings, and files of this repository that
+are named in the text (configs/x.json, src/a/b.cpp); in docs/troubleshooting.md that each message quoted in a heading is in a source;
+in README.md the number of lines, their length, and words per table cell.
 Prints "file:line: what is wrong" for each finding; exit code 1 if there is one, 2 if REPOSITORY has no README.md.
 """
 import os
@@ -92,10 +93,30 @@ def check_readme(file):
                 yield f"README.md:{number}: has a cell of {longest} words, expected at most {README_CELL_WORDS}"
 
 
+def quotes(heading):
+    """The messages that a heading quotes, without [place] and in the parts between "…"."""
+    for quoted in re.findall(r"`([^`]*)`", heading):
+        for part in re.sub(r"^\[[^\]]*\]", "", quoted).split("…"):
+            if len(part.strip(' "')) > 4:
+                yield part.strip(' "')
+
+
+def check_quotes(repository):
+    page = repository / "docs/troubleshooting.md"
+    if not page.is_file():
+        return
+    sources = "".join(file.read_text(encoding="utf-8") for file in sorted((repository / "src").rglob("*.cpp")))
+    sources = re.sub(r'"\s*\n\s*"', "", sources)
+    for number, line in prose(page.read_text(encoding="utf-8")):
+        for quote in quotes(line) if line.startswith("### ") else ():
+            if quote not in sources:
+                yield f"docs/troubleshooting.md:{number}: quotes '{quote}', which no source has"
+
+
 def check_repository(repository):
     """Every finding, as lines."""
     findings = [line for file in documents(repository) for line in check_document(repository, file)]
-    return findings + list(check_readme(repository / "README.md"))
+    return findings + list(check_quotes(repository)) + list(check_readme(repository / "README.md"))
 
 
 def main():

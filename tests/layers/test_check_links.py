@@ -37,6 +37,11 @@ class LinkCheck(unittest.TestCase):
         self.assertEqual(findings({"README.md": "`configs/a.json`, `build/x/y.sh`, other/configs/b.json\n", "configs/a.json": "{}"}), [])
         self.assert_fires({"README.md": "    lora-train --config configs/b.json\n"}, "names configs/b.json: there is no such file")
 
+    def test_quotes(self):
+        source = {"src/a.cpp": 'fail("is in "\n     "use");\n'}
+        self.assertEqual(findings(source | {"docs/troubleshooting.md": "### `[x] is in use`, `[memory]` and others\n"}), [])
+        self.assert_fires(source | {"docs/troubleshooting.md": "### `is used … by`\n"}, "quotes 'is used', which no source has")
+
     def test_readme(self):
         self.assert_fires({"README.md": "a\n" * 121}, "has 121 lines")
         self.assert_fires({"README.md": "a" * 141 + "\n"}, "has 141 characters")
