@@ -25,7 +25,8 @@ class LinkCheck(unittest.TestCase):
 
     def test_links(self):
         page = {"docs/a.md": "# A `b`: c\n\n## Same\n\n## Same\n"}
-        self.assertEqual(findings(page | {"README.md": "[a](docs/a.md) [b](docs/a.md#a-b-c) [c](docs/a.md#same-1) [d](https://x.org/y) [e](docs/)\n"}), [])
+        links = "[a](docs/a.md) [b](docs/a.md#a-b-c) [c](docs/a.md#same-1) [d](https://x.org/y) [e](docs/)\n"
+        self.assertEqual(findings(page | {"README.md": links}), [])
         self.assertEqual(findings({"docs/a.md": "# Top\n\n[up](../README.md) [here](#top)\n"}), [])
         self.assert_fires({"README.md": "one\n[a](docs/a.md)\n"}, "README.md:2: links to docs/a.md: there is no such file")
         self.assert_fires(page | {"README.md": "[a](docs/a.md#d)\n"}, "there is no such heading")
