@@ -21,8 +21,8 @@ from sides import Bench, Case, Inputs, prepare, run_config
 
 STEPS = 4
 EXPLANATION = (
-    "Tokens per second with and without `training.deterministic`, in runs that alternate on one machine (instruction data, "
-    "workload b), without the first step; the median over the rounds. Same bits: whether the adapters of all rounds are equal. "
+    "Tokens a second with `training.deterministic` beside those without it, in runs that take turns on one machine (instruction data, "
+    "workload b), the first step left out; the median over the rounds. Same bits: whether the adapters of all rounds are equal. "
     "Written by `scripts/bench/deterministic.py`."
 )
 HEADER = ["", "dtype", "device", "without", "deterministic", "ratio", "same bits without", "same bits"]

@@ -1,4 +1,4 @@
-"""Compares the memory that lora-train estimates with its measured peak: prints a table and writes it to docs/benchmarks.md.
+"""The memory that lora-train estimates beside the peak that it has: prints a table, and writes it to docs/benchmarks.md.
 
 python memory.py --peer-python PYTHON      (makes the base models; the measured runs are lora-train's)
 
@@ -29,12 +29,12 @@ ROWS = {
     "mixed": lambda random_: instruction(random_)[0],
 }
 EXPLANATION = (
-    "The estimate of `--dry-run` (\"memory about …\") and the measured peak of the resident set of the whole run, including checkpoint "
-    f"and result, in MB; {STEPS} steps, LoRA of rank {LORA_RANK} or full fine-tuning with AdamW. Mixed rows have log-normal lengths "
-    "of median 180. Written by `scripts/bench/memory.sh`."
+    "What `--dry-run` says (\"memory about …\") beside the peak of the resident set of the whole run, checkpoint and result included, in "
+    f"MB; {STEPS} steps, LoRA of rank {LORA_RANK} or full fine-tuning with AdamW. Mixed rows have log-normal lengths of median 180. "
+    "Written by `scripts/bench/memory.sh`."
 )
 LONG_EXPLANATION = (
-    f"The same over {LONG} steps with rows of ever new lengths, where caches by shape would grow. "
+    f"Likewise over {LONG} steps of rows of ever new lengths, which is where caches by shape would grow. "
     "Written by `scripts/bench/memory.sh --long`."
 )
 HEADER = ["", "dtype", "trained", "rows", "checkpointing", "estimate", "measured", "estimate / measured"]

@@ -19,24 +19,24 @@ VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "as
 
 INTRODUCTION = (
     "# Benchmarks\n\n"
-    "lora-train compared with transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the "
-    "same initial adapter (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures depend on the machine and on what "
-    "else it runs. The ratios are of runs that alternate in one session; they are what counts. "
+    "lora-train beside transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same "
+    "adapter to start from (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures say little, they change with "
+    "machine and neighbours; the ratios are of runs that alternate in one session, and they count. "
     "Written by `scripts/bench/run.sh`.\n"
 )
 
 LEGEND = (
-    "tokens/s are input tokens without padding and without the first step, as the median over the rounds. PEFT is a plain loop "
-    "(scripts/bench/peft_train.py) in the variant that a short calibration found fastest: padded batches, or documents one by one "
-    "(single), with sdpa or eager attention. Memory is the peak of the resident set minus the size of the weights' file, in GB. "
-    "Differences of loss and grad_norm are relative, the largest of all steps; the benchmark fails above {limits}. "
-    "GEMM is the rate of lora-train as a share of that of torch.mm at the model's own shapes, measured in the same round, with "
-    "4N + 6P + 6·s·d·L FLOP per token, where the head counts for supervised tokens only.\n"
+    "tokens/s are input tokens, padding not counted, the first step left out; the median over the rounds. PEFT is a plain loop "
+    "(scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one "
+    "(single), with attention sdpa or eager. Memory is the peak of the resident set less the size of the weights' file, in GB. "
+    "Differences of loss and grad_norm are the largest of all steps, relative; the benchmark fails above {limits}. "
+    "GEMM is how much lora-train does of the rate of torch.mm at the model's own shapes, measured in the same round, by "
+    "4N + 6P + 6·s·d·L FLOP a token, with the head counted for supervised tokens alone.\n"
 )
 
 START_UP = (
-    "Seconds from the start of the process to the beginning of its first step: the time of the first row of metrics.jsonl minus the "
-    "duration of that step.\n"
+    "Seconds from the start of the process to the beginning of its first step: when its first row of metrics.jsonl came, less the "
+    "time of that step.\n"
 )
 
 
