@@ -21,7 +21,7 @@ struct NamePattern {
   TimeKind kind;
 };
 
-/// The kinds by name, as at::RecordFunction and autograd's nodes are called; the first that matches counts.
+/// Kinds by the names that at::RecordFunction gives operators and nodes of the backward graph. The first match counts.
 constexpr NamePattern kPatterns[] = {
     {kDataScope, TimeKind::kData},
     {kOptimizerScope, TimeKind::kOptimizer},
@@ -30,10 +30,9 @@ constexpr NamePattern kPatterns[] = {
     {"*cross_entropy*", TimeKind::kLoss},
     {"*nll_loss*", TimeKind::kLoss},
     {"*[Aa]ttention*", TimeKind::kAttention},
-    {"*LoraLinear*", TimeKind::kLora},
-    {"*DoraLinear*", TimeKind::kLora},
-    {"*LowRank*", TimeKind::kLora},
-    {"*ops::*Dropout*", TimeKind::kLora},  // nothing else drops anything out
+    {"*lora::ops::*::Project>*", TimeKind::kLora},  // ops/lora_linear.cpp
+    {"*lora::ops::*::DoraLinear>*", TimeKind::kLora},
+    {"*lora::ops::*::Dropout>*", TimeKind::kLora},  // of the adapter, and of the few base models that have dropout of their own
     {"aten::mm", TimeKind::kGemm},
     {"lora::gemm", TimeKind::kGemm},
     {"aten::addmm*", TimeKind::kGemm},

@@ -1,11 +1,18 @@
-// Where the time of made-up events went.
+// The summary of made-up events, and the kinds of the nodes that real backward graphs hold.
 #include "train/profile_report.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/function.h>
 
 #include <map>
+#include <set>
 
+#include "lora/ops/attention.h"
+#include "lora/ops/dora_linear.h"
+#include "lora/ops/linear_cross_entropy.h"
+#include "lora/ops/lora_linear.h"
 #include "train/profile_scope.h"
 
 namespace lora::train {
@@ -44,7 +51,7 @@ TEST(ProfileReport, NestedTimeCountsOnceAsTheInnerOnes) {
       on_thread("aten::copy_", 23, 25),  // within a product: the product's
       on_thread("aten::scaled_dot_product_attention", 50, 60),
       on_thread("aten::bmm", 51, 59),  // within attention
-      on_thread("autograd::engine::evaluate_function: torch::autograd::CppNode<lora::ops::(anonymous namespace)::LoraLinear>", 60, 80),
+      on_thread("autograd::engine::evaluate_function: torch::autograd::CppNode<lora::ops::(anonymous namespace)::Project>", 60, 80),
       on_thread("aten::mm", 61, 71, 512),
       on_thread("aten::mm", 71, 74, 8),
       on_thread("aten::mul", 74, 76),
@@ -64,6 +71,43 @@ TEST(ProfileReport, NestedTimeCountsOnceAsTheInnerOnes) {
   EXPECT_EQ(report.slowest.at(1).name, "aten::mm");
   EXPECT_DOUBLE_EQ(report.slowest.at(1).milliseconds, 10 + 3 + 8);
   EXPECT_DOUBLE_EQ(report.slowest.at(1).calls, 3);
+}
+
+/// The kind by which an event of this name counts.
+std::string kind_of(const std::string& name) {
+  const ProfileReport report = summarize({on_thread(kStepScope, 0, 10), on_thread(name, 0, 10)}, 0);
+  return kinds(report).begin()->first;
+}
+
+/// The kinds of a result's backward nodes (not other), by the names under which autograd's engine profiles them.
+std::set<std::string> kinds_in_backward(const at::Tensor& result) {
+  std::set<std::string> found;
+  std::set<torch::autograd::Node*> seen;
+  std::vector<torch::autograd::Node*> open{result.grad_fn().get()};
+  while (!open.empty()) {
+    torch::autograd::Node* node = open.back();
+    open.pop_back();
+    if (node == nullptr || !seen.insert(node).second) {
+      continue;
+    }
+    found.insert(kind_of("autograd::engine::evaluate_function: " + node->name()));
+    for (const torch::autograd::Edge& edge : node->next_edges()) {
+      open.push_back(edge.function.get());
+    }
+  }
+  found.erase("other");
+  return found;
+}
+
+TEST(ProfileReport, NodesOfARealBackwardGraphHaveTheirKinds) {
+  const auto trained = [](at::IntArrayRef shape) { return at::ones(shape, at::kFloat).requires_grad_(true); };
+  const at::Tensor x_TI = trained({4, 8}), W_OI = at::ones({8, 8}, at::kFloat), keys_T = at::arange(4);
+  const ops::LowRankTerm term{.A_RI = trained({2, 8}), .B_OR = trained({8, 2}), .scale = 1.0, .dropout = {}};
+  EXPECT_THAT(kinds_in_backward(ops::project(x_TI, {{W_OI, std::nullopt, term}}).front()), ElementsAre("LoRA"));
+  const ops::DoraTerm dora{term, trained({8}), at::ones({8}, at::kFloat)};
+  EXPECT_THAT(kinds_in_backward(ops::dora_linear(x_TI, W_OI, std::nullopt, dora)), ElementsAre("LoRA"));
+  EXPECT_THAT(kinds_in_backward(ops::differentiable_dropout(x_TI, {keys_T, 1, 0.5})), ElementsAre("LoRA"));
+  EXPECT_THAT(kinds_in_backward(ops::linear_cross_entropy(x_TI, W_OI, std::nullopt, keys_T)), ElementsAre("loss"));
 }
 
 TEST(ProfileReport, IsOfAMeanStep) {
