@@ -79,25 +79,18 @@ int64_t rows_of(const Tensor& x_TD) {
 
 }  // namespace
 
-RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form,
-                        const Tensor& residual_TD) {
+RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
   check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
   check_tensor(weight_D, x_TD, {x_TD.size(-1)}, "weight");
-  if (residual_TD.defined()) {
-    check_tensor(residual_TD, x_TD, x_TD.sizes(), "residual");
-  }
   const int64_t rows = rows_of(x_TD);
-  const Tensor sum_TD = residual_TD.defined() ? at::empty_like(x_TD) : x_TD;
-  RmsNormed result{at::empty_like(x_TD), sum_TD, at::empty({rows}, x_TD.options().dtype(at::kFloat))};
+  RmsNormed result{at::empty_like(x_TD), at::empty({rows}, x_TD.options().dtype(at::kFloat))};
   const CudaRmsNorm arguments{.dtype = dtype_of(x_TD),
                               .one_plus = form == NormWeight::kOnePlus,
                               .eps = static_cast<float>(eps),
                               .rows = rows,
                               .dim = x_TD.size(-1),
                               .x = x_TD.data_ptr(),
-                              .residual = data_or_null(residual_TD),
                               .weight = weight_D.data_ptr(),
-                              .sum = sum_TD.data_ptr(),
                               .y = result.y_TD.data_ptr(),
                               .rstd = result.rstd_T.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, x_TD);
@@ -105,18 +98,14 @@ RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Te
   return result;
 }
 
-RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const RmsNormed& forward, const Tensor& weight_D,
-                                        NormWeight form, const Tensor& residual_gradient_TD, bool train_weight) {
+RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& rstd_T,
+                                        const Tensor& weight_D, NormWeight form, bool train_weight) {
   constexpr int64_t kParts = 128;
-  const Tensor& x_TD = forward.sum_TD;
   const int64_t rows = rows_of(x_TD), dim = x_TD.size(-1);
   check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
   check_tensor(dy_TD, x_TD, x_TD.sizes(), "dy");
   check_tensor(weight_D, x_TD, {dim}, "weight");
-  check_side(forward.rstd_T, x_TD, at::kFloat, rows, "rstd");
-  if (residual_gradient_TD.defined()) {
-    check_tensor(residual_gradient_TD, x_TD, x_TD.sizes(), "residual_gradient");
-  }
+  check_side(rstd_T, x_TD, at::kFloat, rows, "rstd");
   const int64_t parts = std::min(kParts, rows);
   const Tensor dweight_PD = train_weight ? at::empty({parts, dim}, x_TD.options().dtype(at::kFloat)) : Tensor();
   const Tensor dx_TD = at::empty_like(x_TD);
@@ -126,9 +115,8 @@ RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor
                                       .dim = dim,
                                       .x = x_TD.data_ptr(),
                                       .weight = weight_D.data_ptr(),
-                                      .rstd = forward.rstd_T.data_ptr<float>(),
+                                      .rstd = rstd_T.data_ptr<float>(),
                                       .dy = dy_TD.data_ptr(),
-                                      .residual_gradient = data_or_null(residual_gradient_TD),
                                       .dx = dx_TD.data_ptr(),
                                       .dweight_parts = static_cast<float*>(data_or_null(dweight_PD)),
                                       .parts = parts};
@@ -183,12 +171,10 @@ Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const 
 }
 
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
-                                              const Tensor& dproduct_TF, GatedBuffers buffers) {
+                                              const Tensor& dproduct_TF) {
   check_gate_and_up(gate_TF, up_TF);
   check_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
-  const bool reuse = buffers == GatedBuffers::kReuse;
-  const auto result_in = [&](const Tensor& buffer) { return reuse ? buffer : at::empty(buffer.sizes(), buffer.options()); };
-  GatedGradients result{result_in(gate_TF), result_in(up_TF), result_in(dproduct_TF)};
+  GatedGradients result{at::empty(gate_TF.sizes(), gate_TF.options()), at::empty(up_TF.sizes(), up_TF.options())};
   const CudaGatedBackward arguments{.dtype = dtype_of(gate_TF),
                                     .kind = kind,
                                     .rows = gate_TF.size(0),
@@ -199,10 +185,7 @@ GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activa
                                     .up_stride = up_TF.stride(0),
                                     .dproduct = dproduct_TF.data_ptr(),
                                     .dgate = result.dgate_TF.data_ptr(),
-                                    .dup = result.dup_TF.data_ptr(),
-                                    .dgate_stride = result.dgate_TF.stride(0),
-                                    .dup_stride = result.dup_TF.stride(0),
-                                    .product = result.product_TF.data_ptr()};
+                                    .dup = result.dup_TF.data_ptr()};
   const CudaPlace place = place_of(kernels, gate_TF);
   check_launch(kernels, kernels.gated_backward(&place, &arguments), "gated_backward");
   return result;
@@ -242,42 +225,6 @@ Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const Dropou
   const CudaPlace place = place_of(kernels, x_TI);
   check_launch(kernels, kernels.dropout(&place, &arguments), "dropout");
   return y_TI;
-}
-
-void adamw_cuda_(const CudaKernels& kernels, const AdamwLists& lists, const AdamwOptions& options, const Tensor& clip_factor) {
-  const size_t count = lists.parameters.size();
-  TORCH_CHECK(
-      lists.gradients.size() == count && lists.exp_avgs.size() == count && lists.exp_avg_sqs.size() == count && lists.steps.size() == count,
-      "CUDA kernels: adamw takes lists of one length");
-  if (count == 0) {
-    return;
-  }
-  const Tensor& model = lists.parameters.front();
-  std::vector<CudaAdamwTensor> tensors;
-  for (size_t i = 0; i < count; ++i) {
-    const Tensor& parameter = lists.parameters[i];
-    check_tensor(parameter, model, parameter.sizes(), "parameter");
-    check_tensor(lists.gradients[i], model, parameter.sizes(), "gradient");
-    check_tensor(lists.exp_avgs[i], model, parameter.sizes(), "exp_avg");
-    check_tensor(lists.exp_avg_sqs[i], model, parameter.sizes(), "exp_avg_sq");
-    check_side(lists.steps[i], model, at::kFloat, 1, "step");
-    tensors.push_back({parameter.data_ptr(), lists.gradients[i].data_ptr(), lists.exp_avgs[i].data_ptr(), lists.exp_avg_sqs[i].data_ptr(),
-                       lists.steps[i].data_ptr<float>(), parameter.numel()});
-  }
-  if (clip_factor.defined()) {
-    check_side(clip_factor, model, at::kFloat, 1, "clip_factor");
-  }
-  const CudaAdamw arguments{.dtype = dtype_of(model),
-                            .learning_rate = options.learning_rate,
-                            .beta1 = options.beta1,
-                            .beta2 = options.beta2,
-                            .epsilon = options.epsilon,
-                            .weight_decay = options.weight_decay,
-                            .clip_factor = static_cast<const float*>(data_or_null(clip_factor)),
-                            .tensors = tensors.data(),
-                            .num_tensors = static_cast<int64_t>(count)};
-  const CudaPlace place = place_of(kernels, model);
-  check_launch(kernels, kernels.adamw(&place, &arguments), "adamw");
 }
 
 }  // namespace lora::ops

@@ -1,8 +1,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 #include "lora/ops/dropout.h"
 #include "lora/ops/rms_norm.h"
 #include "ops/cuda_module.h"
@@ -18,23 +16,21 @@ using at::Tensor;
 
 struct RmsNormed {
   Tensor y_TD;
-  Tensor sum_TD;  ///< what was normed: x, or x + residual
   Tensor rstd_T;  ///< float32, for backward
 };
 
-/// @param x_TD of any leading shape; weight_D in its dtype.
-/// @param residual_TD added to x before the norm, where defined.
+/// @param x_TD of any leading shape; weight_D has its dtype.
 RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps,
-                        NormWeight form = NormWeight::kPlain, const Tensor& residual_TD = Tensor());
+                        NormWeight form = NormWeight::kPlain);
 
 struct RmsNormGradients {
-  Tensor dx_TD;      ///< of sum_TD, hence of x and of the residual
+  Tensor dx_TD;
   Tensor dweight_D;  ///< in the weight's dtype; undefined unless asked for
 };
 
-/// @param residual_gradient_TD the gradient that reaches sum_TD past the norm, where defined: added to dx.
-RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const RmsNormed& forward, const Tensor& weight_D,
-                                        NormWeight form, const Tensor& residual_gradient_TD, bool train_weight);
+/// @param x_TD, rstd_T input and result of the forward pass.
+RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& rstd_T,
+                                        const Tensor& weight_D, NormWeight form, bool train_weight);
 
 /// In place on both; backward: on their gradients.
 /// @param q_THE token stride free, so that both may be slices of one projection. k_TKE may be undefined.
@@ -45,20 +41,13 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
 /// act(gate) · up. Row strides of both free, so that they may be slices of one projection.
 Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF);
 
-/// How gated_activation_backward_cuda keeps its results.
-enum class GatedBuffers {
-  kNew,
-  kReuse,  ///< dgate over gate, dup over up, the product over dproduct: none of the three may be needed afterwards
-};
-
 struct GatedGradients {
   Tensor dgate_TF;
   Tensor dup_TF;
-  Tensor product_TF;  ///< act(gate) · up, again: the input of the projection that follows
 };
 
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
-                                              const Tensor& dproduct_TF, GatedBuffers buffers = GatedBuffers::kNew);
+                                              const Tensor& dproduct_TF);
 
 /// Sum of the rows' cross-entropies, float32 scalar on the device, not scaled; the logits become their gradient times `scale`.
 /// The same bits in every run.
@@ -67,19 +56,5 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
 
 /// ops::dropout, bit by bit.
 Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const DropoutDraw& draw);
-
-struct AdamwOptions {
-  double learning_rate, beta1, beta2, epsilon, weight_decay;
-};
-
-/// Tensors of one dtype and their state, list by list; steps are float32 scalars on the device that count this update too.
-struct AdamwLists {
-  std::vector<Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
-};
-
-/// One AdamW step of all tensors.
-/// @param clip_factor float32 scalar on the device that every gradient is multiplied by, where defined: the factor of
-/// clipping need not come to the host first.
-void adamw_cuda_(const CudaKernels& kernels, const AdamwLists& lists, const AdamwOptions& options, const Tensor& clip_factor = Tensor());
 
 }  // namespace lora::ops

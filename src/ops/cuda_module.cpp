@@ -80,7 +80,6 @@ CudaModule load_cuda_module(const std::string& file) {
   symbols.find("lora_cuda_gated_backward", kernels.gated_backward);
   symbols.find("lora_cuda_cross_entropy", kernels.cross_entropy);
   symbols.find("lora_cuda_dropout", kernels.dropout);
-  symbols.find("lora_cuda_adamw", kernels.adamw);
   if (!symbols.missing().empty()) {
     module.failure = "it has no " + symbols.missing();
   }

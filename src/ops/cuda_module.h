@@ -19,7 +19,6 @@ struct CudaKernels {
   decltype(&lora_cuda_gated_backward) gated_backward = nullptr;
   decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
   decltype(&lora_cuda_dropout) dropout = nullptr;
-  decltype(&lora_cuda_adamw) adamw = nullptr;
 };
 
 /// A module that was opened, or why it was not.

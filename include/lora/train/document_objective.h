@@ -49,7 +49,6 @@ class DocumentObjective : public Objective {
   /// Tokens of it whose hidden states the loss asks for.
   virtual int64_t num_wanted(const BatchSize& size) const { return size.input; }
   nn::Model& model() const { return model_; }
-  const data::Dataset& train_set() const { return train_; }
   const data::Dataset& eval_set() const { return *eval_; }
   /// What a micro-batch of the training set needs.
   nn::BatchRoom room_for(const MicroBatch& batch) const;

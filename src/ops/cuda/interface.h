@@ -12,7 +12,7 @@
 namespace lora::ops {
 
 /// Changes with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 2;
+inline constexpr int32_t kCudaInterfaceVersion = 3;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -22,35 +22,32 @@ struct CudaPlace {
   void* stream;  ///< cudaStream_t
 };
 
-/// y = rounded(r / sqrt(mean(r²) + eps)) · w, rounded, over rows of `dim`; r = x, or rounded(x + residual).
-/// With one_plus (Gemma): y = (r / sqrt(mean(r²) + eps)) · (1 + w), rounded once. Zhang & Sennrich 2019.
+/// y = rounded(x / sqrt(mean(x²) + eps)) · w, rounded, over rows of `dim`.
+/// With one_plus (Gemma): y = (x / sqrt(mean(x²) + eps)) · (1 + w), rounded once. Zhang & Sennrich 2019.
 struct CudaRmsNorm {
   CudaDtype dtype;  ///< of every tensor but rstd
   bool one_plus;
   float eps;
   int64_t rows, dim;
-  const void* x;         ///< [rows, dim]
-  const void* residual;  ///< [rows, dim] or null
-  const void* weight;    ///< [dim]
-  void* sum;             ///< [rows, dim], r; read and written only with a residual; may be x or residual
-  void* y;               ///< [rows, dim]
-  float* rstd;           ///< [rows], 1 / sqrt(mean(r²) + eps)
+  const void* x;       ///< [rows, dim]
+  const void* weight;  ///< [dim]
+  void* y;             ///< [rows, dim]
+  float* rstd;         ///< [rows], 1 / sqrt(mean(x²) + eps)
 };
 
-/// dx = rstd (g - x̂ mean(g x̂)) with x̂ = x rstd and g = rounded(dy w), or dy (1 + w) with one_plus; rounded; plus
-/// residual_gradient, rounded. dw, in parts that are to be summed: Σ over rows of dy · rounded(x̂), or dy x̂ with one_plus.
+/// dx = rstd (g - x̂ mean(g x̂)), rounded, with x̂ = x rstd and g = rounded(dy w), or dy (1 + w) with one_plus.
+/// dw, in parts that the caller sums: Σ over rows of dy · rounded(x̂), or dy x̂ with one_plus.
 struct CudaRmsNormBackward {
   CudaDtype dtype;  ///< of every tensor but rstd and dweight_parts
   bool one_plus;
   int64_t rows, dim;
-  const void* x;  ///< [rows, dim]: r of the forward pass
+  const void* x;  ///< [rows, dim]: x of the forward pass
   const void* weight;
   const float* rstd;
-  const void* dy;                 ///< [rows, dim]
-  const void* residual_gradient;  ///< [rows, dim] or null: what reaches r past the norm
-  void* dx;                       ///< [rows, dim]; may be dy or residual_gradient
-  float* dweight_parts;           ///< [parts, dim], or null where the weight is frozen; part i has rows i, i + parts, …
-  int64_t parts;                  ///< at most 65535
+  const void* dy;        ///< [rows, dim]
+  void* dx;              ///< [rows, dim]; may be dy
+  float* dweight_parts;  ///< [parts, dim], or null where the weight is frozen; part i has rows i, i + parts, …
+  int64_t parts;         ///< at most 65535
 };
 
 /// Rotary embedding (Su et al. 2021) of the first `rotary` channels of every head, in place, by halves:
@@ -86,10 +83,8 @@ struct CudaGatedBackward {
   const void* up;
   int64_t gate_stride, up_stride;
   const void* dproduct;  ///< [rows, columns]
-  void* dgate;           ///< row t at dgate + t · dgate_stride; may be gate
-  void* dup;             ///< may be up
-  int64_t dgate_stride, dup_stride;
-  void* product;  ///< [rows, columns], the forward pass's value again, or null; may be dproduct
+  void* dgate;           ///< [rows, columns]
+  void* dup;             ///< [rows, columns]
 };
 
 /// Cross-entropy of every row, and its gradient over the logits: rounded((softmax(logits) - one_hot(label)) · scale).
@@ -116,24 +111,6 @@ struct CudaDropout {
   void* y;                  ///< [rows, channels]; may be x
 };
 
-struct CudaAdamwTensor {
-  void* parameter;
-  const void* gradient;
-  void* exp_avg;
-  void* exp_avg_sq;
-  const float* step;  ///< on the device: updates of this tensor, this one included
-  int64_t size;
-};
-
-/// AdamW (Loshchilov & Hutter 2019, algorithm 2) as torch's, on gradients multiplied by *clip_factor.
-struct CudaAdamw {
-  CudaDtype dtype;  ///< of parameters, gradients and moments
-  double learning_rate, beta1, beta2, epsilon, weight_decay;
-  const float* clip_factor;        ///< on the device, or null for 1
-  const CudaAdamwTensor* tensors;  ///< on the host; read before the call returns
-  int64_t num_tensors;
-};
-
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
@@ -148,7 +125,6 @@ LORA_CUDA_API int32_t lora_cuda_gated(const CudaPlace* place, const CudaGated* a
 LORA_CUDA_API int32_t lora_cuda_gated_backward(const CudaPlace* place, const CudaGatedBackward* arguments);
 LORA_CUDA_API int32_t lora_cuda_cross_entropy(const CudaPlace* place, const CudaCrossEntropy* arguments);
 LORA_CUDA_API int32_t lora_cuda_dropout(const CudaPlace* place, const CudaDropout* arguments);
-LORA_CUDA_API int32_t lora_cuda_adamw(const CudaPlace* place, const CudaAdamw* arguments);
 }
 #undef LORA_CUDA_API
 
