@@ -12,9 +12,9 @@ using at::Tensor;
 /// Label of a position that has no target.
 inline constexpr int64_t kIgnoreLabel = -100;
 
-/// Documents packed end to end: the one batch format (DESIGN.md, section 3). There is no padding, so there is no
-/// padding mask, and attention keeps to one document by `offsets`. T tokens in all, D documents. Networks that are no language
-/// models get rows of features in the same form: a row is a document of one place, with the id 0 and its own features.
+/// Documents packed end to end: the only batch format. There is no padding and hence no padding mask; attention stays within a
+/// document by `offsets`. T tokens in all, D documents. Networks that are not language models get rows of features in the same
+/// form: each row is a document of one position, with the id 0 and its own features.
 struct TokenBatch {
   Tensor ids_T;         ///< int64
   Tensor positions_T;   ///< int64, restarts in each document: at 0, or behind what is cached of it
