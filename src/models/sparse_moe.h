@@ -60,6 +60,8 @@ class Experts : public nn::Host {
   bool counts_as_linear() const override { return true; }
   /// PEFT's file has the fused tensors.
   bool can_be_saved() const override { return fused_; }
+  /// How many tokens an expert gets.
+  bool has_data_dependent_sizes() const override { return true; }
 
   /// x_PD, the rows of pairs (token, expert) sorted by expert, through their experts. @param counts rows of each expert.
   Tensor forward(const Tensor& x_PD, const std::vector<int64_t>& counts) const;

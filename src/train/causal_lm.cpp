@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <string_view>
 
 #include "lora/base/error.h"
 #include "train/gradients.h"
@@ -63,9 +62,9 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
 
 void CausalLm::use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) {
   for (const nn::Host* host : model().hosts()) {
-    if (std::string_view(host->kind()) == "Experts") {
-      config_error("training.cuda_graphs", "found true, but how many tokens each expert of \"" + host->name() +
-                                               "\" gets is another number in every batch, for which the host waits. Use false");
+    if (host->has_data_dependent_sizes()) {
+      config_error("training.cuda_graphs", "found true, but the number of tokens for each expert of \"" + host->name() +
+                                               "\" differs in every batch, so its passes cannot be recorded. Use false");
     }
   }
   nn::BatchRoom room;

@@ -26,6 +26,8 @@ class Host {
   virtual bool counts_as_linear() const { return false; }
   /// Whether modules_to_save can mean it: its weights are those that PEFT would save.
   virtual bool can_be_saved() const { return true; }
+  /// Whether the sizes of its tensors depend on values that a pass computes. Such a pass waits for the device and cannot be recorded.
+  virtual bool has_data_dependent_sizes() const { return false; }
   /// Its weights; a tied head's too, which belongs to the embedding.
   const std::deque<BaseWeight>& weights() const { return weights_; }
   std::deque<BaseWeight>& weights() { return weights_; }
