@@ -4,19 +4,28 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/text.h"
 #include "lora/train/hooks.h"
 
 namespace lora::train {
 
 namespace {
 
+/// The value of a metric by its name in the metrics row. An unknown name is an error of the program: the config's name was
+/// checked against the objective's metric_names() before training.
 double value_of(const EvalResult& result, const std::string& metric) {
+  std::vector<std::string> known{"eval_loss"};
+  if (metric == known.front()) {
+    return result.loss;
+  }
   for (const auto& [name, value] : result.metrics) {
     if (name == metric) {
       return value;
     }
+    known.push_back(name);
   }
-  return result.loss;
+  throw Error(ErrorKind::kUnforeseen, "training.metric_for_best_model",
+              "this evaluation does not measure it: found '" + metric + "', expected one of " + join(known));
 }
 
 }  // namespace

@@ -147,6 +147,14 @@ TEST(EvaluationHook, TheBestIsTheGreatestOfAMetricThatShallGrow) {
   EXPECT_EQ(drill.state.evaluations_without_gain, 3);
 }
 
+TEST(EvaluationHook, AMetricThatTheEvaluationDoesNotMeasureIsAnError) {
+  Drill drill(2);
+  drill.evaluations({3.0, 2.0});
+  EvaluationHook hook(drill.objective, {every_steps(1), false, std::nullopt, "eval_f1"}, {});
+  test::expect_error(ErrorKind::kUnforeseen, {"training.metric_for_best_model", "'eval_f1'", "eval_loss, eval_perplexity, eval_accuracy"},
+                     [&] { drill.run({&hook}); });
+}
+
 TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {
   Drill drill(2);
   drill.evaluations({1.0, 2.0});

@@ -26,8 +26,8 @@ class LoggingHook : public Hook {
   int64_t logging_steps_;
   std::vector<metrics::Sink*> sinks_;
   std::function<int64_t()> peak_memory_;
-  double seconds_ = 0;        ///< of training since the last row, in this process
-  int64_t timed_tokens_ = 0;  ///< input tokens in those seconds
+  double seconds_ = 0;       ///< of training since the last row, in this process
+  int64_t timed_input_ = 0;  ///< input tokens (or rows) in those seconds
   std::optional<StepReport> unwritten_;
 };
 

@@ -20,8 +20,8 @@ namespace lora::train {
 using MicroBatch = std::vector<int64_t>;
 
 struct BatchSize {
-  int64_t supervised = 0;  ///< what the loss is divided by: supervised tokens, documents, rows
-  int64_t input = 0;       ///< input tokens, for tokens per second
+  int64_t supervised = 0;  ///< what the loss is divided by: the number of supervised tokens, documents or rows
+  int64_t input = 0;       ///< input tokens, or rows of features
   int64_t lanes = 1;       ///< equal parts that are computed side by side (Objective::sizes_at_once)
 };
 
