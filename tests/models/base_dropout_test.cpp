@@ -135,7 +135,7 @@ TEST(BaseDropout, TheRunsOwnRateStandsInPlaceOfConfigJsons) {
 
 TEST(BaseDropout, ARateThatIsNoneNamesTheKey) {
   for (const double rate : {-0.1, 1.0}) {
-    test::expect_error(ErrorKind::kModel, {"config.json: resid_pdrop", "from 0 to below 1"}, [&] {
+    test::expect_error(ErrorKind::kModel, {"config.json: resid_pdrop", "at least 0 and below 1"}, [&] {
       changed("gpt2", {{"resid_pdrop", rate}});
     });
   }

@@ -139,7 +139,7 @@ TEST(Encoder, FaultsNameTheKey) {
   const auto expect_fault = [](const char* name, const Json& changes, const std::vector<std::string>& parts) {
     test::expect_error(ErrorKind::kModel, parts, [&] { test::changed_classifier(name, changes); });
   };
-  expect_fault("bert_pairs", {{"is_decoder", true}}, {"config.json: is_decoder", "an encoder by itself"});
+  expect_fault("bert_pairs", {{"is_decoder", true}}, {"config.json: is_decoder", "only plain encoders"});
   expect_fault("modernbert_mean", {{"rope_parameters", nullptr}, {"rope_scaling", {{"rope_type", "linear"}}}},
                {"rope_parameters.full_attention", "factor", "missing"});
   expect_fault("bert_pairs", {{"position_embedding_type", "relative_key"}}, {"position_embedding_type", "\"absolute\""});
@@ -167,7 +167,7 @@ TEST(Encoder, ADocumentLongerThanItsPositionsIsAnError) {
     const BaseModel base = load(Golden(name));
     const at::NoGradGuard no_grad;
     base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({most}, 80))));
-    test::expect_error(ErrorKind::kData, {"longer than the model has positions", "expected at most " + std::to_string(most)}, [&] {
+    test::expect_error(ErrorKind::kData, {"more tokens than the model has positions", "expected at most " + std::to_string(most)}, [&] {
       base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({3, most + 1}, 80))));
     });
   }

@@ -85,7 +85,7 @@ TEST(FamilyConfig, FaultsNameTheKey) {
   expect_fault("gemma2", {{"attn_logit_softcapping", -1.0}}, {"attn_logit_softcapping", "a number above 0, or null for none"});
   expect_fault("gemma2", {{"query_pre_attn_scalar", 0}}, {"query_pre_attn_scalar", "a number above 0"});
   for (const char* name : {"gemma", "gemma2", "gemma3_text"}) {
-    expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predicts the next token"});
+    expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predict the next token"});
   }
   expect_fault("gemma3_text", {{"rope_parameters", {{"full_attention", 3}}}}, {"rope_parameters.full_attention", "a JSON object"});
   expect_fault("phi3", {{"rope_parameters", {{"rope_type", "longrope"}}}}, {"rope_parameters.short_factor", "missing"});

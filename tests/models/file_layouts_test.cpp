@@ -166,7 +166,7 @@ TEST(FamilyConfig, FaultsOfTheOtherFamiliesNameTheKey) {
     test::expect_error(ErrorKind::kModel, parts, [&] { changed(name, changes); });
   };
   expect_fault("gpt2", {{"n_head", 5}}, {"config.json: n_head", "divisor of the hidden size (24)"});
-  expect_fault("gpt2", {{"add_cross_attention", true}}, {"add_cross_attention", "a decoder by itself"});
+  expect_fault("gpt2", {{"add_cross_attention", true}}, {"add_cross_attention", "only plain decoders"});
   expect_fault("gpt2", {{"n_layer", 0}}, {"n_layer", "from 1 to"});
   expect_fault("gpt_neox", {{"num_attention_heads", 3}}, {"num_attention_heads", "divisor of hidden_size (32)"});
   expect_fault("falcon", {{"alibi", true}}, {"config.json: alibi", "rotary positions"});

@@ -247,7 +247,7 @@ TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
     folder.config()["model_type"] = type;
     expect_load_error(folder, parts);
   };
-  with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part alone is model_type gemma3_text"});
+  with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part by itself is model_type gemma3_text"});
   with_type("granite", {"'granite'", "Nearest family: 'llama'", "factors of the embeddings", "docs/adding-a-model.md"});
   with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
   with_type("rwkv", {"'rwkv'", "expected one of bert, distilbert, falcon, gemma", "docs/adding-a-model.md"});
