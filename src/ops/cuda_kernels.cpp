@@ -22,7 +22,7 @@ CudaDtype dtype_of(const Tensor& x) {
   }
 }
 
-/// The device and its current stream. torch's handle of a stream is found without a CUDA header.
+/// The device and its current stream. torch's stream handle is available without a CUDA header.
 CudaPlace place_of(const CudaKernels& kernels, const Tensor& x) {
   TORCH_CHECK(x.device().type() == kernels.device_type, "CUDA kernels: found a tensor on ", x.device());
   if (!x.is_cuda()) {
@@ -37,28 +37,28 @@ void check_like(const Tensor& tensor, const Tensor& model, const char* name) {
               tensor.scalar_type(), " on ", tensor.device(), ", expected ", model.scalar_type(), " on ", model.device());
 }
 
-/// Of the model's dtype and device, contiguous, and of the shape.
+/// Requires the model's dtype and device, contiguous memory, and the shape.
 void check_tensor(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
   check_like(tensor, model, name);
   TORCH_CHECK(tensor.is_contiguous() && tensor.sizes() == shape, "CUDA kernels: ", name, " has sizes ", tensor.sizes(), " and strides ",
               tensor.strides(), ", expected contiguous ", shape);
 }
 
-/// As check_tensor, but rows may stand further apart.
+/// As check_tensor, but rows may be further apart.
 void check_rows(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
   check_like(tensor, model, name);
   TORCH_CHECK(tensor.sizes() == shape && (tensor.numel() == 0 || tensor[0].is_contiguous()), "CUDA kernels: ", name, " has sizes ",
               tensor.sizes(), " and strides ", tensor.strides(), ", expected contiguous rows of ", shape);
 }
 
-/// Both of one shape [T, F], rows may stand further apart.
+/// Requires the same shape [T, F] for both; rows may be further apart.
 void check_gate_and_up(const Tensor& gate_TF, const Tensor& up_TF) {
   TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
   check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
   check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
 }
 
-/// Contiguous, of another dtype than the model's.
+/// Requires contiguous memory and the dtype `type`, which may differ from the model's.
 void check_side(const Tensor& tensor, const Tensor& model, at::ScalarType type, int64_t size, const char* name) {
   TORCH_CHECK(tensor.device() == model.device() && tensor.scalar_type() == type && tensor.is_contiguous() && tensor.numel() == size,
               "CUDA kernels: ", name, " is ", tensor.scalar_type(), " ", tensor.sizes(), " on ", tensor.device(), ", expected ", type,
@@ -129,7 +129,7 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
                 bool backward) {
   const int64_t tokens = q_THE.size(0), head_dim = q_THE.size(2), rotary = cos_TR.size(-1);
   const bool with_k = k_TKE.defined();
-  TORCH_CHECK(rotary % 2 == 0 && rotary <= head_dim, "CUDA kernels: rope turns ", rotary, " of ", head_dim, " channels");
+  TORCH_CHECK(rotary % 2 == 0 && rotary <= head_dim, "CUDA kernels: rope rotates ", rotary, " of ", head_dim, " channels");
   check_rows(q_THE, q_THE, {tokens, q_THE.size(1), head_dim}, "q");
   if (with_k) {
     check_rows(k_TKE, q_THE, {tokens, k_TKE.size(1), head_dim}, "k");

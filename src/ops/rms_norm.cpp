@@ -76,7 +76,7 @@ Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeig
     return RmsNorm::apply(x_TD, weight_D, eps, form);
   }
   if (x_TD.is_cpu()) {
-    // Nothing is rounded between the steps of the plain norm in a wide dtype.
+    // In a wide dtype nothing is rounded between the steps of the plain norm.
     const Tensor wide_D = weight_D.to(wide_type(x_TD));
     const Tensor factor_D = form == NormWeight::kOnePlus ? wide_D + 1 : wide_D;
     return rms_norm(x_TD.to(wide_type(x_TD)), factor_D, eps).to(x_TD.scalar_type());

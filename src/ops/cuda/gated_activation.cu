@@ -1,4 +1,4 @@
-// act(gate) · up, forward and backward: elementwise, a thread a pack. Formulas and layout: CudaGated, CudaGatedBackward.
+// act(gate) · up, forward and backward: elementwise, one thread per pack. Formulas and layout: CudaGated, CudaGatedBackward.
 #include "ops/cuda/device.cuh"
 
 namespace lora::ops {
@@ -7,7 +7,7 @@ namespace {
 
 constexpr float kInverseSqrt2 = 0.707106781186547524F;
 constexpr float kInverseSqrt2Pi = 0.398942280401432678F;
-/// Of the tanh form of GELU (Hendrycks & Gimpel 2016): tanh(kTanhScale · (x + kTanhCubic · x³)).
+/// Constants of the tanh form of GELU (Hendrycks & Gimpel 2016): tanh(kTanhScale · (x + kTanhCubic · x³)).
 constexpr float kTanhScale = 0.797884560802865356F;
 constexpr float kTanhCubic = 0.044715F;
 

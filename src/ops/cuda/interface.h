@@ -3,15 +3,15 @@
 
 #include "lora/ops/activation_kinds.h"
 
-/// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, no
-/// torch, so that nvcc compiles the kernels in seconds and the module works with any LibTorch.
+/// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, without torch, so
+/// that nvcc compiles the kernels in seconds and the module works with any LibTorch.
 ///
 /// Every function returns a cudaError_t (0: launched) and returns before the work is done, as CUDA's launches do.
-/// Arithmetic is float32 whatever the dtype; "rounded" below means rounded to the dtype, where ATen's chain of operations
-/// would round too. Tensors are row major, sizes and strides count elements. No rows: nothing is done.
+/// Arithmetic is in float32 whatever the dtype; "rounded" below means rounded to the dtype, where ATen's sequence of operations would
+/// round too. Tensors are row major; sizes and strides count elements. Without rows, nothing is done.
 namespace lora::ops {
 
-/// Changes with every change of a declaration here: a module of another version is not used.
+/// Increased with every change of a declaration here: a module of another version is not used.
 inline constexpr int32_t kCudaInterfaceVersion = 3;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
@@ -25,7 +25,7 @@ struct CudaPlace {
 /// y = rounded(x / sqrt(mean(x²) + eps)) · w, rounded, over rows of `dim`.
 /// With one_plus (Gemma): y = (x / sqrt(mean(x²) + eps)) · (1 + w), rounded once. Zhang & Sennrich 2019.
 struct CudaRmsNorm {
-  CudaDtype dtype;  ///< of every tensor but rstd
+  CudaDtype dtype;  ///< of every tensor except rstd
   bool one_plus;
   float eps;
   int64_t rows, dim;
@@ -38,7 +38,7 @@ struct CudaRmsNorm {
 /// dx = rstd (g - x̂ mean(g x̂)), rounded, with x̂ = x rstd and g = rounded(dy w), or dy (1 + w) with one_plus.
 /// dw, in parts that the caller sums: Σ over rows of dy · rounded(x̂), or dy x̂ with one_plus.
 struct CudaRmsNormBackward {
-  CudaDtype dtype;  ///< of every tensor but rstd and dweight_parts
+  CudaDtype dtype;  ///< of every tensor except rstd and dweight_parts
   bool one_plus;
   int64_t rows, dim;
   const void* x;  ///< [rows, dim]: x of the forward pass
@@ -46,7 +46,7 @@ struct CudaRmsNormBackward {
   const float* rstd;
   const void* dy;        ///< [rows, dim]
   void* dx;              ///< [rows, dim]; may be dy
-  float* dweight_parts;  ///< [parts, dim], or null where the weight is frozen; part i has rows i, i + parts, …
+  float* dweight_parts;  ///< [parts, dim], or null if the weight is frozen; part i has rows i, i + parts, …
   int64_t parts;         ///< at most 65535
 };
 
@@ -57,7 +57,7 @@ struct CudaRope {
   bool backward;
   int64_t tokens, head_dim, rotary;  ///< rotary is even
   void* q;                           ///< token t at q + t · q_stride: [q_heads, head_dim]
-  void* k;                           ///< likewise; null with k_heads = 0
+  void* k;                           ///< the same; null if k_heads is 0
   int64_t q_heads, q_stride, k_heads, k_stride;
   const void* cos;  ///< [tokens, rotary]
   const void* sin;
@@ -87,7 +87,7 @@ struct CudaGatedBackward {
   void* dup;             ///< [rows, columns]
 };
 
-/// Cross-entropy of every row, and its gradient over the logits: rounded((softmax(logits) - one_hot(label)) · scale).
+/// Cross-entropy of every row, and its gradient with respect to the logits: rounded((softmax(logits) - one_hot(label)) · scale).
 /// A row whose label is below 0 has loss 0 and gradient 0; one whose label is not below vocab has loss NaN.
 struct CudaCrossEntropy {
   CudaDtype dtype;
@@ -98,8 +98,8 @@ struct CudaCrossEntropy {
   float* losses;          ///< [rows], not scaled
 };
 
-/// ops::dropout: channels 2j and 2j + 1 of row t take the low and high half of mix64(mix64(row_keys[t] ^ site_key) + j);
-/// an element is 0 where its half is below `threshold`, else rounded(x · keep_scale).
+/// ops::dropout: channels 2j and 2j + 1 of row t use the low and high half of mix64(mix64(row_keys[t] ^ site_key) + j); an element is
+/// 0 if its half is below `threshold`, otherwise rounded(x · keep_scale).
 struct CudaDropout {
   CudaDtype dtype;
   uint32_t threshold;
@@ -114,7 +114,7 @@ struct CudaDropout {
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
-/// Whether every device that the driver shows can run the kernels (compute capability 8.0 or later).
+/// Whether every device that the driver reports can run the kernels (compute capability 8.0 or later).
 LORA_CUDA_API int32_t lora_cuda_check_devices();
 LORA_CUDA_API const char* lora_cuda_error_text(int32_t error);
 

@@ -81,7 +81,7 @@ __global__ void rms_norm_backward_kernel(CudaRmsNormBackward a) {
   }
 }
 
-/// A thread a channel and a part of the rows. Runs before dx is written, which may be dy.
+/// One thread per channel and part of the rows. Runs before dx is written, which may be dy.
 template <typename T>
 __global__ void rms_norm_dweight_kernel(CudaRmsNormBackward a) {
   const int64_t channel = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
