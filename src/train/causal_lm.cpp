@@ -14,7 +14,7 @@ namespace {
 
 using at::Tensor;
 
-/// The hidden states that predict something, and what they predict. S supervised positions.
+/// The hidden states at supervised positions and their labels. S supervised positions.
 struct SupervisedRows {
   Tensor hidden_SD;
   Tensor labels_S;
@@ -37,7 +37,7 @@ ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::
 
 }  // namespace
 
-/// Whether logits are hidden states by one matrix and nothing more.
+/// Whether logits are the product of hidden states and one matrix, and nothing more.
 bool CausalLm::has_plain_head() const {
   return model().head().is_plain() && !model().logit_soft_cap();
 }
@@ -64,7 +64,7 @@ void CausalLm::use_graphs(const std::vector<nn::Parameter>& trained, std::unique
   for (const nn::Host* host : model().hosts()) {
     if (host->has_data_dependent_sizes()) {
       config_error("training.cuda_graphs", "found true, but the number of tokens for each expert of \"" + host->name() +
-                                               "\" differs in every batch, so its passes cannot be recorded. Use false");
+                                               "\" differs in every batch, so its passes cannot be recorded. Use false.");
     }
   }
   nn::BatchRoom room;
@@ -81,7 +81,7 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
     return Objective::add_gradients(batch, step, scale);
   }
   const nn::TokenBatch tokens = take(batch);
-  // A batch of less than half the tokens, such as an epoch's last or one that memory has cut, is done sooner without the rest.
+  // A batch with less than half of the tokens, such as an epoch's last or one halved for memory, is faster without padding.
   if (!graph_->room().holds(nn::room_of(tokens)) || 2 * tokens.num_tokens() < graph_->room().tokens) {
     return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
   }
@@ -89,7 +89,7 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
   try {
     return graph_->add_gradients(training_pass(whole, step), scale);
   } catch (const c10::OutOfMemoryError&) {
-    graph_.reset();  // the halves of a batch need less as they are
+    graph_.reset();  // the halves of a batch need less memory without padding
     throw;
   }
 }

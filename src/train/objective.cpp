@@ -38,7 +38,7 @@ std::vector<BatchSize> Objective::sizes_at_once(const std::vector<MicroBatch>& p
 }
 
 void Objective::use_graphs(const std::vector<nn::Parameter>&, std::unique_ptr<nn::DeviceGraph>) {
-  config_error("training.cuda_graphs", "found true, but only training.objective \"causal_lm\" has them. Use false");
+  config_error("training.cuda_graphs", "found true, but only training.objective \"causal_lm\" supports CUDA graphs. Use false.");
 }
 
 }  // namespace lora::train

@@ -28,7 +28,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 [[noreturn]] void diverged(int64_t step, const std::string& what, double value, const std::string& where) {
   throw Error(ErrorKind::kDiverged, "step " + std::to_string(step),
               what + " is not finite: found " + std::to_string(value) + " on " + where +
-                  ". The step was not applied and no result is written; try a lower learning_rate or a longer warm-up");
+                  ". The step was not applied and no result is written; try a lower learning_rate or a longer warm-up.");
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ void Trainer::run(TrainerState& state) {
   }
 }
 
-/// Each micro-batch as the objective computes it, and those in 2^halvings parts of about as many examples, as far as they have them.
+/// The micro-batches in the objective's parts, further split into 2^halvings parts with about the same number of examples if possible.
 std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, int64_t halvings) const {
   std::vector<MicroBatch> computed, parts;
   for (const MicroBatch& batch : batches) {
@@ -76,8 +76,8 @@ std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, 
   return parts;
 }
 
-/// accumulate_gradients, in smaller parts once the device's memory does not hold a micro-batch: the loss is a sum over
-/// examples and dropout is drawn for each, so that the step stays the same step.
+/// accumulate_gradients, in smaller parts if a micro-batch does not fit into the device's memory. The loss is a sum over examples and
+/// dropout is drawn per example, so the step is unchanged.
 double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
   clear_gradients();
   while (true) {
@@ -91,11 +91,11 @@ double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches,
         throw;
       }
     }
-    clear_gradients();  // of the parts that went well, and so that their memory is free
+    clear_gradients();  // of completed parts, which also frees their memory
     nn::release_cached_memory(parts_.parameters.front().tensor.device());
     ++state.batch_halvings;
-    log::warn("[step " + std::to_string(state.step + 1) + "] the device's memory does not hold a batch of " +
-              std::to_string(parts.front().size()) + ": going on with half of it at a time. The step and its result stay the same");
+    log::warn("[step " + std::to_string(state.step + 1) + "] a batch of " + std::to_string(parts.front().size()) +
+              " does not fit into the device's memory: continuing with halves of it. The step and its result are unchanged.");
   }
 }
 
@@ -135,7 +135,7 @@ void Trainer::unscale_gradients(double scale) const {
   }
 }
 
-/// The step's batches and the first of the next step, which can be got ready while this one ends.
+/// The step's batches and the first one of the next step, which can be prepared while this step ends.
 std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, const TrainerState& state) const {
   if (state.step + 1 < plan_.total_steps()) {
     batches.push_back(halved({plan_.micro_batches(state.step + 1).front()}, state.batch_halvings).front());

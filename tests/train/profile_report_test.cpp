@@ -121,7 +121,7 @@ TEST(ProfileReport, IsOfAMeanStep) {
   EXPECT_DOUBLE_EQ(report.milliseconds, 30);
   EXPECT_THAT(kinds(report), ElementsAre(Pair("GEMM", testing::DoubleEq(30))));
   const std::vector<std::string> lines = report_lines(report, 7);
-  EXPECT_EQ(lines.at(0), "profile of steps 7 to 9, a step:");
+  EXPECT_EQ(lines.at(0), "Profile of steps 7 to 9, per step:");
   EXPECT_THAT(lines.at(2), testing::AllOf(HasSubstr("  GEMM "), HasSubstr(" 30.000 ms  100.0 %")));
   EXPECT_THAT(lines.at(3), testing::AllOf(HasSubstr("  attention "), HasSubstr("  0.0 %")));
   EXPECT_THAT(lines.at(10), testing::AllOf(HasSubstr("  aten::mm "), HasSubstr(" 30.000 ms "), HasSubstr("1.0 calls")));
