@@ -155,6 +155,13 @@ std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head,
   return stored;
 }
 
+void require_folder(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    model_error("model.path",
+                "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
+  }
+}
+
 }  // namespace
 
 int64_t read_vocab_size(const fs::path& folder) {
@@ -165,10 +172,7 @@ int64_t read_vocab_size(const fs::path& folder) {
 
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head) {
   const fs::path& folder = options.path;
-  if (!fs::is_directory(folder)) {
-    model_error("model.path",
-                "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
-  }
+  require_folder(folder);
   const fs::path config_file = folder / "config.json";
   BaseModel base;
   base.config = read_json(config_file, ErrorKind::kModel);
@@ -180,12 +184,15 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
-  if (options.from_scratch) {
-    io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
-    const at::TensorOptions made = at::TensorOptions(compute_type(dtype, at::kFloat)).device(device);
-    build_model(base, {options, config.where(), build, made, seed, labels_of(head, std::nullopt, base, folder.string())}, source);
+  const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
+    const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
+    build_model(base, {options, config.where(), build, tensors, seed, labels_of(head, stored_count, base, folder.string())}, source);
     require_head(base, config_file.string());
     warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  };
+  if (options.from_scratch) {
+    io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
+    build_from(source, at::kFloat, std::nullopt);
     return base;
   }
   io::CheckpointSource source(folder);
@@ -194,15 +201,10 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(source, layout);
-  const at::TensorOptions loaded = at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device);
-  const std::optional<int64_t> num_labels = labels_of(head, stored_labels(source, layout), base, folder.string());
-  build_model(base, {options, config.where(), build, loaded, seed, num_labels}, renamed);
-  require_head(base, config_file.string());
-  warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  build_from(renamed, source.stored_dtype(), stored_labels(source, layout));
   base.file_names = layout.written_names();
-  for (const fs::path& file : source.files()) {
-    base.files.push_back(file);
-  }
+  const std::vector<fs::path> weight_files = source.files();
+  base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(source, layout, folder.string());
   check_finite(*base.model, folder.string());
   base.fingerprint = source.fingerprint();

@@ -28,7 +28,7 @@ constexpr std::array<Relative, 32> kRelatives{{
     {"gemma3n", "gemma3_text", "embeddings per layer, shared keys and values, and its alternating residual streams"},
     {"gemma4", "gemma3_text", "the image and audio encoders and a second head size"},
     {"glm", "phi3", "rotation by pairs and biases of queries, keys and values"},
-    {"glm4", "phi3", "rotation by pairs, norms behind both blocks and biases of queries, keys and values"},
+    {"glm4", "phi3", "rotation by pairs, norms after both blocks and biases of queries, keys and values"},
     {"gpt_oss", "mistral", "a mixture of experts with a clamped gate, and attention sinks"},
     {"granite", "llama", "factors of the embeddings, scores, residuals and logits"},
     {"granitemoe", "llama", "factors of the embeddings, scores, residuals and logits, and a mixture of experts"},

@@ -143,6 +143,22 @@ std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, cons
   return batches;
 }
 
+/// Clips the gradients and updates the parameters. If float16 gradients are not finite, skips the update and lowers the loss scale.
+void Trainer::update(const StepReport& report, const MicroBatch& first, TrainerState& state) const {
+  if (std::isfinite(report.grad_norm)) {
+    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
+    if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
+      state.loss_scale *= 2;
+      state.loss_scale_growth = 0;
+    }
+  } else if (half_precision_ && state.loss_scale > 1.0) {
+    state.loss_scale /= 2;
+    state.loss_scale_growth = 0;
+  } else {
+    diverged(state.step + 1, "the gradient", report.grad_norm, parts_.objective.describe(first));
+  }
+}
+
 StepReport Trainer::step(TrainerState& state) {
   const ProfileScope step_scope(kStepScope);
   const auto start = std::chrono::steady_clock::now();
@@ -169,19 +185,7 @@ StepReport Trainer::step(TrainerState& state) {
   const ProfileScope optimizer_scope(kOptimizerScope);
   report.grad_norm = optim::grad_norm(parts_.parameters);
   report.learning_rate = options_.learning_rate * optim::schedule_factor(options_.schedule, options_.learning_rate, state.step);
-  if (std::isfinite(report.grad_norm)) {
-    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
-    if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
-      state.loss_scale *= 2;
-      state.loss_scale_growth = 0;
-    }
-  } else if (half_precision_ && state.loss_scale > 1.0) {
-    // The scale was too large for float16: the update is skipped and the scale halved.
-    state.loss_scale /= 2;
-    state.loss_scale_growth = 0;
-  } else {
-    diverged(state.step + 1, "the gradient", report.grad_norm, parts_.objective.describe(batches.front()));
-  }
+  update(report, batches.front(), state);
 
   report.step = ++state.step;
   report.total_steps = plan_.total_steps();

@@ -62,6 +62,7 @@ class Trainer {
 
  private:
   StepReport step(TrainerState& state);
+  void update(const StepReport& report, const MicroBatch& first, TrainerState& state) const;
   std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
   double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
