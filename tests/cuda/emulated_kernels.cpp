@@ -1,7 +1,7 @@
 #include "cuda/emulated_kernels.h"
 
 #include "cuda/emulation.h"
-// The sources themselves, after CUDA's words are defined.
+// The sources themselves, after CUDA's keywords are defined.
 #include "ops/cuda/cross_entropy.cu"
 #include "ops/cuda/dropout.cu"
 #include "ops/cuda/gated_activation.cu"

@@ -21,8 +21,8 @@ std::string named(at::ScalarType type, std::initializer_list<int64_t> sizes) {
   return c10::str(type, " ", at::IntArrayRef(sizes.begin(), sizes.size()));
 }
 
-/// A tolerance in spacings: float32's, where libraries round differently, and the half types', one more or less in the last
-/// place.
+/// A tolerance in spacings: that of float32, where libraries round differently, and that of the half types, where one unit in the last
+/// place may differ.
 double tolerance(at::ScalarType type, double of_float, double of_half) {
   return type == at::kFloat ? of_float : of_half;
 }
@@ -71,7 +71,7 @@ TEST_P(Kernels, RopeEqualsItsReferenceBitForBit) {
     for (const Case& c :
          {Case{1, 1, 1, 2, 2}, {5, 9, 3, 64, 64}, {3, 4, 2, 80, 32}, {4, 3, 1, 18, 18}, {2, 32, 8, 128, 128}, {3, 2, 0, 16, 8}}) {
       const std::string what = named(type, {c.tokens, c.heads, c.kv_heads, c.head_dim, c.rotary});
-      // Slices of one projection of queries, keys and values; tables whose halves differ show that each place takes its own.
+      // Slices of one projection of queries, keys and values; tables whose halves differ show that each position uses its own entry.
       const int64_t width = (c.heads + 2 * c.kv_heads) * c.head_dim, q_width = c.heads * c.head_dim,
                     k_end = q_width + c.kv_heads * c.head_dim;
       const Tensor fused = trained(normal({c.tokens, width}, 1, type));
@@ -105,7 +105,7 @@ struct GatedCase {
 void check_gated(const CudaKernels& kernels, const std::function<Tensor(const Tensor&)>& there, const GatedCase& c) {
   const std::string what = named(c.type, {c.rows, c.columns, static_cast<int64_t>(c.kind)});
   const double spacings = tolerance(c.type, 8, 1);
-  // Both as slices of one projection; gates far out too.
+  // Both as slices of one projection, including large gates.
   const Tensor both = trained(normal({c.rows, 2 * c.columns}, 1, c.type) * 4);
   const auto half = [&c](const Tensor& all, int64_t which) { return all.slice(1, which * c.columns, (which + 1) * c.columns); };
   const Tensor expected = activation(c.kind, half(both, 0)) * half(both, 1);
@@ -160,7 +160,7 @@ TEST_P(Kernels, CrossEntropyAndItsGradient) {
         const Tensor loss = cross_entropy_cuda_(kernels(), actual, there(labels), scale);
         EXPECT_EQ(loss.dim(), 0);
         EXPECT_NEAR(loss.item<double>(), expected.loss.item<double>(), 2e-6 * std::abs(expected.loss.item<double>()) + 1e-6) << what;
-        // The reference's exp(log_softmax) has the errors of a difference of large numbers.
+        // The reference's exp(log_softmax) has the rounding errors of a difference of large numbers.
         expect_within(actual, expected.gradient, tolerance(type, 32, 1), what);
         const Tensor again = there(logits);
         expect_equal(cross_entropy_cuda_(kernels(), again, there(labels), scale), loss, what + " again");
@@ -207,7 +207,7 @@ TEST_P(Kernels, DropoutEqualsTheCpuBitForBit) {
   }
 }
 
-/// The same values from the second element of a larger tensor on, where no pack may begin.
+/// The same values starting at the second element of a larger tensor, where packs are not aligned.
 Tensor misaligned(const Tensor& tensor) {
   const Tensor larger = at::empty({tensor.numel() + 1}, tensor.options());
   return larger.slice(0, 1).copy_(tensor.view(-1)).view(tensor.sizes());

@@ -1,4 +1,4 @@
-// Encoders and heads that score documents, beside transformers; what stands in a folder and what does not.
+// Encoders and heads that score documents, compared with transformers, with complete and incomplete folders.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
@@ -58,7 +58,7 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
-  // As in golden_test.cpp, of the last hidden states.
+  // As in golden_test.cpp, for the last hidden states.
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
@@ -79,7 +79,7 @@ TEST_P(ClassifierGolden, HasPeftsDefaultTargets) {
 INSTANTIATE_TEST_SUITE_P(Cases, ClassifierGolden, testing::ValuesIn(test::kClassificationCases),
                          [](const auto& info) { return info.param; });
 
-/// The base weights whose names begin so.
+/// The base weights whose names start with `begin`.
 std::vector<nn::Parameter> weights_of(const BaseModel& base, const std::string& begin) {
   std::vector<nn::Parameter> found;
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
@@ -91,7 +91,7 @@ std::vector<nn::Parameter> weights_of(const BaseModel& base, const std::string& 
 }
 
 TEST(SequenceHead, StartsAsTransformersStartsIt) {
-  // The base has pooler and no classifier.
+  // The base has a pooler and no classifier.
   const Golden golden("bert_pairs");
   const BaseModel base = load(golden, ComputeDtype::kFloat32, 5, 3);
   EXPECT_EQ(base.created, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
@@ -173,7 +173,7 @@ TEST(Encoder, ADocumentLongerThanItsPositionsIsAnError) {
   }
 }
 
-/// Rates of each encoder and its head.
+/// Dropout rates of each encoder and its head.
 struct Rates {
   const char* golden;
   std::vector<const char*> keys;

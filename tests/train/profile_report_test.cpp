@@ -42,13 +42,13 @@ std::map<std::string, double> kinds(const ProfileReport& report) {
 
 TEST(ProfileReport, NestedTimeCountsOnceAsTheInnerOnes) {
   const std::vector<TimedEvent> events{
-      on_thread("aten::mm", 0, 5),  // before the step: not its time
+      on_thread("aten::mm", 0, 5),  // before the step: not counted
       on_thread(kStepScope, 10, 110),
       on_thread(kDataScope, 10, 14),
       on_thread("aten::empty", 11, 12),
       on_thread("aten::linear", 20, 50),
       on_thread("aten::addmm", 22, 48),
-      on_thread("aten::copy_", 23, 25),  // within a product: the product's
+      on_thread("aten::copy_", 23, 25),  // within a product: counted as part of it
       on_thread("aten::scaled_dot_product_attention", 50, 60),
       on_thread("aten::bmm", 51, 59),  // within attention
       on_thread("autograd::engine::evaluate_function: torch::autograd::CppNode<lora::ops::(anonymous namespace)::Project>", 60, 80),
@@ -59,7 +59,7 @@ TEST(ProfileReport, NestedTimeCountsOnceAsTheInnerOnes) {
       on_thread("aten::mm", 81, 89, 8),
       on_thread(kOptimizerScope, 95, 105),
       on_thread("aten::mul", 96, 100),
-      on_thread("aten::mm", 20, 100, 0, 2),  // another thread's
+      on_thread("aten::mm", 20, 100, 0, 2),  // on another thread
   };
   const ProfileReport report = summarize(events, 24);
   EXPECT_EQ(report.num_steps, 1);
