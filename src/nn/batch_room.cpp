@@ -56,8 +56,8 @@ TokenBatch padded(const TokenBatch& batch, const BatchRoom& room) {
   whole.labels_T = extended(batch.labels_T, tokens, kIgnoreLabel);
   // Spread over the vocabulary, as gradients for the same row would wait for each other.
   const int64_t begin = batch.num_tokens(), missing = room.supervised - batch.num_supervised;
-  const Tensor nobodys = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
-  whole.supervised_S = at::cat({batch.supervised_S, nobodys});
+  const Tensor padding_S = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
+  whole.supervised_S = at::cat({batch.supervised_S, padding_S});
   const Tensor offsets = at::empty({documents + 1}, at::TensorOptions(at::kInt).pinned_memory(batch.ids_T.is_cuda()));
   std::copy(whole.document_offsets.begin(), whole.document_offsets.end(), offsets.data_ptr<int32_t>());
   whole.offsets = offsets.to(batch.ids_T.device(), at::kInt, /*non_blocking=*/true);

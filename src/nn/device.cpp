@@ -28,9 +28,9 @@ fs::path cuda_library() {
   Dl_info loaded{};
   if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &loaded) != 0) {
     std::error_code ignored;
-    const fs::path beside = fs::absolute(loaded.dli_fname).parent_path() / kName;
-    if (fs::exists(beside, ignored)) {
-      return beside;
+    const fs::path next_to_it = fs::absolute(loaded.dli_fname).parent_path() / kName;
+    if (fs::exists(next_to_it, ignored)) {
+      return next_to_it;
     }
   }
   return fs::path(LORA_LIBTORCH_FOLDER) / kName;

@@ -51,12 +51,12 @@ class TensorHeap : public c10::Allocator {
       return nullptr;
     }
     if (*offset + size > usable_) {
-      const int64_t wanted = std::min((*offset + size - usable_ + kGrowth - 1) / kGrowth * kGrowth, kAddresses - usable_);
-      if (mprotect(begin_ + usable_, static_cast<size_t>(wanted), PROT_READ | PROT_WRITE) != 0) {
+      const int64_t growth = std::min((*offset + size - usable_ + kGrowth - 1) / kGrowth * kGrowth, kAddresses - usable_);
+      if (mprotect(begin_ + usable_, static_cast<size_t>(growth), PROT_READ | PROT_WRITE) != 0) {
         pieces_.give_back(*offset);
         return nullptr;
       }
-      usable_ += wanted;
+      usable_ += growth;
     }
     return begin_ + *offset;
   }

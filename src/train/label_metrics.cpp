@@ -18,10 +18,10 @@ Counts count(const std::vector<double>& predicted, const std::vector<double>& ac
   const auto size = static_cast<size_t>(num_classes);
   Counts counts{std::vector<double>(size), std::vector<double>(size), std::vector<double>(size)};
   for (size_t i = 0; i < actual.size(); ++i) {
-    const auto found = static_cast<size_t>(predicted[i]), wanted = static_cast<size_t>(actual[i]);
+    const auto found = static_cast<size_t>(predicted[i]), truth = static_cast<size_t>(actual[i]);
     ++counts.predicted[found];
-    ++counts.actual[wanted];
-    counts.both[wanted] += found == wanted ? 1 : 0;
+    ++counts.actual[truth];
+    counts.both[truth] += found == truth ? 1 : 0;
   }
   return counts;
 }

@@ -108,20 +108,21 @@ void Trainer::clear_gradients() const {
 /// Backward of every part; returns the sum of the losses. Those that run side by side come last, the largest first, so that lanes end
 /// at about the same time.
 double Trainer::accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const {
-  std::vector<MicroBatch> beside;
+  std::vector<MicroBatch> side_by_side;
   at::Tensor total;
   const auto add = [&total](const at::Tensor& value) { total = total.defined() ? total + value : value; };
   for (const MicroBatch& part : parts) {
     if (parts_.objective.runs_beside_others(part)) {
-      beside.push_back(part);
+      side_by_side.push_back(part);
     } else {
       add(parts_.objective.add_gradients(part, step, scale));
     }
   }
-  if (!beside.empty()) {
+  if (!side_by_side.empty()) {
     const auto input = [this](const MicroBatch& part) { return parts_.objective.size(part).input; };
-    std::stable_sort(beside.begin(), beside.end(), [&](const MicroBatch& a, const MicroBatch& b) { return input(a) > input(b); });
-    add(add_gradients_side_by_side(parts_.objective, parts_.parameters, beside, step, scale, *lanes_));
+    const auto is_larger = [&](const MicroBatch& a, const MicroBatch& b) { return input(a) > input(b); };
+    std::stable_sort(side_by_side.begin(), side_by_side.end(), is_larger);
+    add(add_gradients_side_by_side(parts_.objective, parts_.parameters, side_by_side, step, scale, *lanes_));
   }
   return total.item<double>();
 }

@@ -97,12 +97,12 @@ TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
   }
   EXPECT_EQ(static_cast<int64_t>(run.parameters().size()), gradients);
   for (const nn::Parameter& parameter : run.parameters()) {
-    const at::Tensor wanted = expected.tensor("grad." + run.key_of(parameter));
+    const at::Tensor expected_gradient = expected.tensor("grad." + run.key_of(parameter));
     if (is_unseen(parameter)) {
-      expect_near(parameter.tensor.grad(), at::zeros_like(wanted), 1e-6, parameter.name);
-      expect_near(wanted, at::zeros_like(wanted), 1e-6, parameter.name);
+      expect_near(parameter.tensor.grad(), at::zeros_like(expected_gradient), 1e-6, parameter.name);
+      expect_near(expected_gradient, at::zeros_like(expected_gradient), 1e-6, parameter.name);
     } else {
-      expect_close(parameter.tensor.grad(), wanted, 2e-5, parameter.name);  // rounding alone causes 1.1e-5 on some processors
+      expect_close(parameter.tensor.grad(), expected_gradient, 2e-5, parameter.name);  // rounding alone causes 1.1e-5 on some processors
     }
   }
 }
@@ -152,18 +152,18 @@ void expect_training(GoldenRun& run) {
   run.run(state, {&logging, &evaluation});
 
   const Json expected = run.golden.expected();
-  const auto expect_relative = [](const Json& actual, const Json& wanted, const char* key, double tolerance) {
-    const double value = wanted[key].get<double>();
-    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << wanted["step"];
+  const auto expect_relative = [](const Json& actual, const Json& step, const char* key, double tolerance) {
+    const double value = step[key].get<double>();
+    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << step["step"];
   };
   ASSERT_EQ(steps.rows.size(), expected["steps"].size());
   for (size_t i = 0; i < steps.rows.size(); ++i) {
-    const Json& wanted = expected["steps"][i];
-    expect_relative(steps.rows[i], wanted, "loss", 1e-5);
-    expect_relative(steps.rows[i], wanted, "learning_rate", 1e-5);
-    expect_relative(steps.rows[i], wanted, "grad_norm", 2e-4);
-    EXPECT_EQ(steps.rows[i]["num_tokens"], wanted["num_tokens"]);
-    EXPECT_EQ(steps.rows[i]["num_input_tokens"], wanted["num_input_tokens"]);
+    const Json& step = expected["steps"][i];
+    expect_relative(steps.rows[i], step, "loss", 1e-5);
+    expect_relative(steps.rows[i], step, "learning_rate", 1e-5);
+    expect_relative(steps.rows[i], step, "grad_norm", 2e-4);
+    EXPECT_EQ(steps.rows[i]["num_tokens"], step["num_tokens"]);
+    EXPECT_EQ(steps.rows[i]["num_input_tokens"], step["num_input_tokens"]);
   }
   ASSERT_EQ(evaluations.rows.size(), expected["eval"].size());
   for (size_t i = 0; i < evaluations.rows.size(); ++i) {
