@@ -63,8 +63,9 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
 void CausalLm::use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) {
   for (const nn::Host* host : model().hosts()) {
     if (host->has_data_dependent_sizes()) {
-      config_error("training.cuda_graphs", "found true, but the number of tokens for each expert of \"" + host->name() +
-                                               "\" differs in every batch, so its passes cannot be recorded. Use false.");
+      config_error("training.cuda_graphs", "found true, but sizes of tensors in \"" + host->name() +
+                                               "\" depend on the values in a batch (such as the number of tokens per expert), so that "
+                                               "passes cannot be recorded. Use false.");
     }
   }
   nn::BatchRoom room;
