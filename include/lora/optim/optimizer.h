@@ -14,7 +14,7 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
   /// One update with this learning rate (with LoRA+, that of its slowest group other than embeddings) and with the gradients multiplied
-  /// by `gradient_scale`, such as clip_factor(). On CUDA, the gradients may keep a scale other than 1.
+  /// by `gradient_scale`, such as clip_factor(). On CUDA, the gradients may be scaled in place.
   virtual void step(double learning_rate, double gradient_scale = 1.0) = 0;
   /// What a checkpoint must hold, named "<parameter>.<state>", e.g. "….lora_A.weight.exp_avg".
   virtual std::vector<io::NamedTensor> state() const = 0;
