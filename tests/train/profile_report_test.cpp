@@ -108,6 +108,13 @@ TEST(ProfileReport, NodesOfARealBackwardGraphHaveTheirKinds) {
   EXPECT_THAT(kinds_in_backward(ops::dora_linear(x_TI, W_OI, std::nullopt, dora)), ElementsAre("LoRA"));
   EXPECT_THAT(kinds_in_backward(ops::differentiable_dropout(x_TI, {keys_T, 1, 0.5})), ElementsAre("LoRA"));
   EXPECT_THAT(kinds_in_backward(ops::linear_cross_entropy(x_TI, W_OI, std::nullopt, keys_T)), ElementsAre("loss"));
+  const std::vector<int64_t> host_offsets{0, 4};
+  const at::Tensor q_THE = trained({4, 1, 8}), offsets = at::tensor({0, 4}, at::kInt);
+  const ops::DocumentLayout layout{offsets, host_offsets, 4};
+  for (const std::optional<int64_t> window : {std::optional<int64_t>(), std::optional<int64_t>(2)}) {
+    const ops::AttentionOptions options{.window = window};
+    EXPECT_THAT(kinds_in_backward(ops::document_attention(q_THE, q_THE, q_THE, layout, options)), ElementsAre("attention"));
+  }
 }
 
 TEST(ProfileReport, IsOfAMeanStep) {
