@@ -29,9 +29,9 @@ TORCH_FREE = {"base", "tokenizer", "comm", "metrics"}
 PUBLIC_TORCH_HEADERS = {"ATen/core/Tensor.h", "c10/core/Device.h", "c10/core/ScalarType.h"}  # Tensor.h and cheap parts of it
 NOT_AREAS = {"pch"}  # folders of src/ that hold no code of ours
 SPDLOG_FILES = {"src/base/log.cpp"}
-ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, beside everything in src/tools/
-ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's, which depends on the config, beside src/tools/
-SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # of /proc and /sys alone
+ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, in addition to everything in src/tools/
+ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's variable, which depends on the config, in addition to src/tools/
+SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # only of /proc and /sys
 # What only some files may do, and what the others call instead: (pattern, files or folders, advice).
 RESERVED = [
     (r"\bstd::(?:cout|cerr|clog|puts|printf)\b|\b(?:fprintf|fputs|fwrite)\s*\(", {"src/base/terminal.cpp"}, "writes to a terminal: call lora::log or lora::terminal"),
