@@ -19,6 +19,8 @@
 #include "lora/io/weight_source.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
+#include "lora/nn/embedding.h"
+#include "lora/nn/linear.h"
 #include "model_path.h"
 #include "new_folder.h"
 #include "open_adapter.h"
@@ -173,8 +175,8 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
   peft::ExtractionTargets targets;
   std::vector<std::string> unmatched = names;
   for (const nn::Host* host : model->hosts()) {
-    const std::string kind = host->kind();
-    const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;
+    const auto* linear = dynamic_cast<const nn::Linear*>(host);
+    const bool is_linear = linear != nullptr, is_embedding = dynamic_cast<const nn::Embedding*>(host) != nullptr;
     bool is_target = all_linear && is_linear && host != model->find_head();
     for (const std::string& name : names) {
       if (host->name() == name || host->name().ends_with("." + name)) {
@@ -182,14 +184,14 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
         std::erase(unmatched, name);
       }
     }
-    if (is_target && !is_linear && kind != "Embedding") {
-      config_error("--target-modules", "LoRA cannot be extracted from '" + host->name() + "': found a module of kind " + kind +
+    if (is_target && !is_linear && !is_embedding) {
+      config_error("--target-modules", "LoRA cannot be extracted from '" + host->name() + "': found a module of kind " + host->kind() +
                                            ", expected Linear or Embedding");
     }
     if (is_target) {
-      (kind == "Embedding" ? targets.embeddings : targets.linears).push_back(host->name());
+      (is_embedding ? targets.embeddings : targets.linears).push_back(host->name());
     }
-    if (is_target && kind == "Conv1D") {
+    if (is_target && is_linear && linear->layout() == nn::WeightLayout::kInOut) {
       targets.turned.push_back(host->name());
     }
   }

@@ -73,10 +73,6 @@ bool Regex::matches_whole(std::string_view text) const {
   return impl_->match(text, PCRE2_ENDANCHORED) != nullptr;
 }
 
-bool Regex::matches_start(std::string_view text) const {
-  return impl_->match(text, 0) != nullptr;
-}
-
 std::string Regex::replaced(std::string_view text, const std::string& replacement) const {
   std::string result(4 * text.size() + replacement.size() + 256, '\0');
   for (;;) {

@@ -18,7 +18,7 @@ inline constexpr int64_t kLargestSize = 1'000'000;
 struct Rule {
   Json schema;
   std::string expected;            ///< in place of the text made from the schema
-  std::vector<std::string> later;  ///< values that DESIGN.md knows and this version does not
+  std::vector<std::string> later;  ///< values that other tools know and this version does not
   std::string note;                ///< said after every finding
 };
 

@@ -8,7 +8,7 @@ namespace lora::models {
 
 namespace {
 
-/// transformers' names of the rates, of all families.
+/// The names of the rates in transformers, for all families.
 constexpr std::array<const char*, 12> kDropoutKeys{"attention_dropout",
                                                    "hidden_dropout",
                                                    "attn_pdrop",
@@ -30,7 +30,7 @@ double read_dropout(const JsonReader& config, const std::string& key, double fal
   }
   const double rate = config.number(key, fallback);
   if (!(rate >= 0.0 && rate < 1.0)) {
-    config.fail(key, "a number from 0 to below 1");
+    config.fail(key, "a number of at least 0 and below 1");
   }
   return rate;
 }

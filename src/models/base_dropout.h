@@ -5,11 +5,11 @@
 
 namespace lora::models {
 
-/// The rate of one of the base's own dropouts: config.json's `key`, one of kDropoutKeys (an error of the program if not).
+/// The rate of one of the base's own dropouts: config.json's `key`, one of kDropoutKeys (otherwise a programming error).
 /// Throws model Error unless 0 ≤ rate < 1.
 double read_dropout(const JsonReader& config, const std::string& key, double fallback);
 
-/// config.json with every rate of dropout in it, given or not, at `rate`: what `model.base_dropout` asks for.
+/// config.json with every dropout rate, whether given or not, set to `rate`: for `model.base_dropout`.
 Json with_base_dropout(Json config, double rate);
 
 }  // namespace lora::models

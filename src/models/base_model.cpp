@@ -21,9 +21,9 @@ namespace lora::models {
 
 namespace {
 
-constexpr double kInitializerRange = 0.02;  ///< transformers' own where config.json has none
+constexpr double kInitializerRange = 0.02;  ///< transformers' default, if config.json has none
 
-/// config.json's dtype (transformers 5: `dtype`, 4: `torch_dtype`), by the names of ComputeDtype; kAuto where it has none.
+/// config.json's dtype (transformers 5: `dtype`, 4: `torch_dtype`), by the names of ComputeDtype; kAuto if it has none.
 ComputeDtype config_dtype(const JsonReader& config) {
   std::string name = config.string("dtype", config.string("torch_dtype", "auto"));
   if (name.starts_with("torch.")) {
@@ -32,7 +32,7 @@ ComputeDtype config_dtype(const JsonReader& config) {
   return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
 }
 
-/// What is computed in: the dtype asked for, else the stored one; float64 is not computed in.
+/// The dtype to compute in: the requested one, otherwise the stored one, but never float64.
 at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
   return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
@@ -43,20 +43,20 @@ void check_finite(const nn::Model& model, const std::string& where) {
     if (parameter.tensor.numel() == 0) {
       continue;
     }
-    // The extremes carry a NaN along and need no copy of the weight.
+    // Minimum and maximum propagate a NaN and need no copy of the weight.
     const auto [low, high] = at::aminmax(parameter.tensor);
     if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
-      model_error(where, "tensor '" + parameter.name + "' holds a value that is not finite (NaN or infinity). The file is damaged");
+      model_error(where, "tensor '" + parameter.name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
     }
   }
 }
 
 /// Old checkpoints hold buffers that are computed now (rotary frequencies, causal masks, positions), tied ones may hold the head
-/// twice, and a classifier's base may hold the head it was pretrained with.
+/// twice, and a classifier's base may hold the head that it was pretrained with.
 bool is_redundant(const std::string& name) {
   constexpr std::array<std::string_view, 6> kBuffers{"rotary_emb.inv_freq", "embeddings.position_ids", ".attn.bias",
                                                      ".attn.masked_bias",   ".attention.bias",         ".attention.masked_bias"};
-  // Heads that this model does not have, and what only they need.
+  // Heads that this model does not have, and modules that only they need.
   constexpr std::array<std::string_view, 10> kHeads{"lm_head.",         "embed_out.weight",  "cls.predictions.", "cls.seq_relationship.",
                                                     "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "decoder.weight",
                                                     "decoder.bias",     "roberta.pooler."};
@@ -95,14 +95,14 @@ std::optional<at::ScalarType> scalar_type(ComputeDtype dtype) {
 
 namespace {
 
-/// Where a model's weights come from, and what they become.
+/// Where a model's weights come from, and how they are converted.
 struct Plan {
   const ModelOptions& model;
   std::string where;  ///< config.json's path
   FamilyBuilders build;
   at::TensorOptions options;
   uint64_t seed;
-  std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another
+  std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another head
 };
 
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
@@ -118,13 +118,13 @@ void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io
   base.created = head.created();
 }
 
-/// The model by base.config, with the dropout that is asked for.
+/// The model that base.config describes, with the requested dropout.
 void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
   const JsonAccess access;
   const Json config = plan.model.base_dropout ? with_base_dropout(base.config, *plan.model.base_dropout) : base.config;
   const JsonReader reader(config, plan.where, ErrorKind::kModel);
   if (reader.has("per_layer_config") && !reader.at("per_layer_config").empty()) {
-    reader.fail("per_layer_config", "nothing: all layers of a model have the same options here");
+    reader.fail("per_layer_config", "no such key: all layers of a model must have the same options");
   }
   build_parts(base, plan, reader, source);
   base.unread_keys = unread_keys(config, access, base.model_type);
@@ -137,11 +137,11 @@ void require_head(const BaseModel& base, const std::string& where) {
   const bool is_encoder = find_family_files(base.model_type)->is_encoder;
   model_error(where, (is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
                                  : std::string("tensor 'lm_head.weight' is missing, the head over the vocabulary")) +
-                         ": expected a causal language model. To classify texts with it set training.objective to "
-                         "\"sequence_classification\"");
+                         ": expected a causal language model. To classify texts with it, set training.objective to "
+                         "\"sequence_classification\".");
 }
 
-/// As many labels as are asked for, or else stored.
+/// As many labels as requested, otherwise as many as are stored.
 std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, std::optional<int64_t> stored, const BaseModel& base,
                                  const std::string& where) {
   if (!head || head->num_labels) {
@@ -150,9 +150,16 @@ std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head,
   if (!stored) {
     model_error(where, "the model has no head that scores documents: found no " +
                            std::string(find_family_files(base.model_type)->classifier) +
-                           ".weight. Give an adapter that holds one, or a folder of a trained classifier");
+                           ".weight. Give an adapter that has one, or the folder of a trained classifier.");
   }
   return stored;
+}
+
+void require_folder(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    model_error("model.path",
+                "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
+  }
 }
 
 }  // namespace
@@ -165,10 +172,7 @@ int64_t read_vocab_size(const fs::path& folder) {
 
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head) {
   const fs::path& folder = options.path;
-  if (!fs::is_directory(folder)) {
-    model_error("model.path",
-                "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
-  }
+  require_folder(folder);
   const fs::path config_file = folder / "config.json";
   BaseModel base;
   base.config = read_json(config_file, ErrorKind::kModel);
@@ -180,12 +184,15 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
-  if (options.from_scratch) {
-    io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
-    const at::TensorOptions made = at::TensorOptions(compute_type(dtype, at::kFloat)).device(device);
-    build_model(base, {options, config.where(), build, made, seed, labels_of(head, std::nullopt, base, folder.string())}, source);
+  const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
+    const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
+    build_model(base, {options, config.where(), build, tensors, seed, labels_of(head, stored_count, base, folder.string())}, source);
     require_head(base, config_file.string());
     warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  };
+  if (options.from_scratch) {
+    io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
+    build_from(source, at::kFloat, std::nullopt);
     return base;
   }
   io::CheckpointSource source(folder);
@@ -194,15 +201,10 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(source, layout);
-  const at::TensorOptions loaded = at::TensorOptions(compute_type(dtype, source.stored_dtype())).device(device);
-  const std::optional<int64_t> num_labels = labels_of(head, stored_labels(source, layout), base, folder.string());
-  build_model(base, {options, config.where(), build, loaded, seed, num_labels}, renamed);
-  require_head(base, config_file.string());
-  warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  build_from(renamed, source.stored_dtype(), stored_labels(source, layout));
   base.file_names = layout.written_names();
-  for (const fs::path& file : source.files()) {
-    base.files.push_back(file);
-  }
+  const std::vector<fs::path> weight_files = source.files();
+  base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(source, layout, folder.string());
   check_finite(*base.model, folder.string());
   base.fingerprint = source.fingerprint();

@@ -1,4 +1,4 @@
-// BERT (Devlin et al. 2019): attention both ways, learned positions, a norm behind the sum of each block and its input.
+// BERT (Devlin et al. 2019): bidirectional attention, learned positions, and a norm of the sum of each block and its input.
 #include "bert_body.h"
 
 #include <cmath>

@@ -10,21 +10,21 @@ namespace lora::models {
 
 /// BERT's body under the names of a family that shares it.
 struct BertBody {
-  std::string name;                  ///< of the module that holds it
-  int64_t pad_id = 0;                ///< where config.json has no pad_token_id
-  bool positions_skip_pads = false;  ///< and count from the pad's id
+  std::string name;                  ///< of the module that contains it
+  int64_t pad_id = 0;                ///< used if config.json has no pad_token_id
+  bool positions_skip_pads = false;  ///< positions start after the pad token's id and leave padding out
 };
 
-/// Embeddings and layers of BERT and of what followed it closely, without pooler and head.
+/// The embeddings and layers of BERT and its close relatives, without pooler and head.
 std::unique_ptr<nn::Model> make_bert_body(const BertBody& body, const JsonReader& config, io::WeightSource& source,
                                           const at::TensorOptions& options);
 
-/// Attention both ways with biases and without rotary positions, as BERT has it.
-/// @param dropout_key of the rate that the attention probabilities are dropped at, 0.1 where it is missing.
+/// Bidirectional attention with biases and without rotary positions, as in BERT.
+/// @param dropout_key key of the dropout rate of the attention probabilities, 0.1 if it is missing.
 SelfAttentionOptions read_bert_attention(const JsonReader& config, int64_t hidden_size, const EncoderKeys& keys, const char* dropout_key,
                                          const SelfAttentionNames& names);
 
-/// The rate of dropout before a classifier: classifier_dropout, or where it is null hidden_dropout_prob.
+/// The rate of dropout before a classifier: classifier_dropout, or hidden_dropout_prob if that is null.
 double read_classifier_dropout(const JsonReader& config);
 
 }  // namespace lora::models

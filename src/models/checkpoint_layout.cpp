@@ -17,7 +17,7 @@ constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kTie = "tie_word_embeddings";
 constexpr const char* kQuantization = "quantization_config";
 
-/// What torch's wrappers call the module that they hold. `module` is a name that a model might have too, but not at its top.
+/// The names that torch's wrappers give the module that they wrap. A model may itself have a `module`, but not at its top level.
 constexpr std::array<std::string_view, 4> kWrappers{"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.",
                                                     "_forward_module."};
 constexpr std::string_view kDataParallel = "module.";
@@ -35,7 +35,7 @@ bool has_prefix(const std::string& name, const FamilyFiles& files) {
   return name.starts_with(body_of(files) + ".");
 }
 
-/// Whether a tensor is quantised: neither floating-point numbers nor one of the buffers that old files hold (positions, masks).
+/// Whether a tensor is quantised: neither floating-point nor one of the buffers that old files hold (positions, masks).
 bool is_packed(const at::Tensor& tensor) {
   return !io::is_plain_float(tensor.scalar_type()) && tensor.scalar_type() != at::kLong && tensor.scalar_type() != at::kBool;
 }
@@ -68,7 +68,7 @@ class Reader {
     layout_.model_names.emplace(file_name, model_name);
   }
 
-  /// A tensor that a file holds twice, with and without a prefix, is read under its full name; the other is left over.
+  /// A tensor that a file holds twice, with and without a prefix, is read under its full name; the other one is ignored.
   void find_names() {
     std::vector<std::string> wrapped, bare, others;
     for (const std::string& name : source_.names()) {
@@ -90,16 +90,16 @@ class Reader {
       }
     }
     if (!wrapped.empty()) {
-      layout_.notes.push_back("names of tensors hold what torch's wrappers add (DataParallel's module., torch.compile's _orig_mod.): " +
-                              some_of(wrapped) + ". They are read without it");
+      layout_.notes.push_back("names of tensors have prefixes of torch's wrappers (DataParallel's module., torch.compile's _orig_mod.): " +
+                              some_of(wrapped) + ". They are read without them.");
     }
     if (!bare.empty() && !layout_.files.is_published_bare) {
       layout_.notes.push_back("names of tensors lack the prefix '" + body_of(layout_.files) + ".': " + some_of(bare) +
-                              ". They are read as the body of the model");
+                              ". They are read as the body of the model.");
     }
   }
 
-  /// As transformers 5 ties: by the flag, unless the file holds both weights and they differ; and to the head where it alone is there.
+  /// Ties as transformers 5 does: by the flag, unless the file holds both weights and they differ; and to the head if it is the only one.
   void find_tie() {
     const auto head = layout_.file_names.find(kHead), embedding = layout_.file_names.find(weight_of(layout_.files.embedding));
     const bool has_head = head != layout_.file_names.end(), has_embedding = embedding != layout_.file_names.end();
@@ -111,7 +111,7 @@ class Reader {
     }
     const std::string table = weight_of(layout_.files.embedding);
     if (!has_embedding) {
-      layout_.notes.push_back("holds " + std::string(kHead) + " and no " + table + ": tied, so that both are the head's weight");
+      layout_.notes.push_back("holds " + std::string(kHead) + " but no " + table + ": the two are tied and share the head's weight");
       const std::string file_name = head->second;
       layout_.file_names.erase(head);
       layout_.model_names.erase(file_name);
@@ -122,9 +122,9 @@ class Reader {
     const bool is_copy = of_head.scalar_type() == of_table.scalar_type() && of_head.sizes() == of_table.sizes() && of_head.equal(of_table);
     layout_.is_tied = is_copy;
     layout_.notes.push_back(is_copy
-                                ? std::string(kHead) + " is a copy of " + table + ": they stay tied"
+                                ? std::string(kHead) + " is a copy of " + table + ": they are tied"
                                 : std::string(kTie) + " is true, but " + kHead + " differs from " + table +
-                                      ": the head keeps its own weight, as in transformers 5. Set tie_word_embeddings to false to say so");
+                                      ": the head keeps its own weight, as in transformers 5. Set tie_word_embeddings to false to say so.");
   }
 
   void find_quantization() {
@@ -142,17 +142,17 @@ class Reader {
       layout_.notes.push_back(
           "config.json has a quantization_config (" + method +
           "), but the weights are plain numbers: they are used as they are. transformers would quantise them on loading; "
-          "remove the key if that is not meant");
+          "remove the key if that is not intended.");
     }
   }
 
   void note_index() {
     const std::string index = "model.safetensors.index.json ";
     if (const std::vector<std::string> absent = source_.absent(); !absent.empty()) {
-      layout_.notes.push_back(index + "names what no file holds: " + some_of(absent));
+      layout_.notes.push_back(index + "names tensors that no file holds: " + some_of(absent));
     }
     if (const std::vector<std::string> unlisted = source_.unlisted(); !unlisted.empty()) {
-      layout_.notes.push_back(index + "does not name what its files hold: " + some_of(unlisted) + ". It is read all the same");
+      layout_.notes.push_back(index + "does not name some tensors of its files: " + some_of(unlisted) + ". They are read nevertheless.");
     }
   }
 
@@ -192,7 +192,7 @@ const std::string& CheckpointLayout::name_of(const std::string& file_name) const
 std::map<std::string, std::string> CheckpointLayout::written_names() const {
   std::map<std::string, std::string> names;
   for (const auto& [model_name, file_name] : file_names) {
-    // A head that stands for the embedding is written as the embedding.
+    // A head that also serves as the embedding is saved as the embedding.
     if (const std::string written = without_wrappers(file_name); written != model_name && written != kHead) {
       names.emplace(model_name, written);
     }
@@ -219,10 +219,10 @@ void refuse_packed(const CheckpointLayout& layout, const JsonReader& config) {
   }
   if (config.has(kQuantization)) {
     model_error(config.where(), std::string(kQuantization) + ": found quantised weights, such as " + layout.packed +
-                                    ", expected plain ones (float32, bfloat16, float16). Use the unquantised model");
+                                    ", expected plain ones (float32, bfloat16, float16). Use the unquantised model.");
   }
   model_error(config.where(), "the weights are quantised: found " + layout.packed +
-                                  ", expected float32, float16, bfloat16 or float64. Use the unquantised model");
+                                  ", expected float32, float16, bfloat16 or float64. Use the unquantised model.");
 }
 
 void warn_of_notes(const CheckpointLayout& layout, const std::string& folder) {

@@ -17,7 +17,7 @@ int64_t read_size(const JsonReader& config, const std::string& key, int64_t fall
 HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const HeadDefaults& defaults) {
   HeadSizes sizes{};
   sizes.num_heads = read_size(config, "num_attention_heads");
-  // null asks for as many as query heads, also where a family has another number for a key that is missing.
+  // null means as many as query heads, even if the family has another default for a missing key.
   const char* const key_heads = "num_key_value_heads";
   sizes.num_key_value_heads =
       config.is_null(key_heads) ? sizes.num_heads : read_size(config, key_heads, defaults.num_key_value_heads.value_or(sizes.num_heads));
@@ -30,7 +30,7 @@ HeadSizes read_head_sizes(const JsonReader& config, int64_t hidden_size, const H
 
 void require_head_dim(const JsonReader& config, int64_t head_dim) {
   if (config.integer("head_dim", head_dim) != head_dim) {
-    config.fail("head_dim", "the hidden size by the number of heads (" + std::to_string(head_dim) + "), or none");
+    config.fail("head_dim", "the hidden size divided by the number of heads (" + std::to_string(head_dim) + "), or none");
   }
 }
 

@@ -66,7 +66,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
   return norm_ == nullptr ? x_TD : norm_->forward(x_TD);
 }
 
-/// Behind the last attention no token sees another: its feed-forward block, three quarters of a layer, gets those that are wanted.
+/// No token sees another after the last attention, so its feed-forward block, three quarters of a layer, only gets the needed rows.
 Tensor Decoder::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const {
   if (layers_.empty() || 4 * rows_S.size(0) > 3 * pass.batch.num_tokens()) {
     return Model::hidden_of(rows_S, pass);
@@ -94,7 +94,7 @@ std::vector<nn::Parameter> Decoder::base_parameters() const {
   return all;
 }
 
-/// Below the first thing that is trained nothing is kept.
+/// Nothing is kept below the first module that is trained.
 size_t Decoder::first_layer_with_gradient() const {
   const auto trains = [](const nn::Host* host) { return host->is_trained(); };
   size_t first = 0;
@@ -108,7 +108,7 @@ size_t Decoder::first_layer_with_gradient() const {
   return first;
 }
 
-/// Backward goes from the last layer down and frees what it is done with: the most is there somewhere on the way.
+/// Backward goes from the last layer to the first and frees what it no longer needs: the peak is somewhere on the way.
 nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   const auto bytes = [this](const nn::Kept& kept) { return kept.bytes(dtype()); };
   const bool whole_layers = recompute == nn::Recompute::kLayers || recompute == nn::Recompute::kOffload;
@@ -127,12 +127,12 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
     most_fed = std::max(most_fed, fed);
     last_fed = fed + (recompute == nn::Recompute::kNothing ? 0 : bytes(layer.feed_forward));
     if (whole_layers) {
-      kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};  // of those in the host's memory some are on their way
+      kept += recompute == nn::Recompute::kLayers || i < 4 ? input : nn::Kept{};  // offloaded inputs: some are still being copied
     } else {
       kept += has_gradient ? layer.attention : nn::Kept{};
     }
     const int64_t here = bytes(kept) + (whole_layers ? attention : 0);
-    // The gradients of what attention keeps; and the feed-forward block's, which of the last layer has the wanted tokens alone.
+    // The gradients of what attention keeps, and of the feed-forward block, which in the last layer only has the needed tokens.
     most = std::max({most, here + attention + stream, is_last ? 0 : here + bytes(layer.feed_forward) + fed});
     nn::Kept& of_the_block = is_last ? behind : kept;
     if (recompute == nn::Recompute::kFeedForward) {

@@ -18,14 +18,14 @@ using at::Tensor;
 /// The tables of each of the model's rotary embeddings, for one pass.
 using RopeSet = std::vector<nn::RopeTables>;
 
-/// What a layer takes of a token, with the adapters in use.
+/// What a layer needs per token, with the adapters in use.
 struct LayerMemory {
   nn::Kept attention;     ///< by the attention block and its norms
   nn::Kept feed_forward;  ///< by the feed-forward block and its norms
-  int64_t working = 0;    ///< elements at work within the feed-forward block
+  int64_t working = 0;    ///< elements in use within the feed-forward block
 };
 
-/// One layer of a decoder or an encoder: x_TD → x_TD, or x_SD, the rows that the pass wants.
+/// One layer of a decoder or an encoder: x_TD → x_TD, or x_SD, the rows that the pass needs.
 class DecoderLayer {
  public:
   virtual ~DecoderLayer() = default;
@@ -35,12 +35,12 @@ class DecoderLayer {
   virtual LayerMemory memory() const = 0;
 };
 
-/// What the modules around the layers are called in the checkpoint.
+/// The names of the modules around the layers in the checkpoint.
 struct DecoderNames {
   std::string embedding = "model.embed_tokens";
   std::string layers = "model.layers";  ///< layer i is `layers`.i
-  std::string norm = "model.norm";      ///< of the last layer's output; empty: there is none
-  std::string head = "lm_head";         ///< empty: there is none
+  std::string norm = "model.norm";      ///< of the last layer's output; empty: none
+  std::string head = "lm_head";         ///< empty: none
 };
 
 struct DecoderOptions {
@@ -48,17 +48,17 @@ struct DecoderOptions {
   int64_t hidden_size;
   int64_t num_layers;
   bool tied_head = false;
-  double embedding_scale = 1.0;  ///< rounded to the dtype before rows are multiplied by it
+  double embedding_scale = 1.0;  ///< rounded to the dtype before it multiplies the rows
   std::optional<double> logit_soft_cap = {};
-  std::vector<nn::RopeOptions> ropes = {};       ///< those that layers choose from
-  bool wide_ropes = false;                       ///< turned in float32, whatever the dtype
-  std::vector<std::string> target_modules = {};  ///< PEFT's choice for the family; empty: it has none
+  std::vector<nn::RopeOptions> ropes = {};       ///< the ones that layers choose from
+  bool wide_ropes = false;                       ///< rotation in float32, whatever the dtype
+  std::vector<std::string> target_modules = {};  ///< PEFT's default for the family; empty: none
   DecoderNames names = {};
-  double embedding_dropout = 0.0;  ///< of what the first layer is given
+  double embedding_dropout = 0.0;  ///< of the first layer's input
 };
 
-/// Embedding, layers, a last norm and a head, tied or not: every decoder, whatever its layers are. Without the head's weight in the
-/// source there is no head (a folder of a sequence classifier).
+/// Embedding, layers, a final norm and a head, tied or not: the frame of every decoder, whatever its layers are. If the source has no
+/// weight for the head, there is no head (a folder of a sequence classifier).
 class Decoder : public nn::Model {
  public:
   using MakeNorm = std::function<std::unique_ptr<nn::Norm>(const std::string& name)>;
@@ -82,9 +82,9 @@ class Decoder : public nn::Model {
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
  protected:
-  /// What the first layer is given: the tokens' rows, scaled, unless the family does more to them.
+  /// The first layer's input: the tokens' rows, scaled, unless a family overrides it.
   virtual Tensor embed(const nn::Pass& pass) const;
-  /// Puts a host of the family's own behind the embedding.
+  /// Adds a host of the family's own after the embedding.
   void add_behind_embedding(nn::Host& host) { hosts_.insert(hosts_.begin() + 1, &host); }
   const nn::Embedding& embedding() const { return embedding_; }
 
@@ -99,7 +99,7 @@ class Decoder : public nn::Model {
   std::unique_ptr<nn::Norm> norm_;
   std::unique_ptr<nn::Linear> head_;
   std::vector<nn::Rope> ropes_;
-  std::vector<nn::Host*> hosts_;  ///< all but the head
+  std::vector<nn::Host*> hosts_;  ///< all except the head
 };
 
 }  // namespace lora::models

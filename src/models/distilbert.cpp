@@ -1,4 +1,4 @@
-// DistilBERT (Sanh et al. 2019): BERT without types and pooler, under names of its own.
+// DistilBERT (Sanh et al. 2019): BERT without token types and pooler, with its own names.
 #include <ATen/ATen.h>
 
 #include "base_dropout.h"
@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kEps = 1e-12;
 
-/// Its own names, or those of other families, which count before them, as in transformers.
+/// Its own names, or those of other families, which take precedence, as in transformers.
 EncoderKeys keys_of(const JsonReader& config) {
   const auto either = [&config](const char* general, const char* own) { return config.has(general) ? general : own; };
   return {either("hidden_size", "dim"), either("num_hidden_layers", "n_layers"), either("num_attention_heads", "n_heads")};

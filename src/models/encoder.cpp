@@ -43,7 +43,7 @@ Tensor Encoder::embed(const nn::Pass& pass) const {
   Tensor x_TD = but_pads(Decoder::embed(pass), pass.batch);
   if (types_ != nullptr) {
     const Tensor& segments_T = pass.batch.segments_T;
-    // A model with one type only is given no others, as by its tokenizer in transformers.
+    // A model with only one type is given no other, as with its tokenizer in transformers.
     const bool has_types = segments_T.defined() && types_->num_tokens() > 1;
     x_TD = x_TD + types_->forward(has_types ? segments_T : at::zeros_like(pass.batch.ids_T));
   }
@@ -64,7 +64,7 @@ Tensor Encoder::positions(const nn::TokenBatch& batch) const {
     return batch.positions_T;
   }
   const Tensor is_token_T = batch.ids_T.ne(*pad_id_).to(at::kLong);
-  const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // tokens before each one, of all documents
+  const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // number of non-padding tokens before each token, over all documents
   const Tensor begins_D = batch.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.offsets.diff().to(at::kLong);
   const Tensor of_others_T = before_T.index_select(0, begins_D).repeat_interleave(lengths_D);
   return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
@@ -73,8 +73,8 @@ Tensor Encoder::positions(const nn::TokenBatch& batch) const {
 void Encoder::check_lengths(const nn::TokenBatch& batch) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
   if (batch.max_document > most) {
-    data_error("model", "a document is longer than the model has positions: found " + std::to_string(batch.max_document) +
-                            " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length");
+    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(batch.max_document) +
+                            " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length.");
   }
 }
 

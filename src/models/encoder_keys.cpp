@@ -7,7 +7,7 @@ namespace lora::models {
 DecoderOptions read_encoder_options(const JsonReader& config, const EncoderKeys& keys) {
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
     if (config.boolean(key, false)) {
-      config.fail(key, "false: an encoder by itself");
+      config.fail(key, "false: only plain encoders are supported");
     }
   }
   if (config.string("position_embedding_type", "absolute") != "absolute") {

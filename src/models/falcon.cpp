@@ -25,11 +25,11 @@ struct FalconOptions {
   double layer_norm_eps;
   double hidden_dropout, attention_dropout;
   bool parallel;
-  bool two_norms;  ///< of a parallel layer: one for each block
+  bool two_norms;  ///< of a parallel layer: one norm per block
 };
 
-/// A row of query_key_value: for each key head the queries that read it, the key, the value. Of multi-query models
-/// (one key head) and of those with a key head a query too: the general order covers both.
+/// A row of query_key_value: for each key head, the queries that read it, the key and the value. This general order also covers
+/// multi-query models (one key head) and models with one key head per query head.
 QueryKeyValue split_by_group(const Tensor& fused_TF, const HeadSizes& heads) {
   const int64_t group = heads.num_heads / heads.num_key_value_heads;
   const Tensor parts_TKGE = fused_TF.unflatten(1, {heads.num_key_value_heads, group + 2, heads.head_dim});
@@ -107,7 +107,7 @@ std::unique_ptr<nn::Model> make_falcon(const JsonReader& config, io::WeightSourc
         std::make_unique<FusedAttention>(name + ".self_attention", index, o.attention, source, options);
     std::unique_ptr<FeedForward> mlp = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options);
     if (!o.parallel) {
-      // transformers drops the block's output at attention_dropout, and no probabilities.
+      // transformers applies dropout to the block's output at the rate attention_dropout, and none to the probabilities.
       return std::make_unique<PreNormLayer>(with_dropout(std::move(attention), name + ".attention_dropout", o.attention_dropout),
                                             with_dropout(std::move(mlp), name + ".hidden_dropout", o.hidden_dropout),
                                             norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));

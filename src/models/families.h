@@ -8,8 +8,8 @@
 
 namespace lora::models {
 
-/// Builds a family's model from config.json, of transformers 4 or 5, and a weight source. Throws model Error for a missing
-/// or impossible key.
+/// Builds a family's model from config.json of transformers 4 or 5 and a weight source. Throws model Error for a missing or
+/// unsupported key.
 using BuildFamily = std::unique_ptr<nn::Model>(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options);
 
 struct HeadShape {
@@ -17,7 +17,7 @@ struct HeadShape {
   int64_t num_labels;
 };
 
-/// Builds the head with which a family scores documents, likewise.
+/// Builds the family's head that scores documents, in the same way.
 using BuildSequenceHead = std::unique_ptr<nn::SequenceHead>(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                             const at::TensorOptions& options);
 
@@ -48,10 +48,10 @@ BuildSequenceHead make_distilbert_head;
 BuildSequenceHead make_modernbert_head;
 BuildSequenceHead make_roberta_head;
 
-/// Today's name of a tensor, by its name in an older file.
+/// The current name of a tensor, given its name in an older file.
 using ModelName = std::string(const std::string& file_name);
 
-ModelName with_modern_norms;  ///< of BERT and its kin: the norms' parameters under TensorFlow's names
+ModelName with_modern_norms;  ///< for BERT and its relatives: the norms' parameters under TensorFlow's names
 ModelName gpt_neox_model_name;
 ModelName mixtral_model_name;
 

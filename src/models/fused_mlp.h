@@ -8,12 +8,12 @@
 namespace lora::models {
 
 struct FusedMlpOptions {
-  nn::LinearShape in;   ///< hidden size → gate and up, one behind the other
+  nn::LinearShape in;   ///< hidden size → gate followed by up
   nn::LinearShape out;  ///< intermediate size → hidden size
-  std::string in_name;  ///< what they are called in the block
+  std::string in_name;  ///< names of the projections in the block
   std::string out_name;
   ops::Activation activation;
-  double dropout = 0.0;  ///< of what `out` is given
+  double dropout = 0.0;  ///< of the input of `out`
 };
 
 /// out(act(gate) · up), with gate and up from one projection (Phi-3, ModernBERT).

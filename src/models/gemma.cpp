@@ -14,7 +14,7 @@ namespace lora::models {
 
 namespace {
 
-/// The published files have "gelu" in hidden_act and mean its tanh form (transformers' GemmaConfig).
+/// Published files state "gelu" in hidden_act but mean its tanh form (transformers' GemmaConfig).
 ops::Activation read_activation(const JsonReader& config) {
   const std::string name = config.string("hidden_act", "gelu_pytorch_tanh");
   return name == "gelu" ? ops::Activation::kGeluTanh : nn::find_activation(name, config.where() + ": hidden_act");

@@ -1,5 +1,5 @@
-// Gemma 3 (Kamath et al. 2025), its text model: Gemma 2 with norms of queries and keys in the place of caps, and rotary
-// embeddings of their own in the layers that have a window.
+// Gemma 3 (Kamath et al. 2025), its text model: Gemma 2 with norms of queries and keys instead of caps, and separate rotary
+// embeddings for the layers that have a window.
 #include <cmath>
 
 #include "base_dropout.h"

@@ -9,7 +9,7 @@ namespace lora::models {
 
 void refuse_bidirectional(const JsonReader& config) {
   if (config.boolean("use_bidirectional_attention", false)) {
-    config.fail("use_bidirectional_attention", "false: a model that predicts the next token");
+    config.fail("use_bidirectional_attention", "false: only models that predict the next token are supported");
   }
 }
 

@@ -25,17 +25,17 @@ struct Gpt2Options {
   int64_t num_positions;
   double layer_norm_eps;
   double residual_dropout;
-  bool scale_by_layer;  ///< scores divided by the layer's number, from 1
+  bool scale_by_layer;  ///< scores are divided by the layer's number, counted from 1
 };
 
-/// GPT2Config's defaults are those of the smallest model. The names of other families count before its own, as in transformers.
+/// The defaults of GPT2Config are those of the smallest model. As in transformers, other families' names take precedence over its own.
 int64_t read_either(const JsonReader& config, const char* key, const char* general, int64_t fallback) {
   return read_size(config, general, read_size(config, key, fallback));
 }
 
 Gpt2Options read_options(const JsonReader& config) {
   if (config.boolean("add_cross_attention", false)) {
-    config.fail("add_cross_attention", "false: a decoder by itself");
+    config.fail("add_cross_attention", "false: only plain decoders are supported");
   }
   Gpt2Options o{};
   const int64_t hidden_size = read_either(config, "n_embd", "hidden_size", 768);
@@ -87,9 +87,9 @@ class Gpt2 : public Decoder {
       longest = std::max(longest, pass.batch.full_length(d));
     }
     if (longest > wpe_.num_tokens()) {
-      data_error("model", "a document is longer than the model has positions: found " + std::to_string(longest) +
+      data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(longest) +
                               " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
-                              " (n_positions). Lower data.max_length, or --max-new-tokens");
+                              " (n_positions). Lower data.max_length or --max-new-tokens.");
     }
     return Decoder::embed(pass) + wpe_.forward(pass.batch.positions_T);
   }

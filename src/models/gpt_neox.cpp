@@ -1,5 +1,5 @@
-// GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023): layer norm, q, k and v of a head next to each other in one
-// projection, rotary embeddings of a part of each head, both blocks in parallel. T tokens, H heads, E head size.
+// GPT-NeoX and Pythia (Black et al. 2022; Biderman et al. 2023): layer norm, one projection with q, k and v of each head side by side,
+// rotary embeddings of a part of each head, both blocks in parallel. T tokens, H heads, E head size.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -76,7 +76,7 @@ GptNeoxOptions read_options(const JsonReader& config) {
 }  // namespace
 
 std::string gpt_neox_model_name(const std::string& file_name) {
-  // The head was another module before transformers 5; files keep the name.
+  // Before transformers 5 the head was in another module; files keep that name.
   return file_name.starts_with("embed_out.") ? "lm_head." + file_name.substr(10) : file_name;
 }
 

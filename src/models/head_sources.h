@@ -6,7 +6,7 @@
 
 namespace lora::models {
 
-/// A source whose heads over the vocabulary are not looked at: for a model that scores documents.
+/// A source without heads over the vocabulary, for a model that scores documents.
 class HeadlessSource : public io::WeightSource {
  public:
   explicit HeadlessSource(io::WeightSource& source) : source_(source) {}
@@ -23,7 +23,7 @@ class HeadlessSource : public io::WeightSource {
   io::WeightSource& source_;
 };
 
-/// A source that gives what another lacks at random, as transformers starts a head.
+/// A source that provides random values for what another lacks, as transformers initialises a head.
 class CompletedSource : public io::WeightSource {
  public:
   CompletedSource(io::WeightSource& source, uint64_t seed, double initializer_range) : source_(source), random_(seed, initializer_range) {}
@@ -37,7 +37,7 @@ class CompletedSource : public io::WeightSource {
   }
   bool contains(const std::string& name) const override { return true; }
   std::vector<std::string> unused() const override { return source_.unused(); }
-  /// What it has given at random.
+  /// The names that it provided random values for.
   const std::vector<std::string>& created() const { return created_; }
 
  private:

@@ -6,7 +6,7 @@ namespace lora::models {
 
 namespace {
 
-/// One kind's section with rope_scaling laid over it. Every key counts as read: of both there is one left.
+/// The section of one kind, overridden by rope_scaling. Every key counts as read, as only one of the two remains.
 Json section_of(const JsonReader& config, const char* kind, bool is_scaled) {
   Json section{{"rope_type", "default"}};
   const bool has_sections = config.has("rope_parameters");
@@ -35,9 +35,9 @@ void warn_of_odd_scaling(const JsonReader& config) {
   }
   const JsonReader scaling = config.object("rope_scaling");
   if (scaling.has("type") && !scaling.has("rope_type")) {
-    log::warn("[" + config.where() + "] rope_scaling: its 'type' does not count for this family, as in transformers 5: write 'rope_type'");
+    log::warn("[" + config.where() + "] rope_scaling: this family ignores its 'type', as in transformers 5. Write 'rope_type'.");
   } else if (config.has("rope_parameters")) {
-    log::warn("[" + config.where() + "] rope_scaling stands beside rope_parameters and is laid over it, as in transformers 5");
+    log::warn("[" + config.where() + "] rope_scaling overrides keys of rope_parameters, as in transformers 5");
   }
 }
 

@@ -1,5 +1,5 @@
-// Mistral (Jiang et al. 2023): Llama with a window in every layer, or in those of layer_types (transformers' Ministral), which later
-// files leave out.
+// Mistral (Jiang et al. 2023): Llama with a window in every layer, or in those of layer_types (transformers' Ministral); later files
+// have no window.
 #include <cmath>
 
 #include "base_dropout.h"

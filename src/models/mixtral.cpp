@@ -1,4 +1,4 @@
-// Mixtral (Jiang et al. 2024): Mistral's layers with a few experts a token in place of one MLP.
+// Mixtral (Jiang et al. 2024): Mistral's layers with a few experts per token instead of one MLP.
 #include <cmath>
 
 #include "base_dropout.h"
@@ -25,7 +25,7 @@ SparseMoeOptions read_moe_options(const JsonReader& config) {
   o.activation = nn::find_activation(config.string("hidden_act", "silu"), config.where() + ": hidden_act");
   o.names = {"w1", "w3", "w2"};
   if (config.number("router_jitter_noise", 0.0) != 0.0) {
-    config.fail("router_jitter_noise", "0: the router's input is not made noisy here");
+    config.fail("router_jitter_noise", "0: noise in the router's input is not supported");
   }
   return o;
 }
@@ -33,7 +33,7 @@ SparseMoeOptions read_moe_options(const JsonReader& config) {
 }  // namespace
 
 std::string mixtral_model_name(const std::string& file_name) {
-  // The block was another module before transformers 5; published files keep the name.
+  // Before transformers 5 the block was another module; published files keep that name.
   static const std::string kOld = ".block_sparse_moe.", kNew = ".mlp.";
   const size_t place = file_name.find(kOld);
   return place == std::string::npos ? file_name : std::string(file_name).replace(place, kOld.size(), kNew);

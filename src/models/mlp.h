@@ -8,8 +8,8 @@ namespace lora::models {
 
 struct MlpOptions {
   nn::LinearShape in;   ///< hidden size → intermediate size
-  nn::LinearShape out;  ///< and back
-  std::string in_name;  ///< what they are called in the block
+  nn::LinearShape out;  ///< intermediate size → hidden size
+  std::string in_name;  ///< names of the projections in the block
   std::string out_name;
   ops::Activation activation;
 };

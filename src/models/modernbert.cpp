@@ -1,4 +1,4 @@
-// ModernBERT (Warner et al. 2024): an encoder of norms before blocks, rotary positions, windows in most layers and a gated MLP.
+// ModernBERT (Warner et al. 2024): an encoder with norms before the blocks, rotary positions, windows in most layers and a gated MLP.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -26,7 +26,7 @@ constexpr size_t kGlobal = 0, kLocal = 1;  // in the model's ropes
 
 constexpr LayerRopes kRopes{"global_rope_theta", 160000.0, "local_rope_theta", 10000.0, /*scales_both=*/true};
 
-/// The tokens on either side that a layer with a window sees: sliding_window, or half of local_attention.
+/// The number of tokens on either side that a layer with a window sees: sliding_window, or half of local_attention.
 int64_t read_side(const JsonReader& config) {
   const int64_t half = read_size(config, "local_attention", 128) / 2;
   return read_size(config, "sliding_window", half);
@@ -73,7 +73,7 @@ std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightS
   const FusedMlpOptions mlp = read_mlp(config, body.hidden_size);
   const int64_t every = read_size(config, "global_attn_every_n_layers", 3);
   const std::vector<bool> slides = read_sliding_layers(config, body.num_layers, [every](int64_t layer) { return layer % every != 0; });
-  const int64_t window = read_side(config) + 1;  // with the token itself
+  const int64_t window = read_side(config) + 1;  // including the token itself
   const nn::LayerNorm::Shape shape = norm_shape(config, body.hidden_size);
   const EncoderEmbeddings embeddings{{}, {}, read_pad_id(config, 50283), false, "model.embeddings.norm", shape.eps, shape.bias};
 

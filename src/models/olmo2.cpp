@@ -1,4 +1,4 @@
-// OLMo 2 (OLMo et al. 2024): norms behind the blocks instead of before them, and of all queries and keys of a token.
+// OLMo 2 (OLMo et al. 2024): norms after the blocks instead of before them, and norms over all queries and all keys of a token.
 #include <cmath>
 
 #include "base_dropout.h"

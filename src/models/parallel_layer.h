@@ -10,7 +10,7 @@ namespace lora::models {
 /// x + (feed_forward(norm(x)) + attention(norm(x))): both blocks read the layer's input (Wang & Komatsuzaki 2021, GPT-J).
 class ParallelLayer : public DecoderLayer {
  public:
-  /// @param feed_forward_norm null: both blocks share the attention's. @param dropout of the blocks' sum.
+  /// @param feed_forward_norm null: both blocks share the attention's. @param dropout of the sum of the blocks.
   ParallelLayer(std::unique_ptr<AttentionBlock> attention, std::unique_ptr<FeedForward> feed_forward,
                 std::unique_ptr<nn::Norm> attention_norm, std::unique_ptr<nn::Norm> feed_forward_norm,
                 const nn::Dropout& dropout = nn::Dropout("", 0.0));

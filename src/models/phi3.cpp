@@ -1,5 +1,5 @@
-// Phi-3 and Phi-4 (Abdin et al. 2024): Llama whose projections of one input are one matrix each, with LongRoPE on a part
-// of each head. T tokens, D hidden size, H query heads, K key heads, E head size.
+// Phi-3 and Phi-4 (Abdin et al. 2024): Llama with one matrix for the projections of one input, and LongRoPE on a part of each head.
+// T tokens, D hidden size, H query heads, K key heads, E head size.
 #include <ATen/ATen.h>
 
 #include <cmath>

@@ -5,7 +5,7 @@
 
 namespace lora::models {
 
-/// Norms around the blocks: those before them may be null.
+/// Norms before and after the blocks; those before them may be null.
 struct PostNorms {
   std::unique_ptr<nn::Norm> before_attention, after_attention, before_feed_forward, after_feed_forward;
 };

@@ -5,10 +5,10 @@
 
 namespace lora::models {
 
-/// x + attention(norm(x)), then the same with the feed-forward block: most layers since GPT-2.
+/// x + attention(norm(x)), then the same with the feed-forward block: the form of most layers since GPT-2.
 class PreNormLayer : public DecoderLayer {
  public:
-  /// @param attention_norm null: attention is given x as it is.
+  /// @param attention_norm null: attention is given x without a norm.
   PreNormLayer(std::unique_ptr<AttentionBlock> attention, std::unique_ptr<FeedForward> feed_forward,
                std::unique_ptr<nn::Norm> attention_norm, std::unique_ptr<nn::Norm> feed_forward_norm);
 

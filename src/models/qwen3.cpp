@@ -1,4 +1,4 @@
-// Qwen 3 (Yang et al. 2025): Qwen 2 without biases, with a norm of each head's queries and keys before they turn.
+// Qwen 3 (Yang et al. 2025): Qwen 2 without biases, with a norm of each head's queries and keys before their rotation.
 #include <cmath>
 
 #include "base_dropout.h"

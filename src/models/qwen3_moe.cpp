@@ -1,4 +1,4 @@
-// Qwen3-MoE (Yang et al. 2025): Qwen 3's layers, of which some or all have a few experts a token in place of one MLP.
+// Qwen3-MoE (Yang et al. 2025): Qwen 3's layers, some or all of which have a few experts per token instead of one MLP.
 #include <algorithm>
 #include <cmath>
 

@@ -16,7 +16,7 @@ namespace lora::models {
 
 namespace {
 
-/// Every family: its model_type in config.json, its builder, what is unusual about its files, and how it scores documents.
+/// Every family: its model_type in config.json, its builder, the peculiarities of its files, and its head that scores documents.
 struct Family {
   const char* model_type;
   BuildFamily* build;

@@ -16,10 +16,10 @@ struct FamilyBuilders {
   BuildSequenceHead* sequence_head;
 };
 
-/// The labels of the head that scores documents, as far as the checkpoint has one.
+/// The labels of the checkpoint's head that scores documents, if it has one.
 std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const CheckpointLayout& layout);
 
-/// The builders of a `model_type`. Throws model Error that lists the known ones and names the nearest.
+/// The builders of a `model_type`. Throws model Error that lists the known ones and suggests the nearest.
 FamilyBuilders find_family(const std::string& model_type, const std::string& where);
 
 }  // namespace lora::models

@@ -1,4 +1,4 @@
-// RoBERTa (Liu et al. 2019): BERT's body with positions that begin behind the pad's id, and a head of its own.
+// RoBERTa (Liu et al. 2019): BERT's body with positions that start after the pad token's id, and its own head.
 #include <ATen/ATen.h>
 
 #include "bert_body.h"

@@ -10,7 +10,7 @@
 
 namespace lora::models {
 
-/// What the projections are called in the block.
+/// Names of the projections in the block.
 struct SelfAttentionNames {
   std::string q = "q_proj", k = "k_proj", v = "v_proj", o = "o_proj";
 };
@@ -21,24 +21,24 @@ struct SelfAttentionOptions {
   bool qkv_bias = false;
   bool o_bias = false;
   ops::AttentionOptions scores;
-  std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: positions are not seen
+  std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: no positions
   double dropout = 0.0;            ///< of the attention probabilities
   SelfAttentionNames names = {};
 };
 
-/// What attention keeps of a token: q, k and v, the heads' outputs, and the softmax's largest score and sum.
+/// What attention keeps per token: q, k and v, the heads' outputs, and the softmax's maximum and sum.
 nn::Kept kept_by_heads(const HeadSizes& heads);
 
-/// Norms of queries and keys before they turn, over a head's channels or over those of all heads; null: none.
+/// Norms of queries and keys before their rotation, over a head's channels or over those of all heads; null: none.
 struct QueryKeyNorms {
   std::unique_ptr<nn::Norm> q, k;
 };
 
-/// Attention with separate projections of queries, keys, values and the heads' output, rotary embeddings or none, and grouped key
-/// heads (Llama and its kin; BERT and its).
+/// Attention with separate projections for queries, keys, values and the heads' output, with or without rotary embeddings, and with
+/// grouped key heads (Llama, BERT and their relatives).
 class SelfAttention : public AttentionBlock {
  public:
-  /// @param layer from 0, the place of its keys in a cache.
+  /// @param layer from 0; selects its keys in a cache.
   SelfAttention(const std::string& name, int64_t layer, const SelfAttentionOptions& attention, io::WeightSource& source,
                 const at::TensorOptions& options, QueryKeyNorms norms = {});
 

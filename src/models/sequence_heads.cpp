@@ -15,7 +15,7 @@ Tensor first_tokens(const nn::TokenBatch& batch) {
   return batch.offsets.slice(0, 0, -1).to(at::kLong);
 }
 
-/// The last token of each document that is no pad; of one that is pads alone the first, as in transformers.
+/// Each document's last token that is not padding; in a document of only padding the first token, as in transformers.
 Tensor last_tokens(const nn::TokenBatch& batch, const std::optional<int64_t>& pad_id) {
   if (!pad_id) {
     return batch.offsets.slice(0, 1).to(at::kLong) - 1;
@@ -28,7 +28,7 @@ Tensor last_tokens(const nn::TokenBatch& batch, const std::optional<int64_t>& pa
   return at::maximum(at::stack(last), first_tokens(batch));
 }
 
-/// A pass over rows that stand for documents: what is random of a row has the key of that token.
+/// A pass over rows that each represent a document: a row's random numbers have the key of the pooled token.
 nn::Pass pass_of_rows(const nn::Pass& pass, const Tensor& rows_N) {
   return {pass.batch, pass.training() ? pass.row_keys_T.index_select(0, rows_N) : Tensor(), nullptr, pass.observer};
 }

@@ -15,7 +15,7 @@ namespace lora::models {
 
 using at::Tensor;
 
-/// A projection of each document's last token (transformers' GenericForSequenceClassification): the last that is no pad.
+/// A projection of each document's last token that is not padding (transformers' GenericForSequenceClassification).
 class ScoreHead : public nn::SequenceHead {
  public:
   ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int64_t> pad_id, io::WeightSource& source,
@@ -29,21 +29,21 @@ class ScoreHead : public nn::SequenceHead {
   std::optional<int64_t> pad_id_;
 };
 
-/// What an encoder's head is made of.
+/// The components of an encoder's head.
 struct PooledHeadOptions {
   int64_t hidden_size;
   int64_t num_labels;
-  bool pools_mean = false;  ///< the mean of a document's tokens; else its first one
-  std::string dense = {};   ///< the projection before the one to labels
+  bool pools_mean = false;  ///< pools the mean of a document's tokens; otherwise its first token
+  std::string dense = {};   ///< name of the projection before the one to labels
   bool dense_bias = true;
-  std::function<Tensor(const Tensor&)> activation = {};  ///< of what it gives
-  std::unique_ptr<nn::Norm> norm = nullptr;              ///< of that; null: none
+  std::function<Tensor(const Tensor&)> activation = {};  ///< of its output
+  std::unique_ptr<nn::Norm> norm = nullptr;              ///< of the activation; null: none
   std::string output = "classifier";
   double dropout = 0.0;       ///< before the projection to labels
-  bool drops_pooled = false;  ///< and before the dense one
+  bool drops_pooled = false;  ///< also before the dense projection
 };
 
-/// output(dropout(norm(activation(dense(pooled))))): the heads of BERT and its kin.
+/// output(dropout(norm(activation(dense(pooled))))): the heads of BERT and its relatives.
 class PooledHead : public nn::SequenceHead {
  public:
   PooledHead(PooledHeadOptions head, io::WeightSource& source, const at::TensorOptions& options);

@@ -1,4 +1,4 @@
-// SmolLM 3: Llama of which some layers do not turn queries and keys (NoPE: Yang et al. 2025, "Rope to Nope and Back Again").
+// SmolLM 3: Llama with some layers that do not rotate queries and keys (NoPE: Yang et al. 2025, "Rope to Nope and Back Again").
 #include <cmath>
 
 #include "base_dropout.h"
@@ -12,7 +12,7 @@ namespace lora::models {
 
 namespace {
 
-/// Which layers turn: `no_rope_layers` has 1 for them, in spite of its name; else all but every fourth.
+/// Which layers rotate: `no_rope_layers` has 1 for them, in spite of its name; otherwise all except every fourth.
 std::vector<bool> read_turning_layers(const JsonReader& config, int64_t num_layers) {
   const int64_t interval = read_size(config, "no_rope_layer_interval", 4);
   std::vector<bool> turning;

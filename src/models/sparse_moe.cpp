@@ -1,4 +1,4 @@
-// T tokens, D hidden size, N experts, K experts a token, P = T · K pairs of a token and an expert, F intermediate size.
+// T tokens, D hidden size, N experts, K experts per token, P = T · K pairs of a token and an expert, F intermediate size.
 #include "sparse_moe.h"
 
 #include <ATen/ATen.h>
@@ -18,7 +18,7 @@ int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64
 
 void refuse_router_loss(const JsonReader& config) {
   if (config.boolean("output_router_logits", false)) {
-    config.fail("output_router_logits", "false: the router's own loss (router_aux_loss_coef) is not computed here");
+    config.fail("output_router_logits", "false: the router's own loss (router_aux_loss_coef) is not supported");
   }
 }
 
@@ -95,13 +95,13 @@ Tensor SparseMoe::forward(const Tensor& x_TD, const nn::Pass&) const {
   const Tensor tokens_P = at::floor_divide(order_P, options_.num_experts_per_token);
   const Tensor y_PD = experts_.forward(x_TD.index_select(0, tokens_P), counts);
   const Tensor shares_P1 = shares_TK.flatten().index_select(0, order_P).unsqueeze(1);
-  // A token's experts are added by their numbers, as in transformers.
+  // A token's experts are summed in the order of their numbers, as in transformers.
   return at::zeros_like(x_TD).index_add(0, tokens_P, (y_PD * shares_P1).to(x_TD.scalar_type()));
 }
 
 nn::Kept SparseMoe::kept() const {
-  // Of each chosen expert gate and up, and the output, which the shares' gradient needs; the router's probabilities. Where experts are
-  // trained, the inputs of their projections.
+  // Gate, up and output of each selected expert, the output for the gradient of the shares, and the router's probabilities. If experts
+  // are trained, also the inputs of their projections.
   const int64_t pair = 2 * options_.intermediate_size + options_.hidden_size;
   const int64_t inputs = experts_.is_trained() ? options_.intermediate_size + options_.hidden_size : 0;
   return {options_.num_experts_per_token * (pair + inputs), 2 * options_.num_experts};

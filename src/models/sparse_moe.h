@@ -7,7 +7,7 @@
 
 namespace lora::models {
 
-/// What the projections of one expert are called where a file has a tensor for each of them.
+/// Names of an expert's projections in files that have one tensor for each of them.
 struct ExpertNames {
   std::string gate, up, down;
 };
@@ -17,8 +17,8 @@ struct SparseMoeOptions {
   int64_t intermediate_size;  ///< of an expert
   int64_t num_experts;
   int64_t num_experts_per_token;
-  bool sums_to_one = true;   ///< the shares of a token's experts are scaled to 1
-  bool wide_shares = false;  ///< they stay float32 and the products are rounded, not the shares
+  bool sums_to_one = true;   ///< the shares of a token's experts are normalised to sum to 1
+  bool wide_shares = false;  ///< shares stay float32, and the products with them are rounded instead
   ops::Activation activation;
   ExpertNames names;
 };
@@ -26,10 +26,10 @@ struct SparseMoeOptions {
 /// num_experts_per_tok, from 1 to the number of experts.
 int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64_t num_experts);
 
-/// Throws model Error where config.json asks for the router's own loss (output_router_logits), which is not computed.
+/// Throws model Error if config.json asks for the router's own loss (output_router_logits), which is not computed.
 void refuse_router_loss(const JsonReader& config);
 
-/// Scores every expert and takes the best few of each token (Shazeer et al. 2017, section 2.1, without noise).
+/// Scores every expert and selects the best few per token (Shazeer et al. 2017, section 2.1, without noise).
 class TopKRouter : public nn::Host {
  public:
   /// Takes `name`.weight [N, D] from the source.
@@ -39,7 +39,7 @@ class TopKRouter : public nn::Host {
   bool counts_as_linear() const override { return true; }
 
   struct Routing {
-    Tensor shares_TK;   ///< differentiable; K experts a token
+    Tensor shares_TK;   ///< differentiable; K experts per token
     Tensor experts_TK;  ///< int64
   };
   Routing forward(const Tensor& x_TD) const;
@@ -50,18 +50,20 @@ class TopKRouter : public nn::Host {
   bool sums_to_one_, wide_shares_;
 };
 
-/// The experts' weights: as transformers 5 has them in memory, all of a kind in one tensor (gate_up_proj [N, 2F, D] and
-/// down_proj [N, D, F]), or as published files have them, a tensor each. Both are used as they lie in the file.
+/// The experts' weights: stacked as in transformers 5 (gate_up_proj [N, 2F, D] and down_proj [N, D, F]), or one tensor each as in
+/// published files. Either form is used as the file stores it.
 class Experts : public nn::Host {
  public:
   Experts(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
 
   const char* kind() const override { return "Experts"; }
   bool counts_as_linear() const override { return true; }
-  /// PEFT's file has the fused tensors.
+  /// PEFT saves the stacked tensors.
   bool can_be_saved() const override { return fused_; }
+  /// The number of tokens per expert depends on the router.
+  bool has_data_dependent_sizes() const override { return true; }
 
-  /// x_PD, the rows of pairs (token, expert) sorted by expert, through their experts. @param counts rows of each expert.
+  /// Runs x_PD, the rows of pairs (token, expert) sorted by expert, through their experts. @param counts number of rows per expert.
   Tensor forward(const Tensor& x_PD, const std::vector<int64_t>& counts) const;
 
  private:
@@ -75,8 +77,8 @@ class Experts : public nn::Host {
   ops::Activation activation_;
 };
 
-/// Each token through the few experts that a router chooses (Mixtral, Qwen3-MoE): tokens are sorted by expert, one group of
-/// products an expert, and the results summed by the router's shares.
+/// Each token through the few experts that a router selects (Mixtral, Qwen3-MoE): tokens are sorted by expert, there is one group of
+/// products per expert, and the results are summed with the router's shares as weights.
 class SparseMoe : public FeedForward {
  public:
   SparseMoe(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
@@ -85,7 +87,7 @@ class SparseMoe : public FeedForward {
   std::vector<nn::Host*> hosts() override { return {&router_, &experts_}; }
   nn::Kept kept() const override;
   int64_t width() const override { return options_.num_experts_per_token * options_.intermediate_size; }
-  /// With the rows of each expert, and what it gives.
+  /// Including the rows of each expert and its output.
   int64_t working() const override { return 3 * width() + 2 * options_.num_experts_per_token * options_.hidden_size; }
 
  private:

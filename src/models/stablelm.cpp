@@ -1,5 +1,5 @@
-// StableLM (Bellagente et al. 2024): Llama's layers with layer norms, rotary embeddings of a part of each head, and by choice
-// norms of each head and both blocks in parallel. T tokens, H heads, E head size.
+// StableLM (Bellagente et al. 2024): Llama's layers with layer norms, rotary embeddings of a part of each head, and optionally
+// norms per head and parallel blocks. T tokens, H heads, E head size.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -28,7 +28,7 @@ struct StableLmOptions {
   bool head_norms;
 };
 
-/// A layer norm for each head, whose weights differ.
+/// A separate layer norm for each head.
 class HeadNorms : public nn::Norm {
  public:
   /// Takes `name`.norms.0.weight … [dim] from the source.
@@ -41,7 +41,7 @@ class HeadNorms : public nn::Norm {
   }
 
   const char* kind() const override { return "LayerNormPerHead"; }
-  /// @param x_RE a row for each head of each token.
+  /// @param x_RE one row for each head of each token.
   Tensor forward(const Tensor& x_RE) const override {
     std::vector<Tensor> weights;
     for (const nn::BaseWeight& weight : this->weights()) {

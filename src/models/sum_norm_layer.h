@@ -5,7 +5,7 @@
 
 namespace lora::models {
 
-/// norm(x + attention(x)), then the same with the feed-forward block: the first transformer's layers, and BERT's.
+/// norm(x + attention(x)), then the same with the feed-forward block: the layers of the first transformer and of BERT.
 class SumNormLayer : public DecoderLayer {
  public:
   SumNormLayer(std::unique_ptr<AttentionBlock> attention, std::unique_ptr<FeedForward> feed_forward,

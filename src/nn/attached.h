@@ -5,7 +5,7 @@
 
 namespace lora::nn {
 
-/// Of attachments of one kind at one host, puts this adapter's in use and no other; "": none.
+/// Makes this adapter's the only one in use among the attachments of one kind at one host; "": none.
 template <typename Attachment>
 void enable_only(std::vector<Attachment>& attachments, const std::string& adapter) {
   for (Attachment& attached : attachments) {

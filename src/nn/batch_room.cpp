@@ -8,15 +8,15 @@ namespace lora::nn {
 
 namespace {
 
-/// Matrix products are fastest with rows of a multiple.
+/// Matrix products are fastest if the number of rows is a multiple of this.
 constexpr int64_t kTokensMultiple = 64;
 
-/// At least one token is nobody's.
+/// At least one token is padding.
 int64_t tokens_in_all(const BatchRoom& room) {
   return (room.tokens / kTokensMultiple + 1) * kTokensMultiple;
 }
 
-/// Documents that hold what a batch leaves of the tokens, though it were all of them.
+/// The number of padding documents that suffice whatever number of tokens a batch leaves free, even all.
 int64_t documents_in_all(const BatchRoom& room) {
   return room.documents + (tokens_in_all(room) + room.longest - 1) / room.longest;
 }
@@ -54,10 +54,10 @@ TokenBatch padded(const TokenBatch& batch, const BatchRoom& room) {
   whole.ids_T = extended(batch.ids_T, tokens, 0);
   whole.positions_T = extended(batch.positions_T, tokens, 0);
   whole.labels_T = extended(batch.labels_T, tokens, kIgnoreLabel);
-  // Spread, as the gradients of one row would wait for each other.
+  // Spread over the vocabulary, as gradients for the same row would wait for each other.
   const int64_t begin = batch.num_tokens(), missing = room.supervised - batch.num_supervised;
-  const Tensor nobodys = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
-  whole.supervised_S = at::cat({batch.supervised_S, nobodys});
+  const Tensor padding_S = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
+  whole.supervised_S = at::cat({batch.supervised_S, padding_S});
   const Tensor offsets = at::empty({documents + 1}, at::TensorOptions(at::kInt).pinned_memory(batch.ids_T.is_cuda()));
   std::copy(whole.document_offsets.begin(), whole.document_offsets.end(), offsets.data_ptr<int32_t>());
   whole.offsets = offsets.to(batch.ids_T.device(), at::kInt, /*non_blocking=*/true);

@@ -22,30 +22,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// LibTorch's CUDA part. It lies beside the part that is loaded, or, for an installed program, in the LibTorch of its build.
+/// LibTorch's CUDA library. It is in the folder of the LibTorch that is loaded, or, for an installed program, of the one it was built with.
 fs::path cuda_library() {
   constexpr const char* kName = "libtorch_cuda.so";
   Dl_info loaded{};
   if (dladdr(reinterpret_cast<const void*>(&at::globalContext), &loaded) != 0) {
     std::error_code ignored;
-    const fs::path beside = fs::absolute(loaded.dli_fname).parent_path() / kName;
-    if (fs::exists(beside, ignored)) {
-      return beside;
+    const fs::path next_to_it = fs::absolute(loaded.dli_fname).parent_path() / kName;
+    if (fs::exists(next_to_it, ignored)) {
+      return next_to_it;
     }
   }
   return fs::path(LORA_LIBTORCH_FOLDER) / kName;
 }
 
-/// Opens libtorch_cuda.so; its kernels register themselves. Returns the reason if it cannot be, else "".
+/// Opens libtorch_cuda.so, whose kernels register themselves. Returns the reason if that fails, else "".
 std::string open_cuda_library() {
   static const std::string failure = [] {
-    if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {  // by its name: the system knows where its driver is
-      return std::string("there is no NVIDIA driver (libcuda.so.1)");
+    if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {  // by its bare name: the system's loader finds the driver
+      return std::string("no NVIDIA driver was found (libcuda.so.1)");
     }
     if (dlopen(cuda_library().c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
       return std::string("this LibTorch cannot load its CUDA part: ") + dlerror();
     }
-    return torch::cuda::is_available() ? std::string() : std::string("the driver shows no device");
+    return torch::cuda::is_available() ? std::string() : std::string("the driver reports no device");
   }();
   return failure;
 }
@@ -61,7 +61,7 @@ at::Device open_device(const std::string& name) {
     if (name == "auto") {
       return at::kCPU;
     }
-    config_error("model.device", "CUDA cannot be used: found '" + name + "', but " + failure + ". Use \"cpu\" or \"auto\"");
+    config_error("model.device", "CUDA cannot be used: found '" + name + "', but " + failure + ". Use \"cpu\" or \"auto\".");
   }
   const at::Device device(name == "auto" ? "cuda" : name);
   const int64_t index = device.has_index() ? device.index() : 0;
@@ -75,7 +75,7 @@ at::Device open_device(const std::string& name) {
 
 namespace {
 
-/// A line such as "VmHWM: 1234 kB" of a file in /proc, in bytes; 0 where there is none.
+/// The value of a line such as "VmHWM: 1234 kB" in a file of /proc, in bytes; 0 if there is none.
 int64_t bytes_in(const char* path, const std::string& key) {
   std::ifstream file(path);
   for (std::string word; file >> word;) {
@@ -94,7 +94,7 @@ int64_t peak_memory_bytes(at::Device device) {
   if (device.is_cuda()) {
     return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(device.index()).allocated_bytes[0].peak;
   }
-  // Not getrusage's: that begins with the size of the program that started this one.
+  // Not getrusage's value: that one starts at the size of the program that started this process.
   return bytes_in("/proc/self/status", "VmHWM:");
 }
 
@@ -130,9 +130,11 @@ void release_cached_memory(at::Device device) {
 }
 
 void make_deterministic() {
+  // The only variable that is written outside src/tools: cuBLAS and LibTorch's own check read it and have no other switch, and it
+  // is only right for runs whose config asks for it, which the tools do not read.
   setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-  at::globalContext().setDeterministicFillUninitializedMemory(false);  // it costs time, and nothing here reads what was not written
+  at::globalContext().setDeterministicFillUninitializedMemory(false);  // it costs time, and nothing here reads uninitialised memory
   at::globalContext().setDeterministicCuDNN(true);
   at::globalContext().setBenchmarkCuDNN(false);
 }

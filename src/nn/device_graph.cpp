@@ -16,7 +16,7 @@ namespace lora::nn {
 namespace {
 
 [[noreturn]] void no_graphs(const std::string& why) {
-  config_error("training.cuda_graphs", "there are none: " + why + ". Use false");
+  config_error("training.cuda_graphs", "CUDA graphs are not available: " + why + ". Use false.");
 }
 
 }  // namespace
@@ -25,7 +25,7 @@ namespace {
 
 namespace {
 
-/// LibTorch's graphs, found without a CUDA header. They are recorded in a stream of their own, with memory of their own.
+/// LibTorch's CUDA graphs, reached without a CUDA header. They are recorded on a stream and in a memory pool of their own.
 class RecordedGraph : public DeviceGraph {
  public:
   explicit RecordedGraph(at::Device device) : stream_(ops::other_stream(device)), graph_(at::create_graph_impl(device.type())) {}
@@ -34,7 +34,7 @@ class RecordedGraph : public DeviceGraph {
 
   void record(const std::function<void()>& work) override {
     in_own_stream([&] {
-      // Other threads may go on, as the one that prepares the next batch does.
+      // Other threads may continue, such as the one that prepares the next batch.
       graph_->capture_begin({0, 0}, at::GraphCaptureMode::ThreadLocal);
       try {
         work();
@@ -56,13 +56,13 @@ class RecordedGraph : public DeviceGraph {
       const c10::StreamGuard in_stream(stream_);
       work();
     } catch (...) {
-      ops::follow(outer, stream_);  // what was begun may still read what the caller frees
+      ops::follow(outer, stream_);  // kernels that were started may still read what the caller frees
       throw;
     }
     ops::follow(outer, stream_);
   }
 
-  /// Ends a recording that failed; that it failed is known.
+  /// Ends a recording that failed; the failure has been reported.
   void abandon() {
     try {
       graph_->capture_end();
@@ -89,7 +89,7 @@ std::unique_ptr<DeviceGraph> make_device_graph(at::Device device) {
 #else
 
 std::unique_ptr<DeviceGraph> make_device_graph(at::Device) {
-  no_graphs("this LibTorch gives them to programs that are built for CUDA alone (it has no ATen/core/GraphImplInterface.h)");
+  no_graphs("this LibTorch offers them only to programs that are built for CUDA (it has no ATen/core/GraphImplInterface.h)");
 }
 
 #endif

@@ -6,13 +6,13 @@ namespace lora::nn {
 
 namespace {
 
-/// x_TD with the low-rank term of these tokens; the sum in float32, rounded once.
+/// x_TD with the low-rank term of these tokens; summed in float32 and rounded once.
 Tensor add_low_rank(const Tensor& x_TD, const Tensor& ids_T, const Tensor& weight_VD, const LowRank& attached) {
   const Tensor low_TD = at::embedding(attached.A_RI.t(), ids_T).mm(attached.B_OR.t()) * attached.scale;
   if (!attached.magnitude_O) {
     return (x_TD + low_TD).to(x_TD.scalar_type());
   }
-  // The table's channels are what a projection's rows are.
+  // The table's channels correspond to the output rows of a projection.
   const Tensor norm_D = attached.norms.of(weight_VD.t(), attached.A_RI, attached.B_OR, attached.scale);
   return ((x_TD + low_TD) * (*attached.magnitude_O / norm_D)).to(x_TD.scalar_type());
 }

@@ -20,8 +20,8 @@ void KvCache::begin_pass(const TokenBatch& batch) {
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
     const int64_t document = batch.sample_ids[d];
     const int64_t used = batch.full_length(d);
-    TORCH_CHECK(batch.cached_lengths[d] == lengths_[document], "document ", document, " does not go on where the cache ends");
-    TORCH_CHECK(used <= slots_[document + 1] - slots_[document], "document ", document, " is longer than its part of the cache");
+    TORCH_CHECK(batch.cached_lengths[d] == lengths_[document], "document ", document, " does not continue where the cache ends");
+    TORCH_CHECK(used <= slots_[document + 1] - slots_[document], "document ", document, " is longer than its slots in the cache");
     place = std::generate_n(place, used - lengths_[document], [next = slots_[document] + lengths_[document]]() mutable { return next++; });
     lengths_[document] = used;
     host_begins_.push_back(slots_[document]);

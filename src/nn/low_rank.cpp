@@ -20,7 +20,7 @@ Tensor RowNorms::of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, 
     sum_O_ = Tensor();
   }
   if (trains) {
-    // Not every optimizer's kernel counts its writes in the versions.
+    // Not every optimiser's kernel increments the version counter of what it writes.
     sum_O_ = Tensor();
     const Tensor base_O = base_O_;
     lock.unlock();

@@ -35,7 +35,7 @@ Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::
   if (!is_part || !pass.training()) {
     return f(x, pass);
   }
-  // Backward comes when the caller's batch is gone.
+  // Backward runs after the caller's batch is gone.
   const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T, wanted_S = pass.wanted_S](const Tensor& input) {
     Pass own{batch, keys_T};
     own.wanted_S = wanted_S;

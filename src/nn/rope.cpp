@@ -27,7 +27,7 @@ double dynamic_theta(const RopeOptions& o, int64_t length) {
   return o.theta * std::pow(stretch, static_cast<double>(o.dim) / static_cast<double>(o.dim - 2));
 }
 
-/// Llama 3.1: low frequencies divided by the factor, high ones kept, those between interpolated.
+/// Llama 3.1: low frequencies are divided by the factor, high ones unchanged, and those in between interpolated.
 Tensor llama3_frequencies(const RopeOptions& o) {
   const Tensor inverse = position_frequencies(o.theta, o.dim).reciprocal();
   const double old_length = static_cast<double>(o.original_max_position_embeddings);
@@ -66,13 +66,13 @@ Tensor yarn_frequencies(const RopeOptions& o) {
   return interpolated * (1 - keep) + extrapolated * keep;
 }
 
-/// LongRoPE (Ding et al. 2024): a factor for each channel, other ones beyond the original length.
+/// LongRoPE (Ding et al. 2024): one factor per channel, and other factors beyond the original length.
 Tensor longrope_frequencies(const RopeOptions& o, int64_t length) {
   const std::vector<double>& factors = length > o.original_max_position_embeddings ? o.long_factor : o.short_factor;
   return (at::tensor(factors, at::kFloat) * position_frequencies(o.theta, o.dim)).reciprocal();
 }
 
-/// The length up to which documents have the same frequencies; none: all have.
+/// The length up to which all documents have the same frequencies; none: they always have.
 std::optional<int64_t> common_length(const RopeOptions& o) {
   if (o.kind == RopeKind::kDynamic) {
     return o.max_position_embeddings;
@@ -80,11 +80,11 @@ std::optional<int64_t> common_length(const RopeOptions& o) {
   return o.kind == RopeKind::kLongrope ? std::optional(o.original_max_position_embeddings) : std::nullopt;
 }
 
-/// The angles of documents beyond the trained length, each by its own. With a cache, a pass takes the length so
-/// far, and keys that are cached keep the frequencies of theirs: so does transformers.
+/// The angles of documents beyond the trained length, each by its own length. With a cache, a pass uses the length reached so
+/// far, and cached keys keep the frequencies that they were computed with, as in transformers.
 void stretch_long_documents(const RopeOptions& o, int64_t common, const TokenBatch& batch, Tensor& angles_TF) {
   TORCH_CHECK(!batch.is_replayed || batch.max_document <= common, "rope: found documents of up to ", batch.max_document,
-              " tokens whose lengths are known to the device alone, expected at most ", common);
+              " tokens whose lengths only the device knows, expected at most ", common);
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
     const int64_t length = batch.full_length(d);
     if (length > common) {
@@ -102,18 +102,18 @@ RopeKind read_kind(const JsonReader& rope, const JsonReader& config) {
   if (!kind) {
     model_error(config.where(), "unknown rope type: found '" + name + "', expected one of " + join(kRopeKinds.names()));
   }
-  // Phi-3's first files call LongRoPE so.
+  // The first files of Phi-3 name LongRoPE "yarn".
   return *kind == RopeKind::kYarn && rope.has("long_factor") ? RopeKind::kLongrope : *kind;
 }
 
 int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, RopeKind kind, int64_t head_dim,
                               const RopeDefaults& defaults) {
   double part = 1.0;
-  if (defaults.partial_rotary_factor || kind != RopeKind::kDefault) {  // without either nobody looks at it
+  if (defaults.partial_rotary_factor || kind != RopeKind::kDefault) {  // otherwise the value is not used
     part = rope.number("partial_rotary_factor", config.number(defaults.partial_key, defaults.partial_rotary_factor.value_or(1.0)));
   }
   if (!defaults.partial_rotary_factor && kind == RopeKind::kDefault && config.number(defaults.partial_key, 1.0) != 1.0) {
-    log::warn("[" + config.where() + "] partial_rotary_factor does nothing for this family and rope type, as in transformers");
+    log::warn("[" + config.where() + "] partial_rotary_factor has no effect for this family and rope type, as in transformers");
   }
   if (!defaults.partial_rotary_factor && part != 1.0) {
     model_error(config.where(), "partial_rotary_factor: found a value other than 1, expected 1 for this family");
@@ -126,28 +126,28 @@ int64_t read_rotated_channels(const JsonReader& rope, const JsonReader& config, 
   return rotated;
 }
 
-/// One factor for each pair of channels.
+/// One factor per pair of channels.
 std::vector<double> read_factors(const JsonReader& rope, const char* key, int64_t count) {
   const Json& list = rope.at(key);
   const bool fits = list.is_array() && static_cast<int64_t>(list.size()) == count &&
                     std::all_of(list.begin(), list.end(), [](const Json& value) { return value.is_number() && value.get<double>() > 0; });
   if (!fits) {
-    rope.fail(key, "a list of " + std::to_string(count) + " numbers above 0, one for each pair of rotated channels");
+    rope.fail(key, "a list of " + std::to_string(count) + " numbers above 0, one per pair of rotated channels");
   }
   return list.get<std::vector<double>>();
 }
 
-/// The section that loses may have been meant: what it says is compared with what counts.
+/// Both sections may have been meant: compares the values of the ignored one with those in effect.
 void warn_of_two_sections(const JsonReader& config, const RopeOptions& options) {
   const JsonReader lost = config.object("rope_parameters");
   const double theta = lost.number("rope_theta", options.theta);
   for (const auto& [key, value] : config.at("rope_parameters").items()) {
-    lost.has(key);  // none of its keys counts, which the warning says
+    lost.has(key);  // all of its keys are ignored, as the warning states
   }
   std::ostringstream message;
-  message << "[" << config.where() << "] rope_scaling stands beside rope_parameters and replaces it, as in transformers 5";
+  message << "[" << config.where() << "] rope_scaling is used and rope_parameters ignored, as in transformers 5";
   if (theta != options.theta) {
-    message << ": rope_theta is " << options.theta << ", and the " << theta << " of rope_parameters does not count";
+    message << ": rope_theta is " << options.theta << ", not the " << theta << " of rope_parameters";
   }
   log::warn(message.str());
 }
@@ -155,7 +155,7 @@ void warn_of_two_sections(const JsonReader& config, const RopeOptions& options) 
 /// What a kind has besides its name and theta.
 void read_scaling(const JsonReader& rope, const JsonReader& config, const RopeDefaults& defaults, RopeOptions& o) {
   const char* const original = "original_max_position_embeddings";
-  // The config's own key goes before that of the section (transformers' standardize_rope_params).
+  // The config's own key takes precedence over the section's (transformers' standardize_rope_params).
   const int64_t of_section = rope.integer(original, o.max_position_embeddings);
   o.original_max_position_embeddings = config.integer(original, defaults.original_max_position_embeddings.value_or(of_section));
   const bool has_default = o.kind == RopeKind::kYarn || o.kind == RopeKind::kLongrope;
@@ -213,7 +213,7 @@ RopeOptions read_rope_section(const JsonReader& rope, const JsonReader& config, 
   positive(static_cast<double>(max_position_embeddings), "max_position_embeddings");
   if (o.kind == RopeKind::kDefault) {
     if (defaults.original_max_position_embeddings) {
-      config.integer("original_max_position_embeddings", 0);  // asked for, so that it is no unknown key
+      config.integer("original_max_position_embeddings", 0);  // read, so that it does not count as unknown
     }
     return o;
   }
@@ -264,7 +264,7 @@ Rope::Rope(RopeOptions options) : options_(std::move(options)), inverse_frequenc
 RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
   const at::Device device = batch.ids_T.device();
-  if (inverse_frequencies_.device() != device) {  // passes that run side by side only read it
+  if (inverse_frequencies_.device() != device) {  // concurrent passes only read it
     inverse_frequencies_ = inverse_frequencies_.to(device);
   }
   Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_;

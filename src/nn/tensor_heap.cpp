@@ -14,10 +14,10 @@ namespace lora::nn {
 
 namespace {
 
-constexpr size_t kLeast = size_t{256} << 10;      // smaller tensors are the C library's
+constexpr size_t kLeast = size_t{256} << 10;      // smaller tensors are left to the C library
 constexpr int64_t kLine = 64;                     // LibTorch's own alignment
-constexpr int64_t kGrowth = int64_t{32} << 20;    // pages are made usable by so much
-constexpr int64_t kAddresses = int64_t{1} << 40;  // reserved, of which a run uses what it needs
+constexpr int64_t kGrowth = int64_t{32} << 20;    // pages are made usable in steps of this size
+constexpr int64_t kAddresses = int64_t{1} << 40;  // reserved address space; a run only uses what it needs
 
 class TensorHeap : public c10::Allocator {
  public:
@@ -41,9 +41,9 @@ class TensorHeap : public c10::Allocator {
     return heap;
   }
 
-  /// Null if the machine has no such memory.
+  /// Null if the machine has no more memory.
   void* take(size_t bytes) {
-    // A line between two tensors: columns of both, each a whole number of pages, would otherwise share the same cache sets.
+    // One line of space between two tensors: their columns, if each is a whole number of pages, would otherwise share cache sets.
     const int64_t size = (static_cast<int64_t>(bytes) + kLine - 1) / kLine * kLine + kLine;
     const std::lock_guard lock(mutex_);
     const std::optional<int64_t> offset = pieces_.take(size);
@@ -51,12 +51,12 @@ class TensorHeap : public c10::Allocator {
       return nullptr;
     }
     if (*offset + size > usable_) {
-      const int64_t wanted = std::min((*offset + size - usable_ + kGrowth - 1) / kGrowth * kGrowth, kAddresses - usable_);
-      if (mprotect(begin_ + usable_, static_cast<size_t>(wanted), PROT_READ | PROT_WRITE) != 0) {
+      const int64_t growth = std::min((*offset + size - usable_ + kGrowth - 1) / kGrowth * kGrowth, kAddresses - usable_);
+      if (mprotect(begin_ + usable_, static_cast<size_t>(growth), PROT_READ | PROT_WRITE) != 0) {
         pieces_.give_back(*offset);
         return nullptr;
       }
-      usable_ += wanted;
+      usable_ += growth;
     }
     return begin_ + *offset;
   }
@@ -85,7 +85,7 @@ void use_tensor_heap() {
 #ifndef __SANITIZE_ADDRESS__
   void* begin = mmap(nullptr, kAddresses, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (begin != MAP_FAILED) {
-    c10::SetCPUAllocator(new TensorHeap(static_cast<std::byte*>(begin)), /*priority=*/1);  // LibTorch's, to the end
+    c10::SetCPUAllocator(new TensorHeap(static_cast<std::byte*>(begin)), /*priority=*/1);  // for LibTorch, until the process ends
   }
 #endif
 }

@@ -11,7 +11,7 @@ TokenRows make_token_rows(const std::string& adapter, const Tensor& ids_N, const
 }
 
 Tensor with_token_rows(const Tensor& x_TD, const Tensor& ids_T, const TokenRows& rows) {
-  // Every token takes part, whether it has a row or not: to pick those that do would stop a device.
+  // All tokens take part, with or without a row: selecting some would make the host wait for the device.
   const Tensor row_T = rows.row_V.index_select(0, ids_T);
   const Tensor own_TD = at::embedding(rows.rows_ND.to(x_TD.scalar_type()), row_T.clamp_min(0));
   return at::where(row_T.ge(0).unsqueeze(1), own_TD, x_TD);

@@ -15,7 +15,7 @@ bool flash_applies(const Tensor& q_THE, const AttentionOptions& options) {
   return q_THE.is_cuda() && half && q_THE.size(2) <= 256 && q_THE.size(2) % 8 == 0 && !options.soft_cap;
 }
 
-/// What flash attention reads of the keys: cumulative starts, and how many places are in use where not all are.
+/// What flash attention reads of the keys: cumulative starts, and the number of used slots if not all are.
 struct FlashKeys {
   const Tensor& begins;
   int64_t longest;
@@ -39,7 +39,7 @@ Tensor flash_attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v
 #endif
 }
 
-/// SDPA over B documents of L tokens each, which stand end to end.
+/// SDPA over B documents of L tokens each, which are stored end to end.
 Tensor equal_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, int64_t documents, const AttentionOptions& options) {
   const auto by_head = [documents](const Tensor& x) { return x.unflatten(0, {documents, x.size(0) / documents}).transpose(1, 2); };
   const Tensor out_BHLE =
@@ -48,7 +48,7 @@ Tensor equal_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v
   return out_BHLE.transpose(1, 2).flatten(0, 1);
 }
 
-/// Runs of neighbouring documents of one length go together.
+/// Consecutive documents of equal length are computed together.
 Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets,
                              const AttentionOptions& options) {
   std::vector<Tensor> outputs;
@@ -96,7 +96,7 @@ AttentionOptions in_documents(const AttentionOptions& options, int64_t longest) 
   return needed;
 }
 
-/// softmax(q kᵀ · scale) v of n queries and m keys, none for hidden pairs; softmax in float32 or wider.
+/// softmax(q kᵀ · scale) v of n queries and m keys, without hidden pairs; softmax in float32 or wider.
 Tensor plain_attention(const Tensor& q_nHE, const Tensor& k_mKE, const Tensor& v_mKE, const Tensor& hidden_nm,
                        const AttentionOptions& options) {
   const int64_t group = q_nHE.size(1) / k_mKE.size(1);
@@ -108,7 +108,7 @@ Tensor plain_attention(const Tensor& q_nHE, const Tensor& k_mKE, const Tensor& v
   return at::matmul(at::softmax(masked_Hnm, -1).to(q_nHE.scalar_type()), v_HmE).transpose(0, 1);
 }
 
-/// SDPA of one document's n last tokens to its L keys, of which only those are looked at that a token sees.
+/// SDPA of one document's n last tokens to its L keys, restricted to those that a token sees.
 Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor& all_v_LKE, const AttentionOptions& options) {
   const auto by_head = [](const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
   const int64_t tokens = q_nHE.size(0), heads = q_nHE.size(1), key_heads = all_k_LKE.size(1);
@@ -119,7 +119,7 @@ Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor
     return plain_attention(q_nHE, k_LKE, v_LKE, hidden_keys(length - tokens, tokens, length, options, q_nHE.device()), options);
   }
   if (tokens == 1) {
-    // The query heads that share a key head stand as so many queries: the keys are not copied for each of them.
+    // The query heads that share a key head become additional queries, so that keys are not copied for each of them.
     const Tensor q_KGE = q_nHE.view({key_heads, heads / key_heads, -1});
     const Tensor out_KGE =
         at::scaled_dot_product_attention(q_KGE.unsqueeze(0), by_head(k_LKE), by_head(v_LKE), {}, 0.0, /*is_causal=*/false, options.scale);
@@ -135,7 +135,7 @@ Tensor attend_to_keys(const Tensor& q_nHE, const Tensor& all_k_LKE, const Tensor
   return out_HnE.squeeze(0).transpose(0, 1);
 }
 
-/// `attend` for each document on its queries and keys.
+/// Calls `attend` for each document with its queries and keys.
 template <typename Attend>
 Tensor for_each_document(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const DocumentLayout& queries,
                          const KeyLayout& keys, const Attend& attend) {
@@ -155,7 +155,7 @@ Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor
   if (flash_applies(q_THE, options)) {
     return flash_attention(q_THE, k_TKE, v_TKE, layout, {layout.offsets, layout.max_document, {}}, options);
   }
-  TORCH_CHECK(!layout.is_replayed, "attention: found lengths that are known to the device alone, which flash attention reads, for ",
+  TORCH_CHECK(!layout.is_replayed, "attention: found lengths that only the device knows, which only flash attention reads, for ",
               q_THE.scalar_type(), " heads of ", q_THE.size(2), " channels on ", q_THE.device(),
               ", expected bfloat16 or float16, at most 256 channels, no soft cap");
   const AttentionOptions needed = in_documents(options, layout.max_document);

@@ -9,7 +9,7 @@ namespace lora::ops {
 
 namespace {
 
-/// One document. Each query's draws are a row of H · L elements, so that they do not depend on other documents.
+/// One document. Each query's random numbers are a row of H · L elements, so that they do not depend on other documents.
 Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor& v_LKE, const AttentionOptions& options,
                           const DropoutDraw& draw) {
   const int64_t length = q_LHE.size(0), heads = q_LHE.size(1), group = heads / k_LKE.size(1);
@@ -20,7 +20,7 @@ Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor
     scores_HLL = at::tanh(scores_HLL / *options.soft_cap) * *options.soft_cap;
   }
   const Tensor pairs_LL = at::ones({length, length}, q_LHE.options().dtype(at::kBool));
-  const int64_t reach = options.window.value_or(length);  // the first token back, and ahead, that is out of sight
+  const int64_t reach = options.window.value_or(length);  // the distance to the nearest tokens that are hidden
   const Tensor hidden_LL = pairs_LL.tril(-reach).logical_or(pairs_LL.triu(options.causal ? 1 : reach));
   const auto wide = scores_HLL.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const Tensor masked_HLL = scores_HLL.to(wide).masked_fill(hidden_LL, -std::numeric_limits<double>::infinity());
@@ -34,7 +34,7 @@ Tensor attend_to_document(const Tensor& q_LHE, const Tensor& k_LKE, const Tensor
 Tensor document_attention_with_dropout(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const DocumentLayout& layout,
                                        const AttentionOptions& options, const DropoutDraw& draw) {
   TORCH_CHECK(!layout.is_replayed,
-              "attention with dropout: found lengths that are known to the device alone, expected no dropout (model.base_dropout 0)");
+              "attention with dropout: found lengths that only the device knows, expected no dropout (model.base_dropout 0)");
   std::vector<Tensor> outputs;
   for (size_t d = 0; d + 1 < layout.host_offsets.size(); ++d) {
     const auto own = [&](const Tensor& x) { return x.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]); };

@@ -1,4 +1,4 @@
-// T tokens, H query heads in K groups of G, E head size; a block has n queries (N = G · n rows a key head) and m keys.
+// T tokens, H query heads in K groups of G, E head size; a block has n queries (N = G · n rows per key head) and m keys.
 #include "block_attention.h"
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -10,7 +10,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kBlock = 128;  ///< queries at a time
+constexpr int64_t kBlock = 128;  ///< queries per block
 
 at::ScalarType wide_type(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -37,13 +37,13 @@ std::vector<Block> blocks_of(const std::vector<int64_t>& offsets, const Attentio
   return blocks;
 }
 
-/// A block's queries (or what has their shape) by key head: [K, N, E].
+/// A block's queries (or anything of their shape) by key head: [K, N, E].
 Tensor query_rows(const Tensor& x_THE, const Block& block, int64_t key_heads) {
   const Tensor x_nKGE = x_THE.slice(0, block.first, block.end).unflatten(1, {key_heads, -1});
   return x_nKGE.permute({1, 2, 0, 3}).flatten(1, 2);
 }
 
-/// Rows by key head back to where the block's queries stand in x_THE.
+/// Copies rows by key head back to the positions of the block's queries in x_THE.
 void put_query_rows(const Tensor& rows_KNE, const Block& block, const Tensor& x_THE) {
   const int64_t key_heads = rows_KNE.size(0);
   x_THE.slice(0, block.first, block.end)
@@ -56,7 +56,7 @@ Tensor key_rows(const Tensor& x_TKE, const Block& block) {
   return x_TKE.slice(0, block.key, block.key_end).transpose(0, 1);
 }
 
-/// The scores [K, N, m] in float32 or wider, -inf where a key is hidden.
+/// The scores [K, N, m] in float32 or wider, -inf for hidden keys.
 Tensor masked_scores(const Tensor& capped_KNm, const Block& block, const AttentionOptions& options) {
   const Tensor hidden_nm = hidden_keys(block.first - block.key, block.queries(), block.keys(), options, capped_KNm.device());
   return capped_KNm.unflatten(1, {-1, block.queries()}).masked_fill(hidden_nm, -std::numeric_limits<double>::infinity()).flatten(1, 2);

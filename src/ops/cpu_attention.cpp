@@ -19,7 +19,7 @@ using at::Tensor;
 
 constexpr int64_t kSquare = kTile * kTile;
 
-/// c [M, N] = a [M, K] b [K, N], or added to c: oneDNN's kernel for small blocks, with b as a right_tile.
+/// c [M, N] = a [M, K] b [K, N], or added to c, by oneDNN's kernel for small blocks, with b as a right_tile.
 template <typename S>
 void multiply(int64_t M, int64_t N, int64_t K, const S* a, const S* b, float* c, bool add) {
   if constexpr (std::is_same_v<S, float>) {
@@ -30,7 +30,7 @@ void multiply(int64_t M, int64_t N, int64_t K, const S* a, const S* b, float* c,
   }
 }
 
-/// Whether the processor multiplies pairs of bfloat16: elsewhere LibTorch's kernel throws.
+/// Whether the processor multiplies pairs of bfloat16; LibTorch's kernel throws if not.
 bool multiplies_bfloat16() {
   static const bool works = [] {
     const std::vector<BFloat16> zeros(kSquare);
@@ -67,7 +67,7 @@ struct Document {
   int64_t rows(int64_t tile) const { return std::min(kTile, length - tile * kTile); }
 };
 
-/// The documents, long ones first, so that no thread is left with one at the end.
+/// The documents, longest first, so that no thread starts a long one at the end.
 std::vector<Document> documents_of(const std::vector<int64_t>& offsets) {
   std::vector<Document> documents;
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
@@ -77,7 +77,7 @@ std::vector<Document> documents_of(const std::vector<int64_t>& offsets) {
   return documents;
 }
 
-/// Memory of a thread, handed out in pieces that begin at a cache line.
+/// A thread's memory, handed out in pieces that begin at a cache line.
 class Pieces {
  public:
   explicit Pieces(std::byte* begin) : next_(begin) {}
@@ -96,8 +96,8 @@ class Pieces {
   std::byte* next_;
 };
 
-/// run(document, head, memory) for every pair, each on one thread; memory: a thread's own, of `bytes_of(tiles)` for the longest
-/// document.
+/// Calls run(document, head, memory) for every pair, each on one thread; memory belongs to the thread and has bytes_of(tiles) bytes for
+/// the longest document.
 template <typename BytesOf, typename Run>
 void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const BytesOf& bytes_of, const Run& run) {
   const std::vector<Document> documents = documents_of(offsets);
@@ -119,7 +119,7 @@ void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const Byt
   });
 }
 
-/// What forward has of one head: n tiles of keys and values, the scores of one tile of queries.
+/// The buffers of forward for one head: n tiles of keys and values, and the scores of one tile of queries.
 template <typename S>
 struct ForwardMemory {
   ForwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
@@ -172,7 +172,7 @@ void forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, cons
   });
 }
 
-/// What backward has of one head.
+/// The buffers of backward for one head.
 template <typename S>
 struct BackwardMemory {
   BackwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
@@ -210,8 +210,8 @@ struct BackwardMemory {
   SquareGradients<S> square{};
 };
 
-/// One head of one document: squares of keys by queries, so that none has to be turned (Dao 2023, section 3.1, with its loops
-/// exchanged). dk and dv are of each query head for itself.
+/// One head of one document: squares of keys by queries, so that none has to be transposed (Dao 2023, section 3.1, with its loops
+/// exchanged). dk and dv are separate for each query head.
 template <typename S>
 class HeadBackward {
  public:
@@ -262,7 +262,7 @@ class HeadBackward {
     right_tile(dout_.rows(token, rows, head), m.dout);
     right_transposed_tile(dout_.rows(token, rows, head), m.dout_turned);
     for (int64_t r = 0; r < kTile; ++r) {
-      // What is no query has no weight.
+      // Rows after the last query have no weight.
       const SoftmaxRow kept = r < rows ? kept_TH_[(token + r) * q_.heads + head] : SoftmaxRow{0.0F, 0.0F};
       m.largest[r] = kept.largest;
       m.share[r] = kept.share;
@@ -280,7 +280,7 @@ class HeadBackward {
   void add_gradients(int64_t i, int64_t j, const BackwardMemory<S>& m) const {
     const int64_t dim = q_.dim, value_dim = v_.dim;
     gradients_of_square(m.scores + j * kSquare, m.dweights + j * kSquare, m.delta, m.square);
-    const bool later = i > j;  // the first square of a tile of keys is the one on the diagonal
+    const bool later = i > j;  // the first square of a tile of keys is on the diagonal
     multiply(kTile, value_dim, kTile, m.square.weights, m.dout, m.dvalues + j * kTile * value_dim, later);
     multiply(kTile, dim, kTile, m.square.dscores, m.queries, m.dkeys + j * kTile * dim, later);
     multiply(dim, kTile, kTile, m.keys_turned + j * kTile * dim, m.square.dscores_right, m.dqueries_turned, j > 0);

@@ -22,7 +22,7 @@ CudaDtype dtype_of(const Tensor& x) {
   }
 }
 
-/// The device and its current stream. torch's handle of a stream is found without a CUDA header.
+/// The device and its current stream. torch's stream handle is available without a CUDA header.
 CudaPlace place_of(const CudaKernels& kernels, const Tensor& x) {
   TORCH_CHECK(x.device().type() == kernels.device_type, "CUDA kernels: found a tensor on ", x.device());
   if (!x.is_cuda()) {
@@ -37,28 +37,28 @@ void check_like(const Tensor& tensor, const Tensor& model, const char* name) {
               tensor.scalar_type(), " on ", tensor.device(), ", expected ", model.scalar_type(), " on ", model.device());
 }
 
-/// Of the model's dtype and device, contiguous, and of the shape.
+/// Requires the model's dtype and device, contiguous memory, and the shape.
 void check_tensor(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
   check_like(tensor, model, name);
   TORCH_CHECK(tensor.is_contiguous() && tensor.sizes() == shape, "CUDA kernels: ", name, " has sizes ", tensor.sizes(), " and strides ",
               tensor.strides(), ", expected contiguous ", shape);
 }
 
-/// As check_tensor, but rows may stand further apart.
+/// As check_tensor, but rows may be further apart.
 void check_rows(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
   check_like(tensor, model, name);
   TORCH_CHECK(tensor.sizes() == shape && (tensor.numel() == 0 || tensor[0].is_contiguous()), "CUDA kernels: ", name, " has sizes ",
               tensor.sizes(), " and strides ", tensor.strides(), ", expected contiguous rows of ", shape);
 }
 
-/// Both of one shape [T, F], rows may stand further apart.
+/// Requires the same shape [T, F] for both; rows may be further apart.
 void check_gate_and_up(const Tensor& gate_TF, const Tensor& up_TF) {
   TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
   check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
   check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
 }
 
-/// Contiguous, of another dtype than the model's.
+/// Requires contiguous memory and the dtype `type`, which may differ from the model's.
 void check_side(const Tensor& tensor, const Tensor& model, at::ScalarType type, int64_t size, const char* name) {
   TORCH_CHECK(tensor.device() == model.device() && tensor.scalar_type() == type && tensor.is_contiguous() && tensor.numel() == size,
               "CUDA kernels: ", name, " is ", tensor.scalar_type(), " ", tensor.sizes(), " on ", tensor.device(), ", expected ", type,
@@ -79,25 +79,18 @@ int64_t rows_of(const Tensor& x_TD) {
 
 }  // namespace
 
-RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form,
-                        const Tensor& residual_TD) {
+RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
   check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
   check_tensor(weight_D, x_TD, {x_TD.size(-1)}, "weight");
-  if (residual_TD.defined()) {
-    check_tensor(residual_TD, x_TD, x_TD.sizes(), "residual");
-  }
   const int64_t rows = rows_of(x_TD);
-  const Tensor sum_TD = residual_TD.defined() ? at::empty_like(x_TD) : x_TD;
-  RmsNormed result{at::empty_like(x_TD), sum_TD, at::empty({rows}, x_TD.options().dtype(at::kFloat))};
+  RmsNormed result{at::empty_like(x_TD), at::empty({rows}, x_TD.options().dtype(at::kFloat))};
   const CudaRmsNorm arguments{.dtype = dtype_of(x_TD),
                               .one_plus = form == NormWeight::kOnePlus,
                               .eps = static_cast<float>(eps),
                               .rows = rows,
                               .dim = x_TD.size(-1),
                               .x = x_TD.data_ptr(),
-                              .residual = data_or_null(residual_TD),
                               .weight = weight_D.data_ptr(),
-                              .sum = sum_TD.data_ptr(),
                               .y = result.y_TD.data_ptr(),
                               .rstd = result.rstd_T.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, x_TD);
@@ -105,18 +98,14 @@ RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Te
   return result;
 }
 
-RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const RmsNormed& forward, const Tensor& weight_D,
-                                        NormWeight form, const Tensor& residual_gradient_TD, bool train_weight) {
+RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& rstd_T,
+                                        const Tensor& weight_D, NormWeight form, bool train_weight) {
   constexpr int64_t kParts = 128;
-  const Tensor& x_TD = forward.sum_TD;
   const int64_t rows = rows_of(x_TD), dim = x_TD.size(-1);
   check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
   check_tensor(dy_TD, x_TD, x_TD.sizes(), "dy");
   check_tensor(weight_D, x_TD, {dim}, "weight");
-  check_side(forward.rstd_T, x_TD, at::kFloat, rows, "rstd");
-  if (residual_gradient_TD.defined()) {
-    check_tensor(residual_gradient_TD, x_TD, x_TD.sizes(), "residual_gradient");
-  }
+  check_side(rstd_T, x_TD, at::kFloat, rows, "rstd");
   const int64_t parts = std::min(kParts, rows);
   const Tensor dweight_PD = train_weight ? at::empty({parts, dim}, x_TD.options().dtype(at::kFloat)) : Tensor();
   const Tensor dx_TD = at::empty_like(x_TD);
@@ -126,9 +115,8 @@ RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor
                                       .dim = dim,
                                       .x = x_TD.data_ptr(),
                                       .weight = weight_D.data_ptr(),
-                                      .rstd = forward.rstd_T.data_ptr<float>(),
+                                      .rstd = rstd_T.data_ptr<float>(),
                                       .dy = dy_TD.data_ptr(),
-                                      .residual_gradient = data_or_null(residual_gradient_TD),
                                       .dx = dx_TD.data_ptr(),
                                       .dweight_parts = static_cast<float*>(data_or_null(dweight_PD)),
                                       .parts = parts};
@@ -141,7 +129,7 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
                 bool backward) {
   const int64_t tokens = q_THE.size(0), head_dim = q_THE.size(2), rotary = cos_TR.size(-1);
   const bool with_k = k_TKE.defined();
-  TORCH_CHECK(rotary % 2 == 0 && rotary <= head_dim, "CUDA kernels: rope turns ", rotary, " of ", head_dim, " channels");
+  TORCH_CHECK(rotary % 2 == 0 && rotary <= head_dim, "CUDA kernels: rope rotates ", rotary, " of ", head_dim, " channels");
   check_rows(q_THE, q_THE, {tokens, q_THE.size(1), head_dim}, "q");
   if (with_k) {
     check_rows(k_TKE, q_THE, {tokens, k_TKE.size(1), head_dim}, "k");
@@ -183,12 +171,10 @@ Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const 
 }
 
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
-                                              const Tensor& dproduct_TF, GatedBuffers buffers) {
+                                              const Tensor& dproduct_TF) {
   check_gate_and_up(gate_TF, up_TF);
   check_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
-  const bool reuse = buffers == GatedBuffers::kReuse;
-  const auto result_in = [&](const Tensor& buffer) { return reuse ? buffer : at::empty(buffer.sizes(), buffer.options()); };
-  GatedGradients result{result_in(gate_TF), result_in(up_TF), result_in(dproduct_TF)};
+  GatedGradients result{at::empty(gate_TF.sizes(), gate_TF.options()), at::empty(up_TF.sizes(), up_TF.options())};
   const CudaGatedBackward arguments{.dtype = dtype_of(gate_TF),
                                     .kind = kind,
                                     .rows = gate_TF.size(0),
@@ -199,10 +185,7 @@ GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activa
                                     .up_stride = up_TF.stride(0),
                                     .dproduct = dproduct_TF.data_ptr(),
                                     .dgate = result.dgate_TF.data_ptr(),
-                                    .dup = result.dup_TF.data_ptr(),
-                                    .dgate_stride = result.dgate_TF.stride(0),
-                                    .dup_stride = result.dup_TF.stride(0),
-                                    .product = result.product_TF.data_ptr()};
+                                    .dup = result.dup_TF.data_ptr()};
   const CudaPlace place = place_of(kernels, gate_TF);
   check_launch(kernels, kernels.gated_backward(&place, &arguments), "gated_backward");
   return result;
@@ -242,42 +225,6 @@ Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const Dropou
   const CudaPlace place = place_of(kernels, x_TI);
   check_launch(kernels, kernels.dropout(&place, &arguments), "dropout");
   return y_TI;
-}
-
-void adamw_cuda_(const CudaKernels& kernels, const AdamwLists& lists, const AdamwOptions& options, const Tensor& clip_factor) {
-  const size_t count = lists.parameters.size();
-  TORCH_CHECK(
-      lists.gradients.size() == count && lists.exp_avgs.size() == count && lists.exp_avg_sqs.size() == count && lists.steps.size() == count,
-      "CUDA kernels: adamw takes lists of one length");
-  if (count == 0) {
-    return;
-  }
-  const Tensor& model = lists.parameters.front();
-  std::vector<CudaAdamwTensor> tensors;
-  for (size_t i = 0; i < count; ++i) {
-    const Tensor& parameter = lists.parameters[i];
-    check_tensor(parameter, model, parameter.sizes(), "parameter");
-    check_tensor(lists.gradients[i], model, parameter.sizes(), "gradient");
-    check_tensor(lists.exp_avgs[i], model, parameter.sizes(), "exp_avg");
-    check_tensor(lists.exp_avg_sqs[i], model, parameter.sizes(), "exp_avg_sq");
-    check_side(lists.steps[i], model, at::kFloat, 1, "step");
-    tensors.push_back({parameter.data_ptr(), lists.gradients[i].data_ptr(), lists.exp_avgs[i].data_ptr(), lists.exp_avg_sqs[i].data_ptr(),
-                       lists.steps[i].data_ptr<float>(), parameter.numel()});
-  }
-  if (clip_factor.defined()) {
-    check_side(clip_factor, model, at::kFloat, 1, "clip_factor");
-  }
-  const CudaAdamw arguments{.dtype = dtype_of(model),
-                            .learning_rate = options.learning_rate,
-                            .beta1 = options.beta1,
-                            .beta2 = options.beta2,
-                            .epsilon = options.epsilon,
-                            .weight_decay = options.weight_decay,
-                            .clip_factor = static_cast<const float*>(data_or_null(clip_factor)),
-                            .tensors = tensors.data(),
-                            .num_tensors = static_cast<int64_t>(count)};
-  const CudaPlace place = place_of(kernels, model);
-  check_launch(kernels, kernels.adamw(&place, &arguments), "adamw");
 }
 
 }  // namespace lora::ops

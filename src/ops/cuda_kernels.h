@@ -1,85 +1,59 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 #include "lora/ops/dropout.h"
 #include "lora/ops/rms_norm.h"
 #include "ops/cuda_module.h"
 
-/// The kernels of ops/cuda/interface.h on tensors: what the differentiable ops of this area call in forward and backward
-/// where cuda_kernels(x) is not null. Formulas and roundings stand in the interface. Tensors must lie on one device and be
-/// contiguous where nothing else is said (a c10::Error otherwise: an error of the program). No gradient is recorded, and
-/// nothing waits for the device.
-/// T tokens, D channels, F inner channels, H and K heads, E channels a head, C rows of a chunk, V vocabulary, I channels.
+/// The kernels of ops/cuda/interface.h on tensors: what the differentiable ops of this area call in forward and backward if
+/// cuda_kernels(x) is not null. The interface documents formulas and rounding. Tensors must be on one device and contiguous unless
+/// stated otherwise (a c10::Error if not: a programming error). No gradient is recorded, and nothing waits for the device.
+/// T tokens, D channels, F inner channels, H and K heads, E channels per head, C rows of a chunk, V vocabulary, I channels.
 namespace lora::ops {
 
 using at::Tensor;
 
 struct RmsNormed {
   Tensor y_TD;
-  Tensor sum_TD;  ///< what was normed: x, or x + residual
   Tensor rstd_T;  ///< float32, for backward
 };
 
-/// @param x_TD of any leading shape; weight_D in its dtype.
-/// @param residual_TD added to x before the norm, where defined.
+/// @param x_TD of any leading shape; weight_D has its dtype.
 RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps,
-                        NormWeight form = NormWeight::kPlain, const Tensor& residual_TD = Tensor());
+                        NormWeight form = NormWeight::kPlain);
 
 struct RmsNormGradients {
-  Tensor dx_TD;      ///< of sum_TD, hence of x and of the residual
-  Tensor dweight_D;  ///< in the weight's dtype; undefined unless asked for
+  Tensor dx_TD;
+  Tensor dweight_D;  ///< in the weight's dtype; undefined unless train_weight
 };
 
-/// @param residual_gradient_TD the gradient that reaches sum_TD past the norm, where defined: added to dx.
-RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const RmsNormed& forward, const Tensor& weight_D,
-                                        NormWeight form, const Tensor& residual_gradient_TD, bool train_weight);
+/// @param x_TD, rstd_T input and result of the forward pass.
+RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor& dy_TD, const Tensor& x_TD, const Tensor& rstd_T,
+                                        const Tensor& weight_D, NormWeight form, bool train_weight);
 
 /// In place on both; backward: on their gradients.
-/// @param q_THE token stride free, so that both may be slices of one projection. k_TKE may be undefined.
-/// @param cos_TR of the dtype of q, R ≤ E channels that are turned; sin_TR likewise.
+/// @param q_THE with any token stride, so that q and k may be slices of one projection. k_TKE may be undefined.
+/// @param cos_TR, sin_TR in the dtype of q; R ≤ E channels are rotated.
 void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& cos_TR, const Tensor& sin_TR,
                 bool backward);
 
-/// act(gate) · up. Row strides of both free, so that they may be slices of one projection.
+/// act(gate) · up, with any row strides, so that both may be slices of one projection.
 Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF);
-
-/// How gated_activation_backward_cuda keeps its results.
-enum class GatedBuffers {
-  kNew,
-  kReuse,  ///< dgate over gate, dup over up, the product over dproduct: none of the three may be needed afterwards
-};
 
 struct GatedGradients {
   Tensor dgate_TF;
   Tensor dup_TF;
-  Tensor product_TF;  ///< act(gate) · up, again: the input of the projection that follows
 };
 
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
-                                              const Tensor& dproduct_TF, GatedBuffers buffers = GatedBuffers::kNew);
+                                              const Tensor& dproduct_TF);
 
-/// Sum of the rows' cross-entropies, float32 scalar on the device, not scaled; the logits become their gradient times `scale`.
+/// Sum of the rows' cross-entropies, an unscaled float32 scalar on the device; the logits are replaced by their gradient times `scale`.
 /// The same bits in every run.
 /// @param labels_C int64; a row with a negative label has loss 0 and gradient 0.
 Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, const Tensor& labels_C, double scale);
 
-/// ops::dropout, bit by bit.
+/// The same bits as ops::dropout.
 Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const DropoutDraw& draw);
-
-struct AdamwOptions {
-  double learning_rate, beta1, beta2, epsilon, weight_decay;
-};
-
-/// Tensors of one dtype and their state, list by list; steps are float32 scalars on the device that count this update too.
-struct AdamwLists {
-  std::vector<Tensor> parameters, gradients, exp_avgs, exp_avg_sqs, steps;
-};
-
-/// One AdamW step of all tensors.
-/// @param clip_factor float32 scalar on the device that every gradient is multiplied by, where defined: the factor of
-/// clipping need not come to the host first.
-void adamw_cuda_(const CudaKernels& kernels, const AdamwLists& lists, const AdamwOptions& options, const Tensor& clip_factor = Tensor());
 
 }  // namespace lora::ops

@@ -10,7 +10,7 @@ namespace lora::ops {
 
 namespace {
 
-/// Looks up functions; remembers the first that is missing.
+/// Looks up functions and remembers the first missing one.
 class Symbols {
  public:
   explicit Symbols(void* library) : library_(library) {}
@@ -29,7 +29,7 @@ class Symbols {
   std::string missing_;
 };
 
-/// The failure of a library that is no module of this version, or "".
+/// Why a library is not a module of this version, or "".
 std::string version_failure(Symbols& symbols) {
   decltype(&lora_cuda_interface_version) version = nullptr;
   symbols.find("lora_cuda_interface_version", version);
@@ -39,10 +39,10 @@ std::string version_failure(Symbols& symbols) {
   const int32_t found = version();
   return found == kCudaInterfaceVersion
              ? ""
-             : "it is of another version: found " + std::to_string(found) + ", expected " + std::to_string(kCudaInterfaceVersion);
+             : "it has another version: found " + std::to_string(found) + ", expected " + std::to_string(kCudaInterfaceVersion);
 }
 
-/// Opened once, for the life of the process: kernels must not be unloaded while work is queued.
+/// Opened once and kept until the process ends: kernels must not be unloaded while work is queued.
 const CudaModule& opened_module() {
   static const CudaModule module = [] {
     CudaModule loaded = load_cuda_module(own_library("liblora_cuda.so"));
@@ -80,7 +80,6 @@ CudaModule load_cuda_module(const std::string& file) {
   symbols.find("lora_cuda_gated_backward", kernels.gated_backward);
   symbols.find("lora_cuda_cross_entropy", kernels.cross_entropy);
   symbols.find("lora_cuda_dropout", kernels.dropout);
-  symbols.find("lora_cuda_adamw", kernels.adamw);
   if (!symbols.missing().empty()) {
     module.failure = "it has no " + symbols.missing();
   }
@@ -101,7 +100,7 @@ bool open_cuda_kernels() {
   static const bool told = [&failure] {
     if (!failure.empty()) {
       log::warn("the program's own CUDA kernels cannot be used (" + failure +
-                "): norms, rotary embedding, activations, loss and dropout run by LibTorch's operations, with the same results but slower");
+                "): norms, rotary embedding, activations, loss and dropout use LibTorch's operations, with the same results but slower");
     }
     return true;
   }();

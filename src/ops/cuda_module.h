@@ -7,9 +7,9 @@
 
 namespace lora::ops {
 
-/// The functions of liblora_cuda.so: ops/cuda/interface.h says what each does.
+/// The functions of liblora_cuda.so, documented in ops/cuda/interface.h.
 struct CudaKernels {
-  at::DeviceType device_type = at::kCUDA;  ///< whose tensors they take
+  at::DeviceType device_type = at::kCUDA;  ///< of the tensors that they take
   decltype(&lora_cuda_check_devices) check_devices = nullptr;
   decltype(&lora_cuda_error_text) error_text = nullptr;
   decltype(&lora_cuda_rms_norm) rms_norm = nullptr;
@@ -19,20 +19,19 @@ struct CudaKernels {
   decltype(&lora_cuda_gated_backward) gated_backward = nullptr;
   decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
   decltype(&lora_cuda_dropout) dropout = nullptr;
-  decltype(&lora_cuda_adamw) adamw = nullptr;
 };
 
-/// A module that was opened, or why it was not.
+/// A module that was opened, or the reason why it was not.
 struct CudaModule {
   CudaKernels kernels;
   std::string failure;  ///< "": every function was found
 };
 
-/// Opens the shared library `file` and finds every function. Needs neither device nor driver.
+/// Opens the shared library `file` and looks up every function. Needs neither device nor driver.
 CudaModule load_cuda_module(const std::string& file);
 
-/// The kernels for a tensor: null unless it is on a CUDA device that they serve, in float32, bfloat16 or float16. Then a
-/// caller takes its plain form.
+/// The kernels for a tensor: null unless it is in float32, bfloat16 or float16 on a CUDA device that they support. If null, callers
+/// use their fallback.
 const CudaKernels* cuda_kernels(const at::Tensor& tensor);
 
 }  // namespace lora::ops

@@ -66,10 +66,10 @@ struct DoraLinear : Function<DoraLinear> {
   }
 };
 
-/// Rows of W that are widened at once: 16 MiB in float32.
+/// Elements of W that are widened at a time: 16 MiB in float32.
 constexpr int64_t kChunkElements = int64_t{1} << 22;
 
-/// W Aᵀ in A's dtype, of which W may be a narrower copy.
+/// W Aᵀ in A's dtype; W may be in a narrower one.
 Tensor widened_product(const Tensor& W_OI, const Tensor& A_RI) {
   if (W_OI.scalar_type() == A_RI.scalar_type()) {
     return W_OI.mm(A_RI.t());
@@ -112,7 +112,7 @@ Tensor adapted_row_norms(const Tensor& W_OI, const Tensor& base_norm_O, const Te
   const Tensor terms_O = base_O + low_O * (scale * scale);
   const Tensor square_O = terms_O + cross_O * (2 * scale);
   Tensor norm_O = square_O.clamp_min(0).sqrt().to(A_RI.scalar_type());
-  // Where the terms cancel, so do their digits.
+  // Where the terms cancel, so do their significant digits.
   const Tensor cancelled_N = square_O.lt(0.1 * terms_O).nonzero().squeeze(1);
   if (cancelled_N.size(0) > 0) {
     const Tensor W_NI = W_OI.index_select(0, cancelled_N).to(A_RI.scalar_type());

@@ -16,7 +16,7 @@ Tensor shift_right(const Tensor& x, int64_t bits) {
   return at::bitwise_and(at::bitwise_right_shift(x, bits), (int64_t{1} << (64 - bits)) - 1);
 }
 
-/// mix64 of base/random.h on a tensor; int64 arithmetic wraps as uint64's does.
+/// mix64 of base/random.h on a tensor; int64 arithmetic wraps around as uint64 does.
 Tensor mix64_tensor(const Tensor& x) {
   Tensor y = x + static_cast<int64_t>(0x9e3779b97f4a7c15ULL);
   y = at::bitwise_xor(y, shift_right(y, 30)) * static_cast<int64_t>(0xbf58476d1ce4e5b9ULL);
@@ -24,7 +24,7 @@ Tensor mix64_tensor(const Tensor& x) {
   return at::bitwise_xor(y, shift_right(y, 31));
 }
 
-/// What a product is computed in.
+/// The dtype that a product is computed in.
 template <typename T>
 using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 

@@ -5,8 +5,8 @@
 
 #ifdef LORA_LIBTORCH_ONEDNN
 namespace at::native {
-/// What at::mm calls for bfloat16: result = beta · result + alpha · mat1 mat2. LibTorch exports it and installs no header of it
-/// (third_party/LibTorch.cmake looks whether it is there).
+/// What at::mm calls for bfloat16: result = beta · result + alpha · mat1 mat2. LibTorch exports it but installs no header for it
+/// (third_party/LibTorch.cmake checks whether it exists).
 void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result, float beta, float alpha);
 }  // namespace at::native
 #endif
@@ -17,7 +17,7 @@ using at::Tensor;
 
 namespace {
 
-/// Products smaller than this take no longer than finding oneDNN's kernel for them.
+/// For products smaller than this, finding oneDNN's kernel takes longer than the product itself.
 constexpr int64_t kLeastWork = int64_t{1} << 18;
 
 bool onednn_is_faster() {
@@ -30,7 +30,7 @@ bool onednn_is_faster() {
 }
 
 #ifdef LORA_LIBTORCH_ONEDNN
-/// oneDNN takes rows or columns that are contiguous.
+/// oneDNN accepts matrices with contiguous rows or columns.
 bool is_plain_matrix(const Tensor& x) {
   return x.stride(0) == 1 || x.stride(1) == 1;
 }
@@ -57,7 +57,7 @@ void gemm_(const Tensor& c_MN, const Tensor& a_MK, const Tensor& b_KN, double be
   if (onednn_applies(a_MK, b_KN.size(1)) && b_KN.scalar_type() == at::kFloat && c_MN.scalar_type() == at::kFloat && c_MN.stride(1) == 1 &&
       is_plain_matrix(a_MK) && is_plain_matrix(b_KN)) {
     TORCH_CHECK(a_MK.size(1) == b_KN.size(0) && c_MN.size(0) == a_MK.size(0) && c_MN.size(1) == b_KN.size(1),
-                "gemm: the shapes do not fit: ", a_MK.sizes(), b_KN.sizes(), c_MN.sizes());
+                "gemm: the shapes do not match: ", a_MK.sizes(), b_KN.sizes(), c_MN.sizes());
     RECORD_FUNCTION("lora::gemm", std::vector<c10::IValue>({a_MK, b_KN}));
     at::native::mkldnn_matmul(a_MK, b_KN, c_MN, static_cast<float>(beta), static_cast<float>(alpha));
     return;

@@ -14,7 +14,7 @@ namespace lora::ops {
 
 namespace {
 
-/// Tensors on their way to the host whose memory is not free yet.
+/// Tensors that are being copied to the host and whose memory is not yet free.
 constexpr int64_t kOnTheirWay = 2;
 
 }  // namespace
@@ -23,7 +23,7 @@ struct HostStore::Impl {
   struct Item {
     Tensor source;  ///< until it is copied
     Tensor host;
-    Tensor device;  ///< what it is copied back to, once that has begun
+    Tensor device;  ///< the copy on the device, once it has been started
     std::optional<c10::Event> copied;
   };
 
@@ -33,10 +33,10 @@ struct HostStore::Impl {
   Tensor take(int64_t number);
 
   std::vector<Item> items;
-  std::optional<c10::Stream> copies;  ///< of the device
+  std::optional<c10::Stream> copies;  ///< for copies, on the device
 };
 
-/// Memory that copies still write to or read from is free when they are done: after a backward that failed some are on their way.
+/// Memory that copies still write to or read from is freed when they are done: after a backward that failed, some are in progress.
 HostStore::Impl::~Impl() {
   try {
     for (const Item& item : items) {
@@ -67,7 +67,7 @@ int64_t HostStore::Impl::put(const Tensor& x) {
   item.copied.emplace(at::kCUDA);
   item.copied->record(*copies);
   if (number >= kOnTheirWay) {
-    // Memory is free in the order of its own stream's work: that waits for the copy, the host does not.
+    // The caching allocator reuses memory in the order of its own stream's work: that stream waits for the copy, the host does not.
     Item& earlier = items[static_cast<size_t>(number - kOnTheirWay)];
     earlier.copied->block(computation);
     earlier.source = Tensor();
@@ -80,10 +80,10 @@ void HostStore::Impl::begin_return(Item& item) {
     return;
   }
   const c10::Stream computation = current_stream(copies->device());
-  item.copied->block(computation);  // the copy from it, before its memory is free
+  item.copied->block(computation);  // the copy from it must be done before its memory is freed
   item.source = Tensor();
   item.device = at::empty(item.host.sizes(), item.host.options().device(copies->device()).pinned_memory(false));
-  follow(*copies, computation);  // whoever had this memory before
+  follow(*copies, computation);  // work that used this memory before
   const c10::StreamGuard guard(*copies);
   item.device.copy_(item.host, /*non_blocking=*/true);
   item.copied->record(*copies);

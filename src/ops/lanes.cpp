@@ -31,7 +31,7 @@ class Lanes::State {
   }
 
   void run(int64_t items, const std::function<void(int64_t)>& job) {
-    if (items <= 1 || lanes_ == 1) {  // all threads for one after the other
+    if (items <= 1 || lanes_ == 1) {  // one after the other, each with all threads
       for (int64_t i = 0; i < items; ++i) {
         job(i);
       }
@@ -62,19 +62,19 @@ class Lanes::State {
   }
 
  private:
-  /// At the first use: most runs have none.
+  /// Started at the first use: most runs need no lanes.
   void start_workers() {
     for (int i = 1; i < lanes_; ++i) {
       workers_.emplace_back([this] { work(); });
     }
-    // LibTorch notes the last number it is given for threads that begin later: ours, once every lane has set its own.
+    // LibTorch applies the most recent setting to threads that start later: ours, once every lane has set its own.
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return idle_ == workers_.size(); });
     at::set_num_threads(all_threads_);
   }
 
   void work() {
-    at::get_num_threads();  // the first use in a thread would set the number that counts for all
+    at::get_num_threads();  // otherwise the first use in a thread would set the number for all
     at::set_num_threads(own_threads_);
     for (int64_t seen = 0;;) {
       std::unique_lock lock(mutex_);
@@ -112,13 +112,13 @@ class Lanes::State {
 
   const int all_threads_;
   const int lanes_;
-  const int own_threads_;  ///< of each lane alike, so that it does not matter to the bits which one computes what
-  std::mutex mutex_;       // of what follows
+  const int own_threads_;  ///< equal for all lanes, so that the bits do not depend on which lane computes what
+  std::mutex mutex_;       // guards everything below
   std::condition_variable changed_;
   const std::function<void(int64_t)>* job_ = nullptr;
   int64_t items_ = 0, next_ = 0, failed_ = 0, round_ = 0;
   std::exception_ptr error_;
-  size_t idle_ = 0;  ///< workers that have nothing to do
+  size_t idle_ = 0;  ///< workers without work
   bool ends_ = false;
   std::vector<std::thread> workers_;
 };

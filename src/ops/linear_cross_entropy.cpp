@@ -29,16 +29,16 @@ Tensor logits_of(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Ten
   return bias_V ? at::addmm(*bias_V, h_SD, W_VD.t()) : gemm(h_SD, W_VD.t());
 }
 
-/// float32 from the half types, others as they are.
+/// float32 for the half types; others are unchanged.
 Tensor widened(const Tensor& logits) {
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 
-/// Small probabilities of a large vocabulary are subnormal in float16, so its gradients are kept this much larger
-/// until backward divides again. Not with a trained head, whose gradient sums over all positions and could overflow.
+/// Small probabilities of a large vocabulary are subnormal in float16, so its gradients are kept larger by this factor until backward
+/// divides by it. Not with a trained head, whose gradient sums over all positions and could overflow.
 constexpr double kHalfScale = 1024.0;
 
-/// Sum of the losses of C rows of logits; in their place their gradient, (softmax - one_hot) · scale.
+/// Sum of the losses of C rows of logits, which are replaced by their gradient, (softmax - one_hot) · scale.
 Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double scale) {
   const at::ScalarType wide = logits_CV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   if (const CudaKernels* kernels = cuda_kernels(logits_CV)) {
@@ -99,8 +99,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     variable_list saved = ctx->get_saved_variables();
     for (Tensor& gradient : saved) {
       if (gradient.defined()) {
-        // Multiplied in float32: 1 / count, rounded to a half type, would scale every gradient by the same error. In place: the head's
-        // is as large as the vocabulary.
+        // Multiplied in float32: 1 / count, rounded to a half type, would give every gradient the same error. In place, as the head's
+        // gradient is as large as the vocabulary.
         gradient = widened(gradient).mul_(grads[0] / ctx->saved_data["held_scale"].toDouble()).to(gradient.scalar_type());
       }
     }
@@ -108,7 +108,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
   }
 };
 
-/// The gradients of h and of the trained tensors come from a graph of each chunk's own.
+/// The gradients of h and of the trained tensors come from a separate graph for each chunk.
 struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, at::TensorList trained, const Tensor& labels_S, int64_t vocab_size,
                         const LogitsOf* logits) {
@@ -172,7 +172,7 @@ int64_t chunk_elements(const LossSizes& sizes) {
   return std::min(sizes.rows, chunk_rows(sizes.vocab)) * sizes.vocab;
 }
 
-/// Bytes an element of the logits and of `wide` tensors in float32 beside them.
+/// Bytes per element of the logits, including `wide` tensors in float32.
 int64_t with_wide(const LossSizes& sizes, int64_t wide) {
   return wide * 4 + (size_of(sizes) == 4 ? 0 : size_of(sizes));
 }
@@ -180,7 +180,7 @@ int64_t with_wide(const LossSizes& sizes, int64_t wide) {
 }  // namespace
 
 int64_t linear_cross_entropy_bytes(const LossSizes& sizes, bool head_is_trained) {
-  // Of the head's gradient in a half type backward has a copy in float32, and then one that is narrow again.
+  // Backward has a copy of a half-type head's gradient in float32, and then one that is narrow again.
   const int64_t head = !head_is_trained ? 0 : sizes.vocab * sizes.hidden * (size_of(sizes) >= 4 ? size_of(sizes) : 4 + 2 * size_of(sizes));
   return size_of(sizes) * (2 * sizes.rows * sizes.hidden + chunk_elements(sizes)) + head;
 }

@@ -12,12 +12,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Whether activations x are in a half type and low-rank matrices in float32, on the CPU: the kernels' case.
+/// Whether activations x are in a half type and low-rank matrices in float32, on the CPU: the case of the kernels.
 bool is_mixed(const Tensor& x, at::ScalarType low) {
   return x.is_cpu() && low == at::kFloat && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
 }
 
-/// run.operator()<S>() with the half type of x.
+/// Calls run.operator()<S>() with the half type of x.
 template <typename Run>
 void with_half(const Tensor& x, const Run& run) {
   if (x.scalar_type() == at::kHalf) {
@@ -27,7 +27,7 @@ void with_half(const Tensor& x, const Run& run) {
   }
 }
 
-/// y_TN += low_TR B_RN, low and B in one dtype that may be wider than y's: then summed in it and rounded once.
+/// y_TN += low_TR B_RN; low and B have the same dtype. If it is wider than y's, the sum is computed in it and rounded once.
 void add_product_(const Tensor& y_TN, const Tensor& low_TR, const Tensor& B_RN, double scale) {
   if (y_TN.scalar_type() == low_TR.scalar_type()) {
     gemm_(y_TN, low_TR, B_RN, 1, scale);
@@ -83,7 +83,7 @@ Tensor outer_product(const Tensor& low_TR, const Tensor& x_TN) {
   return out_RN;
 }
 
-/// The low-rank parts of a group: their A below each other, R ranks in all.
+/// The low-rank parts of a group: their A stacked, R ranks in all.
 struct Group : torch::CustomClassHolder {
   explicit Group(const std::vector<Projection>& all) : projections(all) {
     for (const Projection& projection : projections) {
@@ -127,7 +127,7 @@ struct Group : torch::CustomClassHolder {
   bool drops = false;
 };
 
-/// x as the low-rank part reads it, in x's dtype.
+/// The input of the low-rank part, in x's dtype.
 Tensor low_input(const Tensor& x_TI, const LowRankTerm& term) {
   return term.dropout.active() ? dropout(x_TI, term.dropout) : x_TI;
 }
@@ -157,7 +157,7 @@ Tensor projected(const Tensor& x_TI, const Tensor& W_IO, const std::optional<Ten
 }
 
 struct Project : torch::autograd::Function<Project> {
-  /// @param trained every tensor that may need a gradient: of each projection bias, A, B and the low-rank bias.
+  /// @param trained every tensor that may need a gradient: each projection's bias, A, B and low-rank bias.
   static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<Group> group) {
     const Tensor xa_TR = group->adapted() ? down(x_TI, *group) : Tensor();
     variable_list outputs;
@@ -195,7 +195,7 @@ struct Project : torch::autograd::Function<Project> {
       }
     }
     TORCH_INTERNAL_ASSERT(static_cast<int64_t>(gradients.size()) == 1 + ctx->saved_data["trained"].toInt());
-    gradients.emplace_back();  // of the group
+    gradients.emplace_back();  // for the group
     return gradients;
   }
 

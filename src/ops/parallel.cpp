@@ -1,4 +1,4 @@
-// Compiled with OpenMP, which at::parallel_for is made of (src/CMakeLists.txt).
+// Compiled with OpenMP, which at::parallel_for is based on (src/CMakeLists.txt).
 #include "lora/ops/parallel.h"
 
 #include <ATen/Parallel.h>

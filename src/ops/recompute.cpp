@@ -14,12 +14,12 @@ using torch::autograd::variable_list;
 struct Again : torch::CustomClassHolder {
   Again(std::function<Tensor(const Tensor&)> f, std::shared_ptr<HostStore> store) : f(std::move(f)), store(std::move(store)) {}
   std::function<Tensor(const Tensor&)> f;
-  std::shared_ptr<HostStore> store;  ///< null: x is kept where it is
-  int64_t number = 0;                ///< of x in the store
+  std::shared_ptr<HostStore> store;  ///< null: x is kept on its device
+  int64_t number = 0;                ///< number of x in the store
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  /// @param anchor requires grad, so that backward comes by even where x does not: f may use tensors that are trained.
+  /// @param anchor requires grad, so that backward runs even if x does not: f may use tensors that are trained.
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& anchor, c10::intrusive_ptr<Again> again) {
     if (again->store == nullptr) {
       ctx->save_for_backward({x});

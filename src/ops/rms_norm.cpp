@@ -45,9 +45,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const Tensor dy_TD = grads[0].contiguous();
     const bool train_weight = ctx->saved_data["train_weight"].toBool();
     if (const CudaKernels* kernels = cuda_kernels(x_TD)) {
-      const RmsNormed normed{Tensor(), x_TD, rstd_T};
       const auto form = static_cast<NormWeight>(ctx->saved_data["form"].toInt());
-      const RmsNormGradients found = rms_norm_backward_cuda(*kernels, dy_TD, normed, weight_D, form, Tensor(), train_weight);
+      const RmsNormGradients found = rms_norm_backward_cuda(*kernels, dy_TD, x_TD, rstd_T, weight_D, form, train_weight);
       return {found.dx_TD, found.dweight_D, Tensor(), Tensor()};
     }
     const int64_t dim = x_TD.size(1);
@@ -77,7 +76,7 @@ Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeig
     return RmsNorm::apply(x_TD, weight_D, eps, form);
   }
   if (x_TD.is_cpu()) {
-    // Nothing is rounded between the steps of the plain norm in a wide dtype.
+    // In a wide dtype nothing is rounded between the steps of the plain norm.
     const Tensor wide_D = weight_D.to(wide_type(x_TD));
     const Tensor factor_D = form == NormWeight::kOnePlus ? wide_D + 1 : wide_D;
     return rms_norm(x_TD.to(wide_type(x_TD)), factor_D, eps).to(x_TD.scalar_type());

@@ -12,14 +12,14 @@ namespace {
 
 using at::Tensor;
 
-// The options that transformers' Trainer leaves at Adafactor's defaults; it sets scale_parameter and relative_step to false.
+// Options that transformers' Trainer leaves at Adafactor's defaults; it sets scale_parameter and relative_step to false.
 constexpr double kEpsilon = 1e-30;
 constexpr double kClipThreshold = 1.0;
 constexpr double kDecayRate = -0.8;
 
-/// The second moment: of a vector as it is, of a matrix (or a stack of them) as its means over columns and over rows.
+/// The second moment: stored fully for a vector; for a matrix (or a stack of them) as its means over columns and over rows.
 struct Slot {
-  Tensor exp_avg_sq;      ///< undefined where there are rows and columns
+  Tensor exp_avg_sq;      ///< undefined if there are rows and columns
   Tensor exp_avg_sq_row;  ///< [..., rows]
   Tensor exp_avg_sq_col;  ///< [..., columns]
   Tensor step;            ///< float32 scalar in CPU memory
@@ -46,7 +46,7 @@ Slot make_slot(const Tensor& tensor) {
   return slot;
 }
 
-/// Updates the moment, and gives the gradient divided by its root: algorithm 4, steps 4 to 8.
+/// Updates the moment and returns the gradient divided by its root: algorithm 4, steps 4 to 8.
 Tensor normalised(const Slot& slot, const Tensor& gradient, double beta2) {
   const Tensor squares = gradient.square().add_(kEpsilon);
   if (slot.exp_avg_sq.defined()) {
@@ -59,7 +59,7 @@ Tensor normalised(const Slot& slot, const Tensor& gradient, double beta2) {
   return (row.unsqueeze(-1) * slot.exp_avg_sq_col.rsqrt().unsqueeze(-2)).mul_(gradient);
 }
 
-/// Shazeer & Stern 2018, algorithm 4, with the learning rate of the schedule, no first moment and decoupled decay.
+/// Shazeer & Stern 2018, algorithm 4, with the schedule's learning rate, no first moment, and decoupled weight decay.
 class Adafactor : public Optimizer {
  public:
   explicit Adafactor(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {
@@ -108,7 +108,7 @@ class Adafactor : public Optimizer {
     const Tensor update = normalised(slot, gradient.to(compute_type(parameter)), 1.0 - std::pow(step, kDecayRate));
     const double root_mean_square = norm_of({update}) / std::sqrt(static_cast<double>(update.numel()));
     update.div_(std::max(root_mean_square / kClipThreshold, 1.0)).mul_(rate);
-    const Tensor result = parameter.to(update.scalar_type());  // the parameter itself, unless it is of a half type
+    const Tensor result = parameter.to(update.scalar_type());  // the parameter itself, unless it has a half type
     result.add_(result, -weight_decay * rate).sub_(update);
     if (!result.is_same(parameter)) {
       parameter.copy_(result);

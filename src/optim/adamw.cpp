@@ -9,7 +9,7 @@ namespace {
 
 using at::Tensor;
 
-/// Moments in the parameter's dtype, as torch keeps them; `steps` count the updates of each parameter alone.
+/// Moments in the parameter's dtype, as in torch; `steps` count the updates of each parameter separately.
 struct Moments {
   std::vector<Tensor> exp_avgs;
   std::vector<Tensor> exp_avg_sqs;
@@ -79,7 +79,7 @@ class AdamW : public Optimizer {
 
   OptimizerOptions options_;
   std::vector<ParameterGroup> groups_;
-  std::vector<Moments> moments_;  ///< of each group
+  std::vector<Moments> moments_;  ///< one per group
 };
 
 }  // namespace

@@ -14,7 +14,7 @@ using at::Tensor;
 
 constexpr int64_t kSmallestQuantized = 4096;  // elements; bitsandbytes' min_8bit_size
 
-/// All elements in the order of memory.
+/// All elements in memory order.
 Tensor in_memory_order(const Tensor& dense) {
   return dense.as_strided({dense.numel()}, {1});
 }

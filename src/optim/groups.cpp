@@ -14,7 +14,7 @@ bool has(const nn::Parameter& parameter, const char* part) {
   return parameter.name.find(part) != std::string::npos;
 }
 
-/// LoRA+'s learning rate of a parameter by the run's, as PEFT's create_loraplus_optimizer groups them.
+/// A parameter's learning rate with LoRA+, relative to the run's, as PEFT's create_loraplus_optimizer groups them.
 double rate_factor(const nn::Parameter& parameter, const LoraPlusOptions& options, double learning_rate) {
   if (!options.lr_ratio) {
     return 1.0;
@@ -25,7 +25,7 @@ double rate_factor(const nn::Parameter& parameter, const LoraPlusOptions& option
   return has(parameter, ".lora_B.") || parameter.tensor.dim() == 1 ? *options.lr_ratio : 1.0;
 }
 
-/// Tied parameters are moved one after the other, not by one kernel at once.
+/// Tied parameters are updated one after the other, not by one kernel at once.
 bool holds_memory_of(const ParameterGroup& group, const at::Tensor& tensor) {
   return std::any_of(group.parameters.begin(), group.parameters.end(),
                      [&tensor](const nn::Parameter& other) { return other.tensor.data_ptr() == tensor.data_ptr(); });
@@ -40,7 +40,7 @@ std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& p
   std::set<std::string> names;
   for (const nn::Parameter& parameter : parameters) {
     const at::Tensor& tensor = parameter.tensor;
-    TORCH_CHECK(names.insert(parameter.name).second, "two parameters are called ", parameter.name);
+    TORCH_CHECK(names.insert(parameter.name).second, "two parameters have the name ", parameter.name);
     TORCH_CHECK(tensor.is_non_overlapping_and_dense(), "parameter ", parameter.name, " has gaps or overlap in memory");
     const double decay = parameter.weight_decay ? weight_decay : 0.0;
     const double factor = rate_factor(parameter, options.loraplus, learning_rate);

@@ -1,6 +1,6 @@
-// Compiled with -fno-math-errno (src/CMakeLists.txt), without which no loop with a square root becomes SIMD; that rules
-// out the precompiled header. No instruction beyond the platform's baseline: the bits are the same on every CPU, and the
-// updates wait for memory, not for arithmetic.
+// Compiled with -fno-math-errno (src/CMakeLists.txt), without which no loop with a square root is vectorised; this rules out the
+// precompiled header. No instructions beyond the platform's baseline: the bits are the same on every CPU, and the updates are limited
+// by memory bandwidth, not by arithmetic.
 #include "optim/kernels.h"
 
 #include <ATen/OpMathType.h>
@@ -82,7 +82,7 @@ void adamw_update(const AdamWFactors& factors, int64_t count, Scalar* __restrict
   const auto scale = static_cast<Compute>(factors.gradient_scale);
   const auto beta1 = static_cast<Compute>(factors.beta1);
   const auto beta1_rest = static_cast<Compute>(1.0 - factors.beta1);
-  const bool mostly_new = beta1_rest >= Compute(0.5);  // from the nearer end, as torch's lerp: exact where beta1 is 0
+  const bool mostly_new = beta1_rest >= Compute(0.5);  // from the nearer end, as torch's lerp: exact if beta1 is 0
   const auto beta2 = static_cast<Compute>(factors.beta2);
   const auto beta2_rest = static_cast<Compute>(1.0 - factors.beta2);
   const auto epsilon = static_cast<Compute>(factors.epsilon);
@@ -122,8 +122,8 @@ void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* param
 
 template <typename Scalar>
 double sum_of_squares(int64_t count, const Scalar* values) {
-  constexpr int64_t kLanes = 16;  // sums side by side, for SIMD
-  double sums[kLanes] = {};       // whose index is not checked
+  constexpr int64_t kLanes = 16;  // independent sums, for SIMD
+  double sums[kLanes] = {};       // a plain array: its index is not checked
   const int64_t whole = count - count % kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {

@@ -6,15 +6,15 @@
 
 namespace lora::optim {
 
-// Updates of `count` elements that lie side by side in memory, for float, double, at::Half and at::BFloat16. Each
-// reads and writes every element once; half types are computed in float32. The gradient is taken times
-// `gradient_scale`, rounded to its dtype as a written-back clipped gradient would be.
+// Updates of `count` consecutive elements, for float, double, at::Half and at::BFloat16. Each reads and writes every element once;
+// half types are computed in float32. The gradient is multiplied by `gradient_scale` and rounded to its dtype, as a clipped gradient
+// that is written back would be.
 
 struct LionFactors {
   double gradient_scale;
   double beta1;
   double beta2;
-  double decay;  ///< what weight decay leaves of the parameter
+  double decay;  ///< factor by which weight decay multiplies the parameter
   double rate;
 };
 
@@ -27,7 +27,7 @@ struct AdamWFactors {
   double beta1;
   double beta2;
   double epsilon;
-  double decay;        ///< what weight decay leaves of the parameter
+  double decay;        ///< factor by which weight decay multiplies the parameter
   double rate;         ///< learning rate / (1 - beta1^step)
   double correction2;  ///< sqrt(1 - beta2^step)
 };
@@ -43,29 +43,29 @@ void adamw_update(const AdamWFactors& factors, int64_t count, Scalar* parameter,
 /// Elements that share one scale of 8-bit moments.
 inline constexpr int64_t kQuantizationBlock = 256;
 
-/// A dynamic map, made for quick search. A number becomes the value that is nearest.
+/// A dynamic map, prepared for fast lookup. A number is quantised to the nearest value.
 struct QuantizationMap {
   std::array<float, 256> values;     ///< ascending
   std::array<float, 256> midpoints;  ///< from each value to the next; the last is infinite
-  /// By the upper 16 bits of a float, the code of the smallest number that has them. Such numbers differ by less than two
-  /// midpoints do, so that the code of each is this one or the next.
+  /// For the upper 16 bits of a float, the code of the smallest number that has them. Numbers with the same upper bits cross at most one
+  /// midpoint, so that the code of each is this one or the next.
   std::array<uint8_t, 65536> first_codes;
 };
 
-/// One moment in 8 bits: a code an element, and the largest magnitude of each block.
+/// One moment in 8 bits: one code per element, and the largest magnitude of each block.
 struct QuantizedMoment {
   uint8_t* codes;
   float* absmax;
   const QuantizationMap* map;
 };
 
-/// adamw_update with moments that are dequantised before and quantised after, a block at a time. The pointers are at the
-/// first element of a block.
+/// adamw_update with moments that are dequantised before and quantised after it, one block at a time. The pointers are at the first
+/// element of a block.
 template <typename Scalar>
 void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg,
                        QuantizedMoment exp_avg_sq);
 
-/// The sum of squares in float64, in an order that depends on `count` alone.
+/// The sum of squares in float64, in an order that depends only on `count`.
 template <typename Scalar>
 double sum_of_squares(int64_t count, const Scalar* values);
 

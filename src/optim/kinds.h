@@ -7,7 +7,7 @@
 
 namespace lora::optim {
 
-// One function a kind. `groups`: every parameter once, as group_parameters() gives them.
+// One function per kind. `groups`: every parameter once, as group_parameters() returns them.
 
 /// torch.optim.AdamW(fused=True).
 std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, std::vector<ParameterGroup> groups);

@@ -12,9 +12,9 @@
 namespace lora::optim {
 namespace {
 
-/// One pass. Pieces are summed on their own, and their sums in order.
+/// One pass. Each piece is summed separately, and the sums are added in order.
 double squares_on_cpu(const std::vector<at::Tensor>& tensors) {
-  std::vector<at::Tensor> dense;  // an expanded tensor has elements that share memory
+  std::vector<at::Tensor> dense;  // elements of an expanded tensor share memory
   for (const at::Tensor& tensor : tensors) {
     dense.push_back(tensor.is_non_overlapping_and_dense() ? tensor : tensor.contiguous());
   }
@@ -33,9 +33,9 @@ double squares_on_cpu(const std::vector<at::Tensor>& tensors) {
   return total;
 }
 
-/// At least float32: torch rounds the norm of half-precision gradients to half, and float16's would overflow at 65504.
+/// At least float32: torch rounds the norm of half-precision gradients to half precision, and float16's would overflow at 65504.
 double norm_on_device(const std::vector<at::Tensor>& tensors) {
-  std::map<at::ScalarType, std::vector<at::Tensor>> by_type;  // one kernel a dtype
+  std::map<at::ScalarType, std::vector<at::Tensor>> by_type;  // one kernel per dtype
   for (const at::Tensor& tensor : tensors) {
     by_type[tensor.scalar_type()].push_back(tensor);
   }
@@ -72,9 +72,9 @@ double grad_norm(const std::vector<nn::Parameter>& parameters) {
 }
 
 double clip_factor(double norm, double max_norm) {
-  // In float32 and by the reciprocal, the roundings of torch's `max_norm / (total_norm + 1e-6)` on a tensor.
+  // In float32 and by the reciprocal, with the rounding of torch's `max_norm / (total_norm + 1e-6)` on a tensor.
   const float factor = (1.0F / (static_cast<float>(norm) + 1e-6F)) * static_cast<float>(max_norm);
-  return max_norm > 0.0 && !(factor >= 1.0F) ? factor : 1.0;  // NaN where the norm is, as in torch
+  return max_norm > 0.0 && !(factor >= 1.0F) ? factor : 1.0;  // NaN if the norm is, as in torch
 }
 
 }  // namespace lora::optim

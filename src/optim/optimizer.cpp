@@ -19,7 +19,7 @@ struct Entry {
   std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, std::vector<ParameterGroup>);
 };
 
-/// torch's fused and unfused AdamW are the same formula (they differ in rounding alone), so both names are the fused one.
+/// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one.
 constexpr std::array<Entry, 6> kTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
@@ -32,7 +32,7 @@ static_assert(kTable.size() == kOptimizers.entries.size());
 
 void require(bool holds, const std::string& key, double found, const std::string& expected) {
   if (!holds) {
-    config_error("training." + key, "the value is out of range: found " + shown(found) + ", expected " + expected + ".");
+    config_error("training." + key, "the value is out of range: found " + shown(found) + ", expected " + expected);
   }
 }
 
@@ -41,8 +41,8 @@ void check_options(const OptimizerOptions& options, double learning_rate) {
   require(not_negative(learning_rate), "learning_rate", learning_rate, "a finite number of at least 0");
   require(not_negative(options.weight_decay), "weight_decay", options.weight_decay, "a finite number of at least 0");
   require(not_negative(options.epsilon), "adam_epsilon", options.epsilon, "a finite number of at least 0");
-  require(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number from 0 to below 1");
-  require(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number from 0 to below 1");
+  require(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number of at least 0 and below 1");
+  require(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number of at least 0 and below 1");
   if (const LoraPlusOptions& plus = options.loraplus; plus.lr_ratio) {
     require(std::isfinite(*plus.lr_ratio) && *plus.lr_ratio > 0.0, "loraplus_lr_ratio", *plus.lr_ratio, "a finite number above 0");
     require(not_negative(plus.lr_embedding), "loraplus_lr_embedding", plus.lr_embedding, "a finite number of at least 0");
@@ -51,15 +51,16 @@ void check_options(const OptimizerOptions& options, double learning_rate) {
   }
 }
 
-/// The tensor of the file that replaces `current`, checked.
+/// The checked tensor of the file that replaces `current`.
 at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& current) {
   if (!file.contains(current.name)) {
     model_error(current.name, "the optimizer state lacks this tensor. The checkpoint belongs to a run with other trained parameters.");
   }
   at::Tensor stored = file.tensor(current.name);
   if (stored.sizes() != current.tensor.sizes() || stored.scalar_type() != current.tensor.scalar_type()) {
-    model_error(current.name, c10::str("the optimizer state does not fit: found ", c10::toString(stored.scalar_type()), " ", stored.sizes(),
-                                       ", expected ", c10::toString(current.tensor.scalar_type()), " ", current.tensor.sizes(),
+    model_error(current.name, c10::str("the optimizer state does not match: found ", c10::toString(stored.scalar_type()), " ",
+                                       stored.sizes(), ", expected ", c10::toString(current.tensor.scalar_type()), " ",
+                                       current.tensor.sizes(),
                                        ". The checkpoint belongs to a run with other shapes, another dtype or another optim."));
   }
   return stored;
@@ -70,7 +71,7 @@ at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& 
 void Optimizer::load_state(const io::SafetensorsFile& file) {
   const at::NoGradGuard no_grad;
   const std::vector<io::NamedTensor> current = state();
-  std::vector<at::Tensor> stored;  // all are checked before the first is changed
+  std::vector<at::Tensor> stored;  // all are checked before any is changed
   for (const io::NamedTensor& entry : current) {
     stored.push_back(stored_state(file, entry));
   }
@@ -91,11 +92,11 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::
       return entry.make(options, group_parameters(parameters, options, learning_rate));
     }
   }
-  config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()) + ".");
+  config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()));
 }
 
 int64_t state_bytes(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
-  std::vector<nn::Parameter> shapes;  // without memory
+  std::vector<nn::Parameter> shapes;  // without data
   for (const nn::Parameter& parameter : parameters) {
     shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay});
   }

@@ -10,28 +10,28 @@
 
 namespace lora::optim {
 
-/// Elements that one thread takes at once: 0.5 MB of float32 in AdamW, which a second-level cache holds. Whole blocks of
+/// Elements that one thread processes at once: 0.5 MB of float32 in AdamW, which fits into an L2 cache. A whole number of blocks of
 /// 8-bit moments.
 inline constexpr int64_t kPieceSize = 32'768;
 static_assert(kPieceSize % kQuantizationBlock == 0);
 
-/// Elements of one of several tensors, side by side in memory.
+/// Consecutive elements of one of several tensors.
 struct Piece {
   size_t tensor;
   int64_t begin;
   int64_t count;
 };
 
-/// The tensors cut into pieces, in order. It depends on their sizes alone, never on the number of threads.
+/// The tensors cut into pieces, in order. The pieces depend only on the sizes, never on the number of threads.
 std::vector<Piece> pieces_of(const std::vector<at::Tensor>& tensors);
 
-/// The piece's first element in the tensor of `tensors` that it is of.
+/// The address of the piece's first element, in its tensor of `tensors`.
 template <typename Scalar>
 Scalar* data_at(const std::vector<at::Tensor>& tensors, const Piece& piece) {
   return tensors[piece.tensor].mutable_data_ptr<Scalar>() + piece.begin;
 }
 
-/// visit(index) for each piece, in parallel where there is enough to do.
+/// Calls visit(index) for each piece, in parallel if there is enough work.
 template <typename Visit>
 void for_each_piece(const std::vector<Piece>& pieces, const Visit& visit) {
   int64_t elements = 0;
@@ -46,9 +46,9 @@ void for_each_piece(const std::vector<Piece>& pieces, const Visit& visit) {
   });
 }
 
-/// One pass over a group in CPU memory: visit(piece, parameter, gradient) with pointers to the piece's first elements.
-/// A loop over the tensors, not one flat buffer: autograd hands over each gradient in memory of its own, so that gathering
-/// them would be the second pass that a flat buffer is there to save.
+/// One pass over a group in CPU memory: calls visit(piece, parameter, gradient) with pointers to the piece's first elements. It loops
+/// over the tensors instead of one flat buffer, because autograd returns each gradient in separate memory: gathering them would be the
+/// second pass that a flat buffer is meant to save.
 template <typename Visit>
 void update_pieces(const Updates& updates, const Visit& visit) {
   const std::vector<Piece> pieces = pieces_of(updates.parameters);

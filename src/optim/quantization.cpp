@@ -11,7 +11,7 @@
 namespace lora::optim {
 namespace {
 
-/// Edge i of `intervals` equal parts of [0.1, 1], with the roundings of torch.linspace.
+/// Edge i of `intervals` equal parts of [0.1, 1], rounded as torch.linspace does.
 float edge(int64_t i, int64_t intervals) {
   const float step = (1.0F - 0.1F) / static_cast<float>(intervals);
   return i < (intervals + 1) / 2 ? std::fma(step, static_cast<float>(i), 0.1F) : std::fma(-step, static_cast<float>(intervals - i), 1.0F);
@@ -37,7 +37,7 @@ std::vector<float> values_of(bool is_signed) {
 QuantizationMap make_map(bool is_signed) {
   QuantizationMap map{};
   const std::vector<float> values = values_of(is_signed);
-  TORCH_CHECK(values.size() == map.values.size(), "a dynamic map of ", values.size(), " values");
+  TORCH_CHECK(values.size() == map.values.size(), "a dynamic map has ", values.size(), " values");
   std::copy(values.begin(), values.end(), map.values.begin());
   for (size_t i = 0; i + 1 < values.size(); ++i) {
     map.midpoints[i] = (values[i] + values[i + 1]) / 2.0F;
@@ -57,7 +57,7 @@ at::Tensor on_device(const std::array<float, N>& numbers, at::Device device) {
   return at::tensor(at::ArrayRef<float>(numbers)).to(device);
 }
 
-/// [n] -> [blocks, kQuantizationBlock], filled up with zeros.
+/// [n] -> [blocks, kQuantizationBlock], padded with zeros.
 at::Tensor in_blocks(const at::Tensor& values) {
   const int64_t missing = (kQuantizationBlock - values.numel() % kQuantizationBlock) % kQuantizationBlock;
   return at::constant_pad_nd(values, {0, missing}).view({-1, kQuantizationBlock});

@@ -9,8 +9,8 @@
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 
-// Each formula keeps the order of operations of transformers' lambda for the same kind, so that results differ by no
-// more than the last bits of cos, sqrt and pow.
+// Each formula keeps the order of operations of transformers' lambda for the same kind, so that results only differ in the last bits
+// of cos, sqrt and pow.
 namespace lora::optim {
 namespace {
 
@@ -20,7 +20,7 @@ double ratio(int64_t numerator, int64_t denominator) {
   return static_cast<double>(numerator) / static_cast<double>(std::max<int64_t>(1, denominator));
 }
 
-/// Share of the steps after warm-up that is done.
+/// The completed share of the steps after warm-up.
 double progress(const ScheduleOptions& options, int64_t step) {
   return ratio(step - options.warmup_steps, options.total_steps - options.warmup_steps);
 }
@@ -68,7 +68,7 @@ double inverse_sqrt(const ScheduleOptions& options, double /*learning_rate*/, in
   return 1.0 / std::sqrt(static_cast<double>(step + shift) / static_cast<double>(timescale));
 }
 
-/// Rise of warmup_stable_decay from 0 to 1.
+/// The rise of warmup_stable_decay from 0 to 1.
 double rising(RampKind kind, double done) {
   switch (kind) {
     case RampKind::kLinear:
@@ -81,7 +81,7 @@ double rising(RampKind kind, double done) {
   return done;
 }
 
-/// Fall of warmup_stable_decay from 1 (to 0 with half a cycle, where it is a cosine).
+/// The decay of warmup_stable_decay from 1 (to 0 with half a cycle, if it is a cosine).
 double falling(RampKind kind, double done, double cycles) {
   switch (kind) {
     case RampKind::kLinear:
@@ -145,7 +145,7 @@ void require(bool holds, const std::string& what) {
 
 void check_polynomial(const ScheduleOptions& options, double learning_rate) {
   require(std::isfinite(options.power) && options.power >= 0,
-          "power is out of range: found " + shown(options.power) + ", expected a finite number of at least 0.");
+          "power is out of range: found " + shown(options.power) + ", expected a finite number of at least 0");
   require(std::isfinite(options.lr_end) && learning_rate > options.lr_end && learning_rate > 0,
           "lr_end must be below the learning rate: found lr_end " + shown(options.lr_end) + " and learning_rate " + shown(learning_rate) +
               ". Lower lr_end.");
@@ -153,9 +153,9 @@ void check_polynomial(const ScheduleOptions& options, double learning_rate) {
 
 void check_warmup_stable_decay(const ScheduleOptions& options) {
   require(options.num_decay_steps >= 0,
-          "num_decay_steps is missing, expected a whole number of at least 0. warmup_stable_decay cannot do without it.");
+          "num_decay_steps is missing, expected a whole number of at least 0. warmup_stable_decay requires it.");
   require(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1,
-          "min_lr_ratio is out of range: found " + shown(options.min_lr_ratio) + ", expected a number from 0 to 1.");
+          "min_lr_ratio is out of range: found " + shown(options.min_lr_ratio) + ", expected a number from 0 to 1");
   require(options.num_stable_steps >= 0 || options.warmup_steps + options.num_decay_steps <= options.total_steps,
           "warm-up and decay are longer than the training: found " + std::to_string(options.warmup_steps) + " + " +
               std::to_string(options.num_decay_steps) + " steps, expected at most " + std::to_string(options.total_steps) +
@@ -166,18 +166,18 @@ void check_warmup_stable_decay(const ScheduleOptions& options) {
 
 void check_schedule(const ScheduleOptions& options, double learning_rate) {
   if (options.warmup_steps < 0) {
-    config_error("training.warmup_steps", "found " + std::to_string(options.warmup_steps) + ", expected a whole number of at least 0.");
+    config_error("training.warmup_steps", "found " + std::to_string(options.warmup_steps) + ", expected a whole number of at least 0");
   }
   if (entry_of(options.kind).needs_total && options.total_steps < 1) {
     config_error("training.max_steps", "the schedule " + std::string(kSchedules.name(options.kind)) + " spans all steps: found " +
-                                           std::to_string(options.total_steps) + " of them, expected at least 1.");
+                                           std::to_string(options.total_steps) + " steps, expected at least 1");
   }
-  require(std::isfinite(options.num_cycles), "num_cycles must be a finite number.");
+  require(std::isfinite(options.num_cycles), "num_cycles must be a finite number");
   if (options.kind == ScheduleKind::kPolynomial) {
     check_polynomial(options, learning_rate);
   }
   if (options.kind == ScheduleKind::kInverseSqrt) {
-    require(options.timescale != 0, "timescale is out of range: found 0, expected at least 1.");
+    require(options.timescale != 0, "timescale is out of range: found 0, expected at least 1");
   }
   if (options.kind == ScheduleKind::kWarmupStableDecay) {
     check_warmup_stable_decay(options);

@@ -7,7 +7,7 @@
 namespace lora::optim {
 namespace {
 
-/// p -= lr * (grad + weight_decay * p): here the decay is part of the gradient (L2), not decoupled as in AdamW.
+/// p -= lr * (grad + weight_decay * p): here weight decay is part of the gradient (L2), not decoupled as in AdamW.
 class Sgd : public Optimizer {
  public:
   explicit Sgd(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {}

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <string_view>
 
 #include "lora/base/error.h"
 #include "train/gradients.h"
@@ -15,7 +14,7 @@ namespace {
 
 using at::Tensor;
 
-/// The hidden states that predict something, and what they predict. S supervised positions.
+/// The hidden states at supervised positions and their labels. S supervised positions.
 struct SupervisedRows {
   Tensor hidden_SD;
   Tensor labels_S;
@@ -38,7 +37,7 @@ ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::
 
 }  // namespace
 
-/// Whether logits are hidden states by one matrix and nothing more.
+/// Whether logits are the product of hidden states and one matrix, and nothing more.
 bool CausalLm::has_plain_head() const {
   return model().head().is_plain() && !model().logit_soft_cap();
 }
@@ -63,9 +62,10 @@ Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
 
 void CausalLm::use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) {
   for (const nn::Host* host : model().hosts()) {
-    if (std::string_view(host->kind()) == "Experts") {
-      config_error("training.cuda_graphs", "found true, but how many tokens each expert of \"" + host->name() +
-                                               "\" gets is another number in every batch, for which the host waits. Use false");
+    if (host->has_data_dependent_sizes()) {
+      config_error("training.cuda_graphs", "found true, but sizes of tensors in \"" + host->name() +
+                                               "\" depend on the values in a batch (such as the number of tokens per expert), so that "
+                                               "passes cannot be recorded. Use false.");
     }
   }
   nn::BatchRoom room;
@@ -82,7 +82,7 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
     return Objective::add_gradients(batch, step, scale);
   }
   const nn::TokenBatch tokens = take(batch);
-  // A batch of less than half the tokens, such as an epoch's last or one that memory has cut, is done sooner without the rest.
+  // A batch with less than half of the tokens, such as an epoch's last or one halved for memory, is faster without padding.
   if (!graph_->room().holds(nn::room_of(tokens)) || 2 * tokens.num_tokens() < graph_->room().tokens) {
     return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
   }
@@ -90,7 +90,7 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
   try {
     return graph_->add_gradients(training_pass(whole, step), scale);
   } catch (const c10::OutOfMemoryError&) {
-    graph_.reset();  // the halves of a batch need less as they are
+    graph_.reset();  // the halves of a batch need less memory without padding
     throw;
   }
 }

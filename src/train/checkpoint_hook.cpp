@@ -53,7 +53,8 @@ void CheckpointHook::stop_if_asked(const TrainerState& state) {
     save(state);
   }
   log::end_progress();
-  log::info("stopped by a signal after step " + std::to_string(state.step) + "; checkpoint written, the same command goes on from it");
+  log::info("Stopped by a signal after step " + std::to_string(state.step) +
+            ". A checkpoint was written: run the same command to resume from it.");
   throw Interrupted{signal};
 }
 

@@ -10,12 +10,12 @@ namespace lora::train {
 
 namespace {
 
-/// On the CPU larger parts are hardly faster (matrix products have their full rate from some hundred rows on) and need more memory.
+/// On the CPU larger parts are hardly faster (matrix products reach their full rate from some hundred rows on) and need more memory.
 constexpr int64_t kPartTokens = 512;
-/// The longest part that runs beside another, so that both together need no more memory than one of its length in float32 would.
+/// The longest part that runs side by side with another, so that both together need no more memory than one of its length in float32.
 constexpr int64_t kMostTokensBeside = 1152;
-/// The widest model whose products are so small that threads wait for each other (2 cores: 9 to 28 % at 576 channels, nothing at 2048), and
-/// tokens times channels that are joined to a part there, as memory grows with both.
+/// The widest model whose products are so small that threads wait for each other (on 2 cores, side by side is 9 to 28 % faster at 576
+/// channels and no faster at 2048), and the tokens times channels per part in that case, as memory grows with both.
 constexpr int64_t kMostWidth = 1024, kPartElements = 320 * 1024;
 
 BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
@@ -55,11 +55,11 @@ std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const 
                      : data::spread_by_tokens(train_, batch, part_tokens_, 1);
 }
 
-/// In float32 products take longer, so that threads wait less for each other, and memory counts twice. What is computed twice is so
-/// because memory is short.
+/// Not in float32: products take longer, so that threads wait less for each other, and memory doubles. Not with recomputation, which is
+/// used when memory is short.
 bool DocumentObjective::has_lanes() const {
   const bool is_half = model_.dtype() == at::kBFloat16 || model_.dtype() == at::kHalf;
-  const bool is_own = !model_.gives_logits() && model_.row_model() == nullptr;  // TorchScript draws by one generator
+  const bool is_own = !model_.gives_logits() && model_.row_model() == nullptr;  // TorchScript has one random generator
   return side_by_side_ && model_.device().is_cpu() && is_half && is_own && model_.hidden_size() <= kMostWidth && !prefetches_ &&
          recompute_ == nn::Recompute::kNothing;
 }

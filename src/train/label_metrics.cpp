@@ -9,7 +9,7 @@ namespace lora::train {
 
 namespace {
 
-/// How often each class was predicted, was true, and both.
+/// How often each class was predicted, was true, and was both.
 struct Counts {
   std::vector<double> predicted, actual, both;
 };
@@ -18,10 +18,10 @@ Counts count(const std::vector<double>& predicted, const std::vector<double>& ac
   const auto size = static_cast<size_t>(num_classes);
   Counts counts{std::vector<double>(size), std::vector<double>(size), std::vector<double>(size)};
   for (size_t i = 0; i < actual.size(); ++i) {
-    const auto found = static_cast<size_t>(predicted[i]), wanted = static_cast<size_t>(actual[i]);
+    const auto found = static_cast<size_t>(predicted[i]), truth = static_cast<size_t>(actual[i]);
     ++counts.predicted[found];
-    ++counts.actual[wanted];
-    counts.both[wanted] += found == wanted ? 1 : 0;
+    ++counts.actual[truth];
+    counts.both[truth] += found == truth ? 1 : 0;
   }
   return counts;
 }
@@ -66,7 +66,7 @@ double pearson(const std::vector<double>& a, const std::vector<double>& b) {
   return aa > 0 && bb > 0 ? std::clamp(ab / std::sqrt(aa * bb), -1.0, 1.0) : std::numeric_limits<double>::quiet_NaN();
 }
 
-/// Ranks from 1; equal values share the mean of theirs.
+/// Ranks from 1; equal values share the mean of their ranks.
 std::vector<double> ranks(const std::vector<double>& values) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), 0);

@@ -8,7 +8,7 @@ LoggingHook::LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sink
 bool LoggingHook::on_step(const StepReport& report, TrainerState& state) {
   state.supervised_since_log += report.size.supervised;
   state.input_since_log += report.size.input;
-  timed_tokens_ += report.size.input;
+  timed_input_ += report.size.input;
   seconds_ += report.seconds;
   unwritten_ = report;
   if (report.step % logging_steps_ == 0 || report.step == report.total_steps) {
@@ -30,16 +30,18 @@ void LoggingHook::write(TrainerState& state) {
   row["loss"] = unwritten_->loss;
   row["grad_norm"] = unwritten_->grad_norm;
   row["learning_rate"] = unwritten_->learning_rate;
+  // The keys are a contract with readers of metrics.jsonl and the same for every objective: in classification num_tokens counts
+  // documents, and with rows of features all three count rows.
   row["num_tokens"] = state.supervised_since_log;
   row["num_input_tokens"] = state.input_since_log;
-  row["tokens_per_second"] = seconds_ > 0 ? static_cast<double>(timed_tokens_) / seconds_ : 0.0;
+  row["tokens_per_second"] = seconds_ > 0 ? static_cast<double>(timed_input_) / seconds_ : 0.0;
   row["peak_memory_bytes"] = peak_memory_();
   for (metrics::Sink* sink : sinks_) {
     sink->write(row);
   }
   state.supervised_since_log = 0;
   state.input_since_log = 0;
-  timed_tokens_ = 0;
+  timed_input_ = 0;
   seconds_ = 0;
   unwritten_.reset();
 }

@@ -11,7 +11,7 @@ namespace lora::train {
 
 namespace {
 
-/// The network's loss. Where it fails, on a class that it does not have say, its error names the rows.
+/// The network's loss. If it fails, for example on a class that it does not have, the error names the rows.
 at::Tensor loss_of(const nn::RowModel& network, const nn::Pass& pass, const std::function<std::string()>& rows) {
   try {
     return network.loss(pass);
@@ -28,7 +28,7 @@ at::Tensor loss_of(const nn::RowModel& network, const nn::Pass& pass, const std:
 ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
     : DocumentObjective(model, train, eval, options), network_(*model.row_model()) {}
 
-/// What the loss of these documents is a mean over.
+/// The number of rows or tokens that the loss of these documents is a mean over.
 int64_t ModuleLoss::count(const nn::TokenBatch& tokens) const {
   return nn::loss_count(network_.loss_mean(), tokens);
 }
@@ -48,7 +48,7 @@ at::Tensor ModuleLoss::loss_sum(const MicroBatch& batch, int64_t step) const {
 }
 
 int64_t ModuleLoss::loss_bytes(const BatchSize&) const {
-  return 0;  // it is within the module, among what its passes take
+  return 0;  // it is computed in the module and included in its passes
 }
 
 int64_t ModuleLoss::evaluation_loss_bytes(const BatchSize&) const {

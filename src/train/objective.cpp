@@ -20,25 +20,25 @@ at::Tensor Objective::add_gradients(const MicroBatch& batch, int64_t step, doubl
 }
 
 std::vector<BatchSize> Objective::sizes_at_once(const std::vector<MicroBatch>& parts) const {
-  std::vector<BatchSize> alone, beside;
+  std::vector<BatchSize> sizes, side_by_side;
   for (const MicroBatch& part : parts) {
-    (runs_beside_others(part) ? beside : alone).push_back(size(part));
+    (runs_beside_others(part) ? side_by_side : sizes).push_back(size(part));
   }
   const auto is_larger = [](const BatchSize& a, const BatchSize& b) { return a.input > b.input; };
-  std::stable_sort(beside.begin(), beside.end(), is_larger);
-  BatchSize lanes{0, 0, std::min(kLanes, static_cast<int64_t>(beside.size()))};
+  std::stable_sort(side_by_side.begin(), side_by_side.end(), is_larger);
+  BatchSize lanes{0, 0, std::min(kLanes, static_cast<int64_t>(side_by_side.size()))};
   for (int64_t i = 0; i < lanes.lanes; ++i) {
-    lanes.supervised += beside[i].supervised;
-    lanes.input += beside[i].input;
+    lanes.supervised += side_by_side[i].supervised;
+    lanes.input += side_by_side[i].input;
   }
-  if (!beside.empty()) {
-    alone.push_back(lanes);
+  if (!side_by_side.empty()) {
+    sizes.push_back(lanes);
   }
-  return alone;
+  return sizes;
 }
 
 void Objective::use_graphs(const std::vector<nn::Parameter>&, std::unique_ptr<nn::DeviceGraph>) {
-  config_error("training.cuda_graphs", "found true, but only training.objective \"causal_lm\" has them. Use false");
+  config_error("training.cuda_graphs", "found true, but only training.objective \"causal_lm\" supports CUDA graphs. Use false.");
 }
 
 }  // namespace lora::train

@@ -40,7 +40,7 @@ bool has_any_rows(data::RowFormat) {
   return true;
 }
 
-/// Every objective there is.
+/// All objectives.
 constexpr std::array<ObjectiveEntry, 4> kObjectives{{
     {ObjectiveKind::kCausalLm, has_learnt_tokens, /*labels_documents=*/false, /*needs_module=*/false, make_causal_lm},
     {ObjectiveKind::kSequenceClassification, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/false, make_classification},

@@ -1,7 +1,6 @@
 #include <torch/csrc/autograd/profiler_kineto.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 
@@ -17,12 +16,12 @@ namespace fs = std::filesystem;
 namespace profiler = torch::autograd::profiler;
 using torch::profiler::impl::ActivityType;
 
-/// libkineto's numbers of what runs on a GPU: copies, fills, kernels.
+/// libkineto's activity types of work on a GPU: copies, fills, kernels.
 bool is_kernel(const profiler::KinetoEvent& event) {
   return event.deviceType() == c10::DeviceType::CUDA && event.activityType() >= 3 && event.activityType() <= 5;
 }
 
-/// The smallest side of the matrices that are multiplied: those of the last two inputs of two dimensions or more.
+/// The smallest side of the multiplied matrices: those of the last two inputs with at least two dimensions.
 int64_t smallest_size(const profiler::KinetoEvent& event) {
   int64_t smallest = 0;
   if (event.hasShapes()) {
@@ -61,8 +60,8 @@ ProfileHook::~ProfileHook() {
 
 bool ProfileHook::on_start(TrainerState& state) {
   if (state.step >= options_.last) {
-    log::warn("[training.profile] the run goes on after step " + std::to_string(state.step) + ": steps " + std::to_string(options_.first) +
-              " to " + std::to_string(options_.last) + " have passed, and nothing is profiled");
+    log::warn("[training.profile] nothing is profiled: the run resumes after step " + std::to_string(state.step) + ", and steps " +
+              std::to_string(options_.first) + " to " + std::to_string(options_.last) + " have passed");
   }
   begin_if_due(state.step + 1);
   return false;
@@ -108,11 +107,11 @@ void ProfileHook::end(int64_t last) {
   const fs::path unfinished = folder_ / (".unfinished-" + file.filename().string());
   std::error_code error;
   fs::create_directories(folder_, error);
-  fs::remove(unfinished, error);  // a link there would be followed
+  fs::remove(unfinished, error);  // a link of that name would be followed
   result->save(unfinished.string());
   fs::rename(unfinished, file, error);
   error ? log::warn("[training.profile] the trace " + file.string() + " could not be written: " + error.message())
-        : log::info("trace: " + file.string() + " (open it in ui.perfetto.dev or chrome://tracing)");
+        : log::info("Trace: " + file.string() + " (open it in ui.perfetto.dev or chrome://tracing)");
 }
 
 }  // namespace lora::train

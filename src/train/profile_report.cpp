@@ -21,7 +21,7 @@ struct NamePattern {
   TimeKind kind;
 };
 
-/// The kinds by name, as at::RecordFunction and autograd's nodes are called; the first that matches counts.
+/// Kinds by the names that at::RecordFunction gives operators and nodes of the backward graph. The first match counts.
 constexpr NamePattern kPatterns[] = {
     {kDataScope, TimeKind::kData},
     {kOptimizerScope, TimeKind::kOptimizer},
@@ -30,10 +30,9 @@ constexpr NamePattern kPatterns[] = {
     {"*cross_entropy*", TimeKind::kLoss},
     {"*nll_loss*", TimeKind::kLoss},
     {"*[Aa]ttention*", TimeKind::kAttention},
-    {"*LoraLinear*", TimeKind::kLora},
-    {"*DoraLinear*", TimeKind::kLora},
-    {"*LowRank*", TimeKind::kLora},
-    {"*ops::*Dropout*", TimeKind::kLora},  // nothing else drops anything out
+    {"*lora::ops::*::Project>*", TimeKind::kLora},  // ops/lora_linear.cpp
+    {"*lora::ops::*::DoraLinear>*", TimeKind::kLora},
+    {"*lora::ops::*::Dropout>*", TimeKind::kLora},  // of adapters, and of base models with their own dropout
     {"aten::mm", TimeKind::kGemm},
     {"lora::gemm", TimeKind::kGemm},
     {"aten::addmm*", TimeKind::kGemm},
@@ -55,12 +54,12 @@ std::optional<TimeKind> kind_by_name(const std::string& name) {
   return std::nullopt;
 }
 
-/// Whatever happens within one of these belongs to it.
+/// Kinds that include everything that happens within their events.
 bool is_whole(TimeKind kind) {
   return kind == TimeKind::kData || kind == TimeKind::kOptimizer || kind == TimeKind::kLoss || kind == TimeKind::kAttention;
 }
 
-/// An event in its place among those of its thread.
+/// An event and its relation to the others of its thread.
 struct Placed {
   const TimedEvent* event = nullptr;
   TimeKind kind = TimeKind::kOther;
@@ -75,7 +74,7 @@ class Summary {
     for (const TimedEvent& event : events) {
       (event.on_device ? kernels_ : sorted).push_back(&event);
     }
-    // Of two that begin together the longer one holds the other.
+    // If two begin at the same time, the longer one contains the other.
     std::stable_sort(sorted.begin(), sorted.end(), [](const TimedEvent* a, const TimedEvent* b) {
       return std::tie(a->thread, a->begin_ns, b->end_ns) < std::tie(b->thread, b->begin_ns, a->end_ns);
     });
@@ -108,7 +107,7 @@ class Summary {
 
   void place(const std::vector<const TimedEvent*>& sorted) {
     placed_.reserve(sorted.size());
-    std::vector<size_t> open;  // events that hold the next one, the outermost first
+    std::vector<size_t> open;  // events that contain the next one, outermost first
     for (const TimedEvent* event : sorted) {
       while (!open.empty() && (placed_[open.back()].event->thread != event->thread || placed_[open.back()].event->end_ns < event->end_ns)) {
         open.pop_back();
@@ -154,7 +153,7 @@ class Summary {
     }
   }
 
-  /// A kernel is of the kind of the operator that launched it, in whichever thread. What no kernel ran in is other.
+  /// A kernel has the kind of the operator that launched it, on any thread. Time without a kernel is other.
   void add_kernels() {
     std::unordered_map<uint64_t, TimeKind> launched;
     for (const Placed& placed : placed_) {
@@ -205,13 +204,13 @@ ProfileReport summarize(const std::vector<TimedEvent>& events, int64_t low_rank)
 std::vector<std::string> report_lines(const ProfileReport& report, int64_t first_step) {
   std::vector<std::string> lines;
   const int64_t last_step = first_step + report.num_steps - 1;
-  lines.push_back("profile of steps " + std::to_string(first_step) + " to " + std::to_string(last_step) + ", a step:");
-  lines.push_back(row("in all", report.milliseconds, "100.0 %"));
+  lines.push_back("Profile of steps " + std::to_string(first_step) + " to " + std::to_string(last_step) + ", per step:");
+  lines.push_back(row("total", report.milliseconds, "100.0 %"));
   for (size_t i = 0; i < report.by_kind.size(); ++i) {
     const double share = report.milliseconds > 0 ? 100 * report.by_kind[i] / report.milliseconds : 0;
     lines.push_back(row(std::string(kTimeKinds.entries[i].name), report.by_kind[i], formatted("%5.1f %%", share)));
   }
-  lines.emplace_back("slowest operators, without those within them, a step:");
+  lines.emplace_back("Slowest operators, without nested ones, per step:");
   for (size_t i = 0; i < std::min(kShown, report.slowest.size()); ++i) {
     const OperatorTime& each = report.slowest[i];
     lines.push_back(row(each.name, each.milliseconds, formatted("%8.1f calls", each.calls)));

@@ -24,7 +24,7 @@ struct TimedEvent {
   uint64_t thread = 0;
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
-  int64_t smallest_size = 0;  ///< of the matrices of a product; 0: not known
+  int64_t smallest_size = 0;  ///< of the matrices of a product; 0: unknown
   bool on_device = false;
   uint64_t correlation = 0;  ///< of a kernel and of the operator that launched it; 0: none
 };
@@ -32,24 +32,24 @@ struct TimedEvent {
 /// Time by name.
 struct OperatorTime {
   std::string name;
-  double milliseconds = 0;  ///< a step
-  double calls = 0;         ///< a step
+  double milliseconds = 0;  ///< per step
+  double calls = 0;         ///< per step
 };
 
-/// Where the time of some steps went. Time of nested events counts once, as the inner one's.
+/// Where the time of some steps went. The time of nested events is counted once, for the innermost event.
 struct ProfileReport {
   int64_t num_steps = 0;
-  double milliseconds = 0;                                  ///< a step
-  std::array<double, kTimeKinds.entries.size()> by_kind{};  ///< milliseconds a step, in the order of kTimeKinds
+  double milliseconds = 0;                                  ///< per step
+  std::array<double, kTimeKinds.entries.size()> by_kind{};  ///< milliseconds per step, in the order of kTimeKinds
   std::vector<OperatorTime> slowest;                        ///< the slowest first
 };
 
-/// Adds up what happened within the events named kStepScope: the time of the thread that stepped, or, if there are kernels,
-/// theirs, and what is left of the steps as other. An event's kind is by its name, within attention, the loss, the optimiser
-/// and the data by theirs; a matrix product with a side of at most `low_rank` is LoRA's.
+/// Adds up the events within those named kStepScope: the time of the thread that runs the steps, or, if there are kernels, their time
+/// and the rest of the steps as other. An event's kind follows from its name, or is that of the attention, loss, optimiser or data
+/// event that contains it; a matrix product with a side of at most `low_rank` belongs to LoRA.
 ProfileReport summarize(const std::vector<TimedEvent>& events, int64_t low_rank);
 
-/// The report as a table, a line each.
+/// The report as a table, one string per line.
 std::vector<std::string> report_lines(const ProfileReport& report, int64_t first_step);
 
 }  // namespace lora::train

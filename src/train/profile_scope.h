@@ -3,13 +3,13 @@
 
 namespace lora::train {
 
-/// The scopes that trainer and objective record, for whoever reads a trace.
+/// The names of scopes that trainer and objectives record in a trace.
 inline constexpr const char* kStepScope = "lora::step";
 inline constexpr const char* kDataScope = "lora::data";
 inline constexpr const char* kLossScope = "lora::loss";
 inline constexpr const char* kOptimizerScope = "lora::optimizer";
 
-/// A stretch of time with a name in the trace, as long as this lives. Costs next to nothing while nothing is profiled.
+/// Records a named scope in the trace for as long as the object lives. Costs next to nothing when nothing is profiled.
 class ProfileScope {
  public:
   explicit ProfileScope(const char* name) : record_(at::RecordScope::USER_SCOPE) {

@@ -1,4 +1,4 @@
-// N rows, K values of a row.
+// N rows, K values per row.
 #include "lora/train/regression.h"
 
 #include <ATen/ATen.h>
@@ -14,12 +14,12 @@ namespace {
 
 using at::Tensor;
 
-/// [N, K] of one value a row too.
+/// [N, K], also for one value per row.
 Tensor targets_of(const nn::TokenBatch& tokens) {
   return tokens.targets.dim() == 1 ? tokens.targets.unsqueeze(1) : tokens.targets;
 }
 
-/// Of a row the mean over its values; in float32 whatever the network computes in.
+/// For each row the mean over its values; in float32 whatever the network computes in.
 Tensor loss_of(const Tensor& predicted_NK, const Tensor& targets_NK) {
   return at::mse_loss(predicted_NK.to(at::kFloat), targets_NK, at::Reduction::Sum) / targets_NK.size(1);
 }
@@ -29,13 +29,13 @@ void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
   const bool is_list = first.dense != nullptr && !first.dense->targets.empty();
   const int64_t values = is_list ? static_cast<int64_t>(first.dense->targets.size()) : 1;
   if (values != network.num_outputs()) {
-    data_error(first.origin.text(), "the target is none of the module's predictions: found " + std::to_string(values) + " value" +
+    data_error(first.origin.text(), "the target does not match the module's predictions: found " + std::to_string(values) + " value" +
                                         (values > 1 ? "s" : "") + ", expected " + std::to_string(network.num_outputs()) +
-                                        ", as many as it predicts of a row.");
+                                        " per row");
   }
 }
 
-/// Appends the rows' values to the columns, for their metrics.
+/// Appends the rows' values to the columns, for the metrics.
 void append(const Tensor& values_NK, std::vector<std::vector<double>>& columns) {
   const Tensor wide_KN = values_NK.to(at::kCPU, at::kDouble).t().contiguous();
   columns.resize(static_cast<size_t>(wide_KN.size(0)));

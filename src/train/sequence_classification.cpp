@@ -39,7 +39,7 @@ Tensor loss_of(const Tensor& logits_NC, const Tensor& targets_N, bool is_regress
                        : at::cross_entropy_loss(wide_NC, targets_N, {}, at::Reduction::Sum);
 }
 
-/// The values, or the classes with the highest score, in float64; NaN where a score is none.
+/// The values, or the classes with the highest score, in float64; NaN if a score is NaN.
 Tensor predicted_of(const Tensor& logits_NC, bool is_regression) {
   if (is_regression) {
     return logits_NC.squeeze(1).to(at::kCPU, at::kDouble).contiguous();
@@ -63,7 +63,7 @@ Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) c
 }
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
-  // A document's row before, within and behind the head, in float32 where it is trained, with gradients.
+  // A document's row before, within and after the head, in float32 if the head is trained, with gradients.
   const int64_t width = model().row_model() != nullptr ? model().row_model()->num_outputs() : model().hidden_size();
   return 2 * 3 * size.supervised * width * static_cast<int64_t>(sizeof(float));
 }

@@ -16,11 +16,11 @@ namespace {
 using at::Tensor;
 
 struct PartResult {
-  std::vector<Tensor> gradients;  ///< of each parameter; undefined: it had no part in the loss
+  std::vector<Tensor> gradients;  ///< of each parameter; undefined: the loss does not depend on it
   Tensor loss;
 };
 
-/// Adds up what comes from several threads, in the order of the parts.
+/// Adds up the results of several threads, in the order of the parts.
 class OrderedSum {
  public:
   explicit OrderedSum(const std::vector<nn::Parameter>& parameters) : parameters_(parameters) {}
@@ -54,7 +54,7 @@ class OrderedSum {
   const std::vector<nn::Parameter>& parameters_;
   std::mutex mutex_;
   int64_t next_ = 0;
-  std::map<int64_t, PartResult> waiting_;  ///< of parts whose turn has not come
+  std::map<int64_t, PartResult> waiting_;  ///< results of parts whose turn has not come
   Tensor loss_;
 };
 
@@ -73,7 +73,7 @@ Tensor add_gradients_side_by_side(const Objective& objective, const std::vector<
                                                           /*allow_unused=*/true);
     sum.add(part, {std::move(gradients), loss.detach().to(at::kDouble)});
   };
-  // A profile is of its own thread: while one is taken, each part has all threads.
+  // A profile covers one thread: while profiling, each part uses all threads.
   const int64_t most = at::hasCallbacks() ? 1 : kMostWaiting;
   for (int64_t begin = 0; begin < static_cast<int64_t>(parts.size()); begin += most) {
     lanes.run(std::min(most, static_cast<int64_t>(parts.size()) - begin), [&](int64_t part) { add_part(begin + part); });

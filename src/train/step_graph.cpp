@@ -11,7 +11,7 @@ namespace lora::train {
 
 namespace {
 
-/// Passes before the recorded one: libraries choose kernels and take memory in the first ones.
+/// Passes before the recorded one: in the first ones libraries select kernels and allocate memory.
 constexpr int64_t kWarmUps = 3;
 
 }  // namespace
@@ -35,7 +35,7 @@ at::Tensor StepGraph::add_gradients(const nn::Pass& pass, double scale) {
   return loss_.clone();
 }
 
-/// The batch into the tensors that the recorded work reads.
+/// Copies the batch into the tensors that the recorded work reads.
 void StepGraph::fill(const nn::Pass& pass, double scale) {
   if (!row_keys_T_.defined()) {
     batch_ = pass.batch.with_tensors([](const at::Tensor& tensor) { return tensor.clone(); });
@@ -59,21 +59,21 @@ void StepGraph::run() {
   loss_ = loss.detach().to(at::kDouble);
 }
 
-/// One of the first passes, or the recording behind them.
+/// One of the first passes, or the recording after them.
 void StepGraph::prepare() {
   try {
     if (runs_ < kWarmUps) {
       graph_->warm_up([this] { run(); });
       return;
     }
-    // The recorded work has memory of its own: what the first passes left is of no use to it, and is not given back meanwhile.
+    // The recorded work has its own memory: what the first passes left is of no use to it and would not be released in the meantime.
     nn::release_cached_memory(row_keys_T_.device());
     graph_->record([this] { run(); });
   } catch (const c10::OutOfMemoryError&) {
     throw;
   } catch (const c10::Error& error) {
     config_error("training.cuda_graphs",
-                 "a step of this model cannot be recorded: " + first_line(error.what_without_backtrace()) + ". Use false");
+                 "a step of this model cannot be recorded: " + first_line(error.what_without_backtrace()) + ". Use false.");
   }
 }
 
@@ -89,7 +89,7 @@ void StepGraph::note_reached() {
   }
 }
 
-/// Gradients stand where the recorded work adds to them, 0 where a step begins.
+/// Gradients are in the tensors that the recorded work adds to, and are set to 0 when a step begins.
 void StepGraph::hold_gradients() {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> begun;

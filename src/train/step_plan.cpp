@@ -19,7 +19,7 @@ StepPlan::StepPlan(const Objective& objective, const TrainOptions& options)
     total_steps_ += steps_in_epoch(epoch);
   }
   if (options.num_train_epochs > static_cast<double>(whole)) {
-    // ceil of the whole product, as transformers rounds: 0.1 from 1.1 - 1 is a little too much.
+    // ceil of the whole product, as transformers rounds: 1.1 - 1 is slightly more than 0.1.
     const int64_t steps = steps_in_epoch(whole);
     total_steps_ += static_cast<int64_t>(std::ceil(options.num_train_epochs * static_cast<double>(steps))) - whole * steps;
   }
@@ -30,7 +30,7 @@ const std::vector<MicroBatch>& StepPlan::plan(int64_t epoch) {
     planned_ = objective_.plan_epoch(epoch);
     planned_epoch_ = epoch;
     if (planned_.empty()) {
-      data_error("data.train", "epoch " + std::to_string(epoch) + " holds no example: the weights of all sources are too small");
+      data_error("data.train", "epoch " + std::to_string(epoch) + " has no examples: the weights of all sources are too small");
     }
   }
   return planned_;

@@ -28,7 +28,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 [[noreturn]] void diverged(int64_t step, const std::string& what, double value, const std::string& where) {
   throw Error(ErrorKind::kDiverged, "step " + std::to_string(step),
               what + " is not finite: found " + std::to_string(value) + " on " + where +
-                  ". The step was not applied and no result is written; try a lower learning_rate or a longer warm-up");
+                  ". The step was not applied and no result is written; try a lower learning_rate or a longer warm-up.");
 }
 
 }  // namespace
@@ -59,7 +59,7 @@ void Trainer::run(TrainerState& state) {
   }
 }
 
-/// Each micro-batch as the objective computes it, and those in 2^halvings parts of about as many examples, as far as they have them.
+/// The micro-batches in the objective's parts, further split into 2^halvings parts with about the same number of examples if possible.
 std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, int64_t halvings) const {
   std::vector<MicroBatch> computed, parts;
   for (const MicroBatch& batch : batches) {
@@ -76,8 +76,8 @@ std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, 
   return parts;
 }
 
-/// accumulate_gradients, in smaller parts once the device's memory does not hold a micro-batch: the loss is a sum over
-/// examples and dropout is drawn for each, so that the step stays the same step.
+/// accumulate_gradients, in smaller parts if a micro-batch does not fit into the device's memory. The loss is a sum over examples and
+/// dropout is drawn per example, so the step is unchanged.
 double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
   clear_gradients();
   while (true) {
@@ -91,11 +91,11 @@ double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches,
         throw;
       }
     }
-    clear_gradients();  // of the parts that went well, and so that their memory is free
+    clear_gradients();  // of completed parts, which also frees their memory
     nn::release_cached_memory(parts_.parameters.front().tensor.device());
     ++state.batch_halvings;
-    log::warn("[step " + std::to_string(state.step + 1) + "] the device's memory does not hold a batch of " +
-              std::to_string(parts.front().size()) + ": going on with half of it at a time. The step and its result stay the same");
+    log::warn("[step " + std::to_string(state.step + 1) + "] a batch of " + std::to_string(parts.front().size()) +
+              " does not fit into the device's memory: continuing with halves of it. The step and its result are unchanged.");
   }
 }
 
@@ -108,20 +108,21 @@ void Trainer::clear_gradients() const {
 /// Backward of every part; returns the sum of the losses. Those that run side by side come last, the largest first, so that lanes end
 /// at about the same time.
 double Trainer::accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const {
-  std::vector<MicroBatch> beside;
+  std::vector<MicroBatch> side_by_side;
   at::Tensor total;
   const auto add = [&total](const at::Tensor& value) { total = total.defined() ? total + value : value; };
   for (const MicroBatch& part : parts) {
     if (parts_.objective.runs_beside_others(part)) {
-      beside.push_back(part);
+      side_by_side.push_back(part);
     } else {
       add(parts_.objective.add_gradients(part, step, scale));
     }
   }
-  if (!beside.empty()) {
+  if (!side_by_side.empty()) {
     const auto input = [this](const MicroBatch& part) { return parts_.objective.size(part).input; };
-    std::stable_sort(beside.begin(), beside.end(), [&](const MicroBatch& a, const MicroBatch& b) { return input(a) > input(b); });
-    add(add_gradients_side_by_side(parts_.objective, parts_.parameters, beside, step, scale, *lanes_));
+    const auto is_larger = [&](const MicroBatch& a, const MicroBatch& b) { return input(a) > input(b); };
+    std::stable_sort(side_by_side.begin(), side_by_side.end(), is_larger);
+    add(add_gradients_side_by_side(parts_.objective, parts_.parameters, side_by_side, step, scale, *lanes_));
   }
   return total.item<double>();
 }
@@ -135,12 +136,28 @@ void Trainer::unscale_gradients(double scale) const {
   }
 }
 
-/// The step's batches and the first of the next step, which can be got ready while this one ends.
+/// The step's batches and the first one of the next step, which can be prepared while this step ends.
 std::vector<MicroBatch> Trainer::with_next(std::vector<MicroBatch> batches, const TrainerState& state) const {
   if (state.step + 1 < plan_.total_steps()) {
     batches.push_back(halved({plan_.micro_batches(state.step + 1).front()}, state.batch_halvings).front());
   }
   return batches;
+}
+
+/// Clips the gradients and updates the parameters. If float16 gradients are not finite, skips the update and lowers the loss scale.
+void Trainer::update(const StepReport& report, const MicroBatch& first, TrainerState& state) const {
+  if (std::isfinite(report.grad_norm)) {
+    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
+    if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
+      state.loss_scale *= 2;
+      state.loss_scale_growth = 0;
+    }
+  } else if (half_precision_ && state.loss_scale > 1.0) {
+    state.loss_scale /= 2;
+    state.loss_scale_growth = 0;
+  } else {
+    diverged(state.step + 1, "the gradient", report.grad_norm, parts_.objective.describe(first));
+  }
 }
 
 StepReport Trainer::step(TrainerState& state) {
@@ -169,19 +186,7 @@ StepReport Trainer::step(TrainerState& state) {
   const ProfileScope optimizer_scope(kOptimizerScope);
   report.grad_norm = optim::grad_norm(parts_.parameters);
   report.learning_rate = options_.learning_rate * optim::schedule_factor(options_.schedule, options_.learning_rate, state.step);
-  if (std::isfinite(report.grad_norm)) {
-    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
-    if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
-      state.loss_scale *= 2;
-      state.loss_scale_growth = 0;
-    }
-  } else if (half_precision_ && state.loss_scale > 1.0) {
-    // The scale was too large for float16: the update is skipped and the scale halved.
-    state.loss_scale /= 2;
-    state.loss_scale_growth = 0;
-  } else {
-    diverged(state.step + 1, "the gradient", report.grad_norm, parts_.objective.describe(batches.front()));
-  }
+  update(report, batches.front(), state);
 
   report.step = ++state.step;
   report.total_steps = plan_.total_steps();

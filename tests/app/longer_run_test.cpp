@@ -113,7 +113,7 @@ TEST_F(LongerRun, OfARunThatStoppedEarlyNeedsMorePatience) {
   ASSERT_LT(stopped, 40) << "the test needs a run that stops early";
   const Outcome same = train("out", with(keys, {"training.max_steps=60", "training.early_stopping_patience=2"}));
   ASSERT_EQ(same.exit_code, 0) << same.err;
-  EXPECT_THAT(same.err, HasSubstr("goes on with a larger early_stopping_patience"));
+  EXPECT_THAT(same.err, HasSubstr("To continue it, increase training.early_stopping_patience"));
   EXPECT_EQ(steps(), stopped);
   const Outcome patient = train("out", with(keys, {"training.max_steps=60", "training.early_stopping_patience=4"}));
   ASSERT_EQ(patient.exit_code, 0) << patient.err;

@@ -30,10 +30,10 @@ TEST(Profile, WritesATraceAndSaysWhereTheTimeWent) {
   const std::string config = copy_case("gqa", scratch).string();
   const Outcome outcome = lora_train({"--config", config, "--set", "training.profile={\"steps\": [3, 6]}"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("profile of steps 3 to 6, a step:"));
+  EXPECT_THAT(outcome.err, HasSubstr("Profile of steps 3 to 6, per step:"));
   EXPECT_THAT(outcome.err, Not(HasSubstr("USDT"))) << "Kineto's own lines";
   EXPECT_THAT(outcome.err, Not(HasSubstr("ERROR")));
-  const double all = milliseconds(outcome.err, "in all");
+  const double all = milliseconds(outcome.err, "total");
   EXPECT_GT(all, 0);
   double sum = 0;
   for (const char* kind : {"GEMM", "attention", "LoRA", "loss", "optimizer", "data", "other"}) {
@@ -58,7 +58,7 @@ TEST(Profile, WritesATraceAndSaysWhereTheTimeWent) {
 
   const std::string result = sha256_of_file(scratch / "gqa/out/adapter_model.safetensors", ErrorKind::kOutput);
   const Outcome plain = lora_train({"--config", config, "--set", "output_dir=plain"});
-  EXPECT_THAT(plain.err, Not(HasSubstr("profile")));
+  EXPECT_THAT(plain.err, Not(HasSubstr("Profile")));
   EXPECT_FALSE(fs::exists(scratch / "gqa/plain/profile"));
   EXPECT_EQ(sha256_of_file(scratch / "gqa/plain/adapter_model.safetensors", ErrorKind::kOutput), result);
   EXPECT_THAT(lora_train({"--config", config}).err, HasSubstr("already finished")) << "a profile makes no other run of it";
@@ -70,7 +70,7 @@ TEST(Profile, OfStepsThatDoNotCome) {
   const Outcome cut = lora_train({"--config", config, "--set", "training.max_steps=2", "--set", "training.profile={\"steps\": [2, 9]}"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
   EXPECT_THAT(cut.err, HasSubstr("warning: [training.profile.steps] found [2,9] in a run of 2 steps: the trace ends with it"));
-  EXPECT_THAT(cut.err, HasSubstr("profile of steps 2 to 2"));
+  EXPECT_THAT(cut.err, HasSubstr("Profile of steps 2 to 2"));
   EXPECT_TRUE(fs::exists(scratch / "gqa/out/profile/trace-2-2.json"));
 
   const Outcome none = lora_train(

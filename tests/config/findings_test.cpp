@@ -198,6 +198,17 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({"training.eval_steps=x", eval, "training.load_best_model_at_end=true"}, "[training.eval_steps] found \"x\"");
 }
 
+TEST(Findings, OnlyPassesOfCausalLmAreRecordedInGraphs) {
+  const Sandbox sandbox;
+  for (const std::string objective : {"sequence_classification", "regression"}) {
+    const std::vector<std::string> found =
+        sandbox.findings(smallest(), {"model.path=net.pt", "training.cuda_graphs=true", "training.objective=" + objective});
+    const std::string expected = "[training.cuda_graphs] found true with training.objective \"" + objective + "\"";
+    EXPECT_THAT(found, Contains(HasSubstr("[training.cuda_graphs]")).Times(1));
+    EXPECT_THAT(found, Contains(HasSubstr(expected)));
+  }
+}
+
 TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
   const Sandbox sandbox;
   const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {

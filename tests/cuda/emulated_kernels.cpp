@@ -1,8 +1,7 @@
 #include "cuda/emulated_kernels.h"
 
 #include "cuda/emulation.h"
-// The sources themselves, after CUDA's words are defined.
-#include "ops/cuda/adamw.cu"
+// The sources themselves, after CUDA's keywords are defined.
 #include "ops/cuda/cross_entropy.cu"
 #include "ops/cuda/dropout.cu"
 #include "ops/cuda/gated_activation.cu"
@@ -21,8 +20,7 @@ ops::CudaKernels emulated_kernels() {
           .gated = ops::lora_cuda_gated,
           .gated_backward = ops::lora_cuda_gated_backward,
           .cross_entropy = ops::lora_cuda_cross_entropy,
-          .dropout = ops::lora_cuda_dropout,
-          .adamw = ops::lora_cuda_adamw};
+          .dropout = ops::lora_cuda_dropout};
 }
 
 }  // namespace lora::test

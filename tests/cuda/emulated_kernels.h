@@ -3,7 +3,7 @@
 
 namespace lora::test {
 
-/// The kernels of src/ops/cuda compiled for the CPU (emulation.h); they take the CPU's tensors.
+/// The kernels of src/ops/cuda compiled for the CPU (emulation.h); they take tensors of the CPU.
 ops::CudaKernels emulated_kernels();
 
 }  // namespace lora::test

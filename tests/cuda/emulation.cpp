@@ -16,7 +16,7 @@ namespace {
 constexpr int kWarp = 32;
 constexpr size_t kStackBytes = size_t{128} * 1024;
 
-/// Threads that wait until all of them have come.
+/// Threads that wait until all of them have arrived.
 struct Barrier {
   int arrived = 0;
   int64_t passed = 0;

@@ -1,8 +1,8 @@
 #pragma once
-/// CUDA's words for the CPU: after this header, a .cu file of src/ops/cuda is plain C++, and launch() runs its kernels
-/// here, block after block. A block's threads are coroutines, so that barriers and shuffles between them work; a barrier
-/// that some threads never reach ends the program. One block's threads run forwards, the next one's backwards, because
-/// nothing may depend on the order.
+/// CUDA's keywords for the CPU: after this header, a .cu file of src/ops/cuda is plain C++, and launch() runs its kernels here, block
+/// after block. A block's threads are coroutines, so that barriers and shuffles between them work; a barrier that some threads never
+/// reach ends the program. One block's threads run in ascending order, the next one's in descending order, because nothing may depend
+/// on the order.
 #include <ATen/core/Tensor.h>
 
 #include <cmath>
@@ -30,7 +30,7 @@ struct dim3 {
 
 namespace lora::emulation {
 
-/// Of the thread that runs.
+/// Of the current thread.
 struct Coordinates {
   dim3 grid, block, block_index, thread_index;
 };
@@ -60,7 +60,7 @@ inline float __shfl_xor_sync(unsigned, float value, int mask) {
 
 namespace lora::ops::device {
 
-/// launch() of device.cuh. The kernel is called by a function of its own type's, as a coroutine takes no arguments.
+/// launch() of device.cuh. The kernel is called through a function of its own type, as a coroutine takes no arguments.
 template <typename Arguments, typename LaunchShape>
 cudaError_t launch(void (*kernel)(Arguments), const LaunchShape& shape, const CudaPlace&, const Arguments& arguments) {
   struct Call {

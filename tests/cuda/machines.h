@@ -22,8 +22,8 @@ inline void PrintTo(Machine machine, std::ostream* out) {
   *out << (machine == Machine::kEmulated ? "emulated on the CPU" : "GPU");
 }
 
-/// A test that runs twice: on the kernels' code compiled for the CPU, everywhere, and on the module and a GPU, where there
-/// is one. References are computed by ATen on the CPU in both.
+/// A test that runs twice: everywhere on the kernels' code compiled for the CPU, and on the module and a GPU, if there is one.
+/// References are computed by ATen on the CPU in both cases.
 class OnMachines : public testing::TestWithParam<Machine> {
  protected:
   void SetUp() override {
@@ -69,7 +69,7 @@ inline double spacing(at::ScalarType type) {
   return type == at::kFloat ? std::ldexp(1.0, -23) : type == at::kHalf ? std::ldexp(1.0, -10) : std::ldexp(1.0, -7);
 }
 
-/// Every element within `spacings` neighbouring numbers of the expected one, of the tensor's largest magnitude.
+/// Every element is within `spacings` neighbouring numbers of the expected one, relative to the tensor's largest magnitude.
 inline void expect_within(const Tensor& actual, const Tensor& expected, double spacings, const std::string& what) {
   ASSERT_EQ(actual.scalar_type(), expected.scalar_type()) << what;
   expect_close(actual.cpu(), expected, spacings * spacing(expected.scalar_type()), what);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fails on every include that goes up or sideways in the order of the layers, and on a few other rules of CONTRIBUTING.md.
+"""Fails on every include that goes up or sideways in the order of the layers, on libraries whose DEPS are not the areas that
+their sources include, and on a few other rules of CONTRIBUTING.md.
 
     check_layers.py REPOSITORY
 
@@ -28,9 +29,9 @@ TORCH_FREE = {"base", "tokenizer", "comm", "metrics"}
 PUBLIC_TORCH_HEADERS = {"ATen/core/Tensor.h", "c10/core/Device.h", "c10/core/ScalarType.h"}  # Tensor.h and cheap parts of it
 NOT_AREAS = {"pch"}  # folders of src/ that hold no code of ours
 SPDLOG_FILES = {"src/base/log.cpp"}
-ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, beside everything in src/tools/
-ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's, which depends on the config, beside src/tools/
-SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # of /proc and /sys alone
+ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, in addition to everything in src/tools/
+ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's variable, which depends on the config, in addition to src/tools/
+SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # only of /proc and /sys
 # What only some files may do, and what the others call instead: (pattern, files or folders, advice).
 RESERVED = [
     (r"\bstd::(?:cout|cerr|clog|puts|printf)\b|\b(?:fprintf|fputs|fwrite)\s*\(", {"src/base/terminal.cpp"}, "writes to a terminal: call lora::log or lora::terminal"),
@@ -43,6 +44,11 @@ RESERVED = [
 SOURCES = {".h", ".hpp", ".cuh", ".cpp", ".cc", ".cu", ".inc"}
 HEADERS = {".h", ".hpp", ".cuh", ".inc"}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MULTILINE)
+# Where src/ says which areas a library links: (file, pattern of a library, its area and its arguments).
+LIBRARIES = [
+    ("src/CMakeLists.txt", re.compile(r"^lora_area\((?P<area>\w+)(?P<arguments>[^)]*)\)", re.MULTILINE)),
+    ("src/tools/CMakeLists.txt", re.compile(r"^target_link_libraries\(lora_(?P<area>tool)_flags(?P<arguments>[^)]*)\)", re.MULTILINE)),
+]
 LITERAL_OR_COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/|R"([^\s()\\]{0,16})\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.DOTALL)
 
 
@@ -132,6 +138,34 @@ def check_file(repository, file, area):
         yield f"{name}:{line_of(text, position)}: {finding}"
 
 
+def included_areas(repository, area):
+    """The other areas whose headers the area's headers and sources include."""
+    found = set()
+    for folder in ("include/lora", "src"):
+        for file in (repository / folder / area).rglob("*"):
+            if file.is_file() and file.suffix in SOURCES:
+                text = blank(file.read_text(encoding="utf-8"), keep_strings=True)
+                found |= {target_area(match.group(1), match.group(2)) for match in INCLUDE.finditer(text)}
+    return found - {area, None}
+
+
+def check_links(repository):
+    """Findings for every library whose DEPS differ from what its area includes."""
+    for name, pattern in LIBRARIES:
+        if not (repository / name).is_file():
+            continue
+        text = (repository / name).read_text(encoding="utf-8")
+        for match in pattern.finditer(text):
+            area = "tools" if match["area"] == "tool" else match["area"]
+            linked = {word for word in re.findall(r"\blora_(\w+)", match["arguments"]) if word in LEVEL}
+            included = included_areas(repository, area)
+            where = f"{name}:{line_of(text, match.start())}: {area}"
+            for missing in sorted(included - linked):
+                yield f"{where} includes headers of {missing}, but does not link lora_{missing}"
+            for extra in sorted(linked - included):
+                yield f"{where} links lora_{extra}, but includes no header of {extra}"
+
+
 def check_folder(repository, folder):
     for entry in sorted(folder.iterdir()):
         name = entry.relative_to(repository).as_posix()
@@ -148,7 +182,8 @@ def check_folder(repository, folder):
 
 def check_repository(repository):
     """Every finding, as lines."""
-    return [line for folder in ("include/lora", "src") for line in check_folder(repository, repository / folder)]
+    found = [line for folder in ("include/lora", "src") for line in check_folder(repository, repository / folder)]
+    return found + list(check_links(repository))
 
 
 def main():

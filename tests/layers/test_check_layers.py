@@ -46,6 +46,20 @@ class LayerCheck(unittest.TestCase):
         self.assert_fires("src/io/a.cpp", '#include "lora/tokenizer/b.h"\n', "neighbour")
         self.assert_fires("src/data/a.cpp", '#include "lora/optim/b.h"\n', "neighbour")
 
+    def test_libraries_link_what_they_include(self):
+        sources = {"src/nn/a.cpp": '#include "lora/ops/b.h"\n#include "lora/nn/a.h"\n', "include/lora/nn/a.h": '#include "lora/base/b.h"\n',
+                   "src/tools/a.cpp": '#include "lora/app/b.h"\n'}
+        links = lambda areas, tools="lora_app": {  # noqa: E731
+            "src/CMakeLists.txt": f"# The libraries\nlora_area(nn TORCH\n  DEPS {areas} PRIVATE ZLIB::ZLIB)\n",
+            "src/tools/CMakeLists.txt": f"target_link_libraries(lora_tool_flags PUBLIC {tools} CLI11::CLI11)\n"}
+        self.assertEqual(findings(sources | links("lora_base lora_ops")), [])
+        self.assertEqual(findings(sources | links("lora_ops")),
+                         ["src/CMakeLists.txt:2: nn includes headers of base, but does not link lora_base"])
+        self.assertEqual(findings(sources | links("lora_base lora_ops lora_io")),
+                         ["src/CMakeLists.txt:2: nn links lora_io, but includes no header of io"])
+        self.assertEqual(findings(sources | links("lora_base lora_ops", "lora_app lora_nn")),
+                         ["src/tools/CMakeLists.txt:1: tools links lora_nn, but includes no header of nn"])
+
     def test_line_numbers(self):
         found = findings({"src/nn/a.cpp": '/* two\nlines */\n\n#include "lora/app/b.h"\n'})
         self.assertTrue(found[0].startswith("src/nn/a.cpp:4:"), found)

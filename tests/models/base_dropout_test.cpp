@@ -1,4 +1,4 @@
-// The base's own dropout: where it stands, at which rate, and that it is a function of token and place.
+// The base's own dropout: its positions and rates, and that it is a function of token and module.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ namespace {
 
 using test::changed;
 
-/// Rates of each family at which nothing is dropped, and the rates by themselves.
+/// Each family's dropout rates, all 0 and one at a time.
 struct Family {
   const char* golden;
   std::vector<const char*> keys;
@@ -95,7 +95,7 @@ TEST(BaseDropout, NoSplitIntoMicroBatchesChangesIt) {
   }
 }
 
-/// The gradient of the embedding, with parts of the pass computed again.
+/// The gradient of the embedding, with parts of the pass recomputed.
 at::Tensor embedding_gradient(const BaseModel& base, nn::Recompute recompute) {
   const nn::TokenBatch batch = test::batch_of(documents());
   nn::Pass pass = nn::training_pass(batch, 3, 0);
@@ -127,7 +127,7 @@ TEST(BaseDropout, TheRunsOwnRateStandsInPlaceOfConfigJsons) {
     }
     const BaseModel off = changed(family.golden, rates, [](ModelOptions& options) { options.base_dropout = 0.0; });
     test::expect_equal(trained_hidden(off, documents()), evaluated_hidden(off), family.golden);
-    EXPECT_EQ(off.config[family.keys.front()], 0.3) << "what a full fine-tuning writes is the base's own config.json";
+    EXPECT_EQ(off.config[family.keys.front()], 0.3) << "a full fine-tuning saves the base's own config.json";
     const BaseModel on = changed(family.golden, none_of(family), [](ModelOptions& options) { options.base_dropout = 0.3; });
     EXPECT_FALSE(at::allclose(trained_hidden(on, documents()), evaluated_hidden(on))) << family.golden;
   }
@@ -135,7 +135,7 @@ TEST(BaseDropout, TheRunsOwnRateStandsInPlaceOfConfigJsons) {
 
 TEST(BaseDropout, ARateThatIsNoneNamesTheKey) {
   for (const double rate : {-0.1, 1.0}) {
-    test::expect_error(ErrorKind::kModel, {"config.json: resid_pdrop", "from 0 to below 1"}, [&] {
+    test::expect_error(ErrorKind::kModel, {"config.json: resid_pdrop", "at least 0 and below 1"}, [&] {
       changed("gpt2", {{"resid_pdrop", rate}});
     });
   }

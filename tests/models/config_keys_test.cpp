@@ -1,4 +1,4 @@
-// What each key of config.json does, against transformers (scripts/golden/config_keys.py), and that every key is known.
+// The effect of each key of config.json, compared with transformers (scripts/golden/config_keys.py), and that every key is known.
 #include <ATen/ATen.h>
 #include <c10/util/accumulate.h>
 #include <gmock/gmock.h>
@@ -22,7 +22,7 @@ namespace {
 /// The script's DOCUMENT.
 const test::Document kDocument{{3, 14, 7, 1, 22, 9, 4, 17, 30, 11, 2, 28, 5, 19, 8, 26, 13, 6, 31, 10, 24, 15, 29, 12}, {}, 0, 0};
 
-/// Values that transformers computes with and we do not: each is refused by its name.
+/// Values that transformers supports and this program does not: each is refused by name.
 const std::set<std::string> kRefused{
     "alibi", "use_bidirectional_attention", "is_decoder", "add_cross_attention", "router_jitter_noise", "output_router_logits"};
 
@@ -87,7 +87,7 @@ TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
       }
     } catch (const Error& error) {
       const std::string& key = change["set"].begin().key();
-      if (!change["loss"].is_null()) {  // where it is, transformers refuses too
+      if (!change["loss"].is_null()) {  // if it is, transformers refuses the value too
         EXPECT_EQ(kRefused.count(key), 1U) << shown << ": " << error.what();
         EXPECT_THAT(error.what(), testing::HasSubstr(key));
       }
@@ -108,7 +108,7 @@ TEST_P(ConfigKeys, AreAllKnown) {
   }
 }
 
-/// tie_word_embeddings beside what the file holds, and a file of the body alone.
+/// tie_word_embeddings with every combination of stored weights, and a file of only the body.
 TEST_P(ConfigKeys, TieAsTransformersDoes) {
   const Json expected = golden(GetParam());
   if (!expected.contains("ties")) {

@@ -1,4 +1,4 @@
-// Encoders and heads that score documents, beside transformers; what stands in a folder and what does not.
+// Encoders and heads that score documents, compared with transformers, with complete and incomplete folders.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
@@ -58,7 +58,7 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
-  // As in golden_test.cpp, of the last hidden states.
+  // As in golden_test.cpp, for the last hidden states.
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
@@ -79,7 +79,7 @@ TEST_P(ClassifierGolden, HasPeftsDefaultTargets) {
 INSTANTIATE_TEST_SUITE_P(Cases, ClassifierGolden, testing::ValuesIn(test::kClassificationCases),
                          [](const auto& info) { return info.param; });
 
-/// The base weights whose names begin so.
+/// The base weights whose names start with `begin`.
 std::vector<nn::Parameter> weights_of(const BaseModel& base, const std::string& begin) {
   std::vector<nn::Parameter> found;
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
@@ -91,7 +91,7 @@ std::vector<nn::Parameter> weights_of(const BaseModel& base, const std::string& 
 }
 
 TEST(SequenceHead, StartsAsTransformersStartsIt) {
-  // The base has pooler and no classifier.
+  // The base has a pooler and no classifier.
   const Golden golden("bert_pairs");
   const BaseModel base = load(golden, ComputeDtype::kFloat32, 5, 3);
   EXPECT_EQ(base.created, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
@@ -139,7 +139,7 @@ TEST(Encoder, FaultsNameTheKey) {
   const auto expect_fault = [](const char* name, const Json& changes, const std::vector<std::string>& parts) {
     test::expect_error(ErrorKind::kModel, parts, [&] { test::changed_classifier(name, changes); });
   };
-  expect_fault("bert_pairs", {{"is_decoder", true}}, {"config.json: is_decoder", "an encoder by itself"});
+  expect_fault("bert_pairs", {{"is_decoder", true}}, {"config.json: is_decoder", "only plain encoders"});
   expect_fault("modernbert_mean", {{"rope_parameters", nullptr}, {"rope_scaling", {{"rope_type", "linear"}}}},
                {"rope_parameters.full_attention", "factor", "missing"});
   expect_fault("bert_pairs", {{"position_embedding_type", "relative_key"}}, {"position_embedding_type", "\"absolute\""});
@@ -167,13 +167,13 @@ TEST(Encoder, ADocumentLongerThanItsPositionsIsAnError) {
     const BaseModel base = load(Golden(name));
     const at::NoGradGuard no_grad;
     base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({most}, 80))));
-    test::expect_error(ErrorKind::kData, {"longer than the model has positions", "expected at most " + std::to_string(most)}, [&] {
+    test::expect_error(ErrorKind::kData, {"more tokens than the model has positions", "expected at most " + std::to_string(most)}, [&] {
       base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({3, most + 1}, 80))));
     });
   }
 }
 
-/// Rates of each encoder and its head.
+/// Dropout rates of each encoder and its head.
 struct Rates {
   const char* golden;
   std::vector<const char*> keys;

@@ -1,4 +1,4 @@
-// What families read of config.json beside what their goldens hold: both dialects, defaults, and faults.
+// Keys of config.json that the families' goldens do not cover: keys of transformers 4 and 5, defaults, and invalid values.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -13,7 +13,7 @@
 namespace lora::models {
 namespace {
 
-/// The model of a golden case with other keys in its config.json; a null key is taken out.
+/// The model of a golden case with changed keys in its config.json; a null value removes the key.
 BaseModel changed(const std::string& name, const Json& changes) {
   const test::Golden golden(name);
   Json config = read_json(golden.folder / "model/config.json", ErrorKind::kModel);
@@ -39,7 +39,7 @@ at::Tensor hidden_of(const BaseModel& base) {
   return base.model->hidden(nn::evaluation_pass(batch));
 }
 
-/// Whether the keys mean what those of the golden case mean.
+/// Whether the keys have the same meaning as those of the golden case.
 bool is_same_model(const std::string& name, const Json& changes) {
   return at::equal(hidden_of(changed(name, changes)), hidden_of(changed(name, Json::object())));
 }
@@ -85,7 +85,7 @@ TEST(FamilyConfig, FaultsNameTheKey) {
   expect_fault("gemma2", {{"attn_logit_softcapping", -1.0}}, {"attn_logit_softcapping", "a number above 0, or null for none"});
   expect_fault("gemma2", {{"query_pre_attn_scalar", 0}}, {"query_pre_attn_scalar", "a number above 0"});
   for (const char* name : {"gemma", "gemma2", "gemma3_text"}) {
-    expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predicts the next token"});
+    expect_fault(name, {{"use_bidirectional_attention", true}}, {"use_bidirectional_attention", "predict the next token"});
   }
   expect_fault("gemma3_text", {{"rope_parameters", {{"full_attention", 3}}}}, {"rope_parameters.full_attention", "a JSON object"});
   expect_fault("phi3", {{"rope_parameters", {{"rope_type", "longrope"}}}}, {"rope_parameters.short_factor", "missing"});

@@ -1,4 +1,4 @@
-// The same model from files that name or cut its weights otherwise, and what a family refuses.
+// The same model from files with other names or other splits of its tensors, and what a family refuses.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -52,7 +52,7 @@ void expect_same(const std::string& name, const std::function<Tensors(Tensors)>&
   test::expect_equal(hidden_of(relaid(name, relay)), hidden_of(changed(name, Json::object())), name);
 }
 
-/// Every tensor whose name has `from` in it, under another name.
+/// Renames every tensor whose name contains `from`.
 Tensors renamed(const Tensors& tensors, const std::string& from, const std::string& to) {
   Tensors result;
   for (const auto& [name, tensor] : tensors) {
@@ -62,7 +62,7 @@ Tensors renamed(const Tensors& tensors, const std::string& from, const std::stri
   return result;
 }
 
-/// The experts of each layer in one tensor a kind, as transformers 5 has them in memory.
+/// The experts of each layer in one tensor per kind, as transformers 5 has them in memory.
 Tensors fused(const Tensors& tensors, const std::string& block, const std::array<const char*, 3>& gate_up_down) {
   std::map<std::string, std::array<std::vector<at::Tensor>, 3>> experts;
   Tensors result;
@@ -166,7 +166,7 @@ TEST(FamilyConfig, FaultsOfTheOtherFamiliesNameTheKey) {
     test::expect_error(ErrorKind::kModel, parts, [&] { changed(name, changes); });
   };
   expect_fault("gpt2", {{"n_head", 5}}, {"config.json: n_head", "divisor of the hidden size (24)"});
-  expect_fault("gpt2", {{"add_cross_attention", true}}, {"add_cross_attention", "a decoder by itself"});
+  expect_fault("gpt2", {{"add_cross_attention", true}}, {"add_cross_attention", "only plain decoders"});
   expect_fault("gpt2", {{"n_layer", 0}}, {"n_layer", "from 1 to"});
   expect_fault("gpt_neox", {{"num_attention_heads", 3}}, {"num_attention_heads", "divisor of hidden_size (32)"});
   expect_fault("falcon", {{"alibi", true}}, {"config.json: alibi", "rotary positions"});

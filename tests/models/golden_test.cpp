@@ -52,8 +52,8 @@ TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
 }
 
 TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
-  // transformers' own eager runs are up to 0.0473 (bfloat16) and 0.0062 (float16) away on these cases; 0.20 in bfloat16 where
-  // rounding sends a token to another expert.
+  // transformers' own eager runs differ by up to 0.0473 (bfloat16) and 0.0062 (float16) on these cases; 0.20 in bfloat16 if rounding
+  // sends a token to another expert.
   const double bfloat16_bound = std::string(GetParam()) == "mixtral" ? 0.25 : 0.06;
   const Golden golden(GetParam());
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});

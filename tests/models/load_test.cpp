@@ -65,7 +65,7 @@ const char* const kProjection = "model.layers.1.self_attn.q_proj.weight";
 
 TEST(LoadBaseModel, TakesEveryWeightOfTheFolder) {
   ModelFolder folder;
-  folder.add("model.layers.0.self_attn.rotary_emb.inv_freq", at::ones({2}));  // old checkpoints hold it
+  folder.add("model.layers.0.self_attn.rotary_emb.inv_freq", at::ones({2}));  // old checkpoints contain it
   folder.write();
   const BaseModel base = folder.load();
   EXPECT_EQ(base.model->base_parameters().size(), 3U * 9 + 3);
@@ -173,7 +173,7 @@ TEST(LoadBaseModel, QuantisedWeightsAreRefusedByTheirName) {
   expect_load_error(packed, {"config.json", "quantised", kProjection, "Char"});
   packed.config()["quantization_config"] = {{"quant_method", "gptq"}};
   expect_load_error(packed, {"config.json", "quantization_config", "quantised", kProjection, "unquantised"});
-  ModelFolder plain;  // what is left over of a quantisation says nothing of plain weights
+  ModelFolder plain;  // a leftover of quantisation does not matter for plain weights
   plain.config()["quantization_config"] = {{"quant_method", "gptq"}};
   plain.add("model.layers.0.self_attn.masked", at::ones({2}, at::kBool));
   plain.write();
@@ -226,7 +226,7 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
     }
   }
   EXPECT_NEAR(std::sqrt(squares / count), 0.1, 0.003);
-  // Two weights of one shape are not the same numbers.
+  // Two weights of the same shape must differ.
   EXPECT_FALSE(at::equal(parameters[1].tensor, parameters[17].tensor));
   const Json no_range{{"initializer_range", nullptr}};
   EXPECT_NEAR(test::tiny_llama(no_range).model->head().weight().std().item<double>(), 0.02, 0.002);
@@ -247,7 +247,7 @@ TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
     folder.config()["model_type"] = type;
     expect_load_error(folder, parts);
   };
-  with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part alone is model_type gemma3_text"});
+  with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part by itself is model_type gemma3_text"});
   with_type("granite", {"'granite'", "Nearest family: 'llama'", "factors of the embeddings", "docs/adding-a-model.md"});
   with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
   with_type("rwkv", {"'rwkv'", "expected one of bert, distilbert, falcon, gemma", "docs/adding-a-model.md"});

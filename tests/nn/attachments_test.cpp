@@ -32,7 +32,7 @@ LowRank pair(int64_t inputs, int64_t outputs, const std::string& adapter = "defa
           .scale = 1.5};
 }
 
-/// Rows of V tokens' own in a table or head of kDim channels.
+/// V replacement rows for a table or head of kDim channels.
 TokenRows rows_of(const std::vector<int64_t>& ids, const std::string& adapter = "default") {
   return make_token_rows(adapter, at::tensor(ids, at::kLong), trained(normal({static_cast<int64_t>(ids.size()), kDim}, 31, at::kFloat)),
                          kVocab);
@@ -116,7 +116,7 @@ TEST(Embedding, AddsPairsAsATableOfRowsWould) {
   expect_close(embedding.forward(ids), (sum * (*dora.magnitude_O / sum.norm(2, {0}))).index_select(0, ids), 1e-6);
   embedding.forward(ids).sum().backward();
   EXPECT_TRUE(dora.A_RI.grad().defined() && dora.B_OR.grad().defined() && dora.magnitude_O->grad().defined());
-  EXPECT_EQ(dora.A_RI.grad().select(1, 1).abs().max().item<double>(), 0.0);  // a token that is not there
+  EXPECT_EQ(dora.A_RI.grad().select(1, 1).abs().max().item<double>(), 0.0);  // a token that is not in the batch
   embedding.use_adapter("");
   expect_equal(embedding.forward(ids), embedding.weight().index_select(0, ids));
   EXPECT_FALSE(embedding.forward(ids).requires_grad());
@@ -173,7 +173,7 @@ TEST(RowNorms, AreKeptWithoutGradientsAndAnewWithThem) {
     W.mul_(3);
   }
   expect_close(kept(), exact(), 1e-6);
-  // A kernel that writes without a new version, as the fused AdamW does: what trains looks again, and evaluation after it.
+  // A kernel that writes without increasing the version, as the fused AdamW: training recomputes, and so does the evaluation after it.
   const Tensor raw = at::from_blob(a.A_RI.data_ptr<float>(), a.A_RI.sizes());
   raw.mul_(5);
   expect_close(a.norms.of(W, a.A_RI, a.B_OR, a.scale), exact(), 1e-6);

@@ -16,7 +16,7 @@ using test::normal;
 
 const std::vector<int32_t> kIds{3, 1, 4, 1, 5, 9, 2, 6};
 
-/// `lengths[d]` tokens of document d behind what the cache has; 0: the document stands not in the batch.
+/// `lengths[d]` tokens of document d after the cached ones; 0: the document is not in the batch.
 TokenBatch next_batch(const KvCache& cache, const std::vector<int64_t>& lengths) {
   static std::vector<std::vector<int32_t>> ids;
   ids.clear();

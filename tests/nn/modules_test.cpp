@@ -111,7 +111,7 @@ TEST(Linear, AConv1DIsTheSameProjectionWithTheFilesWeightTurned) {
   EXPECT_STREQ(conv.kind(), "Conv1D");
   EXPECT_EQ(conv.in_features(), 6);
   EXPECT_EQ(conv.out_features(), 4);
-  // The file's own tensor, not a copy: mapped pages stay mapped, and what is trained has the file's layout.
+  // The file's own tensor, not a copy: mapped pages stay mapped, and a trained weight has the file's layout.
   EXPECT_EQ(conv.base_parameters()[0].tensor.data_ptr(), weight_IO.data_ptr());
   EXPECT_EQ(conv.base_parameters()[0].tensor.sizes(), weight_IO.sizes());
   EXPECT_EQ(conv.weight().data_ptr(), weight_IO.data_ptr());
@@ -124,7 +124,7 @@ TEST(Linear, AConv1DIsTheSameProjectionWithTheFilesWeightTurned) {
   const LowRank pair = attachment("default", 20, 0.5);
   conv.attach(pair);
   expect_close(conv.forward(x, pass), base + delta(x, pair), 1e-6);
-  // Its base weight trained: the gradient comes in the file's layout.
+  // With a trained base weight, the gradient has the file's layout.
   conv.use_adapter("");
   const Tensor leaf_IO = conv.base_parameters()[0].tensor.requires_grad_(true);
   conv.forward(x, pass).sum().backward();
@@ -144,7 +144,7 @@ TEST(Dropout, OfTheBaseIsDrawnByTheTokenAndThePlaceInTrainingAlone) {
   EXPECT_FALSE(at::equal(here.forward(x, training_pass(batch(), 1, 1)), y));
   EXPECT_NEAR(y.eq(0).to(at::kFloat).mean().item<double>(), 0.25, 0.02);
   EXPECT_NEAR(y.mean().item<double>(), 1.0, 0.03);
-  // A token's draw does not depend on the batch it stands in: the second document alone.
+  // A token's mask does not depend on its batch: the second document by itself.
   const std::vector<test::Document> documents = test::documents_of({2, 3}, 20);
   const TokenBatch alone = test::batch_of({documents[1]});
   expect_equal(here.forward(x.slice(0, 2), training_pass(alone, 1, 0)), y.slice(0, 2));
@@ -166,7 +166,7 @@ TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {
   expect_close(linear.forward(x, pass), base + delta(x, second), 1e-6);
   linear.attachments()[1].enabled = false;
   expect_close(linear.forward(x, pass), base, 1e-6);
-  // Gradients reach both where both are on.
+  // Gradients reach both if both are trained.
   linear.attachments()[0].enabled = linear.attachments()[1].enabled = true;
   linear.forward(x, pass).sum().backward();
   for (const LowRank& each : {first, second}) {

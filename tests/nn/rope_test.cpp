@@ -18,7 +18,7 @@ RopeOptions read(const Json& config, int64_t head_dim = 64) {
                            config.value("max_position_embeddings", int64_t{2048}));
 }
 
-/// A row of rope.json as options. A partial factor is no key that the Llama family takes: it goes into `dim`.
+/// A row of rope.json as options. The Llama family has no key for a partial factor, so it is applied to `dim`.
 RopeOptions options_of_golden(Json config) {
   const int64_t heads = config["hidden_size"].get<int64_t>() / config["num_attention_heads"].get<int64_t>();
   const int64_t head_dim = config.contains("head_dim") && !config["head_dim"].is_null() ? config["head_dim"].get<int64_t>() : heads;
@@ -122,7 +122,7 @@ TEST(Rope, FaultyKeysAreModelErrors) {
   }
   expect_error(ErrorKind::kModel, {"partial_rotary_factor"},
                [] { read(Json::parse(R"({"partial_rotary_factor": 0.5, "rope_parameters": {"rope_type": "linear", "factor": 2}})")); });
-  EXPECT_EQ(read(Json::parse(R"({"partial_rotary_factor": 0.5})")).dim, 64);  // transformers does not look at it
+  EXPECT_EQ(read(Json::parse(R"({"partial_rotary_factor": 0.5})")).dim, 64);  // transformers ignores it
   expect_error(ErrorKind::kModel, {"rope_parameters", "JSON object"}, [] { read(Json::parse(R"({"rope_parameters": 7})")); });
 }
 
@@ -162,7 +162,7 @@ TEST(Rope, DynamicTakesEachDocumentForItself) {
 }
 
 TEST(Rope, TurnsThePairsOfChannels) {
-  // Channel i and i + E/2 are one pair, turned by the angle of the table; lengths stay.
+  // Channels i and i + E/2 are one pair, rotated by the angle of the table; norms are unchanged.
   const TokenBatch batch = test::batch_of(test::documents_of({4}, 50));
   RopeOptions options;
   options.dim = 6;

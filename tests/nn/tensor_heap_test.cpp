@@ -19,7 +19,7 @@ int64_t resident_pages() {
   return resident;
 }
 
-/// What a step does: tensors by the length of its document, of which something small stays behind.
+/// Imitates a step: tensors sized by the length of its document, of which a small one survives.
 void step(int64_t length, std::vector<at::Tensor>& kept) {
   std::vector<at::Tensor> layers;
   for (int i = 0; i < 30; ++i) {

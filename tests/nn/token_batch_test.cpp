@@ -63,7 +63,7 @@ TEST(Pass, KeysDifferBySeedStepSampleAndPosition) {
   const Tensor keys = training_pass(batch, 42, 7).row_keys_T;
   std::vector<Tensor> all{keys, training_pass(batch, 43, 7).row_keys_T, training_pass(batch, 42, 8).row_keys_T};
   const Tensor together = at::cat(all);
-  EXPECT_EQ(std::get<0>(at::_unique(together)).numel(), together.numel());  // not one key twice
+  EXPECT_EQ(std::get<0>(at::_unique(together)).numel(), together.numel());  // all keys differ
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ using test::normal;
 
 const AttentionOptions kPlain{.scale = 0.37};
 
-/// Documents of 3, 5 and 2 tokens; 4 query heads on 2 key heads.
+/// Documents of 3, 5 and 2 tokens; 4 query heads for 2 key heads.
 struct Batch {
   std::vector<int64_t> host{0, 3, 8, 10};
   Tensor offsets = at::tensor({0, 3, 8, 10}, at::kInt);
@@ -55,7 +55,7 @@ TEST(AttentionDropout, HasTheGradientsOfItsDraw) {
 }
 
 TEST(AttentionDropout, DropsProbabilitiesByTokenAndHead) {
-  // With v one-hot by the place of the key, the output is the probabilities themselves.
+  // With v one-hot by the position of the key, the output is the probabilities themselves.
   const Batch batch;
   std::vector<Tensor> in = batch.inputs(at::kDouble);
   in[2] = at::zeros({10, 2, 6}, at::kDouble);
@@ -67,7 +67,7 @@ TEST(AttentionDropout, DropsProbabilitiesByTokenAndHead) {
   const Tensor dropped = kept_THE.eq(0).logical_and(whole_THE.ne(0));
   expect_close(kept_THE, at::where(dropped, at::zeros_like(whole_THE), whole_THE / 0.75), 1e-12);
   EXPECT_TRUE(dropped.any().item<bool>());
-  // Heads, sites and tokens draw for themselves.
+  // Heads, sites and tokens have independent masks.
   EXPECT_FALSE(at::equal(dropped.select(1, 0), dropped.select(1, 1)));
   EXPECT_FALSE(at::equal(batch.attend(in, 0.25, 18), kept_THE));
   expect_equal(batch.attend(in, 0.25), kept_THE);

@@ -61,7 +61,7 @@ const std::vector<AttentionOptions> kRestricted{{.scale = 0.37, .window = 3},
                                                 {.scale = 0.37, .soft_cap = 0.8},
                                                 {.scale = 0.37, .window = 2, .soft_cap = 0.5}};
 
-/// The same both ways; what is cached is causal by its nature.
+/// The same with bidirectional attention; with a cache, attention is always causal.
 std::vector<AttentionOptions> restricted_and_two_way() {
   std::vector<AttentionOptions> all = kRestricted;
   all.insert(all.end(), {{.scale = 0.37, .causal = false},
@@ -169,7 +169,7 @@ TEST(TwoWayAttention, DocumentsOfSeveralBlocks) {
 }
 
 TEST(CausalAttention, DocumentsOfSeveralBlocks) {
-  // Blocks of the CPU's kernel end within documents, at their ends, and one before.
+  // Blocks of the CPU's kernel that end within documents, at their ends, and one position before.
   const Setting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
   const Documents documents(setting.lengths);
   const auto bind = [&documents](auto op) {
@@ -248,7 +248,7 @@ TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
       std::vector<Tensor> inputs{normal({documents.tokens(), 4, 8}, 1, type), normal({documents.tokens(), 2, 8}, 2, type),
                                  normal({documents.tokens(), 2, 8}, 3, type)};
       const Tensor before = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale).clone();
-      for (Tensor& input : inputs) {  // everything outside document 1 becomes something else
+      for (Tensor& input : inputs) {  // everything outside document 1 changes
         input.slice(0, 0, begin).mul_(-3).add_(1);
         input.slice(0, end).mul_(5).sub_(2);
       }
@@ -265,7 +265,7 @@ TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
   }
 }
 
-/// A cache of slots of which some stand in the pass; owns what a KeyLayout refers to.
+/// A cache with slots, some of which are in the pass; owns what a KeyLayout refers to.
 class Cache {
  public:
   struct Slot {
@@ -291,8 +291,8 @@ class Cache {
 };
 
 TEST(CachedAttention, ValuesEqualTheReference) {
-  // New tokens of each document beside its keys: whole documents, single tokens, some tokens behind others; a gap of places
-  // between slots, and places behind the keys that hold what is no number.
+  // New tokens of each document in addition to its cached keys: whole documents, single tokens, several tokens after others; a gap
+  // between slots, and NaN in the slots after the keys.
   const std::vector<std::pair<std::vector<int64_t>, std::vector<Cache::Slot>>> passes{{{5, 3}, {{0, 5}, {6, 3}}},
                                                                                       {{1, 1, 1}, {{0, 4}, {9, 1}, {12, 8}}},
                                                                                       {{1, 4, 3, 2}, {{0, 6}, {6, 4}, {11, 9}, {21, 4}}},

@@ -38,7 +38,7 @@ std::vector<Tensor> inputs_of(const Setting& setting, at::ScalarType x_type, at:
 
 using Op = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const DoraTerm&);
 
-/// The norm is fixed, as DoRA wants it: differences of A and B do not move it.
+/// The norm is constant, as in DoRA: differences of A and B do not change it.
 test::Differentiable function_of(Op op, const Setting& setting, at::ScalarType type, at::ScalarType ab_type) {
   const Tensor W = normal({kOut, kIn}, 4, type);
   const std::vector<Tensor> at_start = inputs_of(setting, type, ab_type);
@@ -71,7 +71,7 @@ TEST(DoraLinear, Float32EqualsTheReferenceAndTheFormula) {
   const Tensor sum = W + kScale * B.mm(A);
   const Tensor norm = sum.norm(2, {1});
   expect_close(dora_linear(x, W, b, {{A, B, kScale, {}, {}}, m, norm}), x.mm((sum * (m / norm).unsqueeze(1)).t()) + b, 1e-13);
-  // A magnitude that is the norm changes nothing.
+  // A magnitude equal to the norm changes nothing.
   expect_close(dora_linear(x, W, b, {{A, B, kScale, {}, {}}, norm, norm}), x.mm(sum.t()) + b, 1e-13);
 }
 
@@ -119,7 +119,7 @@ TEST(DoraLinear, TheWeightMustBeFrozenAndGetsNoGradient) {
 
 TEST(AdaptedRowNorms, EqualTheSumsAlsoWhereItsTermsCancel) {
   const Tensor A = normal({kRank, 40}, 2), B = normal({9, kRank}, 3);
-  // From rows of which the pair takes nothing to rows of which it leaves a ten-thousandth.
+  // From rows that the pair does not change to rows of which it leaves a ten-thousandth.
   const Tensor left = at::pow(10.0, at::linspace(0.5, -4, 9, at::kDouble)).unsqueeze(1);
   const Tensor W = -kScale * B.mm(A) + left * normal({9, 40}, 4);
   const Tensor exact = (W + kScale * B.mm(A)).norm(2, {1});
@@ -129,7 +129,7 @@ TEST(AdaptedRowNorms, EqualTheSumsAlsoWhereItsTermsCancel) {
   const Tensor W_float = W.to(at::kFloat), A_float = A.to(at::kFloat), B_float = B.to(at::kFloat);
   const Tensor direct = (W_float.to(at::kDouble) + kScale * B_float.to(at::kDouble).mm(A_float.to(at::kDouble))).norm(2, {1});
   const Tensor narrow = adapted_row_norms(W_float, row_norms(W_float, at::kFloat), A_float, B_float, kScale).to(at::kDouble);
-  // Like the sum itself in float32: an error of an ulp of the terms.
+  // Like the sum itself in float32: an error of one ulp of the terms.
   const Tensor allowed = 1e-6 * direct + 1e-6 * W_float.norm(2, {1}).to(at::kDouble) * (direct < 0.1 * W_float.norm(2, {1}));
   EXPECT_TRUE((narrow - direct).abs().le(allowed).all().item<bool>()) << (narrow - direct) / direct;
 

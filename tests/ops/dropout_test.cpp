@@ -21,7 +21,7 @@ Tensor row_keys(int64_t tokens, uint64_t seed) {
   return keys;
 }
 
-/// Which elements of a row of ones survive.
+/// Which elements of a row of ones are kept.
 Tensor mask(int64_t tokens, int64_t channels, const DropoutDraw& draw) {
   return dropout(at::ones({tokens, channels}, at::kFloat), draw) != 0;
 }
@@ -31,7 +31,7 @@ TEST(Dropout, TheLoopEqualsTheReferenceBitForBit) {
   for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
     for (const int64_t channels : {1, 2, 7, 64, 129}) {
       for (const double p : {0.1, 0.5, 0.93}) {
-        const DropoutDraw draw{row_keys(301, 5), hash_name("model.layers.0.self_attn.q_proj"), p};  // 301 rows: each thread some
+        const DropoutDraw draw{row_keys(301, 5), hash_name("model.layers.0.self_attn.q_proj"), p};  // 301 rows: some for each thread
         const Tensor x = normal({301, channels}, 3, type);
         expect_equal(dropout(x, draw), dropout_reference(x, draw), std::string(toString(type)) + " " + std::to_string(channels));
       }
@@ -50,7 +50,7 @@ TEST(Dropout, KeepsTheRightShareAndTheMean) {
     const Tensor kept = mask(tokens, channels, draw).to(at::kDouble);
     const double deviation = std::sqrt(p * (1 - p) / static_cast<double>(tokens * channels));
     EXPECT_NEAR(kept.mean().item<double>(), 1 - p, 5 * deviation);
-    // Also in every channel and in every row: 6 sigma over some hundred of each.
+    // Also in every channel and in every row: 6 sigma over some hundred elements each.
     EXPECT_LT((kept.mean(0) - (1 - p)).abs().max().item<double>(), 6 * std::sqrt(p * (1 - p) / tokens));
     EXPECT_LT((kept.mean(1) - (1 - p)).abs().max().item<double>(), 6 * std::sqrt(p * (1 - p) / channels));
     const Tensor y = dropout(at::full({tokens, channels}, 2.0, at::kFloat), draw);
@@ -67,7 +67,7 @@ TEST(Dropout, IsAFunctionOfItsKeysAlone) {
     const double changed = (mask(50, 33, other) != one).to(at::kDouble).mean().item<double>();
     EXPECT_NEAR(changed, 0.5, 0.07);
   }
-  // A row does not depend on the rows around it, nor on how many channels follow.
+  // A row does not depend on the rows around it, nor on the number of channels that follow.
   expect_equal(mask(3, 33, {keys.slice(0, 20, 23), 10, 0.5}), one.slice(0, 20, 23));
   expect_equal(mask(50, 12, {keys, 10, 0.5}), one.slice(1, 0, 12).contiguous());
 }

@@ -1,4 +1,4 @@
-// The ops between the projections: rms_norm, rotary_embedding, gated_activation, each beside its reference.
+// The ops between the projections: rms_norm, rotary_embedding, gated_activation, each compared with its reference.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -18,11 +18,11 @@ using test::expect_close;
 using test::normal;
 using Inputs = std::vector<Tensor>;
 
-/// What a dtype's own rounding may differ by, of the largest magnitude.
+/// The difference that a dtype's own rounding may cause, relative to the largest magnitude.
 const std::vector<std::pair<at::ScalarType, double>> kTypes{
     {at::kDouble, 1e-13}, {at::kFloat, 2e-6}, {at::kBFloat16, 0x1p-7}, {at::kHalf, 0x1p-9}};
 
-/// An op in float64 against central differences, and in every dtype against its reference.
+/// An op in float64 compared with central differences, and in every dtype with its reference.
 void expect_op(const test::Differentiable& op, const test::Differentiable& reference, const Inputs& inputs, const std::string& what) {
   test::expect_gradients(op, inputs, 1e-5, 1e-8, what);
   for (const auto& [type, tolerance] : kTypes) {
@@ -42,7 +42,7 @@ TEST(RmsNorm, EqualsTheReferenceWithItsGradients) {
       expect_op(bind(rms_norm), bind(rms_norm_reference), inputs, std::to_string(rows) + " x " + std::to_string(dim));
     }
   }
-  // Rows that are not next to each other, no rows, and a frozen input.
+  // Rows that are not adjacent, no rows, and a frozen input.
   const Tensor wide = normal({4, 12}, 1), weight = normal({6}, 2);
   expect_close(rms_norm(wide.slice(1, 0, 6), weight, 1e-3), rms_norm_reference(wide.slice(1, 0, 6), weight, 1e-3), 1e-13);
   EXPECT_EQ(rms_norm(at::empty({0, 6}, at::kDouble), weight, 1e-3).size(0), 0);

@@ -12,7 +12,7 @@ using at::Tensor;
 using test::expect_close;
 using test::normal;
 
-// Products on both sides of the size from which another library may be called, of matrices in every layout there is.
+// Products below and above the size from which another library may be called, of matrices in every layout.
 TEST(Gemm, EveryLayoutEqualsTheProductInFloat64) {
   for (const auto& [m, k, n] : std::vector<std::array<int64_t, 3>>{{3, 5, 4}, {1, 700, 900}, {130, 70, 90}, {257, 16, 130}}) {
     const Tensor wide = normal({m, k + 3}, 1, at::kFloat), a_plain = normal({m, k}, 2, at::kFloat), b_plain = normal({k, n}, 3, at::kFloat);

@@ -32,7 +32,7 @@ TEST(Lanes, RunEachItemOnceSideBySideAndShareTheThreads) {
       std::unique_lock lock(mutex);
       seen[std::this_thread::get_id()] = at::get_num_threads();
       both.notify_all();
-      both.wait(lock, [&seen] { return seen.size() == 2; });  // each waits here until the other lane has come
+      both.wait(lock, [&seen] { return seen.size() == 2; });  // each waits here until the other lane has arrived
     });
     for (const std::atomic<int>& count : runs) {
       EXPECT_EQ(count, 1);

@@ -14,12 +14,12 @@ namespace {
 using test::normal;
 using Inputs = std::vector<Tensor>;
 
-/// What a dtype's own rounding may differ by, of the largest magnitude. In half precision LibTorch keeps mean and deviation
-/// of a row in half precision too, as they are in a run of torch.
+/// The difference that a dtype's own rounding may cause, relative to the largest magnitude. In half precision LibTorch keeps mean and
+/// deviation of a row in half precision too, as in a run of torch.
 const std::vector<std::pair<at::ScalarType, double>> kTypes{
     {at::kDouble, 1e-13}, {at::kFloat, 2e-6}, {at::kBFloat16, 0x1p-5}, {at::kHalf, 0x1p-8}};
 
-/// The op on {x, weight, bias}, of which the last ones may be missing.
+/// The op on {x, weight, bias}; the last ones are optional.
 template <typename Op>
 test::Differentiable of_inputs(Op op) {
   return [op](const Inputs& in) {

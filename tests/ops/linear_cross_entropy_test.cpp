@@ -40,7 +40,7 @@ TEST(LinearCrossEntropy, Float64EqualsCentralDifferencesAndTheReference) {
 }
 
 TEST(LinearCrossEntropy, SeveralChunksOfALargeVocabulary) {
-  // 2^24 / 2^19 = 32 rows a chunk: two full chunks and a part of one.
+  // 2^24 / 2^19 = 32 rows per chunk: two full chunks and a partial one.
   const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;
   const Tensor labels = labels_of(rows, vocabulary);
   const Tensor h = trained(normal({rows, dim}, 1, at::kFloat)), W = trained(normal({vocabulary, dim}, 2, at::kFloat)),
@@ -55,7 +55,7 @@ TEST(LinearCrossEntropy, SeveralChunksOfALargeVocabulary) {
   expect_close(h.grad(), h2.grad(), 1e-5, "h");
   expect_close(W.grad(), W2.grad(), 1e-5, "W");
   expect_close(b.grad(), b2.grad(), 1e-5, "b");
-  // Evaluation: the same losses one by one, in chunks too.
+  // Evaluation: the same losses individually, in chunks too.
   const TokenScores scores =
       chunked_token_scores(h, labels, vocabulary, [&](const Tensor& h_CD, int64_t) { return at::addmm(b, h_CD, W.t()); });
   const Tensor each = scores.loss_S;
@@ -84,7 +84,7 @@ TEST(LinearCrossEntropy, HalfPrecisionIsCloseAndNotScaledByARoundedFactor) {
     EXPECT_NEAR(loss.item<double>() / exact.item<double>(), 1.0, unit);
     expect_close(h.grad(), wide.grad(), 4 * unit);
 
-    // 1.0039 rounds to 1 in bfloat16: were the factor rounded before it is applied, every element would be 0.4 % off.
+    // 1.0039 rounds to 1 in bfloat16: if the factor were rounded before it is applied, every element would be off by 0.4 %.
     const Tensor scaled = trained(h);
     (linear_cross_entropy(scaled, W, std::nullopt, labels) * 1.0039).backward();
     expect_equal(scaled.grad(), (h.grad().to(at::kFloat) * 1.0039).to(half));
@@ -139,7 +139,7 @@ TEST(ChunkedCrossEntropy, Float64EqualsCentralDifferences) {
 }
 
 TEST(ChunkedCrossEntropy, SeveralChunksAreTheSameAsOneAndKnowWhereTheyBegin) {
-  const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;  // 32 rows a chunk
+  const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;  // 32 rows per chunk
   const Tensor labels = labels_of(rows, vocabulary), W = normal({vocabulary, dim}, 2, at::kFloat);
   const Tensor h = trained(normal({rows, dim}, 1, at::kFloat)), A = trained(normal({2, dim}, 3, at::kFloat)),
                B = trained(normal({vocabulary, 2}, 4, at::kFloat)), unused = trained(at::ones({2}));
@@ -150,7 +150,7 @@ TEST(ChunkedCrossEntropy, SeveralChunksAreTheSameAsOneAndKnowWhereTheyBegin) {
   });
   EXPECT_EQ(begins, (std::vector<int64_t>{0, 32, 64}));
   (loss * 0.25).backward();
-  EXPECT_EQ(begins.size(), 3U);  // nothing is computed again in backward
+  EXPECT_EQ(begins.size(), 3U);  // nothing is recomputed in backward
   const Tensor h2 = trained(h), A2 = trained(A), B2 = trained(B);
   const Tensor expected = at::cross_entropy_loss(adapted_logits(h2, W, A2, B2), labels, {}, at::Reduction::Sum);
   (expected * 0.25).backward();

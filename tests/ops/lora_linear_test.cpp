@@ -17,7 +17,7 @@ using test::trained;
 constexpr int64_t kTokens = 5, kIn = 7, kOut = 4, kRank = 3;
 constexpr double kScale = 1.75;
 
-/// project() of a single one.
+/// project() of a single projection.
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
   return project(x_TI, {{W_OI, bias_O, term}}).front();
 }
@@ -71,7 +71,7 @@ TEST(LoraLinear, Float32EqualsTheReferenceAndTheFormula) {
   const Tensor x = normal({kTokens, kIn}, 1), W = normal({kOut, kIn}, 4), b = normal({kOut}, 5), A = normal({kRank, kIn}, 2),
                B = normal({kOut, kRank}, 3);
   expect_close(lora_linear(x, W, b, {A, B, kScale, {}}), x.mm(W.t()) + b + kScale * x.mm(B.mm(A).t()), 1e-13);
-  // Dropout acts on the low-rank part alone.
+  // Dropout only affects the low-rank part.
   const DropoutDraw draw = draw_of(0.4);
   expect_close(lora_linear(x, W, b, {A, B, kScale, draw}), x.mm(W.t()) + b + kScale * dropout_reference(x, draw).mm(B.mm(A).t()), 1e-13);
 }
@@ -132,7 +132,7 @@ TEST(LoraLinear, NothingIsComputedForFrozenTensors) {
   EXPECT_THROW(lora_linear(x, trained(W), std::nullopt, {A, B, kScale, {}}), c10::Error);
 }
 
-/// Three projections of one input as q, k and v are: one with bias, one without a low-rank part, ranks that differ.
+/// Three projections of one input like q, k and v: one with bias, one without a low-rank part, and different ranks.
 std::vector<Projection> group_of(const std::vector<Tensor>& in, at::ScalarType type, double p) {
   const auto weight = [type](int64_t out, uint64_t seed) { return normal({out, kIn}, seed, type); };
   return {{weight(kOut, 4), normal({kOut}, 5, type), LowRankTerm{in[1], in[2], kScale, draw_of(p)}},
@@ -191,7 +191,7 @@ TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
     expect_close(low_rank(inputs[0], {inputs[1], inputs[2], kScale, draw_of(setting.p)}), kScale * dropped.mm(inputs[2].mm(inputs[1]).t()),
                  1e-13);
   }
-  // In the adapter's type, not x's.
+  // In the adapter's dtype, not x's.
   const Tensor narrow = normal({kTokens, kIn}, 1, at::kBFloat16);
   EXPECT_EQ(low_rank(narrow, {normal({kRank, kIn}, 2, at::kFloat), normal({kOut, kRank}, 3, at::kFloat), 1.0, {}}).scalar_type(),
             at::kFloat);
@@ -212,10 +212,10 @@ TEST(LoraLinear, BiasesOfBothPartsCanBeTrained) {
   const Tensor x = normal({kTokens, kIn}, 1), A = normal({kRank, kIn}, 2), B = normal({kOut, kRank}, 3);
   expect_close(lora_linear(x, W, inputs[3], {A, B, kScale, {}, inputs[4]}),
                x.mm(W.t()) + inputs[3] + kScale * (x.mm(B.mm(A).t()) + inputs[4]), 1e-13);
-  inputs[3].requires_grad_(false);  // one alone
+  inputs[3].requires_grad_(false);  // only one is trained
   test::expect_gradients(bind(lora_linear, at::kDouble), inputs, 1e-3, 1e-9);
 
-  // Beside a half-precision base each bias gets a gradient of its own type.
+  // With a half-precision base each bias gets a gradient in its own dtype.
   std::vector<Tensor> mixed = inputs_of({"", false, 0.4, true}, at::kBFloat16, at::kFloat);
   mixed.push_back(trained(normal({kOut}, 5, at::kBFloat16)));
   mixed.push_back(trained(normal({kOut}, 6, at::kFloat)));

@@ -25,7 +25,7 @@ TEST(Recompute, ValueAndGradientsAreThoseOfTheFunctionItself) {
       ++calls;
       return in.mm(weight).tanh();
     };
-    // Twice, one behind the other, as layers are.
+    // Twice, one after the other, like layers.
     const auto again = [&](const Tensor& in) { return recompute([&f, &w](const Tensor& t) { return f(t, w); }, in, store); };
     const Tensor y = again(again(x));
     EXPECT_EQ(calls, 2);

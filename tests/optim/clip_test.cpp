@@ -11,7 +11,7 @@ namespace {
 
 using at::Tensor;
 
-/// A parameter with this gradient; none where it is undefined.
+/// A parameter with this gradient; without one if it is undefined.
 nn::Parameter with_gradient(const std::string& name, const Tensor& gradient, at::ScalarType dtype = at::kFloat) {
   Tensor tensor = at::zeros({2}, dtype).set_requires_grad(true);
   tensor.mutable_grad() = gradient;

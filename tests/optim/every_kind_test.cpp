@@ -1,4 +1,4 @@
-// What holds for every optimiser: resuming, memory order, threads, clipping in the same pass, the size of its state.
+// Properties of every optimiser: resuming, memory order, threads, clipping in the same pass, the size of its state.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ std::vector<OptimizerOptions> every_kind() {
   return options;
 }
 
-/// Two above the 4096 elements from which 8-bit moments are quantised, one of more than a piece; two below.
+/// Two parameters above the 4096 elements from which 8-bit moments are quantised, one of them larger than a piece; two below.
 std::vector<nn::Parameter> make_parameters(at::ScalarType dtype) {
   std::vector<nn::Parameter> parameters;
   for (const std::vector<int64_t>& shape : std::vector<std::vector<int64_t>>{{70, 61}, {270, 251}, {5, 3}, {7}}) {
@@ -32,7 +32,7 @@ std::vector<nn::Parameter> make_parameters(at::ScalarType dtype) {
   return parameters;
 }
 
-/// At step 3 the last parameter has none.
+/// At step 3 the last parameter has no gradient.
 void set_gradients(const std::vector<nn::Parameter>& parameters, int64_t step) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& tensor = parameters[i].tensor;
@@ -133,7 +133,7 @@ TEST(EveryKind, LeavesGradientsAndFollowsTheirMemoryOrder) {
     EXPECT_FALSE(at::equal(plain[0].tensor, initial)) << name;
     EXPECT_TRUE(at::equal(plain[0].tensor.grad(), gradient)) << name;
     EXPECT_TRUE(plain[0].tensor.requires_grad());
-    EXPECT_GT(plain[0].tensor._version(), version) << name;  // caches of weights look at it
+    EXPECT_GT(plain[0].tensor._version(), version) << name;  // caches of weights check it
   }
 }
 

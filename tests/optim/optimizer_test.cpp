@@ -57,7 +57,7 @@ class Golden {
 
 void expect_close(const Tensor& found, const Tensor& expected, const std::string& what) {
   const bool half = expected.scalar_type() == at::kBFloat16;
-  // bfloat16: one unit in the last place, which another order of rounding in the kernel can cost.
+  // bfloat16: one unit in the last place, which another order of rounding in the kernel can cause.
   EXPECT_TRUE(at::allclose(found.detach().cpu().to(at::kDouble), expected.to(at::kDouble), half ? 0x1p-7 : 1e-7, 1e-7)) << what;
   EXPECT_EQ(found.scalar_type(), expected.scalar_type()) << what;
 }

@@ -40,7 +40,7 @@ TEST(Schedule, EqualsTransformersStepByStep) {
     int64_t step = 0;
     for (const Json& value : entry.at("learning_rates")) {
       const double expected = value;
-      // The absolute part is for the last step of a cosine, where 1 + cos cancels.
+      // The absolute tolerance is for the last step of a cosine, where 1 + cos cancels.
       EXPECT_NEAR(schedule_factor(options, rate, step) * rate, expected, 1e-12 * expected + 1e-16 * rate) << entry << " step " << step;
       ++step;
     }

@@ -48,14 +48,14 @@ OptimizerOptions options_of(const Json& golden) {
   return options;
 }
 
-/// A code may fall on the other side of a midpoint by another rounding: at most one in a thousand, by one.
+/// Rounding may move a code to the other side of a midpoint: at most one in a thousand, by one.
 void expect_same_codes(const Tensor& found, const Tensor& expected, const std::string& name) {
   const Tensor difference = (found.to(at::kInt) - expected.to(at::kInt)).abs();
   EXPECT_LE(difference.max().item<int>(), 1) << name;
   EXPECT_LE(difference.sum().item<int64_t>(), found.numel() / 1000) << name;
 }
 
-/// At most one element in a thousand is off (as far as another code takes it), the others agree to `tolerance`.
+/// At most one element in a thousand differs (by as much as another code causes); the others agree within `tolerance`.
 void expect_parameter(const Tensor& found, const Tensor& expected, double tolerance, double largest, const std::string& name) {
   ASSERT_EQ(found.scalar_type(), expected.scalar_type()) << name;
   const Tensor difference = (found.detach().to(at::kDouble) - expected.to(at::kDouble)).abs();
@@ -112,7 +112,7 @@ TEST(SmallState, MapsAreBitsandbytes) {
 
 TEST(SmallState, QuantisesToTheNearestValue) {
   const QuantizationMap& map = dynamic_map(true);
-  // Two blocks, and a part of one that has the largest value too.
+  // Two blocks, and a partial one that contains the largest value too.
   const auto blocks = [](const Tensor& each) { return at::cat({each, each, each.flip(0)}).narrow(0, 0, 700); };
   const Tensor values = blocks(at::tensor(at::ArrayRef<float>(map.values))) * 0.5F;
   const Tensor codes = at::zeros({700}, at::kByte);
@@ -124,7 +124,7 @@ TEST(SmallState, QuantisesToTheNearestValue) {
   test::expect_equal(dequantize_blockwise(codes, absmax, map), at::zeros({700}));
 }
 
-/// What runs on other devices gives what the kernels of the CPU give.
+/// The implementation for other devices gives the same results as the kernels of the CPU.
 TEST(SmallState, OperatorsEqualTheKernels) {
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     std::vector<nn::Parameter> fused = parameters_of(dtype);

@@ -24,7 +24,7 @@ nn::TokenBatch one_batch(const data::Dataset& set) {
   return data::make_batch(set, all);
 }
 
-/// The loss of each held-out document; those of token prediction are computed in one batch.
+/// The loss of each held-out document; for token prediction they are computed in one batch.
 std::vector<double> losses_of(GoldenRun& run) {
   if (!run.labels) {
     return test::document_losses(run.model(), one_batch(run.eval_set));
@@ -39,7 +39,7 @@ std::vector<double> losses_of(GoldenRun& run) {
   return losses;
 }
 
-/// Logits of a model's head, whichever it has.
+/// Logits of a model's head, whichever kind it has.
 at::Tensor logits_of(nn::Model& model, const nn::Pass& pass) {
   return model.sequence_head() == nullptr ? model.logits(model.hidden(pass), pass) : model.sequence_head()->logits(model, pass).squeeze(0);
 }
@@ -75,7 +75,7 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
                          "base loss");
 }
 
-/// Softmax does not see a bias of the keys: its gradient is rounding alone, and so is what an optimiser makes of it.
+/// Softmax is invariant to a bias of the keys: its gradient is only rounding, and so is an optimiser's update of it.
 bool is_unseen(const nn::Parameter& parameter) {
   return parameter.name.ends_with(".self.key.bias");
 }
@@ -97,12 +97,12 @@ TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
   }
   EXPECT_EQ(static_cast<int64_t>(run.parameters().size()), gradients);
   for (const nn::Parameter& parameter : run.parameters()) {
-    const at::Tensor wanted = expected.tensor("grad." + run.key_of(parameter));
+    const at::Tensor expected_gradient = expected.tensor("grad." + run.key_of(parameter));
     if (is_unseen(parameter)) {
-      expect_near(parameter.tensor.grad(), at::zeros_like(wanted), 1e-6, parameter.name);
-      expect_near(wanted, at::zeros_like(wanted), 1e-6, parameter.name);
+      expect_near(parameter.tensor.grad(), at::zeros_like(expected_gradient), 1e-6, parameter.name);
+      expect_near(expected_gradient, at::zeros_like(expected_gradient), 1e-6, parameter.name);
     } else {
-      expect_close(parameter.tensor.grad(), wanted, 2e-5, parameter.name);  // rounding alone is 1.1e-5 on some processors
+      expect_close(parameter.tensor.grad(), expected_gradient, 2e-5, parameter.name);  // rounding alone causes 1.1e-5 on some processors
     }
   }
 }
@@ -152,18 +152,18 @@ void expect_training(GoldenRun& run) {
   run.run(state, {&logging, &evaluation});
 
   const Json expected = run.golden.expected();
-  const auto expect_relative = [](const Json& actual, const Json& wanted, const char* key, double tolerance) {
-    const double value = wanted[key].get<double>();
-    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << wanted["step"];
+  const auto expect_relative = [](const Json& actual, const Json& step, const char* key, double tolerance) {
+    const double value = step[key].get<double>();
+    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << step["step"];
   };
   ASSERT_EQ(steps.rows.size(), expected["steps"].size());
   for (size_t i = 0; i < steps.rows.size(); ++i) {
-    const Json& wanted = expected["steps"][i];
-    expect_relative(steps.rows[i], wanted, "loss", 1e-5);
-    expect_relative(steps.rows[i], wanted, "learning_rate", 1e-5);
-    expect_relative(steps.rows[i], wanted, "grad_norm", 2e-4);
-    EXPECT_EQ(steps.rows[i]["num_tokens"], wanted["num_tokens"]);
-    EXPECT_EQ(steps.rows[i]["num_input_tokens"], wanted["num_input_tokens"]);
+    const Json& step = expected["steps"][i];
+    expect_relative(steps.rows[i], step, "loss", 1e-5);
+    expect_relative(steps.rows[i], step, "learning_rate", 1e-5);
+    expect_relative(steps.rows[i], step, "grad_norm", 2e-4);
+    EXPECT_EQ(steps.rows[i]["num_tokens"], step["num_tokens"]);
+    EXPECT_EQ(steps.rows[i]["num_input_tokens"], step["num_input_tokens"]);
   }
   ASSERT_EQ(evaluations.rows.size(), expected["eval"].size());
   for (size_t i = 0; i < evaluations.rows.size(); ++i) {
@@ -187,7 +187,7 @@ TEST_P(GoldenTraining, EveryStepEqualsTransformersAndPeft) {
   }
 }
 
-/// W + scale · B A after training, which the signs of singular vectors leave alone.
+/// W + scale · B A after training, which does not depend on the signs of singular vectors.
 void expect_effective_weights(GoldenRun& run) {
   const io::SafetensorsFile expected = run.golden.tensors();
   int64_t compared = 0;
@@ -217,7 +217,7 @@ TEST(LlamaStarts, FromTheWeightsEqualPefts) {
 
 TEST(LlamaStarts, FromTheDataEqualsPefts) {
   GoldenRun run("eva");
-  nn::remove_adapters(run.model());  // GoldenRun attaches without a look at the data
+  nn::remove_adapters(run.model());  // GoldenRun attaches without looking at the data
   peft::EvaPass pass(*run.config.adapter, run.model());
   const std::vector<MicroBatch> batches = run.objective->plan_epoch(0);
   for (size_t i = 0;; ++i) {

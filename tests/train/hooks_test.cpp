@@ -29,7 +29,7 @@ class Rows : public metrics::Sink {
   std::vector<Json> rows;
 };
 
-/// A run of `steps` steps that does nothing but call hooks.
+/// A run of `steps` steps that only calls hooks.
 class Drill {
  public:
   explicit Drill(int64_t steps) : w_(at::zeros({1}, at::kFloat).requires_grad_(true)), parameters_{{"w", w_}} {
@@ -43,7 +43,7 @@ class Drill {
     const auto communicator = comm::make_single_process();
     Trainer({objective, parameters_, *optimizer_, *communicator, std::move(hooks)}, options_, plan, false).run(state);
   }
-  /// Evaluations give these losses, one after the other.
+  /// Evaluations return these losses, one after the other.
   void evaluations(std::vector<double> losses) {
     objective.evaluation = [this, losses] {
       const double loss = losses.at(evaluated++);
@@ -76,7 +76,7 @@ TEST(LoggingHook, WritesEverySoManyStepsAndTheLast) {
   }
   EXPECT_EQ(keys, (std::vector<std::string>{"step", "epoch", "loss", "grad_norm", "learning_rate", "num_tokens", "num_input_tokens",
                                             "tokens_per_second", "peak_memory_bytes"}));
-  EXPECT_NEAR(second["loss"].get<double>(), 6.0, 0.01);  // of that step alone
+  EXPECT_NEAR(second["loss"].get<double>(), 6.0, 0.01);  // of that step only
   EXPECT_EQ(second["num_tokens"], 3);                    // since the row before
   EXPECT_EQ(second["num_input_tokens"], 6);
   EXPECT_EQ(second["epoch"], 6.0);
@@ -138,13 +138,21 @@ TEST(EvaluationHook, TheBestIsTheGreatestOfAMetricThatShallGrow) {
   EvaluationHook hook(drill.objective, {every_steps(1), false, std::nullopt, "eval_accuracy"}, {&drill.rows});
   drill.objective.evaluation = [evaluate = drill.objective.evaluation] {
     EvalResult result = evaluate();
-    result.loss = 1.0;  // a metric without a value is no fault, and no gain
+    result.loss = 1.0;  // a metric without a value is neither an error nor an improvement
     return result;
   };
   drill.run({&hook});
   EXPECT_EQ(drill.state.best_metric, 0.4);
   EXPECT_EQ(drill.state.best_step, 2);
   EXPECT_EQ(drill.state.evaluations_without_gain, 3);
+}
+
+TEST(EvaluationHook, AMetricThatTheEvaluationDoesNotMeasureIsAnError) {
+  Drill drill(2);
+  drill.evaluations({3.0, 2.0});
+  EvaluationHook hook(drill.objective, {every_steps(1), false, std::nullopt, "eval_f1"}, {});
+  test::expect_error(ErrorKind::kUnforeseen, {"training.metric_for_best_model", "'eval_f1'", "eval_loss, eval_perplexity, eval_accuracy"},
+                     [&] { drill.run({&hook}); });
 }
 
 TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {
@@ -158,7 +166,7 @@ TEST(EvaluationHook, TheUntrainedModelIsNoCandidate) {
 
 TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   Drill drill(20);
-  drill.evaluations({5.0, 4.0, 4.0, 4.2, 1.0});  // as good as the best is no gain
+  drill.evaluations({5.0, 4.0, 4.0, 4.2, 1.0});  // equal to the best is no improvement
   EvaluationHook hook(drill.objective, {every_steps(1), false, 2}, {&drill.rows});
   drill.run({&hook});
   EXPECT_EQ(drill.state.step, 4);
@@ -173,7 +181,7 @@ TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   EXPECT_EQ(gains.state.step, 6);
   EXPECT_EQ(gains.state.best_step, 5);
 
-  Drill resumed(6);  // the counter is the state's
+  Drill resumed(6);  // the counter is part of the state
   resumed.state.step = 3;
   resumed.state.best_metric = 1.0;
   resumed.state.best_step = 1;
@@ -183,7 +191,7 @@ TEST(EvaluationHook, StopsEarlyAfterSoManyEvaluationsWithoutGain) {
   resumed.run({&goes_on});
   EXPECT_EQ(resumed.state.step, 4);
 
-  Drill over(6);  // it had ended early: a resumed run does not go on
+  Drill over(6);  // it had ended early: a resumed run does not continue
   over.state = resumed.state;
   EvaluationHook ended(over.objective, {every_steps(1), false, 2}, {&over.rows});
   over.run({&ended});
@@ -204,7 +212,7 @@ TEST(EvaluationHook, AnInterruptedEvaluationStaysDue) {
 
   drill.evaluations({2.0, 1.0});
   EvaluationHook next(drill.objective, {every_steps(2), false, std::nullopt}, {&drill.rows});
-  EXPECT_FALSE(next.on_start(drill.state));  // the resumed run begins with it
+  EXPECT_FALSE(next.on_start(drill.state));  // the resumed run starts with it
   EXPECT_FALSE(drill.state.evaluation_due);
   EXPECT_EQ(drill.rows.steps(), (std::vector<int64_t>{4}));
   EXPECT_EQ(drill.state.best_step, 4);
@@ -253,7 +261,7 @@ TEST(CheckpointHook, KeepsTheBestAndTheNewest) {
   EvaluationHook evaluation(drill.objective, {every_steps(1), false, std::nullopt}, {});
   CheckpointHook hook(folder.path(), {every_steps(2), 2, true}, drill.optimizer(), save_mark());
   drill.run({&evaluation, &hook});
-  EXPECT_EQ(checkpoint::steps(folder.path()), (std::vector<int64_t>{3, 6}));  // 3 is no multiple of save_steps, but the best
+  EXPECT_EQ(checkpoint::steps(folder.path()), (std::vector<int64_t>{3, 6}));  // 3 is not a multiple of save_steps, but the best
   EXPECT_EQ(checkpoint::load_state(checkpoint::folder(folder.path(), 3)).best_step, 3);
 }
 

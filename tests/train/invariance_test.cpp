@@ -54,7 +54,7 @@ TEST(Packing, DocumentsTogetherHaveTheLossTheyHaveAlone) {
   }
 }
 
-/// Notes how many rows each projection is given.
+/// Records the number of rows that each projection is given.
 class RowCounter : public nn::InputObserver {
  public:
   void see(const nn::Linear& host, const at::Tensor& x_TI) override { rows[host.name()] = x_TI.size(0); }
@@ -149,7 +149,7 @@ TEST(Accumulation, ASplitIntoMicroBatchesChangesNothingAlsoWithDropout) {
     }
     losses.push_back(a.loss);
   }
-  EXPECT_GT(std::abs(losses[0] - losses[1]), 1e-3);  // the dropout was there
+  EXPECT_GT(std::abs(losses[0] - losses[1]), 1e-3);  // dropout was active
 }
 
 TEST(Prefetch, BatchesBuiltAheadChangeNoBit) {
@@ -166,7 +166,7 @@ TEST(Prefetch, BatchesBuiltAheadChangeNoBit) {
     eval_losses.push_back(run.objective->evaluate().loss);
     results.push_back(copies(run.parameters()));
   }
-  EXPECT_GT(reports[0].back().epoch, 2.0) << "the batches of the next epoch are built in this one";
+  EXPECT_GT(reports[0].back().epoch, 2.0) << "the batches of the next epoch are prepared in this one";
   for (size_t i = 0; i < reports[0].size(); ++i) {
     EXPECT_EQ(reports[0][i].loss, reports[1][i].loss) << i;
   }
@@ -278,7 +278,7 @@ TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
   EXPECT_EQ(parts(half, false), std::pair(size_t{1}, false));
   EXPECT_EQ(parts(half, true, nn::Recompute::kLayers), std::pair(size_t{1}, false));
   EXPECT_EQ(parts(wide, true), std::pair(size_t{1}, false));
-  EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "the next batch is one's own";
+  EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "not with prefetching";
   half.objective->set_side_by_side(true);
   half.objective->set_recompute(nn::Recompute::kNothing);
   half.train_set.examples[0].ids.assign(1152, 1);
@@ -344,7 +344,7 @@ TEST(CausalLm, AStepInPartsIsTheSameStep) {
 }
 
 TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
-  // With lm_head as a target the logits are computed at once; an adapter that is switched off takes the chunked way.
+  // With lm_head as a target the logits are computed at once; with the adapter switched off, in chunks.
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
   nn::LowRank& attached = run.model().head().attachments().at(0);
   const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero

@@ -20,7 +20,7 @@ double value_of(const Metrics& metrics, const std::string& name) {
   return 0;
 }
 
-// scripts/golden/label_metrics.py has them by their definitions, with numpy.
+// scripts/golden/label_metrics.py computes them by their definitions, with numpy.
 TEST(LabelMetrics, EqualTheirDefinitions) {
   const Json rows = read_json(std::filesystem::path(LORA_TEST_DATA) / "classification" / "metrics.json", ErrorKind::kData);
   ASSERT_GT(rows.size(), 10u);

@@ -1,4 +1,4 @@
-// The memory estimate beside LibTorch's own count of tensors.
+// The memory estimate compared with LibTorch's own count of tensors.
 #include <gtest/gtest.h>
 
 #include "support/golden_run.h"
@@ -11,7 +11,7 @@ using test::GoldenRun;
 
 const std::vector<nn::Recompute> kRecomputations{nn::Recompute::kNothing, nn::Recompute::kFeedForward, nn::Recompute::kLayers};
 
-/// Every example, so many times.
+/// Every example, `times` times.
 MicroBatch documents(const GoldenRun& run, int64_t times) {
   MicroBatch batch;
   for (int64_t i = 0; i < times * static_cast<int64_t>(run.train_set.examples.size()); ++i) {
@@ -20,15 +20,15 @@ MicroBatch documents(const GoldenRun& run, int64_t times) {
   return batch;
 }
 
-/// What forward and backward of a batch had at their peak.
+/// The peak memory of forward and backward of a batch.
 int64_t measured(GoldenRun& run, const MicroBatch& batch) {
-  run.objective->loss_sum(batch, 0).backward();  // gradients, and what is made once
+  run.objective->loss_sum(batch, 0).backward();  // gradients, and whatever is created once
   test::TensorMemory memory;
   run.objective->loss_sum(batch, 0).backward();
   return memory.peak();
 }
 
-/// What twice the tokens need more, by measure and by the estimate: without what does not grow, such as attention's squares.
+/// The additional memory for twice the tokens, measured and estimated: excludes what does not grow with them.
 void expect_estimate(const std::string& name, const std::vector<std::string>& overrides = {}) {
   GoldenRun run(name, overrides);
   const MicroBatch some = documents(run, 1), more = documents(run, 2);
@@ -39,8 +39,8 @@ void expect_estimate(const std::string& name, const std::vector<std::string>& ov
     const double ratio = static_cast<double>(estimate) / static_cast<double>(found);
     const auto where = name + " recompute " + std::to_string(static_cast<int>(recompute)) + ": estimate " + std::to_string(estimate) +
                        ", found " + std::to_string(found);
-    // Rather too much than too little: in models of two layers the gradients of one, which are counted for the widest block, weigh
-    // much more than in real ones, and most where little is kept.
+    // Rather too much than too little: in models of two layers the gradients of one layer, counted for the widest block, weigh much more
+    // than in real ones, and most if little is kept.
     EXPECT_GT(ratio, 0.88) << where;
     EXPECT_LT(ratio, 1.5) << where;
   }
@@ -75,7 +75,7 @@ TEST(Memory, AnEvaluationIsCounted) {
   for (int i = 0; i < 16; ++i) {
     run.eval_set.examples.insert(run.eval_set.examples.end(), once.begin(), once.end());
   }
-  run.objective->evaluate();  // what is made once
+  run.objective->evaluate();  // for whatever is created once
   test::TensorMemory memory;
   run.objective->evaluate();
   EXPECT_GT(run.objective->evaluation_bytes(), memory.peak() * 8 / 10);

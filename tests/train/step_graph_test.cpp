@@ -12,7 +12,7 @@ namespace {
 
 using test::GoldenRun;
 
-/// Records on the CPU: what is recorded is called again, and reads what tensors hold then, as a graph's kernels do.
+/// Records on the CPU: recorded work is called again and reads the tensors' current values, as a graph's kernels do.
 class CalledAgain : public nn::DeviceGraph {
  public:
   struct Counts {
@@ -37,14 +37,14 @@ class CalledAgain : public nn::DeviceGraph {
   std::function<void()> work_;
 };
 
-/// As CalledAgain, out of memory when it is to record.
+/// As CalledAgain, but runs out of memory when it is to record.
 class TooLarge : public CalledAgain {
  public:
   using CalledAgain::CalledAgain;
   void record(const std::function<void()>&) override { throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "out of memory"); }
 };
 
-/// As CalledAgain, for work that waits for the device.
+/// As CalledAgain, but for work that waits for the device.
 class Waits : public CalledAgain {
  public:
   using CalledAgain::CalledAgain;

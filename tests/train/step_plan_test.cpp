@@ -34,7 +34,7 @@ TEST(StepPlan, AnEpochsLastStepMayBeSmaller) {
   EXPECT_EQ(plan.micro_batches(2), (std::vector<MicroBatch>{{8}, {9}}));
   EXPECT_EQ(plan.micro_batches(3), (std::vector<MicroBatch>{{100}, {101}, {102}, {103}}));
   EXPECT_EQ(plan.micro_batches(8), (std::vector<MicroBatch>{{208}, {209}}));
-  EXPECT_EQ(plan.micro_batches(1), (std::vector<MicroBatch>{{4}, {5}, {6}, {7}}));  // also backwards
+  EXPECT_EQ(plan.micro_batches(1), (std::vector<MicroBatch>{{4}, {5}, {6}, {7}}));  // also an earlier step
   EXPECT_EQ(plan.epochs_after(0), 0.0);
   EXPECT_DOUBLE_EQ(plan.epochs_after(1), 1.0 / 3);
   EXPECT_EQ(plan.epochs_after(3), 1.0);

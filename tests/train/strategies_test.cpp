@@ -35,9 +35,9 @@ TrainOptions options_of(const test::TemporaryFolder& folder, Json training) {
   return config::load_runs(folder.write("run.json", config.dump()), {}).runs.front().training;
 }
 
-/// What a run with these options does, over epochs of seven micro-batches. `stops_at`: it is resumed after that step; 0: it is not.
+/// What a run with these options does, over epochs of seven micro-batches. `stops_at`: the step after which it is resumed; 0: none.
 Json run_with(TrainOptions options, std::vector<double> losses, const test::TemporaryFolder& folder, int64_t stops_at) {
-  options.schedule.kind = optim::ScheduleKind::kConstant;  // whose steps are not filled in here
+  options.schedule.kind = optim::ScheduleKind::kConstant;  // it needs no number of steps, which is not filled in here
   std::filesystem::create_directories(folder.path() / "out");
   test::FakeObjective objective;
   at::Tensor w = at::zeros({1}, at::kFloat).requires_grad_(true);
@@ -83,7 +83,7 @@ TEST(Strategies, AreTransformersOwn) {
     EXPECT_EQ(found["steps"], expected["steps"]) << training;
     EXPECT_EQ(found["evaluated"], expected["evaluated"]) << training;
     EXPECT_EQ(found["saved"], expected["saved"]) << training;
-    Json logged = expected["logged"];  // and the last step's, which is logged here too
+    Json logged = expected["logged"];  // plus the last step, which is also logged here
     if (training.contains("logging_steps") && (logged.empty() || logged.back() != expected["steps"])) {
       logged.push_back(expected["steps"]);
     }
@@ -97,7 +97,7 @@ TEST(Strategies, ByEpochHoldForARunThatGoesOnInAnEpoch) {
   const test::TemporaryFolder folder;
   const TrainOptions options = options_of(folder, {{"num_train_epochs", 3}, {"eval_strategy", "epoch"}, {"save_strategy", "epoch"}});
   const Json found = run_with(options, {}, folder, 10);
-  EXPECT_EQ(found["evaluated"], (Json{7, 10, 14, 21})) << "after its first part, and then at the epochs' ends";
+  EXPECT_EQ(found["evaluated"], (Json{7, 10, 14, 21})) << "after its first part, and then at the ends of epochs";
   EXPECT_EQ(found["saved"], (Json{7, 10, 14, 21}));
 }
 
@@ -114,7 +114,7 @@ TEST(Strategies, ALongerRunFollowsItsOwnSchedule) {
     schedule.total_steps = total;
     schedule.warmup_steps =
         static_cast<int64_t>(options.warmup_steps < 1 ? options.warmup_steps * static_cast<double>(total) : options.warmup_steps);
-    // transformers' first step after a checkpoint still has the rate that the shorter run ended with; ours is the longer run's at once.
+    // transformers' first step after a checkpoint still has the rate at which the shorter run ended; ours has the longer run's at once.
     for (size_t i = 1; i < expected["learning_rates"].size(); ++i) {
       const double rate = 1e-3 * optim::schedule_factor(schedule, 1e-3, done + static_cast<int64_t>(i));
       EXPECT_NEAR(rate, expected["learning_rates"][i].get<double>(), 1e-12) << training << i;

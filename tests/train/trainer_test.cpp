@@ -31,7 +31,7 @@ class Recorder : public Hook {
   int ends = 0;
 };
 
-/// One parameter w, trained by SGD with learning rate 1 unless a test says otherwise.
+/// One parameter w, trained by SGD with learning rate 1 unless a test changes that.
 struct Bench {
   explicit Bench(std::vector<double> start) : w(at::tensor(start, at::kFloat).requires_grad_(true)), parameters{{"w", w}} {
     options.learning_rate = 1.0;
@@ -70,7 +70,7 @@ TEST(Trainer, ABatchThatMemoryDoesNotHoldIsHalvedAndTheStepStaysTheSame) {
     bench.options.max_steps = 2;
     bench.objective.loss = [&bench, holds](const MicroBatch& batch, int64_t step) {
       if (static_cast<int64_t>(batch.size()) > holds && batch.front() != 0) {
-        // Not the first one: its gradients are there by then.
+        // Not in the first batch, so that there are gradients already.
         throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "the device is full");
       }
       at::Tensor sum = at::zeros({});
@@ -85,7 +85,7 @@ TEST(Trainer, ABatchThatMemoryDoesNotHoldIsHalvedAndTheStepStaysTheSame) {
   const auto [whole, whole_loss, none] = train(5);
   const auto [halved, halved_loss, halvings] = train(1);
   EXPECT_EQ(none, 0);
-  EXPECT_EQ(halvings, 3);  // five examples in eight parts at most: one each
+  EXPECT_EQ(halvings, 3);  // five examples in up to eight parts: one each
   EXPECT_NEAR(halved, whole, 1e-6);
   EXPECT_NEAR(halved_loss, whole_loss, 1e-6);
   EXPECT_THROW(train(0), c10::OutOfMemoryError);  // not even one example
@@ -118,7 +118,7 @@ TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
 }
 
 TEST(Trainer, PartsSideBySideAreTheSameStep) {
-  // Those of one example run alone. The gradients would add up to something else in another order: 1 + 2^24 = 2^24 in float32.
+  // Those with one example run separately. In another order the gradients would have another sum: 1 + 2^24 = 2^24 in float32.
   const test::Threads threads(2);
   const auto train = [](bool side_by_side) {
     Bench bench({1.0});
@@ -127,7 +127,7 @@ TEST(Trainer, PartsSideBySideAreTheSameStep) {
     std::atomic<int> begun = 0;
     bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
       if (side_by_side && batch.front() == 3 && ++begun == 1) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(30));  // the largest, which counts first, is done last
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));  // the largest, which is added first, is done last
       }
       return bench.w.sum() * (batch.front() == 3 ? std::pow(2.0, 26) : 6.0);
     };
@@ -254,7 +254,7 @@ TEST(Trainer, ANonFiniteLossOrGradientEndsTheRunUnapplied) {
   }
 }
 
-/// A loss whose gradient passes through float16: 2 a element.
+/// A loss whose gradient passes through float16: 2 per element.
 at::Tensor half_loss(const at::Tensor& w) {
   return (w.to(at::kHalf) * 2).to(at::kFloat).sum();
 }
@@ -264,7 +264,7 @@ TEST(LossScale, AnOverflowSkipsTheUpdateAndHalvesTheScale) {
   bench.options.max_steps = 4;
   bench.objective.loss = [&](const MicroBatch&, int64_t) { return half_loss(bench.w); };
   bench.run(/*half_precision=*/true);
-  // 65536 is no float16, 32768 · 2 neither; 16384 · 2 is.
+  // 65536 is not representable in float16, and neither is 32768 · 2; 16384 · 2 is.
   EXPECT_EQ(bench.state.loss_scale, 16384.0);
   EXPECT_EQ(bench.state.loss_scale_growth, 2);
   EXPECT_EQ(bench.state.step, 4);

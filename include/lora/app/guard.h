@@ -3,7 +3,7 @@
 
 namespace lora::app {
 
-/// Runs a command and turns what it throws into one line on stderr and the exit code of DESIGN.md, section 4.
+/// Runs a command and turns what it throws into one line on stderr and the exit code of its ErrorKind.
 int guarded(const std::function<int()>& command);
 
 /// The program's version, with LibTorch's.

@@ -4,7 +4,7 @@
 
 namespace lora {
 
-/// What went wrong, as the process's exit code (DESIGN.md, section 4).
+/// What went wrong, as the process's exit code.
 enum class ErrorKind {
   kUnforeseen = 1,
   kConfig = 2,    ///< usage or config

@@ -5,7 +5,8 @@
 
 namespace lora {
 
-/// Randomness without state (DESIGN.md, section 3): every random thing is a pure function of (seed, what, where).
+/// Randomness without state: every random number is a pure function of a seed and of what and where it is used, so that a
+/// resumed run, another batch size or other threads give the same numbers.
 
 /// Finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 constexpr uint64_t mix64(uint64_t x) {

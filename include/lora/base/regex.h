@@ -18,8 +18,6 @@ class Regex {
   bool matches_whole(std::string_view text) const;
   /// Every match replaced, left to right; $1 or ${name} in `replacement` is a group. Throws Error for one that there is not.
   std::string replaced(std::string_view text, const std::string& replacement) const;
-  /// Python's re.match: anchored at the start alone.
-  bool matches_start(std::string_view text) const;
   /// The text of the named group where the pattern matches from the start, or "".
   std::string group_at_start(std::string_view text, const std::string& group) const;
 

@@ -11,7 +11,7 @@ namespace lora::checkpoint {
 
 namespace fs = std::filesystem;
 
-/// What a run must remember beside its parameters and optimiser moments. Randomness has no state (DESIGN.md).
+/// What a run must remember besides its parameters and optimiser moments. Randomness has no state (lora/base/random.h).
 struct TrainerState {
   int64_t step = 0;  ///< optimiser steps done
   double epoch = 0;

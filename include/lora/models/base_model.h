@@ -12,40 +12,40 @@
 
 namespace lora::models {
 
-/// Asks for a head that scores documents, in place of the one over the vocabulary.
+/// Requests a head that scores documents instead of the one over the vocabulary.
 struct SequenceHeadRequest {
   std::optional<int64_t> num_labels;  ///< none: as many as the folder's own head has
 };
 
-/// A base model as loaded: frozen, on its device.
+/// A loaded base model: frozen, on its device.
 struct BaseModel {
   std::unique_ptr<nn::Model> model;
-  Json config;                               ///< config.json, with tie_word_embeddings as the weights are
-  std::string model_type;                    ///< its family's name
-  std::vector<std::filesystem::path> files;  ///< config.json and the weights' files (hashes)
-  /// The names that the weights have when they are written again, where these are not the model's.
+  Json config;                               ///< config.json, with tie_word_embeddings matching the weights
+  std::string model_type;                    ///< the name of its family
+  std::vector<std::filesystem::path> files;  ///< config.json and the weight files, to be hashed
+  /// The names under which weights are saved, where they differ from the model's.
   std::map<std::string, std::string> file_names;
-  /// Weights of the head that the folder does not hold: they are random, by the seed.
+  /// Weights of the head that the folder lacks: they are random, determined by the seed.
   std::vector<std::string> created;
-  /// Keys of config.json that its family neither reads nor knows to change nothing, as paths ("rope_parameters.factor").
+  /// Keys of config.json that the family neither reads nor knows to be irrelevant, as paths ("rope_parameters.factor").
   std::vector<std::string> unread_keys;
-  std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty from scratch
+  std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty with from_scratch
 };
 
-/// Loads the folder of `options`, or makes random weights of its config.json's shape (`from_scratch`, by `seed`).
-/// Throws model Error for a folder that is none, an unknown model_type (lists the known), a weight that is missing, has
-/// another shape or holds a non-finite value, and a model without the head that is wanted: over the vocabulary, or with `head` the
-/// one that scores documents, of which the folder may lack weights. Weights and keys that the family does not know are warned of,
-/// and so is what CheckpointLayout notes.
+/// Loads the folder of `options`, or creates random weights of config.json's shape (`from_scratch`, by `seed`).
+/// Throws model Error for a path that is not a model folder, an unknown model_type (lists the known ones), a weight that is missing,
+/// has another shape or holds a non-finite value, and a model without the requested head: the one over the vocabulary, or with `head`
+/// one that scores documents, whose weights may be missing. Warns of weights and keys that the family does not know, and of
+/// CheckpointLayout's notes.
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head = std::nullopt);
 
-/// vocab_size of the model in `folder`, by its config.json.
+/// vocab_size in config.json of the model in `folder`.
 int64_t read_vocab_size(const std::filesystem::path& folder);
 
-/// The dtype that is asked for; none for auto.
+/// The requested dtype; none for auto.
 std::optional<at::ScalarType> scalar_type(ComputeDtype dtype);
 
-/// The model_type of every family there is.
+/// The model_type of every supported family.
 std::vector<std::string> known_families();
 
 }  // namespace lora::models

@@ -9,37 +9,37 @@
 
 namespace lora::models {
 
-/// What a model's folder holds, in terms of its family's modules. Every program that reads a base reads it through this, so that a
-/// folder means the same to all of them.
+/// The contents of a model's folder in terms of its family's modules. Every program that reads a base model reads it through this, so
+/// that a folder means the same to all of them.
 struct CheckpointLayout {
-  FamilyFiles files;                               ///< of a family that is not known: what most have
-  bool is_known = false;                           ///< the family is one of ours
-  std::map<std::string, std::string> file_names;   ///< of every tensor, by the model's names
-  std::map<std::string, std::string> model_names;  ///< the other way round
+  FamilyFiles files;                               ///< for an unknown family: what most families have
+  bool is_known = false;                           ///< the family is supported
+  std::map<std::string, std::string> file_names;   ///< the name in the file of every tensor, by the model's name
+  std::map<std::string, std::string> model_names;  ///< the reverse
   bool is_tied = false;                            ///< the head over the vocabulary is the embedding
-  std::string packed;                              ///< a tensor of quantised weights and its dtype; empty: there is none
-  std::vector<std::string> notes;                  ///< what was odd, a line each
+  std::string packed;                              ///< a tensor of quantised weights and its dtype; empty: none
+  std::vector<std::string> notes;                  ///< anything unusual, one line each
 
-  /// The model's name of a tensor in the file.
+  /// The model's name of a tensor in a file.
   const std::string& name_of(const std::string& file_name) const;
-  /// The names that weights have when they are written again, by the model's, where these differ: the file's, but for wrappers.
+  /// The names under which weights are saved, by the model's names, where these differ: the file's, without those of wrappers.
   std::map<std::string, std::string> written_names() const;
 };
 
 /// @param config config.json. Throws model Error for a key of the wrong type.
 CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReader& config);
 
-/// What config.json alone says, of a folder whose weights are not needed.
+/// What config.json alone determines, for a folder whose weights are not needed.
 CheckpointLayout layout_without_weights(const JsonReader& config);
 
 /// Throws model Error if the weights are quantised.
 void refuse_packed(const CheckpointLayout& layout, const JsonReader& config);
 
-/// Warns of each note, with the folder before it.
+/// Warns of each note, naming the folder.
 void warn_of_notes(const CheckpointLayout& layout, const std::string& folder);
 
-/// config.json as it must be written beside the weights as they were read: untied, and without a quantization_config that no longer
-/// means anything.
+/// config.json as it must be saved with the weights that were read: untied, and without a quantization_config that no longer
+/// applies.
 Json settled_config(Json config, const CheckpointLayout& layout);
 
 }  // namespace lora::models

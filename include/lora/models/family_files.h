@@ -4,25 +4,25 @@
 
 namespace lora::models {
 
-/// What must be known of a family to read and write its files without its model.
+/// What is needed to know about a family in order to read and write its files without its model.
 struct FamilyFiles {
-  /// What older or foreign files call a tensor otherwise, by its name without a wrapper's prefix; null: nothing.
+  /// The current name of a tensor that older or other tools' files name differently, given its name without wrapper prefixes; null: none.
   std::string (*model_name)(const std::string& file_name) = nullptr;
   const char* embedding = "model.embed_tokens";  ///< the module that a tied head shares its weight with
-  /// The modules of the body, which the embedding's first part holds: a file of the body alone begins with these.
+  /// The modules of the body, under the first part of `embedding`. Names in a file of the body alone begin with these.
   const char* body = "embed_tokens layers norm";
-  bool is_published_bare = false;    ///< the family's published files hold the body alone: nothing odd
-  bool inputs_first = false;         ///< projections, but for the head, are stored [in, out] (transformers' Conv1D)
+  bool is_published_bare = false;    ///< the family's published files usually hold only the body
+  bool inputs_first = false;         ///< projections except the head are stored [in, out] (transformers' Conv1D)
   const char* classifier = "score";  ///< the projection to labels of the head that scores documents
   bool is_encoder = false;           ///< there is no head over the vocabulary, tied or not
-  bool ties_by_default = false;      ///< tie_word_embeddings where config.json has none
+  bool ties_by_default = false;      ///< tie_word_embeddings if config.json has none
 
-  /// The model's name of a tensor, by its name in a file: without what torch's wrappers put around it, under today's names, and
-  /// with the body's prefix.
+  /// The model's name of a tensor, given its name in a file: without the prefixes of torch's wrappers, with current names, and with
+  /// the body's prefix.
   std::string name_of(const std::string& file_name) const;
 };
 
-/// Those of a `model_type`; none for a family that is not known.
+/// The files of a `model_type`; none for an unknown family.
 std::optional<FamilyFiles> find_family_files(const std::string& model_type);
 
 /// A tensor's name without the modules that torch wraps around others: DataParallel's `module.`, torch.compile's `_orig_mod.`,

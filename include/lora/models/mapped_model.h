@@ -6,10 +6,10 @@
 
 namespace lora::models {
 
-/// The model of a folder as its config.json and the headers of its weights describe it: on the CPU in the stored dtype,
-/// every weight mapped and none looked at, so that it costs no memory. For names, shapes and hosts; load_base_model is
-/// for computing. Throws model Error for an unknown model_type (lists the known), and for a weight that is missing or has
-/// another shape than config.json says.
+/// The model of a folder as its config.json and the headers of its weight files describe it: on the CPU in the stored dtype, with
+/// every weight mapped and none read, so that it takes no memory. It serves for names, shapes and hosts; to compute, use
+/// load_base_model. Throws model Error for an unknown model_type (lists the known ones), and for a weight that is missing or has
+/// another shape than config.json states.
 std::unique_ptr<nn::Model> map_model(const std::filesystem::path& folder);
 
 }  // namespace lora::models

@@ -5,7 +5,7 @@
 
 namespace lora::nn {
 
-/// The activation of transformers' ACT2FN name. Throws model Error that lists the known ones.
+/// The activation with this name in transformers' ACT2FN. Throws model Error, which lists the known names.
 ops::Activation find_activation(const std::string& name, const std::string& where);
 
 }  // namespace lora::nn

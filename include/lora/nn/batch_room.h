@@ -3,24 +3,24 @@
 
 namespace lora::nn {
 
-/// What batches of one shape have room for.
+/// The capacity of batches that share one shape.
 struct BatchRoom {
   int64_t tokens = 0;
   int64_t documents = 0;
   int64_t supervised = 0;
-  int64_t longest = 0;  ///< of its documents
+  int64_t longest = 0;  ///< length of its longest document
 
-  /// Makes room for such a batch too.
+  /// Extends the capacity to such a batch.
   void add(const BatchRoom& batch);
   bool holds(const BatchRoom& batch) const;
 };
 
-/// What a batch needs.
+/// The capacity that a batch needs.
 BatchRoom room_of(const TokenBatch& batch);
 
-/// The batch in the one shape of all that the room holds: behind its documents stand some of tokens that are nobody's,
-/// each no longer than the longest, and then empty ones; behind its supervised tokens some of nobody's, whose label is
-/// kIgnoreLabel. Its losses and gradients stay what they are. Not for texts of two segments.
+/// The batch padded to the shape that the room describes. After its documents come padding documents, none longer than the
+/// longest, and then empty ones; after its supervised tokens come padding tokens, whose label is kIgnoreLabel. Losses and
+/// gradients are unchanged. Not for documents of two segments.
 TokenBatch padded(const TokenBatch& batch, const BatchRoom& room);
 
 }  // namespace lora::nn

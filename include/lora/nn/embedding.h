@@ -4,8 +4,8 @@
 
 namespace lora::nn {
 
-/// Rows of a table by token id: [T, D], plus the low-rank attachments, whose A is [R, V] and B [D, R]. Attachments have
-/// no dropout here, as in PEFT.
+/// Rows of a table by token id, [T, D], plus the low-rank attachments, whose A is [R, V] and B [D, R]. As in PEFT, attachments
+/// have no dropout here.
 class Embedding : public MatrixHost {
  public:
   /// Takes `name`.weight [num, dim] from the source.
@@ -16,7 +16,7 @@ class Embedding : public MatrixHost {
 
   int64_t num_tokens() const { return weight().size(0); }
   int64_t dim() const { return weight().size(1); }
-  /// The base's, whatever stands in for it.
+  /// The base's weight, whatever replaces it.
   const Tensor& weight() const { return weight_VD_.base(); }
 
  private:

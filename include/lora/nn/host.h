@@ -10,8 +10,8 @@
 
 namespace lora::nn {
 
-/// A module that adapters can be attached to. It owns its base weights and whatever is attached; its name is the
-/// module's in transformers, so that PEFT's target_modules mean here what they mean there. The list of kinds is open.
+/// A module that adapters can be attached to. It owns its base weights and everything that is attached. Its name is the module's
+/// name in transformers, so that PEFT's target_modules mean the same here. The set of kinds is open.
 class Host {
  public:
   explicit Host(std::string name) : name_(std::move(name)) {}
@@ -20,13 +20,15 @@ class Host {
   Host& operator=(const Host&) = delete;
 
   const std::string& name() const { return name_; }
-  /// What it is called in PEFT's terms: "Linear", …
+  /// Its class in PEFT's terms, for messages: "Linear", …
   virtual const char* kind() const = 0;
-  /// Whether PEFT's all-linear means it, although no pair can be attached.
+  /// Whether PEFT's all-linear includes it, although no low-rank pair can be attached.
   virtual bool counts_as_linear() const { return false; }
-  /// Whether modules_to_save can mean it: its weights are those that PEFT would save.
+  /// Whether it can be in modules_to_save: its weights are the ones that PEFT would save.
   virtual bool can_be_saved() const { return true; }
-  /// Its weights; a tied head's too, which belongs to the embedding.
+  /// Whether the sizes of its tensors depend on values that a pass computes. Such a pass waits for the device and cannot be recorded.
+  virtual bool has_data_dependent_sizes() const { return false; }
+  /// Its weights, including a tied head's, which belongs to the embedding.
   const std::deque<BaseWeight>& weights() const { return weights_; }
   std::deque<BaseWeight>& weights() { return weights_; }
   /// Whether anything in use is trained.
@@ -34,13 +36,13 @@ class Host {
   /// Its own weights under their names in the checkpoint; the tensors are the module's, not copies.
   std::vector<Parameter> base_parameters() const;
 
-  /// Of everything that is attached, puts this adapter in use and no other; "": none.
+  /// Makes this adapter's attachments the only ones in use; "": none.
   virtual void use_adapter(const std::string& adapter);
-  /// Takes everything off that is attached.
+  /// Removes everything that is attached.
   virtual void remove_adapters();
 
  protected:
-  /// Adds `name`.`part`. The reference stays valid.
+  /// Adds the weight `name`.`part`. The reference stays valid.
   BaseWeight& add_weight(const std::string& part, Tensor tensor, bool weight_decay, bool owned = true);
 
  private:

@@ -9,28 +9,28 @@
 
 namespace lora::nn {
 
-/// Keys and values, layer by layer, of documents that grow pass by pass. In each layer's tensors every document has places
-/// of its own, as many as it may have tokens, so that nothing moves while documents grow and leave the batch.
+/// Keys and values, layer by layer, of documents that grow pass by pass. In each layer's tensors every document has its own slots,
+/// as many as its maximum number of tokens, so that nothing moves while documents grow and leave the batch.
 class KvCache {
  public:
-  /// Documents 0, 1, …, of at most so many tokens each. A layer's memory is taken when its first keys come.
+  /// For documents 0, 1, … with at most this many tokens each. A layer's memory is allocated with its first keys.
   explicit KvCache(const std::vector<int64_t>& capacities);
 
-  /// Tokens of a document that are cached.
+  /// Number of cached tokens of a document.
   int64_t length(int64_t document) const { return lengths_[document]; }
 
-  /// Empties a document's places; they stay its own.
+  /// Forgets a document's tokens; its slots remain reserved for it.
   void forget(int64_t document) { lengths_[document] = 0; }
 
-  /// Gives the batch's tokens their places; cached_pass calls it.
+  /// Assigns slots to the batch's tokens; called by cached_pass.
   void begin_pass(const TokenBatch& batch);
-  /// Puts a layer's keys and values of the pass's tokens in their places.
+  /// Stores a layer's keys and values of the pass's tokens in their slots.
   void store(int64_t layer, const Tensor& k_TKE, const Tensor& v_TKE);
 
-  /// Everything that a layer has: [S, K, E], S places in all.
+  /// All slots of a layer: [S, K, E], S slots in all.
   const Tensor& keys(int64_t layer) const { return layers_[layer].keys_SKE; }
   const Tensor& values(int64_t layer) const { return layers_[layer].values_SKE; }
-  /// Where the keys of the pass's documents stand, the pass's own included.
+  /// Where the keys of the pass's documents are, including those of the pass itself.
   ops::KeyLayout layout() const { return {begins_, used_, host_begins_, host_used_, longest_}; }
 
  private:
@@ -39,12 +39,12 @@ class KvCache {
     Tensor values_SKE;
   };
 
-  std::vector<int64_t> slots_;    ///< [documents + 1], where each document's places begin
+  std::vector<int64_t> slots_;    ///< [documents + 1], where each document's slots begin
   std::vector<int64_t> lengths_;  ///< [documents]
   std::vector<Layer> layers_;
 
-  // Of the pass that runs:
-  Tensor places_T_;                               ///< int64, the place of each token
+  // Of the current pass:
+  Tensor places_T_;                               ///< int64, the slot of each token
   Tensor begins_, used_;                          ///< int32 [D+1] and [D]
   std::vector<int64_t> host_begins_, host_used_;  ///< the same on the host
   int64_t longest_ = 0;

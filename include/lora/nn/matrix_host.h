@@ -8,13 +8,13 @@
 
 namespace lora::nn {
 
-/// A host with one weight matrix, to which low-rank pairs and, where its rows are tokens, rows of their own can be
-/// attached: a projection or an embedding.
+/// A host with one weight matrix (a projection or an embedding). Low-rank pairs can be attached to it and, if its rows are tokens,
+/// replacement rows.
 class MatrixHost : public Host {
  public:
   using Host::Host;
 
-  /// Throws config Error for a pair that this kind of host cannot express.
+  /// Throws config Error for a pair that this kind of host does not support.
   virtual void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
   const std::vector<LowRank>& attachments() const { return attachments_; }
   std::vector<LowRank>& attachments() { return attachments_; }
@@ -26,7 +26,7 @@ class MatrixHost : public Host {
   void remove_adapters() override;
 
   bool is_trained() const override { return !trained().empty(); }
-  /// Whether nothing is in use but the weights or what stands in for them.
+  /// Whether only the weights, or what replaces them, are in use.
   bool is_plain() const;
   /// The tensors in use that are trained.
   std::vector<Tensor> trained() const;

@@ -6,13 +6,13 @@
 
 namespace lora::nn {
 
-/// A norm over the channels of each row, with weights: what a layer knows of its norms, whatever their kind.
+/// A norm over the channels of each row, with weights: what layers need to know about their norms, whatever their kind.
 class Norm : public Host {
  public:
   using Host::Host;
 
   virtual Tensor forward(const Tensor& x_TD) const = 0;
-  /// Of a row: the input and what is divided by.
+  /// What is kept of a row: the input and the divisor.
   virtual Kept kept() const = 0;
   /// Channels of a row.
   int64_t dim() const { return weights().front().base().size(0); }

@@ -5,10 +5,10 @@
 
 namespace lora::nn {
 
-/// What is kept of one token from the forward pass to backward: for the memory estimate.
+/// What is kept per token from the forward pass to backward, for the memory estimate.
 struct Kept {
-  int64_t elements = 0;  ///< of the model's dtype
-  int64_t floats = 0;    ///< of float32 whatever that is: statistics of a row, products with A
+  int64_t elements = 0;  ///< in the model's dtype
+  int64_t floats = 0;    ///< always in float32: statistics of a row, products with A
 
   int64_t bytes(at::ScalarType dtype) const { return elements * static_cast<int64_t>(c10::elementSize(dtype)) + floats * 4; }
   Kept& operator+=(const Kept& other) {
@@ -20,13 +20,13 @@ struct Kept {
   friend Kept operator*(int64_t times, const Kept& kept) { return {times * kept.elements, times * kept.floats}; }
 };
 
-/// Bytes a token of a pass through a model, with the adapters in use.
+/// Bytes per token of a pass through a model, with the adapters in use.
 struct PassMemory {
   int64_t kept = 0;            ///< from forward to backward
-  int64_t behind = 0;          ///< besides, of a token whose hidden state is wanted (Model::hidden_of)
-  int64_t working = 0;         ///< besides, while backward runs through the layer that needs most
-  int64_t behind_working = 0;  ///< likewise, of a wanted token, in the last layer's feed-forward block
-  int64_t forward = 0;         ///< of a pass without gradients, in all
+  int64_t behind = 0;          ///< in addition, for a token whose hidden state is needed (Model::hidden_of)
+  int64_t working = 0;         ///< in addition, while backward runs through the most expensive layer
+  int64_t behind_working = 0;  ///< the same in the last layer's feed-forward block, for a token whose state is needed
+  int64_t forward = 0;         ///< in total, for a pass without gradients
 };
 
 }  // namespace lora::nn

@@ -7,7 +7,7 @@
 
 namespace lora::nn {
 
-/// Root mean square norm: ops::rms_norm with a weight, which enters as `form` says.
+/// Root mean square norm: ops::rms_norm with a weight, which is applied as `form` says.
 class RmsNorm : public Norm {
  public:
   /// Takes `name`.weight [dim] from the source.

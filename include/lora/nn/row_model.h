@@ -13,22 +13,21 @@ enum class LossMean {
   kTokens,  ///< its supervised tokens
 };
 
-/// How many of them are in a batch.
+/// The number of them in a batch.
 inline int64_t loss_count(LossMean mean, const TokenBatch& batch) {
   return mean == LossMean::kTokens ? batch.num_supervised : batch.num_documents();
 }
 
-/// A network that takes documents or features as rows and gives what it makes of each row as a whole: a prediction, or their loss.
-/// R rows, K outputs.
+/// A network that takes documents or features as rows and returns one result per row: a prediction, or their loss. R rows, K outputs.
 class RowModel {
  public:
   virtual ~RowModel() = default;
 
-  /// [R, K], of the documents of the pass's batch. Of a model that predicts.
+  /// [R, K], one row per document of the pass's batch. For a model that predicts.
   virtual Tensor predict(const Pass& pass) const = 0;
-  /// K, as the checks of loading found it; 0 of a model that gives a loss.
+  /// K, as found when the model was checked; 0 for a model that returns a loss.
   virtual int64_t num_outputs() const = 0;
-  /// Mean loss of the pass's batch, a float32 scalar. Of a model that gives a loss.
+  /// Mean loss of the pass's batch, a float32 scalar. For a model that returns a loss.
   virtual Tensor loss(const Pass& pass) const = 0;
   virtual LossMean loss_mean() const = 0;
 };

@@ -8,14 +8,14 @@ namespace lora::nn {
 
 class Model;
 
-/// What scores whole documents: it pools a model's hidden states, one row a document, and projects them to labels.
+/// A head that scores whole documents: it pools a model's hidden states to one row per document and projects them to labels.
 class SequenceHead {
  public:
   virtual ~SequenceHead() = default;
 
-  /// The scores of the pass's documents by the model's hidden states: [documents, labels].
+  /// The scores of the pass's documents for the model's hidden states: [documents, labels].
   virtual Tensor logits(const Model& model, const Pass& pass) const = 0;
-  /// In transformers' order, the projection to labels last.
+  /// In transformers' order; the projection to labels is last.
   virtual std::vector<Host*> hosts() = 0;
 };
 

@@ -7,7 +7,7 @@ namespace lora::ops {
 enum class Activation : int32_t {
   kSilu,      ///< x · sigmoid(x)
   kGelu,      ///< x · Φ(x) (Hendrycks & Gimpel 2016)
-  kGeluTanh,  ///< its tanh form, section 2 there
+  kGeluTanh,  ///< the tanh approximation of GELU (section 2 there)
   kRelu,
 };
 

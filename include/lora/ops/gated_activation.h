@@ -7,15 +7,15 @@ namespace lora::ops {
 
 using at::Tensor;
 
-/// act(gate) · up, both of one shape: the middle of a gated feed-forward layer (Shazeer 2020, "GLU Variants Improve
-/// Transformer"). act(gate) is rounded to the dtype before the product, as in transformers. Keeps gate and up; backward
-/// computes act(gate) anew.
+/// act(gate) · up, both of the same shape: the intermediate of a gated feed-forward layer (Shazeer 2020, "GLU Variants Improve
+/// Transformer"). act(gate) is rounded to the dtype before the product, as in transformers. Keeps gate and up; backward recomputes
+/// act(gate).
 Tensor gated_activation(Activation kind, const Tensor& gate, const Tensor& up);
 
 /// The same as a composition of differentiable ATen operations.
 Tensor gated_activation_reference(Activation kind, const Tensor& gate, const Tensor& up);
 
-/// act(x), differentiable: for layers without a gate.
+/// act(x), differentiable, for layers without a gate.
 Tensor activation(Activation kind, const Tensor& x);
 
 }  // namespace lora::ops

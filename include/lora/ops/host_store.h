@@ -8,15 +8,15 @@ namespace lora::ops {
 
 using at::Tensor;
 
-/// Tensors of a forward pass that wait in the host's memory for a backward that takes them in the opposite order. On CUDA copies run
-/// in pinned memory and in a stream of their own beside the computation: each is on its way back while the one behind it is in use.
+/// Tensors of a forward pass that are offloaded to the host's memory until backward takes them in reverse order. On CUDA, copies use
+/// pinned memory and a stream of their own in parallel with the computation: while one tensor is in use, the next is copied back.
 class HostStore {
  public:
   HostStore();
   ~HostStore();
-  /// Begins the copy of x, whose memory on the device is free some calls later. The number to take it by.
+  /// Starts the copy of x, whose device memory becomes free some calls later. Returns the number to take it by.
   int64_t put(const Tensor& x);
-  /// What was put, on the device it came from, once; the copy of the one before it begins.
+  /// Returns a stored tensor on its original device, once, and starts the copy of the one stored before it.
   Tensor take(int64_t number);
 
  private:

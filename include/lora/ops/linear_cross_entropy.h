@@ -9,11 +9,11 @@ namespace lora::ops {
 
 using at::Tensor;
 
-/// Sum over S positions of the cross-entropy between h_SD W_VDᵀ (+ b) and the labels, float32 scalar.
-/// The logits exist for one chunk of positions at a time; the gradients of h (and of W and b, where they are trained)
-/// are computed in the forward pass (Wijmans et al. 2024, "Cut Your Losses", section 3; chunked as in Liger-Kernel).
-/// Logits are rounded to h's dtype and the loss computed in float32 (float64 for float64), as transformers does.
-/// @param labels_S int64, every one in [0, V), or below 0 where there is no target.
+/// Sum over S positions of the cross-entropy between h_SD W_VDᵀ (+ b) and the labels, a float32 scalar. The logits exist for one chunk
+/// of positions at a time; the gradients of h (and of W and b, if they are trained) are computed in the forward pass (Wijmans et al.
+/// 2024, "Cut Your Losses", section 3; chunked as in Liger-Kernel). Logits are rounded to h's dtype and the loss is computed in
+/// float32 (float64 for float64), as in transformers.
+/// @param labels_S int64 in [0, V), or below 0 for no target.
 Tensor linear_cross_entropy(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
 /// The sizes of a loss: S supervised positions of D channels, a vocabulary of V.
@@ -24,37 +24,37 @@ struct LossSizes {
   at::ScalarType dtype;
 };
 
-/// Bytes of linear_cross_entropy: h and its gradient, a chunk of logits, with a trained head its gradient before and after it is scaled.
+/// Bytes of linear_cross_entropy: h and its gradient, a chunk of logits, and for a trained head its gradient before and after scaling.
 int64_t linear_cross_entropy_bytes(const LossSizes& sizes, bool head_is_trained);
-/// Bytes of chunked_cross_entropy: h and its gradient; of a chunk log-probabilities and two gradients in float32, and its logits where they
-/// are of another dtype.
+/// Bytes of chunked_cross_entropy: h and its gradient; for a chunk, log-probabilities and two gradients in float32, and its logits if
+/// they have another dtype.
 int64_t chunked_cross_entropy_bytes(const LossSizes& sizes);
-/// Bytes of chunked_token_scores: h, and a chunk's logits, in float32 too where they are not, and log-probabilities.
+/// Bytes of chunked_token_scores: h, and a chunk's logits (also in float32 if they are not) and log-probabilities.
 int64_t token_scores_bytes(const LossSizes& sizes);
 
 /// The same with all logits at once, by differentiable ATen operations.
 Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
 
-/// The logits [C, V] of the hidden states h_CD of some positions, `begin` being the first of them: a head that is more
-/// than h Wᵀ + b. Differentiable in h.
+/// The logits [C, V] for the hidden states h_CD of consecutive positions, the first of which is `begin`: for a head that is more than
+/// h Wᵀ + b. Differentiable in h.
 using LogitsOf = std::function<Tensor(const Tensor& h_CD, int64_t begin)>;
 
-/// Sum over S positions of the cross-entropy between such logits and the labels, float32 scalar, likewise a chunk of
-/// positions at a time with the gradients computed in the forward pass.
-/// @param trained every tensor that the logits depend on, besides h, and whose gradient is wanted.
+/// Sum over S positions of the cross-entropy between such logits and the labels, a float32 scalar, also one chunk of positions at a
+/// time with the gradients computed in the forward pass.
+/// @param trained every tensor besides h that the logits depend on and whose gradient is needed.
 Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
                              const LogitsOf& logits);
 
-/// What an evaluation knows of each position.
+/// What an evaluation records for each position.
 struct TokenScores {
-  Tensor loss_S;     ///< float32: minus the log-probability of its label
-  Tensor correct_S;  ///< bool: its label has the largest logit
+  Tensor loss_S;     ///< float32: negative log-probability of its label
+  Tensor correct_S;  ///< bool: whether its label has the largest logit
 };
 
-/// The scores of S positions by their logits [S, V], without gradients.
+/// The scores of S positions for their logits [S, V], without gradients.
 TokenScores token_scores(const Tensor& logits_SV, const Tensor& labels_S);
 
-/// The same from hidden states, whose logits exist for one chunk of positions at a time.
+/// The same for hidden states, whose logits exist for one chunk of positions at a time.
 TokenScores chunked_token_scores(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const LogitsOf& logits);
 
 }  // namespace lora::ops

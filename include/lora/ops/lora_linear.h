@@ -14,7 +14,7 @@ struct LowRankTerm {
   Tensor B_OR;
   double scale = 1.0;
   DropoutDraw dropout;
-  std::optional<Tensor> bias_O = std::nullopt;  ///< of A's dtype
+  std::optional<Tensor> bias_O = std::nullopt;  ///< in A's dtype
 };
 
 /// y_TO = x_TI Wᵀ + b + scale · (dropout(x) Aᵀ Bᵀ + bias) with W frozen; b may be trained (LoRA: Hu et al. 2021,
@@ -25,17 +25,17 @@ struct Projection {
   std::optional<LowRankTerm> low_rank = std::nullopt;
 };
 
-/// Several projections of one input (q, k and v; gate and up) in one node of the graph. Backward is written by hand: no
-/// dW, x Aᵀ kept ([T, R], small), everything accumulated into one dX. Without dropout all A stand in one matrix, so that x
-/// and dX pass once for the low-rank parts of the whole group; dropout is drawn again in backward. All A are of one dtype,
-/// which may be wider than x's (float32 beside bfloat16): the low-rank part is computed in it, the sum too, and then
-/// rounded to x's, as PEFT does.
+/// Several projections of one input (q, k and v; gate and up) in one node of the graph. Backward is written explicitly: it computes
+/// no dW, keeps x Aᵀ ([T, R], small) and accumulates everything into one dX. Without dropout all A are stacked into one matrix, so
+/// that x and dX are read once for the low-rank parts of the whole group; with dropout its mask is drawn again in backward. All A have
+/// the same dtype, which may be wider than x's (float32 with bfloat16): the low-rank part and its sum with the rest are computed in
+/// it and then rounded to x's, as in PEFT.
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& projections);
 
 /// An adapted projection as a composition of differentiable ATen operations.
 Tensor lora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);
 
-/// The low-rank part alone, differentiable, for a host's second and further attachments: y_TO in A's dtype.
+/// Only the low-rank part, differentiable, for a host's second and further attachments: y_TO in A's dtype.
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term);
 
 }  // namespace lora::ops

@@ -8,10 +8,9 @@
 
 namespace lora::ops {
 
-/// f(x) of which nothing is kept but x: backward computes f a second time, now with its graph (Chen et al. 2016, "Training
-/// Deep Nets with Sublinear Memory Cost", section 3). Gradients of tensors that f uses besides x are added to their grad
-/// when backward comes by. f must give the same result both times and hold whatever it refers to; where no gradient is
-/// wanted it is called once. With a `store` x waits there.
+/// f(x), keeping only x: backward computes f a second time, then with its graph (Chen et al. 2016, "Training Deep Nets with Sublinear
+/// Memory Cost", section 3). Gradients of other tensors that f uses are added to their grad during backward. f must return the same
+/// result both times and own whatever it refers to; if no gradient is needed, it is called once. With a `store`, x is offloaded to it.
 Tensor recompute(const std::function<Tensor(const Tensor&)>& f, const Tensor& x, const std::shared_ptr<HostStore>& store = nullptr);
 
 }  // namespace lora::ops

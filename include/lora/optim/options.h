@@ -15,13 +15,13 @@ inline constexpr EnumTable<OptimizerKind, 6> kOptimizers{{{{OptimizerKind::kAdam
                                                            {OptimizerKind::kLion, "lion"},
                                                            {OptimizerKind::kSgd, "sgd"}}}};
 
-/// LoRA+ (Hayou et al. 2024): B learns faster than A. Names, groups and defaults as PEFT's create_loraplus_optimizer: B,
-/// biases and other vectors at lr_ratio times the learning rate, the A and B of an embedding at a rate of their own,
-/// everything else at the learning rate itself.
+/// LoRA+ (Hayou et al. 2024): B is trained with a higher learning rate than A. Names, groups and defaults are those of PEFT's
+/// create_loraplus_optimizer: B, biases and other vectors have lr_ratio times the learning rate, A and B of an embedding their own
+/// rate, and everything else the learning rate itself.
 struct LoraPlusOptions {
   std::optional<double> lr_ratio = std::nullopt;  ///< none: LoRA+ is off
-  double lr_embedding = 1e-6;                     ///< where the learning rate is at its highest
-  double weight_decay = 0.0;                      ///< in place of OptimizerOptions' (biases and norms are never decayed)
+  double lr_embedding = 1e-6;                     ///< at the peak of the learning rate schedule
+  double weight_decay = 0.0;                      ///< replaces OptimizerOptions' (biases and norms are never decayed)
 };
 
 struct OptimizerOptions {
@@ -58,18 +58,18 @@ enum class RampKind { kLinear, kCosine, kOneMinusSqrt };
 inline constexpr EnumTable<RampKind, 3> kRamps{
     {{{RampKind::kLinear, "linear"}, {RampKind::kCosine, "cosine"}, {RampKind::kOneMinusSqrt, "1-sqrt"}}}};
 
-/// Factors of the learning rate by optimiser step, equal to transformers.optimization.get_scheduler. The optional
-/// values are `lr_scheduler_kwargs`; their defaults are transformers'.
+/// Factors of the learning rate by optimiser step, equal to transformers.optimization.get_scheduler. The optional values are
+/// `lr_scheduler_kwargs`, with transformers' defaults.
 struct ScheduleOptions {
   ScheduleKind kind = ScheduleKind::kLinear;
   int64_t warmup_steps = 0;
   int64_t total_steps = 0;
-  double num_cycles = -1;         ///< cosine: 0.5, cosine_with_restarts: 1, warmup_stable_decay: 0.5 where negative
+  double num_cycles = -1;         ///< cosine: 0.5, cosine_with_restarts: 1, warmup_stable_decay: 0.5 if negative
   double power = 1.0;             ///< polynomial
   double lr_end = 1e-7;           ///< polynomial
-  int64_t timescale = -1;         ///< inverse_sqrt: warmup_steps, or 10,000 without warm-up, where negative
+  int64_t timescale = -1;         ///< inverse_sqrt; if negative, warmup_steps, or 10,000 without warm-up
   int64_t num_decay_steps = -1;   ///< warmup_stable_decay; required there
-  int64_t num_stable_steps = -1;  ///< warmup_stable_decay: what warm-up and decay leave where negative
+  int64_t num_stable_steps = -1;  ///< warmup_stable_decay; if negative, the steps that warm-up and decay leave
   double min_lr_ratio = 0.0;      ///< warmup_stable_decay
   RampKind warmup_type = RampKind::kLinear;
   RampKind decay_type = RampKind::kCosine;

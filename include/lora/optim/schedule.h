@@ -3,8 +3,8 @@
 
 namespace lora::optim {
 
-/// Factor of `learning_rate` for the optimiser step `step` (from 0). `learning_rate` itself matters only for
-/// polynomial's lr_end. Throws config Error for options that contradict each other.
+/// Factor of `learning_rate` for the optimiser step `step` (from 0). `learning_rate` itself only matters for polynomial's lr_end.
+/// Throws config Error for options that contradict each other.
 double schedule_factor(const ScheduleOptions& options, double learning_rate, int64_t step);
 
 /// Throws config Error if the options, with their steps filled in, cannot give a schedule.

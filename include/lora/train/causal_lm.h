@@ -5,8 +5,8 @@
 
 namespace lora::train {
 
-/// Next-token prediction: cross-entropy of each supervised token given those before it in its document. Logits are
-/// computed only where a label is supervised, chunk by chunk.
+/// Next-token prediction: cross-entropy of each supervised token given the earlier ones of its document. Logits are only computed at
+/// supervised positions, chunk by chunk.
 class CausalLm : public DocumentObjective {
  public:
   using DocumentObjective::DocumentObjective;
@@ -26,7 +26,7 @@ class CausalLm : public DocumentObjective {
   at::Tensor loss_of(const nn::Pass& pass) const;
   bool has_plain_head() const;
 
-  std::unique_ptr<StepGraph> graph_;  ///< null: passes run as they are
+  std::unique_ptr<StepGraph> graph_;  ///< null: passes are not recorded
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

@@ -16,13 +16,13 @@ struct DocumentObjectiveOptions {
   data::BatchOptions train_batches;
   data::BatchOptions eval_batches;
   uint64_t seed = 42;
-  std::optional<bool> prefetch;  ///< build the next batch while one is computed; none: where it pays (on CUDA)
-  /// Tokens that are computed at once, of whole documents; 0: all of a micro-batch; none: some hundred on the CPU, else all.
+  std::optional<bool> prefetch;  ///< build the next batch while one is computed; none: only on CUDA, where it pays
+  /// Tokens of whole documents that are computed at once; 0: a whole micro-batch; none: some hundred on the CPU, elsewhere a micro-batch.
   std::optional<int64_t> part_tokens;
 };
 
-/// What objectives on documents of tokens share: which documents stand in which micro-batch, and micro-batches as TokenBatches.
-/// What is left to an objective is its loss and its evaluation.
+/// The common part of objectives on documents: which documents are in which micro-batch, and micro-batches as TokenBatches. A derived
+/// objective adds its loss and its evaluation.
 class DocumentObjective : public Objective {
  public:
   /// `eval` may be null. The references must outlive the objective.
@@ -43,21 +43,20 @@ class DocumentObjective : public Objective {
   int64_t evaluation_bytes() const override;
 
  protected:
-  /// Bytes of the loss of a part, from hidden states that are there to their gradient; of an evaluation, to what it notes down.
+  /// Bytes of a part's loss, from the hidden states to their gradient; in an evaluation, to the recorded results.
   virtual int64_t loss_bytes(const BatchSize& size) const = 0;
   virtual int64_t evaluation_loss_bytes(const BatchSize& size) const = 0;
-  /// Tokens of it whose hidden states the loss asks for.
+  /// Number of tokens whose hidden states the loss needs.
   virtual int64_t num_wanted(const BatchSize& size) const { return size.input; }
   nn::Model& model() const { return model_; }
-  const data::Dataset& train_set() const { return train_; }
   const data::Dataset& eval_set() const { return *eval_; }
-  /// What a micro-batch of the training set needs.
+  /// The capacity that a micro-batch of the training set needs.
   nn::BatchRoom room_for(const MicroBatch& batch) const;
   /// A micro-batch's documents, on the model's device.
   nn::TokenBatch take(const MicroBatch& batch) const;
-  /// A pass over it as training needs it. The batch must outlive the pass.
+  /// A training pass over the batch, which must outlive it.
   nn::Pass training_pass(const nn::TokenBatch& tokens, int64_t step) const;
-  /// Gives every batch of the evaluation set to `add`. Throws Interrupted when a signal comes.
+  /// Calls `add` with every batch of the evaluation set. Throws Interrupted when a signal arrives.
   void for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const;
 
  private:

@@ -15,7 +15,7 @@ namespace lora::train {
 /// Writes a metrics row every logging_steps steps and after the last one.
 class LoggingHook : public Hook {
  public:
-  /// `peak_memory` gives bytes. The sinks outlive the hook.
+  /// `peak_memory` returns bytes. The sinks outlive the hook.
   LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory);
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
@@ -26,8 +26,8 @@ class LoggingHook : public Hook {
   int64_t logging_steps_;
   std::vector<metrics::Sink*> sinks_;
   std::function<int64_t()> peak_memory_;
-  double seconds_ = 0;        ///< of training since the last row, in this process
-  int64_t timed_tokens_ = 0;  ///< input tokens in those seconds
+  double seconds_ = 0;       ///< of training since the last row, in this process
+  int64_t timed_input_ = 0;  ///< input tokens (or rows) in those seconds
   std::optional<StepReport> unwritten_;
 };
 
@@ -45,11 +45,11 @@ class ProgressHook : public Hook {
   int64_t input_ = 0;
 };
 
-/// Profiles some steps with Kineto: writes a Chrome trace, trace-<first>-<last>.json, and says where the time went. Stands
-/// before all other hooks, so that what they do after the last of the steps is not in the trace.
+/// Profiles some steps with Kineto: writes a Chrome trace, trace-<first>-<last>.json, and logs where the time went. It must come
+/// before all other hooks, so that their work after the last profiled step is not in the trace.
 class ProfileHook : public Hook {
  public:
-  /// @param folder made when the trace is written.
+  /// @param folder created when the trace is written.
   /// @param low_rank matrix products with a side of at most this count as the adapter's.
   ProfileHook(std::filesystem::path folder, ProfileOptions options, bool on_cuda, int64_t low_rank);
   ~ProfileHook() override;
@@ -65,7 +65,7 @@ class ProfileHook : public Hook {
   ProfileOptions options_;
   bool on_cuda_;
   int64_t low_rank_;
-  std::optional<int64_t> first_;  ///< step of what is being recorded; none: nothing is
+  std::optional<int64_t> first_;  ///< first step of the current recording; none: nothing is recorded
 };
 
 struct EvaluationOptions {
@@ -73,11 +73,11 @@ struct EvaluationOptions {
   bool eval_on_start = false;
   std::optional<int64_t> early_stopping_patience;
   std::string metric_for_best_model = "eval_loss";  ///< one of the objective's metric_names()
-  bool at_end = true;                               ///< after the last step too
+  bool at_end = true;                               ///< also after the last step
 };
 
-/// Evaluates at its intervals and at the end, keeps the best so far, and ends a run without gain. A signal during an evaluation
-/// leaves it due: the resumed run begins with it.
+/// Evaluates at its intervals and at the end, remembers the best result, and stops a run that no longer improves. An evaluation that a
+/// signal interrupts remains due: the resumed run starts with it.
 class EvaluationHook : public Hook {
  public:
   EvaluationHook(const Objective& objective, EvaluationOptions options, std::vector<metrics::Sink*> sinks);
@@ -97,13 +97,13 @@ class EvaluationHook : public Hook {
 };
 
 struct CheckpointOptions {
-  Interval interval = every_steps(500);  ///< kNo: only when a signal ends the run; kBest: at each new best
+  Interval interval = every_steps(500);  ///< kNo: only if a signal ends the run; kBest: at each new best
   std::optional<int64_t> save_total_limit;
   bool keep_best = false;  ///< save at each new best, and keep it
 };
 
-/// Saves at its intervals, at each new best where that is wanted, after the last step of a run that saves by steps or epochs, and when a
-/// signal came: then it throws Interrupted.
+/// Saves at its intervals, at each new best if requested, after the last step of a run that saves by steps or epochs, and after a
+/// signal, in which case it throws Interrupted.
 class CheckpointHook : public Hook {
  public:
   using SaveResult = std::function<void(const std::filesystem::path&)>;

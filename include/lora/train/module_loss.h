@@ -4,11 +4,11 @@
 
 namespace lora::train {
 
-/// The loss that a network itself gives. It is a mean over rows or over supervised tokens, as nn::RowModel says, and counts as many
-/// times in a step: so a step is the same step however it is split into micro-batches.
+/// A network's own loss. It is a mean over rows or over supervised tokens, as nn::RowModel states, and is weighted by their number, so
+/// that a step does not depend on how it is split into micro-batches.
 class ModuleLoss : public DocumentObjective {
  public:
-  /// The model is a RowModel that gives a loss. `eval` may be null. The references must outlive the objective.
+  /// The model must be a RowModel that returns a loss. `eval` may be null. The references must outlive the objective.
   ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
 
   BatchSize size(const MicroBatch& batch) const override;

@@ -6,21 +6,21 @@
 
 namespace lora::train {
 
-/// What an objective is made of. All but the options outlive it.
+/// The inputs of an objective. All except the options must outlive it.
 struct ObjectiveParts {
   nn::Model& model;
   const data::Dataset& train;
-  const data::Dataset* eval;     ///< null: there is nothing to evaluate on
-  const data::LabelSet* labels;  ///< what documents' labels mean; null where they have none
+  const data::Dataset* eval;     ///< null: no evaluation
+  const data::LabelSet* labels;  ///< meaning of the documents' labels; null if they have none
   DocumentObjectiveOptions options;
 };
 
-/// One way to learn.
+/// An objective in the table of objectives.cpp.
 struct ObjectiveEntry {
   ObjectiveKind kind;
-  bool (*reads)(data::RowFormat format);  ///< which rows it can learn from
-  bool labels_documents;                  ///< each as a whole, in place of predicting its tokens
-  bool needs_module;                      ///< a TorchScript module that is given rows whole: no model of ours has what it asks for
+  bool (*reads)(data::RowFormat format);  ///< whether it can be trained on rows of this format
+  bool labels_documents;                  ///< whether it predicts a label per document instead of its tokens
+  bool needs_module;                      ///< whether it needs a TorchScript module that takes whole rows, which supported families do not
   std::unique_ptr<Objective> (*make)(const ObjectiveParts& parts);
 };
 

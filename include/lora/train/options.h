@@ -10,14 +10,14 @@
 
 namespace lora::train {
 
-/// training.objective: what is learnt. One entry here, one line in the table of objectives.cpp.
+/// training.objective: what is trained. Each entry has a line in the table of objectives.cpp.
 enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss };
 inline constexpr EnumTable<ObjectiveKind, 4> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
                                                                {ObjectiveKind::kSequenceClassification, "sequence_classification"},
                                                                {ObjectiveKind::kRegression, "regression"},
                                                                {ObjectiveKind::kModuleLoss, "module_loss"}}}};
 
-/// What an evaluation can measure. Which of them an objective does is its metric_names().
+/// What an evaluation can measure. The metrics of an objective are its metric_names().
 struct EvalMetric {
   std::string_view name;
   bool greater_is_better;
@@ -29,7 +29,7 @@ inline constexpr std::array<EvalMetric, 7> kEvalMetrics{{{"eval_loss", false},
                                                          {"eval_matthews_correlation", true},
                                                          {"eval_pearson", true},
                                                          {"eval_spearmanr", true}}};
-/// Of one of their names.
+/// For one of their names.
 bool greater_is_better(std::string_view metric);
 
 /// training.gradient_checkpointing.
@@ -37,8 +37,8 @@ enum class GradientCheckpointing {
   kOff,
   kSelective,  ///< feed-forward blocks
   kFull,       ///< whole layers
-  kOffload,    ///< whole layers, whose inputs wait in the host's memory; on CUDA
-  kAuto,       ///< the first of these that fits into memory by the estimate
+  kOffload,    ///< whole layers, whose inputs are offloaded to the host's memory; on CUDA
+  kAuto,       ///< the first of these that fits into memory according to the estimate
 };
 inline constexpr EnumTable<GradientCheckpointing, 5> kGradientCheckpointing{{{{GradientCheckpointing::kOff, "off"},
                                                                               {GradientCheckpointing::kSelective, "selective"},
@@ -51,7 +51,7 @@ enum class Strategy {
   kNo,
   kSteps,
   kEpoch,
-  kBest,  ///< of saving: at each new best
+  kBest,  ///< for saving: at each new best
 };
 inline constexpr EnumTable<Strategy, 3> kEvalStrategies{
     {{{Strategy::kNo, "no"}, {Strategy::kSteps, "steps"}, {Strategy::kEpoch, "epoch"}}}};
@@ -68,9 +68,9 @@ struct ProfileOptions {
 struct TrainOptions {
   ObjectiveKind objective = ObjectiveKind::kCausalLm;
   double num_train_epochs = 3.0;
-  int64_t max_steps = -1;  ///< overrides num_train_epochs where positive
+  int64_t max_steps = -1;  ///< overrides num_train_epochs if positive
   int64_t per_device_train_batch_size = 8;
-  bool finds_batch_size = false;  ///< "auto": app/ sets it to what fits into memory
+  bool finds_batch_size = false;  ///< "auto": app/ sets the batch size to what fits into memory
   int64_t per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   double learning_rate = 5e-5;
@@ -80,15 +80,15 @@ struct TrainOptions {
   optim::OptimizerOptions optimizer;
   double max_grad_norm = 1.0;  ///< 0: no clipping
   uint64_t seed = 42;
-  double logging_steps = 10;              ///< this and the two below: below 1 a share of all steps
-  std::optional<Strategy> eval_strategy;  ///< null: by eval_steps, and at the end
+  double logging_steps = 10;              ///< logging_steps, eval_steps and save_steps: below 1, a share of all steps
+  std::optional<Strategy> eval_strategy;  ///< null: by eval_steps and at the end
   std::optional<double> eval_steps;
   Strategy save_strategy = Strategy::kSteps;
   double save_steps = 500;  ///< 0, with kNo: no checkpoints but the last of an interrupted run
   std::optional<int64_t> save_total_limit;
   bool load_best_model_at_end = false;
   std::string metric_for_best_model = "eval_loss";  ///< one of kEvalMetrics
-  std::optional<int64_t> early_stopping_patience;   ///< evaluations without gain
+  std::optional<int64_t> early_stopping_patience;   ///< evaluations without improvement
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;

@@ -3,11 +3,11 @@
 
 namespace lora::train {
 
-/// Values of rows by a network that predicts them: the squared error, a mean over rows and values, as transformers' regression has it.
+/// Predicts values per row with a network: the squared error, averaged over rows and values, as transformers' regression.
 class Regression : public DocumentObjective {
  public:
-  /// The model is a RowModel of as many outputs as a target has values (else config Error). `eval` may be null. The references must
-  /// outlive the objective.
+  /// The model must be a RowModel with as many outputs as a target has values (otherwise config Error). `eval` may be null. The
+  /// references must outlive the objective.
   Regression(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
 
   at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
@@ -23,12 +23,12 @@ class Regression : public DocumentObjective {
   const nn::RowModel& network_;
 };
 
-/// Counts how near predicted values are.
+/// Measures how close predicted values are to their targets.
 class ValueTally {
  public:
-  /// [rows, values], or [rows] of targets with one value each.
+  /// [rows, values], or [rows] for targets with one value each.
   void add(const at::Tensor& predicted, const at::Tensor& targets);
-  /// How many rows were added.
+  /// Number of rows added.
   int64_t count() const { return count_; }
   /// The mean loss, and the metrics as means over a target's values.
   EvalResult result() const;

@@ -4,12 +4,12 @@
 
 namespace lora::train {
 
-/// Labels of whole documents by the model's sequence head, or of rows by a network that predicts them: cross-entropy of classes, or the
-/// squared error of a regression, as transformers' AutoModelForSequenceClassification has it.
+/// Labels whole documents with the model's sequence head, or rows with a network that predicts them: cross-entropy of classes, or the
+/// squared error of a regression, as transformers' AutoModelForSequenceClassification.
 class SequenceClassification : public DocumentObjective {
  public:
-  /// The model has a sequence head of as many labels as `labels`, or predicts as many classes. `eval` may be null. The references must
-  /// outlive the objective.
+  /// The model must have a sequence head with as many labels as `labels`, or predict as many classes. `eval` may be null. The references
+  /// must outlive the objective.
   SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const data::LabelSet& labels,
                          const DocumentObjectiveOptions& options);
 
@@ -25,18 +25,18 @@ class SequenceClassification : public DocumentObjective {
   bool is_regression_;
 };
 
-/// What the model gives for the rows of a batch, without gradients or dropout: the scores of classes, or values. [rows, outputs], on the
+/// The model's outputs for the rows of a batch, without gradients or dropout: the scores of classes, or values. [rows, outputs], on the
 /// model's device.
 at::Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens);
 
-/// Counts how well documents are labelled.
+/// Measures how well documents are labelled.
 class LabelTally {
  public:
   explicit LabelTally(bool is_regression) : is_regression_(is_regression) {}
 
-  /// `targets`: one a document, as exact as its row has it; a document whose target is NaN has none and does not count.
+  /// @param targets one per document, with the precision of its row; documents whose target is NaN are ignored.
   void add(const at::Tensor& outputs, const std::vector<double>& targets);
-  /// How many documents count.
+  /// Number of documents with a target.
   int64_t count() const { return static_cast<int64_t>(targets_.size()); }
   /// Mean loss and metrics over everything added.
   EvalResult result() const;

@@ -16,12 +16,12 @@ class StepGraph {
   /// The sum of the losses of a pass.
   using LossOf = std::function<at::Tensor(const nn::Pass&)>;
 
-  /// `trained` outlives this.
+  /// `trained` must outlive the graph.
   StepGraph(std::unique_ptr<nn::DeviceGraph> graph, const nn::BatchRoom& room, const std::vector<nn::Parameter>& trained, LossOf loss_of);
 
   const nn::BatchRoom& room() const { return room_; }
-  /// Adds the gradients of `scale` times the loss of a batch that is padded to the room to those there are; the loss, a float64 scalar
-  /// on the device. The first passes run as they are. Throws config Error for a pass that cannot be recorded.
+  /// Adds the gradients of `scale` times the loss of a batch that is padded to the room to the existing ones. Returns the loss, a float64
+  /// scalar on the device. The first passes are not recorded. Throws config Error for a pass that cannot be recorded.
   at::Tensor add_gradients(const nn::Pass& pass, double scale);
 
  private:
@@ -40,8 +40,8 @@ class StepGraph {
   nn::TokenBatch batch_;
   at::Tensor row_keys_T_, scale_, loss_;
   nn::Recompute recompute_ = nn::Recompute::kNothing;
-  std::vector<at::Tensor> reached_;    ///< those of the trained tensors that a pass gives a gradient
-  std::vector<at::Tensor> gradients_;  ///< theirs
+  std::vector<at::Tensor> reached_;    ///< the trained tensors that get a gradient from a pass
+  std::vector<at::Tensor> gradients_;  ///< their gradients
 };
 
 }  // namespace lora::train

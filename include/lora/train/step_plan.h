@@ -7,8 +7,8 @@
 
 namespace lora::train {
 
-/// Which micro-batches make up each optimiser step, over all epochs. As transformers' Trainer counts: an epoch has
-/// ceil(micro-batches / gradient_accumulation_steps) steps, the last may be smaller; a run has
+/// Which micro-batches make up each optimiser step, over all epochs. Counted as by transformers' Trainer: an epoch has
+/// ceil(micro-batches / gradient_accumulation_steps) steps, the last of which may be smaller; a run has
 /// ceil(num_train_epochs × steps) or max_steps.
 class StepPlan {
  public:
@@ -18,7 +18,7 @@ class StepPlan {
   int64_t total_steps() const { return total_steps_; }
   /// The micro-batches of step `step` (from 0).
   std::vector<MicroBatch> micro_batches(int64_t step);
-  /// Epochs done after `steps` steps, e.g. 1.5.
+  /// Completed epochs after `steps` steps, e.g. 1.5.
   double epochs_after(int64_t steps);
   /// Whether the last of `steps` steps (at least 1) is the last of its epoch.
   bool ends_epoch(int64_t steps);
@@ -35,8 +35,8 @@ class StepPlan {
   const Objective& objective_;
   int64_t accumulation_;
   int64_t total_steps_ = 0;
-  std::vector<int64_t> steps_of_epoch_;  ///< known epochs' lengths
-  int64_t planned_epoch_ = -1;           ///< whose plan is kept
+  std::vector<int64_t> steps_of_epoch_;  ///< lengths of the known epochs
+  int64_t planned_epoch_ = -1;           ///< epoch of the plan in planned_
   std::vector<MicroBatch> planned_;
 };
 

@@ -15,32 +15,32 @@ namespace lora::train {
 
 using checkpoint::TrainerState;
 
-/// What one optimiser step was.
+/// The result of one optimiser step.
 struct StepReport {
   int64_t step = 0;  ///< from 1
   int64_t total_steps = 0;
   double epoch = 0;
   bool ends_epoch = false;
-  double loss = 0;           ///< of the whole step: sum over its supervised tokens by their number
+  double loss = 0;           ///< of the whole step: sum over its supervised tokens divided by their number
   double grad_norm = 0;      ///< before clipping
   double learning_rate = 0;  ///< used in it
   BatchSize size;
-  double seconds = 0;  ///< of training alone
+  double seconds = 0;  ///< of training only
 };
 
-/// What happens around steps: logging, evaluation, checkpoints, early stopping. Hooks run in the order they were given.
+/// Something to do around steps: logging, evaluation, checkpoints, early stopping. Hooks run in the order in which they are given.
 class Hook {
  public:
   virtual ~Hook() = default;
-  /// Before the first step of this process; `state.step` is above 0 when a run goes on. True asks the run to end here.
+  /// Before the first step of this process; `state.step` is above 0 in a resumed run. Returns true to end the run here.
   virtual bool on_start(TrainerState& state) { return false; }
-  /// After each step. True asks the run to end here.
+  /// After each step. Returns true to end the run here.
   virtual bool on_step(const StepReport& report, TrainerState& state) = 0;
   /// After the last step of the run.
   virtual void on_end(TrainerState& state) {}
 };
 
-/// The parts of a run; all outlive the trainer.
+/// The parts of a run; all must outlive the trainer.
 struct TrainerParts {
   Objective& objective;
   const std::vector<nn::Parameter>& parameters;
@@ -49,19 +49,20 @@ struct TrainerParts {
   std::vector<Hook*> hooks;
 };
 
-/// The one loop of every method. A step: the sum of the losses over all its micro-batches divided by the number of
-/// supervised tokens of all of them (never a mean of means), one clipping, one update.
+/// The training loop, the same for every method. A step: the sum of the losses over all its micro-batches divided by the number of
+/// supervised tokens in all of them (never a mean of means), one clipping, one update.
 class Trainer {
  public:
   /// @param half_precision the model computes in float16: the loss is scaled (Micikevicius et al. 2018, section 3.2).
   Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan, bool half_precision);
 
-  /// Runs from state.step to the end. Throws Error (diverged) for a loss or gradient that is not finite; the update is
-  /// not applied then.
+  /// Runs from state.step to the end. Throws Error (diverged) for a loss or gradient that is not finite; that update is then not
+  /// applied.
   void run(TrainerState& state);
 
  private:
   StepReport step(TrainerState& state);
+  void update(const StepReport& report, const MicroBatch& first, TrainerState& state) const;
   std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
   double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;

@@ -5,17 +5,17 @@
 
 namespace lora::ops::cpu {
 
-/// Whether causal_attention below computes these: on the CPU float32, and bfloat16 where the processor multiplies it.
+/// Whether causal_attention below supports these: on the CPU, in float32, or in bfloat16 if the processor multiplies it.
 bool attention_applies(const at::Tensor& q_THE);
 
 struct AttentionResult {
   at::Tensor out_THE;
-  at::Tensor softmax_TH2;  ///< kept for backward: each row's largest score and what the exponentials are multiplied by
+  at::Tensor softmax_TH2;  ///< kept for backward: each row's largest score and the factor of its exponentials
 };
 
-/// Causal attention document by document, each head a tile of queries at a time (the softmax of a row is complete, so nothing
-/// is rescaled). Documents and heads go to the threads. Sums are in float32; weights are rounded to the dtype before they
-/// multiply values. Contiguous tensors; `offsets` as in DocumentLayout::host_offsets.
+/// Causal attention document by document, each head one tile of queries at a time (the softmax of a row is complete, so nothing is
+/// rescaled). Documents and heads are distributed over the threads. Sums are in float32; weights are rounded to the dtype before they
+/// multiply values. Tensors are contiguous; `offsets` are DocumentLayout::host_offsets.
 AttentionResult causal_attention(const at::Tensor& q_THE, const at::Tensor& k_TKE, const at::Tensor& v_TKE,
                                  const std::vector<int64_t>& offsets, double scale);
 

@@ -73,7 +73,7 @@ void right_transposed_tile<float>(const HeadRows<float>& rows, float* tile) {
 
 template <>
 void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
-  // A pair of channels moves as one number.
+  // A pair of channels is moved as one number.
   for (int64_t i = 0; i < rows.dim; i += 2) {
     BFloat16* to = tile + i * kTile;
     for (int64_t r = 0; r < rows.count; ++r) {
@@ -85,7 +85,7 @@ void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* t
 
 namespace {
 
-/// One query. Maximum and sum are kept lane by lane until the end: a reduction in every tile would take longer than the tile.
+/// One query. Maximum and sum are kept per lane until the end: a reduction in every tile would take longer than the tile.
 template <typename S>
 LORA_SIMD void softmax_row(float* scores, S* weights, SoftmaxRow& kept, int64_t tiles, int64_t visible, float scale) {
   constexpr int64_t kSquare = kTile * kTile;
@@ -107,7 +107,7 @@ LORA_SIMD void softmax_row(float* scores, S* weights, SoftmaxRow& kept, int64_t 
 #pragma omp simd
     for (int64_t c = 0; c < kTile; ++c) {
       const float e = exponential((from[c] - largest) * scale);
-      lanes[c] += e;  // what is not visible adds e^-87 beside a 1
+      lanes[c] += e;  // hidden keys add e^-87 to a sum of at least 1
       to[c] = narrowed<S>(e);
     }
   }
@@ -172,7 +172,7 @@ LORA_SIMD void pair_rows(const float* first, const float* second, BFloat16* to) 
 void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, bool diagonal,
                              double* delta) {
   for (int64_t k = 0; k < kTile; ++k) {
-    // Behind the diagonal the query comes before the key.
+    // Above the diagonal the query comes before the key.
     probabilities(scores + k * kTile, dweights + k * kTile, largest, share, scale, diagonal ? k : 0, delta);
   }
 }

@@ -1,5 +1,5 @@
-// The pieces of attention on the CPU, one thread: squares of kTile queries by kTile keys, and the rows of a head as the left or
-// the right matrix of a product. S is float or BFloat16.
+// The building blocks of attention on the CPU, for one thread: squares of kTile queries by kTile keys, and the rows of a head as the
+// left or the right matrix of a product. S is float or BFloat16.
 #pragma once
 #include "elements.h"
 
@@ -7,7 +7,7 @@ namespace lora::ops::cpu {
 
 constexpr int64_t kTile = 64;
 
-/// Some rows of a head as they lie in memory: row r begins at data + r · stride.
+/// Some rows of a head in memory: row r begins at data + r · stride.
 template <typename S>
 struct HeadRows {
   const S* data;
@@ -22,11 +22,11 @@ void left_tile(const HeadRows<S>& rows, S* tile);
 /// [dim, kTile], their transpose as a left matrix.
 template <typename S>
 void left_transposed_tile(const HeadRows<S>& rows, S* tile);
-/// [kTile, dim] as the right matrix of a product. Of BFloat16 two neighbouring rows stand interleaved, as the processor's dot
-/// products of pairs read them (VNNI).
+/// [kTile, dim] as the right matrix of a product. For BFloat16 two neighbouring rows are interleaved, as the processor's dot products
+/// of pairs read them (VNNI).
 template <typename S>
 void right_tile(const HeadRows<S>& rows, S* tile);
-/// [dim, kTile], their transpose, likewise.
+/// [dim, kTile], their transpose as a right matrix.
 template <typename S>
 void right_transposed_tile(const HeadRows<S>& rows, S* tile);
 
@@ -36,22 +36,22 @@ struct SoftmaxRow {
   float share;
 };
 
-/// Causal softmax of kTile queries over `tiles` squares of scores [kTile queries, kTile keys] of which the last is on the diagonal:
-/// weights = exp(scale · (score - largest)), 0 behind the diagonal, not yet multiplied by their share. Of the first `rows` queries the
-/// rows are kept at kept + r · stride. The scores are overwritten; weights may be scores.
+/// Causal softmax of kTile queries over `tiles` squares of scores [kTile queries, kTile keys], the last of which is on the diagonal:
+/// weights = exp(scale · (score - largest)), 0 above the diagonal, not yet multiplied by their share. For the first `rows` queries the
+/// statistics are stored at kept + r · stride. The scores are overwritten; weights may be scores.
 template <typename S>
 void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, float scale);
 
-/// One square of backward, [kTile keys, kTile queries] (turned, so that queries are the vector's lanes): scores become
-/// probabilities, 0 behind the diagonal, and delta [kTile] grows by each query's sum of probabilities · dweights.
+/// One square of backward, [kTile keys, kTile queries] (transposed, so that queries are the vector's lanes): scores become
+/// probabilities, 0 for keys after the query, and each query's sum of probabilities · dweights is added to delta [kTile].
 void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, bool diagonal,
                              double* delta);
 
-/// What the products of backward take of one square.
+/// The inputs that one square provides for the products of backward.
 template <typename S>
 struct SquareGradients {
   S* weights;        ///< probabilities
-  S* dscores;        ///< of the scaled scores; a left matrix
+  S* dscores;        ///< gradients of the scaled scores, as a left matrix
   S* dscores_right;  ///< the same as a right matrix; for float dscores itself
 };
 
@@ -62,7 +62,7 @@ void gradients_of_square(const float* probabilities, const float* dweights, cons
 /// to[r · stride + i] = factor · from[r, i], for the first rows of from [kTile, dim].
 template <typename S>
 void store_rows(const float* from, float factor, S* to, int64_t stride, int64_t rows, int64_t dim);
-/// The same with each row's share as the factor; kept [rows · kept_stride].
+/// The same with each row's share as the factor; the shares are at kept [rows · kept_stride].
 template <typename S>
 void store_shares(const float* from, const SoftmaxRow* kept, int64_t kept_stride, S* to, int64_t stride, int64_t rows, int64_t dim);
 /// to[r · stride + i] = factor · from[i, r], for the first rows of the transpose of from [dim, kTile].

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kPart = 4096;
 
-/// Writes the gradient of one row; returns its loss.
+/// Writes the gradient of one row and returns its loss.
 template <typename S>
 LORA_SIMD Wide<S> row(S* logits, int64_t label, int64_t V, Wide<S> scale) {
   using W = Wide<S>;
@@ -19,7 +19,7 @@ LORA_SIMD Wide<S> row(S* logits, int64_t label, int64_t V, Wide<S> scale) {
     largest = larger(widened(logits[i]), largest);
   }
   const W at_label = widened(logits[label]);
-  // Half a million terms: parts of them in the elements' precision, the parts in float64.
+  // Half a million terms: partial sums in the elements' precision, their sum in float64.
   double total = 0;
   for (int64_t begin = 0; begin < V; begin += kPart) {
     const int64_t end = std::min(V, begin + kPart);

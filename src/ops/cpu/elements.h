@@ -1,23 +1,23 @@
-// Numbers as they lie in memory and as they are computed with. No torch header: the kernels compile by themselves.
+// Numbers as they are stored and as they are computed with. Without torch headers: the kernels compile independently.
 #pragma once
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
 
-/// A kernel is compiled for AVX-512, AVX2 and the plain machine, and the loader takes what the CPU has. (Not under
-/// AddressSanitizer, whose start-up comes after the loader's choice.)
+/// A kernel is compiled for AVX-512, AVX2 and the baseline, and the loader selects what the CPU supports. (Not under AddressSanitizer,
+/// which initialises after the loader's selection.)
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define LORA_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define LORA_SIMD
 #endif
-/// For what is called in a kernel's loops, so that it is compiled with the kernel.
+/// For functions that a kernel's loops call, so that they are compiled along with the kernel.
 #define LORA_INLINE [[gnu::always_inline]] inline
 
 namespace lora::ops::cpu {
 
-/// The half types by their bits; c10's have the same layout.
+/// The half types, represented by their bits; c10's have the same layout.
 struct BFloat16 {
   uint16_t bits;
 };
@@ -25,7 +25,7 @@ struct Half {
   uint16_t bits;
 };
 
-/// What an element is computed in: float32, float64 for float64.
+/// The type that an element is computed in: float32, or float64 for float64.
 template <typename S>
 using Wide = std::conditional_t<std::is_same_v<S, double>, double, float>;
 
@@ -38,7 +38,7 @@ LORA_INLINE double widened(double x) {
 LORA_INLINE float widened(BFloat16 x) {
   return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
 }
-/// Exponent and mantissa are shifted into a float32's places; the power of two brings the exponents to the same zero and
+/// Exponent and mantissa are shifted to their positions in a float32; multiplying by the power of two aligns the exponents' zero and
 /// makes subnormal numbers normal.
 LORA_INLINE float widened(Half x) {
   const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
@@ -48,7 +48,7 @@ LORA_INLINE float widened(Half x) {
   return std::bit_cast<float>(((x.bits & 0x7c00) == 0x7c00 ? special : std::bit_cast<uint32_t>(scaled)) | sign);
 }
 
-/// To the nearest element, ties to even.
+/// Rounds to the nearest element, ties to even.
 template <typename S>
 LORA_INLINE S narrowed(Wide<S> x) {
   if constexpr (std::is_same_v<S, BFloat16>) {
@@ -70,7 +70,7 @@ LORA_INLINE S narrowed(Wide<S> x) {
   }
 }
 
-/// As it is after a stay in memory.
+/// The value after it was stored as an S.
 template <typename S>
 LORA_INLINE Wide<S> rounded(Wide<S> x) {
   return widened(narrowed<S>(x));
@@ -103,8 +103,8 @@ LORA_INLINE float exponential(float x) {
 LORA_INLINE double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
-/// 1 / (1 + e^-x), within 3 units in the last place. The quotient by Newton's iteration from an estimate that is right to
-/// 12 %: a vector division takes longer than the whole exponential.
+/// 1 / (1 + e^-x), within 3 units in the last place. The quotient is found by Newton's iteration from an estimate with an error of at
+/// most 12 %: a vector division takes longer than the whole exponential.
 LORA_INLINE float sigmoid(float x) {
   const float d = 1.0F + exponential(x < -85.0F ? 85.0F : -x);
   float r = std::bit_cast<float>(0x7ef311c7U - std::bit_cast<uint32_t>(d));
@@ -114,7 +114,7 @@ LORA_INLINE float sigmoid(float x) {
   return r + r * (1.0F - d * r);
 }
 
-/// The larger one; y where either is not a number. (Of std::max the compiler makes no vectors.)
+/// The larger one; y if either is not a number. (The compiler does not vectorise std::max.)
 template <typename W>
 LORA_INLINE W larger(W x, W y) {
   return x > y ? x : y;

@@ -65,7 +65,7 @@ LORA_SIMD void backward(const S* dy, const S* gate, const S* up, S* dgate, S* du
   }
 }
 
-/// Calls `run` with the kind's formula.
+/// Calls `run` with the formula of the kind.
 template <typename Run>
 void with_formula(Activation kind, const Run& run) {
   switch (kind) {

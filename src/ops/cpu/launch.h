@@ -1,4 +1,4 @@
-// From tensors to kernels: pointers by dtype, rows shared out over threads.
+// From tensors to kernels: pointers by dtype, rows distributed over threads.
 #pragma once
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
@@ -10,7 +10,7 @@
 
 namespace lora::ops::cpu {
 
-/// The kernels' name of a dtype of c10.
+/// The kernels' type for a dtype of c10.
 template <typename scalar_t>
 struct Element {
   using type = scalar_t;
@@ -36,8 +36,8 @@ void with_element(at::ScalarType dtype, const Run& run) {
                                   [&] { run.template operator()<typename Element<scalar_t>::type>(); });
 }
 
-/// run(begin, end) over parts of [0, count), none of much fewer elements than a thread is worth.
-/// @param elements of one item.
+/// Calls run(begin, end) for parts of [0, count), none of which has many fewer elements than a thread is worth.
+/// @param elements per item.
 template <typename Run>
 void in_parallel(int64_t count, int64_t elements, const Run& run) {
   constexpr int64_t kElementsPerTask = 32768;

@@ -9,13 +9,13 @@ namespace lora::ops::cpu {
 namespace {
 
 constexpr int64_t kLanes = 16;
-constexpr int64_t kColumns = 4 * kLanes;  // of y at a time: with the same columns of B they stay in the first cache
-constexpr int64_t kRows = 4;              // whose sums stay in registers, so that a row of B is read once for them
+constexpr int64_t kColumns = 4 * kLanes;  // of y at a time: together with the same columns of B they fit into the L1 cache
+constexpr int64_t kRows = 4;              // their sums stay in registers, so that a row of B is read once for them
 
-/// A register's worth of float32; where registers are narrower, several.
+/// As many float32 as fit into a register; if registers are narrower, several are used.
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 
-/// Sums of kRows rows of low · B in kColumns columns.
+/// The sums of kRows rows of low · B in kColumns columns.
 LORA_SIMD void sum_products(const float* low, const float* B, int64_t rank, int64_t n, float* sums) {
   Lanes sum[kRows][kColumns / kLanes] = {};
   for (int64_t k = 0; k < rank; ++k) {
@@ -31,7 +31,7 @@ LORA_SIMD void sum_products(const float* low, const float* B, int64_t rank, int6
   std::memcpy(sums, sum, sizeof(sum));
 }
 
-/// What is left over at the right and the bottom.
+/// The remainder at the right and at the bottom.
 LORA_SIMD void sum_products_of_row(const float* low, const float* B, int64_t rank, int64_t n, int64_t columns, float* sums) {
   std::fill(sums, sums + columns, 0.0F);
   for (int64_t k = 0; k < rank; ++k) {
@@ -83,7 +83,7 @@ LORA_SIMD void widen(const S* from, float* to, int64_t n) {
   }
 }
 
-/// kRows rows of x [kRows, n] times M [n, 2 kLanes], which has room for a whole number of registers.
+/// kRows rows of x [kRows, n] times M [n, 2 kLanes], which is padded to a whole number of registers.
 LORA_SIMD void products_of_rows(const float* x, const float* M, int64_t n, int64_t stride, float* sums) {
   Lanes sum[kRows][2] = {};
   for (int64_t k = 0; k < n; ++k) {
@@ -99,7 +99,7 @@ LORA_SIMD void products_of_rows(const float* x, const float* M, int64_t n, int64
 
 constexpr int64_t kRanks = 8;
 constexpr int64_t kOuterColumns = 2 * kLanes;
-constexpr int64_t kOuterRows = 128;  // of x, widened, in the first cache
+constexpr int64_t kOuterRows = 128;  // of x, widened, so that they fit into the L1 cache
 
 /// out [kRanks, kOuterColumns] += low [rows, kRanks]ᵀ x [rows, kOuterColumns].
 LORA_SIMD void add_outer(const float* low, int64_t low_stride, const float* x, int64_t rows, float* out) {

@@ -2,7 +2,7 @@
 
 namespace lora::ops::cpu {
 
-// Sums are in float64: they cost little beside the memory's traffic, and an error in one moves its whole row.
+// Sums are in float64: this costs little compared to the memory traffic, and an error in a sum affects its whole row.
 
 template <typename S>
 LORA_SIMD void rms_norm(const S* x, const S* weight, S* y, Wide<S>* rstd, int64_t rows, int64_t dim, double eps) {

@@ -11,7 +11,7 @@ LORA_SIMD void rotate(const S* x, const S* cos, const S* sin, S* y, int64_t rows
   const Wide<S> sign = backward ? -1 : 1;
   for (int64_t r = 0; r < rows; ++r, cos += rotated, sin += rotated) {
     for (int64_t h = 0; h < heads; ++h, x += dim, y += dim) {
-      // The halves of the table are alike in every rope, yet backward pairs each product with its own entry.
+      // The halves of the table are equal in every rope, but backward pairs each product with its own entry.
       const S* sin_first = backward ? sin + half : sin;
       const S* sin_second = backward ? sin : sin + half;
 #pragma omp simd

@@ -1,5 +1,5 @@
-// Softmax cross-entropy and its gradient over the logits, a team of threads a row: one pass for maximum and sum together
-// (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3), one that writes.
+// Softmax cross-entropy and its gradient with respect to the logits, one team of threads per row: one pass for maximum and sum together
+// (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3), and one that writes.
 // Formulas and layout: CudaCrossEntropy.
 #include "ops/cuda/device.cuh"
 
@@ -14,7 +14,7 @@ __device__ __forceinline__ float exp_below(float value, float top) {
   return value == -INFINITY ? 0.0F : expf(value - top);
 }
 
-/// Σ exp(logit - top) over the logits seen. A NaN among them makes the sum NaN.
+/// Σ exp(logit - top) over the logits read so far. A NaN among them makes the sum NaN.
 struct SoftmaxSum {
   float top = -INFINITY;
   float sum = 0;

@@ -1,5 +1,5 @@
-// What the kernels of this folder are written with: packs of elements, launching, sums over a row's threads.
-// nvcc compiles them for the device. tests/cuda compiles the same files as plain C++ for the CPU, with CUDA's words
+// The building blocks of the kernels in this folder: packs of elements, launching, sums over a row's threads.
+// nvcc compiles the kernels for the device. tests/cuda compiles the same files as plain C++ for the CPU, with CUDA's keywords
 // (__global__, threadIdx, __syncthreads …) and launch() defined by tests/cuda/emulation.h.
 #pragma once
 #ifdef __CUDACC__
@@ -19,7 +19,7 @@ namespace lora::ops::device {
 
 constexpr int kWarp = 32;
 constexpr unsigned kWholeWarp = 0xffffffffU;
-/// Bytes that one load or store moves at most.
+/// The most bytes that one load or store moves.
 constexpr int kPackBytes = 16;
 
 /// N neighbouring elements, moved by one instruction.
@@ -38,7 +38,7 @@ __device__ __forceinline__ void store(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
-/// A float32 value as the dtype keeps it.
+/// A float32 value rounded to the dtype.
 template <typename T>
 __device__ __forceinline__ float rounded(float value) {
   return static_cast<float>(static_cast<T>(value));
@@ -72,12 +72,12 @@ __device__ __forceinline__ float combined_in_warp(float value) {
   return value;
 }
 
-/// The values of a team combined, the same bits in each of its threads and in every run. All threads of the team call it.
+/// The combined values of a team, with the same bits in each of its threads and in every run. All threads of the team call it.
 template <typename Operation>
 __device__ __forceinline__ float combined(float value) {
   value = combined_in_warp<Operation>(value);
   if (blockDim.x == kWarp) {
-    return value;  // a team is one warp, whatever the others of the block do
+    return value;  // a team is one warp, independent of the others in the block
   }
   __shared__ float parts[kWarp];
   const int warp = threadIdx.x / kWarp;
@@ -98,7 +98,7 @@ inline int64_t divided_up(int64_t value, int64_t by) {
   return (value + by - 1) / by;
 }
 
-/// A team a row, for rows of so many packs: a warp each and four to a block where rows are short, else a block each.
+/// One team per row, for rows of `packs` packs: one warp each and four teams per block if rows are short, otherwise one block each.
 inline Shape team_shape(int64_t rows, int64_t packs, int64_t most_lanes) {
   constexpr int64_t kRowsPerBlock = 4;
   if (packs <= kWarp) {
@@ -108,7 +108,7 @@ inline Shape team_shape(int64_t rows, int64_t packs, int64_t most_lanes) {
   return {dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(lanes))};
 }
 
-/// A thread a pack, for elementwise work on rows: row blockIdx.x, pack column_pack().
+/// One thread per pack, for elementwise work on rows: row blockIdx.x, pack column_pack().
 inline Shape column_shape(int64_t rows, int64_t packs) {
   constexpr int64_t kMostThreads = 256;
   const int64_t threads = std::min(kMostThreads, divided_up(packs, kWarp) * kWarp);
@@ -119,7 +119,7 @@ __device__ __forceinline__ int64_t column_pack() {
   return static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
 }
 
-/// Whether packs of N may be used: every pointer (null: not used) begins at one, and every size is a multiple.
+/// Whether packs of n may be used: every pointer (null: not used) is aligned to them, and every size is a multiple.
 template <typename T>
 bool in_packs(int64_t n, std::initializer_list<const void*> pointers, std::initializer_list<int64_t> sizes) {
   return std::all_of(pointers.begin(), pointers.end(),
@@ -127,7 +127,7 @@ bool in_packs(int64_t n, std::initializer_list<const void*> pointers, std::initi
          std::all_of(sizes.begin(), sizes.end(), [n](int64_t size) { return size % n == 0; });
 }
 
-/// function.operator()<T, N>() with the type of the dtype, and the widest pack or 1 where memory is not laid out for it.
+/// Calls function.operator()<T, N>() with the dtype's type and the widest pack that the memory layout allows, or 1.
 template <typename Function>
 cudaError_t dispatch(CudaDtype dtype, std::initializer_list<const void*> pointers, std::initializer_list<int64_t> sizes,
                      const Function& function) {
@@ -147,8 +147,8 @@ cudaError_t dispatch(CudaDtype dtype, std::initializer_list<const void*> pointer
 }
 
 #ifdef __CUDACC__
-/// The device of a launch, current for this thread while the object lives. The module has a CUDA runtime of its own
-/// beside LibTorch's; both work in the device's primary context.
+/// Makes the device of a launch current for this thread while the object lives. The module has its own CUDA runtime in addition to
+/// LibTorch's; both work in the device's primary context.
 class DeviceScope {
  public:
   explicit DeviceScope(int device) {
@@ -173,7 +173,7 @@ class DeviceScope {
   cudaError_t status_ = cudaSuccess;
 };
 
-/// kernel(arguments) on the place's stream.
+/// Launches kernel(arguments) on the stream of `place`.
 template <typename Arguments>
 cudaError_t launch(void (*kernel)(Arguments), const Shape& shape, const CudaPlace& place, const Arguments& arguments) {
   const DeviceScope scope(place.device);

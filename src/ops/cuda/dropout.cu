@@ -11,7 +11,7 @@ __device__ __forceinline__ T kept_or_zero(const CudaDropout& a, T x, uint64_t bi
   return static_cast<T>(static_cast<uint32_t>(bits) < a.threshold ? 0.0F : static_cast<float>(x) * a.keep_scale);
 }
 
-/// A thread a pack, or a pair of channels where N is 1: both come from one hash.
+/// One thread per pack, or per pair of channels if N is 1: both come from one hash.
 template <typename T, int N>
 __global__ void dropout_kernel(CudaDropout a) {
   constexpr int kChannels = N == 1 ? 2 : N;

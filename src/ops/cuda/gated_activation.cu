@@ -1,4 +1,4 @@
-// act(gate) · up, forward and backward: elementwise, a thread a pack. Formulas and layout: CudaGated, CudaGatedBackward.
+// act(gate) · up, forward and backward: elementwise, one thread per pack. Formulas and layout: CudaGated, CudaGatedBackward.
 #include "ops/cuda/device.cuh"
 
 namespace lora::ops {
@@ -7,7 +7,7 @@ namespace {
 
 constexpr float kInverseSqrt2 = 0.707106781186547524F;
 constexpr float kInverseSqrt2Pi = 0.398942280401432678F;
-/// Of the tanh form of GELU (Hendrycks & Gimpel 2016): tanh(kTanhScale · (x + kTanhCubic · x³)).
+/// Constants of the tanh form of GELU (Hendrycks & Gimpel 2016): tanh(kTanhScale · (x + kTanhCubic · x³)).
 constexpr float kTanhScale = 0.797884560802865356F;
 constexpr float kTanhCubic = 0.044715F;
 
@@ -70,25 +70,18 @@ __global__ void gated_backward_kernel(CudaGatedBackward a) {
   if (column >= a.columns) {
     return;
   }
-  // Everything is read before anything is written: the outputs may be the inputs.
   const Pack<T, N> gate = load<N>(static_cast<const T*>(a.gate) + row * a.gate_stride + column);
   const Pack<T, N> up = load<N>(static_cast<const T*>(a.up) + row * a.up_stride + column);
   const Pack<T, N> dproduct = load<N>(static_cast<const T*>(a.dproduct) + row * a.columns + column);
-  Pack<T, N> dgate, dup, product;
+  Pack<T, N> dgate, dup;
   for (int j = 0; j < N; ++j) {
     const Activated act = activated(a.kind, static_cast<float>(gate.values[j]));
-    const float u = static_cast<float>(up.values[j]);
     const float d = static_cast<float>(dproduct.values[j]);
-    const float value = rounded<T>(act.value);
-    dgate.values[j] = static_cast<T>(rounded<T>(d * u) * act.slope);
-    dup.values[j] = static_cast<T>(d * value);
-    product.values[j] = static_cast<T>(value * u);
+    dgate.values[j] = static_cast<T>(rounded<T>(d * static_cast<float>(up.values[j])) * act.slope);
+    dup.values[j] = static_cast<T>(d * rounded<T>(act.value));
   }
-  store<N>(static_cast<T*>(a.dgate) + row * a.dgate_stride + column, dgate);
-  store<N>(static_cast<T*>(a.dup) + row * a.dup_stride + column, dup);
-  if (a.product != nullptr) {
-    store<N>(static_cast<T*>(a.product) + row * a.columns + column, product);
-  }
+  store<N>(static_cast<T*>(a.dgate) + row * a.columns + column, dgate);
+  store<N>(static_cast<T*>(a.dup) + row * a.columns + column, dup);
 }
 
 }  // namespace
@@ -109,11 +102,10 @@ extern "C" int32_t lora_cuda_gated_backward(const CudaPlace* place, const CudaGa
   if (a.rows == 0 || a.columns == 0) {
     return cudaSuccess;
   }
-  return device::dispatch(a.dtype, {a.gate, a.up, a.dproduct, a.dgate, a.dup, a.product},
-                          {a.columns, a.gate_stride, a.up_stride, a.dgate_stride, a.dup_stride}, [&]<typename T, int N>() {
-                            return device::launch(device::gated_backward_kernel<T, N>, device::column_shape(a.rows, a.columns / N), *place,
-                                                  a);
-                          });
+  return device::dispatch(
+      a.dtype, {a.gate, a.up, a.dproduct, a.dgate, a.dup}, {a.columns, a.gate_stride, a.up_stride}, [&]<typename T, int N>() {
+        return device::launch(device::gated_backward_kernel<T, N>, device::column_shape(a.rows, a.columns / N), *place, a);
+      });
 }
 
 }  // namespace lora::ops

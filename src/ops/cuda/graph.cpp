@@ -1,5 +1,5 @@
-// liblora_cuda_graph.so: LibTorch's CUDA graphs behind its own interface for any device, where a LibTorch has them for programs that are
-// built with CUDA alone (up to 2.15). It registers itself when it is opened, after libtorch_cuda.so, whose symbols it uses.
+// liblora_cuda_graph.so: LibTorch's CUDA graphs for programs that are built without CUDA. Up to LibTorch 2.15 only programs built with
+// CUDA have them. The module registers itself when it is opened, after libtorch_cuda.so, whose symbols it uses.
 #include <ATen/core/GraphImplInterface.h>
 #include <ATen/cuda/CUDAGraph.h>
 
@@ -29,7 +29,7 @@ class CudaGraph : public GraphImplInterface {
   void reset() override { graph_.reset(); }
   MempoolId_t pool() const override { return const_cast<cuda::CUDAGraph&>(graph_).pool(); }
   void enable_debug_mode() override {}
-  void debug_dump(const std::string&) override {}  // nothing here asks for it
+  void debug_dump(const std::string&) override {}  // not used
 
  private:
   cuda::CUDAGraph graph_;

@@ -3,16 +3,16 @@
 
 #include "lora/ops/activation_kinds.h"
 
-/// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, no
-/// torch, so that nvcc compiles the kernels in seconds and the module works with any LibTorch.
+/// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, without torch, so
+/// that nvcc compiles the kernels in seconds and the module works with any LibTorch.
 ///
 /// Every function returns a cudaError_t (0: launched) and returns before the work is done, as CUDA's launches do.
-/// Arithmetic is float32 whatever the dtype; "rounded" below means rounded to the dtype, where ATen's chain of operations
-/// would round too. Tensors are row major, sizes and strides count elements. No rows: nothing is done.
+/// Arithmetic is in float32 whatever the dtype; "rounded" below means rounded to the dtype, where ATen's sequence of operations would
+/// round too. Tensors are row major; sizes and strides count elements. Without rows, nothing is done.
 namespace lora::ops {
 
-/// Changes with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 2;
+/// Increased with every change of a declaration here: a module of another version is not used.
+inline constexpr int32_t kCudaInterfaceVersion = 3;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -22,35 +22,32 @@ struct CudaPlace {
   void* stream;  ///< cudaStream_t
 };
 
-/// y = rounded(r / sqrt(mean(r²) + eps)) · w, rounded, over rows of `dim`; r = x, or rounded(x + residual).
-/// With one_plus (Gemma): y = (r / sqrt(mean(r²) + eps)) · (1 + w), rounded once. Zhang & Sennrich 2019.
+/// y = rounded(x / sqrt(mean(x²) + eps)) · w, rounded, over rows of `dim`.
+/// With one_plus (Gemma): y = (x / sqrt(mean(x²) + eps)) · (1 + w), rounded once. Zhang & Sennrich 2019.
 struct CudaRmsNorm {
-  CudaDtype dtype;  ///< of every tensor but rstd
+  CudaDtype dtype;  ///< of every tensor except rstd
   bool one_plus;
   float eps;
   int64_t rows, dim;
-  const void* x;         ///< [rows, dim]
-  const void* residual;  ///< [rows, dim] or null
-  const void* weight;    ///< [dim]
-  void* sum;             ///< [rows, dim], r; read and written only with a residual; may be x or residual
-  void* y;               ///< [rows, dim]
-  float* rstd;           ///< [rows], 1 / sqrt(mean(r²) + eps)
+  const void* x;       ///< [rows, dim]
+  const void* weight;  ///< [dim]
+  void* y;             ///< [rows, dim]
+  float* rstd;         ///< [rows], 1 / sqrt(mean(x²) + eps)
 };
 
-/// dx = rstd (g - x̂ mean(g x̂)) with x̂ = x rstd and g = rounded(dy w), or dy (1 + w) with one_plus; rounded; plus
-/// residual_gradient, rounded. dw, in parts that are to be summed: Σ over rows of dy · rounded(x̂), or dy x̂ with one_plus.
+/// dx = rstd (g - x̂ mean(g x̂)), rounded, with x̂ = x rstd and g = rounded(dy w), or dy (1 + w) with one_plus.
+/// dw, in parts that the caller sums: Σ over rows of dy · rounded(x̂), or dy x̂ with one_plus.
 struct CudaRmsNormBackward {
-  CudaDtype dtype;  ///< of every tensor but rstd and dweight_parts
+  CudaDtype dtype;  ///< of every tensor except rstd and dweight_parts
   bool one_plus;
   int64_t rows, dim;
-  const void* x;  ///< [rows, dim]: r of the forward pass
+  const void* x;  ///< [rows, dim]: x of the forward pass
   const void* weight;
   const float* rstd;
-  const void* dy;                 ///< [rows, dim]
-  const void* residual_gradient;  ///< [rows, dim] or null: what reaches r past the norm
-  void* dx;                       ///< [rows, dim]; may be dy or residual_gradient
-  float* dweight_parts;           ///< [parts, dim], or null where the weight is frozen; part i has rows i, i + parts, …
-  int64_t parts;                  ///< at most 65535
+  const void* dy;        ///< [rows, dim]
+  void* dx;              ///< [rows, dim]; may be dy
+  float* dweight_parts;  ///< [parts, dim], or null if the weight is frozen; part i has rows i, i + parts, …
+  int64_t parts;         ///< at most 65535
 };
 
 /// Rotary embedding (Su et al. 2021) of the first `rotary` channels of every head, in place, by halves:
@@ -60,7 +57,7 @@ struct CudaRope {
   bool backward;
   int64_t tokens, head_dim, rotary;  ///< rotary is even
   void* q;                           ///< token t at q + t · q_stride: [q_heads, head_dim]
-  void* k;                           ///< likewise; null with k_heads = 0
+  void* k;                           ///< the same; null if k_heads is 0
   int64_t q_heads, q_stride, k_heads, k_stride;
   const void* cos;  ///< [tokens, rotary]
   const void* sin;
@@ -86,13 +83,11 @@ struct CudaGatedBackward {
   const void* up;
   int64_t gate_stride, up_stride;
   const void* dproduct;  ///< [rows, columns]
-  void* dgate;           ///< row t at dgate + t · dgate_stride; may be gate
-  void* dup;             ///< may be up
-  int64_t dgate_stride, dup_stride;
-  void* product;  ///< [rows, columns], the forward pass's value again, or null; may be dproduct
+  void* dgate;           ///< [rows, columns]
+  void* dup;             ///< [rows, columns]
 };
 
-/// Cross-entropy of every row, and its gradient over the logits: rounded((softmax(logits) - one_hot(label)) · scale).
+/// Cross-entropy of every row, and its gradient with respect to the logits: rounded((softmax(logits) - one_hot(label)) · scale).
 /// A row whose label is below 0 has loss 0 and gradient 0; one whose label is not below vocab has loss NaN.
 struct CudaCrossEntropy {
   CudaDtype dtype;
@@ -103,8 +98,8 @@ struct CudaCrossEntropy {
   float* losses;          ///< [rows], not scaled
 };
 
-/// ops::dropout: channels 2j and 2j + 1 of row t take the low and high half of mix64(mix64(row_keys[t] ^ site_key) + j);
-/// an element is 0 where its half is below `threshold`, else rounded(x · keep_scale).
+/// ops::dropout: channels 2j and 2j + 1 of row t use the low and high half of mix64(mix64(row_keys[t] ^ site_key) + j); an element is
+/// 0 if its half is below `threshold`, otherwise rounded(x · keep_scale).
 struct CudaDropout {
   CudaDtype dtype;
   uint32_t threshold;
@@ -116,28 +111,10 @@ struct CudaDropout {
   void* y;                  ///< [rows, channels]; may be x
 };
 
-struct CudaAdamwTensor {
-  void* parameter;
-  const void* gradient;
-  void* exp_avg;
-  void* exp_avg_sq;
-  const float* step;  ///< on the device: updates of this tensor, this one included
-  int64_t size;
-};
-
-/// AdamW (Loshchilov & Hutter 2019, algorithm 2) as torch's, on gradients multiplied by *clip_factor.
-struct CudaAdamw {
-  CudaDtype dtype;  ///< of parameters, gradients and moments
-  double learning_rate, beta1, beta2, epsilon, weight_decay;
-  const float* clip_factor;        ///< on the device, or null for 1
-  const CudaAdamwTensor* tensors;  ///< on the host; read before the call returns
-  int64_t num_tensors;
-};
-
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
-/// Whether every device that the driver shows can run the kernels (compute capability 8.0 or later).
+/// Whether every device that the driver reports can run the kernels (compute capability 8.0 or later).
 LORA_CUDA_API int32_t lora_cuda_check_devices();
 LORA_CUDA_API const char* lora_cuda_error_text(int32_t error);
 
@@ -148,7 +125,6 @@ LORA_CUDA_API int32_t lora_cuda_gated(const CudaPlace* place, const CudaGated* a
 LORA_CUDA_API int32_t lora_cuda_gated_backward(const CudaPlace* place, const CudaGatedBackward* arguments);
 LORA_CUDA_API int32_t lora_cuda_cross_entropy(const CudaPlace* place, const CudaCrossEntropy* arguments);
 LORA_CUDA_API int32_t lora_cuda_dropout(const CudaPlace* place, const CudaDropout* arguments);
-LORA_CUDA_API int32_t lora_cuda_adamw(const CudaPlace* place, const CudaAdamw* arguments);
 }
 #undef LORA_CUDA_API
 

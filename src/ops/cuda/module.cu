@@ -1,4 +1,4 @@
-// What the module says about itself and the machine.
+// The module's version and its support for the machine's devices.
 #include <cuda_runtime.h>
 
 #include "ops/cuda/interface.h"

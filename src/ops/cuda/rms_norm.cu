@@ -1,5 +1,5 @@
-// RMS norm with an optional residual, forward and backward: a team of threads a row, which reads its row twice (the second
-// time from the cache). Formulas and layout: CudaRmsNorm, CudaRmsNormBackward.
+// RMS norm, forward and backward: a team of threads per row, which reads its row twice (the second time from the cache).
+// Formulas and layout: CudaRmsNorm, CudaRmsNormBackward.
 #include "ops/cuda/device.cuh"
 
 namespace lora::ops {
@@ -8,20 +8,6 @@ namespace {
 
 constexpr int64_t kNormLanes = 512;
 
-/// r of the packs of a thread: x, or x + residual, which is also written down.
-template <typename T, int N>
-__device__ __forceinline__ Pack<T, N> normed_input(const CudaRmsNorm& a, int64_t at) {
-  Pack<T, N> x = load<N>(static_cast<const T*>(a.x) + at);
-  if (a.residual != nullptr) {
-    const Pack<T, N> residual = load<N>(static_cast<const T*>(a.residual) + at);
-    for (int i = 0; i < N; ++i) {
-      x.values[i] = static_cast<T>(static_cast<float>(x.values[i]) + static_cast<float>(residual.values[i]));
-    }
-    store<N>(static_cast<T*>(a.sum) + at, x);
-  }
-  return x;
-}
-
 template <typename T, int N>
 __global__ void rms_norm_kernel(CudaRmsNorm a) {
   const Team team = this_team();
@@ -29,9 +15,10 @@ __global__ void rms_norm_kernel(CudaRmsNorm a) {
     return;  // a whole warp, see team_shape
   }
   const int64_t begin = team.row * a.dim;
+  const T* x_row = static_cast<const T*>(a.x) + begin;
   float squares = 0;
   for (int64_t i = team.lane * N; i < a.dim; i += team.lanes * N) {
-    const Pack<T, N> x = normed_input<T, N>(a, begin + i);
+    const Pack<T, N> x = load<N>(x_row + i);
     for (int j = 0; j < N; ++j) {
       const float value = static_cast<float>(x.values[j]);
       squares += value * value;
@@ -41,10 +28,8 @@ __global__ void rms_norm_kernel(CudaRmsNorm a) {
   if (team.lane == 0) {
     a.rstd[team.row] = rstd;
   }
-  // Each thread reads back what it has written itself.
-  const T* input = static_cast<const T*>(a.residual != nullptr ? a.sum : a.x) + begin;
   for (int64_t i = team.lane * N; i < a.dim; i += team.lanes * N) {
-    const Pack<T, N> x = load<N>(input + i);
+    const Pack<T, N> x = load<N>(x_row + i);
     const Pack<T, N> weight = load<N>(static_cast<const T*>(a.weight) + i);
     Pack<T, N> y;
     for (int j = 0; j < N; ++j) {
@@ -92,17 +77,11 @@ __global__ void rms_norm_backward_kernel(CudaRmsNormBackward a) {
       const float g = normed_gradient<T>(static_cast<float>(dy.values[j]), static_cast<float>(weight.values[j]), a.one_plus);
       dx.values[j] = static_cast<T>(rstd * (g - static_cast<float>(x.values[j]) * rstd * mean));
     }
-    if (a.residual_gradient != nullptr) {
-      const Pack<T, N> other = load<N>(static_cast<const T*>(a.residual_gradient) + begin + i);
-      for (int j = 0; j < N; ++j) {
-        dx.values[j] = static_cast<T>(static_cast<float>(dx.values[j]) + static_cast<float>(other.values[j]));
-      }
-    }
     store<N>(static_cast<T*>(a.dx) + begin + i, dx);
   }
 }
 
-/// A thread a channel and a part of the rows. Runs before dx is written, which may be dy.
+/// One thread per channel and part of the rows. Runs before dx is written, which may be dy.
 template <typename T>
 __global__ void rms_norm_dweight_kernel(CudaRmsNormBackward a) {
   const int64_t channel = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -133,7 +112,7 @@ extern "C" int32_t lora_cuda_rms_norm(const CudaPlace* place, const CudaRmsNorm*
   if (a.rows == 0) {
     return cudaSuccess;
   }
-  return device::dispatch(a.dtype, {a.x, a.residual, a.weight, a.sum, a.y}, {a.dim}, [&]<typename T, int N>() {
+  return device::dispatch(a.dtype, {a.x, a.weight, a.y}, {a.dim}, [&]<typename T, int N>() {
     return device::launch(device::rms_norm_kernel<T, N>, device::team_shape(a.rows, a.dim / N, device::kNormLanes), *place, a);
   });
 }
@@ -143,7 +122,7 @@ extern "C" int32_t lora_cuda_rms_norm_backward(const CudaPlace* place, const Cud
   if (a.rows == 0) {
     return cudaSuccess;
   }
-  return device::dispatch(a.dtype, {a.x, a.weight, a.dy, a.residual_gradient, a.dx}, {a.dim}, [&]<typename T, int N>() {
+  return device::dispatch(a.dtype, {a.x, a.weight, a.dy, a.dx}, {a.dim}, [&]<typename T, int N>() {
     const cudaError_t status = a.dweight_parts == nullptr ? cudaSuccess : device::launch_dweight<T>(*place, a);
     if (status != cudaSuccess) {
       return status;

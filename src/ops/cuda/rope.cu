@@ -1,5 +1,5 @@
-// Rotary embedding of queries and keys in one launch, in place: a block a token, a thread the packs at the same place of a
-// head's two halves. Formulas and layout: CudaRope.
+// Rotary embedding of queries and keys in one launch, in place: one block per token, one thread per pair of packs at the same position
+// in a head's two halves. Formulas and layout: CudaRope.
 #include "ops/cuda/device.cuh"
 
 namespace lora::ops {
@@ -8,12 +8,12 @@ namespace {
 
 constexpr int64_t kRopeThreads = 256;
 
-/// Packs of the half that is turned, over all heads of a token.
+/// Packs of the rotated half, over all heads of a token.
 __host__ __device__ inline int64_t packs_per_token(const CudaRope& a, int n) {
   return (a.q_heads + a.k_heads) * (a.rotary / 2 / n);
 }
 
-/// Both halves of one place, turned: forward by the angle, backward by the transpose of that.
+/// Both halves at one position, rotated: forward by the angle, backward by the transpose.
 template <typename T, int N>
 __device__ __forceinline__ void turn(const CudaRope& a, T* low_at, const T* cos_at, const T* sin_at) {
   const int64_t half = a.rotary / 2;
@@ -26,7 +26,7 @@ __device__ __forceinline__ void turn(const CudaRope& a, T* low_at, const T* cos_
   for (int j = 0; j < N; ++j) {
     const float x = static_cast<float>(low.values[j]);
     const float y = static_cast<float>(high.values[j]);
-    // Forward, an element takes its partner's value and its own sine; backward, both of its partner.
+    // In forward an element uses its partner's value and its own sine; in backward, both of its partner.
     const float own_sin = static_cast<float>(sin_low.values[j]);
     const float other_sin = static_cast<float>(sin_high.values[j]);
     const float from_high = a.backward ? rounded<T>(y * other_sin) : -rounded<T>(y * own_sin);
