@@ -16,7 +16,8 @@ std::optional<tokenizer::TemplateTexts> shared_template(const std::vector<fs::pa
   for (const fs::path& adapter : adapters) {
     std::optional<tokenizer::TemplateTexts> own = tokenizer::read_template_texts(adapter);
     if (own && shared && *own != *shared) {
-      log::warn("[" + adapter.string() + "] was trained with a different chat template from the adapters before it: the result gets no chat template");
+      log::warn("[" + adapter.string() +
+                "] was trained with a different chat template from the adapters before it: the result gets no chat template");
       return std::nullopt;
     }
     if (own) {

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -112,7 +113,8 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
   }
   data::LabelSet labels = parse_label_set(stored, file);
   if (labels.num_labels() != count) {
-    model_error(file.string(), "the classifier has " + std::to_string(count) + " labels, but its metadata names another number of them: the file is damaged");
+    model_error(file.string(), "is damaged: found " + counted(labels.num_labels(), "label") + " in its metadata, expected " +
+                                   std::to_string(count) + " as in its classifier");
   }
   return labels;
 }

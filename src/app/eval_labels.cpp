@@ -46,7 +46,8 @@ void check_flags(const EvalRequest& request) {
     config_error("--token-logprobs", "needs rows with tokens to predict: found --format classification, whose rows have one label each");
   }
   if (request.compare_base && !request.inference.adapters.empty()) {
-    config_error("--compare-base", "cannot be used with --format classification and --adapter: the base model does not have the adapters' head");
+    config_error("--compare-base",
+                 "cannot be used with --format classification and --adapter: the base model does not have the adapters' head");
   }
 }
 

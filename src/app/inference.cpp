@@ -37,9 +37,9 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
     if (scores_documents != (use == ModelUse::kDocuments)) {
       config_error("--adapter " + flag.folder.string(),
                    use == ModelUse::kRows ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
-                   : scores_documents     ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. Evaluate "
-                                            "it with lora-eval --format classification."
-                                          : "is not for a classifier: found another task_type, expected SEQ_CLS for --format classification");
+                   : scores_documents     ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. "
+                                            "Evaluate it with lora-eval --format classification."
+                                      : "is not for a classifier: found another task_type, expected SEQ_CLS for --format classification");
     }
   }
 }
@@ -50,7 +50,8 @@ data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_
   for (const auto& [flag, options] : adapters) {
     data::LabelSet own = adapter_labels(flag.folder, model_folder);
     if (labels && labels->names != own.names) {
-      config_error("--adapter " + flag.folder.string(), "has different labels from the adapter before it: expected the same labels for all adapters");
+      config_error("--adapter " + flag.folder.string(),
+                   "has different labels from the adapter before it: expected the same labels for all adapters");
     }
     labels = std::move(own);
   }
@@ -69,7 +70,8 @@ std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
   for (const auto& [flag, options] : adapters) {
     std::optional<data::LabelSet> own = stored_labels(flag.folder);
     if (labels && own && (labels->names != own->names || labels->is_regression != own->is_regression)) {
-      config_error("--adapter " + flag.folder.string(), "has different classes from the adapter before it: expected the same classes for all adapters");
+      config_error("--adapter " + flag.folder.string(),
+                   "has different classes from the adapter before it: expected the same classes for all adapters");
     }
     labels = own ? std::move(own) : std::move(labels);
   }

@@ -51,8 +51,9 @@ std::string base_of(const fs::path& adapter_config) {
 
 [[noreturn]] void fail_as_adapter(const fs::path& folder, const std::string& where) {
   const std::string base = base_of(folder / "adapter_config.json");
-  const std::string advice = where == "model.path" ? "Set model.path to its base model" + base + "; adapter.init_from continues its training."
-                                                   : "Use --adapter for it, and " + where + " for its base model" + base + ".";
+  const std::string advice = where == "model.path"
+                                 ? "Set model.path to its base model" + base + "; adapter.init_from continues its training."
+                                 : "Use --adapter for it, and " + where + " for its base model" + base + ".";
   model_error(where, "is an adapter: found adapter_config.json and no config.json in '" + folder.string() + "'. " + advice);
 }
 

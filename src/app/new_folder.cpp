@@ -53,7 +53,8 @@ void check_new_folder(const fs::path& folder, const std::vector<fs::path>& input
   for (const fs::directory_entry& entry : fs::directory_iterator(output)) {
     const std::string name = entry.path().filename().string();
     if (!overwrite) {
-      output_error(folder.string(), "exists and is not empty: found " + name + ". Choose another --output, or use --overwrite to replace it.");
+      output_error(folder.string(),
+                   "exists and is not empty: found " + name + ". Choose another --output, or use --overwrite to replace it.");
     }
     if (entry.is_directory() ? !holds_companions_alone(entry.path()) : !is_of_a_result(entry.path())) {
       output_error(folder.string(),

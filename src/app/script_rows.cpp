@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"

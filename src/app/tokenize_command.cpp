@@ -27,8 +27,8 @@ std::vector<std::string> keys_of(const Json& row) {
 const Json& field(const data::Row& row, const std::string& key, const std::string& expected) {
   const auto found = row.object.find(key);
   if (found == row.object.end()) {
-    data_error(row.origin, "the row has no \"" + key + "\": found " + (row.object.empty() ? "no keys" : join(keys_of(row.object), ", ", 6)) +
-                               ", expected " + expected + " as \"" + key + "\"");
+    data_error(row.origin, "the row has no \"" + key + "\": found " +
+                               (row.object.empty() ? "no keys" : join(keys_of(row.object), ", ", 6)) + ", expected " + expected);
   }
   return *found;
 }

@@ -30,7 +30,7 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
   cli.add_option("--device", request.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
       ->type_name("DEVICE");
   begin_group(cli, group::kAdapters);
-  cli.add_option("--adapter", request.adapters, "Adapter folder, which may be given a name (repeatable)")
+  cli.add_option("--adapter", request.adapters, "Adapter folder, optionally with a name (repeatable)")
       ->type_name("[NAME=]DIR")
       ->take_all()
       ->allow_extra_args(false);
@@ -46,7 +46,7 @@ void add_other_base_flag(CLI::App& cli, bool& allow_other_base) {
 }
 
 void add_trust_flag(CLI::App& cli, bool& trust_torchscript) {
-  cli.add_flag("--trust-torchscript", trust_torchscript, "Run the code in a TorchScript model, which is a program, not only data");
+  cli.add_flag("--trust-torchscript", trust_torchscript, "Run the code of a TorchScript model, which is a program rather than data");
 }
 
 void add_script_flags(CLI::App& cli, std::vector<std::string>& inputs, std::string& output_field) {

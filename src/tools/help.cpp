@@ -31,13 +31,16 @@ constexpr const char* kExitCodes =
     "  6        the output exists, is in use or cannot be written\n"
     "  128 + N  stopped by signal N; lora-train writes a checkpoint first";
 
-/// The options of a program, with those of its option groups.
+/// The options of a program, after those of its option groups, each of which has a --help of its own.
 std::vector<const CLI::Option*> all_options(const CLI::App& cli) {
-  std::vector<const CLI::Option*> options = cli.get_options();
+  std::vector<const CLI::Option*> options;
   for (const CLI::App* part : cli.get_subcommands(std::function<bool(const CLI::App*)>())) {
-    const std::vector<const CLI::Option*> more = part->get_options();
-    options.insert(options.end(), more.begin(), more.end());
+    const auto is_own = [part](const CLI::Option* option) { return option != part->get_help_ptr(); };
+    const std::vector<const CLI::Option*> own = part->get_options(is_own);
+    options.insert(options.end(), own.begin(), own.end());
   }
+  const std::vector<const CLI::Option*> own = cli.get_options();
+  options.insert(options.end(), own.begin(), own.end());
   return options;
 }
 
@@ -54,21 +57,16 @@ std::string signature(const CLI::Option& option) {
   return text + (text.empty() || type.empty() ? "" : " ") + type;
 }
 
-/// Appends words to the line up to the last column, and continues on new lines at the text column.
+/// Appends words to the line up to the last column, and continues on new lines at the column where the first word starts.
 void wrap(std::string line, const std::string& text, std::ostream& out) {
+  const size_t column = line.size();
   std::istringstream words(text);
-  size_t width = kTextColumn;
   for (std::string word; words >> word;) {
-    const bool starts_line = width == kTextColumn;
-    if (!starts_line && width + 1 + word.size() > kLineWidth) {
+    if (line.size() > column && line.size() + 1 + word.size() > kLineWidth) {
       out << line << '\n';
-      line.assign(kTextColumn, ' ');
-      width = kTextColumn;
-    } else if (!starts_line) {
-      line += ' ';
+      line.assign(column, ' ');
     }
-    line += word;
-    width = line.size();
+    line += (line.size() > column ? " " : "") + word;
   }
   out << line << '\n';
 }
@@ -99,7 +97,8 @@ class HelpFormat final : public CLI::FormatterBase {
   std::string make_help(const CLI::App* cli, std::string name, CLI::AppFormatMode) const override {
     std::ostringstream out;
     const std::vector<const CLI::Option*> options = all_options(*cli);
-    out << cli->get_description() << "\n\nUsage: " << name;
+    wrap("", cli->get_description(), out);
+    out << "\nUsage: " << name;
     for (const CLI::Option* option : options) {
       out << (option->get_required() ? " " + signature(*option) : "");
     }
@@ -125,7 +124,7 @@ void begin_group(CLI::App& cli, const char* name) {
 }
 
 void add_help_end(CLI::App& cli, const std::string& example, const std::string& notes) {
-  cli.footer("\nExample:\n  " + example + "\n\n" + notes + (notes.empty() ? "" : "\n") + kExitCodes + "\n");
+  cli.footer((notes.empty() ? "" : "\n" + notes) + "\nExample:\n  " + example + "\n\n" + kExitCodes + "\n");
 }
 
 void use_help_format(CLI::App& cli) {

@@ -28,10 +28,10 @@ inline constexpr const char* kGeneral = "General";
 /// Puts the options that are added from here on into a group.
 void begin_group(CLI::App& cli, const char* name);
 
-/// What follows the options on a help page: an example, notes (whole lines, or empty) and the exit codes.
+/// Sets what follows the options on a help page: notes (whole lines, or empty), an example and the exit codes.
 void add_help_end(CLI::App& cli, const std::string& example, const std::string& notes = "");
 
-/// Formats help pages in our way: options by group, help texts wrapped.
+/// Formats the help page: options by group, help texts wrapped.
 void use_help_format(CLI::App& cli);
 
 }  // namespace lora::tools

@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   cli.add_flag("--allow-other-base", request.allow_other_base, "Accept an adapter.init_from that was trained on another base model");
   begin_group(cli, group::kRun);
   cli.add_option("--resume", request.resume,
-                 "When to resume: auto (if the run has a checkpoint), never, or a checkpoint folder (default: auto)")
+                 "Resume from the newest checkpoint of this run (auto), from a checkpoint folder, or never (default: auto)")
       ->type_name("WHEN");
   cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show the target modules and sample rows, and exit");
   begin_group(cli, group::kOutput);

@@ -54,7 +54,7 @@ TEST(DataOptions, BatchesByTokens) {
     const fs::path config = copy_case("gqa", scratch);
     set_budget(config, 60, packing);
     const Outcome dry = lora_train({"--config", config.string(), "--dry-run"});
-    EXPECT_THAT(dry.err, HasSubstr("(up to 60 tokens x 1 accumulated a step)"));
+    EXPECT_THAT(dry.err, HasSubstr("(up to 60 tokens x 1 accumulated per step)"));
     const std::vector<std::string> whole{"--config", config.string(), "--set", "training.save_steps=5"};
     const Outcome outcome = lora_train(whole);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;

@@ -126,7 +126,7 @@ TEST_F(Eval, BadInput) {
   expect(2, {"--data", "x.jsonl", "--format", "toknes"}, "did you mean 'tokens'");
   expect(2, rows({"--dtype", "float8"}), "float8");
   expect(2, rows({"--batch-size", "0"}), "--batch-size");
-  expect(2, rows({"--adapter", adapter(), "--adapter", adapter()}), "a name of its own");
+  expect(2, rows({"--adapter", adapter(), "--adapter", adapter()}), "a different name for each adapter");
   expect(2, rows({"--adapter", "a=" + adapter(), "--adapter", "b=" + adapter(), "--token-logprobs", "x"}), "--token-logprobs");
   expect(3, {"--data", (scratch_ / "none.jsonl").string(), "--format", "tokens"}, "none.jsonl");
   write_text(scratch_ / "bad.jsonl", "{\"input_ids\": [1, 2]}\n{\"input_ids\": [1, 999]}\n");

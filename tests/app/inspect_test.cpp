@@ -148,13 +148,13 @@ TEST_F(InspectRun, ARunAndItsCheckpoints) {
   EXPECT_EQ(facts["checkpoints"][0]["state"]["step"], 5);
   EXPECT_EQ(facts["checkpoints"][0]["manifest_holds"], true);
   EXPECT_THAT(text_of(out_), AllOf(HasSubstr("status       finished"), HasSubstr("loss         first "), HasSubstr("checkpoint-10"),
-                                   HasSubstr("manifest holds"), HasSubstr("norm of scale*BA by layer")));
+                                   HasSubstr("manifest valid"), HasSubstr("norm of scale*BA by layer")));
 
   const Json checkpoint = json_of(out_ / "checkpoint-5");
   EXPECT_EQ(checkpoint["kind"], "checkpoint");
   EXPECT_EQ(checkpoint["state"]["step"], 5);
   EXPECT_EQ(checkpoint["trained"]["kind"], "adapter");
-  EXPECT_THAT(text_of(out_ / "checkpoint-5"), AllOf(HasSubstr("step         5, epoch "), HasSubstr("manifest     holds")));
+  EXPECT_THAT(text_of(out_ / "checkpoint-5"), AllOf(HasSubstr("step         5, epoch "), HasSubstr("manifest     valid")));
 }
 
 TEST_F(InspectRun, AKilledRunIsToldFromARunningOne) {
@@ -178,7 +178,7 @@ TEST_F(InspectRun, WhatIsDamagedIsShownWithTheRest) {
   EXPECT_THAT(damaged["checkpoints"][0]["fault"].get<std::string>(), HasSubstr("adapter_model.safetensors"));
   EXPECT_EQ(damaged["checkpoints"][1]["manifest_holds"], false);
   EXPECT_TRUE(damaged["checkpoints"][1]["state"].contains("error"));
-  EXPECT_THAT(text_of(out_), HasSubstr("does not hold: "));
+  EXPECT_THAT(text_of(out_), HasSubstr("invalid: "));
   EXPECT_TRUE(json_of(out_ / "checkpoint-5")["trained"].contains("error"));
   EXPECT_THAT(text_of(out_ / "checkpoint-10"), HasSubstr("state        damaged"));
   fs::remove(out_ / "run.json");

@@ -52,13 +52,13 @@ TEST_F(LongerRun, IsTheRunOfThatLengthWhereTheScheduleIsConstant) {
   ASSERT_EQ(train("parts", with(kConstant, {"training.max_steps=6"})).exit_code, 0);
   const Outcome longer = train("parts", with(kConstant, {"training.max_steps=11", "training.logging_steps=3", "training.save_steps=4"}));
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
-  EXPECT_THAT(longer.err, AllOf(HasSubstr("resuming after step 6"), HasSubstr("training.max_steps: 6 there, 11 here")));
+  EXPECT_THAT(longer.err, AllOf(HasSubstr("Resuming from "), HasSubstr("checkpoint-6"), HasSubstr("training.max_steps: 6 there, 11 here")));
   EXPECT_EQ(result("parts"), result("whole"));
   EXPECT_THAT(train("parts", with(kConstant, {"training.max_steps=11"})).err, HasSubstr("already finished"));
 
   const Outcome shorter = train("parts", with(kConstant, {"training.max_steps=4"}));
   EXPECT_EQ(shorter.exit_code, 6);
-  EXPECT_THAT(shorter.err, AllOf(HasSubstr("found 11 done and 4 in all"), HasSubstr("training.max_steps: 11 there, 4 here")));
+  EXPECT_THAT(shorter.err, AllOf(HasSubstr("found step 11, expected at most 4"), HasSubstr("training.max_steps: 11 there, 4 here")));
   EXPECT_EQ(result("parts"), result("whole")) << "nothing is touched";
 }
 
@@ -71,7 +71,7 @@ TEST_F(LongerRun, FollowsTheScheduleOfItsNewLength) {
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
   EXPECT_THAT(longer.err, HasSubstr("training.num_train_epochs: 1 there, 3 here"));
   const auto total = static_cast<double>(3 * first);
-  EXPECT_NEAR(rate_of("out", 1).get<double>(), 0.01, 1e-12) << "the steps before keep what they had";
+  EXPECT_NEAR(rate_of("out", 1).get<double>(), 0.01, 1e-12) << "earlier steps keep their learning rate";
   EXPECT_NEAR(rate_of("out", first + 1).get<double>(), 0.01 * (total - static_cast<double>(first)) / total, 1e-12);
 }
 

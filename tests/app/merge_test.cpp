@@ -240,10 +240,10 @@ TEST_F(Merge, KeepsToItsOutput) {
                                     "--output",   output.string(), "--overwrite"};
   };
   for (const fs::path& output : {model, model / "new", scratch_ / "gqa", scratch_ / "gqa/adapter/x/.."}) {
-    expect_refused(6, into(output), {"a folder of its own"});
+    expect_refused(6, into(output), {"expected a separate folder"});
   }
   fs::create_directory_symlink(model, scratch_ / "link");
-  expect_refused(6, into(scratch_ / "link"), {"a folder of its own"});
+  expect_refused(6, into(scratch_ / "link"), {"expected a separate folder"});
   fs::create_directory(out());
   ASSERT_EQ(run_tool(command("gqa")).exit_code, 0);  // an empty folder may be there
   expect_refused(6, command("gqa"), {"not empty"});
@@ -252,7 +252,7 @@ TEST_F(Merge, KeepsToItsOutput) {
   expect_refused(6, command("gqa", {"--overwrite"}), {"thesis.tex"});
   EXPECT_EQ(read_text(out() / "thesis.tex"), "years of work");
   write_text(scratch_ / "file", "");
-  expect_refused(6, into(scratch_ / "file"), {"no folder"});
+  expect_refused(6, into(scratch_ / "file"), {"not a folder"});
 }
 
 TEST_F(Merge, BadFlags) {

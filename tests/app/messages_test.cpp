@@ -41,7 +41,7 @@ TEST(Messages, OfCompanionsNameFlags) {
   expect_flag({"lora-eval", "--model", kModel, "--format", "text", "--data", kRows}, "tokenizer");
   expect_flag({"lora-generate", "--model", kModel, "--adapter", "runs/nothere", "--prompt", "x"}, "[--adapter]");
   expect_flag({"lora-generate", "--model", "nobody/nothing", "--prompt", "x"}, "[--model]");
-  expect_flag({"lora-generate", "--model", kAdapter, "--prompt", "x"}, "Give it by --adapter");
+  expect_flag({"lora-generate", "--model", kAdapter, "--prompt", "x"}, "Use --adapter for it");
   expect_flag({"lora-merge", "--model", kModel, "--adapter", kAdapter, "--output", "out", "--dtype", "bf16"}, "[--dtype]");
   expect_flag({"lora-merge", "--model", kModel, "--adapter", "runs/nothere", "--output", "out"}, "[--adapter]");
   expect_flag({"lora-tokenize", "--model", "nobody/nothing", "--input", kRows, "--output", "out.jsonl"}, "[--model]");
@@ -90,7 +90,8 @@ TEST(Messages, OfRowsAreShort) {
   write_text(scratch / "tied/rows.jsonl", "{\"input_ids\": [1, 2, 3]}\n");
   const Outcome one = lora_train({"--config", config, "--dry-run", "--set", "training.gradient_accumulation_steps=1000"});
   EXPECT_THAT(one.err, AllOf(HasSubstr("1 document, 3 tokens"),
-                             HasSubstr("[training.gradient_accumulation_steps] found 1000 in epochs of 1 batch")));
+                             HasSubstr("[training.gradient_accumulation_steps] exceeds the length of an epoch: found 1000, expected at "
+                                       "most 1 batch.")));
   EXPECT_THAT(one.err, AllOf(HasSubstr("float32"), Not(HasSubstr("Float,"))));
 }
 

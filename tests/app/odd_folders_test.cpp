@@ -236,12 +236,13 @@ TEST_F(OddFolders, WhatIsNoBaseIsSaid) {
   const fs::path base = folder("smollm2-instruct", body());
   EXPECT_THAT(said_of(scratch_ / "smollm2-instuct"),
               AllOf(HasSubstr("[--model] does not exist"), HasSubstr("did you mean 'smollm2-instruct'"), Not(HasSubstr("tokenizer"))));
-  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("Give the folder that holds it")));
+  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("Use the folder that holds it")));
   write_text(scratch_ / "m.gguf", "GGUF\3");
   EXPECT_THAT(said_of(scratch_ / "m.gguf"), HasSubstr("a GGUF file"));
   fs::create_directories(scratch_ / "run");
   write_text(scratch_ / "run/adapter_config.json", R"({"base_model_name_or_path": "the/base"})");
-  EXPECT_THAT(said_of(scratch_ / "run"), AllOf(HasSubstr("is an adapter"), HasSubstr("Give it by --adapter, and its base 'the/base'")));
+  EXPECT_THAT(said_of(scratch_ / "run"),
+              AllOf(HasSubstr("is an adapter"), HasSubstr("Use --adapter for it, and --model for its base model 'the/base'.")));
   EXPECT_THAT(said_of(base, {"--dtype", "bf16"}), AllOf(HasSubstr("[--dtype]"), HasSubstr("Did you mean 'bfloat16'")));
   fs::create_directories(scratch_ / "empty");
   EXPECT_THAT(said_of(scratch_ / "empty"), HasSubstr("holds no config.json: found an empty folder"));

@@ -110,7 +110,7 @@ TEST_F(OutputPlaces, FoldersAndWholeFilesKeepWhatIsRead) {
   EXPECT_TRUE(fs::is_symlink(scratch_ / "new.safetensors"));
   expect_all({run_tool({"lora-merge", "--model", model_.string(), "--adapter", adapter_.string(), "--allow-other-base", "--overwrite",
                         "--output", model_.string()})},
-             6, "expected a folder of its own");
+             6, "expected a separate folder");
   // A run into the folder of its base or of the adapter that it starts from.
   for (const char* folder : {"model", "adapter"}) {
     const Outcome run = lora_train({"--config", config_.string(), "--set", std::string("output_dir=") + folder, "--overwrite", "--quiet"});

@@ -69,14 +69,15 @@ TEST(Profile, OfStepsThatDoNotCome) {
   const std::string config = copy_case("gqa", scratch).string();
   const Outcome cut = lora_train({"--config", config, "--set", "training.max_steps=2", "--set", "training.profile={\"steps\": [2, 9]}"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
-  EXPECT_THAT(cut.err, HasSubstr("warning: [training.profile.steps] found [2,9] in a run of 2 steps: the trace ends with it"));
+  EXPECT_THAT(cut.err, HasSubstr("warning: [training.profile.steps] is beyond the end of the run: found [2,9], expected at most 2. The "
+                                 "trace ends with the run."));
   EXPECT_THAT(cut.err, HasSubstr("profile of steps 2 to 2"));
   EXPECT_TRUE(fs::exists(scratch / "gqa/out/profile/trace-2-2.json"));
 
   const Outcome none = lora_train(
       {"--config", config, "--set", "output_dir=none", "--set", "training.max_steps=2", "--set", "training.profile={\"steps\": [3, 9]}"});
   EXPECT_EQ(none.exit_code, 0);
-  EXPECT_THAT(none.err, HasSubstr("in a run of 2 steps: nothing is profiled"));
+  EXPECT_THAT(none.err, HasSubstr("found [3,9], expected at most 2. Nothing is profiled."));
   EXPECT_FALSE(fs::exists(scratch / "gqa/none/profile"));
 }
 

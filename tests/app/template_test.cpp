@@ -141,7 +141,7 @@ TEST_F(Templates, TravelIntoModels) {
   merge("plain", {"--adapter", path("own")});
   EXPECT_FALSE(fs::exists(scratch_ / "plain/chat_template.jinja"));
   EXPECT_EQ(read_text(scratch_ / "plain/tokenizer_config.json"), read_text(scratch_ / "model/tokenizer_config.json"));
-  EXPECT_THAT(merge("two", {"--adapter", path("chatml"), "--adapter", path("own")}), HasSubstr("another chat template"));
+  EXPECT_THAT(merge("two", {"--adapter", path("chatml"), "--adapter", path("own")}), HasSubstr("a different chat template"));
   EXPECT_EQ(read_text(scratch_ / "two/tokenizer_config.json"), read_text(scratch_ / "model/tokenizer_config.json"));
 
   // Made of adapters, and full fine-tuning.
@@ -241,10 +241,10 @@ TEST_F(Templates, DocumentsOfTextFiles) {
   };
   const Outcome lines = samples("line");
   EXPECT_THAT(lines.out, AllOf(HasSubstr("one two<|eot_id|>"), HasSubstr("book.txt:6"), HasSubstr("three<|eot_id|>"))) << lines.err;
-  EXPECT_THAT(lines.err, AllOf(HasSubstr("a document is a line of a .txt file, with EOS after it"), HasSubstr("the median line has")));
+  EXPECT_THAT(lines.err, AllOf(HasSubstr("each line of a .txt file is a document, followed by EOS"), HasSubstr("the median line has")));
   const Outcome paragraphs = samples("paragraph");
   EXPECT_THAT(paragraphs.out, AllOf(HasSubstr("one two\nthree<|eot_id|>"), HasSubstr("book.txt:6"), HasSubstr("four\nfive <|eot_id|>")));
-  EXPECT_THAT(paragraphs.err, AllOf(HasSubstr("a document is a paragraph"), Not(HasSubstr("the median line has"))));
+  EXPECT_THAT(paragraphs.err, AllOf(HasSubstr("each paragraph of a .txt file is a document"), Not(HasSubstr("the median line has"))));
   const Outcome file = samples("file");
   EXPECT_THAT(file.out, AllOf(HasSubstr("one two\nthree\n\n \nfour\nfive <|eot_id|>"), HasSubstr("book.txt:2"))) << file.err;
   const Outcome misplaced = train("rows.jsonl", "messages", "dry",
