@@ -78,7 +78,7 @@ Json expected(const std::string& name) {
 TEST_F(ModuleRows, AConvolutionTakesNoAdapterYet) {
   const Outcome outcome = train("vision", "conv", {"adapter.init_from=null", "adapter.target_modules=[\"patches\", \"head\"]"});
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("'patches': found a module of kind Conv2d, which takes no adapter yet"));
+  EXPECT_THAT(outcome.err, HasSubstr("'patches': found a module of kind Conv2d, which does not support adapters yet"));
 }
 
 TEST_F(ModuleRows, ARunIsThatOfPythonAndItsAdapterEvaluatesAndMerges) {
@@ -244,7 +244,7 @@ TEST_F(ModuleRows, WholeNumbersThatTheDtypeDoesNotHoldAreWarnedOf) {
       evaluate({"--model", module("category_bfloat16"), "--data", out("c.jsonl"), "--format", "features", "--objective", "regression"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.err,
-              HasSubstr("c.jsonl:8] a whole number among the features is another one in the module's dtype: 257.0 becomes 256.0"));
+              HasSubstr("c.jsonl:8] a whole number among the features changes in the module's dtype: 257.0 becomes 256.0"));
 }
 
 TEST_F(ModuleRows, AModuleThatIsTrainedInItsEvaluationFormIsEvaluatedInIt) {
@@ -267,7 +267,7 @@ TEST_F(ModuleRows, ALastLayerOfZerosHidesWhatIsLookedFor) {
         std::tuple("perceptron", "regression", false), std::tuple("class_loss", "module_loss", false)}) {
     const Outcome outcome = evaluate({"--model", module(name), "--data", out("c.jsonl"), "--format", "features", "--objective", objective});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    EXPECT_EQ(outcome.err.find("gives the same for every row that it is tried on") != std::string::npos, is_warned) << outcome.err;
+    EXPECT_EQ(outcome.err.find("returns the same for every row that was tried") != std::string::npos, is_warned) << outcome.err;
   }
 }
 

@@ -61,7 +61,7 @@ TEST_F(TorchScript, AFileIsKnownByItsContentWhateverItsName) {
   write_text(scratch_ / "no.jit", "a text");
   const Outcome refused = evaluate(out("no.jit"));
   EXPECT_EQ(refused.exit_code, 4);
-  EXPECT_THAT(refused.err, HasSubstr("is no TorchScript file"));
+  EXPECT_THAT(refused.err, HasSubstr("is not a TorchScript file"));
 }
 
 TEST_F(TorchScript, AResumedRunGivesTheSameBits) {
@@ -179,7 +179,7 @@ TEST_F(TorchScript, AMergeIsVerifiedBeforeItAppears) {
     EXPECT_TRUE(fs::exists(scratch_ / (std::string(name) + ".pt")));
   }
   const std::vector<std::string> fields{"--inputs", "input_ids,attention_mask,labels"};
-  EXPECT_THAT(merge("tuple_traced", fields).err, HasSubstr("gives no logits: found a tensor []"));  // its loss
+  EXPECT_THAT(merge("tuple_traced", fields).err, HasSubstr("returns no logits: found a tensor []"));  // its loss
   const Outcome second = merge("tuple_traced", {"--inputs", "input_ids,attention_mask,labels", "--output-field", "1"});
   EXPECT_EQ(second.exit_code, 0) << second.err;
 }
@@ -198,7 +198,7 @@ TEST_F(TorchScript, SaysWhichTargetsItCouldNotJudge) {
   std::vector<std::string> both = settings, one = settings;
   both.insert(both.end(), {"--set", "adapter.target_modules=[\"late\", \"q_proj\"]"});
   one.insert(one.end(), {"--set", "adapter.target_modules=[\"q_proj\"]"});
-  EXPECT_THAT(train("lm_traced", "both", both).err, HasSubstr("a small batch when it was loaded did not use late:"));
+  EXPECT_THAT(train("lm_traced", "both", both).err, HasSubstr("the batch that was tried while loading did not use late,"));
   EXPECT_THAT(train("lm_traced", "one", one).err, testing::Not(HasSubstr("did not use")));
 }
 

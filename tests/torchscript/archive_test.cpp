@@ -40,7 +40,7 @@ TEST(Archive, SaysWhatAFileIsThatIsNoTorchScript) {
   for (size_t at = weights.find("code/"); at != std::string::npos; at = weights.find("code/", at)) {
     weights.replace(at, 5, "kode/");
   }
-  refuse(folder.write("weights.pt", weights), {"what torch.save writes, values without code"});
+  refuse(folder.write("weights.pt", weights), {"found a file of torch.save, which holds values without code"});
 }
 
 TEST(Archive, DamageIsFoundBeforeAnythingIsLoaded) {

@@ -65,7 +65,7 @@ TEST(RowGuards, ARowMustNotSeeTheOthersOfItsBatch) {
   const data::Dataset rows = stored_rows("features");
   expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "BatchNorm"},
                [&] { load_row_model(script_options("bad_batch_norm"), rows, false); });
-  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in its training form", "base_dropout 0"},
+  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in training mode", "base_dropout 0"},
                [&] { load_row_model(script_options("bad_training_mean"), rows, false); });
 }
 
@@ -96,15 +96,15 @@ TEST(RowGuards, RunningStatisticsAreNotChanged) {
 
 TEST(RowGuards, ALossMustBeAMean) {
   const data::Dataset rows = stored_rows("features");
-  expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "of 4 rows, expected"},
+  expect_error(ErrorKind::kModel, {"its loss is not a mean over rows", "of 4 rows, expected"},
                [&] { load_row_model(script_options("bad_sum_loss"), rows, true); });
-  expect_error(ErrorKind::kModel, {"gives no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
+  expect_error(ErrorKind::kModel, {"returns no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
 }
 
 TEST(RowGuards, ALossMustBeAMeanInItsTrainingFormToo) {
   const data::Dataset rows = stored_rows("features");
   models::ModelOptions options = script_options("bad_training_sum");
-  expect_error(ErrorKind::kModel, {"its loss in its training form is no mean over rows"}, [&] { load_row_model(options, rows, true); });
+  expect_error(ErrorKind::kModel, {"its loss in training mode is not a mean over rows"}, [&] { load_row_model(options, rows, true); });
   options.base_dropout = 0;  // the evaluation form
   EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
@@ -114,7 +114,7 @@ TEST(RowGuards, AClassMustNotWeighMoreThanAnother) {
   const std::string text = rows_text(
       64, [](int i) { return "{\"features\": " + features_of(i) + ", \"target\": " + (i % 16 == 3 || i % 16 == 7 ? "1" : "0") + "}\n"; });
   for (const char* module : {"bad_weighted_loss", "bad_weighted_bfloat16"}) {
-    expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "weights of classes"},
+    expect_error(ErrorKind::kModel, {"its loss is not a mean over rows", "class weights"},
                  [&] { load_row_model(script_options(module), rows_of(text), true); });
   }
   EXPECT_EQ(load_row_model(script_options("class_loss"), rows_of(text), true).model->row_model()->loss_mean(), nn::LossMean::kRows);
@@ -142,7 +142,7 @@ TEST(RowGuards, WhatALossIsAMeanOverIsFoundByRowsOfAnyLength) {
 }
 
 TEST(RowGuards, APredictionIsOfEachRow) {
-  expect_error(ErrorKind::kModel, {"gives no prediction of each row", "[]", "model.output"},
+  expect_error(ErrorKind::kModel, {"returns no prediction for each row", "[]", "model.output"},
                [&] { load_row_model(script_options("bad_no_prediction"), stored_rows("features"), false); });
 }
 
@@ -185,7 +185,7 @@ TEST(RowGuards, ASecondSetHasTheTargetsAndIdsToo) {
   const auto label = [](const std::string& ids) { return "{\"input_ids\": [" + ids + "], \"label\": 0}\n"; };
   const data::Dataset known = rows_of(label("1, 2") + label("3, 4"), data::RowFormat::kClassification);
   const data::Dataset unknown = rows_of(label("1, 2") + label("3, 48"), data::RowFormat::kClassification);
-  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48"},
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found 48, expected 0 to 47"},
                [&] { load_row_model(script_options("document_classifier"), known, false, &unknown); });
 }
 
@@ -200,7 +200,7 @@ TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
       "{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n"
       "{\"features\": [1, 2, 3, 4, 5, -70000], \"target\": 0.5}\n");
   const models::ModelOptions options = script_options("narrow_float16");
-  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what float16 holds"};
+  const std::vector<std::string> parts{"rows.jsonl:2]", "too large for the module's dtype", "found -70000.0", "the range of float16"};
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, large, false); });
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, rows, false, &large); });
   EXPECT_NE(load_row_model(options, rows, false).model, nullptr);
@@ -209,7 +209,7 @@ TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
 TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
   const data::Dataset rows =
       rows_of("{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [3, 48], \"label\": 1}\n", data::RowFormat::kClassification);
-  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48", "from 0 to 47"},
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found 48, expected 0 to 47", "from 0 to 47"},
                [&] { load_row_model(script_options("document_classifier"), rows, false); });
 }
 

@@ -29,7 +29,8 @@ TEST(Trial, AChildThatComputesTooLongIsNotCalledDamaged) {
     while (++count > 0) {
     }
   };
-  refuse({"[m.pt] trying it took longer than 1 s", "too large for this machine"}, {int64_t{1} << 30, 1}, compute);
+  refuse({"[m.pt] took too long in a child process, which was ended: found more than 1 s", "too large for this machine"},
+         {int64_t{1} << 30, 1}, compute);
 }
 
 TEST(Trial, AChildThatEndsItselfOrThrowsSaysWhatItWas) {
