@@ -1,4 +1,4 @@
-// TorchScript base models as their users meet them: train, resume, evaluate, generate, merge, inspect, convert.
+// TorchScript base models: train, resume, evaluate, generate, merge, inspect, convert.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -32,7 +32,7 @@ double loss_of(const Outcome& evaluated) {
   return evaluated.exit_code == 0 ? Json::parse(evaluated.out)["loss"].get<double>() : NAN;
 }
 
-TEST_F(TorchScript, NothingOfAFileIsLoadedWithoutTrust) {
+TEST_F(TorchScript, NothingIsLoadedWithoutTrust) {
   const Outcome outcome = train("lm_scripted", "a", {"--set", "model.trust_torchscript=false"});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("[model.trust_torchscript] found false, expected true"));
@@ -45,7 +45,7 @@ TEST_F(TorchScript, NothingOfAFileIsLoadedWithoutTrust) {
   EXPECT_THAT(inspected.out, HasSubstr("not shown"));
 }
 
-TEST_F(TorchScript, AFileIsKnownByItsContentWhateverItsName) {
+TEST_F(TorchScript, AFileIsRecognisedByItsContent) {
   const std::string rows = (kScripts / "eval.jsonl").string();
   const auto evaluate = [&](const std::string& model) {
     return run_tool({"lora-eval", "--model", model, "--data", rows, "--format", "tokens", "--trust-torchscript", "--json"});
@@ -69,7 +69,7 @@ TEST_F(TorchScript, AResumedRunGivesTheSameBits) {
                                          "--set", "data.shuffle=true"};
   for (const char* name : {"dropout", "lm_traced"}) {
     std::vector<std::string> settings = dropout;
-    if (std::string(name) == "dropout") {  // of the base too
+    if (std::string(name) == "dropout") {  // the base model has dropout too
       settings.insert(settings.end(), {"--set", "model.path=" + module("dropout_scripted"), "--set", "adapter.init_from=null"});
     }
     const std::string whole = std::string(name) + "-whole", parts = std::string(name) + "-parts";
@@ -144,7 +144,7 @@ TEST_F(TorchScript, EveryMethodTrainsAndMerges) {
   }
 }
 
-TEST_F(TorchScript, WhatAModuleCannotDoIsAnError) {
+TEST_F(TorchScript, UnsupportedSettingsAreErrors) {
   const Outcome whole = train("lm_scripted", "a", {"--set", "adapter=null"});
   EXPECT_EQ(whole.exit_code, 2);
   EXPECT_THAT(whole.err, HasSubstr("[adapter] found null"));
@@ -153,7 +153,7 @@ TEST_F(TorchScript, WhatAModuleCannotDoIsAnError) {
   EXPECT_THAT(recomputed.err, HasSubstr("[training.gradient_checkpointing] found \"full\""));
 }
 
-TEST_F(TorchScript, AMergeThatWouldChangeMoreThanTheAdapterIsRefused) {
+TEST_F(TorchScript, AMergeThatChangesMoreThanTheAdapterIsRefused) {
   const Outcome tied = run_tool({"lora-merge", "--model", module("llama_tied_traced"), "--trust-torchscript", "--adapter",
                                  adapter("llama_tied_traced"), "--output", out("a.pt")});
   EXPECT_EQ(tied.exit_code, 4);
@@ -184,7 +184,7 @@ TEST_F(TorchScript, AMergeIsVerifiedBeforeItAppears) {
   EXPECT_EQ(second.exit_code, 0) << second.err;
 }
 
-TEST_F(TorchScript, AMergeKeepsWhatStandsBesideTheModule) {
+TEST_F(TorchScript, AMergeKeepsExtraFiles) {
   const Outcome merge = run_tool({"lora-merge", "--model", module("tied_bias"), "--trust-torchscript", "--adapter", adapter("tied_bias"),
                                   "--output", out("merged.pt")});
   ASSERT_EQ(merge.exit_code, 0) << merge.err;
@@ -193,7 +193,7 @@ TEST_F(TorchScript, AMergeKeepsWhatStandsBesideTheModule) {
   EXPECT_THAT(merged, HasSubstr("kept through a merge"));
 }
 
-TEST_F(TorchScript, SaysWhichTargetsItCouldNotJudge) {
+TEST_F(TorchScript, WarnsOfTargetsThatCouldNotBeChecked) {
   const std::vector<std::string> settings{"--set", "model.path=" + module("late"), "--set", "adapter.init_from=null"};
   std::vector<std::string> both = settings, one = settings;
   both.insert(both.end(), {"--set", "adapter.target_modules=[\"late\", \"q_proj\"]"});

@@ -1,4 +1,4 @@
-// Every failure of the table in scripts/golden/torchscript.py's bad modules, silent ones first, with the guard that meets it.
+// Every failure in the table of bad modules in scripts/golden/torchscript.py, with the guard that catches it; silent ones first.
 #include <fstream>
 
 #include "lora/nn/adapters.h"
@@ -22,7 +22,7 @@ struct Refused {
   std::vector<std::string> parts;
 };
 
-TEST(Guards, RefuseModulesOnWhichAnAdapterWouldNotDoWhatItShould) {
+TEST(Guards, RefuseModulesOnWhichAdaptersWouldNotWork) {
   const std::vector<Refused> all{
       {"bad_frozen", {"no weight that an adapter can be attached to", "torch.jit.freeze"}},
       {"bad_dropout_traced", {"random in evaluation mode", "eval()"}},
@@ -69,7 +69,7 @@ TEST(Guards, NativeFastPathsAreHiddenWeights) {
   EXPECT_STREQ(find_host(*base.model, "head")->kind(), "Linear");
 }
 
-TEST(Guards, TargetsThatATracedOrNormedModuleLacksAreNamed) {
+TEST(Guards, MissingTargetsAreNamed) {
   models::BaseModel base = load_model(script_options("weight_norm"));
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "'extra'", "without a linear operation"},
                [&] { peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1); });
@@ -91,7 +91,7 @@ TEST(Guards, ATraceUnderAutocastIsAdaptedInWeightSpace) {
   EXPECT_STREQ(find_host(*base.model, "inner.layers.0.q_proj")->kind(), "Linear");
 }
 
-TEST(Guards, PaddingThatRoundingHidesIsFoundByItsBits) {
+TEST(Guards, EffectsOfPaddingWithinRoundingAreFound) {
   models::ModelOptions options = script_options("sees_padding");
   options.dtype = models::ComputeDtype::kBFloat16;
   const models::BaseModel base = load_model(options);
@@ -113,7 +113,7 @@ TEST(Guards, TiedWeightsAreFoundByBothNames) {
   }
 }
 
-TEST(Guards, WeightsThatNoGradientComesBackToCannotBeTargets) {
+TEST(Guards, WeightsWithoutGradientCannotBeTargets) {
   models::BaseModel base = load_model(script_options("no_grad_part"));
   expect_error(ErrorKind::kConfig, {"inner.layers.0.q_proj", "gets no gradient"},
                [&] { peft::attach_lora(lora_on({"q_proj"}), *base.model, "base", 1); });
@@ -146,7 +146,7 @@ TEST(Guards, InputsAndOutputsAreChecked) {
   expect_error(ErrorKind::kConfig, {"model.output", "hidden, logits"}, [&] { load_model(dictionary); });
 }
 
-TEST(Guards, OptionsThatATorchScriptModelDoesNotHave) {
+TEST(Guards, UnsupportedOptionsAreRefused) {
   models::ModelOptions options = script_options("lm_traced");
   options.from_scratch = true;
   expect_error(ErrorKind::kConfig, {"model.from_scratch"}, [&] { load_model(options); });
@@ -162,7 +162,7 @@ TEST(Guards, BFloat16RunsWhereTheCodeAllowsIt) {
   EXPECT_EQ(base.model->dtype(), at::kBFloat16);
 }
 
-TEST(Guards, RoundingOfADeepModuleInBFloat16IsNotTakenForADeadAdapter) {
+TEST(Guards, RoundingOfADeepModuleInBFloat16IsNotMistakenForADeadAdapter) {
   EXPECT_EQ(load_model(script_options("deep_bfloat16")).model->dtype(), at::kBFloat16);
 }
 
