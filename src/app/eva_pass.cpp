@@ -31,11 +31,11 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 }
 
 [[noreturn]] void fail_small_batches(const peft::EvaPass& pass, int64_t most_tokens) {
-  data_error("data.train", "the batches are too small for EVA, which needs one supervised token for each rank a module can get: found at "
-                           "most " +
-                               std::to_string(most_tokens) + " per batch, expected " + std::to_string(pass.tokens_needed()) +
-                               ". Raise per_device_train_batch_size (or data.tokens_per_batch), lower r or eva_config.rho, or set "
-                               "eva_config.use_label_mask to false.");
+  data_error("data.train",
+             "the batches are too small for EVA, which needs one supervised token for each rank a module can get: found at most " +
+                 std::to_string(most_tokens) + " per batch, expected " + std::to_string(pass.tokens_needed()) +
+                 ". Raise per_device_train_batch_size (or data.tokens_per_batch), lower r or eva_config.rho, or set "
+                 "eva_config.use_label_mask to false.");
 }
 
 /// Passes batches to EVA until it has converged. Returns their number.

@@ -151,9 +151,8 @@ data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, con
   }
   const auto has_values = [](const data::Example& row) { return row.dense != nullptr && !row.dense->targets.empty(); };
   if (rows.raw_labels.kind == data::LabelKind::kReals || std::any_of(rows.examples.begin(), rows.examples.end(), has_values)) {
-    data_error(origin_of_kind(rows),
-               "the target is not a class: found a value, expected names or whole numbers from 0 to " + std::to_string(count - 1) +
-                   ". Use the objective \"regression\" for values.");
+    data_error(origin_of_kind(rows), "the target is not a class: found a value, expected names or whole numbers from 0 to " +
+                                         std::to_string(count - 1) + ". Use the objective \"regression\" for values.");
   }
   data::LabelSet labels = known && has_names(*known)                        ? *known
                           : rows.raw_labels.kind == data::LabelKind::kNames ? data::find_labels(rows, std::nullopt)

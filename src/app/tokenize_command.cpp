@@ -44,7 +44,7 @@ class Chats {
       chat_template_ = tokenizer::load_chat_template({request_.chat_template, {}, "--chat-template"}, path_, tokenizer_);
       if (!chat_template_) {
         config_error("--chat-template", "is required for messages, as the model has no chat template: found none, expected " +
-                         tokenizer::known_chat_templates());
+                                            tokenizer::known_chat_templates());
       }
       chat_encoder_ = std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer_);
     }

@@ -57,9 +57,9 @@ void add_script_flags(CLI::App& cli, std::vector<std::string>& inputs, std::stri
 }
 
 void add_chat_template_flag(CLI::App& cli, std::string& chat_template, const std::string& rows) {
-  cli.add_option("--chat-template", chat_template,
-                 "Chat template of " + rows +
-                     ": a built-in name, model, none, a file or a folder (default: the adapter's, else the model's)")
+  cli.add_option(
+         "--chat-template", chat_template,
+         "Chat template of " + rows + ": a built-in name, model, none, a file or a folder (default: the adapter's, else the model's)")
       ->type_name("NAME");
 }
 

@@ -9,7 +9,7 @@ void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
   begin_group(cli, group::kPrompt);
   auto* source = cli.add_option_group("source");
   source->add_option("--prompt", request.prompt, "Complete this text and stream the completion to standard output")->type_name("TEXT");
-  source->add_option("--message", request.message, "Answer this user message by the chat template and stream the answer")
+  source->add_option("--message", request.message, "Answer this user message with the chat template and stream the answer")
       ->type_name("TEXT");
   source
       ->add_option("--prompts", request.prompts,
@@ -17,7 +17,7 @@ void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
                    "(.jsonl, .json, .csv, or - for standard input)")
       ->type_name("FILE");
   source->add_flag("--chat", request.chat,
-                   "Chat, one line per turn, by the chat template, or as instruction rows if there is none; "
+                   "Chat with one line per turn, using the chat template, or the layout of instruction rows if there is none; "
                    "/help lists the commands, Ctrl-C ends an answer");
   source->require_option(1);
   cli.add_option("--system", request.system, "System message for --message and --chat")->type_name("TEXT");

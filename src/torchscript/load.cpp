@@ -59,9 +59,8 @@ void check_options(const models::ModelOptions& options) {
     config_error("model.from_scratch", "is not supported for TorchScript, whose files have weights: found true, expected false");
   }
   if (options.base_dropout.value_or(0) != 0) {
-    config_error("model.base_dropout",
-                 "cannot change the dropout of a TorchScript model: found " + std::to_string(*options.base_dropout) +
-                     ", expected 0 (evaluation mode) or null (the module's own dropout)");
+    config_error("model.base_dropout", "cannot change the dropout of a TorchScript model: found " + std::to_string(*options.base_dropout) +
+                                           ", expected 0 (evaluation mode) or null (the module's own dropout)");
   }
 }
 

@@ -20,9 +20,8 @@ void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::strin
   for (const data::Example& row : rows.examples) {
     const auto largest = std::max_element(row.ids.begin(), row.ids.end());
     if (largest != row.ids.end() && *largest >= vocab_size) {
-      data_error(row.origin.text(), "an id is not in the tables of " + where + ": found " + std::to_string(*largest) +
-                                        ", expected 0 to " + std::to_string(vocab_size - 1) +
-                                        ". Likely cause: the tokenizer of another model.");
+      data_error(row.origin.text(), "an id is not in the tables of " + where + ": found " + std::to_string(*largest) + ", expected 0 to " +
+                                        std::to_string(vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
     }
   }
 }
@@ -46,9 +45,8 @@ void check_features(const data::Dataset& rows, at::ScalarType dtype) {
                                           ". Scale it, or use model.dtype float32.");
       }
       if (first.empty() && given != feature && std::floor(feature) == feature) {
-        first = "[" + row.origin.text() +
-                "] a whole number among the features changes in the module's dtype: " + shown(Json(feature)) + " becomes " +
-                shown(Json(given)) + " in " + io::dtype_name(dtype);
+        first = "[" + row.origin.text() + "] a whole number among the features changes in the module's dtype: " + shown(Json(feature)) +
+                " becomes " + shown(Json(given)) + " in " + io::dtype_name(dtype);
       }
     }
   }

@@ -75,7 +75,6 @@ class OddFolders : public testing::Test {
 };
 
 TEST_F(OddFolders, GiveTheLossesOfTransformers) {
-
   auto [loss, said] = loss_of(folder("own_head", own_head_));
   EXPECT_NEAR(loss, 5.72260, 1e-5);
   EXPECT_THAT(said, AllOf(HasSubstr("tie_word_embeddings is true, but lm_head.weight differs"), HasSubstr("as in transformers 5")));

@@ -243,8 +243,7 @@ TEST_F(ModuleRows, WholeNumbersThatTheDtypeChangesAreWarnedOf) {
   const Outcome outcome =
       evaluate({"--model", module("category_bfloat16"), "--data", out("c.jsonl"), "--format", "features", "--objective", "regression"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err,
-              HasSubstr("c.jsonl:8] a whole number among the features changes in the module's dtype: 257.0 becomes 256.0"));
+  EXPECT_THAT(outcome.err, HasSubstr("c.jsonl:8] a whole number among the features changes in the module's dtype: 257.0 becomes 256.0"));
 }
 
 TEST_F(ModuleRows, AModuleThatIsTrainedInEvaluationModeIsEvaluatedInIt) {
