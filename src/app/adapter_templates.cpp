@@ -16,7 +16,8 @@ std::optional<tokenizer::TemplateTexts> shared_template(const std::vector<fs::pa
   for (const fs::path& adapter : adapters) {
     std::optional<tokenizer::TemplateTexts> own = tokenizer::read_template_texts(adapter);
     if (own && shared && *own != *shared) {
-      log::warn("[" + adapter.string() + "] was trained with another chat template than the adapters before it: none is taken over");
+      log::warn("[" + adapter.string() +
+                "] was trained with a different chat template from the adapters before it: the result gets no chat template");
       return std::nullopt;
     }
     if (own) {
@@ -47,8 +48,8 @@ void end_generation_at_turns(const fs::path& folder) {
     const auto chat_template = tokenizer::load_chat_template({""}, folder, *tokenizer);
     end = chat_template == nullptr ? std::nullopt : data::ChatEncoder(*chat_template, *tokenizer).turn_end();
     ids = generate::find_eos_ids(folder, config, tokenizer->eos_id());
-  } catch (const Error& error) {  // weights are merged whatever the tokenizer's files hold
-    log::warn(std::string("the chat template cannot be tried in the new folder: ") + error.what());
+  } catch (const Error& error) {  // a faulty tokenizer must not stop the weights from being merged
+    log::warn(std::string("the chat template of the new folder cannot be used: ") + error.what());
     return;
   }
   if (!end || std::find(ids.begin(), ids.end(), *end) != ids.end()) {
@@ -59,7 +60,7 @@ void end_generation_at_turns(const fs::path& folder) {
   Json generation = Json::object();
   if (fs::is_regular_file(file)) {
     generation = read_json(file, ErrorKind::kModel);
-  } else {  // what transformers takes from config.json where there is no such file
+  } else {  // without this file transformers takes these keys from config.json
     for (const char* key : {"bos_token_id", "pad_token_id"}) {
       if (config.contains(key) && !config[key].is_null()) {
         generation[key] = config[key];

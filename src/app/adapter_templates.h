@@ -7,14 +7,15 @@
 
 namespace lora::app {
 
-/// The chat template that adapters were trained with, where those that have one agree; else a warning, and nothing.
+/// The chat template that the adapters were trained with. Warns and returns nothing where their templates differ.
 std::optional<tokenizer::TemplateTexts> shared_template(const std::vector<std::filesystem::path>& adapters);
 
-/// Writes it into the folder of what was made of the adapters. False, and nothing is done, where there is none or the folder has it.
+/// Writes the shared template into the folder of a merged model or adapter. Returns false, and writes nothing, if there is no shared
+/// template or the folder already has it.
 bool write_shared_template(const std::vector<std::filesystem::path>& adapters, const std::filesystem::path& folder);
 
-/// Adds the token by which a model folder's chat template ends the assistant's turns to the eos_token_id of its generation_config.json, if
-/// it is not there: other programs stop by that file alone. Does nothing where the turns end with text, or no tokenizer can be used.
+/// Adds the token with which a model folder's chat template ends the assistant's turns to eos_token_id in its generation_config.json,
+/// because other programs stop only at the tokens listed there. Does nothing if turns end with plain text, or no tokenizer can be loaded.
 void end_generation_at_turns(const std::filesystem::path& folder);
 
 }  // namespace lora::app

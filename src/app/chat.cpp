@@ -16,11 +16,11 @@ namespace {
 
 constexpr const char* kNoAdapter = "none";
 constexpr const char* kHelp =
-    "/adapter NAME  switch to an adapter (none: the bare model); without NAME: list them\n"
-    "/system TEXT   begin anew with these instructions (chat templates only); without TEXT: with none\n"
-    "/reset         forget the conversation, not its system text\n"
-    "/help          show this\n"
-    "/quit          end (so does the end of the input)";
+    "/adapter NAME  switch to an adapter, or to none for the base model; without NAME, list the adapters\n"
+    "/system TEXT   start again with this system message (needs a chat template); without TEXT, with none\n"
+    "/reset         start again with the same system message\n"
+    "/help          show this help\n"
+    "/quit          end the chat, as does the end of the input";
 
 class Chat {
  public:
@@ -29,7 +29,7 @@ class Chat {
     talk_.set_system(system);
   }
 
-  /// Whether the chat goes on after the line.
+  /// Handles one line of input. Returns false if the chat ends.
   bool take(const std::string& line) {
     const std::string text = trim(line);
     if (text == "/quit") {
@@ -63,7 +63,7 @@ class Chat {
 
   void set_system(const std::string& text) {
     if (generation_.chat_encoder(adapter_) == nullptr && !text.empty()) {
-      log::warn("/system: the model has no chat template. Name one by --chat-template");
+      log::warn("[/system] the model has no chat template. Choose one with --chat-template.");
       return;
     }
     num_answers_ = 0;
@@ -98,7 +98,7 @@ class Chat {
     }
   }
 
-  /// Writes the answer as it comes. Ctrl-C ends it there, and the talk goes on with what was said.
+  /// Streams the answer. Ctrl-C ends it, and the conversation continues with what was written so far.
   void complete(const generate::Prompt& prompt) {
     ++num_answers_;
     std::string reply;
@@ -138,7 +138,7 @@ void chat(Generation& generation, const std::string& system) {
       line = input.next();
     } catch (const Interrupted&) {
       if (at_terminal) {
-        terminal::print("\n");  // the shell's prompt gets a line of its own
+        terminal::print("\n");  // so that the shell's prompt starts on a new line
       }
       throw;
     }

@@ -3,9 +3,9 @@
 
 namespace lora::app {
 
-/// Talks: a line of standard input is a turn or a command (/help lists them), the answer goes to standard output as it
-/// comes. Until the input ends, or /quit. `system`: the system's text to begin with; empty: none. SIGINT ends the answer that is being
-/// written; where none is, Interrupted is thrown.
+/// Chats until the input ends or the user types /quit. Each line of standard input is a turn or a command (/help lists them); answers are
+/// streamed to standard output. `system` is the first system message; empty: none. SIGINT ends the answer that is being written; at the
+/// prompt Interrupted is thrown.
 void chat(Generation& generation, const std::string& system);
 
 }  // namespace lora::app

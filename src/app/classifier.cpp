@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -13,7 +14,7 @@ namespace lora::app {
 
 namespace {
 
-/// "LlamaForSequenceClassification" of "LlamaForCausalLM", "GPT2LMHeadModel" or "BertModel".
+/// The name of an architecture's classifier: "LlamaForSequenceClassification" for "LlamaForCausalLM".
 std::string classifier_class(const std::string& architecture) {
   constexpr std::array<std::string_view, 5> kEnds{"ForCausalLM", "ForMaskedLM", "ForPreTraining", "LMHeadModel", "Model"};
   for (const std::string_view end : kEnds) {
@@ -24,7 +25,7 @@ std::string classifier_class(const std::string& architecture) {
   return architecture;
 }
 
-/// The rows of the projection to labels in an adapter's file; 0: it has none.
+/// The number of rows of the label projection in an adapter's file; 0 if it has none.
 int64_t stored_label_count(const peft::AdapterFolder& adapter) {
   for (const char* name : {"score.weight", "classifier.out_proj.weight", "classifier.weight"}) {
     const at::Tensor* const weight = adapter.find(name);
@@ -41,7 +42,7 @@ data::LabelSet unnamed_labels(int64_t count) {
   return labels;
 }
 
-/// What an adapter's file says of its labels; where it says no more than that they are classes, they are numbers.
+/// Reads the labels from an adapter's metadata. Classes without names are numbered.
 data::LabelSet parse_label_set(const std::string& stored, const std::filesystem::path& file) {
   const std::string where = file.string() + ": labels";
   const Json json = parse_json(stored, where, ErrorKind::kModel);
@@ -71,7 +72,7 @@ std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) 
   const std::optional<data::LabelSet> known = data::read_label_set(reader);
   if (reader.has("id2label") && reader.integer("num_labels", known->num_labels()) != known->num_labels()) {
     log::warn("[" + file.string() + "] num_labels is " + std::to_string(reader.integer("num_labels")) + ", but id2label names " +
-              std::to_string(known->num_labels()) + " labels: id2label counts, as in transformers");
+              std::to_string(known->num_labels()) + " labels: id2label is used, as in transformers");
   }
   const std::optional<int64_t> stored = models::read_stored_labels(folder);
   if (!stored) {
@@ -102,8 +103,8 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
   const int64_t count = stored_label_count(adapter);
   if (count == 0) {
     model_error(file.string(),
-                "holds no classifier: expected base_model.model.score.weight or base_model.model.classifier.weight beside "
-                "task_type SEQ_CLS");
+                "holds no classifier: found task_type SEQ_CLS, expected base_model.model.score.weight or "
+                "base_model.model.classifier.weight with it");
   }
   const std::string stored = peft::stored_label_set(adapter.metadata());
   if (stored.empty()) {
@@ -112,7 +113,8 @@ data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::fi
   }
   data::LabelSet labels = parse_label_set(stored, file);
   if (labels.num_labels() != count) {
-    model_error(file.string(), "the classifier has " + std::to_string(count) + " labels and names others: the file is damaged");
+    model_error(file.string(), "is damaged: found " + counted(labels.num_labels(), "label") + " in its metadata, expected " +
+                                   std::to_string(count) + " as in its classifier");
   }
   return labels;
 }

@@ -8,25 +8,25 @@
 
 namespace lora::app {
 
-/// config.json of a model that scores documents: the labels, and the class that transformers opens it with.
+/// The config.json of a classifier: `config` with its labels and the class with which transformers loads it.
 Json classifier_config(Json config, const data::LabelSet& labels);
 
-/// What a model's folder says of its labels: config.json's names and kind, else as many as its head has; none: nothing. Names that
-/// transformers gives by itself say nothing where there is no head. Throws model Error where head and names differ in number.
+/// The labels of a model folder: from config.json, else numbered by the size of the stored head; none if there is neither. Default names
+/// (LABEL_0, …) without a stored head do not count. Throws model Error if the head and the names differ in number.
 std::optional<data::LabelSet> known_labels(const std::filesystem::path& model_folder);
 
-/// Whether an adapter's file says what its labels mean.
+/// Whether an adapter's metadata describes its labels.
 bool names_labels(const std::filesystem::path& adapter_folder);
 
-/// What it says; none: it says nothing.
+/// The labels in an adapter's metadata, if there are any.
 std::optional<data::LabelSet> stored_labels(const std::filesystem::path& adapter_folder);
 
-/// The labels of an adapter with a classifier: as its file names them, else (PEFT's have no names) those of the model's folder if they
-/// are as many as its classifier has, else so many without names. Throws model Error where there is no classifier in it.
+/// The labels of an adapter with a classifier: from its metadata, else (as for PEFT's adapters, which have no names) from the model folder
+/// if their number fits the classifier, else numbered. Throws model Error if the adapter has no classifier.
 data::LabelSet adapter_labels(const std::filesystem::path& adapter_folder, const std::filesystem::path& model_folder);
 
-/// The names under which a model that scores documents is written: those of its family's files, but where they hold its body alone
-/// and leave the module's name out, or have TensorFlow's names.
+/// The tensor names for saving a classifier: those of the base model's files, except where they are the body's names without the
+/// module prefix or TensorFlow's names.
 std::map<std::string, std::string> classifier_file_names(const std::map<std::string, std::string>& file_names);
 
 }  // namespace lora::app

@@ -19,13 +19,13 @@ namespace {
 using at::Tensor;
 
 constexpr size_t kLongestMark = 40;
-constexpr int64_t kSample = 2000;  // ordinary tokens that are looked at
+constexpr int64_t kSample = 2000;  // ordinary tokens to compare with
 constexpr int64_t kMostUnused = 1000;
 constexpr int64_t kNeighbours = 16;
-constexpr double kNear = 0.5;    // of the distance at which 95 % of the ordinary tokens are
-constexpr double kEqual = 0.01;  // of an embedding's length: two that were never told apart
+constexpr double kNear = 0.5;    // as a fraction of the distance that 95 % of the ordinary tokens exceed
+constexpr double kEqual = 0.01;  // as a fraction of an embedding's norm: closer ones were never trained apart
 
-/// Texts in angle brackets without a space, as control tokens are written: <|im_start|>, <start_of_turn>.
+/// Texts in angle brackets without spaces, which look like control tokens: <|im_start|>, <start_of_turn>.
 std::set<std::string> marks_in(const std::string& text) {
   std::set<std::string> marks;
   for (size_t begin = text.find('<'); begin != std::string::npos; begin = text.find('<', begin + 1)) {
@@ -37,14 +37,14 @@ std::set<std::string> marks_in(const std::string& text) {
   return marks;
 }
 
-/// Whether a token was kept free for later by its name: <unused0>, [unused0], <|reserved_special_token_0|>, <|extra_0|>.
+/// Whether the name marks a reserved token: <unused0>, [unused0], <|reserved_special_token_0|>, <|extra_0|>.
 bool is_unused_name(const std::string& name) {
   const bool is_mark = name.size() > 2 && (name.front() == '<' || name.front() == '[') && (name.back() == '>' || name.back() == ']');
   const auto has = [&name](const char* word) { return name.find(word) != std::string::npos; };
   return is_mark && (has("unused") || has("reserved") || has("extra_") || has("dummy") || has("placeholder"));
 }
 
-/// At most `most` of them, evenly from first to last.
+/// At most `most` of the ids, evenly spaced.
 std::vector<int64_t> thinned(const std::vector<int64_t>& ids, int64_t most) {
   std::vector<int64_t> result;
   const auto size = static_cast<int64_t>(ids.size());
@@ -55,7 +55,7 @@ std::vector<int64_t> thinned(const std::vector<int64_t>& ids, int64_t most) {
   return result;
 }
 
-/// Of each row the mean distance to its nearest rows of `others_SD`, leaving out the `skipped` nearest: itself.
+/// For each row, the mean distance to its nearest rows of `others_SD`. The `skipped` nearest are left out (1 leaves out the row itself).
 Tensor nearness(const Tensor& rows_SD, const Tensor& others_SD, int64_t skipped) {
   const int64_t count = std::min(kNeighbours, others_SD.size(0) - skipped);
   const Tensor distances = at::cdist(rows_SD, others_SD);
@@ -81,7 +81,7 @@ class Embeddings {
     ordinary_ = thinned(ordinary, kSample);
   }
 
-  /// The tokens among `ids` that are as the unused ones are, where those are of one kind and the ordinary ones are of another.
+  /// The tokens among `ids` whose embeddings are close to those of unused tokens, if the unused ones form a cluster of their own.
   std::set<int32_t> like_unused(const std::vector<int32_t>& ids) const {
     if (static_cast<int64_t>(unused_.size()) <= kNeighbours || ordinary_.empty()) {
       return {};
@@ -94,7 +94,7 @@ class Embeddings {
     return below(ids, nearness(rows({ids.begin(), ids.end()}), unused_SD, 0), kNear * far);
   }
 
-  /// The tokens among `ids` that equal another special token, or are zero.
+  /// The tokens among `ids` whose embedding is zero or equals that of another special token.
   std::set<int32_t> like_one_another(const std::vector<int32_t>& ids) const {
     std::set<int32_t> found;
     const double length = ordinary_.empty() ? 0.0 : rows(ordinary_).norm(2, 1).median().item<double>();
@@ -126,7 +126,7 @@ class Embeddings {
 
   const Tensor& weight_VD_;
   std::vector<int64_t> unused_;
-  std::vector<int64_t> special_;  // beside them
+  std::vector<int64_t> special_;
   std::vector<int64_t> ordinary_;
 };
 
@@ -137,8 +137,8 @@ ControlTokens control_tokens(const tokenizer::ChatTemplate& chat_template, const
   const Json messages{{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "a"}}};
   std::string text;
   try {
-    text = chat_template.render({messages, Json()}, /*add_generation_prompt=*/false, "a trial of the chat template").text;
-  } catch (const Error&) {  // the template wants other conversations
+    text = chat_template.render({messages, Json()}, /*add_generation_prompt=*/false, "the chat template's trial conversation").text;
+  } catch (const Error&) {  // the template does not accept this conversation
     return tokens;
   }
   std::set<int32_t> ids;

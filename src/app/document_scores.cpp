@@ -15,7 +15,7 @@ namespace lora::app {
 
 namespace {
 
-/// Makes the label of each position the token that follows it in its document.
+/// Sets the label of each position to the next token of its document.
 void label_every_token(nn::TokenBatch& batch) {
   const at::Tensor labels_T = at::roll(batch.ids_T, -1);
   for (size_t d = 1; d < batch.document_offsets.size(); ++d) {
@@ -57,7 +57,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
   for (size_t begin = 0; begin < count; begin += static_cast<size_t>(batch_size)) {
     check_interrupt();
     const size_t end = std::min(count, begin + static_cast<size_t>(batch_size));
-    std::vector<int64_t> filled;  // a document of no tokens cannot stand in a batch, and has no scores
+    std::vector<int64_t> filled;  // a document without tokens cannot be in a batch, and has no scores
     for (size_t i = begin; i < end; ++i) {
       if (!dataset.examples[i].ids.empty()) {
         filled.push_back(static_cast<int64_t>(i));

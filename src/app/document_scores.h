@@ -8,14 +8,14 @@
 
 namespace lora::app {
 
-/// How well each token of a document was predicted from those before it.
+/// How well the model predicts each token of a document from the tokens before it.
 struct DocumentScores {
-  std::vector<float> losses;  ///< one a token: minus its log-probability; NaN where it was not scored, as the first
-  std::vector<bool> correct;  ///< it was the likeliest
+  std::vector<float> losses;  ///< the negative log-probability of each token; NaN if it was not scored, as the first never is
+  std::vector<bool> correct;  ///< whether each token was the most likely one
 };
 
-/// Runs the model over the documents, `batch_size` at a time, in order, and gives each one's scores to `take` with its
-/// index. Scored are the supervised tokens, or with `every_token` all but a document's first. Throws Interrupted.
+/// Runs the model on the documents in order, `batch_size` at a time, and passes the index and scores of each document to `take`. Scores the
+/// supervised tokens, or with `every_token` all but the first token of each document. Throws Interrupted.
 void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t batch_size, bool every_token,
                      const std::function<void(size_t index, const DocumentScores& scores)>& take);
 

@@ -12,10 +12,10 @@ namespace lora::app {
 
 namespace {
 
-constexpr int64_t kMostBatches = 10'000;  ///< more would not help: PEFT goes on for ever
+constexpr int64_t kMostBatches = 10'000;  ///< more would not help (PEFT has no limit and may never end)
 constexpr int64_t kBatchesPerReport = 25;
 
-/// Positions of the batch's tokens whose labels count.
+/// Positions of the tokens that the pass uses: the supervised ones, or all without use_label_mask.
 at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int64_t>& indices, const peft::EvaOptions& options) {
   std::vector<int64_t> positions;
   int64_t position = 0;
@@ -31,13 +31,14 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 }
 
 [[noreturn]] void fail_small_batches(const peft::EvaPass& pass, int64_t most_tokens) {
-  data_error("data.train", "EVA needs a batch with as many supervised tokens as a module can get ranks: found at most " +
-                               std::to_string(most_tokens) + " in a batch, expected " + std::to_string(pass.tokens_needed()) +
-                               ". Raise per_device_train_batch_size (or data.tokens_per_batch), lower r or eva_config.rho, or set "
-                               "eva_config.use_label_mask to false");
+  data_error("data.train",
+             "the batches are too small for EVA, which needs one supervised token for each rank a module can get: found at most " +
+                 std::to_string(most_tokens) + " per batch, expected " + std::to_string(pass.tokens_needed()) +
+                 ". Raise per_device_train_batch_size (or data.tokens_per_batch), lower r or eva_config.rho, or set "
+                 "eva_config.use_label_mask to false.");
 }
 
-/// Shows the batches to the pass until it has seen enough. Returns how many that took.
+/// Passes batches to EVA until it has converged. Returns their number.
 int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
   peft::EvaPass& pass = *parts.eva;
   const std::vector<train::MicroBatch> batches = parts.objective->plan_epoch(0);
@@ -55,13 +56,13 @@ int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
       return i;
     }
     if ((i + 1) % kBatchesPerReport == 0) {
-      log::info("EVA: after " + std::to_string(i + 1) + " batches " + std::to_string(pass.num_converged()) + " of " +
-                std::to_string(pass.num_modules()) + " modules have converged");
+      log::info("EVA: " + std::to_string(pass.num_converged()) + " of " + std::to_string(pass.num_modules()) +
+                " modules have converged after " + std::to_string(i + 1) + " batches");
     }
   }
   data_error("data.train", "EVA has not converged after " + std::to_string(std::max(kMostBatches, epoch)) + " batches: found " +
                                std::to_string(pass.num_converged()) + " of " + std::to_string(pass.num_modules()) +
-                               " modules, expected all. Lower eva_config.tau or raise per_device_train_batch_size");
+                               " modules, expected all. Lower eva_config.tau or raise per_device_train_batch_size.");
 }
 
 }  // namespace
@@ -74,11 +75,11 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
     parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
     return;
   }
-  log::info("EVA: a look at the data before training");
+  log::info("EVA: computing the initial adapter from the training data");
   const int64_t num_batches = look_at_data(parts, options.eva);
   const peft::EvaStart start = parts.eva->start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
-            std::to_string(parts.eva->num_modules()) + " modules get ranks");
+            std::to_string(parts.eva->num_modules()) + " modules get a rank");
   parts.method = peft::attach_eva(start, model, base, config.training.seed);
 }
 

@@ -47,7 +47,7 @@ data::SourceOptions source_options(const EvalRequest& request) {
   return source;
 }
 
-/// What one adapter, or the bare model, comes to.
+/// The sums of one adapter's evaluation, or of the base model's.
 struct Totals {
   double loss = 0;
   int64_t correct = 0;
@@ -66,7 +66,7 @@ struct Totals {
   double mean_loss() const { return loss / static_cast<double>(tokens); }
 };
 
-/// A row of --token-logprobs. `loss` is the mean over the document's supervised tokens, null where it has none.
+/// A row of --token-logprobs. `loss` is the mean over the document's supervised tokens, null if it has none.
 std::string logprobs_row(size_t index, const data::Example& example, const DocumentScores& scores) {
   Totals own;
   own.add(example, scores);
@@ -110,7 +110,7 @@ Json result_json(const std::string& adapter, const Totals& totals, const data::D
           {"num_documents", dataset.examples.size()}};
 }
 
-/// Beside the bare model's result, how far each adapter's loss is from it.
+/// Adds the difference from the base model's loss, which comes first, to each adapter's result.
 void add_differences(std::vector<Json>& results) {
   for (Json& result : results) {
     if (!result["adapter"].is_null()) {
@@ -142,13 +142,13 @@ std::string table_of(const std::vector<Json>& results) {
   return table.text();
 }
 
-/// The rows as an adapter is given them: adapters of other chat templates read other ids.
+/// The rows for each adapter: adapters with different chat templates need different token ids.
 class EvalRows {
  public:
   EvalRows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options, const InferenceParts& parts)
       : request_(request), source_(source), options_(options), parts_(parts), tokenizer_(parts.tokenizer_for(source.format)) {}
 
-  /// The bare model ("") is given the same text as the first adapter, so that the two can be compared.
+  /// The base model ("") gets the same text as the first adapter, so that the two can be compared.
   const data::Dataset& of(const std::string& adapter) {
     const std::string& owner = adapter.empty() && !parts_.adapters.empty() ? parts_.adapters.front().name : adapter;
     const auto choice = parts_.template_choice(owner, request_.chat_template);
@@ -164,7 +164,7 @@ class EvalRows {
  private:
   void load(const tokenizer::ChatTemplate* chat_template) {
     if (source_.format == data::RowFormat::kInstruction) {
-      log::info("instruction rows are " + (chat_template == nullptr ? "put into Alpaca's prompt" : "written by " + chat_template->name()));
+      log::info("Instruction rows use " + (chat_template == nullptr ? "the Alpaca prompt" : "the chat template " + chat_template->name()));
     }
     const data::LoadContext context{tokenizer_.get(),
                                     parts_.base.model->vocab_size(),
@@ -175,7 +175,7 @@ class EvalRows {
     dataset_ = data::load_dataset("--data", {source_}, options_, context);
     if (dataset_->num_supervised() == 0) {
       data_error("--data", "no document has a supervised token: found " +
-                               counted(static_cast<int64_t>(dataset_->examples.size()), "document") + ". Check the labels or completions");
+                               counted(static_cast<int64_t>(dataset_->examples.size()), "document") + ". Check the labels or completions.");
     }
   }
 
@@ -196,13 +196,13 @@ void print(const std::vector<Json>& results, bool json) {
   }
 }
 
-/// The file of --token-logprobs; none: they are not asked for.
+/// The file of --token-logprobs, if the flag is given.
 std::optional<ResultFile> logprobs_file(const EvalRequest& request) {
   if (request.token_logprobs.empty()) {
     return std::nullopt;
   }
   if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
-    config_error("--token-logprobs", "found more than one result to write, expected one adapter at most and no --compare-base");
+    config_error("--token-logprobs", "found more than one result to write, expected at most one adapter and no --compare-base");
   }
   return ResultFile(request.token_logprobs, inputs_of(request.inference, {request.source.path, request.chat_template}));
 }
@@ -213,8 +213,8 @@ int eval_command(const EvalRequest& request) {
   const data::DataOptions options = data_options(request);
   const data::SourceOptions source = source_options(request);
   if (options.train_on != data::TrainOn::kCompletion && !data::has_prompt(source.format)) {
-    config_error("--train-on", "is not used by rows of the format " + request.format +
-                                   ": expected prompt_completion, instruction or messages. Leave it out");
+    config_error("--train-on", "has no effect on rows in the format " + request.format +
+                                   ": expected prompt_completion, instruction or messages. Leave it out.");
   }
   const bool has_learnt_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
   const bool is_module = model_options(request.inference).is_torchscript();
@@ -223,16 +223,16 @@ int eval_command(const EvalRequest& request) {
   }
   if (!is_module && (!request.objective.empty() || source.format == data::RowFormat::kFeatures)) {
     config_error(request.objective.empty() ? "--format" : "--objective",
-                 "found " + (request.objective.empty() ? request.format : request.objective) +
-                     " beside a model that is no TorchScript file: what a model of ours is for is known");
+                 "is only for TorchScript models: found " + (request.objective.empty() ? request.format : request.objective) +
+                     " with a Hugging Face model");
   }
   if (source.format == data::RowFormat::kClassification) {
     return evaluate_labels(request, source, options);
   }
   if (!request.predictions.empty()) {
-    config_error("--predictions", "is for models that label rows: found it beside --format " + request.format +
+    config_error("--predictions", "is only for models that label rows: found --format " + request.format +
                                       ", expected classification, or a TorchScript model with --objective sequence_classification or "
-                                      "regression. Token by token there is --token-logprobs");
+                                      "regression. For tokens use --token-logprobs.");
   }
   const std::optional<ResultFile> rows = logprobs_file(request);
   const InferenceParts parts = open_inference(request.inference);

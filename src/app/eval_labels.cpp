@@ -20,7 +20,7 @@ std::string adapter_name(const Json& result) {
   return result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>();
 }
 
-/// A line for each number, a column for each adapter.
+/// One line per metric, one column per adapter.
 std::string table_of(const std::vector<Json>& results) {
   TextTable table;
   std::vector<std::string> head{"adapter"};
@@ -43,10 +43,11 @@ std::string table_of(const std::vector<Json>& results) {
 
 void check_flags(const EvalRequest& request) {
   if (!request.token_logprobs.empty()) {
-    config_error("--token-logprobs", "is for learnt tokens: found it beside --format classification, whose rows have one label each");
+    config_error("--token-logprobs", "needs rows with tokens to predict: found --format classification, whose rows have one label each");
   }
   if (request.compare_base && !request.inference.adapters.empty()) {
-    config_error("--compare-base", "found it beside --format classification, expected adapters alone: the bare model's head is not theirs");
+    config_error("--compare-base",
+                 "cannot be used with --format classification and --adapter: the base model does not have the adapters' head");
   }
 }
 
@@ -55,7 +56,7 @@ void check_flags(const EvalRequest& request) {
 Json evaluation_json(const std::string& adapter, const train::EvalResult& found, const data::Dataset& dataset, const EvalRequest& request) {
   Json result{
       {"model", request.inference.model}, {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)}, {"data", request.source.path}};
-  if (found.num_supervised > 0) {  // else no row has a label
+  if (found.num_supervised > 0) {  // otherwise no row has a label
     result["loss"] = found.loss;
   }
   for (const auto& [name, value] : found.metrics) {
@@ -89,7 +90,7 @@ void require_finite(const train::EvalResult& found, const data::Dataset& dataset
   }
   throw Error(ErrorKind::kDiverged, "--data",
               "the loss is not finite: found " + std::to_string(found.loss) + (origins.empty() ? "" : " on " + join(origins)) +
-                  ", so that no figure means anything. Likely cause: values there that the model's dtype or its code cannot take");
+                  ", expected a number. Likely cause: values in these rows that the model's dtype or code cannot represent.");
 }
 
 Json evaluation_of_rows(nn::Model& model, const std::string& adapter, const data::Dataset& dataset, const OutputKind& kind,

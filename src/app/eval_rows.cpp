@@ -20,27 +20,27 @@ using train::ObjectiveKind;
 
 ObjectiveKind objective_of(const EvalRequest& request, const data::SourceOptions& source) {
   if (request.objective.empty()) {
-    config_error("--objective", "is missing beside --format " + request.format +
-                                    " and a TorchScript model, expected sequence_classification, regression or module_loss: what it was "
-                                    "trained for");
+    config_error("--objective", "is required for --format " + request.format +
+                                    " and a TorchScript model: found none, expected what it was trained for, which is "
+                                    "sequence_classification, regression or module_loss");
   }
   const ObjectiveKind kind = flag_value(train::kObjectiveKinds, request.objective, "--objective");
   if (!train::objective_entry(kind).reads(source.format)) {
-    config_error("--format", "found " + request.format + " beside --objective " + request.objective + ", expected " +
+    config_error("--format", "found " + request.format + " with --objective " + request.objective + ", expected " +
                                  join(train::formats_of(kind), " or "));
   }
   if (!request.token_logprobs.empty()) {
-    config_error("--token-logprobs", "is for learnt tokens: found it beside --objective " + request.objective);
+    config_error("--token-logprobs", "needs rows with tokens to predict: found --objective " + request.objective);
   }
   if (!request.predictions.empty() && kind == ObjectiveKind::kModuleLoss) {
     config_error("--predictions",
-                 "found it beside --objective module_loss, expected sequence_classification or regression: such a module "
-                 "gives the loss of rows, no prediction");
+                 "cannot be written: found --objective module_loss, whose module returns a loss and no predictions, expected "
+                 "sequence_classification or regression");
   }
   return kind;
 }
 
-/// Of a module that gives its own loss; of others what it predicts against the targets.
+/// Evaluates a module that returns its own loss by that loss, and other modules by comparing predictions with targets.
 Json evaluation_with(nn::Model& model, const std::string& adapter, const data::Dataset& dataset, ObjectiveKind kind,
                      const std::optional<data::LabelSet>& labels, const EvalRequest& request, const std::optional<ResultFile>& file) {
   if (kind != ObjectiveKind::kModuleLoss) {

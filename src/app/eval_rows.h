@@ -3,7 +3,7 @@
 
 namespace lora::app {
 
-/// lora-eval on rows that a TorchScript module is given whole: loss and metrics of the objective that --objective names.
+/// lora-eval on rows that a TorchScript module takes whole: loss and metrics of the objective that --objective names.
 int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options);
 
 }  // namespace lora::app

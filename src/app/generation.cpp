@@ -33,7 +33,7 @@ Generation::Generation(const GenerateRequest& request)
   } else {
     try {
       tokenizer();
-    } catch (const Error&) {  // rows of ids need none; a row of text will ask for it again
+    } catch (const Error&) {  // rows of ids need no tokenizer; a row of text will report what is missing
     }
   }
   options_.eos_ids =
@@ -101,8 +101,8 @@ void Generation::warn_of_length(int64_t tokens) {
   const int64_t trained = config.integer("max_position_embeddings", tokens);
   if (tokens > trained && !warned_of_length_) {
     warned_of_length_ = true;
-    log::warn("prompt and max_new_tokens come to " + with_thousands(tokens) + " tokens, more than the model's max_position_embeddings (" +
-              with_thousands(trained) + "): its text may become worse beyond them");
+    log::warn("the prompt and max_new_tokens add up to " + with_thousands(tokens) +
+              " tokens, more than the model's max_position_embeddings (" + with_thousands(trained) + "): text beyond that may get worse");
   }
 }
 

@@ -16,39 +16,40 @@ namespace lora::app {
 /// A model that is ready to complete prompts.
 class Generation {
  public:
-  /// Loads everything. The options are checked first: a wrong flag must not cost the loading of a model.
+  /// Loads everything. Checks the options first, so that a wrong flag is reported before a model is loaded.
   explicit Generation(const GenerateRequest& request);
 
   nn::Model& model() const { return *parts_.base.model; }
   const generate::GenerationOptions& options() const { return options_; }
-  /// Throws model Error with the reason where there is none that can be used.
+  /// Throws model Error with the reason if no tokenizer can be used.
   const tokenizer::Tokenizer& tokenizer();
-  /// How prompts become ids. Throws likewise.
+  /// How prompts become ids. Throws as tokenizer() does.
   data::TextRule text_rule() { return {tokenizer(), parse_special_tokens_}; }
-  /// Null where there is none that can be used.
+  /// Null if no tokenizer can be used.
   const tokenizer::Tokenizer* tokenizer_if_any() const { return tokenizer_.get(); }
-  /// By the template that the flags name, else the adapter's, else the model's own; null where there is none. "": the bare model.
+  /// Encodes with the template that the flags name, else the adapter's, else the model's; null if there is none. "": the base model.
   const data::ChatEncoder* chat_encoder(const std::string& adapter);
-  /// The same. Throws config Error where there is none.
+  /// As chat_encoder(), but throws config Error if there is none.
   const data::ChatEncoder& needed_chat_encoder(const std::string& adapter);
-  /// The tokens by which that template ends the assistant's turns: they end an answer, beside the model's EOS tokens.
+  /// The tokens with which that template ends the assistant's turns. They end an answer, as the model's EOS tokens do.
   std::vector<int32_t> turn_ends(const std::string& adapter);
   bool has_adapter(const std::string& name) const;
   std::vector<std::string> adapter_names() const;
-  /// The adapter of prompts that name none: the first one given, "" where there is none.
+  /// The adapter for prompts that name none: the first one given, or "" without adapters.
   std::string default_adapter() const;
 
-  /// Warns, once, if so many tokens are more than the model was trained for.
+  /// Warns, once, if this is more tokens than the model was trained for.
   void warn_of_length(int64_t tokens);
-  /// Completes prompts together with an adapter of that name ("": none). `extra_stop`: beside the options' stop strings.
-  /// @param on_text gets each prompt's text in pieces, where there is a tokenizer.
-  /// @param on_finish gets its tokens.
+  /// Completes prompts as one batch with the adapter of that name ("": none).
+  /// @param extra_stop stop strings in addition to those of the options
+  /// @param on_text is called with each piece of a prompt's text, if there is a tokenizer
+  /// @param on_finish is called with each prompt's tokens
   void complete(const std::vector<generate::Prompt>& prompts, const std::string& adapter, const std::vector<std::string>& extra_stop,
                 const std::function<void(size_t prompt, const std::string& piece)>& on_text,
                 const std::function<void(size_t prompt, const generate::Completion&)>& on_finish);
 
  private:
-  /// How one adapter talks; null pointers: it has no template.
+  /// An adapter's chat template and encoder; null if it has none.
   struct AdapterChat {
     std::unique_ptr<tokenizer::ChatTemplate> chat_template;
     std::unique_ptr<data::ChatEncoder> encoder;

@@ -20,10 +20,10 @@ constexpr int kUnforeseen = static_cast<int>(ErrorKind::kUnforeseen);
 void tell_of_memory(const std::string& what) {
   log::error("[memory] " + what +
              ". Use a smaller max_length, gradient_checkpointing \"full\", or a smaller per_device_train_batch_size with more "
-             "gradient_accumulation_steps");
+             "gradient_accumulation_steps.");
 }
 
-/// LibTorch's allocator of the CPU has no kind of error of its own.
+/// LibTorch's CPU allocator has no error type of its own.
 bool is_of_memory(const c10::Error& error) {
   return std::string_view(error.what_without_backtrace()).find("can't allocate memory") != std::string_view::npos;
 }
@@ -50,13 +50,13 @@ int guarded(const std::function<int()>& command) {
   } catch (const c10::Error& error) {
     log::end_progress();
     if (is_of_memory(error)) {
-      tell_of_memory("the machine gives this process no more memory");
+      tell_of_memory("the machine is out of memory");
     } else {
       log::error("[torch] " + first_line(error.what_without_backtrace()));
     }
   } catch (const std::bad_alloc&) {
     log::end_progress();
-    tell_of_memory("the machine gives this process no more memory");
+    tell_of_memory("the machine is out of memory");
   } catch (const std::exception& error) {
     log::end_progress();
     log::error(std::string("[unforeseen] ") + first_line(error.what()));

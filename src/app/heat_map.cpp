@@ -13,16 +13,16 @@ namespace {
 
 constexpr size_t kSteps = 10;
 constexpr std::string_view kShades = " .:-=+*#%@";
-/// Colours of the usual 256, from dark to bright.
+/// Terminal colours (of the 256 colour palette) from dark to bright.
 constexpr std::array<int, kSteps> kColours{16, 53, 54, 90, 126, 162, 197, 203, 215, 229};
 constexpr size_t kNarrowest = 4;
 
-/// From zero to the largest.
+/// Steps from zero to the largest value.
 class Scale {
  public:
   Scale(double largest, bool colour) : largest_(largest), colour_(colour) {}
 
-  /// Zero alone is the lowest step.
+  /// Only zero is the lowest step.
   size_t step(double value) const {
     if (!(value > 0)) {
       return 0;
@@ -58,7 +58,7 @@ std::string padded(const std::string& text, size_t width, bool to_the_right) {
 
 struct Grid {
   std::map<int64_t, std::map<std::string, double>> layers;
-  std::vector<std::string> columns;  ///< what follows a layer's number, in the order of appearance
+  std::vector<std::string> columns;  ///< what follows a layer's number, in order of appearance
   std::vector<ModuleValue> others;
   double largest = 0;
 };
@@ -82,7 +82,7 @@ Grid grid_of(const std::vector<ModuleValue>& values) {
   return grid;
 }
 
-/// The columns' last parts where these tell them apart.
+/// The last parts of the columns' names, if these are unique.
 std::vector<std::string> titles_of(const std::vector<std::string>& columns) {
   std::vector<std::string> titles;
   for (const std::string& column : columns) {
@@ -112,7 +112,7 @@ std::string heat_map(const std::vector<ModuleValue>& values, bool colour) {
       text += padded(std::to_string(layer), kRowTitle, true);
       for (size_t i = 0; i < grid.columns.size(); ++i) {
         const auto found = cells.find(grid.columns[i]);
-        // A module without an update is no zero.
+        // A module without an update is not a zero.
         text +=
             "  " + (found == cells.end() ? padded("-", titles[i].size(), false) : scale.cell(scale.step(found->second), titles[i].size()));
       }

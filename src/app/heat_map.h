@@ -5,12 +5,11 @@
 
 namespace lora::app {
 
-/// One number of a module.
+/// A module's name and a number.
 using ModuleValue = std::pair<std::string, double>;
 
-/// A map of numbers of at least 0 by layer (rows) and module (columns), from zero to the largest in ten steps, with a
-/// legend: coloured cells of a terminal where `colour`, else shades of characters. Modules outside of layers stand
-/// below it.
+/// A map of non-negative numbers by layer (rows) and module (columns), in ten steps from zero to the largest, with a legend. Cells are
+/// terminal colours if `colour`, else characters of increasing density. Modules outside of layers are listed below it.
 std::string heat_map(const std::vector<ModuleValue>& values, bool colour);
 
 }  // namespace lora::app

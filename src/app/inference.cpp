@@ -19,7 +19,7 @@ struct AdapterFlag {
   fs::path folder;
 };
 
-/// "NAME=DIR" or "DIR". A folder whose own name has a '=' can be written as ./a=b.
+/// "NAME=DIR" or "DIR". A folder whose name contains '=' can be written as ./a=b.
 AdapterFlag parse_adapter_flag(const std::string& flag) {
   const size_t equals = flag.find('=');
   const size_t slash = flag.find('/');
@@ -36,54 +36,56 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
     const bool scores_documents = peft::is_sequence_classification(options);
     if (scores_documents != (use == ModelUse::kDocuments)) {
       config_error("--adapter " + flag.folder.string(),
-                   use == ModelUse::kRows ? "is of a model with a head of its own: found task_type SEQ_CLS, expected none"
-                   : scores_documents     ? "scores documents: found task_type SEQ_CLS, expected an adapter of a language model. lora-eval "
-                                            "evaluates it with --format classification"
-                                      : "scores no documents: found another task_type, expected SEQ_CLS beside rows of a classification");
+                   use == ModelUse::kRows ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
+                   : scores_documents     ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. "
+                                            "Evaluate it with lora-eval --format classification."
+                                      : "is not for a classifier: found another task_type, expected SEQ_CLS for --format classification");
     }
   }
 }
 
-/// The labels that all adapters have; without any those of the folder's own head.
+/// The labels of the adapters, which must agree; without adapters, those of the model folder's head.
 data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_folder) {
   std::optional<data::LabelSet> labels;
   for (const auto& [flag, options] : adapters) {
     data::LabelSet own = adapter_labels(flag.folder, model_folder);
     if (labels && labels->names != own.names) {
-      config_error("--adapter " + flag.folder.string(), "has other labels than the adapter before it: expected one set of them");
+      config_error("--adapter " + flag.folder.string(),
+                   "has different labels from the adapter before it: expected the same labels for all adapters");
     }
     labels = std::move(own);
   }
   labels = labels ? labels : known_labels(model_folder);
   if (!labels) {
     model_error(model_folder.string(),
-                "the model has no labels: found no id2label in its config.json, expected a folder of a trained "
-                "classifier, or an adapter that holds one");
+                "the model has no labels: found no id2label in its config.json, expected a trained classifier, or an adapter with "
+                "a classifier");
   }
   return *labels;
 }
 
-/// What the adapters of a module say of its targets; none: nothing.
+/// The labels in the adapters' metadata, which must agree; none if no adapter has any.
 std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
   std::optional<data::LabelSet> labels;
   for (const auto& [flag, options] : adapters) {
     std::optional<data::LabelSet> own = stored_labels(flag.folder);
     if (labels && own && (labels->names != own->names || labels->is_regression != own->is_regression)) {
-      config_error("--adapter " + flag.folder.string(), "has other classes than the adapter before it: expected one set of them");
+      config_error("--adapter " + flag.folder.string(),
+                   "has different classes from the adapter before it: expected the same classes for all adapters");
     }
     labels = own ? std::move(own) : std::move(labels);
   }
   return labels;
 }
 
-/// Weights of the head that neither the base nor an adapter has are random: scores by them mean nothing.
+/// A head weight that is in neither the base model nor an adapter is random, and its scores are meaningless.
 void require_head_values(const InferenceParts& parts, const FlaggedAdapters& adapters) {
   for (const std::string& weight : parts.base.created) {
     const std::string module = weight.substr(0, weight.rfind('.'));
     const auto saves = [&module](const auto& adapter) { return peft::saves_module(adapter.second, module); };
     if (!std::any_of(adapters.begin(), adapters.end(), saves)) {
-      model_error(parts.options.path.string(), "the head that scores documents lacks a weight: found no " + weight +
-                                                   " in the model or in the adapter, expected it in one of them");
+      model_error(parts.options.path.string(),
+                  "the classification head lacks a weight: found no " + weight + ", expected it in the model or in the adapter");
     }
   }
 }
@@ -112,7 +114,7 @@ std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer_for(data::RowFor
     return nullptr;
   }
   if (format == data::RowFormat::kClassification && !tokenizer::has_tokenizer(options.tokenizer)) {
-    return nullptr;  // rows of ids need none; a row of a text says what is missing
+    return nullptr;  // rows of ids need no tokenizer; a row of text will report what is missing
   }
   return tokenizer();
 }
@@ -131,8 +133,8 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
                                                       const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer) {
   if (!data::is_conversation(format)) {
     if (!choice.name.empty()) {
-      config_error(choice.where, "is not used by rows of the format " + std::string(data::kRowFormats.name(format)) +
-                                     ": expected messages or instruction. Leave it out");
+      config_error(choice.where, "has no effect on rows in the format " + std::string(data::kRowFormats.name(format)) +
+                                     ": expected messages or instruction. Leave it out.");
     }
     return nullptr;
   }
@@ -142,7 +144,7 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
 
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
   if (tokenizer.vocab_size() > model.vocab_size()) {
-    model_error(where, "the tokenizer is not this model's: found a vocabulary of " + std::to_string(tokenizer.vocab_size()) +
+    model_error(where, "the tokenizer does not belong to this model: found a vocabulary of " + std::to_string(tokenizer.vocab_size()) +
                            ", expected at most the model's " + std::to_string(model.vocab_size()));
   }
 }
@@ -153,7 +155,7 @@ models::ModelOptions model_options(const InferenceRequest& request) {
       request.surroundings);
   require_model(options, "--model");
   if (options.is_torchscript()) {
-    options.base_dropout = 0;  // nothing is trained: its evaluation form alone counts
+    options.base_dropout = 0;  // nothing is trained here
   }
   return options;
 }
@@ -161,13 +163,13 @@ models::ModelOptions model_options(const InferenceRequest& request) {
 InferenceParts open_inference(const InferenceRequest& request, ModelUse use, const BaseLoader& load) {
   InferenceParts parts;
   parts.options = model_options(request);
-  // The adapters' configs first: what is wrong there is known at once.
+  // Read the adapters' configs first, so that mistakes in them are reported at once.
   FlaggedAdapters adapters;
   for (const std::string& flag : request.adapters) {
     const AdapterFlag parsed = parse_adapter_flag(flag);
     const auto same_name = [&parsed](const auto& other) { return other.first.name == parsed.name; };
     if (parsed.name.empty() || parsed.folder.empty() || std::any_of(adapters.begin(), adapters.end(), same_name)) {
-      config_error("--adapter", "found '" + flag + "', expected DIR or NAME=DIR with a name of its own for each adapter");
+      config_error("--adapter", "found '" + flag + "', expected DIR or NAME=DIR, with a different name for each adapter");
     }
     adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
   }

@@ -15,58 +15,57 @@
 
 namespace lora::app {
 
-/// An adapter on a model: attached under its name.
+/// An adapter that is attached to a model under a name.
 struct NamedAdapter {
   std::string name;
   std::unique_ptr<peft::Method> method;
   std::filesystem::path folder;
 };
 
-/// A model to be run, with its adapters.
+/// A model to run, with its adapters.
 struct InferenceParts {
   models::ModelOptions options;
   models::BaseModel base;
   std::vector<NamedAdapter> adapters;    ///< in the order of the flags
-  std::optional<data::LabelSet> labels;  ///< of a model that scores documents; of a module, what its adapters say that targets are
+  std::optional<data::LabelSet> labels;  ///< of a classifier; for a TorchScript module, the targets that its adapters describe
 
-  /// What the model is run with, one after the other: its adapters by name; "" is the bare model, first where there is no adapter or
-  /// `with_base` asks for it.
+  /// The adapters to run one after the other, by name. "", the base model, comes first if there is no adapter or `with_base` is true.
   std::vector<std::string> names_to_run(bool with_base) const;
-  /// The model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
+  /// Loads the model's tokenizer. Throws model Error if there is none, or if it has more ids than the model.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer() const;
-  /// The same as far as rows of this format need it; null where they do not, or may not and there is none.
+  /// The tokenizer for rows of this format; null if they need none, or may not need one and there is none.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_for(data::RowFormat format) const;
-  /// The chat template for an adapter's prompts: what --chat-template names (`flag`), else the adapter's own. "": the bare model.
+  /// The chat template for an adapter's prompts: the one that --chat-template names (`flag`), else the adapter's. "": the base model.
   tokenizer::ChatTemplateChoice template_choice(const std::string& adapter, const std::string& flag) const;
 };
 
-/// The folder of the first adapter that the flags name; empty: there is none.
+/// The folder of the first adapter in the flags; empty without adapters.
 std::filesystem::path first_adapter_folder(const InferenceRequest& request);
 
-/// What rows of a format are written by: messages by the chosen template or the model's own, instructions by one that is chosen. Null: by
-/// none. Throws config Error where one is named for rows of another format.
+/// The chat template for rows of a format: for messages the chosen one or the model's, for instructions only a chosen one; null otherwise.
+/// Throws config Error if one is named for rows of another format.
 std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,
                                                       const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer);
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
-/// What a model is opened for.
+/// The purpose for which a model is loaded.
 enum class ModelUse {
   kTokens,
-  kDocuments,  ///< by a head that scores them
-  kRows,       ///< that a TorchScript module is given whole
+  kDocuments,  ///< scored by a classification head
+  kRows,       ///< taken whole by a TorchScript module
 };
 
-/// The model that the request's flags name.
+/// The model options from the request's flags.
 models::ModelOptions model_options(const InferenceRequest& request);
 
-/// How the base is loaded in another way than load_base does; `labels` as InferenceParts has them.
+/// Replaces load_base for loading the base model; `labels` are those of InferenceParts.
 using BaseLoader = std::function<models::BaseModel(const models::ModelOptions& options, const std::optional<data::LabelSet>& labels)>;
 
-/// Loads the model and attaches its adapters. Throws config Error for a name that stands twice or is empty, an adapter that is not for
-/// this use, and what loading throws. For kDocuments the head's labels are those of the adapters, without any those of the folder; for
-/// kRows, which needs `load`, those that adapters name, if they do.
+/// Loads the model and attaches its adapters. For kDocuments the labels are those of the adapters, or of the model folder without adapters;
+/// for kRows, which requires `load`, those in the adapters' metadata, if any. Throws config Error for an adapter name that is empty or
+/// repeated and for an adapter that does not fit the use, and what loading throws.
 InferenceParts open_inference(const InferenceRequest& request, ModelUse use = ModelUse::kTokens, const BaseLoader& load = nullptr);
 
 }  // namespace lora::app

@@ -42,7 +42,7 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"lora_bias", update.bias_O.has_value()}};
 }
 
-/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA".
+/// "LoRA", "rsLoRA", "DoRA" or "rsLoRA + DoRA".
 std::string method_of(const peft::Adapter& adapter) {
   const bool is_dora = !adapter.updates.empty() && adapter.updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
@@ -51,7 +51,7 @@ std::string method_of(const peft::Adapter& adapter) {
   return is_dora ? "rsLoRA + DoRA" : "rsLoRA";
 }
 
-/// The updates in the order of the model: layer 2 before layer 10.
+/// The updates in the model's order: layer 2 before layer 10.
 std::vector<const peft::LowRankUpdate*> in_order(const peft::Adapter& adapter) {
   std::vector<const peft::LowRankUpdate*> updates;
   for (const peft::LowRankUpdate& update : adapter.updates) {
@@ -72,7 +72,7 @@ std::string text_of(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-/// An integer without decimals, another number short.
+/// An integer without decimals, any other number shortened.
 std::string number_of(const Json& value) {
   return value.is_number_float() ? short_number(value.get<double>()) : value.dump();
 }
@@ -93,7 +93,7 @@ std::string head_text(const Json& facts) {
   for (const Json& whole : facts["whole_tensors"]) {
     text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
             (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") +
-            (whole["of_base"].get<bool>() ? ", a copy of the base's" : "") + "\n";
+            (whole["of_base"].get<bool>() ? ", a copy of the base model's" : "") + "\n";
   }
   return text;
 }
@@ -146,7 +146,8 @@ std::string adapter_text(const Json& facts, bool colour) {
     norms.emplace_back(module["module"].get<std::string>(), module["norm_update"].get<double>());
   }
   return head_text(facts) + "\n" + table.text() +
-         "norms are Frobenius'; eff. rank: exp of the entropy of BA's singular values as shares (Roy and Vetterli 2007)\n\n" +
+         "All norms are Frobenius norms. eff. rank: the exponential of the entropy of BA's normalised singular values (Roy and Vetterli "
+         "2007).\n\n" +
          "norm of scale*BA by layer and module\n" + heat_map(norms, colour);
 }
 

@@ -6,14 +6,13 @@
 
 namespace lora::app {
 
-/// What an adapter is: config, method, and of each module rank, scale, norms, singular values and effective rank. Throws
-/// model Error for a damaged one.
+/// Describes an adapter: config, method, and the rank, scale, norms, singular values and effective rank of each module. Throws model Error
+/// if it is damaged.
 Json adapter_facts(const std::filesystem::path& path);
-/// The same for people, with a heat map of the updates' norms.
+/// The same as text, with a heat map of the updates' norms.
 std::string adapter_text(const Json& facts, bool colour);
 
-/// How two adapters differ: keys of their configs, modules that one alone has, and how far the updates of the others are
-/// apart.
+/// Describes how two adapters differ: config keys, modules that only one of them has, and the distance of the updates of common modules.
 Json difference_facts(const std::filesystem::path& first, const std::filesystem::path& second);
 std::string difference_text(const Json& facts, bool colour);
 

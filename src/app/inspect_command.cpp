@@ -53,7 +53,7 @@ bool is_tensor_file(const fs::path& path) {
   return fs::is_regular_file(path, ignored) && path.extension() == ".safetensors";
 }
 
-/// Something that is known, found by what lies in the folder. A run's folder holds its result too: it comes first.
+/// A kind of path that can be inspected, recognised by its files. Runs come first, because a run's folder also holds its result.
 struct Kind {
   const char* description;
   bool (*is)(const fs::path& path);
@@ -63,14 +63,14 @@ struct Kind {
 constexpr std::array<Kind, 7> kKinds{
     {{"a run (run.json, metrics.jsonl, checkpoint-<step>)", is_run, run_facts, run_text},
      {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
-     {"an adapter (adapter_config.json beside adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
+     {"an adapter (adapter_config.json with adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
       adapter_text},
      {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
      {"the output of a run with several adapters (folders with run.json)", is_several_runs, several_runs_facts, several_runs_text},
      {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},
      {"a TorchScript file", torchscript::is_script, script_facts, script_text}}};
 
-/// What there is at a path that is nothing known.
+/// Describes what is at a path of no known kind.
 std::string found_text(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) {
@@ -95,15 +95,15 @@ const Kind& kind_of(const fs::path& path) {
     }
     known.emplace_back(kind.description);
   }
-  model_error(path.string(), "is nothing that can be inspected: found " + found_text(path) + ", expected one of: " + join(known, "; "));
+  model_error(path.string(), "cannot be inspected: found " + found_text(path) + ", expected one of: " + join(known, "; "));
 }
 
 }  // namespace
 
 int inspect_command(const InspectRequest& request) {
-  at::set_num_threads(1);  // its decompositions are small: on a busy machine more threads wait for each other
+  at::set_num_threads(1);  // the decompositions are small: more threads only wait for each other
   const auto print = [&](const Json& facts, const auto& text) {
-    // Names and values are strangers': what is in them must not look like ours.
+    // Names and values come from untrusted files: control characters in them must not reach the terminal.
     request.json ? terminal::print_json(facts) : terminal::print(text(terminal::visible_json(facts), terminal::shows_colours()));
   };
   if (!request.other.empty()) {
@@ -114,7 +114,7 @@ int inspect_command(const InspectRequest& request) {
   Json facts = kind.facts(request.path);
   if (request.trust_torchscript) {
     if (kind.is != torchscript::is_script) {
-      config_error("--trust-torchscript", std::string("is for a TorchScript file: found ") + kind.description);
+      config_error("--trust-torchscript", std::string("is only for TorchScript files: found ") + kind.description);
     }
     add_script_weights(request.path, facts);
   }

@@ -27,7 +27,7 @@ Updates by_module(const peft::Adapter& adapter) {
   return updates;
 }
 
-/// The names that the first has and the second has not.
+/// The names that only the first map has.
 template <typename Map>
 Json only_in(const Map& first, const Map& second) {
   Json names = Json::array();
@@ -57,7 +57,7 @@ Json config_differences(const Json& first, const Json& second) {
   return differences;
 }
 
-/// ‖a - b‖ over the larger norm; of different shapes, or with one of them missing: 2, as far apart as can be.
+/// ‖a - b‖ divided by the larger norm; 2, the maximum, if the shapes differ or one of the tensors is missing.
 double tensor_difference(const std::optional<at::Tensor>& first, const std::optional<at::Tensor>& second) {
   if (!first && !second) {
     return 0;
@@ -115,7 +115,7 @@ std::string names_text(const std::string& what, const Json& names) {
 }
 
 std::string config_text(const Json& differences) {
-  std::string text = differences.empty() ? "configs are equal\n" : "config keys that differ\n";
+  std::string text = differences.empty() ? "the configs are equal\n" : "config keys that differ\n";
   for (const Json& key : differences) {
     text += "  " + key["key"].get<std::string>() + ": " + shown(key["first"], 60) + " | " + shown(key["second"], 60) + "\n";
   }
@@ -171,7 +171,7 @@ std::string difference_text(const Json& facts, bool colour) {
                number("magnitude_difference"), number("bias_difference")});
     values.emplace_back(module["module"].get<std::string>(), module["relative_difference"].get<double>());
   }
-  return text + table.text() + "difference: norm of the difference of scale*BA over the larger norm, from 0 to 2\n\n" +
+  return text + table.text() + "difference: norm of the difference of scale*BA, divided by the larger norm (from 0 to 2)\n\n" +
          "difference by layer and module\n" + heat_map(values, colour);
 }
 

@@ -22,7 +22,7 @@ constexpr std::array<const char*, 9> kShownKeys{"num_hidden_layers",       "hidd
                                                 "num_attention_heads",     "num_key_value_heads", "head_dim",
                                                 "max_position_embeddings", "vocab_size",          "tie_word_embeddings"};
 
-/// Modules of one pattern and kind.
+/// The modules, with those of one pattern and kind as one entry.
 Json grouped_hosts(const std::vector<std::pair<std::string, std::string>>& hosts, const std::vector<TensorFacts>& tensors) {
   std::map<std::string, std::vector<int64_t>> shapes;
   for (const TensorFacts& tensor : tensors) {
@@ -40,14 +40,14 @@ Json grouped_hosts(const std::vector<std::pair<std::string, std::string>>& hosts
     groups.push_back({{"pattern", pattern},
                       {"kind", kind},
                       {"count", 1},
-                      {"shape", shape == shapes.end() ? Json(nullptr) : Json(shape->second)}});  // none: a tied head
+                      {"shape", shape == shapes.end() ? Json(nullptr) : Json(shape->second)}});  // null: a tied head
   }
   return groups;
 }
 
 using Modules = std::vector<std::pair<std::string, std::string>>;  ///< names and kinds
 
-/// Every matrix that might be a module's.
+/// Every matrix that might belong to a module.
 Modules matrices(const std::vector<TensorFacts>& tensors, const std::string& kind) {
   constexpr std::string_view kEnd = ".weight";
   Modules modules;
@@ -59,7 +59,7 @@ Modules matrices(const std::vector<TensorFacts>& tensors, const std::string& kin
   return modules;
 }
 
-/// The family's own answer: hosts and default targets; then what the file holds for other heads than the model's.
+/// Adds what the family knows, its hosts and default targets, and then weights in the file that belong to other heads.
 void add_family(const fs::path& folder, const std::vector<TensorFacts>& tensors, Json& facts) {
   const std::unique_ptr<nn::Model> model = models::map_model(folder);
   Modules modules;
@@ -79,7 +79,7 @@ void add_family(const fs::path& folder, const std::vector<TensorFacts>& tensors,
   facts["default_target_modules"] = model->default_target_modules();
 }
 
-/// The tensors of a folder's files under the model's names.
+/// The tensors of a model folder, under the names of the loaded model.
 std::vector<TensorFacts> read_tensors(const io::CheckpointSource& source, const models::CheckpointLayout& layout) {
   std::vector<TensorFacts> tensors;
   for (const fs::path& file : source.files()) {
@@ -114,7 +114,7 @@ Json model_facts(const std::filesystem::path& folder) {
       shown_config[key] = config[key];
     }
   }
-  const bool is_known = layout.is_known && layout.packed.empty();  // quantised weights have other shapes than the family's own
+  const bool is_known = layout.is_known && layout.packed.empty();  // quantised weights have different shapes
   Json facts{{"kind", "model"},
              {"path", folder.string()},
              {"model_type", model_type},
@@ -137,7 +137,7 @@ Json model_facts(const std::filesystem::path& folder) {
 
 std::string model_text(const Json& facts, bool) {
   std::string text = "model        " + facts["path"].get<std::string>() + "\nfamily       " + facts["model_type"].get<std::string>() +
-                     (facts["is_supported"].get<bool>() ? "" : " (cannot be loaded by this version: another family, or quantised)") + "\n";
+                     (facts["is_supported"].get<bool>() ? "" : " (cannot be loaded by this version: unknown family, or quantised)") + "\n";
   for (const auto& [key, value] : facts["config"].items()) {
     text += "             " + key + " " + value.dump() + "\n";
   }

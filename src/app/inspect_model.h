@@ -6,9 +6,8 @@
 
 namespace lora::app {
 
-/// What a model folder holds, by config.json and the headers of its weights: family, shapes, dtypes, and the modules that
-/// an adapter can be attached to. No weight is read. Throws model Error for a damaged folder; a family that this version
-/// does not know is no error.
+/// Describes a model folder from config.json and the headers of its weight files, without reading weights: family, shapes, dtypes, and the
+/// modules that an adapter can be attached to. Throws model Error for a damaged folder; an unknown family is not an error.
 Json model_facts(const std::filesystem::path& folder);
 std::string model_text(const Json& facts, bool colour);
 

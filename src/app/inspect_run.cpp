@@ -17,7 +17,7 @@ namespace lora::app {
 
 namespace {
 
-/// What `make` gives, or {"error": …} if it cannot be had.
+/// The result of `make`, or {"error": …} if it throws.
 template <typename Make>
 Json facts_or_error(const Make& make) {
   try {
@@ -27,7 +27,7 @@ Json facts_or_error(const Make& make) {
   }
 }
 
-/// The trained adapter or model in a folder; null where there is none.
+/// The trained adapter or model in a folder; null if there is none.
 Json result_facts(const fs::path& folder) {
   if (fs::exists(folder / "adapter_config.json")) {
     return facts_or_error([&] { return adapter_facts(folder); });
@@ -61,7 +61,7 @@ Json state_facts(const fs::path& folder) {
           {"run_id", state.run_id}};
 }
 
-/// State and manifest, without what was trained.
+/// The state and manifest of a checkpoint, without its adapter or model.
 Json short_checkpoint_facts(const fs::path& folder) {
   const std::string fault = checkpoint::fault(folder);
   return {{"path", folder.string()},
@@ -70,7 +70,7 @@ Json short_checkpoint_facts(const fs::path& folder) {
           {"state", facts_or_error([&] { return state_facts(folder); })}};
 }
 
-/// First, last and smallest of one number of metrics.jsonl.
+/// The first, last and smallest value of one metric in metrics.jsonl.
 class Course {
  public:
   explicit Course(std::string key) : key_(std::move(key)) {}
@@ -106,7 +106,7 @@ Json metrics_facts(const fs::path& file) {
   Course loss("loss");
   Course eval_loss("eval_loss");
   const std::vector<std::string> lines = split(read_file(file, ErrorKind::kModel, kMetrics), '\n');
-  for (size_t i = 0; i + 1 < lines.size(); ++i) {  // what stands after the last line's end was cut off by a kill
+  for (size_t i = 0; i + 1 < lines.size(); ++i) {  // a last line without an end was cut off when the run was killed
     const Json row = parse_json(lines[i], file.string(), ErrorKind::kModel, static_cast<int64_t>(i) + 1);
     if (row.is_object()) {
       loss.add(row);
@@ -146,7 +146,7 @@ std::string state_text(const Json& checkpoint) {
 }
 
 std::string manifest_text(const Json& checkpoint) {
-  return checkpoint["manifest_holds"].get<bool>() ? "holds" : "does not hold: " + checkpoint["fault"].get<std::string>();
+  return checkpoint["manifest_holds"].get<bool>() ? "valid" : "invalid: " + checkpoint["fault"].get<std::string>();
 }
 
 std::string course_text(const std::string& key, const Json& course) {
@@ -166,7 +166,7 @@ std::string status_text(const Json& run) {
     return "status       damaged: " + run["error"].get<std::string>() + "\n";
   }
   std::string text = "status       " + run["status"].get<std::string>() +
-                     (run["status"] == "killed" ? " (run.json says running, and no process holds the folder's lock)" : "") + "\n";
+                     (run["status"] == "killed" ? " (run.json says running, but no process holds the folder's lock)" : "") + "\n";
   for (const auto& [key, value] : run["result"].items()) {
     text += "             " + key + " " + value_text(value) + "\n";
   }

@@ -41,7 +41,7 @@ std::string script_text(const Json& facts, bool) {
                      with_thousands(facts["num_code_files"].get<int64_t>()) + " files of code\nfingerprint  " +
                      facts["fingerprint"].get<std::string>() + "\n";
   if (!facts.contains("weights")) {
-    return text + "weights      not looked at: --trust-torchscript loads the file, which runs its code\n";
+    return text + "weights      not shown (--trust-torchscript shows them, but runs the file's code)\n";
   }
   text += "arguments    " + join(facts["arguments"].get<std::vector<std::string>>()) + "\n\n";
   TextTable table;

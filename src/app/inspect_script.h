@@ -6,9 +6,9 @@
 
 namespace lora::app {
 
-/// What the archive of a TorchScript file says; nothing of it is loaded.
+/// Describes the archive of a TorchScript file without loading it.
 Json script_facts(const std::filesystem::path& file);
-/// Loads the file, which runs its code, and adds forward's arguments and weights: shapes, hosts, which can be adapted and why not.
+/// Loads the file, which runs its code, and adds forward's arguments and the weights: shapes, hosts, and why a weight cannot be adapted.
 void add_script_weights(const std::filesystem::path& file, Json& facts);
 std::string script_text(const Json& facts, bool colour);
 

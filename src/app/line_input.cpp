@@ -28,9 +28,9 @@ std::optional<std::string> LineInput::next() {
   return line;
 }
 
-/// More bytes of the input; false at its end.
+/// Reads more bytes of the input. Returns false at its end.
 bool LineInput::fill() {
-  // A signal restarts read() and may come just before poll(): so poll for a moment at a time.
+  // A signal restarts read() and may arrive just before poll(): poll in short intervals so that it is noticed.
   pollfd input{STDIN_FILENO, POLLIN, 0};
   while (!ended_ && poll(&input, 1, /*milliseconds=*/100) <= 0) {
     check_interrupt();

@@ -4,10 +4,10 @@
 
 namespace lora::app {
 
-/// Lines of standard input, from a terminal or a pipe, waiting for which a signal ends.
+/// Reads lines of standard input, from a terminal or a pipe. A signal ends the waiting.
 class LineInput {
  public:
-  /// The next line without its end; nothing at the end of the input. Throws Interrupted.
+  /// The next line without its line end; nothing at the end of the input. Throws Interrupted.
   std::optional<std::string> next();
 
  private:

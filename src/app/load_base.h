@@ -3,8 +3,8 @@
 
 namespace lora::app {
 
-/// Loads the base that the options name: a Hugging Face folder (models::load_base_model) or a TorchScript file
-/// (torchscript::load_model), with what each throws.
+/// Loads the base model that the options name: a Hugging Face folder (models::load_base_model) or a TorchScript file
+/// (torchscript::load_model). Throws what these throw.
 models::BaseModel load_base(const models::ModelOptions& options, uint64_t seed);
 
 }  // namespace lora::app

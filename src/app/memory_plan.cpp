@@ -18,12 +18,12 @@ namespace {
 using nn::Recompute;
 using train::GradientCheckpointing;
 
-/// What a run of a model of a few kilobytes has resident on the CPU: pages of LibTorch that are in use, its tables, threads and kernels.
+/// Resident memory of a CPU run with a model of a few kilobytes, as measured: LibTorch's pages, tables, threads and kernels.
 constexpr int64_t kProgramBytes = int64_t{150} << 20;
-/// What the holes of glibc's heap take besides, in hundredths of the tensors that come and go, measured likewise.
+/// Fragmentation of glibc's heap, in percent of the temporary tensors, as measured.
 constexpr int64_t kHolesPercent = 10;
-/// Of each matrix product that oneDNN keeps machine code for, measured likewise; how many it keeps (tools/flags.cpp); and how many
-/// shapes each further size of what is computed at once adds. Those of the first size are the program's.
+/// Memory for each matrix product that oneDNN has compiled, as measured; how many it caches (tools/flags.cpp); and how many shapes each
+/// further size of a part adds. kProgramBytes includes those of the first size.
 constexpr int64_t kFloatKernelBytes = 9 << 18, kHalfKernelBytes = 3 << 18, kMostKernels = 32, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 constexpr int64_t kMostGradientsOfALane = int64_t{64} << 20;
@@ -36,14 +36,14 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
-/// What is computed at once.
+/// The parts of micro-batches that are computed at once.
 struct Parts {
   std::vector<train::BatchSize> sizes;
-  bool add_up = false;        ///< a step has several, so that gradients stand beside the activations of the next one
-  bool side_by_side = false;  ///< with gradients of their own
+  bool add_up = false;        ///< a step has several parts, so that gradients are kept during the next part's activations
+  bool side_by_side = false;  ///< parts run in parallel, each with its own gradients
   std::set<int64_t> lengths;
 
-  /// Those of one step.
+  /// Adds the parts of one step.
   void add(const std::vector<train::MicroBatch>& parts, const train::Objective& objective) {
     const std::vector<train::BatchSize> at_once = objective.sizes_at_once(parts);
     sizes.insert(sizes.end(), at_once.begin(), at_once.end());
@@ -67,11 +67,11 @@ class Planner {
     input.objective.set_side_by_side(may_run_side_by_side());
   }
 
-  /// Whether parts may be computed side by side: their own gradients must not weigh. Free memory is not asked: a run that goes on has the
+  /// Whether parts may run in parallel: their own gradients must be small. Does not depend on free memory, so that a resumed run gives the
   /// same bits.
   bool may_run_side_by_side() const { return gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1; }
 
-  /// Leaves the objective with these choices.
+  /// Estimates the peak, and leaves these choices set on the objective.
   int64_t bytes(int64_t batch_size, Recompute recompute) {
     input_.objective.set_batch_size(batch_size);
     input_.objective.set_recompute(recompute);
@@ -86,7 +86,7 @@ class Planner {
     return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
   }
 
-  /// Batches of one document (or bin) in an epoch.
+  /// The number of documents (or bins) in an epoch.
   int64_t num_documents() {
     input_.objective.set_batch_size(1);
     return static_cast<int64_t>(input_.objective.plan_epoch(0).size());
@@ -102,7 +102,7 @@ class Planner {
                : 0;
   }
 
-  /// What is computed at once in an epoch, step by step.
+  /// The parts of an epoch, step by step.
   Parts find_parts() const {
     Parts found;
     const std::vector<train::MicroBatch> batches = input_.objective.plan_epoch(0);
@@ -123,7 +123,7 @@ class Planner {
   std::map<std::pair<int64_t, Recompute>, Parts> parts_;  ///< by batch size and recomputation
 };
 
-/// What the config's words mean, from the fastest on.
+/// The meaning of the config's words, fastest first.
 struct Way {
   GradientCheckpointing asked;
   Recompute recompute;
@@ -131,9 +131,9 @@ struct Way {
 };
 constexpr std::array<Way, 4> kWays{
     {{GradientCheckpointing::kOff, Recompute::kNothing, ""},
-     {GradientCheckpointing::kSelective, Recompute::kFeedForward, ", feed-forward blocks computed twice"},
-     {GradientCheckpointing::kFull, Recompute::kLayers, ", layers computed twice"},
-     {GradientCheckpointing::kOffload, Recompute::kOffload, ", layers computed twice, their inputs in the host's memory"}}};
+     {GradientCheckpointing::kSelective, Recompute::kFeedForward, ", recomputing feed-forward blocks"},
+     {GradientCheckpointing::kFull, Recompute::kLayers, ", recomputing layers"},
+     {GradientCheckpointing::kOffload, Recompute::kOffload, ", recomputing layers with their inputs in host memory"}}};
 
 const Way& way_of(Recompute recompute) {
   return *std::find_if(kWays.begin(), kWays.end(), [recompute](const Way& way) { return way.recompute == recompute; });
@@ -152,7 +152,7 @@ std::vector<Recompute> recomputations(const MemoryPlanInput& input) {
   return possible;
 }
 
-/// From the one that is best to have down.
+/// The batch sizes to try, best first.
 std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, Planner& planner) {
   const train::TrainOptions& training = input.config.training;
   if (!training.finds_batch_size || input.batch_size) {

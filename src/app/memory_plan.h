@@ -14,34 +14,33 @@ namespace lora::app {
 /// How a run will use memory.
 struct MemoryPlan {
   nn::Recompute recompute = nn::Recompute::kNothing;
-  int64_t batch_size = 0;         ///< documents (with packing: bins) of a micro-batch
-  int64_t bytes = 0;              ///< at the peak, by the estimate
-  std::optional<int64_t> usable;  ///< what it had to fit into; none: not known
+  int64_t batch_size = 0;         ///< documents (with packing: bins) per micro-batch
+  int64_t bytes = 0;              ///< estimated peak
+  std::optional<int64_t> usable;  ///< memory that the run may use; none: not known
 };
 
 struct MemoryPlanInput {
   const config::RunConfig& config;
   const nn::Model& model;
   const peft::Method& method;
-  train::Objective& objective;        ///< left with the plan's choices
-  std::optional<int64_t> usable;      ///< bytes that the run may take; none: not known
-  std::optional<int64_t> batch_size;  ///< found earlier, by the run that this one goes on from
+  train::Objective& objective;        ///< gets the plan's choices
+  std::optional<int64_t> usable;      ///< bytes that the run may use; none: not known
+  std::optional<int64_t> batch_size;  ///< chosen earlier, by the run that this one resumes
 };
 
-/// Nine tenths of what this process has already and what it can still get.
+/// Nine tenths of the memory that this process holds or can still allocate.
 std::optional<int64_t> usable_memory_bytes(at::Device device);
 
-/// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments, and what the largest part
-/// of a micro-batch that is computed at once, or the largest batch of an evaluation, needs. What the config leaves to "auto" is chosen: the
-/// least recomputation with which a batch fits, then the largest power of
-/// two up to 64, and to the number of documents, that fits. If nothing fits it is a batch of one with whole layers recomputed; if memory is
-/// not known, 8 with none.
+/// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments, and the larger of what the
+/// largest part of a micro-batch and the largest evaluation batch need. Chooses what the config leaves to "auto": the least recomputation
+/// with which a batch fits, then the largest batch size that fits, a power of two up to 64 and up to the number of documents. If nothing
+/// fits, the plan is a batch of one with the most recomputation; if the memory is not known, a batch of 8 without recomputation.
 MemoryPlan plan_memory(const MemoryPlanInput& input);
 
-/// What is computed again, for people: "" or ", layers computed twice".
+/// The recomputation as the end of a line of text: "" or ", recomputing layers".
 const char* recomputed_text(nn::Recompute recompute);
 
-/// For run.json.
+/// The plan for run.json.
 Json to_json(const MemoryPlan& plan);
 
 }  // namespace lora::app

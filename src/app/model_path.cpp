@@ -26,18 +26,19 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// What a file that is no module is, as far as its name and first bytes tell, and what to give in its place.
+/// Describes a file that is not a TorchScript module, by its name and first bytes, and says what to pass instead.
 std::string file_kind(const fs::path& file) {
   if (first_bytes(file, 4) == "GGUF") {
-    return std::string("a GGUF file, which is written here and not read") + kExpected;
+    return std::string("a GGUF file, which can be written but not read") + kExpected;
   }
   if (file.extension() == ".safetensors") {
-    return "a file of weights. Give the folder that holds it beside its config.json";
+    return "a weights file, expected a model folder. Use the folder that holds it and config.json.";
   }
-  return file.filename() == "config.json" ? "a config.json. Give its folder" : std::string("a file") + kExpected;
+  return file.filename() == "config.json" ? "a config.json, expected a model folder. Use the folder that holds it."
+                                          : std::string("a file") + kExpected;
 }
 
-/// The base that an adapter was trained on, in quotes, or "".
+/// The quoted name of the base model that an adapter was trained on, or "".
 std::string base_of(const fs::path& adapter_config) {
   try {
     const Json config = read_json(adapter_config, ErrorKind::kModel);
@@ -50,8 +51,9 @@ std::string base_of(const fs::path& adapter_config) {
 
 [[noreturn]] void fail_as_adapter(const fs::path& folder, const std::string& where) {
   const std::string base = base_of(folder / "adapter_config.json");
-  const std::string advice = where == "model.path" ? "Give its base" + base + " here; adapter.init_from continues the adapter"
-                                                   : "Give it by --adapter, and its base" + base + " by " + where;
+  const std::string advice = where == "model.path"
+                                 ? "Set model.path to its base model" + base + "; adapter.init_from continues its training."
+                                 : "Use --adapter for it, and " + where + " for its base model" + base + ".";
   model_error(where, "is an adapter: found adapter_config.json and no config.json in '" + folder.string() + "'. " + advice);
 }
 
@@ -71,7 +73,7 @@ void require_model(const models::ModelOptions& options, const std::string& where
   }
   std::error_code error;
   if (!fs::is_directory(options.path, error)) {
-    model_error(where, "'" + options.path.string() + "' is " + file_kind(options.path));
+    model_error(where, "cannot load '" + options.path.string() + "': found " + file_kind(options.path));
   }
   if (fs::exists(options.path / "config.json", error)) {
     return;

@@ -5,12 +5,12 @@
 
 namespace lora::app {
 
-/// Throws model Error where there is no model that could be opened: nothing at the path (with the nearest folder beside it), a file
-/// that is no TorchScript module, an adapter, a folder without config.json.
-/// @param where what named it: "model.path", "--model".
+/// Throws model Error if there is no model at the path: nothing (suggesting the nearest name there), a file that is not a TorchScript
+/// module, an adapter, or a folder without config.json.
+/// @param where the key or flag that named it: "model.path", "--model".
 void require_model(const models::ModelOptions& options, const std::string& where);
 
-/// Only that there is something at the path.
+/// Only checks that the path exists.
 void require_path(const models::ModelOptions& options, const std::string& where);
 
 }  // namespace lora::app

@@ -10,7 +10,7 @@ namespace lora::app {
 
 namespace {
 
-/// Without links and trailing slash, whether it exists or not.
+/// The path without links and trailing slash; it need not exist.
 fs::path resolved(const fs::path& folder) {
   const fs::path path = fs::weakly_canonical(fs::absolute(folder));
   return path.has_filename() ? path : path.parent_path();
@@ -20,14 +20,14 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
   return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first == outer.end();
 }
 
-/// Whether a folder that we write may hold a file of that name.
+/// Whether a folder that we write may contain a file of that name.
 bool is_of_a_result(const fs::path& file) {
   const std::string name = file.filename().string();
   return name == "config.json" || name == "adapter_config.json" || name == "README.md" || name == "model.safetensors.index.json" ||
          file.extension() == ".safetensors" || is_companion(file);
 }
 
-/// Whether every file below a folder is one that we write beside weights.
+/// Whether every file below a folder is a companion of weights.
 bool holds_companions_alone(const fs::path& folder) {
   const fs::recursive_directory_iterator entries(folder);
   return std::all_of(begin(entries), end(entries),
@@ -41,23 +41,24 @@ void check_new_folder(const fs::path& folder, const std::vector<fs::path>& input
   for (const fs::path& input : inputs) {
     const fs::path other = resolved(input);
     if (is_within(output, other) || is_within(other, output)) {
-      output_error(folder.string(), "is, holds or lies in the input '" + input.string() + "', expected a folder of its own");
+      output_error(folder.string(), "overlaps the input '" + input.string() + "', expected a separate folder");
     }
   }
   if (!fs::exists(output)) {
     return;
   }
   if (!fs::is_directory(output)) {
-    output_error(folder.string(), "is there and no folder. Choose another --output");
+    output_error(folder.string(), "exists and is not a folder. Choose another --output.");
   }
   for (const fs::directory_entry& entry : fs::directory_iterator(output)) {
     const std::string name = entry.path().filename().string();
     if (!overwrite) {
-      output_error(folder.string(), "is there and not empty: found " + name + ". Choose another --output, or --overwrite to replace it");
+      output_error(folder.string(),
+                   "exists and is not empty: found " + name + ". Choose another --output, or use --overwrite to replace it.");
     }
     if (entry.is_directory() ? !holds_companions_alone(entry.path()) : !is_of_a_result(entry.path())) {
       output_error(folder.string(),
-                   "is not replaced: found " + name + ", which is no file of a model or an adapter. Choose another --output");
+                   "cannot be replaced: found " + name + ", which does not belong to a model or an adapter. Choose another --output.");
     }
   }
 }

@@ -1,4 +1,4 @@
-// N rows, K outputs of each.
+// Legend: N rows, K outputs per row.
 #include "predictions.h"
 
 #include <ATen/ATen.h>
@@ -42,7 +42,7 @@ void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64
   log::end_progress();
 }
 
-/// Compares outputs with the targets of the rows that have one.
+/// Compares outputs with the targets of those rows that have one.
 class Comparison {
  public:
   Comparison(const data::Dataset& dataset, const OutputKind& kind, bool is_list)
@@ -79,8 +79,8 @@ class Comparison {
     const int64_t values =
         example.dense != nullptr && !example.dense->targets.empty() ? static_cast<int64_t>(example.dense->targets.size()) : 1;
     if (values != width) {
-      data_error(example.origin.text(), "the target is none of the module's predictions: found " + counted(values, "value") +
-                                            ", expected " + std::to_string(width) + ", as many as it predicts of a row.");
+      data_error(example.origin.text(), "the target does not fit the module's predictions: found " + counted(values, "value") +
+                                            ", expected " + std::to_string(width) + ", as the module predicts per row");
     }
   }
 
@@ -137,7 +137,7 @@ std::optional<ResultFile> predictions_file(const EvalRequest& request) {
     return std::nullopt;
   }
   if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
-    config_error("--predictions", "found more than one result to write, expected one adapter at most and no --compare-base");
+    config_error("--predictions", "found more than one result to write, expected at most one adapter and no --compare-base");
   }
   return ResultFile(request.predictions, inputs_of(request.inference, {request.source.path, request.chat_template}));
 }

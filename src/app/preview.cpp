@@ -30,8 +30,7 @@ std::string marked(const std::string& text, bool supervised, bool colour) {
   return supervised ? "⟦" + text + "⟧" : text;
 }
 
-/// The sample in runs of supervised and unsupervised tokens. The first token has nothing before it, so it is never
-/// predicted, whatever its label.
+/// The sample's text with its supervised tokens marked. The first token is never supervised, because nothing comes before it.
 std::string marked_sample(const data::Example& example, const tokenizer::Tokenizer* tokenizer, bool colour) {
   std::string text;
   const auto supervised = [&example](size_t i) { return i > 0 && example.label(i) != nn::kIgnoreLabel; };
@@ -48,7 +47,7 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
   return text;
 }
 
-/// A class by its name, where it has one, or its number; a value as it is.
+/// The class's name, or its number if it has none; a value as it is.
 std::string label_text(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
   if (!dataset.has_classes) {
     return Json(example.target).dump();
@@ -71,7 +70,7 @@ std::string dense_sample(const data::Example& example, const data::Dataset& data
   return "features " + Json(row.shape).dump() + target;
 }
 
-/// "  model.layers.*.self_attn.q_proj  30": the modules of one pattern with their number, in the order of their first.
+/// "  model.layers.*.self_attn.q_proj  30": each pattern with the number of its modules, in order of first appearance.
 std::string grouped_modules(const std::vector<std::string>& modules) {
   std::vector<std::pair<std::string, int64_t>> groups;
   for (const std::string& module : modules) {

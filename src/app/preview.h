@@ -7,9 +7,9 @@
 
 namespace lora::app {
 
-/// `--dry-run`: the matched modules, those of all layers as one pattern with their number, and the first `count` samples decoded with the
-/// supervised part marked: coloured where `colour`, else between ⟦ and ⟧. Without a tokenizer the ids are shown. `labels`: null where
-/// tokens are learnt.
+/// The report of --dry-run: the matched modules, grouped by pattern with their number, and the first `count` samples, decoded (without a
+/// tokenizer: as ids). Supervised tokens are coloured if `colour`, else between ⟦ and ⟧. `labels` is null if the rows have tokens to
+/// predict.
 std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const data::LabelSet* labels,
                            const tokenizer::Tokenizer* tokenizer, bool colour, size_t count = 3);
 

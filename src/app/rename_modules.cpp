@@ -9,7 +9,7 @@ namespace lora::app {
 
 namespace {
 
-/// Applies `rename` to each name of the adapter; says whether one changed.
+/// Applies `rename` to each name in the adapter. Returns whether any changed.
 template <typename Rename>
 bool rename_all(peft::Adapter& adapter, const Rename& rename) {
   bool changed = false;
@@ -46,7 +46,7 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
     }
     const Regex pattern(rule.substr(0, equals), "--rename", ErrorKind::kConfig);
     if (!rename_all(adapter, [&](const std::string& name) { return pattern.replaced(name, rule.substr(equals + 1)); })) {
-      config_error("--rename", "changes no name: found '" + rule + "', and modules such as " +
+      config_error("--rename", "matches no module: found '" + rule + "', and modules such as " +
                                    (adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'"));
     }
     for (std::string& entry : adapter.options.modules_to_save) {
@@ -55,7 +55,7 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
     adapter.base_fingerprint.clear();
   }
   require_distinct(adapter);
-  // Whole names and expressions of before would match nothing; what is adapted is listed anew from what there is.
+  // The old names and patterns would match nothing: the targets are listed again from the modules.
   adapter.options.target_modules = {};
   adapter.options.exclude_modules = {};
   adapter.options.layers_to_transform.reset();

@@ -6,8 +6,8 @@
 
 namespace lora::app {
 
-/// Renames the modules of an adapter by rules REGEX=REPLACEMENT, one after the other: it is another base's then, and has no
-/// fingerprint. Throws config Error for a rule that is none or matches no name, and for two modules that get one name.
+/// Renames the modules of an adapter by rules REGEX=REPLACEMENT, one after the other, and removes its base model's fingerprint, as it now
+/// fits another base model. Throws config Error for a malformed rule, a rule that matches no name, and two modules with the same new name.
 void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rules);
 
 }  // namespace lora::app

@@ -9,7 +9,7 @@ std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request) {
   std::vector<std::filesystem::path> inputs{model.path, model.tokenizer};
   for (const std::string& adapter : request.adapters) {
     inputs.emplace_back(adapter);
-    inputs.emplace_back(adapter.substr(adapter.find('=') + 1));  // NAME=DIR; what is not there does not count
+    inputs.emplace_back(adapter.substr(adapter.find('=') + 1));  // NAME=DIR; paths that do not exist are ignored
   }
   return inputs;
 }

@@ -10,14 +10,13 @@
 
 namespace lora::app {
 
-/// What a command reads that runs a model: model, tokenizer and adapters. A result must not take their place (ResultFile).
+/// The files and folders that a command with these flags reads: model, tokenizer and adapters. A result must not replace them (ResultFile).
 std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request);
 
-/// Likewise with more files; those that are not given (empty) do not count.
+/// The same with more files; empty names are skipped.
 std::vector<std::filesystem::path> inputs_of(const InferenceRequest& request, const std::vector<std::string>& others);
 
-/// Throws output Error where the result would take the place of a file of these rows: their source may be a pattern, so that its files are
-/// known only now.
+/// Throws output Error if the result would replace one of the dataset's files, which for a glob are known only once it is loaded.
 void require_other_file(const std::optional<ResultFile>& output, const data::Dataset& dataset);
 
 }  // namespace lora::app

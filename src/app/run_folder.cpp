@@ -21,13 +21,13 @@ namespace {
 
 const char* const kRunFile = "run.json";
 
-/// The lock's folder must exist first.
+/// Creates the folder, which must exist before it can be locked.
 const fs::path& prepared(const fs::path& folder) {
   make_writable_folder(folder);
   return folder;
 }
 
-/// run.json, or null where there is no such file or it cannot be read.
+/// run.json, or null if it does not exist or cannot be read.
 Json read_run_file(const fs::path& folder) {
   const fs::path file = folder / kRunFile;
   if (!fs::exists(file)) {
@@ -40,7 +40,7 @@ Json read_run_file(const fs::path& folder) {
   }
 }
 
-/// Whether a file system of this type (statfs) shows the kernel's state and takes no files, whatever its permissions say.
+/// Whether a file system of this type (statfs) only shows the kernel's state: it takes no files, whatever its permissions say.
 bool holds_no_files(long type) {
   constexpr std::array kTypes{PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
                               DEBUGFS_MAGIC,    TRACEFS_MAGIC, SECURITYFS_MAGIC,   DEVPTS_SUPER_MAGIC};
@@ -54,28 +54,28 @@ std::string text_at(const Json& object, const char* key) {
 /// "training.seed: 1 there, 2 here; …"
 std::string differences_text(const std::vector<std::string>& found) {
   constexpr size_t kNamed = 5;
-  return found.empty() ? "nothing that its run.json tells: it is of another version of this program" : join(found, "; ", kNamed);
+  return found.empty() ? "nothing that its run.json records: another version of this program wrote it" : join(found, "; ", kNamed);
 }
 
-/// Whether early stopping ended the run of a run.json at this checkpoint.
+/// Whether early stopping ended the run at this checkpoint.
 bool stopped_early(const fs::path& newest, const Json& run) {
   const Json patience = run.value("/config/training/early_stopping_patience"_json_pointer, Json());
   return patience.is_number_integer() && checkpoint::load_state(newest).evaluations_without_gain >= patience.get<int64_t>();
 }
 
-/// A checkpoint that the user named.
+/// The plan for a checkpoint that the user named.
 RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
-  const std::string fault = fs::is_directory(checkpoint) ? checkpoint::fault(checkpoint) : "there is no such folder";
+  const std::string fault = fs::is_directory(checkpoint) ? checkpoint::fault(checkpoint) : "the folder does not exist";
   if (!fault.empty()) {
-    config_error("--resume", "cannot go on from '" + checkpoint.string() + "': " + fault);
+    config_error("--resume", "cannot resume from '" + checkpoint.string() + "': " + fault);
   }
   const Json run = read_run_file(fs::absolute(checkpoint).lexically_normal().parent_path());
   if (checkpoint::load_state(checkpoint).run_id != identity.id) {
     const bool tells = !run.is_null() && !differences(run, identity).empty();
-    config_error("--resume", "'" + checkpoint.string() + "' is another run's: " +
+    config_error("--resume", "'" + checkpoint.string() + "' belongs to another run: " +
                                  (tells ? "it differs in " + differences_text(differences(run, identity))
-                                        : "its config, base model, tokenizer or data differ from this one's") +
-                                 ". Use its own config, or adapter.init_from to start anew from its weights");
+                                        : "its config, base model, tokenizer or data are different") +
+                                 ". Use that run's config, or set adapter.init_from to start a new run from its weights.");
   }
   return {RunStart::kResume, checkpoint, /*clears=*/false, run.is_null() ? "" : join(differences_of_length(run, identity), ", ")};
 }
@@ -88,20 +88,20 @@ void check_output_folder(const fs::path& folder) {
     existing = existing.parent_path();
   }
   if (!fs::is_directory(existing)) {
-    output_error(folder.string(), "cannot be made: found '" + existing.string() + "', which is no folder");
+    output_error(folder.string(), "cannot be created: found '" + existing.string() + "', which is not a folder");
   }
   if (access(existing.c_str(), W_OK | X_OK) != 0) {
     output_error(folder.string(), "cannot be written: '" + existing.string() + "': " + std::strerror(errno));
   }
   struct statfs system = {};
   if (statfs(existing.c_str(), &system) == 0 && holds_no_files(system.f_type)) {
-    output_error(folder.string(), "cannot be made: '" + existing.string() + "' is in a file system of the kernel, which holds no files");
+    output_error(folder.string(), "cannot be created: '" + existing.string() + "' is in a file system of the kernel, which holds no files");
   }
 }
 
 namespace {
 
-/// Everything in a folder that a run of ours may have written.
+/// Everything in a folder that a run may have written.
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
   for (const char* name :
@@ -111,7 +111,7 @@ std::vector<fs::path> run_files(const fs::path& folder) {
     }
   }
   if (fs::exists(folder / "model.safetensors")) {
-    // A fully fine-tuned folder: what was copied beside the weights belongs to them.
+    // The result of full fine-tuning: the files that were copied with the weights belong to the run.
     for (const fs::path& file : own_companion_files(folder)) {
       found.push_back(folder / file);
     }
@@ -140,16 +140,16 @@ bool has_result(const fs::path& folder) {
   output_error(folder.string(),
                "holds another run's files: found " + first_file.filename().string() +
                    (run.is_null() ? " without a readable run.json" : " of a run that differs in " + differences_text(found)) +
-                   ". Choose another output_dir, or --overwrite to remove them");
+                   ". Choose another output_dir, or use --overwrite to remove them.");
 }
 
-/// The newest checkpoint of this run in its folder.
+/// The newest valid checkpoint in the folder, if it belongs to this run.
 std::optional<fs::path> own_checkpoint(const fs::path& folder, const RunIdentity& identity) {
   const auto newest = checkpoint::newest_valid(folder);
   return newest && checkpoint::load_state(*newest).run_id == identity.id ? newest : std::nullopt;
 }
 
-/// What there is to do for a run whose files are in the folder.
+/// The plan for a run whose own files are in the folder.
 RunPlan plan_own(const fs::path& folder, const Json& run, const RunIdentity& identity) {
   const std::vector<std::string> length = differences_of_length(run, identity), evaluation = differences_of_evaluation(run, identity);
   const bool has_ended = text_at(run, "status") == "finished" && has_result(folder);
@@ -161,14 +161,14 @@ RunPlan plan_own(const fs::path& folder, const Json& run, const RunIdentity& ide
     return {RunStart::kResume, *newest, /*clears=*/false, join(length, ", ")};
   }
   if (has_ended && !length.empty()) {
-    output_error(folder.string(), "holds this run, finished with another length (" + join(length, ", ") +
-                                      "), and no checkpoint to go on from. Choose another output_dir, with adapter.init_from to start from "
-                                      "its weights, or --resume never to train anew");
+    output_error(folder.string(), "holds this run, finished with a different length (" + join(length, ", ") +
+                                      "), and no checkpoint to resume from. Choose another output_dir and set adapter.init_from to start "
+                                      "from its weights, or use --resume never to train again from the start.");
   }
   if (has_ended) {
     return {RunStart::kFinished, {}, /*clears=*/false, join(evaluation, ", ")};
   }
-  log::info("the earlier try in " + folder.string() + " left no valid checkpoint: starting anew");
+  log::info("No valid checkpoint of this run in " + folder.string() + ": training from the start");
   return {RunStart::kFresh, {}, /*clears=*/true};
 }
 
@@ -203,11 +203,11 @@ void require_room(const RunPlan& plan, int64_t total_steps) {
   }
   const int64_t done = checkpoint::load_state(plan.checkpoint).step;
   if (done > total_steps) {
-    output_error(plan.checkpoint.string(), "this run has more steps behind it than it is to have: found " + std::to_string(done) +
-                                               " done and " + std::to_string(total_steps) + " in all" +
+    output_error(plan.checkpoint.string(), "the checkpoint is beyond the end of this run: found step " + std::to_string(done) +
+                                               ", expected at most " + std::to_string(total_steps) +
                                                (plan.changes.empty() ? "" : " (" + plan.changes + ")") +
-                                               ". Choose another output_dir, name an earlier checkpoint by --resume, or --resume never to "
-                                               "train anew");
+                                               ". Choose another output_dir, resume from an earlier checkpoint with --resume, or use "
+                                               "--resume never to train again from the start.");
   }
 }
 

@@ -10,46 +10,46 @@
 
 namespace lora::app {
 
-/// Throws output Error if the folder could not be written, without making it: --dry-run.
+/// Throws output Error if the folder cannot be written. Does not create it, for --dry-run.
 void check_output_folder(const std::filesystem::path& folder);
 
-/// What is to be done in an output folder.
+/// What to do in an output folder.
 enum class RunStart {
   kFresh,
   kResume,    ///< from `checkpoint`
-  kFinished,  ///< nothing: the same run has ended here
+  kFinished,  ///< nothing to do: the same run has finished here
 };
 
 struct RunPlan {
   RunStart start = RunStart::kFresh;
   std::filesystem::path checkpoint = {};
-  bool clears = false;       ///< the run's files in the folder are removed first, but for the checkpoint
-  std::string changes = {};  ///< what is not as it was: of a run that goes on, its length; of a finished one, its evaluation
+  bool clears = false;       ///< the run's files in the folder are removed first, except for the checkpoint
+  std::string changes = {};  ///< what differs from before: the length of a resumed run, the evaluation of a finished one
 };
 
-/// Decides by run.json and the checkpoints what is to be done in the folder, and changes nothing. `resume`: "auto", "never", or a
-/// checkpoint folder. Throws output Error if the folder holds another run's files and `overwrite` is false, naming what differs, or a
-/// finished run of another length without a checkpoint; config Error for a checkpoint that is damaged or another run's.
+/// Decides from run.json and the checkpoints what to do in the folder, and changes nothing. `resume` is "auto", "never" or a checkpoint
+/// folder. Throws output Error if the folder holds another run's files and `overwrite` is false, naming what differs, or a finished run of
+/// a different length without a checkpoint; config Error for a checkpoint that is damaged or belongs to another run.
 RunPlan plan_run(const std::filesystem::path& folder, const RunIdentity& identity, const std::string& resume, bool overwrite);
 
-/// Whether there is anything of a run in the folder.
+/// Whether the folder holds any file of a run.
 bool has_run_files(const std::filesystem::path& folder);
 
-/// Throws output Error where more steps are done than the run is to have.
+/// Throws output Error if the checkpoint to resume from has more steps than the run.
 void require_room(const RunPlan& plan, int64_t total_steps);
 
-/// The output folder of one run: locked while this lives; its run.json says whose it is.
+/// The output folder of one run, locked during this object's lifetime. Its run.json identifies the run.
 class RunFolder {
  public:
-  /// Creates and locks the folder and removes what a killed process left. Throws output Error if it cannot.
+  /// Creates and locks the folder and removes the temporary files of a killed process. Throws output Error if it cannot.
   explicit RunFolder(const std::filesystem::path& folder);
 
-  /// Removes what the plan wants removed.
+  /// Removes the files that the plan clears.
   void prepare(const RunPlan& plan) const;
 
-  /// Removes what stands ahead of the step a run goes on from: damaged checkpoints, and those it will write again.
+  /// Removes checkpoints after the step that the run resumes from: damaged ones, and those that it will write again.
   void remove_checkpoints_after(int64_t step) const;
-  /// How the run uses memory: for run.json.
+  /// Sets the memory plan for run.json.
   void set_memory(Json memory) { memory_ = std::move(memory); }
   /// Writes run.json. `status`: "running", "interrupted", "finished".
   void write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const;

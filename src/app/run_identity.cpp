@@ -15,12 +15,12 @@ using Keys = std::vector<std::string>;
 
 const Keys kLength{"max_steps", "num_train_epochs"};
 const Keys kEvaluation{"eval_strategy", "eval_steps", "eval_on_start", "early_stopping_patience"};
-/// What watches a run, or computes the same numbers in another way.
+/// Keys that only observe a run, or change how the same numbers are computed.
 const Keys kWatching{
     "logging_steps",         "save_strategy", "save_steps", "save_total_limit", "report_to", "profile", "per_device_eval_batch_size",
     "gradient_checkpointing"};
 
-/// Removes keys of a section; a run.json of somebody else's may lack it.
+/// Removes keys of a section, which a run.json from elsewhere may lack.
 void erase_keys(Json& config, const char* section, const Keys& keys) {
   if (config.contains(section) && config[section].is_object()) {
     for (const std::string& key : keys) {
@@ -29,7 +29,7 @@ void erase_keys(Json& config, const char* section, const Keys& keys) {
   }
 }
 
-/// The config without what does not count. Files count by their content, so that a run can move with its folder.
+/// The config without the keys that do not identify a run. Files count by their content, so that a run can move with its folder.
 Json counted_config(const Json& config) {
   Json counted = config;
   counted.erase("output_dir");
@@ -83,7 +83,7 @@ Json section(const Json& run_file, const char* key) {
   return run_file.is_object() && run_file.contains(key) && run_file[key].is_object() ? run_file[key] : Json::object();
 }
 
-/// The files of one kind by their names.
+/// The hashes of one kind of file, by file name.
 std::map<std::string, Json> files_of(const Json& hashes, const std::string& what) {
   std::map<std::string, Json> files;
   const Json list = hashes.value(what, Json::object());

@@ -34,8 +34,8 @@ bool needs_tokenizer(const data::DataOptions& options) {
   return has_source(options, [](const data::SourceOptions& source) { return data::needs_text(source.format); });
 }
 
-/// Rows of ids need no tokenizer; one that is there still shows them in --dry-run, so a faulty one is no error then. Those of a
-/// classification may have texts.
+/// Rows of ids need no tokenizer; --dry-run still uses one to show them, so that a faulty one is not an error then. Rows of a
+/// classification may hold texts.
 std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& config) {
   if (needs_tokenizer(config.data)) {
     return tokenizer::load_tokenizer(config.model.tokenizer);
@@ -51,7 +51,7 @@ std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const config::RunConfig& co
   }
 }
 
-/// What a fully fine-tuned model's folder has beside the weights.
+/// Copies the files that accompany the weights of a fully fine-tuned model.
 void copy_model_companions(const config::RunConfig& config, const fs::path& folder) {
   copy_companions(fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path(), folder);
   const fs::path generation = config.model.path / "generation_config.json";
@@ -81,23 +81,23 @@ Json data_files(const data::Dataset* dataset) {
   return files;
 }
 
-/// What is asked for and is done on CUDA alone.
+/// Throws config Error for settings that need CUDA.
 void check_device_run(const config::RunConfig& config, at::Device device) {
   if (config.training.gradient_checkpointing == train::GradientCheckpointing::kOffload && !device.is_cuda()) {
     config_error("training.gradient_checkpointing",
-                 "found \"offload\" on " + device.str() + ", expected \"full\": activations are in the host's memory already");
+                 "found \"offload\" on " + device.str() + ", expected \"full\": activations are already in host memory");
   }
   if (config.training.cuda_graphs) {
     nn::make_device_graph(device);
   }
 }
 
-/// What is asked for and a TorchScript model cannot do.
+/// Throws config Error for settings that a TorchScript model does not support.
 void check_script_run(const config::RunConfig& config) {
   using train::GradientCheckpointing;
   const GradientCheckpointing recompute = config.training.gradient_checkpointing;
   if (!config.adapter) {
-    config_error("adapter", "found null, expected an object: a TorchScript model is trained by an adapter alone");
+    config_error("adapter", "found null, expected an object: a TorchScript model can only be trained with an adapter");
   }
   if (recompute != GradientCheckpointing::kOff && recompute != GradientCheckpointing::kAuto) {
     config_error("training.gradient_checkpointing",
@@ -188,7 +188,7 @@ void RunParts::make_objective(const config::RunConfig& config) {
   const std::string& wanted = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), wanted) == metrics.end()) {
     config_error("training.metric_for_best_model",
-                 "found '" + wanted + "', expected what this objective measures on these data: " + join(metrics));
+                 "found '" + wanted + "', expected a metric of this objective and data: " + join(metrics));
   }
 }
 
@@ -224,14 +224,14 @@ void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
   }
 }
 
-/// The documents that are held back for evaluation, where the config asks for a share of them.
+/// Splits off the fraction of the training documents that the config holds out for evaluation.
 void RunParts::split_off_eval(const config::RunConfig& config) {
   if (config.data.eval.empty() && config.data.eval_fraction > 0) {
     eval = data::split_off(train, config.data.eval_fraction, config.training.seed);
   }
 }
 
-/// Lets the longest document through the model, so that one which is too long for it is no surprise in the middle of the run.
+/// Runs the model on the longest document, so that a document that is too long is reported before training.
 void RunParts::try_longest_document() const {
   const at::NoGradGuard no_grad;
   for (const data::Dataset* dataset : std::initializer_list<const data::Dataset*>{&train, eval_set()}) {
@@ -251,7 +251,7 @@ void RunParts::apply_labels() {
   }
 }
 
-/// What the labels of the rows mean decides on the model's head, so that they come before it.
+/// Loads rows, then the model: the labels of the rows determine the model's head.
 void RunParts::load_labelled(const config::RunConfig& config) {
   load_data(config, models::read_vocab_size(config.model.path));
   const auto& init_from = config.adapter ? config.adapter->init_from : std::nullopt;
@@ -264,7 +264,7 @@ void RunParts::load_labelled(const config::RunConfig& config) {
   try_longest_document();
 }
 
-/// What a module is given rows of decides on how it is called, so that they come before it.
+/// Loads rows, then the module: the rows determine how the module is called.
 void RunParts::load_module_rows(const config::RunConfig& config) {
   load_data(config, std::numeric_limits<int32_t>::max());
   const auto& init_from = config.adapter->init_from;
@@ -302,7 +302,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
     check_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
   }
   parts->load_prompts(config);
-  parts->attach(config);  // before the data: a wrong target is found at once
+  parts->attach(config);  // before the data, so that a wrong target is reported at once
   if (parts->tokenizer) {
     warn_of_unknown_tokens(parts->prompts, config, *parts->tokenizer, *parts->base.model);
   }

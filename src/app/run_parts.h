@@ -14,30 +14,30 @@
 
 namespace lora::app {
 
-/// Everything a run is built from, loaded and checked, before its first step. Runs that differ in their adapter alone
-/// share one: prepare() takes it from one run to the next.
+/// Everything that a run needs, loaded and checked before its first step. Runs that differ only in their adapter share it: prepare()
+/// switches from one run to the next.
 struct RunParts {
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null where every source is `tokens` and there is none
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null if all rows are ids and there is none
   RunPrompts prompts;                               ///< how rows of text become prompts
   models::BaseModel base;
-  std::unique_ptr<peft::Method> method;  ///< null until the data have been looked at, where `eva` is there
-  std::unique_ptr<peft::EvaPass> eva;    ///< a look at the data that the method waits for; null: none
+  std::unique_ptr<peft::Method> method;  ///< null with `eva` until the EVA pass is done
+  std::unique_ptr<peft::EvaPass> eva;    ///< the pass over the data that creates the method; null: none
   data::Dataset train;
   std::optional<data::Dataset> eval;
-  std::optional<data::LabelSet> labels;  ///< what labels of whole rows mean; none where tokens are learnt
+  std::optional<data::LabelSet> labels;  ///< the meaning of row labels; none if the rows have tokens to predict
   std::unique_ptr<train::Objective> objective;
 
   const data::Dataset* eval_set() const { return eval ? &*eval : nullptr; }
-  /// Attaches this run's adapter in place of the one before; the base is loaded again where that one changed it. Does
-  /// nothing for the run whose method is attached and has not been trained.
+  /// Attaches this run's adapter in place of the previous one, and loads the base model again if that one changed it. Does nothing for the
+  /// run whose method is attached and has not been trained.
   void prepare(const config::RunConfig& config);
-  /// The run's adapter with what its task adds.
+  /// The run's adapter options with the additions of its task.
   peft::LoraOptions adapter_options(const config::RunConfig& config) const;
-  /// What the run's adapter says of its base.
+  /// The description of the base model that the run's adapter stores.
   peft::BaseReference base_reference(const config::RunConfig& config) const;
-  /// Writes the result as it stands into a folder: the method's files, and what goes with them.
+  /// Writes the current result into a folder: the method's files and those that accompany them.
   void save(const config::RunConfig& config, const std::filesystem::path& folder) const;
-  /// SHA-256 of the base model's, tokenizer's, init_from adapter's and data's files.
+  /// SHA-256 of the files of the base model, the tokenizer, the init_from adapter and the data.
   Json hashes(const config::RunConfig& config) const;
 
  private:
@@ -54,12 +54,11 @@ struct RunParts {
   std::unique_ptr<peft::Method> attach_full(const config::RunConfig& config) const;
   void make_objective(const config::RunConfig& config);
 
-  const config::RunConfig* attached_ = nullptr;  ///< whose adapter is on the model
-  mutable Json shared_hashes_;                   ///< of what all runs have in common, once computed
+  const config::RunConfig* attached_ = nullptr;  ///< the run whose adapter is on the model
+  mutable Json shared_hashes_;                   ///< hashes of what all runs share, once computed
 };
 
-/// Loads tokenizer, model and data, in this order, and attaches the method; one that starts from the data (EVA) is left
-/// to attach_from_data.
+/// Loads tokenizer, model and data, and attaches the method; one that is initialised from data (EVA) is left to attach_from_data.
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config);
 
 }  // namespace lora::app

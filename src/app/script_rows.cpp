@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -22,17 +23,17 @@ std::string first_origin(const data::Dataset& rows) {
   return rows.examples.front().origin.text();
 }
 
-/// Of the first row, or of that whose number makes values of the others'.
+/// The origin of the row that determines the kind of the targets: the first with a decimal point, else the first row.
 std::string origin_of_kind(const data::Dataset& rows) {
   const int64_t first = std::max<int64_t>(rows.raw_labels.first_real, 0);
   return rows.examples[static_cast<size_t>(first)].origin.text();
 }
 
-/// One number with a decimal point among whole ones may be a slip.
+/// A single decimal point among whole numbers may be a mistake.
 void warn_of_lone_value(const data::Dataset& rows) {
   const auto is_whole = [](const data::Example& row) { return row.target == std::floor(row.target); };
   if (rows.raw_labels.first_real > 0 && std::all_of(rows.examples.begin(), rows.examples.end(), is_whole)) {
-    log::warn("[" + origin_of_kind(rows) + "] the target has a decimal point, so that all targets are values: those before it have none");
+    log::warn("[" + origin_of_kind(rows) + "] the target has a decimal point, unlike those before it, so all targets are read as values");
   }
 }
 
@@ -40,7 +41,7 @@ bool has_names(const data::LabelSet& targets) {
   return !targets.is_regression && !targets.names.empty();
 }
 
-/// What the targets of a module's own loss are, by the rows that it is trained on; none: there are none, or lists of values.
+/// The kind of targets for a module's own loss, from the rows that it is trained on; none for rows without targets or with lists of values.
 std::optional<data::LabelSet> own_targets(const data::Dataset& rows) {
   switch (rows.raw_labels.kind) {
     case data::LabelKind::kNone:
@@ -66,13 +67,13 @@ void set_own_targets(data::Dataset& rows, const data::LabelSet& targets, const s
   if (kind == LabelKind::kNone) {
     return;
   }
-  // Whole numbers among values are values.
+  // Whole numbers among values count as values.
   const bool fits =
       has_names(targets) ? kind == LabelKind::kNames : kind == LabelKind::kIntegers || (targets.is_regression && kind == LabelKind::kReals);
   if (!fits) {
-    data_error(origin_of_kind(rows), "the targets are other than those of " + whose + ": found " +
+    data_error(origin_of_kind(rows), "the targets differ in kind from those of " + whose + ": found " +
                                          kind_text(kind == LabelKind::kNames, kind == LabelKind::kReals) + ", expected " +
-                                         kind_text(has_names(targets), targets.is_regression) + ".");
+                                         kind_text(has_names(targets), targets.is_regression));
   }
   if (has_names(targets)) {
     data::apply_labels(rows, targets);
@@ -90,7 +91,7 @@ std::optional<data::LabelSet> settle_own_targets(data::Dataset& first, data::Dat
   return targets;
 }
 
-/// Lets the longest row through, so that one which is too long is no surprise in the middle of the run.
+/// Runs the module on the longest row, so that a row that is too long is reported before training.
 void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Device device, bool gives_loss) {
   const at::NoGradGuard no_grad;
   const nn::TokenBatch batch = data::make_batch(rows, {rows.longest()}).to(device);
@@ -114,12 +115,12 @@ std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset
       continue;
     }
     if (need_targets) {
-      data::require_targets(*rows, std::string("which is what ") + std::string(train::kObjectiveKinds.name(objective)) + " learns");
+      data::require_targets(*rows, std::string("which ") + std::string(train::kObjectiveKinds.name(objective)) + " needs");
     }
     if (objective == ObjectiveKind::kRegression) {
       if (rows->raw_labels.kind == data::LabelKind::kNames) {
         data_error(first_origin(*rows), "the target is a name: found \"" + printable(rows->raw_labels.names.front()) +
-                                            "\", expected a number. Classes are learnt with \"sequence_classification\".");
+                                            "\", expected a number. Use the objective \"sequence_classification\" for classes.");
       }
       rows->has_classes = false;
     }
@@ -145,21 +146,21 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
 data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, const std::optional<data::LabelSet>& known) {
   const int64_t count = model.row_model()->num_outputs();
   if (count < 2) {
-    model_error("model.path", "the module gives one value of each row: found " + std::to_string(count) +
-                                  ", expected the scores of at least 2 classes. Values are learnt with \"regression\"");
+    model_error("model.path", "the module does not score classes: found " + counted(count, "output") +
+                                  " per row, expected the scores of at least 2 classes. Use the objective \"regression\" for values.");
   }
   const auto has_values = [](const data::Example& row) { return row.dense != nullptr && !row.dense->targets.empty(); };
   if (rows.raw_labels.kind == data::LabelKind::kReals || std::any_of(rows.examples.begin(), rows.examples.end(), has_values)) {
-    data_error(origin_of_kind(rows),
-               "the target is no class: found a value among the rows, expected numbers without a decimal point from 0 to " +
-                   std::to_string(count - 1) + ", or names. Values are learnt with \"regression\".");
+    data_error(origin_of_kind(rows), "the target is not a class: found a value, expected names or whole numbers from 0 to " +
+                                         std::to_string(count - 1) + ". Use the objective \"regression\" for values.");
   }
   data::LabelSet labels = known && has_names(*known)                        ? *known
                           : rows.raw_labels.kind == data::LabelKind::kNames ? data::find_labels(rows, std::nullopt)
                                                                             : data::numbered_labels(count);
   if (labels.num_labels() != count) {
-    data_error(first_origin(rows), "the rows have other classes than the module: found " + std::to_string(labels.num_labels()) + " (" +
-                                       join(labels.names, ", ", 20) + "), expected " + std::to_string(count) + ", as many as it scores.");
+    data_error(first_origin(rows), "the rows have a different number of classes from the module: found " +
+                                       std::to_string(labels.num_labels()) + " (" + join(labels.names, ", ", 20) + "), expected " +
+                                       std::to_string(count));
   }
   return labels;
 }

@@ -5,25 +5,25 @@
 #include "lora/models/base_model.h"
 #include "lora/train/options.h"
 
-// Rows that a TorchScript module is given whole.
+// Rows that a TorchScript module takes whole.
 namespace lora::app {
 
-/// Whether the model is given rows whole for that objective, in place of learning their tokens.
+/// Whether the model takes whole rows for that objective, instead of predicting their tokens.
 bool takes_rows_whole(const models::ModelOptions& model, train::ObjectiveKind objective);
 
-/// Makes targets what the objective takes them for, before the module is loaded: values of a regression; to a module's own loss what its
-/// adapter was trained on (`known`), else what the first set has: classes by name, by number, or values. Returns which of them, for the
-/// adapter's file; none where another objective says it, or rows have no target. `second` may be null. Throws data Error, file:line, also
-/// for a row without a target where the objective needs one and `need_targets` is true.
+/// Converts targets to what the objective needs, before the module is loaded: values for a regression; for a module's own loss the kind
+/// that its adapter was trained on (`known`), else that of the first set: classes by name, classes by number, or values. Returns this kind
+/// for the adapter's file; none if the objective determines it, or rows have no target. `second` may be null. Throws data Error with
+/// file:line, also for a row without a target if the objective needs one and `need_targets` is true.
 std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, train::ObjectiveKind objective,
                                              const std::optional<data::LabelSet>& known, bool need_targets = true);
 
-/// Loads the module for these rows, and looks whether it knows their ids and takes the longest of them. `second` may be null.
+/// Loads the module for these rows, and checks that it knows their ids and accepts the longest one. `second` may be null.
 models::BaseModel load_row_base(const models::ModelOptions& model, const data::Dataset& first, const data::Dataset* second,
                                 train::ObjectiveKind objective);
 
-/// What the classes are that a module scores: those of its adapter (`known`), else by name in sorted order, else by number. Throws
-/// data Error where the rows have no classes, or names of another number of them, and model Error where it gives one value a row.
+/// The classes that a module scores: those of its adapter (`known`), else the names in sorted order, else numbers. Throws data Error if the
+/// rows have no classes or a different number of names, and model Error if the module returns one value per row.
 data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, const std::optional<data::LabelSet>& known);
 
 }  // namespace lora::app

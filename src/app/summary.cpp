@@ -36,11 +36,11 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
   add(report.truncated, "truncated");
   add(report.dropped, "dropped as too long");
   add(report.split, "split");
-  add(report.skipped, "skipped (nothing supervised)");
+  add(report.skipped, "skipped (no supervised tokens)");
   return line;
 }
 
-/// What a batch is a number of.
+/// The unit of the batch size.
 const char* unit_of_batch(const SummaryInput& input) {
   const bool has_rows = !input.train.examples.empty() && input.train.examples.front().has_target();
   return input.config.data.packing ? "pack" : has_rows ? "row" : "document";
@@ -48,9 +48,9 @@ const char* unit_of_batch(const SummaryInput& input) {
 
 std::string text_line(const std::string& set, const data::TextReport& text, bool append_eos) {
   const std::string unit(data::kTextDocuments.name(text.documents));
-  return "text         " + set + ": a document is a " + unit + " of a .txt file" + (append_eos ? ", with EOS after it" : "") + " (median " +
-         with_thousands(text.median_tokens) + " tokens" +
-         (text.documents == data::TextDocuments::kLine ? R"(; "documents": "paragraph" or "file" for longer ones))" : ")");
+  return "text         " + set + ": each " + unit + " of a .txt file is a document" + (append_eos ? ", followed by EOS" : "") +
+         " (median " + with_thousands(text.median_tokens) + " tokens" +
+         (text.documents == data::TextDocuments::kLine ? R"(; set "documents": "paragraph" or "file" for longer ones))" : ")");
 }
 
 }  // namespace
@@ -107,7 +107,7 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"
                                        : counted(memory.batch_size, unit_of_batch(input)) + (training.finds_batch_size ? " (auto)" : "");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
-                  std::to_string(training.gradient_accumulation_steps) + " accumulated a step)");
+                  std::to_string(training.gradient_accumulation_steps) + " accumulated per step)");
   lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed_text(memory.recompute) +
                   (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
   return lines;

@@ -16,18 +16,18 @@ struct Figures {
   double percent() const { return total == 0 ? 0 : 100.0 * static_cast<double>(trainable) / static_cast<double>(total); }
 };
 
-/// Parameters, base and adapter together as PEFT's print_trainable_parameters counts them.
+/// Counts parameters as PEFT's print_trainable_parameters does: the total is base model plus adapter.
 Figures count_parameters(const nn::Model& model, const peft::Method& method);
 
-/// What the user sees before the first step.
+/// What summary_lines() describes: the run, before its first step.
 struct SummaryInput {
   const config::RunConfig& config;
   const models::BaseModel& base;
   const peft::Method& method;
   const data::Dataset& train;
   const data::Dataset* eval;
-  const data::LabelSet* labels;             ///< null where tokens are learnt
-  const std::vector<std::string>& prompts;  ///< lines on how rows become prompts
+  const data::LabelSet* labels;             ///< null if the rows have tokens to predict
+  const std::vector<std::string>& prompts;  ///< lines that describe how rows become prompts
   int64_t total_steps;
 };
 

@@ -8,7 +8,7 @@ namespace lora::app {
 
 namespace {
 
-/// Messages of users and assistants as instructions and replies.
+/// User and assistant messages as pairs of instruction and reply.
 std::vector<data::Turn> turns_of(const Json& messages) {
   std::vector<data::Turn> turns;
   for (const Json& message : messages) {
@@ -47,7 +47,7 @@ std::vector<int32_t> Talk::ids(const std::string& adapter) const {
     return ids;
   }
   if (!system_.empty()) {
-    data_error(where_, "there is a system text, and no chat template to write it by. Name one by --chat-template");
+    data_error(where_, "a system message needs a chat template: found none. Choose one with --chat-template.");
   }
   return data::encode_prompt(data::conversation_prompt(turns_of(messages_)), generation_.text_rule(), vocab_size, where_);
 }

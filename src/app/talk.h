@@ -6,25 +6,24 @@
 
 namespace lora::app {
 
-/// Texts that end an adapter's answers beside its EOS tokens: where there is no chat template, the next instruction.
+/// Stop texts that end an adapter's answers in addition to EOS tokens: without a chat template, the beginning of the next instruction.
 std::vector<std::string> talk_stops(Generation& generation, const std::string& adapter);
 
-/// A conversation with the model on its way: by the chat template of the adapter that answers, where there is none as instruction rows
-/// are put together.
+/// A conversation with the model. Prompts use the chat template of the adapter that answers, or the layout of instruction rows if there is
+/// none.
 class Talk {
  public:
-  /// `where` names it in errors.
+  /// `where` names the conversation in errors.
   Talk(Generation& generation, std::string where) : generation_(generation), where_(std::move(where)) {}
 
-  /// A user's turn: the prompt up to where the adapter's answer begins. Throws data Error for a turn that cannot be, and then has
-  /// forgotten it.
+  /// Adds a user's turn and returns the prompt for the adapter's answer. Throws data Error for an invalid turn, which is then not added.
   generate::Prompt ask(const std::string& text, const std::string& adapter, int64_t index);
   void answer(const std::string& text) { messages_.push_back({{"role", "assistant"}, {"content", text}}); }
-  /// Forgets all but the system's text.
+  /// Clears the conversation except for the system message.
   void reset() { messages_ = Json::array(); }
-  /// Begins anew with that text; empty: without one.
+  /// Starts again with that system message; empty: without one.
   void set_system(const std::string& text);
-  /// All that was said, the system's text first.
+  /// All messages, the system message first.
   Json messages() const;
 
  private:

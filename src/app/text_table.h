@@ -4,18 +4,18 @@
 
 namespace lora::app {
 
-/// Rows of cells in aligned columns: the first one to the left, the others, numbers, to the right. ASCII.
+/// A table with aligned columns in ASCII: the first column to the left, the others, which are numbers, to the right.
 class TextTable {
  public:
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  /// Every row as a line. Rows may be shorter than others.
+  /// One line per row. Rows may have different lengths.
   std::string text() const;
 
  private:
   std::vector<std::vector<std::string>> rows_;
 };
 
-/// So many significant digits, without needless zeros.
+/// The number with at most `digits` significant digits, without trailing zeros.
 std::string short_number(double value, int digits = 5);
 
 }  // namespace lora::app

@@ -27,13 +27,13 @@ std::vector<std::string> keys_of(const Json& row) {
 const Json& field(const data::Row& row, const std::string& key, const std::string& expected) {
   const auto found = row.object.find(key);
   if (found == row.object.end()) {
-    data_error(row.origin, "found a row with " + (row.object.empty() ? "no keys" : join(keys_of(row.object), ", ", 6)) + ", expected " +
-                               expected + " as \"" + key + "\"");
+    data_error(row.origin, "the row has no \"" + key + "\": found " +
+                               (row.object.empty() ? "no keys" : join(keys_of(row.object), ", ", 6)) + ", expected " + expected);
   }
   return *found;
 }
 
-/// The chat template, looked for at the first messages.
+/// The chat template, which is loaded when the first messages come.
 class Chats {
  public:
   Chats(const TokenizeRequest& request, fs::path tokenizer_path, const tokenizer::Tokenizer& tokenizer)
@@ -43,7 +43,8 @@ class Chats {
     if (!chat_template_) {
       chat_template_ = tokenizer::load_chat_template({request_.chat_template, {}, "--chat-template"}, path_, tokenizer_);
       if (!chat_template_) {
-        config_error("--chat-template", "found none, and the model has none of its own: expected " + tokenizer::known_chat_templates());
+        config_error("--chat-template", "is required for messages, as the model has no chat template: found none, expected " +
+                                            tokenizer::known_chat_templates());
       }
       chat_encoder_ = std::make_unique<data::ChatEncoder>(*chat_template_, tokenizer_);
     }
@@ -58,7 +59,7 @@ class Chats {
   std::unique_ptr<data::ChatEncoder> chat_encoder_;
 };
 
-/// As a row of tokens that trains as the row does.
+/// The output row, in the format of tokens rows.
 Json row_json(const data::TokenizedRow& row) {
   Json result = Json::object();
   if (row.text) {
@@ -97,11 +98,11 @@ int tokenize_command(const TokenizeRequest& request) {
   require_path(options, "--model");
   const auto kind = data::file_kind(request.input);
   if (!kind) {
-    config_error("--input", "found '" + request.input + "', expected a file named " + data::known_endings());
+    config_error("--input", "found '" + request.input + "', expected a file name ending in " + data::known_endings());
   }
   const data::TextDocuments documents = flag_value(data::kTextDocuments, request.documents, "--documents");
   if (documents != data::TextDocuments::kLine && *kind != data::FileKind::kText) {
-    config_error("--documents", "found \"" + request.documents + "\" for " + request.input + ", expected it for a .txt file alone");
+    config_error("--documents", "is only for .txt files: found \"" + request.documents + "\" for " + request.input);
   }
   const ResultFile output(request.output, {options.path, options.tokenizer, request.input, request.chat_template});
   const std::unique_ptr<tokenizer::Tokenizer> tokenizer = tokenizer::load_tokenizer(options.tokenizer);

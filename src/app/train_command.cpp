@@ -24,8 +24,8 @@ namespace {
 
 using config::RunConfig;
 
-/// Sets the batch size and what is recomputed: by the config, by memory, or as the run found it that is gone on with.
-/// `found`: a batch size that was found before; none: it is yet to be found.
+/// Sets the batch size and the recomputation: from the config, from the available memory, or from the checkpoint of a resumed run.
+/// `found` is a batch size that an earlier run of the list chose, if any.
 MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
   if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
     found = checkpoint::load_state(plan.checkpoint).batch_size;
@@ -33,7 +33,7 @@ MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPl
   return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, usable_memory_bytes(parts.base.model->device()), found});
 }
 
-/// Shows what will be done.
+/// Prints the summary of the run.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
   const SummaryInput input{config,
                            parts.base,
@@ -52,47 +52,47 @@ void check_schedule(const RunConfig& config, const train::StepPlan& steps) {
   optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
 }
 
-/// More batches than an epoch has make one step of it, which is most likely not meant.
+/// Accumulating more batches than an epoch has makes each epoch a single step, which is probably not intended.
 void warn_of_accumulation(const RunConfig& config, train::StepPlan& steps) {
   const int64_t wanted = config.training.gradient_accumulation_steps;
   const auto first = static_cast<int64_t>(steps.micro_batches(0).size());
   if (first < wanted) {
-    log::warn("[training.gradient_accumulation_steps] found " + std::to_string(wanted) + " in epochs of " +
-              counted(first, "batch", "batches") + ": each epoch is one step, of all of them");
+    log::warn("[training.gradient_accumulation_steps] exceeds the length of an epoch: found " + std::to_string(wanted) +
+              ", expected at most " + counted(first, "batch", "batches") + ". Each epoch is a single step.");
   }
 }
 
-/// Says whose lines follow, where there are several adapters.
+/// With several adapters, prints the name of the one whose lines follow.
 void announce_adapter(const config::RunList& list, size_t index) {
   if (list.runs.size() > 1) {
-    log::info("adapter " + std::to_string(index + 1) + " of " + std::to_string(list.runs.size()) + ": " + list.runs[index].adapter_name);
+    log::info("Adapter " + std::to_string(index + 1) + " of " + std::to_string(list.runs.size()) + ": " + list.runs[index].adapter_name);
   }
 }
 
 std::string finished_line(const RunConfig& config, const RunPlan& plan) {
-  return "this run has already finished" + (plan.changes.empty() ? "" : " (" + plan.changes + ")") + "; its result is in " +
-         config.output_dir.string() + ". To train it anew: --resume never";
+  return "This run has already finished" + (plan.changes.empty() ? "" : " (" + plan.changes + ")") + "; its result is in " +
+         config.output_dir.string() + ". Use --resume never to train again from the start.";
 }
 
-/// Says what a run would do with what its folder holds. Throws what it would throw.
+/// Prints what the run would do with the files in its folder. Throws what the run would throw.
 void check_start(const RunConfig& config, const RunParts& parts, const TrainRequest& request, int64_t total_steps) {
   const bool is_named = request.resume != "auto" && request.resume != "never";
   if (!is_named && !has_run_files(config.output_dir)) {
-    return;  // files need not be hashed
+    return;  // no need to hash files
   }
   const RunPlan plan = plan_run(config.output_dir, identify_run(config.resolved, parts.hashes(config)), request.resume, request.overwrite);
   require_room(plan, total_steps);
   if (plan.start == RunStart::kFinished) {
     log::info(finished_line(config, plan));
   } else if (plan.start == RunStart::kResume) {
-    log::info("resume       the run would go on from " + plan.checkpoint.string());
+    log::info("resume       from " + plan.checkpoint.string());
   } else if (plan.clears) {
-    log::info("output_dir   the run would remove the files of a run in " + config.output_dir.string());
+    log::info("output_dir   the files of a run in " + config.output_dir.string() + " would be removed");
   }
 }
 
 void show_dry_run(const RunConfig& config, RunParts& parts, const TrainRequest& request) {
-  if (parts.eva) {  // with the ranks as they are before the look at the data
+  if (parts.eva) {  // with the ranks before the EVA pass
     parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
   }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
@@ -117,23 +117,23 @@ void dry_run(const config::RunList& list, const TrainRequest& request) {
   }
 }
 
-/// What a run of the list has before any of them begins.
+/// What each run of the list needs before the first one starts.
 struct PlannedRun {
   std::unique_ptr<RunFolder> folder;
   RunIdentity identity;
   RunPlan plan;
 };
 
-/// Everything that can be wrong with any run is found before the first one trains for hours.
+/// Checks every run, so that mistakes in later ones are reported before the first one trains for hours.
 void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
-  if (parts.method && list.runs.front().training.finds_batch_size) {  // the number of steps follows from the batch size
+  if (parts.method && list.runs.front().training.finds_batch_size) {  // the number of steps depends on the batch size
     fit_into_memory(list.runs.front(), parts, {});
   }
   const train::StepPlan steps(*parts.objective, list.runs.front().training);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     check_schedule(config, steps);
-    if (i > 0) {  // the first is attached already
+    if (i > 0) {  // the first is already attached
       peft::check_targets(parts.adapter_options(config), *parts.base.model);
     }
     planned[i].identity = identify_run(config.resolved, parts.hashes(config));
@@ -148,7 +148,7 @@ void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest&
 }
 
 void train(const config::RunList& list, const TrainRequest& request) {
-  // The folders are taken first: a second run on one must fail at once, not after loading.
+  // Lock the folders first: a second run on one of them must fail at once, not after loading.
   std::vector<PlannedRun> planned(list.runs.size());
   for (size_t i = 0; i < list.runs.size(); ++i) {
     planned[i].folder = std::make_unique<RunFolder>(list.runs[i].output_dir);
@@ -168,7 +168,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
       attach_from_data(config, *parts, planned[i].plan.checkpoint);
     }
     const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan, found);
-    found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // each run is what its config alone says
+    found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // a run must not depend on the others
     train::StepPlan steps(*parts->objective, config.training);
     check_schedule(config, steps);
     require_room(planned[i].plan, steps.total_steps());
@@ -195,7 +195,7 @@ int train_command(const TrainRequest& request) {
     return 0;
   }
   if (list.runs.size() > 1 && request.resume != "auto" && request.resume != "never") {
-    config_error("--resume", "found a checkpoint beside several adapters, expected auto or never");
+    config_error("--resume", "found a checkpoint with several adapters, expected auto or never");
   }
   require_one_template(list.runs);
   if (list.runs.front().training.deterministic) {

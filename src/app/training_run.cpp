@@ -15,7 +15,7 @@ namespace lora::app {
 
 namespace {
 
-/// Warm-up in steps: a number below 1 is a share of all steps, rounded up, as in transformers.
+/// Warm-up in steps: a number below 1 is a fraction of all steps, rounded up, as in transformers.
 int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
   const double share = training.warmup_steps > 0 && training.warmup_steps < 1 ? training.warmup_steps : training.warmup_ratio;
   if (training.warmup_steps >= 1) {
@@ -24,8 +24,8 @@ int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
   return static_cast<int64_t>(std::ceil(share * static_cast<double>(total_steps)));
 }
 
-/// A side that tells a matrix product of the adapter from one of the base: three times its rank, as projections of one input
-/// may have their A in one matrix.
+/// The size up to which a matrix product counts as the adapter's rather than the base model's: three times the rank, because projections of
+/// the same input may have their A in one matrix.
 int64_t low_rank(const config::RunConfig& config) {
   if (!config.adapter) {
     return 0;
@@ -39,8 +39,9 @@ int64_t low_rank(const config::RunConfig& config) {
 
 void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_steps) {
   if (profile.last > total_steps) {
-    log::warn("[training.profile.steps] found [" + std::to_string(profile.first) + "," + std::to_string(profile.last) + "] in a run of " +
-              std::to_string(total_steps) + " steps: " + (profile.first > total_steps ? "nothing is profiled" : "the trace ends with it"));
+    log::warn("[training.profile.steps] is beyond the end of the run: found [" + std::to_string(profile.first) + "," +
+              std::to_string(profile.last) + "], expected at most " + std::to_string(total_steps) + ". " +
+              (profile.first > total_steps ? "Nothing is profiled." : "The trace ends with the run."));
   }
 }
 
@@ -48,8 +49,7 @@ bool is_dense(const RunParts& parts) {
   return !parts.train.examples.empty() && parts.train.examples.front().dense != nullptr;
 }
 
-/// The sinks and hooks of one run, in the order in which hooks must run: a row before the evaluation of the same step,
-/// the checkpoint after both.
+/// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both.
 struct Watchers {
   Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
            int64_t total_steps)
@@ -96,7 +96,7 @@ struct Watchers {
   train::CheckpointHook saving;
 };
 
-/// A checkpoint of another folder may have its best one beside it: the end of the run will need that here.
+/// Copies the best checkpoint from the folder of the resumed checkpoint, because the end of the run needs it here.
 void bring_best(const config::RunConfig& config, const fs::path& resumed, const train::TrainerState& state) {
   if (!config.training.load_best_model_at_end || !state.best_step) {
     return;
@@ -113,7 +113,7 @@ void bring_best(const config::RunConfig& config, const fs::path& resumed, const 
   write_folder_atomically(here, [&there](const fs::path& folder) { fs::copy(there, folder, fs::copy_options::recursive); });
 }
 
-/// Puts the best checkpoint's weights back. Returns its step, or the last one.
+/// Loads the weights of the best checkpoint. Returns its step, or the last step if there is nothing to load.
 int64_t restore_best(const config::RunConfig& config, RunParts& parts, const train::TrainerState& state) {
   if (!config.training.load_best_model_at_end || !state.best_step || *state.best_step == state.step) {
     return state.step;
@@ -152,14 +152,14 @@ void announce(const config::RunConfig& config, const RunParts& parts) {
   const peft::Method& method = *parts.method;
   const std::string opener = parts.labels ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
   const std::string folder = config.output_dir.string();
-  log::info("result: " + folder + "/" + method.weights_file() + " (" +
+  log::info("Result: " + folder + "/" + method.weights_file() + " (" +
             human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
   if (config.model.is_torchscript()) {
-    log::info("merge it: lora-merge --model " + config.model.name + " --trust-torchscript --adapter " + folder + " --output merged.pt");
+    log::info("Merge it: lora-merge --model " + config.model.name + " --trust-torchscript --adapter " + folder + " --output merged.pt");
     return;
   }
-  log::info(config.adapter ? "load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
-                           : "load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
+  log::info(config.adapter ? "Load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
+                           : "Load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
 }
 
 }  // namespace
@@ -176,10 +176,10 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     parts.method->load(plan.checkpoint);
     bring_best(config, plan.checkpoint, state);
     optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
-    log::info("resuming after step " + std::to_string(state.step) + " from " + plan.checkpoint.string());
+    log::info("Resuming from " + plan.checkpoint.string());
     if (!plan.changes.empty()) {
-      log::info("the run has another length now (" + plan.changes + "): from here on the learning rate follows the schedule of " +
-                std::to_string(steps.total_steps()) + " steps; the steps that are done keep theirs");
+      log::info("The length of the run has changed (" + plan.changes + "): from now on the learning rate follows the schedule of " +
+                std::to_string(steps.total_steps()) + " steps");
     }
   }
   state.run_id = identity.id;

@@ -7,11 +7,11 @@
 
 namespace lora::app {
 
-/// The schedule with its steps filled in: warm-up below 1 is a share of all, rounded up, as in transformers.
+/// The schedule with its steps filled in: a warm-up below 1 is a fraction of all steps, rounded up, as in transformers.
 optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps);
 
-/// Trains to the end, within the memory that was planned as far as that is in our hands, from the checkpoint of `plan` where there is one,
-/// and writes the result into the folder. Throws Interrupted after a checkpoint, Error (diverged), and what writing throws.
+/// Trains to the end, from the checkpoint of `plan` if it has one, and writes the result into the folder. Throws Interrupted after a
+/// checkpoint, Error (diverged), and what writing throws.
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
                const RunPlan& plan, const MemoryPlan& memory);
 

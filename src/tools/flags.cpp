@@ -19,23 +19,58 @@
 namespace lora::tools {
 
 void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
-  cli.add_option("--model", request.model, "Folder of the base model, or org/name of one in the local Hugging Face cache")
+  begin_group(cli, group::kModel);
+  cli.add_option("--model", request.model, "Base model: a folder, or org/name in the local Hugging Face cache")
       ->type_name("DIR")
       ->required();
-  cli.add_option("--adapter", request.adapters, "Adapter folder, or NAME=DIR (repeatable)")
+  cli.add_option("--tokenizer", request.tokenizer, "Tokenizer folder or file (default: the model's folder)")->type_name("PATH");
+  cli.add_option("--dtype", request.dtype,
+                 "Data type of the weights: auto (as in the checkpoint), float32, bfloat16 or float16 (default: auto)")
+      ->type_name("DTYPE");
+  cli.add_option("--device", request.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
+      ->type_name("DEVICE");
+  begin_group(cli, group::kAdapters);
+  cli.add_option("--adapter", request.adapters, "Adapter folder, optionally with a name (repeatable)")
       ->type_name("[NAME=]DIR")
       ->take_all()
       ->allow_extra_args(false);
-  cli.add_flag("--allow-other-base", request.allow_other_base, "Use an adapter on a base that it was not trained on");
-  cli.add_option("--tokenizer", request.tokenizer, "Folder or file of the tokenizer (default: the model's folder)")->type_name("PATH");
-  cli.add_option("--dtype", request.dtype, "auto (the checkpoint's), float32, bfloat16 or float16")->type_name("DTYPE");
-  cli.add_option("--device", request.device, "auto (a GPU where there is one), cpu, cuda or cuda:N")->type_name("DEVICE");
-  cli.add_flag("--trust-torchscript", request.trust_torchscript, "Run the code of a TorchScript --model: it is a program, not data");
-  cli.add_option("--inputs", request.inputs, "Batch fields in the order of a TorchScript model's arguments (default: by their names)")
+  add_other_base_flag(cli, request.allow_other_base);
+  begin_group(cli, group::kTorchScript);
+  add_trust_flag(cli, request.trust_torchscript);
+  add_script_flags(cli, request.inputs, request.output);
+  request.surroundings = surroundings();
+}
+
+void add_other_base_flag(CLI::App& cli, bool& allow_other_base) {
+  cli.add_flag("--allow-other-base", allow_other_base, "Accept adapters that were trained on another base model");
+}
+
+void add_trust_flag(CLI::App& cli, bool& trust_torchscript) {
+  cli.add_flag("--trust-torchscript", trust_torchscript, "Run the code of a TorchScript model, which is a program rather than data");
+}
+
+void add_script_flags(CLI::App& cli, std::vector<std::string>& inputs, std::string& output_field) {
+  cli.add_option("--inputs", inputs, "Batch fields to pass as the model's arguments, in order (default: by the arguments' names)")
       ->type_name("FIELD,...")
       ->delimiter(',');
-  cli.add_option("--output-field", request.output, "Key or index of a TorchScript model's logits in its result")->type_name("KEY");
-  request.surroundings = surroundings();
+  cli.add_option("--output-field", output_field, "Key or index of the result that holds the model's logits")->type_name("KEY");
+}
+
+void add_chat_template_flag(CLI::App& cli, std::string& chat_template, const std::string& rows) {
+  cli.add_option(
+         "--chat-template", chat_template,
+         "Chat template of " + rows + ": a built-in name, model, none, a file or a folder (default: the adapter's, else the model's)")
+      ->type_name("NAME");
+}
+
+void add_documents_flag(CLI::App& cli, std::string& documents) {
+  cli.add_option("--documents", documents, "Unit of a .txt file that is one document: line, paragraph or file (default: line)")
+      ->type_name("UNIT");
+}
+
+void add_text_flags(CLI::App& cli, std::string& documents, bool& parse_special_tokens) {
+  add_documents_flag(cli, documents);
+  cli.add_flag("--no-parse-special-tokens{false}", parse_special_tokens, "Read the text of special tokens in rows as plain text");
 }
 
 CLI::Validator whole_number(int64_t smallest, int64_t largest) {
@@ -54,18 +89,16 @@ CLI::Validator whole_number(int64_t smallest, int64_t largest) {
 
 namespace {
 
-/// Settings of the libraries below us that can be made by the environment alone, and are read when they are first needed. A value that the
-/// user has set stays.
+/// Sets what the libraries that we use read from the environment only, when they first need it. A value that the user has set stays.
 void set_library_defaults() {
   constexpr std::array<std::pair<const char*, const char*>, 4> kDefaults{{
-      // oneDNN, and LibTorch on top of it, keep every matrix product that they were asked for, by its shape: 1024 of them by default, of a
-      // megabyte or so each, while batches of ever new lengths ask for ever new shapes. With 32 a run is
-      // as fast.
+      // oneDNN, and LibTorch above it, cache a compiled matrix product for each shape: 1024 of them by default, about a megabyte each,
+      // and batches of varying lengths keep adding shapes. A run with 32 is as fast.
       {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32"},
       {"LRU_CACHE_CAPACITY", "32"},
-      // CUDA's kernels are loaded when they are first used, not all at the start.
+      // CUDA loads each kernel when it is first used instead of all of them at the start.
       {"CUDA_MODULE_LOADING", "LAZY"},
-      // The profiler would write lines of its own between ours.
+      // Otherwise the profiler writes its own lines between ours.
       {"KINETO_LOG_LEVEL", "99"},
   }};
   for (const auto& [name, value] : kDefaults) {
@@ -73,24 +106,24 @@ void set_library_defaults() {
   }
 }
 
-/// What the parser says, on the stream that it belongs to.
+/// Prints the parser's help or error on the right stream, and returns the exit code.
 int exit_of(const CLI::App& cli, const CLI::ParseError& error) {
   std::ostringstream out, err;
   const int code = cli.exit(error, out, err);
   terminal::print(out.str());
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     const bool has_config = cli.get_option_no_throw("--config") != nullptr;
-    err << (has_config ? "The config is given by a flag: --config FILE\n" : "Every argument is given by its flag.\n");
+    err << (has_config ? "Pass the config file with a flag: --config FILE\n" : "Pass every argument with its flag.\n");
   }
   terminal::write_error_stream(terminal::visible(err.str()));
   return code == 0 ? 0 : 2;
 }
 
-/// Config keys, and what else messages of a run say, with the flag that stands for it in programs that read no config.
+/// A config key, or another phrase in the messages of a run, and the flag that replaces it in programs that read no config.
 struct FlagOfKey {
   const char* key;
   const char* flag;   ///< the program must have it
-  const char* shown;  ///< in place of the key
+  const char* shown;  ///< replaces the key
 };
 
 constexpr FlagOfKey kFlagsOfKeys[] = {
@@ -115,7 +148,7 @@ constexpr FlagOfKey kFlagsOfKeys[] = {
     {"relative to the config file", "--model", "relative to the current folder"},
 };
 
-/// The names of this program's flags; none of a program that reads a config.
+/// Names of this program's flags by config key; empty for a program that reads a config.
 OptionNames option_names(const CLI::App& cli) {
   OptionNames names;
   const auto has = [&cli](const char* flag) { return cli.get_option_no_throw(flag) != nullptr; };
@@ -136,8 +169,11 @@ int run(CLI::App& cli, int argc, char** argv, const std::function<int()>& comman
   nn::use_tensor_heap();
   set_library_defaults();
   bool quiet = false;
-  cli.add_flag("--quiet", quiet, "Warnings and errors only");
-  cli.set_version_flag("--version", std::string(app::version_text()));
+  begin_group(cli, group::kGeneral);
+  cli.add_flag("--quiet", quiet, "Print only warnings and errors");
+  cli.set_version_flag("--version", std::string(app::version_text()), "Print the version and exit");
+  cli.set_help_flag("-h,--help", "Print this help and exit");
+  use_help_format(cli);
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

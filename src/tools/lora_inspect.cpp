@@ -2,13 +2,19 @@
 #include "lora/app/inspect_command.h"
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Shows what an adapter, model, checkpoint or run is, without loading a model.", "lora-inspect"};
+  using namespace lora::tools;
+  CLI::App cli{"Shows what an adapter, model, checkpoint or run contains, without loading a model.", "lora-inspect"};
   lora::app::InspectRequest request;
+  begin_group(cli, group::kModel);
   cli.add_option("path", request.path, "Folder of an adapter, model, checkpoint or run, a .safetensors file, or a TorchScript file")
       ->type_name("PATH")
       ->required();
-  cli.add_option("--diff", request.other, "Another adapter: how it differs from the one at PATH")->type_name("OTHER");
+  begin_group(cli, group::kAdapters);
+  cli.add_option("--diff", request.other, "Another adapter, to show how it differs from the one at PATH")->type_name("PATH");
+  begin_group(cli, group::kOutput);
+  cli.add_flag("--json", request.json, "Print results as JSON");
+  begin_group(cli, group::kTorchScript);
   cli.add_flag("--trust-torchscript", request.trust_torchscript, "Load a TorchScript file, which runs its code, and show its weights");
-  cli.add_flag("--json", request.json, "Print JSON");
+  add_help_end(cli, "lora-inspect runs/first");
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::inspect_command(request); });
 }

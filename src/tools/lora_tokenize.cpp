@@ -2,25 +2,31 @@
 #include "lora/app/tokenize_command.h"
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Turns texts into the ids of a model's tokenizer, and back.", "lora-tokenize"};
+  using namespace lora::tools;
+  CLI::App cli{"Converts texts to token ids with a model's tokenizer, and back.", "lora-tokenize"};
   lora::app::TokenizeRequest request;
-  cli.add_option("--model", request.model, "Folder of the model, its tokenizer.json or tokenizer.model, or org/name in the local cache")
+  begin_group(cli, group::kModel);
+  cli.add_option("--model", request.model,
+                 "Tokenizer: a model's folder, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
       ->type_name("DIR")
       ->required();
-  cli.add_option("--input", request.input, "Rows of any format but features (with --decode: \"input_ids\"), or - for standard input")
-      ->type_name("F.jsonl")
+  begin_group(cli, group::kData);
+  cli.add_option("--input", request.input,
+                 "Rows of any format except features (with --decode: rows of \"input_ids\"), or - for standard input")
+      ->type_name("FILE")
       ->required();
-  cli.add_option("--output", request.output, "File to write: a row for each row of the input")->type_name("O.jsonl")->required();
-  cli.add_flag("--decode", request.decode, "From ids to text, special tokens shown");
-  cli.add_option(
-         "--chat-template", request.chat_template,
-         "Of messages and instructions: a built-in name, a file or a folder, such as an adapter's (default: of messages the model's own)")
-      ->type_name("NAME");
-  cli.add_option("--documents", request.documents, "What a document of a .txt input is: line (default), paragraph or file")
+  cli.add_flag("--decode", request.decode, "Convert ids to text, with special tokens shown");
+  cli.add_option("--train-on", request.train_on, "Tokens that the mask marks: completion, last_turn or all (default: completion)")
       ->type_name("WHAT");
-  cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens, "The text of special tokens in texts is plain text");
-  cli.add_option("--train-on", request.train_on, "What the mask marks: completion (default), last_turn or all")->type_name("WHAT");
-  cli.add_flag("--add-generation-prompt", request.generation_prompt, "Messages up to where the assistant's answer begins");
-  request.surroundings = lora::tools::surroundings();
+  cli.add_flag("--add-generation-prompt", request.generation_prompt, "End messages with the generation prompt of the assistant's answer");
+  cli.add_option("--chat-template", request.chat_template,
+                 "Chat template of messages and instruction rows: a built-in name, a file, or a folder such as an adapter's "
+                 "(default: the model's, for messages)")
+      ->type_name("NAME");
+  add_text_flags(cli, request.documents, request.parse_special_tokens);
+  begin_group(cli, group::kOutput);
+  cli.add_option("--output", request.output, "File to write, with one row per input row (.jsonl)")->type_name("FILE")->required();
+  add_help_end(cli, "lora-tokenize --model base --input chat.jsonl --output ids.jsonl");
+  request.surroundings = surroundings();
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::tokenize_command(request); });
 }

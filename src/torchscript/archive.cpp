@@ -11,14 +11,14 @@ namespace lora::torchscript {
 
 namespace {
 
-const char* const kWhat = "TorchScript file, as torch.jit.save writes one";
+const char* const kWhat = "TorchScript file, as torch.jit.save writes it";
 
-/// The name below the one folder that torch puts around everything.
+/// The name without the top folder in which torch puts every entry.
 std::string below_root(const std::string& name) {
   return name.substr(name.find('/') + 1);
 }
 
-/// Throws where the archive is another program's or another of torch's.
+/// Throws if the archive is not TorchScript, but written by torch.export, torch.save or another program.
 void require_torchscript(const Archive& archive, const std::string& where) {
   const auto has = [&archive](const auto& is) {
     return std::any_of(archive.entries.begin(), archive.entries.end(), [&is](const ArchiveEntry& entry) { return is(entry.name); });
@@ -30,12 +30,12 @@ void require_torchscript(const Archive& archive, const std::string& where) {
   }
   const std::string expected = ", expected a module saved by torch.jit.save (scripts/export_torchscript.py shows how)";
   if (has([](const std::string& name) { return name == "archive_format" || name.ends_with("serialized_exported_program.json"); })) {
-    model_error(where, "is no TorchScript file: found a program of torch.export" + expected);
+    model_error(where, "is not a TorchScript file: found a program of torch.export" + expected);
   }
   if (has_data) {
-    model_error(where, "is no TorchScript file: found what torch.save writes, values without code" + expected);
+    model_error(where, "is not a TorchScript file: found a file of torch.save, which holds values without code" + expected);
   }
-  model_error(where, "is no TorchScript file: found another zip archive" + expected);
+  model_error(where, "is not a TorchScript file: found another zip archive" + expected);
 }
 
 std::string fingerprint_of(const Archive& archive) {
@@ -59,7 +59,7 @@ Archive read_archive(const std::filesystem::path& file) {
   for (const io::ZipMember& member : io::zip_members(mapped, kWhat)) {
     io::check_content(mapped, member);
     if (!names.insert(member.name).second) {
-      model_error(file.string(), "is damaged: found '" + printable(member.name) + "' twice in the archive. Copy it again");
+      model_error(file.string(), "is damaged: found '" + printable(member.name) + "' twice in the archive. Copy the file again.");
     }
     archive.entries.push_back({below_root(member.name), member.size, member.crc});
   }

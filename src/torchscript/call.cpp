@@ -15,7 +15,7 @@ using torch::jit::Node;
 using torch::jit::Stack;
 using torch::jit::Value;
 
-/// An operation whose first two arguments are the context and a number, and what the call takes from behind them.
+/// An operation whose first two arguments are the context and a number; `call` gets the arguments after them.
 template <typename Call>
 torch::jit::Operation operation(size_t num_arguments, const Call& call) {
   return [num_arguments, call](Stack& stack) {
@@ -32,7 +32,7 @@ torch::jit::Operation operation(size_t num_arguments, const Call& call) {
 
 using Arguments = c10::ArrayRef<c10::IValue>;
 
-/// The calls are operations of torch's interpreter, known to it from the first graph on.
+/// Registers the calls as operations of torch's interpreter, once.
 void register_calls() {
   static const torch::jit::RegisterOperators kCalls(
       {torch::jit::Operator(
@@ -78,7 +78,7 @@ class Caller {
     }
   }
 
-  /// Gives every dropout of the base keys of our own.
+  /// Replaces every dropout of the base model by one that draws by row keys.
   void change_dropouts(torch::jit::Block* block) {
     for (auto node = block->nodes().begin(); node != block->nodes().end();) {
       Node* site = *node++;
@@ -131,7 +131,7 @@ nn::Pass CallContext::pass_of(int64_t call, const at::Tensor& x) {
   return pass;
 }
 
-/// Projections of one input are shown the same tensor; one whose rows are no tokens is not shown.
+/// Shows the observer the same tensor for all projections of one input. Inputs whose rows are not tokens are not shown.
 void CallContext::show(const nn::Linear& linear, const at::Tensor& x, bool documents_second) {
   const RowOrder order = row_order(x, rows_.num_samples, rows_.length, documents_second);
   const bool has_a_row_a_token = x.numel() == rows_.num_samples * rows_.length * x.size(-1);
@@ -155,7 +155,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
     show(linear, x, hosts_.documents_second.count(host) > 0);
   }
   const bool is_untouched = linear.is_plain() && !linear.weight_in_use().requires_grad();
-  if (!keys_.defined() && is_untouched) {  // the very operation of the module, to the bit
+  if (!keys_.defined() && is_untouched) {  // exactly the module's own operation, for equal bits
     const std::optional<at::Tensor> added = bias ? bias : linear.bias_in_use();
     if (linear.layout() == nn::WeightLayout::kInOut && added) {
       return at::addmm(*added, x, linear.weight_in_use().t());
@@ -169,7 +169,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
 }
 
 at::Tensor CallContext::dropout(int64_t site, const at::Tensor& x, double p) {
-  const auto call = static_cast<uint64_t>(calls_[site]++);  // in a loop
+  const auto call = static_cast<uint64_t>(calls_[site]++);  // a site in a loop is called several times
   if (p >= 1 || x.dim() < 2 || x.numel() == 0) {
     return p >= 1 ? x * 0 : at::dropout(x, p, /*train=*/true);
   }

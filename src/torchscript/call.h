@@ -12,22 +12,22 @@
 
 namespace lora::torchscript {
 
-/// What a graph's calls of hosts need of the pass they run in.
+/// What the calls of hosts in a graph need to know about the pass in which they run.
 class CallContext : public torch::CustomClassHolder {
  public:
-  /// @param pass of the batch whose rows the network's inputs are; outlives the context.
-  /// @param rows of its rectangle: keys for dropout, and which of them are tokens (for observers; undefined: all).
+  /// @param pass the pass over the batch that the network's inputs hold; outlives the context.
+  /// @param rows the rows of its rectangle: keys for dropout, and which rows are tokens (for observers; undefined: all).
   CallContext(const Hosts& hosts, const nn::Pass& pass, Rows rows)
       : hosts_(hosts), pass_(pass), rows_(std::move(rows)), keys_(rows_.keys, rows_.num_samples, rows_.length) {}
 
-  /// A projection of x [..., I] by the host of that index: [..., O], with a bias that is not the host's own where one is given.
+  /// Projects x [..., I] to [..., O] with the host of that index, and adds `bias`, one that is not the host's own, if given.
   at::Tensor project(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias);
-  /// The rows of a table.
+  /// Looks up rows of a table.
   at::Tensor look_up(int64_t host, const at::Tensor& ids);
-  /// The base's own dropout of that number, in a training pass.
+  /// The base model's own dropout of that number, in a training pass.
   at::Tensor dropout(int64_t site, const at::Tensor& x, double p);
 
-  /// What a call threw: the interpreter hands on its text alone.
+  /// The exception that a call threw, because the interpreter only passes on its text.
   std::exception_ptr error;
 
  private:
@@ -39,13 +39,13 @@ class CallContext : public torch::CustomClassHolder {
   const nn::Pass& pass_;
   Rows rows_;
   RowKeys keys_;
-  std::map<int64_t, int64_t> calls_;  ///< of each dropout so far
-  at::Tensor shown_;                  ///< the last input that an observer was shown
+  std::map<int64_t, int64_t> calls_;  ///< calls of each dropout so far
+  at::Tensor shown_;                  ///< the last input that the observer was shown
   at::Tensor shown_tokens_;           ///< its rows that are tokens
 };
 
-/// Changes the graph so that every site calls its host, and in training form every dropout draws by the rows' keys; its last input is
-/// then the CallContext. Gives the slots that are still inputs.
+/// Changes the graph so that every site calls its host, and in training mode every dropout draws by the rows' keys. The graph gets a last
+/// input, the CallContext. Returns the slots that are still inputs.
 std::vector<Slot> call_hosts(Lowered& lowered, const Hosts& hosts, bool training);
 
 }  // namespace lora::torchscript

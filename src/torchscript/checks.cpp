@@ -23,7 +23,7 @@ using at::Tensor;
 
 constexpr const char* kAdapter = "load-time check";
 constexpr uint64_t kSeed = 0x10adc4ec;
-constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< of weights that are held twice at a time, or a quarter of all
+constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< weights that are held twice at a time: this, or a quarter of all if that is more
 
 std::string number_text(double value) {
   char text[32];
@@ -31,7 +31,7 @@ std::string number_text(double value) {
   return text;
 }
 
-/// Hosts that are judged together: one, or the two of a tied weight.
+/// Hosts that are checked together: one, or the two of a tied weight.
 using Unit = std::vector<nn::MatrixHost*>;
 
 class Check {
@@ -45,7 +45,7 @@ class Check {
     }
     require_unchanged(before, "");
     check_adapters();
-    require_unchanged(before, " in its training form. model.base_dropout 0 keeps it in its evaluation form");
+    require_unchanged(before, " in training mode. Set model.base_dropout to 0 to keep it in evaluation mode.");
     find_documents();
   }
 
@@ -61,17 +61,17 @@ class Check {
     const Tensor lowered = by_sites(sample, false);
     if (!same_bits(lowered, by_sites(sample, false))) {
       model_error(network_.where(),
-                  "is random in its evaluation form: found two results of one input. Likely cause: dropout of a module that was traced in "
-                  "training mode. Export it after eval()");
+                  "is random in evaluation mode: found two different results for the same input. Likely cause: dropout in a module that "
+                  "was traced in training mode. Call eval() before exporting it.");
     }
     if (!at::isfinite(lowered).all().item<bool>()) {
-      model_error(network_.where(), "gives values that are not finite for ordinary inputs: nothing of it could be checked");
+      model_error(network_.where(), "returns values that are not finite for ordinary inputs, so that it cannot be checked");
     }
     const Tensor own = outputs_of(network_.run_module(sample.arguments), sample);
     if (!same_bits(lowered, own)) {
-      model_error(network_.where(), "its graph gives other numbers than the module: found a difference of " +
+      model_error(network_.where(), "its graph does not reproduce the module's results: found a difference of " +
                                         number_text((lowered - own).abs().max().item<double>()) +
-                                        ", expected none. Likely cause: torch.autocast in forward. Export it without");
+                                        ", expected none. Likely cause: torch.autocast in forward. Export the module without it.");
     }
   }
 
@@ -92,7 +92,7 @@ class Check {
     }
   }
 
-  /// Every host once, the two of a tied weight together: a change of it is seen at both places.
+  /// Every host once, with the two hosts of a tied weight as one unit, because a change of the weight affects both.
   std::vector<Unit> units() const {
     const std::vector<std::unique_ptr<nn::Host>>& all = network_.hosts().all;
     std::map<const nn::Host*, nn::MatrixHost*> heads;  // by their table
@@ -119,7 +119,7 @@ class Check {
 
   static int64_t bytes_of(const Unit& unit) { return static_cast<int64_t>(unit.front()->weights().front().base().nbytes()); }
 
-  /// In groups of bounded size, about four at most.
+  /// Checks the hosts in groups of bounded size, about four at most.
   void check_adapters() {
     const std::vector<Unit> all = units();
     int64_t total = 0, bytes = 0;
@@ -146,7 +146,8 @@ class Check {
     model_.set_idle(std::move(idle_));
   }
 
-  /// A pair whose product is drawn by the weight's own slot, as [rows, columns] of it, so that both of a tied weight get one change.
+  /// Attaches a random pair. Its product, as [rows, columns] of the stored weight, is drawn by the weight's slot, so that both hosts of a
+  /// tied weight get the same change.
   void attach(nn::MatrixHost& host) const {
     const nn::BaseWeight& weight = host.weights().front();
     const Tensor W = weight.base();
@@ -156,7 +157,7 @@ class Check {
         at::detail::createCPUGenerator(mix64(kSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
     const Tensor rows = at::randn({W.size(0), 2}, numbers, at::kFloat).to(W.device());
     const Tensor columns = at::randn({2, W.size(1)}, numbers, at::kFloat).to(W.device());
-    // Of a size that is seen in half precision, and small beside the weight.
+    // Large enough to be seen in half precision, and small compared with the weight.
     const double delta = rows.mm(columns).norm().item<double>(), own = W.to(at::kFloat).norm().item<double>();
     const double scale = own > 0 && delta > 0 ? 0.3 * own / delta : 0.1;
     const Tensor A_RI = turned ? rows.t().contiguous() : columns, B_OR = turned ? columns.t().contiguous() : rows;
@@ -179,8 +180,8 @@ class Check {
     }
   }
 
-  /// How far the pairs of these hosts do something else than the change of their weights, as a share of what that does; none if
-  /// that does nothing to this input.
+  /// The difference between the effect of these hosts' pairs and the effect of the same change of their weights, relative to the latter;
+  /// none if the change has no effect on this input.
   std::optional<double> disagreement(const std::vector<Unit>& group, bool with_grad) const {
     const at::AutoGradMode mode(with_grad);
     const Sample& sample = subject_.sample_for_adapters();
@@ -196,17 +197,17 @@ class Check {
     return size == 0 ? (apart > 0 ? std::optional(1e9) : std::nullopt) : std::optional(apart / size);
   }
 
-  /// What the last bit of both is, as a share of them.
+  /// The relative size of the last bit of results.
   double rounding_of_results() const { return !model_.is_half() ? 1e-6 : model_.dtype() == at::kHalf ? 0x1p-11 : 0x1p-8; }
 
   bool is_dead(const std::vector<Unit>& group) const {
     const double bound = model_.is_half() ? 0.1 : 1e-3;
     return std::any_of(kModes.begin(), kModes.end(), [&](bool with_grad) {
-      return !(disagreement(group, with_grad).value_or(0) <= bound);  // nor where it is no number
+      return !(disagreement(group, with_grad).value_or(0) <= bound);  // true for NaN too
     });
   }
 
-  /// The names of the dead among them, looked for in halves. Together some may differ by what rounding adds up to.
+  /// The names of the hosts in the group whose adapters do not work, found by bisection. A group may also differ by accumulated rounding.
   std::vector<std::string> dead_of(const std::vector<Unit>& group) const {
     if (!is_dead(group)) {
       return {};
@@ -226,14 +227,14 @@ class Check {
       names = apart_in_gradient(group);
     }
     if (!names.empty()) {
-      model_error(network_.where(), "an adapter does not do what the change of its weight does at: " + join(names, ", ", 8) +
-                                        ". Its forward uses the weight in a way that this version does not see, gives no numbers beside "
-                                        "it, or makes much of the last bit of a product");
+      model_error(network_.where(), "an adapter does not have the effect of the same change of the weight at: " + join(names, ", ", 8) +
+                                        ". Its forward uses the weight in a way that this version does not recognise, returns NaN, or "
+                                        "amplifies the last bit of a product.");
     }
     check_gradients(group);
   }
 
-  /// Gradients of the B of every host of the group, by a loss of random weights; undefined where none comes back.
+  /// Gradients of the B of every host in the group, for a randomly weighted loss; undefined where no gradient arrives.
   std::vector<Tensor> gradients(const std::vector<Unit>& group, bool by_weights) const {
     const at::AutoGradMode mode(true);
     const Sample& sample = subject_.sample_for_adapters();
@@ -255,7 +256,8 @@ class Check {
     return (out.to(at::kFloat) * weights).sum();
   }
 
-  /// What one host of many does is less than half precision rounds away of the result, but all of its gradient.
+  /// The hosts whose gradients differ. In half precision the effect of one host among many is lost in the result's rounding, but it is the
+  /// whole of its own gradient.
   std::vector<std::string> apart_in_gradient(const std::vector<Unit>& group) const {
     constexpr double kBound = 0.5;
     const std::vector<Tensor> by_pairs = gradients(group, false), by_weights = gradients(group, true);
@@ -275,8 +277,8 @@ class Check {
     const Tensor out = by_sites(subject_.sample_for_adapters(), true);
     if (!out.requires_grad()) {
       model_error(network_.where(),
-                  "its result has no gradient: found a forward under torch.no_grad or a detach at its end, expected one that "
-                  "can be trained. Export it without");
+                  "its result has no gradient: found a forward under torch.no_grad or a detach at its end, expected one that can be "
+                  "trained. Export it without these.");
     }
     loss_of(out).backward();
     std::vector<nn::MatrixHost*> without;
@@ -285,7 +287,7 @@ class Check {
     }
     detach(group);
     for (nn::MatrixHost* host : without) {
-      if (has_effect(*host)) {  // its weight counts for this input
+      if (has_effect(*host)) {  // its weight matters for this input
         network_.hosts().unreached.emplace(host, std::make_unique<Unreached>(*host));
       } else {
         idle_.push_back(host);
@@ -293,7 +295,7 @@ class Check {
     }
   }
 
-  /// Which size of the tensors in it is the documents': dropout is drawn by document.
+  /// Finds the calls whose tensors have the documents second, because dropout is drawn by document.
   void find_documents() {
     const at::NoGradGuard no_grad;
     std::array<CallSizes, 2> sizes;
@@ -320,13 +322,13 @@ class Check {
     return has;
   }
 
-  static constexpr std::array<bool, 2> kModes{false, true};  ///< with gradients or without
+  static constexpr std::array<bool, 2> kModes{false, true};  ///< without gradients, with gradients
 
   Subject& subject_;
   NetworkModel& model_;
   Network& network_;
   const std::vector<Sample>& samples_;
-  std::vector<Tensor> bare_;  ///< of the sample for adapters, by kModes
+  std::vector<Tensor> bare_;  ///< results for the sample for adapters without pairs, by kModes
   std::vector<const nn::MatrixHost*> idle_;
 };
 

@@ -5,7 +5,7 @@
 
 namespace lora::torchscript {
 
-/// A small batch as a network takes it.
+/// A small batch with the arguments that the network gets for it.
 struct Sample {
   Sample(const NetworkModel& model, nn::TokenBatch tokens)
       : batch(tokens.to(model.device())), rectangle(make_rectangle(batch)), arguments(model.fields().arguments(batch, rectangle)) {}
@@ -15,36 +15,36 @@ struct Sample {
   std::vector<c10::IValue> arguments;
 };
 
-/// A network as the checks see it: batches that it is tried on, and what of its results counts.
+/// The subject of the checks: a network, the batches that it is tried on, and which of its results count.
 class Subject {
  public:
   virtual ~Subject() = default;
   virtual NetworkModel& model() = 0;
-  /// Two, of other numbers of documents.
+  /// Two samples with different numbers of documents.
   virtual const std::vector<Sample>& samples() const = 0;
-  /// That of them which adapters are tried on.
+  /// The sample that adapters are tried on.
   virtual const Sample& sample_for_adapters() const { return samples().front(); }
-  /// What the model makes of a pass over a sample.
+  /// The model's result for a pass over a sample.
   virtual at::Tensor outputs(const nn::Pass& pass) const = 0;
-  /// The same of a result that the network gave for it.
+  /// The same from a result of the network for that sample.
   virtual at::Tensor outputs_of(const c10::IValue& result, const Sample& sample) const = 0;
 };
 
-/// The sample's arguments with another id behind the ends of its documents.
+/// The sample's arguments with another id as padding after its documents.
 std::vector<c10::IValue> padded_arguments(const NetworkModel& model, const Sample& sample, int64_t id);
 
-/// Equal to the bit, or not a number at the same places.
+/// Whether the tensors are equal to the bit, with NaN at the same positions.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);
 
-/// Runs the samples and throws model Error where an adapter would not do what it should: the lowered graph gives other bits than the
-/// module, its evaluation form is random, it changes its own tensors, a pair at a host does not do what the change of its weight does,
-/// or no gradient comes back to it.
+/// Runs the samples and throws model Error if adapters would not work: the lowered graph does not give the module's bits, the module is
+/// random in evaluation mode or changes its own tensors, a pair at a host does not have the effect of the same change of the weight, or
+/// the result has no gradient.
 void check_adapters(Subject& subject);
 
-/// check_adapters on small documents. Finds out besides whether padding counts.
+/// Runs check_adapters on small documents, and finds out whether padding affects the results.
 void check_network(ScriptModel& model);
 
-/// Passes of the whole module that the check of a sound one takes at most, forward and backward.
+/// The most passes of the whole module, forward and backward, that checking a valid module takes.
 constexpr int64_t kCheckPasses = 150;
 
 }  // namespace lora::torchscript

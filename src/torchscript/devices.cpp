@@ -31,7 +31,7 @@ class Settler {
     }
   }
 
-  /// What stands for the value; containers and objects are changed in place.
+  /// The value with its devices replaced; containers and objects are changed in place.
   c10::IValue settled(c10::IValue value) {
     if (value.isDevice()) {
       return device_;
@@ -86,7 +86,7 @@ class Settler {
         }
         break;
       case torch::jit::AttributeKind::t:
-        if (node->t(attr::value).dim() > 0) {  // scalars go with any device, and some are read as numbers
+        if (node->t(attr::value).dim() > 0) {  // scalars work with any device, and some are read as numbers
           node->t_(attr::value, node->t(attr::value).to(device_));
         }
         break;
@@ -95,7 +95,7 @@ class Settler {
     }
   }
 
-  /// torch.device("cuda:0") of a script.
+  /// Replaces the text of a script's torch.device("cuda:0").
   void settle_text(Node* node) const {
     const torch::jit::WithInsertPoint before(node);
     torch::jit::Graph& graph = *node->owningGraph();

@@ -7,8 +7,8 @@ struct Module;
 
 namespace lora::torchscript {
 
-/// Puts `device` in place of every device that the module's code and attributes name, and moves the tensors that they hold there (not
-/// its own tensors: see open_module): a trace holds those that it was made on. Only before the first call, as executors copy the code.
+/// Replaces every device in the module's code and attributes by `device`, because a trace contains the device that it was made on. Moves
+/// the tensors in them there (not the module's own: see open_module). To be called before the first call, because executors copy the code.
 void settle_devices(torch::jit::Module& module, at::Device device);
 
 }  // namespace lora::torchscript

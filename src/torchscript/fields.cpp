@@ -15,7 +15,7 @@ namespace {
 
 using at::Tensor;
 
-/// A value of each token, laid into the rectangle.
+/// Places the values of tokens in the rectangle.
 Tensor spread(const Tensor& values_T, const Rectangle& rectangle, int64_t padding) {
   const Tensor flat = at::full({rectangle.num_documents * rectangle.length}, padding, values_T.options());
   return flat.index_copy(0, rectangle.places_T, values_T).view({rectangle.num_documents, rectangle.length});
@@ -48,7 +48,7 @@ Tensor target(const nn::TokenBatch& batch, const Rectangle&) {
   return batch.targets;
 }
 
-/// As transformers' models take them: the label of each row where rows have one, else not shifted, each at its own token.
+/// Labels as transformers' models expect them: one per row if rows have labels, else one per token, not shifted.
 Tensor labels(const nn::TokenBatch& batch, const Rectangle& rectangle) {
   if (batch.targets.defined() || batch.features.defined()) {
     return batch.targets;
@@ -115,11 +115,11 @@ std::string argument_names(const Network& network) {
   return join(names);
 }
 
-/// An element of a tuple by its number, or by its name where it has names.
+/// An element of a tuple by its index, or by its name if the tuple has names.
 c10::IValue element(const c10::ivalue::Tuple& tuple, const std::string& output, const std::string& where) {
   std::vector<std::string> names;
   const auto is_nothing = [](const c10::IValue& value) { return value.isTensor() && !value.toTensor().defined(); };
-  if (std::none_of(tuple.elements().begin(), tuple.elements().end(), is_nothing)) {  // which has no type
+  if (std::none_of(tuple.elements().begin(), tuple.elements().end(), is_nothing)) {  // an undefined element has no type
     if (const auto& schema = tuple.type()->expect<c10::TupleType>()->schema()) {
       for (const c10::Argument& field : schema->arguments()) {
         names.push_back(field.name());
@@ -136,7 +136,7 @@ c10::IValue element(const c10::ivalue::Tuple& tuple, const std::string& output, 
                                                                                  : SIZE_MAX;
   if (index >= tuple.elements().size()) {
     config_error("model.output", "found '" + output + "', expected an index below " + std::to_string(tuple.elements().size()) +
-                                     (names.empty() ? "" : " or one of " + join(names)) + ", as " + where + " gives a tuple");
+                                     (names.empty() ? "" : " or one of " + join(names)) + ", because " + where + " returns a tuple");
   }
   return tuple.elements()[index];
 }
@@ -151,7 +151,7 @@ c10::IValue entry(const c10::IValue& dictionary, const std::string& output, cons
       }
     }
   }
-  config_error("model.output", "found '" + output + "', expected one of " + join(keys) + ", as " + where + " gives a dictionary");
+  config_error("model.output", "found '" + output + "', expected one of " + join(keys) + ", because " + where + " returns a dictionary");
 }
 
 }  // namespace
@@ -170,20 +170,20 @@ Rectangle make_rectangle(const nn::TokenBatch& batch) {
 
 Fields::Fields(const Network& network, const std::vector<std::string>& inputs, RowKind rows) : rows_(rows), dtype_(network.dtype()) {
   if (inputs.size() > network.arguments().size()) {
-    config_error("model.inputs", "found " + std::to_string(inputs.size()) + ", expected at most the " +
-                                     std::to_string(network.arguments().size()) + " that its forward takes: " + argument_names(network));
+    config_error("model.inputs", "has too many fields: found " + std::to_string(inputs.size()) + ", expected at most " +
+                                     std::to_string(network.arguments().size()) + ", the arguments of forward: " + argument_names(network));
   }
   for (size_t i = 0; i < network.arguments().size(); ++i) {
     const Argument& argument = network.arguments()[i];
     const bool is_named = inputs.empty() ? find_field(argument.name, rows) != nullptr : i < inputs.size();
     const std::string name = !is_named ? "" : inputs.empty() ? argument.name : inputs[i];
     if (is_named && find_field(name, rows) == nullptr) {
-      config_error("model.inputs", "found '" + printable(name) + "'" + did_you_mean(name, known_fields(rows)) + ", expected some of " +
+      config_error("model.inputs", "found '" + printable(name) + "'" + did_you_mean(name, known_fields(rows)) + ", expected one of " +
                                        join(known_fields(rows)));
     }
     if (!is_named && !argument.fallback) {
-      config_error("model.inputs", "does not say what the argument '" + argument.name + "' of " + network.where() +
-                                       " is: expected a list in the order of the arguments (" + argument_names(network) + ") of some of " +
+      config_error("model.inputs", "has no field for the argument '" + argument.name + "' of " + network.where() +
+                                       ": expected one field for each argument, in order (" + argument_names(network) + "), from " +
                                        join(known_fields(rows)));
     }
     names_.push_back(name);
@@ -191,7 +191,7 @@ Fields::Fields(const Network& network, const std::vector<std::string>& inputs, R
   }
   const char* const content = rows == RowKind::kFeatures ? "features" : "input_ids";
   if (!has(content)) {
-    config_error("model.inputs", std::string("found no ") + content + ": " + network.where() + " is not given the " +
+    config_error("model.inputs", std::string("lacks ") + content + ", without which " + network.where() + " does not get the " +
                                      (rows == RowKind::kFeatures ? "rows" : "tokens"));
   }
 }
@@ -220,7 +220,7 @@ Tensor take_output(const c10::IValue& result, const std::string& output, const s
   } else if (result.isGenericDict()) {
     taken = entry(result, output, where);
   } else if (result.isTensor() && output != kLogits && output != kLoss) {
-    config_error("model.output", "found '" + output + "', but " + where + " gives one tensor. Leave it out");
+    config_error("model.output", "found '" + output + "', but " + where + " returns a single tensor. Leave it out.");
   }
   const bool is_nothing = taken.isTensor() && !taken.toTensor().defined();
   if (!taken.isTensor() || is_nothing || !taken.toTensor().is_floating_point()) {

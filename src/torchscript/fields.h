@@ -9,48 +9,48 @@
 
 namespace lora::torchscript {
 
-/// The documents of a batch as rows of one rectangle, padded behind their ends: what a TorchScript model takes. D documents,
-/// L the longest one's length.
+/// The documents of a batch as rows of one rectangle, padded after their ends, as a TorchScript model takes them. D documents, L the length
+/// of the longest.
 struct Rectangle {
   int64_t num_documents = 0;
   int64_t length = 0;
-  at::Tensor places_T;  ///< int64, where each token stands among D · L
+  at::Tensor places_T;  ///< int64, the position of each token in D · L
 };
 
 Rectangle make_rectangle(const nn::TokenBatch& batch);
 
-/// What a network is given as its rows.
+/// The kind of rows that a network takes.
 enum class RowKind {
   kLearntTokens,  ///< documents whose tokens are predicted
-  kDocuments,     ///< documents that it takes whole
-  kFeatures,      ///< features
+  kDocuments,     ///< whole documents
+  kFeatures,      ///< rows of features
 };
 
-/// Which field of a batch each argument of the module is.
+/// Maps the fields of a batch to the arguments of the module.
 class Fields {
  public:
-  /// @param inputs as model.inputs has them; empty: by the arguments' names. Throws config Error for a field or an argument that
-  /// is not known, and where nothing gives the network its rows.
+  /// @param inputs the fields in model.inputs; empty: by the arguments' names. Throws config Error for an unknown field or argument, and if
+  /// no field gives the network its rows.
   Fields(const Network& network, const std::vector<std::string>& inputs, RowKind rows);
 
   bool has(const std::string& field) const;
-  /// The module's arguments for a batch. Features are given in the dtype of its weights.
+  /// The module's arguments for a batch. Features have the dtype of its weights.
   std::vector<c10::IValue> arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const;
   const std::vector<std::string>& names() const { return names_; }
 
  private:
   RowKind rows_;
   at::ScalarType dtype_;
-  std::vector<std::string> names_;      ///< of the first arguments, in order; "": its default
-  std::vector<c10::IValue> fallbacks_;  ///< of every argument
+  std::vector<std::string> names_;      ///< fields of the first arguments, in order; "": the argument's default
+  std::vector<c10::IValue> fallbacks_;  ///< default of every argument
 };
 
-/// What counts where model.output names nothing: the first element of a tuple, or the entry of that name.
+/// The output that is used without model.output: the first element of a tuple, or the entry of that name.
 inline constexpr const char* kLogits = "logits";
 inline constexpr const char* kLoss = "loss";
 
-/// What of the module's result is the logits (or the loss): `output` is one of those names, a key, or the index of an element.
-/// Throws model Error where the result has no such tensor.
+/// The logits (or the loss) in the module's result: `output` is one of those names, a key, or the index of an element. Throws config Error
+/// if the result has no such tensor.
 at::Tensor take_output(const c10::IValue& result, const std::string& output, const std::string& where);
 
 }  // namespace lora::torchscript

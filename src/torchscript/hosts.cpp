@@ -14,7 +14,7 @@ namespace lora::torchscript {
 
 namespace {
 
-/// Gives one host its own slots, whatever names it asks for.
+/// Provides the slots of one host, whatever names it asks for.
 class SlotSource : public io::WeightSource {
  public:
   SlotSource(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
@@ -67,7 +67,7 @@ class Maker {
     return slot.is_parameter && slot.tensor.dim() == 2 && slot.tensor.is_floating_point();
   }
 
-  /// "x.y" of "x.y.weight"; a slot that is called otherwise is a module by its whole name.
+  /// "x.y" of "x.y.weight"; for other slot names the whole name.
   std::string host_name(const Slot& slot) const {
     const std::string module = module_part(slot.name);
     const bool is_weight = slot.name.ends_with(".weight") && names_.count(module) == 0;
@@ -108,7 +108,7 @@ class Maker {
     const Slot& slot = lowered_.slots[i];
     const std::vector<torch::jit::Node*>& sites = uses_[i].linear.empty() ? uses_[i].conv1d : uses_[i].linear;
     const bool turned = uses_[i].linear.empty();
-    if (taken_.count(i) > 0 || (shares_memory(slot) && !turned)) {  // tied: the weight belongs to the table
+    if (taken_.count(i) > 0 || (shares_memory(slot) && !turned)) {  // a tied weight belongs to the table
       std::string name = taken_.count(i) > 0 ? module_of(sites.front(), module_) : host_name(slot);
       name = name.empty() || names_.count(name) > 0 ? slot.name + ".linear" : name;
       auto tied = std::make_unique<nn::Linear>(name, slot.tensor);
@@ -166,7 +166,7 @@ class Maker {
     }
   }
 
-  /// The bias that belongs to the same module and is added at every site of it and nowhere else.
+  /// The bias of the same module, if it is added at every site of the weight and nowhere else.
   const Slot* own_bias(size_t i, const std::vector<torch::jit::Node*>& sites, bool turned) {
     const std::string module = module_part(lowered_.slots[i].name);
     const int64_t bias = slot_index(lowered_, sites.front(), turned ? 0 : 2);
@@ -183,7 +183,7 @@ class Maker {
     return &lowered_.slots[bias];
   }
 
-  /// Whether an earlier slot is the same memory: tied weights of a scripted module.
+  /// Whether an earlier slot shares this one's memory, as tied weights of a scripted module do.
   bool shares_memory(const Slot& slot) const {
     for (const Slot& other : lowered_.slots) {
       if (&other == &slot) {
@@ -239,21 +239,23 @@ class Maker {
 }  // namespace
 
 void OtherModule::set_convolution(int64_t dimensions) {
-  kind_ = dimensions == 1 ? "Conv1d, which takes no adapter yet" : dimensions == 2 ? "Conv2d, which takes no adapter yet" : kind_;
+  kind_ = dimensions == 1   ? "Conv1d, which does not support adapters yet"
+          : dimensions == 2 ? "Conv2d, which does not support adapters yet"
+                            : kind_;
 }
 
 void HiddenLinear::attach(nn::LowRank attachment) {
   if (attachment.dropout > 0 || attachment.bias_O) {
     config_error(attachment.dropout > 0 ? "adapter.lora_dropout" : "adapter.lora_bias",
-                 "cannot be had at '" + name() + "' of a TorchScript model, whose weight is used by " + operations_ +
-                     ": found it among the targets, expected lora_dropout 0 and no lora_bias, or the target left out");
+                 "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " + operations_ +
+                     ". Use lora_dropout 0 and no lora_bias, or leave out this target.");
   }
   Linear::attach(std::move(attachment));
 }
 
 void HiddenLinear::attach(nn::TokenRows) {
-  config_error("adapter.trainable_token_indices", "cannot be had at '" + name() + "' of a TorchScript model, whose weight is used by " +
-                                                      operations_ + ". Use target_modules or modules_to_save");
+  config_error("adapter.trainable_token_indices", "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " +
+                                                      operations_ + ". Use target_modules or modules_to_save.");
 }
 
 at::Tensor effective_weight(const nn::Linear& host) {

@@ -12,8 +12,8 @@
 
 namespace lora::torchscript {
 
-/// A weight that an operation of the graph hides: it is adapted as a whole, W + scale · B A, wherever it is used. Dropout on
-/// the adapter's input and a bias of lora_B cannot be expressed.
+/// A weight that another operation than linear uses. It is adapted in weight space, W + scale · B A, wherever it is used. Dropout on the
+/// adapter's input and a bias of lora_B cannot be expressed.
 class HiddenLinear : public nn::Linear {
  public:
   HiddenLinear(const std::string& name, const nn::LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options,
@@ -24,31 +24,31 @@ class HiddenLinear : public nn::Linear {
   void attach(nn::LowRank attachment) override;
   void attach(nn::TokenRows rows) override;
 
-  /// The operations that hide it.
+  /// The operations that use the weight.
   const std::string& operations() const { return operations_; }
 
  private:
   std::string operations_;
 };
 
-/// A module whose tensors no pair can be attached to (norms, convolutions, tables that are added): they can be trained whole.
+/// A module to which no pair can be attached (norms, convolutions, tables that are added). Its tensors can be trained whole.
 class OtherModule : public nn::Host {
  public:
   explicit OtherModule(std::string name) : Host(std::move(name)) {}
   const char* kind() const override { return kind_; }
   nn::BaseWeight& add(const std::string& part, const at::Tensor& tensor) { return add_weight(part, tensor, tensor.dim() > 1); }
-  /// Its weight is the kernel of a convolution over so many dimensions.
+  /// Notes that the weight is the kernel of a convolution with this number of dimensions.
   void set_convolution(int64_t dimensions);
 
  private:
   const char* kind_ = "module without a linear operation or table";
 };
 
-/// Stands in the list of hosts for one that cannot be trained.
+/// Replaces a host that cannot be trained in the list of hosts.
 class Unreached : public nn::Host {
  public:
   explicit Unreached(const nn::Host& host)
-      : Host(host.name()), kind_(std::string(host.kind()) + " that no gradient comes back to (torch.no_grad or detach in forward)") {}
+      : Host(host.name()), kind_(std::string(host.kind()) + " that gets no gradient (torch.no_grad or detach in forward)") {}
   const char* kind() const override { return kind_.c_str(); }
   bool can_be_saved() const override { return false; }
 
@@ -56,37 +56,37 @@ class Unreached : public nn::Host {
   std::string kind_;
 };
 
-/// How a slot's tensor comes into the graph while adapters are on.
+/// How the graph gets a slot's tensor while adapters are attached.
 struct SlotPlan {
   int64_t linear = -1;                     ///< the host that computes its linear or addmm sites; -1: none
   int64_t table = -1;                      ///< the host that computes its embedding sites
-  const nn::BaseWeight* weight = nullptr;  ///< what stands for it where the graph reads it; null: the slot's own tensor
-  const HiddenLinear* hidden = nullptr;    ///< or this one's effective weight
+  const nn::BaseWeight* weight = nullptr;  ///< replaces the slot's tensor in the graph; null: the slot's own tensor
+  const HiddenLinear* hidden = nullptr;    ///< or: its effective weight replaces it
 };
 
-/// A place where a table is looked up by an argument's values.
+/// A lookup of a table by an argument's values.
 struct Lookup {
-  const nn::Host* table = nullptr;  ///< null: its host is none of tables
+  const nn::Host* table = nullptr;  ///< null: its host is not a table
   int64_t num_rows = 0;
   size_t argument = 0;
 };
 
-/// The modules of a lowered network as adapters see them.
+/// The hosts for adapters in a lowered network.
 struct Hosts {
   std::vector<std::unique_ptr<nn::Host>> all;                       ///< in the order of their first site in the graph
   std::map<std::string, SlotPlan> plans;                            ///< by the slot's name
-  std::map<std::string, std::string> slot_names;                    ///< the slot of a host's weight or bias, by its name as the host has it
-  std::map<const nn::Host*, std::unique_ptr<Unreached>> unreached;  ///< of those that cannot be trained
-  nn::Linear* head = nullptr;                                       ///< whose output is the network's; null: not known
+  std::map<std::string, std::string> slot_names;                    ///< the slot of a host's weight or bias, by its name at the host
+  std::map<const nn::Host*, std::unique_ptr<Unreached>> unreached;  ///< replacements of hosts that cannot be trained
+  nn::Linear* head = nullptr;                                       ///< the host whose output is the network's; null: not known
   std::vector<Lookup> lookups;
-  std::set<int64_t> documents_second;  ///< calls whose tensors are [places, documents, ..., C], as far as loading has found it out
+  std::set<int64_t> documents_second;  ///< calls whose tensors are [places, documents, ..., C], as found while loading
 };
 
-/// A projection's weight with the pairs that are in use, as its slot has it, in its own dtype.
+/// A projection's weight with the active pairs added, in the slot's layout and dtype.
 at::Tensor effective_weight(const nn::Linear& host);
 at::Tensor effective_weight(const nn::Embedding& table);
 
-/// Makes a host of every slot that forward() reads; the head is the one whose output is `output` (see take_output).
+/// Creates a host for every slot that forward() reads. The head is the one whose output is `output` (see take_output).
 Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output);
 
 }  // namespace lora::torchscript

@@ -15,7 +15,7 @@ bool is_script(const std::filesystem::path& file) {
   if (is_file && first_bytes(file, 4) == "PK\x03\x04") {
     return true;
   }
-  // What is not there yet is called a module by its name, and so is a damaged one.
+  // A missing or damaged file counts as a module if its name says so.
   return (is_file || !std::filesystem::exists(file, error)) && std::any_of(kEndings.begin(), kEndings.end(), has_ending);
 }
 

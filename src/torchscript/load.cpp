@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Parameters to the dtype and everything to the device, in place; tensors that share memory go on sharing it.
+/// Moves parameters to the dtype and everything to the device, in place. Tensors that share memory continue to share it.
 void convert(torch::jit::Module& module, std::optional<at::ScalarType> dtype, at::Device device) {
   using Memory = std::tuple<const void*, std::vector<int64_t>, std::vector<int64_t>, at::ScalarType>;
   std::map<Memory, at::Tensor> converted;
@@ -56,12 +56,11 @@ std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at:
 
 void check_options(const models::ModelOptions& options) {
   if (options.from_scratch) {
-    config_error("model.from_scratch", "is not for TorchScript: found true, expected false. A file has its weights");
+    config_error("model.from_scratch", "is not supported for TorchScript, whose files have weights: found true, expected false");
   }
   if (options.base_dropout.value_or(0) != 0) {
-    config_error("model.base_dropout",
-                 "found " + std::to_string(*options.base_dropout) +
-                     ", expected 0 (the module in its evaluation form) or null for a TorchScript model, whose rates are its own");
+    config_error("model.base_dropout", "cannot change the dropout of a TorchScript model: found " + std::to_string(*options.base_dropout) +
+                                           ", expected 0 (evaluation mode) or null (the module's own dropout)");
   }
 }
 
@@ -70,8 +69,8 @@ void check_options(const models::ModelOptions& options) {
 void require_trust(const fs::path& file, bool trusted) {
   if (!trusted) {
     config_error("model.trust_torchscript",
-                 "found false, expected true (a companion's --trust-torchscript) to load '" + file.string() +
-                     "': a TorchScript file is a program, not data, and loading it runs code of whoever made it. Nothing of it was loaded");
+                 "found false, expected true (or the flag --trust-torchscript) to load '" + file.string() +
+                     "'. A TorchScript file is a program, not data: loading it runs its author's code. Nothing was loaded.");
   }
 }
 
@@ -94,7 +93,7 @@ std::unique_ptr<Network> open_network(const models::ModelOptions& options, const
 
 void try_file(const fs::path& file, int64_t num_passes, const std::function<void()>& work) {
   const int64_t bytes = file_bytes(file);
-  const int64_t seconds = (num_passes + 8) * (bytes >> 28);  // at a quarter of a gigabyte a second
+  const int64_t seconds = (num_passes + 8) * (bytes >> 28);  // at 256 MiB per second
   try_in_child(file.string(), {(int64_t{4} << 30) + 8 * bytes, 120 + seconds}, work);
 }
 

@@ -15,12 +15,12 @@ namespace lora::torchscript {
 
 namespace {
 
-/// Throws data Error, file:line, for a row with an id that a module of so many does not know. `where` names the module.
+/// Throws data Error with file:line for a row with an id that is not below `vocab_size`. `where` names the module.
 void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& where) {
   for (const data::Example& row : rows.examples) {
     const auto largest = std::max_element(row.ids.begin(), row.ids.end());
     if (largest != row.ids.end() && *largest >= vocab_size) {
-      data_error(row.origin.text(), "found the id " + std::to_string(*largest) + ", and the tables of " + where + " have ids from 0 to " +
+      data_error(row.origin.text(), "an id is not in the tables of " + where + ": found " + std::to_string(*largest) + ", expected 0 to " +
                                         std::to_string(vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
     }
   }
@@ -32,30 +32,30 @@ float in_dtype(float value, at::ScalarType dtype) {
                                   : value;
 }
 
-/// Features are given in the dtype of the module's weights. Throws data Error, file:line, for one that is infinite there; warns of a whole
-/// number that is another one, as a category's would be another category.
+/// Features are converted to the dtype of the module's weights. Throws data Error with file:line for one that becomes infinite; warns of a
+/// whole number that changes, because it may be the number of a category.
 void check_features(const data::Dataset& rows, at::ScalarType dtype) {
   std::string first;
   for (const data::Example& row : rows.examples) {
     for (const float feature : row.dense != nullptr ? row.dense->features : std::vector<float>()) {
       const float given = in_dtype(feature, dtype);
       if (!std::isfinite(given)) {
-        data_error(row.origin.text(), "a feature is beyond the module's dtype: found " + shown(Json(feature)) + ", expected what " +
-                                          io::dtype_name(dtype) + " holds. Scale it, or use model.dtype float32.");
+        data_error(row.origin.text(), "a feature is too large for the module's dtype: found " + shown(Json(feature)) +
+                                          ", expected a value in the range of " + io::dtype_name(dtype) +
+                                          ". Scale it, or use model.dtype float32.");
       }
       if (first.empty() && given != feature && std::floor(feature) == feature) {
-        first = "[" + row.origin.text() +
-                "] a whole number among the features is another one in the module's dtype: " + shown(Json(feature)) + " becomes " +
-                shown(Json(given)) + " in " + io::dtype_name(dtype);
+        first = "[" + row.origin.text() + "] a whole number among the features changes in the module's dtype: " + shown(Json(feature)) +
+                " becomes " + shown(Json(given)) + " in " + io::dtype_name(dtype);
       }
     }
   }
   if (!first.empty()) {
-    log::warn(first + ". Where it is the number of a category or an index, use model.dtype float32");
+    log::warn(first + ". If it is the number of a category or an index, use model.dtype float32.");
   }
 }
 
-/// Rows are given to the module in batches, so that either all of them have what it is given or none.
+/// Checks that either all rows have what the module takes or none, because they are batched.
 class Loader {
  public:
   Loader(const models::ModelOptions& options, const data::Dataset& rows, const data::Dataset* second, bool gives_loss)
@@ -80,14 +80,14 @@ class Loader {
   }
 
  private:
-  /// Labels of documents are those of their tokens where no row has one of its own.
+  /// Labels of documents are those of their tokens if no row has its own label.
   void require_targets(const ScriptRowModel& model, const data::Dataset& rows) const {
     const auto has_target = [](const data::Example& row) { return row.dense != nullptr || row.has_target(); };
     const auto has_targets = [&](const data::Dataset* set) { return std::any_of(set->examples.begin(), set->examples.end(), has_target); };
     for (const char* field : {"target", "labels"}) {
       const bool is_of_rows = std::string(field) == "target" || std::any_of(sets_.begin(), sets_.end(), has_targets);
       if (model.fields().has(field) && is_of_rows) {
-        data::require_targets(rows, std::string("as the module is given it as '") + field + "'");
+        data::require_targets(rows, std::string("for the module's argument '") + field + "'");
       }
     }
   }

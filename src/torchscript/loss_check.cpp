@@ -14,7 +14,7 @@ namespace {
 
 using nn::LossMean;
 
-constexpr std::array<LossMean, 2> kMeans{LossMean::kTokens, LossMean::kRows};  // tokens first, for where they are the same
+constexpr std::array<LossMean, 2> kMeans{LossMean::kTokens, LossMean::kRows};  // tokens first, in case both fit
 
 class LossCheck : public RowCheck {
  public:
@@ -42,18 +42,18 @@ class LossCheck : public RowCheck {
 
   double count(const Indices& indices, LossMean mean) const { return static_cast<double>(nn::loss_count(mean, batch(indices))); }
 
-  /// A batch's loss times what it is a mean over.
+  /// A batch's loss times the number of rows or tokens that it is a mean over.
   double loss_sum(const Indices& indices, bool training = false) const {
     return loss(indices, training) * count(indices, model_.loss_mean());
   }
 
-  /// What the loss of two rows is where it is that mean.
+  /// The loss of two rows if the loss is that mean.
   double mean_of(const Indices& pair, LossMean mean) const {
     const double first = count({pair[0]}, mean), second = count({pair[1]}, mean);
     return (first * twice_[pair[0]] + second * twice_[pair[1]]) / (first + second);
   }
 
-  /// A loss itself is rounded, in sums and quotients of its own.
+  /// Allows for the rounding of the loss itself, in its sums and quotients.
   double bound(double spread, double size) const { return slack_.of_one_size().of_spread * spread + 4 * slack_.of_size * size + 1e-7; }
 
   double bound(const Indices& pair) const {
@@ -61,7 +61,7 @@ class LossCheck : public RowCheck {
     return bound(std::abs(first - second), std::max(std::abs(first), std::abs(second)));
   }
 
-  /// Each row with the one whose loss is the furthest from its own: where their weights are other than a mean's, that shows most.
+  /// Each row with the one whose loss differs most from its own, as this shows best if their weights are not those of a mean.
   std::vector<Indices> pairs() const {
     const auto [low, high] = std::minmax_element(twice_.begin(), twice_.end());
     std::vector<Indices> all;
@@ -71,7 +71,7 @@ class LossCheck : public RowCheck {
     return all;
   }
 
-  /// The mean that pairs of rows are nearer to. Throws model Error where one is not that mean.
+  /// The kind of mean that fits pairs of rows better. Throws model Error if a pair does not fit it.
   LossMean find_mean() const {
     struct Misfit {
       double sum = 0;
@@ -102,17 +102,17 @@ class LossCheck : public RowCheck {
     }
   }
 
-  /// Four rows in two pairs, and in others of them.
+  /// Compares four rows in two pairs with the same rows in other pairs.
   void require_own_in_training(int64_t first) const {
     const double a = loss_sum({first, first + 1}, true), b = loss_sum({first + 2, first + 3}, true);
     const double c = loss_sum({first + 2, first + 1}, true), d = loss_sum({first, first + 3}, true);
     const auto [low, high] = std::minmax({a, b, c, d});
     if (!(std::abs(a + b - c - d) <= bound(high - low, std::abs(a) + std::abs(b)))) {
-      fail(" in its training form");
+      fail(" in training mode");
     }
   }
 
-  /// Where every row is drawn the same numbers, what is random by row changes nothing; what is random in another way is no sum.
+  /// If every row draws the same numbers, randomness by row cancels out; with other randomness the loss is not a sum over rows.
   void require_mean_in_training() const {
     const auto drawn_alike = [this](const Indices& indices) {
       nn::TokenBatch alike = batch(indices);
@@ -123,7 +123,7 @@ class LossCheck : public RowCheck {
     const double found = drawn_alike({0, 1, 2, 3});
     const double expected = (drawn_alike({0, 1}) * first + drawn_alike({2, 3}) * second) / (first + second);
     if (std::abs(found - expected) > 0.3 * std::max(std::abs(found), std::abs(expected)) + 1e-7) {
-      fail_mean(found, expected, 4, " in its training form");
+      fail_mean(found, expected, 4, " in training mode");
     }
     if (differ(found, expected)) {
       warn_of_draws();
@@ -138,20 +138,20 @@ class LossCheck : public RowCheck {
     return differ(sum({0, 1}), sum({0}) + sum({1}));
   }
 
-  /// Of batches of several sizes.
+  /// Whether results of batches of different sizes differ.
   bool differ(double a, double b) const { return !(std::abs(a - b) <= model_.rounding() * (std::abs(a) + std::abs(b)) + 1e-7); }
 
   [[noreturn]] void fail_mean(double found, double expected, int num_rows, const std::string& form = "") const {
     char text[96];
     std::snprintf(text, sizeof(text), "found %.6g of %d rows, expected %.6g", found, num_rows, expected);
-    model_error(model_.network().where(), "its loss" + form + " is no mean over rows" +
+    model_error(model_.network().where(), "its loss" + form + " is not a mean over rows" +
                                               (has_learnt_tokens_ ? " or supervised tokens: " : ": ") + text +
-                                              ", the mean of what it gives of each alone. A step must be the same however it is split into "
-                                              "batches: let it give a mean, without weights of classes or normalisation over the batch");
+                                              ", the mean of the losses of single rows. A step must be the same however it is split into "
+                                              "batches: return a mean, without class weights or normalisation over the batch.");
   }
 
   bool has_learnt_tokens_ = false;
-  std::vector<double> twice_;  ///< of each tried row the loss of a batch that it stands in twice
+  std::vector<double> twice_;  ///< for each tried row, the loss of a batch that contains it twice
 };
 
 }  // namespace

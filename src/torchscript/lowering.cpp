@@ -24,7 +24,7 @@ using torch::jit::Node;
 using torch::jit::Value;
 namespace prim = c10::prim;
 
-/// An object of the module's tree, as a value of the graph.
+/// An object in the module's tree that is a value in the graph.
 struct Place {
   c10::intrusive_ptr<c10::ivalue::Object> object;
   std::string name;  ///< "" for the module itself
@@ -57,7 +57,7 @@ class Lowering {
     torch::jit::EliminateDeadCode(lowered_.graph);
     if (graph.inputs()[0]->hasUses()) {
       const Node& user = *graph.inputs()[0]->uses().front().user;
-      refuse("hands itself on to " + std::string(user.kind().toQualString()));
+      refuse("passes itself to " + std::string(user.kind().toQualString()));
     }
     graph.eraseInput(0);
     graph.lint();
@@ -66,8 +66,8 @@ class Lowering {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    model_error(where_, "its forward is no function of its inputs and weights, so that no adapter can be set in: it " + what +
-                            ". Write the module without that, or export it again (scripts/export_torchscript.py)");
+    model_error(where_, "its forward is not a function of its inputs and weights only, so that no adapter can be inserted: it " + what +
+                            ". Change the module, or export it again (scripts/export_torchscript.py).");
   }
 
   void walk(Block* block) {
@@ -90,7 +90,7 @@ class Lowering {
         }
         break;
       case prim::CallMethod:
-        refuse("calls '" + node->s(torch::jit::attr::name) + "' of a module that is known by its interface only");
+        refuse("calls '" + node->s(torch::jit::attr::name) + "' of a module through an interface");
       case prim::fork:
         refuse("computes in parallel (torch.jit.fork)");
       default:
@@ -98,11 +98,11 @@ class Lowering {
     }
   }
 
-  /// An attribute of an object of the tree: an object again, a tensor (an input from now on), or a constant.
+  /// Replaces the reading of an attribute: by another object of the tree, a tensor (a new input of the graph), or a constant.
   void read(Node* node) {
     const auto found = places_.find(node->input(0));
     if (found == places_.end()) {
-      return;  // of an object that forward() makes for itself
+      return;  // an object that forward() creates
     }
     const Place place = found->second;
     const std::string part = node->s(torch::jit::attr::name);
@@ -142,7 +142,7 @@ class Lowering {
     return *inserted;
   }
 
-  /// A list or dictionary of the module is one constant for all calls: what one call writes, the next would read.
+  /// A list or dictionary of the module becomes one constant for all calls, so that the next call would read what one call writes.
   void refuse_writers() const {
     if (containers_.empty()) {
       return;
@@ -160,7 +160,7 @@ class Lowering {
   std::unordered_map<const Value*, Place> places_;
   std::map<std::pair<const void*, size_t>, Value*> inputs_;
   std::vector<Node*> dead_;
-  std::vector<std::pair<const Value*, std::string>> containers_;  ///< attributes that are constants now, and could be written to
+  std::vector<std::pair<const Value*, std::string>> containers_;  ///< attributes that are now constants but could be written to
 };
 
 void add_slots(const c10::intrusive_ptr<c10::ivalue::Object>& object, const std::string& name, std::vector<Slot>& slots) {
@@ -180,7 +180,7 @@ void add_slots(const c10::intrusive_ptr<c10::ivalue::Object>& object, const std:
 
 Lowered lower(torch::jit::Module& module, const std::string& where, bool training) {
   for (torch::jit::Module part : module.modules()) {
-    if (part.hasattr("training")) {  // a frozen module has none
+    if (part.hasattr("training")) {  // a frozen module does not have it
       part.setattr("training", training);
     }
   }

@@ -12,26 +12,26 @@ struct Module;
 
 namespace lora::torchscript {
 
-/// A tensor that a module holds, by its dotted name.
+/// A tensor of a module, with its dotted name.
 struct Slot {
   std::string name;
   at::Tensor tensor;
-  bool is_parameter = false;  ///< not a buffer
+  bool is_parameter = false;  ///< a parameter rather than a buffer
 };
 
-/// A module's forward() as a pure function: the graph's inputs are the arguments and then the slots that it reads.
+/// A module's forward() as a pure function: the graph's inputs are the arguments, followed by the slots that it reads.
 struct Lowered {
   std::shared_ptr<torch::jit::Graph> graph;
   size_t num_arguments = 0;
   std::vector<Slot> slots;
 };
 
-/// Lowers forward() as it is in training or in evaluation mode (the module is left in it): calls inlined, slots made inputs,
-/// other attributes constants. Throws model Error naming `where` for a module that cannot be a pure function: one that changes
-/// itself or a list or dictionary of its own, forks, calls through an interface or hands itself on.
+/// Lowers forward() in training or evaluation mode (and leaves the module in it): calls are inlined, slots become inputs, other attributes
+/// constants. Throws model Error naming `where` for a module that is not a pure function: one that changes itself or its own list or
+/// dictionary, forks, calls through an interface or passes itself on.
 Lowered lower(torch::jit::Module& module, const std::string& where, bool training);
 
-/// Every tensor of the module under its name, whether forward() reads it or not; one that two names share stands twice.
+/// Every tensor of the module under its name, whether forward() reads it or not. A tensor with two names is listed twice.
 std::vector<Slot> all_slots(const torch::jit::Module& module);
 
 }  // namespace lora::torchscript

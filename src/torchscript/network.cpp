@@ -16,7 +16,7 @@ namespace lora::torchscript {
 
 namespace {
 
-/// The last line that names a reason, of the interpreter's many.
+/// The reason in the interpreter's many lines: the last line that names one.
 std::string reason_of(const std::string& text) {
   std::string reason;
   for (const std::string& line : split(text, '\n')) {
@@ -41,21 +41,21 @@ std::string sizes_text(const std::vector<c10::IValue>& arguments) {
   return join(texts);
 }
 
-/// What to do about an interpreter's error, where it can be told.
+/// Advice for an interpreter's error, if the cause is known. Ends the message.
 const char* hint_for(const std::string& reason) {
   const auto has = [&reason](const char* part) { return reason.find(part) != std::string::npos; };
   if (has("must match the") || has("is invalid for input of size") || has("shapes cannot be multiplied") || has("Expected size")) {
-    return ". A trace holds the sizes of its example where Python computed with them: export it with a batch of at least 2, a length of "
-           "at least 2, a mask and use_cache=False (scripts/export_torchscript.py)";
+    return ". A trace contains the sizes of its example wherever Python computed with them: export it with a batch and a length of at "
+           "least 2, a mask and use_cache=False (scripts/export_torchscript.py).";
   }
   if (has("on the same device")) {
-    return ". A trace made on one device computes there: export it on the CPU";
+    return ". A trace runs on the device on which it was made: export it on the CPU.";
   }
   if (has("dtype") || has("ScalarType") || has("scalar type")) {
-    return ". Its code may be made for one dtype alone: use model.dtype auto";
+    return ". Its code may only work in one dtype: use model.dtype auto.";
   }
   if (has("index out of range")) {
-    return ". The batch is longer than the module's position table, or has an id beyond its vocabulary";
+    return ". The batch is longer than the module's position table, or has an id outside its vocabulary.";
   }
   return "";
 }
@@ -63,7 +63,7 @@ const char* hint_for(const std::string& reason) {
 }  // namespace
 
 struct Network::Form {
-  std::vector<Slot> slots;  ///< what run() gives the graph behind the arguments
+  std::vector<Slot> slots;  ///< inputs that run() passes after the arguments
   mutable torch::jit::GraphExecutor executor;
 };
 
@@ -71,7 +71,7 @@ struct Network::Impl {
   torch::jit::Module module;
   Form training;
   Form evaluation;
-  Form plain;  ///< evaluation without hosts
+  Form plain;  ///< evaluation mode without hosts
 };
 
 namespace {
@@ -86,7 +86,7 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
     : where_(std::move(where)), device_(device), frozen_form_(frozen_form), impl_(std::make_unique<Impl>()) {
   impl_->module = std::move(module);
   if (!impl_->module.find_method("forward")) {
-    model_error(where_, "has no forward method: found a TorchScript module that cannot be called");
+    model_error(where_, "has no forward method, so that it cannot be called");
   }
   const c10::FunctionSchema& schema = impl_->module.get_method("forward").function().getSchema();
   for (size_t i = 1; i < schema.arguments().size(); ++i) {
@@ -99,8 +99,8 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
   if (std::none_of(hosts_.all.begin(), hosts_.all.end(), is_adaptable)) {
     model_error(where_,
                 "has no weight that an adapter can be attached to: found " + std::to_string(plain.slots.size()) +
-                    " tensors that forward reads, none of them a weight of a linear operation or a table. A frozen (torch.jit.freeze) "
-                    "or quantised module has none: export it without");
+                    " tensors that forward reads, none of them a weight of a linear operation or a table. Frozen (torch.jit.freeze) "
+                    "and quantised modules have none: export the module before freezing or quantising it.");
   }
   Lowered evaluation = plain;
   evaluation.graph = plain.graph->copy();
@@ -195,7 +195,7 @@ c10::IValue Network::execute(const Form& form, std::vector<c10::IValue> stack) c
 
 void Network::fail(const std::string& text, const std::vector<c10::IValue>& stack) const {
   const std::string reason = reason_of(text);
-  // As torch's own: the trainer goes on with half of the batch.
+  // Thrown as torch's own error, so that the trainer retries with half of the batch.
   TORCH_CHECK_WITH(OutOfMemoryError, text.find("out of memory") == std::string::npos, reason);
   model_error(where_, "the module fails on inputs of " + sizes_text(stack) + ": " + reason + hint_for(reason));
 }

@@ -15,28 +15,28 @@ struct GraphExecutor;
 
 namespace lora::torchscript {
 
-/// One argument of the module's forward.
+/// An argument of the module's forward.
 struct Argument {
   std::string name;
   std::optional<c10::IValue> fallback;  ///< its default value
 };
 
-/// How a pass looks at its rows; see CallContext.
+/// The rows of a pass; see CallContext.
 struct Rows {
   at::Tensor keys;  ///< undefined in evaluation
   int64_t num_samples = 0;
   at::Tensor places;
-  int64_t length = 0;               ///< rows of a sample
-  CallSizes* call_sizes = nullptr;  ///< of the pass, where they are wanted
+  int64_t length = 0;               ///< rows per sample
+  CallSizes* call_sizes = nullptr;  ///< gets the sizes of the calls in the pass; null: not recorded
 };
 
-/// A loaded module as a pure function whose linear operations and tables are hosts of adapters. It runs in its training form
-/// in training passes and in its evaluation form in others.
+/// A loaded module as a pure function whose linear operations and tables are hosts of adapters. It runs in training mode in training passes
+/// and in evaluation mode in others.
 class Network {
  public:
-  /// @param frozen_form the evaluation form in training too: no dropout of the base's own.
-  /// @param output what of the result is the logits (take_output), by which the head is found.
-  /// Throws what lower() throws, and model Error for a module without any host.
+  /// @param frozen_form evaluation mode in training passes too, without the base model's own dropout.
+  /// @param output which part of the result is the logits (take_output); determines the head.
+  /// Throws what lower() throws, and model Error for a module without hosts.
   Network(torch::jit::Module module, std::string where, at::Device device, bool frozen_form, const std::string& output);
   ~Network();
   Network(const Network&) = delete;
@@ -51,11 +51,11 @@ class Network {
   /// The dtype of its weights: that of its first host.
   at::ScalarType dtype() const;
 
-  /// forward(arguments) with what is attached to the hosts. Throws model Error with the interpreter's reason.
+  /// Runs forward(arguments) with the adapters on the hosts. Throws model Error with the interpreter's reason.
   c10::IValue run(const std::vector<c10::IValue>& arguments, const nn::Pass& pass, const Rows& rows) const;
-  /// The same by the module itself, in evaluation, without hosts.
+  /// Runs the module itself in evaluation mode, without hosts.
   c10::IValue run_module(const std::vector<c10::IValue>& arguments);
-  /// The same by the plain graph, whose weights are given: each host's effective weight in weight space.
+  /// Runs the plain graph with each host's effective weight.
   c10::IValue run_in_weight_space(const std::vector<c10::IValue>& arguments) const;
 
  private:

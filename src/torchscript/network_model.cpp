@@ -78,8 +78,8 @@ void NetworkModel::warn_of_idle_hosts() const {
   }
   if (!names.empty()) {
     idle_.clear();
-    log::warn("[" + network_->where() + "] a small batch when it was loaded did not use " + join(names, ", ", 8) +
-              ": whether an adapter there does what it should is not known");
+    log::warn("[" + network_->where() + "] the batch that was tried while loading did not use " + join(names, ", ", 8) +
+              ", so that adapters there could not be checked");
   }
 }
 

@@ -9,10 +9,10 @@
 
 namespace lora::torchscript {
 
-/// What every use of a TorchScript network as a model shares: its modules as hosts, its weights, the fields of its arguments.
+/// The common base of TorchScript models: modules as hosts, weights, and the fields of the arguments.
 class NetworkModel : public nn::Model {
  public:
-  /// @param output what of its result counts: a key, or the index of an element.
+  /// @param output the part of the result that counts: a key, or the index of an element.
   NetworkModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output)
       : network_(std::move(network)), fields_(*network_, inputs, rows), output_(std::move(output)) {}
 
@@ -27,28 +27,27 @@ class NetworkModel : public nn::Model {
   const Network& network() const { return *network_; }
   const Fields& fields() const { return fields_; }
   const std::string& output() const { return output_; }
-  /// Hosts that a small batch says nothing of: neither their weight nor an adapter on it changes its result. The first pass that
-  /// trains one says so.
+  /// Sets the hosts that could not be checked, because neither their weight nor an adapter on it changes the result for a small batch. The
+  /// first pass that trains one of them warns.
   void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
-  /// Says that what it gives of a document depends on the padding behind it: from now on only documents of one length share a
-  /// rectangle.
+  /// Notes that a document's result depends on the padding after it: from now on only documents of the same length share a rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
-  /// Rows of the smallest table of ids; 0: there is none.
+  /// Rows of the smallest table of ids; 0 without one.
   int64_t num_ids() const;
   bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
-  /// Notes what calls of hosts and dropouts are given in training passes, from now on; null: no longer.
+  /// Records the sizes of the inputs of hosts and dropouts in training passes from now on; null: stops recording.
   void watch_calls(CallSizes* sizes) { call_sizes_ = sizes; }
-  /// How far apart, as a share of the largest, two ways may be that compute the same in another order.
+  /// The relative difference that is allowed between two computations of the same result in another order.
   double rounding() const { return is_half() ? 0.05 : 1e-4; }
 
  protected:
   bool keeps_lengths_apart() const { return keeps_lengths_apart_; }
   /// The network's result for a batch, as one rectangle.
   c10::IValue run(const nn::Pass& pass, const Rectangle& rectangle) const;
-  /// To be called before a pass runs the network. What is random in it but for aten::dropout has no key of ours: its generator is set
-  /// by the pass's keys, so that a step is the same step again.
+  /// To be called before a pass runs the network. Random operations other than aten::dropout do not use row keys: their generator is seeded
+  /// by the pass's keys, so that a repeated step gives the same result.
   void begin(const nn::Pass& pass) const;
-  /// Whether the table is looked up by ids.
+  /// Whether the table is looked up by token ids.
   bool is_of_ids(const Lookup& lookup) const { return fields_.names()[lookup.argument] == "input_ids"; }
 
  private:
@@ -59,7 +58,7 @@ class NetworkModel : public nn::Model {
   std::string output_;
   bool keeps_lengths_apart_ = false;
   CallSizes* call_sizes_ = nullptr;
-  mutable std::vector<const nn::MatrixHost*> idle_;  ///< not yet said
+  mutable std::vector<const nn::MatrixHost*> idle_;  ///< those not yet warned of
 };
 
 }  // namespace lora::torchscript

@@ -1,4 +1,4 @@
-// M rows that are compared, K outputs of each.
+// Legend: M compared rows, K outputs per row.
 #include <ATen/ATen.h>
 
 #include <numeric>
@@ -28,7 +28,7 @@ class PredictionCheck : public RowCheck {
       fail("");
     }
     if (sees_others(true)) {
-      fail(" in its training form");
+      fail(" in training mode");
     }
     if (differ(predict(rows_, {0, 1}, true), predict(rows_, {0, 1, 2}, true).slice(0, 0, 2), slack_)) {
       warn_of_draws();
@@ -47,7 +47,7 @@ class PredictionCheck : public RowCheck {
     return at::cat(each);
   }
 
-  /// Rows of pairs before and after the other one is exchanged.
+  /// Compares rows in pairs before and after the other row of the pair is replaced.
   bool sees_others(bool training) const {
     std::vector<Tensor> before, after;
     for (int64_t i = 0; i < count_; i += 2) {
@@ -63,14 +63,14 @@ class PredictionCheck : public RowCheck {
     return differ(predict(rows, some), alone(rows, some), slack_);
   }
 
-  /// Output by output: one may be far from 0 and another near.
+  /// Compares output by output, because one may be far from 0 and another near.
   bool differ(const Tensor& a_MK, const Tensor& b_MK, const Slack& slack) const {
     const Tensor spread_K = (together_MK_ - together_MK_.mean(0)).abs().mean(0), size_K = together_MK_.abs().mean(0);
     const Tensor bound_K = spread_K * slack.of_spread + size_K * slack.of_size + 1e-7;
     return !(a_MK - b_MK).abs().mean(0).le(bound_K).all().item<bool>();
   }
 
-  Tensor together_MK_;  ///< all tried rows
+  Tensor together_MK_;  ///< predictions for all tried rows in one batch
 };
 
 }  // namespace

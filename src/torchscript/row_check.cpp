@@ -40,7 +40,7 @@ void RowCheck::run() {
   }
   const std::optional<data::Dataset> rows = rows_of_two_lengths();
   if (!rows || sees_padding(*rows) || sees_length(*rows)) {
-    model_.keep_lengths_apart();  // the last: passes are others from then on
+    model_.keep_lengths_apart();  // last, because it changes later passes
   }
 }
 
@@ -51,25 +51,25 @@ Tensor RowCheck::result(const nn::TokenBatch& batch, bool training) const {
 void RowCheck::fail(const std::string& form) const {
   model_error(model_.network().where(),
               std::string("a row's ") + (model_.gives_loss() ? "loss" : "prediction") + " depends on the other rows of its batch" + form +
-                  ": expected each row's own. Likely cause: normalisation over the batch (BatchNorm without running statistics, or in its "
-                  "training form, which model.base_dropout 0 leaves out), or a mean over it");
+                  ". Likely cause: normalisation over the batch (BatchNorm without running statistics, or in training mode, which "
+                  "model.base_dropout 0 avoids), or a mean over the batch.");
 }
 
 void RowCheck::warn_of_draws() const {
   log::warn(
       "[" + model_.network().where() +
-      "] in its training form a row's result depends on how many rows its batch has. Likely cause: "
-      "dropout that is not drawn by row (within torch's fused attention, or where rows cannot be told apart). A step that is split in "
-      "another way is another step then; model.base_dropout 0 leaves it out");
+      "] in training mode the result of a row depends on the size of its batch. Likely cause: dropout that is not drawn by row (within "
+      "torch's fused attention, or where rows cannot be identified). Steps then depend on how they are split into batches; "
+      "model.base_dropout 0 avoids this.");
 }
 
 void RowCheck::warn_of_same_results() const {
   log::warn("[" + model_.network().where() +
-            "] gives the same for every row that it is tried on: whether a row's result is its own could not be seen. Likely cause: a last "
-            "layer of zeros");
+            "] returns the same for every row that was tried, so that the independence of rows could not be checked. Likely cause: a last "
+            "layer of zeros.");
 }
 
-/// Every other document is shorter, with a token that is learnt; none where there is no shorter one: padding was not tried then.
+/// Rows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document is.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
   const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;
   data::Dataset rows = rows_;
@@ -82,7 +82,7 @@ std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
   return rows;
 }
 
-/// Whether other ids behind the documents change what it gives.
+/// Whether other ids as padding after the documents change the result.
 bool RowCheck::sees_padding(const data::Dataset& rows) const {
   const Sample sample(model_, batch_of(rows, {0, 1, 2, 3}, model_.device()));
   const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.ids_T.max().item<int64_t>();

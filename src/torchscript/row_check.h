@@ -8,22 +8,22 @@
 
 namespace lora::torchscript {
 
-/// How far apart results may be that are the same but for rounding: shares of how far the rows' are apart, and of their size.
+/// Tolerances for results that are equal except for rounding, relative to the spread of the rows' results and to their size.
 struct Slack {
   double of_spread, of_size;
 
-  /// Of results of batches of one size, which are rounded in one way.
+  /// For results of batches of the same size, which are rounded in the same way.
   Slack of_one_size() const { return {of_spread / 4, of_size / 4}; }
 };
 
-/// Some of the rows as a batch, numbered by their places, so that what is drawn for a place does not depend on the row that stands there.
+/// Some of the rows as a batch, numbered by their position in it, so that random numbers belong to a position and not to a row.
 nn::TokenBatch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device);
 
-/// Whether each row's result is its own, by results of batches of the tried rows. Batches of one size are rounded in one way, so that
-/// these can be compared closely in half precision too.
+/// Checks that each row's result is independent of the others, by comparing batches of the tried rows. Batches of the same size are rounded
+/// in the same way, so that they can be compared closely in half precision too.
 class RowCheck {
  public:
-  /// @param rows as tried_rows makes them.
+  /// @param rows those of tried_rows.
   RowCheck(ScriptRowModel& model, const data::Dataset& rows);
   virtual ~RowCheck() = default;
 
@@ -33,15 +33,15 @@ class RowCheck {
   using Indices = std::vector<int64_t>;
 
   virtual void check() = 0;
-  /// Whether a document gives something else beside a longer one than alone.
+  /// Whether a document's result is different in a batch with a longer one.
   virtual bool sees_length(const data::Dataset& rows_of_two_lengths) const = 0;
 
   nn::TokenBatch batch(const Indices& indices) const { return batch_of(rows_, indices, model_.device()); }
   at::Tensor result(const nn::TokenBatch& batch, bool training = false) const;
   [[noreturn]] void fail(const std::string& form) const;
-  /// That what is random in it is not drawn by row.
+  /// Warns that randomness in the module is not drawn by row.
   void warn_of_draws() const;
-  /// That all rows give the same, so that nothing is seen of what they do to each other.
+  /// Warns that all rows have the same result, so that their independence cannot be checked.
   void warn_of_same_results() const;
 
   ScriptRowModel& model_;
@@ -54,10 +54,10 @@ class RowCheck {
   bool sees_padding(const data::Dataset& rows) const;
 };
 
-/// That of a module that gives predictions; tells the model how many.
+/// The check of a module that returns predictions. Sets their number on the model.
 std::unique_ptr<RowCheck> make_prediction_check(ScriptRowModel& model, const data::Dataset& rows);
 
-/// That of a module that gives their loss; tells the model what it is a mean over.
+/// The check of a module that returns a loss. Sets what it is a mean over on the model.
 std::unique_ptr<RowCheck> make_loss_check(ScriptRowModel& model, const data::Dataset& rows);
 
 }  // namespace lora::torchscript

@@ -17,8 +17,8 @@ namespace {
 using at::Tensor;
 
 constexpr int64_t kTried = 8;          ///< rows
-constexpr int64_t kTriedClasses = 16;  ///< rows of a loss of classes, each of which may have a weight of its own
-constexpr int64_t kLongest = 32;       ///< tokens of a tried document
+constexpr int64_t kTriedClasses = 16;  ///< rows for a loss over classes, each of which may have its own weight
+constexpr int64_t kLongest = 32;       ///< tokens per tried document
 
 class WholeRows : public Subject {
  public:
@@ -29,7 +29,7 @@ class WholeRows : public Subject {
 
   NetworkModel& model() override { return model_; }
   const std::vector<Sample>& samples() const override { return samples_; }
-  const Sample& sample_for_adapters() const override { return samples_.back(); }  // a few numbers of a row: many rows
+  const Sample& sample_for_adapters() const override { return samples_.back(); }  // rows have few numbers, so that more of them are needed
   Tensor outputs(const nn::Pass& pass) const override { return model_.result(pass); }
   Tensor outputs_of(const c10::IValue& result, const Sample& sample) const override {
     return model_.result_of(result, sample.rectangle.num_documents);
@@ -40,7 +40,7 @@ class WholeRows : public Subject {
   std::vector<Sample> samples_;
 };
 
-/// Counts what linear operations are given and give.
+/// Counts the elements of the inputs and outputs of linear operations.
 class ElementCount : public nn::InputObserver {
  public:
   void see(const nn::Linear& host, const Tensor& x_TI) override { elements_ += x_TI.size(0) * (host.in_features() + host.out_features()); }
@@ -50,7 +50,7 @@ class ElementCount : public nn::InputObserver {
   int64_t elements_ = 0;
 };
 
-/// A row of features may become many rows of the network (patches).
+/// Elements per token or row of features, which may become many rows of the network (patches).
 int64_t elements_of_place(ScriptRowModel& model, const Sample& sample) {
   ElementCount count;
   const nn::Pass pass{sample.batch, Tensor(), nullptr, &count};
@@ -66,7 +66,7 @@ bool has_result(const ScriptRowModel& model, const nn::TokenBatch& row) {
   }
 }
 
-/// Which of the rows alone are what the module fails on; none where it fails on all.
+/// The rows on which the module fails when they are alone; empty if it fails on all.
 std::string failing_rows(const ScriptRowModel& model, const data::Dataset& rows) {
   std::vector<std::string> origins;
   for (size_t i = 0; i < rows.examples.size(); ++i) {

@@ -4,10 +4,10 @@
 
 namespace lora::torchscript {
 
-/// check_adapters on some of the rows, and whether a row's result is its own, in training too: throws model Error where it depends on
-/// the other rows of the batch (batch normalisation), or where a loss is no mean over rows or supervised tokens. Tells the model what it
-/// finds out: how many outputs it has, what its loss is a mean over, whether padding counts.
-/// @param longest of all documents that it will be given.
+/// Runs check_adapters on some of the rows, and checks that the result of a row is independent of the others, in training too. Throws model
+/// Error if it depends on the other rows of the batch (batch normalisation), or if a loss is not a mean over rows or supervised tokens.
+/// Sets what it finds out on the model: the number of outputs, what its loss is a mean over, whether padding affects the results.
+/// @param longest the length of the longest document that the model will get.
 void check_rows(ScriptRowModel& model, const data::Dataset& rows, int64_t longest);
 
 }  // namespace lora::torchscript

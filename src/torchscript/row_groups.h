@@ -6,17 +6,17 @@
 
 namespace lora::torchscript {
 
-/// Documents of a batch that are of one length, as a batch of their own.
+/// The documents of a batch that have the same length, as a batch of their own.
 struct DocumentGroup {
-  std::vector<int64_t> documents;  ///< their numbers in the whole
-  at::Tensor tokens;               ///< theirs there, on the batch's device
+  std::vector<int64_t> documents;  ///< their indices in the whole batch
+  at::Tensor tokens;               ///< the indices of their tokens there, on the batch's device
   nn::TokenBatch batch;
 
-  /// The whole batch's pass over them alone, without a cache; this outlives it.
+  /// A pass over only these documents with the settings of the whole batch's pass, without a cache; must not outlive this.
   nn::Pass pass(const nn::Pass& whole) const;
 };
 
-/// Every document in one of them.
+/// The groups of a batch; every document is in one of them.
 std::vector<DocumentGroup> groups_by_length(const nn::TokenBatch& batch);
 
 }  // namespace lora::torchscript

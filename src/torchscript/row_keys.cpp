@@ -12,7 +12,7 @@ namespace {
 
 using at::Tensor;
 
-/// Of each row, which token's key it has and its number among those of that token.
+/// For each row, the token whose key it has, and its number among the rows of that token.
 struct Rows {
   Tensor token;
   Tensor number;

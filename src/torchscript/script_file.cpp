@@ -17,9 +17,9 @@ namespace lora::torchscript {
 
 namespace {
 
-constexpr std::string_view kExtra = "extra/";  ///< the archive's folder of torch.jit.save's _extra_files
+constexpr std::string_view kExtra = "extra/";  ///< the archive's folder for the _extra_files of torch.jit.save
 
-/// The object that holds a slot, and the slot's own name there.
+/// The object that holds a slot, and the slot's name there.
 std::pair<torch::jit::Module, std::string> holder_of(const torch::jit::Module& module, const std::string& slot) {
   torch::jit::Module holder = module;
   const std::vector<std::string> parts = split(slot, '.');
@@ -41,7 +41,7 @@ HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const H
   if (const auto* hidden = dynamic_cast<const HiddenLinear*>(&host)) {
     result.note = "adapted as W + scale B A: used by " + hidden->operations();
   } else if (dynamic_cast<const nn::MatrixHost*>(&host) == nullptr) {
-    result.note = "no linear operation or table reads it as its weight";
+    result.note = "no linear operation or table uses it as its weight";
   }
   return result;
 }
@@ -49,8 +49,8 @@ HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const H
 }  // namespace
 
 struct ScriptFile::Impl {
-  torch::jit::Module module;              ///< as it is in the file
-  torch::jit::ExtraFilesMap extra_files;  ///< what stands beside it there
+  torch::jit::Module module;              ///< unchanged from the file
+  torch::jit::ExtraFilesMap extra_files;  ///< the file's other entries
 };
 
 ScriptFile::ScriptFile(const std::filesystem::path& file, bool trusted) : impl_(std::make_unique<Impl>()) {
@@ -61,7 +61,7 @@ ScriptFile::ScriptFile(const std::filesystem::path& file, bool trusted) : impl_(
     return std::make_unique<Network>(open_module(file, std::nullopt, at::kCPU), file.string(), at::kCPU, /*frozen_form=*/true, "logits");
   };
   try_file(file, /*num_passes=*/0, [&open] { open(); });
-  const std::unique_ptr<Network> network = open();  // which changes the form that the module is in
+  const std::unique_ptr<Network> network = open();  // this changes the module's training mode
   for (const auto& host : network->hosts().all) {
     for (const nn::BaseWeight& weight : host->weights()) {
       weights_.push_back(weight_of(*host, weight, network->hosts()));

@@ -22,12 +22,12 @@ ScriptModel::ScriptModel(std::unique_ptr<Network> network, const std::vector<std
   const int64_t rows = num_ids();
   vocab_size_ = rows > 0 ? rows : head != nullptr ? head->out_features() : 0;
   if (vocab_size_ == 0) {
-    model_error(this->network().where(), "is no language model: found no table that looks ids up (aten::embedding), and no head");
+    model_error(this->network().where(), "is not a language model: found no table of token ids (aten::embedding) and no head");
   }
 }
 
 int64_t ScriptModel::safe_length() const {
-  constexpr int64_t kSegments = 2;  // tables of so many rows are of segments
+  constexpr int64_t kSegments = 2;  // tables with this number of rows are for segments
   const std::vector<Lookup>& lookups = network().hosts().lookups;
   int64_t length = INT64_MAX;
   for (const auto& host : network().hosts().all) {
@@ -41,7 +41,7 @@ int64_t ScriptModel::safe_length() const {
 }
 
 nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
-  // What the graph keeps is not known: inputs and outputs of every linear operation, and again as much between them.
+  // What the graph keeps is not known. Count the inputs and outputs of every linear operation, and the same again for what is between.
   int64_t features = 0;
   for (const auto& host : network().hosts().all) {
     if (const auto* linear = dynamic_cast<const nn::Linear*>(host.get())) {
@@ -55,14 +55,14 @@ nn::PassMemory ScriptModel::pass_memory(nn::Recompute) const {
 Tensor ScriptModel::logits_of(const c10::IValue& result, const Rectangle& rectangle) const {
   const Tensor logits_DLV = take_output(result, output(), network().where());
   if (logits_DLV.dim() != 3 || logits_DLV.size(0) != rectangle.num_documents || logits_DLV.size(1) != rectangle.length) {
-    model_error(network().where(), "gives no logits: found a tensor " + io::shape_text(logits_DLV.sizes()) + " for ids " +
+    model_error(network().where(), "returns no logits: found a tensor " + io::shape_text(logits_DLV.sizes()) + " for ids " +
                                        io::shape_text({rectangle.num_documents, rectangle.length}) +
-                                       ", expected [batch, length, vocabulary]. Name the right one by model.output");
+                                       ", expected [batch, length, vocabulary]. Set model.output to the right one.");
   }
   if (logits_DLV.size(2) < vocab_size_) {
-    model_error(network().where(), "gives no logits: found " + std::to_string(logits_DLV.size(2)) +
-                                       " numbers a token, expected one for each of " + std::to_string(vocab_size_) +
-                                       " ids, the rows of the table that looks them up. Name the right output by model.output");
+    model_error(network().where(), "returns no logits: found " + std::to_string(logits_DLV.size(2)) +
+                                       " numbers per token, expected at least " + std::to_string(vocab_size_) +
+                                       ", the rows of its table of ids. Set model.output to the right output.");
   }
   return logits_DLV;
 }

@@ -31,7 +31,7 @@ Tensor ScriptRowModel::loss(const nn::Pass& pass) const {
 }
 
 Tensor ScriptRowModel::hidden(const nn::Pass&) const {
-  throw std::logic_error("a network that is given rows whole has no hidden states");
+  throw std::logic_error("a network that takes whole rows has no hidden states");
 }
 
 int64_t ScriptRowModel::vocab_size() const {
@@ -40,7 +40,7 @@ int64_t ScriptRowModel::vocab_size() const {
 }
 
 nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
-  // What is between them is not known: as much again.
+  // What is between them is not known: count the same again.
   const int64_t bytes = 2 * elements_of_place_ * static_cast<int64_t>(c10::elementSize(dtype()));
   return {.kept = bytes, .forward = bytes};
 }
@@ -67,16 +67,16 @@ Tensor ScriptRowModel::result_of(const c10::IValue& value, int64_t rows) const {
   const Tensor found = take_output(value, output(), network().where());
   if (gives_loss_) {
     if (found.numel() != 1) {
-      model_error(network().where(), "gives no loss: found a tensor " + io::shape_text(found.sizes()) +
+      model_error(network().where(), "returns no loss: found a tensor " + io::shape_text(found.sizes()) +
                                          ", expected one number, the mean over the " + std::to_string(rows) +
-                                         " rows. Name the right one by model.output");
+                                         " rows. Set model.output to the right one.");
     }
     return found.reshape({}).to(at::kFloat);
   }
   if (found.dim() < 1 || found.dim() > 2 || found.size(0) != rows || found.numel() == 0) {
-    model_error(network().where(), "gives no prediction of each row: found a tensor " + io::shape_text(found.sizes()) + " for " +
+    model_error(network().where(), "returns no prediction for each row: found a tensor " + io::shape_text(found.sizes()) + " for " +
                                        std::to_string(rows) +
-                                       " rows, expected [rows] or [rows, outputs]. Name the right one by model.output");
+                                       " rows, expected [rows] or [rows, outputs]. Set model.output to the right one.");
   }
   return found.dim() == 1 ? found.unsqueeze(1) : found;
 }

@@ -8,10 +8,10 @@
 
 namespace lora::torchscript {
 
-/// A TorchScript network that is given rows whole. R rows, K outputs.
+/// A TorchScript network that takes whole rows. R rows, K outputs.
 class ScriptRowModel : public NetworkModel, public nn::RowModel {
  public:
-  /// @param output as model.output has it.
+  /// @param output the value of model.output.
   ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output,
                  bool gives_loss);
 
@@ -21,20 +21,20 @@ class ScriptRowModel : public NetworkModel, public nn::RowModel {
   at::Tensor loss(const nn::Pass& pass) const override;
   nn::LossMean loss_mean() const override { return loss_mean_; }
 
-  /// It has no hidden states: an error of the program.
+  /// Must not be called, as there are no hidden states: throws std::logic_error.
   at::Tensor hidden(const nn::Pass& pass) const override;
   nn::Linear* find_head() override { return nullptr; }
-  /// Rows of its table of ids; a network without one has no limit.
+  /// The rows of its table of ids; without one there is no limit.
   int64_t vocab_size() const override;
   int64_t hidden_size() const override { return num_outputs_; }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 
   bool gives_loss() const { return gives_loss_; }
-  /// Its predictions [R, K], or its loss: what it is trained by.
+  /// Its predictions [R, K], or its loss.
   at::Tensor result(const nn::Pass& pass) const;
-  /// That of a result of the network for R rows. Throws model Error for another shape.
+  /// The same from a result of the network for R rows. Throws model Error for another shape.
   at::Tensor result_of(const c10::IValue& value, int64_t rows) const;
-  /// What its linear operations are given and give for one place of a batch: a token, or a whole row of features.
+  /// Sets the number of elements that its linear operations read and write per token, or per row of features.
   void set_elements_of_place(int64_t count) { elements_of_place_ = count; }
   void set_num_outputs(int64_t count) { num_outputs_ = count; }
   void set_loss_mean(nn::LossMean mean) { loss_mean_ = mean; }

@@ -22,7 +22,7 @@ bool is_one_of(const Node* node, const std::array<std::string_view, N>& names) {
   return std::find(names.begin(), names.end(), std::string_view(node->kind().toQualString())) != names.end();
 }
 
-/// Operations that look at a tensor's shape and type alone.
+/// Operations that only read a tensor's shape and type.
 bool reads_no_values(const Node* node) {
   static constexpr std::array<std::string_view, 9> kNames{
       "aten::size",   "aten::dim",    "aten::len", "prim::dtype", "prim::device", "aten::numel", "aten::is_floating_point",
@@ -30,7 +30,7 @@ bool reads_no_values(const Node* node) {
   return is_one_of(node, kNames);
 }
 
-/// Operations whose result is the same numbers in another form.
+/// Operations whose result has the same numbers in another form.
 bool passes_on(const Node* node) {
   static constexpr std::array<std::string_view, 20> kNames{
       "aten::t",      "aten::transpose",  "aten::permute", "aten::numpy_T", "aten::slice",      "aten::chunk",        "aten::unbind",
@@ -55,7 +55,7 @@ bool multiplies(const Node* node) {
   return is_one_of(node, kNames);
 }
 
-/// Whether the values of `value` come to be a factor of a matrix product.
+/// Whether `value` becomes a factor of a matrix product.
 bool is_multiplied(const Value* value, int depth) {
   for (const Use& use : value->uses()) {
     if (multiplies(use.user)) {
@@ -77,7 +77,7 @@ bool is_constant_one(const Value* value) {
   return constant && constant->isScalar() && constant->toScalar().toDouble() == 1.0;
 }
 
-/// The element of a tuple or the entry of a dictionary that `output` names, as take_output reads it; null: it is made elsewhere.
+/// The element of a tuple or the entry of a dictionary that `output` names, as in take_output; null if it is created elsewhere.
 const Value* taken_from(const Value* result, const std::string& output) {
   const Node* node = result->node();
   const auto inputs = node->inputs();

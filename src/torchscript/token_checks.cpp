@@ -1,4 +1,4 @@
-// The checks of a network that gives logits of tokens.
+// The checks of a network that returns logits of tokens.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -14,7 +14,7 @@ using at::Tensor;
 
 constexpr uint64_t kSeed = 0x10adc4ec;
 
-/// Documents of at most these lengths, of ids and positions that the model's tables have.
+/// Documents of at most these lengths, with ids and positions within the model's tables.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
   const auto ids = static_cast<uint64_t>(model.vocab_size());
   const int64_t positions = model.safe_length();
@@ -37,7 +37,7 @@ nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents) {
   return nn::make_token_batch(views);
 }
 
-/// Logits of the tokens.
+/// A model whose results are the logits of the tokens.
 class LearntTokens : public Subject {
  public:
   explicit LearntTokens(ScriptModel& model) : model_(model) {
@@ -57,12 +57,12 @@ class LearntTokens : public Subject {
   std::vector<Sample> samples_;
 };
 
-/// Whether what stands behind a document changes its logits.
+/// Finds out whether padding after a document changes its logits.
 class Padding {
  public:
   explicit Padding(ScriptModel& model) : model_(model), documents_(documents_of(model, {8, 6})) {}
 
-  /// The second document beside a longer one and beside one of its own length; and both with other ids as padding.
+  /// Compares a document batched with a longer one and with one of its own length, and both with other ids as padding.
   bool counts() const {
     const at::NoGradGuard no_grad;
     const auto length = static_cast<int64_t>(documents_[1].size());
@@ -76,7 +76,7 @@ class Padding {
   }
 
  private:
-  /// The tokens' logits where the rectangle's other places have this id.
+  /// The tokens' logits with this id at the padding positions of the rectangle.
   Tensor with_padding(const Sample& sample, int64_t id) const {
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
     const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
@@ -94,7 +94,7 @@ void check_network(ScriptModel& model) {
   LearntTokens documents(model);
   check_adapters(documents);
   if (Padding(model).counts()) {
-    model.keep_lengths_apart();  // the last: passes are others from then on
+    model.keep_lengths_apart();  // last, because it changes later passes
   }
 }
 

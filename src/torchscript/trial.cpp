@@ -25,8 +25,8 @@ namespace lora::torchscript {
 namespace {
 
 struct Mapped {
-  int64_t all = 0;   ///< bytes of addresses; 0: not known
-  int64_t data = 0;  ///< those of memory that can be written
+  int64_t all = 0;   ///< bytes of address space; 0: not known
+  int64_t data = 0;  ///< bytes of writable memory
 };
 
 Mapped mapped_bytes() {
@@ -47,15 +47,15 @@ void limit(int resource, rlim_t value) {
   }
 }
 
-/// A model Error as the child hands it on.
+/// A model Error in the form in which the child reports it.
 std::string as_answer(const std::string& where, const std::string& what) {
   return static_cast<char>(ErrorKind::kModel) + ("[" + where + "] cannot be run: " + printable(what, 300));
 }
 
-/// Everything that the child does: its answer goes to `answer`, the kind as one byte and then the text; nothing if all went well.
+/// Runs in the child: writes its answer to `answer`, the kind of the error as one byte and then the text, or nothing if all went well.
 [[noreturn]] void run_child(pid_t parent, int answer, const std::string& where, const TrialLimits& limits,
                             const std::function<void()>& work) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // it must not outlive a parent that is killed, whose locks it holds
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // the child holds the parent's locks, so that it must not outlive it
   if (getppid() != parent) {
     _exit(1);
   }
@@ -68,20 +68,20 @@ std::string as_answer(const std::string& where, const std::string& what) {
   }
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, static_cast<rlim_t>(limits.seconds));
-#if !defined(__SANITIZE_ADDRESS__)  // which maps terabytes
+#if !defined(__SANITIZE_ADDRESS__)  // the sanitizer maps terabytes
   if (const Mapped mapped = mapped_bytes(); mapped.all > 0) {
     limit(RLIMIT_AS, static_cast<rlim_t>(mapped.all + limits.memory_bytes));
-    limit(RLIMIT_DATA, static_cast<rlim_t>(mapped.data + limits.memory_bytes));  // of addresses that are reserved already too
+    limit(RLIMIT_DATA, static_cast<rlim_t>(mapped.data + limits.memory_bytes));  // counts addresses that are already reserved
   }
 #endif
-  at::set_num_threads(1);  // the parent's other threads are not here
+  at::set_num_threads(1);  // the child does not have the parent's other threads
   std::string text;
   try {
     work();
   } catch (const Error& error) {
     text = std::string(1, static_cast<char>(error.kind())) + error.what();
   } catch (const std::bad_alloc&) {
-    text = as_answer(where, "needs more memory than a child process is given to try it");
+    text = as_answer(where, "needs more memory than the child process that tries it may use");
   } catch (const c10::Error& error) {
     text = as_answer(where, first_line(error.what_without_backtrace()));
   } catch (const std::exception& error) {
@@ -105,7 +105,7 @@ struct Ended {
   bool in_time = true;
 };
 
-/// Reads what the child says to its end, kills one that takes too long, and reaps it.
+/// Reads the child's whole answer, kills the child if it takes too long, and reaps it.
 Ended wait_for(pid_t child, int answer, int64_t seconds) {
   using Clock = std::chrono::steady_clock;
   const auto end = Clock::now() + std::chrono::seconds(seconds);
@@ -129,7 +129,7 @@ Ended wait_for(pid_t child, int answer, int64_t seconds) {
       }
     }
   }
-  // One that has closed its end may go on for ever all the same.
+  // A child that has closed its end of the pipe may still run forever.
   for (pid_t reaped = 0; reaped == 0 || (reaped < 0 && errno == EINTR);) {
     reaped = waitpid(child, &ended.status, WNOHANG);
     if (reaped == 0) {
@@ -170,15 +170,16 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
   }
   const bool out_of_time = WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGXCPU;
   if (!ended.in_time || out_of_time) {
-    model_error(where, "trying it took longer than " + std::to_string(out_of_time ? limits.seconds : longest) +
-                           " s in a child process, which was ended. The file is damaged, or its network too large for this machine");
+    model_error(where, "took too long in a child process, which was ended: found more than " +
+                           std::to_string(out_of_time ? limits.seconds : longest) +
+                           " s. The file is damaged, or its network is too large for this machine.");
   }
   if (WIFSIGNALED(ended.status)) {
-    model_error(where, std::string("loading it ended a child process with the signal ") + strsignal(WTERMSIG(ended.status)) +
-                           ". The file is damaged, or was made by another version of torch");
+    model_error(where, std::string("crashed a child process while loading: found the signal ") + strsignal(WTERMSIG(ended.status)) +
+                           ". The file is damaged, or was written by another version of torch.");
   }
   if (ended.status != 0) {
-    model_error(where, "loading it ended a child process. The file is damaged, or was made by another version of torch");
+    model_error(where, "ended a child process while loading. The file is damaged, or was written by another version of torch.");
   }
 }
 

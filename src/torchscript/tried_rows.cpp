@@ -19,13 +19,13 @@ data::Example with_tokens(const data::Example& row, std::vector<int32_t> ids, co
   return other;
 }
 
-/// Behind the last token that is learnt; 0: none is.
+/// The index after the last supervised token; 0 without any.
 size_t end_of_learnt(const std::vector<int32_t>& labels) {
   const auto last = std::find_if(labels.rbegin(), labels.rend(), [](int32_t label) { return label != kIgnore; });
   return static_cast<size_t>(labels.rend() - last);
 }
 
-/// With the last learnt token alone, or with all of them: others get its label, which is one that the network knows.
+/// The row with only its last supervised token, or with all tokens supervised: the others get that token's label, which the network knows.
 data::Example with_learnt(const data::Example& row, bool all) {
   std::vector<int32_t> labels = row.labels();
   const size_t end = end_of_learnt(labels);
@@ -40,7 +40,7 @@ bool are_alike(const data::Example& a, const data::Example& b) {
   return a.dense != nullptr ? a.dense->features == b.dense->features : a.ids == b.ids;
 }
 
-/// Features that are smaller by a share of their own each, so that numbers of categories stay such; 0 becomes a small number.
+/// Each feature reduced by its own fraction, so that numbers of categories stay in range; 0 becomes a small number.
 std::shared_ptr<const data::DenseRow> changed(const data::DenseRow& row, CounterRandom& random) {
   auto other = std::make_shared<data::DenseRow>(row);
   for (float& feature : other->features) {
@@ -71,7 +71,7 @@ class Chooser {
  private:
   bool is_full() const { return static_cast<int64_t>(tried_.examples.size()) >= wanted_.count; }
 
-  /// Those that stand apart first, then all.
+  /// Distinct rows first, then all.
   template <typename Wanted>
   void take_where(const Wanted& is_wanted) {
     const auto size = static_cast<int64_t>(rows_.examples.size());
@@ -100,7 +100,7 @@ class Chooser {
       return other;
     }
     const int64_t num_ids = wanted_.num_ids > 0 ? wanted_.num_ids : *std::max_element(row.ids.begin(), row.ids.end()) + 1;
-    for (int32_t& id : other.ids) {  // labels that are the ids follow
+    for (int32_t& id : other.ids) {  // labels that are ids change with them
       id = static_cast<int32_t>(random.below(static_cast<uint64_t>(num_ids)));
     }
     return other;

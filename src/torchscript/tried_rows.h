@@ -3,23 +3,23 @@
 
 namespace lora::torchscript {
 
-/// What rows a network is tried on.
+/// The rows that a network is tried on.
 struct TriedRows {
   int64_t count = 8;
-  int64_t length = 0;   ///< of documents, of which there are none longer
-  int64_t num_ids = 0;  ///< of its table; 0: it has none
+  int64_t length = 0;   ///< of documents, at most that of the longest one
+  int64_t num_ids = 0;  ///< ids in the network's table; 0: it has none
 };
 
-/// Some of the rows, no two alike as far as there are others, with as many targets as there are; where there are too few, others that are
-/// made of them. Documents are of one length, and tokens that are learnt are one in every other of them, and all in the rest: so that what
-/// holds for a mean over tokens does not for one over rows.
+/// Some of the rows, distinct as far as possible, with as many different targets as there are. If there are too few, changed copies are
+/// added. All documents have one length; every other one has a single supervised token and the rest have only supervised tokens, so that a
+/// mean over tokens differs from a mean over rows.
 data::Dataset tried_rows(const data::Dataset& rows, const TriedRows& wanted);
 
-/// A document of so many tokens, learnt ones among them as far as it has any: its last up to such a one, or all of it and again from its
-/// beginning. A row of features as it is.
+/// A document cut or repeated to `length` tokens: the last ones up to a supervised token, or all of it and again from its beginning. A row
+/// of features is unchanged.
 data::Example fitted(const data::Example& row, int64_t length);
 
-/// Whether its tokens are what is learnt.
+/// Whether its tokens are supervised.
 bool is_learnt(const data::Example& row);
 
 }  // namespace lora::torchscript

@@ -22,7 +22,7 @@ inline constexpr const char* kRows =
     R"( {"role": "user", "content": "d"}, {"role": "assistant", "content": "e"}]})"
     "\n";
 
-/// A small model with a tokenizer that has special tokens and a chat template of its own, and rows of conversations.
+/// A small model with a tokenizer that has special tokens and its own chat template, and rows of conversations.
 class ChatModel : public testing::Test {
  protected:
   void SetUp() override {
@@ -81,7 +81,7 @@ class ChatModel : public testing::Test {
     }
     return run_tool(all, input);
   }
-  /// What the model says to ids.
+  /// The model's completion of ids.
   std::string completion(const Json& ids) const {
     write_text(scratch_ / "prompt.jsonl", Json{{"input_ids", ids}}.dump() + "\n");
     const Outcome outcome = generate({"--prompts", path("prompt.jsonl")});

@@ -1,4 +1,4 @@
-// Conversations as the user of the programs sees them: training, evaluation, tokenizing, prompts and the chat by a chat template.
+// Conversations in every program: training, evaluation, tokenizing, prompts and chats with a chat template.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ using testing::Not;
 
 using Chat = ChatModel;
 
-TEST_F(Chat, TrainingEqualsThatOnTheSameTokens) {
+TEST_F(Chat, TrainingEqualsTrainingOnTheSameTokens) {
   std::string tokens;
   for (const Json& row : tokenize()) {
     Json labels = Json::array();
@@ -53,7 +53,7 @@ TEST_F(Chat, DryRunShowsTheMask) {
   EXPECT_THAT(last.out, AllOf(HasSubstr("\nb c<|eot_id|>"), HasSubstr("⟦e<|eot_id|>⟧")));
 }
 
-TEST_F(Chat, TheTemplateOfTheConfig) {
+TEST_F(Chat, TheConfigsTemplateIsUsed) {
   write_text(scratch_ / "own.jinja", "{% for m in messages %}{% generation %}{{ m.content }}!{% endgeneration %}{% endfor %}");
   const Outcome own = train("rows.jsonl", "messages", "dry", {"--dry-run", "--set", "data.chat_template=own.jinja"});
   EXPECT_THAT(own.out, HasSubstr("river!is wide!")) << own.err;
@@ -101,7 +101,7 @@ TEST_F(Chat, PromptsWithMessages) {
   EXPECT_THAT(both.err, AllOf(HasSubstr("prompts.jsonl:1"), HasSubstr("several of")));
 }
 
-TEST_F(Chat, TalksByTheTemplate) {
+TEST_F(Chat, ChatsUseTheTemplate) {
   const Outcome outcome = generate({"--chat"}, "the river\n/system short\nthe river\n/nonsense\n/reset\nthe river\n/quit\n");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("/nonsense"), HasSubstr("/system")));
@@ -114,7 +114,7 @@ TEST_F(Chat, TalksByTheTemplate) {
       answer_to(R"({"messages": [{"role": "system", "content": "short"}, {"role": "user", "content": "the river"}]})");
   EXPECT_EQ(outcome.out, first + "\n" + second + "\n" + second + "\n");
 
-  // Without a template, turns are instruction rows; a named one is used in its place.
+  // Without a template, turns are laid out as instruction rows, unless one is named.
   write_text(scratch_ / "model/tokenizer_config.json", R"({"eos_token": "<|eot_id|>"})");
   const Outcome plain = generate({"--chat"}, "/system x\nthe river\n");
   EXPECT_EQ(plain.exit_code, 0) << plain.err;

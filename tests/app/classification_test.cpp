@@ -1,4 +1,4 @@
-// Sequence classification as its user sees it: labels, metrics, the head's way into files and out of them, and faults.
+// Sequence classification in the programs: labels, metrics, saving and loading the head, and errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -49,12 +49,12 @@ struct TrainedCase {
   }
 };
 
-/// The adapter starts by itself: a head that the base does not have is made.
+/// A run with a new adapter, and a new head because the base model has none.
 std::vector<std::string> from_nothing() {
   return {"--set", "adapter.init_from=null", "--set", "adapter.target_modules=[\"q_proj\",\"v_proj\"]"};
 }
 
-TEST(Classification, GivesTheReferencesMetricsAndPeftsFiles) {
+TEST(Classification, EqualsTheReferencesMetricsAndPeftsFiles) {
   const TrainedCase run("llama_classes");
   ASSERT_EQ(run.outcome.exit_code, 0) << run.outcome.err;
   const Json expected = Json::parse(read_text(run.folder() / "expected.json"));
@@ -73,7 +73,7 @@ TEST(Classification, GivesTheReferencesMetricsAndPeftsFiles) {
   EXPECT_THAT(facts.dump(), HasSubstr("score.weight"));
 }
 
-TEST(Classification, LoraEvalGivesTheRunsOwnMetrics) {
+TEST(Classification, LoraEvalGivesTheMetricsOfTheRun) {
   const TrainedCase run("qwen2_names");
   ASSERT_EQ(run.outcome.exit_code, 0) << run.outcome.err;
   const Json last = last_evaluation(run.out());
@@ -103,7 +103,7 @@ TEST(Classification, MergingWritesAClassifier) {
   }
 }
 
-TEST(Classification, AHeadThatIsMadeIsResumedBitByBit) {
+TEST(Classification, ANewHeadIsResumedBitByBit) {
   const std::vector<std::string> settings =
       with(from_nothing(), {"--set", "training.save_steps=9", "--set", "data.shuffle=true", "--set", "adapter.lora_dropout=0.2"});
   const TrainedCase whole("llama_classes", settings);
@@ -117,7 +117,7 @@ TEST(Classification, AHeadThatIsMadeIsResumedBitByBit) {
   EXPECT_EQ(last_evaluation(resumed), last_evaluation(whole.out()));
 }
 
-TEST(Classification, TheBestModelIsTheOneOfTheMetric) {
+TEST(Classification, TheBestModelIsChosenByTheMetric) {
   const TrainedCase run("llama_classes", {"--set", "training.eval_steps=2", "--set", "training.save_steps=2", "--set",
                                           "training.load_best_model_at_end=true", "--set", "training.metric_for_best_model=accuracy"});
   ASSERT_EQ(run.outcome.exit_code, 0) << run.outcome.err;
@@ -154,8 +154,8 @@ TEST(Classification, FullFineTuningWritesAClassifier) {
   }
 }
 
-TEST(Classification, WhatTheBaseLacksBesideTheHeadIsSavedToo) {
-  // A base without pooler: PEFT would save the classifier alone, on a pooler that nobody has.
+TEST(Classification, OtherModulesThatTheBaseModelLacksAreSavedToo) {
+  // A base model without pooler: PEFT would only save the classifier, and lose the random pooler that it was trained on.
   TemporaryFolder scratch;
   const fs::path config = copy_case("bert_pairs", scratch);
   const fs::path weights = scratch / "bert_pairs/model/model.safetensors";
@@ -172,7 +172,7 @@ TEST(Classification, WhatTheBaseLacksBesideTheHeadIsSavedToo) {
   EXPECT_TRUE(stored_tensors(out).contains("base_model.model.bert.pooler.dense.weight"));
 }
 
-TEST(Classification, FaultsSayWhatToDo) {
+TEST(Classification, ErrorsSayWhatToDo) {
   const auto expect_fault = [](const char* name, const std::vector<std::string>& settings, int code,
                                const std::vector<std::string>& parts) {
     const TrainedCase run(name, settings);
@@ -205,7 +205,7 @@ TEST(Classification, AnEncoderWithCausalLmNamesTheObjective) {
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("encoder 'bert'"), HasSubstr("sequence_classification")));
 }
 
-TEST(Classification, FaultyRowsAndFilesNameThePlace) {
+TEST(Classification, ErrorsInRowsAndFilesNameTheirPosition) {
   TemporaryFolder scratch;
   const fs::path config = copy_case("bert_pairs", scratch);
   const fs::path rows = scratch / "bert_pairs/rows.jsonl", eval = scratch / "bert_pairs/eval.jsonl";

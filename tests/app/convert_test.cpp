@@ -1,4 +1,4 @@
-// lora-convert as its user sees it: through every format and back, to other ranks, from checkpoints; what it refuses.
+// lora-convert: through every format and back, to other ranks, from checkpoints, and what it refuses.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -52,7 +52,7 @@ class Convert : public testing::Test {
   TemporaryFolder scratch_;
 };
 
-TEST_F(Convert, MakesTheFoldersOnTheWay) {
+TEST_F(Convert, CreatesMissingParentFolders) {
   for (const char* format : {"mlx", "kohya"}) {
     const Outcome outcome =
         convert({"--adapter", golden("gqa") + "/adapter", "--to", format, "--output", at(std::string(format) + "/made/on/the.way")});
@@ -72,13 +72,13 @@ TEST_F(Convert, ThroughMlxAndKohyaAndBackBitByBit) {
     EXPECT_EQ(weights_hash(at(name)), weights_hash(adapter)) << name;
     expect_same(adapter, at(name), name == "tied" ? 1e-7 : 1e-15);  // rsLoRA: kohya's alpha is float32
   }
-  // Trained on as any other: its result is loaded with the model.
+  // The result can be trained further as any other adapter.
   const Outcome eval = run_tool({"lora-eval", "--model", golden("gqa") + "/model", "--adapter", at("gqa"), "--data",
                                  golden("gqa") + "/eval.jsonl", "--format", "tokens", "--device", "cpu"});
   EXPECT_EQ(eval.exit_code, 0) << eval.err;
 }
 
-TEST_F(Convert, GgufIsWrittenWithTheBasesConfigAlone) {
+TEST_F(Convert, GgufOnlyNeedsTheConfigOfTheBaseModel) {
   fs::create_directories(at("base"));
   fs::copy(golden("gqa") + "/model/config.json", at("base"));
   const Outcome outcome = convert(
@@ -127,7 +127,7 @@ TEST_F(Convert, DoraIsBakedWithItsModel) {
     const Json& best = expected[module["module"].get<std::string>()];
     EXPECT_NEAR(module["error"].get<double>(), best["error"].get<double>(), 1e-5 * best["norm"].get<double>());
   }
-  // As a PEFT folder it is plain LoRA, and whole it gives what DoRA gives.
+  // As a PEFT folder it is plain LoRA, and at full rank equal to DoRA.
   report({"--adapter", dora, "--bake", "--r", "60", "--model", model, "--output", at("plain")});
   EXPECT_EQ(Json::parse(read_text(at("plain/adapter_config.json")))["use_dora"], false);
   const auto loss = [&](const std::string& adapter) {
@@ -140,7 +140,7 @@ TEST_F(Convert, DoraIsBakedWithItsModel) {
 }
 
 TEST_F(Convert, ExtractsWhatTrainingChanged) {
-  // What was merged into a model comes out again.
+  // An adapter that was merged into a model is extracted again.
   const std::string model = golden("llama3") + "/model";
   const std::string adapter = golden("llama3") + "/adapter";
   const Outcome merge = run_tool({"lora-merge", "--model", model, "--adapter", adapter, "--output", at("tuned")});
@@ -166,7 +166,7 @@ TEST_F(Convert, ExtractsWhatTrainingChanged) {
   EXPECT_THAT(nothing.err, HasSubstr("'query'"));
 }
 
-TEST_F(Convert, FlagsThatDoNotGoTogether) {
+TEST_F(Convert, RefusesFlagsThatExcludeEachOther) {
   const std::string adapter = golden("gqa") + "/adapter";
   const auto expect = [](const std::vector<std::string>& arguments, const std::vector<std::string>& parts) {
     const Outcome outcome = convert(arguments);
@@ -191,7 +191,7 @@ TEST_F(Convert, FlagsThatDoNotGoTogether) {
   expect({"--adapter", adapter, "--to", "mlx", "--target-modules", "q_proj", "--output", "x"}, {"--target-modules", "--extract"});
 }
 
-TEST_F(Convert, OutputsAndInputsThatCannotBeUsed) {
+TEST_F(Convert, RefusesUnusableInputsAndOutputs) {
   const std::string adapter = golden("gqa") + "/adapter";
   const auto expect = [](int exit_code, const std::vector<std::string>& arguments, const std::string& part) {
     const Outcome outcome = convert(arguments);

@@ -1,4 +1,4 @@
-// data.cache_dir and data.tokens_per_batch as the user of lora-train meets them.
+// data.cache_dir and data.tokens_per_batch in lora-train.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -30,11 +30,11 @@ TEST(DataOptions, ACacheChangesNothingButTheTime) {
   EXPECT_EQ(files_in(scratch / "tied/cache").size(), 2U);
   EXPECT_EQ(result_hash(scratch / "tied/cold"), result_hash(scratch / "tied/plain"));
   EXPECT_EQ(result_hash(scratch / "tied/warm"), result_hash(scratch / "tied/plain"));
-  // Where data is kept makes no other run of it.
+  // The cache folder is no part of the run's identity.
   EXPECT_THAT(train("plain", "cache").err, HasSubstr("already finished"));
 }
 
-/// Asks for batches by tokens instead of by documents.
+/// Requests batches by tokens instead of by documents.
 void set_budget(const fs::path& config, int64_t budget, bool packing) {
   Json run = Json::parse(read_text(config));
   run["data"]["tokens_per_batch"] = budget;
@@ -54,7 +54,7 @@ TEST(DataOptions, BatchesByTokens) {
     const fs::path config = copy_case("gqa", scratch);
     set_budget(config, 60, packing);
     const Outcome dry = lora_train({"--config", config.string(), "--dry-run"});
-    EXPECT_THAT(dry.err, HasSubstr("(up to 60 tokens x 1 accumulated a step)"));
+    EXPECT_THAT(dry.err, HasSubstr("(up to 60 tokens x 1 accumulated per step)"));
     const std::vector<std::string> whole{"--config", config.string(), "--set", "training.save_steps=5"};
     const Outcome outcome = lora_train(whole);
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -76,7 +76,7 @@ TEST(DataOptions, BatchesByTokens) {
   }
 }
 
-TEST(DataOptions, ABudgetBesideABatchSizeIsRefused) {
+TEST(DataOptions, ATokenBudgetWithABatchSizeIsRefused) {
   const TemporaryFolder scratch;
   const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--set", "data.tokens_per_batch=64"});
   EXPECT_EQ(outcome.exit_code, 2);

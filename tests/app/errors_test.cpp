@@ -1,4 +1,4 @@
-// Bad input: the exit code and the one line that a user gets, and nothing half-written.
+// Invalid input: the exit code, the single line of the error, and no partial output.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ class Errors : public ::testing::Test {
 
   fs::path file(const std::string& name) const { return scratch_ / ("gqa/" + name); }
 
-  /// Runs with these --set and expects this end. No result may be there.
+  /// Runs with these --set flags and expects this exit code and no result.
   void expect_error(int exit_code, const std::vector<std::string>& parts, const std::vector<std::string>& overrides = {}) {
     std::vector<std::string> arguments{"--config", config_.string()};
     for (const std::string& item : overrides) {
@@ -51,7 +51,7 @@ TEST_F(Errors, UsageAndConfig) {
   expect_error(2, {"run.json:2:"});
 }
 
-TEST_F(Errors, WhatIsOfCudaAloneIsRefusedOnTheCpu) {
+TEST_F(Errors, CudaOnlySettingsAreRefusedOnTheCpu) {
   expect_error(2, {"[training.gradient_checkpointing] found \"offload\" on cpu"}, {"training.gradient_checkpointing=offload"});
   expect_error(2, {"[training.cuda_graphs]", "on cpu"}, {"training.cuda_graphs=true"});
   expect_error(2, {"[training.cuda_graphs] found true beside training.gradient_checkpointing \"offload\""},
@@ -129,7 +129,7 @@ TEST_F(Errors, Data) {
   expect_error(3, {"data.train"});
   fs::remove(file("rows.jsonl"));
   expect_error(3, {"rows.jsonl"});
-  // Text without a tokenizer beside the model.
+  // Text without a tokenizer in the model's folder.
   write_text(file("rows.jsonl"), "{\"text\": \"a\"}\n");
   expect_error(4, {"tokenizer.model"}, {"data.train.0.format=text"});
 }

@@ -1,4 +1,4 @@
-// lora-eval as its user sees it: equal to transformers + PEFT, with and without adapters, and what it says of bad input.
+// lora-eval: equal to transformers + PEFT, with and without adapters, and its errors for invalid input.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -74,14 +74,14 @@ TEST_F(Eval, EqualsTransformersAndPeftTokenByToken) {
     const Json documents = Json::parse(read_text(folder_ / "expected.json"))["start_documents"];
     EXPECT_NEAR(result["loss"].get<double>(), mean_loss(documents), 1e-5);
     EXPECT_NEAR(result["perplexity"].get<double>(), std::exp(mean_loss(documents)), 1e-2);
-    // The same without the log-probabilities, where only supervised positions reach the head, in other batches.
+    // The same without log-probabilities, so that only supervised positions reach the head, and in other batches.
     const Json again = Json::parse(eval(rows({"--adapter", adapter(), "--json", "--dtype", "float32", "--batch-size", "1"})).out);
     EXPECT_NEAR(again["loss"].get<double>(), result["loss"].get<double>(), 1e-6);
     EXPECT_EQ(again["num_tokens"], result["num_tokens"]);
   }
 }
 
-TEST_F(Eval, ComparesAdaptersAndTheBareModel) {
+TEST_F(Eval, ComparesAdaptersWithTheBaseModel) {
   const Json expected = Json::parse(read_text(folder_ / "expected.json"));
   const Outcome outcome = eval(rows({"--adapter", "one=" + adapter(), "--adapter", "two=" + adapter(), "--compare-base", "--json"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -96,7 +96,7 @@ TEST_F(Eval, ComparesAdaptersAndTheBareModel) {
   EXPECT_THAT(table.out, testing::AllOf(HasSubstr("(none)"), HasSubstr("default"), HasSubstr("perplexity")));
 }
 
-TEST_F(Eval, LogprobsKeepEveryRowInOrderAndWhole) {
+TEST_F(Eval, LogprobsKeepEveryRowCompleteAndInOrder) {
   std::string text = "{\"input_ids\": [5], \"labels\": [5]}\n{\"input_ids\": [1, 2, 3], \"labels\": [-100, -100, -100]}\n{\"input_ids\": [";
   for (int i = 0; i < 1500; ++i) {
     text += (i > 0 ? ", " : "") + std::to_string(i % 90);
@@ -114,7 +114,7 @@ TEST_F(Eval, LogprobsKeepEveryRowInOrderAndWhole) {
   EXPECT_EQ(found[2]["logprobs"].size(), 1500u);
 }
 
-TEST_F(Eval, BadInput) {
+TEST_F(Eval, RefusesInvalidInput) {
   const auto expect = [&](int exit_code, const std::vector<std::string>& arguments, const std::string& part) {
     const Outcome outcome = eval(arguments);
     EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
@@ -126,7 +126,7 @@ TEST_F(Eval, BadInput) {
   expect(2, {"--data", "x.jsonl", "--format", "toknes"}, "did you mean 'tokens'");
   expect(2, rows({"--dtype", "float8"}), "float8");
   expect(2, rows({"--batch-size", "0"}), "--batch-size");
-  expect(2, rows({"--adapter", adapter(), "--adapter", adapter()}), "a name of its own");
+  expect(2, rows({"--adapter", adapter(), "--adapter", adapter()}), "a different name for each adapter");
   expect(2, rows({"--adapter", "a=" + adapter(), "--adapter", "b=" + adapter(), "--token-logprobs", "x"}), "--token-logprobs");
   expect(3, {"--data", (scratch_ / "none.jsonl").string(), "--format", "tokens"}, "none.jsonl");
   write_text(scratch_ / "bad.jsonl", "{\"input_ids\": [1, 2]}\n{\"input_ids\": [1, 999]}\n");
@@ -135,7 +135,7 @@ TEST_F(Eval, BadInput) {
   expect(4, {"--data", (scratch_ / "text.jsonl").string(), "--format", "text"}, "tokenizer.model");
   expect(4, rows({"--adapter", (scratch_ / "nowhere").string()}), "nowhere");
   expect(6, rows({"--token-logprobs", "/dev/null/x.jsonl"}), "[/dev/null] cannot be made a folder");
-  // Another model's adapter: every key that does not fit.
+  // An adapter of another model: the error names every key that does not fit.
   use("odd");
   const std::string other = adapter();
   use("gqa");

@@ -1,4 +1,4 @@
-// lora-generate as its user sees it: equal to transformers + PEFT, adapters switched by row, text, chat, signals, bad input.
+// lora-generate: equal to transformers + PEFT, adapters by row, text, chat, signals and invalid input.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -44,7 +44,7 @@ class Generate : public testing::Test {
   void SetUp() override {
     copy_case("gqa", scratch_);
     model_ = scratch_ / "gqa/model";
-    // Golden rows know no EOS; the case's config.json has one.
+    // The golden rows were generated without EOS, but the case's config.json has one.
     write_text(model_ / "generation_config.json", R"({"eos_token_id": []})");
   }
   Arguments command(const Arguments& more) const {
@@ -64,7 +64,7 @@ class Generate : public testing::Test {
   }
   std::string adapter() const { return (scratch_ / "gqa/adapter").string(); }
 
-  /// Another adapter: the same with a scale of its own.
+  /// Another adapter: the same with a different scale.
   std::string other_adapter() const {
     const fs::path folder = scratch_ / "other";
     if (!fs::exists(folder)) {
@@ -76,7 +76,7 @@ class Generate : public testing::Test {
     return folder.string();
   }
 
-  /// From here on, a model with random weights and a tokenizer.
+  /// Switches to a model with random weights and a tokenizer.
   void use_text_model() {
     fs::create_directories(scratch_ / "shape");
     write_text(scratch_ / "shape/config.json",
@@ -99,7 +99,7 @@ class Generate : public testing::Test {
 TEST_F(Generate, RowsEqualTransformersAndPeftInTheOrderOfTheInput) {
   std::vector<Json> rows, expected;
   for (const Json& row : golden_rows("gqa")) {
-    if (row["repetition_penalty"] == 1.0) {  // adapters come and go in the file
+    if (row["repetition_penalty"] == 1.0) {  // adapters alternate in the file
       rows.push_back({{"input_ids", row["prompt"]}, {"adapter", row["adapter"] ? Json("mine") : Json(nullptr)}, {"id", rows.size() + 70}});
       rows.push_back({{"input_ids", row["prompt"]}, {"adapter", "other"}});
       expected.insert(expected.end(), 2, row);
@@ -124,7 +124,7 @@ TEST_F(Generate, RowsEqualTransformersAndPeftInTheOrderOfTheInput) {
       EXPECT_NE(found[i]["output_ids"], expected[i]["output_ids"]) << i;
     }
   }
-  // The other adapter gives what it gives alone; without a name in the row, the first one is used.
+  // The other adapter gives the same as on its own; rows without a name use the first adapter.
   const std::string one = prompts({{{"input_ids", rows[1]["input_ids"]}}});
   EXPECT_EQ(complete({"--adapter", other_adapter(), "--max-new-tokens", "64", "--prompts", one})[0]["output_ids"], found[1]["output_ids"]);
   Arguments unnamed = both;
@@ -132,7 +132,7 @@ TEST_F(Generate, RowsEqualTransformersAndPeftInTheOrderOfTheInput) {
   EXPECT_EQ(complete(unnamed)[0]["adapter"], "mine");
 }
 
-TEST_F(Generate, EosOfTheFilesEndsARow) {
+TEST_F(Generate, EosFromTheModelsFilesEndsARow) {
   const Json row = golden_rows("gqa")[0];
   const std::vector<int> ids = row["output_ids"];
   write_text(model_ / "generation_config.json", Json{{"eos_token_id", {-1, ids[9]}}}.dump());
@@ -142,7 +142,7 @@ TEST_F(Generate, EosOfTheFilesEndsARow) {
   EXPECT_EQ(found["output_ids"], (std::vector<int>(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(first) + 1)));
 }
 
-TEST_F(Generate, TextIsStreamedAndStopsAndIsTheSameInRows) {
+TEST_F(Generate, StreamedTextStopsAndEqualsThatOfRows) {
   use_text_model();
   const Arguments sampled{"--temperature", "0.8", "--top-p", "0.9", "--seed", "3", "--max-new-tokens", "40"};
   const auto with = [&sampled](Arguments more) {
@@ -185,7 +185,7 @@ TEST_F(Generate, TextIsStreamedAndStopsAndIsTheSameInRows) {
   EXPECT_EQ(read_rows(output), std::vector<Json>{alone[0]});
 }
 
-TEST_F(Generate, ChatTakesLinesAndCommandsOfAPipe) {
+TEST_F(Generate, ChatReadsLinesAndCommandsFromAPipe) {
   use_text_model();
   const Arguments chat{"--chat", "--max-new-tokens", "12"};
   const auto say = [&](const std::string& input) {
@@ -195,7 +195,7 @@ TEST_F(Generate, ChatTakesLinesAndCommandsOfAPipe) {
   };
   const std::string hello = say("hello\n").out;
   EXPECT_GT(hello.size(), 5U);
-  // The turn is an instruction row's prompt.
+  // The turn has the layout of an instruction row.
   const std::string prompt =
       "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
       "### Instruction:\nhello\n\n### Response:\n";
@@ -234,7 +234,7 @@ TEST_F(Generate, ChatSwitchesAdapters) {
   EXPECT_EQ(say({"--adapter", mine}, "hello\n/reset\n/adapter none\nhello\n/reset\n/adapter mine\nhello\n"), adapted + bare + adapted);
 }
 
-TEST_F(Generate, ASignalKeepsTheRowsThatAreDone) {
+TEST_F(Generate, ASignalKeepsTheFinishedRows) {
   std::vector<Json> rows(2000, {{"input_ids", {5, 6, 7}}});
   const Arguments long_run{"--prompts", prompts(rows), "--batch-size", "1", "--max-new-tokens", "50"};
   const auto interrupted_after = [&](const Arguments& more, int signal) {
@@ -266,7 +266,7 @@ TEST_F(Generate, ASignalKeepsTheRowsThatAreDone) {
   expect_whole(read_rows(output));
 }
 
-TEST_F(Generate, BadInputEndsWithOneLineAndTheRightCode) {
+TEST_F(Generate, InvalidInputGivesOneLineAndTheRightExitCode) {
   const std::string good = prompts({{{"input_ids", {1}}}});
   const auto expect_refused = [this](int exit_code, const Arguments& arguments, const std::vector<std::string>& parts) {
     const Outcome outcome = generate(arguments);
@@ -302,7 +302,7 @@ TEST_F(Generate, BadInputEndsWithOneLineAndTheRightCode) {
   expect_refused(4, {"--prompts", prompts({{{"input_ids", {1}}}}), "--adapter", other_adapter()}, {"adapter_model.safetensors"});
 }
 
-TEST_F(Generate, LongerThanTheModelWasTrainedForIsWarnedOf) {
+TEST_F(Generate, WarnsOfTextBeyondTheTrainedLength) {
   const Outcome outcome = generate({"--prompts", prompts({{{"input_ids", {1}}}, {{"input_ids", {2}}}}), "--max-new-tokens", "70"});
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.err, HasSubstr("max_position_embeddings (64)"));

@@ -1,4 +1,4 @@
-// Files of strangers: what is no regular file, and text that would steer a terminal.
+// Untrusted files: paths that are not regular files, and text that would control a terminal.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-/// Puts something that cannot be read whole in the place of `file`, runs `command`, and puts the file back.
+/// Replaces `file` by something that cannot be read to an end, runs `command`, and restores the file.
 void expect_refused(const fs::path& file, int exit_code, const std::vector<std::string>& command) {
   const fs::path kept = file.string() + ".kept";
   const bool was_there = fs::exists(file);
@@ -67,7 +67,7 @@ TEST(HostileFiles, AConfigAndRowsMayComeThroughAPipe) {
   EXPECT_EQ(Json::parse(by_pipe.out)["loss"], Json::parse(by_file.out)["loss"]);
 }
 
-/// Clears the screen, sets the terminal's title, and pretends to be a line of ours.
+/// Clears the screen, sets the terminal's title, and imitates a line of the program.
 const std::string kSteering = "\x1b[2J\x1b]0;evil\x07\xc2\x9b\nerror: fake";
 
 void change(const fs::path& file, const std::string& key, const Json& value) {
@@ -84,7 +84,7 @@ void expect_harmless(const Outcome& outcome, const std::string& where) {
   }
 }
 
-TEST(HostileFiles, NothingInThemReachesTheTerminal) {
+TEST(HostileFiles, ControlCharactersDoNotReachTheTerminal) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("linear", scratch), folder = scratch / "linear";
   const auto evaluate = [&](const std::string& model, const std::vector<std::string>& more = {}) {
@@ -120,8 +120,8 @@ TEST(HostileFiles, NothingInThemReachesTheTerminal) {
   EXPECT_THAT(shown.out, HasSubstr("\\u001b[2J"));
   const Outcome json = run_tool({"lora-inspect", "--json", (scratch / "run").string()});
   expect_harmless(json, "--json");
-  EXPECT_EQ(Json::parse(json.out)["run"]["status"], kSteering);  // a program gets what was there
-  // A name of a file, rows, and a flag.
+  EXPECT_EQ(Json::parse(json.out)["run"]["status"], kSteering);  // JSON output is unchanged
+  // A file name, rows, and a flag.
   const fs::path named = scratch / ("rows\x1b[2J.jsonl");
   write_text(named, Json{{"input_ids", kSteering}}.dump() + "\n");
   expect_harmless(run_tool({"lora-eval", "--model", (folder / "model").string(), "--data", named.string(), "--format", "tokens"}), "rows");

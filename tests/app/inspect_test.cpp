@@ -1,4 +1,4 @@
-// lora-inspect as its user sees it: each kind of folder, as text and as JSON, and what it says of others.
+// lora-inspect: each kind of folder, as text and as JSON, and its errors for others.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -38,7 +38,7 @@ Json json_of(const fs::path& path, const std::vector<std::string>& more = {}) {
   return outcome.exit_code == 0 ? Json::parse(outcome.out) : Json::object();
 }
 
-TEST(Inspect, AnAdapterByItsNumbers) {
+TEST(Inspect, ShowsAnAdaptersNumbers) {
   const fs::path folder = kData / "llama/llama3/adapter";
   const Json facts = json_of(folder);
   EXPECT_EQ(facts["kind"], "adapter");
@@ -74,7 +74,7 @@ TEST(Inspect, AnAdapterByItsNumbers) {
   EXPECT_EQ(json_of(kData / "llama/dynamic/adapter")["method"], "rsLoRA");
 }
 
-TEST(Inspect, AModelByItsHeaders) {
+TEST(Inspect, ShowsAModelFromItsHeaders) {
   const Json facts = json_of(kData / "llama/biases/model");  // four shards, tied
   EXPECT_EQ(facts["kind"], "model");
   EXPECT_EQ(facts["model_type"], "llama");
@@ -102,7 +102,7 @@ TEST(Inspect, AModelByItsHeaders) {
   EXPECT_THAT(text_of(kData / "llama/tied/model"),
               AllOf(HasSubstr("family       llama"), HasSubstr("tied     Linear"), HasSubstr("q_proj")));
 
-  // A family that we do not know is shown by its names.
+  // An unknown family is shown by its tensor names.
   const TemporaryFolder scratch;
   fs::copy(kData / "llama/gqa/model", scratch / "model");
   scratch.write("model/config.json", R"({"model_type": "unheard_of"})");
@@ -125,7 +125,7 @@ class InspectRun : public testing::Test {
   fs::path out_;
 };
 
-TEST_F(InspectRun, ARunAndItsCheckpoints) {
+TEST_F(InspectRun, ShowsARunAndItsCheckpoints) {
   const Json facts = json_of(out_);
   EXPECT_EQ(facts["kind"], "run");
   EXPECT_EQ(facts["run"]["status"], "finished");
@@ -148,16 +148,16 @@ TEST_F(InspectRun, ARunAndItsCheckpoints) {
   EXPECT_EQ(facts["checkpoints"][0]["state"]["step"], 5);
   EXPECT_EQ(facts["checkpoints"][0]["manifest_holds"], true);
   EXPECT_THAT(text_of(out_), AllOf(HasSubstr("status       finished"), HasSubstr("loss         first "), HasSubstr("checkpoint-10"),
-                                   HasSubstr("manifest holds"), HasSubstr("norm of scale*BA by layer")));
+                                   HasSubstr("manifest valid"), HasSubstr("norm of scale*BA by layer")));
 
   const Json checkpoint = json_of(out_ / "checkpoint-5");
   EXPECT_EQ(checkpoint["kind"], "checkpoint");
   EXPECT_EQ(checkpoint["state"]["step"], 5);
   EXPECT_EQ(checkpoint["trained"]["kind"], "adapter");
-  EXPECT_THAT(text_of(out_ / "checkpoint-5"), AllOf(HasSubstr("step         5, epoch "), HasSubstr("manifest     holds")));
+  EXPECT_THAT(text_of(out_ / "checkpoint-5"), AllOf(HasSubstr("step         5, epoch "), HasSubstr("manifest     valid")));
 }
 
-TEST_F(InspectRun, AKilledRunIsToldFromARunningOne) {
+TEST_F(InspectRun, DistinguishesAKilledRunFromARunningOne) {
   Json run = Json::parse(read_text(out_ / "run.json"));
   run["status"] = "running";
   write_text(out_ / "run.json", run.dump());
@@ -167,18 +167,18 @@ TEST_F(InspectRun, AKilledRunIsToldFromARunningOne) {
   EXPECT_EQ(json_of(out_)["run"]["status"], "running");
 }
 
-TEST_F(InspectRun, WhatIsDamagedIsShownWithTheRest) {
+TEST_F(InspectRun, ShowsDamagedPartsWithTheRest) {
   const Json facts = json_of(out_);
   std::ofstream(out_ / "checkpoint-5/adapter_model.safetensors", std::ios::app) << "x";
   fs::remove(out_ / "checkpoint-10/trainer_state.json");
   std::ofstream(out_ / "metrics.jsonl", std::ios::app) << "{\"loss\": 0.";
   const Json damaged = json_of(out_);
-  EXPECT_EQ(damaged["metrics"], facts["metrics"]);  // a row that a kill cut off
+  EXPECT_EQ(damaged["metrics"], facts["metrics"]);  // the last row was cut off by a kill
   EXPECT_EQ(damaged["checkpoints"][0]["manifest_holds"], false);
   EXPECT_THAT(damaged["checkpoints"][0]["fault"].get<std::string>(), HasSubstr("adapter_model.safetensors"));
   EXPECT_EQ(damaged["checkpoints"][1]["manifest_holds"], false);
   EXPECT_TRUE(damaged["checkpoints"][1]["state"].contains("error"));
-  EXPECT_THAT(text_of(out_), HasSubstr("does not hold: "));
+  EXPECT_THAT(text_of(out_), HasSubstr("invalid: "));
   EXPECT_TRUE(json_of(out_ / "checkpoint-5")["trained"].contains("error"));
   EXPECT_THAT(text_of(out_ / "checkpoint-10"), HasSubstr("state        damaged"));
   fs::remove(out_ / "run.json");
@@ -187,7 +187,7 @@ TEST_F(InspectRun, WhatIsDamagedIsShownWithTheRest) {
   EXPECT_THAT(text_of(out_), HasSubstr("status       damaged"));
 }
 
-TEST(Inspect, AFileOfTensors) {
+TEST(Inspect, ShowsAFileOfTensors) {
   const Json facts = json_of(kData / "safetensors/dtypes.safetensors");
   EXPECT_EQ(facts["kind"], "tensors");
   EXPECT_FALSE(facts["tensors"].empty());
@@ -196,7 +196,7 @@ TEST(Inspect, AFileOfTensors) {
               AllOf(HasSubstr("metadata     format = pt"), HasSubstr("lora_A.weight"), HasSubstr("[4,48]"), HasSubstr("F32")));
 }
 
-TEST(Inspect, TheDifferenceOfTwoAdapters) {
+TEST(Inspect, ShowsTheDifferenceOfTwoAdapters) {
   const TemporaryFolder scratch;
   const fs::path first = kData / "llama/gqa/adapter";
   const Json same = json_of(first, {"--diff", first.string()});
@@ -221,7 +221,7 @@ TEST(Inspect, TheDifferenceOfTwoAdapters) {
   }
   const Outcome text = inspect({"--diff", (scratch / "other").string(), first.string()});  // in either order
   EXPECT_THAT(text.out, AllOf(HasSubstr("lora_alpha: 8 | 16"), HasSubstr("0.5"), HasSubstr("difference by layer and module")));
-  // Another base: modules of one alone, and shapes that do not go together.
+  // An adapter of another base model: modules that only one has, and shapes that do not match.
   const Json dora = json_of(first, {"--diff", (kData / "convert/dora").string()});
   EXPECT_EQ(dora["only_in_first"].size(), 2U);
   EXPECT_EQ(dora["only_in_second"].size(), 4U);
@@ -231,7 +231,7 @@ TEST(Inspect, TheDifferenceOfTwoAdapters) {
   EXPECT_THAT(shapes.err, HasSubstr("different base models"));
 }
 
-TEST(Inspect, OtherThingsAreNamed) {
+TEST(Inspect, ErrorsNameWhatWasFound) {
   const TemporaryFolder scratch;
   const auto expect = [](int exit_code, const std::vector<std::string>& arguments, const std::vector<std::string>& parts) {
     const Outcome outcome = inspect(arguments);

@@ -1,4 +1,4 @@
-// Runs that go on: made longer, with keys that may differ, and refused with the keys that may not. And what a dry run says of all that.
+// Resumed runs: extended runs, keys that may differ, and runs that are refused because of keys that may not. Also what a dry run says.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -47,19 +47,19 @@ std::vector<std::string> with(std::vector<std::string> keys, const std::vector<s
   return keys;
 }
 
-TEST_F(LongerRun, IsTheRunOfThatLengthWhereTheScheduleIsConstant) {
+TEST_F(LongerRun, EqualsARunOfThatLengthWithAConstantSchedule) {
   ASSERT_EQ(train("whole", with(kConstant, {"training.max_steps=11"})).exit_code, 0);
   ASSERT_EQ(train("parts", with(kConstant, {"training.max_steps=6"})).exit_code, 0);
   const Outcome longer = train("parts", with(kConstant, {"training.max_steps=11", "training.logging_steps=3", "training.save_steps=4"}));
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
-  EXPECT_THAT(longer.err, AllOf(HasSubstr("resuming after step 6"), HasSubstr("training.max_steps: 6 there, 11 here")));
+  EXPECT_THAT(longer.err, AllOf(HasSubstr("Resuming from "), HasSubstr("checkpoint-6"), HasSubstr("training.max_steps: 6 there, 11 here")));
   EXPECT_EQ(result("parts"), result("whole"));
   EXPECT_THAT(train("parts", with(kConstant, {"training.max_steps=11"})).err, HasSubstr("already finished"));
 
   const Outcome shorter = train("parts", with(kConstant, {"training.max_steps=4"}));
   EXPECT_EQ(shorter.exit_code, 6);
-  EXPECT_THAT(shorter.err, AllOf(HasSubstr("found 11 done and 4 in all"), HasSubstr("training.max_steps: 11 there, 4 here")));
-  EXPECT_EQ(result("parts"), result("whole")) << "nothing is touched";
+  EXPECT_THAT(shorter.err, AllOf(HasSubstr("found step 11, expected at most 4"), HasSubstr("training.max_steps: 11 there, 4 here")));
+  EXPECT_EQ(result("parts"), result("whole")) << "the result is unchanged";
 }
 
 TEST_F(LongerRun, FollowsTheScheduleOfItsNewLength) {
@@ -71,7 +71,7 @@ TEST_F(LongerRun, FollowsTheScheduleOfItsNewLength) {
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
   EXPECT_THAT(longer.err, HasSubstr("training.num_train_epochs: 1 there, 3 here"));
   const auto total = static_cast<double>(3 * first);
-  EXPECT_NEAR(rate_of("out", 1).get<double>(), 0.01, 1e-12) << "the steps before keep what they had";
+  EXPECT_NEAR(rate_of("out", 1).get<double>(), 0.01, 1e-12) << "earlier steps keep their learning rate";
   EXPECT_NEAR(rate_of("out", first + 1).get<double>(), 0.01 * (total - static_cast<double>(first)) / total, 1e-12);
 }
 
@@ -102,8 +102,8 @@ TEST_F(LongerRun, NeedsACheckpoint) {
       AllOf(HasSubstr("already finished"), HasSubstr("training.eval_strategy: null there, \"epoch\" here")));
 }
 
-TEST_F(LongerRun, OfARunThatStoppedEarlyNeedsMorePatience) {
-  // One row, far from the evaluation's: it gets worse there soon.
+TEST_F(LongerRun, ARunThatStoppedEarlyNeedsMorePatience) {
+  // One row that differs from the evaluation rows, so that the evaluation soon gets worse.
   write_text(scratch_ / "tied/rows.jsonl", "{\"input_ids\": [1, 1, 1, 1, 1, 1, 1, 1]}\n");
   const std::vector<std::string> keys{"training.eval_steps=2", "training.save_steps=2", "training.learning_rate=0.05",
                                       "training.load_best_model_at_end=true", "training.lr_scheduler_type=constant"};
@@ -117,10 +117,10 @@ TEST_F(LongerRun, OfARunThatStoppedEarlyNeedsMorePatience) {
   EXPECT_EQ(steps(), stopped);
   const Outcome patient = train("out", with(keys, {"training.max_steps=60", "training.early_stopping_patience=4"}));
   ASSERT_EQ(patient.exit_code, 0) << patient.err;
-  EXPECT_EQ(steps(), stopped + 4) << "two evaluations more";
+  EXPECT_EQ(steps(), stopped + 4) << "two more evaluations";
 }
 
-TEST_F(LongerRun, ADryRunLooksAtOutputAndResume) {
+TEST_F(LongerRun, ADryRunChecksOutputAndResume) {
   const auto dry = [&](const std::string& out, const std::vector<std::string>& keys = {}, std::vector<std::string> flags = {}) {
     flags.emplace_back("--dry-run");
     return train(out, keys, flags);
@@ -144,7 +144,7 @@ TEST_F(LongerRun, ADryRunLooksAtOutputAndResume) {
   EXPECT_EQ(other.exit_code, 6);
   EXPECT_THAT(other.err, HasSubstr("training.seed"));
   EXPECT_EQ(dry("out", {"training.max_steps=3", "training.seed=9"}, {"--overwrite"}).exit_code, 0);
-  EXPECT_EQ(dry("out", {"training.max_steps=2"}).exit_code, 6) << "fewer steps than are done";
+  EXPECT_EQ(dry("out", {"training.max_steps=2"}).exit_code, 6) << "fewer steps than the checkpoint has";
   EXPECT_EQ(fs::last_write_time(folder("out")), before);
   EXPECT_TRUE(fs::exists(folder("out") / "checkpoint-3"));
 }

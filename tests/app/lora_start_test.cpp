@@ -1,4 +1,4 @@
-// Adapters that start from the weights or from the data, as the program's user sees them.
+// Adapters that are initialised from the weights or from the data.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -19,7 +19,7 @@ std::string result_hash(const fs::path& folder) {
   return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
 }
 
-/// The rows of the training alone.
+/// Only the training rows of metrics.jsonl.
 std::vector<Json> steps_of(const fs::path& folder) {
   std::vector<Json> steps;
   for (const Json& row : read_rows(folder / "metrics.jsonl")) {
@@ -39,11 +39,11 @@ void expect_losses(const fs::path& folder, const Json& expected) {
   }
 }
 
-/// A run, killed in the middle and gone on with, gives what an uninterrupted one gives, bit by bit.
+/// A run that is killed and resumed equals an uninterrupted one, bit by bit.
 void expect_resumes(const std::string& name, const TemporaryFolder& scratch, const std::string& config) {
   const std::vector<std::string> command{"--config", config, "--set", "training.save_steps=3", "--set", "output_dir=killed"};
   int exit_code = 0;
-  for (int trial = 0; trial < 20 && exit_code == 0; ++trial) {  // on a busy machine it may be through before it is killed
+  for (int trial = 0; trial < 20 && exit_code == 0; ++trial) {  // it may finish before it is killed
     fs::remove_all(scratch / (name + "/killed"));
     Process process(lora_train_command(command));
     const fs::path manifest = scratch / (name + "/killed/checkpoint-9/MANIFEST.json");
@@ -55,12 +55,12 @@ void expect_resumes(const std::string& name, const TemporaryFolder& scratch, con
   }
   const Outcome finished = lora_train(command);
   ASSERT_EQ(finished.exit_code, 0) << finished.err;
-  EXPECT_THAT(finished.err, HasSubstr("resuming after step"));
-  EXPECT_THAT(finished.err, testing::Not(HasSubstr("a look at the data")));
+  EXPECT_THAT(finished.err, HasSubstr("Resuming from "));
+  EXPECT_THAT(finished.err, testing::Not(HasSubstr("EVA: computing")));
   EXPECT_EQ(result_hash(scratch / (name + "/killed")), result_hash(scratch / (name + "/out")));
 }
 
-TEST(Start, RunsEqualPeftsAndGoOnBitByBit) {
+TEST(Start, RunsEqualPeftsAndResumeBitByBit) {
   for (const std::string name : {"pissa", "olora", "eva"}) {
     SCOPED_TRACE(name);
     const TemporaryFolder scratch;
@@ -72,7 +72,7 @@ TEST(Start, RunsEqualPeftsAndGoOnBitByBit) {
   }
 }
 
-TEST(Start, AResultOfPissaIsAnAdapterOfTheBase) {
+TEST(Start, TheResultOfPissaFitsTheUnchangedBaseModel) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("pissa", scratch).string();
   ASSERT_EQ(lora_train({"--config", config, "--set", "training.save_steps=20"}).exit_code, 0);
@@ -84,7 +84,7 @@ TEST(Start, AResultOfPissaIsAnAdapterOfTheBase) {
   // A checkpoint is the same two files.
   EXPECT_EQ(result_hash(out), result_hash(out / "checkpoint-20"));
   EXPECT_EQ(read_text(out / "adapter_config.json"), read_text(out / "checkpoint-20/adapter_config.json"));
-  // Continued as what it is, LoRA of twice the rank, it begins where the run ended.
+  // Training it further, as a LoRA of twice the rank, starts where the run ended.
   const auto last_eval = [](const fs::path& folder, size_t row) {
     return read_rows(folder / "metrics.jsonl").at(row)["eval_loss"].get<double>();
   };
@@ -108,7 +108,7 @@ TEST(Start, LoraPlusTrainsBFaster) {
   EXPECT_GT(std::abs(steps[5]["loss"].get<double>() - expected[5]["loss"].get<double>()), 1e-2);
 }
 
-TEST(Start, WhatCannotStartEndsBeforeTraining) {
+TEST(Start, InvalidSettingsAreReportedBeforeTraining) {
   const TemporaryFolder scratch;
   const std::string pissa = copy_case("pissa", scratch).string();
   const std::string eva = copy_case("eva", scratch).string();
@@ -129,7 +129,7 @@ TEST(Start, WhatCannotStartEndsBeforeTraining) {
   fails(pissa, {"adapter.init_lora_weights=pissa_niter_0"}, 2, "found \"pissa_niter_0\"");
   fails(eva, {"adapter.eva_config.rho=20"}, 2, "[adapter.eva_config.rho] found 40 directions");
   fails(eva, {"adapter.r=10", "training.per_device_train_batch_size=1", "adapter.rank_pattern={}", "data.max_length=20"}, 3,
-        "EVA needs a batch with as many supervised tokens");
+        "the batches are too small for EVA");
 }
 
 }  // namespace

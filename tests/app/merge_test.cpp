@@ -1,4 +1,4 @@
-// lora-merge as its user sees it: equal to PEFT, checked by itself, whole or not there at all.
+// lora-merge: equal to PEFT, verified by itself, and written completely or not at all.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -18,7 +18,7 @@ using testing::Not;
 
 const fs::path kData = LORA_TEST_DATA;
 
-/// Writes a safetensors file whose header is `header`, then `data`; its end may be a hole.
+/// Writes a safetensors file of `header` and `data`; its end may be a hole.
 void write_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
   header.append(8 - header.size() % 8, ' ');
   const uint64_t length = header.size();
@@ -43,7 +43,7 @@ class Merge : public testing::Test {
     return arguments;
   }
   fs::path out() const { return scratch_ / "out"; }
-  /// What stands in the scratch folder, hidden files too.
+  /// The names in the scratch folder, including hidden files.
   std::vector<std::string> left() const {
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(scratch_.path())) {
@@ -57,7 +57,7 @@ class Merge : public testing::Test {
   TemporaryFolder scratch_;
 };
 
-/// The tensors of `folder` are those of the golden case, the others the base's bit by bit.
+/// Expects the tensors of the golden case in `folder`, and the base model's, bit by bit, for the others.
 void expect_golden(const std::string& name, const fs::path& base_folder, const fs::path& folder) {
   const auto found = stored_tensors(folder);
   const auto expected = stored_tensors(kData / "merge" / name);
@@ -97,7 +97,7 @@ TEST_F(Merge, EqualsPeftAndVerifiesItself) {
   }
 }
 
-TEST_F(Merge, TrainedTokensAreTheTiedHeadsToo) {
+TEST_F(Merge, TrainedTokensChangeTheTiedHeadToo) {
   copy_case("token_indices", scratch_);
   const fs::path base = scratch_ / "token_indices/model";
   const std::string adapter = (scratch_ / "token_indices/adapter").string();
@@ -115,7 +115,7 @@ TEST_F(Merge, TrainedTokensAreTheTiedHeadsToo) {
   const Outcome lost = run_tool(arguments);
   EXPECT_EQ(lost.exit_code, 4);
   EXPECT_THAT(lost.err, HasSubstr("rows of trained tokens"));
-  // A file of other rows than the config's.
+  // A file whose rows are not those of the config.
   Json config = Json::parse(read_text(adapter + "/adapter_config.json"));
   config["trainable_token_indices"] = {1, 2};
   write_text(adapter + "/adapter_config.json", config.dump());
@@ -180,7 +180,7 @@ TEST_F(Merge, UnmergeGivesTheBaseBack) {
   EXPECT_THAT(dora.err, HasSubstr("DoRA, whose lengths before the merge are lost"));
 }
 
-TEST_F(Merge, VerifyRefusesWhatDiffers) {
+TEST_F(Merge, VerifyRefusesADifferentModel) {
   const Outcome outcome = run_tool(command("gqa", {"--verify", "--tolerance", "1e-12"}));
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.err,
@@ -201,7 +201,7 @@ TEST_F(Merge, UntiesATiedHead) {
   expect_golden("head", kData / "llama/tied/model", out());
 }
 
-TEST_F(Merge, CombinesAndMergesTheSame) {
+TEST_F(Merge, CombiningEqualsMerging) {
   const std::vector<std::string> two{"--adapter", (kData / "combine/b").string(), "--weight", "0.7", "--weight", "-1.5"};
   std::vector<std::string> together = command("dynamic", two);
   ASSERT_EQ(run_tool(together).exit_code, 0);
@@ -218,7 +218,7 @@ TEST_F(Merge, CombinesAndMergesTheSame) {
   for (const auto& [key, tensor] : stored_tensors(scratch_ / "out2")) {
     EXPECT_LE(largest_difference(one.at(key), tensor), 1e-6) << key;
   }
-  EXPECT_EQ(run_tool(combine).exit_code, 6);  // it is there
+  EXPECT_EQ(run_tool(combine).exit_code, 6);  // the output exists
   combine.push_back("--overwrite");
   EXPECT_EQ(run_tool(combine).exit_code, 0);
 }
@@ -232,7 +232,7 @@ void expect_refused(int exit_code, const std::vector<std::string>& arguments, co
   EXPECT_EQ(outcome.out, "");
 }
 
-TEST_F(Merge, KeepsToItsOutput) {
+TEST_F(Merge, OnlyWritesItsOutput) {
   copy_case("gqa", scratch_);
   const fs::path model = scratch_ / "gqa/model";
   const auto into = [&](const fs::path& output) {
@@ -240,22 +240,22 @@ TEST_F(Merge, KeepsToItsOutput) {
                                     "--output",   output.string(), "--overwrite"};
   };
   for (const fs::path& output : {model, model / "new", scratch_ / "gqa", scratch_ / "gqa/adapter/x/.."}) {
-    expect_refused(6, into(output), {"a folder of its own"});
+    expect_refused(6, into(output), {"expected a separate folder"});
   }
   fs::create_directory_symlink(model, scratch_ / "link");
-  expect_refused(6, into(scratch_ / "link"), {"a folder of its own"});
+  expect_refused(6, into(scratch_ / "link"), {"expected a separate folder"});
   fs::create_directory(out());
-  ASSERT_EQ(run_tool(command("gqa")).exit_code, 0);  // an empty folder may be there
+  ASSERT_EQ(run_tool(command("gqa")).exit_code, 0);  // an empty folder may exist
   expect_refused(6, command("gqa"), {"not empty"});
   ASSERT_EQ(run_tool(command("gqa", {"--overwrite"})).exit_code, 0);
   write_text(out() / "thesis.tex", "years of work");
   expect_refused(6, command("gqa", {"--overwrite"}), {"thesis.tex"});
   EXPECT_EQ(read_text(out() / "thesis.tex"), "years of work");
   write_text(scratch_ / "file", "");
-  expect_refused(6, into(scratch_ / "file"), {"no folder"});
+  expect_refused(6, into(scratch_ / "file"), {"not a folder"});
 }
 
-TEST_F(Merge, BadFlags) {
+TEST_F(Merge, RefusesInvalidFlags) {
   const std::string output = out().string();
   const std::string adapter = (kData / "llama/gqa/adapter").string();
   expect_refused(2, {"lora-merge", "--output", output, "--adapter", adapter}, {"--model", "is missing"});
@@ -278,7 +278,7 @@ TEST_F(Merge, BadFlags) {
   EXPECT_TRUE(left().empty());
 }
 
-TEST_F(Merge, BadFiles) {
+TEST_F(Merge, RefusesInvalidFiles) {
   const std::string output = out().string();
   const std::string adapter = (kData / "llama/gqa/adapter").string();
   expect_refused(4, {"lora-merge", "--model", (scratch_ / "none").string(), "--adapter", adapter, "--output", output}, {"none"});
@@ -307,7 +307,7 @@ TEST_F(Merge, BadFiles) {
 
 constexpr size_t kLargeTensor = size_t{512} << 20;
 
-/// Flags of a base with one large tensor of zeros, a hole on the disk, and an adapter for a small one. No model is built of it.
+/// Flags for a base model with one large tensor of zeros, a hole on the disk, and an adapter for a small one. No model is built.
 std::vector<std::string> large_merge(const TemporaryFolder& scratch) {
   const std::string model = (scratch / "large").string();
   const std::string adapter = (scratch / "adapter").string();
@@ -344,17 +344,17 @@ TEST_F(Merge, MemoryHoldsAPieceOfATensor) {
   EXPECT_EQ(stored_tensors(scratch_ / "results/out").at("zeros").bytes.size(), kLargeTensor / 2);
   rusage usage = {};
   getrusage(RUSAGE_CHILDREN, &usage);
-  EXPECT_LT(static_cast<size_t>(usage.ru_maxrss) << 10, kLargeTensor);  // 200 MiB, with the program itself
+  EXPECT_LT(static_cast<size_t>(usage.ru_maxrss) << 10, kLargeTensor);  // 200 MiB, including the program
 }
 
-TEST_F(Merge, CutShortLeavesNothing) {
+TEST_F(Merge, AnInterruptedMergeLeavesNothing) {
   std::vector<std::string> arguments = large_merge(scratch_);
   arguments.insert(arguments.begin(), std::string(LORA_BIN_DIR) + "/lora-merge");
   const fs::path parent = scratch_ / "results";
   const auto begun = [&parent] { return fs::exists(parent) && !fs::is_empty(parent); };
   for (const int number : {SIGTERM, SIGKILL}) {
     int exit_code = 0;
-    for (int trial = 0; trial < 20 && exit_code == 0; ++trial) {  // on a busy machine it may be through before the signal
+    for (int trial = 0; trial < 20 && exit_code == 0; ++trial) {  // it may finish before the signal
       fs::remove_all(parent);
       Process process(arguments);
       for (int i = 0; i < 60000 && !begun(); ++i) {
@@ -368,7 +368,7 @@ TEST_F(Merge, CutShortLeavesNothing) {
     EXPECT_EQ(fs::is_empty(parent), number == SIGTERM);  // a killed process leaves its hidden folder
     fs::remove_all(parent);
   }
-  // A disk that is full: files of at most 1 MiB.
+  // A full disk, imitated by a limit of 1 MiB per file.
   std::string line = "trap '' XFSZ; ulimit -f 1024; exec";
   for (const std::string& argument : arguments) {
     line += " '" + argument + "'";

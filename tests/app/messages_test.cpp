@@ -1,4 +1,4 @@
-// Messages name what their reader can change: flags where the program reads flags, the config's keys where it reads a config.
+// Messages name what the user can change: flags in programs with flags, config keys in programs that read a config.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ void expect_flag(const std::vector<std::string>& command, const std::string& fla
   EXPECT_THAT(outcome.err, Not(HasSubstr("config file"))) << command[0];
 }
 
-TEST(Messages, OfCompanionsNameFlags) {
+TEST(Messages, ProgramsWithFlagsNameFlags) {
   const std::vector<std::string> eval{"lora-eval", "--model", kModel, "--format", "tokens", "--data"};
   const auto with = [](std::vector<std::string> command, const std::vector<std::string>& more) {
     command.insert(command.end(), more.begin(), more.end());
@@ -41,7 +41,7 @@ TEST(Messages, OfCompanionsNameFlags) {
   expect_flag({"lora-eval", "--model", kModel, "--format", "text", "--data", kRows}, "tokenizer");
   expect_flag({"lora-generate", "--model", kModel, "--adapter", "runs/nothere", "--prompt", "x"}, "[--adapter]");
   expect_flag({"lora-generate", "--model", "nobody/nothing", "--prompt", "x"}, "[--model]");
-  expect_flag({"lora-generate", "--model", kAdapter, "--prompt", "x"}, "Give it by --adapter");
+  expect_flag({"lora-generate", "--model", kAdapter, "--prompt", "x"}, "Use --adapter for it");
   expect_flag({"lora-merge", "--model", kModel, "--adapter", kAdapter, "--output", "out", "--dtype", "bf16"}, "[--dtype]");
   expect_flag({"lora-merge", "--model", kModel, "--adapter", "runs/nothere", "--output", "out"}, "[--adapter]");
   expect_flag({"lora-tokenize", "--model", "nobody/nothing", "--input", kRows, "--output", "out.jsonl"}, "[--model]");
@@ -55,7 +55,7 @@ TEST(Messages, OfCompanionsNameFlags) {
   EXPECT_THAT(train.err, HasSubstr("--config FILE"));
 }
 
-TEST(Messages, OfTheConfigSayWhatToWrite) {
+TEST(Messages, ConfigErrorsSayWhatToWrite) {
   const TemporaryFolder scratch;
   const auto errors = [&](const std::string& name, const std::string& text) {
     return lora_train({"--config", scratch.write(name, text).string()}).err;
@@ -74,7 +74,7 @@ TEST(Messages, OfTheConfigSayWhatToWrite) {
   EXPECT_THAT(found, HasSubstr(R"([data.train[0]] found "train.jsonl", expected an object, such as {"path":"train.jsonl","format":)"));
 }
 
-TEST(Messages, OfRowsAreShort) {
+TEST(Messages, RowErrorsAreShort) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const auto errors = [&](const std::string& rows) {
@@ -90,11 +90,12 @@ TEST(Messages, OfRowsAreShort) {
   write_text(scratch / "tied/rows.jsonl", "{\"input_ids\": [1, 2, 3]}\n");
   const Outcome one = lora_train({"--config", config, "--dry-run", "--set", "training.gradient_accumulation_steps=1000"});
   EXPECT_THAT(one.err, AllOf(HasSubstr("1 document, 3 tokens"),
-                             HasSubstr("[training.gradient_accumulation_steps] found 1000 in epochs of 1 batch")));
+                             HasSubstr("[training.gradient_accumulation_steps] exceeds the length of an epoch: found 1000, expected at "
+                                       "most 1 batch.")));
   EXPECT_THAT(one.err, AllOf(HasSubstr("float32"), Not(HasSubstr("Float,"))));
 }
 
-TEST(Messages, OfADryRunGroupModulesAndNameClasses) {
+TEST(Messages, ADryRunGroupsModulesAndNamesClasses) {
   const TemporaryFolder scratch;
   const Outcome tokens = lora_train({"--config", copy_case("tied", scratch).string(), "--dry-run"});
   ASSERT_EQ(tokens.exit_code, 0) << tokens.err;
@@ -106,7 +107,7 @@ TEST(Messages, OfADryRunGroupModulesAndNameClasses) {
   EXPECT_THAT(labels.out, HasSubstr("label entailed"));
 }
 
-TEST(Messages, OfLoraEvalCompareWithTheBase) {
+TEST(Messages, LoraEvalShowsTheDifferenceFromTheBaseModel) {
   const std::vector<std::string> command{"lora-eval", "--model",  kModel,   "--adapter", kAdapter, "--data",
                                          kRows,       "--format", "tokens", "--device",  "cpu",    "--compare-base"};
   const Outcome table = run_tool(command);

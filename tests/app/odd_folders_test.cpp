@@ -1,4 +1,4 @@
-// Base folders that are written otherwise than transformers writes them, and paths that are no base: every program takes them alike.
+// Model folders that differ from those of transformers, and paths that are not models: every program treats them the same.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,7 +57,7 @@ class OddFolders : public testing::Test {
     write_tensors(scratch_ / name / "model.safetensors", tensors);
     return scratch_ / name;
   }
-  /// The loss of the committed rows, and what was said.
+  /// The loss of the committed rows, and the messages.
   std::pair<double, std::string> loss_of(const fs::path& model) {
     const Outcome outcome =
         run_tool({"lora-eval", "--model", model.string(), "--data", (kOdd / "rows.jsonl").string(), "--format", "tokens", "--json"});
@@ -74,8 +74,7 @@ class OddFolders : public testing::Test {
   const Tensors own_head_ = stored_tensors(kOdd / "base");
 };
 
-TEST_F(OddFolders, GiveTransformersLosses) {
-  // The flag says tied, and the file holds another head.
+TEST_F(OddFolders, GiveTheLossesOfTransformers) {
   auto [loss, said] = loss_of(folder("own_head", own_head_));
   EXPECT_NEAR(loss, 5.72260, 1e-5);
   EXPECT_THAT(said, AllOf(HasSubstr("tie_word_embeddings is true, but lm_head.weight differs"), HasSubstr("as in transformers 5")));
@@ -85,7 +84,7 @@ TEST_F(OddFolders, GiveTransformersLosses) {
   EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, HasSubstr("is a copy of model.embed_tokens.weight"));
 
-  // The body alone, and names with what torch's wrappers add.
+  // Only the body, and names with the prefixes of torch's wrappers.
   std::tie(loss, said) = loss_of(folder("body", renamed(body(), without_prefix)));
   EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, HasSubstr("lack the prefix 'model.'"));
@@ -95,13 +94,13 @@ TEST_F(OddFolders, GiveTransformersLosses) {
     EXPECT_THAT(said, HasSubstr("prefixes of torch's wrappers"));
   }
 
-  // rope_scaling that somebody added to what transformers 5 wrote.
+  // rope_scaling added to a config that transformers 5 wrote.
   const Json yarn{{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32}};
   std::tie(loss, said) = loss_of(folder("two_ropes", own_head_, {{"tie_word_embeddings", false}, {"rope_scaling", yarn}}));
   EXPECT_NEAR(loss, 5.71360, 1e-5);
   EXPECT_THAT(said, HasSubstr("rope_scaling is used and rope_parameters ignored"));
 
-  // What was quantised once, and a key that nobody knows.
+  // Leftovers of quantisation, and an unknown key.
   std::tie(loss, said) = loss_of(folder("leftover", body(), {{"quantization_config", {{"quant_method", "bitsandbytes"}}}, {"x_new", 1}}));
   EXPECT_NEAR(loss, 5.80555, 1e-5);
   EXPECT_THAT(said, AllOf(HasSubstr("quantization_config (\"bitsandbytes\")"), HasSubstr("transformers would quantise them"),
@@ -111,7 +110,7 @@ TEST_F(OddFolders, GiveTransformersLosses) {
   EXPECT_THAT(said, Not(HasSubstr("warning")));
 }
 
-TEST_F(OddFolders, AnIndexMayNameWhatNoFileHolds) {
+TEST_F(OddFolders, AnIndexMayNameTensorsThatNoFileHolds) {
   const fs::path model = folder("sharded", body());
   fs::rename(model / "model.safetensors", model / "one.safetensors");
   Json index{{"weight_map", Json::object()}};
@@ -136,8 +135,8 @@ TEST_F(OddFolders, AnIndexMayNameWhatNoFileHolds) {
   EXPECT_THAT(refused.err, HasSubstr("lm_head.weight"));
 }
 
-/// Trains one step on a folder, merges the result into it, and looks at what both and lora-inspect say.
-TEST_F(OddFolders, AreTrainedMergedConvertedAndInspectedAlike) {
+/// Trains one step on a folder, merges the result into it, and compares the messages of both and of lora-inspect.
+TEST_F(OddFolders, AreTrainedMergedConvertedAndInspectedTheSame) {
   const std::vector<std::pair<std::string, fs::path>> bases{
       {"plain", folder("plain", body())},
       {"body", folder("body", renamed(body(), without_prefix))},
@@ -173,7 +172,7 @@ TEST_F(OddFolders, AreTrainedMergedConvertedAndInspectedAlike) {
   EXPECT_THAT(merged_losses, testing::Each(merged_losses[0]));
 }
 
-TEST_F(OddFolders, AHeadOfItsOwnStaysOne) {
+TEST_F(OddFolders, AnUntiedHeadStaysUntied) {
   const fs::path base = folder("own_head", own_head_);
   const Json config{{"model", {{"path", base.string()}, {"device", "cpu"}}},
                     {"adapter", nullptr},
@@ -187,7 +186,7 @@ TEST_F(OddFolders, AHeadOfItsOwnStaysOne) {
   EXPECT_EQ(stored_tensors(scratch_ / "full").count("lm_head.weight"), 1U);
 }
 
-TEST_F(OddFolders, AnEncoderWithoutPrefixIsInspectedWhole) {
+TEST_F(OddFolders, AnEncoderWithoutPrefixIsInspectedCompletely) {
   const auto tensor = [](const std::string& dtype, const std::vector<int64_t>& shape) {
     int64_t count = dtype == "I64" ? 8 : 4;
     for (const int64_t size : shape) {
@@ -224,7 +223,7 @@ TEST_F(OddFolders, AnEncoderWithoutPrefixIsInspectedWhole) {
   EXPECT_THAT(text.out, AllOf(Not(HasSubstr("tied")), HasSubstr("1,040 parameters"), HasSubstr("bert.pooler.dense")));
 }
 
-TEST_F(OddFolders, WhatIsNoBaseIsSaid) {
+TEST_F(OddFolders, ErrorsSayWhyAPathIsNotAModel) {
   const std::string rows = (kOdd / "rows.jsonl").string();
   const auto said_of = [&](const fs::path& model, const std::vector<std::string>& more = {}) {
     std::vector<std::string> command{"lora-eval", "--model", model.string(), "--data", rows, "--format", "tokens"};
@@ -236,12 +235,13 @@ TEST_F(OddFolders, WhatIsNoBaseIsSaid) {
   const fs::path base = folder("smollm2-instruct", body());
   EXPECT_THAT(said_of(scratch_ / "smollm2-instuct"),
               AllOf(HasSubstr("[--model] does not exist"), HasSubstr("did you mean 'smollm2-instruct'"), Not(HasSubstr("tokenizer"))));
-  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("Give the folder that holds it")));
+  EXPECT_THAT(said_of(base / "model.safetensors"), AllOf(HasSubstr("[--model]"), HasSubstr("Use the folder that holds it")));
   write_text(scratch_ / "m.gguf", "GGUF\3");
   EXPECT_THAT(said_of(scratch_ / "m.gguf"), HasSubstr("a GGUF file"));
   fs::create_directories(scratch_ / "run");
   write_text(scratch_ / "run/adapter_config.json", R"({"base_model_name_or_path": "the/base"})");
-  EXPECT_THAT(said_of(scratch_ / "run"), AllOf(HasSubstr("is an adapter"), HasSubstr("Give it by --adapter, and its base 'the/base'")));
+  EXPECT_THAT(said_of(scratch_ / "run"),
+              AllOf(HasSubstr("is an adapter"), HasSubstr("Use --adapter for it, and --model for its base model 'the/base'.")));
   EXPECT_THAT(said_of(base, {"--dtype", "bf16"}), AllOf(HasSubstr("[--dtype]"), HasSubstr("Did you mean 'bfloat16'")));
   fs::create_directories(scratch_ / "empty");
   EXPECT_THAT(said_of(scratch_ / "empty"), HasSubstr("holds no config.json: found an empty folder"));

@@ -1,4 +1,4 @@
-// An adapter knows its base: a sibling of the same shapes is an error in every tool, unless the user says otherwise.
+// An adapter knows its base model: every tool refuses another one of the same shapes, unless the user allows it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -29,7 +29,7 @@ class OtherBase : public testing::Test {
     return lora_train(arguments);
   }
 
-  /// The base with one value changed: the last of the file, to 1.
+  /// The base model with the last value of the file set to 1.
   void make_sibling() const {
     fs::copy(folder_ / "model", folder_ / "sibling", fs::copy_options::recursive);
     const fs::path weights = folder_ / "sibling/model.safetensors";
@@ -47,7 +47,7 @@ class OtherBase : public testing::Test {
     return {"lora-merge", "--model", path(base), "--adapter", path("mine"), "--output", (scratch_ / output).string()};
   }
 
-  /// Refused by name, and with the flag done with a warning.
+  /// Expects the command to be refused with the names, and to work with a warning if the flag is given.
   void expect_refused(std::vector<std::string> command) const {
     const Outcome refused = run_tool(command);
     EXPECT_EQ(refused.exit_code, 4) << command.front();
@@ -68,10 +68,10 @@ TEST_F(OtherBase, IsRefusedByEveryTool) {
   expect_refused(merge("sibling", "merged"));
   expect_refused({"lora-convert", "--adapter", path("mine"), "--model", path("sibling"), "--to", "vllm", "--output", path("converted")});
   EXPECT_EQ(run_tool(eval("model", "mine")).exit_code, 0);
-  EXPECT_EQ(run_tool(eval("sibling", "adapter")).exit_code, 0) << "PEFT's adapters carry no fingerprint";
+  EXPECT_EQ(run_tool(eval("sibling", "adapter")).exit_code, 0) << "PEFT's adapters have no fingerprint";
 }
 
-TEST_F(OtherBase, IsRefusedAsAStart) {
+TEST_F(OtherBase, IsRefusedForInitFrom) {
   const std::vector<std::string> overrides{"model.path=sibling", "adapter.init_from=mine", "output_dir=second"};
   const Outcome refused = train(overrides);
   EXPECT_EQ(refused.exit_code, 4);
@@ -81,12 +81,12 @@ TEST_F(OtherBase, IsRefusedAsAStart) {
   expect_refused({"lora-merge", "--combine", "linear", "--adapter", path("mine"), "--adapter", path("second"), "--output", path("both")});
 }
 
-TEST_F(OtherBase, IsNotTakenForOneInAnotherFormOrAfterMerging) {
-  // Through the tools that write adapters the fingerprint stays.
+TEST_F(OtherBase, IsRecognisedInAnotherFormatAndAfterMerging) {
+  // Tools that write adapters keep the fingerprint.
   ASSERT_EQ(run_tool({"lora-convert", "--adapter", path("mine"), "--resize", "2", "--output", path("small")}).exit_code, 0);
   EXPECT_EQ(run_tool(eval("model", "small")).exit_code, 0);
   EXPECT_EQ(run_tool(eval("sibling", "small")).exit_code, 4);
-  // The merged model is another base, and taking the adapter out again is no use of it there.
+  // The merged model is another base model, but subtracting the adapter from it is allowed.
   ASSERT_EQ(run_tool(merge("model", "merged")).exit_code, 0);
   const Outcome unmerged = run_tool({"lora-merge", "--unmerge", "--verify", "--model", (scratch_ / "merged").string(), "--adapter",
                                      path("mine"), "--output", (scratch_ / "back").string(), "--device", "cpu"});

@@ -1,4 +1,4 @@
-// Where the programs write what a user asked for by name, and where they do not.
+// Output paths that the user names: where the programs write, and what they refuse to replace.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -20,7 +20,7 @@ class OutputPlaces : public testing::Test {
     write_text(rows_, "{\"input_ids\": [1, 2, 3]}\n");
   }
 
-  /// Each program that writes rows and runs the model, to `output`.
+  /// Runs each program that writes rows with a model, writing to `output`.
   std::vector<Outcome> run_model(const fs::path& output) const {
     return {run_tool({"lora-eval", "--model", model_.string(), "--adapter", adapter_.string(), "--allow-other-base", "--data",
                       rows_.string(), "--format", "tokens", "--token-logprobs", output.string()}),
@@ -70,14 +70,14 @@ TEST_F(OutputPlaces, DevicesAndPipesStay) {
   EXPECT_THAT(read, testing::AllOf(HasSubstr("\"logprobs\""), HasSubstr("\"output_ids\""), HasSubstr("\"input_ids\"")));
 }
 
-TEST_F(OutputPlaces, OfALinkTheTargetIsReplaced) {
+TEST_F(OutputPlaces, TheTargetOfALinkIsReplaced) {
   fs::create_symlink("real.jsonl", scratch_ / "link");
   expect_all(write_rows(scratch_ / "link"), 0);
   EXPECT_TRUE(fs::is_symlink(scratch_ / "link"));
   EXPECT_EQ(read_rows(scratch_ / "real.jsonl").size(), 1U);
 }
 
-TEST_F(OutputPlaces, WhatIsReadIsNotReplaced) {
+TEST_F(OutputPlaces, InputsAreNotReplaced) {
   const std::string weights = sha256_of_file(model_ / "model.safetensors", ErrorKind::kData);
   for (const fs::path& output :
        {model_ / "model.safetensors", model_ / "config.json", model_ / "tokenizer.json", adapter_ / "adapter_config.json"}) {
@@ -86,7 +86,7 @@ TEST_F(OutputPlaces, WhatIsReadIsNotReplaced) {
   EXPECT_EQ(sha256_of_file(model_ / "model.safetensors", ErrorKind::kData), weights);
   EXPECT_FALSE(fs::exists(model_ / "tokenizer.json"));
   expect_all(run_model(rows_), 6, "a file that is read");
-  // By a pattern, which is known to match it when the rows have been read.
+  // Through a glob, whose files are known once the rows are read.
   const Outcome by_pattern = run_tool({"lora-eval", "--model", model_.string(), "--data", (scratch_ / "row?.jsonl").string(), "--format",
                                        "tokens", "--token-logprobs", rows_.string()});
   EXPECT_EQ(by_pattern.exit_code, 6) << by_pattern.err;
@@ -98,7 +98,7 @@ TEST_F(OutputPlaces, WhatIsReadIsNotReplaced) {
   expect_all(write_rows(scratch_.path()), 6, "found a folder");
 }
 
-TEST_F(OutputPlaces, FoldersAndWholeFilesKeepWhatIsRead) {
+TEST_F(OutputPlaces, FoldersAndFilesDoNotReplaceInputs) {
   const auto convert_to = [this](const fs::path& output) {
     return run_tool({"lora-convert", "--adapter", adapter_.string(), "--to", "kohya", "--output", output.string(), "--overwrite"});
   };
@@ -110,8 +110,8 @@ TEST_F(OutputPlaces, FoldersAndWholeFilesKeepWhatIsRead) {
   EXPECT_TRUE(fs::is_symlink(scratch_ / "new.safetensors"));
   expect_all({run_tool({"lora-merge", "--model", model_.string(), "--adapter", adapter_.string(), "--allow-other-base", "--overwrite",
                         "--output", model_.string()})},
-             6, "expected a folder of its own");
-  // A run into the folder of its base or of the adapter that it starts from.
+             6, "expected a separate folder");
+  // A run that writes into the folder of its base model or of the adapter that it starts from.
   for (const char* folder : {"model", "adapter"}) {
     const Outcome run = lora_train({"--config", config_.string(), "--set", std::string("output_dir=") + folder, "--overwrite", "--quiet"});
     EXPECT_EQ(run.exit_code, 2) << run.err;
@@ -121,7 +121,7 @@ TEST_F(OutputPlaces, FoldersAndWholeFilesKeepWhatIsRead) {
   EXPECT_TRUE(fs::exists(model_ / "config.json"));
 }
 
-TEST_F(OutputPlaces, ARunsFolderOfAStrangerLeadsNowhere) {
+TEST_F(OutputPlaces, LinksInAnUntrustedRunFolderAreNotFollowed) {
   const fs::path out = scratch_ / "linear/out", victim = scratch_.write("victim", "precious");
   for (const char* name : {".lock", "metrics.jsonl"}) {
     fs::create_directory(out);

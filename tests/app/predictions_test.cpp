@@ -1,4 +1,4 @@
-// lora-eval --predictions: what a classifier or regression says of rows that need no label (scripts/golden/predictions.py).
+// lora-eval --predictions: predictions of classifiers and regressions for rows that need no label (scripts/golden/predictions.py).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 
 const fs::path kData = LORA_TEST_DATA;
 
-/// The rows without this field, as a file.
+/// A file with the rows without this field.
 fs::path rows_without(const fs::path& rows, const std::string& field, const TemporaryFolder& scratch, size_t keep_first = 0) {
   std::string text;
   for (Json row : read_rows(rows)) {
@@ -38,7 +38,7 @@ void expect_near(const Json& found, const Json& expected, const std::string& whe
   } else if (expected.contains("prediction")) {
     near(found["prediction"], expected["prediction"]);
   } else {
-    // An adapter of PEFT names no labels: they are in their order.
+    // PEFT's adapters name no labels: they are numbered.
     ASSERT_EQ(found["probabilities"].size(), expected["probabilities"].size()) << where;
     auto of_reference = expected["probabilities"].items().begin();
     for (const auto& [name, share] : found["probabilities"].items()) {
@@ -86,7 +86,7 @@ TEST(Predictions, EqualTheReferencesForRowsWithoutALabel) {
   }
 }
 
-TEST(Predictions, NameTheLabelsOfTheRunAndLeaveTheMetricsAsTheyAre) {
+TEST(Predictions, NameTheLabelsOfTheRunAndDoNotChangeTheMetrics) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("qwen2_names", scratch).string();
   ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
@@ -134,7 +134,7 @@ TEST(Predictions, NameTheLabelsOfTheRunAndLeaveTheMetricsAsTheyAre) {
   EXPECT_THAT(several.err, HasSubstr("--predictions"));
 }
 
-TEST(Predictions, AreOfModelsThatLabelRows) {
+TEST(Predictions, NeedAModelThatLabelsRows) {
   const TemporaryFolder scratch;
   const std::string out = (scratch / "out.jsonl").string();
   const fs::path gqa = kData / "llama/gqa";

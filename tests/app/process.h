@@ -10,24 +10,24 @@
 
 namespace lora::test {
 
-/// How a child process ended and what it said.
+/// How a child process ended, and its output.
 struct Outcome {
-  int exit_code = -1;  ///< 128 + signal where one killed it
+  int exit_code = -1;  ///< 128 + signal if a signal killed it
   std::string out;
   std::string err;
 };
 
-/// A child process with its output in files; killed and reaped when this dies.
+/// A child process with its output in files. It is killed and reaped when this object is destroyed.
 class Process {
  public:
-  /// `input` becomes its standard input.
+  /// `input` is its standard input.
   explicit Process(const std::vector<std::string>& arguments, const std::string& input = "");
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
   void signal(int number) const;
-  /// What it wrote to its standard error up to now.
+  /// What it has written to standard error so far.
   std::string errors_so_far() const;
   Outcome wait();
 
@@ -36,10 +36,10 @@ class Process {
   TemporaryFolder folder_;
 };
 
-/// A tool of the build with its arguments, to its end: {"lora-eval", "--model", …}.
+/// Runs a tool of the build to its end: {"lora-eval", "--model", …}.
 Outcome run_tool(std::vector<std::string> command, const std::string& input = "");
 
-/// lora-train with these arguments, to its end.
+/// Runs lora-train with these arguments to its end.
 Outcome lora_train(std::vector<std::string> arguments, const std::string& input = "");
 std::vector<std::string> lora_train_command(std::vector<std::string> arguments);
 
@@ -47,7 +47,7 @@ void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<Json> read_rows(const std::filesystem::path& jsonl);
 
-/// A copy of a golden case (tests/data/llama or classification) in `scratch`; returns its run.json.
+/// Copies a golden case (tests/data/llama or classification) into `scratch`. Returns its run.json.
 std::filesystem::path copy_case(const std::string& name, const TemporaryFolder& scratch);
 
 }  // namespace lora::test

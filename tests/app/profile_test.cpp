@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// The number behind the first line that begins with `name`, without leading spaces.
+/// The number after `name` in the first line that begins with it, apart from leading spaces.
 double milliseconds(const std::string& text, const std::string& name) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -25,7 +25,7 @@ double milliseconds(const std::string& text, const std::string& name) {
   return -1;
 }
 
-TEST(Profile, WritesATraceAndSaysWhereTheTimeWent) {
+TEST(Profile, WritesATraceAndATableOfTimes) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("gqa", scratch).string();
   const Outcome outcome = lora_train({"--config", config, "--set", "training.profile={\"steps\": [3, 6]}"});
@@ -52,7 +52,7 @@ TEST(Profile, WritesATraceAndSaysWhereTheTimeWent) {
   }
   EXPECT_EQ(count["lora::step"], 4);
   EXPECT_EQ(count["lora::optimizer"], 4);
-  EXPECT_EQ(count["lora::data"], 8) << "two batches a step";
+  EXPECT_EQ(count["lora::data"], 8) << "two batches per step";
   EXPECT_EQ(count["lora::loss"], 8);
   EXPECT_GT(count["aten::mm"] + count["aten::addmm"], 0);
 
@@ -61,22 +61,23 @@ TEST(Profile, WritesATraceAndSaysWhereTheTimeWent) {
   EXPECT_THAT(plain.err, Not(HasSubstr("Profile")));
   EXPECT_FALSE(fs::exists(scratch / "gqa/plain/profile"));
   EXPECT_EQ(sha256_of_file(scratch / "gqa/plain/adapter_model.safetensors", ErrorKind::kOutput), result);
-  EXPECT_THAT(lora_train({"--config", config}).err, HasSubstr("already finished")) << "a profile makes no other run of it";
+  EXPECT_THAT(lora_train({"--config", config}).err, HasSubstr("already finished")) << "the profile is no part of the run's identity";
 }
 
-TEST(Profile, OfStepsThatDoNotCome) {
+TEST(Profile, WarnsOfStepsBeyondTheEnd) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("gqa", scratch).string();
   const Outcome cut = lora_train({"--config", config, "--set", "training.max_steps=2", "--set", "training.profile={\"steps\": [2, 9]}"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
-  EXPECT_THAT(cut.err, HasSubstr("warning: [training.profile.steps] found [2,9] in a run of 2 steps: the trace ends with it"));
+  EXPECT_THAT(cut.err, HasSubstr("warning: [training.profile.steps] is beyond the end of the run: found [2,9], expected at most 2. The "
+                                 "trace ends with the run."));
   EXPECT_THAT(cut.err, HasSubstr("Profile of steps 2 to 2"));
   EXPECT_TRUE(fs::exists(scratch / "gqa/out/profile/trace-2-2.json"));
 
   const Outcome none = lora_train(
       {"--config", config, "--set", "output_dir=none", "--set", "training.max_steps=2", "--set", "training.profile={\"steps\": [3, 9]}"});
   EXPECT_EQ(none.exit_code, 0);
-  EXPECT_THAT(none.err, HasSubstr("in a run of 2 steps: nothing is profiled"));
+  EXPECT_THAT(none.err, HasSubstr("found [3,9], expected at most 2. Nothing is profiled."));
   EXPECT_FALSE(fs::exists(scratch / "gqa/none/profile"));
 }
 

@@ -1,4 +1,4 @@
-// Every form of row through every program: what lora-train reads, the others read alike.
+// Every format of rows in every program: all read what lora-train reads.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -100,7 +100,7 @@ TEST_F(Rows, EveryProgramReadsEveryForm) {
     learnt_by_eval += num_tokens;
     const Outcome tokenized = run_tool({"lora-tokenize", "--model", path("model"), "--input", rows, "--output", path("ids.jsonl")});
     ASSERT_EQ(tokenized.exit_code, 0) << tokenized.err;
-    // What lora-tokenize writes trains as the row does; of a text it writes no EOS.
+    // Rows that lora-tokenize writes train like the original; it adds no EOS to texts.
     const Outcome again =
         run_tool({"lora-eval", "--model", path("model"), "--device", "cpu", "--data", path("ids.jsonl"), "--format", "tokens", "--json"});
     ASSERT_EQ(again.exit_code, 0) << again.err;
@@ -123,7 +123,7 @@ TEST_F(Rows, EveryProgramReadsEveryForm) {
   EXPECT_EQ(learnt_by_train, learnt_by_eval);
 }
 
-TEST_F(Rows, EveryProgramRefusesTheSame) {
+TEST_F(Rows, EveryProgramRefusesTheSameRows) {
   const std::vector<std::pair<Form, std::string>> refused{
       {{"messages", R"({"messages": [{"role": "critic", "content": "a"}]})"}, "found \"critic\""},
       {{"messages", R"({"messages": [{"role": "assistant", "content": "a", "weight": 0.5}]})"}, "messages[0].weight: found 0.5"},

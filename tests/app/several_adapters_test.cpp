@@ -1,4 +1,4 @@
-// `adapter` as an array: each adapter is the one that its run alone gives, bit by bit.
+// `adapter` as an array: each adapter equals the result of its own run, bit by bit.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -17,7 +17,7 @@ const char* const kWide = R"({"r": 4, "target_modules": "all-linear", "lora_drop
 const char* const kChangesBase = R"({"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "pissa"})";
 const char* const kLast = R"({"target_modules": ["v_proj"]})";
 
-/// The object's keys and these.
+/// The object with these keys added.
 std::string with_keys(const char* adapter, const Json& keys) {
   Json object = Json::parse(adapter);
   object.update(keys);
@@ -45,7 +45,7 @@ class SeveralAdapters : public testing::Test {
   }
   fs::path folder(const std::string& name) const { return scratch_ / ("gqa/" + name); }
 
-  /// Each adapter by itself, in alone/<i>.
+  /// Trains each adapter in its own run, into alone/<i>.
   void train_alone() const {
     const std::vector<std::pair<const char*, const char*>> runs{
         {kWide, "training.logging_steps=1"}, {kChangesBase, "training.learning_rate=0.01"}, {kLast, "training.logging_steps=1"}};
@@ -65,13 +65,13 @@ class SeveralAdapters : public testing::Test {
   std::string config_;
 };
 
-TEST_F(SeveralAdapters, EachIsAsIfTrainedAlone) {
+TEST_F(SeveralAdapters, EachEqualsItsOwnRun) {
   train_alone();
   const Outcome outcome = lora_train(command({list_of_three()}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("adapter 2 of 3: pissa"));
+  EXPECT_THAT(outcome.err, HasSubstr("Adapter 2 of 3: pissa"));
   expect_as_alone("out");
-  // Each folder is that run's: the single config goes on from it, and finds it finished.
+  // Each folder is that of a single run: the single config finds it finished.
   const Outcome single = lora_train(command({std::string("adapter=") + kLast, "output_dir=out/adapter_2"}));
   EXPECT_EQ(single.exit_code, 0);
   EXPECT_THAT(single.err, HasSubstr("already finished"));
@@ -90,7 +90,7 @@ TEST_F(SeveralAdapters, AreInspectedTogether) {
   EXPECT_THAT(run_tool({"lora-inspect", folder("out").string()}).out, testing::AllOf(HasSubstr("out: 3"), HasSubstr("out/pissa")));
 }
 
-TEST_F(SeveralAdapters, GoOnAfterAKill) {
+TEST_F(SeveralAdapters, ResumeAfterAKill) {
   train_alone();
   const std::vector<std::string> run = command({list_of_three(), "output_dir=killed"});
   {
@@ -107,7 +107,7 @@ TEST_F(SeveralAdapters, GoOnAfterAKill) {
   expect_as_alone("killed");
 }
 
-TEST_F(SeveralAdapters, WhatIsWrongWithALaterOneIsFoundBeforeTheFirstIsTrained) {
+TEST_F(SeveralAdapters, ErrorsInALaterOneAreReportedBeforeTheFirstIsTrained) {
   const Outcome wrong_target = lora_train(command({"adapter=[" + std::string(kWide) + R"(,{"target_modules": ["nothing"]}])"}));
   EXPECT_EQ(wrong_target.exit_code, 2);
   EXPECT_THAT(wrong_target.err, HasSubstr("'nothing'"));

@@ -1,4 +1,4 @@
-// What the system does to a run: signals, streams that are closed or whose reader goes away, a limit on the size of files.
+// Events from outside a run: signals, streams that are closed or lose their reader, and a limit on the size of files.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -37,7 +37,7 @@ int64_t num_checkpoints(const fs::path& folder) {
   return std::count_if(fs::directory_iterator(folder), fs::directory_iterator(), is_checkpoint);
 }
 
-TEST(Signals, EachLeavesACheckpointOfTheStepItCameIn) {
+TEST(Signals, EachLeavesACheckpointOfItsStep) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("linear", scratch);
   for (const int number : {SIGHUP, SIGUSR1, SIGTERM, SIGINT}) {
@@ -53,7 +53,7 @@ TEST(Signals, EachLeavesACheckpointOfTheStepItCameIn) {
   }
 }
 
-TEST(Signals, AReaderThatGoesAwayEndsARunWithACheckpoint) {
+TEST(Signals, ALostReaderEndsARunWithACheckpoint) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("linear", scratch), folder = scratch / "out";
   std::vector<std::string> command = long_run(config, folder);
@@ -62,13 +62,13 @@ TEST(Signals, AReaderThatGoesAwayEndsARunWithACheckpoint) {
   shell("{ " + in_shell(command) + "2>&1; echo $? > '" + status.string() + "'; } | head -20 > /dev/null");
   EXPECT_EQ(read_text(status), "141\n");
   EXPECT_EQ(num_checkpoints(folder), 1);
-  // The companions too, which have no checkpoint: the first lines of a long answer.
+  // Other programs stop too, without a checkpoint: here after the first lines of a long answer.
   const fs::path model = scratch / "linear/model";
   shell("{ '" LORA_BIN_DIR "/lora-inspect' --json '" + model.string() + "'; echo $? > '" + status.string() + "'; } | true");
-  EXPECT_THAT(read_text(status), testing::AnyOf("141\n", "0\n"));  // the pipe may take all of it before its reader ends
+  EXPECT_THAT(read_text(status), testing::AnyOf("141\n", "0\n"));  // the pipe may hold the whole output before its reader ends
 }
 
-TEST(Signals, ClosedStreamsLeaveTheFilesAsTheyAre) {
+TEST(Signals, ClosedStreamsDoNotDamageFiles) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("linear", scratch), folder = scratch / "out";
   const std::string command = in_shell(
@@ -78,7 +78,7 @@ TEST(Signals, ClosedStreamsLeaveTheFilesAsTheyAre) {
   EXPECT_TRUE(fs::exists(folder / "adapter_model.safetensors"));
 }
 
-TEST(Signals, ALimitOnTheSizeOfFilesIsAnErrorOfTheOutput) {
+TEST(Signals, ALimitOnTheSizeOfFilesIsAnOutputError) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("linear", scratch), model = scratch / "linear/model", adapter = scratch / "linear/adapter";
   const auto limited = [](const std::string& command) { return shell("ulimit -f 4; exec " + command); };

@@ -1,5 +1,5 @@
-// The text of special tokens in rows and prompts, as every program reads it, and an EOS that special_tokens_map.json alone names: equal
-// to transformers and TRL (scripts/golden/trl_texts.py).
+// The text of special tokens in rows and prompts in every program, and an EOS that only special_tokens_map.json names: equal to
+// transformers and TRL (scripts/golden/trl_texts.py).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -47,13 +47,13 @@ TEST_F(SpecialTokens, EvalAndTokenizeGiveTheIdsOfTransformers) {
   }
   std::vector<std::string> command{"lora-tokenize", "--model", kModel, "--input", (kFolder / "text.jsonl").string()};
   Json ids = run_rows(command, "--output").front()["input_ids"];
-  ids.push_back(kEos);  // which belongs to training
+  ids.push_back(kEos);  // only training adds it
   EXPECT_EQ(ids, golden["text"]["ids"][0]);
   command.emplace_back("--no-parse-special-tokens");
-  EXPECT_EQ(run_rows(command, "--output").front()["input_ids"].size(), 65U);  // a token a byte
+  EXPECT_EQ(run_rows(command, "--output").front()["input_ids"].size(), 65U);  // one token per byte
 }
 
-TEST_F(SpecialTokens, GenerateReadsPromptsSo) {
+TEST_F(SpecialTokens, GenerateReadsThemInPrompts) {
   const std::string text = "<|im_start|>hi<|im_end|>";
   const std::vector<Json> plain_row = run_rows({"lora-tokenize", "--model", kModel, "--no-parse-special-tokens", "--input",
                                                 scratch_.write("text.jsonl", Json{{"text", text}}.dump())},
@@ -80,7 +80,7 @@ TEST_F(SpecialTokens, TrainShowsThemAndSplitsAfterThem) {
   const std::string file = scratch_.write("run.json", config.dump());
   EXPECT_THAT(lora_train({"--config", file, "--dry-run"}).out, HasSubstr("text.jsonl:1: 26 tokens"));
   EXPECT_THAT(lora_train({"--config", file, "--dry-run", "--set", "data.parse_special_tokens=false"}).out, Not(HasSubstr("26 tokens")));
-  // A document that begins with BOS has it at the head of every part.
+  // If a document begins with BOS, so does each of its parts.
   const fs::path model = scratch_ / "model";
   fs::copy(kModel, model);
   scratch_.write("model/special_tokens_map.json", R"({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})");

@@ -1,4 +1,4 @@
-// The programs on an adapter that PEFT 0.1 wrote, and what they say of a folder that is none.
+// An adapter that PEFT 0.1 wrote in every program, and the errors for a folder that is not an adapter.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@ using testing::HasSubstr;
 
 const fs::path kStored = fs::path(LORA_TEST_DATA) / "adapters";
 
-TEST(StoredAdapter, OfPeft01GoesThroughEveryProgram) {
+TEST(StoredAdapter, Peft01WorksInEveryProgram) {
   const TemporaryFolder scratch;
   const std::string base = (kStored / "untied").string();
   const std::string adapter = (kStored / "peft_0_1").string();
@@ -38,7 +38,7 @@ TEST(StoredAdapter, OfPeft01GoesThroughEveryProgram) {
   expect_runs({"lora-convert", "--adapter", adapter, "--to", "vllm", "--output", (scratch / "vllm").string()});
 }
 
-TEST(StoredAdapter, AFolderThatIsNoneIsNamedByItsFlag) {
+TEST(StoredAdapter, AFolderThatIsNotAnAdapterIsNamedByItsFlag) {
   for (const std::string program : {"lora-eval", "lora-merge"}) {
     std::vector<std::string> command{program, "--model", (kStored / "untied").string(), "--adapter", "nothere"};
     const std::vector<std::string> more = program == "lora-eval" ? std::vector<std::string>{"--data", "x.jsonl", "--format", "tokens"}

@@ -1,4 +1,4 @@
-// The chat template travels with what it was used for: adapters, merged and fully tuned models; and what is said of prompts and texts.
+// The chat template is saved with its results: adapters, merged and fully fine-tuned models. Also messages on prompts and texts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -25,7 +25,7 @@ class Templates : public ChatModel {
     all.insert(all.end(), more.begin(), more.end());
     return run_tool(all);
   }
-  /// What lora-eval finds, one result for each adapter.
+  /// The results of lora-eval, one for each adapter.
   std::vector<Json> eval(const Arguments& more, const std::string& format = "messages") const {
     Arguments all{"--data", path("rows.jsonl"), "--format", format, "--json"};
     all.insert(all.end(), more.begin(), more.end());
@@ -47,7 +47,7 @@ class Templates : public ChatModel {
   }
 };
 
-TEST_F(Templates, TravelWithAnAdapter) {
+TEST_F(Templates, AreSavedWithAnAdapter) {
   train_well("rows.jsonl", "messages", "chatml", {"--set", "data.chat_template=chatml", "--set", "training.save_steps=2"});
   train_well("rows.jsonl", "messages", "own");
   const std::string saved = read_text(scratch_ / "chatml/chat_template.jinja");
@@ -55,7 +55,7 @@ TEST_F(Templates, TravelWithAnAdapter) {
   EXPECT_EQ(read_text(scratch_ / "chatml/checkpoint-2/chat_template.jinja"), saved);
   EXPECT_EQ(read_text(scratch_ / "own/chat_template.jinja"), kTemplate);
 
-  // Evaluation: without a name as with it; a name wins; each of several adapters has its own.
+  // Evaluation: the adapter's own template is the default, a named one takes precedence, each of several adapters uses its own.
   const Json named = eval({"--adapter", path("chatml"), "--chat-template", "chatml"})[0];
   EXPECT_EQ(eval({"--adapter", path("chatml")})[0]["loss"], named["loss"]);
   EXPECT_EQ(eval({"--adapter", path("chatml/checkpoint-2")})[0]["num_input_tokens"], named["num_input_tokens"]);
@@ -64,11 +64,11 @@ TEST_F(Templates, TravelWithAnAdapter) {
   EXPECT_EQ(eval({"--adapter", path("chatml"), "--chat-template", "model"})[0]["num_input_tokens"], own["num_input_tokens"]);
   const auto both = eval({"--adapter", "a=" + path("chatml"), "--adapter", "b=" + path("own"), "--compare-base"});
   ASSERT_EQ(both.size(), 3U);
-  EXPECT_EQ(both[0]["num_input_tokens"], named["num_input_tokens"]);  // the bare model reads what the first adapter does
+  EXPECT_EQ(both[0]["num_input_tokens"], named["num_input_tokens"]);  // the base model reads the same text as the first adapter
   EXPECT_EQ(both[1]["loss"], named["loss"]);
   EXPECT_EQ(both[2]["loss"], own["loss"]);
 
-  // Generation, by rows, by one question and as a talk.
+  // Generation with rows, a message and a chat.
   write_text(scratch_ / "prompts.jsonl", R"({"messages": [{"role": "user", "content": "the river"}], "adapter": "a"})"
                                          "\n"
                                          R"({"messages": [{"role": "user", "content": "the river"}], "adapter": "b"})");
@@ -90,7 +90,7 @@ TEST_F(Templates, TravelWithAnAdapter) {
   EXPECT_EQ(talk, first["completion"].get<std::string>() + "\n" + second["completion"].get<std::string>() + "\n");
   EXPECT_EQ(with({"--message", "the river"}), first["completion"].get<std::string>() + "\n");
 
-  // Another run goes on with it, and a name wins there too.
+  // A run with init_from uses it, and a named one takes precedence there too.
   const Outcome next = train("rows.jsonl", "messages", "next", {"--set", "adapter.init_from=chatml"});
   ASSERT_EQ(next.exit_code, 0) << next.err;
   EXPECT_EQ(read_text(scratch_ / "next/chat_template.jinja"), saved);
@@ -99,7 +99,7 @@ TEST_F(Templates, TravelWithAnAdapter) {
   EXPECT_THAT(named_next.out, Not(HasSubstr("<|im_start|>"))) << named_next.err;
 }
 
-TEST_F(Templates, TravelIntoModels) {
+TEST_F(Templates, AreSavedWithModels) {
   for (const char* file : {"original/tokenizer.model", "additional_chat_templates/rag.jinja", "checkpoint/tokenizer.json",
                            "checkpoint/config.json", "spiece.model"}) {
     fs::create_directories((scratch_ / "model" / file).parent_path());
@@ -116,15 +116,15 @@ TEST_F(Templates, TravelIntoModels) {
     return outcome.err;
   };
   merge("merged", {"--adapter", path("chatml"), "--verify", "--data", path("rows.jsonl"), "--format", "messages"});
-  merge("merged", {"--adapter", path("chatml"), "--overwrite"});  // in place of a folder with sub-folders
+  merge("merged", {"--adapter", path("chatml"), "--overwrite"});  // replaces a folder with sub-folders
   EXPECT_EQ(read_text(scratch_ / "merged/chat_template.jinja"), saved);
   EXPECT_EQ(Json::parse(read_text(scratch_ / "merged/tokenizer_config.json"))["chat_template"], saved);
   for (const char* file : {"original/tokenizer.model", "additional_chat_templates/rag.jinja", "spiece.model", "tokenizer.json"}) {
     EXPECT_EQ(read_text(scratch_ / "merged" / file), read_text(scratch_ / "model" / file)) << file;
   }
   EXPECT_FALSE(fs::exists(scratch_ / "merged/checkpoint"));
-  EXPECT_FALSE(fs::exists(scratch_ / "merged/generation_config.json"));  // <|im_end|> is no token here: turns end with text
-  // A template whose turns end with a token that is not the model's EOS: other programs stop by generation_config.json.
+  EXPECT_FALSE(fs::exists(scratch_ / "merged/generation_config.json"));  // <|im_end|> is not a token here, so that turns end with text
+  // A template whose turns end with a token that is not the model's EOS: other programs only stop at those in generation_config.json.
   write_text(scratch_ / "ends.jinja", std::string(kTemplate) + "{# another #}");
   train_well("rows.jsonl", "messages", "ends", {"--set", "data.chat_template=ends.jinja"});
   Json tokenizer_config = Json::parse(read_text(scratch_ / "model/tokenizer_config.json"));
@@ -137,14 +137,14 @@ TEST_F(Templates, TravelIntoModels) {
   EXPECT_EQ(out(run_tool({"lora-generate", "--model", path("merged"), "--message", "a", "--max-new-tokens", "8"})),
             out(generate({"--adapter", path("chatml"), "--message", "a"})));
 
-  // The model's own template stays as the files had it; two that differ are neither's.
+  // The model's own template stays in its files; if two adapters differ, neither template is saved.
   merge("plain", {"--adapter", path("own")});
   EXPECT_FALSE(fs::exists(scratch_ / "plain/chat_template.jinja"));
   EXPECT_EQ(read_text(scratch_ / "plain/tokenizer_config.json"), read_text(scratch_ / "model/tokenizer_config.json"));
-  EXPECT_THAT(merge("two", {"--adapter", path("chatml"), "--adapter", path("own")}), HasSubstr("another chat template"));
+  EXPECT_THAT(merge("two", {"--adapter", path("chatml"), "--adapter", path("own")}), HasSubstr("a different chat template"));
   EXPECT_EQ(read_text(scratch_ / "two/tokenizer_config.json"), read_text(scratch_ / "model/tokenizer_config.json"));
 
-  // Made of adapters, and full fine-tuning.
+  // Combined adapters, and full fine-tuning.
   const Outcome combined = run_tool({"lora-merge", "--combine", "linear", "--adapter", path("chatml"), "--output", path("combined")});
   EXPECT_EQ(combined.exit_code, 0) << combined.err;
   EXPECT_EQ(read_text(scratch_ / "combined/chat_template.jinja"), saved);
@@ -157,8 +157,8 @@ TEST_F(Templates, TravelIntoModels) {
   EXPECT_EQ(read_text(scratch_ / "full/original/tokenizer.model"), "own");
 }
 
-// The ids and masks are transformers' of scripts/golden/instruction_chat.py.
-TEST_F(Templates, WriteInstructionRowsWhereOneIsNamed) {
+// The ids and masks are those of transformers in scripts/golden/instruction_chat.py.
+TEST_F(Templates, AreUsedForInstructionRowsIfNamed) {
   const Json golden = Json::parse(read_text(fs::path(LORA_TEST_DATA) / "chat/instruction.json"));
   write_text(scratch_ / "own.jinja", golden["template"].get<std::string>());
   std::string rows;
@@ -197,7 +197,7 @@ TEST_F(Templates, WriteInstructionRowsWhereOneIsNamed) {
     EXPECT_EQ(made_rows[i]["mask"], golden["rows"][i]["mask"]);
   }
 
-  // Without a name they are Alpaca's prompts, as before, and the summary says so; no template is saved.
+  // Without a name the rows use the Alpaca prompt, the summary says so, and no template is saved.
   const Outcome plain = train("instructions.jsonl", "instruction", "alpaca");
   ASSERT_EQ(plain.exit_code, 0) << plain.err;
   EXPECT_THAT(plain.err, AllOf(HasSubstr("Alpaca's prompt; the model has a chat template of its own"), HasSubstr("--chat-template none")));
@@ -207,7 +207,7 @@ TEST_F(Templates, WriteInstructionRowsWhereOneIsNamed) {
   EXPECT_THAT(model.out, HasSubstr("<|start_header_id|>user\n")) << model.err;
 }
 
-TEST_F(Templates, KeysThatNoRowUsesAndNamesThatAreNone) {
+TEST_F(Templates, UnusedKeysAndUnknownNamesAreRefused) {
   const auto expect_refused = [](const Outcome& outcome, const std::vector<std::string>& parts) {
     EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
     for (const std::string& part : parts) {
@@ -241,10 +241,10 @@ TEST_F(Templates, DocumentsOfTextFiles) {
   };
   const Outcome lines = samples("line");
   EXPECT_THAT(lines.out, AllOf(HasSubstr("one two<|eot_id|>"), HasSubstr("book.txt:6"), HasSubstr("three<|eot_id|>"))) << lines.err;
-  EXPECT_THAT(lines.err, AllOf(HasSubstr("a document is a line of a .txt file, with EOS after it"), HasSubstr("the median line has")));
+  EXPECT_THAT(lines.err, AllOf(HasSubstr("each line of a .txt file is a document, followed by EOS"), HasSubstr("the median line has")));
   const Outcome paragraphs = samples("paragraph");
   EXPECT_THAT(paragraphs.out, AllOf(HasSubstr("one two\nthree<|eot_id|>"), HasSubstr("book.txt:6"), HasSubstr("four\nfive <|eot_id|>")));
-  EXPECT_THAT(paragraphs.err, AllOf(HasSubstr("a document is a paragraph"), Not(HasSubstr("the median line has"))));
+  EXPECT_THAT(paragraphs.err, AllOf(HasSubstr("each paragraph of a .txt file is a document"), Not(HasSubstr("the median line has"))));
   const Outcome file = samples("file");
   EXPECT_THAT(file.out, AllOf(HasSubstr("one two\nthree\n\n \nfour\nfive <|eot_id|>"), HasSubstr("book.txt:2"))) << file.err;
   const Outcome misplaced = train("rows.jsonl", "messages", "dry",
@@ -265,7 +265,7 @@ TEST_F(Templates, DocumentsOfTextFiles) {
   EXPECT_EQ(Json::parse(scored.out)["num_documents"], 1);
 }
 
-/// Gives tokens of the model's embedding the row of another one, moved a little.
+/// Gives tokens the embedding of another token, with a small change.
 void copy_embedding(const fs::path& model, const std::vector<int64_t>& tokens, int64_t from, float step) {
   std::string file = read_text(model / "model.safetensors");
   uint64_t length = 0;
@@ -284,7 +284,7 @@ void copy_embedding(const fs::path& model, const std::vector<int64_t>& tokens, i
   write_text(model / "model.safetensors", file);
 }
 
-TEST_F(Templates, TokensThatTheModelDoesNotKnowAreWarnedOf) {
+TEST_F(Templates, UntrainedTokensAreWarnedOf) {
   const auto warning = [&](const std::string& name, const Arguments& more = {}) {
     Arguments all{"--dry-run", "--set", "data.chat_template=" + name};
     all.insert(all.end(), more.begin(), more.end());
@@ -292,7 +292,7 @@ TEST_F(Templates, TokensThatTheModelDoesNotKnowAreWarnedOf) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     return outcome.err;
   };
-  // The tokenizer has <|eot_id|> and none of the others. Zephyr's roles are meant to be text: its turns end with EOS.
+  // The tokenizer has <|eot_id|> and none of the others. Zephyr's roles are text by design: its turns end with EOS.
   EXPECT_THAT(warning("chatml"), AllOf(HasSubstr("has no such tokens: <|im_end|>, <|im_start|>"), HasSubstr("zephyr")));
   EXPECT_THAT(warning("gemma"), HasSubstr("<end_of_turn>, <start_of_turn>"));
   EXPECT_THAT(warning("zephyr"), Not(HasSubstr("no such tokens")));
@@ -306,14 +306,14 @@ TEST_F(Templates, TokensThatTheModelDoesNotKnowAreWarnedOf) {
   copy_embedding(scratch_ / "model", unused, 639, 0.01F);
   EXPECT_THAT(warning("model"), AllOf(HasSubstr("never trained on <|eot_id|> (602)"), HasSubstr("\"trainable_token_indices\": [602]")));
   EXPECT_THAT(warning("model", {"--set", "adapter.trainable_token_indices=[602]"}), Not(HasSubstr("never trained")));
-  copy_embedding(scratch_ / "model", {602}, 17, 0.01F);  // it has moved away
+  copy_embedding(scratch_ / "model", {602}, 17, 0.01F);  // it is no longer close to an unused token
   EXPECT_THAT(warning("model"), Not(HasSubstr("never trained")));
-  copy_embedding(scratch_ / "model", {602}, 601, 0.0F);  // the very row of another special token
+  copy_embedding(scratch_ / "model", {602}, 601, 0.0F);  // equals the row of another special token
   EXPECT_THAT(warning("model"), HasSubstr("never trained on <|eot_id|> (602)"));
 }
 
 TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
-  // A model whose EOS is no end of turn: <|eot_id|> is the template's alone, and is made the likeliest token.
+  // A model whose EOS does not end turns: only the template uses <|eot_id|>, which is made the most likely token.
   write_text(scratch_ / "question.jsonl", R"({"messages": [{"role": "user", "content": "the river"}]})");
   const Outcome asked =
       run("lora-tokenize", {"--input", path("question.jsonl"), "--output", path("asked.jsonl"), "--add-generation-prompt"});
@@ -335,7 +335,7 @@ TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
   EXPECT_EQ(out(generate({"--adapter", path("tuned"), "--max-new-tokens", "40", "--message", "the river"})), "is wide\n");
   EXPECT_EQ(out(generate({"--adapter", path("tuned"), "--max-new-tokens", "40", "--message", "a", "--system", "short"})), "b c\n");
 
-  // A prompt of ids is no talk: it goes on, unless --stop names the token, alone or within a text.
+  // A prompt of ids is not a chat: it continues, unless --stop names the token, alone or within a text.
   const std::string same = Json{{"input_ids", ids}}.dump();
   EXPECT_EQ(complete(same)["finish_reason"], "length");
   const Json stopped = complete(same, {"--stop", "<|eot_id|>"});
@@ -344,7 +344,7 @@ TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
   EXPECT_EQ(complete(same, {"--stop", "wide<|eot_id|>"})["completion"], "is ");
 }
 
-TEST_F(Templates, CtrlCEndsTheAnswerAndNotTheTalk) {
+TEST_F(Templates, CtrlCEndsTheAnswerAndNotTheChat) {
   Process process(
       {std::string(LORA_BIN_DIR) + "/lora-generate", "--model", path("model"), "--device", "cpu", "--max-new-tokens", "100000", "--chat"},
       "the river\n/quit\n");

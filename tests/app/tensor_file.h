@@ -19,7 +19,7 @@ struct StoredTensor {
   std::string bytes;
 
   bool operator==(const StoredTensor&) const = default;
-  /// Of F32.
+  /// The values of an F32 tensor.
   std::vector<float> values() const {
     std::vector<float> result(bytes.size() / sizeof(float));
     std::memcpy(result.data(), bytes.data(), bytes.size());
@@ -50,7 +50,7 @@ inline std::map<std::string, StoredTensor> stored_tensors(const std::filesystem:
   return tensors;
 }
 
-/// The largest difference of two F32 tensors; infinite where they are not alike at all.
+/// The largest difference of two F32 tensors; infinite if their shapes or dtypes differ.
 inline double largest_difference(const StoredTensor& a, const StoredTensor& b) {
   if (a.dtype != "F32" || b.dtype != "F32" || a.shape != b.shape) {
     return INFINITY;

@@ -1,4 +1,4 @@
-// What a run does as its user sees it: results equal to the goldens, metrics, resume, signals, output folders.
+// Runs of lora-train: results equal to the goldens, metrics, resuming, signals, output folders.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -27,7 +27,7 @@ std::string result_hash(const fs::path& folder) {
   return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
 }
 
-/// metrics.jsonl without what depends on the clock or the machine.
+/// metrics.jsonl without the values that depend on the clock or the machine.
 std::vector<std::string> stable_rows(const fs::path& folder) {
   std::vector<std::string> rows;
   for (Json row : read_rows(folder / "metrics.jsonl")) {
@@ -38,7 +38,7 @@ std::vector<std::string> stable_rows(const fs::path& folder) {
   return rows;
 }
 
-/// Waits for a state of a running process; a minute at most, on a busy machine.
+/// Waits, for at most a minute, until a running process reaches a state.
 template <typename Reached>
 void wait_until(const Reached& reached) {
   for (int i = 0; i < 12000 && !reached(); ++i) {
@@ -55,7 +55,7 @@ void expect_near(const Json& found, const Json& expected, const char* key, doubl
   EXPECT_NEAR(found[key].get<double>(), want, relative * std::abs(want) + 1e-12) << key << " at step " << expected["step"];
 }
 
-TEST(Train, GivesTheReferencesMetricsAndFiles) {
+TEST(Train, EqualsTheReferencesMetricsAndFiles) {
   const TemporaryFolder scratch;
   const fs::path config = copy_case("gqa", scratch);
   const Outcome outcome = lora_train({"--config", config.string()});
@@ -94,7 +94,7 @@ TEST(Train, AFinishedRunSaysSoAndAnotherRunsFolderIsRefused) {
   EXPECT_EQ(again.exit_code, 0);
   EXPECT_THAT(again.err, HasSubstr("already finished"));
 
-  fs::remove(scratch / "gqa/out/adapter_model.safetensors");  // finished, but somebody removed the result
+  fs::remove(scratch / "gqa/out/adapter_model.safetensors");  // finished, but the result was removed
   ASSERT_EQ(lora_train({"--config", config}).exit_code, 0);
   EXPECT_EQ(result_hash(scratch / "gqa/out"), result);
 
@@ -112,7 +112,7 @@ TEST(Train, AFinishedRunSaysSoAndAnotherRunsFolderIsRefused) {
   EXPECT_EQ(read_text(scratch / "gqa/foreign/adapter_config.json"), "{}");
 }
 
-TEST(Train, GoesOnAfterASignalBitByBit) {
+TEST(Train, ResumesAfterASignalBitByBit) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const std::vector<std::string> whole = with({"--config", config, "--set", "output_dir=whole"}, kResumable);
@@ -131,7 +131,7 @@ TEST(Train, GoesOnAfterASignalBitByBit) {
   EXPECT_EQ(stable_rows(scratch / "tied/parts"), stable_rows(scratch / "tied/whole"));
 }
 
-TEST(Train, GoesOnAfterKillsBitByBit) {
+TEST(Train, ResumesAfterKillsBitByBit) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   ASSERT_EQ(lora_train(with({"--config", config, "--set", "output_dir=whole"}, kResumable)).exit_code, 0);
@@ -179,7 +179,7 @@ TEST(Train, FallsBackToAnOlderCheckpointWhenTheNewestIsDamaged) {
   EXPECT_EQ(result_hash(scratch / "tied/damaged"), result_hash(scratch / "tied/whole"));
 }
 
-TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
+TEST(Train, ResumesFromANamedCheckpointAndAfterMovingTheFolder) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const std::vector<std::string> command = with({"--config", config}, kResumable);
@@ -189,7 +189,7 @@ TEST(Train, GoesOnFromANamedCheckpointAndAfterMovingTheFolder) {
   ASSERT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-6").string()})).exit_code, 0);
   EXPECT_EQ(result_hash(out), result);
 
-  // Another run's checkpoint, a damaged one, and a folder that is none.
+  // Another run's checkpoint, a damaged one, and a folder that is not a checkpoint.
   EXPECT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-6").string(), "--set", "training.seed=1"})).exit_code, 2);
   fs::resize_file(out / "checkpoint-9/trainer_state.json", 3);
   EXPECT_EQ(lora_train(with(command, {"--resume", (out / "checkpoint-9").string()})).exit_code, 2);
@@ -225,10 +225,10 @@ TEST(Train, KeepsTheBestAndTheNewestCheckpoints) {
   EXPECT_TRUE(fs::exists(out / "checkpoint-20"));
 }
 
-TEST(Train, GoesOnInAnotherFolderWithTheBestCheckpoint) {
+TEST(Train, ResumesInAnotherFolderWithTheBestCheckpoint) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
-  // One row, far from the evaluation's: it gets worse there soon.
+  // One row that differs from the evaluation rows, so that the evaluation soon gets worse.
   write_text(scratch / "tied/rows.jsonl", "{\"input_ids\": [1, 1, 1, 1, 1, 1, 1, 1]}\n");
   const std::vector<std::string> command{"--config", config,
                                          "--set",    "training.eval_steps=2",
@@ -239,7 +239,7 @@ TEST(Train, GoesOnInAnotherFolderWithTheBestCheckpoint) {
   const fs::path out = scratch / "tied/out";
   const auto best_of = [](const fs::path& folder) { return Json::parse(read_text(folder / "run.json"))["result"]["best_step"]; };
   const int64_t best = best_of(out).get<int64_t>();
-  ASSERT_LT(best, 18) << "the test needs a best step before the last checkpoint but one";
+  ASSERT_LT(best, 18) << "the test needs a best step before the second to last checkpoint";
   const std::string resumed = (out / "checkpoint-18").string();
   const std::vector<std::string> elsewhere = with(command, {"--set", "output_dir=next", "--resume", resumed});
   const Outcome outcome = lora_train(elsewhere);
@@ -254,7 +254,7 @@ TEST(Train, GoesOnInAnotherFolderWithTheBestCheckpoint) {
   EXPECT_THAT(without.err, HasSubstr("load_best_model_at_end needs the best checkpoint"));
 }
 
-TEST(Train, AnEvaluationSetInTheTrainingSetsPlaceIsAnotherRun) {
+TEST(Train, SwappingTrainingAndEvaluationSetsIsAnotherRun) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("gqa", scratch).string();
   write_text(scratch / "gqa/b.jsonl", "{\"input_ids\": [1, 2, 3, 4]}\n");
@@ -280,14 +280,14 @@ TEST(Train, OnlyOneOfTwoRunsGetsAFolder) {
   EXPECT_EQ(first.wait().exit_code, 143);
 }
 
-/// The command with at most so many bytes of data (malloc's and threads').
+/// The command with a limit on the bytes of data (of malloc and threads).
 std::vector<std::string> with_data_limit(int64_t bytes, const std::vector<std::string>& command) {
   std::vector<std::string> limited{"/bin/sh", "-c", "ulimit -d " + std::to_string(bytes / 1024) + " && exec \"$@\"", "sh"};
   limited.insert(limited.end(), command.begin(), command.end());
   return limited;
 }
 
-TEST(Train, AFoundBatchSizeIsKeptWhenMemoryChanges) {
+TEST(Train, AChosenBatchSizeIsKeptWhenMemoryChanges) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();
   const std::vector<std::string> automatic =
@@ -295,16 +295,16 @@ TEST(Train, AFoundBatchSizeIsKeptWhenMemoryChanges) {
   const auto command = [&](const std::string& out) { return lora_train_command(with(automatic, {"--set", "output_dir=" + out})); };
   const auto memory = [&](const std::string& out) { return read_json(scratch / "tied" / out / "run.json", ErrorKind::kOutput)["memory"]; };
 
-  constexpr int64_t kMuch = int64_t{2} << 30;  // less than what a machine has free, whatever else it does
+  constexpr int64_t kMuch = int64_t{2} << 30;  // less than any test machine has free
   ASSERT_EQ(Process(with_data_limit(kMuch, command("whole"))).wait().exit_code, 0);
   const int64_t found = memory("whole")["per_device_train_batch_size"].get<int64_t>();
   EXPECT_GT(found, 1);
-  // What the process has taken already: with 160 MB more nothing fits, as nine tenths of them are less than the program's share.
+  // What the process already uses. With 160 MB more nothing fits, because nine tenths of that are less than the program needs.
   const int64_t taken = kMuch - memory("whole")["usable_bytes"].get<int64_t>() / 9 * 10;
   const int64_t little = taken + 160'000'000;
 
   ASSERT_EQ(Process(with_data_limit(kMuch, command("parts"))).wait().exit_code, 0);
-  fs::remove(scratch / "tied/parts/adapter_model.safetensors");  // as if it had been stopped before its end
+  fs::remove(scratch / "tied/parts/adapter_model.safetensors");  // as if the run had been stopped before its end
   fs::remove_all(scratch / "tied/parts/checkpoint-6");
   const Outcome finished = Process(with_data_limit(little, command("parts"))).wait();
   ASSERT_EQ(finished.exit_code, 0) << finished.err;
@@ -314,7 +314,7 @@ TEST(Train, AFoundBatchSizeIsKeptWhenMemoryChanges) {
   EXPECT_EQ(stable_rows(scratch / "tied/parts"), stable_rows(scratch / "tied/whole"));
 
   const Outcome small = Process(with_data_limit(little, lora_train_command(with(automatic, {"--dry-run"})))).wait();
-  EXPECT_THAT(small.err, HasSubstr("(1 document (auto) x")) << "a run of its own with so little";
+  EXPECT_THAT(small.err, HasSubstr("(1 document (auto) x")) << "a new run with this little memory";
 }
 
 TEST(Train, ADryRunShowsModulesAndSamplesAndWritesNothing) {
@@ -338,7 +338,7 @@ TEST(Train, AFullyFineTunedFolderIsABaseModel) {
   EXPECT_EQ(on_top.exit_code, 0) << on_top.err;
   EXPECT_TRUE(fs::exists(scratch / "full/lora/adapter_model.safetensors"));
 
-  // What the run before left beside its weights does not stay beside the next one's.
+  // Files that accompany the weights of the previous run are removed before the next one.
   write_text(scratch / "full/out/merges.txt", "stale");
   ASSERT_EQ(lora_train({"--config", config, "--set", "training.seed=7", "--overwrite"}).exit_code, 0);
   EXPECT_FALSE(fs::exists(scratch / "full/out/merges.txt"));

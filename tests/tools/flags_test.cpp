@@ -11,7 +11,7 @@
 namespace lora::tools {
 namespace {
 
-TEST(Flags, EveryProgramBoundsTheCachesOfTheLibrariesAndKeepsTheUsersValues) {
+TEST(Flags, EveryProgramLimitsTheCachesOfLibrariesUnlessTheUserSetsThem) {
   setenv("LRU_CACHE_CAPACITY", "7", 1);
   unsetenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY");
   CLI::App cli{"A program"};
@@ -42,7 +42,7 @@ TEST(Flags, EveryProgramBoundsTheCachesOfTheLibrariesAndKeepsTheUsersValues) {
   }
 }
 
-TEST(Flags, WholeNumbersAreCheckedInShortWords) {
+TEST(Flags, ErrorsOfWholeNumbersAreShort) {
   const CLI::Validator positive = whole_number(1), bounded = whole_number(1, 100);
   for (const char* text : {"1", "9223372036854775807"}) {
     std::string value = text;

@@ -13,7 +13,7 @@ std::string module_bytes() {
   return read_file(kModules / "lm_scripted.pt", ErrorKind::kModel);
 }
 
-TEST(Archive, ListsWhatItHoldsAndKnowsItsContent) {
+TEST(Archive, ListsAndFingerprintsItsContent) {
   const Archive archive = read_archive(kModules / "lm_scripted.pt");
   const auto has = [&archive](const std::string& name) {
     return std::any_of(archive.entries.begin(), archive.entries.end(), [&name](const ArchiveEntry& entry) { return entry.name == name; });
@@ -23,12 +23,12 @@ TEST(Archive, ListsWhatItHoldsAndKnowsItsContent) {
   EXPECT_NE(archive.fingerprint, read_archive(kModules / "lm_traced.pt").fingerprint);
 }
 
-TEST(Archive, TheNameOfTheFileIsNoneOfItsContent) {
+TEST(Archive, TheFingerprintDoesNotDependOnTheFileName) {
   const test::TemporaryFolder folder;
   EXPECT_EQ(read_archive(folder.write("renamed.pt", module_bytes())).fingerprint, read_archive(kModules / "lm_scripted.pt").fingerprint);
 }
 
-TEST(Archive, SaysWhatAFileIsThatIsNoTorchScript) {
+TEST(Archive, SaysWhatAnotherFileIs) {
   const test::TemporaryFolder folder;
   const auto refuse = [](const std::filesystem::path& file, const std::vector<std::string>& parts) {
     test::expect_error(ErrorKind::kModel, parts, [&] { read_archive(file); });
@@ -36,14 +36,14 @@ TEST(Archive, SaysWhatAFileIsThatIsNoTorchScript) {
   refuse(folder.write("pickle.pt", "\x80\x02 an old pickle"), {"no zip archive", "torch.jit.save"});
   refuse(folder.write("empty.pt", ""), {"no zip archive"});
   refuse(folder / "missing.pt", {"missing.pt"});
-  std::string weights = module_bytes();  // as torch.save names it: no code
+  std::string weights = module_bytes();  // as torch.save writes it, without code
   for (size_t at = weights.find("code/"); at != std::string::npos; at = weights.find("code/", at)) {
     weights.replace(at, 5, "kode/");
   }
-  refuse(folder.write("weights.pt", weights), {"what torch.save writes, values without code"});
+  refuse(folder.write("weights.pt", weights), {"found a file of torch.save, which holds values without code"});
 }
 
-TEST(Archive, DamageIsFoundBeforeAnythingIsLoaded) {
+TEST(Archive, DamageIsFoundBeforeLoading) {
   const test::TemporaryFolder folder;
   const std::string whole = module_bytes();
   const auto refuse = [](const std::filesystem::path& file, const std::string& part) {

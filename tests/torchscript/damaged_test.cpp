@@ -1,4 +1,4 @@
-// A thousand damaged files: each is refused with a clear error, and the process lives.
+// A thousand damaged files: each is refused with a clear error, and the process survives.
 #include <zlib.h>
 
 #include <cstring>
@@ -47,7 +47,7 @@ void load(const std::filesystem::path& file) {
   load_model(options);
 }
 
-/// Loads the file: nothing, or an Error of one line.
+/// Loads the file. Returns whether it was refused, which must be an Error of one line.
 bool is_refused(const std::filesystem::path& file) {
   try {
     load(file);
@@ -68,13 +68,13 @@ TEST(DamagedFiles, AreRefusedByTheirChecksums) {
   for (int i = 0; i < 900; ++i) {
     const std::string damaged = kDamages[i % 4](whole, random);
     const std::filesystem::path file = folder.write("damaged.pt", damaged);
-    if (damaged != whole && !is_refused(file)) {  // bytes between the entries, which nobody reads
+    if (damaged != whole && !is_refused(file)) {  // damage between the entries is not read
       EXPECT_EQ(read_archive(file).fingerprint, fingerprint) << "damage " << i;
     }
   }
 }
 
-/// Changes an entry's content in place and its checksum with it, so that only loading finds it out.
+/// Changes an entry's content and its checksum, so that only loading can notice.
 std::string with_forged_entry(std::string bytes, const io::ZipMember& member, CounterRandom& random) {
   char* content = bytes.data() + member.offset;
   for (int i = 0; i < 3; ++i) {
@@ -90,9 +90,9 @@ std::string with_forged_entry(std::string bytes, const io::ZipMember& member, Co
   return bytes;
 }
 
-TEST(DamagedFiles, ThatHaveTheRightChecksumsAreRefusedOrLoadedByAChild) {
+TEST(DamagedFiles, WithValidChecksumsAreRefusedOrLoadedInAChild) {
   const test::TemporaryFolder folder;
-  // torch reads stored entries as well as deflated ones: this module has its code stored.
+  // torch reads stored and deflated entries: this module's code is stored.
   const std::filesystem::path file = test::kScripts / "modules/stored.pt";
   const std::string whole = read_file(file, ErrorKind::kModel);
   const MappedFile mapped(file, ErrorKind::kModel);

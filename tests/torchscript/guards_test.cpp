@@ -1,4 +1,4 @@
-// Every failure of the table in scripts/golden/torchscript.py's bad modules, silent ones first, with the guard that meets it.
+// Every failure in the table of bad modules in scripts/golden/torchscript.py, with the guard that catches it; silent ones first.
 #include <fstream>
 
 #include "lora/nn/adapters.h"
@@ -22,11 +22,11 @@ struct Refused {
   std::vector<std::string> parts;
 };
 
-TEST(Guards, RefuseModulesOnWhichAnAdapterWouldNotDoWhatItShould) {
+TEST(Guards, RefuseModulesOnWhichAdaptersWouldNotWork) {
   const std::vector<Refused> all{
       {"bad_frozen", {"no weight that an adapter can be attached to", "torch.jit.freeze"}},
-      {"bad_dropout_traced", {"random in its evaluation form", "eval()"}},
-      {"bad_autocast", {"other numbers than the module", "autocast"}},
+      {"bad_dropout_traced", {"random in evaluation mode", "eval()"}},
+      {"bad_autocast", {"does not reproduce the module's results", "autocast"}},
       {"bad_no_grad", {"no gradient", "torch.no_grad"}},
       {"bad_counting", {"changes itself", "'calls'"}},
       {"bad_counting_tensor", {"changes its own tensor 'calls'"}},
@@ -34,10 +34,10 @@ TEST(Guards, RefuseModulesOnWhichAnAdapterWouldNotDoWhatItShould) {
       {"bad_baked", {"fails on inputs of", "at least 2", "export_torchscript.py"}},
       {"bad_quantised", {"export"}},
       {"bad_appending", {"changes itself", "writes to its attribute 'seen'"}},
-      {"bad_classes", {"gives no logits", "found 3 numbers a token", "48 ids"}},
-      {"bad_chaotic", {"does not do what the change of its weight does at: inner.layers.0.q_proj,", "wild. Its forward"}},
-      {"bad_half_chaotic", {"does not do what the change of its weight does at: wild."}},
-      {"bad_not_finite", {"does not do what the change of its weight does at: edge.", "gives no numbers"}},
+      {"bad_classes", {"returns no logits", "found 3 numbers per token", "at least 48"}},
+      {"bad_chaotic", {"does not have the effect of the same change of the weight at: inner.layers.0.q_proj,", "wild. Its forward"}},
+      {"bad_half_chaotic", {"does not have the effect of the same change of the weight at: wild."}},
+      {"bad_not_finite", {"does not have the effect of the same change of the weight at: edge.", "returns NaN"}},
   };
   for (const Refused& refused : all) {
     SCOPED_TRACE(refused.module);
@@ -56,7 +56,7 @@ TEST(Guards, HiddenWeightsAreAdaptedInWeightSpace) {
   EXPECT_STREQ(find_host(*base.model, "mix")->kind(), "Linear in weight space");
   peft::LoraOptions with_dropout = lora_on({"mix"});
   with_dropout.lora_dropout = 0.1;
-  expect_error(ErrorKind::kConfig, {"adapter.lora_dropout", "'mix'", "aten::matmul", "expected lora_dropout 0"},
+  expect_error(ErrorKind::kConfig, {"adapter.lora_dropout", "'mix'", "aten::matmul", "Use lora_dropout 0"},
                [&] { peft::attach_lora(with_dropout, *base.model, "base", 1); });
   peft::LoraOptions with_bias = lora_on({"blend"});
   with_bias.lora_bias = true;
@@ -69,7 +69,7 @@ TEST(Guards, NativeFastPathsAreHiddenWeights) {
   EXPECT_STREQ(find_host(*base.model, "head")->kind(), "Linear");
 }
 
-TEST(Guards, TargetsThatATracedOrNormedModuleLacksAreNamed) {
+TEST(Guards, MissingTargetsAreNamed) {
   models::BaseModel base = load_model(script_options("weight_norm"));
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "'extra'", "without a linear operation"},
                [&] { peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1); });
@@ -91,7 +91,7 @@ TEST(Guards, ATraceUnderAutocastIsAdaptedInWeightSpace) {
   EXPECT_STREQ(find_host(*base.model, "inner.layers.0.q_proj")->kind(), "Linear");
 }
 
-TEST(Guards, PaddingThatRoundingHidesIsFoundByItsBits) {
+TEST(Guards, EffectsOfPaddingWithinRoundingAreFound) {
   models::ModelOptions options = script_options("sees_padding");
   options.dtype = models::ComputeDtype::kBFloat16;
   const models::BaseModel base = load_model(options);
@@ -113,15 +113,14 @@ TEST(Guards, TiedWeightsAreFoundByBothNames) {
   }
 }
 
-TEST(Guards, WeightsThatNoGradientComesBackToCannotBeTargets) {
+TEST(Guards, WeightsWithoutGradientCannotBeTargets) {
   models::BaseModel base = load_model(script_options("no_grad_part"));
-  expect_error(ErrorKind::kConfig, {"inner.layers.0.q_proj", "no gradient comes back to"},
+  expect_error(ErrorKind::kConfig, {"inner.layers.0.q_proj", "gets no gradient"},
                [&] { peft::attach_lora(lora_on({"q_proj"}), *base.model, "base", 1); });
   const auto method = peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1);
   EXPECT_EQ(method->parameters().size(), 2);
   models::BaseModel tied = load_model(script_options("tied_detached"));  // the table, not the head of the same weight
-  expect_error(ErrorKind::kConfig, {"'embed'", "no gradient comes back to"},
-               [&] { peft::attach_lora(lora_on({"embed"}), *tied.model, "base", 1); });
+  expect_error(ErrorKind::kConfig, {"'embed'", "gets no gradient"}, [&] { peft::attach_lora(lora_on({"embed"}), *tied.model, "base", 1); });
   EXPECT_EQ(peft::attach_lora(lora_on({"embed.weight.linear"}), *tied.model, "base", 1)->parameters().size(), 2);
 }
 
@@ -130,23 +129,23 @@ TEST(Guards, InputsAndOutputsAreChecked) {
   options.inputs = {"input_ids", "mask"};
   expect_error(ErrorKind::kConfig, {"model.inputs", "'mask'", "attention_mask"}, [&] { load_model(options); });
   options.inputs = {"attention_mask", "attention_mask"};
-  expect_error(ErrorKind::kConfig, {"model.inputs", "no input_ids"}, [&] { load_model(options); });
+  expect_error(ErrorKind::kConfig, {"model.inputs", "lacks input_ids"}, [&] { load_model(options); });
   options.inputs = {"input_ids", "attention_mask", "labels"};
-  expect_error(ErrorKind::kConfig, {"model.inputs", "at most the 2"}, [&] { load_model(options); });
+  expect_error(ErrorKind::kConfig, {"model.inputs", "at most 2"}, [&] { load_model(options); });
   options.inputs.reset();
   options.output = "scores";
-  expect_error(ErrorKind::kConfig, {"model.output", "'scores'", "one tensor"}, [&] { load_model(options); });
+  expect_error(ErrorKind::kConfig, {"model.output", "'scores'", "a single tensor"}, [&] { load_model(options); });
   models::ModelOptions tuple = script_options("tuple_traced");
   tuple.output = "2";
   expect_error(ErrorKind::kConfig, {"model.output", "index below 2"}, [&] { load_model(tuple); });
   tuple.output = "0";
-  expect_error(ErrorKind::kModel, {"gives no logits", "[batch, length, vocabulary]"}, [&] { load_model(tuple); });
+  expect_error(ErrorKind::kModel, {"returns no logits", "[batch, length, vocabulary]"}, [&] { load_model(tuple); });
   models::ModelOptions dictionary = script_options("control_flow");
   dictionary.output = "scores";
   expect_error(ErrorKind::kConfig, {"model.output", "hidden, logits"}, [&] { load_model(dictionary); });
 }
 
-TEST(Guards, OptionsThatATorchScriptModelDoesNotHave) {
+TEST(Guards, UnsupportedOptionsAreRefused) {
   models::ModelOptions options = script_options("lm_traced");
   options.from_scratch = true;
   expect_error(ErrorKind::kConfig, {"model.from_scratch"}, [&] { load_model(options); });
@@ -162,7 +161,7 @@ TEST(Guards, BFloat16RunsWhereTheCodeAllowsIt) {
   EXPECT_EQ(base.model->dtype(), at::kBFloat16);
 }
 
-TEST(Guards, RoundingOfADeepModuleInBFloat16IsNotTakenForADeadAdapter) {
+TEST(Guards, RoundingOfADeepModuleInBFloat16IsNotMistakenForADeadAdapter) {
   EXPECT_EQ(load_model(script_options("deep_bfloat16")).model->dtype(), at::kBFloat16);
 }
 

@@ -1,4 +1,4 @@
-// Modules that read their weights, or are read, in ways of their own (scripts/golden/torchscript_guards.py).
+// Modules with unusual ways of reading weights (scripts/golden/torchscript_guards.py).
 #include "lora/peft/eva.h"
 #include "peft/targets.h"
 #include "script_run.h"
@@ -17,11 +17,11 @@ using test::script_options;
 const std::vector<int32_t> kLong{1, 2, 3, 4, 5, 6, 7}, kShort{9, 8, 7}, kOther{11, 12, 13, 14, 15};
 
 TEST(Reading, DevicesOfAnotherMachineAreRewritten) {
-  models::BaseModel base = load_model(script_options("cuda_attributes"));  // which runs the module itself too
+  models::BaseModel base = load_model(script_options("cuda_attributes"));  // this also runs the module itself
   EXPECT_EQ(evaluated(*base.model, {kLong}).sizes(), (std::vector<int64_t>{7, 48}));
 }
 
-TEST(Reading, TheVocabularyIsThatOfTheTableOfIds) {
+TEST(Reading, TheVocabularyComesFromTheTableOfIds) {
   for (const char* module : {"long_positions", "one_hot", "lm_scripted", "tied_rows"}) {
     SCOPED_TRACE(module);
     EXPECT_EQ(load_model(script_options(module)).model->vocab_size(), 48);
@@ -30,29 +30,29 @@ TEST(Reading, TheVocabularyIsThatOfTheTableOfIds) {
   EXPECT_EQ(peft::input_embeddings(*base.model)->name(), "embed");
 }
 
-TEST(Reading, ParametersOfOneMemoryKeepTheirOwnLayoutInAnotherDtype) {
+TEST(Reading, ParametersThatShareMemoryKeepTheirLayoutInAnotherDtype) {
   models::ModelOptions options = script_options("turned");
   const at::Tensor expected = evaluated(*load_model(options).model, {kLong});
   options.dtype = models::ComputeDtype::kBFloat16;
   test::expect_close(evaluated(*load_model(options).model, {kLong}), expected, 0.05);
 }
 
-/// Half precision rounds a product and its sum with a bias once, where they are one operation.
+/// In half precision one operation rounds a product and its sum with a bias only once.
 TEST(Reading, ABiasOfAnotherModuleIsAddedByTheSameOperation) {
   models::ModelOptions options = script_options("tied_bias");
   options.dtype = models::ComputeDtype::kBFloat16;
-  const models::BaseModel base = load_model(options);  // compares with the module, bit by bit
+  const models::BaseModel base = load_model(options);  // loading compares with the module, bit by bit
   EXPECT_TRUE(base.model->find_head()->tied());
 }
 
-TEST(Reading, TheHeadIsThatOfTheChosenOutput) {
+TEST(Reading, TheHeadBelongsToTheChosenOutput) {
   models::ModelOptions options = script_options("two_heads");
   EXPECT_EQ(load_model(options).model->find_head()->name(), "last");
   options.output = "other";
   EXPECT_EQ(load_model(options).model->find_head()->name(), "other");
 }
 
-TEST(Reading, AnUndefinedTensorIsNoOutput) {
+TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
   const c10::IValue result = c10::ivalue::Tuple::create({c10::IValue(at::Tensor()), c10::IValue(at::ones({1}))});
   test::expect_error(ErrorKind::kConfig, {"model.output", "an undefined tensor"}, [&] { take_output(result, "0", "m.pt"); });
   EXPECT_EQ(take_output(result, "1", "m.pt").item<float>(), 1);
@@ -64,8 +64,8 @@ at::Tensor trained(const nn::Model& model, const std::vector<std::vector<int32_t
   return model.hidden(nn::training_pass(batch, 7, 3)).detach();
 }
 
-/// The same rows with dropout, whether their documents are one batch or three.
-TEST(Reading, DropoutDoesNotDependOnTheSplitWhereLengthStandsFirst) {
+/// Rows with dropout have the same results in one batch and in three.
+TEST(Reading, DropoutDoesNotDependOnTheSplitIfLengthIsFirst) {
   models::BaseModel base = load_model(script_options("sequence_first"));
   peft::LoraOptions options = lora_on({"mix", "first", "head"});
   options.lora_dropout = 0.4;
@@ -91,14 +91,14 @@ TEST(Reading, DropoutOfTheBaseDoesNotDependOnTheSplit) {
   }
 }
 
-/// Keeps the inputs that it is shown.
+/// Keeps the inputs that it observes.
 class Inputs : public nn::InputObserver {
  public:
   void see(const nn::Linear& host, const at::Tensor& x_TI) override { seen[host.name()] = x_TI.clone(); }
   std::map<std::string, at::Tensor> seen;
 };
 
-TEST(Reading, ObserversSeeTheTokensAlone) {
+TEST(Reading, ObserversOnlySeeTokens) {
   models::BaseModel base = load_model(script_options("sequence_first"));
   const auto look = [&base](const std::vector<std::vector<int32_t>>& documents) {
     Inputs inputs;
@@ -111,7 +111,7 @@ TEST(Reading, ObserversSeeTheTokensAlone) {
   };
   const std::map<std::string, at::Tensor> together = look({kLong, kShort});
   EXPECT_TRUE(at::equal(together.at("mix"), at::cat({look({kLong}).at("mix"), look({kShort}).at("mix")})));
-  EXPECT_EQ(together.count("first"), 0);  // a row a document
+  EXPECT_EQ(together.count("first"), 0);  // it has one row per document
   peft::LoraOptions options = lora_on({"mix", "first"});
   options.init = peft::LoraInit::kEva;
   peft::EvaPass eva(options, *base.model);

@@ -1,4 +1,4 @@
-// What networks that are given rows whole must not do, and what must be in their rows.
+// Checks of networks that take whole rows, and of their rows.
 #include "lora/torchscript/load.h"
 #include "row_run.h"
 #include "support/expect_error.h"
@@ -33,7 +33,7 @@ std::string listed(const std::vector<int>& numbers) {
   return "[" + text + "]";
 }
 
-/// Six features, other ones for each number.
+/// Six features that differ for each number.
 std::string features_of(int number) {
   std::vector<int> features;
   for (int k = 0; k < 6; ++k) {
@@ -42,7 +42,7 @@ std::string features_of(int number) {
   return listed(features);
 }
 
-/// Tokens of which so many at the end are learnt.
+/// Tokens of which the last `num_learnt` are supervised.
 std::string tokens_of(int number, int length, int num_learnt) {
   std::vector<int> ids, labels;
   for (int t = 0; t < length; ++t) {
@@ -61,15 +61,15 @@ std::string rows_text(int count, const Row& row) {
   return text;
 }
 
-TEST(RowGuards, ARowMustNotSeeTheOthersOfItsBatch) {
+TEST(RowGuards, ARowMustNotDependOnOthersInItsBatch) {
   const data::Dataset rows = stored_rows("features");
   expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "BatchNorm"},
                [&] { load_row_model(script_options("bad_batch_norm"), rows, false); });
-  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in its training form", "base_dropout 0"},
+  expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows", "in training mode", "base_dropout 0"},
                [&] { load_row_model(script_options("bad_training_mean"), rows, false); });
 }
 
-TEST(RowGuards, RowsThatAreAlikeHideNothing) {
+TEST(RowGuards, SimilarRowsHideNothing) {
   const auto row = [](const std::string& features) { return "{\"features\": " + features + ", \"target\": 0.5}\n"; };
   const std::vector<std::string> texts{rows_text(64, [&](int i) { return row(features_of(i % 4)); }), row("[1, 2, 3, 3, 2, 1]"),
                                        row("[0, 0, 0, 0, 0, 0]") + row("[0, 0, 0, 0, 0, 0]")};
@@ -79,7 +79,7 @@ TEST(RowGuards, RowsThatAreAlikeHideNothing) {
   }
 }
 
-TEST(RowGuards, SmallDifferencesOfLargePredictionsAreSeen) {
+TEST(RowGuards, SmallDifferencesOfLargePredictionsAreFound) {
   for (const char* module : {"bad_batch_mean_far", "bad_batch_mean_bfloat16"}) {
     expect_error(ErrorKind::kModel, {"a row's prediction depends on the other rows"},
                  [&] { load_row_model(script_options(module), stored_rows("features"), false); });
@@ -90,37 +90,37 @@ TEST(RowGuards, RunningStatisticsAreNotChanged) {
   const data::Dataset rows = stored_rows("features");
   models::ModelOptions options = script_options("batch_norm");
   expect_error(ErrorKind::kModel, {"changes its own tensor", "base_dropout 0"}, [&] { load_row_model(options, rows, false); });
-  options.base_dropout = 0;  // the evaluation form, which only reads them
+  options.base_dropout = 0;  // evaluation mode only reads them
   EXPECT_EQ(load_row_model(options, rows, false).model->row_model()->num_outputs(), 1);
 }
 
 TEST(RowGuards, ALossMustBeAMean) {
   const data::Dataset rows = stored_rows("features");
-  expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "of 4 rows, expected"},
+  expect_error(ErrorKind::kModel, {"its loss is not a mean over rows", "of 4 rows, expected"},
                [&] { load_row_model(script_options("bad_sum_loss"), rows, true); });
-  expect_error(ErrorKind::kModel, {"gives no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
+  expect_error(ErrorKind::kModel, {"returns no loss", "[2, 1]"}, [&] { load_row_model(script_options("perceptron"), rows, true); });
 }
 
-TEST(RowGuards, ALossMustBeAMeanInItsTrainingFormToo) {
+TEST(RowGuards, ALossMustBeAMeanInTrainingModeToo) {
   const data::Dataset rows = stored_rows("features");
   models::ModelOptions options = script_options("bad_training_sum");
-  expect_error(ErrorKind::kModel, {"its loss in its training form is no mean over rows"}, [&] { load_row_model(options, rows, true); });
-  options.base_dropout = 0;  // the evaluation form
+  expect_error(ErrorKind::kModel, {"its loss in training mode is not a mean over rows"}, [&] { load_row_model(options, rows, true); });
+  options.base_dropout = 0;  // evaluation mode
   EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
 
-TEST(RowGuards, AClassMustNotWeighMoreThanAnother) {
-  // Rows in even distances are all of one class.
+TEST(RowGuards, ClassesMustHaveEqualWeights) {
+  // Rows at even distances all have the same class.
   const std::string text = rows_text(
       64, [](int i) { return "{\"features\": " + features_of(i) + ", \"target\": " + (i % 16 == 3 || i % 16 == 7 ? "1" : "0") + "}\n"; });
   for (const char* module : {"bad_weighted_loss", "bad_weighted_bfloat16"}) {
-    expect_error(ErrorKind::kModel, {"its loss is no mean over rows", "weights of classes"},
+    expect_error(ErrorKind::kModel, {"its loss is not a mean over rows", "class weights"},
                  [&] { load_row_model(script_options(module), rows_of(text), true); });
   }
   EXPECT_EQ(load_row_model(script_options("class_loss"), rows_of(text), true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
 
-TEST(RowGuards, WhatALossIsAMeanOverIsFoundByRowsOfAnyLength) {
+TEST(RowGuards, TheKindOfMeanIsFoundWithRowsOfAnyLength) {
   const std::vector<std::string> texts{
       rows_text(16, [](int i) { return tokens_of(i, 4 + 5 * i % 19, 3 + 5 * i % 19); }),
       rows_text(16, [](int i) { return tokens_of(i, i == 0 ? 3 : 4 + i % 9, i == 0 ? 2 : 3 + i % 9); }),  // a short one
@@ -141,8 +141,8 @@ TEST(RowGuards, WhatALossIsAMeanOverIsFoundByRowsOfAnyLength) {
   }
 }
 
-TEST(RowGuards, APredictionIsOfEachRow) {
-  expect_error(ErrorKind::kModel, {"gives no prediction of each row", "[]", "model.output"},
+TEST(RowGuards, EachRowNeedsAPrediction) {
+  expect_error(ErrorKind::kModel, {"returns no prediction for each row", "[]", "model.output"},
                [&] { load_row_model(script_options("bad_no_prediction"), stored_rows("features"), false); });
 }
 
@@ -161,7 +161,7 @@ TEST(RowGuards, ArgumentsAreFieldsOfTheRows) {
                [&] { load_model(script_options("perceptron")); });
 }
 
-TEST(RowGuards, AModuleThatIsGivenTargetsNeedsThem) {
+TEST(RowGuards, AModuleThatTakesTargetsNeedsThem) {
   const data::Dataset rows = rows_of("{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n{\"features\": [1, 2, 3, 4, 5, 7]}\n");
   expect_error(ErrorKind::kData, {"rows.jsonl:2]", "has no target", "'target'"},
                [&] { load_row_model(script_options("perceptron_loss"), rows, true); });
@@ -170,22 +170,22 @@ TEST(RowGuards, AModuleThatIsGivenTargetsNeedsThem) {
   EXPECT_EQ(load_row_model(options, rows, true).model->row_model()->loss_mean(), nn::LossMean::kRows);
 }
 
-TEST(RowGuards, ASecondSetHasTheTargetsAndIdsToo) {
+TEST(RowGuards, ASecondSetNeedsTargetsAndKnownIdsToo) {
   const std::string row = "{\"features\": [1, 2, 3, 4, 5, 6]";
   const data::Dataset rows = rows_of(row + ", \"target\": 0.5}\n" + row + ", \"target\": 1.5}\n");
   const data::Dataset second = rows_of(row + ", \"target\": 0.5}\n" + row + "}\n");
-  for (const char* module : {"perceptron_loss", "optional_target"}) {  // the second would pass without it, as another loss
+  for (const char* module : {"perceptron_loss", "optional_target"}) {  // without targets the second would silently compute another loss
     expect_error(ErrorKind::kData, {"rows.jsonl:2]", "has no target", "'target'"},
                  [&] { load_row_model(script_options(module), rows, true, &second); });
   }
   models::ModelOptions options = script_options("optional_target");
   options.inputs = {"features"};
-  EXPECT_NE(load_row_model(options, rows, true, &second).model, nullptr);  // which is not given any
+  EXPECT_NE(load_row_model(options, rows, true, &second).model, nullptr);  // it takes no target here
 
   const auto label = [](const std::string& ids) { return "{\"input_ids\": [" + ids + "], \"label\": 0}\n"; };
   const data::Dataset known = rows_of(label("1, 2") + label("3, 4"), data::RowFormat::kClassification);
   const data::Dataset unknown = rows_of(label("1, 2") + label("3, 48"), data::RowFormat::kClassification);
-  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48"},
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found 48, expected 0 to 47"},
                [&] { load_row_model(script_options("document_classifier"), known, false, &unknown); });
 }
 
@@ -200,16 +200,16 @@ TEST(RowGuards, FeaturesMustBeFiniteInTheDtypeOfTheModule) {
       "{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n"
       "{\"features\": [1, 2, 3, 4, 5, -70000], \"target\": 0.5}\n");
   const models::ModelOptions options = script_options("narrow_float16");
-  const std::vector<std::string> parts{"rows.jsonl:2]", "beyond the module's dtype", "found -70000.0", "what float16 holds"};
+  const std::vector<std::string> parts{"rows.jsonl:2]", "too large for the module's dtype", "found -70000.0", "the range of float16"};
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, large, false); });
   expect_error(ErrorKind::kData, parts, [&] { load_row_model(options, rows, false, &large); });
   EXPECT_NE(load_row_model(options, rows, false).model, nullptr);
 }
 
-TEST(RowGuards, IdsBeyondTheTableAreTheRows) {
+TEST(RowGuards, IdsBeyondTheTableAreErrorsOfTheRows) {
   const data::Dataset rows =
       rows_of("{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [3, 48], \"label\": 1}\n", data::RowFormat::kClassification);
-  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found the id 48", "from 0 to 47"},
+  expect_error(ErrorKind::kData, {"rows.jsonl:2]", "found 48, expected 0 to 47"},
                [&] { load_row_model(script_options("document_classifier"), rows, false); });
 }
 
@@ -218,7 +218,7 @@ TEST(RowGuards, OneRowIsEnough) {
   EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->row_model()->num_outputs(), 1);
 }
 
-/// Whether rows of several lengths are predicted as each alone.
+/// Whether predictions for rows of several lengths equal those of single rows.
 void expect_own_predictions(const models::ModelOptions& options, const data::Dataset& rows) {
   const models::BaseModel base = load_row_model(options, rows, false);
   const at::NoGradGuard no_grad;
@@ -237,12 +237,12 @@ TEST(RowGuards, DocumentsDoNotSeeTheirPadding) {
   for (const std::vector<std::string>& inputs :
        std::vector<std::vector<std::string>>{{"input_ids", "attention_mask"}, {"input_ids", "position_ids"}}) {
     models::ModelOptions options = script_options("document_classifier");
-    options.inputs = inputs;  // the second has no mask, but weights at the padding too
+    options.inputs = inputs;  // the second has weights at the padding instead of a mask
     expect_own_predictions(options, rows);
   }
 }
 
-TEST(RowGuards, PaddingIsTriedOnDocumentsOfAnyLength) {
+TEST(RowGuards, PaddingIsCheckedWithDocumentsOfAnyLength) {
   const auto rows = [](int length_of_first) {
     return rows_of(rows_text(16,
                              [&](int i) {

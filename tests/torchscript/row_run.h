@@ -7,7 +7,7 @@
 
 namespace lora::test {
 
-/// A case of tests/data/torchscript/row_runs: a network that is given rows whole.
+/// A case of tests/data/torchscript/row_runs: a network that takes whole rows.
 struct RowRun : ModuleRun {
   explicit RowRun(const std::string& name, const std::vector<std::string>& overrides = {})
       : ModuleRun(kScripts / "row_runs" / name, overrides) {

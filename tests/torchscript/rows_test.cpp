@@ -1,4 +1,4 @@
-// Networks that are given rows whole, against LoRA written by hand in eager Python (scripts/golden/torchscript_rows.py).
+// Networks that take whole rows, compared with an explicit LoRA in eager Python (scripts/golden/torchscript_rows.py).
 #include "row_run.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
@@ -6,7 +6,7 @@
 namespace lora::test {
 namespace {
 
-/// Keeps what each step was.
+/// Keeps the report of each step.
 class RowSteps : public train::Hook {
  public:
   bool on_step(const train::StepReport& report, train::TrainerState&) override {
@@ -39,7 +39,7 @@ void expect_evaluation(const train::EvalResult& found, const Json& expected) {
 
 class RowTraining : public testing::TestWithParam<std::string> {};
 
-TEST_P(RowTraining, EqualsLoraWrittenByHand) {
+TEST_P(RowTraining, EqualsExplicitLora) {
   RowRun run(GetParam());
   const Json expected = read_json(run.folder / "expected.json", ErrorKind::kData);
   const io::SafetensorsFile tensors(run.folder / "expected.safetensors");
@@ -65,7 +65,7 @@ TEST_P(RowTraining, EqualsLoraWrittenByHand) {
   expect_evaluation(run.objective->evaluate(), expected["end"]);
 }
 
-/// Losses and norms of some steps are those of batches of 4, by other batches.
+/// Expects the losses and norms of batches of 4 from batches of other sizes.
 void expect_same_steps(const std::string& name, const std::vector<std::string>& settings) {
   const auto run = [&](int64_t size, int64_t times) {
     std::vector<std::string> all = settings;
@@ -98,7 +98,7 @@ TEST(RowModels, ALossIsAMeanOverRowsOrOverTokens) {
   EXPECT_EQ(RowRun("masked_loss").network().loss_mean(), nn::LossMean::kTokens);
 }
 
-TEST(RowModels, TheirOwnDropoutIsDrawnByRow) {
+TEST(RowModels, DropoutOfTheModuleIsDrawnByRow) {
   const std::string module = (kScripts / "modules" / "vision_dropout.pt").string();
   expect_same_steps("vision", {"model.path=" + module, "adapter.init_from=null"});
   RowSteps with, without;
@@ -107,12 +107,12 @@ TEST(RowModels, TheirOwnDropoutIsDrawnByRow) {
   EXPECT_GT(std::abs(with.reports.front().loss - without.reports.front().loss), 1e-4);
 }
 
-TEST(RowModels, RowsThatStandBehindTheirPlacesAreDrawnByRow) {
+TEST(RowModels, DropoutIsDrawnByRowIfPositionsComeFirst) {
   TemporaryFolder folder;
   std::string text;
   for (int i = 0; i < 24; ++i) {
     text += "{\"features\": [";
-    for (int place = 0; place < 4; ++place) {  // as many as rows in a batch: sizes alone do not tell them apart
+    for (int place = 0; place < 4; ++place) {  // as many as rows in a batch, so that sizes alone are ambiguous
       text += place == 0 ? "[" : ", [";
       for (int k = 0; k < 6; ++k) {
         text += (k == 0 ? "" : ", ") + std::to_string((7 * i + 5 * k + 3 * place + i * k) % 11 - 5);
@@ -136,8 +136,8 @@ TEST(RowModels, OutputsAreCounted) {
   EXPECT_EQ(RowRun("vision").network().num_outputs(), 3);
 }
 
-TEST(RowModels, MemoryIsEstimatedByWhatARowBecomes) {
-  // Five places of a row in each layer's linear operations, and the head once.
+TEST(RowModels, MemoryIsEstimatedFromTheRowsWithinTheNetwork) {
+  // Each layer's linear operations have five positions per row, the head one.
   const int64_t layer = 4 * (16 + 16) + 2 * (16 + 32), elements = 2 * 5 * layer + 16 + 3;
   EXPECT_EQ(RowRun("vision").base.model->pass_memory(nn::Recompute::kNothing).kept, 2 * elements * 4);
 }

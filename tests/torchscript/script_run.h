@@ -15,7 +15,7 @@ namespace lora::test {
 
 inline const std::filesystem::path kScripts = std::filesystem::path(LORA_TEST_DATA) / "torchscript";
 
-/// The options of a module of tests/data/torchscript/modules, trusted.
+/// Options that load a module of tests/data/torchscript/modules with trust.
 inline models::ModelOptions script_options(const std::string& module) {
   models::ModelOptions options;
   options.path = kScripts / "modules" / (module + ".pt");
@@ -41,7 +41,7 @@ inline peft::LoraOptions lora_on(const std::vector<std::string>& targets) {
   return options;
 }
 
-/// Samples of a batch, numbered from `first`.
+/// The sample ids of a batch, from `first` on.
 inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents, int64_t first = 0) {
   std::vector<nn::DocumentView> views;
   for (const std::vector<int32_t>& ids : documents) {
@@ -50,14 +50,14 @@ inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& document
   return nn::make_token_batch(views);
 }
 
-/// Logits of documents that are one batch.
+/// The logits of documents in one batch.
 inline at::Tensor evaluated(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents) {
   const at::NoGradGuard no_grad;
   const nn::TokenBatch batch = batch_of(documents);
   return model.hidden(nn::evaluation_pass(batch));
 }
 
-/// A training run of a module, built from the library's parts: what every kind of it has.
+/// A training run of a module, built from the library's parts. The base of all kinds of such runs.
 struct ModuleRun {
   ModuleRun(std::filesystem::path run_folder, const std::vector<std::string>& overrides)
       : folder(std::move(run_folder)), config(config::load_runs(folder / "run.json", overrides).runs.front()) {}
@@ -79,7 +79,7 @@ struct ModuleRun {
             {}};
   }
 
-  /// With an objective of its own a run can be trained.
+  /// To be called by each kind of run with its objective.
   void set_objective(std::unique_ptr<train::Objective> own) {
     objective = std::move(own);
     plan = std::make_unique<train::StepPlan>(*objective, config.training);
@@ -105,7 +105,7 @@ struct ModuleRun {
   std::unique_ptr<optim::Optimizer> optimizer;
 };
 
-/// A case of tests/data/torchscript/runs with everything that its run.json asks for.
+/// A case of tests/data/torchscript/runs with the settings of its run.json.
 struct ScriptRun : ModuleRun {
   explicit ScriptRun(const std::string& name, const std::vector<std::string>& overrides = {})
       : ModuleRun(kScripts / "runs" / name, overrides) {

@@ -1,5 +1,4 @@
-// Runs on TorchScript modules against LoRA written by hand on the same networks in eager Python
-// (scripts/golden/torchscript.py).
+// Runs on TorchScript modules, compared with an explicit LoRA on the same networks in eager Python (scripts/golden/torchscript.py).
 #include <algorithm>
 
 #include "script_run.h"
@@ -8,7 +7,7 @@
 namespace lora::test {
 namespace {
 
-/// Keeps what each step was.
+/// Keeps the report of each step.
 class Steps : public train::Hook {
  public:
   bool on_step(const train::StepReport& report, train::TrainerState&) override {
@@ -27,13 +26,13 @@ std::vector<std::string> case_names() {
 }
 
 constexpr double kFloat = 1e-5;
-/// Of gradient norms: the reference itself is 1.6e-5 away from what it was on another processor (llama_traced, step 16).
+/// Tolerance of gradient norms: the reference itself differs by 1.6e-5 between processors (llama_traced, step 16).
 constexpr double kGradNorm = 1e-4;
 constexpr double kBFloat16 = 1.0 / 256;  ///< its last bit
 
 class ScriptTraining : public testing::TestWithParam<std::string> {};
 
-TEST_P(ScriptTraining, EqualsLoraWrittenByHand) {
+TEST_P(ScriptTraining, EqualsExplicitLora) {
   ScriptRun run(GetParam());
   const Json expected = read_json(run.folder / "expected.json", ErrorKind::kData);
   const io::SafetensorsFile tensors(run.folder / "expected.safetensors");

@@ -15,7 +15,7 @@ void refuse(const std::vector<std::string>& parts, const TrialLimits& limits, co
   test::expect_error(ErrorKind::kModel, parts, [&] { try_in_child("m.pt", limits, work); });
 }
 
-TEST(Trial, WhatAChildDoesIsSeenByItsEndAlone) {
+TEST(Trial, AChildsWorkHasNoEffectHere) {
   int value = 1;
   try_in_child("m.pt", {}, [&value] { value = 2; });
   EXPECT_EQ(value, 1);
@@ -23,16 +23,17 @@ TEST(Trial, WhatAChildDoesIsSeenByItsEndAlone) {
                      [] { try_in_child("m.pt", {}, [] { config_error("model.output", "is wrong"); }); });
 }
 
-TEST(Trial, AChildThatComputesTooLongIsNotCalledDamaged) {
+TEST(Trial, AChildThatComputesTooLongMayBeTooLarge) {
   const auto compute = [] {
     std::atomic<uint64_t> count = 0;
     while (++count > 0) {
     }
   };
-  refuse({"[m.pt] trying it took longer than", "too large for this machine"}, {int64_t{1} << 30, 1}, compute);
+  refuse({"[m.pt] took too long in a child process, which was ended: found more than", "too large for this machine"},
+         {int64_t{1} << 30, 1}, compute);
 }
 
-TEST(Trial, AChildThatEndsItselfOrThrowsSaysWhatItWas) {
+TEST(Trial, ACrashOrErrorOfTheChildIsReported) {
   refuse({"[m.pt]", "Segmentation fault", "damaged"}, {}, [] { raise(SIGSEGV); });
   refuse({"[m.pt] cannot be run: needs more memory"}, {}, [] { throw std::bad_alloc(); });
   refuse({"[m.pt] cannot be run: the first line"}, {}, [] { throw std::runtime_error("the first line\nthe second"); });

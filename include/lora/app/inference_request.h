@@ -6,20 +6,20 @@
 
 namespace lora::app {
 
-/// The flags that every command which runs a model has.
+/// The flags of every command that runs a model.
 struct InferenceRequest {
   std::string model;                  ///< --model: folder or org/name
-  std::vector<std::string> adapters;  ///< --adapter: DIR, or NAME=DIR; DIR alone is called "default"
+  std::vector<std::string> adapters;  ///< --adapter: DIR or NAME=DIR; without NAME the name is "default"
   std::string tokenizer;              ///< --tokenizer; empty: the model's folder
   std::string dtype = "auto";         ///< --dtype
   std::string device = "auto";        ///< --device
-  bool allow_other_base = false;      ///< --allow-other-base: adapters of another base are warned of, not refused
+  bool allow_other_base = false;      ///< --allow-other-base: warn of adapters of another base model instead of refusing them
   config::Surroundings surroundings;
 
-  // Of a TorchScript --model:
-  bool trust_torchscript = false;   ///< --trust-torchscript: a .pt file's code may be run
-  std::vector<std::string> inputs;  ///< --inputs of a TorchScript model; empty: by its arguments' names
-  std::string output;               ///< --output-field of it; empty: the logits
+  // For a TorchScript --model:
+  bool trust_torchscript = false;   ///< --trust-torchscript: the file's code may be run
+  std::vector<std::string> inputs;  ///< --inputs; empty: by the arguments' names
+  std::string output;               ///< --output-field; empty: the logits
 };
 
 }  // namespace lora::app

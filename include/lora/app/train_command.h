@@ -12,15 +12,15 @@ struct TrainRequest {
   std::filesystem::path config;
   std::vector<std::string> overrides;  ///< --set a.b=value
   std::string resume = "auto";         ///< auto, never, or a checkpoint folder
-  bool overwrite = false;              ///< the output folder may hold another run: it is removed
-  bool allow_other_base = false;       ///< adapter.init_from may be of another base
+  bool overwrite = false;              ///< remove another run's files from the output folder
+  bool allow_other_base = false;       ///< adapter.init_from may have been trained on another base model
   bool dry_run = false;
   bool print_config = false;
   bool print_schema = false;
   config::Surroundings surroundings;
 };
 
-/// Trains as the config says. Returns the exit code; throws lora::Error and Interrupted.
+/// Trains the runs of the config. Returns the exit code; throws lora::Error and Interrupted.
 int train_command(const TrainRequest& request);
 
 }  // namespace lora::app

@@ -3,9 +3,9 @@
 
 namespace lora::torchscript {
 
-/// Whether a file is to be opened as a TorchScript module: by its content, a zip archive that holds constants.pkl and code/, whatever
-/// it is called. An archive that is damaged or another one, and a file with an ending that modules have, there or not, are opened as one
-/// too, so that what is wrong with them is said. Never throws.
+/// Whether a path is to be opened as a TorchScript module: a zip archive that holds constants.pkl and code/, whatever its name. Damaged and
+/// other archives, and paths with the ending of a module, whether they exist or not, count too, so that opening them reports what is wrong.
+/// Never throws.
 bool is_script(const std::filesystem::path& file);
 
 }  // namespace lora::torchscript
