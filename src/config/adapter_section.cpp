@@ -119,7 +119,7 @@ LoraOptions read_lora(const Json& section, const Place& at, const Context& conte
 
 Json adapter_schema() {
   const Json null_schema{{"type", "null"}};
-  return {{"description", "The adapter: the keys of a PEFT adapter_config.json as they are, and init_from. null: full fine-tuning."},
+  return {{"description", "The adapter: the keys of a PEFT adapter_config.json and init_from; null: full fine-tuning."},
           {"anyOf", Json::array({adapter_table().schema(), null_schema})}};
 }
 

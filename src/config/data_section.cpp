@@ -37,18 +37,27 @@ const Table<SourceOptions>& source_table() {
     table
         .value(
             "path", [](auto& o) -> auto& { return o.path; }, text(),
-            "File (.jsonl, .json, .csv, .txt, each also .gz), a glob, or - for the standard input.")
+            "File (.jsonl, .json, .csv or .txt, each also compressed as .gz), a glob pattern, or - for standard input.")
         .required()
-        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "What a row holds.", {"preference"})
+        .example("data/train.jsonl")
+        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})
         .required()
+        .example("messages")
         .value(
-            "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(), "Our names of a row's fields and the file's.")
+            "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(),
+            "Names of the file's columns for those fields of the format that have another name there.")
+        .example({{"prompt", "question"}, {"completion", "answer"}})
         .value(
-            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}), "Expected uses of each row in an epoch.")
+            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}),
+            "Average number of times that each row is used per epoch.")
+        .example(0.5)
         .value(
-            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.")
+            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "Maximum number of rows to read; null: all.")
+        .example(1000)
         .choice(
-            "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments, "What a document of a .txt file is.");
+            "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments,
+            "Unit of a .txt file that is one document: a line, a paragraph (up to a blank line) or the whole file.")
+        .example("paragraph");
     return table;
   }();
   return kTable;
@@ -107,43 +116,53 @@ const Table<DataOptions>& data_table() {
     Table<DataOptions> table;
     table
         .custom(sources_field(
-            "train", [](auto& o) -> auto& { return o.train; }, 1, "What is trained on."))
+            "train", [](auto& o) -> auto& { return o.train; }, 1, "Sources of the training rows."))
         .required()
+        .example(Json::array({{{"path", "data/train.jsonl"}, {"format", "messages"}}}))
         .custom(sources_field(
-            "eval", [](auto& o) -> auto& { return o.eval; }, 0, "What is evaluated on."))
+            "eval", [](auto& o) -> auto& { return o.eval; }, 0, "Sources of the evaluation rows."))
+        .example(Json::array({{{"path", "data/eval.jsonl"}, {"format", "messages"}}}))
         .value(
             "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
-            "Share of the training rows that is held out for evaluation instead of data.eval.")
+            "Share of the training rows to hold out for evaluation, instead of data.eval.")
+        .example(0.05)
         .value(
-            "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize), "Longest document, in tokens.")
+            "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize),
+            "Maximum length of a document in tokens.")
+        .example(2048)
         .choice(
-            "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths, "What happens to longer documents.")
+            "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths,
+            "What to do with a longer document: truncate it, drop it, stop with an error, or split it.")
         .value(
             "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
-            "Fill batches with documents up to max_length tokens; none sees another.")
+            "Put several documents together up to max_length tokens; no document attends to another.")
         .value(
             "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
-            "Input tokens that are computed at once, in place of training.per_device_train_batch_size: documents (with packing: bins) are "
-            "put together up to it, a longer one stands alone; null or 0: by their number.")
+            "Fill each batch with documents (with packing: bins) up to this number of input tokens, instead of "
+            "training.per_device_train_batch_size; a longer document is a batch of its own; null or 0: off.")
+        .example(4096)
         .choice(
             "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
-            "Which tokens of prompt_completion, instruction and messages rows are learnt; last_turn: of messages rows the assistant's last "
-            "turn.")
+            "Tokens of prompt_completion, instruction and messages rows to predict: the completion (all turns of the assistant), "
+            "last_turn (the assistant's last turn, for messages only), or all.")
         .value(
             "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
-            "Template of messages and instruction rows: " + tokenizer::known_chat_templates() +
-                "; null: for messages that of init_from, else the model's own; for instruction that of init_from, else Alpaca's prompt.")
+            "Chat template of messages and instruction rows: " + tokenizer::known_chat_templates() +
+                "; null: that of init_from if it has one, otherwise the model's own for messages and the Alpaca prompt for instruction.")
+        .example("chatml")
         .value(
-            "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
+            "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(),
+            "End each document with the tokenizer's end-of-sequence token.")
         .value(
             "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
-            "The text of a special token in a text, prompt or completion stands for that token; false: it is plain text.")
+            "Read the text of a special token in a text, prompt or completion as that token; false: as plain text.")
         .value(
             "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
-            "Draw a new order each epoch; false without packing: file order.")
+            "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
         .value(
             "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
-            "Folder where tokenised data is kept and found again by the content of what it is made from; null: nowhere.");
+            "Folder for tokenised data, which later runs with the same content reuse; null: no cache.")
+        .example("cache");
     return table;
   }();
   return kTable;

@@ -333,10 +333,10 @@ Json run_config_schema() {
           {"properties",
            {{"model", with_description("The base model.", model_schema())},
             {"adapter", std::move(adapter)},
-            {"data", with_description("What is trained and evaluated on.", data_schema())},
+            {"data", with_description("Rows to train and evaluate on.", data_schema())},
             {"training",
-             with_description("How it is trained; names and defaults are those of transformers' TrainingArguments.", training_schema())},
-            {"output_dir", with_description("Folder of everything that the run writes.", text().schema)}}},
+             with_description("Training settings; names and defaults are those of transformers' TrainingArguments.", training_schema())},
+            {"output_dir", with_description("Folder for everything that the run writes.", text().schema)}}},
           {"required", {"model", "adapter", "data", "output_dir"}}};
 }
 
