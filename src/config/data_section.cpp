@@ -39,7 +39,7 @@ const Table<SourceOptions>& source_table() {
             "path", [](auto& o) -> auto& { return o.path; }, text(),
             "File (.jsonl, .json, .csv or .txt, each also compressed as .gz), a glob pattern, or - for standard input.")
         .required()
-        .example("data/train.jsonl")
+        .example("data/rows.jsonl")
         .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})
         .required()
         .example("messages")

@@ -173,7 +173,7 @@ Field<TrainOptions> save_steps_field() {
   Rule rule = nullable(any_of({number({.from = 0, .below = 1}), integer(1)}));
   rule.expected = "a whole number of steps, or a share of all steps below 1; 0 for no checkpoints";
   Field<TrainOptions> field{"save_steps", "Number of steps between checkpoints; below 1: a share of all steps; 0: no checkpoints.",
-                            rule.schema, TrainOptions{}.save_steps, nullptr};
+                            rule.schema, number_json(TrainOptions{}.save_steps), nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at) && !value.is_null()) {
       options.save_steps = value.get<double>();
