@@ -11,7 +11,7 @@ namespace {
 const char* const kName = "name";
 const char* const kLearningRate = "learning_rate";
 
-/// A name becomes a folder: no separators, nothing hidden, and no checkpoint's name.
+/// The name of a folder: no separators, not hidden, and not the name of a checkpoint.
 Rule name_rule() {
   Rule rule = text();
   rule.schema["pattern"] = "^(?!checkpoint-)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$";
@@ -48,7 +48,7 @@ std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) 
       adapter.section.erase(kLearningRate);
     }
     if (!names.insert(adapter.name).second) {
-      place.key(kName).add("found " + shown(Json(adapter.name)) + " a second time, expected a name of its own for each adapter");
+      place.key(kName).add("found " + shown(Json(adapter.name)) + " twice, expected a different name for each adapter");
     }
     adapters.push_back(std::move(adapter));
   }

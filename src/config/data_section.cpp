@@ -27,7 +27,7 @@ Rule columns_rule() {
     }
   }
   rule.schema["propertyNames"] = {{"enum", names}};
-  rule.expected = "an object of our field names and the file's, such as {\"text\": \"body\"}; ours are " + join(names);
+  rule.expected = "an object of field names and the columns of the file, such as {\"text\": \"body\"}; the fields are " + join(names);
   return rule;
 }
 
@@ -67,7 +67,7 @@ void check_columns(const SourceOptions& source, const Place& at) {
   const std::vector<std::string> fields = data::row_fields(source.format);
   for (const auto& [field, column] : source.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
-      at.key("columns").key(field).add("is no field of the format " + std::string(data::kRowFormats.name(source.format)) +
+      at.key("columns").key(field).add("is not a field of the format " + std::string(data::kRowFormats.name(source.format)) +
                                        ", expected one of " + join(fields));
     }
   }
@@ -176,7 +176,7 @@ void make_absolute(std::vector<SourceOptions>& sources, const Context& context) 
   }
 }
 
-/// A name stays; anything else is a path.
+/// A name is kept; anything else is a path, which becomes absolute.
 void find_template(DataOptions& options, const Place& at, const Context& context) {
   const std::vector<std::string> names = tokenizer::chat_template_names();
   if (!options.chat_template || std::find(names.begin(), names.end(), *options.chat_template) != names.end()) {
@@ -190,7 +190,7 @@ void find_template(DataOptions& options, const Place& at, const Context& context
   }
 }
 
-/// A key that says something about rows of other formats than those of the run would do nothing.
+/// Refuses keys that have no effect on rows of the run's formats.
 void check_used(const DataOptions& options, const Place& at) {
   const auto any = [&options](bool (*wanted)(RowFormat)) {
     const auto has_it = [wanted](const SourceOptions& source) { return wanted(source.format); };
@@ -198,11 +198,11 @@ void check_used(const DataOptions& options, const Place& at) {
   };
   const auto require = [&](const std::string& key, bool is_set, bool (*wanted)(RowFormat), const std::string& formats) {
     if (is_set && !any(wanted) && at.sound({"train", "eval", key})) {
-      at.key(key).add("is not used by the rows of this run: expected a source of the format " + formats + ", or the key left out");
+      at.key(key).add("has no effect on the rows of this run: expected a source of the format " + formats + ", or the key removed");
     }
   };
   require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages or instruction");
-  // Beside labels and features train_on is refused with the reason, where the objective is known.
+  // With labels and features train_on is refused where the objective is known, which gives the reason.
   const auto is_refused_later = [](RowFormat format) { return format == RowFormat::kClassification || format == RowFormat::kFeatures; };
   require("train_on", options.train_on == data::TrainOn::kAll && !any(is_refused_later), data::has_prompt,
           "prompt_completion, instruction or messages");
@@ -211,14 +211,14 @@ void check_used(const DataOptions& options, const Place& at) {
 
 void check_together(const DataOptions& options, const Place& at) {
   if (!options.eval.empty() && options.eval_fraction > 0 && at.sound({"eval", "eval_fraction"})) {
-    at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " beside data.eval, expected one of the two");
+    at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " with data.eval, expected one of the two");
   }
   for (const auto* sources : {&options.train, &options.eval}) {
     const auto misses_turns = [](const SourceOptions& source) { return !data::has_turns(source.format); };
     const auto other = std::find_if(sources->begin(), sources->end(), misses_turns);
     if (options.train_on == data::TrainOn::kLastTurn && other != sources->end() && at.sound({"train_on", "train", "eval"})) {
       at.key("train_on")
-          .add("found \"last_turn\" beside the format " + std::string(data::kRowFormats.name(other->format)) +
+          .add("found \"last_turn\" with the format " + std::string(data::kRowFormats.name(other->format)) +
                ", whose rows have no turns, expected completion or all");
       break;
     }
@@ -227,7 +227,7 @@ void check_together(const DataOptions& options, const Place& at) {
   if (std::count_if(options.train.begin(), options.train.end(), is_stdin) +
           std::count_if(options.eval.begin(), options.eval.end(), is_stdin) >
       1) {
-    at.add("found \"-\" as the path of several sources, expected one: the standard input can be read only once");
+    at.add("found \"-\" as the path of several sources, expected it once: standard input can be read only once");
   }
 }
 

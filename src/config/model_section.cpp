@@ -17,7 +17,7 @@ Rule device_rule() {
   return rule;
 }
 
-/// auto: by the file's content.
+/// Resolves auto by the content of the file.
 models::ModelFormat resolved_format(const ModelOptions& options) {
   if (options.format != models::ModelFormat::kAuto) {
     return options.format;
@@ -95,21 +95,21 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
     if (!model.searched.empty()) {
       at.key("path").add("found " + shown(Json(options.name)) +
                              ", expected a folder, or the name of a model in the local Hugging Face cache. It is in none of " +
-                             join(model.searched) + "; nothing is downloaded: fetch it first, for example with `hf download " +
-                             options.name + "`" + did_you_mean_sibling(options.path),
+                             join(model.searched) + ", and nothing is downloaded: fetch it first, for example with `hf download " +
+                             options.name + "`" + did_you_mean_sibling(options.path) + ".",
                          ErrorKind::kModel);
     }
   }
   options.format = resolved_format(options);
   for (const auto& [key, is_given] : {std::pair("inputs", options.inputs.has_value()), std::pair("output", options.output.has_value())}) {
     if (is_given && !options.is_torchscript()) {
-      at.key(key).add("found it beside a model that is no TorchScript file, expected null: it says how such a module is called");
+      at.key(key).add("found a value with a model that is not a TorchScript file, expected null: only such models have this key");
     }
   }
   if (options.tokenizer.empty()) {
     options.tokenizer = options.is_torchscript() ? options.path.parent_path() : options.path;
   } else {
-    // A file such as "x/tokenizer.model" looks like "org/name" too: where it is missing is said when it is opened.
+    // A path such as "x/tokenizer.model" also looks like "org/name"; if it is missing, opening it reports that.
     const ModelFolder tokenizer = find_model(context, options.tokenizer.string());
     options.tokenizer = tokenizer.path;
     result.resolved["tokenizer"] = tokenizer.written;
