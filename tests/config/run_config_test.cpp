@@ -277,6 +277,28 @@ TEST(RunConfig, SchemaAndResolvedHaveTheSameKeys) {
   }
 }
 
+/// Every example below a schema satisfies the schema of its key.
+void expect_valid_examples(const Json& schema, const std::string& path) {
+  for (const Json& example : schema.value("examples", Json::array())) {
+    EXPECT_TRUE(satisfies(schema, example)) << path << ": " << example;
+  }
+  for (const auto& [key, property] : schema.value("properties", Json::object()).items()) {
+    expect_valid_examples(property, path + "." + key);
+  }
+  for (const Json& alternative : schema.value("anyOf", Json::array())) {
+    expect_valid_examples(alternative, path);
+  }
+  if (schema.contains("items")) {
+    expect_valid_examples(schema["items"], path + "[]");
+  }
+}
+
+TEST(RunConfig, ExamplesInTheSchemaAreValid) {
+  const Json schema = run_config_schema();
+  EXPECT_EQ(schema["properties"]["training"]["properties"]["learning_rate"]["examples"], Json::array({2e-4}));
+  expect_valid_examples(schema, "");
+}
+
 TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
   const Json items = run_config_schema()["properties"]["data"]["properties"]["train"]["items"];
   std::set<std::string> fields;
@@ -324,6 +346,9 @@ TEST(RunConfig, RowsForAModuleNeedOne) {
   EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[adapter.task_type]")));
   document["adapter"].erase("task_type");
   document["training"]["objective"] = "regression";
+  document["training"]["cuda_graphs"] = true;
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[training.cuda_graphs] found true with training.objective \"regression\"")));
+  document["training"].erase("cuda_graphs");
   document["data"]["overlength"] = "split";
   EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.overlength]")));
   document["training"]["objective"] = "causal_lm";
