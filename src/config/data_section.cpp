@@ -111,58 +111,76 @@ Field<DataOptions> sources_field(const std::string& key, Access access, size_t m
   return field;
 }
 
+void add_sources(Table<DataOptions>& table) {
+  table
+      .custom(sources_field(
+          "train", [](auto& o) -> auto& { return o.train; }, 1, "Sources of the training rows."))
+      .required()
+      .example(Json::array({{{"path", "data/train.jsonl"}, {"format", "messages"}}}))
+      .custom(sources_field(
+          "eval", [](auto& o) -> auto& { return o.eval; }, 0, "Sources of the evaluation rows."))
+      .example(Json::array({{{"path", "data/eval.jsonl"}, {"format", "messages"}}}))
+      .value(
+          "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
+          "Share of the training rows to hold out for evaluation, instead of data.eval.")
+      .example(0.05);
+}
+
+void add_lengths(Table<DataOptions>& table) {
+  table
+      .value(
+          "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize), "Maximum length of a document in tokens.")
+      .example(2048)
+      .choice(
+          "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths,
+          "What to do with a longer document: truncate it, drop it, stop with an error, or split it.")
+      .value(
+          "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
+          "Put several documents together up to max_length tokens; no document attends to another.")
+      .value(
+          "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
+          "Fill each batch with documents (with packing: bins) up to this number of input tokens, instead of "
+          "training.per_device_train_batch_size; a longer document is a batch of its own; null or 0: off.")
+      .example(4096);
+}
+
+void add_text_options(Table<DataOptions>& table) {
+  table
+      .choice(
+          "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
+          "Tokens of prompt_completion, instruction and messages rows to predict: the completion (all turns of the assistant), "
+          "last_turn (the assistant's last turn, for messages only), or all.")
+      .value(
+          "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
+          "Chat template of messages and instruction rows: " + tokenizer::known_chat_templates() +
+              "; null: that of init_from if it has one, otherwise the model's own for messages and the Alpaca prompt for instruction.")
+      .example("chatml")
+      .value(
+          "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(),
+          "End each document with the tokenizer's end-of-sequence token.")
+      .value(
+          "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
+          "Read the text of a special token in a text, prompt or completion as that token; false: as plain text.");
+}
+
+void add_order_and_cache(Table<DataOptions>& table) {
+  table
+      .value(
+          "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
+          "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
+      .value(
+          "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
+          "Folder for tokenised data, which later runs with the same content reuse; null: no cache.")
+      .example("cache");
+}
+
 const Table<DataOptions>& data_table() {
   static const Table<DataOptions> kTable = [] {
     Table<DataOptions> table;
-    table
-        .custom(sources_field(
-            "train", [](auto& o) -> auto& { return o.train; }, 1, "Sources of the training rows."))
-        .required()
-        .example(Json::array({{{"path", "data/train.jsonl"}, {"format", "messages"}}}))
-        .custom(sources_field(
-            "eval", [](auto& o) -> auto& { return o.eval; }, 0, "Sources of the evaluation rows."))
-        .example(Json::array({{{"path", "data/eval.jsonl"}, {"format", "messages"}}}))
-        .value(
-            "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
-            "Share of the training rows to hold out for evaluation, instead of data.eval.")
-        .example(0.05)
-        .value(
-            "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize),
-            "Maximum length of a document in tokens.")
-        .example(2048)
-        .choice(
-            "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths,
-            "What to do with a longer document: truncate it, drop it, stop with an error, or split it.")
-        .value(
-            "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
-            "Put several documents together up to max_length tokens; no document attends to another.")
-        .value(
-            "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
-            "Fill each batch with documents (with packing: bins) up to this number of input tokens, instead of "
-            "training.per_device_train_batch_size; a longer document is a batch of its own; null or 0: off.")
-        .example(4096)
-        .choice(
-            "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
-            "Tokens of prompt_completion, instruction and messages rows to predict: the completion (all turns of the assistant), "
-            "last_turn (the assistant's last turn, for messages only), or all.")
-        .value(
-            "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
-            "Chat template of messages and instruction rows: " + tokenizer::known_chat_templates() +
-                "; null: that of init_from if it has one, otherwise the model's own for messages and the Alpaca prompt for instruction.")
-        .example("chatml")
-        .value(
-            "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(),
-            "End each document with the tokenizer's end-of-sequence token.")
-        .value(
-            "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
-            "Read the text of a special token in a text, prompt or completion as that token; false: as plain text.")
-        .value(
-            "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
-            "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
-        .value(
-            "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
-            "Folder for tokenised data, which later runs with the same content reuse; null: no cache.")
-        .example("cache");
+    add_sources(table);
+    add_lengths(table);
+    add_text_options(table);
+    add_order_and_cache(table);
     return table;
   }();
   return kTable;

@@ -25,53 +25,62 @@ models::ModelFormat resolved_format(const ModelOptions& options) {
   return torchscript::is_script(options.path) ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
 }
 
+void add_base(Table<ModelOptions>& table) {
+  table
+      .value(
+          "path", [](auto& o) -> auto& { return o.name; }, text(),
+          "Base model: a Hugging Face folder (config.json, *.safetensors), org/name of a model in the local Hugging Face cache, or a "
+          "TorchScript file.")
+      .required()
+      .example("models/SmolLM2-135M-Instruct")
+      .choice(
+          "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
+          "File format of the model: auto (detected), safetensors or torchscript.")
+      .choice(
+          "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
+          "Data type of the base weights and of the computation; auto: that of the checkpoint.")
+      .example("bfloat16")
+      .value(
+          "device", [](auto& o) -> auto& { return o.device; }, device_rule(),
+          "Device to train on; auto: a GPU if there is one, otherwise the CPU.")
+      .example("cuda:0")
+      .value(
+          "tokenizer", [](auto& o) -> auto& { return o.tokenizer; }, nullable(text()),
+          "Folder or file of the tokenizer; null: the folder of the model.")
+      .example("models/base/tokenizer.json")
+      .fixed("quantization", {nullptr}, "Storage of the frozen weights in fewer bits, which this version does not support.")
+      .value(
+          "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(),
+          "Start from random weights in the shape that config.json describes, not from a checkpoint.")
+      .value(
+          "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
+          "Dropout rate of the base model in training, which replaces every rate in its config.json; null: keep those rates.")
+      .example(0.1);
+}
+
+void add_torchscript(Table<ModelOptions>& table) {
+  table
+      .value(
+          "trust_torchscript", [](auto& o) -> auto& { return o.trust_torchscript; }, boolean(),
+          "Allow the code in a TorchScript file to run: such a file is a program, not only data.")
+      .value(
+          "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
+          "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids and "
+          "labels; target for rows with one label each; features and target for features rows); null: by the names of the arguments.")
+      .only_where_given()
+      .example({"input_ids", "attention_mask"})
+      .value(
+          "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
+          "Part of a TorchScript model's result to use: a key, or the index of an element (\"1\"); null: the logits, or the loss.")
+      .only_where_given()
+      .example("logits");
+}
+
 const Table<ModelOptions>& model_table() {
   static const Table<ModelOptions> kTable = [] {
     Table<ModelOptions> table;
-    table
-        .value(
-            "path", [](auto& o) -> auto& { return o.name; }, text(),
-            "Base model: a Hugging Face folder (config.json, *.safetensors), org/name of a model in the local Hugging Face cache, or a "
-            "TorchScript file.")
-        .required()
-        .example("models/SmolLM2-135M-Instruct")
-        .choice(
-            "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
-            "File format of the model: auto (detected), safetensors or torchscript.")
-        .choice(
-            "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
-            "Data type of the base weights and of the computation; auto: that of the checkpoint.")
-        .example("bfloat16")
-        .value(
-            "device", [](auto& o) -> auto& { return o.device; }, device_rule(),
-            "Device to train on; auto: a GPU if there is one, otherwise the CPU.")
-        .example("cuda:0")
-        .value(
-            "tokenizer", [](auto& o) -> auto& { return o.tokenizer; }, nullable(text()),
-            "Folder or file of the tokenizer; null: the folder of the model.")
-        .example("models/base/tokenizer.json")
-        .fixed("quantization", {nullptr}, "Storage of the frozen weights in fewer bits, which this version does not support.")
-        .value(
-            "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(),
-            "Start from random weights in the shape that config.json describes, not from a checkpoint.")
-        .value(
-            "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
-            "Dropout rate of the base model in training, which replaces every rate in its config.json; null: keep those rates.")
-        .example(0.1)
-        .value(
-            "trust_torchscript", [](auto& o) -> auto& { return o.trust_torchscript; }, boolean(),
-            "Allow the code in a TorchScript file to run: such a file is a program, not only data.")
-        .value(
-            "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
-            "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids and "
-            "labels; target for rows with one label each; features and target for features rows); null: by the names of the arguments.")
-        .only_where_given()
-        .example({"input_ids", "attention_mask"})
-        .value(
-            "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
-            "Part of a TorchScript model's result to use: a key, or the index of an element (\"1\"); null: the logits, or the loss.")
-        .only_where_given()
-        .example("logits");
+    add_base(table);
+    add_torchscript(table);
     return table;
   }();
   return kTable;

@@ -206,6 +206,33 @@ void check_graphs(const RunConfig& run, const Place& at) {
   }
 }
 
+/// Settles how batches are measured.
+void check_batch(RunConfig& run, const Json& document, const Place& root) {
+  if (run.data.tokens_per_batch.value_or(0) > 0) {
+    check_token_budget(*run.data.tokens_per_batch, document, root);
+    run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
+  }
+  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+    root.key("training")
+        .key("per_device_train_batch_size")
+        .add("found \"auto\" with adapter.init_lora_weights \"eva\", expected a number: EVA's initialisation depends on the batches");
+  }
+}
+
+/// Checks keys of different sections against each other.
+void check_sections(const RunConfig& run, const Json& document, const Place& root) {
+  if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
+    root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
+  }
+  check_objective(run, root);
+  check_graphs(run, root.key("training").key("cuda_graphs"));
+  if (run.model.from_scratch && run.adapter) {
+    root.key("model")
+        .key("from_scratch")
+        .add("found true with an adapter, expected \"adapter\": null: the random base model would not be saved");
+  }
+}
+
 /// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the
 /// document's adapter in the file.
 RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
@@ -231,15 +258,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   auto [options, resolved] = read_training(document.value("training", Json::object()), root.key("training"), eval_data);
   run.training = std::move(options);
   run.resolved["training"] = std::move(resolved);
-  if (run.data.tokens_per_batch.value_or(0) > 0) {
-    check_token_budget(*run.data.tokens_per_batch, document, root);
-    run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
-  }
-  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-    root.key("training")
-        .key("per_device_train_batch_size")
-        .add("found \"auto\" with adapter.init_lora_weights \"eva\", expected a number: EVA's initialisation depends on the batches");
-  }
+  check_batch(run, document, root);
   if (const Json* value = find_section(document, "output_dir", root)) {
     run.output_dir = read_output_dir(*value, root.key("output_dir"), context);
     run.resolved["output_dir"] = run.output_dir.string();
@@ -247,16 +266,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   if (!run.output_dir.empty()) {
     check_output(run, context.file, root.key("output_dir"));
   }
-  if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
-    root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
-  }
-  check_objective(run, root);
-  check_graphs(run, root.key("training").key("cuda_graphs"));
-  if (run.model.from_scratch && run.adapter) {
-    root.key("model")
-        .key("from_scratch")
-        .add("found true with an adapter, expected \"adapter\": null: the random base model would not be saved");
-  }
+  check_sections(run, document, root);
   return run;
 }
 

@@ -99,8 +99,7 @@ void add_extent(Table<TrainOptions>& table) {
       .example(4);
 }
 
-/// Learning rate and optimiser.
-void add_optimisation(Table<TrainOptions>& table) {
+void add_learning_rate(Table<TrainOptions>& table) {
   table
       .value(
           "learning_rate", [](auto& o) -> auto& { return o.learning_rate; }, number({.above = 0}), "Peak learning rate.")
@@ -117,7 +116,11 @@ void add_optimisation(Table<TrainOptions>& table) {
       .value(
           "warmup_ratio", [](auto& o) -> auto& { return o.warmup_ratio; }, number({.from = 0, .to = 1}),
           "Length of the warm-up as a share of all steps, instead of warmup_steps.")
-      .example(0.03)
+      .example(0.03);
+}
+
+void add_optimiser(Table<TrainOptions>& table) {
+  table
       .value(
           "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
           "Decoupled weight decay; for SGD an L2 penalty.")
@@ -133,7 +136,11 @@ void add_optimisation(Table<TrainOptions>& table) {
           "Decay rate of AdamW's running mean of squared gradients, or of Lion's running mean of gradients (0.99 in its paper).")
       .value(
           "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}),
-          "Small number that AdamW adds to its denominator for numerical stability.")
+          "Small number that AdamW adds to its denominator for numerical stability.");
+}
+
+void add_loraplus(Table<TrainOptions>& table) {
+  table
       .value(
           "loraplus_lr_ratio", [](auto& o) -> auto& { return o.optimizer.loraplus.lr_ratio; }, nullable(number({.above = 0})),
           "LoRA+: learning rate of B divided by that of A (16 in its paper); null: LoRA+ is off.")
@@ -147,7 +154,11 @@ void add_optimisation(Table<TrainOptions>& table) {
           "loraplus_weight_decay", [](auto& o) -> auto& { return o.optimizer.loraplus.weight_decay; }, number({.from = 0}),
           "LoRA+: weight decay, instead of weight_decay (default: 0).")
       .only_where_given()
-      .example(0.01)
+      .example(0.01);
+}
+
+void add_clipping_and_seed(Table<TrainOptions>& table) {
+  table
       .value(
           "max_grad_norm", [](auto& o) -> auto& { return o.max_grad_norm; }, number({.from = 0}),
           "Largest norm of the gradient, to which larger ones are clipped; 0: no clipping.")
@@ -283,7 +294,10 @@ const Table<TrainOptions>& training_table() {
   static const Table<TrainOptions> kTable = [] {
     Table<TrainOptions> table;
     add_extent(table);
-    add_optimisation(table);
+    add_learning_rate(table);
+    add_optimiser(table);
+    add_loraplus(table);
+    add_clipping_and_seed(table);
     add_rhythm(table);
     add_rest(table);
     return table;

@@ -254,8 +254,8 @@ TEST(Adapter, InitFrom) {
     EXPECT_THAT(sandbox.findings(with_adapter(adapter), {}, {}, exit_code), ElementsAre(HasSubstr(finding))) << adapter;
   };
   // The adapter's file is at fault, not the config: exit 4.
-  expect(R"({"init_from": "nowhere"})", "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which does not exist",
-         4);
+  expect(R"({"init_from": "nowhere"})",
+         "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which does not exist", 4);
   const std::string continued = R"({"init_from": "start"})";
   expect(R"({"init_from": "start", "r": 8})", "[adapter.r] found 8, but the adapter of init_from has 4");
   EXPECT_THAT(sandbox.findings(with_adapter(continued), {"output_dir=start"}), ElementsAre(HasSubstr("[output_dir]")));

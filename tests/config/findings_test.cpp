@@ -128,7 +128,8 @@ TEST(Findings, NotInThisVersion) {
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
       {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},
-      {"adapter.init_lora_weights=loftq", "…found \"loftq\", which this version does not support, expected one of true, false, \"gaussian\""},
+      {"adapter.init_lora_weights=loftq",
+       "…found \"loftq\", which this version does not support, expected one of true, false, \"gaussian\""},
   });
 }
 

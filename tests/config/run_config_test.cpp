@@ -335,7 +335,8 @@ TEST(RunConfig, RowsForAModuleNeedOne) {
   EXPECT_THAT(sandbox.findings(document), ElementsAre());  // rows of any format
   document["data"]["packing"] = true;
   document["adapter"]["init_lora_weights"] = "eva";
-  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.packing] found true"), HasSubstr("EVA analyses the tokens to predict")));
+  EXPECT_THAT(sandbox.findings(document),
+              ElementsAre(HasSubstr("[data.packing] found true"), HasSubstr("EVA analyses the tokens to predict")));
   document = smallest();
   document["training"]["objective"] = "sequence_classification";
   document["data"]["train"][0]["format"] = "features";
@@ -347,7 +348,8 @@ TEST(RunConfig, RowsForAModuleNeedOne) {
   document["adapter"].erase("task_type");
   document["training"]["objective"] = "regression";
   document["training"]["cuda_graphs"] = true;
-  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[training.cuda_graphs] found true with training.objective \"regression\"")));
+  EXPECT_THAT(sandbox.findings(document),
+              ElementsAre(HasSubstr("[training.cuda_graphs] found true with training.objective \"regression\"")));
   document["training"].erase("cuda_graphs");
   document["data"]["overlength"] = "split";
   EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.overlength]")));
