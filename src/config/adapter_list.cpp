@@ -11,7 +11,7 @@ namespace {
 const char* const kName = "name";
 const char* const kLearningRate = "learning_rate";
 
-/// A name becomes a folder: no separators, nothing hidden, and no checkpoint's name.
+/// The name of a folder: no separators, not hidden, and not the name of a checkpoint.
 Rule name_rule() {
   Rule rule = text();
   rule.schema["pattern"] = "^(?!checkpoint-)[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$";
@@ -48,7 +48,7 @@ std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) 
       adapter.section.erase(kLearningRate);
     }
     if (!names.insert(adapter.name).second) {
-      place.key(kName).add("found " + shown(Json(adapter.name)) + " a second time, expected a name of its own for each adapter");
+      place.key(kName).add("found " + shown(Json(adapter.name)) + " twice, expected a different name for each adapter");
     }
     adapters.push_back(std::move(adapter));
   }
@@ -58,12 +58,12 @@ std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) 
 Json adapter_list_schema(const Json& adapter_object_schema) {
   Json item = adapter_object_schema;
   item["properties"][kName] = name_rule().schema;
-  item["properties"][kName]["description"] = "Its folder in output_dir; adapter_<index> by default.";
+  item["properties"][kName]["description"] = "Name of the adapter and of its folder in output_dir (default: adapter_<index>).";
   item["properties"][kLearningRate] = learning_rate_rule().schema;
-  item["properties"][kLearningRate]["description"] = "In place of training.learning_rate.";
+  item["properties"][kLearningRate]["description"] = "Peak learning rate of this adapter, instead of training.learning_rate.";
   return {{"type", "array"},
           {"minItems", 1},
-          {"description", "Several adapters over one base and one dataset, each as if trained alone."},
+          {"description", "Several adapters for one base model and one dataset, each with the result of a run of its own."},
           {"items", std::move(item)}};
 }
 

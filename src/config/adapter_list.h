@@ -8,17 +8,17 @@
 
 namespace lora::config {
 
-/// One element of `adapter` as an array: an adapter of its own over the same base and data.
+/// One element of `adapter` as an array: a separate adapter for the same base model and data.
 struct ListedAdapter {
   std::string name;                     ///< its folder in output_dir
-  std::optional<double> learning_rate;  ///< in place of training.learning_rate
-  Json section;                         ///< what a single `adapter` holds: PEFT's keys and init_from
+  std::optional<double> learning_rate;  ///< instead of training.learning_rate
+  Json section;                         ///< the keys of a single `adapter`: PEFT's and init_from
 };
 
 /// Reads the elements' own keys, `name` and `learning_rate`.
 std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at);
 
-/// JSON Schema of the array, from that of a single adapter's object.
+/// JSON Schema of the array, from the schema of a single adapter.
 Json adapter_list_schema(const Json& adapter_object_schema);
 
 }  // namespace lora::config

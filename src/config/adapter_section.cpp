@@ -14,7 +14,7 @@ using peft::LoraOptions;
 
 const char* const kConfigFile = "adapter_config.json";
 
-/// Starts that take a part out of the base weight: their values mean nothing without it.
+/// Initialisations that subtract a part from the base weight: their values mean nothing without that change.
 bool changes_base(const Json& init) {
   return init.is_string() && (init.get_ref<const std::string&>().starts_with("pissa") || init == "olora");
 }
@@ -23,8 +23,8 @@ void check_start(const LoraOptions& options, const Json& section, const Place& a
   if (peft::changes_base(options.init) && options.use_rslora && !(options.rank_pattern.empty() && options.alpha_pattern.empty())) {
     at.key("init_lora_weights")
         .add(
-            "the result cannot be written for the untouched base with use_rslora beside rank_pattern or alpha_pattern, as in PEFT: one "
-            "lora_alpha cannot keep all their scales at twice the rank. Leave one of them out");
+            "cannot be combined with use_rslora and a rank_pattern or alpha_pattern, as in PEFT: the result is written for the unchanged "
+            "base with twice the rank, where one lora_alpha cannot keep all scales. Remove one of them.");
   }
   const auto eva = section.find("eva_config");
   if (options.init != LoraInit::kEva && eva != section.end() && !eva->is_null()) {
@@ -38,7 +38,7 @@ void check_lora_bias(const LoraOptions& options, const Json& section, const Plac
     return;
   }
   if (options.use_dora) {
-    at.key("lora_bias").add("cannot be used with use_dora, as in PEFT: leave one of them out");
+    at.key("lora_bias").add("cannot be used with use_dora, as in PEFT: remove one of the two");
   }
   if (options.init != LoraInit::kDefault && options.init != LoraInit::kRandom) {
     at.key("lora_bias")
@@ -46,23 +46,23 @@ void check_lora_bias(const LoraOptions& options, const Json& section, const Plac
   }
 }
 
-/// What init_from gives has started already; another start would be taken for its values.
+/// The adapter of init_from is initialised already; another initialisation would misread its values.
 void check_inherited_start(const Json& start, const Json& section, const Place& at) {
   const Json theirs = start.value("init_lora_weights", Json(true));
   const Json ours = section.value("init_lora_weights", theirs);
   if (ours != theirs && (changes_base(ours) || changes_base(theirs))) {
     at.key("init_lora_weights")
         .add("found " + shown(ours) + ", but the adapter of init_from has " + shown(theirs) +
-             ": leave it out to continue from that adapter");
+             ": remove this key to continue from that adapter");
   } else if (theirs.is_string() && theirs.get_ref<const std::string&>().starts_with("pissa_niter_")) {
     at.key("init_from")
-        .add("found an adapter that began with " + shown(theirs) +
-             ", whose base cannot be made again: the start was random. Save it with PEFT's "
-             "path_initial_model_for_weight_conversion");
+        .add("found an adapter initialised by " + shown(theirs) +
+             ", whose base cannot be restored because the initialisation was random. Save it with PEFT's "
+             "path_initial_model_for_weight_conversion.");
   }
 }
 
-/// What the adapter at init_from gives to a section that does not say otherwise.
+/// What a section inherits from the adapter of init_from for the keys that it does not have.
 struct Inherited {
   LoraOptions options;
   Json keys = Json::object();
@@ -85,7 +85,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
   }
   if (section.contains("r") && start.contains("r") && section["r"] != start["r"]) {
     at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
-                    ": leave it out to continue from that adapter");
+                    ": remove this key to continue from that adapter");
   }
   check_inherited_start(start, section, at);
   result.keys = keys_to_inherit(start, section, file);
@@ -119,7 +119,7 @@ LoraOptions read_lora(const Json& section, const Place& at, const Context& conte
 
 Json adapter_schema() {
   const Json null_schema{{"type", "null"}};
-  return {{"description", "The adapter: the keys of a PEFT adapter_config.json as they are, and init_from. null: full fine-tuning."},
+  return {{"description", "The adapter: the keys of a PEFT adapter_config.json and init_from; null: full fine-tuning."},
           {"anyOf", Json::array({adapter_table().schema(), null_schema})}};
 }
 

@@ -17,7 +17,7 @@ using peft::ModuleChoice;
 
 constexpr int64_t kLargestRank = 65536;
 
-/// Says so if `pattern` is no regular expression.
+/// Reports `pattern` if it is not a valid regular expression.
 void check_regex(const std::string& pattern, const Place& at) {
   try {
     Regex(pattern, at.path, ErrorKind::kConfig);
@@ -50,7 +50,7 @@ ModuleChoice choice_of(const Json& value, bool with_all_linear) {
 Field<LoraOptions> modules_field(std::string key, ModuleChoice LoraOptions::*member, bool is_target, std::string description) {
   Rule rule = nullable(any_of({list_of(text(), is_target ? 1 : 0), text()}));
   rule.expected = is_target
-                      ? "a list of module names, \"all-linear\", a regular expression for whole names, or null for the family's own choice"
+                      ? "a list of module names, \"all-linear\", a regular expression for whole names, or null for the family's default"
                       : "a list of module names, a regular expression for whole names, or null";
   return {std::move(key), std::move(description), rule.schema, nullptr,
           [rule, member, is_target](const Json& value, LoraOptions& options, const Place& at) {
@@ -68,7 +68,7 @@ Field<LoraOptions> modules_field(std::string key, ModuleChoice LoraOptions::*mem
 
 Field<LoraOptions> layers_field() {
   const Rule rule = nullable(any_of({integer(0), list_of(integer(0))}));
-  return {"layers_to_transform", "Index or indices of the layers that are adapted; null: all.", rule.schema, nullptr,
+  return {"layers_to_transform", "Index or list of indices of the layers to adapt; null: all layers.", rule.schema, nullptr,
           [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (!accept(rule, value, at)) {
               return;
@@ -87,7 +87,7 @@ Field<LoraOptions> layers_field() {
 
 Field<LoraOptions> layers_pattern_field() {
   const Rule rule = nullable(any_of({any_text(), list_of(text())}));
-  return {"layers_pattern", "Name or names of the list of layers in the model, for layers_to_transform.", rule.schema, nullptr,
+  return {"layers_pattern", "Name (or names) of the model's list of layers, which layers_to_transform indexes.", rule.schema, nullptr,
           [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (!accept(rule, value, at)) {
               return;
@@ -131,13 +131,14 @@ std::vector<int64_t> ids_of(const Json& list) {
   return ids;
 }
 
-/// A list is for the input embeddings; an object has a list for each layer.
+/// A list is for the input embeddings; an object holds one list per layer.
 Field<LoraOptions> token_indices_field() {
   const Rule ids = list_of(integer(0), 1);
   Rule rule = nullable(any_of({ids, map_of(ids)}));
-  rule.expected = "a list of token ids, an object of layers' names and their lists of token ids, or null";
-  return {"trainable_token_indices", "Tokens whose rows of the embeddings (or of the layers named) are trained.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const Place& at) {
+  rule.expected = "a list of token ids, an object of layer names with a list of token ids each, or null";
+  return {"trainable_token_indices",
+          "Ids of the tokens whose rows of the input embeddings are trained, or an object of layer names with such a list each.",
+          rule.schema, nullptr, [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (!accept(rule, value, at)) {
               return;
             }
@@ -154,7 +155,7 @@ Field<LoraOptions> token_indices_field() {
 
 Field<LoraOptions> modules_to_save_field() {
   const Rule rule = nullable(list_of(text()));
-  return {"modules_to_save", "Modules that are trained whole and saved beside the adapter: ends of their names.", rule.schema, nullptr,
+  return {"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema, nullptr,
           [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (accept(rule, value, at)) {
               options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
@@ -164,7 +165,7 @@ Field<LoraOptions> modules_to_save_field() {
 
 constexpr std::string_view kPissaNiter = "pissa_niter_";
 
-/// `value` keeps the rule of init_field().
+/// `value` satisfies the rule of init_field().
 void set_init(const Json& value, LoraOptions& options) {
   options.pissa_niter = 0;
   if (value.is_boolean()) {
@@ -188,8 +189,8 @@ Field<LoraOptions> init_field() {
   rule.expected = expected_text(one_of(values).schema) + ", or \"pissa_niter_N\" with N from 1 to 9999";
   rule.later = {"corda", "loftq", "mica", "lora_ga"};
   return {"init_lora_weights",
-          "How the adapter starts: true (B zero), gaussian, orthogonal, by the weight (pissa, pissa_niter_N, olora), by the data (eva), or "
-          "false (B random, for tests).",
+          "Initialisation of the adapter: true (B is zero), gaussian, orthogonal, from the base weight (pissa, pissa_niter_N, olora), from "
+          "the data (eva), or false (B is random, for tests).",
           rule.schema, true, [rule](const Json& value, LoraOptions& options, const Place& at) {
             if (accept(rule, value, at)) {
               set_init(value, options);
@@ -197,7 +198,7 @@ Field<LoraOptions> init_field() {
           }};
 }
 
-/// A PEFT key that may stand there with PEFT's default, because adapter_config.json holds it, or with another spelling of it.
+/// A key of PEFT that is accepted only with PEFT's default or a synonym of it, because adapter_config.json files contain it.
 Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_default, const std::vector<Json>& synonyms = {}) {
   Json allowed = Json::array({peft_default});
   for (const Json& synonym : synonyms) {
@@ -207,7 +208,7 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
     allowed.push_back(nullptr);
   }
   return {key,
-          "Not supported yet: PEFT's default only.",
+          "Not supported yet; only PEFT's default is accepted.",
           {{"enum", allowed}},
           peft_default,
           [key, peft_default, synonyms](const Json& value, LoraOptions&, const Place& at) {
@@ -222,58 +223,81 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
           true};
 }
 
-/// A key that says something about the file, not about the adapter.
+/// A key that describes the file, not the adapter.
 Field<LoraOptions> metadata_field(const std::string& key) {
-  return {
-      key, "Metadata of PEFT's file: any value.", Json::object(), nullptr, [](const Json&, LoraOptions&, const Place&) {}, nullptr, false,
-      true};
+  return {key,
+          "Metadata that PEFT writes; any value is accepted.",
+          Json::object(),
+          nullptr,
+          [](const Json&, LoraOptions&, const Place&) {},
+          nullptr,
+          false,
+          true};
 }
 
 void add_modules_and_ranks(Table<LoraOptions>& table) {
-  table.fixed("peft_type", {"LORA"}, "The method.")
+  table.fixed("peft_type", {"LORA"}, "Method of the adapter.")
       .value(
-          "r", [](auto& o) -> auto& { return o.r; }, integer(1, kLargestRank), "Rank.")
+          "r", [](auto& o) -> auto& { return o.r; }, integer(1, kLargestRank), "Rank of the adapter.")
+      .example(16)
       .value(
-          "lora_alpha", [](auto& o) -> auto& { return o.lora_alpha; }, number({.above = 0}), "The adapter is scaled by lora_alpha / r.")
+          "lora_alpha", [](auto& o) -> auto& { return o.lora_alpha; }, number({.above = 0}),
+          "Strength of the adapter, whose output is scaled by lora_alpha / r.")
+      .example(32)
       .value(
           "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
-          "Share of the adapter's inputs that is dropped.")
+          "Dropout rate of the adapter's inputs in training.")
+      .example(0.05)
       .custom(modules_field("target_modules", &LoraOptions::target_modules, true,
-                            "Which modules are adapted: names or ends of names, a regular expression for whole names, or all-linear."))
-      .custom(modules_field("exclude_modules", &LoraOptions::exclude_modules, false, "Which of them are not."))
+                            "Modules to adapt: names or ends of names, a regular expression for whole names, or all-linear; null: the "
+                            "default of the model's family."))
+      .example({"q_proj", "v_proj"})
+      .custom(modules_field("exclude_modules", &LoraOptions::exclude_modules, false, "Modules to leave out of target_modules."))
+      .example({"lm_head"})
       .custom(layers_field())
+      .example({0, 1})
       .custom(layers_pattern_field())
-      .custom(pattern_field<int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
-                                     "Other ranks, by the end of a module's name or a regular expression; the first match counts."))
-      .custom(pattern_field<double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}), "Other lora_alphas, likewise."));
+      .example("layers")
+      .custom(
+          pattern_field<int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
+                                 "Ranks that replace r, by the end of a module's name or a regular expression; the first match counts."))
+      .example({{"v_proj", 16}})
+      .custom(pattern_field<double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}),
+                                    "Values that replace lora_alpha, keyed like rank_pattern."))
+      .example({{"v_proj", 32}});
 }
 
-/// What is trained at the modules and beside them, and how it starts.
+/// What is trained in and outside the adapted modules, and how it is initialised.
 void add_trained_parts(Table<LoraOptions>& table) {
   table
       .choice(
           "bias", [](auto& o) -> auto& { return o.bias; }, peft::kTrainedBiases,
-          "Which biases of the base are trained: none, all, or those of the adapted modules.")
+          "Biases of the base model to train: none, all, or lora_only (those of the adapted modules).")
       .value(
-          "use_rslora", [](auto& o) -> auto& { return o.use_rslora; }, boolean(), "Scale by lora_alpha / sqrt(r).")
+          "use_rslora", [](auto& o) -> auto& { return o.use_rslora; }, boolean(),
+          "Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (rank-stabilised LoRA).")
       .value(
-          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "DoRA: the lengths of the weight's rows are trained too.")
+          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "Train the norms of the weight's rows as well (DoRA).")
       .custom(init_field())
+      .example("pissa")
       .custom(eva_field())
       .only_where_given()
+      .example({{"rho", 2}})
       .custom(modules_to_save_field())
+      .example({"embed_tokens", "lm_head"})
       .custom(token_indices_field())
       .only_where_given()
+      .example({151, 152})
       .value(
-          "lora_bias", [](auto& o) -> auto& { return o.lora_bias; }, boolean(), "lora_B has a bias.")
+          "lora_bias", [](auto& o) -> auto& { return o.lora_bias; }, boolean(), "Give lora_B a trained bias.")
       .only_where_given()
       .value(
           "fan_in_fan_out", [](auto& o) -> auto& { return o.fan_in_fan_out; }, boolean(),
-          "The projections' weights are stored [in, out]. As in PEFT the model's modules decide; merging without a model reads it.")
+          "Weights are stored as [in, out]; only a merge without a model reads it, otherwise the model's modules decide, as in PEFT.")
       .only_where_given()
       .value(
           "ensure_weight_tying", [](auto& o) -> auto& { return o.ensure_weight_tying; }, boolean(),
-          "What is trained at the embeddings is trained at a head tied to them too.")
+          "Apply what is trained in the embeddings also to an output head that is tied to them.")
       .only_where_given();
 }
 
@@ -309,9 +333,11 @@ const Table<LoraOptions>& adapter_table() {
       table.custom(reserved_field(key, peft_default));
     }
     table.custom(reserved_field("target_parameters", nullptr, {Json::array()}));  // as PEFT writes it for models with experts
-    table.value(
-        "init_from", [](auto& o) -> auto& { return o.init_from; }, nullable(text()),
-        "Folder of an adapter to continue from; its adapter_config.json gives every key that is not given here.");
+    table
+        .value(
+            "init_from", [](auto& o) -> auto& { return o.init_from; }, nullable(text()),
+            "Folder of an adapter to continue training from; its adapter_config.json supplies every key that is not given here.")
+        .example("runs/first");
     return table;
   }();
   return kTable;

@@ -27,7 +27,7 @@ Rule columns_rule() {
     }
   }
   rule.schema["propertyNames"] = {{"enum", names}};
-  rule.expected = "an object of our field names and the file's, such as {\"text\": \"body\"}; ours are " + join(names);
+  rule.expected = "an object of field names and the columns of the file, such as {\"text\": \"body\"}; the fields are " + join(names);
   return rule;
 }
 
@@ -37,18 +37,27 @@ const Table<SourceOptions>& source_table() {
     table
         .value(
             "path", [](auto& o) -> auto& { return o.path; }, text(),
-            "File (.jsonl, .json, .csv, .txt, each also .gz), a glob, or - for the standard input.")
+            "File (.jsonl, .json, .csv or .txt, each also compressed as .gz), a glob pattern, or - for standard input.")
         .required()
-        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "What a row holds.", {"preference"})
+        .example("data/rows.jsonl")
+        .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})
         .required()
+        .example("messages")
         .value(
-            "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(), "Our names of a row's fields and the file's.")
+            "columns", [](auto& o) -> auto& { return o.columns; }, columns_rule(),
+            "Names of the file's columns for those fields of the format that have another name there.")
+        .example({{"prompt", "question"}, {"completion", "answer"}})
         .value(
-            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}), "Expected uses of each row in an epoch.")
+            "weight", [](auto& o) -> auto& { return o.weight; }, number({.above = 0, .to = 1e4}),
+            "Average number of times that each row is used per epoch.")
+        .example(0.5)
         .value(
-            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "At most so many rows; null: all.")
+            "limit", [](auto& o) -> auto& { return o.limit; }, nullable(integer(1)), "Maximum number of rows to read; null: all.")
+        .example(1000)
         .choice(
-            "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments, "What a document of a .txt file is.");
+            "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments,
+            "Unit of a .txt file that is one document: a line, a paragraph (up to a blank line) or the whole file.")
+        .example("paragraph");
     return table;
   }();
   return kTable;
@@ -58,7 +67,7 @@ void check_columns(const SourceOptions& source, const Place& at) {
   const std::vector<std::string> fields = data::row_fields(source.format);
   for (const auto& [field, column] : source.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
-      at.key("columns").key(field).add("is no field of the format " + std::string(data::kRowFormats.name(source.format)) +
+      at.key("columns").key(field).add("is not a field of the format " + std::string(data::kRowFormats.name(source.format)) +
                                        ", expected one of " + join(fields));
     }
   }
@@ -102,48 +111,76 @@ Field<DataOptions> sources_field(const std::string& key, Access access, size_t m
   return field;
 }
 
+void add_sources(Table<DataOptions>& table) {
+  table
+      .custom(sources_field(
+          "train", [](auto& o) -> auto& { return o.train; }, 1, "Sources of the training rows."))
+      .required()
+      .example(Json::array({{{"path", "data/train.jsonl"}, {"format", "messages"}}}))
+      .custom(sources_field(
+          "eval", [](auto& o) -> auto& { return o.eval; }, 0, "Sources of the evaluation rows."))
+      .example(Json::array({{{"path", "data/eval.jsonl"}, {"format", "messages"}}}))
+      .value(
+          "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
+          "Share of the training rows to hold out for evaluation, instead of data.eval.")
+      .example(0.05);
+}
+
+void add_lengths(Table<DataOptions>& table) {
+  table
+      .value(
+          "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize), "Maximum length of a document in tokens.")
+      .example(2048)
+      .choice(
+          "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths,
+          "What to do with a longer document: truncate it, drop it, stop with an error, or split it.")
+      .value(
+          "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
+          "Put several documents together up to max_length tokens; no document attends to another.")
+      .value(
+          "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
+          "Fill each batch with documents (with packing: bins) up to this number of input tokens, instead of "
+          "training.per_device_train_batch_size; a longer document is a batch of its own; null or 0: off.")
+      .example(4096);
+}
+
+void add_text_options(Table<DataOptions>& table) {
+  table
+      .choice(
+          "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
+          "Tokens of prompt_completion, instruction and messages rows to predict: the completion (all turns of the assistant), "
+          "last_turn (the assistant's last turn, for messages only), or all.")
+      .value(
+          "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
+          "Chat template of messages and instruction rows: " + tokenizer::known_chat_templates() +
+              "; null: that of init_from if it has one, otherwise the model's own for messages and the Alpaca prompt for instruction.")
+      .example("chatml")
+      .value(
+          "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(),
+          "End each document with the tokenizer's end-of-sequence token.")
+      .value(
+          "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
+          "Read the text of a special token in a text, prompt or completion as that token; false: as plain text.");
+}
+
+void add_order_and_cache(Table<DataOptions>& table) {
+  table
+      .value(
+          "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
+          "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
+      .value(
+          "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
+          "Folder for tokenised data, which later runs with the same content reuse; null: no cache.")
+      .example("cache");
+}
+
 const Table<DataOptions>& data_table() {
   static const Table<DataOptions> kTable = [] {
     Table<DataOptions> table;
-    table
-        .custom(sources_field(
-            "train", [](auto& o) -> auto& { return o.train; }, 1, "What is trained on."))
-        .required()
-        .custom(sources_field(
-            "eval", [](auto& o) -> auto& { return o.eval; }, 0, "What is evaluated on."))
-        .value(
-            "eval_fraction", [](auto& o) -> auto& { return o.eval_fraction; }, number({.from = 0, .below = 1}),
-            "Share of the training rows that is held out for evaluation instead of data.eval.")
-        .value(
-            "max_length", [](auto& o) -> auto& { return o.max_length; }, integer(2, kLargestSize), "Longest document, in tokens.")
-        .choice(
-            "overlength", [](auto& o) -> auto& { return o.overlength; }, data::kOverlengths, "What happens to longer documents.")
-        .value(
-            "packing", [](auto& o) -> auto& { return o.packing; }, boolean(),
-            "Fill batches with documents up to max_length tokens; none sees another.")
-        .value(
-            "tokens_per_batch", [](auto& o) -> auto& { return o.tokens_per_batch; }, nullable(integer(0, kLargestBudget)),
-            "Input tokens that are computed at once, in place of training.per_device_train_batch_size: documents (with packing: bins) are "
-            "put together up to it, a longer one stands alone; null or 0: by their number.")
-        .choice(
-            "train_on", [](auto& o) -> auto& { return o.train_on; }, data::kTrainOn,
-            "Which tokens of prompt_completion, instruction and messages rows are learnt; last_turn: of messages rows the assistant's last "
-            "turn.")
-        .value(
-            "chat_template", [](auto& o) -> auto& { return o.chat_template; }, nullable(text()),
-            "Template of messages and instruction rows: " + tokenizer::known_chat_templates() +
-                "; null: for messages that of init_from, else the model's own; for instruction that of init_from, else Alpaca's prompt.")
-        .value(
-            "append_eos", [](auto& o) -> auto& { return o.append_eos; }, boolean(), "End each document with the tokenizer's end token.")
-        .value(
-            "parse_special_tokens", [](auto& o) -> auto& { return o.parse_special_tokens; }, boolean(),
-            "The text of a special token in a text, prompt or completion stands for that token; false: it is plain text.")
-        .value(
-            "shuffle", [](auto& o) -> auto& { return o.shuffle; }, boolean(),
-            "Draw a new order each epoch; false without packing: file order.")
-        .value(
-            "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
-            "Folder where tokenised data is kept and found again by the content of what it is made from; null: nowhere.");
+    add_sources(table);
+    add_lengths(table);
+    add_text_options(table);
+    add_order_and_cache(table);
     return table;
   }();
   return kTable;
@@ -157,7 +194,7 @@ void make_absolute(std::vector<SourceOptions>& sources, const Context& context) 
   }
 }
 
-/// A name stays; anything else is a path.
+/// A name is kept; anything else is a path, which becomes absolute.
 void find_template(DataOptions& options, const Place& at, const Context& context) {
   const std::vector<std::string> names = tokenizer::chat_template_names();
   if (!options.chat_template || std::find(names.begin(), names.end(), *options.chat_template) != names.end()) {
@@ -171,7 +208,7 @@ void find_template(DataOptions& options, const Place& at, const Context& context
   }
 }
 
-/// A key that says something about rows of other formats than those of the run would do nothing.
+/// Refuses keys that have no effect on rows of the run's formats.
 void check_used(const DataOptions& options, const Place& at) {
   const auto any = [&options](bool (*wanted)(RowFormat)) {
     const auto has_it = [wanted](const SourceOptions& source) { return wanted(source.format); };
@@ -179,11 +216,11 @@ void check_used(const DataOptions& options, const Place& at) {
   };
   const auto require = [&](const std::string& key, bool is_set, bool (*wanted)(RowFormat), const std::string& formats) {
     if (is_set && !any(wanted) && at.sound({"train", "eval", key})) {
-      at.key(key).add("is not used by the rows of this run: expected a source of the format " + formats + ", or the key left out");
+      at.key(key).add("has no effect on the rows of this run: expected a source of the format " + formats + ", or the key removed");
     }
   };
   require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages or instruction");
-  // Beside labels and features train_on is refused with the reason, where the objective is known.
+  // With labels and features train_on is refused where the objective is known, which gives the reason.
   const auto is_refused_later = [](RowFormat format) { return format == RowFormat::kClassification || format == RowFormat::kFeatures; };
   require("train_on", options.train_on == data::TrainOn::kAll && !any(is_refused_later), data::has_prompt,
           "prompt_completion, instruction or messages");
@@ -192,14 +229,14 @@ void check_used(const DataOptions& options, const Place& at) {
 
 void check_together(const DataOptions& options, const Place& at) {
   if (!options.eval.empty() && options.eval_fraction > 0 && at.sound({"eval", "eval_fraction"})) {
-    at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " beside data.eval, expected one of the two");
+    at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " with data.eval, expected one of the two");
   }
   for (const auto* sources : {&options.train, &options.eval}) {
     const auto misses_turns = [](const SourceOptions& source) { return !data::has_turns(source.format); };
     const auto other = std::find_if(sources->begin(), sources->end(), misses_turns);
     if (options.train_on == data::TrainOn::kLastTurn && other != sources->end() && at.sound({"train_on", "train", "eval"})) {
       at.key("train_on")
-          .add("found \"last_turn\" beside the format " + std::string(data::kRowFormats.name(other->format)) +
+          .add("found \"last_turn\" with the format " + std::string(data::kRowFormats.name(other->format)) +
                ", whose rows have no turns, expected completion or all");
       break;
     }
@@ -208,7 +245,7 @@ void check_together(const DataOptions& options, const Place& at) {
   if (std::count_if(options.train.begin(), options.train.end(), is_stdin) +
           std::count_if(options.eval.begin(), options.eval.end(), is_stdin) >
       1) {
-    at.add("found \"-\" as the path of several sources, expected one: the standard input can be read only once");
+    at.add("found \"-\" as the path of several sources, expected it once: standard input can be read only once");
   }
 }
 

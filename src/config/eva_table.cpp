@@ -12,20 +12,22 @@ const Table<EvaOptions>& eva_table() {
     Table<EvaOptions> table;
     table
         .value(
-            "rho", [](auto& o) -> auto& { return o.rho; }, number({.from = 1, .to = 65536}), "A module gets at most rho times its rank.")
+            "rho", [](auto& o) -> auto& { return o.rho; }, number({.from = 1, .to = 65536}),
+            "Largest rank of a module, as a multiple of its configured rank.")
         .value(
             "tau", [](auto& o) -> auto& { return o.tau; }, number({.from = 0, .to = 1}),
-            "A direction has converged when its cosine with the one before is at least this.")
+            "A direction has converged when its cosine similarity with the previous estimate is at least this value.")
         .value(
-            "use_label_mask", [](auto& o) -> auto& { return o.use_label_mask; }, boolean(), "Only tokens with a label count.")
+            "use_label_mask", [](auto& o) -> auto& { return o.use_label_mask; }, boolean(), "Use only the tokens that have a label.")
         .value(
             "label_mask_value", [](auto& o) -> auto& { return o.label_mask_value; }, integer(-kLargestInteger),
-            "The label of those that do not.")
+            "Label of the tokens that use_label_mask leaves out.")
         .value(
-            "whiten", [](auto& o) -> auto& { return o.whiten; }, boolean(), "Divide each direction by the root of its singular value.")
+            "whiten", [](auto& o) -> auto& { return o.whiten; }, boolean(),
+            "Divide each direction by the square root of its singular value.")
         .value(
             "adjust_scaling_factors", [](auto& o) -> auto& { return o.adjust_scaling_factors; }, boolean(),
-            "lora_alpha grows and shrinks with a module's rank.");
+            "Change lora_alpha in proportion to each module's new rank, so that the scale is unchanged.");
     return table;
   }();
   return kTable;
@@ -36,7 +38,7 @@ const Table<EvaOptions>& eva_table() {
 Field<LoraOptions> eva_field() {
   Json schema = eva_table().schema();
   schema["type"] = {"object", "null"};
-  return {"eva_config", "How init_lora_weights \"eva\" looks at the data.", schema, nullptr,
+  return {"eva_config", "How init_lora_weights \"eva\" analyses the data.", schema, nullptr,
           [](const Json& value, LoraOptions& options, const Place& at) {
             if (!value.is_null()) {
               eva_table().read(value, options.eva, at);

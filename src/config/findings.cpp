@@ -49,7 +49,7 @@ void Findings::throw_if_any(ErrorKind kind) const {
 }
 
 Place Place::key(const std::string& name) const {
-  // A place in another file ends with ':' ("adapter_config.json:").
+  // The path of another file ends with ':' ("adapter_config.json:").
   const bool first = path.empty() || path.ends_with(':');
   return {path + (first ? "" : ".") + printable(name), findings};
 }

@@ -17,7 +17,7 @@ Rule device_rule() {
   return rule;
 }
 
-/// auto: by the file's content.
+/// Resolves auto by the content of the file.
 models::ModelFormat resolved_format(const ModelOptions& options) {
   if (options.format != models::ModelFormat::kAuto) {
     return options.format;
@@ -25,44 +25,62 @@ models::ModelFormat resolved_format(const ModelOptions& options) {
   return torchscript::is_script(options.path) ? models::ModelFormat::kTorchScript : models::ModelFormat::kSafetensors;
 }
 
+void add_base(Table<ModelOptions>& table) {
+  table
+      .value(
+          "path", [](auto& o) -> auto& { return o.name; }, text(),
+          "Base model: a Hugging Face folder (config.json, *.safetensors), org/name of a model in the local Hugging Face cache, or a "
+          "TorchScript file.")
+      .required()
+      .example("models/SmolLM2-135M-Instruct")
+      .choice(
+          "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
+          "File format of the model: auto (detected), safetensors or torchscript.")
+      .choice(
+          "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
+          "Data type of the base weights and of the computation; auto: that of the checkpoint.")
+      .example("bfloat16")
+      .value(
+          "device", [](auto& o) -> auto& { return o.device; }, device_rule(),
+          "Device to train on; auto: a GPU if there is one, otherwise the CPU.")
+      .example("cuda:0")
+      .value(
+          "tokenizer", [](auto& o) -> auto& { return o.tokenizer; }, nullable(text()),
+          "Folder or file of the tokenizer; null: the folder of the model.")
+      .example("models/base/tokenizer.json")
+      .fixed("quantization", {nullptr}, "Storage of the frozen weights in fewer bits, which this version does not support.")
+      .value(
+          "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(),
+          "Start from random weights in the shape that config.json describes, not from a checkpoint.")
+      .value(
+          "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
+          "Dropout rate of the base model in training, which replaces every rate in its config.json; null: keep those rates.")
+      .example(0.1);
+}
+
+void add_torchscript(Table<ModelOptions>& table) {
+  table
+      .value(
+          "trust_torchscript", [](auto& o) -> auto& { return o.trust_torchscript; }, boolean(),
+          "Allow the code in a TorchScript file to run: such a file is a program, not only data.")
+      .value(
+          "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
+          "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids and "
+          "labels; target for rows with one label each; features and target for features rows); null: by the names of the arguments.")
+      .only_where_given()
+      .example({"input_ids", "attention_mask"})
+      .value(
+          "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
+          "Part of a TorchScript model's result to use: a key, or the index of an element (\"1\"); null: the logits, or the loss.")
+      .only_where_given()
+      .example("logits");
+}
+
 const Table<ModelOptions>& model_table() {
   static const Table<ModelOptions> kTable = [] {
     Table<ModelOptions> table;
-    table
-        .value(
-            "path", [](auto& o) -> auto& { return o.name; }, text(),
-            "Folder of the base model as Hugging Face writes it (config.json, *.safetensors), org/name of one in the local Hugging Face "
-            "cache, or a TorchScript file.")
-        .required()
-        .choice(
-            "format", [](auto& o) -> auto& { return o.format; }, models::kModelFormats,
-            "Kind of the model: auto (by what it is), safetensors or torchscript.")
-        .choice(
-            "dtype", [](auto& o) -> auto& { return o.dtype; }, models::kComputeDtypes,
-            "Type of the base weights and of computing; auto: the checkpoint's.")
-        .value(
-            "device", [](auto& o) -> auto& { return o.device; }, device_rule(), "auto (a GPU where there is one), cpu, cuda or cuda:N.")
-        .value(
-            "tokenizer", [](auto& o) -> auto& { return o.tokenizer; }, nullable(text()),
-            "Folder or file of the tokenizer; null: the model's folder.")
-        .fixed("quantization", {nullptr}, "How the frozen weights are stored in fewer bits.")
-        .value(
-            "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(), "Start from random weights of config.json's shape.")
-        .value(
-            "base_dropout", [](auto& o) -> auto& { return o.base_dropout; }, nullable(number({.from = 0, .below = 1})),
-            "The base's own dropout in training, in place of every rate in its config.json; null: as config.json has it.")
-        .value(
-            "trust_torchscript", [](auto& o) -> auto& { return o.trust_torchscript; }, boolean(),
-            "Run the code of a TorchScript file: it is a program, not data.")
-        .value(
-            "inputs", [](auto& o) -> auto& { return o.inputs; }, nullable(list_of(text(), 1)),
-            "Batch fields in the order of a TorchScript model's arguments (input_ids, attention_mask, position_ids, token_type_ids, "
-            "labels; of rows with a label of their own target; of rows of features features and target); null: by the arguments' names.")
-        .only_where_given()
-        .value(
-            "output", [](auto& o) -> auto& { return o.output; }, nullable(text()),
-            "What of a TorchScript model's result counts: a key of it, or the index of an element (\"1\"); null: the logits, or the loss.")
-        .only_where_given();
+    add_base(table);
+    add_torchscript(table);
     return table;
   }();
   return kTable;
@@ -86,21 +104,21 @@ Section<ModelOptions> read_model(const Json& section, const Place& at, const Con
     if (!model.searched.empty()) {
       at.key("path").add("found " + shown(Json(options.name)) +
                              ", expected a folder, or the name of a model in the local Hugging Face cache. It is in none of " +
-                             join(model.searched) + "; nothing is downloaded: fetch it first, for example with `hf download " +
-                             options.name + "`" + did_you_mean_sibling(options.path),
+                             join(model.searched) + ", and nothing is downloaded: fetch it first, for example with `hf download " +
+                             options.name + "`" + did_you_mean_sibling(options.path) + ".",
                          ErrorKind::kModel);
     }
   }
   options.format = resolved_format(options);
   for (const auto& [key, is_given] : {std::pair("inputs", options.inputs.has_value()), std::pair("output", options.output.has_value())}) {
     if (is_given && !options.is_torchscript()) {
-      at.key(key).add("found it beside a model that is no TorchScript file, expected null: it says how such a module is called");
+      at.key(key).add("found a value with a model that is not a TorchScript file, expected null: only such models have this key");
     }
   }
   if (options.tokenizer.empty()) {
     options.tokenizer = options.is_torchscript() ? options.path.parent_path() : options.path;
   } else {
-    // A file such as "x/tokenizer.model" looks like "org/name" too: where it is missing is said when it is opened.
+    // A path such as "x/tokenizer.model" also looks like "org/name"; if it is missing, opening it reports that.
     const ModelFolder tokenizer = find_model(context, options.tokenizer.string());
     options.tokenizer = tokenizer.path;
     result.resolved["tokenizer"] = tokenizer.written;

@@ -27,7 +27,7 @@ std::optional<size_t> index_of(const std::string& part, size_t size) {
   return std::stoul(part);
 }
 
-/// The member or item `part` of `node`, made if it is missing. Null if `node` cannot have it.
+/// The member or item `part` of `node`, created if it is missing. Null if `node` cannot have it.
 Json* step_into(Json& node, const std::string& part) {
   if (node.is_object()) {
     if (!node.contains(part)) {
@@ -53,14 +53,14 @@ void apply_override(Json& document, const std::string& override, Findings& findi
   const std::vector<std::string> parts = split(override.substr(0, equals), '.');
   const bool has_empty = std::any_of(parts.begin(), parts.end(), [](const std::string& part) { return part.empty(); });
   if (equals == std::string::npos || has_empty || parts.empty()) {
-    findings.add(where, "is no setting, expected section.key=value, such as training.learning_rate=1e-4");
+    findings.add(where, "is not a setting, expected section.key=value, such as training.learning_rate=1e-4");
     return;
   }
   if (invalid_utf8_at(override) != std::string::npos) {
     findings.add(where, "is not valid UTF-8");
     return;
   }
-  Json changed = document;  // a setting that fails half-way leaves nothing behind
+  Json changed = document;  // a setting that fails half-way changes nothing
   Json* node = &changed;
   std::string path;
   for (const std::string& part : parts) {

@@ -7,7 +7,7 @@
 
 namespace lora::config {
 
-/// What paths in the config are relative to.
+/// The base of relative paths in the config.
 struct Context {
   std::filesystem::path folder;  ///< of the config file, absolute
   std::filesystem::path file;    ///< the config file, absolute
@@ -21,13 +21,13 @@ std::filesystem::path absolute_path(const Context& context, const std::filesyste
 struct ModelFolder {
   std::filesystem::path path;
   std::string written;                ///< the absolute path, or "org/name" as it is
-  std::vector<std::string> searched;  ///< where a name like "org/name" was looked for in vain; else empty
+  std::vector<std::string> searched;  ///< where a name such as "org/name" was searched for without success; otherwise empty
 };
 
-/// The folder that `name` means: a path, or "org/name" in a hub cache.
+/// The folder of `name`: a path, or "org/name" in a hub cache.
 ModelFolder find_model(const Context& context, const std::string& name);
 
-/// Whether both are one folder, by name or through links.
+/// Whether both are the same folder, by name or through links.
 bool is_same_folder(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace lora::config

@@ -10,7 +10,7 @@ using train::TrainOptions;
 Field<ProfileOptions> steps_field() {
   Rule rule = list_of(integer(1), 2);
   rule.expected = "the first and the last step, from 1, such as [3, 6]";
-  Field<ProfileOptions> field{"steps", "The first and the last step, from 1.", rule.schema, Json::array({3, 6}), nullptr};
+  Field<ProfileOptions> field{"steps", "First and last step to profile, counted from 1.", rule.schema, Json::array({3, 6}), nullptr};
   field.read = [rule](const Json& value, ProfileOptions& options, const Place& at) {
     if (!accept(rule, value, at)) {
       return;
@@ -22,6 +22,7 @@ Field<ProfileOptions> steps_field() {
   };
   field.show = [](const ProfileOptions& options) { return Json::array({options.first, options.last}); };
   field.required = true;
+  field.example = Json::array({3, 6});
   return field;
 }
 
@@ -39,7 +40,8 @@ const Table<ProfileOptions>& profile_table() {
 Field<TrainOptions> profile_field() {
   Json schema = profile_table().schema();
   schema["type"] = {"object", "null"};
-  Field<TrainOptions> field{"profile", "Steps of which a trace and a table of where the time went are made.", schema, nullptr, nullptr};
+  Field<TrainOptions> field{"profile", "Optimiser steps to profile; a trace and a table of the time per operation are written.", schema,
+                            nullptr, nullptr};
   field.read = [](const Json& value, TrainOptions& options, const Place& at) {
     if (!value.is_null()) {
       profile_table().read(value, options.profile.emplace(), at);

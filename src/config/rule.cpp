@@ -109,14 +109,14 @@ bool accept(const Rule& rule, const Json& value, const Place& at) {
   }
   std::string message = "found " + shown(value);
   if (value.is_string() && std::find(rule.later.begin(), rule.later.end(), value.get<std::string>()) != rule.later.end()) {
-    message += ", which is not in this version";
+    message += ", which this version does not support";
   }
   message += ", expected " + (rule.expected.empty() ? expected_text(rule.schema) : rule.expected);
   if (value.is_number() && std::abs(value.get<double>()) > static_cast<double>(kLargestInteger)) {
     message += " and <= " + std::to_string(kLargestInteger);
   }
   message += nearest_allowed(rule.schema, value);
-  at.add(message + (rule.note.empty() ? "" : ". " + rule.note));
+  at.add(message + (rule.note.empty() ? "" : ". " + rule.note + "."));
   return false;
 }
 

@@ -9,17 +9,17 @@
 
 namespace lora::config {
 
-/// No integer key reaches further: 2^53 - 1, exact in every JSON reader.
+/// The largest value of an integer key, 2^53 - 1, which every JSON reader represents exactly.
 inline constexpr int64_t kLargestInteger = 9007199254740991;
-/// Sizes that are multiplied with each other stay below this.
+/// The largest value of sizes that are multiplied with each other.
 inline constexpr int64_t kLargestSize = 1'000'000;
 
-/// Which values a key takes: one JSON Schema, that is both checked and printed, and the words for what it refuses.
+/// Which values a key accepts: one JSON Schema, which is both checked and printed, and the words for a value that it refuses.
 struct Rule {
   Json schema;
-  std::string expected;            ///< in place of the text made from the schema
-  std::vector<std::string> later;  ///< values that other tools know and this version does not
-  std::string note;                ///< said after every finding
+  std::string expected;            ///< instead of the text generated from the schema
+  std::vector<std::string> later;  ///< values that other tools accept and this version does not
+  std::string note;                ///< appended to every finding
 };
 
 struct Bounds {
@@ -44,10 +44,10 @@ Rule map_of(const Rule& value);
 Rule any_of(const std::vector<Rule>& alternatives);
 Rule nullable(Rule rule);
 
-/// Whether `value` keeps the rule; if not, says so at `at`.
+/// Whether `value` satisfies the rule; if not, reports that at `at`.
 bool accept(const Rule& rule, const Json& value, const Place& at);
 
-/// A double as JSON, whole ones as integers, so that they read as users write them.
+/// A double as JSON; whole numbers become integers, as users write them.
 Json number_json(double value);
 
 }  // namespace lora::config

@@ -21,7 +21,7 @@ Json with_description(const char* description, Json schema) {
   return result;
 }
 
-/// A section of the file; said to be missing if it is.
+/// A section of the file; reports it if it is missing.
 const Json* find_section(const Json& document, const std::string& key, const Place& root) {
   const auto found = document.find(key);
   if (found != document.end()) {
@@ -57,22 +57,22 @@ EvalData eval_data_of(const Json* section, const data::DataOptions& options, con
   return options.eval.empty() && options.eval_fraction == 0 ? EvalData::kNone : EvalData::kSome;
 }
 
-/// Whether `path` is one of `output`'s checkpoints or in one: a run removes those.
+/// Whether `path` is in one of the checkpoints of `output`, which a run removes.
 bool is_in_checkpoint(const fs::path& output, const fs::path& path) {
   std::error_code ignored;
   const fs::path inside = fs::weakly_canonical(path, ignored).lexically_relative(fs::weakly_canonical(output, ignored));
   return !inside.empty() && inside.begin()->string().starts_with("checkpoint-");
 }
 
-/// The result must not overwrite what it is made from.
+/// The result must not overwrite its own inputs.
 void check_output(const RunConfig& run, const fs::path& config_file, const Place& at) {
   const auto refuse = [&](const fs::path& other, const char* key) {
     if (other.empty()) {
       return;
     }
     if (is_same_folder(run.output_dir, other) || is_in_checkpoint(run.output_dir, other)) {
-      at.add("found " + shown(Json(run.output_dir.string())) + ", which " + (is_in_checkpoint(run.output_dir, other) ? "holds " : "is ") +
-             key + " too, expected a folder of its own: it would be overwritten");
+      const char* relation = is_in_checkpoint(run.output_dir, other) ? ", which also holds " : ", which is also ";
+      at.add("found " + shown(Json(run.output_dir.string())) + relation + key + ", expected another folder: the run would overwrite it");
     }
   };
   refuse(run.model.path, "model.path");
@@ -84,7 +84,7 @@ void check_output(const RunConfig& run, const fs::path& config_file, const Place
   }
   if (run.output_dir / "run.json" == config_file) {
     at.add("found " + shown(Json(run.output_dir.string())) +
-           ", expected another folder: the run writes a run.json of its own there, in place of this config file");
+           ", expected another folder: the run would replace this config file by its own run.json");
   }
 }
 
@@ -92,116 +92,149 @@ fs::path read_output_dir(const Json& value, const Place& at, const Context& cont
   return accept(text(), value, at) ? absolute_path(context, value.get<std::string>()) : fs::path();
 }
 
-/// A batch is measured in one way.
+/// The size of a batch is given either in tokens or in documents.
 void check_token_budget(int64_t budget, const Json& document, const Place& root) {
   const Json training = document.value("training", Json::object());
   if (training.is_object() && training.contains("per_device_train_batch_size")) {
     root.key("training")
         .key("per_device_train_batch_size")
-        .add("found " + shown(training["per_device_train_batch_size"]) + " beside data.tokens_per_batch " + std::to_string(budget) +
+        .add("found " + shown(training["per_device_train_batch_size"]) + " with data.tokens_per_batch " + std::to_string(budget) +
              ", expected one of the two: remove this key to fill batches by tokens, or set data.tokens_per_batch to null");
   }
 }
 
-/// Settings that mean something for learnt tokens alone.
-void check_labelled_documents(const RunConfig& run, const Place& root, const std::string& beside) {
-  const Place data = root.key("data");
-  if (run.data.packing && data.sound({"packing"})) {
-    data.key("packing").add("found true" + beside + ", expected false: a batch is per_device_train_batch_size rows, as each has one label");
-  }
-  if (run.data.train_on != data::TrainOn::kCompletion && data.sound({"train_on"})) {
-    data.key("train_on")
-        .add("found \"" + std::string(data::kTrainOn.name(run.data.train_on)) + "\"" + beside +
-             ", expected \"completion\" (the default): no token is learnt, but each row's label");
-  }
-  if (run.data.overlength == data::Overlength::kSplit && data.sound({"overlength"})) {
-    data.key("overlength").add("found \"split\"" + beside + ", expected truncate, drop or error: the label is the whole row's");
-  }
+/// `objective` ends the description of what was found.
+void refuse_eva(const RunConfig& run, const Place& root, const std::string& objective) {
   if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-    root.key("adapter").key("init_lora_weights").add("found \"eva\"" + beside + ", expected another start: EVA looks at learnt tokens");
+    root.key("adapter")
+        .key("init_lora_weights")
+        .add("found \"eva\"" + objective + ", expected another initialisation: EVA analyses the tokens to predict");
   }
 }
 
-/// What needs a TorchScript module, and what does not go with rows that one is given whole.
-void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const Place& root, const std::string& beside) {
+/// Refuses settings that only have a meaning if tokens are predicted.
+void check_labelled_documents(const RunConfig& run, const Place& root, const std::string& objective) {
+  const Place data = root.key("data");
+  if (run.data.packing && data.sound({"packing"})) {
+    data.key("packing").add("found true" + objective +
+                            ", expected false: each row has one label, and a batch is per_device_train_batch_size rows");
+  }
+  if (run.data.train_on != data::TrainOn::kCompletion && data.sound({"train_on"})) {
+    data.key("train_on")
+        .add("found \"" + std::string(data::kTrainOn.name(run.data.train_on)) + "\"" + objective +
+             ", expected \"completion\" (the default): the label of each row is predicted, not its tokens");
+  }
+  if (run.data.overlength == data::Overlength::kSplit && data.sound({"overlength"})) {
+    data.key("overlength").add("found \"split\"" + objective + ", expected truncate, drop or error: the label belongs to the whole row");
+  }
+  refuse_eva(run, root, objective);
+}
+
+/// Refuses what needs a TorchScript module, and what cannot be combined with rows that a module takes as a whole.
+void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const Place& root, const std::string& with_objective) {
   const bool is_module = run.model.is_torchscript();
   const Place data = root.key("data");
   if (objective.needs_module && !is_module && root.key("model").sound({"path"})) {
     root.key("training")
         .key("objective")
-        .add(
-            "found \"" + std::string(train::kObjectiveKinds.name(objective.kind)) +
-            "\" beside a model that is no TorchScript file, expected causal_lm or sequence_classification, which learns values too where a "
-            "label is written with a decimal point");
+        .add("found \"" + std::string(train::kObjectiveKinds.name(objective.kind)) +
+             "\" with a model that is not a TorchScript file, expected causal_lm or sequence_classification, which also predicts values if "
+             "labels are written with a decimal point");
   }
   for (const auto& [sources, key] : {std::pair(&run.data.train, "train"), std::pair(&run.data.eval, "eval")}) {
     for (size_t i = 0; i < sources->size() && !is_module; ++i) {
       if ((*sources)[i].format == data::RowFormat::kFeatures && data.key(key).item(i).sound({"format"})) {
         data.key(key).item(i).key("format").add(
-            "found \"features\" beside a model that is no TorchScript file, expected rows of tokens or texts");
+            "found \"features\" with a model that is not a TorchScript file, expected rows of tokens or texts");
       }
     }
   }
   if (objective.kind == train::ObjectiveKind::kModuleLoss) {
     if (run.data.packing && data.sound({"packing"})) {
-      data.key("packing").add("found true" + beside + ", expected false: a batch is per_device_train_batch_size rows");
+      data.key("packing").add("found true" + with_objective + ", expected false: a batch is per_device_train_batch_size rows");
     }
-    if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-      root.key("adapter").key("init_lora_weights").add("found \"eva\"" + beside + ", expected another start: EVA looks at learnt tokens");
-    }
+    refuse_eva(run, root, with_objective);
   }
 }
 
-/// What is learnt must be in the rows, and be wanted of them.
+/// The rows must hold what the objective predicts.
 void check_objective(const RunConfig& run, const Place& root) {
   const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
-  const std::string beside = " beside training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
+  const std::string with_objective = " with training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
   const Place data = root.key("data");
   const auto check_formats = [&](const std::vector<data::SourceOptions>& sources, const char* key) {
     for (size_t i = 0; i < sources.size(); ++i) {
       const Place at = data.key(key).item(i);
       if (at.sound({"format"}) && !objective.reads(sources[i].format)) {
-        at.key("format").add("found \"" + std::string(data::kRowFormats.name(sources[i].format)) + "\"" + beside + ", expected " +
+        at.key("format").add("found \"" + std::string(data::kRowFormats.name(sources[i].format)) + "\"" + with_objective + ", expected " +
                              join(train::formats_of(objective.kind), " or ") +
-                             (objective.labels_documents ? "" : ". Labelled texts are learnt with \"sequence_classification\""));
+                             (objective.labels_documents ? "" : ". Use \"sequence_classification\" for labelled texts."));
       }
     }
   };
   check_formats(run.data.train, "train");
   check_formats(run.data.eval, "eval");
   if (objective.labels_documents) {
-    check_labelled_documents(run, root, beside);
+    check_labelled_documents(run, root, with_objective);
   }
-  check_module_rows(run, objective, root, beside);
+  check_module_rows(run, objective, root, with_objective);
   const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
-  const bool has_head = objective.labels_documents && !run.model.is_torchscript();  // one of ours, as PEFT means it
+  const bool has_head = objective.labels_documents && !run.model.is_torchscript();  // a classifier in the sense of PEFT
   const Json expected = has_head ? Json("SEQ_CLS") : Json("CAUSAL_LM");
   if (!task.is_null() && task != expected && (has_head || task == "SEQ_CLS")) {
-    root.key("adapter").key("task_type").add("found " + shown(task) + beside + ", expected " + expected.dump() + " or none");
+    root.key("adapter").key("task_type").add("found " + shown(task) + with_objective + ", expected " + expected.dump() + " or none");
   }
 }
 
 void check_graphs(const RunConfig& run, const Place& at) {
-  const bool has_passes = run.training.objective == train::ObjectiveKind::kCausalLm;
-  if (run.training.cuda_graphs && !has_passes) {
+  if (!run.training.cuda_graphs) {
+    return;
+  }
+  if (run.training.objective != train::ObjectiveKind::kCausalLm) {
     at.add("found true with training.objective \"" + std::string(train::kObjectiveKinds.name(run.training.objective)) +
            "\", expected false: only passes of \"causal_lm\" are recorded");
+  } else if (run.model.is_torchscript()) {
+    at.add("found true with a TorchScript model, expected false: such a model reads the lengths of documents on the host");
   }
-  if (run.training.cuda_graphs && run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload) {
+  if (run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload) {
     at.add(
-        "found true beside training.gradient_checkpointing \"offload\", expected one of them: what waits in the host's memory is no "
-        "part of a recorded pass");
+        "found true with training.gradient_checkpointing \"offload\", expected one of the two: a recorded pass cannot move activations to "
+        "host memory");
   }
-  if (run.training.cuda_graphs && run.adapter && run.adapter->use_dora) {
-    at.add("found true beside adapter.use_dora, expected false: DoRA decides by its values, which a recorded pass cannot");
-  }
-  if (run.training.cuda_graphs && has_passes && run.model.is_torchscript()) {
-    at.add("found true beside a TorchScript model, expected false: it reads the lengths of documents on the host");
+  if (run.adapter && run.adapter->use_dora) {
+    at.add("found true with adapter.use_dora, expected false: DoRA branches on values, which a recorded pass cannot do");
   }
 }
 
-/// Reads every section; what is missing or wrong stays at its default and is found in `root.findings`. `adapter_at`:
-/// where the document's adapter stands in the file.
+/// Settles how batches are measured.
+void check_batch(RunConfig& run, const Json& document, const Place& root) {
+  if (run.data.tokens_per_batch.value_or(0) > 0) {
+    check_token_budget(*run.data.tokens_per_batch, document, root);
+    run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
+  }
+  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+    root.key("training")
+        .key("per_device_train_batch_size")
+        .add("found \"auto\" with adapter.init_lora_weights \"eva\", expected a number: EVA's initialisation depends on the batches");
+  }
+}
+
+/// Checks keys of different sections against each other.
+void check_sections(const RunConfig& run, const Json& document, const Place& root) {
+  if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
+    root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
+  }
+  check_objective(run, root);
+  check_graphs(run, root.key("training").key("cuda_graphs"));
+  if (run.model.from_scratch && run.adapter) {
+    root.key("model")
+        .key("from_scratch")
+        .add("found true with an adapter, expected \"adapter\": null: the random base model would not be saved");
+  }
+}
+
+/// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the
+/// document's adapter in the file.
 RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
   RunConfig run;
   run.resolved = Json::object();
@@ -225,15 +258,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   auto [options, resolved] = read_training(document.value("training", Json::object()), root.key("training"), eval_data);
   run.training = std::move(options);
   run.resolved["training"] = std::move(resolved);
-  if (run.data.tokens_per_batch.value_or(0) > 0) {
-    check_token_budget(*run.data.tokens_per_batch, document, root);
-    run.resolved["training"].erase("per_device_train_batch_size");  // it means nothing here, and would be refused
-  }
-  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-    root.key("training")
-        .key("per_device_train_batch_size")
-        .add("found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number: EVA's start depends on the batches it looks at");
-  }
+  check_batch(run, document, root);
   if (const Json* value = find_section(document, "output_dir", root)) {
     run.output_dir = read_output_dir(*value, root.key("output_dir"), context);
     run.resolved["output_dir"] = run.output_dir.string();
@@ -241,20 +266,11 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
   if (!run.output_dir.empty()) {
     check_output(run, context.file, root.key("output_dir"));
   }
-  if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
-    root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no B to learn faster");
-  }
-  check_objective(run, root);
-  check_graphs(run, root.key("training").key("cuda_graphs"));
-  if (run.model.from_scratch && run.adapter) {
-    root.key("model")
-        .key("from_scratch")
-        .add("found true beside an adapter, expected \"adapter\": null: the random base would be saved nowhere");
-  }
+  check_sections(run, document, root);
   return run;
 }
 
-/// An adapter may not start from what another of the list, or itself, is about to write.
+/// An adapter may not start from a folder that any adapter of the list writes.
 void check_starts_of_list(const std::vector<RunConfig>& runs, const Place& adapters_at) {
   for (size_t i = 0; i < runs.size(); ++i) {
     for (const RunConfig& other : runs) {
@@ -262,14 +278,14 @@ void check_starts_of_list(const std::vector<RunConfig>& runs, const Place& adapt
       if (start && (is_same_folder(*start, other.output_dir) || is_in_checkpoint(other.output_dir, *start))) {
         adapters_at.item(i)
             .key("init_from")
-            .add("found " + shown(Json(start->string())) + ", which this config writes to as well: adapter '" + other.adapter_name +
-                 "'. Expected a folder that stays as it is");
+            .add("found " + shown(Json(start->string())) + ", which adapter '" + other.adapter_name +
+                 "' of this config writes, expected a folder that the config does not change");
       }
     }
   }
 }
 
-/// One run for each adapter of the list. What is wrong outside the adapters is found in each, and said once.
+/// One run per adapter of the list. An error outside the adapters is found in each of them and reported once.
 RunList read_runs_of_list(const Json& document, const Place& root, const Context& context) {
   RunList list;
   const Place adapters_at = root.key("adapter");
@@ -310,7 +326,7 @@ RunList load_runs(const fs::path& file, const std::vector<std::string>& override
     apply_override(document, override, findings);
   }
   const fs::path whole = fs::absolute(file).lexically_normal();
-  // A pipe has no folder that its paths could be relative to.
+  // A pipe has no folder to which paths could be relative.
   const Context context{is_pipe(file) ? fs::current_path() : whole.parent_path(), whole, surroundings};
   report_unknown_sections(document, root);
   RunList list;
@@ -335,10 +351,10 @@ Json run_config_schema() {
           {"properties",
            {{"model", with_description("The base model.", model_schema())},
             {"adapter", std::move(adapter)},
-            {"data", with_description("What is trained and evaluated on.", data_schema())},
+            {"data", with_description("Rows to train and evaluate on.", data_schema())},
             {"training",
-             with_description("How it is trained; names and defaults are those of transformers' TrainingArguments.", training_schema())},
-            {"output_dir", with_description("Folder of everything that the run writes.", text().schema)}}},
+             with_description("Training settings; names and defaults are those of transformers' TrainingArguments.", training_schema())},
+            {"output_dir", with_description("Folder for everything that the run writes.", text().schema)}}},
           {"required", {"model", "adapter", "data", "output_dir"}}};
 }
 

@@ -30,45 +30,64 @@ std::vector<std::string> arguments_of(ScheduleKind kind) {
   return {};
 }
 
+void add_curves(Table<ScheduleOptions>& table) {
+  table
+      .value(
+          "num_cycles", [](auto& o) -> auto& { return o.num_cycles; }, number({.from = 0}),
+          "Number of waves; the default is 0.5 for cosine (a decay to 0) and warmup_stable_decay, and 1 for cosine_with_restarts.")
+      .only_where_given()
+      .example(0.5)
+      .value(
+          "power", [](auto& o) -> auto& { return o.power; }, number({.from = 0}), "Exponent of polynomial (default: 1).")
+      .only_where_given()
+      .example(2)
+      .value(
+          "lr_end", [](auto& o) -> auto& { return o.lr_end; }, number({.from = 0}), "Final learning rate of polynomial (default: 1e-7).")
+      .only_where_given()
+      .example(1e-6)
+      .value(
+          "timescale", [](auto& o) -> auto& { return o.timescale; }, integer(1),
+          "Time scale of inverse_sqrt in steps (default: the warm-up steps, or 10000 without warm-up).")
+      .only_where_given()
+      .example(1000);
+}
+
+void add_warmup_stable_decay(Table<ScheduleOptions>& table) {
+  table
+      .value(
+          "num_decay_steps", [](auto& o) -> auto& { return o.num_decay_steps; }, integer(0),
+          "Number of steps in which warmup_stable_decay lowers the learning rate; that schedule requires it.")
+      .only_where_given()
+      .example(100)
+      .value(
+          "num_stable_steps", [](auto& o) -> auto& { return o.num_stable_steps; }, integer(0),
+          "Number of steps between warm-up and decay of warmup_stable_decay (default: all remaining steps).")
+      .only_where_given()
+      .example(500)
+      .value(
+          "min_lr_ratio", [](auto& o) -> auto& { return o.min_lr_ratio; }, number({.from = 0, .to = 1}),
+          "Lowest learning rate of warmup_stable_decay, as a share of learning_rate (default: 0).")
+      .only_where_given()
+      .example(0.1)
+      .choice(
+          "warmup_type", [](auto& o) -> auto& { return o.warmup_type; }, optim::kRamps,
+          "Shape of the warm-up of warmup_stable_decay (default: linear).")
+      .only_where_given()
+      .example("cosine")
+      .choice(
+          "decay_type", [](auto& o) -> auto& { return o.decay_type; }, optim::kRamps,
+          "Shape of the decay of warmup_stable_decay (default: cosine).")
+      .only_where_given()
+      .example("linear");
+}
+
 }  // namespace
 
 const Table<ScheduleOptions>& schedule_table() {
   static const Table<ScheduleOptions> kTable = [] {
     Table<ScheduleOptions> table;
-    table
-        .value(
-            "num_cycles", [](auto& o) -> auto& { return o.num_cycles; }, number({.from = 0}),
-            "Waves of cosine (0.5: down to 0), cosine_with_restarts (1) and warmup_stable_decay (0.5).")
-        .only_where_given()
-        .value(
-            "power", [](auto& o) -> auto& { return o.power; }, number({.from = 0}), "polynomial: the exponent (1).")
-        .only_where_given()
-        .value(
-            "lr_end", [](auto& o) -> auto& { return o.lr_end; }, number({.from = 0}), "polynomial: the learning rate at the end (1e-7).")
-        .only_where_given()
-        .value(
-            "timescale", [](auto& o) -> auto& { return o.timescale; }, integer(1),
-            "inverse_sqrt: the warm-up's steps, or 10000 without one.")
-        .only_where_given()
-        .value(
-            "num_decay_steps", [](auto& o) -> auto& { return o.num_decay_steps; }, integer(0),
-            "warmup_stable_decay: steps of the decay; needed there.")
-        .only_where_given()
-        .value(
-            "num_stable_steps", [](auto& o) -> auto& { return o.num_stable_steps; }, integer(0),
-            "warmup_stable_decay: steps between warm-up and decay; what they leave.")
-        .only_where_given()
-        .value(
-            "min_lr_ratio", [](auto& o) -> auto& { return o.min_lr_ratio; }, number({.from = 0, .to = 1}),
-            "warmup_stable_decay: the lowest share of the learning rate (0).")
-        .only_where_given()
-        .choice(
-            "warmup_type", [](auto& o) -> auto& { return o.warmup_type; }, optim::kRamps,
-            "warmup_stable_decay: shape of the warm-up (linear).")
-        .only_where_given()
-        .choice(
-            "decay_type", [](auto& o) -> auto& { return o.decay_type; }, optim::kRamps, "warmup_stable_decay: shape of the decay (cosine).")
-        .only_where_given();
+    add_curves(table);
+    add_warmup_stable_decay(table);
     return table;
   }();
   return kTable;
@@ -81,11 +100,11 @@ void check_schedule_arguments(const ScheduleOptions& options, double learning_ra
   for (const auto& [key, value] : given.items()) {
     const bool is_argument = std::find(all.begin(), all.end(), key) != all.end();  // others have been reported
     if (is_argument && std::find(known.begin(), known.end(), key) == known.end()) {
-      at.key(key).add("is no argument of the schedule " + name + ", which takes " + (known.empty() ? "none" : join(known)));
+      at.key(key).add("is not an argument of the schedule " + name + ", which takes " + (known.empty() ? "none" : join(known)));
     }
   }
   if (options.kind == ScheduleKind::kWarmupStableDecay && !given.contains("num_decay_steps")) {
-    at.key("num_decay_steps").add("is missing, expected an integer >= 0: the schedule " + name + " cannot do without it");
+    at.key("num_decay_steps").add("is missing, expected an integer >= 0: the schedule " + name + " requires it");
   }
   if (options.kind == ScheduleKind::kPolynomial && options.lr_end >= learning_rate) {
     at.key("lr_end").add("found " + number_json(options.lr_end).dump() + ", expected a number < learning_rate, which is " +

@@ -76,7 +76,7 @@ std::string bounds_text(const Json& schema) {
   std::vector<std::string> bounds;
   for (const auto& [key, sign] :
        {std::pair{"exclusiveMinimum", "> "}, {"minimum", ">= "}, {"exclusiveMaximum", "< "}, {"maximum", "<= "}}) {
-    // The limit of every integer is too far away to be worth a word.
+    // The general limit of integers is too large to be worth mentioning.
     if (schema.contains(key) && schema[key] != Json(kLargestInteger)) {
       bounds.push_back(sign + schema[key].dump());
     }

@@ -15,12 +15,12 @@ namespace {
 
 const char* const kConfigFile = "adapter_config.json";
 
-/// Keys that PEFT before 0.3 wrote and that say nothing about a saved adapter.
+/// Keys that PEFT before 0.3 wrote and that have no effect on a saved adapter.
 constexpr std::array<std::string_view, 1> kIdleKeys{"merge_weights"};
-/// Keys that say how an adapter starts or how its gradients are computed: idle once it is trained.
+/// Keys for the initialisation of an adapter or the computation of its gradients: without effect once it is trained.
 constexpr std::array<std::string_view, 6> kTrainingKeys{"eva_config",    "corda_config",   "lora_ga_config",
                                                         "velora_config", "runtime_config", "loftq_config"};
-/// Starts of PEFT that this version does not train with, and that leave the base as it is.
+/// Initialisations of PEFT that this version does not support in training, and that leave the base unchanged.
 constexpr std::array<std::string_view, 2> kOtherStarts{"mica", "lora_ga"};
 
 template <size_t N>
@@ -28,7 +28,7 @@ bool is_one_of(const std::string& name, const std::array<std::string_view, N>& n
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// Whether a value asks for nothing: null, false, 0, "", [], {}.
+/// Whether a value requests nothing: null, false, 0, "", [], {}.
 bool is_neutral(const Json& value) {
   return value.is_null() || value == Json(false) || (value.is_number() && value.get<double>() == 0) ||
          ((value.is_string() ? value.get_ref<const std::string&>().empty() : value.is_structured() && value.empty()));
@@ -39,13 +39,13 @@ bool is_on(const Json& config, const char* key) {
   return found != config.end() && !is_neutral(*found);
 }
 
-/// Whether a known key has no effect on an adapter that is computed with.
+/// Whether a known key has no effect on an adapter that is not trained further.
 bool is_idle(const std::string& key, const Json& value, const Json& config) {
   return is_one_of(key, kTrainingKeys) || (key == "qalora_group_size" && !is_on(config, "use_qalora")) ||
          (key == "megatron_core" && !is_on(config, "megatron_config")) || (key == "trainable_token_indices" && is_neutral(value));
 }
 
-/// A trained adapter is what its tensors say, however it started; but for starts that took a part out of the base.
+/// The initialisation does not matter for a trained adapter, except where it subtracted a part from the base.
 Json stored_start(const Json& init) {
   if (!init.is_string()) {
     return init;
@@ -55,19 +55,19 @@ Json stored_start(const Json& init) {
   return is_one_of(name, kOtherStarts) ? Json(true) : Json(name);
 }
 
-/// PEFT saves an adapter that is not called "default" in a folder of that name.
+/// PEFT saves an adapter whose name is not "default" in a subfolder of that name.
 std::string hint_of_subfolder(const std::filesystem::path& folder) {
   std::error_code error;
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
     if (std::filesystem::exists(entry->path() / kConfigFile, ignored)) {
-      return ". There is one in " + printable(entry->path().string(), 200);
+      return ". There is one in " + printable(entry->path().string(), 200) + ".";
     }
   }
   return "";
 }
 
-/// The file of a place in it, which ends with ':'.
+/// The file of a position, whose path ends with ':'.
 std::string file_of(const Place& at) {
   return at.path.substr(0, at.path.find_last_not_of(':') + 1);
 }
@@ -75,21 +75,21 @@ std::string file_of(const Place& at) {
 void report_unknown(const std::vector<std::string>& keys, const Json& config, const Place& at) {
   constexpr size_t kKeysShown = 2;
   if (keys.size() > kKeysShown) {
-    at.add("is no adapter's config that is understood: found " + std::to_string(keys.size()) + " unknown keys, " +
-           join(keys, ", ", kKeysShown) + ". Likely cause: it is another file, or of another program");
+    at.add("is not an adapter's config that this version can read: found " + std::to_string(keys.size()) + " unknown keys, " +
+           join(keys, ", ", kKeysShown) + ". Likely cause: it is another kind of file, or a file of another program.");
     return;
   }
   for (const std::string& key : keys) {
     at.key(key).add("unknown key: found " + shown(config[key]) +
-                    ", and what it asks for is not known here. PEFT 0.21.2 leaves it out; take it out of the file if that is meant");
+                    ", whose meaning is unknown to this version. PEFT 0.21.2 ignores it; remove it from the file if that is intended.");
   }
 }
 
 void warn_of_start(const Json& config, const Place& at) {
   if (config.value("init_lora_weights", Json(true)) == "lora_ga") {
     log::warn("[" + at.path +
-              "] init_lora_weights \"lora_ga\" trained on a base that its start was taken out of: the adapter is used on the "
-              "base as it is, as PEFT does. Exact is what PEFT saves with path_initial_model_for_weight_conversion");
+              "] init_lora_weights \"lora_ga\" subtracted the initial adapter from the base that was trained on: the adapter is used on "
+              "the unchanged base, as in PEFT. For exact results save it with PEFT's path_initial_model_for_weight_conversion.");
   }
 }
 
@@ -108,7 +108,7 @@ void check_layers(const peft::LoraOptions& options, const Place& at) {
     refuse("layers_pattern");
   }
   if (!options.layers_pattern.empty() && !options.layers_to_transform) {
-    at.key("layers_pattern").add("needs layers_to_transform beside it, as in PEFT");
+    at.key("layers_pattern").add("needs layers_to_transform, as in PEFT");
   }
 }
 
@@ -116,7 +116,7 @@ Json read_stored_config(const std::filesystem::path& folder, const Place& at) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
-    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which is not there, not ") +
+    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which does not exist, not ") +
                (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
                (is_there ? hint_of_subfolder(folder) : ""),
            ErrorKind::kModel);
@@ -139,7 +139,7 @@ bool is_lora(const Json& config, const Place& at) {
   if (type == "LORA") {
     return true;
   }
-  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". Other methods are not in this version");
+  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". This version supports no other method.");
   return false;
 }
 
@@ -160,7 +160,7 @@ Json stored_keys(const Json& config, AdapterUse use, const Place& at) {
   }
   report_unknown(unknown, config, at);
   if (!passed_over.empty()) {
-    log::warn("[" + file_of(at) + "] keys that this version does not know are passed over, as they ask for nothing: " + join(passed_over));
+    log::warn("[" + file_of(at) + "] unknown keys are ignored because their values request nothing: " + join(passed_over));
   }
   if (use == AdapterUse::kCompute && kept.contains("init_lora_weights")) {
     warn_of_start(config, at);
@@ -182,8 +182,8 @@ peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const
   if (options.pissa_niter > 0) {
     file.key("init_lora_weights")
         .add("found " + shown(options.config["init_lora_weights"]) +
-             ", whose base cannot be made again: the start was random. Save the adapter with PEFT's "
-             "path_initial_model_for_weight_conversion");
+             ", whose base cannot be restored because the initialisation was random. Save the adapter with PEFT's "
+             "path_initial_model_for_weight_conversion.");
   }
   options.init_from = folder;
   return options;

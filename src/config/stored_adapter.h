@@ -7,24 +7,24 @@
 
 namespace lora::config {
 
-/// What becomes of a saved adapter: the companions compute with it, a run trains it further.
+/// The use of a saved adapter: the other programs compute with it, a run trains it further.
 enum class AdapterUse { kCompute, kTrain };
 
-/// The adapter_config.json in `folder`, or null if it cannot be had, which is said at `at`.
+/// The adapter_config.json in `folder`, or null if it cannot be read, which is reported at `at`.
 Json read_stored_config(const std::filesystem::path& folder, const Place& at);
 
-/// PEFT's own rules for the choice of layers (LoraConfig.__post_init__); what breaks them is said at `at`.
+/// Checks PEFT's rules for the choice of layers (LoraConfig.__post_init__), and reports violations at `at`.
 void check_layers(const peft::LoraOptions& options, const Place& at);
 
-/// Whether it is LoRA's; if not, says so at `at`.
+/// Whether the config is for LoRA; if not, reports that at `at`.
 bool is_lora(const Json& config, const Place& at);
 
-/// The keys of a saved adapter that matter: without those that this version does not know at values that ask for nothing (which is
-/// said in a line; PEFT leaves unknown keys out at any value), and without those that only say how the adapter started or was
-/// trained, where nothing is trained any more. An unknown key at another value is said at `at`.
+/// The keys of a saved adapter that have an effect. Left out are unknown keys whose values request nothing (with a log line; PEFT ignores
+/// unknown keys of any value), and for kCompute the keys for the initialisation and training of the adapter. An unknown key with another
+/// value is reported at `at`.
 Json stored_keys(const Json& config, AdapterUse use, const Place& at);
 
-/// The options with which a saved adapter is attached to compute with it; what is wrong with its folder is said at `at`.
+/// The options with which a saved adapter is attached to compute with it; errors in its folder are reported at `at`.
 peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const Place& at);
 
 }  // namespace lora::config

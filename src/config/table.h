@@ -20,7 +20,7 @@ inline constexpr bool kIsOptional = false;
 template <typename T>
 inline constexpr bool kIsOptional<std::optional<T>> = true;
 
-/// JSON → member. The value has been checked by a Rule. null is "none".
+/// JSON → member. A Rule has checked the value. null means "none".
 template <typename T>
 T from_json(const Json& value) {
   if constexpr (kIsOptional<T>) {
@@ -48,7 +48,7 @@ Json to_json(const T& value) {
   }
 }
 
-/// One key of an object. It serves the reader, the resolved config and the schema.
+/// One key of an object, used by the reader, the resolved config and the schema.
 template <typename Options>
 struct Field {
   std::string key;
@@ -59,6 +59,7 @@ struct Field {
   std::function<Json(const Options&)> show = nullptr;  ///< none: the value as given, or the default
   bool required = false;
   bool only_where_given = false;  ///< left out of the resolved config otherwise
+  Json example = nullptr;         ///< a value that shows how the key is used; null: none
 };
 
 /// All keys of an object of the config, in the order in which they are printed. `Access` is a function from Options to
@@ -95,11 +96,11 @@ class Table {
     return add(std::move(field));
   }
 
-  /// A key that is known, but of which this version takes only the first of `values` (the default) or its synonyms.
+  /// A known key for which this version accepts only `values`: the default and its synonyms.
   Table& fixed(std::string key, std::vector<Json> values, std::string description) {
     Json fallback = values.front();
     Rule rule = one_of(std::move(values));
-    rule.note = "Other values are not in this version";
+    rule.note = "This version supports no other value";
     return custom({std::move(key), std::move(description), rule.schema, std::move(fallback),
                    [rule](const Json& value, Options&, const Place& at) { accept(rule, value, at); }});
   }
@@ -114,6 +115,11 @@ class Table {
     fields_.back().only_where_given = true;
     return *this;
   }
+  /// Shows `value` as the last key's example in the schema and in docs/config.md.
+  Table& example(Json value) {
+    fields_.back().example = std::move(value);
+    return *this;
+  }
 
   std::vector<std::string> keys() const {
     std::vector<std::string> result;
@@ -123,13 +129,13 @@ class Table {
     return result;
   }
 
-  /// Reads `object` over `options`; keys that are not there leave them as they are.
+  /// Reads `object` into `options`; missing keys leave their members unchanged.
   void read(const Json& object, Options& options, const Place& at) const {
     if (!object.is_object()) {
       at.add("found " + shown(object) + ", expected an object");
       return;
     }
-    bool listed = false;  // the known keys, where one is unknown
+    bool listed = false;  // whether a finding has listed the known keys already
     for (const auto& [key, value] : object.items()) {
       if (const Field<Options>* field = find(key)) {
         field->read(value, options, at.key(key));
@@ -169,6 +175,9 @@ class Table {
         needed.push_back(field.key);
       } else if (!field.only_where_given) {
         property["default"] = field.fallback;
+      }
+      if (!field.example.is_null()) {
+        property["examples"] = Json::array({field.example});
       }
       properties[field.key] = std::move(property);
     }

@@ -14,7 +14,7 @@ using train::TrainOptions;
 void check_schedule(const TrainOptions& options, const Json& section, const Place& at) {
   if (options.warmup_steps > 0 && options.warmup_ratio > 0 && at.sound({"warmup_steps", "warmup_ratio"})) {
     at.key("warmup_ratio")
-        .add("found " + number_json(options.warmup_ratio).dump() + " beside warmup_steps " + number_json(options.warmup_steps).dump() +
+        .add("found " + number_json(options.warmup_ratio).dump() + " with warmup_steps " + number_json(options.warmup_steps).dump() +
              ", expected one of the two");
   }
   const auto given = section.find("lr_scheduler_kwargs");
@@ -24,7 +24,7 @@ void check_schedule(const TrainOptions& options, const Json& section, const Plac
   }
 }
 
-/// The optimiser's own options that a kind uses.
+/// The options of the optimiser that a kind uses.
 std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
   switch (kind) {
     case optim::OptimizerKind::kAdamWFused:
@@ -40,7 +40,7 @@ std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
   return {};
 }
 
-/// The default is accepted everywhere, so that a resolved config can be given back with another optimiser.
+/// The default is accepted for every kind, so that a resolved config can be used with another optimiser.
 void check_optimizer(const TrainOptions& options, const Place& at) {
   const optim::OptimizerOptions& found = options.optimizer;
   const optim::OptimizerOptions defaults;
@@ -48,7 +48,7 @@ void check_optimizer(const TrainOptions& options, const Place& at) {
   const auto check = [&](const std::string& key, double value, double fallback) {
     if (value != fallback && std::find(used.begin(), used.end(), key) == used.end()) {
       at.key(key).add("found " + number_json(value).dump() + ", which the optimiser " + std::string(optim::kOptimizers.name(found.kind)) +
-                      " does not use. Leave it out, or choose another optim");
+                      " does not use. Remove it, or choose another optim.");
     }
   };
   check("adam_beta1", found.beta1, defaults.beta1);
@@ -61,21 +61,21 @@ void check_loraplus(const TrainOptions& options, const Json& section, const Plac
   if (!options.optimizer.loraplus.lr_ratio) {
     for (const char* key : {"loraplus_lr_embedding", "loraplus_weight_decay"}) {
       if (section.contains(key)) {
-        at.key(key).add("needs loraplus_lr_ratio beside it: LoRA+ is off without");
+        at.key(key).add("needs loraplus_lr_ratio: LoRA+ is off without it");
       }
     }
   } else if (options.optimizer.weight_decay > 0) {
     at.key("weight_decay")
         .add("found " + number_json(options.optimizer.weight_decay).dump() +
-             " beside loraplus_lr_ratio, expected 0: LoRA+ decays by loraplus_weight_decay, as in PEFT");
+             " with loraplus_lr_ratio, expected 0: LoRA+ uses loraplus_weight_decay, as in PEFT");
   }
 }
 
-/// Everything that only makes sense with something to evaluate on.
+/// Refuses keys that need evaluation rows.
 void check_eval_data(const TrainOptions& options, const Place& at) {
   const auto need = [&](bool is_set, const char* key) {
     if (is_set) {
-      at.key(key).add("needs something to evaluate on, and there is none: give data.eval or data.eval_fraction");
+      at.key(key).add("needs evaluation rows, and there are none: set data.eval or data.eval_fraction");
     }
   };
   need(options.eval_strategy.value_or(train::Strategy::kNo) != train::Strategy::kNo, "eval_strategy");
@@ -93,7 +93,7 @@ bool is_multiple(double a, double b) {
   return std::fmod(a * factor, b * factor) == 0;
 }
 
-/// transformers' rule: saving and evaluation keep time, so that there is a checkpoint of the best model.
+/// The rule of transformers: every checkpoint is of an evaluated step, so that there is one of the best model.
 void check_best_model(const TrainOptions& options, const Place& at) {
   using train::Strategy;
   const Place place = at.key("load_best_model_at_end");
@@ -106,8 +106,8 @@ void check_best_model(const TrainOptions& options, const Place& at) {
     return;
   } else if (by_epoch != (options.save_strategy == Strategy::kEpoch)) {
     place.add("needs a checkpoint of an evaluated step: found save_strategy \"" +
-              std::string(train::kSaveStrategies.name(options.save_strategy)) + "\" beside evaluation by " +
-              (by_epoch ? "epoch" : "steps") + ", expected the same strategy, or save_strategy \"best\"");
+              std::string(train::kSaveStrategies.name(options.save_strategy)) + "\" with evaluation by " + (by_epoch ? "epoch" : "steps") +
+              ", expected the same strategy, or save_strategy \"best\"");
   } else if (by_steps &&
              ((eval_steps < 1) != (options.save_steps < 1) || options.save_steps == 0 || !is_multiple(options.save_steps, eval_steps))) {
     place.add("needs a checkpoint of an evaluated step: found save_steps " + number_json(options.save_steps).dump() +
@@ -115,15 +115,15 @@ void check_best_model(const TrainOptions& options, const Place& at) {
   }
 }
 
-/// A number of steps beside a strategy that does not count them.
+/// Refuses a number of steps with a strategy that does not count steps.
 void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section, const Place& at) {
   if (strategy != "steps" && section.contains(key) && !section[key].is_null() && section[key] != 0) {
-    at.key(key).add("found " + shown(section[key]) + " beside " + strategy_key + " \"" + strategy +
-                    "\", which does not count steps. Leave one of them out, or use " + strategy_key + " \"steps\"");
+    at.key(key).add("found " + shown(section[key]) + " with " + strategy_key + " \"" + strategy +
+                    "\", which does not count steps. Remove one of them, or use " + strategy_key + " \"steps\".");
   }
 }
 
-/// save_steps 0 and save_strategy "no" are one thing.
+/// save_steps 0 and save_strategy "no" mean the same.
 void settle_strategies(TrainOptions& options, const Json& section, const Place& at) {
   using train::Strategy;
   if (options.eval_strategy) {
@@ -132,7 +132,7 @@ void settle_strategies(TrainOptions& options, const Json& section, const Place& 
   check_steps_of("save_steps", "save_strategy", std::string(train::kSaveStrategies.name(options.save_strategy)), section, at);
   if (options.save_strategy == Strategy::kSteps && options.save_steps == 0) {
     if (section.contains("save_strategy")) {
-      at.key("save_steps").add("found 0 beside save_strategy \"steps\", expected a number of steps, or save_strategy \"no\"");
+      at.key("save_steps").add("found 0 with save_strategy \"steps\", expected a number of steps, or save_strategy \"no\"");
     }
     options.save_strategy = Strategy::kNo;
   }
@@ -140,7 +140,7 @@ void settle_strategies(TrainOptions& options, const Json& section, const Place& 
     options.save_steps = 0;
   }
   if (options.save_strategy == Strategy::kBest && options.eval_strategy == Strategy::kNo) {
-    at.key("save_strategy").add("found \"best\" beside eval_strategy \"no\", expected evaluations that tell the best, or another strategy");
+    at.key("save_strategy").add("found \"best\" with eval_strategy \"no\", expected another eval_strategy, or another save_strategy");
   }
 }
 
@@ -158,7 +158,7 @@ Json resolved_training(const TrainOptions& options, const Json& section) {
   const Json given = section.is_object() ? section.value("lr_scheduler_kwargs", Json()) : Json();
   resolved["lr_scheduler_kwargs"] = given.is_object() ? schedule_table().resolved(options.schedule, given) : Json::object();
   if (options.save_strategy == train::Strategy::kEpoch || options.save_strategy == train::Strategy::kBest) {
-    resolved.erase("save_steps");  // it means nothing there, and would be refused
+    resolved.erase("save_steps");  // without effect there, and would be refused
   }
   return resolved;
 }

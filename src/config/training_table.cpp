@@ -31,8 +31,9 @@ Field<TrainOptions> metric_field() {
   }
   const Rule rule = name_of(names);
   Field<TrainOptions> field{"metric_for_best_model",
-                            "What the best model has the best of: of losses and errors the lowest, else the highest.", rule.schema,
-                            "eval_loss", nullptr};
+                            "Metric that decides which checkpoint is the best: the lowest eval_loss or eval_perplexity, the highest value "
+                            "of any other.",
+                            rule.schema, "eval_loss", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
       const auto name = value.get<std::string>();
@@ -45,10 +46,11 @@ Field<TrainOptions> metric_field() {
 
 Field<TrainOptions> train_batch_size_field() {
   const Rule rule = any_of({integer(1, kLargestSize), one_of({"auto"})});
-  Field<TrainOptions> field{"per_device_train_batch_size",
-                            "Documents (with packing: bins of max_length tokens) that are computed at once; \"auto\": the largest power of "
-                            "two up to 64 that fits into memory.",
-                            rule.schema, TrainOptions{}.per_device_train_batch_size, nullptr};
+  Field<TrainOptions> field{
+      "per_device_train_batch_size",
+      "Documents (with packing: bins of max_length tokens) per batch; \"auto\": the largest power of two up to 64 that "
+      "fits into memory.",
+      rule.schema, TrainOptions{}.per_device_train_batch_size, nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
       options.finds_batch_size = value.is_string();
@@ -66,7 +68,7 @@ Field<TrainOptions> train_batch_size_field() {
 Field<TrainOptions> schedule_arguments_field() {
   Json schema = schedule_table().schema();
   schema["type"] = {"object", "null"};
-  Field<TrainOptions> field{"lr_scheduler_kwargs", "Arguments of the schedule.", schema, Json::object(), nullptr};
+  Field<TrainOptions> field{"lr_scheduler_kwargs", "Arguments of the learning rate schedule.", schema, Json::object(), nullptr};
   field.read = [](const Json& value, TrainOptions& options, const Place& at) {
     if (!value.is_null()) {
       schedule_table().read(value, options.schedule, at);
@@ -75,68 +77,93 @@ Field<TrainOptions> schedule_arguments_field() {
   return field;
 }
 
-/// How long, how much at a time.
+/// Length of the run and sizes of its batches.
 void add_extent(Table<TrainOptions>& table) {
   table
       .value(
           "num_train_epochs", [](auto& o) -> auto& { return o.num_train_epochs; }, number({.above = 0, .to = 1e9}),
-          "Times each row is trained on.")
+          "Number of passes over the training rows.")
+      .example(2)
       .value(
           "max_steps", [](auto& o) -> auto& { return o.max_steps; }, max_steps_rule(),
-          "Optimiser steps in all, in place of num_train_epochs; -1: not set.")
+          "Total number of optimiser steps, instead of num_train_epochs; -1: not set.")
+      .example(1000)
       .custom(train_batch_size_field())
+      .example(4)
       .value(
           "per_device_eval_batch_size", [](auto& o) -> auto& { return o.per_device_eval_batch_size; }, integer(1, kLargestSize),
-          "The same in evaluation.")
+          "Documents per batch in evaluation.")
       .value(
           "gradient_accumulation_steps", [](auto& o) -> auto& { return o.gradient_accumulation_steps; }, integer(1, kLargestSize),
-          "Batches that make one optimiser step.");
+          "Number of batches whose gradients are summed for one optimiser step.")
+      .example(4);
 }
 
-/// Learning rate and optimiser.
-void add_optimisation(Table<TrainOptions>& table) {
+void add_learning_rate(Table<TrainOptions>& table) {
   table
       .value(
-          "learning_rate", [](auto& o) -> auto& { return o.learning_rate; }, number({.above = 0}), "The highest learning rate.")
+          "learning_rate", [](auto& o) -> auto& { return o.learning_rate; }, number({.above = 0}), "Peak learning rate.")
+      .example(2e-4)
       .choice(
-          "lr_scheduler_type", [](auto& o) -> auto& { return o.schedule.kind; }, optim::kSchedules, "How the learning rate goes on.")
+          "lr_scheduler_type", [](auto& o) -> auto& { return o.schedule.kind; }, optim::kSchedules, "Learning rate schedule.")
+      .example("cosine")
       .custom(schedule_arguments_field())
+      .example({{"num_cycles", 0.5}})
       .value(
           "warmup_steps", [](auto& o) -> auto& { return o.warmup_steps; }, warmup_steps_rule(),
-          "Steps in which the learning rate rises from 0; below 1: a share of all steps.")
+          "Number of steps in which the learning rate rises from 0 to its peak; below 1: a share of all steps.")
+      .example(100)
       .value(
           "warmup_ratio", [](auto& o) -> auto& { return o.warmup_ratio; }, number({.from = 0, .to = 1}),
-          "The same as a share of all steps.")
+          "Length of the warm-up as a share of all steps, instead of warmup_steps.")
+      .example(0.03);
+}
+
+void add_optimiser(Table<TrainOptions>& table) {
+  table
       .value(
           "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
-          "Decoupled weight decay (in SGD: L2).")
+          "Decoupled weight decay; for SGD an L2 penalty.")
+      .example(0.01)
       .choice(
           "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers,
-          "The optimiser. adamw_torch is adamw_torch_fused; adamw_8bit keeps its moments in 8 bits, as bitsandbytes does.")
+          "Optimiser; adamw_torch means adamw_torch_fused, and adamw_8bit stores its moments in 8 bits, as bitsandbytes does.")
       .value(
           "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}),
-          "Memory of gradients, of AdamW and Lion.")
+          "Decay rate of the running mean of gradients, for AdamW and Lion.")
       .value(
           "adam_beta2", [](auto& o) -> auto& { return o.optimizer.beta2; }, number({.from = 0, .below = 1}),
-          "AdamW's memory of squared gradients; Lion's of gradients (0.99 in its paper).")
+          "Decay rate of AdamW's running mean of squared gradients, or of Lion's running mean of gradients (0.99 in its paper).")
       .value(
-          "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}), "AdamW's smallest divisor.")
+          "adam_epsilon", [](auto& o) -> auto& { return o.optimizer.epsilon; }, number({.above = 0}),
+          "Small number that AdamW adds to its denominator for numerical stability.");
+}
+
+void add_loraplus(Table<TrainOptions>& table) {
+  table
       .value(
           "loraplus_lr_ratio", [](auto& o) -> auto& { return o.optimizer.loraplus.lr_ratio; }, nullable(number({.above = 0})),
-          "LoRA+: the learning rate of B by that of A, 16 in its paper; null: the same.")
+          "LoRA+: learning rate of B divided by that of A (16 in its paper); null: LoRA+ is off.")
+      .example(16)
       .value(
           "loraplus_lr_embedding", [](auto& o) -> auto& { return o.optimizer.loraplus.lr_embedding; }, number({.from = 0}),
-          "LoRA+: the highest learning rate of an adapted embedding (1e-6).")
+          "LoRA+: peak learning rate of an adapted embedding (default: 1e-6).")
       .only_where_given()
+      .example(1e-6)
       .value(
           "loraplus_weight_decay", [](auto& o) -> auto& { return o.optimizer.loraplus.weight_decay; }, number({.from = 0}),
-          "LoRA+: in place of weight_decay (0).")
+          "LoRA+: weight decay, instead of weight_decay (default: 0).")
       .only_where_given()
+      .example(0.01);
+}
+
+void add_clipping_and_seed(Table<TrainOptions>& table) {
+  table
       .value(
           "max_grad_norm", [](auto& o) -> auto& { return o.max_grad_norm; }, number({.from = 0}),
-          "Longer gradients are cut to this norm; 0: never.")
+          "Largest norm of the gradient, to which larger ones are clipped; 0: no clipping.")
       .value(
-          "seed", [](auto& o) -> auto& { return o.seed; }, integer(0), "Of everything random.");
+          "seed", [](auto& o) -> auto& { return o.seed; }, integer(0), "Seed of everything random in the run.");
 }
 
 /// A number of steps, or a share of them.
@@ -152,12 +179,12 @@ Rule eval_steps_rule() {
   return rule;
 }
 
-/// null is the default, so that --set can take a number of steps back.
+/// null means the default, so that --set can undo a number of steps.
 Field<TrainOptions> save_steps_field() {
   Rule rule = nullable(any_of({number({.from = 0, .below = 1}), integer(1)}));
   rule.expected = "a whole number of steps, or a share of all steps below 1; 0 for no checkpoints";
-  Field<TrainOptions> field{"save_steps", "Steps between checkpoints; below 1: a share of all steps; 0: none.", rule.schema,
-                            TrainOptions{}.save_steps, nullptr};
+  Field<TrainOptions> field{"save_steps", "Number of steps between checkpoints; below 1: a share of all steps; 0: no checkpoints.",
+                            rule.schema, number_json(TrainOptions{}.save_steps), nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at) && !value.is_null()) {
       options.save_steps = value.get<double>();
@@ -171,8 +198,8 @@ Field<TrainOptions> eval_strategy_field() {
   const Rule rule = nullable(name_of(train::kEvalStrategies.names()));
   Field<TrainOptions> field{
       "eval_strategy",
-      "When to evaluate: no (never), steps (every eval_steps, else logging_steps) or epoch, both at the end too; null: "
-      "every eval_steps, if that is given, and at the end.",
+      "When to evaluate: no (never), steps (every eval_steps, otherwise every logging_steps) or epoch, both also at the end; null: "
+      "every eval_steps if that is given, and at the end.",
       rule.schema, nullptr, nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
@@ -185,37 +212,42 @@ Field<TrainOptions> eval_strategy_field() {
   return field;
 }
 
-/// What happens every so many steps.
+/// Logging, evaluation and checkpoints.
 void add_rhythm(Table<TrainOptions>& table) {
   table
       .value(
           "logging_steps", [](auto& o) -> auto& { return o.logging_steps; }, steps_rule(),
-          "Steps from one line of metrics to the next; below 1: a share of all steps.")
+          "Number of steps between lines of metrics; below 1: a share of all steps.")
       .custom(eval_strategy_field())
+      .example("epoch")
       .value(
           "eval_steps", [](auto& o) -> auto& { return o.eval_steps; }, eval_steps_rule(),
-          "Steps between evaluations; below 1: a share of all steps.")
+          "Number of steps between evaluations; below 1: a share of all steps.")
+      .example(100)
       .value(
-          "eval_on_start", [](auto& o) -> auto& { return o.eval_on_start; }, boolean(), "Evaluate before the first step too.")
+          "eval_on_start", [](auto& o) -> auto& { return o.eval_on_start; }, boolean(), "Evaluate before the first step as well.")
       .choice(
           "save_strategy", [](auto& o) -> auto& { return o.save_strategy; }, train::kSaveStrategies,
-          "When to write a checkpoint: no (only where a signal ends the run), steps (every save_steps) or epoch, both at the end too, or "
-          "best "
-          "(at each new best).")
+          "When to write a checkpoint: no (only if a signal ends the run), steps (every save_steps) or epoch, both also at the end, or "
+          "best (whenever an evaluation is the best so far).")
       .custom(save_steps_field())
+      .example(100)
       .value(
           "save_total_limit", [](auto& o) -> auto& { return o.save_total_limit; }, nullable(integer(1)),
-          "Checkpoints that are kept; null: all.")
+          "Number of checkpoints to keep; null: all.")
+      .example(2)
       .value(
           "load_best_model_at_end", [](auto& o) -> auto& { return o.load_best_model_at_end; }, boolean(),
-          "The result is the best checkpoint, not the last.")
+          "Use the best checkpoint as the result instead of the last step.")
       .custom(metric_field())
+      .example("eval_accuracy")
       .value(
           "early_stopping_patience", [](auto& o) -> auto& { return o.early_stopping_patience; }, nullable(integer(1)),
-          "Stop after so many evaluations without gain; null: never.");
+          "Stop after this number of evaluations without improvement; null: never.")
+      .example(3);
 }
 
-/// transformers' boolean too: true is "full".
+/// Takes the boolean of transformers as well: true means "full".
 Field<TrainOptions> gradient_checkpointing_field() {
   std::vector<Json> values{true, false};
   for (const std::string& name : train::kGradientCheckpointing.names()) {
@@ -224,8 +256,8 @@ Field<TrainOptions> gradient_checkpointing_field() {
   const Rule rule = one_of(values);
   Field<TrainOptions> field{
       "gradient_checkpointing",
-      "Compute activations again instead of keeping them: of feed-forward blocks, of whole layers, of layers whose inputs "
-      "wait in the host's memory (on CUDA), or as little as fits into memory.",
+      "Recompute activations in the backward pass to save memory: selective (feed-forward blocks), full (whole layers), offload (whole "
+      "layers, with their inputs in host memory; CUDA only) or auto (no more than memory requires).",
       rule.schema, "off", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
     if (accept(rule, value, at)) {
@@ -239,16 +271,21 @@ Field<TrainOptions> gradient_checkpointing_field() {
 
 void add_rest(Table<TrainOptions>& table) {
   table.custom(gradient_checkpointing_field())
-      .fixed("report_to", {"none", Json::array(), Json::array({"none"})}, "Loggers beside metrics.jsonl.")
+      .example("full")
+      .fixed("report_to", {"none", Json::array(), Json::array({"none"})},
+             "Loggers in addition to metrics.jsonl, of which this version has none.")
       .value(
-          "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(), "Only kernels that give the same bits each time.")
+          "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(),
+          "Use only kernels that give the same bits in every run.")
       .value(
           "cuda_graphs", [](auto& o) -> auto& { return o.cuda_graphs; }, boolean(),
-          "Pad micro-batches to one shape and replay their passes as a CUDA graph: for small models, whose kernels are launched too "
-          "slowly.")
+          "Pad micro-batches to one shape and replay them as a CUDA graph, which speeds up small models.")
       .custom(profile_field())
+      .example({{"steps", {3, 6}}})
       .choice(
-          "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds, "What is learnt.");
+          "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds,
+          "Training objective: next tokens (causal_lm), one label or value per row (sequence_classification), or with a TorchScript model "
+          "target values (regression) or the loss that the model returns (module_loss).");
 }
 
 }  // namespace
@@ -257,7 +294,10 @@ const Table<TrainOptions>& training_table() {
   static const Table<TrainOptions> kTable = [] {
     Table<TrainOptions> table;
     add_extent(table);
-    add_optimisation(table);
+    add_learning_rate(table);
+    add_optimiser(table);
+    add_loraplus(table);
+    add_clipping_and_seed(table);
     add_rhythm(table);
     add_rest(table);
     return table;

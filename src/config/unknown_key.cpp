@@ -33,7 +33,7 @@ void collect_paths(const Json& schema, const std::string& key, const std::string
     collect_paths(schema["items"], key, path + "[]", found);
   }
   if (schema.contains("anyOf")) {
-    // Other forms of the same section (a list of adapters) hold the same keys again: the first that has any speaks for all.
+    // Other forms of the same section (a list of adapters) have the same keys: one of them is enough.
     const auto has_keys = [](const Json& alternative) { return alternative.contains("properties"); };
     const auto first = std::find_if(schema["anyOf"].begin(), schema["anyOf"].end(), has_keys);
     if (first != schema["anyOf"].end()) {
@@ -48,13 +48,13 @@ std::string peer_message(const std::string& key) {
     if (name == peer.name) {
       const std::string ours = peer.ours;
       const std::string remark = peer.remark;
-      return ours.empty() ? remark : "write '" + ours + "'" + (remark.empty() ? "" : ", " + remark) + " (it is another tool's name)";
+      return ours.empty() ? remark : "write '" + ours + "'" + (remark.empty() ? "" : ", " + remark) + " (the name is another tool's)";
     }
   }
   return "";
 }
 
-/// What the user most likely meant; "": that cannot be told.
+/// What the user most likely meant; "" if that is unclear.
 std::string hint_for(const std::string& key, const std::vector<std::string>& known) {
   if (const std::string peer = peer_message(key); !peer.empty()) {
     return ": " + peer;
@@ -62,7 +62,7 @@ std::string hint_for(const std::string& key, const std::vector<std::string>& kno
   std::vector<std::string> elsewhere;
   collect_paths(run_config_schema(), key, "", elsewhere);
   if (!elsewhere.empty()) {
-    return " here: it stands at '" + join(elsewhere, "' and '") + "'";
+    return " here: it belongs at '" + join(elsewhere, "' and '") + "'";
   }
   const std::string nearest = nearest_name(key, known);
   return nearest.empty() ? "" : ". Did you mean '" + nearest + "'?";
@@ -73,7 +73,7 @@ std::string hint_for(const std::string& key, const std::vector<std::string>& kno
 void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed) {
   const std::string hint = hint_for(key, known);
   const bool lists = hint.empty() && !listed;
-  at.key(key).add("unknown key" + hint + (lists ? ". Known are " + join(known, ", ", 40) : ""));
+  at.key(key).add("unknown key" + hint + (lists ? ". The known keys are " + join(known, ", ", 40) + "." : ""));
   listed = listed || lists;
 }
 

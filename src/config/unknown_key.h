@@ -8,20 +8,20 @@
 
 namespace lora::config {
 
-/// What another training tool calls one of our keys.
+/// Another training tool's name for one of our keys.
 struct PeerKey {
   const char* name;
-  const char* ours;    ///< our JSON path; "" where there is none
-  const char* remark;  ///< what to write there, or why there is none
+  const char* ours;    ///< our JSON path; "" if there is no such key
+  const char* remark;  ///< which value to write, or why there is no such key
 };
 
 std::span<const PeerKey> peer_keys();
 
-/// Says what is wrong with a key of the object at `at` that knows only `known`: another tool's name, a key of another section, or a slip of
-/// the hand. Where it is none of these the known ones are listed, unless they are `listed` already.
+/// Reports an unknown key of the object at `at`, whose keys are `known`: another tool's name, a key of another section, or a
+/// misspelling. For any other key the known ones are listed, unless they are `listed` already.
 void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed);
 
-/// Says that the key at `at`, with values of `schema`, is missing.
+/// Reports that the key at `at`, whose values `schema` describes, is missing.
 void report_missing_key(const Json& schema, const Place& at);
 
 }  // namespace lora::config

@@ -1,10 +1,9 @@
 #include "lora/data/tokenized_row.h"
 
-#include <algorithm>
-#include <array>
 
 #include "data/conversation.h"
 #include "data/formats.h"
+#include "data/row_format.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/data/text_ids.h"
@@ -17,14 +16,10 @@ const SourceOptions kNoRenames;
 
 /// The format whose fields a row has; messages and texts come first, as columns of ids may stand beside them.
 RowFormat format_by_fields(const Fields& fields) {
-  if (has_conversation(fields)) {
-    return RowFormat::kMessages;
-  }
-  for (const RowFormat format : {RowFormat::kPromptCompletion, RowFormat::kInstruction, RowFormat::kTokens, RowFormat::kText}) {
-    const std::vector<std::string>& required = format_of(format).required;
-    if (std::all_of(required.begin(), required.end(), [&](const std::string& field) { return fields.has(field); })) {
-      return format;
-    }
+  const std::optional<RowFormat> format = find_format(
+      fields, {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction, RowFormat::kTokens, RowFormat::kText});
+  if (format) {
+    return *format;
   }
   const std::vector<std::string> columns = fields.columns();
   data_error(fields.origin(), "found a row with " + (columns.empty() ? "no keys" : join(columns, ", ", 6)) +

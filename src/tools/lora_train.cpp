@@ -1,5 +1,38 @@
 #include "flags.h"
+#include "lora/app/init_command.h"
 #include "lora/app/train_command.h"
+
+namespace {
+
+void add_init_flags(CLI::App& cli, lora::app::InitRequest& request) {
+  const auto take = [&request](const std::pair<std::string, std::string>& inputs) {
+    request.model = inputs.first;
+    request.data = inputs.second;
+  };
+  cli.add_option_function<std::pair<std::string, std::string>>(
+         "--init", take, "Write a first config for a model folder and a file of rows, and explain each value")
+      ->type_name("MODEL DATA")
+      ->group("Getting started");
+  cli.add_option("--output", request.output, "Config file that --init creates (default: run.json)")
+      ->type_name("FILE")
+      ->group("Getting started");
+}
+
+/// --init goes with --output and --quiet only, and --output with --init only.
+void check_init_flags(const CLI::App& cli) {
+  const bool is_init = !cli["--init"]->empty();
+  if (!is_init && !cli["--output"]->empty()) {
+    throw CLI::RequiresError("--output", "--init");
+  }
+  for (const CLI::Option* option : cli.get_options()) {
+    const std::string name = option->get_name();
+    if (is_init && !option->empty() && name != "--init" && name != "--output" && name != "--quiet") {
+      throw CLI::ExcludesError("--init", name);
+    }
+  }
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace lora::tools;
@@ -22,12 +55,16 @@ int main(int argc, char** argv) {
   cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show the target modules and sample rows, and exit");
   begin_group(cli, group::kOutput);
   cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir");
+  lora::app::InitRequest init;
+  add_init_flags(cli, init);
   add_help_end(cli, "lora-train --config run.json --set training.learning_rate=1e-4");
-  cli.callback([config, schema] {
-    if (config->empty() && schema->empty()) {
+  cli.callback([&cli, config, schema] {
+    check_init_flags(cli);
+    if (config->empty() && schema->empty() && cli["--init"]->empty()) {
       throw CLI::RequiredError("--config");
     }
   });
-  request.surroundings = surroundings();
-  return lora::tools::run(cli, argc, argv, [&request] { return lora::app::train_command(request); });
+  request.surroundings = init.surroundings = surroundings();
+  return lora::tools::run(cli, argc, argv,
+                          [&] { return init.model.empty() ? lora::app::train_command(request) : lora::app::init_command(init); });
 }

@@ -215,7 +215,7 @@ TEST(StoredAdapters, ALargerVocabularyNeedsTheResizedBase) {
 
 TEST(StoredAdapters, FoldersWithoutWeightsNameTheFlag) {
   const TemporaryFolder scratch;
-  expect_error(ErrorKind::kModel, {"[--adapter]", "which is not there"}, [&] { config::read_adapter_folder(scratch / "nothere"); });
+  expect_error(ErrorKind::kModel, {"[--adapter]", "which does not exist"}, [&] { config::read_adapter_folder(scratch / "nothere"); });
   // PEFT saves an adapter of another name than "default" in a folder of that name.
   scratch.write("named/mine/adapter_config.json", "{}");
   expect_error(ErrorKind::kModel, {"[--adapter]", "named/mine"}, [&] { config::read_adapter_folder(scratch / "named"); });

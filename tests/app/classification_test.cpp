@@ -185,7 +185,7 @@ TEST(Classification, ErrorsSayWhatToDo) {
   expect_fault("bert_pairs", {"--set", "data.train_on=all"}, 2, {"data.train_on", "each row's label"});
   expect_fault("bert_pairs", {"--set", "data.overlength=split"}, 2, {"data.overlength", "split"});
   expect_fault("bert_pairs", {"--set", "training.objective=causal_lm"}, 2,
-               {"data.train[0].format", "\"classification\" beside training.objective \"causal_lm\"", "sequence_classification"});
+               {"data.train[0].format", "\"classification\" with training.objective \"causal_lm\"", "sequence_classification"});
   expect_fault("bert_pairs", {"--set", "data.train=[{\"path\": \"rows.jsonl\", \"format\": \"tokens\"}]"}, 2,
                {"data.train[0].format", "found \"tokens\"", "expected classification"});
   expect_fault("bert_pairs", {"--set", "adapter.task_type=CAUSAL_LM"}, 2, {"adapter.task_type", "SEQ_CLS"});

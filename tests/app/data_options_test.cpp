@@ -80,7 +80,7 @@ TEST(DataOptions, ATokenBudgetWithABatchSizeIsRefused) {
   const TemporaryFolder scratch;
   const Outcome outcome = lora_train({"--config", copy_case("gqa", scratch).string(), "--set", "data.tokens_per_batch=64"});
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("[training.per_device_train_batch_size] found 2 beside data.tokens_per_batch 64"));
+  EXPECT_THAT(outcome.err, HasSubstr("[training.per_device_train_batch_size] found 2 with data.tokens_per_batch 64"));
 }
 
 }  // namespace

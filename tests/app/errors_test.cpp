@@ -54,9 +54,9 @@ TEST_F(Errors, UsageAndConfig) {
 TEST_F(Errors, CudaOnlySettingsAreRefusedOnTheCpu) {
   expect_error(2, {"[training.gradient_checkpointing] found \"offload\" on cpu"}, {"training.gradient_checkpointing=offload"});
   expect_error(2, {"[training.cuda_graphs]", "on cpu"}, {"training.cuda_graphs=true"});
-  expect_error(2, {"[training.cuda_graphs] found true beside training.gradient_checkpointing \"offload\""},
+  expect_error(2, {"[training.cuda_graphs] found true with training.gradient_checkpointing \"offload\""},
                {"training.cuda_graphs=true", "training.gradient_checkpointing=offload"});
-  expect_error(2, {"[training.cuda_graphs] found true beside adapter.use_dora"},
+  expect_error(2, {"[training.cuda_graphs] found true with adapter.use_dora"},
                {"training.cuda_graphs=true", "adapter.use_dora=true", "adapter.init_from=null", "adapter.target_modules=[\"q_proj\"]"});
 }
 
@@ -113,7 +113,7 @@ TEST_F(Errors, Adapter) {
   fs::remove(file("adapter/adapter_model.safetensors"));
   expect_error(4, {"adapter_model.safetensors"});
   fs::remove_all(file("adapter"));
-  expect_error(4, {"[adapter.init_from]", "not there"});
+  expect_error(4, {"[adapter.init_from]", "does not exist"});
 }
 
 TEST_F(Errors, Data) {

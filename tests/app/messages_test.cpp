@@ -66,10 +66,10 @@ TEST(Messages, ConfigErrorsSayWhatToWrite) {
   const std::string config = R"({"model": {"path": "base"}, "adapter": {"target_modules": ["q_proj"]}, "output_dir": "out",
     "data": {"train": ["train.jsonl"]}, "training": {"xyzzy": 1, "plugh": 2, "frobozz": 3, "load_in_4bit": true, "run_name": "x"}})";
   const std::string found = errors("run.json", config);
-  EXPECT_THAT(found, AllOf(HasSubstr("[training.xyzzy] unknown key. Known are num_train_epochs"),
+  EXPECT_THAT(found, AllOf(HasSubstr("[training.xyzzy] unknown key. The known keys are num_train_epochs"),
                            HasSubstr("[training.plugh] unknown key\n"), HasSubstr("[training.frobozz] unknown key\n")))
       << "the known keys are listed once";
-  EXPECT_THAT(found, AllOf(HasSubstr("[training.load_in_4bit]"), HasSubstr("model.quantization) are not in this version"),
+  EXPECT_THAT(found, AllOf(HasSubstr("[training.load_in_4bit]"), HasSubstr("does not support base weights in 4 bits (model.quantization)"),
                            HasSubstr("[training.run_name]")));
   EXPECT_THAT(found, HasSubstr(R"([data.train[0]] found "train.jsonl", expected an object, such as {"path":"train.jsonl","format":)"));
 }

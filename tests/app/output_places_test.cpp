@@ -115,7 +115,7 @@ TEST_F(OutputPlaces, FoldersAndFilesDoNotReplaceInputs) {
   for (const char* folder : {"model", "adapter"}) {
     const Outcome run = lora_train({"--config", config_.string(), "--set", std::string("output_dir=") + folder, "--overwrite", "--quiet"});
     EXPECT_EQ(run.exit_code, 2) << run.err;
-    EXPECT_THAT(run.err, HasSubstr("it would be overwritten"));
+    EXPECT_THAT(run.err, HasSubstr("the run would overwrite it"));
   }
   EXPECT_EQ(sha256_of_file(adapter_ / "adapter_model.safetensors", ErrorKind::kData), weights);
   EXPECT_TRUE(fs::exists(model_ / "config.json"));

@@ -195,9 +195,9 @@ TEST(Adapter, FindingsOfStarts) {
             R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "eva", or "pissa_niter_N" with N from 1 to 9999)");
   }
   expect(R"({"init_lora_weights": 1})", "[adapter.init_lora_weights] found 1, expected one of true, false");
-  expect(R"({"init_lora_weights": "loftq"})", "found \"loftq\", which is not in this version");
+  expect(R"({"init_lora_weights": "loftq"})", "found \"loftq\", which this version does not support");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
-         "[adapter.init_lora_weights] the result cannot be written for the untouched base with use_rslora beside rank_pattern");
+         "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");
   expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] the result");
   EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_lora_weights": "olora", "use_rslora": true})")), IsEmpty());
   expect(R"({"eva_config": {}})", "[adapter.eva_config] needs init_lora_weights \"eva\": found true");
@@ -220,13 +220,13 @@ TEST(Adapter, AStartThatChangesTheBaseBelongsToItsAdapter) {
   EXPECT_EQ(read_adapter_folder(sandbox.folder() / "start").init, LoraInit::kPissa);
   sandbox.write("random/adapter_config.json",
                 R"({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "pissa_niter_4"})");
-  test::expect_error(ErrorKind::kModel, {"adapter_config.json:init_lora_weights]", "pissa_niter_4", "cannot be made again"},
+  test::expect_error(ErrorKind::kModel, {"adapter_config.json:init_lora_weights]", "pissa_niter_4", "cannot be restored"},
                      [&] { read_adapter_folder(sandbox.folder() / "random"); });
   EXPECT_THAT(findings_from("", pissa),
               ElementsAre(HasSubstr("[adapter.init_lora_weights] found \"pissa\", but the adapter of init_from has true")));
   EXPECT_THAT(findings_from(pissa, R"(, "init_lora_weights": true)"), ElementsAre(HasSubstr("but the adapter of init_from has \"pissa\"")));
   EXPECT_THAT(findings_from(R"(, "init_lora_weights": "pissa_niter_4")", ""),
-              ElementsAre(HasSubstr("[adapter.init_from] found an adapter that began with \"pissa_niter_4\"")));
+              ElementsAre(HasSubstr("[adapter.init_from] found an adapter initialised by \"pissa_niter_4\"")));
 }
 
 TEST(Adapter, InitFrom) {
@@ -254,8 +254,8 @@ TEST(Adapter, InitFrom) {
     EXPECT_THAT(sandbox.findings(with_adapter(adapter), {}, {}, exit_code), ElementsAre(HasSubstr(finding))) << adapter;
   };
   // The adapter's file is at fault, not the config: exit 4.
-  expect(R"({"init_from": "nowhere"})", "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which is not there",
-         4);
+  expect(R"({"init_from": "nowhere"})",
+         "[adapter.init_from] found \"" + (sandbox.folder() / "nowhere").string() + "\", which does not exist", 4);
   const std::string continued = R"({"init_from": "start"})";
   expect(R"({"init_from": "start", "r": 8})", "[adapter.r] found 8, but the adapter of init_from has 4");
   EXPECT_THAT(sandbox.findings(with_adapter(continued), {"output_dir=start"}), ElementsAre(HasSubstr("[output_dir]")));

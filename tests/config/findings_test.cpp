@@ -96,13 +96,13 @@ TEST(Findings, TypesAndRanges) {
       {"data.train=rows.jsonl", "…expected a list of sources"},
       {"data.train.0.limit=0", "[data.train[0].limit] found 0, expected an integer >= 1 or null"},
       {"data.train.0={\"format\": \"text\"}", "[data.train[0].path] is missing, expected a non-empty string"},
-      {"data.train.0.columns={\"ids\": \"x\"}", "…ours are input_ids, labels, completion_mask"},
+      {"data.train.0.columns={\"ids\": \"x\"}", "…the fields are input_ids, labels, completion_mask"},
       {"data.train.0.columns={\"text\": \"x\"}",
-       "[data.train[0].columns.text] is no field of the format tokens, expected one of input_ids, labels, completion_mask, "
+       "[data.train[0].columns.text] is not a field of the format tokens, expected one of input_ids, labels, completion_mask, "
        "assistant_masks, "
        "loss_mask, mask, attention_mask, position_ids, seq_lengths"},
       {"data.train_on=last_turn",
-       "[data.train_on] found \"last_turn\" beside the format tokens, whose rows have no turns, expected completion or all"},
+       "[data.train_on] found \"last_turn\" with the format tokens, whose rows have no turns, expected completion or all"},
       {"data.chat_template=3", "[data.chat_template] found 3, expected a non-empty string or null"},
       {"model.device=cuda:x", "[model.device] found \"cuda:x\", expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""},
       {"model.dtype=bf16", "…expected one of \"auto\", \"float32\", \"bfloat16\", \"float16\". Did you mean 'bfloat16'?"},
@@ -117,18 +117,19 @@ TEST(Findings, NotInThisVersion) {
   expect_findings({
       {"model.format=gguf", "[model.format] found \"gguf\", expected one of \"auto\", \"safetensors\", \"torchscript\""},
       {"model.quantization={\"type\": \"nf4\"}",
-       "…[model.quantization] found {\"type\":\"nf4\"}, expected null. Other values are not in this version"},
+       "…[model.quantization] found {\"type\":\"nf4\"}, expected null. This version supports no other value."},
       {"model.trust_torchscript=1", "…[model.trust_torchscript] found 1"},
       {"model.inputs=[]", "…[model.inputs]"},
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
-       "[data.train[0].format] found \"preference\", which is not in this version, expected one of \"tokens\", \"text\", "
+       "[data.train[0].format] found \"preference\", which this version does not support, expected one of \"tokens\", \"text\", "
        "\"prompt_completion\", \"instruction\", \"messages\", \"classification\", \"features\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
       {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},
-      {"adapter.init_lora_weights=loftq", "…found \"loftq\", which is not in this version, expected one of true, false, \"gaussian\""},
+      {"adapter.init_lora_weights=loftq",
+       "…found \"loftq\", which this version does not support, expected one of true, false, \"gaussian\""},
   });
 }
 
@@ -138,29 +139,29 @@ TEST(Findings, TogetherWithOtherKeys) {
     EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
   };
   expect({"training.optim=sgd", "training.adam_beta1=0.8"},
-         "[training.adam_beta1] found 0.8, which the optimiser sgd does not use. Leave it out, or choose another optim");
+         "[training.adam_beta1] found 0.8, which the optimiser sgd does not use. Remove it, or choose another optim.");
   expect({"training.optim=adafactor", "training.adam_beta2=0.9"}, "[training.adam_beta2] found 0.9, which the optimiser adafactor");
   expect({"training.optim=lion", "training.adam_epsilon=1e-6"}, "[training.adam_epsilon] found 1e-06, which the optimiser lion");
   expect({"training.optim=adamw_bnb_8bit"}, "Did you mean 'adamw_8bit'?");
   const std::string plus = "training.loraplus_lr_ratio=16";
   expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
-  expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 beside loraplus_lr_ratio, expected 0");
-  expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio beside it");
-  expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio beside it");
+  expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 with loraplus_lr_ratio, expected 0");
+  expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio: LoRA+ is off without it");
+  expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio: LoRA+ is off without it");
   const std::string eval = "data.eval_fraction=0.1";
-  expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 beside warmup_steps 10");
-  expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 beside data.eval");
+  expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 with warmup_steps 10");
+  expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 with data.eval");
   expect({"data.train.0.path=-", "data.eval=[{\"path\": \"-\", \"format\": \"text\"}]"}, "read only once");
   expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=4"},
-         "[training.per_device_train_batch_size] found 4 beside data.tokens_per_batch 4096, expected one of the two: remove this key");
+         "[training.per_device_train_batch_size] found 4 with data.tokens_per_batch 4096, expected one of the two: remove this key");
   expect({"data.tokens_per_batch=4096", "training.per_device_train_batch_size=auto"},
-         "[training.per_device_train_batch_size] found \"auto\" beside data.tokens_per_batch 4096, expected one of the two");
+         "[training.per_device_train_batch_size] found \"auto\" with data.tokens_per_batch 4096, expected one of the two");
   expect({"training.per_device_train_batch_size=auto", "adapter.init_lora_weights=eva"},
-         "[training.per_device_train_batch_size] found \"auto\" beside adapter.init_lora_weights \"eva\", expected a number");
-  expect({"training.eval_steps=5"}, "[training.eval_steps] needs something to evaluate on");
-  expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs something to evaluate on");
-  expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs something to evaluate on");
-  expect({"training.early_stopping_patience=1"}, "[training.early_stopping_patience] needs something to evaluate on");
+         "[training.per_device_train_batch_size] found \"auto\" with adapter.init_lora_weights \"eva\", expected a number");
+  expect({"training.eval_steps=5"}, "[training.eval_steps] needs evaluation rows");
+  expect({"training.eval_on_start=true"}, "[training.eval_on_start] needs evaluation rows");
+  expect({"training.load_best_model_at_end=true"}, "[training.load_best_model_at_end] needs evaluation rows");
+  expect({"training.early_stopping_patience=1"}, "[training.early_stopping_patience] needs evaluation rows");
   expect({eval, "training.load_best_model_at_end=true"}, "needs training.eval_steps");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3"},
          "found save_steps 500, expected a multiple of eval_steps, which is 3");
@@ -168,26 +169,26 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({eval, "training.early_stopping_patience=2"}, "[training.early_stopping_patience] counts evaluations");
   expect({eval, "training.early_stopping_patience=2", "training.eval_strategy=no"},
          "[training.early_stopping_patience] counts evaluations");
-  expect({"training.eval_strategy=epoch"}, "[training.eval_strategy] needs something to evaluate on");
-  expect({"training.save_strategy=best"}, "[training.save_strategy] needs something to evaluate on");
+  expect({"training.eval_strategy=epoch"}, "[training.eval_strategy] needs evaluation rows");
+  expect({"training.save_strategy=best"}, "[training.save_strategy] needs evaluation rows");
   expect({eval, "training.eval_strategy=epoch", "training.eval_steps=3"},
-         "[training.eval_steps] found 3 beside eval_strategy \"epoch\", which does not count steps");
-  expect({eval, "training.eval_strategy=no", "training.eval_steps=3"}, "[training.eval_steps] found 3 beside eval_strategy \"no\"");
-  expect({"training.save_strategy=epoch", "training.save_steps=3"}, "[training.save_steps] found 3 beside save_strategy \"epoch\"");
-  expect({"training.save_strategy=steps", "training.save_steps=0"}, "[training.save_steps] found 0 beside save_strategy \"steps\"");
+         "[training.eval_steps] found 3 with eval_strategy \"epoch\", which does not count steps");
+  expect({eval, "training.eval_strategy=no", "training.eval_steps=3"}, "[training.eval_steps] found 3 with eval_strategy \"no\"");
+  expect({"training.save_strategy=epoch", "training.save_steps=3"}, "[training.save_steps] found 3 with save_strategy \"epoch\"");
+  expect({"training.save_strategy=steps", "training.save_steps=0"}, "[training.save_steps] found 0 with save_strategy \"steps\"");
   expect({eval, "training.save_strategy=best", "training.eval_strategy=no"},
-         "[training.save_strategy] found \"best\" beside eval_strategy \"no\"");
+         "[training.save_strategy] found \"best\" with eval_strategy \"no\"");
   // transformers' rule: the strategies match, or the best is saved.
   expect({eval, "training.load_best_model_at_end=true", "training.eval_strategy=epoch"},
-         "[training.load_best_model_at_end] needs a checkpoint of an evaluated step: found save_strategy \"steps\" beside evaluation by "
+         "[training.load_best_model_at_end] needs a checkpoint of an evaluated step: found save_strategy \"steps\" with evaluation by "
          "epoch");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=3", "training.save_strategy=epoch"},
-         "found save_strategy \"epoch\" beside evaluation by steps");
+         "found save_strategy \"epoch\" with evaluation by steps");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.1", "training.save_steps=4"},
          "found save_steps 4, expected a multiple");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.2", "training.save_steps=0.5"}, "found save_steps 0.5");
   expect({"training.lr_scheduler_kwargs={\"power\": 2}"},
-         "[training.lr_scheduler_kwargs.power] is no argument of the schedule linear, which takes none");
+         "[training.lr_scheduler_kwargs.power] is not an argument of the schedule linear, which takes none");
   expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"power\": 2}"}, "which takes num_cycles");
   expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"num_cycle\": 2}"},
          "unknown key. Did you mean 'num_cycles'?");
@@ -222,7 +223,7 @@ TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
   expect({"model.path=out/checkpoint-5", "model.tokenizer=base"},
          "[output_dir] found \"" + (sandbox.folder() / "out").string() + "\", which holds model.path too");
   expect({"adapter.init_from=out/checkpoint-5"}, "which holds adapter.init_from too");
-  expect({"output_dir=."}, "the run writes a run.json of its own there");  // the sandbox's config is its run.json
+  expect({"output_dir=."}, "the run would replace this config file by its own run.json");  // the sandbox's config is its run.json
   EXPECT_TRUE(sandbox.findings(smallest(), {"output_dir=base/lora"}).empty());
   EXPECT_TRUE(sandbox.findings(smallest(), {"adapter.init_from=out/checkpoint-5", "output_dir=out/next"}).empty());
 }
@@ -242,7 +243,7 @@ TEST(Findings, OfSeveralAdapters) {
   expect("[null, 3]", {"[adapter[0]] found null, expected an object", "[adapter[1]] found 3"});
   expect(R"([{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "r": 0, "lora_rank": 4}])",
          {"[adapter[1].r] found 0", "[adapter[1].lora_rank]"});
-  expect(R"([{"name": "a"}, {"name": "a"}])", {"[adapter[1].name] found \"a\" a second time"});
+  expect(R"([{"name": "a"}, {"name": "a"}])", {"[adapter[1].name] found \"a\" twice"});
   for (const char* name : {"../a", "", "a/b", ".hidden", "checkpoint-5"}) {
     EXPECT_EQ(sandbox.findings(smallest(), {"adapter=" + Json::array({{{"name", name}}}).dump()}).size(), 1u) << name;
   }
@@ -277,18 +278,18 @@ TEST(Findings, StrategiesThatGoTogether) {
 
 TEST(Findings, UnknownKeys) {
   expect_findings({
-      {"lora_rank=8", "[lora_rank] unknown key: write 'adapter.r' (it is another tool's name)"},
-      {"adapter.lora_rank=8", "[adapter.lora_rank] unknown key: write 'adapter.r' (it is another tool's name)"},
+      {"lora_rank=8", "[lora_rank] unknown key: write 'adapter.r' (the name is another tool's)"},
+      {"adapter.lora_rank=8", "[adapter.lora_rank] unknown key: write 'adapter.r' (the name is another tool's)"},
       {"training.micro-batch-size=8", "…write 'training.per_device_train_batch_size'"},
-      {"training.bf16=true", "[training.bf16] unknown key: write 'model.dtype', \"bfloat16\" (it is another tool's name)"},
+      {"training.bf16=true", "[training.bf16] unknown key: write 'model.dtype', \"bfloat16\" (the name is another tool's)"},
       {"data.train.0.max_samples=3", "…write 'data.train[].limit'"},
       {"training.resume_from_checkpoint=true", "…--resume auto|never|DIR"},
-      {"learning_rate=3", "[learning_rate] unknown key here: it stands at 'training.learning_rate'"},
-      {"training.r=3", "[training.r] unknown key here: it stands at 'adapter.r'"},
-      {"data.path=x", "[data.path] unknown key here: it stands at 'model.path' and 'data.train[].path' and 'data.eval[].path'"},
+      {"learning_rate=3", "[learning_rate] unknown key here: it belongs at 'training.learning_rate'"},
+      {"training.r=3", "[training.r] unknown key here: it belongs at 'adapter.r'"},
+      {"data.path=x", "[data.path] unknown key here: it belongs at 'model.path' and 'data.train[].path' and 'data.eval[].path'"},
       {"trainin={}", "[trainin] unknown key. Did you mean 'training'?"},
       {"adapter.target_module=[]", "…Did you mean 'target_modules'?"},
-      {"data.xyzzy=1", "…[data.xyzzy] unknown key. Known are train, eval, eval_fraction"},
+      {"data.xyzzy=1", "…[data.xyzzy] unknown key. The known keys are train, eval, eval_fraction"},
   });
 }
 

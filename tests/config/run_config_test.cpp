@@ -111,7 +111,7 @@ TEST(RunConfig, ATokenBudgetStandsInPlaceOfTheBatchSize) {
   const Sandbox sandbox;
   const RunConfig run = sandbox.load(smallest(), {"data.tokens_per_batch=4096"});
   EXPECT_EQ(run.data.tokens_per_batch, 4096);
-  EXPECT_FALSE(run.resolved["training"].contains("per_device_train_batch_size")) << "it would be refused beside the budget";
+  EXPECT_FALSE(run.resolved["training"].contains("per_device_train_batch_size")) << "it would be refused with the budget";
   EXPECT_EQ(sandbox.load(run.resolved).resolved, run.resolved);
   const RunConfig found = sandbox.load(smallest(), {"training.per_device_train_batch_size=auto"});
   EXPECT_TRUE(found.training.finds_batch_size);
@@ -137,9 +137,9 @@ TEST(RunConfig, Overrides) {
   const auto expect = [&](const std::string& setting, const std::string& finding) {
     EXPECT_THAT(sandbox.findings(smallest(), {setting}), ElementsAre(HasSubstr(finding))) << setting;
   };
-  expect("training.learning_rate", "[--set training.learning_rate] is no setting, expected section.key=value");
-  expect("=3", "is no setting");
-  expect("training..seed=3", "is no setting");
+  expect("training.learning_rate", "[--set training.learning_rate] is not a setting, expected section.key=value");
+  expect("=3", "is not a setting");
+  expect("training..seed=3", "is not a setting");
   expect("model.path.x=3", "cannot set 'x' in 'model.path': found \"./base\", expected an object");
   expect("data.train.5.path=x", "cannot set '5' in 'data.train': found 5, expected an index from 0 to 1");
   expect("data.train.first.path=x", "expected an index from 0 to 1");
@@ -277,6 +277,28 @@ TEST(RunConfig, SchemaAndResolvedHaveTheSameKeys) {
   }
 }
 
+/// Every example below a schema satisfies the schema of its key.
+void expect_valid_examples(const Json& schema, const std::string& path) {
+  for (const Json& example : schema.value("examples", Json::array())) {
+    EXPECT_TRUE(satisfies(schema, example)) << path << ": " << example;
+  }
+  for (const auto& [key, property] : schema.value("properties", Json::object()).items()) {
+    expect_valid_examples(property, path + "." + key);
+  }
+  for (const Json& alternative : schema.value("anyOf", Json::array())) {
+    expect_valid_examples(alternative, path);
+  }
+  if (schema.contains("items")) {
+    expect_valid_examples(schema["items"], path + "[]");
+  }
+}
+
+TEST(RunConfig, ExamplesInTheSchemaAreValid) {
+  const Json schema = run_config_schema();
+  EXPECT_EQ(schema["properties"]["training"]["properties"]["learning_rate"]["examples"], Json::array({2e-4}));
+  expect_valid_examples(schema, "");
+}
+
 TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
   const Json items = run_config_schema()["properties"]["data"]["properties"]["train"]["items"];
   std::set<std::string> fields;
@@ -308,22 +330,27 @@ TEST(RunConfig, RowsForAModuleNeedOne) {
   const Sandbox sandbox;
   Json document = smallest();
   document["training"]["objective"] = "module_loss";
-  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[training.objective] found \"module_loss\" beside a model that is no")));
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[training.objective] found \"module_loss\" with a model that is not")));
   document["model"]["path"] = "./m.pt";
   EXPECT_THAT(sandbox.findings(document), ElementsAre());  // rows of any format
   document["data"]["packing"] = true;
   document["adapter"]["init_lora_weights"] = "eva";
-  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.packing] found true"), HasSubstr("EVA looks at learnt tokens")));
+  EXPECT_THAT(sandbox.findings(document),
+              ElementsAre(HasSubstr("[data.packing] found true"), HasSubstr("EVA analyses the tokens to predict")));
   document = smallest();
   document["training"]["objective"] = "sequence_classification";
   document["data"]["train"][0]["format"] = "features";
-  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.train[0].format] found \"features\" beside a model that is no")));
+  EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.train[0].format] found \"features\" with a model that is not")));
   document["model"]["path"] = "./m.pt";
   EXPECT_THAT(sandbox.findings(document), ElementsAre());
   document["adapter"]["task_type"] = "SEQ_CLS";
   EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[adapter.task_type]")));
   document["adapter"].erase("task_type");
   document["training"]["objective"] = "regression";
+  document["training"]["cuda_graphs"] = true;
+  EXPECT_THAT(sandbox.findings(document),
+              ElementsAre(HasSubstr("[training.cuda_graphs] found true with training.objective \"regression\"")));
+  document["training"].erase("cuda_graphs");
   document["data"]["overlength"] = "split";
   EXPECT_THAT(sandbox.findings(document), ElementsAre(HasSubstr("[data.overlength]")));
   document["training"]["objective"] = "causal_lm";

@@ -1,0 +1,193 @@
+#include "init_facts.h"
+
+#include <algorithm>
+
+#include "classifier.h"
+#include "control_tokens.h"
+#include "inference.h"
+#include "lora/base/error.h"
+#include "lora/base/json.h"
+#include "lora/config/command_line.h"
+#include "lora/data/labels.h"
+#include "lora/io/dtype_name.h"
+#include "lora/models/mapped_model.h"
+#include "lora/nn/model.h"
+#include "lora/train/objectives.h"
+#include "model_path.h"
+
+namespace lora::app {
+
+namespace {
+
+constexpr const char* kFlag = "--init";
+constexpr int64_t kMostCounted = 1'000'000;
+constexpr int64_t kMostEncoded = 5'000;
+constexpr int64_t kNoLimit = 1'000'000;  // tokens: lengths are measured before a limit is chosen
+
+/// The longest document by config.json. RoBERTa's positions begin after the id of its padding token.
+std::optional<int64_t> read_max_positions(const JsonReader& config) {
+  for (const char* key : {"max_position_embeddings", "n_positions"}) {
+    if (config.has(key)) {
+      const int64_t skipped = config.string("model_type") == "roberta" ? config.integer("pad_token_id", 1) + 1 : 0;
+      return config.integer(key) - skipped;
+    }
+  }
+  return std::nullopt;
+}
+
+/// The last parts of the names of the linear modules that "all-linear" selects.
+std::vector<std::string> linear_names(nn::Model& model) {
+  std::vector<std::string> names;
+  const nn::Linear* const head = model.find_head();
+  for (const nn::Host* host : model.hosts()) {
+    const std::string name = host->name().substr(host->name().rfind('.') + 1);
+    const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr && static_cast<const nn::Host*>(head) != host;
+    if (is_linear && std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+    }
+  }
+  return names;
+}
+
+/// Opens the tokenizer as a run would; rows of token ids need none.
+void open_tokenizer(ModelFacts& facts) {
+  if (!tokenizer::has_tokenizer(facts.options.tokenizer)) {
+    return;
+  }
+  facts.tokenizer = tokenizer::load_tokenizer(facts.options.tokenizer);
+  facts.has_template = tokenizer::load_chat_template({""}, facts.options.tokenizer, *facts.tokenizer) != nullptr;
+}
+
+/// Whether a template writes tokens for turns, besides the beginning and end of a text.
+bool has_marks(const ControlTokens& tokens, const tokenizer::Tokenizer& tokenizer) {
+  return std::any_of(tokens.ids.begin(), tokens.ids.end(),
+                     [&](int32_t id) { return id != tokenizer.bos_id() && id != tokenizer.eos_id(); });
+}
+
+/// The template for messages of a model that has none: the first built-in one whose control tokens the tokenizer knows, otherwise the
+/// first one that needs none but the end-of-sequence token.
+void choose_template(const ModelFacts& model, RowFacts& rows) {
+  std::optional<std::string> plain;
+  for (const std::string& name : tokenizer::builtin_chat_templates()) {
+    const auto chat_template = tokenizer::load_chat_template({name}, model.options.tokenizer, *model.tokenizer);
+    const ControlTokens tokens = control_tokens(*chat_template, *model.tokenizer);
+    if (tokens.ends_turns && tokens.missing.empty() && has_marks(tokens, *model.tokenizer)) {
+      rows.chat_template = name;
+      return;
+    }
+    if (tokens.ends_turns && !plain) {
+      plain = name;
+    }
+  }
+  rows.chat_template = plain.value_or(tokenizer::builtin_chat_templates().front());
+  rows.template_fits = false;
+}
+
+void require_fitting_model(const ModelFacts& model, const RowFacts& rows) {
+  if (!rows.has_labels() && !model.predicts_tokens) {
+    model_error(kFlag, "the model '" + model.options.name + "' (" + model.model_type +
+                           ") has no head that predicts tokens: found rows of the format " +
+                           std::string(data::kRowFormats.name(rows.survey.format)) + ", expected rows with a \"label\"");
+  }
+  if (rows.survey.format == data::RowFormat::kFeatures) {
+    data_error(kFlag, "rows of features are for TorchScript models: found the model type " + model.model_type +
+                          ", expected rows of texts or tokens");
+  }
+  if (data::needs_text(rows.survey.format) && model.tokenizer == nullptr) {
+    model_error(kFlag, "the model's folder '" + model.options.path.string() + "' holds no tokenizer, which rows of the format " +
+                           std::string(data::kRowFormats.name(rows.survey.format)) + " need");
+  }
+}
+
+/// Whether the labels can be learned; only the whole set shows how many there are.
+void read_labels(const ModelFacts& model, data::Dataset& dataset, RowFacts& rows) {
+  rows.label_kind = dataset.raw_labels.kind;
+  if (rows.survey.has_more || rows.survey.num_rows > kMostEncoded) {
+    return;
+  }
+  const data::LabelSet labels = data::find_labels(dataset, known_labels(model.options.path));
+  data::apply_labels(dataset, labels);
+  if (!labels.is_regression) {
+    rows.num_labels = labels.num_labels();
+  }
+}
+
+data::Dataset encode_first(const std::string& path, const ModelFacts& model, const RowFacts& rows) {
+  std::unique_ptr<tokenizer::ChatTemplate> chat_template;
+  if (data::is_conversation(rows.survey.format)) {
+    chat_template = tokenizer::load_chat_template({rows.chat_template.value_or("")}, model.options.tokenizer, *model.tokenizer);
+  }
+  data::LoadContext context{model.tokenizer.get(), model.vocab_size};
+  context.chat_template = chat_template.get();
+  context.instruction_template = chat_template.get();
+  data::SourceOptions source;
+  source.path = path;
+  source.format = rows.survey.format;
+  source.limit = kMostEncoded;
+  source.documents = rows.survey.documents;
+  data::DataOptions options;
+  options.max_length = kNoLimit;
+  return data::load_dataset(kFlag, {source}, options, context);
+}
+
+}  // namespace
+
+int64_t RowFacts::length_at(double share) const {
+  const auto index = static_cast<size_t>(share * static_cast<double>(lengths.size() - 1));
+  return lengths[index];
+}
+
+int64_t RowFacts::num_longer(int64_t length) const {
+  return lengths.end() - std::upper_bound(lengths.begin(), lengths.end(), length);
+}
+
+ModelFacts read_model_facts(const std::string& name, const config::Surroundings& surroundings) {
+  ModelFacts facts;
+  facts.options = config::read_model_flags({.model = name, .flag = kFlag}, surroundings);
+  require_model(facts.options, kFlag);
+  if (facts.options.is_torchscript()) {
+    config_error(kFlag, "found the TorchScript file '" + name + "', expected a Hugging Face model folder. Start from " +
+                            "configs/lora_torchscript.json or configs/lora_features.json");
+  }
+  const std::unique_ptr<nn::Model> model = models::map_model(facts.options.path);
+  const std::string file = (facts.options.path / "config.json").string();
+  const Json config = read_json(file, ErrorKind::kModel);
+  const JsonReader reader(config, file, ErrorKind::kModel);
+  facts.model_type = reader.string("model_type");
+  facts.dtype = io::dtype_name(model->dtype());
+  for (const nn::Parameter& parameter : model->base_parameters()) {
+    facts.num_parameters += parameter.tensor.numel();
+  }
+  facts.vocab_size = model->vocab_size();
+  facts.max_positions = read_max_positions(reader);
+  facts.predicts_tokens = model->find_head() != nullptr;
+  facts.linear = linear_names(*model);
+  facts.family_targets = model->default_target_modules();
+  open_tokenizer(facts);
+  if (facts.tokenizer && facts.predicts_tokens) {
+    check_vocabulary(*facts.tokenizer, *model, kFlag);
+  }
+  return facts;
+}
+
+RowFacts read_row_facts(const std::string& path, const ModelFacts& model) {
+  RowFacts facts;
+  facts.survey = data::survey_rows(path, kMostCounted, kFlag);
+  require_fitting_model(model, facts);
+  if (facts.survey.format == data::RowFormat::kMessages && !model.has_template) {
+    choose_template(model, facts);
+  }
+  data::Dataset dataset = encode_first(path, model, facts);
+  facts.num_encoded = dataset.report.rows;
+  facts.unused_columns = dataset.report.unused_columns;
+  for (const data::Example& example : dataset.examples) {
+    facts.lengths.push_back(static_cast<int64_t>(example.ids.size()));
+  }
+  std::sort(facts.lengths.begin(), facts.lengths.end());
+  if (facts.has_labels()) {
+    read_labels(model, dataset, facts);
+  }
+  return facts;
+}
+
+}  // namespace lora::app
