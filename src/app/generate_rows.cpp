@@ -53,11 +53,7 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
   if (!prompt.id.is_null()) {
     row["id"] = prompt.id;
   }
-  if (!prompt.messages.is_null()) {
-    row["messages"] = prompt.messages;
-  } else {
-    prompt.text ? row["prompt"] = *prompt.text : row["input_ids"] = prompt.ids;
-  }
+  row.update(prompt.given);
   row["completion"] = text ? Json(*text) : Json(nullptr);
   row["output_ids"] = completion.ids;
   row["finish_reason"] = generate::kFinishReasons.name(completion.reason);
@@ -76,9 +72,8 @@ class Rows {
     std::vector<std::string> stop;
     for (const size_t index : indices) {
       const data::PromptRow& prompt = prompts_[index];
-      const bool is_talk = !prompt.messages.is_null();
-      batch.push_back({prompt.ids, static_cast<int64_t>(index), is_talk ? generation_.turn_ends(adapter) : std::vector<int32_t>()});
-      stop = is_talk ? talk_stops(generation_, adapter) : stop;
+      batch.push_back({prompt.ids, static_cast<int64_t>(index), prompt.is_talk ? generation_.turn_ends(adapter) : std::vector<int32_t>()});
+      stop = prompt.is_talk ? talk_stops(generation_, adapter) : stop;
     }
     std::vector<std::string> texts(batch.size());
     const bool has_text = generation_.tokenizer_if_any() != nullptr;

@@ -31,6 +31,9 @@ class Generation {
   const data::ChatEncoder* chat_encoder(const std::string& adapter);
   /// The same. Throws config Error where there is none.
   const data::ChatEncoder& needed_chat_encoder(const std::string& adapter);
+  /// What instruction rows are written by for an adapter: the template that the flags name or that the adapter brings, as in training and
+  /// lora-eval; null: the prompt of Alpaca. Says once which it is.
+  const data::ChatEncoder* instruction_encoder(const std::string& adapter);
   /// The tokens by which that template ends the assistant's turns: they end an answer, beside the model's EOS tokens.
   std::vector<int32_t> turn_ends(const std::string& adapter);
   bool has_adapter(const std::string& name) const;
@@ -63,6 +66,7 @@ class Generation {
   std::map<std::string, AdapterChat> chats_;
   generate::GenerationOptions options_;
   bool warned_of_length_ = false;
+  bool reported_instructions_ = false;
 };
 
 }  // namespace lora::app

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lora/app/inference_request.h"
+#include "lora/data/dataset.h"
 #include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/models/base_model.h"
@@ -43,10 +44,13 @@ struct InferenceParts {
 /// The folder of the first adapter that the flags name; empty: there is none.
 std::filesystem::path first_adapter_folder(const InferenceRequest& request);
 
-/// What rows of a format are written by: messages by the chosen template or the model's own, instructions by one that is chosen. Null: by
-/// none. Throws config Error where one is named for rows of another format.
+/// What rows of a format are written by: messages (of prompt_completion rows too) by the chosen template or the model's own, instructions
+/// by one that is chosen. Null: by none. Throws config Error where one is named for rows of another format.
 std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,
                                                       const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer);
+
+/// Throws config Error where a template is named for prompt_completion rows, and none of them has messages.
+void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset);
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);

@@ -37,22 +37,40 @@ void RunPrompts::save(const std::filesystem::path& folder) const {
   }
 }
 
+void RunPrompts::settle(const data::DataOptions& options, int64_t message_pairs) {
+  if (is_for_pairs && message_pairs == 0) {
+    if (options.chat_template) {
+      config_error("data.chat_template", "is not used by the rows of this run: prompt and completion are texts in every row of "
+                                         "prompt_completion. Leave it out");
+    }
+    chat_template.reset();
+  }
+  if (chat_template != nullptr) {
+    summary.insert(summary.begin(), "template     " + chat_template->name() + ", saved with the result as chat_template.jinja");
+  }
+}
+
 RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer) {
   RunPrompts prompts;
   const bool has_messages = has_rows(config.data, RowFormat::kMessages);
   const bool has_instructions = has_rows(config.data, RowFormat::kInstruction);
-  if (!has_messages && !has_instructions) {
+  const bool may_have_pairs = has_rows(config.data, RowFormat::kPromptCompletion);
+  if (!has_messages && !has_instructions && !may_have_pairs) {
     return prompts;
   }
   const tokenizer::ChatTemplateChoice choice = choice_of(config);
-  const auto own = tokenizer::load_chat_template({""}, config.model.tokenizer, tokenizer);
   prompts.writes_instructions = has_instructions && choice.is_given();
-  if (has_messages || prompts.writes_instructions) {
-    prompts.chat_template = tokenizer::load_chat_template(choice, config.model.tokenizer, tokenizer);
+  prompts.is_for_pairs = may_have_pairs && !has_messages && !prompts.writes_instructions;
+  const auto load = [&](const tokenizer::ChatTemplateChoice& which) {
+    return has_messages || has_instructions ? tokenizer::load_chat_template(which, config.model.tokenizer, tokenizer)
+                                            : load_pair_template(which, config.model.tokenizer, tokenizer);
+  };
+  const auto own = load({""});
+  if (has_messages || prompts.writes_instructions || may_have_pairs) {
+    prompts.chat_template = load(choice);
   }
   if (prompts.chat_template != nullptr) {
     prompts.is_models_own = own != nullptr && own->identity() == prompts.chat_template->identity();
-    prompts.summary.push_back("template     " + prompts.chat_template->name() + ", saved with the result as chat_template.jinja");
   }
   if (has_instructions && !prompts.writes_instructions) {
     std::string line = "prompt       instruction rows are put into Alpaca's prompt";
@@ -66,9 +84,24 @@ RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::To
   return prompts;
 }
 
-void require_one_template(const std::vector<config::RunConfig>& runs) {
+std::unique_ptr<tokenizer::ChatTemplate> load_pair_template(const tokenizer::ChatTemplateChoice& choice,
+                                                            const std::filesystem::path& tokenizer_path,
+                                                            const tokenizer::Tokenizer& tokenizer) {
+  try {
+    return tokenizer::load_chat_template(choice, tokenizer_path, tokenizer);
+  } catch (const Error& error) {
+    if (!choice.name.empty()) {
+      throw;
+    }
+    log::warn(std::string(error.what()) + " (used only by rows whose prompt and completion are messages)");
+    return nullptr;
+  }
+}
+
+void require_one_template(const std::vector<config::RunConfig>& runs, bool has_pairs) {
   const data::DataOptions& options = runs.front().data;
-  if (options.chat_template || (!has_rows(options, RowFormat::kMessages) && !has_rows(options, RowFormat::kInstruction))) {
+  const bool has_chats = has_pairs || has_rows(options, RowFormat::kMessages) || has_rows(options, RowFormat::kInstruction);
+  if (options.chat_template || !has_chats) {
     return;
   }
   const auto texts_of = [](const config::RunConfig& run) {

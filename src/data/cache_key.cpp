@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
-constexpr int kVersion = 6;
+constexpr int kVersion = 7;
 
 // The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
 Json source_json(const SourceOptions& source) {

@@ -21,4 +21,26 @@ bool has_conversation(const Fields& fields);
 /// for a role that nobody knows, and for what a message says about learning it that cannot be followed.
 ChatRow read_conversation(const Fields& fields, const tokenizer::ChatTemplate& chat_template);
 
+/// A prompt_completion row in TRL's conversational form.
+struct MessagePair {
+  tokenizer::Conversation prompt;
+  ChatRow whole;  ///< the prompt's messages, then the completion's
+};
+
+/// Whether "prompt" or "completion" is a list of messages. Text that holds such a list is text, as in TRL.
+bool has_message_pair(const Fields& fields);
+
+/// Reads "prompt" and "completion", and the columns that read_conversation reads. Throws data Error, as that does, and where one
+/// of the two is no list of messages.
+MessagePair read_message_pair(const Fields& fields, const tokenizer::ChatTemplate& chat_template);
+
+/// Reads only the prompt of such a row.
+tokenizer::Conversation read_prompt_messages(const Fields& fields, const tokenizer::ChatTemplate& chat_template);
+
+/// An instruction row as messages up to the user's turn: "system", the turns of "history", "instruction" with "input".
+Json instruction_messages(const Fields& fields);
+
+/// An instruction row as Stanford Alpaca's prompt. Throws data Error for a "system" or a "history", which it cannot express.
+std::string alpaca_prompt(const Fields& fields);
+
 }  // namespace lora::data

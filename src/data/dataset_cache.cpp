@@ -28,7 +28,7 @@ constexpr const char* kRawLabels = "raw_labels";          // RawLabels as JSON, 
 constexpr const char* kUnused = "unused_columns";         // of each file, as JSON, byte by byte
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
-constexpr const char* kReport = "report";                 // rows, truncated, dropped, split, skipped
+constexpr const char* kReport = "report";                 // as numbers_of gives them
 constexpr const char* kSkippedFiles = "skipped_file";     // of the skipped rows that are named
 constexpr const char* kSkippedLines = "skipped_line";
 constexpr const char* kRowsOfFiles = "rows_of_files";  // [F]
@@ -79,8 +79,8 @@ io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Va
           }};
 }
 
-std::array<int64_t, 5> numbers_of(const DataReport& report) {
-  return {report.rows, report.truncated, report.dropped, report.split, report.skipped};
+std::array<int64_t, 6> numbers_of(const DataReport& report) {
+  return {report.rows, report.truncated, report.dropped, report.split, report.skipped, report.message_pairs};
 }
 
 std::string text_of(const RawLabels& raw) {
@@ -91,7 +91,7 @@ std::string text_of(const RawLabels& raw) {
 struct Written {
   std::string raw_labels;
   std::string unused_columns;
-  std::array<int64_t, 5> report;
+  std::array<int64_t, 6> report;
 };
 
 Written written(const RowSet& set) {
@@ -239,7 +239,7 @@ RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources
   set.examples = read_examples(file, sources, files);
   set.raw_labels = read_raw_labels(file);
   const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
-  set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}};
+  set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}, {}, report[5]};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
   const auto skipped_files = file.numbers<int32_t>(kSkippedFiles, skipped_lines.size());
   for (size_t i = 0; i < skipped_lines.size(); ++i) {

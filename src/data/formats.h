@@ -20,7 +20,7 @@ struct FormatContext {
   TrainOn train_on = TrainOn::kCompletion;
   bool append_eos = true;
   bool parse_special_tokens = true;
-  const ChatEncoder* chat = nullptr;  ///< null where rows are no messages, and for instruction rows as Alpaca's prompts
+  const ChatEncoder* chat = nullptr;  ///< null where no chat template writes the rows
   int64_t max_length = 0;             ///< what a text is cut to before special tokens are placed around it; 0: it is not cut
   bool needs_label = true;            ///< a row of a classification must have its label
 
@@ -36,6 +36,7 @@ struct Document {
   std::shared_ptr<const DenseRow> dense = nullptr;
   bool cut = false;                 ///< to max_length
   std::vector<Document> more = {};  ///< further documents of a row that holds several
+  bool is_message_pair = false;     ///< of a prompt and a completion that are messages
 };
 
 /// One way to make a document of a row.
@@ -56,6 +57,15 @@ std::vector<std::string> unused_columns(const Fields& fields, const Format& form
 
 /// A row of token ids: {"input_ids", optional "labels" and the columns that say what else these are}.
 Document encode_tokens(const Fields& fields, const FormatContext& context);
+
+/// A row of "messages".
+Document encode_messages(const Fields& fields, const FormatContext& context);
+
+/// An instruction row, written by a chat template.
+Document encode_instruction_chat(const Fields& fields, const FormatContext& context);
+
+/// A prompt_completion row whose prompt and completion are messages: ids and labels are those of TRL's SFTTrainer.
+Document encode_message_pair(const Fields& fields, const FormatContext& context);
 
 /// A row of features: {"features": numbers in lists of any depth, "target": a class, a value or a list of values}.
 Document encode_features(const Fields& fields, const FormatContext& context);

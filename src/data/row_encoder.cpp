@@ -11,7 +11,8 @@ namespace {
 
 /// What rows of a format are written by; null: by no template.
 std::unique_ptr<ChatEncoder> chat_encoder_of(RowFormat format, const LoadContext& context) {
-  const tokenizer::ChatTemplate* chat_template = format == RowFormat::kMessages      ? context.chat_template
+  const bool can_hold_messages = format == RowFormat::kMessages || format == RowFormat::kPromptCompletion;
+  const tokenizer::ChatTemplate* chat_template = can_hold_messages                   ? context.chat_template
                                                  : format == RowFormat::kInstruction ? context.instruction_template
                                                                                      : nullptr;
   return chat_template == nullptr ? nullptr : std::make_unique<ChatEncoder>(*chat_template, *context.tokenizer);
@@ -51,6 +52,7 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
     check_ids(document.ids, row.origin);
   }
   encoded.label = std::move(document.label);
+  encoded.is_message_pair = document.is_message_pair;
   std::vector<Document> more = std::move(document.more);
   fit(std::move(document), row.origin, encoded);
   for (Document& further : more) {

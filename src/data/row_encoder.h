@@ -18,6 +18,7 @@ struct EncodedRow {
   RowLabel label;                            ///< of the whole row
   bool overlong = false;                     ///< it is longer than max_length
   bool skipped = false;                      ///< nothing of it is supervised
+  bool is_message_pair = false;              ///< its prompt and completion are messages
   std::vector<std::string> watched_columns;  ///< those of RowEncoder's that it has
   std::vector<std::string> unused_columns;   ///< those that its format does not use
 };

@@ -117,6 +117,7 @@ class Reader {
     report.truncated += row.overlong && overlength == Overlength::kTruncate ? 1 : 0;
     report.dropped += row.overlong && overlength == Overlength::kDrop ? 1 : 0;
     report.split += row.overlong && overlength == Overlength::kSplit ? 1 : 0;
+    report.message_pairs += row.is_message_pair ? 1 : 0;
     const Origin origin{file.name, row.line};
     if (row.skipped && ++report.skipped <= static_cast<int64_t>(kMaxNamed)) {
       set_.skipped.push_back(origin);

@@ -11,7 +11,8 @@ int main(int argc, char** argv) {
   source->add_option("--message", request.message, "A question, put into the chat template; the answer is streamed")->type_name("TEXT");
   source
       ->add_option("--prompts", request.prompts,
-                   "Rows {\"prompt\"}, {\"messages\"} or {\"input_ids\"}, \"adapter\" and \"id\" optional (.jsonl .json .csv, -)")
+                   "Rows with \"prompt\", \"messages\", \"instruction\", \"text\" or \"input_ids\", and optional \"adapter\" and \"id\" "
+                   "(.jsonl .json .csv, -)")
       ->type_name("FILE");
   source->add_flag(
       "--chat", request.chat,

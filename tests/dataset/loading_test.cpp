@@ -2,10 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fake_tokenizer.h"
 #include "lora/base/file.h"
+#include "lora/data/batches.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -116,6 +118,36 @@ TEST(Loading, PartsBeginWithTheDocumentsBos) {
   expect_parts(load(RowFormat::kTokens, R"({"input_ids": [5, 1, 6, 7, 8]})"), {{5, 1, 6, 7}}, {{5, 1, 6, 7}});
   tokenizer.bos.reset();
   expect_parts(load(RowFormat::kTokens, R"({"input_ids": [1, 5, 6, 7, 8, 9]})"), {{1, 5, 6, 7}, {8, 9}}, {{1, 5, 6, 7}, {8, 9}});
+}
+
+TEST(Loading, PacksOfPartsHaveOneBosInEachDocument) {
+  test::FakeTokenizer tokenizer;  // BOS 1
+  Fixture setup;
+  setup.source.format = RowFormat::kText;
+  setup.options.overlength = Overlength::kSplit;
+  std::string rows;
+  for (const char* text : {"bcdefgh", "b", "cd", "efghijklmno", "bc"}) {
+    rows += R"({"text": ")" + std::string(text) + "\"}\n";
+  }
+  setup.source.path = setup.folder.write("x.jsonl", rows);
+  const Dataset dataset = load_dataset("data.train", {setup.source}, setup.options, {&tokenizer, 301});
+  const BatchOptions packs{2, /*packing=*/true, /*max_length=*/8};
+  std::vector<int64_t> seen;
+  for (const std::vector<int64_t>& indices : plan_epoch(dataset, packs, 0)) {
+    const nn::TokenBatch batch = make_batch(dataset, indices);
+    for (int64_t d = 0; d < batch.num_documents(); ++d) {
+      const int64_t begin = batch.document_offsets[d];
+      const at::Tensor ids = batch.ids_T.slice(0, begin, batch.document_offsets[d + 1]);
+      EXPECT_EQ(ids[0].item<int64_t>(), 1);
+      EXPECT_EQ((ids == 1).sum().item<int64_t>(), 1);
+      EXPECT_EQ(batch.positions_T[begin].item<int64_t>(), 0);
+      EXPECT_EQ(batch.labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
+    }
+    seen.insert(seen.end(), batch.sample_ids.begin(), batch.sample_ids.end());
+  }
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen.size(), dataset.examples.size());
+  EXPECT_EQ(std::set<int64_t>(seen.begin(), seen.end()).size(), seen.size());
 }
 
 TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {

@@ -38,12 +38,12 @@ TEST_F(Prompts, RowsOfTextAndOfIds) {
       "[]}\n");
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].ids, (Ids{1, 'x' + 10, 300}));  // BOS, no EOS
-  EXPECT_EQ(rows[0].text, "xab");
+  EXPECT_EQ(rows[0].given.dump(), R"({"prompt":"xab"})");
   EXPECT_EQ(rows[0].adapter, "b");
   EXPECT_EQ(rows[0].id, "q-7");
   EXPECT_TRUE(rows[0].origin.ends_with("p.jsonl:1"));
   EXPECT_EQ(rows[1].ids, (Ids{0, 300}));
-  EXPECT_FALSE(rows[1].text);
+  EXPECT_EQ(rows[1].given.dump(), R"({"input_ids":[0,300]})");
   EXPECT_EQ(rows[1].adapter, "");
   EXPECT_EQ(rows[1].id, 7);
   EXPECT_TRUE(rows[1].origin.ends_with("p.jsonl:3"));

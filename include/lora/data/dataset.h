@@ -28,6 +28,7 @@ struct DataReport {
   std::vector<std::string> skipped_origins;  ///< the first ten
   std::vector<TextReport> texts;             ///< one for each way in which .txt files were cut
   std::vector<std::string> unused_columns;   ///< "file: names" of columns that rows have and their format does not use
+  int64_t message_pairs = 0;                 ///< prompt_completion rows whose prompt and completion are messages
 };
 
 struct SourceFile {
@@ -54,7 +55,7 @@ struct LoadContext {
   int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
   bool keep_unsupervised = false;                          ///< rows without a supervised token or a label stay, so that none is missing
   int num_threads = 0;                                     ///< that encode rows; 0: as many as torch computes with
-  const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no messages rows can be read
+  const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no rows of messages can be read
   /// What instruction rows are written by, as a user's turn and an answer; null: the prompt of Alpaca.
   const tokenizer::ChatTemplate* instruction_template = nullptr;
 };

@@ -40,14 +40,14 @@ inline constexpr EnumTable<Overlength, 4> kOverlengths{
 /// Which tokens of prompt_completion, instruction and messages rows are supervised.
 enum class TrainOn {
   kCompletion,  ///< the completion, the output, every turn of the assistant's
-  kLastTurn,    ///< the assistant's last turn; of messages rows alone
+  kLastTurn,    ///< the assistant's last turn (of instruction rows the output); of messages and instruction rows
   kAll,
 };
 inline constexpr EnumTable<TrainOn, 3> kTrainOn{
     {{{TrainOn::kCompletion, "completion"}, {TrainOn::kLastTurn, "last_turn"}, {TrainOn::kAll, "all"}}}};
 /// Whether a format's rows have turns, which `last_turn` needs.
 inline bool has_turns(RowFormat format) {
-  return format == RowFormat::kMessages;
+  return format == RowFormat::kMessages || format == RowFormat::kInstruction;
 }
 
 /// Whether a format's rows have a prompt before what is learnt, which `train_on` is about.
@@ -56,7 +56,7 @@ inline bool has_prompt(RowFormat format) {
 }
 /// Whether a format's rows can be written by a chat template.
 inline bool is_conversation(RowFormat format) {
-  return format == RowFormat::kInstruction || format == RowFormat::kMessages;
+  return has_prompt(format);
 }
 
 /// What a document of a .txt file is.

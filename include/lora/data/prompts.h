@@ -15,8 +15,8 @@ namespace lora::data {
 /// One row of a file of prompts.
 struct PromptRow {
   std::vector<int32_t> ids;            ///< one at least
-  std::optional<std::string> text;     ///< as the row has it; none where it has ids
-  Json messages;                       ///< as the row has them; else null
+  Json given = Json::object();         ///< the fields that the prompt was made of, as the row has them
+  bool is_talk = false;                ///< a chat template wrote it, so that its end of turn ends the completion
   std::optional<std::string> adapter;  ///< "": none (null in the row); nothing: the row does not say
   Json id;                             ///< the row's own "id", null where it has none
   std::string origin;                  ///< "file:line"
@@ -28,15 +28,17 @@ struct PromptContext {
   std::function<const tokenizer::Tokenizer&()> tokenizer;  ///< asked for at the first text
   /// What messages are written by, for the row's adapter (as PromptRow::adapter); asked for at the first messages.
   std::function<const ChatEncoder&(const std::optional<std::string>& adapter)> chat;
+  /// What instruction rows are written by, for the row's adapter; null, or no function: the prompt of Alpaca.
+  std::function<const ChatEncoder*(const std::optional<std::string>& adapter)> instruction_chat;
   std::function<void(const PromptRow& row)> check = [](const PromptRow&) {
   };                                 ///< may throw for the row's adapter; its ids are not yet there
   bool parse_special_tokens = true;  ///< of prompts that are texts; renderings of messages always are parsed
 };
 
-/// Rows {"prompt": text}, {"messages": [...], "tools"?: [...]} or {"input_ids": [...]}, each with an optional "adapter" (a name, null:
-/// none) and "id", of a file as datasets have them
-/// (.jsonl, .json, .csv, "-" for stdin). Throws data Error naming file and line, for a file without rows too, and config
-/// Error for a file of another kind.
+/// Rows {"prompt": text or messages}, {"messages": [...], "tools"?: [...]}, {"input_ids": [...]}, or rows of training: {"instruction",
+/// "input"?, "system"?, "history"?} or {"text"}; each with an optional "adapter" (a name, null: none) and "id", of a file of a dataset
+/// (.jsonl, .json, .csv, "-" for stdin). What such a row should be answered with is ignored. Throws data Error naming file and line, for
+/// a file without rows too, and config Error for a file of another kind.
 std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context);
 
 /// Ids of a prompt's text: BOS where the tokenizer's rules want one, no EOS. Throws data Error naming `where` for a text
