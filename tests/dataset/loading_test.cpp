@@ -1,4 +1,5 @@
 // What happens to rows after their format: length, limits, skipping, holding out.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

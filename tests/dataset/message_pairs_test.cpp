@@ -152,7 +152,7 @@ TEST_F(MessagePairs, EarlierTurnsOfInstructionRows) {
     test::expect_error(ErrorKind::kData, parts, [&] { load(line, RowFormat::kInstruction, by); });
   };
   for (const char* history : {R"("a")", R"([["a"]])", R"([["a", 7]])", R"([{"a": "b"}])"}) {
-    refuse(std::string(R"({"instruction": "e", "output": "g", "history": )") + history + "}", {"rows.jsonl:1", "\"history\""}, &chat);
+    refuse(std::string(R"({"instruction": "e", "output": "g", "history": )") + history + "}", {"rows.jsonl:1", "history"}, &chat);
   }
   // The prompt of Alpaca has one turn and no system text.
   refuse(row, {"rows.jsonl:1", "\"history\"", "data.chat_template", "--chat-template"}, nullptr);
