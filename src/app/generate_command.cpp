@@ -16,21 +16,21 @@ namespace {
 
 void check_flags(const GenerateRequest& request) {
   if (!request.system.empty() && !request.message && !request.chat) {
-    config_error("--system", "found it beside " + std::string(request.prompt ? "--prompt" : "--prompts") +
-                                 ", expected --message or --chat: it is written by the chat template");
+    config_error("--system", "found it with " + std::string(request.prompt ? "--prompt" : "--prompts") +
+                                 ", expected --message or --chat, as only a chat template can express it");
   }
   if (!request.chat_template.empty() && request.prompt) {
-    config_error("--chat-template", "is not used by --prompt, whose text is completed as it is. Use --message to put it into the template");
+    config_error("--chat-template", "is not used by --prompt, whose text is completed unchanged. Use --message to apply the template.");
   }
 }
 
-/// The output must be writable before hours of work, and must not replace what it is made from.
+/// Checks before hours of work that the output is writable and does not replace an input.
 std::optional<ResultFile> checked_output(const GenerateRequest& request) {
   if (request.output.empty()) {
     return std::nullopt;
   }
   if (request.chat) {
-    config_error("--output", "found it beside --chat, which writes to standard output. Leave it out");
+    config_error("--output", "found it with --chat, which writes to standard output. Remove it.");
   }
   return ResultFile(request.output, inputs_of(request.inference, {request.prompts, request.chat_template}));
 }
@@ -75,7 +75,7 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
   };
   std::vector<data::PromptRow> rows = data::load_prompts(request.prompts, context);
   if (!has_chats && !request.chat_template.empty()) {
-    config_error("--chat-template", "is not used: no row of " + request.prompts + " has messages or an instruction. Leave it out");
+    config_error("--chat-template", "is not used: no row of " + request.prompts + " has messages or an instruction. Remove it.");
   }
   return rows;
 }

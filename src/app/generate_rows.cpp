@@ -15,7 +15,7 @@ namespace lora::app {
 
 namespace {
 
-/// Rows on their way out: they are done in any order and leave in that of their indices.
+/// Writes rows in the order of their indices, although they finish in any order.
 class RowWriter {
  public:
   RowWriter(size_t count, const std::optional<ResultFile>& output) : rows_(count), output_(output) {}
@@ -31,7 +31,7 @@ class RowWriter {
   }
   size_t num_done() const { return num_done_; }
 
-  /// Writes what is done and was not written yet.
+  /// Writes the finished rows that were not written yet.
   void finish() const {
     std::string all;
     for (size_t i = next_; i < rows_.size(); ++i) {
@@ -43,7 +43,7 @@ class RowWriter {
  private:
   std::vector<std::optional<std::string>> rows_;
   const std::optional<ResultFile>& output_;
-  size_t next_ = 0;  ///< the first row that is not printed
+  size_t next_ = 0;  ///< the first row that was not printed yet
   size_t num_done_ = 0;
 };
 
@@ -61,7 +61,7 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
   return row;
 }
 
-/// All prompts of a command, and what was done of them.
+/// Completes the prompts of a command and counts them.
 class Rows {
  public:
   Rows(Generation& generation, const std::vector<data::PromptRow>& prompts, RowWriter& writer)
@@ -101,7 +101,7 @@ class Rows {
   int64_t num_tokens_ = 0;
 };
 
-/// Indices of the prompts of each adapter, in batches: those of one adapter go together, wherever they stand.
+/// Batches of prompt indices: prompts of one adapter are batched together, wherever they are in the file.
 std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std::vector<data::PromptRow>& prompts,
                                                                       const std::string& default_adapter, int64_t batch_size) {
   std::map<std::string, std::vector<size_t>> by_adapter;
@@ -125,7 +125,7 @@ std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std:
 void generate_rows(Generation& generation, const std::vector<data::PromptRow>& prompts, int64_t batch_size,
                    const std::optional<ResultFile>& output) {
   if (generation.tokenizer_if_any() == nullptr) {
-    log::warn("the model has no usable tokenizer: the rows will have \"output_ids\", and null for \"completion\"");
+    log::warn("the model has no usable tokenizer: the rows have \"output_ids\", and \"completion\" is null");
   }
   RowWriter writer(prompts.size(), output);
   Rows rows(generation, prompts, writer);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
-/// Whether a row says that nothing of it is trained on. A loss that counts more or less is not supported.
+/// Whether a row is excluded from the loss as a whole. Fractional weights are not supported.
 bool is_left_out(const Fields& fields) {
   if (!fields.has("weight")) {
     return false;
@@ -33,7 +33,7 @@ Document document_of(const EncodedChat& chat) {
   return document;
 }
 
-// EOS is put after a conversation only where its last turn is trained on and ends without any special token.
+// EOS is appended to a conversation only if its last turn is supervised and contains no special token.
 Document encode_conversation(const ChatRow& row, const Fields& fields, const FormatContext& context) {
   const EncodedChat chat = context.chat->encode(row.conversation, context.train_on, fields.origin(), row.unlearnt);
   Document document = document_of(chat);
@@ -54,7 +54,7 @@ Document encode_conversation(const ChatRow& row, const Fields& fields, const For
 void warn_of_other_prompt(const std::vector<int32_t>& lost, const FormatContext& context, const std::string& where) {
   static std::atomic<bool> warned = false;
   if (!warned.exchange(true)) {
-    log::warn("[" + where + "] the prompt is written differently when the completion follows it: the end of the prompt alone, '" +
+    log::warn("[" + where + "] the prompt is written differently when the completion follows it: the end of the prompt by itself, '" +
               printable(context.tokenizer->decode(lost, /*show_special=*/true), 50) +
               "', is not in the training text. As in TRL, the completion begins where the two differ (reported once)");
   }
@@ -76,11 +76,11 @@ Document encode_instruction_chat(const Fields& fields, const FormatContext& cont
   return encode_conversation({{std::move(messages), Json()}, {}}, fields, context);
 }
 
-// No EOS is added, as in TRL: the template ends the turns. Everything after the prompt is the completion, whoever says it.
+// No EOS is added, as in TRL: the template ends the turns. Everything after the prompt is the completion, whatever its roles.
 Document encode_message_pair(const Fields& fields, const FormatContext& context) {
   if (context.chat == nullptr) {
     fields.fail(fields.value("prompt").is_array() ? "prompt" : "completion",
-                "found messages, which need a chat template, and there is none. Set data.chat_template (--chat-template of the other "
+                "found messages, which need a chat template, and there is none. Set data.chat_template (--chat-template in the other "
                 "programs) to one of " +
                     join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }

@@ -23,7 +23,7 @@ struct RoleName {
   const char* role;
 };
 
-/// What ShareGPT's rows, LLaMA-Factory, Axolotl, ms-swift and OpenAI's older format call the roles.
+/// The names of roles in ShareGPT rows, LLaMA-Factory, Axolotl, ms-swift and OpenAI's older format.
 constexpr std::array<RoleName, 18> kRoleNames{{{"human", kUser},
                                                {"gpt", kAssistant},
                                                {"chatgpt", kAssistant},
@@ -43,13 +43,13 @@ constexpr std::array<RoleName, 18> kRoleNames{{{"human", kUser},
                                                {kAssistant, kAssistant},
                                                {kTool, kTool}}};
 
-/// Keys by which other tools say whether a message is learnt: OpenAI and Mistral weight; Axolotl train, training; LLaMA-Factory and
-/// others trainable; ms-swift loss.
+/// Keys of other tools for whether a message is supervised: weight (OpenAI, Mistral), train and training (Axolotl), trainable
+/// (LLaMA-Factory and others), loss (ms-swift).
 constexpr std::array<const char*, 5> kLearnKeys{"weight", "train", "training", "trainable", "loss"};
-/// Keys by which parts of a message are learnt, which we cannot do.
+/// Keys for supervision of parts of a message, which is not supported.
 constexpr std::array<const char*, 3> kPartKeys{"training_detail", "train_detail", "loss_scale"};
 
-/// What apply_chat_template itself does with an argument, so that it is no variable of the template.
+/// The arguments of apply_chat_template itself, which are not variables of the template.
 constexpr std::array<const char*, 15> kNoVariables{"conversation",
                                                    "messages",
                                                    "chat_template",
@@ -70,7 +70,7 @@ std::string place_of(const std::string& list, size_t index) {
   return list + "[" + std::to_string(index) + "]";
 }
 
-/// A JSON value that may be given as text, as columns of one type hold it.
+/// A JSON value, which may be given as text because datasets with typed columns store it so.
 Json parsed(const Json& value, const std::string& where) {
   return value.is_string() && !trim(value.get_ref<const std::string&>()).empty()
              ? parse_python_json(value.get_ref<const std::string&>(), where, ErrorKind::kData)
@@ -86,7 +86,7 @@ class ConversationReader {
     const Json messages = fields_.json(fields_.has("messages") || !fields_.has("conversations") ? "messages" : "conversations");
     ChatRow row = empty_row();
     if (!messages.is_array()) {
-      row.conversation.messages = messages;  // which rendering refuses
+      row.conversation.messages = messages;  // rejected by rendering
       return row;
     }
     append(messages, "messages", row);
@@ -106,7 +106,7 @@ class ConversationReader {
  private:
   [[noreturn]] void fail(const std::string& what) const { data_error(fields_.origin(), what); }
 
-  /// Without messages.
+  /// A row without messages yet.
   ChatRow empty_row() const {
     ChatRow row;
     row.conversation.messages = Json::array();
@@ -115,16 +115,16 @@ class ConversationReader {
     return row;
   }
 
-  /// A field that is a list of messages because the row's other one is.
+  /// A field that must be a list of messages because the row's other field is one.
   const Json& list(const std::string& field) const {
     const Json& value = fields_.value(field);
     if (!value.is_array() || value.empty()) {
       fields_.fail(field, "found " + found_text(value) +
-                              ", expected a list of messages with at least one: prompt and completion are both texts or both messages.");
+                              ", expected a list of at least one message: prompt and completion must both be texts or both be messages");
     }
     for (size_t i = 0; i < value.size(); ++i) {
       if (!value[i].is_object()) {
-        fail(place_of(fields_.column(field), i) + ": found " + shown(value[i]) + R"(, expected an object with a string "role".)");
+        fail(place_of(fields_.column(field), i) + ": found " + shown(value[i]) + R"(, expected an object with a string "role")");
       }
     }
     return value;
@@ -157,7 +157,7 @@ class ConversationReader {
     const std::string name = message["role"].get<std::string>();
     const auto known = std::find_if(kRoleNames.begin(), kRoleNames.end(), [&](const RoleName& entry) { return name == entry.name; });
     const bool is_known = known != kRoleNames.end();
-    // A template's own name of the assistant ("model") is only what it writes, while its own names of tools are what it reads.
+    // A template's own name for the assistant ("model") is only in what it writes, while its own names for tools are in what it reads.
     if (name == "developer" || (template_.names(name) && (!is_known || known->role == kTool || !template_.names(known->role)))) {
       return;
     }
@@ -165,7 +165,7 @@ class ConversationReader {
       fail(place + ": the role is unknown: found \"" + printable(name) +
            "\", expected system, developer, user, assistant or tool, one of ShareGPT's names (human, gpt, …), or a role that the chat "
            "template " +
-           template_.name() + " names.");
+           template_.name() + " names");
     }
     message["role"] = known->role;
     if (name == "function_call" || name == "tool_call") {
@@ -178,7 +178,7 @@ class ConversationReader {
     }
   }
 
-  /// Makes tool_calls of a call {"name", "arguments"}, or of several.
+  /// Converts one or several calls {"name", "arguments"} to tool_calls.
   void move_calls(Json& message, const Json& value, const std::string& place) const {
     const std::string where = fields_.origin() + ": " + place;
     Json calls = parsed(value, where);
@@ -186,7 +186,7 @@ class ConversationReader {
     Json result = Json::array();
     for (Json& call : calls) {
       if (!call.is_object() || !call.contains("name") || !call["name"].is_string()) {
-        fail(place + ": found " + shown(value) + ", expected a call {\"name\": …, \"arguments\": {…}} or an array of calls.");
+        fail(place + ": found " + shown(value) + ", expected a call {\"name\": …, \"arguments\": {…}} or an array of calls");
       }
       const Json arguments = call.contains("arguments") ? call["arguments"] : call.value("parameters", Json::object());
       result.push_back({{"type", "function"}, {"function", {{"name", call["name"]}, {"arguments", parsed(arguments, where)}}}});
@@ -201,7 +201,7 @@ class ConversationReader {
     }
     for (const char* key : kPartKeys) {
       if (message.contains(key) && !message[key].is_null()) {
-        fail(place + "." + key + ": parts of a turn cannot be chosen. Use \"train\": false to leave a whole turn out.");
+        fail(place + "." + key + ": parts of a turn cannot be excluded from the loss. Use \"train\": false to exclude the whole turn.");
       }
     }
     for (const char* key : kLearnKeys) {
@@ -211,25 +211,25 @@ class ConversationReader {
       }
       const bool no = *value == false || *value == 0;
       if (!no && *value != true && *value != 1) {
-        fail(place + "." + key + ": found " + shown(*value) + ", expected 0 or 1 (false or true): a turn is learnt or not.");
+        fail(place + "." + key + ": found " + shown(*value) + ", expected 0 or 1 (false or true), as a turn is supervised or not");
       }
       if (!no && message.value("role", Json()) != kAssistant) {
         fail(place + "." + key + ": found " + shown(*value) + " on a turn of the role " + shown(message.value("role", Json())) +
-             ", expected 0: only the assistant's turns are learnt.");
+             ", expected 0, as only turns of the assistant are supervised");
       }
       unlearnt = unlearnt || no;
     }
     return unlearnt;
   }
 
-  /// A "system" beside the messages is their first, unless they have one.
+  /// The "system" column becomes the first message. Messages with a system message of their own must not have it.
   void add_system(ChatRow& row) const {
     if (!fields_.has("system") || fields_.text("system").empty()) {
       return;
     }
     Json& messages = row.conversation.messages;
     if (!messages.empty() && messages[0].is_object() && messages[0].value("role", Json()) == kSystem) {
-      fields_.fail("system", "found beside a system message, expected one of the two.");
+      fields_.fail("system", "found together with a system message, expected only one of the two");
     }
     messages.insert(messages.begin(), Json{{"role", kSystem}, {"content", fields_.text("system")}});
     row.unlearnt.insert(row.unlearnt.begin(), false);
@@ -251,18 +251,18 @@ class ConversationReader {
     return tools;
   }
 
-  /// Variables of the template; "tools" among them takes the place of the row's.
+  /// Variables of the template; "tools" among them replaces the row's.
   Json kwargs(Json& tools) const {
     if (!fields_.has("chat_template_kwargs")) {
       return Json();
     }
     Json kwargs = fields_.json("chat_template_kwargs");
     if (!kwargs.is_object()) {
-      fields_.fail("chat_template_kwargs", "found " + type_name(kwargs) + ", expected an object of the template's variables.");
+      fields_.fail("chat_template_kwargs", "found " + type_name(kwargs) + ", expected an object with variables of the template");
     }
     for (const char* name : kNoVariables) {
       if (kwargs.contains(name)) {
-        fields_.fail("chat_template_kwargs", "found \"" + std::string(name) + "\", which is no variable of a template.");
+        fields_.fail("chat_template_kwargs", "found \"" + std::string(name) + "\", which is not a variable of a template");
       }
     }
     if (kwargs.contains("tools")) {
@@ -276,7 +276,7 @@ class ConversationReader {
   const tokenizer::ChatTemplate& template_;
 };
 
-/// The earlier turns of an instruction row: what was asked and what was answered.
+/// The earlier turns of an instruction row: pairs of an instruction and its answer.
 std::vector<std::pair<std::string, std::string>> history_of(const Fields& fields) {
   std::vector<std::pair<std::string, std::string>> turns;
   if (!fields.has("history") || fields.is_empty("history")) {
@@ -287,7 +287,7 @@ std::vector<std::pair<std::string, std::string>> history_of(const Fields& fields
     return turn.is_array() && turn.size() == 2 && turn[0].is_string() && turn[1].is_string();
   };
   if (!history.is_array() || !std::all_of(history.begin(), history.end(), is_pair)) {
-    fields.fail("history", "found " + shown(history) + ", expected a list of pairs of texts: [[instruction, answer], …].");
+    fields.fail("history", "found " + shown(history) + ", expected a list of pairs of texts: [[instruction, answer], …]");
   }
   for (const Json& turn : history) {
     turns.emplace_back(turn[0].get<std::string>(), turn[1].get<std::string>());
@@ -323,7 +323,7 @@ MessagePair read_message_pair(const Fields& fields, const tokenizer::ChatTemplat
   return pair;
 }
 
-// By a chat template the instruction and its input, one line each, are what the user says, as in LLaMA-Factory.
+// The instruction and its input, one line each, are the content of the user's message, as in LLaMA-Factory.
 Json instruction_messages(const Fields& fields) {
   Json messages = Json::array();
   const auto add = [&messages](const char* role, const std::string& content) {
@@ -347,8 +347,8 @@ std::string alpaca_prompt(const Fields& fields) {
   for (const char* field : {"history", "system"}) {
     if (fields.has(field) && !fields.is_empty(field)) {
       fields.fail(field, "found " + shown(fields.value(field)) +
-                             ", which the Stanford Alpaca prompt cannot express. Set data.chat_template (--chat-template of the other "
-                             "programs), so that a chat template writes these rows, or leave the column out.");
+                             ", which the Stanford Alpaca prompt cannot express. Set data.chat_template (--chat-template in the other "
+                             "programs) to write these rows with a chat template, or remove the column.");
     }
   }
   return instruction_prompt(fields.text("instruction"), fields.has("input") ? fields.text("input") : "");

@@ -11,8 +11,8 @@ namespace {
 
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
-// A prompt and what is to be learned after it are encoded as one text, as they will be met. The prompt encoded alone
-// shows how far the prompt reaches; a token that straddles the border differs there, so it is supervised.
+// Prompt and completion are encoded as one text, as the model will see them. The ids of the prompt by itself show where it ends; a token
+// across the border differs from them, so it is supervised.
 Document encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
                            const std::string& where) {
   Document document;
@@ -77,12 +77,12 @@ std::vector<std::string> row_fields(RowFormat format) {
 std::vector<std::string> unused_columns(const Fields& fields, const Format& format) {
   for (const std::string& name : format.refused) {
     if (fields.has(name) && !fields.is_empty(name)) {
-      fields.fail(name, "rows of the format " + std::string(kRowFormats.name(format.format)) + " cannot have it: found " +
+      fields.fail(name, "rows of the format " + std::string(kRowFormats.name(format.format)) + " cannot have this column: found " +
                             shown(fields.value(name)) +
-                            ", on which other tools act. Write such rows as messages, or leave the column out.");
+                            ", which other tools use. Write such rows as messages, or remove the column.");
     }
   }
-  // Columns of messages say nothing about a prompt and a completion that are texts.
+  // The columns for messages do not apply to a prompt and a completion that are texts.
   const bool uses_optional = format.format != RowFormat::kPromptCompletion || has_message_pair(fields);
   std::vector<std::string> unused;
   for (const std::string& column : fields.columns()) {

@@ -33,12 +33,12 @@ class PromptReader {
   }
 
  private:
-  /// What reads the row. Rows of training may have a "text" next to an "instruction", or columns of both next to a prompt: the first of
-  /// these counts.
+  /// The function that reads the row. Training rows may have a "text" next to an "instruction", or both next to a prompt: the first of
+  /// these in the list counts.
   void (PromptReader::*reader())() {
     const auto num_kinds = int{fields_.has("prompt")} + int{has_conversation(fields_)} + int{fields_.has("input_ids")};
     if (num_kinds > 1) {
-      data_error(row_.origin, R"(found several of "prompt", "messages" and "input_ids", expected one of them.)");
+      data_error(row_.origin, R"(found several of "prompt", "messages" and "input_ids", expected one of them)");
     }
     const bool has_messages = has_conversation(fields_) || (fields_.has("prompt") && has_message_pair(fields_));
     if (has_messages) {
@@ -53,7 +53,7 @@ class PromptReader {
         return read;
       }
     }
-    data_error(row_.origin, R"(found none of "prompt", "messages", "input_ids", "instruction" and "text", expected one of them.)");
+    data_error(row_.origin, R"(found none of "prompt", "messages", "input_ids", "instruction" and "text", expected one of them)");
   }
 
   void keep(const char* field) {
@@ -76,7 +76,7 @@ class PromptReader {
     prompt_.ids = fields_.integers("input_ids", 0, context_.vocab_size - 1, 0);
     prompt_.given["input_ids"] = prompt_.ids;
     if (prompt_.ids.empty()) {
-      fields_.fail("input_ids", "found no id, expected one at least.");
+      fields_.fail("input_ids", "found no ids, expected at least one");
     }
   }
 
@@ -120,7 +120,7 @@ class PromptReader {
 std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context) {
   const auto kind = file_kind(path);
   if (!kind || *kind == FileKind::kText) {
-    config_error("--prompts", "found '" + path + "', expected a .jsonl, .json or .csv file, or -.");
+    config_error("--prompts", "found '" + path + "', expected a .jsonl, .json or .csv file, or -");
   }
   std::vector<PromptRow> prompts;
   read_rows(path, *kind, [&prompts, &context](const Row& row) {
@@ -129,7 +129,7 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
     return true;
   });
   if (prompts.empty()) {
-    data_error(path, "found no row, expected one at least, for instance {\"prompt\": \"…\"}.");
+    data_error(path, "found no rows, expected at least one, for example {\"prompt\": \"…\"}");
   }
   return prompts;
 }
@@ -142,12 +142,12 @@ std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule
 
 void check_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where) {
   if (ids.empty()) {
-    data_error(where, "the prompt is empty: found no token, expected one at least (this tokenizer adds no BOS).");
+    data_error(where, "the prompt is empty: found no tokens, expected at least one (this tokenizer adds no BOS)");
   }
   const int32_t largest = *std::max_element(ids.begin(), ids.end());
   if (largest >= vocab_size) {
-    data_error(where, "the tokenizer makes the id " + std::to_string(largest) + " (" + printable(tokenizer.token(largest)) +
-                          "), and the model knows ids from 0 to " + std::to_string(vocab_size - 1) +
+    data_error(where, "the tokenizer does not fit the model: found the id " + std::to_string(largest) + " (" +
+                          printable(tokenizer.token(largest)) + "), expected ids from 0 to " + std::to_string(vocab_size - 1) +
                           ". Likely cause: the tokenizer of another model.");
   }
 }

@@ -15,7 +15,7 @@ namespace {
 
 const SourceOptions kNoRenames;
 
-/// The format whose fields a row has; messages and texts come first, as columns of ids may stand beside them.
+/// The format whose fields a row has; messages and texts have precedence, as such rows may also have ids.
 RowFormat format_by_fields(const Fields& fields) {
   if (has_conversation(fields)) {
     return RowFormat::kMessages;

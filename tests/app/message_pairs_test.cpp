@@ -61,7 +61,7 @@ TEST_F(Pairs, TextsHaveNoTemplate) {
   const Outcome scored = eval("texts.jsonl", "prompt_completion", {"--chat-template", "chatml"});
   EXPECT_EQ(scored.exit_code, 2);
   EXPECT_THAT(scored.err, HasSubstr("[--chat-template] is not used"));
-  // A damaged template hinders only who needs it.
+  // A damaged template is an error only if it is needed.
   write_text(scratch_ / "model/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", "{% for %}"}}.dump());
   const Outcome damaged = train("texts.jsonl", "prompt_completion", "damaged");
   EXPECT_EQ(damaged.exit_code, 0);

@@ -1,5 +1,5 @@
-// prompt_completion rows whose prompt and completion are messages become what TRL's SFTTrainer makes of them
-// (scripts/golden/trl_messages.py); and instruction rows with earlier turns.
+// prompt_completion rows whose prompt and completion are messages have the ids and labels of TRL's SFTTrainer
+// (scripts/golden/trl_messages.py); also instruction rows with earlier turns, and training rows as prompts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,7 +57,7 @@ class MessagePairs : public testing::Test {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
 };
 
-TEST_F(MessagePairs, IdsAndLossMaskAreThoseOfTrl) {
+TEST_F(MessagePairs, IdsAndLossMaskEqualTrl) {
   ASSERT_EQ(golden_["cases"].size(), 10U);
   for (const Json& each : golden_["cases"]) {
     const auto name = each["template"].get<std::string>();
@@ -103,7 +103,7 @@ TEST_F(MessagePairs, RowsSayWhatIsTrainedOn) {
                  R"( {"role": "assistant", "content": "b"}])"),
             "<user>a<|eot_id|><assistant>b<|eot_id|>");
   EXPECT_EQ(text(R"([{"role": "assistant", "content": "yo"}])", R"(, "system": "short", "weight": 1)"), "yo<|eot_id|>");
-  // In a row of texts the columns of messages are not used.
+  // The columns for messages are not used in a row of texts.
   const Dataset texts = load(R"({"prompt": "[{}]", "completion": "b", "tools": [], "weight": 0})", RowFormat::kPromptCompletion, &chat);
   EXPECT_EQ(texts.report.message_pairs, 0);
   EXPECT_THAT(texts.report.unused_columns.at(0), testing::EndsWith("rows.jsonl: tools, weight"));
@@ -119,7 +119,7 @@ TEST_F(MessagePairs, FaultyRowsNameTheField) {
     test::expect_error(ErrorKind::kData, parts, [&] { load(row, RowFormat::kPromptCompletion, by); });
   };
   const std::string prompt = R"({"prompt": [{"role": "user", "content": "a"}], "completion": )";
-  refuse(prompt + "\"b\"}", {"\"completion\"", "a string (\"b\")", "both texts or both messages"}, &chat);
+  refuse(prompt + "\"b\"}", {"\"completion\"", "a string (\"b\")", "both be texts or both be messages"}, &chat);
   refuse(prompt + "[]}", {"\"completion\"", "at least one"}, &chat);
   refuse(prompt + "[7]}", {"completion[0]: found 7", "an object with a string \"role\""}, &chat);
   refuse(prompt + R"([{"role": "critic", "content": "b"}]})", {"completion[0]: the role is unknown: found \"critic\""}, &chat);
@@ -154,7 +154,7 @@ TEST_F(MessagePairs, EarlierTurnsOfInstructionRows) {
   for (const char* history : {R"("a")", R"([["a"]])", R"([["a", 7]])", R"([{"a": "b"}])"}) {
     refuse(std::string(R"({"instruction": "e", "output": "g", "history": )") + history + "}", {"rows.jsonl:1", "history"}, &chat);
   }
-  // The prompt of Alpaca has one turn and no system text.
+  // The Alpaca prompt has one turn and no system text.
   refuse(row, {"rows.jsonl:1", "\"history\"", "data.chat_template", "--chat-template"}, nullptr);
   refuse(R"({"system": "short", "instruction": "e", "output": "g"})", {"\"system\"", "data.chat_template"}, nullptr);
   DataOptions last_turn;
@@ -193,7 +193,7 @@ TEST_F(MessagePairs, RowsOfTrainingAsPrompts) {
   EXPECT_EQ(rows[0].given.dump(), R"({"instruction":"e","input":"f"})");
   EXPECT_FALSE(rows[1].is_talk);
   EXPECT_EQ(rows[1].given.dump(), R"({"text":"hi"})");
-  // The same rule as in training, up to the answer.
+  // The prompt is the beginning of the training row.
   const Dataset trained = load(instruction + "}", RowFormat::kInstruction, &chat);
   const Ids& whole = trained.examples.at(0).ids;
   EXPECT_TRUE(std::equal(rows[0].ids.begin(), rows[0].ids.end(), whole.begin()));
