@@ -157,6 +157,7 @@ class EvalRows {
     if (!dataset_ || identity != identity_) {
       identity_ = identity;
       load(chat_template.get());
+      require_template_used(choice, source_.format, *dataset_);
     }
     return *dataset_;
   }

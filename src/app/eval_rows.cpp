@@ -64,9 +64,12 @@ data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& s
   const auto tokenizer = has_texts ? tokenizer::load_tokenizer(model.tokenizer) : nullptr;
   const tokenizer::ChatTemplateChoice choice{request.chat_template, first_adapter_folder(request.inference), "--chat-template"};
   const auto chat_template = row_template(source.format, choice, model, tokenizer.get());
-  return data::load_dataset("--data", {source}, options,
-                            {tokenizer.get(), std::numeric_limits<int32_t>::max(), /*keep_unsupervised=*/!request.predictions.empty(),
-                             /*num_threads=*/0, chat_template.get(), chat_template.get()});
+  data::Dataset dataset = data::load_dataset("--data", {source}, options,
+                                             {tokenizer.get(), std::numeric_limits<int32_t>::max(),
+                                              /*keep_unsupervised=*/!request.predictions.empty(),
+                                              /*num_threads=*/0, chat_template.get(), chat_template.get()});
+  require_template_used(choice, source.format, dataset);
+  return dataset;
 }
 
 }  // namespace

@@ -16,21 +16,21 @@ namespace {
 
 void check_flags(const GenerateRequest& request) {
   if (!request.system.empty() && !request.message && !request.chat) {
-    config_error("--system", "found it beside " + std::string(request.prompt ? "--prompt" : "--prompts") +
-                                 ", expected --message or --chat: it is written by the chat template");
+    config_error("--system", "found it with " + std::string(request.prompt ? "--prompt" : "--prompts") +
+                                 ", expected --message or --chat, as only a chat template can express it");
   }
   if (!request.chat_template.empty() && request.prompt) {
-    config_error("--chat-template", "is not used by --prompt, whose text is completed as it is. Use --message to put it into the template");
+    config_error("--chat-template", "is not used by --prompt, whose text is completed unchanged. Use --message to apply the template.");
   }
 }
 
-/// The output must be writable before hours of work, and must not replace what it is made from.
+/// Checks before hours of work that the output is writable and does not replace an input.
 std::optional<ResultFile> checked_output(const GenerateRequest& request) {
   if (request.output.empty()) {
     return std::nullopt;
   }
   if (request.chat) {
-    config_error("--output", "found it beside --chat, which writes to standard output. Leave it out");
+    config_error("--output", "found it with --chat, which writes to standard output. Remove it.");
   }
   return ResultFile(request.output, inputs_of(request.inference, {request.prompts, request.chat_template}));
 }
@@ -40,14 +40,15 @@ data::PromptRow message_row(const GenerateRequest& request, Generation& generati
   talk.set_system(request.system);
   data::PromptRow row;
   row.ids = talk.ask(*request.message, generation.default_adapter(), 0).ids;
-  row.messages = talk.messages();
+  row.given["messages"] = talk.messages();
+  row.is_talk = true;
   return row;
 }
 
 data::PromptRow prompt_row(const GenerateRequest& request, Generation& generation) {
   data::PromptRow row;
   row.ids = data::encode_prompt(*request.prompt, generation.text_rule(), generation.model().vocab_size(), "--prompt");
-  row.text = request.prompt;
+  row.given["prompt"] = *request.prompt;
   return row;
 }
 
@@ -56,10 +57,14 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
   context.vocab_size = generation.model().vocab_size();
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
   context.parse_special_tokens = request.parse_special_tokens;
-  bool has_messages = false;
-  context.chat = [&generation, &has_messages](const std::optional<std::string>& adapter) -> const data::ChatEncoder& {
-    has_messages = true;
+  bool has_chats = false;
+  context.chat = [&generation, &has_chats](const std::optional<std::string>& adapter) -> const data::ChatEncoder& {
+    has_chats = true;
     return generation.needed_chat_encoder(adapter.value_or(generation.default_adapter()));
+  };
+  context.instruction_chat = [&generation, &has_chats](const std::optional<std::string>& adapter) {
+    has_chats = true;
+    return generation.instruction_encoder(adapter.value_or(generation.default_adapter()));
   };
   context.check = [&generation](const data::PromptRow& row) {
     if (row.adapter && !row.adapter->empty() && !generation.has_adapter(*row.adapter)) {
@@ -69,8 +74,8 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
     }
   };
   std::vector<data::PromptRow> rows = data::load_prompts(request.prompts, context);
-  if (!has_messages && !request.chat_template.empty()) {
-    config_error("--chat-template", "is not used: no row of " + request.prompts + " has \"messages\". Leave it out");
+  if (!has_chats && !request.chat_template.empty()) {
+    config_error("--chat-template", "is not used: no row of " + request.prompts + " has messages or an instruction. Remove it.");
   }
   return rows;
 }
@@ -78,9 +83,8 @@ std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generatio
 void stream(Generation& generation, const data::PromptRow& prompt) {
   const auto on_text = [](size_t, const std::string& piece) { terminal::print_generated(piece); };
   const std::string adapter = generation.default_adapter();
-  const bool is_talk = !prompt.messages.is_null();
-  const generate::Prompt asked{prompt.ids, 0, is_talk ? generation.turn_ends(adapter) : std::vector<int32_t>()};
-  const auto stop = is_talk ? talk_stops(generation, adapter) : std::vector<std::string>();
+  const generate::Prompt asked{prompt.ids, 0, prompt.is_talk ? generation.turn_ends(adapter) : std::vector<int32_t>()};
+  const auto stop = prompt.is_talk ? talk_stops(generation, adapter) : std::vector<std::string>();
   generation.complete({asked}, adapter, stop, on_text, [](size_t, const generate::Completion&) {});
   terminal::print_generated("\n");
 }

@@ -15,7 +15,7 @@ namespace lora::app {
 
 namespace {
 
-/// Rows on their way out: they are done in any order and leave in that of their indices.
+/// Writes rows in the order of their indices, although they finish in any order.
 class RowWriter {
  public:
   RowWriter(size_t count, const std::optional<ResultFile>& output) : rows_(count), output_(output) {}
@@ -31,7 +31,7 @@ class RowWriter {
   }
   size_t num_done() const { return num_done_; }
 
-  /// Writes what is done and was not written yet.
+  /// Writes the finished rows that were not written yet.
   void finish() const {
     std::string all;
     for (size_t i = next_; i < rows_.size(); ++i) {
@@ -43,7 +43,7 @@ class RowWriter {
  private:
   std::vector<std::optional<std::string>> rows_;
   const std::optional<ResultFile>& output_;
-  size_t next_ = 0;  ///< the first row that is not printed
+  size_t next_ = 0;  ///< the first row that was not printed yet
   size_t num_done_ = 0;
 };
 
@@ -53,11 +53,7 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
   if (!prompt.id.is_null()) {
     row["id"] = prompt.id;
   }
-  if (!prompt.messages.is_null()) {
-    row["messages"] = prompt.messages;
-  } else {
-    prompt.text ? row["prompt"] = *prompt.text : row["input_ids"] = prompt.ids;
-  }
+  row.update(prompt.given);
   row["completion"] = text ? Json(*text) : Json(nullptr);
   row["output_ids"] = completion.ids;
   row["finish_reason"] = generate::kFinishReasons.name(completion.reason);
@@ -65,7 +61,7 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
   return row;
 }
 
-/// All prompts of a command, and what was done of them.
+/// Completes the prompts of a command and counts them.
 class Rows {
  public:
   Rows(Generation& generation, const std::vector<data::PromptRow>& prompts, RowWriter& writer)
@@ -76,9 +72,8 @@ class Rows {
     std::vector<std::string> stop;
     for (const size_t index : indices) {
       const data::PromptRow& prompt = prompts_[index];
-      const bool is_talk = !prompt.messages.is_null();
-      batch.push_back({prompt.ids, static_cast<int64_t>(index), is_talk ? generation_.turn_ends(adapter) : std::vector<int32_t>()});
-      stop = is_talk ? talk_stops(generation_, adapter) : stop;
+      batch.push_back({prompt.ids, static_cast<int64_t>(index), prompt.is_talk ? generation_.turn_ends(adapter) : std::vector<int32_t>()});
+      stop = prompt.is_talk ? talk_stops(generation_, adapter) : stop;
     }
     std::vector<std::string> texts(batch.size());
     const bool has_text = generation_.tokenizer_if_any() != nullptr;
@@ -106,7 +101,7 @@ class Rows {
   int64_t num_tokens_ = 0;
 };
 
-/// Indices of the prompts of each adapter, in batches: those of one adapter go together, wherever they stand.
+/// Batches of prompt indices: prompts of one adapter are batched together, wherever they are in the file.
 std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std::vector<data::PromptRow>& prompts,
                                                                       const std::string& default_adapter, int64_t batch_size) {
   std::map<std::string, std::vector<size_t>> by_adapter;
@@ -130,7 +125,7 @@ std::vector<std::pair<std::string, std::vector<size_t>>> plan_batches(const std:
 void generate_rows(Generation& generation, const std::vector<data::PromptRow>& prompts, int64_t batch_size,
                    const std::optional<ResultFile>& output) {
   if (generation.tokenizer_if_any() == nullptr) {
-    log::warn("the model has no usable tokenizer: the rows will have \"output_ids\", and null for \"completion\"");
+    log::warn("the model has no usable tokenizer: the rows have \"output_ids\", and \"completion\" is null");
   }
   RowWriter writer(prompts.size(), output);
   Rows rows(generation, prompts, writer);

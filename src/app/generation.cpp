@@ -76,6 +76,17 @@ const data::ChatEncoder& Generation::needed_chat_encoder(const std::string& adap
   return *encoder;
 }
 
+const data::ChatEncoder* Generation::instruction_encoder(const std::string& adapter) {
+  const bool is_given = parts_.template_choice(adapter, template_choice_).is_given();
+  const data::ChatEncoder* encoder = is_given ? chat_encoder(adapter) : nullptr;
+  if (!reported_instructions_) {
+    reported_instructions_ = true;
+    log::info("instruction rows are " +
+              (encoder == nullptr ? "put into Alpaca's prompt" : "written by " + encoder->chat_template().name()));
+  }
+  return encoder;
+}
+
 std::vector<int32_t> Generation::turn_ends(const std::string& adapter) {
   return chat_of(adapter).turn_ends;
 }

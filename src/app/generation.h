@@ -31,6 +31,9 @@ class Generation {
   const data::ChatEncoder* chat_encoder(const std::string& adapter);
   /// As chat_encoder(), but throws config Error if there is none.
   const data::ChatEncoder& needed_chat_encoder(const std::string& adapter);
+  /// Encodes instruction rows for an adapter with the template that the flags name or the adapter brings, as training and lora-eval do;
+  /// null: the Alpaca prompt. Reports the choice once.
+  const data::ChatEncoder* instruction_encoder(const std::string& adapter);
   /// The tokens with which that template ends the assistant's turns. They end an answer, as the model's EOS tokens do.
   std::vector<int32_t> turn_ends(const std::string& adapter);
   bool has_adapter(const std::string& name) const;
@@ -64,6 +67,7 @@ class Generation {
   std::map<std::string, AdapterChat> chats_;
   generate::GenerationOptions options_;
   bool warned_of_length_ = false;
+  bool reported_instructions_ = false;
 };
 
 }  // namespace lora::app

@@ -9,6 +9,7 @@
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
 #include "model_path.h"
+#include "run_prompts.h"
 
 namespace lora::app {
 
@@ -134,12 +135,21 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
   if (!data::is_conversation(format)) {
     if (!choice.name.empty()) {
       config_error(choice.where, "has no effect on rows in the format " + std::string(data::kRowFormats.name(format)) +
-                                     ": expected messages or instruction. Leave it out.");
+                                     ": expected messages, instruction or prompt_completion. Leave it out.");
     }
     return nullptr;
   }
+  if (format == data::RowFormat::kPromptCompletion) {
+    return load_pair_template(choice, model.tokenizer, *tokenizer);
+  }
   return format == data::RowFormat::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
                                                                    : nullptr;
+}
+
+void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset) {
+  if (format == data::RowFormat::kPromptCompletion && !choice.name.empty() && dataset.report.message_pairs == 0) {
+    config_error(choice.where, "has no effect: prompt and completion are texts in every row, expected messages. Leave it out.");
+  }
 }
 
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lora/app/inference_request.h"
+#include "lora/data/dataset.h"
 #include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/models/base_model.h"
@@ -42,10 +43,14 @@ struct InferenceParts {
 /// The folder of the first adapter in the flags; empty without adapters.
 std::filesystem::path first_adapter_folder(const InferenceRequest& request);
 
-/// The chat template for rows of a format: for messages the chosen one or the model's, for instructions only a chosen one; null otherwise.
+/// The chat template for rows of a format: for messages (those of prompt_completion rows too) the chosen one or the model's, for
+/// instructions only a chosen one; null otherwise.
 /// Throws config Error if one is named for rows of another format.
 std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,
                                                       const models::ModelOptions& model, const tokenizer::Tokenizer* tokenizer);
+
+/// Throws config Error where a template is named for prompt_completion rows, and none of them has messages.
+void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset);
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);

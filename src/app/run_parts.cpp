@@ -222,6 +222,7 @@ void RunParts::load_data(const config::RunConfig& config, int64_t vocab_size) {
   if (!config.data.eval.empty()) {
     eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
   }
+  prompts.settle(config.data, train.report.message_pairs + (eval ? eval->report.message_pairs : 0));
 }
 
 /// Splits off the fraction of the training documents that the config holds out for evaluation.
@@ -303,10 +304,10 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   }
   parts->load_prompts(config);
   parts->attach(config);  // before the data, so that a wrong target is reported at once
+  parts->load_data(config, parts->base.model->vocab_size());
   if (parts->tokenizer) {
     warn_of_unknown_tokens(parts->prompts, config, *parts->tokenizer, *parts->base.model);
   }
-  parts->load_data(config, parts->base.model->vocab_size());
   parts->split_off_eval(config);
   parts->make_objective(config);
   return parts;

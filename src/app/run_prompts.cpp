@@ -13,7 +13,7 @@ namespace {
 
 using data::RowFormat;
 
-constexpr size_t kNamed = 2;  // tokens named in a warning
+constexpr size_t kNamed = 2;  // tokens listed in a warning
 
 bool has_rows(const data::DataOptions& options, RowFormat format) {
   const auto is_it = [format](const data::SourceOptions& source) { return source.format == format; };
@@ -37,28 +37,46 @@ void RunPrompts::save(const std::filesystem::path& folder) const {
   }
 }
 
+void RunPrompts::settle(const data::DataOptions& options, int64_t message_pairs) {
+  if (is_for_pairs && message_pairs == 0) {
+    if (options.chat_template) {
+      config_error("data.chat_template", "is not used by the rows of this run: prompt and completion are texts in every "
+                                         "prompt_completion row. Remove it.");
+    }
+    chat_template.reset();
+  }
+  if (chat_template != nullptr) {
+    summary.insert(summary.begin(), "template     " + chat_template->name() + ", saved with the result as chat_template.jinja");
+  }
+}
+
 RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer) {
   RunPrompts prompts;
   const bool has_messages = has_rows(config.data, RowFormat::kMessages);
   const bool has_instructions = has_rows(config.data, RowFormat::kInstruction);
-  if (!has_messages && !has_instructions) {
+  const bool may_have_pairs = has_rows(config.data, RowFormat::kPromptCompletion);
+  if (!has_messages && !has_instructions && !may_have_pairs) {
     return prompts;
   }
   const tokenizer::ChatTemplateChoice choice = choice_of(config);
-  const auto own = tokenizer::load_chat_template({""}, config.model.tokenizer, tokenizer);
   prompts.writes_instructions = has_instructions && choice.is_given();
-  if (has_messages || prompts.writes_instructions) {
-    prompts.chat_template = tokenizer::load_chat_template(choice, config.model.tokenizer, tokenizer);
+  prompts.is_for_pairs = may_have_pairs && !has_messages && !prompts.writes_instructions;
+  const auto load = [&](const tokenizer::ChatTemplateChoice& which) {
+    return has_messages || has_instructions ? tokenizer::load_chat_template(which, config.model.tokenizer, tokenizer)
+                                            : load_pair_template(which, config.model.tokenizer, tokenizer);
+  };
+  const auto own = load({""});
+  if (has_messages || prompts.writes_instructions || may_have_pairs) {
+    prompts.chat_template = load(choice);
   }
   if (prompts.chat_template != nullptr) {
     prompts.is_models_own = own != nullptr && own->identity() == prompts.chat_template->identity();
-    prompts.summary.push_back("template     " + prompts.chat_template->name() + ", saved with the result as chat_template.jinja");
   }
   if (has_instructions && !prompts.writes_instructions) {
-    std::string line = "prompt       instruction rows are put into Alpaca's prompt";
+    std::string line = "prompt       instruction rows use the Alpaca prompt";
     if (own != nullptr) {
       line +=
-          "; the model has a chat template of its own, which data.chat_template \"model\" would use (talk to the result by "
+          "; the model has its own chat template, which data.chat_template \"model\" would use (for --chat with the result, use "
           "--chat-template none)";
     }
     prompts.summary.push_back(std::move(line));
@@ -66,9 +84,24 @@ RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::To
   return prompts;
 }
 
-void require_one_template(const std::vector<config::RunConfig>& runs) {
+std::unique_ptr<tokenizer::ChatTemplate> load_pair_template(const tokenizer::ChatTemplateChoice& choice,
+                                                            const std::filesystem::path& tokenizer_path,
+                                                            const tokenizer::Tokenizer& tokenizer) {
+  try {
+    return tokenizer::load_chat_template(choice, tokenizer_path, tokenizer);
+  } catch (const Error& error) {
+    if (!choice.name.empty()) {
+      throw;
+    }
+    log::warn(std::string(error.what()) + " (used only by rows whose prompt and completion are messages)");
+    return nullptr;
+  }
+}
+
+void require_one_template(const std::vector<config::RunConfig>& runs, bool has_pairs) {
   const data::DataOptions& options = runs.front().data;
-  if (options.chat_template || (!has_rows(options, RowFormat::kMessages) && !has_rows(options, RowFormat::kInstruction))) {
+  const bool has_chats = has_pairs || has_rows(options, RowFormat::kMessages) || has_rows(options, RowFormat::kInstruction);
+  if (options.chat_template || !has_chats) {
     return;
   }
   const auto texts_of = [](const config::RunConfig& run) {
@@ -76,9 +109,9 @@ void require_one_template(const std::vector<config::RunConfig>& runs) {
   };
   for (const config::RunConfig& run : runs) {
     if (texts_of(run) != texts_of(runs.front())) {
-      config_error("adapter", "the rows are read once for all adapters, and " + run.adapter_name +
+      config_error("adapter", "the rows are read once for all adapters, but " + run.adapter_name +
                                   " starts from another chat template than " + runs.front().adapter_name +
-                                  ": expected data.chat_template to name one");
+                                  ". Set data.chat_template to the one to use.");
     }
   }
 }
@@ -91,9 +124,10 @@ void warn_of_unknown_tokens(const RunPrompts& prompts, const config::RunConfig& 
   const ControlTokens tokens = control_tokens(*prompts.chat_template, tokenizer);
   const std::string where = "[data.chat_template] ";
   if (!prompts.is_models_own && !tokens.ends_turns && !tokens.missing.empty()) {
-    log::warn(where + "the tokenizer has no such tokens: " + join(tokens.missing, ", ", kNamed) + " of " + prompts.chat_template->name() +
-              " are read as plain text, in several pieces each. Use a template whose tokens the "
-              "model has, or one that ends turns by its EOS token (zephyr, alpaca, vicuna)");
+    log::warn(where + "the tokenizer lacks control tokens of " + prompts.chat_template->name() + ": " +
+              join(tokens.missing, ", ", kNamed) +
+              " become plain text, of several tokens each. Use a template whose tokens the model has, or one that ends turns with its EOS "
+              "token (zephyr, alpaca, vicuna).");
   }
   if (!config.adapter) {
     return;
@@ -106,8 +140,9 @@ void warn_of_unknown_tokens(const RunPrompts& prompts, const config::RunConfig& 
     }
     log::warn(
         where + "the model was never trained on " + join(names, ", ", kNamed) +
-        ": their embeddings are those of unused tokens, so that it may not learn to end its turns. Add \"trainable_token_indices\": " +
-        Json(untrained).dump() + " to the adapter");
+        ": their embeddings look like those of unused tokens, so that the model may not learn to end its turns. Add "
+        "\"trainable_token_indices\": " +
+        Json(untrained).dump() + " to the adapter.");
   }
 }
 

@@ -110,6 +110,7 @@ void dry_run(const config::RunList& list, const TrainRequest& request) {
     check_output_folder(config.output_dir);
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
+  require_one_template(list.runs, parts->prompts.serves_pairs());
   for (size_t i = 0; i < list.runs.size(); ++i) {
     announce_adapter(list, i);
     parts->prepare(list.runs[i]);
@@ -154,6 +155,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
     planned[i].folder = std::make_unique<RunFolder>(list.runs[i].output_dir);
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
+  require_one_template(list.runs, parts->prompts.serves_pairs());
   plan_runs(list, *parts, request, planned);
   std::optional<int64_t> found;
   for (size_t i = 0; i < list.runs.size(); ++i) {

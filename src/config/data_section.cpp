@@ -219,7 +219,7 @@ void check_used(const DataOptions& options, const Place& at) {
       at.key(key).add("has no effect on the rows of this run: expected a source of the format " + formats + ", or the key removed");
     }
   };
-  require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages or instruction");
+  require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages, instruction or prompt_completion");
   // With labels and features train_on is refused where the objective is known, which gives the reason.
   const auto is_refused_later = [](RowFormat format) { return format == RowFormat::kClassification || format == RowFormat::kFeatures; };
   require("train_on", options.train_on == data::TrainOn::kAll && !any(is_refused_later), data::has_prompt,

@@ -11,7 +11,7 @@ namespace {
 
 at::Tensor pinned(const at::Tensor& tensor) {
   at::Tensor copy = at::empty(tensor.sizes(), tensor.options().pinned_memory(true));
-  std::memcpy(copy.mutable_data_ptr(), tensor.const_data_ptr(), tensor.nbytes());  // copy_ would start threads of its own
+  std::memcpy(copy.mutable_data_ptr(), tensor.const_data_ptr(), tensor.nbytes());  // copy_ would start additional threads
   return copy;
 }
 
@@ -33,7 +33,7 @@ void BatchPrefetcher::expect(const std::vector<std::vector<int64_t>>& upcoming) 
   }
   expected_.assign(upcoming.begin(), upcoming.end());
   if (result_.valid() && !expected_.empty() && begun_ == expected_.front()) {
-    expected_.pop_front();  // it is on its way already
+    expected_.pop_front();  // it is being built already
   } else {
     begin_next();
   }

@@ -12,7 +12,7 @@
 namespace lora::data {
 namespace {
 
-// The "what" of each use of the seed.
+// Distinguishes the uses of the seed.
 constexpr uint64_t kCopies = 0xc0b1;
 constexpr uint64_t kOrder = 0x0d3e;
 constexpr uint64_t kBinOrder = 0xb135;
@@ -23,7 +23,7 @@ uint64_t epoch_key(const BatchOptions& options, uint64_t what, int64_t epoch) {
   return mix64(mix64(options.seed, what), static_cast<uint64_t>(epoch));
 }
 
-// The examples of the epoch in file order, each as often as its weight says; at least one.
+// The examples of the epoch in file order, each repeated according to its weight; at least one.
 std::vector<int64_t> epoch_examples(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
   const uint64_t key = epoch_key(options, kCopies, epoch);
   std::vector<int64_t> indices;
@@ -59,7 +59,7 @@ int64_t num_tokens(const Dataset& dataset, int64_t index) {
   return static_cast<int64_t>(dataset.examples[index].ids.size());
 }
 
-// Best-fit decreasing: the longest first, each into the fullest bin that still has room, the oldest of equals.
+// Best-fit decreasing: the longest first, each into the fullest bin that still has space; of equally full bins, into the oldest.
 Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_length) {
   const auto length = [&](int64_t index) { return num_tokens(dataset, index); };
   std::stable_sort(indices.begin(), indices.end(), [&](int64_t a, int64_t b) { return length(a) > length(b); });
@@ -68,8 +68,8 @@ Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_le
   for (const int64_t index : indices) {
     const int64_t size = length(index);
     if (size > max_length) {
-      config_error("data.max_length", "found " + std::to_string(max_length) + " for bins, expected room for " +
-                                          dataset.examples[index].origin.text() + " with " + std::to_string(size) + " tokens.");
+      config_error("data.max_length", "found " + std::to_string(max_length) + " for bins, expected space for " +
+                                          dataset.examples[index].origin.text() + " with " + std::to_string(size) + " tokens");
     }
     auto fit = room.lower_bound({size, 0});
     if (fit == room.end()) {
@@ -84,7 +84,7 @@ Groups pack(const Dataset& dataset, std::vector<int64_t> indices, int64_t max_le
   return bins;
 }
 
-// `count` groups of documents a batch; the last batch may be smaller.
+// `count` groups of documents per batch; the last batch may be smaller.
 Groups join_groups(const Groups& groups, int64_t count) {
   Groups batches;
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -100,7 +100,7 @@ Groups join_groups(const Groups& groups, int64_t count) {
 
 Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
   if (options.batch_size < 1) {
-    config_error("batch size", "found " + std::to_string(options.batch_size) + ", expected at least 1.");
+    config_error("batch size", "found " + std::to_string(options.batch_size) + ", expected at least 1");
   }
   std::vector<int64_t> indices = epoch_examples(dataset, options, epoch);
   if (options.shuffle) {
@@ -174,7 +174,7 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
 
 nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
   std::vector<std::vector<int32_t>> labels;
-  labels.reserve(indices.size());  // the documents point to them
+  labels.reserve(indices.size());  // the documents point into it
   std::vector<nn::DocumentView> documents;
   documents.reserve(indices.size());
   for (const int64_t index : indices) {

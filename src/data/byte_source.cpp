@@ -19,7 +19,7 @@ constexpr unsigned kZlibBuffer = 1U << 17;
 constexpr size_t kChunk = size_t{1} << 20;
 constexpr size_t kMaxWhole = size_t{4} << 30;
 
-// zlib's file layer, which passes through what is not gzip.
+// zlib's file layer, which also reads uncompressed files.
 class GzFile {
  public:
   explicit GzFile(const std::string& path) : path_(path) {
@@ -27,7 +27,7 @@ class GzFile {
     file_ = gzdopen(descriptor, "rb");
     if (file_ == nullptr) {
       close(descriptor);
-      data_error(path_, "cannot read the file: there is no memory for it.");
+      data_error(path_, "cannot read the file: out of memory");
     }
     gzbuffer(file_, kZlibBuffer);
   }
@@ -35,7 +35,7 @@ class GzFile {
   GzFile(const GzFile&) = delete;
   GzFile& operator=(const GzFile&) = delete;
 
-  /// Bytes of the file itself that have been read.
+  /// Bytes of the file, as stored on disk, that have been read.
   int64_t position() const { return gzoffset(file_); }
 
   size_t read(char* buffer, size_t size) {
@@ -49,7 +49,7 @@ class GzFile {
     if (!checked_) {
       checked_ = true;
       if (path_.ends_with(".gz") && gzdirect(file_) != 0) {
-        data_error(path_, "the name ends in .gz, and the content is not gzip. Rename the file, or pack it.");
+        data_error(path_, "the name ends in .gz, but the content is not gzip. Rename the file, or compress it.");
       }
     }
     return static_cast<size_t>(got);
@@ -58,9 +58,9 @@ class GzFile {
  private:
   [[noreturn]] void fail(int code, const char* message) const {
     if (code == Z_ERRNO) {
-      data_error(path_, "cannot read the file: " + std::string(std::strerror(errno)) + ".");
+      data_error(path_, "cannot read the file: " + std::string(std::strerror(errno)));
     }
-    const std::string what = code == Z_BUF_ERROR ? "it ends too early" : std::string(message);
+    const std::string what = code == Z_BUF_ERROR ? "unexpected end of file" : std::string(message);
     data_error(path_, "the gzip file is damaged: " + what + ". Likely cause: an incomplete download or copy.");
   }
 
@@ -93,7 +93,7 @@ std::string read_stdin() {
   const ByteSource source = [](char* buffer, size_t size) {
     const size_t count = std::fread(buffer, 1, size, stdin);
     if (count == 0 && std::ferror(stdin) != 0) {
-      data_error("stdin", "cannot read: " + std::string(std::strerror(errno)) + ".");
+      data_error("stdin", "cannot read: " + std::string(std::strerror(errno)));
     }
     return count;
   };
@@ -105,7 +105,7 @@ std::string read_all(const ByteSource& source, const std::string& name) {
   while (true) {
     const size_t before = text.size();
     if (before > kMaxWhole) {
-      data_error(name, "more than 4 GiB to be read at once. Use .jsonl files, which are read line by line.");
+      data_error(name, "found more than 4 GiB in a file that is read as a whole. Use .jsonl files, which are read line by line.");
     }
     text.resize(std::max(before + kChunk, before + before / 2));
     const size_t count = source(text.data() + before, text.size() - before);

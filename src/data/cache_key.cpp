@@ -7,10 +7,10 @@
 namespace lora::data {
 namespace {
 
-// To be raised when a row becomes other ids or labels than before, or when the cache's file changes.
-constexpr int kVersion = 6;
+// Increase it when a row's ids or labels change, or when the layout of the cache file changes.
+constexpr int kVersion = 7;
 
-// The structs are taken apart by name so that a new field does not compile before somebody has decided whether it counts.
+// The structs are unpacked by name, so that a new field does not compile until somebody has decided whether it is part of the key.
 Json source_json(const SourceOptions& source) {
   const auto& [path, format, columns, weight, limit, documents] = source;
   return {{"format", kRowFormats.name(format)},
@@ -49,13 +49,13 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {
     key["sources"].push_back(source_json(source));
-    needs_tokenizer = needs_tokenizer || source.format != RowFormat::kTokens;  // those of a classification may have texts
+    needs_tokenizer = needs_tokenizer || source.format != RowFormat::kTokens;  // rows of a classification may have texts
   }
   for (size_t i = 0; i < files.size(); ++i) {
     key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});
   }
   if (options.overlength == Overlength::kSplit && tokenizer != nullptr && tokenizer->bos_id()) {
-    key["bos"] = *tokenizer->bos_id();  // rows of ids are split by it too
+    key["bos"] = *tokenizer->bos_id();  // it also affects how rows of ids are split
   }
   key["tokenizer"] = tokenizer_json(needs_tokenizer ? tokenizer : nullptr);
   key["chat_template"] = chat_template != nullptr ? chat_template->identity() : "";

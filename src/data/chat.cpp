@@ -15,7 +15,7 @@ std::string text_at(const Json& object, const char* key) {
   return object.is_object() && found != object.end() && found->is_string() ? trim(found->get<std::string>()) : "";
 }
 
-/// The thought of a message: of its own, or at the beginning of its content.
+/// The thought of a message: in a field of its own, or at the beginning of its content.
 std::string thought_of(const Json& message) {
   for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
     if (const std::string thought = text_at(message, key); !thought.empty()) {
@@ -32,34 +32,34 @@ const Json& function_of(const Json& call) {
   return call.is_object() && call.contains("function") ? call["function"] : call;
 }
 
-/// What a template does with a conversation that its author may not expect; empty where there is nothing.
+/// A part of a conversation that a template drops or alters, which users may not expect; empty if there is none.
 std::string odd_of(const tokenizer::Conversation& conversation, const std::string& text) {
   const auto is_missing = [&text](const std::string& part) { return !part.empty() && text.find(part) == std::string::npos; };
   for (size_t i = 0; i < conversation.messages.size(); ++i) {
     const Json& message = conversation.messages[i];
     const std::string place = " of messages[" + std::to_string(i) + "]";
     if (is_missing(thought_of(message))) {
-      return "leaves out the thought" + place;
+      return "omits the thought" + place;
     }
     const Json calls = message.value("tool_calls", Json());
     for (const Json& call : calls.is_array() ? calls : Json::array()) {
       if (is_missing(text_at(function_of(call), "name"))) {
-        return "leaves out tool_calls" + place;
+        return "omits the tool_calls" + place;
       }
       if (is_missing(text_at(function_of(call), "arguments"))) {
-        return "quotes the arguments of tool_calls" + place + " once more, which are JSON as text (give an object)";
+        return "quotes the arguments of the tool_calls" + place + " a second time, because they are JSON text (use an object)";
       }
     }
   }
   for (const Json& tool : conversation.tools) {
     if (is_missing(text_at(function_of(tool), "name"))) {
-      return "leaves out the tools";
+      return "omits the tools";
     }
   }
   return "";
 }
 
-/// Tokens that share a byte with a span; both in order.
+/// For each token, whether it shares a byte with a span. Both are in order.
 std::vector<bool> mask_of(const std::vector<TextSpan>& tokens, const std::vector<TextSpan>& spans) {
   std::vector<bool> mask(tokens.size());
   auto span = spans.begin();
@@ -111,11 +111,11 @@ EncodedChat ChatEncoder::tokens_of(std::string text, std::vector<TextSpan>* span
   const auto bos = tokenizer_.bos_id();
   if (bos && chat.ids.size() > 1 && chat.ids[0] == *bos && chat.ids[1] == *bos) {
     model_error(where, "the chat template " + template_.name() + " writes two BOS tokens (" + printable(tokenizer_.token(*bos)) +
-                           "): expected one at most. Take one of them out of it (data.chat_template names a file)");
+                           "), expected at most one. Remove one of them in a file of your own, and name it by data.chat_template.");
   }
   if (bos && tokenizer_.add_bos() && (chat.ids.empty() || chat.ids[0] != *bos) && !warned_of_bos_.exchange(true)) {
     log::warn("[" + where + "] the chat template " + template_.name() +
-              " writes no BOS token, and this tokenizer puts one before a text: " + "as in transformers, none is added");
+              " writes no BOS token, although this tokenizer adds one to texts: none is added, as in transformers");
   }
   chat.text = std::move(text);
   return chat;
@@ -124,7 +124,7 @@ EncodedChat ChatEncoder::tokens_of(std::string text, std::vector<TextSpan>* span
 std::optional<int32_t> ChatEncoder::turn_end() const {
   const Json messages{{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "a"}}};
   ChatEncoder trial(template_, tokenizer_);
-  trial.warned_of_bos_ = trial.warned_of_odd_ = true;  // a user's row says it, with its place
+  trial.warned_of_bos_ = trial.warned_of_odd_ = true;  // the warnings are given for a row of the user, with its place
   try {
     const EncodedChat chat = trial.encode({messages, Json()}, TrainOn::kLastTurn, "a trial of the chat template");
     for (size_t i = chat.ids.size(); i-- > 0;) {
@@ -132,7 +132,7 @@ std::optional<int32_t> ChatEncoder::turn_end() const {
         return chat.ids[i];
       }
     }
-  } catch (const Error&) {  // the template wants other conversations
+  } catch (const Error&) {  // the template rejects this conversation
   }
   return std::nullopt;
 }
@@ -141,7 +141,7 @@ bool ChatEncoder::ends_turn(int32_t id) const {
   return tokenizer_.is_special(id) || id == tokenizer_.eos_id();
 }
 
-// Some templates (GLM's) have no end of a turn: the model stops by writing the special token that begins the next one.
+// Some templates (GLM) have no end-of-turn token: the model stops with the special token that begins the next turn.
 void ChatEncoder::learn_turn_ends(EncodedChat& chat) const {
   for (size_t i = 1; i < chat.ids.size(); ++i) {
     if (chat.mask[i] || !chat.mask[i - 1] || !ends_turn(chat.ids[i])) {
@@ -155,7 +155,7 @@ void ChatEncoder::learn_turn_ends(EncodedChat& chat) const {
   }
 }
 
-// A turn without any special token is of a template that ends turns by plain text.
+// A turn without any special token belongs to a template that ends turns with plain text.
 void ChatEncoder::check_turn_ends(const EncodedChat& chat, const std::string& where) const {
   bool has_end = false;
   for (size_t i = 0; i + 1 < chat.ids.size(); ++i) {
@@ -163,14 +163,14 @@ void ChatEncoder::check_turn_ends(const EncodedChat& chat, const std::string& wh
     const bool is_left_out = chat.mask[i] && !chat.mask[i + 1] && !has_end && ends_turn(chat.ids[i + 1]);
     if (is_left_out) {
       model_error(where, "the chat template " + template_.name() +
-                             " leaves the end of the assistant's turn out of its {% generation %} marks: " + "found " +
-                             printable(tokenizer_.token(chat.ids[i + 1])) + " behind them, expected it within. A model that does " +
-                             "not learn it does not stop");
+                             " excludes the end of the assistant's turn from its {% generation %} marks: found " +
+                             printable(tokenizer_.token(chat.ids[i + 1])) + " after them, expected it inside. A model that is not " +
+                             "trained on it does not stop.");
     }
   }
 }
 
-// transformers gives such a text the token's id too.
+// transformers also converts such text to the token.
 void ChatEncoder::warn_of_forged(const tokenizer::Conversation& conversation, const std::string& where) const {
   for (const Json& message : conversation.messages) {
     const auto content = message.find("content");
@@ -183,21 +183,21 @@ void ChatEncoder::warn_of_forged(const tokenizer::Conversation& conversation, co
     }
     for (const int32_t id : tokenizer_.encode_with_specials(text, /*add_special_tokens=*/false)) {
       if (tokenizer_.is_special(id) && !warned_of_forged_.exchange(true)) {
-        log::warn("[" + where + "] a message's content holds the text of the special token " + printable(tokenizer_.token(id)) +
-                  ", which becomes that token, as in transformers (said once)");
+        log::warn("[" + where + "] a message's content contains the text of the special token " + printable(tokenizer_.token(id)) +
+                  ", which becomes that token, as in transformers (reported once)");
       }
     }
   }
 }
 
-// What a template does not write is not learnt: the thoughts of earlier turns, calls, or the tools.
+// The model is not trained on what a template omits: thoughts of earlier turns, calls, or tools.
 void ChatEncoder::warn_of_odd(const tokenizer::Conversation& conversation, const std::string& text, const std::string& where) const {
   if (warned_of_odd_) {
     return;
   }
   const std::string what = odd_of(conversation, text);
   if (!what.empty() && !warned_of_odd_.exchange(true)) {
-    log::warn("[" + where + "] the chat template " + template_.name() + " " + what + ", as in transformers (said once)");
+    log::warn("[" + where + "] the chat template " + template_.name() + " " + what + ", as in transformers (reported once)");
   }
 }
 

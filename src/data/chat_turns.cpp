@@ -13,7 +13,7 @@ namespace {
 
 using tokenizer::TextSpan;
 
-constexpr const char* kRemedy = " Use a template with {% generation %} marks (data.chat_template), or train_on ";
+constexpr const char* kRemedy = ". Use a template with {% generation %} marks (data.chat_template), or set data.train_on to ";
 
 class Turns {
  public:
@@ -42,7 +42,7 @@ class Turns {
     const std::string turn = "messages[" + std::to_string(index) + "]";
     if (index == 0) {
       model_error(where_, turn + ": the conversation begins with the assistant, and the chat template " + template_.name() +
-                              " does not mark where its turn begins." + kRemedy + "\"all\".");
+                              " does not mark where its turn begins" + kRemedy + "\"all\".");
     }
     const std::string prompt = before(index, true);
     const bool is_last = index + 1 == conversation_.messages.size();
@@ -53,10 +53,10 @@ class Turns {
       }
     }
     if (!up_to_here.starts_with(prompt)) {
-      disagree(turn, "the messages before it, with the generation prompt, are no beginning of the messages up to it", prompt, up_to_here);
+      disagree(turn, "the messages before it with the generation prompt are not a prefix of the messages up to it", prompt, up_to_here);
     }
     if (!text_.starts_with(up_to_here)) {
-      disagree(turn, "the messages up to it are no beginning of the whole conversation", up_to_here, text_);
+      disagree(turn, "the messages up to it are not a prefix of the whole conversation", up_to_here, text_);
     }
     check_generation_prompt(turn, index, prompt, up_to_here.substr(prompt.size()));
     return {prompt.size(), up_to_here.size()};
@@ -68,7 +68,7 @@ class Turns {
     return content != conversation_.messages[index].end() && content->is_string() ? trim(content->get<std::string>()) : "";
   }
 
-  /// For templates that write a turn differently once others follow it.
+  /// For templates that write a turn differently when other turns follow it.
   std::optional<TextSpan> marked_span(size_t index) const {
     if (!marked_) {
       std::vector<size_t> all(conversation_.messages.size());
@@ -87,19 +87,19 @@ class Turns {
         static_cast<size_t>(std::mismatch(beginning.begin(), beginning.end(), whole.begin(), whole.end()).first - beginning.begin());
     const size_t from = at > 20 ? at - 20 : 0;
     model_error(where_, turn + ": the chat template " + template_.name() + " writes prefixes that do not agree: " + what + ": found '" +
-                            printable(beginning.substr(from), 50) + "', expected '" + printable(whole.substr(from), 50) + "'." + kRemedy +
+                            printable(beginning.substr(from), 50) + "', expected '" + printable(whole.substr(from), 50) + "'" + kRemedy +
                             "\"last_turn\".");
   }
 
-  /// A template that ignores add_generation_prompt must begin the assistant's turn with what it says.
+  /// If a template ignores add_generation_prompt, the assistant's turn must begin with its content.
   void check_generation_prompt(const std::string& turn, size_t index, const std::string& prompt, const std::string& said) const {
     const std::string expected = content_of(index);
     if (expected.empty() || trim(said).starts_with(expected) || before(index, false) != prompt) {
       return;
     }
     model_error(where_, turn + ": the chat template " + template_.name() + " has no generation prompt: with and without " +
-                            "add_generation_prompt it writes the same, and the turn begins with '" + printable(said, 40) +
-                            "', expected what the assistant says." + kRemedy + "\"all\".");
+                            "add_generation_prompt it writes the same text, and the turn begins with '" + printable(said, 40) +
+                            "', expected the content of the message" + kRemedy + "\"all\".");
   }
 
   const tokenizer::ChatTemplate& template_;
@@ -110,7 +110,7 @@ class Turns {
   mutable std::optional<MarkedTurns> marked_;
 };
 
-/// Of the marks those that belong to the last turn: they stand behind the messages before it, as far as these show in the text.
+/// The marks of the last turn: those after the text of the messages before it, if that text is a prefix of the whole.
 std::vector<TextSpan> last_marks(const Turns& turns, const tokenizer::RenderedChat& rendered) {
   std::vector<TextSpan> marks;
   const size_t last = turns.assistants().back();
@@ -125,7 +125,7 @@ std::vector<TextSpan> last_marks(const Turns& turns, const tokenizer::RenderedCh
   return marks;
 }
 
-/// Parts of `spans` that lie outside of `holes`; both in order.
+/// The parts of `spans` outside of `holes`; both are in order.
 std::vector<TextSpan> without(const std::vector<TextSpan>& spans, const std::vector<TextSpan>& holes) {
   std::vector<TextSpan> result;
   for (TextSpan span : spans) {
@@ -145,7 +145,7 @@ std::vector<TextSpan> without(const std::vector<TextSpan>& spans, const std::vec
   return result;
 }
 
-/// The turns that are left out. Where each turn has one mark of the template, that is it.
+/// The turns that are excluded. If the template has exactly one mark per turn, that mark is the turn.
 std::vector<TextSpan> unlearnt_turns(const Turns& turns, const tokenizer::RenderedChat& rendered, const std::vector<bool>& unlearnt) {
   const bool has_marks = rendered.assistant.size() == turns.assistants().size();
   std::vector<TextSpan> spans;

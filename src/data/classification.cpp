@@ -9,7 +9,7 @@
 namespace lora::data {
 namespace {
 
-// How much of each text is kept so that both fit, as Hugging Face's tokenizers cut the longest first.
+// How many tokens of each text are kept so that both fit: the longer is truncated first, as in Hugging Face tokenizers.
 std::pair<size_t, size_t> longest_first(size_t first, size_t second, size_t most) {
   size_t shorter = std::min(first, second);
   size_t longer = shorter > most ? shorter : std::max(shorter, most - shorter);
@@ -20,7 +20,7 @@ std::pair<size_t, size_t> longest_first(size_t first, size_t second, size_t most
   return first > second ? std::pair{longer, shorter} : std::pair{shorter, longer};
 }
 
-// Cuts the texts so that they fit into max_length with what stands around them. `second` may be null.
+// Truncates the texts so that they fit into max_length including special tokens. `second` may be null.
 bool cut(std::vector<int32_t>& first, std::vector<int32_t>* second, const FormatContext& context) {
   const std::vector<int32_t> none;
   const size_t around = context.tokenizer->around(none, second == nullptr ? nullptr : &none).ids.size();
@@ -39,20 +39,20 @@ bool cut(std::vector<int32_t>& first, std::vector<int32_t>* second, const Format
   return true;
 }
 
-// Where the tokens of type 1 begin; 0: there are none.
+// The position of the first token of type 1; 0: there is none.
 int32_t border_of(const std::vector<int32_t>& types, const Fields& fields) {
   const auto border = std::find(types.begin(), types.end(), 1);
   const bool is_first = std::all_of(types.begin(), border, [](int32_t type) { return type == 0; });
   if (!is_first || !std::all_of(border, types.end(), [](int32_t type) { return type == 1; }) ||
       (border == types.begin() && !types.empty())) {
-    data_error(fields.origin(), "the token types are not those of a first and a second text: expected zeros, then ones.");
+    data_error(fields.origin(), "the token types are not those of a first and a second text: expected zeros, then ones");
   }
   return border == types.end() ? 0 : static_cast<int32_t>(border - types.begin());
 }
 
 Document encode_texts(const Fields& fields, const FormatContext& context) {
   if (context.tokenizer == nullptr) {
-    data_error(fields.origin(), "the row has a text, and there is no tokenizer. Set model.tokenizer, or give \"input_ids\".");
+    data_error(fields.origin(), "the row has a text, but there is no tokenizer. Set model.tokenizer, or use \"input_ids\".");
   }
   std::vector<int32_t> first = text_ids(fields.text("text"), context.text_rule()), second;
   const bool is_pair = fields.has("text_pair");
@@ -79,20 +79,20 @@ std::vector<int32_t> kept_of(const std::vector<int32_t>& values, const RowLayout
 
 Document encode_ids(const Fields& fields, const FormatContext& context) {
   if (fields.has("text") || fields.has("text_pair")) {
-    fields.fail("input_ids", "found beside a text, expected one of the two.");
+    fields.fail("input_ids", "found together with a text, expected only one of the two");
   }
   Document document;
   const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
   const RowLayout layout = layout_of(ids.size(), fields);
   if (std::find(layout.starts.begin(), layout.starts.end(), true) != layout.starts.end()) {
-    fields.fail("input_ids", "found several documents, by attention_mask, seq_lengths or position_ids, expected one: a row has one label.");
+    fields.fail("input_ids", "found several documents (attention_mask, seq_lengths or position_ids), expected one with the row's label");
   }
   document.ids = kept_of(ids, layout);
   if (fields.has("token_type_ids")) {
     const std::vector<int32_t> types = fields.integers("token_type_ids", 0, 1, 0);
     if (types.size() != ids.size()) {
-      fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " of them and " + std::to_string(ids.size()) +
-                                        " input_ids, expected one an id.");
+      fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " values for " + std::to_string(ids.size()) +
+                                        " input_ids, expected one per id");
     }
     document.second_text = border_of(kept_of(types, layout), fields);
   }
@@ -107,7 +107,7 @@ Document encode_classification(const Fields& fields, const FormatContext& contex
     document.label = fields.label("label");
   }
   if (document.ids.empty()) {
-    data_error(fields.origin(), "the row has no token: there is nothing to classify.");
+    data_error(fields.origin(), "the row has no tokens to classify");
   }
   document.labels.assign(document.ids.size(), static_cast<int32_t>(nn::kIgnoreLabel));
   return document;

@@ -19,7 +19,7 @@ std::optional<CsvRecord> CsvReader::next() {
   while (state_ == State::kQuoted) {
     line = lines_.next();
     if (!line || field_.size() > kMaxField) {
-      data_error(opened_, "a quote opens here and is never closed. Write a quote inside a quoted field twice (\"\").");
+      data_error(opened_, "found a quote that is never closed. Double a quote inside a quoted field (\"\").");
     }
     field_ += '\n';
     read_line(*line);
@@ -34,7 +34,7 @@ void CsvReader::read_line(std::string_view line) {
     read_char(text[i], i);
   }
   if (state_ == State::kQuoted && text.size() < line.size()) {
-    field_ += '\r';  // inside quotes the line end belongs to the field
+    field_ += '\r';  // inside quotes the line ending is part of the field
   }
 }
 
@@ -52,7 +52,7 @@ void CsvReader::read_char(char c, size_t column) {
         opened_ = lines_.place(column);
       } else {
         data_error(lines_.place(column),
-                   "found a quote inside a field without quotes. Put the whole field in quotes and write \"\" for it.");
+                   "found a quote inside an unquoted field. Quote the whole field, and double the quote (\"\").");
       }
       return;
     case State::kQuoted:
@@ -70,7 +70,7 @@ void CsvReader::read_char(char c, size_t column) {
         end_field();
       } else {
         data_error(lines_.place(column),
-                   "found text behind a closing quote, expected a comma or the end of the line. Write \"\" for a quote.");
+                   "found text after a closing quote, expected a comma or the end of the line. Double a quote inside a field (\"\").");
       }
       return;
   }

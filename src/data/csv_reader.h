@@ -8,20 +8,20 @@
 
 namespace lora::data {
 
-/// One record: its fields and where it begins.
+/// One record: its fields and the place where it begins.
 struct CsvRecord {
   std::vector<std::string> fields;
   std::string origin;  ///< "file:line" of its first line
   int64_t line = 0;
 };
 
-/// Comma-separated values by RFC 4180, strictly: a quote stands around a whole field or, doubled, inside such a field.
-/// Quoted fields may hold newlines. Blank lines between records are skipped.
+/// Comma-separated values, strictly by RFC 4180: quotes enclose a whole field; inside such a field a quote is doubled.
+/// Quoted fields may contain newlines. Blank lines between records are skipped.
 class CsvReader {
  public:
   explicit CsvReader(LineReader& lines) : lines_(lines) {}
 
-  /// The next record, nothing at the end. Throws data Error "[file:line:column] …".
+  /// The next record; nothing at the end. Throws data Error "[file:line:column] …".
   std::optional<CsvRecord> next();
 
  private:
@@ -35,7 +35,7 @@ class CsvReader {
   CsvRecord record_;
   std::string field_;
   State state_ = State::kFieldStart;
-  std::string opened_;  ///< place of the quote that is open
+  std::string opened_;  ///< position of the open quote
 };
 
 }  // namespace lora::data

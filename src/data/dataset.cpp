@@ -26,7 +26,7 @@ std::vector<std::string> hashes_of(const std::vector<PlannedFile>& files) {
   return hashes;
 }
 
-// Whether each file was, when it was read, what it had been before. Files that were not read do not count.
+// Whether each file that was read still has the hash that was computed before. Files that were not read do not count.
 bool are_unchanged(const std::vector<std::string>& before, const std::vector<std::string>& when_read) {
   return std::equal(before.begin(), before.end(), when_read.begin(),
                     [](const std::string& a, const std::string& b) { return b.empty() || a == b; });
@@ -37,7 +37,7 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
   const std::vector<std::string> hashes = hashes_of(files);
   const DatasetCache cache(options.cache_dir, cache_key(sources, files, hashes, options, context));
   if (std::optional<RowSet> kept = cache.load(sources, files, hashes)) {
-    log::info(name + ": tokenised data from " + cache.file().string());
+    log::info(name + ": using tokenised data from " + cache.file().string());
     return std::move(*kept);
   }
   RowSet set = read_files(name, sources, files, options, context);
@@ -51,14 +51,14 @@ RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sourc
                 const DataOptions& options, const LoadContext& context) {
   const bool once = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_read_once(); });
   const auto is_dense = [](const SourceOptions& source) { return source.format == RowFormat::kFeatures; };
-  const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // there is nothing to tokenise
+  const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
   return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
                                                            : read_with_cache(name, sources, files, options, context);
 }
 
 constexpr int64_t kShortLine = 20;  // tokens
 
-/// Adds what the .txt files' documents are to the report. A document in several parts counts as one.
+/// Adds the documents of .txt files to the report. A document that is split counts as one.
 void report_texts(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files, const std::vector<Example>& examples,
                   DataReport& report) {
   std::map<const std::string*, TextDocuments> text_files;
@@ -89,13 +89,13 @@ void warn_of_short_lines(const std::string& name, const DataReport& report) {
   for (const TextReport& text : report.texts) {
     if (text.documents == TextDocuments::kLine && text.median_tokens < kShortLine) {
       const std::string remedy = name.starts_with("--") ? "--documents paragraph or file" : "\"documents\": \"paragraph\" or \"file\"";
-      log::warn("[" + name + "] each line of a .txt file is a document of its own: the median line has " +
-                std::to_string(text.median_tokens) + " tokens. If its lines are wrapped, use " + remedy);
+      log::warn("[" + name + "] each line of a .txt file is a separate document, and the median line has only " +
+                std::to_string(text.median_tokens) + " tokens. If a document has several lines, use " + remedy + ".");
     }
   }
 }
 
-/// The first of the rows that were skipped, and how many there are more.
+/// The first of the skipped rows, and the number of the others.
 std::string skipped_text(const DataReport& report) {
   constexpr size_t kNamed = 2;
   const std::vector<std::string>& all = report.skipped_origins;
@@ -118,7 +118,7 @@ std::string unused_text(const std::set<std::string>& columns) {
     why += ", " + with_thousands(report.dropped) + " dropped as longer than data.max_length = " + with_thousands(max_length);
   }
   if (report.truncated > 0) {
-    why += ", " + with_thousands(report.truncated) + " cut to data.max_length = " + with_thousands(max_length);
+    why += ", " + with_thousands(report.truncated) + " truncated to data.max_length = " + with_thousands(max_length);
   }
   if (report.skipped > 0) {
     why += ", " + with_thousands(report.skipped) + " skipped without a supervised token (" + skipped_text(report) + ")";
@@ -154,7 +154,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
                      const LoadContext& context) {
   if (options.max_length < 2) {
     config_error("data.max_length",
-                 "found " + std::to_string(options.max_length) + ", expected at least 2: a token is predicted from another.");
+                 "found " + std::to_string(options.max_length) + ", expected at least 2, as each token is predicted from an earlier one");
   }
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
@@ -179,8 +179,8 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   }
   if (report.skipped > 0) {
     log::warn("[" + name + "] " + with_thousands(report.skipped) + " of " + with_thousands(report.rows) +
-              " samples have no supervised token and are skipped: " + skipped_text(report) +
-              ". Likely cause: an empty completion, labels of -100 alone, or a prompt that fills max_length");
+              " rows have no supervised token and are skipped: " + skipped_text(report) +
+              ". Likely cause: an empty completion, labels that are all -100, or a prompt as long as max_length.");
   }
   return dataset;
 }

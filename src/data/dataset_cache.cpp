@@ -15,34 +15,34 @@
 namespace lora::data {
 namespace {
 
-// The tensors of a file. E examples, F files.
-constexpr const char* kIds = "ids";                       // of all examples, end to end
-constexpr const char* kIdEnds = "id_ends";                // [E], where each example's end
-constexpr const char* kLabelling = "labelling";           // Labelling::values, end to end
+// The tensors of a cache file. E: number of examples, F: number of files.
+constexpr const char* kIds = "ids";                       // of all examples, concatenated
+constexpr const char* kIdEnds = "id_ends";                // [E], the end of each example's ids
+constexpr const char* kLabelling = "labelling";           // Labelling::values, concatenated
 constexpr const char* kLabellingEnds = "labelling_ends";  // [E]
 constexpr const char* kOwnLabels = "own_labels";          // [E]
 constexpr const char* kContinues = "continues_row";       // [E]
 constexpr const char* kTargets = "target";                // [E], NaN: none
 constexpr const char* kSecondTexts = "second_text";       // [E]
-constexpr const char* kRawLabels = "raw_labels";          // RawLabels as JSON, byte by byte
-constexpr const char* kUnused = "unused_columns";         // of each file, as JSON, byte by byte
+constexpr const char* kRawLabels = "raw_labels";          // RawLabels as bytes of JSON
+constexpr const char* kUnused = "unused_columns";         // of each file, as bytes of JSON
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
-constexpr const char* kReport = "report";                 // rows, truncated, dropped, split, skipped
-constexpr const char* kSkippedFiles = "skipped_file";     // of the skipped rows that are named
+constexpr const char* kReport = "report";                 // as numbers_of returns them
+constexpr const char* kSkippedFiles = "skipped_file";     // of the skipped rows that are reported
 constexpr const char* kSkippedLines = "skipped_line";
 constexpr const char* kRowsOfFiles = "rows_of_files";  // [F]
 
 constexpr const char* kKeyEntry = "key";
 constexpr const char* kHashEntry = "sha256";
 
-// Where in the planned files a row stands.
+// The index of a row's file among the planned files.
 int32_t index_of(const Origin& origin, const std::vector<PlannedFile>& files) {
   const auto found = std::find_if(files.begin(), files.end(), [&](const PlannedFile& file) { return file.name == origin.file; });
   return static_cast<int32_t>(found - files.begin());
 }
 
-// A column of numbers, each a function of an item of `items`.
+// A column with one number per item of `items`.
 template <typename Items, typename Value>
 io::TensorWriter column(const char* name, io::Dtype dtype, const Items& items, Value value) {
   return {name, dtype, {static_cast<int64_t>(items.size())}, [&items, value](const Append& append) {
@@ -53,7 +53,7 @@ io::TensorWriter column(const char* name, io::Dtype dtype, const Items& items, V
           }};
 }
 
-// The numbers that `values` gives of each example, end to end.
+// The numbers that `values` returns for the examples, concatenated.
 template <typename Values>
 io::TensorWriter joined(const char* name, const std::vector<Example>& examples, Values values) {
   int64_t count = 0;
@@ -67,7 +67,7 @@ io::TensorWriter joined(const char* name, const std::vector<Example>& examples, 
           }};
 }
 
-// The running sum of the sizes of what `values` gives.
+// The cumulative sizes of what `values` returns.
 template <typename Values>
 io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Values values) {
   return {name, io::Dtype::kI64, {static_cast<int64_t>(examples.size())}, [&examples, values](const Append& append) {
@@ -79,19 +79,19 @@ io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Va
           }};
 }
 
-std::array<int64_t, 5> numbers_of(const DataReport& report) {
-  return {report.rows, report.truncated, report.dropped, report.split, report.skipped};
+std::array<int64_t, 6> numbers_of(const DataReport& report) {
+  return {report.rows, report.truncated, report.dropped, report.split, report.skipped, report.message_pairs};
 }
 
 std::string text_of(const RawLabels& raw) {
   return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}, {"first_real", raw.first_real}}.dump();
 }
 
-// What a set has besides its columns of numbers.
+// The parts of a set that are not columns of numbers.
 struct Written {
   std::string raw_labels;
   std::string unused_columns;
-  std::array<int64_t, 5> report;
+  std::array<int64_t, 6> report;
 };
 
 Written written(const RowSet& set) {
@@ -124,7 +124,7 @@ std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& writt
           column(kRowsOfFiles, kI64, set.rows_of_files, same)};
 }
 
-// SHA-256 over names and contents, in the order of `writers`.
+// SHA-256 over the names and contents, in the order of `writers`.
 std::string hash_of(const std::vector<io::TensorWriter>& writers) {
   Sha256 hash;
   for (const io::TensorWriter& writer : writers) {
@@ -134,13 +134,13 @@ std::string hash_of(const std::vector<io::TensorWriter>& writers) {
   return hash.hexadecimal();
 }
 
-// A cache file that has been opened. Everything throws Error where it is not what was written.
+// An open cache file. Every member throws Error if the content is not what was written.
 class CacheFile {
  public:
   CacheFile(const fs::path& path, const std::string& key) : path_(path), file_(path) {
     const auto& metadata = file_.metadata();
     if (!metadata.contains(kKeyEntry) || metadata.at(kKeyEntry) != key) {
-      fail("it is of other data");
+      fail("it belongs to other data");
     }
     Sha256 hash;
     for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kTargets, kSecondTexts, kRawLabels, kUnused,
@@ -150,11 +150,11 @@ class CacheFile {
       hash.add(tensor.const_data_ptr(), tensor.nbytes());
     }
     if (!metadata.contains(kHashEntry) || metadata.at(kHashEntry) != hash.hexadecimal()) {
-      fail("its content does not have the SHA-256 that it was written with");
+      fail("the SHA-256 of its content has changed");
     }
   }
 
-  /// The numbers of a column, valid as long as this lives.
+  /// The numbers of a column, valid during the lifetime of this object.
   template <typename T>
   std::span<const T> numbers(const char* name, std::optional<size_t> count = std::nullopt) const {
     const at::Tensor tensor = file_.tensor(name);
@@ -165,7 +165,7 @@ class CacheFile {
     return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.size(0))};
   }
 
-  /// Pieces of a column that end where another says.
+  /// The pieces of a column that end at the positions in another.
   std::vector<std::span<const int32_t>> pieces(const char* name, const char* ends_name, size_t count) const {
     const std::span<const int32_t> all = numbers<int32_t>(name);
     std::vector<std::span<const int32_t>> result;
@@ -193,7 +193,7 @@ std::vector<int32_t> copied(std::span<const int32_t> numbers) {
 
 const PlannedFile& planned(const CacheFile& file, const std::vector<PlannedFile>& files, int32_t index) {
   if (index < 0 || index >= static_cast<int32_t>(files.size())) {
-    file.fail("it names a file that there is not");
+    file.fail("it refers to a file that is not in the list");
   }
   return files[index];
 }
@@ -213,7 +213,7 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
   for (size_t i = 0; i < count; ++i) {
     const PlannedFile& from = planned(file, files, file_of[i]);
     if (own[i] != 0 && labelling[i].size() != ids[i].size()) {
-      file.fail("an example has not as many labels as ids");
+      file.fail("an example has different numbers of labels and ids");
     }
     Example& example = examples[i];
     example.ids = copied(ids[i]);
@@ -239,7 +239,7 @@ RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources
   set.examples = read_examples(file, sources, files);
   set.raw_labels = read_raw_labels(file);
   const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
-  set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}};
+  set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}, {}, report[5]};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
   const auto skipped_files = file.numbers<int32_t>(kSkippedFiles, skipped_lines.size());
   for (size_t i = 0; i < skipped_lines.size(); ++i) {
@@ -248,7 +248,7 @@ RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources
   const auto unused = file.numbers<uint8_t>(kUnused);
   set.unused_columns = Json::parse(unused.begin(), unused.end()).get<std::vector<std::set<std::string>>>();
   if (set.unused_columns.size() != files.size()) {
-    file.fail("it has the columns of another number of files");
+    file.fail("it has the unused columns of a different number of files");
   }
   const auto rows = file.numbers<int64_t>(kRowsOfFiles, files.size());
   set.rows_of_files.assign(rows.begin(), rows.end());
@@ -273,7 +273,7 @@ std::optional<RowSet> DatasetCache::load(const std::vector<SourceOptions>& sourc
     }
     return set;
   } catch (const Error& error) {
-    log::warn("the kept tokenised data cannot be used and are made anew: " + std::string(error.what()));
+    log::warn("cannot use the cached tokenised data, reading the rows again: " + std::string(error.what()));
     return std::nullopt;
   }
 }
@@ -285,7 +285,7 @@ void DatasetCache::save(const RowSet& set, const std::vector<PlannedFile>& files
     const std::vector<io::TensorWriter> writers = writers_of(set, others, files);
     io::write_safetensors(file_, writers, {{"format", "lora-train examples"}, {kKeyEntry, key_}, {kHashEntry, hash_of(writers)}});
   } catch (const Error& error) {
-    log::warn("the tokenised data are not kept: " + std::string(error.what()));
+    log::warn("cannot cache the tokenised data: " + std::string(error.what()));
   }
 }
 

@@ -1,4 +1,4 @@
-// Rows of features. N rows, K values of a target.
+// Rows of features. N: number of rows, K: number of values of a target.
 #include "data/dense_rows.h"
 
 #include <ATen/ATen.h>
@@ -19,9 +19,9 @@ namespace {
 
 using io::shape_text;
 
-constexpr size_t kMostDimensions = 16;  // more is a slip
+constexpr size_t kMostDimensions = 16;  // more is most likely a mistake
 
-/// Numbers in lists of any depth, as float32: all lists of one depth are of one length.
+/// Reads numbers in nested lists as float32. All lists of one depth must have the same length.
 class NumberReader {
  public:
   NumberReader(const Fields& fields, const std::string& field) : fields_(fields), field_(field) {}
@@ -34,7 +34,7 @@ class NumberReader {
       inner = &inner->front();
     }
     if (shape_.size() > kMostDimensions) {
-      fields_.fail(field_, "found lists within lists deeper than " + std::to_string(kMostDimensions) + ", expected a tensor.");
+      fields_.fail(field_, "found lists nested deeper than " + std::to_string(kMostDimensions) + " levels, expected a tensor");
     }
     add(values, 0);
     return {shape_, std::move(numbers_)};
@@ -49,7 +49,7 @@ class NumberReader {
     if (!value.is_array() || static_cast<int64_t>(value.size()) != shape_[depth]) {
       const std::string found = value.is_array() ? "a list of " + std::to_string(value.size()) : found_text(value);
       fields_.fail(field_, "the lists are ragged: found " + found + ", expected a list of " + std::to_string(shape_[depth]) +
-                               " as the first at this depth, " + shape_text(shape_) + " in all.");
+                               ", like the first at this depth (the whole shape is " + shape_text(shape_) + ")");
     }
     for (const Json& inner : value) {
       add(inner, depth + 1);
@@ -59,8 +59,8 @@ class NumberReader {
   void add_number(const Json& value) {
     const double number = value.is_number() ? value.get<double>() : NAN;
     if (!(std::abs(number) <= std::numeric_limits<float>::max())) {
-      fields_.fail(field_, "found " + found_text(value) + ", expected a number that float32 holds" +
-                               (shape_.empty() ? ", or a list of them." : "."));
+      fields_.fail(field_, "found " + found_text(value) + ", expected a number in the range of float32" +
+                               (shape_.empty() ? ", or a list of such numbers" : ""));
     }
     numbers_.push_back(static_cast<float>(number));
   }
@@ -80,7 +80,7 @@ Document encode_features(const Fields& fields, const FormatContext&) {
   if (fields.has("target") && fields.is_list("target")) {
     auto [shape, values] = NumberReader(fields, "target").read();
     if (shape.size() != 1) {
-      fields.fail("target", "found lists in a list, expected a class, a number or a list of numbers.");
+      fields.fail("target", "found nested lists, expected a class, a number or a list of numbers");
     }
     dense->targets = std::move(values);
   } else if (fields.has("target")) {
@@ -94,28 +94,28 @@ void require_like(const Example& first, const Example& example) {
   const auto fail = [&](const std::string& what) { data_error(example.origin.text(), what); };
   if ((first.dense == nullptr) != (example.dense == nullptr)) {
     fail("a row of " + std::string(example.dense ? "features" : "tokens") + " among rows of " + (first.dense ? "features" : "tokens") +
-         ": expected one kind of rows in a set.");
+         ": expected one kind of rows in a set");
   }
   if (example.dense == nullptr) {
     return;
   }
   if (example.dense->shape != first.dense->shape) {
-    fail("the features have another shape than those of " + first.origin.text() + ": found " + shape_text(example.dense->shape) +
-         ", expected " + shape_text(first.dense->shape) + ".");
+    fail("the shape of the features differs from that of " + first.origin.text() + ": found " + shape_text(example.dense->shape) +
+         ", expected " + shape_text(first.dense->shape));
   }
   const bool both_have_targets = first.has_target() && example.has_target();
   if (both_have_targets && example.dense->targets.size() != first.dense->targets.size()) {
     const auto count = [](const Example& of) {
       return of.dense->targets.empty() ? std::string("no list of values") : std::to_string(of.dense->targets.size()) + " values";
     };
-    fail("the target is not as that of " + first.origin.text() + ": found " + count(example) + ", expected " + count(first) + ".");
+    fail("the target differs from that of " + first.origin.text() + ": found " + count(example) + ", expected " + count(first));
   }
 }
 
 void require_targets(const Dataset& dataset, const std::string& why) {
   for (const Example& example : dataset.examples) {
     if (!example.has_target()) {
-      data_error(example.origin.text(), "the row has no target: expected one, " + why + ".");
+      data_error(example.origin.text(), "the row has no target: expected one, " + why);
     }
   }
 }

@@ -18,7 +18,7 @@ std::string names_of(const Json& object) {
   return names.empty() ? "none" : join(names, ", ", 12);
 }
 
-/// The number that a cell reads as, null if it is none.
+/// The number that a cell holds; null if it is not a number.
 Json read_number(const std::string& cell) {
   const Json value = Json::parse(cell, nullptr, /*allow_exceptions=*/false);
   return value.is_number() ? value : Json();
@@ -57,7 +57,7 @@ const Json& Fields::at(const std::string& field) const {
   const auto found = row_.object.find(column(field));
   if (found == row_.object.end()) {
     data_error(origin(), "the field \"" + column(field) + "\" is missing: found " + names_of(row_.object) + ", expected \"" +
-                             column(field) + "\". If the file calls it otherwise, say so in \"columns\": {\"" + field + "\": \"…\"}.");
+                             column(field) + "\". If the file uses another name, set \"columns\": {\"" + field + "\": \"…\"}.");
   }
   return *found;
 }
@@ -65,7 +65,7 @@ const Json& Fields::at(const std::string& field) const {
 const std::string& Fields::text(const std::string& field) const {
   const Json& value = at(field);
   if (!value.is_string()) {
-    fail(field, "found " + found_text(value) + ", expected a string.");
+    fail(field, "found " + found_text(value) + ", expected a string");
   }
   return value.get_ref<const std::string&>();
 }
@@ -81,7 +81,7 @@ std::vector<int32_t> Fields::integers(const std::string& field, int64_t low, int
   const Json cell = row_.cells ? parse_python_json(text(field), origin() + ", column " + column(field), ErrorKind::kData) : Json();
   const Json& values = row_.cells ? cell : at(field);
   if (!values.is_array()) {
-    fail(field, "found " + found_text(values) + ", expected an array of integers.");
+    fail(field, "found " + found_text(values) + ", expected an array of integers");
   }
   std::vector<int32_t> result;
   result.reserve(values.size());
@@ -103,13 +103,13 @@ std::vector<bool> Fields::mask(const std::string& field, size_t count) const {
   const Json values = numbers(field);
   if (!values.is_array() || values.size() != count) {
     fail(field, "found " + (values.is_array() ? std::to_string(values.size()) + " values" : type_name(values)) + ", expected " +
-                    std::to_string(count) + ", one an id of input_ids.");
+                    std::to_string(count) + ", one per id of input_ids");
   }
   std::vector<bool> result;
   result.reserve(count);
   for (const Json& value : values) {
     if (!value.is_boolean() && value != 0 && value != 1) {
-      fail(field, "found " + shown(value) + " at " + std::to_string(result.size()) + ", expected 0 or 1.");
+      fail(field, "found " + shown(value) + " at " + std::to_string(result.size()) + ", expected 0 or 1");
     }
     result.push_back(value == 1 || value == true);
   }
@@ -126,7 +126,7 @@ std::vector<int32_t> Fields::attention(size_t count) const {
   std::vector<int32_t> numbers = integers("attention_mask", 0, INT32_MAX, 0);
   if (numbers.size() != count) {
     fail("attention_mask",
-         "found " + std::to_string(numbers.size()) + " of them and " + std::to_string(count) + " input_ids, expected one an id.");
+         "found " + std::to_string(numbers.size()) + " values for " + std::to_string(count) + " input_ids, expected one per id");
   }
   return numbers;
 }
@@ -146,12 +146,12 @@ RowLabel Fields::label(const std::string& field) const {
   if (value.is_number()) {
     const double number = value.get<double>();
     if (!(std::abs(number) <= std::numeric_limits<float>::max())) {
-      fail(field, "found " + shown(value) + ", expected a number that float32 holds.");
+      fail(field, "found " + shown(value) + ", expected a number in the range of float32");
     }
     return {value.is_number_integer() ? LabelKind::kIntegers : LabelKind::kReals, number, ""};
   }
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
-    fail(field, "found " + found_text(value) + ", expected a class (an integer or a name) or a number.");
+    fail(field, "found " + found_text(value) + ", expected a class (an integer or a name) or a number");
   }
   return {LabelKind::kNames, 0, value.get<std::string>()};
 }

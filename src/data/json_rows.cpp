@@ -16,7 +16,7 @@ constexpr std::string_view kSpace = " \t\r\n";
 
 void require_object(const Json& row, const std::string& place) {
   if (!row.is_object()) {
-    data_error(place, "a row is an object: found " + type_name(row) + ", expected for instance {\"text\": \"…\"}.");
+    data_error(place, "a row must be an object: found " + type_name(row) + ", expected for example {\"text\": \"…\"}");
   }
 }
 
@@ -26,7 +26,7 @@ Row parse_row(const std::string& text, const std::string& name, int64_t line) {
   return row;
 }
 
-/// How deep a JSON text is in arrays and objects.
+/// Tracks how deep a JSON text is nested in arrays and objects.
 class Nesting {
  public:
   void add(char c) {
@@ -57,11 +57,11 @@ struct Place {
   int64_t column;
 };
 
-/// Where the elements begin of a valid JSON array that stands at `begin`.
+/// The positions of the elements of a valid JSON array that starts at `begin`.
 std::vector<Place> element_places(std::string_view text, size_t begin) {
   std::vector<Place> places;
   int64_t line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
-  size_t line_start = text.rfind('\n', begin) + 1;  // npos + 1 is the text's beginning
+  size_t line_start = text.rfind('\n', begin) + 1;  // npos + 1 is the beginning of the text
   Nesting nesting;
   bool expects_element = false;
   for (size_t i = begin; i < text.size() && (i == begin || nesting.depth() > 0); ++i) {
@@ -83,7 +83,7 @@ std::vector<Place> element_places(std::string_view text, size_t begin) {
   return places;
 }
 
-/// The elements of `rows`, the array that stands at `begin` of the text.
+/// The elements of `rows`, the array that starts at `begin` in the text.
 void find_in_array(Json rows, const std::string& text, size_t begin, const std::string& name, const PendingRowSink& sink,
                    const Consumed& consumed) {
   const std::vector<Place> places = element_places(text, begin);
@@ -101,7 +101,7 @@ void find_in_array(Json rows, const std::string& text, size_t begin, const std::
   }
 }
 
-/// Objects that take several lines each; `first` is the line that `lines` has read last.
+/// Objects over several lines each; `first` is the line that `lines` has read last.
 void find_long_objects(LineReader& lines, std::string first, const PendingRowSink& sink) {
   const auto name = std::make_shared<const std::string>(lines.name());
   std::string text = std::move(first);
@@ -131,7 +131,7 @@ void find_long_objects(LineReader& lines, std::string first, const PendingRowSin
 }
 
 std::string rest_of(LineReader& lines, std::string_view first) {
-  std::string text(static_cast<size_t>(lines.number() - 1), '\n');  // so that line numbers stay
+  std::string text(static_cast<size_t>(lines.number() - 1), '\n');  // keeps the line numbers
   text += first;
   while (const auto line = lines.next()) {
     text += "\n" + std::string(*line);
@@ -139,7 +139,7 @@ std::string rest_of(LineReader& lines, std::string_view first) {
   return text;
 }
 
-/// Whether a text has something after its first array or object.
+/// Whether a text has anything after its first array or object.
 bool has_more_values(const std::string& text, size_t begin) {
   Nesting nesting;
   size_t end = begin;
@@ -149,7 +149,7 @@ bool has_more_values(const std::string& text, size_t begin) {
   return text.find_first_not_of(kSpace, end) != std::string::npos;
 }
 
-/// Fields of a row that hold arrays of objects themselves.
+/// Whether a key is a field of a row that may itself hold an array of objects.
 bool is_row_field(const std::string& key) {
   static constexpr std::array<std::string_view, 10> kFields{"messages", "conversations", "prompt", "completion", "chosen",
                                                             "rejected", "tools",         "images", "functions",  "input_ids"};
@@ -166,7 +166,7 @@ std::vector<std::string> keys_with_rows(const Json& object) {
   return keys;
 }
 
-/// Where the value of one of an object's own keys begins.
+/// The position of the value of one of an object's own keys.
 size_t value_of_key(const std::string& text, size_t begin, const std::string& wanted) {
   Nesting nesting;
   size_t string_begin = begin;
@@ -200,7 +200,7 @@ void find_in_object(Json object, const std::string& text, size_t begin, const st
     sink({[row, name, line] { return Row{std::move(*row), name + ":" + std::to_string(line), false, line}; }, text.size()});
     return;
   }
-  log::info(name + ": the rows are those below the key \"" + printable(keys[0]) + "\" of its object");
+  log::info(name + ": reading the rows under the key \"" + printable(keys[0]) + "\" of the object");
   find_in_array(std::move(object[keys[0]]), text, value_of_key(text, begin, keys[0]), name, sink, consumed);
 }
 
@@ -215,7 +215,7 @@ void find_json_lines(LineReader& lines, const PendingRowSink& sink, const Consum
     }
     const std::string text = is_first ? trim(*line) : "";
     if (is_first && text.starts_with('[')) {
-      log::info(*name + ": it is one JSON array, not one row a line, and read as such");
+      log::info(*name + ": reading the file as one JSON array, as it does not have one row per line");
       return find_in_json(rest_of(lines, *line), *name, sink, consumed);
     }
     if (is_first && text == "{") {
@@ -242,7 +242,7 @@ void find_in_json(const std::string& text, const std::string& name, const Pendin
     return find_in_object(std::move(value), text, begin, name, sink, consumed);
   }
   if (!value.is_array()) {
-    data_error(name + ":1:1", "a .json file holds one array of rows: found " + type_name(value) + ".");
+    data_error(name + ":1:1", "a .json file must hold one array of rows: found " + type_name(value));
   }
   find_in_array(std::move(value), text, begin, name, sink, consumed);
 }

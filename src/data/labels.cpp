@@ -10,7 +10,7 @@
 namespace lora::data {
 namespace {
 
-constexpr int64_t kMostLabels = 1 << 20;  // more is a slip, not a set of classes
+constexpr int64_t kMostLabels = 1 << 20;  // more is most likely a mistake
 
 std::vector<std::string> read_names(const JsonReader& config) {
   const Json& id2label = config.at("id2label");
@@ -51,11 +51,11 @@ std::string shown_label(const Dataset& dataset, const Example& example) {
     const bool by_name = dataset.raw_labels.kind == LabelKind::kNames || !are_numbered(labels);
     expected = by_name ? "one of " + join(labels.names, ", ", 20) : "a class from 0 to " + std::to_string(labels.num_labels() - 1);
   }
-  data_error(example.origin.text(), "the label is none of the model's: found " + shown_label(dataset, example) + ", expected " + expected +
+  data_error(example.origin.text(), "the model does not have the label: found " + shown_label(dataset, example) + ", expected " + expected +
                                         ". The classes are those of the training rows, or of the model's config.json (id2label).");
 }
 
-// Where each name of the rows stands in the set; -1: nowhere.
+// The index in the set of each name in the rows; -1: none.
 std::vector<int64_t> numbers_of(const std::vector<std::string>& names, const LabelSet& labels) {
   std::vector<int64_t> numbers;
   for (const std::string& name : names) {
@@ -65,13 +65,14 @@ std::vector<int64_t> numbers_of(const std::vector<std::string>& names, const Lab
   return numbers;
 }
 
-// The number of classes that the rows of a set have by number.
+// The number of classes of rows whose labels are indices.
 int64_t count_classes(const Dataset& train) {
   double largest = 0;
   for (const Example& example : train.examples) {
     if (example.target < 0 || example.target >= kMostLabels) {
-      data_error(example.origin.text(), "the label is no class: found " + shown(Json(example.target)) + ", expected a number from 0 to " +
-                                            std::to_string(kMostLabels - 1) + ". Write values of a regression with a decimal point.");
+      data_error(example.origin.text(), "the label is not a class: found " + shown(Json(example.target)) +
+                                            ", expected a number from 0 to " + std::to_string(kMostLabels - 1) +
+                                            ". Write the values of a regression with a decimal point.");
     }
     largest = std::max(largest, example.target);
   }
@@ -81,9 +82,8 @@ int64_t count_classes(const Dataset& train) {
 void require_classes(int64_t count) {
   if (count < 2) {
     data_error("data.train",
-               "the rows have one class: found " + std::to_string(count) +
-                   ", expected at least 2. With one there is nothing to tell apart; values of a regression are written with a "
-                   "decimal point.");
+               "the rows have too few classes: found " + std::to_string(count) +
+                   ", expected at least 2. Write the values of a regression with a decimal point.");
   }
 }
 
@@ -98,7 +98,7 @@ std::optional<LabelSet> read_label_set(const JsonReader& config) {
   } else if (config.string("problem_type", "") == "regression") {
     labels = numbered_labels(1);
   } else {
-    is_regression(config, 2);  // a type that is not supported is said
+    is_regression(config, 2);  // throws for an unsupported type
     return std::nullopt;
   }
   labels.is_regression = is_regression(config, labels.num_labels());
@@ -144,9 +144,9 @@ LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known)
     std::sort(labels.names.begin(), labels.names.end());
     require_classes(labels.num_labels());
     if (known && known->num_labels() != labels.num_labels()) {
-      data_error("data.train", "the rows have other classes than the model: found " + std::to_string(labels.num_labels()) + " (" +
+      data_error("data.train", "the classes of the rows differ from the model's: found " + std::to_string(labels.num_labels()) + " (" +
                                    join(labels.names, ", ", 20) + "), expected " + std::to_string(known->num_labels()) +
-                                   ", as its config.json says.");
+                                   ", as in its config.json");
     }
     return labels;
   }

@@ -28,7 +28,7 @@ std::optional<std::string_view> LineReader::next() {
     line_.append(from, count);
     begin_ += count + (ended ? 1 : 0);
     if (line_.size() > kMaxLine) {
-      data_error(origin(), "the line is longer than 1 GiB. Likely cause: a file that is no text.");
+      data_error(origin(), "the line is longer than 1 GiB. Likely cause: not a text file.");
     }
   }
   if (!ended && line_.empty()) {

@@ -9,20 +9,20 @@
 
 namespace lora::data {
 
-/// Lines of a text, each checked to be UTF-8 without NUL, so that an error names its place. A byte-order mark at the
-/// start is skipped; the last line may lack its newline. Lines of up to 1 GiB are read; more is an error.
+/// Lines of a text. Each is checked to be UTF-8 without NUL bytes, so that errors name the position. A byte-order mark at the
+/// start is skipped; the last line may lack its newline. Lines longer than 1 GiB are an error.
 class LineReader {
  public:
-  /// `name` is the file in messages.
+  /// `name` is the file's name in messages.
   LineReader(ByteSource source, std::string name);
 
-  /// The next line without its '\n' (a '\r' before it stays), nothing at the end. The view is valid until the next call.
+  /// The next line without its '\n' (but with a '\r' before it); nothing at the end. The view is valid until the next call.
   std::optional<std::string_view> next();
 
   const std::string& name() const { return name_; }
-  int64_t number() const { return number_; }  ///< of the line last read, from 1
-  std::string origin() const;                 ///< "file:line" of the line last read
-  std::string place(size_t offset) const;     ///< "file:line:column" of a byte in it; columns are bytes, from 1
+  int64_t number() const { return number_; }  ///< of the last line read, counted from 1
+  std::string origin() const;                 ///< "file:line" of the last line read
+  std::string place(size_t offset) const;     ///< "file:line:column" of a byte in it; columns are bytes, counted from 1
 
  private:
   bool fill();
@@ -37,10 +37,10 @@ class LineReader {
   int64_t number_ = 0;
 };
 
-/// Whether a line holds only spaces, tabs and a carriage return.
+/// Whether a line consists only of spaces, tabs and carriage returns.
 bool is_blank(std::string_view line);
 
-/// A line without the '\r' of a Windows line end.
+/// A line without the '\r' of a Windows line ending.
 std::string_view without_cr(std::string_view line);
 
 }  // namespace lora::data

@@ -16,8 +16,8 @@ bool is_blank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
-/// Puts `mark` into the middle of what a text says, so that a template sees the same beginning and end; of a text with a thought,
-/// which templates may leave out, into what follows it.
+/// Puts `mark` into the middle of a text's content, so that a template sees the same beginning and end; in a text with a thought, which
+/// templates may omit, into the part after the thought.
 bool mark_text(std::string& text, const std::string& mark) {
   size_t begin = text.rfind(kEndOfThought);
   begin = begin == std::string::npos || is_blank(std::string_view(text).substr(begin + kEndOfThought.size()))
@@ -36,7 +36,7 @@ bool mark_text(std::string& text, const std::string& mark) {
   return true;
 }
 
-/// Marks the first text that a value holds.
+/// Marks the first text in a value.
 bool mark_value(Json& value, const std::string& mark) {
   if (value.is_string()) {
     return mark_text(value.get_ref<std::string&>(), mark);
@@ -98,7 +98,7 @@ size_t shared_size(std::string_view a, std::string_view b) {
   return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
 }
 
-/// The longest beginning of a text that ends where a token of a template can end.
+/// The length of the longest prefix of a text that ends where a token of a template can end.
 size_t end_of_token(std::string_view text) {
   return text.find_last_of(">]|\n") + 1;  // npos + 1: none
 }
@@ -119,7 +119,7 @@ MarkedTurns::MarkedTurns(const tokenizer::ChatTemplate& chat_template, const tok
     if (without_marks(marked) == text_) {
       marked_text_ = std::move(marked);
     }
-  } catch (const Error&) {  // the template looks at what the marks have changed
+  } catch (const Error&) {  // the template depends on text that the marks have changed
   }
 }
 
@@ -131,7 +131,7 @@ std::optional<TextSpan> MarkedTurns::span(size_t index) const {
     }
     const auto end = beginning ? this->end(index, beginning->prompt) : std::nullopt;
     return end && *end >= beginning->at ? std::optional(TextSpan{beginning->at, *end}) : std::nullopt;
-  } catch (const Error&) {  // the template refuses a part of the conversation
+  } catch (const Error&) {  // the template rejects a part of the conversation
     return std::nullopt;
   }
 }
@@ -153,7 +153,7 @@ size_t MarkedTurns::count_of(const std::string& marked, size_t index) const {
   return count;
 }
 
-/// Where in the whole text, without marks, the nth mark of a message stands.
+/// The position of the nth mark of a message, in the whole text without marks.
 std::optional<size_t> MarkedTurns::place_of(size_t index, size_t nth) const {
   if (nth == 0 || count_of(*marked_text_, index) < nth) {
     return std::nullopt;
@@ -161,7 +161,7 @@ std::optional<size_t> MarkedTurns::place_of(size_t index, size_t nth) const {
   return text_.size() - tail_after(*marked_text_, index, nth).size();
 }
 
-/// What follows the nth mark of a message, without marks.
+/// The text after the nth mark of a message, without marks.
 std::string MarkedTurns::tail_after(const std::string& marked, size_t index, size_t nth) const {
   const std::string mark = mark_ + std::to_string(index) + "k";
   size_t end = 0;
@@ -185,7 +185,7 @@ bool MarkedTurns::follows(size_t at, const std::string& expected) const {
   return text_.compare(at, expected.size(), expected) == 0;
 }
 
-/// Whether the text from here on begins with what the message says, as far as its mark.
+/// Whether the text from here on begins with the message's content up to its mark.
 bool MarkedTurns::begins_with_content(size_t index, size_t at) const {
   const Json content = marked_.messages[index].value("content", Json());
   const std::string said = content.is_string() ? trim(content.get<std::string>()) : "";
@@ -194,8 +194,8 @@ bool MarkedTurns::begins_with_content(size_t index, size_t at) const {
   return mark != std::string::npos && follows(begin, said.substr(0, mark));
 }
 
-/// After what the template writes between the message before and the answer. Where the end of the generation prompt is missing in the
-/// whole text (the beginning of a thought that the template leaves out), the turn begins where they part.
+/// The position after the text that the template writes between the previous message and the answer. If the whole text lacks the end of
+/// the generation prompt (the beginning of a thought that the template omits), the turn begins where the two differ.
 std::optional<MarkedTurns::Beginning> MarkedTurns::beginning(size_t index) const {
   const std::string with_prompt = rendered(index, true);
   const size_t nth = count_of(with_prompt, index - 1);
@@ -206,7 +206,7 @@ std::optional<MarkedTurns::Beginning> MarkedTurns::beginning(size_t index) const
   const std::string without_prompt = rendered(index, false);
   const std::string tail = tail_after(with_prompt, index - 1, nth);
   const std::string closing = count_of(without_prompt, index - 1) < nth ? "" : tail_after(without_prompt, index - 1, nth);
-  // Some templates end a conversation without a generation prompt by a further token.
+  // Some templates end a conversation without a generation prompt with an additional token.
   const size_t same = shared_size(tail, closing);
   const size_t prompt_begin = same == closing.size() ? same : end_of_token(std::string_view(tail).substr(0, same));
   const std::string prompt = tail.substr(prompt_begin);
@@ -225,7 +225,7 @@ std::optional<size_t> MarkedTurns::end(size_t index, const std::string& prompt) 
   if (index + 1 == marked_.messages.size()) {
     return text_.size();
   }
-  // Some templates end the last turn by another token than those before it, but not while a generation prompt follows.
+  // Some templates end the last turn with another token than the turns before it, but not if a generation prompt follows.
   for (const bool add_generation_prompt : {false, true}) {
     const std::string up_to_here = rendered(index + 1, add_generation_prompt);
     const size_t nth = count_of(up_to_here, index);

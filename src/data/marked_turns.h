@@ -7,17 +7,17 @@
 
 namespace lora::data {
 
-/// Finds the assistant's turns in the text of a conversation whose template writes a turn differently once others follow it, as those
-/// of thinking models do. Each message gets a mark in the middle of what it says. The marks show where the messages stand in the text
-/// of the whole conversation, and what the template writes between a message and the assistant's answer, and after that answer; all
-/// of it must be found again in the whole text, so that a span is certain or there is none.
+/// Finds the assistant's turns in the text of a conversation whose template writes a turn differently once others follow it, as templates
+/// of thinking models do. Each message gets a mark in the middle of its content. The marks show the position of each message in the text
+/// of the whole conversation, and the text that the template writes between a message and the assistant's answer and after that answer.
+/// All of it must occur in the whole text too; otherwise no span is returned.
 class MarkedTurns {
  public:
-  /// `text`: of the whole conversation; all must live longer. `indices`: the messages to mark.
+  /// `text`: of the whole conversation. `indices`: the messages to mark. All references must outlive this.
   MarkedTurns(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation, const std::string& text,
               const std::string& where, const std::vector<size_t>& indices);
 
-  /// What the assistant says in message `index`, which is not the first, with the end of the turn; nothing where that is not certain.
+  /// The span of the assistant's message `index` (not the first), including the end of the turn; nothing if it is not certain.
   std::optional<tokenizer::TextSpan> span(size_t index) const;
 
  private:
@@ -40,8 +40,8 @@ class MarkedTurns {
   const std::string& text_;
   const std::string& where_;
   tokenizer::Conversation marked_;
-  std::string mark_;                        ///< what every mark begins with; the text does not have it
-  std::optional<std::string> marked_text_;  ///< of the whole conversation; nothing where marks change more than they add
+  std::string mark_;                        ///< the beginning of every mark, which does not occur in the text
+  std::optional<std::string> marked_text_;  ///< of the whole conversation; nothing if the marks change other text
 };
 
 }  // namespace lora::data

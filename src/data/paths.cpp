@@ -58,10 +58,10 @@ std::vector<std::string> expand_path(const std::string& path) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status)) {
-    data_error(path, "this is a folder: expected a file or a glob. Write for instance " + (fs::path(path) / "*.jsonl").string() + ".");
+    data_error(path, "found a folder, expected a file or a glob. Use for example " + (fs::path(path) / "*.jsonl").string() + ".");
   }
   if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_fifo(status)) {
-    data_error(path, "this is no regular file: expected a file, a pipe of JSON lines, or \"-\" for JSON lines on stdin.");
+    data_error(path, "not a regular file: expected a file, a pipe with JSON Lines, or \"-\" for JSON Lines on stdin");
   }
   if (fs::exists(status)) {
     return {path};
@@ -71,7 +71,7 @@ std::vector<std::string> expand_path(const std::string& path) {
                          ". Relative paths are relative to the config file.");
   }
   if (path.find("**") != std::string::npos) {
-    data_error(path, "found \"**\", which is not supported: expected *, ? or [ ] inside one part of the path.");
+    data_error(path, "found \"**\", which is not supported: expected *, ? or [ ] within one part of the path");
   }
   std::vector<std::string> files;
   for (const fs::path& file : expand_glob(path)) {

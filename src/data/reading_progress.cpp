@@ -12,7 +12,7 @@
 namespace lora::data {
 namespace {
 
-constexpr double kPatience = 1.0;  // seconds in which nothing is said
+constexpr double kPatience = 1.0;  // seconds without any output
 constexpr double kBarInterval = 0.1;
 constexpr double kLineInterval = 10.0;
 
@@ -60,7 +60,7 @@ void ReadingProgress::finish(int64_t rows) {
 
 ReadingProgress::~ReadingProgress() {
   if (shown_ && output_.bar) {
-    log::end_progress();  // also where an error ends the reading
+    log::end_progress();  // also if an error ends the reading
   }
 }
 

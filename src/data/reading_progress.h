@@ -5,25 +5,25 @@
 
 namespace lora::data {
 
-/// What is said while rows are read, once that has lasted a second: a bar on a terminal, a line now and then elsewhere.
+/// Progress output while rows are read, after the first second: a bar on a terminal, otherwise an occasional line.
 class ReadingProgress {
  public:
   struct Output {
     std::function<double()> seconds;                     ///< a clock
-    std::function<void(const std::string& line)> bar;    ///< none: no terminal
-    std::function<void(const std::string& line)> plain;  ///< a line that stays
+    std::function<void(const std::string& line)> bar;    ///< none if there is no terminal
+    std::function<void(const std::string& line)> plain;  ///< a permanent line
   };
 
-  /// `name`: of the set. `total_bytes`: of its files, 0 where that is not known.
+  /// `name`: of the set. `total_bytes`: of its files, 0 if unknown.
   ReadingProgress(std::string name, int64_t total_bytes);
   ReadingProgress(std::string name, int64_t total_bytes, Output output);
   ~ReadingProgress();
   ReadingProgress(const ReadingProgress&) = delete;
   ReadingProgress& operator=(const ReadingProgress&) = delete;
 
-  /// `bytes`: how much of the files has been read.
+  /// `bytes`: of the files, read so far.
   void update(int64_t bytes, int64_t rows);
-  /// All is read.
+  /// Call it when everything has been read.
   void finish(int64_t rows);
 
  private:
@@ -31,7 +31,7 @@ class ReadingProgress {
   int64_t total_bytes_;
   Output output_;
   double start_;
-  double next_;  ///< when something is to be said again
+  double next_;  ///< time of the next output
   bool shown_ = false;
 };
 

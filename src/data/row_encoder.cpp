@@ -9,9 +9,10 @@ namespace lora::data {
 
 namespace {
 
-/// What rows of a format are written by; null: by no template.
+/// The encoder of rows that a chat template writes; null if none does.
 std::unique_ptr<ChatEncoder> chat_encoder_of(RowFormat format, const LoadContext& context) {
-  const tokenizer::ChatTemplate* chat_template = format == RowFormat::kMessages      ? context.chat_template
+  const bool can_hold_messages = format == RowFormat::kMessages || format == RowFormat::kPromptCompletion;
+  const tokenizer::ChatTemplate* chat_template = can_hold_messages                   ? context.chat_template
                                                  : format == RowFormat::kInstruction ? context.instruction_template
                                                                                      : nullptr;
   return chat_template == nullptr ? nullptr : std::make_unique<ChatEncoder>(*chat_template, *context.tokenizer);
@@ -51,6 +52,7 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
     check_ids(document.ids, row.origin);
   }
   encoded.label = std::move(document.label);
+  encoded.is_message_pair = document.is_message_pair;
   std::vector<Document> more = std::move(document.more);
   fit(std::move(document), row.origin, encoded);
   for (Document& further : more) {
@@ -63,9 +65,9 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
 void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
   const auto largest = std::max_element(ids.begin(), ids.end());
   if (largest != ids.end() && *largest >= context_.vocab_size) {
-    data_error(origin, "the tokenizer makes the id " + std::to_string(*largest) + " (" + printable(context_.tokenizer->token(*largest)) +
-                           "), and the model knows ids from 0 to " + std::to_string(context_.vocab_size - 1) +
-                           ". Likely cause: the tokenizer of another model.");
+    data_error(origin, "the tokenizer does not fit the model: found the id " + std::to_string(*largest) + " (" +
+                           printable(context_.tokenizer->token(*largest)) + "), expected ids from 0 to " +
+                           std::to_string(context_.vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
   }
 }
 
@@ -76,7 +78,7 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
   row.overlong = row.overlong || overlong;
   if (overlong && options_.overlength == Overlength::kError) {
     data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
-                           with_thousands(max_length) + ". Raise it, or set data.overlength to truncate, drop or split.");
+                           with_thousands(max_length) + ". Increase it, or set data.overlength to truncate, drop or split.");
   }
   if (overlong && options_.overlength == Overlength::kDrop) {
     return;
@@ -92,8 +94,8 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
   row.skipped = row.skipped || !kept;
 }
 
-// A part without a supervised token teaches nothing and is left out; the row counts as skipped if all are. Where the document begins
-// with BOS each part does: a model that always saw one computes something else without it.
+// A part without a supervised token is dropped; the row counts as skipped if all parts are dropped. If the document begins with BOS, each
+// part does: a model that was always trained with BOS computes poor results without it.
 bool RowEncoder::split(const Document& document, EncodedRow& row) const {
   const auto size = static_cast<int64_t>(document.ids.size());
   const auto bos = context_.tokenizer != nullptr ? context_.tokenizer->bos_id() : std::nullopt;

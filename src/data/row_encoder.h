@@ -11,30 +11,31 @@
 
 namespace lora::data {
 
-/// What a row has become.
+/// The result of encoding a row.
 struct EncodedRow {
-  std::vector<Example> examples;             ///< none where it is left out; several where it is split; without file and weight
-  int64_t line = 0;                          ///< where it stands in its file
+  std::vector<Example> examples;             ///< none if it is dropped, several if it is split; without file and weight
+  int64_t line = 0;                          ///< of its file
   RowLabel label;                            ///< of the whole row
-  bool overlong = false;                     ///< it is longer than max_length
-  bool skipped = false;                      ///< nothing of it is supervised
-  std::vector<std::string> watched_columns;  ///< those of RowEncoder's that it has
-  std::vector<std::string> unused_columns;   ///< those that its format does not use
+  bool overlong = false;                     ///< longer than max_length
+  bool skipped = false;                      ///< without any supervised token
+  bool is_message_pair = false;              ///< prompt and completion are messages
+  std::vector<std::string> watched_columns;  ///< the watched columns that it has
+  std::vector<std::string> unused_columns;   ///< the columns that its format does not use
 };
 
-/// Makes examples of the rows of one source. Any number of threads may use it at once.
+/// Encodes the rows of one source to examples. Thread-safe.
 class RowEncoder {
  public:
-  /// `watched`: columns whose occurrence is reported. The references must outlive the encoder.
+  /// `watched`: columns whose occurrence is reported. The references must outlive this.
   RowEncoder(const SourceOptions& source, const DataOptions& options, const LoadContext& context, std::set<std::string> watched);
 
-  /// Throws data Error for a row that is malformed, or too long where that is an error.
+  /// Throws data Error for a malformed row, and for one that is too long if that is an error.
   EncodedRow encode(const PendingRow& pending) const;
 
  private:
   void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
   void fit(Document document, const std::string& origin, EncodedRow& row) const;
-  /// Makes parts of max_length tokens. False: none of them is supervised.
+  /// Splits into parts of max_length tokens. Returns whether any part has a supervised token.
   bool split(const Document& document, EncodedRow& row) const;
   bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document, EncodedRow& row) const;
 
@@ -42,7 +43,7 @@ class RowEncoder {
   const DataOptions& options_;
   const LoadContext& context_;
   const Format& format_;
-  std::unique_ptr<ChatEncoder> chat_;  ///< null where no chat template writes the rows
+  std::unique_ptr<ChatEncoder> chat_;  ///< null if no chat template writes the rows
   FormatContext format_context_;
   std::set<std::string> watched_;
 };

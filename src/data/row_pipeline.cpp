@@ -10,7 +10,7 @@
 namespace lora::data {
 namespace {
 
-// A thread's share of a block: enough for a thread to be worth starting, little enough to be no matter of memory.
+// A thread's share of a block: large enough to justify starting a thread, small enough not to need much memory.
 constexpr size_t kMaxBytes = size_t{512} << 10;
 constexpr size_t kMaxRows = 1024;
 constexpr size_t kMinRows = 16;
@@ -22,7 +22,7 @@ struct Result {
 
 }  // namespace
 
-/// Rows, their results, and the threads that turn the ones into the others.
+/// Rows, their results, and the threads that encode them.
 struct RowPipeline::Block {
   std::vector<PendingRow> rows;
   size_t bytes = 0;
@@ -43,7 +43,7 @@ struct RowPipeline::Block {
     }
   }
 
-  /// Takes rows as long as there are some.
+  /// Encodes rows until none are left.
   void work(const Encode& encode) {
     for (size_t i = next++; i < rows.size(); i = next++) {
       try {
@@ -75,11 +75,11 @@ void RowPipeline::finish() {
   }
 }
 
-/// The filled block begins to run; the results of the one before are taken meanwhile.
+/// Starts the filled block; meanwhile the results of the previous one are taken.
 void RowPipeline::turn_over() {
   const std::unique_ptr<Block> done = std::move(running_);
   if (done) {
-    done->threads.clear();  // waits for them
+    done->threads.clear();  // waits for the threads
   }
   running_ = std::exchange(filling_, std::make_unique<Block>());
   running_->start(encode_, num_threads_);

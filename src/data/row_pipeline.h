@@ -6,22 +6,22 @@
 
 namespace lora::data {
 
-/// Encodes rows in several threads while the next ones are read. Results come back in the rows' order, in the thread that
-/// adds them, and an error when it is its row's turn: all is as if one thread did it.
+/// Encodes rows in several threads while the next ones are read. Results arrive in the order of the rows, in the thread that
+/// adds them, and an error arrives at the position of its row, as if one thread did everything.
 class RowPipeline {
  public:
   using Encode = std::function<EncodedRow(const PendingRow&)>;
   using Take = std::function<void(EncodedRow)>;
 
-  /// `encode` is called by `num_threads` threads at once; with 1, by the one that adds.
+  /// `encode` is called by `num_threads` threads concurrently; with 1, by the thread that adds rows.
   RowPipeline(Encode encode, Take take, size_t num_threads);
   ~RowPipeline();
   RowPipeline(const RowPipeline&) = delete;
   RowPipeline& operator=(const RowPipeline&) = delete;
 
-  /// Throws what encoding or taking an earlier row threw.
+  /// Rethrows what encoding or taking an earlier row threw.
   void add(PendingRow row);
-  /// Waits for all rows. Throws likewise, unless the first error has been thrown already.
+  /// Waits for all rows. Throws as add does, unless an error has already been thrown.
   void finish();
 
  private:
@@ -32,8 +32,8 @@ class RowPipeline {
   Take take_;
   size_t num_threads_;
   std::unique_ptr<Block> filling_;
-  std::unique_ptr<Block> running_;  ///< the block before, with its threads
-  bool failed_ = false;             ///< a row's error has been thrown: later ones are nobody's
+  std::unique_ptr<Block> running_;  ///< the previous block, with its threads
+  bool failed_ = false;             ///< an error has been thrown, and later ones are ignored
 };
 
 }  // namespace lora::data

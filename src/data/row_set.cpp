@@ -17,8 +17,8 @@
 namespace lora::data {
 namespace {
 
-constexpr size_t kMaxNamed = 10;   // skipped rows named in the report
-constexpr size_t kMaxUnused = 50;  // columns of a file that are remembered as unused
+constexpr size_t kMaxNamed = 10;   // skipped rows listed in the report
+constexpr size_t kMaxUnused = 50;  // unused columns of a file that are stored
 
 int64_t bytes_of(const PlannedFile& file) {
   std::error_code ignored;
@@ -58,7 +58,7 @@ class Reader {
   }
 
  private:
-  /// Files `first` to `end`, which are of one source.
+  /// Reads the files from `first` up to `end`, which belong to one source.
   void read_source(size_t first, size_t end) {
     const SourceOptions& source = sources_[files_[first].source];
     unseen_ = renamed_optional_columns(source);
@@ -73,11 +73,11 @@ class Reader {
     }
     if (!unseen_.empty() && set_.report.rows > rows_before) {
       data_error(name_ + "[" + std::to_string(files_[first].source) + "].columns",
-                 "no row has the column \"" + printable(*unseen_.begin()) + "\". Likely cause: a slip in its name.");
+                 "no row has the column \"" + printable(*unseen_.begin()) + "\". Likely cause: a misspelt name.");
     }
   }
 
-  /// At most `max_rows` of a file. Returns how many it has given.
+  /// Reads at most `max_rows` of a file. Returns the number of rows read.
   int64_t read_file(size_t index, const RowEncoder& encoder, int64_t max_rows) {
     const PlannedFile& file = files_[index];
     const size_t num_threads = context_.num_threads > 0 ? context_.num_threads : at::get_num_threads();
@@ -93,7 +93,7 @@ class Reader {
     try {
       set_.hashes[index] = find_rows(file.path, file.kind, add, consumed, sources_[file.source].documents);
     } catch (const Error&) {
-      pipeline.finish();  // an earlier row may have an error of its own, which comes first
+      pipeline.finish();  // an error in an earlier row has precedence
       throw;
     }
     pipeline.finish();
@@ -117,6 +117,7 @@ class Reader {
     report.truncated += row.overlong && overlength == Overlength::kTruncate ? 1 : 0;
     report.dropped += row.overlong && overlength == Overlength::kDrop ? 1 : 0;
     report.split += row.overlong && overlength == Overlength::kSplit ? 1 : 0;
+    report.message_pairs += row.is_message_pair ? 1 : 0;
     const Origin origin{file.name, row.line};
     if (row.skipped && ++report.skipped <= static_cast<int64_t>(kMaxNamed)) {
       set_.skipped.push_back(origin);
@@ -135,13 +136,13 @@ class Reader {
     progress_.update(bytes_before_ + bytes_of_file_, report.rows);
   }
 
-  /// An example's target: the number, or the place of the name among those there are.
+  /// An example's target: the number, or the index of the name among the names so far.
   double take_label(const RowLabel& label, const Origin& origin) {
     RawLabels& raw = set_.raw_labels;
     const bool is_name = label.kind == LabelKind::kNames;
     if (raw.kind != LabelKind::kNone && is_name != (raw.kind == LabelKind::kNames)) {
       data_error(origin.text(), "the label is " + std::string(is_name ? "a name" : "a number") + " among " +
-                                    (is_name ? "numbers" : "names") + ": expected one kind of labels in all rows.");
+                                    (is_name ? "numbers" : "names") + ": expected the same kind of label in all rows");
     }
     if (label.kind == LabelKind::kReals && raw.kind != LabelKind::kReals) {
       raw.first_real = static_cast<int64_t>(set_.examples.size());
@@ -163,10 +164,10 @@ class Reader {
   const DataOptions& options_;
   const LoadContext& context_;
   ReadingProgress progress_;
-  int64_t bytes_before_ = 0;   // of the files that are through
-  int64_t bytes_of_file_ = 0;  // of the one that is being read
+  int64_t bytes_before_ = 0;   // of the files that have been read
+  int64_t bytes_of_file_ = 0;  // of the current file
   std::set<std::string> unseen_;
-  std::unordered_map<std::string, size_t> places_;  // of the labels' names in set_.raw_labels.names
+  std::unordered_map<std::string, size_t> places_;  // index of each name in set_.raw_labels.names
   RowSet set_;
 };
 

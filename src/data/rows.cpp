@@ -25,7 +25,7 @@ std::vector<std::string> read_header(CsvReader& records) {
   for (size_t i = 0; i < header->fields.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
       if (header->fields[i] == header->fields[j]) {
-        data_error(header->origin, "the header names the column " + printable(header->fields[i]) + " twice.");
+        data_error(header->origin, "the header names the column " + printable(header->fields[i]) + " twice");
       }
     }
   }
@@ -36,7 +36,7 @@ Row make_row(const std::vector<std::string>& header, const CsvRecord& record) {
   if (record.fields.size() != header.size()) {
     data_error(record.origin, "found " + std::to_string(record.fields.size()) + " fields, expected " + std::to_string(header.size()) +
                                   " as in the header (" + printable(join(header), 200) +
-                                  "). Likely cause: a comma or a newline in a field without quotes.");
+                                  "). Likely cause: a comma or a newline in an unquoted field.");
   }
   Row row{Json::object(), record.origin, true, record.line};
   for (size_t i = 0; i < header.size(); ++i) {
@@ -59,8 +59,8 @@ void find_in_csv(LineReader& lines, const PendingRowSink& sink) {
   }
 }
 
-/// Gives the documents of a .txt file: lines, paragraphs (lines with no blank one between them) or all of it. The line end before a
-/// blank line and at the end belongs to none.
+/// Finds the documents of a .txt file: lines, paragraphs (lines without a blank line between them) or the whole file. The line ending
+/// before a blank line or at the end of the file is not part of a document.
 class TextFinder {
  public:
   TextFinder(LineReader& lines, TextDocuments documents, const PendingRowSink& sink) : lines_(lines), documents_(documents), sink_(sink) {}
@@ -93,7 +93,7 @@ class TextFinder {
     text_ += '\n';
   }
 
-  /// Gives what has come together, if anything has. False: no more is wanted.
+  /// Emits the collected text, if there is any. Returns false if reading should stop.
   bool give() {
     if (text_.empty()) {
       return true;
@@ -154,7 +154,7 @@ std::string known_endings() {
 
 std::string find_rows(const std::string& path, FileKind kind, const PendingRowSink& sink, const Consumed& consumed,
                       TextDocuments documents) {
-  if (path == "-" || is_pipe(path)) {  // what can be read once is kept, for its hash
+  if (path == "-" || is_pipe(path)) {  // can be read only once, so the content is kept for its hash
     const std::string name = path == "-" ? kStdinName : path;
     const std::string text = path == "-" ? read_stdin() : read_all(open_file(path, [](int64_t) {}), path);
     kind == FileKind::kJsonArray ? find_in_json(text, name, sink, consumed)
@@ -162,7 +162,7 @@ std::string find_rows(const std::string& path, FileKind kind, const PendingRowSi
     return sha256(text);
   }
   if (kind == FileKind::kJsonArray) {
-    const auto ignored = [](int64_t) {};  // reading it is the short part: what counts is how many of its rows are through
+    const auto ignored = [](int64_t) {};  // reading takes little time compared to parsing, so the progress counts rows
     find_in_json(read_all(open_file(path, ignored), path), path, sink, consumed);
   } else {
     find_by_lines(kind, open_file(path, consumed), path, sink, consumed, documents);

@@ -18,9 +18,10 @@ void check_columns(const SourceOptions& source, const Format& format, const std:
   fields.insert(fields.end(), format.optional.begin(), format.optional.end());
   for (const auto& [field, column] : source.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
-      config_error(where + ".columns", "\"" + printable(field) + "\" is no field of the format " +
+      config_error(where + ".columns", "\"" + printable(field) + "\" is not a field of the format " +
                                            std::string(kRowFormats.name(source.format)) + ": expected " + join(fields) +
-                                           did_you_mean(field, fields) + ". The keys are our names, the values the file's.");
+                                           did_you_mean(field, fields) +
+                                           ". The keys are the names listed here, the values are those in the file.");
     }
   }
 }
@@ -28,35 +29,35 @@ void check_columns(const SourceOptions& source, const Format& format, const std:
 void check_source(const SourceOptions& source, const Format& format, const DataOptions& options, const LoadContext& context,
                   const std::string& where) {
   if (!(source.weight > 0 && source.weight <= kMaxWeight)) {
-    config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000.");
+    config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000");
   }
   check_columns(source, format, where);
   if (format.needs_tokenizer && context.tokenizer == nullptr) {
     config_error(where + ".format", "the format " + std::string(kRowFormats.name(source.format)) +
-                                        " needs a tokenizer, and there is none. Set model.tokenizer, or use tokens rows.");
+                                        " needs a tokenizer, but the model has none. Set model.tokenizer, or use tokens rows.");
   }
   if (source.format == RowFormat::kMessages && context.chat_template == nullptr) {
-    config_error(where + ".format", "messages rows need a chat template, and the model has none. Set data.chat_template to one of " +
+    config_error(where + ".format", "messages rows need a chat template, but the model has none. Set data.chat_template to one of " +
                                         join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }
   if (options.train_on == TrainOn::kLastTurn && !has_turns(source.format)) {
-    config_error("data.train_on", "found \"last_turn\" beside the format " + std::string(kRowFormats.name(source.format)) +
-                                      ", whose rows have no turns: expected completion or all.");
+    config_error("data.train_on", "found \"last_turn\" with the format " + std::string(kRowFormats.name(source.format)) +
+                                      ", whose rows have no turns, expected completion or all");
   }
 }
 
 FileKind kind_of(const std::string& path, const SourceOptions& source, const std::string& where) {
   const auto kind = file_kind(path);
   if (!kind) {
-    config_error(where + ".path", "the kind of the file " + path + " is unknown: expected a name ending in " + known_endings() + ".");
+    config_error(where + ".path", "unknown kind of file: found " + path + ", expected a name ending in " + known_endings());
   }
   if (*kind == FileKind::kText && source.format != RowFormat::kText) {
     config_error(where + ".format",
-                 path + " is plain text: found the format " + std::string(kRowFormats.name(source.format)) + ", expected text.");
+                 path + " is plain text: found the format " + std::string(kRowFormats.name(source.format)) + ", expected text");
   }
   if (*kind != FileKind::kText && source.documents != TextDocuments::kLine) {
     config_error(where + ".documents", "found \"" + std::string(kTextDocuments.name(source.documents)) + "\" for " + path +
-                                           ", whose rows are its documents: expected it for a .txt file alone.");
+                                           ", expected it only for a .txt file, as the rows of other files are documents");
   }
   return *kind;
 }
@@ -74,7 +75,7 @@ std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<S
     check_source(source, format, options, context, where);
     if (format.needs_tokenizer && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
       warned_of_eos = true;
-      log::warn("[" + name + "] append_eos is on, and the tokenizer has no EOS token: none is appended");
+      log::warn("[" + name + "] append_eos is enabled, but the tokenizer has no EOS token: none is appended");
     }
     if (source.limit.value_or(1) <= 0) {
       continue;

@@ -8,9 +8,9 @@
 namespace lora::data {
 namespace {
 
-constexpr uint64_t kHoldOut = 0x401d;  // the "what" of this use of the seed
+constexpr uint64_t kHoldOut = 0x401d;  // distinguishes this use of the seed
 
-// Parts of one row stand together and share its number, so that no row is on both sides.
+// Parts of one row are adjacent and share its number, so that no row is in both sets.
 std::vector<int64_t> row_numbers(const std::vector<Example>& examples) {
   std::vector<int64_t> numbers;
   int64_t row = -1;
@@ -21,7 +21,7 @@ std::vector<int64_t> row_numbers(const std::vector<Example>& examples) {
   return numbers;
 }
 
-// Which rows are held out: those with a draw below the fraction, or the nearest to it where a side would be empty.
+// The rows that are held out: those whose random number is below the fraction, or the closest one if a set would be empty.
 std::vector<bool> draw(int64_t num_rows, double fraction, uint64_t seed) {
   std::vector<double> draws;
   for (int64_t row = 0; row < num_rows; ++row) {
@@ -45,8 +45,8 @@ std::vector<bool> draw(int64_t num_rows, double fraction, uint64_t seed) {
 Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
   const std::vector<int64_t> rows = row_numbers(dataset.examples);
   if (rows.empty() || rows.back() == 0) {
-    data_error("data.eval_fraction", "there is nothing to hold out: found " + std::to_string(rows.empty() ? 0 : 1) +
-                                         " row, expected at least 2. Give evaluation rows of their own in data.eval.");
+    data_error("data.eval_fraction", "too few rows to hold out any: found " + std::to_string(rows.empty() ? 0 : 1) +
+                                         " row, expected at least 2. Use separate evaluation rows in data.eval.");
   }
   const std::vector<bool> held = draw(rows.back() + 1, fraction, seed);
   Dataset held_out;
@@ -62,7 +62,7 @@ Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
           static_cast<int64_t>(held[rows[i]] ? held_out.examples.size() : kept.size());
     }
     if (held[rows[i]]) {
-      example.weight = 1.0;  // a weight says how often to train on an example
+      example.weight = 1.0;  // weights only apply to training
       held_out.examples.push_back(std::move(example));
     } else {
       kept.push_back(std::move(example));

@@ -12,11 +12,11 @@ void warn_of_two_bos(const TextRule& rule, int32_t bos, const std::string& where
   static std::atomic<bool> warned = false;
   if (!warned.exchange(true)) {
     log::warn("[" + where + "] the text begins with " + printable(rule.tokenizer.token(bos)) +
-              ", and this tokenizer puts one before every text: there are two, as in transformers. Take it out of the text (said once)");
+              ", and this tokenizer adds one to every text: there are two, as in transformers. Remove it from the text (reported once).");
   }
 }
 
-// TRL looks at the text. The text of EOS is no EOS where special tokens are plain characters.
+// TRL checks the text. If special tokens are not parsed, the text of EOS is not an EOS token.
 bool ends_with_eos(const std::vector<int32_t>& ids, const std::string& text, const TextRule& rule, int32_t eos) {
   return !ids.empty() && ids.back() == eos && text.ends_with(rule.tokenizer.token(eos));
 }

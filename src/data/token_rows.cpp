@@ -1,4 +1,4 @@
-// Rows of token ids, with the columns that TRL, transformers and other trainers write beside them.
+// Rows of token ids, with the columns that TRL, transformers and other trainers add.
 #include "data/token_rows.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace {
 
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
-/// Where further documents begin, by lengths that follow one another.
+/// Where further documents begin, from the lengths of consecutive documents.
 std::vector<bool> starts_by_lengths(const Fields& fields, size_t count) {
   std::vector<bool> starts(count);
   size_t end = 0;
@@ -24,12 +24,12 @@ std::vector<bool> starts_by_lengths(const Fields& fields, size_t count) {
   }
   if (end != count) {
     fields.fail("seq_lengths", "found lengths that add up to " + std::to_string(end) + ", expected " + std::to_string(count) +
-                                   ", the number of input_ids.");
+                                   ", the number of input_ids");
   }
   return starts;
 }
 
-/// Where further documents begin, by numbers that count them (1, 1, 2, 2), as packing in LLaMA-Factory writes them; 0 is padding.
+/// Where further documents begin, from document numbers (1, 1, 2, 2) as packing in LLaMA-Factory writes them; 0 is padding.
 std::vector<bool> starts_by_numbers(const std::vector<int32_t>& numbers, const Fields& fields) {
   std::vector<bool> starts(numbers.size());
   int32_t last = 0;
@@ -39,7 +39,7 @@ std::vector<bool> starts_by_numbers(const std::vector<int32_t>& numbers, const F
     }
     if (numbers[i] < last) {
       fields.fail("attention_mask", "found " + std::to_string(numbers[i]) + " after " + std::to_string(last) + " at " + std::to_string(i) +
-                                        ", expected 0 and 1, or documents numbered in order.");
+                                        ", expected 0 and 1, or document numbers in ascending order");
     }
     starts[i] = last != 0 && numbers[i] != last;
     last = numbers[i];
@@ -47,7 +47,7 @@ std::vector<bool> starts_by_numbers(const std::vector<int32_t>& numbers, const F
   return starts;
 }
 
-/// Which ids are no padding. A gap inside a document would move its positions, so that is an error.
+/// Which ids are not padding. A gap inside a document is an error, as it would shift the positions.
 std::vector<bool> kept_by(const std::vector<int32_t>& attention, const Fields& fields) {
   std::vector<bool> kept(attention.size());
   for (size_t i = 0; i < attention.size(); ++i) {
@@ -55,18 +55,18 @@ std::vector<bool> kept_by(const std::vector<int32_t>& attention, const Fields& f
     const bool ends_gap = i > 0 && kept[i] && !kept[i - 1];
     if (ends_gap && std::find(attention.begin(), attention.begin() + static_cast<std::ptrdiff_t>(i), attention[i]) !=
                         attention.begin() + static_cast<std::ptrdiff_t>(i)) {
-      fields.fail("attention_mask", "found 0 between ones, before " + std::to_string(i) + ", expected padding at the ends alone.");
+      fields.fail("attention_mask", "found 0 between ones, before " + std::to_string(i) + ", expected padding only at the ends");
     }
   }
   return kept;
 }
 
-/// Of the ids that are kept, where positions begin again at 0. Positions that skip or repeat some are an error.
+/// Where the positions of the kept ids restart at 0. Skipped or repeated positions are an error.
 void add_starts_by_positions(std::vector<bool>& starts, const std::vector<bool>& kept, const Fields& fields) {
   const std::vector<int32_t> positions = fields.integers("position_ids", 0, INT32_MAX, 0);
   if (positions.size() != kept.size()) {
-    fields.fail("position_ids", "found " + std::to_string(positions.size()) + " of them and " + std::to_string(kept.size()) +
-                                    " input_ids, expected one an id.");
+    fields.fail("position_ids", "found " + std::to_string(positions.size()) + " values for " + std::to_string(kept.size()) +
+                                    " input_ids, expected one per id");
   }
   int32_t next = 0;
   for (size_t i = 0; i < kept.size(); ++i) {
@@ -75,15 +75,14 @@ void add_starts_by_positions(std::vector<bool>& starts, const std::vector<bool>&
     }
     if (positions[i] != next && positions[i] != 0) {
       fields.fail("position_ids", "found " + std::to_string(positions[i]) + " at " + std::to_string(i) + ", expected " +
-                                      std::to_string(next) + ", or 0 where a document begins.");
+                                      std::to_string(next) + ", or 0 at the beginning of a document");
     }
     starts[i] = starts[i] || (positions[i] == 0 && next > 0);
     next = positions[i] + 1;
   }
 }
 
-/// The masks that leave ids out of the loss. What other tools compute with decides: completion_mask marks what a completion is, the
-/// others are always applied.
+/// The masks that exclude ids from the loss, as in other tools: completion_mask marks the completion, the others always apply.
 std::vector<std::string> masks_of(const Fields& fields, const FormatContext& context) {
   std::vector<std::string> names;
   for (const char* name : {"completion_mask", "assistant_masks", "loss_mask", "mask"}) {
@@ -99,15 +98,15 @@ std::vector<int32_t> labels_of(const std::vector<int32_t>& ids, const Fields& fi
   const bool has_own = fields.has("labels");
   std::vector<int32_t> labels = has_own ? fields.integers("labels", 0, context.vocab_size - 1, nn::kIgnoreLabel) : ids;
   if (labels.size() != ids.size()) {
-    fields.fail("labels", "found " + std::to_string(labels.size()) + " of them and " + std::to_string(ids.size()) +
-                              " input_ids, expected one label an id (not shifted, -100 where not supervised).");
+    fields.fail("labels", "found " + std::to_string(labels.size()) + " labels for " + std::to_string(ids.size()) +
+                              " input_ids, expected one label per id (not shifted, -100 where not supervised)");
   }
   for (const std::string& name : masks_of(fields, context)) {
     const std::vector<bool> mask = fields.mask(name, ids.size());
     for (size_t i = 0; i < ids.size(); ++i) {
       if (has_own && !mask[i] && labels[i] != kIgnore) {
         fields.fail(name, "found 0 at " + std::to_string(i) + ", where labels has " + std::to_string(labels[i]) +
-                              ": expected columns that agree. Leave one of the two out.");
+                              ": expected columns that agree. Remove one of the two.");
       }
       labels[i] = mask[i] ? labels[i] : kIgnore;
     }

@@ -5,13 +5,13 @@
 
 namespace lora::data {
 
-/// How the ids of a row make up documents.
+/// How the ids of a row are divided into documents.
 struct RowLayout {
-  std::vector<bool> kept;    ///< ids that are no padding
+  std::vector<bool> kept;    ///< ids that are not padding
   std::vector<bool> starts;  ///< ids that begin a further document
 };
 
-/// By the row's attention_mask, seq_lengths and position_ids, as far as it has them.
+/// From those of attention_mask, seq_lengths and position_ids that the row has.
 RowLayout layout_of(size_t count, const Fields& fields);
 
 }  // namespace lora::data

@@ -14,7 +14,7 @@ namespace {
 
 const SourceOptions kNoRenames;
 
-/// The format whose fields a row has; messages and texts come first, as columns of ids may stand beside them.
+/// The format whose fields a row has; messages and texts have precedence, as such rows may also have ids.
 RowFormat format_by_fields(const Fields& fields) {
   const std::optional<RowFormat> format = find_format(
       fields, {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction, RowFormat::kTokens, RowFormat::kText});
@@ -61,18 +61,25 @@ TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
   const Fields fields(row, kNoRenames);
   const Format& format = format_of(format_by_fields(fields));
   unused_columns(fields, format);
+  FormatContext context{&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_};
   if (format.format == RowFormat::kMessages) {
     const ChatEncoder& chat = chat_();
     const ChatRow said = read_conversation(fields, chat.chat_template());
     return of_chat(as_prompt ? chat.prompt(said.conversation, row.origin)
                              : chat.encode(said.conversation, train_on_, row.origin, said.unlearnt));
   }
+  if (format.format == RowFormat::kPromptCompletion && has_message_pair(fields)) {
+    const ChatEncoder& chat = chat_();
+    if (as_prompt) {
+      return of_chat(chat.prompt(read_prompt_messages(fields, chat.chat_template()), row.origin));
+    }
+    context.chat = &chat;
+  }
   if (format.format == RowFormat::kText) {
     std::vector<int32_t> ids = tokenizer_.around(text_ids(fields.text("text"), {tokenizer_, parse_special_tokens_}), nullptr).ids;
     const auto size = static_cast<int64_t>(ids.size());
     return {std::nullopt, std::move(ids), std::vector<bool>(static_cast<size_t>(size), true), {size}, false};
   }
-  FormatContext context{&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_};
   if (format.format == RowFormat::kInstruction && writes_instructions_) {
     context.chat = &chat_();
   }

@@ -7,12 +7,12 @@ namespace lora::generate {
 
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD, what a tokenizer writes for a byte that is no text
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD, which a tokenizer writes for a byte that is not text
 constexpr size_t kLongWindow = 64;
 constexpr size_t kShortWindow = 8;
 
-/// How much of a text cannot change with the next token: all but the bytes at its end that may begin a character, which
-/// are at most three.
+/// The length of the prefix of a text that the next token cannot change: everything except bytes at the end, at most three, that may
+/// begin a character.
 size_t certain_length(std::string_view text) {
   for (int i = 0; i < 3 && text.ends_with(kReplacement); ++i) {
     text.remove_suffix(kReplacement.size());
@@ -55,7 +55,7 @@ std::string Detokenizer::finish() {
   return rest;
 }
 
-// A run of bytes shows as one U+FFFD a byte if it is no text as a whole: what was given out of its beginning stands for as many.
+// A run of bytes that is not valid text as a whole is shown as one U+FFFD per byte: what was already emitted of it counts as that many.
 void Detokenizer::realign(const std::string& text) {
   size_t common = static_cast<size_t>(std::mismatch(text.begin(), text.end(), shown_.begin(), shown_.end()).first - text.begin());
   while (common > 0 && common < text.size() && (static_cast<unsigned char>(text[common]) & 0xc0) == 0x80) {
@@ -68,8 +68,8 @@ void Detokenizer::shorten_window(const std::string& text) {
   if (window_.size() <= kLongWindow || shown_.size() != text.size()) {
     return;
   }
-  // A tail with text of its own, in whole characters, decodes what follows as the whole does: only at the very beginning
-  // of a text is a space dropped.
+  // A tail that has text in whole characters decodes the following tokens as the whole does: only at the very beginning of a text is a
+  // space dropped.
   const std::vector<int32_t> tail(window_.end() - kShortWindow, window_.end());
   const std::string tail_text = tokenizer_.decode(tail);
   if (!tail_text.empty() && text.ends_with(tail_text) && tail_text.find(kReplacement) == std::string::npos) {

@@ -6,7 +6,7 @@ namespace {
 
 constexpr const char* kKey = "eos_token_id";
 
-/// Nothing where the key is missing or null.
+/// No value if the key is missing or null.
 std::optional<std::vector<int32_t>> read_eos_ids(const Json& config, const std::string& where) {
   const JsonReader reader(config, where, ErrorKind::kModel);
   if (!reader.has(kKey)) {

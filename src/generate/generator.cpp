@@ -14,17 +14,17 @@ namespace lora::generate {
 
 namespace {
 
-/// A prompt and what came of it so far.
+/// A prompt and its completion so far.
 struct Document {
   std::vector<int32_t> seen;   ///< prompt and new tokens
-  std::vector<int32_t> fresh;  ///< those of them that the model has not read
+  std::vector<int32_t> fresh;  ///< the tokens of `seen` that the model has not read yet
   Completion completion;
-  uint64_t key = 0;              ///< of its random numbers
-  std::vector<int32_t> eos_ids;  ///< of its own
+  uint64_t key = 0;              ///< for its random numbers
+  std::vector<int32_t> eos_ids;  ///< of this prompt
 };
 
 std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
-  static constexpr uint64_t kSampling = 0x5a3b;  // the "what" of this use of the seed
+  static constexpr uint64_t kSampling = 0x5a3b;  // distinguishes this use of the seed
   std::vector<Document> documents;
   for (const Prompt& prompt : prompts) {
     const uint64_t key = mix64(mix64(seed, kSampling), static_cast<uint64_t>(prompt.index));
@@ -36,7 +36,7 @@ std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t 
 std::vector<int64_t> capacities(const std::vector<Prompt>& prompts, int64_t max_new_tokens) {
   std::vector<int64_t> all;
   for (const Prompt& prompt : prompts) {
-    all.push_back(static_cast<int64_t>(prompt.ids.size()) + max_new_tokens - 1);  // the last new token is never read
+    all.push_back(static_cast<int64_t>(prompt.ids.size()) + max_new_tokens - 1);  // the model never reads the last new token
   }
   return all;
 }
@@ -77,8 +77,8 @@ class Run {
   bool done() const { return running_.empty(); }
 
  private:
-  /// A document that grows beyond the length up to which its cached keys serve is read anew; one whose keys the model does not
-  /// keep always is.
+  /// A document that grows beyond the length for which its cached keys are valid is computed again from the start, and so is every
+  /// document if the model has no cache.
   void reread_if_outgrown(Document& document, int64_t slot) {
     const std::optional<int64_t> limit = model_.cache_limit();
     if (!model_.uses_cache()) {
@@ -90,7 +90,7 @@ class Run {
     }
   }
 
-  /// The logits behind the last token of each running document, after a pass over its unread tokens.
+  /// The logits after the last token of each running document, from a forward pass over its unread tokens.
   at::Tensor next_logits() {
     std::vector<nn::DocumentView> views;
     std::vector<int64_t> last_tokens;
@@ -106,8 +106,8 @@ class Run {
     const at::Tensor logits_DV = model_.logits(model_.hidden_of(rows, pass), pass).to(at::kFloat);
     if (!at::isfinite(logits_DV.sum()).item<bool>() && !at::isfinite(logits_DV).all().item<bool>()) {
       model_error("generation",
-                  "the model's logits are not finite (NaN or infinity). Likely cause: float16 overflows; use --dtype bfloat16 "
-                  "or float32");
+                  "the model's logits are not finite (NaN or infinity). Likely cause: overflow in float16. Use --dtype bfloat16 "
+                  "or float32.");
     }
     return logits_DV;
   }
@@ -123,7 +123,7 @@ class Run {
     return options_.greedy() ? choose_greedily(processed_DV) : choose_by_draw(processed_DV, draws);
   }
 
-  /// Adds a token to a document. Whether it is done with it.
+  /// Appends a token to a document. Returns whether the document is finished.
   bool take(size_t d, int32_t id) {
     Document& document = documents_[d];
     document.seen.push_back(id);
@@ -146,7 +146,7 @@ class Run {
   const Listener& listener_;
   std::vector<Document> documents_;
   nn::KvCache cache_;
-  std::vector<size_t> running_;  ///< documents that are not done, rising
+  std::vector<size_t> running_;  ///< indices of unfinished documents, ascending
 };
 
 }  // namespace

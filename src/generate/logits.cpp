@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kFiltered = -std::numeric_limits<double>::infinity();
 
-/// Logits of tokens that were there before come nearer to "unlikely": those above 0 divided, those below multiplied.
+/// Makes tokens that occurred before less likely: positive logits are divided by the penalty, negative ones multiplied.
 Tensor penalize_repetition(const Tensor& logits_DV, const std::vector<const std::vector<int32_t>*>& seen, double penalty) {
   const Tensor penalized_DV = logits_DV.clone();
   for (size_t d = 0; d < seen.size(); ++d) {
@@ -22,21 +22,21 @@ Tensor penalize_repetition(const Tensor& logits_DV, const std::vector<const std:
   return penalized_DV;
 }
 
-/// The k largest stay, and what equals the k-th.
+/// Keeps the k largest logits, and those equal to the k-th.
 Tensor keep_top_k(const Tensor& logits_DV, int64_t k) {
   const Tensor largest_Dk = std::get<0>(at::topk(logits_DV, std::min(k, logits_DV.size(1))));
   return logits_DV.masked_fill(logits_DV < largest_Dk.narrow(1, largest_Dk.size(1) - 1, 1), kFiltered);
 }
 
-/// The fewest of the likeliest tokens stay that have a probability of p together.
+/// Keeps the smallest set of most likely tokens whose total probability is at least p.
 Tensor keep_top_p(const Tensor& logits_DV, double p) {
   const auto [rising_DV, order_DV] = at::sort(logits_DV, /*dim=*/-1, /*descending=*/false);
   const Tensor removed_DV = at::softmax(rising_DV, -1).cumsum(-1) <= 1.0 - p;
-  removed_DV.narrow(1, removed_DV.size(1) - 1, 1).fill_(false);  // the likeliest stays at any p
+  removed_DV.narrow(1, removed_DV.size(1) - 1, 1).fill_(false);  // the most likely token is always kept
   return logits_DV.masked_fill(removed_DV.scatter(1, order_DV, removed_DV), kFiltered);
 }
 
-/// Tokens stay whose probability is at least p of the likeliest one's.
+/// Keeps tokens whose probability is at least p times that of the most likely token.
 Tensor keep_min_p(const Tensor& logits_DV, double p) {
   const Tensor probabilities_DV = at::softmax(logits_DV, -1);
   const Tensor likeliest_D1 = probabilities_DV.amax(-1, /*keepdim=*/true);
@@ -80,7 +80,7 @@ std::vector<int32_t> choose_by_draw(const Tensor& logits_DV, const std::vector<d
   const Tensor total_D1 = cumulative_DV.narrow(1, cumulative_DV.size(1) - 1, 1);
   const Tensor target_D1 = at::tensor(draws, at::kDouble).to(logits_DV.device()).unsqueeze(1) * total_D1;
   const Tensor chosen_D = (cumulative_DV <= target_D1).sum(-1);
-  // A target rounded up to the total must not lead behind the last token that has a probability.
+  // A target that is rounded up to the total must not select a token after the last one with a probability.
   const Tensor last_D = (cumulative_DV < total_D1).sum(-1);
   return on_host(at::minimum(chosen_D, last_D));
 }

@@ -15,11 +15,11 @@ void require(bool holds, const char* name, double value, const char* expected) {
   }
 }
 
-/// Greedy decoding takes the likeliest token, which no filter removes.
+/// Greedy decoding selects the most likely token, which no filter removes.
 void require_sampling(bool off, const char* name) {
   if (!off) {
     config_error(name,
-                 "found a value beside temperature 0, which takes the likeliest token always and needs no filter. Set temperature above 0");
+                 "found a value with temperature 0, which always selects the most likely token. Set temperature above 0.");
   }
 }
 
@@ -28,7 +28,7 @@ void require_sampling(bool off, const char* name) {
 void check_options(const GenerationOptions& o) {
   require(o.max_new_tokens >= 1 && o.max_new_tokens <= (int64_t{1} << 30), "max_new_tokens", static_cast<double>(o.max_new_tokens),
           "an integer from 1 to 2^30");
-  // Below that, logits divided by it leave float32's range.
+  // With smaller values the divided logits would exceed the range of float32.
   require(o.greedy() || (o.temperature >= 1e-6 && std::isfinite(o.temperature)), "temperature", o.temperature,
           "0 (greedy) or a number from 1e-6 on");
   require(o.top_k >= 0, "top_k", static_cast<double>(o.top_k), "0 (off) or a positive integer");

@@ -11,7 +11,7 @@ std::string StopStrings::push(std::string_view piece, bool is_shown) {
   held_ += piece;
   is_shown_.resize(held_.size(), is_shown);
   size_t first_stop = std::string::npos;
-  size_t first_possible = held_.size();  // from where on a stop string may have begun
+  size_t first_possible = held_.size();  // the first position where a stop string may have begun
   for (const std::string& stop : stops_) {
     first_stop = std::min(first_stop, held_.find(stop));
     size_t length = std::min(stop.size() - 1, held_.size());
@@ -33,7 +33,7 @@ std::string StopStrings::finish() {
   return release(held_.size());
 }
 
-/// Takes so many bytes of what is held, and gives those of them that are shown.
+/// Removes the first `end` bytes of the held text and returns those of them that are shown.
 std::string StopStrings::release(size_t end) {
   std::string text;
   for (size_t i = 0; i < end; ++i) {

@@ -13,8 +13,8 @@ void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
       ->type_name("TEXT");
   source
       ->add_option("--prompts", request.prompts,
-                   "Complete rows of {\"prompt\"}, {\"messages\"} or {\"input_ids\"}, each with an optional \"adapter\" and \"id\" "
-                   "(.jsonl, .json, .csv, or - for standard input)")
+                   "Complete rows of {\"prompt\"}, {\"messages\"}, {\"instruction\"}, {\"text\"} or {\"input_ids\"}, each with an "
+                   "optional \"adapter\" and \"id\" (.jsonl, .json, .csv, or - for standard input)")
       ->type_name("FILE");
   source->add_flag("--chat", request.chat,
                    "Chat with one line per turn, using the chat template, or the layout of instruction rows if there is none; "

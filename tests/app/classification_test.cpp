@@ -218,7 +218,7 @@ TEST(Classification, ErrorsInRowsAndFilesNameTheirPosition) {
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("rows.jsonl:2"), HasSubstr("\"label\" is missing")));
   write_text(rows, "{\"input_ids\": [1, 2], \"label\": 0}\n");
-  EXPECT_THAT(lora_train({"--config", config.string()}).err, HasSubstr("one class"));
+  EXPECT_THAT(lora_train({"--config", config.string()}).err, HasSubstr("too few classes"));
   fs::resize_file(scratch / "bert_pairs/model/model.safetensors", 9000);
   write_text(rows, "{\"input_ids\": [1, 2], \"label\": 0}\n{\"input_ids\": [1, 2], \"label\": 1}\n");
   write_text(eval, "{\"input_ids\": [1, 2], \"label\": 1}\n");

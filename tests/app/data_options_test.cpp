@@ -25,8 +25,8 @@ TEST(DataOptions, ACacheChangesNothingButTheTime) {
   const Outcome cold = train("cold", "cache"), warm = train("warm", "cache");
   ASSERT_EQ(warm.exit_code, 0) << warm.err;
   EXPECT_THAT(cold.err, Not(HasSubstr("tokenised data from")));
-  EXPECT_THAT(warm.err, HasSubstr("data.train: tokenised data from"));
-  EXPECT_THAT(warm.err, HasSubstr("data.eval: tokenised data from"));
+  EXPECT_THAT(warm.err, HasSubstr("data.train: using tokenised data from"));
+  EXPECT_THAT(warm.err, HasSubstr("data.eval: using tokenised data from"));
   EXPECT_EQ(files_in(scratch / "tied/cache").size(), 2U);
   EXPECT_EQ(result_hash(scratch / "tied/cold"), result_hash(scratch / "tied/plain"));
   EXPECT_EQ(result_hash(scratch / "tied/warm"), result_hash(scratch / "tied/plain"));

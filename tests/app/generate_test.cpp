@@ -293,7 +293,7 @@ TEST_F(Generate, InvalidInputGivesOneLineAndTheRightExitCode) {
   write_text(scratch_ / "bad.jsonl", "{\"input_ids\": [1]}\n{\"input_ids\": }\n");
   expect_refused(3, {"--prompts", (scratch_ / "bad.jsonl").string()}, {"bad.jsonl:2:"});
   write_text(scratch_ / "bad.jsonl", "{\"input_ids\": []}\n");
-  expect_refused(3, {"--prompts", (scratch_ / "bad.jsonl").string()}, {"bad.jsonl:1", "one at least"});
+  expect_refused(3, {"--prompts", (scratch_ / "bad.jsonl").string()}, {"bad.jsonl:1", "at least one"});
   write_text(scratch_ / "bad.jsonl", "{\"input_ids\": [1], \"adapter\": \"mime\"}\n");
   expect_refused(3, {"--prompts", (scratch_ / "bad.jsonl").string(), "--adapter", "mine=" + adapter(), "--adapter", "b=" + other_adapter()},
                  {"bad.jsonl:1", "'mime'", "mine, b", "did you mean 'mine'"});

@@ -149,7 +149,7 @@ TEST_F(ModuleRows, AModulesOwnLossKeepsTheClassNamesOfTraining) {
   write_text(scratch_ / "other.jsonl", feature_rows(4, {"\"c\"", "\"d\""}));
   const Outcome other = own_loss("class_loss", "other.jsonl", "a");
   EXPECT_EQ(other.exit_code, 3);
-  EXPECT_THAT(other.err, HasSubstr("other.jsonl:2] the label is none of the model's: found \"d\""));
+  EXPECT_THAT(other.err, HasSubstr("other.jsonl:2] the model does not have the label: found \"d\""));
 
   // Rows without the first class keep the numbers of the other classes.
   const std::string without = source("data.train", "two.jsonl", two);
@@ -326,7 +326,7 @@ TEST_F(ModuleRows, RowsThatDoNotFitAreErrors) {
   const std::vector<Refused> all{
       {"perceptron", {source("a.jsonl", row + "}\n")}, 3, {"a.jsonl:1]", "has no target", "regression"}},
       {"perceptron", {source("b.jsonl", row + ", \"target\": \"x\"}\n")}, 3, {"b.jsonl:1]", "is a name"}},
-      {"perceptron", {source("c.jsonl", row + ", \"target\": [1, 2]}\n")}, 3, {"the target is"}},
+      {"perceptron", {source("c.jsonl", row + ", \"target\": [1, 2]}\n")}, 3, {"the target differs"}},
       {"perceptron", {source("d.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n"), "data.eval=[]"}, 4, {"fails on inputs of"}},
       {"perceptron", {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")}, 3, {"another shape", "found [6], expected [2]"}},
       {"perceptron", {"training.objective=sequence_classification"}, 4, {"does not score classes: found 1 output per row", "regression"}},

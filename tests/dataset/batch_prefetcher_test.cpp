@@ -29,17 +29,17 @@ void expect_batch(const nn::TokenBatch& batch, const Dataset& dataset, const std
   EXPECT_TRUE(at::equal(batch.offsets, expected.offsets));
 }
 
-TEST(BatchPrefetcher, GivesEachBatchWhateverWasExpected) {
+TEST(BatchPrefetcher, ReturnsEachBatchWhateverWasExpected) {
   const Dataset dataset = some_documents();
   for (const bool ahead : {true, false}) {
     BatchPrefetcher batches(dataset, at::kCPU, ahead);
-    expect_batch(batches.take({5}), dataset, {5});  // nothing was expected
+    expect_batch(batches.take({5}), dataset, {5});  // no batch was expected
     batches.expect({{0, 1}, {2}, {3, 4}});
     expect_batch(batches.take({0, 1}), dataset, {0, 1});
     expect_batch(batches.take({2}), dataset, {2});
-    batches.expect({{3, 4}, {2}});  // the first of them is on its way
+    batches.expect({{3, 4}, {2}});  // the first of them is being built
     expect_batch(batches.take({3, 4}), dataset, {3, 4});
-    expect_batch(batches.take({7, 0}), dataset, {7, 0});  // out of turn
+    expect_batch(batches.take({7, 0}), dataset, {7, 0});  // out of order
     expect_batch(batches.take({2}), dataset, {2});
     batches.expect({});
     expect_batch(batches.take({1}), dataset, {1});
@@ -54,7 +54,7 @@ TEST(BatchPrefetcher, AnErrorOfTheThreadComesWithItsBatch) {
   expect_batch(batches.take({1}), dataset, {1});
   EXPECT_THROW(batches.take({99}), std::out_of_range);
   expect_batch(batches.take({2}), dataset, {2});
-  batches.expect({{99}});  // an error that nobody asks for is nobody's
+  batches.expect({{99}});  // the error of a batch that is never requested is ignored
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The plan of an epoch and the batches made of it.
+// The plan of an epoch and the batches built from it.
 #include "lora/data/batches.h"
 
 #include <ATen/ATen.h>
@@ -73,9 +73,9 @@ TEST(PlanEpoch, IsAFunctionOfSeedAndEpoch) {
 
 TEST(PlanEpoch, BestFitDecreasingByHand) {
   const BatchOptions options{.batch_size = 1, .packing = true, .max_length = 10, .shuffle = false};
-  // 8, 7, 5, 3, 2, 2: bins 8+2, 7+3, 5+2; the first 2 goes to the fullest bin with room.
+  // 8, 7, 5, 3, 2, 2: bins 8+2, 7+3, 5+2; the first 2 goes to the fullest bin with space.
   EXPECT_THAT(plan_epoch(dataset_of({2, 5, 3, 8, 2, 7}), options, 0), ElementsAre(ElementsAre(3, 0), ElementsAre(5, 2), ElementsAre(1, 4)));
-  // Equal bins: the oldest.
+  // Of equally full bins, the oldest.
   EXPECT_THAT(plan_epoch(dataset_of({6, 6, 4, 4}), options, 0), ElementsAre(ElementsAre(0, 2), ElementsAre(1, 3)));
   EXPECT_THAT(plan_epoch(dataset_of({10, 10}), options, 0), ElementsAre(ElementsAre(0), ElementsAre(1)));
   test::expect_error(ErrorKind::kConfig, {"data.max_length", "11 tokens"}, [&] { plan_epoch(dataset_of({11}), options, 0); });
@@ -108,7 +108,7 @@ TEST(PlanEpoch, TokenBudget) {
   EXPECT_THAT(plan_epoch(dataset_of({4, 6, 1, 25, 10, 3, 7, 1}), options, 0),
               ElementsAre(ElementsAre(0, 1), ElementsAre(2), ElementsAre(3), ElementsAre(4), ElementsAre(5, 6), ElementsAre(7)));
   EXPECT_THAT(plan_epoch(dataset_of({25}), options, 0), ElementsAre(ElementsAre(0)));
-  // Bins by hand as above: 8+2, 7+3, 5+2.
+  // The bins computed above: 8+2, 7+3, 5+2.
   options = {.packing = true, .max_length = 10, .shuffle = false, .tokens_per_batch = 20};
   EXPECT_THAT(plan_epoch(dataset_of({2, 5, 3, 8, 2, 7}), options, 0), ElementsAre(ElementsAre(3, 0, 5, 2), ElementsAre(1, 4)));
 

@@ -1,4 +1,4 @@
-// Tokenised data kept on disk: found again as long as nothing that they are made of changes, never used when damaged.
+// Tokenised data cached on disk: reused as long as nothing that determines it changes, never used when damaged.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr const char* kHit = "tokenised data from";
-constexpr const char* kDamaged = "made anew";
+constexpr const char* kDamaged = "reading the rows again";
 
 /// A FakeTokenizer with a file.
 class FiledTokenizer : public test::FakeTokenizer {
@@ -44,7 +44,7 @@ struct Fixture {
   DataOptions options;
   std::vector<SourceOptions> sources;
   LoadContext context{&tokenizer, 301};
-  std::string said;  // by the last load
+  std::string said;  // log output of the last load
 
   Fixture() {
     options.cache_dir = folder / "cache/deep";
@@ -104,13 +104,13 @@ std::string without_line(const std::string& text, const std::string& part) {
   return text.substr(0, begin) + (at == std::string::npos ? "" : text.substr(text.find('\n', at) + 1));
 }
 
-TEST(Cache, AHitIsWhatReadingGives) {
+TEST(Cache, AHitEqualsReadingTheRows) {
   Fixture setup;
   const std::filesystem::path cache_dir = std::exchange(setup.options.cache_dir, "");
   const Dataset plain = setup.load();
   const std::string warnings = setup.said;
   EXPECT_THAT(warnings, HasSubstr("empty1.jsonl] the file has no rows"));
-  EXPECT_THAT(warnings, HasSubstr("samples have no supervised token"));
+  EXPECT_THAT(warnings, HasSubstr("rows have no supervised token"));
   EXPECT_GT(plain.report.split, 0);
   EXPECT_TRUE(plain.examples.at(plain.examples.size() - 2).labelling.own);
   EXPECT_EQ(plain.files.size(), 4U) << "the limit is reached before the last file";
@@ -124,7 +124,7 @@ TEST(Cache, AHitIsWhatReadingGives) {
   EXPECT_THAT(setup.said, HasSubstr(kHit));
   EXPECT_EQ(without_line(setup.said, kHit), warnings);
 
-  // Names, weights and what groups the examples do not count.
+  // Names, weights and options that group the examples are not part of the key.
   std::filesystem::rename(setup.folder / "rows.jsonl", setup.folder / "moved.jsonl");
   setup.sources[0].path = setup.folder / "moved.jsonl";
   setup.sources[0].weight = 1.0;
@@ -137,7 +137,7 @@ TEST(Cache, AHitIsWhatReadingGives) {
   EXPECT_EQ(moved.examples[0].ids, plain.examples[0].ids);
 }
 
-TEST(Cache, WhateverChangesTheExamplesIsAnotherSet) {
+TEST(Cache, EveryChangeOfTheExamplesChangesTheKey) {
   Fixture setup;
   setup.load();
   size_t sets = 1;
@@ -172,16 +172,16 @@ TEST(Cache, WhateverChangesTheExamplesIsAnotherSet) {
   expect_another("order");
   setup.sources.pop_back();
   expect_another("sources");
-  setup.folder.write("tokenizer.model", "three");  // rows of tokens do not see it
+  setup.folder.write("tokenizer.model", "three");  // rows of tokens do not depend on it
   setup.load();
   EXPECT_THAT(setup.said, HasSubstr(kHit));
   setup.options.overlength = Overlength::kSplit;
   expect_another("split");
-  setup.tokenizer.bos = 7;  // what parts begin with
+  setup.tokenizer.bos = 7;  // the token that begins each part
   expect_another("BOS");
 }
 
-TEST(Cache, ADamagedFileIsNoticedAndMadeAnew) {
+TEST(Cache, ADamagedFileIsDetectedAndRebuilt) {
   Fixture setup;
   const Dataset plain = setup.load();
   const std::string warnings = setup.said;
@@ -194,7 +194,7 @@ TEST(Cache, ADamagedFileIsNoticedAndMadeAnew) {
   for (const std::string& content : damaged) {
     write_file_atomically(setup.cache_file(), content);
     const Dataset again = setup.load();
-    // A flipped bit of the padding behind the header is none that counts; anything else is found.
+    // A flipped bit in the padding after the header has no effect; any other is detected.
     if (setup.said.find(kHit) == std::string::npos) {
       EXPECT_THAT(setup.said, HasSubstr(kDamaged));
       EXPECT_EQ(without_line(setup.said, kDamaged), warnings);
@@ -205,7 +205,7 @@ TEST(Cache, ADamagedFileIsNoticedAndMadeAnew) {
   }
 }
 
-TEST(Cache, OtherDataUnderItsNameAreNotUsed) {
+TEST(Cache, OtherDataUnderTheSameNameIsNotUsed) {
   Fixture setup;
   setup.load();
   const std::filesystem::path first = setup.cache_file();
@@ -215,14 +215,14 @@ TEST(Cache, OtherDataUnderItsNameAreNotUsed) {
   const Dataset plain = setup.load();
   write_file_atomically(setup.cache_file(), content);
   expect_same(setup.load(), plain);
-  EXPECT_THAT(setup.said, HasSubstr("it is of other data"));
+  EXPECT_THAT(setup.said, HasSubstr("it belongs to other data"));
 }
 
-TEST(Cache, WhereItCannotBeWrittenTheRowsAreRead) {
+TEST(Cache, TheRowsAreReadIfItCannotBeWritten) {
   Fixture setup;
-  setup.options.cache_dir = setup.folder / "rows.jsonl/cache";  // below a file
+  setup.options.cache_dir = setup.folder / "rows.jsonl/cache";  // a path below a file
   EXPECT_EQ(setup.load().report.rows, 32);
-  EXPECT_THAT(setup.said, HasSubstr("the tokenised data are not kept"));
+  EXPECT_THAT(setup.said, HasSubstr("cannot cache the tokenised data"));
   test::expect_error(ErrorKind::kData, {"empty4.jsonl:1"}, [&] {
     setup.sources[1].limit = 3;
     setup.folder.write("empty3.jsonl", "{\"input_ids\": [1, 2, 3]}\n");
@@ -230,7 +230,7 @@ TEST(Cache, WhereItCannotBeWrittenTheRowsAreRead) {
   });
 }
 
-TEST(Cache, SeveralAtOnceGiveTheSame) {
+TEST(Cache, ConcurrentLoadsGiveTheSameResult) {
   Fixture setup;
   const Dataset plain = setup.load();
   std::filesystem::remove_all(setup.folder / "cache");

@@ -1,4 +1,4 @@
-// Conversations as ids and masks: equal to transformers where the template marks, by prefixes elsewhere; templates that break rules.
+// Conversations as ids and loss masks: equal to transformers if the template has marks, otherwise by prefixes; templates that break rules.
 #include "lora/data/chat.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ std::vector<int> as_numbers(const std::vector<bool>& mask) {
   return {mask.begin(), mask.end()};
 }
 
-/// What is learnt, in runs.
+/// The supervised text, one entry per run of tokens.
 std::vector<std::string> learnt(const EncodedChat& chat, const tokenizer::Tokenizer& tokenizer) {
   std::vector<std::string> runs;
   for (size_t i = 0; i < chat.ids.size();) {
@@ -52,7 +52,7 @@ std::vector<std::string> learnt(const EncodedChat& chat, const tokenizer::Tokeni
   return runs;
 }
 
-TEST(ChatEncoder, IdsAndMasksAreThoseOfTransformers) {
+TEST(ChatEncoder, IdsAndMasksEqualTransformers) {
   const Json conversations = read_json(kData / "chat/conversations.json", ErrorKind::kData)["conversations"];
   const Json cases = read_json(kData / "chat/masks.json", ErrorKind::kData);
   ASSERT_GE(cases.size(), 50U);
@@ -108,13 +108,13 @@ TEST_F(Chats, ByPrefixes) {
   const EncodedChat all = encode(kPlain, TrainOn::kAll);
   EXPECT_EQ(std::count(all.mask.begin(), all.mask.end(), true), static_cast<int64_t>(all.ids.size()));
   EXPECT_EQ(std::count(all.ids.begin(), all.ids.end(), *tokenizer_->bos_id()), 1);
-  // A template that needs no generation prompt.
+  // A template that does not need a generation prompt.
   EXPECT_EQ(
       learnt_by("{% for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else ' ' + m.content + eos_token }}{% endfor %}"),
       (Texts{" First.<|eot_id|>", " Second.<|eot_id|>"}));
 }
 
-// Qwen3 writes an empty thought into a turn only while no question follows it.
+// Qwen3 writes an empty thought into a turn only if no question follows it.
 TEST_F(Chats, ByPrefixesWhereTheLastTurnHasMore) {
   const ChatTemplate qwen = golden_template("qwen3");
   const EncodedChat chat = ChatEncoder(qwen, *tokenizer_).encode(talk(), TrainOn::kCompletion, "row");
@@ -145,7 +145,7 @@ TEST_F(Chats, TemplatesThatBreakARule) {
   expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}",
                      {"[f.jsonl:7] messages[1]", "no generation prompt", "'<assistant>First.\\n'"});
   expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ messages|length }}",
-                     {"messages[1]", "prefixes that do not agree", "no beginning of the messages up to it"});
+                     {"messages[1]", "prefixes that do not agree", "not a prefix of the messages up to it"});
   expect_model_error(
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ messages|length }}{% endfor %}{% if add_generation_prompt "
       "%}<assistant>{% endif %}",
@@ -153,7 +153,7 @@ TEST_F(Chats, TemplatesThatBreakARule) {
   expect_model_error(
       "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}<|eot_id|>"
       "{% else %}{{ m.content }}{% endif %}{% endfor %}",
-      {"leaves the end of the assistant's turn out", "<|eot_id|>"});
+      {"excludes the end of the assistant's turn", "<|eot_id|>"});
   const ChatTemplate chat_template("t", kPlain, {});
   const ChatEncoder encoder(chat_template, *tokenizer_);
   test::expect_error(ErrorKind::kModel, {"begins with the assistant"}, [&] {
@@ -174,7 +174,7 @@ TEST_F(Chats, Prompts) {
   EXPECT_EQ(said.find("row 2"), std::string::npos);
 }
 
-// Rows through the whole of data/: labels, EOS behind turns that end by plain text alone, errors.
+// Rows through all of data/: labels, EOS only after turns that end with plain text, errors.
 TEST_F(Chats, Rows) {
   const auto load = [&](const std::string& rows, const std::string& source, TrainOn train_on = TrainOn::kCompletion) {
     const ChatTemplate chat_template("t", source, {});
@@ -197,8 +197,8 @@ TEST_F(Chats, Rows) {
   const Example once = load(row, kPlain).examples.at(0);
   EXPECT_EQ(std::count(once.ids.begin(), once.ids.end(), eos), 2);
   const std::vector<int32_t> labels = once.labels();
-  EXPECT_EQ(std::count(labels.begin(), labels.end(), eos), 1);  // the padding token is the same, and that is no matter
-  // JSON within a string, as some datasets have it.
+  EXPECT_EQ(std::count(labels.begin(), labels.end(), eos), 1);  // although the padding token is the same
+  // JSON in a string, as in some datasets.
   EXPECT_EQ(load(R"({"chat": "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"})", kPlain)
                 .examples.at(0)
                 .ids,
@@ -209,7 +209,7 @@ TEST_F(Chats, Rows) {
   test::expect_error(ErrorKind::kData, {"no example is left"}, [&] { load(R"({"chat": [{"role": "user", "content": "a"}]})", kPlain); });
 }
 
-TEST(ChatRows, WantATemplateAndTurns) {
+TEST(ChatRows, RequireATemplateAndTurns) {
   const test::TemporaryFolder folder;
   const auto tokenizer = tokenizer::load_tokenizer(kData / "tokenizer_json/llama3.json");
   SourceOptions source;

@@ -1,4 +1,4 @@
-// Rows of a classification: texts and pairs, labels of three kinds, and what is wrong with them.
+// Rows of a classification: texts and pairs, three kinds of labels, and errors.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -27,7 +27,7 @@ struct Fixture {
     source.path = folder.write(name, rows);
     return load_dataset("data.train", {source}, options, {tokenizer, 301});
   }
-  /// Loads the rows and gives their labels numbers.
+  /// Loads the rows and numbers their labels.
   Dataset labelled(const std::string& rows, const std::optional<LabelSet>& known = std::nullopt) {
     Dataset dataset = load(rows);
     apply_labels(dataset, find_labels(dataset, known));
@@ -46,7 +46,7 @@ std::vector<double> targets_of(const Dataset& dataset) {
   return targets;
 }
 
-TEST(ClassificationRows, HoldATextAPairOrIds) {
+TEST(ClassificationRows, ContainATextAPairOrIds) {
   Fixture setup;
   const Dataset dataset = setup.load(R"({"text": "ab", "label": 1}
 {"text": "ab", "text_pair": "ab", "label": 0}
@@ -55,7 +55,7 @@ TEST(ClassificationRows, HoldATextAPairOrIds) {
 {"text": "ab", "text_pair": null, "label": 1}
 )");
   ASSERT_EQ(dataset.examples.size(), 5u);
-  EXPECT_EQ(dataset.examples[0].ids, (Ids{1, 300}));  // no EOS behind it, as in transformers
+  EXPECT_EQ(dataset.examples[0].ids, (Ids{1, 300}));  // without EOS, as in transformers
   EXPECT_EQ(dataset.examples[1].ids, (Ids{1, 300, 1, 300}));
   EXPECT_EQ(dataset.examples[1].second_text, 2);
   EXPECT_EQ(dataset.examples[3].second_text, 1);
@@ -77,7 +77,7 @@ TEST(ClassificationRows, ColumnsRename) {
   EXPECT_EQ(setup.labelled(R"({"sentence": "ab", "class": 1, "label": 7})").examples[0].target, 1);
 }
 
-TEST(ClassificationRows, AreCutWithinWhatStandsAroundThem) {
+TEST(ClassificationRows, AreTruncatedIncludingSpecialTokens) {
   Fixture setup;
   setup.fake.wants_eos = true;
   setup.options.max_length = 7;
@@ -108,13 +108,13 @@ TEST(ClassificationRows, FaultsNameTheLine) {
   setup.expect_fault(R"({"text": 3, "label": 1})", {"x.jsonl:1", "\"text\"", "expected a string"});
   setup.expect_fault(R"({"input_ids": [], "label": 1})", {"x.jsonl:1", "no token"});
   setup.expect_fault(R"({"input_ids": [301], "label": 1})", {"x.jsonl:1", "input_ids[0]", "from 0 to 300"});
-  setup.expect_fault(R"({"input_ids": [1], "text": "a", "label": 1})", {"x.jsonl:1", "beside a text"});
-  setup.expect_fault(R"({"input_ids": [1, 2], "token_type_ids": [0], "label": 1})", {"x.jsonl:1", "token_type_ids", "one an id"});
+  setup.expect_fault(R"({"input_ids": [1], "text": "a", "label": 1})", {"x.jsonl:1", "together with a text"});
+  setup.expect_fault(R"({"input_ids": [1, 2], "token_type_ids": [0], "label": 1})", {"x.jsonl:1", "token_type_ids", "one per id"});
   setup.expect_fault(R"({"input_ids": [1, 2], "token_type_ids": [1, 0], "label": 1})", {"x.jsonl:1", "zeros, then ones"});
   setup.expect_fault("{\"text\": \"a\", \"label\": 0}\n{\"text\": \"a\", \"label\": \"yes\"}", {"x.jsonl:2", "a name among numbers"});
-  setup.expect_fault("{\"text\": \"a\", \"label\": -1}", {"x.jsonl:1", "no class", "found -1"});
-  setup.expect_fault("{\"text\": \"a\", \"label\": 0}", {"data.train", "one class", "at least 2"});
-  setup.expect_fault("{\"text\": \"a\", \"label\": \"yes\"}\n{\"text\": \"b\", \"label\": \"yes\"}", {"data.train", "one class"});
+  setup.expect_fault("{\"text\": \"a\", \"label\": -1}", {"x.jsonl:1", "not a class", "found -1"});
+  setup.expect_fault("{\"text\": \"a\", \"label\": 0}", {"data.train", "too few classes", "at least 2"});
+  setup.expect_fault("{\"text\": \"a\", \"label\": \"yes\"}\n{\"text\": \"b\", \"label\": \"yes\"}", {"data.train", "too few classes"});
 }
 
 TEST(Labels, ByNumberNameOrValue) {
@@ -127,7 +127,7 @@ TEST(Labels, ByNumberNameOrValue) {
   const Dataset values = setup.load("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 1.5}");
   EXPECT_TRUE(find_labels(values, std::nullopt).is_regression);
   EXPECT_EQ(find_labels(values, std::nullopt).num_labels(), 1);
-  // A cell of a CSV is a number where it reads as one.
+  // A CSV cell that parses as a number is a number.
   EXPECT_EQ(setup.load("text,label\na,1\nb,0\n", "x.csv").raw_labels.kind, LabelKind::kIntegers);
   EXPECT_EQ(setup.load("text,label\na,1\nb,0.5\n", "x.csv").raw_labels.kind, LabelKind::kReals);
   EXPECT_EQ(setup.load("text,label\na,good\nb,bad\n", "x.csv").raw_labels.names, (std::vector<std::string>{"good", "bad"}));
@@ -137,7 +137,7 @@ std::optional<LabelSet> labels_of(const Json& config) {
   return read_label_set(JsonReader(config, "config.json", ErrorKind::kModel));
 }
 
-TEST(Labels, AreTheModelsWhereItTellsThem) {
+TEST(Labels, AreTheModelsIfItDefinesThem) {
   Fixture setup;
   const auto known = labels_of({{"id2label", {{"0", "yes"}, {"1", "no"}, {"2", "maybe"}}}});
   const std::string rows = "{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}";
@@ -149,7 +149,7 @@ TEST(Labels, AreTheModelsWhereItTellsThem) {
   test::expect_error(ErrorKind::kData, {"x.jsonl:1", "found 2", "a class from 0 to 1"}, [&] {
     setup.labelled(numbers, labels_of({{"num_labels", 2}}));
   });
-  // Names in the place of transformers' own LABEL_<number>.
+  // Names that replace the LABEL_<number> of transformers.
   EXPECT_EQ(find_labels(setup.load(rows), labels_of({{"num_labels", 2}})).names, (std::vector<std::string>{"no", "yes"}));
   test::expect_error(ErrorKind::kData, {"data.train", "found 2 (no, yes), expected 3"}, [&] {
     find_labels(setup.load(rows), labels_of({{"num_labels", 3}}));

@@ -1,4 +1,4 @@
-// What rows of messages say in other tools' names: roles, turns that are not learnt, the template's variables, tools.
+// Columns of messages rows with the names of other tools: roles, turns excluded from the loss, variables of the template, tools.
 #include "data/conversation.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ TEST(Conversations, NamesOfShareGptAndOthers) {
                      R"( {"role": "function", "name": "f", "content": "r"}]})"),
             R"([{"role":"assistant","content":null,"tool_calls":[{"type":"function","function":{"name":"f","arguments":{"x":1}}}]},)"
             R"({"role":"tool","name":"f","content":"r"}])");
-  // What a template names itself stays.
+  // Roles that the template itself names are kept.
   const std::string own =
       std::string(kPlain) + "{% if messages[0].role == 'critic' or messages[0]['role'] == \"observation\" %}{% endif %}";
   EXPECT_EQ(messages(R"({"messages": [{"role": "critic", "content": "a"}, {"role": "observation", "content": "b"}]})", own),
@@ -61,10 +61,10 @@ TEST(Conversations, NamesOfShareGptAndOthers) {
          {"messages[1]: the role is unknown: found \"critic\", expected system, developer, user, assistant or tool"});
   refuse(R"({"conversations": [{"from": "function_call", "value": "look it up"}]})", {"messages[0]", "not valid JSON"});
   refuse(R"({"conversations": [{"from": "function_call", "value": "[1]"}]})", {"messages[0]: found \"[1]\", expected a call"});
-  refuse(R"({"messages": [{"role": "system", "content": "a"}], "system": "b"})", {"\"system\": found beside a system message"});
+  refuse(R"({"messages": [{"role": "system", "content": "a"}], "system": "b"})", {"\"system\": found together with a system message"});
 }
 
-TEST(Conversations, TurnsThatAreNotLearnt) {
+TEST(Conversations, TurnsThatAreExcludedFromTheLoss) {
   for (const char* key :
        {"\"weight\": 0", "\"train\": false", "\"training\": false", "\"trainable\": 0", "\"loss\": false", "\"weight\": 0.0"}) {
     const ChatRow row = read(std::string(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", )") +
@@ -98,11 +98,11 @@ TEST(Conversations, ToolsAndVariablesOfTheTemplate) {
   EXPECT_EQ(read(row(R"("{\"style\": 2}")")).conversation.kwargs.dump(), R"({"style":2})");
   EXPECT_TRUE(read(row("null")).conversation.kwargs.empty());
   refuse(row("[1]"), {"\"chat_template_kwargs\": found an array"});
-  refuse(row(R"({"add_generation_prompt": true})"), {"\"chat_template_kwargs\"", "\"add_generation_prompt\", which is no variable"});
+  refuse(row(R"({"add_generation_prompt": true})"), {"\"chat_template_kwargs\"", "\"add_generation_prompt\", which is not a variable"});
 }
 
 /// Rows as training reads them.
-class LearntRows : public testing::Test {
+class SupervisedRows : public testing::Test {
  protected:
   Dataset load(const std::string& rows, TrainOn train_on = TrainOn::kCompletion, const char* source = kPlain) {
     const tokenizer::ChatTemplate chat_template("t", source, {});
@@ -130,7 +130,7 @@ class LearntRows : public testing::Test {
       tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json");
 };
 
-TEST_F(LearntRows, WhatARowSaysIsFollowed) {
+TEST_F(SupervisedRows, WeightsAndVariablesOfARowAreHonoured) {
   const std::string row = R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "bad", "weight": 0},)"
                           R"( {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}])";
   EXPECT_EQ(learnt(load(row + "}").examples.at(0)), "yo<|eot_id|>");
@@ -146,13 +146,13 @@ TEST_F(LearntRows, WhatARowSaysIsFollowed) {
   EXPECT_EQ(load(row + "}\n" + row + R"(, "weight": 0})").report.skipped, 1);
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"weight\": found 0.25, expected 0 or 1"},
                      [&] { load(row + R"(, "weight": 0.25})"); });
-  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"images\"", "other tools act"}, [&] { load(row + R"(, "images": ["a"]})"); });
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"images\"", "other tools use"}, [&] { load(row + R"(, "images": ["a"]})"); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "found \"critic\""},
                      [&] { load(row + "}\n" + R"({"messages": [{"role": "critic", "content": "a"}]})"); });
   const Dataset named = load(row + R"(, "id": 7, "source": "x"})");
   ASSERT_EQ(named.report.unused_columns.size(), 1U);
   EXPECT_TRUE(named.report.unused_columns[0].ends_with("rows.jsonl: id, source"));
-  // An argument's digits stay, whatever its size.
+  // Integers in arguments keep all digits.
   EXPECT_NE(tokenizer_
                 ->decode(load(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": )"
                               R"([{"function": {"name": "f", "arguments": {"id": 123456789012345678901}}}]}]})")

@@ -1,4 +1,4 @@
-// Labels held as borders come back as they were.
+// Labels stored as borders of ranges are restored exactly.
 #include "lora/data/example.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ void expect_kept(const Ids& ids, const Ids& labels, const Ids& values, bool own)
   }
 }
 
-TEST(Example, KeepsLabelsAsBorders) {
+TEST(Example, StoresLabelsAsBorders) {
   expect_kept({}, {}, {}, false);
   expect_kept({5}, {5}, {}, false);
   expect_kept({5}, {kNo}, {0}, false);
@@ -43,7 +43,7 @@ TEST(Example, KeepsLabelsAsBorders) {
   expect_kept({5, 6, 7}, {8, 6, 7}, {8, 6, 7}, true);
 }
 
-TEST(Example, AnyMaskComesBack) {
+TEST(Example, AnyMaskIsRestored) {
   CounterRandom random(5);
   for (int round = 0; round < 300; ++round) {
     Ids ids, labels;

@@ -5,8 +5,8 @@
 
 namespace lora::test {
 
-/// A tokenizer that a person can follow: each byte is its value + 10, but "ab" is one token, 300. BOS 1, EOS 2. `specials` are those
-/// that have names.
+/// A tokenizer whose ids can be computed mentally: each byte is its value + 10, but "ab" is one token, 300. BOS is 1, EOS is 2. `specials`
+/// are the special tokens that have text.
 class FakeTokenizer : public tokenizer::Tokenizer {
  public:
   bool wants_bos = true;

@@ -1,4 +1,4 @@
-// Rows of features: numbers in lists of any depth with a target, and what is wrong with them.
+// Rows of features: numbers in nested lists with a target, and errors.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ struct Rows {
   }
 };
 
-TEST(FeatureRows, BecomeOneTensorABatch) {
+TEST(FeatureRows, BecomeOneTensorPerBatch) {
   Rows setup;
   const Dataset dataset = setup.load(R"({"features": [[1, 2.5], [3, -4e-1]], "target": 2}
 {"features": [[5, 6], [7, 8]], "target": 0}
@@ -36,7 +36,7 @@ TEST(FeatureRows, BecomeOneTensorABatch) {
   EXPECT_TRUE(at::equal(batch.features, at::tensor({5.f, 6.f, 7.f, 8.f, 1.f, 2.5f, 3.f, -0.4f}).view({2, 2, 2})));
   EXPECT_TRUE(at::equal(batch.targets, at::tensor({0, 2}, at::kLong)));
   EXPECT_EQ(batch.num_documents(), 2);
-  EXPECT_EQ(batch.num_tokens(), 2);  // a row stands at one place
+  EXPECT_EQ(batch.num_tokens(), 2);  // one position per row
 }
 
 TEST(FeatureRows, HaveTargetsOfSeveralKinds) {
@@ -55,7 +55,7 @@ TEST(FeatureRows, HaveTargetsOfSeveralKinds) {
   test::expect_error(ErrorKind::kData, {"x.jsonl:1]", "has no target", "because"}, [&] { require_targets(none, "because"); });
 }
 
-TEST(FeatureRows, StandInCsvAndInJsonToo) {
+TEST(FeatureRows, CanBeInCsvAndInJson) {
   Rows setup;
   setup.source.columns = {{"features", "x"}, {"target", "y"}};
   const Dataset csv = setup.load("x,y\n\"[1, 2]\",0.5\n\"[3, 4]\",1\n", "x.csv");
@@ -68,15 +68,15 @@ TEST(FeatureRows, StandInCsvAndInJsonToo) {
   test::expect_error(ErrorKind::kData, {"x.csv:2", "column x"}, [&] { setup.load("x,y\n\"[1, 2\",0.5\n", "x.csv"); });
 }
 
-TEST(FeatureRows, ThatAreWrongAreNamedByTheirLine) {
+TEST(FeatureRows, FaultsNameTheLine) {
   Rows setup;
   const std::string good = "{\"features\": [[1, 2], [3, 4]], \"target\": 1}\n";
   setup.expect_fault(good + "{\"features\": [[1, 2], [3]], \"target\": 1}", {"x.jsonl:2]", "ragged", "a list of 1", "[2, 2]"});
-  setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": 1e39}", {"x.jsonl:2]", "\"target\"", "that float32 holds"});
+  setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": 1e39}", {"x.jsonl:2]", "\"target\"", "in the range of float32"});
   setup.expect_fault(good + "{\"features\": [[1, 2], 3], \"target\": 1}", {"x.jsonl:2]", "ragged", "expected a list of 2"});
   setup.expect_fault(good + "{\"features\": [[1, [2]], [3, 4]], \"target\": 1}", {"x.jsonl:2]", "expected a number"});
   setup.expect_fault(good + "{\"features\": [1, 2, 3, 4], \"target\": 1}",
-                     {"x.jsonl:2]", "another shape than those of", "x.jsonl:1", "found [4], expected [2, 2]"});
+                     {"x.jsonl:2]", "differs from that of", "x.jsonl:1", "found [4], expected [2, 2]"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, \"4\"]], \"target\": 1}", {"x.jsonl:2]", "\"features\"", "string", "float32"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, null]], \"target\": 1}", {"x.jsonl:2]", "null"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, NaN]], \"target\": 1}", {"x.jsonl:2"});
@@ -84,21 +84,21 @@ TEST(FeatureRows, ThatAreWrongAreNamedByTheirLine) {
   setup.expect_fault(good + "{\"features\": [], \"target\": 1}", {"x.jsonl:2]", "\"features\""});
   setup.expect_fault(good + "{\"target\": 1}", {"x.jsonl:2]", "\"features\" is missing"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": [1, 2]}",
-                     {"x.jsonl:2]", "the target is not as that of", "2 values"});
-  setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": [[1]]}", {"x.jsonl:2]", "\"target\"", "lists in a list"});
+                     {"x.jsonl:2]", "the target differs from that of", "2 values"});
+  setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": [[1]]}", {"x.jsonl:2]", "\"target\"", "nested lists"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": \"a\"}", {"x.jsonl:2]", "a name among numbers"});
   setup.expect_fault(good + "{\"features\": [[1, 2], [3, 4]], \"target\": true}", {"x.jsonl:2]", "\"target\"", "boolean"});
   setup.expect_fault("{\"features\": " + std::string(20, '[') + "1" + std::string(20, ']') + "}", {"x.jsonl:1]", "deeper than 16"});
 }
 
-TEST(FeatureRows, OfTwoSetsAreOfOneShape) {
+TEST(FeatureRows, OfTwoSetsHaveOneShape) {
   Rows setup;
   const Dataset pairs = setup.load("{\"features\": [1, 2]}\n"), triples = setup.load("{\"features\": [1, 2, 3]}\n");
   test::expect_error(ErrorKind::kData, {"found [3], expected [2]"}, [&] { require_same_shape(pairs, triples); });
   require_same_shape(pairs, setup.load("{\"features\": [5, 6]}\n"));
 }
 
-TEST(FeatureRows, AreReadAnewBesideACache) {
+TEST(FeatureRows, AreReadAgainDespiteACache) {
   Rows setup;
   setup.options.cache_dir = setup.folder.path() / "cache";
   for (int i = 0; i < 2; ++i) {

@@ -1,4 +1,4 @@
-// The kinds of files, their line ends and compressions, globs and stdin: the same rows from each.
+// The kinds of files, their line endings and compression, globs and stdin: the same rows from each.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -54,7 +54,7 @@ TEST(Files, JsonArray) {
   EXPECT_THAT(rows_of(folder.write("x.json", " \n")), ElementsAre());
 }
 
-// Files as Python programs write them, whatever they are named.
+// Files as Python programs write them, with any name.
 TEST(Files, ArraysAndObjectsUnderOtherNames) {
   const test::TemporaryFolder folder;
   EXPECT_THAT(rows_of(folder.write("x.jsonl", "\n[\n  {\n    \"text\": \"a\"\n  },\n  {\"text\": \"b\"}\n]\n")),
@@ -74,7 +74,7 @@ TEST(Files, ArraysAndObjectsUnderOtherNames) {
   };
   refuse("x.json", R"({"train": [{"text": "a"}], "test": [{"text": "b"}]})", {"x.json:1]", "found train, test", "expected one"});
   refuse("x.json", "\"text\"", {"x.json:1:1]", "found a string"});
-  refuse("x.jsonl", "[1,\n {}]", {"x.jsonl:1:2]", "a row is an object: found an integer"});
+  refuse("x.jsonl", "[1,\n {}]", {"x.jsonl:1:2]", "a row must be an object: found an integer"});
   refuse("x.jsonl", "[{\"text\": 1},\n", {"x.jsonl:1:14]", "ends too early"});
   refuse("x.jsonl", "{\n \"text\": \"a\",\n}\n", {"x.jsonl:3:", "is not valid JSON"});
 }
@@ -105,7 +105,7 @@ TEST(Files, GzipAndHash) {
   EXPECT_THAT(rows_of(gzip(folder, "x.csv.gz", "a\nb\n")), ElementsAre(R"(x.csv.gz:2={"a":"b"})"));
   EXPECT_THAT(rows_of(gzip(folder, "x.txt.gz", "b")), ElementsAre(R"(x.txt.gz:1={"text":"b"})"));
   EXPECT_THAT(rows_of(gzip(folder, "x.json.gz", "[{}]")), ElementsAre(R"(x.json.gz:1={})"));
-  // Two members one after the other are one text.
+  // Two consecutive gzip members are one text.
   EXPECT_EQ(rows_of(folder.write("two.jsonl.gz", packed + packed)).size(), 4U);
 
   for (size_t size : {size_t{0}, size_t{5}, packed.size() / 2, packed.size() - 9, packed.size() - 1}) {
@@ -170,8 +170,8 @@ TEST(Files, Globs) {
   expect_error(ErrorKind::kData, {"no file matches"}, [&] { names("*.csv"); });
   expect_error(ErrorKind::kData, {"\"**\""}, [&] { names("**/x1.jsonl"); });
   expect_error(ErrorKind::kData, {"missing.jsonl]", "No such file"}, [&] { names("missing.jsonl"); });
-  expect_error(ErrorKind::kData, {"this is a folder", "one/*.jsonl"}, [&] { names("one"); });
-  expect_error(ErrorKind::kData, {"/dev/null]", "no regular file"}, [&] { expand_path("/dev/null"); });
+  expect_error(ErrorKind::kData, {"found a folder", "one/*.jsonl"}, [&] { names("one"); });
+  expect_error(ErrorKind::kData, {"/dev/null]", "not a regular file"}, [&] { expand_path("/dev/null"); });
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Each row format against ids and labels made by hand.
+// Each row format against ids and labels computed by hand.
 #include <gtest/gtest.h>
 
 #include "fake_tokenizer.h"
@@ -63,8 +63,8 @@ TEST(Formats, Text) {
   expect_example(setup.load(row), {x, ab}, {x, ab});
 }
 
-// The ids are those of TRL's SFTTrainer: special tokens are parsed, a BOS in the text is one more, EOS is appended to what does not end
-// with it.
+// The ids are those of TRL's SFTTrainer: special tokens are parsed, a BOS in the text is an additional one, EOS is appended unless the
+// text ends with it.
 TEST(Formats, SpecialTokensInTexts) {
   Fixture text(RowFormat::kText);
   text.tokenizer.specials = {{"<s>", 1}, {"</s>", 2}, {"<|x|>", 7}};
@@ -74,15 +74,15 @@ TEST(Formats, SpecialTokensInTexts) {
   expect_example(text.load(R"({"text": "<s>y</s>"})"), {1, 1, y, 2}, {1, 1, y, 2});
   text.load(R"({"text": "<s>y</s>"})");
   const std::string warned = testing::internal::GetCapturedStderr();
-  EXPECT_NE(warned.find("x.jsonl:1] the text begins with <s>, and this tokenizer puts one before every text"), std::string::npos) << warned;
-  EXPECT_EQ(warned.find("x.jsonl:1"), warned.rfind("x.jsonl:1")) << "said twice";
-  text.tokenizer.wants_eos = true;  // puts one after every text, whatever the text ends with
+  EXPECT_NE(warned.find("x.jsonl:1] the text begins with <s>, and this tokenizer adds one to every text"), std::string::npos) << warned;
+  EXPECT_EQ(warned.find("x.jsonl:1"), warned.rfind("x.jsonl:1")) << "reported twice";
+  text.tokenizer.wants_eos = true;  // adds one to every text, even after an EOS
   expect_example(text.load(row), {1, 7, y, 2, 2}, {1, 7, y, 2, 2});
   text.tokenizer.wants_eos = false;
   text.options.parse_special_tokens = false;
   text.options.max_length = 64;
   EXPECT_EQ(text.load(row).ids.size(), 1 + row.size() - std::string(R"({"text": ""})").size() + 1);
-  EXPECT_EQ(text.load(row).ids.back(), 2) << "an EOS in plain text ends nothing";
+  EXPECT_EQ(text.load(row).ids.back(), 2) << "the plain text of EOS is not an EOS";
 
   Fixture pair(RowFormat::kPromptCompletion);
   pair.tokenizer.specials = text.tokenizer.specials;
@@ -110,7 +110,7 @@ TEST(Formats, PromptCompletion) {
   setup.options.train_on = TrainOn::kAll;
   expect_example(setup.load(R"({"prompt": "xa", "completion": "by"})"), {1, x, ab, y, 2}, {1, x, ab, y, 2});
   setup.options.train_on = TrainOn::kCompletion;
-  // An EOS that closes the prompt's text alone is not part of the joint one.
+  // An EOS after the prompt by itself is not part of the joint text.
   setup.tokenizer.wants_eos = true;
   setup.options.append_eos = false;
   expect_example(setup.load(R"({"prompt": "x", "completion": "y"})"), {1, x, y, 2}, {kNo, kNo, y, 2});
@@ -160,7 +160,7 @@ TEST(Formats, ConfigErrors) {
   test::expect_error(ErrorKind::kConfig, {"data.eval[0].format", "prompt_completion needs a tokenizer", "tokens rows"}, [&] {
     load_dataset("data.eval", {setup.source}, setup.options, {nullptr, 300});
   });
-  // A column that is named on purpose and that no row has.
+  // A column that is named explicitly and that no row has.
   Fixture tokens(RowFormat::kTokens);
   tokens.source.columns = {{"labels", "lables"}};
   test::expect_error(ErrorKind::kData, {"data.train[0].columns", "no row has the column \"lables\""},

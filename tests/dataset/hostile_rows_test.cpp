@@ -1,4 +1,4 @@
-// Malformed rows: each is a data Error that names file, line and column, and what is wrong.
+// Malformed rows: each is a data Error that names file, line and column, and the fault.
 #include <gtest/gtest.h>
 
 #include "fake_tokenizer.h"
@@ -33,7 +33,7 @@ std::vector<Case> json_cases() {
       {"x.jsonl", text, "{\"text\": \"\\ud800\"}\n", {"x.jsonl:1:"}},
       {"x.jsonl", text, "{\"text\": \"a\nb\"}\n", {"x.jsonl:1:"}},
       {"x.jsonl", text, good + "{\"text\": " + std::string(100'000, '[') + "\n", {"x.jsonl:2:", "nest"}},
-      {"x.jsonl", text, good + "  [1]\n", {"x.jsonl:2:3", "a row is an object", "an array"}},
+      {"x.jsonl", text, good + "  [1]\n", {"x.jsonl:2:3", "a row must be an object", "an array"}},
       {"x.jsonl", text, "3\n", {"x.jsonl:1:1", "found an integer"}},
       {"x.jsonl", text, "null\n", {"x.jsonl:1:1", "found null"}},
       {"x.jsonl", text, good + "{\"text\": \"a\xff\"}\n", {"x.jsonl:2:12", "0xff", "not valid UTF-8"}},
@@ -69,7 +69,7 @@ std::vector<Case> other_cases() {
       {"x.jsonl", tokens, "{\"input_ids\": [18446744073709551615]}\n", {"input_ids[0]: found 18446744073709551615"}},
       {"x.jsonl", tokens, "{\"input_ids\": [4294967297, 1]}\n", {"input_ids[0]: found 4294967297"}},
       {"x.jsonl", tokens, "{\"input_ids\": \"1 2\"}\n", {"\"input_ids\": found a string", "array of integers"}},
-      {"x.jsonl", tokens, "{\"input_ids\": [1, 2], \"labels\": [1]}\n", {"x.jsonl:1]", "found 1 of them and 2 input_ids"}},
+      {"x.jsonl", tokens, "{\"input_ids\": [1, 2], \"labels\": [1]}\n", {"x.jsonl:1]", "found 1 labels for 2 input_ids"}},
       {"x.jsonl", tokens, "{\"input_ids\": [1, 2], \"labels\": [-99, 2]}\n", {"labels[0]: found -99", "or -100"}},
       {"x.jsonl", tokens, "{\"input_ids\": [1, 2], \"labels\": [1, 301]}\n", {"labels[1]: found 301"}},
       {"x.jsonl", tokens, "{\"labels\": [1, 2]}\n", {"\"input_ids\" is missing", "\"labels\""}},
@@ -79,8 +79,8 @@ std::vector<Case> other_cases() {
       {"x.csv", RowFormat::kText, "text\na,b\n", {"x.csv:2]", "found 2 fields, expected 1"}},
       {"x.csv", RowFormat::kText, "text,b\na,\"b\nc\n\n", {"x.csv:2:3]", "never closed"}},
       {"x.csv", RowFormat::kText, "text,b\na\"a,b\n", {"x.csv:2:2]", "a quote inside a field"}},
-      {"x.csv", RowFormat::kText, "text,b\n\"a\"a,b\n", {"x.csv:2:4]", "behind a closing quote"}},
-      {"x.csv", RowFormat::kText, "text,b\n\"a\nb\",\"c\"d\n", {"x.csv:3:7]", "behind a closing quote"}},
+      {"x.csv", RowFormat::kText, "text,b\n\"a\"a,b\n", {"x.csv:2:4]", "after a closing quote"}},
+      {"x.csv", RowFormat::kText, "text,b\n\"a\nb\",\"c\"d\n", {"x.csv:3:7]", "after a closing quote"}},
       {"x.csv", RowFormat::kText, "text,text\na,b\n", {"x.csv:1]", "text twice"}},
       {"x.csv", RowFormat::kText, "text;b\na;b\n", {"x.csv:2]", "\"text\" is missing", "\"text;b\""}},
       {"x.csv", RowFormat::kText, "text\n\"a\n\xff\"\n", {"x.csv:3:1]", "0xff"}},
@@ -130,7 +130,7 @@ TEST(HostileRows, WrongKindsOfFiles) {
   expect_error(ErrorKind::kConfig, {"data.eval[0].path", "x.gz"}, [&] { load("x.gz", RowFormat::kText); });
   expect_error(ErrorKind::kConfig, {"data.eval[0].format", "plain text", "found the format tokens"},
                [&] { load("x.txt", RowFormat::kTokens); });
-  expect_error(ErrorKind::kData, {"x.txt:1]", "makes the id 300 (ab)", "from 0 to 299"}, [&] { load("x.txt", RowFormat::kText, 300); });
+  expect_error(ErrorKind::kData, {"x.txt:1]", "found the id 300 (ab)", "from 0 to 299"}, [&] { load("x.txt", RowFormat::kText, 300); });
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
-// What happens to rows after their format: length, limits, skipping, holding out.
+// Rows after their format has encoded them: length, limits, skipping, holding out.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "fake_tokenizer.h"
 #include "lora/base/file.h"
+#include "lora/data/batches.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -77,7 +80,7 @@ TEST(Loading, DropErrorSplit) {
     ids.push_back(example.ids);
     labels.push_back(example.labels());
   }
-  // The ninth token of row 2 stands alone and cannot be predicted; row 3's first part is all prompt.
+  // The ninth token of row 2 is a part of its own and cannot be predicted; the first part of row 3 is only prompt.
   EXPECT_THAT(ids, ElementsAre(ElementsAre(0, 1, 2), ElementsAre(0, 1, 2, 3), ElementsAre(4, 5, 6, 7), ElementsAre(4, 5, 6, 7),
                                ElementsAre(8, 9, 10, 11)));
   EXPECT_THAT(labels[1], ElementsAre(kNo, kNo, 2, 3));
@@ -86,7 +89,7 @@ TEST(Loading, DropErrorSplit) {
   EXPECT_EQ(dataset.examples[2].origin.text(), setup.source.path + ":2");
 }
 
-// A model that always saw a BOS first gets it at the head of each part, where it counts, and every token is learnt once.
+// For a model that was trained with BOS, each part begins with it; it counts in max_length, and every token is supervised once.
 TEST(Loading, PartsBeginWithTheDocumentsBos) {
   test::FakeTokenizer tokenizer;  // BOS 1
   Fixture setup;
@@ -112,13 +115,43 @@ TEST(Loading, PartsBeginWithTheDocumentsBos) {
   expect_parts(load(RowFormat::kTokens, R"({"input_ids": [1, 107, 108, 109, 110, 111, 112, 113]})"), three, three);
   expect_parts(load(RowFormat::kPromptCompletion, R"({"prompt": "bcdef", "completion": "ghi"})"), {{1, 111, 112, 113}, {1, 114, 115}},
                {{kNo, kNo, kNo, 113}, {kNo, 114, 115}});
-  // No BOS at the head, or none that is known: parts of ids alone.
+  // If the document does not begin with BOS, or there is none, the parts have only their own ids.
   expect_parts(load(RowFormat::kTokens, R"({"input_ids": [5, 1, 6, 7, 8]})"), {{5, 1, 6, 7}}, {{5, 1, 6, 7}});
   tokenizer.bos.reset();
   expect_parts(load(RowFormat::kTokens, R"({"input_ids": [1, 5, 6, 7, 8, 9]})"), {{1, 5, 6, 7}, {8, 9}}, {{1, 5, 6, 7}, {8, 9}});
 }
 
-TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {
+TEST(Loading, EveryDocumentInAPackOfPartsHasOneBos) {
+  test::FakeTokenizer tokenizer;  // BOS 1
+  Fixture setup;
+  setup.source.format = RowFormat::kText;
+  setup.options.overlength = Overlength::kSplit;
+  std::string rows;
+  for (const char* text : {"bcdefgh", "b", "cd", "efghijklmno", "bc"}) {
+    rows += R"({"text": ")" + std::string(text) + "\"}\n";
+  }
+  setup.source.path = setup.folder.write("x.jsonl", rows);
+  const Dataset dataset = load_dataset("data.train", {setup.source}, setup.options, {&tokenizer, 301});
+  const BatchOptions packs{2, /*packing=*/true, /*max_length=*/8};
+  std::vector<int64_t> seen;
+  for (const std::vector<int64_t>& indices : plan_epoch(dataset, packs, 0)) {
+    const nn::TokenBatch batch = make_batch(dataset, indices);
+    for (int64_t d = 0; d < batch.num_documents(); ++d) {
+      const int64_t begin = batch.document_offsets[d];
+      const at::Tensor ids = batch.ids_T.slice(0, begin, batch.document_offsets[d + 1]);
+      EXPECT_EQ(ids[0].item<int64_t>(), 1);
+      EXPECT_EQ((ids == 1).sum().item<int64_t>(), 1);
+      EXPECT_EQ(batch.positions_T[begin].item<int64_t>(), 0);
+      EXPECT_EQ(batch.labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
+    }
+    seen.insert(seen.end(), batch.sample_ids.begin(), batch.sample_ids.end());
+  }
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen.size(), dataset.examples.size());
+  EXPECT_EQ(std::set<int64_t>(seen.begin(), seen.end()).size(), seen.size());
+}
+
+TEST(Loading, SkippedRowsAreCountedAndTheFirstTenNamed) {
   Fixture setup;
   std::string content = "{\"input_ids\": []}\n{\"input_ids\": [1]}\n";
   for (int i = 0; i < 10; ++i) {
@@ -130,7 +163,7 @@ TEST(Loading, SkippedAreCountedAndTheFirstTenNamed) {
   EXPECT_EQ(dataset.examples.size(), 1U);
   EXPECT_EQ(dataset.report.skipped, 12);
   EXPECT_EQ(dataset.report.skipped_origins.size(), 10U);
-  EXPECT_THAT(warned, testing::HasSubstr("12 of 13 samples have no supervised token"));
+  EXPECT_THAT(warned, testing::HasSubstr("12 of 13 rows have no supervised token"));
   EXPECT_THAT(warned, testing::HasSubstr("x.jsonl:2 and 10 more"));
 
   expect_error(ErrorKind::kData, {"data.train]", "no example is left", "read 12 rows", "12 skipped", "x.jsonl:1,", "x.jsonl:2 and 10 more"},
@@ -187,7 +220,7 @@ TEST(Loading, SplitOff) {
   const Dataset eval = split_off(train, 0.25, 1);
   EXPECT_EQ(train.examples.size() + eval.examples.size(), 300U);
   EXPECT_NEAR(static_cast<double>(origins(eval).size()), 50, 20);
-  EXPECT_EQ(origins(train).size() + origins(eval).size(), 200U) << "parts of one row on both sides";
+  EXPECT_EQ(origins(train).size() + origins(eval).size(), 200U) << "parts of one row in both sets";
   EXPECT_EQ(eval.examples[0].weight, 1.0);
   EXPECT_EQ(train.examples[0].weight, 2.0);
   EXPECT_EQ(eval.files.size(), 1U);
@@ -203,7 +236,7 @@ TEST(Loading, SplitOff) {
   }
   setup.source.path = setup.folder.write("line.json", R"([{"input_ids": [1, 2]}, {"input_ids": [3, 4]}])");
   Dataset line = load_dataset("data.train", {setup.source}, setup.options, {nullptr, 100});
-  EXPECT_EQ(split_off(line, 0.5, 1).examples.size(), 1U) << "rows of one line are rows of their own";
+  EXPECT_EQ(split_off(line, 0.5, 1).examples.size(), 1U) << "rows on the same line are separate rows";
   Dataset one = setup.load(tokens_row(8));
   expect_error(ErrorKind::kData, {"data.eval_fraction", "at least 2"}, [&] { split_off(one, 0.5, 1); });
 }

@@ -1,4 +1,4 @@
-// Rows encoded by several threads give what one thread gives, errors included.
+// Rows encoded by several threads give the same result as one thread, including errors.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -26,7 +26,7 @@ struct Fixture {
   }
 };
 
-/// Row `i` of a file: some too long, some without anything to learn, some broken over blank lines.
+/// Row `i` of a file: some are too long, some have no supervised token, some follow blank lines.
 std::string row(int i) {
   const std::string completion = i % 7 == 0 ? "" : std::string(static_cast<size_t>(i % 97), 'b');
   return "{\"prompt\": \"" + std::to_string(i) + "a\", \"completion\": \"" + completion + "\"}\n" + (i % 5 == 0 ? "\n" : "");
@@ -54,7 +54,7 @@ void expect_same(const Dataset& a, const Dataset& b) {
   EXPECT_EQ(a.report.skipped_origins, b.report.skipped_origins);
 }
 
-TEST(Parallel, GivesWhatOneThreadGives) {
+TEST(Parallel, EqualsOneThread) {
   Fixture setup;
   setup.options.max_length = 50;
   setup.options.overlength = Overlength::kSplit;
@@ -73,7 +73,7 @@ TEST(Parallel, TheFirstFaultyRowIsReported) {
   for (const int threads : {1, 4}) {
     expect_error(ErrorKind::kData, {"x.jsonl:" + line + "]", "\"completion\" is missing"},
                  [&] { setup.load("x.jsonl", good + "{\"prompt\": \"a\"}\n" + good + "{\"prompt\": 3}\nno JSON\n" + good, threads); });
-    // The byte that ends the reading comes before the block with the faulty row is done.
+    // The byte that stops reading is found before the block with the faulty row is finished.
     expect_error(ErrorKind::kData, {"x.jsonl:" + line + "]", "\"completion\" is missing"},
                  [&] { setup.load("x.jsonl", good + "{\"prompt\": \"a\"}\n\xff\n", threads); });
     expect_error(ErrorKind::kData, {"x.jsonl:" + line + ":1]", "0xff"},

@@ -38,12 +38,12 @@ TEST_F(Prompts, RowsOfTextAndOfIds) {
       "[]}\n");
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].ids, (Ids{1, 'x' + 10, 300}));  // BOS, no EOS
-  EXPECT_EQ(rows[0].text, "xab");
+  EXPECT_EQ(rows[0].given.dump(), R"({"prompt":"xab"})");
   EXPECT_EQ(rows[0].adapter, "b");
   EXPECT_EQ(rows[0].id, "q-7");
   EXPECT_TRUE(rows[0].origin.ends_with("p.jsonl:1"));
   EXPECT_EQ(rows[1].ids, (Ids{0, 300}));
-  EXPECT_FALSE(rows[1].text);
+  EXPECT_EQ(rows[1].given.dump(), R"({"input_ids":[0,300]})");
   EXPECT_EQ(rows[1].adapter, "");
   EXPECT_EQ(rows[1].id, 7);
   EXPECT_TRUE(rows[1].origin.ends_with("p.jsonl:3"));
@@ -61,7 +61,7 @@ TEST_F(Prompts, RowsOfTextAndOfIds) {
 TEST_F(Prompts, FaultyRowsNameFileAndLine) {
   expect_refused("{\"input_ids\": [1]}\n{\"input_ids\": [1, 301]}\n", {"p.jsonl:2", "input_ids[1]", "301", "from 0 to 300"});
   expect_refused("{\"input_ids\": [-1]}", {"p.jsonl:1", "-1"});
-  expect_refused("{\"input_ids\": []}", {"p.jsonl:1", "input_ids", "one at least"});
+  expect_refused("{\"input_ids\": []}", {"p.jsonl:1", "input_ids", "at least one"});
   expect_refused("{\"input_ids\": \"1 2\"}", {"p.jsonl:1", "an array of integers"});
   expect_refused("{\"prompt\": 7}", {"p.jsonl:1", "prompt", "expected a string"});
   expect_refused("{\"promt\": \"x\"}", {"p.jsonl:1", "none of", "\"prompt\"", "\"input_ids\""});
@@ -79,13 +79,13 @@ TEST_F(Prompts, FaultyRowsNameFileAndLine) {
 
 TEST_F(Prompts, TextOfAnotherTokenizersVocabularyIsRefused) {
   test::expect_error(ErrorKind::kData, {"[here]", "300", "from 0 to 299"}, [this] { encode_prompt("ab", {tokenizer_}, 300, "here"); });
-  EXPECT_EQ(encode_prompt("", {tokenizer_}, 300, "here"), (Ids{1}));  // a BOS is a prompt
+  EXPECT_EQ(encode_prompt("", {tokenizer_}, 300, "here"), (Ids{1}));  // BOS by itself is a prompt
   tokenizer_.specials = {{"<|x|>", 7}};
   EXPECT_EQ(encode_prompt("<|x|>", {tokenizer_}, 300, "here"), (Ids{1, 7}));
   EXPECT_EQ(encode_prompt("<|x|>", {tokenizer_, /*parse_special_tokens=*/false}, 300, "here").size(), 6U);
 }
 
-TEST(Conversation, IsPutTogetherOfInstructionPrompts) {
+TEST(Conversation, ConsistsOfInstructionPrompts) {
   const std::string first = instruction_prompt("Say hello.", "");
   EXPECT_EQ(first,
             "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"

@@ -24,7 +24,7 @@ struct Fixture {
   }
 };
 
-TEST(ReadingProgress, SaysNothingOfWhatIsQuick) {
+TEST(ReadingProgress, IsSilentForAFastFile) {
   for (const bool terminal : {false, true}) {
     Fixture setup;
     ReadingProgress progress("data.train", 1000, setup.output(terminal));
@@ -51,9 +51,9 @@ TEST(ReadingProgress, ABarOnATerminal) {
   EXPECT_THAT(setup.lines, ElementsAre("read data.train: 20,001 rows in 20s"));
 }
 
-TEST(ReadingProgress, ALineNowAndThenElsewhere) {
+TEST(ReadingProgress, OccasionalLinesWithoutATerminal) {
   Fixture setup;
-  ReadingProgress progress("data.eval", 0, setup.output(false));  // stdin: of unknown length
+  ReadingProgress progress("data.eval", 0, setup.output(false));  // stdin has unknown length
   for (int i = 0; i < 25; ++i) {
     setup.now += 1;
     progress.update(0, 100 * i);

@@ -1,4 +1,4 @@
-// Rows that hold the text of special tokens become what TRL's SFTTrainer makes of them (scripts/golden/trl_texts.py).
+// Rows with the text of special tokens have the ids and labels of TRL's SFTTrainer (scripts/golden/trl_texts.py).
 #include <gtest/gtest.h>
 
 #include "lora/base/json.h"
@@ -30,7 +30,7 @@ void expect_rows(const Json& rows, RowFormat format, const tokenizer::Tokenizer&
   }
 }
 
-TEST(SpecialTokens, RowsAreThoseOfTrl) {
+TEST(SpecialTokens, RowsEqualTrl) {
   const Json golden = read_json(kData / "special_tokens/trl.json", ErrorKind::kData);
   ASSERT_EQ(golden["tokenizers"].size(), 2U);
   for (const Json& each : golden["tokenizers"]) {

@@ -1,4 +1,4 @@
-// Templates in the manner of thinking models, which write a turn differently once others follow it: what is learnt of each turn.
+// Templates like those of thinking models, which write a turn differently when other turns follow it: the supervised text of each turn.
 #include <gtest/gtest.h>
 
 #include "lora/base/log.h"
@@ -10,7 +10,7 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-/// Thoughts stay while no question follows them; the last turn has an empty one if it has none (Qwen3).
+/// Thoughts are kept if no question follows them; the last turn gets an empty thought if it has none (Qwen3).
 constexpr const char* kQwen =
     "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' and not m.content.startswith('<response>') %}"
     "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
@@ -27,7 +27,7 @@ constexpr const char* kQwen =
     "{% if add_generation_prompt %}{{ '[assistant\n' }}{% if enable_thinking is defined and not enable_thinking %}"
     "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}";
 
-/// Channels; the last turn ends by another token, and earlier calls lose their thoughts (gpt-oss).
+/// Channels; the last turn ends with another token, and earlier calls lose their thoughts (gpt-oss).
 constexpr const char* kChannels =
     "{% set last_call = namespace(name='') %}{% for m in messages %}{% if m.role == 'assistant' %}"
     "{% if m.tool_calls %}{% set later = namespace(found=false) %}{% for f in messages[loop.index:] %}"
@@ -41,12 +41,12 @@ constexpr const char* kChannels =
     "{% else %}{{ '[' + m.role + '|' + m.content + '<|eom_id|>' }}{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant{% endif "
     "%}";
 
-/// The generation prompt begins a thought, which is left out of all turns that are written (DeepSeek-R1).
+/// The generation prompt begins a thought, which is omitted from all rendered turns (DeepSeek-R1).
 constexpr const char* kOpenThought =
     "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<A>' + m.content.split('</think>')[-1] + '<|eot_id|>' }}"
     "{% else %}{{ '<U>' + m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<A><think>\n' }}{% endif %}";
 
-/// Turns have no end: the token that begins the next one is (GLM-4.5).
+/// Turns have no end-of-turn token: the token that begins the next turn ends them (GLM-4.5).
 constexpr const char* kNoEnd =
     "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor "
     "%}"
@@ -93,11 +93,11 @@ class Thinking : public testing::Test {
       tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json");
 };
 
-TEST_F(Thinking, ThoughtsThatAreLeftOutOnceAQuestionFollows) {
+TEST_F(Thinking, ThoughtsThatAreOmittedWhenAQuestionFollows) {
   const Json calls = agent({{"x", 1}});
   EXPECT_EQ(learnt(kQwen, calls), (Texts{"<call>{\"name\": \"look\", \"arguments\": {\"x\": 1}}</call><|eot_id|>\n",
                                          "It is here.<|eot_id|>\n", "<think>\nBe kind.\n</think>\n\nGern, é.<|eot_id|>\n"}));
-  // One question: every thought stays.
+  // With one question every thought is kept.
   const Json one(std::vector<Json>(calls.begin(), calls.begin() + 4));
   EXPECT_EQ(learnt(kQwen, one),
             (Texts{"<think>\nI must look.\n</think>\n\n<call>{\"name\": \"look\", \"arguments\": {\"x\": 1}}</call><|eot_id|>\n",
@@ -110,7 +110,7 @@ TEST_F(Thinking, ThoughtsThatAreLeftOutOnceAQuestionFollows) {
   more[6] = {{"role", "assistant"}, {"content", "x"}};
   EXPECT_EQ(learnt(kQwen, more), (Texts{"<call>{\"name\": \"look\", \"arguments\": {}}</call><|eot_id|>\n", "It is here.<|eot_id|>\n",
                                         "<think>\n\n</think>\n\nx<|eot_id|>\n"}));
-  // With an empty thought in the generation prompt, that of the last turn belongs to the prompt.
+  // If the generation prompt has an empty thought, that of the last turn is part of the prompt.
   EXPECT_EQ(learnt(kQwen, more, {{"enable_thinking", false}}).back(), "x<|eot_id|>\n");
   EXPECT_EQ(learnt(kQwen, more, Json(), TrainOn::kCompletion, {false, false, false, false, true}),
             (Texts{"<call>{\"name\": \"look\", \"arguments\": {}}</call><|eot_id|>\n", "<think>\n\n</think>\n\nx<|eot_id|>\n"}));
@@ -128,19 +128,19 @@ TEST_F(Thinking, OtherFamilies) {
                       {{"role", "assistant"}, {"content", "<think>\ne\n</think>f"}}};
   testing::internal::CaptureStderr();
   EXPECT_EQ(learnt(kOpenThought, thoughts), (Texts{"c<|eot_id|>", "f<|eot_id|>"}));
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("[f.jsonl:7] the chat template t leaves out the thought of messages[1]"),
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("[f.jsonl:7] the chat template t omits the thought of messages[1]"),
             std::string::npos);
   Json quoted = agent("{\"x\": 1}");
   testing::internal::CaptureStderr();
   learnt(kChannels, Json(std::vector<Json>(quoted.begin(), quoted.begin() + 3)));
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("quotes the arguments of tool_calls of messages[1] once more"), std::string::npos);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("quotes the arguments of the tool_calls of messages[1] a second time"), std::string::npos);
   EXPECT_EQ(learnt(kNoEnd, agent({{"x", 1}})),
             (Texts{"\n<think></think>\n\n<call>look<key>x<value>1</call><|eot_id|>", "\n<think></think>\nIt is here.<|end_of_text|>",
                    "\n<think>Be kind.</think>\nGern, é."}));
 }
 
-// A conversation that no prompt follows ends by a further token (Phi-3).
-TEST_F(Thinking, ATokenBehindTheWhole) {
+// A conversation without a generation prompt ends with an additional token (Phi-3).
+TEST_F(Thinking, ATokenAfterTheWholeConversation) {
   const char* phi =
       "{% for m in messages %}{{ '[' + m.role + '|' + m.content + '<|eot_id|>\n' }}{% endfor %}"
       "{% if add_generation_prompt %}{{ '[assistant|' }}{% else %}<|end_of_text|>{% endif %}";
@@ -151,7 +151,7 @@ TEST_F(Thinking, ATokenBehindTheWhole) {
   EXPECT_EQ(learnt(phi, talk), (Texts{"yes<|eot_id|>\n", "no<|eot_id|>\n<|end_of_text|>"}));
 }
 
-TEST_F(Thinking, WhatIsNotCertainIsAnError) {
+TEST_F(Thinking, AnUncertainTurnIsAnError) {
   // The answer is written twice, before and after the question.
   const char* twice =
       "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<A>' + m.content + '<|eot_id|>' }}{% else %}{{ '<U>' + m.content }}"

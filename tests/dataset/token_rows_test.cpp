@@ -1,4 +1,4 @@
-// Columns of token rows that other trainers act on.
+// Columns of token rows that other trainers use.
 #include <gtest/gtest.h>
 
 #include "lora/data/dataset.h"
@@ -50,7 +50,7 @@ TEST(TokenRows, Masks) {
   refuse(R"("completion_mask": [0, 1, 1])", {"\"completion_mask\"", "found 3 values", "expected 4"});
   refuse(R"("assistant_masks": [0, 1, 1, 2])", {"\"assistant_masks\"", "found 2 at 3"});
   refuse(R"("mask": "0111")", {"\"mask\"", "found a string"});
-  refuse(R"("images": ["a.png"])", {"x.jsonl:1]", "\"images\"", "other tools act"});
+  refuse(R"("images": ["a.png"])", {"x.jsonl:1]", "\"images\"", "other tools use"});
   EXPECT_EQ(labels(R"("images": [], "videos": null)"), (Ids{5, 6, 7, 8}));
 }
 

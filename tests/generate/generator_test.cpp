@@ -48,16 +48,16 @@ TEST(Generator, ASeedGivesTheSameTokensInBatchesOfOneAndFour) {
   }
   EXPECT_EQ(ids_of(test::complete(*base.model, sampling(), kPrompts)), together);
   EXPECT_NE(ids_of(test::complete(*base.model, sampling(43), kPrompts)), together);
-  // The same prompt under two numbers is drawn for twice.
+  // The same prompt with two indices is sampled independently.
   const std::vector<Ids> twice = ids_of(test::complete(*base.model, sampling(), {kPrompts[0], kPrompts[0]}));
   EXPECT_NE(twice[0], twice[1]);
   EXPECT_EQ(twice[0], together[0]);
 }
 
-TEST(Generator, DrawsAreIndependentOfPositionAndBelowTopKAlone) {
+TEST(Generator, SamplesAreIndependentOfPositionAndWithinTopK) {
   const models::BaseModel base = test::tiny_llama();
   GenerationOptions options = sampling();
-  options.temperature = 100.0;  // all tokens nearly alike
+  options.temperature = 100.0;  // all tokens are nearly equally likely
   options.top_p = 1.0;
   options.max_new_tokens = 200;
   const Ids ids = test::complete(*base.model, options, {{7}})[0].ids;
@@ -68,12 +68,12 @@ TEST(Generator, DrawsAreIndependentOfPositionAndBelowTopKAlone) {
   EXPECT_EQ(test::complete(*base.model, options, {{7}})[0].ids, test::complete(*base.model, greedy, {{7}})[0].ids);
 }
 
-TEST(Generator, PromptsEndForThemselves) {
+TEST(Generator, PromptsEndIndependently) {
   const models::BaseModel base = test::tiny_llama();
   GenerationOptions options;
   options.max_new_tokens = 8;
   const std::vector<Ids> whole = ids_of(test::complete(*base.model, options, kPrompts));
-  // The EOS: whatever the second prompt's third new token is.
+  // The EOS is the third new token of the second prompt.
   options.eos_ids = {-1, whole[1][2]};
   std::vector<size_t> finished;
   std::vector<Ids> told(kPrompts.size());
@@ -84,7 +84,7 @@ TEST(Generator, PromptsEndForThemselves) {
   }
   const Listener listener{[&told](size_t i, int32_t id) {
                             told[i].push_back(id);
-                            return i != 3 || told[i].size() < 2;  // enough of the last prompt after two
+                            return i != 3 || told[i].size() < 2;  // stops the last prompt after two
                           },
                           [&](size_t i, const Completion& completion) {
                             finished.push_back(i);
@@ -109,7 +109,7 @@ TEST(Generator, PromptsEndForThemselves) {
   }
   EXPECT_EQ(completions[1].reason, FinishReason::kEos);
   EXPECT_EQ(finished.size(), 4U);
-  EXPECT_NE(finished, (std::vector<size_t>{0, 1, 2, 3}));  // each when it was done
+  EXPECT_NE(finished, (std::vector<size_t>{0, 1, 2, 3}));  // in the order in which they finish
 }
 
 TEST(Generator, OneTokenIsEnough) {
@@ -126,7 +126,7 @@ TEST(Generator, DecodesInHalfPrecision) {
   EXPECT_EQ(together[1].ids.size(), 12U);
 }
 
-TEST(Generator, LogitsThatAreNoNumbersAreAnError) {
+TEST(Generator, NonFiniteLogitsAreAnError) {
   const models::BaseModel base = test::tiny_llama();
   base.model->head().weight().fill_(std::numeric_limits<double>::infinity());
   test::expect_error(ErrorKind::kModel, {"logits", "not finite", "--dtype"}, [&base] { test::complete(*base.model, {}, {{7}}); });
@@ -152,7 +152,7 @@ TEST(Generator, StopsBetweenTokensOnASignal) {
     }
     _exit(32);
   };
-  // In a process of its own: a signal that came stays with the process.
+  // In a separate process, because the signal remains set in the process.
   EXPECT_EXIT(interrupted_at_third_token(), testing::ExitedWithCode(30), "");
 }
 

@@ -1,4 +1,4 @@
-// Greedy decoding with the cache gives what transformers and PEFT give, token by token: alone and in a batch.
+// Greedy decoding with the cache gives the tokens of transformers and PEFT: for single prompts and in a batch.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ struct GoldenRow {
   double repetition_penalty;
 };
 
-/// The rows of a case in tests/data/generate/greedy.json that have the adapter on, or off.
+/// The rows of a case in tests/data/generate/greedy.json with the adapter, or without it.
 std::vector<GoldenRow> golden_rows(const std::string& name, bool adapter) {
   static const Json cases = read_json(std::filesystem::path(LORA_TEST_DATA) / "generate/greedy.json", ErrorKind::kData);
   std::vector<GoldenRow> rows;
@@ -70,7 +70,7 @@ TEST_P(Greedy, EqualsTransformersAloneAndInABatch) {
       for (const GoldenRow& row : rows) {
         prompts.push_back(row.prompt);
       }
-      prompts.push_back({3});  // so that no batch is of one
+      prompts.push_back({3});  // so that no batch has only one prompt
       const auto together = test::complete(*base.model, greedy_options(penalty), prompts);
       for (size_t i = 0; i < rows.size(); ++i) {
         EXPECT_EQ(together[i].ids, rows[i].output_ids) << golden.name << " in a batch, prompt of " << rows[i].prompt.size();
@@ -84,8 +84,8 @@ INSTANTIATE_TEST_SUITE_P(Llama, Greedy, testing::Values("gqa", "tied", "llama3",
 INSTANTIATE_TEST_SUITE_P(Families, Greedy, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
 
 TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
-  // Without a cache the whole text goes through the model for each token: for every rotary dialect but dynamic and
-  // LongRoPE, whose frequencies are those of the length at which a key was made.
+  // Without a cache the whole text goes through the model for each token. Not for dynamic RoPE and LongRoPE, where the frequencies of a
+  // key depend on the length at which it was computed.
   for (const char* name : {"gqa", "yarn", "mistral", "gemma2", "gemma3_text", "smollm3"}) {
     const test::Golden golden(name);
     const models::BaseModel base = load_case(golden);

@@ -52,7 +52,7 @@ TEST(Logits, FilteredProbabilitiesEqualTransformers) {
   }
 }
 
-TEST(Logits, GreedyTakesThePenaltyAndNoFilter) {
+TEST(Logits, GreedyAppliesThePenaltyButNoFilter) {
   const Tensor logits = at::tensor({1.0F, 2.0F, -1.0F, 1.9F}).unsqueeze(0);
   const std::vector<std::vector<int32_t>> seen{{1, 2, 1}};
   GenerationOptions options;
@@ -61,10 +61,10 @@ TEST(Logits, GreedyTakesThePenaltyAndNoFilter) {
   const Tensor penalized = process_logits(logits, pointers(seen), options);
   test::expect_equal(penalized, at::tensor({1.0F, 1.0F, -2.0F, 1.9F}).unsqueeze(0));
   EXPECT_THAT(choose_greedily(penalized), ElementsAre(3));
-  EXPECT_EQ(logits[0][1].item<float>(), 2.0F);  // the argument stays as it is
+  EXPECT_EQ(logits[0][1].item<float>(), 2.0F);  // the argument is unchanged
 }
 
-TEST(Logits, DrawsFollowTheProbabilitiesAndNeverTakeWhatIsFilteredOut) {
+TEST(Logits, SamplesFollowTheProbabilitiesAndNeverIncludeFilteredTokens) {
   const double none = -std::numeric_limits<double>::infinity();
   const Tensor logits = at::tensor({none, std::log(0.2), std::log(0.5), none, std::log(0.3), none}).to(at::kFloat).unsqueeze(0);
   const auto at_draw = [&logits](double draw) { return choose_by_draw(logits, {draw}).front(); };
@@ -88,7 +88,7 @@ TEST(Logits, DrawsFollowTheProbabilitiesAndNeverTakeWhatIsFilteredOut) {
   EXPECT_NEAR(share[4], 0.3, 0.02);
 }
 
-TEST(Options, ValuesOutOfRangeAndFiltersThatWouldDoNothingAreErrors) {
+TEST(Options, ValuesOutOfRangeAndFiltersWithoutEffectAreErrors) {
   const auto expect_refused = [](const std::string& name, const std::string& found, const std::function<void(GenerationOptions&)>& change) {
     GenerationOptions options;
     options.temperature = 1.0;

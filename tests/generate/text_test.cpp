@@ -1,4 +1,4 @@
-// Text of tokens as they come: nothing lost, nothing printed that would have to be taken back.
+// Text of tokens as they arrive: nothing is lost, and nothing is printed that later tokens would change.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ std::unique_ptr<tokenizer::Tokenizer> load(const std::string& name) {
   return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer" / (name + ".model"));
 }
 
-/// The pieces that a detokenizer gives for `ids` behind `prompt`, the rest at the end last.
+/// The pieces that a detokenizer returns for `ids` after `prompt`; the last is the rest at the end.
 std::vector<std::string> pieces_of(const tokenizer::Tokenizer& tokenizer, const Ids& prompt, const Ids& ids) {
   Detokenizer detokenizer(tokenizer, prompt);
   std::vector<std::string> pieces;
@@ -33,7 +33,7 @@ std::vector<std::string> pieces_of(const tokenizer::Tokenizer& tokenizer, const 
   return pieces;
 }
 
-/// The pieces are whole characters, and together what the decoded whole has behind the decoded prompt.
+/// The pieces are whole characters, and together they are the text after the prompt in the decoded whole.
 void expect_text_of_the_whole(const tokenizer::Tokenizer& tokenizer, const Ids& prompt, const Ids& ids) {
   Ids whole = prompt;
   whole.insert(whole.end(), ids.begin(), ids.end());
@@ -44,7 +44,7 @@ void expect_text_of_the_whole(const tokenizer::Tokenizer& tokenizer, const Ids& 
   }
 }
 
-TEST(Detokenizer, GivesTheTextOfTheWholeForEveryText) {
+TEST(Detokenizer, EqualsDecodingAtOnceForEveryText) {
   const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer/golden.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   for (const char* name : {"bpe", "unigram"}) {
@@ -55,21 +55,21 @@ TEST(Detokenizer, GivesTheTextOfTheWholeForEveryText) {
       expect_text_of_the_whole(*tokenizer, {*tokenizer->bos_id()}, ids);
       expect_text_of_the_whole(*tokenizer, prompt, ids);
     }
-    expect_text_of_the_whole(*tokenizer, prompt, tokenizer->encode(join(texts, " ")));  // far longer than a window
+    expect_text_of_the_whole(*tokenizer, prompt, tokenizer->encode(join(texts, " ")));  // much longer than a window
   }
 }
 
-TEST(Detokenizer, GivesTheTextOfTheWholeForRandomTokens) {
+TEST(Detokenizer, EqualsDecodingAtOnceForRandomTokens) {
   for (const char* name : {"bpe", "unigram"}) {
     const auto tokenizer = load(name);
     const auto vocabulary = static_cast<uint64_t>(tokenizer->vocab_size());
     CounterRandom random(9);
     for (int round = 0; round < 40; ++round) {
       Ids prompt{1}, ids;
-      // Of all tokens, or, of those that stand first, of the bytes alone: characters that are cut, and bytes that are none.
+      // From all tokens, or only from the byte tokens at the beginning: incomplete characters, and bytes that are not text.
       const uint64_t bound = round % 2 == 0 ? vocabulary : 256;
       for (uint64_t i = random.below(5) + 60 * (round % 3); i > 0; --i) {
-        prompt.push_back(static_cast<int32_t>(261 + random.below(vocabulary - 261)));  // behind special tokens and bytes
+        prompt.push_back(static_cast<int32_t>(261 + random.below(vocabulary - 261)));  // after special tokens and bytes
       }
       for (int i = 0; i < 150; ++i) {
         ids.push_back(static_cast<int32_t>(bound == 256 ? 3 + random.below(256) : random.below(vocabulary)));
@@ -83,7 +83,7 @@ std::unique_ptr<tokenizer::Tokenizer> load_json(const std::string& kind) {
   return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json" / (kind + ".json"));
 }
 
-TEST(Detokenizer, GivesTheTextOfTheWholeForTokenizerJson) {
+TEST(Detokenizer, EqualsDecodingAtOnceForTokenizerJson) {
   const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/texts.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   for (const char* kind : {"gpt2", "llama2", "gemma", "unigram_bytes", "t5", "bert", "bpe_words"}) {
@@ -103,7 +103,7 @@ TEST(Detokenizer, HoldsBackBytesOfTokenizerJson) {
   const Ids both{byte(0xf0), byte(0x9f), byte(0x98), byte(0x80), byte(0xc3), byte(0xa9)};
   ASSERT_EQ(tokenizer->decode(both), "😀é");
   EXPECT_THAT(pieces_of(*tokenizer, {1}, both), ElementsAre("", "", "", "😀", "", "é", ""));
-  // The run ends before its last character is whole: decoded at once it is U+FFFD, here the character given out stands.
+  // The run ends before its last character is complete: decoded at once it is U+FFFD, here the emitted character is kept.
   const Ids cut{both[0], both[1], both[2], both[3], both[4]};
   const std::string unknown = "\xef\xbf\xbd";
   EXPECT_THAT(pieces_of(*tokenizer, {1}, cut), ElementsAre("", "", "", "😀", "", unknown));
@@ -127,13 +127,13 @@ TEST(Detokenizer, KeepsSpacesAndHoldsBackBytes) {
   const Ids emoji{byte(0xf0), byte(0x9f), byte(0x98), byte(0x80)};
   ASSERT_EQ(tokenizer->decode(emoji), "😀");
   EXPECT_THAT(pieces_of(*tokenizer, river, emoji), ElementsAre("", "", "", "😀", ""));
-  // The end comes before the character is whole.
+  // The text ends before the character is complete.
   EXPECT_THAT(pieces_of(*tokenizer, river, {emoji[0], emoji[1]}), ElementsAre("", "", "\xef\xbf\xbd\xef\xbf\xbd"));
-  // What cannot become a character any more comes out.
+  // Bytes that can no longer become a character are emitted.
   EXPECT_EQ(pieces_of(*tokenizer, river, {byte(0xff), byte(0xff), byte(0xff), byte(0xff)})[3], "\xef\xbf\xbd");
 }
 
-/// What is let through of pieces, and at the end.
+/// The text that is passed on for each piece, and at the end.
 std::vector<std::string> let_through(const std::vector<std::string>& stops, const std::vector<std::string>& pieces) {
   StopStrings filter(stops);
   std::vector<std::string> out;
@@ -173,7 +173,7 @@ TEST(TextStream, StopsInTheMiddleOfATokensText) {
   EXPECT_EQ(text + stream.finish(), "the river w");
 }
 
-TEST(EosIds, ComeFromTheFirstFileThatNamesThem) {
+TEST(EosIds, ComeFromTheFirstFileThatDefinesThem) {
   const test::TemporaryFolder folder;
   const Json none = Json::object(), one = Json{{"eos_token_id", 7}}, null = Json{{"eos_token_id", nullptr}};
   EXPECT_THAT(find_eos_ids(folder.path(), none, 5), ElementsAre(5));

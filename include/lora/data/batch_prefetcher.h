@@ -11,18 +11,18 @@
 
 namespace lora::data {
 
-/// Gives batches on the model's device, and builds the next one in a thread while the last is computed: on CUDA in pinned
-/// memory, so that the copy waits for nothing. Which batches come is only a hint: any may be asked for at any time.
+/// Provides batches on the model's device, and builds the next one in a thread while the model computes with the last: on CUDA in
+/// pinned memory, so that the copy is asynchronous. The expected batches are only a hint: any batch may be requested at any time.
 class BatchPrefetcher {
  public:
-  /// `ahead`: whether there is a thread at all. It pays on CUDA alone, where computing leaves the CPU idle.
+  /// `ahead`: whether there is a thread at all. It pays only on CUDA, where the CPU is idle during computation.
   /// The dataset must outlive this.
   BatchPrefetcher(const Dataset& dataset, c10::Device device, bool ahead);
   ~BatchPrefetcher();
 
-  /// The batches that will be taken next, in this order, each by its indices.
+  /// The batches that will be taken next, in this order, each given by its indices.
   void expect(const std::vector<std::vector<int64_t>>& upcoming);
-  /// The documents of `indices` as make_batch gives them. Throws what building it threw, in whichever thread.
+  /// The documents of `indices`, as make_batch returns them. Rethrows what building the batch threw, in either thread.
   nn::TokenBatch take(const std::vector<int64_t>& indices);
 
  private:
@@ -32,8 +32,8 @@ class BatchPrefetcher {
   c10::Device device_;
   bool ahead_;
   std::deque<std::vector<int64_t>> expected_;
-  std::vector<int64_t> begun_;          ///< what the thread builds
-  std::future<nn::TokenBatch> result_;  ///< invalid: nothing is begun. Its end waits for the thread
+  std::vector<int64_t> begun_;          ///< what the thread is building
+  std::future<nn::TokenBatch> result_;  ///< invalid if nothing is being built; its destructor waits for the thread
 };
 
 }  // namespace lora::data

@@ -10,31 +10,31 @@
 
 namespace lora::data {
 
-/// A conversation as ids, equal to transformers' apply_chat_template, and which of them are learnt.
+/// A conversation as ids, equal to those of transformers' apply_chat_template, with the loss mask.
 struct EncodedChat {
   std::string text;
   std::vector<int32_t> ids;
-  std::vector<bool> mask;  ///< as long as `ids`
+  std::vector<bool> mask;  ///< for each id, whether it is supervised
 };
 
-/// Makes ids and masks of conversations. Any number of threads may use it at once.
+/// Converts conversations to ids and loss masks. Thread-safe.
 class ChatEncoder {
  public:
-  /// Both must live longer.
+  /// Both must outlive this.
   ChatEncoder(const tokenizer::ChatTemplate& chat_template, const tokenizer::Tokenizer& tokenizer)
       : template_(chat_template), tokenizer_(tokenizer) {}
 
-  /// What the assistant says is marked by the template's {% generation %} where it has that, else found by rendering what comes
-  /// before each of its turns. Throws data Error naming `where` for a conversation that the template refuses, and model Error for
+  /// The assistant's turns are those that the template marks with {% generation %}; without marks they are found by rendering the
+  /// messages before each of them. Throws data Error naming `where` for a conversation that the template rejects, and model Error for
   /// a template that breaks a rule: two BOS tokens, a turn whose beginning or end cannot be found, an end-of-turn token that is
-  /// not learnt.
-  /// `unlearnt`: of each message, whether it is left out of what is learnt; shorter where no further one is.
+  /// not supervised.
+  /// `unlearnt`: for each message, whether it is excluded from the loss; may be shorter if no later message is.
   EncodedChat encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where,
                      const std::vector<bool>& unlearnt = {}) const;
-  /// A conversation up to where the assistant's answer begins; nothing is learnt.
+  /// A conversation with the generation prompt; nothing is supervised.
   EncodedChat prompt(const tokenizer::Conversation& conversation, const std::string& where) const;
 
-  /// The special token that ends the assistant's turns; nothing where the template ends them by text, or cannot be asked.
+  /// The special token that ends the assistant's turns; nothing if the template ends them with text or rejects the trial conversation.
   std::optional<int32_t> turn_end() const;
 
   const tokenizer::Tokenizer& tokenizer() const { return tokenizer_; }

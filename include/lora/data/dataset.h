@@ -11,23 +11,24 @@
 
 namespace lora::data {
 
-/// The documents of a set's .txt files that were cut in one way.
+/// The documents of a set's .txt files that were divided in the same way.
 struct TextReport {
   TextDocuments documents = TextDocuments::kLine;
   int64_t count = 0;
-  int64_t median_tokens = 0;  ///< of a document, its special tokens included
+  int64_t median_tokens = 0;  ///< per document, including special tokens
 };
 
-/// What happened to the rows on their way in.
+/// What happened to the rows while they were read.
 struct DataReport {
   int64_t rows = 0;                          ///< rows read
-  int64_t truncated = 0;                     ///< by max_length
-  int64_t dropped = 0;                       ///< by max_length
-  int64_t split = 0;                         ///< rows cut into several documents
-  int64_t skipped = 0;                       ///< without one supervised token
+  int64_t truncated = 0;                     ///< to max_length
+  int64_t dropped = 0;                       ///< as longer than max_length
+  int64_t split = 0;                         ///< rows split into several documents
+  int64_t skipped = 0;                       ///< without any supervised token
   std::vector<std::string> skipped_origins;  ///< the first ten
-  std::vector<TextReport> texts;             ///< one for each way in which .txt files were cut
-  std::vector<std::string> unused_columns;   ///< "file: names" of columns that rows have and their format does not use
+  std::vector<TextReport> texts;             ///< one for each way in which .txt files were divided
+  std::vector<std::string> unused_columns;   ///< "file: names" of the columns that the format does not use
+  int64_t message_pairs = 0;                 ///< prompt_completion rows whose prompt and completion are messages
 };
 
 struct SourceFile {
@@ -37,14 +38,14 @@ struct SourceFile {
 
 struct Dataset {
   std::vector<Example> examples;
-  RawLabels raw_labels;      ///< what the rows' labels are, until apply_labels has given them their numbers
-  bool has_classes = false;  ///< targets are classes, int64 in a batch; else values, float32
+  RawLabels raw_labels;      ///< the rows' labels until apply_labels has numbered them
+  bool has_classes = false;  ///< targets are classes (int64 in a batch), otherwise values (float32)
   DataReport report;
   std::vector<SourceFile> files;
 
   int64_t num_tokens() const;
   int64_t num_supervised() const;
-  /// Which example has the most tokens; there is one.
+  /// Index of the example with the most tokens. The set must not be empty.
   int64_t longest() const;
 };
 
@@ -52,29 +53,29 @@ struct Dataset {
 struct LoadContext {
   const tokenizer::Tokenizer* tokenizer = nullptr;         ///< null: only `tokens` rows can be read
   int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
-  bool keep_unsupervised = false;                          ///< rows without a supervised token or a label stay, so that none is missing
-  int num_threads = 0;                                     ///< that encode rows; 0: as many as torch computes with
-  const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: no messages rows can be read
-  /// What instruction rows are written by, as a user's turn and an answer; null: the prompt of Alpaca.
+  bool keep_unsupervised = false;                          ///< rows without a supervised token or a label are kept
+  int num_threads = 0;                                     ///< that encode rows; 0: as many as torch uses
+  const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: rows of messages cannot be read
+  /// The template for instruction rows, which become a user's turn and an answer; null: they use the Alpaca prompt.
   const tokenizer::ChatTemplate* instruction_template = nullptr;
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a
-/// malformed row (file:line:column), invalid UTF-8, a missing or mistyped field, an id out of the vocabulary, and a set
-/// left with no example; config Error for a text format without a tokenizer. Skipped rows are counted and warned of.
-/// Rows are encoded in several threads; the result, and which row's error is thrown (the first's), do not depend on them.
-/// With options.cache_dir the result is kept there and found again as long as neither the files nor what becomes of them
+/// malformed row (file:line:column), invalid UTF-8, a missing field or one of the wrong type, an id outside the vocabulary, and a
+/// set without any example; config Error for a text format without a tokenizer. Skipped rows are counted and reported in a warning.
+/// Rows are encoded in several threads; the result and the error that is thrown (that of the first faulty row) do not depend on them.
+/// With options.cache_dir the result is cached there, and reused as long as neither the files nor any option that affects it
 /// change; stdin is always read.
 Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
                      const LoadContext& context);
 
-/// Throws data Error, file:line, for the first example without a target. `why` it needs one ends the message.
+/// Throws data Error naming file:line for the first example without a target. The message ends with `why` it needs one.
 void require_targets(const Dataset& dataset, const std::string& why);
 
-/// Throws data Error, file:line, where the rows of a second set are of another kind or shape than those of the first.
+/// Throws data Error naming file:line if the rows of the second set differ in kind or shape from those of the first.
 void require_same_shape(const Dataset& first, const Dataset& second);
 
-/// Moves a share of the examples to a second set: for each, a function of (seed, index); at least one each side.
+/// Moves a share of the examples to a second set: for each example a function of (seed, index); each set has at least one.
 Dataset split_off(Dataset& dataset, double fraction, uint64_t seed);
 
 }  // namespace lora::data

@@ -6,7 +6,7 @@
 
 namespace lora::data {
 
-/// The names of the fields that rows of `format` may have, the required ones first. `columns` can rename each of them.
+/// The fields that rows of `format` may have, the required ones first. `columns` can rename each of them.
 std::vector<std::string> row_fields(RowFormat format);
 
 }  // namespace lora::data

@@ -7,22 +7,22 @@
 
 namespace lora::data {
 
-/// How a text that a user wrote becomes ids, in rows and in prompts: one rule for every program.
+/// How text of users becomes ids, in rows and prompts: the same rule in every program.
 struct TextRule {
   const tokenizer::Tokenizer& tokenizer;
-  /// The text of a special token stands for that token, as in transformers; otherwise it is plain characters.
+  /// The text of a special token becomes that token, as in transformers; otherwise it is plain text.
   bool parse_special_tokens = true;
 };
 
-/// The text alone, with nothing around it. Throws data Error if it is not valid UTF-8.
+/// Ids of the text without BOS or EOS. Throws data Error if it is not valid UTF-8.
 std::vector<int32_t> text_ids(const std::string& text, const TextRule& rule);
 
-/// The text as the start of a document: BOS where the tokenizer puts one, no EOS. A BOS that is written in the text is one more,
-/// as in transformers; that is warned of once, naming `where`.
+/// The text as the start of a document: with BOS if the tokenizer adds one, without EOS. A BOS written in the text is an additional one,
+/// as in transformers; the first such text causes a warning naming `where`.
 std::vector<int32_t> prompt_ids(const std::string& text, const TextRule& rule, const std::string& where);
 
-/// The text as a whole document: prompt_ids, then EOS where the tokenizer puts one, and with `append_eos` unless `last`, the part of
-/// the text that comes last (a completion; the text itself), ends with it already, as TRL decides it.
+/// The text as a whole document: prompt_ids, then EOS if the tokenizer adds one; with `append_eos` also unless `last`, the final part of
+/// the text (a completion; the text itself), already ends with it, as in TRL.
 std::vector<int32_t> document_ids(const std::string& text, const std::string& last, const TextRule& rule, bool append_eos,
                                   const std::string& where);
 

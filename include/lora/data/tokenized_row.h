@@ -10,24 +10,24 @@
 
 namespace lora::data {
 
-/// A row as training reads it, without what a run's options do to it (max_length).
+/// A row as training reads it, before the run's options (max_length) are applied.
 struct TokenizedRow {
-  std::optional<std::string> text;  ///< of messages: as the template writes them
+  std::optional<std::string> text;  ///< of messages, as rendered by the template
   std::vector<int32_t> ids;
-  std::vector<bool> mask;        ///< which of the ids are learnt
-  std::vector<int64_t> lengths;  ///< of the documents in it, one at least
-  bool has_mask = true;          ///< false for a text, all of which is learnt
+  std::vector<bool> mask;        ///< for each id, whether it is supervised
+  std::vector<int64_t> lengths;  ///< of the documents in the row, at least one
+  bool has_mask = true;          ///< false for a text, which is supervised as a whole
 };
 
-/// Makes ids of rows of any format that has some; each row's fields show which it is.
+/// Tokenizes rows of any format that has tokens. The fields of each row determine its format.
 class RowTokenizer {
  public:
-  /// `chat` is asked at the first messages; where it `writes_instructions`, for instruction rows too, which else are Alpaca's prompts. The
-  /// tokenizer must live longer.
+  /// `chat` is called when a row has messages and, with `writes_instructions`, for instruction rows, which otherwise become Alpaca
+  /// prompts. The tokenizer must outlive this.
   RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<const ChatEncoder&()> chat, TrainOn train_on, bool parse_special_tokens,
                bool writes_instructions);
 
-  /// `as_prompt`: messages up to where the assistant's answer begins. Throws data Error for a row of no known fields.
+  /// `as_prompt`: messages end with the generation prompt. Throws data Error for a row without the fields of any format.
   TokenizedRow tokenize(const Row& row, bool as_prompt) const;
 
  private:

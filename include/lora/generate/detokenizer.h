@@ -7,18 +7,18 @@
 
 namespace lora::generate {
 
-/// Text of tokens as they come, so that the pieces put together are what follows the prompt's text in the text of all ids
-/// decoded at once: a SentencePiece space stays where decoding the new tokens alone would lose it, and no piece ends within
-/// a character whose bytes are tokens. One thing differs: where characters made of byte tokens are followed by bytes that are no
-/// text, a tokenizer.json with ByteFallback shows the whole run as U+FFFD, and here the characters that were given out stand.
+/// Decodes tokens as they arrive. The concatenated pieces equal the text after the prompt when all ids are decoded at once: a
+/// SentencePiece space is kept that decoding only the new tokens would lose, and no piece ends within a character of several byte
+/// tokens. One exception: if characters made of byte tokens are followed by bytes that are not text, a tokenizer.json with
+/// ByteFallback shows the whole run as U+FFFD, while here the characters that were already emitted are kept.
 class Detokenizer {
  public:
-  /// `tokenizer` must live longer.
+  /// `tokenizer` must outlive this.
   Detokenizer(const tokenizer::Tokenizer& tokenizer, const std::vector<int32_t>& prompt);
 
-  /// What became certain with one more token.
+  /// Adds a token and returns the text that is now certain.
   std::string push(int32_t id);
-  /// What is held back, at the end: bytes that never became a character show as U+FFFD.
+  /// Returns the text that is still held back, at the end: bytes that never became a character are shown as U+FFFD.
   std::string finish();
 
  private:
@@ -27,8 +27,8 @@ class Detokenizer {
   void shorten_window(const std::string& text);
 
   const tokenizer::Tokenizer& tokenizer_;
-  std::vector<int32_t> window_;  ///< the last tokens: as many as decoding the next one needs to know
-  std::string shown_;            ///< what was given out of the window's text
+  std::vector<int32_t> window_;  ///< the last tokens, as many as decoding the next one needs
+  std::string shown_;            ///< the part of the window's text that was emitted
 };
 
 }  // namespace lora::generate

@@ -8,8 +8,8 @@
 
 namespace lora::generate {
 
-/// The tokens that end a completion: `eos_token_id` (a number or a list) of `folder`/generation_config.json, where it has
-/// none that of config.json, and where that has none the tokenizer's. Throws model Error for a value of another type.
+/// The tokens that end a completion: `eos_token_id` (a number or a list) in `folder`/generation_config.json, otherwise in config.json,
+/// otherwise the tokenizer's EOS. Throws model Error for a value of another type.
 std::vector<int32_t> find_eos_ids(const std::filesystem::path& folder, const Json& config, std::optional<int32_t> tokenizer_eos);
 
 }  // namespace lora::generate

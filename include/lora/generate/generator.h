@@ -11,8 +11,8 @@ namespace lora::generate {
 
 struct Prompt {
   std::vector<int32_t> ids;
-  int64_t index = 0;                  ///< its number among all prompts: with the seed, the key of its random numbers
-  std::vector<int32_t> eos_ids = {};  ///< tokens that end its completion, beside the options'
+  int64_t index = 0;                  ///< its index among all prompts, which with the seed determines its random numbers
+  std::vector<int32_t> eos_ids = {};  ///< tokens that end its completion, in addition to those of the options
 };
 
 /// Why a completion ended.
@@ -21,27 +21,27 @@ inline constexpr EnumTable<FinishReason, 3> kFinishReasons{
     {{{FinishReason::kEos, "eos"}, {FinishReason::kStop, "stop"}, {FinishReason::kLength, "length"}}}};
 
 struct Completion {
-  std::vector<int32_t> ids;  ///< the new tokens, an EOS included
+  std::vector<int32_t> ids;  ///< the new tokens, including an EOS
   FinishReason reason = FinishReason::kLength;
 };
 
-/// What is told while prompts are completed; prompts are named by their place in the batch.
+/// Callbacks while prompts are completed. Prompts are identified by their index in the batch.
 struct Listener {
-  /// A new token that is no EOS. False: it is enough (a stop string).
+  /// Receives a new token that is not an EOS. Returns false to end the completion (a stop string).
   std::function<bool(size_t prompt, int32_t id)> on_token;
-  /// A prompt is done, while others may go on.
+  /// A prompt is finished; others may still be running.
   std::function<void(size_t prompt, const Completion& completion)> on_finish;
 };
 
-/// Completes prompts with a model as it stands, with the adapter in use, dropout off.
+/// Completes prompts with a model in its current state, with the adapter in use and without dropout.
 class Generator {
  public:
   /// Throws what check_options throws.
   Generator(nn::Model& model, GenerationOptions options);
 
-  /// Completes `prompts` (each of one id at least) together: one packed pass over the prompts, then a token a prompt and
-  /// pass; a prompt that is done leaves the batch. What a prompt gets does not depend on those beside it, but for the last
-  /// bits of the arithmetic. Throws Interrupted between tokens, and model Error for logits that are not finite.
+  /// Completes `prompts` (each with at least one id) together: one packed pass over the prompts, then one token per prompt and
+  /// pass; a finished prompt leaves the batch. A completion does not depend on the other prompts, except for the last bits of the
+  /// arithmetic. Throws Interrupted between tokens, and model Error for logits that are not finite.
   void complete(const std::vector<Prompt>& prompts, const Listener& listener) const;
 
  private:

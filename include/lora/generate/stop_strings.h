@@ -5,19 +5,19 @@
 
 namespace lora::generate {
 
-/// Lets a text through, piece by piece, up to the first of some strings; what may turn out to be the beginning of one is
-/// held back until that is known.
+/// Passes a text on, piece by piece, up to the first stop string. Text that may be the beginning of a stop string is held back until
+/// that is known.
 class StopStrings {
  public:
-  /// None may be empty.
+  /// No stop string may be empty.
   explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}
 
-  /// What of the text so far is certain to be let through. Nothing after a stop string.
+  /// Adds a piece and returns the text that is now certain to be passed on; empty after a stop string.
   std::string push(std::string_view piece) { return push(piece, /*is_shown=*/true); }
-  /// The same with the text of a control token, which a stop string may hold but which is let through by nothing.
+  /// The same for the text of a control token, which a stop string may contain but which is never passed on.
   std::string push_hidden(std::string_view piece) { return push(piece, /*is_shown=*/false); }
   bool stopped() const { return stopped_; }
-  /// What is held back, at the end.
+  /// Returns the text that is still held back, at the end.
   std::string finish();
 
  private:
@@ -26,7 +26,7 @@ class StopStrings {
 
   std::vector<std::string> stops_;
   std::string held_;
-  std::vector<bool> is_shown_;  ///< of each byte of it
+  std::vector<bool> is_shown_;  ///< for each byte of the held text
   bool stopped_ = false;
 };
 
