@@ -42,6 +42,22 @@ data::LabelSet unnamed_labels(int64_t count) {
   return labels;
 }
 
+/// Decides between num_labels and an id2label of another length. transformers 5 takes the number, without the names; where the head has
+/// as many outputs as there are names, that would not load.
+void settle_label_count(Json& config, std::optional<int64_t> stored, const std::string& where) {
+  const auto number = config.find("num_labels");
+  const auto names = config.find("id2label");
+  if (number == config.end() || !number->is_number_integer() || names == config.end() || !names->is_object() ||
+      *number == names->size()) {
+    return;
+  }
+  const auto num_names = static_cast<int64_t>(names->size());
+  log::warn("[" + where + "] num_labels is " + number->dump() + ", but id2label names " + std::to_string(num_names) + " labels: " +
+            (stored == num_names ? "using id2label, because the head has as many outputs"
+                                 : "using num_labels, without names, as in transformers"));
+  config.erase(stored == num_names ? "num_labels" : "id2label");
+}
+
 /// Reads the labels from an adapter's metadata. Classes without names are numbered.
 data::LabelSet parse_label_set(const std::string& stored, const std::filesystem::path& file) {
   const std::string where = file.string() + ": labels";
@@ -67,14 +83,11 @@ Json classifier_config(Json config, const data::LabelSet& labels) {
 
 std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "config.json";
-  const Json config = read_json(file, ErrorKind::kModel);
+  Json config = read_json(file, ErrorKind::kModel);
+  const std::optional<int64_t> stored = models::read_stored_labels(folder);
+  settle_label_count(config, stored, file.string());
   const JsonReader reader(config, file.string(), ErrorKind::kModel);
   const std::optional<data::LabelSet> known = data::read_label_set(reader);
-  if (reader.has("id2label") && reader.integer("num_labels", known->num_labels()) != known->num_labels()) {
-    log::warn("[" + file.string() + "] num_labels is " + std::to_string(reader.integer("num_labels")) + ", but id2label names " +
-              std::to_string(known->num_labels()) + " labels: id2label is used, as in transformers");
-  }
-  const std::optional<int64_t> stored = models::read_stored_labels(folder);
   if (!stored) {
     const bool says_nothing = known && reader.has("id2label") && !reader.has("problem_type") && data::are_numbered(*known);
     return says_nothing ? std::nullopt : known;
@@ -83,7 +96,7 @@ std::optional<data::LabelSet> known_labels(const std::filesystem::path& folder) 
     return unnamed_labels(*stored);
   }
   if (known->num_labels() != *stored) {
-    reader.fail("id2label", "as many labels as the head has, " + std::to_string(*stored));
+    reader.fail(reader.has("id2label") ? "id2label" : "num_labels", "as many labels as the head has, " + std::to_string(*stored));
   }
   return known;
 }

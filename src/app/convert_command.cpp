@@ -235,6 +235,7 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   }
   peft::Adapter adapter = open_adapter(request.adapter, source_format(request), base.facts).adapter;
   rename_modules(adapter, request.renames);
+  peft::align(adapter, base.facts.modules);
   if (base.layout.is_known) {
     peft::set_inputs_first(adapter, base.layout.files.inputs_first);
   }

@@ -9,24 +9,6 @@ namespace lora::app {
 
 namespace {
 
-/// Applies `rename` to each name in the adapter. Returns whether any changed.
-template <typename Rename>
-bool rename_all(peft::Adapter& adapter, const Rename& rename) {
-  bool changed = false;
-  const auto apply = [&](std::string& name) {
-    std::string renamed = rename(name);
-    changed = changed || renamed != name;
-    name = std::move(renamed);
-  };
-  for (peft::LowRankUpdate& update : adapter.updates) {
-    apply(update.module);
-  }
-  for (peft::HeldTensor& held : adapter.replaced) {
-    apply(held.name);
-  }
-  return changed;
-}
-
 void require_distinct(const peft::Adapter& adapter) {
   std::set<std::string> names;
   for (const peft::LowRankUpdate& update : adapter.updates) {
@@ -45,21 +27,18 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
       config_error("--rename", "found '" + rule + "', expected REGEX=REPLACEMENT, for example '^model\\.='");
     }
     const Regex pattern(rule.substr(0, equals), "--rename", ErrorKind::kConfig);
-    if (!rename_all(adapter, [&](const std::string& name) { return pattern.replaced(name, rule.substr(equals + 1)); })) {
-      config_error("--rename", "matches no module: found '" + rule + "', and modules such as " +
-                                   (adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'"));
+    const auto rename_one = [&](const std::string& name) { return pattern.replaced(name, rule.substr(equals + 1)); };
+    const std::string example = adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'";
+    if (!peft::rename_modules(adapter, rename_one)) {
+      config_error("--rename", "changes no name: found '" + rule + "', and modules such as " + example);
     }
-    for (std::string& entry : adapter.options.modules_to_save) {
-      entry = pattern.replaced(entry, rule.substr(equals + 1));
-    }
-    adapter.base_fingerprint.clear();
   }
-  require_distinct(adapter);
-  // The old names and patterns would match nothing: the targets are listed again from the modules.
-  adapter.options.target_modules = {};
-  adapter.options.exclude_modules = {};
-  adapter.options.layers_to_transform.reset();
-  adapter.options.layers_pattern.clear();
+  if (!rules.empty()) {
+    require_distinct(adapter);
+    adapter.base_fingerprint.clear();
+    // An entry that names the end of a module's name may mean further modules in the other base.
+    peft::list_targets(adapter.options);
+  }
 }
 
 }  // namespace lora::app

@@ -15,7 +15,6 @@
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora_init.h"
-#include "module_names.h"
 #include "targets.h"
 #include "tensor_file.h"
 #include "update_forms.h"
@@ -220,30 +219,6 @@ Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
   adapter.labels = stored_label_set(folder.metadata());
   Reader(folder, options).read(adapter);
   return adapter;
-}
-
-void align(Adapter& adapter, const std::vector<std::string>& base_modules) {
-  std::set<std::string> own;
-  const auto module_of = [](const HeldTensor& held) { return held.name.substr(0, held.name.rfind('.')); };
-  for (const LowRankUpdate& update : adapter.updates) {
-    own.insert(update.module);
-  }
-  for (const HeldTensor& held : adapter.replaced) {
-    own.insert(module_of(held));
-  }
-  const std::optional<ModuleRenaming> renaming = find_renaming({own.begin(), own.end()}, base_modules);
-  if (!renaming) {
-    return;
-  }
-  warn_of_renaming(*renaming, adapter.weights_file.string());
-  const std::set<std::string> known(base_modules.begin(), base_modules.end());
-  for (LowRankUpdate& update : adapter.updates) {
-    update.module = known.count(update.module) > 0 ? update.module : renaming->of(update.module);
-  }
-  for (HeldTensor& held : adapter.replaced) {
-    const std::string module = module_of(held);
-    held.name = known.count(module) > 0 ? held.name : renaming->of(module) + held.name.substr(module.size());
-  }
 }
 
 void require_settled(const Adapter& adapter) {

@@ -126,14 +126,14 @@ const Tensor* AdapterFolder::find(const std::string& name) const {
   return found == tensors_.end() ? nullptr : &found->second.tensor;
 }
 
-void AdapterFolder::align(const std::vector<std::string>& modules) {
+std::vector<RenamedModule> AdapterFolder::align(const std::vector<std::string>& modules) {
   std::set<std::string> own;
   for (const auto& [name, tensor] : tensors_) {
     own.insert(tensor.module);
   }
   const std::optional<ModuleRenaming> renaming = find_renaming({own.begin(), own.end()}, modules);
   if (!renaming) {
-    return;
+    return {};
   }
   warn_of_renaming(*renaming, weights_file_.string());
   const std::set<std::string> known(modules.begin(), modules.end());
@@ -147,6 +147,7 @@ void AdapterFolder::align(const std::vector<std::string>& modules) {
     renamed.emplace(tensor.name, tensor);
   }
   tensors_ = std::move(renamed);
+  return renamed_modules(*renaming, {own.begin(), own.end()}, modules);
 }
 
 fs::path adapter_weights_file(const fs::path& folder) {

@@ -278,16 +278,10 @@ ModuleChoice combined_targets(const std::vector<WeightedAdapter>& adapters) {
 
 LoraOptions combined_options(const std::vector<WeightedAdapter>& adapters) {
   LoraOptions options = adapters.front().adapter.options;
+  list_targets(options);
   options.target_modules = combined_targets(adapters);
-  options.exclude_modules = {};
-  options.layers_to_transform.reset();
-  options.layers_pattern.clear();
   options.use_rslora = false;
   options.init_from.reset();
-  if (options.config.is_object()) {
-    options.config.erase("layers_to_transform");
-    options.config.erase("layers_pattern");
-  }
   return options;
 }
 

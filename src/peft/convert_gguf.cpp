@@ -113,11 +113,10 @@ void add_tensors(const LowRankUpdate& update, const BaseFacts& base, std::vector
 std::string gguf_refusal(const LowRankUpdate& update, const BaseFacts& base) {
   const GgmlName found = ggml_name(update.module, architecture_of(base));
   if (found.kind == nullptr) {
-    return "that have no name in GGUF";
+    return "modules without a name in GGUF";
   }
   const bool is_tied = update.is_embedding || update.module == "lm_head";
-  return is_tied && base.ties_embeddings() ? "that the base ties to each other (tie_word_embeddings): llama.cpp has one tensor for both"
-                                           : "";
+  return is_tied && base.ties_embeddings() ? "embeddings and head that the base ties (llama.cpp has one tensor for both)" : "";
 }
 
 void write_gguf_adapter(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {

@@ -102,11 +102,11 @@ std::string mlx_refusal(const LowRankUpdate& update, const BaseFacts& base) {
     return "";
   }
   if (update.magnitude_O) {
-    return "that are embeddings with DoRA (MLX's magnitude is that of each token's row)";
+    return "embeddings with DoRA (MLX has one magnitude per token)";
   }
   return base.is_known() && !base.ties_embeddings()
              ? ""
-             : "that are embeddings, where the base ties its head to them or is not known (--model): MLX would update both";
+             : "embeddings, which MLX would update together with a tied head (give an untied base with --model)";
 }
 
 Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
@@ -133,7 +133,7 @@ Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
                   std::string("found ") + (update.magnitude_O ? "a" : "no") + " magnitude m, but fine_tune_type is \"" + type + "\"");
     }
     if (const std::string reason = mlx_refusal(update, base); !reason.empty()) {
-      model_error(adapter.weights_file.string() + ": module '" + module + "'", "is one of those " + reason);
+      model_error(adapter.weights_file.string() + ": module '" + module + "'", "cannot be read: MLX's format does not support updates of " + reason);
     }
     adapter.updates.push_back(std::move(update));
   }

@@ -28,17 +28,18 @@ void write_peft(const fs::path& folder, const Adapter& adapter, const BaseFacts&
   write_adapter(folder, written, base.name);
 }
 
-/// vLLM has one scale for all modules (lora_alpha / r of adapter_config.json) and does not look at the patterns.
+/// vLLM uses one scale for all modules (lora_alpha / r of adapter_config.json) and ignores the patterns.
 void write_vllm(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   Adapter written = adapter;
   written.updates = uniform(adapter.updates);
   written.options.use_rslora = false;
+  list_targets(written.options);
   write_peft(folder, written, base, options);
 }
 
-/// Every format. A new one is a line here, its functions in a file of their own.
+/// Every format. A new one is a line here; its functions are in a file of their own.
 constexpr std::array<FormatEntry, kAdapterFormats.entries.size()> kFormats{{
-    // format, program, file in a folder, holds: DoRA, lora_bias, whole tensors; modules it refuses; read, write
+    // format, program, file in a folder, whether it holds DoRA, lora_bias and whole tensors, refused modules, read, write
     {AdapterFormat::kPeft, "PEFT", "adapter_model.safetensors", true, true, true, nullptr, nullptr, write_peft},
     {AdapterFormat::kMlx, "MLX", "adapters.safetensors", true, false, false, mlx_refusal, read_mlx, write_mlx},
     {AdapterFormat::kKohya, "kohya's format", nullptr, false, false, false, kohya_refusal, read_kohya, write_kohya},
@@ -50,7 +51,7 @@ const FormatEntry& entry_of(AdapterFormat format) {
   return *std::find_if(kFormats.begin(), kFormats.end(), [format](const FormatEntry& entry) { return entry.format == format; });
 }
 
-/// Names of one kind of loss, in a line.
+/// One kind of content that a format cannot hold, and where it was found.
 struct Loss {
   std::string what;
   std::vector<std::string> names;
@@ -61,13 +62,13 @@ struct Loss {
 /// What was taken out of an adapter for a format.
 struct TakenOut {
   std::vector<Loss> losses;
-  std::vector<std::string> base_copies;  ///< PEFT's copies of base tensors: nothing is lost
+  std::vector<std::string> base_copies;  ///< PEFT's copies of base tensors, whose removal loses nothing
 };
 
 void take_out_whole(Adapter& adapter, TakenOut& result) {
-  Loss whole{"tensors held whole (modules_to_save, bias)", {}};
+  Loss whole{"tensors saved whole (modules_to_save, bias)", {}};
   Loss rows{"rows of trained tokens (trainable_token_indices)", {}};
-  Loss of_base{"values of the base that PEFT saved along (a resized vocabulary)", {}};
+  Loss of_base{"base tensors that PEFT saved with the adapter (a resized vocabulary)", {}};
   for (const HeldTensor& held : adapter.replaced) {
     if (!held.rows.empty()) {
       rows.names.push_back(held.name);
@@ -87,16 +88,16 @@ void take_out_whole(Adapter& adapter, TakenOut& result) {
 TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& base) {
   TakenOut result;
   if (!format.holds_whole_tensors) {
-    take_out_whole(adapter, result);  // before the updates: they tell which tensors are copies
+    take_out_whole(adapter, result);  // before the updates, by which copies are recognised
   }
-  Loss magnitudes{"DoRA's magnitudes (lora-convert --bake --r R --model D makes plain LoRA of them)", {}};
+  Loss magnitudes{"DoRA magnitudes (lora-convert --bake --r R --model D turns them into plain LoRA)", {}};
   Loss biases{"biases of lora_B (lora_bias)", {}};
   std::map<std::string, Loss> refused;
   std::vector<LowRankUpdate> kept;
   for (LowRankUpdate update : adapter.updates) {
     const std::string reason = format.refusal != nullptr ? format.refusal(update, base) : "";
     if (!reason.empty()) {
-      refused[reason].what = "updates of modules " + reason;
+      refused[reason].what = "updates of " + reason;
       refused[reason].names.push_back(update.module);
       continue;
     }
@@ -120,7 +121,7 @@ TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& 
   return result;
 }
 
-/// Options without what was taken out: PEFT would look for its tensors.
+/// Removes from the options what was taken out, because PEFT would look for its tensors.
 void forget(LoraOptions& options, const FormatEntry& format) {
   options.use_dora = options.use_dora && format.holds_dora;
   options.lora_bias = options.lora_bias && format.holds_lora_bias;
@@ -158,16 +159,16 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
       return AdapterFormat::kPeft;
     }
     if (fs::exists(path / "adapter_config.json", ignored)) {
-      adapter_weights_file(path);  // says what is missing
+      adapter_weights_file(path);  // throws with what is missing
     }
   } else if (fs::exists(path, ignored) && path.extension() == ".safetensors" && is_kohya(path)) {
     return AdapterFormat::kKohya;
   }
   const bool is_there = fs::exists(path, ignored);
-  model_error(path.string(), std::string("is no adapter: found ") +
+  model_error(path.string(), std::string("is not an adapter: found ") +
                                  (!is_there                ? "nothing"
-                                  : fs::is_directory(path) ? "a folder without one"
-                                                           : "another file") +
+                                  : fs::is_directory(path) ? "a folder without adapter weights"
+                                                           : "another kind of file") +
                                  ", expected " + kReadable);
 }
 
@@ -202,18 +203,18 @@ Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const 
     result.left_out.push_back(loss.text());
   }
   if (!result.left_out.empty() && !options.drop_unsupported) {
-    model_error(where, std::string("cannot be held by ") + entry.program + ": " + join(result.left_out, "; ") +
-                           ". --drop-unsupported leaves them out");
+    model_error(where, std::string("cannot be converted to ") + entry.program + ": found " + join(result.left_out, "; ") +
+                           ". Use --drop-unsupported to leave them out.");
   }
-  const std::string warning = "[" + where + "] left out, because " + entry.program + " cannot hold it: ";
+  const std::string warning = "[" + where + "] left out, because " + entry.program + " does not support it: ";
   for (const std::string& line : result.left_out) {
     log::warn(warning + line);
   }
   for (const std::string& name : taken.base_copies) {
-    log::info("the adapter's copy of the base's " + name + " is left out");
+    log::info("left out the adapter's copy of the base tensor " + name);
   }
   if (held.updates.empty()) {
-    model_error(where, std::string("holds nothing that ") + entry.program + " can hold");
+    model_error(where, std::string("has no update that ") + entry.program + " supports");
   }
   forget(held.options, entry);
   entry.write(path, held, base, options);

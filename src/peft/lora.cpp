@@ -14,6 +14,7 @@
 #include "lora/peft/method.h"
 #include "lora_init.h"
 #include "missing_tensors.h"
+#include "renamed_options.h"
 #include "residuals.h"
 #include "targets.h"
 #include "tensor_file.h"
@@ -24,6 +25,28 @@ namespace {
 
 const char* const kWeightsFile = "adapter_model.safetensors";
 const char* const kPrefix = "base_model.model.";
+
+std::vector<std::string> module_names(nn::Model& model) {
+  std::vector<std::string> names;
+  for (const nn::Host* host : model.hosts()) {
+    names.push_back(host->name());
+  }
+  return names;
+}
+
+/// The adapter that training continues from or that is used, and the options, both with the model's names of the modules.
+struct Start {
+  Start(const LoraOptions& given, nn::Model& model) : options(given) {
+    if (given.init_from) {
+      folder.emplace(*given.init_from);
+      const std::vector<RenamedModule> renamed = folder->align(module_names(model));
+      options = renamed.empty() ? given : renamed_options(given, renamed);
+    }
+  }
+
+  std::optional<AdapterFolder> folder;
+  LoraOptions options;
+};
 
 class Lora : public Method {
  public:
@@ -49,9 +72,20 @@ class Lora : public Method {
     attach_extra(model);
     // As PEFT leaves it: as the last projection says.
     options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
-    if (options_.init_from) {
-      continue_from(*options_.init_from);
+  }
+
+  /// Takes the values as the file has them, not as save() writes them: an adapter of PiSSA that PEFT did not convert holds the trained
+  /// values only.
+  /// @param file aligned with the model.
+  void continue_from(const AdapterFolder& file) {
+    check_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);
+    const StoredTensors stored = take_stored(file);
+    MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
+    for (const nn::Parameter& alias : aliases_) {
+      may_miss.names.insert(alias.name);
     }
+    const std::string where = file.weights_file().string();
+    load_into(where, stored, without_missing(own_tensors(), stored, may_miss, where));
   }
 
   std::string name() const override { return options_.use_dora ? "DoRA" : "LoRA"; }
@@ -69,7 +103,8 @@ class Lora : public Method {
   }
 
   void load(const std::filesystem::path& folder) override {
-    const AdapterFolder file = open(folder);
+    AdapterFolder file(folder);
+    file.align(module_names(model_));
     residuals_.load(file.weights_file().string(), take_stored(file), own_tensors());
   }
 
@@ -198,30 +233,6 @@ class Lora : public Method {
     }
   }
 
-  AdapterFolder open(const std::filesystem::path& folder) const {
-    AdapterFolder file(folder);
-    std::vector<std::string> modules;
-    for (const nn::Host* host : model_.hosts()) {
-      modules.push_back(host->name());
-    }
-    file.align(modules);
-    return file;
-  }
-
-  /// Takes the values as they stand there, not as save() writes them: an adapter of PiSSA that PEFT did not convert holds the trained
-  /// values alone.
-  void continue_from(const std::filesystem::path& folder) {
-    const AdapterFolder file = open(folder);
-    check_base(folder.string(), base_fingerprint(file.metadata()), base_);
-    const StoredTensors stored = take_stored(file);
-    MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
-    for (const nn::Parameter& alias : aliases_) {
-      may_miss.names.insert(alias.name);
-    }
-    const std::string where = file.weights_file().string();
-    load_into(where, stored, without_missing(own_tensors(), stored, may_miss, where));
-  }
-
   /// The file's tensors but those of the base, which are put in place.
   StoredTensors take_stored(const AdapterFolder& file) {
     std::set<std::string> own;
@@ -285,7 +296,16 @@ class Lora : public Method {
 
 std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
                                     const std::string& adapter_name) {
-  return std::make_unique<Lora>(options, model, base, seed, adapter_name);
+  const Start start(options, model);
+  auto lora = std::make_unique<Lora>(start.options, model, base, seed, adapter_name);
+  if (start.folder) {
+    lora->continue_from(*start.folder);
+  }
+  return lora;
+}
+
+void check_targets(const LoraOptions& options, nn::Model& model) {
+  choose_hosts(Start(options, model).options, model);
 }
 
 }  // namespace lora::peft

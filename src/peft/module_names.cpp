@@ -14,6 +14,15 @@ std::string joined(const std::vector<std::string>& parts, size_t begin, size_t e
   return join({parts.begin() + static_cast<std::ptrdiff_t>(begin), parts.begin() + static_cast<std::ptrdiff_t>(end)}, ".");
 }
 
+/// The name with `to` for `from` at its beginning; a name with another beginning is unchanged.
+std::string with_beginning(const std::string& module, const std::string& from, const std::string& to) {
+  if (!from.empty() && !module.starts_with(from + ".")) {
+    return module;
+  }
+  const std::string rest = from.empty() ? module : module.substr(from.size() + 1);
+  return to.empty() ? rest : to + "." + rest;
+}
+
 /// A number in a name counts layers: no renaming may change it.
 bool has_number(const std::string& module) {
   const std::vector<std::string> parts = split(module, '.');
@@ -45,11 +54,11 @@ std::optional<ModuleRenaming> renaming_of(const std::string& module, const std::
 }  // namespace
 
 std::string ModuleRenaming::of(const std::string& module) const {
-  if (!from.empty() && !module.starts_with(from + ".")) {
-    return module;
-  }
-  const std::string rest = from.empty() ? module : module.substr(from.size() + 1);
-  return to.empty() ? rest : to + "." + rest;
+  return with_beginning(module, from, to);
+}
+
+std::string ModuleRenaming::reversed(const std::string& module) const {
+  return with_beginning(module, to, from);
 }
 
 std::optional<ModuleRenaming> find_renaming(const std::vector<std::string>& modules, const std::vector<std::string>& base_modules) {
@@ -67,6 +76,20 @@ std::optional<ModuleRenaming> find_renaming(const std::vector<std::string>& modu
     }
   }
   return renaming;
+}
+
+std::vector<RenamedModule> renamed_modules(const ModuleRenaming& renaming, const std::vector<std::string>& modules,
+                                           const std::vector<std::string>& base_modules) {
+  const std::set<std::string> own(modules.begin(), modules.end());
+  std::vector<RenamedModule> result;
+  for (const std::string& name : base_modules) {
+    result.push_back({own.count(name) > 0 ? name : renaming.reversed(name), name});
+  }
+  return result;
+}
+
+bool is_name_or_suffix(const std::string& module, const std::string& entry) {
+  return module == entry || module.ends_with("." + entry);
 }
 
 void warn_of_renaming(const ModuleRenaming& renaming, const std::string& where) {

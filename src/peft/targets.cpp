@@ -4,21 +4,19 @@
 #include <memory>
 #include <set>
 
+#include "layer_filter.h"
 #include "lora/base/log.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
 #include "module_hints.h"
+#include "module_names.h"
 
 namespace lora::peft {
 
 namespace {
 
 const char* const kTargets = "adapter.target_modules";
-
-bool is_name_or_suffix(const std::string& module, const std::string& entry) {
-  return module == entry || module.ends_with("." + entry);
-}
 
 std::string last_part(const std::string& module) {
   return module.substr(module.rfind('.') + 1);
@@ -50,40 +48,6 @@ std::string available(const std::vector<nn::Host*>& hosts) {
   }
   return join(order);
 }
-
-/// Does `module` stand in a layer that layers_to_transform names?
-class LayerFilter {
- public:
-  explicit LayerFilter(const LoraOptions& options) : layers_(options.layers_to_transform) {
-    if (!layers_ || layers_->empty()) {
-      layers_.reset();
-      return;
-    }
-    if (options.layers_pattern.empty()) {
-      patterns_.emplace_back(R"(.*?\.[^.]*\.(?<idx>\d+)\.)", "adapter.layers_pattern", ErrorKind::kConfig);
-    }
-    for (const std::string& pattern : options.layers_pattern) {
-      patterns_.emplace_back("(?:^|.*?\\.)" + pattern + "\\.(?<idx>\\d+)\\.", "adapter.layers_pattern", ErrorKind::kConfig);
-    }
-  }
-
-  bool accepts(const std::string& module) const {
-    if (!layers_) {
-      return true;
-    }
-    for (const Regex& pattern : patterns_) {
-      const std::string index = pattern.group_at_start(module, "idx");
-      if (!index.empty()) {
-        return index.size() < 10 && std::find(layers_->begin(), layers_->end(), std::stoll(index)) != layers_->end();
-      }
-    }
-    return false;
-  }
-
- private:
-  std::optional<std::vector<int64_t>> layers_;
-  std::vector<Regex> patterns_;
-};
 
 class Exclusion {
  public:
@@ -342,18 +306,18 @@ std::function<bool(const std::string& module)> named_targets(const LoraOptions& 
   };
 }
 
-void check_targets(const LoraOptions& options, nn::Model& model) {
-  choose_hosts(options, model);
-}
-
 bool trains_or_changes_base(const LoraOptions& options) {
   return changes_base(options.init);
+}
+
+Regex pattern_regex(const std::string& key, const std::string& where) {
+  return Regex("(.*\\.)?(" + key + ")", where, ErrorKind::kConfig);
 }
 
 template <typename T>
 T pattern_value(const std::vector<std::pair<std::string, T>>& pattern, const std::string& module, T fallback, const std::string& where) {
   for (const auto& [key, value] : pattern) {
-    if (Regex("(.*\\.)?(" + key + ")", where, ErrorKind::kConfig).matches_whole(module)) {
+    if (pattern_regex(key, where).matches_whole(module)) {
       return value;
     }
   }

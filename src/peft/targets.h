@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/regex.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
@@ -31,8 +32,10 @@ std::function<bool(const std::string& module)> named_targets(const LoraOptions& 
 /// The model's input embeddings: its first table. null: it has none.
 nn::Embedding* input_embeddings(nn::Model& model);
 
-/// The value of the first key of a rank_pattern or alpha_pattern that matches the module (PEFT's get_pattern_key), or
-/// `fallback`.
+/// What a key of rank_pattern or alpha_pattern means: the end of a module's name, or an expression for it (PEFT's get_pattern_key).
+Regex pattern_regex(const std::string& key, const std::string& where);
+
+/// The value of the first key of a rank_pattern or alpha_pattern that matches the module, or `fallback`.
 template <typename T>
 T pattern_value(const std::vector<std::pair<std::string, T>>& pattern, const std::string& module, T fallback, const std::string& where);
 

@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
   arguments.insert(arguments.end(), more.begin(), more.end());
@@ -152,6 +153,36 @@ TEST(Classification, FullFineTuningWritesAClassifier) {
     EXPECT_NEAR(run.eval({"--model", run.out().string()})["loss"].get<double>(), last_evaluation(run.out())["eval_loss"].get<double>(),
                 1e-6);
   }
+}
+
+/// As transformers 5 does, except that its own head decides where transformers would not load the folder.
+TEST(Classification, NumLabelsNextToAnId2LabelOfAnotherLength) {
+  const TrainedCase run("bert_full", {"--set", "training.max_steps=1"});
+  ASSERT_EQ(run.outcome.exit_code, 0) << run.outcome.err;
+  const fs::path file = run.out() / "config.json";
+  Json config = Json::parse(read_text(file));
+  ASSERT_EQ(config["id2label"].size(), 2U);
+  const auto evaluate = [&](int64_t num_labels, const Json& id2label) {
+    config.update({{"num_labels", num_labels}, {"id2label", id2label}});
+    config.erase("label2id");
+    write_text(file, config.dump());
+    return run_tool({"lora-eval", "--data", (run.folder() / "eval.jsonl").string(), "--format", "classification", "--json", "--model",
+                     run.out().string(), "--dtype", "float32"});
+  };
+  const Json two{{"0", "A"}, {"1", "B"}}, three{{"0", "A"}, {"1", "B"}, {"2", "C"}};
+  const Outcome plain = evaluate(2, two);
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_THAT(plain.err, Not(HasSubstr("num_labels")));
+  const auto expect_same = [&](const Outcome& outcome, const char* reason) {
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(Json::parse(outcome.out)["loss"], Json::parse(plain.out)["loss"]);
+    EXPECT_THAT(outcome.err, HasSubstr(reason));
+  };
+  expect_same(evaluate(7, two), "num_labels is 7, but id2label names 2 labels: using id2label, because the head has as many outputs");
+  expect_same(evaluate(2, three), "num_labels is 2, but id2label names 3 labels: using num_labels, without names, as in transformers");
+  const Outcome neither = evaluate(7, three);
+  EXPECT_EQ(neither.exit_code, 4);
+  EXPECT_THAT(neither.err, AllOf(HasSubstr("num_labels"), HasSubstr("found 7"), HasSubstr("as many labels as the head has, 2")));
 }
 
 TEST(Classification, OtherModulesThatTheBaseModelLacksAreSavedToo) {

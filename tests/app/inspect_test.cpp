@@ -256,7 +256,7 @@ TEST(Inspect, ErrorsNameWhatWasFound) {
   scratch.write("ia3/adapter_config.json", R"({"peft_type": "IA3"})");
   scratch.write("ia3/adapter_model.safetensors", "");
   expect(4, {(scratch / "ia3").string()}, {"IA3"});
-  expect(4, {(kData / "llama/gqa/adapter").string(), "--diff", (scratch / "folder").string()}, {"folder", "is no adapter"});
+  expect(4, {(kData / "llama/gqa/adapter").string(), "--diff", (scratch / "folder").string()}, {"folder", "is not an adapter"});
 }
 
 }  // namespace

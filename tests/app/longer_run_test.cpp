@@ -149,5 +149,36 @@ TEST_F(LongerRun, ADryRunChecksOutputAndResume) {
   EXPECT_TRUE(fs::exists(folder("out") / "checkpoint-3"));
 }
 
+/// The steps of shared/cases/attack-refusal-names-nothing: a finished run that lost its weights, started again with one key changed.
+TEST(AttackRefusalNamesNothing, EveryRefusalNamesTheKeyAndBothValues) {
+  const TemporaryFolder scratch;
+  const std::string config = copy_case("linear", scratch).string();
+  const fs::path out = scratch / "linear/out";
+  const auto train = [&](const std::string& key, const std::vector<std::string>& flags = {}) {
+    std::vector<std::string> arguments{"--config", config, "--set", "training.save_steps=5", "--set", key};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    return lora_train(arguments);
+  };
+  ASSERT_EQ(train("output_dir=out").exit_code, 0);
+  fs::remove(out / "adapter_model.safetensors");
+
+  const Outcome other_batch = train("training.per_device_eval_batch_size=2");
+  EXPECT_EQ(other_batch.exit_code, 0) << "it changes no number of the training: " << other_batch.err;
+  EXPECT_TRUE(fs::exists(out / "adapter_model.safetensors"));
+  const Outcome longer = train("training.max_steps=30");
+  EXPECT_EQ(longer.exit_code, 0) << longer.err;
+  EXPECT_THAT(longer.err, HasSubstr("training.max_steps: 20 there, 30 here"));
+  const Outcome shorter = train("training.eval_steps=10");
+  EXPECT_EQ(shorter.exit_code, 6) << "the run has 30 steps by now";
+  EXPECT_THAT(shorter.err, HasSubstr("training.max_steps: 30 there, 20 here"));
+  const Outcome other_device = train("model.device=auto");
+  EXPECT_EQ(other_device.exit_code, 6);
+  EXPECT_THAT(other_device.err, HasSubstr("model.device: \"cpu\" there, \"auto\" here"));
+  const Outcome resumed = train("training.max_steps=30", {"--set", "output_dir=new", "--resume", (out / "checkpoint-20").string()});
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.err;
+  EXPECT_EQ(sha256_of_file(scratch / "linear/new/adapter_model.safetensors", ErrorKind::kModel),
+            sha256_of_file(out / "adapter_model.safetensors", ErrorKind::kModel));
+}
+
 }  // namespace
 }  // namespace lora::test

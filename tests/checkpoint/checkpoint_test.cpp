@@ -30,7 +30,7 @@ class Checkpoint : public testing::Test {
   }
   void TearDown() override { fs::remove_all(output_dir_); }
 
-  /// A checkpoint whose every file says which one it is.
+  /// A checkpoint in which every file tells which checkpoint it belongs to.
   void save_step(int64_t step, const std::string& mark = "") const {
     TrainerState state;
     state.step = step;
@@ -149,7 +149,7 @@ TEST_F(Checkpoint, NoticesEveryChangedByteAndEveryTruncation) {
       EXPECT_NE(fault(checkpoint), "") << entry.path() << " cut to " << position;
     }
     put(entry.path(), content + "x");
-    EXPECT_NE(fault(checkpoint), "") << entry.path() << " one byte more";
+    EXPECT_NE(fault(checkpoint), "") << entry.path() << " with an extra byte";
     fs::remove(entry.path());
     EXPECT_THAT(fault(checkpoint), HasSubstr(entry.path().filename().string() + " is missing"));
     put(entry.path(), content);
@@ -254,7 +254,7 @@ void expect_consistent(const fs::path& checkpoint) {
   EXPECT_TRUE(at::equal(moment, at::full({8}, static_cast<double>(state.step), at::kFloat)));
 }
 
-/// Reads `count` bytes, each of which tells that the child has saved once more.
+/// Reads `count` bytes. The child sends one after each save.
 void wait_for_saves(int descriptor, uint64_t count) {
   char byte = 0;
   for (uint64_t i = 0; i < count; ++i) {
@@ -274,7 +274,7 @@ TEST_F(Checkpoint, SurvivesKillAtAnyMoment) {
     const pid_t child = ::fork();
     if (child == 0) {
       for (int64_t turn = 0; ::write(saved[1], "", turn > 0 ? 1 : 0) >= 0; ++turn) {
-        save_step(first + (turn + 1) / 2, " turn " + std::to_string(turn));  // every second one replaces the one before
+        save_step(first + (turn + 1) / 2, " turn " + std::to_string(turn));  // every second save replaces the previous one
         prune(output_dir_, 3, std::nullopt);
       }
       ::_exit(1);
@@ -285,9 +285,9 @@ TEST_F(Checkpoint, SurvivesKillAtAnyMoment) {
     ASSERT_EQ(::kill(child, SIGKILL), 0);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself";
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child exited by itself";
     if (round % 2 == 1) {
-      remove_leftovers(output_dir_);  // as a run that resumes does
+      remove_leftovers(output_dir_);  // as a resuming run does
     }
     const std::optional<fs::path> found = newest_valid(output_dir_);
     ASSERT_TRUE(found) << "round " << round;

@@ -18,7 +18,7 @@ using lora::test::TemporaryFolder;
 
 constexpr int64_t kLarge = 1 << 20;
 
-/// A tensor that comes a row at a time.
+/// A tensor that is produced one row at a time.
 TensorStream by_rows(const std::string& name, const Tensor& tensor) {
   return {name, tensor.scalar_type(), tensor.sizes().vec(), [tensor](const auto& append) {
             for (const Tensor& row : tensor.unbind(0)) {
@@ -39,7 +39,7 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
   const TemporaryFolder one, several;
   write_checkpoint(one.path(), streams, kLarge);
   EXPECT_EQ(files_in(one.path()), std::vector<std::string>{"model.safetensors"});
-  // 96 + 6 bytes fit into 110; a's 80 do not fit beside them, and fit with i's 32 into the next one no more.
+  // 96 + 6 bytes fit into 110. a's 80 bytes do not fit with them, and i's 32 bytes no longer fit into the next shard with a.
   write_checkpoint(several.path(), streams, 110);
   EXPECT_EQ(files_in(several.path()), (std::vector<std::string>{"model-00001-of-00003.safetensors", "model-00002-of-00003.safetensors",
                                                                 "model-00003-of-00003.safetensors", "model.safetensors.index.json"}));
@@ -53,10 +53,10 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
     for (const auto& [name, tensor] : tensors) {
       EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;
       source.release(name);
-      EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;  // it comes back from the file
+      EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;  // read back from the file
     }
   }
-  // Shard by shard, as the index names them; in each by offset.
+  // Shard by shard in the order of the index, and within each shard by offset.
   EXPECT_EQ(CheckpointSource(several.path()).names(), (std::vector<std::string>{"a", "z", "b", "i"}));
 }
 

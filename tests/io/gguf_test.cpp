@@ -41,7 +41,7 @@ TEST(Gguf, HoldsKeysAndTensorsAsTheFormatSays) {
   expect_equal(file.tensor("second"), b);
   expect_equal(file.tensor("turned"), a.t().contiguous());
   expect_equal(file.tensor("c"), c);
-  // Nothing at all is a file, too.
+  // A file without keys and tensors is valid too.
   write_gguf(folder / "empty.gguf", {}, {});
   EXPECT_EQ(test::GgufFile(folder / "empty.gguf").size, 32U);
 }

@@ -1,4 +1,4 @@
-// Pickles are read as data alone: no size, count or order in one may cost more than its length.
+// Pickles are read as data only: no size, count or opcode in one may cost more than its length.
 #include <gtest/gtest.h>
 
 #include "io/pickle.h"
@@ -55,7 +55,7 @@ TEST(Pickle, RefusesDamage) {
   }
 }
 
-/// What doubles with every few bytes is shared, not copied; what is nested deeply is walked without recursion.
+/// A structure that doubles with every few bytes is shared, not copied; a deeply nested one is walked without recursion.
 TEST(Pickle, BombsStaySmall) {
   std::string doubling = "\x80\2)q";
   doubling += '\0';
@@ -65,7 +65,7 @@ TEST(Pickle, BombsStaySmall) {
   EXPECT_EQ(Pickle(doubling + ".", kAllowed, "a.bin").value().items.size(), 2);
   EXPECT_EQ(Pickle(std::string(500'000, ')') + std::string(499'999, '\x86') + ".", kAllowed, "a.bin").value().items.size(), 2);
   expect_fault(std::string(3'000'000, 'N') + ".", "more than 2097152 values");
-  // A container that holds itself.
+  // A container that contains itself.
   EXPECT_EQ(Pickle(std::string("]q\0h\0a.", 7), kAllowed, "a.bin").value().items.size(), 1);
 }
 
@@ -116,7 +116,7 @@ TEST(TorchArchive, DamagedFilesAreAnError) {
   for (int i = 0; i < 300; ++i) {
     std::string bytes = good;
     bytes[random.below(bytes.size())] ^= static_cast<char>(1 << random.below(8));
-    fails(bytes);  // a flipped bit in a header's idle field may pass; none may crash
+    fails(bytes);  // a flipped bit in an unused header field may pass; none may crash
   }
 }
 

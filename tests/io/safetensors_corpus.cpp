@@ -14,7 +14,7 @@ std::string repeated(std::string_view piece, int count) {
   return text;
 }
 
-/// `length` zero bytes of data behind a one-tensor header.
+/// `length` zero bytes of data after a header with one tensor.
 std::string with_data(const std::string& header, size_t length) {
   return file_of(header, std::string(length, '\0'));
 }
@@ -50,7 +50,7 @@ std::vector<Case> broken_frames() {
       {"an HTML page", "<!DOCTYPE html><html></html>"},
       {"a pickle", std::string("\x80\x02}q\0X\0\0\0", 8) + "abc"},
       {"header not closed", file_of("{\"a\":")},
-      {"header with text behind", file_of("{}x")},
+      {"header followed by text", file_of("{}x")},
       {"header with a second value", file_of("{}{}")},
       {"header padded with NUL", file_of(std::string("{}\0\0", 4))},
       {"header with a NUL and more", file_of(std::string("{}\0{}", 5))},
@@ -90,7 +90,7 @@ std::vector<Case> broken_entries() {
       {"product overflows to 0", file_of(one("U8", "[4294967296,4294967296]", "[0,0]"))},
       {"product overflows to 4", with_data(one("U8", "[4398046511105,4194304]", "[0,4194304]"), 4)},
       {"bytes overflow", file_of(one("F64", "[2305843009213693952]", "[0,0]"))},
-      {"overflow beside a zero", file_of(one("F32", "[0,4611686018427387904,4]", "[0,0]"))},
+      {"overflow next to a zero", file_of(one("F32", "[0,4611686018427387904,4]", "[0,0]"))},
       {"overflow of an unknown dtype", file_of(one("X9", "[4294967296,4294967296]", "[0,0]"))},
       {"offsets are an object", file_of(one("F32", "[0]", "{}"))},
       {"one offset", file_of(one("F32", "[0]", "[0]"))},
@@ -141,7 +141,7 @@ std::vector<Case> broken_layouts() {
       {"second tensor cut", two("[0,4]", "[4,8]", 7)},
       {"polyglot: a file appended", with_data(one("F32", "[1]", "[0,4]"), 4) + "PK\x05\x06"},
       {"data without tensors", file_of("{}", "x")},
-      {"data with metadata alone", file_of("{\"__metadata__\":{\"format\":\"pt\"}}", "x")},
+      {"data with metadata only", file_of("{\"__metadata__\":{\"format\":\"pt\"}}", "x")},
       {"empty tensor beyond the end", file_of(one("F32", "[0]", "[4,4]"))},
       {"unknown dtype beyond the end", file_of(one("X9", "[4]", "[0,4]"))},
   };

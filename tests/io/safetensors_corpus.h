@@ -5,7 +5,7 @@
 
 namespace lora::io::testing {
 
-/// A file with this header text and data. `length` < 0: the header's true length.
+/// A file with this header text and data. `length` is the header length to write; < 0: the true one.
 std::string file_of(std::string_view header, std::string_view data = "", int64_t length = -1);
 
 /// A header with one tensor "a".
@@ -16,7 +16,7 @@ struct Case {
   std::string bytes;
 };
 
-/// Files that must be refused, each for its own reason.
+/// Files that must be refused, each for a different reason.
 std::vector<Case> hostile_files();
 
 /// Unusual files that the format allows.

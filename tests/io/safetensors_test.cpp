@@ -76,7 +76,7 @@ TEST(ParseHeader, TakesEachCutAndEachFlippedBitOfAGoodFile) {
   for (size_t bit = 0; bit < header_end * 8; ++bit) {
     damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ 1 << bit % 8);
     try {
-      const Header header = parse_header(damaged, "x");  // harmless where a bit of a name changed
+      const Header header = parse_header(damaged, "x");  // harmless if a bit of a name changed
       EXPECT_EQ(header.data_offset + header.tensors.back().end, damaged.size());
     } catch (const Error&) {
     }

@@ -22,7 +22,7 @@ void refused(const fs::path& folder, const std::vector<std::string>& parts) {
   expect_error(ErrorKind::kModel, parts, [&] { CheckpointSource source(folder); });
 }
 
-/// Two shards with a tensor each.
+/// Two shards with one tensor each.
 void write_shards(const TemporaryFolder& folder) {
   save_tensors(folder / "model-00001-of-00002.safetensors", {{"a", at::ones({2})}, {"extra", at::ones({1})}});
   save_tensors(folder / "model-00002-of-00002.safetensors", {{"b", at::zeros({3})}});
@@ -62,7 +62,7 @@ TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
   EXPECT_EQ(source.get("a", {2}, kRole).sum().item<float>(), 2);
   EXPECT_EQ(source.get("b", {3}, kRole).sum().item<float>(), 0);
   EXPECT_EQ(source.unused(), std::vector<std::string>{"extra"});
-  EXPECT_TRUE(source.contains("extra"));  // which the index leaves out
+  EXPECT_TRUE(source.contains("extra"));  // not listed in the index
   EXPECT_EQ(source.unlisted(), std::vector<std::string>{"extra"});
   EXPECT_TRUE(source.absent().empty());
   EXPECT_EQ(source.files().size(), 3U);
@@ -109,7 +109,7 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
     folder.write(kIndex, text);
     refused(folder.path(), parts);
   }
-  // One that names what no file holds is an error for whoever needs that.
+  // An index entry for a tensor that no file holds is an error only for a caller that needs the tensor.
   folder.write(kIndex, R"({"weight_map":{"a":"model-00002-of-00002.safetensors"}})");
   CheckpointSource source(folder.path());
   EXPECT_EQ(source.absent(), std::vector<std::string>{"a"});

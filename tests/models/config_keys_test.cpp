@@ -108,6 +108,21 @@ TEST_P(ConfigKeys, AreAllKnown) {
   }
 }
 
+/// num_labels next to an id2label of another length: the stored head decides, and the key is known.
+TEST_P(ConfigKeys, NumLabelsDoesNotChangeAStoredHead) {
+  const Json expected = golden(GetParam());
+  Json config = expected["config"];
+  if (!config.contains("id2label")) {
+    GTEST_SKIP() << "the case has no classifier";
+  }
+  for (const int64_t num_labels : {1, 7}) {
+    config["num_labels"] = num_labels;
+    const BaseModel base = load(config, expected["tensors"]);
+    EXPECT_NEAR(outcome(base), expected["loss"].get<double>(), 2e-5) << num_labels;
+    EXPECT_EQ(base.unread_keys, std::vector<std::string>{});
+  }
+}
+
 /// tie_word_embeddings with every combination of stored weights, and a file of only the body.
 TEST_P(ConfigKeys, TieAsTransformersDoes) {
   const Json expected = golden(GetParam());

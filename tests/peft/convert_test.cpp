@@ -278,7 +278,7 @@ TEST(GgufAdapter, EmbeddingsAreTransposedAndTiedOnesRefused) {
   const test::GgufFile file(folder / "x.gguf");
   expect_equal(file.tensor("token_embd.weight.lora_a"), adapter.updates.front().A_RI.t().contiguous());
   expect_equal(file.tensor("token_embd.weight.lora_b"), adapter.updates.front().B_OR);
-  expect_error(ErrorKind::kModel, {"GGUF", "tie_word_embeddings", "model.embed_tokens"},
+  expect_error(ErrorKind::kModel, {"GGUF", "that the base ties", "model.embed_tokens"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "y.gguf", adapter, base_of("tied"), {}); });
 }
 
@@ -309,8 +309,8 @@ TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
   adapter.options.modules_to_save = {"lm_head", "norm"};
   const BaseFacts base = base_of("gqa");
   expect_error(ErrorKind::kModel,
-               {"GGUF", "trainable_token_indices): model.embed_tokens.weight", "DoRA's magnitudes", "--bake", "lora_bias",
-                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "no name in GGUF", "mlp.router", "--drop-unsupported"},
+               {"GGUF", "trainable_token_indices): model.embed_tokens.weight", "DoRA magnitudes", "--bake", "lora_bias",
+                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "without a name in GGUF", "mlp.router", "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
   adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // PEFT's copy of the base: no loss

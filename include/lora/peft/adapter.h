@@ -66,8 +66,15 @@ Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& opt
 /// (diverged) for a value that is not finite. The fingerprint of the base is the adapter's.
 void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
 
-/// Gives the modules the base's names, where one change of the names' beginnings does it for all (AdapterFolder::align).
+/// Gives the modules the base's names, if one change of the names' beginnings does it for all of them (AdapterFolder::align). The options
+/// then name the same modules in the base.
 void align(Adapter& adapter, const std::vector<std::string>& base_modules);
+
+/// Renames every module, in the tensors and in the options. Returns whether any name changed.
+bool rename_modules(Adapter& adapter, const std::function<std::string(const std::string& module)>& rename_one);
+
+/// Clears what the options say about the choice of target modules, so that write_adapter lists the whole names of the adapted modules.
+void list_targets(LoraOptions& options);
 
 /// Makes an adapter with PiSSA's or OLoRA's start, as PEFT saves it without conversion, one of the untouched base with twice the rank
 /// (Residuals). Others stay. Throws model Error for a start that cannot be made again.

@@ -26,6 +26,12 @@ struct AdapterTensor {
   Tensor tensor;
 };
 
+/// A module under the name that an adapter has for it, and under another one.
+struct RenamedModule {
+  std::string old_name;
+  std::string new_name;
+};
+
 /// The one reader of PEFT adapter folders: config and tensors, under one spelling of the keys. It knows what PEFT 0.1 to 0.21 and the
 /// tools on top of it write: keys with the adapter's name, with the names of PEFT's, FSDP's and torch.compile's wrappers, with a
 /// doubled prefix or none, as safetensors or as adapter_model.bin.
@@ -45,9 +51,10 @@ class AdapterFolder {
   const Tensor* find(const std::string& name) const;
 
   /// Gives modules that the base does not have the base's names, if one change of the names' beginning does it for all of them (an
-  /// adapter of the body alone, or of a model around this one), and says so. Otherwise nothing is changed.
+  /// adapter of the body only, or of a model around this one), and logs it. Otherwise nothing is changed.
   /// @param modules names of the base's modules.
-  void align(const std::vector<std::string>& modules);
+  /// @return every module of the base with the adapter's own name for it, or nothing if no name was changed.
+  std::vector<RenamedModule> align(const std::vector<std::string>& modules);
 
  private:
   std::filesystem::path weights_file_;

@@ -1,0 +1,72 @@
+#include <set>
+
+#include "lora/peft/adapter.h"
+#include "module_names.h"
+#include "renamed_options.h"
+
+namespace lora::peft {
+
+namespace {
+
+std::string module_of(const HeldTensor& held) {
+  return held.name.substr(0, held.name.rfind('.'));
+}
+
+std::vector<std::string> modules_of(const Adapter& adapter) {
+  std::set<std::string> modules;
+  for (const LowRankUpdate& update : adapter.updates) {
+    modules.insert(update.module);
+  }
+  for (const HeldTensor& held : adapter.replaced) {
+    modules.insert(module_of(held));
+  }
+  return {modules.begin(), modules.end()};
+}
+
+/// @param rename_one from a module's old name to its new one.
+/// @param modules those for which the options are to mean the same.
+void rename_all(Adapter& adapter, const std::function<std::string(const std::string&)>& rename_one,
+                const std::vector<RenamedModule>& modules) {
+  for (LowRankUpdate& update : adapter.updates) {
+    update.module = rename_one(update.module);
+  }
+  for (HeldTensor& held : adapter.replaced) {
+    const std::string module = module_of(held);
+    held.name = rename_one(module) + held.name.substr(module.size());
+  }
+  adapter.options = renamed_options(std::move(adapter.options), modules);
+}
+
+}  // namespace
+
+void align(Adapter& adapter, const std::vector<std::string>& base_modules) {
+  const std::vector<std::string> own = modules_of(adapter);
+  const std::optional<ModuleRenaming> renaming = find_renaming(own, base_modules);
+  if (!renaming) {
+    return;
+  }
+  warn_of_renaming(*renaming, adapter.weights_file.string());
+  const std::set<std::string> known(base_modules.begin(), base_modules.end());
+  rename_all(
+      adapter, [&](const std::string& module) { return known.count(module) > 0 ? module : renaming->of(module); },
+      renamed_modules(*renaming, own, base_modules));
+}
+
+bool rename_modules(Adapter& adapter, const std::function<std::string(const std::string& module)>& rename_one) {
+  std::vector<RenamedModule> modules;
+  bool has_changed = false;
+  for (const std::string& module : modules_of(adapter)) {
+    modules.push_back({module, rename_one(module)});
+    has_changed = has_changed || modules.back().new_name != module;
+  }
+  rename_all(adapter, rename_one, modules);
+  return has_changed;
+}
+
+void list_targets(LoraOptions& options) {
+  options.target_modules = {};
+  options.exclude_modules = {};
+  forget_layers(options);
+}
+
+}  // namespace lora::peft
