@@ -88,8 +88,9 @@ std::string numeric_reference(std::string_view text, size_t& size) {
 /// The text of "&name;" at the beginning. Of a name that is not known, the longest beginning that counts without a semicolon.
 std::string named_reference(std::string_view text, size_t& size) {
   constexpr size_t kLongestName = 32;  // characters
+  const size_t limit = std::min(text.find_first_of("\t\n\f <&#;", 1), text.size());
   size_t end = 1;
-  for (size_t i = 0; i < kLongestName && end < text.size() && std::string_view("\t\n\f <&#;").find(text[end]) == std::string_view::npos; ++i) {
+  for (size_t i = 0; i < kLongestName && end < limit; ++i) {
     end += utf8_length(static_cast<unsigned char>(text[end]));
   }
   const std::string_view name = text.substr(1, end - 1);

@@ -75,7 +75,7 @@ class Chunks {
   /// Whether a word may be cut after the hyphen at `at`.
   bool is_inner_hyphen(size_t at) const {
     const bool follows_letters = at >= 2 && is_letter(text_[at - 1]) && is_letter(text_[at - 2]);
-    const bool follows_hyphen = at >= 3 && is_word_or_mark(text_[at - 1]) && text_[at - 2] == '-' && is_letter(text_[at - 3]);
+    const bool follows_hyphen = at >= 3 && is_letter(text_[at - 1]) && text_[at - 2] == '-' && is_letter(text_[at - 3]);
     return has_hyphen(at) && (follows_letters || follows_hyphen) && has(at + 1, is_letter) &&
            (has(at + 2, is_letter) || (has_hyphen(at + 2) && has(at + 3, is_letter)));
   }
