@@ -94,6 +94,44 @@ def cases():
             yield f"{kind} {name}", f"{kind}.json", {"tokenizer_class": name}, {}
     yield "xlmr without a space", "xlmr.json", {"tokenizer_class": "XLMRobertaTokenizerFast", "add_prefix_space": False}, {}
 
+    plain_class = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    # Classes that models of a supported family name, or that are built of the same parts.
+    yield "codegen", "gpt2.json", {"tokenizer_class": "CodeGenTokenizer", "add_bos_token": True}, {"config.json": {"model_type": "phi"}}
+    yield "codegen drops what stands around", "llama3.json", {"tokenizer_class": "CodeGenTokenizer", "add_prefix_space": True}, {}
+    yield "cohere by its model", "qwen2.json", None, {"config.json": {"model_type": "cohere2"}}
+    yield "cohere", "llama3.json", {"tokenizer_class": "CohereTokenizerFast", "add_bos_token": True, "add_eos_token": False, "bos_token": "<|begin_of_text|>",
+                                    "eos_token": "<|eot_id|>", "pad_token": "<pad>"}, {"config.json": {"model_type": "cohere"}}
+    code = {"tokenizer_class": "CodeLlamaTokenizer"}
+    yield "code llama", "llama2.json", code, {}
+    yield "code llama with ends", "llama2.json", {**code, "add_bos_token": False, "add_eos_token": True, "add_prefix_space": False}, {}
+    yield "code llama without infilling", "llama2.json", {**code, **dict.fromkeys(["prefix_token", "middle_token", "suffix_token", "eot_token", "fill_token"]),
+                                                          "additional_special_tokens": ["<new>"]}, {}
+    yield "qwen3.5", "qwen2.json", {"tokenizer_class": "Qwen2Tokenizer"}, {"config.json": {"model_type": "qwen3_5"}}
+    yield "deberta", "gpt2.json", {"tokenizer_class": "DebertaTokenizer", "add_prefix_space": True}, {}
+    yield "deberta of roberta", "roberta.json", {"tokenizer_class": "DebertaTokenizer", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}, {}
+    for values in ({}, {"do_lower_case": True, "split_by_punct": True, "add_prefix_space": False}):
+        yield f"deberta-v2 {len(values)}", "albert.json", {"tokenizer_class": "DebertaV2Tokenizer", **values}, {}
+    yield "deberta-v2 of xlmr", "xlmr.json", {"tokenizer_class": "DebertaV2Tokenizer", "unk_token": "<unk>"}, {}
+    for values in ({}, {"do_lower_case": False, "keep_accents": True, "add_prefix_space": False}):
+        yield f"albert {len(values)}", "albert.json", {"tokenizer_class": "AlbertTokenizer", **values}, {}
+    yield "albert of another vocabulary", "xlmr.json", {"tokenizer_class": "AlbertTokenizer", "cls_token": "<s>", "sep_token": "</s>"}, {}
+    yield "camembert", "xlmr.json", {"tokenizer_class": "CamembertTokenizer"}, {}
+    yield "camembert by its model", "albert.json", {"add_prefix_space": False}, {"config.json": {"model_type": "camembert"}}
+    yield "mpnet", "bert.json", {"tokenizer_class": "MPNetTokenizer", "do_lower_case": False}, {}
+    yield "clip", "clip.json", {"tokenizer_class": "CLIPTokenizer"}, {}
+    yield "clip of another vocabulary", "smollm.json", {"tokenizer_class": "CLIPTokenizer"}, {}
+    yield "herbert", "clip.json", {"tokenizer_class": "HerbertTokenizerFast", "unk_token": "<|endoftext|>"}, {"config.json": {"model_type": "bert"}}
+
+    # Mistral's pattern: only for its older models with more than 100,000 tokens.
+    fixed = {**plain_class, "fix_mistral_regex": True}
+    yield "mistral's pattern", "llama3.json large", fixed, {"config.json": {"model_type": "mistral", "transformers_version": "4.57.1"}}
+    yield "mistral's pattern not asked for", "llama3.json large", plain_class, {"config.json": {"model_type": "mistral"}}
+    yield "mistral's pattern of a newer model", "llama3.json large", fixed, {"config.json": {"model_type": "mistral", "transformers_version": "5.0.0"}}
+    yield "mistral's pattern of a release candidate", "llama3.json large", fixed, {"config.json": {"model_type": "mistral3", "transformers_version": "5.0.0rc1"}}
+    yield "mistral's pattern of a small vocabulary", "llama3.json", fixed, {"config.json": {"model_type": "mistral"}}
+    yield "mistral's pattern of another model", "llama3.json large", fixed, {}
+    yield "mistral's pattern over Metaspace", "llama2.json large", {**fixed, "tokenizer_class": "LlamaTokenizer"}, {"config.json": {"model_type": "mistral"}}
+
     # Where BOS and EOS are named, and which file comes first.
     plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
     decoder = {"added_tokens_decoder": {"601": token("<|end_of_text|>")}}
@@ -169,13 +207,23 @@ def write_vocabulary(folder, model):
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
 
 
+def add_many_tokens(path):
+    """100,000 tokens that no text has: some rules hold for large vocabularies only."""
+    file = json.loads(path.read_text())
+    begin = 1 + max([*file["model"]["vocab"].values(), *(token["id"] for token in file["added_tokens"])])
+    file["model"]["vocab"].update({f"\u0001{i}": begin + i for i in range(100_000)})
+    path.write_text(json.dumps(file))
+
+
 def write_folder(folder, vocabulary, config, others):
-    vocabulary, _, is_vocabulary = vocabulary.partition(" ")
+    vocabulary, _, form = vocabulary.partition(" ")
     source = DATA / ("tokenizer" if vocabulary.endswith(".model") else "tokenizer_json") / vocabulary
-    if is_vocabulary:
+    if form == "vocab":
         write_vocabulary(folder, json.loads(source.read_text())["model"])
     else:
         shutil.copy(source, folder / ("tokenizer.model" if vocabulary.endswith(".model") else "tokenizer.json"))
+    if form == "large":
+        add_many_tokens(folder / "tokenizer.json")
     files = {} if config is None else {"tokenizer_config.json": config}
     files.update(others)
     for name, content in files.items():

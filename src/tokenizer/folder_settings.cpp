@@ -35,6 +35,31 @@ AddedToken read_named_token(const Json& token, const std::string& key, const std
   return named;
 }
 
+/// Whether a version of transformers is less than 5.0.0: also 5.0.0rc1 is.
+bool is_before_5(std::string_view version) {
+  int major = 0;
+  const auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), major);
+  if (error != std::errc() || major != 5) {
+    return error == std::errc() && major < 5;
+  }
+  version.remove_prefix(static_cast<size_t>(end - version.data()));
+  while (version.starts_with(".0")) {
+    version.remove_prefix(2);
+  }
+  const size_t letter = version.starts_with('.') ? 1 : 0;
+  return version.size() > letter && std::string_view("abcdr").find(version[letter]) != std::string_view::npos;
+}
+
+/// A model that transformers applies fix_mistral_regex to: of a type of Mistral's or of none, saved before transformers 5.
+bool is_older_mistral(const Json& config) {
+  static constexpr std::string_view kTypes[] = {"mistral", "mistral3", "voxtral", "ministral", "pixtral"};
+  const Json type = config.is_object() ? config.value("model_type", Json()) : Json();
+  const Json version = config.is_object() ? config.value("transformers_version", Json()) : Json();
+  const auto is_same = [&type](std::string_view name) { return type == name; };
+  return (type.is_null() || std::any_of(std::begin(kTypes), std::end(kTypes), is_same)) &&
+         (!version.is_string() || version == "" || is_before_5(version.get<std::string>()));
+}
+
 /// Reads the files one after the other into the settings.
 class Reader {
  public:
@@ -83,6 +108,9 @@ class Reader {
     settings_.strip_accents = flag("strip_accents");
     settings_.tokenize_chinese_chars = flag("tokenize_chinese_chars");
     settings_.legacy = flag("legacy");
+    settings_.keep_accents = flag("keep_accents");
+    settings_.split_by_punct = flag("split_by_punct");
+    settings_.fix_mistral_regex = flag("fix_mistral_regex").value_or(false);
     settings_.split_special_tokens = flag("split_special_tokens").value_or(false);
     settings_.clean_up_tokenization_spaces = flag("clean_up_tokenization_spaces").value_or(false);
     check_flags(reader);
@@ -90,9 +118,6 @@ class Reader {
 
   /// What cannot be followed.
   static void check_flags(const JsonReader& reader) {
-    if (reader.boolean("fix_mistral_regex", false)) {
-      log::warn("[" + reader.where() + "] fix_mistral_regex is not followed: the texts are cut as tokenizer.json says");
-    }
     if (reader.has("auto_map")) {
       log::warn("[" + reader.where() + "] auto_map names Python code for the tokenizer, which is not run: the tokenizer's files count");
     }
@@ -104,8 +129,9 @@ class Reader {
   /// Every "…_token"; what a later file says replaces what an earlier one said.
   void take_tokens(const Json& object, const std::string& where) {
     for (const auto& [key, value] : object.items()) {
-      if (!key.ends_with("_token") || value.is_boolean() || (!is_role(key) && !value.is_string() && !value.is_object())) {
-        continue;  // add_bos_token, and null for a role that only this model has
+      const bool may_be_token = value.is_string() || value.is_object() || value.is_null();
+      if (!key.ends_with("_token") || value.is_boolean() || (!is_role(key) && !may_be_token)) {
+        continue;  // add_bos_token, and what is no token
       }
       const auto found = std::find_if(settings_.roles.begin(), settings_.roles.end(), [&](const auto& role) { return role.first == key; });
       RoleToken& role = found != settings_.roles.end() ? *found : settings_.roles.emplace_back(key, std::nullopt);
@@ -181,6 +207,7 @@ class Reader {
   void take_model_config(const Json& tokenizer_config) {
     const fs::path file = folder_ / "config.json";
     const Json config = fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
+    settings_.is_older_mistral = fs::is_regular_file(file) && is_older_mistral(config);
     settings_.tokenizer_class = find_tokenizer_class(tokenizer_config, config, folder_ / "tokenizer.json");
     settings_.bos_id = settings_.says("bos_token") ? std::nullopt : read_id(config, "bos_token_id");
     settings_.eos_id = settings_.says("eos_token") ? std::nullopt : read_id(config, "eos_token_id");

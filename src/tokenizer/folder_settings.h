@@ -31,6 +31,10 @@ struct FolderSettings {
   std::optional<bool> strip_accents;
   std::optional<bool> tokenize_chinese_chars;
   std::optional<bool> legacy;
+  std::optional<bool> keep_accents;
+  std::optional<bool> split_by_punct;
+  bool fix_mistral_regex = false;
+  bool is_older_mistral = false;              ///< config.json is that of a Mistral model, or of an unnamed one, from before transformers 5
   bool split_special_tokens = false;          ///< the text of special tokens is plain text, everywhere
   bool clean_up_tokenization_spaces = false;  ///< in decoded text
   std::optional<int32_t> bos_id;              ///< config.json's, where the other files say nothing of a BOS

@@ -17,18 +17,18 @@ struct Keys {
 constexpr Keys kConfigKeys[] = {
     {KeyUse::kHonoured,
      " add_bos_token add_eos_token add_prefix_space added_tokens_decoder additional_special_tokens chat_template "
-     "clean_up_tokenization_spaces do_lower_case extra_special_tokens legacy model_specific_special_tokens split_special_tokens "
-     "strip_accents tokenize_chinese_chars tokenizer_class "},
-    {KeyUse::kChecked, " auto_map fast_tokenizer_files fix_mistral_regex "},
+     "clean_up_tokenization_spaces do_lower_case extra_special_tokens fix_mistral_regex keep_accents legacy "
+     "model_specific_special_tokens split_by_punct split_special_tokens strip_accents tokenize_chinese_chars tokenizer_class "},
+    {KeyUse::kChecked, " auto_map fast_tokenizer_files "},
     {KeyUse::kOtherClass,
      " add_blank bod_token cell_trim_length clean_text cls_token_box do_clean_text do_lowercase do_lowercase_and_remove_accent "
      "do_phonemize "
      "do_subword_tokenize do_upper_case do_word_tokenize emoji_file entity_vocab extra_ids generator id2lang is_uroman jumanpp_kwargs "
-     "keep_accents lang2id lang_codes langs language language_codes legacy_behaviour mask_token_sent max_column_id max_depth "
+     "lang2id lang_codes langs language language_codes legacy_behaviour mask_token_sent max_column_id max_depth "
      "max_entity_length max_mention_length max_question_length max_row_id max_width mecab_kwargs min_question_length "
      "monolingual_vocab_file normalization normalize normalizer_file num_madeup_words offset only_label_first_subword pad_token_box "
      "pad_token_label pad_width phonemize phonemizer_backend phonemizer_lang predict_timestamps question_encoder remove_space "
-     "replace_word_delimiter_char separate_vocabs sep_token_box source_lang source_spm split_by_punct src_lang src_vocab_file "
+     "replace_word_delimiter_char separate_vocabs sep_token_box source_lang source_spm src_lang src_vocab_file "
      "strip_column_names subword_tokenizer_type sudachi_kwargs tags_dict target_lang target_spm target_vocab_file task tgt_lang "
      "tgt_vocab_file token_type_ids_pattern unk_id update_answer_coordinates vocab_type word_pronunciation_file word_shape_file "
      "word_tokenizer_type wordpieces_prefix "},

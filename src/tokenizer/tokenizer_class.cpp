@@ -58,19 +58,22 @@ constexpr TypeClass kSameClasses[] = {
     {kPlainClass, " PreTrainedTokenizer PythonBackend BloomTokenizer "},
 };
 constexpr std::string_view kBuiltHere =
-    " BertTokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer LlamaTokenizer Qwen2Tokenizer RobertaTokenizer T5Tokenizer "
-    "XLMRobertaTokenizer ";
+    " AlbertTokenizer BertTokenizer CLIPTokenizer CamembertTokenizer CodeGenTokenizer CodeLlamaTokenizer CohereTokenizer "
+    "DebertaTokenizer DebertaV2Tokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer HerbertTokenizer LlamaTokenizer MPNetTokenizer "
+    "Qwen2Tokenizer Qwen3_5Tokenizer RobertaTokenizer T5Tokenizer XLMRobertaTokenizer ";
+/// Classes that take only the vocabulary of a tokenizer.json and build everything else themselves.
 constexpr std::string_view kForeign =
-    " AlbertTokenizer BarthezTokenizer BartphoTokenizer BertGenerationTokenizer BertJapaneseTokenizer BertweetTokenizer BigBirdTokenizer "
-    "BioGptTokenizer BlenderbotSmallTokenizer BlenderbotTokenizer ByT5Tokenizer CLIPTokenizer CTRLTokenizer CamembertTokenizer "
-    "CanineTokenizer CodeGenTokenizer CodeLlamaTokenizer CohereTokenizer CpmAntTokenizer CpmTokenizer DebertaTokenizer DebertaV2Tokenizer "
-    "EsmTokenizer EsmcTokenizer FNetTokenizer FSMTTokenizer FlaubertTokenizer FunnelTokenizer GPTNeoXJapaneseTokenizer GPTSw3Tokenizer "
-    "HerbertTokenizer LayoutLMv2Tokenizer LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer M2M100Tokenizer MBart50Tokenizer "
-    "MBartTokenizer MLukeTokenizer MPNetTokenizer MarianTokenizer MarkupLMTokenizer MyT5Tokenizer NllbTokenizer NougatTokenizer "
-    "OpenAIGPTTokenizer PLBartTokenizer PegasusTokenizer PerceiverTokenizer PhobertTokenizer ProphetNetTokenizer Qwen3_5Tokenizer "
-    "ReformerTokenizer RemBertTokenizer RoCBertTokenizer RoFormerTokenizer SeamlessM4TTokenizer Siglip2Tokenizer SiglipTokenizer "
-    "Speech2TextTokenizer SpeechT5Tokenizer SplinterTokenizer TapasTokenizer UdopTokenizer VitsTokenizer Wav2Vec2CTCTokenizer "
-    "WhisperTokenizer XGLMTokenizer XLMTokenizer XLNetTokenizer ";
+    " BarthezTokenizer BigBirdTokenizer BlenderbotTokenizer EsmcTokenizer FNetTokenizer FunnelTokenizer LayoutLMv2Tokenizer "
+    "LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer MBart50Tokenizer MBartTokenizer MLukeTokenizer MarkupLMTokenizer "
+    "NllbTokenizer NougatTokenizer OpenAIGPTTokenizer PegasusTokenizer ReformerTokenizer RemBertTokenizer RoFormerTokenizer "
+    "SeamlessM4TTokenizer Siglip2Tokenizer SplinterTokenizer UdopTokenizer WhisperTokenizer XGLMTokenizer XLNetTokenizer ";
+/// Classes that transformers writes in Python, on files of their own.
+constexpr std::string_view kPython =
+    " BartphoTokenizer BertGenerationTokenizer BertJapaneseTokenizer BertweetTokenizer BioGptTokenizer BlenderbotSmallTokenizer "
+    "ByT5Tokenizer CTRLTokenizer CanineTokenizer CpmAntTokenizer CpmTokenizer EsmTokenizer FSMTTokenizer FlaubertTokenizer "
+    "GPTNeoXJapaneseTokenizer GPTSw3Tokenizer M2M100Tokenizer MarianTokenizer MyT5Tokenizer PLBartTokenizer PerceiverTokenizer "
+    "PhobertTokenizer ProphetNetTokenizer RoCBertTokenizer SiglipTokenizer Speech2TextTokenizer SpeechT5Tokenizer TapasTokenizer "
+    "VitsTokenizer Wav2Vec2CTCTokenizer XLMTokenizer ";
 
 bool lists(std::string_view names, const std::string& name) {
   return !name.empty() && names.find(" " + name + " ") != std::string_view::npos;
@@ -91,7 +94,7 @@ std::string name_of(const TypeClass (&classes)[kSize], const std::string& type) 
 /// The class that a name stands for; one that transformers does not know is the plain one.
 std::string known_class(const std::string& name) {
   const std::string same = name_of(kSameClasses, name);
-  return !same.empty() ? same : lists(kBuiltHere, name) || lists(kForeign, name) ? name : kPlainClass;
+  return !same.empty() ? same : lists(kBuiltHere, name) || lists(kForeign, name) || lists(kPython, name) ? name : kPlainClass;
 }
 
 bool is_byte_level(const std::filesystem::path& file) {
@@ -121,8 +124,8 @@ std::string find_tokenizer_class(const Json& tokenizer_config, const Json& confi
   return known_class(declared);
 }
 
-bool is_foreign_class(const std::string& name) {
-  return lists(kForeign, name);
+ForeignClass foreign_class(const std::string& name) {
+  return lists(kForeign, name) ? ForeignClass::kOwnSections : lists(kPython, name) ? ForeignClass::kPython : ForeignClass::kNone;
 }
 
 }  // namespace lora::tokenizer

@@ -14,8 +14,12 @@ inline constexpr const char* kPlainClass = "TokenizersBackend";
 /// transformers knows none, or knows better. `tokenizer_json`: the file, which may not be there.
 std::string find_tokenizer_class(const Json& tokenizer_config, const Json& config, const std::filesystem::path& tokenizer_json);
 
-/// Whether transformers' class of that name takes over the vocabulary of a tokenizer.json and builds everything else itself, in a way
-/// that is not done here; or is written in Python alone.
-bool is_foreign_class(const std::string& name);
+/// Classes of transformers that are not built here.
+enum class ForeignClass {
+  kNone,
+  kOwnSections,  ///< takes the vocabulary of a tokenizer.json, and builds every other section itself
+  kPython,       ///< is written in Python, and reads other files
+};
+ForeignClass foreign_class(const std::string& name);
 
 }  // namespace lora::tokenizer

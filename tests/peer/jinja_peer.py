@@ -33,7 +33,9 @@ FILTERS = ["trim", "length", "count", "upper", "lower", "title", "capitalize", "
            "replace(' ', '_', 1)", "indent", "indent(2, true)", "indent('> ', blank=true)", "e", "center(9)", "truncate(4, true, '..', 0)", "truncate(6, leeway=0)",
            "wordcount", "batch(2)|list", "batch(3, 'x')|list", "attr('name')", "groupby('name')", "groupby('k', default=0)", "format(1, 2)", "items",
            "first|upper", "int(default=5)", "int(3, 16)", "float(1.5)", "trim('x ')", "string|length", "tojson|length", "length|string", "safe", "escape", "forceescape", "format", "sum(start=3)", "sum(attribute='k')", "max(attribute='k')",
-           "min(case_sensitive=true)", "truncate(5)", "indent(width=1, first=true)", "round(2, 'ceil')", "round(-1)"]
+           "min(case_sensitive=true)", "truncate(5)", "indent(width=1, first=true)", "round(2, 'ceil')", "round(-1)",
+           "slice(2)|list", "slice(3, 'x')|list", "striptags", "urlencode", "xmlattr", "xmlattr(false)", "urlize", "urlize(4, true, target='_top')", "filesizeformat",
+           "filesizeformat(true)", "pprint", "wordwrap(5)", "wordwrap(3, false, '|')", "wordwrap(4, break_on_hyphens=false)"]
 TESTS = ["defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true", "false", "odd", "even",
          "divisibleby 3", "divisibleby(2)", "eq 1", "ne(none)", "gt 0", "lt(5)", "in [1, 'a', none]", "in 'abc'", "lower", "upper", "callable", "sameas none", "equalto 'a'",
          "not none", "not defined", "not string", "ge 1", "le 2", "filter", "test", "escaped", "lessthan 3", "greaterthan 3", "true", "sameas true", "number"]

@@ -44,13 +44,37 @@ void write_vocabulary(const Json& model, const test::TemporaryFolder& folder) {
   folder.write("merges.txt", "#version: 0.2\n" + lines);
 }
 
+/// The file with 100,000 tokens more that no text has.
+void write_large(const fs::path& source, const test::TemporaryFolder& folder) {
+  Json file = read_json(source, ErrorKind::kData);
+  Json& vocab = file["model"]["vocab"];
+  int64_t begin = 0;
+  for (const auto& [token, id] : vocab.items()) {
+    begin = std::max(begin, id.get<int64_t>() + 1);
+  }
+  for (const Json& token : file["added_tokens"]) {
+    begin = std::max(begin, token["id"].get<int64_t>() + 1);
+  }
+  nlohmann::json sorted = vocab;  // an ordered object of this size looks for each key from its start
+  for (int i = 0; i < 100'000; ++i) {
+    sorted["\x01" + std::to_string(i)] = begin + i;
+  }
+  vocab = Json();
+  std::string text = file.dump();
+  const size_t at = text.find("\"vocab\":null");
+  text.replace(at, 12, "\"vocab\":" + sorted.dump());
+  folder.write("tokenizer.json", text);
+}
+
 /// The folder of a case: its vocabulary under the usual name, with the other files.
 void write_folder(const Json& each, const test::TemporaryFolder& folder) {
   const auto parts = split(each["vocabulary"].get<std::string>(), ' ');
   const std::string& vocabulary = parts.front();
   const bool is_model = vocabulary.ends_with(".model");
   const fs::path source = kData / (is_model ? "tokenizer" : "tokenizer_json") / vocabulary;
-  if (parts.size() > 1) {
+  if (parts.size() > 1 && parts[1] == "large") {
+    write_large(source, folder);
+  } else if (parts.size() > 1) {
     write_vocabulary(read_json(source, ErrorKind::kData)["model"], folder);
   } else {
     fs::copy_file(source, folder / (is_model ? "tokenizer.model" : "tokenizer.json"));
@@ -144,11 +168,13 @@ TEST(TokenizerKeyUse, OthersAreWarnedOfOnce) {
       HasSubstr("tokenizer.json] a key is not known here and not used: ByteLevel.odd"));
   // Keys and classes that are known, and cannot be followed.
   EXPECT_THAT(said_of("llama3.json", {{"tokenizer_config.json", {{"fix_mistral_regex", true}}}}),
-              HasSubstr("fix_mistral_regex is not followed"));
+              HasSubstr("fix_mistral_regex has no effect, as in transformers"));
   EXPECT_THAT(said_of("llama3.json", {{"tokenizer_config.json", {{"auto_map", {{"AutoTokenizer", {"a.B", nullptr}}}}}}}),
               HasSubstr("auto_map names Python code"));
   EXPECT_THAT(said_of("xlmr.json", {{"tokenizer_config.json", {{"tokenizer_class", "ReformerTokenizer"}}}}),
-              HasSubstr("transformers' class ReformerTokenizer takes its vocabulary alone"));
+              HasSubstr("whose class ReformerTokenizer takes only the vocabulary and builds its own normalizer"));
+  EXPECT_THAT(said_of("xlmr.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertJapaneseTokenizer"}}}}),
+              HasSubstr("whose class BertJapaneseTokenizer is written in Python"));
   EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}}}), HasSubstr("is of a WordPiece"));
   EXPECT_THAT(said_of("smollm.json", {{"tokenizer_config.json", {{"tokenizer_class", "GPT2Tokenizer"}}}}),
               HasSubstr("pre_tokenizer: as transformers' class GPT2Tokenizer makes it"));

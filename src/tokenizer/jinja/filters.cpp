@@ -1,12 +1,20 @@
 #include "tokenizer/jinja/filters.h"
 
+#include <array>
+
 #include "lora/base/text.h"
 
 namespace lora::tokenizer::jinja {
 namespace {
 
+const std::array<const FilterTable*, 5>& tables() {
+  static const std::array<const FilterTable*, 5> kTables{&text_filters(), &list_filters(), &number_filters(), &markup_filters(),
+                                                         &layout_filters()};
+  return kTables;
+}
+
 Filter find(const std::string& name) {
-  for (const FilterTable* table : {&text_filters(), &list_filters(), &number_filters()}) {
+  for (const FilterTable* table : tables()) {
     if (const auto found = table->find(name); found != table->end()) {
       return found->second;
     }
@@ -16,7 +24,7 @@ Filter find(const std::string& name) {
 
 std::vector<std::string> names() {
   std::vector<std::string> result;
-  for (const FilterTable* table : {&text_filters(), &list_filters(), &number_filters()}) {
+  for (const FilterTable* table : tables()) {
     for (const auto& entry : *table) {
       result.push_back(entry.first);
     }

@@ -13,6 +13,8 @@ using FilterTable = std::map<std::string, Filter>;
 const FilterTable& text_filters();
 const FilterTable& list_filters();
 const FilterTable& number_filters();
+const FilterTable& markup_filters();
+const FilterTable& layout_filters();
 
 bool is_filter(const std::string& name);
 /// Fails for a filter that there is not, naming those that are near.

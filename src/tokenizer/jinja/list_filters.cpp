@@ -242,6 +242,37 @@ Value batch(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   return runtime.list(std::move(batches), Sequence::Kind::kIterator);
 }
 
+Value slice(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
+  const Value num_slices = arguments.required("slices");
+  const Value filler = arguments.next("fill_with").value_or(Value());
+  if (!num_slices.is_integer() && !num_slices.is_bool()) {
+    runtime.fail("slice(): slices is '" + num_slices.type() + "', expected an integer");
+  }
+  const int64_t count = num_slices.integer();
+  const std::vector<Value> items = items_of(runtime, value);
+  if (count == 0) {
+    runtime.fail("slice(): found 0 slices, expected another number");
+  }
+  std::vector<Value> slices;
+  auto begin = items.begin();
+  for (int64_t i = 0; i < count; ++i) {
+    const auto size = static_cast<int64_t>(items.size());
+    const bool has_extra = i < size % count;
+    const auto end = begin + size / count + (has_extra ? 1 : 0);
+    std::vector<Value> part(begin, end);
+    if (!has_extra && !filler.is_none()) {
+      part.push_back(filler);
+    }
+    slices.push_back(runtime.list(std::move(part)));
+    begin = end;
+  }
+  return runtime.list(std::move(slices), Sequence::Kind::kIterator);
+}
+
+Value random(Runtime& runtime, const Value&, ArgumentReader&) {
+  runtime.fail("the filter 'random' chooses by chance: a conversation would give other tokens each time, so it is not supported");
+}
+
 Value attribute(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const std::string name = arguments.text("name");
   if (value.mapping() != nullptr && !method_of(runtime, value, name)) {
@@ -308,6 +339,8 @@ const FilterTable& list_filters() {
       {"selectattr", select<true, true>},
       {"rejectattr", select<false, true>},
       {"batch", batch},
+      {"slice", slice},
+      {"random", random},
       {"attr", attribute},
       {"groupby", group},
   };

@@ -112,10 +112,7 @@ Value to_integer(Runtime& runtime, const Value& value, ArgumentReader& arguments
 Value to_float(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const Value other = arguments.next("default").value_or(Value(0.0));
   runtime.need_defined(value);
-  if (value.is_number()) {
-    return value.number();
-  }
-  const auto number = value.is_text() || value.is_large() ? parse_float(value.is_large() ? value.digits() : value.text()) : std::nullopt;
+  const auto number = float_of(value);
   return number ? Value(*number) : other;
 }
 
@@ -194,6 +191,13 @@ Value round(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
 }
 
 }  // namespace
+
+std::optional<double> float_of(const Value& value) {
+  if (value.is_number()) {
+    return value.number();
+  }
+  return value.is_text() || value.is_large() ? parse_float(value.is_large() ? value.digits() : value.text()) : std::nullopt;
+}
 
 const FilterTable& number_filters() {
   static const FilterTable kFilters{{"int", to_integer}, {"float", to_float}, {"abs", absolute}, {"round", round}};

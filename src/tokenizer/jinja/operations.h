@@ -42,6 +42,9 @@ Value negated(Runtime& runtime, const Value& value);
 /// text % arguments, as printf.
 std::string formatted(Runtime& runtime, const std::string& format, const Value& arguments);
 
+/// float(): nothing for what is no number and no text of one.
+std::optional<double> float_of(const Value& value);
+
 /// str() and repr().
 std::string text_of(Runtime& runtime, const Value& value);
 std::string representation(Runtime& runtime, const Value& value);

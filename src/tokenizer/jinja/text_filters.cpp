@@ -38,20 +38,6 @@ Value replace(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   return runtime.text(replaced(runtime, text_of(runtime, value), old, with, count.is_none() ? -1 : count.integer()));
 }
 
-Value escape(Runtime& runtime, const Value& value, ArgumentReader&) {
-  std::string result;
-  for (const char c : text_of(runtime, value)) {
-    const std::string_view escaped = c == '&'    ? "&amp;"
-                                     : c == '<'  ? "&lt;"
-                                     : c == '>'  ? "&gt;"
-                                     : c == '"'  ? "&#34;"
-                                     : c == '\'' ? "&#39;"
-                                                 : "";
-    escaped.empty() ? result += c : result += escaped;
-  }
-  return runtime.text(std::move(result));
-}
-
 Value join(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const std::string separator = text_of(runtime, arguments.next("d").value_or(runtime.text("")));
   const Value attribute = arguments.next("attribute").value_or(Value());
@@ -177,9 +163,6 @@ const FilterTable& text_filters() {
       {"string", as_text},
       {"safe", as_text},
       {"replace", replace},
-      {"e", escape},
-      {"escape", escape},
-      {"forceescape", escape},
       {"join", join},
       {"indent", indent},
       {"format", format},

@@ -6,10 +6,16 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "tokenizer/json/class_builders.h"
+#include "tokenizer/json/class_parts.h"
 #include "tokenizer/tokenizer_class.h"
 
 namespace lora::tokenizer {
 namespace {
+
+/// The words of Mistral's tokenizers, as transformers corrects them.
+constexpr const char* kMistralPattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+)"
+    R"([\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 AddedToken special_token(std::string content) {
   AddedToken token{std::move(content)};
@@ -108,14 +114,28 @@ void warn_of_unused_flags(const Json& file, const FolderSettings& settings, cons
   }
 }
 
+/// Whether the vocabulary, with the tokens that are added to it, has more than 100,000.
+bool is_large(const Json& file, const FolderSettings& settings) {
+  constexpr size_t kLimit = 100'000;
+  const Json& vocab = file["model"]["vocab"];
+  size_t count = vocab.size();
+  for (auto added = settings.added.begin(); added != settings.added.end() && count <= kLimit; ++added) {
+    count += vocab.is_object() && !vocab.contains(added->second.content) ? 1 : 0;
+  }
+  return count > kLimit;
+}
+
 }  // namespace
 
 std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, const std::string& where) {
   const TokenizerClass* found = find_class(settings.tokenizer_class);
   if (found == nullptr) {
-    if (is_foreign_class(settings.tokenizer_class)) {
-      log::warn("[" + where + "] is used as it stands: transformers' class " + settings.tokenizer_class +
-                " takes its vocabulary alone, and may give other ids");
+    if (const ForeignClass foreign = foreign_class(settings.tokenizer_class); foreign != ForeignClass::kNone) {
+      log::warn("[" + where + "] is used as it is, and may give other ids than transformers, whose class " + settings.tokenizer_class +
+                (foreign == ForeignClass::kPython
+                     ? " is written in Python and does not read this file"
+                     : " takes only the vocabulary and builds its own normalizer, pre_tokenizer, post_processor and decoder") +
+                ". With the tokenizer_class TokenizersBackend in tokenizer_config.json both use the file.");
     } else {
       warn_of_unused_flags(file, settings, where);
     }
@@ -137,6 +157,27 @@ std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, con
     say_what_differs(before, cutting_of(file), found->name, where);
   }
   return traits;
+}
+
+void fix_mistral_regex(Json& file, const FolderSettings& settings, const std::string& where) {
+  if (!settings.fix_mistral_regex || file.value("pre_tokenizer", Json()).is_null()) {
+    return;
+  }
+  if (!settings.is_older_mistral || !is_large(file, settings)) {
+    log::info("[" + where + "] fix_mistral_regex has no effect, as in transformers: it applies to Mistral models of more than 100,000 " +
+              "tokens that were saved before transformers 5");
+    return;
+  }
+  Json& old = file["pre_tokenizer"];
+  const Json split = split_at(kMistralPattern, "Isolated", /*invert=*/false);
+  if (old.is_object() && old.value("type", "") == "Sequence" && !old.value("pretokenizers", Json::array()).empty()) {
+    old["pretokenizers"][0] = split;
+  } else {
+    const bool is_metaspace = old.is_object() && old.value("type", "") == "Metaspace";
+    const Json rest = is_metaspace ? byte_level(/*add_prefix_space=*/false, /*use_regex=*/false) : old;
+    old = sequence_of("pretokenizers", Json::array({split, rest}));
+  }
+  log::info("[" + where + "] pre_tokenizer: with Mistral's corrected pattern, as fix_mistral_regex in tokenizer_config.json asks");
 }
 
 }  // namespace lora::tokenizer

@@ -25,4 +25,8 @@ AroundText bos_and_eos_around(const FolderSettings& settings);
 /// are added to the settings' roles. Says so in a line where that is not what the file describes. Nothing: the file stays as it is.
 std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, const std::string& where);
 
+/// Follows fix_mistral_regex: the pre-tokenizer of an older Mistral model with more than 100,000 tokens cuts words by the corrected
+/// pattern. As in transformers, other models keep theirs.
+void fix_mistral_regex(Json& file, const FolderSettings& settings, const std::string& where);
+
 }  // namespace lora::tokenizer

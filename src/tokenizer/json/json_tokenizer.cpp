@@ -348,6 +348,7 @@ std::unique_ptr<Tokenizer> load_with_settings(Json json, const std::vector<std::
   const bool is_json = file.filename() == "tokenizer.json";
   add_file_settings(json, settings, file.string());
   ClassTraits traits = apply_class(json, settings, file.string()).value_or(ClassTraits{});
+  fix_mistral_regex(json, settings, file.string());
   if (!is_json && !traits.around_text) {
     traits.around_text = bos_and_eos_around(settings);
   }
@@ -376,7 +377,7 @@ std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file
 std::unique_ptr<Tokenizer> load_vocabulary_files(const std::filesystem::path& folder) {
   const std::vector<std::filesystem::path> files = find_vocabulary_files(folder);
   FolderSettings settings = read_folder_settings(folder);
-  if (settings.tokenizer_class == kPlainClass || is_foreign_class(settings.tokenizer_class)) {
+  if (settings.tokenizer_class == kPlainClass || foreign_class(settings.tokenizer_class) != ForeignClass::kNone) {
     model_error(files.front().string(), "a vocabulary alone says too little: found the tokenizer_class " + settings.tokenizer_class +
                                             ", expected BertTokenizer, GPT2Tokenizer or another that says how texts are cut. Save the "
                                             "tokenizer as a tokenizer.json.");

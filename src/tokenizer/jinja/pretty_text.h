@@ -1,0 +1,11 @@
+#pragma once
+#include <string>
+
+#include "tokenizer/jinja/runtime.h"
+
+namespace lora::tokenizer::jinja {
+
+/// pprint.pformat: repr() with the keys of dicts in order, over several lines where it is longer than 80 characters.
+std::string pretty_text(Runtime& runtime, const Value& value);
+
+}  // namespace lora::tokenizer::jinja
