@@ -1,6 +1,6 @@
 # lora_area(name [TORCH] [FOLDERS folder...] [DEPS target...]): the static library lora_<name> of every .cpp in src/<name>/
-# and in those of its folders that are named.
-# Areas without TORCH never see a torch header. Those with it share one precompiled header (lora_pch).
+# and in its FOLDERS.
+# Areas without TORCH never see a torch header. The others share one precompiled header (lora_pch).
 function(lora_area name)
   cmake_parse_arguments(AREA "TORCH" "" "FOLDERS;DEPS" ${ARGN})
   list(TRANSFORM AREA_FOLDERS REPLACE "(.+)" "${PROJECT_SOURCE_DIR}/src/${name}/\\1/*.cpp" OUTPUT_VARIABLE inner)
@@ -17,7 +17,7 @@ function(lora_area name)
   endif()
 endfunction()
 
-# lora_tests(name [TORCH] [LABELS label...] [DEPS target...]): one GoogleTest program of every .cpp in tests/<name>/.
+# lora_tests(name [TORCH] [LABELS label...] [DEPS target...]): one GoogleTest program from every .cpp in tests/<name>/.
 function(lora_tests name)
   cmake_parse_arguments(TESTS "TORCH" "" "DEPS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
@@ -26,15 +26,13 @@ function(lora_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
-  target_compile_definitions(test_${name} PRIVATE
-    LORA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
-  target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} GTest::gmock GTest::gtest_main)
+  target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} lora_test_paths GTest::gmock GTest::gtest_main)
   if(TESTS_TORCH)
-    # As the libraries that the precompiled header is made for: programs are -fPIE by default.
+    # The precompiled header is built with -fPIC, for libraries. Programs would get -fPIE, which does not match it.
     target_compile_options(test_${name} PRIVATE -fPIC)
     target_precompile_headers(test_${name} REUSE_FROM lora_pch)
   endif()
   set(labels ${name} ${TESTS_LABELS})
   gtest_discover_tests(test_${name} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${labels}" TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1)  # tests run side by side
+    PROPERTIES LABELS "${labels}" TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1)  # ctest runs several tests at once
 endfunction()
