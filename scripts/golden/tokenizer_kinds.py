@@ -27,13 +27,13 @@ CORPUS = list(texts(1500, 3))
 
 
 def alphabet(size):
-    """The characters that stand oftenest in the corpus: trainers would choose among equally frequent ones at random."""
+    """The most frequent characters of the corpus: trainers would choose among equally frequent ones at random."""
     counts = collections.Counter("".join(CORPUS))
     return {"initial_alphabet": sorted(counts, key=lambda character: (-counts[character], character))[:size], "limit_alphabet": size}
 
 
 def byte_level(size=600, specials=("<|endoftext|>",), **model):
-    """A BPE on bytes trained on the corpus with the pre-tokenizer given later."""
+    """A byte-level BPE trained on the corpus; its pre-tokenizer is given later."""
 
     def build(pre_tokenizer, normalizer=None):
         tokenizer = Tokenizer(models.BPE(**model))
@@ -136,7 +136,7 @@ def byte_normalizer():
 
 
 def spm_bpe(edit, size=500):
-    """A BPE as SentencePiece trains it, with a token for each byte; `edit` makes a family's file of it."""
+    """A BPE as SentencePiece trains it, with a token for each byte; `edit` turns it into the file of a family."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     specials = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
@@ -196,7 +196,7 @@ def gemma():
 
 
 def fields(message):
-    """Numbers and contents of a Protocol Buffers message's fields of bytes."""
+    """Numbers and contents of the bytes fields of a Protocol Buffers message."""
     at = 0
 
     def varint():
@@ -223,7 +223,7 @@ def fields(message):
 
 
 def charsmap(rules):
-    """SentencePiece's compiled normalisation of the rules; None: its own nmt_nfkc."""
+    """The rules as SentencePiece compiles them; None: its own nmt_nfkc."""
     with tempfile.TemporaryDirectory() as folder:
         options = {"normalization_rule_name": "nmt_nfkc"}
         if rules:
@@ -238,7 +238,7 @@ def charsmap(rules):
 
 
 def unigram(normalizer, pre_tokenizer, specials, byte_tokens=False, size=400):
-    """Pieces and scores at random: what counts is that every path through a text is weighed alike."""
+    """Random pieces and scores: the tests only need every path through a text to be weighed in the same way."""
     chance = random.Random(5)
     pieces = {name: 0.0 for name in specials}
     pieces.update({f"<0x{byte:02X}>": -12.0 for byte in range(256)} if byte_tokens else {})
@@ -294,7 +294,7 @@ def unigram_bytes():
 
 
 def charsmap_bytes(rules=RULES):
-    """With byte tokens every difference of the normalised text shows in the ids; with <unk> many do not. Likewise the next two."""
+    """With byte tokens every difference of the normalised text shows in the ids, unlike with <unk>. The same holds for the next two."""
     tokenizer = unigram(normalizers.Precompiled(charsmap(rules)), pre_tokenizers.Metaspace(), ["<unk>", "<s>", "</s>"], byte_tokens=True)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     return tokenizer
@@ -311,7 +311,7 @@ def stripped_bytes():
 
 
 def corpus_words(tokenizer):
-    """How often each word of the corpus comes, as the tokenizer cuts it."""
+    """Counts of the words of the corpus, as the tokenizer splits it."""
     counts = collections.Counter()
     for text in CORPUS:
         counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)))
@@ -319,7 +319,7 @@ def corpus_words(tokenizer):
 
 
 def wordpiece(**options):
-    """Pieces at random: the trainer of `tokenizers` gives others each time."""
+    """Random pieces: the trainer of `tokenizers` gives others in each run."""
     tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(**options)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
