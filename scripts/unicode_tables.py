@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
-from tokenizer_kinds import charsmap  # noqa: E402
+from sentencepiece_rules import charsmap  # noqa: E402
 
 SURROGATES = range(0xD800, 0xE000)
 ALL = [chr(code) for code in range(0x110000) if code not in SURROGATES]

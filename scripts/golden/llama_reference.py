@@ -269,7 +269,7 @@ def mean_loss(rows: list[dict]) -> float:
 
 
 def be_quiet() -> None:
-    """Turns off the progress bars and warnings of transformers and PEFT."""
+    """Turns off the progress bars and most warnings of transformers and PEFT."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)

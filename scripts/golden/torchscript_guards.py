@@ -22,7 +22,7 @@ class OnDevice(nn.Module):
 
 
 class LongPositions(nn.Module):
-    """Looks up more positions than ids, before the ids."""
+    """Has more positions than ids, and their table comes before that of the ids."""
 
     def __init__(self):
         super().__init__()
@@ -96,7 +96,7 @@ class HalfChaotic(nn.Module):
 
 
 class NotFinite(nn.Module):
-    """Its numbers end with any change of its weight."""
+    """Its result is NaN after any change of its weight."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ class AutocastTraced(nn.Module):
 
 
 class TiedBias(nn.Module):
-    """A head with the embedding's weight and its own bias, and an embedding that receives no gradient."""
+    """A head with the embedding's weight and its own bias; with `detached` the embedding itself receives no gradient."""
 
     def __init__(self, detached: bool):
         super().__init__()
