@@ -1,4 +1,4 @@
-# The demo's part on the real model; run.sh sources it after fetch.sh.
+# The demo on the real model. run.sh sources this file after fetch.sh.
 # shellcheck shell=bash disable=SC2154
 
 question="Does a kitchen renovation qualify for ROT?"

@@ -1,4 +1,4 @@
-# The demo's part on a tiny model: trains a base model from random weights, then teaches it a second task with LoRA. run.sh sources it.
+# The demo on a tiny model: trains a base model from random weights, then teaches it a second task with LoRA. run.sh sources this file.
 #   tiny.sh [--tiny | --short]
 # shellcheck shell=bash disable=SC2154
 
