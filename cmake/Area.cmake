@@ -23,7 +23,7 @@ function(lora_area name)
   endif()
 endfunction()
 
-# lora_tests(name [TORCH] [LABELS label...] [DEPS target...]): one GoogleTest program of every .cpp in tests/<name>/.
+# lora_tests(name [TORCH] [LABELS label...] [DEPS target...]): one GoogleTest program from every .cpp in tests/<name>/.
 function(lora_tests name)
   cmake_parse_arguments(TESTS "TORCH" "" "DEPS;LABELS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${name}/*.cpp)
@@ -32,9 +32,7 @@ function(lora_tests name)
   endif()
   add_executable(test_${name} ${sources})
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
-  target_compile_definitions(test_${name} PRIVATE
-    LORA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" LORA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LORA_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
-  target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} GTest::gmock GTest::gtest_main)
+  target_link_libraries(test_${name} PRIVATE ${TESTS_DEPS} lora_test_paths GTest::gmock GTest::gtest_main)
   target_compile_options(test_${name} PRIVATE ${LORA_LIGHT_OPTIMISATION})
   if(TESTS_TORCH)
     # As the precompiled header, whose libraries are position-independent: programs are -fPIE by default.

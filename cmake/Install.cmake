@@ -1,10 +1,10 @@
-# `cmake --install build/release --prefix X`: X/bin/<tools> and X/lib/lora-train/ with every shared library they need
-# except the C and C++ run-time libraries, so that X runs after the build tree and .deps are gone, and can be copied.
-# Include it after src/: it takes every program of src/tools/, each of which has its own install(TARGETS … bin).
+# `cmake --install build/release --prefix X` writes the programs to X/bin/, and to X/lib/lora-train/ every shared library that
+# they need except those of C and C++, so that X works without the build tree and .deps, and can be copied.
+# Include this file after src/: it installs every program of src/tools/, each of which has its own install(TARGETS … bin).
 #
-# The libraries have a folder of their own because a prefix such as /usr/local is searched by the system, where the
-# wheel's libgomp must not stand in for the system's. CUDA's libraries (gigabytes) are not copied: they are found in the
-# LibTorch that was built with, while it is there.
+# The libraries have their own folder because the system searches a prefix such as /usr/local, where the wheel's libgomp must
+# not replace the system's. CUDA's libraries (gigabytes) are not copied: they are found in the LibTorch of the build, as long
+# as it exists.
 set(library_folder lib/lora-train)
 get_property(tools DIRECTORY ${PROJECT_SOURCE_DIR}/src/tools PROPERTY BUILDSYSTEM_TARGETS)
 set(tool_files)

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Makes a TorchScript file of a Hugging Face causal language model that lora-train can adapt.
+"""Exports a Hugging Face causal language model as a TorchScript file that lora-train can adapt.
 
     python scripts/export_torchscript.py MODEL OUTPUT.pt [--attention eager|sdpa] [--dtype float32]
 
-What a file needs, whatever it is made from (--example shows the same in a few lines for a network of your own):
-  * a network in evaluation form (model.eval()): a trace keeps the dropout of the form that it was made in;
-  * for a trace, an example of at least 2 rows of at least 2 tokens, and a mask that hides something: Python's own numbers become
-    constants of the trace, and 1 is a size of its own to many operations;
+Requirements for any such file (--example shows in a few lines how to export your own network):
+  * a network in evaluation mode (model.eval()): a trace keeps the dropout of the mode in which it was recorded;
+  * for a trace, an example of at least 2 rows of at least 2 tokens, and a mask that hides something: numbers computed by Python
+    become constants of the trace, and many operations treat a size of 1 differently;
   * no cache: use_cache=False;
   * no torch.autocast, torch.no_grad, torch.jit.freeze, torch.jit.fork or quantisation inside;
-  * arguments called as the batch fields are (input_ids, attention_mask, position_ids, token_type_ids), or model.inputs in the
-    config that says which is which.
+  * arguments with the names of the batch fields (input_ids, attention_mask, position_ids, token_type_ids), or model.inputs in the
+    config, which names them in order.
 """
 import argparse
 import sys
@@ -29,7 +29,7 @@ def logits_of(model):
     import torch
 
     class LogitsOf(torch.nn.Module):
-        """Tensors in, logits out: a trace holds nothing else."""
+        """Takes tensors and returns logits only, as a trace requires."""
 
         def __init__(self):
             super().__init__()
@@ -42,7 +42,7 @@ def logits_of(model):
 
 
 def differs(network, script, vocabulary):
-    """The largest difference of the trace from the network on other shapes than the example's."""
+    """The largest difference between the trace and the network on shapes other than the example's."""
     import torch
 
     worst = 0.0
@@ -62,13 +62,13 @@ def main():
     parser.add_argument("output", nargs="?", help="file to write, OUTPUT.pt")
     parser.add_argument("--attention", default="eager", choices=("eager", "sdpa"))
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--example", action="store_true", help="show how a network of one's own becomes such a file")
+    parser.add_argument("--example", action="store_true", help="show how to export your own network")
     arguments = parser.parse_args()
     if arguments.example:
         print(EXAMPLE)
         return
     if arguments.output is None:
-        parser.error("MODEL and OUTPUT.pt are needed")
+        parser.error("MODEL and OUTPUT.pt are required")
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -81,10 +81,10 @@ def main():
     script = torch.jit.trace(network, (ids, mask), check_trace=False)
     worst = differs(network, script, vocabulary)
     if worst > (1e-4 if arguments.dtype == "float32" else 0.1):
-        sys.exit(f"the trace does not give the model's logits on other shapes: they differ by {worst:.3g}. Nothing was written.")
+        sys.exit(f"the logits of the trace differ from the model's by {worst:.3g} on other shapes. Nothing was written.")
     torch.jit.save(script, arguments.output)
     print(f"wrote {arguments.output}; logits on other shapes differ by at most {worst:.3g}")
-    print("adapters trained on it: lora-convert --rename '^model\\.=' makes them the model's own")
+    print("lora-convert --rename '^model\\.=' gives adapters trained on it the names of the original model")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes src/tokenizer/unicode/categories.inc, breaks.inc and sets.inc: what Hugging Face's `tokenizers` takes each code point for.
+"""Writes src/tokenizer/unicode/categories.inc, breaks.inc and sets.inc: how Hugging Face's `tokenizers` classifies each code point.
 
-Its parts know Unicode in several versions (Oniguruma in Split and Replace, Rust's own in Digits, the regex crate in
-Whitespace, an old one in the BERT parts), all of them other than PCRE2's and ICU's. So the tables are not copied from a
-Unicode file: every code point goes through the package itself, and what comes out is written down.
+Its parts use several versions of Unicode (Oniguruma in Split and Replace, Rust's own in Digits, the regex crate in
+Whitespace, an old one in the BERT parts), all of them different from those of PCRE2 and ICU. So the tables are not copied
+from a Unicode file: the package itself processes every code point, and the result is recorded.
 
 Needs: tokenizers, sentencepiece (scripts/golden/requirements.txt). Usage: unicode_tables.py [output folder]
 """
@@ -16,7 +16,7 @@ import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "golden"))
-from tokenizer_kinds import charsmap  # noqa: E402
+from sentencepiece_rules import charsmap  # noqa: E402
 
 SURROGATES = range(0xD800, 0xE000)
 ALL = [chr(code) for code in range(0x110000) if code not in SURROGATES]
@@ -33,7 +33,7 @@ def in_class(item):
 
 
 def alone(pre_tokenizer, between, count):
-    """The code points c for which `between` with c in its middle is cut into `count` pieces."""
+    """The code points c for which `between`, with c in its middle, is split into `count` pieces."""
     left, right = between
     return {ord(c) for c in ALL if len(pre_tokenizer.pre_tokenize_str(left + c + right)) == count}
 
@@ -44,7 +44,7 @@ def removed(normalizer):
 
 def whole(before, end):
     """The code points c for which before(c) and `end` (at most five bytes) are one grapheme cluster: Precompiled replaces a short
-    cluster at once, and of others each character by itself."""
+    cluster as a whole, and the characters of other clusters one by one."""
     normalizer = normalizers.Precompiled(charsmap([(end, "1")]))
     return {ord(c) for c in ALL if not normalizer.normalize_str(before(c) + end).endswith("1")}
 
@@ -56,13 +56,13 @@ def joining():
 
 
 def breaks():
-    """Kinds of code points that the rules of UAX #29 for grapheme clusters tell apart, by name."""
+    """Kinds of code points that the rules of UAX #29 for grapheme clusters distinguish, by name."""
     acute, virama, everything, syllables = "\u0301", "\u094d", {ord(c) for c in ALL}, set(range(0xAC00, 0xD7A4))
     prepend = whole(lambda c: c, "e" + acute)
     pictograph = whole(lambda c: c + "\u200d", "©" + acute)
     extend = whole(lambda c: "⌚" + c + "\u200d", "©" + acute) - pictograph - prepend
     linker = whole(lambda c: "क" + c, "क" + acute) - prepend
-    within = whole(lambda c: "क" + c + virama, "क" + acute) - prepend  # what may stand in a conjunct of consonants
+    within = whole(lambda c: "क" + c + virama, "क" + acute) - prepend  # code points that may be in a conjunct of consonants
     consonant = whole(lambda c: c + virama, "क" + acute) - prepend
     before_vowel, before_tail = (whole(lambda c: c, end + acute) - prepend for end in ("\u1161", "\u11a8"))
     assert linker <= extend and within - consonant == extend - {JOINERS[0]} | {JOINERS[1]}
@@ -91,7 +91,7 @@ def ranges(codes):
 
 
 def lowercase():
-    """Runs of first, last, distance between two members, what to add."""
+    """Runs of first, last, distance between two members, number to add."""
     steps = [(ord(c), ord(low) - ord(c)) for c in ALL if len(low := normalizers.Lowercase().normalize_str(c)) == 1 and low != c]
     runs = []
     for code, add in steps:

@@ -1,6 +1,6 @@
-# LibTorch 2.11 to 2.15 from the torch wheel (or a LibTorch zip). Own imported targets: the wheel's
-# find_package(Torch) demands a whole CUDA toolkit, which a CPU build does not need.
-#   LibTorch::torch   c10 + torch_cpu; CUDA is opened at run time (nn/device)
+# LibTorch 2.11 to 2.15 from the torch wheel (or a LibTorch zip). The imported targets are defined here because the wheel's
+# find_package(Torch) requires a whole CUDA toolkit, which a CPU build does not need.
+#   LibTorch::torch   c10 + torch_cpu; CUDA is loaded at run time (nn/device)
 function(lora_find_libtorch)
   set(candidates ${LIBTORCH_ROOT})
   if(NOT candidates)
@@ -35,11 +35,11 @@ set_target_properties(LibTorch::c10 PROPERTIES IMPORTED_LOCATION ${LORA_LIBTORCH
 add_library(LibTorch::torch_cpu SHARED IMPORTED)
 set_target_properties(LibTorch::torch_cpu PROPERTIES IMPORTED_LOCATION ${LORA_LIBTORCH}/lib/libtorch_cpu.so)
 add_library(LibTorch::torch INTERFACE IMPORTED)
-# -idirafter: torch ships its own fmt, which must not come before the system's.
+# -idirafter, because torch ships its own fmt, which must not come before the system's.
 target_compile_options(LibTorch::torch INTERFACE
   "SHELL:-idirafter ${LORA_LIBTORCH}/include" "SHELL:-idirafter ${LORA_LIBTORCH}/include/torch/csrc/api/include")
 target_link_libraries(LibTorch::torch INTERFACE LibTorch::torch_cpu LibTorch::c10)
-# The wheel's libtorch_cpu finds the CUDA runtime by its own RPATH; the linker need not.
+# The wheel's libtorch_cpu finds the CUDA libraries by its own RPATH, which the linker does not follow.
 target_link_options(LibTorch::torch INTERFACE -Wl,--allow-shlib-undefined)
 # The wheel has its own libgomp; a LibTorch without one uses the compiler's.
 add_library(LibTorch::openmp INTERFACE IMPORTED)
@@ -48,7 +48,7 @@ if(EXISTS ${LORA_LIBTORCH}/lib/libgomp.so.1)
 else()
   target_link_libraries(LibTorch::openmp INTERFACE gomp)
 endif()
-# LibTorch brings oneDNN, whose product of matrices of float32 ops/gemm calls where it is exported.
+# LibTorch contains oneDNN, whose float32 matrix product is called by ops/gemm where it is exported.
 include(CheckCXXSourceCompiles)
 set(CMAKE_REQUIRED_LIBRARIES LibTorch::torch)
 check_cxx_source_compiles("namespace at { class Tensor; namespace native {
@@ -56,7 +56,7 @@ check_cxx_source_compiles("namespace at { class Tensor; namespace native {
   int main(int argc, char** argv) { const at::Tensor& t = reinterpret_cast<const at::Tensor&>(*argv); if (argc > 9) at::native::mkldnn_matmul(t, t, t, 0, 1); }"
   LORA_LIBTORCH_ONEDNN)
 unset(CMAKE_REQUIRED_LIBRARIES)
-# Programs of the build tree and installed ones have the same search path for libraries, as both trees have the same layout. (Were they
-# different, CMake would fill the shorter one up with empty entries, each of which means the current folder.)
+# Programs in the build tree and installed ones have the same search path for libraries, as both trees have the same layout. (CMake would
+# pad a shorter path with empty entries, each of which means the current folder.)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib/lora-train;${LORA_LIBTORCH}/lib")
 set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)

@@ -1,7 +1,7 @@
-"""Compares lora-train with transformers + PEFT in one run, in turn, and writes docs/benchmarks.md. See --help.
+"""Compares lora-train with transformers + PEFT, in runs that alternate, and writes docs/benchmarks.md. See --help.
 
 It needs only the standard library; the peer's Python has torch, transformers and peft (scripts/golden/requirements.txt).
-Exit status: 0 done, 1 the sides disagree or a run failed, 2 usage.
+Exit code: 0 done, 1 the two sides disagree or a run failed, 2 usage.
 """
 
 import argparse
@@ -48,11 +48,11 @@ def available_memory() -> int:
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
     parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="where models and runs lie (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="folder of models and runs (default: %(default)s)")
 
 
 def whole_machine(options: argparse.Namespace) -> Bench:
-    """With every core, and nine tenths of the memory that is free."""
+    """The settings that use every core and nine tenths of the free memory."""
     threads = len(os.sched_getaffinity(0))
     return Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
 
@@ -64,15 +64,15 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--targets", type=names_of(TARGETS), default=list(TARGETS), help=", ".join(TARGETS))
     parser.add_argument("--workloads", type=names_of(WORKLOADS), default=list(WORKLOADS), help=", ".join(WORKLOADS))
     parser.add_argument("--dtype", type=names_of(TOLERANCES), default=["float32"], help=", ".join(TOLERANCES))
-    parser.add_argument("--variants", type=names_of(VARIANTS), default=list(VARIANTS), help="of the peer: " + ", ".join(VARIANTS))
-    parser.add_argument("--steps", type=int, default=4, help="of a run; the first is a warm-up (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each side (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of both sides (%(default)s)")
-    parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB a process may take (%(default).1f)")
+    parser.add_argument("--variants", type=names_of(VARIANTS), default=list(VARIANTS), help="variants of the peer: " + ", ".join(VARIANTS))
+    parser.add_argument("--steps", type=int, default=4, help="steps per run; the first is a warm-up (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each side (default: %(default)s)")
+    parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB per process (default: %(default).1f)")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
-    parser.add_argument("--json", type=Path, help="the results file (WORK/results.json)")
-    parser.add_argument("--keep", action="store_true", help="keep those cases of the results file that are not measured now")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, for a test; writes to WORK unless --output is given")
+    parser.add_argument("--json", type=Path, help="results file (default: WORK/results.json)")
+    parser.add_argument("--keep", action="store_true", help="keep the cases of the results file that this run does not measure")
+    parser.add_argument("--quick", action="store_true", help="measure a tiny model only, as a test; writes to WORK unless --output is given")
     parser.set_defaults(shrink=1)
     options = parser.parse_args(arguments)
     if options.quick:
@@ -80,7 +80,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
         if "--output" not in arguments:
             options.output = options.work / "benchmarks.md"
     if options.steps < 2 or options.rounds < 1:
-        parser.error("--steps has to be 2 or more (the first is a warm-up), --rounds 1 or more")
+        parser.error("--steps must be at least 2, as the first one is a warm-up, and --rounds at least 1")
     options.json = options.json or options.work / "results.json"
     options.load = os.getloadavg()[0]
     return options
@@ -92,7 +92,7 @@ def revision() -> str:
 
 
 def shown_command(arguments: list[str]) -> str:
-    """Without the paths of this machine."""
+    """The command line without the paths of this machine."""
     kept, skip = [], False
     for argument in arguments:
         is_path = argument.split("=")[0] in ("--peer-python", "--lora-train", "--work", "--output", "--json")
@@ -103,7 +103,7 @@ def shown_command(arguments: list[str]) -> str:
 
 
 def measure_start_up(bench: Bench, rounds: int) -> dict[str, float]:
-    """Median seconds to the first step of a tiny model, the sides in turn."""
+    """Median seconds to the first step of a tiny model; runs of both sides alternate."""
     inputs = prepare(bench, Case("tiny", "qv", "b", "float32"), 2)
     ours, peer = [], []
     for _ in range(rounds):
@@ -128,7 +128,7 @@ def write_results(options: argparse.Namespace, arguments: list[str], start_up: d
     cases = earlier_cases(options, measured) + measured
     cases.sort(key=lambda result: [names.index(result["case"][key]) for names, key in zip(order, keys, strict=True)])
     results = {
-        "machine": f"{machine_line(options.threads)}; load average {options.load:.1f} at the start",
+        "machine": f"{machine_line(options.threads)}; load average {options.load:.1f} before the first run",
         "versions": {"lora-train": revision()} | measured[-1]["peer"]["versions"],
         "command": shown_command(arguments),
         "tolerances": TOLERANCES,
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     bench = Bench(options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink)
     options.work.mkdir(parents=True, exist_ok=True)
     if options.load > options.threads / 2:
-        say(f"warning: other work runs here (load average {options.load:.1f} on {options.threads} threads): the ratios are provisional")
+        say(f"warning: this machine is busy (load average {options.load:.1f} on {options.threads} threads): the ratios are provisional")
     variants = [VARIANTS[name] for name in options.variants]
     measured = []
     try:

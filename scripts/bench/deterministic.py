@@ -1,8 +1,8 @@
-"""What `training.deterministic` costs: lora-train with and without it, in turn on one case, and whether runs give the same bits.
+"""Measures the cost of `training.deterministic`: alternating runs with and without it, and whether they give the same bits.
 
-python deterministic.py --peer-python PYTHON [--device cuda]      (PYTHON makes the base model)
+python deterministic.py --peer-python PYTHON [--device cuda]      (PYTHON creates the base model)
 
-Prints a table and writes it to docs/benchmarks.md. Exit status: 0 done, 1 a run failed or deterministic runs differ, 2 usage.
+Prints a table and writes it to docs/benchmarks.md. Exit code: 0 done, 1 a run failed or deterministic runs differ, 2 usage.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from sides import Bench, Case, Inputs, prepare, run_config
 
 STEPS = 4
 EXPLANATION = (
-    "Tokens a second with `training.deterministic` beside those without it, in runs that take turns on one machine (instruction data, "
-    "workload b), the first step left out; the median over the rounds. Same bits: whether the adapters of all rounds are equal. "
+    "Tokens per second with and without `training.deterministic`, in alternating runs on one machine (instruction data, workload b), "
+    "without the first step: the median over the rounds. Same bits: whether the adapters of all rounds are equal. "
     "Written by `scripts/bench/deterministic.py`."
 )
 HEADER = ["", "dtype", "device", "without", "deterministic", "ratio", "same bits without", "same bits"]
 
 
 def run(bench: Bench, inputs: Inputs, device: str, deterministic: bool) -> tuple[float, str]:
-    """Tokens a second, and what tells the adapter from another."""
+    """Tokens per second, and a hash of the adapter."""
     output = bench.work / "runs" / "deterministic"
     config = run_config(inputs, STEPS, output)
     config["model"]["device"] = device
@@ -42,7 +42,7 @@ def run(bench: Bench, inputs: Inputs, device: str, deterministic: bool) -> tuple
 
 
 def row_of(bench: Bench, case: Case, device: str, rounds: int) -> tuple[list[str], bool]:
-    """The table's row, and whether deterministic runs give the same bits."""
+    """One row of the table, and whether deterministic runs give the same bits."""
     inputs = prepare(bench, case, STEPS)
     runs = {way: [] for way in (False, True)}
     for _ in range(rounds):
@@ -55,7 +55,7 @@ def row_of(bench: Bench, case: Case, device: str, rounds: int) -> tuple[list[str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="deterministic.py", description="Measures what training.deterministic costs.")
+    parser = argparse.ArgumentParser(prog="deterministic.py", description="Measures the cost of training.deterministic.")
     add_common_options(parser)
     parser.add_argument("--models", type=names_of(SHAPES), default=["smollm2-135m"], help=", ".join(SHAPES))
     parser.add_argument("--device", default="cpu")

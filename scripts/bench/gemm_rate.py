@@ -1,9 +1,9 @@
-"""The rate of torch.mm at given shapes, on standard output as JSON: {"flops_per_second": …}.
+"""Measures the rate of torch.mm at given shapes and prints it as JSON: {"flops_per_second": …}.
 
-    python gemm_rate.py --dtype float32 --shapes '[[rows, inputs, outputs, how often], …]'
+    python gemm_rate.py --dtype float32 --shapes '[[rows, inputs, outputs, count], …]'
 
-Each shape is run as a training step runs it under LoRA: x Wᵀ forward and dY W backward. The rate is all the FLOPs of
-such a step by all its time, so each shape weighs what it weighs there.
+Each shape is run as in a training step with LoRA: x Wᵀ forward and dY W backward. The rate is the FLOPs of the whole step
+divided by its time, so each shape has the weight that it has in training.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""One case of the comparison: chooses the peer's best variant, runs both sides in turn, holds their numbers together."""
+"""Measures one case: chooses the peer's best variant, runs both sides in turn and compares their numbers."""
 
 import statistics
 import sys
@@ -10,12 +10,12 @@ from sides import Bench, Inputs, Variant, gemm_rate, run_ours, run_peer
 
 FIRST_MEASURED = 2  # the first step is a warm-up
 CALIBRATION_STEPS = 3
-# Relative. In bfloat16 both sides round every activation to 8 bits, at places that differ.
+# Relative differences. In bfloat16 each side rounds its activations to 8 bits, at different points.
 TOLERANCES = {"float32": {"loss": 1e-5, "grad_norm": 1e-5}, "bfloat16": {"loss": 1e-3, "grad_norm": 1e-2}}
 
 
 class Disagreement(Exception):
-    """Both sides did not compute the same."""
+    """The two sides did not compute the same."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ def say(text: str) -> None:
 
 
 def rate(run: TrainingRun) -> float:
-    """Input tokens a second over the measured steps."""
+    """Input tokens per second over the measured steps."""
     return run.tokens(FIRST_MEASURED) / run.seconds(FIRST_MEASURED)
 
 
@@ -45,18 +45,18 @@ def largest_differences(ours: list[dict], theirs: list[dict]) -> dict[str, float
 
 
 def check_agreement(ours: list[dict], theirs: list[dict], dtype: str) -> dict[str, float]:
-    """The largest differences; raises Disagreement if one is above its tolerance or no number, or a gradient is 0."""
+    """The largest differences; raises Disagreement if one is NaN or above its tolerance, or if a gradient is 0."""
     found = largest_differences(ours, theirs)
     for key, difference in found.items():
         if not difference <= TOLERANCES[dtype][key]:
-            raise Disagreement(f"{key}: the largest relative difference is {difference:.1e}, allowed are {TOLERANCES[dtype][key]:.0e}")
+            raise Disagreement(f"{key}: the largest relative difference is {difference:.1e}, expected at most {TOLERANCES[dtype][key]:.0e}")
     if not all(row["grad_norm"] > 0 for row in ours):
         raise Disagreement("a gradient is 0: nothing was trained")
     return found
 
 
 def calibrate(bench: Bench, inputs: Inputs, variants: list[Variant]) -> tuple[Variant, dict[str, dict]]:
-    """The variant with the most tokens a second in a short run, and what each came to."""
+    """The fastest variant of a short run, and the tokens per second of each."""
     found = {}
     for variant in variants:
         try:
@@ -70,12 +70,12 @@ def calibrate(bench: Bench, inputs: Inputs, variants: list[Variant]) -> tuple[Va
             say(f"  PEFT {variant}: does not fit into {bench.memory_limit / 1e9:.1f} GB")
     best = max(variants, key=lambda variant: found[str(variant)]["tokens_per_second"])
     if found[str(best)]["tokens_per_second"] == 0:
-        raise RunFailed(f"{inputs.case}: no variant of the peer fits into the memory")
+        raise RunFailed(f"{inputs.case}: no variant of the peer fits into memory")
     return best, found
 
 
 def run_round(bench: Bench, inputs: Inputs, variant: Variant, number: int) -> tuple[Round, dict]:
-    """Both sides once; who begins changes from round to round."""
+    """Runs each side once; the side that begins alternates between rounds."""
     steps = len(inputs.steps)
     if number % 2 == 0:
         ours = run_ours(bench, inputs, steps)
@@ -98,7 +98,7 @@ def print_side_by_side(case: str, ours: list[dict], theirs: list[dict]) -> None:
 
 
 def gemm_fractions(inputs: Inputs, rounds: list[Round]) -> dict[str, float]:
-    """What lora-train does of the GEMM rate, counting the head for supervised tokens or for all."""
+    """The fraction of the GEMM rate that lora-train reaches, with the head counted for supervised tokens or for all tokens."""
     case, measured = inputs.case, inputs.steps[FIRST_MEASURED - 1 :]
     fractions = {}
     for key, head in (("supervised_head", lambda step: step.supervised), ("whole_head", lambda step: step.tokens())):
@@ -121,9 +121,9 @@ def side(runs: list[TrainingRun], weights: int) -> dict:
 
 
 def measure(bench: Bench, inputs: Inputs, num_rounds: int, variants: list[Variant]) -> dict:
-    """The results of a case, as they go into the results file."""
+    """The results of a case, as written to the results file."""
     case, weights = inputs.case, inputs.weights_bytes()
-    say(f"{case}: {statistics.mean(step.tokens() for step in inputs.steps):.0f} tokens a step")
+    say(f"{case}: {statistics.mean(step.tokens() for step in inputs.steps):.0f} tokens per step")
     variant, calibration = calibrate(bench, inputs, variants)
     rounds, facts = [], {}
     for number in range(num_rounds):

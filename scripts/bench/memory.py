@@ -1,8 +1,8 @@
-"""The memory that lora-train estimates beside the peak that it has: prints a table, and writes it to docs/benchmarks.md.
+"""Compares the memory that lora-train estimates with its measured peak; prints a table and writes it to docs/benchmarks.md.
 
-python memory.py --peer-python PYTHON      (makes the base models; the measured runs are lora-train's)
+python memory.py --peer-python PYTHON      (creates the base models; the measured runs are lora-train's)
 
-Exit status: 0 done, 1 an estimate is too far off or a run failed, 2 usage.
+Exit code: 0 done, 1 an estimate is too far off or a run failed, 2 usage.
 """
 
 import argparse
@@ -29,12 +29,12 @@ ROWS = {
     "mixed": lambda random_: instruction(random_)[0],
 }
 EXPLANATION = (
-    "What `--dry-run` says (\"memory about …\") beside the peak of the resident set of the whole run, checkpoint and result included, in "
+    "The estimate of `--dry-run` (\"memory about …\") and the peak of the resident set of the whole run, checkpoint and result included, in "
     f"MB; {STEPS} steps, LoRA of rank {LORA_RANK} or full fine-tuning with AdamW. Mixed rows have log-normal lengths of median 180. "
     "Written by `scripts/bench/memory.sh`."
 )
 LONG_EXPLANATION = (
-    f"Likewise over {LONG} steps of rows of ever new lengths, which is where caches by shape would grow. "
+    f"The same over {LONG} steps whose rows have ever new lengths, which would let a cache per shape grow. "
     "Written by `scripts/bench/memory.sh --long`."
 )
 HEADER = ["", "dtype", "trained", "rows", "checkpointing", "estimate", "measured", "estimate / measured"]
@@ -54,7 +54,7 @@ class Setting:
 
 
 def settings(models: list[str], is_long: bool) -> list[Setting]:
-    """Not every combination: each way to use memory with each dtype and model; in long runs those whose batches differ."""
+    """A selection: each kind of memory use with each dtype and model; in long runs only those whose batches differ."""
     ways = [
         ("qv", 4, "mixed", "off"), ("all-linear", 4, "mixed", "off"), ("all-linear", 4, "mixed", "full"),
     ] if is_long else [
@@ -90,7 +90,7 @@ def config(setting: Setting, steps: int, model: Path, rows: Path, output: Path) 
 
 
 def run(bench: Bench, setting: Setting, steps: int, model: Path) -> tuple[int, TrainingRun]:
-    """The estimate in bytes, and the run."""
+    """The estimate in bytes, and the measured run."""
     output = bench.work / "runs" / "memory"
     output.parent.mkdir(parents=True, exist_ok=True)
     rows, config_file = output.with_suffix(".jsonl"), output.with_suffix(".json")
@@ -104,10 +104,10 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="memory.sh", description="Compares estimated and measured memory of lora-train.")
     add_common_options(parser)
     parser.add_argument("--models", type=names_of(SHAPES), default=["tiny", "smollm2-135m"], help=", ".join(SHAPES))
-    parser.add_argument("--only", default="", help="those settings whose table row has this text")
-    parser.add_argument("--long", action="store_true", help=f"runs of {LONG} steps in place of {STEPS}")
-    parser.add_argument("--tolerance", type=float, default=0.1, help="how far off an estimate may be (%(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"), help="not written with --only")
+    parser.add_argument("--only", default="", help="measure only the settings whose table row contains this text")
+    parser.add_argument("--long", action="store_true", help=f"use runs of {LONG} steps instead of {STEPS}")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="largest allowed relative error of an estimate (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"), help="file whose table is replaced, except with --only")
     return parser.parse_args()
 
 
@@ -132,7 +132,7 @@ def main() -> int:
         old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
         name, explanation = ("memory-long", LONG_EXPLANATION) if options.long else ("memory", EXPLANATION)
         options.output.write_text(with_section(old, name, f"{explanation}\n\n{table(HEADER, rows)}".rstrip("\n")), encoding="utf-8")
-    say(f"the estimate that is furthest off: {100 * worst:.0f} %")
+    say(f"largest error of an estimate: {100 * worst:.0f} %")
     return 0 if worst <= options.tolerance else 1
 
 

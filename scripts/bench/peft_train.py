@@ -1,11 +1,11 @@
-"""The peer: transformers + PEFT in a plain loop, with nothing in it that costs time and need not.
+"""The peer of the comparison: transformers + PEFT in a plain training loop, without anything that costs time needlessly.
 
     python peft_train.py --model DIR --adapter DIR --rows ROWS.jsonl --batch-size 4 --steps 5 --dtype float32 \
         --attention sdpa --batching padded --learning-rate 1e-4 --output DIR
 
-It writes DIR/metrics.jsonl as lora-train does (step, loss, grad_norm, num_input_tokens, tokens_per_second; padding is
-not counted), and DIR/peer.json: versions and the resident memory once the model is loaded.
-`--batching padded` pads a batch to its longest document; `single` runs the documents one by one and adds the gradients.
+Writes DIR/metrics.jsonl as lora-train does (step, loss, grad_norm, num_input_tokens, tokens_per_second; padding is
+not counted), and DIR/peer.json with versions and the resident memory after the model is loaded.
+`--batching padded` pads a batch to its longest document; `single` runs the documents one by one and accumulates the gradients.
 """
 
 import argparse
@@ -32,13 +32,13 @@ def read_documents(path: Path) -> list[tuple[list[int], list[int]]]:
 
 
 def load_model(options: argparse.Namespace) -> PeftModel:
-    """The base in the asked-for dtype, the adapter in float32, which is PEFT's default."""
+    """The base in `dtype`, the adapter in float32, which is PEFT's default."""
     base = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype), attn_implementation=options.attention)
     return PeftModel.from_pretrained(base, options.adapter, is_trainable=True).train()
 
 
 def rectangle(documents: list[tuple[list[int], list[int]]]) -> dict[str, torch.Tensor]:
-    """The documents padded to the longest; no mask where nothing is padded, which is the model's fastest way."""
+    """The documents padded to the longest. There is no mask where nothing is padded, as that is fastest."""
     longest = max(len(ids) for ids, _ in documents)
     ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in documents])
     labels = torch.tensor([labels + [IGNORED] * (longest - len(labels)) for _, labels in documents])
@@ -48,7 +48,7 @@ def rectangle(documents: list[tuple[list[int], list[int]]]) -> dict[str, torch.T
 
 
 def backward(model: PeftModel, documents: list, batching: str) -> float:
-    """Adds the gradients of the batch's mean loss over its supervised tokens; returns that loss."""
+    """Accumulates the gradients of the batch's mean loss over its supervised tokens; returns that loss."""
     supervised = sum(label != IGNORED for _, labels in documents for label in labels[1:])
     parts = [documents] if batching == "padded" else [[document] for document in documents]
     total = 0.0

@@ -1,8 +1,8 @@
-"""Makes a base model with random weights and an adapter to start from, as transformers and PEFT save them.
+"""Creates a base model with random weights and an initial adapter, as transformers and PEFT save them.
 
     python prepare.py --config config.json --dtype float32 --model DIR --targets q_proj v_proj --rank 16 --alpha 32 --adapter DIR
 
-What is there already is left alone. The adapter is PEFT's own start: A random, B zero.
+Folders that exist are left alone. The adapter has PEFT's initial values: A random, B zero.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 
 def save_whole(folder: Path, save) -> None:
-    """A folder that is there is complete."""
+    """A folder that exists is complete."""
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     save(unfinished)

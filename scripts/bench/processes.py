@@ -15,19 +15,19 @@ POLL_SECONDS = 0.01
 
 
 class RunFailed(Exception):
-    """A process ended with another status than 0; the message ends with its last lines."""
+    """A process exited with a code other than 0; the message ends with its last lines."""
 
 
 @dataclass
 class TrainingRun:
-    rows: list[dict]  # metrics.jsonl, one row a step
-    start_up: float  # seconds from the start of the process to the beginning of its first step
+    rows: list[dict]  # metrics.jsonl, one row per step
+    start_up: float  # seconds from the start of the process to its first step
     peak_rss: int  # bytes, mapped files included
     cpu_seconds: float  # of the whole process, all threads
-    observed_over_reported: float  # time between the first row and the last one by our clock, over that by the rows' own
+    observed_over_reported: float  # seconds from the first row to the last by our clock, divided by those that the rows report
 
     def seconds(self, first: int) -> float:
-        """Of the steps from `first` on (1 is the first of all)."""
+        """Total of the steps from `first` on, counted from 1."""
         return sum(step_seconds(row) for row in self.rows[first - 1 :])
 
     def tokens(self, first: int) -> int:
@@ -39,19 +39,19 @@ def step_seconds(row: dict) -> float:
 
 
 def read_rows(path: Path) -> list[dict]:
-    """The complete rows of a metrics.jsonl."""
+    """The complete rows of a metrics.jsonl file."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
 
 
 def exit_on_sigterm() -> None:
-    """So that whoever is stopped stops its process too."""
+    """Makes SIGTERM raise SystemExit, so that a benchmark that is stopped also stops its child process."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def watch(process: subprocess.Popen, metrics: Path) -> tuple[list[float], resource.struct_rusage]:
-    """Waits for the end; returns when each row came (time.monotonic) and what the process used.
+    """Waits for the end; returns the time of each row (time.monotonic) and the resources that the process used.
 
     The rows are counted by their line ends, so nothing is parsed while the process runs.
     """
@@ -71,8 +71,8 @@ def watch(process: subprocess.Popen, metrics: Path) -> tuple[list[float], resour
 
 
 def run_training(command: list[str], output: Path, environment: dict[str, str], memory_limit: int) -> TrainingRun:
-    """Runs `command`, which writes output/metrics.jsonl. This process has to stay small: a child's peak begins with
-    what its parent had when it was made (Linux keeps the larger of both over exec)."""
+    """Runs `command`, which writes output/metrics.jsonl. This process must stay small: a child's peak starts at the
+    size of its parent at the fork (Linux keeps the larger of both over exec)."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     log = output.with_suffix(".log")
@@ -80,7 +80,7 @@ def run_training(command: list[str], output: Path, environment: dict[str, str], 
         start = time.monotonic()
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment)
         try:
-            # A run that does not fit ends by its own error, before the system ends something else.
+            # A run that does not fit into memory fails by itself, before the system kills another process.
             resource.prlimit(process.pid, resource.RLIMIT_DATA, (memory_limit, memory_limit))
             arrivals, usage = watch(process, output / "metrics.jsonl")
         except BaseException:
@@ -89,7 +89,7 @@ def run_training(command: list[str], output: Path, environment: dict[str, str], 
     rows = read_rows(output / "metrics.jsonl")
     if process.returncode != 0 or not rows:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:])
-        raise RunFailed(f"{Path(command[0]).name} ended with exit status {process.returncode} (log: {log}):\n{tail}")
+        raise RunFailed(f"{Path(command[0]).name} exited with code {process.returncode} (log: {log}):\n{tail}")
     reported = sum(step_seconds(row) for row in rows[1:])
     return TrainingRun(
         rows=rows,
@@ -103,5 +103,5 @@ def run_training(command: list[str], output: Path, environment: dict[str, str], 
 def run_for_output(command: list[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
     if done.returncode != 0:
-        raise RunFailed(f"{' '.join(command[:2])} ended with exit status {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RunFailed(f"{' '.join(command[:2])} exited with code {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout

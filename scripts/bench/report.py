@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from the results file. The parts between markers (KEPT_SECTIONS) are kept as they are."""
+"""Renders docs/benchmarks.md from the results file. The parts between markers (KEPT_SECTIONS) are kept unchanged."""
 
 import platform
 import re
@@ -19,29 +19,28 @@ VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "as
 
 INTRODUCTION = (
     "# Benchmarks\n\n"
-    "lora-train beside transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same "
-    "adapter to start from (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures say little, they change with "
-    "machine and neighbours; the ratios are of runs that alternate in one session, and they count. "
+    "lora-train compared with transformers + PEFT: the same random weights in real shapes, the same rows in the same batches, the same "
+    "initial adapter (r 16), AdamW, no dropout, no gradient checkpointing. Absolute figures depend on the machine and on what else runs "
+    "on it; the ratios come from runs that alternate in one session. "
     "Written by `scripts/bench/run.sh`.\n"
 )
 
 LEGEND = (
-    "tokens/s are input tokens, padding not counted, the first step left out; the median over the rounds. PEFT is a plain loop "
+    "tokens/s are input tokens without padding, without the first step: the median over the rounds. PEFT is a plain loop "
     "(scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one "
-    "(single), with attention sdpa or eager. Memory is the peak of the resident set less the size of the weights' file, in GB. "
+    "(single), with attention sdpa or eager. Memory is the peak of the resident set minus the size of the weights' file, in GB. "
     "Differences of loss and grad_norm are the largest of all steps, relative; the benchmark fails above {limits}. "
-    "GEMM is how much lora-train does of the rate of torch.mm at the model's own shapes, measured in the same round, by "
-    "4N + 6P + 6·s·d·L FLOP a token, with the head counted for supervised tokens alone.\n"
+    "GEMM is the fraction that lora-train reaches of the rate of torch.mm at the model's shapes, measured in the same round, with "
+    "4N + 6P + 6·s·d·L FLOP per token and the head counted for supervised tokens only.\n"
 )
 
 START_UP = (
-    "Seconds from the start of the process to the beginning of its first step: when its first row of metrics.jsonl came, less the "
-    "time of that step.\n"
+    "Seconds from the start of the process to its first step: the time of the first row in metrics.jsonl minus the duration of that step.\n"
 )
 
 
 def cpu_info(text: str) -> tuple[str, list[str]]:
-    """Model name and the vector extensions that matter here, of /proc/cpuinfo."""
+    """Model name and relevant vector extensions of the processor, from /proc/cpuinfo."""
     name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
     known = flags.group(1).split() if flags else []
@@ -84,7 +83,7 @@ CASE_HEADER = ["", "tokens/s", "PEFT", "ratio", "memory", "PEFT", "ratio", "loss
 
 
 def left_out(results: list[dict]) -> str:
-    """The variants of the peer that needed more memory than there was: they might have been faster."""
+    """Names the variants of the peer that did not fit into memory: they might have been faster."""
     notes = []
     for result in results:
         missing = [name for name, found in result["peer"]["calibration"].items() if found["peak_rss"] is None]
@@ -116,7 +115,7 @@ def markers(name: str) -> tuple[str, str]:
 
 
 def kept_text(old: str, name: str) -> str:
-    """What stands between the markers."""
+    """The text between the markers."""
     begin, end = markers(name)
     inside = old.partition(begin)[2].partition(end)
     return inside[0].strip() if inside[1] else NOT_MEASURED
@@ -128,7 +127,7 @@ def kept_section(name: str, text: str) -> str:
 
 
 def with_section(document: str, name: str, text: str) -> str:
-    """The document with `text` between the markers; a section that is not there yet stands at the end."""
+    """The document with `text` between the markers; a new section is appended."""
     begin, end = markers(name)
     before, found, rest = document.partition(begin)
     if not found:
@@ -141,7 +140,7 @@ def limits(tolerances: dict[str, dict]) -> str:
 
 
 def render(results: dict, old: str) -> str:
-    """The whole document; `old` is what stood there before."""
+    """The whole document; `old` is its previous text."""
     cases = results["cases"]
     workloads = "".join(f"- {name}: {workload.title}, batch {workload.batch_size}\n" for name, workload in WORKLOADS.items())
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())

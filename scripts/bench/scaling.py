@@ -1,6 +1,6 @@
-"""What must not grow: prints time and memory of lora-train at two sizes each of batch, data set and vocabulary.
+"""Shows what must not grow: prints time and memory of lora-train for two sizes each of batch, data set and vocabulary.
 
-python scaling.py --peer-python PYTHON      (makes the base models; the measured runs are lora-train's)
+python scaling.py --peer-python PYTHON      (creates the base models; the measured runs are lora-train's)
 """
 
 import argparse
@@ -25,7 +25,7 @@ def run_and_print(bench: Bench, title: str, inputs: Inputs) -> None:
 
 
 def batch_sizes(bench: Bench) -> None:
-    """Tokens/s stay: the time is linear in the tokens. Memory grows by what the tokens' activations take."""
+    """Expected: constant tokens/s, as time is linear in the tokens. Memory grows with the activations."""
     case = Case("vocabulary-8k", "all-linear", "a512", "float32")
     for batch_size in (2, 8):
         inputs = replace(prepare(bench, case, 2 * STEPS), batch_size=batch_size)
@@ -41,7 +41,7 @@ def data_set_sizes(bench: Bench) -> None:
 
 
 def vocabularies(bench: Bench) -> None:
-    """Memory beyond the weights stays."""
+    """Expected: constant memory beyond the weights."""
     for name in ("vocabulary-8k", "vocabulary-128k"):
         run_and_print(bench, SHAPES[name].title, prepare(bench, Case(name, "all-linear", "a512", "float32"), STEPS))
 

@@ -1,4 +1,4 @@
-"""Shapes of real models (their weights are random here) and the formulas of what training them costs."""
+"""Shapes of real models (with random weights here) and the formulas for the cost of training them."""
 
 from dataclasses import asdict, dataclass
 
@@ -24,7 +24,7 @@ class Shape:
     attention_bias: bool = False
 
     def config(self) -> dict:
-        """What stands in config.json. With this deviation logits have variance 1, so the loss starts near ln(vocabulary)."""
+        """Content of config.json. With this standard deviation logits have variance 1, so the loss starts near ln(vocabulary)."""
         return {
             "hidden_size": self.hidden,
             "intermediate_size": self.intermediate,
@@ -64,14 +64,14 @@ class Shape:
         return self.layers * LORA_RANK * sum(sum(sizes[name]) for name in TARGETS[targets])
 
     def gemms(self, tokens: int, supervised: int) -> list[tuple[int, int, int, int]]:
-        """(rows, inputs, outputs, how often) of the matrix products of one pass; the head sees supervised tokens alone."""
+        """(rows, inputs, outputs, count) of the matrix products of one pass; the head sees supervised tokens only."""
         blocks = [(tokens, inputs, outputs, self.layers) for inputs, outputs in self.projections().values()]
         return [*blocks, (supervised, self.hidden, self.vocabulary, 1)]
 
     def step_flops(self, targets: str, lengths: list[int], head_tokens: int) -> float:
-        """4N + 6P a token, 6 s d L a token of a document of length s: forward, and backward without the base's gradient.
+        """4N + 6P per token, and 6 s d L per token of a document of length s: forward, and backward without the base's gradient.
 
-        Causal attention is counted at half of the square, nothing is counted twice for recomputing.
+        Causal attention counts half of the square; recomputation is not counted.
         """
         tokens = sum(lengths)
         linear = 4 * (self.block_parameters() * tokens + self.head_parameters() * head_tokens)

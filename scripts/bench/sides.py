@@ -1,4 +1,4 @@
-"""The two sides of the comparison: how each is started on one case."""
+"""The two sides of the comparison, and how each is started on a case."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to use the peer."""
+    """A way to run the peer."""
 
     batching: str  # padded, single
     attention: str  # sdpa, eager
@@ -41,13 +41,13 @@ class Case:
 
 @dataclass
 class Bench:
-    """What all cases share."""
+    """Settings shared by all cases."""
 
     peer_python: str
     lora_train: Path
     work: Path
     threads: int
-    memory_limit: int  # bytes a process may have of its own
+    memory_limit: int  # bytes of private memory that a process may have
     shrink: int  # divides the documents' lengths
 
     def environment(self) -> dict[str, str]:
@@ -56,7 +56,7 @@ class Bench:
 
 @dataclass
 class Inputs:
-    """The files of a case, and what its steps see."""
+    """The files of a case, and the batches of its steps."""
 
     case: Case
     model: Path
@@ -70,12 +70,12 @@ class Inputs:
 
 
 def fingerprint(value) -> str:
-    """Names what was made from `value`: another value is another folder, so nothing stale is used."""
+    """A name for files created from `value`: another value gives another folder, so nothing stale is used."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def prepare(bench: Bench, case: Case, num_steps: int) -> Inputs:
-    """Makes the base model and the adapter unless they are there, and the rows."""
+    """Creates the base model and the adapter unless they exist, and the rows."""
     shape = SHAPES[case.model]
     folders = {name: bench.work / name for name in ("models", "adapters", "rows")}
     for folder in folders.values():
@@ -86,7 +86,7 @@ def prepare(bench: Bench, case: Case, num_steps: int) -> Inputs:
     if not (model.exists() and adapter.exists()):
         config = model.with_suffix(".config.json")
         config.write_text(json.dumps(shape.config()), encoding="utf-8")
-        print(f"making {model.name} and {adapter.name}", file=sys.stderr)
+        print(f"creating {model.name} and {adapter.name}", file=sys.stderr)
         command = [bench.peer_python, str(HERE / "prepare.py"), "--config", str(config), "--dtype", case.dtype, "--model", str(model)]
         command += ["--targets", *TARGETS[case.targets], "--rank", str(LORA_RANK), "--alpha", str(LORA_ALPHA), "--adapter", str(adapter)]
         run_for_output(command, bench.environment())
@@ -96,7 +96,7 @@ def prepare(bench: Bench, case: Case, num_steps: int) -> Inputs:
 
 
 def run_config(inputs: Inputs, num_steps: int, output: Path) -> dict:
-    """lora-train's config: what peft_train.py does."""
+    """The config with which lora-train does the same as peft_train.py."""
     return {
         "model": {"path": str(inputs.model.resolve()), "dtype": inputs.case.dtype, "device": "cpu"},
         "adapter": {"peft_type": "LORA", "init_from": str(inputs.adapter.resolve())},
@@ -128,7 +128,7 @@ def run_ours(bench: Bench, inputs: Inputs, num_steps: int) -> TrainingRun:
 
 
 def run_peer(bench: Bench, inputs: Inputs, variant: Variant, num_steps: int) -> tuple[TrainingRun, dict]:
-    """The run, and what peer.json says of it."""
+    """The run, and the content of its peer.json."""
     output = bench.work / "runs" / "peer"
     command = [bench.peer_python, str(HERE / "peft_train.py"), "--model", str(inputs.model), "--adapter", str(inputs.adapter)]
     command += ["--rows", str(inputs.rows), "--batch-size", str(inputs.batch_size), "--steps", str(num_steps)]

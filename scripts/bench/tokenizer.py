@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Speed of lora-tokenize beside Hugging Face's `tokenizers`, both on one core, on the same rows.
+"""Compares the speed of lora-tokenize and of Hugging Face's `tokenizers`, on one core and on the same rows.
 
     tokenizer.py --lora-tokenize PROGRAM [--megabytes N] [--kind NAME]... [--output FILE]
 
-Prints a line a kind: megabytes of text a second of each, and the ratio; with every kind also written to docs/benchmarks.md.
-Of lora-tokenize the time of a run on no rows is taken off (starting, reading the tokenizer). Ours reads and writes JSON lines in
-that time, the peer does not.
+Prints one line per kind of tokenizer: megabytes of text per second of both, and their ratio. Without --kind, the table is also
+written to docs/benchmarks.md. The time of a run without rows (start-up, reading the tokenizer) is subtracted from that of
+lora-tokenize, which also reads and writes JSON lines, unlike the peer.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from report import table, with_section
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 EXPLANATION = (
-    "`lora-tokenize` beside Hugging Face's `tokenizers` (Rust), both on one core, in megabytes of text a second, for a tokenizer of each kind "
-    "of scripts/golden/tokenizer_kinds.py; the best of three runs. Ours reads and writes JSON lines in that time. Written by "
+    "`lora-tokenize` compared with Hugging Face's `tokenizers` (Rust), both on one core, in megabytes of text per second, for a tokenizer "
+    "of each kind in scripts/golden/tokenizer_kinds.py; the best of three runs. Ours also reads and writes JSON lines. Written by "
     "`scripts/bench/tokenizer.py`."
 )
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "golden"))

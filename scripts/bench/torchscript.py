@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""One Llama three times, one after the other in one run: eager Python with LoRA written by hand, lora-train on its trace, and
+"""Trains one Llama in three ways, one after the other: eager Python with its own LoRA, lora-train on the model's trace, and
 lora-train on its safetensors.
 
     peer/bin/python scripts/bench/torchscript.py --lora-train build/release/bin/lora-train [--threads 1] [--steps 6] [--size small]
 
-It prints input tokens a second of each (the median step, without the first one) and the losses of the last step, which must
-agree. The weights are random; the documents are random ids of 128 tokens, so that nothing is padded.
+Prints input tokens per second of each (the median step, without the first) and the losses of the last step, which must
+agree. The weights are random; each document has 128 random ids, so nothing is padded.
 """
 import argparse
 import json
@@ -44,7 +44,7 @@ def make_model(size: str):
 
 
 def write_inputs(folder: Path, model, steps: int):
-    """The model in both forms, rows, and an adapter to start from for each."""
+    """Writes the model in both forms, the rows, and an initial adapter for each form."""
     model.save_pretrained(folder / "model")
     ids = torch.randint(0, model.config.vocab_size, (2, 8))
     mask = torch.tensor([[1] * 8, [1] * 5 + [0] * 3])
@@ -130,7 +130,7 @@ def main():
         print(f"{name:26} {statistics.median(rates[1:]):9.0f} tokens/s   loss {losses[-1]:.5f}")
     finals = [losses[-1] for _, losses in results.values()]
     if max(finals) - min(finals) > 1e-3:
-        sys.exit("the losses differ: these are not the same runs")
+        sys.exit("error: the losses differ, so the runs did not compute the same")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The rows that both sides train on: token ids drawn at random, with the lengths and the masks of real work."""
+"""The rows that both sides train on: random token ids with realistic lengths and masks."""
 
 import json
 import math
@@ -12,7 +12,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Workload:
-    """`draw` gives (length, masked tokens at the start) of a document."""
+    """A kind of training data; `draw` returns (length, masked tokens at the start) of a document."""
 
     title: str
     batch_size: int
@@ -20,7 +20,7 @@ class Workload:
 
 
 def instruction(random_: random.Random) -> tuple[int, int]:
-    """Log-normal lengths of median 180; three fifths are the prompt."""
+    """Log-normal lengths with median 180; three fifths are the prompt."""
     length = round(min(max(random_.lognormvariate(math.log(180), 0.6), 16), 1024))
     return length, round(0.6 * length)
 
@@ -40,7 +40,7 @@ WORKLOADS = {
 
 @dataclass
 class Step:
-    """What one optimiser step sees."""
+    """The batch of one optimiser step."""
 
     lengths: list[int]
     supervised: int
@@ -50,7 +50,7 @@ class Step:
 
 
 def write_rows(path: Path, name: str, vocabulary: int, steps: int, shrink: int) -> list[Step]:
-    """Writes the rows of `steps` batches in the `tokens` format; the same ones in every run. `shrink` divides the lengths."""
+    """Writes the rows of `steps` batches in the format `tokens`, the same in every run. `shrink` divides the lengths."""
     workload = WORKLOADS[name]
     random_ = random.Random(f"{name} {vocabulary}")
     done = []

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the demo's data: stories in a small English-like language, and a second task in it.
+"""Writes the data of the tiny demo: stories in a small English-like language, and a second task in it.
 
     make_corpus.py OUTPUT_DIR [--stories N] [--reports N] [--seed S]
 
-stories-train.jsonl, stories-eval.jsonl   {"text"}: what the base model learns
+stories-train.jsonl, stories-eval.jsonl   {"text"}: the training data of the base model
 stories.txt                               the training stories as plain text, for the tokenizer
-reports-train.jsonl, reports-eval.jsonl   {"prompt", "completion"}: a story, and a clerk's note about it, whose fixed
-                                          form occurs nowhere in the stories. What LoRA must teach.
-No held-out story or prompt occurs in training. The same arguments give the same files on every machine.
+reports-train.jsonl, reports-eval.jsonl   {"prompt", "completion"}: a story and a clerk's note about it, in a fixed form that
+                                          occurs nowhere in the stories: the task for LoRA
+No held-out story or prompt occurs in the training data. The same arguments give the same files on every machine.
 """
 import argparse
 import json
@@ -33,7 +33,7 @@ MOODS = ["happy", "sad", "tired", "proud", "hungry", "angry", "quiet", "brave", 
 
 
 class World:
-    """Who and what one story is about."""
+    """The people and things of one story."""
 
     def __init__(self, rng):
         self.rng = rng
@@ -123,7 +123,7 @@ def recap(w):
 
 
 def story(rng):
-    """One story: the same people, thing, animal and place come back in it, so that a model learns to look back."""
+    """One story. The same people, thing, animal and place recur in it, so that a model learns to attend to earlier text."""
     w = World(rng)
     middle = [part for part, probability in ((animal, 0.6), (count, 0.5)) if rng.random() < probability]
     rng.shuffle(middle)
@@ -132,7 +132,7 @@ def story(rng):
 
 
 def report(rng):
-    """A short story, and what a clerk notes about it: what, from whom, to whom, where."""
+    """A short story, and a clerk's note about it: what, from whom, to whom, where."""
     w = World(rng)
     extra = animal(w) if rng.random() < 0.5 else None
     parts = [opening(w), own(w), extra, give(w)]
@@ -141,7 +141,7 @@ def report(rng):
 
 
 def distinct(make, key, amount, seen):
-    """`amount` rows whose key is new."""
+    """`amount` rows with keys that are not in `seen`."""
     rows = []
     while len(rows) < amount:
         row = make()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/data/chat/builtin.json: what transformers renders with the built-in chat templates of src/tokenizer/builtin_templates.cpp,
-as lora-train saves them: where the tokenizer puts no BOS before a text, the source sets bos_token to nothing.
+"""Writes tests/data/chat/builtin.json: what transformers renders with the built-in chat templates of src/tokenizer/builtin_templates.cpp,
+in the form that lora-train saves: where the tokenizer puts no BOS before a text, the template sets bos_token to an empty text.
 
-    {"conversations": [messages], "bos": {name: [[text, text with generation prompt] of each conversation]}, "no_bos": likewise}
+    {"conversations": [messages], "bos": {name: [[text, text with generation prompt] of each conversation]}, "no_bos": the same}
 
 "bos" is with tests/data/tokenizer_json/llama3.json (BOS <|begin_of_text|>, EOS <|eot_id|>), "no_bos" with qwen2.json (both <|endoftext|>).
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Makes tests/data/chat: what transformers renders of conversations with the templates in tests/data/chat/templates, and the masks of
-what the assistant says.
+"""Writes tests/data/chat: how transformers renders conversations with the templates in tests/data/chat/templates, and the masks of
+the assistant's tokens.
 
-    conversations.json   {"conversations": [{"messages", "tools"?}], "tokens": what templates see as bos_token, …, "now": the clock}
-    rendered.json        {template: [[text without, text with generation prompt] of each conversation]}; in place of a text
-                         {"raised": message} for raise_exception, {"failed": true} for what Python fails at
-    masks.json           [{"template", "tokenizer" (tests/data/tokenizer_json), "conversation", "input_ids", "mask"}] by
+    conversations.json   {"conversations": [{"messages", "tools"?}], "tokens": values of bos_token, … in templates, "now": the clock}
+    rendered.json        {template: [[text without, text with generation prompt] of each conversation]}; instead of a text
+                         {"raised": message} after raise_exception, {"failed": true} where Python fails
+    masks.json           [{"template", "tokenizer" (tests/data/tokenizer_json), "conversation", "input_ids", "mask"}] from
                          return_assistant_tokens_mask
 
-The templates are written for these tests: formats of the published families, by the constructs that theirs use.
+The templates are written for these tests: they have the formats of the published families and use the same constructs.
 
 Needs: transformers, tokenizers, jinja2 (scripts/golden/requirements.txt). Usage: chat_templates.py [tests/data folder]
 """

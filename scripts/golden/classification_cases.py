@@ -1,6 +1,6 @@
 """The cases of sequence classification: decoders of three kinds, and the encoders; random weights of small odd shapes, bfloat16 files.
 
-The bases are what people start from: models with another head, or with none.
+The bases are like those that people start from: models with another head, or with none.
 """
 
 import torch
@@ -27,17 +27,17 @@ def case(model_type: str, seed: int, max_grad_norm: float, shape: dict, labels: 
 
 
 CLASSIFICATION_CASES = {
-    # rows end with the pad's id here and there: the token before it is pooled
+    # some rows end with the padding id: the token before it is pooled
     "llama_classes": case("llama", 91, 1.5, family_shape(vocab_size=17), Labels(3), "AutoModelForCausalLM"),
     # class names; the base's head is tied
     "qwen2_names": case("qwen2", 92, 1.5, family_shape(tie_word_embeddings=True), Labels(2, names=["no", "entailed"]),
                         "AutoModelForCausalLM", adapter=lora(r=2, lora_alpha=3)),
-    # no pad at all; a regression
+    # no padding token; a regression
     "gpt2_values": case("gpt2", 93, 4.0, dict(vocab_size=89, bos_token_id=1, eos_token_id=2) | GPT2, Labels(1), "AutoModelForCausalLM",
                         adapter=lora(r=2, lora_alpha=3, target_modules=["c_attn"])),
-    # two texts a row
+    # two texts per row
     "bert_pairs": case("bert", 94, 1.0, ENCODER, Labels(3, pairs=True), "AutoModelForPreTraining"),
-    # the file holds the body alone, under names without "bert."
+    # the file holds only the body, under names without "bert."
     "bert_values": case("bert", 95, 2.0, ENCODER, Labels(1), "AutoModel", adapter=lora(r=2, lora_alpha=3, target_modules=["query", "value"])),
     "roberta_classes": case("roberta", 106, 1.0, ENCODER | dict(type_vocab_size=1, pad_token_id=1), Labels(3), "AutoModelForMaskedLM"),
     "distilbert_classes": case("distilbert", 97, 1.0, DISTILBERT, Labels(4), "AutoModelForMaskedLM",

@@ -1,11 +1,11 @@
-"""Writes tests/data/combine: three adapters, and what PEFT's add_weighted_adapter makes of them, to expected.safetensors:
-<case>/<module>.A and .B, or for the svd methods, whose signs are free, <case>/<module>.product (B A). cases.json has the
-arguments of each case. PEFT's result has lora_alpha = r, hence the scale 1, but keeps use_rslora of the first adapter, which
-makes it √r: that is left out here, and is off in what lora-merge writes.
+"""Writes tests/data/combine: three adapters, and in expected.safetensors the results of PEFT's add_weighted_adapter:
+<case>/<module>.A and .B, or <case>/<module>.product (B A) for the svd methods, whose signs are arbitrary. cases.json has the
+arguments of each case. PEFT's result has lora_alpha = r, hence a scale of 1, but keeps use_rslora of the first adapter, which
+makes the scale √r: it is ignored here, and is off in the adapters that lora-merge writes.
 
-The dare methods: `add_weighted_adapter` initialises its result from torch's global generator before it draws, so that a
-seed set before the call does not say what is drawn. Here each module draws from the seed that lora-merge gives it, a
-function of (--seed, module); what PEFT does with the numbers is its own.
+The dare methods: `add_weighted_adapter` initialises its result from torch's global generator before it draws its masks, so a
+seed set before the call does not determine them. Here each module draws from the seed that lora-merge gives it, a function of
+(--seed, module); PEFT's own code uses the numbers.
 """
 
 import shutil
@@ -74,7 +74,7 @@ def seed_of(module: str) -> int:
 
 
 def seeded(method, names: dict[int, str]):
-    """A method that combines one module, with that module's seed set before it draws."""
+    """A method that combines one module, with the module's seed set before it draws."""
 
     def call(*arguments, **others):
         targets = [value for value in (*arguments, *others.values()) if isinstance(value, LoraLayer)]

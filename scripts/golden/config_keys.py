@@ -1,13 +1,13 @@
-"""tests/data/config_keys: what each key of a config.json does in transformers.
+"""Writes tests/data/config_keys: the effect of each key of a config.json in transformers.
 
 For every family `<family>.json` has
-  keys     every key that its config class or its model code looks at, with a value that changes nothing
+  keys     every key that its config class or its model code reads, with a value that changes nothing
   tensors  names and shapes of the small model's weights; their values are a formula of both (`weight`), so that no file holds them
   config   config.json of that model
-  loss     what transformers makes of it: the mean loss of DOCUMENT, of an encoder the first logit of its classifier
-  ties     of decoders, all with tie_word_embeddings true: the loss `tied`, `other_head` (the file holds both weights, which differ) and
-           `head_alone` (the file holds lm_head.weight and no embedding); a file of the body alone, without its prefix, gives `tied` too
-  changes  [{set: keys laid over config.json, loss: a number or null where transformers refuses, tensors: if other ones are needed}]
+  loss     transformers' result: the mean loss of DOCUMENT, or the first logit of an encoder's classifier
+  ties     for decoders, all with tie_word_embeddings true: the losses `tied`, `other_head` (the file holds both weights, which differ)
+           and `head_alone` (the file holds lm_head.weight and no embedding); a file of the body only, without its prefix, gives `tied` too
+  changes  [{set: keys that replace those of config.json, loss: a number, or null where transformers refuses, tensors: if others are needed}]
 
     python scripts/golden/config_keys.py [FAMILY...]
 """
@@ -42,7 +42,7 @@ BERT = dict(SMALL, pad_token_id=0, id2label={str(i): f"L{i}" for i in range(LABE
 
 LAYERS = ["full_attention", "sliding_attention"]
 
-# The small config of each family, over its class's defaults.
+# The small config of each family: keys that replace the defaults of its class.
 CONFIGS = {
     "bert": BERT,
     "distilbert": {"vocab_size": 32, "dim": 16, "hidden_dim": 20, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 40,
@@ -68,9 +68,9 @@ CONFIGS = {
     "stablelm": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
 }
 ENCODERS = {"bert", "distilbert", "modernbert", "roberta"}
-DOUBLE = {"gemma3_text", "modernbert"}  # a rope for each kind of layer
+DOUBLE = {"gemma3_text", "modernbert"}  # one RoPE per kind of layer
 
-# What is tried on every family that has a rope.
+# Changes that are tried on every family with RoPE.
 ROPE_CHANGES = [
     {"rope_parameters": dict(ROPE, rope_theta=500.0)},
     {"rope_parameters": None, "rope_theta": 500.0},
@@ -177,7 +177,7 @@ CHANGES = {
 
 
 def weight(name, shape):
-    """0.3 sin(0.7 k + phase), around one where it scales a norm; the phase is the sum of the name's bytes times their places."""
+    """0.3 sin(0.7 k + phase), around one where it scales a norm; the phase is the sum of the name's bytes times their positions."""
     phase = sum((i + 1) * byte for i, byte in enumerate(name.encode())) % 997
     values = [0.3 * math.sin(0.7 * k + phase) for k in range(math.prod(shape))]
     offset = 1.0 if len(shape) == 1 and name.endswith("weight") else 0.0
@@ -206,7 +206,7 @@ def tensors_of(family, config):
 
 
 def outcome(family, config, tensors, bare=False):
-    """The loss, or an encoder's first score. `bare`: without the prefix of the body in the file's names."""
+    """The loss, or an encoder's first score. `bare`: the names in the file lack the prefix of the body."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps(config))
         weights = {name.split(".", 1)[1] if bare else name: weight(name, shape) for name, shape in tensors.items()}
@@ -223,7 +223,7 @@ def outcome(family, config, tensors, bare=False):
 
 
 def changed(config, change):
-    """config.json with the change; "other" turns a flag round."""
+    """config.json with the change; "other" inverts a flag."""
     result = dict(config)
     for key, value in change.items():
         result[key] = not result.get(key, False) if value == "other" else value
@@ -231,7 +231,7 @@ def changed(config, change):
 
 
 def neutral_keys(family, config):
-    """Every key that the class or the model code looks at."""
+    """Every key that the class or the model code reads."""
     cls = CONFIG_MAPPING[family]
     keys = {}
     module = inspect.getmodule(cls)
@@ -242,7 +242,7 @@ def neutral_keys(family, config):
     asked |= set(re.findall(r"getattr\((?:self\.)?config, \"(\w+)\"", model_code))
     rope = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
     asked = asked | rope if "rope_parameters" in config else asked - rope
-    asked -= {"modernbert": {"rope_theta"}, "gpt_neox": {"partial_rotary_factor"}}.get(family, set())  # they have keys of their own
+    asked -= {"modernbert": {"rope_theta"}, "gpt_neox": {"partial_rotary_factor"}}.get(family, set())  # they have their own keys
     members = {name for name in dir(PreTrainedConfig) if callable(getattr(PreTrainedConfig, name, None))}
     for key in sorted(asked | set(config) | set(cls.attribute_map) | set(inspect.signature(cls).parameters)):
         if key in members or key in ("self", "kwargs", "text_config", "vision_config", "image_token_id", "mm_tokens_per_image"):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes tests/data/convert: what PEFT and torch give where lora-convert and lora-inspect compute something.
+"""Writes tests/data/convert: the results of PEFT and torch for what lora-convert and lora-inspect compute.
 
 dora/            a DoRA adapter with other ranks and alphas for some modules, for the model of tests/data/llama/gqa
 expected.safetensors
     merged/<module>    the model's weights with dora/ merged by PEFT (merge_and_unload)
     resized/<module>   scale · B A of tests/data/llama/llama3/adapter cut to rank 2 by PEFT (add_weighted_adapter, "svd")
 expected.json
-    baked    dora/ as plain LoRA of rank RANK: norm of each module's change and the least error of that rank (float64)
+    baked    dora/ as plain LoRA of rank RANK: norm of each module's change and the smallest error at that rank (float64)
     figures  of tests/data/llama/llama3/adapter: norms, singular values and effective rank of each module (float64)
     versions
 
@@ -77,7 +77,7 @@ def expected_of_dora(tensors):
 
 def expected_of_resize(tensors):
     model = PeftModel.from_pretrained(load_model("llama3"), DATA / "llama" / "llama3" / "adapter")
-    # Twice with half its weight: of one adapter alone PEFT keeps the rank.
+    # The adapter twice, with half its weight each: given a single adapter, PEFT keeps its rank.
     model.add_weighted_adapter(["default"] * 2, [0.5, 0.5], "cut", combination_type="svd", svd_rank=RESIZED)
     for module, layer in adapted_modules(model).items():
         tensors[f"resized/{module}"] = layer.get_delta_weight("cut").detach().clone()

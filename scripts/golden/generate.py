@@ -1,12 +1,12 @@
-"""Writes tests/data/generate: what transformers' generate() and its logits processors make of fixed inputs.
+"""Writes tests/data/generate: the results of transformers' generate() and its logits processors for fixed inputs.
 
     python generate.py [--case NAME]...    greedy.json (all cases without --case), sampling.safetensors, VERSIONS.json
 
 greedy.json: for each case of tests/data/llama and tests/data/families a list of {"prompt", "adapter" (whether PEFT's adapter is on),
-"repetition_penalty", "output_ids" (NEW_TOKENS of them, no EOS), "gap" (the least distance of the two largest scores at any
+"repetition_penalty", "output_ids" (NEW_TOKENS of them, no EOS), "gap" (the smallest distance of the two largest scores at any
 step)}. Each prompt runs alone, in float32, eager attention, one thread, with transformers' cache; dynamic RoPE forgets
-longer prompts that came before. Models with random weights have near-ties and run in circles: of CANDIDATES random prompts
-of each length, and of their completions of many different tokens, the one with the largest gap is kept.
+longer prompts that came before. Models with random weights have near-ties and repeat themselves: of CANDIDATES random prompts
+of each length whose completions have many different tokens, the one with the largest gap is kept.
 
 sampling.safetensors: "logits" [rows, vocabulary] and, for setting i of the metadata's "settings" (a JSON list of
 GenerationConfig's keys), "probabilities.<i>": softmax of the processed logits. "seen" (JSON): the ids of each row's text
@@ -57,7 +57,7 @@ SETTINGS = [
 
 
 def greedy(model: torch.nn.Module, prompt: list[int], penalty: float) -> tuple[list[int], float]:
-    """The new tokens, and the least gap between the two largest scores."""
+    """The new tokens, and the smallest gap between the two largest scores."""
     forget_longer_documents(model)
     config = GenerationConfig(max_new_tokens=NEW_TOKENS, do_sample=False, repetition_penalty=penalty, eos_token_id=None, pad_token_id=0,
                               return_dict_in_generate=True, output_scores=True)  # fmt: skip
@@ -73,7 +73,7 @@ def best_prompt(model: torch.nn.Module, draw: random.Random, length: int, penalt
         prompt = [draw.randrange(vocabulary) for _ in range(length)]
         ids, gap = greedy(model, prompt, penalty)
         rows.append({"prompt": prompt, "repetition_penalty": penalty, "output_ids": ids, "gap": gap})
-    needed = min(DISTINCT_TOKENS, max(len(set(row["output_ids"])) for row in rows))  # some models run in short circles only
+    needed = min(DISTINCT_TOKENS, max(len(set(row["output_ids"])) for row in rows))  # some models only repeat a few tokens
     return max((row for row in rows if len(set(row["output_ids"])) >= needed), key=lambda row: row["gap"])
 
 
@@ -92,7 +92,7 @@ def greedy_rows(name: str) -> list[dict]:
 
 
 def processed(model: torch.nn.Module, setting: dict, seen: list[list[int]], logits: torch.Tensor) -> torch.Tensor:
-    """Through the very list that generate() would make of these keys."""
+    """The logits after the list of processors that generate() builds from these keys."""
     config = GenerationConfig(do_sample=True, **({"top_k": 0, "top_p": 1.0} | setting))
     processors = model._get_logits_processor(generation_config=config, input_ids_seq_length=1)
     rows = [processors(torch.tensor([ids]), logits[i : i + 1].clone()) for i, ids in enumerate(seen)]
@@ -112,7 +112,7 @@ def sampling_tensors() -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=CASES, help="only this case (may be repeated); the others' rows stay")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this case (repeatable); the rows of the others are kept")
     chosen = parser.parse_args().case or CASES
     be_quiet()
     DATA.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/data/chat/instruction.json: instruction rows as a user's turn and an answer, by transformers' apply_chat_template.
+"""Writes tests/data/chat/instruction.json: instruction rows as a user's turn and an answer, by transformers' apply_chat_template.
 
     {"template", "rows": [{"row": {"instruction", "input"?, "output"}, "input_ids", "mask"}]}
 
-The instruction and its input, a line each, are what the user says: LLaMA-Factory's rule for Alpaca's rows. The tokenizer is
+The user's turn is the instruction and its input, one line each: LLaMA-Factory's rule for Alpaca rows. The tokenizer is
 tests/data/tokenizer_json/llama3.json.
 
 Needs: transformers, tokenizers (scripts/golden/requirements.txt). Usage: instruction_chat.py [tests/data folder]

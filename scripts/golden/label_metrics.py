@@ -1,6 +1,6 @@
-"""The metrics of a classification by their definitions: what scikit-learn and scipy compute, with numpy alone.
+"""The metrics of a classification by their definitions, equal to those of scikit-learn and scipy, with numpy only.
 
-    python label_metrics.py        writes tests/data/classification/metrics.json: predictions, labels and what they come to
+    python label_metrics.py        writes tests/data/classification/metrics.json: predictions, labels and their metrics
 """
 
 import json
@@ -22,7 +22,7 @@ def f1_of(predicted: numpy.ndarray, actual: numpy.ndarray, label: int) -> float:
 
 
 def matthews(predicted: numpy.ndarray, actual: numpy.ndarray) -> float:
-    """Covariance of the one-hot matrices by the root of their variances' product (Gorodkin 2004, R_K)."""
+    """Covariance of the one-hot matrices divided by the root of the product of their variances (Gorodkin 2004, R_K)."""
     classes = numpy.union1d(predicted, actual)
     x, y = (numpy.equal.outer(side, classes).astype(float) for side in (predicted, actual))
     x, y = x - x.mean(0), y - y.mean(0)
@@ -39,7 +39,7 @@ def class_metrics(predicted: list[int], actual: list[int], num_classes: int | No
 
 
 def ranks(values: numpy.ndarray) -> numpy.ndarray:
-    """From 1; equal values have the mean of their places."""
+    """Ranks from 1; equal values have the mean of their ranks."""
     return numpy.array([(numpy.sum(values < value) + 1 + numpy.sum(values <= value)) / 2 for value in values])
 
 

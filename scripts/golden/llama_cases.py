@@ -1,4 +1,4 @@
-"""The cases of the Llama family: one row a case, and how a row becomes a folder (model, adapter, rows, run.json).
+"""The cases of the Llama family: one row per case, and the code that writes its folder (model, adapter, rows, run.json).
 
 Shapes are tiny and odd, weights are large, no norm is all ones and no bias is zero, so that a mistake shows in the loss.
 """
@@ -29,21 +29,21 @@ class Case:
     shard_size: str | None = None
     num_rows: int = 29
     first_length: int = 13  # of the first document, whose hidden states are kept
-    starts_itself: bool = False  # no init_from: the adapter starts as its init_lora_weights says
-    tests_model: bool = True  # the base's own hidden states and logits are kept: it stands for a kind of model
+    starts_itself: bool = False  # no init_from: the adapter is initialised as its init_lora_weights says
+    tests_model: bool = True  # the base's own hidden states and logits are kept: it represents a kind of model
     paste_whole_config: bool = False  # run.json's adapter section is PEFT's whole adapter_config.json
     v4_rope_scaling: dict = field(default_factory=dict)  # keys to rename in rope_scaling, for old spellings
     model_type: str = "llama"
     config_changes: dict = field(default_factory=dict)  # keys of config.json as published files have them
     model: dict = field(default_factory=dict)  # further keys of run.json's model section
-    base_class: str = "AutoModelForCausalLM"  # what transformers writes the base with
-    labels: "Labels | None" = None  # the rows have labels as a whole: a sequence classification
+    base_class: str = "AutoModelForCausalLM"  # model class with which transformers writes the base
+    labels: "Labels | None" = None  # each row has one label: sequence classification
 
 
 @dataclass
 class Labels:
-    count: int  # of classes; 1: values of a regression
-    names: list[str] | None = None  # what the rows call the classes
+    count: int  # number of classes; 1: values of a regression
+    names: list[str] | None = None  # names of the classes in the rows
     pairs: bool = False  # rows have two texts
 
 
@@ -70,13 +70,13 @@ def small_shape(**changes) -> dict:
 
 
 def parts_case(seed: int, shape: dict, adapter: dict, **changes) -> Case:
-    """Shows which tensors are trained and how, not what the model computes."""
+    """A case that is about the trained tensors, not about what the model computes."""
     settings = dict(weight_decay=0.1, warmup_steps=2, max_grad_norm=3.0, adam_epsilon=1e-6) | changes
     return Case(seed=seed, shape=shape, adapter=adapter, tests_model=False, num_rows=21, first_length=9, training=training(**settings))
 
 
 CASES = {
-    # head_dim is not hidden_size / heads; the adapter is PEFT's default choice
+    # head_dim is not hidden_size / heads; the adapter has PEFT's default targets
     "gqa": Case(
         seed=11, shape=shape(hidden_size=48, num_attention_heads=6, num_key_value_heads=2, head_dim=10, vocab_size=101),
         adapter=lora(), training=training(learning_rate=1e-2, warmup_steps=3, max_grad_norm=4.0), paste_whole_config=True),
@@ -129,7 +129,7 @@ CASES = {
             "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 0.4}),
         adapter=lora(target_modules="all-linear", exclude_modules=["gate_proj"], lora_alpha=4),
         training=training(lr_scheduler_type="constant", per_device_train_batch_size=3, optim="adamw_torch_fused", max_grad_norm=2.0)),
-    # the next three start by themselves: what PEFT makes of the weights or of the data
+    # the next three have no initial adapter: PEFT computes it from the weights or from the data
     "pissa": Case(
         seed=21, starts_itself=True, num_rows=23, first_length=11,
         shape=shape(hidden_size=30, intermediate_size=44, num_attention_heads=3, num_key_value_heads=1, vocab_size=89),
@@ -142,14 +142,14 @@ CASES = {
                     attention_bias=True),
         adapter=lora(r=3, lora_alpha=2, target_modules=["v_proj", "o_proj", "up_proj"], init_lora_weights="olora", use_rslora=True),
         training=training(learning_rate=2e-3, weight_decay=0.05, max_grad_norm=2.0)),
-    # batches with too few supervised tokens for some modules, and modules that are left without a rank
+    # batches with too few supervised tokens for some modules, and modules that end without a rank
     "eva": Case(
         seed=23, starts_itself=True, num_rows=26, first_length=9,
         shape=shape(hidden_size=32, intermediate_size=38, num_attention_heads=4, num_key_value_heads=2, vocab_size=79),
         adapter=lora(r=1, lora_alpha=5, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"], init_lora_weights="eva",
                      rank_pattern={"o_proj": 2}, eva_config={"rho": 3.0, "tau": 0.99}),
         training=training(learning_rate=1e-2, weight_decay=0.1, max_grad_norm=4.0)),
-    # what is trained beside the usual pairs
+    # trained tensors other than the usual pairs
     "dora": parts_case(
         seed=31, shape=small_shape(attention_bias=True),
         adapter=lora(use_dora=True, use_rslora=True, r=3, target_modules=["q_proj", "v_proj", "down_proj"])),
@@ -159,7 +159,7 @@ CASES = {
     "bias_all": parts_case(
         seed=45, shape=small_shape(attention_bias=True, mlp_bias=True),
         adapter=lora(use_dora=True, bias="all", r=2, target_modules=["o_proj", "gate_proj"])),
-    # "norm" is the end of every norm's name; a module with others in it; tokens of their own in an untied table
+    # "norm" is the end of every norm's name; a module that contains others; trained tokens of an untied embedding
     "modules_to_save": parts_case(
         seed=34, shape=small_shape(mlp_bias=True),
         adapter=lora(target_modules=["q_proj", "k_proj", "up_proj"], modules_to_save=["norm", "lm_head", "layers.1.mlp"],
@@ -170,19 +170,19 @@ CASES = {
     "embeddings": parts_case(
         seed=36, shape=small_shape(),
         adapter=lora(use_dora=True, target_modules=["embed_tokens", "lm_head", "v_proj"], rank_pattern={"embed_tokens": 3})),
-    # one memory for the pairs of both, with two parameters each
+    # both modules share the memory of their pairs, with two parameters each
     "tied_embeddings": parts_case(
         seed=37, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(target_modules=["embed_tokens", "q_proj"], ensure_weight_tying=True, alpha_pattern={"lm_head": 5})),
     "tied_saved": parts_case(
         seed=38, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["lm_head"], ensure_weight_tying=True)),
-    # LoRA+: learning rates and decay by the kind of tensor
+    # LoRA+: learning rate and decay by kind of tensor
     "loraplus": parts_case(
         seed=46, shape=small_shape(attention_bias=True),
         adapter=lora(bias="lora_only", target_modules=["embed_tokens", "q_proj", "down_proj"], modules_to_save=["lm_head"]),
         weight_decay=0.0, learning_rate=1e-3, loraplus_lr_ratio=16.0, loraplus_weight_decay=0.1, loraplus_lr_embedding=2e-3),
-    # tied in the base and each on its own in the adapter
+    # tied in the base, separate in the adapter
     "drifting": parts_case(
         seed=39, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["embed_tokens"], trainable_token_indices={"lm_head": [9, 2, 33]})),
@@ -197,11 +197,11 @@ CASES = {
 
 
 def randomize(model: torch.nn.Module, generator: torch.Generator) -> None:
-    """Matrices N(0, 1.5²/in) cut to a std of 0.1 to 0.3, norms around one, biases and embeddings far from zero."""
+    """Matrices N(0, 1.5²/in) with a std limited to 0.1 to 0.3, norms around one, biases and embeddings far from zero."""
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if "norm" in name or (parameter.dim() == 1 and name.endswith(".weight")):
-            value = parameter.data + 0.3 * noise  # around ones, or zeros where 1 + w is meant
+            value = parameter.data + 0.3 * noise  # around ones, or around zeros where the model computes 1 + w
         elif parameter.dim() == 1:
             value = 0.2 * noise
         elif "embed_tokens" in name:
@@ -241,7 +241,7 @@ def write_model(case: Case, folder: Path, generator: torch.Generator) -> PreTrai
 
 @torch.no_grad()
 def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> None:
-    """B is not zero, what is a copy of the base has left it, and no magnitude is the length that it stands for."""
+    """B is not zero, copies of base weights differ from the base, and no magnitude is the norm from which it is initialised."""
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad and "lora_magnitude_vector" not in name:
             noise = torch.randn(parameter.shape, generator=generator)
@@ -259,12 +259,12 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
 
 
 def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: torch.Generator) -> None:
-    """PEFT's own files; its model card is left out and its sets are sorted."""
+    """PEFT's own files, without the model card and with sorted sets."""
     if case.labels is not None:
-        torch.manual_seed(case.seed)  # transformers draws the head
+        torch.manual_seed(case.seed)  # transformers initialises the head at random
         model = AutoModelForSequenceClassification.from_pretrained(
             folder.parent / "model", num_labels=case.labels.count, dtype=torch.float32).eval()  # fmt: skip
-    model.name_or_path = str(folder.parent / "model")  # PEFT looks there whether the vocabulary was changed
+    model.name_or_path = str(folder.parent / "model")  # PEFT reads it to see whether the vocabulary was changed
     config = LoraConfig(task_type="CAUSAL_LM" if case.labels is None else "SEQ_CLS", **case.adapter)
     adapted = get_peft_model(model, config)
     randomize_adapter(adapted, generator)
@@ -288,7 +288,7 @@ def make_row(draw: random.Random, vocab: int, length: int) -> dict:
         labels = [-100] * prompt + ids[prompt:]
     else:
         labels = [-100 if draw.random() < 0.3 else token for token in ids]
-        labels[-1] = ids[-1]  # one supervised token at least
+        labels[-1] = ids[-1]  # at least one supervised token
     return {"input_ids": ids, "labels": labels}
 
 
@@ -338,7 +338,7 @@ def run_config(case: Case, folder: Path) -> dict:
 
 
 def write_inputs(case: Case, folder: Path) -> None:
-    """Everything that lora-train reads; what it has to give is llama_golden.py's part."""
+    """Writes all inputs of lora-train; llama_golden.py writes the expected results."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     generator = torch.Generator().manual_seed(case.seed)

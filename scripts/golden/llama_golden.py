@@ -1,9 +1,9 @@
-"""Writes tests/data/llama and tests/data/families: for each case of llama_cases.py and of family_cases.py its inputs and
-what transformers + PEFT make of them.
+"""Writes tests/data/llama and tests/data/families: for each case of llama_cases.py and family_cases.py its inputs and the
+results of transformers + PEFT.
 
     python llama_golden.py [--case NAME]...     write (all cases without --case)
-    python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results:
-                                                has to stay well below the tolerances of the tests
+    python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results,
+                                                which must be well below the tolerances of the tests
 """
 
 import argparse
@@ -39,7 +39,7 @@ def folder_of(name: str) -> Path:
 
 
 def check_against_own_loss(model, document) -> None:
-    """transformers' loss of the same labels, which shifts and averages by itself."""
+    """transformers' own loss for the same labels, which shifts and averages by itself."""
     if isinstance(document, LabelledDocument):
         return
     with torch.no_grad():
@@ -59,7 +59,7 @@ def forward_tensors(model, document, prefix: str, every_layer: bool = True) -> d
 
 @torch.no_grad()
 def check_padded(model, documents) -> None:
-    """The documents in one padded batch, as transformers' Trainer gives them, have the same logits."""
+    """Checks that the documents have the same logits in one padded batch, as in transformers' Trainer."""
     longest = max(len(document.ids) for document in documents)
     pad = model.config.pad_token_id
     if pad is None:
@@ -84,7 +84,7 @@ def num_trainable(model) -> int:
 
 
 def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str, torch.Tensor]]:
-    """What is expected of the case in `folder`: (expected.json, expected.safetensors)."""
+    """The expected results of the case in `folder`: (expected.json, expected.safetensors)."""
     run = read_json(folder / "run.json")
     rows, held_out = documents_of(folder, run, "train"), documents_of(folder, run, "eval")
     base = base_of(folder, run)
@@ -128,7 +128,7 @@ def write_case(name: str, case: Case) -> None:
         expected["default_target_modules"] = DEFAULT_TARGETS.get(case.model_type, [])
     clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
     if not 0 < clipped:
-        raise RuntimeError(f"{name}: no step is clipped, choose a smaller max_grad_norm")
+        raise RuntimeError(f"{name}: no step is clipped; choose a smaller max_grad_norm")
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
     save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -176,8 +176,8 @@ def versions() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", action="append", choices=list(ALL_CASES), help="only this case (may be repeated)")
-    parser.add_argument("--stability", action="store_true", help="write nothing, print how well conditioned the cases are")
+    parser.add_argument("--case", action="append", choices=list(ALL_CASES), help="only this case (repeatable)")
+    parser.add_argument("--stability", action="store_true", help="write nothing; print how well conditioned the cases are")
     options = parser.parse_args()
     chosen = {name: ALL_CASES[name] for name in options.case or ALL_CASES}
     be_quiet()

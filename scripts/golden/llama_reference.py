@@ -1,7 +1,7 @@
-"""What lora-train has to equal: transformers + PEFT + torch's AdamW, each document run alone at batch 1.
+"""The reference that lora-train must equal: transformers + PEFT + torch's AdamW, with each document run alone at batch size 1.
 
-Shared by the golden writer (llama_golden.py) and by the live comparison (tests/peer/peer_compare.py). It knows nothing
-of how a case was made: a case is a folder with run.json, a lora-train config, and the files that run.json names.
+Shared by llama_golden.py and by the live comparison (tests/peer/peer_compare.py). It does not depend on how a case was
+made: a case is a folder with run.json, a lora-train config, and the files that run.json names.
 """
 
 import json
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is here: nothing may be looked up
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is local: nothing may be looked up
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,7 @@ class LabelledDocument:
         return 1
 
     def loss(self, model: torch.nn.Module) -> torch.Tensor:
-        """transformers' own, of one document."""
+        """transformers' own loss of one document."""
         return logits_of(model, self, labels=torch.tensor([self.label])).loss
 
 
@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict:
 
 
 def read_documents(path: Path) -> list[Document]:
-    """Rows of the `tokens` format; without labels every token is supervised. Or of `classification`."""
+    """Rows of the format `tokens`, where every token is supervised if there are no labels, or of `classification`."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if "label" in rows[0]:
         return [LabelledDocument(row["input_ids"], row.get("token_type_ids"), row["label"]) for row in rows]
@@ -80,7 +80,7 @@ def is_classification(run: dict) -> bool:
 
 
 def label_names(folder: Path, run: dict) -> list[str]:
-    """The training rows' own, sorted."""
+    """The names of the training rows, sorted."""
     return sorted({document.label for source in run["data"]["train"] for document in read_documents(folder / source["path"])})
 
 
@@ -114,7 +114,7 @@ def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.n
 
 
 def parameter_key(name: str) -> str:
-    """The name of a parameter in the result's file: PEFT leaves out the adapter's name and its own wrapper's."""
+    """The name of a parameter in the result's file: PEFT omits the names of the adapter and of its wrapper."""
     name = name.replace(".modules_to_save.default.", ".").replace(".default.", ".").removesuffix(".default")
     return name.removesuffix(".weight") if name.endswith(".lora_magnitude_vector.weight") else name
 
@@ -128,7 +128,7 @@ def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def forget_longer_documents(model: torch.nn.Module) -> None:
-    """Dynamic RoPE in transformers keeps the frequencies of the longest document seen; here each document stands alone."""
+    """Resets dynamic RoPE, for which transformers keeps the frequencies of the longest document so far."""
     for module in model.modules():
         if getattr(module, "rope_type", None) == "dynamic":
             module.inv_freq = module.original_inv_freq.clone()
@@ -145,7 +145,7 @@ def logits_of(model: torch.nn.Module, document, **kwargs):
 
 
 def epoch_steps(documents: list[Document], training: dict) -> list[list[Document]]:
-    """The documents of each optimiser step of one epoch, in file order; what is left at the end makes a smaller step."""
+    """The documents of each optimiser step of one epoch, in file order; the last step may be smaller."""
     size, accumulation = training["per_device_train_batch_size"], training["gradient_accumulation_steps"]
     batches = [documents[i : i + size] for i in range(0, len(documents), size)]
     steps = [batches[i : i + accumulation] for i in range(0, len(batches), accumulation)]
@@ -177,7 +177,7 @@ def make_optimizer(model: torch.nn.Module, training: dict) -> torch.optim.Optimi
     ]
     optim = training.get("optim", "adamw_torch_fused")
     if optim not in ("adamw_torch", "adamw_torch_fused"):
-        raise ValueError(f"training.optim: found {optim}, the reference knows AdamW only")
+        raise ValueError(f"training.optim: found {optim}, expected AdamW, the only optimizer of this reference")
     return torch.optim.AdamW(
         groups,
         lr=training["learning_rate"],
@@ -200,7 +200,7 @@ def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float, int]:
-    """Backward of one optimiser step: sum over its supervised tokens divided by their number. Returns (loss, number)."""
+    """Backward of one optimiser step: loss summed over its supervised tokens, divided by their number. Returns (loss, number)."""
     count = sum(document.num_supervised() for document in documents)
     loss = 0.0
     for document in documents:
@@ -212,9 +212,9 @@ def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float
 
 @dataclass
 class Training:
-    steps: list[dict]  # one object an optimiser step, named as in metrics.jsonl
+    steps: list[dict]  # one object per optimiser step, with the keys of metrics.jsonl
     evals: list[dict]  # {"step", "eval_loss"}, the last one after the last step
-    first_gradients: dict[str, torch.Tensor]  # of the first optimiser step, before clipping
+    first_gradients: dict[str, torch.Tensor]  # gradients of the first optimiser step, before clipping
 
 
 def train(model: torch.nn.Module, run: dict, documents: list[Document], held_out: list[Document]) -> Training:
@@ -255,7 +255,7 @@ def evaluate(model: torch.nn.Module, documents: list[Document]) -> list[dict]:
 
 @torch.no_grad()
 def label_metrics(model: torch.nn.Module, documents: list) -> dict:
-    """What an evaluation measures of labels beside the loss."""
+    """The metrics of labels that an evaluation measures in addition to the loss."""
     if not isinstance(documents[0], LabelledDocument):
         return {}
     logits = torch.cat([logits_of(model, document).logits.float() for document in documents])
@@ -269,7 +269,7 @@ def mean_loss(rows: list[dict]) -> float:
 
 
 def be_quiet() -> None:
-    """No progress bars and no notes of transformers and PEFT to their own developers."""
+    """Turns off the progress bars and most warnings of transformers and PEFT."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
@@ -277,7 +277,7 @@ def be_quiet() -> None:
 
 @contextmanager
 def one_thread():
-    """The same sums in the same order on every machine with as many cores as it likes."""
+    """Sums in the same order on every machine, whatever its number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""inv_freq and attention factor of the RoPE dialects, from transformers' ROPE_INIT_FUNCTIONS."""
+"""Writes rope.json: inv_freq and attention factor of the RoPE dialects, from transformers' ROPE_INIT_FUNCTIONS."""
 
 import copy
 
@@ -18,7 +18,7 @@ def v5(rope: dict, **changes) -> dict:
     return SHAPE | {"rope_parameters": rope} | changes
 
 
-# name -> (the keys of config.json that matter, document lengths; None: the frequencies do not depend on it)
+# name -> (the relevant keys of config.json, document lengths; None: the frequencies do not depend on the length)
 SETS: dict[str, tuple[dict, list[int | None]]] = {
     "default": (v5({"rope_type": "default", "rope_theta": 10000.0}), [None]),
     "default_head_dim": (v5({"rope_type": "default", "rope_theta": 500000.0}, head_dim=80), [None]),
@@ -71,7 +71,7 @@ def frequencies(config: LlamaConfig, length: int | None) -> tuple[torch.Tensor, 
     kind = config.rope_parameters["rope_type"]
     if kind == "default":
         return LlamaRotaryEmbedding.compute_default_rope_parameters(config)
-    # a tensor, because that is what the model passes: the base is then computed in float32
+    # a tensor, as the model passes: the base is then computed in float32
     return ROPE_INIT_FUNCTIONS[kind](config, seq_len=None if length is None else torch.tensor(length))
 
 
@@ -79,7 +79,7 @@ def rope_table() -> list[dict]:
     rows = []
     for name, (config, lengths) in SETS.items():
         for length in lengths:
-            inv_freq, attention_factor = frequencies(LlamaConfig(**copy.deepcopy(config)), length)  # it completes the dicts it is given
+            inv_freq, attention_factor = frequencies(LlamaConfig(**copy.deepcopy(config)), length)  # transformers adds keys to the dicts that it is given
             rows.append({"name": name, "config": config, "document_length": length, "attention_factor": float(attention_factor),
                          "inv_freq": inv_freq.tolist()})  # fmt: skip
     return rows

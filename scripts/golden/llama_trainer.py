@@ -52,7 +52,7 @@ def compare(folder: Path) -> bool:
 
 def main() -> int:
     be_quiet()
-    # padding changes what dynamic RoPE takes for the document's length: a padded batch cannot equal it; a case that starts
+    # with dynamic RoPE, padding counts as a part of the document, so a padded batch cannot be equal; a case that starts
     # by itself has no trained tensors to compare
     cases = [run.parent.name for run in sorted(DATA.glob("*/run.json")) if not is_started(read_json(run))]
     names = sys.argv[1:] or [name for name in cases if name != "dynamic"]

@@ -1,5 +1,5 @@
-"""An adapter as PEFT itself starts it, where run.json names no init_from: from the base weight (pissa, olora) or from the
-data (eva). Random starts have no place here: they are compared by their properties.
+"""Adapters as PEFT initialises them where run.json has no init_from: from the base weight (pissa, olora) or from the data
+(eva). Random initialisations are not here, as they are compared by their properties.
 """
 
 import torch
@@ -14,7 +14,7 @@ def is_started(run: dict) -> bool:
 
 
 def padded_batches(documents: list, size: int) -> list[dict]:
-    """What a DataLoader would give: documents in file order, `size` at a time."""
+    """The batches of a DataLoader: documents in file order, `size` at a time."""
     batches = []
     for begin in range(0, len(documents), size):
         rows = documents[begin : begin + size]
@@ -31,7 +31,7 @@ def padded_batches(documents: list, size: int) -> list[dict]:
 
 
 def start_adapter(base: torch.nn.Module, run: dict, documents: list) -> PeftModel:
-    """get_peft_model as its users call it; EVA looks at the micro-batches of the first epoch."""
+    """get_peft_model as users call it; EVA sees the micro-batches of the first epoch."""
     options = {key: value for key, value in run["adapter"].items() if key != "peft_type"}
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options))
     if options["init_lora_weights"] == "eva":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/data/optim/loraplus.safetensors: PEFT's LoRA+ optimizers on a tiny model, step by step.
 
-The model has every kind of parameter that LoRA+ tells apart: A and B of a Linear and of an Embedding, DoRA magnitudes,
-biases, and a module trained whole. Gradients are random, the learning rate falls. Tensors are named
+The model has every kind of parameter that LoRA+ distinguishes: A and B of a Linear and of an Embedding, DoRA magnitudes,
+biases, and a module that is trained in full. Gradients are random, the learning rate falls. Tensors are named
     <case>/initial/<parameter>   <case>/<step>/grad/<parameter>   <case>/<step>/param/<parameter>
-with PEFT's parameter names but the adapter's, and the metadata holds each case's options and its learning rates by
+with PEFT's parameter names without the adapter's name. The metadata holds each case's options and its learning rates by
 parameter as JSON, and the versions. Needs torch, peft and safetensors:
     python scripts/golden/loraplus.py
 """

@@ -1,8 +1,8 @@
-"""Writes tests/data/merge: adapters of every kind on the bases of tests/data/llama, those of tests/data/families, and the
-weights that PEFT's merge_and_unload makes of them: expected.safetensors has those that change, in the base's dtype.
+"""Writes tests/data/merge: adapters of every kind on the bases of tests/data/llama and tests/data/families, and the weights
+after PEFT's merge_and_unload: expected.safetensors has those that change, in the base's dtype.
 
-Where PEFT's own in-place merge would be wrong (a tied head), the base is untied first, as PEFT itself advises; a weight
-is PEFT's set_scale. case.json says which base, adapters and weights (paths relative to tests/data).
+Where PEFT's in-place merge would be wrong (a tied head), the base is untied first, as PEFT advises; an adapter's weight is
+given by PEFT's set_scale. case.json names the base, the adapters and their weights (paths relative to tests/data).
 """
 
 import shutil
@@ -27,8 +27,8 @@ DATA = TESTS / "merge"
 class Case:
     base: str  # a case of tests/data/llama or tests/data/families
     adapters: list[str | dict]  # a folder below tests/data, or a LoraConfig to write one from
-    weights: list[float] = field(default_factory=list)  # none: 1 each
-    dtype: str = "auto"  # of the base when it is merged
+    weights: list[float] = field(default_factory=list)  # none: 1 for each
+    dtype: str = "auto"  # dtype of the base when it is merged
 
 
 CASES = {
@@ -53,12 +53,12 @@ def load_untied(base: str, dtype: str = "auto") -> torch.nn.Module:
     if model.config.tie_word_embeddings:
         model.get_output_embeddings().weight = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())
         model.config.tie_word_embeddings = False
-    model.name_or_path = str(folder_of(base) / "model")  # PEFT looks there whether the vocabulary was changed
+    model.name_or_path = str(folder_of(base) / "model")  # PEFT reads it to see whether the vocabulary was changed
     return model
 
 
 def write_adapter(base: torch.nn.Module, adapter: dict, folder: Path, seed: int) -> None:
-    """PEFT's own files with large values in everything that it trains; no model card, its sets sorted."""
+    """PEFT's own files with large values in all trained tensors, without the model card and with sorted sets."""
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **adapter))
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "optim" / "optimizers.safetensors"
 STEPS = 10
 SHAPES = {"decayed.matrix": (5, 3), "decayed.vector": (37,), "plain.bias": (3,), "plain.norm": (7,)}
-WITHOUT_GRADIENT = ("decayed.vector", (3, 4))  # a parameter, and the steps at which it has none
+WITHOUT_GRADIENT = ("decayed.vector", (3, 4))  # a parameter, and the steps at which it has no gradient
 
 FLOAT = {"dtype": "float32", "max_norm": 0.0}  # a max_norm of 0: no clipping
 BFLOAT = {"dtype": "bfloat16", "max_norm": 0.0}

@@ -1,4 +1,4 @@
-"""Writes tests/data/adapters/peft_keys.json: the keys that adapter_config.json of LoRA has, by the first version of PEFT that writes each.
+"""Writes tests/data/adapters/peft_keys.json: the keys of LoRA's adapter_config.json, by the first version of PEFT that writes each.
 
     pip download --no-deps peft==0.3.0 -d wheels    # and each further version
     python scripts/golden/peft_keys.py wheels

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/data/classification/predictions.json: what classifiers and regressions say of rows, by transformers + PEFT and by the
+"""Writes tests/data/classification/predictions.json: predictions of classifiers and regressions, by transformers + PEFT and by the
 TorchScript modules themselves.
 
     python scripts/golden/predictions.py
 
-Each case of tests/data/classification that it names, with the adapter it starts from, on its eval.jsonl: softmax of the logits in
-float32 under the labels' names, or the value. Each module of tests/data/torchscript without an adapter likewise.
+For each listed case of tests/data/classification, with its initial adapter, on its eval.jsonl: softmax of the logits in float32
+under the labels' names, or the value. The same for each listed module of tests/data/torchscript, without an adapter.
 """
 
 import json

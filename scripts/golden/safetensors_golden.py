@@ -1,7 +1,7 @@
-"""Writes tests/data/safetensors/*.safetensors with Python's safetensors: the bytes that our writer must give.
+"""Writes tests/data/safetensors/*.safetensors with Python's safetensors: the bytes that our writer must produce.
 
 Usage: python scripts/golden/safetensors_golden.py [output folder]
-Needs torch and safetensors; the versions used are in versions.json beside the files.
+Needs torch and safetensors; the versions used are in versions.json next to the files.
 """
 
 import json

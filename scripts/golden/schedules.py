@@ -17,7 +17,7 @@ from transformers import get_scheduler
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "optim" / "schedules.json"
 STEPS_PAST_THE_END = 3
 
-# kind -> the lr_scheduler_kwargs to try
+# kind -> list of lr_scheduler_kwargs
 KWARGS = {
     "linear": [{}],
     "cosine": [{}, {"num_cycles": 0.25}, {"num_cycles": 1.5}, {"num_cycles": 0}],
@@ -34,7 +34,7 @@ KWARGS = {
     "inverse_sqrt": [{}, {"timescale": 5}, {"timescale": 100}],
 }
 RAMPS = ["linear", "cosine", "1-sqrt"]
-LENGTHS = [(0, 20), (1, 20), (6, 17), (0, 1), (25, 20)]  # (warmup_steps, total_steps); the last never ends its warm-up
+LENGTHS = [(0, 20), (1, 20), (6, 17), (0, 1), (25, 20)]  # (warmup_steps, total_steps); the last one never leaves its warm-up
 RATES = [2e-4, 1.0]
 
 
@@ -70,7 +70,7 @@ def learning_rates(kind, warmup, total, rate, kwargs):
 
 
 def main():
-    warnings.simplefilter("ignore")  # of num_stable_steps given beside num_training_steps, which is meant
+    warnings.simplefilter("ignore")  # num_stable_steps is given together with num_training_steps on purpose
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     lines = []
     for kind, warmup, total, rate, kwargs in cases():

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/data/optim/small_state_optimizers.safetensors: the optimizers that keep less than AdamW, over twenty steps.
+"""Writes tests/data/optim/small_state_optimizers.safetensors: twenty steps of the optimizers that keep less state than AdamW.
 
-lion is lion-pytorch's, adafactor transformers' with the options that Trainer gives it, adamw_8bit bitsandbytes' on the CPU.
-The quantisation of that CPU backend looks values up in a coarse table and is off by several codes near 0; here it is the
-nearest value of the map, as in bitsandbytes' CUDA and default backends.
+lion is that of lion-pytorch, adafactor that of transformers with Trainer's options, adamw_8bit that of bitsandbytes on the CPU.
+bitsandbytes' CPU backend quantises by a coarse table, which is off by several codes near 0; here the nearest value of the map
+is used, as in its CUDA and default backends.
 
-Parameters and gradients are made by `numbers`, which the test has too. The file has
+Parameters and gradients come from `numbers`, which the test has too. The file has
     <case>/param/<parameter>   after the last step, in the dtype of the case
     <case>/norms               of the gradients before clipping
     <case>/state/<parameter>.<state>
@@ -29,7 +29,7 @@ from transformers import Adafactor
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "optim" / "small_state_optimizers.safetensors"
 STEPS = 20
 SHAPES = {"decayed.matrix": (70, 61), "decayed.vector": (4097,), "decayed.stack": (3, 4, 5), "plain.bias": (3,)}
-WITHOUT_GRADIENT = ("decayed.stack", (3, 4))  # a parameter, and the steps at which it has none
+WITHOUT_GRADIENT = ("decayed.stack", (3, 4))  # a parameter, and the steps at which it has no gradient
 
 FLOAT = {"dtype": "float32", "max_norm": 3.0, "weight_decay": 0.1}
 BFLOAT = {"dtype": "bfloat16", "max_norm": 0.0, "weight_decay": 0.1}  # a max_norm of 0: no clipping
@@ -44,7 +44,7 @@ STATE_NAMES = {"state1": "exp_avg", "state2": "exp_avg_sq", "absmax1": "exp_avg_
 
 
 def numbers(seed, shape):
-    """Cubes of hashes: between -1 and 1, of many magnitudes; every 17th is 0, and so is the second block of 256."""
+    """Cubes of hashes: between -1 and 1, of many magnitudes; every 17th number and the second block of 256 are 0."""
     n = torch.arange(torch.Size(shape).numel())
     h = ((n + 1) * 2654435761 + (seed + 1) * 374761393) % 2**32
     h = ((h ^ (h >> 15)) * 1103515245) % 2**32

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/data/train/strategies.json: after which steps transformers' Trainer evaluates, saves and logs, and the learning rates of a
-run that is made longer.
+run that is extended.
 
 Needs torch, transformers and accelerate (the versions used are in the file). Run from anywhere:
     python scripts/golden/strategies.py
@@ -18,9 +18,9 @@ from torch import nn
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "train" / "strategies.json"
-ROWS = 14  # with batches of 2: 7 micro-batches an epoch
+ROWS = 14  # with batches of 2: 7 micro-batches per epoch
 
-# training keys -> what the run does; `losses` are what its evaluations find, one after the other
+# keys of `training` -> events of the run; `losses` are the results of its evaluations, in order
 CASES = [
     dict(num_train_epochs=2, eval_strategy="epoch", save_strategy="epoch"),
     dict(num_train_epochs=2, gradient_accumulation_steps=2, eval_strategy="epoch", save_strategy="epoch"),
@@ -43,7 +43,7 @@ CASES = [
 
 LENGTHS = [
     dict(lr_scheduler_type="linear", warmup_steps=2, lengths=[6, 10]),
-    dict(lr_scheduler_type="cosine", warmup_steps=0.5, lengths=[4, 12]),  # a share: the longer run warms up again
+    dict(lr_scheduler_type="cosine", warmup_steps=0.5, lengths=[4, 12]),  # a fraction of all steps: the longer run warms up again
     dict(lr_scheduler_type="constant", warmup_steps=0, lengths=[5, 8]),
 ]
 
@@ -58,7 +58,7 @@ class Line(nn.Module):
 
 
 class ScriptedTrainer(Trainer):
-    """Its evaluations find what the case says."""
+    """A Trainer whose evaluations return the losses of the case."""
 
     losses = None
 

@@ -1,5 +1,5 @@
-"""Writes tests/data/classification/pairs: two small tokenizers as BERT and RoBERTa have them, and what `tokenizers` makes of texts and
-pairs of texts with them, cut to several lengths as transformers' truncation=True cuts (the longest first).
+"""Writes tests/data/classification/pairs: two small tokenizers like those of BERT and RoBERTa, and the ids that `tokenizers` gives to
+texts and pairs of texts, cut to several lengths as by transformers' truncation=True (the longest first).
 
     python text_pairs.py
 """

@@ -1,6 +1,6 @@
-"""Writes tests/data/llama/<case>/token_logprobs.jsonl: log-probability of each token of eval.jsonl given those before it, by
-transformers + PEFT with the case's adapter, computed in float64 from the float32 weights: transformers' own float32 results are
-up to 1e-5 from these, which is too near the test's tolerance. Rows as `lora-eval --token-logprobs` writes them, and `correct`: how
+"""Writes tests/data/llama/<case>/token_logprobs.jsonl: the log-probability of each token of eval.jsonl given those before it, by
+transformers + PEFT with the case's adapter, computed in float64 from the float32 weights: transformers' float32 results differ
+by up to 1e-5, which is too near the test's tolerance. Rows are as `lora-eval --token-logprobs` writes them, with `correct`: how
 many supervised tokens were the likeliest."""
 
 import json

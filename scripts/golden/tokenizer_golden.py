@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/data/tokenizer: two small SentencePiece models and what PyPI's sentencepiece encodes with them.
+"""Writes tests/data/tokenizer: two small SentencePiece models and what PyPI's sentencepiece encodes with them.
 
 Needs: sentencepiece (see "versions" in the file written). The text that the models are trained on and the strings
 that are encoded are generated here, from a fixed seed. Usage: tokenizer_golden.py [output folder]
@@ -34,7 +34,7 @@ def sentences(count):
 
 
 def train(folder, **options):
-    """The bytes of a model; nothing of this machine's paths goes into it."""
+    """The bytes of a model, without paths of this machine."""
     model = io.BytesIO()
     here = os.getcwd()
     os.chdir(folder)
@@ -48,7 +48,7 @@ def train(folder, **options):
 
 
 def models(folder):
-    # As Llama's: BPE, no normalisation, digits apart, every space kept.
+    # Like Llama's: BPE, no normalisation, single digits, every space kept.
     yield "bpe", train(folder, model_type="bpe", vocab_size=380, normalization_rule_name="identity",
                        split_digits=True, remove_extra_whitespaces=False, allow_whitespace_only_pieces=True)
     # With a normalisation table, spaces squeezed, and symbols that are never split.

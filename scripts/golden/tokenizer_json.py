@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes tests/data/tokenizer_json: the small tokenizers of tokenizer_kinds.py, and what the package `tokenizers` encodes and decodes
+"""Writes tests/data/tokenizer_json: the small tokenizers of tokenizer_kinds.py, and what the package `tokenizers` encodes and decodes
 with them.
 
     texts.json             the strings, from tokenizer_texts.py
     <kind>.json            the tokenizer, as a model's tokenizer.json
-    <kind>.expected.json   for each string: "ids" (encode: special tokens in the text recognised, those around it added), "plain"
-                           (encode_special_tokens, without those around it; null where it is "ids"), "text" and "shown" (decode of
-                           "ids" without and with special tokens; null where it is the string itself)
+    <kind>.expected.json   for each string: "ids" (encode: special tokens in the text are parsed and those around it are added), "plain"
+                           (encode_special_tokens, without those around it; null where equal to "ids"), "text" and "shown" (decode of
+                           "ids" without and with special tokens; null where equal to the string)
 
 Needs: tokenizers, sentencepiece (scripts/golden/requirements.txt). Usage: tokenizer_json.py [output folder]
 """
@@ -49,7 +49,7 @@ def main():
     write(target / "texts.json", {"versions": versions, "texts": strings})
     for kind in KINDS:
         file = kind().to_str()
-        tokenizer = tokenizers.Tokenizer.from_str(file)  # what is forgotten in the file does not count
+        tokenizer = tokenizers.Tokenizer.from_str(file)  # what the file does not hold does not count
         write(target / f"{kind.__name__}.json", json.loads(file))
         write(target / f"{kind.__name__}.expected.json", expected(tokenizer, strings))
 

@@ -1,15 +1,12 @@
 """Small tokenizers of every kind that published models use, trained at random with the package `tokenizers`: KINDS."""
 
 import collections
-import io
 import json
-import pathlib
 import random
-import tempfile
 
-import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from sentencepiece_rules import charsmap
 from tokenizer_texts import texts
 
 GPT4O = "|".join([
@@ -27,13 +24,13 @@ CORPUS = list(texts(1500, 3))
 
 
 def alphabet(size):
-    """The characters that stand oftenest in the corpus: trainers would choose among equally frequent ones at random."""
+    """The most frequent characters of the corpus: trainers would choose among equally frequent ones at random."""
     counts = collections.Counter("".join(CORPUS))
     return {"initial_alphabet": sorted(counts, key=lambda character: (-counts[character], character))[:size], "limit_alphabet": size}
 
 
 def byte_level(size=600, specials=("<|endoftext|>",), **model):
-    """A BPE on bytes trained on the corpus with the pre-tokenizer given later."""
+    """A byte-level BPE trained on the corpus; its pre-tokenizer is given later."""
 
     def build(pre_tokenizer, normalizer=None):
         tokenizer = Tokenizer(models.BPE(**model))
@@ -136,7 +133,7 @@ def byte_normalizer():
 
 
 def spm_bpe(edit, size=500):
-    """A BPE as SentencePiece trains it, with a token for each byte; `edit` makes a family's file of it."""
+    """A BPE as SentencePiece trains it, with a token for each byte; `edit` turns it into the file of a family."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     specials = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
@@ -195,50 +192,8 @@ def gemma():
     return tokenizer
 
 
-def fields(message):
-    """Numbers and contents of a Protocol Buffers message's fields of bytes."""
-    at = 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        tag = varint()
-        if tag & 7 == 2:
-            size = varint()
-            yield tag >> 3, message[at:at + size]
-            at += size
-        elif tag & 7 == 0:
-            varint()
-        else:
-            at += 4 if tag & 7 == 5 else 8
-
-
-def charsmap(rules):
-    """SentencePiece's compiled normalisation of the rules; None: its own nmt_nfkc."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"normalization_rule_name": "nmt_nfkc"}
-        if rules:
-            path = pathlib.Path(folder) / "rules.tsv"
-            path.write_text("".join("\t".join(" ".join(f"{ord(c):X}" for c in side) for side in rule) + "\n" for rule in rules))
-            options = {"normalization_rule_tsv": str(path)}
-        model = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(["a b c d e"] * 100), model_writer=model, vocab_size=10,
-                                                 hard_vocab_limit=False, minloglevel=2, **options)
-    normalizer_spec = dict(fields(model.getvalue()))[3]
-    return dict(fields(normalizer_spec))[2]
-
-
 def unigram(normalizer, pre_tokenizer, specials, byte_tokens=False, size=400):
-    """Pieces and scores at random: what counts is that every path through a text is weighed alike."""
+    """Random pieces and scores: the tests only need every path through a text to be weighed in the same way."""
     chance = random.Random(5)
     pieces = {name: 0.0 for name in specials}
     pieces.update({f"<0x{byte:02X}>": -12.0 for byte in range(256)} if byte_tokens else {})
@@ -294,7 +249,7 @@ def unigram_bytes():
 
 
 def charsmap_bytes(rules=RULES):
-    """With byte tokens every difference of the normalised text shows in the ids; with <unk> many do not. Likewise the next two."""
+    """With byte tokens every difference of the normalised text shows in the ids, unlike with <unk>. The same holds for the next two."""
     tokenizer = unigram(normalizers.Precompiled(charsmap(rules)), pre_tokenizers.Metaspace(), ["<unk>", "<s>", "</s>"], byte_tokens=True)
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
     return tokenizer
@@ -311,7 +266,7 @@ def stripped_bytes():
 
 
 def corpus_words(tokenizer):
-    """How often each word of the corpus comes, as the tokenizer cuts it."""
+    """Counts of the words of the corpus, as the tokenizer splits it."""
     counts = collections.Counter()
     for text in CORPUS:
         counts.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)))
@@ -319,7 +274,7 @@ def corpus_words(tokenizer):
 
 
 def wordpiece(**options):
-    """Pieces at random: the trainer of `tokenizers` gives others each time."""
+    """Random pieces: the trainer of `tokenizers` gives others in each run."""
     tokenizer = Tokenizer(models.WordPiece())
     tokenizer.normalizer = normalizers.BertNormalizer(**options)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -1,6 +1,6 @@
-"""Texts that tokenizers get wrong, from a seed: used by tokenizer_json.py and tests/peer/tokenizer_peer.py.
+"""Texts that are difficult for tokenizers, from a seed: used by tokenizer_json.py and tests/peer/tokenizer_peer.py.
 
-`texts(count, seed, specials)` gives strings of every sort below; `specials` are contents of added tokens to be strewn in.
+`texts(count, seed, specials)` returns strings of every sort below; `specials` are contents of added tokens to insert.
 """
 
 import random
@@ -27,14 +27,14 @@ MARKS = [chr(code) for code in range(0x110000) if code not in range(0xD800, 0xE0
 DECOMPOSED = [chr(code) for code in range(0x110000) if code not in range(0xD800, 0xE000) and unicodedata.decomposition(chr(code))]
 
 
-# What the rules for grapheme clusters tell apart.
+# Characters that the rules for grapheme clusters distinguish.
 CLUSTERS = [*"\u0600\u06dd\u070f\u0d4e\U000110bd\U000111c2", *"कखग\u0958বઅક\u1000\u1780", *"\u094d\u09cd\u0acd\u1039\u17d2\U00011133",
             *"\u093c\u0308\u0301\u0301\u0323\u0327\u093e\u0903\u0e33", *"\u200d\u200d\u200d\u200c\ufe0f\U0001f3fd\u034f", *"©™‼㊗ℹⓂ👩❤🇩🇪",
             *"\u1100\u1161\u11a8\ua960\ud7b0\ud7cb가각", *"eaéﬁＡＢ½\r\n\xad\u200b\u2028"]
 
 
 def code_point(chance):
-    """Any scalar value, those in use oftener."""
+    """Any scalar value, more often one that is in use."""
     first, last = chance.choice([(0x20, 0x7F), (0x20, 0x250), (0x250, 0x700), (0x700, 0x2000), (0x2000, 0x3400), (0x3400, 0xD800),
                                  (0xE000, 0x10000), (0x10000, 0x12000), (0x16000, 0x19000), (0x1A000, 0x20000), (0x20000, 0x33000),
                                  (0xE0000, 0xE0200), (0x0, 0x110000)])
@@ -80,7 +80,7 @@ SORTS = [
 ]
 
 
-MORE_SORTS = [*SORTS, clusters]  # SORTS alone make the corpus that the tokenizers of tokenizer_kinds.py are trained on
+MORE_SORTS = [*SORTS, clusters]  # only SORTS make up the corpus on which the tokenizers of tokenizer_kinds.py are trained
 
 
 def texts(count, seed, specials=(), sorts=SORTS):
@@ -102,11 +102,11 @@ FIXED = [
     "\U0010ffff", "\uffff", "\ufffd", "a" * 300, "ab " * 60, " " * 64, " " * 9 + "a", "\n" * 7 + "a",
     "    def f(x):\n        return x\n", "I'm we'll THEY'RE it'S x'ſ", "don''t", "…—–", "ﷺ", "Ǆ", "ß", "İi̇ıI", "K\u212a", "\u1e9e",
     "\u0344\u0f73", "a" + "\u0301\u0323" * 40, "\u1100\u1161\u11a8", "\u0dd9\u0dcf", "½\u0897ﬁ\u0301",
-    # Grapheme clusters: what goes before a letter, conjuncts of consonants, emoji of several parts, syllables.
+    # Grapheme clusters: characters before a letter, conjuncts of consonants, emoji of several parts, syllables.
     "\u0600e\u0301", "\U000110bde\u0301x", "\u0600\r\ne\u0301", "\u0600\u0601e\u0301\u200d", "क\u094dक\u0301", "क\u094d\u200c\u094dक\u0301",
     "कक\u0301", "⌚\u200d©\u0301", "⌚\u0301\u200dﬁ\u0301", "⌚\u200d\u0301©\u0301", "\u1100가\u0301",
     "가가\u0301", "🇩🇪🇯e\u0301", "\xade\u0301", "e\u200d\u0301",
-    # Marks that change places with what the first character becomes: where the text begins decides on a space before it.
+    # Marks that swap positions with the expansion of the first character: the start of the text decides whether a space is added.
     "\u2017\u05bca", "\ufe7e\u0acd\u0d4e", "\ufc60\u1be6\u064b\u1df3a\u1e6d", "\u00a8\u0323",
     "\u00b4e\u0301", "\u0344\u0323a", "\u3000\u0301\u0323",
 ]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/data/torchscript: TorchScript modules of every kind, and runs of LoRA written by hand on the same networks.
+"""Writes tests/data/torchscript: TorchScript modules of every kind, and LoRA training in eager Python on the same networks.
 
     peer/bin/python scripts/golden/torchscript.py [OUT]
 
-`modules/<name>.pt` are networks with random weights, scripted or traced (without the debugging records of torch.jit.save, most
-of a file). `runs/<case>/` has what one training of 20 steps is made from (run.json, adapter/ in PEFT's format) and
+`modules/<name>.pt` are networks with random weights, scripted or traced, without the debug records of torch.jit.save, which
+are most of a file. `runs/<case>/` has the inputs of a training run of 20 steps (run.json, adapter/ in PEFT's format),
 `expected.json` with its losses and `expected.safetensors` with the trained tensors, by eager Python: hooks that add
 scale · B A x, or torch.func.functional_call with W + scale · B A where an operation hides W.
 """
@@ -39,7 +39,7 @@ MASK = torch.tensor([[1] * 8, [1] * 6 + [0] * 2])
 
 
 class LogitsOf(torch.nn.Module):
-    """A transformers model that takes and gives tensors alone."""
+    """A transformers model that takes and returns only tensors."""
 
     def __init__(self, model):
         super().__init__()
@@ -77,7 +77,7 @@ def on_cuda(module):
     return script
 
 
-# name: (eager module, how it becomes TorchScript)
+# name: (eager module, function that turns it into TorchScript)
 MODULES = {
     "lm_scripted": (lambda: modules.LanguageModel(bias=True).eval(), torch.jit.script),
     "lm_traced": (lambda: modules.LanguageModel().eval(), trace),
@@ -98,7 +98,7 @@ MODULES = {
     "perceptron": (lambda: modules.Perceptron().eval(), torch.jit.script),
     "perceptron_loss": (lambda: modules.PerceptronLoss().eval(), lambda m: trace(m, torch.randn(3, 6), torch.randn(3))),
     "vision": (lambda: modules.Vision().eval(), lambda m: trace(m, torch.randn(2, 3, 8, 8))),
-    # what must be refused
+    # modules that must be refused
     "bad_frozen": (lambda: modules.LanguageModel(layers=1).eval(), lambda m: torch.jit.freeze(torch.jit.script(m))),
     "bad_dropout_traced": (lambda: modules.LanguageModel(layers=1, dropout=0.3).train(), trace),
     "bad_autocast": (lambda: modules.Autocast().eval(), torch.jit.script),
@@ -108,7 +108,7 @@ MODULES = {
     "bad_forking": (lambda: modules.Forking().eval(), torch.jit.script),
     "bad_baked": (lambda: modules.Baked().eval(), trace),
     "bad_quantised": (quantised, trace),
-    # what reads its weights, or is read, in a way of its own (torchscript_guards.py)
+    # modules that use their weights in unusual ways (torchscript_guards.py)
     "cuda_traced": (lambda: modules.LanguageModel(layers=1).eval(), trace),
     "cuda_attributes": (lambda: guards.OnDevice().eval(), on_cuda),
     "long_positions": (lambda: guards.LongPositions().eval(), torch.jit.script),
@@ -131,13 +131,13 @@ MODULES = {
     "dropout_attention": (lambda: guards.DroppedAttention(), torch.jit.script),
     "deep_bfloat16": (lambda: modules.LanguageModel(layers=16).eval().to(torch.bfloat16), torch.jit.script),
 }
-# what torch.jit.save puts beside a module, and what its code says instead where the module was made on another machine
+# extra files of torch.jit.save, and replacements in the code for a module that was written on another machine
 EXTRA_FILES = {"tied_bias": {"notes.txt": "kept through a merge"}}
 EDITS = {"cuda_traced": (b'torch.device("cpu")', b'torch.device("cuda:0")')}
 
 
 def save(script, file: Path):
-    """As torch.jit.save, without the records of source lines; code and pickles deflated, but for one module (stored)."""
+    """Like torch.jit.save, without the records of source lines; code and pickles are deflated, except in one module (stored)."""
     plain = file.with_suffix(".tmp")
     torch.jit.save(script, str(plain), _extra_files=EXTRA_FILES.get(file.stem, {}))
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(file, "w") as target:
@@ -205,7 +205,7 @@ class HandWritten:
 
 
 def loss_of(network, rows, inputs):
-    """Sum of the losses of the rows' supervised tokens, and their number: one padded batch; without a mask row by row."""
+    """Sum of the losses of the rows' supervised tokens, and their number: in one padded batch, or row by row without a mask."""
     if inputs == "ids" and len(rows) > 1:
         parts = [loss_of(network, [row], inputs) for row in rows]
         return sum(loss for loss, _ in parts), sum(count for _, count in parts)
@@ -247,7 +247,7 @@ def named(network):
 
 
 LINEARS = ["q_proj", "v_proj", "down"]
-# case: (module, names of the adapted modules by an ending, target_modules, inputs)
+# case: (module, endings of the names of adapted modules, target_modules, inputs)
 RUNS = {
     "lm_scripted": ("lm_scripted", LINEARS, LINEARS, "mask"),
     "lm_traced": ("lm_traced", LINEARS + ["head"], LINEARS + ["head"], "mask"),

@@ -1,4 +1,4 @@
-"""More modules of the TorchScript cases: one for each guard and each way to read a weight. Used by torchscript.py."""
+"""More modules of the TorchScript cases: one for each guard and each way to use a weight. Used by torchscript.py."""
 from typing import List
 
 import torch
@@ -22,7 +22,7 @@ class OnDevice(nn.Module):
 
 
 class LongPositions(nn.Module):
-    """More positions than ids, and looked up before them."""
+    """Has more positions than ids, and their table comes before that of the ids."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ class LongPositions(nn.Module):
 
 
 class OneHot(nn.Module):
-    """No table of ids: a projection of their one-hot rows, beside a table of positions."""
+    """Has no embedding of ids but a projection of their one-hot rows, and an embedding of positions."""
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ class OneHot(nn.Module):
 
 
 class TokenClasses(nn.Module):
-    """Scores of three classes a token: no language model."""
+    """Gives scores of three classes per token: not a language model."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ class TokenClasses(nn.Module):
 
 
 class Chaotic(nn.Module):
-    """Makes so much of the last bit that no two ways to compute a product agree."""
+    """Amplifies the last bit so much that no two ways to compute a product agree."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +75,7 @@ class Chaotic(nn.Module):
 
 
 class HalfChaotic(nn.Module):
-    """One of many projections does that: little beside all the others, in half precision as much as rounding."""
+    """One of many projections does that: its effect is small compared with the others, in half precision like rounding."""
 
     def __init__(self, count: int = 60):
         super().__init__()
@@ -96,7 +96,7 @@ class HalfChaotic(nn.Module):
 
 
 class NotFinite(nn.Module):
-    """Its numbers end with any change of its weight."""
+    """Its result is NaN after any change of its weight."""
 
     def __init__(self):
         super().__init__()
@@ -110,7 +110,7 @@ class NotFinite(nn.Module):
 
 
 class AutocastTraced(nn.Module):
-    """A trace holds the casts of autocast as operations on the weights."""
+    """Its trace has the casts of autocast as operations on the weights."""
 
     def __init__(self):
         super().__init__()
@@ -125,7 +125,7 @@ class AutocastTraced(nn.Module):
 
 
 class TiedBias(nn.Module):
-    """A head of the table's weight with a bias of its own, and a table that no gradient comes back to."""
+    """A head with the embedding's weight and its own bias; with `detached` the embedding itself receives no gradient."""
 
     def __init__(self, detached: bool):
         super().__init__()
@@ -142,7 +142,7 @@ class TiedBias(nn.Module):
 
 
 class Rows2d(nn.Module):
-    """y = x W + b as GPT-2 has it."""
+    """y = x W + b, as in GPT-2."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -154,7 +154,7 @@ class Rows2d(nn.Module):
 
 
 class TiedRows(nn.Module):
-    """Two such modules with one weight; a table that an addmm reads too."""
+    """Two such modules share a weight, and an addmm also uses the embedding."""
 
     def __init__(self):
         super().__init__()
@@ -172,7 +172,7 @@ class TiedRows(nn.Module):
 
 
 class Turned(nn.Module):
-    """A parameter is another's memory, turned."""
+    """A parameter is the transposed view of another."""
 
     def __init__(self):
         super().__init__()
@@ -199,7 +199,7 @@ class Appending(nn.Module):
 
 
 class SequenceFirst(nn.Module):
-    """Rows [length, batch] inside, and a projection of one row a document."""
+    """Has rows [length, batch] inside, and a projection of one row per document."""
 
     def __init__(self):
         super().__init__()
@@ -229,7 +229,7 @@ class TwoHeads(nn.Module):
 
 
 class Late(nn.Module):
-    """A projection of long documents alone."""
+    """Has a projection for long documents only."""
 
     def __init__(self):
         super().__init__()
@@ -244,7 +244,7 @@ class Late(nn.Module):
 
 
 class SeesPadding(nn.Module):
-    """A whisper of the padding's ids in every row: less than half precision's rounding, and not nothing."""
+    """The padding ids have an effect on every row that is smaller than rounding in half precision, but not zero."""
 
     def __init__(self):
         super().__init__()
@@ -258,7 +258,7 @@ class SeesPadding(nn.Module):
 
 
 class DroppedAttention(nn.Module):
-    """Dropout of attention's weights [D, H, L, L] and [D · H, L, L], and of one place in a loop."""
+    """Dropout of attention weights [D, H, L, L] and [D · H, L, L], and one dropout in a loop."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The modules of the TorchScript cases: what users may bring, and what must be refused. Used by torchscript.py."""
+"""The modules of the TorchScript cases: those that users may have, and those that must be refused. Used by torchscript.py."""
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A small language model, hand-written."""
+    """A small language model."""
 
     def __init__(self, dim: int = 16, layers: int = 2, bias: bool = False, dropout: float = 0.0, tied: bool = False):
         super().__init__()
@@ -59,7 +59,7 @@ class LanguageModel(nn.Module):
 
 
 class Tiny(nn.Module):
-    """The least that is a language model."""
+    """The smallest language model."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ class Tiny(nn.Module):
 
 
 class ControlFlow(nn.Module):
-    """Branches and loops that only a script can hold, named results, and an argument with a default."""
+    """Has branches and loops that only a script can express, named results, and an argument with a default."""
 
     def __init__(self):
         super().__init__()
@@ -90,7 +90,7 @@ class ControlFlow(nn.Module):
 
 
 class Tuple(nn.Module):
-    """The labels too, and a loss before the logits."""
+    """Takes labels too, and returns a loss before the logits."""
 
     def __init__(self):
         super().__init__()
@@ -103,7 +103,7 @@ class Tuple(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Weights that operations hide: a raw matmul, an einsum."""
+    """Weights that operations hide: a plain matmul, an einsum."""
 
     def __init__(self):
         super().__init__()
@@ -117,7 +117,7 @@ class Hidden(nn.Module):
 
 
 class FastPath(nn.Module):
-    """torch's own encoder layer, which has a native path for evaluation."""
+    """torch's encoder layer, which has a native fast path in evaluation mode."""
 
     def __init__(self):
         super().__init__()
@@ -179,7 +179,7 @@ class Counting(nn.Module):
 
 
 class CountingTensor(nn.Module):
-    """Changes a tensor of its own in place."""
+    """Changes one of its tensors in place."""
 
     def __init__(self):
         super().__init__()
@@ -202,7 +202,7 @@ class Forking(nn.Module):
 
 
 class Baked(nn.Module):
-    """Python computes with a size: the trace holds it."""
+    """Python computes with a size, which becomes a constant of the trace."""
 
     def __init__(self):
         super().__init__()
@@ -214,7 +214,7 @@ class Baked(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """No language model: rows of features."""
+    """Not a language model: takes rows of features."""
 
     def __init__(self, outputs: int = 1):
         super().__init__()

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the modules of tests/data/torchscript on which the guards of whole rows are tried (load_row_model): bad ones, and good ones that
-are like them.
+"""Writes the modules of tests/data/torchscript that test the guards of whole rows (load_row_model): bad ones, and similar good ones.
 
     peer/bin/python scripts/golden/torchscript_row_guards.py [OUT]
 """
@@ -39,7 +38,7 @@ class ClassLoss(nn.Module):
 
 
 class BatchMean(nn.Module):
-    """Takes a share of the batch's mean from each row."""
+    """Subtracts a fraction of the batch's mean from each row."""
 
     def __init__(self, offset: float = 0.0):
         super().__init__()
@@ -53,7 +52,7 @@ class BatchMean(nn.Module):
 
 
 class RowMeanLoss(nn.Module):
-    """Of each row the mean over its tokens, of these the mean over the rows."""
+    """The mean over the rows of each row's mean over its tokens."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +68,7 @@ class RowMeanLoss(nn.Module):
 
 
 class Pool(nn.Module):
-    """The mean over all places, padding too."""
+    """The mean over all positions, including padding."""
 
     def __init__(self):
         super().__init__()
@@ -104,7 +103,7 @@ class Logarithms(nn.Module):
 
 
 class Category(nn.Module):
-    """A feature that is the number of a category."""
+    """One feature is the number of a category."""
 
     def __init__(self):
         super().__init__()
@@ -130,7 +129,7 @@ class PlacesFirst(nn.Module):
 
 
 class TrainingSum(nn.Module):
-    """A mean in its evaluation form alone."""
+    """Returns a mean in evaluation mode only."""
 
     def __init__(self):
         super().__init__()
@@ -142,7 +141,7 @@ class TrainingSum(nn.Module):
 
 
 class ChanceLoss(nn.Module):
-    """Takes targets of the type of its scores alone."""
+    """Takes only targets with the dtype of its scores."""
 
     def __init__(self):
         super().__init__()
@@ -153,7 +152,7 @@ class ChanceLoss(nn.Module):
 
 
 class Zeros(Narrow):
-    """Has a last layer of zeros, as a head that is to be trained."""
+    """Has a last layer of zeros, like a head before its training."""
 
     def __init__(self, outputs: int):
         super().__init__(outputs)

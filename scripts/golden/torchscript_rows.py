@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the cases of tests/data/torchscript whose networks are given rows whole: modules, rows and runs of LoRA by hand.
+"""Writes the cases of tests/data/torchscript whose networks get whole rows: modules, rows and LoRA training in eager Python.
 
     peer/bin/python scripts/golden/torchscript_rows.py [OUT]
 
-After torchscript.py, whose perceptron.pt, perceptron_loss.pt and vision.pt it trains. `row_runs/<case>/` is as `runs/<case>/` there:
-run.json, adapter/, expected.json (losses and gradient norms of 20 steps, the evaluation's loss and metrics), expected.safetensors
-(the first step's gradients, the trained tensors).
+Run it after torchscript.py, whose perceptron.pt, perceptron_loss.pt and vision.pt it trains. `row_runs/<case>/` is like
+`runs/<case>/` there: run.json, adapter/, expected.json (losses and gradient norms of 20 steps, loss and metrics of the
+evaluation), expected.safetensors (the gradients of the first step, the trained tensors).
 """
 import copy
 import json
@@ -26,7 +26,7 @@ NAMES = ["bird", "cat", "dog"]
 
 
 class DocumentClassifier(nn.Module):
-    """Three classes of documents; padding is left out."""
+    """Three classes of documents; padding is ignored."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class DocumentClassifier(nn.Module):
 
 
 class MaskedLoss(nn.Module):
-    """Its own loss of learnt tokens, as transformers' models give it: a mean over those that count."""
+    """Its own loss of the supervised tokens, as transformers' models return it: the mean over them."""
 
     def __init__(self):
         super().__init__()
@@ -78,7 +78,7 @@ class BatchNorm(nn.Module):
 
 
 class TrainingMean(nn.Module):
-    """Sees the other rows in its training form alone."""
+    """Depends on the other rows in training mode only."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +94,7 @@ class TrainingMean(nn.Module):
 
 
 class DropoutVision(modules.Vision):
-    """With dropout of its own, of patches and of pooled rows."""
+    """Has its own dropout, of patches and of pooled rows."""
 
     def __init__(self):
         super().__init__()
@@ -128,7 +128,7 @@ class NoPrediction(nn.Module):
         return self.inner(features).mean()
 
 
-# name: (eager module, how it becomes TorchScript), or None for those of torchscript.py
+# name: (eager module, function that turns it into TorchScript), or None for modules of torchscript.py
 MODULES = {
     "perceptron_two": lambda: modules.Perceptron(outputs=2),
     "document_classifier": DocumentClassifier,
@@ -235,7 +235,7 @@ def masked_loss(network, rows):
     return network(ids, mask, labels), int((labels[:, 1:] != -100).sum()), None
 
 
-# case: (module, adapted modules, data, its format, objective, loss, further keys of run.json's model)
+# case: (module, adapted modules, data, its format, objective, loss, more keys of run.json's model)
 RUNS = {
     "perceptron": ("perceptron", ["first", "second", "out"], "features", "features", "regression", regression, {}),
     "perceptron_two": ("perceptron_two", ["first", "out"], "pairs", "features", "regression", regression, {}),
@@ -249,7 +249,7 @@ RUNS = {
 
 
 def evaluation(network, rows, loss_of):
-    """One row at a time: loss, and the metrics of what is predicted; of several values the means."""
+    """One row at a time: the loss and the metrics of the predictions; means over several values."""
     total, count, predictions = 0.0, 0, []
     with torch.no_grad():
         for row in rows:
@@ -270,7 +270,7 @@ def evaluation(network, rows, loss_of):
 
 
 class Results(torchscript.HandWritten):
-    """Whatever the module gives: of a tuple the first, of a dictionary the logits."""
+    """The prediction in the module's result: the first of a tuple, the logits of a dictionary."""
 
     def __call__(self, *inputs):
         result = self.module(*inputs)
@@ -278,7 +278,7 @@ class Results(torchscript.HandWritten):
 
 
 def check_peft(eager, folder: Path, network, rows, loss_of):
-    """PEFT loads the adapter, and the model gives the losses of the hand-written one."""
+    """Checks that the model with PEFT's adapter has the losses of the eager one."""
     with torch.no_grad():
         expected = float(loss_of(network, rows)[0])
         model = Results(peft.PeftModel.from_pretrained(eager, folder / "adapter").eval(), [])

@@ -14,6 +14,7 @@
 #include "lora/peft/method.h"
 #include "lora/train/causal_lm.h"
 #include "support/batches.h"
+#include "support/paths.h"
 
 namespace lora::test {
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "process.h"
+#include "support/paths.h"
 #include "tensor_file.h"
 
 namespace lora::test {

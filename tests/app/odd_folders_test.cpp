@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "process.h"
+#include "support/paths.h"
 #include "tensor_file.h"
 
 namespace lora::test {

@@ -8,6 +8,7 @@
 
 #include "lora/base/file.h"
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {
@@ -29,7 +30,7 @@ class OutputPlaces : public testing::Test {
   }
   Outcome tokenize(const fs::path& output) const {
     return run_tool(
-        {"lora-tokenize", "--model", LORA_TEST_DATA "/tokenizer/bpe.model", "--input", texts_.string(), "--output", output.string()});
+        {"lora-tokenize", "--model", LORA_TEST_DATA + "/tokenizer/bpe.model", "--input", texts_.string(), "--output", output.string()});
   }
   std::vector<Outcome> write_rows(const fs::path& output) const {
     std::vector<Outcome> outcomes = run_model(output);
@@ -90,10 +91,7 @@ TEST_F(OutputPlaces, InputsAreNotReplaced) {
   const Outcome by_pattern = run_tool({"lora-eval", "--model", model_.string(), "--data", (scratch_ / "row?.jsonl").string(), "--format",
                                        "tokens", "--token-logprobs", rows_.string()});
   EXPECT_EQ(by_pattern.exit_code, 6) << by_pattern.err;
-  EXPECT_EQ(
-      run_tool({"lora-tokenize", "--model", LORA_TEST_DATA "/tokenizer/bpe.model", "--input", texts_.string(), "--output", texts_.string()})
-          .exit_code,
-      6);
+  EXPECT_EQ(tokenize(texts_).exit_code, 6);
   EXPECT_EQ(read_text(texts_), "{\"text\": \"a\"}\n");
   expect_all(write_rows(scratch_.path()), 6, "found a folder");
 }

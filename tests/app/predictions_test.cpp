@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "support/paths.h"
+
 namespace lora::test {
 
 namespace fs = std::filesystem;

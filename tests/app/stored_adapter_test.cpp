@@ -4,6 +4,7 @@
 
 #include "lora/base/json.h"
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "chat_model.h"
+#include "support/paths.h"
 #include "tensor_file.h"
 
 namespace lora::test {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "process.h"
+#include "support/paths.h"
 #include "tensor_file.h"
 
 namespace lora::test {

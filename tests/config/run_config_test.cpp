@@ -8,6 +8,7 @@
 #include "data/formats.h"
 #include "lora/base/file.h"
 #include "sandbox.h"
+#include "support/paths.h"
 
 namespace lora::config {
 namespace {

@@ -8,6 +8,7 @@
 #include "lora/data/dataset.h"
 #include "lora/nn/token_batch.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {

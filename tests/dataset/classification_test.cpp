@@ -8,6 +8,7 @@
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {

@@ -3,6 +3,7 @@
 
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {

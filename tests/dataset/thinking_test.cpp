@@ -4,6 +4,7 @@
 #include "lora/base/log.h"
 #include "lora/data/chat.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 
 namespace lora::data {
 namespace {

@@ -12,6 +12,7 @@
 #include "lora/peft/method.h"
 #include "support/completions.h"
 #include "support/golden.h"
+#include "support/paths.h"
 
 namespace lora::generate {
 namespace {

@@ -12,6 +12,7 @@
 #include "lora/base/random.h"
 #include "lora/io/tensors.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/tensors.h"
 
 namespace lora::generate {

@@ -10,6 +10,7 @@
 #include "lora/generate/stop_strings.h"
 #include "lora/generate/text_stream.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::generate {

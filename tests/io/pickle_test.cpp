@@ -5,6 +5,7 @@
 #include "lora/base/random.h"
 #include "lora/io/torch_archive.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::test {

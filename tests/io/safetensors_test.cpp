@@ -7,6 +7,7 @@
 #include "io/safetensors_corpus.h"
 #include "support/cpu_time.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::io {

@@ -14,6 +14,7 @@
 #include "lora/nn/sequence_head.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::models {

@@ -8,6 +8,7 @@
 #include "lora/ops/rotary.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/tensors.h"
 
 namespace lora::nn {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "lora/base/json.h"
+#include "support/paths.h"
 
 namespace lora::optim {
 namespace {
@@ -31,7 +32,7 @@ ScheduleOptions options_of(const Json& golden) {
 }
 
 TEST(Schedule, EqualsTransformersStepByStep) {
-  const Json golden = read_json(LORA_TEST_DATA "/optim/schedules.json", ErrorKind::kData);
+  const Json golden = read_json(LORA_TEST_DATA + "/optim/schedules.json", ErrorKind::kData);
   std::set<std::string> kinds;
   for (const Json& entry : golden.at("cases")) {
     const ScheduleOptions options = options_of(entry);

@@ -10,6 +10,7 @@
 #include "peft/low_rank_svd.h"
 #include "support/expect_error.h"
 #include "support/golden_adapter.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
 

@@ -8,6 +8,7 @@
 
 #include "support/expect_error.h"
 #include "support/golden_adapter.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
 

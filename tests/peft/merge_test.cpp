@@ -9,6 +9,7 @@
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_adapter.h"
+#include "support/paths.h"
 #include "support/tensors.h"
 
 namespace lora::peft {

@@ -6,7 +6,7 @@ source_dir=$1 PATH=$2:$PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The demo's language; a model of a few steps is enough to see that every line works.
+# The language of the tiny demo. A model trained for a few steps is enough to see that every command works.
 python3 "$source_dir/scripts/demo/make_corpus.py" "$work/corpus" --stories 300 --reports 200 >&2
 mkdir "$work/config" "$work/data"
 cp "$source_dir/scripts/demo/tokenizer_config.json" "$work/config/"

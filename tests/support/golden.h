@@ -8,6 +8,7 @@
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
 #include "support/batches.h"
+#include "support/paths.h"
 #include "support/single_thread.h"
 
 namespace lora::test {

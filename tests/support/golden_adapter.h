@@ -3,6 +3,7 @@
 #include <string>
 
 #include "lora/peft/adapter.h"
+#include "support/paths.h"
 
 namespace lora::test {
 

@@ -6,6 +6,7 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::tokenizer {

@@ -4,6 +4,7 @@
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "support/paths.h"
 
 namespace lora::tokenizer {
 namespace {

@@ -8,6 +8,7 @@
 #include "lora/tokenizer/tokenizer.h"
 #include "proto_builder.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::tokenizer {

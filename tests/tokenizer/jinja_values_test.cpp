@@ -3,6 +3,7 @@
 
 #include "lora/base/error.h"
 #include "lora/tokenizer/chat_template.h"
+#include "support/paths.h"
 
 namespace lora::tokenizer {
 namespace {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lora/tokenizer/tokenizer.h"
+#include "support/paths.h"
 #include "tokenizer/json/merger.h"
 #include "tokenizer/unicode/normal_form.h"
 

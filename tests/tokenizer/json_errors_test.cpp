@@ -9,6 +9,7 @@
 #include "lora/base/text.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::tokenizer {

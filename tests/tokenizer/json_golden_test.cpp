@@ -5,6 +5,7 @@
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "support/paths.h"
 
 namespace lora::tokenizer {
 namespace {

@@ -6,6 +6,7 @@
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 #include "tokenizer/known_keys.h"
 

@@ -46,7 +46,7 @@ std::vector<std::string> flags_in(const std::string& source) {
 TEST(Help, PagesAreGroupedWrappedAndEndWithAnExampleAndTheExitCodes) {
   const std::regex untidy("\\(default [^:]|[.;:] \\(default|\\bOf \\w|\\{false\\}");
   int num_programs = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(LORA_SOURCE_DIR "/src/tools")) {
+  for (const auto& entry : std::filesystem::directory_iterator(lora::test::source_folder() + "/src/tools")) {
     std::string program = entry.path().stem().string();
     if (!program.starts_with("lora_")) {
       continue;

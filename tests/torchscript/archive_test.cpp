@@ -2,6 +2,7 @@
 
 #include "lora/base/file.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::torchscript {

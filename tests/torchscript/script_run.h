@@ -10,6 +10,7 @@
 #include "lora/train/causal_lm.h"
 #include "lora/train/trainer.h"
 #include "support/golden_run.h"
+#include "support/paths.h"
 
 namespace lora::test {
 

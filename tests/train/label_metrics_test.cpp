@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "lora/base/json.h"
+#include "support/paths.h"
 
 namespace lora::train {
 namespace {

@@ -6,6 +6,7 @@
 #include "lora/optim/schedule.h"
 #include "lora/train/hooks.h"
 #include "support/fake_objective.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::train {

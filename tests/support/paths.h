@@ -1,0 +1,16 @@
+#pragma once
+#include <string>
+
+/// Folders of this build, as absolute paths. They are compiled into one source only (paths.cpp), so that the compiler's cache serves every
+/// clone of the repository.
+namespace lora::test {
+
+std::string data_folder();     ///< tests/data
+std::string source_folder();   ///< root of the repository
+std::string program_folder();  ///< build/<preset>/bin
+
+}  // namespace lora::test
+
+#define LORA_TEST_DATA ::lora::test::data_folder()
+#define LORA_SOURCE_DIR ::lora::test::source_folder()
+#define LORA_BIN_DIR ::lora::test::program_folder()
