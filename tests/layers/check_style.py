@@ -29,6 +29,10 @@ WORDS = {
 WORD_FILES = {".h", ".cpp", ".cu", ".cuh", ".inc"}
 THIS_CHECK = ("tests/layers/check_style.py", "tests/layers/test_check_style.py")
 
+# Folders within an area that have a namespace of their own, because their names would clash with the area's.
+NESTED_NAMESPACES = {"src/tokenizer/jinja": "lora::tokenizer::jinja", "src/ops/cpu": "lora::ops::cpu"}
+FORWARD_DECLARATIONS = re.compile(r"(?:\s*(?:class|struct) \w+;)+\s*\}")
+
 MESSAGE = re.compile(r"\b(?:\w+_error|log::(?:info|warn|error))\(")
 STRING = re.compile(r'"((?:\\.|[^"\\\n])*)"')
 TYPE_OR_NAMESPACE = re.compile(r"^\s*(?:template\s*<.*>\s*)?(?:inline\s+)?(?:namespace|struct|class|union|enum|extern)\b[^()=]*$", re.DOTALL)
@@ -49,6 +53,18 @@ def functions(code):
             if is_function:
                 yield start, at
         begin = at + 1
+
+
+def lines_of_code(code, begin, end):
+    """The lines of a function. A table in it counts as one line."""
+    lines = code.count("\n", begin, end) + 1
+    for table in re.finditer(r"\bstatic const(?:expr)? [^;(){}]*\{", code[begin:end]):
+        depth, at = 1, begin + table.end()
+        while depth > 0 and at < end:
+            depth += {"{": 1, "}": -1}.get(code[at], 0)
+            at += 1
+        lines -= code.count("\n", begin + table.start(), at)
+    return lines
 
 
 def argument_end(text, begin):
@@ -76,7 +92,7 @@ def messages(text):
                 between = arguments[last:literal.start()]
                 message += ("…" if last and between.strip() else "") + literal.group(1)
                 last = literal.end()
-            yield call.start(), message, not arguments[last:].strip()
+            yield call.start(), message, not arguments[last:].strip(" )\n")
 
 
 def check_messages(text):
@@ -94,10 +110,10 @@ def check_lengths(name, text):
     lines = text.count("\n")
     if lines > MOST_LINES_OF_FILE:
         yield 0, f"{lines} lines, expected at most {MOST_LINES_OF_FILE} a file"
-    if pathlib.PurePath(name).suffix in SOURCES:
+    if name.startswith(("include/", "src/")):
         code = re.sub(r"^[ \t]*#(?:[^\n\\]|\\.|\\\n)*", lambda m: re.sub(r"[^\n]", " ", m.group(0)), blank(text, keep_strings=False), flags=re.MULTILINE)
         for begin, end in functions(code):
-            length = code.count("\n", begin, end) + 1
+            length = lines_of_code(code, begin, end)
             if length > MOST_LINES_OF_FUNCTION:
                 yield begin, f"a function of {length} lines, expected at most {MOST_LINES_OF_FUNCTION}"
 
@@ -124,10 +140,23 @@ def check_words(name, text):
                 yield match.start(), f"'{match.group(0)}': write {advice}"
 
 
+def own_namespace(path):
+    """The namespace of a file's folder: that of its area, or of a folder that is a language of its own."""
+    area = path.parts[2] if path.parts[0] == "include" else path.parts[1]
+    nested = NESTED_NAMESPACES.get(path.parent.as_posix())
+    return nested or ("lora" if area == "base" else "lora::" + area)
+
+
 def check_layout(name, text):
-    if pathlib.PurePath(name).suffix in SOURCES - {".inc"}:
-        for match in re.finditer(r"^namespace \{\n(?!\n)", text, re.MULTILINE):
-            yield match.start(), "expected a blank line after 'namespace {'"
+    for match in re.finditer(r"^namespace \{\n(?!\n)", text, re.MULTILINE):
+        yield match.start(), "expected a blank line after 'namespace {'"
+    path = pathlib.PurePath(name)
+    if path.parts[0] in ("include", "src"):
+        expected = own_namespace(path)
+        for match in re.finditer(r"^namespace (lora[\w:]*) \{", text, re.MULTILINE):
+            is_own = match.group(1) == expected or match.group(1).startswith(expected + "::")
+            if not is_own and not FORWARD_DECLARATIONS.match(text, match.end()):
+                yield match.start(), f"namespace {match.group(1)}, expected {expected}, the namespace of its folder"
 
 
 def check_file(repository, file):
