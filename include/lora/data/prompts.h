@@ -29,7 +29,7 @@ struct PromptContext {
   /// The encoder of messages for the row's adapter (as PromptRow::adapter); called only when a row has messages.
   std::function<const ChatEncoder&(const std::optional<std::string>& adapter)> chat;
   /// The encoder of instruction rows for the row's adapter; null, or no function: the Alpaca prompt.
-  std::function<const ChatEncoder*(const std::optional<std::string>& adapter)> instruction_chat;
+  std::function<const ChatEncoder*(const std::optional<std::string>& adapter)> instruction_chat = nullptr;
   std::function<void(const PromptRow& row)> check = [](const PromptRow&) {
   };                                 ///< may throw for the row's adapter; called before the ids are set
   bool parse_special_tokens = true;  ///< in prompts that are texts; they are always parsed in rendered messages
