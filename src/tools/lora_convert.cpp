@@ -12,7 +12,7 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
                  "Format to write: peft, mlx, kohya, gguf or vllm (default: peft with --rename, --bake, --resize or --extract)")
       ->type_name("NAME");
   cli.add_flag("--drop-unsupported", request.drop_unsupported, "Leave out what the format cannot hold, with a warning");
-  cli.add_option("--kohya-prefix", request.kohya_prefix, "Prefix of kohya module names: lora_unet, lora_te, ... (default: lora_unet)")
+  cli.add_option("--kohya-prefix", request.kohya_prefix, "Prefix of kohya module names, such as lora_te (default: lora_unet)")
       ->type_name("NAME");
   cli.add_option("--rename", request.renames,
                  "Replace every match of REGEX in module names; $1 is the first group (repeatable, applied in order)")

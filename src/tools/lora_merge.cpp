@@ -40,8 +40,7 @@ void add_verify_flags(CLI::App& cli, lora::app::MergeRequest& request) {
   cli.add_option("--tolerance", request.tolerance, "Largest difference, as a fraction of the largest logit (default: by the dtype)")
       ->type_name("X");
   cli.add_option("--data", request.data, "Rows to run the models on (default: random tokens)")->type_name("FILE");
-  cli.add_option("--format", request.format, "Format of the rows: tokens, text, prompt_completion, ... (default: tokens)")
-      ->type_name("NAME");
+  cli.add_option("--format", request.format, "Format of the rows, such as text or messages (default: tokens)")->type_name("NAME");
   tools::add_documents_flag(cli, request.documents);
   cli.add_option("--device", request.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
       ->type_name("DEVICE");
