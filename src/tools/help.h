@@ -6,6 +6,7 @@ namespace lora::tools {
 
 /// The groups of options in help pages. Every program uses the same names, and prints them in the order of this list.
 namespace group {
+inline constexpr const char* kGettingStarted = "Getting started";
 inline constexpr const char* kConfiguration = "Configuration";
 inline constexpr const char* kModel = "Model";
 inline constexpr const char* kAdapters = "Adapters";

@@ -1,18 +1,18 @@
 #include "flags.h"
 #include "lora/app/convert_command.h"
 
+namespace tools = lora::tools;
+
 namespace {
 
-using namespace lora::tools;
-
 void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
-  begin_group(cli, group::kConversion);
+  tools::begin_group(cli, tools::group::kConversion);
   cli.add_option("--from", request.from, "Format of --adapter: auto, peft, mlx or kohya (default: auto)")->type_name("NAME");
   cli.add_option("--to", request.to,
                  "Format to write: peft, mlx, kohya, gguf or vllm (default: peft with --rename, --bake, --resize or --extract)")
       ->type_name("NAME");
   cli.add_flag("--drop-unsupported", request.drop_unsupported, "Leave out what the format cannot hold, with a warning");
-  cli.add_option("--kohya-prefix", request.kohya_prefix, "Prefix of kohya module names: lora_unet, lora_te, ... (default: lora_unet)")
+  cli.add_option("--kohya-prefix", request.kohya_prefix, "Prefix of kohya module names, such as lora_te (default: lora_unet)")
       ->type_name("NAME");
   cli.add_option("--rename", request.renames,
                  "Replace every match of REGEX in module names; $1 is the first group (repeatable, applied in order)")
@@ -22,13 +22,13 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 }
 
 void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
-  begin_group(cli, group::kRank);
+  tools::begin_group(cli, tools::group::kRank);
   cli.add_flag("--bake", request.bake, "Approximate any adapter by a plain LoRA of rank --r");
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
       ->type_name("R")
-      ->check(lora::tools::whole_number(1));
-  cli.add_option("--r", request.r, "Rank for --bake and --extract")->type_name("R")->check(lora::tools::whole_number(1));
-  begin_group(cli, group::kExtraction);
+      ->check(tools::whole_number(1));
+  cli.add_option("--r", request.r, "Rank for --bake and --extract")->type_name("R")->check(tools::whole_number(1));
+  tools::begin_group(cli, tools::group::kExtraction);
   cli.add_flag("--extract", request.extract, "Create a LoRA of rank --r from the difference of two checkpoints");
   cli.add_option("--base", request.base, "Model before fine-tuning")->type_name("DIR");
   cli.add_option("--tuned", request.tuned, "Model after fine-tuning")->type_name("DIR");
@@ -42,20 +42,20 @@ void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 int main(int argc, char** argv) {
   CLI::App cli{"Converts an adapter to another format or rank, or creates one from two checkpoints.", "lora-convert"};
   lora::app::ConvertRequest request;
-  begin_group(cli, group::kModel);
+  tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model, "Base model; required for gguf (its config.json) and for --bake of DoRA (its weights)")
       ->type_name("DIR");
-  begin_group(cli, group::kAdapters);
+  tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
-  add_other_base_flag(cli, request.allow_other_base);
+  tools::add_other_base_flag(cli, request.allow_other_base);
   add_format_flags(cli, request);
   add_rank_flags(cli, request);
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--output", request.output, "Folder (peft, mlx, vllm) or file (kohya, gguf) to write")->type_name("PATH")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it exists");
   cli.add_option("--dtype", request.dtype, "Data type to write: float32, float16 or bfloat16 (default: float32)")->type_name("DTYPE");
   cli.add_flag("--json", request.json, "Print results as JSON");
-  add_help_end(cli, "lora-convert --adapter runs/first --model base --to gguf --output first.gguf");
-  request.surroundings = surroundings();
+  tools::add_help_end(cli, "lora-convert --adapter runs/first --model base --to gguf --output first.gguf");
+  request.surroundings = tools::surroundings();
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::convert_command(request); });
 }

@@ -1,12 +1,12 @@
 #include "flags.h"
 #include "lora/app/eval_command.h"
 
+namespace tools = lora::tools;
+
 namespace {
 
-using namespace lora::tools;
-
 void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
-  begin_group(cli, group::kData);
+  tools::begin_group(cli, tools::group::kData);
   cli.add_option("--data", request.source.path, "Rows: a file, a glob, or - for standard input (.jsonl, .json, .csv, .txt; each also .gz)")
       ->type_name("FILE")
       ->required();
@@ -18,13 +18,11 @@ void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
       ->type_name("FIELD=COLUMN")
       ->take_all()
       ->allow_extra_args(false);
-  cli.add_option("--limit", request.source.limit, "Read at most N rows (default: all)")
-      ->type_name("N")
-      ->check(lora::tools::whole_number(1));
+  cli.add_option("--limit", request.source.limit, "Read at most N rows (default: all)")->type_name("N")->check(tools::whole_number(1));
   cli.add_option("--train-on", request.train_on, "Tokens to score: completion, last_turn (of messages) or all (default: completion)")
       ->type_name("WHAT");
-  add_chat_template_flag(cli, request.chat_template, "messages and instruction rows");
-  add_text_flags(cli, request.documents, request.parse_special_tokens);
+  tools::add_chat_template_flag(cli, request.chat_template, "messages and instruction rows");
+  tools::add_text_flags(cli, request.documents, request.parse_special_tokens);
 }
 
 }  // namespace
@@ -34,24 +32,24 @@ int main(int argc, char** argv) {
       "Evaluates a model, with or without adapters: loss, perplexity and token accuracy of a dataset, or the metrics of labelled texts.",
       "lora-eval"};
   lora::app::EvalRequest request;
-  add_model_flags(cli, request.inference);
+  tools::add_model_flags(cli, request.inference);
   cli.add_option("--objective", request.objective,
                  "Objective that the model was trained for: causal_lm, sequence_classification, regression or module_loss "
                  "(default: causal_lm)")
       ->type_name("NAME");
   add_data_flags(cli, request);
-  begin_group(cli, group::kEvaluation);
+  tools::begin_group(cli, tools::group::kEvaluation);
   cli.add_option("--batch-size", request.batch_size, "Documents per batch (default: 8)")
       ->type_name("N")
-      ->check(lora::tools::whole_number(1, 1 << 20));
+      ->check(tools::whole_number(1, 1 << 20));
   cli.add_flag("--compare-base", request.compare_base, "Also evaluate the base model without adapters");
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--token-logprobs", request.token_logprobs, "Write each token's log-probability, one row per document (.jsonl)")
       ->type_name("FILE");
   cli.add_option("--predictions", request.predictions,
                  "Write the prediction of a classifier or regression for each row, in order; rows need no label (.jsonl)")
       ->type_name("FILE");
   cli.add_flag("--json", request.json, "Print results as JSON");
-  add_help_end(cli, "lora-eval --model base --adapter runs/first --data eval.jsonl --format messages --compare-base");
+  tools::add_help_end(cli, "lora-eval --model base --adapter runs/first --data eval.jsonl --format messages --compare-base");
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::eval_command(request); });
 }

@@ -1,12 +1,12 @@
 #include "flags.h"
 #include "lora/app/generate_command.h"
 
+namespace tools = lora::tools;
+
 namespace {
 
-using namespace lora::tools;
-
 void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
-  begin_group(cli, group::kPrompt);
+  tools::begin_group(cli, tools::group::kPrompt);
   auto* source = cli.add_option_group("source");
   source->add_option("--prompt", request.prompt, "Complete this text and stream the completion to standard output")->type_name("TEXT");
   source->add_option("--message", request.message, "Answer this user message with the chat template and stream the answer")
@@ -21,13 +21,13 @@ void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
                    "/help lists the commands, Ctrl-C ends an answer");
   source->require_option(1);
   cli.add_option("--system", request.system, "System message for --message and --chat")->type_name("TEXT");
-  add_chat_template_flag(cli, request.chat_template, "messages and --chat");
+  tools::add_chat_template_flag(cli, request.chat_template, "messages and --chat");
   cli.add_flag("--no-parse-special-tokens{false}", request.parse_special_tokens,
                "Read the text of special tokens in prompts as plain text");
 }
 
 void add_sampling_flags(CLI::App& cli, lora::generate::GenerationOptions& options) {
-  begin_group(cli, group::kSampling);
+  tools::begin_group(cli, tools::group::kSampling);
   cli.add_option("--temperature", options.temperature, "Sampling temperature; 0 is greedy decoding (default: 0)")->type_name("X");
   cli.add_option("--top-k", options.top_k, "Sample from the K most likely tokens; 0 is off (default: 0)")->type_name("K");
   cli.add_option("--top-p", options.top_p, "Sample from the most likely tokens with total probability P; 1 is off (default: 1)")
@@ -45,9 +45,9 @@ void add_sampling_flags(CLI::App& cli, lora::generate::GenerationOptions& option
 int main(int argc, char** argv) {
   CLI::App cli{"Completes prompts with a model, with or without adapters.", "lora-generate"};
   lora::app::GenerateRequest request;
-  add_model_flags(cli, request.inference);
+  tools::add_model_flags(cli, request.inference);
   add_prompt_flags(cli, request);
-  begin_group(cli, group::kGeneration);
+  tools::begin_group(cli, tools::group::kGeneration);
   cli.add_option("--max-new-tokens", request.options.max_new_tokens, "Maximum number of tokens per completion (default: 256)")
       ->type_name("N");
   cli.add_option("--stop", request.options.stop, "End the completion before this text, which may be a special token (repeatable)")
@@ -56,14 +56,14 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   cli.add_option("--batch-size", request.batch_size, "Prompts per batch (default: 8)")->type_name("N");
   add_sampling_flags(cli, request.options);
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--output", request.output, "Write the rows of --prompts to this file when all are done (default: standard output)")
       ->type_name("FILE");
-  add_help_end(cli, "lora-generate --model base --adapter runs/first --prompt \"One morning\" --max-new-tokens 24",
-               "Exactly one of --prompt, --message, --prompts and --chat is required.\n"
-               "Without \"adapter\", a row of --prompts uses the first --adapter.\n"
-               "End-of-sequence tokens come from generation_config.json, else config.json, else the tokenizer.\n"
-               "The sampling settings in generation_config.json are not used.\n"
-               "After SIGINT or SIGTERM, the rows that are finished are written.\n");
+  tools::add_help_end(cli, "lora-generate --model base --adapter runs/first --prompt \"One morning\" --max-new-tokens 24",
+                      "Exactly one of --prompt, --message, --prompts and --chat is required.\n"
+                      "Without \"adapter\", a row of --prompts uses the first --adapter.\n"
+                      "End-of-sequence tokens come from generation_config.json, else config.json, else the tokenizer.\n"
+                      "The sampling settings in generation_config.json are not used.\n"
+                      "After SIGINT or SIGTERM, the rows that are finished are written.\n");
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::generate_command(request); });
 }

@@ -1,20 +1,21 @@
 #include "flags.h"
 #include "lora/app/inspect_command.h"
 
+namespace tools = lora::tools;
+
 int main(int argc, char** argv) {
-  using namespace lora::tools;
   CLI::App cli{"Shows what an adapter, model, checkpoint or run contains, without loading a model.", "lora-inspect"};
   lora::app::InspectRequest request;
-  begin_group(cli, group::kModel);
+  tools::begin_group(cli, tools::group::kModel);
   cli.add_option("path", request.path, "Folder of an adapter, model, checkpoint or run, a .safetensors file, or a TorchScript file")
       ->type_name("PATH")
       ->required();
-  begin_group(cli, group::kAdapters);
+  tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--diff", request.other, "Another adapter, to show how it differs from the one at PATH")->type_name("PATH");
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_flag("--json", request.json, "Print results as JSON");
-  begin_group(cli, group::kTorchScript);
+  tools::begin_group(cli, tools::group::kTorchScript);
   cli.add_flag("--trust-torchscript", request.trust_torchscript, "Load a TorchScript file, which runs its code, and show its weights");
-  add_help_end(cli, "lora-inspect runs/first");
+  tools::add_help_end(cli, "lora-inspect runs/first");
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::inspect_command(request); });
 }

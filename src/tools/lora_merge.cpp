@@ -2,25 +2,25 @@
 #include "lora/app/merge_command.h"
 #include "lora/base/text.h"
 
+namespace tools = lora::tools;
+
 namespace {
 
-using namespace lora::tools;
-
 void add_input_flags(CLI::App& cli, lora::app::MergeRequest& request) {
-  begin_group(cli, group::kModel);
+  tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model, "Base model: a folder, org/name in the local Hugging Face cache, or a TorchScript file")
       ->type_name("DIR");
-  begin_group(cli, group::kAdapters);
+  tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapters, "Adapter folder (repeatable)")->type_name("DIR")->allow_extra_args(false);
   cli.add_option("--weight", request.weights, "Weight of an adapter, in the order of --adapter (repeatable; default: 1)")
       ->type_name("X")
       ->allow_extra_args(false);
   cli.add_flag("--unmerge", request.unmerge, "Subtract the adapters from a merged --model");
-  add_other_base_flag(cli, request.allow_other_base);
+  tools::add_other_base_flag(cli, request.allow_other_base);
 }
 
 void add_combine_flags(CLI::App& cli, lora::app::MergeRequest& request) {
-  begin_group(cli, group::kCombination);
+  tools::begin_group(cli, tools::group::kCombination);
   auto* combine = cli.add_option("--combine", request.combine,
                                  "Combine several adapters into one, without a model: " + lora::join(lora::peft::combine_methods()))
                       ->type_name("METHOD");
@@ -35,19 +35,18 @@ void add_combine_flags(CLI::App& cli, lora::app::MergeRequest& request) {
 }
 
 void add_verify_flags(CLI::App& cli, lora::app::MergeRequest& request) {
-  begin_group(cli, group::kVerification);
+  tools::begin_group(cli, tools::group::kVerification);
   cli.add_flag("--verify", request.verify, "Run both models, print how far their logits differ, and fail above the tolerance");
   cli.add_option("--tolerance", request.tolerance, "Largest difference, as a fraction of the largest logit (default: by the dtype)")
       ->type_name("X");
   cli.add_option("--data", request.data, "Rows to run the models on (default: random tokens)")->type_name("FILE");
-  cli.add_option("--format", request.format, "Format of the rows: tokens, text, prompt_completion, ... (default: tokens)")
-      ->type_name("NAME");
-  add_documents_flag(cli, request.documents);
+  cli.add_option("--format", request.format, "Format of the rows, such as text or messages (default: tokens)")->type_name("NAME");
+  tools::add_documents_flag(cli, request.documents);
   cli.add_option("--device", request.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
       ->type_name("DEVICE");
-  begin_group(cli, group::kTorchScript);
-  add_trust_flag(cli, request.trust_torchscript);
-  add_script_flags(cli, request.inputs, request.output_field);
+  tools::begin_group(cli, tools::group::kTorchScript);
+  tools::add_trust_flag(cli, request.trust_torchscript);
+  tools::add_script_flags(cli, request.inputs, request.output_field);
 }
 
 }  // namespace
@@ -58,7 +57,7 @@ int main(int argc, char** argv) {
   add_input_flags(cli, request);
   add_combine_flags(cli, request);
   add_verify_flags(cli, request);
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--output", request.output, "Folder to write, or a .pt file for a TorchScript --model")->type_name("DIR")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it is a model or an adapter");
   cli.add_option("--dtype", request.dtype, "Data type to write: auto (as in the base model), float32, bfloat16 or float16 (default: auto)")
@@ -66,7 +65,7 @@ int main(int argc, char** argv) {
   cli.add_option("--max-shard-size", request.max_shard_size, "Maximum size of a weights file, e.g. 500MB (default: 5GB)")
       ->transform(CLI::AsSizeValue(true).description(""))
       ->type_name("SIZE");
-  add_help_end(cli, "lora-merge --model base --adapter runs/first --output merged --verify");
-  request.surroundings = surroundings();
+  tools::add_help_end(cli, "lora-merge --model base --adapter runs/first --output merged --verify");
+  request.surroundings = tools::surroundings();
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::merge_command(request); });
 }

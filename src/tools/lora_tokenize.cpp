@@ -1,16 +1,17 @@
 #include "flags.h"
 #include "lora/app/tokenize_command.h"
 
+namespace tools = lora::tools;
+
 int main(int argc, char** argv) {
-  using namespace lora::tools;
   CLI::App cli{"Converts texts to token ids with a model's tokenizer, and back.", "lora-tokenize"};
   lora::app::TokenizeRequest request;
-  begin_group(cli, group::kModel);
+  tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
                  "Tokenizer: a model's folder, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
       ->type_name("DIR")
       ->required();
-  begin_group(cli, group::kData);
+  tools::begin_group(cli, tools::group::kData);
   cli.add_option("--input", request.input,
                  "Rows of any format except features (with --decode: rows of \"input_ids\"), or - for standard input")
       ->type_name("FILE")
@@ -23,10 +24,10 @@ int main(int argc, char** argv) {
                  "Chat template of messages and instruction rows: a built-in name, a file, or a folder such as an adapter's "
                  "(default: the model's, for messages)")
       ->type_name("NAME");
-  add_text_flags(cli, request.documents, request.parse_special_tokens);
-  begin_group(cli, group::kOutput);
+  tools::add_text_flags(cli, request.documents, request.parse_special_tokens);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--output", request.output, "File to write, with one row per input row (.jsonl)")->type_name("FILE")->required();
-  add_help_end(cli, "lora-tokenize --model base --input chat.jsonl --output ids.jsonl");
-  request.surroundings = surroundings();
+  tools::add_help_end(cli, "lora-tokenize --model base --input chat.jsonl --output ids.jsonl");
+  request.surroundings = tools::surroundings();
   return lora::tools::run(cli, argc, argv, [&request] { return lora::app::tokenize_command(request); });
 }

@@ -2,6 +2,8 @@
 #include "lora/app/init_command.h"
 #include "lora/app/train_command.h"
 
+namespace tools = lora::tools;
+
 namespace {
 
 void add_init_flags(CLI::App& cli, lora::app::InitRequest& request) {
@@ -9,17 +11,15 @@ void add_init_flags(CLI::App& cli, lora::app::InitRequest& request) {
     request.model = inputs.first;
     request.data = inputs.second;
   };
+  tools::begin_group(cli, tools::group::kGettingStarted);
   cli.add_option_function<std::pair<std::string, std::string>>(
          "--init", take, "Write a first config for a model folder and a file of rows, and explain each value")
-      ->type_name("MODEL DATA")
-      ->group("Getting started");
-  cli.add_option("--output", request.output, "Config file that --init creates (default: run.json)")
-      ->type_name("FILE")
-      ->group("Getting started");
+      ->type_name("MODEL DATA");
+  cli.add_option("--output", request.output, "Config file that --init creates (default: run.json)")->type_name("FILE");
 }
 
 /// --init goes with --output and --quiet only, and --output with --init only.
-void check_init_flags(const CLI::App& cli) {
+void require_init_flags(const CLI::App& cli) {
   const bool is_init = !cli["--init"]->empty();
   if (!is_init && !cli["--output"]->empty()) {
     throw CLI::RequiresError("--output", "--init");
@@ -35,10 +35,11 @@ void check_init_flags(const CLI::App& cli) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace lora::tools;
   CLI::App cli{"Trains LoRA adapters on a pretrained model, configured by one JSON file.", "lora-train"};
   lora::app::TrainRequest request;
-  begin_group(cli, group::kConfiguration);
+  lora::app::InitRequest init;
+  add_init_flags(cli, init);
+  tools::begin_group(cli, tools::group::kConfiguration);
   auto* config = cli.add_option("--config", request.config, "Config file (JSON)")->type_name("FILE");
   cli.add_option("--set", request.overrides, "Override a config key, e.g. training.learning_rate=1e-4 (repeatable)")
       ->type_name("KEY=VALUE")
@@ -46,25 +47,23 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   cli.add_flag("--print-config", request.print_config, "Print the resolved config and exit");
   auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the JSON Schema of the config and exit");
-  begin_group(cli, group::kAdapters);
+  tools::begin_group(cli, tools::group::kAdapters);
   cli.add_flag("--allow-other-base", request.allow_other_base, "Accept an adapter.init_from that was trained on another base model");
-  begin_group(cli, group::kRun);
+  tools::begin_group(cli, tools::group::kRun);
   cli.add_option("--resume", request.resume,
                  "Resume from the newest checkpoint of this run (auto), from a checkpoint folder, or never (default: auto)")
       ->type_name("WHEN");
   cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show the target modules and sample rows, and exit");
-  begin_group(cli, group::kOutput);
+  tools::begin_group(cli, tools::group::kOutput);
   cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir");
-  lora::app::InitRequest init;
-  add_init_flags(cli, init);
-  add_help_end(cli, "lora-train --config run.json --set training.learning_rate=1e-4");
+  tools::add_help_end(cli, "lora-train --config run.json --set training.learning_rate=1e-4");
   cli.callback([&cli, config, schema] {
-    check_init_flags(cli);
+    require_init_flags(cli);
     if (config->empty() && schema->empty() && cli["--init"]->empty()) {
       throw CLI::RequiredError("--config");
     }
   });
-  request.surroundings = init.surroundings = surroundings();
+  request.surroundings = init.surroundings = tools::surroundings();
   return lora::tools::run(cli, argc, argv,
                           [&] { return init.model.empty() ? lora::app::train_command(request) : lora::app::init_command(init); });
 }

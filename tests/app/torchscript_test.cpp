@@ -62,7 +62,7 @@ TEST_F(TorchScript, AFileIsRecognisedByItsContent) {
   write_text(scratch_ / "no.jit", "a text");
   const Outcome refused = evaluate(out("no.jit"));
   EXPECT_EQ(refused.exit_code, 4);
-  EXPECT_THAT(refused.err, HasSubstr("is not a TorchScript file"));
+  EXPECT_THAT(refused.err, HasSubstr("TorchScript file, as torch.jit.save writes it"));
 }
 
 TEST_F(TorchScript, AResumedRunGivesTheSameBits) {
