@@ -64,23 +64,26 @@ bool has_marks(const ControlTokens& tokens, const tokenizer::Tokenizer& tokenize
                      [&](int32_t id) { return id != tokenizer.bos_id() && id != tokenizer.eos_id(); });
 }
 
-/// The template for messages of a model that has none: the first built-in one whose control tokens the tokenizer knows, otherwise the
-/// first one that needs none but the end-of-sequence token.
+/// The template for messages of a model that has none: the built-in one of whose control tokens the tokenizer knows the most, and all;
+/// otherwise the first that ends turns by a token.
 void choose_template(const ModelFacts& model, RowFacts& rows) {
-  std::optional<std::string> plain;
+  size_t most = 0;
+  rows.template_fits = false;
   for (const std::string& name : tokenizer::builtin_chat_templates()) {
     const auto chat_template = tokenizer::load_chat_template({name}, model.options.tokenizer, *model.tokenizer);
     const ControlTokens tokens = control_tokens(*chat_template, *model.tokenizer);
-    if (tokens.ends_turns && tokens.missing.empty() && has_marks(tokens, *model.tokenizer)) {
+    const bool is_known = tokens.ends_turns && tokens.missing.empty();
+    if (is_known && tokens.ids.size() > most) {
+      most = tokens.ids.size();
       rows.chat_template = name;
-      return;
-    }
-    if (tokens.ends_turns && !plain) {
-      plain = name;
+      rows.template_fits = has_marks(tokens, *model.tokenizer);
+    } else if (tokens.ends_turns && !rows.chat_template) {
+      rows.chat_template = name;
     }
   }
-  rows.chat_template = plain.value_or(tokenizer::builtin_chat_templates().front());
-  rows.template_fits = false;
+  if (!rows.chat_template) {
+    rows.chat_template = tokenizer::builtin_chat_templates().front();
+  }
 }
 
 void require_fitting_model(const ModelFacts& model, const RowFacts& rows) {

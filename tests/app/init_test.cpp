@@ -133,7 +133,7 @@ TEST_F(Init, RefusesWhatARunCouldNotUse) {
   write_text(scratch_ / "broken.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\n");
   expect_error(3, init("model", "broken.jsonl"), {"broken.jsonl:2"});
   write_text(scratch_ / "one.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": \"x\"}\n");
-  expect_error(3, init("model", "one.jsonl"), {"label"});
+  expect_error(3, init("model", "one.jsonl"), {"one class"});
   expect_error(2, init("model", "model/model.safetensors"), {"the kind of the file"});
   expect_error(2, lora_train({"--init", path("model"), "-", "--output", path("first.json")}), {"can be read only once"});
 }
