@@ -55,7 +55,8 @@ check_machine() {
     x86_64 | aarch64) ;;
     *) fail "unsupported architecture: found $machine, expected x86_64 or aarch64. There is no LibTorch wheel for it." ;;
   esac
-  getconf GNU_LIBC_VERSION >/dev/null 2>&1 || fail "unsupported C library: expected glibc, as there is no LibTorch for musl. Use a Debian or Ubuntu image."
+  getconf GNU_LIBC_VERSION >/dev/null 2>&1 ||
+    fail "unsupported C library: expected glibc, as there is no LibTorch for musl. Use a Debian or Ubuntu image."
   step "machine: $system $machine, $(getconf GNU_LIBC_VERSION)"
 }
 
@@ -65,7 +66,8 @@ missing_packages() {
     libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev libicu-dev zlib1g-dev)
   [ "$preset" != tidy ] || needed+=(clang-tidy)
   local installed package
-  installed=" $({ dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' "${needed[@]}" 2>/dev/null || true; } | sed -n 's/^.i //p' | tr '\n' ' ') "
+  installed=$({ dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' "${needed[@]}" 2>/dev/null || true; } | sed -n 's/^.i //p')
+  installed=" ${installed//$'\n'/ } "
   for package in "${needed[@]}"; do
     [[ $installed == *" $package "* ]] || printf '%s\n' "$package"
   done
@@ -98,7 +100,8 @@ install_packages() {
   step "packages: installing ${missing[*]}"
   local log
   log=$(mktemp)
-  if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  local install=(env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}")
+  if ! { "${as_root[@]}" apt-get update && "${as_root[@]}" "${install[@]}"; } >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     rm -f "$log"
     fail "apt-get could not install the packages (its last lines are above). Without a network, install them another way: ${missing[*]}"
@@ -118,7 +121,8 @@ check_tools() {
       pkg-config --exists "$library" || missing+=("$library")
     done
   fi
-  [ ${#missing[@]} -eq 0 ] || fail "this is not a Debian-like system (it has no dpkg), so please install these, with their headers: ${missing[*]}"
+  [ ${#missing[@]} -eq 0 ] ||
+    fail "this is not a Debian-like system (it has no dpkg), so please install these, with their headers: ${missing[*]}"
   step "tools and libraries: all installed"
 }
 
@@ -145,17 +149,20 @@ install_wheel() {
   lock_deps
   ! wheel_is_complete || return 0
   local python
-  python=$(find_pip) || fail "there is no python3 with pip, which is needed once to download LibTorch. Install python3-pip, or pass -DLIBTORCH_ROOT=DIR."
+  python=$(find_pip) ||
+    fail "no python3 with pip was found, which is needed to download LibTorch. Install python3-pip, or pass -DLIBTORCH_ROOT=DIR."
   step "LibTorch: downloading ${wheels[*]} into $wheel_folder (about 1.3 GB)"
   install_wheels "$python" "$wheel_folder" "${wheels[@]}" ||
-    fail "pip could not download LibTorch (its last lines are above). Without a network, copy a LibTorch to this machine and pass -DLIBTORCH_ROOT=DIR."
-  is_libtorch "$wheel_folder/torch" || fail "the wheel torch==$torch_version has no LibTorch where it is expected (torch/lib, torch/include)"
+    fail "pip could not download LibTorch (its last lines are above). Without a network, copy a LibTorch here and pass -DLIBTORCH_ROOT=DIR."
+  is_libtorch "$wheel_folder/torch" ||
+    fail "the wheel torch==$torch_version has no LibTorch where it is expected (torch/lib, torch/include)"
 }
 
 find_libtorch() {
   if [ -n "$libtorch" ]; then
     [[ $libtorch = /* ]] || libtorch=$caller/$libtorch
-    is_libtorch "$libtorch" || fail "LIBTORCH_ROOT=$libtorch is not a LibTorch: expected lib/libtorch_cpu.so and include/ATen/core/Tensor.h in it"
+    is_libtorch "$libtorch" ||
+      fail "LIBTORCH_ROOT=$libtorch is not a LibTorch: expected lib/libtorch_cpu.so and include/ATen/core/Tensor.h in it"
     libtorch=$(cd "$libtorch" && pwd)
   else
     libtorch=$(python_torch || true)

@@ -68,11 +68,11 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="steps per run; the first is a warm-up (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each side (default: %(default)s)")
-    parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB per process (default: %(default).1f)")
+    parser.add_argument("--memory-limit", type=float, default=0.9 * available_memory() / 1e9, help="GB per process (%(default).1f)")
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     parser.add_argument("--json", type=Path, help="results file (default: WORK/results.json)")
     parser.add_argument("--keep", action="store_true", help="keep the cases of the results file that this run does not measure")
-    parser.add_argument("--quick", action="store_true", help="measure a tiny model only, as a test; writes to WORK unless --output is given")
+    parser.add_argument("--quick", action="store_true", help="measure a tiny model, as a test; writes to WORK unless --output is given")
     parser.set_defaults(shrink=1)
     options = parser.parse_args(arguments)
     if options.quick:

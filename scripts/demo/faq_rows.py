@@ -43,7 +43,8 @@ def main():
     for name, part in parts.items():
         rows = (json.dumps(conversation(question, answers[question]), ensure_ascii=False) for question in part)
         (arguments.output / name).write_text("".join(row + "\n" for row in rows), encoding="utf-8")
-    print(f"{len(parts['faq-train.jsonl'])} questions with answers to train on, {len(parts['faq-eval.jsonl'])} held out, in {arguments.output}")
+    counts = [len(part) for part in parts.values()]
+    print(f"{counts[1]} questions with answers to train on, {counts[0]} held out, in {arguments.output}")
     return 0
 
 

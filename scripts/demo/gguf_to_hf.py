@@ -122,7 +122,8 @@ def make_tokenizer(meta):
     """tokenizer.json: byte-level BPE that splits numbers into digits."""
     tokens, kinds = meta.get("tokenizer.ggml.tokens"), meta.get("tokenizer.ggml.token_type")
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    added = [{"id": id, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": kind == CONTROL}
+    added = [{"id": id, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+              "special": kind == CONTROL}
              for id, (token, kind) in enumerate(zip(tokens, kinds)) if kind in (CONTROL, USER_DEFINED)]
     return {
         "version": "1.0",
@@ -134,8 +135,8 @@ def make_tokenizer(meta):
         "post_processor": None,
         "decoder": byte_level,
         "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
-            "byte_fallback": False, "ignore_merges": False,
+            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
+            "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
             "vocab": {token: id for id, (token, kind) in enumerate(zip(tokens, kinds)) if kind in (NORMAL, CONTROL)},
             "merges": meta.get("tokenizer.ggml.merges"),
         },
@@ -170,7 +171,8 @@ def main():
     config = make_config(meta)
     tensors = convert_tensors(reader, config)
     write_safetensors(arguments.output / "model.safetensors", tensors)
-    for name, content in (("config.json", config), ("tokenizer.json", make_tokenizer(meta)), ("tokenizer_config.json", make_tokenizer_config(meta))):
+    files = {"config.json": config, "tokenizer.json": make_tokenizer(meta), "tokenizer_config.json": make_tokenizer_config(meta)}
+    for name, content in files.items():
         (arguments.output / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{len(tensors)} tensors, {sum(tensor.size for tensor in tensors.values()):,} parameters in {arguments.output}")
 

@@ -10,9 +10,10 @@ least_fall=4  # held-out loss before LoRA, divided by the loss after it
 if [ "${1:-}" = --short ]; then
   work=build/demo-short
   corpus=(--stories 1500 --reports 800)
-  pretrain=(--set training.max_steps=120 --set training.per_device_train_batch_size=6 --set training.learning_rate=4e-3 --set training.logging_steps=40)
-  lora=(--set training.max_steps=70 --set training.per_device_train_batch_size=8 --set training.learning_rate=4e-3 --set training.logging_steps=35
-    --set training.eval_steps=null)
+  pretrain=(--set training.max_steps=120 --set training.per_device_train_batch_size=6 --set training.learning_rate=4e-3
+    --set training.logging_steps=40)
+  lora=(--set training.max_steps=70 --set training.per_device_train_batch_size=8 --set training.learning_rate=4e-3
+    --set training.logging_steps=35 --set training.eval_steps=null)
   least_fall=2
 fi
 command -v spm_train >/dev/null ||
@@ -25,8 +26,11 @@ python3 scripts/demo/make_corpus.py "$work/data" "${corpus[@]}" >&2
 
 step "demo 2/5: tokenizer: SentencePiece, trained on the stories"
 log=$work/spm_train.log
-spm_train --input="$work/data/stories.txt" --model_prefix="$work/base-config/tokenizer" --model_type=bpe --vocab_size=1024 --hard_vocab_limit=false \
-  --byte_fallback=true --character_coverage=1 --unk_id=0 --bos_id=1 --eos_id=2 --pad_id=-1 >"$log" 2>&1 || { tail -n 5 "$log" >&2 && fail "spm_train failed (log: $log)"; }
+if ! spm_train --input="$work/data/stories.txt" --model_prefix="$work/base-config/tokenizer" --model_type=bpe --vocab_size=1024 \
+  --hard_vocab_limit=false --byte_fallback=true --character_coverage=1 --unk_id=0 --bos_id=1 --eos_id=2 --pad_id=-1 >"$log" 2>&1; then
+  tail -n 5 "$log" >&2
+  fail "spm_train failed (log: $log)"
+fi
 rm "$work/base-config/tokenizer.vocab"
 cp scripts/demo/base-config.json "$work/base-config/config.json"
 cp scripts/demo/tokenizer_config.json "$work/base-config/"
