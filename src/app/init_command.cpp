@@ -17,7 +17,7 @@ namespace {
 void require_new(const fs::path& file) {
   std::error_code error;
   if (fs::exists(fs::symlink_status(file, error))) {
-    output_error("--output", "'" + file.string() + "' exists already, and nothing is replaced. Remove it, or name another file");
+    output_error("--output", "'" + file.string() + "' exists already, and nothing is replaced. Remove it, or name another file.");
   }
 }
 

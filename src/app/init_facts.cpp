@@ -130,7 +130,7 @@ data::Dataset encode_first(const std::string& path, const ModelFacts& model, con
   source.documents = rows.survey.documents;
   data::DataOptions options;
   options.max_length = kNoLimit;
-  return data::load_dataset(kFlag, {source}, options, context);
+  return data::load_dataset(path, {source}, options, context);
 }
 
 }  // namespace
@@ -150,7 +150,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   require_model(facts.options, kFlag);
   if (facts.options.is_torchscript()) {
     config_error(kFlag, "found the TorchScript file '" + name + "', expected a Hugging Face model folder. Start from " +
-                            "configs/lora_torchscript.json or configs/lora_features.json");
+                            "configs/lora_torchscript.json or configs/lora_features.json.");
   }
   const std::unique_ptr<nn::Model> model = models::map_model(facts.options.path);
   const std::string file = (facts.options.path / "config.json").string();

@@ -4,7 +4,7 @@
 
 namespace lora::config {
 
-/// training.profile: which steps are profiled, or null.
+/// training.profile: the steps to profile, or null.
 Field<train::TrainOptions> profile_field();
 
 }  // namespace lora::config

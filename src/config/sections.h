@@ -9,8 +9,8 @@
 #include "lora/peft/options.h"
 #include "lora/train/options.h"
 
-// One file a section. Each reads its section and gives its schema from the same table. What is wrong is said at the
-// place; the options of a section with findings are not to be used.
+// One file per section. Each reads its section and provides its schema from the same table. Errors are reported at the position of the
+// value; the options of a section with findings must not be used.
 namespace lora::config {
 
 template <typename Options>
@@ -22,14 +22,14 @@ struct Section {
 Section<models::ModelOptions> read_model(const Json& section, const Place& at, const Context& context);
 Json model_schema();
 
-/// The weights' start: null for full fine-tuning, else the keys of a PEFT adapter_config.json and init_from.
+/// The adapter: null for full fine-tuning, otherwise the keys of a PEFT adapter_config.json and init_from.
 Section<std::optional<peft::LoraOptions>> read_adapter(const Json& section, const Place& at, const Context& context);
 Json adapter_schema();
 
 Section<data::DataOptions> read_data(const Json& section, const Place& at, const Context& context);
 Json data_schema();
 
-/// What the rest of the config says that the training section must fit.
+/// Whether the data section has evaluation rows, which some keys of the training section need.
 enum class EvalData { kNone, kSome, kUnclear };
 Section<train::TrainOptions> read_training(const Json& section, const Place& at, EvalData eval_data);
 Json training_schema();

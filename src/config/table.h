@@ -56,7 +56,7 @@ struct Field {
   Json schema;
   Json fallback;  ///< the default
   std::function<void(const Json& value, Options&, const Place&)> read;
-  std::function<Json(const Options&)> show = nullptr;  ///< none: the value as given, or the default
+  std::function<Json(const Options&)> show = nullptr;  ///< none: shows the given value, or the default
   bool required = false;
   bool only_where_given = false;  ///< left out of the resolved config otherwise
   Json example = nullptr;         ///< a value that shows how the key is used; null: none

@@ -318,7 +318,7 @@ TEST(Findings, EveryPeerKeyNamesOneOfOurs) {
   std::vector<std::string> seen;
   for (const PeerKey& peer : peer_keys()) {
     EXPECT_THAT(keys, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "is a key of ours";
-    EXPECT_THAT(seen, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "stands twice";
+    EXPECT_THAT(seen, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "listed twice";
     seen.emplace_back(peer.name);
     if (*peer.ours != '\0') {
       EXPECT_THAT(paths, ::testing::Contains(std::string(peer.ours))) << peer.name;

@@ -167,7 +167,7 @@ TEST(RunConfig, SeveralAdaptersAreARunEach) {
   EXPECT_EQ(list.runs[1].output_dir, sandbox.folder() / "out/adapter_1");
   EXPECT_EQ(list.runs[1].adapter->lora_alpha, 3);
   EXPECT_EQ(list.runs[1].training.learning_rate, 0.002);
-  // Each is the run that its adapter alone would be: its resolved config has no list.
+  // Each run equals that of a single adapter: its resolved config has no list.
   EXPECT_EQ(sandbox.load(small.resolved).resolved, small.resolved);
   EXPECT_EQ(small.resolved["adapter"]["r"], 4);
   EXPECT_FALSE(small.resolved["adapter"].contains("name"));
@@ -190,7 +190,7 @@ TEST(RunConfig, ModelFromTheHubCache) {
       sandbox.findings(smallest(), {"model.path=org/other"}, surroundings, 4),
       ElementsAre(::testing::AllOf(HasSubstr("[model.path] found \"org/other\""), HasSubstr((sandbox.folder() / "org/other").string()),
                                    HasSubstr((sandbox.folder() / "hub").string()), HasSubstr("nothing is downloaded"))));
-  // A folder of that name beside the config goes first.
+  // A folder of that name next to the config takes precedence.
   std::filesystem::create_directories(sandbox.folder() / "org/tiny");
   EXPECT_EQ(sandbox.load(smallest(), {"model.path=org/tiny"}, surroundings).model.path, sandbox.folder() / "org/tiny");
 
