@@ -25,7 +25,7 @@ cp scripts/demo/faq_lora.json "$work/"
 step "demo 2/5: a held-out question to SmolLM2-135M-Instruct, as it is"
 ask "$work/answer-before.txt"
 
-step "demo 3/5: training LoRA on the FAQ, about 3 minutes on 2 cores ($train --config $work/faq_lora.json)"
+step "demo 3/5: training LoRA on the FAQ, about 4 minutes on 2 cores ($train --config $work/faq_lora.json)"
 "$train" --config "$work/faq_lora.json"
 
 step "demo 4/5: the same question, with the adapter"
@@ -35,6 +35,9 @@ step "demo 5/5: result"
 python3 scripts/demo/summary.py --base "$model" --adapter "$work/adapter" --data "held-out questions" --least-fall 1.2
 python3 scripts/demo/faq_answers.py "$work"
 cat <<TEXT
+
+The model is very small and has seen each training answer only twice: it has learned the subject and the style of the answers, but
+many of its facts are still wrong.
 
 What to type next:
   talk with it           $generate --model $model --adapter $work/adapter --chat

@@ -147,7 +147,8 @@ def make_tokenizer_config(meta):
     tokens = meta.get("tokenizer.ggml.tokens")
     named = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
     return {
-        "tokenizer_class": "GPT2Tokenizer",
+        # The class that uses tokenizer.json as it is: GPT2Tokenizer has its own pre-tokenizer in transformers 5.
+        "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": meta.model("context_length"),
         "clean_up_tokenization_spaces": False,
         "add_bos_token": bool(meta.get("tokenizer.ggml.add_bos_token", False)),

@@ -317,7 +317,7 @@ def word_level():
 
 
 def affixed_bpe(counts, num_merges):
-    """Vocabulary and merges of a BPE with ## before all but the first and </w> behind the last character of a word."""
+    """Vocabulary and merges of a BPE with ## before all but the first and </w> after the last character of a word."""
     usual = set(alphabet(80)["initial_alphabet"])
     words = {word: [("##" if i else "") + c + ("</w>" if i == len(word) - 1 else "") for i, c in enumerate(word)]
              for word in sorted(counts) if set(word) <= usual}
