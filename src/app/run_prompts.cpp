@@ -28,6 +28,14 @@ tokenizer::ChatTemplateChoice choice_of(const config::RunConfig& config) {
   return choice;
 }
 
+std::string alpaca_line(bool has_own_template) {
+  const std::string line = "prompt       instruction rows use the Alpaca prompt";
+  return has_own_template ? line +
+                                "; the model has its own chat template, which data.chat_template \"model\" would use (for --chat with the "
+                                "result, use --chat-template none)"
+                          : line;
+}
+
 }  // namespace
 
 void RunPrompts::save(const std::filesystem::path& folder) const {
@@ -73,13 +81,7 @@ RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::To
     prompts.is_models_own = own != nullptr && own->identity() == prompts.chat_template->identity();
   }
   if (has_instructions && !prompts.writes_instructions) {
-    std::string line = "prompt       instruction rows use the Alpaca prompt";
-    if (own != nullptr) {
-      line +=
-          "; the model has its own chat template, which data.chat_template \"model\" would use (for --chat with the result, use "
-          "--chat-template none)";
-    }
-    prompts.summary.push_back(std::move(line));
+    prompts.summary.push_back(alpaca_line(own != nullptr));
   }
   return prompts;
 }
