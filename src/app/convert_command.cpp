@@ -9,6 +9,7 @@
 #include "adapter_templates.h"
 #include "convert_report.h"
 #include "flag_value.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -30,22 +31,22 @@ namespace lora::app {
 
 namespace {
 
-/// A model's folder as a conversion needs it: some need config.json alone, and no weights.
+/// A model folder. Some conversions need only config.json and no weights.
 struct BaseFolder {
   fs::path path;
   peft::BaseFacts facts;
-  std::unique_ptr<io::CheckpointSource> weights;  ///< null where the folder has none
-  models::CheckpointLayout layout;                ///< of the weights
+  std::unique_ptr<io::CheckpointSource> weights;  ///< null if the folder has none
+  models::CheckpointLayout layout;                ///< layout of the weights
 };
 
 constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
                                                  {at::kHalf, "float16"},
                                                  {at::kBFloat16, "bfloat16"},
-                                                 {at::kFloat, "f32"},  // as llama.cpp's converter calls them
+                                                 {at::kFloat, "f32"},  // the names of llama.cpp's converter
                                                  {at::kHalf, "f16"},
                                                  {at::kBFloat16, "bf16"}}}};
 
-/// One of two that exclude each other.
+/// Refuses two flags that exclude each other.
 void refuse_together(bool first, const char* first_flag, bool second, const char* second_flag) {
   if (first && second) {
     config_error(second_flag, std::string("cannot be used with ") + first_flag);
@@ -54,7 +55,7 @@ void refuse_together(bool first, const char* first_flag, bool second, const char
 
 void refuse_without(bool given, const char* flag, bool needed, const char* needed_flag) {
   if (given && !needed) {
-    config_error(flag, std::string("needs ") + needed_flag + " beside it");
+    config_error(flag, std::string("needs ") + needed_flag);
   }
 }
 
@@ -90,7 +91,7 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
   }
   const peft::AdapterFormat format = flag_value(peft::kAdapterFormats, request.from, "--from");
   if (format == peft::AdapterFormat::kGguf || format == peft::AdapterFormat::kVllm) {
-    config_error("--from", "found '" + request.from + "', which is written, not read: expected auto, peft, mlx or kohya");
+    config_error("--from", "found '" + request.from + "', which can only be written, expected auto, peft, mlx or kohya");
   }
   return format;
 }
@@ -122,7 +123,7 @@ BaseFolder open_base(const std::string& model, const char* flag, const config::S
   return base;
 }
 
-/// A module's weight; the head of a tied base is its embedding. Undefined if there is none.
+/// The weight of a module; for the head of a tied base, the embedding's. Undefined if there is none.
 at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
   const models::CheckpointLayout& layout = base.layout;
   const bool is_tied_head = module == "lm_head" && layout.is_tied && layout.file_names.count("lm_head.weight") == 0;
@@ -130,7 +131,7 @@ at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
   return found == layout.file_names.end() ? at::Tensor() : base.weights->tensor(found->second);
 }
 
-/// An adapter of another model is found out before anything is computed.
+/// Refuses an adapter of another model before anything is computed.
 void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
   if (!base.weights) {
     return;
@@ -147,28 +148,28 @@ void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
     }
   }
   if (!missing.empty() || !misshapen.empty()) {
-    model_error(adapter.weights_file.string(), "is not of the base model " + base.path.string() + ": found " +
-                                                   std::to_string(missing.size()) + " modules that it does not have (" +
+    model_error(adapter.weights_file.string(), "does not belong to the base model " + base.path.string() + ": found " +
+                                                   counted(static_cast<int64_t>(missing.size()), "module") + " that it does not have (" +
                                                    join(missing, ", ", 2) + ") and " + std::to_string(misshapen.size()) +
-                                                   " of other shapes (" + join(misshapen, ", ", 2) + ")");
+                                                   " of another shape (" + join(misshapen, ", ", 2) + ")");
   }
 }
 
 at::Tensor base_weight(const BaseFolder& base, const std::string& module) {
   if (!base.weights) {
-    model_error("--bake", "DoRA's change depends on the base's weights: found '" + module +
-                              "' with a magnitude, but no weights. Give the base model's folder with --model");
+    model_error("--bake", "DoRA needs the weights of the base: found '" + module +
+                              "' with a magnitude, but no weights. Give the base model's folder with --model.");
   }
   return find_weight(base, module);
 }
 
-/// The adapter's own name for its base, where no model is given.
+/// The adapter's name for its base, for use without --model.
 std::string named_base(const peft::Adapter& adapter) {
   const Json name = adapter.config.value("base_model_name_or_path", Json(nullptr));
   return name.is_string() ? name.get<std::string>() : "";
 }
 
-/// Which modules of the base an extraction looks at, by the family's hosts.
+/// The modules of the base that an extraction considers, from the hosts of its family.
 peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vector<std::string>& names) {
   const std::unique_ptr<nn::Model> model = models::map_model(base);
   const bool all_linear = names.empty() || (names.size() == 1 && names.front() == "all-linear");
@@ -185,7 +186,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
       }
     }
     if (is_target && !is_linear && !is_embedding) {
-      config_error("--target-modules", "LoRA cannot be extracted from '" + host->name() + "': found a module of kind " + host->kind() +
+      config_error("--target-modules", "cannot extract LoRA from '" + host->name() + "': found a module of kind " + host->kind() +
                                            ", expected Linear or Embedding");
     }
     if (is_target) {
@@ -196,8 +197,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
     }
   }
   if (!all_linear && !unmatched.empty()) {
-    config_error("--target-modules",
-                 "matches no module: found '" + unmatched.front() + "', expected names or ends of names, or all-linear");
+    config_error("--target-modules", "matches no module: found '" + unmatched.front() + "', expected names, ends of names, or all-linear");
   }
   return targets;
 }
@@ -217,7 +217,7 @@ peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertRe
   targets.model_name = [&layout = base.layout](const std::string& name) { return layout.name_of(name); };
   targets.tuned_name = [&layout = tuned.layout](const std::string& name) { return layout.name_of(name); };
   if (!tuned.weights) {
-    io::CheckpointSource(tuned.path);  // says what is missing
+    io::CheckpointSource(tuned.path);  // throws with what is missing
   }
   peft::Extraction extraction = peft::extracted(*base.weights, *tuned.weights, targets, *request.r);
   report.relative_error_of_all = extraction.relative_error_of_all();
@@ -256,7 +256,7 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   return adapter;
 }
 
-/// The output may not be an input, nor replace anything unasked. Returns what is to be written.
+/// Refuses an output that is an input, or that exists without --overwrite. Returns the path to write.
 fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat format) {
   std::vector<fs::path> inputs;
   for (const fs::path& input : {request.adapter, fs::path(request.model), fs::path(request.base), fs::path(request.tuned)}) {
@@ -269,11 +269,11 @@ fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat forma
     return request.output;
   }
   if (fs::is_directory(request.output)) {
-    output_error(request.output.string(), std::string("is a folder: expected the name of a file, because ") +
-                                              std::string(peft::kAdapterFormats.name(format)) + " is one file");
+    output_error(request.output.string(), std::string("is a folder, expected the name of a file, because ") +
+                                              std::string(peft::kAdapterFormats.name(format)) + " adapters are one file");
   }
   if (fs::exists(request.output) && !request.overwrite) {
-    output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
+    output_error(request.output.string(), "already exists. Choose another --output, or replace it with --overwrite.");
   }
   return ResultFile(request.output, inputs).whole_file();
 }

@@ -33,7 +33,7 @@ std::string errors_text(const ConvertReport& report) {
   for (const peft::NotCaptured& tensor : report.not_captured) {
     others.add({tensor.name, short_number(tensor.norm), tensor.reason});
   }
-  return text + "\n" + others.text() + "relative error with these: " + short_number(report.relative_error_of_all) + "\n";
+  return text + "\n" + others.text() + "relative error including these: " + short_number(report.relative_error_of_all) + "\n";
 }
 
 }  // namespace

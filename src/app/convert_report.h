@@ -9,19 +9,19 @@
 
 namespace lora::app {
 
-/// What lora-convert did.
+/// The result of lora-convert.
 struct ConvertReport {
   std::filesystem::path output;
   peft::AdapterFormat format = peft::AdapterFormat::kPeft;
   peft::Written written;
-  std::vector<peft::ModuleError> modules;       ///< of --bake, --resize and --extract
-  double relative_error = 0;                    ///< over all of them
-  std::vector<peft::NotCaptured> not_captured;  ///< of --extract
-  double relative_error_of_all = 0;             ///< with those
+  std::vector<peft::ModuleError> modules;       ///< for --bake, --resize and --extract
+  double relative_error = 0;                    ///< over all modules
+  std::vector<peft::NotCaptured> not_captured;  ///< for --extract
+  double relative_error_of_all = 0;             ///< including not_captured
 };
 
 Json report_json(const ConvertReport& report);
-/// The report for people.
+/// The report as text.
 std::string report_text(const ConvertReport& report);
 
 }  // namespace lora::app

@@ -26,8 +26,8 @@ namespace {
 using at::Tensor;
 using Documents = std::vector<std::vector<int32_t>>;
 
-/// What rounding may do to the logits, as a share of the largest: of a merged weight and, in half precision, of every
-/// activation on the way, differently in the two models.
+/// How much rounding may change the logits, as a fraction of the largest. Merged weights are rounded and, in half precision, so is
+/// every activation, differently in the two models.
 struct Precision {
   at::ScalarType dtype;
   const char* name;
@@ -45,11 +45,11 @@ const Precision& precision_of(at::ScalarType dtype) {
   return kPrecisions.front();
 }
 
-/// So few that the logits of all of them, for a large vocabulary, take some hundred MB at most.
+/// Few enough that all logits take at most a few hundred MB for a large vocabulary.
 constexpr size_t kMaxDocuments = 8;
 constexpr int64_t kMaxLength = 64;
 
-/// `is_short`: of a TorchScript module, whose longest text is not known.
+/// @param is_short for a TorchScript module, whose maximum length is not known.
 Documents random_documents(int64_t vocab_size, bool is_short) {
   CounterRandom random(hash_name("lora-merge --verify"));
   Documents documents;
@@ -87,12 +87,12 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
     }
   }
   if (documents.empty()) {
-    data_error("--data", "found no document with a token in it, expected one at least");
+    data_error("--data", "found no document with a token, expected at least one");
   }
   return documents;
 }
 
-/// float32 on the CPU: [T, V], the documents end to end, or of a model that scores documents a row each.
+/// float32 on the CPU: [T, V] for the documents end to end, or one row per document for a model that scores documents.
 Tensor logits_of(nn::Model& model, const Documents& documents) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> logits;
@@ -129,7 +129,7 @@ std::string number_text(double value) {
   return text.data();
 }
 
-/// The two sides of the comparison; opened one after the other, so that one model at a time is in memory.
+/// The two sides of the comparison, opened one after the other so that only one model is in memory at a time.
 class Comparison {
  public:
   Comparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
@@ -178,16 +178,16 @@ class Comparison {
                               " of the largest logit (tolerance " + number_text(tolerance) + "); mean KL " +
                               number_text(mean_divergence(expected, result_logits_)) + "; " + with_thousands(expected.size(0)) +
                               " tokens, " + precision_.name;
-    // Not finite is not within it either.
+    // Written so that NaN fails too.
     if (!(difference <= tolerance * largest)) {
-      model_error("--verify", "the merged model differs from the base with its adapters: " + found + ". Nothing was written");
+      model_error("--verify", "the merged model differs from the base with its adapters: " + found + ". Nothing was written.");
     }
     terminal::print("verified: " + found + "\n");
   }
 
   const MergeRequest& request_;
   Precision precision_{};
-  std::string dtype_;  ///< of the other model
+  std::string dtype_;  ///< for the other model
   Documents documents_;
   Tensor result_logits_;
 };

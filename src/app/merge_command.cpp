@@ -23,15 +23,15 @@ namespace {
 void check_flags(const MergeRequest& request) {
   if (request.model.empty() == request.combine.empty()) {
     config_error(request.model.empty() ? "--model" : "--combine",
-                 request.model.empty() ? "is missing: the base to merge into, or --combine to make one adapter of several"
-                                       : "cannot be used with --model: combine first, then merge the result");
+                 request.model.empty() ? "is missing: expected the base to merge into, or --combine to make one adapter from several"
+                                       : "cannot be used with --model. Combine first, then merge the result.");
   }
   if (request.adapters.empty()) {
-    config_error("--adapter", "is missing: found none, expected one at least");
+    config_error("--adapter", "is missing: found none, expected at least one");
   }
   if (!request.weights.empty() && request.weights.size() != request.adapters.size()) {
     config_error("--weight", "found " + std::to_string(request.weights.size()) + ", expected one for each of the " +
-                                 std::to_string(request.adapters.size()) + " --adapter in their order, or none");
+                                 std::to_string(request.adapters.size()) + " --adapter, in the same order, or none");
   }
   for (const double weight : request.weights) {
     if (!std::isfinite(weight)) {
@@ -39,12 +39,12 @@ void check_flags(const MergeRequest& request) {
     }
   }
   if (request.max_shard_size < 1) {
-    config_error("--max-shard-size", "found " + std::to_string(request.max_shard_size) + ", expected bytes, for example 5GB");
+    config_error("--max-shard-size", "found " + std::to_string(request.max_shard_size) + ", expected a size, for example 5GB");
   }
   if ((request.tolerance || !request.data.empty()) && !request.verify) {
-    config_error(request.tolerance ? "--tolerance" : "--data", "belongs to --verify, which is not given");
+    config_error(request.tolerance ? "--tolerance" : "--data", "needs --verify");
   }
-  flag_value(data::kRowFormats, request.format, "--format");  // now, not after the merge
+  flag_value(data::kRowFormats, request.format, "--format");  // checked now, not after the merge
   flag_value(data::kTextDocuments, request.documents, "--documents");
 }
 
@@ -58,7 +58,7 @@ std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
   return adapters;
 }
 
-/// The base that the adapters name; several are warned of.
+/// The base that the adapters name. Warns if they name several.
 std::string base_name_of(const std::vector<peft::WeightedAdapter>& adapters) {
   std::string name;
   for (const peft::WeightedAdapter& adapter : adapters) {
@@ -73,7 +73,7 @@ std::string base_name_of(const std::vector<peft::WeightedAdapter>& adapters) {
   return name;
 }
 
-/// The fingerprint of the base that the adapters share. Throws model Error for adapters of two bases.
+/// The fingerprint of the adapters' common base. Throws model Error for adapters of different bases.
 std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapters, bool allow_other_base) {
   peft::BaseReference base("the other adapters' base", "", allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
@@ -83,12 +83,12 @@ std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapte
   return base.fingerprint;
 }
 
-/// What the adapters' classifiers mean. Throws model Error where two mean other things.
+/// The labels of the adapters' classifiers. Throws model Error if two adapters have different ones.
 std::string labels_of(const std::vector<peft::WeightedAdapter>& adapters) {
   std::string labels;
   for (const peft::WeightedAdapter& adapter : adapters) {
     if (!labels.empty() && !adapter.adapter.labels.empty() && labels != adapter.adapter.labels) {
-      model_error(adapter.name, "the classifier has other labels than the adapters before it: found " +
+      model_error(adapter.name, "the classifier has other labels than the previous adapters: found " +
                                     printable(adapter.adapter.labels, 200) + ", expected " + printable(labels, 200));
     }
     labels = labels.empty() ? adapter.adapter.labels : labels;

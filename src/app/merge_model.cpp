@@ -1,4 +1,4 @@
-// A model with its adapters merged, written as it is read: a piece of one tensor at a time.
+// Writes a model with merged adapters while reading the base: one piece of one tensor at a time.
 #include "merge_model.h"
 
 #include <ATen/ATen.h>
@@ -54,8 +54,8 @@ class Base {
   }
 
   const peft::BaseLayout& layout() const { return layout_; }
-  /// The adapters with the base's names, as updates of the base as it is, in the layout of the family's weights; of a family that is
-  /// not known their own word counts.
+  /// The adapters with the base's names, as updates of the unchanged base, in the layout of the family's weights. If the family is not
+  /// known, the adapters' own flag decides.
   std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters) const {
     std::vector<std::string> modules;
     for (const peft::BaseTensor& tensor : layout_.tensors) {
@@ -77,15 +77,15 @@ class Base {
   }
   std::string fingerprint() const { return source_.fingerprint(); }
 
-  /// The result's tensor, to be written.
+  /// A tensor of the result, ready to be written.
   io::TensorStream stream(const peft::MergedTensor& tensor) const {
     const at::ScalarType own = tensor.source.empty() ? source_.stored_dtype() : source_.tensor(tensor.source).scalar_type();
     const at::ScalarType dtype = tensor.is_float ? models::scalar_type(options_.dtype).value_or(own) : own;
     return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
   }
 
-  /// Names the tensors as they are to be written: as in the base, but for the prefixes of wrappers; of a classifier as transformers
-  /// opens one.
+  /// Sets the names to write: those of the base without the prefixes of wrappers, and for a classifier those that transformers
+  /// expects.
   void settle_names(peft::MergePlan& plan) const {
     const std::map<std::string, std::string> written = checkpoint_.written_names();
     const std::map<std::string, std::string> kept = plan.scores_documents ? classifier_file_names(written) : written;
@@ -94,12 +94,12 @@ class Base {
       const std::string& of_model = checkpoint_.name_of(tensor.name);
       const auto own = kept.find(of_model);
       const std::string& name = own == kept.end() ? of_model : own->second;
-      // A head that was the embedding in the file is written beside it where the two differ now.
+      // A head that was the embedding in the file gets its own tensor if the two differ now.
       tensor.name = taken.insert(name).second ? name : tensor.name;
     }
   }
 
-  /// config.json of the result.
+  /// The config.json of the result.
   std::string config_text(bool unties, const std::optional<data::LabelSet>& labels) const {
     Json config = labels ? classifier_config(config_, *labels) : config_;
     if (options_.dtype != models::ComputeDtype::kAuto) {
@@ -118,7 +118,7 @@ class Base {
         return source_.tensor(tensor.name);
       }
     }
-    model_error(adapter, "does not fit the base: found an update of " + module + ", which has no weight there");
+    model_error(adapter, "does not match the base: found an update of " + module + ", which has no weight in the base");
   }
 
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
@@ -130,8 +130,8 @@ class Base {
       check_interrupt();
       const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
       if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
-        model_error(tensor.name, "would hold a value that is not finite in " + io::dtype_name(dtype) +
-                                     ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16)");
+        model_error(tensor.name, "would get a value that is not finite in " + io::dtype_name(dtype) +
+                                     ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16).");
       }
       append(piece);
       if (!tensor.source.empty()) {
@@ -148,7 +148,7 @@ class Base {
   peft::BaseLayout layout_;
 };
 
-/// An adapter says on which base it was trained; folders move, so that only another last name is another base.
+/// Compares the base with the one that the adapter names. Folders move, so only a different last component counts as another base.
 void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::ModelOptions& model) {
   const Json& trained_on = adapter.adapter.config.value("base_model_name_or_path", Json());
   const auto last = [](const fs::path& path) { return path.has_filename() ? path.filename() : path.parent_path().filename(); };
@@ -162,7 +162,7 @@ void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::Mode
   }
 }
 
-/// Those of the first adapter with a classifier: no two may hold it with other values.
+/// The labels of the first adapter with a classifier: no two adapters may have different ones.
 data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, const fs::path& model_folder) {
   for (const peft::WeightedAdapter& adapter : adapters) {
     if (peft::is_sequence_classification(adapter.adapter.options)) {
@@ -172,7 +172,7 @@ data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, con
   return {};
 }
 
-/// The base's files, and the chat template of the adapters. Unmerging leaves the template: what the model had before is not known.
+/// The base's other files and the chat template of the adapters. Unmerging keeps the template, because the previous one is not known.
 void write_companions(const MergeRequest& request, const fs::path& base, const fs::path& folder) {
   copy_companions(base, folder);
   if (!request.unmerge && write_shared_template({request.adapters.begin(), request.adapters.end()}, folder)) {
@@ -183,8 +183,8 @@ void write_companions(const MergeRequest& request, const fs::path& base, const f
 void warn_of_untying(const peft::MergePlan& plan) {
   if (plan.unties) {
     log::warn(
-        "[tie_word_embeddings] the base's head is its embedding, and the adapters change one of them: the result gets a head of its own "
-        "(lm_head.weight; tie_word_embeddings false in config.json)");
+        "[tie_word_embeddings] the base ties its head to the embedding, but the adapters change only one of them: the result gets its "
+        "own head (lm_head.weight, with tie_word_embeddings false in config.json)");
   }
 }
 
@@ -195,7 +195,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
   inputs.push_back(model.path);
   check_new_folder(request.output, inputs, request.overwrite);
   const Base base(model);
-  // A merged model is not the base that its adapters carry the fingerprint of.
+  // A merged model does not have the fingerprint of its adapters' base.
   const peft::BaseReference reference(model.name, request.unmerge ? "" : base.fingerprint(), request.allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
     peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);

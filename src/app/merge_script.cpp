@@ -24,14 +24,14 @@ using torchscript::ScriptFile;
 
 void check_script_flags(const MergeRequest& request, const models::ModelOptions& model) {
   if (model.dtype != models::ComputeDtype::kAuto) {
-    config_error("--dtype",
-                 "is not for a TorchScript model, whose code may be made for its dtype: found '" + request.dtype + "', expected auto");
+    config_error("--dtype", "cannot be used with a TorchScript model, whose code may depend on its dtype: found '" + request.dtype +
+                                "', expected auto");
   }
   if (fs::is_directory(request.output)) {
-    output_error(request.output.string(), "is a folder: expected the name of a .pt file to write");
+    output_error(request.output.string(), "is a folder, expected the name of a .pt file to write");
   }
   if (fs::exists(request.output) && !request.overwrite) {
-    output_error(request.output.string(), "is there already. Choose another --output, or --overwrite to replace it");
+    output_error(request.output.string(), "already exists. Choose another --output, or replace it with --overwrite.");
   }
 }
 
@@ -45,7 +45,7 @@ fs::path checked_output(const MergeRequest& request, const models::ModelOptions&
   return ResultFile(request.output, inputs).whole_file();
 }
 
-/// The adapters with the module's names, as updates of its weights as they are, in the layout that each weight has.
+/// The adapters with the module's names, as updates of its unchanged weights, in the layout of each weight.
 std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> adapters, const ScriptFile& file) {
   std::map<std::string, bool> inputs_first;
   std::map<std::string, std::string> slots;
@@ -60,7 +60,7 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
     peft::settle_start(adapter.adapter, [&](const std::string& module) {
       const auto slot = slots.find(module + ".weight");
       if (slot == slots.end()) {
-        model_error(adapter.name, "does not fit the base: found an update of " + module + ", which has no weight there");
+        model_error(adapter.name, "does not match the base: found an update of " + module + ", which has no weight in the base");
       }
       const at::Tensor weight = file.tensor(slot->second);
       return inputs_first.at(slot->first) ? weight.t() : weight;
@@ -73,14 +73,14 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
   return adapters;
 }
 
-/// A slot under two names is one tensor: what changes one of them would change both.
+/// Refuses a slot with two names, which is one tensor: changing one of them would change both.
 void refuse_shared(const peft::MergePlan& plan, const ScriptFile& file) {
   for (const peft::MergedTensor& tensor : plan.tensors) {
     const auto is_its = [&tensor](const HostWeight& weight) { return weight.slot == tensor.source; };
     if (tensor.is_changed() && std::count_if(file.weights().begin(), file.weights().end(), is_its) > 1) {
       model_error(tensor.source,
-                  "cannot be merged into: the module was traced with tied weights, so that this is another module's weight too, which the "
-                  "adapter leaves as it is. Script the module, or trace it untied");
+                  "cannot be merged into, because the module was traced with tied weights: this is also the weight of another module, "
+                  "which the adapter does not change. Script the module, or trace it untied.");
     }
   }
 }
@@ -90,21 +90,21 @@ at::Tensor merged_weight(const peft::MergedTensor& tensor, const at::Tensor& bas
   const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
   const at::Tensor merged = peft::merged_rows(tensor, base, 0, rows).to(base.scalar_type()).view(base.sizes());
   if (!at::isfinite(merged).all().item<bool>()) {
-    model_error(tensor.source, "would hold a value that is not finite. Likely cause: a damaged base, or values too large for its dtype");
+    model_error(tensor.source, "would get a value that is not finite. Likely cause: a damaged base, or values too large for its dtype.");
   }
   return merged;
 }
 
-/// What is compared is what the models make of ids.
+/// Refuses a module without token ids as input, because the comparison runs both models on ids.
 void require_ids(const MergeRequest& request, const ScriptFile& file) {
   const std::vector<std::string>& of_file = request.inputs.empty() ? file.arguments() : request.inputs;
   if (std::find(of_file.begin(), of_file.end(), "input_ids") == of_file.end()) {
     config_error("--verify", "compares language models: found a module that takes " + join(of_file) +
-                                 ", expected input_ids among them. Compare both by lora-eval --objective, or leave it out");
+                                 ", expected input_ids among them. Compare both with lora-eval --objective, or leave it out.");
   }
 }
 
-/// Compares the result before it has its name.
+/// Saves the result under another name, compares it, and only then gives it its name.
 void save_verified(const MergeRequest& request, const ScriptFile& file, const fs::path& output) {
   const fs::path unverified = output.parent_path() / ("." + output.filename().string() + ".unverified.pt");
   try {

@@ -7,7 +7,7 @@
 
 namespace lora::app {
 
-/// `lora-merge --model m.pt`: writes a TorchScript file of the same code, whose weights have the adapters merged. See
+/// `lora-merge --model m.pt`: writes a TorchScript file with the same code and the adapters merged into its weights. See
 /// merge_command.
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters);
 

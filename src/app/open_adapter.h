@@ -11,8 +11,8 @@ struct OpenedAdapter {
   peft::Adapter adapter;
 };
 
-/// Reads an adapter of any format that is read, found out where `format` is none. Throws model Error for what is none, or
-/// damaged.
+/// Reads an adapter of any readable format, which is detected if `format` is not given. Throws model Error for a path that is not an
+/// adapter or is damaged.
 OpenedAdapter open_adapter(const std::filesystem::path& path, std::optional<peft::AdapterFormat> format, const peft::BaseFacts& base);
 
 }  // namespace lora::app

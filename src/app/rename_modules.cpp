@@ -13,7 +13,7 @@ void require_distinct(const peft::Adapter& adapter) {
   std::set<std::string> names;
   for (const peft::LowRankUpdate& update : adapter.updates) {
     if (!names.insert(update.module).second) {
-      config_error("--rename", "gives two modules the name '" + update.module + "'");
+      config_error("--rename", "gives two modules the same name '" + update.module + "'");
     }
   }
 }
@@ -30,7 +30,7 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
     const auto rename_one = [&](const std::string& name) { return pattern.replaced(name, rule.substr(equals + 1)); };
     const std::string example = adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'";
     if (!peft::rename_modules(adapter, rename_one)) {
-      config_error("--rename", "changes no name: found '" + rule + "', and modules such as " + example);
+      config_error("--rename", "changes no name: found '" + rule + "' and modules such as " + example);
     }
   }
   if (!rules.empty()) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kPrefix = "checkpoint-";
 
-/// The step in a folder's name, if it is exactly the name that folder() gives.
+/// The step in a folder's name, if the name is exactly what folder() returns for it.
 std::optional<int64_t> step_of(const std::string& name) {
   if (!name.starts_with(kPrefix)) {
     return std::nullopt;
@@ -28,7 +28,7 @@ void remove_checkpoint(const fs::path& checkpoint) {
   std::error_code failure;
   fs::remove_all(checkpoint, failure);
   if (failure) {
-    output_error(checkpoint.string(), "the old checkpoint cannot be removed: " + failure.message() + ". Check the folder's permissions.");
+    output_error(checkpoint.string(), "cannot remove the old checkpoint: " + failure.message() + ". Check the folder's permissions.");
   }
 }
 
@@ -74,7 +74,7 @@ std::optional<fs::path> newest_valid(const fs::path& output_dir) {
     if (why.empty()) {
       return checkpoint;
     }
-    log::warn("[" + checkpoint.string() + "] this checkpoint is damaged and is left out: " + why + ".");
+    log::warn("[" + checkpoint.string() + "] skipping this damaged checkpoint: " + why);
   }
   return std::nullopt;
 }

@@ -24,16 +24,16 @@ std::vector<std::string> files_under(const fs::path& folder) {
   return names;
 }
 
-/// A manifest may name files of its own folder alone.
+/// Whether the name is outside of the folder; a manifest may only name files inside it.
 bool leaves_folder(const std::string& name) {
   const fs::path path(name);
   return name.empty() || path.is_absolute() || std::find(path.begin(), path.end(), "..") != path.end();
 }
 
-/// Why one file is not the one of its entry {"size", "sha256"}, or "".
+/// Why a file does not match its entry {"size", "sha256"}, or "".
 std::string file_fault(const fs::path& folder, const std::string& name, const Json& entry) {
   if (leaves_folder(name)) {
-    return "the manifest names '" + name + "', which is outside of the folder";
+    return "the manifest lists '" + name + "', which is outside of the folder";
   }
   const JsonReader reader(entry, (folder / kManifestFile).string() + ": " + name, ErrorKind::kModel);
   const int64_t size = reader.integer("size");
@@ -51,7 +51,7 @@ std::string file_fault(const fs::path& folder, const std::string& name, const Js
   return "";
 }
 
-/// As manifest_fault; throws model Error where the manifest itself cannot be read.
+/// Like manifest_fault, but throws model Error if the manifest itself cannot be read.
 std::string checked_fault(const fs::path& folder) {
   const Json manifest = read_json(folder / kManifestFile, ErrorKind::kModel);
   const JsonReader reader(manifest, (folder / kManifestFile).string(), ErrorKind::kModel);
@@ -83,7 +83,7 @@ void write_manifest(const fs::path& folder) {
     const fs::path file = folder / name;
     files[name] = {{"size", fs::file_size(file)}, {"sha256", sha256_of_file(file, ErrorKind::kOutput)}};
   }
-  // Compact: every byte counts, so that a change of any of them is noticed.
+  // Without spaces, so that every byte has a meaning and a change of any byte is noticed.
   write_file_atomically(folder / kManifestFile, Json{{"format", kFormat}, {"files", files}}.dump());
 }
 

@@ -13,7 +13,7 @@ inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
 /// Writes MANIFEST.json: size and SHA-256 of every other file under `folder`. Throws output Error.
 void write_manifest(const fs::path& folder);
 
-/// Why the files under `folder` are not those of its manifest, or "" if they are.
+/// Why the files under `folder` do not match its manifest, or "" if they do.
 std::string manifest_fault(const fs::path& folder);
 
 }  // namespace lora::checkpoint

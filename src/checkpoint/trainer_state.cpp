@@ -8,7 +8,7 @@ Json or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
-/// A counter: never negative.
+/// Reads a counter, which is never negative.
 int64_t count(const JsonReader& reader, const std::string& key) {
   const int64_t value = reader.integer(key);
   if (value < 0) {

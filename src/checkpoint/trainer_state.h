@@ -6,10 +6,10 @@
 
 namespace lora::checkpoint {
 
-/// trainer_state.json has TrainerState's members by their names; an absent optional is null.
+/// The content of trainer_state.json: TrainerState's members under their names, with null for an optional without a value.
 Json to_json(const TrainerState& state);
 
-/// The inverse. Throws model Error that names `file` and the key.
+/// The inverse. Throws model Error with `file` and the key.
 TrainerState trainer_state_from(const Json& json, const fs::path& file);
 
 }  // namespace lora::checkpoint

@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
 
-/// A link to nothing counts: opening it says what is wrong.
+/// Whether there is an entry of this name, even a dangling link: opening it then reports what is wrong.
 bool is_named(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(fs::symlink_status(path, ignored));
@@ -39,15 +39,15 @@ std::vector<std::string> file_names(const fs::path& folder) {
   return names;
 }
 
-/// Says why a folder without weights of ours has none.
+/// Throws with the reason why the folder has no weights that can be read.
 [[noreturn]] void no_weights(const fs::path& folder) {
   const std::vector<std::string> names = file_names(folder);
   const auto is_pickle = [](const std::string& name) { return name.starts_with("pytorch_model") && name.ends_with(".bin"); };
   if (std::any_of(names.begin(), names.end(), is_pickle)) {
     model_error(
         folder.string(),
-        "found pytorch_model.bin, expected model.safetensors: pickled weights can run code when they are read. Convert them once in "
-        "Python: from transformers import AutoModelForCausalLM as M; M.from_pretrained('" +
+        "found pytorch_model.bin, expected model.safetensors, because pickled weights can run code when they are read. Convert them "
+        "once in Python: from transformers import AutoModelForCausalLM as M; M.from_pretrained('" +
             folder.string() + "').save_pretrained('" + folder.string() + "', safe_serialization=True)");
   }
   std::vector<std::string> others;
@@ -56,7 +56,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
   model_error(folder.string(), found + ", expected " + kSingleFile + " or " + kIndexFile);
 }
 
-/// A shard lies in the folder itself: an index from a stranger must not name any other file of the machine.
+/// A shard must be in the folder itself: an untrusted index must not name any other file on the machine.
 void check_shard_name(const std::string& shard, const std::string& tensor, const fs::path& index) {
   const bool leaves_folder =
       shard.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos || shard.find("..") != std::string::npos;
@@ -72,10 +72,10 @@ struct CheckpointSource::Impl {
   fs::path folder;
   std::vector<fs::path> files;
   std::vector<SafetensorsFile> shards;
-  std::unordered_map<std::string, size_t> shard_of;  ///< tensor name → index in `shards`
+  std::unordered_map<std::string, size_t> shard_of;  ///< from a tensor's name to its index in `shards`
   std::unordered_set<std::string> asked;
   std::vector<std::string> unlisted;
-  std::map<std::string, std::string> absent;  ///< tensor → the file that should hold it, by the index
+  std::map<std::string, std::string> absent;  ///< from a tensor to the file that holds it according to the index
 
   size_t open_shard(const std::string& name) {
     files.push_back(folder / name);
@@ -112,7 +112,7 @@ void CheckpointSource::Impl::open_index() {
       check_shard_name(name, tensor, index);
       if (!is_named(folder / name)) {
         model_error((folder / name).string(),
-                    "is missing, but model.safetensors.index.json names it. Likely cause: the download or copy is not complete");
+                    "is missing, but model.safetensors.index.json lists it. Likely cause: an incomplete download or copy.");
       }
       known = opened.emplace(name, open_shard(name)).first;
     }
@@ -125,7 +125,7 @@ void CheckpointSource::Impl::open_index() {
   add_unlisted();
 }
 
-/// transformers reads whatever the files of an index hold, wherever it says that a tensor is.
+/// transformers reads every tensor in the files of an index, whether or not the index lists it for that file.
 void CheckpointSource::Impl::add_unlisted() {
   for (size_t shard = 0; shard < shards.size(); ++shard) {
     for (const std::string& name : shards[shard].names()) {
@@ -141,7 +141,7 @@ const SafetensorsFile& CheckpointSource::Impl::shard(const std::string& name) co
   const auto found = shard_of.find(name);
   if (const auto listed = absent.find(name); listed != absent.end()) {
     model_error((folder / listed->second).string() + ": tensor '" + printable(name, 120) + "'",
-                "is missing, but model.safetensors.index.json says it is there. Likely cause: files of two versions are mixed");
+                "is missing, but model.safetensors.index.json lists it for this file. Likely cause: files of two versions are mixed.");
   }
   if (found == shard_of.end()) {
     std::vector<std::string> known;
@@ -150,7 +150,7 @@ const SafetensorsFile& CheckpointSource::Impl::shard(const std::string& name) co
     }
     std::sort(known.begin(), known.end());
     model_error(folder.string() + ": tensor '" + printable(name, 120) + "'",
-                "is missing" + did_you_mean(name, known) + ". Likely cause: config.json does not belong to these weights");
+                "is missing" + did_you_mean(name, known) + ". Likely cause: config.json does not belong to these weights.");
   }
   return shards[found->second];
 }
@@ -173,14 +173,14 @@ Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>
   if (const std::vector<int64_t> found = shard.shape(name); found != shape) {
     model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
                 "found shape " + shape_text(found) + ", expected " + shape_text(shape) +
-                    ". Likely cause: config.json does not belong to these weights");
+                    ". Likely cause: config.json does not belong to these weights.");
   }
   impl_->asked.insert(name);
   const Tensor tensor = shard.tensor(name);
   if (!is_plain_float(tensor.scalar_type())) {
     model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
                 "found dtype " + dtype_name(tensor.scalar_type()) +
-                    ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint; use the unquantised one");
+                    ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint. Use the unquantised one.");
   }
   return tensor;
 }
@@ -219,7 +219,7 @@ std::vector<std::string> CheckpointSource::names() const {
   for (size_t i = 0; i < impl_->shards.size(); ++i) {
     for (const std::string& name : impl_->shards[i].names()) {
       const auto found = impl_->shard_of.find(name);
-      if (found != impl_->shard_of.end() && found->second == i) {  // two files may hold a tensor: the index says which counts
+      if (found != impl_->shard_of.end() && found->second == i) {  // if two files hold the tensor, the index decides
         names.push_back(name);
       }
     }

@@ -25,7 +25,7 @@ int64_t bytes_of(const TensorStream& tensor) {
   return elements_of(tensor) * static_cast<int64_t>(c10::elementSize(tensor.dtype));
 }
 
-/// Tensors that go into one file.
+/// The tensors of one file.
 using Shard = std::vector<const TensorStream*>;
 
 std::vector<Shard> split_into_shards(const std::vector<TensorStream>& tensors, int64_t max_shard_size) {
@@ -67,7 +67,7 @@ TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
   return {tensor.name, *dtype, tensor.shape, produce};
 }
 
-/// The index as transformers writes it: keys sorted, indent 2.
+/// The index as transformers writes it, with sorted keys and an indent of 2.
 std::string index_text(const std::vector<Shard>& shards) {
   nlohmann::json weight_map = nlohmann::json::object();
   int64_t parameters = 0;

@@ -16,7 +16,7 @@ namespace {
 constexpr uint32_t kVersion = 3;
 constexpr int64_t kMaxDimensions = 4;
 
-/// ggml's numbers of the value types that are written, in the order of GgufValue.
+/// ggml's numbers of the value types, in the order of GgufValue.
 enum class ValueType : uint32_t { kUint32 = 4, kFloat32 = 6, kString = 8 };
 constexpr std::array<ValueType, std::variant_size_v<GgufValue>> kValueTypes{ValueType::kUint32, ValueType::kFloat32, ValueType::kString};
 
@@ -40,14 +40,14 @@ size_t aligned(size_t size) {
   return (size + kGgufAlignment - 1) / kGgufAlignment * kGgufAlignment;
 }
 
-/// The part before the tensors' bytes, put together in memory.
+/// Builds the part before the tensors' bytes in memory.
 class HeaderWriter {
  public:
   template <typename Number>
   void number(Number value) {
     static_assert(std::is_arithmetic_v<Number>);
     std::array<char, sizeof(Number)> bytes{};
-    std::memcpy(bytes.data(), &value, sizeof(Number));  // the machines we run on are little-endian, as the format
+    std::memcpy(bytes.data(), &value, sizeof(Number));  // all supported machines are little-endian, like the format
     bytes_.append(bytes.data(), bytes.size());
   }
   void text(const std::string& value) {
@@ -75,7 +75,7 @@ void check_names(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, 
   std::set<std::string> seen;
   const auto see = [&](const std::string& kind, const std::string& name) {
     if (!seen.insert(kind + " " + name).second) {
-      output_error(file.string(), "cannot hold two of one name: found the " + kind + " '" + printable(name) + "' twice");
+      output_error(file.string(), "cannot hold duplicate names: found the " + kind + " '" + printable(name) + "' twice");
     }
   };
   for (const auto& [key, value] : keys) {

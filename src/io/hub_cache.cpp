@@ -18,7 +18,7 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-/// The snapshot changed last: what there is when a model was fetched by commit, which leaves no refs/main.
+/// The most recently changed snapshot, for a model that was fetched by commit and therefore has no refs/main.
 fs::path newest_snapshot(const fs::path& snapshots) {
   fs::path newest;
   fs::file_time_type newest_time;

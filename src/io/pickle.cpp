@@ -11,9 +11,9 @@ namespace lora::io {
 
 namespace {
 
-constexpr size_t kMaxValues = size_t{1} << 21;  // an adapter of a large model has some hundred thousand
+constexpr size_t kMaxValues = size_t{1} << 21;  // an adapter of a large model has a few hundred thousand
 
-/// The opcodes of Python's pickletools that a file of tensors has.
+/// The opcodes of Python's pickletools that occur in files of tensors.
 enum Opcode : unsigned char {
   kMark = '(',
   kStop = '.',
@@ -57,7 +57,7 @@ enum Opcode : unsigned char {
 
 }  // namespace
 
-/// One pass over a pickle: a stack, a memo, and the values made.
+/// One pass over a pickle, with the stack, the memo, and the created values.
 class PickleReader {
  public:
   using Value = PickleValue;
@@ -73,7 +73,8 @@ class PickleReader {
         return pop();
       }
       if (!read_scalar(opcode) && !read_container(opcode) && !read_object(opcode) && !read_memo(opcode)) {
-        fail("holds what no file of tensors does: found the opcode " + std::to_string(opcode) + " at byte " + std::to_string(at_ - 1));
+        fail("has content that does not belong in a file of tensors: found the opcode " + std::to_string(opcode) + " at byte " +
+             std::to_string(at_ - 1));
       }
     }
   }
@@ -91,7 +92,7 @@ class PickleReader {
   }
   template <typename Number>
   Number number() {
-    Number value;  // little-endian, as every machine that is built for
+    Number value;  // little-endian, like all supported machines
     std::memcpy(&value, take(sizeof(Number)).data(), sizeof(Number));
     return value;
   }
@@ -107,7 +108,7 @@ class PickleReader {
 
   Value* make(Value value) {
     if (pickle_.values_.size() >= kMaxValues) {
-      fail("holds more than " + std::to_string(kMaxValues) + " values, expected those of an adapter");
+      fail("holds more than " + std::to_string(kMaxValues) + " values, expected an adapter");
     }
     pickle_.values_.push_back(std::move(value));
     return &pickle_.values_.back();
@@ -185,7 +186,7 @@ class PickleReader {
   /// Two's complement, little-endian.
   int64_t long_integer(std::string_view bytes) const {
     if (bytes.size() > sizeof(int64_t)) {
-      fail("holds an integer of more than 64 bits, expected sizes of tensors");
+      fail("holds an integer of more than 64 bits, expected tensor sizes");
     }
     uint64_t value = !bytes.empty() && (static_cast<unsigned char>(bytes.back()) & 0x80) != 0 ? ~uint64_t{0} : 0;
     for (size_t i = bytes.size(); i-- > 0;) {
@@ -268,7 +269,7 @@ class PickleReader {
     const auto found = std::find(allowed_.begin(), allowed_.end(), global);
     if (found == allowed_.end()) {
       fail("would call '" + printable(std::string(module) + "." + std::string(name), 120) +
-           "', which is not part of a tensor: nothing was run");
+           "', which is not part of a tensor (nothing was run)");
     }
     return push({Kind::kGlobal, 0, *found});
   }

@@ -1,4 +1,4 @@
-// The header of a safetensors file: every rule is checked before a tensor's byte is looked at.
+// The header of a safetensors file: every rule is checked before any tensor byte is read.
 #include <algorithm>
 #include <tuple>
 
@@ -18,20 +18,20 @@ std::string place(const std::string& where, const std::string& name) {
 
 size_t header_length(std::string_view file, const std::string& where) {
   if (file.size() < kLengthBytes) {
-    model_error(where, "is no safetensors file: found " + std::to_string(file.size()) +
-                           " bytes, expected at least 8. Likely cause: the download or copy broke off");
+    model_error(where, "is not a safetensors file: found " + std::to_string(file.size()) +
+                           " bytes, expected at least 8. Likely cause: an incomplete download or copy.");
   }
   uint64_t length = 0;
   for (size_t i = kLengthBytes; i-- > 0;) {
     length = length << 8 | static_cast<unsigned char>(file[i]);
   }
   if (length < 2 || length > kMaxHeaderBytes) {
-    model_error(where, "is no safetensors file: found a header length of " + std::to_string(length) + ", expected 2 to " +
-                           std::to_string(kMaxHeaderBytes) + ". Likely cause: it is of another format, or a git-lfs pointer");
+    model_error(where, "is not a safetensors file: found a header length of " + std::to_string(length) + ", expected 2 to " +
+                           std::to_string(kMaxHeaderBytes) + ". Likely cause: a file of another format, or a git-lfs pointer.");
   }
   if (length > file.size() - kLengthBytes) {
     model_error(where, "ends inside its header: found " + std::to_string(file.size()) + " bytes, expected at least " +
-                           std::to_string(length + kLengthBytes) + ". Likely cause: the download or copy broke off");
+                           std::to_string(length + kLengthBytes) + ". Likely cause: an incomplete download or copy.");
   }
   return static_cast<size_t>(length);
 }
@@ -84,7 +84,7 @@ TensorEntry read_entry(const std::string& name, const Json& value, const std::st
   if (!bytes) {
     model_error(where, "found shape " + shown(value["shape"]) + ", which is too large for 64 bits");
   }
-  // The size of an element of an unknown dtype is unknown: such a tensor is refused when somebody asks for it.
+  // An unknown dtype has an unknown element size: such a tensor is refused when it is used.
   if (known && static_cast<size_t>(*bytes) != entry.end - entry.begin) {
     model_error(where, "found data_offsets of " + std::to_string(entry.end - entry.begin) + " bytes, expected " + std::to_string(*bytes) +
                            " for " + entry.dtype_name + " " + shown(value["shape"]));
@@ -106,7 +106,7 @@ std::map<std::string, std::string> read_metadata(const Json& value, const std::s
   return metadata;
 }
 
-/// Tensors follow each other without hole or overlap, and the file ends with the last: nothing can hide between them.
+/// Tensors must follow each other without hole or overlap up to the end of the file, so that nothing can hide between them.
 void check_layout(const std::vector<TensorEntry>& tensors, size_t data_bytes, const std::string& where) {
   size_t reached = 0;
   for (const TensorEntry& entry : tensors) {
@@ -120,7 +120,7 @@ void check_layout(const std::vector<TensorEntry>& tensors, size_t data_bytes, co
   if (reached != data_bytes) {
     const bool is_short = reached > data_bytes;
     model_error(where, "found " + std::to_string(data_bytes) + " bytes of data, expected " + std::to_string(reached) + ". Likely cause: " +
-                           (is_short ? "the download or copy broke off" : "something was appended to the file, or it is damaged"));
+                           (is_short ? "an incomplete download or copy." : "something was appended to the file, or it is damaged."));
   }
 }
 
@@ -131,7 +131,7 @@ std::optional<int64_t> byte_count(const std::vector<int64_t>& shape, int64_t ele
   bool is_empty = false;
   for (const int64_t size : shape) {
     is_empty = is_empty || size == 0;
-    // An empty tensor has strides as well: the other sizes must not overflow either.
+    // An empty tensor has strides too, so the other sizes must not overflow either.
     if (size < 0 || __builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes)) {
       return std::nullopt;
     }
@@ -143,8 +143,8 @@ Header parse_header(std::string_view file, const std::string& where) {
   const size_t length = header_length(file, where);
   const std::string_view text = file.substr(kLengthBytes, length);
   if (text.front() != '{') {
-    model_error(where, "is no safetensors file: found '" + printable(text.substr(0, 1)) +
-                           "' at the start of its header, expected '{'. Likely cause: it is of another format");
+    model_error(where, "is not a safetensors file: found '" + printable(text.substr(0, 1)) +
+                           "' at the start of its header, expected '{'. Likely cause: a file of another format.");
   }
   const Json json = parse_json(text, where + ": header", ErrorKind::kModel);
   Header header;

@@ -1,5 +1,5 @@
-// Writes what Python's safetensors writes, byte for byte: widest dtype first, then by name; compact JSON, padded with
-// spaces to a multiple of 8. (Python orders several metadata entries at random; here they are sorted.)
+// Writes the same bytes as Python's safetensors: widest dtype first, then by name; compact JSON, padded with spaces to a
+// multiple of 8. (Python orders multiple metadata entries randomly; here they are sorted.)
 #include <algorithm>
 #include <tuple>
 
@@ -23,7 +23,7 @@ std::string quoted(const std::string& text, const fs::path& file) {
 size_t bytes_of(const TensorWriter& tensor, const fs::path& file) {
   const std::optional<int64_t> bytes = byte_count(tensor.shape, size_of(tensor.dtype));
   if (!bytes) {
-    output_error(file.string(), "cannot hold tensor '" + printable(tensor.name) + "': its shape is no shape");
+    output_error(file.string(), "cannot hold tensor '" + printable(tensor.name) + "': its shape is invalid or too large");
   }
   return static_cast<size_t>(*bytes);
 }
@@ -36,7 +36,7 @@ std::string metadata_json(const std::map<std::string, std::string>& metadata, co
   return quoted(std::string(kMetadataKey), file) + ":{" + text + "}";
 }
 
-/// The header with its length in front. `tensors` are in the order of the file.
+/// The header, preceded by its length. `tensors` are in the order of the file.
 std::string header_bytes(const std::vector<TensorWriter>& tensors, const std::map<std::string, std::string>& metadata,
                          const fs::path& file) {
   std::string json = metadata.empty() ? "{" : "{" + metadata_json(metadata, file);
@@ -51,7 +51,7 @@ std::string header_bytes(const std::vector<TensorWriter>& tensors, const std::ma
   json.append((kLengthBytes - json.size() % kLengthBytes) % kLengthBytes, ' ');
   if (json.size() > kMaxHeaderBytes) {
     output_error(file.string(), "would get a header of " + std::to_string(json.size()) + " bytes, expected at most " +
-                                    std::to_string(kMaxHeaderBytes) + ": too many tensors for one file");
+                                    std::to_string(kMaxHeaderBytes) + ". There are too many tensors for one file.");
   }
   std::string length;
   for (size_t i = 0; i < kLengthBytes; ++i) {
@@ -69,7 +69,8 @@ void sort_and_check(std::vector<TensorWriter>& tensors, const fs::path& file) {
   }
   std::sort(names.begin(), names.end());
   if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
-    output_error(file.string(), "cannot hold tensor '" + printable(*twice) + "': its name is taken. Likely cause: two tensors of one name");
+    output_error(file.string(),
+                 "cannot hold tensor '" + printable(*twice) + "': its name is already taken. Likely cause: two tensors with one name.");
   }
 }
 

@@ -14,9 +14,9 @@ namespace lora::io {
 
 namespace {
 
-constexpr size_t kMaxDimensions = 64;  // torch's iterators know no more
+constexpr size_t kMaxDimensions = 64;  // the limit of torch's iterators
 
-/// A byte of a C++ bool must be 0 or 1; anything else in a file would be undefined behaviour.
+/// The byte of a C++ bool must be 0 or 1: any other value in a file would cause undefined behaviour.
 void check_booleans(const std::byte* bytes, size_t size, const std::string& where) {
   for (size_t i = 0; i < size; ++i) {
     if (std::to_integer<int>(bytes[i]) > 1) {
@@ -120,7 +120,7 @@ void save_tensors(const fs::path& file, const std::vector<NamedTensor>& tensors,
     if (!dtype) {
       output_error(file.string(), "cannot hold tensor '" + printable(named.name) + "': its dtype is not one of " + join(kDtypes.names()));
     }
-    // Copied to the CPU one at a time, when it is written.
+    // Tensors are copied to the CPU one at a time, while they are written.
     const auto produce = [tensor = named.tensor](const Append& append) {
       const Tensor flat = tensor.detach().to(at::kCPU).contiguous();
       append(flat.const_data_ptr(), flat.nbytes());

@@ -22,7 +22,7 @@ constexpr std::string_view kRebuildParameter = "torch._utils _rebuild_parameter"
 constexpr std::string_view kPickleName = "data.pkl";
 constexpr int64_t kMaxPickleBytes = int64_t{64} << 20;
 constexpr size_t kMaxDimensions = 64;
-/// How a file begins that torch.save wrote before version 1.6: the pickle of a magic number.
+/// The beginning of a file that torch.save wrote before version 1.6: the pickle of a magic number.
 constexpr std::array<unsigned char, 14> kOldMagic{0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 
 struct Storage {
@@ -58,10 +58,10 @@ class TorchArchive {
  public:
   explicit TorchArchive(const fs::path& file) : map_(std::make_shared<MappedFile>(file, ErrorKind::kModel)), where_(file.string()) {
     refuse_old_format();
-    for (ZipMember& member : zip_members(*map_, "file of torch.save")) {
+    for (ZipMember& member : zip_members(*map_, "file written by torch.save")) {
       const std::string name = member.name;
       if (!members_.emplace(name, std::move(member)).second) {
-        model_error(where_, "is damaged: found '" + printable(name) + "' twice in the archive. Copy it again");
+        model_error(where_, "is damaged: found '" + printable(name) + "' twice in the archive. Copy the file again.");
       }
     }
     find_root();
@@ -71,19 +71,19 @@ class TorchArchive {
   std::vector<NamedTensor> tensors() const {
     const ZipMember& member = content(root_ + std::string(kPickleName));
     if (member.size > kMaxPickleBytes) {
-      model_error(where_, "its pickle has " + std::to_string(member.size) + " bytes, expected that of an adapter: at most " +
+      model_error(where_, "the pickle is too large for an adapter: found " + std::to_string(member.size) + " bytes, expected at most " +
                               std::to_string(kMaxPickleBytes));
     }
     const Pickle pickle(bytes_of(member), allowed_globals(), where_);
     if (pickle.value().kind != Kind::kDict) {
-      model_error(where_, "holds something else than a dict of tensors");
+      model_error(where_, "is not a dict of tensors");
     }
     std::vector<NamedTensor> tensors;
     std::set<std::string_view> names;
     const std::vector<const PickleValue*>& items = pickle.value().items;
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
       if (items[i]->kind != Kind::kString || !names.insert(items[i]->text).second) {
-        model_error(where_, "holds something else than a dict of tensors by name: found a key that is no string, or is there twice");
+        model_error(where_, "is not a dict of tensors by name: found a key that is not a string or occurs twice");
       }
       const std::string name(items[i]->text);
       tensors.push_back({name, tensor_of(*items[i + 1], name)});
@@ -94,8 +94,8 @@ class TorchArchive {
  private:
   void refuse_old_format() const {
     if (map_->size() >= kOldMagic.size() && std::memcmp(map_->data(), kOldMagic.data(), kOldMagic.size()) == 0) {
-      model_error(where_, "is of the format that torch.save had before version 1.6, which is not read. Convert it once: " +
-                              conversion(map_->path()));
+      model_error(where_,
+                  "has the format of torch.save before version 1.6, which is not supported. Convert it once: " + conversion(map_->path()));
     }
   }
 
@@ -108,25 +108,24 @@ class TorchArchive {
       }
     }
     if (found != 1 || members_.count(root_ + "constants.pkl") > 0) {
-      model_error(where_, "is no file of torch.save: found " +
-                              std::string(found == 1 ? "a TorchScript module" : "a zip archive without one data.pkl") +
-                              ", expected a dict of tensors");
+      model_error(where_, "is not a dict of tensors written by torch.save: found " +
+                              std::string(found == 1 ? "a TorchScript module" : "a zip archive without exactly one data.pkl"));
     }
   }
 
   void check_byte_order() const {
     const auto found = members_.find(root_ + "byteorder");
     if (found != members_.end() && bytes_of(content(found->first)) != "little") {
-      model_error(where_, "was written on a big-endian machine, which is not read. Convert it once: " + conversion(map_->path()));
+      model_error(where_, "was written on a big-endian machine, which is not supported. Convert it once: " + conversion(map_->path()));
     }
   }
 
-  /// A member whose checksum holds.
+  /// The member, after its checksum has been verified.
   const ZipMember& content(const std::string& name) const {
     const auto found = members_.find(name);
     if (found == members_.end() || found->second.is_deflated) {
       model_error(where_, "is damaged: '" + printable(name) + (found == members_.end() ? "' is missing" : "' is compressed") +
-                              " in the archive. Copy it again");
+                              " in the archive. Copy the file again.");
     }
     if (checked_.insert(name).second) {
       check_content(*map_, found->second);
@@ -151,14 +150,14 @@ class TorchArchive {
   /// _rebuild_tensor_v2(storage, offset, sizes, strides, …)
   Tensor plain_tensor(const PickleValue& value, const std::string& name) const {
     if (!value.is_call_of(kRebuildTensor) || value.items[1]->items.size() < 4) {
-      fail(name, "is no plain tensor, expected a dict of tensors alone");
+      fail(name, "is not a plain tensor, expected a dict that holds only tensors");
     }
     const std::vector<const PickleValue*>& arguments = value.items[1]->items;
     const std::vector<int64_t> sizes = integers(*arguments[2], name);
     const std::vector<int64_t> strides = integers(*arguments[3], name);
     if (arguments[1]->kind != Kind::kInteger || arguments[1]->integer < 0 || sizes.size() != strides.size() ||
         sizes.size() > kMaxDimensions) {
-      fail(name, "is a damaged tensor: its sizes and strides do not fit");
+      fail(name, "is a damaged tensor: its sizes and strides do not match");
     }
     return view_of(*arguments[0], arguments[1]->integer, sizes, strides, name);
   }
@@ -167,14 +166,14 @@ class TorchArchive {
     std::vector<int64_t> result;
     for (const PickleValue* item : tuple.items) {
       if (item->kind != Kind::kInteger || item->integer < 0) {
-        fail(name, "is a damaged tensor: found a size or stride that is no integer from 0");
+        fail(name, "is a damaged tensor: found a size or stride that is not a non-negative integer");
       }
       result.push_back(item->integer);
     }
     return result;
   }
 
-  /// Elements of a storage ('storage', type, key, device, count), which is the member data/<key>.
+  /// A view of a storage ('storage', type, key, device, count), which is the member data/<key>.
   Tensor view_of(const PickleValue& persistent, int64_t offset, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides,
                  const std::string& name) const {
     const bool is_storage = persistent.kind == Kind::kPersistent && persistent.items[0]->kind == Kind::kTuple &&
@@ -184,13 +183,13 @@ class TorchArchive {
                                   [&](const Storage& known) { return known.global == persistent.items[0]->items[1]->text; })
                    : kStorages.end();
     if (storage == kStorages.end()) {
-      fail(name, "is a damaged tensor: found no storage of numbers");
+      fail(name, "is a damaged tensor: its storage does not hold numbers");
     }
     const ZipMember& member = content(root_ + "data/" + std::string(persistent.items[0]->items[2]->text));
     const auto element = static_cast<int64_t>(c10::elementSize(storage->dtype));
     const int64_t available = member.size / element;
     if (!fits(offset, sizes, strides, available)) {
-      fail(name, "is a damaged tensor: it reaches past its " + std::to_string(available) + " stored numbers");
+      fail(name, "is a damaged tensor: it extends past its " + std::to_string(available) + " stored numbers");
     }
     std::byte* const bytes = map_->data() + member.offset;
     const at::TensorOptions options = at::TensorOptions().dtype(storage->dtype).device(at::kCPU);
@@ -206,7 +205,7 @@ class TorchArchive {
     return flat.as_strided(sizes, strides, offset);
   }
 
-  /// Whether the tensor lies within `available` elements and has no more of them: none is repeated by a stride of 0.
+  /// Whether the tensor is within `available` elements and has at most that many itself (a stride of 0 could repeat one).
   static bool fits(int64_t offset, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides, int64_t available) {
     int64_t count = 1;
     int64_t last = offset;

@@ -7,7 +7,7 @@
 
 namespace lora::io {
 
-/// The format's dtypes as torch knows them, and back: nullopt for a dtype that the format does not have.
+/// From the format's dtypes to torch's, and back: nullopt for a dtype that the format does not have.
 at::ScalarType torch_dtype(Dtype dtype);
 std::optional<Dtype> file_dtype(at::ScalarType torch);
 

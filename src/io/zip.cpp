@@ -22,7 +22,7 @@ constexpr uint32_t kLocalMark = 0x04034b50;
 constexpr size_t kEndSize = 22, kEnd64Size = 56, kLocator64Size = 20, kMemberSize = 46, kLocalSize = 30;
 constexpr uint64_t kMaxMembers = 1 << 20;
 
-/// Numbers of the file, each read within its bounds.
+/// Reads numbers from the file, with bounds checks.
 class Bytes {
  public:
   explicit Bytes(const MappedFile& file) : file_(file) {}
@@ -36,7 +36,7 @@ class Bytes {
   }
   template <typename Number>
   Number number(uint64_t offset) const {
-    Number value;  // little-endian, as every machine that is built for
+    Number value;  // little-endian, like all supported machines
     std::memcpy(&value, at(offset, sizeof(Number)), sizeof(Number));
     return value;
   }
@@ -45,21 +45,23 @@ class Bytes {
   uint64_t u64(uint64_t offset) const { return number<uint64_t>(offset); }
   std::string text(uint64_t offset, uint64_t count) const { return {reinterpret_cast<const char*>(at(offset, count)), count}; }
   [[noreturn]] void fail(const std::string& what) const {
-    model_error(file_.path().string(), "is truncated or damaged: " + what + ". Copy it again");
+    model_error(file_.path().string(), "is truncated or damaged: " + what + ". Copy it again.");
   }
 
  private:
   const MappedFile& file_;
 };
 
-/// Where the end record stands: at the file's end, as torch writes no comment behind it. (With one, torch's reader could find another.)
+/// The position of the end record. It must be at the end of the file, because torch writes no comment after it, and with a comment
+/// torch's reader could find another end record.
 uint64_t find_end(const Bytes& bytes, const MappedFile& file, const std::string& what) {
   if (bytes.size() >= kEndSize && bytes.u32(bytes.size() - kEndSize) == kEndMark) {
     return bytes.size() - kEndSize;
   }
-  const bool begins_as_zip = bytes.size() >= 4 && bytes.u32(0) == kLocalMark;
-  model_error(file.path().string(), begins_as_zip ? "is truncated or damaged: found the begin of a zip archive and no end. Copy it again"
-                                                  : "is no " + what + ": found no zip archive");
+  if (bytes.size() >= 4 && bytes.u32(0) == kLocalMark) {
+    bytes.fail("found the beginning of a zip archive without its end");
+  }
+  model_error(file.path().string(), "is not a " + what + ": found no zip archive");
 }
 
 struct Directory {
@@ -79,12 +81,12 @@ Directory find_directory(const Bytes& bytes, const MappedFile& file, const std::
     directory = {bytes.u64(end64 + 48), bytes.u64(end64 + 32)};
   }
   if (directory.count > kMaxMembers) {
-    bytes.fail("its directory has " + std::to_string(directory.count) + " entries");
+    bytes.fail("its directory claims " + std::to_string(directory.count) + " entries");
   }
   return directory;
 }
 
-/// Reads the sizes and the offset that the zip64 field of a member has in place of 0xffffffff.
+/// Reads the sizes and the offset from the zip64 field of a member, for those that are 0xffffffff.
 void read_zip64(const Bytes& bytes, uint64_t extra, uint64_t extra_size, std::array<uint64_t*, 3> wide) {
   for (uint64_t at = extra; at + 4 <= extra + extra_size; at += 4 + bytes.u16(at + 2)) {
     if (bytes.u16(at) != 1) {
@@ -104,7 +106,7 @@ void read_zip64(const Bytes& bytes, uint64_t extra, uint64_t extra_size, std::ar
 ZipMember read_member(const Bytes& bytes, uint64_t& at) {
   bytes.at(at, kMemberSize);
   if (bytes.u32(at) != kMemberMark) {
-    bytes.fail("an entry of its directory does not begin as one");
+    bytes.fail("a directory entry has a wrong signature");
   }
   const uint64_t flags = bytes.u16(at + 8), method = bytes.u16(at + 10), name_size = bytes.u16(at + 28), extra_size = bytes.u16(at + 30);
   uint64_t stored = bytes.u32(at + 20), size = bytes.u32(at + 24), local = bytes.u32(at + 42);
@@ -122,7 +124,7 @@ ZipMember read_member(const Bytes& bytes, uint64_t& at) {
   bytes.at(begin, stored);
   if (bytes.u32(local) != kLocalMark || bytes.text(local + kLocalSize, bytes.u16(local + 26)) != member.name ||
       (!member.is_deflated && stored != size)) {
-    bytes.fail(shown_name + " is not where its directory says");
+    bytes.fail(shown_name + " is not where the directory says");
   }
   member.size = static_cast<int64_t>(size);
   member.stored_size = static_cast<int64_t>(stored);
@@ -131,7 +133,7 @@ ZipMember read_member(const Bytes& bytes, uint64_t& at) {
   return member;
 }
 
-/// Size and CRC-32 of deflated bytes; none where they are no deflated bytes, or more than they should be.
+/// Size and CRC-32 of the inflated content; nothing if the bytes are not deflated data or inflate to more than the expected size.
 std::optional<std::pair<int64_t, uint32_t>> inflated_checksum(const unsigned char* bytes, const ZipMember& member) {
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) {
@@ -141,7 +143,7 @@ std::optional<std::pair<int64_t, uint32_t>> inflated_checksum(const unsigned cha
   int64_t size = 0, left = member.stored_size;
   uLong crc = crc32(0, nullptr, 0);
   int state = Z_OK;
-  stream.next_in = const_cast<unsigned char*>(bytes);  // zlib's interface; it only reads
+  stream.next_in = const_cast<unsigned char*>(bytes);  // zlib only reads them, in spite of its interface
   while (state == Z_OK && size <= member.size) {
     check_interrupt();
     if (stream.avail_in == 0 && left > 0) {
@@ -187,8 +189,8 @@ void check_content(const MappedFile& file, const ZipMember& member) {
     fits = crc == member.crc;
   }
   if (!fits) {
-    model_error(file.path().string(),
-                "is damaged: the content of '" + printable(member.name) + "' has another checksum than the archive says. Copy it again");
+    model_error(file.path().string(), "is damaged: the content of '" + printable(member.name) +
+                                          "' does not match its checksum in the archive. Copy the file again.");
   }
 }
 

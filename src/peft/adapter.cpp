@@ -8,6 +8,7 @@
 #include <set>
 
 #include "adapter_config.h"
+#include "lora/base/counted.h"
 #include "lora/base/enum_table.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -27,7 +28,7 @@ constexpr std::string_view kPrefix = "base_model.model.";
 const char* const kWeightsFile = "adapter_model.safetensors";
 constexpr std::string_view kTokenRows = ".token_adapter.trainable_tokens_delta";
 
-/// The parts of a module's update, by their names.
+/// The parts of a module's update, with the ends of their names.
 enum class Part { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
 constexpr EnumTable<Part, 6> kParts{{{{Part::kA, "lora_A.weight"},
                                       {Part::kB, "lora_B.weight"},
@@ -36,7 +37,7 @@ constexpr EnumTable<Part, 6> kParts{{{{Part::kA, "lora_A.weight"},
                                       {Part::kEmbeddingA, "lora_embedding_A"},
                                       {Part::kEmbeddingB, "lora_embedding_B"}}}};
 
-/// Makes updates and held tensors of a folder's tensors, and collects what does not fit.
+/// Creates updates and held tensors from a folder's tensors, and collects what does not fit.
 class Reader {
  public:
   Reader(const AdapterFolder& folder, const LoraOptions& options) : folder_(folder), is_target_(named_targets(options)) {}
@@ -60,81 +61,92 @@ class Reader {
         modules_[tensor.module].emplace(*kParts.find(tensor.name.substr(tensor.module.size() + 1)), tensor.tensor);
         break;
       case TensorRole::kTokenRows:
-        add_token_rows(tensor.name, tensor.module, tensor.tensor, adapter);
+        add_token_rows(tensor.module, tensor.tensor, adapter);
         break;
       default:
         adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.role == TensorRole::kBase});
     }
   }
 
-  /// Which rows they are stands in adapter_config.json.
-  void add_token_rows(const std::string& key, const std::string& module, const Tensor& rows_ND, Adapter& adapter) {
+  /// adapter_config.json tells which rows they are.
+  void add_token_rows(const std::string& module, const Tensor& rows_ND, Adapter& adapter) {
     const std::vector<TokenIndices>& all = adapter.options.trainable_token_indices;
     const auto found = std::find_if(all.begin(), all.end(), [&module](const TokenIndices& indices) {
       return indices.layer.empty() || module == indices.layer || module.ends_with("." + indices.layer);
     });
     if (found == all.end() || rows_ND.dim() != 2 || rows_ND.size(0) != static_cast<int64_t>(found->ids.size())) {
-      faults_["that do not fit trainable_token_indices"].push_back(key);
+      faults_["with other rows than trainable_token_indices"].push_back(module);
     } else {
       adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids, false});
     }
   }
 
   void add_update(const std::string& module, const Parts& parts, Adapter& adapter) {
+    std::optional<LowRankUpdate> update = pair_of(module, parts);
+    if (!update) {
+      return;
+    }
+    update->inputs_first = !update->is_embedding && adapter.options.fan_in_fan_out;
+    add_vector(parts, Part::kBias, *update, update->bias_O);
+    add_vector(parts, Part::kMagnitude, *update, update->magnitude_O);
+    update->alpha = pattern_value(adapter.options.alpha_pattern, module, adapter.options.lora_alpha, "alpha_pattern");
+    update->scale = scale_of(update->alpha, update->rank(), adapter.options.use_rslora);
+    const int64_t expected = pattern_value(adapter.options.rank_pattern, module, adapter.options.r, "rank_pattern");
+    if (expected != update->rank()) {
+      faults_["of another rank than in adapter_config.json (" + std::to_string(expected) + ")"].push_back(
+          module + " (" + std::to_string(update->rank()) + ")");
+    }
+    adapter.updates.push_back(std::move(*update));
+  }
+
+  /// A and B of a module, or nothing after recording a fault.
+  std::optional<LowRankUpdate> pair_of(const std::string& module, const Parts& parts) {
     const bool is_embedding = parts.count(Part::kEmbeddingA) + parts.count(Part::kEmbeddingB) > 0;
     const auto a = parts.find(is_embedding ? Part::kEmbeddingA : Part::kA);
     const auto b = parts.find(is_embedding ? Part::kEmbeddingB : Part::kB);
     if (a == parts.end() || b == parts.end()) {
       faults_["without the other half of the pair"].push_back(module);
-      return;
+      return std::nullopt;
     }
     if (!is_target_(module)) {
-      faults_["of modules that target_modules does not mean"].push_back(module);
-      return;
+      faults_["outside of target_modules"].push_back(module);
+      return std::nullopt;
     }
     LowRankUpdate update;
     update.module = module;
     update.A_RI = a->second.to(at::kFloat);
     update.B_OR = b->second.to(at::kFloat);
     update.is_embedding = is_embedding;
-    update.inputs_first = !is_embedding && adapter.options.fan_in_fan_out;
     if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
-      faults_["whose A and B do not fit"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
-                                                    io::shape_text(b->second.sizes()));
+      faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
+                                                                  io::shape_text(b->second.sizes()));
+      return std::nullopt;
+    }
+    return update;
+  }
+
+  /// The bias or magnitude of an update, if it has one.
+  void add_vector(const Parts& parts, Part part, const LowRankUpdate& update, std::optional<Tensor>& into) {
+    const auto found = parts.find(part);
+    if (found == parts.end()) {
       return;
     }
-    const auto vector = [&](Part part, std::optional<Tensor>& into) {
-      const auto found = parts.find(part);
-      if (found == parts.end()) {
-        return;
-      }
-      into = found->second.to(at::kFloat).flatten();
-      if (into->numel() != update.B_OR.size(0)) {
-        faults_["whose vectors do not fit"].push_back(module + " " + io::shape_text(found->second.sizes()));
-      }
-    };
-    vector(Part::kBias, update.bias_O);
-    vector(Part::kMagnitude, update.magnitude_O);
-    update.alpha = pattern_value(adapter.options.alpha_pattern, module, adapter.options.lora_alpha, "alpha_pattern");
-    update.scale = scale_of(update.alpha, update.rank(), adapter.options.use_rslora);
-    const int64_t expected = pattern_value(adapter.options.rank_pattern, module, adapter.options.r, "rank_pattern");
-    if (expected != update.rank()) {
-      faults_["of another rank than adapter_config.json says (" + std::to_string(expected) + ")"].push_back(
-          module + " (" + std::to_string(update.rank()) + ")");
+    into = found->second.to(at::kFloat).flatten();
+    if (into->numel() != update.B_OR.size(0)) {
+      faults_["with a vector of a wrong length"].push_back(update.module + " " + io::shape_text(found->second.sizes()));
     }
-    adapter.updates.push_back(std::move(update));
   }
 
   void report() const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
-      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", 2));
+      lines.push_back(counted(static_cast<int64_t>(names.size()), "module") + " " + what + ": " + join(names, ", ", 2));
     }
     if (!lines.empty()) {
-      model_error(folder_.weights_file().string(), "is no LoRA adapter that can be used: " + join(lines, "; "));
+      model_error(folder_.weights_file().string(), "is not a usable LoRA adapter: found " + join(lines, "; "));
     }
     if (modules_.empty()) {
-      model_error(folder_.weights_file().string(), "holds no LoRA tensors: expected keys such as base_model.model.<module>.lora_A.weight");
+      model_error(folder_.weights_file().string(), "has no LoRA tensors: expected keys such as base_model.model.<module>.lora_A.weight");
     }
   }
 
@@ -156,7 +168,7 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
   }
 }
 
-/// PEFT's wrapper of the module that a value of the base lies in.
+/// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   const std::string module = held.name.substr(0, held.name.rfind('.'));
   const auto is_adapted = [&module](const LowRankUpdate& update) { return update.module == module; };
@@ -191,7 +203,7 @@ std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
   return tensors;
 }
 
-/// Which modules the adapter has, where its options do not say.
+/// The target modules of the options, or a list of the adapter's modules if the options have none.
 ModuleChoice targets_of(const Adapter& adapter) {
   if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return adapter.options.target_modules;
@@ -224,10 +236,10 @@ Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
 void require_settled(const Adapter& adapter) {
   if (changes_base(adapter.options.init)) {
     model_error(adapter.weights_file.string(),
-                "fits a base that the adapter's start was taken out of: found init_lora_weights \"" +
+                "is an adapter of a base from which its initialization was subtracted: found init_lora_weights \"" +
                     std::string(kNamedInits.name(adapter.options.init)) +
-                    "\", expected an adapter of the untouched base. Save it with PEFT's path_initial_model_for_weight_conversion, or "
-                    "merge it into its base");
+                    "\", expected an adapter of the unchanged base. Save it with PEFT's path_initial_model_for_weight_conversion, or "
+                    "merge it into its base.");
   }
 }
 
@@ -241,7 +253,7 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
       const LowRankStart start = part_of_weight(adapter.options, weight_of(update.module), update.rank(), update.scale, update.module);
       update.A_RI = at::cat({update.A_RI, start.A_RI}, 0);
       update.B_OR = at::cat({update.B_OR, -start.B_OR}, 1);
-      update.alpha *= adapter.options.use_rslora ? std::sqrt(2.0) : 2.0;  // the scale stays
+      update.alpha *= adapter.options.use_rslora ? std::sqrt(2.0) : 2.0;  // the scale is unchanged
     }
   }
   adapter.options.init = LoraInit::kDefault;
@@ -277,7 +289,7 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   const at::NoGradGuard no_grad;
   const Tensor change = delta(update);
   if (weight.sizes() != change.sizes()) {
-    model_error(update.module, "the adapter does not fit the base: found a weight of shape " + io::shape_text(weight.sizes()) +
+    model_error(update.module, "the adapter does not match the base: found a weight of shape " + io::shape_text(weight.sizes()) +
                                    ", expected " + io::shape_text(change.sizes()));
   }
   const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);

@@ -18,7 +18,7 @@ nlohmann::json choice_json(const ModuleChoice& choice) {
   return nullptr;
 }
 
-/// How a trained adapter started says nothing about it any more, and not every PEFT knows every start: true.
+/// true for most initializations: it no longer matters for a trained adapter, and not every PEFT version knows every one.
 nlohmann::json init_json(LoraInit init) {
   switch (init) {
     case LoraInit::kGaussian:
@@ -34,7 +34,7 @@ nlohmann::json names_json(const std::vector<std::string>& names) {
   return names.empty() ? nlohmann::json() : nlohmann::json(names);
 }
 
-/// As it was given: a list for the input embeddings, or an object.
+/// In the form that was given: a list for the input embeddings, or an object.
 nlohmann::json token_indices_json(const std::vector<TokenIndices>& indices) {
   nlohmann::json by_layer = nlohmann::json::object();
   for (const TokenIndices& layer : indices) {
@@ -46,13 +46,13 @@ nlohmann::json token_indices_json(const std::vector<TokenIndices>& indices) {
   return by_layer;
 }
 
-/// A whole number without ".0", as PEFT's int fields have it.
+/// A whole number without ".0", because PEFT has int fields.
 nlohmann::json number_json(double value) {
   const auto whole = static_cast<int64_t>(value);
   return static_cast<double>(whole) == value ? nlohmann::json(whole) : nlohmann::json(value);
 }
 
-/// In the given order: the first match wins, also in the PEFT that reads it.
+/// In the given order, because the first match counts, in PEFT too.
 template <typename T>
 Json pattern_json(const std::vector<std::pair<std::string, T>>& pattern) {
   Json object = Json::object();
@@ -62,7 +62,7 @@ Json pattern_json(const std::vector<std::pair<std::string, T>>& pattern) {
   return object;
 }
 
-/// `sorted` with its keys in their order, and the patterns in their own.
+/// `sorted` with its keys in alphabetical order, and the patterns in their own order.
 Json in_order(const nlohmann::json& sorted, const LoraOptions& options) {
   Json ordered = Json::object();
   for (const auto& [key, value] : sorted.items()) {
@@ -73,14 +73,13 @@ Json in_order(const nlohmann::json& sorted, const LoraOptions& options) {
   return ordered;
 }
 
-}  // namespace
-
-std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
+/// PEFT's keys that are always written, and the metadata that the user gave.
+nlohmann::json given_json(const LoraOptions& options) {
   nlohmann::json config{
       {"peft_type", "LORA"},
       {"task_type", "CAUSAL_LM"},
       {"auto_mapping", nullptr},
-      {"base_model_name_or_path", base_name},
+      {"base_model_name_or_path", nullptr},
       {"revision", nullptr},
       {"bias", "none"},
       {"modules_to_save", nullptr},
@@ -88,7 +87,6 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
       {"layers_to_transform", nullptr},
       {"layers_pattern", nullptr},
   };
-  // Metadata the user gave stays; what the options say below is written from them.
   for (const auto& [key, value] : options.config.items()) {
     if (!value.is_null()) {
       config[key] = nlohmann::json::parse(value.dump());
@@ -97,20 +95,12 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   if (!options.has_task) {
     config["task_type"] = nullptr;
   }
-  config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
-  config["inference_mode"] = true;
-  config["r"] = options.r;
-  config["lora_alpha"] = number_json(options.lora_alpha);
-  config["lora_dropout"] = number_json(options.lora_dropout);
-  config["target_modules"] = choice_json(targets);
-  config["exclude_modules"] = choice_json(options.exclude_modules);
-  config["rank_pattern"] = nullptr;  // both in their own order, below
-  config["alpha_pattern"] = nullptr;
-  config["bias"] = kTrainedBiases.name(options.bias);
-  config["fan_in_fan_out"] = options.fan_in_fan_out;
-  config["use_rslora"] = options.use_rslora;
-  config["use_dora"] = options.use_dora;
-  config["modules_to_save"] = names_json(options.modules_to_save);
+  config.erase("eva_config");
+  return config;
+}
+
+/// Keys that are written only if they are used.
+void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
   if (options.lora_bias) {
     config["lora_bias"] = true;
   }
@@ -120,14 +110,34 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   if (!options.trainable_token_indices.empty()) {
     config["trainable_token_indices"] = token_indices_json(options.trainable_token_indices);
   }
-  config["init_lora_weights"] = init_json(options.init);
-  config.erase("eva_config");
   if (options.layers_to_transform) {
     config["layers_to_transform"] = *options.layers_to_transform;
   }
   if (!options.layers_pattern.empty()) {
     config["layers_pattern"] = options.layers_pattern;
   }
+}
+
+}  // namespace
+
+std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
+  nlohmann::json config = given_json(options);
+  config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
+  config["inference_mode"] = true;
+  config["r"] = options.r;
+  config["lora_alpha"] = number_json(options.lora_alpha);
+  config["lora_dropout"] = number_json(options.lora_dropout);
+  config["target_modules"] = choice_json(targets);
+  config["exclude_modules"] = choice_json(options.exclude_modules);
+  config["rank_pattern"] = nullptr;  // both are added in their own order by in_order()
+  config["alpha_pattern"] = nullptr;
+  config["bias"] = kTrainedBiases.name(options.bias);
+  config["fan_in_fan_out"] = options.fan_in_fan_out;
+  config["use_rslora"] = options.use_rslora;
+  config["use_dora"] = options.use_dora;
+  config["modules_to_save"] = names_json(options.modules_to_save);
+  config["init_lora_weights"] = init_json(options.init);
+  add_used_keys(options, config);
   return in_order(config, options).dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "adapter_keys.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -34,7 +35,7 @@ std::vector<io::NamedTensor> stored_tensors(const fs::path& file, std::map<std::
   return tensors;
 }
 
-/// Sorts a file's tensors by what their keys mean.
+/// Sorts a file's tensors by the meaning of their keys.
 class Reader {
  public:
   Reader(const fs::path& file, const Json& config) : file_(file), keys_(config) {}
@@ -59,8 +60,8 @@ class Reader {
     }
     names.erase("");
     if (names.size() > 1) {
-      model_error(file_.string(), "holds several adapters: found keys of '" + join({names.begin(), names.end()}, "' and '", kNamesShown) +
-                                      "', expected those of one. Save each with PEFT's save_pretrained");
+      model_error(file_.string(), "has several adapters: found keys of '" + join({names.begin(), names.end()}, "' and '", kNamesShown) +
+                                      "', expected one adapter. Save each with PEFT's save_pretrained.");
     }
     if (!names.empty()) {
       keys_.set_adapter_name(*names.begin());
@@ -70,10 +71,10 @@ class Reader {
   void take(const io::NamedTensor& named) {
     const std::optional<AdapterKey> key = keys_.parse(named.name);
     if (!key) {
-      faults_["not understood"].push_back(named.name);
+      faults_["with an unknown key"].push_back(named.name);
     } else if (!key->is_idle) {
       if (named.tensor.numel() == 0) {
-        faults_["empty, as DeepSpeed ZeRO-3 saves them where its shards were not gathered"].push_back(named.name);
+        faults_["without values, as DeepSpeed ZeRO-3 saves them if its shards were not gathered"].push_back(named.name);
       }
       if (at::isFloatingType(named.tensor.scalar_type()) && !at::isfinite(named.tensor).all().item<bool>()) {
         faults_["with values that are not finite"].push_back(named.name);
@@ -90,18 +91,18 @@ class Reader {
   void settle_copy(const std::string& name, const AdapterTensor& copy) {
     const auto [found, is_new] = tensors_.emplace(name, copy);
     if (!is_new && !same_values(found->second.tensor, copy.tensor)) {
-      log::warn("[" + file_.string() + "] holds " + name +
-                " twice, with other values under modules_to_save: the plain key counts, as in PEFT");
+      log::warn("[" + file_.string() + "] has " + name +
+                " twice, with other values under modules_to_save: using the plain key, as PEFT does");
     }
   }
 
   void report() const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
-      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", kNamesShown));
+      lines.push_back(counted(static_cast<int64_t>(names.size()), "tensor") + " " + what + ": " + join(names, ", ", kNamesShown));
     }
     if (!lines.empty()) {
-      model_error(file_.string(), "is no LoRA adapter that can be used: " + join(lines, "; "));
+      model_error(file_.string(), "is not a usable LoRA adapter: found " + join(lines, "; "));
     }
   }
 
@@ -156,7 +157,7 @@ fs::path adapter_weights_file(const fs::path& folder) {
       return folder / name;
     }
   }
-  model_error(folder.string(), "is no adapter folder: expected adapter_model.safetensors or adapter_model.bin in it");
+  model_error(folder.string(), "is not an adapter folder: expected adapter_model.safetensors or adapter_model.bin in it");
 }
 
 std::map<std::string, std::string> adapter_metadata(const fs::path& folder) {

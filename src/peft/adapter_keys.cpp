@@ -14,7 +14,7 @@ using Path = std::vector<std::string>;
 
 constexpr std::string_view kPrefix = "base_model.model.";
 
-/// A part of a low-rank update, and whether its key ends with a tensor's name.
+/// A part of a low-rank update, and whether its key ends with the name of a tensor.
 struct PairPart {
   std::string_view name;
   bool has_weight;
@@ -22,14 +22,14 @@ struct PairPart {
 constexpr std::array<PairPart, 5> kPairParts{
     {{"lora_A", true}, {"lora_B", true}, {"lora_embedding_A", false}, {"lora_embedding_B", false}, {"lora_magnitude_vector", false}}};
 
-/// Wrappers of other libraries, which leave their names in a key.
+/// Wrappers of other libraries, whose names occur in keys.
 constexpr std::array<std::string_view, 3> kForeignWrappers{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"};
 
 std::string joined(Path::const_iterator begin, Path::const_iterator end) {
   return join(Path(begin, end), ".");
 }
 
-/// The key without prefixes and foreign wrappers, and whether it had PEFT's prefix.
+/// The parts of the key without prefixes and foreign wrappers, and whether it had PEFT's prefix.
 std::pair<Path, bool> path_of(const std::string& key) {
   Path path = split(key, '.');
   std::erase_if(path, [](const std::string& part) {
@@ -58,7 +58,7 @@ Path::const_iterator find_in(const Path& path) {
   return std::find_if(path.begin(), path.end(), [](const std::string& part) { return find_pair_part(part) != nullptr; });
 }
 
-/// What follows the part's name: the adapter's name, if it is there, and the tensor's, if there is one.
+/// What follows the part's name: the adapter's name and the tensor's name, each if present.
 struct PairEnd {
   std::string adapter;
   std::string tensor;
@@ -89,7 +89,7 @@ std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part
   return key;
 }
 
-/// Takes a wrapper's name out of the path, with the adapter's where that follows; whether it was there.
+/// Removes a wrapper's name from the path, with the adapter's name if that follows. Returns whether the wrapper was there.
 bool erase_wrapper(Path& path, const std::string& wrapper, const std::string& adapter = "") {
   const auto found = std::find(path.begin(), path.end(), wrapper);
   if (found == path.end()) {
@@ -144,7 +144,7 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   return has_prefix ? parse_whole(std::move(path)) : std::nullopt;
 }
 
-/// A tensor of the base or in its place, maybe under the name of one of PEFT's wrappers.
+/// A tensor of the base or one that replaces it, possibly under the name of one of PEFT's wrappers.
 std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   AdapterKey key;
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {

@@ -17,7 +17,7 @@ namespace lora::peft {
 
 namespace {
 
-/// `update` with these factors, at scale 1.
+/// `update` with these factors and scale 1.
 LowRankUpdate with_factors(LowRankUpdate update, Factors factors) {
   if (update.bias_O) {
     update.bias_O = *update.bias_O * update.scale;
@@ -29,7 +29,7 @@ LowRankUpdate with_factors(LowRankUpdate update, Factors factors) {
   return update;
 }
 
-/// ‖B A - (the factors' product)‖, without forming either.
+/// ‖B A - product of the factors‖, without forming either product.
 double distance(const Tensor& B, const Tensor& A, const Factors& factors) {
   return product_norm(at::cat({B, -factors.B.to(at::kDouble)}, 1), at::cat({A, factors.A.to(at::kDouble)}, 0));
 }
@@ -42,7 +42,7 @@ void add_resized(const LowRankUpdate& update, int64_t rank, Approximation& resul
   result.adapter.updates.push_back(with_factors(update, factors));
 }
 
-/// The update whose factors are nearest to `change`, that of a whole weight in its layout.
+/// Adds the update that approximates `change`, the change of a whole weight in its layout.
 void add_nearest(LowRankUpdate update, const Tensor& change, int64_t rank, Approximation& result) {
   const Tensor change_OI = update.is_turned() ? change.t() : change;
   Factors factors = factors_of_rank(leading_svd(change_OI, rank, hash_name(update.module)), rank);
@@ -62,7 +62,7 @@ void add_baked(LowRankUpdate update, const Tensor& weight, int64_t rank, Approxi
   add_nearest(std::move(update), change, rank, result);
 }
 
-/// What is not an update of the adapter.
+/// The adapter without its updates.
 Approximation empty_copy(const Adapter& adapter) {
   Approximation result;
   result.adapter = adapter;
@@ -128,7 +128,7 @@ class Extractor {
       result_.not_captured.push_back({name, "of another shape"});
     } else if (!base.is_floating_point() || !tuned.is_floating_point()) {
       if (!at::equal(base, tuned.to(base.scalar_type()))) {
-        result_.not_captured.push_back({name, "not a floating-point number"});
+        result_.not_captured.push_back({name, "not floating-point numbers"});
       }
     } else {
       take(name, widened(tuned) - widened(base));
@@ -140,7 +140,7 @@ class Extractor {
   void take(const std::string& name, const Tensor& change) {
     const double norm = frobenius_norm(change);
     if (!std::isfinite(norm)) {
-      model_error(name, "holds a value that is not finite (NaN or infinity), in one of the checkpoints. The file is damaged");
+      model_error(name, "has a value that is not finite (NaN or infinity) in one of the checkpoints. The file is damaged.");
     }
     if (norm == 0) {
       return;
@@ -166,7 +166,7 @@ class Extractor {
   std::set<std::string> embeddings_;
   std::set<std::string> turned_;
   std::function<std::string(const std::string&)> model_name_;
-  std::map<std::string, std::string> tuned_files_;  ///< the tuned model's tensors that are not compared yet, by the model's names
+  std::map<std::string, std::string> tuned_files_;  ///< tensors of the tuned model that have not been compared yet, by the model's names
   int64_t rank_;
   Extraction result_;
 };
@@ -220,7 +220,7 @@ Extraction extracted(const io::CheckpointSource& base, const io::CheckpointSourc
     const size_t others = result.not_captured.size();
     model_error("--extract",
                 "the two checkpoints do not differ in any target module: found " + std::to_string(others) + " other differences. " +
-                    (others == 0 ? "Likely cause: --base and --tuned are the same model" : "Choose others with --target-modules"));
+                    (others == 0 ? "Likely cause: --base and --tuned are the same model." : "Choose others with --target-modules."));
   }
   return result;
 }

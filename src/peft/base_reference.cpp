@@ -43,7 +43,7 @@ void check_base(const std::string& where, const std::string& fingerprint, const 
   const std::string fault = "was trained on another base: found the fingerprint " + fingerprint.substr(0, 12) + "…, expected " +
                             base.fingerprint.substr(0, 12) + "… of '" + base.name + "'";
   if (!base.allow_other) {
-    model_error(where, fault + ". Give the base it was trained on; --allow-other-base uses it on this one all the same");
+    model_error(where, fault + ". Give the base that it was trained on, or use it on this one with --allow-other-base.");
   }
   log::warn("[" + where + "] " + fault);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -15,7 +16,8 @@ namespace {
 
 constexpr size_t kNamesShown = 2;
 
-/// A weight that is shared belongs to the module that comes last in PEFT's file, as PEFT reads one after the other: the head.
+/// Puts the head's tensors first: of a shared weight PEFT uses the value that it reads last, which is the head's, and here the first
+/// counts.
 std::vector<AdapterTensor> head_first(std::vector<AdapterTensor> tensors, nn::Model& model) {
   const nn::Linear* const head = model.find_head();
   std::stable_partition(tensors.begin(), tensors.end(),
@@ -48,11 +50,12 @@ void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::strin
     }
   }
   if (!unknown.empty()) {
-    model_error(where, std::to_string(unknown.size()) + " not of this model or target_modules: " + join(unknown, ", ", kNamesShown));
+    model_error(where, "has " + counted(static_cast<int64_t>(unknown.size()), "tensor") +
+                           " outside of this model and its target_modules: " + join(unknown, ", ", kNamesShown));
   }
   if (!misshapen.empty()) {
-    model_error(where, "brings base weights of another shape: " + join(misshapen, ", ", kNamesShown) +
-                           ". Likely cause: the vocabulary was resized before training. Give the resized model as the base");
+    model_error(where, "has base weights of another shape: " + join(misshapen, ", ", kNamesShown) +
+                           ". Likely cause: the vocabulary was resized before training. Give the resized model as the base.");
   }
   std::set<const void*> done;
   for (const AdapterTensor& tensor : head_first(tensors, *model_)) {
@@ -61,12 +64,12 @@ void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::strin
     }
   }
   if (!changed.empty()) {
-    log::warn("[" + where + "] brings its own values of " + join(changed, ", ", kNamesShown) +
-              ", other than the base's: they are used, as in PEFT");
+    log::warn("[" + where + "] has its own values of " + join(changed, ", ", kNamesShown) +
+              ", which differ from the base's: using them, as PEFT does");
   }
 }
 
-/// Whether it differs from the base's.
+/// Returns whether the tensor differs from the base's.
 bool BaseValues::put(const AdapterTensor& tensor) {
   const at::NoGradGuard no_grad;
   const Tensor base = find(tensor.name)->base();

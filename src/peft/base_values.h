@@ -8,18 +8,17 @@
 
 namespace lora::peft {
 
-/// Values of the base that an adapter brings along: PEFT saves embeddings and head whole where they are targets, and where the
-/// vocabulary was resized before training. They stand in for the base's own while the adapter is in use, at every module that
-/// shares the weight.
+/// Base tensors that an adapter's file has: PEFT saves embeddings and head whole if they are targets or the vocabulary was resized before
+/// training. They replace the base's own while the adapter is in use, at every module that shares the weight.
 class BaseValues {
  public:
   BaseValues(nn::Model& model, std::string adapter_name) : model_(&model), adapter_name_(std::move(adapter_name)) {}
 
-  /// Puts the tensors in place and names those that differ from the base's in a line. Throws model Error for what the model does not
-  /// have, or in another shape.
+  /// Puts the tensors in place, with a warning that names those that differ from the base's. Throws model Error for a tensor that the
+  /// model does not have or has in another shape.
   void put(const std::vector<AdapterTensor>& tensors, const std::string& where);
 
-  /// Those that differ from the base's, under PEFT's keys.
+  /// The tensors that differ from the base's, under PEFT's keys.
   /// @param adapted names of the modules with a low-rank pair.
   std::vector<io::NamedTensor> file_tensors(const std::set<std::string>& adapted) const;
 
@@ -28,7 +27,7 @@ class BaseValues {
     std::string module;
     std::string part;
     Tensor tensor;
-    bool has_rows;  ///< rows of tokens stand beside it
+    bool has_rows;  ///< the module also has trained token rows
   };
   bool put(const AdapterTensor& tensor);
   nn::BaseWeight* find(const std::string& name) const;

@@ -23,7 +23,7 @@ namespace {
 
 enum class Pruning { kNone, kMagnitude, kRandom };
 enum class Sum { kAll, kElected };
-/// What is summed: A and B each by themselves, stacked to a larger rank, or the products B A, cut back by an SVD.
+/// What is summed: A and B separately, A and B stacked to a larger rank, or the products B A, truncated by an SVD.
 enum class Form { kFactors, kStack, kProducts };
 
 struct Recipe {
@@ -54,28 +54,29 @@ const Recipe& find_recipe(const std::string& name) {
   config_error("--combine", "found '" + name + "', expected one of " + join(combine_methods()) + did_you_mean(name, combine_methods()));
 }
 
-/// An option that the method needs is there, and one that it would not look at is not.
+/// Every option that the method needs is given, and none that it would ignore.
 void check_options(const Recipe& recipe, const CombineOptions& options, size_t num_adapters) {
   const std::string method = "'" + options.method + "'";
   const auto refuse_idle = [&method](bool given, bool used, const char* flag) {
     if (given && !used) {
-      config_error(flag, "is not used by " + method + ": leave it out, or choose another --combine");
+      config_error(flag, "is not used by " + method + ". Leave it out, or choose another --combine.");
     }
   };
   refuse_idle(options.svd_rank.has_value(), recipe.form == Form::kProducts, "--svd-rank");
   refuse_idle(options.density.has_value(), recipe.pruning != Pruning::kNone, "--density");
   refuse_idle(options.majority_sign_method.has_value(), recipe.sum == Sum::kElected, "--majority-sign-method");
   if (recipe.pruning != Pruning::kNone && !options.density) {
-    config_error("--density", "is missing: " + method + " needs the share of the values to keep, above 0 and at most 1");
+    config_error("--density", "is missing: " + method + " needs the fraction of values to keep, above 0 and at most 1");
   }
   if (options.density && !(*options.density > 0 && *options.density <= 1)) {
-    config_error("--density", "found " + std::to_string(*options.density) + ", expected a share above 0 and at most 1");
+    config_error("--density", "found " + std::to_string(*options.density) + ", expected a fraction above 0 and at most 1");
   }
   if (options.svd_rank && *options.svd_rank < 1) {
     config_error("--svd-rank", "found " + std::to_string(*options.svd_rank) + ", expected at least 1");
   }
   if (num_adapters < 2 && options.method != "linear") {
-    config_error("--combine", "found one --adapter for " + method + ", expected two or more. (linear scales one by its --weight)");
+    config_error("--combine",
+                 "found one --adapter for " + method + ", expected at least two. Use linear to scale one adapter by its --weight.");
   }
 }
 
@@ -92,20 +93,20 @@ using Faults = std::map<std::string, std::set<std::string>>;
 void report(const Faults& faults) {
   std::vector<std::string> lines;
   for (const auto& [what, names] : faults) {
-    lines.push_back(std::to_string(names.size()) + " " + what + ": " + join({names.begin(), names.end()}, ", ", 2));
+    lines.push_back(what + ": " + join({names.begin(), names.end()}, ", ", 2));
   }
   if (!lines.empty()) {
-    model_error("--combine", "these adapters cannot be combined this way: found " + join(lines, "; "));
+    model_error("--combine", "these adapters cannot be combined in this way: found " + join(lines, "; "));
   }
 }
 
-/// The adapters' updates by module; notes what has no sum.
+/// The adapters' updates by module; collects what has no sum.
 Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   Modules modules;
   for (const WeightedAdapter& adapter : adapters) {
     for (const HeldTensor& whole : adapter.adapter.replaced) {
       if (!whole.of_base) {
-        faults["tensors that an adapter holds whole, which have no weighted sum (modules_to_save, biases)"].insert(whole.name);
+        faults["whole tensors, which have no weighted sum (modules_to_save, biases)"].insert(whole.name);
       }
     }
     for (const LowRankUpdate& update : adapter.adapter.updates) {
@@ -128,7 +129,7 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
       if (!fits) {
         faults["modules of different shapes"].insert(module);
       } else if (recipe.form == Form::kFactors && other.rank() != first.rank()) {
-        faults["modules of different ranks, whose A and B have no sum (cat and the svd methods take them)"].insert(module);
+        faults["modules of different ranks, whose A and B have no sum (use cat or an svd method)"].insert(module);
       }
     }
   }
@@ -140,12 +141,12 @@ Tensor keep_largest(const Tensor& tensor, double density) {
   return tensor * at::zeros({tensor.numel()}, tensor.options()).index_fill_(0, largest, 1).view(tensor.sizes());
 }
 
-/// Keeps each value with the probability `density`, and the expected sum.
+/// Keeps each value with probability `density`, scaled so that the expected sum is unchanged.
 Tensor keep_any(const Tensor& tensor, double density, const at::Generator& generator) {
   return tensor * at::bernoulli(at::full_like(tensor, density), generator) / density;
 }
 
-/// Σ of the elements that have the sign of the majority, divided by their number.
+/// The mean of the elements with the elected sign.
 Tensor elected_mean(const Tensor& stacked, const Tensor& weighted, MajoritySign method) {
   const Tensor sign = stacked.sign();
   const Tensor total = method == MajoritySign::kTotal ? stacked.sum(0) : sign.sum(0);
@@ -153,7 +154,7 @@ Tensor elected_mean(const Tensor& stacked, const Tensor& weighted, MajoritySign 
   return (weighted * is_elected).sum(0) / is_elected.sum(0).clamp_min(1);
 }
 
-/// Combines what belongs to one module; draws in the order in which PEFT does.
+/// Combines the updates of one module, sampling in the same order as PEFT.
 class Combiner {
  public:
   Combiner(const Recipe& recipe, const CombineOptions& options, int64_t largest_rank)
@@ -223,7 +224,7 @@ class Combiner {
     result.B_OR = at::cat(Bs, 1);
   }
 
-  /// [O, I]. PEFT prunes in the layout of the weight, which matters to what is drawn.
+  /// [O, I]. PEFT prunes in the layout of the weight, which matters for random pruning.
   Tensor mixed_product(const std::vector<Part>& parts) const {
     std::vector<Tensor> products;
     std::vector<double> weights;
@@ -235,7 +236,7 @@ class Combiner {
     return parts.front().update->is_turned() ? sum.t() : sum;
   }
 
-  /// The nearest product of the rank asked for; B has the singular values.
+  /// The best approximation of the requested rank; B contains the singular values.
   void cut(const std::tuple<Tensor, Tensor, Tensor>& svd, LowRankUpdate& result) const {
     const auto& [U, S, Vh] = svd;
     result.A_RI = Vh.slice(0, 0, rank_).to(at::kFloat).contiguous();
@@ -263,7 +264,7 @@ bool chooses_by_names_alone(const LoraOptions& options) {
          !options.layers_to_transform;
 }
 
-/// The union of the adapters' target_modules; where those are more than names, the modules themselves (write_adapter).
+/// The union of the adapters' target_modules, or nothing if those are more than names: write_adapter then lists the modules.
 ModuleChoice combined_targets(const std::vector<WeightedAdapter>& adapters) {
   std::set<std::string> names;
   for (const WeightedAdapter& adapter : adapters) {
@@ -285,7 +286,7 @@ LoraOptions combined_options(const std::vector<WeightedAdapter>& adapters) {
   return options;
 }
 
-/// Values of the base that the adapters bring along: one of them serves all, where they are the same.
+/// Base tensors in the adapters' files: one of them is enough if they are equal.
 std::vector<HeldTensor> shared_base_values(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   std::vector<HeldTensor> shared;
   for (const WeightedAdapter& adapter : adapters) {
@@ -294,7 +295,7 @@ std::vector<HeldTensor> shared_base_values(const std::vector<WeightedAdapter>& a
       if (held.of_base && found == shared.end()) {
         shared.push_back(held);
       } else if (held.of_base && !same_values(found->tensor, held.tensor)) {
-        faults["tensors of the base that two adapters bring along with other values"].insert(held.name);
+        faults["base tensors of which two adapters have different values"].insert(held.name);
       }
     }
   }

@@ -1,7 +1,7 @@
-// GGUF adapters for llama.cpp: A and B under the base's names in GGUF, one alpha for all modules, from which llama.cpp
-// computes each one's scale as alpha / rank of the tensor, whatever the adapter was trained with. So alpha is the one
-// that gives most modules their scale (for rsLoRA scale · rank, not lora_alpha), and lora_B of the others takes up the
-// quotient. Rows of B are reordered where llama.cpp's converter reorders the rows of the base weight.
+// GGUF adapters for llama.cpp: A and B under the base's names in GGUF, and one alpha for all modules, from which llama.cpp
+// computes each scale as alpha / rank of the tensor, however the adapter was trained. So alpha is the one that gives most
+// modules their scale (for rsLoRA scale · rank, not lora_alpha), and lora_B of the others is multiplied by the quotient.
+// Rows of B are reordered in the same way as llama.cpp's converter reorders the rows of the base weight.
 #include <ATen/ATen.h>
 
 #include <array>
@@ -18,11 +18,11 @@ namespace lora::peft {
 
 namespace {
 
-/// One kind of module: transformers' name and ggml's, {} for the number of the layer.
+/// One kind of module, with transformers' name and ggml's. {} stands for the number of the layer.
 struct ModuleName {
   std::string_view transformers;
   std::string_view ggml;
-  /// The number of attention heads whose rows are reordered, by its key in config.json; "" where rows stay.
+  /// The key in config.json of the number of attention heads whose rows are reordered; "": rows are not reordered.
   const char* heads;
 };
 
@@ -38,8 +38,8 @@ constexpr std::array<ModuleName, 9> kLlamaModules{{
     {"lm_head", "output", ""},
 }};
 
-/// A family: its model_type in config.json, its architecture in GGUF, its modules. Only families whose files were
-/// checked against llama.cpp's converter stand here, which has one class for both of these.
+/// A family: its model_type in config.json, its architecture in GGUF, and its modules. Only families whose files have been
+/// compared with llama.cpp's converter are listed; it has one class for both of these.
 struct Architecture {
   const char* model_type;
   const char* name;
@@ -50,7 +50,7 @@ constexpr std::array<Architecture, 2> kArchitectures{{{"llama", "llama", &kLlama
 const Architecture& architecture_of(const BaseFacts& base) {
   if (!base.is_known()) {
     model_error("--model",
-                "GGUF needs the base model: the order of its attention heads' rows and its names. Give the folder with config.json");
+                "GGUF needs the base model, for its names and the order of its attention heads' rows. Give the folder with config.json.");
   }
   const std::string type = JsonReader(base.config, base.name + "/config.json", ErrorKind::kModel).string("model_type");
   std::vector<std::string> known;
@@ -60,7 +60,8 @@ const Architecture& architecture_of(const BaseFacts& base) {
       return architecture;
     }
   }
-  model_error(base.name + "/config.json", "model_type cannot be written as GGUF: found '" + type + "', expected one of " + join(known));
+  model_error(base.name + "/config.json",
+              "this model_type cannot be converted to GGUF: found '" + type + "', expected one of " + join(known));
 }
 
 struct GgmlName {
@@ -68,14 +69,14 @@ struct GgmlName {
   const ModuleName* kind = nullptr;
 };
 
-/// `pattern` with `layer` in the place of {}.
+/// `pattern` with `layer` for {}.
 std::string filled_in(std::string_view pattern, const std::string& layer) {
   std::string name(pattern);
   const size_t place = name.find("{}");
   return place == std::string::npos ? name : name.replace(place, 2, layer);
 }
 
-/// ggml's name of a module, or an empty one where it has none.
+/// ggml's name of a module, or an empty one if it has none.
 GgmlName ggml_name(const std::string& module, const Architecture& architecture) {
   static const Regex kLayer(R"(model\.layers\.(?<layer>\d+)\.)", "gguf", ErrorKind::kModel);
   const std::string layer = kLayer.group_at_start(module, "layer");
@@ -87,8 +88,8 @@ GgmlName ggml_name(const std::string& module, const Architecture& architecture) 
   return {};
 }
 
-/// The rows of each head from [first half, second half], as transformers rotates them, to pairs, as llama.cpp does: its
-/// converter's order for the weights of q_proj and k_proj.
+/// The rows of each head, from transformers' order for rotation [first half, second half] to llama.cpp's pairs. This is the order
+/// of its converter for the weights of q_proj and k_proj.
 Tensor rows_as_pairs(const Tensor& B_OR, const ModuleName& kind, const BaseFacts& base) {
   const JsonReader config(base.config, base.name + "/config.json", ErrorKind::kModel);
   const int64_t heads = config.has(kind.heads) ? config.integer(kind.heads) : config.integer("num_attention_heads");
@@ -103,7 +104,7 @@ void add_tensors(const LowRankUpdate& update, const BaseFacts& base, std::vector
   const GgmlName found = ggml_name(update.module, architecture_of(base));
   const bool reorders = found.kind->heads[0] != '\0';
   const Tensor B_OR = update.B_OR.contiguous();
-  // llama.cpp looks A of an embedding up by token: its rows are the tokens'.
+  // llama.cpp looks up A of an embedding by token, so its rows are tokens.
   tensors.push_back({found.name + ".weight.lora_a", update.is_embedding ? update.A_RI.t() : update.A_RI});
   tensors.push_back({found.name + ".weight.lora_b", reorders ? rows_as_pairs(B_OR, *found.kind, base) : B_OR});
 }

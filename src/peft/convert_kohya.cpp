@@ -1,5 +1,5 @@
-// kohya's adapters (sd-scripts, networks/lora.py): one file; module names with underscores after a prefix that says which
-// network they belong to; lora_down is A, lora_up is B, and each module has its alpha as a tensor (scale alpha / rank).
+// kohya's adapters (sd-scripts, networks/lora.py): one file; module names with underscores for dots after a prefix for the
+// network that they belong to; lora_down is A, lora_up is B, and each module has its alpha as a tensor (scale alpha / rank).
 #include <ATen/ATen.h>
 
 #include <array>
@@ -7,6 +7,7 @@
 #include <set>
 
 #include "format_entry.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
@@ -22,7 +23,7 @@ constexpr std::array<std::pair<std::string_view, Part>, 3> kParts{
 
 const char* const kPrefixPattern = R"(lora_(unet|te\d*|prior_unet|prior_te)_(?<rest>.+)$)";
 
-/// Llama's modules, for a base that is not known: what an underscore stands for cannot be seen in a name alone.
+/// Llama's modules, for a base that is not known: a name alone does not tell which underscores stand for dots.
 const char* const kLlamaPattern = R"(model_layers_(?<layer>\d+)_(?<block>self_attn|mlp)_(?<proj>[qkvo]_proj|gate_proj|up_proj|down_proj)$)";
 
 std::string with_underscores(std::string module) {
@@ -30,7 +31,7 @@ std::string with_underscores(std::string module) {
   return module;
 }
 
-/// From kohya's names to the modules' own.
+/// From kohya's names to module names.
 class Names {
  public:
   explicit Names(const BaseFacts& base) : is_known_(base.is_known()) {
@@ -39,7 +40,7 @@ class Names {
     }
   }
 
-  /// The module, or "" for one that is not there, or not told apart from another.
+  /// The module, or "" if there is none or more than one of this name.
   std::string module(const std::string& name) const {
     const std::string rest = prefix_.group_at_start(name, "rest");
     if (is_known_) {
@@ -80,8 +81,8 @@ std::map<std::string, Parts> read_parts(const io::SafetensorsFile& file, const s
   }
   if (!unknown.empty()) {
     model_error(where,
-                std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 2) +
-                    ", expected names that end in .lora_down.weight, .lora_up.weight or .alpha. Likely cause: another method than LoRA");
+                "found " + counted(static_cast<int64_t>(unknown.size()), "tensor") + " with unknown names: " + join(unknown, ", ", 2) +
+                    ", expected names that end in .lora_down.weight, .lora_up.weight or .alpha. Likely cause: another method than LoRA.");
   }
   return modules;
 }
@@ -90,16 +91,16 @@ LowRankUpdate update_of(const std::string& module, const Parts& parts, const std
   const auto down = parts.find(Part::kDown);
   const auto up = parts.find(Part::kUp);
   if (down == parts.end() || up == parts.end()) {
-    model_error(where, std::string("has no ") + (down == parts.end() ? "lora_down" : "lora_up") + ": found one of the pair alone");
+    model_error(where, std::string("has no ") + (down == parts.end() ? "lora_down" : "lora_up") + ": found only one half of the pair");
   }
   if (down->second.dim() != 2 || up->second.dim() != 2 || down->second.size(0) != up->second.size(1) || down->second.size(0) == 0) {
-    model_error(where, "lora_down and lora_up do not fit: expected [rank, inputs] and [outputs, rank]. Likely cause: a convolution");
+    model_error(where, "lora_down and lora_up do not match: expected [rank, inputs] and [outputs, rank]. Likely cause: a convolution.");
   }
   LowRankUpdate update;
   update.module = module;
   update.A_RI = down->second;
   update.B_OR = up->second;
-  // Without one, kohya's own loaders take the rank.
+  // Without alpha, kohya's own loaders use the rank.
   const auto alpha = parts.find(Part::kAlpha);
   update.alpha = alpha == parts.end() ? static_cast<double>(update.rank()) : alpha->second.flatten().sum().item<double>();
   if ((alpha != parts.end() && alpha->second.numel() != 1) || !(update.alpha > 0)) {
@@ -113,7 +114,7 @@ std::string number_text(double value) {
   return Json(value == static_cast<double>(static_cast<int64_t>(value)) ? Json(static_cast<int64_t>(value)) : Json(value)).dump();
 }
 
-/// What sd-scripts' own tools show of a file.
+/// The metadata that sd-scripts' own tools show for a file.
 std::map<std::string, std::string> metadata_of(const Adapter& adapter, const BaseFacts& base) {
   std::set<int64_t> ranks;
   for (const LowRankUpdate& update : adapter.updates) {
@@ -159,9 +160,10 @@ Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
     adapter.updates.push_back(update_of(module, parts, path.string() + ": module '" + name + "'"));
   }
   if (!unresolved.empty()) {
-    model_error(path.string(), std::to_string(unresolved.size()) + " names cannot be told from underscores: " + join(unresolved, ", ", 2) +
-                                   (base.is_known() ? ". Expected modules of this base model"
-                                                    : ". Expected Llama's modules, or the base model's folder with --model"));
+    model_error(path.string(), "found " + counted(static_cast<int64_t>(unresolved.size()), "name") +
+                                   " without exactly one matching module: " + join(unresolved, ", ", 2) +
+                                   (base.is_known() ? ", expected modules of this base model"
+                                                    : ", expected Llama's modules. For another base, give its folder with --model."));
   }
   return adapter;
 }

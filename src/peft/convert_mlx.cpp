@@ -1,5 +1,5 @@
-// MLX's adapters (mlx-lm, mlx_lm/tuner): both factors transposed, modules under their own names, one scale and one rank
-// for all of them in adapter_config.json; DoRA's magnitude as in PEFT, key `m`. lora_a [I, R], lora_b [R, O].
+// MLX's adapters (mlx-lm, mlx_lm/tuner): lora_a [I, R] and lora_b [R, O], the transposes of PEFT's, under the modules' names;
+// one scale and one rank for all modules in adapter_config.json; DoRA's magnitude as in PEFT, with the key `m`.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <set>
 
 #include "format_entry.h"
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/regex.h"
@@ -20,7 +21,7 @@ namespace {
 const char* const kWeightsFile = "adapters.safetensors";
 const char* const kConfigFile = "adapter_config.json";
 
-/// mlx-lm's config names modules of a layer by what follows the layer's number, others by their whole name.
+/// mlx-lm's config names the modules of a layer by the part after the layer's number, and other modules by their whole name.
 std::string key_of(const std::string& module) {
   static const Regex kLayer(R"(.*?\.\d+\.(?<rest>.+)$)", "mlx", ErrorKind::kModel);
   const std::string rest = kLayer.group_at_start(module, "rest");
@@ -45,11 +46,11 @@ std::map<std::string, Parts> read_parts(const fs::path& file) {
     }
   }
   if (!unknown.empty()) {
-    model_error(file.string(), std::to_string(unknown.size()) + " tensors are not understood: " + join(unknown, ", ", 2) +
-                                   ", expected names that end in .lora_a, .lora_b or .m");
+    model_error(file.string(), "found " + counted(static_cast<int64_t>(unknown.size()), "tensor") + " with unknown names: " +
+                                   join(unknown, ", ", 2) + ", expected names that end in .lora_a, .lora_b or .m");
   }
   if (modules.empty()) {
-    model_error(file.string(), "holds no tensors: expected names that end in .lora_a and .lora_b");
+    model_error(file.string(), "has no tensors: expected names that end in .lora_a and .lora_b");
   }
   return modules;
 }
@@ -59,10 +60,10 @@ LowRankUpdate update_of(const std::string& module, const Parts& parts, double sc
   const auto a = parts.find("lora_a");
   const auto b = parts.find("lora_b");
   if (a == parts.end() || b == parts.end()) {
-    model_error(where, std::string("has no ") + (a == parts.end() ? "lora_a" : "lora_b") + ": found one of the pair alone");
+    model_error(where, std::string("has no ") + (a == parts.end() ? "lora_a" : "lora_b") + ": found only one half of the pair");
   }
   if (a->second.dim() != 2 || b->second.dim() != 2 || a->second.size(1) != b->second.size(0) || b->second.size(0) == 0) {
-    model_error(where, "lora_a and lora_b do not fit: expected [inputs, rank] and [rank, outputs]");
+    model_error(where, "lora_a and lora_b do not match: expected [inputs, rank] and [rank, outputs]");
   }
   LowRankUpdate update;
   update.module = module;
@@ -73,7 +74,7 @@ LowRankUpdate update_of(const std::string& module, const Parts& parts, double sc
   update.is_embedding = is_embedding_name(module);
   if (const auto magnitude = parts.find("m"); magnitude != parts.end()) {
     if (magnitude->second.numel() != update.B_OR.size(0)) {
-      model_error(where, "m does not fit: found " + std::to_string(magnitude->second.numel()) + " values, expected " +
+      model_error(where, "m has a wrong length: found " + std::to_string(magnitude->second.numel()) + " values, expected " +
                              std::to_string(update.B_OR.size(0)));
     }
     update.magnitude_O = magnitude->second.flatten();
@@ -87,7 +88,7 @@ Json config_json(const Adapter& adapter, const std::vector<LowRankUpdate>& updat
     keys.insert(key_of(update.module));
   }
   const bool is_dora = updates.front().magnitude_O.has_value();
-  // -1: every layer. One that the adapter does not have gets factors whose product is zero.
+  // -1: every layer. A layer that the adapter does not have gets factors whose product is zero.
   return {
       {"fine_tune_type", is_dora ? "dora" : "lora"},
       {"num_layers", -1},
@@ -133,7 +134,8 @@ Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
                   std::string("found ") + (update.magnitude_O ? "a" : "no") + " magnitude m, but fine_tune_type is \"" + type + "\"");
     }
     if (const std::string reason = mlx_refusal(update, base); !reason.empty()) {
-      model_error(adapter.weights_file.string() + ": module '" + module + "'", "cannot be read: MLX's format does not support updates of " + reason);
+      model_error(adapter.weights_file.string() + ": module '" + module + "'",
+                  "cannot be read: MLX's format does not support updates of " + reason);
     }
     adapter.updates.push_back(std::move(update));
   }

@@ -22,7 +22,7 @@ std::string a_name(const nn::Linear& host) {
   return host.name() + ".lora_A.weight";
 }
 
-/// The options with these ranks: as PEFT, patterns of whole names; a module of rank 0 is no target any more.
+/// The options with these ranks: as in PEFT, patterns with whole names. A module with rank 0 is no longer a target.
 LoraOptions with_ranks(const LoraOptions& options, const std::vector<nn::Linear*>& hosts, const std::vector<int64_t>& ranks) {
   LoraOptions result = options;
   result.rank_pattern.clear();
@@ -51,9 +51,9 @@ LoraOptions with_ranks(const LoraOptions& options, const std::vector<nn::Linear*
   return result;
 }
 
-/// Modules with the same input: one SVD is enough.
+/// Modules with the same input, for which one SVD is enough.
 struct Group {
-  std::vector<size_t> members;  ///< indices of hosts; the first is looked at
+  std::vector<size_t> members;  ///< indices of hosts; the first represents the group
   IncrementalPca pca;
   Tensor converged_C;  ///< bool
   bool active = true;
@@ -65,13 +65,13 @@ struct EvaPass::Impl : public nn::InputObserver {
   Impl(const LoraOptions& options, nn::Model& model) : options(options), model(model), hosts(choose_hosts(options, model).hosts) {
     for (const nn::Linear* host : hosts) {
       const int64_t rank = rank_of(options, *host);
-      // Rounds half to even, as Python does.
+      // Rounds half to even, like Python.
       components.push_back(static_cast<int64_t>(std::nearbyint(static_cast<double>(rank) * options.eva.rho)));
       budget += rank;
       if (components.back() > host->in_features()) {
         config_error("adapter.eva_config.rho", "found " + std::to_string(components.back()) + " directions (r * rho) for " + host->name() +
-                                                   ", expected at most as many as its input has channels, " +
-                                                   std::to_string(host->in_features()) + ". Lower r or rho");
+                                                   ", expected at most the number of its input channels, " +
+                                                   std::to_string(host->in_features()) + ". Lower r or rho.");
       }
     }
   }
@@ -93,7 +93,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     }
   }
 
-  /// The first look: which modules share an input.
+  /// Groups the modules by their input, in the first pass.
   void sort_in(size_t index, const Tensor& x_TI) {
     if (is_seen(index)) {
       return;
@@ -110,7 +110,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = this;
     const Tensor hidden_TD = model.hidden(pass);
-    if (!model.gives_logits()) {  // the head has not been computed: it is shown what it would be given
+    if (!model.gives_logits()) {  // the head has not been computed, so its input is passed on here
       see(model.head(), hidden_TD);
     }
     last_input = Tensor();
@@ -122,14 +122,14 @@ struct EvaPass::Impl : public nn::InputObserver {
     });
   }
 
-  /// A module of a TorchScript network may have an input that is no row a token, or none that is known.
+  /// A module of a TorchScript network may have an input without one row per token, or no known input.
   void require_seen() const {
     for (size_t i = 0; i < hosts.size(); ++i) {
       if (!is_seen(i)) {
         config_error("adapter.init_lora_weights",
-                     "\"eva\" is not for '" + hosts[i]->name() +
-                         "': found no row of its input for each token of a batch. Leave it out of the targets, "
-                         "or choose another start");
+                     "\"eva\" does not support '" + hosts[i]->name() +
+                         "', whose input does not have one row per token of a batch. Remove it from the targets, or choose "
+                         "another initialization.");
       }
     }
   }
@@ -164,9 +164,9 @@ struct EvaPass::Impl : public nn::InputObserver {
     return !groups.empty() && std::all_of(groups.begin(), groups.end(), [](const Group& group) { return group.pca.has_components(); });
   }
 
-  /// Ranks by explained variance: of all components of all modules, the best `budget`.
+  /// Distributes the ranks by explained variance: the best `budget` of all components of all modules.
   void share_out() {
-    std::vector<size_t> order;  // one entry a module, those that are looked at first: which decides ties
+    std::vector<size_t> order;  // one entry per module, first modules of groups first, which decides ties
     for (const Group& group : groups) {
       order.push_back(group.members.front());
     }
@@ -188,7 +188,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     for (int64_t i = 0; i < best.size(0); ++i) {
       ++ranks[owner[static_cast<size_t>(best.data_ptr<int64_t>()[i])]];
     }
-    // Convergence is watched for the first of a group, so it has the highest rank.
+    // Convergence is checked for the first module of a group, so it gets the highest rank.
     for (const Group& group : groups) {
       for (const size_t member : group.members) {
         if (ranks[member] > ranks[group.members.front()]) {
@@ -201,10 +201,10 @@ struct EvaPass::Impl : public nn::InputObserver {
   LoraOptions options;
   nn::Model& model;
   std::vector<nn::Linear*> hosts;
-  std::vector<int64_t> components;  ///< the most that each host can get
-  int64_t budget = 0;               ///< ranks in all
+  std::vector<int64_t> components;  ///< the largest rank that each host can get
+  int64_t budget = 0;               ///< sum of the ranks
   std::vector<Group> groups;
-  std::vector<int64_t> ranks;  ///< of each host, as of now; empty before the first look
+  std::vector<int64_t> ranks;  ///< current rank of each host; empty before the first pass
   Tensor counted_N;
   Tensor last_input;
 };
@@ -220,7 +220,7 @@ bool EvaPass::add(const nn::TokenBatch& batch, const Tensor& counted_N) {
   }
   bool all_converged = true;
   for (Group& group : impl_->groups) {
-    // A module goes on when a larger rank asks for components that have not converged.
+    // A module becomes active again if its new rank needs components that have not converged.
     group.active = !group.converged_C.slice(0, 0, impl_->ranks[group.members.front()]).all().item<bool>();
     all_converged = all_converged && !group.active;
   }

@@ -20,7 +20,7 @@ using at::Tensor;
 const char* const kSave = "adapter.modules_to_save";
 const char* const kTokens = "adapter.trainable_token_indices";
 
-/// A leaf of its own, float32 whatever the base is.
+/// A separate leaf tensor, float32 or wider whatever the dtype of the base.
 Tensor trained_copy(const Tensor& base) {
   const at::ScalarType wide = at::promote_types(base.scalar_type(), at::kFloat);
   return base.detach().to(wide, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
@@ -41,7 +41,7 @@ class Attacher {
       }
     }
     if (options_.bias != TrainedBias::kNone && num_biases_ == 0) {
-      log::warn("[adapter.bias] no module of the model that it means has a bias: nothing is added");
+      log::warn("[adapter.bias] none of the modules that it applies to has a bias: nothing is added");
     }
     train_tokens();
     return std::move(result_);
@@ -59,7 +59,7 @@ class Attacher {
       }
       const std::vector<std::string>& optional = options_.task_modules;
       if (match.hosts.empty() && std::find(optional.begin(), optional.end(), entry) != optional.end()) {
-        continue;  // PEFT names the heads of all families
+        continue;  // PEFT lists the heads of all families
       }
       if (match.hosts.empty()) {
         config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + join(last_names()) + "." +
@@ -75,19 +75,19 @@ class Attacher {
     for (const nn::Host* host : saved_) {
       if (!host->can_be_saved()) {
         config_error(kSave,
-                     "would save '" + host->name() + "' (" + host->kind() +
-                         "), whose weights stand apart in the base's files and together in PEFT's: found it within an entry, expected "
-                         "modules such as " +
+                     "cannot save '" + host->name() + "' (" + host->kind() +
+                         "), whose weights are separate tensors in the base's files and one tensor in PEFT's: found it within an entry, "
+                         "expected modules such as " +
                          hosts_.back()->name());
       }
       if (adapted_.count(host->name()) > 0) {
-        config_error(kSave, "a module is either adapted or saved whole: found '" + host->name() +
-                                "' among the targets too. Exclude it with exclude_modules, or give its whole name here");
+        config_error(kSave, "a module cannot be both adapted and saved whole: found '" + host->name() +
+                                "' among the targets too. Exclude it with exclude_modules, or give a longer name here.");
       }
     }
   }
 
-  /// Whether what stands at the embeddings stands at the head too.
+  /// Whether replacements of the embeddings apply to the head too.
   bool ties_head() const { return options_.ensure_weight_tying && is_head_tied() && input_embeddings(model_) != nullptr; }
 
   bool is_head_tied() const { return head_ != nullptr && head_->tied(); }
@@ -130,7 +130,7 @@ class Attacher {
     const bool is_tied = is_head_tied() && of_embeddings != nullptr && &layer_of(*of_embeddings) == input_embeddings(model_);
     const bool is_same = of_head == nullptr || (of_embeddings != nullptr && of_head->ids == of_embeddings->ids);
     if (is_tied && !is_same && options_.ensure_weight_tying) {
-      config_error(kTokens, "ensure_weight_tying needs the same tokens for the embeddings and the head that is tied to them, as in PEFT");
+      config_error(kTokens, "ensure_weight_tying needs the same tokens for the embeddings and the tied head, as in PEFT");
     }
     for (const TokenIndices& indices : options_.trainable_token_indices) {
       if (!(is_tied && is_same && &indices == of_head)) {
@@ -139,7 +139,7 @@ class Attacher {
     }
   }
 
-  /// The embedding or head that the indices are for.
+  /// The embedding or head that the indices belong to.
   nn::MatrixHost& layer_of(const TokenIndices& indices) {
     for (nn::Host* host : hosts_) {
       const bool has_tokens = dynamic_cast<nn::Embedding*>(host) != nullptr || host == head_;
@@ -147,7 +147,7 @@ class Attacher {
         return dynamic_cast<nn::MatrixHost&>(*host);
       }
     }
-    config_error(kTokens, "matches no embeddings and no head: found '" + indices.layer + "', expected the end of a name such as " +
+    config_error(kTokens, "matches neither an embedding nor the head: found '" + indices.layer + "', expected the end of a name such as " +
                               (input_embeddings(model_) == nullptr ? "" : input_embeddings(model_)->name()) +
                               (head_ == nullptr ? "" : " or " + head_->name()));
   }
@@ -175,25 +175,25 @@ class Attacher {
       config_error(kTokens, "found two lists for '" + host.name() + "', expected one");
     }
     if (saved_.count(&host) > 0 || adapted_.count(host.name()) > 0) {
-      config_error(kTokens, "a layer has either tokens of its own or is " +
+      config_error(kTokens, "a layer with trained tokens cannot also be " +
                                 std::string(saved_.count(&host) > 0 ? "saved whole" : "adapted") + ": found '" + host.name() + "' among " +
-                                (saved_.count(&host) > 0 ? "modules_to_save" : "the targets") + " too. Leave one of them out");
+                                (saved_.count(&host) > 0 ? "modules_to_save" : "the targets") + " too. Remove one of them.");
     }
   }
 
   static void require_ids(std::vector<int64_t> ids, int64_t vocab_size) {
     std::sort(ids.begin(), ids.end());
     if (ids.back() >= vocab_size) {
-      config_error(kTokens, "found the token " + std::to_string(ids.back()) + ", expected ids below the vocabulary's size, " +
+      config_error(kTokens, "found the token " + std::to_string(ids.back()) + ", expected ids below the vocabulary size, " +
                                 std::to_string(vocab_size));
     }
     const auto doubled = std::adjacent_find(ids.begin(), ids.end());
     if (doubled != ids.end()) {
-      config_error(kTokens, "found the token " + std::to_string(*doubled) + " twice, expected every id once");
+      config_error(kTokens, "found the token " + std::to_string(*doubled) + " twice, expected each id once");
     }
   }
 
-  /// The different last parts of the modules' names.
+  /// The distinct last parts of the modules' names.
   std::vector<std::string> last_names() const {
     std::vector<std::string> names;
     for (const nn::Host* host : hosts_) {

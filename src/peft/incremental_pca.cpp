@@ -13,9 +13,9 @@ namespace {
 
 constexpr uint64_t kSeed = 42;
 constexpr int64_t kIterations = 4;
-constexpr int64_t kOversampling = 2;  ///< directions looked at, by components wanted
+constexpr int64_t kOversampling = 2;  ///< computed directions per component
 
-/// Row by row the sign that makes the entry of the largest magnitude positive: a decomposition leaves it open.
+/// Flips each row so that its entry of the largest magnitude is positive: a decomposition does not determine the signs.
 Tensor with_settled_signs(const Tensor& Vh) {
   const Tensor largest = Vh.abs().argmax(1, /*keepdim=*/true);
   return Vh * Vh.gather(1, largest).sign();
@@ -46,7 +46,7 @@ void IncrementalPca::add(const Tensor& rows_ND) {
   if (moments_.count == 0) {
     stacked = (rows_ND - moments.mean_D).to(rows_ND.scalar_type());
   } else {
-    // What is known so far stands for the earlier rows; one row more for the mean having moved.
+    // The components so far stand for the earlier rows, and one more row accounts for the change of the mean.
     const Tensor mean_D = rows_ND.mean(0);
     const double weight =
         std::sqrt(static_cast<double>(moments_.count) / static_cast<double>(moments.count) * static_cast<double>(rows_ND.size(0)));

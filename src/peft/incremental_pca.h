@@ -12,13 +12,13 @@ class IncrementalPca {
  public:
   explicit IncrementalPca(int64_t num_components) : num_components_(num_components) {}
 
-  /// @param rows_ND float32, at least C of them, C <= D.
+  /// @param rows_ND float32, at least C rows; C <= D.
   void add(const Tensor& rows_ND);
 
   bool has_components() const { return components_CD_.defined(); }
   const Tensor& components_CD() const { return components_CD_; }
   const Tensor& singular_values_C() const { return singular_values_C_; }
-  /// Each component's share of the variance of all rows so far.
+  /// The fraction of the variance of all rows so far that each component explains.
   const Tensor& explained_variance_ratio_C() const { return ratio_C_; }
 
  private:

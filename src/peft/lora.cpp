@@ -70,7 +70,7 @@ class Lora : public Method {
       attach_tied(*chosen_.tied_head);
     }
     attach_extra(model);
-    // As PEFT leaves it: as the last projection says.
+    // As in PEFT, the last projection decides.
     options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
   }
 
@@ -139,7 +139,7 @@ class Lora : public Method {
     attach(host, std::move(pair), host.weight());
   }
 
-  /// [A; A0] and [B, -B0]: what Residuals::portable() makes, with the parts that the file has as views.
+  /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
   void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
     const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
     const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
@@ -152,7 +152,7 @@ class Lora : public Method {
     const Size size = size_of(host);
     LowRankStart start = embedding_start(options_, host, size.rank, seed);
     if (chosen_.tied_head != nullptr) {
-      // PEFT starts what is shared as the head's.
+      // PEFT initializes the shared pair as the head's.
       const LowRankStart of_head = low_rank_start(options_, *chosen_.tied_head, size.rank, size.scale, seed);
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
@@ -162,8 +162,8 @@ class Lora : public Method {
     attach(host, std::move(pair), host.weight().t());
   }
 
-  /// ensure_weight_tying: the head's A is the memory of the embeddings' B and the other way round. As in PEFT each is a
-  /// parameter with a gradient and moments of its own, so that the optimizer moves the memory twice a step.
+  /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
+  /// gradient and moments, so that the optimizer updates the memory twice per step.
   void attach_tied(nn::Linear& head) {
     const nn::LowRank& shared = chosen_.embeddings.front()->attachments().back();
     const Size size = size_of(head);
@@ -177,7 +177,7 @@ class Lora : public Method {
     attach(head, std::move(pair), head.weight());
   }
 
-  /// The adapter is float32 whatever the base is (PEFT's autocast_adapter_dtype).
+  /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
   nn::LowRank pair_of(const LowRankStart& start, const Size& size) const {
     return {.adapter = adapter_name_,
             .A_RI = start.A_RI.requires_grad_(true),
@@ -186,7 +186,7 @@ class Lora : public Method {
             .dropout = options_.lora_dropout};
   }
 
-  /// @param W_OI the host's weight as a projection has it.
+  /// @param W_OI the host's weight in the layout of a projection.
   void attach(nn::MatrixHost& host, nn::LowRank pair, const Tensor& W_OI) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
@@ -209,7 +209,7 @@ class Lora : public Method {
     warn_of_tying(model);
   }
 
-  /// Says what PEFT says too, of an embedding and a head that share their weight.
+  /// Warns, like PEFT, about an embedding and a head that share their weight.
   void warn_of_tying(nn::Model& model) const {
     if (model.find_head() == nullptr) {
       return;
@@ -223,17 +223,17 @@ class Lora : public Method {
     });
     const char* const where = "[adapter.ensure_weight_tying] ";
     if (options_.ensure_weight_tying && !head.tied()) {
-      log::warn(std::string(where) + "the model's head is not tied to its embeddings: nothing is tied");
+      log::warn(std::string(where) + "the model's head is not tied to its embeddings, so nothing is tied");
     } else if (options_.ensure_weight_tying && !trains_one && options_.trainable_token_indices.empty()) {
-      log::warn(std::string(where) + "neither the embeddings nor the head are trained by their names: nothing is tied");
+      log::warn(std::string(where) + "neither the embeddings nor the head are trained by name, so nothing is tied");
     } else if (!options_.ensure_weight_tying && head.tied() && trains_one) {
       log::warn(std::string(where) +
-                "the head is tied to the embeddings in the base and not in the adapter: they drift apart. "
-                "true keeps them together");
+                "the head is tied to the embeddings in the base but not in the adapter, so that they drift apart. "
+                "Set it to true to keep them tied.");
     }
   }
 
-  /// The file's tensors but those of the base, which are put in place.
+  /// The file's tensors except those of the base, which are put in place.
   StoredTensors take_stored(const AdapterFolder& file) {
     std::set<std::string> own;
     for (const io::NamedTensor& named : own_tensors()) {

@@ -15,7 +15,7 @@ namespace lora::peft {
 
 namespace {
 
-/// A new tensor's random numbers are a pure function of (seed, its name).
+/// The random numbers of a new tensor are a pure function of (seed, name).
 at::Generator generator_of(uint64_t seed, const std::string& name) {
   return at::detail::createCPUGenerator(mix64(seed, hash_name(name)));
 }
@@ -27,7 +27,7 @@ std::string b_name(const nn::Linear& host) {
   return host.name() + ".lora_B.weight";
 }
 
-/// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), nn.Linear's own start.
+/// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), as nn.Linear itself.
 void kaiming_uniform(Tensor& tensor, at::Generator generator) {
   const double bound = 1.0 / std::sqrt(static_cast<double>(tensor.size(1)));
   tensor.uniform_(-bound, bound, std::move(generator));
@@ -48,11 +48,11 @@ LowRankStart random_start(LoraInit init, const nn::Linear& host, int64_t rank, u
 }
 
 /// PEFT's orthogonal_init: A reads from one half of an orthonormal basis of R^rank and B from the other, so that B A is
-/// zero although neither is.
+/// zero although neither factor is.
 LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t seed) {
   if (rank % 2 != 0) {
     config_error("adapter.init_lora_weights", "\"orthogonal\" needs an even rank: found r " + std::to_string(rank) + " for " + host.name() +
-                                                  ". Change r or rank_pattern, or choose another start");
+                                                  ". Change r or rank_pattern, or choose another initialization.");
   }
   at::Generator a_numbers = generator_of(seed, a_name(host));
   at::Generator b_numbers = generator_of(seed, b_name(host));
@@ -63,16 +63,17 @@ LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t see
   return {(A_IR / 10).t().contiguous(), B_OR / 10};
 }
 
-/// Throws where a part of the weight cannot become the start.
+/// Throws if the initialization cannot be a part of the weight.
 void require_part(const Tensor& weight_OI, int64_t rank, const std::string& module) {
   const char* const where = "adapter.init_lora_weights";
   const int64_t largest = std::min(weight_OI.size(0), weight_OI.size(1));
   if (rank > largest) {
-    config_error(where, "\"pissa\" and \"olora\" start with a part of the weight: found r " + std::to_string(rank) + " for " + module +
-                            ", expected at most its smaller side, " + std::to_string(largest) + ". Lower r or give it a rank_pattern");
+    config_error(where, "\"pissa\" and \"olora\" start from a part of the weight: found r " + std::to_string(rank) + " for " + module +
+                            ", expected at most the smaller of its dimensions, " + std::to_string(largest) +
+                            ". Lower r, or add a rank_pattern.");
   }
   if (!at::isfinite(weight_OI).all().item<bool>()) {
-    model_error(module + ".weight", "holds a value that is not finite: it cannot be decomposed");
+    model_error(module + ".weight", "has a value that is not finite, so it cannot be decomposed");
   }
 }
 
@@ -84,7 +85,7 @@ LowRankStart pissa_start(int64_t niter, const Tensor& weight, int64_t rank, doub
   return {root_R.unsqueeze(1) * Vh.slice(0, 0, rank), U.slice(1, 0, rank) * root_R};
 }
 
-/// OLoRA: the first columns of Q and rows of R; the scale is left to the product.
+/// OLoRA: the first columns of Q and rows of R; the scale is applied with the product.
 LowRankStart olora_start(const Tensor& weight_OI, int64_t rank) {
   const auto [Q, R] = at::linalg_qr(weight_OI.to(at::kFloat));
   return {R.slice(0, 0, rank), Q.slice(1, 0, rank)};
@@ -94,7 +95,7 @@ LowRankStart part_of_host(const LoraOptions& options, const nn::Linear& host, in
   if (host.tied()) {
     config_error("adapter.init_lora_weights",
                  "\"pissa\" and \"olora\" change the weight: found " + host.name() +
-                     ", whose weight is the embedding's too, expected a module with a weight of its own. Exclude it");
+                     ", which shares its weight with the embedding, expected a module with its own weight. Exclude it.");
   }
   if (options.pissa_niter > 0) {
     require_part(host.weight(), rank, host.name());

@@ -9,27 +9,27 @@ namespace lora::peft {
 
 using at::Tensor;
 
-/// What lora_A and lora_B of one module start with: float32, on the weight's device. I inputs, O outputs, R rank.
+/// The initial lora_A and lora_B of one module: float32, on the weight's device. I inputs, O outputs, R rank.
 struct LowRankStart {
   Tensor A_RI;
   Tensor B_OR;
 };
 
-/// PEFT's init_lora_weights, but "eva", whose A comes from the data (lora/peft/eva.h): here it starts as `true` does.
-/// A pure function of the weight, the seed and the parameters' names. PiSSA's and OLoRA's start is part of the weight,
-/// which stays as it is here (Residuals takes it out). Throws config Error for a rank that the start cannot have, and
-/// for PiSSA or OLoRA at a tied weight.
-/// @param scale what B A x is multiplied by.
+/// PEFT's init_lora_weights. "eva", whose A comes from the data (lora/peft/eva.h), is initialized like `true` here. A pure function of
+/// the weight, the seed and the parameters' names. The initialization of PiSSA and OLoRA is a part of the weight, which is not
+/// changed here (Residuals subtracts it). Throws config Error for a rank that the initialization cannot have, and for PiSSA or OLoRA
+/// on a tied weight.
+/// @param scale the factor of B A x.
 LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed);
 
-/// PiSSA's or OLoRA's start of a module with this weight, as low_rank_start gives it. Throws as that does.
+/// PiSSA's or OLoRA's initialization for a module with this weight, as low_rank_start returns it. Throws the same errors.
 LowRankStart part_of_weight(const LoraOptions& options, const Tensor& weight_OI, int64_t rank, double scale, const std::string& module);
 
-/// What lora_embedding_A and lora_embedding_B start with: A zero and B ~ N(0, 1), or both random with
-/// init_lora_weights false. V tokens are the inputs, D channels the outputs.
+/// The initial lora_embedding_A and lora_embedding_B: A zero and B ~ N(0, 1), or both random if init_lora_weights is false. The inputs
+/// are V tokens, the outputs D channels.
 LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& host, int64_t rank, uint64_t seed);
 
-/// What the bias of lora_B starts with: zero, or with init_lora_weights false nn.Linear's own start. float32 [O].
+/// The initial bias of lora_B: zero, or as nn.Linear itself if init_lora_weights is false. float32 [O].
 Tensor low_rank_bias_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, uint64_t seed);
 
 }  // namespace lora::peft

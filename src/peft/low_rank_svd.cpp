@@ -50,7 +50,7 @@ std::tuple<Tensor, Tensor, Tensor> low_rank_svd(const Tensor& matrix, int64_t si
 
 std::tuple<Tensor, Tensor, Tensor> leading_svd(const Tensor& matrix, int64_t rank, uint64_t key) {
   const int64_t smaller = std::min(matrix.size(0), matrix.size(1));
-  const int64_t size = 2 * rank + 16;  // a sketch wider than the result makes the result near the best there is
+  const int64_t size = 2 * rank + 16;  // a sketch wider than the result gives nearly the best result
   const bool is_exact = smaller <= std::max(kExactSize, 2 * size);
   const auto [U, S, Vh] = is_exact ? at::linalg_svd(matrix, /*full_matrices=*/false)
                                    : low_rank_svd(matrix, size, kIterations, at::detail::createCPUGenerator(key));

@@ -30,7 +30,7 @@ std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
   return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
 }
 
-/// The part of an update that changes rows begin … end - 1 of its weight.
+/// The part of an update for rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
   LowRankUpdate part = update;
   if (update.is_turned()) {
@@ -44,7 +44,7 @@ LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
   return part;
 }
 
-/// Whether a head's update and an embedding's come to the same change of the one weight.
+/// Whether a head's update and an embedding's are the same change of a shared weight.
 bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
   return !head.is_embedding && embedding.is_embedding && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&
          head.A_RI.equal(embedding.B_OR.t()) && head.B_OR.equal(embedding.A_RI.t());
@@ -83,7 +83,8 @@ class Planner {
       }
     }
     if (adapter.weight != 1 && !unweighted.empty()) {
-      log::warn("[" + adapter.name + "] its weight does not apply to what it holds whole: " + join(unweighted, ", ", kNamesShown));
+      log::warn("[" + adapter.name +
+                "] the weight of the adapter does not apply to its whole tensors: " + join(unweighted, ", ", kNamesShown));
     }
     for (const LowRankUpdate& update : adapter.adapter.updates) {
       add_update(update, adapter);
@@ -94,7 +95,7 @@ class Planner {
     for (const MergedTensor& tensor : plan_.tensors) {
       const auto has_dora = [](const LowRankUpdate& update) { return update.magnitude_O.has_value(); };
       if (tensor.updates.size() > 1 && std::any_of(tensor.updates.begin(), tensor.updates.end(), has_dora)) {
-        faults_["modules with DoRA beside another adapter, whose result would depend on their order"].push_back(tensor.name);
+        faults_["modules with DoRA together with another adapter, whose result would depend on the order"].push_back(tensor.name);
       }
     }
     report(where);
@@ -113,7 +114,7 @@ class Planner {
     return found == index_.end() ? nullptr : &plan_.tensors[found->second];
   }
 
-  /// The tensor that is to be changed, or null after noting what does not fit.
+  /// The tensor to change, or null after recording a fault.
   MergedTensor* target(const std::string& name, const std::vector<int64_t>& shape) {
     MergedTensor* tensor = find(name);
     if (tensor == nullptr) {
@@ -135,7 +136,7 @@ class Planner {
   void replace(const HeldTensor& whole, const WeightedAdapter& adapter) {
     if (subtract_) {
       if (!whole.of_base) {
-        faults_["tensors that the adapter holds whole, so that what they replaced is lost"].push_back(whole.name);
+        faults_["whole tensors of the adapter, so that the values that they replaced are lost"].push_back(whole.name);
       }
       return;
     }
@@ -155,13 +156,13 @@ class Planner {
       return;
     }
     if (tensor->replacement.defined() && !same_values(tensor->replacement, whole.tensor)) {
-      faults_["tensors that two adapters hold whole, with other values"].push_back(name);
+      faults_["whole tensors of which two adapters have different values"].push_back(name);
     }
     tensor->replacement = whole.tensor;
   }
 
-  /// A value of the base stands at the embedding and at a head tied to it, but where the adapter has a trained one. Of two such values
-  /// the head's counts, as PEFT reads it last.
+  /// A base tensor applies to the embedding and to a head tied to it, except where the adapter has a trained tensor. Of two base tensors
+  /// the head's is used, because PEFT reads it last.
   std::vector<std::string> replaced_by(const HeldTensor& whole, const std::vector<HeldTensor>& all) const {
     const std::string head = weight_of(kHead);
     if (!tied_ || !whole.of_base || (whole.name != head && whole.name != embedding_)) {
@@ -183,10 +184,10 @@ class Planner {
     return names;
   }
 
-  /// Trained tokens. A head that is tied to their embedding has them too, unless the adapter has others for it (PEFT).
+  /// Trained tokens. They apply to a head that is tied to the embedding too, unless the adapter has other tensors for it (as in PEFT).
   void replace_rows(const HeldTensor& held, const WeightedAdapter& adapter) {
     if (subtract_) {
-      faults_["rows of trained tokens, so that what they replaced is lost"].push_back(held.name);
+      faults_["rows of trained tokens, so that the values that they replaced are lost"].push_back(held.name);
       return;
     }
     std::vector<std::string> names{held.name};
@@ -200,7 +201,7 @@ class Planner {
       const int64_t num_rows = known == nullptr || known->shape.empty() ? 0 : known->shape.front();
       MergedTensor* tensor = target(name, {num_rows, held.tensor.size(1)});
       if (tensor != nullptr && *std::max_element(held.rows.begin(), held.rows.end()) >= num_rows) {
-        faults_["with fewer rows than the trained tokens need"].push_back(name);
+        faults_["tensors with fewer rows than the trained tokens need"].push_back(name);
       } else if (tensor != nullptr) {
         tensor->rows.push_back(held);
       }
@@ -209,7 +210,7 @@ class Planner {
 
   void add_update(const LowRankUpdate& update, const WeightedAdapter& adapter) {
     if (subtract_ && update.magnitude_O) {
-      faults_["modules with DoRA, whose lengths before the merge are lost"].push_back(update.module);
+      faults_["modules with DoRA, whose norms before the merge are lost"].push_back(update.module);
       return;
     }
     LowRankUpdate scaled = update;
@@ -227,15 +228,15 @@ class Planner {
   void report(const std::string& where) const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
-      lines.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", kNamesShown));
+      lines.push_back(what + ": " + join(names, ", ", kNamesShown));
     }
     if (!lines.empty()) {
       model_error(where,
-                  std::string("cannot be ") + (subtract_ ? "taken out of" : "merged into") + " this base: found " + join(lines, "; "));
+                  std::string("cannot be ") + (subtract_ ? "unmerged from" : "merged into") + " this base: found " + join(lines, "; "));
     }
   }
 
-  /// The head stays where it is another weight than the embedding now.
+  /// Removes the head again unless it differs from the embedding now.
   void settle_tie() {
     const MergedTensor* head = find(weight_of(kHead));
     if (!tied_ || head == nullptr) {
@@ -255,7 +256,7 @@ class Planner {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
-/// Rows that begin with number `begin` of the tensor, with the trained ones in place.
+/// The rows, of which the first is row `begin` of the tensor, with the trained rows in place.
 Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, int64_t begin) {
   Tensor result = held.empty() ? rows : rows.clone();
   for (const HeldTensor& tokens : held) {

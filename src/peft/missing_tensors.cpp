@@ -1,5 +1,6 @@
 #include "missing_tensors.h"
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -10,16 +11,16 @@ namespace {
 
 constexpr size_t kNamesShown = 2;
 
-/// The module of a pair's tensor; empty: it is none.
+/// The module of a pair's tensor; empty for another tensor.
 std::string pair_module(const std::string& name) {
   const size_t part = name.find(".lora_");
   return part == std::string::npos ? "" : name.substr(0, part);
 }
 
-void warn(const std::set<std::string>& names, const std::string& what, const std::string& where) {
+void warn(const std::set<std::string>& names, const std::string& one, const std::string& several, const std::string& where) {
   if (!names.empty()) {
-    log::warn("[" + where + "] has no tensors of " + std::to_string(names.size()) + " " + what + " (" +
-              join({names.begin(), names.end()}, ", ", kNamesShown) + "): they stay as the base has them, as in PEFT");
+    log::warn("[" + where + "] has no tensors of " + counted(static_cast<int64_t>(names.size()), one, several) + " (" +
+              join({names.begin(), names.end()}, ", ", kNamesShown) + "), which stay as in the base, like in PEFT");
   }
 }
 
@@ -48,10 +49,10 @@ std::vector<io::NamedTensor> without_missing(const std::vector<io::NamedTensor>&
   }
   if (!has_pair && !pairs.empty()) {
     model_error(where, "has no tensors of the modules in target_modules: found none of " + std::to_string(pairs.size()) + " (" +
-                           join({pairs.begin(), pairs.end()}, ", ", kNamesShown) + "). Likely cause: it is an adapter of another model");
+                           join({pairs.begin(), pairs.end()}, ", ", kNamesShown) + "). Likely cause: an adapter of another model.");
   }
-  warn(biases, "trained biases", where);
-  warn(pairs, "modules in target_modules", where);
+  warn(biases, "trained bias", "trained biases", where);
+  warn(pairs, "module in target_modules", "modules in target_modules", where);
   return kept;
 }
 

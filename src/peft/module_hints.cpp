@@ -9,7 +9,7 @@ namespace lora::peft {
 
 namespace {
 
-/// What the families call modules with the same task; "" fills the rows.
+/// The families' names of modules with the same function; rows are padded with "".
 using Names = std::array<std::string_view, 9>;
 constexpr std::array<Names, 8> kSameTask{
     {{"q_proj", "query", "q_lin", "c_attn", "query_key_value", "qkv_proj", "Wqkv", "q"},
@@ -31,7 +31,7 @@ std::string module_hint(const std::string& name, const std::vector<std::string>&
   const std::string last = name.substr(name.rfind('.') + 1);
   std::string found;
   for (const Names& same : kSameTask) {
-    // In the table's order: of an embedding's and a head's name the former.
+    // In the table's order, so that an embedding's name is preferred to a head's.
     for (const std::string_view other : same) {
       if (found.empty() && contains(same, last) && std::find(names.begin(), names.end(), other) != names.end()) {
         found = other;

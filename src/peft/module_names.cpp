@@ -23,14 +23,14 @@ std::string with_beginning(const std::string& module, const std::string& from, c
   return to.empty() ? rest : to + "." + rest;
 }
 
-/// A number in a name counts layers: no renaming may change it.
+/// Whether the name has a number, which counts layers: no renaming may change it.
 bool has_number(const std::string& module) {
   const std::vector<std::string> parts = split(module, '.');
   return std::any_of(parts.begin(), parts.end(),
                      [](const std::string& part) { return !part.empty() && part.find_first_not_of("0123456789") == std::string::npos; });
 }
 
-/// The renaming by which a single module of the base has the longest end of this name.
+/// The renaming to the only module of the base that shares the longest end of this name.
 std::optional<ModuleRenaming> renaming_of(const std::string& module, const std::set<std::string>& base_modules) {
   const std::vector<std::string> parts = split(module, '.');
   for (size_t cut = 0; cut < parts.size(); ++cut) {
@@ -93,10 +93,10 @@ bool is_name_or_suffix(const std::string& module, const std::string& entry) {
 }
 
 void warn_of_renaming(const ModuleRenaming& renaming, const std::string& where) {
-  const std::string change = renaming.from.empty() ? "'" + renaming.to + ".' is put before them"
-                             : renaming.to.empty() ? "'" + renaming.from + ".' before them is left out"
-                                                   : "'" + renaming.from + ".' is read as '" + renaming.to + ".'";
-  log::warn("[" + where + "] names its modules otherwise than this base does: " + change);
+  const std::string change = renaming.from.empty() ? "adding '" + renaming.to + ".' at the beginning"
+                             : renaming.to.empty() ? "removing '" + renaming.from + ".' at the beginning"
+                                                   : "reading '" + renaming.from + ".' as '" + renaming.to + ".'";
+  log::warn("[" + where + "] has other module names than this base: " + change);
 }
 
 }  // namespace lora::peft

@@ -18,7 +18,7 @@ Tensor product(const LowRankStart& start, double scale) {
   return (start.B_OR * scale).matmul(start.A_RI);
 }
 
-/// The second half of what portable() makes.
+/// The second half of the result of portable().
 LowRankStart second_half(const Tensor& A_RI, const Tensor& B_OR) {
   const int64_t rank = A_RI.size(0) / 2;
   return {A_RI.slice(0, rank).clone(), -B_OR.slice(1, rank)};
@@ -83,8 +83,8 @@ void Residuals::load(const std::string& where, const StoredTensors& values, cons
   }
   if (!is_this_runs) {
     log::warn("[" + where +
-              "] began with other values of A and B than were computed here (another machine or library?): the base weights are "
-              "brought to the file's, up to rounding");
+              "] was initialized with other values of A and B than were computed here (another machine or library?): changing the base "
+              "weights to match the file, up to rounding");
   }
 }
 

@@ -34,7 +34,7 @@ bool can_be_adapted(const nn::Host* host) {
   return dynamic_cast<const nn::MatrixHost*>(host) != nullptr;
 }
 
-/// What could have been targeted: the distinct last parts of the modules' names, with counts.
+/// The possible targets: the distinct last parts of the modules' names, with counts.
 std::string available(const std::vector<nn::Host*>& hosts) {
   std::vector<std::string> order;
   std::map<std::string, int> counts;
@@ -58,7 +58,7 @@ class Exclusion {
     }
   }
   bool excludes(const std::string& module) const {
-    // A module that is saved whole is not adapted, nor is any within it.
+    // A module that is saved whole is not adapted, nor is any module within it.
     const auto saves = [&](const std::string& entry) { return ("." + module + ".").find("." + entry + ".") != std::string::npos; };
     const auto is_of_task = [&](const std::string& entry) { return is_within(module, entry); };  // DistilBERT's pre_classifier
     if (std::any_of(of_task_.begin(), of_task_.end(), is_of_task)) {
@@ -70,7 +70,7 @@ class Exclusion {
     if (choice_.kind != ModuleChoice::Kind::kNone &&
         std::none_of(hosts.begin(), hosts.end(), [&](const nn::Host* h) { return is_named(h->name()); })) {
       const std::string hint = choice_.names.empty() ? "" : module_hint(choice_.names.front(), last_parts(hosts));
-      log::warn("[adapter.exclude_modules] excludes nothing: no module of the model matches." + hint);
+      log::warn("[adapter.exclude_modules] excludes nothing: no module of the model matches" + (hint.empty() ? "" : "." + hint));
     }
   }
 
@@ -87,7 +87,7 @@ class Exclusion {
   std::optional<Regex> regex_;
 };
 
-/// Throws where LoRA, as the options have it, cannot be attached to the host.
+/// Throws if LoRA with these options cannot be attached to the host.
 void require_adaptable(const nn::Host* host, const LoraOptions& options) {
   if (!can_be_adapted(host)) {
     config_error(kTargets, "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() +
@@ -97,11 +97,12 @@ void require_adaptable(const nn::Host* host, const LoraOptions& options) {
     return;
   }
   if (options.lora_bias) {
-    config_error("adapter.lora_bias", "is not for embeddings, as in PEFT: found the target '" + host->name() + "', expected projections");
+    config_error("adapter.lora_bias",
+                 "cannot be used with embeddings, as in PEFT: found the target '" + host->name() + "', expected projections");
   }
   if (changes_base(options.init)) {
-    config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start with a part of a projection's weight: found the embedding '" +
-                                                  host->name() + "' among the targets. Leave it out, or choose another start");
+    config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start from a part of a projection's weight: found the embedding '" +
+                                                  host->name() + "' among the targets. Remove it, or choose another initialization.");
   }
 }
 
@@ -110,14 +111,14 @@ void require_adaptable(const nn::Host* host, const LoraOptions& options) {
   const bool is_string = options.target_modules.kind == ModuleChoice::Kind::kRegex;
   if (is_string && std::find(parts.begin(), parts.end(), last_part(entry)) != parts.end()) {
     config_error(kTargets, "matches no module: found the string \"" + entry +
-                               "\", which is a regular expression for whole names. Write [\"" + entry + "\"]");
+                               "\", which is a regular expression for whole names. Use a list: [\"" + entry + "\"].");
   }
   const std::string reason = options.layers_to_transform ? " in the layers of layers_to_transform" : "";
   config_error(kTargets, "matches no module" + reason + ": found '" + entry + "', expected some of " + available(hosts) + "." +
                              (options.layers_to_transform ? "" : module_hint(entry, parts)));
 }
 
-/// all-linear as a list: last parts where they name the same modules, whole names otherwise.
+/// all-linear as a list: the last parts of the names if they choose the same modules, else whole names.
 std::vector<std::string> spelt_out(const std::vector<nn::Linear*>& chosen, const std::vector<nn::Host*>& hosts,
                                    const Exclusion& exclusion) {
   std::set<std::string> parts;
@@ -132,7 +133,7 @@ std::vector<std::string> spelt_out(const std::vector<nn::Linear*>& chosen, const
   return static_cast<size_t>(same) == chosen.size() ? std::vector<std::string>(parts.begin(), parts.end()) : whole;
 }
 
-/// Whether one entry of the choice means this host.
+/// The entries of the choice.
 std::vector<std::string> entries_of(const ModuleChoice& choice) {
   switch (choice.kind) {
     case ModuleChoice::Kind::kRegex:
@@ -144,19 +145,19 @@ std::vector<std::string> entries_of(const ModuleChoice& choice) {
   }
 }
 
-/// The choice, spelt out where it is the family's default.
+/// The chosen targets, or the family's default.
 ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
   if (options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return options.target_modules;
   }
   ModuleChoice targets{ModuleChoice::Kind::kList, model.default_target_modules(), ""};
   if (targets.names.empty()) {
-    config_error(kTargets, "this model's family has no default: found null, expected some of " + available(model.hosts()));
+    config_error(kTargets, "this model's family has no default targets: found null, expected some of " + available(model.hosts()));
   }
   return targets;
 }
 
-/// Does an entry of the choice mean this host?
+/// Decides whether an entry of the choice matches a host.
 class Meaning {
  public:
   Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
@@ -173,11 +174,11 @@ class Meaning {
     if (all_linear_) {
       return host->counts_as_linear() || (dynamic_cast<const nn::Linear*>(host) != nullptr && host != head_);
     }
-    // A whole name stands for itself, whatever layers_to_transform says (PEFT).
+    // As in PEFT, layers_to_transform does not apply to a whole name.
     return host->name() == entry || (is_name_or_suffix(host->name(), entry) && layers_.accepts(host->name()));
   }
 
-  /// PEFT's own test for ensure_weight_tying: it looks at bare names.
+  /// PEFT's test for ensure_weight_tying, which checks bare names.
   bool covers_embeddings(const std::vector<std::string>& entries) const {
     return std::any_of(entries.begin(), entries.end(), [this](const std::string& entry) {
       return regex_ ? regex_->matches_whole("embed_tokens") || regex_->matches_whole("lm_head")
@@ -192,8 +193,7 @@ class Meaning {
   std::optional<Regex> regex_;
 };
 
-/// ensure_weight_tying: where the embeddings or the head are a target, the embeddings are adapted and a tied head has
-/// their pair.
+/// ensure_weight_tying: if the embeddings or the head are a target, the embeddings are adapted and a tied head shares their pair.
 void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
               ChosenHosts& result) {
   const nn::Embedding* embeddings = input_embeddings(model);
@@ -213,7 +213,7 @@ void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& mod
   result.matches.push_back(std::move(tied));
 }
 
-/// Fills in the chosen hosts by their kinds, in the model's order.
+/// Sorts the chosen hosts by kind, in the model's order.
 void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host*>& hosts, const LoraOptions& options,
              ChosenHosts& result) {
   for (nn::Host* host : hosts) {
@@ -229,7 +229,7 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
   }
 }
 
-/// Which hosts the entries mean, without the excluded; records them as matches.
+/// The hosts that the entries match, without the excluded ones. Records them as matches.
 std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
                                   const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
@@ -245,7 +245,7 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
         }
       }
     }
-    // One whose modules are all excluded is no slip: PEFT writes all-linear out with them.
+    // An entry whose modules are all excluded is not an error: PEFT lists them when it spells out all-linear.
     if (!means_any) {
       fail_unmatched(entry, hosts, options);
     }
@@ -276,8 +276,7 @@ ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
     tie_head(meaning, exclusion, model, chosen, result);
   }
   if (chosen.empty()) {
-    config_error(kTargets,
-                 "matches no module that is left: found all of them in exclude_modules or modules_to_save, expected some to adapt");
+    config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
   }
   sort_in(chosen, hosts, options, result);
   exclusion.warn_if_idle(hosts);

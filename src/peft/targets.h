@@ -14,25 +14,25 @@ namespace lora::peft {
 struct ChosenHosts {
   std::vector<nn::Linear*> hosts;  ///< in the model's order
   std::vector<nn::Embedding*> embeddings;
-  nn::Linear* tied_head = nullptr;  ///< gets the embeddings' own pair, by ensure_weight_tying; not among hosts
+  nn::Linear* tied_head = nullptr;  ///< shares the embeddings' pair (ensure_weight_tying); not among hosts
   std::vector<TargetMatch> matches;
-  ModuleChoice targets;  ///< as adapter_config.json names them: defaults and all-linear spelt out
+  ModuleChoice targets;  ///< as written to adapter_config.json: with defaults and all-linear spelled out
 };
 
-/// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules and modules_to_save first; a list entry matches a module's whole
-/// name or a suffix after a '.'; a string is a regular expression over the whole name; layers_to_transform looks at the
-/// first number after layers_pattern. Unlike PEFT, an entry that matches nothing is a config Error, as is an embedding
-/// where the options need a projection.
+/// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules and modules_to_save come first; a list entry matches a module's
+/// whole name or a suffix after a '.'; a string is a regular expression for the whole name; layers_to_transform refers to the first
+/// number after layers_pattern. Unlike in PEFT, an entry that matches nothing is a config Error, and so is an embedding if the options
+/// need a projection.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model);
 
-/// Whether target_modules, exclude_modules and layers_to_transform mean a module, as far as its name tells: what is chosen by the kind
-/// of module (all-linear, a family's default, ensure_weight_tying) may mean any. `options` must outlive the function.
+/// Whether target_modules, exclude_modules and layers_to_transform choose a module, as far as its name tells: choices that depend on the
+/// kind of module (all-linear, a family's default, ensure_weight_tying) accept any. `options` must outlive the function.
 std::function<bool(const std::string& module)> named_targets(const LoraOptions& options);
 
-/// The model's input embeddings: its first table. null: it has none.
+/// The model's input embeddings, which are its first embedding; null if it has none.
 nn::Embedding* input_embeddings(nn::Model& model);
 
-/// What a key of rank_pattern or alpha_pattern means: the end of a module's name, or an expression for it (PEFT's get_pattern_key).
+/// The expression for a key of rank_pattern or alpha_pattern: it matches the end of a module's name (PEFT's get_pattern_key).
 Regex pattern_regex(const std::string& key, const std::string& where);
 
 /// The value of the first key of a rank_pattern or alpha_pattern that matches the module, or `fallback`.

@@ -8,10 +8,10 @@ namespace lora::peft {
 
 namespace {
 
-/// PEFT's names of the heads of all families.
+/// PEFT's names for the heads of all families.
 const std::vector<std::string> kHeads{"classifier", "score"};
 
-/// Whether modules_to_save means a module.
+/// Whether modules_to_save includes a module.
 bool is_saved(const std::vector<std::string>& entries, const std::string& module) {
   return std::any_of(entries.begin(), entries.end(), [&module](const std::string& entry) { return is_within(module, entry); });
 }
@@ -35,7 +35,7 @@ LoraOptions for_sequence_classification(LoraOptions options, const std::vector<s
   for (const std::string& weight : created) {
     const std::string module = weight.substr(0, weight.rfind('.'));
     if (!is_saved(saved, module)) {
-      log::info("modules_to_save: " + module + " too, which the base does not have and the run starts at random");
+      log::info("adding " + module + " to modules_to_save, because the base does not have it and it is initialized randomly");
       saved.push_back(module);
     }
   }

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
@@ -14,7 +15,7 @@ void require_finite(const std::vector<io::NamedTensor>& tensors) {
   for (const io::NamedTensor& named : tensors) {
     if (!at::isfinite(named.tensor).all().item<bool>()) {
       throw Error(ErrorKind::kDiverged, named.name,
-                  "holds a value that is not finite: nothing was written. The training diverged; try a lower learning_rate");
+                  "has a value that is not finite, so nothing was written. The training diverged. Try a lower learning_rate.");
     }
   }
 }
@@ -45,15 +46,15 @@ void load_into(const std::string& where, const StoredTensors& stored, const std:
   std::vector<std::string> faults;
   const auto report = [&faults](const std::string& what, const std::vector<std::string>& names) {
     if (!names.empty()) {
-      faults.push_back(std::to_string(names.size()) + " " + what + ": " + join(names, ", ", kNamesShown));
+      faults.push_back(counted(static_cast<int64_t>(names.size()), "tensor") + " " + what + ": " + join(names, ", ", kNamesShown));
     }
   };
   report("missing", missing);
-  report("not of this model or target_modules", {surplus.begin(), surplus.end()});
+  report("outside of this model and its target_modules", {surplus.begin(), surplus.end()});
   report("of another shape", misshapen);
   report("with values that are not finite", damaged);
   if (!faults.empty()) {
-    model_error(where, "the tensors do not fit this run: " + join(faults, "; "));
+    model_error(where, "the tensors do not match this run: found " + join(faults, "; "));
   }
   const at::NoGradGuard no_grad;
   for (const io::NamedTensor& named : tensors) {

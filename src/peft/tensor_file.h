@@ -14,11 +14,11 @@ using StoredTensors = std::map<std::string, io::Tensor>;
 /// Throws Error (diverged) naming the first tensor with a NaN or an infinity.
 void require_finite(const std::vector<io::NamedTensor>& tensors);
 
-/// Whether two tensors have the same shape and values, in whatever dtypes.
+/// Whether two tensors have the same shape and values, whatever their dtypes.
 bool same_values(const io::Tensor& a, const io::Tensor& b);
 
-/// Copies into each of `tensors` the stored tensor of its name. Throws model Error listing every name that is missing, surplus, of
-/// another shape, or not finite, before anything is copied.
+/// Copies the stored tensor of the same name into each of `tensors`. Throws model Error that lists every missing, unexpected, misshapen
+/// or non-finite tensor, before anything is copied.
 /// @param where the file, for messages.
 void load_into(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& tensors);
 

@@ -47,7 +47,7 @@ UpdateFigures figures_of(const LowRankUpdate& update) {
 double relative_difference(const LowRankUpdate& first, const LowRankUpdate& second) {
   const at::NoGradGuard no_grad;
   if (first.A_RI.size(1) != second.A_RI.size(1) || first.B_OR.size(0) != second.B_OR.size(0)) {
-    model_error(first.module, "the two adapters are of different base models: the module's shapes differ");
+    model_error(first.module, "the two adapters belong to different base models: the module's shapes differ");
   }
   const Tensor first_B = first.B_OR.to(at::kDouble) * first.scale;
   const Tensor second_B = second.B_OR.to(at::kDouble) * second.scale;

@@ -15,7 +15,7 @@ bool is_embedding_name(const std::string& module) {
 }
 
 double plain_alpha(const LowRankUpdate& update) {
-  // Not scale · rank where it is alpha already: that product may differ in the last bit.
+  // alpha itself if it fits: scale · rank may differ in the last bit.
   return scale_of(update.alpha, update.rank(), /*use_rslora=*/false) == update.scale ? update.alpha
                                                                                      : update.scale * static_cast<double>(update.rank());
 }
@@ -67,7 +67,7 @@ std::vector<LowRankUpdate> uniform(const std::vector<LowRankUpdate>& updates) {
   }
   const double alpha = commonest_plain_alpha(result);
   for (LowRankUpdate& update : result) {
-    update.alpha = alpha;  // one number for all: the last bit of scale · rank depends on the way there
+    update.alpha = alpha;  // one number for all: the last bit of scale · rank depends on how it was computed
   }
   return result;
 }
@@ -77,7 +77,7 @@ std::vector<LowRankUpdate> rounded(std::vector<LowRankUpdate> updates, at::Scala
     const auto round = [&](Tensor& tensor) {
       tensor = tensor.to(dtype);
       if (!at::isfinite(tensor).all().item<bool>()) {
-        model_error(update.module, "holds a value that is too large for " + io::dtype_name(dtype) + ": use --dtype float32 or bfloat16");
+        model_error(update.module, "has a value that is too large for " + io::dtype_name(dtype) + ". Use --dtype float32 or bfloat16.");
       }
     };
     round(update.A_RI);

@@ -5,17 +5,17 @@
 
 #include "lora/peft/adapter.h"
 
-// The same update written otherwise, for formats that have one scale or one rank for all modules.
+// The same update in another form, for formats that have one scale or one rank for all modules.
 namespace lora::peft {
 
-/// Whether the module is an embedding by its name: embed_tokens, word_embeddings, wte, …. For formats and checkpoints
-/// that hold names and shapes alone.
+/// Whether the module is an embedding by its name: embed_tokens, word_embeddings, wte, …. For formats and checkpoints with only
+/// names and shapes.
 bool is_embedding_name(const std::string& module);
 
 /// The lora_alpha with which alpha / rank gives the update's scale, also where the scale is alpha / sqrt(rank).
 double plain_alpha(const LowRankUpdate& update);
 
-/// The value that most updates have, the smallest of several; `none` where there are no updates.
+/// The most frequent value of the updates, the smallest of several; `none` if there are no updates.
 template <typename T, typename Value>
 T commonest(const std::vector<LowRankUpdate>& updates, const Value& value, T none) {
   std::map<T, int> counts;
@@ -28,18 +28,18 @@ T commonest(const std::vector<LowRankUpdate>& updates, const Value& value, T non
 double commonest_scale(const std::vector<LowRankUpdate>& updates);
 double commonest_plain_alpha(const std::vector<LowRankUpdate>& updates);
 
-/// The update with another scale (alpha is scale · rank): lora_B and its bias take up the quotient of the two, in
-/// float32. Bit-identical B A · scale where the quotient is a power of two.
+/// The update with another scale (alpha is scale · rank): lora_B and its bias are multiplied by the quotient of the two, in float32.
+/// B A · scale is bit-identical if the quotient is a power of two.
 LowRankUpdate with_scale(LowRankUpdate update, double scale);
 
-/// The update with zeros up to `rank`; the scale stays (alpha is scale · rank).
+/// The update padded with zeros to `rank`, with the same scale (alpha is scale · rank).
 LowRankUpdate with_rank(LowRankUpdate update, int64_t rank);
 
-/// All updates at the commonest scale and the largest rank.
+/// All updates with the most frequent scale and the largest rank.
 std::vector<LowRankUpdate> uniform(const std::vector<LowRankUpdate>& updates);
 
-/// The updates with A, B, magnitude and bias in `dtype`. Throws model Error naming the tensor that has a value too large
-/// for it.
+/// The updates with A, B, magnitude and bias in `dtype`. Throws model Error naming the module with a value that is too large for
+/// it.
 std::vector<LowRankUpdate> rounded(std::vector<LowRankUpdate> updates, at::ScalarType dtype);
 
 }  // namespace lora::peft

@@ -145,7 +145,7 @@ TEST(StoredAdapters, KeysThatFitNothingAreRefused) {
   const at::Tensor some = at::ones({2, 16});
   Changed other_method("plain");
   other_method.tensors.push_back({"base_model.model.model.layers.0.self_attn.q_proj.lora_E", some});
-  expect_refused(other_method.write(), {"1 not understood", "lora_E"});
+  expect_refused(other_method.write(), {"1 tensor with an unknown key", "lora_E"});
 
   Changed two("named");
   two.tensors.push_back({"base_model.model.model.layers.0.mlp.up_proj.lora_A.other.weight", some});
@@ -160,21 +160,22 @@ TEST(StoredAdapters, KeysThatFitNothingAreRefused) {
   surplus.tensors.push_back({"base_model.model.model.layers.0.mlp.up_proj.lora_B.weight", at::ones({24, 2})});
   const TemporaryFolder scratch;
   const fs::path folder = surplus.write();
-  expect_error(ErrorKind::kModel, {"2 not of this model or target_modules", "up_proj"}, [&] { loss_with(kStored / "untied", folder); });
-  expect_error(ErrorKind::kModel, {"1 of modules that target_modules does not mean", "up_proj"},
+  expect_error(ErrorKind::kModel, {"2 tensors outside of this model and its target_modules", "up_proj"},
+               [&] { loss_with(kStored / "untied", folder); });
+  expect_error(ErrorKind::kModel, {"1 module outside of target_modules", "up_proj"},
                [&] { merge_into(kStored / "untied", folder, scratch / "merged"); });
 
   Changed half("plain");
   half.tensors.pop_back();
-  expect_error(ErrorKind::kModel, {"1 missing"}, [folder = half.write()] { loss_with(kStored / "untied", folder); });
+  expect_error(ErrorKind::kModel, {"1 tensor missing"}, [folder = half.write()] { loss_with(kStored / "untied", folder); });
 
   Changed sharded("plain");
   sharded.tensors.front().tensor = at::empty({0});
-  expect_refused(sharded.write(), {"1 empty", "ZeRO-3"});
+  expect_refused(sharded.write(), {"1 tensor without values", "ZeRO-3"});
 
   Changed unknown_base("plain");
   unknown_base.tensors.push_back({"base_model.model.model.layers.7.mlp.up_proj.weight", some});
-  expect_error(ErrorKind::kModel, {"1 not of this model", "layers.7"},
+  expect_error(ErrorKind::kModel, {"1 tensor outside of this model", "layers.7"},
                [folder = unknown_base.write()] { loss_with(kStored / "untied", folder); });
 }
 

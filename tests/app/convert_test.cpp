@@ -181,7 +181,7 @@ TEST_F(Convert, RefusesFlagsThatExcludeEachOther) {
   expect({"--output", "x"}, {"--adapter"});
   expect({"--adapter", adapter, "--output", "x"}, {"--to", "gguf"});
   expect({"--adapter", adapter, "--to", "kohia", "--output", "x"}, {"--to", "did you mean 'kohya'"});
-  expect({"--adapter", adapter, "--to", "mlx", "--from", "gguf", "--output", "x"}, {"--from", "not read"});
+  expect({"--adapter", adapter, "--to", "mlx", "--from", "gguf", "--output", "x"}, {"--from", "can only be written"});
   expect({"--adapter", adapter, "--to", "mlx", "--dtype", "int8", "--output", "x"}, {"--dtype", "int8"});
   expect({"--adapter", adapter, "--bake", "--output", "x"}, {"--bake", "--r"});
   expect({"--adapter", adapter, "--to", "mlx", "--r", "4", "--output", "x"}, {"--r", "--bake or --extract"});

@@ -178,7 +178,7 @@ TEST_F(Merge, UnmergeGivesTheBaseBack) {
   const Outcome dora = run_tool({"lora-merge", "--model", (kData / "llama/odd/model").string(), "--adapter",
                                  (kData / "merge/dora/adapter0").string(), "--output", (scratch_ / "dora").string(), "--unmerge"});
   EXPECT_EQ(dora.exit_code, 4);
-  EXPECT_THAT(dora.err, HasSubstr("DoRA, whose lengths before the merge are lost"));
+  EXPECT_THAT(dora.err, HasSubstr("DoRA, whose norms before the merge are lost"));
 }
 
 TEST_F(Merge, VerifyRefusesADifferentModel) {
@@ -197,7 +197,7 @@ TEST_F(Merge, UntiesATiedHead) {
   const Outcome outcome = run_tool({"lora-merge", "--model", (kData / "llama/tied/model").string(), "--adapter",
                                     (kData / "merge/head/adapter0").string(), "--output", out().string(), "--verify"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("a head of its own"));
+  EXPECT_THAT(outcome.err, HasSubstr("gets its own head"));
   EXPECT_EQ(config()["tie_word_embeddings"], false);
   expect_golden("head", kData / "llama/tied/model", out());
 }
@@ -261,7 +261,7 @@ TEST_F(Merge, RefusesInvalidFlags) {
   const std::string adapter = (kData / "llama/gqa/adapter").string();
   expect_refused(2, {"lora-merge", "--output", output, "--adapter", adapter}, {"--model", "is missing"});
   expect_refused(2, {"lora-merge", "--model", "x", "--output", output}, {"--adapter"});
-  expect_refused(2, command("gqa", {"--combine", "linear"}), {"combine first"});
+  expect_refused(2, command("gqa", {"--combine", "linear"}), {"Combine first"});
   expect_refused(2, command("gqa", {"--weight", "1", "--weight", "2"}), {"--weight", "found 2", "each of the 1 --adapter"});
   expect_refused(2, command("gqa", {"--weight", "much"}), {"--weight"});
   expect_refused(2, command("gqa", {"--weight", "nan"}), {"--weight", "a finite number"});

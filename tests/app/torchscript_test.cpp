@@ -242,7 +242,7 @@ TEST_F(TorchScript, AnAdapterIsRenamedForItsHuggingFaceModel) {
   const Outcome clash =
       run_tool({"lora-convert", "--adapter", adapter("llama_traced"), "--rename", "layers\\.1=layers.0", "--output", out("b")});
   EXPECT_EQ(clash.exit_code, 2);
-  EXPECT_THAT(clash.err, HasSubstr("two modules the name"));
+  EXPECT_THAT(clash.err, HasSubstr("two modules the same name"));
 }
 
 }  // namespace

@@ -92,10 +92,10 @@ TEST(TorchArchive, RefusesWhatIsNoDictOfTensors) {
   };
   expect("before_1_6.bin", {"before version 1.6", "python -c \"import torch", "before_1_6.safetensors"});
   expect("code.bin", {"nothing was run", "print"});
-  expect("list.bin", {"something else than a dict"});
-  expect("nested.bin", {"'state_dict'", "no plain tensor"});
+  expect("list.bin", {"not a dict of tensors"});
+  expect("nested.bin", {"'state_dict'", "not a plain tensor"});
   expect("sparse.bin", {"not part of a tensor"});
-  expect("expanded.bin", {"reaches past its 1 stored numbers"});
+  expect("expanded.bin", {"extends past its 1 stored numbers"});
 }
 
 TEST(TorchArchive, DamagedFilesAreAnError) {

@@ -46,11 +46,11 @@ TEST(ParseHeader, SaysWhatIsWrongAndWhere) {
   };
   using testing::file_of;
   using testing::one;
-  refused("abc", {"[m.safetensors] ", "found 3 bytes", "broke off"});
-  refused(file_of("{}", "", 1000), {"found 10 bytes, expected at least 1008", "broke off"});
+  refused("abc", {"[m.safetensors] ", "found 3 bytes", "incomplete download"});
+  refused(file_of("{}", "", 1000), {"found 10 bytes, expected at least 1008", "incomplete download"});
   refused(file_of("{\n]"), {"[m.safetensors: header:2:1] "});
   refused(file_of(one("F32", "[2,3]", "[0,4]"), "1234"), {"[m.safetensors: tensor 'a'] ", "4 bytes, expected 24 for F32 [2,3]"});
-  refused(file_of(one("F32", "[1]", "[0,4]"), "12"), {"found 2 bytes of data, expected 4", "broke off"});
+  refused(file_of(one("F32", "[1]", "[0,4]"), "12"), {"found 2 bytes of data, expected 4", "incomplete download"});
   refused(file_of(one("F32", "[1]", "[0,4]"), "123456"), {"found 6 bytes of data, expected 4", "appended"});
   refused(file_of("{\"a\\u001b[31m\":1}"), {"tensor 'a\\x1b[31m'", "found an integer"});
 }
@@ -128,10 +128,10 @@ TEST(WriteSafetensors, RefusesWhatNobodyCouldRead) {
     expect_error(ErrorKind::kOutput, parts, [&] { write_safetensors(file, tensors, metadata); });
   };
   const TensorBytes good{"a", Dtype::kU8, {2}, "12"};
-  refused({good, good}, {"'a'", "its name is taken"});
-  refused({{"__metadata__", Dtype::kU8, {2}, "12"}}, {"its name is taken"});
+  refused({good, good}, {"'a'", "its name is already taken"});
+  refused({{"__metadata__", Dtype::kU8, {2}, "12"}}, {"its name is already taken"});
   refused({{"a", Dtype::kF32, {2}, "12"}}, {"'a'", "found 2 bytes, expected 8"});
-  refused({{"a", Dtype::kU8, {-1}, ""}}, {"its shape is no shape"});
+  refused({{"a", Dtype::kU8, {-1}, ""}}, {"its shape is invalid or too large"});
   refused({{"\xff", Dtype::kU8, {2}, "12"}}, {"invalid UTF-8"});
   refused({good}, {"invalid UTF-8"}, {{"key", "\xff"}});
   EXPECT_TRUE(fs::is_empty(folder.path()));

@@ -215,7 +215,7 @@ TEST_F(Extracted, TakesTheDifferencesOfTargetsAndListsTheOthers) {
   EXPECT_EQ(others["old"].reason, "only in the base");
   EXPECT_EQ(others["new"].reason, "only in the tuned model");
   EXPECT_EQ(others["resized.weight"].reason, "of another shape");
-  EXPECT_EQ(others["step"].reason, "not a floating-point number");
+  EXPECT_EQ(others["step"].reason, "not floating-point numbers");
   EXPECT_NEAR(others["norm.weight"].norm, std::sqrt(8.0), 1e-6);
   EXPECT_NEAR(others["other.weight"].norm, change_.norm().item<double>(), 1e-4);
   const double lost = std::pow(others["norm.weight"].norm, 2) + std::pow(others["other.weight"].norm, 2);

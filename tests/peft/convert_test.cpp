@@ -142,8 +142,8 @@ TEST(Mlx, DamagedFilesSayWhatIsWrong) {
   const Tensor a = normal({6, 2}, 1, at::kFloat);
   const Tensor b = normal({2, 4}, 2, at::kFloat);
   fails(good, {{"x.lora_a", a}}, {"'x'", "lora_b"});
-  fails(good, {{"x.lora_a", a}, {"x.lora_b", b.t()}}, {"'x'", "do not fit"});
-  fails(good, {{"x.lora_a", a}, {"x.lora_b", b}, {"x.weight", a}}, {"not understood", "x.weight"});
+  fails(good, {{"x.lora_a", a}, {"x.lora_b", b.t()}}, {"'x'", "do not match"});
+  fails(good, {{"x.lora_a", a}, {"x.lora_b", b}, {"x.weight", a}}, {"1 tensor with unknown names", "x.weight"});
   fails(good, {{"x.lora_a", a}, {"x.lora_b", b}, {"x.m", normal({4}, 3, at::kFloat)}}, {"'x'", "magnitude"});
   fails(good, {}, {"no tensors"});
   fails(Json::parse(R"({"fine_tune_type": "full"})"), {}, {"fine_tune_type", "full"});
@@ -192,7 +192,8 @@ TEST(Kohya, NamesThatCannotBeToldAreListed) {
   expect_error(ErrorKind::kModel, {"lora_unet_a_b_c", "lora_unet_a_d", "--model"},
                [&] { read_foreign_adapter(AdapterFormat::kKohya, path, {}); });
   const BaseFacts ambiguous{"m", Json::object(), {"a.b_c", "a.b.c", "a.d"}};
-  expect_error(ErrorKind::kModel, {"1 names", "lora_unet_a_b_c"}, [&] { read_foreign_adapter(AdapterFormat::kKohya, path, ambiguous); });
+  expect_error(ErrorKind::kModel, {"1 name without exactly one matching module", "lora_unet_a_b_c"},
+               [&] { read_foreign_adapter(AdapterFormat::kKohya, path, ambiguous); });
   expect_same_factors(read_foreign_adapter(AdapterFormat::kKohya, path, {"m", Json::object(), {"a.b_c", "a.d"}}), adapter);
 }
 
@@ -206,7 +207,7 @@ TEST(Kohya, DamagedFilesSayWhatIsWrong) {
     expect_error(ErrorKind::kModel, parts, [&] { read_foreign_adapter(AdapterFormat::kKohya, folder / "x.safetensors", {}); });
   };
   fails({{name + ".lora_down.weight", down}}, {name, "lora_up"});
-  fails({{name + ".lora_down.weight", down}, {name + ".lora_up.weight", up.t()}}, {name, "do not fit"});
+  fails({{name + ".lora_down.weight", down}, {name + ".lora_up.weight", up.t()}}, {name, "do not match"});
   fails({{name + ".lora_down.weight", down.view({2, 6, 1, 1})}, {name + ".lora_up.weight", up}}, {name, "convolution"});
   fails({{name + ".lora_down.weight", down}, {name + ".lora_up.weight", up}, {name + ".alpha", at::zeros({})}}, {name, "above 0"});
   fails({{name + ".lora_down.weight", down}, {name + ".hada_w1_a", up}}, {"hada_w1_a", "another method"});
@@ -310,7 +311,8 @@ TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
   const BaseFacts base = base_of("gqa");
   expect_error(ErrorKind::kModel,
                {"GGUF", "trainable_token_indices): model.embed_tokens.weight", "DoRA magnitudes", "--bake", "lora_bias",
-                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "without a name in GGUF", "mlp.router", "--drop-unsupported"},
+                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "without a name in GGUF", "mlp.router",
+                "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
   adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // PEFT's copy of the base: no loss

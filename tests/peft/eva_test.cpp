@@ -137,7 +137,7 @@ TEST(Eva, ARunGoesOnWithTheRanksOfItsFile) {
     expect_equal(resumed->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), method->parameters()[i].name);
   }
   const test::TemporaryFolder empty;
-  expect_error(ErrorKind::kModel, {"no adapter folder"}, [&] { eva_options(golden_options(), *again.model, empty.path()); });
+  expect_error(ErrorKind::kModel, {"not an adapter folder"}, [&] { eva_options(golden_options(), *again.model, empty.path()); });
 }
 
 TEST(Eva, AHeadIsLookedAtToo) {

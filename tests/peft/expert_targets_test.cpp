@@ -38,7 +38,7 @@ TEST(ExpertTargets, AreErrorsThatNameTheModule) {
     expect_refused(name, all_linear, {"adapter.target_modules", "layers.0.mlp.gate", "TopKRouter"});
     LoraOptions saved = options_of({"q_proj"});
     saved.modules_to_save = {"layers.0.mlp"};
-    expect_refused(name, saved, {"adapter.modules_to_save", "layers.0.mlp.experts", "stand apart in the base's files"});
+    expect_refused(name, saved, {"adapter.modules_to_save", "layers.0.mlp.experts", "separate tensors in the base's files"});
   }
   expect_refused("mixtral", options_of({"w1"}), {"adapter.target_modules", "'w1'", "q_proj (2)"});
   LoraOptions nothing;

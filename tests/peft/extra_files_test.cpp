@@ -65,14 +65,15 @@ TEST(AdapterFile, LacksAHalfOrHoldsWhatWasNotAskedFor) {
   attach(dora, tiny_llama())->save(folder.path());
   LoraOptions plain = options_of({"q_proj"});
   plain.init_from = folder.path();
-  expect_error(ErrorKind::kModel, {kWeights, "3 not of this model", "lora_magnitude_vector"}, [&] { attach(plain, tiny_llama()); });
+  expect_error(ErrorKind::kModel, {kWeights, "3 tensors outside of this model", "lora_magnitude_vector"},
+               [&] { attach(plain, tiny_llama()); });
   attach(options_of({"q_proj"}), tiny_llama())->save(folder.path());
   dora.init_from = folder.path();
-  expect_error(ErrorKind::kModel, {kWeights, "3 missing", "lora_magnitude_vector"}, [&] { attach(dora, tiny_llama()); });
+  expect_error(ErrorKind::kModel, {kWeights, "3 tensors missing", "lora_magnitude_vector"}, [&] { attach(dora, tiny_llama()); });
   LoraOptions saved = options_of({"q_proj"});
   saved.modules_to_save = {"lm_head"};
   saved.init_from = folder.path();
-  expect_error(ErrorKind::kModel, {kWeights, "1 missing: lm_head.weight"}, [&] { attach(saved, tiny_llama()); });
+  expect_error(ErrorKind::kModel, {kWeights, "1 tensor missing: lm_head.weight"}, [&] { attach(saved, tiny_llama()); });
 }
 
 TEST(AdapterConfig, SaysWhatIsTrained) {

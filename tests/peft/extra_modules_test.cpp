@@ -331,7 +331,7 @@ TEST(TokenIndices, ThatCannotBeAreConfigErrors) {
     all.insert(all.end(), parts.begin(), parts.end());
     expect_error(ErrorKind::kConfig, all, [&] { attach(options, tiny_llama()); });
   };
-  fails(with_tokens({{"", {3, 50}}}), {"50", "below the vocabulary's size"});
+  fails(with_tokens({{"", {3, 50}}}), {"50", "below the vocabulary size"});
   fails(with_tokens({{"", {3, 8, 3}}}), {"the token 3 twice"});
   fails(with_tokens({{"wte", {3}}}), {"'wte'", "model.embed_tokens or lm_head"});
   fails(with_tokens({{"embed_tokens", {3}}, {"model.embed_tokens", {4}}}), {"two lists", "model.embed_tokens"});

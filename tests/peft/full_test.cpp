@@ -89,7 +89,8 @@ TEST(Full, FaultsLeaveNothingBehind) {
   method->save(good.path());
   const models::BaseModel smaller = tiny_llama(Json{{"num_hidden_layers", 2}});
   const auto other = attach_full(*smaller.model, smaller.config, {});
-  expect_error(ErrorKind::kModel, {"model.safetensors", "9 not of this model", "model.layers.2."}, [&] { other->load(good.path()); });
+  expect_error(ErrorKind::kModel, {"model.safetensors", "9 tensors outside of this model", "model.layers.2."},
+               [&] { other->load(good.path()); });
   const TemporaryFolder empty;
   expect_error(ErrorKind::kModel, {"model.safetensors"}, [&] { method->load(empty.path()); });
   {

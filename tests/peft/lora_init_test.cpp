@@ -301,7 +301,7 @@ TEST(Residuals, WhatCannotBeTakenOutIsAnError) {
     LoraOptions options = starting(init, {"k_proj"});
     options.r = 9;
     fails(options, Json::object(),
-          {"adapter.init_lora_weights", "found r 9 for model.layers.0.self_attn.k_proj", "at most its smaller side, 8"});
+          {"adapter.init_lora_weights", "found r 9 for model.layers.0.self_attn.k_proj", "at most the smaller of its dimensions, 8"});
     fails(starting(init, {"lm_head"}), Json{{"tie_word_embeddings", true}}, {"adapter.init_lora_weights", "lm_head", "embedding"});
   }
   const models::BaseModel base = tiny_llama();

@@ -313,7 +313,7 @@ TEST(LoraFile, WhatDoesNotFitIsListedAndNothingIsTaken) {
   const TemporaryFolder folder;
   io::save_tensors(folder / "adapter_model.safetensors", tensors);
   expect_error(ErrorKind::kModel,
-               {"adapter_model.safetensors", "1 missing: " + adapter_tensor_name(lost), "layers.9.self_attn.q_proj.lora_B.weight",
+               {"adapter_model.safetensors", "1 tensor missing: " + adapter_tensor_name(lost), "layers.9.self_attn.q_proj.lora_B.weight",
                 adapter_tensor_name(tensors[4].name) + " [5, 16] instead of [4, 16]"},
                [&] { method->load(folder.path()); });
   expect_equal(method->parameters()[0].tensor.detach(), before, "a parameter changed although the file does not fit");
@@ -323,9 +323,9 @@ TEST(LoraFile, NoAdapterFolderIsAModelError) {
   const models::BaseModel base = tiny_llama();
   const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
   const TemporaryFolder folder;
-  expect_error(ErrorKind::kModel, {"no adapter folder", "adapter_model.safetensors"}, [&] { method->load(folder.path()); });
+  expect_error(ErrorKind::kModel, {"not an adapter folder", "adapter_model.safetensors"}, [&] { method->load(folder.path()); });
   folder.write("adapter_model.bin", "x");
-  expect_error(ErrorKind::kModel, {"adapter_model.bin", "no file of torch.save"}, [&] { method->load(folder.path()); });
+  expect_error(ErrorKind::kModel, {"adapter_model.bin", "not a file written by torch.save"}, [&] { method->load(folder.path()); });
   folder.write("adapter_model.safetensors", "broken");
   expect_error(ErrorKind::kModel, {"adapter_model.safetensors"}, [&] { method->load(folder.path()); });
 }

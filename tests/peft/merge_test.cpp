@@ -151,24 +151,25 @@ TEST(Merge, ListsEverythingThatDoesNotFit) {
   const std::vector<WeightedAdapter> misfits = {adapter_of(
       {update_of("nowhere", 4, 3), update_of("q", 3, 4), update_of("packed", 4, 3), with_bias}, {{"norm.weight", at::ones({2})}})};
   expect_error(ErrorKind::kModel,
-               {"[an-adapter]", "3 tensors that the base does not have: norm.weight, nowhere.weight",
-                "1 tensors of another shape in the base: q.weight [4, 3] instead of [3, 4]", "quantised in the base: packed.weight"},
+               {"[an-adapter]", "tensors that the base does not have: norm.weight, nowhere.weight, … (1 more)",
+                "tensors of another shape in the base: q.weight [4, 3] instead of [3, 4]", "quantised in the base: packed.weight"},
                [&] { plan_merge(base, misfits, false); });
 
   LowRankUpdate dora = update_of("q", 4, 3);
   dora.magnitude_O = at::ones({4});
   EXPECT_NO_THROW(plan_merge(base, {adapter_of({dora})}, false));
-  expect_error(ErrorKind::kModel, {"DoRA beside another adapter", "q.weight"}, [&] {
+  expect_error(ErrorKind::kModel, {"DoRA together with another adapter", "q.weight"}, [&] {
     plan_merge(base, {adapter_of({dora}), adapter_of({update_of("q", 4, 3)})}, false);
   });
-  expect_error(ErrorKind::kModel, {"cannot be taken out of", "DoRA, whose lengths before the merge are lost: q"},
+  expect_error(ErrorKind::kModel, {"cannot be unmerged from", "DoRA, whose norms before the merge are lost: q"},
                [&] { plan_merge(base, {adapter_of({dora})}, true); });
 
   const WeightedAdapter ones = adapter_of({}, {{"q.weight", at::ones({4, 3})}});
   const WeightedAdapter zeros = adapter_of({}, {{"q.weight", at::zeros({4, 3})}});
   EXPECT_NO_THROW(plan_merge(base, {ones, ones}, false));
-  expect_error(ErrorKind::kModel, {"two adapters hold whole", "q.weight"}, [&] { plan_merge(base, {ones, zeros}, false); });
-  expect_error(ErrorKind::kModel, {"holds whole, so that what they replaced is lost: q.weight"}, [&] { plan_merge(base, {ones}, true); });
+  expect_error(ErrorKind::kModel, {"two adapters have different values", "q.weight"}, [&] { plan_merge(base, {ones, zeros}, false); });
+  expect_error(ErrorKind::kModel, {"whole tensors of the adapter, so that the values that they replaced are lost: q.weight"},
+               [&] { plan_merge(base, {ones}, true); });
 }
 
 TEST(Merge, TiedWeightsStayTiedWhereBothChangeAlike) {

@@ -50,13 +50,13 @@ TEST(Archive, DamageIsFoundBeforeLoading) {
   const auto refuse = [](const std::filesystem::path& file, const std::string& part) {
     test::expect_error(ErrorKind::kModel, {"damaged", part}, [&] { read_archive(file); });
   };
-  refuse(folder.write("half.pt", whole.substr(0, whole.size() / 2)), "found the begin of a zip archive and no end");
+  refuse(folder.write("half.pt", whole.substr(0, whole.size() / 2)), "found the beginning of a zip archive without its end");
   std::string tensor = whole;
   tensor[tensor.find("/data/0") + 40] ^= 1;
-  refuse(folder.write("tensor.pt", tensor), "another checksum");
+  refuse(folder.write("tensor.pt", tensor), "does not match its checksum");
   std::string directory = whole;
   directory[directory.rfind("PK\x01\x02")] = 'Q';
-  refuse(folder.write("directory.pt", directory), "does not begin as one");
+  refuse(folder.write("directory.pt", directory), "wrong signature");
 }
 
 }  // namespace

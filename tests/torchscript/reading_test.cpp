@@ -115,13 +115,13 @@ TEST(Reading, ObserversOnlySeeTokens) {
   peft::LoraOptions options = lora_on({"mix", "first"});
   options.init = peft::LoraInit::kEva;
   peft::EvaPass eva(options, *base.model);
-  test::expect_error(ErrorKind::kConfig, {"\"eva\" is not for 'first'", "for each token"}, [&] {
+  test::expect_error(ErrorKind::kConfig, {"\"eva\" does not support 'first'", "one row per token"}, [&] {
     eva.add(test::batch_of({kLong, kOther, kShort}), at::arange(15));
   });
   models::BaseModel hidden = load_model(script_options("hidden"));
   options.target_modules.names = {"mix"};
   peft::EvaPass of_hidden(options, *hidden.model);
-  test::expect_error(ErrorKind::kConfig, {"\"eva\" is not for 'mix'"}, [&] {
+  test::expect_error(ErrorKind::kConfig, {"\"eva\" does not support 'mix'"}, [&] {
     of_hidden.add(test::batch_of({kLong, kOther, kShort}), at::arange(15));
   });
 }

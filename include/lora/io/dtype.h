@@ -5,7 +5,7 @@
 
 namespace lora::io {
 
-/// Element types of the safetensors format, by its names. The order is the format's: the writer sorts by it,
+/// Element types of the safetensors format, under the format's names and in its order: the writer sorts tensors by it,
 /// descending (widest alignment first).
 enum class Dtype { kBool, kU8, kI8, kF8E5M2, kF8E4M3, kI16, kU16, kF16, kBF16, kI32, kU32, kF32, kF64, kI64, kU64 };
 
@@ -25,7 +25,7 @@ inline constexpr EnumTable<Dtype, 15> kDtypes{{{{Dtype::kBool, "BOOL"},
                                                 {Dtype::kI64, "I64"},
                                                 {Dtype::kU64, "U64"}}}};
 
-/// Bytes of one element.
+/// Bytes per element.
 int64_t size_of(Dtype dtype);
 
 }  // namespace lora::io

@@ -5,7 +5,7 @@
 
 namespace lora::io {
 
-/// A dtype as configs and flags write it: "bfloat16", where torch's own name is "BFloat16".
+/// A dtype as configs and flags spell it: "bfloat16" for torch's "BFloat16".
 std::string dtype_name(c10::ScalarType dtype);
 
 }  // namespace lora::io

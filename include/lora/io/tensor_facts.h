@@ -8,7 +8,7 @@ namespace lora::io {
 /// "[2, 3]".
 std::string shape_text(at::IntArrayRef shape);
 
-/// float32, float16, bfloat16 or float64: a weight that is not quantised.
+/// Whether the dtype is float32, float16, bfloat16 or float64, which means that a weight is not quantised.
 bool is_plain_float(at::ScalarType dtype);
 
 }  // namespace lora::io

@@ -18,8 +18,8 @@ struct NamedTensor {
   Tensor tensor;
 };
 
-/// One safetensors file, mapped. Tensors share the mapped pages (private and writable: a change stays in this
-/// process) and keep the mapping alive; one whose offset is not aligned for its dtype is copied.
+/// One memory-mapped safetensors file. Its tensors share the mapped pages (private and writable: changes stay in this process)
+/// and keep the mapping alive. A tensor whose offset is not aligned for its dtype is copied.
 class SafetensorsFile {
  public:
   /// Throws model Error (see parse_header).
@@ -31,7 +31,7 @@ class SafetensorsFile {
   /// Throws model Error if there is no such tensor or torch has no such dtype.
   Tensor tensor(const std::string& name) const;
   std::vector<int64_t> shape(const std::string& name) const;
-  /// The tensor's pages leave the memory until it is read again; what was written to them is lost (MappedFile::release).
+  /// Drops the tensor's pages from memory until it is read again; changes to them are lost (MappedFile::release).
   void release(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;
 

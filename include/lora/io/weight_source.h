@@ -13,31 +13,31 @@ namespace lora::io {
 
 using at::Tensor;
 
-/// What a base weight is, which decides how it starts when there is no file (transformers' _init_weights).
+/// The kind of a base weight, which decides its initial values when there is no file (transformers' _init_weights).
 enum class WeightRole {
   kLinear,      ///< N(0, initializer_range)
   kEmbedding,   ///< N(0, initializer_range)
   kNorm,        ///< ones
-  kNormOffset,  ///< zeros: a norm that multiplies by 1 + w
+  kNormOffset,  ///< zeros, for a norm that multiplies by 1 + w
   kBias,        ///< zeros
 };
 
-/// Where a model family takes its weights from: a file, or random numbers.
+/// Where a model family takes its weights from: files or random numbers.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  /// The tensor of that name, on the CPU in the source's dtype. Throws model Error naming the tensor if it is missing
-  /// or its shape is not `shape`.
+  /// The tensor of that name, on the CPU in the source's dtype. Throws model Error with the tensor's name if it is missing or
+  /// has another shape than `shape`.
   virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
   virtual bool contains(const std::string& name) const = 0;
-  /// Names in the source that nobody asked for, sorted.
+  /// Names in the source that get() was not called for, sorted.
   virtual std::vector<std::string> unused() const = 0;
 };
 
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`. Shard
-/// names cannot leave the folder (no '/', no '..'); a shard that is a symbolic link is followed (the hub cache is made
-/// of them). Throws model Error for a folder without safetensors; one with pytorch_model.bin alone says how to convert.
-/// Weights that are not plain floating-point numbers (quantised ones) are a model Error.
+/// names cannot leave the folder (no '/', no '..'); a shard that is a symbolic link is followed, because the hub cache consists
+/// of links. Throws model Error for a folder without safetensors (for pytorch_model.bin, with the command that converts it) and
+/// for weights that are not plain floating-point numbers (quantised weights).
 class CheckpointSource : public WeightSource {
  public:
   explicit CheckpointSource(const fs::path& folder);
@@ -46,22 +46,22 @@ class CheckpointSource : public WeightSource {
   Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override;
   std::vector<std::string> unused() const override;
-  /// The dtype of the first floating-point tensor by name, or float32 where there is none (transformers' "auto").
+  /// The dtype of the first floating-point tensor by name, or float32 if there is none (transformers' "auto").
   at::ScalarType stored_dtype() const;
-  /// Every tensor by its name, in the order of the files: read so, each file is read from its beginning to its end.
+  /// Names of all tensors in the order of the files, so that each file is read sequentially.
   std::vector<std::string> names() const;
-  /// The tensor as it is stored, whatever its shape and dtype. Throws model Error if there is none of that name.
+  /// The tensor as it is stored, with any shape and dtype. Throws model Error if there is none of that name.
   Tensor tensor(const std::string& name) const;
   /// See SafetensorsFile::release.
   void release(const std::string& name) const;
-  /// What tells these weights from others: SHA-256 (hex) of every tensor's name, dtype, shape, first and last 4 KiB, by
-  /// name. It is the same however the tensors are spread over files, and costs no reading of all of them.
+  /// Identifies these weights: the SHA-256 (hex) of every tensor's name, dtype, shape, and first and last 4 KiB, by name. It does
+  /// not depend on how the tensors are split into files, and does not need to read all of their bytes.
   std::string fingerprint() const;
-  /// Every file the weights come from (for hashes).
+  /// All files that the weights come from (for hashes).
   std::vector<fs::path> files() const;
-  /// Tensors that the index names and no file holds, sorted: an error only for a model that needs them.
+  /// Tensors that the index lists but no file holds, sorted: an error only for a model that needs them.
   std::vector<std::string> absent() const;
-  /// Tensors that the index's files hold and the index does not name, sorted: they count too.
+  /// Tensors that the index's files hold but the index does not list, sorted: they are used too.
   std::vector<std::string> unlisted() const;
 
  private:
@@ -69,17 +69,17 @@ class CheckpointSource : public WeightSource {
   std::unique_ptr<Impl> impl_;
 };
 
-/// A checkpoint whose tensors have other names than the model's.
+/// A checkpoint in which tensors have other names than in the model.
 class RenamedSource : public WeightSource {
  public:
-  /// @param model_name the model's name of a tensor, by its name in the file.
+  /// @param model_name from a tensor's name in the file to its name in the model.
   RenamedSource(CheckpointSource& checkpoint, const std::function<std::string(const std::string&)>& model_name);
 
   Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override { return checkpoint_.contains(file_name(name)); }
-  /// By their names in the file.
+  /// Under their names in the file.
   std::vector<std::string> unused() const override { return checkpoint_.unused(); }
-  /// Of those whose names differ, the file's by the model's.
+  /// From the name in the model to the name in the file, for tensors whose names differ.
   const std::map<std::string, std::string>& file_names() const { return file_names_; }
 
  private:
@@ -103,8 +103,8 @@ class RandomSource : public WeightSource {
   double initializer_range_;
 };
 
-/// `org/name` → its newest snapshot folder in the local Hugging Face cache `hub` (…/hub/models--org--name/snapshots/<commit
-/// of refs/main>), or an empty path.
+/// The snapshot folder of the repository `org/name` in the local Hugging Face cache `hub` (…/hub/models--org--name/snapshots/<commit
+/// of refs/main>; the newest if there is no refs/main), or an empty path.
 fs::path find_in_hub_cache(const fs::path& hub, const std::string& repository);
 
 }  // namespace lora::io

@@ -7,22 +7,22 @@
 
 namespace lora::io {
 
-/// One member of a zip archive. All of it has been compared with the file's size.
+/// One member of a zip archive. Its sizes and offset have been checked against the file's size.
 struct ZipMember {
   std::string name;
   uint32_t crc = 0;
   bool is_deflated = false;
-  int64_t size = 0;         ///< of its content
+  int64_t size = 0;         ///< of the content
   int64_t stored_size = 0;  ///< in the file
-  int64_t offset = 0;       ///< of its stored bytes
+  int64_t offset = 0;       ///< of the stored bytes
 };
 
 /// The members of a zip archive (PKWARE APPNOTE 6.3.9, with zip64), in the directory's order. Throws model Error for a file
-/// that is none, or whose directory or headers contradict each other or the file's size.
-/// @param what the file should be, for messages: "TorchScript file, as torch.jit.save writes one".
+/// that is not a zip archive, or whose directory or headers contradict each other or the file's size.
+/// @param what names the expected kind of file in messages: "TorchScript file, as torch.jit.save writes one".
 std::vector<ZipMember> zip_members(const MappedFile& file, const std::string& what);
 
-/// Throws model Error naming the member if its content has another checksum or size than the directory says.
+/// Throws model Error naming the member if the checksum or size of its content differs from the directory.
 void check_content(const MappedFile& file, const ZipMember& member);
 
 }  // namespace lora::io

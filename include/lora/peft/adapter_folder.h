@@ -11,16 +11,16 @@ namespace lora::peft {
 
 using at::Tensor;
 
-/// What a tensor in an adapter's file is.
+/// The role of a tensor in an adapter's file.
 enum class TensorRole {
-  kPair,       ///< part of a low-rank update: lora_A, lora_B, the bias of lora_B, DoRA's magnitude
-  kTokenRows,  ///< rows of the tokens in trainable_token_indices
-  kTrained,    ///< of a module in modules_to_save, or a trained bias
-  kBase,       ///< a tensor of the base: PEFT saves embeddings and head where they are targets or the vocabulary was resized
+  kPair,       ///< part of a low-rank update: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude
+  kTokenRows,  ///< embedding rows of the tokens in trainable_token_indices
+  kTrained,    ///< a tensor of a module in modules_to_save, or a trained bias
+  kBase,       ///< a base tensor: PEFT saves embeddings and head if they are targets or the vocabulary was resized
 };
 
 struct AdapterTensor {
-  std::string name;    ///< module and part: "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
+  std::string name;    ///< module and part, such as "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
   std::string module;  ///< "model.layers.0.self_attn.q_proj", "lm_head"
   TensorRole role = TensorRole::kPair;
   Tensor tensor;
@@ -32,21 +32,21 @@ struct RenamedModule {
   std::string new_name;
 };
 
-/// The one reader of PEFT adapter folders: config and tensors, under one spelling of the keys. It knows what PEFT 0.1 to 0.21 and the
-/// tools on top of it write: keys with the adapter's name, with the names of PEFT's, FSDP's and torch.compile's wrappers, with a
-/// doubled prefix or none, as safetensors or as adapter_model.bin.
+/// The only reader of PEFT adapter folders: config and tensors, with uniform names. It understands what PEFT 0.1 to 0.21 and the tools
+/// that use it write: keys with the adapter's name, with the names of PEFT's, FSDP's and torch.compile's wrappers, with the prefix
+/// doubled or missing, as safetensors or as adapter_model.bin.
 class AdapterFolder {
  public:
-  /// Throws model Error for a folder without weights, and for a file that is damaged or holds keys that are not understood, two
-  /// adapters, or values that are not finite.
+  /// Throws model Error for a folder without weights, and for a file that is damaged or has unknown keys, several adapters, or values
+  /// that are not finite.
   explicit AdapterFolder(const std::filesystem::path& folder);
 
-  /// adapter_config.json as it stands there; an empty object where there is none.
+  /// adapter_config.json as stored; an empty object if there is none.
   const Json& config() const { return config_; }
   const std::filesystem::path& weights_file() const { return weights_file_; }
-  /// Of the safetensors file.
+  /// Metadata of the safetensors file.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /// By name.
+  /// The tensors by name.
   const std::map<std::string, AdapterTensor>& tensors() const { return tensors_; }
   const Tensor* find(const std::string& name) const;
 
@@ -63,13 +63,13 @@ class AdapterFolder {
   std::map<std::string, AdapterTensor> tensors_;
 };
 
-/// The weights' file of an adapter's folder: adapter_model.safetensors, else adapter_model.bin. Throws model Error if it has neither.
+/// The weights file of an adapter folder: adapter_model.safetensors, else adapter_model.bin. Throws model Error if it has neither.
 std::filesystem::path adapter_weights_file(const std::filesystem::path& folder);
 
-/// Metadata of that file; adapter_model.bin has none.
+/// Metadata of the weights file; empty for adapter_model.bin.
 std::map<std::string, std::string> adapter_metadata(const std::filesystem::path& folder);
 
-/// The name of a trained tensor as AdapterFolder has it, from the key that PEFT writes.
+/// AdapterFolder's name of a trained tensor, from the key that PEFT writes.
 std::string adapter_tensor_name(std::string key);
 
 }  // namespace lora::peft

@@ -9,33 +9,33 @@
 
 namespace lora::peft {
 
-/// Whose sign wins where adapters differ: that of the sum, or that of the most.
+/// Which sign is elected where adapters differ: that of the sum, or that of the majority.
 enum class MajoritySign { kTotal, kFrequency };
 inline constexpr EnumTable<MajoritySign, 2> kMajoritySigns{{{{MajoritySign::kTotal, "total"}, {MajoritySign::kFrequency, "frequency"}}}};
 
-/// The arguments of PEFT's add_weighted_adapter under its names.
+/// The arguments of PEFT's add_weighted_adapter, under its names.
 struct CombineOptions {
   std::string method = "linear";                     ///< combination_type: one of combine_methods()
-  std::optional<int64_t> svd_rank;                   ///< of the methods that end in svd; none: the largest rank of the adapters
-  std::optional<double> density;                     ///< share of the values that pruning keeps, in (0, 1]
-  std::optional<MajoritySign> majority_sign_method;  ///< of the ties methods; none: total
-  uint64_t seed = 42;                                ///< of the dare methods: each module draws by (seed, module)
+  std::optional<int64_t> svd_rank;                   ///< for methods that end in svd; none: the largest rank of the adapters
+  std::optional<double> density;                     ///< fraction of the values that pruning keeps, in (0, 1]
+  std::optional<MajoritySign> majority_sign_method;  ///< for ties methods; none: total
+  uint64_t seed = 42;                                ///< for dare methods: each module samples by (seed, module)
 };
 
 std::vector<std::string> combine_methods();
 
-/// One adapter from several, each with its weight: PEFT's add_weighted_adapter. A module that not every adapter has is
-/// made of those that have it. Its rank is the adapters' (linear and what prunes A and B), their sum (cat), or svd_rank
-/// at most (svd); the result's scale is 1 everywhere, without rsLoRA.
+/// Combines several weighted adapters into one, like PEFT's add_weighted_adapter. A module that only some adapters have is combined
+/// from those. Its rank is that of the adapters (linear, and methods that prune A and B), their sum (cat), or at most svd_rank (svd);
+/// the scale of the result is 1 everywhere, without rsLoRA.
 ///   linear                 A = Σ ±√|w s| A, B = Σ √|w s| B: not the sum of the products
-///   cat                    A and B stacked: the sum of the products exactly
-///   svd                    the nearest product of rank svd_rank to the sum
-///   ties, dare_ties        values pruned (the smallest; at random, Yu et al. 2024), then only those of the elected sign
-///                          averaged (Yadav et al. 2023); of A and B, or with _svd of the products
-///   magnitude_prune, dare_linear   pruned, then summed; likewise
-/// Throws config Error for an unknown method, a missing or idle option, and one adapter alone with any other method than
-/// linear; model Error that lists DoRA, lora_bias and tensors held whole, which have no such sum, and modules whose shapes
-/// (or, where A and B themselves are summed, ranks) differ. Throws Interrupted.
+///   cat                    A and B stacked: exactly the sum of the products
+///   svd                    the best approximation of the sum by a product of rank svd_rank
+///   ties, dare_ties        values pruned (the smallest; at random, Yu et al. 2024), then the mean of those with the elected
+///                          sign (Yadav et al. 2023); applied to A and B or, with _svd, to the products
+///   magnitude_prune, dare_linear   values pruned, then summed; applied in the same way
+/// Throws config Error for an unknown method, a missing or unused option, and a single adapter with another method than linear; model
+/// Error that lists DoRA, lora_bias and whole tensors, which have no such sum, and modules whose shapes (or, if A and B themselves are
+/// summed, ranks) differ. Throws Interrupted.
 Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options);
 
 }  // namespace lora::peft

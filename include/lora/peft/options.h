@@ -11,25 +11,25 @@
 
 namespace lora::peft {
 
-/// How lora_A and lora_B start (PEFT's init_lora_weights).
+/// How lora_A and lora_B are initialized (PEFT's init_lora_weights).
 enum class LoraInit {
   kDefault,     ///< true: A Kaiming-uniform with a = sqrt(5), B zero
-  kRandom,      ///< false: A as above, B Kaiming-uniform too (PEFT: "not a no-op, for tests")
+  kRandom,      ///< false: A as above, B Kaiming-uniform too (PEFT: "not a no-op", for tests)
   kGaussian,    ///< "gaussian": A ~ N(0, 1/r), B zero
   kOrthogonal,  ///< "orthogonal": random A and B whose product is zero; even ranks only
-  kPissa,       ///< "pissa", "pissa_niter_N": the weight's largest singular values, taken out of it (Meng et al. 2024)
-  kOlora,       ///< "olora": the first rows of its QR decomposition, taken out of it (Büyükakyüz 2024)
-  kEva,         ///< "eva": A from the data's activations (Paischer et al. 2024), B zero
+  kPissa,       ///< "pissa", "pissa_niter_N": the weight's largest singular values, subtracted from it (Meng et al. 2024)
+  kOlora,       ///< "olora": the leading part of its QR decomposition, subtracted from it (Büyükakyüz 2024)
+  kEva,         ///< "eva": A from activations on the data (Paischer et al. 2024), B zero
 };
 
-/// Those that have a name; beside them PEFT has true, false and "pissa_niter_N".
+/// The initializations with a name; PEFT also has true, false and "pissa_niter_N".
 inline constexpr EnumTable<LoraInit, 5> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
                                                       {LoraInit::kOrthogonal, "orthogonal"},
                                                       {LoraInit::kPissa, "pissa"},
                                                       {LoraInit::kOlora, "olora"},
                                                       {LoraInit::kEva, "eva"}}}};
 
-/// Whether what A and B start with is taken out of the base weight, so that the model starts unchanged.
+/// Whether the initial B A is subtracted from the base weight, so that the model starts unchanged.
 constexpr bool changes_base(LoraInit init) {
   return init == LoraInit::kPissa || init == LoraInit::kOlora;
 }
@@ -37,37 +37,37 @@ constexpr bool changes_base(LoraInit init) {
 /// Which biases of the base are trained (PEFT's bias).
 enum class TrainedBias {
   kNone,
-  kAll,       ///< every one of the model
-  kLoraOnly,  ///< those of the adapted modules
+  kAll,       ///< all biases of the model
+  kLoraOnly,  ///< the biases of the adapted modules
 };
 inline constexpr EnumTable<TrainedBias, 3> kTrainedBiases{
     {{{TrainedBias::kNone, "none"}, {TrainedBias::kAll, "all"}, {TrainedBias::kLoraOnly, "lora_only"}}}};
 
-/// Tokens that get rows of their own in one layer (PEFT's trainable_token_indices).
+/// Tokens with trained rows in one layer (PEFT's trainable_token_indices).
 struct TokenIndices {
-  std::string layer;         ///< the end of its name; "": the input embeddings
-  std::vector<int64_t> ids;  ///< in the order of the file's rows
+  std::string layer;         ///< the end of the layer's name; "": the input embeddings
+  std::vector<int64_t> ids;  ///< in the order of the rows in the file
 };
 
 /// PEFT's eva_config.
 struct EvaOptions {
-  double rho = 2.0;                    ///< a module gets at most rho times its rank
-  double tau = 0.99;                   ///< a component has converged if its direction moves by less: the cosine
-  bool use_label_mask = true;          ///< only tokens with a label count
-  int64_t label_mask_value = -100;     ///< the label of those that do not
-  bool whiten = false;                 ///< divide each direction by the root of its singular value
-  bool adjust_scaling_factors = true;  ///< lora_alpha grows and shrinks with the rank, so that the scale stays
+  double rho = 2.0;                    ///< a module's rank grows to at most rho times the configured one
+  double tau = 0.99;                   ///< a component has converged if the cosine between its old and new direction is at least tau
+  bool use_label_mask = true;          ///< count only tokens with a label
+  int64_t label_mask_value = -100;     ///< the label of tokens that do not count
+  bool whiten = false;                 ///< divide each direction by the square root of its singular value
+  bool adjust_scaling_factors = true;  ///< change lora_alpha with the rank, so that the scale is unchanged
 };
 
 /// A choice of modules: PEFT's target_modules and exclude_modules.
 struct ModuleChoice {
   enum class Kind { kNone, kList, kRegex, kAllLinear };
   Kind kind = Kind::kNone;
-  std::vector<std::string> names;  ///< kList: whole name, or a suffix after a '.'
-  std::string regex;               ///< kRegex: matched against the whole name
+  std::vector<std::string> names;  ///< kList: whole names, or suffixes after a '.'
+  std::string regex;               ///< kRegex: must match the whole name
 };
 
-/// The keys of a PEFT LoRA adapter_config.json that we act on; names, meaning and defaults are PEFT's.
+/// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults.
 struct LoraOptions {
   int64_t r = 8;
   double lora_alpha = 8;
@@ -76,25 +76,25 @@ struct LoraOptions {
   ModuleChoice exclude_modules;
   std::optional<std::vector<int64_t>> layers_to_transform;
   std::vector<std::string> layers_pattern;
-  std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order: the first match wins
+  std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order, because the first match counts
   std::vector<std::pair<std::string, double>> alpha_pattern;
   TrainedBias bias = TrainedBias::kNone;
   bool use_rslora = false;
-  bool use_dora = false;                     ///< DoRA: the rows' lengths are trained (Liu et al. 2024)
+  bool use_dora = false;                     ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
   bool lora_bias = false;                    ///< lora_B has a bias
-  std::vector<std::string> modules_to_save;  ///< ends of names of modules that are trained whole
-  std::vector<std::string> task_modules;     ///< those of modules_to_save that the task put there: the model need not have them all
+  std::vector<std::string> modules_to_save;  ///< ends of the names of modules that are trained whole
+  std::vector<std::string> task_modules;     ///< entries of modules_to_save that the task adds; the model need not have all of them
   std::vector<TokenIndices> trainable_token_indices;
-  bool ensure_weight_tying = false;  ///< what is trained at the embeddings is trained at a tied head too
-  bool has_task = true;              ///< false: the base is a network of none of PEFT's tasks, so that task_type is null
-  bool fan_in_fan_out = false;       ///< in a file: weights of projections are [in, out] (Conv1D); the model itself knows
+  bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
+  bool has_task = true;              ///< false: the base has none of PEFT's tasks, so task_type is null
+  bool fan_in_fan_out = false;       ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
   LoraInit init = LoraInit::kDefault;
-  int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: the exact one
+  int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
-  std::optional<std::filesystem::path> init_from;  ///< adapter folder to continue from
-  /// For an adapter that is used and not trained: PiSSA's and OLoRA's start is subtracted in the pair, and the base's own weights stay.
+  std::optional<std::filesystem::path> init_from;  ///< folder of an adapter to start from
+  /// For an adapter that is used but not trained: the pair subtracts PiSSA's or OLoRA's initialization, and the base is unchanged.
   bool keeps_base = false;
-  Json config;  ///< the section as given, PEFT's keys alone: what adapter_config.json is written from
+  Json config;  ///< the section as given, with only PEFT's keys: the source for adapter_config.json
 };
 
 }  // namespace lora::peft

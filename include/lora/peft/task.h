@@ -6,21 +6,21 @@
 
 namespace lora::peft {
 
-/// adapter_config.json's task_type of an adapter on a model that scores documents.
+/// The task_type in adapter_config.json of an adapter for sequence classification.
 inline constexpr const char* kSequenceClassification = "SEQ_CLS";
 
-/// Whether the adapter's config says so.
+/// Whether the adapter's config has this task_type.
 bool is_sequence_classification(const LoraOptions& options);
 
-/// The options with what PEFT's PeftModelForSequenceClassification does to them: the task_type, and "classifier" and "score" among
+/// The options as PEFT's PeftModelForSequenceClassification changes them: the task_type, and "classifier" and "score" in
 /// modules_to_save.
-/// @param created weights of the head that are random: their modules are saved as well, as nobody else has them.
+/// @param created randomly initialized weights of the head: their modules are saved too, because the base does not have them.
 LoraOptions for_sequence_classification(LoraOptions options, const std::vector<std::string>& created);
 
-/// Whether the module or one that holds it has a name that ends so: how PEFT finds what modules_to_save means.
+/// Whether the name of the module, or of a module that contains it, ends with `end`: PEFT's rule for modules_to_save.
 bool is_within(const std::string& module, const std::string& end);
 
-/// Whether such an adapter holds a module of the model whole.
+/// Whether an adapter for sequence classification saves the module whole.
 bool saves_module(const LoraOptions& options, const std::string& module);
 
 }  // namespace lora::peft
