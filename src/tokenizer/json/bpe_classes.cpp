@@ -47,12 +47,6 @@ void build_qwen3_5(const FolderSettings& settings, Json& file, ClassTraits& /*tr
   build_qwen(kQwen3_5Pattern, settings, file);
 }
 
-// The post-processor of transformers' class only moves offsets: nothing stands around a text.
-void build_codegen(const FolderSettings& settings, Json& file, ClassTraits& traits) {
-  build_gpt2(settings, file, traits);
-  file["post_processor"] = nullptr;
-}
-
 void build_cohere(const FolderSettings& settings, Json& file, ClassTraits& traits) {
   const bool has_prefix = settings.add_prefix_space.value_or(false);
   file["normalizer"] = {{"type", "NFC"}};
@@ -143,7 +137,7 @@ const std::vector<TokenizerClass>& bpe_classes() {
       {"CodeGenTokenizer",
        "BPE",
        {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}},
-       build_codegen},
+       build_gpt2},
       {"CodeLlamaTokenizer",
        "BPE",
        {{"bos_token", "<s>"},

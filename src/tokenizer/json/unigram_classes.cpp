@@ -48,7 +48,9 @@ void build_albert(const FolderSettings& settings, Json& file, ClassTraits& trait
   }
   build_unigram(settings.add_prefix_space.value_or(true) ? "always" : "never", /*unk_id=*/1, file);
   file["normalizer"] = sequence_of("normalizers", std::move(normalizers));
-  traits.around_text = cls_and_sep_around(settings);
+  if (file.value("post_processor", Json()).is_null()) {
+    traits.around_text = cls_and_sep_around(settings);
+  }
 }
 
 void build_deberta_v2(const FolderSettings& settings, Json& file, ClassTraits& traits) {
