@@ -169,10 +169,10 @@ TEST(TokenizerKeyUse, OthersAreWarnedOfOnce) {
   EXPECT_THAT(said_of("xlmr.json", {{"tokenizer_config.json", {{"tokenizer_class", "ReformerTokenizer"}}}}),
               HasSubstr("whose class ReformerTokenizer takes only the vocabulary and builds its own normalizer"));
   EXPECT_THAT(said_of("xlmr.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertJapaneseTokenizer"}}}}),
-              HasSubstr("whose class BertJapaneseTokenizer is written in Python"));
-  EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}}}), HasSubstr("is of a WordPiece"));
+              HasSubstr("whose class BertJapaneseTokenizer is implemented in Python"));
+  EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}}}), HasSubstr("needs a model of type WordPiece"));
   EXPECT_THAT(said_of("smollm.json", {{"tokenizer_config.json", {{"tokenizer_class", "GPT2Tokenizer"}}}}),
-              HasSubstr("pre_tokenizer: as transformers' class GPT2Tokenizer makes it"));
+              HasSubstr("pre_tokenizer: as transformers' class GPT2Tokenizer builds it"));
   EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "GPT2Tokenizer"}}}}), Not(HasSubstr("GPT2Tokenizer")));
   EXPECT_THAT(said_of("bert.json", {{"tokenizer_config.json", {{"do_lower_case", false}}}}),
               HasSubstr("do_lower_case is false in tokenizer_config.json and true in this file, which counts"));
@@ -181,7 +181,7 @@ TEST(TokenizerKeyUse, OthersAreWarnedOfOnce) {
               HasSubstr("add_eos_token is true in tokenizer_config.json and not followed: the post_processor decides"));
   EXPECT_EQ(said_of("llama3.json", {{"tokenizer_config.json", {{"add_bos_token", true}, {"add_eos_token", false}}}}), "");
   EXPECT_THAT(said_of("llama3.json", {{"tokenizer_config.json", {{"eos_token", "<new>"}}}}),
-              HasSubstr("the eos_token <new> is no token of the file: it becomes a new one, 603"));
+              HasSubstr("the eos_token <new> is not a token of the file: it becomes a new token, 603"));
 }
 
 }  // namespace

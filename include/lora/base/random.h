@@ -5,7 +5,7 @@
 
 namespace lora {
 
-/// Randomness without state (DESIGN.md, section 3): every random thing is a pure function of (seed, what, where).
+/// Stateless randomness (DESIGN.md, section 3): every random number is a pure function of (seed, purpose, position).
 
 /// Finaliser of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 constexpr uint64_t mix64(uint64_t x) {
@@ -23,7 +23,7 @@ constexpr uint64_t mix64(uint64_t key, uint64_t coordinate) {
 /// A name as a key (FNV-1a, then mixed): independent of the platform.
 uint64_t hash_name(std::string_view name);
 
-/// The stream of numbers that belongs to one key.
+/// The stream of random numbers of one key.
 class CounterRandom {
  public:
   explicit CounterRandom(uint64_t key) : key_(key) {}
@@ -38,7 +38,7 @@ class CounterRandom {
   uint64_t counter_ = 0;
 };
 
-/// 0 … count-1 shuffled (Fisher–Yates): the same for the same key, everywhere.
+/// 0 … count-1 shuffled (Fisher–Yates). The same key gives the same order on every platform.
 std::vector<int64_t> permutation(int64_t count, uint64_t key);
 
 }  // namespace lora

@@ -19,7 +19,7 @@ void build_xlm_roberta(const FolderSettings& settings, Json& file, ClassTraits& 
   traits.around_text = around_with_two_separators(settings, "bos_token", "eos_token");
 }
 
-/// The id of a token in the file's vocabulary of pairs; `otherwise` where it is not there.
+/// The id of a token in the file's vocabulary of [token, score] pairs; `otherwise` if it is missing.
 int64_t id_in_vocabulary(const Json& file, const std::string& token, int64_t otherwise) {
   const Json& vocab = file["model"]["vocab"];
   const auto found = std::find_if(vocab.begin(), vocab.end(), [&token](const Json& entry) {
