@@ -97,7 +97,7 @@ def cases():
     plain_class = {"tokenizer_class": "PreTrainedTokenizerFast"}
     # Classes that models of a supported family name, or that are built of the same parts.
     yield "codegen", "gpt2.json", {"tokenizer_class": "CodeGenTokenizer", "add_bos_token": True}, {"config.json": {"model_type": "phi"}}
-    yield "codegen drops what stands around", "llama3.json", {"tokenizer_class": "CodeGenTokenizer", "add_prefix_space": True}, {}
+    yield "codegen keeps the post-processor", "llama3.json", {"tokenizer_class": "CodeGenTokenizer", "add_prefix_space": True}, {}
     yield "cohere by its model", "qwen2.json", None, {"config.json": {"model_type": "cohere2"}}
     yield "cohere", "llama3.json", {"tokenizer_class": "CohereTokenizerFast", "add_bos_token": True, "add_eos_token": False, "bos_token": "<|begin_of_text|>",
                                     "eos_token": "<|eot_id|>", "pad_token": "<pad>"}, {"config.json": {"model_type": "cohere"}}
@@ -114,7 +114,9 @@ def cases():
     yield "deberta-v2 of xlmr", "xlmr.json", {"tokenizer_class": "DebertaV2Tokenizer", "unk_token": "<unk>"}, {}
     for values in ({}, {"do_lower_case": False, "keep_accents": True, "add_prefix_space": False}):
         yield f"albert {len(values)}", "albert.json", {"tokenizer_class": "AlbertTokenizer", **values}, {}
-    yield "albert of another vocabulary", "xlmr.json", {"tokenizer_class": "AlbertTokenizer", "cls_token": "<s>", "sep_token": "</s>"}, {}
+    yield "albert keeps the post-processor", "xlmr.json", {"tokenizer_class": "AlbertTokenizer", "cls_token": "</s>", "sep_token": "<s>"}, {}
+    yield "albert of a file without a post-processor", "albert.json", {"tokenizer_class": "AlbertTokenizer", "cls_token": "[SEP]", "sep_token": "[CLS]"}, \
+        {"tokenizer.json": {"post_processor": None}}
     yield "camembert", "xlmr.json", {"tokenizer_class": "CamembertTokenizer"}, {}
     yield "camembert by its model", "albert.json", {"add_prefix_space": False}, {"config.json": {"model_type": "camembert"}}
     yield "mpnet", "bert.json", {"tokenizer_class": "MPNetTokenizer", "do_lower_case": False}, {}
@@ -208,10 +210,12 @@ def write_vocabulary(folder, model):
 
 
 def add_many_tokens(path):
-    """100,000 tokens that no text has: some rules hold for large vocabularies only."""
+    """Adds 100,000 tokens that no text has: some rules only apply to large vocabularies."""
     file = json.loads(path.read_text())
-    begin = 1 + max([*file["model"]["vocab"].values(), *(token["id"] for token in file["added_tokens"])])
-    file["model"]["vocab"].update({f"\u0001{i}": begin + i for i in range(100_000)})
+    vocab = file["model"]["vocab"]
+    vocab.update({token["content"]: token["id"] for token in file["added_tokens"]})  # they keep their ids
+    begin = max(vocab.values()) + 1
+    vocab.update({f"\u0001{i}": begin + i for i in range(100_000)})
     path.write_text(json.dumps(file))
 
 

@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of one version: the names of its files, and of the lines of memory.stat that count the cache of files.
+/// The file names of one version, and the names of the lines of memory.stat that count the page cache.
 struct Layout {
   const char* limit;
   const char* used;
@@ -20,7 +20,7 @@ struct Layout {
 constexpr Layout kVersion2{"memory.max", "memory.current", "inactive_file", "active_file"};
 constexpr Layout kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file"};
 
-/// The number that a file holds; none: there is none ("max").
+/// The number in a file; empty if it holds no number ("max").
 std::optional<int64_t> number_in(const fs::path& file) {
   int64_t value = 0;
   std::ifstream stream(file);
@@ -48,7 +48,7 @@ std::optional<int64_t> room_of(const fs::path& group, const Layout& layout) {
   return std::max<int64_t>(0, *limit - (*used - file_cache(group / "memory.stat", layout)));
 }
 
-/// Of the group at `path` below `root` and of all around it. A container may see its group as the root.
+/// The minimum over the group at `path` below `root` and all groups around it. A container may see its own group as the root.
 std::optional<int64_t> least_room(const fs::path& root, const fs::path& path, const Layout& layout) {
   std::optional<int64_t> least;
   for (fs::path group = path.relative_path();; group = group.parent_path()) {
@@ -62,7 +62,7 @@ std::optional<int64_t> least_room(const fs::path& root, const fs::path& path, co
 }  // namespace
 
 std::optional<int64_t> control_group_room(const fs::path& root, const fs::path& membership) {
-  // Lines of number:controllers:path; version 2 has one with the number 0 and no controllers.
+  // Lines of the form number:controllers:path; version 2 has one with the number 0 and no controllers.
   std::ifstream file(membership);
   std::optional<int64_t> least;
   for (std::string line; std::getline(file, line);) {

@@ -16,13 +16,13 @@ namespace lora {
 /// A file descriptor that closes itself.
 class Descriptor {
  public:
-  /// As open(2), interrupted calls repeated; look at ok() and errno.
+  /// Like open(2), and repeats interrupted calls. Check ok() and errno.
   Descriptor(const fs::path& file, int flags, mode_t mode = 0) {
     do {
       number_ = open(file.c_str(), flags | O_CLOEXEC, mode);
     } while (number_ < 0 && errno == EINTR);
   }
-  /// Takes over a descriptor that is open.
+  /// Takes ownership of an open descriptor.
   explicit Descriptor(int number) : number_(number) {}
   ~Descriptor() { close_now(); }
   Descriptor(const Descriptor&) = delete;
@@ -30,7 +30,7 @@ class Descriptor {
 
   bool ok() const { return number_ >= 0; }
   int number() const { return number_; }
-  /// The descriptor is the caller's from here on.
+  /// Passes ownership of the descriptor to the caller.
   int release() { return std::exchange(number_, -1); }
   /// False if the system reports that written bytes were lost.
   bool close_now() {
@@ -42,7 +42,7 @@ class Descriptor {
   int number_ = -1;
 };
 
-/// "[file] message: the system's reason".
+/// Throws "[file] message: the system's reason".
 [[noreturn]] inline void system_error(ErrorKind kind, const fs::path& file, const std::string& message, int code = errno) {
   throw Error(kind, terminal::visible_line(file.string()), message + ": " + std::strerror(code));
 }

@@ -1,4 +1,4 @@
-// Reading, and writing so that a reader sees the old state or the new one.
+// Reading, and writing so that a reader sees either the old state or the new one.
 #include "lora/base/file.h"
 
 #include <sys/stat.h>
@@ -14,10 +14,10 @@ namespace lora {
 
 namespace {
 
-constexpr std::string_view kTemporaryPrefix = ".lora-tmp-";  // short, so that a name of 255 bytes can be written, too
+constexpr std::string_view kTemporaryPrefix = ".lora-tmp-";  // short, so that a name of 255 bytes can also be written
 constexpr size_t kBufferSize = 1 << 16;
 
-/// A name for a temporary file or folder beside `target` that no other writer of this process uses.
+/// A name for a temporary file or folder in the folder of `target` that no other writer of this process uses.
 fs::path temporary_beside(const fs::path& target) {
   static std::atomic<uint64_t> counter{0};
   return target.parent_path() / (std::string(kTemporaryPrefix) + std::to_string(getpid()) + "-" + std::to_string(counter++));
@@ -34,13 +34,13 @@ fs::path without_trailing_slash(const fs::path& folder) {
 
 void sync_path(const fs::path& path) {
   const Descriptor descriptor(path, O_RDONLY);
-  // Some file systems cannot sync a folder (EINVAL): they have nothing to sync there.
+  // Some file systems cannot sync a folder (EINVAL), because they have nothing to sync there.
   if (!descriptor.ok() || (fsync(descriptor.number()) != 0 && errno != EINVAL)) {
     system_error(ErrorKind::kOutput, path, "cannot be flushed to disk");
   }
 }
 
-/// Removes a path unless told that it is wanted.
+/// Removes a path unless told to keep it.
 class Temporary {
  public:
   explicit Temporary(fs::path path) : path_(std::move(path)) {}
@@ -56,7 +56,7 @@ class Temporary {
   fs::path path_;
 };
 
-/// A new file with a small buffer; `shown` is the file the user knows.
+/// A new file with a small buffer; messages name it as `shown`, the path that the user knows.
 class Writer {
  public:
   Writer(const fs::path& file, const fs::path& shown) : shown_(shown), descriptor_(file, O_WRONLY | O_CREAT | O_EXCL, 0666) {
@@ -106,7 +106,7 @@ class Writer {
   std::string buffer_;
 };
 
-/// Puts `made` in the place of `folder`. After it, `made` is the old folder or nothing.
+/// Replaces `folder` with `made`. Afterwards `made` is the old folder or does not exist.
 void exchange_folder(const fs::path& made, const fs::path& folder) {
   if (rename(made.c_str(), folder.c_str()) == 0) {
     return;
@@ -117,7 +117,8 @@ void exchange_folder(const fs::path& made, const fs::path& folder) {
   if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) == 0) {
     return;
   }
-  // A file system without exchange: for a moment there is neither, but the old one is not gone before the new one stands.
+  // A file system that cannot exchange two folders: for a moment `folder` does not exist, but the old one is only removed after the
+  // new one is in its position.
   const Temporary old(temporary_beside(folder));
   if (rename(folder.c_str(), old.path().c_str()) != 0) {
     system_error(ErrorKind::kOutput, folder, "cannot be replaced");
@@ -175,7 +176,7 @@ void make_writable_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) {
-    system_error(ErrorKind::kOutput, folder, "cannot be made a folder", error.value());
+    system_error(ErrorKind::kOutput, folder, "cannot be created as a folder", error.value());
   }
   const Temporary probe(temporary_beside(folder / "probe"));
   const Descriptor descriptor(probe.path(), O_WRONLY | O_CREAT | O_EXCL, 0666);

@@ -13,14 +13,14 @@ namespace lora {
 
 namespace {
 
-/// Whether `file` is still the file behind the descriptor: the owner before us removes it when it is done.
+/// Whether `file` is still the file of the descriptor: the previous owner removes it when it is done.
 bool is_current(int descriptor, const fs::path& file) {
   struct stat ours = {};
   struct stat named = {};
   return fstat(descriptor, &ours) == 0 && stat(file.c_str(), &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
 }
 
-/// The lock is written to, so it must not be another file by a second name, or a device.
+/// The lock file is written to, so it must not be a second name of another file, or a device.
 bool is_own_file(int descriptor) {
   struct stat status = {};
   return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_nlink <= 1;
@@ -43,16 +43,16 @@ FolderLock::FolderLock(const fs::path& folder) : file_(folder / ".lock") {
     }
     if (!descriptor.ok() || !is_own_file(descriptor.number())) {
       output_error(file_.string(),
-                   "is a link or no regular file, expected the lock that a run leaves. Remove it, or choose another folder");
+                   "is a link or not a regular file, expected the lock file of a run. Remove it, or choose another folder.");
     }
     const bool is_locked = flock(descriptor.number(), LOCK_EX | LOCK_NB) == 0;
     if (!is_locked && errno == EWOULDBLOCK) {
       const std::string owner = owner_of(descriptor.number());
       output_error(folder.string(), "is in use by another run" + (owner.empty() ? "" : " (process " + owner + ")") +
-                                        ": expected a folder of its own for each run. Wait for it, stop it, or choose another folder");
+                                        ": expected a folder of its own for each run. Wait for it, stop it, or choose another folder.");
     }
     if (!is_locked && errno != EINTR) {
-      log::warn("[" + folder.string() + "] cannot be locked (" + std::strerror(errno) + "): take care that no other run uses it");
+      log::warn("[" + folder.string() + "] cannot be locked (" + std::strerror(errno) + "): make sure that no other run uses it");
     }
     if (!is_locked ? errno != EINTR : is_current(descriptor.number(), file_)) {
       descriptor_ = descriptor.release();
@@ -60,7 +60,7 @@ FolderLock::FolderLock(const fs::path& folder) : file_(folder / ".lock") {
   }
   const std::string owner = std::to_string(getpid()) + "\n";
   if (ftruncate(descriptor_, 0) != 0 || pwrite(descriptor_, owner.data(), owner.size(), 0) < 0) {
-    log::warn("[" + file_.string() + "] cannot be written: " + std::strerror(errno));  // the lock holds all the same
+    log::warn("[" + file_.string() + "] cannot be written: " + std::strerror(errno));  // the lock is held nevertheless
   }
 }
 

@@ -12,7 +12,7 @@ namespace lora {
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_MAX, 0);  // large blocks too come from the heap, where they are kept
+  mallopt(M_MMAP_MAX, 0);  // large blocks also come from the heap, where they are kept
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   mallopt(M_MXFAST, 0);  // every large free would tidy up the small blocks of the fast bins
 #endif

@@ -25,7 +25,7 @@ void require_input(const fs::path& file, ErrorKind kind, mode_t mode, bool may_b
   }
 }
 
-/// At most `most` bytes, from where the descriptor stands.
+/// At most `most` bytes, from the current position of the descriptor.
 size_t read_some(const Descriptor& descriptor, char* buffer, size_t most, const fs::path& file, ErrorKind kind) {
   while (true) {
     const ssize_t got = read(descriptor.number(), buffer, most);
@@ -41,14 +41,14 @@ size_t read_some(const Descriptor& descriptor, char* buffer, size_t most, const 
 [[noreturn]] void fail_too_large(const fs::path& file, ErrorKind kind, const InputLimits& limits) {
   throw Error(kind, file.string(),
               "found more than " + human_bytes(static_cast<int64_t>(limits.max_bytes)) +
-                  ", expected a smaller file. Likely cause: it is not what its name says");
+                  ", expected a smaller file. Likely cause: its content is not what its name says.");
 }
 
 }  // namespace
 
 int open_input(const fs::path& file, ErrorKind kind, bool may_be_pipe) {
-  // The kind is looked at first, as opening a device can do something and opening a pipe waits for its other end; and again afterwards,
-  // as another file may have taken its place.
+  // The type is checked before opening, because opening a device can have effects and opening a pipe waits for its other end; and again
+  // afterwards, because another file may have replaced it.
   struct stat status = {};
   if (stat(file.c_str(), &status) != 0) {
     system_error(kind, file, "cannot be read");
@@ -85,7 +85,7 @@ std::string read_file(const fs::path& file, ErrorKind kind, const InputLimits& l
   if (has_size && static_cast<size_t>(status.st_size) > limits.max_bytes) {
     fail_too_large(file, kind, limits);
   }
-  // One byte more than there is shows the end, one more than there may be shows too many.
+  // One byte more than the size detects the end of the file; one more than the limit detects a file that is too large.
   const size_t first = has_size ? static_cast<size_t>(status.st_size) + 1 : kFirstRead;
   std::string content(std::min(first, limits.max_bytes + 1), '\0');
   size_t size = 0;

@@ -26,7 +26,7 @@ bool is_ignored(int signal_number) {
   return sigaction(signal_number, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;
 }
 
-/// A mapped file that is cut short while in use kills the process by SIGBUS: say so, and exit as for any bad file.
+/// A mapped file that is truncated while in use kills the process with SIGBUS: report this, and exit as for any bad file.
 void on_bus_error(int signal_number, siginfo_t* info, void*) {
   if (info->si_code != BUS_ADRERR) {
     signal(signal_number, SIG_DFL);
@@ -35,7 +35,7 @@ void on_bus_error(int signal_number, siginfo_t* info, void*) {
   }
   constexpr std::string_view kMessage =
       "error: [model files] a mapped file became shorter or unreadable while in use. Likely cause: it was overwritten during the run, or "
-      "the disk failed\n";
+      "the disk failed.\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
   _exit(4);
 }

@@ -7,7 +7,7 @@
 namespace lora {
 namespace {
 
-// nlohmann's values have no large integers. Those of its binary kind never come from a JSON text, so they can carry the digits.
+// nlohmann's values cannot hold large integers. Its binary values never come from JSON text, so they can hold the digits.
 constexpr Json::binary_t::subtype_type kDigits = 1;
 
 struct Name {

@@ -5,20 +5,20 @@
 
 #include "lora/base/python_json.h"
 
-// The numbers that Python's json module reads and JSON does not have.
+// The numbers that Python's json module reads although JSON does not have them.
 namespace lora {
 
-/// A value of NaN, Infinity or -Infinity, and where its name begins.
+/// A NaN, Infinity or -Infinity, and the offset of its name.
 struct NonFinite {
   size_t begin;
   double value;
 };
 
 bool may_hold_non_finite(std::string_view text);
-/// Replaces the names outside of strings by zeros of the same length, which a strict parser takes; returns what they were, in order.
+/// Replaces the names outside strings with zeros of the same length, which a strict parser accepts. Returns the replaced values in order.
 std::vector<NonFinite> make_finite(std::string& text);
 
-/// An integer that 64 bits do not hold, by its digits and sign.
+/// An integer that does not fit into 64 bits, from its digits and sign.
 Json make_large_integer(const std::string& digits);
 
 }  // namespace lora

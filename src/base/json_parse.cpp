@@ -1,4 +1,4 @@
-// Text to Json: strict, bounded in depth, linear in time. nlohmann's SAX parser does the grammar.
+// Text to Json: strict, with bounded depth, in linear time. nlohmann's SAX parser implements the grammar.
 #include <algorithm>
 #include <cctype>
 #include <iterator>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
-/// Walks the text and tells everybody how far the parser has read: the handler's events carry no position.
+/// An iterator over the text that records how far the parser has read, because the handler's events carry no position.
 class TrackedIterator {
  public:
   using iterator_category = std::forward_iterator_tag;
@@ -43,7 +43,7 @@ class TrackedIterator {
   const char** reached_;
 };
 
-/// Where a text comes from, for messages.
+/// The origin of a text, for messages.
 struct Origin {
   std::string_view text;
   const std::string& where;
@@ -62,10 +62,10 @@ struct Origin {
 
 enum class Dialect { kStrict, kPython };
 
-/// Builds the value. nlohmann's own builder looks every key up in a list, which is quadratic, and knows no limits.
+/// Builds the value. nlohmann's own builder searches a list for every key, which is quadratic, and has no limits.
 class Builder : public Json::json_sax_t {
  public:
-  /// `begin`: of the text that is parsed, which has the places of the origin's.
+  /// `begin`: the beginning of the parsed text, whose offsets are those of the origin's text.
   Builder(const Origin& origin, Dialect dialect, std::vector<NonFinite> non_finite, const char* begin, const char* const& reached)
       : origin_(origin), dialect_(dialect), non_finite_(std::move(non_finite)), begin_(begin), reached_(reached) {}
 
@@ -125,7 +125,7 @@ class Builder : public Json::json_sax_t {
   const Origin& origin_;
   Dialect dialect_;
   std::vector<NonFinite> non_finite_;
-  size_t num_non_finite_ = 0;  ///< those that are read
+  size_t num_non_finite_ = 0;  ///< those that have been read
   const char* begin_;
   const char* const& reached_;
   Json root_;
@@ -136,7 +136,7 @@ bool Builder::number_float(number_float_t value, const string_t& digits) {
   if (dialect_ == Dialect::kStrict) {
     return add(value) != nullptr;
   }
-  // The parser has looked at one character more than the number, except at the end of the text.
+  // The parser has read one character beyond the number, except at the end of the text.
   const size_t begin = offset() - digits.size();
   if (num_non_finite_ < non_finite_.size() && begin - non_finite_[num_non_finite_].begin <= 1) {
     return add(non_finite_[num_non_finite_++].value) != nullptr;
@@ -174,7 +174,7 @@ size_t start_of_string(std::string_view text, size_t end) {
   return 0;
 }
 
-/// Makes room for one more entry. Left alone, the vector would copy the values deeply: its entries' keys are const.
+/// Reserves space for one more entry. When the vector grows by itself, it copies the values deeply, because its entries' keys are const.
 void make_room(Json::object_t& object) {
   if (object.size() < object.capacity()) {
     return;
@@ -191,10 +191,10 @@ bool Builder::key(string_t& name) {
   Frame& frame = frames_.back();
   auto& object = frame.container->get_ref<Json::object_t&>();
   if (is_duplicate(frame, object, name)) {
-    origin_.fail(start_of_string(origin_.text, offset()), "the key '" + printable(name) + "' is there twice: expected each key once");
+    origin_.fail(start_of_string(origin_.text, offset()), "the key '" + printable(name) + "' occurs twice: expected each key once");
   }
   make_room(object);
-  // emplace_back is std::vector's: ordered_map's own functions look for the key first.
+  // emplace_back is that of std::vector: ordered_map's own functions search for the key first.
   object.emplace_back(std::move(name), Json());
   return true;
 }
@@ -213,7 +213,7 @@ size_t start_of_token(std::string_view text, size_t end) {
 }
 
 /// nlohmann's "[json.exception…] parse error at line 1, column 2: syntax error while parsing value - unexpected ','; last
-/// read: …; expected …" as "unexpected ','; expected …". What it read last is not the token it complains of.
+/// read: …; expected …" as "unexpected ','; expected …". What it read last is not the token that it reports.
 std::string detail_of(const Json::exception& error, const std::string& last_token) {
   std::string text = error.what();
   const std::string last_read = "; last read: '" + last_token + "'";
@@ -228,15 +228,15 @@ std::string detail_of(const Json::exception& error, const std::string& last_toke
   return text;
 }
 
-/// What people write in place of JSON, by what stands at the fault.
+/// What people write instead of JSON, guessed from the text at the fault; "" if nothing is recognized.
 std::string likely_cause(std::string_view text, size_t at) {
   const std::string_view rest = text.substr(std::min(at, text.size()));
   if (rest.starts_with("//") || rest.starts_with("/*") || rest.starts_with("#")) {
-    return ". Likely cause: a comment, which JSON does not have";
+    return ". Likely cause: a comment, which JSON does not allow.";
   }
   const bool is_first = text.substr(0, at).find_first_not_of(" \t\r\n") == std::string_view::npos;
   const bool is_word = !rest.empty() && (std::isalpha(static_cast<unsigned char>(rest.front())) != 0 || rest.front() == '-');
-  return is_first && is_word ? ". Likely cause: YAML or plain text in place of JSON" : "";
+  return is_first && is_word ? ". Likely cause: YAML or plain text instead of JSON." : "";
 }
 
 bool Builder::parse_error(size_t position, const std::string& last_token, const Json::exception& error) {
@@ -244,7 +244,7 @@ bool Builder::parse_error(size_t position, const std::string& last_token, const 
   const std::string detail = detail_of(error, last_token);
   const bool is_misplaced = detail.starts_with("unexpected");
   if (position > text.size() || detail.starts_with("unexpected end of input")) {
-    origin_.fail(text.size(), "is not valid JSON: the text ends too early. Likely cause: it was cut short");
+    origin_.fail(text.size(), "is not valid JSON: the text ends too early. Likely cause: it was truncated.");
   }
   std::string message = "is not valid JSON: " + printable(detail, 200);
   const size_t start = start_of_token(text, position);
@@ -254,10 +254,10 @@ bool Builder::parse_error(size_t position, const std::string& last_token, const 
   }
   const size_t previous = text.substr(0, start).find_last_not_of(" \t\r\n");
   if ((token == "}" || token == "]") && previous != std::string_view::npos && text[previous] == ',') {
-    message += ". Likely cause: a comma after the last item";
+    message += ". Likely cause: a comma after the last item.";
   }
   message += likely_cause(text, start);
-  // A misplaced token is shown where it starts, a broken string where it breaks.
+  // A misplaced token is reported at its start, an invalid string at the invalid character.
   origin_.fail(is_misplaced || !detail.starts_with("invalid string") ? start : position - 1, message);
 }
 
@@ -269,9 +269,9 @@ Json parse(std::string_view text, const std::string& where, ErrorKind kind, int6
   if (text.starts_with(kByteOrderMark)) {
     origin.fail(0, "is not valid JSON: two byte-order marks");
   }
-  // The lexer takes a NUL for the end of the text, and would not see what follows.
+  // The lexer treats a NUL byte as the end of the text, and would ignore what follows.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    origin.fail(nul, "is not valid JSON: found a NUL byte. Likely cause: the file is binary, or UTF-16 instead of UTF-8");
+    origin.fail(nul, "is not valid JSON: found a NUL byte. Likely cause: the file is binary, or UTF-16 instead of UTF-8.");
   }
   std::string finite;
   std::vector<NonFinite> non_finite;

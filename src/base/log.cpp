@@ -17,7 +17,7 @@ namespace lora::log {
 
 namespace {
 
-/// Formats as spdlog does, and writes by the one place that writes to standard error.
+/// Formats like spdlog, and writes through the only function that writes to standard error.
 class ErrorStreamSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -39,7 +39,7 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern) {
   return std::make_shared<spdlog::logger>("lora", std::move(sink));
 }
 
-/// What stands on stderr: the loggers and the progress line, under one mutex.
+/// The state of stderr: the loggers and the progress line, protected by one mutex.
 struct Console {
   std::mutex mutex;
   std::shared_ptr<spdlog::logger> plain = make_logger("%v");
@@ -47,7 +47,7 @@ struct Console {
   bool quiet = false;
   std::string progress_line;
 
-  /// The message above the progress line, which is drawn again below it.
+  /// Writes the message above the progress line, which is drawn again below it.
   void log(spdlog::logger& logger, spdlog::level::level_enum level, const std::string& message) {
     const std::lock_guard lock(mutex);
     if (!progress_line.empty()) {
@@ -65,7 +65,7 @@ Console& console() {
   return instance;
 }
 
-/// `line` cut to the terminal's width: a wrapped line could not be rewritten.
+/// `line` truncated to the terminal's width, because a wrapped line could not be rewritten.
 std::string fitted(const std::string& line) {
   winsize window = {};
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) {

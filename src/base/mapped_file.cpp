@@ -20,7 +20,7 @@ MappedFile::MappedFile(const fs::path& file, ErrorKind kind) : path_(file) {
   if (size_ == 0) {
     return;
   }
-  // No swap is reserved: a model larger than the memory can be mapped as long as few of its pages are written.
+  // No swap space is reserved: a model larger than memory can be mapped as long as few of its pages are written.
   void* address = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor.number(), 0);
   if (address == MAP_FAILED) {
     system_error(kind, file, "cannot be mapped into memory");
@@ -32,7 +32,7 @@ void MappedFile::release(size_t offset, size_t size) const {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t begin = offset / page * page;
   if (begin < size_) {
-    // Advice: where the system does not take it, the pages stay, and nothing is wrong.
+    // This is only advice: if the system does not follow it, the pages stay in memory, which does no harm.
     madvise(data_ + begin, std::min(size_, offset + size) - begin, MADV_DONTNEED);
   }
 }

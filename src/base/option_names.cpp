@@ -17,7 +17,7 @@ bool is_of_word(char c) {
   return is_letter || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '/';
 }
 
-/// Whether `name` stands at `at` as a whole word: "model.path" does not in "my_model.path", "model.path.bak" or "model.paths".
+/// Whether `name` occurs at `at` as a whole word: "model.path" does not in "my_model.path", "model.path.bak" or "model.paths".
 bool stands_at(std::string_view text, size_t at, std::string_view name) {
   if (text.substr(at, name.size()) != name || (at > 0 && (is_of_word(text[at - 1]) || text[at - 1] == '.'))) {
     return false;

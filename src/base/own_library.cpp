@@ -3,7 +3,7 @@
 namespace lora {
 
 std::filesystem::path own_library(const std::string& name) {
-  std::error_code ignored;  // without /proc the path below "/" is one that cannot be opened, which is what the caller reports
+  std::error_code ignored;  // without /proc the path below "/" cannot be opened, which the caller reports
   const std::filesystem::path program = std::filesystem::canonical("/proc/self/exe", ignored);
   return "/" / program.parent_path().parent_path() / "lib" / "lora-train" / name;
 }

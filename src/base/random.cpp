@@ -17,7 +17,7 @@ uint64_t CounterRandom::below(uint64_t bound) {
   if (bound < 2) {
     return 0;
   }
-  const uint64_t biased = (0 - bound) % bound;  // 2^64 mod bound: as many low numbers would come once too often
+  const uint64_t biased = (0 - bound) % bound;  // 2^64 mod bound: this many low numbers would be drawn too often
   uint64_t value = next();
   while (value < biased) {
     value = next();

@@ -11,7 +11,7 @@ namespace lora {
 
 namespace {
 
-/// Backtracking steps one match may take: far above any honest pattern on a module name.
+/// The backtracking steps that one match may take: far more than any reasonable pattern needs for a module name.
 constexpr uint32_t kMatchLimit = 1'000'000;
 
 std::string message_of(int code) {
@@ -36,7 +36,7 @@ struct Regex::Impl {
     pcre2_match_context_free_8(context);
   }
 
-  /// The match from the start of `text`, or null. Throws Error when the limits are hit.
+  /// The match from the start of `text`, or null. Throws Error when the limits are exceeded.
   MatchData match(std::string_view text, uint32_t options) const {
     MatchData data(pcre2_match_data_create_from_pattern_8(code, nullptr), &pcre2_match_data_free_8);
     const int result =
@@ -62,7 +62,8 @@ Regex::Regex(const std::string& pattern, const std::string& where, ErrorKind kin
       pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
   if (impl->code == nullptr) {
     throw Error(kind, where,
-                "'" + printable(pattern) + "' is no regular expression: " + message_of(error) + " at position " + std::to_string(offset));
+                "'" + printable(pattern) + "' is not a valid regular expression: " + message_of(error) + " at position " +
+                    std::to_string(offset));
   }
   impl->context = pcre2_match_context_create_8(nullptr);
   pcre2_set_match_limit_8(impl->context, kMatchLimit);

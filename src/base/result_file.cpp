@@ -15,7 +15,7 @@ namespace lora {
 
 namespace {
 
-/// Follows links, also to what is not there yet.
+/// Follows links, including those to a path that does not exist yet.
 fs::path without_links(const fs::path& named) {
   fs::path target = fs::absolute(named);
   std::error_code error;
@@ -23,7 +23,7 @@ fs::path without_links(const fs::path& named) {
     constexpr int kMaxLinks = 40;  // as Linux
     const fs::path next = fs::read_symlink(target, error);
     if (error || links == kMaxLinks) {
-      output_error(named.string(), "is a link that leads nowhere. Choose another file");
+      output_error(named.string(), "is a link that does not lead to a file. Choose another file.");
     }
     target = target.parent_path() / next;
   }
@@ -35,12 +35,12 @@ bool is_same(const fs::path& a, const fs::path& b) {
   return fs::equivalent(a, b, not_there);
 }
 
-/// Rows beside a model or an adapter are results; everything else there is taken for a part of it.
+/// Rows in the folder of a model or an adapter are results; every other file there is considered a part of it.
 bool may_be_result(const fs::path& file) {
   return file.extension() == ".jsonl" && file.filename() != "metrics.jsonl";
 }
 
-/// The file of `folder`, or of a folder in it, that `target` is or would be, if that is a part of what the folder holds.
+/// The path of `target` if it is, or would become, a part of what `folder` or one of its sub-folders holds; otherwise empty.
 std::optional<fs::path> part_of(const fs::path& folder, const fs::path& target) {
   constexpr int kDepth = 2;
   std::error_code error;
@@ -60,18 +60,18 @@ void refuse_inputs(const fs::path& named, const fs::path& target, const std::vec
   for (const fs::path& input : inputs) {
     std::error_code error;
     if (is_same(input, target) && fs::is_regular_file(target, error)) {
-      output_error(named.string(), "is a file that is read, '" + input.string() + "'. Choose another one");
+      output_error(named.string(), "is a file that is read, '" + input.string() + "'. Choose another one.");
     }
     if (!input.empty() && fs::is_directory(input, error)) {
       if (const std::optional<fs::path> part = part_of(input, target)) {
         output_error(named.string(), "is or would be a part of '" + input.string() + "', which is read (" + part->filename().string() +
-                                         "). Choose another file");
+                                         "). Choose another file.");
       }
     }
   }
 }
 
-/// Whether a name stands for a descriptor that is open, as /dev/stdout and >(…) in a shell do.
+/// Whether a path names an open descriptor, as /dev/stdout and >(…) in a shell do.
 bool is_descriptor(const fs::path& named) {
   std::error_code error;
   const fs::path folder = fs::canonical(fs::absolute(named).parent_path(), error);
@@ -79,7 +79,7 @@ bool is_descriptor(const fs::path& named) {
          (fs::is_symlink(named, error) && fs::read_symlink(named, error).native().starts_with("/proc/"));
 }
 
-/// Whether what is there is written to as it is; throws for what cannot be written.
+/// Whether the path is a stream that is written to in place; throws for what cannot be written.
 bool is_stream(const fs::path& named) {
   struct stat status = {};
   if (stat(named.c_str(), &status) != 0 || S_ISREG(status.st_mode)) {
@@ -89,13 +89,13 @@ bool is_stream(const fs::path& named) {
     output_error(named.string(), std::string("found ") +
                                      (S_ISDIR(status.st_mode)    ? "a folder"
                                       : S_ISSOCK(status.st_mode) ? "a socket"
-                                                                 : "a disk") +
+                                                                 : "a block device") +
                                      ", expected a file to write");
   }
   return true;
 }
 
-/// A pipe that nobody reads would be waited for without end: its reader has some seconds to come.
+/// Opening a pipe without a reader would wait forever, so its reader gets a few seconds to open it.
 int open_stream(const fs::path& named, const fs::path& target) {
   constexpr int kTries = 50;
   for (int i = 0;; ++i) {
@@ -108,7 +108,7 @@ int open_stream(const fs::path& named, const fs::path& target) {
       system_error(ErrorKind::kOutput, named, "cannot be written");
     }
     if (i == kTries) {
-      output_error(named.string(), "is a pipe that no process reads. Start its reader first");
+      output_error(named.string(), "is a pipe that no process reads. Start its reader first.");
     }
     check_interrupt();
     poll(nullptr, 0, /*milliseconds=*/100);

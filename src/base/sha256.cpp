@@ -16,7 +16,7 @@ constexpr size_t kChunk = 1 << 20;
 
 void check(int result) {
   if (result != 1) {
-    throw Error(ErrorKind::kUnforeseen, "SHA-256", "libcrypto refuses to compute it. Likely cause: its configuration forbids it");
+    throw Error(ErrorKind::kUnforeseen, "SHA-256", "libcrypto refuses to compute it. Likely cause: its configuration forbids it.");
   }
 }
 

@@ -45,14 +45,14 @@ std::string escape(unsigned code_point) {
   return text.data();
 }
 
-/// Controls of ASCII and Latin-1, and those that change the direction of writing, by which a line can look like another one.
+/// Control characters of ASCII and Latin-1, and those that change the writing direction, which can make a line look like another one.
 bool controls_terminal(unsigned code_point) {
   const bool is_control = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
   const bool is_direction = (code_point >= 0x202a && code_point <= 0x202e) || (code_point >= 0x2066 && code_point <= 0x2069);
   return is_control || is_direction || code_point == 0x2028 || code_point == 0x2029;
 }
 
-/// The length of a colour of our own (ESC [ digits and semicolons m) that begins at `at`, or 0.
+/// The length of a colour sequence (ESC [ digits and semicolons m) that begins at `at`, or 0.
 size_t colour_length(std::string_view text, size_t at) {
   if (text.substr(at, 2) != "\x1b[") {
     return 0;
@@ -63,8 +63,8 @@ size_t colour_length(std::string_view text, size_t at) {
 
 struct Kept {
   bool lines = false;    ///< line ends and tabs
-  bool colours = false;  ///< our own
-  bool bytes = false;    ///< that are not UTF-8
+  bool colours = false;  ///< colour sequences
+  bool bytes = false;    ///< bytes that are not UTF-8
 };
 
 std::string with_escapes(std::string_view text, Kept kept) {
@@ -97,7 +97,7 @@ std::string with_escapes(std::string_view text, Kept kept) {
 void open_standard_streams() {
   for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
     if (fcntl(number, F_GETFD) < 0 && errno == EBADF) {
-      // The lowest free number is this one. Without /dev a folder keeps it, which cannot be written to.
+      // open() returns the lowest free number, which is this one. Without /dev, a folder takes it, which cannot be written to.
       [[maybe_unused]] const int opened = open("/dev/null", O_RDWR) >= 0 ? number : open("/", O_RDONLY | O_DIRECTORY);
     }
   }
@@ -145,7 +145,7 @@ void print_json(const Json& value) {
 }
 
 void print_generated(std::string_view text) {
-  // A character may come in two pieces.
+  // A character may arrive in two pieces.
   isatty(STDOUT_FILENO) == 1 ? write_output(with_escapes(text, {.lines = true, .bytes = true})) : write_output(text);
 }
 

@@ -11,9 +11,9 @@ namespace lora {
 
 namespace {
 
-constexpr size_t kLongestName = 200;  // no name of ours is longer: the cost of a comparison stays bounded
+constexpr size_t kLongestName = 200;  // no known name is longer; it bounds the cost of a comparison
 
-/// Spellings that people mix up freely count as equal.
+/// Spellings that people often confuse count as equal.
 char folded(char c) {
   if (c >= 'A' && c <= 'Z') {
     return static_cast<char>(c - 'A' + 'a');
@@ -21,7 +21,7 @@ char folded(char c) {
   return c == '-' ? '_' : c;
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that lead from `a` to `b`.
+/// The number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> before_last(b.size() + 1);
   std::vector<size_t> last(b.size() + 1);
@@ -42,7 +42,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
-/// Short forms that no edit distance leads from.
+/// Short forms that the edit distance does not find.
 struct ShortForm {
   std::string_view name;
   std::string_view meant;
@@ -57,7 +57,7 @@ constexpr std::array<ShortForm, 9> kShortForms{{{"bf16", "bfloat16"},
                                                 {"float", "float32"},
                                                 {"full", "float32"}}};
 
-/// What a short form means, if it is one of `known`.
+/// The meaning of a short form if it is one of `known`.
 std::string meant_by_short_form(std::string_view name, const std::vector<std::string>& known) {
   std::string plain;
   std::transform(name.begin(), name.end(), std::back_inserter(plain), folded);
@@ -153,7 +153,7 @@ std::string human_bytes(int64_t bytes) {
   constexpr std::array<const char*, 7> kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   double value = static_cast<double>(bytes);
   size_t unit = 0;
-  // 1023.95 would be shown as "1024.0".
+  // Without this, 1023.95 would be shown as "1024.0".
   while (std::abs(value) >= (unit == 0 ? 1024.0 : 1023.95) && unit + 1 < kUnits.size()) {
     value /= 1024.0;
     ++unit;

@@ -1,4 +1,4 @@
-// The functions of text.h that look at code points.
+// The functions of text.h that work on code points.
 #include <array>
 #include <cstdio>
 
@@ -66,7 +66,7 @@ std::string shown_code_point(std::string_view text, size_t at, size_t length) {
     return byte == '\n' ? "\\n" : byte == '\t' ? "\\t" : byte == '\r' ? "\\r" : escaped("\\x%02x", byte);
   }
   if (length == 2 && byte == 0xc2 && byte_at(text, at + 1) < 0xa0) {
-    return escaped("\\u%04x", byte_at(text, at + 1));  // C1 controls steer terminals, too
+    return escaped("\\u%04x", byte_at(text, at + 1));  // C1 control characters also control terminals
   }
   return std::string(text.substr(at, length));
 }
@@ -95,7 +95,7 @@ bool bracket_matches(std::string_view pattern, size_t open, char c, size_t& next
   return false;
 }
 
-/// One pattern element other than '*' against text[t]. On a match moves both indices behind it.
+/// Matches one pattern element other than '*' against text[t]. On a match, moves both indices past it.
 bool match_one(std::string_view pattern, size_t& p, std::string_view text, size_t& t) {
   if (pattern[p] == '?' && text[t] != '/') {
     const size_t length = code_point_length(text, t);
@@ -136,7 +136,7 @@ size_t invalid_utf8_at(std::string_view text) {
 bool matches_glob(std::string_view pattern, std::string_view text) {
   size_t p = 0;
   size_t t = 0;
-  size_t star = std::string_view::npos;  // only the last '*' can still give way: an earlier one is fixed by what followed it
+  size_t star = std::string_view::npos;  // only the last '*' can still match more: an earlier one is fixed by what followed it
   size_t star_text = 0;
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {

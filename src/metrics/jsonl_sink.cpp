@@ -17,7 +17,7 @@ namespace {
                                   ". Check free space and permissions of the output folder.");
 }
 
-/// Whether a complete line is a row of a step up to `last_step`. A line that is no row (a disk's garbage) is not.
+/// Whether a complete line is a row of a step up to `last_step`. A damaged line is not.
 bool is_kept(const std::string& line, int64_t number, const fs::path& file, int64_t last_step) {
   try {
     const Json row = parse_json(line, file.string(), ErrorKind::kOutput, number);
@@ -28,7 +28,7 @@ bool is_kept(const std::string& line, int64_t number, const fs::path& file, int6
   }
 }
 
-/// The rows of `content` up to `last_step`; the bytes after the last line end are a torn row.
+/// The rows of `content` up to `last_step`, without an incomplete row at the end.
 std::string rows_until(const std::string& content, const fs::path& file, int64_t last_step) {
   std::string kept;
   int64_t number = 1;
@@ -42,10 +42,10 @@ std::string rows_until(const std::string& content, const fs::path& file, int64_t
 }
 
 void cut_back(const fs::path& file, int64_t resumed_step) {
-  if (fs::is_symlink(file)) {  // as in a run of a stranger: its rows would be appended to another file
-    output_error(file.string(), "is a link, expected a file of the run's own. Remove it, or choose another output_dir");
+  if (fs::is_symlink(file)) {  // in an untrusted run: the rows would be appended to another file
+    output_error(file.string(), "is a link, expected a regular file. Remove it, or choose another output_dir.");
   }
-  if (!fs::is_regular_file(file)) {  // nothing yet, or a device or pipe, which has no past
+  if (!fs::is_regular_file(file)) {  // it does not exist yet, or is a device or pipe, which has no earlier rows
     return;
   }
   const std::string content = read_file(file, ErrorKind::kOutput, kMetrics);

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kEvalPrefix = "eval_";
 
-/// A number that JSON could not hold (NaN, infinity) arrives as null when a row was read from a file.
+/// A number that JSON cannot represent (NaN, infinity) is null in a row that was read from a file.
 double number(const Json& value) {
   return value.is_number() ? value.get<double>() : std::nan("");
 }
@@ -41,7 +41,7 @@ std::string evaluation_part(const Json& row) {
       continue;
     }
     const std::string name = key.substr(kEvalPrefix.size());
-    // Four digits, also where the last are zeros; a point at the end of a large number would look like a mistake.
+    // Four digits, including trailing zeros; a decimal point at the end of a large number would look like a mistake.
     const bool is_large = value.is_number() && std::abs(value.get<double>()) >= 999.95;
     const char* format = name == "loss" ? "%.4f" : is_large ? "%.4g" : "%#.4g";
     const std::string text = value.is_string()           ? value.get<std::string>()

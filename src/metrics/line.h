@@ -10,7 +10,8 @@ namespace lora::metrics {
 std::string formatted(const char* format, double value);
 
 /// A row as one plain line: "step 10/200  epoch 0.50  loss 2.3145  grad_norm 1.234  lr 1.00e-04  12,345 tokens/s" where
-/// it has "loss", "step 10/200  evaluation: loss 2.1000  perplexity 8.170" where it has "eval_…" keys. `unit`: what is counted a second.
+/// it has "loss", "step 10/200  evaluation: loss 2.1000  perplexity 8.170" where it has "eval_…" keys.
+/// `unit`: what is counted per second.
 std::string console_line(const Json& row, int64_t total_steps, const std::string& unit = "tokens");
 
 }  // namespace lora::metrics

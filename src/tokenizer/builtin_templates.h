@@ -3,7 +3,7 @@
 
 namespace lora::tokenizer {
 
-/// The text of a built-in template, empty for a name that there is not.
+/// The text of a built-in template; empty for an unknown name.
 std::string builtin_template(const std::string& name);
 
 }  // namespace lora::tokenizer

@@ -8,12 +8,13 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr size_t kBlock = 256;                 // a node's children stand in one aligned block of so many units
+constexpr size_t kBlock = 256;                 // a node's children are in one aligned block of this many units
 constexpr size_t kMaxUnits = size_t{1} << 20;  // nmt_nfkc has 60,000
-constexpr int kMaxRulesAtOnePlace = 32;        // size of the library's array of matches
+constexpr int kMaxRulesAtOnePlace = 32;        // size of the array of matches in the library
 constexpr size_t kMaxReplacementBytes = 4096;  // Unicode's longest compatibility mapping has 33
 
-// A unit of the double array (Yata's darts-clone): bits 0-7 label, 8 has a value, 9 and 10-30 offset, 31 is a value.
+// A unit of the double array (Yata's darts-clone): bits 0-7 are the label, bit 8 means that it has a value, bits 9 and 10-30 are the
+// offset, bit 31 means that it is a value.
 struct Unit {
   uint32_t bits;
   bool is_value() const { return (bits >> 31) != 0; }
@@ -74,14 +75,14 @@ class Charsmap {
   void check_unit(size_t node) const {
     const size_t first = children(node);
     if ((first | (kBlock - 1)) >= units_.size()) {
-      fail("unit " + std::to_string(node) + " of its trie points out of it");
+      fail("unit " + std::to_string(node) + " of its trie points outside the trie");
     }
     if (units_[node].has_value() && units_[first].value() >= strings_.size()) {
-      fail("unit " + std::to_string(node) + " of its trie points behind the replacements");
+      fail("unit " + std::to_string(node) + " of its trie points beyond the replacements");
     }
   }
 
-  // The longest chain of rules that begin one another, over every path from the root. Nodes may be shared by paths.
+  // The longest chain of rules that are prefixes of each other, over every path from the root. Paths may share nodes.
   void check_depth() const {
     enum : uint8_t { kNew, kOpen, kDone };
     struct Visit {
@@ -117,11 +118,11 @@ class Charsmap {
     }
   }
 
-  // All children of `node` are counted: adds its own rule and hands the sum to its parent.
+  // All children of `node` are counted: adds its own rule and passes the sum to its parent.
   void finish(size_t node, std::vector<int>& rules, size_t parent) const {
     rules[node] += units_[node].has_value() ? 1 : 0;
     if (rules[node] > kMaxRulesAtOnePlace) {
-      fail("more than " + std::to_string(kMaxRulesAtOnePlace) + " of its rules begin one another");
+      fail("more than " + std::to_string(kMaxRulesAtOnePlace) + " of its rules are prefixes of each other");
     }
     if (parent != node) {
       rules[parent] = std::max(rules[parent], rules[node]);
@@ -129,7 +130,7 @@ class Charsmap {
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    model_error(where_, "the normalisation table is damaged: " + what + ". Likely cause: an incomplete download; fetch the file again.");
+    model_error(where_, "the normalization table is damaged: " + what + ". Likely cause: an incomplete download. Download the file again.");
   }
 
   std::string where_;

@@ -42,7 +42,7 @@ std::chrono::local_seconds clock_time() {
   return std::chrono::local_seconds(std::chrono::seconds(timegm(&local)));
 }
 
-// As transformers prepares them: keys that hold null count as missing, and older names of what was thought are filled in.
+// As transformers prepares messages: keys with null count as missing, and other names of the reasoning text are filled in.
 Json prepared(const Json& message) {
   Json result = Json::object();
   const Json* reasoning = nullptr;
@@ -131,11 +131,11 @@ RenderedChat ChatTemplate::render(const Conversation& conversation, bool add_gen
     for (const auto& [name, value] : conversation.kwargs.items()) {
       scope->set(name, jinja::value_of(runtime, value));
     }
-    // The template's own names stand in a scope of their own, as a page's do.
+    // The template's own names have a separate scope, as in Jinja.
     parts_->program(conversation).block.execute(runtime, std::make_shared<jinja::Scope>(scope), chat.text);
   } catch (const jinja::Failure& failure) {
     if (failure.raised) {
-      data_error(where, "the chat template refuses the conversation: " + printable(failure.what(), 400) + " (" + name_ + ":" +
+      data_error(where, "the chat template rejects the conversation: " + printable(failure.what(), 400) + " (" + name_ + ":" +
                             std::to_string(failure.at.line) + ":" + std::to_string(failure.at.column) + ")");
     }
     fail_in_template(name_, failure);
@@ -161,7 +161,7 @@ const TemplateTexts& ChatTemplate::texts() const {
   return parts_->texts;
 }
 
-// Not of the date that strftime_now gives: a cache of data would be new each day.
+// Without the date of strftime_now, which would invalidate a cache of tokenized data every day.
 std::string ChatTemplate::identity() const {
   Json all{{"source", sha256(parts_->texts.usual)}, {"tool_source", sha256(parts_->texts.with_tools)}, {"tokens", parts_->tokens}};
   return sha256(all.dump(-1, ' ', false, Json::error_handler_t::replace));

@@ -18,7 +18,7 @@ std::string read_template(const fs::path& file) {
   return fs::is_regular_file(file) ? read_file(file, ErrorKind::kModel) : "";
 }
 
-/// Several templates of one tokenizer_config.json: "default" and perhaps others by name.
+/// Several templates of one tokenizer_config.json: "default" and possibly others by name.
 TemplateTexts named_texts(const Json& found, const std::string& where) {
   std::map<std::string, std::string> by_name;
   for (const Json& entry : found.is_array() ? found : Json::array({found})) {
@@ -31,12 +31,12 @@ TemplateTexts named_texts(const Json& found, const std::string& where) {
       names.push_back(entry.first);
     }
     model_error(where, "found templates named " + join(names) +
-                           ", expected one named default. Write the one to use into a file, and name it as data.chat_template");
+                           ", expected one named default. Save the one to use as a file, and set data.chat_template to its path.");
   }
   return {by_name["default"], by_name["tool_use"]};
 }
 
-/// A folder's templates, and the file they come from.
+/// A folder's templates, and the file that they come from.
 struct FoundTexts {
   std::string name;
   TemplateTexts texts;
@@ -61,8 +61,8 @@ std::unique_ptr<ChatTemplate> of_folder(const fs::path& folder, ChatTemplate::To
   return found ? std::make_unique<ChatTemplate>(found->name, found->texts.usual, std::move(tokens), found->texts.with_tools) : nullptr;
 }
 
-/// Built-in templates are for any model: they write a BOS where the tokenizer's own rules put one. The source says so itself, so that
-/// it gives the same text in transformers.
+/// Built-in templates are for any model: they write a BOS if the tokenizer adds one by its own rules. This is written into the source, so
+/// that it gives the same text in transformers.
 std::string for_tokenizer(const std::string& source, const Tokenizer& tokenizer) {
   return (tokenizer.add_bos() ? "" : "{%- set bos_token = '' %}") + source;
 }
@@ -102,7 +102,7 @@ std::unique_ptr<ChatTemplate> load_chat_template(const ChatTemplateChoice& choic
   if (choice.name.empty() || choice.name == kModelTemplate) {
     auto own = of_folder(folder, std::move(tokens));
     if (own == nullptr && !choice.name.empty()) {
-      config_error(choice.where, std::string("found \"") + kModelTemplate + "\", and the model has no chat template of its own");
+      config_error(choice.where, std::string("found \"") + kModelTemplate + "\", but the model has no chat template of its own");
     }
     return own;
   }

@@ -21,7 +21,7 @@ bool is_role(const std::string& key) {
   return std::find(std::begin(kRoles), std::end(kRoles), key) != std::end(kRoles);
 }
 
-/// "<s>", or {"content": "<s>", "lstrip": …}. A token that is named in a role is special and not normalised, unless it says otherwise.
+/// "<s>", or {"content": "<s>", "lstrip": …}. A token with a role is special and not normalized unless it says otherwise.
 AddedToken read_named_token(const Json& token, const std::string& key, const std::string& where) {
   AddedToken named{token_content(token, key, where)};
   named.special = true;
@@ -35,7 +35,7 @@ AddedToken read_named_token(const Json& token, const std::string& key, const std
   return named;
 }
 
-/// Whether a version of transformers is less than 5.0.0: also 5.0.0rc1 is.
+/// Whether a version of transformers is less than 5.0.0, as 5.0.0rc1 is.
 bool is_before_5(std::string_view version) {
   int major = 0;
   const auto [end, error] = std::from_chars(version.data(), version.data() + version.size(), major);
@@ -50,7 +50,8 @@ bool is_before_5(std::string_view version) {
   return version.size() > letter && std::string_view("abcdr").find(version[letter]) != std::string_view::npos;
 }
 
-/// A model that transformers applies fix_mistral_regex to: of a type of Mistral's or of none, saved before transformers 5.
+/// Whether transformers applies fix_mistral_regex to the model: its type is one of Mistral's or missing, and it was saved before
+/// transformers 5.
 bool is_older_mistral(const Json& config) {
   static constexpr std::string_view kTypes[] = {"mistral", "mistral3", "voxtral", "ministral", "pixtral"};
   const Json type = config.is_object() ? config.value("model_type", Json()) : Json();
@@ -60,7 +61,7 @@ bool is_older_mistral(const Json& config) {
          (!version.is_string() || version == "" || is_before_5(version.get<std::string>()));
 }
 
-/// Reads the files one after the other into the settings.
+/// Reads the files into the settings, one after the other.
 class Reader {
  public:
   explicit Reader(fs::path folder) : folder_(std::move(folder)) {}
@@ -91,7 +92,7 @@ class Reader {
     }
     Json object = read_json(file, ErrorKind::kModel);
     if (!object.is_object()) {
-      model_error(file.string(), "found " + type_name(object) + ", expected an object.");
+      model_error(file.string(), "found " + type_name(object) + ", expected an object");
     }
     settings_.files.push_back(file);
     warn_of_unknown_keys(object, name, file.string());
@@ -116,22 +117,22 @@ class Reader {
     check_flags(reader);
   }
 
-  /// What cannot be followed.
+  /// Warns of settings that cannot be followed.
   static void check_flags(const JsonReader& reader) {
     if (reader.has("auto_map")) {
-      log::warn("[" + reader.where() + "] auto_map names Python code for the tokenizer, which is not run: the tokenizer's files count");
+      log::warn("[" + reader.where() + "] auto_map names Python code for the tokenizer, which is not run: only the files are used");
     }
     if (reader.has("fast_tokenizer_files") && reader.at("fast_tokenizer_files") != Json::array({"tokenizer.json"})) {
       log::warn("[" + reader.where() + "] fast_tokenizer_files is not followed: tokenizer.json is used");
     }
   }
 
-  /// Every "…_token"; what a later file says replaces what an earlier one said.
+  /// Every key "…_token"; a later file overrides an earlier one.
   void take_tokens(const Json& object, const std::string& where) {
     for (const auto& [key, value] : object.items()) {
       const bool may_be_token = value.is_string() || value.is_object() || value.is_null();
       if (!key.ends_with("_token") || value.is_boolean() || (!is_role(key) && !may_be_token)) {
-        continue;  // add_bos_token, and what is no token
+        continue;  // add_bos_token, and values that are not tokens
       }
       const auto found = std::find_if(settings_.roles.begin(), settings_.roles.end(), [&](const auto& role) { return role.first == key; });
       RoleToken& role = found != settings_.roles.end() ? *found : settings_.roles.emplace_back(key, std::nullopt);
@@ -139,7 +140,7 @@ class Reader {
     }
   }
 
-  /// Lists of tokens, and objects of roles and tokens.
+  /// Lists of tokens, and objects that map roles to tokens.
   void take_extra(const Json& object, const std::string& where) {
     for (const char* list : kLists) {
       const auto found = object.find(list);
@@ -161,13 +162,13 @@ class Reader {
   void take_decoder(const Json& tokens) {
     const std::string where = path("tokenizer_config.json");
     if (!tokens.is_object()) {
-      model_error(where, "added_tokens_decoder: found " + type_name(tokens) + ", expected an object of ids and tokens.");
+      model_error(where, "added_tokens_decoder: found " + type_name(tokens) + ", expected an object that maps ids to tokens");
     }
     for (const auto& [key, token] : tokens.items()) {
       int64_t id = -1;
       const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
       if (error != std::errc() || end != key.data() + key.size()) {
-        model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id.");
+        model_error(where, "added_tokens_decoder: found the key " + printable(key) + ", expected an id");
       }
       if (token.is_string()) {
         add(id, AddedToken{token.get<std::string>()}, where);
@@ -186,7 +187,7 @@ class Reader {
     const std::string where = path("added_tokens.json");
     for (const auto& [name, id] : tokens.items()) {
       if (!id.is_number_integer()) {
-        model_error(where, printable(name) + ": found " + shown(id) + ", expected an id.");
+        model_error(where, printable(name) + ": found " + shown(id) + ", expected an id");
       }
       AddedToken token{name};
       const auto has_name = [&name = name](const AddedToken& extra) { return extra.content == name; };
@@ -198,12 +199,12 @@ class Reader {
 
   void add(int64_t id, const AddedToken& token, const std::string& where) {
     if (id < 0 || id >= kMaxTokenId) {
-      model_error(where, "the added token " + printable(token.content) + " has the impossible id " + std::to_string(id) + ".");
+      model_error(where, "the added token " + printable(token.content) + " has the impossible id " + std::to_string(id));
     }
     settings_.added[id] = token;
   }
 
-  /// config.json names the class where tokenizer_config.json does not, and ids of BOS and EOS that no other file names.
+  /// config.json may name the class if tokenizer_config.json does not, and the ids of BOS and EOS that no other file names.
   void take_model_config(const Json& tokenizer_config) {
     const fs::path file = folder_ / "config.json";
     const Json config = fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
@@ -213,7 +214,7 @@ class Reader {
     settings_.eos_id = settings_.says("eos_token") ? std::nullopt : read_id(config, "eos_token_id");
   }
 
-  /// The id at `key`; of a list its first one.
+  /// The id at `key`; if it is a list, its first id.
   static std::optional<int32_t> read_id(const Json& config, const std::string& key) {
     const auto found = config.is_object() ? config.find(key) : config.end();
     if (found == config.end()) {
@@ -283,7 +284,7 @@ std::string token_content(const Json& token, const std::string& key, const std::
   if (token.is_object() && token.contains("content") && token["content"].is_string()) {
     return token["content"].get<std::string>();
   }
-  model_error(where, key + ": found " + type_name(token) + ", expected a string or an object with a string \"content\".");
+  model_error(where, key + ": found " + type_name(token) + ", expected a string or an object with a string \"content\"");
 }
 
 FolderSettings read_folder_settings(const fs::path& folder) {

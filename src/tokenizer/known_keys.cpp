@@ -78,7 +78,7 @@ void warn(const std::vector<std::string>& unknown, const std::string& where) {
             " not known here and not used: " + join(unknown, ", ", 2));
 }
 
-/// Collects the unknown keys of a component and of those in it.
+/// Collects the unknown keys of a component and of its parts.
 void collect(const Json& component, const std::string& usual_type, std::vector<std::string>& unknown) {
   if (component.is_array()) {
     for (const Json& part : component) {
@@ -105,7 +105,7 @@ void collect(const Json& component, const std::string& usual_type, std::vector<s
 
 std::optional<KeyUse> key_use(std::string_view file, const std::string& key) {
   if (key.ends_with("_token") && key != "add_bos_token" && key != "add_eos_token") {
-    return KeyUse::kHonoured;  // a role, of this model alone or of all
+    return KeyUse::kHonoured;  // a role, common or specific to the model
   }
   if (file == "special_tokens_map.json") {
     return key == "additional_special_tokens" || key == "extra_special_tokens" ? std::optional(KeyUse::kHonoured) : std::nullopt;

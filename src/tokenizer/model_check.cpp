@@ -23,7 +23,7 @@ constexpr uint32_t kPieceType = 3;
 constexpr uint32_t kCharsmap = 2;
 constexpr uint64_t kUserDefined = 4;
 
-// The library collects the user-defined symbols at one place of a text in an array of 64.
+// The library collects the user-defined symbols at one position of a text in an array of 64.
 constexpr size_t kMaxNestedSymbols = 64;
 
 struct Piece {
@@ -57,11 +57,11 @@ void check_piece(const Piece& piece, size_t index, const std::string& where) {
                            std::to_string(kMaxPieceBytes) + ". Likely cause: a damaged or hostile file.");
   }
   if (!std::isfinite(piece.score)) {
-    model_error(where, name + " (" + printable(piece.text) + ") has a score that is no finite number. Likely cause: a damaged file.");
+    model_error(where, name + " (" + printable(piece.text) + ") has a score that is not a finite number. Likely cause: a damaged file.");
   }
 }
 
-// A symbol's prefixes stand before it in the sorted list, so a stack of open prefixes finds the deepest nesting.
+// A symbol's prefixes precede it in the sorted list, so a stack of open prefixes finds the deepest nesting.
 void check_nesting(std::vector<std::string_view> symbols, const std::string& where) {
   std::sort(symbols.begin(), symbols.end());
   std::vector<std::string_view> open;
@@ -71,8 +71,8 @@ void check_nesting(std::vector<std::string_view> symbols, const std::string& whe
     }
     open.push_back(symbol);
     if (open.size() > kMaxNestedSymbols) {
-      model_error(where, "more than " + std::to_string(kMaxNestedSymbols) + " user-defined symbols begin one another, the longest being " +
-                             printable(symbol) + ". Likely cause: a damaged or hostile file.");
+      model_error(where, "more than " + std::to_string(kMaxNestedSymbols) + " user-defined symbols are prefixes of each other, the " +
+                             "longest being " + printable(symbol) + ". Likely cause: a damaged or hostile file.");
     }
   }
 }
@@ -97,7 +97,7 @@ void check_model_proto(std::string_view bytes, const std::string& where) {
   }
   if (bytes.size() > kMaxModelBytes) {
     model_error(where, "the file is too large for a tokenizer: found " + human_bytes(static_cast<int64_t>(bytes.size())) +
-                           ", expected at most " + human_bytes(kMaxModelBytes) + ".");
+                           ", expected at most " + human_bytes(kMaxModelBytes));
   }
   size_t num_pieces = 0;
   std::vector<std::string_view> symbols;

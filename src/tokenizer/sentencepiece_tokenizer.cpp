@@ -21,7 +21,7 @@ class SentencePieceTokenizer : public Tokenizer {
     const std::string bytes = read_file(model, ErrorKind::kModel);
     check_model_proto(bytes, where_);
     load(processor_, bytes);
-    // A later normalizer_spec of a serialised model adds to the first: this one has add_dummy_prefix false.
+    // A second normalizer_spec in a serialized model is merged into the first: this one sets add_dummy_prefix to false.
     load(without_prefix_, bytes + std::string("\x1a\x02\x18\x00", 4));
     take_own_tokens();
     name_specials();
@@ -51,7 +51,7 @@ class SentencePieceTokenizer : public Tokenizer {
 
   std::vector<int32_t> encode(std::string_view text) const override { return encode(text, /*with_special=*/false); }
 
-  // The names of special tokens stand for them, and what is between is a text of its own.
+  // The names of special tokens become their ids, and each part between them is encoded separately.
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
     check_text(text);
     std::vector<int32_t> ids;
@@ -125,10 +125,10 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<std::filesystem::path> files() const override { return files_; }
 
  private:
-  /// Where the model puts the space that it has before a text.
+  /// Where the model adds its space before a text.
   enum class Prefix {
-    kAlways,  ///< before what follows a special token too
-    kFirst,   ///< at the start alone
+    kAlways,  ///< also before text that follows a special token
+    kFirst,   ///< only at the start
     kNever,
   };
 
@@ -142,7 +142,7 @@ class SentencePieceTokenizer : public Tokenizer {
     return ids;
   }
 
-  /// A part without special tokens, which begins at that byte of a text.
+  /// Encodes a part without special tokens that begins at the given byte of a text.
   std::vector<int32_t> encode_part(size_t begin, std::string_view part) const {
     const bool is_wanted = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && begin == 0);
     const bool has_prefix = is_wanted && !(is_llama_ && (part.starts_with(' ') || part.starts_with(kSpaceSymbol)));
@@ -154,8 +154,8 @@ class SentencePieceTokenizer : public Tokenizer {
     return {ids.begin(), ids.end()};
   }
 
-  /// take(begin, part, special) for each name of an added token in the text, and for what lies between. Not `with_special`: special
-  /// tokens are text like any other.
+  /// Calls take(begin, part, special) for each added token in the text, and for each part between them. Without `with_special`, special
+  /// tokens are plain text.
   template <typename Take>
   void for_each_part(std::string_view text, bool with_special, const Take& take) const {
     if (!with_special && plain_.empty()) {
@@ -181,7 +181,7 @@ class SentencePieceTokenizer : public Tokenizer {
     take_text(text.size());
   }
 
-  /// Makes the search for control pieces and added tokens.
+  /// Builds the search for control pieces and added tokens.
   void name_specials() {
     std::vector<std::pair<std::string_view, int32_t>> names;
     for (int id = 0; id < processor_.GetPieceSize(); ++id) {
@@ -204,7 +204,7 @@ class SentencePieceTokenizer : public Tokenizer {
       }
     } catch (const Error&) {
       throw;
-    } catch (const std::exception& error) {  // the library's trie builder throws on keys it cannot hold
+    } catch (const std::exception& error) {  // the library's trie builder throws for keys that it cannot store
       fail(error.what());
     }
   }
@@ -226,13 +226,13 @@ class SentencePieceTokenizer : public Tokenizer {
 
   [[noreturn]] void fail(const std::string& reason) const {
     model_error(where_, "the SentencePiece model cannot be used: " + printable(reason, 200) +
-                            ". Likely cause: an incomplete download; fetch the file again.");
+                            ". Likely cause: an incomplete download. Download the file again.");
   }
 
   Vocabulary vocabulary() const {
     const auto known = [](int id) { return id >= 0 ? std::optional<int32_t>(id) : std::nullopt; };
     const auto find = [this](const std::string& name) -> std::optional<int32_t> {
-      const int id = processor_.PieceToId(name);  // the unknown piece's for a name that there is not
+      const int id = processor_.PieceToId(name);  // the id of the unknown piece if the name does not exist
       return id >= 0 && id < processor_.GetPieceSize() && processor_.IdToPiece(id) == name ? std::optional<int32_t>(id) : std::nullopt;
     };
     return {processor_.GetPieceSize(), known(processor_.bos_id()), known(processor_.eos_id()), find};
@@ -252,7 +252,7 @@ class SentencePieceTokenizer : public Tokenizer {
   sentencepiece::SentencePieceProcessor processor_;
   sentencepiece::SentencePieceProcessor without_prefix_;
   Prefix prefix_ = Prefix::kAlways;
-  bool is_llama_ = false;  ///< of transformers' class, which puts no space before one that is there
+  bool is_llama_ = false;  ///< of transformers' class, which adds no space before an existing one
   std::map<int32_t, std::string> added_;
   std::set<int32_t> plain_;
   std::map<std::string, std::string> named_;

@@ -7,7 +7,7 @@
 
 namespace lora::tokenizer {
 
-/// Reads a SentencePiece model file; `settings`: the folder whose tokenizer_config.json goes with it, if any.
+/// Reads a SentencePiece model file; `settings`: the folder of its tokenizer_config.json, if any.
 /// Throws model Error if the file is damaged.
 std::unique_ptr<Tokenizer> load_sentencepiece(const std::filesystem::path& model, const std::optional<std::filesystem::path>& settings);
 

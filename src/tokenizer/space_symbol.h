@@ -6,7 +6,7 @@ namespace lora::tokenizer {
 
 inline constexpr std::string_view kSpaceSymbol = "\xe2\x96\x81";  // U+2581, a space inside pieces
 
-/// A piece with its spaces as spaces.
+/// A piece with its space symbols replaced by spaces.
 inline std::string with_spaces(std::string_view piece) {
   std::string text;
   while (!piece.empty()) {

@@ -53,17 +53,17 @@ class Finder {
     const int32_t id =
         special_.added.empty() ? vocabulary_.num_pieces : std::max(vocabulary_.num_pieces, special_.added.rbegin()->first + 1);
     add(id, token);
-    log::warn("[" + where_ + "] the " + role + " " + printable(token.content) + " is no token of it: it becomes a new one, " +
-              std::to_string(id) + ", as in transformers. Likely cause: files of two models in one folder");
+    log::warn("[" + where_ + "] the " + role + " " + printable(token.content) + " is not a token of the file: it becomes a new token, " +
+              std::to_string(id) + ", as in transformers. Likely cause: files of two models in one folder.");
     return id;
   }
 
   void say_what_is_odd() const {
     if (!settings_.add_bos_token && special_.add_bos && !settings_.files.empty()) {
-      log::info("[" + where_ + "] tokenizer_config.json has no add_bos_token: a BOS is put before texts (transformers 5 puts none)");
+      log::info("[" + where_ + "] tokenizer_config.json has no add_bos_token: a BOS is added before texts (transformers 5 adds none)");
     }
     if (settings_.add_eos_token.value_or(false) && !special_.eos) {
-      log::warn("[" + where_ + "] add_eos_token is true, and there is no EOS token: none is added, as in transformers");
+      log::warn("[" + where_ + "] add_eos_token is true, but there is no EOS token: none is added, as in transformers");
     }
   }
 

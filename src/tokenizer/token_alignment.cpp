@@ -11,8 +11,8 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr size_t kWindow = 48;   // a changed place is not longer, in bytes
-constexpr size_t kAgreeing = 6;  // bytes behind it that are equal again
+constexpr size_t kWindow = 48;   // the longest changed part, in bytes
+constexpr size_t kAgreeing = 6;  // bytes that must be equal again after it
 
 std::optional<char> fallback_byte(std::string_view name) {
   unsigned value = 0;
@@ -28,7 +28,7 @@ bool agree(std::string_view a, std::string_view b) {
   return a.substr(0, size) == b.substr(0, size) && (size == kAgreeing || a.size() == b.size());
 }
 
-/// How far the place goes where `text` and `made` differ: bytes of each. All of both where they never agree again.
+/// The size of the part where `text` and `made` differ, in bytes of each. The whole of both if they never agree again.
 std::pair<size_t, size_t> changed_place(std::string_view text, std::string_view made) {
   for (size_t total = 1; total <= 2 * kWindow; ++total) {
     for (size_t i = total > kWindow ? total - kWindow : 0; i <= std::min(total, kWindow); ++i) {
@@ -45,7 +45,7 @@ bool is_inside_character(std::string_view text, size_t at) {
   return at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
 }
 
-/// Of each byte that the tokens spell, the bytes of the text.
+/// For each byte that the tokens spell, the bytes of the text.
 std::vector<TextSpan> align_bytes(std::string_view text, std::string_view made) {
   std::vector<TextSpan> spans;
   spans.reserve(made.size());

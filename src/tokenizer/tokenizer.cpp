@@ -18,7 +18,7 @@ constexpr const char* kModelName = "tokenizer.model";
                                  kModelName + ". Use a model that ships one, or `tokens` rows, which need no tokenizer.");
 }
 
-// tokenizer.json counts before the others, as in transformers.
+// tokenizer.json takes precedence over the other files, as in transformers.
 std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
   if (fs::is_regular_file(folder / kJsonName)) {
     return load_json_tokenizer(folder / kJsonName, /*has_settings=*/true);
@@ -93,7 +93,7 @@ std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   if (fs::is_directory(status)) {
     return load_folder(path);
   }
-  // The settings beside a file of another name belong to another tokenizer.
+  // If the file has another name, the settings in its folder belong to another tokenizer.
   if (path.extension() == ".json") {
     return load_json_tokenizer(path, path.filename() == kJsonName);
   }

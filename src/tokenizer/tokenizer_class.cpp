@@ -8,10 +8,10 @@
 namespace lora::tokenizer {
 namespace {
 
-/// Types of models, and the class of their tokenizers in transformers' registry.
+/// Model types and the classes of their tokenizers in transformers' registry.
 struct TypeClass {
   std::string_view name;
-  std::string_view types;  ///< between spaces
+  std::string_view types;  ///< each between spaces
 };
 constexpr TypeClass kTypeClasses[] = {
     {"AlbertTokenizer", " albert yoso "},
@@ -44,9 +44,9 @@ constexpr TypeClass kTypeClasses[] = {
      "llava_next minicpm3 minicpmv minimax_m2 modernbert modernbert-decoder molmo molmo2 nemotron nvfp4 opencua openvla paddleocr_vl phi3 "
      "phi3_v phimoe smolvlm step3_vl vipllava "},
 };
-/// Types whose published folders often name a wrong class: the registry's counts.
+/// Types whose published folders often name a wrong class: the class of the registry is used.
 constexpr std::string_view kWronglyDeclared = " hyperclovax_vision_v2 qwen2 qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen4_exp ";
-/// Types of Mistral's, whose folders may hold a byte-level tokenizer under any name.
+/// Mistral's types, whose folders may hold a byte-level tokenizer under any class name.
 constexpr std::string_view kMistral = " ministral ministral3 mistral mistral3 mistral_large4 mixtral pixtral voxtral ";
 
 constexpr TypeClass kSameClasses[] = {
@@ -61,13 +61,13 @@ constexpr std::string_view kBuiltHere =
     " AlbertTokenizer BertTokenizer CLIPTokenizer CamembertTokenizer CodeGenTokenizer CodeLlamaTokenizer CohereTokenizer "
     "DebertaTokenizer DebertaV2Tokenizer GPT2Tokenizer GPTNeoXTokenizer GemmaTokenizer HerbertTokenizer LlamaTokenizer MPNetTokenizer "
     "Qwen2Tokenizer Qwen3_5Tokenizer RobertaTokenizer T5Tokenizer XLMRobertaTokenizer ";
-/// Classes that take only the vocabulary of a tokenizer.json and build everything else themselves.
+/// Classes that only take the vocabulary of a tokenizer.json and build everything else themselves.
 constexpr std::string_view kForeign =
     " BarthezTokenizer BigBirdTokenizer BlenderbotTokenizer EsmcTokenizer FNetTokenizer FunnelTokenizer LayoutLMv2Tokenizer "
     "LayoutLMv3Tokenizer LayoutXLMTokenizer LukeTokenizer MBart50Tokenizer MBartTokenizer MLukeTokenizer MarkupLMTokenizer "
     "NllbTokenizer NougatTokenizer OpenAIGPTTokenizer PegasusTokenizer ReformerTokenizer RemBertTokenizer RoFormerTokenizer "
     "SeamlessM4TTokenizer Siglip2Tokenizer SplinterTokenizer UdopTokenizer WhisperTokenizer XGLMTokenizer XLNetTokenizer ";
-/// Classes that transformers writes in Python, on files of their own.
+/// Classes that transformers implements in Python, with files of their own.
 constexpr std::string_view kPython =
     " BartphoTokenizer BertGenerationTokenizer BertJapaneseTokenizer BertweetTokenizer BioGptTokenizer BlenderbotSmallTokenizer "
     "ByT5Tokenizer CTRLTokenizer CanineTokenizer CpmAntTokenizer CpmTokenizer EsmTokenizer FSMTTokenizer FlaubertTokenizer "
@@ -91,7 +91,7 @@ std::string name_of(const TypeClass (&classes)[kSize], const std::string& type) 
   return found != std::end(classes) ? std::string(found->name) : "";
 }
 
-/// The class that a name stands for; one that transformers does not know is the plain one.
+/// The class with this name; kPlainClass if transformers does not know it.
 std::string known_class(const std::string& name) {
   const std::string same = name_of(kSameClasses, name);
   return !same.empty() ? same : lists(kBuiltHere, name) || lists(kForeign, name) || lists(kPython, name) ? name : kPlainClass;

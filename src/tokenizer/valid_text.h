@@ -3,7 +3,7 @@
 
 namespace lora::tokenizer {
 
-/// Throws data Error if `text` is not valid UTF-8 (lone surrogates are not).
+/// Throws data Error if `text` is not valid UTF-8 (lone surrogates are invalid).
 void check_text(std::string_view text);
 
 }  // namespace lora::tokenizer

@@ -28,7 +28,7 @@ std::optional<WireField> WireReader::next() {
     case WireField::kBytes: {
       const uint64_t size = varint();
       if (size > message_.size() - position_) {
-        fail("a field needs " + std::to_string(size) + " bytes and " + std::to_string(message_.size() - position_) + " are left");
+        fail("a field needs " + std::to_string(size) + " bytes, but only " + std::to_string(message_.size() - position_) + " are left");
       }
       field.bytes = message_.substr(position_, size);
       position_ += size;
@@ -68,7 +68,7 @@ uint64_t WireReader::fixed(size_t size) {
 
 void WireReader::fail(const std::string& what) const {
   model_error(where_,
-              "this is no SentencePiece model, or a damaged one: " + what + ". Likely cause: an incomplete download; fetch it again.");
+              "not a SentencePiece model, or a damaged one: " + what + ". Likely cause: an incomplete download. Download it again.");
 }
 
 }  // namespace lora::tokenizer

@@ -6,7 +6,7 @@
 
 namespace lora::tokenizer {
 
-/// One field of a Protocol Buffers message as it stands in the file.
+/// One field of a Protocol Buffers message as stored in the file.
 struct WireField {
   static constexpr uint32_t kVarint = 0;
   static constexpr uint32_t kFixed64 = 1;
@@ -15,18 +15,18 @@ struct WireField {
 
   uint32_t number = 0;
   uint32_t wire_type = 0;
-  uint64_t value = 0;      ///< of a varint or fixed field
-  std::string_view bytes;  ///< of a length-delimited field
+  uint64_t value = 0;      ///< for a varint or fixed-size field
+  std::string_view bytes;  ///< for a length-delimited field
 };
 
-/// Walks the fields of one message, every read checked against its end: the file comes from strangers.
-/// Goal: to look at a message before the library that trusts it does. Non-goal: groups, which no tokenizer has.
+/// Reads the fields of one message and checks every read against its end, because the file may come from an untrusted source.
+/// Goal: to check a message before the library that trusts it reads it. Non-goal: groups, which no tokenizer uses.
 class WireReader {
  public:
-  /// `where` names the file in errors.
+  /// `where`: the name of the file in errors.
   WireReader(std::string_view message, std::string where) : message_(message), where_(std::move(where)) {}
 
-  /// The next field, nothing at the end. Throws model Error if the message is damaged.
+  /// The next field; empty at the end. Throws model Error if the message is damaged.
   std::optional<WireField> next();
 
  private:

@@ -134,7 +134,7 @@ TEST_F(Eval, RefusesInvalidInput) {
   write_text(scratch_ / "text.jsonl", "{\"text\": \"a\"}\n");
   expect(4, {"--data", (scratch_ / "text.jsonl").string(), "--format", "text"}, "tokenizer.model");
   expect(4, rows({"--adapter", (scratch_ / "nowhere").string()}), "nowhere");
-  expect(6, rows({"--token-logprobs", "/dev/null/x.jsonl"}), "[/dev/null] cannot be made a folder");
+  expect(6, rows({"--token-logprobs", "/dev/null/x.jsonl"}), "[/dev/null] cannot be created as a folder");
   // An adapter of another model: the error names every key that does not fit.
   use("odd");
   const std::string other = adapter();

@@ -100,7 +100,7 @@ TEST(ParseJson, NamesLineAndColumn) {
   failure("[1 2]", {"[f.json:1:4] ", "found 2"});
   failure("{\"a\": [1, 2", {"[f.json:1:12] ", "ends too early"});
   failure("", {"[f.json:1:1] ", "ends too early"});
-  failure("{\n\"k\": 1,\n \"k\": 2}", {"[f.json:3:2] ", "'k' is there twice"});
+  failure("{\n\"k\": 1,\n \"k\": 2}", {"[f.json:3:2] ", "'k' occurs twice"});
   failure(R"({"a\"b\\": 1, "a\"b\\": 2})", {"[f.json:1:15] ", "there twice"});
   failure("{\"a\": 1e999}", {"[f.json:1:7] ", "1e999"});
   failure("[1, nope]", {"[f.json:1:5] ", "invalid literal"});
@@ -134,7 +134,7 @@ TEST(ParseJson, TakesLinearTimeForManyKeys) {
   }
   const test::CpuTime taken;
   const Json json = parse(text + "\"last\":1}");
-  failure(text + "\"key100000\":1}", {"'key100000' is there twice"});
+  failure(text + "\"key100000\":1}", {"'key100000' occurs twice"});
   EXPECT_LT(taken.seconds(), 10);
   EXPECT_EQ(json.size(), 200'001U);
   EXPECT_EQ(json.begin().key(), "key0");

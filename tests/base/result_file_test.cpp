@@ -46,7 +46,7 @@ TEST(ResultFile, ReplacesAFileWholeAndWhatALinkPointsTo) {
   EXPECT_EQ(content(folder / "later"), "made");
   EXPECT_TRUE(fs::is_symlink(folder / "dangling"));
   fs::create_symlink("circle", folder / "circle");
-  expect_error(ErrorKind::kOutput, {"circle", "leads nowhere"}, [&] { ResultFile(folder / "circle", {}); });
+  expect_error(ErrorKind::kOutput, {"circle", "does not lead to a file"}, [&] { ResultFile(folder / "circle", {}); });
 }
 
 TEST(ResultFile, WritesIntoAPipeOrDeviceAndLeavesIt) {

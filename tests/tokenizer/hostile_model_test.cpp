@@ -76,7 +76,7 @@ TEST(HostileModel, Table) {
       {small_model() + piece("a"), "cannot be used"},
       {piece("a"), "cannot be used"},
       {small_model() + piece(nul), "cannot be used"},
-      {small_model() + nested, "begin one another"},
+      {small_model() + nested, "are prefixes of each other"},
       {small_model() + bytes_field(2, "\x0a\x7f"), "cannot be used"},
       {small_model() + bytes_field(3, "\x12\x7f"), "needs 127 bytes"},
       {model_with_charsmap("abc"), "impossible size"},
@@ -86,11 +86,11 @@ TEST(HostileModel, Table) {
       {model_with_charsmap(trie({}, "")), "impossible size"},
       {model_with_charsmap(trie({}, "a")), "no end"},
       {model_with_charsmap(trie({}, std::string(5000, 'a') + nul)), "5000 bytes long"},
-      {model_with_charsmap(trie({{0, unit(0, 4096)}}, nul)), "unit 0 of its trie points out of it"},
-      {model_with_charsmap(trie({{0, kIsValue | unit(0, 4096)}}, nul)), "unit 0 of its trie points out of it"},
-      {model_with_charsmap(trie({{3, unit('x', 1U << 20)}}, nul)), "unit 3 of its trie points out of it"},
+      {model_with_charsmap(trie({{0, unit(0, 4096)}}, nul)), "unit 0 of its trie points outside the trie"},
+      {model_with_charsmap(trie({{0, kIsValue | unit(0, 4096)}}, nul)), "unit 0 of its trie points outside the trie"},
+      {model_with_charsmap(trie({{3, unit('x', 1U << 20)}}, nul)), "unit 3 of its trie points outside the trie"},
       {model_with_charsmap(trie({{0, unit(0, 1)}, {1 ^ 'a', kHasValue | unit('a', 2)}, {(1 ^ 'a') ^ 2, kIsValue | 99}}, nul)),
-       "points behind the replacements"},
+       "points beyond the replacements"},
       {model_with_charsmap(trie({{0, unit(0, 1)}, {1 ^ 'a', unit('a', 'a')}}, nul)), "has a loop"},
       {small_model() + bytes_field(5, bytes_field(2, "abc")), "impossible size"},
   };
@@ -104,7 +104,7 @@ TEST(HostileModel, Table) {
   EXPECT_NO_THROW(load_bytes(folder, model_with_charsmap(trie({{0, unit(0, 1)}}, nul))));
 }
 
-// 33 rules that begin one another: 'a' repeated, each node with a value.
+// 33 rules that are prefixes of each other: 'a' repeated, each node with a value.
 TEST(HostileModel, TooManyRulesAtOnePlace) {
   const TemporaryFolder folder;
   for (const int count : {32, 33}) {
@@ -127,7 +127,7 @@ TEST(HostileModel, TooManyRulesAtOnePlace) {
       const auto tokenizer = load_tokenizer(folder.write("x.model", model));
       EXPECT_EQ(tokenizer->encode(std::string(32, 'a')), tokenizer->encode("b"));
     } else {
-      expect_error(ErrorKind::kModel, {"more than 32 of its rules begin one another"}, [&] { load_bytes(folder, model); });
+      expect_error(ErrorKind::kModel, {"more than 32 of its rules are prefixes of each other"}, [&] { load_bytes(folder, model); });
     }
   }
 }

@@ -80,7 +80,7 @@ TEST(TokenizerJsonErrors, Table) {
       {"/normalizer", R"({"type": "Sequence", "normalizers": {}})", {"normalizer: normalizers]", "an array"}},
       {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "("}, "content": ""})", {"normalizer.pattern]", "'(' is never closed"}},
       {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": ""})", {"pattern.String]", "not empty"}},
-      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "!"})", {"precompiled_charsmap]", "no base64"}},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "!"})", {"precompiled_charsmap]", "not valid base64"}},
       {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})", {"precompiled_charsmap]", "damaged"}},
       {"/pre_tokenizer", R"({"type": "Splitt"})", {"pre_tokenizer]", "did you mean 'Split'"}},
       {"/pre_tokenizer",

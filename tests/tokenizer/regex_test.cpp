@@ -50,7 +50,7 @@ TEST(TextRegex, KnowsTheUnicodeOfTheReference) {
 
 TEST(TextRegex, Errors) {
   const std::vector<std::pair<const char*, const char*>> cases{{"(", "never closed"},
-                                                               {")", "closes nothing"},
+                                                               {")", "has no matching '('"},
                                                                {"*a", "nothing to repeat"},
                                                                {"[a", "ends too early"},
                                                                {"[b-a]", "ends before"},

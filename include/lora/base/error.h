@@ -14,13 +14,13 @@ enum class ErrorKind {
   kOutput = 6,    ///< output folder in use or not writable
 };
 
-/// An error a user can act on. `what()` is one line, or one line a finding where several are reported at once:
-/// "[where] what is wrong: found X, expected Y. Likely cause / what to do."
+/// An error a user can act on. `what()` is one line, or one line per finding where several are reported at once:
+/// "[where] what is wrong: found X, expected Y. What to do."
 class Error : public std::runtime_error {
  public:
   Error(ErrorKind kind, const std::string& where, const std::string& message)
       : std::runtime_error("[" + where + "] " + message), kind_(kind) {}
-  /// `text` is complete already (several findings, each with its own [where]).
+  /// `text` is already complete (several findings, each with its own [where]).
   Error(ErrorKind kind, const std::string& text) : std::runtime_error(text), kind_(kind) {}
 
   ErrorKind kind() const { return kind_; }

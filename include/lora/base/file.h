@@ -23,14 +23,14 @@ void write_file_atomically(const fs::path& file, std::string_view content);
 using Append = std::function<void(const void* bytes, size_t size)>;
 void write_file_atomically(const fs::path& file, const std::function<void(const Append&)>& produce);
 
-/// Writes a folder that is seen complete or not at all: `fill` gets a temporary folder beside `folder`; every file in
+/// Writes a folder that readers see complete or not at all: `fill` gets a temporary folder in the same parent folder; every file in
 /// it is fsynced, then it is renamed to `folder`. An existing `folder` is replaced.
 void write_folder_atomically(const fs::path& folder, const std::function<void(const fs::path&)>& fill);
 
-/// Creates `folder` and its parents, and shows by a probe file that it can be written. Throws output Error.
+/// Creates `folder` and its parents, and checks with a probe file that it is writable. Throws output Error.
 void make_writable_folder(const fs::path& folder);
 
-/// Removes what killed processes left in `folder`: the temporary files and folders of the functions above. Call it
+/// Removes the temporary files and folders of the functions above that killed processes left in `folder`. Call it
 /// with the folder's lock held: it cannot tell them from those of a process that is still writing.
 void remove_leftovers(const fs::path& folder);
 
@@ -45,8 +45,8 @@ class MappedFile {
 
   std::byte* data() const { return data_; }
   size_t size() const { return size_; }
-  /// Tells the system that the pages of these bytes are not needed for now: they leave the memory, and come from the file
-  /// again when they are read. What was written to them is lost.
+  /// Tells the system that the pages of these bytes are not needed for now: they leave memory and are read from the file
+  /// again on the next access. What was written to them is lost.
   void release(size_t offset, size_t size) const;
   const fs::path& path() const { return path_; }
 
@@ -70,7 +70,7 @@ class FolderLock {
   int descriptor_ = -1;
 };
 
-/// SHA-256 of bytes that come piece by piece.
+/// SHA-256 of bytes that are added piece by piece.
 class Sha256 {
  public:
   Sha256();
@@ -79,7 +79,7 @@ class Sha256 {
   Sha256& operator=(const Sha256&) = delete;
 
   void add(const void* bytes, size_t size);
-  /// In lower-case hexadecimal. Nothing can be added after it.
+  /// In lower-case hexadecimal. Nothing can be added afterwards.
   std::string hexadecimal();
 
  private:

@@ -5,7 +5,7 @@
 
 namespace lora {
 
-/// What there is in place of an expected value: "a string (\"x\")", "null".
+/// The value that was found instead of the expected one: "a string (\"x\")", "null".
 inline std::string found_text(const Json& value) {
   return value.is_null() ? "null" : type_name(value) + " (" + shown(value) + ")";
 }

@@ -7,28 +7,28 @@
 
 namespace lora {
 
-/// What a file that is read as a whole may be.
+/// Limits of a file that is read as a whole.
 struct InputLimits {
   size_t max_bytes = size_t{64} << 20;
-  bool may_be_pipe = false;  ///< such as <(…) in a shell, which can be read once
+  bool may_be_pipe = false;  ///< such as <(…) in a shell, which can be read only once
 };
 
-/// A model's list of 100,000 tensors has 10 MB.
+/// An index of 100,000 tensors takes 10 MB.
 inline constexpr InputLimits kSettings{};
 inline constexpr InputLimits kTokenizerFile{size_t{512} << 20, false};
 inline constexpr InputLimits kMetrics{size_t{4} << 30, false};
 
-/// The only way in which a file that a user or another file names is opened for reading: a regular file, or a pipe where one may be.
-/// Neither a device nor, unless allowed, a pipe is touched. Returns a descriptor that the caller closes. Throws Error of `kind`.
+/// The only function that opens a file that a user or another file names for reading. The file must be a regular file, or a pipe if
+/// `may_be_pipe`; anything else is not opened at all. Returns a descriptor that the caller closes. Throws Error of `kind`.
 int open_input(const std::filesystem::path& file, ErrorKind kind, bool may_be_pipe = false);
 
 /// Whether there is a pipe at `path`.
 bool is_pipe(const std::filesystem::path& path);
 
-/// What a regular file begins with, `count` bytes at most; "" where it cannot be read.
+/// The first `count` bytes of a regular file, or fewer if it is shorter; "" if it cannot be read.
 std::string first_bytes(const std::filesystem::path& file, size_t count);
 
-/// The whole file. Throws Error of `kind` if it cannot be read, or is something else or larger than `limits` allow.
+/// The whole file. Throws Error of `kind` if it cannot be read, or if `limits` do not allow its type or size.
 std::string read_file(const std::filesystem::path& file, ErrorKind kind, const InputLimits& limits);
 Json read_json(const std::filesystem::path& file, ErrorKind kind, const InputLimits& limits);
 

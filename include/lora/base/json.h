@@ -8,10 +8,10 @@
 
 namespace lora {
 
-/// Keys keep the order of the file, so that messages and rewritten files read as the user wrote them.
+/// Keys keep the order of the file, so that messages and rewritten files show them as the user wrote them.
 using Json = nlohmann::ordered_json;
 
-/// Limits of every JSON text that is read: files come from strangers.
+/// The nesting limit of every JSON text that is read, because files may come from untrusted sources.
 inline constexpr int kMaxJsonDepth = 100;
 
 /// Parses one JSON text strictly: UTF-8, no comments, no duplicate keys, nesting of at most kMaxJsonDepth, nothing
@@ -23,10 +23,10 @@ Json parse_json(std::string_view text, const std::string& where, ErrorKind kind,
 /// Reads and parses a whole file. Throws Error of `kind` also when it cannot be read.
 Json read_json(const std::filesystem::path& file, ErrorKind kind);
 
-/// The type of a value as users say it: "a string", "an integer", "null", …
+/// The type of a value in the words of messages: "a string", "an integer", "null", …
 std::string type_name(const Json& value);
 
-/// One line of JSON for messages, cut to a readable length.
+/// One line of JSON for messages, truncated to `limit` bytes.
 std::string shown(const Json& value, size_t limit = 60);
 
 /// Reader of one JSON object written by another program (config.json, tokenizer_config.json): typed access, each
@@ -37,8 +37,8 @@ class JsonReader {
   JsonReader(const Json& object, std::string where, ErrorKind kind);
 
   bool has(const std::string& key) const;        ///< present and not null
-  bool is_null(const std::string& key) const;    ///< present and null: written down as having none
-  const Json& at(const std::string& key) const;  ///< an error if missing or null
+  bool is_null(const std::string& key) const;    ///< present and null
+  const Json& at(const std::string& key) const;  ///< throws Error if missing or null
   std::string string(const std::string& key) const;
   std::string string(const std::string& key, const std::string& fallback) const;
   int64_t integer(const std::string& key) const;

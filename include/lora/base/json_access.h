@@ -7,8 +7,8 @@
 
 namespace lora {
 
-/// Notes which keys every JsonReader of this thread asks for while it lives. What nobody asked for changed nothing: so the keys of a
-/// file that have no effect are found without a second list of the keys that have one.
+/// Records which keys the JsonReaders of this thread ask for during its lifetime. A key that no reader asked for has no effect, so such
+/// keys of a file can be reported without a second list of the keys that have one.
 class JsonAccess {
  public:
   JsonAccess();
@@ -16,9 +16,9 @@ class JsonAccess {
   JsonAccess(const JsonAccess&) = delete;
   JsonAccess& operator=(const JsonAccess&) = delete;
 
-  /// Whether a reader of this very `object` asked for `key`.
+  /// Whether a reader of exactly this `object` asked for `key`.
   bool was_read(const Json& object, const std::string& key) const { return read_.count({&object, key}) > 0; }
-  /// Whether a reader of this very `object` asked for anything, be it there or not.
+  /// Whether a reader of exactly this `object` asked for any key, present or not.
   bool was_opened(const Json& object) const {
     const auto first = read_.lower_bound({&object, ""});
     return first != read_.end() && first->first == &object;

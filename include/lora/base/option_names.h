@@ -5,14 +5,14 @@
 
 namespace lora {
 
-/// What messages call an option, and what this program calls it.
+/// Pairs of the name of an option in messages and its name in this program.
 using OptionNames = std::vector<std::pair<std::string, std::string>>;
 
-/// A program without a config file has flags where a run has keys: from now on the messages of log::warn and log::error name
-/// the flags. Called once, before any thread is started.
+/// For a program with flags instead of a config file: from now on the messages of log::warn and log::error name flags instead of
+/// keys. Must be called once, before any thread is started.
 void use_option_names(OptionNames names);
 
-/// The message with those names in place of the keys, where they stand as whole words.
+/// The message with every key that occurs as a whole word replaced by the name in this program.
 std::string with_option_names(const std::string& message);
 
 }  // namespace lora

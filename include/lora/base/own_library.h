@@ -4,8 +4,8 @@
 
 namespace lora {
 
-/// The absolute path of a shared library of ours that is opened at run time: `name` in ../lib/lora-train of the running program's folder,
-/// in the build tree as in an installation. A bare name would be looked for in every folder of the search path instead.
+/// The absolute path of a shared library of this project that is opened at run time: `name` in ../lib/lora-train relative to the folder
+/// of the running program, both in the build tree and in an installation. A bare name would be searched for in the whole search path.
 std::filesystem::path own_library(const std::string& name);
 
 }  // namespace lora

@@ -24,7 +24,7 @@ constexpr uint64_t mix64(uint64_t key, uint64_t coordinate) {
 /// A name as a key (FNV-1a, then mixed): independent of the platform.
 uint64_t hash_name(std::string_view name);
 
-/// The stream of numbers that belongs to one key.
+/// The stream of random numbers of one key.
 class CounterRandom {
  public:
   explicit CounterRandom(uint64_t key) : key_(key) {}
@@ -39,7 +39,7 @@ class CounterRandom {
   uint64_t counter_ = 0;
 };
 
-/// 0 … count-1 shuffled (Fisher–Yates): the same for the same key, everywhere.
+/// 0 … count-1 shuffled (Fisher–Yates). The same key gives the same order on every platform.
 std::vector<int64_t> permutation(int64_t count, uint64_t key);
 
 }  // namespace lora

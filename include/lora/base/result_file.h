@@ -9,24 +9,24 @@
 
 namespace lora {
 
-/// A file that a user named for a result. What is there decides how it is written: nothing or a regular file is replaced by the whole
-/// result at the end; of a link, the file that it points to is; a pipe, a terminal or a device such as /dev/null is written to as the
-/// result is made, and stays.
+/// A file that a user named for a result. How it is written depends on what exists at that path: a missing or regular file is replaced by
+/// the whole result at the end; for a link, the file that it points to is replaced; a pipe, a terminal or a device such as /dev/null is
+/// written to while the result is produced, and is kept.
 class ResultFile {
  public:
-  /// Makes the file's parents where they are missing. Throws output Error where nothing can be written (a folder, a socket, a disk), and
-  /// where the file is one of `inputs` or a part of a folder among them: there a result may be a new file of rows (.jsonl) alone.
+  /// Creates missing parent folders. Throws output Error if the path cannot be written (a folder, a socket, a block device), or if it is
+  /// one of `inputs` or in a folder among them; in such a folder, only new files of rows (.jsonl) may be created.
   ResultFile(const fs::path& named, const std::vector<fs::path>& inputs);
-  /// The same check, for inputs that are known later.
+  /// The same check for inputs that become known later.
   void must_not_replace(const std::vector<fs::path>& inputs) const;
 
   /// Throws output Error. `produce` gets a function that appends bytes.
   void write(const std::function<void(const Append&)>& produce) const;
   void write(std::string_view content) const;
 
-  /// As the user named it.
+  /// The path as the user wrote it.
   std::string name() const { return named_.string(); }
-  /// The file itself, links followed. For writers of whole files: throws output Error where there is something that is not replaced.
+  /// The path of the file itself, with links resolved. For code that writes whole files: throws output Error for a pipe or a device.
   const fs::path& whole_file() const;
 
  private:

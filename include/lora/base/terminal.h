@@ -6,34 +6,34 @@
 
 namespace lora::terminal {
 
-/// Where standard input, output or error is closed, /dev/null takes its place: the next file that is opened would get its number, and
-/// with it the messages meant for the terminal. To be called before anything else.
+/// Opens /dev/null for each of standard input, output and error that is closed. Otherwise the next file to be opened would get its number,
+/// and the messages for the terminal would be written to that file. Must be called before anything else.
 void open_standard_streams();
 
-/// `text` with every character that controls a terminal shown as an escape (\u001b): files are written by strangers. Line ends and tabs
-/// stay. Bytes that are not UTF-8 are shown as \x9b.
+/// `text` with every character that controls a terminal shown as an escape (\u001b), because files may come from untrusted sources. Line
+/// ends and tabs are unchanged. Bytes that are not UTF-8 are shown as \x9b.
 std::string visible(std::string_view text);
-/// Likewise, with line ends as escapes too.
+/// The same, and line ends and tabs are shown as escapes, too.
 std::string visible_line(std::string_view text);
-/// Likewise for every text in `value`, names of members too.
+/// The same for every string in `value`, including the keys of objects.
 Json visible_json(const Json& value);
 
-/// Whether people read standard output, with colours.
+/// Whether standard output is a terminal that shows colours.
 bool shows_colours();
 
-/// Standard output is written by these alone. When nobody reads it any more, the process is asked to stop as by SIGPIPE; any other failure
-/// throws output Error. All are written out at once.
+/// Only the functions below write to standard output, without buffering. If its reader has exited, the process is asked to stop as by
+/// SIGPIPE; any other failure throws output Error.
 ///
-/// Text for people: the characters above are shown as escapes, colours stay where they are shown.
+/// Text for people: control characters are shown as escapes; colours are kept if the terminal shows them.
 void print(std::string_view text);
-/// JSON in lines for people and programs. What controls a terminal is written as JSON's escapes.
+/// Indented JSON for people and programs. Control characters are written as JSON escapes.
 void print_json(const Json& value);
-/// Text that a model made: as print() on a terminal, as it is elsewhere.
+/// Text that a model generated: like print() on a terminal, unchanged elsewhere.
 void print_generated(std::string_view text);
-/// A result for programs, as it is.
+/// A result for programs, unchanged.
 void print_rows(std::string_view rows);
 
-/// Writes to standard error. After a failure the process is asked to stop as by SIGPIPE.
+/// Writes to standard error. If that fails, the process is asked to stop as by SIGPIPE.
 void write_error_stream(std::string_view text);
 
 }  // namespace lora::terminal

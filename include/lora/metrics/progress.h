@@ -6,23 +6,23 @@
 
 namespace lora::metrics {
 
-/// "[====        ]": so much of a whole (0 to 1) is done.
+/// "[====        ]" for a completed fraction from 0 to 1.
 std::string progress_bar(double fraction);
 
-/// The bar on the last line of a terminal, rewritten at most ten times a second; nothing where there is no terminal
-/// (log::progress decides). Plain lines are the console sink's.
+/// The progress bar on the last line of a terminal, rewritten at most ten times per second. Without a terminal nothing is shown
+/// (log::progress decides); the console sink writes plain lines.
 class Progress {
  public:
   using Show = std::function<void(const std::string&)>;
 
-  /// Shows by log::progress. `unit`: what is counted a second.
+  /// Shows the bar with log::progress. `unit`: what is counted per second.
   explicit Progress(std::string unit = "tok");
-  /// Shows by `show`, for tests.
+  /// Shows the bar with `show`, for tests.
   explicit Progress(Show show, std::string unit = "tok");
 
-  /// `step` of `total` is done. The first and the last step are always shown.
+  /// `step` of `total` is completed. The first and the last step are always shown.
   void update(int64_t step, int64_t total, double loss, double learning_rate, double units_per_second, double seconds_left);
-  /// Ends the bar's line; plain lines follow it.
+  /// Ends the bar's line, so that plain lines can follow.
   void finish();
 
  private:

@@ -35,7 +35,7 @@ std::optional<BinaryOperator> binary_of(const Token& token, std::string_view ope
 
 ExpressionParser::Level::Level(ExpressionParser& parser) : parser_(parser) {
   if (parser.level_ >= parser.limits_.nesting) {
-    parser.tokens_.fail("the template is nested too deep: found more than " + std::to_string(parser.limits_.nesting) +
+    parser.tokens_.fail("the template is nested too deeply: found more than " + std::to_string(parser.limits_.nesting) +
                         " levels of blocks and brackets");
   }
   ++parser.level_;
@@ -43,7 +43,7 @@ ExpressionParser::Level::Level(ExpressionParser& parser) : parser_(parser) {
 
 void ExpressionParser::check_height(int height) const {
   if (height > limits_.height) {
-    tokens_.fail("an expression is too large: found more than " + std::to_string(limits_.height) + " operations upon each other");
+    tokens_.fail("an expression is too large: found more than " + std::to_string(limits_.height) + " nested operations");
   }
 }
 

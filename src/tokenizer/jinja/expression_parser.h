@@ -7,26 +7,26 @@
 
 namespace lora::tokenizer::jinja {
 
-/// Which of the names that a macro may use without declaring them were met.
+/// The undeclared names with a meaning in macros that an expression uses.
 struct SpecialNames {
   bool varargs = false;
   bool kwargs = false;
   bool caller = false;
 };
 
-/// Reads expressions by Jinja's grammar, one function a level of precedence.
+/// Reads expressions by Jinja's grammar, with one function per level of precedence.
 class ExpressionParser {
  public:
   ExpressionParser(TokenStream& tokens, const Limits& limits) : tokens_(tokens), limits_(limits) {}
 
-  /// One expression; without `conditionals` no "a if b".
+  /// One expression; without `conditionals`, not "a if b".
   ExpressionPtr expression(bool conditionals = true);
-  /// Several with commas between them are a tuple.
+  /// One expression, or a tuple of several that are separated by commas.
   ExpressionPtr tuple(bool conditionals = true);
   /// "|filter|filter", or with `inline_start` without the first '|'.
   FilterChain filters(bool inline_start);
 
-  SpecialNames names;  ///< set as they are met; statements ask and reset
+  SpecialNames names;  ///< set while reading; statements check and reset it
 
   /// One level of nesting of brackets or blocks.
   class Level {
@@ -64,7 +64,7 @@ class ExpressionParser {
   std::string dotted_name();
   bool begins_argument() const;
 
-  /// The node over these children; fails where the tree becomes too high.
+  /// The node above these children; fails if the tree becomes too high.
   template <typename Node, typename... Parts>
   ExpressionPtr node(int height_below, Position at, Parts&&... parts);
   void check_height(int height) const;

@@ -23,7 +23,7 @@ class Expression {
   }
 
   Position at;
-  int height = 1;  ///< of the tree below; the parser keeps it small
+  int height = 1;  ///< of the tree below; limited by the parser
 
  protected:
   virtual Value compute(Runtime& runtime, const ScopePtr& scope) const = 0;
@@ -102,7 +102,7 @@ class ItemAccess : public Expression {
   ExpressionPtr key_;
 };
 
-/// obj[a:b:c]; null where a part is left out.
+/// obj[a:b:c]; null for an omitted part.
 class SliceAccess : public Expression {
  public:
   SliceAccess(Position at, ExpressionPtr object, std::vector<ExpressionPtr> parts)
@@ -116,7 +116,7 @@ class SliceAccess : public Expression {
   std::vector<ExpressionPtr> parts_;
 };
 
-/// The arguments of a call as they are written.
+/// The arguments of a call as written in the template.
 struct CallArguments {
   std::vector<ExpressionPtr> positional;
   std::vector<std::pair<std::string, ExpressionPtr>> named;
@@ -131,7 +131,7 @@ class Call : public Expression {
   Call(Position at, ExpressionPtr function, CallArguments arguments)
       : Expression(at), function_(std::move(function)), arguments_(std::move(arguments)) {}
 
-  /// With one more argument, by name: the caller of a call block.
+  /// With an additional named argument: the caller of a call block.
   Value evaluate_with(Runtime& runtime, const ScopePtr& scope, const std::string& name, Value value) const;
 
  protected:
@@ -142,7 +142,7 @@ class Call : public Expression {
   CallArguments arguments_;
 };
 
-/// value|name(arguments); a filter block has its value from elsewhere.
+/// value|name(arguments); a filter block passes its value separately.
 class FilterCall : public Expression {
  public:
   FilterCall(Position at, ExpressionPtr value, std::string name, CallArguments arguments)
@@ -201,7 +201,7 @@ class Binary : public Expression {
   ExpressionPtr right_;
 };
 
-/// and, or: give one of their operands.
+/// and, or: evaluate to one of their operands.
 class Logical : public Expression {
  public:
   Logical(Position at, bool is_and, ExpressionPtr left, ExpressionPtr right)
@@ -232,7 +232,7 @@ class ComparisonChain : public Expression {
   Operands rest_;
 };
 
-/// a ~ b ~ c: their texts.
+/// a ~ b ~ c: the concatenated texts.
 class Concatenation : public Expression {
  public:
   Concatenation(Position at, std::vector<ExpressionPtr> parts) : Expression(at), parts_(std::move(parts)) {}

@@ -8,7 +8,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-constexpr int64_t kLongestRange = 100'000;  // Jinja's sandbox has the same
+constexpr int64_t kLongestRange = 100'000;  // the same as in Jinja's sandbox
 
 int64_t whole(Runtime& runtime, const Value& value) {
   if (!value.is_integer() && !value.is_bool()) {
@@ -43,11 +43,11 @@ Value range(Runtime& runtime, const Arguments& arguments) {
   return runtime.list(std::move(numbers), Sequence::Kind::kRange);
 }
 
-/// dict() and the attributes of namespace(): of a dict or pairs, and of what is named.
+/// The entries of dict() and the attributes of namespace(): from a dict or pairs, and from named arguments.
 std::vector<std::pair<Value, Value>> entries_of(Runtime& runtime, const Arguments& arguments, const char* function) {
   std::vector<std::pair<Value, Value>> entries;
   if (arguments.positional.size() > 1) {
-    runtime.fail(std::string(function) + "() takes one argument that is not named at most");
+    runtime.fail(std::string(function) + "() takes at most one unnamed argument");
   }
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional.front();
@@ -90,7 +90,7 @@ Value raise_exception(Runtime& runtime, const Arguments& arguments) {
   runtime.fail_raised(message);
 }
 
-/// The names of months and days are those of the C locale.
+/// The names of months and days are always those of the C locale.
 Value strftime_now(Runtime& runtime, const Arguments& arguments) {
   static constexpr std::string_view kKnown = "aAbBcdHIjmMpSUwWxXyYZfeDFTRnthCGgVus%";
   ArgumentReader reader(runtime, "strftime_now", arguments);

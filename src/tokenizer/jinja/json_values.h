@@ -4,7 +4,7 @@
 
 namespace lora::tokenizer::jinja {
 
-/// JSON as Python's json.loads gives it. Fails for an integer of more than 64 bits.
+/// The value that Python's json.loads gives for JSON. Fails for an integer of more than 64 bits.
 Value value_of(Runtime& runtime, const Json& json);
 
 }  // namespace lora::tokenizer::jinja

@@ -30,7 +30,7 @@ int compare_digits(std::string_view a, std::string_view b) {
   return negative ? compare_sizes(b.substr(1), a.substr(1)) : compare_sizes(a, b);
 }
 
-/// Of a float that lies between 64 bits and infinity there is no fraction.
+/// A float of more than 64 bits has no fraction.
 std::string digits_of(const Value& value) {
   if (value.is_large()) {
     return value.digits();

@@ -9,7 +9,7 @@
 #include "tokenizer/jinja/python_text.h"
 #include "tokenizer/jinja/wrap.h"
 
-// Filters that lay a value out for people to read.
+// Filters that format a value for people to read.
 namespace lora::tokenizer::jinja {
 namespace {
 
@@ -30,7 +30,7 @@ Value wrap_words(Runtime& runtime, const Value& value, ArgumentReader& arguments
     }
     std::vector<std::string> wrapped = wrapped_lines(runtime, paragraph, style);
     if (wrapped.empty()) {
-      wrapped.emplace_back();  // an empty line stays one
+      wrapped.emplace_back();  // an empty line is kept
     }
     lines.insert(lines.end(), wrapped.begin(), wrapped.end());
   }
@@ -60,7 +60,7 @@ Value format_file_size(Runtime& runtime, const Value& value, ArgumentReader& arg
     }
     return runtime.text(text_of(runtime, truncated(runtime, *size)) + " Bytes");
   }
-  // Powers up to 1000^9 are exact in a long double, and 1000^8 is not in a double.
+  // Powers up to 1000^9 are exact in a long double; a double cannot hold 1000^8 exactly.
   size_t i = 0;
   long double unit = base * base;
   for (; i + 1 < prefixes.size() && !(*size < unit); ++i) {

@@ -11,7 +11,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-/// Every line end becomes \n; one at the very end goes.
+/// Every line end becomes \n; one at the end of the template is removed.
 std::string normalized(std::string_view source) {
   std::string text;
   for (size_t i = 0; i < source.size(); ++i) {
@@ -75,7 +75,8 @@ class Lexer {
     return source_.size();
   }
 
-  /// The text before a tag, by the tag's sign: '-' takes all white space before it, and a block alone in its line that of the line.
+  /// The text before a tag, trimmed according to the tag's sign: '-' removes all white space before it; without a sign, a block that begins
+  /// its line loses the line's white space.
   void add_text(size_t begin, size_t end, size_t tag) {
     std::string_view text = std::string_view(source_).substr(begin, end - begin);
     const char sign = tag + 2 < source_.size() ? source_[tag + 2] : '\0';
@@ -83,7 +84,7 @@ class Lexer {
     if (tag < source_.size() && sign == '-') {
       text = stripped(text, std::nullopt, false, true);
     } else if (is_block && sign != '+') {
-      const size_t line = text.rfind('\n') + 1;  // 0 where there is none
+      const size_t line = text.rfind('\n') + 1;  // 0 if there is none
       if ((line > 0 || starts_line_) && stripped(text.substr(line), std::nullopt, false, true).empty()) {
         text = text.substr(0, line);
       }
@@ -114,7 +115,7 @@ class Lexer {
     }
   }
 
-  /// Takes `end` ("%}") with what follows it: all white space behind a '-', a line end behind none (`trims`).
+  /// Takes `end` ("%}") and what belongs to it: after a '-' all following white space, otherwise one line end if `trims`.
   bool take_end(std::string_view end, bool trims, bool knows_plus = true) {
     const size_t begin = at_;
     const char sign = peek(0) == '-' || (peek(0) == '+' && knows_plus) ? peek(0) : '\0';
@@ -162,7 +163,7 @@ class Lexer {
     fail(begin, "a comment does not end: expected '#}'");
   }
 
-  /// The word between the signs of a block that holds nothing else; the position is then behind it.
+  /// The word of a block that holds nothing else; moves the position past the block.
   bool take_word(std::string_view word) {
     const size_t begin = at_;
     skip_sign();
@@ -198,7 +199,7 @@ class Lexer {
   }
 
   void take_inside(size_t begin, std::string_view end, TokenKind end_kind) {
-    std::string open;  // brackets
+    std::string open;  // open brackets
     while (true) {
       skip_spaces();
       const size_t at = at_;
@@ -224,7 +225,7 @@ class Lexer {
     }
   }
 
-  /// Digits with single underscores between them.
+  /// Reads digits with single underscores between them.
   size_t digits(size_t at) const {
     const size_t begin = at;
     while (at < source_.size() && (is_digit_character(source_[at]) ||
@@ -258,7 +259,7 @@ class Lexer {
         ++end;
       }
     } else if (!is_float && source_[begin] == '0' && source_.find_first_not_of("0_", begin) < end) {
-      fail(begin, "a number begins with 0: expected none of its digits before others");
+      fail(begin, "a number begins with 0: expected no leading zeros");
     }
     std::string text = source_.substr(begin, end - begin);
     std::erase(text, '_');
@@ -303,8 +304,8 @@ class Lexer {
   std::string source_;
   std::vector<Token> tokens_;
   size_t at_ = 0;
-  bool starts_line_ = true;  ///< what was taken last ends with a line end
-  size_t counted_ = 0;       ///< lines are counted up to here
+  bool starts_line_ = true;  ///< the text taken last ends with a line end
+  size_t counted_ = 0;       ///< the offset up to which lines are counted
   int line_ = 1;
   size_t line_begin_ = 0;
 };

@@ -75,7 +75,7 @@ Value folded(Runtime& runtime, const Value& value, bool case_sensitive) {
   return runtime.text(lower(value.text()));
 }
 
-/// Items in the order of their keys; equal ones stay as they stand, backwards too.
+/// The items sorted by their keys; equal ones keep their order, also when sorted backwards.
 std::vector<Value> sorted(Runtime& runtime, std::vector<std::pair<Value, Value>> keyed, bool backwards) {
   const auto less = [&](const auto& a, const auto& b) {
     return backwards ? is_less(runtime, b.first, a.first) : is_less(runtime, a.first, b.first);
@@ -270,7 +270,7 @@ Value slice(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
 }
 
 Value random(Runtime& runtime, const Value&, ArgumentReader&) {
-  runtime.fail("the filter 'random' chooses by chance: a conversation would give other tokens each time, so it is not supported");
+  runtime.fail("the filter 'random' is not supported, because it chooses by chance: a conversation would give different tokens each time");
 }
 
 Value attribute(Runtime& runtime, const Value& value, ArgumentReader& arguments) {

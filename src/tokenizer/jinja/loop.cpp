@@ -7,7 +7,7 @@ LoopItems::LoopItems(Runtime& runtime, const Value& items, Accepts accepts)
   const Sequence* sequence = items.sequence();
   if (sequence == nullptr || sequence->has_length()) {
     items_ = items_of(runtime, items);
-  } else {  // an iterator: what the loop does not take stays in it
+  } else {  // an iterator keeps the items that the loop does not take
     items_ = sequence->items;
     at_ = sequence->taken;
   }
@@ -122,7 +122,7 @@ std::optional<Value> Loop::attribute(Runtime& runtime, const std::string& name) 
   }
   if (name == "cycle" || name == "changed") {
     if (is_over_) {
-      runtime.fail("loop." + name + " is called behind its loop");
+      runtime.fail("loop." + name + " is called after its loop");
     }
     return method(name);
   }

@@ -7,17 +7,17 @@
 
 namespace lora::tokenizer::jinja {
 
-/// The items of a for loop one by one; those that a condition refuses are left out when their turn comes.
+/// The items of a for loop, one by one; the condition is checked when an item is reached.
 class LoopItems {
  public:
   using Accepts = std::function<bool(const Value& item)>;
-  /// Fails for what cannot be gone through.
+  /// Fails for a value that is not iterable.
   LoopItems(Runtime& runtime, const Value& items, Accepts accepts);
 
   std::optional<Value> next();
   int depth() const { return depth_; }
   bool has_condition() const { return accepts_ != nullptr; }
-  /// All that are left, without taking them.
+  /// All remaining items, without taking them.
   size_t num_left();
 
  private:
@@ -28,13 +28,13 @@ class LoopItems {
   Accepts accepts_;
 };
 
-/// `loop` within a for loop.
+/// The variable `loop` within a for loop.
 class Loop : public Object, public std::enable_shared_from_this<Loop> {
  public:
   explicit Loop(LoopItems items) : items_(std::move(items)) {}
 
   std::optional<Value> next();
-  /// The loop is over; `loop` may live on in a namespace.
+  /// Called when the loop has ended, because a namespace may keep `loop` alive.
   void end();
 
   std::string type() const override { return "LoopContext"; }

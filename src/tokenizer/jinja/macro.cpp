@@ -24,7 +24,7 @@ class Macro : public Object {
   }
 
  private:
-  /// Moves the argument of a name out of the list; false where there is none.
+  /// Moves the argument with this name out of the list; false if there is none.
   static bool take(std::vector<std::pair<std::string, Value>>& named, const std::string& name, Value& value) {
     const auto found = std::find_if(named.begin(), named.end(), [&](const auto& entry) { return entry.first == name; });
     if (found == named.end()) {
@@ -78,7 +78,7 @@ class Macro : public Object {
     if (body_.takes_more_positional) {
       scope.set("varargs", runtime.list({first, given.positional.end()}, Sequence::Kind::kTuple));
     } else if (first != given.positional.end()) {
-      runtime.fail("macro '" + body_.name + "' takes not more than " + std::to_string(body_.parameters.size()) + " argument(s)");
+      runtime.fail("macro '" + body_.name + "' takes at most " + std::to_string(body_.parameters.size()) + " argument(s)");
     }
   }
 

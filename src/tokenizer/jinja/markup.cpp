@@ -21,7 +21,7 @@ struct Entity {
 };
 using Entities = std::unordered_map<std::string_view, Entity>;
 
-/// Takes the next word of a list that has a space after each.
+/// Removes and returns the next word of a list with a space after each word.
 std::string_view next_word(std::string_view& words) {
   const std::string_view word = words.substr(0, words.find(' '));
   words.remove_prefix(word.size() + 1);
@@ -49,7 +49,7 @@ const Entities& entities() {
   return kAll;
 }
 
-/// The character that HTML 5 gives for a number: those of Windows-1252 in place of control characters, nothing for invalid ones.
+/// The character of a number in HTML 5: Windows-1252 replaces the C1 control characters; invalid numbers give no character.
 std::string text_of_number(uint32_t code) {
   static constexpr char32_t kWindows1252[] = {0x20ac, 0x81,   0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,
                                               0x2039, 0x152,  0x8d,   0x17d,  0x8f,   0x90,   0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
@@ -66,7 +66,7 @@ std::string text_of_number(uint32_t code) {
   return text;
 }
 
-/// The text of "&#..." at the beginning, whose length is stored in `size`; size 0: it is no reference.
+/// The text of the reference "&#..." at the beginning, whose length is stored in `size`; size 0: it is not a reference.
 std::string numeric_reference(std::string_view text, size_t& size) {
   const bool is_hex = text.size() > 2 && (text[2] == 'x' || text[2] == 'X');
   const size_t begin = is_hex ? 3 : 2;
@@ -85,7 +85,7 @@ std::string numeric_reference(std::string_view text, size_t& size) {
   return text_of_number(result.ec == std::errc() ? code : UINT32_MAX);
 }
 
-/// The text of "&name;" at the beginning. Of a name that is not known, the longest beginning that counts without a semicolon.
+/// The text of the reference "&name;" at the beginning. For an unknown name, its longest prefix that is valid without a semicolon is used.
 std::string named_reference(std::string_view text, size_t& size) {
   constexpr size_t kLongestName = 32;  // characters
   const size_t limit = std::min(text.find_first_of("\t\n\f <&#;", 1), text.size());
@@ -150,7 +150,7 @@ std::string without_tags(std::string_view text) {
     const bool is_comment = text.substr(start).starts_with("<!--");
     const size_t end = is_comment ? text.find("-->", start + 4) : text.find('>', start);
     if (end == std::string_view::npos) {
-      break;  // a tag without an end is text
+      break;  // an unclosed tag is text
     }
     kept += text.substr(0, start);
     text.remove_prefix(end + (is_comment ? 3 : 1));

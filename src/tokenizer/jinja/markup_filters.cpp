@@ -81,7 +81,7 @@ Value xml_attributes(Runtime& runtime, const Value& value, ArgumentReader& argum
   return runtime.text(std::move(result));
 }
 
-/// A pattern of Python's; its \w and \d stand in brackets, as those of PCRE2 depend on its version.
+/// A Python pattern whose \w and \d, which must be in brackets, are spelled out, because those of PCRE2 depend on its version.
 Regex python_regex(std::string pattern) {
   for (const auto& [name, properties] : {std::pair("\\w", "\\p{L}\\p{N}_"), std::pair("\\d", "\\p{Nd}")}) {
     for (size_t at = pattern.find(name); at != std::string::npos; at = pattern.find(name, at)) {
@@ -115,12 +115,12 @@ bool matches(Runtime& runtime, const Regex& regex, std::string_view text) {
   try {
     return regex.matches_whole(text);
   } catch (const Error&) {
-    runtime.fail("urlize(): a word of " + std::to_string(text.size()) + " bytes takes too many steps to compare with the form of a link");
+    runtime.fail("urlize(): a word of " + std::to_string(text.size()) + " bytes takes too many steps to match");
   }
 }
 
 struct LinkStyle {
-  std::optional<int64_t> limit;  ///< of the text shown, in characters
+  std::optional<int64_t> limit;  ///< for the displayed text, in characters
   std::string attributes;
   std::vector<std::string> schemes;
 
@@ -134,7 +134,7 @@ struct LinkStyle {
   }
 };
 
-/// The longest end of `text` that consists of `marks`.
+/// The offset of the longest suffix of `text` that consists of `marks`.
 size_t begin_of_tail(std::string_view text, std::initializer_list<std::string_view> marks) {
   size_t end = text.size();
   for (bool found = true; found;) {
@@ -162,7 +162,7 @@ size_t end_of_head(std::string_view text) {
   return at;
 }
 
-/// Moves closing marks from the tail back to a word that opens more than it closes.
+/// Moves closing brackets from the tail back to a word that has more opening than closing ones.
 void balance(std::string& word, std::string& tail) {
   for (const auto& [open, close] : {std::pair("(", ")"), std::pair("<", ">"), std::pair("&lt;", "&gt;")}) {
     const size_t num_open = count_of(word, open);

@@ -66,7 +66,7 @@ Value partition(Runtime& runtime, const std::string& text, ArgumentReader& argum
   return text_list(runtime, std::move(parts), Sequence::Kind::kTuple);
 }
 
-/// startswith and endswith take one text or a tuple of them, and from where to where it counts.
+/// startswith and endswith take a string or a tuple of strings, and an optional range.
 template <bool kAtEnd>
 Value matches_side(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
   const Value wanted = arguments.required(kAtEnd ? "suffix" : "prefix");
@@ -219,7 +219,7 @@ const std::map<std::string, TextMethod>& text_methods() {
   return kMethods;
 }
 
-/// What Python has and this program does not: better an error than an undefined value.
+/// Methods of Python that are not supported: an error is better than an undefined value.
 constexpr std::string_view kOtherTextMethods[] = {"casefold",  "encode",       "expandtabs", "format",      "format_map",
                                                   "isascii",   "isidentifier", "isnumeric",  "isprintable", "istitle",
                                                   "maketrans", "swapcase",     "translate",  "zfill"};
@@ -278,7 +278,7 @@ const std::map<std::string, DictMethod>& list_methods() {
   return kMethods;
 }
 
-/// Methods that would change a list or dict: the sandbox refuses them.
+/// Methods that would change a list or dict, which the sandbox refuses.
 constexpr std::string_view kChanging[] = {"append", "clear",  "pop",     "reverse",    "insert", "sort",
                                           "extend", "remove", "popitem", "setdefault", "update"};
 

@@ -11,7 +11,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-/// A number's text without the underscores that Python allows between digits; nothing where they stand elsewhere.
+/// A number's text without the underscores that Python allows between digits; empty if there are others.
 std::optional<std::string> without_underscores(const std::string& text) {
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -25,7 +25,7 @@ std::optional<std::string> without_underscores(const std::string& text) {
   return result;
 }
 
-/// float(text), nothing where Python raises ValueError.
+/// float(text); empty where Python raises ValueError.
 std::optional<double> parse_float(const std::string& text) {
   auto digits = without_underscores(std::string(stripped(text, std::nullopt, true, true)));
   if (!digits) {
@@ -47,7 +47,7 @@ std::optional<double> parse_float(const std::string& text) {
   return value;
 }
 
-/// int(text, base), nothing where Python raises ValueError.
+/// int(text, base); empty where Python raises ValueError.
 std::optional<Value> parse_integer(Runtime& runtime, const std::string& text, int64_t base) {
   auto clean = without_underscores(std::string(stripped(text, std::nullopt, true, true)));
   if (!clean || base < 0 || base == 1 || base > 36) {
@@ -130,7 +130,7 @@ Value absolute(Runtime& runtime, const Value& value, ArgumentReader&) {
   return value.integer() < 0 ? negated(runtime, value) : Value(value.integer());
 }
 
-/// Python's round(): to the nearest decimal of so many digits, halves of the decimal form to the even side.
+/// Python's round(): to the nearest decimal with `precision` digits, ties to even.
 double rounded(double value, int64_t precision) {
   if (!std::isfinite(value) || precision > 22) {
     return value;
@@ -145,7 +145,7 @@ double rounded(double value, int64_t precision) {
   return std::strtod(text.c_str(), nullptr);
 }
 
-/// Python's round() of an integer to a multiple of 10^digits, halves to the even one.
+/// Python's round() of an integer to a multiple of 10^digits, ties to even.
 Value rounded_to(Runtime& runtime, int64_t value, int64_t digits) {
   if (digits > 18) {
     return int64_t{0};
@@ -183,7 +183,7 @@ Value round(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
     return rounded(value.number(), precision);
   }
   if ((method != "ceil" && method != "floor") || precision < 0 || precision > 300) {
-    runtime.fail("round(): method must be common, ceil or floor, precision of the last two from 0 to 300");
+    runtime.fail("round(): the method must be common, ceil or floor, and the precision of the last two from 0 to 300");
   }
   const double unit = std::pow(10.0, static_cast<double>(precision));
   const double scaled = value.number() * unit;

@@ -10,7 +10,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-/// Exact for every integer and every double.
+/// An exact comparison of any integer with any double.
 long double exact(const Value& value) {
   return value.is_float() ? static_cast<long double>(value.number()) : static_cast<long double>(value.integer());
 }
@@ -53,7 +53,7 @@ bool is_less_sequence(Runtime& runtime, const Sequence& a, const Sequence& b) {
   return a.items.size() < b.items.size();
 }
 
-/// The index that Python means by a slice's end, between 0 (or -1 going backwards) and the length.
+/// The index that Python uses for the bound of a slice, between 0 (or -1 for a negative step) and the length.
 int64_t slice_end(Runtime& runtime, const Value& value, int64_t length, int64_t fallback, bool backwards) {
   if (value.is_none()) {
     return fallback;
@@ -132,7 +132,7 @@ std::optional<Value> own_attribute(Runtime& runtime, const Value& object, const 
 
 }  // namespace
 
-// Of a tuple one level is looked at: that is enough for its use as a key.
+// Only one level of a tuple is checked, which is enough for its use as a key.
 bool is_hashable(const Value& value) {
   const auto is_plain = [](const Value& part) {
     const Sequence* items = part.sequence();
@@ -191,7 +191,7 @@ bool is_less(Runtime& runtime, const Value& a, const Value& b) {
   }
   if (a.is_text() && b.is_text()) {
     runtime.touch(std::min(a.text().size(), b.text().size()));
-    return a.text() < b.text();  // bytes of UTF-8 have the order of code points
+    return a.text() < b.text();  // UTF-8 sorts by bytes as by code points
   }
   const Sequence* first = a.sequence();
   const Sequence* second = b.sequence();
@@ -324,7 +324,7 @@ Value call(Runtime& runtime, const Value& function, const Arguments& arguments) 
   if (function.object() == nullptr) {
     runtime.fail("'" + function.type() + "' object is not callable");
   }
-  const auto kept = function.shared_object();  // a macro may replace the name that holds it
+  const auto kept = function.shared_object();  // a macro may reassign the name that holds it
   return kept->call(runtime, arguments);
 }
 

@@ -24,7 +24,7 @@ class Parser {
  private:
   using Ends = std::vector<std::string>;
 
-  /// Statements up to one of `ends`, whose name is then the current token; without ends up to the template's.
+  /// Reads statements up to one of `ends`, whose name is then the current token; without `ends`, up to the end of the template.
   Block block(const Ends& ends) {
     const ExpressionParser::Level level(expressions_);
     Block result;
@@ -50,7 +50,7 @@ class Parser {
     return result;
   }
 
-  /// The rest of a block: '%}', its statements and the name that ends it.
+  /// Reads the rest of a block: '%}', its statements and the name that ends it.
   Block body(const std::string& end) {
     tokens_.expect(TokenKind::kBlockEnd, "'%}'");
     Block result = block({end});
@@ -179,7 +179,7 @@ class Parser {
     return std::make_unique<Jump>(at, is_break ? Flow::kBreak : Flow::kContinue);
   }
 
-  /// A body whose text is taken as a whole: the loops around it cannot be left from within.
+  /// Reads a body whose text is captured as a whole: break and continue cannot leave loops around it.
   Block captured(const std::string& end) {
     const int loops = std::exchange(num_loops_, 0);
     Block result = body(end);
@@ -197,7 +197,7 @@ class Parser {
       if (tokens_.skip_operator("=")) {
         parameter.fallback = expressions_.expression();
       } else if (!macro.parameters.empty() && macro.parameters.back().fallback) {
-        tokens_.fail("a parameter without a default stands behind one with a default");
+        tokens_.fail("a parameter without a default follows one with a default");
       }
       macro.parameters.push_back(std::move(parameter));
     }

@@ -5,13 +5,13 @@
 
 namespace lora::tokenizer::jinja {
 
-/// A template as a tree.
+/// The syntax tree of a template.
 struct Program {
   Block block;
-  bool has_generation = false;  ///< it marks what the assistant says
+  bool has_generation = false;  ///< it marks the assistant's text
 };
 
-/// Throws Failure for what is not the language, for what of it is not supported, and for a tree beyond the limits.
+/// Throws Failure for a syntax error, for an unsupported feature, and for a tree beyond the limits.
 Program parse(std::string_view source, const Limits& limits);
 
 }  // namespace lora::tokenizer::jinja

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kWidth = 80;
 
-/// pprint's order of keys: that of Python, and of types by name where they have none in common.
+/// pprint's order of keys: Python's order, or the names of the types if they cannot be compared.
 bool is_before(Runtime& runtime, const Value& a, const Value& b) {
   runtime.need_defined(a);
   runtime.need_defined(b);
@@ -19,7 +19,7 @@ bool is_before(Runtime& runtime, const Value& a, const Value& b) {
   return have_order ? is_less(runtime, a, b) : a.type() < b.type();
 }
 
-/// The value with the keys of all dicts in order.
+/// The value with the keys of all dicts sorted.
 Value ordered(Runtime& runtime, const Value& value) {
   runtime.work(1);
   if (const Mapping* mapping = value.mapping()) {
@@ -41,7 +41,7 @@ Value ordered(Runtime& runtime, const Value& value) {
   return runtime.list(std::move(items), sequence->kind);
 }
 
-/// Words of a line, each with the white space after it.
+/// The words of a line, each with the white space after it.
 std::vector<std::string> words_of(std::string_view line) {
   std::vector<std::string> words;
   bool after_space = true;
@@ -61,8 +61,8 @@ int64_t quoted_size(const std::string& text) {
   return static_cast<int64_t>(num_characters(quoted(text)));
 }
 
-/// pprint.PrettyPrinter. `indent`: the column at which a value begins; `allowance`: characters that must fit after its end; `level`: how
-/// many values are around it, with itself.
+/// pprint.PrettyPrinter. `indent`: the column at which a value begins; `allowance`: the characters that must fit after it; `level`: its
+/// nesting level, from 1.
 class PrettyPrinter {
  public:
   explicit PrettyPrinter(Runtime& runtime) : runtime_(runtime) {}
@@ -123,7 +123,7 @@ class PrettyPrinter {
     put(end);
   }
 
-  /// The parts of a text that each fit into a line.
+  /// Splits a text into parts that each fit into a line.
   std::vector<std::string> parts_of(const std::string& text, int64_t width, int64_t allowance) {
     std::vector<std::string> parts;
     const std::vector<std::string> lines = split_lines(text, /*keep_ends=*/true);

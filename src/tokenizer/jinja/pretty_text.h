@@ -5,7 +5,7 @@
 
 namespace lora::tokenizer::jinja {
 
-/// pprint.pformat: repr() with the keys of dicts in order, over several lines where it is longer than 80 characters.
+/// pprint.pformat: repr() with sorted keys, on several lines if it is longer than 80 characters.
 std::string pretty_text(Runtime& runtime, const Value& value);
 
 }  // namespace lora::tokenizer::jinja

@@ -48,7 +48,7 @@ class Formatter {
         result += part;
       }
     }
-    // What has items could serve %(names)s, so nothing of it is left over.
+    // A value with items could be used by %(names)s, so it never counts as unused.
     const bool has_items = arguments_.mapping() != nullptr || arguments_.sequence() != nullptr || arguments_.is_undefined();
     const bool is_left_over = is_tuple_ ? next_ < arguments_.sequence()->items.size() : next_ == 0 && !has_items;
     if (is_left_over) {
@@ -70,7 +70,7 @@ class Formatter {
       ++at_;
       const Value value = next_argument();
       if (!value.is_integer() || std::abs(value.integer()) > kWidest) {
-        runtime_.fail("* wants int in a format");
+        runtime_.fail("* needs int in a format");
       }
       return static_cast<int>(value.integer());
     }

@@ -28,7 +28,7 @@ std::string mapped(std::string_view text, const Change& change) {
   return result;
 }
 
-/// The title form of one character, which may be several: of ß it is Ss.
+/// The title case of one character, which may be several characters: that of ß is Ss.
 std::string title_form(std::string_view character) {
   return mapped(character, [](icu::UnicodeString& wide) { wide.toTitle(nullptr, icu::Locale::getRoot()); });
 }
@@ -349,7 +349,7 @@ std::string quoted(std::string_view text) {
   return result + quote;
 }
 
-// The shortest digits that read back as the value; with an exponent below 1e-4 and from 1e16 on.
+// The shortest digits that parse to the same value; with an exponent below 1e-4 and from 1e16.
 std::string float_text(double value) {
   if (std::isnan(value)) {
     return "nan";

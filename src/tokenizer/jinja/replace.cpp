@@ -6,7 +6,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-/// `with` before every character and at the end.
+/// Inserts `with` before every character and at the end.
 std::string interleaved(Runtime& runtime, const std::string& text, const std::string& with, int64_t count) {
   std::string result;
   size_t at = 0;

@@ -51,14 +51,14 @@ void Runtime::need_defined(const Value& value) const {
 void Runtime::work(size_t amount) {
   work_ += amount;
   if (work_ > limits_.work) {
-    fail("the template does too much: found more than " + std::to_string(limits_.work) + " steps. Likely cause: a loop without end");
+    fail("the template takes too long: found more than " + std::to_string(limits_.work) + " steps. Likely cause: an endless loop.");
   }
 }
 
 void Runtime::reserve(size_t bytes) {
   memory_ += bytes;
   if (bytes > limits_.memory || memory_ > limits_.memory) {
-    fail("the template makes too much: found values of more than " + std::to_string(limits_.memory >> 20) + " MiB in one rendering");
+    fail("the template needs too much memory: found values of more than " + std::to_string(limits_.memory >> 20) + " MiB in one rendering");
   }
   touch(bytes);
 }
@@ -76,7 +76,7 @@ Value Runtime::list(std::vector<Value> items, Sequence::Kind kind) {
     made->depth = std::max(made->depth, item.depth() + 1);
   }
   if (made->depth > limits_.value_depth) {
-    fail("a list is nested too deep: found more than " + std::to_string(limits_.value_depth) + " levels");
+    fail("a list is nested too deeply: found more than " + std::to_string(limits_.value_depth) + " levels");
   }
   made->items = std::move(items);
   made->kind = kind;
@@ -100,7 +100,7 @@ Value Runtime::mapping(std::vector<std::pair<Value, Value>> entries) {
     }
   }
   if (made->depth > limits_.value_depth) {
-    fail("a dict is nested too deep: found more than " + std::to_string(limits_.value_depth) + " levels");
+    fail("a dict is nested too deeply: found more than " + std::to_string(limits_.value_depth) + " levels");
   }
   return Value(std::shared_ptr<const Mapping>(std::move(made)));
 }
@@ -127,8 +127,8 @@ Runtime::Level::Level(Runtime& runtime, Position at) : runtime_(runtime) {
   runtime.at_ = at;
   runtime.work(1);
   if (runtime.depth_ >= runtime.limits_.depth) {
-    runtime.fail("the template goes too deep: found more than " + std::to_string(runtime.limits_.depth) +
-                 " levels. Likely cause: a macro that calls itself without end");
+    runtime.fail("the template recurses too deeply: found more than " + std::to_string(runtime.limits_.depth) +
+                 " levels. Likely cause: a macro that calls itself endlessly.");
   }
   ++runtime.depth_;
 }
@@ -244,7 +244,7 @@ void ArgumentReader::finish() const {
     runtime_.fail(function_ + "() got more arguments than it takes");
   }
   if (num_named_ < arguments_.named.size()) {
-    runtime_.fail(function_ + "() got an argument that it does not know, or one twice");
+    runtime_.fail(function_ + "() got an unknown argument, or one of them twice");
   }
 }
 

@@ -13,13 +13,13 @@ namespace lora::tokenizer::jinja {
 
 class Runtime;
 
-/// What a call is given.
+/// The arguments of a call.
 struct Arguments {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;
 };
 
-/// A value with a behaviour of its own: namespaces, loops, macros, functions, methods.
+/// A value with its own behaviour: a namespace, a loop, a macro, a function, a method.
 class Object {
  public:
   virtual ~Object() = default;
@@ -27,12 +27,12 @@ class Object {
   virtual std::string type() const = 0;
   virtual std::optional<Value> attribute(Runtime&, const std::string&) { return std::nullopt; }
   virtual bool is_callable() const { return false; }
-  /// How deep the values nest that it holds for good; as of a list's.
+  /// The nesting depth of the values that it always holds, counted as for lists.
   virtual int depth() const { return 0; }
   virtual Value call(Runtime& runtime, const Arguments& arguments);
 };
 
-/// The names of a block, and those around it.
+/// The names of a block, and of the blocks around it.
 class Scope {
  public:
   explicit Scope(std::shared_ptr<Scope> parent) : parent_(std::move(parent)) {}
@@ -56,7 +56,7 @@ class Scope {
     }
     names_.emplace_back(name, std::move(value));
   }
-  /// Forgets its names, and those of all around it.
+  /// Removes its names, and those of all scopes around it.
   void clear() {
     for (Scope* scope = this; scope != nullptr; scope = scope->parent_.get()) {
       scope->names_.clear();
@@ -71,7 +71,7 @@ using ScopePtr = std::shared_ptr<Scope>;
 
 class Namespace;
 
-/// One rendering: what it has cost, and where it is.
+/// One rendering: its cost so far, and its current position.
 class Runtime {
  public:
   Runtime(const Limits& limits, std::chrono::local_seconds now) : limits_(limits), now_(now) {}
@@ -79,29 +79,29 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  /// Throws Failure at the node that is evaluated.
+  /// Throws Failure at the current node.
   [[noreturn]] void fail(const std::string& message) const { throw Failure(at_, message); }
   [[noreturn]] void fail_raised(const std::string& message) const { throw Failure(at_, message, true); }
-  /// Fails where an undefined value is used as if it were one.
+  /// Fails if the value is undefined.
   void need_defined(const Value& value) const;
 
   void move_to(Position at) { at_ = at; }
-  /// Counts work that is done; fails beyond the limit.
+  /// Counts work; fails beyond the limit.
   void work(size_t amount);
   /// Counts work on `bytes` of text.
   void touch(size_t bytes) { work(1 + bytes / 64); }
-  /// Counts memory of a value that will be made; fails beyond the limit before it is made.
+  /// Counts the memory of a value before it is created; fails beyond the limit.
   void reserve(size_t bytes);
 
   Value text(std::string text);
   Value list(std::vector<Value> items, Sequence::Kind kind = Sequence::Kind::kList);
-  /// Later entries of the same key replace the value of earlier ones.
+  /// A later entry with the same key replaces the value of an earlier one.
   Value mapping(std::vector<std::pair<Value, Value>> entries);
 
   /// Appends to an output.
   void write(std::string& output, std::string_view text);
 
-  /// Objects that could hold themselves are emptied at the end.
+  /// Registers objects that may refer to themselves; they are emptied at the end.
   void own(std::shared_ptr<Namespace> object);
   void own(ScopePtr captured);
 
@@ -123,8 +123,8 @@ class Runtime {
     size_t begin;
     size_t end;
   };
-  std::vector<Span> generations;             ///< what {% generation %} marks, in bytes of the output
-  const std::string* main_output = nullptr;  ///< to be set by those who render
+  std::vector<Span> generations;             ///< the spans marked by {% generation %}, in bytes of the output
+  const std::string* main_output = nullptr;  ///< set by the code that renders
 
  private:
   const Limits& limits_;
@@ -137,7 +137,7 @@ class Runtime {
   std::vector<ScopePtr> captured_;
 };
 
-/// namespace(): an object whose attributes templates may set.
+/// namespace(): an object whose attributes templates can set.
 class Namespace : public Object {
  public:
   std::string type() const override { return "Namespace"; }
@@ -149,7 +149,7 @@ class Namespace : public Object {
   std::vector<std::pair<std::string, Value>> attributes_;
 };
 
-/// A function of the program's, bound to what it works on, which nests `depth` levels.
+/// A built-in function, bound to the value that it works on, whose nesting depth is `depth`.
 class Function : public Object {
  public:
   using Body = std::function<Value(Runtime&, const Arguments&)>;
@@ -164,7 +164,7 @@ class Function : public Object {
   int depth_;
 };
 
-/// Takes a call's arguments one by one, by place or by name, as Python's functions do.
+/// Takes the arguments of a call one by one, by position or by name, like Python functions.
 class ArgumentReader {
  public:
   ArgumentReader(Runtime& runtime, std::string function, const Arguments& arguments)
@@ -172,20 +172,20 @@ class ArgumentReader {
 
   std::optional<Value> next(const std::string& name);
   Value required(const std::string& name);
-  /// Typed forms; other types fail.
+  /// Typed versions; they fail for other types.
   int64_t integer(const std::string& name, int64_t fallback);
   bool flag(const std::string& name, bool fallback);
   std::string text(const std::string& name);
   std::string text(const std::string& name, const std::string& fallback);
-  /// A text, or nothing for none and for no argument.
+  /// A string; empty for none or a missing argument.
   std::optional<std::string> text_if_any(const std::string& name);
-  /// An argument that can only be named.
+  /// A keyword-only argument.
   std::optional<Value> named(const std::string& name);
-  /// All that was not taken, for another function.
+  /// All arguments that were not taken, for another function.
   Arguments rest();
-  /// Whatever else was given is no matter.
+  /// Accepts any further arguments.
   void ignore_rest();
-  /// Fails if something was given that nobody took.
+  /// Fails if there are arguments that were not taken.
   void finish() const;
 
  private:

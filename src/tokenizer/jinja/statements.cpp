@@ -18,7 +18,7 @@ void assign_attribute(Runtime& runtime, Scope& scope, const Target& target, cons
   const Value* found = scope.find(target.name);
   auto* object = found != nullptr ? dynamic_cast<Namespace*>(found->object()) : nullptr;
   if (object == nullptr) {
-    runtime.fail("cannot assign to '" + target.name + "." + target.attribute + "': '" + target.name + "' is no namespace");
+    runtime.fail("cannot assign to '" + target.name + "." + target.attribute + "': '" + target.name + "' is not a namespace");
   }
   object->set(runtime, target.attribute, value);
 }
@@ -91,7 +91,7 @@ Flow For::run(Runtime& runtime, const ScopePtr& scope, std::string& output) cons
   const auto loop = std::make_shared<Loop>(LoopItems(runtime, items, std::move(accepts)));
   const Value loop_value{std::shared_ptr<Object>(loop)};
   const std::unique_ptr<Loop, void (*)(Loop*)> at_end(loop.get(), [](Loop* over) { over->end(); });
-  bool goes_to_else = true;  // as in Jinja: unless the body came to its end once
+  bool goes_to_else = true;  // as in Jinja, unless the body has been completed once
   while (auto item = loop->next()) {
     const auto inner = std::make_shared<Scope>(scope);
     inner->set("loop", loop_value);
@@ -143,7 +143,7 @@ Flow CallBlock::run(Runtime& runtime, const ScopePtr& scope, std::string& output
   return Flow::kNext;
 }
 
-// transformers counts from what the whole template has written so far, also within a macro or a captured block.
+// As in transformers, offsets count from the beginning of the whole output, also within a macro or a captured block.
 Flow Generation::run(Runtime& runtime, const ScopePtr& scope, std::string& output) const {
   const std::string text = body_.text(runtime, scope);
   const size_t begin = runtime.main_output != nullptr ? runtime.main_output->size() : output.size();

@@ -19,7 +19,7 @@ class Statement {
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
-  /// Appends what it writes to `output`. Throws Failure.
+  /// Appends its text to `output`. Throws Failure.
   Flow execute(Runtime& runtime, const ScopePtr& scope, std::string& output) const {
     const Runtime::Level level(runtime, at);
     return run(runtime, scope, output);
@@ -31,24 +31,24 @@ class Statement {
   virtual Flow run(Runtime& runtime, const ScopePtr& scope, std::string& output) const = 0;
 };
 
-/// Statements one after the other.
+/// A sequence of statements.
 class Block {
  public:
   void add(std::unique_ptr<Statement> statement) { statements_.push_back(std::move(statement)); }
   bool is_empty() const { return statements_.empty(); }
   Flow execute(Runtime& runtime, const ScopePtr& scope, std::string& output) const;
-  /// What it writes in a scope of its own.
+  /// Its text when executed in a new scope.
   std::string text(Runtime& runtime, const ScopePtr& scope) const;
 
  private:
   std::vector<std::unique_ptr<Statement>> statements_;
 };
 
-/// What is assigned to: a name, an attribute of a namespace, or several of them.
+/// The target of an assignment: a name, an attribute of a namespace, or several of them.
 struct Target {
   Position at;
   std::string name;
-  std::string attribute;      ///< of the namespace `name`, where it is not empty
+  std::string attribute;      ///< unless empty, an attribute of the namespace `name`
   std::vector<Target> parts;  ///< of a tuple
   bool is_tuple = false;
 
@@ -167,11 +167,11 @@ class With : public Statement {
   Block body_;
 };
 
-/// A macro as it is written; its values hold it by reference, and the template outlives them.
+/// The definition of a macro; macro values refer to it, and the template outlives them.
 struct MacroBody {
   struct Parameter {
     std::string name;
-    ExpressionPtr fallback;  ///< null: undefined where it is not given
+    ExpressionPtr fallback;  ///< null: undefined if the argument is missing
   };
   std::string name;
   std::vector<Parameter> parameters;
@@ -206,7 +206,7 @@ class CallBlock : public Statement {
   MacroBody caller_;
 };
 
-/// {% generation %}…{% endgeneration %}: what the assistant says.
+/// {% generation %}…{% endgeneration %}: the assistant's text.
 class Generation : public Statement {
  public:
   Generation(Position at, Block body) : Statement(at), body_(std::move(body)) {}

@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view kLetters = "\\'\"abfnrtv";
 constexpr std::string_view kMeanings = "\\'\"\a\b\f\n\r\t\v";
 
-/// The code point of `size` digits at most; `at` moves behind them.
+/// The code point of at most `size` digits; moves `at` past them.
 char32_t number(std::string_view literal, size_t& at, size_t size, int base, bool exactly, Position where) {
   const std::string_view digits = literal.substr(at, size);
   unsigned value = 0;

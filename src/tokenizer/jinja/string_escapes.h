@@ -6,7 +6,7 @@
 
 namespace lora::tokenizer::jinja {
 
-/// The value of a string literal's inside, with Python's escapes. Throws Failure at `at` for one that is none.
+/// The value of the inside of a string literal, with Python's escapes. Throws Failure at `at` for an invalid escape.
 std::string unescaped(std::string_view literal, Position at);
 
 }  // namespace lora::tokenizer::jinja

@@ -78,7 +78,7 @@ bool is_type(Runtime&, const Value& value, ArgumentReader&) {
   return (value.*kIs)();
 }
 
-/// Tests that look at the value alone.
+/// Tests of the value alone.
 const Table& plain_tests() {
   static const Table kTests{
       {"undefined", is_type<&Value::is_undefined>},
@@ -106,7 +106,7 @@ const Table& plain_tests() {
   return kTests;
 }
 
-/// Tests that compare it with another.
+/// Tests that compare the value with another one.
 const Table& comparing_tests() {
   static const Table kTests{
       {"divisibleby", is_divisible},

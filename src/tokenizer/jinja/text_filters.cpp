@@ -98,7 +98,7 @@ Value truncate(Runtime& runtime, const Value& value, ArgumentReader& arguments) 
     return value;
   }
   if (!value.is_text() || length < end_size || leeway < 0) {
-    runtime.fail("truncate() takes a string, a length of at least its end's, and a leeway that is not negative");
+    runtime.fail("truncate() takes a string, a length of at least that of `end`, and a non-negative leeway");
   }
   runtime.touch(value.text().size());
   const std::string& text = value.text();

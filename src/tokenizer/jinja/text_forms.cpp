@@ -8,7 +8,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-/// Gathers text and counts what it costs while it grows: one list may stand in another many times.
+/// Collects text and counts its cost while it grows, because one list may be contained in another many times.
 class Writer {
  public:
   explicit Writer(Runtime& runtime) : runtime_(runtime) {}
@@ -87,7 +87,7 @@ class Representation : public Writer {
         write_items(sequence);
         return put("])");
       default:
-        runtime_.fail("a range or an iterator has no text: make it a list by the filter 'list'");
+        runtime_.fail("a range or an iterator has no text. Convert it to a list with the filter 'list'.");
     }
   }
 

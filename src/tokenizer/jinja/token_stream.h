@@ -6,7 +6,7 @@
 
 namespace lora::tokenizer::jinja {
 
-/// The tokens of a template, one by one.
+/// Reads the tokens of a template one by one.
 class TokenStream {
  public:
   explicit TokenStream(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}

@@ -14,18 +14,18 @@ class Object;
 struct Sequence;
 struct Mapping;
 
-/// What a name that means nothing evaluates to: prints as nothing, and most uses of it fail with `why`.
+/// The value of an unknown name: it prints as nothing, and most uses of it fail with `why`.
 struct Undefined {
   std::shared_ptr<const std::string> why;
 };
 struct None {};
 
-/// An integer that 64 bits do not hold.
+/// An integer that does not fit into 64 bits.
 struct LargeInteger {
-  std::string digits;  ///< decimal, without leading zeros, after "-" where it is negative
+  std::string digits;  ///< decimal, without leading zeros, with "-" first if negative
 };
 
-/// A value of Python's, as far as templates know them. Containers never change once they are made, so copies share them.
+/// A Python value, of the types that templates use. Containers never change after their creation, so copies share them.
 class Value {
  public:
   Value() : data_(None{}) {}
@@ -37,7 +37,7 @@ class Value {
   explicit Value(std::shared_ptr<const Mapping> entries) : data_(std::move(entries)) {}
   explicit Value(std::shared_ptr<Object> object) : data_(std::move(object)) {}
   explicit Value(std::shared_ptr<const LargeInteger> integer) : data_(std::move(integer)) {}
-  Value(const char*) = delete;  // would be a bool
+  Value(const char*) = delete;  // would convert to bool
   static Value undefined(std::string why) {
     Value value;
     value.data_ = Undefined{std::make_shared<const std::string>(std::move(why))};
@@ -50,7 +50,7 @@ class Value {
   bool is_integer() const { return std::holds_alternative<int64_t>(data_); }
   bool is_bool() const { return std::holds_alternative<bool>(data_); }
   bool is_float() const { return std::holds_alternative<double>(data_); }
-  /// Numbers that can be computed with: all but large integers.
+  /// Numbers that arithmetic supports: all but large integers.
   bool is_number() const { return is_integer() || is_bool() || is_float(); }
   bool is_large() const { return std::holds_alternative<std::shared_ptr<const LargeInteger>>(data_); }
   bool is_any_integer() const { return is_integer() || is_large(); }
@@ -58,14 +58,14 @@ class Value {
 
   /// The text; only where is_text().
   const std::string& text() const { return *std::get<std::shared_ptr<const std::string>>(data_); }
-  /// Of a large integer.
+  /// The digits of a large integer.
   const std::string& digits() const { return std::get<std::shared_ptr<const LargeInteger>>(data_)->digits; }
   const std::string& why() const { return *std::get<Undefined>(data_).why; }
   bool boolean() const { return std::get<bool>(data_); }
-  /// An integer or a bool as Python counts with it; only where it is one.
+  /// An integer, or a bool as 0 or 1 as in Python; only for these types.
   int64_t integer() const { return is_bool() ? int64_t{boolean()} : std::get<int64_t>(data_); }
   double number() const { return is_float() ? std::get<double>(data_) : static_cast<double>(integer()); }
-  /// Null where the value is of another type, here and below.
+  /// Null if the value has another type, here and below.
   const Sequence* sequence() const { return pointer<std::shared_ptr<const Sequence>>(); }
   const Mapping* mapping() const { return pointer<std::shared_ptr<const Mapping>>(); }
   Object* object() const { return pointer<std::shared_ptr<Object>>(); }
@@ -73,7 +73,7 @@ class Value {
 
   /// Python's name of the type ("str", "list"), for messages.
   std::string type() const;
-  /// How deep lists and dicts nest: 0 for what is none.
+  /// The nesting depth of lists and dicts: 0 for other values.
   int depth() const;
 
  private:
@@ -88,7 +88,7 @@ class Value {
       data_;
 };
 
-/// A list, or what behaves like one.
+/// A list, or a value that behaves like one.
 struct Sequence {
   enum class Kind {
     kList,
@@ -97,15 +97,15 @@ struct Sequence {
     kKeys,  ///< views of a dict
     kValues,
     kItems,
-    kIterator,  ///< is gone through once
+    kIterator,  ///< can be iterated only once
   };
   std::vector<Value> items;
   Kind kind = Kind::kList;
   int depth = 1;
-  mutable size_t taken = 0;  ///< items of an iterator that are gone
+  mutable size_t taken = 0;  ///< the number of consumed items of an iterator
 
   bool is_view() const { return kind == Kind::kKeys || kind == Kind::kValues || kind == Kind::kItems; }
-  /// Whether Python knows its length and its items by number.
+  /// Whether it has a length in Python.
   bool has_length() const { return kind != Kind::kIterator; }
   bool has_index() const { return has_length() && !is_view(); }
 };
@@ -113,7 +113,7 @@ struct Sequence {
 /// A dict: its entries keep their order.
 struct Mapping {
   std::vector<std::pair<Value, Value>> entries;
-  std::unordered_map<std::string_view, size_t> texts;  ///< where entries with a text as key stand; the keys own the texts
+  std::unordered_map<std::string_view, size_t> texts;  ///< indices of entries with a string as key; the keys own the texts
   int depth = 1;
 
   const Value* find(std::string_view key) const {

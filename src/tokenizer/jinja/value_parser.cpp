@@ -1,4 +1,4 @@
-// The parts of ExpressionParser that read values and what stands behind them: attributes, calls, filters, tests.
+// The parts of ExpressionParser that read values and what follows them: attributes, calls, filters, tests.
 #include <algorithm>
 #include <charconv>
 
@@ -242,7 +242,7 @@ CallArguments ExpressionParser::arguments(int& height) {
     }
     const bool is_named = tokens_.current().kind == TokenKind::kName && tokens_.after().is_operator("=");
     if (result.more_named || (result.more_positional && !is_named && !tokens_.current().is_operator("**"))) {
-      tokens_.fail("an argument stands behind one that it must stand before");
+      tokens_.fail("an argument follows one that it must precede");
     }
     if (tokens_.skip_operator("*")) {
       result.more_positional = take();
@@ -253,7 +253,7 @@ CallArguments ExpressionParser::arguments(int& height) {
       tokens_.take();
       result.named.emplace_back(std::move(name), take());
     } else if (!result.named.empty()) {
-      tokens_.fail("an argument without a name stands behind one with a name");
+      tokens_.fail("an unnamed argument follows a named one");
     } else {
       result.positional.push_back(take());
     }

@@ -26,12 +26,12 @@ std::string encoded(const Characters& text) {
   return result;
 }
 
-/// textwrap's own white space: only that of ASCII.
+/// White space of textwrap: only that of ASCII.
 bool is_break(char32_t code) {
   return (code >= 0x09 && code <= 0x0d) || code == ' ';
 }
 
-/// \w.
+/// Python's \w.
 bool is_word(char32_t code) {
   return code == '_' || is_alphanumeric(code);
 }
@@ -44,7 +44,7 @@ bool is_word_or_mark(char32_t code) {
   return is_word(code) || Characters(U"!\"'&.,?").find(code) != Characters::npos;
 }
 
-/// Cuts a text into words and white space; words also after hyphens and around dashes of two hyphens or more.
+/// Splits a text into words and white space; words also after hyphens and around dashes of two hyphens or more.
 class Chunks {
  public:
   Chunks(const Characters& text, bool breaks_on_hyphens) : text_(text), breaks_on_hyphens_(breaks_on_hyphens) {}
@@ -72,7 +72,7 @@ class Chunks {
     return at > 0 && is_word_or_mark(text_[at - 1]) && end >= at + 2 && has(end, is_word) ? end : at;
   }
 
-  /// Whether a word may be cut after the hyphen at `at`.
+  /// Whether a word may be broken after the hyphen at `at`.
   bool is_inner_hyphen(size_t at) const {
     const bool follows_letters = at >= 2 && is_letter(text_[at - 1]) && is_letter(text_[at - 2]);
     const bool follows_hyphen = at >= 3 && is_letter(text_[at - 1]) && text_[at - 2] == '-' && is_letter(text_[at - 3]);
@@ -110,7 +110,7 @@ bool is_blank(const Characters& text) {
   return std::all_of(text.begin(), text.end(), is_python_space);
 }
 
-/// Where a word too long for a line is cut to leave `space` characters on this one.
+/// The offset at which a word that is too long for a line is broken if `space` characters of this line are free.
 size_t cut_of(const Characters& word, size_t space, bool breaks_on_hyphens) {
   if (breaks_on_hyphens && word.size() > space && space > 0) {
     const size_t hyphen = word.rfind('-', space - 1);
@@ -123,7 +123,7 @@ size_t cut_of(const Characters& word, size_t space, bool breaks_on_hyphens) {
 
 }  // namespace
 
-// The steps of textwrap.TextWrapper, in its order: what it drops depends on it.
+// The steps of textwrap.TextWrapper in its order, on which the dropped white space depends.
 std::vector<std::string> wrapped_lines(Runtime& runtime, const std::string& paragraph, const WrapStyle& style) {
   runtime.reserve(16 * paragraph.size());
   const auto width = static_cast<size_t>(style.width);

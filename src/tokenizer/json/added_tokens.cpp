@@ -26,7 +26,7 @@ bool begins_with_word(std::string_view text) {
   return !text.empty() && is_word(next_code_point(text, at));
 }
 
-/// Where the spaces begin that `text` ends with, not before `least`.
+/// The offset of the trailing spaces of `text`, at least `least`.
 size_t begin_of_spaces(std::string_view text, size_t least) {
   size_t begin = text.size();
   while (begin > least) {
@@ -80,7 +80,7 @@ void AddedTokens::put(const AddedToken& token, int32_t id, const Normalizers& no
   }
   Entry entry{token, token.normalized ? normalizers.normalize(token.content, true).text : token.content};
   if (entry.pattern.empty()) {
-    model_error(where, "the added token " + printable(token.content) + " normalises to nothing. Likely cause: a damaged file.");
+    model_error(where, "the added token " + printable(token.content) + " normalizes to nothing. Likely cause: a damaged file.");
   }
   ids_[token.content] = id;
   if (token.special) {
@@ -119,7 +119,7 @@ void AddedTokens::prepare() {
   }
 }
 
-// The leftmost longest token counts. One that is then refused still hides those within it, as in `tokenizers`.
+// The leftmost longest token matches. A match that is then rejected still hides the tokens within it, as in `tokenizers`.
 std::vector<AddedTokens::Part> AddedTokens::cut(std::string_view text, bool normalized, bool with_special) const {
   const Search& search = normalized ? normalized_ : plain_;
   std::vector<Part> parts;

@@ -5,7 +5,7 @@
 
 namespace lora::tokenizer {
 
-/// BertNormalizer: control characters out, spaces around CJK ideographs, accents off, lower case; each where it is asked for.
+/// BertNormalizer: removes control characters, adds spaces around CJK ideographs, strips accents, lowercases; each if requested.
 std::unique_ptr<Normalizer> read_bert_normalizer(const JsonReader& reader);
 
 }  // namespace lora::tokenizer

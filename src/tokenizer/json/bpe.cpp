@@ -73,8 +73,8 @@ int32_t Bpe::unknown_id() const {
   return *id;
 }
 
-// One id a character. An unknown token waits until it is known that the next character is not unknown too; bytes do not end
-// the waiting, as in `tokenizers`.
+// One id per character. An unknown token is only added when the next character is known not to be unknown, too; byte tokens do not
+// trigger that, as in `tokenizers`.
 void Bpe::spell(std::string_view word, std::vector<int32_t>& symbols) const {
   int32_t waiting = -1;
   for (size_t at = 0; at < word.size();) {

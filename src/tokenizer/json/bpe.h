@@ -10,12 +10,12 @@ namespace lora::tokenizer {
 
 struct BpeOptions {
   std::optional<std::string> unk_token;
-  std::string continuing_subword_prefix;  ///< before every character of a word but the first
-  std::string end_of_word_suffix;         ///< behind the last one
-  bool fuse_unk = false;                  ///< unknown characters side by side are one unknown token
-  bool byte_fallback = false;             ///< an unknown character is the tokens <0x00> to <0xFF> of its bytes
-  bool ignore_merges = false;             ///< a word that is a token is that token
-  bool reads_bytes = false;               ///< pieces are plain text, the vocabulary spells bytes (ByteLevel)
+  std::string continuing_subword_prefix;  ///< before every character of a word except the first
+  std::string end_of_word_suffix;         ///< after the last character
+  bool fuse_unk = false;                  ///< adjacent unknown characters become one unknown token
+  bool byte_fallback = false;             ///< an unknown character becomes the tokens <0x00> to <0xFF> of its bytes
+  bool ignore_merges = false;             ///< a word that is a token is not split
+  bool reads_bytes = false;               ///< pieces are plain text, while the vocabulary spells bytes (ByteLevel)
 };
 
 /// Byte pair encoding, on characters or on bytes.
@@ -39,8 +39,8 @@ class Bpe : public Model {
   PairTable pairs_;
   BpeOptions options_;
   std::string where_;
-  std::array<int32_t, 512> low_ids_;                  ///< of single characters below 512, -1: none
-  std::unordered_map<char32_t, int32_t> high_ids_;    ///< of the others
+  std::array<int32_t, 512> low_ids_;                  ///< ids of single characters below 512; -1: none
+  std::unordered_map<char32_t, int32_t> high_ids_;    ///< ids of the other characters
   std::array<std::optional<int32_t>, 256> byte_ids_;  ///< <0x00> to <0xFF>
   mutable WordCache cache_;
 };

@@ -27,7 +27,7 @@ void build_roberta(const FolderSettings& settings, Json& file, ClassTraits& trai
 void build_gpt_neox(const FolderSettings& settings, Json& file, ClassTraits& traits) {
   build_gpt2(settings, file, traits);
   file["normalizer"] = {{"type", "NFC"}};
-  file["post_processor"] = nullptr;  // what the file puts around a text is dropped
+  file["post_processor"] = nullptr;  // the class drops the file's post-processor
 }
 
 void build_qwen(const char* pattern, const FolderSettings& settings, Json& file) {
@@ -45,12 +45,6 @@ void build_qwen2(const FolderSettings& settings, Json& file, ClassTraits& traits
 
 void build_qwen3_5(const FolderSettings& settings, Json& file, ClassTraits& /*traits*/) {
   build_qwen(kQwen3_5Pattern, settings, file);
-}
-
-// The post-processor of transformers' class only moves offsets: nothing stands around a text.
-void build_codegen(const FolderSettings& settings, Json& file, ClassTraits& traits) {
-  build_gpt2(settings, file, traits);
-  file["post_processor"] = nullptr;
 }
 
 void build_cohere(const FolderSettings& settings, Json& file, ClassTraits& traits) {
@@ -71,7 +65,7 @@ void build_clip(const FolderSettings& settings, Json& file, ClassTraits& traits)
   file["normalizer"] =
       sequence_of("normalizers", {{{"type", "NFC"}}, replace_pattern(R"(\s+)", " "), {{"type", "Lowercase"}}});
   file["pre_tokenizer"] = sequence_of("pretokenizers", {split_at(kClipPattern, "Removed", /*invert=*/true), byte_level(false)});
-  // transformers ends every word with a space in place of its mark, and strips the whole.
+  // transformers replaces the suffix of every word by a space and strips the result.
   constexpr int kAny = 1'000'000;
   file["decoder"] = sequence_of("decoders", {byte_level(false),
                                              replace("</w>", " "),
@@ -80,7 +74,7 @@ void build_clip(const FolderSettings& settings, Json& file, ClassTraits& traits)
   traits.around_text = roberta_around(settings, "bos_token", "eos_token");
 }
 
-// The class knows its tokens' ids by number.
+// The class has fixed ids for its tokens.
 void build_herbert(const FolderSettings& settings, Json& file, ClassTraits& traits) {
   file["normalizer"] = {
       {"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", false}, {"lowercase", false}};
@@ -106,7 +100,7 @@ void build_code_llama(const FolderSettings& settings, Json& file, ClassTraits& t
   file["decoder"] = space_decoder(/*strips_first=*/true);
   set_model(file, {{"unk_token", text_of(settings, "unk_token")}, {"fuse_unk", true}, {"byte_fallback", true}});
   FolderSettings ends = settings;
-  ends.add_bos_token = true;  // the class's default, as transformers drops the key of the config where there is a tokenizer.json
+  ends.add_bos_token = true;  // the class's default: transformers ignores the key of the config if there is a tokenizer.json
   ends.add_eos_token = false;
   traits.around_text = bos_and_eos_around(ends);
 }
@@ -143,7 +137,7 @@ const std::vector<TokenizerClass>& bpe_classes() {
       {"CodeGenTokenizer",
        "BPE",
        {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}},
-       build_codegen},
+       build_gpt2},
       {"CodeLlamaTokenizer",
        "BPE",
        {{"bos_token", "<s>"},

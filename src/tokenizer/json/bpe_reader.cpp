@@ -26,7 +26,7 @@ Pair read_pair(const Json& merge, const Place& place) {
   } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
     return {merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>()};
   }
-  model_error(place.text(), "found " + shown(merge) + ", expected two tokens, as \"left right\" or [\"left\", \"right\"].");
+  model_error(place.text(), "found " + shown(merge) + ", expected two tokens, as \"left right\" or [\"left\", \"right\"]");
 }
 
 int32_t id_of(const TokenTable& vocabulary, std::string_view token, const Place& place) {
@@ -39,7 +39,7 @@ int32_t id_of(const TokenTable& vocabulary, std::string_view token, const Place&
 
 PairTable read_merges(const Json& merges, const TokenTable& vocabulary, const std::string& prefix, const std::string& where) {
   if (!merges.is_array()) {
-    model_error(where, "found " + type_name(merges) + ", expected an array of merges.");
+    model_error(where, "found " + type_name(merges) + ", expected an array of merges");
   }
   PairTable pairs(merges.size());
   uint32_t rank = 0;
@@ -62,10 +62,10 @@ PairTable read_merges(const Json& merges, const TokenTable& vocabulary, const st
   return pairs;
 }
 
-/// A rate of null or 0: merges left out at random belong to training a tokenizer.
+/// A rate of null or 0: dropping merges at random only serves the training of tokenizers.
 void refuse_dropout(const JsonReader& reader) {
   if (reader.number("dropout", 0) != 0) {
-    reader.fail("dropout", "null. Encoding here is never random");
+    reader.fail("dropout", "null, because encoding is never random");
   }
 }
 

@@ -7,7 +7,7 @@
 namespace lora::tokenizer {
 namespace {
 
-// Printable Latin-1 characters spell themselves; the others count up from 256.
+// Printable Latin-1 characters represent themselves; the other bytes are numbered from 256.
 struct Table {
   std::array<char32_t, 256> characters{};
   std::array<std::optional<unsigned char>, 324> bytes{};

@@ -28,7 +28,7 @@ AlignedText without(const AlignedText& input, const IsRemoved& is_removed) {
   });
 }
 
-/// Each character in lower case (not by its neighbours: a sigma stays one).
+/// Each character in lower case, regardless of its neighbours (there is no final sigma).
 AlignedText to_lowercase(const AlignedText& input);
 
 }  // namespace lora::tokenizer

@@ -8,10 +8,10 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr size_t kMaxCluster = 6;  // of longer clusters each character is looked up
+constexpr size_t kMaxCluster = 6;  // in longer clusters, each character is looked up separately
 
-// A unit of the double array (charsmap_check.cpp): bits 0-7 label, 8 has a value, 9 and 10-30 offset; a value's unit is its
-// lower 31 bits.
+// A unit of the double array (charsmap_check.cpp): bits 0-7 are the label, bit 8 means that it has a value, bits 9 and 10-30 are the
+// offset; a value is the lower 31 bits of its unit.
 size_t offset_of(uint32_t unit) {
   return static_cast<size_t>(unit >> 10) << ((unit & (1U << 9)) >> 6);
 }
@@ -93,7 +93,7 @@ std::string decode_base64(std::string_view text, const std::string& where) {
   for (const char c : text) {
     const size_t digit = kDigits.find(c);
     if (digit == std::string_view::npos) {
-      model_error(where, "is no base64. Likely cause: a damaged file.");
+      model_error(where, "is not valid base64. Likely cause: a damaged file.");
     }
     bits = bits << 6 | static_cast<uint32_t>(digit);
     num_bits += 6;

@@ -9,8 +9,8 @@
 
 namespace lora::tokenizer {
 
-/// SentencePiece's compiled table of replacements, as `tokenizers` applies it: to each grapheme cluster of less than six bytes
-/// as a whole, else to each character; the shortest rule that the part begins with decides.
+/// SentencePiece's compiled table of replacements, applied as in `tokenizers`: to each grapheme cluster of less than six bytes
+/// as a whole, otherwise to each character; the shortest rule that matches the beginning of the part is used.
 class Charsmap {
  public:
   /// `blob`: the bytes of precompiled_charsmap. Throws model Error naming `where` if it is damaged.
@@ -19,15 +19,15 @@ class Charsmap {
   AlignedText normalize(const AlignedText& input) const;
 
  private:
-  /// What stands for `part`, where there is a rule.
+  /// The replacement of `part`; empty if there is no rule.
   std::optional<std::string_view> replacement(std::string_view part) const;
   void put_cluster(std::string_view text, size_t begin, size_t size, AlignedWriter& writer) const;
 
   std::vector<uint32_t> units_;
-  std::string replacements_;  ///< one after the other, each with a NUL behind it
+  std::string replacements_;  ///< concatenated, each with a NUL after it
 };
 
-/// The bytes of a base64 text. Throws model Error naming `where` for another text.
+/// Decodes base64 text. Throws model Error naming `where` for invalid text.
 std::string decode_base64(std::string_view text, const std::string& where);
 
 }  // namespace lora::tokenizer

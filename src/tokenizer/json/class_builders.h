@@ -7,27 +7,27 @@
 
 namespace lora::tokenizer {
 
-/// Roles and the texts of their tokens.
+/// Roles with the texts of their tokens.
 using RoleDefaults = std::vector<std::pair<const char*, const char*>>;
 
-/// One of transformers' classes that build their tokenizer themselves around a vocabulary.
+/// A class of transformers that builds its tokenizer around a vocabulary.
 struct TokenizerClass {
   const char* name;
   const char* model;    ///< the type of its model
-  RoleDefaults tokens;  ///< those that it has by default
-  /// Puts its sections in place of the file's. The settings have its default tokens.
+  RoleDefaults tokens;  ///< its default tokens
+  /// Replaces the file's sections by its own. The settings already include its default tokens.
   void (*build)(const FolderSettings& settings, Json& file, ClassTraits& traits);
 };
 
-// By the type of their model.
+// The classes by the type of their model.
 const std::vector<TokenizerClass>& bpe_classes();
 const std::vector<TokenizerClass>& unigram_classes();
 const std::vector<TokenizerClass>& wordpiece_classes();
 
-/// The default tokens of RoBERTa and of the classes that took them over.
+/// The default tokens of RoBERTa and of the classes that use the same ones.
 const RoleDefaults& roberta_tokens();
 
-/// The class of that name; null for one that is not built here.
+/// The class with this name; null if it is not reproduced here.
 const TokenizerClass* find_class(const std::string& name);
 
 }  // namespace lora::tokenizer

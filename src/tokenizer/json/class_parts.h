@@ -5,12 +5,12 @@
 
 #include "tokenizer/json/class_pipeline.h"
 
-// The sections of a tokenizer.json that transformers' classes put together.
+// Parts of the tokenizer.json sections that transformers' classes build.
 namespace lora::tokenizer {
 
 using IdOf = std::function<int32_t(const std::string& token)>;
 
-/// The text of a role's token, which may be the class's default. Empty: there is none.
+/// The text of a role's token, possibly the class's default; empty if there is none.
 std::string text_of(const FolderSettings& settings, const char* role);
 
 Json sequence_of(const char* parts_key, Json parts);
@@ -19,11 +19,11 @@ Json replace(const std::string& from, const std::string& to);
 /// A Replace or a Split by a regular expression.
 Json replace_pattern(const char* pattern, const char* to);
 Json split_at(const char* pattern, const char* behavior, bool invert);
-/// Metaspace with ▁.
+/// Metaspace with the replacement ▁.
 Json metaspace(const char* prepend_scheme, bool split);
-/// The decoder of tokens that write a space as ▁ and bytes as <0x0A>.
+/// The decoder for tokens with ▁ for a space and <0x0A> for a byte.
 Json space_decoder(bool strips_first);
-/// The table of a SentencePiece model in a file's normalizer; null where there is none.
+/// The component Precompiled in a file's normalizer; null if there is none.
 Json precompiled_of(const Json& normalizer);
 
 /// Replaces the options of the file's model by those that a class sets.
@@ -33,11 +33,11 @@ void set_model(Json& file, const Json& options);
 Json special_part(const std::string& token, int type);
 Json text_part(const char* name, int type);
 Json definitions(const std::vector<std::string>& tokens, const IdOf& id_of);
-/// [CLS] A [SEP], and of a pair [CLS] A [SEP] B [SEP], by the tokens with these roles.
+/// [CLS] A [SEP], and for a pair [CLS] A [SEP] B [SEP], with the tokens that have these roles.
 AroundText cls_and_sep_around(const FolderSettings& settings);
 /// The same, with a second [SEP] before B and one type for both texts.
 AroundText around_with_two_separators(const FolderSettings& settings, const char* begin_role, const char* end_role);
-/// RobertaProcessing, of cls_token and sep_token or of other roles.
+/// RobertaProcessing with the tokens of two roles.
 AroundText roberta_around(const FolderSettings& settings, const char* begin_role = "cls_token", const char* end_role = "sep_token");
 
 }  // namespace lora::tokenizer

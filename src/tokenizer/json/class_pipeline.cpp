@@ -12,7 +12,7 @@
 namespace lora::tokenizer {
 namespace {
 
-/// The words of Mistral's tokenizers, as transformers corrects them.
+/// The corrected pattern for words in Mistral's tokenizers, from transformers.
 constexpr const char* kMistralPattern =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+)"
     R"([\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -23,7 +23,7 @@ AddedToken special_token(std::string content) {
   return token;
 }
 
-/// The tokens that the class has where the files say nothing of them.
+/// Adds the class's default tokens for roles that the files do not mention.
 void add_default_tokens(const TokenizerClass& found, FolderSettings& settings) {
   for (const auto& [role, token] : found.tokens) {
     if (!settings.says(role)) {
@@ -40,7 +40,7 @@ void add_default_tokens(const TokenizerClass& found, FolderSettings& settings) {
   }
 }
 
-/// A section without what changes no ids, with what is left out written down.
+/// A section without keys that do not change ids, and with defaults written out.
 Json essence(const Json& section) {
   Json result = section;
   if (result.is_array()) {
@@ -57,10 +57,10 @@ Json essence(const Json& section) {
       value = key == "pretokenizers" || key == "normalizers" ? essence(value) : value;
     }
   }
-  return nlohmann::json(result);  // keys in order
+  return nlohmann::json(result);  // sorts the keys
 }
 
-/// The sections that decide how a text is cut, for a comparison.
+/// The sections that determine how a text is split, for a comparison.
 std::array<Json, 2> cutting_of(const Json& file) {
   return {essence(file.value("normalizer", Json())), essence(file.value("pre_tokenizer", Json()))};
 }
@@ -75,11 +75,11 @@ void say_what_differs(const std::array<Json, 2>& before, const std::array<Json, 
   }
   if (!sections.empty()) {
     log::info("[" + where + "] " + join(sections, " and ") + ": as transformers' class " + name +
-              " makes it, not as the file has it (a tokenizer_class of TokenizersBackend keeps to the file)");
+              " builds it, not as in the file (the tokenizer_class TokenizersBackend would use the file's)");
   }
 }
 
-/// take(key, flag, its value in the file) for the flags of the config that a file's components have too.
+/// Calls take(key, flag, its value in the file) for the flags of the config that also occur in the file's components.
 template <typename Take>
 void for_each_flag(const Json& component, const FolderSettings& settings, const Take& take) {
   if (component.is_array()) {
@@ -102,7 +102,7 @@ void for_each_flag(const Json& component, const FolderSettings& settings, const 
   }
 }
 
-/// The flags of a config that has no class to use them, where the file says something else.
+/// Warns of flags of the config that the class does not use, if the file differs.
 void warn_of_unused_flags(const Json& file, const FolderSettings& settings, const std::string& where) {
   for (const char* section : {"normalizer", "pre_tokenizer"}) {
     for_each_flag(file.value(section, Json()), settings, [&](const char* key, std::optional<bool> wanted, const Json& has) {
@@ -114,7 +114,7 @@ void warn_of_unused_flags(const Json& file, const FolderSettings& settings, cons
   }
 }
 
-/// Whether the vocabulary, with the tokens that are added to it, has more than 100,000.
+/// Whether the vocabulary, including added tokens, has more than 100,000 tokens.
 bool is_large(const Json& file, const FolderSettings& settings) {
   constexpr size_t kLimit = 100'000;
   const Json& vocab = file["model"]["vocab"];
@@ -131,9 +131,9 @@ std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, con
   const TokenizerClass* found = find_class(settings.tokenizer_class);
   if (found == nullptr) {
     if (const ForeignClass foreign = foreign_class(settings.tokenizer_class); foreign != ForeignClass::kNone) {
-      log::warn("[" + where + "] is used as it is, and may give other ids than transformers, whose class " + settings.tokenizer_class +
+      log::warn("[" + where + "] is used unchanged and may give other ids than transformers, whose class " + settings.tokenizer_class +
                 (foreign == ForeignClass::kPython
-                     ? " is written in Python and does not read this file"
+                     ? " is implemented in Python and does not read this file"
                      : " takes only the vocabulary and builds its own normalizer, pre_tokenizer, post_processor and decoder") +
                 ". With the tokenizer_class TokenizersBackend in tokenizer_config.json both use the file.");
     } else {
@@ -143,12 +143,12 @@ std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, con
   }
   const Json model = file.contains("model") && file["model"].is_object() ? Json(file["model"].value("type", "")) : Json();
   if (!model.is_string() || (model != "" && model != found->model) || !file["model"].contains("vocab")) {
-    log::warn("[" + where + "] is used as it stands: the tokenizer_class " + settings.tokenizer_class + " is of a " + found->model +
-              ", and the file has " + shown(model));
+    log::warn("[" + where + "] is used unchanged: the tokenizer_class " + settings.tokenizer_class + " needs a model of type " +
+              found->model + ", and the file has " + shown(model));
     return std::nullopt;
   }
   add_default_tokens(*found, settings);
-  const bool has_sections = file.size() > 1;  // a vocabulary alone has none to differ from
+  const bool has_sections = file.size() > 1;  // a vocabulary without a tokenizer.json has no sections to differ from
   const std::array<Json, 2> before = cutting_of(file);
   ClassTraits traits;
   file["added_tokens"] = Json::array();

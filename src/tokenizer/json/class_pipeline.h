@@ -8,25 +8,25 @@
 
 namespace lora::tokenizer {
 
-/// What a class puts around a text, by the ids of the tokens: a section "post_processor".
+/// Builds the section "post_processor" of a class from the ids of its tokens.
 using AroundText = std::function<Json(const std::function<int32_t(const std::string& token)>& id_of)>;
 
-/// What one of transformers' classes does besides the sections of its tokenizer.json.
+/// The effects of a class of transformers apart from the sections of tokenizer.json.
 struct ClassTraits {
-  AroundText around_text;       ///< in place of the file's post_processor; else empty
-  bool renews_special = false;  ///< tokens with a role lose their flags in the end, and are special
+  AroundText around_text;       ///< replaces the file's post_processor, unless empty
+  bool renews_special = false;  ///< tokens with a role finally lose their flags and become special
 };
 
-/// BOS and EOS around a text where add_bos_token and add_eos_token ask for them: what a folder without a tokenizer.json has.
+/// BOS and EOS around a text as requested by add_bos_token and add_eos_token, for a folder without a tokenizer.json.
 AroundText bos_and_eos_around(const FolderSettings& settings);
 
-/// Makes of a tokenizer.json what the class of `settings` makes of it: the class keeps the vocabulary and the merges, and puts its own
-/// normalizer, pre-tokenizer, decoder and model options around them, by tokenizer_config.json; tokens that the class has by default
-/// are added to the settings' roles. Says so in a line where that is not what the file describes. Nothing: the file stays as it is.
+/// Changes a tokenizer.json as the class of `settings` does: the class keeps the vocabulary and the merges, and builds its own normalizer,
+/// pre-tokenizer, decoder and model options from tokenizer_config.json. Adds the class's default tokens to the settings' roles, and logs
+/// a line if the result differs from the file. Empty: the file is used unchanged.
 std::optional<ClassTraits> apply_class(Json& file, FolderSettings& settings, const std::string& where);
 
-/// Follows fix_mistral_regex: the pre-tokenizer of an older Mistral model with more than 100,000 tokens cuts words by the corrected
-/// pattern. As in transformers, other models keep theirs.
+/// Applies fix_mistral_regex: the pre-tokenizer of an older Mistral model with more than 100,000 tokens gets the corrected pattern. As in
+/// transformers, other models keep theirs.
 void fix_mistral_regex(Json& file, const FolderSettings& settings, const std::string& where);
 
 }  // namespace lora::tokenizer

@@ -10,7 +10,7 @@
 
 namespace lora::tokenizer {
 
-/// One kind of a component of tokenizer.json and how it is read.
+/// A type of component of tokenizer.json and the function that reads it.
 template <typename Result>
 struct ComponentKind {
   const char* type;
@@ -27,11 +27,11 @@ auto& find_kind(const Kinds& kinds, const std::string& type, const std::string& 
     }
     known.emplace_back(kind.type);
   }
-  model_error(where, "the type '" + printable(type) + "' is unknown" + did_you_mean(type, known) + "; known: " + join(known) + ".");
+  model_error(where, "the type '" + printable(type) + "' is unknown" + did_you_mean(type, known) + "; known: " + join(known));
 }
 
-/// What a section holds: nothing for null, the parts of a Sequence (whose list is `key`) one after the other, else itself.
-/// Sequences in sequences are opened too.
+/// The components of a section: none for null, the parts of a Sequence (whose list is `key`), otherwise the section itself.
+/// Nested sequences are flattened.
 template <typename Take>
 void for_each_component(const Json& section, const std::string& key, const std::string& where, const Take& take) {
   if (section.is_null()) {
@@ -52,7 +52,7 @@ void for_each_component(const Json& section, const std::string& key, const std::
   }
 }
 
-/// Reads a key that must hold true or false. Throws model Error.
+/// Reads a required key with a boolean value. Throws model Error.
 inline bool required_boolean(const JsonReader& reader, const std::string& key) {
   reader.at(key);
   return reader.boolean(key, false);

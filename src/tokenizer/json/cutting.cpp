@@ -11,7 +11,7 @@ struct Segment {
   bool is_match;
 };
 
-/// The whole piece as matches and what lies between them.
+/// The whole piece as matches and the parts between them.
 std::vector<Segment> segments_of(size_t size, const std::vector<Span>& matches, bool invert) {
   std::vector<Segment> segments;
   size_t done = 0;
@@ -28,7 +28,7 @@ std::vector<Segment> segments_of(size_t size, const std::vector<Span>& matches, 
   return segments;
 }
 
-/// Puts each match to the segment before it, unless that is a match too.
+/// Appends each match to the segment before it, unless that is also a match.
 std::vector<Segment> merged_with_previous(const std::vector<Segment>& segments) {
   std::vector<Segment> merged;
   bool after_match = false;

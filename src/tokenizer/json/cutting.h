@@ -8,7 +8,7 @@
 
 namespace lora::tokenizer {
 
-/// What becomes of the matches that a piece is cut at.
+/// The treatment of the matches at which a piece is split.
 enum class CutBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 inline constexpr EnumTable<CutBehavior, 5> kCutBehaviors{{{{CutBehavior::kRemoved, "Removed"},
                                                            {CutBehavior::kIsolated, "Isolated"},
@@ -19,11 +19,11 @@ inline constexpr EnumTable<CutBehavior, 5> kCutBehaviors{{{{CutBehavior::kRemove
 /// The part of a piece from byte `begin` to `end`.
 Piece part_of(const Piece& piece, size_t begin, size_t end);
 
-/// Cuts `piece` at `matches` (sorted, none overlapping) and appends the parts that are not empty. `invert`: what lies between
-/// the matches counts as matched.
+/// Splits `piece` at `matches` (sorted, not overlapping) and appends the non-empty parts. `invert`: the parts between the matches count as
+/// matches.
 void cut(const Piece& piece, const std::vector<Span>& matches, CutBehavior behavior, bool invert, Pieces& parts);
 
-/// The characters for which `is_match(code)`, each a match.
+/// Every character for which `is_match(code)` is a match.
 template <typename IsMatch>
 std::vector<Span> matching_characters(std::string_view text, const IsMatch& is_match) {
   std::vector<Span> matches;

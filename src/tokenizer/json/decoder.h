@@ -7,7 +7,7 @@
 
 namespace lora::tokenizer {
 
-/// One step from tokens to text.
+/// One step of the conversion from tokens to text.
 class Decoder {
  public:
   virtual ~Decoder() = default;
@@ -17,8 +17,8 @@ class Decoder {
 /// The steps of a section "decoder".
 class Decoders {
  public:
-  /// `section` may be null: the text is then the tokens with spaces between them. Throws model Error naming `where` (the
-  /// section) for a damaged one and for an unknown type.
+  /// If `section` is null, the tokens are joined with spaces. Throws model Error naming `where` (the section) if it is damaged or has an
+  /// unknown type.
   Decoders(const Json& section, const std::string& where);
 
   std::string decode(std::vector<std::string> tokens) const;
@@ -28,7 +28,7 @@ class Decoders {
   bool is_null_ = false;
 };
 
-/// Decoded text without the spaces before punctuation, as transformers' clean_up_tokenization_spaces has it.
+/// Decoded text without spaces before punctuation, as with transformers' clean_up_tokenization_spaces.
 std::string clean_up_spaces(std::string text);
 
 }  // namespace lora::tokenizer

@@ -44,7 +44,7 @@ class ByteLevel : public Decoder {
   }
 
  private:
-  /// False if a character spells no byte: the token is text then.
+  /// False if a character represents no byte: then the token is plain text.
   static bool add_bytes(std::string_view token, std::string& bytes) {
     for (size_t at = 0; at < token.size();) {
       const auto byte = character_byte(next_code_point(token, at));
@@ -57,7 +57,7 @@ class ByteLevel : public Decoder {
   }
 };
 
-/// Tokens <0x00> to <0xFF> side by side are the text of their bytes, or U+FFFD each where they are none.
+/// Adjacent tokens <0x00> to <0xFF> become the text of their bytes, or one U+FFFD each if the bytes are not valid UTF-8.
 class ByteFallback : public Decoder {
  public:
   void decode(std::vector<std::string>& tokens) const override {
@@ -89,7 +89,7 @@ class ByteFallback : public Decoder {
       return std::nullopt;
     }
     unsigned value = 0;
-    const char* digits = token.data() + (token[3] == '+' ? 4 : 3);  // Rust reads a sign too
+    const char* digits = token.data() + (token[3] == '+' ? 4 : 3);  // Rust also accepts a sign
     const auto [end, error] = std::from_chars(digits, token.data() + 5, value, 16);
     return error == std::errc() && end == token.data() + 5 ? std::optional(static_cast<char>(value)) : std::nullopt;
   }
@@ -158,7 +158,7 @@ class Fuse : public Decoder {
   void decode(std::vector<std::string>& tokens) const override { tokens = {joined(tokens)}; }
 };
 
-/// Takes a character off the beginning and the end of each token, at most so many times.
+/// Removes a character from the beginning and the end of each token, at most `start` and `stop` times.
 class StripDecoder : public Decoder {
  public:
   StripDecoder(std::string content, int64_t start, int64_t stop) : content_(std::move(content)), start_(start), stop_(stop) {}

@@ -6,8 +6,8 @@
 
 namespace lora::tokenizer {
 
-/// What a tokenizer.json, named `where`, adds to the settings of its folder: its own added tokens, where no added_tokens_decoder stands
-/// in their place, and the token to pad with, where no file names one.
+/// Adds the settings in a tokenizer.json, named `where`, to those of its folder: its own added tokens unless an added_tokens_decoder
+/// replaces them, and the padding token if no file names one.
 void add_file_settings(const Json& file, FolderSettings& settings, const std::string& where);
 
 }  // namespace lora::tokenizer

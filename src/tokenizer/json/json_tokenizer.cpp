@@ -34,7 +34,7 @@ const Json& section(const Json& file, const char* name) {
 
 class JsonTokenizer : public Tokenizer {
  public:
-  /// `files` hold what `file` says; the first names the place in messages.
+  /// `files`: the files from which `file` was read; messages name the first.
   JsonTokenizer(const std::vector<std::filesystem::path>& files, const Json& file)
       : where_(files.front().string()),
         files_(files),
@@ -106,11 +106,11 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> bos_;
   std::optional<int32_t> eos_;
   std::map<std::string, std::string> named_;
-  std::string class_;  ///< in transformers
+  std::string class_;  ///< the class in transformers
   bool add_bos_ = false;
   bool add_eos_ = false;
-  int64_t vocab_size_ = 0;       ///< without tokens that a role has added
-  bool splits_special_ = false;  ///< the text of special tokens is plain text
+  int64_t vocab_size_ = 0;       ///< without tokens that were added for a role
+  bool splits_special_ = false;  ///< special tokens in texts are plain text
   bool cleans_up_ = false;       ///< decoded text loses spaces before punctuation
   bool has_byte_names_ = false;  ///< tokens spell bytes as ByteLevel does
 };
@@ -118,7 +118,7 @@ class JsonTokenizer : public Tokenizer {
 void JsonTokenizer::add_tokens(const Json& tokens) {
   const std::string where = where_ + ": added_tokens";
   if (!tokens.is_null() && !tokens.is_array()) {
-    model_error(where, "found " + type_name(tokens) + ", expected an array of tokens.");
+    model_error(where, "found " + type_name(tokens) + ", expected an array of tokens");
   }
   std::vector<AddedToken> added;
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -142,7 +142,7 @@ void JsonTokenizer::warn_of_other_ids(const std::map<int64_t, AddedToken>& token
     }
   }
   if (!moved.empty()) {
-    log::warn("[" + where_ + "] added tokens have other ids than the files say, as in transformers: " + join(moved, ", ", 2));
+    log::warn("[" + where_ + "] added tokens have other ids than in the files, as in transformers: " + join(moved, ", ", 2));
   }
 }
 
@@ -150,12 +150,12 @@ void JsonTokenizer::check_around(const std::vector<int32_t>& ids) const {
   for (const int32_t id : ids) {
     if (!text_of(id)) {
       model_error(where_ + ": post_processor",
-                  "puts the id " + std::to_string(id) + " around a text, which no token has. Likely cause: files of two models mixed.");
+                  "adds the id " + std::to_string(id) + " to texts, but no token has this id. Likely cause: files of two models mixed.");
     }
   }
 }
 
-// What transformers adds to the tokenizers that it loads: listed tokens that the file does not have so, then those with a role.
+// Adds the tokens that transformers adds after loading: listed tokens that differ from the file, then those with a role.
 void JsonTokenizer::use_settings(const FolderSettings& settings, const ClassTraits& traits) {
   std::map<int64_t, AddedToken> by_id;
   std::vector<AddedToken> listed;
@@ -190,8 +190,8 @@ void JsonTokenizer::use_settings(const FolderSettings& settings, const ClassTrai
   files_.insert(files_.end(), settings.files.begin(), settings.files.end());
 }
 
-// A token with a role that is no added token becomes a special one: with the id that the vocabulary has for it, or with a new one, as in
-// transformers. No model has a row for that unless its vocabulary is padded, so only those that are used are worth a line.
+// A token with a role that is not an added token becomes a special token, with its id in the vocabulary or with a new id, as in
+// transformers. A model only has an embedding for a new id if its vocabulary is padded; only tokens that are used cause a warning.
 void JsonTokenizer::add_roles(const FolderSettings& settings) {
   std::vector<AddedToken> missing;
   for (const AddedToken* token : settings.special_tokens()) {
@@ -204,8 +204,8 @@ void JsonTokenizer::add_roles(const FolderSettings& settings) {
     const AddedToken* token = settings.role(role);
     const auto id = token != nullptr ? id_of(token->content) : std::nullopt;
     if (id && *id >= vocab_size_) {
-      log::warn("[" + where_ + "] the " + role + " " + printable(token->content) + " is no token of the file: it becomes a new one, " +
-                std::to_string(*id) + ", as in transformers. Likely cause: files of two models in one folder");
+      log::warn("[" + where_ + "] the " + role + " " + printable(token->content) + " is not a token of the file: it becomes a new token, " +
+                std::to_string(*id) + ", as in transformers. Likely cause: files of two models in one folder.");
     }
   }
 }
@@ -214,12 +214,12 @@ std::optional<int32_t> JsonTokenizer::id_of_role(const AddedToken* role, std::op
   return role != nullptr ? id_of(role->content) : otherwise;
 }
 
-// The post-processor says what stands around a text; where it puts one token on a side, that is the BOS or the EOS.
+// The post-processor defines the tokens around a text. If it adds a single token on a side, that is the BOS or the EOS.
 void JsonTokenizer::finish(const FolderSettings& settings) {
   added_.prepare();
   for (auto* side : {&bos_, &eos_}) {
     if (*side && !text_of(**side)) {
-      side->reset();  // config.json's belongs to another tokenizer
+      side->reset();  // the id from config.json belongs to another tokenizer
     }
   }
   const auto before = post_processors_.before();
@@ -227,7 +227,7 @@ void JsonTokenizer::finish(const FolderSettings& settings) {
   check_around(before);
   check_around(after);
   if (before.size() > 1 || after.size() > 1) {
-    log::warn(where_ + ": its post_processor puts several tokens on a side of a text; only lora-tokenize writes them");
+    log::warn("[" + where_ + "] the post_processor adds several tokens on one side of a text; only lora-tokenize adds them");
   }
   add_bos_ = before.size() == 1;
   add_eos_ = after.size() == 1;
@@ -240,7 +240,7 @@ void JsonTokenizer::finish(const FolderSettings& settings) {
   class_ = settings.tokenizer_class;
 }
 
-// transformers takes these keys out of the config without a word where there is a tokenizer.json.
+// transformers silently ignores these keys of the config if there is a tokenizer.json.
 void JsonTokenizer::warn_of_ends(const char* key, std::optional<bool> wanted, bool is_so) const {
   if (wanted && *wanted != is_so) {
     log::warn("[" + where_ + "] " + key + " is " + (*wanted ? "true" : "false") + " in tokenizer_config.json and not followed: the " +
@@ -342,7 +342,7 @@ std::string JsonTokenizer::token(int32_t id) const {
   return text->find(kSpaceSymbol) == std::string::npos ? decoders_.decode({*text}) : with_spaces(*text);
 }
 
-/// A folder's tokenizer, by its class. `files` hold what `json` says; the first names the place in messages.
+/// A folder's tokenizer, built by its class. `files`: the files from which `json` was read; messages name the first.
 std::unique_ptr<Tokenizer> load_with_settings(Json json, const std::vector<std::filesystem::path>& files, FolderSettings settings) {
   const std::filesystem::path& file = files.front();
   const bool is_json = file.filename() == "tokenizer.json";
@@ -363,7 +363,7 @@ std::unique_ptr<Tokenizer> load_with_settings(Json json, const std::vector<std::
 std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file, bool has_settings) {
   Json json = read_json(file, ErrorKind::kModel, kTokenizerFile);
   if (!json.is_object()) {
-    model_error(file.string(), "found " + type_name(json) + ", expected an object with a section \"model\".");
+    model_error(file.string(), "found " + type_name(json) + ", expected an object with a section \"model\"");
   }
   warn_of_unknown_component_keys(json, file.string());
   if (!has_settings) {
@@ -378,9 +378,9 @@ std::unique_ptr<Tokenizer> load_vocabulary_files(const std::filesystem::path& fo
   const std::vector<std::filesystem::path> files = find_vocabulary_files(folder);
   FolderSettings settings = read_folder_settings(folder);
   if (settings.tokenizer_class == kPlainClass || foreign_class(settings.tokenizer_class) != ForeignClass::kNone) {
-    model_error(files.front().string(), "a vocabulary alone says too little: found the tokenizer_class " + settings.tokenizer_class +
-                                            ", expected BertTokenizer, GPT2Tokenizer or another that says how texts are cut. Save the "
-                                            "tokenizer as a tokenizer.json.");
+    model_error(files.front().string(), "the vocabulary does not define how texts are split: found the tokenizer_class " +
+                                            settings.tokenizer_class + ", expected BertTokenizer, GPT2Tokenizer or another one that " +
+                                            "defines it. Save the tokenizer as a tokenizer.json.");
   }
   return load_with_settings(read_vocabulary_files(files), files, std::move(settings));
 }

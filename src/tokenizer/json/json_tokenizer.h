@@ -6,14 +6,13 @@
 
 namespace lora::tokenizer {
 
-/// Reads a tokenizer.json of Hugging Face's `tokenizers`; with `has_settings`, the files beside it too, as read_folder_settings does, and
-/// the file's sections are those of the tokenizer's class in transformers. Its sections "truncation" and "padding" are not applied: texts
-/// are cut by the run's own max_length, and there is no padding. Throws model Error for a damaged file and for a component of an unknown
-/// type.
+/// Reads a tokenizer.json of Hugging Face's `tokenizers`. With `has_settings`, also reads the other files in its folder
+/// (read_folder_settings), and replaces sections as the tokenizer's class in transformers does. The sections "truncation" and "padding" are
+/// not applied: the run truncates and pads by its own rules. Throws model Error for a damaged file and for a component of unknown type.
 std::unique_ptr<Tokenizer> load_json_tokenizer(const std::filesystem::path& file, bool has_settings);
 
-/// The same of a folder with find_vocabulary_files in place of a tokenizer.json. Throws model Error where the files beside them name no
-/// class that says how texts are cut.
+/// The same for a folder with find_vocabulary_files instead of a tokenizer.json. Throws model Error if its files do not name a class that
+/// defines how texts are split.
 std::unique_ptr<Tokenizer> load_vocabulary_files(const std::filesystem::path& folder);
 
 }  // namespace lora::tokenizer

@@ -6,7 +6,7 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr size_t kShort = 32;  // up to here a scan is faster than a heap
+constexpr size_t kShort = 32;  // up to this length, a scan is faster than a heap
 constexpr uint32_t kEnd = UINT32_MAX;
 constexpr Merge kNoMerge{UINT32_MAX, -1};
 
@@ -61,7 +61,7 @@ void Merger::merge_long(std::vector<int32_t>& symbols) {
     heap_.pop_back();
     Symbol& left = chain_[best.position];
     if (left.id != best.left || left.next == kEnd || chain_[left.next].id != best.right) {
-      continue;  // one of the two has merged with another since
+      continue;  // one of the two has merged with another symbol in the meantime
     }
     Symbol& right = chain_[left.next];
     left.id = find(best.left, best.right).id;

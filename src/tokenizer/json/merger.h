@@ -6,22 +6,22 @@
 
 namespace lora::tokenizer {
 
-/// Byte pair encoding of one word: as long as two neighbours merge, those of the lowest rank do, the leftmost of them first
-/// (Sennrich, Haddow and Birch, arXiv:1508.07909). Keeps its buffers from word to word.
+/// Byte pair encoding of one word: repeatedly merges the neighbours with the lowest rank, the leftmost of them first
+/// (Sennrich, Haddow and Birch, arXiv:1508.07909). Reuses its buffers for the next word.
 class Merger {
  public:
   explicit Merger(const PairTable& pairs) : pairs_(pairs) {}
 
   /// Merges `symbols` in place, in O(n log n) steps.
   void merge(std::vector<int32_t>& symbols);
-  /// Look-ups of pairs so far: the work done.
+  /// The number of pair look-ups so far, as a measure of work.
   size_t num_lookups() const { return num_lookups_; }
 
  private:
   struct Candidate {
     uint32_t rank;
     uint32_t position;
-    int32_t left, right;  ///< the pair as it was then
+    int32_t left, right;  ///< the pair when the entry was added
     bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : position > other.position; }
   };
   struct Symbol {

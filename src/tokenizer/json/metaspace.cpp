@@ -17,7 +17,7 @@ Metaspace read_metaspace(const JsonReader& reader) {
   }
   result.prepend_scheme = *scheme;
   if (!reader.boolean("add_prefix_space", true) && *scheme != PrependScheme::kNever) {
-    reader.fail("add_prefix_space", "true, or a prepend_scheme of never beside it");
+    reader.fail("add_prefix_space", "true, or the prepend_scheme never");
   }
   result.split = reader.boolean("split", true);
   return result;

@@ -20,7 +20,7 @@ constexpr ModelKind kModels[] = {
     {"WordLevel", [](const Json& model, const std::string& where, bool) { return read_wordlevel(model, where); }, false},
 };
 
-/// Files of the first years have no "type"; what else they hold tells the kinds apart.
+/// Early files have no "type"; the other keys distinguish the models.
 std::string type_of(const Json& model, const std::string& where) {
   const JsonReader reader(model, where, ErrorKind::kModel);
   if (reader.has("type")) {

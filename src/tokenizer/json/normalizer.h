@@ -7,7 +7,7 @@
 
 namespace lora::tokenizer {
 
-/// One step from the text as it came to the text that is cut.
+/// One step of the conversion from the original text to the normalized one.
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
@@ -17,10 +17,10 @@ class Normalizer {
 /// The steps of a section "normalizer".
 class Normalizers {
  public:
-  /// `section` may be null. Throws model Error naming `where` (the section) for a damaged one and for an unknown type.
+  /// `section` may be null. Throws model Error naming `where` (the section) if it is damaged or has an unknown type.
   Normalizers(const Json& section, const std::string& where);
 
-  /// `is_start`: the text begins where the whole text did.
+  /// `is_start`: the text begins at the start of the whole text.
   AlignedText normalize(std::string_view text, bool is_start) const;
   bool empty() const { return steps_.empty(); }
 

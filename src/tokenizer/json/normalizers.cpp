@@ -13,7 +13,7 @@
 namespace lora::tokenizer {
 
 AlignedText to_lowercase(const AlignedText& input) {
-  constexpr char32_t kCapitalIWithDot = 0x130;  // the one letter with two code points in lower case
+  constexpr char32_t kCapitalIWithDot = 0x130;  // the only letter whose lower case has two code points
   return for_each_character(input, [](char32_t code, std::string& out) {
     append_utf8(out, lowercase(code));
     if (code == kCapitalIWithDot) {
@@ -24,7 +24,7 @@ AlignedText to_lowercase(const AlignedText& input) {
 
 namespace {
 
-/// A normalizer that is a function of the text alone.
+/// A normalizer that only depends on the text.
 class Function : public Normalizer {
  public:
   explicit Function(AlignedText (*function)(AlignedText)) : function_(function) {}
@@ -39,7 +39,7 @@ std::unique_ptr<Normalizer> read_form(const JsonReader&) {
   return std::make_unique<Function>([](AlignedText text) { return to_normal_form(std::move(text), form); });
 }
 
-// The characters that SentencePiece's rules for translation (NMT) take out, and those they take for a space.
+// The characters that SentencePiece's NMT rules remove, and those that they replace by a space.
 bool nmt_removes(char32_t code) {
   return (code >= 0x01 && code <= 0x08) || code == 0x0b || (code >= 0x0e && code <= 0x1f) || code == 0x7f || code == 0x8f || code == 0x9f;
 }

@@ -5,19 +5,19 @@
 
 namespace lora::tokenizer {
 
-/// What a pair of tokens merges to.
+/// The merge of a pair of tokens.
 struct Merge {
-  uint32_t rank = 0;  ///< lower merges first
-  int32_t id = -1;    ///< of the merged token
+  uint32_t rank = 0;  ///< the lowest rank merges first
+  int32_t id = -1;    ///< the id of the merged token
 };
 
-/// Merges by pair of ids: open addressing, half empty.
+/// Merges by pair of ids, with open addressing in a half-empty table.
 class PairTable {
  public:
   explicit PairTable(size_t num_pairs);
-  /// The last one of a pair counts.
+  /// The last merge of a pair is used.
   void set(int32_t left, int32_t right, Merge merge);
-  /// Null where the two do not merge.
+  /// Null if the two do not merge.
   const Merge* find(int32_t left, int32_t right) const {
     const uint64_t key = key_of(left, right);
     for (size_t slot = hash(key);; slot = (slot + 1) & mask_) {

@@ -6,14 +6,14 @@
 
 namespace lora::tokenizer {
 
-/// A part of a text between two cuts of the pre-tokenizers.
+/// A part of a text after splitting by the pre-tokenizers.
 struct Piece {
   std::string_view text;
   size_t num_first = 0;  ///< as AlignedText::num_first
 };
 using Pieces = std::vector<Piece>;
 
-/// Keeps the texts that pieces look at where a pre-tokenizer wrote new ones.
+/// Owns the texts that pieces refer to after a pre-tokenizer has created new ones.
 class Arena {
  public:
   std::string_view keep(std::string text) { return texts_.emplace_back(std::move(text)); }

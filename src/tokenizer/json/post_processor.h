@@ -8,19 +8,18 @@
 
 namespace lora::tokenizer {
 
-/// The special tokens that stand around a text, as the section "post_processor" says.
+/// The special tokens around a text according to the section "post_processor".
 class PostProcessors {
  public:
-  /// `section` may be null. Throws model Error naming `where` (the section) for a damaged one, an unknown type, and a template
-  /// with a special token that it does not define, or one for a single text with the second of a pair.
+  /// `section` may be null. Throws model Error naming `where` (the section) if it is damaged, has an unknown type, has a template with
+  /// an undefined special token, or a template for a single text that contains the second text of a pair.
   PostProcessors(const Json& section, const std::string& where);
 
-  /// The text's ids with what belongs around them; without special tokens a template may still leave the text out or say it
-  /// twice.
+  /// The text's ids with the tokens around them; even without special tokens, a template may omit or repeat the text.
   std::vector<int32_t> process(std::vector<int32_t> ids, bool add_special_tokens) const;
-  /// The same of one text or two, with the types that the templates give. `second` may be null.
+  /// The same for one or two texts, with the types that the templates give. `second` may be null.
   TypedIds around(const std::vector<int32_t>& first, const std::vector<int32_t>* second) const;
-  /// What stands before a text and behind it.
+  /// The tokens before a text and after it.
   std::vector<int32_t> before() const;
   std::vector<int32_t> after() const;
 
@@ -43,7 +42,7 @@ class PostProcessors {
   static Template read_bert(const JsonReader& reader);
   static Template read_roberta(const JsonReader& reader);
 
-  std::vector<Template> templates_;  ///< one after the other
+  std::vector<Template> templates_;  ///< applied in this order
 };
 
 }  // namespace lora::tokenizer

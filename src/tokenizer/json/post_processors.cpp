@@ -6,7 +6,7 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr int32_t kText = -1;  // stands for the text in before() and after()
+constexpr int32_t kText = -1;  // represents the text in before() and after()
 
 int32_t read_id(const Json& id, const JsonReader& reader, const std::string& key) {
   if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= kMaxTokenId) {
@@ -15,7 +15,7 @@ int32_t read_id(const Json& id, const JsonReader& reader, const std::string& key
   return id.get<int32_t>();
 }
 
-/// The ids that a template's special token stands for.
+/// The ids of a template's special token.
 std::vector<int32_t> read_special(const JsonReader& reader, const std::string& key, const std::string& name) {
   const Json& specials = reader.at("special_tokens");
   const auto found = specials.is_object() ? specials.find(name) : specials.end();
@@ -55,7 +55,7 @@ void PostProcessors::read(const std::string& type, const JsonReader& reader) {
     const char* type;
     Template (*read)(const JsonReader& reader);
   };
-  // ByteLevel moves offsets alone, and there are none here.
+  // ByteLevel only changes offsets, which are not used here.
   constexpr auto kNothing = [](const JsonReader&) { return Template{{{Text::kFirst, {}}}, {{Text::kFirst, {}}, {Text::kSecond, {}, 1}}}; };
   static const Kind kKinds[] = {
       {"TemplateProcessing", read_template}, {"BertProcessing", read_bert}, {"RobertaProcessing", read_roberta}, {"ByteLevel", kNothing}};
@@ -79,7 +79,7 @@ PostProcessors::Parts PostProcessors::read_parts(const JsonReader& reader, const
     } else if (id == "A" || (id == "B" && key == "pair")) {
       result.push_back({id == "A" ? Text::kFirst : Text::kSecond, {}, type});
     } else {
-      part.fail("Sequence", key == "pair" ? "the sequence A or B" : "the sequence A: a single text has no other");
+      part.fail("Sequence", key == "pair" ? "the sequence A or B" : "the sequence A, the only one of a single text");
     }
   }
   return result;
@@ -97,7 +97,7 @@ PostProcessors::Template PostProcessors::read_bert(const JsonReader& reader) {
   return {single, {single[0], single[1], single[2], {Text::kSecond, {}, 1}, {Text::kNone, sep, 1}}};
 }
 
-/// RoBERTa has one type alone.
+/// RoBERTa only has one type.
 PostProcessors::Template PostProcessors::read_roberta(const JsonReader& reader) {
   const std::vector<int32_t> cls{read_named(reader, "cls")}, sep{read_named(reader, "sep")};
   const Parts single{{Text::kNone, cls}, {Text::kFirst, {}}, {Text::kNone, sep}};
@@ -125,7 +125,7 @@ TypedIds PostProcessors::around(const std::vector<int32_t>& first, const std::ve
     result.ids.insert(result.ids.end(), second->begin(), second->end());
     result.types.resize(result.ids.size(), 1);
   }
-  // Only one of several has anything to place (a sequence of ByteLevel and a template): it is given the texts as they are.
+  // If there are several, only one of them adds tokens (a sequence of ByteLevel and a template); it gets the unchanged texts.
   for (const Template& own : templates_) {
     const Parts& parts = second == nullptr ? own.single : own.pair;
     if (std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.ids.empty(); }) && templates_.size() > 1) {

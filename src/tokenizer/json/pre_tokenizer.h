@@ -7,22 +7,22 @@
 
 namespace lora::tokenizer {
 
-/// One step that cuts pieces further. No piece is empty.
+/// One step that splits pieces further. No piece is empty.
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  /// Replaces `pieces` by their parts; texts that it writes are kept by `arena`.
+  /// Replaces `pieces` by their parts; `arena` owns new texts.
   virtual void cut(Pieces& pieces, Arena& arena) const = 0;
 };
 
 /// The steps of a section "pre_tokenizer".
 class PreTokenizers {
  public:
-  /// `section` may be null. Throws model Error naming `where` (the section) for a damaged one and for an unknown type.
+  /// `section` may be null. Throws model Error naming `where` (the section) if it is damaged or has an unknown type.
   PreTokenizers(const Json& section, const std::string& where);
 
   void cut(Pieces& pieces, Arena& arena) const;
-  /// Takes the last step off if it spells bytes as ByteLevel does, for a model that reads bytes itself; says whether it was so.
+  /// Removes the last step if it only spells bytes (ByteLevel), for a model that reads bytes itself. Returns whether it did.
   bool leave_bytes();
 
  private:

@@ -13,7 +13,7 @@ namespace {
 
 using Steps = std::vector<std::unique_ptr<PreTokenizer>>;
 
-/// Cuts each piece by itself.
+/// Splits each piece separately.
 class EachPiece : public PreTokenizer {
  public:
   void cut(Pieces& pieces, Arena& arena) const final {
@@ -57,7 +57,7 @@ class Split : public EachPiece {
   bool invert_;
 };
 
-/// Cuts at characters of a kind.
+/// Splits at the characters with a property.
 class CharacterSplit : public EachPiece {
  public:
   CharacterSplit(bool (*is_match)(char32_t), CutBehavior behavior) : is_match_(is_match), behavior_(behavior) {}
@@ -72,7 +72,7 @@ class CharacterSplit : public EachPiece {
   CutBehavior behavior_;
 };
 
-/// Runs of \w, and runs of what is neither \w nor a space.
+/// Splits into runs of \w, and runs of characters that are neither \w nor spaces.
 class Whitespace : public EachPiece {
  protected:
   void cut_piece(const Piece& piece, Arena&, Pieces& parts) const override {
@@ -109,7 +109,7 @@ class MetaspaceSplit : public EachPiece {
   Metaspace metaspace_;
 };
 
-/// ByteLevel's space before each piece that has none.
+/// Adds ByteLevel's space before each piece that does not begin with one.
 class PrefixSpace : public EachPiece {
  protected:
   void cut_piece(const Piece& piece, Arena& arena, Pieces& parts) const override {

@@ -10,7 +10,7 @@ TextPattern::TextPattern(const JsonReader& reader) {
   }
   literal_ = pattern.string("String");
   if (literal_.empty()) {
-    pattern.fail("String", "a text that is not empty");
+    pattern.fail("String", "a non-empty string");
   }
 }
 

@@ -8,13 +8,13 @@
 
 namespace lora::tokenizer {
 
-/// What Split and Replace look for: {"String": text} or {"Regex": pattern}.
+/// The pattern of Split and Replace: {"String": text} or {"Regex": pattern}.
 class TextPattern {
  public:
-  /// Reads the key "pattern". Throws model Error for another form, an empty string, and a pattern that TextRegex refuses.
+  /// Reads the key "pattern". Throws model Error for another form, an empty string, and a pattern that TextRegex rejects.
   explicit TextPattern(const JsonReader& reader);
 
-  /// Every place where it stands, from left to right, none overlapping.
+  /// All matches from left to right, without overlaps.
   std::vector<Span> find_all(std::string_view text) const;
 
  private:

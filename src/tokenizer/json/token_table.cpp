@@ -25,7 +25,7 @@ std::string_view TokenTable::put(std::string token, int64_t id, const std::strin
 void TokenTable::add(std::string token, int64_t id, const std::string& where) {
   const std::string_view text = put(std::move(token), id, where);
   if (!ids_.emplace(text, static_cast<int32_t>(id)).second) {
-    model_error(where, "the token " + printable(text) + " stands there twice. Likely cause: a damaged file.");
+    model_error(where, "the token " + printable(text) + " occurs twice. Likely cause: a damaged file.");
   }
 }
 
@@ -49,13 +49,13 @@ void TokenTable::reserve(size_t count) {
 
 TokenTable read_token_table(const Json& tokens, const std::string& where) {
   if (!tokens.is_object()) {
-    model_error(where, "found " + type_name(tokens) + ", expected an object of tokens and ids.");
+    model_error(where, "found " + type_name(tokens) + ", expected an object that maps tokens to ids");
   }
   TokenTable vocabulary;
   vocabulary.reserve(tokens.size());
   for (const auto& [token, id] : tokens.items()) {
     if (!id.is_number_integer()) {
-      model_error(where, printable(token) + ": found " + shown(id) + ", expected an id.");
+      model_error(where, printable(token) + ": found " + shown(id) + ", expected an id");
     }
     vocabulary.add(token, id.get<int64_t>(), where);
   }

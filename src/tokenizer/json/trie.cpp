@@ -6,7 +6,7 @@ namespace lora::tokenizer {
 
 Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> entries) {
   std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  // Level by level: the entries below a node are a range, whose strings share their first `depth` bytes.
+  // Built level by level: the entries below a node are a range of strings that share their first `depth` bytes.
   struct Open {
     size_t begin, end, depth;
   };

@@ -14,7 +14,7 @@
 namespace lora::tokenizer {
 namespace {
 
-constexpr double kUnknownPenalty = 10.0;  // below the least score of the vocabulary, as in SentencePiece
+constexpr double kUnknownPenalty = 10.0;  // below the lowest score of the vocabulary, as in SentencePiece
 constexpr size_t kMaxTokenBytes = 10'000;
 
 class Unigram : public Model {
@@ -51,7 +51,7 @@ class Unigram : public Model {
   }
 
  private:
-  /// The best way to a place in the text: over the token that ends there.
+  /// The best segmentation up to a position in the text, by the token that ends there.
   struct Step {
     double score = 0;
     size_t begin = kUnreached;
@@ -89,7 +89,7 @@ class Unigram : public Model {
     }
   }
 
-  // Unknown characters side by side are one token, or the tokens of their bytes.
+  // Adjacent unknown characters become one token, or the tokens of their bytes.
   void add_path(std::string_view text, const std::vector<Step>& steps, std::vector<int32_t>& ids) const {
     std::vector<std::pair<size_t, int32_t>> path;  // from the end
     for (size_t end = text.size(); end > 0; end = steps[end].begin) {
@@ -142,11 +142,11 @@ class Unigram : public Model {
 std::pair<std::string, double> read_entry(const Json& entry, const std::string& where, size_t index) {
   const auto place = [&] { return where + "[" + std::to_string(index) + "]"; };
   if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
-    model_error(place(), "found " + shown(entry) + ", expected [token, score].");
+    model_error(place(), "found " + shown(entry) + ", expected [token, score]");
   }
   std::pair<std::string, double> result{entry[0].get<std::string>(), entry[1].get<double>()};
   if (!std::isfinite(result.second)) {
-    model_error(place(), "the score is no finite number. Likely cause: a damaged file.");
+    model_error(place(), "the score is not a finite number. Likely cause: a damaged file.");
   }
   if (result.first.size() > kMaxTokenBytes) {
     model_error(place(), "the token is too long: found " + std::to_string(result.first.size()) + " bytes, expected at most " +

@@ -19,7 +19,7 @@ void build_xlm_roberta(const FolderSettings& settings, Json& file, ClassTraits& 
   traits.around_text = around_with_two_separators(settings, "bos_token", "eos_token");
 }
 
-/// The id of a token in the file's vocabulary of pairs; `otherwise` where it is not there.
+/// The id of a token in the file's vocabulary of [token, score] pairs; `otherwise` if it is missing.
 int64_t id_in_vocabulary(const Json& file, const std::string& token, int64_t otherwise) {
   const Json& vocab = file["model"]["vocab"];
   const auto found = std::find_if(vocab.begin(), vocab.end(), [&token](const Json& entry) {
@@ -48,7 +48,9 @@ void build_albert(const FolderSettings& settings, Json& file, ClassTraits& trait
   }
   build_unigram(settings.add_prefix_space.value_or(true) ? "always" : "never", /*unk_id=*/1, file);
   file["normalizer"] = sequence_of("normalizers", std::move(normalizers));
-  traits.around_text = cls_and_sep_around(settings);
+  if (file.value("post_processor", Json()).is_null()) {
+    traits.around_text = cls_and_sep_around(settings);
+  }
 }
 
 void build_deberta_v2(const FolderSettings& settings, Json& file, ClassTraits& traits) {

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The line without the spaces of any script at its end.
+/// The line without trailing Unicode white space.
 std::string_view trimmed(std::string_view line) {
   while (!line.empty()) {
     const size_t last = previous_begin(line, line.size());
@@ -29,12 +29,12 @@ std::string_view trimmed(std::string_view line) {
   return line;
 }
 
-/// take(line) for each line, without the spaces at its end.
+/// Calls take(line) for each line, without trailing white space.
 template <typename Take>
 void for_each_line(const fs::path& file, const Take& take) {
   const std::string text = read_file(file, ErrorKind::kModel);
   if (invalid_utf8_at(text) != std::string::npos) {
-    model_error(file.string(), "found bytes that are no UTF-8, expected text. Likely cause: a damaged file.");
+    model_error(file.string(), "found bytes that are not UTF-8, expected text. Likely cause: a damaged file.");
   }
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -43,7 +43,7 @@ void for_each_line(const fs::path& file, const Take& take) {
   }
 }
 
-/// A token a line, whose number is the id. Of equal lines the last one counts.
+/// One token per line, whose id is the line number. For equal lines the last one is used.
 Json read_vocab_txt(const fs::path& file) {
   std::vector<std::string> tokens;
   std::unordered_map<std::string, size_t> last;
@@ -54,7 +54,7 @@ Json read_vocab_txt(const fs::path& file) {
   Json::object_t vocab;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (last[tokens[i]] == i) {
-      vocab.emplace_back(tokens[i], i);  // emplace would look for the key
+      vocab.emplace_back(tokens[i], i);  // emplace would search for the key
     }
   }
   return {{"type", "WordPiece"}, {"vocab", std::move(vocab)}};

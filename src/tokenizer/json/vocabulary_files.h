@@ -6,10 +6,10 @@
 
 namespace lora::tokenizer {
 
-/// The files of an older folder that hold a vocabulary: vocab.txt (WordPiece), or vocab.json and merges.txt (BPE). Empty: there are none.
+/// The files of an older folder that hold a vocabulary: vocab.txt (WordPiece), or vocab.json and merges.txt (BPE). Empty if there are none.
 std::vector<std::filesystem::path> find_vocabulary_files(const std::filesystem::path& folder);
 
-/// They as a tokenizer.json with nothing but its model. Throws model Error for a malformed file.
+/// The files converted to a tokenizer.json that only has its model. Throws model Error for a malformed file.
 Json read_vocabulary_files(const std::vector<std::filesystem::path>& files);
 
 }  // namespace lora::tokenizer

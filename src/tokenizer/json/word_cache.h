@@ -13,14 +13,14 @@
 
 namespace lora::tokenizer {
 
-/// The ids of short words seen lately: a table of fixed size in which a new word takes the place of an old one. Several threads
-/// may use it; whoever finds it in use works without.
+/// A cache of the ids of recent short words: a table of fixed size in which a new word replaces an old one. Several threads may use it; a
+/// thread that finds it in use works without it.
 class WordCache {
   static constexpr size_t kMaxBytes = 30;
   static constexpr size_t kMaxIds = 8;
   static constexpr size_t kNumEntries = size_t{1} << 16;
 
-  struct Entry {  // one cache line of the processor
+  struct Entry {  // the size of one cache line
     std::array<int32_t, kMaxIds> ids;
     std::array<char, kMaxBytes> bytes;
     uint8_t num_bytes;
@@ -28,7 +28,7 @@ class WordCache {
   };
 
  public:
-  /// Appends the ids of each piece: those that are kept, else what `encode(text)` gives, a list that may live in the caller.
+  /// Appends the ids of each piece, from the cache or from `encode(text)`, which may return a reference to a list of the caller.
   template <typename Encode>
   void encode_each(const Pieces& pieces, std::vector<int32_t>& ids, const Encode& encode) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
@@ -48,7 +48,7 @@ class WordCache {
   }
 
  private:
-  /// The ids of `word`, where it is there; valid until the next put().
+  /// The ids of `word` if it is cached; valid until the next put().
   std::optional<std::span<const int32_t>> find(std::string_view word) const {
     if (entries_.empty() || word.size() > kMaxBytes) {
       return std::nullopt;
@@ -60,7 +60,7 @@ class WordCache {
     return std::span(entry.ids.data(), entry.num_ids);
   }
 
-  /// Words and lists of ids that are too long are not kept.
+  /// Words and lists of ids that are too long are not cached.
   void put(std::string_view word, std::span<const int32_t> ids) {
     if (word.empty() || word.size() > kMaxBytes || ids.size() > kMaxIds) {
       return;

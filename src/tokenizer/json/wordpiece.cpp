@@ -8,7 +8,7 @@
 namespace lora::tokenizer {
 namespace {
 
-/// What the models of whole words share: their vocabulary and the token for what is not in it.
+/// The common part of the models of whole words: their vocabulary and the unknown token.
 class WordModel : public Model {
  public:
   WordModel(TokenTable vocabulary, std::string unk_token, std::string where)
@@ -94,7 +94,7 @@ class WordPiece : public WordModel {
 
   size_t max_characters_;
   Trie trie_;
-  Trie::Node continuing_;  ///< behind the prefix of tokens that continue a word
+  Trie::Node continuing_;  ///< after the prefix of tokens that continue a word
 };
 
 }  // namespace

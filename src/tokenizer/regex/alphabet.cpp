@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kMaxLetters = 256;
 
-/// Where some set begins or ends.
+/// The boundaries of all sets.
 std::vector<char32_t> boundaries(const std::vector<CodePoints>& sets) {
   std::vector<char32_t> all{0};
   for (const CodePoints& set : sets) {
@@ -41,7 +41,7 @@ Alphabet::Alphabet(const std::vector<CodePoints>& sets, const std::string& where
       within[s] = sets[s].contains(begins[i]);
     }
     if (known.size() == kMaxLetters && !known.contains(within)) {
-      model_error(where, "a regular expression tells more than 256 kinds of characters apart, which is not supported.");
+      model_error(where, "a regular expression that distinguishes more than 256 kinds of characters is not supported");
     }
     const auto [found, is_new] = known.try_emplace(within, static_cast<uint8_t>(known.size()));
     for (size_t s = 0; is_new && s < sets.size(); ++s) {

@@ -7,11 +7,11 @@
 
 namespace lora::tokenizer {
 
-/// Code points as letters of a small alphabet: those that are in the same ones of the given sets share a letter. A regular
-/// expression over these sets then runs on one byte a character, without a table of Unicode.
+/// Maps code points to the letters of a small alphabet: code points that belong to the same of the given sets share a letter. A regular
+/// expression over these sets then works on one byte per character, without a Unicode table.
 class Alphabet {
  public:
-  /// Throws model Error naming `where` if the sets tell more than 256 kinds of characters apart.
+  /// Throws model Error naming `where` if the sets distinguish more than 256 kinds of characters.
   Alphabet(const std::vector<CodePoints>& sets, const std::string& where);
 
   uint8_t letter(char32_t code) const { return letters_[size_t{pages_[code >> 8]} << 8 | (code & 255)]; }
@@ -19,12 +19,12 @@ class Alphabet {
   const std::vector<uint8_t>& letters_of(size_t set) const { return members_[set]; }
   size_t size() const { return size_; }
 
-  /// A letter for each character of `text`, which must be valid UTF-8.
+  /// The letters of the characters of `text`, which must be valid UTF-8.
   std::vector<uint8_t> spell(std::string_view text) const;
 
  private:
-  std::vector<uint16_t> pages_;   ///< of 256 code points each; equal ones are shared
-  std::vector<uint8_t> letters_;  ///< 256 a page
+  std::vector<uint16_t> pages_;   ///< pages of 256 code points each; equal ones are shared
+  std::vector<uint8_t> letters_;  ///< 256 per page
   std::vector<std::vector<uint8_t>> members_;
   size_t size_ = 0;
 };

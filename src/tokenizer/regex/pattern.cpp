@@ -31,7 +31,7 @@ class Translator {
   }
 
  private:
-  /// An open group: where it begins, the groups that (?i) opened in it, and whether case is ignored around it.
+  /// An open group: its offset, the groups that (?i) opened in it, and whether case is ignored around it.
   struct Group {
     size_t begin;
     int num_options;
@@ -100,7 +100,7 @@ class Translator {
     if (!reader_.skip(")")) {
       unsupported_group();
     }
-    // Up to the end of the group around it, over its alternatives.
+    // It applies up to the end of the group around it, including its alternatives.
     put("(?:");
     ++groups_.back().num_options;
     ignore_case_ = ignore_case;
@@ -111,7 +111,7 @@ class Translator {
 
   void begin_group(const std::string& text, bool ignore_case) {
     if (groups_.size() > kMaxDepth) {
-      reader_.fail("groups are nested too deep");
+      reader_.fail("groups are nested too deeply");
     }
     groups_.push_back({result_.items.size(), 0, ignore_case_});
     put(text);
@@ -121,7 +121,7 @@ class Translator {
 
   void close_group() {
     if (groups_.size() == 1) {
-      reader_.fail("a ')' closes nothing");
+      reader_.fail("a ')' has no matching '('");
     }
     close_options();
     put(")");
@@ -162,14 +162,14 @@ class Translator {
       return false;
     }
     if (least && most && *least > *most) {
-      reader_.fail("a repetition's least is above its most");
+      reader_.fail("the minimum of a repetition is above its maximum");
     }
     repeat("{" + std::to_string(least.value_or(0)) + (is_range ? "," + (most ? std::to_string(*most) : "") : "") + "}");
     if (reader_.looking_at("?") && is_range) {
       reader_.skip("?");
       result_.items.back().text += "?";
     }
-    return true;  // a '+' or, behind {n}, a '?' is a repetition of the repetition
+    return true;  // a '+', or a '?' after {n}, repeats the repetition
   }
 
   void repeat(const std::string& quantifier) {
@@ -200,7 +200,7 @@ class Translator {
     put_set(set);
   }
 
-  /// Operators, "\n" and "w" standing for the sets.
+  /// Operators, where "\n" and "w" represent the sets.
   void assertion(const std::vector<std::string>& parts) {
     for (const std::string& part : parts) {
       if (part == "\n") {
@@ -222,8 +222,8 @@ class Translator {
   Pattern result_;
   std::vector<Group> groups_;
   bool ignore_case_ = false;
-  size_t atom_ = kNone;       ///< the item at which what a quantifier repeats begins
-  bool is_repeated_ = false;  ///< it has a quantifier already
+  size_t atom_ = kNone;       ///< the first item that a quantifier would repeat
+  bool is_repeated_ = false;  ///< it already has a quantifier
 };
 
 }  // namespace

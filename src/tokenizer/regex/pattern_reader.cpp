@@ -21,7 +21,7 @@ CodePoints hex_digits() {
   return CodePoints({{U'0', U'9'}, {U'A', U'F'}, {U'a', U'f'}});
 }
 
-/// The property in \p{…} or \P{…}, behind its letter.
+/// The property in \p{…} or \P{…}, after its letter.
 CodePoints read_property(PatternReader& reader, bool negated) {
   if (!reader.skip("{")) {
     reader.fail("a property needs braces, as in \\p{L}");
@@ -41,7 +41,7 @@ char32_t read_hex(PatternReader& reader, std::string_view digits) {
   uint32_t code = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
   if (digits.empty() || error != std::errc() || end != digits.data() + digits.size() || code > CodePoints::kLast) {
-    reader.fail("'" + printable(digits) + "' is no code point");
+    reader.fail("'" + printable(digits) + "' is not a code point");
   }
   return code;
 }
@@ -111,7 +111,7 @@ class ClassReader {
 
   CodePoints read(int depth = 0) {
     if (depth > 20) {
-      reader_.fail("classes are nested too deep");
+      reader_.fail("classes are nested too deeply");
     }
     const bool negated = reader_.skip("^");
     std::optional<CodePoints> intersection;

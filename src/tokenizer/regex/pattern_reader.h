@@ -7,20 +7,20 @@
 
 namespace lora::tokenizer {
 
-/// Walks a regular expression's text by code points.
+/// Reads a regular expression by code points.
 class PatternReader {
  public:
   PatternReader(std::string_view pattern, std::string where) : pattern_(pattern), where_(std::move(where)) {}
 
   bool at_end() const { return at_ == pattern_.size(); }
   bool looking_at(std::string_view text) const { return pattern_.substr(at_).starts_with(text); }
-  /// Moves behind `text` if it comes next.
+  /// Moves past `text` if it comes next.
   bool skip(std::string_view text);
   /// The next code point. Throws model Error at the end.
   char32_t next();
-  /// The text up to `end`, and moves behind it. Throws model Error if there is none.
+  /// The text up to `end`; moves past it. Throws model Error if there is none.
   std::string_view until(char end);
-  /// Digits that come next, as a number, where there are any. Throws model Error above 100,000.
+  /// The number that comes next, if any. Throws model Error above 100,000.
   std::optional<int> number();
   size_t position() const { return at_; }
   void go_to(size_t position) { at_ = position; }
@@ -32,14 +32,14 @@ class PatternReader {
   size_t at_ = 0;
 };
 
-/// What stands behind a backslash, where it is a set of code points (\p{L}, \s, \x{41}, \n, \., …); nothing for another escape,
-/// behind which the reader does not move.
+/// The escape after a backslash if it is a set of code points (\p{L}, \s, \x{41}, \n, \., …); empty for another escape, which
+/// is not consumed.
 std::optional<CodePoints> read_escape(PatternReader& reader);
 
-/// A class, behind its '[': ranges, escapes, POSIX names, classes in it, intersections (&&).
+/// A class, after its '[': ranges, escapes, POSIX names, nested classes, intersections (&&).
 CodePoints read_class(PatternReader& reader, bool ignore_case);
 
-/// The set and every code point that differs from one of it in case alone.
+/// The set and every code point that differs from one of its members only in case.
 CodePoints ignoring_case(const CodePoints& set);
 
 }  // namespace lora::tokenizer

@@ -14,7 +14,7 @@
 namespace lora::tokenizer {
 namespace {
 
-/// Backtracking steps of one match: a published pattern takes a few a character at most.
+/// The backtracking steps of one match: a published pattern takes at most a few per character.
 constexpr uint32_t kStepsPerMatch = 10'000'000;
 constexpr uint32_t kStepsPerCharacter = 64;
 
@@ -29,7 +29,7 @@ std::string hex(uint8_t letter) {
   return std::string("\\x") + kDigits[letter >> 4] + kDigits[letter & 15];
 }
 
-/// A class of letters in PCRE2's spelling.
+/// A class of letters in PCRE2's syntax.
 std::string class_text(const std::vector<uint8_t>& letters) {
   if (letters.empty()) {
     return "(?!)";
@@ -56,7 +56,7 @@ struct FreeData {
   void operator()(pcre2_match_data_8* data) const { pcre2_match_data_free_8(data); }
 };
 
-/// Byte offsets of characters, asked for from left to right.
+/// Byte offsets of characters, requested from left to right.
 class Offsets {
  public:
   Offsets(std::string_view text, size_t num_characters) : text_(text), is_ascii_(text.size() == num_characters) {}
@@ -97,12 +97,12 @@ struct TextRegex::Impl {
     PCRE2_SIZE offset = 0;
     code.reset(pcre2_compile_8(reinterpret_cast<PCRE2_SPTR8>(text.data()), text.size(), 0, &error, &offset, nullptr));
     if (code == nullptr) {
-      model_error(where, "'" + printable(pattern, 100) + "' is no regular expression: " + message_of(error) + ".");
+      model_error(where, "'" + printable(pattern, 100) + "' is not a valid regular expression: " + message_of(error));
     }
-    pcre2_jit_compile_8(code.get(), PCRE2_JIT_COMPLETE);  // where there is no compiler for this machine, it is interpreted
+    pcre2_jit_compile_8(code.get(), PCRE2_JIT_COMPLETE);  // without a compiler for this machine, the pattern is interpreted
   }
 
-  /// The first match at or behind `start`, in characters.
+  /// The first match at or after `start`, in characters.
   std::optional<Span> search(const std::vector<uint8_t>& word, size_t start, pcre2_match_data_8* data,
                              pcre2_match_context_8* context) const {
     int result = pcre2_match_8(code.get(), word.data(), word.size(), start, 0, data, context);
@@ -114,7 +114,7 @@ struct TextRegex::Impl {
     }
     if (result < 0) {
       model_error(where, "the regular expression '" + printable(pattern, 100) + "' fails on a text of " + std::to_string(word.size()) +
-                             " characters: " + message_of(result) + ". Likely cause: a pattern that backtracks without end.");
+                             " characters: " + message_of(result) + ". Likely cause: a pattern that backtracks endlessly.");
     }
     const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer_8(data);
     return Span{offsets[0], offsets[1]};
@@ -145,7 +145,7 @@ std::vector<Span> TextRegex::find_all(std::string_view text) const {
       break;
     }
     if (match->begin == match->end && last_end == match->end) {
-      ++start;  // an empty match right behind a match is none
+      ++start;  // an empty match directly after a match does not count
       continue;
     }
     const size_t begin = offsets.of(match->begin);

@@ -5,8 +5,8 @@
 
 namespace lora::tokenizer {
 
-/// A text on its way through normalizers, which knows where its beginning comes from: the pre-tokenizer Metaspace may put its
-/// space only before a piece that begins where the whole text did.
+/// A text during normalization that tracks the origin of its beginning: the pre-tokenizer Metaspace may only add its space before a
+/// piece that begins at the start of the whole text.
 struct AlignedText {
   std::string text;
   size_t num_first = 0;  ///< bytes at the beginning of `text` that come from the first character of the original
@@ -17,7 +17,7 @@ class AlignedWriter {
  public:
   explicit AlignedWriter(const AlignedText& input) : first_(input.num_first) { result_.text.reserve(input.text.size()); }
 
-  /// Appends `part`, made of the character at byte `from` of the input.
+  /// Appends `part`, which results from the character at byte `from` of the input.
   void put(std::string_view part, size_t from) {
     result_.text += part;
     is_first_ = is_first_ && from < first_;
@@ -25,7 +25,7 @@ class AlignedWriter {
       result_.num_first = result_.text.size();
     }
   }
-  /// Appends `size` bytes of the input as they are, from byte `from` on.
+  /// Appends `size` bytes of the input unchanged, from byte `from`.
   void copy(std::string_view input, size_t from, size_t size) {
     const size_t num_first = is_first_ && from < first_ ? std::min(size, first_ - from) : 0;
     result_.num_first += num_first;

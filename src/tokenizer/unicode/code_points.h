@@ -31,7 +31,7 @@ class CodePoints {
   std::vector<Range> ranges_;
 };
 
-/// A property of every code point that is asked for often: a bit each, 4,352 pages of which equal ones are shared.
+/// A property of code points for frequent look-ups: one bit each, in 4,352 pages of which equal ones are shared.
 class PropertyTable {
  public:
   explicit PropertyTable(const CodePoints& set);
@@ -39,7 +39,7 @@ class PropertyTable {
 
  private:
   std::vector<uint16_t> pages_;
-  std::vector<uint64_t> bits_;  ///< four words a page
+  std::vector<uint64_t> bits_;  ///< four words per page
 };
 
 }  // namespace lora::tokenizer

@@ -56,7 +56,7 @@ bool is_extending(Break kind) {
   return kind == Break::kExtend || kind == Break::kLinker || kind == Break::kNonJoiner;
 }
 
-/// What the rules must know of the characters so far.
+/// The state of the rules after the characters so far.
 class Clusters {
  public:
   explicit Clusters(char32_t first) { take(first, kind_of(first)); }
@@ -116,10 +116,10 @@ class Clusters {
 
   char32_t code_ = 0;
   Break last_ = Break::kOther;
-  bool after_consonant_ = false;   ///< a consonant, and since then only what may stand within a conjunct
-  bool is_linked_ = false;         ///< and among that a linker
+  bool after_consonant_ = false;   ///< a consonant, followed only by characters that may occur within a conjunct
+  bool is_linked_ = false;         ///< and one of them is a linker
   bool after_pictograph_ = false;  ///< a pictograph, marks, at most one joiner
-  size_t num_regional_ = 0;        ///< regional indicators up to here
+  size_t num_regional_ = 0;        ///< the number of regional indicators so far
 };
 
 }  // namespace

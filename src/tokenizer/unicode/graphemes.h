@@ -4,8 +4,8 @@
 
 namespace lora::tokenizer {
 
-/// Calls `take` with each extended grapheme cluster (UAX #29) of `text` in order: a character with the marks behind it, a syllable,
-/// an emoji of several parts. In time that grows with the text alone.
+/// Calls `take` with each extended grapheme cluster (UAX #29) of `text` in order: a character with the marks after it, a syllable,
+/// an emoji of several parts. Takes linear time.
 void for_each_grapheme(std::string_view text, const std::function<void(std::string_view)>& take);
 
 }  // namespace lora::tokenizer

@@ -5,7 +5,7 @@
 namespace lora::tokenizer {
 namespace {
 
-/// How many bytes at the beginning of `bytes`, which are no character, could begin one; at least 1.
+/// The number of bytes at the beginning of `bytes` that form a truncated character; at least 1.
 size_t maximal_subpart(std::string_view bytes) {
   const auto byte = [&bytes](size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char lead = byte(0);

@@ -6,8 +6,8 @@ namespace lora::tokenizer {
 
 inline constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";  // U+FFFD
 
-/// `bytes` as UTF-8, each longest beginning of a character that is cut, and each byte that begins none, replaced by U+FFFD
-/// (Unicode, section 3.9, "substitution of maximal subparts").
+/// `bytes` as valid UTF-8: each longest prefix of a truncated character, and each byte that cannot begin a character, is replaced by
+/// U+FFFD (Unicode, section 3.9, "substitution of maximal subparts").
 std::string lossy_utf8(std::string_view bytes);
 
 }  // namespace lora::tokenizer

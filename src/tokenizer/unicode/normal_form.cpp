@@ -58,7 +58,7 @@ const icu::Normalizer2& normalizer(NormalForm form) {
 }
 
 /// ICU sorts marks one by one; a long run of them is sorted here at once, so that the work stays within n log n. The order of
-/// marks of one class stays, so the normal form is the same.
+/// marks of one class is kept, so the normal form is the same.
 void sort_long_runs(std::string& text, const icu::Normalizer2& normalizer) {
   struct Mark {
     uint8_t order;
@@ -89,15 +89,15 @@ void sort_long_runs(std::string& text, const icu::Normalizer2& normalizer) {
   sort_run();
 }
 
-/// A character of a normal form. How it came about tells `tokenizers` where it stood: 0 takes the place of the next character of
-/// the input, +1 is an additional one, -n takes the place of n + 1.
+/// A character of a normal form, with the change by which `tokenizers` tracks positions: 0 replaces the next character of the input,
+/// +1 is an additional character, -n replaces n + 1 characters.
 struct Placed {
   char32_t code;
   uint8_t order;
   int change;
 };
 
-/// `text` decomposed, its marks in their order.
+/// `text` decomposed, with its marks in canonical order.
 std::vector<Placed> decomposed(std::string_view text, const icu::Normalizer2& normalizer) {
   std::vector<Placed> all;
   icu::UnicodeString parts;
@@ -139,7 +139,7 @@ std::vector<Placed> composed(const std::vector<Placed>& parts, const icu::Normal
   return all;
 }
 
-/// Bytes at the beginning of the normal form that `tokenizers` takes for the first `num_first` bytes of `text`.
+/// The number of bytes at the beginning of the normal form that `tokenizers` assigns to the first `num_first` bytes of `text`.
 size_t bytes_of_first(std::string_view text, size_t num_first, NormalForm form) {
   const icu::Normalizer2& rules = normalizer(form);
   size_t end = num_first;

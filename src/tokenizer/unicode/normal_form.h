@@ -8,7 +8,7 @@ namespace lora::tokenizer {
 /// Unicode's normal forms (UAX #15).
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 
-/// `input` in a normal form, as `tokenizers` sees it: it knows Unicode 9, so that every later character stays as it is.
+/// `input` in a normal form, as in `tokenizers`, which uses Unicode 9: later characters are unchanged.
 AlignedText to_normal_form(AlignedText input, NormalForm form);
 
 }  // namespace lora::tokenizer

@@ -86,7 +86,7 @@ std::string folded(std::string_view name) {
   return result;
 }
 
-/// Lowercase forms and back.
+/// Lowercase forms, and the code points with each of them.
 struct Cases {
   std::unordered_map<char32_t, char32_t> lower;
   std::unordered_map<char32_t, std::vector<char32_t>> upper;

@@ -7,13 +7,13 @@
 
 namespace lora::tokenizer {
 
-/// The set that Oniguruma, the regular expressions of Hugging Face's tokenizers, means by \p{name}: a general category (L, Lu,
-/// Letter, …), a script or a POSIX name (Alpha, Space, …), in any case, spaces, '-' and '_' left out; nothing for another name.
+/// The set of \p{name} in Oniguruma, the regular expression library of Hugging Face's tokenizers: a general category (L, Lu,
+/// Letter, …), a script or a POSIX name (Alpha, Space, …), ignoring case, spaces, '-' and '_'; empty for another name.
 std::optional<CodePoints> named_property(const std::string& name);
-/// The names that there are, for messages.
+/// The known names, for messages.
 std::vector<std::string> property_names();
 
-/// What `tokenizers` takes a code point for in its other parts, which know other versions of Unicode.
+/// The properties of a code point in the other parts of `tokenizers`, which use other versions of Unicode.
 bool is_space(char32_t code);        ///< White_Space
 bool is_word(char32_t code);         ///< \w of the regex crate
 bool is_numeric(char32_t code);      ///< Digits
@@ -22,9 +22,9 @@ bool is_control(char32_t code);      ///< removed by BertNormalizer's clean_text
 bool is_accent(char32_t code);       ///< removed by BertNormalizer's strip_accents
 bool is_mark(char32_t code);         ///< removed by StripAccents
 
-/// The one lowercase code point; U+0130 has two, U+0069 U+0307, of which this gives the first.
+/// The lowercase code point; for U+0130, which has two (U+0069 U+0307), the first.
 char32_t lowercase(char32_t code);
-/// `code` and every code point with the same lowercase form: what a case-insensitive literal matches.
+/// `code` and every code point with the same lowercase form: the matches of a case-insensitive literal.
 CodePoints any_case(char32_t code);
 
 }  // namespace lora::tokenizer

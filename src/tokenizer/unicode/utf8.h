@@ -5,12 +5,12 @@
 
 namespace lora::tokenizer {
 
-/// Bytes of the character that begins with `lead`. The text must be valid UTF-8, here and below.
+/// The number of bytes of the character that begins with `lead`. The text must be valid UTF-8, here and below.
 inline size_t utf8_length(unsigned char lead) {
   return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
 }
 
-/// The code point that begins at text[at]; `at` moves behind it.
+/// The code point that begins at text[at]; moves `at` past it.
 inline char32_t next_code_point(std::string_view text, size_t& at) {
   const auto byte = [&text](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
   const char32_t lead = byte(at);
@@ -31,7 +31,7 @@ inline char32_t next_code_point(std::string_view text, size_t& at) {
   }
 }
 
-/// Where the character before `end` begins.
+/// The offset of the character before `end`.
 inline size_t previous_begin(std::string_view text, size_t end) {
   do {
     --end;
