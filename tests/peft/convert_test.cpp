@@ -173,7 +173,7 @@ TEST(Kohya, RoundTripIsBitIdenticalAndResolvesUnderscores) {
   expect_same_factors(read_foreign_adapter(AdapterFormat::kKohya, path, base), adapter);
   expect_same_factors(read_foreign_adapter(AdapterFormat::kKohya, path, {}), adapter);  // Llama's names are known
 
-  // rsLoRA: A and B stay, the scale is that of an alpha in float32.
+  // rsLoRA: A and B are unchanged; the scale is that of a float32 alpha.
   const Adapter rslora = golden_adapter("llama/dynamic/adapter");
   write_foreign_adapter(AdapterFormat::kKohya, path, rslora, {}, {at::kFloat, "lora_te1", false});
   const Adapter back = read_foreign_adapter(AdapterFormat::kKohya, path, {});

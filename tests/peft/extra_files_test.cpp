@@ -50,7 +50,7 @@ TEST(AdapterFile, OfPeftMayHoldTheBasesEmbeddingsBesideTheirPairs) {
   EXPECT_NO_THROW(attach(continued, tiny_llama()));
   tensors.back().tensor = tensors.back().tensor + 1;
   io::save_tensors(folder / kWeights, tensors);
-  // Other values stand in for the base's, as in PEFT, and stay with the adapter.
+  // Other values replace the base's, as in PEFT, and are saved with the adapter again.
   const TemporaryFolder second;
   attach(continued, tiny_llama())->save(second.path());
   const io::SafetensorsFile written(second / kWeights);

@@ -254,7 +254,7 @@ TEST(Residuals, AFileThatBeganOtherwiseBringsItsBaseAlong) {
   train_a_little(*method);
   const TemporaryFolder folder, second;
   method->save(folder.path());
-  const auto elsewhere = attach_lora(options, *again.model, "base", 2);  // another seed stands for another machine
+  const auto elsewhere = attach_lora(options, *again.model, "base", 2);  // another seed simulates another machine
   elsewhere->load(folder.path());
   const std::vector<nn::Linear*> ours = adapted_hosts(*base.model), theirs = adapted_hosts(*again.model);
   for (size_t i = 0; i < ours.size(); ++i) {
@@ -267,7 +267,7 @@ TEST(Residuals, AFileThatBeganOtherwiseBringsItsBaseAlong) {
 }
 
 TEST(Residuals, PeftsOwnUnconvertedAdapterIsContinued) {
-  // Such a file holds A and B alone: PEFT decomposes the base again when it loads it.
+  // Such a file holds only A and B: PEFT decomposes the base again when it loads it.
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
   const auto method = attach_lora(starting(LoraInit::kPissa), *base.model, "base", 1);
   train_a_little(*method);
