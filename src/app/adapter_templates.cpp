@@ -1,4 +1,4 @@
-#include "adapter_templates.h"
+#include "app/adapter_templates.h"
 
 #include <algorithm>
 

@@ -1,14 +1,14 @@
-#include "chat.h"
+#include "app/chat.h"
 
 #include <unistd.h>
 
-#include "line_input.h"
+#include "app/line_input.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "talk.h"
+#include "app/talk.h"
 
 namespace lora::app {
 

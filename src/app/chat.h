@@ -1,5 +1,5 @@
 #pragma once
-#include "generation.h"
+#include "app/generation.h"
 
 namespace lora::app {
 

@@ -1,4 +1,4 @@
-#include "classifier.h"
+#include "app/classifier.h"
 
 #include <array>
 

@@ -1,4 +1,4 @@
-#include "companions.h"
+#include "app/companions.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "control_tokens.h"
+#include "app/control_tokens.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

@@ -6,9 +6,9 @@
 #include <map>
 #include <optional>
 
-#include "adapter_templates.h"
-#include "convert_report.h"
-#include "flag_value.h"
+#include "app/adapter_templates.h"
+#include "app/convert_report.h"
+#include "app/flag_value.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -22,10 +22,10 @@
 #include "lora/models/mapped_model.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
-#include "model_path.h"
-#include "new_folder.h"
-#include "open_adapter.h"
-#include "rename_modules.h"
+#include "app/model_path.h"
+#include "app/new_folder.h"
+#include "app/open_adapter.h"
+#include "app/rename_modules.h"
 
 namespace lora::app {
 
@@ -47,35 +47,35 @@ constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
                                                  {at::kBFloat16, "bf16"}}}};
 
 /// Refuses two flags that exclude each other.
-void refuse_together(bool first, const char* first_flag, bool second, const char* second_flag) {
+void require_not_together(bool first, const char* first_flag, bool second, const char* second_flag) {
   if (first && second) {
     config_error(second_flag, std::string("cannot be used with ") + first_flag);
   }
 }
 
-void refuse_without(bool given, const char* flag, bool needed, const char* needed_flag) {
+void require_companion_flag(bool given, const char* flag, bool needed, const char* needed_flag) {
   if (given && !needed) {
     config_error(flag, std::string("needs ") + needed_flag);
   }
 }
 
-void check_flags(const ConvertRequest& request) {
-  refuse_together(request.extract, "--extract", !request.adapter.empty(), "--adapter");
-  refuse_together(request.extract, "--extract", request.bake, "--bake");
-  refuse_together(request.extract, "--extract", request.resize.has_value(), "--resize");
-  refuse_together(request.extract, "--extract", !request.model.empty(), "--model");
-  refuse_together(request.bake, "--bake", request.resize.has_value(), "--resize");
-  refuse_without(request.bake || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
-  refuse_without(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
-  refuse_without(request.extract, "--extract", !request.base.empty(), "--base");
-  refuse_without(request.extract, "--extract", !request.tuned.empty(), "--tuned");
-  refuse_without(!request.base.empty(), "--base", request.extract, "--extract");
-  refuse_without(!request.tuned.empty(), "--tuned", request.extract, "--extract");
-  refuse_without(!request.target_modules.empty(), "--target-modules", request.extract, "--extract");
+void require_consistent_flags(const ConvertRequest& request) {
+  require_not_together(request.extract, "--extract", !request.adapter.empty(), "--adapter");
+  require_not_together(request.extract, "--extract", request.bake, "--bake");
+  require_not_together(request.extract, "--extract", request.resize.has_value(), "--resize");
+  require_not_together(request.extract, "--extract", !request.model.empty(), "--model");
+  require_not_together(request.bake, "--bake", request.resize.has_value(), "--resize");
+  require_companion_flag(request.bake || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
+  require_companion_flag(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
+  require_companion_flag(request.extract, "--extract", !request.base.empty(), "--base");
+  require_companion_flag(request.extract, "--extract", !request.tuned.empty(), "--tuned");
+  require_companion_flag(!request.base.empty(), "--base", request.extract, "--extract");
+  require_companion_flag(!request.tuned.empty(), "--tuned", request.extract, "--extract");
+  require_companion_flag(!request.target_modules.empty(), "--target-modules", request.extract, "--extract");
   if (!request.extract && request.adapter.empty()) {
     config_error("--adapter", "is missing: expected the adapter to convert, or --extract");
   }
-  refuse_together(request.extract, "--extract", !request.renames.empty(), "--rename");
+  require_not_together(request.extract, "--extract", !request.renames.empty(), "--rename");
   if (request.to.empty() && !(request.bake || request.extract || request.resize || !request.renames.empty())) {
     config_error("--to", "is missing: expected one of " + join(peft::kAdapterFormats.names()));
   }
@@ -132,7 +132,7 @@ at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
 }
 
 /// Refuses an adapter of another model before anything is computed.
-void check_fit(const peft::Adapter& adapter, const BaseFolder& base) {
+void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
   if (!base.weights) {
     return;
   }
@@ -239,9 +239,9 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   if (base.layout.is_known) {
     peft::set_inputs_first(adapter, base.layout.files.inputs_first);
   }
-  check_fit(adapter, base);
+  require_fit(adapter, base);
   if (base.weights) {
-    peft::check_base(adapter.weights_file.string(), adapter.base_fingerprint,
+    peft::require_same_base(adapter.weights_file.string(), adapter.base_fingerprint,
                      {base.facts.name, base.weights->fingerprint(), request.allow_other_base});
   }
   if (base.facts.name.empty()) {
@@ -265,7 +265,7 @@ fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat forma
     }
   }
   if (peft::files_of_format(format, request.output).size() > 1) {
-    check_new_folder(request.output, inputs, request.overwrite);
+    require_new_folder(request.output, inputs, request.overwrite);
     return request.output;
   }
   if (fs::is_directory(request.output)) {
@@ -281,7 +281,7 @@ fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat forma
 }  // namespace
 
 int convert_command(const ConvertRequest& request) {
-  check_flags(request);
+  require_consistent_flags(request);
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);

@@ -1,4 +1,4 @@
-#include "document_scores.h"
+#include "app/document_scores.h"
 
 #include <ATen/ATen.h>
 
@@ -55,7 +55,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
                      const std::function<void(size_t index, const DocumentScores& scores)>& take) {
   const size_t count = dataset.examples.size();
   for (size_t begin = 0; begin < count; begin += static_cast<size_t>(batch_size)) {
-    check_interrupt();
+    throw_if_interrupted();
     const size_t end = std::min(count, begin + static_cast<size_t>(batch_size));
     std::vector<int64_t> filled;  // a document without tokens cannot be in a batch, and has no scores
     for (size_t i = begin; i < end; ++i) {

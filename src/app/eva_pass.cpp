@@ -1,4 +1,4 @@
-#include "eva_pass.h"
+#include "app/eva_pass.h"
 
 #include <ATen/ATen.h>
 
@@ -45,7 +45,7 @@ int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
   const auto epoch = static_cast<int64_t>(batches.size());
   int64_t most_tokens = 0;
   for (int64_t i = 0; i < kMostBatches || i < epoch; ++i) {
-    check_interrupt();
+    throw_if_interrupted();
     if (i == epoch && !pass.is_started()) {
       fail_small_batches(pass, most_tokens);
     }

@@ -1,7 +1,7 @@
 #pragma once
 #include <filesystem>
 
-#include "run_parts.h"
+#include "app/run_parts.h"
 
 namespace lora::app {
 

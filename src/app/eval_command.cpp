@@ -4,11 +4,11 @@
 #include <limits>
 #include <optional>
 
-#include "document_scores.h"
-#include "eval_labels.h"
-#include "eval_rows.h"
-#include "flag_value.h"
-#include "inference.h"
+#include "app/document_scores.h"
+#include "app/eval_labels.h"
+#include "app/eval_rows.h"
+#include "app/flag_value.h"
+#include "app/inference.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
@@ -18,8 +18,8 @@
 #include "lora/nn/adapters.h"
 #include "lora/nn/token_batch.h"
 #include "lora/train/objectives.h"
-#include "result_inputs.h"
-#include "text_table.h"
+#include "app/result_inputs.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 
@@ -208,24 +208,29 @@ std::optional<ResultFile> logprobs_file(const EvalRequest& request) {
   return ResultFile(request.token_logprobs, inputs_of(request.inference, {request.source.path, request.chat_template}));
 }
 
+/// Throws config Error for flags that have no effect on these rows or this model.
+void require_flags_with_effect(const EvalRequest& request, data::RowFormat format, data::TrainOn train_on, bool is_module) {
+  if (train_on != data::TrainOn::kCompletion && !data::has_prompt(format)) {
+    config_error("--train-on", "has no effect on rows in the format " + request.format +
+                                   ": expected prompt_completion, instruction or messages. Leave it out.");
+  }
+  if (!is_module && (!request.objective.empty() || format == data::RowFormat::kFeatures)) {
+    config_error(request.objective.empty() ? "--format" : "--objective",
+                 "is only for TorchScript models: found " + (request.objective.empty() ? request.format : request.objective) +
+                     " with a Hugging Face model");
+  }
+}
+
 }  // namespace
 
 int eval_command(const EvalRequest& request) {
   const data::DataOptions options = data_options(request);
   const data::SourceOptions source = source_options(request);
-  if (options.train_on != data::TrainOn::kCompletion && !data::has_prompt(source.format)) {
-    config_error("--train-on", "has no effect on rows in the format " + request.format +
-                                   ": expected prompt_completion, instruction or messages. Leave it out.");
-  }
-  const bool has_learnt_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
+  const bool has_supervised_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
   const bool is_module = model_options(request.inference).is_torchscript();
-  if (is_module && (!has_learnt_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
+  require_flags_with_effect(request, source.format, options.train_on, is_module);
+  if (is_module && (!has_supervised_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
     return evaluate_rows(request, source, options);
-  }
-  if (!is_module && (!request.objective.empty() || source.format == data::RowFormat::kFeatures)) {
-    config_error(request.objective.empty() ? "--format" : "--objective",
-                 "is only for TorchScript models: found " + (request.objective.empty() ? request.format : request.objective) +
-                     " with a Hugging Face model");
   }
   if (source.format == data::RowFormat::kClassification) {
     return evaluate_labels(request, source, options);

@@ -1,16 +1,16 @@
-#include "eval_labels.h"
+#include "app/eval_labels.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "inference.h"
+#include "app/inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
-#include "result_inputs.h"
-#include "text_table.h"
+#include "app/result_inputs.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 
@@ -41,7 +41,7 @@ std::string table_of(const std::vector<Json>& results) {
   return table.text();
 }
 
-void check_flags(const EvalRequest& request) {
+void require_consistent_flags(const EvalRequest& request) {
   if (!request.token_logprobs.empty()) {
     config_error("--token-logprobs", "needs rows with tokens to predict: found --format classification, whose rows have one label each");
   }
@@ -80,7 +80,7 @@ void require_finite(const train::EvalResult& found, const data::Dataset& dataset
   }
   std::vector<std::string> origins;
   for (size_t i = 0; i < dataset.examples.size() && origins.size() < kNamed; ++i) {
-    check_interrupt();
+    throw_if_interrupted();
     data::Dataset row;
     row.examples = {dataset.examples[i]};
     row.has_classes = dataset.has_classes;
@@ -110,7 +110,7 @@ void print_evaluations(const std::vector<Json>& results, bool json) {
 }
 
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
-  check_flags(request);
+  require_consistent_flags(request);
   const std::optional<ResultFile> predictions = predictions_file(request);
   const InferenceParts parts = open_inference(request.inference, ModelUse::kDocuments);
   nn::Model& model = *parts.base.model;

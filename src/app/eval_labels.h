@@ -4,7 +4,7 @@
 #include "lora/app/eval_command.h"
 #include "lora/data/dataset.h"
 #include "lora/train/objective.h"
-#include "predictions.h"
+#include "app/predictions.h"
 
 namespace lora::app {
 

@@ -1,16 +1,16 @@
-#include "eval_rows.h"
+#include "app/eval_rows.h"
 
 #include <limits>
 
-#include "eval_labels.h"
-#include "flag_value.h"
-#include "inference.h"
+#include "app/eval_labels.h"
+#include "app/flag_value.h"
+#include "app/inference.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
 #include "lora/train/objectives.h"
-#include "result_inputs.h"
-#include "script_rows.h"
+#include "app/result_inputs.h"
+#include "app/script_rows.h"
 
 namespace lora::app {
 

@@ -1,20 +1,20 @@
 #include "lora/app/generate_command.h"
 
-#include "chat.h"
-#include "generate_rows.h"
-#include "generation.h"
+#include "app/chat.h"
+#include "app/generate_rows.h"
+#include "app/generation.h"
 #include "lora/base/error.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/data/prompts.h"
-#include "result_inputs.h"
-#include "talk.h"
+#include "app/result_inputs.h"
+#include "app/talk.h"
 
 namespace lora::app {
 
 namespace {
 
-void check_flags(const GenerateRequest& request) {
+void require_consistent_flags(const GenerateRequest& request) {
   if (!request.system.empty() && !request.message && !request.chat) {
     config_error("--system", "found it with " + std::string(request.prompt ? "--prompt" : "--prompts") +
                                  ", expected --message or --chat, as only a chat template can express it");
@@ -92,7 +92,7 @@ void stream(Generation& generation, const data::PromptRow& prompt) {
 }  // namespace
 
 int generate_command(const GenerateRequest& request) {
-  check_flags(request);
+  require_consistent_flags(request);
   const std::optional<ResultFile> output = checked_output(request);
   Generation generation(request);
   if (!request.system.empty()) {

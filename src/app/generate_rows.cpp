@@ -1,4 +1,4 @@
-#include "generate_rows.h"
+#include "app/generate_rows.h"
 
 #include <chrono>
 #include <map>
@@ -9,7 +9,7 @@
 #include "lora/base/python_json.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "talk.h"
+#include "app/talk.h"
 
 namespace lora::app {
 
@@ -62,9 +62,9 @@ Json row_of(size_t index, const data::PromptRow& prompt, const std::optional<std
 }
 
 /// Completes the prompts of a command and counts them.
-class Rows {
+class PromptRun {
  public:
-  Rows(Generation& generation, const std::vector<data::PromptRow>& prompts, RowWriter& writer)
+  PromptRun(Generation& generation, const std::vector<data::PromptRow>& prompts, RowWriter& writer)
       : generation_(generation), prompts_(prompts), writer_(writer) {}
 
   void complete(const std::vector<size_t>& indices, const std::string& adapter) {
@@ -128,7 +128,7 @@ void generate_rows(Generation& generation, const std::vector<data::PromptRow>& p
     log::warn("the model has no usable tokenizer: the rows have \"output_ids\", and \"completion\" is null");
   }
   RowWriter writer(prompts.size(), output);
-  Rows rows(generation, prompts, writer);
+  PromptRun rows(generation, prompts, writer);
   try {
     for (const auto& [adapter, indices] : plan_batches(prompts, generation.default_adapter(), batch_size)) {
       rows.complete(indices, adapter);

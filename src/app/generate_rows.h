@@ -2,7 +2,7 @@
 #include <optional>
 #include <vector>
 
-#include "generation.h"
+#include "app/generation.h"
 #include "lora/base/result_file.h"
 #include "lora/data/prompts.h"
 

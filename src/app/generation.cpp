@@ -1,4 +1,4 @@
-#include "generation.h"
+#include "app/generation.h"
 
 #include <algorithm>
 
@@ -14,7 +14,7 @@ namespace lora::app {
 namespace {
 
 const InferenceRequest& checked(const GenerateRequest& request) {
-  generate::check_options(request.options);
+  generate::require_valid_options(request.options);
   if (request.batch_size < 1) {
     config_error("--batch-size", "found " + std::to_string(request.batch_size) + ", expected a positive integer");
   }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "inference.h"
+#include "app/inference.h"
 #include "lora/app/generate_command.h"
 #include "lora/data/chat.h"
 #include "lora/data/text_ids.h"

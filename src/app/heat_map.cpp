@@ -1,11 +1,11 @@
-#include "heat_map.h"
+#include "app/heat_map.h"
 
 #include <algorithm>
 #include <array>
 #include <map>
 
 #include "lora/base/regex.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

@@ -1,15 +1,15 @@
-#include "inference.h"
+#include "app/inference.h"
 
 #include <algorithm>
 
-#include "classifier.h"
-#include "load_base.h"
+#include "app/classifier.h"
+#include "app/load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
-#include "model_path.h"
-#include "run_prompts.h"
+#include "app/model_path.h"
+#include "app/run_prompts.h"
 
 namespace lora::app {
 
@@ -106,7 +106,7 @@ std::vector<std::string> InferenceParts::names_to_run(bool with_base) const {
 
 std::unique_ptr<tokenizer::Tokenizer> InferenceParts::tokenizer() const {
   std::unique_ptr<tokenizer::Tokenizer> loaded = tokenizer::load_tokenizer(options.tokenizer);
-  check_vocabulary(*loaded, *base.model, options.tokenizer.string());
+  require_vocabulary(*loaded, *base.model, options.tokenizer.string());
   return loaded;
 }
 
@@ -152,7 +152,7 @@ void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::Ro
   }
 }
 
-void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
+void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where) {
   if (tokenizer.vocab_size() > model.vocab_size()) {
     model_error(where, "the tokenizer does not belong to this model: found a vocabulary of " + std::to_string(tokenizer.vocab_size()) +
                            ", expected at most the model's " + std::to_string(model.vocab_size()));

@@ -53,7 +53,7 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
 void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset);
 
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
-void check_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
+void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
 /// The purpose for which a model is loaded.
 enum class ModelUse {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <system_error>
 
-#include "init_config.h"
+#include "app/init_config.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"

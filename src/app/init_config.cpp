@@ -1,4 +1,4 @@
-#include "init_config.h"
+#include "app/init_config.h"
 
 #include <algorithm>
 #include <cmath>

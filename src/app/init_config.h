@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "init_facts.h"
+#include "app/init_facts.h"
 #include "lora/base/json.h"
 
 namespace lora::app {

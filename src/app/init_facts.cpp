@@ -1,10 +1,10 @@
-#include "init_facts.h"
+#include "app/init_facts.h"
 
 #include <algorithm>
 
-#include "classifier.h"
-#include "control_tokens.h"
-#include "inference.h"
+#include "app/classifier.h"
+#include "app/control_tokens.h"
+#include "app/inference.h"
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/config/command_line.h"
@@ -13,7 +13,7 @@
 #include "lora/models/mapped_model.h"
 #include "lora/nn/model.h"
 #include "lora/train/objectives.h"
-#include "model_path.h"
+#include "app/model_path.h"
 
 namespace lora::app {
 
@@ -168,7 +168,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   facts.family_targets = model->default_target_modules();
   open_tokenizer(facts);
   if (facts.tokenizer && facts.predicts_tokens) {
-    check_vocabulary(*facts.tokenizer, *model, kFlag);
+    require_vocabulary(*facts.tokenizer, *model, kFlag);
   }
   return facts;
 }

@@ -1,17 +1,17 @@
-#include "inspect_adapter.h"
+#include "app/inspect_adapter.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "heat_map.h"
-#include "inspect_tensors.h"
+#include "app/heat_map.h"
+#include "app/inspect_tensors.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/peft/update_figures.h"
-#include "open_adapter.h"
-#include "text_table.h"
+#include "app/open_adapter.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 
@@ -107,7 +107,7 @@ Json adapter_facts(const std::filesystem::path& path) {
   int64_t parameters = 0;
   double squares = 0;
   for (const peft::LowRankUpdate* update : in_order(adapter)) {
-    check_interrupt();
+    throw_if_interrupted();
     modules.push_back(module_facts(*update));
     parameters += num_parameters(*update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);

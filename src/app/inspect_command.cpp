@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <array>
 
-#include "inspect_adapter.h"
-#include "inspect_model.h"
-#include "inspect_run.h"
-#include "inspect_script.h"
-#include "inspect_tensors.h"
+#include "app/inspect_adapter.h"
+#include "app/inspect_model.h"
+#include "app/inspect_run.h"
+#include "app/inspect_script.h"
+#include "app/inspect_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/sibling.h"

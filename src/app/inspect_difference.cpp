@@ -5,13 +5,13 @@
 #include <map>
 #include <set>
 
-#include "heat_map.h"
-#include "inspect_adapter.h"
+#include "app/heat_map.h"
+#include "app/inspect_adapter.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/peft/update_figures.h"
-#include "open_adapter.h"
-#include "text_table.h"
+#include "app/open_adapter.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 
@@ -131,7 +131,7 @@ Json difference_facts(const std::filesystem::path& first, const std::filesystem:
   const Updates updates_b = by_module(b);
   Json modules = Json::array();
   for (const auto& [module, update] : updates_a) {
-    check_interrupt();
+    throw_if_interrupted();
     if (const auto other = updates_b.find(module); other != updates_b.end()) {
       modules.push_back(module_difference(*update, *other->second));
     }

@@ -1,18 +1,18 @@
-#include "inspect_model.h"
+#include "app/inspect_model.h"
 
 #include <algorithm>
 #include <array>
 #include <map>
 #include <set>
 
-#include "inspect_tensors.h"
+#include "app/inspect_tensors.h"
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/weight_source.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

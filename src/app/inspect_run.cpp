@@ -1,17 +1,17 @@
-#include "inspect_run.h"
+#include "app/inspect_run.h"
 
 #include <algorithm>
 #include <optional>
 
-#include "inspect_adapter.h"
-#include "inspect_model.h"
+#include "app/inspect_adapter.h"
+#include "app/inspect_model.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/folder_lock.h"
 #include "lora/base/input_file.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

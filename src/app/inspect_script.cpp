@@ -1,9 +1,9 @@
-#include "inspect_script.h"
+#include "app/inspect_script.h"
 
 #include "lora/base/text.h"
 #include "lora/torchscript/archive.h"
 #include "lora/torchscript/script_file.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

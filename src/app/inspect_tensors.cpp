@@ -1,4 +1,4 @@
-#include "inspect_tensors.h"
+#include "app/inspect_tensors.h"
 
 #include <algorithm>
 
@@ -6,7 +6,7 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/safetensors.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

@@ -1,4 +1,4 @@
-#include "line_input.h"
+#include "app/line_input.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -33,7 +33,7 @@ bool LineInput::fill() {
   // A signal restarts read() and may arrive just before poll(): poll in short intervals so that it is noticed.
   pollfd input{STDIN_FILENO, POLLIN, 0};
   while (!ended_ && poll(&input, 1, /*milliseconds=*/100) <= 0) {
-    check_interrupt();
+    throw_if_interrupted();
   }
   std::array<char, 4096> bytes;
   const ssize_t count = ended_ ? 0 : read(STDIN_FILENO, bytes.data(), bytes.size());

@@ -1,4 +1,4 @@
-#include "load_base.h"
+#include "app/load_base.h"
 
 #include "lora/torchscript/load.h"
 

@@ -1,4 +1,4 @@
-#include "memory_plan.h"
+#include "app/memory_plan.h"
 
 #include <ATen/Parallel.h>
 
@@ -37,7 +37,7 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
 }
 
 /// The parts of micro-batches that are computed at once.
-struct Parts {
+struct PlannedParts {
   std::vector<train::BatchSize> sizes;
   bool add_up = false;        ///< a step has several parts, so that gradients are kept during the next part's activations
   bool side_by_side = false;  ///< parts run in parallel, each with its own gradients
@@ -55,9 +55,9 @@ struct Parts {
   }
 };
 
-class Planner {
+class MemoryPlanner {
  public:
-  explicit Planner(const MemoryPlanInput& input) : input_(input) {
+  explicit MemoryPlanner(const MemoryPlanInput& input) : input_(input) {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
     const bool full = !input.config.adapter.has_value();
     gradients_ = bytes_of(trained);
@@ -79,7 +79,7 @@ class Planner {
     if (is_new) {
       found->second = find_parts();
     }
-    const Parts& parts = found->second;
+    const PlannedParts& parts = found->second;
     const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
     const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
@@ -95,7 +95,7 @@ class Planner {
  private:
   int64_t with_holes(int64_t bytes) const { return input_.model.device().is_cpu() ? bytes / 100 * (100 + kHolesPercent) : bytes; }
 
-  int64_t kernel_bytes(const Parts& parts) const {
+  int64_t kernel_bytes(const PlannedParts& parts) const {
     const int64_t bytes = input_.model.dtype() == at::kFloat ? kFloatKernelBytes : kHalfKernelBytes;
     return input_.model.device().is_cpu()
                ? std::min(kMostKernels, kKernelsPerSize * (static_cast<int64_t>(parts.lengths.size()) - 1)) * bytes
@@ -103,8 +103,8 @@ class Planner {
   }
 
   /// The parts of an epoch, step by step.
-  Parts find_parts() const {
-    Parts found;
+  PlannedParts find_parts() const {
+    PlannedParts found;
     const std::vector<train::MicroBatch> batches = input_.objective.plan_epoch(0);
     const auto step_size = static_cast<size_t>(input_.config.training.gradient_accumulation_steps);
     for (size_t begin = 0; begin < batches.size(); begin += step_size) {
@@ -120,7 +120,7 @@ class Planner {
 
   const MemoryPlanInput& input_;
   int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
-  std::map<std::pair<int64_t, Recompute>, Parts> parts_;  ///< by batch size and recomputation
+  std::map<std::pair<int64_t, Recompute>, PlannedParts> parts_;  ///< by batch size and recomputation
 };
 
 /// The meaning of the config's words, fastest first.
@@ -153,7 +153,7 @@ std::vector<Recompute> recomputations(const MemoryPlanInput& input) {
 }
 
 /// The batch sizes to try, best first.
-std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, Planner& planner) {
+std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, MemoryPlanner& planner) {
   const train::TrainOptions& training = input.config.training;
   if (!training.finds_batch_size || input.batch_size) {
     return {input.batch_size.value_or(training.per_device_train_batch_size)};
@@ -172,7 +172,7 @@ std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, Planner& planner)
 }
 
 MemoryPlan choose(const MemoryPlanInput& input) {
-  Planner planner(input);
+  MemoryPlanner planner(input);
   MemoryPlan last;
   const std::vector<int64_t> sizes = batch_sizes(input, planner);
   for (const Recompute recompute : recomputations(input)) {

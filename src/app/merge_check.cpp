@@ -1,4 +1,4 @@
-#include "merge_check.h"
+#include "app/merge_check.h"
 
 #include <ATen/ATen.h>
 
@@ -6,8 +6,8 @@
 #include <array>
 #include <cstdio>
 
-#include "flag_value.h"
-#include "inference.h"
+#include "app/flag_value.h"
+#include "app/inference.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/random.h"
@@ -97,7 +97,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
   const at::NoGradGuard no_grad;
   std::vector<Tensor> logits;
   for (const std::vector<int32_t>& ids : documents) {
-    check_interrupt();
+    throw_if_interrupted();
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
     const Tensor own =
@@ -194,7 +194,7 @@ class Comparison {
 
 }  // namespace
 
-void check_merge(const MergeRequest& request, const std::filesystem::path& result) {
+void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result) {
   Comparison(request, result).run();
 }
 

@@ -10,6 +10,6 @@ namespace lora::app {
 /// Runs the merged model and the base with its adapters attached (with --unmerge the result is the base) on a few documents in the
 /// result's dtype, and prints the largest difference of their logits and the mean KL divergence. Throws model Error if the difference
 /// is above the tolerance: --tolerance, or by default 1e-4 (float32), 0.02 (float16), 0.1 (bfloat16) of the largest logit.
-void check_merge(const MergeRequest& request, const std::filesystem::path& result);
+void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result);
 
 }  // namespace lora::app

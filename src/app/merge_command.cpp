@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "adapter_templates.h"
-#include "flag_value.h"
+#include "app/adapter_templates.h"
+#include "app/flag_value.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -11,16 +11,16 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/options.h"
-#include "merge_model.h"
-#include "merge_script.h"
-#include "model_path.h"
-#include "new_folder.h"
+#include "app/merge_model.h"
+#include "app/merge_script.h"
+#include "app/model_path.h"
+#include "app/new_folder.h"
 
 namespace lora::app {
 
 namespace {
 
-void check_flags(const MergeRequest& request) {
+void require_consistent_flags(const MergeRequest& request) {
   if (request.model.empty() == request.combine.empty()) {
     config_error(request.model.empty() ? "--model" : "--combine",
                  request.model.empty() ? "is missing: expected the base to merge into, or --combine to make one adapter from several"
@@ -77,7 +77,7 @@ std::string base_name_of(const std::vector<peft::WeightedAdapter>& adapters) {
 std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapters, bool allow_other_base) {
   peft::BaseReference base("the other adapters' base", "", allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
-    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, base);
+    peft::require_same_base(adapter.name, adapter.adapter.base_fingerprint, base);
     base.fingerprint = base.fingerprint.empty() ? adapter.adapter.base_fingerprint : base.fingerprint;
   }
   return base.fingerprint;
@@ -102,7 +102,7 @@ void combine_adapters(const MergeRequest& request) {
   if (!request.majority_sign_method.empty()) {
     options.majority_sign_method = flag_value(peft::kMajoritySigns, request.majority_sign_method, "--majority-sign-method");
   }
-  check_new_folder(request.output, {request.adapters.begin(), request.adapters.end()}, request.overwrite);
+  require_new_folder(request.output, {request.adapters.begin(), request.adapters.end()}, request.overwrite);
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
   peft::Adapter combined = peft::combine(adapters, options);
   combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
@@ -119,7 +119,7 @@ void combine_adapters(const MergeRequest& request) {
 }  // namespace
 
 int merge_command(const MergeRequest& request) {
-  check_flags(request);
+  require_consistent_flags(request);
   if (request.combine.empty()) {
     const models::ModelOptions model = config::read_model_flags(
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},

@@ -1,14 +1,14 @@
 // Writes a model with merged adapters while reading the base: one piece of one tensor at a time.
-#include "merge_model.h"
+#include "app/merge_model.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <set>
 
-#include "adapter_templates.h"
-#include "classifier.h"
-#include "companions.h"
+#include "app/adapter_templates.h"
+#include "app/classifier.h"
+#include "app/companions.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -23,8 +23,8 @@
 #include "lora/models/base_model.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/peft/task.h"
-#include "merge_check.h"
-#include "new_folder.h"
+#include "app/merge_check.h"
+#include "app/new_folder.h"
 
 namespace lora::app {
 
@@ -42,7 +42,7 @@ class Base {
     config_ = read_json(file, ErrorKind::kModel);
     const JsonReader reader(config_, file.string(), ErrorKind::kModel);
     checkpoint_ = models::read_layout(source_, reader);
-    models::refuse_packed(checkpoint_, reader);
+    models::require_unpacked(checkpoint_, reader);
     models::warn_of_notes(checkpoint_, options.path.string());
     config_ = models::settled_config(std::move(config_), checkpoint_);
     layout_.embedding = checkpoint_.files.embedding;
@@ -127,7 +127,7 @@ class Base {
     const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
     const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
     for (int64_t begin = 0; begin < rows; begin += step) {
-      check_interrupt();
+      throw_if_interrupted();
       const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
       if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
         model_error(tensor.name, "would get a value that is not finite in " + io::dtype_name(dtype) +
@@ -193,12 +193,12 @@ void warn_of_untying(const peft::MergePlan& plan) {
 void merge_model(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
   std::vector<fs::path> inputs{request.adapters.begin(), request.adapters.end()};
   inputs.push_back(model.path);
-  check_new_folder(request.output, inputs, request.overwrite);
+  require_new_folder(request.output, inputs, request.overwrite);
   const Base base(model);
   // A merged model does not have the fingerprint of its adapters' base.
   const peft::BaseReference reference(model.name, request.unmerge ? "" : base.fingerprint(), request.allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
-    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
+    peft::require_same_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     warn_of_other_base(adapter, model);
   }
   peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
@@ -218,7 +218,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
     io::write_checkpoint(folder, streams, request.max_shard_size);
     log::end_progress();
     if (request.verify) {
-      check_merge(request, folder);
+      require_equal_merge(request, folder);
     }
   });
   const auto changed = std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const auto& tensor) { return tensor.is_changed(); });

@@ -1,4 +1,4 @@
-#include "merge_script.h"
+#include "app/merge_script.h"
 
 #include <ATen/ATen.h>
 
@@ -13,7 +13,7 @@
 #include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/script_file.h"
-#include "merge_check.h"
+#include "app/merge_check.h"
 
 namespace lora::app {
 
@@ -22,7 +22,7 @@ namespace {
 using torchscript::HostWeight;
 using torchscript::ScriptFile;
 
-void check_script_flags(const MergeRequest& request, const models::ModelOptions& model) {
+void require_script_flags(const MergeRequest& request, const models::ModelOptions& model) {
   if (model.dtype != models::ComputeDtype::kAuto) {
     config_error("--dtype", "cannot be used with a TorchScript model, whose code may depend on its dtype: found '" + request.dtype +
                                 "', expected auto");
@@ -74,7 +74,7 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
 }
 
 /// Refuses a slot with two names, which is one tensor: changing one of them would change both.
-void refuse_shared(const peft::MergePlan& plan, const ScriptFile& file) {
+void require_unshared(const peft::MergePlan& plan, const ScriptFile& file) {
   for (const peft::MergedTensor& tensor : plan.tensors) {
     const auto is_its = [&tensor](const HostWeight& weight) { return weight.slot == tensor.source; };
     if (tensor.is_changed() && std::count_if(file.weights().begin(), file.weights().end(), is_its) > 1) {
@@ -86,7 +86,7 @@ void refuse_shared(const peft::MergePlan& plan, const ScriptFile& file) {
 }
 
 at::Tensor merged_weight(const peft::MergedTensor& tensor, const at::Tensor& base) {
-  check_interrupt();
+  throw_if_interrupted();
   const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
   const at::Tensor merged = peft::merged_rows(tensor, base, 0, rows).to(base.scalar_type()).view(base.sizes());
   if (!at::isfinite(merged).all().item<bool>()) {
@@ -109,7 +109,7 @@ void save_verified(const MergeRequest& request, const ScriptFile& file, const fs
   const fs::path unverified = output.parent_path() / ("." + output.filename().string() + ".unverified.pt");
   try {
     file.save(unverified);
-    check_merge(request, unverified);
+    require_equal_merge(request, unverified);
     fs::rename(unverified, output);
   } catch (...) {
     std::error_code ignored;
@@ -121,7 +121,7 @@ void save_verified(const MergeRequest& request, const ScriptFile& file, const fs
 }  // namespace
 
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
-  check_script_flags(request, model);
+  require_script_flags(request, model);
   const fs::path output = checked_output(request, model);
   ScriptFile file(model.path, model.trust_torchscript);
   if (request.verify) {
@@ -129,14 +129,14 @@ void merge_script(const MergeRequest& request, const models::ModelOptions& model
   }
   const peft::BaseReference reference(model.name, request.unmerge ? "" : file.fingerprint(), request.allow_other_base);
   for (const peft::WeightedAdapter& adapter : adapters) {
-    peft::check_base(adapter.name, adapter.adapter.base_fingerprint, reference);
+    peft::require_same_base(adapter.name, adapter.adapter.base_fingerprint, reference);
   }
   peft::BaseLayout layout;
   for (const HostWeight& weight : file.weights()) {
     layout.tensors.push_back({weight.slot, weight.shape, file.tensor(weight.slot).is_floating_point(), weight.name});
   }
   const peft::MergePlan plan = peft::plan_merge(layout, settled(adapters, file), request.unmerge);
-  refuse_shared(plan, file);
+  require_unshared(plan, file);
   int64_t changed = 0;
   for (const peft::MergedTensor& tensor : plan.tensors) {
     if (tensor.is_changed()) {

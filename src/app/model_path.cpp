@@ -1,4 +1,4 @@
-#include "model_path.h"
+#include "app/model_path.h"
 
 #include <algorithm>
 #include <vector>

@@ -1,8 +1,8 @@
-#include "new_folder.h"
+#include "app/new_folder.h"
 
 #include <algorithm>
 
-#include "companions.h"
+#include "app/companions.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 
@@ -36,7 +36,7 @@ bool holds_companions_alone(const fs::path& folder) {
 
 }  // namespace
 
-void check_new_folder(const fs::path& folder, const std::vector<fs::path>& inputs, bool overwrite) {
+void require_new_folder(const fs::path& folder, const std::vector<fs::path>& inputs, bool overwrite) {
   const fs::path output = resolved(folder);
   for (const fs::path& input : inputs) {
     const fs::path other = resolved(input);

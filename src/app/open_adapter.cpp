@@ -1,4 +1,4 @@
-#include "open_adapter.h"
+#include "app/open_adapter.h"
 
 #include "lora/config/command_line.h"
 

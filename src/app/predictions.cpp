@@ -1,5 +1,5 @@
 // Legend: N rows, K outputs per row.
-#include "predictions.h"
+#include "app/predictions.h"
 
 #include <ATen/ATen.h>
 
@@ -15,7 +15,7 @@
 #include "lora/data/batches.h"
 #include "lora/train/regression.h"
 #include "lora/train/sequence_classification.h"
-#include "result_inputs.h"
+#include "app/result_inputs.h"
 
 namespace lora::app {
 
@@ -30,7 +30,7 @@ using TakeOutputs = std::function<void(const std::vector<int64_t>& rows, const n
 void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64_t batch_size, const TakeOutputs& take) {
   const auto count = static_cast<int64_t>(dataset.examples.size());
   for (int64_t begin = 0; begin < count; begin += batch_size) {
-    check_interrupt();
+    throw_if_interrupted();
     std::vector<int64_t> rows;
     for (int64_t i = begin; i < std::min(count, begin + batch_size); ++i) {
       rows.push_back(i);

@@ -1,12 +1,12 @@
-#include "preview.h"
+#include "app/preview.h"
 
 #include <algorithm>
 
-#include "inspect_tensors.h"
+#include "app/inspect_tensors.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
 #include "lora/nn/token_batch.h"
-#include "text_table.h"
+#include "app/text_table.h"
 
 namespace lora::app {
 

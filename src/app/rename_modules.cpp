@@ -1,4 +1,4 @@
-#include "rename_modules.h"
+#include "app/rename_modules.h"
 
 #include <set>
 

@@ -1,6 +1,6 @@
-#include "result_inputs.h"
+#include "app/result_inputs.h"
 
-#include "inference.h"
+#include "app/inference.h"
 
 namespace lora::app {
 

@@ -1,4 +1,4 @@
-#include "run_folder.h"
+#include "app/run_folder.h"
 
 #include <linux/magic.h>
 #include <sys/statfs.h>
@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "companions.h"
+#include "app/companions.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
@@ -82,7 +82,7 @@ RunPlan resume_from(const fs::path& checkpoint, const RunIdentity& identity) {
 
 }  // namespace
 
-void check_output_folder(const fs::path& folder) {
+void require_output_folder(const fs::path& folder) {
   fs::path existing = folder;
   while (!fs::exists(existing) && existing.has_parent_path() && existing != existing.parent_path()) {
     existing = existing.parent_path();
@@ -135,7 +135,7 @@ bool has_result(const fs::path& folder) {
   return has("adapter_model.safetensors", "adapter_config.json") || has("model.safetensors", "config.json");
 }
 
-[[noreturn]] void refuse_folder(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {
+[[noreturn]] void fail_other_run(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {
   const std::vector<std::string> found = differences(run, identity);
   output_error(folder.string(),
                "holds another run's files: found " + first_file.filename().string() +
@@ -184,7 +184,7 @@ RunPlan plan_run(const fs::path& folder, const RunIdentity& identity, const std:
   const Json run = read_run_file(folder);
   const bool is_ours = text_at(run, "run_id") == identity.id;
   if (!is_ours && !overwrite) {
-    refuse_folder(folder, files.front(), run, identity);
+    fail_other_run(folder, files.front(), run, identity);
   }
   if (!is_ours || resume == "never") {
     plan.clears = true;

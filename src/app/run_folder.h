@@ -6,12 +6,12 @@
 
 #include "lora/base/file.h"
 #include "lora/base/json.h"
-#include "run_identity.h"
+#include "app/run_identity.h"
 
 namespace lora::app {
 
 /// Throws output Error if the folder cannot be written. Does not create it, for --dry-run.
-void check_output_folder(const std::filesystem::path& folder);
+void require_output_folder(const std::filesystem::path& folder);
 
 /// What to do in an output folder.
 enum class RunStart {

@@ -1,4 +1,4 @@
-#include "run_identity.h"
+#include "app/run_identity.h"
 
 #include <algorithm>
 #include <map>
@@ -169,7 +169,7 @@ std::vector<std::string> differences_of_evaluation(const Json& run_file, const R
 Json hash_files(const std::vector<fs::path>& files) {
   Json hashes = Json::object();
   for (const fs::path& file : files) {
-    check_interrupt();
+    throw_if_interrupted();
     hashes[file.filename().string()] = sha256_of_file(file, ErrorKind::kModel);
   }
   return hashes;

@@ -1,13 +1,13 @@
-#include "run_parts.h"
+#include "app/run_parts.h"
 
 #include <algorithm>
 #include <limits>
 
-#include "adapter_templates.h"
-#include "classifier.h"
-#include "companions.h"
-#include "inference.h"
-#include "load_base.h"
+#include "app/adapter_templates.h"
+#include "app/classifier.h"
+#include "app/companions.h"
+#include "app/inference.h"
+#include "app/load_base.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
@@ -17,17 +17,17 @@
 #include "lora/nn/token_batch.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/task.h"
-#include "model_path.h"
-#include "run_folder.h"
-#include "script_rows.h"
+#include "app/model_path.h"
+#include "app/run_folder.h"
+#include "app/script_rows.h"
 
 namespace lora::app {
 
 namespace {
 
-template <typename Wanted>
-bool has_source(const data::DataOptions& options, const Wanted& wanted) {
-  return std::any_of(options.train.begin(), options.train.end(), wanted) || std::any_of(options.eval.begin(), options.eval.end(), wanted);
+template <typename SourceTest>
+bool has_source(const data::DataOptions& options, const SourceTest& needed) {
+  return std::any_of(options.train.begin(), options.train.end(), needed) || std::any_of(options.eval.begin(), options.eval.end(), needed);
 }
 
 bool needs_tokenizer(const data::DataOptions& options) {
@@ -82,7 +82,7 @@ Json data_files(const data::Dataset* dataset) {
 }
 
 /// Throws config Error for settings that need CUDA.
-void check_device_run(const config::RunConfig& config, at::Device device) {
+void require_device_run(const config::RunConfig& config, at::Device device) {
   if (config.training.gradient_checkpointing == train::GradientCheckpointing::kOffload && !device.is_cuda()) {
     config_error("training.gradient_checkpointing",
                  "found \"offload\" on " + device.str() + ", expected \"full\": activations are already in host memory");
@@ -93,7 +93,7 @@ void check_device_run(const config::RunConfig& config, at::Device device) {
 }
 
 /// Throws config Error for settings that a TorchScript model does not support.
-void check_script_run(const config::RunConfig& config) {
+void require_script_run(const config::RunConfig& config) {
   using train::GradientCheckpointing;
   const GradientCheckpointing recompute = config.training.gradient_checkpointing;
   if (!config.adapter) {
@@ -167,7 +167,7 @@ void RunParts::load_base(const config::RunConfig& config) {
     base = labels ? models::load_base_model(config.model, config.training.seed, models::SequenceHeadRequest{labels->num_labels()})
                   : app::load_base(config.model, config.training.seed);
   }
-  check_device_run(config, base.model->device());
+  require_device_run(config, base.model->device());
 }
 
 void RunParts::attach(const config::RunConfig& config) {
@@ -185,10 +185,10 @@ void RunParts::make_objective(const config::RunConfig& config) {
   objective = train::objective_entry(config.training.objective)
                   .make({*base.model, train, eval_set(), labels ? &*labels : nullptr, batch_options(config)});
   const std::vector<std::string> metrics = objective->metric_names();
-  const std::string& wanted = config.training.metric_for_best_model;
-  if (std::find(metrics.begin(), metrics.end(), wanted) == metrics.end()) {
+  const std::string& needed = config.training.metric_for_best_model;
+  if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
     config_error("training.metric_for_best_model",
-                 "found '" + wanted + "', expected a metric of this objective and data: " + join(metrics));
+                 "found '" + needed + "', expected a metric of this objective and data: " + join(metrics));
   }
 }
 
@@ -283,7 +283,7 @@ void RunParts::load_module_rows(const config::RunConfig& config) {
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   require_model(config.model, "model.path");
   if (config.model.is_torchscript()) {
-    check_script_run(config);
+    require_script_run(config);
   }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
@@ -300,7 +300,7 @@ std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   }
   parts->load_base(config);
   if (parts->tokenizer && needs_tokenizer(config.data)) {
-    check_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
+    require_vocabulary(*parts->tokenizer, *parts->base.model, "model.tokenizer");
   }
   parts->load_prompts(config);
   parts->attach(config);  // before the data, so that a wrong target is reported at once

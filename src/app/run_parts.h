@@ -10,7 +10,7 @@
 #include "lora/peft/method.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "lora/train/objectives.h"
-#include "run_prompts.h"
+#include "app/run_prompts.h"
 
 namespace lora::app {
 

@@ -1,8 +1,8 @@
-#include "run_prompts.h"
+#include "app/run_prompts.h"
 
 #include <algorithm>
 
-#include "control_tokens.h"
+#include "app/control_tokens.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"

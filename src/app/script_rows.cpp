@@ -1,4 +1,4 @@
-#include "script_rows.h"
+#include "app/script_rows.h"
 
 #include <ATen/ATen.h>
 

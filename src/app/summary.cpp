@@ -1,4 +1,4 @@
-#include "summary.h"
+#include "app/summary.h"
 
 #include <ATen/ATen.h>
 
@@ -69,20 +69,10 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   return figures;
 }
 
-std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPlan& memory) {
-  const nn::Model& model = *input.base.model;
-  const train::TrainOptions& training = input.config.training;
-  const Figures figures = count_parameters(model, input.method);
-  std::vector<std::string> lines;
-  lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + io::dtype_name(model.dtype()) + ", " +
-                  model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
-  lines.push_back("method       " + input.method.name());
-  for (const peft::TargetMatch& match : input.method.matches()) {
-    lines.push_back("  " + match.entry + ": " +
-                    counted(static_cast<int64_t>(match.hosts.size()), input.config.adapter ? "module" : "tensor"));
-  }
-  lines.push_back("parameters   " + with_thousands(figures.trainable) + " trainable of " + with_thousands(figures.total) + " (" +
-                  percent_text(figures.percent()) + ")");
+namespace {
+
+/// The rows of training and evaluation: how many, their columns, labels, prompts and texts.
+void add_data_lines(std::vector<std::string>& lines, const SummaryInput& input) {
   lines.push_back(data_line("train        ", input.train));
   if (input.eval != nullptr) {
     lines.push_back(data_line("eval         ", *input.eval));
@@ -103,6 +93,25 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   for (const data::TextReport& text : input.eval != nullptr ? input.eval->report.texts : std::vector<data::TextReport>()) {
     lines.push_back(text_line("eval", text, input.config.data.append_eos));
   }
+}
+
+}  // namespace
+
+std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPlan& memory) {
+  const nn::Model& model = *input.base.model;
+  const train::TrainOptions& training = input.config.training;
+  const Figures figures = count_parameters(model, input.method);
+  std::vector<std::string> lines;
+  lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + io::dtype_name(model.dtype()) + ", " +
+                  model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
+  lines.push_back("method       " + input.method.name());
+  for (const peft::TargetMatch& match : input.method.matches()) {
+    lines.push_back("  " + match.entry + ": " +
+                    counted(static_cast<int64_t>(match.hosts.size()), input.config.adapter ? "module" : "tensor"));
+  }
+  lines.push_back("parameters   " + with_thousands(figures.trainable) + " trainable of " + with_thousands(figures.total) + " (" +
+                  percent_text(figures.percent()) + ")");
+  add_data_lines(lines, input);
   const int64_t budget = input.config.data.tokens_per_batch.value_or(0);
   const std::string batch = budget > 0 ? "up to " + with_thousands(budget) + " tokens"
                                        : counted(memory.batch_size, unit_of_batch(input)) + (training.finds_batch_size ? " (auto)" : "");

@@ -6,7 +6,7 @@
 #include "lora/data/dataset.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
-#include "memory_plan.h"
+#include "app/memory_plan.h"
 
 namespace lora::app {
 

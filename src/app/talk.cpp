@@ -1,4 +1,4 @@
-#include "talk.h"
+#include "app/talk.h"
 
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -43,7 +43,7 @@ std::vector<int32_t> Talk::ids(const std::string& adapter) const {
   const int64_t vocab_size = generation_.model().vocab_size();
   if (const data::ChatEncoder* encoder = generation_.chat_encoder(adapter)) {
     std::vector<int32_t> ids = encoder->prompt({messages(), Json()}, where_).ids;
-    data::check_prompt(ids, generation_.tokenizer(), vocab_size, where_);
+    data::require_valid_prompt(ids, generation_.tokenizer(), vocab_size, where_);
     return ids;
   }
   if (!system_.empty()) {

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "generation.h"
+#include "app/generation.h"
 
 namespace lora::app {
 

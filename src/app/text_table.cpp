@@ -1,4 +1,4 @@
-#include "text_table.h"
+#include "app/text_table.h"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 #include "lora/app/tokenize_command.h"
 
-#include "flag_value.h"
+#include "app/flag_value.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/result_file.h"
@@ -10,7 +10,7 @@
 #include "lora/data/rows.h"
 #include "lora/data/tokenized_row.h"
 #include "lora/tokenizer/tokenizer.h"
-#include "model_path.h"
+#include "app/model_path.h"
 
 namespace lora::app {
 
@@ -68,8 +68,8 @@ Json row_json(const data::TokenizedRow& row) {
   result["input_ids"] = row.ids;
   if (row.has_mask) {
     result["mask"] = Json::array();
-    for (const bool learnt : row.mask) {
-      result["mask"].push_back(learnt ? 1 : 0);
+    for (const bool supervised : row.mask) {
+      result["mask"].push_back(supervised ? 1 : 0);
     }
   }
   if (row.lengths.size() > 1) {
@@ -112,7 +112,7 @@ int tokenize_command(const TokenizeRequest& request) {
       request.parse_special_tokens, tokenizer::ChatTemplateChoice{request.chat_template}.is_given());
   output.write([&](const Append& append) {
     const auto tokenize = [&](const data::Row& row) {
-      check_interrupt();
+      throw_if_interrupted();
       const std::string line =
           (request.decode ? decoded(row, *tokenizer) : row_json(rows.tokenize(row, request.generation_prompt))).dump() + "\n";
       append(line.data(), line.size());

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "eva_pass.h"
+#include "app/eva_pass.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
@@ -10,13 +10,13 @@
 #include "lora/checkpoint/checkpoint.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
-#include "memory_plan.h"
-#include "preview.h"
-#include "run_folder.h"
-#include "run_parts.h"
-#include "run_prompts.h"
-#include "summary.h"
-#include "training_run.h"
+#include "app/memory_plan.h"
+#include "app/preview.h"
+#include "app/run_folder.h"
+#include "app/run_parts.h"
+#include "app/run_prompts.h"
+#include "app/summary.h"
+#include "app/training_run.h"
 
 namespace lora::app {
 
@@ -48,16 +48,16 @@ void show_summary(const RunConfig& config, const RunParts& parts, const train::S
   }
 }
 
-void check_schedule(const RunConfig& config, const train::StepPlan& steps) {
-  optim::check_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
+void require_valid_schedule(const RunConfig& config, const train::StepPlan& steps) {
+  optim::require_valid_schedule(complete_schedule(config.training, steps.total_steps()), config.training.learning_rate);
 }
 
 /// Accumulating more batches than an epoch has makes each epoch a single step, which is probably not intended.
 void warn_of_accumulation(const RunConfig& config, train::StepPlan& steps) {
-  const int64_t wanted = config.training.gradient_accumulation_steps;
+  const int64_t needed = config.training.gradient_accumulation_steps;
   const auto first = static_cast<int64_t>(steps.micro_batches(0).size());
-  if (first < wanted) {
-    log::warn("[training.gradient_accumulation_steps] exceeds the length of an epoch: found " + std::to_string(wanted) +
+  if (first < needed) {
+    log::warn("[training.gradient_accumulation_steps] exceeds the length of an epoch: found " + std::to_string(needed) +
               ", expected at most " + counted(first, "batch", "batches") + ". Each epoch is a single step.");
   }
 }
@@ -75,7 +75,7 @@ std::string finished_line(const RunConfig& config, const RunPlan& plan) {
 }
 
 /// Prints what the run would do with the files in its folder. Throws what the run would throw.
-void check_start(const RunConfig& config, const RunParts& parts, const TrainRequest& request, int64_t total_steps) {
+void require_startable(const RunConfig& config, const RunParts& parts, const TrainRequest& request, int64_t total_steps) {
   const bool is_named = request.resume != "auto" && request.resume != "never";
   if (!is_named && !has_run_files(config.output_dir)) {
     return;  // no need to hash files
@@ -97,17 +97,17 @@ void show_dry_run(const RunConfig& config, RunParts& parts, const TrainRequest& 
   }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
   train::StepPlan steps(*parts.objective, config.training);
-  check_schedule(config, steps);
+  require_valid_schedule(config, steps);
   warn_of_accumulation(config, steps);
   show_summary(config, parts, steps, memory);
-  check_start(config, parts, request, steps.total_steps());
+  require_startable(config, parts, request, steps.total_steps());
   terminal::print(dry_run_report(*parts.method, parts.train, parts.labels ? &*parts.labels : nullptr, parts.tokenizer.get(),
                                  terminal::shows_colours()));
 }
 
 void dry_run(const config::RunList& list, const TrainRequest& request) {
   for (const RunConfig& config : list.runs) {
-    check_output_folder(config.output_dir);
+    require_output_folder(config.output_dir);
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
   require_one_template(list.runs, parts->prompts.serves_pairs());
@@ -133,9 +133,9 @@ void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest&
   const train::StepPlan steps(*parts.objective, list.runs.front().training);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
-    check_schedule(config, steps);
+    require_valid_schedule(config, steps);
     if (i > 0) {  // the first is already attached
-      peft::check_targets(parts.adapter_options(config), *parts.base.model);
+      peft::require_matching_targets(parts.adapter_options(config), *parts.base.model);
     }
     planned[i].identity = identify_run(config.resolved, parts.hashes(config));
     planned[i].plan = plan_run(config.output_dir, planned[i].identity, request.resume, request.overwrite);
@@ -172,7 +172,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
     const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan, found);
     found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // a run must not depend on the others
     train::StepPlan steps(*parts->objective, config.training);
-    check_schedule(config, steps);
+    require_valid_schedule(config, steps);
     require_room(planned[i].plan, steps.total_steps());
     warn_of_accumulation(config, steps);
     show_summary(config, *parts, steps, memory);

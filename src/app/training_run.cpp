@@ -1,4 +1,4 @@
-#include "training_run.h"
+#include "app/training_run.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include "lora/nn/device.h"
 #include "lora/nn/device_graph.h"
 #include "lora/train/hooks.h"
-#include "summary.h"
+#include "app/summary.h"
 
 namespace lora::app {
 
@@ -162,6 +162,22 @@ void announce(const config::RunConfig& config, const RunParts& parts) {
                            : "Load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
 }
 
+/// Loads a checkpoint into the method and the optimizer, and returns the state of training in it.
+train::TrainerState resume(const config::RunConfig& config, const RunParts& parts, optim::Optimizer& optimizer, RunFolder& folder,
+                           const RunPlan& plan, int64_t total_steps) {
+  train::TrainerState state = checkpoint::load_state(plan.checkpoint);
+  folder.remove_checkpoints_after(state.step);
+  parts.method->load(plan.checkpoint);
+  bring_best(config, plan.checkpoint, state);
+  optimizer.load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
+  log::info("Resuming from " + plan.checkpoint.string());
+  if (!plan.changes.empty()) {
+    log::info("The length of the run has changed (" + plan.changes + "): from now on the learning rate follows the schedule of " +
+              std::to_string(total_steps) + " steps");
+  }
+  return state;
+}
+
 }  // namespace
 
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
@@ -171,16 +187,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
   train::TrainerState state;
   if (plan.start == RunStart::kResume) {
-    state = checkpoint::load_state(plan.checkpoint);
-    folder.remove_checkpoints_after(state.step);
-    parts.method->load(plan.checkpoint);
-    bring_best(config, plan.checkpoint, state);
-    optimizer->load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
-    log::info("Resuming from " + plan.checkpoint.string());
-    if (!plan.changes.empty()) {
-      log::info("The length of the run has changed (" + plan.changes + "): from now on the learning rate follows the schedule of " +
-                std::to_string(steps.total_steps()) + " steps");
-    }
+    state = resume(config, parts, *optimizer, folder, plan, steps.total_steps());
   }
   state.run_id = identity.id;
   state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;

@@ -1,9 +1,9 @@
 #pragma once
 #include "lora/config/run_config.h"
 #include "lora/train/step_plan.h"
-#include "memory_plan.h"
-#include "run_folder.h"
-#include "run_parts.h"
+#include "app/memory_plan.h"
+#include "app/run_folder.h"
+#include "app/run_parts.h"
 
 namespace lora::app {
 

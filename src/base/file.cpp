@@ -18,7 +18,7 @@ constexpr std::string_view kTemporaryPrefix = ".lora-tmp-";  // short, so that a
 constexpr size_t kBufferSize = 1 << 16;
 
 /// A name for a temporary file or folder in the folder of `target` that no other writer of this process uses.
-fs::path temporary_beside(const fs::path& target) {
+fs::path temporary_next_to(const fs::path& target) {
   static std::atomic<uint64_t> counter{0};
   return target.parent_path() / (std::string(kTemporaryPrefix) + std::to_string(getpid()) + "-" + std::to_string(counter++));
 }
@@ -119,7 +119,7 @@ void exchange_folder(const fs::path& made, const fs::path& folder) {
   }
   // A file system that cannot exchange two folders: for a moment `folder` does not exist, but the old one is only removed after the
   // new one is in its position.
-  const Temporary old(temporary_beside(folder));
+  const Temporary old(temporary_next_to(folder));
   if (rename(folder.c_str(), old.path().c_str()) != 0) {
     system_error(ErrorKind::kOutput, folder, "cannot be replaced");
   }
@@ -141,7 +141,7 @@ void write_file_atomically(const fs::path& file, std::string_view content) {
 }
 
 void write_file_atomically(const fs::path& file, const std::function<void(const Append&)>& produce) {
-  const Temporary temporary(temporary_beside(file));
+  const Temporary temporary(temporary_next_to(file));
   Writer writer(temporary.path(), file);
   produce([&writer](const void* bytes, size_t size) { writer.append(bytes, size); });
   writer.finish();
@@ -153,7 +153,7 @@ void write_file_atomically(const fs::path& file, const std::function<void(const 
 
 void write_folder_atomically(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
   const fs::path target = without_trailing_slash(folder);
-  const Temporary temporary(temporary_beside(target));
+  const Temporary temporary(temporary_next_to(target));
   if (mkdir(temporary.path().c_str(), 0777) != 0) {
     system_error(ErrorKind::kOutput, target, "cannot be written");
   }
@@ -178,7 +178,7 @@ void make_writable_folder(const fs::path& folder) {
   if (error) {
     system_error(ErrorKind::kOutput, folder, "cannot be created as a folder", error.value());
   }
-  const Temporary probe(temporary_beside(folder / "probe"));
+  const Temporary probe(temporary_next_to(folder / "probe"));
   const Descriptor descriptor(probe.path(), O_WRONLY | O_CREAT | O_EXCL, 0666);
   if (!descriptor.ok()) {
     system_error(ErrorKind::kOutput, folder, "cannot be written to");

@@ -1,3 +1,5 @@
+#include "lora/base/folder_lock.h"
+
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -5,7 +7,6 @@
 
 #include "base/descriptor.h"
 #include "lora/base/file.h"
-#include "lora/base/folder_lock.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 

@@ -73,11 +73,11 @@ int interrupt_signal() {
 }
 
 bool forget_interrupt() {
-  int wanted = SIGINT;
-  return requested_signal.compare_exchange_strong(wanted, 0);
+  int needed = SIGINT;
+  return requested_signal.compare_exchange_strong(needed, 0);
 }
 
-void check_interrupt() {
+void throw_if_interrupted() {
   if (const int signal_number = interrupt_signal(); signal_number != 0) {
     throw Interrupted{signal_number};
   }

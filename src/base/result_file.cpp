@@ -56,7 +56,7 @@ std::optional<fs::path> part_of(const fs::path& folder, const fs::path& target) 
   return is_same(folder, target.parent_path()) && !may_be_result(target) ? std::optional(target) : std::nullopt;
 }
 
-void refuse_inputs(const fs::path& named, const fs::path& target, const std::vector<fs::path>& inputs) {
+void require_not_an_input(const fs::path& named, const fs::path& target, const std::vector<fs::path>& inputs) {
   for (const fs::path& input : inputs) {
     std::error_code error;
     if (is_same(input, target) && fs::is_regular_file(target, error)) {
@@ -110,7 +110,7 @@ int open_stream(const fs::path& named, const fs::path& target) {
     if (i == kTries) {
       output_error(named.string(), "is a pipe that no process reads. Start its reader first.");
     }
-    check_interrupt();
+    throw_if_interrupted();
     poll(nullptr, 0, /*milliseconds=*/100);
   }
 }
@@ -127,7 +127,7 @@ ResultFile::ResultFile(const fs::path& named, const std::vector<fs::path>& input
 
 void ResultFile::must_not_replace(const std::vector<fs::path>& inputs) const {
   if (!is_stream_) {
-    refuse_inputs(named_, target_, inputs);
+    require_not_an_input(named_, target_, inputs);
   }
 }
 

@@ -25,7 +25,7 @@ Rule learning_rate_rule() {
 
 }  // namespace
 
-std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) {
+std::vector<ListedAdapter> read_adapter_list(const Json& list, const ConfigPlace& at) {
   std::vector<ListedAdapter> adapters;
   std::set<std::string> names;
   if (list.empty()) {
@@ -33,7 +33,7 @@ std::vector<ListedAdapter> read_adapter_list(const Json& list, const Place& at) 
   }
   for (size_t i = 0; i < list.size(); ++i) {
     ListedAdapter adapter{"adapter_" + std::to_string(i), std::nullopt, Json::object()};
-    const Place place = at.item(i);
+    const ConfigPlace place = at.item(i);
     if (!list[i].is_object()) {
       place.add("found " + shown(list[i]) + ", expected an object with the keys of a PEFT adapter_config.json");
     } else {

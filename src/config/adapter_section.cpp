@@ -19,7 +19,7 @@ bool changes_base(const Json& init) {
   return init.is_string() && (init.get_ref<const std::string&>().starts_with("pissa") || init == "olora");
 }
 
-void check_start(const LoraOptions& options, const Json& section, const Place& at) {
+void check_start(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
   if (peft::changes_base(options.init) && options.use_rslora && !(options.rank_pattern.empty() && options.alpha_pattern.empty())) {
     at.key("init_lora_weights")
         .add(
@@ -33,7 +33,7 @@ void check_start(const LoraOptions& options, const Json& section, const Place& a
 }
 
 /// PEFT's own rules (LoraConfig.__post_init__).
-void check_lora_bias(const LoraOptions& options, const Json& section, const Place& at) {
+void check_lora_bias(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
   if (!options.lora_bias) {
     return;
   }
@@ -47,7 +47,7 @@ void check_lora_bias(const LoraOptions& options, const Json& section, const Plac
 }
 
 /// The adapter of init_from is initialised already; another initialisation would misread its values.
-void check_inherited_start(const Json& start, const Json& section, const Place& at) {
+void check_inherited_start(const Json& start, const Json& section, const ConfigPlace& at) {
   const Json theirs = start.value("init_lora_weights", Json(true));
   const Json ours = section.value("init_lora_weights", theirs);
   if (ours != theirs && (changes_base(ours) || changes_base(theirs))) {
@@ -68,7 +68,7 @@ struct Inherited {
   Json keys = Json::object();
 };
 
-Json keys_to_inherit(const Json& start, const Json& section, const Place& file) {
+Json keys_to_inherit(const Json& start, const Json& section, const ConfigPlace& file) {
   Json kept = stored_keys(start, AdapterUse::kTrain, file);
   for (const auto& [key, value] : section.items()) {
     kept.erase(key);
@@ -76,10 +76,10 @@ Json keys_to_inherit(const Json& start, const Json& section, const Place& file) 
   return kept;
 }
 
-Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const Place& at) {
+Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const ConfigPlace& at) {
   Inherited result;
   const Json start = read_stored_config(folder, at.key("init_from"));
-  const Place file{(folder / kConfigFile).string() + ":", at.findings};
+  const ConfigPlace file{(folder / kConfigFile).string() + ":", at.findings};
   if (start.is_null() || !is_lora(start, file)) {
     return result;
   }
@@ -93,7 +93,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
   return result;
 }
 
-LoraOptions read_lora(const Json& section, const Place& at, const Context& context) {
+LoraOptions read_lora(const Json& section, const ConfigPlace& at, const Context& context) {
   Inherited inherited;
   const auto init_from = section.find("init_from");
   const bool continues = init_from != section.end() && init_from->is_string() && !init_from->get_ref<const std::string&>().empty();
@@ -123,7 +123,7 @@ Json adapter_schema() {
           {"anyOf", Json::array({adapter_table().schema(), null_schema})}};
 }
 
-Section<std::optional<LoraOptions>> read_adapter(const Json& section, const Place& at, const Context& context) {
+Section<std::optional<LoraOptions>> read_adapter(const Json& section, const ConfigPlace& at, const Context& context) {
   Section<std::optional<LoraOptions>> result;
   if (section.is_null()) {
     return result;

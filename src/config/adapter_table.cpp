@@ -18,7 +18,7 @@ using peft::ModuleChoice;
 constexpr int64_t kLargestRank = 65536;
 
 /// Reports `pattern` if it is not a valid regular expression.
-void check_regex(const std::string& pattern, const Place& at) {
+void check_regex(const std::string& pattern, const ConfigPlace& at) {
   try {
     Regex(pattern, at.path, ErrorKind::kConfig);
   } catch (const Error& error) {
@@ -53,7 +53,7 @@ Field<LoraOptions> modules_field(std::string key, ModuleChoice LoraOptions::*mem
                       ? "a list of module names, \"all-linear\", a regular expression for whole names, or null for the family's default"
                       : "a list of module names, a regular expression for whole names, or null";
   return {std::move(key), std::move(description), rule.schema, nullptr,
-          [rule, member, is_target](const Json& value, LoraOptions& options, const Place& at) {
+          [rule, member, is_target](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
             }
@@ -69,7 +69,7 @@ Field<LoraOptions> modules_field(std::string key, ModuleChoice LoraOptions::*mem
 Field<LoraOptions> layers_field() {
   const Rule rule = nullable(any_of({integer(0), list_of(integer(0))}));
   return {"layers_to_transform", "Index or list of indices of the layers to adapt; null: all layers.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const Place& at) {
+          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
             }
@@ -88,7 +88,7 @@ Field<LoraOptions> layers_field() {
 Field<LoraOptions> layers_pattern_field() {
   const Rule rule = nullable(any_of({any_text(), list_of(text())}));
   return {"layers_pattern", "Name (or names) of the model's list of layers, which layers_to_transform indexes.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const Place& at) {
+          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
             }
@@ -108,7 +108,7 @@ Field<LoraOptions> pattern_field(std::string key, std::vector<std::pair<std::str
                                  std::string description) {
   Json schema{{"type", {"object", "null"}}, {"additionalProperties", value_rule.schema}};
   return {std::move(key), std::move(description), schema, Json::object(),
-          [member, value_rule](const Json& value, LoraOptions& options, const Place& at) {
+          [member, value_rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             (options.*member).clear();
             if (!value.is_object() && !value.is_null()) {
               at.add("found " + shown(value) + ", expected an object of module names or regular expressions and their values");
@@ -138,7 +138,7 @@ Field<LoraOptions> token_indices_field() {
   rule.expected = "a list of token ids, an object of layer names with a list of token ids each, or null";
   return {"trainable_token_indices",
           "Ids of the tokens whose rows of the input embeddings are trained, or an object of layer names with such a list each.",
-          rule.schema, nullptr, [rule](const Json& value, LoraOptions& options, const Place& at) {
+          rule.schema, nullptr, [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
             }
@@ -156,7 +156,7 @@ Field<LoraOptions> token_indices_field() {
 Field<LoraOptions> modules_to_save_field() {
   const Rule rule = nullable(list_of(text()));
   return {"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const Place& at) {
+          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
             }
@@ -191,7 +191,7 @@ Field<LoraOptions> init_field() {
   return {"init_lora_weights",
           "Initialisation of the adapter: true (B is zero), gaussian, orthogonal, from the base weight (pissa, pissa_niter_N, olora), from "
           "the data (eva), or false (B is random, for tests).",
-          rule.schema, true, [rule](const Json& value, LoraOptions& options, const Place& at) {
+          rule.schema, true, [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               set_init(value, options);
             }
@@ -211,7 +211,7 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
           "Not supported yet; only PEFT's default is accepted.",
           {{"enum", allowed}},
           peft_default,
-          [key, peft_default, synonyms](const Json& value, LoraOptions&, const Place& at) {
+          [key, peft_default, synonyms](const Json& value, LoraOptions&, const ConfigPlace& at) {
             const bool is_synonym = std::find(synonyms.begin(), synonyms.end(), value) != synonyms.end();
             if (!value.is_null() && value != peft_default && !is_synonym) {
               at.add("PEFT's " + key + " is not supported yet: found " + shown(value) + ", only its default " + peft_default.dump() +
@@ -229,7 +229,7 @@ Field<LoraOptions> metadata_field(const std::string& key) {
           "Metadata that PEFT writes; any value is accepted.",
           Json::object(),
           nullptr,
-          [](const Json&, LoraOptions&, const Place&) {},
+          [](const Json&, LoraOptions&, const ConfigPlace&) {},
           nullptr,
           false,
           true};

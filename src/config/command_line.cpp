@@ -28,7 +28,7 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
   if (!flags.output.empty()) {
     section["output"] = flags.output;
   }
-  models::ModelOptions options = read_model(section, Place{"model", findings}, working_folder(surroundings)).options;
+  models::ModelOptions options = read_model(section, ConfigPlace{"model", findings}, working_folder(surroundings)).options;
   for (const auto& [key, flag] :
        {std::pair("path", flags.flag), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"),
         std::pair("device", "--device"), std::pair("inputs", "--inputs"), std::pair("output", "--output-field")}) {
@@ -40,7 +40,7 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
 
 peft::LoraOptions read_adapter_folder(const fs::path& folder) {
   Findings findings;
-  peft::LoraOptions options = read_stored_adapter(fs::absolute(folder), Place{"--adapter", findings});
+  peft::LoraOptions options = read_stored_adapter(fs::absolute(folder), ConfigPlace{"--adapter", findings});
   findings.throw_if_any(ErrorKind::kModel);
   return options;
 }

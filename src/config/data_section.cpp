@@ -63,7 +63,7 @@ const Table<SourceOptions>& source_table() {
   return kTable;
 }
 
-void check_columns(const SourceOptions& source, const Place& at) {
+void check_columns(const SourceOptions& source, const ConfigPlace& at) {
   const std::vector<std::string> fields = data::row_fields(source.format);
   for (const auto& [field, column] : source.columns) {
     if (std::find(fields.begin(), fields.end(), field) == fields.end()) {
@@ -81,7 +81,7 @@ Field<DataOptions> sources_field(const std::string& key, Access access, size_t m
     schema["minItems"] = min_items;
   }
   Field<DataOptions> field{key, description, schema, Json::array(), nullptr};
-  field.read = [access, min_items](const Json& value, DataOptions& options, const Place& at) {
+  field.read = [access, min_items](const Json& value, DataOptions& options, const ConfigPlace& at) {
     if (!value.is_array() || value.size() < min_items) {
       at.add("found " + shown(value) + R"(, expected a list of sources, such as [{"path": "train.jsonl", "format": "instruction"}])");
       return;
@@ -195,7 +195,7 @@ void make_absolute(std::vector<SourceOptions>& sources, const Context& context) 
 }
 
 /// A name is kept; anything else is a path, which becomes absolute.
-void find_template(DataOptions& options, const Place& at, const Context& context) {
+void find_template(DataOptions& options, const ConfigPlace& at, const Context& context) {
   const std::vector<std::string> names = tokenizer::chat_template_names();
   if (!options.chat_template || std::find(names.begin(), names.end(), *options.chat_template) != names.end()) {
     return;
@@ -209,13 +209,13 @@ void find_template(DataOptions& options, const Place& at, const Context& context
 }
 
 /// Refuses keys that have no effect on rows of the run's formats.
-void check_used(const DataOptions& options, const Place& at) {
-  const auto any = [&options](bool (*wanted)(RowFormat)) {
-    const auto has_it = [wanted](const SourceOptions& source) { return wanted(source.format); };
+void check_used(const DataOptions& options, const ConfigPlace& at) {
+  const auto any = [&options](bool (*matches)(RowFormat)) {
+    const auto has_it = [matches](const SourceOptions& source) { return matches(source.format); };
     return std::any_of(options.train.begin(), options.train.end(), has_it) || std::any_of(options.eval.begin(), options.eval.end(), has_it);
   };
-  const auto require = [&](const std::string& key, bool is_set, bool (*wanted)(RowFormat), const std::string& formats) {
-    if (is_set && !any(wanted) && at.sound({"train", "eval", key})) {
+  const auto require = [&](const std::string& key, bool is_set, bool (*matches)(RowFormat), const std::string& formats) {
+    if (is_set && !any(matches) && at.sound({"train", "eval", key})) {
       at.key(key).add("has no effect on the rows of this run: expected a source of the format " + formats + ", or the key removed");
     }
   };
@@ -227,7 +227,7 @@ void check_used(const DataOptions& options, const Place& at) {
   require("append_eos", !options.append_eos, data::needs_text, "text, prompt_completion, instruction or messages");
 }
 
-void check_together(const DataOptions& options, const Place& at) {
+void check_together(const DataOptions& options, const ConfigPlace& at) {
   if (!options.eval.empty() && options.eval_fraction > 0 && at.sound({"eval", "eval_fraction"})) {
     at.key("eval_fraction").add("found " + number_json(options.eval_fraction).dump() + " with data.eval, expected one of the two");
   }
@@ -255,7 +255,7 @@ Json data_schema() {
   return data_table().schema();
 }
 
-Section<DataOptions> read_data(const Json& section, const Place& at, const Context& context) {
+Section<DataOptions> read_data(const Json& section, const ConfigPlace& at, const Context& context) {
   Section<DataOptions> result;
   data_table().read(section, result.options, at);
   make_absolute(result.options.train, context);

@@ -39,7 +39,7 @@ Field<LoraOptions> eva_field() {
   Json schema = eva_table().schema();
   schema["type"] = {"object", "null"};
   return {"eva_config", "How init_lora_weights \"eva\" analyses the data.", schema, nullptr,
-          [](const Json& value, LoraOptions& options, const Place& at) {
+          [](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (!value.is_null()) {
               eva_table().read(value, options.eva, at);
             }

@@ -48,17 +48,17 @@ void Findings::throw_if_any(ErrorKind kind) const {
   throw Error(kind, join(lines, "\n"));
 }
 
-Place Place::key(const std::string& name) const {
+ConfigPlace ConfigPlace::key(const std::string& name) const {
   // The path of another file ends with ':' ("adapter_config.json:").
   const bool first = path.empty() || path.ends_with(':');
   return {path + (first ? "" : ".") + printable(name), findings};
 }
 
-Place Place::item(size_t index) const {
+ConfigPlace ConfigPlace::item(size_t index) const {
   return {path + "[" + std::to_string(index) + "]", findings};
 }
 
-bool Place::sound(const std::vector<std::string>& keys) const {
+bool ConfigPlace::sound(const std::vector<std::string>& keys) const {
   return std::all_of(keys.begin(), keys.end(), [&](const std::string& name) { return key(name).sound(); });
 }
 

@@ -31,12 +31,12 @@ class Findings {
 };
 
 /// The position of a value in the config, and where to report what is wrong with it.
-struct Place {
+struct ConfigPlace {
   std::string path;
   Findings& findings;
 
-  Place key(const std::string& name) const;
-  Place item(size_t index) const;
+  ConfigPlace key(const std::string& name) const;
+  ConfigPlace item(size_t index) const;
   void add(const std::string& message, ErrorKind kind = ErrorKind::kConfig) const { findings.add(path, message, kind); }
   bool sound() const { return !findings.any_at(path); }
   /// Whether nothing is wrong with any of these keys, so that they can be compared.

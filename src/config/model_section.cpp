@@ -92,7 +92,7 @@ Json model_schema() {
   return model_table().schema();
 }
 
-Section<ModelOptions> read_model(const Json& section, const Place& at, const Context& context) {
+Section<ModelOptions> read_model(const Json& section, const ConfigPlace& at, const Context& context) {
   Section<ModelOptions> result;
   ModelOptions& options = result.options;
   model_table().read(section, options, at);

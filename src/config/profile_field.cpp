@@ -11,7 +11,7 @@ Field<ProfileOptions> steps_field() {
   Rule rule = list_of(integer(1), 2);
   rule.expected = "the first and the last step, from 1, such as [3, 6]";
   Field<ProfileOptions> field{"steps", "First and last step to profile, counted from 1.", rule.schema, Json::array({3, 6}), nullptr};
-  field.read = [rule](const Json& value, ProfileOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, ProfileOptions& options, const ConfigPlace& at) {
     if (!accept(rule, value, at)) {
       return;
     }
@@ -42,7 +42,7 @@ Field<TrainOptions> profile_field() {
   schema["type"] = {"object", "null"};
   Field<TrainOptions> field{"profile", "Optimiser steps to profile; a trace and a table of the time per operation are written.", schema,
                             nullptr, nullptr};
-  field.read = [](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (!value.is_null()) {
       profile_table().read(value, options.profile.emplace(), at);
     }

@@ -103,7 +103,7 @@ Rule nullable(Rule rule) {
   return rule;
 }
 
-bool accept(const Rule& rule, const Json& value, const Place& at) {
+bool accept(const Rule& rule, const Json& value, const ConfigPlace& at) {
   if (satisfies(rule.schema, value)) {
     return true;
   }

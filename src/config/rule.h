@@ -45,7 +45,7 @@ Rule any_of(const std::vector<Rule>& alternatives);
 Rule nullable(Rule rule);
 
 /// Whether `value` satisfies the rule; if not, reports that at `at`.
-bool accept(const Rule& rule, const Json& value, const Place& at);
+bool accept(const Rule& rule, const Json& value, const ConfigPlace& at);
 
 /// A double as JSON; whole numbers become integers, as users write them.
 Json number_json(double value);

@@ -22,7 +22,7 @@ Json with_description(const char* description, Json schema) {
 }
 
 /// A section of the file; reports it if it is missing.
-const Json* find_section(const Json& document, const std::string& key, const Place& root) {
+const Json* find_section(const Json& document, const std::string& key, const ConfigPlace& root) {
   const auto found = document.find(key);
   if (found != document.end()) {
     return &*found;
@@ -36,7 +36,7 @@ const Json* find_section(const Json& document, const std::string& key, const Pla
   return nullptr;
 }
 
-void report_unknown_sections(const Json& document, const Place& root) {
+void report_unknown_sections(const Json& document, const ConfigPlace& root) {
   const Json schema = run_config_schema();
   std::vector<std::string> known;
   for (const auto& [key, section] : schema["properties"].items()) {
@@ -50,7 +50,7 @@ void report_unknown_sections(const Json& document, const Place& root) {
   }
 }
 
-EvalData eval_data_of(const Json* section, const data::DataOptions& options, const Place& at) {
+EvalData eval_data_of(const Json* section, const data::DataOptions& options, const ConfigPlace& at) {
   if (section == nullptr || !section->is_object() || !at.sound({"eval", "eval_fraction"})) {
     return EvalData::kUnclear;
   }
@@ -65,7 +65,7 @@ bool is_in_checkpoint(const fs::path& output, const fs::path& path) {
 }
 
 /// The result must not overwrite its own inputs.
-void check_output(const RunConfig& run, const fs::path& config_file, const Place& at) {
+void check_output(const RunConfig& run, const fs::path& config_file, const ConfigPlace& at) {
   const auto refuse = [&](const fs::path& other, const char* key) {
     if (other.empty()) {
       return;
@@ -88,12 +88,12 @@ void check_output(const RunConfig& run, const fs::path& config_file, const Place
   }
 }
 
-fs::path read_output_dir(const Json& value, const Place& at, const Context& context) {
+fs::path read_output_dir(const Json& value, const ConfigPlace& at, const Context& context) {
   return accept(text(), value, at) ? absolute_path(context, value.get<std::string>()) : fs::path();
 }
 
 /// The size of a batch is given either in tokens or in documents.
-void check_token_budget(int64_t budget, const Json& document, const Place& root) {
+void check_token_budget(int64_t budget, const Json& document, const ConfigPlace& root) {
   const Json training = document.value("training", Json::object());
   if (training.is_object() && training.contains("per_device_train_batch_size")) {
     root.key("training")
@@ -104,7 +104,7 @@ void check_token_budget(int64_t budget, const Json& document, const Place& root)
 }
 
 /// `objective` ends the description of what was found.
-void refuse_eva(const RunConfig& run, const Place& root, const std::string& objective) {
+void refuse_eva(const RunConfig& run, const ConfigPlace& root, const std::string& objective) {
   if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
     root.key("adapter")
         .key("init_lora_weights")
@@ -113,8 +113,8 @@ void refuse_eva(const RunConfig& run, const Place& root, const std::string& obje
 }
 
 /// Refuses settings that only have a meaning if tokens are predicted.
-void check_labelled_documents(const RunConfig& run, const Place& root, const std::string& objective) {
-  const Place data = root.key("data");
+void check_labelled_documents(const RunConfig& run, const ConfigPlace& root, const std::string& objective) {
+  const ConfigPlace data = root.key("data");
   if (run.data.packing && data.sound({"packing"})) {
     data.key("packing").add("found true" + objective +
                             ", expected false: each row has one label, and a batch is per_device_train_batch_size rows");
@@ -131,9 +131,9 @@ void check_labelled_documents(const RunConfig& run, const Place& root, const std
 }
 
 /// Refuses what needs a TorchScript module, and what cannot be combined with rows that a module takes as a whole.
-void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const Place& root, const std::string& with_objective) {
+void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const ConfigPlace& root, const std::string& with_objective) {
   const bool is_module = run.model.is_torchscript();
-  const Place data = root.key("data");
+  const ConfigPlace data = root.key("data");
   if (objective.needs_module && !is_module && root.key("model").sound({"path"})) {
     root.key("training")
         .key("objective")
@@ -158,13 +158,13 @@ void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& object
 }
 
 /// The rows must hold what the objective predicts.
-void check_objective(const RunConfig& run, const Place& root) {
+void check_objective(const RunConfig& run, const ConfigPlace& root) {
   const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
   const std::string with_objective = " with training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
-  const Place data = root.key("data");
+  const ConfigPlace data = root.key("data");
   const auto check_formats = [&](const std::vector<data::SourceOptions>& sources, const char* key) {
     for (size_t i = 0; i < sources.size(); ++i) {
-      const Place at = data.key(key).item(i);
+      const ConfigPlace at = data.key(key).item(i);
       if (at.sound({"format"}) && !objective.reads(sources[i].format)) {
         at.key("format").add("found \"" + std::string(data::kRowFormats.name(sources[i].format)) + "\"" + with_objective + ", expected " +
                              join(train::formats_of(objective.kind), " or ") +
@@ -186,7 +186,7 @@ void check_objective(const RunConfig& run, const Place& root) {
   }
 }
 
-void check_graphs(const RunConfig& run, const Place& at) {
+void check_graphs(const RunConfig& run, const ConfigPlace& at) {
   if (!run.training.cuda_graphs) {
     return;
   }
@@ -207,7 +207,7 @@ void check_graphs(const RunConfig& run, const Place& at) {
 }
 
 /// Settles how batches are measured.
-void check_batch(RunConfig& run, const Json& document, const Place& root) {
+void check_batch(RunConfig& run, const Json& document, const ConfigPlace& root) {
   if (run.data.tokens_per_batch.value_or(0) > 0) {
     check_token_budget(*run.data.tokens_per_batch, document, root);
     run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
@@ -220,7 +220,7 @@ void check_batch(RunConfig& run, const Json& document, const Place& root) {
 }
 
 /// Checks keys of different sections against each other.
-void check_sections(const RunConfig& run, const Json& document, const Place& root) {
+void check_sections(const RunConfig& run, const Json& document, const ConfigPlace& root) {
   if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
   }
@@ -235,7 +235,7 @@ void check_sections(const RunConfig& run, const Json& document, const Place& roo
 
 /// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the
 /// document's adapter in the file.
-RunConfig read_document(const Json& document, const Place& root, const Place& adapter_at, const Context& context) {
+RunConfig read_document(const Json& document, const ConfigPlace& root, const ConfigPlace& adapter_at, const Context& context) {
   RunConfig run;
   run.resolved = Json::object();
   if (const Json* section = find_section(document, "model", root)) {
@@ -271,7 +271,7 @@ RunConfig read_document(const Json& document, const Place& root, const Place& ad
 }
 
 /// An adapter may not start from a folder that any adapter of the list writes.
-void check_starts_of_list(const std::vector<RunConfig>& runs, const Place& adapters_at) {
+void check_starts_of_list(const std::vector<RunConfig>& runs, const ConfigPlace& adapters_at) {
   for (size_t i = 0; i < runs.size(); ++i) {
     for (const RunConfig& other : runs) {
       const auto& start = runs[i].adapter ? runs[i].adapter->init_from : std::nullopt;
@@ -286,9 +286,9 @@ void check_starts_of_list(const std::vector<RunConfig>& runs, const Place& adapt
 }
 
 /// One run per adapter of the list. An error outside the adapters is found in each of them and reported once.
-RunList read_runs_of_list(const Json& document, const Place& root, const Context& context) {
+RunList read_runs_of_list(const Json& document, const ConfigPlace& root, const Context& context) {
   RunList list;
-  const Place adapters_at = root.key("adapter");
+  const ConfigPlace adapters_at = root.key("adapter");
   Json resolved_adapters = Json::array();
   const std::vector<ListedAdapter> adapters = read_adapter_list(document["adapter"], adapters_at);
   for (size_t i = 0; i < adapters.size(); ++i) {
@@ -318,7 +318,7 @@ RunList read_runs_of_list(const Json& document, const Place& root, const Context
 RunList load_runs(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings) {
   Json document = read_json(file, ErrorKind::kConfig, {.may_be_pipe = true});
   Findings findings;
-  const Place root{"", findings};
+  const ConfigPlace root{"", findings};
   if (!document.is_object()) {
     config_error(file.string(), "found " + shown(document) + ", expected an object with model, adapter, data, training and output_dir");
   }

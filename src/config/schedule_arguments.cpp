@@ -93,7 +93,7 @@ const Table<ScheduleOptions>& schedule_table() {
   return kTable;
 }
 
-void check_schedule_arguments(const ScheduleOptions& options, double learning_rate, const Json& given, const Place& at) {
+void check_schedule_arguments(const ScheduleOptions& options, double learning_rate, const Json& given, const ConfigPlace& at) {
   const std::string name(optim::kSchedules.name(options.kind));
   const std::vector<std::string> known = arguments_of(options.kind);
   const std::vector<std::string> all = schedule_table().keys();

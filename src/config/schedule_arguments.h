@@ -8,6 +8,6 @@ namespace lora::config {
 const Table<optim::ScheduleOptions>& schedule_table();
 
 /// Reports arguments in `given` that the chosen schedule does not take, and required ones that are missing.
-void check_schedule_arguments(const optim::ScheduleOptions& options, double learning_rate, const Json& given, const Place& at);
+void check_schedule_arguments(const optim::ScheduleOptions& options, double learning_rate, const Json& given, const ConfigPlace& at);
 
 }  // namespace lora::config

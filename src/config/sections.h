@@ -19,19 +19,19 @@ struct Section {
   Json resolved;  ///< every key with its value
 };
 
-Section<models::ModelOptions> read_model(const Json& section, const Place& at, const Context& context);
+Section<models::ModelOptions> read_model(const Json& section, const ConfigPlace& at, const Context& context);
 Json model_schema();
 
 /// The adapter: null for full fine-tuning, otherwise the keys of a PEFT adapter_config.json and init_from.
-Section<std::optional<peft::LoraOptions>> read_adapter(const Json& section, const Place& at, const Context& context);
+Section<std::optional<peft::LoraOptions>> read_adapter(const Json& section, const ConfigPlace& at, const Context& context);
 Json adapter_schema();
 
-Section<data::DataOptions> read_data(const Json& section, const Place& at, const Context& context);
+Section<data::DataOptions> read_data(const Json& section, const ConfigPlace& at, const Context& context);
 Json data_schema();
 
 /// Whether the data section has evaluation rows, which some keys of the training section need.
 enum class EvalData { kNone, kSome, kUnclear };
-Section<train::TrainOptions> read_training(const Json& section, const Place& at, EvalData eval_data);
+Section<train::TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data);
 Json training_schema();
 
 }  // namespace lora::config

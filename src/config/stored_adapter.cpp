@@ -68,11 +68,11 @@ std::string hint_of_subfolder(const std::filesystem::path& folder) {
 }
 
 /// The file of a position, whose path ends with ':'.
-std::string file_of(const Place& at) {
+std::string file_of(const ConfigPlace& at) {
   return at.path.substr(0, at.path.find_last_not_of(':') + 1);
 }
 
-void report_unknown(const std::vector<std::string>& keys, const Json& config, const Place& at) {
+void report_unknown(const std::vector<std::string>& keys, const Json& config, const ConfigPlace& at) {
   constexpr size_t kKeysShown = 2;
   if (keys.size() > kKeysShown) {
     at.add("is not an adapter's config that this version can read: found " + std::to_string(keys.size()) + " unknown keys, " +
@@ -85,7 +85,7 @@ void report_unknown(const std::vector<std::string>& keys, const Json& config, co
   }
 }
 
-void warn_of_start(const Json& config, const Place& at) {
+void warn_of_start(const Json& config, const ConfigPlace& at) {
   if (config.value("init_lora_weights", Json(true)) == "lora_ga") {
     log::warn("[" + at.path +
               "] init_lora_weights \"lora_ga\" subtracted the initial adapter from the base that was trained on: the adapter is used on "
@@ -95,7 +95,7 @@ void warn_of_start(const Json& config, const Place& at) {
 
 }  // namespace
 
-void check_layers(const peft::LoraOptions& options, const Place& at) {
+void check_layers(const peft::LoraOptions& options, const ConfigPlace& at) {
   const bool is_string = options.target_modules.kind == peft::ModuleChoice::Kind::kRegex ||
                          options.target_modules.kind == peft::ModuleChoice::Kind::kAllLinear;
   const auto refuse = [&](const char* key) {
@@ -112,7 +112,7 @@ void check_layers(const peft::LoraOptions& options, const Place& at) {
   }
 }
 
-Json read_stored_config(const std::filesystem::path& folder, const Place& at) {
+Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& at) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
@@ -134,7 +134,7 @@ Json read_stored_config(const std::filesystem::path& folder, const Place& at) {
   return nullptr;
 }
 
-bool is_lora(const Json& config, const Place& at) {
+bool is_lora(const Json& config, const ConfigPlace& at) {
   const Json type = config.value("peft_type", Json("LORA"));
   if (type == "LORA") {
     return true;
@@ -143,7 +143,7 @@ bool is_lora(const Json& config, const Place& at) {
   return false;
 }
 
-Json stored_keys(const Json& config, AdapterUse use, const Place& at) {
+Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at) {
   const std::vector<std::string> known = adapter_table().keys();
   Json kept = Json::object();
   std::vector<std::string> passed_over, unknown;
@@ -169,10 +169,10 @@ Json stored_keys(const Json& config, AdapterUse use, const Place& at) {
   return kept;
 }
 
-peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const Place& at) {
+peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at) {
   peft::LoraOptions options;
   const Json config = read_stored_config(folder, at);
-  const Place file{(folder / kConfigFile).string() + ":", at.findings};
+  const ConfigPlace file{(folder / kConfigFile).string() + ":", at.findings};
   if (config.is_null() || !is_lora(config, file)) {
     return options;
   }

@@ -11,20 +11,20 @@ namespace lora::config {
 enum class AdapterUse { kCompute, kTrain };
 
 /// The adapter_config.json in `folder`, or null if it cannot be read, which is reported at `at`.
-Json read_stored_config(const std::filesystem::path& folder, const Place& at);
+Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& at);
 
 /// Checks PEFT's rules for the choice of layers (LoraConfig.__post_init__), and reports violations at `at`.
-void check_layers(const peft::LoraOptions& options, const Place& at);
+void check_layers(const peft::LoraOptions& options, const ConfigPlace& at);
 
 /// Whether the config is for LoRA; if not, reports that at `at`.
-bool is_lora(const Json& config, const Place& at);
+bool is_lora(const Json& config, const ConfigPlace& at);
 
 /// The keys of a saved adapter that have an effect. Left out are unknown keys whose values request nothing (with a log line; PEFT ignores
 /// unknown keys of any value), and for kCompute the keys for the initialisation and training of the adapter. An unknown key with another
 /// value is reported at `at`.
-Json stored_keys(const Json& config, AdapterUse use, const Place& at);
+Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at);
 
 /// The options with which a saved adapter is attached to compute with it; errors in its folder are reported at `at`.
-peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const Place& at);
+peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at);
 
 }  // namespace lora::config

@@ -55,7 +55,7 @@ struct Field {
   std::string description;
   Json schema;
   Json fallback;  ///< the default
-  std::function<void(const Json& value, Options&, const Place&)> read;
+  std::function<void(const Json& value, Options&, const ConfigPlace&)> read;
   std::function<Json(const Options&)> show = nullptr;  ///< none: shows the given value, or the default
   bool required = false;
   bool only_where_given = false;  ///< left out of the resolved config otherwise
@@ -72,7 +72,7 @@ class Table {
     using Member = std::remove_reference_t<decltype(access(std::declval<Options&>()))>;
     const Options defaults;
     Field<Options> field{std::move(key), std::move(description), rule.schema, to_json<Member>(access(defaults)), nullptr};
-    field.read = [access, rule = std::move(rule)](const Json& value, Options& options, const Place& at) {
+    field.read = [access, rule = std::move(rule)](const Json& value, Options& options, const ConfigPlace& at) {
       if (accept(rule, value, at)) {
         access(options) = from_json<Member>(value);
       }
@@ -87,7 +87,7 @@ class Table {
     const Rule rule = name_of(names.names(), std::move(later));
     const Options defaults;
     Field<Options> field{std::move(key), std::move(description), rule.schema, Json(names.name(access(defaults))), nullptr};
-    field.read = [access, rule, names](const Json& value, Options& options, const Place& at) {
+    field.read = [access, rule, names](const Json& value, Options& options, const ConfigPlace& at) {
       if (accept(rule, value, at)) {
         access(options) = *names.find(value.get<std::string>());
       }
@@ -102,7 +102,7 @@ class Table {
     Rule rule = one_of(std::move(values));
     rule.note = "This version supports no other value";
     return custom({std::move(key), std::move(description), rule.schema, std::move(fallback),
-                   [rule](const Json& value, Options&, const Place& at) { accept(rule, value, at); }});
+                   [rule](const Json& value, Options&, const ConfigPlace& at) { accept(rule, value, at); }});
   }
 
   Table& custom(Field<Options> field) { return add(std::move(field)); }
@@ -130,7 +130,7 @@ class Table {
   }
 
   /// Reads `object` into `options`; missing keys leave their members unchanged.
-  void read(const Json& object, Options& options, const Place& at) const {
+  void read(const Json& object, Options& options, const ConfigPlace& at) const {
     if (!object.is_object()) {
       at.add("found " + shown(object) + ", expected an object");
       return;

@@ -11,7 +11,7 @@ namespace {
 
 using train::TrainOptions;
 
-void check_schedule(const TrainOptions& options, const Json& section, const Place& at) {
+void check_schedule(const TrainOptions& options, const Json& section, const ConfigPlace& at) {
   if (options.warmup_steps > 0 && options.warmup_ratio > 0 && at.sound({"warmup_steps", "warmup_ratio"})) {
     at.key("warmup_ratio")
         .add("found " + number_json(options.warmup_ratio).dump() + " with warmup_steps " + number_json(options.warmup_steps).dump() +
@@ -41,7 +41,7 @@ std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
 }
 
 /// The default is accepted for every kind, so that a resolved config can be used with another optimiser.
-void check_optimizer(const TrainOptions& options, const Place& at) {
+void check_optimizer(const TrainOptions& options, const ConfigPlace& at) {
   const optim::OptimizerOptions& found = options.optimizer;
   const optim::OptimizerOptions defaults;
   const std::vector<std::string> used = arguments_of(found.kind);
@@ -57,7 +57,7 @@ void check_optimizer(const TrainOptions& options, const Place& at) {
 }
 
 /// PEFT's create_loraplus_optimizer has a weight decay of its own; nothing may be silently ignored.
-void check_loraplus(const TrainOptions& options, const Json& section, const Place& at) {
+void check_loraplus(const TrainOptions& options, const Json& section, const ConfigPlace& at) {
   if (!options.optimizer.loraplus.lr_ratio) {
     for (const char* key : {"loraplus_lr_embedding", "loraplus_weight_decay"}) {
       if (section.contains(key)) {
@@ -72,7 +72,7 @@ void check_loraplus(const TrainOptions& options, const Json& section, const Plac
 }
 
 /// Refuses keys that need evaluation rows.
-void check_eval_data(const TrainOptions& options, const Place& at) {
+void check_eval_data(const TrainOptions& options, const ConfigPlace& at) {
   const auto need = [&](bool is_set, const char* key) {
     if (is_set) {
       at.key(key).add("needs evaluation rows, and there are none: set data.eval or data.eval_fraction");
@@ -94,9 +94,9 @@ bool is_multiple(double a, double b) {
 }
 
 /// The rule of transformers: every checkpoint is of an evaluated step, so that there is one of the best model.
-void check_best_model(const TrainOptions& options, const Place& at) {
+void check_best_model(const TrainOptions& options, const ConfigPlace& at) {
   using train::Strategy;
-  const Place place = at.key("load_best_model_at_end");
+  const ConfigPlace place = at.key("load_best_model_at_end");
   const bool by_epoch = options.eval_strategy == Strategy::kEpoch;
   const bool by_steps = options.eval_steps || options.eval_strategy == Strategy::kSteps;
   const double eval_steps = options.eval_steps.value_or(options.logging_steps);
@@ -116,7 +116,7 @@ void check_best_model(const TrainOptions& options, const Place& at) {
 }
 
 /// Refuses a number of steps with a strategy that does not count steps.
-void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section, const Place& at) {
+void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section, const ConfigPlace& at) {
   if (strategy != "steps" && section.contains(key) && !section[key].is_null() && section[key] != 0) {
     at.key(key).add("found " + shown(section[key]) + " with " + strategy_key + " \"" + strategy +
                     "\", which does not count steps. Remove one of them, or use " + strategy_key + " \"steps\".");
@@ -124,7 +124,7 @@ void check_steps_of(const char* key, const std::string& strategy_key, const std:
 }
 
 /// save_steps 0 and save_strategy "no" mean the same.
-void settle_strategies(TrainOptions& options, const Json& section, const Place& at) {
+void settle_strategies(TrainOptions& options, const Json& section, const ConfigPlace& at) {
   using train::Strategy;
   if (options.eval_strategy) {
     check_steps_of("eval_steps", "eval_strategy", std::string(train::kEvalStrategies.name(*options.eval_strategy)), section, at);
@@ -145,7 +145,7 @@ void settle_strategies(TrainOptions& options, const Json& section, const Place& 
 }
 
 /// Early stopping counts evaluations within the run.
-void check_early_stopping(const TrainOptions& options, const Place& at) {
+void check_early_stopping(const TrainOptions& options, const ConfigPlace& at) {
   const bool evaluates = options.eval_strategy ? *options.eval_strategy != train::Strategy::kNo : options.eval_steps.has_value();
   if (options.early_stopping_patience && !evaluates) {
     at.key("early_stopping_patience")
@@ -169,7 +169,7 @@ Json training_schema() {
   return training_table().schema();
 }
 
-Section<TrainOptions> read_training(const Json& section, const Place& at, EvalData eval_data) {
+Section<TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data) {
   Section<TrainOptions> result;
   TrainOptions& options = result.options;
   training_table().read(section, options, at);

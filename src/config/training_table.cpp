@@ -34,7 +34,7 @@ Field<TrainOptions> metric_field() {
                             "Metric that decides which checkpoint is the best: the lowest eval_loss or eval_perplexity, the highest value "
                             "of any other.",
                             rule.schema, "eval_loss", nullptr};
-  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       const auto name = value.get<std::string>();
       options.metric_for_best_model = name.starts_with("eval_") ? name : "eval_" + name;  // as in transformers
@@ -51,7 +51,7 @@ Field<TrainOptions> train_batch_size_field() {
       "Documents (with packing: bins of max_length tokens) per batch; \"auto\": the largest power of two up to 64 that "
       "fits into memory.",
       rule.schema, TrainOptions{}.per_device_train_batch_size, nullptr};
-  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       options.finds_batch_size = value.is_string();
       if (value.is_number()) {
@@ -69,7 +69,7 @@ Field<TrainOptions> schedule_arguments_field() {
   Json schema = schedule_table().schema();
   schema["type"] = {"object", "null"};
   Field<TrainOptions> field{"lr_scheduler_kwargs", "Arguments of the learning rate schedule.", schema, Json::object(), nullptr};
-  field.read = [](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (!value.is_null()) {
       schedule_table().read(value, options.schedule, at);
     }
@@ -185,7 +185,7 @@ Field<TrainOptions> save_steps_field() {
   rule.expected = "a whole number of steps, or a share of all steps below 1; 0 for no checkpoints";
   Field<TrainOptions> field{"save_steps", "Number of steps between checkpoints; below 1: a share of all steps; 0: no checkpoints.",
                             rule.schema, number_json(TrainOptions{}.save_steps), nullptr};
-  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at) && !value.is_null()) {
       options.save_steps = value.get<double>();
     }
@@ -201,7 +201,7 @@ Field<TrainOptions> eval_strategy_field() {
       "When to evaluate: no (never), steps (every eval_steps, otherwise every logging_steps) or epoch, both also at the end; null: "
       "every eval_steps if that is given, and at the end.",
       rule.schema, nullptr, nullptr};
-  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       options.eval_strategy = value.is_null() ? std::nullopt : train::kEvalStrategies.find(value.get<std::string>());
     }
@@ -259,7 +259,7 @@ Field<TrainOptions> gradient_checkpointing_field() {
       "Recompute activations in the backward pass to save memory: selective (feed-forward blocks), full (whole layers), offload (whole "
       "layers, with their inputs in host memory; CUDA only) or auto (no more than memory requires).",
       rule.schema, "off", nullptr};
-  field.read = [rule](const Json& value, TrainOptions& options, const Place& at) {
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       const std::string name = value.is_boolean() ? (value.get<bool>() ? "full" : "off") : value.get<std::string>();
       options.gradient_checkpointing = *train::kGradientCheckpointing.find(name);

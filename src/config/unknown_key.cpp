@@ -70,14 +70,14 @@ std::string hint_for(const std::string& key, const std::vector<std::string>& kno
 
 }  // namespace
 
-void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed) {
+void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const ConfigPlace& at, bool& listed) {
   const std::string hint = hint_for(key, known);
   const bool lists = hint.empty() && !listed;
   at.key(key).add("unknown key" + hint + (lists ? ". The known keys are " + join(known, ", ", 40) + "." : ""));
   listed = listed || lists;
 }
 
-void report_missing_key(const Json& schema, const Place& at) {
+void report_missing_key(const Json& schema, const ConfigPlace& at) {
   const std::string expected = expected_text(schema);
   at.add("is missing" + (expected.empty() ? "" : ", expected " + expected));
 }

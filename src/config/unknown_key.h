@@ -19,9 +19,9 @@ std::span<const PeerKey> peer_keys();
 
 /// Reports an unknown key of the object at `at`, whose keys are `known`: another tool's name, a key of another section, or a
 /// misspelling. For any other key the known ones are listed, unless they are `listed` already.
-void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const Place& at, bool& listed);
+void report_unknown_key(const std::string& key, const std::vector<std::string>& known, const ConfigPlace& at, bool& listed);
 
 /// Reports that the key at `at`, whose values `schema` describes, is missing.
-void report_missing_key(const Json& schema, const Place& at);
+void report_missing_key(const Json& schema, const ConfigPlace& at);
 
 }  // namespace lora::config

@@ -149,8 +149,8 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
   const auto begin = static_cast<int64_t>(groups.size()), num_small = static_cast<int64_t>(places.end() - first_small);
   const int64_t all =
       std::accumulate(first_small, places.end(), int64_t{0}, [&](int64_t sum, int64_t place) { return sum + length(place); });
-  const int64_t wanted = (all + budget * multiple - 1) / (budget * multiple) * multiple;
-  groups.resize(static_cast<size_t>(begin + std::min(wanted, num_small)));
+  const int64_t needed = (all + budget * multiple - 1) / (budget * multiple) * multiple;
+  groups.resize(static_cast<size_t>(begin + std::min(needed, num_small)));
   std::vector<int64_t> tokens(groups.size(), 0);
   for (auto place = first_small; place != places.end(); ++place) {
     auto fewest = std::min_element(tokens.begin() + begin, tokens.end()) - tokens.begin();

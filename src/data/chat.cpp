@@ -75,11 +75,11 @@ std::vector<bool> mask_of(const std::vector<TextSpan>& tokens, const std::vector
 }  // namespace
 
 EncodedChat ChatEncoder::encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where,
-                                const std::vector<bool>& unlearnt) const {
+                                const std::vector<bool>& excluded) const {
   tokenizer::RenderedChat rendered = template_.render(conversation, /*add_generation_prompt=*/false, where);
   const std::vector<TextSpan> spans =
-      train_on == TrainOn::kAll ? all_but_unlearnt(template_, conversation, rendered, unlearnt, where)
-                                : assistant_turns(template_, conversation, rendered, train_on == TrainOn::kLastTurn, unlearnt, where);
+      train_on == TrainOn::kAll ? all_but_excluded(template_, conversation, rendered, excluded, where)
+                                : assistant_turns(template_, conversation, rendered, train_on == TrainOn::kLastTurn, excluded, where);
   std::vector<TextSpan> tokens;
   EncodedChat chat = tokens_of(std::move(rendered.text), &tokens, where);
   warn_of_forged(conversation, where);
@@ -88,7 +88,7 @@ EncodedChat ChatEncoder::encode(const tokenizer::Conversation& conversation, Tra
   if (train_on != TrainOn::kAll && !template_.marks_assistant(conversation)) {
     learn_turn_ends(chat);
   }
-  check_turn_ends(chat, where);
+  require_turn_ends(chat, where);
   return chat;
 }
 
@@ -156,7 +156,7 @@ void ChatEncoder::learn_turn_ends(EncodedChat& chat) const {
 }
 
 // A turn without any special token belongs to a template that ends turns with plain text.
-void ChatEncoder::check_turn_ends(const EncodedChat& chat, const std::string& where) const {
+void ChatEncoder::require_turn_ends(const EncodedChat& chat, const std::string& where) const {
   bool has_end = false;
   for (size_t i = 0; i + 1 < chat.ids.size(); ++i) {
     has_end = chat.mask[i] && (has_end || ends_turn(chat.ids[i]));

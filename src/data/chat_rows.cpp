@@ -25,8 +25,8 @@ bool is_left_out(const Fields& fields) {
   return weight == 0;
 }
 
-Document document_of(const EncodedChat& chat) {
-  Document document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
+EncodedDocument document_of(const EncodedChat& chat) {
+  EncodedDocument document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
   for (size_t i = 0; i < chat.ids.size(); ++i) {
     document.labels[i] = chat.mask[i] ? chat.ids[i] : kIgnore;
   }
@@ -34,9 +34,9 @@ Document document_of(const EncodedChat& chat) {
 }
 
 // EOS is appended to a conversation only if its last turn is supervised and contains no special token.
-Document encode_conversation(const ChatRow& row, const Fields& fields, const FormatContext& context) {
-  const EncodedChat chat = context.chat->encode(row.conversation, context.train_on, fields.origin(), row.unlearnt);
-  Document document = document_of(chat);
+EncodedDocument encode_conversation(const ChatRow& row, const Fields& fields, const FormatContext& context) {
+  const EncodedChat chat = context.chat->encode(row.conversation, context.train_on, fields.origin(), row.excluded);
+  EncodedDocument document = document_of(chat);
   const auto eos = context.tokenizer->eos_id();
   const auto is_end = [&](size_t i) { return context.tokenizer->is_special(chat.ids[i]) || chat.ids[i] == eos; };
   const bool wants_eos = context.append_eos || context.tokenizer->add_eos();
@@ -62,22 +62,22 @@ void warn_of_other_prompt(const std::vector<int32_t>& lost, const FormatContext&
 
 }  // namespace
 
-Document encode_messages(const Fields& fields, const FormatContext& context) {
-  Document document = encode_conversation(read_conversation(fields, context.chat->chat_template()), fields, context);
+EncodedDocument encode_messages(const Fields& fields, const FormatContext& context) {
+  EncodedDocument document = encode_conversation(read_conversation(fields, context.chat->chat_template()), fields, context);
   if (is_left_out(fields)) {
     std::fill(document.labels.begin(), document.labels.end(), kIgnore);
   }
   return document;
 }
 
-Document encode_instruction_chat(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_instruction_chat(const Fields& fields, const FormatContext& context) {
   Json messages = instruction_messages(fields);
   messages.push_back({{"role", "assistant"}, {"content", fields.text("output")}});
   return encode_conversation({{std::move(messages), Json()}, {}}, fields, context);
 }
 
 // No EOS is added, as in TRL: the template ends the turns. Everything after the prompt is the completion, whatever its roles.
-Document encode_message_pair(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& context) {
   if (context.chat == nullptr) {
     fields.fail(fields.value("prompt").is_array() ? "prompt" : "completion",
                 "found messages, which need a chat template, and there is none. Set data.chat_template (--chat-template in the other "
@@ -85,7 +85,7 @@ Document encode_message_pair(const Fields& fields, const FormatContext& context)
                     join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }
   const MessagePair pair = read_message_pair(fields, context.chat->chat_template());
-  Document document = document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.unlearnt));
+  EncodedDocument document = document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.excluded));
   document.is_message_pair = true;
   if (context.train_on != TrainOn::kAll) {
     const std::vector<int32_t> prompt = context.chat->prompt(pair.prompt, fields.origin()).ids;

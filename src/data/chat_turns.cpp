@@ -58,7 +58,7 @@ class Turns {
     if (!text_.starts_with(up_to_here)) {
       disagree(turn, "the messages up to it are not a prefix of the whole conversation", up_to_here, text_);
     }
-    check_generation_prompt(turn, index, prompt, up_to_here.substr(prompt.size()));
+    require_generation_prompt(turn, index, prompt, up_to_here.substr(prompt.size()));
     return {prompt.size(), up_to_here.size()};
   }
 
@@ -92,7 +92,7 @@ class Turns {
   }
 
   /// If a template ignores add_generation_prompt, the assistant's turn must begin with its content.
-  void check_generation_prompt(const std::string& turn, size_t index, const std::string& prompt, const std::string& said) const {
+  void require_generation_prompt(const std::string& turn, size_t index, const std::string& prompt, const std::string& said) const {
     const std::string expected = content_of(index);
     if (expected.empty() || trim(said).starts_with(expected) || before(index, false) != prompt) {
       return;
@@ -146,12 +146,12 @@ std::vector<TextSpan> without(const std::vector<TextSpan>& spans, const std::vec
 }
 
 /// The turns that are excluded. If the template has exactly one mark per turn, that mark is the turn.
-std::vector<TextSpan> unlearnt_turns(const Turns& turns, const tokenizer::RenderedChat& rendered, const std::vector<bool>& unlearnt) {
+std::vector<TextSpan> excluded_turns(const Turns& turns, const tokenizer::RenderedChat& rendered, const std::vector<bool>& excluded) {
   const bool has_marks = rendered.assistant.size() == turns.assistants().size();
   std::vector<TextSpan> spans;
   for (size_t i = 0; i < turns.assistants().size(); ++i) {
     const size_t index = turns.assistants()[i];
-    if (index < unlearnt.size() && unlearnt[index]) {
+    if (index < excluded.size() && excluded[index]) {
       spans.push_back(has_marks ? rendered.assistant[i] : turns.span(index));
     }
   }
@@ -160,15 +160,15 @@ std::vector<TextSpan> unlearnt_turns(const Turns& turns, const tokenizer::Render
 
 }  // namespace
 
-std::vector<TextSpan> all_but_unlearnt(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation,
-                                       const tokenizer::RenderedChat& rendered, const std::vector<bool>& unlearnt,
+std::vector<TextSpan> all_but_excluded(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation,
+                                       const tokenizer::RenderedChat& rendered, const std::vector<bool>& excluded,
                                        const std::string& where) {
   const Turns turns(chat_template, conversation, rendered.text, where);
-  return without({{0, rendered.text.size()}}, unlearnt_turns(turns, rendered, unlearnt));
+  return without({{0, rendered.text.size()}}, excluded_turns(turns, rendered, excluded));
 }
 
 std::vector<TextSpan> assistant_turns(const tokenizer::ChatTemplate& chat_template, const tokenizer::Conversation& conversation,
-                                      const tokenizer::RenderedChat& rendered, bool last_only, const std::vector<bool>& unlearnt,
+                                      const tokenizer::RenderedChat& rendered, bool last_only, const std::vector<bool>& excluded,
                                       const std::string& where) {
   const Turns turns(chat_template, conversation, rendered.text, where);
   if (turns.assistants().empty()) {
@@ -176,12 +176,12 @@ std::vector<TextSpan> assistant_turns(const tokenizer::ChatTemplate& chat_templa
   }
   if (chat_template.marks_assistant(conversation)) {
     const bool takes_all = !last_only || rendered.assistant.empty();
-    return without(takes_all ? rendered.assistant : last_marks(turns, rendered), unlearnt_turns(turns, rendered, unlearnt));
+    return without(takes_all ? rendered.assistant : last_marks(turns, rendered), excluded_turns(turns, rendered, excluded));
   }
   std::vector<TextSpan> spans;
   for (const size_t index : turns.assistants()) {
-    const bool is_learnt = index >= unlearnt.size() || !unlearnt[index];
-    if (is_learnt && (!last_only || index == turns.assistants().back())) {
+    const bool is_supervised = index >= excluded.size() || !excluded[index];
+    if (is_supervised && (!last_only || index == turns.assistants().back())) {
       spans.push_back(turns.span(index));
     }
   }

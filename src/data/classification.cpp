@@ -50,7 +50,7 @@ int32_t border_of(const std::vector<int32_t>& types, const Fields& fields) {
   return border == types.end() ? 0 : static_cast<int32_t>(border - types.begin());
 }
 
-Document encode_texts(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_texts(const Fields& fields, const FormatContext& context) {
   if (context.tokenizer == nullptr) {
     data_error(fields.origin(), "the row has a text, but there is no tokenizer. Set model.tokenizer, or use \"input_ids\".");
   }
@@ -59,7 +59,7 @@ Document encode_texts(const Fields& fields, const FormatContext& context) {
   if (is_pair) {
     second = text_ids(fields.text("text_pair"), context.text_rule());
   }
-  Document document;
+  EncodedDocument document;
   document.cut = cut(first, is_pair ? &second : nullptr, context);
   tokenizer::TypedIds whole = context.tokenizer->around(first, is_pair ? &second : nullptr);
   document.second_text = border_of(whole.types, fields);
@@ -77,11 +77,11 @@ std::vector<int32_t> kept_of(const std::vector<int32_t>& values, const RowLayout
   return kept;
 }
 
-Document encode_ids(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_ids(const Fields& fields, const FormatContext& context) {
   if (fields.has("text") || fields.has("text_pair")) {
     fields.fail("input_ids", "found together with a text, expected only one of the two");
   }
-  Document document;
+  EncodedDocument document;
   const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
   const RowLayout layout = layout_of(ids.size(), fields);
   if (std::find(layout.starts.begin(), layout.starts.end(), true) != layout.starts.end()) {
@@ -101,8 +101,8 @@ Document encode_ids(const Fields& fields, const FormatContext& context) {
 
 }  // namespace
 
-Document encode_classification(const Fields& fields, const FormatContext& context) {
-  Document document = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
+EncodedDocument encode_classification(const Fields& fields, const FormatContext& context) {
+  EncodedDocument document = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
   if (context.needs_label || fields.has("label")) {
     document.label = fields.label("label");
   }

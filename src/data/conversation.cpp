@@ -133,7 +133,7 @@ class ConversationReader {
   void append(const Json& messages, const std::string& list, ChatRow& row) const {
     for (size_t i = 0; i < messages.size(); ++i) {
       row.conversation.messages.push_back(message(messages[i], place_of(list, i)));
-      row.unlearnt.push_back(is_unlearnt(row.conversation.messages.back(), place_of(list, i)));
+      row.excluded.push_back(is_excluded(row.conversation.messages.back(), place_of(list, i)));
     }
   }
 
@@ -194,8 +194,8 @@ class ConversationReader {
     message["tool_calls"] = std::move(result);
   }
 
-  bool is_unlearnt(const Json& message, const std::string& place) const {
-    bool unlearnt = false;
+  bool is_excluded(const Json& message, const std::string& place) const {
+    bool excluded = false;
     if (!message.is_object()) {
       return false;
     }
@@ -217,9 +217,9 @@ class ConversationReader {
         fail(place + "." + key + ": found " + shown(*value) + " on a turn of the role " + shown(message.value("role", Json())) +
              ", expected 0, as only turns of the assistant are supervised");
       }
-      unlearnt = unlearnt || no;
+      excluded = excluded || no;
     }
-    return unlearnt;
+    return excluded;
   }
 
   /// The "system" column becomes the first message. Messages with a system message of their own must not have it.
@@ -232,7 +232,7 @@ class ConversationReader {
       fields_.fail("system", "found together with a system message, expected only one of the two");
     }
     messages.insert(messages.begin(), Json{{"role", kSystem}, {"content", fields_.text("system")}});
-    row.unlearnt.insert(row.unlearnt.begin(), false);
+    row.excluded.insert(row.excluded.begin(), false);
   }
 
   Json tools() const {

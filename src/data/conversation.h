@@ -10,7 +10,7 @@ namespace lora::data {
 /// A row's conversation, with the names that chat templates use.
 struct ChatRow {
   tokenizer::Conversation conversation;
-  std::vector<bool> unlearnt;  ///< for each message, whether the row excludes it from the loss
+  std::vector<bool> excluded;  ///< for each message, whether the row excludes it from the loss
 };
 
 /// Whether a row has messages, in the column of OpenAI's or of ShareGPT's format.

@@ -20,7 +20,7 @@ namespace {
 std::vector<std::string> hashes_of(const std::vector<PlannedFile>& files) {
   std::vector<std::string> hashes;
   for (const PlannedFile& file : files) {
-    check_interrupt();
+    throw_if_interrupted();
     hashes.push_back(sha256_of_file(file.path, ErrorKind::kData));
   }
   return hashes;

@@ -73,10 +73,10 @@ class NumberReader {
 
 }  // namespace
 
-Document encode_features(const Fields& fields, const FormatContext&) {
+EncodedDocument encode_features(const Fields& fields, const FormatContext&) {
   auto dense = std::make_shared<DenseRow>();
   std::tie(dense->shape, dense->features) = NumberReader(fields, "features").read();
-  Document document{{0}, {static_cast<int32_t>(nn::kIgnoreLabel)}};
+  EncodedDocument document{{0}, {static_cast<int32_t>(nn::kIgnoreLabel)}};
   if (fields.has("target") && fields.is_list("target")) {
     auto [shape, values] = NumberReader(fields, "target").read();
     if (shape.size() != 1) {

@@ -13,9 +13,9 @@ constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 // Prompt and completion are encoded as one text, as the model will see them. The ids of the prompt by itself show where it ends; a token
 // across the border differs from them, so it is supervised.
-Document encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
+EncodedDocument encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
                            const std::string& where) {
-  Document document;
+  EncodedDocument document;
   document.ids = document_ids(prompt + completion, completion, context.text_rule(), context.append_eos, where);
   document.labels = document.ids;
   if (context.train_on != TrainOn::kAll) {
@@ -26,20 +26,20 @@ Document encode_completion(const std::string& prompt, const std::string& complet
   return document;
 }
 
-Document encode_text(const Fields& fields, const FormatContext& context) {
-  Document document;
+EncodedDocument encode_text(const Fields& fields, const FormatContext& context) {
+  EncodedDocument document;
   const std::string text = fields.text("text");
   document.ids = document_ids(text, text, context.text_rule(), context.append_eos, fields.origin());
   document.labels = document.ids;
   return document;
 }
 
-Document encode_prompt_completion(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_prompt_completion(const Fields& fields, const FormatContext& context) {
   return has_message_pair(fields) ? encode_message_pair(fields, context)
                                   : encode_completion(fields.text("prompt"), fields.text("completion"), context, fields.origin());
 }
 
-Document encode_instruction(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_instruction(const Fields& fields, const FormatContext& context) {
   return context.chat == nullptr ? encode_completion(alpaca_prompt(fields), fields.text("output"), context, fields.origin())
                                  : encode_instruction_chat(fields, context);
 }

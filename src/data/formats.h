@@ -28,14 +28,14 @@ struct FormatContext {
 };
 
 /// An encoded row: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised) or one label for the whole row.
-struct Document {
+struct EncodedDocument {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
   RowLabel label = {};
   int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is only one
   std::shared_ptr<const DenseRow> dense = nullptr;
   bool cut = false;                 ///< truncated to max_length
-  std::vector<Document> more = {};  ///< further documents of the same row
+  std::vector<EncodedDocument> more = {};  ///< further documents of the same row
   bool is_message_pair = false;     ///< prompt and completion are messages
 };
 
@@ -47,7 +47,7 @@ struct Format {
   std::vector<std::string> refused;   ///< fields that other tools use and we do not support
   bool needs_tokenizer;               ///< for every row
   /// Thread-safe.
-  Document (*encode)(const Fields& fields, const FormatContext& context);
+  EncodedDocument (*encode)(const Fields& fields, const FormatContext& context);
 };
 
 const Format& format_of(RowFormat format);
@@ -56,21 +56,21 @@ const Format& format_of(RowFormat format);
 std::vector<std::string> unused_columns(const Fields& fields, const Format& format);
 
 /// A row of token ids: {"input_ids", optional "labels", and masks and positions}.
-Document encode_tokens(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context);
 
 /// A row of "messages".
-Document encode_messages(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_messages(const Fields& fields, const FormatContext& context);
 
 /// An instruction row that a chat template writes.
-Document encode_instruction_chat(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_instruction_chat(const Fields& fields, const FormatContext& context);
 
 /// A prompt_completion row whose prompt and completion are messages; ids and labels are those of TRL's SFTTrainer.
-Document encode_message_pair(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& context);
 
 /// A row of features: {"features": numbers in lists of any depth, "target": a class, a value or a list of values}.
-Document encode_features(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_features(const Fields& fields, const FormatContext& context);
 
 /// A row of a classification: {"text", optional "text_pair"} or {"input_ids", optional "token_type_ids"}, and "label".
-Document encode_classification(const Fields& fields, const FormatContext& context);
+EncodedDocument encode_classification(const Fields& fields, const FormatContext& context);
 
 }  // namespace lora::data

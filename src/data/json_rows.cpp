@@ -52,14 +52,14 @@ class Nesting {
   bool is_escaped_ = false;
 };
 
-struct Place {
+struct TextPosition {
   int64_t line;
   int64_t column;
 };
 
 /// The positions of the elements of a valid JSON array that starts at `begin`.
-std::vector<Place> element_places(std::string_view text, size_t begin) {
-  std::vector<Place> places;
+std::vector<TextPosition> element_places(std::string_view text, size_t begin) {
+  std::vector<TextPosition> places;
   int64_t line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(begin), '\n');
   size_t line_start = text.rfind('\n', begin) + 1;  // npos + 1 is the beginning of the text
   Nesting nesting;
@@ -86,7 +86,7 @@ std::vector<Place> element_places(std::string_view text, size_t begin) {
 /// The elements of `rows`, the array that starts at `begin` in the text.
 void find_in_array(Json rows, const std::string& text, size_t begin, const std::string& name, const PendingRowSink& sink,
                    const Consumed& consumed) {
-  const std::vector<Place> places = element_places(text, begin);
+  const std::vector<TextPosition> places = element_places(text, begin);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto object = std::make_shared<Json>(std::move(rows[i]));
     auto parse = [object, place = places[i], name] {
@@ -167,7 +167,7 @@ std::vector<std::string> keys_with_rows(const Json& object) {
 }
 
 /// The position of the value of one of an object's own keys.
-size_t value_of_key(const std::string& text, size_t begin, const std::string& wanted) {
+size_t value_of_key(const std::string& text, size_t begin, const std::string& needed) {
   Nesting nesting;
   size_t string_begin = begin;
   for (size_t i = begin; i < text.size(); ++i) {
@@ -180,7 +180,7 @@ size_t value_of_key(const std::string& text, size_t begin, const std::string& wa
       continue;
     }
     const size_t string_end = text.find_last_of('"', i) + 1;
-    if (Json::parse(text.substr(string_begin, string_end - string_begin)) == wanted) {
+    if (Json::parse(text.substr(string_begin, string_end - string_begin)) == needed) {
       return text.find_first_not_of(kSpace, i + 1);
     }
   }

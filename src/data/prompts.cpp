@@ -69,7 +69,7 @@ class PromptReader {
   void set_talk(const ChatEncoder& encoder, const tokenizer::Conversation& conversation) {
     prompt_.is_talk = true;
     prompt_.ids = encoder.prompt(conversation, row_.origin).ids;
-    check_prompt(prompt_.ids, context_.tokenizer(), context_.vocab_size, row_.origin);
+    require_valid_prompt(prompt_.ids, context_.tokenizer(), context_.vocab_size, row_.origin);
   }
 
   void read_input_ids() {
@@ -124,7 +124,7 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
   }
   std::vector<PromptRow> prompts;
   read_rows(path, *kind, [&prompts, &context](const Row& row) {
-    check_interrupt();
+    throw_if_interrupted();
     prompts.push_back(PromptReader(row, context).read());
     return true;
   });
@@ -136,11 +136,11 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
 
 std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule, int64_t vocab_size, const std::string& where) {
   std::vector<int32_t> ids = prompt_ids(text, rule, where);
-  check_prompt(ids, rule.tokenizer, vocab_size, where);
+  require_valid_prompt(ids, rule.tokenizer, vocab_size, where);
   return ids;
 }
 
-void check_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where) {
+void require_valid_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where) {
   if (ids.empty()) {
     data_error(where, "the prompt is empty: found no tokens, expected at least one (this tokenizer adds no BOS)");
   }

@@ -47,22 +47,22 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
   }
   const Fields fields(row, source_);
   encoded.unused_columns = unused_columns(fields, format_);
-  Document document = format_.encode(fields, format_context_);
+  EncodedDocument document = format_.encode(fields, format_context_);
   if (context_.tokenizer != nullptr) {
-    check_ids(document.ids, row.origin);
+    require_valid_ids(document.ids, row.origin);
   }
   encoded.label = std::move(document.label);
   encoded.is_message_pair = document.is_message_pair;
-  std::vector<Document> more = std::move(document.more);
+  std::vector<EncodedDocument> more = std::move(document.more);
   fit(std::move(document), row.origin, encoded);
-  for (Document& further : more) {
+  for (EncodedDocument& further : more) {
     fit(std::move(further), row.origin, encoded);
   }
   encoded.skipped = encoded.skipped && encoded.examples.empty();
   return encoded;
 }
 
-void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
+void RowEncoder::require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
   const auto largest = std::max_element(ids.begin(), ids.end());
   if (largest != ids.end() && *largest >= context_.vocab_size) {
     data_error(origin, "the tokenizer does not fit the model: found the id " + std::to_string(*largest) + " (" +
@@ -71,7 +71,7 @@ void RowEncoder::check_ids(const std::vector<int32_t>& ids, const std::string& o
   }
 }
 
-void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& row) const {
+void RowEncoder::fit(EncodedDocument document, const std::string& origin, EncodedRow& row) const {
   const auto size = static_cast<int64_t>(document.ids.size());
   const int64_t max_length = options_.max_length;
   const bool overlong = size > max_length || document.cut;
@@ -96,7 +96,7 @@ void RowEncoder::fit(Document document, const std::string& origin, EncodedRow& r
 
 // A part without a supervised token is dropped; the row counts as skipped if all parts are dropped. If the document begins with BOS, each
 // part does: a model that was always trained with BOS computes poor results without it.
-bool RowEncoder::split(const Document& document, EncodedRow& row) const {
+bool RowEncoder::split(const EncodedDocument& document, EncodedRow& row) const {
   const auto size = static_cast<int64_t>(document.ids.size());
   const auto bos = context_.tokenizer != nullptr ? context_.tokenizer->bos_id() : std::nullopt;
   const bool repeats_bos = bos && document.ids.front() == *bos;
@@ -115,7 +115,7 @@ bool RowEncoder::split(const Document& document, EncodedRow& row) const {
   return kept;
 }
 
-bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document,
+bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const EncodedDocument& document,
                       EncodedRow& row) const {
   Example example(ids, labels);
   example.second_text = document.second_text < static_cast<int32_t>(ids.size()) ? document.second_text : 0;

@@ -33,11 +33,11 @@ class RowEncoder {
   EncodedRow encode(const PendingRow& pending) const;
 
  private:
-  void check_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
-  void fit(Document document, const std::string& origin, EncodedRow& row) const;
+  void require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
+  void fit(EncodedDocument document, const std::string& origin, EncodedRow& row) const;
   /// Splits into parts of max_length tokens. Returns whether any part has a supervised token.
-  bool split(const Document& document, EncodedRow& row) const;
-  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const Document& document, EncodedRow& row) const;
+  bool split(const EncodedDocument& document, EncodedRow& row) const;
+  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const EncodedDocument& document, EncodedRow& row) const;
 
   const SourceOptions& source_;
   const DataOptions& options_;

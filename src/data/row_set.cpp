@@ -34,9 +34,9 @@ int64_t bytes_of(const std::vector<PlannedFile>& files) {
   return bytes;
 }
 
-class Reader {
+class SourceReader {
  public:
-  Reader(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
+  SourceReader(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
          const DataOptions& options, const LoadContext& context)
       : name_(name), sources_(sources), files_(files), options_(options), context_(context), progress_(name, bytes_of(files)) {
     set_.rows_of_files.assign(files.size(), -1);
@@ -85,7 +85,7 @@ class Reader {
                          [&](EncodedRow row) { take(std::move(row), index); }, num_threads);
     int64_t num_rows = 0;
     const auto add = [&](PendingRow row) {
-      check_interrupt();
+      throw_if_interrupted();
       pipeline.add(std::move(row));
       return ++num_rows < max_rows;
     };
@@ -175,7 +175,7 @@ class Reader {
 
 RowSet read_files(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                   const DataOptions& options, const LoadContext& context) {
-  return Reader(name, sources, files, options, context).read();
+  return SourceReader(name, sources, files, options, context).read();
 }
 
 void warn_if_empty(const PlannedFile& file, int64_t num_rows) {

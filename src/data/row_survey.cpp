@@ -62,7 +62,7 @@ class Surveyor {
       return;
     }
     const auto take = [this](const PendingRow& pending) {
-      check_interrupt();
+      throw_if_interrupted();
       if (!format_ && num_rows_ < kRowsSniffed) {
         sniff(pending.parse());
       }

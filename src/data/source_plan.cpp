@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kMaxWeight = 10'000;
 
-void check_columns(const SourceOptions& source, const Format& format, const std::string& where) {
+void require_known_columns(const SourceOptions& source, const Format& format, const std::string& where) {
   std::vector<std::string> fields = format.required;
   fields.insert(fields.end(), format.optional.begin(), format.optional.end());
   for (const auto& [field, column] : source.columns) {
@@ -26,12 +26,12 @@ void check_columns(const SourceOptions& source, const Format& format, const std:
   }
 }
 
-void check_source(const SourceOptions& source, const Format& format, const DataOptions& options, const LoadContext& context,
+void require_valid_source(const SourceOptions& source, const Format& format, const DataOptions& options, const LoadContext& context,
                   const std::string& where) {
   if (!(source.weight > 0 && source.weight <= kMaxWeight)) {
     config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000");
   }
-  check_columns(source, format, where);
+  require_known_columns(source, format, where);
   if (format.needs_tokenizer && context.tokenizer == nullptr) {
     config_error(where + ".format", "the format " + std::string(kRowFormats.name(source.format)) +
                                         " needs a tokenizer, but the model has none. Set model.tokenizer, or use tokens rows.");
@@ -72,7 +72,7 @@ std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<S
     const SourceOptions& source = sources[i];
     const std::string where = name + "[" + std::to_string(i) + "]";
     const Format& format = format_of(source.format);
-    check_source(source, format, options, context, where);
+    require_valid_source(source, format, options, context, where);
     if (format.needs_tokenizer && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
       warned_of_eos = true;
       log::warn("[" + name + "] append_eos is enabled, but the tokenizer has no EOS token: none is appended");

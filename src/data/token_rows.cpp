@@ -86,8 +86,8 @@ void add_starts_by_positions(std::vector<bool>& starts, const std::vector<bool>&
 std::vector<std::string> masks_of(const Fields& fields, const FormatContext& context) {
   std::vector<std::string> names;
   for (const char* name : {"completion_mask", "assistant_masks", "loss_mask", "mask"}) {
-    const bool is_wanted = context.train_on != TrainOn::kAll || name != std::string("completion_mask");
-    if (is_wanted && fields.has(name)) {
+    const bool is_needed = context.train_on != TrainOn::kAll || name != std::string("completion_mask");
+    if (is_needed && fields.has(name)) {
       names.emplace_back(name);
     }
   }
@@ -132,11 +132,11 @@ RowLayout layout_of(size_t count, const Fields& fields) {
   return layout;
 }
 
-Document encode_tokens(const Fields& fields, const FormatContext& context) {
+EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context) {
   const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
   const std::vector<int32_t> labels = labels_of(ids, fields, context);
   const RowLayout layout = layout_of(ids.size(), fields);
-  std::vector<Document> documents(1);
+  std::vector<EncodedDocument> documents(1);
   bool begins = false;
   for (size_t i = 0; i < ids.size(); ++i) {
     begins = begins || layout.starts[i];
@@ -150,7 +150,7 @@ Document encode_tokens(const Fields& fields, const FormatContext& context) {
     documents.back().ids.push_back(ids[i]);
     documents.back().labels.push_back(labels[i]);
   }
-  Document first = std::move(documents.front());
+  EncodedDocument first = std::move(documents.front());
   first.more.assign(std::make_move_iterator(documents.begin() + 1), std::make_move_iterator(documents.end()));
   return first;
 }

@@ -27,11 +27,11 @@ RowFormat format_by_fields(const Fields& fields) {
                                   "\"output\", or \"input_ids\"");
 }
 
-TokenizedRow of_document(Document document) {
+TokenizedRow of_document(EncodedDocument document) {
   TokenizedRow row;
-  std::vector<Document> all = std::move(document.more);
+  std::vector<EncodedDocument> all = std::move(document.more);
   all.insert(all.begin(), std::move(document));
-  for (const Document& part : all) {
+  for (const EncodedDocument& part : all) {
     row.ids.insert(row.ids.end(), part.ids.begin(), part.ids.end());
     row.lengths.push_back(static_cast<int64_t>(part.ids.size()));
     for (const int32_t label : part.labels) {
@@ -66,7 +66,7 @@ TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
     const ChatEncoder& chat = chat_();
     const ChatRow said = read_conversation(fields, chat.chat_template());
     return of_chat(as_prompt ? chat.prompt(said.conversation, row.origin)
-                             : chat.encode(said.conversation, train_on_, row.origin, said.unlearnt));
+                             : chat.encode(said.conversation, train_on_, row.origin, said.excluded));
   }
   if (format.format == RowFormat::kPromptCompletion && has_message_pair(fields)) {
     const ChatEncoder& chat = chat_();

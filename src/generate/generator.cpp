@@ -15,7 +15,7 @@ namespace lora::generate {
 namespace {
 
 /// A prompt and its completion so far.
-struct Document {
+struct PromptState {
   std::vector<int32_t> seen;   ///< prompt and new tokens
   std::vector<int32_t> fresh;  ///< the tokens of `seen` that the model has not read yet
   Completion completion;
@@ -23,9 +23,9 @@ struct Document {
   std::vector<int32_t> eos_ids;  ///< of this prompt
 };
 
-std::vector<Document> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
+std::vector<PromptState> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
   static constexpr uint64_t kSampling = 0x5a3b;  // distinguishes this use of the seed
-  std::vector<Document> documents;
+  std::vector<PromptState> documents;
   for (const Prompt& prompt : prompts) {
     const uint64_t key = mix64(mix64(seed, kSampling), static_cast<uint64_t>(prompt.index));
     documents.push_back({prompt.ids, prompt.ids, {}, key, prompt.eos_ids});
@@ -46,7 +46,7 @@ bool has(const std::vector<int32_t>& ids, int32_t id) {
 }
 
 /// Uniform in [0, 1), a function of (seed, prompt, position).
-double draw(const Document& document) {
+double draw(const PromptState& document) {
   return CounterRandom(mix64(document.key, document.seen.size())).uniform();
 }
 
@@ -79,7 +79,7 @@ class Run {
  private:
   /// A document that grows beyond the length for which its cached keys are valid is computed again from the start, and so is every
   /// document if the model has no cache.
-  void reread_if_outgrown(Document& document, int64_t slot) {
+  void reread_if_outgrown(PromptState& document, int64_t slot) {
     const std::optional<int64_t> limit = model_.cache_limit();
     if (!model_.uses_cache()) {
       cache_.forget(slot);
@@ -125,7 +125,7 @@ class Run {
 
   /// Appends a token to a document. Returns whether the document is finished.
   bool take(size_t d, int32_t id) {
-    Document& document = documents_[d];
+    PromptState& document = documents_[d];
     document.seen.push_back(id);
     document.fresh = {id};
     Completion& completion = document.completion;
@@ -144,7 +144,7 @@ class Run {
   nn::Model& model_;
   const GenerationOptions& options_;
   const Listener& listener_;
-  std::vector<Document> documents_;
+  std::vector<PromptState> documents_;
   nn::KvCache cache_;
   std::vector<size_t> running_;  ///< indices of unfinished documents, ascending
 };
@@ -152,14 +152,14 @@ class Run {
 }  // namespace
 
 Generator::Generator(nn::Model& model, GenerationOptions options) : model_(model), options_(std::move(options)) {
-  check_options(options_);
+  require_valid_options(options_);
 }
 
 void Generator::complete(const std::vector<Prompt>& prompts, const Listener& listener) const {
   const at::NoGradGuard no_grad;
   Run run(model_, options_, prompts, listener);
   while (!run.done()) {
-    check_interrupt();
+    throw_if_interrupted();
     run.step();
   }
 }

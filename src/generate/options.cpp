@@ -25,7 +25,7 @@ void require_sampling(bool off, const char* name) {
 
 }  // namespace
 
-void check_options(const GenerationOptions& o) {
+void require_valid_options(const GenerationOptions& o) {
   require(o.max_new_tokens >= 1 && o.max_new_tokens <= (int64_t{1} << 30), "max_new_tokens", static_cast<double>(o.max_new_tokens),
           "an integer from 1 to 2^30");
   // With smaller values the divided logits would exceed the range of float32.

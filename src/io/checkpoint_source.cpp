@@ -57,7 +57,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
 }
 
 /// A shard must be in the folder itself: an untrusted index must not name any other file on the machine.
-void check_shard_name(const std::string& shard, const std::string& tensor, const fs::path& index) {
+void require_valid_shard_name(const std::string& shard, const std::string& tensor, const fs::path& index) {
   const bool leaves_folder =
       shard.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos || shard.find("..") != std::string::npos;
   if (leaves_folder || shard.empty() || shard == ".") {
@@ -109,7 +109,7 @@ void CheckpointSource::Impl::open_index() {
     const std::string& name = value.get_ref<const std::string&>();
     auto known = opened.find(name);
     if (known == opened.end()) {
-      check_shard_name(name, tensor, index);
+      require_valid_shard_name(name, tensor, index);
       if (!is_named(folder / name)) {
         model_error((folder / name).string(),
                     "is missing, but model.safetensors.index.json lists it. Likely cause: an incomplete download or copy.");

@@ -71,7 +71,7 @@ class HeaderWriter {
   std::string bytes_ = "GGUF";
 };
 
-void check_names(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, const fs::path& file) {
+void require_valid_names(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, const fs::path& file) {
   std::set<std::string> seen;
   const auto see = [&](const std::string& kind, const std::string& name) {
     if (!seen.insert(kind + " " + name).second) {
@@ -121,7 +121,7 @@ std::string header_bytes(const GgufKeys& keys, const std::vector<NamedTensor>& t
 }  // namespace
 
 void write_gguf(const fs::path& file, const GgufKeys& keys, const std::vector<NamedTensor>& tensors) {
-  check_names(keys, tensors, file);
+  require_valid_names(keys, tensors, file);
   const std::string header = header_bytes(keys, tensors, file);
   write_file_atomically(file, [&](const Append& append) {
     append(header.data(), header.size());

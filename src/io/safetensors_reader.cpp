@@ -107,7 +107,7 @@ std::map<std::string, std::string> read_metadata(const Json& value, const std::s
 }
 
 /// Tensors must follow each other without hole or overlap up to the end of the file, so that nothing can hide between them.
-void check_layout(const std::vector<TensorEntry>& tensors, size_t data_bytes, const std::string& where) {
+void require_sound_layout(const std::vector<TensorEntry>& tensors, size_t data_bytes, const std::string& where) {
   size_t reached = 0;
   for (const TensorEntry& entry : tensors) {
     if (entry.begin != reached) {
@@ -159,7 +159,7 @@ Header parse_header(std::string_view file, const std::string& where) {
   }
   std::sort(header.tensors.begin(), header.tensors.end(),
             [](const TensorEntry& a, const TensorEntry& b) { return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name); });
-  check_layout(header.tensors, file.size() - header.data_offset, where);
+  require_sound_layout(header.tensors, file.size() - header.data_offset, where);
   return header;
 }
 

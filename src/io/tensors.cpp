@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kMaxDimensions = 64;  // the limit of torch's iterators
 
 /// The byte of a C++ bool must be 0 or 1: any other value in a file would cause undefined behaviour.
-void check_booleans(const std::byte* bytes, size_t size, const std::string& where) {
+void require_booleans(const std::byte* bytes, size_t size, const std::string& where) {
   for (size_t i = 0; i < size; ++i) {
     if (std::to_integer<int>(bytes[i]) > 1) {
       model_error(where, "found the byte " + std::to_string(std::to_integer<int>(bytes[i])) + " in a BOOL tensor, expected 0 or 1");
@@ -101,7 +101,7 @@ Tensor SafetensorsFile::tensor(const std::string& name) const {
   }
   std::byte* bytes = impl_->map->data() + impl_->header.data_offset + entry.begin;
   if (*dtype == Dtype::kBool) {
-    check_booleans(bytes, size, impl_->where(name));
+    require_booleans(bytes, size, impl_->where(name));
   }
   if (reinterpret_cast<uintptr_t>(bytes) % static_cast<size_t>(size_of(*dtype)) != 0) {
     Tensor copy = at::empty(entry.shape, options);

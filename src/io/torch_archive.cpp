@@ -57,7 +57,7 @@ std::string conversion(const fs::path& file) {
 class TorchArchive {
  public:
   explicit TorchArchive(const fs::path& file) : map_(std::make_shared<MappedFile>(file, ErrorKind::kModel)), where_(file.string()) {
-    refuse_old_format();
+    require_zip_format();
     for (ZipMember& member : zip_members(*map_, "file written by torch.save")) {
       const std::string name = member.name;
       if (!members_.emplace(name, std::move(member)).second) {
@@ -65,7 +65,7 @@ class TorchArchive {
       }
     }
     find_root();
-    check_byte_order();
+    require_little_endian();
   }
 
   std::vector<NamedTensor> tensors() const {
@@ -92,7 +92,7 @@ class TorchArchive {
   }
 
  private:
-  void refuse_old_format() const {
+  void require_zip_format() const {
     if (map_->size() >= kOldMagic.size() && std::memcmp(map_->data(), kOldMagic.data(), kOldMagic.size()) == 0) {
       model_error(where_,
                   "has the format of torch.save before version 1.6, which is not supported. Convert it once: " + conversion(map_->path()));
@@ -113,7 +113,7 @@ class TorchArchive {
     }
   }
 
-  void check_byte_order() const {
+  void require_little_endian() const {
     const auto found = members_.find(root_ + "byteorder");
     if (found != members_.end() && bytes_of(content(found->first)) != "little") {
       model_error(where_, "was written on a big-endian machine, which is not supported. Convert it once: " + conversion(map_->path()));
@@ -128,7 +128,7 @@ class TorchArchive {
                               " in the archive. Copy the file again.");
     }
     if (checked_.insert(name).second) {
-      check_content(*map_, found->second);
+      require_content(*map_, found->second);
     }
     return found->second;
   }

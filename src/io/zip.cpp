@@ -145,7 +145,7 @@ std::optional<std::pair<int64_t, uint32_t>> inflated_checksum(const unsigned cha
   int state = Z_OK;
   stream.next_in = const_cast<unsigned char*>(bytes);  // zlib only reads them, in spite of its interface
   while (state == Z_OK && size <= member.size) {
-    check_interrupt();
+    throw_if_interrupted();
     if (stream.avail_in == 0 && left > 0) {
       stream.avail_in = static_cast<uInt>(std::min<int64_t>(left, 1 << 30));
       left -= stream.avail_in;
@@ -174,7 +174,7 @@ std::vector<ZipMember> zip_members(const MappedFile& file, const std::string& wh
   return members;
 }
 
-void check_content(const MappedFile& file, const ZipMember& member) {
+void require_content(const MappedFile& file, const ZipMember& member) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(file.data()) + member.offset;
   constexpr int64_t kPiece = int64_t{64} << 20;
   bool fits = false;
@@ -183,7 +183,7 @@ void check_content(const MappedFile& file, const ZipMember& member) {
   } else {
     uLong crc = crc32(0, nullptr, 0);
     for (int64_t begin = 0; begin < member.stored_size; begin += kPiece) {
-      check_interrupt();
+      throw_if_interrupted();
       crc = crc32_z(crc, bytes + begin, static_cast<size_t>(std::min(kPiece, member.stored_size - begin)));
     }
     fits = crc == member.crc;

@@ -1,4 +1,4 @@
-#include "base_dropout.h"
+#include "models/base_dropout.h"
 
 #include <algorithm>
 #include <array>

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <array>
 
-#include "base_dropout.h"
-#include "head_sources.h"
+#include "models/base_dropout.h"
+#include "models/head_sources.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
@@ -14,8 +14,8 @@
 #include "lora/base/text.h"
 #include "lora/models/family_files.h"
 #include "lora/nn/device.h"
-#include "registry.h"
-#include "unread_keys.h"
+#include "models/registry.h"
+#include "models/unread_keys.h"
 
 namespace lora::models {
 
@@ -37,9 +37,9 @@ at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
   return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
-void check_finite(const nn::Model& model, const std::string& where) {
+void require_finite_weights(const nn::Model& model, const std::string& where) {
   for (const nn::Parameter& parameter : model.base_parameters()) {
-    check_interrupt();
+    throw_if_interrupted();
     if (parameter.tensor.numel() == 0) {
       continue;
     }
@@ -197,7 +197,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   }
   io::CheckpointSource source(folder);
   const CheckpointLayout layout = read_layout(source, config);
-  refuse_packed(layout, config);
+  require_unpacked(layout, config);
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(source, layout);
@@ -206,7 +206,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   const std::vector<fs::path> weight_files = source.files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(source, layout, folder.string());
-  check_finite(*base.model, folder.string());
+  require_finite_weights(*base.model, folder.string());
   base.fingerprint = source.fingerprint();
   return base;
 }

@@ -1,8 +1,8 @@
 #include <ATen/ATen.h>
 
-#include "bert_body.h"
-#include "families.h"
-#include "sequence_heads.h"
+#include "models/bert_body.h"
+#include "models/families.h"
+#include "models/sequence_heads.h"
 
 namespace lora::models {
 

@@ -1,16 +1,16 @@
 // BERT (Devlin et al. 2019): bidirectional attention, learned positions, and a norm of the sum of each block and its input.
-#include "bert_body.h"
+#include "models/bert_body.h"
 
 #include <cmath>
 
-#include "base_dropout.h"
-#include "config_keys.h"
-#include "dropped_blocks.h"
-#include "encoder.h"
+#include "models/base_dropout.h"
+#include "models/config_keys.h"
+#include "models/dropped_blocks.h"
+#include "models/encoder.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
-#include "mlp.h"
-#include "sum_norm_layer.h"
+#include "models/mlp.h"
+#include "models/sum_norm_layer.h"
 
 namespace lora::models {
 

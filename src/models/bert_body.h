@@ -2,9 +2,9 @@
 #include <string>
 #include <vector>
 
-#include "encoder_keys.h"
-#include "families.h"
-#include "self_attention.h"
+#include "models/encoder_keys.h"
+#include "models/families.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "decoder.h"
+#include "models/decoder.h"
 #include "lora/nn/linear.h"
 
 namespace lora::models {

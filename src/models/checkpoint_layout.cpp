@@ -49,9 +49,9 @@ std::string some_of(const std::vector<std::string>& names) {
   return join(shown, ", ", 2);
 }
 
-class Reader {
+class LayoutReader {
  public:
-  Reader(const io::CheckpointSource& source, const JsonReader& config)
+  LayoutReader(const io::CheckpointSource& source, const JsonReader& config)
       : source_(source), config_(config), layout_(layout_without_weights(config)) {}
 
   CheckpointLayout read() {
@@ -210,10 +210,10 @@ CheckpointLayout layout_without_weights(const JsonReader& config) {
 }
 
 CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReader& config) {
-  return Reader(source, config).read();
+  return LayoutReader(source, config).read();
 }
 
-void refuse_packed(const CheckpointLayout& layout, const JsonReader& config) {
+void require_unpacked(const CheckpointLayout& layout, const JsonReader& config) {
   if (layout.packed.empty()) {
     return;
   }

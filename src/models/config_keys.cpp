@@ -1,4 +1,4 @@
-#include "config_keys.h"
+#include "models/config_keys.h"
 
 namespace lora::models {
 

@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "decoder.h"
+#include "models/decoder.h"
 
 #include <ATen/ATen.h>
 
@@ -58,7 +58,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
     ropes.push_back(rope.tables(pass.batch, decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
   }
   nn::Pass all = pass;  // later layers see every token
-  all.wanted_S = Tensor();
+  all.needed_S = Tensor();
   for (const auto& layer : layers_) {
     x_TD = nn::recomputed(x_TD, layer == layers_.back() ? pass : all, nn::Recompute::kLayers,
                           [&layer = *layer, ropes](const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, ropes, pass); });
@@ -72,7 +72,7 @@ Tensor Decoder::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const {
     return Model::hidden_of(rows_S, pass);
   }
   nn::Pass narrowed = pass;
-  narrowed.wanted_S = rows_S;
+  narrowed.needed_S = rows_S;
   return hidden(narrowed);
 }
 
@@ -114,7 +114,7 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   const bool whole_layers = recompute == nn::Recompute::kLayers || recompute == nn::Recompute::kOffload;
   const nn::Kept input{decoder_.hidden_size, 0};
   const int64_t stream = 2 * bytes(input);  // the residual stream's gradient and what a block adds to it
-  nn::Kept kept, behind = norm_ == nullptr ? nn::Kept{} : norm_->kept();
+  nn::Kept kept, tail = norm_ == nullptr ? nn::Kept{} : norm_->kept();
   for (const nn::RopeOptions& rope : decoder_.ropes) {
     kept += decoder_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
@@ -134,7 +134,7 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
     const int64_t here = bytes(kept) + (whole_layers ? attention : 0);
     // The gradients of what attention keeps, and of the feed-forward block, which in the last layer only has the needed tokens.
     most = std::max({most, here + attention + stream, is_last ? 0 : here + bytes(layer.feed_forward) + fed});
-    nn::Kept& of_the_block = is_last ? behind : kept;
+    nn::Kept& of_the_block = is_last ? tail : kept;
     if (recompute == nn::Recompute::kFeedForward) {
       of_the_block += input;
     } else if (!whole_layers && has_gradient) {
@@ -143,9 +143,9 @@ nn::PassMemory Decoder::pass_memory(nn::Recompute recompute) const {
   }
   constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
   return {.kept = kBatch + bytes(kept),
-          .behind = bytes(behind),
+          .tail = bytes(tail),
           .working = std::max<int64_t>(most - bytes(kept), 0),
-          .behind_working = last_fed,
+          .tail_working = last_fed,
           .forward = kBatch + most_fed + stream};
 }
 

@@ -85,7 +85,7 @@ class Decoder : public nn::Model {
   /// The first layer's input: the tokens' rows, scaled, unless a family overrides it.
   virtual Tensor embed(const nn::Pass& pass) const;
   /// Adds a host of the family's own after the embedding.
-  void add_behind_embedding(nn::Host& host) { hosts_.insert(hosts_.begin() + 1, &host); }
+  void add_after_embedding(nn::Host& host) { hosts_.insert(hosts_.begin() + 1, &host); }
   const nn::Embedding& embedding() const { return embedding_; }
 
  private:

@@ -1,6 +1,6 @@
-#include "decoder_keys.h"
+#include "models/decoder_keys.h"
 
-#include "config_keys.h"
+#include "models/config_keys.h"
 #include "lora/nn/activation.h"
 
 namespace lora::models {

@@ -1,6 +1,6 @@
 #pragma once
-#include "decoder.h"
-#include "gated_mlp.h"
+#include "models/decoder.h"
+#include "models/gated_mlp.h"
 #include "lora/base/json.h"
 
 namespace lora::models {

@@ -1,16 +1,16 @@
 // DistilBERT (Sanh et al. 2019): BERT without token types and pooler, with its own names.
 #include <ATen/ATen.h>
 
-#include "base_dropout.h"
-#include "bert_body.h"
-#include "config_keys.h"
-#include "dropped_blocks.h"
-#include "encoder.h"
+#include "models/base_dropout.h"
+#include "models/bert_body.h"
+#include "models/config_keys.h"
+#include "models/dropped_blocks.h"
+#include "models/encoder.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
-#include "mlp.h"
-#include "sequence_heads.h"
-#include "sum_norm_layer.h"
+#include "models/mlp.h"
+#include "models/sequence_heads.h"
+#include "models/sum_norm_layer.h"
 
 namespace lora::models {
 

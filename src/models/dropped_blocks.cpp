@@ -1,4 +1,4 @@
-#include "dropped_blocks.h"
+#include "models/dropped_blocks.h"
 
 #include "lora/nn/dropout.h"
 

@@ -2,7 +2,7 @@
 #include <memory>
 #include <string>
 
-#include "blocks.h"
+#include "models/blocks.h"
 
 namespace lora::models {
 

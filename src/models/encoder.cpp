@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "encoder.h"
+#include "models/encoder.h"
 
 #include <ATen/ATen.h>
 
@@ -31,10 +31,10 @@ Encoder::Encoder(DecoderOptions body, const EncoderEmbeddings& embeddings, const
       positions_(make_table(embeddings.positions, hidden_size(), source, options)),
       norm_(std::make_unique<nn::LayerNorm>(embeddings.norm, nn::LayerNorm::Shape{hidden_size(), embeddings.eps, embeddings.norm_bias},
                                             source, options)) {
-  add_behind_embedding(*norm_);
+  add_after_embedding(*norm_);
   for (nn::Embedding* table : {types_.get(), positions_.get()}) {
     if (table != nullptr) {
-      add_behind_embedding(*table);
+      add_after_embedding(*table);
     }
   }
 }
@@ -48,7 +48,7 @@ Tensor Encoder::embed(const nn::Pass& pass) const {
     x_TD = x_TD + types_->forward(has_types ? segments_T : at::zeros_like(pass.batch.ids_T));
   }
   if (positions_ != nullptr) {
-    check_lengths(pass.batch);
+    require_positions(pass.batch);
     const Tensor rows_TD = positions_->forward(positions(pass.batch));
     x_TD = x_TD + (positions_skip_pads_ ? but_pads(rows_TD, pass.batch) : rows_TD);
   }
@@ -70,7 +70,7 @@ Tensor Encoder::positions(const nn::TokenBatch& batch) const {
   return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
 }
 
-void Encoder::check_lengths(const nn::TokenBatch& batch) const {
+void Encoder::require_positions(const nn::TokenBatch& batch) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
   if (batch.max_document > most) {
     data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(batch.max_document) +

@@ -2,7 +2,7 @@
 #include <optional>
 #include <string>
 
-#include "decoder.h"
+#include "models/decoder.h"
 
 namespace lora::models {
 
@@ -35,7 +35,7 @@ class Encoder : public Decoder {
   Tensor embed(const nn::Pass& pass) const override;
 
  private:
-  void check_lengths(const nn::TokenBatch& batch) const;
+  void require_positions(const nn::TokenBatch& batch) const;
   Tensor positions(const nn::TokenBatch& batch) const;
   /// The rows; those of padding have no gradient.
   Tensor but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const;

@@ -1,6 +1,6 @@
-#include "encoder_keys.h"
+#include "models/encoder_keys.h"
 
-#include "config_keys.h"
+#include "models/config_keys.h"
 
 namespace lora::models {
 

@@ -1,5 +1,5 @@
 #pragma once
-#include "decoder.h"
+#include "models/decoder.h"
 #include "lora/base/json.h"
 
 namespace lora::models {

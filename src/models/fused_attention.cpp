@@ -1,11 +1,11 @@
 // T tokens, D hidden size, H query heads, K key heads, E head size.
-#include "fused_attention.h"
+#include "models/fused_attention.h"
 
 #include <ATen/ATen.h>
 
 #include "lora/nn/attention.h"
 #include "lora/ops/rotary.h"
-#include "self_attention.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

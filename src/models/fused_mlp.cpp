@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "fused_mlp.h"
+#include "models/fused_mlp.h"
 
 #include <ATen/ATen.h>
 

@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "gated_mlp.h"
+#include "models/gated_mlp.h"
 
 #include <ATen/ATen.h>
 

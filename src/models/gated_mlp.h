@@ -1,7 +1,7 @@
 #pragma once
 #include <string>
 
-#include "blocks.h"
+#include "models/blocks.h"
 #include "lora/ops/activation_kinds.h"
 
 namespace lora::models {

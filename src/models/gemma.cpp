@@ -1,14 +1,14 @@
 // Gemma (Mesnard et al. 2024): Llama with norms that multiply by 1 + w, scaled embeddings and a tanh GELU.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
-#include "gemma_keys.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
+#include "models/gemma_keys.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/rms_norm.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 
@@ -32,7 +32,7 @@ std::unique_ptr<nn::Model> make_gemma(const JsonReader& config, io::WeightSource
   SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim))}};
   const GatedMlpOptions mlp{decoder.hidden_size, read_size(config, "intermediate_size"), read_activation(config)};
   const double eps = config.number("rms_norm_eps", 1e-6);
-  refuse_bidirectional(config);
+  require_causal(config);
   attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) {

@@ -2,13 +2,13 @@
 // the scores and the logits.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
-#include "gemma_keys.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
+#include "models/gemma_keys.h"
 #include "lora/nn/rms_norm.h"
-#include "post_norm_layer.h"
-#include "self_attention.h"
+#include "models/post_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 
@@ -29,7 +29,7 @@ std::unique_ptr<nn::Model> make_gemma2(const JsonReader& config, io::WeightSourc
   const double eps = config.number("rms_norm_eps", 1e-6);
   const std::optional<int64_t> window = read_window(config, 4096);
   const std::vector<bool> slides = read_sliding_layers(config, decoder.num_layers, [](int64_t layer) { return layer % 2 == 0; });
-  refuse_bidirectional(config);
+  require_causal(config);
   attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name) {

@@ -2,14 +2,14 @@
 // embeddings for the layers that have a window.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
-#include "gemma_keys.h"
-#include "layer_ropes.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
+#include "models/gemma_keys.h"
+#include "models/layer_ropes.h"
 #include "lora/nn/rms_norm.h"
-#include "post_norm_layer.h"
-#include "self_attention.h"
+#include "models/post_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 
@@ -36,7 +36,7 @@ std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::Weight
   const int64_t pattern = read_size(config, "sliding_window_pattern", 6);
   const std::vector<bool> slides =
       read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return (layer + 1) % pattern != 0; });
-  refuse_bidirectional(config);
+  require_causal(config);
   attention.dropout = read_dropout(config, "attention_dropout", 0.0);
 
   const auto norm = [&](const std::string& name, int64_t dim) {

@@ -1,13 +1,13 @@
-#include "gemma_keys.h"
+#include "models/gemma_keys.h"
 
 #include <cmath>
 
-#include "config_keys.h"
+#include "models/config_keys.h"
 #include "lora/nn/activation.h"
 
 namespace lora::models {
 
-void refuse_bidirectional(const JsonReader& config) {
+void require_causal(const JsonReader& config) {
   if (config.boolean("use_bidirectional_attention", false)) {
     config.fail("use_bidirectional_attention", "false: only models that predict the next token are supported");
   }

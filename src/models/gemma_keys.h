@@ -2,13 +2,13 @@
 #include <optional>
 #include <string>
 
-#include "gated_mlp.h"
+#include "models/gated_mlp.h"
 #include "lora/base/json.h"
 
 namespace lora::models {
 
 /// Throws model Error if attention is to be bidirectional: use_bidirectional_attention (embedding models).
-void refuse_bidirectional(const JsonReader& config);
+void require_causal(const JsonReader& config);
 
 /// A soft cap; none if it is null.
 std::optional<double> read_soft_cap(const JsonReader& config, const std::string& key, std::optional<double> fallback);

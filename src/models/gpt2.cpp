@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base_dropout.h"
-#include "dropped_blocks.h"
-#include "families.h"
-#include "fused_attention.h"
+#include "models/base_dropout.h"
+#include "models/dropped_blocks.h"
+#include "models/families.h"
+#include "models/fused_attention.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
-#include "mlp.h"
-#include "pre_norm_layer.h"
+#include "models/mlp.h"
+#include "models/pre_norm_layer.h"
 
 namespace lora::models {
 
@@ -77,7 +77,7 @@ class Gpt2 : public Decoder {
  public:
   Gpt2(const Gpt2Options& o, const MakeNorm& norm, const MakeLayer& layer, io::WeightSource& source, const at::TensorOptions& options)
       : Decoder(o.decoder, norm, layer, source, options), wpe_("transformer.wpe", o.num_positions, o.decoder.hidden_size, source, options) {
-    add_behind_embedding(wpe_);
+    add_after_embedding(wpe_);
   }
 
  protected:

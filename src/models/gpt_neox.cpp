@@ -4,15 +4,15 @@
 
 #include <cmath>
 
-#include "base_dropout.h"
-#include "dropped_blocks.h"
-#include "families.h"
-#include "fused_attention.h"
+#include "models/base_dropout.h"
+#include "models/dropped_blocks.h"
+#include "models/families.h"
+#include "models/fused_attention.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
-#include "mlp.h"
-#include "parallel_layer.h"
-#include "pre_norm_layer.h"
+#include "models/mlp.h"
+#include "models/parallel_layer.h"
+#include "models/pre_norm_layer.h"
 
 namespace lora::models {
 

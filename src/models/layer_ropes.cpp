@@ -1,4 +1,4 @@
-#include "layer_ropes.h"
+#include "models/layer_ropes.h"
 
 #include "lora/base/log.h"
 

@@ -1,12 +1,12 @@
 // Llama (Touvron et al. 2023): RMSNorm before each block, grouped-query attention with rotary embeddings, a gated MLP.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
 #include "lora/nn/rms_norm.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

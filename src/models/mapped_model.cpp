@@ -6,7 +6,7 @@
 #include "lora/base/file.h"
 #include "lora/base/json.h"
 #include "lora/io/weight_source.h"
-#include "registry.h"
+#include "models/registry.h"
 
 namespace lora::models {
 
@@ -18,7 +18,7 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const FamilyBuilders build = find_family(model_type, config_file.string());
   io::CheckpointSource source(folder);
   const CheckpointLayout layout = read_layout(source, config);
-  refuse_packed(layout, config);
+  require_unpacked(layout, config);
   const Json settled = settled_config(json, layout);
   const JsonReader reader(settled, config_file.string(), ErrorKind::kModel);
   io::RenamedSource renamed = renamed_source(source, layout);

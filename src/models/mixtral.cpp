@@ -1,14 +1,14 @@
 // Mixtral (Jiang et al. 2024): Mistral's layers with a few experts per token instead of one MLP.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/rms_norm.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
-#include "sparse_moe.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
+#include "models/sparse_moe.h"
 
 namespace lora::models {
 
@@ -40,7 +40,7 @@ std::string mixtral_model_name(const std::string& file_name) {
 }
 
 std::unique_ptr<nn::Model> make_mixtral(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  refuse_router_loss(config);
+  require_no_router_loss(config);
   DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/false);
   const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 8});
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 131072), {.theta = 1e6})};

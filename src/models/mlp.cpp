@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "mlp.h"
+#include "models/mlp.h"
 
 #include <ATen/ATen.h>
 

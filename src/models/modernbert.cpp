@@ -3,20 +3,20 @@
 
 #include <cmath>
 
-#include "base_dropout.h"
-#include "config_keys.h"
-#include "dropped_blocks.h"
-#include "encoder.h"
-#include "encoder_keys.h"
-#include "families.h"
-#include "fused_attention.h"
-#include "fused_mlp.h"
-#include "layer_ropes.h"
+#include "models/base_dropout.h"
+#include "models/config_keys.h"
+#include "models/dropped_blocks.h"
+#include "models/encoder.h"
+#include "models/encoder_keys.h"
+#include "models/families.h"
+#include "models/fused_attention.h"
+#include "models/fused_mlp.h"
+#include "models/layer_ropes.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "lora/ops/gated_activation.h"
-#include "pre_norm_layer.h"
-#include "sequence_heads.h"
+#include "models/pre_norm_layer.h"
+#include "models/sequence_heads.h"
 
 namespace lora::models {
 

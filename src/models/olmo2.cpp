@@ -1,12 +1,12 @@
 // OLMo 2 (OLMo et al. 2024): norms after the blocks instead of before them, and norms over all queries and all keys of a token.
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
 #include "lora/nn/rms_norm.h"
-#include "post_norm_layer.h"
-#include "self_attention.h"
+#include "models/post_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

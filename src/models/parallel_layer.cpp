@@ -1,4 +1,4 @@
-#include "parallel_layer.h"
+#include "models/parallel_layer.h"
 
 #include <ATen/ATen.h>
 
@@ -15,14 +15,14 @@ ParallelLayer::ParallelLayer(std::unique_ptr<AttentionBlock> attention, std::uni
 
 Tensor ParallelLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const Tensor normed_TD = attention_norm_->forward(x_TD);
-  const Tensor attended_SD = pass.wanted(attention_->forward(normed_TD, ropes, pass));
-  const nn::Pass rest = pass.of_wanted();
+  const Tensor attended_SD = pass.needed(attention_->forward(normed_TD, ropes, pass));
+  const nn::Pass rest = pass.of_needed();
   const auto feed = [this](const Tensor& input_SD, const nn::Pass& pass) {
     return feed_forward_->forward(feed_forward_norm_ == nullptr ? input_SD : feed_forward_norm_->forward(input_SD), pass);
   };
   const Tensor forwarded_SD =
-      nn::recomputed(pass.wanted(feed_forward_norm_ == nullptr ? normed_TD : x_TD), rest, nn::Recompute::kFeedForward, feed);
-  return pass.wanted(x_TD) + dropout_.forward(forwarded_SD + attended_SD, rest);
+      nn::recomputed(pass.needed(feed_forward_norm_ == nullptr ? normed_TD : x_TD), rest, nn::Recompute::kFeedForward, feed);
+  return pass.needed(x_TD) + dropout_.forward(forwarded_SD + attended_SD, rest);
 }
 
 std::vector<nn::Host*> ParallelLayer::hosts() {

@@ -2,7 +2,7 @@
 #include <memory>
 #include <string>
 
-#include "blocks.h"
+#include "models/blocks.h"
 #include "lora/nn/dropout.h"
 
 namespace lora::models {

@@ -4,16 +4,16 @@
 
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "dropped_blocks.h"
-#include "families.h"
-#include "fused_mlp.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/dropped_blocks.h"
+#include "models/families.h"
+#include "models/fused_mlp.h"
 #include "lora/nn/attention.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/ops/rotary.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

@@ -1,5 +1,5 @@
 // T tokens, D hidden size.
-#include "post_norm_layer.h"
+#include "models/post_norm_layer.h"
 
 #include <ATen/ATen.h>
 
@@ -23,7 +23,7 @@ Tensor PostNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn
     const Tensor fed_SD = feed_forward_->forward(normed(attended_SD, norms_.before_feed_forward), pass);
     return attended_SD + norms_.after_feed_forward->forward(fed_SD);
   };
-  return nn::recomputed(pass.wanted(attended_TD), pass.of_wanted(), nn::Recompute::kFeedForward, feed);
+  return nn::recomputed(pass.needed(attended_TD), pass.of_needed(), nn::Recompute::kFeedForward, feed);
 }
 
 std::vector<nn::Host*> PostNormLayer::hosts() {

@@ -1,4 +1,4 @@
-#include "pre_norm_layer.h"
+#include "models/pre_norm_layer.h"
 
 #include <ATen/ATen.h>
 
@@ -16,7 +16,7 @@ Tensor PreNormLayer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn:
   const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
     return attended_SD + feed_forward_->forward(feed_forward_norm_->forward(attended_SD), pass);
   };
-  return nn::recomputed(pass.wanted(x_TD + attention_TD), pass.of_wanted(), nn::Recompute::kFeedForward, feed);
+  return nn::recomputed(pass.needed(x_TD + attention_TD), pass.of_needed(), nn::Recompute::kFeedForward, feed);
 }
 
 std::vector<nn::Host*> PreNormLayer::hosts() {

@@ -2,14 +2,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/rms_norm.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
-#include "sparse_moe.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
+#include "models/sparse_moe.h"
 
 namespace lora::models {
 
@@ -45,7 +45,7 @@ std::vector<bool> read_sparse_layers(const JsonReader& config, int64_t num_layer
 }  // namespace
 
 std::unique_ptr<nn::Model> make_qwen3_moe(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  refuse_router_loss(config);
+  require_no_router_loss(config);
   DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/false);
   const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4});
   decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 32768))};

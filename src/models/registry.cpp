@@ -1,4 +1,4 @@
-#include "registry.h"
+#include "models/registry.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -10,7 +10,7 @@
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
 #include "lora/models/stored_labels.h"
-#include "unknown_family.h"
+#include "models/unknown_family.h"
 
 namespace lora::models {
 

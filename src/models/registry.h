@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "families.h"
+#include "models/families.h"
 #include "lora/models/checkpoint_layout.h"
 
 namespace lora::models {

@@ -1,9 +1,9 @@
 // RoBERTa (Liu et al. 2019): BERT's body with positions that start after the pad token's id, and its own head.
 #include <ATen/ATen.h>
 
-#include "bert_body.h"
-#include "families.h"
-#include "sequence_heads.h"
+#include "models/bert_body.h"
+#include "models/families.h"
+#include "models/sequence_heads.h"
 
 namespace lora::models {
 

@@ -1,5 +1,5 @@
 // T tokens, D hidden size, H query heads, K key heads, E head size.
-#include "self_attention.h"
+#include "models/self_attention.h"
 
 #include <ATen/ATen.h>
 

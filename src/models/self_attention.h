@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
-#include "blocks.h"
-#include "config_keys.h"
+#include "models/blocks.h"
+#include "models/config_keys.h"
 #include "lora/nn/dropout.h"
 #include "lora/ops/attention.h"
 

@@ -1,9 +1,9 @@
 // T tokens, N documents, D hidden size, C labels.
-#include "sequence_heads.h"
+#include "models/sequence_heads.h"
 
 #include <ATen/ATen.h>
 
-#include "families.h"
+#include "models/families.h"
 #include "lora/nn/model.h"
 
 namespace lora::models {

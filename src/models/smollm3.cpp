@@ -1,12 +1,12 @@
 // SmolLM 3: Llama with some layers that do not rotate queries and keys (NoPE: Yang et al. 2025, "Rope to Nope and Back Again").
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/families.h"
 #include "lora/nn/rms_norm.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

@@ -1,9 +1,9 @@
 // T tokens, D hidden size, N experts, K experts per token, P = T · K pairs of a token and an expert, F intermediate size.
-#include "sparse_moe.h"
+#include "models/sparse_moe.h"
 
 #include <ATen/ATen.h>
 
-#include "config_keys.h"
+#include "models/config_keys.h"
 #include "lora/ops/gated_activation.h"
 
 namespace lora::models {
@@ -16,7 +16,7 @@ int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64
   return chosen;
 }
 
-void refuse_router_loss(const JsonReader& config) {
+void require_no_router_loss(const JsonReader& config) {
   if (config.boolean("output_router_logits", false)) {
     config.fail("output_router_logits", "false: the router's own loss (router_aux_loss_coef) is not supported");
   }

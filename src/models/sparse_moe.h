@@ -1,7 +1,7 @@
 #pragma once
 #include <string>
 
-#include "blocks.h"
+#include "models/blocks.h"
 #include "lora/base/json.h"
 #include "lora/ops/activation_kinds.h"
 
@@ -27,7 +27,7 @@ struct SparseMoeOptions {
 int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64_t num_experts);
 
 /// Throws model Error if config.json asks for the router's own loss (output_router_logits), which is not computed.
-void refuse_router_loss(const JsonReader& config);
+void require_no_router_loss(const JsonReader& config);
 
 /// Scores every expert and selects the best few per token (Shazeer et al. 2017, section 2.1, without noise).
 class TopKRouter : public nn::Host {

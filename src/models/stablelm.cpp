@@ -4,15 +4,15 @@
 
 #include <cmath>
 
-#include "base_dropout.h"
-#include "decoder_keys.h"
-#include "dropped_blocks.h"
-#include "families.h"
+#include "models/base_dropout.h"
+#include "models/decoder_keys.h"
+#include "models/dropped_blocks.h"
+#include "models/families.h"
 #include "lora/nn/layer_norm.h"
 #include "lora/ops/layer_norm.h"
-#include "parallel_layer.h"
-#include "pre_norm_layer.h"
-#include "self_attention.h"
+#include "models/parallel_layer.h"
+#include "models/pre_norm_layer.h"
+#include "models/self_attention.h"
 
 namespace lora::models {
 

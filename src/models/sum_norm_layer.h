@@ -1,7 +1,7 @@
 #pragma once
 #include <memory>
 
-#include "blocks.h"
+#include "models/blocks.h"
 
 namespace lora::models {
 

@@ -1,4 +1,4 @@
-#include "unknown_family.h"
+#include "models/unknown_family.h"
 
 #include <array>
 

@@ -1,4 +1,4 @@
-#include "unread_keys.h"
+#include "models/unread_keys.h"
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "attached.h"
+#include "nn/attached.h"
 
 namespace lora::nn {
 

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "attached.h"
+#include "nn/attached.h"
 #include "lora/base/random.h"
 #include "lora/ops/dora_linear.h"
 

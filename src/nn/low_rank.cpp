@@ -10,10 +10,10 @@
 namespace lora::nn {
 
 Tensor RowNorms::of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, double scale) const {
-  static std::mutex of_what_is_kept;  // passes may run side by side
+  static std::mutex cache_mutex;  // passes may run side by side
   const bool trains = at::GradMode::is_enabled();
   const at::NoGradGuard no_grad;
-  std::unique_lock lock(of_what_is_kept);
+  std::unique_lock lock(cache_mutex);
   if (!base_O_.defined() || base_version_ != W_OI._version()) {
     base_O_ = ops::row_norms(W_OI, A_RI.scalar_type());
     base_version_ = W_OI._version();

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "attached.h"
+#include "nn/attached.h"
 
 namespace lora::nn {
 

@@ -17,15 +17,15 @@ Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
   return Pass{batch, Tensor(), &cache};
 }
 
-Tensor Pass::wanted(const Tensor& x_TD) const {
-  return wanted_S.defined() ? x_TD.index_select(0, wanted_S) : x_TD;
+Tensor Pass::needed(const Tensor& x_TD) const {
+  return needed_S.defined() ? x_TD.index_select(0, needed_S) : x_TD;
 }
 
-Pass Pass::of_wanted() const {
+Pass Pass::of_needed() const {
   Pass rest = *this;
-  if (wanted_S.defined()) {
-    rest.row_keys_T = training() ? row_keys_T.index_select(0, wanted_S) : Tensor();
-    rest.wanted_S = Tensor();
+  if (needed_S.defined()) {
+    rest.row_keys_T = training() ? row_keys_T.index_select(0, needed_S) : Tensor();
+    rest.needed_S = Tensor();
   }
   return rest;
 }
@@ -36,9 +36,9 @@ Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::
     return f(x, pass);
   }
   // Backward runs after the caller's batch is gone.
-  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T, wanted_S = pass.wanted_S](const Tensor& input) {
+  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T, needed_S = pass.needed_S](const Tensor& input) {
     Pass own{batch, keys_T};
-    own.wanted_S = wanted_S;
+    own.needed_S = needed_S;
     return f(input, own);
   };
   return ops::recompute(again, x, pass.host_store);

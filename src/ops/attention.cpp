@@ -3,8 +3,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
-#include "block_attention.h"
-#include "cpu/attention.h"
+#include "ops/block_attention.h"
+#include "ops/cpu/attention.h"
 
 namespace lora::ops {
 

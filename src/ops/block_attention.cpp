@@ -1,5 +1,5 @@
 // T tokens, H query heads in K groups of G, E head size; a block has n queries (N = G · n rows per key head) and m keys.
-#include "block_attention.h"
+#include "ops/block_attention.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 

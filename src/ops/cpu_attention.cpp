@@ -6,9 +6,9 @@
 #include <atomic>
 #include <numeric>
 
-#include "cpu/attention.h"
-#include "cpu/attention_tiles.h"
-#include "cpu/launch.h"
+#include "ops/cpu/attention.h"
+#include "ops/cpu/attention_tiles.h"
+#include "ops/cpu/launch.h"
 #include "lora/ops/parallel.h"
 
 namespace lora::ops::cpu {
@@ -59,7 +59,7 @@ struct Heads {
   int64_t heads, dim;
 };
 
-struct Document {
+struct AttentionSpan {
   int64_t begin, length;
 
   int64_t tiles() const { return (length + kTile - 1) / kTile; }
@@ -68,12 +68,12 @@ struct Document {
 };
 
 /// The documents, longest first, so that no thread starts a long one at the end.
-std::vector<Document> documents_of(const std::vector<int64_t>& offsets) {
-  std::vector<Document> documents;
+std::vector<AttentionSpan> documents_of(const std::vector<int64_t>& offsets) {
+  std::vector<AttentionSpan> documents;
   for (size_t d = 0; d + 1 < offsets.size(); ++d) {
     documents.push_back({offsets[d], offsets[d + 1] - offsets[d]});
   }
-  std::stable_sort(documents.begin(), documents.end(), [](const Document& a, const Document& b) { return a.length > b.length; });
+  std::stable_sort(documents.begin(), documents.end(), [](const AttentionSpan& a, const AttentionSpan& b) { return a.length > b.length; });
   return documents;
 }
 
@@ -100,7 +100,7 @@ class Pieces {
 /// the longest document.
 template <typename BytesOf, typename Run>
 void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const BytesOf& bytes_of, const Run& run) {
-  const std::vector<Document> documents = documents_of(offsets);
+  const std::vector<AttentionSpan> documents = documents_of(offsets);
   if (documents.empty() || heads == 0) {
     return;
   }
@@ -151,7 +151,7 @@ void forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, cons
   SoftmaxRow* kept_TH = kept_rows(result);
   const int64_t group = q.heads / k.heads, dim = q.dim, value_dim = v.dim;
   const auto bytes = [&](int64_t n) { return ForwardMemory<S>::bytes(n, dim, value_dim); };
-  for_each_head(offsets, q.heads, bytes, [&](const Document& document, int64_t head, std::byte* memory) {
+  for_each_head(offsets, q.heads, bytes, [&](const AttentionSpan& document, int64_t head, std::byte* memory) {
     const int64_t n = document.tiles(), key_head = head / group;
     const ForwardMemory<S> m(memory, n, dim, value_dim);
     for (int64_t i = 0; i < n; ++i) {
@@ -229,7 +229,7 @@ class HeadBackward {
 
   int64_t bytes(int64_t n) const { return BackwardMemory<S>::bytes(n, q_.dim, v_.dim); }
 
-  void run(const Document& document, int64_t head, std::byte* memory) const {
+  void run(const AttentionSpan& document, int64_t head, std::byte* memory) const {
     const int64_t n = document.tiles();
     const BackwardMemory<S> m(memory, n, q_.dim, v_.dim);
     const int64_t key_head = head / (q_.heads / k_.heads);
@@ -329,7 +329,7 @@ AttentionGradients causal_attention_backward(const Tensor& dout_THE, const Tenso
     const HeadBackward<S> backward(dout_THE, q_THE, k_TKE, v_TKE, result, gradients, scale);
     for_each_head(
         offsets, q_THE.size(1), [&](int64_t n) { return backward.bytes(n); },
-        [&](const Document& document, int64_t head, std::byte* memory) { backward.run(document, head, memory); });
+        [&](const AttentionSpan& document, int64_t head, std::byte* memory) { backward.run(document, head, memory); });
   };
   if (q_THE.scalar_type() == at::kFloat) {
     run(float{});

@@ -32,40 +32,40 @@ CudaPlace place_of(const CudaKernels& kernels, const Tensor& x) {
   return {x.device().index(), guard.getStream(x.device()).native_handle()};
 }
 
-void check_like(const Tensor& tensor, const Tensor& model, const char* name) {
+void require_like(const Tensor& tensor, const Tensor& model, const char* name) {
   TORCH_CHECK(tensor.device() == model.device() && tensor.scalar_type() == model.scalar_type(), "CUDA kernels: ", name, " is ",
               tensor.scalar_type(), " on ", tensor.device(), ", expected ", model.scalar_type(), " on ", model.device());
 }
 
 /// Requires the model's dtype and device, contiguous memory, and the shape.
-void check_tensor(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
-  check_like(tensor, model, name);
+void require_tensor(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
+  require_like(tensor, model, name);
   TORCH_CHECK(tensor.is_contiguous() && tensor.sizes() == shape, "CUDA kernels: ", name, " has sizes ", tensor.sizes(), " and strides ",
               tensor.strides(), ", expected contiguous ", shape);
 }
 
-/// As check_tensor, but rows may be further apart.
-void check_rows(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
-  check_like(tensor, model, name);
+/// As require_tensor, but rows may be further apart.
+void require_rows(const Tensor& tensor, const Tensor& model, at::IntArrayRef shape, const char* name) {
+  require_like(tensor, model, name);
   TORCH_CHECK(tensor.sizes() == shape && (tensor.numel() == 0 || tensor[0].is_contiguous()), "CUDA kernels: ", name, " has sizes ",
               tensor.sizes(), " and strides ", tensor.strides(), ", expected contiguous rows of ", shape);
 }
 
 /// Requires the same shape [T, F] for both; rows may be further apart.
-void check_gate_and_up(const Tensor& gate_TF, const Tensor& up_TF) {
+void require_gate_and_up(const Tensor& gate_TF, const Tensor& up_TF) {
   TORCH_CHECK(gate_TF.dim() == 2, "CUDA kernels: gate has sizes ", gate_TF.sizes(), ", expected two dimensions");
-  check_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
-  check_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
+  require_rows(gate_TF, gate_TF, gate_TF.sizes(), "gate");
+  require_rows(up_TF, gate_TF, gate_TF.sizes(), "up");
 }
 
 /// Requires contiguous memory and the dtype `type`, which may differ from the model's.
-void check_side(const Tensor& tensor, const Tensor& model, at::ScalarType type, int64_t size, const char* name) {
+void require_side_tensor(const Tensor& tensor, const Tensor& model, at::ScalarType type, int64_t size, const char* name) {
   TORCH_CHECK(tensor.device() == model.device() && tensor.scalar_type() == type && tensor.is_contiguous() && tensor.numel() == size,
               "CUDA kernels: ", name, " is ", tensor.scalar_type(), " ", tensor.sizes(), " on ", tensor.device(), ", expected ", type,
               " of ", size, " elements");
 }
 
-void check_launch(const CudaKernels& kernels, int32_t status, const char* name) {
+void require_launched(const CudaKernels& kernels, int32_t status, const char* name) {
   TORCH_CHECK(status == 0, "CUDA kernel ", name, ": ", kernels.error_text(status));
 }
 
@@ -80,8 +80,8 @@ int64_t rows_of(const Tensor& x_TD) {
 }  // namespace
 
 RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
-  check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
-  check_tensor(weight_D, x_TD, {x_TD.size(-1)}, "weight");
+  require_tensor(x_TD, x_TD, x_TD.sizes(), "x");
+  require_tensor(weight_D, x_TD, {x_TD.size(-1)}, "weight");
   const int64_t rows = rows_of(x_TD);
   RmsNormed result{at::empty_like(x_TD), at::empty({rows}, x_TD.options().dtype(at::kFloat))};
   const CudaRmsNorm arguments{.dtype = dtype_of(x_TD),
@@ -94,7 +94,7 @@ RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Te
                               .y = result.y_TD.data_ptr(),
                               .rstd = result.rstd_T.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, x_TD);
-  check_launch(kernels, kernels.rms_norm(&place, &arguments), "rms_norm");
+  require_launched(kernels, kernels.rms_norm(&place, &arguments), "rms_norm");
   return result;
 }
 
@@ -102,10 +102,10 @@ RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor
                                         const Tensor& weight_D, NormWeight form, bool train_weight) {
   constexpr int64_t kParts = 128;
   const int64_t rows = rows_of(x_TD), dim = x_TD.size(-1);
-  check_tensor(x_TD, x_TD, x_TD.sizes(), "x");
-  check_tensor(dy_TD, x_TD, x_TD.sizes(), "dy");
-  check_tensor(weight_D, x_TD, {dim}, "weight");
-  check_side(rstd_T, x_TD, at::kFloat, rows, "rstd");
+  require_tensor(x_TD, x_TD, x_TD.sizes(), "x");
+  require_tensor(dy_TD, x_TD, x_TD.sizes(), "dy");
+  require_tensor(weight_D, x_TD, {dim}, "weight");
+  require_side_tensor(rstd_T, x_TD, at::kFloat, rows, "rstd");
   const int64_t parts = std::min(kParts, rows);
   const Tensor dweight_PD = train_weight ? at::empty({parts, dim}, x_TD.options().dtype(at::kFloat)) : Tensor();
   const Tensor dx_TD = at::empty_like(x_TD);
@@ -121,7 +121,7 @@ RmsNormGradients rms_norm_backward_cuda(const CudaKernels& kernels, const Tensor
                                       .dweight_parts = static_cast<float*>(data_or_null(dweight_PD)),
                                       .parts = parts};
   const CudaPlace place = place_of(kernels, x_TD);
-  check_launch(kernels, kernels.rms_norm_backward(&place, &arguments), "rms_norm_backward");
+  require_launched(kernels, kernels.rms_norm_backward(&place, &arguments), "rms_norm_backward");
   return {dx_TD, train_weight ? dweight_PD.sum(0).to(weight_D.scalar_type()) : Tensor()};
 }
 
@@ -130,12 +130,12 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
   const int64_t tokens = q_THE.size(0), head_dim = q_THE.size(2), rotary = cos_TR.size(-1);
   const bool with_k = k_TKE.defined();
   TORCH_CHECK(rotary % 2 == 0 && rotary <= head_dim, "CUDA kernels: rope rotates ", rotary, " of ", head_dim, " channels");
-  check_rows(q_THE, q_THE, {tokens, q_THE.size(1), head_dim}, "q");
+  require_rows(q_THE, q_THE, {tokens, q_THE.size(1), head_dim}, "q");
   if (with_k) {
-    check_rows(k_TKE, q_THE, {tokens, k_TKE.size(1), head_dim}, "k");
+    require_rows(k_TKE, q_THE, {tokens, k_TKE.size(1), head_dim}, "k");
   }
-  check_tensor(cos_TR, q_THE, {tokens, rotary}, "cos");
-  check_tensor(sin_TR, q_THE, {tokens, rotary}, "sin");
+  require_tensor(cos_TR, q_THE, {tokens, rotary}, "cos");
+  require_tensor(sin_TR, q_THE, {tokens, rotary}, "sin");
   const CudaRope arguments{.dtype = dtype_of(q_THE),
                            .backward = backward,
                            .tokens = tokens,
@@ -150,11 +150,11 @@ void rope_cuda_(const CudaKernels& kernels, const Tensor& q_THE, const Tensor& k
                            .cos = cos_TR.data_ptr(),
                            .sin = sin_TR.data_ptr()};
   const CudaPlace place = place_of(kernels, q_THE);
-  check_launch(kernels, kernels.rope(&place, &arguments), "rope");
+  require_launched(kernels, kernels.rope(&place, &arguments), "rope");
 }
 
 Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF) {
-  check_gate_and_up(gate_TF, up_TF);
+  require_gate_and_up(gate_TF, up_TF);
   Tensor product_TF = at::empty(gate_TF.sizes(), gate_TF.options());
   const CudaGated arguments{.dtype = dtype_of(gate_TF),
                             .kind = kind,
@@ -166,14 +166,14 @@ Tensor gated_activation_cuda(const CudaKernels& kernels, Activation kind, const 
                             .up_stride = up_TF.stride(0),
                             .product = product_TF.data_ptr()};
   const CudaPlace place = place_of(kernels, gate_TF);
-  check_launch(kernels, kernels.gated(&place, &arguments), "gated");
+  require_launched(kernels, kernels.gated(&place, &arguments), "gated");
   return product_TF;
 }
 
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
                                               const Tensor& dproduct_TF) {
-  check_gate_and_up(gate_TF, up_TF);
-  check_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
+  require_gate_and_up(gate_TF, up_TF);
+  require_tensor(dproduct_TF, gate_TF, gate_TF.sizes(), "dproduct");
   GatedGradients result{at::empty(gate_TF.sizes(), gate_TF.options()), at::empty(up_TF.sizes(), up_TF.options())};
   const CudaGatedBackward arguments{.dtype = dtype_of(gate_TF),
                                     .kind = kind,
@@ -187,14 +187,14 @@ GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activa
                                     .dgate = result.dgate_TF.data_ptr(),
                                     .dup = result.dup_TF.data_ptr()};
   const CudaPlace place = place_of(kernels, gate_TF);
-  check_launch(kernels, kernels.gated_backward(&place, &arguments), "gated_backward");
+  require_launched(kernels, kernels.gated_backward(&place, &arguments), "gated_backward");
   return result;
 }
 
 Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, const Tensor& labels_C, double scale) {
   TORCH_CHECK(logits_CV.dim() == 2, "CUDA kernels: logits have sizes ", logits_CV.sizes(), ", expected two dimensions");
-  check_tensor(logits_CV, logits_CV, logits_CV.sizes(), "logits");
-  check_side(labels_C, logits_CV, at::kLong, logits_CV.size(0), "labels");
+  require_tensor(logits_CV, logits_CV, logits_CV.sizes(), "logits");
+  require_side_tensor(labels_C, logits_CV, at::kLong, logits_CV.size(0), "labels");
   const Tensor losses_C = at::empty({logits_CV.size(0)}, logits_CV.options().dtype(at::kFloat));
   const CudaCrossEntropy arguments{.dtype = dtype_of(logits_CV),
                                    .scale = static_cast<float>(scale),
@@ -204,14 +204,14 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
                                    .labels = labels_C.data_ptr<int64_t>(),
                                    .losses = losses_C.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, logits_CV);
-  check_launch(kernels, kernels.cross_entropy(&place, &arguments), "cross_entropy");
+  require_launched(kernels, kernels.cross_entropy(&place, &arguments), "cross_entropy");
   return losses_C.sum();
 }
 
 Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const DropoutDraw& draw) {
   TORCH_CHECK(x_TI.dim() == 2, "CUDA kernels: x has sizes ", x_TI.sizes(), ", expected two dimensions");
-  check_tensor(x_TI, x_TI, x_TI.sizes(), "x");
-  check_side(draw.row_keys_T, x_TI, at::kLong, x_TI.size(0), "row_keys");
+  require_tensor(x_TI, x_TI, x_TI.sizes(), "x");
+  require_side_tensor(draw.row_keys_T, x_TI, at::kLong, x_TI.size(0), "row_keys");
   Tensor y_TI = at::empty_like(x_TI);
   const CudaDropout arguments{.dtype = dtype_of(x_TI),
                               .threshold = draw.threshold(),
@@ -223,7 +223,7 @@ Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const Dropou
                               .x = x_TI.data_ptr(),
                               .y = y_TI.data_ptr()};
   const CudaPlace place = place_of(kernels, x_TI);
-  check_launch(kernels, kernels.dropout(&place, &arguments), "dropout");
+  require_launched(kernels, kernels.dropout(&place, &arguments), "dropout");
   return y_TI;
 }
 

@@ -4,7 +4,7 @@
 
 #include <type_traits>
 
-#include "cuda_kernels.h"
+#include "ops/cuda_kernels.h"
 #include "lora/base/random.h"
 #include "lora/ops/parallel.h"
 

@@ -2,8 +2,8 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "cpu/launch.h"
-#include "cuda_kernels.h"
+#include "ops/cpu/launch.h"
+#include "ops/cuda_kernels.h"
 
 namespace lora::ops {
 

@@ -1,4 +1,4 @@
-#include "gemm.h"
+#include "ops/gemm.h"
 
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>

@@ -6,9 +6,9 @@
 
 #include <algorithm>
 
-#include "cpu/launch.h"
-#include "cuda_kernels.h"
-#include "gemm.h"
+#include "ops/cpu/launch.h"
+#include "ops/cuda_kernels.h"
+#include "ops/gemm.h"
 
 namespace lora::ops {
 

@@ -2,8 +2,8 @@
 
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "cpu/launch.h"
-#include "gemm.h"
+#include "ops/cpu/launch.h"
+#include "ops/gemm.h"
 
 namespace lora::ops {
 
@@ -84,8 +84,8 @@ Tensor outer_product(const Tensor& low_TR, const Tensor& x_TN) {
 }
 
 /// The low-rank parts of a group: their A stacked, R ranks in all.
-struct Group : torch::CustomClassHolder {
-  explicit Group(const std::vector<Projection>& all) : projections(all) {
+struct ProjectionGroup : torch::CustomClassHolder {
+  explicit ProjectionGroup(const std::vector<Projection>& all) : projections(all) {
     for (const Projection& projection : projections) {
       if (projection.low_rank) {
         begins.push_back(ranks);
@@ -133,7 +133,7 @@ Tensor low_input(const Tensor& x_TI, const LowRankTerm& term) {
 }
 
 /// x Aᵀ of all low-rank parts [T, R].
-Tensor down(const Tensor& x_TI, const Group& group) {
+Tensor down(const Tensor& x_TI, const ProjectionGroup& group) {
   if (!group.drops) {
     return low_product(x_TI, group.stacked_A().t());
   }
@@ -158,7 +158,7 @@ Tensor projected(const Tensor& x_TI, const Tensor& W_IO, const std::optional<Ten
 
 struct Project : torch::autograd::Function<Project> {
   /// @param trained every tensor that may need a gradient: each projection's bias, A, B and low-rank bias.
-  static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<Group> group) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<ProjectionGroup> group) {
     const Tensor xa_TR = group->adapted() ? down(x_TI, *group) : Tensor();
     variable_list outputs;
     for (size_t i = 0; i < group->projections.size(); ++i) {
@@ -182,7 +182,7 @@ struct Project : torch::autograd::Function<Project> {
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const auto group = c10::static_intrusive_pointer_cast<Group>(ctx->saved_data["group"].toCapsule());
+    const auto group = c10::static_intrusive_pointer_cast<ProjectionGroup>(ctx->saved_data["group"].toCapsule());
     for (Tensor& dy_TO : grads) {
       dy_TO = dy_TO.contiguous();
     }
@@ -199,7 +199,7 @@ struct Project : torch::autograd::Function<Project> {
     return gradients;
   }
 
-  static Tensor input_gradient(const Group& group, const variable_list& grads) {
+  static Tensor input_gradient(const ProjectionGroup& group, const variable_list& grads) {
     Tensor dx_TI = gemm(grads[0], group.projections[0].W_OI);
     for (size_t i = 1; i < grads.size(); ++i) {
       gemm_(dx_TI, grads[i], group.projections[i].W_OI);
@@ -214,7 +214,7 @@ struct Project : torch::autograd::Function<Project> {
   }
 
   /// Appends the gradients of the trained tensors and adds the low-rank part's to that of x, gradients[0].
-  static void low_rank_gradients(const Group& group, const Tensor& x_TI, const Tensor& xa_TR, const variable_list& grads,
+  static void low_rank_gradients(const ProjectionGroup& group, const Tensor& x_TI, const Tensor& xa_TR, const variable_list& grads,
                                  variable_list& gradients) {
     const Tensor dxa_TR = at::empty_like(xa_TR);
     variable_list dB(grads.size()), dbias(grads.size());
@@ -265,7 +265,7 @@ std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& p
       add(projection.low_rank->bias_O);
     }
   }
-  return Project::apply(x_TI, at::TensorList(trained), c10::make_intrusive<Group>(projections));
+  return Project::apply(x_TI, at::TensorList(trained), c10::make_intrusive<ProjectionGroup>(projections));
 }
 
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term) {

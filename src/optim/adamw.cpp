@@ -62,7 +62,7 @@ class AdamW : public Optimizer {
       const float count = *step.mutable_data_ptr<float>() += 1.0F;
       factors.push_back(adamw_factors(options_, rate, weight_decay, count, gradient_scale));
     }
-    update_pieces(updates, [&]<typename Scalar>(const Piece& piece, Scalar* parameter, const Scalar* gradient) {
+    update_pieces(updates, [&]<typename Scalar>(const TensorSlice& piece, Scalar* parameter, const Scalar* gradient) {
       adamw_update(factors[piece.tensor], piece.count, parameter, gradient, data_at<Scalar>(moments.exp_avgs, piece),
                    data_at<Scalar>(moments.exp_avg_sqs, piece));
     });

@@ -43,7 +43,7 @@ class AdamW8bit : public Optimizer {
         factors.push_back(adamw_factors(options_, learning_rate * groups_[i].rate_factor, groups_[i].weight_decay, count, gradient_scale));
       }
       if (updates.on_cpu()) {
-        update_pieces(updates, [&]<typename Scalar>(const Piece& piece, Scalar* parameter, const Scalar* gradient) {
+        update_pieces(updates, [&]<typename Scalar>(const TensorSlice& piece, Scalar* parameter, const Scalar* gradient) {
           update_piece(*slots[piece.tensor], factors[piece.tensor], piece, parameter, gradient);
         });
         continue;
@@ -74,7 +74,7 @@ class AdamW8bit : public Optimizer {
 
  private:
   template <typename Scalar>
-  static void update_piece(const Slot8bit& slot, const AdamWFactors& factors, const Piece& piece, Scalar* parameter,
+  static void update_piece(const Slot8bit& slot, const AdamWFactors& factors, const TensorSlice& piece, Scalar* parameter,
                            const Scalar* gradient) {
     if (!slot.quantized()) {
       adamw_update(factors, piece.count, parameter, gradient, slot.exp_avg.mutable_data_ptr<float>() + piece.begin,

@@ -26,7 +26,7 @@ class Lion : public Optimizer {
       const double rate = learning_rate * groups_[i].rate_factor;
       const LionFactors factors{gradient_scale, options_.beta1, options_.beta2, 1.0 - rate * groups_[i].weight_decay, rate};
       if (updates.on_cpu()) {
-        update_pieces(updates, [&]<typename Scalar>(const Piece& piece, Scalar* parameter, const Scalar* gradient) {
+        update_pieces(updates, [&]<typename Scalar>(const TensorSlice& piece, Scalar* parameter, const Scalar* gradient) {
           lion_update(factors, piece.count, parameter, gradient, data_at<Scalar>(exp_avgs, piece));
         });
       } else if (!updates.empty()) {

@@ -18,7 +18,7 @@ double squares_on_cpu(const std::vector<at::Tensor>& tensors) {
   for (const at::Tensor& tensor : tensors) {
     dense.push_back(tensor.is_non_overlapping_and_dense() ? tensor : tensor.contiguous());
   }
-  const std::vector<Piece> pieces = pieces_of(dense);
+  const std::vector<TensorSlice> pieces = pieces_of(dense);
   std::vector<double> sums(pieces.size());
   for_each_piece(pieces, [&](size_t index) {
     const at::Tensor& tensor = dense[pieces[index].tensor];

@@ -14,13 +14,13 @@
 namespace lora::optim {
 namespace {
 
-struct Entry {
+struct OptimizerEntry {
   OptimizerKind kind;
   std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, std::vector<ParameterGroup>);
 };
 
 /// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one.
-constexpr std::array<Entry, 6> kTable{{
+constexpr std::array<OptimizerEntry, 6> kTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
     {OptimizerKind::kAdamW8bit, make_adamw_8bit},
@@ -36,7 +36,7 @@ void require(bool holds, const std::string& key, double found, const std::string
   }
 }
 
-void check_options(const OptimizerOptions& options, double learning_rate) {
+void require_valid_options(const OptimizerOptions& options, double learning_rate) {
   const auto not_negative = [](double value) { return std::isfinite(value) && value >= 0.0; };
   require(not_negative(learning_rate), "learning_rate", learning_rate, "a finite number of at least 0");
   require(not_negative(options.weight_decay), "weight_decay", options.weight_decay, "a finite number of at least 0");
@@ -81,13 +81,13 @@ void Optimizer::load_state(const io::SafetensorsFile& file) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate) {
-  check_options(options, learning_rate);
+  require_valid_options(options, learning_rate);
   if (parameters.empty()) {
     config_error("adapter",
                  "there is nothing to train: found 0 trainable parameters, expected at least one. "
                  "Check target_modules and layers_to_transform.");
   }
-  for (const Entry& entry : kTable) {
+  for (const OptimizerEntry& entry : kTable) {
     if (entry.kind == options.kind) {
       return entry.make(options, group_parameters(parameters, options, learning_rate));
     }

@@ -4,8 +4,8 @@
 
 namespace lora::optim {
 
-std::vector<Piece> pieces_of(const std::vector<at::Tensor>& tensors) {
-  std::vector<Piece> pieces;
+std::vector<TensorSlice> pieces_of(const std::vector<at::Tensor>& tensors) {
+  std::vector<TensorSlice> pieces;
   for (size_t tensor = 0; tensor < tensors.size(); ++tensor) {
     const int64_t size = tensors[tensor].numel();
     for (int64_t begin = 0; begin < size; begin += kPieceSize) {

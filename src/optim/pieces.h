@@ -16,26 +16,26 @@ inline constexpr int64_t kPieceSize = 32'768;
 static_assert(kPieceSize % kQuantizationBlock == 0);
 
 /// Consecutive elements of one of several tensors.
-struct Piece {
+struct TensorSlice {
   size_t tensor;
   int64_t begin;
   int64_t count;
 };
 
 /// The tensors cut into pieces, in order. The pieces depend only on the sizes, never on the number of threads.
-std::vector<Piece> pieces_of(const std::vector<at::Tensor>& tensors);
+std::vector<TensorSlice> pieces_of(const std::vector<at::Tensor>& tensors);
 
 /// The address of the piece's first element, in its tensor of `tensors`.
 template <typename Scalar>
-Scalar* data_at(const std::vector<at::Tensor>& tensors, const Piece& piece) {
+Scalar* data_at(const std::vector<at::Tensor>& tensors, const TensorSlice& piece) {
   return tensors[piece.tensor].mutable_data_ptr<Scalar>() + piece.begin;
 }
 
 /// Calls visit(index) for each piece, in parallel if there is enough work.
 template <typename Visit>
-void for_each_piece(const std::vector<Piece>& pieces, const Visit& visit) {
+void for_each_piece(const std::vector<TensorSlice>& pieces, const Visit& visit) {
   int64_t elements = 0;
-  for (const Piece& piece : pieces) {
+  for (const TensorSlice& piece : pieces) {
     elements += piece.count;
   }
   const auto size = static_cast<int64_t>(pieces.size());
@@ -51,10 +51,10 @@ void for_each_piece(const std::vector<Piece>& pieces, const Visit& visit) {
 /// second pass that a flat buffer is meant to save.
 template <typename Visit>
 void update_pieces(const Updates& updates, const Visit& visit) {
-  const std::vector<Piece> pieces = pieces_of(updates.parameters);
+  const std::vector<TensorSlice> pieces = pieces_of(updates.parameters);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, updates.parameters.front().scalar_type(), "optimizer", [&] {
     for_each_piece(pieces, [&](size_t index) {
-      const Piece& piece = pieces[index];
+      const TensorSlice& piece = pieces[index];
       visit(piece, data_at<scalar_t>(updates.parameters, piece), updates.gradients[piece.tensor].const_data_ptr<scalar_t>() + piece.begin);
     });
   });

@@ -112,14 +112,14 @@ double warmup_stable_decay(const ScheduleOptions& options, double /*learning_rat
   return options.min_lr_ratio;
 }
 
-struct Entry {
+struct ScheduleEntry {
   ScheduleKind kind;
   bool linear_warmup;  ///< the factor before warmup_steps is step / warmup_steps
   bool needs_total;
   double (*factor)(const ScheduleOptions&, double learning_rate, int64_t step);
 };
 
-constexpr std::array<Entry, 8> kTable{{
+constexpr std::array<ScheduleEntry, 8> kTable{{
     {ScheduleKind::kLinear, true, true, linear},
     {ScheduleKind::kCosine, true, true, cosine},
     {ScheduleKind::kCosineWithRestarts, true, true, cosine_with_restarts},
@@ -131,8 +131,8 @@ constexpr std::array<Entry, 8> kTable{{
 }};
 static_assert(kTable.size() == kSchedules.entries.size());
 
-const Entry& entry_of(ScheduleKind kind) {
-  return *std::find_if(kTable.begin(), kTable.end(), [&](const Entry& entry) { return entry.kind == kind; });
+const ScheduleEntry& entry_of(ScheduleKind kind) {
+  return *std::find_if(kTable.begin(), kTable.end(), [&](const ScheduleEntry& entry) { return entry.kind == kind; });
 }
 
 constexpr const char* kWhere = "training.lr_scheduler_kwargs";
@@ -143,7 +143,7 @@ void require(bool holds, const std::string& what) {
   }
 }
 
-void check_polynomial(const ScheduleOptions& options, double learning_rate) {
+void require_valid_polynomial(const ScheduleOptions& options, double learning_rate) {
   require(std::isfinite(options.power) && options.power >= 0,
           "power is out of range: found " + shown(options.power) + ", expected a finite number of at least 0");
   require(std::isfinite(options.lr_end) && learning_rate > options.lr_end && learning_rate > 0,
@@ -151,7 +151,7 @@ void check_polynomial(const ScheduleOptions& options, double learning_rate) {
               ". Lower lr_end.");
 }
 
-void check_warmup_stable_decay(const ScheduleOptions& options) {
+void require_valid_warmup_stable_decay(const ScheduleOptions& options) {
   require(options.num_decay_steps >= 0,
           "num_decay_steps is missing, expected a whole number of at least 0. warmup_stable_decay requires it.");
   require(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1,
@@ -164,7 +164,7 @@ void check_warmup_stable_decay(const ScheduleOptions& options) {
 
 }  // namespace
 
-void check_schedule(const ScheduleOptions& options, double learning_rate) {
+void require_valid_schedule(const ScheduleOptions& options, double learning_rate) {
   if (options.warmup_steps < 0) {
     config_error("training.warmup_steps", "found " + std::to_string(options.warmup_steps) + ", expected a whole number of at least 0");
   }
@@ -174,19 +174,19 @@ void check_schedule(const ScheduleOptions& options, double learning_rate) {
   }
   require(std::isfinite(options.num_cycles), "num_cycles must be a finite number");
   if (options.kind == ScheduleKind::kPolynomial) {
-    check_polynomial(options, learning_rate);
+    require_valid_polynomial(options, learning_rate);
   }
   if (options.kind == ScheduleKind::kInverseSqrt) {
     require(options.timescale != 0, "timescale is out of range: found 0, expected at least 1");
   }
   if (options.kind == ScheduleKind::kWarmupStableDecay) {
-    check_warmup_stable_decay(options);
+    require_valid_warmup_stable_decay(options);
   }
 }
 
 double schedule_factor(const ScheduleOptions& options, double learning_rate, int64_t step) {
-  check_schedule(options, learning_rate);
-  const Entry& entry = entry_of(options.kind);
+  require_valid_schedule(options, learning_rate);
+  const ScheduleEntry& entry = entry_of(options.kind);
   if (entry.linear_warmup && step < options.warmup_steps) {
     return ratio(step, options.warmup_steps);
   }

@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "adapter_config.h"
+#include "peft/adapter_config.h"
 #include "lora/base/counted.h"
 #include "lora/base/enum_table.h"
 #include "lora/base/error.h"
@@ -15,10 +15,10 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
-#include "lora_init.h"
-#include "targets.h"
-#include "tensor_file.h"
-#include "update_forms.h"
+#include "peft/lora_init.h"
+#include "peft/targets.h"
+#include "peft/tensor_file.h"
+#include "peft/update_forms.h"
 
 namespace lora::peft {
 
@@ -38,9 +38,9 @@ constexpr EnumTable<Part, 6> kParts{{{{Part::kA, "lora_A.weight"},
                                       {Part::kEmbeddingB, "lora_embedding_B"}}}};
 
 /// Creates updates and held tensors from a folder's tensors, and collects what does not fit.
-class Reader {
+class AdapterReader {
  public:
-  Reader(const AdapterFolder& folder, const LoraOptions& options) : folder_(folder), is_target_(named_targets(options)) {}
+  AdapterReader(const AdapterFolder& folder, const LoraOptions& options) : folder_(folder), is_target_(named_targets(options)) {}
 
   void read(Adapter& adapter) {
     for (const auto& [name, tensor] : folder_.tensors()) {
@@ -229,7 +229,7 @@ Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
   adapter.weights_file = folder.weights_file();
   adapter.base_fingerprint = base_fingerprint(folder.metadata());
   adapter.labels = stored_label_set(folder.metadata());
-  Reader(folder, options).read(adapter);
+  AdapterReader(folder, options).read(adapter);
   return adapter;
 }
 

@@ -1,4 +1,4 @@
-#include "adapter_config.h"
+#include "peft/adapter_config.h"
 
 namespace lora::peft {
 

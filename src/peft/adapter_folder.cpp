@@ -5,15 +5,15 @@
 #include <algorithm>
 #include <set>
 
-#include "adapter_keys.h"
+#include "peft/adapter_keys.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/torch_archive.h"
-#include "module_names.h"
-#include "tensor_file.h"
+#include "peft/module_names.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 
@@ -36,9 +36,9 @@ std::vector<io::NamedTensor> stored_tensors(const fs::path& file, std::map<std::
 }
 
 /// Sorts a file's tensors by the meaning of their keys.
-class Reader {
+class FolderReader {
  public:
-  Reader(const fs::path& file, const Json& config) : file_(file), keys_(config) {}
+  FolderReader(const fs::path& file, const Json& config) : file_(file), keys_(config) {}
 
   std::map<std::string, AdapterTensor> read(const std::vector<io::NamedTensor>& stored) {
     find_adapter_name(stored);
@@ -119,7 +119,7 @@ AdapterFolder::AdapterFolder(const fs::path& folder) : weights_file_(adapter_wei
   if (fs::exists(folder / "adapter_config.json")) {
     config_ = read_json(folder / "adapter_config.json", ErrorKind::kModel);
   }
-  tensors_ = Reader(weights_file_, config_).read(stored_tensors(weights_file_, metadata_));
+  tensors_ = FolderReader(weights_file_, config_).read(stored_tensors(weights_file_, metadata_));
 }
 
 const Tensor* AdapterFolder::find(const std::string& name) const {

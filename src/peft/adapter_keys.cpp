@@ -1,4 +1,4 @@
-#include "adapter_keys.h"
+#include "peft/adapter_keys.h"
 
 #include <algorithm>
 #include <array>

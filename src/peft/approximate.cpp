@@ -11,7 +11,7 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/random.h"
-#include "low_rank_svd.h"
+#include "peft/low_rank_svd.h"
 
 namespace lora::peft {
 
@@ -101,7 +101,7 @@ class Extractor {
 
   Extraction run() {
     for (const std::string& name : base_.names()) {
-      check_interrupt();
+      throw_if_interrupted();
       log::progress("comparing " + name);
       const auto found = tuned_files_.find(of_model(name));
       if (found == tuned_files_.end()) {
@@ -190,7 +190,7 @@ Approximation resized(const Adapter& adapter, int64_t rank) {
   const at::NoGradGuard no_grad;
   Approximation result = empty_copy(adapter);
   for (const LowRankUpdate& update : adapter.updates) {
-    check_interrupt();
+    throw_if_interrupted();
     add_resized(update, rank, result);
   }
   return result;
@@ -200,7 +200,7 @@ Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight
   const at::NoGradGuard no_grad;
   Approximation result = empty_copy(adapter);
   for (const LowRankUpdate& update : adapter.updates) {
-    check_interrupt();
+    throw_if_interrupted();
     log::progress("baking " + update.module);
     if (update.magnitude_O) {
       add_baked(update, weight_of(update.module), rank, result);

@@ -36,7 +36,7 @@ std::string stored_label_set(const std::map<std::string, std::string>& metadata)
   return entry_of(metadata, kLabels);
 }
 
-void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {
+void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {
   if (fingerprint.empty() || base.fingerprint.empty() || fingerprint == base.fingerprint) {
     return;
   }

@@ -1,4 +1,4 @@
-#include "base_values.h"
+#include "peft/base_values.h"
 
 #include <ATen/ATen.h>
 

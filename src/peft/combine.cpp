@@ -14,8 +14,8 @@
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "lora/base/text.h"
-#include "low_rank_svd.h"
-#include "tensor_file.h"
+#include "peft/low_rank_svd.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 
@@ -55,16 +55,16 @@ const Recipe& find_recipe(const std::string& name) {
 }
 
 /// Every option that the method needs is given, and none that it would ignore.
-void check_options(const Recipe& recipe, const CombineOptions& options, size_t num_adapters) {
+void require_valid_options(const Recipe& recipe, const CombineOptions& options, size_t num_adapters) {
   const std::string method = "'" + options.method + "'";
-  const auto refuse_idle = [&method](bool given, bool used, const char* flag) {
+  const auto require_effect = [&method](bool given, bool used, const char* flag) {
     if (given && !used) {
       config_error(flag, "is not used by " + method + ". Leave it out, or choose another --combine.");
     }
   };
-  refuse_idle(options.svd_rank.has_value(), recipe.form == Form::kProducts, "--svd-rank");
-  refuse_idle(options.density.has_value(), recipe.pruning != Pruning::kNone, "--density");
-  refuse_idle(options.majority_sign_method.has_value(), recipe.sum == Sum::kElected, "--majority-sign-method");
+  require_effect(options.svd_rank.has_value(), recipe.form == Form::kProducts, "--svd-rank");
+  require_effect(options.density.has_value(), recipe.pruning != Pruning::kNone, "--density");
+  require_effect(options.majority_sign_method.has_value(), recipe.sum == Sum::kElected, "--majority-sign-method");
   if (recipe.pruning != Pruning::kNone && !options.density) {
     config_error("--density", "is missing: " + method + " needs the fraction of values to keep, above 0 and at most 1");
   }
@@ -81,11 +81,11 @@ void check_options(const Recipe& recipe, const CombineOptions& options, size_t n
 }
 
 /// A module's update in one of the adapters.
-struct Part {
+struct WeightedUpdate {
   const LowRankUpdate* update;
   double weight;
 };
-using Modules = std::map<std::string, std::vector<Part>>;
+using Modules = std::map<std::string, std::vector<WeightedUpdate>>;
 
 /// What cannot be combined, by reason.
 using Faults = std::map<std::string, std::set<std::string>>;
@@ -122,7 +122,7 @@ Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults)
 void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) {
   for (const auto& [module, parts] : modules) {
     const LowRankUpdate& first = *parts.front().update;
-    for (const Part& part : parts) {
+    for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = *part.update;
       const bool fits =
           other.is_embedding == first.is_embedding && other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
@@ -160,7 +160,7 @@ class Combiner {
   Combiner(const Recipe& recipe, const CombineOptions& options, int64_t largest_rank)
       : recipe_(recipe), options_(options), rank_(options.svd_rank.value_or(largest_rank)) {}
 
-  LowRankUpdate combine(const std::string& module, const std::vector<Part>& parts) {
+  LowRankUpdate combine(const std::string& module, const std::vector<WeightedUpdate>& parts) {
     generator_ = at::detail::createCPUGenerator(mix64(options_.seed, hash_name(module)));
     LowRankUpdate result;
     result.module = module;
@@ -200,10 +200,10 @@ class Combiner {
                                     : elected_mean(stacked, weighted, options_.majority_sign_method.value_or(MajoritySign::kTotal));
   }
 
-  void combine_factors(const std::vector<Part>& parts, LowRankUpdate& result) const {
+  void combine_factors(const std::vector<WeightedUpdate>& parts, LowRankUpdate& result) const {
     std::vector<Tensor> As, Bs;
     std::vector<double> A_weights, B_weights;
-    for (const Part& part : parts) {
+    for (const WeightedUpdate& part : parts) {
       const double factor = part.weight * part.update->scale;
       As.push_back(part.update->A_RI);
       Bs.push_back(part.update->B_OR);
@@ -214,9 +214,9 @@ class Combiner {
     result.B_OR = mixed(Bs, B_weights);
   }
 
-  static void stack(const std::vector<Part>& parts, LowRankUpdate& result) {
+  static void stack(const std::vector<WeightedUpdate>& parts, LowRankUpdate& result) {
     std::vector<Tensor> As, Bs;
-    for (const Part& part : parts) {
+    for (const WeightedUpdate& part : parts) {
       As.push_back(part.update->A_RI * part.weight * part.update->scale);
       Bs.push_back(part.update->B_OR);
     }
@@ -225,10 +225,10 @@ class Combiner {
   }
 
   /// [O, I]. PEFT prunes in the layout of the weight, which matters for random pruning.
-  Tensor mixed_product(const std::vector<Part>& parts) const {
+  Tensor mixed_product(const std::vector<WeightedUpdate>& parts) const {
     std::vector<Tensor> products;
     std::vector<double> weights;
-    for (const Part& part : parts) {
+    for (const WeightedUpdate& part : parts) {
       products.push_back(delta(*part.update));
       weights.push_back(part.weight);
     }
@@ -252,7 +252,7 @@ class Combiner {
 int64_t largest_rank(const Modules& modules) {
   int64_t largest = 1;
   for (const auto& [module, parts] : modules) {
-    for (const Part& part : parts) {
+    for (const WeightedUpdate& part : parts) {
       largest = std::max(largest, part.update->rank());
     }
   }
@@ -315,7 +315,7 @@ std::vector<std::string> combine_methods() {
 Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options) {
   const at::NoGradGuard no_grad;
   const Recipe& recipe = find_recipe(options.method);
-  check_options(recipe, options, adapters.size());
+  require_valid_options(recipe, options, adapters.size());
   Faults faults;
   for (const WeightedAdapter& adapter : adapters) {
     require_settled(adapter.adapter);
@@ -329,7 +329,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   result.options = combined_options(adapters);
   result.config = adapters.front().adapter.config;
   for (const auto& [module, parts] : modules) {
-    check_interrupt();
+    throw_if_interrupted();
     log::progress("combining " + module);
     result.updates.push_back(combiner.combine(module, parts));
   }

@@ -6,12 +6,12 @@
 #include <map>
 #include <set>
 
-#include "format_entry.h"
+#include "peft/format_entry.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
-#include "update_forms.h"
+#include "peft/update_forms.h"
 
 namespace lora::peft {
 

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "incremental_pca.h"
+#include "peft/incremental_pca.h"
 #include "lora/base/error.h"
 #include "lora/peft/adapter_folder.h"
-#include "targets.h"
+#include "peft/targets.h"
 
 namespace lora::peft {
 
@@ -52,7 +52,7 @@ LoraOptions with_ranks(const LoraOptions& options, const std::vector<nn::Linear*
 }
 
 /// Modules with the same input, for which one SVD is enough.
-struct Group {
+struct InputGroup {
   std::vector<size_t> members;  ///< indices of hosts; the first represents the group
   IncrementalPca pca;
   Tensor converged_C;  ///< bool
@@ -86,7 +86,7 @@ struct EvaPass::Impl : public nn::InputObserver {
       sort_in(index, x_TI);
       return;
     }
-    for (Group& group : groups) {
+    for (InputGroup& group : groups) {
       if (group.members.front() == index && group.active && counted_N.size(0) >= components[index]) {
         update(group, x_TI.index_select(0, counted_N).to(at::kFloat));
       }
@@ -117,7 +117,7 @@ struct EvaPass::Impl : public nn::InputObserver {
   }
 
   bool is_seen(size_t index) const {
-    return std::any_of(groups.begin(), groups.end(), [index](const Group& group) {
+    return std::any_of(groups.begin(), groups.end(), [index](const InputGroup& group) {
       return std::find(group.members.begin(), group.members.end(), index) != group.members.end();
     });
   }
@@ -137,7 +137,7 @@ struct EvaPass::Impl : public nn::InputObserver {
   void find_groups(const nn::TokenBatch& batch) {
     run(batch);
     require_seen();
-    for (Group& group : groups) {
+    for (InputGroup& group : groups) {
       int64_t most = 0;
       for (const size_t member : group.members) {
         most = std::max(most, components[member]);
@@ -151,7 +151,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     ranks = components;
   }
 
-  void update(Group& group, const Tensor& rows_ND) const {
+  void update(InputGroup& group, const Tensor& rows_ND) const {
     const Tensor before_CD = group.pca.components_CD();
     group.pca.add(rows_ND);
     if (before_CD.defined()) {
@@ -161,17 +161,17 @@ struct EvaPass::Impl : public nn::InputObserver {
   }
 
   bool is_started() const {
-    return !groups.empty() && std::all_of(groups.begin(), groups.end(), [](const Group& group) { return group.pca.has_components(); });
+    return !groups.empty() && std::all_of(groups.begin(), groups.end(), [](const InputGroup& group) { return group.pca.has_components(); });
   }
 
   /// Distributes the ranks by explained variance: the best `budget` of all components of all modules.
   void share_out() {
     std::vector<size_t> order;  // one entry per module, first modules of groups first, which decides ties
-    for (const Group& group : groups) {
+    for (const InputGroup& group : groups) {
       order.push_back(group.members.front());
     }
-    std::vector<const Group*> group_of(hosts.size());
-    for (const Group& group : groups) {
+    std::vector<const InputGroup*> group_of(hosts.size());
+    for (const InputGroup& group : groups) {
       order.insert(order.end(), group.members.begin() + 1, group.members.end());
       for (const size_t member : group.members) {
         group_of[member] = &group;
@@ -189,7 +189,7 @@ struct EvaPass::Impl : public nn::InputObserver {
       ++ranks[owner[static_cast<size_t>(best.data_ptr<int64_t>()[i])]];
     }
     // Convergence is checked for the first module of a group, so it gets the highest rank.
-    for (const Group& group : groups) {
+    for (const InputGroup& group : groups) {
       for (const size_t member : group.members) {
         if (ranks[member] > ranks[group.members.front()]) {
           std::swap(ranks[member], ranks[group.members.front()]);
@@ -203,7 +203,7 @@ struct EvaPass::Impl : public nn::InputObserver {
   std::vector<nn::Linear*> hosts;
   std::vector<int64_t> components;  ///< the largest rank that each host can get
   int64_t budget = 0;               ///< sum of the ranks
-  std::vector<Group> groups;
+  std::vector<InputGroup> groups;
   std::vector<int64_t> ranks;  ///< current rank of each host; empty before the first pass
   Tensor counted_N;
   Tensor last_input;
@@ -219,7 +219,7 @@ bool EvaPass::add(const nn::TokenBatch& batch, const Tensor& counted_N) {
     impl_->find_groups(batch);
   }
   bool all_converged = true;
-  for (Group& group : impl_->groups) {
+  for (InputGroup& group : impl_->groups) {
     // A module becomes active again if its new rank needs components that have not converged.
     group.active = !group.converged_C.slice(0, 0, impl_->ranks[group.members.front()]).all().item<bool>();
     all_converged = all_converged && !group.active;
@@ -244,7 +244,7 @@ int64_t EvaPass::tokens_needed() const {
 
 int64_t EvaPass::num_converged() const {
   int64_t count = 0;
-  for (const Group& group : impl_->groups) {
+  for (const InputGroup& group : impl_->groups) {
     count += group.active ? 0 : static_cast<int64_t>(group.members.size());
   }
   return count;
@@ -256,7 +256,7 @@ int64_t EvaPass::num_modules() const {
 
 EvaStart EvaPass::start() const {
   EvaStart start{with_ranks(impl_->options, impl_->hosts, impl_->ranks), {}};
-  for (const Group& group : impl_->groups) {
+  for (const InputGroup& group : impl_->groups) {
     for (const size_t member : group.members) {
       const int64_t rank = impl_->ranks[member];
       Tensor A_RI = group.pca.components_CD().slice(0, 0, rank);

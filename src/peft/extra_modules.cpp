@@ -1,4 +1,4 @@
-#include "extra_modules.h"
+#include "peft/extra_modules.h"
 
 #include <ATen/ATen.h>
 
@@ -8,8 +8,8 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
-#include "module_hints.h"
-#include "targets.h"
+#include "peft/module_hints.h"
+#include "peft/targets.h"
 
 namespace lora::peft {
 

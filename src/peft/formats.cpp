@@ -4,15 +4,15 @@
 #include <array>
 #include <map>
 
-#include "format_entry.h"
+#include "peft/format_entry.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/merge.h"
-#include "tensor_file.h"
-#include "update_forms.h"
+#include "peft/tensor_file.h"
+#include "peft/update_forms.h"
 
 namespace lora::peft {
 

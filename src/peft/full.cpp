@@ -3,7 +3,7 @@
 #include "lora/base/file.h"
 #include "lora/io/dtype_name.h"
 #include "lora/peft/method.h"
-#include "tensor_file.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 

@@ -1,11 +1,11 @@
-#include "incremental_pca.h"
+#include "peft/incremental_pca.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
 
-#include "low_rank_svd.h"
+#include "peft/low_rank_svd.h"
 
 namespace lora::peft {
 

@@ -1,4 +1,4 @@
-#include "layer_filter.h"
+#include "peft/layer_filter.h"
 
 #include <algorithm>
 

@@ -3,21 +3,21 @@
 #include <algorithm>
 #include <set>
 
-#include "adapter_config.h"
-#include "base_values.h"
-#include "extra_modules.h"
+#include "peft/adapter_config.h"
+#include "peft/base_values.h"
+#include "peft/extra_modules.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/method.h"
-#include "lora_init.h"
-#include "missing_tensors.h"
-#include "renamed_options.h"
-#include "residuals.h"
-#include "targets.h"
-#include "tensor_file.h"
+#include "peft/lora_init.h"
+#include "peft/missing_tensors.h"
+#include "peft/renamed_options.h"
+#include "peft/residuals.h"
+#include "peft/targets.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 
@@ -78,7 +78,7 @@ class Lora : public Method {
   /// values only.
   /// @param file aligned with the model.
   void continue_from(const AdapterFolder& file) {
-    check_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);
+    require_same_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);
     const StoredTensors stored = take_stored(file);
     MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
     for (const nn::Parameter& alias : aliases_) {
@@ -304,7 +304,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
   return lora;
 }
 
-void check_targets(const LoraOptions& options, nn::Model& model) {
+void require_matching_targets(const LoraOptions& options, nn::Model& model) {
   choose_hosts(Start(options, model).options, model);
 }
 

@@ -1,4 +1,4 @@
-#include "lora_init.h"
+#include "peft/lora_init.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -9,7 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/random.h"
-#include "low_rank_svd.h"
+#include "peft/low_rank_svd.h"
 
 namespace lora::peft {
 
@@ -119,7 +119,7 @@ LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_
 }  // namespace
 
 LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
-  check_interrupt();  // a decomposition of a large weight takes seconds
+  throw_if_interrupted();  // a decomposition of a large weight takes seconds
   const at::NoGradGuard no_grad;
   const LowRankStart start = start_of(options, host, rank, scale, seed);
   const at::Device device = host.weight().device();

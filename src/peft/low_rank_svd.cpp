@@ -1,4 +1,4 @@
-#include "low_rank_svd.h"
+#include "peft/low_rank_svd.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>

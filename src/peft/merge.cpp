@@ -10,7 +10,7 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/task.h"
-#include "tensor_file.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 
@@ -58,9 +58,9 @@ bool are_changed_alike(const MergedTensor& head, const MergedTensor& embedding) 
          std::equal(head.updates.begin(), head.updates.end(), embedding.updates.begin(), embedding.updates.end(), is_same_change);
 }
 
-class Planner {
+class MergePlanner {
  public:
-  Planner(const BaseLayout& base, bool subtract) : tied_(base.tied), embedding_(weight_of(base.embedding)), subtract_(subtract) {
+  MergePlanner(const BaseLayout& base, bool subtract) : tied_(base.tied), embedding_(weight_of(base.embedding)), subtract_(subtract) {
     for (const BaseTensor& tensor : base.tensors) {
       const std::string& name = tensor.model_name.empty() ? tensor.name : tensor.model_name;
       if (!tied_ || name != weight_of(kHead)) {
@@ -283,7 +283,7 @@ bool MergedTensor::needs_all_rows() const {
 }
 
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract) {
-  Planner planner(base, subtract);
+  MergePlanner planner(base, subtract);
   std::vector<std::string> names;
   for (const WeightedAdapter& adapter : adapters) {
     planner.add(adapter);

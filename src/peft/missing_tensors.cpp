@@ -1,4 +1,4 @@
-#include "missing_tensors.h"
+#include "peft/missing_tensors.h"
 
 #include "lora/base/counted.h"
 #include "lora/base/error.h"

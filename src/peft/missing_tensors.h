@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor_file.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 

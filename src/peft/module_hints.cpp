@@ -1,4 +1,4 @@
-#include "module_hints.h"
+#include "peft/module_hints.h"
 
 #include <algorithm>
 #include <array>

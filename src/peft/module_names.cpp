@@ -1,4 +1,4 @@
-#include "module_names.h"
+#include "peft/module_names.h"
 
 #include <algorithm>
 #include <set>

@@ -1,8 +1,8 @@
 #include <set>
 
 #include "lora/peft/adapter.h"
-#include "module_names.h"
-#include "renamed_options.h"
+#include "peft/module_names.h"
+#include "peft/renamed_options.h"
 
 namespace lora::peft {
 

@@ -1,13 +1,13 @@
-#include "renamed_options.h"
+#include "peft/renamed_options.h"
 
 #include <algorithm>
 #include <functional>
 #include <set>
 
-#include "layer_filter.h"
+#include "peft/layer_filter.h"
 #include "lora/base/regex.h"
 #include "lora/peft/task.h"
-#include "targets.h"
+#include "peft/targets.h"
 
 namespace lora::peft {
 

@@ -2,7 +2,7 @@
 #include <vector>
 
 #include "lora/peft/options.h"
-#include "module_names.h"
+#include "peft/module_names.h"
 
 namespace lora::peft {
 

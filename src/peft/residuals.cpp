@@ -1,4 +1,4 @@
-#include "residuals.h"
+#include "peft/residuals.h"
 
 #include <ATen/ATen.h>
 

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "lora/io/tensors.h"
-#include "lora_init.h"
-#include "tensor_file.h"
+#include "peft/lora_init.h"
+#include "peft/tensor_file.h"
 
 namespace lora::peft {
 

@@ -1,16 +1,16 @@
-#include "targets.h"
+#include "peft/targets.h"
 
 #include <algorithm>
 #include <memory>
 #include <set>
 
-#include "layer_filter.h"
+#include "peft/layer_filter.h"
 #include "lora/base/log.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
-#include "module_hints.h"
-#include "module_names.h"
+#include "peft/module_hints.h"
+#include "peft/module_names.h"
 
 namespace lora::peft {
 

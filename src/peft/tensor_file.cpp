@@ -1,4 +1,4 @@
-#include "tensor_file.h"
+#include "peft/tensor_file.h"
 
 #include <ATen/ATen.h>
 

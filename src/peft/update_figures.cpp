@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "lora/base/error.h"
-#include "low_rank_svd.h"
+#include "peft/low_rank_svd.h"
 
 namespace lora::peft {
 

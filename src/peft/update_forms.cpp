@@ -1,4 +1,4 @@
-#include "update_forms.h"
+#include "peft/update_forms.h"
 
 #include <ATen/ATen.h>
 

@@ -129,20 +129,20 @@ constexpr const char* kVicuna = R"({{- bos_token }}
 {%- endif %}
 {%- endfor %})";
 
-struct Entry {
+struct TemplateEntry {
   const char* name;
   const char* begin;
   const char* body;
 };
 
-constexpr Entry kTemplates[] = {{"chatml", "", kChatml},         {"llama2", "", kLlama2}, {"llama3", "", kLlama3},
+constexpr TemplateEntry kTemplates[] = {{"chatml", "", kChatml},         {"llama2", "", kLlama2}, {"llama3", "", kLlama3},
                                 {"mistral", "", kMistral},       {"gemma", "", kGemma},   {"phi3", kPhi3, kRoleLines},
                                 {"zephyr", kZephyr, kRoleLines}, {"alpaca", "", kAlpaca}, {"vicuna", "", kVicuna}};
 
 }  // namespace
 
 std::string builtin_template(const std::string& name) {
-  for (const Entry& entry : kTemplates) {
+  for (const TemplateEntry& entry : kTemplates) {
     if (name == entry.name) {
       return std::string(entry.begin) + entry.body;
     }
@@ -152,7 +152,7 @@ std::string builtin_template(const std::string& name) {
 
 std::vector<std::string> builtin_chat_templates() {
   std::vector<std::string> names;
-  for (const Entry& entry : kTemplates) {
+  for (const TemplateEntry& entry : kTemplates) {
     names.emplace_back(entry.name);
   }
   return names;

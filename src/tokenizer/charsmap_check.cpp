@@ -39,13 +39,13 @@ class Charsmap {
   }
 
   void check() const {
-    check_strings();
+    require_valid_strings();
     for (size_t i = 0; i < units_.size(); ++i) {
       if (i == 0 || !units_[i].is_value()) {
-        check_unit(i);
+        require_valid_unit(i);
       }
     }
-    check_depth();
+    require_bounded_depth();
   }
 
  private:
@@ -59,7 +59,7 @@ class Charsmap {
 
   size_t children(size_t node) const { return node ^ units_[node].offset(); }
 
-  void check_strings() const {
+  void require_valid_strings() const {
     if (strings_.back() != '\0') {
       fail("its last replacement has no end");
     }
@@ -72,7 +72,7 @@ class Charsmap {
     }
   }
 
-  void check_unit(size_t node) const {
+  void require_valid_unit(size_t node) const {
     const size_t first = children(node);
     if ((first | (kBlock - 1)) >= units_.size()) {
       fail("unit " + std::to_string(node) + " of its trie points outside the trie");
@@ -83,7 +83,7 @@ class Charsmap {
   }
 
   // The longest chain of rules that are prefixes of each other, over every path from the root. Paths may share nodes.
-  void check_depth() const {
+  void require_bounded_depth() const {
     enum : uint8_t { kNew, kOpen, kDone };
     struct Visit {
       size_t node;
@@ -140,7 +140,7 @@ class Charsmap {
 
 }  // namespace
 
-void check_charsmap(std::string_view blob, const std::string& where) {
+void require_valid_charsmap(std::string_view blob, const std::string& where) {
   Charsmap(blob, where).check();
 }
 

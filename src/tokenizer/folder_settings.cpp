@@ -62,9 +62,9 @@ bool is_older_mistral(const Json& config) {
 }
 
 /// Reads the files into the settings, one after the other.
-class Reader {
+class SettingsReader {
  public:
-  explicit Reader(fs::path folder) : folder_(std::move(folder)) {}
+  explicit SettingsReader(fs::path folder) : folder_(std::move(folder)) {}
 
   FolderSettings read() {
     const Json config = read_object("tokenizer_config.json");
@@ -114,11 +114,11 @@ class Reader {
     settings_.fix_mistral_regex = flag("fix_mistral_regex").value_or(false);
     settings_.split_special_tokens = flag("split_special_tokens").value_or(false);
     settings_.clean_up_tokenization_spaces = flag("clean_up_tokenization_spaces").value_or(false);
-    check_flags(reader);
+    require_booleans(reader);
   }
 
   /// Warns of settings that cannot be followed.
-  static void check_flags(const JsonReader& reader) {
+  static void require_booleans(const JsonReader& reader) {
     if (reader.has("auto_map")) {
       log::warn("[" + reader.where() + "] auto_map names Python code for the tokenizer, which is not run: only the files are used");
     }
@@ -288,7 +288,7 @@ std::string token_content(const Json& token, const std::string& key, const std::
 }
 
 FolderSettings read_folder_settings(const fs::path& folder) {
-  return Reader(folder).read();
+  return SettingsReader(folder).read();
 }
 
 }  // namespace lora::tokenizer

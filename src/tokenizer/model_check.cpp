@@ -26,14 +26,14 @@ constexpr uint64_t kUserDefined = 4;
 // The library collects the user-defined symbols at one position of a text in an array of 64.
 constexpr size_t kMaxNestedSymbols = 64;
 
-struct Piece {
+struct VocabularyPiece {
   std::string_view text;
   float score = 0;
   uint64_t type = 1;
 };
 
-Piece read_piece(std::string_view bytes, const std::string& where) {
-  Piece piece;
+VocabularyPiece read_piece(std::string_view bytes, const std::string& where) {
+  VocabularyPiece piece;
   WireReader reader(bytes, where);
   while (const auto field = reader.next()) {
     if (field->number == kPieceText && field->wire_type == WireField::kBytes) {
@@ -47,7 +47,7 @@ Piece read_piece(std::string_view bytes, const std::string& where) {
   return piece;
 }
 
-void check_piece(const Piece& piece, size_t index, const std::string& where) {
+void require_valid_piece(const VocabularyPiece& piece, size_t index, const std::string& where) {
   const std::string name = "piece " + std::to_string(index);
   if (piece.text.empty()) {
     model_error(where, name + " is empty. Likely cause: a damaged file.");
@@ -62,7 +62,7 @@ void check_piece(const Piece& piece, size_t index, const std::string& where) {
 }
 
 // A symbol's prefixes precede it in the sorted list, so a stack of open prefixes finds the deepest nesting.
-void check_nesting(std::vector<std::string_view> symbols, const std::string& where) {
+void require_shallow_nesting(std::vector<std::string_view> symbols, const std::string& where) {
   std::sort(symbols.begin(), symbols.end());
   std::vector<std::string_view> open;
   for (const std::string_view symbol : symbols) {
@@ -77,18 +77,18 @@ void check_nesting(std::vector<std::string_view> symbols, const std::string& whe
   }
 }
 
-void check_normalizer(std::string_view bytes, const std::string& where) {
+void require_valid_normalizer(std::string_view bytes, const std::string& where) {
   WireReader reader(bytes, where);
   while (const auto field = reader.next()) {
     if (field->number == kCharsmap && field->wire_type == WireField::kBytes && !field->bytes.empty()) {
-      check_charsmap(field->bytes, where);
+      require_valid_charsmap(field->bytes, where);
     }
   }
 }
 
 }  // namespace
 
-void check_model_proto(std::string_view bytes, const std::string& where) {
+void require_valid_model_proto(std::string_view bytes, const std::string& where) {
   if (bytes.empty()) {
     model_error(where, "the file is empty: found 0 bytes, expected a SentencePiece model. Likely cause: an incomplete download.");
   }
@@ -107,19 +107,19 @@ void check_model_proto(std::string_view bytes, const std::string& where) {
       continue;
     }
     if (field->number == kPieces) {
-      const Piece piece = read_piece(field->bytes, where);
-      check_piece(piece, num_pieces++, where);
+      const VocabularyPiece piece = read_piece(field->bytes, where);
+      require_valid_piece(piece, num_pieces++, where);
       if (piece.type == kUserDefined) {
         symbols.push_back(piece.text);
       }
     } else if (field->number == kNormalizer || field->number == kDenormalizer) {
-      check_normalizer(field->bytes, where);
+      require_valid_normalizer(field->bytes, where);
     }
   }
   if (num_pieces == 0) {
     model_error(where, "this SentencePiece model has no pieces. Likely cause: a damaged file, or a file of another kind.");
   }
-  check_nesting(std::move(symbols), where);
+  require_shallow_nesting(std::move(symbols), where);
 }
 
 }  // namespace lora::tokenizer

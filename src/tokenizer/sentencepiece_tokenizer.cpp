@@ -19,7 +19,7 @@ class SentencePieceTokenizer : public Tokenizer {
  public:
   explicit SentencePieceTokenizer(const std::filesystem::path& model) : where_(model.string()), files_{model} {
     const std::string bytes = read_file(model, ErrorKind::kModel);
-    check_model_proto(bytes, where_);
+    require_valid_model_proto(bytes, where_);
     load(processor_, bytes);
     // A second normalizer_spec in a serialized model is merged into the first: this one sets add_dummy_prefix to false.
     load(without_prefix_, bytes + std::string("\x1a\x02\x18\x00", 4));
@@ -53,10 +53,10 @@ class SentencePieceTokenizer : public Tokenizer {
 
   // The names of special tokens become their ids, and each part between them is encoded separately.
   std::vector<int32_t> encode_with_specials(std::string_view text, bool add_special_tokens) const override {
-    check_text(text);
+    require_valid_text(text);
     std::vector<int32_t> ids;
-    const auto add = [&](std::optional<int32_t> id, bool is_wanted) {
-      if (add_special_tokens && is_wanted && id) {
+    const auto add = [&](std::optional<int32_t> id, bool is_needed) {
+      if (add_special_tokens && is_needed && id) {
         ids.push_back(*id);
       }
     };
@@ -68,7 +68,7 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   Encoding encode_with_spans(std::string_view text) const override {
-    check_text(text);
+    require_valid_text(text);
     Encoding encoding;
     for_each_part(text, !splits_special_, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
       if (special) {
@@ -133,7 +133,7 @@ class SentencePieceTokenizer : public Tokenizer {
   };
 
   std::vector<int32_t> encode(std::string_view text, bool with_special) const {
-    check_text(text);
+    require_valid_text(text);
     std::vector<int32_t> ids;
     for_each_part(text, with_special, [&](size_t begin, std::string_view part, std::optional<int32_t> special) {
       const std::vector<int32_t> of_part = special ? std::vector<int32_t>{*special} : encode_part(begin, part);
@@ -144,8 +144,8 @@ class SentencePieceTokenizer : public Tokenizer {
 
   /// Encodes a part without special tokens that begins at the given byte of a text.
   std::vector<int32_t> encode_part(size_t begin, std::string_view part) const {
-    const bool is_wanted = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && begin == 0);
-    const bool has_prefix = is_wanted && !(is_llama_ && (part.starts_with(' ') || part.starts_with(kSpaceSymbol)));
+    const bool is_needed = prefix_ == Prefix::kAlways || (prefix_ == Prefix::kFirst && begin == 0);
+    const bool has_prefix = is_needed && !(is_llama_ && (part.starts_with(' ') || part.starts_with(kSpaceSymbol)));
     std::vector<int> ids;
     const auto status = (has_prefix ? processor_ : without_prefix_).Encode(std::string_view(part), &ids);
     if (!status.ok()) {

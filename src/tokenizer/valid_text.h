@@ -4,6 +4,6 @@
 namespace lora::tokenizer {
 
 /// Throws data Error if `text` is not valid UTF-8 (lone surrogates are invalid).
-void check_text(std::string_view text);
+void require_valid_text(std::string_view text);
 
 }  // namespace lora::tokenizer

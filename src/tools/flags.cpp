@@ -1,4 +1,4 @@
-#include "flags.h"
+#include "tools/flags.h"
 
 #include <signal.h>
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "help.h"
+#include "tools/help.h"
 #include "lora/app/inference_request.h"
 
 namespace lora::tools {

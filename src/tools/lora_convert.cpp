@@ -1,4 +1,4 @@
-#include "flags.h"
+#include "tools/flags.h"
 #include "lora/app/convert_command.h"
 
 namespace tools = lora::tools;

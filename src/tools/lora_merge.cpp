@@ -1,4 +1,4 @@
-#include "flags.h"
+#include "tools/flags.h"
 #include "lora/app/merge_command.h"
 #include "lora/base/text.h"
 

@@ -1,4 +1,4 @@
-#include "flags.h"
+#include "tools/flags.h"
 #include "lora/app/init_command.h"
 #include "lora/app/train_command.h"
 

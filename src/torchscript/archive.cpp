@@ -57,7 +57,7 @@ Archive read_archive(const std::filesystem::path& file) {
   Archive archive;
   std::set<std::string> names;
   for (const io::ZipMember& member : io::zip_members(mapped, kWhat)) {
-    io::check_content(mapped, member);
+    io::require_content(mapped, member);
     if (!names.insert(member.name).second) {
       model_error(file.string(), "is damaged: found '" + printable(member.name) + "' twice in the archive. Copy the file again.");
     }

@@ -1,4 +1,4 @@
-#include "call.h"
+#include "torchscript/call.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/ir/ir.h>

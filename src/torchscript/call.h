@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "network.h"
-#include "row_keys.h"
+#include "torchscript/network.h"
+#include "torchscript/row_keys.h"
 
 namespace lora::torchscript {
 
@@ -17,7 +17,7 @@ class CallContext : public torch::CustomClassHolder {
  public:
   /// @param pass the pass over the batch that the network's inputs hold; outlives the context.
   /// @param rows the rows of its rectangle: keys for dropout, and which rows are tokens (for observers; undefined: all).
-  CallContext(const Hosts& hosts, const nn::Pass& pass, Rows rows)
+  CallContext(const Hosts& hosts, const nn::Pass& pass, PassRows rows)
       : hosts_(hosts), pass_(pass), rows_(std::move(rows)), keys_(rows_.keys, rows_.num_samples, rows_.length) {}
 
   /// Projects x [..., I] to [..., O] with the host of that index, and adds `bias`, one that is not the host's own, if given.
@@ -37,7 +37,7 @@ class CallContext : public torch::CustomClassHolder {
 
   const Hosts& hosts_;
   const nn::Pass& pass_;
-  Rows rows_;
+  PassRows rows_;
   RowKeys keys_;
   std::map<int64_t, int64_t> calls_;  ///< calls of each dropout so far
   at::Tensor shown_;                  ///< the last input that the observer was shown

@@ -1,4 +1,4 @@
-#include "checks.h"
+#include "torchscript/checks.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -41,10 +41,10 @@ class Check {
   void run() {
     const std::vector<std::pair<std::string, uint32_t>> before = versions();
     for (const Sample& sample : samples_) {
-      check_bits(sample);
+      require_equal_bits(sample);
     }
     require_unchanged(before, "");
-    check_adapters();
+    require_working_adapters();
     require_unchanged(before, " in training mode. Set model.base_dropout to 0 to keep it in evaluation mode.");
     find_documents();
   }
@@ -56,7 +56,7 @@ class Check {
     return subject_.outputs(training ? nn::training_pass(sample.batch, kSeed, 0) : nn::evaluation_pass(sample.batch));
   }
 
-  void check_bits(const Sample& sample) {
+  void require_equal_bits(const Sample& sample) {
     const at::NoGradGuard no_grad;
     const Tensor lowered = by_sites(sample, false);
     if (!same_bits(lowered, by_sites(sample, false))) {
@@ -120,7 +120,7 @@ class Check {
   static int64_t bytes_of(const Unit& unit) { return static_cast<int64_t>(unit.front()->weights().front().base().nbytes()); }
 
   /// Checks the hosts in groups of bounded size, about four at most.
-  void check_adapters() {
+  void require_working_adapters() {
     const std::vector<Unit> all = units();
     int64_t total = 0, bytes = 0;
     for (const Unit& unit : all) {
@@ -135,13 +135,13 @@ class Check {
       group.push_back(unit);
       bytes += bytes_of(unit);
       if (bytes > std::max(kGroupBytes, total / 4)) {
-        check_group(group);
+        require_working_group(group);
         group.clear();
         bytes = 0;
       }
     }
     if (!group.empty()) {
-      check_group(group);
+      require_working_group(group);
     }
     model_.set_idle(std::move(idle_));
   }
@@ -221,7 +221,7 @@ class Check {
     return names;
   }
 
-  void check_group(const std::vector<Unit>& group) {
+  void require_working_group(const std::vector<Unit>& group) {
     std::vector<std::string> names = dead_of(group);
     if (model_.is_half() && names.empty()) {
       names = apart_in_gradient(group);
@@ -231,7 +231,7 @@ class Check {
                                         ". Its forward uses the weight in a way that this version does not recognise, returns NaN, or "
                                         "amplifies the last bit of a product.");
     }
-    check_gradients(group);
+    require_right_gradients(group);
   }
 
   /// Gradients of the B of every host in the group, for a randomly weighted loss; undefined where no gradient arrives.
@@ -271,7 +271,7 @@ class Check {
     return names;
   }
 
-  void check_gradients(const std::vector<Unit>& group) {
+  void require_right_gradients(const std::vector<Unit>& group) {
     attach(group);
     const at::AutoGradMode mode(true);
     const Tensor out = by_sites(subject_.sample_for_adapters(), true);
@@ -350,7 +350,7 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.sizes().equals(b.sizes()) && (at::equal(a, b) || at::allclose(a, b, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true));
 }
 
-void check_adapters(Subject& subject) {
+void require_working_adapters(Subject& subject) {
   Check(subject).run();
 }
 

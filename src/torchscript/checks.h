@@ -1,7 +1,7 @@
 #pragma once
 #include <vector>
 
-#include "script_model.h"
+#include "torchscript/script_model.h"
 
 namespace lora::torchscript {
 
@@ -39,10 +39,10 @@ bool same_bits(const at::Tensor& a, const at::Tensor& b);
 /// Runs the samples and throws model Error if adapters would not work: the lowered graph does not give the module's bits, the module is
 /// random in evaluation mode or changes its own tensors, a pair at a host does not have the effect of the same change of the weight, or
 /// the result has no gradient.
-void check_adapters(Subject& subject);
+void require_working_adapters(Subject& subject);
 
-/// Runs check_adapters on small documents, and finds out whether padding affects the results.
-void check_network(ScriptModel& model);
+/// Runs require_working_adapters on small documents, and finds out whether padding affects the results.
+void require_sound_network(ScriptModel& model);
 
 /// The most passes of the whole module, forward and backward, that checking a valid module takes.
 constexpr int64_t kCheckPasses = 150;

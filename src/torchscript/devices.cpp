@@ -1,4 +1,4 @@
-#include "devices.h"
+#include "torchscript/devices.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/function_impl.h>

@@ -1,4 +1,4 @@
-#include "fields.h"
+#include "torchscript/fields.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/function_schema.h>

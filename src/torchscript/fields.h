@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "lora/nn/token_batch.h"
-#include "network.h"
+#include "torchscript/network.h"
 
 namespace lora::torchscript {
 

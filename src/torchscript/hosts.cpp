@@ -1,4 +1,4 @@
-#include "hosts.h"
+#include "torchscript/hosts.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>

@@ -7,8 +7,8 @@
 
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
-#include "lowering.h"
-#include "sites.h"
+#include "torchscript/lowering.h"
+#include "torchscript/sites.h"
 
 namespace lora::torchscript {
 

@@ -7,15 +7,15 @@
 #include <map>
 #include <tuple>
 
-#include "checks.h"
-#include "devices.h"
+#include "torchscript/checks.h"
+#include "torchscript/devices.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
 #include "lora/torchscript/archive.h"
-#include "open.h"
-#include "script_model.h"
-#include "trial.h"
+#include "torchscript/open.h"
+#include "torchscript/script_model.h"
+#include "torchscript/trial.h"
 
 namespace lora::torchscript {
 
@@ -50,11 +50,11 @@ std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at:
   const std::string output = options.output.value_or(kLogits);
   auto model =
       std::make_unique<ScriptModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()), output);
-  check_network(*model);
+  require_sound_network(*model);
   return model;
 }
 
-void check_options(const models::ModelOptions& options) {
+void require_no_options(const models::ModelOptions& options) {
   if (options.from_scratch) {
     config_error("model.from_scratch", "is not supported for TorchScript, whose files have weights: found true, expected false");
   }
@@ -99,7 +99,7 @@ void try_file(const fs::path& file, int64_t num_passes, const std::function<void
 
 models::BaseModel load_by(const models::ModelOptions& options, const Opener& open) {
   require_trust(options.path, options.trust_torchscript);
-  check_options(options);
+  require_no_options(options);
   models::BaseModel base;
   base.fingerprint = read_archive(options.path).fingerprint;
   try_file(options.path, kCheckPasses, [&open] { open(at::kCPU); });

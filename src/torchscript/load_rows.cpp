@@ -8,8 +8,8 @@
 #include "lora/base/log.h"
 #include "lora/io/dtype_name.h"
 #include "lora/torchscript/load.h"
-#include "open.h"
-#include "row_checks.h"
+#include "torchscript/open.h"
+#include "torchscript/row_checks.h"
 
 namespace lora::torchscript {
 
@@ -34,7 +34,7 @@ float in_dtype(float value, at::ScalarType dtype) {
 
 /// Features are converted to the dtype of the module's weights. Throws data Error with file:line for one that becomes infinite; warns of a
 /// whole number that changes, because it may be the number of a category.
-void check_features(const data::Dataset& rows, at::ScalarType dtype) {
+void require_features(const data::Dataset& rows, at::ScalarType dtype) {
   std::string first;
   for (const data::Example& row : rows.examples) {
     for (const float feature : row.dense != nullptr ? row.dense->features : std::vector<float>()) {
@@ -72,10 +72,10 @@ class Loader {
     for (const data::Dataset* rows : sets_) {
       require_targets(*model, *rows);
       require_ids(*rows, model->vocab_size(), options_.path.string());
-      check_features(*rows, model->dtype());
+      require_features(*rows, model->dtype());
       longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
     }
-    check_rows(*model, rows_, static_cast<int64_t>(longest));
+    require_sound_rows(*model, rows_, static_cast<int64_t>(longest));
     return model;
   }
 

@@ -5,8 +5,8 @@
 #include <cstdio>
 
 #include "lora/base/error.h"
-#include "row_check.h"
-#include "tried_rows.h"
+#include "torchscript/row_check.h"
+#include "torchscript/tried_rows.h"
 
 namespace lora::torchscript {
 
@@ -22,7 +22,7 @@ class LossCheck : public RowCheck {
 
  private:
   void check() override {
-    has_learnt_tokens_ = std::all_of(rows_.examples.begin(), rows_.examples.end(), is_learnt);
+    has_supervised_tokens_ = std::all_of(rows_.examples.begin(), rows_.examples.end(), is_supervised);
     for (int64_t i = 0; i < count_; ++i) {
       twice_.push_back(loss({i, i}));
     }
@@ -86,7 +86,7 @@ class LossCheck : public RowCheck {
         misfits[m].pair = misfit <= bound(pair) ? misfits[m].pair : pair;
       }
     }
-    const bool can_be_tokens = has_learnt_tokens_ && model_.fields().has("labels");
+    const bool can_be_tokens = has_supervised_tokens_ && model_.fields().has("labels");
     const size_t nearer = can_be_tokens && misfits[0].sum <= misfits[1].sum ? 0 : 1;
     if (const auto& pair = misfits[nearer].pair) {
       fail_mean(loss(*pair), mean_of(*pair, kMeans[nearer]), 2);
@@ -145,12 +145,12 @@ class LossCheck : public RowCheck {
     char text[96];
     std::snprintf(text, sizeof(text), "found %.6g of %d rows, expected %.6g", found, num_rows, expected);
     model_error(model_.network().where(), "its loss" + form + " is not a mean over rows" +
-                                              (has_learnt_tokens_ ? " or supervised tokens: " : ": ") + text +
+                                              (has_supervised_tokens_ ? " or supervised tokens: " : ": ") + text +
                                               ", the mean of the losses of single rows. A step must be the same however it is split into "
                                               "batches: return a mean, without class weights or normalisation over the batch.");
   }
 
-  bool has_learnt_tokens_ = false;
+  bool has_supervised_tokens_ = false;
   std::vector<double> twice_;  ///< for each tried row, the loss of a batch that contains it twice
 };
 

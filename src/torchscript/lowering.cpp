@@ -1,4 +1,4 @@
-#include "lowering.h"
+#include "torchscript/lowering.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
@@ -25,7 +25,7 @@ using torch::jit::Value;
 namespace prim = c10::prim;
 
 /// An object in the module's tree that is a value in the graph.
-struct Place {
+struct TreeObject {
   c10::intrusive_ptr<c10::ivalue::Object> object;
   std::string name;  ///< "" for the module itself
 };
@@ -42,13 +42,13 @@ class Lowering {
     torch::jit::Inline(graph);
     torch::jit::FuseLinear(lowered_.graph);
     lowered_.num_arguments = graph.inputs().size() - 1;
-    places_.emplace(graph.inputs()[0], Place{module._ivalue(), ""});
+    places_.emplace(graph.inputs()[0], TreeObject{module._ivalue(), ""});
   }
 
   Lowered run() {
     Graph& graph = *lowered_.graph;
     walk(graph.block());
-    refuse_writers();
+    require_no_writers();
     for (auto node = dead_.rbegin(); node != dead_.rend(); ++node) {
       if (!(*node)->hasUses()) {
         (*node)->destroy();
@@ -104,13 +104,13 @@ class Lowering {
     if (found == places_.end()) {
       return;  // an object that forward() creates
     }
-    const Place place = found->second;
+    const TreeObject place = found->second;
     const std::string part = node->s(torch::jit::attr::name);
     const std::string name = below(place.name, part);
     const size_t index = place.object->type()->getAttributeSlot(part);
     const c10::IValue value = place.object->getSlot(index);
     if (value.isObject() && value.type()->is_module()) {
-      places_.emplace(node->output(), Place{value.toObject(), name});
+      places_.emplace(node->output(), TreeObject{value.toObject(), name});
       return;
     }
     if (value.isTensor() && value.toTensor().defined()) {
@@ -121,7 +121,7 @@ class Lowering {
     dead_.push_back(node);
   }
 
-  Value* slot_input(const Place& place, size_t index, const std::string& name, const at::Tensor& tensor) {
+  Value* slot_input(const TreeObject& place, size_t index, const std::string& name, const at::Tensor& tensor) {
     Value*& input = inputs_[{place.object.get(), index}];
     if (input == nullptr) {
       input = lowered_.graph->addInput()->setType(c10::TensorType::get());
@@ -143,7 +143,7 @@ class Lowering {
   }
 
   /// A list or dictionary of the module becomes one constant for all calls, so that the next call would read what one call writes.
-  void refuse_writers() const {
+  void require_no_writers() const {
     if (containers_.empty()) {
       return;
     }
@@ -157,7 +157,7 @@ class Lowering {
 
   const std::string& where_;
   Lowered lowered_;
-  std::unordered_map<const Value*, Place> places_;
+  std::unordered_map<const Value*, TreeObject> places_;
   std::map<std::pair<const void*, size_t>, Value*> inputs_;
   std::vector<Node*> dead_;
   std::vector<std::pair<const Value*, std::string>> containers_;  ///< attributes that are now constants but could be written to

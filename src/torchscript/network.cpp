@@ -1,4 +1,4 @@
-#include "network.h"
+#include "torchscript/network.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/jit/api/module.h>
@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "call.h"
+#include "torchscript/call.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
@@ -135,7 +135,7 @@ at::Tensor Network::tensor_of(const Slot& slot) const {
   return plan.weight != nullptr ? plan.weight->current() : slot.tensor;
 }
 
-c10::IValue Network::run(const std::vector<c10::IValue>& arguments, const nn::Pass& pass, const Rows& rows) const {
+c10::IValue Network::run(const std::vector<c10::IValue>& arguments, const nn::Pass& pass, const PassRows& rows) const {
   const Form& form = pass.training() ? impl_->training : impl_->evaluation;
   std::vector<c10::IValue> stack = arguments;
   for (const Slot& slot : form.slots) {

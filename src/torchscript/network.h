@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "hosts.h"
+#include "torchscript/hosts.h"
 #include "lora/nn/pass.h"
-#include "row_keys.h"
+#include "torchscript/row_keys.h"
 
 namespace torch::jit {
 struct GraphExecutor;
@@ -22,7 +22,7 @@ struct Argument {
 };
 
 /// The rows of a pass; see CallContext.
-struct Rows {
+struct PassRows {
   at::Tensor keys;  ///< undefined in evaluation
   int64_t num_samples = 0;
   at::Tensor places;
@@ -52,7 +52,7 @@ class Network {
   at::ScalarType dtype() const;
 
   /// Runs forward(arguments) with the adapters on the hosts. Throws model Error with the interpreter's reason.
-  c10::IValue run(const std::vector<c10::IValue>& arguments, const nn::Pass& pass, const Rows& rows) const;
+  c10::IValue run(const std::vector<c10::IValue>& arguments, const nn::Pass& pass, const PassRows& rows) const;
   /// Runs the module itself in evaluation mode, without hosts.
   c10::IValue run_module(const std::vector<c10::IValue>& arguments);
   /// Runs the plain graph with each host's effective weight.

@@ -1,4 +1,4 @@
-#include "network_model.h"
+#include "torchscript/network_model.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -39,7 +39,7 @@ std::vector<nn::Parameter> NetworkModel::base_parameters() const {
 }
 
 c10::IValue NetworkModel::run(const nn::Pass& pass, const Rectangle& rectangle) const {
-  Rows rows{at::Tensor(), rectangle.num_documents, rectangle.places_T, rectangle.length, call_sizes_};
+  PassRows rows{at::Tensor(), rectangle.num_documents, rectangle.places_T, rectangle.length, call_sizes_};
   if (pass.training()) {
     rows.keys = at::zeros({rectangle.num_documents * rectangle.length}, pass.row_keys_T.options())
                     .index_copy(0, rectangle.places_T, pass.row_keys_T);

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "fields.h"
+#include "torchscript/fields.h"
 #include "lora/nn/model.h"
-#include "network.h"
+#include "torchscript/network.h"
 
 namespace lora::torchscript {
 
@@ -32,7 +32,7 @@ class NetworkModel : public nn::Model {
   void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
   /// Notes that a document's result depends on the padding after it: from now on only documents of the same length share a rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
-  /// Rows of the smallest table of ids; 0 without one.
+  /// PassRows of the smallest table of ids; 0 without one.
   int64_t num_ids() const;
   bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
   /// Records the sizes of the inputs of hosts and dropouts in training passes from now on; null: stops recording.

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "lora/models/base_model.h"
-#include "network.h"
+#include "torchscript/network.h"
 
 namespace lora::torchscript {
 

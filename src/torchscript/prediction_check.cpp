@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "row_check.h"
+#include "torchscript/row_check.h"
 
 namespace lora::torchscript {
 

@@ -1,12 +1,12 @@
-#include "row_check.h"
+#include "torchscript/row_check.h"
 
 #include <ATen/ATen.h>
 
-#include "checks.h"
+#include "torchscript/checks.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/data/batches.h"
-#include "tried_rows.h"
+#include "torchscript/tried_rows.h"
 
 namespace lora::torchscript {
 
@@ -69,12 +69,12 @@ void RowCheck::warn_of_same_results() const {
             "layer of zeros.");
 }
 
-/// Rows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document is.
+/// PassRows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document is.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
   const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;
   data::Dataset rows = rows_;
   for (size_t i = 1; i < rows.examples.size(); i += 2) {
-    if (shorter < (is_learnt(rows.examples[i]) ? 2 : 1)) {
+    if (shorter < (is_supervised(rows.examples[i]) ? 2 : 1)) {
       return std::nullopt;
     }
     rows.examples[i] = fitted(rows.examples[i], shorter);
@@ -88,7 +88,7 @@ bool RowCheck::sees_padding(const data::Dataset& rows) const {
   const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.ids_T.max().item<int64_t>();
   const auto with_padding = [&](int64_t id) {
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
-    const Rows places{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
+    const PassRows places{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
     return model_.result_of(model_.network().run(padded_arguments(model_, sample, id), pass, places), sample.rectangle.num_documents);
   };
   return !same_bits(with_padding(0), with_padding(other));

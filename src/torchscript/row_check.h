@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "lora/data/dataset.h"
-#include "script_row_model.h"
+#include "torchscript/script_row_model.h"
 
 namespace lora::torchscript {
 

@@ -1,14 +1,14 @@
-#include "row_checks.h"
+#include "torchscript/row_checks.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 
-#include "checks.h"
+#include "torchscript/checks.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
-#include "row_check.h"
-#include "tried_rows.h"
+#include "torchscript/row_check.h"
+#include "torchscript/tried_rows.h"
 
 namespace lora::torchscript {
 
@@ -77,9 +77,9 @@ std::string failing_rows(const ScriptRowModel& model, const data::Dataset& rows)
   return origins.size() == rows.examples.size() ? "" : join(origins, ", ", 4);
 }
 
-void check_tried_rows(ScriptRowModel& model, const data::Dataset& rows) {
+void require_sound_tried_rows(ScriptRowModel& model, const data::Dataset& rows) {
   WholeRows subject(model, rows);
-  check_adapters(subject);
+  require_working_adapters(subject);
   const at::NoGradGuard no_grad;
   model.set_elements_of_place(elements_of_place(model, subject.samples().front()));
   (model.gives_loss() ? make_loss_check(model, rows) : make_prediction_check(model, rows))->run();
@@ -87,11 +87,11 @@ void check_tried_rows(ScriptRowModel& model, const data::Dataset& rows) {
 
 }  // namespace
 
-void check_rows(ScriptRowModel& model, const data::Dataset& rows, int64_t longest) {
+void require_sound_rows(ScriptRowModel& model, const data::Dataset& rows, int64_t longest) {
   const int64_t count = model.gives_loss() && rows.has_classes ? kTriedClasses : kTried;
   const data::Dataset tried = tried_rows(rows, {count, std::min(longest, kLongest), model.num_ids()});
   try {
-    check_tried_rows(model, tried);
+    require_sound_tried_rows(model, tried);
   } catch (const Error& error) {
     const at::NoGradGuard no_grad;
     const std::string failing = failing_rows(model, tried);

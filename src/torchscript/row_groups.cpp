@@ -1,4 +1,4 @@
-#include "row_groups.h"
+#include "torchscript/row_groups.h"
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-#include "row_keys.h"
+#include "torchscript/row_keys.h"
 
 #include <ATen/ATen.h>
 
@@ -13,12 +13,12 @@ namespace {
 using at::Tensor;
 
 /// For each row, the token whose key it has, and its number among the rows of that token.
-struct Rows {
+struct RowNumbers {
   Tensor token;
   Tensor number;
 };
 
-Rows rows_of(const Tensor& token, const Tensor& number) {
+RowNumbers rows_of(const Tensor& token, const Tensor& number) {
   const std::vector<Tensor> both = at::broadcast_tensors({token, number});
   return {both[0].reshape({-1}), both[1].reshape({-1}).contiguous()};
 }
@@ -71,7 +71,7 @@ Tensor RowKeys::make(const Tensor& x, RowOrder order) const {
   const int64_t num_rows = x.numel() / std::max<int64_t>(x.size(-1), 1), num_tokens = num_documents_ * length_;
   const Tensor token_DL = at::arange(num_tokens, at::kLong).view({num_documents_, length_});
   const auto numbers = [&](int64_t count) { return at::arange(count, at::kLong); };
-  Rows rows;
+  RowNumbers rows;
   if (order == RowOrder::kAttention) {
     rows = rows_of(token_DL.unsqueeze(1), numbers(num_rows / num_tokens).unsqueeze(1));
   } else if (order == RowOrder::kPlacesFirst) {

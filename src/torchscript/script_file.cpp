@@ -5,13 +5,13 @@
 #include <torch/csrc/jit/serialization/export.h>
 #include <torch/csrc/jit/serialization/import.h>
 
-#include "hosts.h"
+#include "torchscript/hosts.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/archive.h"
-#include "network.h"
-#include "open.h"
+#include "torchscript/network.h"
+#include "torchscript/open.h"
 
 namespace lora::torchscript {
 

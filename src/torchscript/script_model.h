@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "network_model.h"
+#include "torchscript/network_model.h"
 
 namespace lora::torchscript {
 

@@ -1,4 +1,4 @@
-#include "script_row_model.h"
+#include "torchscript/script_row_model.h"
 
 #include <ATen/ATen.h>
 
@@ -8,7 +8,7 @@
 
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
-#include "row_groups.h"
+#include "torchscript/row_groups.h"
 
 namespace lora::torchscript {
 

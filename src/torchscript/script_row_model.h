@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "lora/nn/row_model.h"
-#include "network_model.h"
+#include "torchscript/network_model.h"
 
 namespace lora::torchscript {
 

@@ -1,4 +1,4 @@
-#include "sites.h"
+#include "torchscript/sites.h"
 
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/ir/constants.h>

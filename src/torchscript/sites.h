@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "lowering.h"
+#include "torchscript/lowering.h"
 
 namespace torch::jit {
 struct Node;

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "checks.h"
+#include "torchscript/checks.h"
 #include "lora/base/random.h"
 
 namespace lora::torchscript {
@@ -79,7 +79,7 @@ class Padding {
   /// The tokens' logits with this id at the padding positions of the rectangle.
   Tensor with_padding(const Sample& sample, int64_t id) const {
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
-    const Rows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
+    const PassRows rows{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};
     const Tensor logits_DLV = model_.logits_of(model_.network().run(padded_arguments(model_, sample, id), pass, rows), sample.rectangle);
     return logits_DLV.flatten(0, 1).index_select(0, sample.rectangle.places_T);
   }
@@ -90,9 +90,9 @@ class Padding {
 
 }  // namespace
 
-void check_network(ScriptModel& model) {
+void require_sound_network(ScriptModel& model) {
   LearntTokens documents(model);
-  check_adapters(documents);
+  require_working_adapters(documents);
   if (Padding(model).counts()) {
     model.keep_lengths_apart();  // last, because it changes later passes
   }

@@ -1,4 +1,4 @@
-#include "trial.h"
+#include "torchscript/trial.h"
 
 #include <ATen/Parallel.h>
 #include <fcntl.h>
@@ -52,13 +52,8 @@ std::string as_answer(const std::string& where, const std::string& what) {
   return static_cast<char>(ErrorKind::kModel) + ("[" + where + "] cannot be run: " + printable(what, 300));
 }
 
-/// Runs in the child: writes its answer to `answer`, the kind of the error as one byte and then the text, or nothing if all went well.
-[[noreturn]] void run_child(pid_t parent, int answer, const std::string& where, const TrialLimits& limits,
-                            const std::function<void()>& work) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // the child holds the parent's locks, so that it must not outlive it
-  if (getppid() != parent) {
-    _exit(1);
-  }
+/// Closes the child's streams and sets its signals and limits.
+void confine(const TrialLimits& limits) {
   const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
   dup2(nowhere, STDIN_FILENO);
   dup2(nowhere, STDOUT_FILENO);
@@ -75,6 +70,16 @@ std::string as_answer(const std::string& where, const std::string& what) {
   }
 #endif
   at::set_num_threads(1);  // the child does not have the parent's other threads
+}
+
+/// Runs in the child: writes its answer to `answer`, the kind of the error as one byte and then the text, or nothing if all went well.
+[[noreturn]] void run_child(pid_t parent, int answer, const std::string& where, const TrialLimits& limits,
+                            const std::function<void()>& work) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // the child holds the parent's locks, so that it must not outlive it
+  if (getppid() != parent) {
+    _exit(1);
+  }
+  confine(limits);
   std::string text;
   try {
     work();
@@ -162,7 +167,7 @@ void try_in_child(const std::string& where, const TrialLimits& limits, const std
   const int64_t longest = 10 * limits.seconds;
   const Ended ended = wait_for(child, ends[0], longest);
   close(ends[0]);
-  check_interrupt();
+  throw_if_interrupted();
   if (!ended.answer.empty()) {
     const int kind = ended.answer.front();
     const bool is_known = kind == static_cast<int>(ErrorKind::kConfig) || kind == static_cast<int>(ErrorKind::kData);

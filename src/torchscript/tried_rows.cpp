@@ -1,4 +1,4 @@
-#include "tried_rows.h"
+#include "torchscript/tried_rows.h"
 
 #include <algorithm>
 
@@ -20,15 +20,15 @@ data::Example with_tokens(const data::Example& row, std::vector<int32_t> ids, co
 }
 
 /// The index after the last supervised token; 0 without any.
-size_t end_of_learnt(const std::vector<int32_t>& labels) {
+size_t end_of_supervised(const std::vector<int32_t>& labels) {
   const auto last = std::find_if(labels.rbegin(), labels.rend(), [](int32_t label) { return label != kIgnore; });
   return static_cast<size_t>(labels.rend() - last);
 }
 
 /// The row with only its last supervised token, or with all tokens supervised: the others get that token's label, which the network knows.
-data::Example with_learnt(const data::Example& row, bool all) {
+data::Example with_supervised(const data::Example& row, bool all) {
   std::vector<int32_t> labels = row.labels();
-  const size_t end = end_of_learnt(labels);
+  const size_t end = end_of_supervised(labels);
   for (size_t i = 0; i < labels.size() && end > 0; ++i) {
     const int32_t other = labels[i] == kIgnore ? labels[end - 1] : labels[i];
     labels[i] = i + 1 == end || all ? other : kIgnore;
@@ -52,7 +52,7 @@ std::shared_ptr<const data::DenseRow> changed(const data::DenseRow& row, Counter
 
 class Chooser {
  public:
-  Chooser(const data::Dataset& rows, const TriedRows& wanted) : rows_(rows), wanted_(wanted) { tried_.has_classes = rows.has_classes; }
+  Chooser(const data::Dataset& rows, const TriedRows& needed) : rows_(rows), needed_(needed) { tried_.has_classes = rows.has_classes; }
 
   data::Dataset choose() {
     take_where([this](const data::Example& row) { return has_new_target(row); });
@@ -63,24 +63,24 @@ class Chooser {
     }
     for (size_t i = 0; i < tried_.examples.size(); ++i) {
       data::Example& row = tried_.examples[i];
-      row = is_learnt(row) ? with_learnt(row, i % 2 == 1) : row;
+      row = is_supervised(row) ? with_supervised(row, i % 2 == 1) : row;
     }
     return std::move(tried_);
   }
 
  private:
-  bool is_full() const { return static_cast<int64_t>(tried_.examples.size()) >= wanted_.count; }
+  bool is_full() const { return static_cast<int64_t>(tried_.examples.size()) >= needed_.count; }
 
   /// Distinct rows first, then all.
-  template <typename Wanted>
-  void take_where(const Wanted& is_wanted) {
+  template <typename RowTest>
+  void take_where(const RowTest& suits) {
     const auto size = static_cast<int64_t>(rows_.examples.size());
-    for (int64_t i = 0; i < wanted_.count + size && !is_full(); ++i) {
-      const data::Example& row = rows_.examples[static_cast<size_t>(i < wanted_.count ? i * size / wanted_.count : i - wanted_.count)];
-      if (!is_wanted(row)) {
+    for (int64_t i = 0; i < needed_.count + size && !is_full(); ++i) {
+      const data::Example& row = rows_.examples[static_cast<size_t>(i < needed_.count ? i * size / needed_.count : i - needed_.count)];
+      if (!suits(row)) {
         continue;
       }
-      data::Example own = fitted(row, wanted_.length);
+      data::Example own = fitted(row, needed_.length);
       if (std::none_of(tried_.examples.begin(), tried_.examples.end(), [&](const data::Example& other) { return are_alike(own, other); })) {
         tried_.examples.push_back(std::move(own));
       }
@@ -99,7 +99,7 @@ class Chooser {
       other.dense = changed(*row.dense, random);
       return other;
     }
-    const int64_t num_ids = wanted_.num_ids > 0 ? wanted_.num_ids : *std::max_element(row.ids.begin(), row.ids.end()) + 1;
+    const int64_t num_ids = needed_.num_ids > 0 ? needed_.num_ids : *std::max_element(row.ids.begin(), row.ids.end()) + 1;
     for (int32_t& id : other.ids) {  // labels that are ids change with them
       id = static_cast<int32_t>(random.below(static_cast<uint64_t>(num_ids)));
     }
@@ -107,33 +107,33 @@ class Chooser {
   }
 
   const data::Dataset& rows_;
-  const TriedRows& wanted_;
+  const TriedRows& needed_;
   data::Dataset tried_;
 };
 
 }  // namespace
 
-bool is_learnt(const data::Example& row) {
+bool is_supervised(const data::Example& row) {
   return row.dense == nullptr && !row.has_target();
 }
 
 data::Example fitted(const data::Example& row, int64_t length) {
-  const size_t size = row.ids.size(), wanted = static_cast<size_t>(length);
-  if (row.dense != nullptr || size == wanted) {
+  const size_t size = row.ids.size(), needed = static_cast<size_t>(length);
+  if (row.dense != nullptr || size == needed) {
     return row;
   }
   const std::vector<int32_t> labels = row.labels();
-  const size_t learnt = end_of_learnt(labels), end = learnt > 0 ? learnt : size;
+  const size_t supervised = end_of_supervised(labels), end = supervised > 0 ? supervised : size;
   std::vector<int32_t> ids, own;
-  for (size_t i = end - std::min(end, wanted); ids.size() < wanted; ++i) {
+  for (size_t i = end - std::min(end, needed); ids.size() < needed; ++i) {
     ids.push_back(row.ids[i % size]);
     own.push_back(labels[i % size]);
   }
   return with_tokens(row, std::move(ids), own);
 }
 
-data::Dataset tried_rows(const data::Dataset& rows, const TriedRows& wanted) {
-  return Chooser(rows, wanted).choose();
+data::Dataset tried_rows(const data::Dataset& rows, const TriedRows& needed) {
+  return Chooser(rows, needed).choose();
 }
 
 }  // namespace lora::torchscript

@@ -17,7 +17,7 @@ bool CheckpointHook::on_start(TrainerState& state) {
 }
 
 bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
-  if (options_.interval.is_due(report) || is_wanted_best(state)) {
+  if (options_.interval.is_due(report) || is_best_to_save(state)) {
     save(state);
   }
   stop_if_asked(state);
@@ -26,13 +26,13 @@ bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
 
 void CheckpointHook::on_end(TrainerState& state) {
   const bool saves_last = options_.interval.strategy == Strategy::kSteps || options_.interval.strategy == Strategy::kEpoch;
-  if ((saves_last || is_wanted_best(state)) && saved_step_ != state.step) {
+  if ((saves_last || is_best_to_save(state)) && saved_step_ != state.step) {
     save(state);
   }
   stop_if_asked(state);
 }
 
-bool CheckpointHook::is_wanted_best(const TrainerState& state) const {
+bool CheckpointHook::is_best_to_save(const TrainerState& state) const {
   return (options_.keep_best || options_.interval.strategy == Strategy::kBest) && state.best_step == state.step;
 }
 

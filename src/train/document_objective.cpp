@@ -64,7 +64,7 @@ bool DocumentObjective::has_lanes() const {
          recompute_ == nn::Recompute::kNothing;
 }
 
-bool DocumentObjective::runs_beside_others(const MicroBatch& part) const {
+bool DocumentObjective::runs_alongside_others(const MicroBatch& part) const {
   return has_lanes() && size(part).input <= kMostTokensBeside;
 }
 
@@ -98,10 +98,10 @@ int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& at_once,
   const nn::PassMemory memory = model_.pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
-    const int64_t wanted = num_wanted(part), kept = memory.kept * part.input + memory.behind * wanted;
+    const int64_t needed = num_needed(part), kept = memory.kept * part.input + memory.tail * needed;
     const BatchSize of_a_lane{(part.supervised + part.lanes - 1) / part.lanes, (part.input + part.lanes - 1) / part.lanes};
     const int64_t loss = part.lanes * loss_bytes(of_a_lane);
-    most = std::max(most, kept + std::max({loss, memory.working * part.input, memory.behind_working * wanted}));
+    most = std::max(most, kept + std::max({loss, memory.working * part.input, memory.tail_working * needed}));
   }
   return most;
 }
@@ -124,7 +124,7 @@ void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::T
   data::BatchPrefetcher ahead(*eval_, model_.device(), prefetches_);
   ahead.expect(batches);
   for (const std::vector<int64_t>& indices : batches) {
-    check_interrupt();
+    throw_if_interrupted();
     add(ahead.take(indices));
   }
 }

@@ -22,7 +22,7 @@ at::Tensor Objective::add_gradients(const MicroBatch& batch, int64_t step, doubl
 std::vector<BatchSize> Objective::sizes_at_once(const std::vector<MicroBatch>& parts) const {
   std::vector<BatchSize> sizes, side_by_side;
   for (const MicroBatch& part : parts) {
-    (runs_beside_others(part) ? side_by_side : sizes).push_back(size(part));
+    (runs_alongside_others(part) ? side_by_side : sizes).push_back(size(part));
   }
   const auto is_larger = [](const BatchSize& a, const BatchSize& b) { return a.input > b.input; };
   std::stable_sort(side_by_side.begin(), side_by_side.end(), is_larger);

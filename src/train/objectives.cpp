@@ -32,7 +32,7 @@ bool has_labelled_rows(data::RowFormat format) {
   return format == data::RowFormat::kClassification || format == data::RowFormat::kFeatures;
 }
 
-bool has_learnt_tokens(data::RowFormat format) {
+bool has_supervised_tokens(data::RowFormat format) {
   return !has_labelled_rows(format);
 }
 
@@ -42,7 +42,7 @@ bool has_any_rows(data::RowFormat) {
 
 /// All objectives.
 constexpr std::array<ObjectiveEntry, 4> kObjectives{{
-    {ObjectiveKind::kCausalLm, has_learnt_tokens, /*labels_documents=*/false, /*needs_module=*/false, make_causal_lm},
+    {ObjectiveKind::kCausalLm, has_supervised_tokens, /*labels_documents=*/false, /*needs_module=*/false, make_causal_lm},
     {ObjectiveKind::kSequenceClassification, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/false, make_classification},
     {ObjectiveKind::kRegression, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/true, make_regression},
     {ObjectiveKind::kModuleLoss, has_any_rows, /*labels_documents=*/false, /*needs_module=*/true, make_module_loss},

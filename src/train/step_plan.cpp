@@ -44,8 +44,8 @@ int64_t StepPlan::steps_in_epoch(int64_t epoch) {
   return steps_of_epoch_[epoch];
 }
 
-StepPlan::Place StepPlan::locate(int64_t step) {
-  Place place{0, step};
+StepPlan::StepPosition StepPlan::locate(int64_t step) {
+  StepPosition place{0, step};
   while (place.step_in_epoch >= steps_in_epoch(place.epoch)) {
     place.step_in_epoch -= steps_in_epoch(place.epoch);
     ++place.epoch;
@@ -54,7 +54,7 @@ StepPlan::Place StepPlan::locate(int64_t step) {
 }
 
 std::vector<MicroBatch> StepPlan::micro_batches(int64_t step) {
-  const Place place = locate(step);
+  const StepPosition place = locate(step);
   const std::vector<MicroBatch>& batches = plan(place.epoch);
   const auto begin = static_cast<size_t>(place.step_in_epoch * accumulation_);
   const size_t end = std::min(begin + static_cast<size_t>(accumulation_), batches.size());
@@ -62,7 +62,7 @@ std::vector<MicroBatch> StepPlan::micro_batches(int64_t step) {
 }
 
 bool StepPlan::ends_epoch(int64_t steps) {
-  const Place last = locate(steps - 1);
+  const StepPosition last = locate(steps - 1);
   return last.step_in_epoch + 1 == steps_in_epoch(last.epoch);
 }
 
@@ -70,7 +70,7 @@ double StepPlan::epochs_after(int64_t steps) {
   if (steps == 0) {
     return 0;
   }
-  const Place last = locate(steps - 1);
+  const StepPosition last = locate(steps - 1);
   return static_cast<double>(last.epoch) + static_cast<double>(last.step_in_epoch + 1) / static_cast<double>(steps_in_epoch(last.epoch));
 }
 

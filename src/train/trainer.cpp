@@ -112,7 +112,7 @@ double Trainer::accumulate_gradients(const std::vector<MicroBatch>& parts, int64
   at::Tensor total;
   const auto add = [&total](const at::Tensor& value) { total = total.defined() ? total + value : value; };
   for (const MicroBatch& part : parts) {
-    if (parts_.objective.runs_beside_others(part)) {
+    if (parts_.objective.runs_alongside_others(part)) {
       side_by_side.push_back(part);
     } else {
       add(parts_.objective.add_gradients(part, step, scale));

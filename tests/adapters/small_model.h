@@ -19,7 +19,7 @@
 namespace lora::test {
 
 /// tests/data/adapters (scripts/golden/stored_adapters.py).
-inline const std::filesystem::path kStored = std::filesystem::path(LORA_TEST_DATA) / "adapters";
+inline const std::filesystem::path kStored = std::filesystem::path(lora::test::data_folder()) / "adapters";
 
 inline models::BaseModel load_small(const std::filesystem::path& folder) {
   config::ModelFlags flags;

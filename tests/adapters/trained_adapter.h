@@ -14,7 +14,7 @@ inline peft::LoraOptions read_options(const Json& section) {
   config::Findings findings;
   const config::Surroundings nowhere;
   const config::Context context{std::filesystem::current_path(), {}, nowhere};
-  peft::LoraOptions options = *config::read_adapter(section, config::Place{"adapter", findings}, context).options;
+  peft::LoraOptions options = *config::read_adapter(section, config::ConfigPlace{"adapter", findings}, context).options;
   findings.throw_if_any();
   return options;
 }

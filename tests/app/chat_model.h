@@ -31,7 +31,7 @@ class ChatModel : public testing::Test {
     write_text(scratch_ / "shape/config.json",
                R"({"model_type": "llama", "vocab_size": 640, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
                    "num_attention_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.3, "torch_dtype": "float32"})");
-    std::filesystem::copy(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
+    std::filesystem::copy(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
     write_text(scratch_ / "shape/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", kTemplate}}.dump());
     write_text(scratch_ / "text.jsonl", "{\"text\": \"the river\"}\n");
     write_text(scratch_ / "rows.jsonl", kRows);

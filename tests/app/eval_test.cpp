@@ -63,8 +63,8 @@ TEST_F(Eval, EqualsTransformersAndPeftTokenByToken) {
       ASSERT_EQ(found[i]["logprobs"].size(), expected[i]["logprobs"].size());
       EXPECT_TRUE(found[i]["logprobs"][0].is_null());
       for (size_t t = 1; t < found[i]["logprobs"].size(); ++t) {
-        const double wanted = expected[i]["logprobs"][t].get<double>();
-        EXPECT_NEAR(found[i]["logprobs"][t].get<double>(), wanted, 1e-5 * std::max(1.0, std::abs(wanted))) << name << i << " " << t;
+        const double needed = expected[i]["logprobs"][t].get<double>();
+        EXPECT_NEAR(found[i]["logprobs"][t].get<double>(), needed, 1e-5 * std::max(1.0, std::abs(needed))) << name << i << " " << t;
       }
       EXPECT_NEAR(found[i]["loss"].get<double>(), expected[i]["loss"].get<double>(), 1e-5);
       correct += expected[i]["correct"].get<int64_t>();

@@ -37,7 +37,7 @@ std::string jsonl(const std::vector<Json>& rows) {
 }
 
 std::vector<Json> golden_rows(const std::string& name) {
-  return Json::parse(read_text(fs::path(LORA_TEST_DATA) / "generate/greedy.json"))[name].get<std::vector<Json>>();
+  return Json::parse(read_text(fs::path(lora::test::data_folder()) / "generate/greedy.json"))[name].get<std::vector<Json>>();
 }
 
 class Generate : public testing::Test {
@@ -83,7 +83,7 @@ class Generate : public testing::Test {
     write_text(scratch_ / "shape/config.json",
                R"({"model_type": "llama", "vocab_size": 384, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
                    "num_attention_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.3, "torch_dtype": "float32"})");
-    fs::copy(fs::path(LORA_TEST_DATA) / "tokenizer/bpe.model", scratch_ / "shape/tokenizer.model");
+    fs::copy(fs::path(lora::test::data_folder()) / "tokenizer/bpe.model", scratch_ / "shape/tokenizer.model");
     write_text(scratch_ / "text.jsonl", "{\"text\": \"the river\"}\n");
     write_text(scratch_ / "pretrain.json",
                R"({"model": {"path": "shape", "from_scratch": true, "device": "cpu"}, "adapter": null, "output_dir": "text-model",
@@ -241,7 +241,7 @@ TEST_F(Generate, ASignalKeepsTheFinishedRows) {
   const auto interrupted_after = [&](const Arguments& more, int signal) {
     Arguments all = command(long_run);
     all.insert(all.end(), more.begin(), more.end());
-    all.front().insert(0, std::string(LORA_BIN_DIR) + "/");
+    all.front().insert(0, std::string(lora::test::program_folder()) + "/");
     Process process(all);
     for (int i = 0; i < 12000 && process.errors_so_far().find("no usable tokenizer") == std::string::npos; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));  // a minute at most, on a busy machine

@@ -56,7 +56,7 @@ TEST(HostileFiles, DevicesAndPipesAreNotReadAsSettings) {
 TEST(HostileFiles, AConfigAndRowsMayComeThroughAPipe) {
   const TemporaryFolder scratch;
   copy_case("linear", scratch);
-  const std::string folder = (scratch / "linear").string(), bin = LORA_BIN_DIR;
+  const std::string folder = (scratch / "linear").string(), bin = lora::test::program_folder();
   const auto in_folder = [&](const std::string& script) { return Process({"/bin/sh", "-c", "cd '" + folder + "' && " + script}).wait(); };
   // Paths are relative to the current folder, as the pipe has none.
   const Outcome trained = in_folder("cat run.json | '" + bin + "/lora-train' --config /dev/stdin --set training.max_steps=1 --quiet");

@@ -7,6 +7,7 @@
 #include "chat_model.h"
 #include "lora/base/file.h"
 #include "process.h"
+#include "support/paths.h"
 
 namespace lora::test {
 namespace {

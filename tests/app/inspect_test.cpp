@@ -17,7 +17,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 Outcome inspect(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "lora-inspect");

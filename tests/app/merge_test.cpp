@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 /// Writes a safetensors file of `header` and `data`; its end may be a hole.
 void write_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
@@ -350,7 +350,7 @@ TEST_F(Merge, MemoryHoldsAPieceOfATensor) {
 
 TEST_F(Merge, AnInterruptedMergeLeavesNothing) {
   std::vector<std::string> arguments = large_merge(scratch_);
-  arguments.insert(arguments.begin(), std::string(LORA_BIN_DIR) + "/lora-merge");
+  arguments.insert(arguments.begin(), std::string(lora::test::program_folder()) + "/lora-merge");
   const fs::path parent = scratch_ / "results";
   const auto begun = [&parent] { return fs::exists(parent) && !fs::is_empty(parent); };
   for (const int number : {SIGTERM, SIGKILL}) {

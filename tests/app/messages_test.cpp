@@ -13,7 +13,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 const std::string kModel = (kData / "llama/gqa/model").string();
 const std::string kAdapter = (kData / "llama/gqa/adapter").string();
 const std::string kRows = (kData / "llama/gqa/rows.jsonl").string();

@@ -20,7 +20,7 @@ using testing::Not;
 
 using Tensors = std::map<std::string, StoredTensor>;
 
-const fs::path kOdd = fs::path(LORA_TEST_DATA) / "odd_folders";
+const fs::path kOdd = fs::path(lora::test::data_folder()) / "odd_folders";
 
 /// Writes tensors as one safetensors file.
 void write_tensors(const fs::path& file, const Tensors& tensors) {

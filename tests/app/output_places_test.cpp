@@ -30,7 +30,7 @@ class OutputPlaces : public testing::Test {
   }
   Outcome tokenize(const fs::path& output) const {
     return run_tool(
-        {"lora-tokenize", "--model", LORA_TEST_DATA + "/tokenizer/bpe.model", "--input", texts_.string(), "--output", output.string()});
+        {"lora-tokenize", "--model", lora::test::data_folder() + "/tokenizer/bpe.model", "--input", texts_.string(), "--output", output.string()});
   }
   std::vector<Outcome> write_rows(const fs::path& output) const {
     std::vector<Outcome> outcomes = run_model(output);

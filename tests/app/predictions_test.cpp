@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 /// A file with the rows without this field.
 fs::path rows_without(const fs::path& rows, const std::string& field, const TemporaryFolder& scratch, size_t keep_first = 0) {

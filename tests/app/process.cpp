@@ -65,12 +65,12 @@ Outcome Process::wait() {
 }
 
 Outcome run_tool(std::vector<std::string> command, const std::string& input) {
-  command.front().insert(0, std::string(LORA_BIN_DIR) + "/");
+  command.front().insert(0, std::string(lora::test::program_folder()) + "/");
   return Process(command, input).wait();
 }
 
 std::vector<std::string> lora_train_command(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), std::string(LORA_BIN_DIR) + "/lora-train");
+  arguments.insert(arguments.begin(), std::string(lora::test::program_folder()) + "/lora-train");
   return arguments;
 }
 
@@ -99,8 +99,8 @@ std::vector<Json> read_rows(const fs::path& jsonl) {
 
 fs::path copy_case(const std::string& name, const TemporaryFolder& scratch) {
   for (const char* kind : {"llama", "classification"}) {
-    if (fs::exists(fs::path(LORA_TEST_DATA) / kind / name)) {
-      fs::copy(fs::path(LORA_TEST_DATA) / kind / name, scratch / name, fs::copy_options::recursive);
+    if (fs::exists(fs::path(lora::test::data_folder()) / kind / name)) {
+      fs::copy(fs::path(lora::test::data_folder()) / kind / name, scratch / name, fs::copy_options::recursive);
     }
   }
   return scratch / name / "run.json";

@@ -50,7 +50,7 @@ class Rows : public testing::Test {
     write_text(scratch_ / "shape/config.json",
                R"({"model_type": "llama", "vocab_size": 640, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
                    "num_attention_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.3, "torch_dtype": "float32"})");
-    fs::copy(fs::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
+    fs::copy(fs::path(lora::test::data_folder()) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
     write_text(scratch_ / "shape/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", kTemplate}}.dump());
     write_text(scratch_ / "text.jsonl", "{\"text\": \"the river\"}\n");
     write_text(scratch_ / "pretrain.json",
@@ -89,7 +89,7 @@ TEST_F(Rows, EveryProgramReadsEveryForm) {
   ASSERT_EQ(dry.exit_code, 0) << dry.err;
   EXPECT_THAT(dry.err, HasSubstr("columns not used: " + path("rows2.jsonl") + ": extra"));
   EXPECT_THAT(dry.err, HasSubstr("columns not used: " + path("rows6.jsonl") + ": note"));
-  int64_t learnt_by_eval = 0;
+  int64_t supervised_by_eval = 0;
   for (size_t i = 0; i < forms().size(); ++i) {
     const Form& form = forms()[i];
     SCOPED_TRACE(form.row);
@@ -98,7 +98,7 @@ TEST_F(Rows, EveryProgramReadsEveryForm) {
         run_tool({"lora-eval", "--model", path("model"), "--device", "cpu", "--data", rows, "--format", form.format, "--json"});
     ASSERT_EQ(evaluated.exit_code, 0) << evaluated.err;
     const int64_t num_tokens = Json::parse(evaluated.out)["num_tokens"];
-    learnt_by_eval += num_tokens;
+    supervised_by_eval += num_tokens;
     const Outcome tokenized = run_tool({"lora-tokenize", "--model", path("model"), "--input", rows, "--output", path("ids.jsonl")});
     ASSERT_EQ(tokenized.exit_code, 0) << tokenized.err;
     // Rows that lora-tokenize writes train like the original; it adds no EOS to texts.
@@ -117,11 +117,11 @@ TEST_F(Rows, EveryProgramReadsEveryForm) {
   }
   const Outcome trained = lora_train({"--config", path("run.json")});
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
-  int64_t learnt_by_train = 0;
+  int64_t supervised_by_train = 0;
   for (const Json& row : read_rows(scratch_ / "run/metrics.jsonl")) {
-    learnt_by_train += row.value("num_tokens", int64_t{0});
+    supervised_by_train += row.value("num_tokens", int64_t{0});
   }
-  EXPECT_EQ(learnt_by_train, learnt_by_eval);
+  EXPECT_EQ(supervised_by_train, supervised_by_eval);
 }
 
 TEST_F(Rows, EveryProgramRefusesTheSameRows) {

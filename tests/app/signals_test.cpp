@@ -65,7 +65,7 @@ TEST(Signals, ALostReaderEndsARunWithACheckpoint) {
   EXPECT_EQ(num_checkpoints(folder), 1);
   // Other programs stop too, without a checkpoint: here after the first lines of a long answer.
   const fs::path model = scratch / "linear/model";
-  shell("{ '" + LORA_BIN_DIR + "/lora-inspect' --json '" + model.string() + "'; echo $? > '" + status.string() + "'; } | true");
+  shell("{ '" + lora::test::program_folder() + "/lora-inspect' --json '" + model.string() + "'; echo $? > '" + status.string() + "'; } | true");
   EXPECT_THAT(read_text(status), testing::AnyOf("141\n", "0\n"));  // the pipe may take all of it before its reader ends
 }
 
@@ -86,7 +86,7 @@ TEST(Signals, ALimitOnTheSizeOfFilesIsAnOutputError) {
   const Outcome trained = limited(in_shell(lora_train_command({"--config", config.string(), "--quiet"})));
   EXPECT_EQ(trained.exit_code, 6) << trained.err;
   EXPECT_THAT(trained.err, HasSubstr("File too large"));
-  const Outcome merged = limited("'" + LORA_BIN_DIR + "/lora-merge' --quiet --model '" + model.string() + "' --adapter '" +
+  const Outcome merged = limited("'" + lora::test::program_folder() + "/lora-merge' --quiet --model '" + model.string() + "' --adapter '" +
                                  adapter.string() + "' --allow-other-base --output '" + (scratch / "m/x").string() + "'");
   EXPECT_EQ(merged.exit_code, 6) << merged.err;
   EXPECT_THAT(merged.err, HasSubstr("File too large"));

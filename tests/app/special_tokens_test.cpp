@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kFolder = fs::path(LORA_TEST_DATA) / "special_tokens";
+const fs::path kFolder = fs::path(lora::test::data_folder()) / "special_tokens";
 const std::string kModel = (kFolder / "base").string();
 constexpr int32_t kEos = 258;  // <|im_end|>; config.json's is 257
 

@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kStored = fs::path(LORA_TEST_DATA) / "adapters";
+const fs::path kStored = fs::path(lora::test::data_folder()) / "adapters";
 
 TEST(StoredAdapter, Peft01WorksInEveryProgram) {
   const TemporaryFolder scratch;

@@ -160,7 +160,7 @@ TEST_F(Templates, AreSavedWithModels) {
 
 // The ids and masks are those of transformers in scripts/golden/instruction_chat.py.
 TEST_F(Templates, AreUsedForInstructionRowsIfNamed) {
-  const Json golden = Json::parse(read_text(fs::path(LORA_TEST_DATA) / "chat/instruction.json"));
+  const Json golden = Json::parse(read_text(fs::path(lora::test::data_folder()) / "chat/instruction.json"));
   write_text(scratch_ / "own.jinja", golden["template"].get<std::string>());
   std::string rows;
   std::string tokens;
@@ -347,7 +347,7 @@ TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
 
 TEST_F(Templates, CtrlCEndsTheAnswerAndNotTheChat) {
   Process process(
-      {std::string(LORA_BIN_DIR) + "/lora-generate", "--model", path("model"), "--device", "cpu", "--max-new-tokens", "100000", "--chat"},
+      {std::string(lora::test::program_folder()) + "/lora-generate", "--model", path("model"), "--device", "cpu", "--max-new-tokens", "100000", "--chat"},
       "the river\n/quit\n");
   for (int i = 0; i < 12000 && process.errors_so_far().find("max_position_embeddings") == std::string::npos; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // a minute at most, on a busy machine

@@ -32,7 +32,7 @@ class Tokenize : public ::testing::Test {
   }
 
   TemporaryFolder scratch_;
-  fs::path model_ = fs::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json";
+  fs::path model_ = fs::path(lora::test::data_folder()) / "tokenizer_json/llama3.json";
 };
 
 TEST_F(Tokenize, TextsToIdsAndBack) {
@@ -47,7 +47,7 @@ TEST_F(Tokenize, TextsToIdsAndBack) {
   rows = read_rows(output());
   EXPECT_EQ(rows[0].dump(), "{\"text\":\"<|begin_of_text|>Hello <|eot_id|>world\"}");
 
-  model_ = fs::path(LORA_TEST_DATA) / "tokenizer/bpe.model";
+  model_ = fs::path(lora::test::data_folder()) / "tokenizer/bpe.model";
   ASSERT_EQ(run("{\"text\": \"the</s> river\"}\n").exit_code, 0);
   rows = read_rows(output());
   EXPECT_EQ(rows[0]["input_ids"][0], 1);

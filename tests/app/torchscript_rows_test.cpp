@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kRows = fs::path(LORA_TEST_DATA) / "torchscript";
+const fs::path kRows = fs::path(lora::test::data_folder()) / "torchscript";
 
 class ModuleRows : public testing::Test {
  protected:

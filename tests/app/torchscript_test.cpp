@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kScripts = fs::path(LORA_TEST_DATA) / "torchscript";
+const fs::path kScripts = fs::path(lora::test::data_folder()) / "torchscript";
 
 class TorchScript : public testing::Test {
  protected:

@@ -8,7 +8,7 @@ namespace {
 TEST(OptionNames, StandInForWholeWordsAlone) {
   use_option_names({{"model.path", "--model"}, {"data.train", "--data"}, {"data.train_on", "--train-on"}});
   EXPECT_EQ(with_option_names("[model.path] is none. Set model.path, or (model.path)."), "[--model] is none. Set --model, or (--model).");
-  EXPECT_EQ(with_option_names("[data.train_on] beside data.train"), "[--train-on] beside --data");
+  EXPECT_EQ(with_option_names("[data.train_on] with data.train"), "[--train-on] with --data");
   for (const char* other :
        {"/x/model.path", "my_model.path", "a.model.path", "model.paths", "model.path.bak", "model.path/y", "data.train[0]"}) {
     EXPECT_EQ(with_option_names(other), other);

@@ -89,10 +89,10 @@ TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
 TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
   const Outcome first = run_in_child([] {
     install_interrupt_handlers();
-    check_interrupt();
+    throw_if_interrupted();
     raise(SIGTERM);
     try {
-      check_interrupt();
+      throw_if_interrupted();
     } catch (const Interrupted& interrupted) {
       _exit(interrupted.signal == SIGTERM && interrupt_signal() == SIGTERM ? 7 : 1);
     }

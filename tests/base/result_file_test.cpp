@@ -103,7 +103,7 @@ TEST(ResultFile, IsNeverAnInput) {
   }
   EXPECT_EQ(content(folder / "blob"), "read");
   EXPECT_FALSE(fs::exists(folder / "model/tokenizer_config.json"));
-  // The rows of an evaluation beside its adapter, and again.
+  // The rows of an evaluation next to its adapter, and again.
   for (const char* text : {"first", "second"}) {
     ResultFile(folder / "a/rows.jsonl", inputs).write(text);
     EXPECT_EQ(content(folder / "a/rows.jsonl"), text);

@@ -205,12 +205,12 @@ TEST(RunConfig, ModelFromTheHubCache) {
 
 std::vector<std::filesystem::path> committed_configs() {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(LORA_SOURCE_DIR) / "configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(lora::test::source_folder()) / "configs")) {
     if (entry.path().extension() == ".json") {
       files.push_back(entry.path());
     }
   }
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(LORA_TEST_DATA) / "llama")) {
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(lora::test::data_folder()) / "llama")) {
     if (std::filesystem::exists(entry.path() / "run.json")) {
       files.push_back(entry.path() / "run.json");
     }

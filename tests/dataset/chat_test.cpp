@@ -16,7 +16,7 @@ namespace {
 
 using tokenizer::ChatTemplate;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 const std::chrono::local_seconds kNow =
     std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
@@ -37,7 +37,7 @@ std::vector<int> as_numbers(const std::vector<bool>& mask) {
 }
 
 /// The supervised text, one entry per run of tokens.
-std::vector<std::string> learnt(const EncodedChat& chat, const tokenizer::Tokenizer& tokenizer) {
+std::vector<std::string> supervised(const EncodedChat& chat, const tokenizer::Tokenizer& tokenizer) {
   std::vector<std::string> runs;
   for (size_t i = 0; i < chat.ids.size();) {
     std::vector<int32_t> run;
@@ -87,8 +87,8 @@ class Chats : public testing::Test {
     const ChatTemplate chat_template("t", source, {{"bos_token", "<|begin_of_text|>"}, {"eos_token", "<|eot_id|>"}});
     return ChatEncoder(chat_template, *tokenizer_).encode(talk(), train_on, "f.jsonl:7");
   }
-  std::vector<std::string> learnt_by(const std::string& source, TrainOn train_on = TrainOn::kCompletion) const {
-    return learnt(encode(source, train_on), *tokenizer_);
+  std::vector<std::string> supervised_by(const std::string& source, TrainOn train_on = TrainOn::kCompletion) const {
+    return supervised(encode(source, train_on), *tokenizer_);
   }
   void expect_model_error(const std::string& source, const std::vector<std::string>& parts) const {
     test::expect_error(ErrorKind::kModel, parts, [&] { encode(source); });
@@ -104,14 +104,14 @@ constexpr const char* kPlain =
 
 TEST_F(Chats, ByPrefixes) {
   using Texts = std::vector<std::string>;
-  EXPECT_EQ(learnt_by(kPlain), (Texts{"First.<|eot_id|>\n", "Second.<|eot_id|>\n"}));
-  EXPECT_EQ(learnt_by(kPlain, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>\n"}));
+  EXPECT_EQ(supervised_by(kPlain), (Texts{"First.<|eot_id|>\n", "Second.<|eot_id|>\n"}));
+  EXPECT_EQ(supervised_by(kPlain, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>\n"}));
   const EncodedChat all = encode(kPlain, TrainOn::kAll);
   EXPECT_EQ(std::count(all.mask.begin(), all.mask.end(), true), static_cast<int64_t>(all.ids.size()));
   EXPECT_EQ(std::count(all.ids.begin(), all.ids.end(), *tokenizer_->bos_id()), 1);
   // A template that does not need a generation prompt.
   EXPECT_EQ(
-      learnt_by("{% for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else ' ' + m.content + eos_token }}{% endfor %}"),
+      supervised_by("{% for m in messages %}{{ '[' + m.content + ']' if m.role == 'user' else ' ' + m.content + eos_token }}{% endfor %}"),
       (Texts{" First.<|eot_id|>", " Second.<|eot_id|>"}));
 }
 
@@ -119,7 +119,7 @@ TEST_F(Chats, ByPrefixes) {
 TEST_F(Chats, ByPrefixesWhereTheLastTurnHasMore) {
   const ChatTemplate qwen = golden_template("qwen3");
   const EncodedChat chat = ChatEncoder(qwen, *tokenizer_).encode(talk(), TrainOn::kCompletion, "row");
-  EXPECT_EQ(learnt(chat, *tokenizer_), (std::vector<std::string>{"First.<|im_end|>\n", "<think>\n\n</think>\n\nSecond.<|im_end|>\n"}));
+  EXPECT_EQ(supervised(chat, *tokenizer_), (std::vector<std::string>{"First.<|im_end|>\n", "<think>\n\n</think>\n\nSecond.<|im_end|>\n"}));
 }
 
 TEST_F(Chats, ByMarks) {
@@ -127,15 +127,15 @@ TEST_F(Chats, ByMarks) {
   const std::string marked =
       "{% for m in messages %}<{{ m.role }}>\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}"
       "{% else %}{{ m.content }}{% endif %}\n\n{% endfor %}";
-  EXPECT_EQ(learnt_by(marked), (Texts{"First.<|eot_id|>", "Second.<|eot_id|>"}));
-  EXPECT_EQ(learnt_by(marked, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>"}));
+  EXPECT_EQ(supervised_by(marked), (Texts{"First.<|eot_id|>", "Second.<|eot_id|>"}));
+  EXPECT_EQ(supervised_by(marked, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>"}));
   for (const std::string& name : tokenizer::builtin_chat_templates()) {
     SCOPED_TRACE(name);
     const auto chat_template = tokenizer::load_chat_template({name}, folder_.path(), *tokenizer_);
     const EncodedChat chat = ChatEncoder(*chat_template, *tokenizer_).encode(talk(), TrainOn::kCompletion, "row");
-    ASSERT_EQ(learnt(chat, *tokenizer_).size(), 2U);
-    EXPECT_NE(learnt(chat, *tokenizer_)[1].find("Second."), std::string::npos);
-    EXPECT_EQ(learnt(chat, *tokenizer_)[1].find("Two"), std::string::npos);
+    ASSERT_EQ(supervised(chat, *tokenizer_).size(), 2U);
+    EXPECT_NE(supervised(chat, *tokenizer_)[1].find("Second."), std::string::npos);
+    EXPECT_EQ(supervised(chat, *tokenizer_)[1].find("Two"), std::string::npos);
     EXPECT_EQ(chat.ids.front(), *tokenizer_->bos_id());
     EXPECT_NE(chat.ids[1], *tokenizer_->bos_id());
   }

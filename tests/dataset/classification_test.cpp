@@ -191,7 +191,7 @@ TEST(Labels, ComeBackFromTheCache) {
 
 // scripts/golden/text_pairs.py: `tokenizers` with truncation.
 TEST(TextPairs, EqualTokenizers) {
-  const std::filesystem::path data = std::filesystem::path(LORA_TEST_DATA) / "classification" / "pairs";
+  const std::filesystem::path data = std::filesystem::path(lora::test::data_folder()) / "classification" / "pairs";
   const Json expected = read_json(data / "expected.json", ErrorKind::kData);
   for (const auto& [name, rows] : expected.items()) {
     const auto tokenizer = tokenizer::load_tokenizer(data / name);

@@ -70,12 +70,12 @@ TEST(Conversations, TurnsThatAreExcludedFromTheLoss) {
        {"\"weight\": 0", "\"train\": false", "\"training\": false", "\"trainable\": 0", "\"loss\": false", "\"weight\": 0.0"}) {
     const ChatRow row = read(std::string(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", )") +
                              key + R"(}, {"role": "assistant", "content": "c", "weight": 1, "train": null}]})");
-    EXPECT_EQ(row.unlearnt, (std::vector<bool>{false, true, false})) << key;
+    EXPECT_EQ(row.excluded, (std::vector<bool>{false, true, false})) << key;
   }
   const auto turn = [](const char* role, const char* key) {
     return std::string(R"({"messages": [{"role": ")") + role + "\", \"content\": \"a\", " + key + "}]}";
   };
-  EXPECT_EQ(read(turn("user", "\"weight\": 0")).unlearnt, (std::vector<bool>{true}));
+  EXPECT_EQ(read(turn("user", "\"weight\": 0")).excluded, (std::vector<bool>{true}));
   refuse(turn("assistant", "\"weight\": 0.5"), {"messages[0].weight: found 0.5, expected 0 or 1"});
   refuse(turn("assistant", "\"train\": \"no\""), {"messages[0].train: found \"no\""});
   refuse(turn("user", "\"train\": true"), {"messages[0].train: found true on a turn of the role \"user\""});
@@ -116,7 +116,7 @@ class SupervisedRows : public testing::Test {
     from.format = RowFormat::kMessages;
     return load_dataset("data.train", {from}, options, context);
   }
-  std::string learnt(const Example& example) const {
+  std::string supervised(const Example& example) const {
     std::vector<int32_t> ids;
     for (const int32_t label : example.labels()) {
       if (label != nn::kIgnoreLabel) {
@@ -128,22 +128,22 @@ class SupervisedRows : public testing::Test {
 
   test::TemporaryFolder folder_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ =
-      tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json");
+      tokenizer::load_tokenizer(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json");
 };
 
 TEST_F(SupervisedRows, WeightsAndVariablesOfARowAreHonoured) {
   const std::string row = R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "bad", "weight": 0},)"
                           R"( {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}])";
-  EXPECT_EQ(learnt(load(row + "}").examples.at(0)), "yo<|eot_id|>");
-  EXPECT_EQ(learnt(load(row + "}", TrainOn::kAll).examples.at(0)),
+  EXPECT_EQ(supervised(load(row + "}").examples.at(0)), "yo<|eot_id|>");
+  EXPECT_EQ(supervised(load(row + "}", TrainOn::kAll).examples.at(0)),
             "<user>hi<|eot_id|><assistant><user>hi<|eot_id|><assistant>yo<|eot_id|>");
   const char* marked =
       "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}{% else %}"
       "{{ m.content }}{% endif %}{% endfor %}";
-  EXPECT_EQ(learnt(load(row + "}", TrainOn::kCompletion, marked).examples.at(0)), "yo<|eot_id|>");
+  EXPECT_EQ(supervised(load(row + "}", TrainOn::kCompletion, marked).examples.at(0)), "yo<|eot_id|>");
   EXPECT_EQ(load(row + R"(, "chat_template_kwargs": {"style": "short"}})").examples.at(0).ids.size(),
             load(row + "}").examples.at(0).ids.size() + tokenizer_->encode("[short]").size());
-  EXPECT_EQ(learnt(load(row + R"(, "weight": 1})").examples.at(0)), "yo<|eot_id|>");
+  EXPECT_EQ(supervised(load(row + R"(, "weight": 1})").examples.at(0)), "yo<|eot_id|>");
   EXPECT_EQ(load(row + "}\n" + row + R"(, "weight": 0})").report.skipped, 1);
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"weight\": found 0.25, expected 0 or 1"},
                      [&] { load(row + R"(, "weight": 0.25})"); });

@@ -9,6 +9,7 @@
 #include "lora/data/prompts.h"
 #include "lora/nn/token_batch.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
 using testing::HasSubstr;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 constexpr const char* kPlain =
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 

@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 void expect_rows(const Json& rows, RowFormat format, const tokenizer::Tokenizer& tokenizer) {
   const test::TemporaryFolder folder;

@@ -74,10 +74,10 @@ Json agent(const Json& arguments) {
 
 class Thinking : public testing::Test {
  protected:
-  Texts learnt(const char* source, const Json& messages, const Json& kwargs = Json(), TrainOn train_on = TrainOn::kCompletion,
-               const std::vector<bool>& unlearnt = {}) const {
+  Texts supervised(const char* source, const Json& messages, const Json& kwargs = Json(), TrainOn train_on = TrainOn::kCompletion,
+               const std::vector<bool>& excluded = {}) const {
     const tokenizer::ChatTemplate chat_template("t", source, {});
-    const EncodedChat chat = ChatEncoder(chat_template, *tokenizer_).encode({messages, Json(), kwargs}, train_on, "f.jsonl:7", unlearnt);
+    const EncodedChat chat = ChatEncoder(chat_template, *tokenizer_).encode({messages, Json(), kwargs}, train_on, "f.jsonl:7", excluded);
     Texts runs;
     for (size_t i = 0; i < chat.ids.size(); ++i) {
       if (chat.mask[i]) {
@@ -91,36 +91,36 @@ class Thinking : public testing::Test {
   }
 
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_ =
-      tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json");
+      tokenizer::load_tokenizer(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json");
 };
 
 TEST_F(Thinking, ThoughtsThatAreOmittedWhenAQuestionFollows) {
   const Json calls = agent({{"x", 1}});
-  EXPECT_EQ(learnt(kQwen, calls), (Texts{"<call>{\"name\": \"look\", \"arguments\": {\"x\": 1}}</call><|eot_id|>\n",
+  EXPECT_EQ(supervised(kQwen, calls), (Texts{"<call>{\"name\": \"look\", \"arguments\": {\"x\": 1}}</call><|eot_id|>\n",
                                          "It is here.<|eot_id|>\n", "<think>\nBe kind.\n</think>\n\nGern, é.<|eot_id|>\n"}));
   // With one question every thought is kept.
   const Json one(std::vector<Json>(calls.begin(), calls.begin() + 4));
-  EXPECT_EQ(learnt(kQwen, one),
+  EXPECT_EQ(supervised(kQwen, one),
             (Texts{"<think>\nI must look.\n</think>\n\n<call>{\"name\": \"look\", \"arguments\": {\"x\": 1}}</call><|eot_id|>\n",
                    "<think>\nSo it is.\n</think>\n\nIt is here.<|eot_id|>\n"}));
-  EXPECT_EQ(learnt(kQwen, calls, Json(), TrainOn::kLastTurn), (Texts{"<think>\nBe kind.\n</think>\n\nGern, é.<|eot_id|>\n"}));
+  EXPECT_EQ(supervised(kQwen, calls, Json(), TrainOn::kLastTurn), (Texts{"<think>\nBe kind.\n</think>\n\nGern, é.<|eot_id|>\n"}));
   // A call without arguments, two tools, thoughts in the content.
   Json more = agent(Json::object());
   more.insert(more.begin() + 3, Json{{"role", "tool"}, {"content", "there"}});
   more[4] = {{"role", "assistant"}, {"content", "<think>\nhm\n</think>\n\nIt is here."}};
   more[6] = {{"role", "assistant"}, {"content", "x"}};
-  EXPECT_EQ(learnt(kQwen, more), (Texts{"<call>{\"name\": \"look\", \"arguments\": {}}</call><|eot_id|>\n", "It is here.<|eot_id|>\n",
+  EXPECT_EQ(supervised(kQwen, more), (Texts{"<call>{\"name\": \"look\", \"arguments\": {}}</call><|eot_id|>\n", "It is here.<|eot_id|>\n",
                                         "<think>\n\n</think>\n\nx<|eot_id|>\n"}));
   // If the generation prompt has an empty thought, that of the last turn is part of the prompt.
-  EXPECT_EQ(learnt(kQwen, more, {{"enable_thinking", false}}).back(), "x<|eot_id|>\n");
-  EXPECT_EQ(learnt(kQwen, more, Json(), TrainOn::kCompletion, {false, false, false, false, true}),
+  EXPECT_EQ(supervised(kQwen, more, {{"enable_thinking", false}}).back(), "x<|eot_id|>\n");
+  EXPECT_EQ(supervised(kQwen, more, Json(), TrainOn::kCompletion, {false, false, false, false, true}),
             (Texts{"<call>{\"name\": \"look\", \"arguments\": {}}</call><|eot_id|>\n", "<think>\n\n</think>\n\nx<|eot_id|>\n"}));
 }
 
 TEST_F(Thinking, OtherFamilies) {
   for (const Json& arguments : {Json{{"x", 1}}, Json::object(), Json{{"q", "é"}}}) {
     const std::string written = arguments.empty() ? "{}" : arguments.contains("x") ? "{\"x\": 1}" : "{\"q\": \"é\"}";
-    EXPECT_EQ(learnt(kChannels, agent(arguments)), (Texts{" to=look|" + written + "<|eot_id|>", "|final|It is here.<|eom_id|>",
+    EXPECT_EQ(supervised(kChannels, agent(arguments)), (Texts{" to=look|" + written + "<|eot_id|>", "|final|It is here.<|eom_id|>",
                                                           "|analysis|Be kind.<|eom_id|>[assistant|final|Gern, é.<|end_of_text|>"}));
   }
   const Json thoughts{{{"role", "user"}, {"content", "a"}},
@@ -128,14 +128,14 @@ TEST_F(Thinking, OtherFamilies) {
                       {{"role", "user"}, {"content", "d"}},
                       {{"role", "assistant"}, {"content", "<think>\ne\n</think>f"}}};
   testing::internal::CaptureStderr();
-  EXPECT_EQ(learnt(kOpenThought, thoughts), (Texts{"c<|eot_id|>", "f<|eot_id|>"}));
+  EXPECT_EQ(supervised(kOpenThought, thoughts), (Texts{"c<|eot_id|>", "f<|eot_id|>"}));
   EXPECT_NE(testing::internal::GetCapturedStderr().find("[f.jsonl:7] the chat template t omits the thought of messages[1]"),
             std::string::npos);
   Json quoted = agent("{\"x\": 1}");
   testing::internal::CaptureStderr();
-  learnt(kChannels, Json(std::vector<Json>(quoted.begin(), quoted.begin() + 3)));
+  supervised(kChannels, Json(std::vector<Json>(quoted.begin(), quoted.begin() + 3)));
   EXPECT_NE(testing::internal::GetCapturedStderr().find("quotes the arguments of the tool_calls of messages[1] a second time"), std::string::npos);
-  EXPECT_EQ(learnt(kNoEnd, agent({{"x", 1}})),
+  EXPECT_EQ(supervised(kNoEnd, agent({{"x", 1}})),
             (Texts{"\n<think></think>\n\n<call>look<key>x<value>1</call><|eot_id|>", "\n<think></think>\nIt is here.<|end_of_text|>",
                    "\n<think>Be kind.</think>\nGern, é."}));
 }
@@ -149,7 +149,7 @@ TEST_F(Thinking, ATokenAfterTheWholeConversation) {
                   {{"role", "assistant"}, {"content", "yes"}},
                   {{"role", "user"}, {"content", "c"}},
                   {{"role", "assistant"}, {"content", "no"}}};
-  EXPECT_EQ(learnt(phi, talk), (Texts{"yes<|eot_id|>\n", "no<|eot_id|>\n<|end_of_text|>"}));
+  EXPECT_EQ(supervised(phi, talk), (Texts{"yes<|eot_id|>\n", "no<|eot_id|>\n<|end_of_text|>"}));
 }
 
 TEST_F(Thinking, AnUncertainTurnIsAnError) {
@@ -158,7 +158,7 @@ TEST_F(Thinking, AnUncertainTurnIsAnError) {
       "{% for m in messages %}{% if m.role == 'assistant' %}{{ '<A>' + m.content + '<|eot_id|>' }}{% else %}{{ '<U>' + m.content }}"
       "{% endif %}{{ messages|length if not loop.last }}{% endfor %}{% if add_generation_prompt %}<A>{% endif %}";
   test::expect_error(ErrorKind::kModel, {"f.jsonl:7", "messages[1]", "do not agree", "last_turn"}, [&] {
-    learnt(twice, agent({{"x", 1}}));
+    supervised(twice, agent({{"x", 1}}));
   });
 }
 

@@ -25,7 +25,7 @@ struct GoldenRow {
 
 /// The rows of a case in tests/data/generate/greedy.json with the adapter, or without it.
 std::vector<GoldenRow> golden_rows(const std::string& name, bool adapter) {
-  static const Json cases = read_json(std::filesystem::path(LORA_TEST_DATA) / "generate/greedy.json", ErrorKind::kData);
+  static const Json cases = read_json(std::filesystem::path(lora::test::data_folder()) / "generate/greedy.json", ErrorKind::kData);
   std::vector<GoldenRow> rows;
   for (const Json& row : cases[name]) {
     if (row["adapter"] == adapter) {

@@ -27,7 +27,7 @@ GenerationOptions options_of(const Json& setting) {
   options.top_p = setting.value("top_p", 1.0);
   options.min_p = setting.value("min_p", 0.0);
   options.repetition_penalty = setting.value("repetition_penalty", 1.0);
-  check_options(options);
+  require_valid_options(options);
   return options;
 }
 
@@ -40,7 +40,7 @@ std::vector<const std::vector<int32_t>*> pointers(const std::vector<std::vector<
 }
 
 TEST(Logits, FilteredProbabilitiesEqualTransformers) {
-  const io::SafetensorsFile golden(std::filesystem::path(LORA_TEST_DATA) / "generate/sampling.safetensors");
+  const io::SafetensorsFile golden(std::filesystem::path(lora::test::data_folder()) / "generate/sampling.safetensors");
   const Json settings = Json::parse(golden.metadata().at("settings"));
   const auto seen = Json::parse(golden.metadata().at("seen")).get<std::vector<std::vector<int32_t>>>();
   const Tensor logits = golden.tensor("logits");
@@ -94,7 +94,7 @@ TEST(Options, ValuesOutOfRangeAndFiltersWithoutEffectAreErrors) {
     GenerationOptions options;
     options.temperature = 1.0;
     change(options);
-    test::expect_error(ErrorKind::kConfig, {"[" + name + "]", found, "expected"}, [&options] { check_options(options); });
+    test::expect_error(ErrorKind::kConfig, {"[" + name + "]", found, "expected"}, [&options] { require_valid_options(options); });
   };
   expect_refused("temperature", "-1", [](GenerationOptions& o) { o.temperature = -1; });
   expect_refused("temperature", "1e-40", [](GenerationOptions& o) { o.temperature = 1e-40; });
@@ -107,7 +107,7 @@ TEST(Options, ValuesOutOfRangeAndFiltersWithoutEffectAreErrors) {
   expect_refused("max_new_tokens", "0", [](GenerationOptions& o) { o.max_new_tokens = 0; });
   expect_refused("stop", "empty", [](GenerationOptions& o) { o.stop = {"\n", ""}; });
   GenerationOptions greedy;
-  check_options(greedy);
+  require_valid_options(greedy);
   for (const char* filter : {R"({"top_k": 5})", R"({"top_p": 0.9})", R"({"min_p": 0.1})"}) {
     test::expect_error(ErrorKind::kConfig, {"temperature 0"}, [filter] { options_of(Json::parse(filter)); });
   }

@@ -20,7 +20,7 @@ using testing::ElementsAre;
 using Ids = std::vector<int32_t>;
 
 std::unique_ptr<tokenizer::Tokenizer> load(const std::string& name) {
-  return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer" / (name + ".model"));
+  return tokenizer::load_tokenizer(std::filesystem::path(lora::test::data_folder()) / "tokenizer" / (name + ".model"));
 }
 
 /// The pieces that a detokenizer returns for `ids` after `prompt`; the last is the rest at the end.
@@ -46,7 +46,7 @@ void expect_text_of_the_whole(const tokenizer::Tokenizer& tokenizer, const Ids& 
 }
 
 TEST(Detokenizer, EqualsDecodingAtOnceForEveryText) {
-  const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer/golden.json", ErrorKind::kData);
+  const Json golden = read_json(std::filesystem::path(lora::test::data_folder()) / "tokenizer/golden.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   for (const char* name : {"bpe", "unigram"}) {
     const auto tokenizer = load(name);
@@ -81,11 +81,11 @@ TEST(Detokenizer, EqualsDecodingAtOnceForRandomTokens) {
 }
 
 std::unique_ptr<tokenizer::Tokenizer> load_json(const std::string& kind) {
-  return tokenizer::load_tokenizer(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json" / (kind + ".json"));
+  return tokenizer::load_tokenizer(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json" / (kind + ".json"));
 }
 
 TEST(Detokenizer, EqualsDecodingAtOnceForTokenizerJson) {
-  const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/texts.json", ErrorKind::kData);
+  const Json golden = read_json(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/texts.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   for (const char* kind : {"gpt2", "llama2", "gemma", "unigram_bytes", "t5", "bert", "bpe_words"}) {
     SCOPED_TRACE(kind);

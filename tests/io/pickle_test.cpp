@@ -15,7 +15,7 @@ using io::Pickle;
 using Kind = io::PickleValue::Kind;
 
 const std::vector<std::string_view> kAllowed{"torch._utils _rebuild_tensor_v2", "collections OrderedDict"};
-const std::filesystem::path kPickles = std::filesystem::path(LORA_TEST_DATA) / "adapters" / "pickles";
+const std::filesystem::path kPickles = std::filesystem::path(lora::test::data_folder()) / "adapters" / "pickles";
 
 std::string opcodes(std::initializer_list<int> codes) {
   return {codes.begin(), codes.end()};
@@ -99,7 +99,7 @@ TEST(TorchArchive, RefusesWhatIsNoDictOfTensors) {
 }
 
 TEST(TorchArchive, DamagedFilesAreAnError) {
-  const std::string good = read_file(std::filesystem::path(LORA_TEST_DATA) / "adapters/peft_0_1/adapter_model.bin", ErrorKind::kData);
+  const std::string good = read_file(std::filesystem::path(lora::test::data_folder()) / "adapters/peft_0_1/adapter_model.bin", ErrorKind::kData);
   const TemporaryFolder folder;
   const auto fails = [&](const std::string& bytes) {
     const std::filesystem::path file = folder.write("a.bin", bytes);

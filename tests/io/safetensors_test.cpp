@@ -17,7 +17,7 @@ using lora::test::expect_error;
 using lora::test::TemporaryFolder;
 using testing::Case;
 
-const fs::path kGoldens = fs::path(LORA_TEST_DATA) / "safetensors";
+const fs::path kGoldens = fs::path(lora::test::data_folder()) / "safetensors";
 
 std::string content(const fs::path& file) {
   return read_file(file, ErrorKind::kData);

@@ -86,7 +86,7 @@ def messages(text):
         end = argument_end(text, call.end())
         arguments = text[call.end():end]
         literals = list(STRING.finditer(arguments))
-        if literals:
+        if literals and " ? " not in STRING.sub("", arguments):
             message, last = "", 0
             for literal in literals:
                 between = arguments[last:literal.start()]
@@ -97,7 +97,8 @@ def messages(text):
 
 def check_messages(text):
     for position, message, has_end in messages(text):
-        if not has_end or message.endswith(("…", "\\n", ": ")):
+        ends_an_expression = re.search(r"…[^ ]*$", message) is not None  # whose text may have sentences of its own
+        if not has_end or ends_an_expression or message.endswith(("\\n", ": ")):
             continue
         several = re.search(r"[.?!]\)? [A-Z…\"'(\[]", message) is not None
         if several and not re.search(r"[.?!:;)\"']$", message):

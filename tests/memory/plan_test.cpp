@@ -47,7 +47,7 @@ TEST(MemoryPlan, TheBatchIsTheLargestPowerOfTwoThatFits) {
   }
   EXPECT_EQ(bench.plan(1).batch_size, 1) << "nothing fits";
   EXPECT_EQ(bench.plan(std::nullopt).batch_size, 8) << "memory is not known";
-  EXPECT_EQ(bench.plan(1, 4).batch_size, 4) << "found by the run that is gone on with";
+  EXPECT_EQ(bench.plan(1, 4).batch_size, 4) << "found by the run that is resumed";
 }
 
 TEST(MemoryPlan, ANumberStaysAsItIs) {
@@ -86,10 +86,10 @@ TEST(MemoryPlan, PartsRunSideBySideWhereThereAreThreads) {
     return plan_memory({run.config, run.model(), *run.method, *run.objective, usable, {}}).bytes;
   };
   const int64_t alone = bytes(1, kPlenty);
-  EXPECT_FALSE(run.objective->runs_beside_others({0}));
+  EXPECT_FALSE(run.objective->runs_alongside_others({0}));
   for (const std::optional<int64_t> usable : {std::optional<int64_t>(), std::optional<int64_t>(1), std::optional<int64_t>(kPlenty)}) {
     EXPECT_GE(bytes(2, usable), alone);
-    EXPECT_TRUE(run.objective->runs_beside_others({0})) << "whatever memory there is: a run that goes on has the same bits";
+    EXPECT_TRUE(run.objective->runs_alongside_others({0})) << "whatever memory there is: a run that goes on has the same bits";
   }
 }
 

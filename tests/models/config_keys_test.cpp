@@ -28,7 +28,7 @@ const std::set<std::string> kRefused{
     "alibi", "use_bidirectional_attention", "is_decoder", "add_cross_attention", "router_jitter_noise", "output_router_logits"};
 
 Json golden(const std::string& family) {
-  return read_json(std::filesystem::path(LORA_TEST_DATA) / "config_keys" / (family + ".json"), ErrorKind::kData);
+  return read_json(std::filesystem::path(lora::test::data_folder()) / "config_keys" / (family + ".json"), ErrorKind::kData);
 }
 
 /// The script's `weight`.

@@ -34,7 +34,7 @@ RopeOptions options_of_golden(Json config) {
 }
 
 TEST(Rope, FrequenciesEqualTransformers) {
-  const Json rows = read_json(std::filesystem::path(LORA_TEST_DATA) / "llama" / "rope.json", ErrorKind::kData);
+  const Json rows = read_json(std::filesystem::path(lora::test::data_folder()) / "llama" / "rope.json", ErrorKind::kData);
   ASSERT_GT(rows.size(), 40U);
   for (const Json& row : rows) {
     const RopeOptions options = options_of_golden(row["config"]);

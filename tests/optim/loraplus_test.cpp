@@ -56,7 +56,7 @@ void replay(const io::SafetensorsFile& file, const std::string& name) {
 }
 
 TEST(LoraPlus, EqualsPeftStepByStep) {
-  const io::SafetensorsFile file(LORA_TEST_DATA + "/optim/loraplus.safetensors");
+  const io::SafetensorsFile file(lora::test::data_folder() + "/optim/loraplus.safetensors");
   for (const std::string name : {"adamw", "adamw_defaults", "sgd"}) {
     SCOPED_TRACE(name);
     replay(file, name);

@@ -86,7 +86,7 @@ void replay(const Golden& golden, at::Device device) {
 }
 
 TEST(Optimizer, EqualsTorchStepByStep) {
-  const io::SafetensorsFile file(LORA_TEST_DATA + "/optim/optimizers.safetensors");
+  const io::SafetensorsFile file(lora::test::data_folder() + "/optim/optimizers.safetensors");
   for (const std::string name : {"adamw_float32", "adamw_defaults", "adamw_bfloat16", "sgd_float32", "sgd_no_decay", "sgd_bfloat16"}) {
     SCOPED_TRACE(name);
     replay(Golden(file, name), at::kCPU);

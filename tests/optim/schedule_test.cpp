@@ -32,7 +32,7 @@ ScheduleOptions options_of(const Json& golden) {
 }
 
 TEST(Schedule, EqualsTransformersStepByStep) {
-  const Json golden = read_json(LORA_TEST_DATA + "/optim/schedules.json", ErrorKind::kData);
+  const Json golden = read_json(lora::test::data_folder() + "/optim/schedules.json", ErrorKind::kData);
   std::set<std::string> kinds;
   for (const Json& entry : golden.at("cases")) {
     const ScheduleOptions options = options_of(entry);
@@ -60,7 +60,7 @@ ScheduleOptions with(ScheduleKind kind, void (*change)(ScheduleOptions&)) {
 
 void expect_error(const ScheduleOptions& options, const std::string& fragment) {
   try {
-    check_schedule(options, 1e-4);
+    require_valid_schedule(options, 1e-4);
     FAIL() << "no error about " << fragment;
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kConfig);
@@ -94,7 +94,7 @@ TEST(Schedule, RefusesWhatCannotBeASchedule) {
 
 TEST(Schedule, NeedsNoTotalWhereNoneIsUsed) {
   for (const ScheduleKind kind : {ScheduleKind::kConstant, ScheduleKind::kConstantWithWarmup, ScheduleKind::kInverseSqrt}) {
-    EXPECT_NO_THROW(check_schedule(with(kind, [](auto& o) { o.total_steps = 0; }), 1e-4));
+    EXPECT_NO_THROW(require_valid_schedule(with(kind, [](auto& o) { o.total_steps = 0; }), 1e-4));
   }
 }
 

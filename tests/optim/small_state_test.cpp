@@ -96,7 +96,7 @@ void replay(const io::SafetensorsFile& file, const std::string& name) {
 }
 
 TEST(SmallState, EqualsTheReferences) {
-  const io::SafetensorsFile file(LORA_TEST_DATA + "/optim/small_state_optimizers.safetensors");
+  const io::SafetensorsFile file(lora::test::data_folder() + "/optim/small_state_optimizers.safetensors");
   for (const std::string name : {"lion", "adafactor", "adafactor_bfloat16", "adamw_8bit", "adamw_8bit_bfloat16"}) {
     SCOPED_TRACE(name);
     replay(file, name);
@@ -104,7 +104,7 @@ TEST(SmallState, EqualsTheReferences) {
 }
 
 TEST(SmallState, MapsAreBitsandbytes) {
-  const io::SafetensorsFile file(LORA_TEST_DATA + "/optim/small_state_optimizers.safetensors");
+  const io::SafetensorsFile file(lora::test::data_folder() + "/optim/small_state_optimizers.safetensors");
   for (const bool is_signed : {true, false}) {
     const QuantizationMap& map = dynamic_map(is_signed);
     test::expect_equal(at::tensor(at::ArrayRef<float>(map.values)), file.tensor(is_signed ? "map/signed" : "map/unsigned"));

@@ -25,14 +25,14 @@ using test::golden_adapter;
 using test::normal;
 using test::TemporaryFolder;
 
-const fs::path kData = fs::path(LORA_TEST_DATA) / "convert";
+const fs::path kData = fs::path(lora::test::data_folder()) / "convert";
 
 Json expected() {
   return read_json(kData / "expected.json", ErrorKind::kData);
 }
 
 io::CheckpointSource weights_of(const std::string& name) {
-  return io::CheckpointSource(fs::path(LORA_TEST_DATA) / "llama" / name / "model");
+  return io::CheckpointSource(fs::path(lora::test::data_folder()) / "llama" / name / "model");
 }
 
 TEST(LowRankSvd, OfAProductEqualsThatOfTheMatrix) {

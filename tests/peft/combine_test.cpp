@@ -20,7 +20,7 @@ using test::expect_error;
 using test::expect_near;
 using test::golden_adapter;
 
-const std::filesystem::path kData = std::filesystem::path(LORA_TEST_DATA) / "combine";
+const std::filesystem::path kData = std::filesystem::path(lora::test::data_folder()) / "combine";
 
 WeightedAdapter weighted(const std::string& name, double weight = 1) {
   Adapter adapter = golden_adapter("combine/" + name);

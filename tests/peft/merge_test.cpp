@@ -22,7 +22,7 @@ using test::golden_adapter;
 using test::normal;
 namespace fs = std::filesystem;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 /// Mixtral's files name its experts' block as transformers 4 did.
 std::string model_name(std::string name) {

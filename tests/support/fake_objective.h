@@ -15,7 +15,7 @@ class FakeObjective : public train::Objective {
   std::function<std::vector<train::MicroBatch>(int64_t epoch)> plan = [](int64_t) { return std::vector<train::MicroBatch>{{0}}; };
   std::function<at::Tensor(const train::MicroBatch&, int64_t step)> loss;
   std::function<train::EvalResult()> evaluation;
-  std::function<bool(const train::MicroBatch&)> beside = [](const train::MicroBatch&) { return false; };  ///< runs_beside_others
+  std::function<bool(const train::MicroBatch&)> alongside = [](const train::MicroBatch&) { return false; };  ///< runs_alongside_others
   mutable std::vector<std::vector<train::MicroBatch>> expected;  ///< what it was told to expect, each time
 
   std::vector<train::MicroBatch> plan_epoch(int64_t epoch) const override { return plan(epoch); }
@@ -24,7 +24,7 @@ class FakeObjective : public train::Objective {
     const auto count = static_cast<int64_t>(batch.size());
     return {count, 2 * count};
   }
-  bool runs_beside_others(const train::MicroBatch& part) const override { return beside(part); }
+  bool runs_alongside_others(const train::MicroBatch& part) const override { return alongside(part); }
   void expect(const std::vector<train::MicroBatch>& upcoming) const override { expected.push_back(upcoming); }
   at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) const override { return loss(batch, step); }
   std::string describe(const train::MicroBatch& batch) const override { return "example " + std::to_string(batch.front()); }

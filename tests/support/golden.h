@@ -18,10 +18,10 @@ struct Golden {
   std::string name;
   std::filesystem::path folder;
 
-  explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(LORA_TEST_DATA) / "llama" / name) {
+  explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(lora::test::data_folder()) / "llama" / name) {
     for (const char* other : {"families", "classification"}) {
       if (!std::filesystem::exists(folder)) {
-        folder = std::filesystem::path(LORA_TEST_DATA) / other / name;
+        folder = std::filesystem::path(lora::test::data_folder()) / other / name;
       }
     }
   }
@@ -71,7 +71,7 @@ inline const std::vector<std::string> kFullClassificationCases{"bert_full"};
 /// Those that train every weight.
 inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 
-/// Cases about what is trained beside the usual pairs; they keep no tensors of the bare model.
+/// Cases about what is trained besides the usual pairs; they have no tensors of the base model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
                                                          "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
 

@@ -9,7 +9,7 @@ namespace lora::test {
 
 /// A PEFT adapter of tests/data ("llama/gqa/adapter"), with the keys of its config that say what its tensors mean.
 inline peft::Adapter golden_adapter(const std::string& name) {
-  const std::filesystem::path folder = std::filesystem::path(LORA_TEST_DATA) / name;
+  const std::filesystem::path folder = std::filesystem::path(lora::test::data_folder()) / name;
   const Json config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
   peft::LoraOptions options;
   options.r = config["r"];

@@ -11,6 +11,3 @@ std::string program_folder();  ///< build/<preset>/bin
 
 }  // namespace lora::test
 
-#define LORA_TEST_DATA ::lora::test::data_folder()
-#define LORA_SOURCE_DIR ::lora::test::source_folder()
-#define LORA_BIN_DIR ::lora::test::program_folder()

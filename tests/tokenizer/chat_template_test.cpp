@@ -12,7 +12,7 @@
 namespace lora::tokenizer {
 namespace {
 
-const fs::path kFolder = fs::path(LORA_TEST_DATA) / "chat";
+const fs::path kFolder = fs::path(lora::test::data_folder()) / "chat";
 const std::chrono::local_seconds kNow =
     std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
@@ -53,7 +53,7 @@ TEST(ChatTemplate, RendersAsTransformers) {
 
 class OfFolder : public testing::Test {
  protected:
-  OfFolder() { fs::copy_file(fs::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json", folder_ / "tokenizer.json"); }
+  OfFolder() { fs::copy_file(fs::path(lora::test::data_folder()) / "tokenizer_json/llama3.json", folder_ / "tokenizer.json"); }
   std::string text(const std::string& choice, const Json& tools = nullptr) const {
     const auto tokenizer = load_tokenizer(folder_.path());
     const auto found = load_chat_template({choice}, folder_.path(), *tokenizer);
@@ -116,7 +116,7 @@ TEST_F(OfFolder, BuiltInTemplatesGiveTheSameTextInTransformers) {
   const Json golden = read_json(kFolder / "builtin.json", ErrorKind::kData);
   for (const bool has_bos : {true, false}) {
     const std::string tokens = has_bos ? "<|begin_of_text|> <|eot_id|>" : "<|endoftext|> <|endoftext|>";
-    fs::copy_file(fs::path(LORA_TEST_DATA) / "tokenizer_json" / (has_bos ? "llama3.json" : "qwen2.json"), folder_ / "tokenizer.json",
+    fs::copy_file(fs::path(lora::test::data_folder()) / "tokenizer_json" / (has_bos ? "llama3.json" : "qwen2.json"), folder_ / "tokenizer.json",
                   fs::copy_options::overwrite_existing);
     folder_.write("tokenizer_config.json",
                   Json{{"bos_token", tokens.substr(0, tokens.find(' '))}, {"eos_token", tokens.substr(tokens.find(' ') + 1)}}.dump());
@@ -150,7 +150,7 @@ TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
   };
   EXPECT_FALSE((ChatTemplateChoice{"", adapter.path()}.is_given()));
   EXPECT_EQ(text_of(""), "own");
-  // TRL and others keep the tokenizer's files beside the adapter: older ones with the template in tokenizer_config.json.
+  // TRL and others keep the tokenizer's files next to the adapter: older ones with the template in tokenizer_config.json.
   adapter.write("tokenizer_config.json", R"({"chat_template": "theirs"})");
   EXPECT_EQ(text_of(""), "theirs");
   adapter.write("chat_template.jinja", "newer");

@@ -9,7 +9,7 @@
 namespace lora::tokenizer {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(LORA_TEST_DATA) / "tokenizer";
+const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer";
 
 TEST(TokenizerGolden, EncodesAndDecodesAsTheReference) {
   const Json golden = read_json(kFolder / "golden.json", ErrorKind::kData);

@@ -138,7 +138,7 @@ TEST(HostileModel, TruncatedAndFlippedFilesNeverCrash) {
   int loaded = 0;
   int refused = 0;
   for (const char* name : {"bpe.model", "unigram.model"}) {
-    const std::string good = read_file(fs::path(LORA_TEST_DATA) / "tokenizer" / name, ErrorKind::kModel);
+    const std::string good = read_file(fs::path(lora::test::data_folder()) / "tokenizer" / name, ErrorKind::kModel);
     for (int round = 0; round < 150; ++round) {
       std::string bad = good;
       if (round % 4 == 0) {

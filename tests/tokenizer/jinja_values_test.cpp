@@ -1,4 +1,4 @@
-// Every filter, test and method beside jinja2, for values of each kind (scripts/golden/jinja_values.py).
+// Every filter, test and method compared with Jinja2, for values of each kind (scripts/golden/jinja_values.py).
 #include <gtest/gtest.h>
 
 #include "lora/base/error.h"
@@ -38,7 +38,7 @@ bool compare(const Json& expected, const std::string& expression, const std::str
 }
 
 TEST(JinjaValues, AreThoseOfJinja2) {
-  const Json golden = read_json(std::filesystem::path(LORA_TEST_DATA) / "chat/jinja_values.json", ErrorKind::kData);
+  const Json golden = read_json(std::filesystem::path(lora::test::data_folder()) / "chat/jinja_values.json", ErrorKind::kData);
   size_t num_compared = 0;
   for (size_t i = 0; i < golden["values"].size(); ++i) {
     for (size_t j = 0; j < golden["expressions"].size(); ++j) {

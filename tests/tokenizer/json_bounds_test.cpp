@@ -64,7 +64,7 @@ TEST(TokenizerJsonBounds, LongRunsOfMarksAreSorted) {
 }
 
 TEST(TokenizerJsonBounds, HostileTexts) {
-  const std::filesystem::path folder = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json";
+  const std::filesystem::path folder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
   for (const char* kind : {"gpt2", "llama3", "o200k", "llama2", "albert", "unigram_bytes", "charsmap_bytes", "bert"}) {
     const auto tokenizer = load_tokenizer(folder / (std::string(kind) + ".json"));
     for (const char* unit :

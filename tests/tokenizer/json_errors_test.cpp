@@ -17,7 +17,7 @@ namespace {
 
 using test::expect_error;
 
-const std::filesystem::path kFolder = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json";
+const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
 
 /// A working file of a few tokens.
 Json small() {

@@ -12,7 +12,7 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-const std::filesystem::path kFolder = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json";
+const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
 
 /// The value, or, where the file holds null, what it usually is.
 template <typename Value>

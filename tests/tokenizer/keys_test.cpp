@@ -18,7 +18,7 @@ using Ids = std::vector<int32_t>;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kData = LORA_TEST_DATA;
+const fs::path kData = lora::test::data_folder();
 
 std::optional<int32_t> id_or_none(const Json& id) {
   return id.is_null() ? std::nullopt : std::optional(id.get<int32_t>());

@@ -98,7 +98,7 @@ TEST(TokenizerSettings, WhereATokenizerIsFound) {
 // tokenizer.json counts before tokenizer.model, and its settings are those of its own name alone.
 TEST(TokenizerSettings, TokenizerJsonComesFirst) {
   const test::TemporaryFolder folder;
-  const std::filesystem::path json = std::filesystem::path(LORA_TEST_DATA) / "tokenizer_json/llama3.json";
+  const std::filesystem::path json = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json";
   folder.write("tokenizer.model", test::small_model());
   EXPECT_EQ(load_tokenizer(folder.path())->vocab_size(), 7);
   std::filesystem::copy(json, folder / "tokenizer.json");

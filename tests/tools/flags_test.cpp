@@ -35,7 +35,7 @@ TEST(Flags, EveryProgramLimitsTheCachesOfLibrariesUnlessTheUserSetsThem) {
     EXPECT_STREQ(std::getenv("LRU_CACHE_CAPACITY"), "32");
     return 0;
   });
-  for (const auto& entry : std::filesystem::directory_iterator(LORA_SOURCE_DIR + "/src/tools")) {
+  for (const auto& entry : std::filesystem::directory_iterator(lora::test::source_folder() + "/src/tools")) {
     if (entry.path().filename().string().starts_with("lora_")) {
       std::ostringstream text;
       text << std::ifstream(entry.path()).rdbuf();

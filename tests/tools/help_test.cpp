@@ -1,3 +1,4 @@
+#include "support/paths.h"
 #include "tools/help.h"
 
 #include <gmock/gmock.h>
@@ -17,7 +18,7 @@ namespace {
 constexpr size_t kMaxColumns = 110;
 
 std::string help_of(const std::string& program) {
-  const std::string command = std::string(LORA_BIN_DIR) + "/" + program + " --help";
+  const std::string command = std::string(lora::test::program_folder()) + "/" + program + " --help";
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   std::string text;
   std::array<char, 4096> buffer;

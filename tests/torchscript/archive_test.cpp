@@ -8,7 +8,7 @@
 namespace lora::torchscript {
 namespace {
 
-const std::filesystem::path kModules = std::filesystem::path(LORA_TEST_DATA) / "torchscript/modules";
+const std::filesystem::path kModules = std::filesystem::path(lora::test::data_folder()) / "torchscript/modules";
 
 std::string module_bytes() {
   return read_file(kModules / "lm_scripted.pt", ErrorKind::kModel);

@@ -42,12 +42,12 @@ std::string features_of(int number) {
   return listed(features);
 }
 
-/// Tokens of which the last `num_learnt` are supervised.
-std::string tokens_of(int number, int length, int num_learnt) {
+/// Tokens of which the last `num_supervised` are supervised.
+std::string tokens_of(int number, int length, int num_supervised) {
   std::vector<int> ids, labels;
   for (int t = 0; t < length; ++t) {
     ids.push_back(1 + (11 * number + 7 * t + number * t * t) % 46);
-    labels.push_back(t < length - num_learnt ? -100 : ids.back());
+    labels.push_back(t < length - num_supervised ? -100 : ids.back());
   }
   return "{\"input_ids\": " + listed(ids) + ", \"labels\": " + listed(labels) + "}\n";
 }

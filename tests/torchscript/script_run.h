@@ -14,7 +14,7 @@
 
 namespace lora::test {
 
-inline const std::filesystem::path kScripts = std::filesystem::path(LORA_TEST_DATA) / "torchscript";
+inline const std::filesystem::path kScripts = std::filesystem::path(lora::test::data_folder()) / "torchscript";
 
 /// Options that load a module of tests/data/torchscript/modules with trust.
 inline models::ModelOptions script_options(const std::string& module) {

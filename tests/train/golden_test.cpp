@@ -135,7 +135,7 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
     }
     const auto estimate = [&run](nn::Recompute recompute) {
       const nn::PassMemory memory = run.model().pass_memory(recompute);
-      return memory.kept + memory.behind + memory.working;
+      return memory.kept + memory.tail + memory.working;
     };
     EXPECT_GT(estimate(nn::Recompute::kNothing), estimate(nn::Recompute::kFeedForward)) << name;
     EXPECT_GT(estimate(nn::Recompute::kFeedForward), estimate(nn::Recompute::kLayers)) << name;

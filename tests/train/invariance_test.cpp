@@ -271,7 +271,7 @@ TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
     run.objective->set_side_by_side(is_allowed);
     run.objective->set_recompute(recompute);
     const std::vector<MicroBatch> parts = run.objective->parts({0, 1});
-    return std::pair(parts.size(), run.objective->runs_beside_others(parts.front()));
+    return std::pair(parts.size(), run.objective->runs_alongside_others(parts.front()));
   };
   GoldenRun half("tied", {"model.dtype=bfloat16"}), wide("tied"), ahead("tied", {"model.dtype=bfloat16"}, /*prefetch=*/true);
   EXPECT_EQ(parts(half, true), std::pair(size_t{2}, true));
@@ -282,9 +282,9 @@ TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
   half.objective->set_side_by_side(true);
   half.objective->set_recompute(nn::Recompute::kNothing);
   half.train_set.examples[0].ids.assign(1152, 1);
-  EXPECT_TRUE(half.objective->runs_beside_others({0}));
+  EXPECT_TRUE(half.objective->runs_alongside_others({0}));
   half.train_set.examples[0].ids.push_back(1);
-  EXPECT_FALSE(half.objective->runs_beside_others({0}));
+  EXPECT_FALSE(half.objective->runs_alongside_others({0}));
 }
 
 class SideBySide : public testing::TestWithParam<const char*> {};
@@ -300,15 +300,15 @@ TEST_P(SideBySide, TheStepsAreTheSame) {
     return std::pair(copies(run.parameters()), reports.all.back().loss);
   };
   const auto [alone, alone_loss] = trained(1);
-  const auto [beside, beside_loss] = trained(2);
-  EXPECT_NEAR(beside_loss, alone_loss, 1e-6 * alone_loss);
+  const auto [alongside, alongside_loss] = trained(2);
+  EXPECT_NEAR(alongside_loss, alone_loss, 1e-6 * alone_loss);
   for (size_t i = 0; i < alone.size(); ++i) {
-    expect_close(beside[i], alone[i], 1e-5);
+    expect_close(alongside[i], alone[i], 1e-5);
   }
   for (int round = 0; round < 2; ++round) {
     const std::vector<at::Tensor> again = trained(2).first;
-    for (size_t i = 0; i < beside.size(); ++i) {
-      expect_equal(again[i], beside[i], "tensor " + std::to_string(i));
+    for (size_t i = 0; i < alongside.size(); ++i) {
+      expect_equal(again[i], alongside[i], "tensor " + std::to_string(i));
     }
   }
 }

@@ -23,7 +23,7 @@ double value_of(const Metrics& metrics, const std::string& name) {
 
 // scripts/golden/label_metrics.py computes them by their definitions, with numpy.
 TEST(LabelMetrics, EqualTheirDefinitions) {
-  const Json rows = read_json(std::filesystem::path(LORA_TEST_DATA) / "classification" / "metrics.json", ErrorKind::kData);
+  const Json rows = read_json(std::filesystem::path(lora::test::data_folder()) / "classification" / "metrics.json", ErrorKind::kData);
   ASSERT_GT(rows.size(), 10u);
   for (const Json& row : rows) {
     const auto predicted = row["predicted"].get<std::vector<double>>(), actual = row["actual"].get<std::vector<double>>();

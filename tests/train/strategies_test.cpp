@@ -19,7 +19,7 @@ class Steps : public metrics::Sink {
 };
 
 Json strategies() {
-  return read_json(std::filesystem::path(LORA_TEST_DATA) / "train/strategies.json", ErrorKind::kData);
+  return read_json(std::filesystem::path(lora::test::data_folder()) / "train/strategies.json", ErrorKind::kData);
 }
 
 /// The options of a config whose training section has these keys.

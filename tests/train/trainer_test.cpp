@@ -123,7 +123,7 @@ TEST(Trainer, PartsSideBySideAreTheSameStep) {
   const auto train = [](bool side_by_side) {
     Bench bench({1.0});
     bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2}, {3, 4, 5}, {6, 7}, {8}, {9, 10}}; };
-    bench.objective.beside = [side_by_side](const MicroBatch& part) { return side_by_side && part.size() > 1; };
+    bench.objective.alongside = [side_by_side](const MicroBatch& part) { return side_by_side && part.size() > 1; };
     std::atomic<int> begun = 0;
     bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
       if (side_by_side && batch.front() == 3 && ++begun == 1) {
@@ -136,19 +136,19 @@ TEST(Trainer, PartsSideBySideAreTheSameStep) {
     return std::pair(bench.value().item<double>(), bench.recorder.reports.at(0).loss);
   };
   const auto [alone, alone_loss] = train(false);
-  const auto [beside, beside_loss] = train(true);
-  EXPECT_NEAR(beside_loss, alone_loss, 1e-9 * alone_loss);
-  EXPECT_NEAR(beside / alone, 1.0, 1e-6);
+  const auto [alongside, alongside_loss] = train(true);
+  EXPECT_NEAR(alongside_loss, alone_loss, 1e-9 * alone_loss);
+  EXPECT_NEAR(alongside / alone, 1.0, 1e-6);
   for (int round = 0; round < 5; ++round) {
-    EXPECT_EQ(train(true).first, beside);
+    EXPECT_EQ(train(true).first, alongside);
   }
 }
 
-TEST(Trainer, AnErrorBesideOtherPartsIsTheRuns) {
+TEST(Trainer, AnErrorInAPartThatRunsAlongsideOthersEndsTheRun) {
   const test::Threads threads(2);
   Bench bench({1.0});
   bench.objective.plan = [](int64_t) { return test::single_batches(6); };
-  bench.objective.beside = [](const MicroBatch&) { return true; };
+  bench.objective.alongside = [](const MicroBatch&) { return true; };
   bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
     if (batch.front() == 2) {
       throw Error(ErrorKind::kData, "row 2", "is broken");
@@ -162,7 +162,7 @@ TEST(Trainer, AnErrorBesideOtherPartsIsTheRuns) {
 
 TEST(Objective, WhatIsComputedAtOnceIsTheLargestOfThoseSideBySide) {
   FakeObjective objective;
-  objective.beside = [](const MicroBatch& part) { return part.size() < 4; };
+  objective.alongside = [](const MicroBatch& part) { return part.size() < 4; };
   std::vector<int64_t> inputs;
   for (const BatchSize& size : objective.sizes_at_once({{0}, {1, 2, 3, 4}, {5, 6, 7}, {8, 9}, {10, 11, 12, 13, 14}})) {
     inputs.push_back(size.input);

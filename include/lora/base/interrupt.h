@@ -23,6 +23,6 @@ struct Interrupted {
 bool forget_interrupt();
 
 /// Throws Interrupted if a signal has asked the process to stop.
-void check_interrupt();
+void throw_if_interrupted();
 
 }  // namespace lora

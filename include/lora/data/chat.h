@@ -28,9 +28,9 @@ class ChatEncoder {
   /// messages before each of them. Throws data Error naming `where` for a conversation that the template rejects, and model Error for
   /// a template that breaks a rule: two BOS tokens, a turn whose beginning or end cannot be found, an end-of-turn token that is
   /// not supervised.
-  /// `unlearnt`: for each message, whether it is excluded from the loss; may be shorter if no later message is.
+  /// `excluded`: for each message, whether it is excluded from the loss; may be shorter if no later message is.
   EncodedChat encode(const tokenizer::Conversation& conversation, TrainOn train_on, const std::string& where,
-                     const std::vector<bool>& unlearnt = {}) const;
+                     const std::vector<bool>& excluded = {}) const;
   /// A conversation with the generation prompt; nothing is supervised.
   EncodedChat prompt(const tokenizer::Conversation& conversation, const std::string& where) const;
 
@@ -43,7 +43,7 @@ class ChatEncoder {
  private:
   EncodedChat tokens_of(std::string text, std::vector<tokenizer::TextSpan>* spans, const std::string& where) const;
   void learn_turn_ends(EncodedChat& chat) const;
-  void check_turn_ends(const EncodedChat& chat, const std::string& where) const;
+  void require_turn_ends(const EncodedChat& chat, const std::string& where) const;
   void warn_of_forged(const tokenizer::Conversation& conversation, const std::string& where) const;
   void warn_of_odd(const tokenizer::Conversation& conversation, const std::string& text, const std::string& where) const;
   bool ends_turn(int32_t id) const;

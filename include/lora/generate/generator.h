@@ -36,7 +36,7 @@ struct Listener {
 /// Completes prompts with a model in its current state, with the adapter in use and without dropout.
 class Generator {
  public:
-  /// Throws what check_options throws.
+  /// Throws what require_valid_options throws.
   Generator(nn::Model& model, GenerationOptions options);
 
   /// Completes `prompts` (each with at least one id) together: one packed pass over the prompts, then one token per prompt and

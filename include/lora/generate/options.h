@@ -22,6 +22,6 @@ struct GenerationOptions {
 };
 
 /// Throws config Error for a value outside its range, and for a sampling option with temperature 0, which would have no effect.
-void check_options(const GenerationOptions& options);
+void require_valid_options(const GenerationOptions& options);
 
 }  // namespace lora::generate

@@ -23,6 +23,6 @@ struct ZipMember {
 std::vector<ZipMember> zip_members(const MappedFile& file, const std::string& what);
 
 /// Throws model Error naming the member if the checksum or size of its content differs from the directory.
-void check_content(const MappedFile& file, const ZipMember& member);
+void require_content(const MappedFile& file, const ZipMember& member);
 
 }  // namespace lora::io

@@ -33,7 +33,7 @@ CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReade
 CheckpointLayout layout_without_weights(const JsonReader& config);
 
 /// Throws model Error if the weights are quantised.
-void refuse_packed(const CheckpointLayout& layout, const JsonReader& config);
+void require_unpacked(const CheckpointLayout& layout, const JsonReader& config);
 
 /// Warns of each note, naming the folder.
 void warn_of_notes(const CheckpointLayout& layout, const std::string& folder);

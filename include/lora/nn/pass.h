@@ -44,13 +44,13 @@ struct Pass {
   Recompute recompute = Recompute::kNothing;
   std::shared_ptr<ops::HostStore> host_store = nullptr;  ///< where inputs of layers are offloaded; null unless kOffload
   /// int64 [S], ascending: the only tokens whose output is needed after the current attention; undefined: all. Set in the last layer.
-  Tensor wanted_S = {};
+  Tensor needed_S = {};
 
   bool training() const { return row_keys_T.defined(); }
   /// The rows of x_TD whose output is needed.
-  Tensor wanted(const Tensor& x_TD) const;
+  Tensor needed(const Tensor& x_TD) const;
   /// The pass restricted to the rows whose output is needed, for modules that treat each token separately.
-  Pass of_wanted() const;
+  Pass of_needed() const;
 };
 
 /// A pass without dropout.

@@ -8,6 +8,6 @@ namespace lora::optim {
 double schedule_factor(const ScheduleOptions& options, double learning_rate, int64_t step);
 
 /// Throws config Error if the options, with their steps filled in, cannot give a schedule.
-void check_schedule(const ScheduleOptions& options, double learning_rate);
+void require_valid_schedule(const ScheduleOptions& options, double learning_rate);
 
 }  // namespace lora::optim

@@ -29,6 +29,6 @@ std::string stored_label_set(const std::map<std::string, std::string>& metadata)
 /// Throws model Error if an adapter with this fingerprint belongs to another base, or warns if the reference allows that. Does nothing
 /// if one of the fingerprints is not known.
 /// @param where the adapter, for messages.
-void check_base(const std::string& where, const std::string& fingerprint, const BaseReference& base);
+void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base);
 
 }  // namespace lora::peft

@@ -46,7 +46,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
                                     const std::string& adapter_name = "default");
 
 /// Throws what attach_lora would throw for the choice of modules, without attaching anything.
-void check_targets(const LoraOptions& options, nn::Model& model);
+void require_matching_targets(const LoraOptions& options, nn::Model& model);
 
 /// Whether the base's own tensors change when this adapter is attached, because its initialization is subtracted from them.
 bool trains_or_changes_base(const LoraOptions& options);

@@ -20,7 +20,7 @@ class CausalLm : public DocumentObjective {
  protected:
   int64_t loss_bytes(const BatchSize& size) const override;
   int64_t evaluation_loss_bytes(const BatchSize& size) const override;
-  int64_t num_wanted(const BatchSize& size) const override { return 4 * size.supervised > 3 * size.input ? size.input : size.supervised; }
+  int64_t num_needed(const BatchSize& size) const override { return 4 * size.supervised > 3 * size.input ? size.input : size.supervised; }
 
  private:
   at::Tensor loss_of(const nn::Pass& pass) const;

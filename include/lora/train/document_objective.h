@@ -37,7 +37,7 @@ class DocumentObjective : public Objective {
   void expect(const std::vector<MicroBatch>& upcoming) const override { train_ahead_->expect(upcoming); }
   std::string describe(const MicroBatch& batch) const override;
   void set_side_by_side(bool is_allowed) override { side_by_side_ = is_allowed; }
-  bool runs_beside_others(const MicroBatch& part) const override;
+  bool runs_alongside_others(const MicroBatch& part) const override;
   bool has_evaluation() const override { return eval_ != nullptr; }
   int64_t training_bytes(const std::vector<BatchSize>& at_once, nn::Recompute recompute) const override;
   int64_t evaluation_bytes() const override;
@@ -47,7 +47,7 @@ class DocumentObjective : public Objective {
   virtual int64_t loss_bytes(const BatchSize& size) const = 0;
   virtual int64_t evaluation_loss_bytes(const BatchSize& size) const = 0;
   /// Number of tokens whose hidden states the loss needs.
-  virtual int64_t num_wanted(const BatchSize& size) const { return size.input; }
+  virtual int64_t num_needed(const BatchSize& size) const { return size.input; }
   nn::Model& model() const { return model_; }
   const data::Dataset& eval_set() const { return *eval_; }
   /// The capacity that a micro-batch of the training set needs.

@@ -113,7 +113,7 @@ class CheckpointHook : public Hook {
   void on_end(TrainerState& state) override;
 
  private:
-  bool is_wanted_best(const TrainerState& state) const;
+  bool is_best_to_save(const TrainerState& state) const;
   void save(const TrainerState& state);
   void stop_if_asked(const TrainerState& state);
 

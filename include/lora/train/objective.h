@@ -32,7 +32,7 @@ struct EvalResult {
   std::vector<std::pair<std::string, double>> metrics;  ///< in addition to eval_loss, by their keys there; NaN: no value
 };
 
-/// How many parts are computed side by side, if any are (Objective::runs_beside_others).
+/// How many parts are computed side by side, if any are (Objective::runs_alongside_others).
 inline constexpr int64_t kLanes = 2;
 
 /// One kind of example and its loss: all that the trainer sees of model and data. Each objective builds its own type of batch from the
@@ -47,11 +47,11 @@ class Objective {
   /// A micro-batch split into parts, which are computed one after the other or side by side. The step is unchanged, as its loss is a sum
   /// over examples.
   virtual std::vector<MicroBatch> parts(const MicroBatch& batch) const { return {batch}; }
-  /// Allows small parts to be computed side by side (runs_beside_others), if the objective supports it: each needs its own memory.
+  /// Allows small parts to be computed side by side (runs_alongside_others), if the objective supports it: each needs its own memory.
   virtual void set_side_by_side(bool is_allowed) {}
   /// Whether a part is computed side by side with others of its step, kLanes at once, instead of by itself on all threads. loss_sum is
   /// then called on several threads.
-  virtual bool runs_beside_others(const MicroBatch& part) const { return false; }
+  virtual bool runs_alongside_others(const MicroBatch& part) const { return false; }
   /// The sizes of what a step's parts compute at once: each part by itself, and the largest kLanes of those that run side by side as one.
   std::vector<BatchSize> sizes_at_once(const std::vector<MicroBatch>& parts) const;
   /// Number of documents (with packing: bins) per micro-batch, replacing the config's. Not after training has started.

@@ -24,11 +24,11 @@ class StepPlan {
   bool ends_epoch(int64_t steps);
 
  private:
-  struct Place {
+  struct StepPosition {
     int64_t epoch;
     int64_t step_in_epoch;
   };
-  Place locate(int64_t step);
+  StepPosition locate(int64_t step);
   int64_t steps_in_epoch(int64_t epoch);
   const std::vector<MicroBatch>& plan(int64_t epoch);
 

@@ -1,4 +1,4 @@
-#include "attention_tiles.h"
+#include "ops/cpu/attention_tiles.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,7 +1,7 @@
 // The building blocks of attention on the CPU, for one thread: squares of kTile queries by kTile keys, and the rows of a head as the
 // left or the right matrix of a product. S is float or BFloat16.
 #pragma once
-#include "elements.h"
+#include "ops/cpu/elements.h"
 
 namespace lora::ops::cpu {
 

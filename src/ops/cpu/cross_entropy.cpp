@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels.h"
+#include "ops/cpu/kernels.h"
 
 namespace lora::ops::cpu {
 

@@ -1,4 +1,4 @@
-#include "kernels.h"
+#include "ops/cpu/kernels.h"
 
 namespace lora::ops::cpu {
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "kernels.h"
+#include "ops/cpu/kernels.h"
 #include "lora/ops/parallel.h"
 
 namespace lora::ops::cpu {

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels.h"
+#include "ops/cpu/kernels.h"
 
 namespace lora::ops::cpu {
 

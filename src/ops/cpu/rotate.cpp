@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels.h"
+#include "ops/cpu/kernels.h"
 
 namespace lora::ops::cpu {
 

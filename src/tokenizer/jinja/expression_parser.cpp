@@ -41,7 +41,7 @@ ExpressionParser::Level::Level(ExpressionParser& parser) : parser_(parser) {
   ++parser.level_;
 }
 
-void ExpressionParser::check_height(int height) const {
+void ExpressionParser::require_height(int height) const {
   if (height > limits_.height) {
     tokens_.fail("an expression is too large: found more than " + std::to_string(limits_.height) + " nested operations");
   }

@@ -67,7 +67,7 @@ class ExpressionParser {
   /// The node above these children; fails if the tree becomes too high.
   template <typename Node, typename... Parts>
   ExpressionPtr node(int height_below, Position at, Parts&&... parts);
-  void check_height(int height) const;
+  void require_height(int height) const;
   static int height_of(const ExpressionPtr& expression) { return expression ? expression->height : 0; }
 
   TokenStream& tokens_;
@@ -77,7 +77,7 @@ class ExpressionParser {
 
 template <typename Node, typename... Parts>
 ExpressionPtr ExpressionParser::node(int height_below, Position at, Parts&&... parts) {
-  check_height(height_below + 1);
+  require_height(height_below + 1);
   auto made = std::make_unique<Node>(at, std::forward<Parts>(parts)...);
   made->height = height_below + 1;
   return made;

@@ -69,13 +69,13 @@ Value partition(Runtime& runtime, const std::string& text, ArgumentReader& argum
 /// startswith and endswith take a string or a tuple of strings, and an optional range.
 template <bool kAtEnd>
 Value matches_side(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
-  const Value wanted = arguments.required(kAtEnd ? "suffix" : "prefix");
+  const Value needed = arguments.required(kAtEnd ? "suffix" : "prefix");
   const auto begin = arguments.next("start");
   const auto end = arguments.next("end");
   const Value part =
       begin || end ? slice_of(runtime, runtime.text(text), begin.value_or(Value()), end.value_or(Value()), Value()) : runtime.text(text);
-  const Sequence* several = wanted.sequence();
-  const std::vector<Value> one{wanted};
+  const Sequence* several = needed.sequence();
+  const std::vector<Value> one{needed};
   for (const Value& item : several != nullptr && several->kind == Sequence::Kind::kTuple ? several->items : one) {
     if (!item.is_text()) {
       runtime.need_defined(item);
@@ -257,9 +257,9 @@ const std::map<std::string, DictMethod>& dict_methods() {
 }
 
 Value index_in(Runtime& runtime, const Value& list, ArgumentReader& arguments) {
-  const Value wanted = arguments.required("value");
+  const Value needed = arguments.required("value");
   const auto& items = list.sequence()->items;
-  const auto found = std::find_if(items.begin(), items.end(), [&](const Value& item) { return equals(runtime, item, wanted); });
+  const auto found = std::find_if(items.begin(), items.end(), [&](const Value& item) { return equals(runtime, item, needed); });
   if (found == items.end()) {
     runtime.fail("the value is not in the list");
   }
@@ -267,9 +267,9 @@ Value index_in(Runtime& runtime, const Value& list, ArgumentReader& arguments) {
 }
 
 Value count_in(Runtime& runtime, const Value& list, ArgumentReader& arguments) {
-  const Value wanted = arguments.required("value");
+  const Value needed = arguments.required("value");
   const auto& items = list.sequence()->items;
-  return static_cast<int64_t>(std::count_if(items.begin(), items.end(), [&](const Value& item) { return equals(runtime, item, wanted); }));
+  return static_cast<int64_t>(std::count_if(items.begin(), items.end(), [&](const Value& item) { return equals(runtime, item, needed); }));
 }
 
 const std::map<std::string, DictMethod>& list_methods() {

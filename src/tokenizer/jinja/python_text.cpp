@@ -235,15 +235,15 @@ std::string jinja_titled(std::string_view text) {
 
 namespace {
 
-bool is_of_case(std::string_view text, int32_t wanted, int32_t other) {
+bool is_of_case(std::string_view text, int32_t needed, int32_t other) {
   bool has_cased = false;
   for (size_t at = 0; at < text.size();) {
     const auto code = static_cast<UChar32>(next_code_point(text, at));
     const auto type = u_charType(code);
-    if (type == other || type == U_TITLECASE_LETTER || (wanted == U_UPPERCASE_LETTER ? u_isULowercase(code) : u_isUUppercase(code)) != 0) {
+    if (type == other || type == U_TITLECASE_LETTER || (needed == U_UPPERCASE_LETTER ? u_isULowercase(code) : u_isUUppercase(code)) != 0) {
       return false;
     }
-    has_cased = has_cased || (wanted == U_UPPERCASE_LETTER ? u_isUUppercase(code) : u_isULowercase(code)) != 0;
+    has_cased = has_cased || (needed == U_UPPERCASE_LETTER ? u_isUUppercase(code) : u_isULowercase(code)) != 0;
   }
   return has_cased;
 }

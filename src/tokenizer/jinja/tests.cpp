@@ -8,8 +8,8 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-bool is_boolean(const Value& value, bool wanted) {
-  return value.is_bool() && value.boolean() == wanted;
+bool is_boolean(const Value& value, bool needed) {
+  return value.is_bool() && value.boolean() == needed;
 }
 
 int64_t remainder_of(Runtime& runtime, const Value& value, int64_t divisor) {

@@ -120,9 +120,9 @@ void AddedTokens::prepare() {
 }
 
 // The leftmost longest token matches. A match that is then rejected still hides the tokens within it, as in `tokenizers`.
-std::vector<AddedTokens::Part> AddedTokens::cut(std::string_view text, bool normalized, bool with_special) const {
+std::vector<AddedTokens::TextPart> AddedTokens::cut(std::string_view text, bool normalized, bool with_special) const {
   const Search& search = normalized ? normalized_ : plain_;
-  std::vector<Part> parts;
+  std::vector<TextPart> parts;
   size_t done = 0;
   for (size_t at = 0; search.trie && at < text.size();) {
     if (!search.begins[static_cast<unsigned char>(text[at])]) {
@@ -138,10 +138,8 @@ std::vector<AddedTokens::Part> AddedTokens::cut(std::string_view text, bool norm
     size_t end = at + match->size;
     at = end;
     const AddedToken& token = tokens_.at(match->value).token;
-    if (!with_special && special_.contains(token.content)) {
-      continue;
-    }
-    if (token.single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end)))) {
+    const bool is_within_word = token.single_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end)));
+    if (is_within_word || (!with_special && special_.contains(token.content))) {
       continue;
     }
     if (token.lstrip) {

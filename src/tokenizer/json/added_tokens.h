@@ -42,14 +42,14 @@ class AddedTokens {
   int32_t end() const { return tokens_.empty() ? 0 : tokens_.rbegin()->first + 1; }
 
   /// A part of a text: an added token, or the text between them (id -1).
-  struct Part {
+  struct TextPart {
     size_t begin;
     size_t end;
     int32_t id;
   };
   /// Splits a text at the tokens that are searched for in the original (`normalized` false) or the normalized text. Without
   /// `with_special`, special tokens are plain text.
-  std::vector<Part> cut(std::string_view text, bool normalized, bool with_special) const;
+  std::vector<TextPart> cut(std::string_view text, bool normalized, bool with_special) const;
 
   /// Prepares the search. Must be called after the last add().
   void prepare();

@@ -19,7 +19,7 @@ struct BpeOptions {
 };
 
 /// Byte pair encoding, on characters or on bytes.
-class Bpe : public Model {
+class Bpe : public TokenModel {
  public:
   Bpe(TokenTable vocabulary, PairTable pairs, BpeOptions options, std::string where);
 
@@ -46,6 +46,6 @@ class Bpe : public Model {
 };
 
 /// Reads the section "model" of type BPE. Throws model Error naming `where`.
-std::unique_ptr<Model> read_bpe(const Json& model, const std::string& where, bool reads_bytes);
+std::unique_ptr<TokenModel> read_bpe(const Json& model, const std::string& where, bool reads_bytes);
 
 }  // namespace lora::tokenizer

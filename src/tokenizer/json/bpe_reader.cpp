@@ -9,14 +9,14 @@ namespace {
 using Pair = std::pair<std::string_view, std::string_view>;
 
 /// An entry of the list of merges, for messages.
-struct Place {
+struct MergePlace {
   const std::string& list;
   size_t index;
   std::string text() const { return list + "[" + std::to_string(index) + "]"; }
 };
 
 /// "left right" or ["left", "right"].
-Pair read_pair(const Json& merge, const Place& place) {
+Pair read_pair(const Json& merge, const MergePlace& place) {
   if (merge.is_string()) {
     const std::string_view text = merge.get_ref<const std::string&>();
     const size_t space = text.find(' ');
@@ -29,7 +29,7 @@ Pair read_pair(const Json& merge, const Place& place) {
   model_error(place.text(), "found " + shown(merge) + ", expected two tokens, as \"left right\" or [\"left\", \"right\"]");
 }
 
-int32_t id_of(const TokenTable& vocabulary, std::string_view token, const Place& place) {
+int32_t id_of(const TokenTable& vocabulary, std::string_view token, const MergePlace& place) {
   const auto id = vocabulary.id(token);
   if (!id) {
     model_error(place.text(), "the token " + printable(token) + " is not in the vocabulary. Likely cause: a damaged file.");
@@ -48,7 +48,7 @@ PairTable read_merges(const Json& merges, const TokenTable& vocabulary, const st
     if (merges[i].is_string() && merges[i].get_ref<const std::string&>().starts_with("#version")) {
       continue;  // the first line of a merges.txt
     }
-    const Place place{where, i};
+    const MergePlace place{where, i};
     const auto [left, right] = read_pair(merges[i], place);
     if (right.size() < prefix.size()) {
       model_error(place.text(),
@@ -63,7 +63,7 @@ PairTable read_merges(const Json& merges, const TokenTable& vocabulary, const st
 }
 
 /// A rate of null or 0: dropping merges at random only serves the training of tokenizers.
-void refuse_dropout(const JsonReader& reader) {
+void require_no_dropout(const JsonReader& reader) {
   if (reader.number("dropout", 0) != 0) {
     reader.fail("dropout", "null, because encoding is never random");
   }
@@ -71,9 +71,9 @@ void refuse_dropout(const JsonReader& reader) {
 
 }  // namespace
 
-std::unique_ptr<Model> read_bpe(const Json& model, const std::string& where, bool reads_bytes) {
+std::unique_ptr<TokenModel> read_bpe(const Json& model, const std::string& where, bool reads_bytes) {
   const JsonReader reader(model, where, ErrorKind::kModel);
-  refuse_dropout(reader);
+  require_no_dropout(reader);
   BpeOptions options;
   if (reader.has("unk_token")) {
     options.unk_token = reader.string("unk_token");

@@ -27,7 +27,7 @@ uint32_t little_endian(std::string_view bytes) {
 }  // namespace
 
 Charsmap::Charsmap(std::string blob, const std::string& where) {
-  check_charsmap(blob, where);
+  require_valid_charsmap(blob, where);
   const size_t num_units = little_endian(blob) / 4;
   for (size_t i = 0; i < num_units; ++i) {
     units_.push_back(little_endian(std::string_view(blob).substr(4 + 4 * i, 4)));

@@ -105,9 +105,9 @@ void for_each_flag(const Json& component, const FolderSettings& settings, const 
 /// Warns of flags of the config that the class does not use, if the file differs.
 void warn_of_unused_flags(const Json& file, const FolderSettings& settings, const std::string& where) {
   for (const char* section : {"normalizer", "pre_tokenizer"}) {
-    for_each_flag(file.value(section, Json()), settings, [&](const char* key, std::optional<bool> wanted, const Json& has) {
-      if (wanted && has != *wanted) {
-        log::warn("[" + where + "] " + key + " is " + (*wanted ? "true" : "false") + " in tokenizer_config.json and " + has.dump() +
+    for_each_flag(file.value(section, Json()), settings, [&](const char* key, std::optional<bool> needed, const Json& has) {
+      if (needed && has != *needed) {
+        log::warn("[" + where + "] " + key + " is " + (*needed ? "true" : "false") + " in tokenizer_config.json and " + has.dump() +
                   " in this file, which counts, as in transformers' class " + settings.tokenizer_class);
       }
     });

@@ -78,11 +78,11 @@ std::vector<Segment> arranged(std::vector<Segment> segments, CutBehavior behavio
 
 }  // namespace
 
-Piece part_of(const Piece& piece, size_t begin, size_t end) {
+TextPiece part_of(const TextPiece& piece, size_t begin, size_t end) {
   return {piece.text.substr(begin, end - begin), piece.num_first > begin ? piece.num_first - begin : 0};
 }
 
-void cut(const Piece& piece, const std::vector<Span>& matches, CutBehavior behavior, bool invert, Pieces& parts) {
+void cut(const TextPiece& piece, const std::vector<Span>& matches, CutBehavior behavior, bool invert, Pieces& parts) {
   for (const Segment& segment : arranged(segments_of(piece.text.size(), matches, invert), behavior)) {
     if (segment.end > segment.begin) {
       parts.push_back(part_of(piece, segment.begin, segment.end));

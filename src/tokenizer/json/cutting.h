@@ -17,11 +17,11 @@ inline constexpr EnumTable<CutBehavior, 5> kCutBehaviors{{{{CutBehavior::kRemove
                                                            {CutBehavior::kContiguous, "Contiguous"}}}};
 
 /// The part of a piece from byte `begin` to `end`.
-Piece part_of(const Piece& piece, size_t begin, size_t end);
+TextPiece part_of(const TextPiece& piece, size_t begin, size_t end);
 
 /// Splits `piece` at `matches` (sorted, not overlapping) and appends the non-empty parts. `invert`: the parts between the matches count as
 /// matches.
-void cut(const Piece& piece, const std::vector<Span>& matches, CutBehavior behavior, bool invert, Pieces& parts);
+void cut(const TextPiece& piece, const std::vector<Span>& matches, CutBehavior behavior, bool invert, Pieces& parts);
 
 /// Every character for which `is_match(code)` is a match.
 template <typename IsMatch>

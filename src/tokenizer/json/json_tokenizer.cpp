@@ -76,7 +76,7 @@ class JsonTokenizer : public Tokenizer {
   std::vector<std::filesystem::path> files() const override { return files_; }
 
  private:
-  std::unique_ptr<Model> load_model(const Json& model) {
+  std::unique_ptr<TokenModel> load_model(const Json& model) {
     const std::string where = where_ + ": model";
     is_bpe_ = can_read_bytes(model, where);
     return read_model(model, where, is_bpe_ && pre_tokenizers_.leave_bytes());
@@ -85,7 +85,7 @@ class JsonTokenizer : public Tokenizer {
   void add_tokens(const Json& tokens);
   void warn_of_other_ids(const std::map<int64_t, AddedToken>& tokens) const;
   void add_roles(const FolderSettings& settings);
-  void warn_of_ends(const char* key, std::optional<bool> wanted, bool is_so) const;
+  void warn_of_ends(const char* key, std::optional<bool> needed, bool is_so) const;
   void check_around(const std::vector<int32_t>& ids) const;
   std::optional<int32_t> id_of(const std::string& token) const;
   std::optional<std::string> text_of(int32_t id) const;
@@ -99,7 +99,7 @@ class JsonTokenizer : public Tokenizer {
   bool is_bpe_ = false;
   Normalizers normalizers_;
   PreTokenizers pre_tokenizers_;
-  std::unique_ptr<Model> model_;
+  std::unique_ptr<TokenModel> model_;
   PostProcessors post_processors_;
   Decoders decoders_;
   AddedTokens added_;
@@ -241,9 +241,9 @@ void JsonTokenizer::finish(const FolderSettings& settings) {
 }
 
 // transformers silently ignores these keys of the config if there is a tokenizer.json.
-void JsonTokenizer::warn_of_ends(const char* key, std::optional<bool> wanted, bool is_so) const {
-  if (wanted && *wanted != is_so) {
-    log::warn("[" + where_ + "] " + key + " is " + (*wanted ? "true" : "false") + " in tokenizer_config.json and not followed: the " +
+void JsonTokenizer::warn_of_ends(const char* key, std::optional<bool> needed, bool is_so) const {
+  if (needed && *needed != is_so) {
+    log::warn("[" + where_ + "] " + key + " is " + (*needed ? "true" : "false") + " in tokenizer_config.json and not followed: the " +
               "post_processor decides, as in transformers");
   }
 }
@@ -262,9 +262,9 @@ std::optional<std::string> JsonTokenizer::text_of(int32_t id) const {
 }
 
 std::vector<int32_t> JsonTokenizer::encode(std::string_view text, bool with_special, bool add_special_tokens) const {
-  check_text(text);
+  require_valid_text(text);
   std::vector<int32_t> ids;
-  for (const AddedTokens::Part& part : added_.cut(text, /*normalized=*/false, with_special)) {
+  for (const AddedTokens::TextPart& part : added_.cut(text, /*normalized=*/false, with_special)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
     } else {
@@ -276,8 +276,8 @@ std::vector<int32_t> JsonTokenizer::encode(std::string_view text, bool with_spec
 
 void JsonTokenizer::encode_segment(std::string_view text, bool is_start, bool with_special, std::vector<int32_t>& ids) const {
   const AlignedText normal = normalizers_.normalize(text, is_start);
-  const Piece whole{normal.text, normal.num_first};
-  for (const AddedTokens::Part& part : added_.cut(normal.text, /*normalized=*/true, with_special)) {
+  const TextPiece whole{normal.text, normal.num_first};
+  for (const AddedTokens::TextPart& part : added_.cut(normal.text, /*normalized=*/true, with_special)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
       continue;
@@ -290,9 +290,9 @@ void JsonTokenizer::encode_segment(std::string_view text, bool is_start, bool wi
 }
 
 Encoding JsonTokenizer::encode_with_spans(std::string_view text) const {
-  check_text(text);
+  require_valid_text(text);
   Encoding encoding;
-  for (const AddedTokens::Part& part : added_.cut(text, /*normalized=*/false, /*with_special=*/!splits_special_)) {
+  for (const AddedTokens::TextPart& part : added_.cut(text, /*normalized=*/false, /*with_special=*/!splits_special_)) {
     if (part.id >= 0) {
       encoding.ids.push_back(part.id);
       encoding.spans.push_back({part.begin, part.end});

@@ -26,7 +26,7 @@ Metaspace read_metaspace(const JsonReader& reader) {
 namespace {
 
 /// The piece with its spaces replaced.
-AlignedText replaced(const Piece& piece, const std::string& replacement) {
+AlignedText replaced(const TextPiece& piece, const std::string& replacement) {
   AlignedWriter writer({std::string(), piece.num_first});
   size_t done = 0;
   for (size_t at = piece.text.find(' '); at != std::string_view::npos; at = piece.text.find(' ', done)) {
@@ -40,7 +40,7 @@ AlignedText replaced(const Piece& piece, const std::string& replacement) {
 
 }  // namespace
 
-void cut_by_metaspace(const Metaspace& metaspace, const Piece& piece, Arena& arena, Pieces& parts) {
+void cut_by_metaspace(const Metaspace& metaspace, const TextPiece& piece, Arena& arena, Pieces& parts) {
   AlignedText text = replaced(piece, metaspace.replacement);
   const bool wants_space =
       metaspace.prepend_scheme == PrependScheme::kAlways || (metaspace.prepend_scheme == PrependScheme::kFirst && text.num_first > 0);
@@ -48,7 +48,7 @@ void cut_by_metaspace(const Metaspace& metaspace, const Piece& piece, Arena& are
     text.text.insert(0, metaspace.replacement);
     text.num_first += text.num_first > 0 ? metaspace.replacement.size() : 0;
   }
-  const Piece whole{arena.keep(std::move(text.text)), text.num_first};
+  const TextPiece whole{arena.keep(std::move(text.text)), text.num_first};
   if (!metaspace.split) {
     parts.push_back(whole);
     return;

@@ -23,6 +23,6 @@ struct Metaspace {
 Metaspace read_metaspace(const JsonReader& reader);
 
 /// Spaces become the replacement, one is added before the piece according to the scheme, and each begins a new part.
-void cut_by_metaspace(const Metaspace& metaspace, const Piece& piece, Arena& arena, Pieces& parts);
+void cut_by_metaspace(const Metaspace& metaspace, const TextPiece& piece, Arena& arena, Pieces& parts);
 
 }  // namespace lora::tokenizer

@@ -10,7 +10,7 @@ namespace {
 
 struct ModelKind {
   const char* type;
-  std::unique_ptr<Model> (*read)(const Json& model, const std::string& where, bool reads_bytes);
+  std::unique_ptr<TokenModel> (*read)(const Json& model, const std::string& where, bool reads_bytes);
   bool can_read_bytes;
 };
 constexpr ModelKind kModels[] = {
@@ -34,7 +34,7 @@ std::string type_of(const Json& model, const std::string& where) {
 
 }  // namespace
 
-std::unique_ptr<Model> read_model(const Json& model, const std::string& where, bool reads_bytes) {
+std::unique_ptr<TokenModel> read_model(const Json& model, const std::string& where, bool reads_bytes) {
   return find_kind(kModels, type_of(model, where), where).read(model, where, reads_bytes);
 }
 

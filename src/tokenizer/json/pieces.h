@@ -7,11 +7,11 @@
 namespace lora::tokenizer {
 
 /// A part of a text after splitting by the pre-tokenizers.
-struct Piece {
+struct TextPiece {
   std::string_view text;
   size_t num_first = 0;  ///< as AlignedText::num_first
 };
-using Pieces = std::vector<Piece>;
+using Pieces = std::vector<TextPiece>;
 
 /// Owns the texts that pieces refer to after a pre-tokenizer has created new ones.
 class Arena {

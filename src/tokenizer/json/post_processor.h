@@ -26,12 +26,12 @@ class PostProcessors {
  private:
   enum class Text { kNone, kFirst, kSecond };
   /// A part of a template: a text, or special tokens.
-  struct Part {
+  struct TemplatePart {
     Text text = Text::kNone;
     std::vector<int32_t> ids;
     int32_t type = 0;
   };
-  using Parts = std::vector<Part>;
+  using Parts = std::vector<TemplatePart>;
   struct Template {
     Parts single, pair;
   };

@@ -107,7 +107,7 @@ PostProcessors::Template PostProcessors::read_roberta(const JsonReader& reader) 
 std::vector<int32_t> PostProcessors::process(std::vector<int32_t> ids, bool add_special_tokens) const {
   for (const Template& own : templates_) {
     std::vector<int32_t> result;
-    for (const Part& part : own.single) {
+    for (const TemplatePart& part : own.single) {
       if (part.text == Text::kFirst) {
         result.insert(result.end(), ids.begin(), ids.end());
       } else if (add_special_tokens) {
@@ -128,11 +128,11 @@ TypedIds PostProcessors::around(const std::vector<int32_t>& first, const std::ve
   // If there are several, only one of them adds tokens (a sequence of ByteLevel and a template); it gets the unchanged texts.
   for (const Template& own : templates_) {
     const Parts& parts = second == nullptr ? own.single : own.pair;
-    if (std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.ids.empty(); }) && templates_.size() > 1) {
+    if (std::all_of(parts.begin(), parts.end(), [](const TemplatePart& part) { return part.ids.empty(); }) && templates_.size() > 1) {
       continue;
     }
     result = {};
-    for (const Part& part : parts) {
+    for (const TemplatePart& part : parts) {
       const std::vector<int32_t>& ids = part.text == Text::kNone ? part.ids : part.text == Text::kFirst ? first : *second;
       result.ids.insert(result.ids.end(), ids.begin(), ids.end());
       result.types.resize(result.ids.size(), part.type);

@@ -19,14 +19,14 @@ class EachPiece : public PreTokenizer {
   void cut(Pieces& pieces, Arena& arena) const final {
     Pieces parts;
     parts.reserve(pieces.size());
-    for (const Piece& piece : pieces) {
+    for (const TextPiece& piece : pieces) {
       cut_piece(piece, arena, parts);
     }
     pieces = std::move(parts);
   }
 
  protected:
-  virtual void cut_piece(const Piece& piece, Arena& arena, Pieces& parts) const = 0;
+  virtual void cut_piece(const TextPiece& piece, Arena& arena, Pieces& parts) const = 0;
 };
 
 class RegexSplit : public EachPiece {
@@ -34,7 +34,7 @@ class RegexSplit : public EachPiece {
   explicit RegexSplit(TextRegex regex) : regex_(std::move(regex)) {}
 
  protected:
-  void cut_piece(const Piece& piece, Arena&, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena&, Pieces& parts) const override {
     lora::tokenizer::cut(piece, regex_.find_all(piece.text), CutBehavior::kIsolated, false, parts);
   }
 
@@ -47,7 +47,7 @@ class Split : public EachPiece {
   Split(TextPattern pattern, CutBehavior behavior, bool invert) : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
 
  protected:
-  void cut_piece(const Piece& piece, Arena&, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena&, Pieces& parts) const override {
     lora::tokenizer::cut(piece, pattern_.find_all(piece.text), behavior_, invert_, parts);
   }
 
@@ -63,7 +63,7 @@ class CharacterSplit : public EachPiece {
   CharacterSplit(bool (*is_match)(char32_t), CutBehavior behavior) : is_match_(is_match), behavior_(behavior) {}
 
  protected:
-  void cut_piece(const Piece& piece, Arena&, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena&, Pieces& parts) const override {
     lora::tokenizer::cut(piece, matching_characters(piece.text, is_match_), behavior_, false, parts);
   }
 
@@ -75,7 +75,7 @@ class CharacterSplit : public EachPiece {
 /// Splits into runs of \w, and runs of characters that are neither \w nor spaces.
 class Whitespace : public EachPiece {
  protected:
-  void cut_piece(const Piece& piece, Arena&, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena&, Pieces& parts) const override {
     enum class Kind { kSpace, kWord, kOther };
     size_t begin = 0;
     Kind run = Kind::kSpace;
@@ -103,7 +103,7 @@ class MetaspaceSplit : public EachPiece {
   explicit MetaspaceSplit(Metaspace metaspace) : metaspace_(std::move(metaspace)) {}
 
  protected:
-  void cut_piece(const Piece& piece, Arena& arena, Pieces& parts) const override { cut_by_metaspace(metaspace_, piece, arena, parts); }
+  void cut_piece(const TextPiece& piece, Arena& arena, Pieces& parts) const override { cut_by_metaspace(metaspace_, piece, arena, parts); }
 
  private:
   Metaspace metaspace_;
@@ -112,7 +112,7 @@ class MetaspaceSplit : public EachPiece {
 /// Adds ByteLevel's space before each piece that does not begin with one.
 class PrefixSpace : public EachPiece {
  protected:
-  void cut_piece(const Piece& piece, Arena& arena, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena& arena, Pieces& parts) const override {
     if (piece.text.starts_with(' ')) {
       parts.push_back(piece);
     } else {
@@ -123,7 +123,7 @@ class PrefixSpace : public EachPiece {
 
 class SpellBytes : public EachPiece {
  protected:
-  void cut_piece(const Piece& piece, Arena& arena, Pieces& parts) const override {
+  void cut_piece(const TextPiece& piece, Arena& arena, Pieces& parts) const override {
     parts.push_back({arena.keep(spell_bytes(piece.text)), spell_bytes(piece.text.substr(0, piece.num_first)).size()});
   }
 };

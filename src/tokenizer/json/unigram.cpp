@@ -17,7 +17,7 @@ namespace {
 constexpr double kUnknownPenalty = 10.0;  // below the lowest score of the vocabulary, as in SentencePiece
 constexpr size_t kMaxTokenBytes = 10'000;
 
-class Unigram : public Model {
+class Unigram : public TokenModel {
  public:
   Unigram(TokenTable vocabulary, std::vector<double> scores, std::optional<int32_t> unk_id, bool byte_fallback, std::string where)
       : vocabulary_(std::move(vocabulary)),
@@ -157,7 +157,7 @@ std::pair<std::string, double> read_entry(const Json& entry, const std::string& 
 
 }  // namespace
 
-std::unique_ptr<Model> read_unigram(const Json& model, const std::string& where) {
+std::unique_ptr<TokenModel> read_unigram(const Json& model, const std::string& where) {
   const JsonReader reader(model, where, ErrorKind::kModel);
   const Json& entries = reader.at("vocab");
   if (!entries.is_array()) {

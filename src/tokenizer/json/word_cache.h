@@ -32,7 +32,7 @@ class WordCache {
   template <typename Encode>
   void encode_each(const Pieces& pieces, std::vector<int32_t>& ids, const Encode& encode) {
     const std::unique_lock lock(mutex_, std::try_to_lock);
-    for (const Piece& piece : pieces) {
+    for (const TextPiece& piece : pieces) {
       if (lock) {
         if (const auto known = find(piece.text)) {
           ids.insert(ids.end(), known->begin(), known->end());

@@ -9,7 +9,7 @@ namespace lora::tokenizer {
 namespace {
 
 /// The common part of the models of whole words: their vocabulary and the unknown token.
-class WordModel : public Model {
+class WordModel : public TokenModel {
  public:
   WordModel(TokenTable vocabulary, std::string unk_token, std::string where)
       : vocabulary_(std::move(vocabulary)), unk_token_(std::move(unk_token)), where_(std::move(where)) {}
@@ -17,7 +17,7 @@ class WordModel : public Model {
   const TokenTable& vocabulary() const override { return vocabulary_; }
 
   void encode(const Pieces& pieces, std::vector<int32_t>& ids) const override {
-    for (const Piece& piece : pieces) {
+    for (const TextPiece& piece : pieces) {
       const size_t before = ids.size();
       if (!add_word(piece.text, ids)) {
         ids.resize(before);
@@ -99,7 +99,7 @@ class WordPiece : public WordModel {
 
 }  // namespace
 
-std::unique_ptr<Model> read_wordpiece(const Json& model, const std::string& where) {
+std::unique_ptr<TokenModel> read_wordpiece(const Json& model, const std::string& where) {
   const JsonReader reader(model, where, ErrorKind::kModel);
   const int64_t max_characters = reader.integer("max_input_chars_per_word");
   if (max_characters < 0) {
@@ -110,7 +110,7 @@ std::unique_ptr<Model> read_wordpiece(const Json& model, const std::string& wher
                                      static_cast<size_t>(max_characters));
 }
 
-std::unique_ptr<Model> read_wordlevel(const Json& model, const std::string& where) {
+std::unique_ptr<TokenModel> read_wordlevel(const Json& model, const std::string& where) {
   const JsonReader reader(model, where, ErrorKind::kModel);
   return std::make_unique<WordLevel>(read_token_table(reader.at("vocab"), where + ".vocab"), reader.string("unk_token"), where);
 }

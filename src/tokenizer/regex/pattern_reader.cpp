@@ -223,7 +223,7 @@ std::optional<int> PatternReader::number() {
 
 void PatternReader::fail(const std::string& what) const {
   model_error(where_, "the regular expression '" + printable(pattern_, 100) + "' cannot be used: " + what + " (at position " +
-                          std::to_string(at_) + ").");
+                          std::to_string(at_) + ")");
 }
 
 std::optional<CodePoints> read_escape(PatternReader& reader) {

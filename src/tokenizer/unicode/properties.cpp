@@ -114,29 +114,29 @@ const Cases& cases() {
 }  // namespace
 
 std::optional<CodePoints> named_property(const std::string& name) {
-  const std::string wanted = folded(name);
+  const std::string needed = folded(name);
   for (const char* category : kCategoryNames) {
-    if (wanted == folded(category)) {
+    if (needed == folded(category)) {
       return categories(category);
     }
-    if (wanted.size() == 1 && wanted[0] == std::tolower(category[0])) {
+    if (needed.size() == 1 && needed[0] == std::tolower(category[0])) {
       return categories(std::string_view(category, 1));
     }
   }
   for (const Alias& alias : kAliases) {
-    if (wanted == alias.name) {
+    if (needed == alias.name) {
       return categories(alias.category);
     }
   }
   for (const Script& script : kScripts) {
-    if (wanted == script.name) {
+    if (needed == script.name) {
       return from_pairs(script.pairs);
     }
   }
-  if (wanted == "word") {
+  if (needed == "word") {
     return oniguruma_word();
   }
-  return wanted == "any" ? std::optional(~CodePoints()) : std::nullopt;
+  return needed == "any" ? std::optional(~CodePoints()) : std::nullopt;
 }
 
 std::vector<std::string> property_names() {
