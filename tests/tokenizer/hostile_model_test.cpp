@@ -54,13 +54,13 @@ TEST(HostileModel, Table) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {"", "the file is empty"},
       {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"},
-      {"{\"not\": \"a model\"}", "no SentencePiece model"},
+      {"{\"not\": \"a model\"}", "not a SentencePiece model"},
       {nul, "impossible tag"},
       {"\x0a", "ends inside a number"},
       {"\x0a\x05"
        "ab",
        "needs 5 bytes and 2 are left"},
-      {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "no SentencePiece model"},
+      {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "not a SentencePiece model"},
       {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "longer than 10 bytes"},
       {"\x0b", "unknown wire type 3"},
       {"\x0d"
