@@ -13,7 +13,7 @@ namespace {
 struct Groups {
   test::TemporaryFolder folder;
 
-  /// A group of version 2 with its limit, what is used, and what of it is the cache of files.
+  /// Adds a version 2 group with its limit, the memory in use, and the part of that which is page cache.
   void add(const std::string& path, const std::string& limit, int64_t used, int64_t cache) {
     std::filesystem::create_directories(folder / path);
     folder.write(path + "/memory.max", limit + "\n");
@@ -26,7 +26,7 @@ struct Groups {
   }
 };
 
-TEST(ControlGroup, TheLeastRoomOnTheWayUpCountsWithoutTheCacheOfFiles) {
+TEST(ControlGroup, TheTightestAncestorCountsWithoutThePageCache) {
   Groups groups;
   groups.add("slice", "1000", 600, 500);          // 900 left
   groups.add("slice/job", "max", 600, 500);       // no limit
@@ -36,10 +36,10 @@ TEST(ControlGroup, TheLeastRoomOnTheWayUpCountsWithoutTheCacheOfFiles) {
   groups.add("slice", "1000", 950, 50);
   EXPECT_EQ(groups.room("0::/slice/job/step\n"), 100);
   groups.add("slice", "1000", 1200, 50);
-  EXPECT_EQ(groups.room("0::/slice/job/step\n"), 0) << "more is used than allowed";
+  EXPECT_EQ(groups.room("0::/slice/job/step\n"), 0) << "more is in use than the limit allows";
 }
 
-TEST(ControlGroup, WithoutALimitThereIsNone) {
+TEST(ControlGroup, NoLimitGivesNoValue) {
   Groups groups;
   groups.add("slice", "max", 600, 500);
   EXPECT_FALSE(groups.room("0::/slice\n"));
@@ -48,7 +48,7 @@ TEST(ControlGroup, WithoutALimitThereIsNone) {
   EXPECT_FALSE(groups.room(""));
 }
 
-TEST(ControlGroup, Version1IsReadToo) {
+TEST(ControlGroup, Version1IsSupportedToo) {
   Groups groups;
   std::filesystem::create_directories(groups.folder / "memory/job");
   groups.folder.write("memory/job/memory.limit_in_bytes", "1000\n");

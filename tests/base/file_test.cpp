@@ -21,7 +21,7 @@ std::string content(const fs::path& file) {
   return read_file(file, ErrorKind::kData);
 }
 
-/// Names in the folder, hidden ones too.
+/// Names in the folder, including hidden ones.
 std::vector<std::string> names(const fs::path& folder) {
   std::vector<std::string> result;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -31,17 +31,17 @@ std::vector<std::string> names(const fs::path& folder) {
   return result;
 }
 
-TEST(ReadFile, ReadsAllAndNamesTheReason) {
+TEST(ReadFile, ReadsTheWholeFileOrNamesTheReason) {
   const TemporaryFolder folder;
   const std::string bytes = std::string("a\0b\n", 4) + std::string(300'000, 'x');
   EXPECT_EQ(content(folder.write("a", bytes)), bytes);
   EXPECT_EQ(content(folder.write("empty", "")), "");
-  EXPECT_FALSE(content("/proc/self/status").empty());  // its size is said to be 0
+  EXPECT_FALSE(content("/proc/self/status").empty());  // stat reports a size of 0
   expect_error(ErrorKind::kData, {"none", "cannot be read: No such file"}, [&] { content(folder / "none"); });
   expect_error(ErrorKind::kModel, {"found a folder"}, [&] { read_file(folder.path(), ErrorKind::kModel); });
 }
 
-TEST(WriteFile, ReplacesWholeFilesAndLeavesNothingElse) {
+TEST(WriteFile, ReplacesWholeFilesAndLeavesNoOtherFiles) {
   const TemporaryFolder folder;
   const fs::path file = folder / "out.bin";
   write_file_atomically(file, "old");
@@ -78,10 +78,10 @@ TEST(WriteFile, KeepsTheOldFileWhenItFails) {
   EXPECT_EQ(names(folder.path()), (std::vector<std::string>{"out", "taken"}));
 }
 
-TEST(WriteFile, SaysWhenTheDiskIsFull) {
+TEST(WriteFile, ReportsAFullDisk) {
   const TemporaryFolder folder;
   const fs::path file = folder.write("out", "old");
-  // A limit on file size stands for the full disk; the signal that comes with it is ignored.
+  // A limit on the file size simulates a full disk; the signal that it raises is ignored.
   rlimit before = {};
   getrlimit(RLIMIT_FSIZE, &before);
   const rlimit small = {1 << 20, before.rlim_max};
@@ -112,7 +112,7 @@ TEST(WriteFolder, IsSeenCompleteOrNotAtAll) {
   expect_error(ErrorKind::kOutput, {"none/x", "No such file"}, [&] { write_folder_atomically(folder / "none/x", [](const fs::path&) {}); });
 }
 
-TEST(WritableFolder, IsMadeAndProbed) {
+TEST(WritableFolder, IsCreatedAndProbed) {
   const TemporaryFolder folder;
   make_writable_folder(folder / "a/b/c");
   make_writable_folder(folder / "a/b/c/");
@@ -151,7 +151,7 @@ TEST(Leftovers, OfAKilledWriterAreRemoved) {
   remove_leftovers(folder / "none");
 }
 
-TEST(MappedFile, IsPrivateAndChecked) {
+TEST(MappedFile, IsPrivateAndRejectsOtherFileTypes) {
   const TemporaryFolder folder;
   const fs::path file = folder.write("a", "hello");
   const MappedFile map(file, ErrorKind::kModel);
@@ -166,7 +166,7 @@ TEST(MappedFile, IsPrivateAndChecked) {
   expect_error(ErrorKind::kModel, {"pipe", "found a pipe"}, [&] { MappedFile(folder / "pipe", ErrorKind::kModel); });
 }
 
-TEST(FolderLock, KeepsOthersOutWhileItLives) {
+TEST(FolderLock, KeepsOthersOutWhileHeld) {
   const TemporaryFolder folder;
   {
     const FolderLock lock(folder.path());
@@ -189,7 +189,7 @@ TEST(FolderLock, KeepsOthersOutWhileItLives) {
   expect_error(ErrorKind::kOutput, {"none", "cannot be locked"}, [&] { FolderLock lock(folder / "none"); });
 }
 
-TEST(FolderLock, WritesIntoNoOtherFile) {
+TEST(FolderLock, NeverWritesToALinkedFile) {
   const TemporaryFolder folder;
   const fs::path victim = folder.write("victim", "precious");
   for (const bool hard : {false, true}) {
@@ -202,7 +202,7 @@ TEST(FolderLock, WritesIntoNoOtherFile) {
   expect_error(ErrorKind::kOutput, {".lock", "no regular file"}, [&] { FolderLock lock(folder.path()); });
 }
 
-TEST(FolderLock, OfAKilledProcessIsFree) {
+TEST(FolderLock, IsReleasedWhenItsProcessIsKilled) {
   const TemporaryFolder folder;
   const pid_t child = fork();
   if (child == 0) {
@@ -215,7 +215,7 @@ TEST(FolderLock, OfAKilledProcessIsFree) {
   EXPECT_TRUE(names(folder.path()).empty());
 }
 
-TEST(FolderLock, LetsExactlyOneOfManyIn) {
+TEST(FolderLock, AdmitsExactlyOneOfManyProcesses) {
   const TemporaryFolder folder;
   int gate[2], tried[2], end[2];
   ASSERT_EQ(pipe(gate) + pipe(tried) + pipe(end), 0);
@@ -230,7 +230,7 @@ TEST(FolderLock, LetsExactlyOneOfManyIn) {
       try {
         const FolderLock lock(folder.path());
         got = write(tried[1], &byte, 1);
-        got = read(end[0], &byte, 1);  // as long as another one has not tried
+        got = read(end[0], &byte, 1);  // holds the lock until all others have tried
         _exit(0);
       } catch (const Error& error) {
         got = write(tried[1], &byte, 1);
@@ -255,7 +255,7 @@ TEST(FolderLock, LetsExactlyOneOfManyIn) {
   EXPECT_EQ(winners, 1);
 }
 
-// Vectors of FIPS 180-4 (NIST's examples).
+// Test vectors of FIPS 180-4 (NIST's examples).
 TEST(Sha256, EqualsTheKnownVectors) {
   const std::string abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
   EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

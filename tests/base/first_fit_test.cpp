@@ -21,8 +21,8 @@ TEST(FirstFit, TakesTheLowestPieceThatFits) {
   EXPECT_EQ(pieces.take(15), 15);
 }
 
-TEST(FirstFit, NeighboursBecomeOne) {
-  // In every order of giving back three pieces, their room serves one of the whole size afterwards.
+TEST(FirstFit, AdjacentFreePiecesAreJoined) {
+  // In whatever order three pieces are given back, one piece of the whole size fits afterwards.
   std::vector<int64_t> order{0, 10, 20};
   do {
     FirstFit pieces(30);
@@ -37,7 +37,7 @@ TEST(FirstFit, NeighboursBecomeOne) {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-TEST(FirstFit, WhatDoesNotFitIsRefusedAndTakesNothing) {
+TEST(FirstFit, APieceThatDoesNotFitTakesNothing) {
   FirstFit pieces(100);
   EXPECT_FALSE(pieces.take(101));
   EXPECT_EQ(pieces.take(100), 0);

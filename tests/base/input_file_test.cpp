@@ -20,7 +20,7 @@ namespace {
 using test::expect_error;
 using test::TemporaryFolder;
 
-/// Every way in which a file is read.
+/// Expects an error from every function that reads a file.
 void expect_refused_by_all(const fs::path& file, const std::string& found) {
   const std::vector<std::string> parts{file.filename().string() + "]", "found " + found, "expected a "};
   expect_error(ErrorKind::kModel, parts, [&] { read_file(file, ErrorKind::kModel); });
@@ -30,7 +30,7 @@ void expect_refused_by_all(const fs::path& file, const std::string& found) {
   expect_error(ErrorKind::kModel, parts, [&] { close(open_input(file, ErrorKind::kModel)); });
 }
 
-TEST(InputFile, IsARegularFile) {
+TEST(InputFile, MustBeARegularFile) {
   const TemporaryFolder folder;
   fs::create_symlink("/dev/zero", folder / "zero");
   ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
@@ -41,7 +41,7 @@ TEST(InputFile, IsARegularFile) {
   (folder / "socket").string().copy(address.sun_path, sizeof(address.sun_path) - 1);
   ASSERT_EQ(bind(listening, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   expect_refused_by_all(folder / "zero", "a device");
-  expect_refused_by_all(folder / "pipe", "a pipe");  // at once, though nobody writes into it
+  expect_refused_by_all(folder / "pipe", "a pipe");  // immediately, although no process writes to it
   expect_refused_by_all(folder / "inner", "a folder");
   expect_refused_by_all(folder / "socket", "a socket");
   close(listening);
@@ -55,13 +55,13 @@ TEST(InputFile, IsARegularFile) {
   }
 }
 
-TEST(InputFile, MayBeAPipeWhereThatIsSaid) {
+TEST(InputFile, MayBeAPipeWhereAllowed) {
   const TemporaryFolder folder;
   const fs::path pipe = folder / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_TRUE(is_pipe(pipe));
   EXPECT_FALSE(is_pipe(folder / "none"));
-  const std::string text(200'000, 'x');  // more than a pipe holds
+  const std::string text(200'000, 'x');  // more than the capacity of a pipe
   std::thread writer([&] { std::ofstream(pipe) << text; });
   EXPECT_EQ(read_file(pipe, ErrorKind::kConfig, {.may_be_pipe = true}), text);
   writer.join();
@@ -74,15 +74,15 @@ TEST(InputFile, MayBeAPipeWhereThatIsSaid) {
                [&] { read_file("/dev/zero", ErrorKind::kConfig, {.may_be_pipe = true}); });
 }
 
-TEST(InputFile, HasABoundedSize) {
+TEST(InputFile, HasAMaximumSize) {
   const TemporaryFolder folder;
   const fs::path file = folder.write("config.json", "[" + std::string(1000, ' ') + "]");
   EXPECT_EQ(read_file(file, ErrorKind::kModel, {.max_bytes = 1002}).size(), 1002U);
   expect_error(ErrorKind::kModel, {"config.json", "found more than"}, [&] { read_file(file, ErrorKind::kModel, {.max_bytes = 1001}); });
-  fs::resize_file(file, size_t{1} << 40);  // a hole: it holds nothing, and would fill any memory
+  fs::resize_file(file, size_t{1} << 40);  // sparse: it takes no disk space but would fill any memory
   expect_error(ErrorKind::kModel, {"config.json", "found more than 64.0 MiB"}, [&] { read_json(file, ErrorKind::kModel); });
   EXPECT_EQ(read_file(folder.write("empty", ""), ErrorKind::kModel), "");
-  EXPECT_THAT(read_file("/proc/self/status", ErrorKind::kModel), testing::HasSubstr("VmHWM"));  // of a size that is not known before
+  EXPECT_THAT(read_file("/proc/self/status", ErrorKind::kModel), testing::HasSubstr("VmHWM"));  // whose size is not known in advance
 }
 
 }  // namespace

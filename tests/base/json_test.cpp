@@ -31,7 +31,7 @@ TEST(ParseJson, KeepsValuesAndTheOrderOfKeys) {
   EXPECT_EQ(parse("\"\\u0000\"").get<std::string>(), std::string(1, '\0'));
 }
 
-TEST(ParseJson, RefusesWhatIsNotStrictJson) {
+TEST(ParseJson, RejectsWhatIsNotStrictJson) {
   for (const char* text : {"",
                            " ",
                            "{",
@@ -147,7 +147,7 @@ TEST(ReadJson, NamesTheFile) {
   expect_error(ErrorKind::kConfig, {"b.json:1:2"}, [&] { read_json(folder.write("b.json", "{x"), ErrorKind::kConfig); });
 }
 
-TEST(JsonText, NamesTypesAndCutsValues) {
+TEST(JsonText, NamesTypesAndShortensValues) {
   const Json json = parse(R"([null,{},[],"s",true,1,-1,1.5])");
   const std::vector<std::string> names = {"null", "an object", "an array", "a string", "a boolean", "an integer", "an integer", "a number"};
   for (size_t i = 0; i < names.size(); ++i) {
@@ -158,7 +158,7 @@ TEST(JsonText, NamesTypesAndCutsValues) {
   EXPECT_EQ(shown(Json("\xff")), "\"\xef\xbf\xbd\"");
 }
 
-TEST(JsonReader, GivesTypedValuesAndNamesBadOnes) {
+TEST(JsonReader, ReturnsTypedValuesAndNamesBadOnes) {
   const Json json = parse(R"({"s":"x","i":5,"f":2.5,"b":true,"n":null,"o":{"p":{"q":"z"}},"u":9223372036854775808})");
   const JsonReader reader(json, "config.json", ErrorKind::kModel);
   EXPECT_EQ(reader.string("s"), "x");
@@ -187,10 +187,10 @@ TEST(JsonReader, GivesTypedValuesAndNamesBadOnes) {
   fails({"[x] ", "an array"}, [] { JsonReader(Json::array(), "x", ErrorKind::kModel); });
 }
 
-TEST(JsonAccess, KnowsWhichKeysOfWhichObjectWereAskedFor) {
+TEST(JsonAccess, RecordsWhichKeysOfWhichObjectWereRead) {
   const Json json = parse(R"({"a":1,"b":{"a":2,"c":3},"empty":{}})");
   const JsonReader reader(json, "config.json", ErrorKind::kModel);
-  reader.integer("a");  // before it lives
+  reader.integer("a");  // read before `access` exists
   const JsonAccess access;
   {
     const JsonAccess inner;

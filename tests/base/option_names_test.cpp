@@ -5,7 +5,7 @@
 namespace lora {
 namespace {
 
-TEST(OptionNames, StandInForWholeWordsAlone) {
+TEST(OptionNames, ReplaceOnlyWholeWords) {
   use_option_names({{"model.path", "--model"}, {"data.train", "--data"}, {"data.train_on", "--train-on"}});
   EXPECT_EQ(with_option_names("[model.path] is none. Set model.path, or (model.path)."), "[--model] is none. Set --model, or (--model).");
   EXPECT_EQ(with_option_names("[data.train_on] with data.train"), "[--train-on] with --data");

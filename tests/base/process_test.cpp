@@ -1,4 +1,4 @@
-// What a process shows to the outside: log lines and reactions to signals, seen from a parent.
+// Log lines and reactions to signals, as a parent process sees them.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -21,7 +21,7 @@ struct Outcome {
   std::string err;
 };
 
-/// Runs `action` in a child, with its stdout and stderr in files.
+/// Runs `action` in a child process with stdout and stderr redirected to files.
 template <typename Action>
 Outcome run_in_child(const Action& action) {
   const test::TemporaryFolder folder;
@@ -59,7 +59,7 @@ TEST(Log, WritesPlainLinesToStderr) {
 TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
   const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
   if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) {
-    GTEST_SKIP() << "no pseudo-terminal here";
+    GTEST_SKIP() << "no pseudo-terminal available";
   }
   const int other_end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
   ASSERT_GE(other_end, 0);
@@ -75,7 +75,7 @@ TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
   close(other_end);
   std::string seen;
   std::array<char, 256> part{};
-  // One read may bring a part; the last one fails when the child has closed its end.
+  // A read may return only a part; the last one fails because the child has closed its end.
   for (ssize_t got = 0; (got = read(terminal, part.data(), part.size())) > 0;) {
     seen.append(part.data(), static_cast<size_t>(got));
   }
@@ -86,7 +86,7 @@ TEST(Log, UsesColoursAndOneProgressLineOnATerminal) {
   EXPECT_THAT(seen, ::testing::EndsWith("careful\r\nstep 1\r\n"));
 }
 
-TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
+TEST(Interrupt, IsARequestOnceAndEndsTheProcessTheSecondTime) {
   const Outcome first = run_in_child([] {
     install_interrupt_handlers();
     throw_if_interrupted();
@@ -106,12 +106,12 @@ TEST(Interrupt, IsRememberedOnceAndObeyedTheSecondTime) {
   EXPECT_EQ(WEXITSTATUS(second.status), 130);
 }
 
-TEST(Interrupt, EverySignalThatEndsAProcessIsARequest) {
+TEST(Interrupt, EveryTerminatingSignalIsARequest) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     const Outcome outcome = run_in_child([number] {
       install_interrupt_handlers();
       raise(number);
-      raise(SIGHUP);  // as a terminal that closes sends it, once by itself and once by its shell
+      raise(SIGHUP);  // a closing terminal sends it twice: from the terminal and from its shell
       raise(SIGUSR1);
       raise(SIGPIPE);
       raise(SIGXFSZ);
@@ -128,7 +128,7 @@ TEST(Interrupt, EverySignalThatEndsAProcessIsARequest) {
   EXPECT_EQ(under_nohup.status, 0);
 }
 
-TEST(Interrupt, ExplainsAFileThatIsCutWhileMapped) {
+TEST(Interrupt, ExplainsAFileThatIsTruncatedWhileMapped) {
   const test::TemporaryFolder folder;
   const fs::path file = folder.write("model", std::string(100'000, 'x'));
   const Outcome outcome = run_in_child([&] {

@@ -1,4 +1,4 @@
-// Numbers that Python's json module writes and JSON does not have.
+// Numbers that Python's json module writes although JSON does not allow them.
 #include "lora/base/python_json.h"
 
 #include <cmath>
@@ -12,7 +12,7 @@ Json parse(std::string_view text) {
   return parse_python_json(text, "f.jsonl", ErrorKind::kData, 7);
 }
 
-TEST(PythonJson, ReadsNumbersThatAreNotFinite) {
+TEST(PythonJson, ReadsNonFiniteNumbers) {
   const std::string text = R"({"a": NaN, "b": [1.5, Infinity, -Infinity,NaN], "c": "NaN, \"Infinity\\", "d": -0.5, "e": 0.0})";
   const Json value = parse(text);
   EXPECT_TRUE(std::isnan(value["a"].get<double>()));
@@ -46,7 +46,7 @@ TEST(PythonJson, IntegersKeepTheirDigits) {
   EXPECT_EQ(type_name(value[0]), "an integer");
   EXPECT_EQ(shown(value[0]), "123456789012345678901");
   EXPECT_EQ(json_line(parse("{\"a\":{\"b\":[99999999999999999999]}}")), "{\"a\":{\"b\":[99999999999999999999]}}");
-  // Only here: other files keep to what JSON readers make of such numbers.
+  // Only parse_python_json keeps the digits; elsewhere such a number becomes a double, as in other JSON readers.
   EXPECT_TRUE(parse_json("123456789012345678901", "f", ErrorKind::kData).is_number_float());
 }
 

@@ -8,9 +8,9 @@
 namespace lora {
 namespace {
 
-// The numbers are pinned: a change of any of them changes every run that anybody has ever resumed.
-TEST(Random, StaysTheSameForEver) {
-  // The first output of SplitMix64 with seed 0, and with seed 1234567 (the authors' reference code).
+// The numbers are pinned because any change would alter every run that is resumed.
+TEST(Random, NeverChanges) {
+  // The first outputs of SplitMix64 for the seeds 0 and 1234567 (the authors' reference code).
   EXPECT_EQ(mix64(0), 0xe220a8397b1dcdafULL);
   EXPECT_EQ(mix64(1234567), 6457827717110365317ULL);
   EXPECT_NE(mix64(1, 2), mix64(2, 1));
@@ -40,13 +40,13 @@ TEST(Random, IsUniform) {
   EXPECT_NEAR(sum / 100'000, 0.5, 0.01);
   EXPECT_EQ(random.below(1), 0U);
   EXPECT_EQ(random.below(0), 0U);
-  const uint64_t huge = (uint64_t{1} << 63) + 1;  // where nearly half of the numbers are rejected
+  const uint64_t huge = (uint64_t{1} << 63) + 1;  // nearly half of the raw numbers are rejected
   for (int i = 0; i < 100; ++i) {
     EXPECT_LT(random.below(huge), huge);
   }
 }
 
-TEST(Permutation, HoldsEachNumberOnce) {
+TEST(Permutation, ContainsEachNumberOnce) {
   for (const int64_t count : {0, 1, 2, 3, 1000}) {
     std::vector<int64_t> order = permutation(count, 5);
     EXPECT_EQ(order, permutation(count, 5));
@@ -57,7 +57,7 @@ TEST(Permutation, HoldsEachNumberOnce) {
     }
   }
   EXPECT_NE(permutation(1000, 5), permutation(1000, 6));
-  // Each of the 6 orders of 3 comes about equally often.
+  // Each of the 6 orders of 3 numbers occurs about equally often.
   std::array<int, 27> counts{};
   for (uint64_t key = 0; key < 6000; ++key) {
     const std::vector<int64_t> order = permutation(3, key);

@@ -22,7 +22,7 @@ std::string content(const fs::path& file) {
   return read_file(file, ErrorKind::kData);
 }
 
-TEST(ResultFile, ReplacesAFileWholeAndWhatALinkPointsTo) {
+TEST(ResultFile, ReplacesAWholeFileAndTheTargetOfALink) {
   const TemporaryFolder folder;
   const ResultFile made(folder / "new/deep/rows.jsonl", {});
   expect_error(ErrorKind::kOutput, {"broken"}, [&] {
@@ -49,7 +49,7 @@ TEST(ResultFile, ReplacesAFileWholeAndWhatALinkPointsTo) {
   expect_error(ErrorKind::kOutput, {"circle", "does not lead to a file"}, [&] { ResultFile(folder / "circle", {}); });
 }
 
-TEST(ResultFile, WritesIntoAPipeOrDeviceAndLeavesIt) {
+TEST(ResultFile, WritesToAPipeOrDeviceWithoutReplacingIt) {
   const TemporaryFolder folder;
   const fs::path pipe = folder / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
@@ -63,7 +63,7 @@ TEST(ResultFile, WritesIntoAPipeOrDeviceAndLeavesIt) {
   expect_error(ErrorKind::kOutput, {"pipe", "no process reads"}, [&] { ResultFile(pipe, {}).write("rows"); });
 
   const fs::path null = folder / "null";
-  if (mknod(null.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0) {  // as root
+  if (mknod(null.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0) {  // succeeds only as root
     ResultFile(null, {}).write("nowhere");
     EXPECT_TRUE(fs::is_character_file(null));
   }
@@ -72,7 +72,7 @@ TEST(ResultFile, WritesIntoAPipeOrDeviceAndLeavesIt) {
   expect_error(ErrorKind::kOutput, {"/dev/full", "No space"}, [] { ResultFile("/dev/full", {}).write("nowhere"); });
 }
 
-TEST(ResultFile, OfAnOpenDescriptorIsWrittenIntoIt) {
+TEST(ResultFile, WritesToAnOpenDescriptor) {
   const TemporaryFolder folder;
   const fs::path file = folder.write("out", "before ");
   const int descriptor = open(file.c_str(), O_WRONLY | O_APPEND);
@@ -93,7 +93,7 @@ TEST(ResultFile, IsNeverAnInput) {
        {"rows.jsonl", "model/config.json", "model/model.safetensors", "model/1_Pooling/config.json", "blob", "a/metrics.jsonl"}) {
     folder.write(name, "read");
   }
-  fs::create_symlink("../blob", folder / "model/tokenizer.json");  // as in the cache of the hub
+  fs::create_symlink("../blob", folder / "model/tokenizer.json");  // as in the Hub's cache
   fs::create_hard_link(folder / "rows.jsonl", folder / "second name");
   const std::vector<fs::path> inputs{folder / "rows.jsonl", folder / "model", folder / "a", folder / "none", ""};
   for (const char* name : {"rows.jsonl", "second name", "model/config.json", "model/model.safetensors", "model/1_Pooling/config.json",
@@ -103,7 +103,7 @@ TEST(ResultFile, IsNeverAnInput) {
   }
   EXPECT_EQ(content(folder / "blob"), "read");
   EXPECT_FALSE(fs::exists(folder / "model/tokenizer_config.json"));
-  // The rows of an evaluation next to its adapter, and again.
+  // An evaluation may write its rows next to its adapter, and replace them.
   for (const char* text : {"first", "second"}) {
     ResultFile(folder / "a/rows.jsonl", inputs).write(text);
     EXPECT_EQ(content(folder / "a/rows.jsonl"), text);

@@ -24,7 +24,7 @@ const std::string kHostile =
     "\x1b[2J\x1b]0;evil\x07 \x7f \xc2\x9b"
     "31m \xe2\x80\xae \xff \r\nfake: line\t.";
 
-TEST(Terminal, ShowsWhatWouldControlIt) {
+TEST(Terminal, EscapesControlCharacters) {
   EXPECT_EQ(visible_line(kHostile), "\\u001b[2J\\u001b]0;evil\\u0007 \\u007f \\u009b31m \\u202e \\xff \\r\\nfake: line\\t.");
   EXPECT_EQ(visible("a\n\tb\r\x1b[31m"), "a\n\tb\\r\\u001b[31m");
   EXPECT_EQ(visible("größe 𝄞 ⟦é⟧ עברית"), "größe 𝄞 ⟦é⟧ עברית");
@@ -33,7 +33,7 @@ TEST(Terminal, ShowsWhatWouldControlIt) {
   EXPECT_EQ(shown, Json({{"\\u001b", {1, nullptr, "\\u001b\\n", {{"a", 2.5}}}}}));
 }
 
-/// What an action writes to standard output and error, and how its process ends.
+/// What an action writes to stdout and stderr, and the exit status of its process.
 struct Written {
   int status = 0;
   std::string out;
@@ -58,7 +58,7 @@ Written written_by(const Action& action) {
   return written;
 }
 
-TEST(Terminal, GetsNothingThatAStrangerWrote) {
+TEST(Terminal, ReceivesNoControlCharactersFromUntrustedText) {
   const Written written = written_by([] {
     terminal::print(kHostile + "\x1b[32m\n");
     terminal::print_json({{"name", kHostile}});
@@ -77,10 +77,10 @@ TEST(Terminal, GetsNothingThatAStrangerWrote) {
   }
   EXPECT_THAT(written.err.substr(written.err.find("warning: ")), Not(HasSubstr("\nfake: line")));
   const std::string json = written.out.substr(written.out.find("{"));
-  EXPECT_EQ(Json::parse(json)["name"].get<std::string>().substr(0, 5), "\x1b[2J\x1b");  // a program reads what was there
+  EXPECT_EQ(Json::parse(json)["name"].get<std::string>().substr(0, 5), "\x1b[2J\x1b");  // a program that parses it gets the original bytes
 }
 
-TEST(Terminal, LeavesResultsForProgramsAsTheyAre) {
+TEST(Terminal, LeavesResultsForProgramsUnchanged) {
   const Written written = written_by([] {
     terminal::print_rows(kHostile);
     terminal::print_generated(kHostile);
@@ -88,7 +88,7 @@ TEST(Terminal, LeavesResultsForProgramsAsTheyAre) {
   EXPECT_EQ(written.out, kHostile + kHostile);
 }
 
-TEST(Terminal, AReaderThatHasGoneAsksForAStop) {
+TEST(Terminal, AClosedReaderRequestsAStop) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
   close(ends[0]);
@@ -112,7 +112,7 @@ TEST(Terminal, AReaderThatHasGoneAsksForAStop) {
   EXPECT_EQ(full.status, 0);
 }
 
-TEST(Terminal, ClosedStreamsAreNotTheNextFile) {
+TEST(Terminal, ClosedStreamsAreNotReusedByTheNextFile) {
   const TemporaryFolder folder;
   const std::string file = (folder / "metrics").string();
   const pid_t child = fork();

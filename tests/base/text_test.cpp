@@ -7,7 +7,7 @@
 namespace lora {
 namespace {
 
-TEST(NearestName, FindsSlipsOfTheHand) {
+TEST(NearestName, FindsTypos) {
   const std::vector<std::string> known = {"learning_rate", "lora_alpha", "r", "max_steps", "seed"};
   EXPECT_EQ(nearest_name("learning_rte", known), "learning_rate");
   EXPECT_EQ(nearest_name("laerning_rate", known), "learning_rate");
@@ -105,7 +105,7 @@ TEST(Numbers, ReadAsPeopleWriteThem) {
   EXPECT_EQ(human_seconds(std::numeric_limits<double>::infinity()), "?");
 }
 
-TEST(Printable, CutsAndEscapes) {
+TEST(Printable, ShortensAndEscapes) {
   EXPECT_EQ(printable("plain é"), "plain é");
   EXPECT_EQ(printable("a\nb\tc\r\x1b[31m\x7f"), "a\\nb\\tc\\r\\x1b[31m\\x7f");
   EXPECT_EQ(printable("\xc2\x9b"), "\\u009b");

@@ -33,17 +33,17 @@ TEST(ConsoleLine, ShowsAnEvaluationRow) {
   EXPECT_EQ(console_line({{"step", 2}, {"eval_loss", 8.4}, {"eval_perplexity", 4463.4}}, 4),
             "step 2/4  evaluation: loss 8.4000  perplexity 4463");
   EXPECT_EQ(console_line({{"step", 2}, {"loss", 2.0}, {"tokens_per_second", 64841.0}}, 4, "rows"), "step 2/4  loss 2.0000  64,841 rows/s")
-      << "rows of features have no tokens";
+      << "feature rows have no tokens";
 }
 
-TEST(ConsoleLine, SurvivesNumbersThatAreNone) {
+TEST(ConsoleLine, SurvivesNonFiniteNumbers) {
   const Json row{
       {"step", 1}, {"loss", std::nan("")}, {"grad_norm", nullptr}, {"tokens_per_second", std::numeric_limits<double>::infinity()}};
   EXPECT_EQ(console_line(row, 2), "step 1/2  loss nan  grad_norm nan  nan tokens/s");
   EXPECT_THAT(console_line({{"loss", std::numeric_limits<double>::max()}}, 2), HasSubstr("loss 17976931348"));
 }
 
-TEST(ConsoleSink, LogsOneLineARowToStderr) {
+TEST(ConsoleSink, LogsOneLinePerRowToStderr) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();
   make_console_sink(200)->write({{"step", 10}, {"loss", 2.25}});

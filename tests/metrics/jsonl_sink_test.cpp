@@ -28,18 +28,18 @@ class JsonlSink : public testing::Test {
   fs::path file_;
 };
 
-TEST_F(JsonlSink, WritesOneLineARowAtOnce) {
+TEST_F(JsonlSink, WritesOneLinePerRowImmediately) {
   const auto sink = make_jsonl_sink(file_, 0);
   EXPECT_EQ(content(), "");
   sink->write({{"step", 1}, {"loss", 2.5}, {"learning_rate", 1e-4}});
-  EXPECT_EQ(content(), "{\"step\":1,\"loss\":2.5,\"learning_rate\":0.0001}\n");  // while the sink is open
+  EXPECT_EQ(content(), "{\"step\":1,\"loss\":2.5,\"learning_rate\":0.0001}\n");  // already while the sink is open
   sink->write({{"step", 2}, {"loss", std::nan("")}, {"note", "two\nlines, bad byte \xff"}});
   EXPECT_EQ(content(),
             "{\"step\":1,\"loss\":2.5,\"learning_rate\":0.0001}\n"
             "{\"step\":2,\"loss\":null,\"note\":\"two\\nlines, bad byte \xEF\xBF\xBD\"}\n");
 }
 
-TEST_F(JsonlSink, CutsBackToTheResumedStep) {
+TEST_F(JsonlSink, TruncatesToTheResumedStep) {
   const std::string kept = "{\"step\":1,\"loss\":3.0}\n{\"step\":2,\"loss\":2.0}\n{\"step\":2,\"eval_loss\":2.1}\n";
   put(kept + "{\"step\":3,\"loss\":1.0}\n{\"step\":3,\"eval_loss\":1.1}\n{\"step\":4,\"lo");
   make_jsonl_sink(file_, 2)->write({{"step", 3}, {"loss", 1.5}});
@@ -58,13 +58,13 @@ TEST_F(JsonlSink, StartsEmptyWithoutAResumedStep) {
   EXPECT_EQ(content(), "");
 }
 
-TEST_F(JsonlSink, DropsLinesThatAreNoRows) {
+TEST_F(JsonlSink, DropsLinesThatAreNotRows) {
   put(std::string("{\"step\":1,\"loss\":3.0}\n") + std::string(16, '\0') + "\n[1]\n{\"loss\":1}\n\n{\"step\":2,\"loss\":2.0}\n");
   make_jsonl_sink(file_, 5);
   EXPECT_EQ(content(), "{\"step\":1,\"loss\":3.0}\n{\"step\":2,\"loss\":2.0}\n");
 }
 
-TEST_F(JsonlSink, LeavesAFileAloneThatNeedsNoCut) {
+TEST_F(JsonlSink, LeavesAFileUntouchedThatNeedsNoTruncation) {
   put("{\"step\":1,\"loss\":3.0}\n");
   struct stat before {};
   struct stat after {};
@@ -74,7 +74,7 @@ TEST_F(JsonlSink, LeavesAFileAloneThatNeedsNoCut) {
   EXPECT_EQ(before.st_ino, after.st_ino);
 }
 
-TEST_F(JsonlSink, SaysWhatCannotBeWritten) {
+TEST_F(JsonlSink, ReportsWhatCannotBeWritten) {
   try {
     make_jsonl_sink(folder_ / "missing" / "metrics.jsonl", 0);
     FAIL() << "no error";

@@ -1,4 +1,5 @@
-// Chat templates: text equal to transformers' on the conversations of scripts/golden/chat_templates.py; files; built-in ones.
+// Chat templates: rendered text equals transformers' on the conversations of scripts/golden/chat_templates.py; where a template is
+// found; the built-in templates.
 #include "lora/tokenizer/chat_template.h"
 
 #include <gtest/gtest.h>
@@ -67,7 +68,7 @@ class OfFolder : public testing::Test {
   test::TemporaryFolder folder_;
 };
 
-TEST_F(OfFolder, FindsTheModelsOwn) {
+TEST_F(OfFolder, FindsTheTemplateOfTheModel) {
   EXPECT_EQ(text(""), "(none)");
   folder_.write("tokenizer_config.json",
                 R"({"chat_template": "{{ bos_token }}|{{ eos_token }}|{{ pad_token }}", "eos_token": {"content": "<|eot_id|>"}})");
@@ -112,7 +113,7 @@ TEST_F(OfFolder, BuiltInFormats) {
 }
 
 // scripts/golden/builtin_templates.py
-TEST_F(OfFolder, BuiltInTemplatesGiveTheSameTextInTransformers) {
+TEST_F(OfFolder, BuiltInTemplatesRenderAsInTransformers) {
   const Json golden = read_json(kFolder / "builtin.json", ErrorKind::kData);
   for (const bool has_bos : {true, false}) {
     const std::string tokens = has_bos ? "<|begin_of_text|> <|eot_id|>" : "<|endoftext|> <|endoftext|>";
@@ -140,7 +141,7 @@ TEST_F(OfFolder, BuiltInTemplatesGiveTheSameTextInTransformers) {
   }
 }
 
-TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
+TEST_F(OfFolder, AdapterTemplatesAndNamesThatAreNotPaths) {
   folder_.write("tokenizer_config.json", R"({"chat_template": "own"})");
   test::TemporaryFolder adapter;
   const auto tokenizer = load_tokenizer(folder_.path());
@@ -150,7 +151,7 @@ TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
   };
   EXPECT_FALSE((ChatTemplateChoice{"", adapter.path()}.is_given()));
   EXPECT_EQ(text_of(""), "own");
-  // TRL and others keep the tokenizer's files next to the adapter: older ones with the template in tokenizer_config.json.
+  // TRL and other tools save the tokenizer's files next to the adapter; older versions keep the template in tokenizer_config.json.
   adapter.write("tokenizer_config.json", R"({"chat_template": "theirs"})");
   EXPECT_EQ(text_of(""), "theirs");
   adapter.write("chat_template.jinja", "newer");
@@ -163,7 +164,7 @@ TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
   test::TemporaryFolder empty;
   test::expect_error(ErrorKind::kConfig, {"[--chat-template]", "without a chat template"}, [&] { text_of(empty.path().string()); });
 
-  // Several templates: both files, and both entries where there is a tokenizer_config.json.
+  // Several templates: both are written as files, and as entries of tokenizer_config.json if there is one.
   write_template_texts(adapter.path(), {"d", "t"});
   EXPECT_EQ(read_file(adapter / "additional_chat_templates/tool_use.jinja", ErrorKind::kModel), "t");
   fs::remove(adapter / "chat_template.jinja");
@@ -174,7 +175,7 @@ TEST_F(OfFolder, AnAdaptersTemplateAndNamesThatAreNoPath) {
   test::expect_error(ErrorKind::kConfig, {"\"model\"", "of its own"}, [&] { text_of("model"); });
 }
 
-TEST_F(OfFolder, TheIdentityChangesWithTextAndTokens) {
+TEST_F(OfFolder, IdentityChangesWithTextAndTokens) {
   const auto identity = [&](const std::string& choice) {
     const auto tokenizer = load_tokenizer(folder_.path());
     return load_chat_template({choice}, folder_.path(), *tokenizer)->identity();
@@ -186,7 +187,7 @@ TEST_F(OfFolder, TheIdentityChangesWithTextAndTokens) {
   EXPECT_NE(identity("zephyr"), before);
 }
 
-TEST(ChatTemplate, RefusesWhatIsNoConversation) {
+TEST(ChatTemplate, RejectsInvalidConversations) {
   const ChatTemplate chat_template("t", "{{ messages[0].content }}", {});
   const auto expect = [&](const std::vector<std::string>& parts, const Json& messages, const Json& tools = nullptr) {
     test::expect_error(ErrorKind::kData, parts, [&] { chat_template.render({messages, tools}, false, "f:3"); });

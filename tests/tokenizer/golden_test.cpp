@@ -1,4 +1,4 @@
-// Encoding equals PyPI's sentencepiece on every string of scripts/golden/tokenizer_golden.py.
+// Encoding equals that of the sentencepiece package for every string of scripts/golden/tokenizer_golden.py.
 #include <gtest/gtest.h>
 
 #include "lora/base/error.h"
@@ -11,7 +11,7 @@ namespace {
 
 const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer";
 
-TEST(TokenizerGolden, EncodesAndDecodesAsTheReference) {
+TEST(TokenizerGolden, EncodesAndDecodesLikeTheReference) {
   const Json golden = read_json(kFolder / "golden.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   ASSERT_GE(texts.size(), 300U);
@@ -32,7 +32,7 @@ TEST(TokenizerGolden, EncodesAndDecodesAsTheReference) {
   }
 }
 
-TEST(TokenizerGolden, SpecialTokensAreShownOnRequestAndNeverMadeFromText) {
+TEST(TokenizerGolden, SpecialTokensAreShownOnRequestAndNeverParsedFromText) {
   const auto tokenizer = load_tokenizer(kFolder / "bpe.model");
   std::vector<int32_t> ids = tokenizer->encode("the </s> river");
   EXPECT_EQ(std::count(ids.begin(), ids.end(), *tokenizer->eos_id()), 0);

@@ -1,4 +1,4 @@
-// Damaged and hostile model files give a model Error and never crash the process.
+// Damaged and malicious model files cause a model Error and never crash the process.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -26,7 +26,7 @@ void load_bytes(const TemporaryFolder& folder, const std::string& bytes) {
 constexpr uint32_t kHasValue = 1U << 8;
 constexpr uint32_t kIsValue = 1U << 31;
 
-// One block of units that no text reaches, but for those given.
+// One block of units; only the given ones can be reached by a text.
 std::string trie(const std::vector<std::pair<size_t, uint32_t>>& units, const std::string& strings) {
   std::vector<uint32_t> all(256, kIsValue);
   all[0] = 1U << 10;  // a root whose children are all absent
@@ -105,10 +105,10 @@ TEST(HostileModel, Table) {
 }
 
 // 33 rules that are prefixes of each other: 'a' repeated, each node with a value.
-TEST(HostileModel, TooManyRulesAtOnePlace) {
+TEST(HostileModel, TooManyRulesAtOnePosition) {
   const TemporaryFolder folder;
   for (const int count : {32, 33}) {
-    // Node k stands at unit 256k + 'a', its children in block k + 1, its value at that block's first unit.
+    // Node k is at unit 256k + 'a', its children are in block k + 1, and its value is that block's first unit.
     std::string blob = little_endian(1024 * (count + 2));
     for (int block = 0; block < count + 2; ++block) {
       std::vector<uint32_t> units(256, kIsValue);

@@ -1,4 +1,4 @@
-// Templates from strangers: what they cannot do, and how soon they are told so; where errors are.
+// Untrusted templates: what they cannot do, how quickly they are stopped, and the positions that errors report.
 #include <gtest/gtest.h>
 
 #include "lora/base/python_json.h"
@@ -28,7 +28,7 @@ std::string repeated(const std::string& text, int count) {
   return result;
 }
 
-/// Ends with this error, soon.
+/// Expects that the template fails with this error within seconds.
 void expect_stopped(const std::string& source, const std::string& why) {
   const test::CpuTime taken;
   expect_failure(source, {why});
@@ -62,7 +62,7 @@ TEST(Jinja, IntegersOfAnySizeKeepTheirDigits) {
   }
 }
 
-TEST(Jinja, HostileTemplatesEndSoonWithAnError) {
+TEST(Jinja, HostileTemplatesFailQuickly) {
   expect_stopped("{% for i in range(10**9) %}{% endfor %}", "a range is too big");
   expect_stopped("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "too much");
   expect_stopped("{% set r = range(99999) %}{% for i in r %}{% for j in r %}{% endfor %}{% endfor %}", "too much");
@@ -111,8 +111,8 @@ TEST(Jinja, HostileTemplatesEndSoonWithAnError) {
   expect_stopped("{{ 2.0 ** 99999 }}", "too large");
 }
 
-// Objects that hold themselves, and long chains of them, leave nothing behind (seen by the sanitizers) and end without a crash.
-TEST(Jinja, ObjectsThatHoldEachOtherAreFreed) {
+// Objects that refer to themselves, and long chains of objects, are freed without a leak (the sanitizers check this) or a crash.
+TEST(Jinja, CyclesOfObjectsAreFreed) {
   EXPECT_EQ(rendered("{% set ns = namespace() %}{% set ns.own = ns %}{% set ns.l = [ns] %}ok"), "ok");
   EXPECT_EQ(rendered("{% set ns = namespace(n=none) %}{% for i in range(50000) %}{% set ns.n = namespace(n=ns.n) %}{% endfor %}ok"), "ok");
   EXPECT_EQ(rendered("{% set ns = namespace() %}{% macro f() %}{% set v = ns.m %}{% for i in [1] %}{% macro g() %}{{ v }}{% endmacro %}"
@@ -128,7 +128,7 @@ TEST(Jinja, ObjectsThatHoldEachOtherAreFreed) {
       "2");
 }
 
-TEST(Jinja, NothingIsReached) {
+TEST(Jinja, InternalsAreOutOfReach) {
   EXPECT_EQ(rendered("{{ ''.__class__ }}|{{ messages.__class__ is defined }}|{{ ''['__class__'] is defined }}"), "|False|False");
   for (const char* source :
        {"{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ messages[0].update({}) }}", "{{ messages[0].pop('role') }}",
@@ -138,7 +138,7 @@ TEST(Jinja, NothingIsReached) {
   }
 }
 
-TEST(Jinja, ErrorsSayWhere) {
+TEST(Jinja, ErrorsReportThePosition) {
   expect_failure("a\n  {{ messages[0].no.such }}", {"[t:2:20]", "'dict object' has no attribute 'no'"});
   expect_failure("{{ unknown.x }}", {"[t:1:11]", "'unknown' is undefined"});
   expect_failure("{{ 1 + 'a' }}", {"[t:1:6]", "'int' and 'str'"});
@@ -166,7 +166,7 @@ TEST(Jinja, ErrorsSayWhere) {
                      [] { rendered("{{ raise_exception('no\\nway') }}"); });
 }
 
-TEST(Jinja, MarksAreThoseOfTheWholeText) {
+TEST(Jinja, AssistantMarksAreOffsetsInTheWholeText) {
   const ChatTemplate marked("t", "é{% for m in messages %}a{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}b", {});
   EXPECT_TRUE(marked.marks_assistant({kMessages, nullptr}));
   const RenderedChat chat = marked.render({kMessages, nullptr}, false, "row");

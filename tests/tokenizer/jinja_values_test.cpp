@@ -1,4 +1,4 @@
-// Every filter, test and method compared with Jinja2, for values of each kind (scripts/golden/jinja_values.py).
+// Compares every filter, test and method with Jinja2, for values of each type (scripts/golden/jinja_values.py).
 #include <gtest/gtest.h>
 
 #include "lora/base/error.h"
@@ -10,7 +10,7 @@ namespace {
 
 const Json kMessages{{{"role", "user"}, {"content", "hi"}}};
 
-/// The text, or nothing where the template fails.
+/// The text, or nothing if the template fails.
 std::optional<std::string> rendered(const std::string& source, std::string& why) {
   try {
     return ChatTemplate("t", source, {}).render({kMessages, nullptr}, false, "row").text;
@@ -20,24 +20,24 @@ std::optional<std::string> rendered(const std::string& source, std::string& why)
   }
 }
 
-/// Whether the result was compared with a text of jinja2's.
+/// Returns whether the result was compared with text from Jinja2.
 bool compare(const Json& expected, const std::string& expression, const std::string& value = "none") {
   const std::string source = "{% set v = " + value + " %}{{ " + expression + " }}";
   std::string why;
   const auto found = rendered(source, why);
-  // Arithmetic beyond 64 bits is the one thing that is refused.
+  // Arithmetic beyond 64 bits is the only thing that Jinja2 accepts and this implementation rejects.
   if (expected.is_string() && !found && why.find("more than 64 bits") != std::string::npos) {
     return true;
   }
   if (expected.is_string()) {
     EXPECT_EQ(found.value_or("failed: " + why), expected.get<std::string>()) << source;
   } else if (expected.is_null()) {
-    EXPECT_FALSE(found.has_value()) << source << " gives " << *found << ", and fails in jinja2";
+    EXPECT_FALSE(found.has_value()) << source << " gives " << *found << ", but fails in Jinja2";
   }
   return expected.is_string();
 }
 
-TEST(JinjaValues, AreThoseOfJinja2) {
+TEST(JinjaValues, EqualThoseOfJinja2) {
   const Json golden = read_json(std::filesystem::path(lora::test::data_folder()) / "chat/jinja_values.json", ErrorKind::kData);
   size_t num_compared = 0;
   for (size_t i = 0; i < golden["values"].size(); ++i) {
@@ -51,7 +51,7 @@ TEST(JinjaValues, AreThoseOfJinja2) {
   EXPECT_GE(num_compared, 2200U);
 }
 
-TEST(JinjaValues, TheFilterThatChoosesByChanceIsRefusedWithItsReason) {
+TEST(JinjaValues, TheRandomFilterIsRejectedWithAReason) {
   std::string why;
   EXPECT_FALSE(rendered("{{ [1, 2]|random }}", why));
   EXPECT_NE(why.find("by chance"), std::string::npos) << why;

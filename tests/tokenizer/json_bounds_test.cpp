@@ -1,4 +1,4 @@
-// Work and memory stay in proportion to the text, whatever it is.
+// Time and memory grow linearly with the length of the text, whatever it contains.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -20,7 +20,7 @@ TEST(TokenizerJsonBounds, MergingALongWordTakesFewLookups) {
   std::vector<int32_t> symbols(size_t{1} << 20, 0);
   merger.merge(symbols);
   EXPECT_EQ(symbols, std::vector<int32_t>{20});
-  EXPECT_LT(merger.num_lookups(), size_t{6} << 20);  // three a merge and one a neighbour, however long the word
+  EXPECT_LT(merger.num_lookups(), size_t{6} << 20);  // three per merge and one per neighbour, however long the word
 }
 
 TEST(TokenizerJsonBounds, ShortAndLongWordsMergeAlike) {
@@ -48,7 +48,7 @@ TEST(TokenizerJsonBounds, ShortAndLongWordsMergeAlike) {
   }
 }
 
-// Without the sorting of long runs, ICU moves each of these marks over all that came before.
+// If long runs were not sorted first, ICU would move each of these marks past all those before it.
 TEST(TokenizerJsonBounds, LongRunsOfMarksAreSorted) {
   std::string text = "a";
   std::string expected = "a";

@@ -1,4 +1,4 @@
-// A damaged or unknown tokenizer.json is a model Error that names the place.
+// A damaged or unknown tokenizer.json causes a model Error that names the position.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -19,7 +19,7 @@ using test::expect_error;
 
 const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
 
-/// A working file of a few tokens.
+/// A valid file with a few tokens.
 Json small() {
   return Json::parse(R"({
     "version": "1.0", "truncation": {"max_length": 1}, "padding": {"strategy": "BatchLongest"},
@@ -106,14 +106,14 @@ TEST(TokenizerJsonErrors, Table) {
   EXPECT_EQ(load(small())->encode_with_specials("ab<s>ca", true), (std::vector<int32_t>{4, 2, 4, 3, 0}));  // truncation is ignored
 }
 
-TEST(TokenizerJsonErrors, TextsThatNeedATokenThatThereIsNot) {
+TEST(TokenizerJsonErrors, TextsThatNeedAMissingToken) {
   Json file = small();
   file["model"]["unk_token"] = "<none>";
   const auto bpe = load(file);
   EXPECT_EQ(bpe->encode("ab"), std::vector<int32_t>{2});
   expect_error(ErrorKind::kModel, {"unknown token <none>"}, [&] { bpe->encode("c"); });
   file["model"]["unk_token"] = nullptr;
-  EXPECT_EQ(load(file)->encode("acb"), std::vector<int32_t>{2});  // what has no token is nothing, as in `tokenizers`
+  EXPECT_EQ(load(file)->encode("acb"), std::vector<int32_t>{2});  // text without a token is dropped, as in `tokenizers`
   file["model"] = unigram();
   file["added_tokens"] = Json::array();
   file["post_processor"] = nullptr;
@@ -125,14 +125,14 @@ TEST(TokenizerJsonErrors, TextsThatNeedATokenThatThereIsNot) {
   expect_error(ErrorKind::kModel, {"unknown token ?"}, [&] { words->encode("b"); });
 }
 
-TEST(TokenizerJsonErrors, SettingsBesideTheFile) {
+TEST(TokenizerJsonErrors, SettingsInOtherFiles) {
   const auto named = load(small(), R"({"bos_token": "<s>", "eos_token": {"content": "ab"}, "pad_token": "<pad>", "add_bos_token": false})");
   EXPECT_EQ(named->bos_id(), 4);
   EXPECT_EQ(named->eos_id(), 2);
   EXPECT_TRUE(named->add_bos());  // the post_processor decides
   EXPECT_FALSE(named->add_eos());
   EXPECT_EQ(named->decode({0, 2, 4}), "a");  // a token with a role is special
-  EXPECT_EQ(named->vocab_size(), 5);         // <pad>, which the tokenizer does not have, is not made up
+  EXPECT_EQ(named->vocab_size(), 5);         // <pad>, which the tokenizer lacks, is not added
   EXPECT_EQ(named->files().size(), 2U);
   const auto added = load(small(), R"({"added_tokens_decoder": {"6": {"content": "y"}, "5": {"content": "x", "rstrip": true}}})");
   EXPECT_EQ(added->encode("ax  yb"), (std::vector<int32_t>{0, 5, 6, 1}));
@@ -144,7 +144,7 @@ TEST(TokenizerJsonErrors, SettingsBesideTheFile) {
   folder.write("tokenizer.json", small().dump());
   folder.write("config.json", R"({"bos_token_id": 0, "eos_token_id": [1, 2]})");
   EXPECT_EQ(load_tokenizer(folder.path())->eos_id(), 1);
-  EXPECT_EQ(load_tokenizer(folder.path())->bos_id(), 4);  // what stands before a text
+  EXPECT_EQ(load_tokenizer(folder.path())->bos_id(), 4);  // the token that precedes a text
   folder.write("config.json", R"({"eos_token_id": 9999})");
   EXPECT_EQ(load_tokenizer(folder.path())->eos_id(), std::nullopt);
 }

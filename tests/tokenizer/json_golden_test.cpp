@@ -1,4 +1,4 @@
-// tokenizer.json: ids and text equal Hugging Face's `tokenizers` on every string of scripts/golden/tokenizer_json.py.
+// tokenizer.json: ids and text equal those of Hugging Face's `tokenizers` for every string of scripts/golden/tokenizer_json.py.
 #include <gtest/gtest.h>
 
 #include "lora/base/error.h"
@@ -14,7 +14,7 @@ using Ids = std::vector<int32_t>;
 
 const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
 
-/// The value, or, where the file holds null, what it usually is.
+/// The value, or the usual one if the file holds null.
 template <typename Value>
 Value or_usual(const Json& value, const Value& usual) {
   return value.is_null() ? usual : value.get<Value>();
@@ -36,7 +36,7 @@ void expect_golden(const std::string& kind, const std::vector<std::string>& text
 
 class TokenizerJson : public testing::TestWithParam<const char*> {};
 
-TEST_P(TokenizerJson, EncodesAndDecodesAsTheReference) {
+TEST_P(TokenizerJson, EncodesAndDecodesLikeTheReference) {
   const Json golden = read_json(kFolder / "texts.json", ErrorKind::kData);
   for (const std::string& kind : split(GetParam(), ' ')) {
     expect_golden(kind, golden["texts"].get<std::vector<std::string>>());

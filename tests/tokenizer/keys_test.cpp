@@ -1,5 +1,5 @@
-// Every key of a tokenizer's files: folders give what transformers' AutoTokenizer makes of them (scripts/golden/tokenizer_keys.py), and
-// there is no key that nobody has thought of.
+// Every key of a tokenizer's files: folders load as with transformers' AutoTokenizer (scripts/golden/tokenizer_keys.py), and no key that
+// transformers reads is unknown here.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@ std::optional<int32_t> id_or_none(const Json& id) {
   return id.is_null() ? std::nullopt : std::optional(id.get<int32_t>());
 }
 
-/// The model of a tokenizer.json as the files that older folders have.
+/// Writes the model of a tokenizer.json as the separate files of older folders.
 void write_vocabulary(const Json& model, const test::TemporaryFolder& folder) {
   std::string lines;
   if (model["type"] == "WordPiece") {
@@ -45,10 +45,10 @@ void write_vocabulary(const Json& model, const test::TemporaryFolder& folder) {
   folder.write("merges.txt", "#version: 0.2\n" + lines);
 }
 
-/// The file with 100,000 more tokens, which no text has.
+/// Writes the file with 100,000 more tokens, none of which occurs in a text.
 void write_large(const fs::path& source, const test::TemporaryFolder& folder) {
   Json file = read_json(source, ErrorKind::kData);
-  nlohmann::json vocab = file["model"]["vocab"];  // not ordered: an ordered object of this size searches its entries for each key
+  nlohmann::json vocab = file["model"]["vocab"];  // not ordered_json, which would search all its entries for each key
   for (const Json& token : file["added_tokens"]) {
     vocab[token["content"].get<std::string>()] = token["id"].get<int64_t>();  // they keep their ids
   }
@@ -62,7 +62,7 @@ void write_large(const fs::path& source, const test::TemporaryFolder& folder) {
   folder.write("tokenizer.json", text);
 }
 
-/// The folder of a case: its vocabulary under the usual name, with the other files.
+/// Writes the folder of a case: its vocabulary under the usual name and the other files.
 void write_folder(const Json& each, const test::TemporaryFolder& folder) {
   const auto parts = split(each["vocabulary"].get<std::string>(), ' ');
   const std::string& vocabulary = parts.front();
@@ -105,7 +105,7 @@ void expect_case(const Json& each, const std::vector<std::string>& texts) {
   for (const auto& [role, token] : each["named"].items()) {
     EXPECT_EQ(named.contains(role) ? Json(named.at(role)) : Json(), token) << role;
   }
-  if (!each["bos"].is_null() && !tokenizer->add_bos()) {  // what a post-processor writes comes first, in a class of cls and sep
+  if (!each["bos"].is_null() && !tokenizer->add_bos()) {  // where a class has cls and sep, the post-processor's first token counts
     EXPECT_EQ(tokenizer->bos_id(), id_or_none(each["bos"]));
   }
   if (!tokenizer->add_eos() && !(each["eos"].is_null() && each["files"].contains("config.json"))) {
@@ -115,7 +115,7 @@ void expect_case(const Json& each, const std::vector<std::string>& texts) {
 
 class TokenizerKeys : public testing::TestWithParam<int> {};
 
-TEST_P(TokenizerKeys, GiveWhatAutoTokenizerGives) {
+TEST_P(TokenizerKeys, LoadAsWithAutoTokenizer) {
   const Json golden = read_json(kData / "tokenizer_keys/cases.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   ASSERT_GE(golden["cases"].size(), 100U);
@@ -141,7 +141,7 @@ TEST(TokenizerKeyUse, EveryKeyOfTransformersIsKnown) {
   EXPECT_EQ(key_use("special_tokens_map.json", "do_lower_case"), std::nullopt);
 }
 
-TEST(TokenizerKeyUse, OthersAreWarnedOfOnce) {
+TEST(TokenizerKeyUse, UnknownKeysCauseOneWarning) {
   const auto said_of = [](const char* vocabulary, const std::vector<std::pair<const char*, Json>>& files) {
     const test::TemporaryFolder folder;
     Json each{{"vocabulary", vocabulary}, {"files", Json::object()}};
@@ -162,7 +162,7 @@ TEST(TokenizerKeyUse, OthersAreWarnedOfOnce) {
   EXPECT_THAT(
       said_of("gpt2.json", {{"tokenizer.json", {{"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"odd", 1}}}}}}),
       HasSubstr("tokenizer.json] a key is not known here and not used: ByteLevel.odd"));
-  // Keys and classes that are known, and cannot be followed.
+  // Keys and classes that are known but cannot be followed.
   EXPECT_THAT(said_of("llama3.json", {{"tokenizer_config.json", {{"fix_mistral_regex", true}}}}),
               HasSubstr("fix_mistral_regex has no effect, as in transformers"));
   EXPECT_THAT(said_of("llama3.json", {{"tokenizer_config.json", {{"auto_map", {{"AutoTokenizer", {"a.B", nullptr}}}}}}}),

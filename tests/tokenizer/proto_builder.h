@@ -5,7 +5,7 @@
 
 namespace lora::test {
 
-/// Pieces of a Protocol Buffers message, for models that no trainer would write.
+/// Builds parts of a Protocol Buffers message, for models that no trainer would write.
 inline std::string varint(uint64_t value) {
   std::string bytes;
   for (; value >= 0x80; value >>= 7) {
@@ -34,7 +34,7 @@ inline std::string piece(const std::string& text, PieceType type = kNormal, floa
   return bytes_field(1, bytes_field(1, text) + float_field(2, score) + number_field(3, type));
 }
 
-/// A working unigram model of a few pieces.
+/// A valid unigram model of a few pieces.
 inline std::string small_model() {
   return piece("<unk>", kUnknown) + piece("<s>", kControl) + piece("</s>", kControl) + piece("\xe2\x96\x81") + piece("a") + piece("b") +
          piece("ab", kNormal, -0.5F);
@@ -48,7 +48,7 @@ inline std::string little_endian(uint32_t value) {
   return {bytes, 4};
 }
 
-/// A model with a normalisation table of the given trie units and replacements.
+/// A model whose normalisation table has the given trie units and replacements.
 inline std::string model_with_charsmap(const std::string& blob) {
   return small_model() + bytes_field(3, bytes_field(2, blob));
 }

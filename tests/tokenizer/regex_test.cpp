@@ -1,4 +1,4 @@
-// Patterns as Oniguruma reads them; scripts/golden/tokenizer_json.py compares them on many texts.
+// Patterns in Oniguruma's syntax; scripts/golden/tokenizer_json.py compares them on many texts.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -18,9 +18,9 @@ std::vector<std::string> matches(const std::string& pattern, const std::string& 
   return found;
 }
 
-TEST(TextRegex, ReadsOnigurumasSyntax) {
-  EXPECT_THAT(matches("a{2}+", "aaaaa"), ElementsAre("aaaa"));     // a repetition of the repetition
-  EXPECT_THAT(matches("a{1}?b", "ab b"), ElementsAre("ab", "b"));  // which may be left out
+TEST(TextRegex, SupportsOnigurumaSyntax) {
+  EXPECT_THAT(matches("a{2}+", "aaaaa"), ElementsAre("aaaa"));     // a repetition of a repetition
+  EXPECT_THAT(matches("a{1}?b", "ab b"), ElementsAre("ab", "b"));  // an optional repetition
   EXPECT_THAT(matches("a{,2}b", "aaab"), ElementsAre("aab"));
   EXPECT_THAT(matches("a{2,3}?", "aaaa"), ElementsAre("aa", "aa"));
   EXPECT_THAT(matches("a{x}", "a{x}"), ElementsAre("a{x}"));
@@ -28,7 +28,7 @@ TEST(TextRegex, ReadsOnigurumasSyntax) {
   EXPECT_THAT(matches(".$", "ab\ncd"), ElementsAre("b", "d"));
   EXPECT_THAT(matches("a++a|a", "aaa"), ElementsAre("a", "a", "a"));
   EXPECT_THAT(matches("(?i:k|s)", "kK\u212a s\u017fS"), ElementsAre("k", "K", "\u212a", "s", "\u017f", "S"));
-  EXPECT_THAT(matches("a(?i)b|C", "aB ac AB"), ElementsAre("aB", "ac"));  // over the alternatives
+  EXPECT_THAT(matches("a(?i)b|C", "aB ac AB"), ElementsAre("aB", "ac"));  // the option extends over the alternatives
   EXPECT_THAT(matches("(?i:\u00e4|\u0416)", "\u00c4\u00e4\u0436"), ElementsAre("\u00c4", "\u00e4", "\u0436"));
   EXPECT_THAT(matches("[a-c&&[^b]]+", "abcab"), ElementsAre("a", "ca"));
   EXPECT_THAT(matches("[]a]+", "]a"), ElementsAre("]a"));
@@ -38,11 +38,11 @@ TEST(TextRegex, ReadsOnigurumasSyntax) {
   EXPECT_THAT(matches("\\x{65e5}\\u672c\\x41", "\u65e5\u672cA"), ElementsAre("\u65e5\u672cA"));
   EXPECT_THAT(matches("(?<=a)b(?!c)(?#x)", "abc ab bb"), ElementsAre("b"));
   EXPECT_THAT(matches("\\p{Han}+|\\P{^Lu}", "\u65e5\u672cAb"), ElementsAre("\u65e5\u672c", "A"));
-  EXPECT_THAT(matches("x*", "axb"), ElementsAre("", "x", ""));  // no empty match right behind a match
+  EXPECT_THAT(matches("x*", "axb"), ElementsAre("", "x", ""));  // no empty match directly after a match
 }
 
-TEST(TextRegex, KnowsTheUnicodeOfTheReference) {
-  EXPECT_THAT(matches("\\s", "\u180e\u0085\u2003"), ElementsAre("\u0085", "\u2003"));              // U+180E is none since Unicode 6.3
+TEST(TextRegex, UsesTheUnicodeVersionOfTheReference) {
+  EXPECT_THAT(matches("\\s", "\u180e\u0085\u2003"), ElementsAre("\u0085", "\u2003"));              // U+180E is not white space since Unicode 6.3
   EXPECT_THAT(matches("\\p{L}+", "a\U0001e4d0\U00031350"), ElementsAre("a\U0001e4d0\U00031350"));  // Unicode 15
   EXPECT_THAT(matches("\\p{N}", "\U00011f50"), ElementsAre("\U00011f50"));
   EXPECT_THAT(matches("[^\\s\\p{L}\\p{N}]+", "\u00d7\U0001fae8a"), ElementsAre("\u00d7\U0001fae8"));

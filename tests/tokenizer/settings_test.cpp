@@ -1,4 +1,4 @@
-// What tokenizer_config.json and added_tokens.json say.
+// Settings from tokenizer_config.json and added_tokens.json.
 #include <gtest/gtest.h>
 
 #include "lora/tokenizer/tokenizer.h"
@@ -60,8 +60,8 @@ TEST(TokenizerSettings, AddedTokens) {
   EXPECT_EQ(tokenizer->token(8), "<pad>");
   EXPECT_EQ(tokenizer->token(0), "<unk>");
   EXPECT_EQ(tokenizer->decode({4, 7, 8}, true), "a<end><pad>");
-  EXPECT_EQ(tokenizer->decode({4, 7, 8}), "a<pad>") << "only a token with a role is special";
-  EXPECT_EQ(tokenizer->encode("a<pad>").back(), 8) << "and only that is plain text";
+  EXPECT_EQ(tokenizer->decode({4, 7, 8}), "a<pad>") << "only tokens with a role are special";
+  EXPECT_EQ(tokenizer->encode("a<pad>").back(), 8) << "only tokens without a role are matched in text";
   EXPECT_NE(tokenizer->encode("a<end>").back(), 7);
   EXPECT_EQ(tokenizer->files().size(), 3U);
 }
@@ -86,7 +86,7 @@ TEST(TokenizerSettings, Errors) {
   expect_error(ErrorKind::kModel, {"added_tokens.json", "impossible id -1"}, [] { load_with("", R"({"<pad>": -1})"); });
 }
 
-TEST(TokenizerSettings, WhereATokenizerIsFound) {
+TEST(TokenizerSettings, FindsTheTokenizerInAFolder) {
   const test::TemporaryFolder folder;
   expect_error(ErrorKind::kModel, {"nothing at this path"}, [&] { load_tokenizer(folder / "missing"); });
   expect_error(ErrorKind::kModel, {"no tokenizer file"}, [&] { load_tokenizer(folder / ""); });
@@ -95,8 +95,8 @@ TEST(TokenizerSettings, WhereATokenizerIsFound) {
   EXPECT_TRUE(load_tokenizer(folder.write("other.model", test::small_model()))->add_bos());
 }
 
-// tokenizer.json counts before tokenizer.model, and its settings are those of its own name alone.
-TEST(TokenizerSettings, TokenizerJsonComesFirst) {
+// tokenizer.json takes precedence over tokenizer.model, and tokenizer_config.json applies only to a file with the usual name.
+TEST(TokenizerSettings, TokenizerJsonTakesPrecedence) {
   const test::TemporaryFolder folder;
   const std::filesystem::path json = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json";
   folder.write("tokenizer.model", test::small_model());
