@@ -5,7 +5,7 @@
 namespace lora::peft {
 namespace {
 
-/// "name role" of a key, with "copy" and "idle"; "": not understood.
+/// "name role" of a key, with " copy" for a copy; "idle" for an unused tensor; "" for a key that is not understood.
 std::string meaning(const AdapterKeys& keys, const std::string& key) {
   const std::optional<AdapterKey> parsed = keys.parse(key);
   if (!parsed) {
@@ -18,7 +18,7 @@ std::string meaning(const AdapterKeys& keys, const std::string& key) {
   return parsed->name() + " " + roles[static_cast<size_t>(parsed->role)] + (parsed->is_copy ? " copy" : "");
 }
 
-TEST(AdapterKeys, TakeEverySpellingApart) {
+TEST(AdapterKeys, AreParsedInEverySpelling) {
   AdapterKeys keys(Json{{"modules_to_save", {"classifier", "lm_head"}}, {"bias", "lora_only"}});
   keys.set_adapter_name("mine");
   const std::vector<std::pair<std::string, std::string>> meanings{
@@ -47,7 +47,7 @@ TEST(AdapterKeys, TakeEverySpellingApart) {
       {"base_model.model.lm_head.original_module.weight", "idle"},
       {"base_model.model.classifier.modules_to_save.mine.dense.weight", "classifier.dense.weight trained copy"},
       {"base_model.model.classifier.dense.weight", "classifier.dense.weight trained"},
-      // What other methods, other tools and damage leave.
+      // Keys of other methods and other tools, and damaged keys.
       {"base_model.model.q.lora_A", ""},
       {"base_model.model.q.lora_A.mine.weight.more", ""},
       {"base_model.model.q.lora_A.bias.more", ""},
@@ -69,8 +69,8 @@ TEST(AdapterKeys, TakeEverySpellingApart) {
   EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.weight"), "");
 }
 
-/// PEFT before 0.6 left the head that a task adds out of modules_to_save.
-TEST(AdapterKeys, TheTasksHeadIsTrained) {
+/// PEFT before 0.6 did not list the head that a task adds in modules_to_save.
+TEST(AdapterKeys, TheHeadOfATaskIsTrained) {
   const AdapterKeys keys(Json{{"modules_to_save", nullptr}, {"task_type", "SEQ_CLS"}});
   EXPECT_EQ(meaning(keys, "base_model.model.score.weight"), "score.weight trained");
   EXPECT_EQ(meaning(keys, "base_model.model.classifier.bias"), "classifier.bias trained");

@@ -1,4 +1,4 @@
-// Adapters of another rank, plain LoRA from DoRA, LoRA from two checkpoints: against PEFT and the exact decomposition.
+// Resizing, conversion of DoRA to plain LoRA, and extraction from two checkpoints: compared with PEFT and with the exact decomposition.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -36,7 +36,7 @@ io::CheckpointSource weights_of(const std::string& name) {
 }
 
 TEST(LowRankSvd, OfAProductEqualsThatOfTheMatrix) {
-  // Also with more columns than rows on the way.
+  // Includes factors with a larger rank than rows or columns.
   for (const auto& [rows, rank, columns] : {std::tuple(30, 4, 20), std::tuple(5, 9, 20), std::tuple(30, 12, 7)}) {
     const Tensor B = normal({rows, rank}, 1);
     const Tensor A = normal({rank, columns}, 2);
@@ -50,8 +50,8 @@ TEST(LowRankSvd, OfAProductEqualsThatOfTheMatrix) {
   }
 }
 
-TEST(LowRankSvd, OfALargeMatrixIsNearTheBest) {
-  // Singular values that fall slowly, as those of a whole fine-tuning: 1 / √k.
+TEST(LowRankSvd, OfALargeMatrixIsNearOptimal) {
+  // Singular values that decay slowly (1 / √k), as those of full fine-tuning do.
   const int64_t size = 1100;
   const Tensor U = std::get<0>(at::linalg_qr(normal({size, 200}, 1)));
   const Tensor V = std::get<0>(at::linalg_qr(normal({size, 200}, 2)));
@@ -90,7 +90,7 @@ TEST(Figures, EqualThoseOfTheWholeMatrix) {
   EXPECT_EQ(figures_of(fresh).effective_rank, 0);
   EXPECT_EQ(relative_difference(fresh, fresh), 0);
   EXPECT_NEAR(relative_difference(fresh, adapter.updates.front()), 1, 1e-12);
-  // The same product by other factors of another rank.
+  // The same product from other factors of a different rank.
   LowRankUpdate doubled = adapter.updates.front();
   doubled.A_RI = at::cat({doubled.A_RI, doubled.A_RI});
   doubled.B_OR = at::cat({doubled.B_OR, doubled.B_OR}, 1) / 2;
@@ -119,7 +119,7 @@ TEST(Resized, EqualsPeftsSvd) {
     norms += norm * norm;
   }
   EXPECT_NEAR(result.relative_error(), std::sqrt(errors / norms), 1e-5);
-  // A larger rank loses nothing and is filled up with zeros.
+  // A larger rank loses nothing and is padded with zeros.
   const Approximation larger = resized(adapter, 9);
   EXPECT_LT(larger.relative_error(), 1e-6);
   EXPECT_EQ(larger.adapter.updates.front().rank(), 9);
@@ -150,7 +150,7 @@ TEST(Baked, DoraBecomesTheNearestPlainLora) {
     EXPECT_NEAR(module.norm, best["norm"].get<double>(), 1e-5 * module.norm) << module.module;
     EXPECT_NEAR(module.error, best["error"].get<double>(), 1e-5 * module.norm) << module.module;
   }
-  // With all directions nothing is lost: the weights that PEFT merges.
+  // With every direction nothing is lost: the weights equal those that PEFT merges.
   const Approximation whole = baked(adapter, 60, weight_of);
   EXPECT_LT(whole.relative_error(), 1e-6);
   for (const LowRankUpdate& update : whole.adapter.updates) {
@@ -163,14 +163,14 @@ TEST(Baked, DoraBecomesTheNearestPlainLora) {
   EXPECT_LT(same.relative_error(), 1e-6);
 }
 
-/// A checkpoint of some tensors.
+/// Writes a checkpoint that contains the given tensors.
 fs::path write_model(const TemporaryFolder& folder, const std::string& name, const std::vector<io::NamedTensor>& tensors) {
   fs::create_directories(folder / name);
   io::save_tensors(folder / (name + "/model.safetensors"), tensors);
   return folder / name;
 }
 
-/// Two checkpoints with one difference of each kind; q's and other's is of rank 3.
+/// Two checkpoints with one difference of each kind; the differences of `q` and `other` have rank 3.
 class Extracted : public testing::Test {
  protected:
   TemporaryFolder folder_;
@@ -198,7 +198,7 @@ class Extracted : public testing::Test {
                                                  {"other.weight", q_ + change_}})};
 };
 
-TEST_F(Extracted, TakesTheDifferencesOfTargetsAndListsTheOthers) {
+TEST_F(Extracted, ContainsTheDifferencesOfTargetsAndListsTheOthers) {
   const Extraction result = extracted(base_, tuned_, {{"q", "k"}, {"e"}}, 3);
   ASSERT_EQ(result.approximation.adapter.updates.size(), 2U);  // k is the same in both
   for (const LowRankUpdate& update : result.approximation.adapter.updates) {
@@ -223,7 +223,7 @@ TEST_F(Extracted, TakesTheDifferencesOfTargetsAndListsTheOthers) {
   EXPECT_NEAR(result.relative_error_of_all(), std::sqrt(lost / all), 1e-4);
 }
 
-TEST_F(Extracted, SaysWhereThereIsNothingToExtract) {
+TEST_F(Extracted, ReportsThatThereIsNothingToExtract) {
   expect_error(ErrorKind::kModel, {"do not differ", "same model"}, [&] { extracted(base_, base_, {{"q"}, {}}, 3); });
   expect_error(ErrorKind::kModel, {"do not differ", "--target-modules"}, [&] { extracted(base_, tuned_, {{"k"}, {}}, 3); });
   const io::CheckpointSource broken(write_model(folder_, "broken", {{"q.weight", q_ * std::nan("")}}));

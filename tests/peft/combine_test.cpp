@@ -1,4 +1,4 @@
-// Combining against PEFT's add_weighted_adapter (tests/data/combine).
+// Combining compared with PEFT's add_weighted_adapter (tests/data/combine).
 #include "lora/peft/combine.h"
 
 #include <ATen/ATen.h>
@@ -44,7 +44,7 @@ CombineOptions options_of(const Json& arguments, uint64_t seed) {
   return options;
 }
 
-/// The part of a tensor that `shape` covers; the rest must be zero (PEFT fills cat's modules up to one rank).
+/// The part of a tensor that `shape` covers; the rest must be zero (PEFT pads cat's modules to one rank).
 Tensor without_filling(Tensor tensor, at::IntArrayRef shape) {
   for (int64_t d = 0; d < tensor.dim(); ++d) {
     EXPECT_EQ(tensor.slice(d, shape[static_cast<size_t>(d)]).count_nonzero().item<int64_t>(), 0);
@@ -83,7 +83,7 @@ TEST(Combine, EqualsPeftsAddWeightedAdapter) {
   EXPECT_EQ(methods.size(), combine_methods().size());
 }
 
-TEST(Combine, WritesAnAdapterThatSaysWhatItIs) {
+TEST(Combine, WritesAnAdapterWithACompleteConfig) {
   CombineOptions options;
   options.method = "cat";
   Adapter combined = combine({weighted("a", 2), weighted("b"), weighted("c")}, options);
@@ -104,7 +104,7 @@ TEST(Combine, WritesAnAdapterThatSaysWhatItIs) {
   for (size_t i = 0; i < read.updates.size(); ++i) {
     expect_equal(delta(read.updates[i]), delta(combined.updates[i]), read.updates[i].module);
   }
-  // Adapters that chose their modules by more than names: the result names the modules.
+  // If an adapter chose its modules by more than their names, the result lists the modules explicitly.
   WeightedAdapter first_layer = weighted("a");
   first_layer.adapter.options.target_modules = {ModuleChoice::Kind::kList, {"q_proj"}, ""};
   first_layer.adapter.options.layers_to_transform = {{0}};
@@ -113,7 +113,7 @@ TEST(Combine, WritesAnAdapterThatSaysWhatItIs) {
   EXPECT_FALSE(combined.options.layers_to_transform.has_value());
 }
 
-TEST(Combine, RandomPruningKeepsItsShareAndTheExpectedSum) {
+TEST(Combine, RandomPruningKeepsTheDensityAndTheExpectedSum) {
   WeightedAdapter large = weighted("a");
   LowRankUpdate& update = large.adapter.updates[0];
   large.adapter.updates.resize(1);
@@ -152,7 +152,7 @@ TEST(Combine, BadOptions) {
       {"--combine", "one --adapter for 'cat'"}, [](auto& o) { o.method = "cat"; }, 1);
 }
 
-TEST(Combine, ListsWhatHasNoSum) {
+TEST(Combine, ListsWhatCannotBeCombined) {
   CombineOptions linear;
   expect_error(ErrorKind::kModel, {"modules of different ranks", "layers.0.self_attn.q_proj", "(2 more)"}, [&] {
     combine({weighted("a"), weighted("c")}, linear);

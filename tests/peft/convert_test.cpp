@@ -1,4 +1,4 @@
-// Adapters in other formats: what the files hold, and what comes back.
+// Adapters in other formats: the content of the files, and what is read back.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -39,7 +39,7 @@ const LowRankUpdate& update_of(const Adapter& adapter, const std::string& module
   throw std::out_of_range(module);
 }
 
-/// An update of random numbers, as read from a file.
+/// An update with random numbers, as if read from a file.
 LowRankUpdate random_update(const std::string& module, int64_t rank, int64_t inputs, int64_t outputs, double alpha) {
   const auto seed = static_cast<uint64_t>(rank * 100 + inputs);
   LowRankUpdate update;
@@ -68,7 +68,7 @@ void expect_same_deltas(const Adapter& found, const Adapter& expected, double to
   }
 }
 
-TEST(Mlx, RoundTripIsBitIdenticalWhereOneScaleAndRankAreEnough) {
+TEST(Mlx, RoundTripIsBitIdenticalWithOneScaleAndRank) {
   const TemporaryFolder folder;
   const Adapter adapter = golden_adapter("llama/tied/adapter");  // rsLoRA
   write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, {}, {});
@@ -95,13 +95,13 @@ TEST(Mlx, OtherScalesAndRanksKeepTheProduct) {
     write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, {}, {});
     const Adapter back = read_foreign_adapter(AdapterFormat::kMlx, folder.path(), {});
     expect_same_deltas(back, adapter, 1e-6);
-    for (const LowRankUpdate& update : back.updates) {  // filled up: MLX makes all of one rank
+    for (const LowRankUpdate& update : back.updates) {  // padded: MLX uses one rank for all modules
       EXPECT_EQ(update.rank(), back.updates.front().rank());
     }
   }
 }
 
-TEST(Mlx, HoldsDora) {
+TEST(Mlx, SupportsDora) {
   const TemporaryFolder folder;
   Adapter adapter = golden_adapter("convert/dora");
   write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, {}, {});
@@ -112,12 +112,12 @@ TEST(Mlx, HoldsDora) {
   for (const LowRankUpdate& update : adapter.updates) {
     expect_equal(*update_of(back, update.module).magnitude_O, *update.magnitude_O, update.module);
   }
-  // Back in PEFT's folder it is DoRA still.
+  // Converted back to PEFT's format, it is still DoRA.
   write_foreign_adapter(AdapterFormat::kPeft, folder.path(), back, {}, {});
   EXPECT_EQ(read_json(folder / "adapter_config.json", ErrorKind::kModel)["use_dora"], true);
 }
 
-TEST(Mlx, EmbeddingsNeedABaseWithAHeadOfItsOwn) {
+TEST(Mlx, EmbeddingsNeedABaseWithAnUntiedHead) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.embed_tokens", 2, 11, 6, 4)};
@@ -183,7 +183,7 @@ TEST(Kohya, RoundTripIsBitIdenticalAndResolvesUnderscores) {
   }
 }
 
-TEST(Kohya, NamesThatCannotBeToldAreListed) {
+TEST(Kohya, AmbiguousNamesAreListed) {
   const TemporaryFolder folder;
   const fs::path path = folder / "x.safetensors";
   Adapter adapter;
@@ -216,7 +216,7 @@ TEST(Kohya, DamagedFilesSayWhatIsWrong) {
   EXPECT_EQ(read_foreign_adapter(AdapterFormat::kKohya, folder / "x.safetensors", {}).updates.front().scale, 1);
 }
 
-/// llama.cpp's converter on a weight of q_proj or k_proj, row by row: row (2 i + half) of a head is row (half · E/2 + i).
+/// Permutes a weight of q_proj or k_proj as llama.cpp's converter does: row (2 i + half) of a head is its row (half · E/2 + i).
 Tensor converter_order(const Tensor& weight, int64_t heads) {
   const int64_t size = weight.size(0) / heads;
   Tensor result = at::empty_like(weight);
@@ -228,7 +228,7 @@ Tensor converter_order(const Tensor& weight, int64_t heads) {
   return result;
 }
 
-TEST(GgufAdapter, GivesTheMergedWeightsInLlamaCppsOrder) {
+TEST(GgufAdapter, GivesTheMergedWeightsInTheOrderOfLlamaCpp) {
   const TemporaryFolder folder;
   for (const std::string name : {"gqa", "tied", "llama3", "dynamic", "mistral"}) {
     const Adapter adapter = golden_adapter((name == "mistral" ? "families/" : "llama/") + name + "/adapter");
@@ -256,7 +256,7 @@ TEST(GgufAdapter, GivesTheMergedWeightsInLlamaCppsOrder) {
   }
 }
 
-TEST(GgufAdapter, AlphaSuitsMostModulesAndTheirFactorsStay) {
+TEST(GgufAdapter, AlphaFitsMostModulesWhoseFactorsAreUnchanged) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.layers.0.self_attn.v_proj", 4, 8, 6, 8), random_update("model.layers.1.mlp.up_proj", 2, 8, 6, 8),
@@ -283,7 +283,7 @@ TEST(GgufAdapter, EmbeddingsAreTransposedAndTiedOnesRefused) {
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "y.gguf", adapter, base_of("tied"), {}); });
 }
 
-TEST(GgufAdapter, NeedsABaseThatItKnows) {
+TEST(GgufAdapter, NeedsAKnownBase) {
   const TemporaryFolder folder;
   const Adapter adapter = golden_adapter("llama/gqa/adapter");
   const auto fails = [&](const Json& config, const std::vector<std::string>& parts) {
@@ -298,7 +298,7 @@ TEST(GgufAdapter, NeedsABaseThatItKnows) {
   fails(Json::parse(R"({"model_type": "llama", "num_attention_heads": 0})"), {"num_attention_heads"});
 }
 
-TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
+TEST(Formats, ListWhatTheyCannotStoreOrDropIt) {
   const TemporaryFolder folder;
   Adapter adapter = golden_adapter("convert/dora");
   adapter.updates[1].bias_O = at::ones({adapter.updates[1].B_OR.size(0)});
@@ -315,7 +315,7 @@ TEST(Formats, SayWhatTheyCannotHoldOrDropIt) {
                 "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
-  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // PEFT's copy of the base: no loss
+  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // a copy of the base that PEFT saves: leaving it out loses nothing
   const Written written =
       write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {at::kFloat, "lora_unet", /*drop_unsupported=*/true});
   EXPECT_EQ(written.left_out.size(), 5U);
@@ -344,7 +344,7 @@ TEST(Formats, VllmHasOneScaleAndRank) {
   expect_same_deltas(read_adapter(folder.path(), options), adapter, 1e-6);
 }
 
-TEST(Formats, HalfPrecisionIsRoundedOnceAndMustHoldTheValues) {
+TEST(Formats, HalfPrecisionIsRoundedOnceAndMustNotOverflow) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("lm_head", 2, 8, 6, 4)};
@@ -357,7 +357,7 @@ TEST(Formats, HalfPrecisionIsRoundedOnceAndMustHoldTheValues) {
                [&] { write_foreign_adapter(AdapterFormat::kKohya, folder / "x", adapter, {}, {at::kHalf}); });
 }
 
-TEST(Formats, WhatIsNoAdapterIsNamed) {
+TEST(Formats, OtherFilesAreErrors) {
   const TemporaryFolder folder;
   const auto fails = [](const fs::path& path, const std::vector<std::string>& parts) {
     expect_error(ErrorKind::kModel, parts, [&] { detect_adapter_format(path); });

@@ -36,7 +36,7 @@ LoraOptions golden_options() {
   return options;
 }
 
-/// Positions with a label.
+/// The positions that have a label.
 at::Tensor labelled(const std::vector<test::Document>& documents) {
   std::vector<int64_t> positions;
   int64_t position = 0;
@@ -51,7 +51,7 @@ at::Tensor labelled(const std::vector<test::Document>& documents) {
   return at::tensor(positions, at::kLong);
 }
 
-/// Shows the pass the case's rows, two at a time, until it has converged. Returns the batches that took.
+/// Feeds the rows of the case to the pass, two at a time, until it converges. Returns the number of batches before that.
 int64_t look_at(const std::vector<test::Document>& rows, EvaPass& pass) {
   for (int64_t i = 0; i < 1000; ++i) {
     const size_t begin = 2 * static_cast<size_t>(i) % rows.size();
@@ -82,7 +82,7 @@ TEST(Eva, RanksAndDirectionsEqualPefts) {
   EXPECT_EQ(start.options.alpha_pattern,
             (std::vector<std::pair<std::string, double>>{
                 {layer + "0.self_attn.o_proj", 2.5}, {layer + "1.self_attn.q_proj", 10.0}, {layer + "1.self_attn.o_proj", 7.5}}));
-  EXPECT_EQ(start.options.target_modules.names.size(), 9U);  // layer 0's down_proj has no rank left
+  EXPECT_EQ(start.options.target_modules.names.size(), 9U);  // layer 0's down_proj is left without any rank
   EXPECT_EQ(start.A.size(), 9U);
 
   const models::BaseModel base = load(golden.folder / "model");
@@ -97,7 +97,7 @@ TEST(Eva, RanksAndDirectionsEqualPefts) {
   EXPECT_EQ(compared, 18);
 }
 
-TEST(Eva, OptionsDoWhatTheySay) {
+TEST(Eva, OptionsHaveTheirEffect) {
   LoraOptions options = golden_options();
   const EvaStart plain = start_of(options);
   options.eva.adjust_scaling_factors = false;
@@ -108,15 +108,15 @@ TEST(Eva, OptionsDoWhatTheySay) {
   for (size_t i = 0; i < plain.A.size(); ++i) {
     const at::Tensor lengths = white.A[i].tensor.norm(2, {1}, true);
     expect_near(white.A[i].tensor / lengths, plain.A[i].tensor, 1e-5, plain.A[i].name);
-    EXPECT_TRUE(lengths.diff(1, 0).gt(0).all().item<bool>()) << plain.A[i].name;  // weaker directions are made longer
+    EXPECT_TRUE(lengths.diff(1, 0).gt(0).all().item<bool>()) << plain.A[i].name;  // weaker directions are scaled up more
   }
-  // rho 1: nothing to share out.
+  // With rho 1 there is no rank to redistribute.
   options.eva.rho = 1.0;
   EXPECT_EQ(start_of(options).options.rank_pattern,
             (std::vector<std::pair<std::string, int64_t>>{{"model.layers.0.self_attn.o_proj", 2}, {"model.layers.1.self_attn.o_proj", 2}}));
 }
 
-TEST(Eva, ARunGoesOnWithTheRanksOfItsFile) {
+TEST(Eva, ARunResumesWithTheRanksOfItsFile) {
   const Golden golden("eva");
   const EvaStart start = start_of(golden_options());
   const models::BaseModel base = load(golden.folder / "model"), again = load(golden.folder / "model");
@@ -140,7 +140,7 @@ TEST(Eva, ARunGoesOnWithTheRanksOfItsFile) {
   expect_error(ErrorKind::kModel, {"not an adapter folder"}, [&] { eva_options(golden_options(), *again.model, empty.path()); });
 }
 
-TEST(Eva, AHeadIsLookedAtToo) {
+TEST(Eva, AHeadCanBeATarget) {
   const models::BaseModel base = test::tiny_llama();
   LoraOptions options = golden_options();
   options.target_modules.names = {"lm_head"};
@@ -165,7 +165,7 @@ TEST(Eva, BatchesMustBeLargeEnoughAndRanksSmallEnough) {
   EXPECT_EQ(pass.tokens_needed(), 12);
   const std::vector<test::Document> rows = test::documents_of({5, 6}, 50);
   EXPECT_FALSE(pass.add(test::batch_of(rows), at::arange(11)));
-  EXPECT_FALSE(pass.is_started());  // o_proj, with half the rank, has begun
+  EXPECT_FALSE(pass.is_started());  // only o_proj, with half the rank, has started
   EXPECT_FALSE(pass.add(test::batch_of(test::documents_of({9, 6}, 50)), at::arange(15)));
   EXPECT_TRUE(pass.is_started());
   EXPECT_EQ(pass.num_modules(), 15);

@@ -1,4 +1,4 @@
-// What of a model with experts an adapter can mean: PEFT would train the experts' and the router's parameters themselves.
+// Targets in a model with experts: PEFT would train the parameters of the experts and of the router directly, which is refused here.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +45,7 @@ TEST(ExpertTargets, AreErrorsThatNameTheModule) {
   expect_refused("qwen3_moe", nothing, {"adapter.target_modules", "no default", "q_proj (3)", "gate_proj (1)"});
 }
 
-TEST(ExpertTargets, ExcludedTheyLeaveTheRest) {
+TEST(ExpertTargets, TheRestRemainsIfTheyAreExcluded) {
   const models::BaseModel base = load("mixtral");
   LoraOptions options;
   options.target_modules.kind = ModuleChoice::Kind::kAllLinear;

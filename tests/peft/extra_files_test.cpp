@@ -27,7 +27,7 @@ std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseMod
   return attach_lora(options, *base.model, "base", 1);
 }
 
-TEST(AdapterFile, OfPeftMayHoldTheBasesEmbeddingsBesideTheirPairs) {
+TEST(AdapterFile, OfPeftMayContainTheEmbeddingsOfTheBase) {
   const LoraOptions options = options_of({"embed_tokens", "lm_head", "q_proj"});
   const models::BaseModel base = tiny_llama();
   const TemporaryFolder folder;
@@ -50,7 +50,7 @@ TEST(AdapterFile, OfPeftMayHoldTheBasesEmbeddingsBesideTheirPairs) {
   EXPECT_NO_THROW(attach(continued, tiny_llama()));
   tensors.back().tensor = tensors.back().tensor + 1;
   io::save_tensors(folder / kWeights, tensors);
-  // Other values replace the base's, as in PEFT, and are saved with the adapter again.
+  // Values that differ from the base's replace them, as in PEFT, and are saved with the adapter again.
   const TemporaryFolder second;
   attach(continued, tiny_llama())->save(second.path());
   const io::SafetensorsFile written(second / kWeights);
@@ -58,7 +58,7 @@ TEST(AdapterFile, OfPeftMayHoldTheBasesEmbeddingsBesideTheirPairs) {
   EXPECT_EQ(written.names().size(), tensors.size() - 1);
 }
 
-TEST(AdapterFile, LacksAHalfOrHoldsWhatWasNotAskedFor) {
+TEST(AdapterFile, WithMissingOrUnexpectedTensorsIsAnError) {
   LoraOptions dora = options_of({"q_proj"});
   dora.use_dora = true;
   const TemporaryFolder folder;
@@ -76,7 +76,7 @@ TEST(AdapterFile, LacksAHalfOrHoldsWhatWasNotAskedFor) {
   expect_error(ErrorKind::kModel, {kWeights, "1 tensor missing: lm_head.weight"}, [&] { attach(saved, tiny_llama()); });
 }
 
-TEST(AdapterConfig, SaysWhatIsTrained) {
+TEST(AdapterConfig, RecordsWhatIsTrained) {
   const TemporaryFolder folder;
   const auto written = [&](const LoraOptions& options, const models::BaseModel& base) {
     attach(options, base)->save(folder.path());
@@ -97,7 +97,7 @@ TEST(AdapterConfig, SaysWhatIsTrained) {
   other.trainable_token_indices = {{"lm_head", {9}}, {"embed_tokens", {2}}};
   other.lora_bias = other.ensure_weight_tying = true;
   const Json second = written(other, tiny_llama());
-  EXPECT_EQ(second["trainable_token_indices"], Json({{"embed_tokens", {2}}, {"lm_head", {9}}}));  // keys in their order
+  EXPECT_EQ(second["trainable_token_indices"], Json({{"embed_tokens", {2}}, {"lm_head", {9}}}));  // sorted by key
   EXPECT_EQ(second["lora_bias"], true);
   EXPECT_EQ(second["ensure_weight_tying"], true);
   EXPECT_EQ(second["bias"], "none");

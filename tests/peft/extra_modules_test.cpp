@@ -58,7 +58,7 @@ std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseMod
   return attach_lora(options, *base.model, "base", 1);
 }
 
-/// Names of what is trained, without the pairs of the first layers.
+/// Names of the trained parameters other than the low-rank pairs.
 std::vector<std::string> extra_names(const Method& method) {
   std::vector<std::string> names;
   for (const nn::Parameter& parameter : method.parameters()) {
@@ -85,7 +85,7 @@ at::Tensor logits_of(const models::BaseModel& base) {
   return base.model->head().forward(base.model->hidden(pass), pass);
 }
 
-/// One step of SGD on the squared logits: everything that is trained moves.
+/// Takes one SGD step on the squared logits, which changes every trained parameter.
 void train_a_step(const models::BaseModel& base, const Method& method) {
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const nn::Pass pass = nn::evaluation_pass(batch);
@@ -93,8 +93,8 @@ void train_a_step(const models::BaseModel& base, const Method& method) {
   optim::make_optimizer({.kind = optim::OptimizerKind::kSgd}, method.parameters(), 1e-3)->step(1e-3);
 }
 
-/// Trains a step and saves; another model, to which the same is attached, loads it and computes the same. The base does
-/// not change, and is what is computed when the adapter is not in use.
+/// Trains one step and saves. A second model with the same attachments must load the file and give the same logits. The base weights must
+/// not change, and without the adapter the logits must be those of the base. Returns the names in the file.
 std::vector<std::string> expect_round_trip(const LoraOptions& options, const std::function<models::BaseModel()>& make) {
   const models::BaseModel base = make();
   const at::Tensor bare = logits_of(base);
@@ -132,7 +132,7 @@ bool has(const std::vector<std::string>& keys, const std::string& key) {
   return std::find(keys.begin(), keys.end(), "base_model.model." + key) != keys.end();
 }
 
-TEST(Dora, StartsAsTheBaseAndHasPeftsKeys) {
+TEST(Dora, StartsAsTheBaseAndUsesPeftsKeys) {
   LoraOptions options = options_of({"q_proj", "embed_tokens"});
   options.use_dora = true;
   const models::BaseModel base = tiny_llama();
@@ -149,7 +149,7 @@ TEST(Dora, StartsAsTheBaseAndHasPeftsKeys) {
     }
   }
   for (const nn::Parameter& trained : method->parameters()) {
-    EXPECT_TRUE(trained.weight_decay) << trained.name;  // as transformers' Trainer has it
+    EXPECT_TRUE(trained.weight_decay) << trained.name;  // as in transformers' Trainer
   }
   options.init = LoraInit::kRandom;
   const auto keys = expect_round_trip(options, [] { return tiny_llama(); });
@@ -157,7 +157,7 @@ TEST(Dora, StartsAsTheBaseAndHasPeftsKeys) {
   EXPECT_TRUE(has(keys, "model.layers.0.self_attn.q_proj.lora_magnitude_vector") && has(keys, "model.embed_tokens.lora_embedding_A"));
 }
 
-TEST(Dora, TakesPissasStartWithoutChangingTheModel) {
+TEST(Dora, CombinesWithPissaWithoutChangingTheModel) {
   LoraOptions options = options_of({"q_proj"});
   options.use_dora = true;
   options.init = LoraInit::kPissa;
@@ -215,7 +215,7 @@ TEST(Biases, AreThoseOfTheTargetsOrAll) {
   EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::HasSubstr("[adapter.bias]"));
 }
 
-TEST(ModulesToSave, AreEndsOfNamesAndWhatIsWithin) {
+TEST(ModulesToSave, MatchEndsOfNamesAndIncludeSubmodules) {
   const LoraOptions options = saving({"norm", "layers.1.mlp", "lm_head"});
   const models::BaseModel base = biased_llama();
   const auto method = attach(options, base);
@@ -233,12 +233,12 @@ TEST(ModulesToSave, AreEndsOfNamesAndWhatIsWithin) {
   EXPECT_TRUE(has(expect_round_trip(options, biased_llama), "model.layers.1.mlp.down_proj.weight"));
 
   expect_error(ErrorKind::kConfig, {"adapter.modules_to_save", "'score'", "lm_head"}, [&] { attach(saving({"score"}), tiny_llama()); });
-  // The end of a name, but no module's name: PEFT would save what it adapts.
+  // The end of a name, but not a whole part of it: PEFT would save the modules that it adapts.
   expect_error(ErrorKind::kConfig, {"adapter.modules_to_save", "q_proj", "exclude_modules"},
                [&] { attach(saving({"_proj"}), tiny_llama()); });
 }
 
-TEST(ModulesToSave, AreFloat32BesideAHalfPrecisionBase) {
+TEST(ModulesToSave, AreFloat32WithAHalfPrecisionBase) {
   LoraOptions options = saving({"lm_head"});
   options.trainable_token_indices = {{"", {4, 2}}};
   const models::BaseModel base = tiny_llama(Json{{"torch_dtype", "bfloat16"}});
@@ -249,7 +249,7 @@ TEST(ModulesToSave, AreFloat32BesideAHalfPrecisionBase) {
   EXPECT_EQ(logits_of(base).scalar_type(), at::kBFloat16);
 }
 
-TEST(TiedWeights, DriftApartUnlessTheyAreKeptTogether) {
+TEST(TiedWeights, DivergeUnlessTheyAreKeptTied) {
   for (const std::string saved : {"lm_head", "embed_tokens"}) {
     const models::BaseModel base = tied_llama();
     const auto method = attach(saving({saved}), base);
@@ -268,7 +268,7 @@ TEST(TiedWeights, DriftApartUnlessTheyAreKeptTogether) {
   }
 }
 
-TEST(TiedPairs, ShareTheirMemoryAndAreTwoParametersEach) {
+TEST(TiedPairs, ShareMemoryAndAreTwoParametersEach) {
   LoraOptions options = options_of({"q_proj", "lm_head"});
   options.ensure_weight_tying = true;
   const models::BaseModel base = tied_llama();
@@ -281,7 +281,7 @@ TEST(TiedPairs, ShareTheirMemoryAndAreTwoParametersEach) {
   expect_equal(head_A.detach(), embedding_B.detach().t());
   EXPECT_EQ(embedding_A.abs().max().item<double>(), 0.0);
   EXPECT_GT(embedding_B.abs().max().item<double>(), 0.0);
-  // Both move it.
+  // The gradients of both update the shared memory.
   train_a_step(base, *method);
   const at::Tensor moved = embedding_A.detach().clone();
   EXPECT_EQ(method->parameters().size(), 3U * 2 + 4);
@@ -292,7 +292,7 @@ TEST(TiedPairs, ShareTheirMemoryAndAreTwoParametersEach) {
   expect_error(ErrorKind::kConfig, {"adapter.rank_pattern", "4", "2"}, [&] { attach(options, tied_llama()); });
 }
 
-TEST(TokenIndices, GiveRowsToTheLayersTheyName) {
+TEST(TokenIndices, AddRowsToTheNamedLayers) {
   const models::BaseModel base = tiny_llama();
   const auto list = attach(with_tokens({{"", {7, 3, 41}}}), base);
   EXPECT_THAT(extra_names(*list), ElementsAre("model.embed_tokens.token_adapter.trainable_tokens_delta"));
@@ -308,7 +308,7 @@ TEST(TokenIndices, GiveRowsToTheLayersTheyName) {
   EXPECT_EQ(keys.size(), 3U * 2 + 2);
 }
 
-TEST(TokenIndices, OfATiedModelAreTheHeadsTooWhereTheyAreTheSame) {
+TEST(TokenIndices, AreSharedWithATiedHeadIfTheyAreTheSame) {
   const auto num_rows = [](const LoraOptions& options) {
     const models::BaseModel base = tied_llama();
     const auto method = attach(options, base);
@@ -325,7 +325,7 @@ TEST(TokenIndices, OfATiedModelAreTheHeadsTooWhereTheyAreTheSame) {
   expect_error(ErrorKind::kConfig, {"adapter.trainable_token_indices", "ensure_weight_tying"}, [&] { attach(different, tied_llama()); });
 }
 
-TEST(TokenIndices, ThatCannotBeAreConfigErrors) {
+TEST(TokenIndices, ThatAreInvalidAreConfigErrors) {
   const auto fails = [](const LoraOptions& options, const std::vector<std::string>& parts) {
     std::vector<std::string> all{"adapter.trainable_token_indices"};
     all.insert(all.end(), parts.begin(), parts.end());

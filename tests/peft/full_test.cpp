@@ -57,7 +57,7 @@ TEST(Full, WritesAFolderThatLoadsAsABase) {
     for (size_t i = 0; i < parameters.size(); ++i) {
       expect_equal(parameters[i].tensor, method->parameters()[i].tensor.detach(), parameters[i].name);
     }
-    // And into a model of other values.
+    // A model with other values loads the file too.
     const models::BaseModel fresh = tiny_llama(changes, 9);
     const auto again = attach_full(*fresh.model, fresh.config);
     again->load(folder.path());
@@ -82,7 +82,7 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
   EXPECT_EQ(modern["num_hidden_layers"], 3);
 }
 
-TEST(Full, FaultsLeaveNothingBehind) {
+TEST(Full, ErrorsLeaveNoFiles) {
   const models::BaseModel base = tiny_llama();
   const auto method = attach_full(*base.model, base.config);
   const TemporaryFolder good;

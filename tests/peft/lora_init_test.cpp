@@ -1,4 +1,4 @@
-// Starts from the weight itself, and what they leave of it. The random ones are in lora_test.cpp.
+// Initialisations that use the base weight, and the residual that they leave. The random ones are in lora_test.cpp.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ LoraOptions starting(LoraInit init, std::vector<std::string> targets = {"q_proj"
   return options;
 }
 
-/// The base weight of a host in an untouched model of the same seed.
+/// The base weight of a host in an unchanged model with the same seed.
 at::Tensor untouched(const nn::Linear& host, const Json& changes = Json::object()) {
   const models::BaseModel base = tiny_llama(changes);
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
@@ -54,7 +54,7 @@ at::Tensor update(const nn::Linear& host) {
   return attached.scale * attached.B_OR.detach().matmul(attached.A_RI.detach());
 }
 
-/// Values as a training leaves them.
+/// Changes every parameter, as training does.
 void train_a_little(const Method& method) {
   const at::NoGradGuard no_grad;
   uint64_t seed = 0;
@@ -63,7 +63,7 @@ void train_a_little(const Method& method) {
   }
 }
 
-TEST(OrthogonalStart, IsNoChangeAlthoughNeitherFactorIsZero) {
+TEST(OrthogonalStart, LeavesTheModelUnchangedAlthoughNeitherFactorIsZero) {
   const models::BaseModel base = tiny_llama();
   const std::vector<nn::Parameter> before = test::copies(base.model->base_parameters());
   const auto method = attach_lora(starting(LoraInit::kOrthogonal), *base.model, "base", 1);
@@ -72,10 +72,10 @@ TEST(OrthogonalStart, IsNoChangeAlthoughNeitherFactorIsZero) {
     EXPECT_LE(update(*host).abs().max().item<double>(), 1e-7) << host->name();
     for (const at::Tensor& factor : {attached.A_RI, attached.B_OR}) {
       const at::Tensor values = singular_values(factor);
-      EXPECT_GT(values[1].item<double>(), 0.05) << host->name();  // two of the four directions each
+      EXPECT_GT(values[1].item<double>(), 0.05) << host->name();  // each factor spans two of the four directions
       EXPECT_LT(values[2].item<double>(), 1e-6) << host->name();
     }
-    // Entries of PEFT's have a standard deviation of sqrt(1/2) / 10.
+    // The entries of PEFT's factors have a standard deviation of sqrt(1/2) / 10.
     EXPECT_NEAR(attached.A_RI.std().item<double>(), 0.0707, 0.03) << host->name();
   }
   for (size_t i = 0; i < before.size(); ++i) {
@@ -99,7 +99,7 @@ TEST(OrthogonalStart, NeedsAnEvenRank) {
   expect_error(ErrorKind::kConfig, {"found r 5 for model.layers.0.mlp.down_proj"}, [&] { attach_lora(options, *base.model, "base", 1); });
 }
 
-TEST(PissaStart, TakesTheLargestSingularValuesOutOfTheWeight) {
+TEST(PissaStart, MovesTheLargestSingularValuesOutOfTheWeight) {
   for (const int64_t niter : {0, 400}) {
     for (const bool rslora : {false, true}) {
       const models::BaseModel base = tiny_llama();
@@ -123,7 +123,7 @@ TEST(PissaStart, TakesTheLargestSingularValuesOutOfTheWeight) {
   }
 }
 
-TEST(PissaStart, ARandomizedOneIsAFunctionOfSeedAndName) {
+TEST(PissaStart, RandomizedSvdIsAFunctionOfSeedAndName) {
   LoraOptions options = starting(LoraInit::kPissa);
   options.pissa_niter = 1;
   const models::BaseModel first = tiny_llama(), second = tiny_llama(), third = tiny_llama();
@@ -136,7 +136,7 @@ TEST(PissaStart, ARandomizedOneIsAFunctionOfSeedAndName) {
   expect_near(effective_weight(*adapted_hosts(*third.model)[0]), untouched(*adapted_hosts(*third.model)[0]), 1e-6);
 }
 
-TEST(OloraStart, TakesTheFirstColumnsOfQOut) {
+TEST(OloraStart, MovesTheFirstColumnsOfQOutOfTheWeight) {
   const models::BaseModel base = tiny_llama();
   const auto method = attach_lora(starting(LoraInit::kOlora), *base.model, "base", 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
@@ -144,7 +144,7 @@ TEST(OloraStart, TakesTheFirstColumnsOfQOut) {
     const nn::LowRank& attached = host->attachments().at(0);
     expect_near(effective_weight(*host), weight_OI, 1e-6, host->name());
     expect_near(attached.B_OR.t().matmul(attached.B_OR), at::eye(4), 1e-6, host->name());
-    // B A is the projection of W on B's columns, and these are W's first ones.
+    // B A is the projection of W onto the columns of B, which span the first columns of W.
     expect_near(attached.B_OR.matmul(attached.A_RI), attached.B_OR.matmul(attached.B_OR.t()).matmul(weight_OI), 1e-6, host->name());
     expect_near(attached.B_OR.matmul(attached.A_RI).slice(1, 0, 4), weight_OI.slice(1, 0, 4), 1e-6, host->name());
   }
@@ -204,8 +204,8 @@ TEST(Residuals, TheFileFitsTheUntouchedBase) {
   }
 }
 
-TEST(Residuals, ADoraKeepsItsMagnitudes) {
-  // PEFT's own conversion leaves them out.
+TEST(Residuals, DoraKeepsItsMagnitudes) {
+  // PEFT's own conversion omits them.
   const models::BaseModel base = tiny_llama(), fresh = tiny_llama();
   LoraOptions options = starting(LoraInit::kPissa);
   options.use_dora = true;
@@ -228,7 +228,7 @@ TEST(Residuals, ADoraKeepsItsMagnitudes) {
   expect_near(fresh.model->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
 }
 
-TEST(Residuals, ARunGoesOnBitByBitFromTheFile) {
+TEST(Residuals, ARunResumesBitForBitFromTheFile) {
   for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
     const models::BaseModel base = tiny_llama(), again = tiny_llama();
     const auto method = attach_lora(starting(init), *base.model, "base", 1);
@@ -246,7 +246,7 @@ TEST(Residuals, ARunGoesOnBitByBitFromTheFile) {
   }
 }
 
-TEST(Residuals, AFileThatBeganOtherwiseBringsItsBaseAlong) {
+TEST(Residuals, AFileWithAnotherStartRestoresItsResidual) {
   LoraOptions options = starting(LoraInit::kPissa);
   options.pissa_niter = 1;
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
@@ -266,8 +266,8 @@ TEST(Residuals, AFileThatBeganOtherwiseBringsItsBaseAlong) {
             sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kModel));
 }
 
-TEST(Residuals, PeftsOwnUnconvertedAdapterIsContinued) {
-  // Such a file holds only A and B: PEFT decomposes the base again when it loads it.
+TEST(Residuals, AnUnconvertedAdapterOfPeftCanBeContinued) {
+  // Such a file contains only A and B: PEFT decomposes the base again when it loads the file.
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
   const auto method = attach_lora(starting(LoraInit::kPissa), *base.model, "base", 1);
   train_a_little(*method);
@@ -284,11 +284,11 @@ TEST(Residuals, PeftsOwnUnconvertedAdapterIsContinued) {
   for (size_t i = 0; i < ours.size(); ++i) {
     expect_near(effective_weight(*theirs[i]), effective_weight(*ours[i]), 1e-6, ours[i]->name());
   }
-  // It is no file that save() wrote: half the rank.
+  // load() refuses it, because save() writes twice the rank.
   expect_error(ErrorKind::kModel, {"of another shape", "[4, 16] instead of [8, 16]"}, [&] { continued->load(folder.path()); });
 }
 
-TEST(Residuals, WhatCannotBeTakenOutIsAnError) {
+TEST(Residuals, UnsupportedWeightsAreErrors) {
   const auto fails = [](const LoraOptions& options, const Json& changes, const std::vector<std::string>& parts) {
     const models::BaseModel base = tiny_llama(changes);
     const std::vector<nn::Parameter> before = test::copies(base.model->base_parameters());

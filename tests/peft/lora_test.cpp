@@ -51,7 +51,7 @@ bool is_a(const nn::Parameter& parameter) {
   return parameter.name.ends_with(".lora_A.weight");
 }
 
-TEST(Lora, TrainsTheAdapterAndNothingElse) {
+TEST(Lora, TrainsOnlyTheAdapter) {
   const models::BaseModel base = tiny_llama();
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     parameter.tensor.set_requires_grad(true);
@@ -74,7 +74,7 @@ TEST(Lora, TrainsTheAdapterAndNothingElse) {
   }
   EXPECT_EQ(count, 3 * 4 * ((16 + 16) + (20 + 16)));  // layers · r · Σ (in + out)
 
-  // Every parameter gets a gradient from a pass, no base weight does. B is zero, so A's is zero; B's is not.
+  // A pass gives every parameter a gradient, and no base weight. The gradient of A is zero because B is zero; that of B is not.
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
   base.model->hidden(nn::evaluation_pass(batch)).square().sum().backward();
   for (const nn::Parameter& parameter : parameters) {
@@ -147,10 +147,10 @@ TEST(LoraInit, GaussianHasStandardDeviationOneByR) {
   const at::Tensor values = at::cat(all);
   EXPECT_NEAR(values.std().item<double>(), 0.25, 0.02);
   EXPECT_NEAR(values.mean().item<double>(), 0.0, 0.02);
-  EXPECT_GT(values.abs().max().item<double>(), 0.5);  // no uniform
+  EXPECT_GT(values.abs().max().item<double>(), 0.5);  // larger than any value of the uniform distribution
 }
 
-TEST(LoraInit, FalseStartsBToo) {
+TEST(LoraInit, FalseInitialisesBToo) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = all_linear();
   options.init = LoraInit::kRandom;
@@ -173,12 +173,12 @@ TEST(LoraInit, IsAFunctionOfSeedAndName) {
       firsts.insert(parameter.tensor.view(-1)[0].item<double>());
     }
   }
-  EXPECT_EQ(firsts.size(), 9U);  // every name its own numbers
+  EXPECT_EQ(firsts.size(), 9U);  // different numbers for each name
   for (size_t i = 0; i < fewer->parameters().size(); ++i) {
     const nn::Parameter& parameter = fewer->parameters()[i];
     const auto same =
         std::find_if(one->parameters().begin(), one->parameters().end(), [&](const nn::Parameter& p) { return p.name == parameter.name; });
-    expect_equal(parameter.tensor.detach(), same->tensor.detach(), parameter.name);  // whatever else is targeted
+    expect_equal(parameter.tensor.detach(), same->tensor.detach(), parameter.name);  // independent of the other targets
     EXPECT_EQ(at::equal(parameter.tensor, other->parameters()[i].tensor), !is_a(parameter)) << parameter.name;
   }
 }
@@ -213,11 +213,11 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
     expect_equal(started->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach());
     EXPECT_TRUE(started->parameters()[i].tensor.requires_grad());
   }
-  // The host computes with what was loaded.
+  // The host uses the loaded values.
   expect_equal(host(*again.model, "lm_head").attachments()[0].A_RI.detach(), host(*base.model, "lm_head").attachments()[0].A_RI.detach());
 }
 
-TEST(LoraFile, AdapterConfigIsPefts) {
+TEST(LoraFile, AdapterConfigEqualsPefts) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = options_of({"v_proj", "q_proj"});
   options.lora_alpha = 6.5;
@@ -225,7 +225,7 @@ TEST(LoraFile, AdapterConfigIsPefts) {
   options.exclude_modules = {Kind::kRegex, {}, R"(.*layers\.0\..*)"};
   options.layers_to_transform = {1, 2};
   options.layers_pattern = {"layers"};
-  options.rank_pattern = {{"q_proj", 3}, {"layers.1.self_attn.q_proj", 2}};  // not in the alphabet's order: it decides
+  options.rank_pattern = {{"q_proj", 3}, {"layers.1.self_attn.q_proj", 2}};  // not in alphabetical order, because the first match counts
   options.alpha_pattern = {{"v_proj", 16.0}, {"q_proj", 0.5}};
   options.use_rslora = true;
   options.init = LoraInit::kGaussian;
@@ -299,7 +299,7 @@ TEST(LoraFile, AdapterConfigOfDefaultsAndOfAllLinear) {
   EXPECT_EQ(written(options)["target_modules"], R"(.*\.q_proj)");
 }
 
-TEST(LoraFile, WhatDoesNotFitIsListedAndNothingIsTaken) {
+TEST(LoraFile, MismatchesAreListedAndNothingIsLoaded) {
   const models::BaseModel base = tiny_llama();
   const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
   const at::Tensor before = method->parameters()[0].tensor.detach().clone();
@@ -319,7 +319,7 @@ TEST(LoraFile, WhatDoesNotFitIsListedAndNothingIsTaken) {
   expect_equal(method->parameters()[0].tensor.detach(), before, "a parameter changed although the file does not fit");
 }
 
-TEST(LoraFile, NoAdapterFolderIsAModelError) {
+TEST(LoraFile, OtherFoldersAreModelErrors) {
   const models::BaseModel base = tiny_llama();
   const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
   const TemporaryFolder folder;

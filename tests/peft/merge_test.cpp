@@ -1,5 +1,5 @@
-// Merging without a model: every kind of adapter against PEFT's merge_and_unload (tests/data/merge), in one piece and in
-// rows, forth and back.
+// Merging without a model: every kind of adapter compared with PEFT's merge_and_unload (tests/data/merge), as a whole and by blocks of
+// rows; merging and unmerging.
 #include "lora/peft/merge.h"
 
 #include <ATen/ATen.h>
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 const fs::path kData = lora::test::data_folder();
 
-/// Mixtral's files name its experts' block as transformers 4 did.
+/// Mixtral's files still use the name of transformers 4 for the block of experts.
 std::string model_name(std::string name) {
   const size_t place = name.find("block_sparse_moe");
   return place == std::string::npos ? name : name.replace(place, 16, "mlp");
@@ -69,7 +69,7 @@ Tensor in_pieces(const MergedTensor& tensor, const Tensor& base, int64_t rows) {
   return at::cat(pieces);
 }
 
-/// Every tensor of the plan is PEFT's, in one piece and in rows, or the base's.
+/// Expects that each tensor of the plan equals PEFT's, as a whole and by blocks of rows, or is that of the base.
 void expect_merged(const std::string& name, const GoldenMerge& golden, const MergePlan& plan) {
   size_t changed = 0;
   for (const MergedTensor& tensor : plan.tensors) {
@@ -83,7 +83,7 @@ void expect_merged(const std::string& name, const GoldenMerge& golden, const Mer
     ++changed;
     const Tensor expected = golden.expected.tensor(model_name(tensor.name));
     if (base.scalar_type() == at::kBFloat16) {
-      expect_equal(found, expected, what);  // rounded once, as by PEFT
+      expect_equal(found, expected, what);  // rounded once, as in PEFT
     } else {
       expect_near(found, expected, 1e-6, what);
     }
@@ -114,7 +114,7 @@ TEST(Merge, EveryFamilyEqualsPeftsMergeAndUnload) {
   }
 }
 
-TEST(Merge, SubtractingGivesTheBaseBack) {
+TEST(Merge, SubtractingRestoresTheBase) {
   for (const char* name : {"plain", "patterns", "several", "bias", "embedding"}) {
     const GoldenMerge golden(name);
     const MergePlan there = plan_merge(golden.layout, golden.adapters, false);
@@ -172,7 +172,7 @@ TEST(Merge, ListsEverythingThatDoesNotFit) {
                [&] { plan_merge(base, {ones}, true); });
 }
 
-TEST(Merge, TiedWeightsStayTiedWhereBothChangeAlike) {
+TEST(Merge, TiedWeightsStayTiedIfBothChangeAlike) {
   const BaseLayout base{{{"model.embed_tokens.weight", {7, 3}}, {"lm_head.weight", {7, 3}}, {"norm.weight", {3}}}, true};
   LowRankUpdate embedding = update_of("model.embed_tokens", 3, 7);
   embedding.is_embedding = true;
@@ -193,7 +193,7 @@ TEST(Merge, TiedWeightsStayTiedWhereBothChangeAlike) {
   EXPECT_FALSE(alike.unties);
   EXPECT_EQ(names_of(alike), tied);
   EXPECT_EQ(alike.tensors[0].updates.size(), 1U);
-  EXPECT_EQ(names_of(plan_merge(base, {}, false)), tied);  // the file's copy of the head does not count
+  EXPECT_EQ(names_of(plan_merge(base, {}, false)), tied);  // the head's own tensor in the file is ignored
 
   head.scale = 2;
   const MergePlan apart = plan_merge(base, {adapter_of({embedding, head})}, false);

@@ -15,7 +15,7 @@ using Kind = ModuleChoice::Kind;
 using Names = std::vector<std::string>;
 using Indices = std::vector<size_t>;
 
-/// Names that tell PEFT's rules apart: nested numbers, a list at the root, a bare name, a name that only ends alike.
+/// Names that distinguish PEFT's rules: nested numbers, a list at the root, a bare name, and a name that only has the same ending.
 const Names kNames{"model.layers.0.self_attn.q_proj",
                    "model.layers.0.self_attn.v_proj",
                    "model.layers.0.mlp.experts.1.w1",
@@ -72,10 +72,10 @@ struct Rule {
   ModuleChoice exclude;
   std::optional<std::vector<int64_t>> layers;
   Names layers_pattern;
-  Indices expected;  ///< of kNames; none: no module matches, which is an error here
+  Indices expected;  ///< into kNames; empty: no module matches, which is an error here
 };
 
-/// Expectations are the answers of PEFT 0.21.2's check_target_module_exists.
+/// The expected values are the results of check_target_module_exists in PEFT 0.21.2.
 const std::vector<Rule> kRules{
     {list({"q_proj"}), kNothing, {}, {}, {0, 3, 6, 7}},
     {list({"self_attn.q_proj"}), kNothing, {}, {}, {0, 3}},
@@ -148,7 +148,7 @@ TEST(ChooseHosts, FollowsPeftsRules) {
   }
 }
 
-TEST(ChooseHosts, SaysWhichEntryMatchedWhat) {
+TEST(ChooseHosts, ReportsWhatEachEntryMatched) {
   NamedHosts model;
   LoraOptions options;
   options.target_modules = list({"w1", "self_attn.q_proj", "q_proj"});
@@ -157,11 +157,11 @@ TEST(ChooseHosts, SaysWhichEntryMatchedWhat) {
   EXPECT_EQ(chosen.matches[0].entry, "w1");
   EXPECT_EQ(chosen.matches[0].hosts, (Names{kNames[2], kNames[5]}));
   EXPECT_EQ(chosen.matches[1].hosts, (Names{kNames[0], kNames[3]}));
-  EXPECT_EQ(chosen.matches[2].hosts.size(), 4U);  // also those of the entry before
+  EXPECT_EQ(chosen.matches[2].hosts.size(), 4U);  // includes those of the previous entry
   EXPECT_EQ(chosen.hosts.size(), 6U);             // but each host once, in the model's order
 }
 
-TEST(ChooseHosts, AnEntryWithoutAModuleListsWhatThereIs) {
+TEST(ChooseHosts, AnEntryWithoutAModuleListsTheModules) {
   NamedHosts model;
   LoraOptions options;
   options.target_modules = list({"q_proj", "k_proj"});
@@ -173,7 +173,7 @@ TEST(ChooseHosts, AnEntryWithoutAModuleListsWhatThereIs) {
                      [&] { choose_hosts(options, model); });
 }
 
-TEST(ChooseHosts, AnEntryWithoutAModuleSaysWhatIsMeant) {
+TEST(ChooseHosts, AnEntryWithoutAModuleGetsASuggestion) {
   NamedHosts model;
   LoraOptions options;
   const auto expect = [&](const ModuleChoice& choice, const std::string& part) {
@@ -182,7 +182,7 @@ TEST(ChooseHosts, AnEntryWithoutAModuleSaysWhatIsMeant) {
   };
   expect({Kind::kRegex, {}, "v_proj"}, R"(is a regular expression for whole names. Write ["v_proj"])");
   expect(list({"q_prj"}), "Did you mean 'q_proj'?");
-  // What other families call it.
+  // Names that other families use.
   expect(list({"query"}), "Did you mean 'q_proj'?");
   expect(list({"c_attn"}), "Did you mean 'q_proj'?");
   expect(list({"value"}), "Did you mean 'v_proj'?");
@@ -204,7 +204,7 @@ TEST(ChooseHosts, EmbeddingsAreTargetsAndNormsAreNot) {
     test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "norm", "RMSNorm", "expected Linear or Embedding"},
                        [&] { choose_hosts(options, *base.model); });
   }
-  // What PEFT refuses for embeddings, or what cannot be exported.
+  // Options that PEFT refuses for embeddings, or that cannot be exported.
   options.target_modules = list({"embed_tokens"});
   options.lora_bias = true;
   test::expect_error(ErrorKind::kConfig, {"adapter.lora_bias", "model.embed_tokens"}, [&] { choose_hosts(options, *base.model); });
@@ -213,7 +213,7 @@ TEST(ChooseHosts, EmbeddingsAreTargetsAndNormsAreNot) {
   test::expect_error(ErrorKind::kConfig, {"adapter.init_lora_weights", "model.embed_tokens"}, [&] { choose_hosts(options, *base.model); });
 }
 
-TEST(ChooseHosts, WhatIsSavedWholeIsNoTarget) {
+TEST(ChooseHosts, ModulesToSaveAreNotTargets) {
   const models::BaseModel base = test::tiny_llama();
   LoraOptions options;
   options.target_modules = list({"q_proj", "down_proj", "lm_head"});
@@ -225,7 +225,7 @@ TEST(ChooseHosts, WhatIsSavedWholeIsNoTarget) {
   test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "modules_to_save"}, [&] { choose_hosts(options, *base.model); });
 }
 
-TEST(ChooseHosts, ATiedHeadFollowsTheEmbeddingsWhereItIsAskedFor) {
+TEST(ChooseHosts, ATiedHeadFollowsTheEmbeddingsOnRequest) {
   const models::BaseModel tied = test::tiny_llama(Json{{"tie_word_embeddings", true}}), untied = test::tiny_llama();
   LoraOptions options;
   options.ensure_weight_tying = true;
@@ -260,8 +260,8 @@ TEST(ChooseHosts, FaultyPatternsAreConfigErrors) {
   test::expect_error(ErrorKind::kConfig, {"adapter.layers_pattern"}, [&] { choose_hosts(options, model); });
 }
 
-TEST(ChooseHosts, ATargetMayBeExcludedAsLongAsOthersAreLeft) {
-  // As PEFT writes all-linear with exclude_modules: every name is in the list, the excluded ones too.
+TEST(ChooseHosts, ATargetMayBeExcludedIfOthersRemain) {
+  // PEFT writes all-linear with exclude_modules like this: the list contains every name, including the excluded ones.
   NamedHosts model;
   LoraOptions options;
   options.target_modules = list({kNames[0], kNames[1]});
@@ -271,7 +271,7 @@ TEST(ChooseHosts, ATargetMayBeExcludedAsLongAsOthersAreLeft) {
   test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "exclude_modules"}, [&] { choose_hosts(options, model); });
 }
 
-TEST(ChooseHosts, DefaultsAreTheFamilysAndAreSpeltOut) {
+TEST(ChooseHosts, DefaultsAreThoseOfTheFamilyAndAreWrittenOut) {
   NamedHosts model;
   const ChosenHosts chosen = choose_hosts(LoraOptions(), model);
   EXPECT_EQ(names_of(chosen.hosts), (Names{kNames[0], kNames[1], kNames[3], kNames[4], kNames[6], kNames[7]}));
@@ -281,7 +281,7 @@ TEST(ChooseHosts, DefaultsAreTheFamilysAndAreSpeltOut) {
                      [&] { choose_hosts(LoraOptions(), model); });
 }
 
-TEST(ChooseHosts, AllLinearIsEveryLinearButTheHead) {
+TEST(ChooseHosts, AllLinearIsEveryLinearExceptTheHead) {
   const models::BaseModel base = test::tiny_llama();
   LoraOptions options;
   options.target_modules.kind = Kind::kAllLinear;
@@ -296,18 +296,18 @@ TEST(ChooseHosts, AllLinearIsEveryLinearButTheHead) {
   const ChosenHosts fewer = choose_hosts(options, *base.model);
   EXPECT_EQ(fewer.hosts.size(), 21U - 3 - 1);
   EXPECT_EQ(fewer.targets.names, (Names{"down_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"}));
-  // What is written chooses the same hosts again.
+  // The targets that are written choose the same hosts again.
   LoraOptions again = options;
   again.target_modules = fewer.targets;
   EXPECT_EQ(names_of(choose_hosts(again, *base.model).hosts), names_of(fewer.hosts));
-  // A head that shares its last part with other modules: whole names.
+  // If the last part of the head's name occurs in other modules too, whole names are used.
   NamedHosts model;
   options.exclude_modules = kNothing;
   EXPECT_EQ(choose_hosts(options, model).hosts.size(), 9U);
 }
 
 TEST(PatternValue, IsTheFirstKeyThatMatches) {
-  // Expectations are the answers of PEFT 0.21.2's get_pattern_key, as the index of the key; -1: none.
+  // The expected values are the results of get_pattern_key in PEFT 0.21.2, as indexes of keys; -1: none.
   const std::vector<std::pair<Names, std::vector<int64_t>>> table{
       {{"q_proj", "layers.1.self_attn.q_proj"}, {0, -1, -1, 0, -1, -1, 0, 0, -1, -1}},
       {{"layers.1.self_attn.q_proj", "q_proj"}, {1, -1, -1, 0, -1, -1, 1, 1, -1, -1}},
