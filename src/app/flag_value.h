@@ -7,7 +7,7 @@
 
 namespace lora::app {
 
-/// The value that a flag's word stands for. Throws config Error that lists the known words.
+/// The value that the word given for a flag means. Throws config Error that lists the known words.
 template <typename Enum, size_t N>
 Enum flag_value(const EnumTable<Enum, N>& table, const std::string& word, const char* flag) {
   const auto found = table.find(word);

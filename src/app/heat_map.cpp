@@ -22,7 +22,7 @@ class Scale {
  public:
   Scale(double largest, bool colour) : largest_(largest), colour_(colour) {}
 
-  /// Only zero is the lowest step.
+  /// Only zero gets the lowest step.
   size_t step(double value) const {
     if (!(value > 0)) {
       return 0;
@@ -112,7 +112,7 @@ std::string heat_map(const std::vector<ModuleValue>& values, bool colour) {
       text += padded(std::to_string(layer), kRowTitle, true);
       for (size_t i = 0; i < grid.columns.size(); ++i) {
         const auto found = cells.find(grid.columns[i]);
-        // A module without an update is not a zero.
+        // A module without an update is shown as "-", not as zero.
         text +=
             "  " + (found == cells.end() ? padded("-", titles[i].size(), false) : scale.cell(scale.step(found->second), titles[i].size()));
       }

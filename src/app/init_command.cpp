@@ -30,7 +30,7 @@ std::string path_for_config(const std::string& given, const fs::path& folder) {
   return (fs::current_path() / path).lexically_normal().lexically_relative(folder).string();
 }
 
-/// A name in the local Hugging Face cache stays as it is.
+/// A name in the local Hugging Face cache is unchanged.
 std::string model_for_config(const ModelFacts& model, const fs::path& folder) {
   std::error_code error;
   const bool is_path = fs::equivalent(model.options.name, model.options.path, error);

@@ -12,13 +12,13 @@ namespace {
 
 using data::RowFormat;
 
-constexpr int64_t kTokensPerBatch = 4096;  // of one forward pass: a size that most machines can hold
+constexpr int64_t kTokensPerBatch = 4096;  // in one forward pass: fits into the memory of most machines
 constexpr int64_t kLongestDocument = 4096;
 constexpr int64_t kLongestBin = 1024;
-constexpr int64_t kStepsPerEpoch = 25;  // at least, where the rows allow it
+constexpr int64_t kStepsPerEpoch = 25;  // at least, if there are enough rows
 constexpr int64_t kLargestBatch = 16;
-constexpr int64_t kRowsForEvaluation = 100;  // fewer are too few to hold some out
-constexpr double kShareKept = 0.99;          // of the documents, uncut by max_length
+constexpr int64_t kRowsForEvaluation = 100;  // with fewer, none are held out
+constexpr double kShareKept = 0.99;          // share of documents that max_length does not truncate
 
 int64_t rounded_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;

@@ -18,7 +18,7 @@ struct InitChoice {
 struct InitPlan {
   Json config = Json::object();
   std::vector<InitChoice> choices;     ///< every key of the config, in its order
-  std::vector<std::string> undecided;  ///< what the files do not tell, one sentence each
+  std::vector<std::string> undecided;  ///< what cannot be decided from the files, one sentence each
 };
 
 /// Paths as the config file writes them.

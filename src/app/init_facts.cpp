@@ -58,14 +58,14 @@ void open_tokenizer(ModelFacts& facts) {
   facts.has_template = tokenizer::load_chat_template({""}, facts.options.tokenizer, *facts.tokenizer) != nullptr;
 }
 
-/// Whether a template writes tokens for turns, besides the beginning and end of a text.
+/// Whether a template writes control tokens other than BOS and EOS.
 bool has_marks(const ControlTokens& tokens, const tokenizer::Tokenizer& tokenizer) {
   return std::any_of(tokens.ids.begin(), tokens.ids.end(),
                      [&](int32_t id) { return id != tokenizer.bos_id() && id != tokenizer.eos_id(); });
 }
 
-/// The template for messages of a model that has none: the built-in one of whose control tokens the tokenizer knows the most, and all;
-/// otherwise the first that ends turns by a token.
+/// Chooses a built-in template for messages if the model has none: among those whose control tokens the tokenizer all has, the one with
+/// the most; otherwise the first one that ends turns with a token.
 void choose_template(const ModelFacts& model, RowFacts& rows) {
   size_t most = 0;
   rows.template_fits = false;
@@ -102,7 +102,7 @@ void require_fitting_model(const ModelFacts& model, const RowFacts& rows) {
   }
 }
 
-/// Whether the labels can be learned; only the whole set shows how many there are.
+/// Counts the labels and checks that they can be learned, if every row was read: a part of the rows may lack some of them.
 void read_labels(const ModelFacts& model, data::Dataset& dataset, RowFacts& rows) {
   rows.label_kind = dataset.raw_labels.kind;
   if (rows.survey.has_more || rows.survey.num_rows > kMostEncoded) {

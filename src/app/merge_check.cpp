@@ -135,7 +135,7 @@ class Comparison {
   Comparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
     const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
     precision_ = precision_of(parts.base.model->dtype());
-    const bool is_script = parts.options.is_torchscript();  // which keeps its own dtypes
+    const bool is_script = parts.options.is_torchscript();  // a TorchScript module keeps its own dtypes
     dtype_ = is_script ? "auto" : precision_.name;
     documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size(), is_script) : read_documents(request, parts);
     result_logits_ = logits_of(*parts.base.model, documents_);

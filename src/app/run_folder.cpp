@@ -40,7 +40,7 @@ Json read_run_file(const fs::path& folder) {
   }
 }
 
-/// Whether a file system of this type (statfs) only shows the kernel's state: it takes no files, whatever its permissions say.
+/// Whether a file system of this type (statfs) only shows the kernel's state: no file can be created there, whatever its permissions.
 bool holds_no_files(long type) {
   constexpr std::array kTypes{PROC_SUPER_MAGIC, SYSFS_MAGIC,   CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC,
                               DEBUGFS_MAGIC,    TRACEFS_MAGIC, SECURITYFS_MAGIC,   DEVPTS_SUPER_MAGIC};

@@ -33,7 +33,7 @@ const Json& field(const data::Row& row, const std::string& key, const std::strin
   return *found;
 }
 
-/// The chat template, which is loaded when the first messages come.
+/// The chat template, which is loaded for the first row with messages.
 class Chats {
  public:
   Chats(const TokenizeRequest& request, fs::path tokenizer_path, const tokenizer::Tokenizer& tokenizer)

@@ -10,7 +10,7 @@ namespace {
 // Increase it when a row's ids or labels change, or when the layout of the cache file changes.
 constexpr int kVersion = 7;
 
-// The structs are unpacked by name, so that a new field does not compile until somebody has decided whether it is part of the key.
+// The structs are unpacked by name, so that a new field does not compile until its author has decided whether it is part of the key.
 Json source_json(const SourceOptions& source) {
   const auto& [path, format, columns, weight, limit, documents] = source;
   return {{"format", kRowFormats.name(format)},

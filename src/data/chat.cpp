@@ -32,7 +32,7 @@ const Json& function_of(const Json& call) {
   return call.is_object() && call.contains("function") ? call["function"] : call;
 }
 
-/// A part of a conversation that a template drops or alters, which users may not expect; empty if there is none.
+/// A part of a conversation that a template unexpectedly drops or alters; empty if there is none.
 std::string odd_of(const tokenizer::Conversation& conversation, const std::string& text) {
   const auto is_missing = [&text](const std::string& part) { return !part.empty() && text.find(part) == std::string::npos; };
   for (size_t i = 0; i < conversation.messages.size(); ++i) {
@@ -124,7 +124,7 @@ EncodedChat ChatEncoder::tokens_of(std::string text, std::vector<TextSpan>* span
 std::optional<int32_t> ChatEncoder::turn_end() const {
   const Json messages{{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "a"}}};
   ChatEncoder trial(template_, tokenizer_);
-  trial.warned_of_bos_ = trial.warned_of_odd_ = true;  // the warnings are given for a row of the user, with its place
+  trial.warned_of_bos_ = trial.warned_of_odd_ = true;  // only the user's rows, which have a position, cause these warnings
   try {
     const EncodedChat chat = trial.encode({messages, Json()}, TrainOn::kLastTurn, "a trial of the chat template");
     for (size_t i = chat.ids.size(); i-- > 0;) {

@@ -101,7 +101,7 @@ void find_in_array(Json rows, const std::string& text, size_t begin, const std::
   }
 }
 
-/// Objects over several lines each; `first` is the line that `lines` has read last.
+/// Finds objects that span several lines each; `first` is the line that `lines` has read last.
 void find_long_objects(LineReader& lines, std::string first, const PendingRowSink& sink) {
   const auto name = std::make_shared<const std::string>(lines.name());
   std::string text = std::move(first);

@@ -6,7 +6,7 @@
 
 namespace lora::data {
 
-/// The first of `candidates` whose required fields a row has, with ShareGPT's name for messages; none: the row has those of none.
+/// The first of `candidates` whose required fields the row has (messages may have ShareGPT's name); empty if there is none.
 std::optional<RowFormat> find_format(const Fields& fields, std::initializer_list<RowFormat> candidates);
 
 }  // namespace lora::data

@@ -15,8 +15,8 @@
 namespace lora::data {
 namespace {
 
-constexpr int64_t kRowsSniffed = 20;  // a column may be empty in the first ones
-constexpr double kWrapped = 1.5;      // lines per paragraph from which the lines of a text are taken as wrapped
+constexpr int64_t kRowsSniffed = 20;  // more than one, because a column may be empty in the first rows
+constexpr double kWrapped = 1.5;      // with this many lines per paragraph, the lines are assumed to be wrapped
 
 const SourceOptions kNoRenames;
 

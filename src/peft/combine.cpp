@@ -100,7 +100,7 @@ void report(const Faults& faults) {
   }
 }
 
-/// The adapters' updates by module; collects what has no sum.
+/// The adapters' updates by module; collects what cannot be combined.
 Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   Modules modules;
   for (const WeightedAdapter& adapter : adapters) {

@@ -74,8 +74,8 @@ class Lora : public Method {
     options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
   }
 
-  /// Takes the values as the file has them, not as save() writes them: an adapter of PiSSA that PEFT did not convert holds the trained
-  /// values only.
+  /// Loads the values directly, because the file need not be one that save() wrote: a PiSSA adapter that PEFT did not convert contains only
+  /// the trained values.
   /// @param file aligned with the model.
   void continue_from(const AdapterFolder& file) {
     require_same_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);

@@ -14,7 +14,7 @@ struct MayMiss {
   std::set<std::string> names;  ///< further names of tied weights
 };
 
-/// The tensors without those that may be missing and are, with a warning. Throws model Error if the file has no pair at all.
+/// Returns `tensors` without those that the file lacks and may lack, and warns about these. Throws model Error if the file has no pair.
 /// @param tensors under AdapterFolder's names, like `stored`.
 std::vector<io::NamedTensor> without_missing(const std::vector<io::NamedTensor>& tensors, const StoredTensors& stored,
                                              const MayMiss& may_miss, const std::string& where);

@@ -14,7 +14,7 @@ std::string joined(const std::vector<std::string>& parts, size_t begin, size_t e
   return join({parts.begin() + static_cast<std::ptrdiff_t>(begin), parts.begin() + static_cast<std::ptrdiff_t>(end)}, ".");
 }
 
-/// The name with `to` for `from` at its beginning; a name with another beginning is unchanged.
+/// The name with the prefix `from` replaced by `to`; a name with another prefix is unchanged.
 std::string with_beginning(const std::string& module, const std::string& from, const std::string& to) {
   if (!from.empty() && !module.starts_with(from + ".")) {
     return module;

@@ -8,19 +8,19 @@
 namespace lora::peft {
 
 /// How the names of an adapter's modules become those of a base whose module tree differs: the adapter is of the body only, or of the
-/// same model within another one. Only the beginning of a name changes.
+/// same model within another one. Only the prefix of a name changes.
 struct ModuleRenaming {
   std::string from;
   std::string to;
 
-  /// The base's name of a module; a name with another beginning is unchanged.
+  /// The base's name of a module; a name with another prefix is unchanged.
   std::string of(const std::string& module) const;
   /// The adapter's name of a module of the base.
   std::string reversed(const std::string& module) const;
 };
 
-/// The one change of beginnings after which each of `modules` is a module of the base. Nothing if every name is already the base's, or
-/// if there is no such change.
+/// The change of one prefix after which each of `modules` is a module of the base. Nothing if every name already is one, or if there is no
+/// such change.
 std::optional<ModuleRenaming> find_renaming(const std::vector<std::string>& modules, const std::vector<std::string>& base_modules);
 
 /// Every module of the base, with the name that the adapter has for it.

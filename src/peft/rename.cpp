@@ -24,7 +24,7 @@ std::vector<std::string> modules_of(const Adapter& adapter) {
 }
 
 /// @param rename_one from a module's old name to its new one.
-/// @param modules those for which the options are to mean the same.
+/// @param modules those that the options must choose as before.
 void rename_all(Adapter& adapter, const std::function<std::string(const std::string&)>& rename_one,
                 const std::vector<RenamedModule>& modules) {
   for (LowRankUpdate& update : adapter.updates) {

@@ -35,7 +35,7 @@ TEST(Regex, ReplacesEveryMatchAndItsGroups) {
   EXPECT_EQ(pattern.replaced("model.layers.3.mlp.layers.12", "h.$1"), "model.h.3.mlp.h.12");
   EXPECT_EQ(pattern.replaced("lm_head", "h.$1"), "lm_head");
   EXPECT_EQ(pattern.replaced("layers.1", ""), "");
-  EXPECT_EQ(Regex("a", "--rename", ErrorKind::kConfig).replaced("aaa", std::string(500, 'b')).size(), 1500);  // longer than the first estimate of the buffer
+  EXPECT_EQ(Regex("a", "--rename", ErrorKind::kConfig).replaced("aaa", std::string(500, 'b')).size(), 1500);  // exceeds the first buffer
   test::expect_error(ErrorKind::kConfig, {"--rename", "cannot replace"}, [&] { pattern.replaced("layers.1", "$2"); });
 }
 

@@ -315,7 +315,8 @@ TEST(Formats, ListWhatTheyCannotStoreOrDropIt) {
                 "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
-  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});  // a copy of the base that PEFT saves: leaving it out loses nothing
+  // PEFT's copy of a base tensor: leaving it out loses nothing.
+  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});
   const Written written =
       write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {at::kFloat, "lora_unet", /*drop_unsupported=*/true});
   EXPECT_EQ(written.left_out.size(), 5U);

@@ -65,8 +65,8 @@ Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& opt
 /// for a value that is not finite.
 void write_adapter(const std::filesystem::path& folder, const Adapter& adapter, const std::string& base_name);
 
-/// Gives the modules the base's names, if one change of the names' beginnings does it for all of them (AdapterFolder::align). The options
-/// then name the same modules in the base.
+/// Gives the modules the base's names if replacing one prefix does so for all of them (AdapterFolder::align). The options then name the
+/// same modules in the base.
 void align(Adapter& adapter, const std::vector<std::string>& base_modules);
 
 /// Renames every module, in the tensors and in the options. Returns whether any name changed.

@@ -50,8 +50,8 @@ class AdapterFolder {
   const std::map<std::string, AdapterTensor>& tensors() const { return tensors_; }
   const Tensor* find(const std::string& name) const;
 
-  /// Gives modules that the base does not have the base's names, if one change of the names' beginning does it for all of them (an
-  /// adapter of the body only, or of a model around this one), and logs it. Otherwise nothing is changed.
+  /// If the base lacks some of the modules, and replacing one prefix gives all of them the base's names (the adapter is of the body only,
+  /// or of a model around this one), renames them and logs it. Otherwise nothing is changed.
   /// @param modules names of the base's modules.
   /// @return every module of the base with the adapter's own name for it, or nothing if no name was changed.
   std::vector<RenamedModule> align(const std::vector<std::string>& modules);

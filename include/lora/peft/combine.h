@@ -34,8 +34,8 @@ std::vector<std::string> combine_methods();
 ///                          sign (Yadav et al. 2023); applied to A and B or, with _svd, to the products
 ///   magnitude_prune, dare_linear   values pruned, then summed; applied in the same way
 /// Throws config Error for an unknown method, a missing or unused option, and a single adapter with another method than linear; model
-/// Error that lists DoRA, lora_bias and whole tensors, which have no such sum, and modules whose shapes (or, if A and B themselves are
-/// summed, ranks) differ. Throws Interrupted.
+/// Error that lists DoRA, lora_bias and whole tensors, which cannot be combined in this way, and modules whose shapes (or, if A and B
+/// themselves are summed, ranks) differ. Throws Interrupted.
 Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options);
 
 }  // namespace lora::peft

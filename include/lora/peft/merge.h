@@ -64,7 +64,7 @@ struct MergePlan {
 /// the result then has the model's names, not those of a file that holds only the body.
 /// Throws model Error that lists every update without a base tensor, with another shape, on a quantised tensor, with DoRA together
 /// with another adapter on one module, and every tensor that two adapters hold whole with different values; with `subtract` also DoRA
-/// and whole tensors, because the merged weights do not tell the values before the merge.
+/// and whole tensors, because the values before the merge cannot be recovered.
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract);
 
 /// Rows begin … end - 1 of the result, from the whole base tensor, computed in float32 or wider and not yet rounded. Rows of an unchanged
