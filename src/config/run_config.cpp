@@ -131,7 +131,8 @@ void check_labelled_documents(const RunConfig& run, const ConfigPlace& root, con
 }
 
 /// Refuses what needs a TorchScript module, and what cannot be combined with rows that a module takes as a whole.
-void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const ConfigPlace& root, const std::string& with_objective) {
+void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const ConfigPlace& root,
+                       const std::string& with_objective) {
   const bool is_module = run.model.is_torchscript();
   const ConfigPlace data = root.key("data");
   if (objective.needs_module && !is_module && root.key("model").sound({"path"})) {

@@ -116,7 +116,8 @@ void check_best_model(const TrainOptions& options, const ConfigPlace& at) {
 }
 
 /// Refuses a number of steps with a strategy that does not count steps.
-void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section, const ConfigPlace& at) {
+void check_steps_of(const char* key, const std::string& strategy_key, const std::string& strategy, const Json& section,
+                    const ConfigPlace& at) {
   if (strategy != "steps" && section.contains(key) && !section[key].is_null() && section[key] != 0) {
     at.key(key).add("found " + shown(section[key]) + " with " + strategy_key + " \"" + strategy +
                     "\", which does not count steps. Remove one of them, or use " + strategy_key + " \"steps\".");

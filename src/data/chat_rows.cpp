@@ -85,7 +85,8 @@ EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& c
                     join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }
   const MessagePair pair = read_message_pair(fields, context.chat->chat_template());
-  EncodedDocument document = document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.excluded));
+  EncodedDocument document =
+      document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.excluded));
   document.is_message_pair = true;
   if (context.train_on != TrainOn::kAll) {
     const std::vector<int32_t> prompt = context.chat->prompt(pair.prompt, fields.origin()).ids;

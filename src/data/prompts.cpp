@@ -140,7 +140,8 @@ std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule
   return ids;
 }
 
-void require_valid_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where) {
+void require_valid_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
+                          const std::string& where) {
   if (ids.empty()) {
     data_error(where, "the prompt is empty: found no tokens, expected at least one (this tokenizer adds no BOS)");
   }

@@ -32,7 +32,7 @@ class NetworkModel : public nn::Model {
   void set_idle(std::vector<const nn::MatrixHost*> hosts) { idle_ = std::move(hosts); }
   /// Notes that a document's result depends on the padding after it: from now on only documents of the same length share a rectangle.
   void keep_lengths_apart() { keeps_lengths_apart_ = true; }
-  /// PassRows of the smallest table of ids; 0 without one.
+  /// The rows of the smallest table of ids; 0 without one.
   int64_t num_ids() const;
   bool is_half() const { return dtype() != at::kFloat && dtype() != at::kDouble; }
   /// Records the sizes of the inputs of hosts and dropouts in training passes from now on; null: stops recording.

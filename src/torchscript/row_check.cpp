@@ -69,7 +69,8 @@ void RowCheck::warn_of_same_results() const {
             "layer of zeros.");
 }
 
-/// PassRows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document is.
+/// Rows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document
+/// is.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
   const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;
   data::Dataset rows = rows_;

@@ -150,7 +150,8 @@ TEST_F(Init, ReplacesNothing) {
 
 TEST_F(Init, PathsAreRelativeToTheConfig) {
   const auto shell = [this](const std::string& arguments) {
-    Process process({"/bin/sh", "-c", "cd '" + scratch_.path().string() + "' && '" + lora::test::program_folder() + "/lora-train' " + arguments});
+    Process process(
+        {"/bin/sh", "-c", "cd '" + scratch_.path().string() + "' && '" + lora::test::program_folder() + "/lora-train' " + arguments});
     return process.wait();
   };
   ASSERT_EQ(shell("--init model rows.jsonl").exit_code, 0);

@@ -29,8 +29,8 @@ class OutputPlaces : public testing::Test {
                       rows_.string(), "--max-new-tokens", "2", "--output", output.string()})};
   }
   Outcome tokenize(const fs::path& output) const {
-    return run_tool(
-        {"lora-tokenize", "--model", lora::test::data_folder() + "/tokenizer/bpe.model", "--input", texts_.string(), "--output", output.string()});
+    return run_tool({"lora-tokenize", "--model", lora::test::data_folder() + "/tokenizer/bpe.model", "--input", texts_.string(), "--output",
+                     output.string()});
   }
   std::vector<Outcome> write_rows(const fs::path& output) const {
     std::vector<Outcome> outcomes = run_model(output);

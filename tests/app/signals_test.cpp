@@ -65,7 +65,8 @@ TEST(Signals, ALostReaderEndsARunWithACheckpoint) {
   EXPECT_EQ(num_checkpoints(folder), 1);
   // Other programs stop too, without a checkpoint: here after the first lines of a long answer.
   const fs::path model = scratch / "linear/model";
-  shell("{ '" + lora::test::program_folder() + "/lora-inspect' --json '" + model.string() + "'; echo $? > '" + status.string() + "'; } | true");
+  shell("{ '" + lora::test::program_folder() + "/lora-inspect' --json '" + model.string() + "'; echo $? > '" + status.string() +
+        "'; } | true");
   EXPECT_THAT(read_text(status), testing::AnyOf("141\n", "0\n"));  // the pipe may take all of it before its reader ends
 }
 

@@ -99,7 +99,8 @@ TEST(TorchArchive, RefusesWhatIsNoDictOfTensors) {
 }
 
 TEST(TorchArchive, DamagedFilesAreAnError) {
-  const std::string good = read_file(std::filesystem::path(lora::test::data_folder()) / "adapters/peft_0_1/adapter_model.bin", ErrorKind::kData);
+  const std::string good =
+      read_file(std::filesystem::path(lora::test::data_folder()) / "adapters/peft_0_1/adapter_model.bin", ErrorKind::kData);
   const TemporaryFolder folder;
   const auto fails = [&](const std::string& bytes) {
     const std::filesystem::path file = folder.write("a.bin", bytes);

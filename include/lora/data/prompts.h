@@ -46,7 +46,8 @@ std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext
 std::vector<int32_t> encode_prompt(const std::string& text, const TextRule& rule, int64_t vocab_size, const std::string& where);
 
 /// Throws for the ids of a prompt as encode_prompt does.
-void require_valid_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size, const std::string& where);
+void require_valid_prompt(const std::vector<int32_t>& ids, const tokenizer::Tokenizer& tokenizer, int64_t vocab_size,
+                          const std::string& where);
 
 /// The prompt of an instruction row in the format of Stanford Alpaca.
 std::string instruction_prompt(const std::string& instruction, const std::string& input);
