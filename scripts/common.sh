@@ -4,6 +4,8 @@
 # shellcheck disable=SC2034
 caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# Ctrl-C ends the script, not only the program that runs.
+trap 'exit 130' INT
 
 # Scripts that call each other count from the start of the first one.
 export LORA_SCRIPT_START=${LORA_SCRIPT_START:-$(date +%s)}
@@ -95,7 +97,8 @@ install_wheels() {
   local python=$1 folder=$2 partial
   shift 2
   rm -rf .deps/partial.*
-  partial=$(mktemp -d .deps/partial.XXXXXX)
+  # Callers test the result, so errors do not end the script by themselves here.
+  partial=$(mktemp -d .deps/partial.XXXXXX) || return 1
   # shellcheck disable=SC2064
   trap "rm -rf '$PWD/$partial'" EXIT
   if ! PIP_USER=0 "$python" -m pip install --disable-pip-version-check --no-cache-dir --no-compile --only-binary :all: --no-deps \
@@ -103,10 +106,7 @@ install_wheels() {
     grep -v '^WARNING' "$partial/log" | tail -n 8 >&2
     return 1
   fi
-  rm -rf "$folder"
-  mkdir -p "$(dirname "$folder")"
-  mv "$partial/wheels" "$folder"
-  chmod 755 "$folder"
+  rm -rf "$folder" && mkdir -p "$(dirname "$folder")" && mv "$partial/wheels" "$folder" && chmod 755 "$folder" || return 1
   rm -rf "$partial"
   trap - EXIT
 }

@@ -124,7 +124,7 @@ class Chooser {
       set("data.eval_fraction", eval_fraction_,
           "holds out about " + counted(held_out(), "row") + ", which show when training begins to overfit");
     }
-    if (rows_.survey.format == RowFormat::kMessages) {
+    if (rows_.are_messages) {
       choose_template();
     } else if (rows_.survey.format == RowFormat::kInstruction && model_.has_template) {
       set("data.chat_template", "model", "the model's own template, so that its chat format stays the same");

@@ -55,7 +55,11 @@ void open_tokenizer(ModelFacts& facts) {
     return;
   }
   facts.tokenizer = tokenizer::load_tokenizer(facts.options.tokenizer);
-  facts.has_template = tokenizer::load_chat_template({""}, facts.options.tokenizer, *facts.tokenizer) != nullptr;
+  try {
+    facts.has_template = tokenizer::load_chat_template({""}, facts.options.tokenizer, *facts.tokenizer) != nullptr;
+  } catch (const Error&) {
+    facts.template_error = std::current_exception();
+  }
 }
 
 /// Whether a template writes control tokens other than BOS and EOS.
@@ -105,19 +109,25 @@ void require_fitting_model(const ModelFacts& model, const RowFacts& rows) {
 /// Counts the labels and checks that they can be learned, if every row was read: a part of the rows may lack some of them.
 void read_labels(const ModelFacts& model, data::Dataset& dataset, RowFacts& rows) {
   rows.label_kind = dataset.raw_labels.kind;
+  const std::optional<data::LabelSet> known = known_labels(model.options.path);
+  if (known && (known->is_regression || known->num_labels() == 1)) {
+    rows.label_kind = data::LabelKind::kReals;  // the model's head has one output
+  }
   if (rows.survey.has_more || rows.survey.num_rows > kMostEncoded) {
     return;
   }
-  const data::LabelSet labels = data::find_labels(dataset, known_labels(model.options.path));
+  const data::LabelSet labels = data::find_labels(dataset, known);
   data::apply_labels(dataset, labels);
-  if (!labels.is_regression) {
+  if (labels.is_regression) {
+    rows.label_kind = data::LabelKind::kReals;
+  } else {
     rows.num_labels = labels.num_labels();
   }
 }
 
 data::Dataset encode_first(const std::string& path, const ModelFacts& model, const RowFacts& rows) {
   std::unique_ptr<tokenizer::ChatTemplate> chat_template;
-  if (data::is_conversation(rows.survey.format)) {
+  if (data::is_conversation(rows.survey.format) && (model.has_template || rows.chat_template)) {
     chat_template = tokenizer::load_chat_template({rows.chat_template.value_or("")}, model.options.tokenizer, *model.tokenizer);
   }
   data::LoadContext context{model.tokenizer.get(), model.vocab_size};
@@ -177,10 +187,19 @@ RowFacts read_row_facts(const std::string& path, const ModelFacts& model) {
   RowFacts facts;
   facts.survey = data::survey_rows(path, kMostCounted, kFlag);
   require_fitting_model(model, facts);
-  if (facts.survey.format == data::RowFormat::kMessages && !model.has_template) {
+  const bool may_be_messages =
+      facts.survey.format == data::RowFormat::kMessages || facts.survey.format == data::RowFormat::kPromptCompletion;
+  if (facts.survey.format == data::RowFormat::kMessages && model.template_error) {
+    std::rethrow_exception(model.template_error);
+  }
+  if (may_be_messages && !model.has_template && !model.template_error) {
     choose_template(model, facts);
   }
   data::Dataset dataset = encode_first(path, model, facts);
+  facts.are_messages = facts.survey.format == data::RowFormat::kMessages || dataset.report.message_pairs > 0;
+  if (!facts.are_messages) {
+    facts.chat_template.reset();
+  }
   facts.num_encoded = dataset.report.rows;
   facts.unused_columns = dataset.report.unused_columns;
   for (const data::Example& example : dataset.examples) {

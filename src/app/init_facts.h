@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@ struct ModelFacts {
   std::vector<std::string> family_targets;          ///< PEFT's default target modules; empty: it has none
   std::unique_ptr<tokenizer::Tokenizer> tokenizer;  ///< null: there is none
   bool has_template = false;                        ///< a chat template of its own
+  std::exception_ptr template_error;                ///< why its own chat template cannot be used; rows that need none do not mind
 };
 
 /// What --init knows about the rows.
@@ -34,6 +36,7 @@ struct RowFacts {
   int64_t num_encoded = 0;                   ///< the first rows, whose lengths are known
   std::vector<int64_t> lengths;              ///< in tokens, ascending
   std::optional<std::string> chat_template;  ///< the built-in template chosen for messages of a model without one
+  bool are_messages = false;                 ///< of format messages, or pairs of prompt and completion as messages
   bool template_fits = true;                 ///< the tokenizer has all control tokens of that template
   data::LabelKind label_kind = data::LabelKind::kNone;
   std::optional<int64_t> num_labels;  ///< of classes; none: there are none, or not all rows were read

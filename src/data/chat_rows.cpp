@@ -76,6 +76,21 @@ EncodedDocument encode_instruction_chat(const Fields& fields, const FormatContex
   return encode_conversation({{std::move(messages), Json()}, {}}, fields, context);
 }
 
+namespace {
+
+/// Turns of other roles in the completion are supervised as well, but only one of the assistant can be excluded.
+void require_only_assistant_excluded(const MessagePair& pair, const Fields& fields) {
+  const Json& messages = pair.whole.conversation.messages;
+  for (size_t i = pair.prompt.messages.size(); i < std::min(messages.size(), pair.whole.excluded.size()); ++i) {
+    const Json role = messages[i].value("role", Json());
+    if (pair.whole.excluded[i] && role != "assistant") {
+      fields.fail("completion", "excludes a turn of the role " + role.dump() + " from the loss, expected a turn of the assistant");
+    }
+  }
+}
+
+}  // namespace
+
 // No EOS is added, as in TRL: the template ends the turns. Everything after the prompt is the completion, whatever its roles.
 EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& context) {
   if (context.chat == nullptr) {
@@ -85,6 +100,7 @@ EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& c
                     join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }
   const MessagePair pair = read_message_pair(fields, context.chat->chat_template());
+  require_only_assistant_excluded(pair, fields);
   EncodedDocument document =
       document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.excluded));
   document.is_message_pair = true;

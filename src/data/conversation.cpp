@@ -215,7 +215,7 @@ class ConversationReader {
       }
       if (!no && message.value("role", Json()) != kAssistant) {
         fail(place + "." + key + ": found " + shown(*value) + " on a turn of the role " + shown(message.value("role", Json())) +
-             ", expected 0, as only turns of the assistant are supervised");
+             ", expected 0: the key chooses among the turns of the assistant");
       }
       excluded = excluded || no;
     }

@@ -57,7 +57,7 @@ template <typename T>
 Json pattern_json(const std::vector<std::pair<std::string, T>>& pattern) {
   Json object = Json::object();
   for (const auto& [key, value] : pattern) {
-    object[key] = number_json(static_cast<double>(value));
+    object.emplace(key, number_json(static_cast<double>(value)));
   }
   return object;
 }

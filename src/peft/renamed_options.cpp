@@ -61,6 +61,7 @@ class Renamer {
   template <typename T>
   std::vector<std::pair<std::string, T>> pattern(const std::vector<std::pair<std::string, T>>& given, const char* where) const {
     std::vector<std::pair<std::string, T>> result;
+    std::set<std::string> done;  // the first match counts
     for (const auto& [key, value] : given) {
       const Regex regex = pattern_regex(key, where);
       const std::vector<std::string> names = spelt_out([&](const std::string& module) { return regex.matches_whole(module); });
@@ -68,7 +69,9 @@ class Renamer {
         result.emplace_back(key, value);
       }
       for (const std::string& name : names) {
-        result.emplace_back(name, value);
+        if (done.insert(name).second) {
+          result.emplace_back(name, value);
+        }
       }
     }
     return result;

@@ -182,7 +182,7 @@ TEST(Classification, NumLabelsNextToAnId2LabelOfAnotherLength) {
   expect_same(evaluate(2, three), "num_labels is 2, but id2label names 3 labels: using num_labels, without names, as in transformers");
   const Outcome neither = evaluate(7, three);
   EXPECT_EQ(neither.exit_code, 4);
-  EXPECT_THAT(neither.err, AllOf(HasSubstr("num_labels"), HasSubstr("found 7"), HasSubstr("as many labels as the head has, 2")));
+  EXPECT_THAT(neither.err, AllOf(HasSubstr("num_labels"), HasSubstr("found an integer (7)"), HasSubstr("as many labels as the head has, 2")));
 }
 
 TEST(Classification, OtherModulesThatTheBaseModelLacksAreSavedToo) {
@@ -213,7 +213,7 @@ TEST(Classification, ErrorsSayWhatToDo) {
     }
   };
   expect_fault("bert_pairs", {"--set", "data.packing=true"}, 2, {"data.packing", "sequence_classification"});
-  expect_fault("bert_pairs", {"--set", "data.train_on=all"}, 2, {"data.train_on", "each row's label"});
+  expect_fault("bert_pairs", {"--set", "data.train_on=all"}, 2, {"data.train_on", "the label of each row"});
   expect_fault("bert_pairs", {"--set", "data.overlength=split"}, 2, {"data.overlength", "split"});
   expect_fault("bert_pairs", {"--set", "training.objective=causal_lm"}, 2,
                {"data.train[0].format", "\"classification\" with training.objective \"causal_lm\"", "sequence_classification"});

@@ -101,8 +101,38 @@ TEST_F(Init, ChoosesATemplateForAModelWithoutOne) {
   write_text(scratch_ / "model/tokenizer_config.json", R"({"eos_token": "<|eot_id|>"})");
   fs::remove(scratch_ / "model/chat_template.jinja");
   const Json config = accepted("m.jsonl", kRows);
-  EXPECT_EQ(config["data"]["chat_template"], "llama3");
+  // The tokenizer has <|eot_id|> and none of the control tokens of other templates.
+  EXPECT_EQ(config["data"]["chat_template"], "llama2");
   EXPECT_THAT(summary_, HasSubstr("Which chat template the model should use"));
+  const Json pairs = accepted("p.jsonl", R"({"prompt": [{"role": "user", "content": "the river"}],)"
+                                         R"( "completion": [{"role": "assistant", "content": "is wide"}]})");
+  EXPECT_EQ(pairs["data"]["chat_template"], "llama2");
+  const Json texts = accepted("c.jsonl", R"({"prompt": "the river", "completion": "is wide"})");
+  EXPECT_FALSE(texts["data"].contains("chat_template")) << texts;
+}
+
+TEST_F(Init, AnUnusableTemplateMattersOnlyForMessages) {
+  write_text(scratch_ / "model/chat_template.jinja", "{% for m in messages %}");
+  accepted("t.jsonl", R"({"text": "the river"})");
+  accepted("c.jsonl", R"({"prompt": "the river", "completion": "is wide"})");
+  write_text(scratch_ / "m.jsonl", kRows);
+  expect_error(4, init("model", "m.jsonl"), {"chat_template.jinja"});
+}
+
+TEST_F(Init, AHeadOfOneOutputPredictsValues) {
+  const fs::path run = copy_case("roberta_classes", scratch_);
+  Json model = Json::parse(read_text(scratch_ / "roberta_classes/model/config.json"));
+  model["num_labels"] = 1;
+  model.erase("id2label");
+  model.erase("label2id");
+  write_text(scratch_ / "roberta_classes/model/config.json", model.dump());
+  write_text(scratch_ / "v.jsonl", repeated(R"({"text": "the river", "label": 3})", 120));
+  const Outcome written = init("roberta_classes/model", "v.jsonl");
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  const Json config = Json::parse(read_text(scratch_ / "first.json"));
+  EXPECT_FALSE(config["training"].contains("metric_for_best_model")) << config;
+  const Outcome checked = lora_train({"--config", path("first.json"), "--set", "model.device=cpu", "--dry-run"});
+  EXPECT_EQ(checked.exit_code, 0) << checked.err;
 }
 
 TEST_F(Init, TakesWrappedLinesAsParagraphs) {
@@ -134,7 +164,7 @@ TEST_F(Init, RefusesWhatARunCouldNotUse) {
   write_text(scratch_ / "broken.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\n");
   expect_error(3, init("model", "broken.jsonl"), {"broken.jsonl:2"});
   write_text(scratch_ / "one.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \"b\", \"label\": \"x\"}\n");
-  expect_error(3, init("model", "one.jsonl"), {"one class"});
+  expect_error(3, init("model", "one.jsonl"), {"too few classes"});
   expect_error(2, init("model", "model/model.safetensors"), {"the kind of the file"});
   expect_error(2, lora_train({"--init", path("model"), "-", "--output", path("first.json")}), {"can be read only once"});
 }

@@ -125,7 +125,7 @@ TEST(Start, InvalidSettingsAreReportedBeforeTraining) {
   fails(pissa, {"adapter.init_lora_weights=orthogonal"}, 2, "needs an even rank: found r 3");
   fails(pissa, {"adapter.r=11", "adapter.rank_pattern={}"}, 2,
         "found r 11 for model.layers.0.self_attn.k_proj, expected at most the smaller of its dimensions, 10");
-  fails(pissa, {"adapter.use_rslora=true"}, 2, "[adapter.init_lora_weights] the result cannot be written");
+  fails(pissa, {"adapter.use_rslora=true"}, 2, "[adapter.init_lora_weights] cannot be combined with use_rslora");
   fails(pissa, {"adapter.init_lora_weights=pissa_niter_0"}, 2, "found \"pissa_niter_0\"");
   fails(eva, {"adapter.eva_config.rho=20"}, 2, "[adapter.eva_config.rho] found 40 directions");
   fails(eva, {"adapter.r=10", "training.per_device_train_batch_size=1", "adapter.rank_pattern={}", "data.max_length=20"}, 3,

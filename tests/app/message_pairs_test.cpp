@@ -60,7 +60,7 @@ TEST_F(Pairs, TextsHaveNoTemplate) {
   EXPECT_THAT(named.err, HasSubstr("[data.chat_template] is not used by the rows of this run"));
   const Outcome scored = eval("texts.jsonl", "prompt_completion", {"--chat-template", "chatml"});
   EXPECT_EQ(scored.exit_code, 2);
-  EXPECT_THAT(scored.err, HasSubstr("[--chat-template] is not used"));
+  EXPECT_THAT(scored.err, HasSubstr("[--chat-template] has no effect"));
   // A damaged template is an error only if it is needed.
   write_text(scratch_ / "model/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", "{% for %}"}}.dump());
   const Outcome damaged = train("texts.jsonl", "prompt_completion", "damaged");

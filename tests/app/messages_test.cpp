@@ -61,9 +61,9 @@ TEST(Messages, ConfigErrorsSayWhatToWrite) {
   const auto errors = [&](const std::string& name, const std::string& text) {
     return lora_train({"--config", scratch.write(name, text).string()}).err;
   };
-  EXPECT_THAT(errors("comment.json", "{\n  // the model\n  \"model\": {}}"), HasSubstr("a comment, which JSON does not have"));
-  EXPECT_THAT(errors("hash.json", "{\n  \"model\": {}, # the model\n}"), HasSubstr("a comment, which JSON does not have"));
-  EXPECT_THAT(errors("run.yaml", "model:\n  path: x\n"), HasSubstr("YAML or plain text in place of JSON"));
+  EXPECT_THAT(errors("comment.json", "{\n  // the model\n  \"model\": {}}"), HasSubstr("a comment, which JSON does not allow"));
+  EXPECT_THAT(errors("hash.json", "{\n  \"model\": {}, # the model\n}"), HasSubstr("a comment, which JSON does not allow"));
+  EXPECT_THAT(errors("run.yaml", "model:\n  path: x\n"), HasSubstr("YAML or plain text instead of JSON"));
   const std::string config = R"({"model": {"path": "base"}, "adapter": {"target_modules": ["q_proj"]}, "output_dir": "out",
     "data": {"train": ["train.jsonl"]}, "training": {"xyzzy": 1, "plugh": 2, "frobozz": 3, "load_in_4bit": true, "run_name": "x"}})";
   const std::string found = errors("run.json", config);

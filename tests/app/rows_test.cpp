@@ -161,7 +161,7 @@ TEST_F(Rows, ArraysUnderOtherNames) {
   const Outcome below =
       lora_train({"--config", path("run.json"), "--dry-run", "--set", R"(data.train=[{"path": "data.json", "format": "text"}])"});
   ASSERT_EQ(below.exit_code, 0) << below.err;
-  EXPECT_THAT(below.err, HasSubstr("below the key \"data\""));
+  EXPECT_THAT(below.err, HasSubstr("under the key \"data\""));
   EXPECT_THAT(below.err, HasSubstr("2 documents"));
 }
 

@@ -329,7 +329,7 @@ TEST_F(ModuleRows, RowsThatDoNotFitAreErrors) {
       {"perceptron", {source("b.jsonl", row + ", \"target\": \"x\"}\n")}, 3, {"b.jsonl:1]", "is a name"}},
       {"perceptron", {source("c.jsonl", row + ", \"target\": [1, 2]}\n")}, 3, {"the target differs"}},
       {"perceptron", {source("d.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n"), "data.eval=[]"}, 4, {"fails on inputs of"}},
-      {"perceptron", {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")}, 3, {"another shape", "found [6], expected [2]"}},
+      {"perceptron", {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")}, 3, {"the shape of the features differs", "found [6], expected [2]"}},
       {"perceptron", {"training.objective=sequence_classification"}, 4, {"does not score classes: found 1 output per row", "regression"}},
       {"vision", {"training.objective=regression"}, 3, {"is a name"}},
       {"perceptron_two", {"training.objective=sequence_classification"}, 3, {"is not a class", "regression"}},

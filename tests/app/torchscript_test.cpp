@@ -238,7 +238,7 @@ TEST_F(TorchScript, AnAdapterIsRenamedForItsHuggingFaceModel) {
   EXPECT_EQ(tensors.count("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), 1);
   const Outcome idle = run_tool({"lora-convert", "--adapter", adapter("llama_traced"), "--rename", "^nothing=x", "--output", out("b")});
   EXPECT_EQ(idle.exit_code, 2);
-  EXPECT_THAT(idle.err, HasSubstr("[--rename] matches no module"));
+  EXPECT_THAT(idle.err, HasSubstr("[--rename] changes no name"));
   const Outcome clash =
       run_tool({"lora-convert", "--adapter", adapter("llama_traced"), "--rename", "layers\\.1=layers.0", "--output", out("b")});
   EXPECT_EQ(clash.exit_code, 2);

@@ -199,7 +199,7 @@ TEST(FolderLock, NeverWritesToALinkedFile) {
     fs::remove(folder / ".lock");
   }
   ASSERT_EQ(mkfifo((folder / ".lock").c_str(), 0600), 0);
-  expect_error(ErrorKind::kOutput, {".lock", "no regular file"}, [&] { FolderLock lock(folder.path()); });
+  expect_error(ErrorKind::kOutput, {".lock", "not a regular file"}, [&] { FolderLock lock(folder.path()); });
 }
 
 TEST(FolderLock, IsReleasedWhenItsProcessIsKilled) {

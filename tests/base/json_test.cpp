@@ -101,7 +101,7 @@ TEST(ParseJson, NamesLineAndColumn) {
   failure("{\"a\": [1, 2", {"[f.json:1:12] ", "ends too early"});
   failure("", {"[f.json:1:1] ", "ends too early"});
   failure("{\n\"k\": 1,\n \"k\": 2}", {"[f.json:3:2] ", "'k' occurs twice"});
-  failure(R"({"a\"b\\": 1, "a\"b\\": 2})", {"[f.json:1:15] ", "there twice"});
+  failure(R"({"a\"b\\": 1, "a\"b\\": 2})", {"[f.json:1:15] ", "occurs twice"});
   failure("{\"a\": 1e999}", {"[f.json:1:7] ", "1e999"});
   failure("[1, nope]", {"[f.json:1:5] ", "invalid literal"});
   failure("[1, 2.x]", {"[f.json:1:5] ", "digit after '.'"});

@@ -141,7 +141,7 @@ TEST(Adapter, Findings) {
   expect(R"({"use_dora": 1})", "[adapter.use_dora] found 1, expected true or false");
   expect(R"({"bias": "some"})", "[adapter.bias] found \"some\", expected one of \"none\", \"all\", \"lora_only\"");
   expect(R"({"modules_to_save": "lm_head"})", "[adapter.modules_to_save] found \"lm_head\", expected a list");
-  const std::string ids = "expected a list of token ids, an object of layers' names and their lists of token ids, or null";
+  const std::string ids = "expected a list of token ids, an object of layer names with a list of token ids each, or null";
   expect(R"({"trainable_token_indices": [3, -1]})", "[adapter.trainable_token_indices] found [3,-1], " + ids);
   expect(R"({"trainable_token_indices": []})", ids);
   expect(R"({"trainable_token_indices": {"embed_tokens": 3}})", ids);
@@ -198,7 +198,7 @@ TEST(Adapter, FindingsOfStarts) {
   expect(R"({"init_lora_weights": "loftq"})", "found \"loftq\", which this version does not support");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
          "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");
-  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] the result");
+  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] cannot be combined with use_rslora");
   EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_lora_weights": "olora", "use_rslora": true})")), IsEmpty());
   expect(R"({"eva_config": {}})", "[adapter.eva_config] needs init_lora_weights \"eva\": found true");
   expect(R"({"init_lora_weights": "eva", "eva_config": {"rho": 0.5}})", "[adapter.eva_config.rho] found 0.5, expected a number >= 1");

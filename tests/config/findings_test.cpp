@@ -109,7 +109,7 @@ TEST(Findings, TypesAndRanges) {
       {"model.path=", "[model.path] found \"\", expected a non-empty string"},
       {"model.base_dropout=1", "[model.base_dropout] found 1, expected a number >= 0 and < 1 or null"},
       {"output_dir=3", "[output_dir] found 3, expected a non-empty string"},
-      {"output_dir=./base/", "…which is model.path too"},
+      {"output_dir=./base/", "…which is also model.path"},
   });
 }
 
@@ -217,12 +217,12 @@ TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
   };
   sandbox.write("base/config.json", "{}");
   sandbox.write("out/checkpoint-5/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"]})");
-  expect({"output_dir=base"}, "which is model.path too, expected a folder of its own");
-  expect({"output_dir=base/../base"}, "which is model.path too");
-  expect({"model.tokenizer=out"}, "which is model.tokenizer too");
+  expect({"output_dir=base"}, "which is also model.path, expected another folder");
+  expect({"output_dir=base/../base"}, "which is also model.path");
+  expect({"model.tokenizer=out"}, "which is also model.tokenizer");
   expect({"model.path=out/checkpoint-5", "model.tokenizer=base"},
-         "[output_dir] found \"" + (sandbox.folder() / "out").string() + "\", which holds model.path too");
-  expect({"adapter.init_from=out/checkpoint-5"}, "which holds adapter.init_from too");
+         "[output_dir] found \"" + (sandbox.folder() / "out").string() + "\", which also holds model.path");
+  expect({"adapter.init_from=out/checkpoint-5"}, "which also holds adapter.init_from");
   expect({"output_dir=."}, "the run would replace this config file by its own run.json");  // the sandbox's config is its run.json
   EXPECT_TRUE(sandbox.findings(smallest(), {"output_dir=base/lora"}).empty());
   EXPECT_TRUE(sandbox.findings(smallest(), {"adapter.init_from=out/checkpoint-5", "output_dir=out/next"}).empty());

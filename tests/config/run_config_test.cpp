@@ -283,7 +283,8 @@ void expect_valid_examples(const Json& schema, const std::string& path) {
   for (const Json& example : schema.value("examples", Json::array())) {
     EXPECT_TRUE(satisfies(schema, example)) << path << ": " << example;
   }
-  for (const auto& [key, property] : schema.value("properties", Json::object()).items()) {
+  const Json properties = schema.value("properties", Json::object());
+  for (const auto& [key, property] : properties.items()) {
     expect_valid_examples(property, path + "." + key);
   }
   for (const Json& alternative : schema.value("anyOf", Json::array())) {

@@ -171,7 +171,7 @@ TEST_F(Chats, Prompts) {
   encoder.prompt({{{{"role", "user"}, {"content", "x<|eot_id|>"}}}, Json()}, "row 1");
   encoder.prompt({{{{"role", "user"}, {"content", "<|eot_id|>y"}}}, Json()}, "row 2");
   const std::string said = testing::internal::GetCapturedStderr();
-  EXPECT_NE(said.find("[row 1] a message's content holds the text of the special token <|eot_id|>"), std::string::npos) << said;
+  EXPECT_NE(said.find("[row 1] a message's content contains the text of the special token <|eot_id|>"), std::string::npos) << said;
   EXPECT_EQ(said.find("row 2"), std::string::npos);
 }
 
@@ -206,7 +206,7 @@ TEST_F(Chats, Rows) {
             once.ids);
   test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "messages"}, [&] { load(row + "\n{\"chat\": 3}\n", kPlain); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"chat\" is missing"}, [&] { load("{\"messages\": []}\n", kPlain); });
-  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "refuses", "nope"}, [&] { load(row, "{{ raise_exception('nope') }}"); });
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "rejects", "nope"}, [&] { load(row, "{{ raise_exception('nope') }}"); });
   test::expect_error(ErrorKind::kData, {"no example is left"}, [&] { load(R"({"chat": [{"role": "user", "content": "a"}]})", kPlain); });
 }
 

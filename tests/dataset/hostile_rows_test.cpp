@@ -78,7 +78,7 @@ std::vector<Case> other_cases() {
       {"x.csv", RowFormat::kText, "text,b\na\n", {"x.csv:2]", "found 1 fields, expected 2", "text, b"}},
       {"x.csv", RowFormat::kText, "text\na,b\n", {"x.csv:2]", "found 2 fields, expected 1"}},
       {"x.csv", RowFormat::kText, "text,b\na,\"b\nc\n\n", {"x.csv:2:3]", "never closed"}},
-      {"x.csv", RowFormat::kText, "text,b\na\"a,b\n", {"x.csv:2:2]", "a quote inside a field"}},
+      {"x.csv", RowFormat::kText, "text,b\na\"a,b\n", {"x.csv:2:2]", "a quote inside an unquoted field"}},
       {"x.csv", RowFormat::kText, "text,b\n\"a\"a,b\n", {"x.csv:2:4]", "after a closing quote"}},
       {"x.csv", RowFormat::kText, "text,b\n\"a\nb\",\"c\"d\n", {"x.csv:3:7]", "after a closing quote"}},
       {"x.csv", RowFormat::kText, "text,text\na,b\n", {"x.csv:1]", "text twice"}},

@@ -124,6 +124,8 @@ TEST_F(MessagePairs, FaultyRowsNameTheField) {
   refuse(prompt + "[]}", {"\"completion\"", "at least one"}, &chat);
   refuse(prompt + "[7]}", {"completion[0]: found 7", "an object with a string \"role\""}, &chat);
   refuse(prompt + R"([{"role": "critic", "content": "b"}]})", {"completion[0]: the role is unknown: found \"critic\""}, &chat);
+  refuse(prompt + R"([{"role": "tool", "content": "b", "weight": 0}, {"role": "assistant", "content": "c"}]})",
+         {"\"completion\"", "excludes a turn of the role \"tool\"", "a turn of the assistant"}, &chat);
   refuse(R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})", {"\"prompt\"", "a string (\"a\")"}, &chat);
   refuse(prompt + R"([{"role": "assistant", "content": "b"}]})", {"\"prompt\"", "need a chat template", "data.chat_template"}, nullptr);
 }

@@ -98,7 +98,7 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
       {R"({"weight_map":{"a":1}})", {"weight_map.a", "found 1"}},
       {R"({"weight_map":{"a":null}})", {"weight_map.a", "found null"}},
       {R"({"weight_map":{"a":"gone.safetensors"}})", {"gone.safetensors] ", "is missing", "incomplete download"}},
-      {R"({"weight_map":{"a":"model-00001-of-00002.safetensors","a":"model-00002-of-00002.safetensors"}})", {"there twice"}},
+      {R"({"weight_map":{"a":"model-00001-of-00002.safetensors","a":"model-00002-of-00002.safetensors"}})", {"occurs twice"}},
       {R"({"weight_map":{"a":"sub"}})", {"sub] ", "folder"}},
       {R"({"weight_map":{"a":"broken.safetensors"}})", {"broken.safetensors] ", "not a safetensors file"}},
   };

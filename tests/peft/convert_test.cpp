@@ -364,8 +364,8 @@ TEST(Formats, OtherFilesAreErrors) {
     expect_error(ErrorKind::kModel, parts, [&] { detect_adapter_format(path); });
   };
   fails(folder / "nowhere", {"nowhere", "found nothing", "PEFT", "MLX", "kohya"});
-  fails(folder.path(), {"a folder without one"});
-  fails(folder.write("x.txt", "y"), {"another file"});
+  fails(folder.path(), {"a folder without adapter weights"});
+  fails(folder.write("x.txt", "y"), {"another kind of file"});
   folder.write("a/adapter_config.json", "{}");
   fails(folder / "a", {"adapter_model.safetensors or adapter_model.bin"});
   fails(folder.write("x.safetensors", "short"), {"x.safetensors"});

@@ -180,7 +180,7 @@ TEST(ChooseHosts, AnEntryWithoutAModuleGetsASuggestion) {
     options.target_modules = choice;
     test::expect_error(ErrorKind::kConfig, {part}, [&] { choose_hosts(options, model); });
   };
-  expect({Kind::kRegex, {}, "v_proj"}, R"(is a regular expression for whole names. Write ["v_proj"])");
+  expect({Kind::kRegex, {}, "v_proj"}, R"(is a regular expression for whole names. Use a list: ["v_proj"])");
   expect(list({"q_prj"}), "Did you mean 'q_proj'?");
   // Names that other families use.
   expect(list({"query"}), "Did you mean 'q_proj'?");

@@ -32,7 +32,7 @@ void expect_rendered(const ChatTemplate& chat_template, const Json& conversation
   if (expected.is_string()) {
     EXPECT_EQ(render().text, expected.get<std::string>());
   } else if (expected.contains("raised")) {
-    test::expect_error(ErrorKind::kData, {"[row]", "refuses", printable(expected["raised"].get<std::string>(), 400)}, render);
+    test::expect_error(ErrorKind::kData, {"[row]", "rejects", printable(expected["raised"].get<std::string>(), 400)}, render);
   } else {
     EXPECT_THROW(render(), Error);
   }

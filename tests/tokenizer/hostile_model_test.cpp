@@ -59,7 +59,7 @@ TEST(HostileModel, Table) {
       {"\x0a", "ends inside a number"},
       {"\x0a\x05"
        "ab",
-       "needs 5 bytes and 2 are left"},
+       "needs 5 bytes, but only 2 are left"},
       {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", "not a SentencePiece model"},
       {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "longer than 10 bytes"},
       {"\x0b", "unknown wire type 3"},

@@ -157,12 +157,12 @@ TEST(Jinja, ErrorsReportThePosition) {
   expect_failure("{{ 99999999999999999999 + 1 }}", {"[t:1:", "64 bits"});
   expect_failure("{% for a, b in [1] %}{% endfor %}", {"[t:1:", "not iterable"});
   expect_failure("{% for a, b in [[1]] %}{% endfor %}", {"cannot unpack 1 values: expected 2"});
-  expect_failure("{% set messages.x = 1 %}", {"[t:1:4]", "no namespace"});
+  expect_failure("{% set messages.x = 1 %}", {"[t:1:4]", "is not a namespace"});
   expect_failure("{% break %}", {"[t:1:4]", "'break' outside of a loop"});
   expect_failure("{% for x in y recursive %}{% endfor %}", {"recursive loops are not supported"});
   expect_failure("{{ 'a'.swapcase() }}", {"'swapcase' of strings is not supported"});
   expect_failure("\xff", {"[t]", "not valid UTF-8"});
-  test::expect_error(ErrorKind::kData, {"[row]", "refuses the conversation: no\\nway", "t:1:"},
+  test::expect_error(ErrorKind::kData, {"[row]", "rejects the conversation: no\\nway", "t:1:"},
                      [] { rendered("{{ raise_exception('no\\nway') }}"); });
 }
 

@@ -54,7 +54,7 @@ TEST(TokenizerJsonErrors, Table) {
   const std::vector<Damage> cases{
       {"/model", "null", {"tokenizer.json: model]", "found null"}},
       {"/model/type", R"("BPW")", {"'BPW' is unknown", "did you mean 'BPE'", "Unigram, WordPiece"}},
-      {"/model/vocab", "[]", {"model.vocab]", "expected an object of tokens and ids"}},
+      {"/model/vocab", "[]", {"model.vocab]", "expected an object that maps tokens to ids"}},
       {"/model/vocab/b", "0", {"two tokens have the id 0"}},
       {"/model/vocab/b", "-1", {"impossible id -1"}},
       {"/model/vocab/b", "99999999999", {"impossible id 99999999999"}},

@@ -59,11 +59,11 @@ TEST(TextRegex, Errors) {
                                                                {"(?<n>a)", "kind of group"},
                                                                {"a\\1", "escape"},
                                                                {"\\X", "escape"},
-                                                               {"a{3,2}", "above its most"},
+                                                               {"a{3,2}", "above its maximum"},
                                                                {"a{200000}", "too large"},
                                                                {"[[:klingon:]]", "klingon"},
-                                                               {"\\x{110000}", "no code point"},
-                                                               {"(?<=a+)b", "no regular expression"},
+                                                               {"\\x{110000}", "not a code point"},
+                                                               {"(?<=a+)b", "not a valid regular expression"},
                                                                {"\\", "ends too early"}};
   for (const auto& [pattern, part] : cases) {
     test::expect_error(ErrorKind::kModel, {"[here]", part}, [&, &pattern = pattern] { TextRegex(pattern, "here"); });
