@@ -71,10 +71,10 @@ TEST(Jinja, HostileTemplatesFailQuickly) {
   expect_stopped("{{ [0] * 10**9 }}", "needs too much memory");
   expect_stopped("{% set ns = namespace(t='ab') %}{% for i in range(64) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}", "needs too much memory");
   expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(64) %}{% set ns.t = ns.t + ns.t %}{% endfor %}", "needs too much memory");
-  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}", "too much");
+  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}", "takes too long");
   expect_stopped(
       "{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t | tojson | length }}",
-      "too much");
+      "takes too long");
   expect_stopped(
       "{% set a = namespace(t=[1]) %}{% set b = namespace(t=[1]) %}{% for i in range(90) %}{% set a.t = [a.t, a.t] %}"
       "{% set b.t = [b.t, b.t] %}{% endfor %}{{ a.t == b.t }}",
@@ -100,7 +100,7 @@ TEST(Jinja, HostileTemplatesFailQuickly) {
   expect_stopped(repeated("x", (1 << 20) + 1), "too long");
   expect_stopped("{% for i in range(99999) %}" + repeated("x", 1000) + "{% endfor %}", "writes too much");
   expect_stopped("{% set s = 'ab' * 10**6 %}{% for i in range(99999) %}{% if 'c' in s %}{% endif %}{% endfor %}", "takes too long");
-  expect_stopped("{% set s = 'ab' * 10**6 %}{% for i in range(99999) %}{% set x = s | replace('a', '') %}{% endfor %}", "too much");
+  expect_stopped("{% set s = 'ab' * 10**6 %}{% for i in range(99999) %}{% set x = s | replace('a', '') %}{% endfor %}", "takes too long");
   expect_stopped("{{ ('a' * 10**6) | replace('', 'b' * 10**6) }}", "needs too much memory");
   expect_stopped("{{ '%1000000000d' % 1 }}", "width or precision is too large");
   expect_stopped("{{ 'a'.ljust(10**9) }}", "padding");

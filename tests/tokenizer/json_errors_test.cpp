@@ -79,7 +79,7 @@ TEST(TokenizerJsonErrors, Table) {
       {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Up"}]})", {"normalizer.normalizers[1]]", "'Up'"}},
       {"/normalizer", R"({"type": "Sequence", "normalizers": {}})", {"normalizer: normalizers]", "an array"}},
       {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "("}, "content": ""})", {"normalizer.pattern]", "'(' is never closed"}},
-      {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": ""})", {"pattern.String]", "not empty"}},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"String": ""}, "content": ""})", {"pattern.String]", "non-empty"}},
       {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "!"})", {"precompiled_charsmap]", "not valid base64"}},
       {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})", {"precompiled_charsmap]", "damaged"}},
       {"/pre_tokenizer", R"({"type": "Splitt"})", {"pre_tokenizer]", "did you mean 'Split'"}},
@@ -94,7 +94,7 @@ TEST(TokenizerJsonErrors, Table) {
       {"/post_processor/type", R"("Template")", {"post_processor]", "known: TemplateProcessing"}},
       {"/post_processor/special_tokens", "{}", {"special token <s>", "does not define"}},
       {"/post_processor/special_tokens/<s>/ids/0", "77", {"post_processor]", "the id 77", "no token has"}},
-      {"/post_processor/single/1/Sequence/id", R"("B")", {"single[1]: Sequence]", "no other"}},
+      {"/post_processor/single/1/Sequence/id", R"("B")", {"single[1]: Sequence]", "the only one of a single text"}},
       {"/post_processor", R"({"type": "BertProcessing", "sep": ["x", 1], "cls": ["y"]})", {"cls", "[token, id]"}},
   };
   for (const Damage& damage : cases) {

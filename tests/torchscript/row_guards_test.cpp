@@ -89,7 +89,7 @@ TEST(RowGuards, SmallDifferencesOfLargePredictionsAreFound) {
 TEST(RowGuards, RunningStatisticsAreNotChanged) {
   const data::Dataset rows = stored_rows("features");
   models::ModelOptions options = script_options("batch_norm");
-  expect_error(ErrorKind::kModel, {"changes its own tensor", "base_dropout 0"}, [&] { load_row_model(options, rows, false); });
+  expect_error(ErrorKind::kModel, {"changes its own tensor", "base_dropout to 0"}, [&] { load_row_model(options, rows, false); });
   options.base_dropout = 0;  // evaluation mode only reads them
   EXPECT_EQ(load_row_model(options, rows, false).model->row_model()->num_outputs(), 1);
 }
@@ -154,7 +154,7 @@ TEST(RowGuards, ArgumentsAreFieldsOfTheRows) {
   options.inputs = {"features", "input_ids"};
   expect_error(ErrorKind::kConfig, {"model.inputs", "'input_ids'"}, [&] { load_row_model(options, rows, true); });
   options.inputs = {"target", "target"};
-  expect_error(ErrorKind::kConfig, {"model.inputs", "no features"}, [&] { load_row_model(options, rows, true); });
+  expect_error(ErrorKind::kConfig, {"model.inputs", "lacks features"}, [&] { load_row_model(options, rows, true); });
   expect_error(ErrorKind::kConfig, {"model.inputs", "features"},
                [&] { load_row_model(script_options("perceptron"), stored_rows("tokens", data::RowFormat::kTokens), false); });
   expect_error(ErrorKind::kConfig, {"model.inputs", "the argument 'features'", "input_ids"},
