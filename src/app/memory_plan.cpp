@@ -24,7 +24,7 @@ constexpr int64_t kProgramBytes = int64_t{150} << 20;
 constexpr int64_t kHolesPercent = 10;
 /// Memory for each matrix product that oneDNN has compiled, as measured; how many it caches (tools/flags.cpp); and how many shapes each
 /// further size of a part adds. kProgramBytes includes those of the first size.
-constexpr int64_t kFloatKernelBytes = 9 << 18, kHalfKernelBytes = 3 << 18, kMostKernels = 32, kKernelsPerSize = 12;
+constexpr int64_t kKernelBytes = 10 << 18, kMostKernels = 32, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 constexpr int64_t kMostGradientsOfALane = int64_t{64} << 20;
 
@@ -96,10 +96,8 @@ class MemoryPlanner {
   int64_t with_holes(int64_t bytes) const { return input_.model.device().is_cpu() ? bytes / 100 * (100 + kHolesPercent) : bytes; }
 
   int64_t kernel_bytes(const PlannedParts& parts) const {
-    const int64_t bytes = input_.model.dtype() == at::kFloat ? kFloatKernelBytes : kHalfKernelBytes;
-    return input_.model.device().is_cpu()
-               ? std::min(kMostKernels, kKernelsPerSize * (static_cast<int64_t>(parts.lengths.size()) - 1)) * bytes
-               : 0;
+    const int64_t kernels = std::min(kMostKernels, kKernelsPerSize * (static_cast<int64_t>(parts.lengths.size()) - 1));
+    return input_.model.device().is_cpu() ? kernels * kKernelBytes : 0;
   }
 
   /// The parts of an epoch, step by step.

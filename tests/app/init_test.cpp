@@ -126,7 +126,7 @@ TEST_F(Init, AHeadOfOneOutputPredictsValues) {
   model.erase("id2label");
   model.erase("label2id");
   write_text(scratch_ / "roberta_classes/model/config.json", model.dump());
-  write_text(scratch_ / "v.jsonl", repeated(R"({"text": "the river", "label": 3})", 120));
+  write_text(scratch_ / "v.jsonl", repeated(R"({"input_ids": [0, 5, 6, 2], "label": 3})", 120));
   const Outcome written = init("roberta_classes/model", "v.jsonl");
   ASSERT_EQ(written.exit_code, 0) << written.err;
   const Json config = Json::parse(read_text(scratch_ / "first.json"));
