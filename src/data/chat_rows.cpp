@@ -12,19 +12,6 @@ namespace {
 
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
-/// Whether a row is excluded from the loss as a whole. Fractional weights are not supported.
-bool is_left_out(const Fields& fields) {
-  if (!fields.has("weight")) {
-    return false;
-  }
-  const Json weight = fields.json("weight");
-  if (weight != 0 && weight != 1) {
-    fields.fail("weight", "found " + shown(weight) +
-                              ", expected 0 or 1. How often a file's rows are used is the \"weight\" of its entry in data.train.");
-  }
-  return weight == 0;
-}
-
 EncodedDocument document_of(const EncodedChat& chat) {
   EncodedDocument document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};
   for (size_t i = 0; i < chat.ids.size(); ++i) {
@@ -61,6 +48,18 @@ void warn_of_other_prompt(const std::vector<int32_t>& lost, const FormatContext&
 }
 
 }  // namespace
+
+bool is_left_out(const Fields& fields) {
+  if (!fields.has("weight")) {
+    return false;
+  }
+  const Json weight = fields.json("weight");
+  if (weight != 0 && weight != 1) {
+    fields.fail("weight", "found " + shown(weight) +
+                              ", expected 0 or 1. How often a file's rows are used is the \"weight\" of its entry in data.train.");
+  }
+  return weight == 0;
+}
 
 EncodedDocument encode_messages(const Fields& fields, const FormatContext& context) {
   EncodedDocument document = encode_conversation(read_conversation(fields, context.chat->chat_template()), fields, context);

@@ -58,6 +58,9 @@ std::vector<std::string> unused_columns(const Fields& fields, const Format& form
 /// A row of token ids: {"input_ids", optional "labels", and masks and positions}.
 EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context);
 
+/// Whether a row of messages is excluded from the loss as a whole ("weight": 0). Throws data Error for fractional weights.
+bool is_left_out(const Fields& fields);
+
 /// A row of "messages".
 EncodedDocument encode_messages(const Fields& fields, const FormatContext& context);
 

@@ -1,6 +1,5 @@
 #include "lora/data/tokenized_row.h"
 
-
 #include "data/conversation.h"
 #include "data/formats.h"
 #include "data/row_format.h"
@@ -65,8 +64,12 @@ TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
   if (format.format == RowFormat::kMessages) {
     const ChatEncoder& chat = chat_();
     const ChatRow said = read_conversation(fields, chat.chat_template());
-    return of_chat(as_prompt ? chat.prompt(said.conversation, row.origin)
-                             : chat.encode(said.conversation, train_on_, row.origin, said.excluded));
+    TokenizedRow result = of_chat(as_prompt ? chat.prompt(said.conversation, row.origin)
+                                            : chat.encode(said.conversation, train_on_, row.origin, said.excluded));
+    if (!as_prompt && is_left_out(fields)) {
+      result.mask.assign(result.mask.size(), false);
+    }
+    return result;
   }
   if (format.format == RowFormat::kPromptCompletion && has_message_pair(fields)) {
     const ChatEncoder& chat = chat_();

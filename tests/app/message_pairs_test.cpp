@@ -50,6 +50,17 @@ TEST_F(Pairs, TrainAndEvaluateAsTheirIds) {
   EXPECT_THAT(read_text(scratch_ / "named/chat_template.jinja"), HasSubstr("<|im_start|>"));
 }
 
+TEST_F(Pairs, ARowOfWeightZeroHasNoTokensToPredict) {
+  write_text(scratch_ / "rows.jsonl",
+             R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "weight": 0})");
+  const std::vector<Json> rows = tokenize();
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_GT(rows[0]["mask"].size(), 0U);
+  for (const Json& number : rows[0]["mask"]) {
+    EXPECT_EQ(number, 0);
+  }
+}
+
 TEST_F(Pairs, TextsHaveNoTemplate) {
   const Outcome texts = train("texts.jsonl", "prompt_completion", "texts");
   ASSERT_EQ(texts.exit_code, 0) << texts.err;
