@@ -25,7 +25,7 @@ cp scripts/demo/faq_lora.json "$work/"
 step "demo 2/5: a held-out question to SmolLM2-135M-Instruct, as it is"
 ask "$work/answer-before.txt"
 
-step "demo 3/5: training LoRA on the FAQ, about 4 minutes on 2 cores ($train --config $work/faq_lora.json)"
+step "demo 3/5: training LoRA on the FAQ, 3 to 5 minutes on 2 cores ($train --config $work/faq_lora.json)"
 "$train" --config "$work/faq_lora.json"
 
 step "demo 4/5: the same question, with the adapter"
