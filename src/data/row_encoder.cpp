@@ -107,7 +107,7 @@ bool RowEncoder::split(const EncodedDocument& document, EncodedRow& row) const {
     std::vector<int32_t> ids(document.ids.begin() + begin, document.ids.begin() + end);
     std::vector<int32_t> labels(document.labels.begin() + begin, document.labels.begin() + end);
     if (adds_bos) {
-      ids.insert(ids.begin(), *bos);
+      ids.insert(ids.begin(), document.ids.front());
       labels.insert(labels.begin(), document.labels.front());
     }
     kept = keep(ids, labels, document, row) || kept;
