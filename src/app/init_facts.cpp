@@ -5,6 +5,7 @@
 #include "app/classifier.h"
 #include "app/control_tokens.h"
 #include "app/inference.h"
+#include "app/model_path.h"
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/config/command_line.h"
@@ -13,7 +14,6 @@
 #include "lora/models/mapped_model.h"
 #include "lora/nn/model.h"
 #include "lora/train/objectives.h"
-#include "app/model_path.h"
 
 namespace lora::app {
 
