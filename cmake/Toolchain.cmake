@@ -11,6 +11,11 @@ add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 
 # g++ 12 warns of overflows in std::string operator+ that do not exist (GCC bug 105651).
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -fstack-protector-strong)
+if(LORA_UNITY)
+  # Both are false where a unit includes whole sources: the first means headers with anonymous namespaces, the second follows
+  # std::variant through more inlining than g++ 12 understands.
+  add_compile_options(-Wno-subobject-linkage -Wno-maybe-uninitialized)
+endif()
 if(LORA_WERROR)
   add_compile_options(-Werror)
 endif()

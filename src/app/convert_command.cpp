@@ -59,7 +59,7 @@ void require_companion_flag(bool given, const char* flag, bool needed, const cha
   }
 }
 
-void require_consistent_flags(const ConvertRequest& request) {
+void require_consistent_convert_flags(const ConvertRequest& request) {
   require_not_together(request.extract, "--extract", !request.adapter.empty(), "--adapter");
   require_not_together(request.extract, "--extract", request.bake, "--bake");
   require_not_together(request.extract, "--extract", request.resize.has_value(), "--resize");
@@ -257,7 +257,7 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
 }
 
 /// Refuses an output that is an input, or that exists without --overwrite. Returns the path to write.
-fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat format) {
+fs::path checked_adapter_folder(const ConvertRequest& request, peft::AdapterFormat format) {
   std::vector<fs::path> inputs;
   for (const fs::path& input : {request.adapter, fs::path(request.model), fs::path(request.base), fs::path(request.tuned)}) {
     if (!input.empty() && fs::exists(input)) {
@@ -281,12 +281,12 @@ fs::path checked_output(const ConvertRequest& request, peft::AdapterFormat forma
 }  // namespace
 
 int convert_command(const ConvertRequest& request) {
-  require_consistent_flags(request);
+  require_consistent_convert_flags(request);
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);
   const peft::WriteOptions options{flag_value(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
-  const fs::path output = checked_output(request, report.format);
+  const fs::path output = checked_adapter_folder(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
   const auto write = [&](const fs::path& path) {

@@ -111,7 +111,7 @@ Json result_json(const std::string& adapter, const Totals& totals, const data::D
 }
 
 /// Adds the difference from the base model's loss, which comes first, to each adapter's result.
-void add_differences(std::vector<Json>& results) {
+void add_changes_from_base(std::vector<Json>& results) {
   for (Json& result : results) {
     if (!result["adapter"].is_null()) {
       result["loss_difference"] = result["loss"].get<double>() - results.front()["loss"].get<double>();
@@ -119,7 +119,7 @@ void add_differences(std::vector<Json>& results) {
   }
 }
 
-std::string table_of(const std::vector<Json>& results) {
+std::string result_table(const std::vector<Json>& results) {
   const bool compares = results.back().contains("loss_difference");
   TextTable table;
   std::vector<std::string> head{"adapter", "loss", "perplexity", "accuracy", "tokens"};
@@ -193,7 +193,7 @@ void print(const std::vector<Json>& results, bool json) {
   if (json) {
     terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
   } else {
-    terminal::print(table_of(results));
+    terminal::print(result_table(results));
   }
 }
 
@@ -252,7 +252,7 @@ int eval_command(const EvalRequest& request) {
     results.push_back(result_json(name, evaluate(model, dataset, request, rows), dataset, request));
   }
   if (request.compare_base && results.size() > 1) {
-    add_differences(results);
+    add_changes_from_base(results);
   }
   print(results, request.json);
   return 0;

@@ -21,7 +21,7 @@ std::string adapter_name(const Json& result) {
 }
 
 /// One line per metric, one column per adapter.
-std::string table_of(const std::vector<Json>& results) {
+std::string label_table(const std::vector<Json>& results) {
   TextTable table;
   std::vector<std::string> head{"adapter"};
   for (const Json& result : results) {
@@ -41,7 +41,7 @@ std::string table_of(const std::vector<Json>& results) {
   return table.text();
 }
 
-void require_consistent_flags(const EvalRequest& request) {
+void require_consistent_label_flags(const EvalRequest& request) {
   if (!request.token_logprobs.empty()) {
     config_error("--token-logprobs", "needs rows with tokens to predict: found --format classification, whose rows have one label each");
   }
@@ -105,12 +105,12 @@ void print_evaluations(const std::vector<Json>& results, bool json) {
   if (json) {
     terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
   } else {
-    terminal::print(table_of(results));
+    terminal::print(label_table(results));
   }
 }
 
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
-  require_consistent_flags(request);
+  require_consistent_label_flags(request);
   const std::optional<ResultFile> predictions = predictions_file(request);
   const InferenceParts parts = open_inference(request.inference, ModelUse::kDocuments);
   nn::Model& model = *parts.base.model;

@@ -14,7 +14,7 @@ namespace lora::app {
 
 namespace {
 
-void require_consistent_flags(const GenerateRequest& request) {
+void require_consistent_generate_flags(const GenerateRequest& request) {
   if (!request.system.empty() && !request.message && !request.chat) {
     config_error("--system", "found it with " + std::string(request.prompt ? "--prompt" : "--prompts") +
                                  ", expected --message or --chat, as only a chat template can express it");
@@ -25,7 +25,7 @@ void require_consistent_flags(const GenerateRequest& request) {
 }
 
 /// Checks before hours of work that the output is writable and does not replace an input.
-std::optional<ResultFile> checked_output(const GenerateRequest& request) {
+std::optional<ResultFile> checked_output_file(const GenerateRequest& request) {
   if (request.output.empty()) {
     return std::nullopt;
   }
@@ -52,7 +52,7 @@ data::PromptRow prompt_row(const GenerateRequest& request, Generation& generatio
   return row;
 }
 
-std::vector<data::PromptRow> load_rows(const GenerateRequest& request, Generation& generation) {
+std::vector<data::PromptRow> load_prompts(const GenerateRequest& request, Generation& generation) {
   data::PromptContext context;
   context.vocab_size = generation.model().vocab_size();
   context.tokenizer = [&generation]() -> const tokenizer::Tokenizer& { return generation.tokenizer(); };
@@ -92,8 +92,8 @@ void stream(Generation& generation, const data::PromptRow& prompt) {
 }  // namespace
 
 int generate_command(const GenerateRequest& request) {
-  require_consistent_flags(request);
-  const std::optional<ResultFile> output = checked_output(request);
+  require_consistent_generate_flags(request);
+  const std::optional<ResultFile> output = checked_output_file(request);
   Generation generation(request);
   if (!request.system.empty()) {
     generation.needed_chat_encoder(generation.default_adapter());
@@ -106,7 +106,7 @@ int generate_command(const GenerateRequest& request) {
   if (request.message || request.prompt) {
     rows.push_back(request.message ? message_row(request, generation) : prompt_row(request, generation));
   } else {
-    rows = load_rows(request, generation);
+    rows = load_prompts(request, generation);
   }
   if ((request.prompt || request.message) && request.output.empty()) {
     stream(generation, rows.front());

@@ -46,7 +46,7 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
 }
 
 /// The labels of the adapters, which must agree; without adapters, those of the model folder's head.
-data::LabelSet labels_of(const FlaggedAdapters& adapters, const fs::path& model_folder) {
+data::LabelSet common_labels(const FlaggedAdapters& adapters, const fs::path& model_folder) {
   std::optional<data::LabelSet> labels;
   for (const auto& [flag, options] : adapters) {
     data::LabelSet own = adapter_labels(flag.folder, model_folder);
@@ -185,7 +185,7 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
   }
   require_use(adapters, use);
   if (use == ModelUse::kDocuments) {
-    parts.labels = labels_of(adapters, parts.options.path);
+    parts.labels = common_labels(adapters, parts.options.path);
     const bool is_stored = adapters.empty();
     parts.base = models::load_base_model(parts.options, /*seed=*/0,
                                          models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});

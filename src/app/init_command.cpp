@@ -60,7 +60,7 @@ std::string model_line(const ModelFacts& model) {
   return line + (model.tokenizer == nullptr ? ", no tokenizer" : model.has_template ? ", with a chat template" : ", no chat template");
 }
 
-std::string data_line(const std::string& path, const RowFacts& rows) {
+std::string rows_line(const std::string& path, const RowFacts& rows) {
   const data::RowSurvey& survey = rows.survey;
   return "data   " + path + ": " + (survey.files.size() > 1 ? counted(static_cast<int64_t>(survey.files.size()), "file") + ", " : "") +
          (survey.has_more ? "more than " : "") + counted(survey.num_rows, "row") + " of the format " +
@@ -87,7 +87,7 @@ std::string choices_text(const std::vector<InitChoice>& choices) {
 }
 
 std::string summary(const InitRequest& request, const ModelFacts& model, const RowFacts& rows, const InitPlan& plan) {
-  std::string text = model_line(model) + "\n" + data_line(request.data, rows) + "\n\n" + choices_text(plan.choices) + "\nNot decided:\n";
+  std::string text = model_line(model) + "\n" + rows_line(request.data, rows) + "\n\n" + choices_text(plan.choices) + "\nNot decided:\n";
   for (const std::string& sentence : plan.undecided) {
     text += "  - " + sentence + "\n";
   }

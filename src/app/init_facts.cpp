@@ -50,7 +50,7 @@ std::vector<std::string> linear_names(nn::Model& model) {
 }
 
 /// Opens the tokenizer as a run would; rows of token ids need none.
-void open_tokenizer(ModelFacts& facts) {
+void try_tokenizer(ModelFacts& facts) {
   if (!tokenizer::has_tokenizer(facts.options.tokenizer)) {
     return;
   }
@@ -176,7 +176,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   facts.predicts_tokens = model->find_head() != nullptr;
   facts.linear = linear_names(*model);
   facts.family_targets = model->default_target_modules();
-  open_tokenizer(facts);
+  try_tokenizer(facts);
   if (facts.tokenizer && facts.predicts_tokens) {
     require_vocabulary(*facts.tokenizer, *model, kFlag);
   }

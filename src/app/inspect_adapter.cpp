@@ -68,7 +68,7 @@ std::vector<const peft::LowRankUpdate*> in_order(const peft::Adapter& adapter) {
   return updates;
 }
 
-std::string text_of(const Json& value) {
+std::string shown_value(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -85,7 +85,7 @@ std::string head_text(const Json& facts) {
   for (const char* key : {"r", "lora_alpha", "lora_dropout"}) {
     text += config.contains(key) ? std::string(", ") + key + " " + config[key].dump() : "";
   }
-  text += "\nbase         " + (facts["base_model_name_or_path"].is_null() ? "(not named)" : text_of(facts["base_model_name_or_path"]));
+  text += "\nbase         " + (facts["base_model_name_or_path"].is_null() ? "(not named)" : shown_value(facts["base_model_name_or_path"]));
   text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
   text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";

@@ -16,6 +16,7 @@
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/peft/file_names.h"
 #include "lora/torchscript/is_script.h"
 
 namespace lora::app {
@@ -40,7 +41,7 @@ bool is_checkpoint(const fs::path& path) {
 }
 
 bool is_adapter(const fs::path& path) {
-  return has(path, "adapter_config.json") || has(path, "adapter_model.safetensors") || has(path, "adapter_model.bin") ||
+  return has(path, peft::kAdapterConfigFile) || has(path, peft::kAdapterWeightsFile) || has(path, "adapter_model.bin") ||
          has(path, "adapters.safetensors");
 }
 

@@ -12,6 +12,7 @@
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
 #include "app/text_table.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -29,7 +30,7 @@ Json facts_or_error(const Make& make) {
 
 /// The trained adapter or model in a folder; null if there is none.
 Json result_facts(const fs::path& folder) {
-  if (fs::exists(folder / "adapter_config.json")) {
+  if (fs::exists(folder / peft::kAdapterConfigFile)) {
     return facts_or_error([&] { return adapter_facts(folder); });
   }
   return fs::exists(folder / "config.json") ? facts_or_error([&] { return model_facts(folder); }) : Json(nullptr);

@@ -130,9 +130,9 @@ std::string number_text(double value) {
 }
 
 /// The two sides of the comparison, opened one after the other so that only one model is in memory at a time.
-class Comparison {
+class WeightComparison {
  public:
-  Comparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
+  WeightComparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
     const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
     precision_ = precision_of(parts.base.model->dtype());
     const bool is_script = parts.options.is_torchscript();  // a TorchScript module keeps its own dtypes
@@ -195,7 +195,7 @@ class Comparison {
 }  // namespace
 
 void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result) {
-  Comparison(request, result).run();
+  WeightComparison(request, result).run();
 }
 
 }  // namespace lora::app

@@ -20,7 +20,7 @@ namespace lora::app {
 
 namespace {
 
-void require_consistent_flags(const MergeRequest& request) {
+void require_consistent_merge_flags(const MergeRequest& request) {
   if (request.model.empty() == request.combine.empty()) {
     config_error(request.model.empty() ? "--model" : "--combine",
                  request.model.empty() ? "is missing: expected the base to merge into, or --combine to make one adapter from several"
@@ -84,7 +84,7 @@ std::string base_fingerprint_of(const std::vector<peft::WeightedAdapter>& adapte
 }
 
 /// The labels of the adapters' classifiers. Throws model Error if two adapters have different ones.
-std::string labels_of(const std::vector<peft::WeightedAdapter>& adapters) {
+std::string label_description(const std::vector<peft::WeightedAdapter>& adapters) {
   std::string labels;
   for (const peft::WeightedAdapter& adapter : adapters) {
     if (!labels.empty() && !adapter.adapter.labels.empty() && labels != adapter.adapter.labels) {
@@ -106,7 +106,7 @@ void combine_adapters(const MergeRequest& request) {
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
   peft::Adapter combined = peft::combine(adapters, options);
   combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
-  combined.labels = labels_of(adapters);
+  combined.labels = label_description(adapters);
   const std::string base_name = base_name_of(adapters);
   write_new_folder(request.output, [&](const fs::path& folder) {
     peft::write_adapter(folder, combined, base_name);
@@ -119,7 +119,7 @@ void combine_adapters(const MergeRequest& request) {
 }  // namespace
 
 int merge_command(const MergeRequest& request) {
-  require_consistent_flags(request);
+  require_consistent_merge_flags(request);
   if (request.combine.empty()) {
     const models::ModelOptions model = config::read_model_flags(
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},

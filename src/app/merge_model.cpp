@@ -163,7 +163,7 @@ void warn_of_other_base(const peft::WeightedAdapter& adapter, const models::Mode
 }
 
 /// The labels of the first adapter with a classifier: no two adapters may have different ones.
-data::LabelSet labels_of(const std::vector<peft::WeightedAdapter>& adapters, const fs::path& model_folder) {
+data::LabelSet merged_labels(const std::vector<peft::WeightedAdapter>& adapters, const fs::path& model_folder) {
   for (const peft::WeightedAdapter& adapter : adapters) {
     if (peft::is_sequence_classification(adapter.adapter.options)) {
       return adapter_labels(adapter.adapter.weights_file.parent_path(), model_folder);
@@ -204,7 +204,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
   peft::MergePlan plan = peft::plan_merge(base.layout(), base.settled(adapters), request.unmerge);
   std::optional<data::LabelSet> labels;
   if (plan.scores_documents) {
-    labels = labels_of(adapters, model.path);
+    labels = merged_labels(adapters, model.path);
   }
   base.settle_names(plan);
   warn_of_untying(plan);

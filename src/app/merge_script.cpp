@@ -36,7 +36,7 @@ void require_script_flags(const MergeRequest& request, const models::ModelOption
 }
 
 /// The file to write.
-fs::path checked_output(const MergeRequest& request, const models::ModelOptions& model) {
+fs::path checked_script_file(const MergeRequest& request, const models::ModelOptions& model) {
   std::vector<fs::path> inputs{request.adapters.begin(), request.adapters.end()};
   inputs.push_back(model.path);
   if (!request.data.empty()) {
@@ -122,7 +122,7 @@ void save_verified(const MergeRequest& request, const ScriptFile& file, const fs
 
 void merge_script(const MergeRequest& request, const models::ModelOptions& model, const std::vector<peft::WeightedAdapter>& adapters) {
   require_script_flags(request, model);
-  const fs::path output = checked_output(request, model);
+  const fs::path output = checked_script_file(request, model);
   ScriptFile file(model.path, model.trust_torchscript);
   if (request.verify) {
     require_ids(request, file);

@@ -9,6 +9,7 @@
 #include "lora/base/json.h"
 #include "lora/base/sibling.h"
 #include "lora/base/text.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -50,7 +51,7 @@ std::string base_of(const fs::path& adapter_config) {
 }
 
 [[noreturn]] void fail_as_adapter(const fs::path& folder, const std::string& where) {
-  const std::string base = base_of(folder / "adapter_config.json");
+  const std::string base = base_of(folder / peft::kAdapterConfigFile);
   const std::string advice = where == "model.path"
                                  ? "Set model.path to its base model" + base + "; adapter.init_from continues its training."
                                  : "Use --adapter for it, and " + where + " for its base model" + base + ".";
@@ -78,7 +79,7 @@ void require_model(const models::ModelOptions& options, const std::string& where
   if (fs::exists(options.path / "config.json", error)) {
     return;
   }
-  if (fs::exists(options.path / "adapter_config.json", error)) {
+  if (fs::exists(options.path / peft::kAdapterConfigFile, error)) {
     fail_as_adapter(options.path, where);
   }
   const std::vector<std::string> names = names_in(options.path);

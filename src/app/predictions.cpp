@@ -43,9 +43,9 @@ void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64
 }
 
 /// Compares outputs with the targets of those rows that have one.
-class Comparison {
+class LabelComparison {
  public:
-  Comparison(const data::Dataset& dataset, const OutputKind& kind, bool is_list)
+  LabelComparison(const data::Dataset& dataset, const OutputKind& kind, bool is_list)
       : dataset_(dataset), is_list_(is_list), labels_(kind.are_values) {}
 
   void add(const std::vector<int64_t>& rows, const nn::TokenBatch& tokens, const at::Tensor& outputs_NK) {
@@ -113,7 +113,7 @@ Json prediction_json(const at::Tensor& outputs_NK, int64_t row, const OutputKind
 
 train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, const OutputKind& kind, int64_t batch_size,
                              const std::optional<ResultFile>& file) {
-  Comparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.row_model() != nullptr);
+  LabelComparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.row_model() != nullptr);
   if (!file) {
     for_each_output(model, dataset, batch_size,
                     [&](const auto& rows, const auto& tokens, const at::Tensor& outputs_NK) { comparison.add(rows, tokens, outputs_NK); });

@@ -14,6 +14,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -105,7 +106,7 @@ namespace {
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
   for (const char* name :
-       {kRunFile, "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors", "config.json", "model.safetensors"}) {
+       {kRunFile, "metrics.jsonl", peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"}) {
     if (fs::exists(folder / name)) {
       found.push_back(folder / name);
     }
@@ -115,7 +116,7 @@ std::vector<fs::path> run_files(const fs::path& folder) {
     for (const fs::path& file : own_companion_files(folder)) {
       found.push_back(folder / file);
     }
-  } else if (fs::exists(folder / "adapter_model.safetensors")) {
+  } else if (fs::exists(folder / peft::kAdapterWeightsFile)) {
     for (const char* name : {"chat_template.jinja", "additional_chat_templates"}) {
       if (fs::exists(folder / name)) {
         found.push_back(folder / name);
@@ -132,7 +133,7 @@ bool has_result(const fs::path& folder) {
   const auto has = [&folder](const char* weights, const char* config) {
     return fs::exists(folder / weights) && fs::exists(folder / config);
   };
-  return has("adapter_model.safetensors", "adapter_config.json") || has("model.safetensors", "config.json");
+  return has(peft::kAdapterWeightsFile, peft::kAdapterConfigFile) || has("model.safetensors", "config.json");
 }
 
 [[noreturn]] void fail_other_run(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {

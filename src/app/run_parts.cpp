@@ -16,6 +16,7 @@
 #include "lora/nn/pass.h"
 #include "lora/nn/token_batch.h"
 #include "lora/peft/adapter_folder.h"
+#include "lora/peft/file_names.h"
 #include "lora/peft/task.h"
 #include "app/model_path.h"
 #include "app/run_folder.h"
@@ -122,7 +123,7 @@ Json RunParts::hashes(const config::RunConfig& config) const {
   Json all = shared_hashes_;
   if (config.adapter && config.adapter->init_from) {
     all["init_from"] =
-        hash_files({*config.adapter->init_from / "adapter_config.json", peft::adapter_weights_file(*config.adapter->init_from)});
+        hash_files({*config.adapter->init_from / peft::kAdapterConfigFile, peft::adapter_weights_file(*config.adapter->init_from)});
   }
   return all;
 }

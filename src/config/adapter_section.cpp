@@ -4,6 +4,7 @@
 #include "config/sections.h"
 #include "config/stored_adapter.h"
 #include "lora/base/file.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::config {
 
@@ -12,7 +13,6 @@ namespace {
 using peft::LoraInit;
 using peft::LoraOptions;
 
-const char* const kConfigFile = "adapter_config.json";
 
 /// Initialisations that subtract a part from the base weight: their values mean nothing without that change.
 bool changes_base(const Json& init) {
@@ -79,7 +79,7 @@ Json keys_to_inherit(const Json& start, const Json& section, const ConfigPlace& 
 Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const ConfigPlace& at) {
   Inherited result;
   const Json start = read_stored_config(folder, at.key("init_from"));
-  const ConfigPlace file{(folder / kConfigFile).string() + ":", at.findings};
+  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
   if (start.is_null() || !is_lora(start, file)) {
     return result;
   }

@@ -11,7 +11,7 @@ namespace {
 using optim::ScheduleKind;
 using optim::ScheduleOptions;
 
-std::vector<std::string> arguments_of(ScheduleKind kind) {
+std::vector<std::string> schedule_argument_names(ScheduleKind kind) {
   switch (kind) {
     case ScheduleKind::kCosine:
     case ScheduleKind::kCosineWithRestarts:
@@ -95,7 +95,7 @@ const Table<ScheduleOptions>& schedule_table() {
 
 void check_schedule_arguments(const ScheduleOptions& options, double learning_rate, const Json& given, const ConfigPlace& at) {
   const std::string name(optim::kSchedules.name(options.kind));
-  const std::vector<std::string> known = arguments_of(options.kind);
+  const std::vector<std::string> known = schedule_argument_names(options.kind);
   const std::vector<std::string> all = schedule_table().keys();
   for (const auto& [key, value] : given.items()) {
     const bool is_argument = std::find(all.begin(), all.end(), key) != all.end();  // others have been reported

@@ -8,12 +8,12 @@
 #include "config/sections.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::config {
 
 namespace {
 
-const char* const kConfigFile = "adapter_config.json";
 
 /// Keys that PEFT before 0.3 wrote and that have no effect on a saved adapter.
 constexpr std::array<std::string_view, 1> kIdleKeys{"merge_weights"};
@@ -60,7 +60,7 @@ std::string hint_of_subfolder(const std::filesystem::path& folder) {
   std::error_code error;
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code ignored;
-    if (std::filesystem::exists(entry->path() / kConfigFile, ignored)) {
+    if (std::filesystem::exists(entry->path() / peft::kAdapterConfigFile, ignored)) {
       return ". There is one in " + printable(entry->path().string(), 200) + ".";
     }
   }
@@ -114,20 +114,20 @@ void check_layers(const peft::LoraOptions& options, const ConfigPlace& at) {
 
 Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& at) {
   std::error_code ignored;
-  if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / kConfigFile, ignored)) {
+  if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / peft::kAdapterConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
     at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which does not exist, not ") +
-               (is_there ? kConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
+               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
                (is_there ? hint_of_subfolder(folder) : ""),
            ErrorKind::kModel);
     return nullptr;
   }
   try {
-    Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
+    Json config = read_json(folder / peft::kAdapterConfigFile, ErrorKind::kModel);
     if (config.is_object()) {
       return config;
     }
-    at.add("found " + shown(config) + " in its " + kConfigFile + ", expected an object", ErrorKind::kModel);
+    at.add("found " + shown(config) + " in its " + peft::kAdapterConfigFile + ", expected an object", ErrorKind::kModel);
   } catch (const Error& error) {
     at.add(std::string("cannot be read: ") + error.what(), ErrorKind::kModel);
   }
@@ -172,7 +172,7 @@ Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at) {
 peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at) {
   peft::LoraOptions options;
   const Json config = read_stored_config(folder, at);
-  const ConfigPlace file{(folder / kConfigFile).string() + ":", at.findings};
+  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
   if (config.is_null() || !is_lora(config, file)) {
     return options;
   }

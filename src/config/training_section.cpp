@@ -25,7 +25,7 @@ void check_schedule(const TrainOptions& options, const Json& section, const Conf
 }
 
 /// The options of the optimiser that a kind uses.
-std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
+std::vector<std::string> optimizer_argument_names(optim::OptimizerKind kind) {
   switch (kind) {
     case optim::OptimizerKind::kAdamWFused:
     case optim::OptimizerKind::kAdamW:
@@ -44,7 +44,7 @@ std::vector<std::string> arguments_of(optim::OptimizerKind kind) {
 void check_optimizer(const TrainOptions& options, const ConfigPlace& at) {
   const optim::OptimizerOptions& found = options.optimizer;
   const optim::OptimizerOptions defaults;
-  const std::vector<std::string> used = arguments_of(found.kind);
+  const std::vector<std::string> used = optimizer_argument_names(found.kind);
   const auto check = [&](const std::string& key, double value, double fallback) {
     if (value != fallback && std::find(used.begin(), used.end(), key) == used.end()) {
       at.key(key).add("found " + number_json(value).dump() + ", which the optimiser " + std::string(optim::kOptimizers.name(found.kind)) +

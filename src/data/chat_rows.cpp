@@ -3,14 +3,13 @@
 
 #include "data/conversation.h"
 #include "data/formats.h"
+#include "data/ignore_label.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
-
-constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 EncodedDocument document_of(const EncodedChat& chat) {
   EncodedDocument document{chat.ids, std::vector<int32_t>(chat.ids.size(), kIgnore)};

@@ -28,7 +28,7 @@ constexpr const char* kRawLabels = "raw_labels";          // RawLabels as bytes 
 constexpr const char* kUnused = "unused_columns";         // of each file, as bytes of JSON
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
-constexpr const char* kReport = "report";                 // as numbers_of returns them
+constexpr const char* kReport = "report";                 // as report_numbers returns them
 constexpr const char* kSkippedFiles = "skipped_file";     // of the skipped rows that are reported
 constexpr const char* kSkippedLines = "skipped_line";
 constexpr const char* kRowsOfFiles = "rows_of_files";  // [F]
@@ -79,7 +79,7 @@ io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Va
           }};
 }
 
-std::array<int64_t, 6> numbers_of(const DataReport& report) {
+std::array<int64_t, 6> report_numbers(const DataReport& report) {
   return {report.rows, report.truncated, report.dropped, report.split, report.skipped, report.message_pairs};
 }
 
@@ -95,7 +95,7 @@ struct Written {
 };
 
 Written written(const RowSet& set) {
-  return {text_of(set.raw_labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), numbers_of(set.report)};
+  return {text_of(set.raw_labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
 }
 
 // The writers refer to `set`, `written` and `files`.
@@ -234,11 +234,11 @@ RawLabels read_raw_labels(const CacheFile& file) {
           json["first_real"].get<int64_t>()};
 }
 
-RowSet read_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {
+RowSet read_cached_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {
   RowSet set;
   set.examples = read_examples(file, sources, files);
   set.raw_labels = read_raw_labels(file);
-  const auto report = file.numbers<int64_t>(kReport, numbers_of({}).size());
+  const auto report = file.numbers<int64_t>(kReport, report_numbers({}).size());
   set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}, {}, report[5]};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);
   const auto skipped_files = file.numbers<int32_t>(kSkippedFiles, skipped_lines.size());
@@ -266,7 +266,7 @@ std::optional<RowSet> DatasetCache::load(const std::vector<SourceOptions>& sourc
     return std::nullopt;
   }
   try {
-    RowSet set = read_set(CacheFile(file_, key_), sources, files);
+    RowSet set = read_cached_set(CacheFile(file_, key_), sources, files);
     for (size_t i = 0; i < files.size(); ++i) {
       set.hashes.push_back(set.rows_of_files[i] < 0 ? "" : hashes[i]);
       warn_if_empty(files[i], set.rows_of_files[i]);

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
+#include "data/ignore_label.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
-
-constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 Labelling labelling_of(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels) {
   Labelling borders;

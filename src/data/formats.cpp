@@ -3,13 +3,12 @@
 #include <algorithm>
 
 #include "data/conversation.h"
+#include "data/ignore_label.h"
 #include "lora/data/row_fields.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
-
-constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 // Prompt and completion are encoded as one text, as the model will see them. The ids of the prompt by itself show where it ends; a token
 // across the border differs from them, so it is supervised.

@@ -56,7 +56,7 @@ std::string shown_label(const Dataset& dataset, const Example& example) {
 }
 
 // The index in the set of each name in the rows; -1: none.
-std::vector<int64_t> numbers_of(const std::vector<std::string>& names, const LabelSet& labels) {
+std::vector<int64_t> label_numbers(const std::vector<std::string>& names, const LabelSet& labels) {
   std::vector<int64_t> numbers;
   for (const std::string& name : names) {
     const auto found = std::find(labels.names.begin(), labels.names.end(), name);
@@ -136,7 +136,7 @@ LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known)
     return *known;
   }
   if (raw.kind == LabelKind::kNames) {
-    const bool knows_names = known && !(are_numbered(*known) && numbers_of(raw.names, *known).front() < 0);
+    const bool knows_names = known && !(are_numbered(*known) && label_numbers(raw.names, *known).front() < 0);
     if (knows_names) {
       return *known;
     }
@@ -164,7 +164,7 @@ LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known)
 }
 
 void apply_labels(Dataset& dataset, const LabelSet& labels) {
-  const std::vector<int64_t> numbers = numbers_of(dataset.raw_labels.names, labels);
+  const std::vector<int64_t> numbers = label_numbers(dataset.raw_labels.names, labels);
   const bool by_name = dataset.raw_labels.kind == LabelKind::kNames;
   for (Example& example : dataset.examples) {
     if (!example.has_target()) {

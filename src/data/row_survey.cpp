@@ -18,10 +18,10 @@ namespace {
 constexpr int64_t kRowsSniffed = 20;  // more than one, because a column may be empty in the first rows
 constexpr double kWrapped = 1.5;      // with this many lines per paragraph, the lines are assumed to be wrapped
 
-const SourceOptions kNoRenames;
+const SourceOptions kDefaultSource;
 
 std::optional<RowFormat> format_of_row(const Row& row) {
-  return find_format(Fields(row, kNoRenames), {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction,
+  return find_format(Fields(row, kDefaultSource), {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction,
                                                RowFormat::kFeatures, RowFormat::kClassification, RowFormat::kTokens, RowFormat::kText});
 }
 
@@ -35,13 +35,13 @@ std::string known_formats() {
 }
 
 [[noreturn]] void fail_unknown(const Row& row) {
-  const std::vector<std::string> columns = Fields(row, kNoRenames).columns();
+  const std::vector<std::string> columns = Fields(row, kDefaultSource).columns();
   data_error(row.origin, "the format of the rows cannot be told by their columns: found " +
                              (columns.empty() ? "none" : join(columns, ", ", 6)) + ", expected those of " + known_formats() +
                              ". Rename the columns, or write a config whose data.train[].columns names them.");
 }
 
-FileKind kind_of(const std::string& path, const std::string& where) {
+FileKind surveyed_kind(const std::string& path, const std::string& where) {
   const std::optional<FileKind> kind = file_kind(path);
   if (path == "-" || is_pipe(path)) {
     config_error(where, "found '" + path + "', which can be read only once, expected a file: the run reads it again");
@@ -99,7 +99,7 @@ class Surveyor {
 Surveyor survey(const std::vector<std::string>& files, int64_t max_rows, TextDocuments documents, const std::string& where) {
   Surveyor surveyor(max_rows);
   for (const std::string& file : files) {
-    surveyor.add(file, kind_of(file, where), documents);
+    surveyor.add(file, surveyed_kind(file, where), documents);
   }
   return surveyor;
 }
@@ -109,7 +109,7 @@ Surveyor survey(const std::vector<std::string>& files, int64_t max_rows, TextDoc
 RowSurvey survey_rows(const std::string& path, int64_t max_rows, const std::string& where) {
   RowSurvey result;
   result.files = expand_path(path);
-  result.is_plain_text = kind_of(result.files.front(), where) == FileKind::kText;
+  result.is_plain_text = surveyed_kind(result.files.front(), where) == FileKind::kText;
   const Surveyor lines = survey(result.files, max_rows, TextDocuments::kLine, where);
   result.format = lines.format(where);
   result.num_rows = lines.num_rows();

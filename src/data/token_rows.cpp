@@ -4,13 +4,12 @@
 #include <algorithm>
 
 #include "data/formats.h"
+#include "data/ignore_label.h"
 #include "lora/base/error.h"
 #include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
-
-constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 /// Where further documents begin, from the lengths of consecutive documents.
 std::vector<bool> starts_by_lengths(const Fields& fields, size_t count) {

@@ -11,7 +11,7 @@
 namespace lora::data {
 namespace {
 
-const SourceOptions kNoRenames;
+const SourceOptions kSourceWithoutRenames;
 
 /// The format whose fields a row has; messages and texts have precedence, as such rows may also have ids.
 RowFormat format_by_fields(const Fields& fields) {
@@ -57,7 +57,7 @@ RowTokenizer::RowTokenizer(const tokenizer::Tokenizer& tokenizer, std::function<
       writes_instructions_(writes_instructions) {}
 
 TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
-  const Fields fields(row, kNoRenames);
+  const Fields fields(row, kSourceWithoutRenames);
   const Format& format = format_of(format_by_fields(fields));
   unused_columns(fields, format);
   FormatContext context{&tokenizer_, tokenizer_.vocab_size(), train_on_, /*append_eos=*/true, parse_special_tokens_};

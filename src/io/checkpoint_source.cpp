@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "io/safetensors_format.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 #include "lora/io/dtype_name.h"
@@ -17,7 +18,6 @@ namespace lora::io {
 namespace {
 
 constexpr const char* kSingleFile = "model.safetensors";
-constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 /// Whether there is an entry of this name, even a dangling link: opening it then reports what is wrong.
 bool is_named(const fs::path& path) {

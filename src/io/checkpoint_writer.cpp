@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdio>
 
+#include "io/safetensors_format.h"
 #include "io/torch_dtype.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
@@ -15,13 +16,11 @@ namespace lora::io {
 
 namespace {
 
-const char* const kIndexFile = "model.safetensors.index.json";
-
 int64_t elements_of(const TensorStream& tensor) {
   return c10::multiply_integers(tensor.shape);
 }
 
-int64_t bytes_of(const TensorStream& tensor) {
+int64_t stream_bytes(const TensorStream& tensor) {
   return elements_of(tensor) * static_cast<int64_t>(c10::elementSize(tensor.dtype));
 }
 
@@ -32,7 +31,7 @@ std::vector<Shard> split_into_shards(const std::vector<TensorStream>& tensors, i
   std::vector<Shard> shards(1);
   int64_t used = 0;
   for (const TensorStream& tensor : tensors) {
-    const int64_t size = bytes_of(tensor);
+    const int64_t size = stream_bytes(tensor);
     if (used + size > max_shard_size && !shards.back().empty()) {
       shards.emplace_back();
       used = 0;
@@ -76,7 +75,7 @@ std::string index_text(const std::vector<Shard>& shards) {
     for (const TensorStream* tensor : shards[i]) {
       weight_map[tensor->name] = shard_name(i, shards.size());
       parameters += elements_of(*tensor);
-      bytes += bytes_of(*tensor);
+      bytes += stream_bytes(*tensor);
     }
   }
   const nlohmann::json index{{"metadata", {{"total_parameters", parameters}, {"total_size", bytes}}}, {"weight_map", weight_map}};

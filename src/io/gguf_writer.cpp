@@ -14,7 +14,7 @@ namespace lora::io {
 namespace {
 
 constexpr uint32_t kVersion = 3;
-constexpr int64_t kMaxDimensions = 4;
+constexpr int64_t kMaxGgufDimensions = 4;
 
 /// ggml's numbers of the value types, in the order of GgufValue.
 enum class ValueType : uint32_t { kUint32 = 4, kFloat32 = 6, kString = 8 };
@@ -87,14 +87,14 @@ void require_valid_names(const GgufKeys& keys, const std::vector<NamedTensor>& t
       output_error(file.string(), "cannot hold tensor '" + printable(named.name, 100) + "': found a name of " +
                                       std::to_string(named.name.size()) + " bytes, expected at most " + std::to_string(kMaxGgufTensorName));
     }
-    if (named.tensor.dim() < 1 || named.tensor.dim() > kMaxDimensions) {
+    if (named.tensor.dim() < 1 || named.tensor.dim() > kMaxGgufDimensions) {
       output_error(file.string(), "cannot hold tensor '" + printable(named.name) + "': found shape " + shape_text(named.tensor.sizes()) +
                                       ", expected one to four dimensions");
     }
   }
 }
 
-std::string header_bytes(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, const fs::path& file) {
+std::string gguf_header(const GgufKeys& keys, const std::vector<NamedTensor>& tensors, const fs::path& file) {
   HeaderWriter header;
   header.number(kVersion);
   header.number<uint64_t>(tensors.size());
@@ -122,7 +122,7 @@ std::string header_bytes(const GgufKeys& keys, const std::vector<NamedTensor>& t
 
 void write_gguf(const fs::path& file, const GgufKeys& keys, const std::vector<NamedTensor>& tensors) {
   require_valid_names(keys, tensors, file);
-  const std::string header = header_bytes(keys, tensors, file);
+  const std::string header = gguf_header(keys, tensors, file);
   write_file_atomically(file, [&](const Append& append) {
     append(header.data(), header.size());
     for (const NamedTensor& named : tensors) {

@@ -37,7 +37,7 @@ std::string metadata_json(const std::map<std::string, std::string>& metadata, co
 }
 
 /// The header, preceded by its length. `tensors` are in the order of the file.
-std::string header_bytes(const std::vector<TensorWriter>& tensors, const std::map<std::string, std::string>& metadata,
+std::string safetensors_header(const std::vector<TensorWriter>& tensors, const std::map<std::string, std::string>& metadata,
                          const fs::path& file) {
   std::string json = metadata.empty() ? "{" : "{" + metadata_json(metadata, file);
   size_t offset = 0;
@@ -90,7 +90,7 @@ void append_tensor(const TensorWriter& tensor, const Append& append, const fs::p
 
 void write_safetensors(const fs::path& file, std::vector<TensorWriter> tensors, const std::map<std::string, std::string>& metadata) {
   sort_and_check(tensors, file);
-  const std::string header = header_bytes(tensors, metadata, file);
+  const std::string header = safetensors_header(tensors, metadata, file);
   write_file_atomically(file, [&](const Append& append) {
     append(header.data(), header.size());
     for (const TensorWriter& tensor : tensors) {

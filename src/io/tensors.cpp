@@ -14,8 +14,6 @@ namespace lora::io {
 
 namespace {
 
-constexpr size_t kMaxDimensions = 64;  // the limit of torch's iterators
-
 /// The byte of a C++ bool must be 0 or 1: any other value in a file would cause undefined behaviour.
 void require_booleans(const std::byte* bytes, size_t size, const std::string& where) {
   for (size_t i = 0; i < size; ++i) {

@@ -21,7 +21,6 @@ constexpr std::string_view kRebuildTensor = "torch._utils _rebuild_tensor_v2";
 constexpr std::string_view kRebuildParameter = "torch._utils _rebuild_parameter";
 constexpr std::string_view kPickleName = "data.pkl";
 constexpr int64_t kMaxPickleBytes = int64_t{64} << 20;
-constexpr size_t kMaxDimensions = 64;
 /// The beginning of a file that torch.save wrote before version 1.6: the pickle of a magic number.
 constexpr std::array<unsigned char, 14> kOldMagic{0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
 

@@ -56,7 +56,7 @@ HeadSizes read_heads(const JsonReader& config, int64_t hidden_size, bool new_arc
   return heads;
 }
 
-FalconOptions read_options(const JsonReader& config) {
+FalconOptions read_falcon_options(const JsonReader& config) {
   if (config.boolean("alibi", false)) {
     config.fail("alibi", "false: only rotary positions are supported");
   }
@@ -98,7 +98,7 @@ FalconOptions read_options(const JsonReader& config) {
 }  // namespace
 
 std::unique_ptr<nn::Model> make_falcon(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  const FalconOptions o = read_options(config);
+  const FalconOptions o = read_falcon_options(config);
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };

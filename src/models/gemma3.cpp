@@ -15,16 +15,16 @@ namespace lora::models {
 
 namespace {
 
-constexpr size_t kGlobal = 0, kLocal = 1;  ///< which of the model's rotary embeddings
+constexpr size_t kGlobalRope = 0, kLocalRope = 1;  ///< which of the model's rotary embeddings
 
-constexpr LayerRopes kRopes{"rope_theta", 1000000.0, "rope_local_base_freq", 10000.0, /*scales_both=*/false};
+constexpr LayerRopes kGemma3Ropes{"rope_theta", 1000000.0, "rope_local_base_freq", 10000.0, /*scales_both=*/false};
 
 }  // namespace
 
 std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/true);
   const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4, .head_dim = 256});
-  decoder.ropes = read_layer_ropes(config, heads.head_dim, config.integer("max_position_embeddings", 131072), kRopes);
+  decoder.ropes = read_layer_ropes(config, heads.head_dim, config.integer("max_position_embeddings", 131072), kGemma3Ropes);
   decoder.logit_soft_cap = read_soft_cap(config, "final_logit_softcapping", std::nullopt);
   decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
   decoder.target_modules = {"q_proj", "v_proj"};
@@ -45,7 +45,7 @@ std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::Weight
   const auto attend = [&](const std::string& name, int64_t index) {
     SelfAttentionOptions own = attention;
     own.scores.window = slides[index] ? window : std::nullopt;
-    own.rope = slides[index] ? kLocal : kGlobal;
+    own.rope = slides[index] ? kLocalRope : kGlobalRope;
     QueryKeyNorms norms{norm(name + ".q_norm", heads.head_dim), norm(name + ".k_norm", heads.head_dim)};
     return std::make_unique<SelfAttention>(name, index, own, source, options, std::move(norms));
   };

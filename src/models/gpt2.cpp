@@ -33,7 +33,7 @@ int64_t read_either(const JsonReader& config, const char* key, const char* gener
   return read_size(config, general, read_size(config, key, fallback));
 }
 
-Gpt2Options read_options(const JsonReader& config) {
+Gpt2Options read_gpt2_options(const JsonReader& config) {
   if (config.boolean("add_cross_attention", false)) {
     config.fail("add_cross_attention", "false: only plain decoders are supported");
   }
@@ -101,7 +101,7 @@ class Gpt2 : public Decoder {
 }  // namespace
 
 std::unique_ptr<nn::Model> make_gpt2(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  const Gpt2Options o = read_options(config);
+  const Gpt2Options o = read_gpt2_options(config);
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };

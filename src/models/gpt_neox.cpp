@@ -33,7 +33,7 @@ QueryKeyValue split_by_head(const Tensor& fused_TF, int64_t head_dim) {
   return {parts_TH3E.select(2, 0), parts_TH3E.select(2, 1), parts_TH3E.select(2, 2)};
 }
 
-GptNeoxOptions read_options(const JsonReader& config) {
+GptNeoxOptions read_gpt_neox_options(const JsonReader& config) {
   GptNeoxOptions o{};
   const int64_t hidden_size = read_size(config, "hidden_size"), intermediate_size = read_size(config, "intermediate_size");
   const int64_t num_heads = read_size(config, "num_attention_heads");
@@ -81,7 +81,7 @@ std::string gpt_neox_model_name(const std::string& file_name) {
 }
 
 std::unique_ptr<nn::Model> make_gpt_neox(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  const GptNeoxOptions o = read_options(config);
+  const GptNeoxOptions o = read_gpt_neox_options(config);
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };

@@ -14,7 +14,7 @@ namespace lora::models {
 
 namespace {
 
-SparseMoeOptions read_moe_options(const JsonReader& config) {
+SparseMoeOptions read_mixtral_experts(const JsonReader& config) {
   SparseMoeOptions o{};
   o.hidden_size = read_size(config, "hidden_size");
   o.intermediate_size = read_size(config, "intermediate_size");
@@ -50,7 +50,7 @@ std::unique_ptr<nn::Model> make_mixtral(const JsonReader& config, io::WeightSour
                                        .heads = heads,
                                        .scores = {.scale = scale, .window = read_window(config, std::nullopt)},
                                        .dropout = read_dropout(config, "attention_dropout", 0.0)};
-  const SparseMoeOptions moe = read_moe_options(config);
+  const SparseMoeOptions moe = read_mixtral_experts(config);
   const double eps = config.number("rms_norm_eps", 1e-5);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };

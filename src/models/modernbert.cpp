@@ -24,7 +24,7 @@ namespace {
 
 constexpr size_t kGlobal = 0, kLocal = 1;  // in the model's ropes
 
-constexpr LayerRopes kRopes{"global_rope_theta", 160000.0, "local_rope_theta", 10000.0, /*scales_both=*/true};
+constexpr LayerRopes kModernBertRopes{"global_rope_theta", 160000.0, "local_rope_theta", 10000.0, /*scales_both=*/true};
 
 /// The number of tokens on either side that a layer with a window sees: sliding_window, or half of local_attention.
 int64_t read_side(const JsonReader& config) {
@@ -69,7 +69,7 @@ std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightS
   body.names = {"model.embeddings.tok_embeddings", "model.layers", "model.final_norm", ""};
   body.embedding_dropout = read_dropout(config, "embedding_dropout", 0.0);
   const FusedAttentionOptions attention = read_attention(config, body.hidden_size);
-  body.ropes = read_layer_ropes(config, attention.heads.head_dim, config.integer("max_position_embeddings", 8192), kRopes);
+  body.ropes = read_layer_ropes(config, attention.heads.head_dim, config.integer("max_position_embeddings", 8192), kModernBertRopes);
   const FusedMlpOptions mlp = read_mlp(config, body.hidden_size);
   const int64_t every = read_size(config, "global_attn_every_n_layers", 3);
   const std::vector<bool> slides = read_sliding_layers(config, body.num_layers, [every](int64_t layer) { return layer % every != 0; });

@@ -15,7 +15,7 @@ namespace lora::models {
 
 namespace {
 
-SparseMoeOptions read_moe_options(const JsonReader& config) {
+SparseMoeOptions read_qwen3_experts(const JsonReader& config) {
   SparseMoeOptions o{};
   o.hidden_size = read_size(config, "hidden_size");
   o.intermediate_size = read_size(config, "moe_intermediate_size", 768);
@@ -58,7 +58,7 @@ std::unique_ptr<nn::Model> make_qwen3_moe(const JsonReader& config, io::WeightSo
       .o_bias = bias,
       .scores = {.scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim)), .window = read_optional_window(config, 4096)},
       .dropout = read_dropout(config, "attention_dropout", 0.0)};
-  const SparseMoeOptions moe = read_moe_options(config);
+  const SparseMoeOptions moe = read_qwen3_experts(config);
   const GatedMlpOptions mlp = read_mlp_options(config);
   const std::vector<bool> sparse = read_sparse_layers(config, decoder.num_layers);
   const double eps = config.number("rms_norm_eps", 1e-6);

@@ -10,8 +10,8 @@ namespace lora::models {
 
 namespace {
 
-/// x of T rows, normed in parts as wide as the norm.
-Tensor normed(const Tensor& x, const std::unique_ptr<nn::Norm>& norm) {
+/// x of T rows, normed_heads in parts as wide as the norm.
+Tensor normed_heads(const Tensor& x, const std::unique_ptr<nn::Norm>& norm) {
   return norm == nullptr ? x : norm->forward(x.reshape({-1, norm->dim()})).view_as(x);
 }
 
@@ -31,7 +31,7 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
 Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
   const auto by_head = [this](const Tensor& x) { return x.unflatten(1, {-1, options_.heads.head_dim}); };
-  Tensor q_THE = by_head(normed(qkv[0], norms_.q)), k_TKE = by_head(normed(qkv[1], norms_.k));
+  Tensor q_THE = by_head(normed_heads(qkv[0], norms_.q)), k_TKE = by_head(normed_heads(qkv[1], norms_.k));
   if (options_.rope) {
     const nn::RopeTables& rope = ropes[*options_.rope];
     const auto dtype = q_THE.scalar_type(), wide = rope.cos_TE.scalar_type();

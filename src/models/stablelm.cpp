@@ -57,7 +57,7 @@ class HeadNorms : public nn::Norm {
   double eps_;
 };
 
-StableLmOptions read_options(const JsonReader& config) {
+StableLmOptions read_stablelm_options(const JsonReader& config) {
   StableLmOptions o{};
   o.decoder = read_decoder_options(config, /*tied_by_default=*/false);
   const HeadSizes heads = read_head_sizes(config, o.decoder.hidden_size);
@@ -83,7 +83,7 @@ StableLmOptions read_options(const JsonReader& config) {
 }  // namespace
 
 std::unique_ptr<nn::Model> make_stablelm(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  const StableLmOptions o = read_options(config);
+  const StableLmOptions o = read_stablelm_options(config);
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };

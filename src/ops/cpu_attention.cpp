@@ -119,7 +119,7 @@ void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const Byt
   });
 }
 
-/// The buffers of forward for one head: n tiles of keys and values, and the scores of one tile of queries.
+/// The buffers of attention_forward for one head: n tiles of keys and values, and the scores of one tile of queries.
 template <typename S>
 struct ForwardMemory {
   ForwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
@@ -145,7 +145,7 @@ SoftmaxRow* kept_rows(const AttentionResult& result) {
 }
 
 template <typename S>
-void forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
+void attention_forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
              const std::vector<int64_t>& offsets, double scale) {
   const Heads<S> q(q_THE), k(k_TKE), v(v_TKE), out(result.out_THE);
   SoftmaxRow* kept_TH = kept_rows(result);
@@ -172,7 +172,7 @@ void forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, cons
   });
 }
 
-/// The buffers of backward for one head.
+/// The buffers of attention_backward for one head.
 template <typename S>
 struct BackwardMemory {
   BackwardMemory(std::byte* memory, int64_t n, int64_t dim, int64_t value_dim) {
@@ -314,9 +314,9 @@ AttentionResult causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const
   const AttentionResult result{at::empty({q_THE.size(0), q_THE.size(1), v_TKE.size(2)}, q_THE.options()),
                                at::empty({q_THE.size(0), q_THE.size(1), 2}, floats)};
   if (q_THE.scalar_type() == at::kFloat) {
-    forward<float>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+    attention_forward<float>(q_THE, k_TKE, v_TKE, result, offsets, scale);
   } else {
-    forward<BFloat16>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+    attention_forward<BFloat16>(q_THE, k_TKE, v_TKE, result, offsets, scale);
   }
   return result;
 }
@@ -326,10 +326,10 @@ AttentionGradients causal_attention_backward(const Tensor& dout_THE, const Tenso
   const auto floats = q_THE.options().dtype(at::kFloat);
   const AttentionGradients gradients{at::empty_like(q_THE), at::empty(q_THE.sizes(), floats), at::empty(result.out_THE.sizes(), floats)};
   const auto run = [&]<typename S>(S) {
-    const HeadBackward<S> backward(dout_THE, q_THE, k_TKE, v_TKE, result, gradients, scale);
+    const HeadBackward<S> attention_backward(dout_THE, q_THE, k_TKE, v_TKE, result, gradients, scale);
     for_each_head(
-        offsets, q_THE.size(1), [&](int64_t n) { return backward.bytes(n); },
-        [&](const AttentionSpan& document, int64_t head, std::byte* memory) { backward.run(document, head, memory); });
+        offsets, q_THE.size(1), [&](int64_t n) { return attention_backward.bytes(n); },
+        [&](const AttentionSpan& document, int64_t head, std::byte* memory) { attention_backward.run(document, head, memory); });
   };
   if (q_THE.scalar_type() == at::kFloat) {
     run(float{});

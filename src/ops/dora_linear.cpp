@@ -67,14 +67,14 @@ struct DoraLinear : Function<DoraLinear> {
 };
 
 /// Elements of W that are widened at a time: 16 MiB in float32.
-constexpr int64_t kChunkElements = int64_t{1} << 22;
+constexpr int64_t kNormChunkElements = int64_t{1} << 22;
 
 /// W Aᵀ in A's dtype; W may be in a narrower one.
 Tensor widened_product(const Tensor& W_OI, const Tensor& A_RI) {
   if (W_OI.scalar_type() == A_RI.scalar_type()) {
     return W_OI.mm(A_RI.t());
   }
-  const int64_t rows = std::max<int64_t>(1, kChunkElements / W_OI.size(1));
+  const int64_t rows = std::max<int64_t>(1, kNormChunkElements / W_OI.size(1));
   std::vector<Tensor> parts;
   for (const Tensor& W_CI : W_OI.split(rows)) {
     parts.push_back(W_CI.to(A_RI.scalar_type()).mm(A_RI.t()));

@@ -19,10 +19,10 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 /// Elements of one chunk's logits: 64 MiB in float32.
-constexpr int64_t kChunkElements = int64_t{1} << 24;
+constexpr int64_t kLogitChunkElements = int64_t{1} << 24;
 
 int64_t chunk_rows(int64_t vocabulary) {
-  return std::max<int64_t>(32, kChunkElements / vocabulary);
+  return std::max<int64_t>(32, kLogitChunkElements / vocabulary);
 }
 
 Tensor logits_of(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V) {

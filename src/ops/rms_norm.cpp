@@ -12,7 +12,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-at::ScalarType wide_type(const Tensor& x) {
+at::ScalarType statistics_type(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
@@ -27,7 +27,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
       return normed.y_TD;
     }
     const Tensor y_TD = at::empty_like(x_TD);
-    const Tensor rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(wide_type(x_TD)));
+    const Tensor rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(statistics_type(x_TD)));
     const int64_t dim = x_TD.size(1);
     cpu::with_element(x_TD.scalar_type(), [&]<typename S>() {
       cpu::in_parallel(x_TD.size(0), dim, [&](int64_t begin, int64_t end) {
@@ -77,20 +77,20 @@ Tensor rms_norm(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeig
   }
   if (x_TD.is_cpu()) {
     // In a wide dtype nothing is rounded between the steps of the plain norm.
-    const Tensor wide_D = weight_D.to(wide_type(x_TD));
+    const Tensor wide_D = weight_D.to(statistics_type(x_TD));
     const Tensor factor_D = form == NormWeight::kOnePlus ? wide_D + 1 : wide_D;
-    return rms_norm(x_TD.to(wide_type(x_TD)), factor_D, eps).to(x_TD.scalar_type());
+    return rms_norm(x_TD.to(statistics_type(x_TD)), factor_D, eps).to(x_TD.scalar_type());
   }
   return rms_norm_reference(x_TD, weight_D, eps, form);
 }
 
 Tensor rms_norm_reference(const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
-  const Tensor wide_TD = x_TD.to(wide_type(x_TD));
+  const Tensor wide_TD = x_TD.to(statistics_type(x_TD));
   const Tensor quotient_TD = wide_TD * at::rsqrt(wide_TD.square().mean(-1, /*keepdim=*/true) + eps);
   if (form == NormWeight::kPlain) {
     return weight_D * quotient_TD.to(x_TD.scalar_type());
   }
-  const Tensor wide_D = weight_D.to(wide_type(x_TD));
+  const Tensor wide_D = weight_D.to(statistics_type(x_TD));
   return (quotient_TD * (form == NormWeight::kOnePlus ? 1 + wide_D : wide_D)).to(x_TD.scalar_type());
 }
 

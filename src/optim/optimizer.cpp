@@ -20,7 +20,7 @@ struct OptimizerEntry {
 };
 
 /// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one.
-constexpr std::array<OptimizerEntry, 6> kTable{{
+constexpr std::array<OptimizerEntry, 6> kOptimizerTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
     {OptimizerKind::kAdamW8bit, make_adamw_8bit},
@@ -28,9 +28,9 @@ constexpr std::array<OptimizerEntry, 6> kTable{{
     {OptimizerKind::kLion, make_lion},
     {OptimizerKind::kSgd, make_sgd},
 }};
-static_assert(kTable.size() == kOptimizers.entries.size());
+static_assert(kOptimizerTable.size() == kOptimizers.entries.size());
 
-void require(bool holds, const std::string& key, double found, const std::string& expected) {
+void require_argument(bool holds, const std::string& key, double found, const std::string& expected) {
   if (!holds) {
     config_error("training." + key, "the value is out of range: found " + shown(found) + ", expected " + expected);
   }
@@ -38,16 +38,16 @@ void require(bool holds, const std::string& key, double found, const std::string
 
 void require_valid_options(const OptimizerOptions& options, double learning_rate) {
   const auto not_negative = [](double value) { return std::isfinite(value) && value >= 0.0; };
-  require(not_negative(learning_rate), "learning_rate", learning_rate, "a finite number of at least 0");
-  require(not_negative(options.weight_decay), "weight_decay", options.weight_decay, "a finite number of at least 0");
-  require(not_negative(options.epsilon), "adam_epsilon", options.epsilon, "a finite number of at least 0");
-  require(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number of at least 0 and below 1");
-  require(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number of at least 0 and below 1");
+  require_argument(not_negative(learning_rate), "learning_rate", learning_rate, "a finite number of at least 0");
+  require_argument(not_negative(options.weight_decay), "weight_decay", options.weight_decay, "a finite number of at least 0");
+  require_argument(not_negative(options.epsilon), "adam_epsilon", options.epsilon, "a finite number of at least 0");
+  require_argument(options.beta1 >= 0.0 && options.beta1 < 1.0, "adam_beta1", options.beta1, "a number of at least 0 and below 1");
+  require_argument(options.beta2 >= 0.0 && options.beta2 < 1.0, "adam_beta2", options.beta2, "a number of at least 0 and below 1");
   if (const LoraPlusOptions& plus = options.loraplus; plus.lr_ratio) {
-    require(std::isfinite(*plus.lr_ratio) && *plus.lr_ratio > 0.0, "loraplus_lr_ratio", *plus.lr_ratio, "a finite number above 0");
-    require(not_negative(plus.lr_embedding), "loraplus_lr_embedding", plus.lr_embedding, "a finite number of at least 0");
-    require(not_negative(plus.weight_decay), "loraplus_weight_decay", plus.weight_decay, "a finite number of at least 0");
-    require(learning_rate > 0.0, "learning_rate", learning_rate, "a number above 0 with loraplus_lr_ratio");
+    require_argument(std::isfinite(*plus.lr_ratio) && *plus.lr_ratio > 0.0, "loraplus_lr_ratio", *plus.lr_ratio, "a finite number above 0");
+    require_argument(not_negative(plus.lr_embedding), "loraplus_lr_embedding", plus.lr_embedding, "a finite number of at least 0");
+    require_argument(not_negative(plus.weight_decay), "loraplus_weight_decay", plus.weight_decay, "a finite number of at least 0");
+    require_argument(learning_rate > 0.0, "learning_rate", learning_rate, "a number above 0 with loraplus_lr_ratio");
   }
 }
 
@@ -87,7 +87,7 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::
                  "there is nothing to train: found 0 trainable parameters, expected at least one. "
                  "Check target_modules and layers_to_transform.");
   }
-  for (const OptimizerEntry& entry : kTable) {
+  for (const OptimizerEntry& entry : kOptimizerTable) {
     if (entry.kind == options.kind) {
       return entry.make(options, group_parameters(parameters, options, learning_rate));
     }

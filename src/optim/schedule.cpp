@@ -119,7 +119,7 @@ struct ScheduleEntry {
   double (*factor)(const ScheduleOptions&, double learning_rate, int64_t step);
 };
 
-constexpr std::array<ScheduleEntry, 8> kTable{{
+constexpr std::array<ScheduleEntry, 8> kScheduleTable{{
     {ScheduleKind::kLinear, true, true, linear},
     {ScheduleKind::kCosine, true, true, cosine},
     {ScheduleKind::kCosineWithRestarts, true, true, cosine_with_restarts},
@@ -129,34 +129,34 @@ constexpr std::array<ScheduleEntry, 8> kTable{{
     {ScheduleKind::kInverseSqrt, true, false, inverse_sqrt},
     {ScheduleKind::kWarmupStableDecay, false, true, warmup_stable_decay},
 }};
-static_assert(kTable.size() == kSchedules.entries.size());
+static_assert(kScheduleTable.size() == kSchedules.entries.size());
 
 const ScheduleEntry& entry_of(ScheduleKind kind) {
-  return *std::find_if(kTable.begin(), kTable.end(), [&](const ScheduleEntry& entry) { return entry.kind == kind; });
+  return *std::find_if(kScheduleTable.begin(), kScheduleTable.end(), [&](const ScheduleEntry& entry) { return entry.kind == kind; });
 }
 
 constexpr const char* kWhere = "training.lr_scheduler_kwargs";
 
-void require(bool holds, const std::string& what) {
+void require_schedule(bool holds, const std::string& what) {
   if (!holds) {
     config_error(kWhere, what);
   }
 }
 
 void require_valid_polynomial(const ScheduleOptions& options, double learning_rate) {
-  require(std::isfinite(options.power) && options.power >= 0,
+  require_schedule(std::isfinite(options.power) && options.power >= 0,
           "power is out of range: found " + shown(options.power) + ", expected a finite number of at least 0");
-  require(std::isfinite(options.lr_end) && learning_rate > options.lr_end && learning_rate > 0,
+  require_schedule(std::isfinite(options.lr_end) && learning_rate > options.lr_end && learning_rate > 0,
           "lr_end must be below the learning rate: found lr_end " + shown(options.lr_end) + " and learning_rate " + shown(learning_rate) +
               ". Lower lr_end.");
 }
 
 void require_valid_warmup_stable_decay(const ScheduleOptions& options) {
-  require(options.num_decay_steps >= 0,
+  require_schedule(options.num_decay_steps >= 0,
           "num_decay_steps is missing, expected a whole number of at least 0. warmup_stable_decay requires it.");
-  require(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1,
+  require_schedule(options.min_lr_ratio >= 0 && options.min_lr_ratio <= 1,
           "min_lr_ratio is out of range: found " + shown(options.min_lr_ratio) + ", expected a number from 0 to 1");
-  require(options.num_stable_steps >= 0 || options.warmup_steps + options.num_decay_steps <= options.total_steps,
+  require_schedule(options.num_stable_steps >= 0 || options.warmup_steps + options.num_decay_steps <= options.total_steps,
           "warm-up and decay are longer than the training: found " + std::to_string(options.warmup_steps) + " + " +
               std::to_string(options.num_decay_steps) + " steps, expected at most " + std::to_string(options.total_steps) +
               ". Lower num_decay_steps or warmup_steps.");
@@ -172,12 +172,12 @@ void require_valid_schedule(const ScheduleOptions& options, double learning_rate
     config_error("training.max_steps", "the schedule " + std::string(kSchedules.name(options.kind)) + " spans all steps: found " +
                                            std::to_string(options.total_steps) + " steps, expected at least 1");
   }
-  require(std::isfinite(options.num_cycles), "num_cycles must be a finite number");
+  require_schedule(std::isfinite(options.num_cycles), "num_cycles must be a finite number");
   if (options.kind == ScheduleKind::kPolynomial) {
     require_valid_polynomial(options, learning_rate);
   }
   if (options.kind == ScheduleKind::kInverseSqrt) {
-    require(options.timescale != 0, "timescale is out of range: found 0, expected at least 1");
+    require_schedule(options.timescale != 0, "timescale is out of range: found 0, expected at least 1");
   }
   if (options.kind == ScheduleKind::kWarmupStableDecay) {
     require_valid_warmup_stable_decay(options);

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "lora/base/counted.h"
 #include "lora/base/enum_table.h"
@@ -24,18 +25,16 @@ namespace lora::peft {
 
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
-const char* const kWeightsFile = "adapter_model.safetensors";
 constexpr std::string_view kTokenRows = ".token_adapter.trainable_tokens_delta";
 
 /// The parts of a module's update, with the ends of their names.
-enum class Part { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
-constexpr EnumTable<Part, 6> kParts{{{{Part::kA, "lora_A.weight"},
-                                      {Part::kB, "lora_B.weight"},
-                                      {Part::kBias, "lora_B.bias"},
-                                      {Part::kMagnitude, "lora_magnitude_vector"},
-                                      {Part::kEmbeddingA, "lora_embedding_A"},
-                                      {Part::kEmbeddingB, "lora_embedding_B"}}}};
+enum class AdapterPart { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
+constexpr EnumTable<AdapterPart, 6> kAdapterParts{{{{AdapterPart::kA, "lora_A.weight"},
+                                      {AdapterPart::kB, "lora_B.weight"},
+                                      {AdapterPart::kBias, "lora_B.bias"},
+                                      {AdapterPart::kMagnitude, "lora_magnitude_vector"},
+                                      {AdapterPart::kEmbeddingA, "lora_embedding_A"},
+                                      {AdapterPart::kEmbeddingB, "lora_embedding_B"}}}};
 
 /// Creates updates and held tensors from a folder's tensors, and collects what does not fit.
 class AdapterReader {
@@ -53,12 +52,12 @@ class AdapterReader {
   }
 
  private:
-  using Parts = std::map<Part, Tensor>;
+  using Parts = std::map<AdapterPart, Tensor>;
 
   void take(const AdapterTensor& tensor, Adapter& adapter) {
     switch (tensor.role) {
       case TensorRole::kPair:
-        modules_[tensor.module].emplace(*kParts.find(tensor.name.substr(tensor.module.size() + 1)), tensor.tensor);
+        modules_[tensor.module].emplace(*kAdapterParts.find(tensor.name.substr(tensor.module.size() + 1)), tensor.tensor);
         break;
       case TensorRole::kTokenRows:
         add_token_rows(tensor.module, tensor.tensor, adapter);
@@ -87,8 +86,8 @@ class AdapterReader {
       return;
     }
     update->inputs_first = !update->is_embedding && adapter.options.fan_in_fan_out;
-    add_vector(parts, Part::kBias, *update, update->bias_O);
-    add_vector(parts, Part::kMagnitude, *update, update->magnitude_O);
+    add_vector(parts, AdapterPart::kBias, *update, update->bias_O);
+    add_vector(parts, AdapterPart::kMagnitude, *update, update->magnitude_O);
     update->alpha = pattern_value(adapter.options.alpha_pattern, module, adapter.options.lora_alpha, "alpha_pattern");
     update->scale = scale_of(update->alpha, update->rank(), adapter.options.use_rslora);
     const int64_t expected = pattern_value(adapter.options.rank_pattern, module, adapter.options.r, "rank_pattern");
@@ -101,9 +100,9 @@ class AdapterReader {
 
   /// A and B of a module, or nothing after recording a fault.
   std::optional<LowRankUpdate> pair_of(const std::string& module, const Parts& parts) {
-    const bool is_embedding = parts.count(Part::kEmbeddingA) + parts.count(Part::kEmbeddingB) > 0;
-    const auto a = parts.find(is_embedding ? Part::kEmbeddingA : Part::kA);
-    const auto b = parts.find(is_embedding ? Part::kEmbeddingB : Part::kB);
+    const bool is_embedding = parts.count(AdapterPart::kEmbeddingA) + parts.count(AdapterPart::kEmbeddingB) > 0;
+    const auto a = parts.find(is_embedding ? AdapterPart::kEmbeddingA : AdapterPart::kA);
+    const auto b = parts.find(is_embedding ? AdapterPart::kEmbeddingB : AdapterPart::kB);
     if (a == parts.end() || b == parts.end()) {
       faults_["without the other half of the pair"].push_back(module);
       return std::nullopt;
@@ -126,7 +125,7 @@ class AdapterReader {
   }
 
   /// The bias or magnitude of an update, if it has one.
-  void add_vector(const Parts& parts, Part part, const LowRankUpdate& update, std::optional<Tensor>& into) {
+  void add_vector(const Parts& parts, AdapterPart part, const LowRankUpdate& update, std::optional<Tensor>& into) {
     const auto found = parts.find(part);
     if (found == parts.end()) {
       return;
@@ -183,7 +182,7 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
 
 std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
   std::vector<io::NamedTensor> tensors;
-  const std::string prefix(kPrefix);
+  const std::string prefix(kKeyPrefix);
   for (const LowRankUpdate& update : adapter.updates) {
     const std::string module = prefix + update.module;
     tensors.push_back({module + (update.is_embedding ? ".lora_embedding_A" : ".lora_A.weight"), update.A_RI});
@@ -204,7 +203,7 @@ std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
 }
 
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
-ModuleChoice targets_of(const Adapter& adapter) {
+ModuleChoice adapter_targets(const Adapter& adapter) {
   if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return adapter.options.target_modules;
   }
@@ -270,8 +269,8 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.labels = adapter.labels;
-  io::save_tensors(folder / kWeightsFile, tensors, reference.metadata());
-  write_file_atomically(folder / "adapter_config.json", adapter_config_text(options, targets_of(adapter), base_name));
+  io::save_tensors(folder / kAdapterWeightsFile, tensors, reference.metadata());
+  write_file_atomically(folder / kAdapterConfigFile, adapter_config_text(options, adapter_targets(adapter), base_name));
 }
 
 void set_inputs_first(Adapter& adapter, bool inputs_first) {

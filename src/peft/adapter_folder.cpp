@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lora/peft/file_names.h"
 #include "peft/adapter_keys.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -13,13 +14,13 @@
 #include "lora/base/text.h"
 #include "lora/io/torch_archive.h"
 #include "peft/module_names.h"
+#include "peft/report.h"
 #include "peft/tensor_file.h"
 
 namespace lora::peft {
 
 namespace {
 
-constexpr size_t kNamesShown = 2;
 const char* const kPickle = ".bin";
 
 std::vector<io::NamedTensor> stored_tensors(const fs::path& file, std::map<std::string, std::string>& metadata) {
@@ -116,8 +117,8 @@ class FolderReader {
 }  // namespace
 
 AdapterFolder::AdapterFolder(const fs::path& folder) : weights_file_(adapter_weights_file(folder)), config_(Json::object()) {
-  if (fs::exists(folder / "adapter_config.json")) {
-    config_ = read_json(folder / "adapter_config.json", ErrorKind::kModel);
+  if (fs::exists(folder / kAdapterConfigFile)) {
+    config_ = read_json(folder / kAdapterConfigFile, ErrorKind::kModel);
   }
   tensors_ = FolderReader(weights_file_, config_).read(stored_tensors(weights_file_, metadata_));
 }
@@ -166,9 +167,9 @@ std::map<std::string, std::string> adapter_metadata(const fs::path& folder) {
 }
 
 std::string adapter_tensor_name(std::string key) {
-  static const std::string kPrefix = "base_model.model.";
-  if (key.starts_with(kPrefix)) {
-    key.erase(0, kPrefix.size());
+  static const std::string prefix = kKeyPrefix;
+  if (key.starts_with(prefix)) {
+    key.erase(0, prefix.size());
   }
   if (const size_t at = key.rfind(".base_layer."); at != std::string::npos) {
     key.erase(at, std::string_view(".base_layer").size());

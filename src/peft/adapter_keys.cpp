@@ -12,7 +12,6 @@ namespace {
 
 using Path = std::vector<std::string>;
 
-constexpr std::string_view kPrefix = "base_model.model.";
 
 /// A part of a low-rank update, and whether its key ends with the name of a tensor.
 struct PairPart {
@@ -25,7 +24,7 @@ constexpr std::array<PairPart, 5> kPairParts{
 /// Wrappers of other libraries, whose names occur in keys.
 constexpr std::array<std::string_view, 3> kForeignWrappers{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"};
 
-std::string joined(Path::const_iterator begin, Path::const_iterator end) {
+std::string joined_path(Path::const_iterator begin, Path::const_iterator end) {
   return join(Path(begin, end), ".");
 }
 
@@ -84,7 +83,7 @@ std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part
     return std::nullopt;
   }
   AdapterKey key;
-  key.module = joined(path.begin(), part);
+  key.module = joined_path(path.begin(), part);
   key.part = *part + (find_pair_part(*part)->has_weight ? "." + end->tensor : "");
   return key;
 }
@@ -150,7 +149,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {
     const std::string what = tokens + 1 == path.end() ? "" : *(tokens + 1);
     if (what == "trainable_tokens_delta") {
-      return AdapterKey{joined(path.begin(), tokens), joined(tokens, tokens + 2), TensorRole::kTokenRows};
+      return AdapterKey{joined_path(path.begin(), tokens), joined_path(tokens, tokens + 2), TensorRole::kTokenRows};
     }
     if (what != "base_layer") {
       key.is_idle = what == "token_indices" || what == "trainable_tokens_original";
@@ -166,7 +165,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
     return std::nullopt;
   }
   key.part = path.back();
-  key.module = joined(path.begin(), path.end() - 1);
+  key.module = joined_path(path.begin(), path.end() - 1);
   const bool is_trained_bias = key.part == "bias" && trains_biases_;
   const bool is_trained = key.is_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
   key.role = is_trained && !key.is_idle ? TensorRole::kTrained : TensorRole::kBase;

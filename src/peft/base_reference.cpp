@@ -10,7 +10,7 @@ namespace {
 const char* const kKey = "base_fingerprint";
 const char* const kLabels = "labels";
 
-std::string entry_of(const std::map<std::string, std::string>& metadata, const char* key) {
+std::string metadata_entry(const std::map<std::string, std::string>& metadata, const char* key) {
   const auto found = metadata.find(key);
   return found == metadata.end() ? "" : found->second;
 }
@@ -29,11 +29,11 @@ std::map<std::string, std::string> BaseReference::metadata() const {
 }
 
 std::string base_fingerprint(const std::map<std::string, std::string>& metadata) {
-  return entry_of(metadata, kKey);
+  return metadata_entry(metadata, kKey);
 }
 
 std::string stored_label_set(const std::map<std::string, std::string>& metadata) {
-  return entry_of(metadata, kLabels);
+  return metadata_entry(metadata, kLabels);
 }
 
 void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {

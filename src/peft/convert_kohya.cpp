@@ -17,9 +17,9 @@ namespace lora::peft {
 
 namespace {
 
-enum class Part { kDown, kUp, kAlpha };
-constexpr std::array<std::pair<std::string_view, Part>, 3> kParts{
-    {{".lora_down.weight", Part::kDown}, {".lora_up.weight", Part::kUp}, {".alpha", Part::kAlpha}}};
+enum class KohyaPart { kDown, kUp, kAlpha };
+constexpr std::array<std::pair<std::string_view, KohyaPart>, 3> kKohyaParts{
+    {{".lora_down.weight", KohyaPart::kDown}, {".lora_up.weight", KohyaPart::kUp}, {".alpha", KohyaPart::kAlpha}}};
 
 const char* const kPrefixPattern = R"(lora_(unet|te\d*|prior_unet|prior_te)_(?<rest>.+)$)";
 
@@ -32,9 +32,9 @@ std::string with_underscores(std::string module) {
 }
 
 /// From kohya's names to module names.
-class Names {
+class KohyaNames {
  public:
-  explicit Names(const BaseFacts& base) : is_known_(base.is_known()) {
+  explicit KohyaNames(const BaseFacts& base) : is_known_(base.is_known()) {
     for (const std::string& module : base.modules) {
       modules_[with_underscores(module)].push_back(module);
     }
@@ -62,14 +62,14 @@ class Names {
   Regex llama_{kLlamaPattern, "kohya", ErrorKind::kModel};
 };
 
-using Parts = std::map<Part, Tensor>;
+using KohyaTensors = std::map<KohyaPart, Tensor>;
 
-std::map<std::string, Parts> read_parts(const io::SafetensorsFile& file, const std::string& where) {
-  std::map<std::string, Parts> modules;
+std::map<std::string, KohyaTensors> read_kohya_parts(const io::SafetensorsFile& file, const std::string& where) {
+  std::map<std::string, KohyaTensors> modules;
   std::vector<std::string> unknown;
   for (const std::string& key : file.names()) {
     bool is_known = false;
-    for (const auto& [end, part] : kParts) {
+    for (const auto& [end, part] : kKohyaParts) {
       if (key.ends_with(end)) {
         modules[key.substr(0, key.size() - end.size())][part] = file.tensor(key).to(at::kFloat);
         is_known = true;
@@ -87,9 +87,9 @@ std::map<std::string, Parts> read_parts(const io::SafetensorsFile& file, const s
   return modules;
 }
 
-LowRankUpdate update_of(const std::string& module, const Parts& parts, const std::string& where) {
-  const auto down = parts.find(Part::kDown);
-  const auto up = parts.find(Part::kUp);
+LowRankUpdate kohya_update(const std::string& module, const KohyaTensors& parts, const std::string& where) {
+  const auto down = parts.find(KohyaPart::kDown);
+  const auto up = parts.find(KohyaPart::kUp);
   if (down == parts.end() || up == parts.end()) {
     model_error(where, std::string("has no ") + (down == parts.end() ? "lora_down" : "lora_up") + ": found only one half of the pair");
   }
@@ -101,7 +101,7 @@ LowRankUpdate update_of(const std::string& module, const Parts& parts, const std
   update.A_RI = down->second;
   update.B_OR = up->second;
   // Without alpha, kohya's own loaders use the rank.
-  const auto alpha = parts.find(Part::kAlpha);
+  const auto alpha = parts.find(KohyaPart::kAlpha);
   update.alpha = alpha == parts.end() ? static_cast<double>(update.rank()) : alpha->second.flatten().sum().item<double>();
   if ((alpha != parts.end() && alpha->second.numel() != 1) || !(update.alpha > 0)) {
     model_error(where, "found alpha " + std::to_string(update.alpha) + ", expected one number above 0");
@@ -133,7 +133,7 @@ std::map<std::string, std::string> metadata_of(const Adapter& adapter, const Bas
 
 bool is_kohya(const fs::path& file) {
   const std::vector<std::string> names = io::SafetensorsFile(file).names();
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(kParts.front().first); });
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(kKohyaParts.front().first); });
 }
 
 std::string kohya_refusal(const LowRankUpdate& update, const BaseFacts&) {
@@ -142,7 +142,7 @@ std::string kohya_refusal(const LowRankUpdate& update, const BaseFacts&) {
 
 Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
   const io::SafetensorsFile file(path);
-  const Names names(base);
+  const KohyaNames names(base);
   Adapter adapter;
   adapter.weights_file = path;
   adapter.config = Json::object();
@@ -151,13 +151,13 @@ Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
   }
   std::vector<std::string> unresolved;
   std::set<std::string> taken;
-  for (const auto& [name, parts] : read_parts(file, path.string())) {
+  for (const auto& [name, parts] : read_kohya_parts(file, path.string())) {
     const std::string module = names.module(name);
     if (module.empty() || !taken.insert(module).second) {
       unresolved.push_back(name);
       continue;
     }
-    adapter.updates.push_back(update_of(module, parts, path.string() + ": module '" + name + "'"));
+    adapter.updates.push_back(kohya_update(module, parts, path.string() + ": module '" + name + "'"));
   }
   if (!unresolved.empty()) {
     model_error(path.string(), "found " + counted(static_cast<int64_t>(unresolved.size()), "name") +

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "lora/peft/file_names.h"
 #include "peft/format_entry.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -18,8 +19,7 @@ namespace lora::peft {
 
 namespace {
 
-const char* const kWeightsFile = "adapters.safetensors";
-const char* const kConfigFile = "adapter_config.json";
+const char* const kMlxWeightsFile = "adapters.safetensors";
 
 /// mlx-lm's config names the modules of a layer by the part after the layer's number, and other modules by their whole name.
 std::string key_of(const std::string& module) {
@@ -29,12 +29,12 @@ std::string key_of(const std::string& module) {
 }
 
 /// The tensors of one module by the last part of their names.
-using Parts = std::map<std::string, Tensor>;
+using MlxTensors = std::map<std::string, Tensor>;
 
-std::map<std::string, Parts> read_parts(const fs::path& file) {
+std::map<std::string, MlxTensors> read_mlx_parts(const fs::path& file) {
   static const std::set<std::string> kKnown{"lora_a", "lora_b", "m"};
   const io::SafetensorsFile tensors(file);
-  std::map<std::string, Parts> modules;
+  std::map<std::string, MlxTensors> modules;
   std::vector<std::string> unknown;
   for (const std::string& name : tensors.names()) {
     const size_t dot = name.rfind('.');
@@ -55,7 +55,7 @@ std::map<std::string, Parts> read_parts(const fs::path& file) {
   return modules;
 }
 
-LowRankUpdate update_of(const std::string& module, const Parts& parts, double scale, const fs::path& file) {
+LowRankUpdate mlx_update(const std::string& module, const MlxTensors& parts, double scale, const fs::path& file) {
   const std::string where = file.string() + ": module '" + module + "'";
   const auto a = parts.find("lora_a");
   const auto b = parts.find("lora_b");
@@ -111,8 +111,8 @@ std::string mlx_refusal(const LowRankUpdate& update, const BaseFacts& base) {
 }
 
 Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
-  const Json config = read_json(folder / kConfigFile, ErrorKind::kModel);
-  const JsonReader reader(config, (folder / kConfigFile).string(), ErrorKind::kModel);
+  const Json config = read_json(folder / kAdapterConfigFile, ErrorKind::kModel);
+  const JsonReader reader(config, (folder / kAdapterConfigFile).string(), ErrorKind::kModel);
   const std::string type = reader.string("fine_tune_type", "lora");
   if (type != "lora" && type != "dora") {
     reader.fail("fine_tune_type", "\"lora\" or \"dora\"");
@@ -124,11 +124,11 @@ Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
   }
   Adapter adapter;
   adapter.config = config;
-  adapter.weights_file = folder / kWeightsFile;
+  adapter.weights_file = folder / kMlxWeightsFile;
   adapter.options.use_dora = type == "dora";
   adapter.options.lora_dropout = parameters.number("dropout", 0.0);
-  for (const auto& [module, parts] : read_parts(adapter.weights_file)) {
-    LowRankUpdate update = update_of(module, parts, scale, adapter.weights_file);
+  for (const auto& [module, parts] : read_mlx_parts(adapter.weights_file)) {
+    LowRankUpdate update = mlx_update(module, parts, scale, adapter.weights_file);
     if (update.magnitude_O.has_value() != (type == "dora")) {
       model_error(adapter.weights_file.string() + ": module '" + module + "'",
                   std::string("found ") + (update.magnitude_O ? "a" : "no") + " magnitude m, but fine_tune_type is \"" + type + "\"");
@@ -152,8 +152,8 @@ void write_mlx(const fs::path& folder, const Adapter& adapter, const BaseFacts&,
       tensors.push_back({update.module + ".m", *update.magnitude_O});
     }
   }
-  io::save_tensors(folder / kWeightsFile, tensors, {{"format", "mlx"}});
-  write_file_atomically(folder / kConfigFile, config_json(adapter, updates).dump(4) + "\n");
+  io::save_tensors(folder / kMlxWeightsFile, tensors, {{"format", "mlx"}});
+  write_file_atomically(folder / kAdapterConfigFile, config_json(adapter, updates).dump(4) + "\n");
 }
 
 }  // namespace lora::peft

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "peft/incremental_pca.h"
 #include "lora/base/error.h"
 #include "lora/peft/adapter_folder.h"
+#include "peft/incremental_pca.h"
+#include "peft/lora_init.h"
 #include "peft/targets.h"
 
 namespace lora::peft {
@@ -16,10 +17,6 @@ namespace {
 
 int64_t rank_of(const LoraOptions& options, const nn::Linear& host) {
   return pattern_value(options.rank_pattern, host.name(), options.r, "adapter.rank_pattern");
-}
-
-std::string a_name(const nn::Linear& host) {
-  return host.name() + ".lora_A.weight";
 }
 
 /// The options with these ranks: as in PEFT, patterns with whole names. A module with rank 0 is no longer a target.

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 
+#include "lora/peft/file_names.h"
 #include "peft/format_entry.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -40,11 +41,11 @@ void write_vllm(const fs::path& folder, const Adapter& adapter, const BaseFacts&
 /// Every format. A new one is a line here; its functions are in a file of their own.
 constexpr std::array<FormatEntry, kAdapterFormats.entries.size()> kFormats{{
     // format, program, file in a folder, whether it holds DoRA, lora_bias and whole tensors, refused modules, read, write
-    {AdapterFormat::kPeft, "PEFT", "adapter_model.safetensors", true, true, true, nullptr, nullptr, write_peft},
+    {AdapterFormat::kPeft, "PEFT", kAdapterWeightsFile, true, true, true, nullptr, nullptr, write_peft},
     {AdapterFormat::kMlx, "MLX", "adapters.safetensors", true, false, false, mlx_refusal, read_mlx, write_mlx},
     {AdapterFormat::kKohya, "kohya's format", nullptr, false, false, false, kohya_refusal, read_kohya, write_kohya},
     {AdapterFormat::kGguf, "GGUF", nullptr, false, false, false, gguf_refusal, nullptr, write_gguf_adapter},
-    {AdapterFormat::kVllm, "vLLM", "adapter_model.safetensors", false, false, false, nullptr, nullptr, write_vllm},
+    {AdapterFormat::kVllm, "vLLM", kAdapterWeightsFile, false, false, false, nullptr, nullptr, write_vllm},
 }};
 
 const FormatEntry& entry_of(AdapterFormat format) {
@@ -158,7 +159,7 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
     if (fs::exists(path / "adapter_model.bin", ignored)) {
       return AdapterFormat::kPeft;
     }
-    if (fs::exists(path / "adapter_config.json", ignored)) {
+    if (fs::exists(path / kAdapterConfigFile, ignored)) {
       adapter_weights_file(path);  // throws with what is missing
     }
   } else if (fs::exists(path, ignored) && path.extension() == ".safetensors" && is_kohya(path)) {
@@ -188,7 +189,7 @@ Adapter read_foreign_adapter(AdapterFormat format, const fs::path& path, const B
 
 std::vector<fs::path> files_of_format(AdapterFormat format, const fs::path& path) {
   const FormatEntry& entry = entry_of(format);
-  return entry.file == nullptr ? std::vector<fs::path>{path} : std::vector<fs::path>{path / entry.file, path / "adapter_config.json"};
+  return entry.file == nullptr ? std::vector<fs::path>{path} : std::vector<fs::path>{path / entry.file, path / kAdapterConfigFile};
 }
 
 Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const Adapter& adapter, const BaseFacts& base,

@@ -9,7 +9,7 @@ namespace lora::peft {
 
 namespace {
 
-const char* const kWeightsFile = "model.safetensors";
+const char* const kModelFile = "model.safetensors";
 
 class Full : public Method {
  public:
@@ -27,21 +27,21 @@ class Full : public Method {
   std::string name() const override { return "full fine-tuning"; }
   const std::vector<nn::Parameter>& parameters() const override { return parameters_; }
   const std::vector<TargetMatch>& matches() const override { return matches_; }
-  std::string weights_file() const override { return kWeightsFile; }
+  std::string weights_file() const override { return kModelFile; }
 
   void save(const std::filesystem::path& folder) const override {
     require_finite(file_tensors());
-    io::save_tensors(folder / kWeightsFile, file_tensors());
+    io::save_tensors(folder / kModelFile, file_tensors());
     write_file_atomically(folder / "config.json", config_.dump(2) + "\n");
   }
 
   void load(const std::filesystem::path& folder) override {
-    const io::SafetensorsFile file(folder / kWeightsFile);
+    const io::SafetensorsFile file(folder / kModelFile);
     StoredTensors stored;
     for (const std::string& name : file.names()) {
       stored.emplace(name, file.tensor(name));
     }
-    load_into((folder / kWeightsFile).string(), stored, file_tensors());
+    load_into((folder / kModelFile).string(), stored, file_tensors());
   }
 
  private:

@@ -12,7 +12,7 @@ namespace lora::peft {
 namespace {
 
 constexpr uint64_t kSeed = 42;
-constexpr int64_t kIterations = 4;
+constexpr int64_t kPcaIterations = 4;
 constexpr int64_t kOversampling = 2;  ///< computed directions per component
 
 /// Flips each row so that its entry of the largest magnitude is positive: a decomposition does not determine the signs.
@@ -54,7 +54,7 @@ void IncrementalPca::add(const Tensor& rows_ND) {
     const Tensor known_CD = singular_values_C_.unsqueeze(1) * components_CD_;
     stacked = at::cat({known_CD.to(at::kDouble), (rows_ND - mean_D).to(at::kDouble), moved_1D});
   }
-  const auto [U, S, Vh] = low_rank_svd(stacked, kOversampling * num_components_, kIterations, at::detail::createCPUGenerator(kSeed));
+  const auto [U, S, Vh] = low_rank_svd(stacked, kOversampling * num_components_, kPcaIterations, at::detail::createCPUGenerator(kSeed));
   const auto total = static_cast<double>(moments.count);
   components_CD_ = with_settled_signs(Vh).slice(0, 0, num_components_);
   singular_values_C_ = S.slice(0, 0, num_components_);

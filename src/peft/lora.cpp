@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "peft/base_values.h"
 #include "peft/extra_modules.h"
@@ -23,8 +24,6 @@ namespace lora::peft {
 
 namespace {
 
-const char* const kWeightsFile = "adapter_model.safetensors";
-const char* const kPrefix = "base_model.model.";
 
 std::vector<std::string> module_names(nn::Model& model) {
   std::vector<std::string> names;
@@ -91,15 +90,15 @@ class Lora : public Method {
   std::string name() const override { return options_.use_dora ? "DoRA" : "LoRA"; }
   const std::vector<nn::Parameter>& parameters() const override { return parameters_; }
   const std::vector<TargetMatch>& matches() const override { return chosen_.matches; }
-  std::string weights_file() const override { return kWeightsFile; }
+  std::string weights_file() const override { return kAdapterWeightsFile; }
 
   void save(const std::filesystem::path& folder) const override {
     std::vector<io::NamedTensor> tensors = residuals_.portable(file_tensors());
     const std::vector<io::NamedTensor> of_base = base_values_.file_tensors(adapted_);
     tensors.insert(tensors.end(), of_base.begin(), of_base.end());
     require_finite(tensors);
-    io::save_tensors(folder / kWeightsFile, tensors, base_.metadata());
-    write_file_atomically(folder / "adapter_config.json", adapter_config_text(residuals_.portable(options_), chosen_.targets, base_.name));
+    io::save_tensors(folder / kAdapterWeightsFile, tensors, base_.metadata());
+    write_file_atomically(folder / kAdapterConfigFile, adapter_config_text(residuals_.portable(options_), chosen_.targets, base_.name));
   }
 
   void load(const std::filesystem::path& folder) override {
@@ -272,10 +271,10 @@ class Lora : public Method {
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
     for (const nn::Parameter& parameter : parameters_) {
-      tensors.push_back({kPrefix + parameter.name, parameter.tensor.detach()});
+      tensors.push_back({kKeyPrefix + parameter.name, parameter.tensor.detach()});
     }
     for (const nn::Parameter& alias : aliases_) {
-      tensors.push_back({kPrefix + alias.name, alias.tensor.detach()});
+      tensors.push_back({kKeyPrefix + alias.name, alias.tensor.detach()});
     }
     return tensors;
   }

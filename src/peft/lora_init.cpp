@@ -20,9 +20,6 @@ at::Generator generator_of(uint64_t seed, const std::string& name) {
   return at::detail::createCPUGenerator(mix64(seed, hash_name(name)));
 }
 
-std::string a_name(const nn::Linear& host) {
-  return host.name() + ".lora_A.weight";
-}
 std::string b_name(const nn::Linear& host) {
   return host.name() + ".lora_B.weight";
 }
@@ -117,6 +114,10 @@ LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_
 }
 
 }  // namespace
+
+std::string a_name(const nn::Linear& host) {
+  return host.name() + ".lora_A.weight";
+}
 
 LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
   throw_if_interrupted();  // a decomposition of a large weight takes seconds

@@ -15,6 +15,9 @@ struct LowRankStart {
   Tensor B_OR;
 };
 
+/// The name of a module's lora_A, with which its random numbers are seeded.
+std::string a_name(const nn::Linear& host);
+
 /// PEFT's init_lora_weights. "eva", whose A comes from the data (lora/peft/eva.h), is initialized like `true` here. A pure function of
 /// the weight, the seed and the parameters' names. The initialization of PiSSA and OLoRA is a part of the weight, which is not
 /// changed here (Residuals subtracts it). Throws config Error for a rank that the initialization cannot have, and for PiSSA or OLoRA

@@ -13,7 +13,7 @@ namespace {
 using at::Tensor;
 
 constexpr int64_t kExactSize = 1024;  // an exact decomposition of this size takes about a second
-constexpr int64_t kIterations = 8;
+constexpr int64_t kSvdIterations = 8;
 
 Tensor orthonormal(const Tensor& columns) {
   return std::get<0>(at::linalg_qr(columns));
@@ -53,7 +53,7 @@ std::tuple<Tensor, Tensor, Tensor> leading_svd(const Tensor& matrix, int64_t ran
   const int64_t size = 2 * rank + 16;  // a sketch wider than the result gives nearly the best result
   const bool is_exact = smaller <= std::max(kExactSize, 2 * size);
   const auto [U, S, Vh] = is_exact ? at::linalg_svd(matrix, /*full_matrices=*/false)
-                                   : low_rank_svd(matrix, size, kIterations, at::detail::createCPUGenerator(key));
+                                   : low_rank_svd(matrix, size, kSvdIterations, at::detail::createCPUGenerator(key));
   const int64_t kept = std::min(rank, smaller);
   return {U.narrow(1, 0, kept), S.narrow(0, 0, kept), Vh.narrow(0, 0, kept)};
 }

@@ -10,6 +10,7 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/task.h"
+#include "peft/report.h"
 #include "peft/tensor_file.h"
 
 namespace lora::peft {
@@ -17,7 +18,6 @@ namespace lora::peft {
 namespace {
 
 const char* const kHead = "lm_head";
-constexpr size_t kNamesShown = 2;
 
 std::string weight_of(const std::string& module) {
   return module + ".weight";

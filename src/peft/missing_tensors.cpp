@@ -4,12 +4,12 @@
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "peft/report.h"
 
 namespace lora::peft {
 
 namespace {
 
-constexpr size_t kNamesShown = 2;
 
 /// The module of a pair's tensor; empty for another tensor.
 std::string pair_module(const std::string& name) {

@@ -12,7 +12,7 @@ std::string module_of(const HeldTensor& held) {
   return held.name.substr(0, held.name.rfind('.'));
 }
 
-std::vector<std::string> modules_of(const Adapter& adapter) {
+std::vector<std::string> module_names_of(const Adapter& adapter) {
   std::set<std::string> modules;
   for (const LowRankUpdate& update : adapter.updates) {
     modules.insert(update.module);
@@ -40,7 +40,7 @@ void rename_all(Adapter& adapter, const std::function<std::string(const std::str
 }  // namespace
 
 void align(Adapter& adapter, const std::vector<std::string>& base_modules) {
-  const std::vector<std::string> own = modules_of(adapter);
+  const std::vector<std::string> own = module_names_of(adapter);
   const std::optional<ModuleRenaming> renaming = find_renaming(own, base_modules);
   if (!renaming) {
     return;
@@ -55,7 +55,7 @@ void align(Adapter& adapter, const std::vector<std::string>& base_modules) {
 bool rename_modules(Adapter& adapter, const std::function<std::string(const std::string& module)>& rename_one) {
   std::vector<RenamedModule> modules;
   bool has_changed = false;
-  for (const std::string& module : modules_of(adapter)) {
+  for (const std::string& module : module_names_of(adapter)) {
     modules.push_back({module, rename_one(module)});
     has_changed = has_changed || modules.back().new_name != module;
   }

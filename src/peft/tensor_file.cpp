@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "peft/report.h"
 
 namespace lora::peft {
 
@@ -26,7 +27,6 @@ bool same_values(const io::Tensor& a, const io::Tensor& b) {
 }
 
 void load_into(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& tensors) {
-  constexpr size_t kNamesShown = 2;
   std::set<std::string> surplus;
   for (const auto& [name, tensor] : stored) {
     surplus.insert(name);

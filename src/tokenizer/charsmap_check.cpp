@@ -24,9 +24,9 @@ struct Unit {
   size_t offset() const { return static_cast<size_t>(bits >> 10) << ((bits & (1U << 9)) >> 6); }
 };
 
-class Charsmap {
+class CharsmapCheck {
  public:
-  Charsmap(std::string_view blob, const std::string& where) : where_(where) {
+  CharsmapCheck(std::string_view blob, const std::string& where) : where_(where) {
     const uint32_t trie_bytes = blob.size() > 4 ? word(blob, 0) : 0;
     if (trie_bytes == 0 || trie_bytes >= blob.size() - 4 || trie_bytes % (4 * kBlock) != 0 || trie_bytes / 4 > kMaxUnits) {
       fail("its trie has an impossible size");
@@ -141,7 +141,7 @@ class Charsmap {
 }  // namespace
 
 void require_valid_charsmap(std::string_view blob, const std::string& where) {
-  Charsmap(blob, where).check();
+  CharsmapCheck(blob, where).check();
 }
 
 }  // namespace lora::tokenizer

@@ -47,7 +47,7 @@ constexpr TypeClass kTypeClasses[] = {
 /// Types whose published folders often name a wrong class: the class of the registry is used.
 constexpr std::string_view kWronglyDeclared = " hyperclovax_vision_v2 qwen2 qwen3_5 qwen3_5_moe qwen3_5_moe_text qwen4_exp ";
 /// Mistral's types, whose folders may hold a byte-level tokenizer under any class name.
-constexpr std::string_view kMistral = " ministral ministral3 mistral mistral3 mistral_large4 mixtral pixtral voxtral ";
+constexpr std::string_view kMistralTypes = " ministral ministral3 mistral mistral3 mistral_large4 mixtral pixtral voxtral ";
 
 constexpr TypeClass kSameClasses[] = {
     {"BertTokenizer",
@@ -115,7 +115,7 @@ std::string find_tokenizer_class(const Json& tokenizer_config, const Json& confi
   if (declared.empty()) {
     return registered.empty() ? kPlainClass : known_class(registered);
   }
-  if (declared == "LlamaTokenizer" && !lists(kMistral, type) && !lists(kWronglyDeclared, type) && is_byte_level(tokenizer_json)) {
+  if (declared == "LlamaTokenizer" && !lists(kMistralTypes, type) && !lists(kWronglyDeclared, type) && is_byte_level(tokenizer_json)) {
     return kPlainClass;
   }
   if (!registered.empty() && registered != declared && (registered == kPlainClass || lists(kWronglyDeclared, type))) {

@@ -22,7 +22,7 @@ namespace {
 using at::Tensor;
 
 constexpr const char* kAdapter = "load-time check";
-constexpr uint64_t kSeed = 0x10adc4ec;
+constexpr uint64_t kCheckSeed = 0x10adc4ec;
 constexpr int64_t kGroupBytes = int64_t{1} << 30;  ///< weights that are held twice at a time: this, or a quarter of all if that is more
 
 std::string number_text(double value) {
@@ -53,7 +53,7 @@ class Check {
   Tensor outputs_of(const c10::IValue& result, const Sample& sample) const { return subject_.outputs_of(result, sample); }
 
   Tensor by_sites(const Sample& sample, bool training) const {
-    return subject_.outputs(training ? nn::training_pass(sample.batch, kSeed, 0) : nn::evaluation_pass(sample.batch));
+    return subject_.outputs(training ? nn::training_pass(sample.batch, kCheckSeed, 0) : nn::evaluation_pass(sample.batch));
   }
 
   void require_equal_bits(const Sample& sample) {
@@ -154,7 +154,7 @@ class Check {
     const auto* linear = dynamic_cast<const nn::Linear*>(&host);
     const bool turned = linear == nullptr || linear->layout() == nn::WeightLayout::kInOut;  // A's columns are the weight's rows
     at::Generator numbers =
-        at::detail::createCPUGenerator(mix64(kSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
+        at::detail::createCPUGenerator(mix64(kCheckSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
     const Tensor rows = at::randn({W.size(0), 2}, numbers, at::kFloat).to(W.device());
     const Tensor columns = at::randn({2, W.size(1)}, numbers, at::kFloat).to(W.device());
     // Large enough to be seen in half precision, and small compared with the weight.
@@ -252,7 +252,7 @@ class Check {
   }
 
   static Tensor loss_of(const Tensor& out) {
-    const Tensor weights = at::randn(out.sizes(), at::detail::createCPUGenerator(kSeed), at::kFloat).to(out.device());
+    const Tensor weights = at::randn(out.sizes(), at::detail::createCPUGenerator(kCheckSeed), at::kFloat).to(out.device());
     return (out.to(at::kFloat) * weights).sum();
   }
 

@@ -14,7 +14,7 @@ namespace {
 
 using at::Tensor;
 
-constexpr uint64_t kSeed = 0x20c5;
+constexpr uint64_t kRowCheckSeed = 0x20c5;
 
 Slack slack_of(at::ScalarType dtype) {
   return dtype == at::kBFloat16 ? Slack{0.05, 0x1p-8} : dtype == at::kHalf ? Slack{0.02, 0x1p-11} : Slack{1e-3, 1e-6};
@@ -45,7 +45,7 @@ void RowCheck::run() {
 }
 
 Tensor RowCheck::result(const nn::TokenBatch& batch, bool training) const {
-  return model_.result(training ? nn::training_pass(batch, kSeed, 0) : nn::evaluation_pass(batch)).to(at::kFloat);
+  return model_.result(training ? nn::training_pass(batch, kRowCheckSeed, 0) : nn::evaluation_pass(batch)).to(at::kFloat);
 }
 
 void RowCheck::fail(const std::string& form) const {

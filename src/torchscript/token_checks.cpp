@@ -12,13 +12,13 @@ namespace {
 
 using at::Tensor;
 
-constexpr uint64_t kSeed = 0x10adc4ec;
+constexpr uint64_t kTokenCheckSeed = 0x10adc4ec;
 
 /// Documents of at most these lengths, with ids and positions within the model's tables.
 std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const std::vector<int64_t>& lengths) {
   const auto ids = static_cast<uint64_t>(model.vocab_size());
   const int64_t positions = model.safe_length();
-  CounterRandom random(kSeed);
+  CounterRandom random(kTokenCheckSeed);
   std::vector<std::vector<int32_t>> documents;
   for (const int64_t length : lengths) {
     std::vector<int32_t>& document = documents.emplace_back();

@@ -9,7 +9,7 @@ namespace lora::torchscript {
 
 namespace {
 
-constexpr uint64_t kSeed = 0x7219;
+constexpr uint64_t kTriedRowSeed = 0x7219;
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 data::Example with_tokens(const data::Example& row, std::vector<int32_t> ids, const std::vector<int32_t>& labels) {
@@ -93,7 +93,7 @@ class Chooser {
   }
 
   data::Example made_of(const data::Example& row, uint64_t number) const {
-    CounterRandom random(mix64(kSeed, number));
+    CounterRandom random(mix64(kTriedRowSeed, number));
     data::Example other = row;
     if (row.dense != nullptr) {
       other.dense = changed(*row.dense, random);

@@ -12,7 +12,7 @@ namespace lora::train {
 namespace {
 
 /// The network's loss. If it fails, for example on a class that it does not have, the error names the rows.
-at::Tensor loss_of(const nn::RowModel& network, const nn::Pass& pass, const std::function<std::string()>& rows) {
+at::Tensor row_loss(const nn::RowModel& network, const nn::Pass& pass, const std::function<std::string()>& rows) {
   try {
     return network.loss(pass);
   } catch (const Error& error) {
@@ -44,7 +44,7 @@ BatchSize ModuleLoss::size(const MicroBatch& batch) const {
 at::Tensor ModuleLoss::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
   const auto rows = [&] { return describe(batch) + " in step " + std::to_string(step + 1); };
-  return loss_of(network_, training_pass(tokens, step), rows) * count(tokens);
+  return row_loss(network_, training_pass(tokens, step), rows) * count(tokens);
 }
 
 int64_t ModuleLoss::loss_bytes(const BatchSize&) const {
@@ -67,7 +67,7 @@ EvalResult ModuleLoss::evaluate() const {
       }
       return join(origins, ", ", 4);
     };
-    const at::Tensor loss = loss_of(network_, nn::evaluation_pass(tokens), rows);
+    const at::Tensor loss = row_loss(network_, nn::evaluation_pass(tokens), rows);
     result.loss += loss.item<double>() * static_cast<double>(count(tokens));
     result.num_supervised += count(tokens);
   });

@@ -20,7 +20,7 @@ Tensor targets_of(const nn::TokenBatch& tokens) {
 }
 
 /// For each row the mean over its values; in float32 whatever the network computes in.
-Tensor loss_of(const Tensor& predicted_NK, const Tensor& targets_NK) {
+Tensor squared_error(const Tensor& predicted_NK, const Tensor& targets_NK) {
   return at::mse_loss(predicted_NK.to(at::kFloat), targets_NK, at::Reduction::Sum) / targets_NK.size(1);
 }
 
@@ -56,7 +56,7 @@ Tensor Regression::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
   const Tensor predicted_NK = network_.predict(training_pass(tokens, step));
   const ProfileScope scope(kLossScope);
-  return loss_of(predicted_NK, targets_of(tokens));
+  return squared_error(predicted_NK, targets_of(tokens));
 }
 
 int64_t Regression::loss_bytes(const BatchSize& size) const {
@@ -86,7 +86,7 @@ EvalResult Regression::evaluate() const {
 
 void ValueTally::add(const Tensor& predicted_NK, const Tensor& targets) {
   const Tensor targets_NK = targets.dim() == 1 ? targets.unsqueeze(1) : targets;
-  loss_ += loss_of(predicted_NK, targets_NK).item<double>();
+  loss_ += squared_error(predicted_NK, targets_NK).item<double>();
   count_ += targets_NK.size(0);
   append(predicted_NK, predicted_);
   append(targets_NK, targets_);

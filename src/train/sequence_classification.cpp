@@ -27,13 +27,13 @@ std::vector<int64_t> labelled(const std::vector<double>& targets) {
   return indices;
 }
 
-Tensor logits_of(const nn::Model& model, const nn::Pass& pass) {
+Tensor document_logits(const nn::Model& model, const nn::Pass& pass) {
   const nn::RowModel* const network = model.row_model();
   return network != nullptr ? network->predict(pass) : model.sequence_head()->logits(model, pass);
 }
 
 /// In float32 whatever the model computes in.
-Tensor loss_of(const Tensor& logits_NC, const Tensor& targets_N, bool is_regression) {
+Tensor document_loss(const Tensor& logits_NC, const Tensor& targets_N, bool is_regression) {
   const Tensor wide_NC = logits_NC.to(at::kFloat);
   return is_regression ? at::mse_loss(wide_NC.squeeze(1), targets_N, at::Reduction::Sum)
                        : at::cross_entropy_loss(wide_NC, targets_N, {}, at::Reduction::Sum);
@@ -57,9 +57,9 @@ SequenceClassification::SequenceClassification(nn::Model& model, const data::Dat
 Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) const {
   const nn::TokenBatch tokens = take(batch);
   const nn::Pass pass = training_pass(tokens, step);
-  const Tensor logits_NC = logits_of(model(), pass);
+  const Tensor logits_NC = document_logits(model(), pass);
   const ProfileScope scope(kLossScope);
-  return loss_of(logits_NC, tokens.targets, is_regression_);
+  return document_loss(logits_NC, tokens.targets, is_regression_);
 }
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
@@ -88,7 +88,7 @@ EvalResult SequenceClassification::evaluate() const {
 
 Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens) {
   const at::NoGradGuard no_grad;
-  return logits_of(model, nn::evaluation_pass(tokens));
+  return document_logits(model, nn::evaluation_pass(tokens));
 }
 
 void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_targets) {
@@ -105,7 +105,7 @@ void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_ta
     targets.push_back(all_targets[static_cast<size_t>(row)]);
   }
   const Tensor targets_N = at::tensor(targets, at::kDouble).to(is_regression_ ? at::kFloat : at::kLong).to(logits_NC.device());
-  loss_ += loss_of(logits_NC, targets_N, is_regression_).item<double>();
+  loss_ += document_loss(logits_NC, targets_N, is_regression_).item<double>();
   const Tensor predicted_N = predicted_of(logits_NC, is_regression_);
   const double* predicted = predicted_N.const_data_ptr<double>();
   predicted_.insert(predicted_.end(), predicted, predicted + predicted_N.numel());

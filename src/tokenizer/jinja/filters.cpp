@@ -13,7 +13,7 @@ const std::array<const FilterTable*, 5>& tables() {
   return kTables;
 }
 
-Filter find(const std::string& name) {
+Filter find_filter(const std::string& name) {
   for (const FilterTable* table : tables()) {
     if (const auto found = table->find(name); found != table->end()) {
       return found->second;
@@ -35,11 +35,11 @@ std::vector<std::string> names() {
 }  // namespace
 
 bool is_filter(const std::string& name) {
-  return find(name) != nullptr;
+  return find_filter(name) != nullptr;
 }
 
 Value apply_filter(Runtime& runtime, const std::string& name, const Value& value, const Arguments& arguments) {
-  const Filter filter = find(name);
+  const Filter filter = find_filter(name);
   if (filter == nullptr) {
     runtime.fail("there is no filter '" + printable(name) + "'" + did_you_mean(name, names()));
   }

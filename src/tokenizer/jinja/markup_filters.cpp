@@ -72,7 +72,7 @@ Value xml_attributes(Runtime& runtime, const Value& value, ArgumentReader& argum
       runtime.fail("xmlattr(): the name of an attribute is '" + key.type() + "', expected a string");
     }
     if (key.text().find_first_of(" \t\n\r\f\v/>=") != std::string::npos) {
-      runtime.fail("Invalid character in attribute name: " + quoted(key.text()));
+      runtime.fail("Invalid character in attribute name: " + python_literal(key.text()));
     }
     const std::string text = text_of(runtime, item);
     runtime.reserve(5 * (key.text().size() + text.size()) + 4);

@@ -9,10 +9,10 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-constexpr int64_t kWidest = 100'000;
+constexpr int64_t kWidestPadding = 100'000;
 
 template <std::string (*kChange)(std::string_view)>
-Value change(Runtime& runtime, const std::string& text, ArgumentReader&) {
+Value change_method(Runtime& runtime, const std::string& text, ArgumentReader&) {
   runtime.reserve(2 * text.size());
   return runtime.text(kChange(text));
 }
@@ -89,7 +89,7 @@ Value matches_side(Runtime& runtime, const std::string& text, ArgumentReader& ar
 }
 
 template <bool kFromRight, bool kMustBeThere>
-Value find(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
+Value find_method(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
   const std::string part = arguments.text("sub");
   runtime.touch(text.size());
   const auto length = static_cast<int64_t>(num_characters(text));
@@ -110,13 +110,13 @@ Value find(Runtime& runtime, const std::string& text, ArgumentReader& arguments)
   return at == std::string::npos ? int64_t{-1} : static_cast<int64_t>(num_characters(std::string_view(text).substr(0, at)));
 }
 
-Value replace(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
+Value replace_method(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
   const std::string old = arguments.text("old");
   const std::string with = arguments.text("new");
   return runtime.text(replaced(runtime, text, old, with, arguments.integer("count", -1)));
 }
 
-Value join(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
+Value join_method(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
   std::string result;
   bool first = true;
   for (const Value& item : items_of(runtime, arguments.required("iterable"))) {
@@ -149,8 +149,8 @@ template <Side kSide>
 Value pad(Runtime& runtime, const std::string& text, ArgumentReader& arguments) {
   const int64_t width = arguments.integer("width", 0);
   const std::string filler = arguments.text("fillchar", " ");
-  if (width > kWidest || num_characters(filler) != 1) {
-    runtime.fail("padding: found the width " + std::to_string(width) + ", expected at most " + std::to_string(kWidest) +
+  if (width > kWidestPadding || num_characters(filler) != 1) {
+    runtime.fail("padding: found the width " + std::to_string(width) + ", expected at most " + std::to_string(kWidestPadding) +
                  " and one character to fill it with");
   }
   const int64_t missing = std::max<int64_t>(width - static_cast<int64_t>(num_characters(text)), 0);
@@ -173,7 +173,7 @@ Value has_property(Runtime& runtime, const std::string& text, ArgumentReader&) {
 }
 
 template <bool (*kTest)(std::string_view)>
-Value is_of_case(Runtime& runtime, const std::string& text, ArgumentReader&) {
+Value is_of_case_method(Runtime& runtime, const std::string& text, ArgumentReader&) {
   runtime.touch(text.size());
   return kTest(text);
 }
@@ -182,10 +182,10 @@ using TextMethod = Value (*)(Runtime&, const std::string&, ArgumentReader&);
 
 const std::map<std::string, TextMethod>& text_methods() {
   static const std::map<std::string, TextMethod> kMethods{
-      {"upper", change<upper>},
-      {"lower", change<lower>},
-      {"capitalize", change<capitalized>},
-      {"title", change<titled>},
+      {"upper", change_method<upper>},
+      {"lower", change_method<lower>},
+      {"capitalize", change_method<capitalized>},
+      {"title", change_method<titled>},
       {"strip", strip<true, true>},
       {"lstrip", strip<true, false>},
       {"rstrip", strip<false, true>},
@@ -196,12 +196,12 @@ const std::map<std::string, TextMethod>& text_methods() {
       {"rpartition", partition<true>},
       {"startswith", matches_side<false>},
       {"endswith", matches_side<true>},
-      {"find", find<false, false>},
-      {"rfind", find<true, false>},
-      {"index", find<false, true>},
-      {"rindex", find<true, true>},
-      {"replace", replace},
-      {"join", join},
+      {"find", find_method<false, false>},
+      {"rfind", find_method<true, false>},
+      {"index", find_method<false, true>},
+      {"rindex", find_method<true, true>},
+      {"replace", replace_method},
+      {"join", join_method},
       {"count", count},
       {"removeprefix", remove_side<true>},
       {"removesuffix", remove_side<false>},
@@ -213,8 +213,8 @@ const std::map<std::string, TextMethod>& text_methods() {
       {"isdecimal", has_property<is_decimal>},
       {"isalnum", has_property<is_alphanumeric>},
       {"isspace", has_property<is_python_space>},
-      {"isupper", is_of_case<is_upper>},
-      {"islower", is_of_case<is_lower>},
+      {"isupper", is_of_case_method<is_upper>},
+      {"islower", is_of_case_method<is_lower>},
   };
   return kMethods;
 }

@@ -58,7 +58,7 @@ std::vector<std::string> words_of(std::string_view line) {
 }
 
 int64_t quoted_size(const std::string& text) {
-  return static_cast<int64_t>(num_characters(quoted(text)));
+  return static_cast<int64_t>(num_characters(python_literal(text)));
 }
 
 /// pprint.PrettyPrinter. `indent`: the column at which a value begins; `allowance`: the characters that must fit after it; `level`: its
@@ -155,14 +155,14 @@ class PrettyPrinter {
     allowance += has_brackets ? 1 : 0;
     const std::vector<std::string> parts = parts_of(text, kWidth - indent, allowance);
     if (parts.size() == 1) {
-      return put(quoted(text));
+      return put(python_literal(text));
     }
     put(has_brackets ? "(" : "");
     for (size_t i = 0; i < parts.size(); ++i) {
       if (i > 0) {
         new_line("", indent);
       }
-      put(quoted(parts[i]));
+      put(python_literal(parts[i]));
     }
     put(has_brackets ? ")" : "");
   }

@@ -12,7 +12,7 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-constexpr int kWidest = 10'000;
+constexpr int kWidestField = 10'000;
 
 /// %[(name)][flags][width][.precision]letter
 struct Conversion {
@@ -69,7 +69,7 @@ class Formatter {
     if (at_ < format_.size() && format_[at_] == '*') {
       ++at_;
       const Value value = next_argument();
-      if (!value.is_integer() || std::abs(value.integer()) > kWidest) {
+      if (!value.is_integer() || std::abs(value.integer()) > kWidestField) {
         runtime_.fail("* needs int in a format");
       }
       return static_cast<int>(value.integer());
@@ -77,8 +77,8 @@ class Formatter {
     int number = 0;
     while (at_ < format_.size() && format_[at_] >= '0' && format_[at_] <= '9') {
       number = number * 10 + (format_[at_++] - '0');
-      if (number > kWidest) {
-        runtime_.fail("a width or precision is too large: found more than " + std::to_string(kWidest));
+      if (number > kWidestField) {
+        runtime_.fail("a width or precision is too large: found more than " + std::to_string(kWidestField));
       }
     }
     return number;

@@ -328,7 +328,7 @@ size_t count_of(std::string_view text, std::string_view part) {
   return count;
 }
 
-std::string quoted(std::string_view text) {
+std::string python_literal(std::string_view text) {
   const bool has_single = text.find('\'') != std::string_view::npos;
   const char quote = has_single && text.find('"') == std::string_view::npos ? '"' : '\'';
   std::string result(1, quote);

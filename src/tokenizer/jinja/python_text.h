@@ -41,7 +41,7 @@ std::vector<std::string> split_lines(std::string_view text, bool keep_ends);
 size_t count_of(std::string_view text, std::string_view part);
 
 /// repr() of a string and of a float.
-std::string quoted(std::string_view text);
+std::string python_literal(std::string_view text);
 std::string float_text(double value);
 /// A string as json.dumps writes it.
 std::string json_quoted(std::string_view text, bool ascii);

@@ -71,7 +71,7 @@ bool same_object(Runtime& runtime, const Value& value, ArgumentReader& arguments
          equals(runtime, value, other);
 }
 
-using Table = std::map<std::string, Test>;
+using TestTable = std::map<std::string, Test>;
 
 template <bool (Value::*kIs)() const>
 bool is_type(Runtime&, const Value& value, ArgumentReader&) {
@@ -79,8 +79,8 @@ bool is_type(Runtime&, const Value& value, ArgumentReader&) {
 }
 
 /// Tests of the value alone.
-const Table& plain_tests() {
-  static const Table kTests{
+const TestTable& plain_tests() {
+  static const TestTable kTests{
       {"undefined", is_type<&Value::is_undefined>},
       {"none", is_type<&Value::is_none>},
       {"boolean", is_type<&Value::is_bool>},
@@ -107,8 +107,8 @@ const Table& plain_tests() {
 }
 
 /// Tests that compare the value with another one.
-const Table& comparing_tests() {
-  static const Table kTests{
+const TestTable& comparing_tests() {
+  static const TestTable kTests{
       {"divisibleby", is_divisible},
       {"in", is_in},
       {"sameas", same_object},
@@ -131,8 +131,8 @@ const Table& comparing_tests() {
   return kTests;
 }
 
-Test find(const std::string& name) {
-  for (const Table* table : {&plain_tests(), &comparing_tests()}) {
+Test find_test(const std::string& name) {
+  for (const TestTable* table : {&plain_tests(), &comparing_tests()}) {
     if (const auto found = table->find(name); found != table->end()) {
       return found->second;
     }
@@ -143,14 +143,14 @@ Test find(const std::string& name) {
 }  // namespace
 
 bool is_test(const std::string& name) {
-  return find(name) != nullptr;
+  return find_test(name) != nullptr;
 }
 
 bool apply_test(Runtime& runtime, const std::string& name, const Value& value, const Arguments& arguments) {
-  const Test test = find(name);
+  const Test test = find_test(name);
   if (test == nullptr) {
     std::vector<std::string> names;
-    for (const Table* table : {&plain_tests(), &comparing_tests()}) {
+    for (const TestTable* table : {&plain_tests(), &comparing_tests()}) {
       for (const auto& entry : *table) {
         names.push_back(entry.first);
       }

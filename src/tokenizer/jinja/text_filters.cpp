@@ -8,10 +8,10 @@
 namespace lora::tokenizer::jinja {
 namespace {
 
-constexpr int64_t kWidest = 100'000;
+constexpr int64_t kWidestIndent = 100'000;
 
 template <std::string (*kChange)(std::string_view)>
-Value change(Runtime& runtime, const Value& value, ArgumentReader&) {
+Value change_filter(Runtime& runtime, const Value& value, ArgumentReader&) {
   const std::string text = text_of(runtime, value);
   runtime.reserve(2 * text.size());
   return runtime.text(kChange(text));
@@ -28,7 +28,7 @@ Value as_text(Runtime& runtime, const Value& value, ArgumentReader&) {
   return value.is_text() ? value : runtime.text(text_of(runtime, value));
 }
 
-Value replace(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
+Value replace_filter(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const std::string old = text_of(runtime, arguments.required("old"));
   const std::string with = text_of(runtime, arguments.required("new"));
   const Value count = arguments.next("count").value_or(Value());
@@ -38,7 +38,7 @@ Value replace(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   return runtime.text(replaced(runtime, text_of(runtime, value), old, with, count.is_none() ? -1 : count.integer()));
 }
 
-Value join(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
+Value join_filter(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const std::string separator = text_of(runtime, arguments.next("d").value_or(runtime.text("")));
   const Value attribute = arguments.next("attribute").value_or(Value());
   std::string result;
@@ -56,9 +56,9 @@ Value indent(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
   const Value width = arguments.next("width").value_or(Value(int64_t{4}));
   const bool indents_first = arguments.flag("first", false);
   const bool indents_blank = arguments.flag("blank", false);
-  if (!value.is_text() || !(width.is_text() || (width.is_integer() && width.integer() <= kWidest))) {
+  if (!value.is_text() || !(width.is_text() || (width.is_integer() && width.integer() <= kWidestIndent))) {
     runtime.need_defined(value);
-    runtime.fail("indent() takes a string, and a width of at most " + std::to_string(kWidest) + " or a string");
+    runtime.fail("indent() takes a string, and a width of at most " + std::to_string(kWidestIndent) + " or a string");
   }
   const std::string space = width.is_text() ? width.text() : std::string(static_cast<size_t>(std::max<int64_t>(width.integer(), 0)), ' ');
   runtime.touch(value.text().size());
@@ -127,8 +127,8 @@ JsonStyle json_style(Runtime& runtime, ArgumentReader& arguments) {
   style.ascii = arguments.flag("ensure_ascii", false);
   const Value indent = arguments.next("indent").value_or(Value());
   if (!indent.is_none()) {
-    if (!indent.is_text() && !((indent.is_integer() || indent.is_bool()) && indent.integer() <= kWidest)) {
-      runtime.fail("tojson(): indent is '" + indent.type() + "', expected an integer of at most " + std::to_string(kWidest) +
+    if (!indent.is_text() && !((indent.is_integer() || indent.is_bool()) && indent.integer() <= kWidestIndent)) {
+      runtime.fail("tojson(): indent is '" + indent.type() + "', expected an integer of at most " + std::to_string(kWidestIndent) +
                    " or a string");
     }
     style.indent = indent.is_text() ? indent.text() : std::string(static_cast<size_t>(std::max<int64_t>(indent.integer(), 0)), ' ');
@@ -155,15 +155,15 @@ Value to_json(Runtime& runtime, const Value& value, ArgumentReader& arguments) {
 
 const FilterTable& text_filters() {
   static const FilterTable kFilters{
-      {"upper", change<upper>},
-      {"lower", change<lower>},
-      {"capitalize", change<capitalized>},
-      {"title", change<jinja_titled>},
+      {"upper", change_filter<upper>},
+      {"lower", change_filter<lower>},
+      {"capitalize", change_filter<capitalized>},
+      {"title", change_filter<jinja_titled>},
       {"trim", trim},
       {"string", as_text},
       {"safe", as_text},
-      {"replace", replace},
-      {"join", join},
+      {"replace", replace_filter},
+      {"join", join_filter},
       {"indent", indent},
       {"format", format},
       {"center", center},

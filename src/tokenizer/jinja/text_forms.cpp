@@ -40,7 +40,7 @@ class Representation : public Writer {
   void write(const Value& value) {
     runtime_.work(1);
     if (value.is_text()) {
-      put(quoted(value.text()));
+      put(python_literal(value.text()));
     } else if (value.is_any_number()) {
       put(number_text(value));
     } else if (value.is_none() || value.is_undefined()) {

@@ -8,11 +8,11 @@ namespace lora::tokenizer {
 namespace {
 
 // Printable Latin-1 characters represent themselves; the other bytes are numbered from 256.
-struct Table {
+struct ByteTable {
   std::array<char32_t, 256> characters{};
   std::array<std::optional<unsigned char>, 324> bytes{};
 
-  Table() {
+  ByteTable() {
     char32_t next = 256;
     for (unsigned byte = 0; byte < 256; ++byte) {
       const bool is_printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte != 0xad);
@@ -22,8 +22,8 @@ struct Table {
   }
 };
 
-const Table& table() {
-  static const Table made;
+const ByteTable& table() {
+  static const ByteTable made;
   return made;
 }
 

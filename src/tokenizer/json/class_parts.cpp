@@ -5,7 +5,7 @@
 namespace lora::tokenizer {
 namespace {
 
-const std::string kSpace(kSpaceSymbol);
+const std::string kMetaspace(kSpaceSymbol);
 
 }  // namespace
 
@@ -35,11 +35,11 @@ Json split_at(const char* pattern, const char* behavior, bool invert) {
 }
 
 Json metaspace(const char* prepend_scheme, bool split) {
-  return {{"type", "Metaspace"}, {"replacement", kSpace}, {"prepend_scheme", prepend_scheme}, {"split", split}};
+  return {{"type", "Metaspace"}, {"replacement", kMetaspace}, {"prepend_scheme", prepend_scheme}, {"split", split}};
 }
 
 Json space_decoder(bool strips_first) {
-  Json parts = Json::array({replace(kSpace, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  Json parts = Json::array({replace(kMetaspace, " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
   if (strips_first) {
     parts.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   }

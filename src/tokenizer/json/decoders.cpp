@@ -25,7 +25,7 @@ void replace_all(std::string& text, std::string_view what, std::string_view by) 
   text = result.append(text, done);
 }
 
-std::string joined(const std::vector<std::string>& tokens) {
+std::string joined_tokens(const std::vector<std::string>& tokens) {
   return join(tokens, "");
 }
 
@@ -155,7 +155,7 @@ class BpeDecoder : public Decoder {
 
 class Fuse : public Decoder {
  public:
-  void decode(std::vector<std::string>& tokens) const override { tokens = {joined(tokens)}; }
+  void decode(std::vector<std::string>& tokens) const override { tokens = {joined_tokens(tokens)}; }
 };
 
 /// Removes a character from the beginning and the end of each token, at most `start` and `stop` times.
@@ -248,7 +248,7 @@ std::string Decoders::decode(std::vector<std::string> tokens) const {
   for (const auto& step : steps_) {
     step->decode(tokens);
   }
-  return joined(tokens);
+  return joined_tokens(tokens);
 }
 
 std::string clean_up_spaces(std::string text) {

@@ -66,7 +66,7 @@ std::unique_ptr<Normalizer> read_strip_accents(const JsonReader&) {
   return std::make_unique<Function>([](AlignedText text) { return without(text, is_mark); });
 }
 
-std::unique_ptr<Normalizer> read_byte_level(const JsonReader&) {
+std::unique_ptr<Normalizer> read_byte_level_normalizer(const JsonReader&) {
   return std::make_unique<Function>([](AlignedText text) {
     return for_each_character(text, [](char32_t code, std::string& out) {
       std::string bytes;
@@ -169,7 +169,7 @@ std::unique_ptr<Normalizer> read_precompiled(const JsonReader& reader) {
 
 constexpr ComponentKind<std::unique_ptr<Normalizer>> kNormalizers[] = {
     {"BertNormalizer", read_bert_normalizer},
-    {"ByteLevel", read_byte_level},
+    {"ByteLevel", read_byte_level_normalizer},
     {"Lowercase", read_lowercase},
     {"NFC", read_form<NormalForm::kNfc>},
     {"NFD", read_form<NormalForm::kNfd>},

@@ -136,7 +136,7 @@ CutBehavior read_behavior(const JsonReader& reader) {
   return *behavior;
 }
 
-void read_byte_level(const JsonReader& reader, Steps& steps) {
+void read_byte_level_steps(const JsonReader& reader, Steps& steps) {
   constexpr std::string_view kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
   if (required_boolean(reader, "add_prefix_space")) {
     steps.push_back(std::make_unique<PrefixSpace>());
@@ -183,7 +183,7 @@ struct PreTokenizerKind {
   void (*read)(const JsonReader& reader, Steps& steps);
 };
 constexpr PreTokenizerKind kPreTokenizers[] = {
-    {"BertPreTokenizer", read_bert},   {"ByteLevel", read_byte_level},
+    {"BertPreTokenizer", read_bert},   {"ByteLevel", read_byte_level_steps},
     {"Digits", read_digits},           {"Metaspace", read_metaspace_split},
     {"Punctuation", read_punctuation}, {"Split", read_split},
     {"Whitespace", read_whitespace},   {"WhitespaceSplit", read_whitespace_split},

@@ -165,14 +165,14 @@ size_t bytes_of_first(std::string_view text, size_t num_first, NormalForm form) 
   return first.size();
 }
 
-bool is_ascii(std::string_view text) {
+bool is_ascii_text(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 }  // namespace
 
 AlignedText to_normal_form(AlignedText input, NormalForm form) {
-  if (is_ascii(input.text)) {
+  if (is_ascii_text(input.text)) {
     return input;
   }
   AlignedText result;

@@ -76,7 +76,7 @@ const Script kScripts[] = {{"arabic", kArabic},     {"bopomofo", kBopomofo}, {"c
                            {"hiragana", kHiragana}, {"katakana", kKatakana}, {"latin", kLatin},       {"thai", kThai},
                            {"space", kSpace},       {"whitespace", kSpace}};
 
-std::string folded(std::string_view name) {
+std::string folded_property_name(std::string_view name) {
   std::string result;
   for (const char c : name) {
     if (c != ' ' && c != '-' && c != '_') {
@@ -114,9 +114,9 @@ const Cases& cases() {
 }  // namespace
 
 std::optional<CodePoints> named_property(const std::string& name) {
-  const std::string needed = folded(name);
+  const std::string needed = folded_property_name(name);
   for (const char* category : kCategoryNames) {
-    if (needed == folded(category)) {
+    if (needed == folded_property_name(category)) {
       return categories(category);
     }
     if (needed.size() == 1 && needed[0] == std::tolower(category[0])) {

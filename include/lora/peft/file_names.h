@@ -1,0 +1,10 @@
+#pragma once
+
+namespace lora::peft {
+
+/// The files of an adapter in PEFT's format, and what its keys begin with.
+inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
+inline constexpr const char* kAdapterWeightsFile = "adapter_model.safetensors";
+inline constexpr const char* kKeyPrefix = "base_model.model.";
+
+}  // namespace lora::peft

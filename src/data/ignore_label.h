@@ -1,0 +1,11 @@
+#pragma once
+#include <cstdint>
+
+#include "lora/nn/token_batch.h"
+
+namespace lora::data {
+
+/// The label of a token that is not to be predicted, in the type of the ids.
+inline constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
+
+}  // namespace lora::data
