@@ -96,8 +96,9 @@ void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io
   HeadlessSource body(source);
   base.model = plan.family.build(config, body, plan.options);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
-  const HeadShape shape{base.model->hidden_size(), *plan.num_labels};
-  base.model->set_sequence_head(plan.family.build_head(shape, config, head, plan.options));
+  const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
+  base.model->documents = plan.family.build_head(shape, config, head, plan.options);
+  base.model->tokens = nullptr;
   base.created = head.created();
 }
 
@@ -114,7 +115,7 @@ void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
 }
 
 void require_head(const BaseModel& base, const Family& family, const std::string& where) {
-  if (base.model->find_head() != nullptr || base.model->sequence_head() != nullptr) {
+  if (base.model->tokens != nullptr || base.model->documents != nullptr) {
     return;
   }
   model_error(where, (family.files.is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
