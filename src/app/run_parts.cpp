@@ -242,7 +242,7 @@ void RunParts::try_longest_document() const {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
-    base.model->hidden(nn::evaluation_pass(batch));
+    base.model->body->hidden(nn::evaluation_pass(batch));
   }
 }
 

@@ -29,7 +29,7 @@ Tensor trained_copy(const Tensor& base) {
 class Attacher {
  public:
   Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
-      : options_(options), model_(model), head_(model.find_head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
+      : options_(options), model_(model), head_(model.head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
 
   ExtraModules attach() {
     choose_saved();

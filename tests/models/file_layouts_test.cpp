@@ -23,7 +23,7 @@ using Tensors = std::map<std::string, at::Tensor>;
 at::Tensor hidden_of(const BaseModel& base) {
   const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::evaluation_pass(batch));
+  return base.model->body->hidden(nn::evaluation_pass(batch));
 }
 
 /// The golden case with its tensors in another form.
@@ -186,7 +186,7 @@ TEST(LearnedPositions, ALongerDocumentIsADataError) {
   const BaseModel base = changed("gpt2", Json::object());
   const nn::TokenBatch batch = test::batch_of(test::documents_of({97}, 80));
   test::expect_error(ErrorKind::kData, {"found 97 tokens", "at most 96", "data.max_length"},
-                     [&] { base.model->hidden(nn::evaluation_pass(batch)); });
+                     [&] { base.model->body->hidden(nn::evaluation_pass(batch)); });
 }
 
 }  // namespace
