@@ -11,7 +11,7 @@
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
 #include "lora/nn/linear.h"
-#include "lora/nn/sequence_head.h"
+#include "lora/nn/document_scorer.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
