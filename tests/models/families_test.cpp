@@ -1,15 +1,12 @@
 // Keys of config.json that the families' goldens do not cover: keys of transformers 4 and 5, defaults, and invalid values.
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "hidden_of.h"
 #include "lora/models/base_model.h"
-#include "support/batches.h"
 #include "support/changed_model.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
-#include "support/temporary_folder.h"
 #include "support/tensors.h"
 
 namespace lora::models {
