@@ -13,8 +13,18 @@ namespace {
 
 using at::Tensor;
 
+/// The role of a parameter with PEFT's name.
+nn::ParameterRole role_of(const std::string& name) {
+  const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
+  return has(".lora_embedding_A")  ? nn::ParameterRole::kEmbeddingA
+         : has(".lora_embedding_B") ? nn::ParameterRole::kEmbeddingB
+         : has(".lora_A.")          ? nn::ParameterRole::kLowRankA
+         : has(".lora_B.")          ? nn::ParameterRole::kLowRankB
+                                    : nn::ParameterRole::kWhole;
+}
+
 nn::Parameter parameter(const std::string& name, const Tensor& value) {
-  return {name, value.clone().set_requires_grad(true), name.find("bias") == std::string::npos};
+  return {name, value.clone().set_requires_grad(true), name.find("bias") == std::string::npos, role_of(name)};
 }
 
 OptimizerOptions loraplus_options(const Json& golden) {
