@@ -25,7 +25,7 @@ class Factor : public nn::TapModule {
   at::Tensor factor_;
 };
 
-at::Tensor hidden_of(const BaseModel& base) {
+at::Tensor states_of(const BaseModel& base) {
   const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 4}, 50));
   const at::NoGradGuard no_grad;
   return base.model->body->hidden(nn::evaluation_pass(batch));
@@ -57,21 +57,21 @@ TEST(Taps, StandAfterEachBlockAndInAttention) {
 
 TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {
   const BaseModel base = test::tiny_llama();
-  const at::Tensor bare_TD = hidden_of(base);
+  const at::Tensor bare_TD = states_of(base);
   nn::Tap& after_block = tap(base, "model.layers.1.output_adapters");
   EXPECT_FALSE(after_block.is_trained());
   after_block.attach("same", std::make_unique<Factor>(1.0));
-  test::expect_equal(hidden_of(base), bare_TD);
+  test::expect_equal(states_of(base), bare_TD);
   after_block.attach("twice", std::make_unique<Factor>(2.0));
   EXPECT_TRUE(after_block.is_trained());
-  EXPECT_FALSE(at::allclose(hidden_of(base), bare_TD));
+  EXPECT_FALSE(at::allclose(states_of(base), bare_TD));
   nn::use_adapter(*base.model, "same");
-  test::expect_equal(hidden_of(base), bare_TD);
+  test::expect_equal(states_of(base), bare_TD);
   nn::use_adapter(*base.model, "twice");
-  EXPECT_FALSE(at::allclose(hidden_of(base), bare_TD));
+  EXPECT_FALSE(at::allclose(states_of(base), bare_TD));
   nn::remove_adapters(*base.model);
   EXPECT_FALSE(after_block.is_trained());
-  test::expect_equal(hidden_of(base), bare_TD);
+  test::expect_equal(states_of(base), bare_TD);
 }
 
 TEST(Taps, WhatTheyKeepIsInTheMemoryOfAPass) {
