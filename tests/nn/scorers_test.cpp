@@ -14,16 +14,16 @@ using test::expect_close;
 using test::expect_equal;
 using test::normal;
 
-constexpr int64_t kDim = 6, kVocab = 11;
+constexpr int64_t kChannels = 6, kWords = 11;
 
 std::unique_ptr<Linear> new_head() {
   test::MapSource source;
-  return std::make_unique<Linear>("lm_head", LinearShape{kDim, kVocab}, source, at::kFloat);
+  return std::make_unique<Linear>("lm_head", LinearShape{kChannels, kWords}, source, at::kFloat);
 }
 
 /// Five tokens, which the scorers are asked for.
 const TokenBatch& tokens() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({5}, kVocab));
+  static const TokenBatch batch = test::batch_of(test::documents_of({5}, kWords));
   return batch;
 }
 
@@ -39,7 +39,7 @@ class Inputs : public InputObserver {
 };
 
 TEST(HeadScorer, CapsLogitsAndLossesAlike) {
-  const Tensor hidden_SD = normal({5, kDim}, 1, at::kFloat), labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
+  const Tensor hidden_SD = normal({5, kChannels}, 1, at::kFloat), labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
   const Pass pass = evaluation_pass(tokens());
   const HeadScorer plain(new_head()), capped(new_head(), 2.0);
   const Tensor logits_SV = hidden_SD.mm(plain.head()->weight().t());
@@ -60,7 +60,7 @@ TEST(HeadScorer, ItsHeadIsAHostThatObserversSee) {
   const HeadScorer scorer(new_head());
   ASSERT_EQ(scorer.hosts(), (std::vector<Host*>{scorer.head()}));
   Inputs inputs;
-  const Tensor hidden_SD = normal({5, kDim}, 1, at::kFloat);
+  const Tensor hidden_SD = normal({5, kChannels}, 1, at::kFloat);
   scorer.observe(hidden_SD, inputs);
   EXPECT_EQ(inputs.name, "lm_head");
   EXPECT_TRUE(inputs.input.is_same(hidden_SD));
@@ -68,14 +68,14 @@ TEST(HeadScorer, ItsHeadIsAHostThatObserversSee) {
 
 TEST(GivenLogits, AreScoredAsAHeadsLogitsAre) {
   const HeadScorer head(new_head());
-  const GivenLogits given(kVocab, at::kFloat, head.head());
+  const GivenLogits given(kWords, at::kFloat, head.head());
   const Pass pass = evaluation_pass(tokens());
-  const Tensor hidden_SD = normal({5, kDim}, 1, at::kFloat), labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
+  const Tensor hidden_SD = normal({5, kChannels}, 1, at::kFloat), labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
   const Tensor logits_SV = head.logits(hidden_SD, pass);
   EXPECT_TRUE(given.logits(logits_SV, pass).is_same(logits_SV));
   expect_close(given.loss_sum(logits_SV, labels_S, pass), head.loss_sum(hidden_SD, labels_S, pass), 1e-5);
   expect_close(given.scores(logits_SV, labels_S, pass).loss_S, head.scores(hidden_SD, labels_S, pass).loss_S, 1e-5);
-  EXPECT_EQ(given.loss_bytes(5), 3 * 5 * kVocab * 4);
+  EXPECT_EQ(given.loss_bytes(5), 3 * 5 * kWords * 4);
   EXPECT_EQ(given.head(), head.head());
   EXPECT_TRUE(given.hosts().empty());  // the head is among the body's
 }
