@@ -119,7 +119,8 @@ void restate_targets(const std::filesystem::path& folder, LoraOptions& options, 
   std::set<std::string> replaced, added;
   for (const std::string& module : unnamed_modules(folder, entries)) {
     const auto chooses = [&](const std::string& entry) {
-      return module.ends_with(entry) || Regex(old_expression(entry), file.key("target_modules").path, ErrorKind::kModel).matches_whole(module);
+      return module.ends_with(entry) ||
+             Regex(old_expression(entry), file.key("target_modules").path, ErrorKind::kModel).matches_whole(module);
     };
     const auto entry = std::find_if(entries.begin(), entries.end(), chooses);
     if (entry != entries.end()) {
