@@ -111,7 +111,7 @@ void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
     reader.fail("per_layer_config", "no such key: all layers of a model must have the same options");
   }
   build_parts(base, plan, reader, source);
-  base.unread_keys = unread_keys(config, access, base.model_type);
+  base.unread_keys = unread_keys(config, access, split(plan.family.idle_keys, ' '));
 }
 
 void require_head(const BaseModel& base, const Family& family, const std::string& where) {

@@ -39,10 +39,10 @@ Tensor Layer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& 
     return in_parallel(x_TD, ropes, pass);
   }
   const LayerNorms& norms = parts_.norms;
-  const Tensor attended_TD =
-      add(x_TD, attend(normed(x_TD, norms.before_attention.get()), ropes, pass), norms.after_attention.get());
-  const auto feed = [this, &norms](const Tensor& attended_SD, const nn::Pass& pass) {
-    return add(attended_SD, feed_forward(normed(attended_SD, norms.before_feed_forward.get()), pass), norms.after_feed_forward.get());
+  const Tensor attended_TD = add(x_TD, attend(normed(x_TD, norms.before_attention.get()), ropes, pass), norms.after_attention.get());
+  const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
+    const Tensor block_SD = feed_forward(normed(attended_SD, parts_.norms.before_feed_forward.get()), pass);
+    return add(attended_SD, block_SD, parts_.norms.after_feed_forward.get());
   };
   return nn::recomputed(pass.needed(attended_TD), pass.of_needed(), nn::Recompute::kFeedForward, feed);
 }
