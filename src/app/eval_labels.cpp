@@ -112,7 +112,7 @@ void print_evaluations(const std::vector<Json>& results, bool json) {
 int evaluate_labels(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options) {
   require_consistent_label_flags(request);
   const std::optional<ResultFile> predictions = predictions_file(request);
-  const InferenceParts parts = open_inference(request.inference, ModelUse::kDocuments);
+  const InferenceParts parts = open_inference(request.inference, train::ObjectiveKind::kSequenceClassification);
   nn::Model& model = *parts.base.model;
   const auto tokenizer = parts.tokenizer_for(source.format);
   const bool may_lack_labels = !request.predictions.empty();

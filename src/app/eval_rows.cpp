@@ -10,7 +10,6 @@
 #include "lora/nn/adapters.h"
 #include "lora/train/objectives.h"
 #include "app/result_inputs.h"
-#include "app/script_rows.h"
 
 namespace lora::app {
 
@@ -65,7 +64,7 @@ data::Dataset load_rows(const EvalRequest& request, const data::SourceOptions& s
   const tokenizer::ChatTemplateChoice choice{request.chat_template, first_adapter_folder(request.inference), "--chat-template"};
   const auto chat_template = row_template(source.format, choice, model, tokenizer.get());
   data::Dataset dataset = data::load_dataset("--data", {source}, options,
-                                             {tokenizer.get(), std::numeric_limits<int32_t>::max(),
+                                             {tokenizer.get(), /*vocab_size=*/std::nullopt,
                                               /*keep_unsupervised=*/!request.predictions.empty(),
                                               /*num_threads=*/0, chat_template.get(), chat_template.get()});
   require_template_used(choice, source.format, dataset);
@@ -80,16 +79,8 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
   const std::optional<ResultFile> predictions = predictions_file(request);
   data::Dataset dataset = load_rows(request, source, options, model_flags);
   require_other_file(predictions, dataset);
-  const auto load = [&](const models::ModelOptions& model, const std::optional<data::LabelSet>& labels) {
-    settle_targets(dataset, nullptr, kind, labels, /*need_targets=*/request.predictions.empty());
-    return load_row_base(model, dataset, nullptr, kind);
-  };
-  InferenceParts parts = open_inference(request.inference, ModelUse::kRows, load);
+  const InferenceParts parts = open_inference(request.inference, kind, &dataset, /*need_labels=*/request.predictions.empty());
   nn::Model& model = *parts.base.model;
-  if (kind == ObjectiveKind::kSequenceClassification) {
-    parts.labels = row_labels(dataset, model, parts.labels);
-    data::apply_labels(dataset, *parts.labels);
-  }
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
     nn::use_adapter(model, name);
