@@ -8,6 +8,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
+#include "peft/keys.h"
 #include "peft/module_hints.h"
 #include "peft/targets.h"
 
@@ -166,7 +167,7 @@ class Attacher {
       head_->attach(rows);
       match.hosts.push_back(head_->name());
     }
-    result_.parameters.push_back({host.name() + ".token_adapter.trainable_tokens_delta", rows_ND, true});
+    result_.parameters.push_back({tensor_name(host.name(), ParameterRole::kTokenRows), rows_ND, true, ParameterRole::kTokenRows});
     result_.matches.push_back(std::move(match));
   }
 
