@@ -68,7 +68,7 @@ TEST(DenseWeight, IsTheTensorInEitherLayout) {
     expect_close(dx, dy.mm(W), 1e-13);
     EXPECT_TRUE(weight.multiply_transposed(dy, sum).is_same(sum));
     expect_close(sum, 2 * dx, 1e-13);
-    expect_close(weight.row_norms(at::kFloat), W.norm(2, {1}).to(at::kFloat), 1e-6);
+    expect_close(weight.row_norms(at::kDouble), W.norm(2, {1}), 1e-13);
     EXPECT_FALSE(weight.requires_grad());
     EXPECT_TRUE(DenseWeight(trained(stored), layout).requires_grad());
   }
