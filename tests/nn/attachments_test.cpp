@@ -7,7 +7,7 @@
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
-#include "support/batches.h"
+#include "small_batch.h"
 #include "support/map_source.h"
 #include "support/tensors.h"
 
@@ -18,14 +18,10 @@ using test::expect_close;
 using test::expect_equal;
 using test::MapSource;
 using test::normal;
+using test::small_batch;
 using test::trained;
 
 constexpr int64_t kVocab = 20, kDim = 6, kRank = 2;
-
-const TokenBatch& batch() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({2, 3}, kVocab));
-  return batch;
-}
 
 LowRank pair(int64_t inputs, int64_t outputs, const std::string& adapter = "default") {
   return {adapter, trained(normal({kRank, inputs}, 20, at::kFloat)), trained(normal({outputs, kRank}, 21, at::kFloat)), 1.5};
@@ -48,14 +44,14 @@ TEST(StandIn, IsUsedInPlaceOfTheBaseWhileItsAdapterIs) {
     const Tensor x = normal({5, 6}, 9, type), before = linear.weight().clone();
     const Tensor W = trained(normal({4, 6}, 1, at::kFloat)), b = trained(normal({4}, 2, at::kFloat)),
                  w = trained(normal({6}, 3, at::kFloat));
-    const Tensor y = linear.forward(x, evaluation_pass(batch())), z = norm.forward(x);
+    const Tensor y = linear.forward(x, evaluation_pass(small_batch())), z = norm.forward(x);
     linear.weights()[0].replace("one", W);
     linear.weights()[1].replace("one", b);
     norm.weights()[0].replace("one", w);
-    expect_equal(linear.forward(x, evaluation_pass(batch())), at::linear(x, W.to(type), b.to(type)));
+    expect_equal(linear.forward(x, evaluation_pass(small_batch())), at::linear(x, W.to(type), b.to(type)));
     EXPECT_TRUE(linear.is_plain());
     EXPECT_EQ(linear.trained().size(), 2U);
-    (linear.forward(norm.forward(x), evaluation_pass(batch()))).sum().backward();
+    (linear.forward(norm.forward(x), evaluation_pass(small_batch()))).sum().backward();
     for (const Tensor& leaf : {W, b, w}) {
       EXPECT_EQ(leaf.grad().scalar_type(), at::kFloat);
       EXPECT_GT(leaf.grad().abs().max().item<double>(), 0.0);
@@ -63,13 +59,13 @@ TEST(StandIn, IsUsedInPlaceOfTheBaseWhileItsAdapterIs) {
     for (const char* other : {"", "another"}) {
       linear.use_adapter(other);
       norm.use_adapter(other);
-      expect_equal(linear.forward(x, evaluation_pass(batch())), y);
+      expect_equal(linear.forward(x, evaluation_pass(small_batch())), y);
       expect_equal(norm.forward(x), z);
     }
     linear.use_adapter("one");
-    EXPECT_FALSE(at::equal(linear.forward(x, evaluation_pass(batch())), y));
+    EXPECT_FALSE(at::equal(linear.forward(x, evaluation_pass(small_batch())), y));
     linear.remove_adapters();
-    expect_equal(linear.forward(x, evaluation_pass(batch())), y);
+    expect_equal(linear.forward(x, evaluation_pass(small_batch())), y);
     expect_equal(linear.weight(), before);
     EXPECT_EQ(linear.base_parameters()[0].tensor.data_ptr(), linear.weight().data_ptr());
   }
@@ -84,7 +80,7 @@ TEST(Linear, ComputesDoraBesideOtherPairs) {
   linear.attach(dora);
   const Tensor sum = W + summed(dora);
   const Tensor expected = x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()) + b;
-  expect_close(linear.forward(x, evaluation_pass(batch())), expected, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), expected, 1e-6);
   EXPECT_FALSE(linear.is_plain());
   EXPECT_EQ(linear.trained().size(), 3U);
   LowRank plain = pair(6, 4, "other");
@@ -95,8 +91,8 @@ TEST(Linear, ComputesDoraBesideOtherPairs) {
   reversed.attach(dora);
   linear.attach(plain);
   const Tensor both = expected + x.mm(summed(plain).t()) + plain.scale * *plain.bias_O;
-  expect_close(linear.forward(x, evaluation_pass(batch())), both, 1e-6);
-  expect_close(reversed.forward(x, evaluation_pass(batch())), both, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), both, 1e-6);
+  expect_close(reversed.forward(x, evaluation_pass(small_batch())), both, 1e-6);
 }
 
 TEST(Embedding, AddsPairsAsATableOfRowsWould) {
@@ -136,12 +132,12 @@ TEST(TokenRows, StandInForRowsOfTheTableAndOfTheHead) {
   const Tensor table = embedding.weight().index_copy(0, rows.ids_N, rows.rows_ND);
   const Tensor weight = head.weight().index_copy(0, rows.ids_N, rows.rows_ND);
   expect_equal(embedding.forward(ids), table.index_select(0, ids));
-  expect_close(head.forward(x, evaluation_pass(batch())), at::linear(x, weight, *head.bias_in_use()), 1e-6);
+  expect_close(head.forward(x, evaluation_pass(small_batch())), at::linear(x, weight, *head.bias_in_use()), 1e-6);
   EXPECT_FALSE(head.is_plain());
   EXPECT_EQ(head.trained().size(), 1U);
 
   const Tensor probe = normal({4, kDim}, 10, at::kFloat), logits_probe = normal({4, kVocab}, 11, at::kFloat);
-  ((embedding.forward(ids) * probe).sum() + (head.forward(x, evaluation_pass(batch())) * logits_probe).sum()).backward();
+  ((embedding.forward(ids) * probe).sum() + (head.forward(x, evaluation_pass(small_batch())) * logits_probe).sum()).backward();
   const Tensor of_table = at::stack({probe[2], probe[0] + probe[3]});
   expect_close(rows.rows_ND.grad(), of_table + logits_probe.t().index_select(0, rows.ids_N).mm(x), 1e-6);
   embedding.use_adapter("");
@@ -181,12 +177,12 @@ TEST(Attachment, OfAnyKindTakesPartInTheOrderOfTheList) {
   linear.attach(low);
   linear.attach(Doubled("default"));
   const Tensor expected = (base + x.mm(summed(low).t())) * 2 + x.slice(1, 0, 4);
-  expect_close(linear.forward(x, evaluation_pass(batch())), expected, 1e-6);
-  expect_close(project(x, {&linear}, evaluation_pass(batch())).front(), expected, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), expected, 1e-6);
+  expect_close(project(x, {&linear}, evaluation_pass(small_batch())).front(), expected, 1e-6);
   EXPECT_EQ(linear.attached<Doubled>().size(), 1U);
   EXPECT_EQ(kept_by_project({&linear}).elements, 3 * 4 + 6);
   linear.use_adapter("");
-  expect_close(linear.forward(x, evaluation_pass(batch())), base, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), base, 1e-6);
   Embedding embedding("model.embed_tokens", kVocab, kDim, source, at::kFloat);
   embedding.attach(Doubled("default"));
   EXPECT_THROW(embedding.forward(at::tensor({1}, at::kLong)), std::logic_error);
@@ -229,10 +225,10 @@ TEST(RowNorms, OfAReplacedWeightAreItsOwn) {
   dora.magnitude_O = trained(normal({4}, 22, at::kFloat) + 3);
   linear.attach(dora);
   const at::NoGradGuard no_grad;
-  linear.forward(x, evaluation_pass(batch()));
+  linear.forward(x, evaluation_pass(small_batch()));
   const Tensor W = normal({4, 6}, 7, at::kFloat), sum = W + summed(dora);
   linear.weights()[0].replace("default", W);
-  expect_close(linear.forward(x, evaluation_pass(batch())), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()), 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()), 1e-6);
 }
 
 TEST(RowNorms, OfARecomputedTrainingPassAreNotTheKeptOnes) {
@@ -243,10 +239,10 @@ TEST(RowNorms, OfARecomputedTrainingPassAreNotTheKeptOnes) {
   dora.magnitude_O = trained(normal({4}, 22, at::kFloat) + 3);
   linear.attach(dora);
   const at::NoGradGuard no_grad;  // as the forward of a part that is recomputed
-  linear.forward(x, evaluation_pass(batch()));
+  linear.forward(x, evaluation_pass(small_batch()));
   dora.B_OR.mul_(2);
   const Tensor sum = linear.weight() + summed(dora);
-  expect_close(linear.forward(x, training_pass(batch(), 1, 0)), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()),
+  expect_close(linear.forward(x, training_pass(small_batch(), 1, 0)), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()),
                1e-6);
 }
 

@@ -5,6 +5,7 @@
 
 #include "lora/ops/dora_linear.h"
 #include "lora/ops/lora_linear.h"
+#include "low_rank_case.h"
 #include "support/dense_weight.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
@@ -14,10 +15,12 @@ namespace {
 
 using test::expect_close;
 using test::expect_equal;
+using test::kIn;
+using test::kOut;
+using test::kRank;
+using test::kTokens;
 using test::normal;
 using test::trained;
-
-constexpr int64_t kTokens = 5, kIn = 6, kOut = 4, kRank = 3;
 
 /// A kind that is not dense: whole numbers and one scale per row.
 class ScaledRows : public LinearWeight {
@@ -46,8 +49,9 @@ class ScaledRows : public LinearWeight {
   Tensor scales_O_;
 };
 
-std::vector<Tensor> inputs() {
-  return {trained(normal({kTokens, kIn}, 1)), trained(normal({kRank, kIn}, 2)), trained(normal({kOut, kRank}, 3)), trained(normal({kOut}, 4))};
+std::vector<Tensor> scaled_rows_inputs() {
+  return {trained(normal({kTokens, kIn}, 1)), trained(normal({kRank, kIn}, 2)), trained(normal({kOut, kRank}, 3)),
+          trained(normal({kOut}, 4))};
 }
 
 TEST(DenseWeight, IsTheTensorInEitherLayout) {
@@ -82,23 +86,23 @@ TEST(LinearWeight, OfAnotherKindGivesTheResultsOfItsDequantisedView) {
       return at::cat(project(in[0], {{each, in[3]}, {each, std::nullopt, LowRankTerm{in[1], in[2], 0.5, {}}}}), 1);
     };
   };
-  test::expect_same_as_reference(projected(weight), projected(same), inputs(), 1e-12);
-  test::expect_gradients(projected(weight), inputs(), 1e-3, 1e-9);
+  test::expect_same_as_reference(projected(weight), projected(same), scaled_rows_inputs(), 1e-12);
+  test::expect_gradients(projected(weight), scaled_rows_inputs(), 1e-3, 1e-9);
 
-  const Tensor norms = adapted_row_norms(*weight, weight->row_norms(at::kDouble), inputs()[1], inputs()[2], 0.5);
-  const Tensor sum = adapted_weight(*weight, inputs()[1], inputs()[2], 0.5);
+  const Tensor norms = adapted_row_norms(*weight, weight->row_norms(at::kDouble), scaled_rows_inputs()[1], scaled_rows_inputs()[2], 0.5);
+  const Tensor sum = adapted_weight(*weight, scaled_rows_inputs()[1], scaled_rows_inputs()[2], 0.5);
   expect_close(norms, sum.norm(2, {1}).detach(), 1e-10);
   const auto with_norms = [&norms](const std::shared_ptr<const LinearWeight>& each) -> test::Differentiable {
     return [each, norms](const std::vector<Tensor>& in) {
       return dora_linear(in[0], each, std::nullopt, {{in[1], in[2], 0.5, {}, {}}, in[3], norms});
     };
   };
-  test::expect_same_as_reference(with_norms(weight), with_norms(same), inputs(), 1e-12);
+  test::expect_same_as_reference(with_norms(weight), with_norms(same), scaled_rows_inputs(), 1e-12);
 
   const auto plain = [](const std::shared_ptr<const LinearWeight>& each) -> test::Differentiable {
     return [each](const std::vector<Tensor>& in) { return linear(in[0], each, in[1]); };
   };
-  test::expect_same_as_reference(plain(weight), plain(same), {inputs()[0], inputs()[3]}, 1e-12);
+  test::expect_same_as_reference(plain(weight), plain(same), {scaled_rows_inputs()[0], scaled_rows_inputs()[3]}, 1e-12);
 }
 
 }  // namespace
