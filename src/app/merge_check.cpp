@@ -102,7 +102,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
     const Tensor own =
-        model.sequence_head() != nullptr ? model.sequence_head()->logits(model, pass) : model.logits(model.hidden(pass), pass);
+        model.documents != nullptr ? model.documents->scores(*model.body, pass) : model.tokens->logits(model.body->hidden(pass), pass);
     logits.push_back(own.to(at::kFloat).cpu());
   }
   return at::cat(logits);

@@ -6,7 +6,7 @@
 
 namespace lora::models {
 
-/// A source without heads over the vocabulary, for a model that scores documents.
+/// A source without the head over the vocabulary, for a model that scores documents.
 class HeadlessSource : public io::WeightSource {
  public:
   explicit HeadlessSource(io::WeightSource& source) : source_(source) {}
@@ -15,7 +15,7 @@ class HeadlessSource : public io::WeightSource {
     return source_.get(name, shape, role);
   }
   bool contains(const std::string& name) const override {
-    return name != "lm_head.weight" && name != "embed_out.weight" && source_.contains(name);
+    return name != "lm_head.weight" && source_.contains(name);
   }
   std::vector<std::string> unused() const override { return source_.unused(); }
 

@@ -1,10 +1,24 @@
 #include "lora/nn/adapters.h"
 
+#include <ATen/ATen.h>
+
 namespace lora::nn {
 
+namespace {
+
+/// Everything that adapters can be attached to.
+std::vector<Host*> places_of(const Model& model) {
+  std::vector<Host*> all = model.hosts();
+  const std::vector<Host*> taps = model.taps();
+  all.insert(all.end(), taps.begin(), taps.end());
+  return all;
+}
+
+}  // namespace
+
 void use_adapter(Model& model, const std::string& name) {
-  for (Host* host : model.hosts()) {
-    host->use_adapter(name);
+  for (Host* place : places_of(model)) {
+    place->use_adapter(name);
   }
 }
 
@@ -19,8 +33,8 @@ void scale_adapter(Model& model, const std::string& name, double factor) {
 }
 
 void remove_adapters(Model& model) {
-  for (Host* host : model.hosts()) {
-    host->remove_adapters();
+  for (Host* place : places_of(model)) {
+    place->remove_adapters();
   }
 }
 

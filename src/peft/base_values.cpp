@@ -20,7 +20,7 @@ namespace {
 /// Puts the head's tensors first: of a shared weight PEFT uses the value that it reads last, which is the head's, and here the first
 /// counts.
 std::vector<AdapterTensor> head_first(std::vector<AdapterTensor> tensors, nn::Model& model) {
-  const nn::Linear* const head = model.find_head();
+  const nn::Linear* const head = model.head();
   std::stable_partition(tensors.begin(), tensors.end(),
                         [head](const AdapterTensor& tensor) { return head != nullptr && tensor.module == head->name(); });
   return tensors;

@@ -212,11 +212,11 @@ class Lora : public Method {
 
   /// Warns, like PEFT, about an embedding and a head that share their weight.
   void warn_of_tying(nn::Model& model) const {
-    if (model.find_head() == nullptr) {
+    if (model.head() == nullptr) {
       return;
     }
     const nn::Embedding* embeddings = input_embeddings(model);
-    const nn::Linear& head = model.head();
+    const nn::Linear& head = *model.head();
     const bool trains_one = std::any_of(parameters_.begin(), parameters_.end(), [&](const nn::Parameter& parameter) {
       const bool is_of_either =
           parameter.name.starts_with(head.name() + ".") || (embeddings != nullptr && parameter.name.starts_with(embeddings->name() + "."));

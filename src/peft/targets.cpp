@@ -150,7 +150,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
   if (options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return options.target_modules;
   }
-  ModuleChoice targets{ModuleChoice::Kind::kList, model.default_target_modules(), ""};
+  ModuleChoice targets{ModuleChoice::Kind::kList, model.body->default_target_modules(), ""};
   if (targets.names.empty()) {
     config_error(kTargets, "this model's family has no default targets: found null, expected some of " + available(model.hosts()));
   }
@@ -161,7 +161,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
 class Meaning {
  public:
   Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
-      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.find_head()) {
+      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
     if (targets.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
     }
@@ -197,7 +197,7 @@ class Meaning {
 void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
               ChosenHosts& result) {
   const nn::Embedding* embeddings = input_embeddings(model);
-  nn::Linear* const head = model.find_head();
+  nn::Linear* const head = model.head();
   if (head == nullptr || !head->tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
       exclusion.excludes(embeddings->name()) || exclusion.excludes(head->name())) {
     return;
@@ -233,6 +233,8 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
 std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
                                   const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
+  const bool is_new = !options.init_from.has_value();  // a saved adapter may have a list for models of several families
+  std::vector<std::string> idle;
   for (const std::string& entry : entries_of(result.targets)) {
     TargetMatch match{entry, {}};
     bool means_any = false;
@@ -246,10 +248,19 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
       }
     }
     // An entry whose modules are all excluded is not an error: PEFT lists them when it spells out all-linear.
-    if (!means_any) {
+    if (!means_any && (is_new || result.targets.kind != ModuleChoice::Kind::kList)) {
       fail_unmatched(entry, hosts, options);
     }
+    if (!means_any) {
+      idle.push_back(entry);
+    }
     result.matches.push_back(std::move(match));
+  }
+  if (!idle.empty() && chosen.empty()) {
+    fail_unmatched(idle.front(), hosts, options);
+  }
+  if (!idle.empty()) {
+    log::warn("[" + std::string(kTargets) + "] names modules that this model does not have, which are ignored, as in PEFT: " + join(idle));
   }
   return chosen;
 }

@@ -211,9 +211,9 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   options.use_dora = true;
   const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 5}, 50));
   const at::NoGradGuard no_grad;
-  const at::Tensor untrained_TD = base.model->hidden(nn::evaluation_pass(batch));
+  const at::Tensor untrained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   const auto method = attach_lora(options, *base.model, "base", 1);
-  expect_near(base.model->hidden(nn::evaluation_pass(batch)), untrained_TD, 1e-5, "a start that is no change");
+  expect_near(base.model->body->hidden(nn::evaluation_pass(batch)), untrained_TD, 1e-5, "a start that is no change");
   train_a_little(*method);
   const TemporaryFolder folder;
   method->save(folder.path());
@@ -223,9 +223,9 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   plain.lora_alpha = 12;
   plain.init_from = folder.path();
   attach_lora(plain, *fresh.model, "base", 1);
-  const at::Tensor trained_TD = base.model->hidden(nn::evaluation_pass(batch));
+  const at::Tensor trained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   EXPECT_GT((trained_TD - untrained_TD).abs().max().item<double>(), 0.1);
-  expect_near(fresh.model->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
+  expect_near(fresh.model->body->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
 }
 
 TEST(Residuals, ARunResumesBitForBitFromTheFile) {

@@ -70,7 +70,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
 
   // A pass gives every parameter a gradient, and no base weight. The gradient of A is zero because B is zero; that of B is not.
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
-  base.model->hidden(nn::evaluation_pass(batch)).square().sum().backward();
+  base.model->body->hidden(nn::evaluation_pass(batch)).square().sum().backward();
   for (const nn::Parameter& parameter : parameters) {
     ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
     EXPECT_EQ(parameter.tensor.grad().abs().max().item<double>() > 0, !is_a(parameter)) << parameter.name;
