@@ -9,6 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/peft/task.h"
 #include "lora/torchscript/load.h"
+#include "lora/train/objectives.h"
 
 namespace lora::app {
 
@@ -184,8 +185,10 @@ constexpr std::array<Backend, 4> kBackends{{
 }  // namespace
 
 const Backend& backend_of(const models::ModelOptions& model, ObjectiveKind objective) {
+  const train::ObjectiveEntry& entry = train::objective_entry(objective);
+  const bool predicts_tokens = !entry.labels_documents && !entry.needs_module;
   const auto fits = [&](const Backend& backend) {
-    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == (objective == ObjectiveKind::kCausalLm);
+    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == predicts_tokens;
   };
   return *std::find_if(kBackends.begin(), kBackends.end(), fits);
 }
