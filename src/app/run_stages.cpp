@@ -144,7 +144,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
-    base.model->hidden(nn::evaluation_pass(batch));
+    base.model->body->hidden(nn::evaluation_pass(batch));
   }
 }
 
