@@ -53,6 +53,8 @@ class Attachment {
   virtual Tensor project(const ProjectionCall& call, const Tensor& y_TO) const;
   /// The same for a table. @param x_TD the rows with the attachments before it.
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
+  /// What takes the place of a block's output x_TD, for a kind that is attached to a tap.
+  virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
 
   std::string adapter;  ///< the adapter's name
   bool enabled = true;  ///< whether it is in use
