@@ -30,11 +30,11 @@ AdapterFlag parse_adapter_flag(const std::string& flag) {
   return {flag.substr(0, equals), flag.substr(equals + 1)};
 }
 
-using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::LoraOptions>>;
+using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::MethodOptions>>;
 
 void require_use(const FlaggedAdapters& adapters, ModelUse use) {
   for (const auto& [flag, options] : adapters) {
-    const bool scores_documents = peft::is_sequence_classification(options);
+    const bool scores_documents = peft::is_sequence_classification(*options);
     if (scores_documents != (use == ModelUse::kDocuments)) {
       config_error("--adapter " + flag.folder.string(),
                    use == ModelUse::kRows ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
@@ -83,7 +83,7 @@ std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
 void require_head_values(const InferenceParts& parts, const FlaggedAdapters& adapters) {
   for (const std::string& weight : parts.base.created) {
     const std::string module = weight.substr(0, weight.rfind('.'));
-    const auto saves = [&module](const auto& adapter) { return peft::saves_module(adapter.second, module); };
+    const auto saves = [&module](const auto& adapter) { return peft::saves_module(*adapter.second, module); };
     if (!std::any_of(adapters.begin(), adapters.end(), saves)) {
       model_error(parts.options.path.string(),
                   "the classification head lacks a weight: found no " + weight + ", expected it in the model or in the adapter");
@@ -195,9 +195,9 @@ InferenceParts open_inference(const InferenceRequest& request, ModelUse use, con
   }
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
-    own.keeps_base = true;
-    parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
+    peft::MethodOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
+    own->keeps_base = true;
+    parts.adapters.push_back({flag.name, peft::attach_adapter(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
   }
   if (use == ModelUse::kDocuments) {
     require_head_values(parts, adapters);

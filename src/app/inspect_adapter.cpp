@@ -17,11 +17,6 @@ namespace lora::app {
 
 namespace {
 
-int64_t num_parameters(const peft::LowRankUpdate& update) {
-  return update.A_RI.numel() + update.B_OR.numel() + (update.magnitude_O ? update.magnitude_O->numel() : 0) +
-         (update.bias_O ? update.bias_O->numel() : 0);
-}
-
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
@@ -31,7 +26,7 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"rank", update.rank()},
           {"lora_alpha", update.alpha},
           {"scale", update.scale},
-          {"num_parameters", num_parameters(update)},
+          {"num_parameters", peft::num_parameters(update)},
           {"norm_A", figures.norm_A},
           {"norm_B", figures.norm_B},
           {"norm_BA", figures.norm_BA},
@@ -109,7 +104,7 @@ Json adapter_facts(const std::filesystem::path& path) {
   for (const peft::LowRankUpdate* update : in_order(adapter)) {
     throw_if_interrupted();
     modules.push_back(module_facts(*update));
-    parameters += num_parameters(*update);
+    parameters += peft::num_parameters(*update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
   Json whole = Json::array();
@@ -118,7 +113,7 @@ Json adapter_facts(const std::filesystem::path& path) {
                      {"shape", held.tensor.sizes().vec()},
                      {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
                      {"of_base", held.of_base}});
-    parameters += held.tensor.numel();
+    parameters += peft::num_parameters(held);
   }
   return {{"kind", "adapter"},
           {"path", path.string()},

@@ -15,6 +15,7 @@
 #include "app/merge_script.h"
 #include "app/model_path.h"
 #include "app/new_folder.h"
+#include "app/open_adapter.h"
 
 namespace lora::app {
 
@@ -53,7 +54,7 @@ std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
   for (size_t i = 0; i < request.adapters.size(); ++i) {
     const fs::path folder = request.adapters[i];
     const double weight = request.weights.empty() ? 1.0 : request.weights[i];
-    adapters.push_back({peft::read_adapter(folder, config::read_adapter_folder(folder)), weight, folder.string()});
+    adapters.push_back({open_adapter_folder(folder), weight, folder.string()});
   }
   return adapters;
 }

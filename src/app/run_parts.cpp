@@ -134,13 +134,13 @@ peft::BaseReference RunParts::base_reference(const config::RunConfig& config) co
   return reference;
 }
 
-peft::LoraOptions RunParts::adapter_options(const config::RunConfig& config) const {
+peft::MethodOptions RunParts::adapter_options(const config::RunConfig& config) const {
   if (takes_rows_whole(config.model, config.training.objective)) {
-    peft::LoraOptions options = *config.adapter;
-    options.has_task = false;
+    peft::MethodOptions options = config.adapter;
+    options->has_task = false;
     return options;
   }
-  return labels ? peft::for_sequence_classification(*config.adapter, base.created) : *config.adapter;
+  return labels ? peft::for_sequence_classification(config.adapter, base.created) : config.adapter;
 }
 
 std::unique_ptr<peft::Method> RunParts::attach_full(const config::RunConfig& config) const {
@@ -173,10 +173,10 @@ void RunParts::load_base(const config::RunConfig& config) {
 
 void RunParts::attach(const config::RunConfig& config) {
   nn::Model& model = *base.model;
-  if (config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from) {
-    eva = std::make_unique<peft::EvaPass>(*config.adapter, model);
+  if (peft::starts_from_data(config.adapter) && !config.adapter->init_from) {
+    eva = std::make_unique<peft::EvaPass>(*config.adapter.as<peft::LoraOptions>(), model);
   } else {
-    method = config.adapter ? peft::attach_lora(adapter_options(config), model, base_reference(config), config.training.seed)
+    method = config.adapter ? peft::attach_adapter(adapter_options(config), model, base_reference(config), config.training.seed)
                             : attach_full(config);
   }
   attached_ = &config;
@@ -199,7 +199,7 @@ void RunParts::prepare(const config::RunConfig& config) {
   }
   method.reset();
   eva.reset();
-  if (peft::trains_or_changes_base(*attached_->adapter)) {
+  if (peft::changes_base(attached_->adapter)) {
     objective.reset();
     load_base(config);
     make_objective(config);

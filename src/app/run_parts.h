@@ -32,7 +32,7 @@ struct RunParts {
   /// run whose method is attached and has not been trained.
   void prepare(const config::RunConfig& config);
   /// The run's adapter options with the additions of its task.
-  peft::LoraOptions adapter_options(const config::RunConfig& config) const;
+  peft::MethodOptions adapter_options(const config::RunConfig& config) const;
   /// The description of the base model that the run's adapter stores.
   peft::BaseReference base_reference(const config::RunConfig& config) const;
   /// Writes the current result into a folder: the method's files and those that accompany them.

@@ -93,7 +93,7 @@ void require_startable(const RunConfig& config, const RunParts& parts, const Tra
 
 void show_dry_run(const RunConfig& config, RunParts& parts, const TrainRequest& request) {
   if (parts.eva) {  // with the ranks before the EVA pass
-    parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
+    parts.method = peft::attach_adapter(config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
   }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
   train::StepPlan steps(*parts.objective, config.training);

@@ -105,7 +105,7 @@ void check_token_budget(int64_t budget, const Json& document, const ConfigPlace&
 
 /// `objective` ends the description of what was found.
 void refuse_eva(const RunConfig& run, const ConfigPlace& root, const std::string& objective) {
-  if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+  if (peft::starts_from_data(run.adapter)) {
     root.key("adapter")
         .key("init_lora_weights")
         .add("found \"eva\"" + objective + ", expected another initialisation: EVA analyses the tokens to predict");
@@ -202,7 +202,8 @@ void check_graphs(const RunConfig& run, const ConfigPlace& at) {
         "found true with training.gradient_checkpointing \"offload\", expected one of the two: a recorded pass cannot move activations to "
         "host memory");
   }
-  if (run.adapter && run.adapter->use_dora) {
+  const auto* const lora = run.adapter.as<peft::LoraOptions>();
+  if (lora != nullptr && lora->use_dora) {
     at.add("found true with adapter.use_dora, expected false: DoRA branches on values, which a recorded pass cannot do");
   }
 }
@@ -213,7 +214,7 @@ void check_batch(RunConfig& run, const Json& document, const ConfigPlace& root) 
     check_token_budget(*run.data.tokens_per_batch, document, root);
     run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
   }
-  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
+  if (run.training.finds_batch_size && peft::starts_from_data(run.adapter)) {
     root.key("training")
         .key("per_device_train_batch_size")
         .add("found \"auto\" with adapter.init_lora_weights \"eva\", expected a number: EVA's initialisation depends on the batches");

@@ -15,7 +15,9 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
+#include "lora/peft/base_reference.h"
 #include "peft/keys.h"
+#include "peft/lora.h"
 #include "peft/lora_init.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -155,7 +157,7 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
 
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
-  const std::string module = held.name.substr(0, held.name.rfind('.'));
+  const std::string module = held.module();
   const auto is_adapted = [&module](const LowRankUpdate& update) { return update.module == module; };
   const auto has_rows = [&held](const HeldTensor& other) { return other.name == held.name && !other.rows.empty(); };
   if (!held.of_base) {
@@ -166,30 +168,14 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
                                                                                    : "";
 }
 
-std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
-  std::vector<io::NamedTensor> tensors;
-  const auto add = [&tensors](const std::string& module, ParameterRole role, const Tensor& tensor) {
-    tensors.push_back({file_key(tensor_name(module, role)), tensor});
-  };
-  for (const LowRankUpdate& update : adapter.updates) {
-    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA, update.A_RI);
-    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB, update.B_OR);
-    if (update.bias_O) {
-      add(update.module, ParameterRole::kLowRankBias, *update.bias_O);
-    }
-    if (update.magnitude_O) {
-      add(update.module, ParameterRole::kMagnitude, *update.magnitude_O);
-    }
+/// The adapter's updates with PEFT's wrappers in their keys.
+std::vector<AdapterUpdate> wrapped_updates(const Adapter& adapter) {
+  std::vector<AdapterUpdate> updates(adapter.updates.begin(), adapter.updates.end());
+  for (HeldTensor held : adapter.replaced) {
+    held.wrapper = wrapper_of(held, adapter);
+    updates.emplace_back(std::move(held));
   }
-  for (const HeldTensor& held : adapter.replaced) {
-    const std::string module = held.name.substr(0, held.name.rfind('.'));
-    if (held.rows.empty()) {
-      tensors.push_back({file_key(module + wrapper_of(held, adapter) + held.name.substr(module.size())), held.tensor});
-    } else {
-      add(module, ParameterRole::kTokenRows, held.tensor);
-    }
-  }
-  return tensors;
+  return updates;
 }
 
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
@@ -206,12 +192,7 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
 
 }  // namespace
 
-double scale_of(double alpha, int64_t rank, bool use_rslora) {
-  return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
-}
-
-Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
-  const AdapterFolder folder(path);
+Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   Adapter adapter;
   adapter.options = options;
   adapter.config = folder.config();
@@ -249,7 +230,7 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
 }
 
 void write_adapter(const fs::path& folder, const Adapter& adapter, const std::string& base_name) {
-  const std::vector<io::NamedTensor> tensors = file_tensors(adapter);
+  const std::vector<io::NamedTensor> tensors = file_tensors(wrapped_updates(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
   set_with_pattern<int64_t>(
@@ -267,28 +248,6 @@ void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (LowRankUpdate& update : adapter.updates) {
     update.inputs_first = inputs_first && !update.is_embedding && update.module != "lm_head";
   }
-}
-
-Tensor delta(const LowRankUpdate& update) {
-  const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
-  return update.is_turned() ? delta_OI.t() : delta_OI;
-}
-
-Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
-  const at::NoGradGuard no_grad;
-  const Tensor change = delta(update);
-  if (weight.sizes() != change.sizes()) {
-    model_error(update.module, "the adapter does not match the base: found a weight of shape " + io::shape_text(weight.sizes()) +
-                                   ", expected " + io::shape_text(change.sizes()));
-  }
-  const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);
-  Tensor result = weight.to(wide) + change;
-  if (update.magnitude_O) {
-    const int64_t inputs = update.is_turned() ? 0 : 1;
-    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
-    result = result * factor_O.unsqueeze(inputs);
-  }
-  return result.to(weight.scalar_type());
 }
 
 }  // namespace lora::peft

@@ -166,15 +166,4 @@ std::map<std::string, std::string> adapter_metadata(const fs::path& folder) {
   return file.extension() == kPickle ? std::map<std::string, std::string>() : io::SafetensorsFile(file).metadata();
 }
 
-std::string adapter_tensor_name(std::string key) {
-  static const std::string prefix = file_key("");
-  if (key.starts_with(prefix)) {
-    key.erase(0, prefix.size());
-  }
-  if (const size_t at = key.rfind(".base_layer."); at != std::string::npos) {
-    key.erase(at, std::string_view(".base_layer").size());
-  }
-  return key;
-}
-
 }  // namespace lora::peft

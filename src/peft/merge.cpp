@@ -23,27 +23,6 @@ std::string weight_of(const std::string& module) {
   return module + ".weight";
 }
 
-/// The shape of the weight that an update changes.
-std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
-  const int64_t inputs = update.A_RI.size(1);
-  const int64_t outputs = update.B_OR.size(0);
-  return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
-}
-
-/// The part of an update for rows begin … end - 1 of its weight.
-LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
-  LowRankUpdate part = update;
-  if (update.is_turned()) {
-    part.A_RI = update.A_RI.slice(1, begin, end);
-    return part;
-  }
-  part.B_OR = update.B_OR.slice(0, begin, end);
-  if (update.magnitude_O) {
-    part.magnitude_O = update.magnitude_O->slice(0, begin, end);
-  }
-  return part;
-}
-
 /// Whether a head's update and an embedding's are the same change of a shared weight.
 bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
   return !head.is_embedding && embedding.is_embedding && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&

@@ -8,17 +8,13 @@ namespace lora::peft {
 
 namespace {
 
-std::string module_of(const HeldTensor& held) {
-  return held.name.substr(0, held.name.rfind('.'));
-}
-
 std::vector<std::string> module_names_of(const Adapter& adapter) {
   std::set<std::string> modules;
   for (const LowRankUpdate& update : adapter.updates) {
     modules.insert(update.module);
   }
   for (const HeldTensor& held : adapter.replaced) {
-    modules.insert(module_of(held));
+    modules.insert(held.module());
   }
   return {modules.begin(), modules.end()};
 }
@@ -31,7 +27,7 @@ void rename_all(Adapter& adapter, const std::function<std::string(const std::str
     update.module = rename_one(update.module);
   }
   for (HeldTensor& held : adapter.replaced) {
-    const std::string module = module_of(held);
+    const std::string module = held.module();
     held.name = rename_one(module) + held.name.substr(module.size());
   }
   adapter.options = renamed_options(std::move(adapter.options), modules);

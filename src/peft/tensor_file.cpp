@@ -8,9 +8,26 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "peft/keys.h"
 #include "peft/report.h"
 
 namespace lora::peft {
+
+std::vector<io::NamedTensor> file_tensors(const std::vector<AdapterUpdate>& updates) {
+  std::vector<io::NamedTensor> result;
+  for (const AdapterTensor& tensor : tensors_of(updates)) {
+    result.push_back({file_key(tensor.wrapped_name()), tensor.tensor.detach()});
+  }
+  return result;
+}
+
+std::vector<io::NamedTensor> named_tensors(const std::vector<AdapterTensor>& tensors) {
+  std::vector<io::NamedTensor> result;
+  for (const AdapterTensor& tensor : tensors) {
+    result.push_back({tensor.name, tensor.tensor});
+  }
+  return result;
+}
 
 void require_finite(const std::vector<io::NamedTensor>& tensors) {
   for (const io::NamedTensor& named : tensors) {

@@ -4,12 +4,18 @@
 #include <vector>
 
 #include "lora/io/tensors.h"
-#include "lora/nn/parameter.h"
+#include "lora/peft/update.h"
 
 namespace lora::peft {
 
 /// A file's tensors by name.
 using StoredTensors = std::map<std::string, io::Tensor>;
+
+/// The updates' tensors under PEFT's keys, detached.
+std::vector<io::NamedTensor> file_tensors(const std::vector<AdapterUpdate>& updates);
+
+/// The tensors under their names.
+std::vector<io::NamedTensor> named_tensors(const std::vector<AdapterTensor>& tensors);
 
 /// Throws Error (diverged) naming the first tensor with a NaN or an infinity.
 void require_finite(const std::vector<io::NamedTensor>& tensors);

@@ -236,7 +236,7 @@ TEST(Adapter, InitFrom) {
       R"({"peft_type": "LORA", "r": 4, "lora_alpha": 32, "lora_dropout": 0.5, "target_modules": ["v_proj"], "rank_pattern": {"v_proj": 2},
                     "peft_version": "0.99", "a_later_option": false, "another": null})");
   const RunConfig run = sandbox.load(with_adapter(R"({"init_from": "./start/", "lora_dropout": 0.25})"));
-  const peft::LoraOptions& lora = *run.adapter;
+  const peft::LoraOptions& lora = *run.adapter.as<peft::LoraOptions>();
   EXPECT_EQ(*lora.init_from, sandbox.folder() / "start");
   EXPECT_EQ(lora.r, 4);
   EXPECT_EQ(lora.lora_alpha, 32);

@@ -24,7 +24,7 @@ LoraOptions options_of(std::vector<std::string> targets) {
 }
 
 std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseModel& base) {
-  return attach_lora(options, *base.model, "base", 1);
+  return attach_adapter(options, *base.model, "base", 1);
 }
 
 TEST(AdapterFile, OfPeftMayContainTheEmbeddingsOfTheBase) {

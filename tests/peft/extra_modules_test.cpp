@@ -55,7 +55,7 @@ models::BaseModel biased_llama() {
 }
 
 std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseModel& base) {
-  return attach_lora(options, *base.model, "base", 1);
+  return attach_adapter(options, *base.model, "base", 1);
 }
 
 /// Names of the trained parameters other than the low-rank pairs.
