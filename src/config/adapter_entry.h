@@ -17,8 +17,4 @@ struct AdapterEntry {
   Json (*schema)();  ///< of the section
 };
 
-AdapterSection read_lora_section(const Json& section, const ConfigPlace& at, const Context& context);
-peft::MethodOptions read_stored_lora(const Json& config, const std::filesystem::path& folder, const ConfigPlace& file);
-Json lora_schema();
-
 }  // namespace lora::config

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "config/adapter_entry.h"
+#include "config/lora_section.h"
 #include "config/stored_adapter.h"
 #include "lora/peft/file_names.h"
 #include "lora/peft/method.h"

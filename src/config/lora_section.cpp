@@ -1,4 +1,5 @@
-#include "config/adapter_entry.h"
+#include "config/lora_section.h"
+
 #include "config/lora_table.h"
 #include "config/stored_adapter.h"
 #include "lora/base/file.h"

@@ -115,7 +115,8 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / peft::kAdapterConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
     at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which does not exist, not ") +
-               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
+               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with " +
+               peft::kAdapterConfigFile + " and " + peft::kAdapterWeightsFile +
                (is_there ? hint_of_subfolder(folder) : ""),
            ErrorKind::kModel);
     return nullptr;

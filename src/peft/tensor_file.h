@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@ std::vector<io::NamedTensor> named_tensors(const std::vector<AdapterTensor>& ten
 
 /// Throws Error (diverged) naming the first tensor with a NaN or an infinity.
 void require_finite(const std::vector<io::NamedTensor>& tensors);
+
+/// Whether a weights file is one of torch.save, as PEFT's older versions write, rather than safetensors.
+bool is_torch_archive(const std::filesystem::path& file);
+
+/// The tensors of a weights file of either kind, with the metadata of a safetensors file. Throws model Error for a damaged one.
+std::vector<io::NamedTensor> read_tensors(const std::filesystem::path& file, std::map<std::string, std::string>& metadata);
 
 /// Whether two tensors have the same shape and values, whatever their dtypes.
 bool same_values(const io::Tensor& a, const io::Tensor& b);
