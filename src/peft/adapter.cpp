@@ -168,16 +168,6 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
                                                                                    : "";
 }
 
-/// The adapter's updates with PEFT's wrappers in their keys.
-std::vector<AdapterUpdate> wrapped_updates(const Adapter& adapter) {
-  std::vector<AdapterUpdate> updates(adapter.updates.begin(), adapter.updates.end());
-  for (HeldTensor held : adapter.replaced) {
-    held.wrapper = wrapper_of(held, adapter);
-    updates.emplace_back(std::move(held));
-  }
-  return updates;
-}
-
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
 ModuleChoice adapter_targets(const Adapter& adapter) {
   if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
@@ -191,6 +181,15 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
 }
 
 }  // namespace
+
+std::vector<AdapterUpdate> updates_of(const Adapter& adapter) {
+  std::vector<AdapterUpdate> updates(adapter.updates.begin(), adapter.updates.end());
+  for (HeldTensor held : adapter.replaced) {
+    held.wrapper = wrapper_of(held, adapter);
+    updates.emplace_back(std::move(held));
+  }
+  return updates;
+}
 
 Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   Adapter adapter;
@@ -230,7 +229,7 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
 }
 
 void write_adapter(const fs::path& folder, const Adapter& adapter, const std::string& base_name) {
-  const std::vector<io::NamedTensor> tensors = file_tensors(wrapped_updates(adapter));
+  const std::vector<io::NamedTensor> tensors = file_tensors(updates_of(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
   set_with_pattern<int64_t>(

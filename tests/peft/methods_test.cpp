@@ -46,11 +46,8 @@ TEST(Methods, WhatIsTrainedIsWhatIsRead) {
   const auto method = attach_adapter(options, *base.model, "base", 1);
   const test::TemporaryFolder folder;
   method->save(folder.path());
-  const Adapter adapter = read_adapter(folder.path(), options);
-  std::vector<AdapterUpdate> updates(adapter.updates.begin(), adapter.updates.end());
-  updates.insert(updates.end(), adapter.replaced.begin(), adapter.replaced.end());
   std::map<std::string, AdapterTensor> read;
-  for (const AdapterTensor& tensor : tensors_of(updates)) {
+  for (const AdapterTensor& tensor : tensors_of(updates_of(read_adapter(folder.path(), options)))) {
     read.emplace(tensor.name, tensor);
   }
   EXPECT_EQ(read.size(), method->parameters().size());

@@ -9,7 +9,8 @@
 
 namespace lora::peft {
 
-/// The content of an adapter folder, without a model: the starting point of merging, inspecting, converting and combining.
+/// The content of an adapter folder, without a model: the starting point of merging, inspecting, converting and combining. Its updates
+/// are listed by kind.
 struct Adapter {
   LoraOptions options;
   Json config;                         ///< adapter_config.json as stored in the folder
@@ -20,6 +21,9 @@ struct Adapter {
   std::string base_fingerprint;  ///< of the base that it was trained on; empty: not known
   std::string labels;            ///< the labels of its classifier, as JSON; empty: not stored
 };
+
+/// All updates of the adapter, with PEFT's wrappers in their keys: what its file holds.
+std::vector<AdapterUpdate> updates_of(const Adapter& adapter);
 
 /// Reads the folder (AdapterFolder). `options` are those of its adapter_config.json. Throws model Error for a method that does not change
 /// weights; otherwise one that lists every unknown key, incomplete pair, pair of a module that target_modules does not choose, shape
