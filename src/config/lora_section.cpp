@@ -1,6 +1,7 @@
 #include "config/lora_section.h"
 
 #include "config/lora_table.h"
+#include "config/old_names.h"
 #include "config/stored_adapter.h"
 #include "lora/base/file.h"
 #include "lora/peft/file_names.h"
@@ -88,6 +89,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
   check_inherited_start(start, section, at);
   result.keys = keys_to_inherit(start, section, file);
   lora_table().read(result.keys, result.options, file);
+  restate_old_names(start, folder, result.options, file);
   return result;
 }
 
@@ -130,6 +132,7 @@ peft::MethodOptions read_stored_lora(const Json& config, const std::filesystem::
   LoraOptions options;
   options.config = stored_keys(config, lora_table().keys(), AdapterUse::kCompute, file);
   lora_table().read(options.config, options, file);
+  restate_old_names(config, folder, options, file);
   check_layers(options, file);
   if (options.pissa_niter > 0) {
     file.key("init_lora_weights")

@@ -13,8 +13,8 @@ namespace lora::config {
 
 namespace {
 
-/// Keys that PEFT before 0.3 wrote and that have no effect on a saved adapter.
-constexpr std::array<std::string_view, 1> kIdleKeys{"merge_weights"};
+/// Keys that have no effect on a saved adapter: of PEFT before 0.3, and of Axolotl (how it merges into a base in NVFP4).
+constexpr std::array<std::string_view, 2> kIdleKeys{"merge_weights", "nvfp4_merge_aware"};
 /// Keys for the initialisation of an adapter or the computation of its gradients: without effect once it is trained.
 constexpr std::array<std::string_view, 6> kTrainingKeys{"eva_config",    "corda_config",   "lora_ga_config",
                                                         "velora_config", "runtime_config", "loftq_config"};

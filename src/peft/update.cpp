@@ -38,6 +38,10 @@ std::vector<AdapterTensor> own_tensors(const HeldTensor& held) {
 
 }  // namespace
 
+bool is_of_pair(ParameterRole role) {
+  return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;
+}
+
 std::vector<AdapterTensor> tensors_of(const AdapterUpdate& update) {
   return std::visit([](const auto& own) { return own_tensors(own); }, update);
 }

@@ -127,7 +127,9 @@ TEST(StoredAdapters, WhatAsksForSomethingUnknownIsRefused) {
                       {"runtime_config", {{"ephemeral_gpu_offload", true}}},
                       {"eva_config", {{"rho", 2}}},
                       {"velora_config", {{"rank", 1}}},
-                      {"merge_weights", true}});
+                      {"merge_weights", true},
+                      {"nvfp4_merge_aware", {{"scale_mode", "fresh"}, {"start_step", 10}}},
+                      {"auto_mapping", {{"base_model_class", "LlamaForCausalLM"}, {"unsloth_fixed", true}}}});
   EXPECT_NEAR(loss_with(kStored / "untied", idle.write()), cases()["plain"]["loss"].get<double>(), kLossTolerance);
 }
 

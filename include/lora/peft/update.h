@@ -64,6 +64,9 @@ struct AdapterTensor {
   std::string wrapped_name() const { return module + wrapper + name.substr(module.size()); }
 };
 
+/// Whether a tensor belongs to a low-rank pair: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude.
+bool is_of_pair(nn::ParameterRole role);
+
 /// The tensors that a file holds for the updates, in their order; not copies.
 std::vector<AdapterTensor> tensors_of(const AdapterUpdate& update);
 std::vector<AdapterTensor> tensors_of(const std::vector<AdapterUpdate>& updates);
