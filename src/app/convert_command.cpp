@@ -136,7 +136,7 @@ void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
     return;
   }
   std::vector<std::string> missing, misshapen;
-  for (const peft::LowRankUpdate& update : adapter.updates) {
+  for (const peft::LowRankUpdate& update : adapter.low_rank()) {
     const at::Tensor weight = find_weight(base, update.module);
     if (!weight.defined()) {
       missing.push_back(update.module);

@@ -113,7 +113,7 @@ void combine_adapters(const MergeRequest& request) {
     peft::write_adapter(folder, combined, base_name);
     write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
   });
-  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.updates.size()), "module") + " of " +
+  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.low_rank().size()), "module") + " of " +
             counted(static_cast<int64_t>(adapters.size()), "adapter"));
 }
 

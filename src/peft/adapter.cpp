@@ -51,7 +51,7 @@ class AdapterReader {
     } else if (tensor.role == ParameterRole::kTokenRows) {
       add_token_rows(tensor.module, tensor.tensor, adapter);
     } else {
-      adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.of_base});
+      adapter.updates.emplace_back(HeldTensor{{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }
   }
 
@@ -64,7 +64,7 @@ class AdapterReader {
     if (found == all.end() || rows_ND.dim() != 2 || rows_ND.size(0) != static_cast<int64_t>(found->ids.size())) {
       faults_["with other rows than trainable_token_indices"].push_back(module);
     } else {
-      adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids, false});
+      adapter.updates.emplace_back(HeldTensor{{module + ".weight", rows_ND}, found->ids});
     }
   }
 
@@ -83,7 +83,7 @@ class AdapterReader {
       faults_["of another rank than in adapter_config.json (" + std::to_string(expected) + ")"].push_back(
           module + " (" + std::to_string(update->rank()) + ")");
     }
-    adapter.updates.push_back(std::move(*update));
+    adapter.updates.emplace_back(std::move(*update));
   }
 
   /// A and B of a module, or nothing after recording a fault.
@@ -157,15 +157,19 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
 
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
-  const std::string module = held.module();
-  const auto is_adapted = [&module](const LowRankUpdate& update) { return update.module == module; };
-  const auto has_rows = [&held](const HeldTensor& other) { return other.name == held.name && !other.rows.empty(); };
+  const auto is_adapted = [module = held.module()](const AdapterUpdate& update) {
+    return std::holds_alternative<LowRankUpdate>(update) && module_of(update) == module;
+  };
+  const auto has_rows = [&held](const AdapterUpdate& update) {
+    const auto* const other = std::get_if<HeldTensor>(&update);
+    return other != nullptr && other->name == held.name && !other->rows.empty();
+  };
   if (!held.of_base) {
     return "";
   }
-  return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted)   ? ".base_layer"
-         : std::any_of(adapter.replaced.begin(), adapter.replaced.end(), has_rows) ? ".token_adapter.base_layer"
-                                                                                   : "";
+  return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted) ? ".base_layer"
+         : std::any_of(adapter.updates.begin(), adapter.updates.end(), has_rows) ? ".token_adapter.base_layer"
+                                                                                 : "";
 }
 
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
@@ -174,7 +178,7 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
     return adapter.options.target_modules;
   }
   ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     choice.names.push_back(update.module);
   }
   return choice;
@@ -182,11 +186,19 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
 
 }  // namespace
 
+void Adapter::set_low_rank(std::vector<LowRankUpdate> low_rank) {
+  std::erase_if(updates, [](const AdapterUpdate& update) { return std::holds_alternative<LowRankUpdate>(update); });
+  for (LowRankUpdate& update : low_rank) {
+    updates.emplace_back(std::move(update));
+  }
+}
+
 std::vector<AdapterUpdate> updates_of(const Adapter& adapter) {
-  std::vector<AdapterUpdate> updates(adapter.updates.begin(), adapter.updates.end());
-  for (HeldTensor held : adapter.replaced) {
-    held.wrapper = wrapper_of(held, adapter);
-    updates.emplace_back(std::move(held));
+  std::vector<AdapterUpdate> updates = adapter.updates;
+  for (AdapterUpdate& update : updates) {
+    if (auto* held = std::get_if<HeldTensor>(&update)) {
+      held->wrapper = wrapper_of(*held, adapter);
+    }
   }
   return updates;
 }
@@ -217,7 +229,8 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
     return;
   }
   const at::NoGradGuard no_grad;
-  for (LowRankUpdate& update : adapter.updates) {
+  std::vector<LowRankUpdate> updates = adapter.low_rank();
+  for (LowRankUpdate& update : updates) {
     if (!update.is_embedding) {
       const LowRankStart start = part_of_weight(adapter.options, weight_of(update.module), update.rank(), update.scale, update.module);
       update.A_RI = at::cat({update.A_RI, start.A_RI}, 0);
@@ -225,6 +238,7 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
       update.alpha *= adapter.options.use_rslora ? std::sqrt(2.0) : 2.0;  // the scale is unchanged
     }
   }
+  adapter.set_low_rank(std::move(updates));
   adapter.options.init = LoraInit::kDefault;
 }
 
@@ -233,9 +247,9 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   require_finite(tensors);
   LoraOptions options = adapter.options;
   set_with_pattern<int64_t>(
-      adapter.updates, [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
+      adapter.low_rank(), [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
   set_with_pattern<double>(
-      adapter.updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+      adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.labels = adapter.labels;
@@ -244,8 +258,10 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 }
 
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
-  for (LowRankUpdate& update : adapter.updates) {
-    update.inputs_first = inputs_first && !update.is_embedding && update.module != "lm_head";
+  for (AdapterUpdate& update : adapter.updates) {
+    if (auto* pair = std::get_if<LowRankUpdate>(&update)) {
+      pair->inputs_first = inputs_first && !pair->is_embedding && pair->module != "lm_head";
+    }
   }
 }
 

@@ -54,19 +54,18 @@ class MergePlanner {
   }
 
   void add(const WeightedAdapter& adapter) {
+    for (const AdapterUpdate& update : adapter.adapter.updates) {
+      std::visit([&](const auto& own) { add_update(own, adapter); }, update);
+    }
     std::vector<std::string> unweighted;
-    for (const HeldTensor& whole : adapter.adapter.replaced) {
-      whole.rows.empty() ? replace(whole, adapter) : replace_rows(whole, adapter);
-      if (!whole.of_base) {
-        unweighted.push_back(whole.name);
+    for (const HeldTensor& held : adapter.adapter.held()) {
+      if (!held.of_base) {
+        unweighted.push_back(held.name);
       }
     }
     if (adapter.weight != 1 && !unweighted.empty()) {
       log::warn("[" + adapter.name +
                 "] the weight of the adapter does not apply to its whole tensors: " + join(unweighted, ", ", kNamesShown));
-    }
-    for (const LowRankUpdate& update : adapter.adapter.updates) {
-      add_update(update, adapter);
     }
   }
 
@@ -124,7 +123,7 @@ class MergePlanner {
     if (is_classifier && !whole.of_base && find(whole.name) == nullptr) {
       add_tensor(whole.name, {whole.name, "", whole.tensor.sizes().vec(), true, {}, {}, {}, {}});
     }
-    for (const std::string& name : replaced_by(whole, adapter.adapter.replaced)) {
+    for (const std::string& name : replaced_by(whole, adapter.adapter.held())) {
       replace(name, whole);
     }
   }
@@ -171,7 +170,7 @@ class MergePlanner {
     }
     std::vector<std::string> names{held.name};
     const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead) && !other.of_base; };
-    const std::vector<HeldTensor>& all = adapter.adapter.replaced;
+    const std::vector<HeldTensor> all = adapter.adapter.held();
     if (tied_ && held.name == embedding_ && std::none_of(all.begin(), all.end(), is_of_head)) {
       names.push_back(weight_of(kHead));
     }
@@ -185,6 +184,10 @@ class MergePlanner {
         tensor->rows.push_back(held);
       }
     }
+  }
+
+  void add_update(const HeldTensor& held, const WeightedAdapter& adapter) {
+    held.rows.empty() ? replace(held, adapter) : replace_rows(held, adapter);
   }
 
   void add_update(const LowRankUpdate& update, const WeightedAdapter& adapter) {
@@ -252,7 +255,8 @@ Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, 
 }  // namespace
 
 bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
-  return held.of_base && std::any_of(adapter.updates.begin(), adapter.updates.end(),
+  const std::vector<LowRankUpdate> updates = adapter.low_rank();
+  return held.of_base && std::any_of(updates.begin(), updates.end(),
                                      [&held](const LowRankUpdate& update) { return weight_of(update.module) == held.name; });
 }
 

@@ -36,7 +36,31 @@ std::vector<AdapterTensor> own_tensors(const HeldTensor& held) {
   return {{held.name, module, ParameterRole::kWhole, held.of_base, held.tensor, held.wrapper}};
 }
 
+std::string own_module(const LowRankUpdate& update) {
+  return update.module;
+}
+
+std::string own_module(const HeldTensor& held) {
+  return held.module();
+}
+
+void rename_own(LowRankUpdate& update, const std::string& module) {
+  update.module = module;
+}
+
+void rename_own(HeldTensor& held, const std::string& module) {
+  held.name = module + held.name.substr(held.module().size());
+}
+
 }  // namespace
+
+std::string module_of(const AdapterUpdate& update) {
+  return std::visit([](const auto& own) { return own_module(own); }, update);
+}
+
+void rename_module(AdapterUpdate& update, const std::string& module) {
+  std::visit([&module](auto& own) { rename_own(own, module); }, update);
+}
 
 bool is_of_pair(ParameterRole role) {
   return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;

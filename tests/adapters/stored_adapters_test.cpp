@@ -79,7 +79,7 @@ TEST(StoredAdapters, AreInspectedAndConverted) {
     const fs::path base = kStored / expected["base"].get<std::string>();
     const peft::MethodOptions options = config::read_adapter_folder(kStored / name);
     const Json facts = app::adapter_facts(kStored / name);
-    EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).updates.size());
+    EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).low_rank().size());
     if (peft::changes_base(options)) {
       expect_error(ErrorKind::kModel, {"path_initial_model_for_weight_conversion"},
                    [&] { convert_to("peft", kStored / name, scratch / "peft"); });

@@ -9,20 +9,23 @@
 
 namespace lora::peft {
 
-/// The content of an adapter folder, without a model: the starting point of merging, inspecting, converting and combining. Its updates
-/// are listed by kind.
+/// The content of an adapter folder, without a model: the starting point of merging, inspecting, converting and combining.
 struct Adapter {
   LoraOptions options;
   Json config;                         ///< adapter_config.json as stored in the folder
-  std::vector<LowRankUpdate> updates;  ///< ordered by module name
-  /// Tensors of the base that the adapter holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
-  std::vector<HeldTensor> replaced;
+  std::vector<AdapterUpdate> updates;  ///< each kind ordered by module name
   std::filesystem::path weights_file;
   std::string base_fingerprint;  ///< of the base that it was trained on; empty: not known
   std::string labels;            ///< the labels of its classifier, as JSON; empty: not stored
+
+  std::vector<LowRankUpdate> low_rank() const { return of_kind<LowRankUpdate>(updates); }
+  /// Tensors of the base that the adapter holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
+  std::vector<HeldTensor> held() const { return of_kind<HeldTensor>(updates); }
+  /// Replaces the low-rank updates.
+  void set_low_rank(std::vector<LowRankUpdate> low_rank);
 };
 
-/// All updates of the adapter, with PEFT's wrappers in their keys: what its file holds.
+/// The adapter's updates with PEFT's wrappers in their keys, as its file holds them.
 std::vector<AdapterUpdate> updates_of(const Adapter& adapter);
 
 /// Reads the folder (AdapterFolder). `options` are those of its adapter_config.json. Throws model Error for a method that does not change

@@ -50,6 +50,24 @@ struct HeldTensor : io::NamedTensor {
 /// One kind of change or another.
 using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor>;
 
+/// The updates of one kind, in their order.
+template <typename Kind>
+std::vector<Kind> of_kind(const std::vector<AdapterUpdate>& updates) {
+  std::vector<Kind> result;
+  for (const AdapterUpdate& update : updates) {
+    if (const Kind* own = std::get_if<Kind>(&update)) {
+      result.push_back(*own);
+    }
+  }
+  return result;
+}
+
+/// The module that an update belongs to.
+std::string module_of(const AdapterUpdate& update);
+
+/// Gives the update's module another name.
+void rename_module(AdapterUpdate& update, const std::string& module);
+
 /// A tensor of an adapter's file.
 struct AdapterTensor {
   std::string name;    ///< module and part, such as "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
