@@ -12,6 +12,7 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
+#include "lora/nn/weight_changes.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/method.h"
@@ -86,6 +87,7 @@ class Lora : public Method {
       may_miss.names.insert(alias.name);
     }
     load_into(file.weights_file().string(), stored, named_tensors(without_missing(tensors_of(own_updates()), file, may_miss)));
+    announce_changes();
   }
 
   std::string name() const override { return options_.use_dora ? "DoRA" : "LoRA"; }
@@ -107,9 +109,16 @@ class Lora : public Method {
     AdapterFolder file(folder);
     file.align(module_names(model_));
     residuals_.load(file.weights_file().string(), take_stored(file), own_updates());
+    announce_changes();
   }
 
  private:
+  /// A file has values of the base too: those that residuals change, and those that the adapter replaces.
+  static void announce_changes() {
+    nn::trained_weights_changed();
+    nn::base_weights_changed();
+  }
+
   struct Size {
     int64_t rank;
     double alpha;
@@ -135,14 +144,14 @@ class Lora : public Method {
     if (options_.lora_bias) {
       pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
     }
-    attach(host, std::move(pair), size, host.weight());
+    attach(host, std::move(pair), size);
   }
 
   /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
   void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
     const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
     const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
-    attach(host, {.adapter = adapter_name_, .A_RI = A_RI, .B_OR = B_OR, .scale = size.scale}, size, host.weight());
+    attach(host, {adapter_name_, A_RI, B_OR, size.scale}, size);
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
@@ -154,37 +163,32 @@ class Lora : public Method {
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
     nn::LowRank pair = pair_of(start, size);
-    attach(host, std::move(pair), size, host.weight().t());
+    attach(host, std::move(pair), size);
   }
 
   /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
   /// gradient and moments, so that the optimizer updates the memory twice per step.
   void attach_tied(nn::Linear& head) {
-    const nn::LowRank& shared = chosen_.embeddings.front()->attachments().back();
+    const nn::LowRank& shared = *chosen_.embeddings.front()->attached<nn::LowRank>().back();
     const Size size = size_of(head);
     if (size.rank != shared.A_RI.size(0)) {
       config_error("adapter.rank_pattern", "ensure_weight_tying needs one rank for the embeddings and the head: found " +
                                                std::to_string(shared.A_RI.size(0)) + " and " + std::to_string(size.rank));
     }
     nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
-    attach(head, std::move(pair), size, head.weight());
+    attach(head, std::move(pair), size);
   }
 
   /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
   nn::LowRank pair_of(const LowRankStart& start, const Size& size) const {
-    return {.adapter = adapter_name_,
-            .A_RI = start.A_RI.requires_grad_(true),
-            .B_OR = start.B_OR.requires_grad_(true),
-            .scale = size.scale,
-            .dropout = options_.lora_dropout};
+    return {adapter_name_, start.A_RI.requires_grad_(true), start.B_OR.requires_grad_(true), size.scale, options_.lora_dropout};
   }
 
   /// @param pair whose first `size.rank` directions are trained.
-  /// @param W_OI the host's weight in the layout of a projection.
-  void attach(nn::MatrixHost& host, nn::LowRank pair, const Size& size, const Tensor& W_OI) {
+  void attach(nn::MatrixHost& host, nn::LowRank pair, const Size& size) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
-      pair.magnitude_O = pair.norms.of(W_OI, pair.A_RI, pair.B_OR, pair.scale).clone().requires_grad_(true);
+      pair.magnitude_O = pair.norms.computed(host.matrix(), pair.A_RI, pair.B_OR, pair.scale).requires_grad_(true);
     }
     const bool is_whole = pair.A_RI.size(0) == size.rank;
     train(LowRankUpdate{.module = host.name(),
@@ -219,11 +223,11 @@ class Lora : public Method {
 
   /// Warns, like PEFT, about an embedding and a head that share their weight.
   void warn_of_tying(nn::Model& model) const {
-    if (model.find_head() == nullptr) {
+    if (model.head() == nullptr) {
       return;
     }
     const nn::Embedding* embeddings = input_embeddings(model);
-    const nn::Linear& head = model.head();
+    const nn::Linear& head = *model.head();
     const bool trains_one = std::any_of(parameters_.begin(), parameters_.end(), [&](const nn::Parameter& parameter) {
       const bool is_of_either =
           parameter.name.starts_with(head.name() + ".") || (embeddings != nullptr && parameter.name.starts_with(embeddings->name() + "."));
