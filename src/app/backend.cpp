@@ -121,8 +121,8 @@ Labels label_by_module(const LabelledRows& rows, const nn::Model& model) {
 }
 
 /// A module has none of PEFT's tasks.
-peft::LoraOptions without_task(peft::LoraOptions options, const std::vector<std::string>&) {
-  options.has_task = false;
+peft::MethodOptions without_task(peft::MethodOptions options, const std::vector<std::string>&) {
+  options->has_task = false;
   return options;
 }
 

@@ -110,7 +110,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
 
 bool scores_documents(const MergeRequest& request) {
   return std::any_of(request.adapters.begin(), request.adapters.end(),
-                     [](const std::string& folder) { return peft::is_sequence_classification(config::read_adapter_folder(folder)); });
+                     [](const std::string& folder) { return peft::is_sequence_classification(*config::read_adapter_folder(folder)); });
 }
 
 /// The mean over tokens of Σ p log(p / q).

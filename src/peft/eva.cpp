@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/peft/adapter_folder.h"
 #include "peft/incremental_pca.h"
+#include "peft/lora.h"
 #include "peft/lora_init.h"
 #include "peft/targets.h"
 

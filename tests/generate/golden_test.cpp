@@ -55,7 +55,7 @@ class Greedy : public testing::TestWithParam<std::string> {};
 TEST_P(Greedy, EqualsTransformersAloneAndInABatch) {
   const test::Golden golden(GetParam());
   const models::BaseModel base = load_case(golden);
-  const auto method = peft::attach_lora(config::read_adapter_folder(golden.folder / "adapter"), *base.model, "base", 0, "mine");
+  const auto method = peft::attach_adapter(config::read_adapter_folder(golden.folder / "adapter"), *base.model, "base", 0, "mine");
   for (const bool adapter : {false, true}) {
     nn::use_adapter(*base.model, adapter ? "mine" : "");
     std::map<double, std::vector<GoldenRow>> by_penalty;

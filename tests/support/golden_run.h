@@ -41,7 +41,7 @@ class GoldenRun {
     } else {
       base = models::load_base_model(config.model, 42);
     }
-    method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
+    method = config.adapter ? peft::attach_adapter(config.adapter, model(), "base", config.training.seed)
                             : peft::attach_full(model(), base.config, base.file_names);
     const train::TrainOptions& t = config.training;
     const data::BatchOptions train_batches{
@@ -90,7 +90,7 @@ class GoldenRun {
     data::apply_labels(eval_set, *labels);
     base = models::load_base_model(config.model, 42, models::SequenceHeadRequest{labels->num_labels()});
     if (config.adapter) {
-      config.adapter = peft::for_sequence_classification(*config.adapter, {});
+      config.adapter = peft::for_sequence_classification(config.adapter, {});
     }
   }
 };

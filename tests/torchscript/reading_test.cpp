@@ -69,7 +69,7 @@ TEST(Reading, DropoutDoesNotDependOnTheSplitIfLengthIsFirst) {
   models::BaseModel base = load_model(script_options("sequence_first"));
   peft::LoraOptions options = lora_on({"mix", "first", "head"});
   options.lora_dropout = 0.4;
-  const auto method = peft::attach_lora(options, *base.model, "base", 1);
+  const auto method = peft::attach_adapter(options, *base.model, "base", 1);
   for (const nn::Parameter& parameter : method->parameters()) {
     parameter.tensor.detach().normal_();
   }

@@ -69,7 +69,7 @@ struct ModuleRun {
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
   }
 
-  void attach() { method = peft::attach_lora(*config.adapter, *base.model, "base", config.training.seed); }
+  void attach() { method = peft::attach_adapter(config.adapter, *base.model, "base", config.training.seed); }
 
   train::DocumentObjectiveOptions batches(int64_t eval_batch_size) const {
     const train::TrainOptions& t = config.training;

@@ -218,7 +218,7 @@ TEST(LlamaStarts, FromTheWeightsEqualPefts) {
 TEST(LlamaStarts, FromTheDataEqualsPefts) {
   GoldenRun run("eva");
   nn::remove_adapters(run.model());  // GoldenRun attaches without looking at the data
-  peft::EvaPass pass(*run.config.adapter, run.model());
+  peft::EvaPass pass(*run.config.adapter.as<peft::LoraOptions>(), run.model());
   const std::vector<MicroBatch> batches = run.objective->plan_epoch(0);
   for (size_t i = 0;; ++i) {
     const std::vector<int64_t>& batch = batches[i % batches.size()];
