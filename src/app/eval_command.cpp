@@ -16,7 +16,7 @@
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "lora/train/objectives.h"
 #include "app/result_inputs.h"
 #include "app/text_table.h"

@@ -98,7 +98,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
   std::vector<Tensor> logits;
   for (const std::vector<int32_t>& ids : documents) {
     throw_if_interrupted();
-    const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
+    const nn::Batch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
     const Tensor own =
         model.sequence_head() != nullptr ? model.sequence_head()->logits(model, pass) : model.logits(model.hidden(pass), pass);

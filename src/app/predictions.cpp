@@ -25,7 +25,7 @@ Json finite_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
-using TakeOutputs = std::function<void(const std::vector<int64_t>& rows, const nn::TokenBatch& tokens, const at::Tensor& outputs_NK)>;
+using TakeOutputs = std::function<void(const std::vector<int64_t>& rows, const nn::Batch& tokens, const at::Tensor& outputs_NK)>;
 
 void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64_t batch_size, const TakeOutputs& take) {
   const auto count = static_cast<int64_t>(dataset.examples.size());
@@ -35,7 +35,7 @@ void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64
     for (int64_t i = begin; i < std::min(count, begin + batch_size); ++i) {
       rows.push_back(i);
     }
-    const nn::TokenBatch tokens = data::make_batch(dataset, rows).to(model.device());
+    const nn::Batch tokens = data::make_batch(dataset, rows).to(model.device());
     take(rows, tokens, train::row_outputs(model, tokens));
     log::progress("row " + with_thousands(rows.back() + 1) + " of " + with_thousands(count));
   }
@@ -48,7 +48,7 @@ class LabelComparison {
   LabelComparison(const data::Dataset& dataset, const OutputKind& kind, bool is_list)
       : dataset_(dataset), is_list_(is_list), labels_(kind.are_values) {}
 
-  void add(const std::vector<int64_t>& rows, const nn::TokenBatch& tokens, const at::Tensor& outputs_NK) {
+  void add(const std::vector<int64_t>& rows, const nn::Batch& tokens, const at::Tensor& outputs_NK) {
     if (!is_list_) {
       labels_.add(outputs_NK, train::targets_of(dataset_, tokens));
       return;
@@ -65,7 +65,7 @@ class LabelComparison {
     if (!with_target.empty()) {
       const at::Device device = outputs_NK.device();
       values_.add(outputs_NK.index_select(0, at::tensor(places, at::kLong).to(device)),
-                  data::make_batch(dataset_, with_target).targets.to(device));
+                  data::make_batch(dataset_, with_target).document_targets().values.to(device));
     }
   }
 

@@ -5,7 +5,7 @@
 #include "app/inspect_tensors.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "app/text_table.h"
 
 namespace lora::app {

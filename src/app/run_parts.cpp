@@ -14,7 +14,7 @@
 #include "lora/nn/adapters.h"
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/file_names.h"
 #include "lora/peft/task.h"
@@ -241,7 +241,7 @@ void RunParts::try_longest_document() const {
       continue;
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
-    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    const nn::Batch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
     base.model->hidden(nn::evaluation_pass(batch));
   }
 }

@@ -94,7 +94,7 @@ std::optional<data::LabelSet> settle_own_targets(data::Dataset& first, data::Dat
 /// Runs the module on the longest row, so that a row that is too long is reported before training.
 void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Device device, bool gives_loss) {
   const at::NoGradGuard no_grad;
-  const nn::TokenBatch batch = data::make_batch(rows, {rows.longest()}).to(device);
+  const nn::Batch batch = data::make_batch(rows, {rows.longest()}).to(device);
   const nn::Pass pass = nn::evaluation_pass(batch);
   gives_loss ? network.loss(pass) : network.predict(pass);
 }

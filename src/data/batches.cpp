@@ -96,6 +96,27 @@ Groups join_groups(const Groups& groups, int64_t count) {
   return batches;
 }
 
+nn::Batch batch_of_features(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<nn::DocumentPlace> places;
+  for (const int64_t index : indices) {
+    places.push_back({/*length=*/1, index});
+  }
+  return {nn::make_layout(places), nn::Features{features_of(dataset, indices)}, {}};
+}
+
+nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<std::vector<int32_t>> labels;
+  labels.reserve(indices.size());  // the documents point into it
+  std::vector<nn::DocumentView> documents;
+  documents.reserve(indices.size());
+  for (const int64_t index : indices) {
+    const Example& example = dataset.examples.at(static_cast<size_t>(index));
+    labels.push_back(example.labels());
+    documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
+  }
+  return nn::make_token_batch(documents);
+}
+
 }  // namespace
 
 Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
@@ -172,19 +193,12 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
   return groups;
 }
 
-nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  std::vector<std::vector<int32_t>> labels;
-  labels.reserve(indices.size());  // the documents point into it
-  std::vector<nn::DocumentView> documents;
-  documents.reserve(indices.size());
-  for (const int64_t index : indices) {
-    const Example& example = dataset.examples.at(static_cast<size_t>(index));
-    labels.push_back(example.labels());
-    documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
+nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  const bool has_features = !indices.empty() && dataset.examples.at(static_cast<size_t>(indices.front())).dense != nullptr;
+  nn::Batch batch = has_features ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
+  if (auto targets = targets_of(dataset, indices); targets && !indices.empty()) {
+    batch.targets = nn::DocumentTargets{std::move(*targets)};
   }
-  nn::TokenBatch batch = nn::make_token_batch(documents);
-  batch.features = features_of(dataset, indices);
-  batch.targets = targets_of(dataset, indices);
   return batch;
 }
 

@@ -6,7 +6,7 @@
 #include "data/ignore_label.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

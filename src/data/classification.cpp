@@ -4,7 +4,7 @@
 #include "data/token_rows.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

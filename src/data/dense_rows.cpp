@@ -12,7 +12,7 @@
 #include "lora/base/found_text.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
@@ -127,12 +127,9 @@ void require_same_shape(const Dataset& first, const Dataset& second) {
 }
 
 at::Tensor features_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  const DenseRow* const first = indices.empty() ? nullptr : dataset.examples.at(static_cast<size_t>(indices.front())).dense.get();
-  if (first == nullptr) {
-    return {};
-  }
+  const DenseRow& first = *dataset.examples.at(static_cast<size_t>(indices.front())).dense;
   std::vector<int64_t> sizes{static_cast<int64_t>(indices.size())};
-  sizes.insert(sizes.end(), first->shape.begin(), first->shape.end());
+  sizes.insert(sizes.end(), first.shape.begin(), first.shape.end());
   at::Tensor features = at::empty(sizes, at::kFloat);
   float* next = features.data_ptr<float>();
   for (const int64_t index : indices) {
@@ -142,13 +139,13 @@ at::Tensor features_of(const Dataset& dataset, const std::vector<int64_t>& indic
   return features;
 }
 
-at::Tensor targets_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
+std::optional<at::Tensor> targets_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
   std::vector<double> values;
   int64_t width = 0;
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
     if (!example.has_target()) {
-      return {};
+      return std::nullopt;
     }
     if (example.dense != nullptr && !example.dense->targets.empty()) {
       values.insert(values.end(), example.dense->targets.begin(), example.dense->targets.end());

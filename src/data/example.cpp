@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "data/ignore_label.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

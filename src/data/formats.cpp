@@ -5,7 +5,7 @@
 #include "data/conversation.h"
 #include "data/ignore_label.h"
 #include "lora/data/row_fields.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

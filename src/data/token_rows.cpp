@@ -6,7 +6,7 @@
 #include "data/formats.h"
 #include "data/ignore_label.h"
 #include "lora/base/error.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

@@ -6,7 +6,7 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/data/text_ids.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {

@@ -47,7 +47,7 @@ std::vector<nn::Host*> Decoder::all_hosts() const {
 }
 
 Tensor Decoder::embed(const nn::Pass& pass) const {
-  const Tensor x_TD = embedding_.forward(pass.batch.ids_T);
+  const Tensor x_TD = embedding_.forward(pass.batch().tokens().ids_T);
   return decoder_.embedding_scale == 1.0 ? x_TD : x_TD * at::scalar_tensor(decoder_.embedding_scale, x_TD.options());
 }
 
@@ -55,7 +55,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
   Tensor x_TD = embedding_dropout_.forward(embed(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
-    ropes.push_back(rope.tables(pass.batch, decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
+    ropes.push_back(rope.tables(pass.layout(), decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
   }
   nn::Pass all = pass;  // later layers see every token
   all.needed_S = Tensor();
@@ -68,7 +68,7 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
 
 /// No token sees another after the last attention, so its feed-forward block, three quarters of a layer, only gets the needed rows.
 Tensor Decoder::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const {
-  if (layers_.empty() || 4 * rows_S.size(0) > 3 * pass.batch.num_tokens()) {
+  if (layers_.empty() || 4 * rows_S.size(0) > 3 * pass.layout().num_tokens()) {
     return Model::hidden_of(rows_S, pass);
   }
   nn::Pass narrowed = pass;

@@ -35,10 +35,10 @@ class Encoder : public Decoder {
   Tensor embed(const nn::Pass& pass) const override;
 
  private:
-  void require_positions(const nn::TokenBatch& batch) const;
-  Tensor positions(const nn::TokenBatch& batch) const;
+  void require_positions(const nn::BatchLayout& layout) const;
+  Tensor positions(const nn::Batch& batch) const;
   /// The rows; those of padding have no gradient.
-  Tensor but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const;
+  Tensor but_pads(const Tensor& x_TD, const nn::Batch& batch) const;
 
   std::optional<int64_t> pad_id_;
   bool positions_skip_pads_;

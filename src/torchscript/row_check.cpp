@@ -22,10 +22,10 @@ Slack slack_of(at::ScalarType dtype) {
 
 }  // namespace
 
-nn::TokenBatch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device) {
-  nn::TokenBatch batch = data::make_batch(rows, indices).to(device);
-  for (size_t i = 0; i < batch.sample_ids.size(); ++i) {
-    batch.sample_ids[i] = static_cast<int64_t>(i);
+nn::Batch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device) {
+  nn::Batch batch = data::make_batch(rows, indices).to(device);
+  for (size_t i = 0; i < batch.layout.sample_ids.size(); ++i) {
+    batch.layout.sample_ids[i] = static_cast<int64_t>(i);
   }
   return batch;
 }
@@ -44,7 +44,7 @@ void RowCheck::run() {
   }
 }
 
-Tensor RowCheck::result(const nn::TokenBatch& batch, bool training) const {
+Tensor RowCheck::result(const nn::Batch& batch, bool training) const {
   return model_.result(training ? nn::training_pass(batch, kRowCheckSeed, 0) : nn::evaluation_pass(batch)).to(at::kFloat);
 }
 
@@ -86,7 +86,7 @@ std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
 /// Whether other ids as padding after the documents change the result.
 bool RowCheck::sees_padding(const data::Dataset& rows) const {
   const Sample sample(model_, batch_of(rows, {0, 1, 2, 3}, model_.device()));
-  const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.ids_T.max().item<int64_t>();
+  const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.tokens().ids_T.max().item<int64_t>();
   const auto with_padding = [&](int64_t id) {
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
     const PassRows places{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};

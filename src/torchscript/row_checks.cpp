@@ -53,12 +53,13 @@ class ElementCount : public nn::InputObserver {
 /// Elements per token or row of features, which may become many rows of the network (patches).
 int64_t elements_of_place(ScriptRowModel& model, const Sample& sample) {
   ElementCount count;
-  const nn::Pass pass{sample.batch, Tensor(), nullptr, &count};
+  nn::Pass pass = nn::evaluation_pass(sample.batch);
+  pass.observer = &count;
   model.network().run(sample.arguments, pass, {Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length});
   return count.elements() / std::max<int64_t>(sample.batch.num_tokens(), 1);
 }
 
-bool has_result(const ScriptRowModel& model, const nn::TokenBatch& row) {
+bool has_result(const ScriptRowModel& model, const nn::Batch& row) {
   try {
     return at::isfinite(model.result(nn::evaluation_pass(row))).all().item<bool>();
   } catch (const Error&) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "lora/base/random.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::torchscript {
 

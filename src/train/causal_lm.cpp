@@ -22,8 +22,9 @@ struct SupervisedRows {
 };
 
 SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
-  const Tensor& rows_S = pass.batch.supervised_S;
-  return {model.hidden_of(rows_S, pass), pass.batch.labels_T.index_select(0, rows_S),
+  const nn::TokenLabels& labels = pass.batch().labels();
+  const Tensor& rows_S = labels.supervised_S;
+  return {model.hidden_of(rows_S, pass), labels.labels_T.index_select(0, rows_S),
           pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
 }
 
@@ -31,7 +32,7 @@ SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
 ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::Pass& pass) {
   return [&model, &rows, &pass](const Tensor& hidden_CD, int64_t begin) {
     const Tensor keys_C = pass.training() ? rows.row_keys_S.slice(0, begin, begin + hidden_CD.size(0)) : Tensor();
-    return model.logits(hidden_CD, nn::Pass{pass.batch, keys_C});
+    return model.logits(hidden_CD, pass.of_rows(keys_C));
   };
 }
 
@@ -56,7 +57,7 @@ int64_t CausalLm::evaluation_loss_bytes(const BatchSize& size) const {
 }
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   return loss_of(training_pass(tokens, step));
 }
 
@@ -81,12 +82,12 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
   if (graph_ == nullptr) {
     return Objective::add_gradients(batch, step, scale);
   }
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   // A batch with less than half of the tokens, such as an epoch's last or one halved for memory, is faster without padding.
   if (!graph_->room().holds(nn::room_of(tokens)) || 2 * tokens.num_tokens() < graph_->room().tokens) {
     return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
   }
-  const nn::TokenBatch whole = nn::padded(tokens, graph_->room());
+  const nn::Batch whole = nn::padded(tokens, graph_->room());
   try {
     return graph_->add_gradients(training_pass(whole, step), scale);
   } catch (const c10::OutOfMemoryError&) {
@@ -111,16 +112,16 @@ Tensor CausalLm::loss_of(const nn::Pass& pass) const {
 EvalResult CausalLm::evaluate() const {
   EvalResult result;
   double sum = 0;
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+  for_each_eval_batch([&](const nn::Batch& tokens) {
     sum += token_scores(model(), tokens).loss_S.sum(at::kDouble).item<double>();
-    result.num_supervised += tokens.num_supervised;
+    result.num_supervised += tokens.num_supervised();
   });
   result.loss = sum / static_cast<double>(result.num_supervised);
   result.metrics = {{"eval_perplexity", std::exp(result.loss)}};
   return result;
 }
 
-ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
+ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch) {
   const at::NoGradGuard no_grad;
   const nn::Pass pass = nn::evaluation_pass(batch);
   const SupervisedRows rows = supervised_rows(model, pass);

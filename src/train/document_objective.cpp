@@ -85,12 +85,12 @@ nn::BatchRoom DocumentObjective::room_for(const MicroBatch& batch) const {
   return room;
 }
 
-nn::TokenBatch DocumentObjective::take(const MicroBatch& batch) const {
+nn::Batch DocumentObjective::take(const MicroBatch& batch) const {
   const ProfileScope scope(kDataScope);
   return train_ahead_->take(batch);
 }
 
-nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t step) const {
+nn::Pass DocumentObjective::training_pass(const nn::Batch& tokens, int64_t step) const {
   return nn::training_pass(tokens, options_.seed, step, recompute_);
 }
 
@@ -119,7 +119,7 @@ int64_t DocumentObjective::evaluation_bytes() const {
   return most;
 }
 
-void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const {
+void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::Batch& tokens)>& add) const {
   const std::vector<std::vector<int64_t>> batches = data::plan_epoch(*eval_, options_.eval_batches, 0);
   data::BatchPrefetcher ahead(*eval_, model_.device(), prefetches_);
   ahead.expect(batches);

@@ -15,8 +15,9 @@ namespace {
 using at::Tensor;
 
 /// [N, K], also for one value per row.
-Tensor targets_of(const nn::TokenBatch& tokens) {
-  return tokens.targets.dim() == 1 ? tokens.targets.unsqueeze(1) : tokens.targets;
+Tensor targets_of(const nn::Batch& tokens) {
+  const Tensor& targets = tokens.document_targets().values;
+  return targets.dim() == 1 ? targets.unsqueeze(1) : targets;
 }
 
 /// For each row the mean over its values; in float32 whatever the network computes in.
@@ -53,7 +54,7 @@ Regression::Regression(nn::Model& model, const data::Dataset& train, const data:
 }
 
 Tensor Regression::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   const Tensor predicted_NK = network_.predict(training_pass(tokens, step));
   const ProfileScope scope(kLossScope);
   return squared_error(predicted_NK, targets_of(tokens));
@@ -77,9 +78,9 @@ std::vector<std::string> Regression::metric_names() const {
 
 EvalResult Regression::evaluate() const {
   ValueTally tally;
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+  for_each_eval_batch([&](const nn::Batch& tokens) {
     const at::NoGradGuard no_grad;
-    tally.add(network_.predict(nn::evaluation_pass(tokens)), tokens.targets);
+    tally.add(network_.predict(nn::evaluation_pass(tokens)), tokens.document_targets().values);
   });
   return tally.result();
 }

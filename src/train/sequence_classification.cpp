@@ -55,11 +55,11 @@ SequenceClassification::SequenceClassification(nn::Model& model, const data::Dat
     : DocumentObjective(model, train, eval, options), is_regression_(labels.is_regression) {}
 
 Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   const nn::Pass pass = training_pass(tokens, step);
   const Tensor logits_NC = document_logits(model(), pass);
   const ProfileScope scope(kLossScope);
-  return document_loss(logits_NC, tokens.targets, is_regression_);
+  return document_loss(logits_NC, tokens.document_targets().values, is_regression_);
 }
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
@@ -82,11 +82,11 @@ std::vector<std::string> SequenceClassification::metric_names() const {
 
 EvalResult SequenceClassification::evaluate() const {
   LabelTally tally(is_regression_);
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) { tally.add(row_outputs(model(), tokens), targets_of(eval_set(), tokens)); });
+  for_each_eval_batch([&](const nn::Batch& tokens) { tally.add(row_outputs(model(), tokens), targets_of(eval_set(), tokens)); });
   return tally.result();
 }
 
-Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens) {
+Tensor row_outputs(const nn::Model& model, const nn::Batch& tokens) {
   const at::NoGradGuard no_grad;
   return document_logits(model, nn::evaluation_pass(tokens));
 }
@@ -121,9 +121,9 @@ EvalResult LabelTally::result() const {
   return result;
 }
 
-std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens) {
+std::vector<double> targets_of(const data::Dataset& dataset, const nn::Batch& tokens) {
   std::vector<double> targets;
-  for (const int64_t index : tokens.sample_ids) {
+  for (const int64_t index : tokens.layout.sample_ids) {
     targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target);
   }
   return targets;

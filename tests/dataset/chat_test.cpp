@@ -6,7 +6,7 @@
 #include "data/formats.h"
 #include "lora/base/file.h"
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"

@@ -5,7 +5,7 @@
 
 #include "lora/base/python_json.h"
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"

@@ -135,16 +135,16 @@ TEST(Loading, EveryDocumentInAPackOfPartsHasOneBos) {
   const BatchOptions packs{2, /*packing=*/true, /*max_length=*/8};
   std::vector<int64_t> seen;
   for (const std::vector<int64_t>& indices : plan_epoch(dataset, packs, 0)) {
-    const nn::TokenBatch batch = make_batch(dataset, indices);
+    const nn::Batch batch = make_batch(dataset, indices);
     for (int64_t d = 0; d < batch.num_documents(); ++d) {
-      const int64_t begin = batch.document_offsets[d];
-      const at::Tensor ids = batch.ids_T.slice(0, begin, batch.document_offsets[d + 1]);
+      const int64_t begin = batch.layout.host_offsets[d];
+      const at::Tensor ids = batch.tokens().ids_T.slice(0, begin, batch.layout.host_offsets[d + 1]);
       EXPECT_EQ(ids[0].item<int64_t>(), 1);
       EXPECT_EQ((ids == 1).sum().item<int64_t>(), 1);
-      EXPECT_EQ(batch.positions_T[begin].item<int64_t>(), 0);
-      EXPECT_EQ(batch.labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
+      EXPECT_EQ(batch.layout.positions_T[begin].item<int64_t>(), 0);
+      EXPECT_EQ(batch.labels().labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
     }
-    seen.insert(seen.end(), batch.sample_ids.begin(), batch.sample_ids.end());
+    seen.insert(seen.end(), batch.layout.sample_ids.begin(), batch.layout.sample_ids.end());
   }
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(seen.size(), dataset.examples.size());

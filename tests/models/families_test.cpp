@@ -34,7 +34,7 @@ BaseModel changed(const std::string& name, const Json& changes) {
 }
 
 at::Tensor hidden_of(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
   return base.model->hidden(nn::evaluation_pass(batch));
 }

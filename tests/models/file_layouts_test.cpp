@@ -21,7 +21,7 @@ using test::changed;
 using Tensors = std::map<std::string, at::Tensor>;
 
 at::Tensor hidden_of(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
   return base.model->hidden(nn::evaluation_pass(batch));
 }
@@ -184,7 +184,7 @@ TEST(FamilyConfig, FaultsOfTheOtherFamiliesNameTheKey) {
 
 TEST(LearnedPositions, ALongerDocumentIsADataError) {
   const BaseModel base = changed("gpt2", Json::object());
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({97}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({97}, 80));
   test::expect_error(ErrorKind::kData, {"found 97 tokens", "at most 96", "data.max_length"},
                      [&] { base.model->hidden(nn::evaluation_pass(batch)); });
 }

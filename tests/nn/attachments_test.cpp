@@ -20,8 +20,8 @@ using test::trained;
 
 constexpr int64_t kVocab = 20, kDim = 6, kRank = 2;
 
-const TokenBatch& batch() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({2, 3}, kVocab));
+const Batch& batch() {
+  static const Batch batch = test::batch_of(test::documents_of({2, 3}, kVocab));
   return batch;
 }
 

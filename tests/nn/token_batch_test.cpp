@@ -1,4 +1,4 @@
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -20,38 +20,38 @@ Tensor longs(const std::vector<int64_t>& values) {
 
 TEST(TokenBatch, PacksDocumentsEndToEndWithShiftedLabels) {
   const std::vector<Document> documents{{{5, 6, 7}, {-100, 6, 7}, 4}, {{8}, {8}, 9}, {{1, 2, 3, 4}, {1, -100, 3, -100}, 2}};
-  const TokenBatch batch = batch_of(documents);
-  expect_equal(batch.ids_T, longs({5, 6, 7, 8, 1, 2, 3, 4}));
-  expect_equal(batch.positions_T, longs({0, 1, 2, 0, 0, 1, 2, 3}));
+  const Batch batch = batch_of(documents);
+  expect_equal(batch.tokens().ids_T, longs({5, 6, 7, 8, 1, 2, 3, 4}));
+  expect_equal(batch.layout.positions_T, longs({0, 1, 2, 0, 0, 1, 2, 3}));
   // The label of a position is the token that follows; a document's last position has none, its first label is never used.
-  expect_equal(batch.labels_T, longs({6, 7, -100, -100, -100, 3, -100, -100}));
-  expect_equal(batch.supervised_S, longs({0, 1, 5}));
-  expect_equal(batch.offsets, at::tensor({0, 3, 4, 8}, at::kInt));
-  EXPECT_EQ(batch.document_offsets, (std::vector<int64_t>{0, 3, 4, 8}));
-  EXPECT_EQ(batch.sample_ids, (std::vector<int64_t>{4, 9, 2}));
-  EXPECT_EQ(batch.max_document, 4);
-  EXPECT_EQ(batch.num_supervised, 3);
+  expect_equal(batch.labels().labels_T, longs({6, 7, -100, -100, -100, 3, -100, -100}));
+  expect_equal(batch.labels().supervised_S, longs({0, 1, 5}));
+  expect_equal(batch.layout.offsets, at::tensor({0, 3, 4, 8}, at::kInt));
+  EXPECT_EQ(batch.layout.host_offsets, (std::vector<int64_t>{0, 3, 4, 8}));
+  EXPECT_EQ(batch.layout.sample_ids, (std::vector<int64_t>{4, 9, 2}));
+  EXPECT_EQ(batch.layout.max_document, 4);
+  EXPECT_EQ(batch.num_supervised(), 3);
   EXPECT_EQ(batch.num_tokens(), 8);
   EXPECT_EQ(batch.num_documents(), 3);
-  const TokenBatch moved = batch.to(at::kCPU);
-  expect_equal(moved.ids_T, batch.ids_T);
-  EXPECT_EQ(moved.num_supervised, 3);
+  const Batch moved = batch.to(at::kCPU);
+  expect_equal(moved.tokens().ids_T, batch.tokens().ids_T);
+  EXPECT_EQ(moved.num_supervised(), 3);
 }
 
 TEST(TokenBatch, NoDocumentsAreNoTokens) {
-  const TokenBatch batch = make_token_batch({});
+  const Batch batch = make_token_batch({});
   EXPECT_EQ(batch.num_tokens(), 0);
   EXPECT_EQ(batch.num_documents(), 0);
-  EXPECT_EQ(TokenBatch().num_tokens(), 0);
+  EXPECT_EQ(Batch().num_tokens(), 0);
 }
 
 TEST(Pass, KeysDoNotDependOnHowDocumentsAreSplitIntoBatches) {
   const std::vector<Document> documents = test::documents_of({3, 5, 4}, 50);
-  const TokenBatch all = batch_of(documents);
+  const Batch all = batch_of(documents);
   const Pass pass = training_pass(all, 42, 7);
   ASSERT_TRUE(pass.training());
   EXPECT_FALSE(evaluation_pass(all).training());
-  const TokenBatch turned = batch_of({documents[2], documents[0]});
+  const Batch turned = batch_of({documents[2], documents[0]});
   const Tensor turned_keys = training_pass(turned, 42, 7).row_keys_T;
   expect_equal(turned_keys.slice(0, 0, 4), pass.row_keys_T.slice(0, 8, 12));
   expect_equal(turned_keys.slice(0, 4, 7), pass.row_keys_T.slice(0, 0, 3));
@@ -59,7 +59,7 @@ TEST(Pass, KeysDoNotDependOnHowDocumentsAreSplitIntoBatches) {
 
 TEST(Pass, KeysDifferBySeedStepSampleAndPosition) {
   const std::vector<Document> documents = test::documents_of({6, 6}, 50);
-  const TokenBatch batch = batch_of(documents);
+  const Batch batch = batch_of(documents);
   const Tensor keys = training_pass(batch, 42, 7).row_keys_T;
   std::vector<Tensor> all{keys, training_pass(batch, 43, 7).row_keys_T, training_pass(batch, 42, 8).row_keys_T};
   const Tensor together = at::cat(all);

@@ -66,7 +66,7 @@ TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
   names.insert(names.end(), test::kClassificationCases.begin(), test::kClassificationCases.end());
   for (const std::string& name : names) {
     GoldenRun run(name, {"adapter.lora_dropout=0.3", "model.base_dropout=0.1"});
-    const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+    const nn::Batch batch = data::make_batch(run.train_set, {0, 1});
     const int64_t last = batch.num_tokens() - 1;
     const at::Tensor rows_S = at::tensor({int64_t{1}, last / 2, last}, at::kLong);
     const nn::Pass pass = nn::training_pass(batch, 7, 3);
@@ -76,7 +76,7 @@ TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
 
 TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
   GoldenRun run("gqa");
-  const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+  const nn::Batch batch = data::make_batch(run.train_set, {0, 1});
   nn::Pass pass = nn::evaluation_pass(batch);
   RowCounter counter;
   pass.observer = &counter;
@@ -91,7 +91,7 @@ TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
 TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
   GoldenRun one("gqa", {"training.per_device_eval_batch_size=1"}), all("gqa", {"training.per_device_eval_batch_size=100"});
   const EvalResult single = one.objective->evaluate(), together = all.objective->evaluate();
-  EXPECT_EQ(single.num_supervised, together.num_supervised);
+  EXPECT_EQ(single.num_supervised(), together.num_supervised());
   EXPECT_NEAR(single.loss, together.loss, 1e-6 * single.loss);
 }
 
@@ -348,7 +348,7 @@ TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
   nn::LowRank& attached = run.model().head().attachments().at(0);
   const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
-  const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
+  const nn::Batch batch = data::make_batch(run.eval_set, {0, 1});
   const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;
   attached.enabled = false;
   EXPECT_NEAR(run.objective->loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);

@@ -27,7 +27,7 @@ class SequenceClassification : public DocumentObjective {
 
 /// The model's outputs for the rows of a batch, without gradients or dropout: the scores of classes, or values. [rows, outputs], on the
 /// model's device.
-at::Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens);
+at::Tensor row_outputs(const nn::Model& model, const nn::Batch& tokens);
 
 /// Measures how well documents are labelled.
 class LabelTally {
@@ -49,6 +49,6 @@ class LabelTally {
 };
 
 /// The targets of a batch's documents.
-std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens);
+std::vector<double> targets_of(const data::Dataset& dataset, const nn::Batch& tokens);
 
 }  // namespace lora::train
