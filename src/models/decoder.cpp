@@ -55,7 +55,8 @@ Tensor Decoder::hidden(const nn::Pass& pass) const {
   Tensor x_TD = embedding_dropout_.forward(embed(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
-    ropes.push_back(rope.tables(pass.layout(), decoder_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
+    const at::ScalarType own = x_TD.scalar_type();
+    ropes.push_back(rope.tables(pass.layout(), decoder_.wide_ropes ? at::promote_types(own, at::kFloat) : own));
   }
   nn::Pass all = pass;  // later layers see every token
   all.needed_S = Tensor();

@@ -37,8 +37,9 @@ TEST(BatchRoom, PaddedBatchesHaveOneShapeAndKeepTheirDocuments) {
     expect_equal(whole.labels().labels_T.slice(0, 0, tokens), batch.labels().labels_T);
     expect_equal(whole.layout.offsets.slice(0, 0, documents + 1), batch.layout.offsets);
     expect_equal(whole.labels().supervised_S.slice(0, 0, batch.num_supervised()), batch.labels().supervised_S);
-    EXPECT_TRUE(whole.labels().labels_T.index_select(0, whole.labels().supervised_S.slice(0, batch.num_supervised())).eq(kIgnoreLabel).all().item<bool>());
-    EXPECT_GE(whole.labels().supervised_S.slice(0, batch.num_supervised()).min().item<int64_t>(), tokens) << "nobody's";
+    const Tensor padding_S = whole.labels().supervised_S.slice(0, batch.num_supervised());
+    EXPECT_TRUE(whole.labels().labels_T.index_select(0, padding_S).eq(kIgnoreLabel).all().item<bool>());
+    EXPECT_GE(padding_S.min().item<int64_t>(), tokens) << "nobody's";
     EXPECT_LT(whole.labels().supervised_S.max().item<int64_t>(), whole.num_tokens());
     EXPECT_TRUE(whole.labels().labels_T.slice(0, tokens).eq(kIgnoreLabel).all().item<bool>());
     expect_equal(whole.layout.offsets, at::tensor(whole.layout.host_offsets, at::kInt));

@@ -91,7 +91,7 @@ TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
 TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
   GoldenRun one("gqa", {"training.per_device_eval_batch_size=1"}), all("gqa", {"training.per_device_eval_batch_size=100"});
   const EvalResult single = one.objective->evaluate(), together = all.objective->evaluate();
-  EXPECT_EQ(single.num_supervised(), together.num_supervised());
+  EXPECT_EQ(single.num_supervised, together.num_supervised);
   EXPECT_NEAR(single.loss, together.loss, 1e-6 * single.loss);
 }
 

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "lora/nn/pass.h"
 #include "support/batches.h"
 #include "support/tensors.h"
@@ -43,6 +45,40 @@ TEST(TokenBatch, NoDocumentsAreNoTokens) {
   EXPECT_EQ(batch.num_tokens(), 0);
   EXPECT_EQ(batch.num_documents(), 0);
   EXPECT_EQ(Batch().num_tokens(), 0);
+}
+
+TEST(Batch, HasOneKindOfContentAndOfTargets) {
+  const Tensor values = at::arange(6, at::kFloat).view({2, 3});
+  Batch rows{make_layout({{1, 4}, {1, 9}}), Features{values}, DocumentTargets{longs({1, 0})}};
+  EXPECT_EQ(rows.num_tokens(), 2) << "a row is a document of one position";
+  EXPECT_EQ(rows.num_supervised(), 0);
+  EXPECT_THROW(rows.tokens(), c10::Error);
+  EXPECT_THROW(rows.labels(), c10::Error);
+  const Batch doubled = rows.with_tensors([](const Tensor& tensor) { return tensor * 2; });
+  expect_equal(doubled.features().values, values * 2);
+  expect_equal(doubled.document_targets().values, longs({2, 0}));
+  rows.copy_tensors(doubled);
+  expect_equal(rows.features().values, at::arange(6, at::kFloat).view({2, 3}) * 2);
+  EXPECT_THROW(rows.copy_tensors(batch_of({{{8}, {8}, 9}, {{8}, {8}, 9}})), c10::Error);
+
+  const Batch pair = batch_of({{{1, 2}, {}, 0}, {{3, 4, 5}, {}, 1, /*second_text=*/1}});
+  EXPECT_THROW(pair.features(), c10::Error);
+  EXPECT_THROW(pair.document_targets(), c10::Error);
+  expect_equal(pair.tokens().segments_T.value(), longs({0, 0, 0, 1, 1}));
+  EXPECT_FALSE(batch_of({{{1, 2}, {}, 0}}).tokens().segments_T.has_value());
+}
+
+TEST(Pass, OutlivesTheBatchThatItWasMadeFrom) {
+  std::optional<Pass> kept;
+  {
+    const Batch batch = batch_of({{{5, 6, 7}, {}, 4}});
+    const Pass pass = training_pass(batch, 42, 7, Recompute::kLayers);
+    kept = pass.of_rows(pass.row_keys_T.slice(0, 1, 2));
+  }
+  expect_equal(kept->batch().tokens().ids_T, longs({5, 6, 7}));
+  EXPECT_EQ(kept->layout().host_offsets, (std::vector<int64_t>{0, 3}));
+  EXPECT_TRUE(kept->training());
+  EXPECT_EQ(kept->recompute, Recompute::kNothing);
 }
 
 TEST(Pass, KeysDoNotDependOnHowDocumentsAreSplitIntoBatches) {
