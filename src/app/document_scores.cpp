@@ -59,7 +59,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
     const size_t end = std::min(count, begin + static_cast<size_t>(batch_size));
     std::vector<int64_t> filled;  // a document without tokens cannot be in a batch, and has no scores
     for (size_t i = begin; i < end; ++i) {
-      if (!dataset.examples[i].ids.empty()) {
+      if (!dataset.examples[i].ids().empty()) {
         filled.push_back(static_cast<int64_t>(i));
       }
     }
@@ -69,7 +69,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
     }
     size_t next = 0;
     for (size_t i = begin; i < end; ++i) {
-      take(i, dataset.examples[i].ids.empty() ? DocumentScores() : scores[next++]);
+      take(i, dataset.examples[i].ids().empty() ? DocumentScores() : scores[next++]);
     }
     log::progress("document " + with_thousands(static_cast<int64_t>(end)) + " of " + with_thousands(static_cast<int64_t>(count)));
   }

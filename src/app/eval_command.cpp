@@ -55,7 +55,7 @@ struct Totals {
 
   /// Adds the supervised tokens of a document.
   void add(const data::Example& example, const DocumentScores& scores) {
-    for (size_t i = 1; i < example.ids.size(); ++i) {
+    for (size_t i = 1; i < example.ids().size(); ++i) {
       if (example.label(i) != nn::kIgnoreLabel) {
         loss += scores.losses[i];
         correct += scores.correct[i] ? 1 : 0;
@@ -71,11 +71,11 @@ std::string logprobs_row(size_t index, const data::Example& example, const Docum
   Totals own;
   own.add(example, scores);
   Json logprobs = Json::array();
-  for (size_t i = 0; i < example.ids.size(); ++i) {
+  for (size_t i = 0; i < example.ids().size(); ++i) {
     logprobs.push_back(i == 0 ? Json(nullptr) : Json(-scores.losses[i]));
   }
   const Json row{{"index", index},
-                 {"input_ids", example.ids},
+                 {"input_ids", example.ids()},
                  {"logprobs", std::move(logprobs)},
                  {"loss", own.tokens > 0 ? Json(own.mean_loss()) : Json(nullptr)}};
   return row.dump() + "\n";

@@ -66,7 +66,7 @@ Json evaluation_json(const std::string& adapter, const train::EvalResult& found,
   if (!request.predictions.empty()) {
     result["num_predictions"] = dataset.examples.size();
   }
-  if (dataset.examples.front().dense == nullptr) {  // rows of features have no tokens
+  if (dataset.examples.front().features() == nullptr) {  // rows of features have no tokens
     result["num_input_tokens"] = dataset.num_tokens();
   }
   return result;
@@ -83,7 +83,7 @@ void require_finite(const train::EvalResult& found, const data::Dataset& dataset
     throw_if_interrupted();
     data::Dataset row;
     row.examples = {dataset.examples[i]};
-    row.has_classes = dataset.has_classes;
+    row.labels = dataset.labels;
     if (!std::isfinite(loss_of(row))) {
       origins.push_back(dataset.examples[i].origin.text());
     }
@@ -118,7 +118,7 @@ int evaluate_labels(const EvalRequest& request, const data::SourceOptions& sourc
   const bool may_lack_labels = !request.predictions.empty();
   data::Dataset dataset = data::load_dataset("--data", {source}, options, {tokenizer.get(), model.vocab_size(), may_lack_labels});
   require_other_file(predictions, dataset);
-  data::apply_labels(dataset, *parts.labels);
+  dataset = data::resolve_labels(std::move(dataset), *parts.labels);
   const OutputKind kind{parts.labels->is_regression, parts.labels->names};
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {

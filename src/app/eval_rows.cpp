@@ -88,7 +88,7 @@ int evaluate_rows(const EvalRequest& request, const data::SourceOptions& source,
   nn::Model& model = *parts.base.model;
   if (kind == ObjectiveKind::kSequenceClassification) {
     parts.labels = row_labels(dataset, model, parts.labels);
-    data::apply_labels(dataset, *parts.labels);
+    dataset = data::resolve_labels(std::move(dataset), *parts.labels);
   }
   std::vector<Json> results;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {

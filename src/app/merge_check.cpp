@@ -82,8 +82,8 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
                                   chat_template.get()};
   Documents documents;
   for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {
-    if (!example.ids.empty()) {
-      documents.push_back(example.ids);
+    if (!example.ids().empty()) {
+      documents.push_back(example.ids());
     }
   }
   if (documents.empty()) {

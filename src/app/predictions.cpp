@@ -76,8 +76,7 @@ class LabelComparison {
 
  private:
   static void require_width(const data::Example& example, int64_t width) {
-    const int64_t values =
-        example.dense != nullptr && !example.dense->targets.empty() ? static_cast<int64_t>(example.dense->targets.size()) : 1;
+    const auto values = static_cast<int64_t>(example.num_target_values());
     if (values != width) {
       data_error(example.origin.text(), "the target does not fit the module's predictions: found " + counted(values, "value") +
                                             ", expected " + std::to_string(width) + ", as the module predicts per row");

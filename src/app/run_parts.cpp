@@ -241,15 +241,15 @@ void RunParts::try_longest_document() const {
       continue;
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
-    const nn::Batch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
     base.model->hidden(nn::evaluation_pass(batch));
   }
 }
 
-void RunParts::apply_labels() {
-  data::apply_labels(train, *labels);
+void RunParts::resolve_labels() {
+  train = data::resolve_labels(std::move(train), *labels);
   if (eval) {
-    data::apply_labels(*eval, *labels);
+    eval = data::resolve_labels(std::move(*eval), *labels);
   }
 }
 
@@ -259,7 +259,7 @@ void RunParts::load_labelled(const config::RunConfig& config) {
   const auto& init_from = config.adapter ? config.adapter->init_from : std::nullopt;
   labels = data::find_labels(
       train, init_from && names_labels(*init_from) ? adapter_labels(*init_from, config.model.path) : known_labels(config.model.path));
-  apply_labels();
+  resolve_labels();
   split_off_eval(config);
   load_base(config);
   attach(config);
@@ -276,7 +276,7 @@ void RunParts::load_module_rows(const config::RunConfig& config) {
   load_base(config);
   if (config.training.objective == train::ObjectiveKind::kSequenceClassification) {
     labels = row_labels(train, *base.model, known);
-    apply_labels();
+    resolve_labels();
   }
   attach(config);
 }

@@ -46,7 +46,7 @@ struct RunParts {
   void load_data(const config::RunConfig& config, int64_t vocab_size);
   void split_off_eval(const config::RunConfig& config);
   void try_longest_document() const;
-  void apply_labels();
+  void resolve_labels();
   void load_labelled(const config::RunConfig& config);
   void load_module_rows(const config::RunConfig& config);
   void load_prompts(const config::RunConfig& config);

@@ -46,7 +46,7 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
 }
 
 bool is_dense(const RunParts& parts) {
-  return !parts.train.examples.empty() && parts.train.examples.front().dense != nullptr;
+  return !parts.train.examples.empty() && parts.train.examples.front().features() != nullptr;
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both.

@@ -56,7 +56,7 @@ std::vector<Item> shuffled(const std::vector<Item>& items, uint64_t key) {
 }
 
 int64_t num_tokens(const Dataset& dataset, int64_t index) {
-  return static_cast<int64_t>(dataset.examples[index].ids.size());
+  return dataset.examples[index].num_tokens();
 }
 
 // Best-fit decreasing: the longest first, each into the fullest bin that still has space; of equally full bins, into the oldest.
@@ -112,7 +112,8 @@ nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>&
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
     labels.push_back(example.labels());
-    documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
+    const auto* const text = std::get_if<LabelledText>(&example.content);
+    documents.push_back({&example.ids(), &labels.back(), index, /*cached_length=*/0, text != nullptr ? text->second_text : 0});
   }
   return nn::make_token_batch(documents);
 }
@@ -194,7 +195,7 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
 }
 
 nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  const bool has_features = !indices.empty() && dataset.examples.at(static_cast<size_t>(indices.front())).dense != nullptr;
+  const bool has_features = !indices.empty() && dataset.examples.at(static_cast<size_t>(indices.front())).features() != nullptr;
   nn::Batch batch = has_features ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
   if (auto targets = targets_of(dataset, indices); targets && !indices.empty()) {
     batch.targets = nn::DocumentTargets{std::move(*targets)};

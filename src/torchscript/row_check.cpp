@@ -35,7 +35,7 @@ RowCheck::RowCheck(ScriptRowModel& model, const data::Dataset& rows)
 
 void RowCheck::run() {
   check();
-  if (rows_.examples.front().dense != nullptr) {
+  if (rows_.examples.front().features() != nullptr) {
     return;
   }
   const std::optional<data::Dataset> rows = rows_of_two_lengths();
@@ -72,7 +72,7 @@ void RowCheck::warn_of_same_results() const {
 /// Rows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document
 /// is.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
-  const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;
+  const int64_t shorter = rows_.examples.front().num_tokens() * 2 / 3;
   data::Dataset rows = rows_;
   for (size_t i = 1; i < rows.examples.size(); i += 2) {
     if (shorter < (is_supervised(rows.examples[i]) ? 2 : 1)) {

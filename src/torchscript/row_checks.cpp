@@ -89,7 +89,7 @@ void require_sound_tried_rows(ScriptRowModel& model, const data::Dataset& rows) 
 }  // namespace
 
 void require_sound_rows(ScriptRowModel& model, const data::Dataset& rows, int64_t longest) {
-  const int64_t count = model.gives_loss() && rows.has_classes ? kTriedClasses : kTried;
+  const int64_t count = model.gives_loss() && rows.has_classes() ? kTriedClasses : kTried;
   const data::Dataset tried = tried_rows(rows, {count, std::min(longest, kLongest), model.num_ids()});
   try {
     require_sound_tried_rows(model, tried);

@@ -22,7 +22,7 @@ BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
   BatchSize size;
   for (const int64_t index : batch) {
     size.supervised += dataset.examples[index].num_supervised();
-    size.input += static_cast<int64_t>(dataset.examples[index].ids.size());
+    size.input += dataset.examples[index].num_tokens();
   }
   return size;
 }
@@ -80,7 +80,7 @@ nn::BatchRoom DocumentObjective::room_for(const MicroBatch& batch) const {
   const BatchSize needed = size(batch);
   nn::BatchRoom room{needed.input, static_cast<int64_t>(batch.size()), needed.supervised, 0};
   for (const int64_t index : batch) {
-    room.longest = std::max(room.longest, static_cast<int64_t>(train_.examples[index].ids.size()));
+    room.longest = std::max(room.longest, train_.examples[index].num_tokens());
   }
   return room;
 }

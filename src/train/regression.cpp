@@ -27,8 +27,7 @@ Tensor squared_error(const Tensor& predicted_NK, const Tensor& targets_NK) {
 
 void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
   const data::Example& first = dataset.examples.front();
-  const bool is_list = first.dense != nullptr && !first.dense->targets.empty();
-  const int64_t values = is_list ? static_cast<int64_t>(first.dense->targets.size()) : 1;
+  const auto values = static_cast<int64_t>(first.num_target_values());
   if (values != network.num_outputs()) {
     data_error(first.origin.text(), "the target does not match the module's predictions: found " + std::to_string(values) + " value" +
                                         (values > 1 ? "s" : "") + ", expected " + std::to_string(network.num_outputs()) +

@@ -17,10 +17,10 @@ namespace {
 using at::Tensor;
 
 /// The documents that have a target.
-std::vector<int64_t> labelled(const std::vector<double>& targets) {
+std::vector<int64_t> labelled(const std::vector<std::optional<double>>& targets) {
   std::vector<int64_t> indices;
   for (size_t i = 0; i < targets.size(); ++i) {
-    if (!std::isnan(targets[i])) {
+    if (targets[i]) {
       indices.push_back(static_cast<int64_t>(i));
     }
   }
@@ -91,7 +91,7 @@ Tensor row_outputs(const nn::Model& model, const nn::Batch& tokens) {
   return document_logits(model, nn::evaluation_pass(tokens));
 }
 
-void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_targets) {
+void LabelTally::add(const Tensor& outputs_NC, const std::vector<std::optional<double>>& all_targets) {
   const at::NoGradGuard no_grad;
   const std::vector<int64_t> rows = labelled(all_targets);
   num_labels_ = outputs_NC.size(1);
@@ -102,7 +102,7 @@ void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_ta
   const Tensor logits_NC = is_whole ? outputs_NC : outputs_NC.index_select(0, at::tensor(rows, at::kLong).to(outputs_NC.device()));
   std::vector<double> targets;
   for (const int64_t row : rows) {
-    targets.push_back(all_targets[static_cast<size_t>(row)]);
+    targets.push_back(*all_targets[static_cast<size_t>(row)]);
   }
   const Tensor targets_N = at::tensor(targets, at::kDouble).to(is_regression_ ? at::kFloat : at::kLong).to(logits_NC.device());
   loss_ += document_loss(logits_NC, targets_N, is_regression_).item<double>();
@@ -121,10 +121,10 @@ EvalResult LabelTally::result() const {
   return result;
 }
 
-std::vector<double> targets_of(const data::Dataset& dataset, const nn::Batch& tokens) {
-  std::vector<double> targets;
+std::vector<std::optional<double>> targets_of(const data::Dataset& dataset, const nn::Batch& tokens) {
+  std::vector<std::optional<double>> targets;
   for (const int64_t index : tokens.layout.sample_ids) {
-    targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target);
+    targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target());
   }
   return targets;
 }

@@ -43,7 +43,7 @@ std::vector<int64_t> sorted(std::vector<int64_t> values) {
 int64_t tokens_of(const Dataset& dataset, const std::vector<int64_t>& batch) {
   int64_t tokens = 0;
   for (const int64_t index : batch) {
-    tokens += static_cast<int64_t>(dataset.examples[index].ids.size());
+    tokens += static_cast<int64_t>(dataset.examples[index].ids().size());
   }
   return tokens;
 }

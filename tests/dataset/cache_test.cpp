@@ -78,7 +78,7 @@ void expect_same(const Dataset& a, const Dataset& b) {
   for (size_t i = 0; i < a.examples.size(); ++i) {
     const Example& x = a.examples[i];
     const Example& y = b.examples[i];
-    EXPECT_EQ(x.ids, y.ids) << i;
+    EXPECT_EQ(x.ids(), y.ids()) << i;
     EXPECT_EQ(x.labels(), y.labels()) << i;
     EXPECT_EQ(x.labelling.own, y.labelling.own) << i;
     EXPECT_EQ(x.origin.text(), y.origin.text()) << i;
@@ -134,7 +134,7 @@ TEST(Cache, AHitEqualsReadingTheRows) {
   EXPECT_THAT(setup.said, HasSubstr(kHit));
   EXPECT_EQ(moved.examples[0].weight, 1.0);
   EXPECT_THAT(moved.examples[0].origin.text(), HasSubstr("moved.jsonl:"));
-  EXPECT_EQ(moved.examples[0].ids, plain.examples[0].ids);
+  EXPECT_EQ(moved.examples[0].ids(), plain.examples[0].ids());
 }
 
 TEST(Cache, EveryChangeOfTheExamplesChangesTheKey) {

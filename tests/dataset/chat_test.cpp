@@ -192,18 +192,18 @@ TEST_F(Chats, Rows) {
   const std::string row = R"({"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})";
   const int32_t eos = *tokenizer_->eos_id();
   const Example ended = load(row, "{% for m in messages %}{{ m.content }}\n{% endfor %}").examples.at(0);
-  EXPECT_EQ(ended.ids.back(), eos);
+  EXPECT_EQ(ended.ids().back(), eos);
   EXPECT_EQ(ended.labels().back(), eos);
   EXPECT_EQ(ended.labels().front(), nn::kIgnoreLabel);
   const Example once = load(row, kPlain).examples.at(0);
-  EXPECT_EQ(std::count(once.ids.begin(), once.ids.end(), eos), 2);
+  EXPECT_EQ(std::count(once.ids().begin(), once.ids().end(), eos), 2);
   const std::vector<int32_t> labels = once.labels();
   EXPECT_EQ(std::count(labels.begin(), labels.end(), eos), 1);  // although the padding token is the same
   // JSON in a string, as in some datasets.
   EXPECT_EQ(load(R"({"chat": "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"})", kPlain)
                 .examples.at(0)
-                .ids,
-            once.ids);
+                .ids(),
+            once.ids());
   test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "messages"}, [&] { load(row + "\n{\"chat\": 3}\n", kPlain); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"chat\" is missing"}, [&] { load("{\"messages\": []}\n", kPlain); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "rejects", "nope"}, [&] { load(row, "{{ raise_exception('nope') }}"); });

@@ -30,7 +30,7 @@ TEST(FeatureRows, BecomeOneTensorPerBatch) {
   const Dataset dataset = setup.load(R"({"features": [[1, 2.5], [3, -4e-1]], "target": 2}
 {"features": [[5, 6], [7, 8]], "target": 0}
 )");
-  EXPECT_TRUE(dataset.has_classes);
+  EXPECT_TRUE(dataset.has_classes());
   EXPECT_EQ(dataset.num_supervised(), 2);
   const nn::Batch batch = make_batch(dataset, {1, 0});
   EXPECT_TRUE(at::equal(batch.features().values, at::tensor({5.f, 6.f, 7.f, 8.f, 1.f, 2.5f, 3.f, -0.4f}).view({2, 2, 2})));
@@ -42,12 +42,13 @@ TEST(FeatureRows, BecomeOneTensorPerBatch) {
 TEST(FeatureRows, HaveTargetsOfSeveralKinds) {
   Rows setup;
   const Dataset values = setup.load("{\"features\": [1], \"target\": 1}\n{\"features\": [2], \"target\": 0.5}\n");
-  EXPECT_FALSE(values.has_classes);
+  EXPECT_FALSE(values.has_classes());
   EXPECT_TRUE(at::equal(make_batch(values, {0, 1}).document_targets().values, at::tensor({1.f, 0.5f})));
   const Dataset lists = setup.load("{\"features\": [1], \"target\": [1, 2]}\n{\"features\": [2], \"target\": [3, 4.5]}\n");
   EXPECT_TRUE(at::equal(make_batch(lists, {0, 1}).document_targets().values, at::tensor({1.f, 2.f, 3.f, 4.5f}).view({2, 2})));
   Dataset names = setup.load("{\"features\": [1], \"target\": \"b\"}\n{\"features\": [2], \"target\": \"a\"}\n");
-  apply_labels(names, find_labels(names, std::nullopt));
+  const LabelSet found = find_labels(names, std::nullopt);
+  names = resolve_labels(std::move(names), found);
   EXPECT_TRUE(at::equal(make_batch(names, {0, 1}).document_targets().values, at::tensor({1, 0}, at::kLong)));
   const Dataset none = setup.load("{\"features\": 3}\n{\"features\": 4}\n");
   EXPECT_TRUE(std::holds_alternative<std::monostate>(make_batch(none, {0, 1}).targets));

@@ -28,7 +28,7 @@ struct Fixture {
 };
 
 void expect_example(const Example& example, const Ids& ids, const Ids& labels) {
-  EXPECT_EQ(example.ids, ids);
+  EXPECT_EQ(example.ids(), ids);
   EXPECT_EQ(example.labels(), labels);
 }
 
@@ -136,7 +136,7 @@ TEST(Formats, Instruction) {
   };
   for (const auto& [row, prompt] : cases) {
     const Example example = setup.load(row);
-    EXPECT_EQ(setup.tokenizer.decode(example.ids, false), prompt + "3");
+    EXPECT_EQ(setup.tokenizer.decode(example.ids(), false), prompt + "3");
     EXPECT_EQ(example.num_supervised(), 2);
     const Ids labels = example.labels();
     EXPECT_EQ(Ids(labels.end() - 3, labels.end()), (Ids{kNo, '3' + 10, 2}));

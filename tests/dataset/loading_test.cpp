@@ -49,7 +49,7 @@ TEST(Loading, Truncate) {
   Fixture setup;
   const Dataset dataset = setup.load(tokens_row(4) + tokens_row(6, 2) + tokens_row(6, 4));
   ASSERT_EQ(dataset.examples.size(), 2U);
-  EXPECT_THAT(dataset.examples[1].ids, ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(dataset.examples[1].ids(), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(dataset.examples[1].labels(), ElementsAre(kNo, kNo, 2, 3));
   EXPECT_EQ(dataset.report.rows, 3);
   EXPECT_EQ(dataset.report.truncated, 2);
@@ -77,7 +77,7 @@ TEST(Loading, DropErrorSplit) {
   EXPECT_EQ(dataset.report.skipped, 1);
   std::vector<std::vector<int32_t>> ids, labels;
   for (const Example& example : dataset.examples) {
-    ids.push_back(example.ids);
+    ids.push_back(example.ids());
     labels.push_back(example.labels());
   }
   // The ninth token of row 2 is a part of its own and cannot be predicted; the first part of row 3 is only prompt.
@@ -104,7 +104,7 @@ TEST(Loading, PartsBeginWithTheDocumentsBos) {
                                const std::vector<std::vector<int32_t>>& labels) {
     ASSERT_EQ(parts.size(), ids.size());
     for (size_t i = 0; i < parts.size(); ++i) {
-      EXPECT_EQ(parts[i].ids, ids[i]) << i;
+      EXPECT_EQ(parts[i].ids(), ids[i]) << i;
       EXPECT_EQ(parts[i].labels(), labels[i]) << i;
       EXPECT_EQ(parts[i].continues_row, i > 0) << i;
     }
@@ -187,7 +187,7 @@ TEST(Loading, SourcesLimitsWeightsAndHashes) {
   std::vector<size_t> sizes;
   std::vector<double> weights;
   for (const Example& example : dataset.examples) {
-    sizes.push_back(example.ids.size());
+    sizes.push_back(example.ids().size());
     weights.push_back(example.weight);
   }
   EXPECT_THAT(sizes, ElementsAre(2, 3, 4, 2, 2, 2));

@@ -43,7 +43,7 @@ std::string rows(int count) {
 void expect_same(const Dataset& a, const Dataset& b) {
   ASSERT_EQ(a.examples.size(), b.examples.size());
   for (size_t i = 0; i < a.examples.size(); ++i) {
-    ASSERT_EQ(a.examples[i].ids, b.examples[i].ids) << i;
+    ASSERT_EQ(a.examples[i].ids(), b.examples[i].ids()) << i;
     ASSERT_EQ(a.examples[i].labels(), b.examples[i].labels()) << i;
     ASSERT_EQ(a.examples[i].origin.text(), b.examples[i].origin.text()) << i;
     ASSERT_EQ(a.examples[i].continues_row, b.examples[i].continues_row) << i;

@@ -86,8 +86,8 @@ class GoldenRun {
     const std::filesystem::path file = golden.folder / "model" / "config.json";
     const Json json = read_json(file, ErrorKind::kModel);
     labels = data::find_labels(train_set, data::read_label_set(JsonReader(json, file.string(), ErrorKind::kModel)));
-    data::apply_labels(train_set, *labels);
-    data::apply_labels(eval_set, *labels);
+    train_set = data::resolve_labels(std::move(train_set), *labels);
+    eval_set = data::resolve_labels(std::move(eval_set), *labels);
     base = models::load_base_model(config.model, 42, models::SequenceHeadRequest{labels->num_labels()});
     if (config.adapter) {
       config.adapter = peft::for_sequence_classification(*config.adapter, {});

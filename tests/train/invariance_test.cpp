@@ -240,7 +240,7 @@ TEST(CausalLm, CountsAndNamesItsExamples) {
   GoldenRun run("gqa");
   const BatchSize size = run.objective->size({0, 1});
   EXPECT_EQ(size.supervised, run.train_set.examples[0].num_supervised() + run.train_set.examples[1].num_supervised());
-  EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids.size() + run.train_set.examples[1].ids.size()));
+  EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids().size() + run.train_set.examples[1].ids().size()));
   EXPECT_THAT(run.objective->describe({0, 2}), testing::AllOf(testing::HasSubstr("rows.jsonl:1"), testing::HasSubstr("rows.jsonl:3")));
   EXPECT_TRUE(run.objective->has_evaluation());
   EXPECT_FALSE(CausalLm(run.model(), run.train_set, nullptr, {}).has_evaluation());
@@ -251,7 +251,7 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
   GoldenRun run("gqa");
   std::vector<int64_t> lengths, all;
   for (int64_t i = 0; i < 4; ++i) {
-    lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids.size()));
+    lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids().size()));
     all.push_back(i);
   }
   const auto parts = [&run, &all](int64_t tokens) {
@@ -281,9 +281,10 @@ TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
   EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "not with prefetching";
   half.objective->set_side_by_side(true);
   half.objective->set_recompute(nn::Recompute::kNothing);
-  half.train_set.examples[0].ids.assign(1152, 1);
+  auto& longest = std::get<data::TokenDocument>(half.train_set.examples[0].content);
+  longest.ids.assign(1152, 1);
   EXPECT_TRUE(half.objective->runs_alongside_others({0}));
-  half.train_set.examples[0].ids.push_back(1);
+  longest.ids.push_back(1);
   EXPECT_FALSE(half.objective->runs_alongside_others({0}));
 }
 
