@@ -80,7 +80,7 @@ void expect_same(const Dataset& a, const Dataset& b) {
     const Example& y = b.examples[i];
     EXPECT_EQ(x.ids(), y.ids()) << i;
     EXPECT_EQ(x.labels(), y.labels()) << i;
-    EXPECT_EQ(x.labelling.own, y.labelling.own) << i;
+    EXPECT_EQ(std::get<TokenDocument>(x.content).labelling.own, std::get<TokenDocument>(y.content).labelling.own) << i;
     EXPECT_EQ(x.origin.text(), y.origin.text()) << i;
     EXPECT_EQ(x.weight, y.weight) << i;
     EXPECT_EQ(x.continues_row, y.continues_row) << i;
@@ -112,7 +112,7 @@ TEST(Cache, AHitEqualsReadingTheRows) {
   EXPECT_THAT(warnings, HasSubstr("empty1.jsonl] the file has no rows"));
   EXPECT_THAT(warnings, HasSubstr("rows have no supervised token"));
   EXPECT_GT(plain.report.split, 0);
-  EXPECT_TRUE(plain.examples.at(plain.examples.size() - 2).labelling.own);
+  EXPECT_TRUE(std::get<TokenDocument>(plain.examples.at(plain.examples.size() - 2).content).labelling.own);
   EXPECT_EQ(plain.files.size(), 4U) << "the limit is reached before the last file";
   EXPECT_FALSE(std::filesystem::exists(setup.folder / "cache"));
 
