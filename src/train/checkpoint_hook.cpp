@@ -1,4 +1,3 @@
-#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/train/hooks.h"
 
@@ -12,7 +11,6 @@ bool CheckpointHook::on_start(TrainerState& state) {
   if (state.step > 0) {
     saved_step_ = state.step;
   }
-  stop_if_asked(state);
   return false;
 }
 
@@ -20,7 +18,6 @@ bool CheckpointHook::on_step(const StepReport& report, TrainerState& state) {
   if (options_.interval.is_due(report) || is_best_to_save(state)) {
     save(state);
   }
-  stop_if_asked(state);
   return false;
 }
 
@@ -29,7 +26,6 @@ void CheckpointHook::on_end(TrainerState& state) {
   if ((saves_last || is_best_to_save(state)) && saved_step_ != state.step) {
     save(state);
   }
-  stop_if_asked(state);
 }
 
 bool CheckpointHook::is_best_to_save(const TrainerState& state) const {
@@ -44,18 +40,13 @@ void CheckpointHook::save(const TrainerState& state) {
   }
 }
 
-void CheckpointHook::stop_if_asked(const TrainerState& state) {
-  const int signal = interrupt_signal();
-  if (signal == 0) {
-    return;
-  }
+void CheckpointHook::on_interrupt(TrainerState& state) {
   if (saved_step_ != state.step || state.evaluation_due) {
     save(state);
   }
   log::end_progress();
   log::info("Stopped by a signal after step " + std::to_string(state.step) +
             ". A checkpoint was written: run the same command to resume from it.");
-  throw Interrupted{signal};
 }
 
 }  // namespace lora::train

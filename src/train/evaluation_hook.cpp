@@ -55,7 +55,7 @@ bool EvaluationHook::on_step(const StepReport& report, TrainerState& state) {
 }
 
 void EvaluationHook::on_end(TrainerState& state) {
-  if (options_.at_end && state.evaluated_step != state.step && interrupt_signal() == 0) {
+  if (options_.at_end && state.evaluated_step != state.step) {
     evaluate(state);
   }
 }

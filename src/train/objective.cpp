@@ -10,11 +10,6 @@
 
 namespace lora::train {
 
-at::Tensor add_gradients_of(const at::Tensor& loss, double scale) {
-  (loss * scale).backward();
-  return loss.detach().to(at::kDouble);
-}
-
 at::Tensor Objective::add_gradients(const MicroBatch& batch, int64_t step, double scale) {
   return add_gradients_of(loss_sum(batch, step), scale);
 }

@@ -1,17 +1,19 @@
 #include "lora/train/trainer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "lora/base/error.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/nn/device.h"
 #include "lora/optim/schedule.h"
 #include "lora/train/side_by_side.h"
+#include "train/gradients.h"
 #include "train/profile_scope.h"
 
 namespace lora::train {
@@ -38,6 +40,7 @@ Trainer::Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan
       options_(options),
       plan_(plan),
       half_precision_(half_precision),
+      agreement_(parts_.communicator),
       lanes_(std::make_unique<ops::Lanes>(kLanes)) {}
 
 void Trainer::run(TrainerState& state) {
@@ -48,15 +51,29 @@ void Trainer::run(TrainerState& state) {
   for (Hook* hook : parts_.hooks) {
     stop = hook->on_start(state) || stop;
   }
-  while (!stop && state.step < plan_.total_steps()) {
+  stop_if_interrupted(state);
+  while (!agreement_.any(stop) && state.step < plan_.total_steps()) {
     const StepReport report = step(state);
     for (Hook* hook : parts_.hooks) {
       stop = hook->on_step(report, state) || stop;
     }
+    stop_if_interrupted(state);
   }
   for (Hook* hook : parts_.hooks) {
     hook->on_end(state);
   }
+  stop_if_interrupted(state);
+}
+
+void Trainer::stop_if_interrupted(TrainerState& state) const {
+  const int signal = agreement_.interrupt_signal();
+  if (signal == 0) {
+    return;
+  }
+  for (Hook* hook : parts_.hooks) {
+    hook->on_interrupt(state);
+  }
+  throw Interrupted{signal};
 }
 
 /// The micro-batches in the objective's parts, further split into 2^halvings parts with about the same number of examples if possible.
@@ -79,29 +96,27 @@ std::vector<MicroBatch> Trainer::halved(const std::vector<MicroBatch>& batches, 
 /// accumulate_gradients, in smaller parts if a micro-batch does not fit into the device's memory. The loss is a sum over examples and
 /// dropout is drawn per example, so the step is unchanged.
 double Trainer::accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const {
-  clear_gradients();
+  clear_gradients(parts_.parameters);
   while (true) {
     const std::vector<MicroBatch> parts = halved(batches, state.batch_halvings);
     const auto is_single = [](const MicroBatch& part) { return part.size() <= 1; };
+    std::optional<double> loss;
     try {
       parts_.objective.expect(with_next(parts, state));
-      return accumulate_gradients(parts, state.step, scale);
+      loss = accumulate_gradients(parts, state.step, scale);
     } catch (const c10::OutOfMemoryError&) {
       if (std::all_of(parts.begin(), parts.end(), is_single)) {
         throw;
       }
     }
-    clear_gradients();  // of completed parts, which also frees their memory
+    if (!agreement_.any(!loss)) {
+      return *loss;
+    }
+    clear_gradients(parts_.parameters);  // of completed parts, which also frees their memory
     nn::release_cached_memory(parts_.parameters.front().tensor.device());
     ++state.batch_halvings;
     log::warn("[step " + std::to_string(state.step + 1) + "] a batch of " + std::to_string(parts.front().size()) +
               " does not fit into the device's memory: continuing with halves of it. The step and its result are unchanged.");
-  }
-}
-
-void Trainer::clear_gradients() const {
-  for (const nn::Parameter& parameter : parts_.parameters) {
-    parameter.tensor.mutable_grad() = at::Tensor();
   }
 }
 
@@ -125,15 +140,6 @@ double Trainer::accumulate_gradients(const std::vector<MicroBatch>& parts, int64
     add(add_gradients_side_by_side(parts_.objective, parts_.parameters, side_by_side, step, scale, *lanes_));
   }
   return total.item<double>();
-}
-
-void Trainer::unscale_gradients(double scale) const {
-  const at::NoGradGuard no_grad;
-  for (const nn::Parameter& parameter : parts_.parameters) {
-    if (parameter.tensor.grad().defined()) {
-      parameter.tensor.grad().mul_(1.0 / scale);
-    }
-  }
 }
 
 /// The step's batches and the first one of the next step, which can be prepared while this step ends.
@@ -180,8 +186,9 @@ StepReport Trainer::step(TrainerState& state) {
   if (!std::isfinite(report.loss)) {
     diverged(state.step + 1, "the loss", report.loss, parts_.objective.describe(batches.front()));
   }
+  sum_gradients(parts_.parameters, parts_.communicator);
   if (half_precision_) {
-    unscale_gradients(scale);
+    unscale_gradients(parts_.parameters, scale);
   }
   const ProfileScope optimizer_scope(kOptimizerScope);
   report.grad_norm = optim::grad_norm(parts_.parameters);

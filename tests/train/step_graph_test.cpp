@@ -56,9 +56,9 @@ struct Trained {
   std::vector<at::Tensor> tensors;
 };
 
-class Reports : public Hook {
+class LossRecorder : public Hook {
  public:
-  explicit Reports(Trained& trained) : trained_(trained) {}
+  explicit LossRecorder(Trained& trained) : trained_(trained) {}
   bool on_step(const StepReport& report, TrainerState&) override {
     trained_.losses.push_back(report.loss);
     trained_.norms.push_back(report.grad_norm);
@@ -78,7 +78,7 @@ Trained train(const std::string& name, std::unique_ptr<nn::DeviceGraph> graph, c
     run.objective->use_graphs(run.parameters(), std::move(graph));
   }
   Trained trained;
-  Reports reports(trained);
+  LossRecorder reports(trained);
   TrainerState state;
   run.run(state, {&reports});
   for (const nn::Parameter& parameter : run.parameters()) {

@@ -21,7 +21,7 @@ struct DocumentObjectiveOptions {
   std::optional<int64_t> part_tokens;
 };
 
-/// The common part of objectives on documents: which documents are in which micro-batch, and micro-batches as TokenBatches. A derived
+/// The common part of objectives on documents: which documents are in which micro-batch, and micro-batches as batches. A derived
 /// objective adds its loss and its evaluation.
 class DocumentObjective : public Objective {
  public:

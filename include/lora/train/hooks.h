@@ -103,7 +103,7 @@ struct CheckpointOptions {
 };
 
 /// Saves at its intervals, at each new best if requested, after the last step of a run that saves by steps or epochs, and after a
-/// signal, in which case it throws Interrupted.
+/// signal.
 class CheckpointHook : public Hook {
  public:
   using SaveResult = std::function<void(const std::filesystem::path&)>;
@@ -111,11 +111,11 @@ class CheckpointHook : public Hook {
   bool on_start(TrainerState& state) override;
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
+  void on_interrupt(TrainerState& state) override;
 
  private:
   bool is_best_to_save(const TrainerState& state) const;
   void save(const TrainerState& state);
-  void stop_if_asked(const TrainerState& state);
 
   std::filesystem::path output_dir_;
   CheckpointOptions options_;

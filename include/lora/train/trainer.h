@@ -7,6 +7,7 @@
 #include "lora/nn/parameter.h"
 #include "lora/ops/lanes.h"
 #include "lora/optim/optimizer.h"
+#include "lora/train/agreement.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
 #include "lora/train/step_plan.h"
@@ -38,6 +39,8 @@ class Hook {
   virtual bool on_step(const StepReport& report, TrainerState& state) = 0;
   /// After the last step of the run.
   virtual void on_end(TrainerState& state) {}
+  /// After a signal has asked the run to stop, at any of these points. The trainer then throws Interrupted.
+  virtual void on_interrupt(TrainerState& state) {}
 };
 
 /// The parts of a run; all must outlive the trainer.
@@ -57,7 +60,7 @@ class Trainer {
   Trainer(TrainerParts parts, const TrainOptions& options, StepPlan& plan, bool half_precision);
 
   /// Runs from state.step to the end. Throws Error (diverged) for a loss or gradient that is not finite; that update is then not
-  /// applied.
+  /// applied. Throws Interrupted after a signal, once the hooks know of it.
   void run(TrainerState& state);
 
  private:
@@ -67,13 +70,13 @@ class Trainer {
   std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
   double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
   double accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const;
-  void clear_gradients() const;
-  void unscale_gradients(double scale) const;
+  void stop_if_interrupted(TrainerState& state) const;
 
   TrainerParts parts_;
   const TrainOptions& options_;
   StepPlan& plan_;
   bool half_precision_;
+  Agreement agreement_;
   std::unique_ptr<ops::Lanes> lanes_;
 };
 
