@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/nn/layer_memory.h"
 #include "train/gradients.h"
 #include "train/profile_scope.h"
 
@@ -14,46 +15,32 @@ namespace {
 
 using at::Tensor;
 
-/// The hidden states at supervised positions and their labels. S supervised positions.
+/// What the body gives at supervised positions, their labels, and a pass over them. S supervised positions.
 struct SupervisedRows {
   Tensor hidden_SD;
   Tensor labels_S;
-  Tensor row_keys_S;  ///< undefined in evaluation
+  nn::Pass pass;
 };
 
 SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
   const nn::TokenLabels& labels = pass.batch().labels();
   const Tensor& rows_S = labels.supervised_S;
-  return {model.hidden_of(rows_S, pass), labels.labels_T.index_select(0, rows_S),
-          pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()};
-}
-
-/// The model's logits for a chunk of the supervised rows.
-ops::LogitsOf logits_of(nn::Model& model, const SupervisedRows& rows, const nn::Pass& pass) {
-  return [&model, &rows, &pass](const Tensor& hidden_CD, int64_t begin) {
-    const Tensor keys_C = pass.training() ? rows.row_keys_S.slice(0, begin, begin + hidden_CD.size(0)) : Tensor();
-    return model.logits(hidden_CD, pass.of_rows(keys_C));
-  };
+  return {model.body->hidden_of(rows_S, pass), labels.labels_T.index_select(0, rows_S),
+          pass.of_rows(pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor())};
 }
 
 }  // namespace
 
-/// Whether logits are the product of hidden states and one matrix, and nothing more.
-bool CausalLm::has_plain_head() const {
-  return model().head().is_plain() && !model().logit_soft_cap();
-}
-
 int64_t CausalLm::loss_bytes(const BatchSize& size) const {
-  if (model().gives_logits()) {  // in float32, their log-probabilities and gradient
-    return 3 * size.supervised * model().vocab_size() * static_cast<int64_t>(sizeof(float));
-  }
-  const nn::Linear& head = model().head();
-  const ops::LossSizes sizes{size.supervised, head.in_features(), model().vocab_size(), model().dtype()};
-  return has_plain_head() ? ops::linear_cross_entropy_bytes(sizes, head.is_trained()) : ops::chunked_cross_entropy_bytes(sizes);
+  return model().tokens->loss_bytes(size.supervised);
 }
 
 int64_t CausalLm::evaluation_loss_bytes(const BatchSize& size) const {
-  return ops::token_scores_bytes({size.supervised, model().hidden_size(), model().vocab_size(), model().dtype()});
+  return model().tokens->scores_bytes(size.supervised);
+}
+
+int64_t CausalLm::num_needed(const BatchSize& size) const {
+  return nn::computes_all(size.supervised, size.input) ? size.input : size.supervised;
 }
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
@@ -99,14 +86,7 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
 Tensor CausalLm::loss_of(const nn::Pass& pass) const {
   const SupervisedRows rows = supervised_rows(model(), pass);
   const ProfileScope scope(kLossScope);
-  if (model().gives_logits()) {
-    return at::cross_entropy_loss(rows.hidden_SD.to(at::kFloat), rows.labels_S, {}, at::Reduction::Sum);
-  }
-  const nn::Linear& head = model().head();
-  if (has_plain_head()) {
-    return ops::linear_cross_entropy(rows.hidden_SD, head.weight_in_use(), head.bias_in_use(), rows.labels_S);
-  }
-  return ops::chunked_cross_entropy(rows.hidden_SD, rows.labels_S, head.out_features(), head.trained(), logits_of(model(), rows, pass));
+  return model().tokens->loss_sum(rows.hidden_SD, rows.labels_S, rows.pass);
 }
 
 EvalResult CausalLm::evaluate() const {
@@ -123,12 +103,8 @@ EvalResult CausalLm::evaluate() const {
 
 ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch) {
   const at::NoGradGuard no_grad;
-  const nn::Pass pass = nn::evaluation_pass(batch);
-  const SupervisedRows rows = supervised_rows(model, pass);
-  if (model.gives_logits()) {
-    return ops::token_scores(rows.hidden_SD, rows.labels_S);
-  }
-  return ops::chunked_token_scores(rows.hidden_SD, rows.labels_S, model.head().out_features(), logits_of(model, rows, pass));
+  const SupervisedRows rows = supervised_rows(model, nn::evaluation_pass(batch));
+  return model.tokens->scores(rows.hidden_SD, rows.labels_S, rows.pass);
 }
 
 }  // namespace lora::train

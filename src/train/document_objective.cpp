@@ -51,7 +51,7 @@ std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const 
   if (part_tokens_ == 0) {
     return {batch};
   }
-  return has_lanes() ? data::spread_by_tokens(train_, batch, std::min(part_tokens_, kPartElements / model_.hidden_size()), kLanes)
+  return has_lanes() ? data::spread_by_tokens(train_, batch, std::min(part_tokens_, kPartElements / model_.body->hidden_size()), kLanes)
                      : data::spread_by_tokens(train_, batch, part_tokens_, 1);
 }
 
@@ -59,9 +59,8 @@ std::vector<MicroBatch> DocumentObjective::parts(const MicroBatch& batch) const 
 /// used when memory is short.
 bool DocumentObjective::has_lanes() const {
   const bool is_half = model_.dtype() == at::kBFloat16 || model_.dtype() == at::kHalf;
-  const bool is_own = !model_.gives_logits() && model_.row_model() == nullptr;  // TorchScript has one random generator
-  return side_by_side_ && model_.device().is_cpu() && is_half && is_own && model_.hidden_size() <= kMostWidth && !prefetches_ &&
-         recompute_ == nn::Recompute::kNothing;
+  return side_by_side_ && model_.device().is_cpu() && is_half && model_.body->runs_concurrently() &&
+         model_.body->hidden_size() <= kMostWidth && !prefetches_ && recompute_ == nn::Recompute::kNothing;
 }
 
 bool DocumentObjective::runs_alongside_others(const MicroBatch& part) const {
@@ -95,7 +94,7 @@ nn::Pass DocumentObjective::training_pass(const nn::Batch& tokens, int64_t step)
 }
 
 int64_t DocumentObjective::training_bytes(const std::vector<BatchSize>& at_once, nn::Recompute recompute) const {
-  const nn::PassMemory memory = model_.pass_memory(recompute);
+  const nn::PassMemory memory = model_.body->pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
     const int64_t needed = num_needed(part), kept = memory.kept * part.input + memory.tail * needed;
@@ -110,7 +109,7 @@ int64_t DocumentObjective::evaluation_bytes() const {
   if (eval_ == nullptr) {
     return 0;
   }
-  const nn::PassMemory memory = model_.pass_memory(nn::Recompute::kNothing);
+  const nn::PassMemory memory = model_.body->pass_memory(nn::Recompute::kNothing);
   int64_t most = 0;
   for (const MicroBatch& batch : data::plan_epoch(*eval_, options_.eval_batches, 0)) {
     const BatchSize size = size_of(*eval_, batch);

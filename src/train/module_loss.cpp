@@ -26,7 +26,7 @@ at::Tensor row_loss(const nn::RowModel& network, const nn::Pass& pass, const std
 }  // namespace
 
 ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
-    : DocumentObjective(model, train, eval, options), network_(*model.row_model()) {}
+    : DocumentObjective(model, train, eval, options), network_(*model.rows) {}
 
 /// The number of rows or tokens that the loss of these documents is a mean over.
 int64_t ModuleLoss::count(const nn::Batch& tokens) const {

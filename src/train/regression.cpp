@@ -48,7 +48,7 @@ void append(const Tensor& values_NK, std::vector<std::vector<double>>& columns) 
 }  // namespace
 
 Regression::Regression(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
-    : DocumentObjective(model, train, eval, options), network_(*model.row_model()) {
+    : DocumentObjective(model, train, eval, options), network_(*model.rows) {
   require_width(network_, train);
 }
 

@@ -20,11 +20,10 @@ class CausalLm : public DocumentObjective {
  protected:
   int64_t loss_bytes(const BatchSize& size) const override;
   int64_t evaluation_loss_bytes(const BatchSize& size) const override;
-  int64_t num_needed(const BatchSize& size) const override { return 4 * size.supervised > 3 * size.input ? size.input : size.supervised; }
+  int64_t num_needed(const BatchSize& size) const override;
 
  private:
   at::Tensor loss_of(const nn::Pass& pass) const;
-  bool has_plain_head() const;
 
   std::unique_ptr<StepGraph> graph_;  ///< null: passes are not recorded
 };
