@@ -94,9 +94,9 @@ Labels labels_in_metadata(const std::vector<std::filesystem::path>& adapters, co
 }
 
 void apply(const LabelledRows& rows, const data::LabelSet& labels) {
-  data::apply_labels(rows.first, labels);
+  rows.first = data::resolve_labels(std::move(rows.first), labels);
   if (rows.second != nullptr) {
-    data::apply_labels(*rows.second, labels);
+    *rows.second = data::resolve_labels(std::move(*rows.second), labels);
   }
 }
 

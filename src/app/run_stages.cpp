@@ -20,9 +20,9 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "lora/nn/batch.h"
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
-#include "lora/nn/token_batch.h"
 #include "lora/peft/eva.h"
 #include "lora/train/objectives.h"
 
@@ -143,7 +143,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
       continue;
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
-    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
     base.model->body->hidden(nn::evaluation_pass(batch));
   }
 }

@@ -49,7 +49,7 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
 
 bool is_dense(const RunParts& parts) {
   const std::vector<data::Example>& examples = parts.rows->train.examples;
-  return !examples.empty() && examples.front().dense != nullptr;
+  return !examples.empty() && examples.front().features() != nullptr;
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both.

@@ -94,7 +94,7 @@ TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
     std::vector<int32_t> text = row.prompt;
     text.insert(text.end(), row.output_ids.begin(), row.output_ids.end());
     const at::NoGradGuard no_grad;
-    const nn::TokenBatch batch = test::batch_of({{text, {}, 0}});
+    const nn::Batch batch = test::batch_of({{text, {}, 0}});
     const nn::Pass pass = nn::evaluation_pass(batch);
     const at::Tensor likeliest = base.model->tokens->logits(base.model->body->hidden(pass), pass).argmax(-1);
     for (size_t i = 0; i < row.output_ids.size(); ++i) {

@@ -24,7 +24,7 @@ struct Factor : nn::Attachment {
 };
 
 at::Tensor states_of(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 4}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({7, 4}, 50));
   const at::NoGradGuard no_grad;
   return base.model->body->hidden(nn::evaluation_pass(batch));
 }

@@ -210,7 +210,7 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   const models::BaseModel base = tiny_llama(), fresh = tiny_llama();
   LoraOptions options = starting(LoraInit::kPissa);
   options.use_dora = true;
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 5}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({7, 5}, 50));
   const at::NoGradGuard no_grad;
   const at::Tensor untrained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   const auto method = attach_adapter(options, *base.model, "base", 1);

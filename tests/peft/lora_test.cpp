@@ -69,7 +69,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
   EXPECT_EQ(count, 3 * 4 * ((16 + 16) + (20 + 16)));  // layers · r · Σ (in + out)
 
   // A pass gives every parameter a gradient, and no base weight. The gradient of A is zero because B is zero; that of B is not.
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   base.model->body->hidden(nn::evaluation_pass(batch)).square().sum().backward();
   for (const nn::Parameter& parameter : parameters) {
     ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
@@ -220,7 +220,7 @@ TEST(LoraFile, LoadingEndsWhatEvaluationKeptOfDora) {
   const auto method = attach_adapter(options, *base.model, "base", 1), loaded = attach_adapter(options, *again.model, "base", 2);
   const TemporaryFolder folder;
   method->save(folder.path());
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const at::NoGradGuard no_grad;
   const at::Tensor before = again.model->body->hidden(nn::evaluation_pass(batch));
   loaded->load(folder.path());

@@ -60,7 +60,7 @@ TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
 
 /// Logits of a training pass of samples from `first` on.
 at::Tensor trained_hidden(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
-  const nn::TokenBatch batch = test::batch_of(documents, first);
+  const nn::Batch batch = test::batch_of(documents, first);
   return model.body->hidden(nn::training_pass(batch, 7, 3)).detach();
 }
 
@@ -104,7 +104,7 @@ TEST(Reading, ObserversOnlySeeTokens) {
   const auto look = [&base](const std::vector<std::vector<int32_t>>& documents) {
     Inputs inputs;
     const at::NoGradGuard no_grad;
-    const nn::TokenBatch batch = test::batch_of(documents);
+    const nn::Batch batch = test::batch_of(documents);
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = &inputs;
     base.model->body->hidden(pass);
