@@ -19,7 +19,7 @@ Transformer::Transformer(TransformerOptions options, std::unique_ptr<TokenEmbedd
   }
   for (int64_t i = 0; i < options_.num_layers; ++i) {
     const std::string name = options_.names.layers + "." + std::to_string(i);
-    layers_.push_back(std::make_unique<Layer>(name, options_.hidden_size, make_layer(name, i)));
+    layers_.push_back(std::make_unique<Layer>(name, make_layer(name, i)));
     const std::vector<nn::Host*> hosts = layers_.back()->hosts();
     hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
   }
