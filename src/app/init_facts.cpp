@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/backend.h"
 #include "app/classifier.h"
 #include "app/control_tokens.h"
 #include "app/inference.h"
@@ -158,7 +159,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   ModelFacts facts;
   facts.options = config::read_model_flags({.model = name, .flag = kFlag}, surroundings);
   require_model(facts.options, kFlag);
-  if (facts.options.is_torchscript()) {
+  if (backend_of(facts.options).is_module) {
     config_error(kFlag, "found the TorchScript file '" + name + "', expected a Hugging Face model folder. Start from " +
                             "configs/lora_torchscript.json or configs/lora_features.json.");
   }

@@ -15,7 +15,6 @@
 #include "lora/data/batches.h"
 #include "lora/train/regression.h"
 #include "lora/train/sequence_classification.h"
-#include "app/result_inputs.h"
 
 namespace lora::app {
 
@@ -130,16 +129,6 @@ train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, con
     });
   });
   return comparison.result();
-}
-
-std::optional<ResultFile> predictions_file(const EvalRequest& request) {
-  if (request.predictions.empty()) {
-    return std::nullopt;
-  }
-  if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
-    config_error("--predictions", "found more than one result to write, expected at most one adapter and no --compare-base");
-  }
-  return ResultFile(request.predictions, inputs_of(request.inference, {request.source.path, request.chat_template}));
 }
 
 }  // namespace lora::app

@@ -101,10 +101,6 @@ void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Dev
 
 }  // namespace
 
-bool takes_rows_whole(const models::ModelOptions& model, ObjectiveKind objective) {
-  return model.is_torchscript() && objective != ObjectiveKind::kCausalLm;
-}
-
 std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset* second, ObjectiveKind objective,
                                              const std::optional<data::LabelSet>& known, bool need_targets) {
   if (objective == ObjectiveKind::kModuleLoss) {

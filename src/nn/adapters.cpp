@@ -24,10 +24,8 @@ void use_adapter(Model& model, const std::string& name) {
 
 void scale_adapter(Model& model, const std::string& name, double factor) {
   for (Host* host : model.hosts()) {
-    if (auto* matrix = dynamic_cast<MatrixHost*>(host)) {
-      for (LowRank& attached : matrix->attachments()) {
-        attached.scale *= attached.adapter == name ? factor : 1;
-      }
+    for (LowRank* pair : host->attached<LowRank>()) {
+      pair->scale *= pair->adapter == name ? factor : 1;
     }
   }
 }

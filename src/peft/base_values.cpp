@@ -90,8 +90,7 @@ bool BaseValues::put(const AdapterTensor& tensor) {
     for (nn::BaseWeight& weight : host->weights()) {
       if (weight.base().const_data_ptr() == base.const_data_ptr()) {
         weight.replace(adapter_name_, value);
-        const auto* matrix = dynamic_cast<const nn::MatrixHost*>(host);
-        has_rows = has_rows || (matrix != nullptr && host->name() == tensor.module && !matrix->token_rows().empty());
+        has_rows = has_rows || (host->name() == tensor.module && !host->attached<nn::TokenRows>().empty());
       }
     }
   }

@@ -346,7 +346,7 @@ TEST(CausalLm, AStepInPartsIsTheSameStep) {
 TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   // With lm_head as a target the logits are computed at once; with the adapter switched off, in chunks.
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
-  nn::LowRank& attached = run.model().head()->attachments().at(0);
+  nn::LowRank& attached = *run.model().head()->attached<nn::LowRank>().at(0);
   const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
   const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
   const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;
