@@ -2,32 +2,26 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
 namespace lora::nn {
 
-void Tap::attach(const std::string& adapter, std::unique_ptr<TapModule> module) {
-  attached_.push_back({adapter, std::move(module)});
-  in_use_ = attached_.back().module.get();
-}
-
-bool Tap::is_trained() const {
-  if (in_use_ == nullptr) {
-    return false;
+Tensor Tap::forward(const Tensor& x_TD, const Pass& pass) const {
+  Tensor y_TD = x_TD;
+  for (const std::unique_ptr<Attachment>& attachment : attachments()) {
+    if (attachment->enabled) {
+      y_TD = attachment->transform(y_TD, pass);
+    }
   }
-  const std::vector<Parameter> parameters = in_use_->parameters();
-  return std::any_of(parameters.begin(), parameters.end(), [](const Parameter& parameter) { return parameter.tensor.requires_grad(); });
+  return y_TD;
 }
 
-void Tap::use_adapter(const std::string& adapter) {
-  const auto found =
-      std::find_if(attached_.begin(), attached_.end(), [&adapter](const Attached& attached) { return attached.adapter == adapter; });
-  in_use_ = found == attached_.end() ? nullptr : found->module.get();
-}
-
-void Tap::remove_adapters() {
-  in_use_ = nullptr;
-  attached_.clear();
+Kept Tap::kept() const {
+  Kept all;
+  for (const std::unique_ptr<Attachment>& attachment : attachments()) {
+    if (attachment->enabled) {
+      all += attachment->kept(/*out_features=*/0);
+    }
+  }
+  return all;
 }
 
 }  // namespace lora::nn

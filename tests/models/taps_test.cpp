@@ -13,13 +13,13 @@ namespace lora::models {
 namespace {
 
 /// Multiplies a block's output.
-class Factor : public nn::TapModule {
+class Factor : public nn::Attachment {
  public:
-  explicit Factor(double factor) : factor_(test::trained(at::full({1}, factor, at::kFloat))) {}
+  Factor(const std::string& adapter, double factor) : Attachment(adapter), factor_(test::trained(at::full({1}, factor, at::kFloat))) {}
 
-  at::Tensor forward(const at::Tensor& x_TD, const nn::Pass&) const override { return x_TD * factor_; }
-  std::vector<nn::Parameter> parameters() const override { return {{"factor", factor_}}; }
-  nn::Kept kept() const override { return {16, 0}; }
+  std::vector<at::Tensor> tensors() const override { return {factor_}; }
+  nn::Kept kept(int64_t) const override { return {16, 0}; }
+  at::Tensor transform(const at::Tensor& x_TD, const nn::Pass&) const override { return x_TD * factor_; }
 
  private:
   at::Tensor factor_;
@@ -60,9 +60,9 @@ TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {
   const at::Tensor bare_TD = states_of(base);
   nn::Tap& after_block = tap(base, "model.layers.1.output_adapters");
   EXPECT_FALSE(after_block.is_trained());
-  after_block.attach("same", std::make_unique<Factor>(1.0));
+  after_block.attach(Factor("same", 1.0));
   test::expect_equal(states_of(base), bare_TD);
-  after_block.attach("twice", std::make_unique<Factor>(2.0));
+  after_block.attach(Factor("twice", 2.0));
   EXPECT_TRUE(after_block.is_trained());
   EXPECT_FALSE(at::allclose(states_of(base), bare_TD));
   nn::use_adapter(*base.model, "same");
@@ -78,10 +78,10 @@ TEST(Taps, WhatTheyKeepIsInTheMemoryOfAPass) {
   const BaseModel base = test::tiny_llama();
   const auto kept = [&base] { return base.model->body->pass_memory(nn::Recompute::kNothing).kept; };
   const int64_t bare = kept();  // nothing is trained
-  tap(base, "model.layers.2.attention_adapters").attach("one", std::make_unique<Factor>(2.0));
+  tap(base, "model.layers.2.attention_adapters").attach(Factor("one", 2.0));
   const int64_t last = kept() - bare;
   EXPECT_GE(last, 16 * 4);
-  tap(base, "model.layers.1.attention_adapters").attach("one", std::make_unique<Factor>(2.0));
+  tap(base, "model.layers.1.attention_adapters").attach(Factor("one", 2.0));
   EXPECT_GT(kept() - bare, 2 * last);  // with the whole feed-forward block of the second layer
 }
 

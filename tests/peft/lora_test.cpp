@@ -222,10 +222,10 @@ TEST(LoraFile, LoadingEndsWhatEvaluationKeptOfDora) {
   method->save(folder.path());
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const at::NoGradGuard no_grad;
-  const at::Tensor before = again.model->hidden(nn::evaluation_pass(batch));
+  const at::Tensor before = again.model->body->hidden(nn::evaluation_pass(batch));
   loaded->load(folder.path());
-  const at::Tensor after = again.model->hidden(nn::evaluation_pass(batch));
-  expect_equal(after, base.model->hidden(nn::evaluation_pass(batch)));
+  const at::Tensor after = again.model->body->hidden(nn::evaluation_pass(batch));
+  expect_equal(after, base.model->body->hidden(nn::evaluation_pass(batch)));
   EXPECT_FALSE(at::equal(after, before));
 }
 
