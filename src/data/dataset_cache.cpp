@@ -45,7 +45,7 @@ Content content_of(const Example& example) {
   return is_document ? Content::kDocument : example.has_target() ? Content::kLabelledText : Content::kText;
 }
 
-const Labelling& labelling_of(const Example& example) {
+const Labelling& labelling_in(const Example& example) {
   static const Labelling kNone;
   const auto* const document = std::get_if<TokenDocument>(&example.content);
   return document != nullptr ? document->labelling : kNone;
@@ -121,7 +121,7 @@ Written written(const RowSet& set) {
 // The writers refer to `set`, `written` and `files`.
 std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& written, const std::vector<PlannedFile>& files) {
   const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids(); };
-  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return labelling_of(example).values; };
+  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return labelling_in(example).values; };
   const auto same = [](int64_t number) { return number; };
   const auto file_of = [&files](const Origin& origin) { return index_of(origin, files); };
   const auto line_of = [](const Origin& origin) { return origin.line; };
@@ -130,7 +130,7 @@ std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& writt
           ends(kIdEnds, set.examples, ids),
           joined(kLabelling, set.examples, labelling),
           ends(kLabellingEnds, set.examples, labelling),
-          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(labelling_of(e).own); }),
+          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(labelling_in(e).own); }),
           column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
           column(kContents, kU8, set.examples, content_of),
           column(kTargets, kF64, set.examples, [](const Example& e) { return e.target().value_or(0); }),
