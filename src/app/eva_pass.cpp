@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -39,9 +40,10 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 }
 
 /// Passes batches to EVA until it has converged. Returns their number.
-int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options) {
+int64_t look_at_data(const RunParts& parts, const config::RunConfig& config) {
+  const peft::EvaOptions& options = config.adapter->eva;
   peft::EvaPass& pass = *parts.eva;
-  const std::vector<train::MicroBatch> batches = parts.objective->plan_epoch(0);
+  const std::vector<train::MicroBatch> batches = data::plan_epoch(parts.train, train_batches(config, config.training.per_device_train_batch_size), 0);
   const auto epoch = static_cast<int64_t>(batches.size());
   int64_t most_tokens = 0;
   for (int64_t i = 0; i < kMostBatches || i < epoch; ++i) {
@@ -76,7 +78,7 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
     return;
   }
   log::info("EVA: computing the initial adapter from the training data");
-  const int64_t num_batches = look_at_data(parts, options.eva);
+  const int64_t num_batches = look_at_data(parts, config);
   const peft::EvaStart start = parts.eva->start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
             std::to_string(parts.eva->num_modules()) + " modules get a rank");

@@ -47,8 +47,7 @@ Json evaluation_with(nn::Model& model, const std::string& adapter, const data::D
     return evaluation_of_rows(model, adapter, dataset,
                               {kind == ObjectiveKind::kRegression, labels ? labels->names : std::vector<std::string>()}, request, file);
   }
-  train::DocumentObjectiveOptions batches;
-  batches.eval_batches = {request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
+  const data::BatchOptions batches{request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
   const auto found_of = [&](const data::Dataset& rows) {
     return train::objective_entry(kind).make({model, rows, &rows, labels ? &*labels : nullptr, batches})->evaluate();
   };

@@ -19,6 +19,7 @@
 #include "lora/peft/file_names.h"
 #include "lora/peft/task.h"
 #include "app/model_path.h"
+#include "app/run_batches.h"
 #include "app/run_folder.h"
 #include "app/script_rows.h"
 
@@ -59,17 +60,6 @@ void copy_model_companions(const config::RunConfig& config, const fs::path& fold
   if (fs::exists(generation)) {
     write_file_atomically(folder / generation.filename(), read_file(generation, ErrorKind::kModel));
   }
-}
-
-train::DocumentObjectiveOptions batch_options(const config::RunConfig& config) {
-  train::DocumentObjectiveOptions options;
-  options.seed = config.training.seed;
-  options.train_batches = {
-      config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle, config.training.seed,
-      config.data.tokens_per_batch.value_or(0)};
-  options.eval_batches = {config.training.per_device_eval_batch_size, /*packing=*/false, config.data.max_length, /*shuffle=*/false,
-                          config.training.seed};
-  return options;
 }
 
 Json data_files(const data::Dataset* dataset) {
@@ -184,7 +174,7 @@ void RunParts::attach(const config::RunConfig& config) {
 
 void RunParts::make_objective(const config::RunConfig& config) {
   objective = train::objective_entry(config.training.objective)
-                  .make({*base.model, train, eval_set(), labels ? &*labels : nullptr, batch_options(config)});
+                  .make({*base.model, train, eval_set(), labels ? &*labels : nullptr, eval_batches(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {

@@ -191,7 +191,7 @@ void check_graphs(const RunConfig& run, const ConfigPlace& at) {
   if (!run.training.cuda_graphs) {
     return;
   }
-  if (run.training.objective != train::ObjectiveKind::kCausalLm) {
+  if (!train::objective_entry(run.training.objective).records_passes) {
     at.add("found true with training.objective \"" + std::string(train::kObjectiveKinds.name(run.training.objective)) +
            "\", expected false: only passes of \"causal_lm\" are recorded");
   } else if (run.model.is_torchscript()) {
