@@ -115,7 +115,7 @@ TEST(Processes, TogetherTakeTheStepOfOne) {
   const MicroBatch some{0, 1, 2}, other{3};
   Process alone({some, other});
   alone.train(*alone.run.communicator);
-  Process first(std::vector{some}), second(std::vector{other});
+  Process first(std::vector<MicroBatch>{some}), second(std::vector<MicroBatch>{other});
   first.holds = 1;
   test::ThreadGroup(2).run([&](comm::Communicator& communicator) { (communicator.is_first() ? first : second).train(communicator); });
   for (const Process* process : {&first, &second}) {
