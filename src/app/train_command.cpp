@@ -157,8 +157,8 @@ void train(const config::RunList& list, const TrainRequest& request) {
   const auto communicator = comm::make_single_process();
   // Lock the folders first: a second run on one of them must fail at once, not after loading.
   std::vector<PlannedRun> planned(list.runs.size());
-  for (size_t i = 0; i < list.runs.size() && communicator->is_first(); ++i) {
-    planned[i].folder = std::make_unique<RunFolder>(list.runs[i].output_dir);
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    planned[i].folder = communicator->is_first() ? std::make_unique<RunFolder>(list.runs[i].output_dir) : nullptr;
   }
   const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
   require_one_template(list.runs, parts->prompts.serves_pairs());

@@ -41,6 +41,7 @@ void StepRunner::record_passes(std::unique_ptr<nn::DeviceGraph> graph, const std
   graph_ = std::make_unique<StepGraph>(std::move(graph), room, inputs_.parameters, loss_sum);
 }
 
+/// The parts of micro-batches, further split into 2^halvings with about the same number of examples if possible.
 std::vector<MicroBatch> StepRunner::parts(const std::vector<MicroBatch>& batches, int64_t halvings) const {
   std::vector<MicroBatch> halved;
   for (const MicroBatch& batch : batches) {

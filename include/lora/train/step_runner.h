@@ -39,14 +39,13 @@ class StepRunner {
   /// @param next the first micro-batch of the next step, which can be prepared while this step ends; none: this is the last step.
   double run(const std::vector<MicroBatch>& batches, const std::optional<MicroBatch>& next, TrainerState& state, double scale);
 
-  /// The parts of micro-batches, further split into 2^halvings with about the same number of examples if possible.
-  std::vector<MicroBatch> parts(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   /// Adds the gradients of `scale` times the loss of one part to the existing ones. Returns the loss, a float64 scalar on the device.
   at::Tensor add_gradients(const MicroBatch& part, int64_t step, double scale);
   /// The parts whose batches are built ahead in the last step and after it; empty without prefetching.
   const std::vector<MicroBatch>& expected() const { return expected_; }
 
  private:
+  std::vector<MicroBatch> parts(const std::vector<MicroBatch>& batches, int64_t halvings) const;
   double add_all_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale);
   void expect(const std::vector<MicroBatch>& computed, const std::optional<MicroBatch>& next, int64_t halvings);
   nn::BatchRoom room_for(const MicroBatch& part) const;
