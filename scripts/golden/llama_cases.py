@@ -13,6 +13,7 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
+from small_adapters import write_json
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 MIN_LENGTH, MAX_LENGTH = 3, 40
@@ -220,10 +221,6 @@ def to_v4(config: dict, renames: dict) -> dict:
     config["torch_dtype"] = config.pop("dtype")
     config["transformers_version"] = "4.46.0"
     return config
-
-
-def write_json(path: Path, value: dict) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_model(case: Case, folder: Path, generator: torch.Generator) -> PreTrainedModel:

@@ -10,19 +10,18 @@ import copy
 import json
 import shutil
 from collections import OrderedDict
-from pathlib import Path
 
 import peft
 import torch
 import transformers
-from llama_cases import write_json
 from llama_reference import be_quiet, one_thread
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from small_adapters import ROWS, VOCABULARY, add_noise, mean_loss, tidy, write_json
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "adapters"
-OLD_VOCABULARY, VOCABULARY = 38, 40
+DATA = ROWS.parent
+OLD_VOCABULARY = VOCABULARY - 2
 TARGETS = ["q_proj", "v_proj"]
 
 
@@ -32,17 +31,6 @@ def llama_config(tied: bool, vocab_size: int) -> LlamaConfig:
         num_key_value_heads=1, max_position_embeddings=64, attention_bias=True, tie_word_embeddings=tied, dtype="float32",
         bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )  # fmt: skip
-
-
-def add_noise(model: torch.nn.Module, seed: int, only_trained: bool) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad or not only_trained:
-            noise = torch.randn(parameter.shape, generator=generator)
-            if "lora_magnitude_vector" in name or "norm" in name:
-                parameter.data.mul_(1 + 0.2 * noise)
-            else:
-                parameter.data.copy_((parameter.data if only_trained else 0) + 0.3 * noise)
 
 
 def write_bases() -> None:
@@ -61,33 +49,11 @@ def write_bases() -> None:
 def write_rows() -> None:
     generator = torch.Generator().manual_seed(5)
     rows = [torch.randint(0, VOCABULARY, (n,), generator=generator).tolist() for n in (12, 7, 19)]
-    (DATA / "rows.jsonl").write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
-
-
-def mean_loss(model: torch.nn.Module) -> float:
-    total, count = 0.0, 0
-    for line in (DATA / "rows.jsonl").read_text().splitlines():
-        ids = torch.tensor([json.loads(line)["input_ids"]])
-        with torch.no_grad():
-            logits = model(input_ids=ids).logits[0, :-1].double()
-        total += torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
-        count += ids.shape[1] - 1
-    return total / count
+    ROWS.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
 
 
 def load_base(name: str) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(DATA / name)
-
-
-def tidy(folder: Path) -> None:
-    """Nothing of this machine: a plain name of the base, sets sorted, no model card."""
-    (folder / "README.md").unlink(missing_ok=True)
-    config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = "base"
-    for key in ("target_modules", "modules_to_save"):
-        if isinstance(config.get(key), list):
-            config[key] = sorted(config[key])
-    write_json(folder / "adapter_config.json", config)
 
 
 # name: base, resized in training (PEFT then saves embeddings and head), LoraConfig

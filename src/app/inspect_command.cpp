@@ -41,7 +41,7 @@ bool is_checkpoint(const fs::path& path) {
 }
 
 bool is_adapter(const fs::path& path) {
-  return has(path, peft::kAdapterConfigFile) || has(path, peft::kAdapterWeightsFile) || has(path, "adapter_model.bin") ||
+  return has(path, peft::kAdapterConfigFile) || has(path, peft::kAdapterWeightsFile) || has(path, peft::kAdapterPickleFile) ||
          has(path, "adapters.safetensors");
 }
 

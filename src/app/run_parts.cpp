@@ -83,20 +83,6 @@ void require_device_run(const config::RunConfig& config, at::Device device) {
   }
 }
 
-/// Throws config Error for settings that a TorchScript model does not support.
-void require_script_run(const config::RunConfig& config) {
-  using train::GradientCheckpointing;
-  const GradientCheckpointing recompute = config.training.gradient_checkpointing;
-  if (!config.adapter) {
-    config_error("adapter", "found null, expected an object: a TorchScript model can only be trained with an adapter");
-  }
-  if (recompute != GradientCheckpointing::kOff && recompute != GradientCheckpointing::kAuto) {
-    config_error("training.gradient_checkpointing",
-                 "found \"" + std::string(train::kGradientCheckpointing.name(recompute)) +
-                     "\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known");
-  }
-}
-
 }  // namespace
 
 Json RunParts::hashes(const config::RunConfig& config) const {
@@ -273,9 +259,6 @@ void RunParts::load_module_rows(const config::RunConfig& config) {
 
 std::unique_ptr<RunParts> load_run_parts(const config::RunConfig& config) {
   require_model(config.model, "model.path");
-  if (config.model.is_torchscript()) {
-    require_script_run(config);
-  }
   auto parts = std::make_unique<RunParts>();
   parts->tokenizer = open_tokenizer(config);
   if (takes_rows_whole(config.model, config.training.objective)) {

@@ -96,12 +96,12 @@ Json decoded(const data::Row& row, const tokenizer::Tokenizer& tokenizer) {
 int tokenize_command(const TokenizeRequest& request) {
   const auto options = config::read_model_flags({.model = request.model}, request.surroundings);
   require_path(options, "--model");
-  const auto kind = data::file_kind(request.input);
-  if (!kind) {
+  const data::FileKind* const kind = data::file_kind(request.input);
+  if (kind == nullptr) {
     config_error("--input", "found '" + request.input + "', expected a file name ending in " + data::known_endings());
   }
   const data::TextDocuments documents = flag_value(data::kTextDocuments, request.documents, "--documents");
-  if (documents != data::TextDocuments::kLine && *kind != data::FileKind::kText) {
+  if (documents != data::TextDocuments::kLine && !kind->is_plain_text) {
     config_error("--documents", "is only for .txt files: found \"" + request.documents + "\" for " + request.input);
   }
   const ResultFile output(request.output, {options.path, options.tokenizer, request.input, request.chat_template});

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "config/adapter_table.h"
+#include "config/old_names.h"
 #include "config/sections.h"
 #include "config/stored_adapter.h"
 #include "lora/base/file.h"
@@ -90,6 +91,7 @@ Inherited read_inherited(const std::filesystem::path& folder, const Json& sectio
   check_inherited_start(start, section, at);
   result.keys = keys_to_inherit(start, section, file);
   adapter_table().read(result.keys, result.options, file);
+  restate_old_names(start, folder, result.options, file);
   return result;
 }
 

@@ -1,6 +1,7 @@
 #include "lora/config/run_config.h"
 
 #include "config/adapter_list.h"
+#include "config/exclusions.h"
 #include "config/overrides.h"
 #include "config/rule.h"
 #include "config/sections.h"
@@ -103,107 +104,29 @@ void check_token_budget(int64_t budget, const Json& document, const ConfigPlace&
   }
 }
 
-/// `objective` ends the description of what was found.
-void refuse_eva(const RunConfig& run, const ConfigPlace& root, const std::string& objective) {
-  if (run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-    root.key("adapter")
-        .key("init_lora_weights")
-        .add("found \"eva\"" + objective + ", expected another initialisation: EVA analyses the tokens to predict");
-  }
-}
-
-/// Refuses settings that only have a meaning if tokens are predicted.
-void check_labelled_documents(const RunConfig& run, const ConfigPlace& root, const std::string& objective) {
-  const ConfigPlace data = root.key("data");
-  if (run.data.packing && data.sound({"packing"})) {
-    data.key("packing").add("found true" + objective +
-                            ", expected false: each row has one label, and a batch is per_device_train_batch_size rows");
-  }
-  if (run.data.train_on != data::TrainOn::kCompletion && data.sound({"train_on"})) {
-    data.key("train_on")
-        .add("found \"" + std::string(data::kTrainOn.name(run.data.train_on)) + "\"" + objective +
-             ", expected \"completion\" (the default): the label of each row is predicted, not its tokens");
-  }
-  if (run.data.overlength == data::Overlength::kSplit && data.sound({"overlength"})) {
-    data.key("overlength").add("found \"split\"" + objective + ", expected truncate, drop or error: the label belongs to the whole row");
-  }
-  refuse_eva(run, root, objective);
-}
-
-/// Refuses what needs a TorchScript module, and what cannot be combined with rows that a module takes as a whole.
-void check_module_rows(const RunConfig& run, const train::ObjectiveEntry& objective, const ConfigPlace& root,
-                       const std::string& with_objective) {
-  const bool is_module = run.model.is_torchscript();
-  const ConfigPlace data = root.key("data");
-  if (objective.needs_module && !is_module && root.key("model").sound({"path"})) {
-    root.key("training")
-        .key("objective")
-        .add("found \"" + std::string(train::kObjectiveKinds.name(objective.kind)) +
-             "\" with a model that is not a TorchScript file, expected causal_lm or sequence_classification, which also predicts values if "
-             "labels are written with a decimal point");
-  }
-  for (const auto& [sources, key] : {std::pair(&run.data.train, "train"), std::pair(&run.data.eval, "eval")}) {
-    for (size_t i = 0; i < sources->size() && !is_module; ++i) {
-      if ((*sources)[i].format == data::RowFormat::kFeatures && data.key(key).item(i).sound({"format"})) {
-        data.key(key).item(i).key("format").add(
-            "found \"features\" with a model that is not a TorchScript file, expected rows of tokens or texts");
-      }
-    }
-  }
-  if (objective.kind == train::ObjectiveKind::kModuleLoss) {
-    if (run.data.packing && data.sound({"packing"})) {
-      data.key("packing").add("found true" + with_objective + ", expected false: a batch is per_device_train_batch_size rows");
-    }
-    refuse_eva(run, root, with_objective);
-  }
-}
-
 /// The rows must hold what the objective predicts.
-void check_objective(const RunConfig& run, const ConfigPlace& root) {
+void check_formats(const RunConfig& run, const ConfigPlace& root, const std::string& with_objective) {
   const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
-  const std::string with_objective = " with training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
-  const ConfigPlace data = root.key("data");
-  const auto check_formats = [&](const std::vector<data::SourceOptions>& sources, const char* key) {
-    for (size_t i = 0; i < sources.size(); ++i) {
-      const ConfigPlace at = data.key(key).item(i);
-      if (at.sound({"format"}) && !objective.reads(sources[i].format)) {
-        at.key("format").add("found \"" + std::string(data::kRowFormats.name(sources[i].format)) + "\"" + with_objective + ", expected " +
+  for (const auto& [sources, key] : {std::pair(&run.data.train, "train"), std::pair(&run.data.eval, "eval")}) {
+    for (size_t i = 0; i < sources->size(); ++i) {
+      const ConfigPlace at = root.key("data").key(key).item(i);
+      const data::RowFormat format = (*sources)[i].format;
+      if (at.sound({"format"}) && !objective.reads(format)) {
+        at.key("format").add("found \"" + std::string(data::kRowFormats.name(format)) + "\"" + with_objective + ", expected " +
                              join(train::formats_of(objective.kind), " or ") +
                              (objective.labels_documents ? "" : ". Use \"sequence_classification\" for labelled texts."));
       }
     }
-  };
-  check_formats(run.data.train, "train");
-  check_formats(run.data.eval, "eval");
-  if (objective.labels_documents) {
-    check_labelled_documents(run, root, with_objective);
-  }
-  check_module_rows(run, objective, root, with_objective);
-  const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
-  const bool has_head = objective.labels_documents && !run.model.is_torchscript();  // a classifier in the sense of PEFT
-  const Json expected = has_head ? Json("SEQ_CLS") : Json("CAUSAL_LM");
-  if (!task.is_null() && task != expected && (has_head || task == "SEQ_CLS")) {
-    root.key("adapter").key("task_type").add("found " + shown(task) + with_objective + ", expected " + expected.dump() + " or none");
   }
 }
 
-void check_graphs(const RunConfig& run, const ConfigPlace& at) {
-  if (!run.training.cuda_graphs) {
-    return;
-  }
-  if (!train::objective_entry(run.training.objective).records_passes) {
-    at.add("found true with training.objective \"" + std::string(train::kObjectiveKinds.name(run.training.objective)) +
-           "\", expected false: only passes of \"causal_lm\" are recorded");
-  } else if (run.model.is_torchscript()) {
-    at.add("found true with a TorchScript model, expected false: such a model reads the lengths of documents on the host");
-  }
-  if (run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload) {
-    at.add(
-        "found true with training.gradient_checkpointing \"offload\", expected one of the two: a recorded pass cannot move activations to "
-        "host memory");
-  }
-  if (run.adapter && run.adapter->use_dora) {
-    at.add("found true with adapter.use_dora, expected false: DoRA branches on values, which a recorded pass cannot do");
+/// The adapter's task in the sense of PEFT must be the objective's.
+void check_task(const RunConfig& run, const ConfigPlace& root, const std::string& with_objective) {
+  const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
+  const bool has_head = train::objective_entry(run.training.objective).labels_documents && !run.model.is_torchscript();
+  const Json expected = has_head ? Json("SEQ_CLS") : Json("CAUSAL_LM");
+  if (!task.is_null() && task != expected && (has_head || task == "SEQ_CLS")) {
+    root.key("adapter").key("task_type").add("found " + shown(task) + with_objective + ", expected " + expected.dump() + " or none");
   }
 }
 
@@ -213,11 +136,6 @@ void check_batch(RunConfig& run, const Json& document, const ConfigPlace& root) 
     check_token_budget(*run.data.tokens_per_batch, document, root);
     run.resolved["training"].erase("per_device_train_batch_size");  // without effect here, and would be refused
   }
-  if (run.training.finds_batch_size && run.adapter && run.adapter->init == peft::LoraInit::kEva) {
-    root.key("training")
-        .key("per_device_train_batch_size")
-        .add("found \"auto\" with adapter.init_lora_weights \"eva\", expected a number: EVA's initialisation depends on the batches");
-  }
 }
 
 /// Checks keys of different sections against each other.
@@ -225,13 +143,11 @@ void check_sections(const RunConfig& run, const Json& document, const ConfigPlac
   if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
   }
-  check_objective(run, root);
-  check_graphs(run, root.key("training").key("cuda_graphs"));
-  if (run.model.from_scratch && run.adapter) {
-    root.key("model")
-        .key("from_scratch")
-        .add("found true with an adapter, expected \"adapter\": null: the random base model would not be saved");
-  }
+  const std::string with_objective =
+      " with training.objective \"" + std::string(train::kObjectiveKinds.name(run.training.objective)) + "\"";
+  check_formats(run, root, with_objective);
+  check_exclusions(run, root);
+  check_task(run, root, with_objective);
 }
 
 /// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the

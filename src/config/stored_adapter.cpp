@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "config/adapter_table.h"
+#include "config/old_names.h"
 #include "config/sections.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -15,8 +16,8 @@ namespace lora::config {
 namespace {
 
 
-/// Keys that PEFT before 0.3 wrote and that have no effect on a saved adapter.
-constexpr std::array<std::string_view, 1> kIdleKeys{"merge_weights"};
+/// Keys that have no effect on a saved adapter: of PEFT before 0.3, and of Axolotl (how it merges into a base in NVFP4).
+constexpr std::array<std::string_view, 2> kIdleKeys{"merge_weights", "nvfp4_merge_aware"};
 /// Keys for the initialisation of an adapter or the computation of its gradients: without effect once it is trained.
 constexpr std::array<std::string_view, 6> kTrainingKeys{"eva_config",    "corda_config",   "lora_ga_config",
                                                         "velora_config", "runtime_config", "loftq_config"};
@@ -178,6 +179,7 @@ peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const
   }
   options.config = stored_keys(config, AdapterUse::kCompute, file);
   adapter_table().read(options.config, options, file);
+  restate_old_names(config, folder, options, file);
   check_layers(options, file);
   if (options.pissa_niter > 0) {
     file.key("init_lora_weights")

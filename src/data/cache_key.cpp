@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // Increase it when a row's ids or labels change, or when the layout of the cache file changes.
-constexpr int kVersion = 7;
+constexpr int kVersion = 8;
 
 // The structs are unpacked by name, so that a new field does not compile until its author has decided whether it is part of the key.
 Json source_json(const SourceOptions& source) {
@@ -52,7 +52,7 @@ std::string cache_key(const std::vector<SourceOptions>& sources, const std::vect
     needs_tokenizer = needs_tokenizer || source.format != RowFormat::kTokens;  // rows of a classification may have texts
   }
   for (size_t i = 0; i < files.size(); ++i) {
-    key["files"].push_back({{"source", files[i].source}, {"kind", static_cast<int>(files[i].kind)}, {"sha256", hashes[i]}});
+    key["files"].push_back({{"source", files[i].source}, {"kind", files[i].kind->ending}, {"sha256", hashes[i]}});
   }
   if (options.overlength == Overlength::kSplit && tokenizer != nullptr && tokenizer->bos_id()) {
     key["bos"] = *tokenizer->bos_id();  // it also affects how rows of ids are split

@@ -63,7 +63,7 @@ void report_texts(const std::vector<SourceOptions>& sources, const std::vector<P
                   DataReport& report) {
   std::map<const std::string*, TextDocuments> text_files;
   for (const PlannedFile& file : files) {
-    if (file.kind == FileKind::kText) {
+    if (file.kind->is_plain_text) {
       text_files.emplace(file.name.get(), sources[file.source].documents);
     }
   }

@@ -204,9 +204,9 @@ void find_in_object(Json object, const std::string& text, size_t begin, const st
   find_in_array(std::move(object[keys[0]]), text, value_of_key(text, begin, keys[0]), name, sink, consumed);
 }
 
-}  // namespace
+void find_in_text(const std::string& text, const std::string& name, const PendingRowSink& sink, const Consumed& consumed);
 
-void find_json_lines(LineReader& lines, const PendingRowSink& sink, const Consumed& consumed) {
+void find_in_lines(LineReader& lines, const PendingRowSink& sink, const Consumed& consumed) {
   const auto name = std::make_shared<const std::string>(lines.name());
   bool is_first = true;
   while (const auto line = lines.next()) {
@@ -216,7 +216,7 @@ void find_json_lines(LineReader& lines, const PendingRowSink& sink, const Consum
     const std::string text = is_first ? trim(*line) : "";
     if (is_first && text.starts_with('[')) {
       log::info(*name + ": reading the file as one JSON array, as it does not have one row per line");
-      return find_in_json(rest_of(lines, *line), *name, sink, consumed);
+      return find_in_text(rest_of(lines, *line), *name, sink, consumed);
     }
     if (is_first && text == "{") {
       return find_long_objects(lines, std::string(*line), sink);
@@ -228,14 +228,14 @@ void find_json_lines(LineReader& lines, const PendingRowSink& sink, const Consum
   }
 }
 
-void find_in_json(const std::string& text, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
+void find_in_text(const std::string& text, const std::string& name, const PendingRowSink& sink, const Consumed& consumed) {
   const size_t begin = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (begin == std::string::npos) {
     return;
   }
   if (text[begin] == '{' && has_more_values(text, begin)) {
     LineReader lines(bytes_of(text), name);
-    return find_json_lines(lines, sink, consumed);
+    return find_in_lines(lines, sink, consumed);
   }
   Json value = parse_python_json(text, name, ErrorKind::kData);
   if (value.is_object()) {
@@ -245,6 +245,17 @@ void find_in_json(const std::string& text, const std::string& name, const Pendin
     data_error(name + ":1:1", "a .json file must hold one array of rows: found " + type_name(value));
   }
   find_in_array(std::move(value), text, begin, name, sink, consumed);
+}
+
+}  // namespace
+
+void find_json_lines(RowInput& input, const PendingRowSink& sink) {
+  LineReader lines = input.lines();
+  find_in_lines(lines, sink, input.consumed());
+}
+
+void find_json_rows(RowInput& input, const PendingRowSink& sink) {
+  find_in_text(input.take_all(), input.name(), sink, input.consumed());
 }
 
 }  // namespace lora::data

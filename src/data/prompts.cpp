@@ -118,8 +118,8 @@ class PromptReader {
 }  // namespace
 
 std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context) {
-  const auto kind = file_kind(path);
-  if (!kind || *kind == FileKind::kText) {
+  const FileKind* const kind = file_kind(path);
+  if (kind == nullptr || kind->is_plain_text) {
     config_error("--prompts", "found '" + path + "', expected a .jsonl, .json or .csv file, or -");
   }
   std::vector<PromptRow> prompts;

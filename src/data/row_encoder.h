@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "data/formats.h"
+#include "data/row_input.h"
 #include "lora/data/dataset.h"
-#include "lora/data/rows.h"
 
 namespace lora::data {
 

@@ -91,7 +91,7 @@ class SourceReader {
     };
     const auto consumed = [this](int64_t bytes) { bytes_of_file_ = bytes; };
     try {
-      set_.hashes[index] = find_rows(file.path, file.kind, add, consumed, sources_[file.source].documents);
+      set_.hashes[index] = find_rows(file.path, *file.kind, add, consumed, sources_[file.source].documents);
     } catch (const Error&) {
       pipeline.finish();  // an error in an earlier row has precedence
       throw;

@@ -6,6 +6,7 @@
 #include "data/formats.h"
 #include "data/paths.h"
 #include "data/row_format.h"
+#include "data/row_input.h"
 #include "lora/base/error.h"
 #include "lora/base/input_file.h"
 #include "lora/base/interrupt.h"
@@ -41,12 +42,12 @@ std::string known_formats() {
                              ". Rename the columns, or write a config whose data.train[].columns names them.");
 }
 
-FileKind surveyed_kind(const std::string& path, const std::string& where) {
-  const std::optional<FileKind> kind = file_kind(path);
+const FileKind& surveyed_kind(const std::string& path, const std::string& where) {
+  const FileKind* const kind = file_kind(path);
   if (path == "-" || is_pipe(path)) {
     config_error(where, "found '" + path + "', which can be read only once, expected a file: the run reads it again");
   }
-  if (!kind) {
+  if (kind == nullptr) {
     config_error(where, "the kind of the file " + path + " is unknown: expected a name ending in " + known_endings());
   }
   return *kind;
@@ -57,7 +58,7 @@ class Surveyor {
  public:
   explicit Surveyor(int64_t max_rows) : max_rows_(max_rows) {}
 
-  void add(const std::string& path, FileKind kind, TextDocuments documents) {
+  void add(const std::string& path, const FileKind& kind, TextDocuments documents) {
     if (num_rows_ > max_rows_) {
       return;
     }
@@ -109,7 +110,7 @@ Surveyor survey(const std::vector<std::string>& files, int64_t max_rows, TextDoc
 RowSurvey survey_rows(const std::string& path, int64_t max_rows, const std::string& where) {
   RowSurvey result;
   result.files = expand_path(path);
-  result.is_plain_text = surveyed_kind(result.files.front(), where) == FileKind::kText;
+  result.is_plain_text = surveyed_kind(result.files.front(), where).is_plain_text;
   const Surveyor lines = survey(result.files, max_rows, TextDocuments::kLine, where);
   result.format = lines.format(where);
   result.num_rows = lines.num_rows();

@@ -46,16 +46,16 @@ void require_valid_source(const SourceOptions& source, const Format& format, con
   }
 }
 
-FileKind kind_of(const std::string& path, const SourceOptions& source, const std::string& where) {
-  const auto kind = file_kind(path);
-  if (!kind) {
+const FileKind& kind_of(const std::string& path, const SourceOptions& source, const std::string& where) {
+  const FileKind* const kind = file_kind(path);
+  if (kind == nullptr) {
     config_error(where + ".path", "unknown kind of file: found " + path + ", expected a name ending in " + known_endings());
   }
-  if (*kind == FileKind::kText && source.format != RowFormat::kText) {
+  if (kind->is_plain_text && source.format != RowFormat::kText) {
     config_error(where + ".format",
                  path + " is plain text: found the format " + std::string(kRowFormats.name(source.format)) + ", expected text");
   }
-  if (*kind != FileKind::kText && source.documents != TextDocuments::kLine) {
+  if (!kind->is_plain_text && source.documents != TextDocuments::kLine) {
     config_error(where + ".documents", "found \"" + std::string(kTextDocuments.name(source.documents)) + "\" for " + path +
                                            ", expected it only for a .txt file, as the rows of other files are documents");
   }
@@ -81,8 +81,8 @@ std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<S
       continue;
     }
     for (const std::string& path : expand_path(source.path)) {
-      const FileKind kind = kind_of(path, source, where);
-      files.push_back({path, kind, i, std::make_shared<const std::string>(path == "-" ? kStdinName : path)});
+      const FileKind& kind = kind_of(path, source, where);
+      files.push_back({path, &kind, i, std::make_shared<const std::string>(path == "-" ? kStdinName : path)});
     }
   }
   return files;

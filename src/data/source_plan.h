@@ -13,7 +13,7 @@ namespace lora::data {
 /// A file to read.
 struct PlannedFile {
   std::string path;
-  FileKind kind;
+  const FileKind* kind;
   size_t source;                            ///< index of the source that names it
   std::shared_ptr<const std::string> name;  ///< in messages
 

@@ -2,9 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <array>
-
 #include "models/base_dropout.h"
 #include "models/head_sources.h"
 #include "lora/base/file.h"
@@ -12,7 +9,6 @@
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/models/family_files.h"
 #include "lora/nn/device.h"
 #include "models/registry.h"
 #include "models/unread_keys.h"
@@ -51,23 +47,10 @@ void require_finite_weights(const nn::Model& model, const std::string& where) {
   }
 }
 
-/// Old checkpoints hold buffers that are computed now (rotary frequencies, causal masks, positions), tied ones may hold the head
-/// twice, and a classifier's base may hold the head that it was pretrained with.
-bool is_redundant(const std::string& name) {
-  constexpr std::array<std::string_view, 6> kBuffers{"rotary_emb.inv_freq", "embeddings.position_ids", ".attn.bias",
-                                                     ".attn.masked_bias",   ".attention.bias",         ".attention.masked_bias"};
-  // Heads that this model does not have, and modules that only they need.
-  constexpr std::array<std::string_view, 10> kHeads{"lm_head.",         "embed_out.weight",  "cls.predictions.", "cls.seq_relationship.",
-                                                    "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "decoder.weight",
-                                                    "decoder.bias",     "roberta.pooler."};
-  return std::any_of(kBuffers.begin(), kBuffers.end(), [&name](std::string_view end) { return name.ends_with(end); }) ||
-         std::any_of(kHeads.begin(), kHeads.end(), [&name](std::string_view begin) { return name.starts_with(begin); });
-}
-
-void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layout, const std::string& where) {
+void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layout, const Family& family, const std::string& where) {
   std::vector<std::string> unknown;
   for (const std::string& name : source.unused()) {
-    if (!is_redundant(layout.name_of(name))) {
+    if (!family.may_ignore(layout.name_of(name))) {
       unknown.push_back(name);
     }
   }
@@ -99,7 +82,7 @@ namespace {
 struct Plan {
   const ModelOptions& model;
   std::string where;  ///< config.json's path
-  FamilyBuilders build;
+  const Family& family;
   at::TensorOptions options;
   uint64_t seed;
   std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another head
@@ -107,14 +90,14 @@ struct Plan {
 
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
-    base.model = plan.build.body(config, source, plan.options);
+    base.model = plan.family.build(config, source, plan.options);
     return;
   }
   HeadlessSource body(source);
-  base.model = plan.build.body(config, body, plan.options);
+  base.model = plan.family.build(config, body, plan.options);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->hidden_size(), *plan.num_labels};
-  base.model->set_sequence_head(plan.build.sequence_head(shape, config, head, plan.options));
+  base.model->set_sequence_head(plan.family.build_head(shape, config, head, plan.options));
   base.created = head.created();
 }
 
@@ -130,26 +113,24 @@ void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
   base.unread_keys = unread_keys(config, access, base.model_type);
 }
 
-void require_head(const BaseModel& base, const std::string& where) {
+void require_head(const BaseModel& base, const Family& family, const std::string& where) {
   if (base.model->find_head() != nullptr || base.model->sequence_head() != nullptr) {
     return;
   }
-  const bool is_encoder = find_family_files(base.model_type)->is_encoder;
-  model_error(where, (is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
-                                 : std::string("tensor 'lm_head.weight' is missing, the head over the vocabulary")) +
+  model_error(where, (family.files.is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"
+                                              : std::string("tensor 'lm_head.weight' is missing, the head over the vocabulary")) +
                          ": expected a causal language model. To classify texts with it, set training.objective to "
                          "\"sequence_classification\".");
 }
 
 /// As many labels as requested, otherwise as many as are stored.
-std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, std::optional<int64_t> stored, const BaseModel& base,
+std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head, std::optional<int64_t> stored, const Family& family,
                                  const std::string& where) {
   if (!head || head->num_labels) {
     return head ? head->num_labels : std::nullopt;
   }
   if (!stored) {
-    model_error(where, "the model has no head that scores documents: found no " +
-                           std::string(find_family_files(base.model_type)->classifier) +
+    model_error(where, "the model has no head that scores documents: found no " + std::string(family.files.classifier) +
                            ".weight. Give an adapter that has one, or the folder of a trained classifier.");
   }
   return stored;
@@ -179,15 +160,15 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   base.files.push_back(config_file);
   const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
   base.model_type = config.string("model_type");
-  const FamilyBuilders build = find_family(base.model_type, config_file.string());
+  const Family& family = find_family(base.model_type, config_file.string());
 
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
   const at::NoGradGuard no_grad;
   const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
     const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
-    build_model(base, {options, config.where(), build, tensors, seed, labels_of(head, stored_count, base, folder.string())}, source);
-    require_head(base, config_file.string());
+    build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, folder.string())}, source);
+    require_head(base, family, config_file.string());
     warn_of_unread_keys(base.unread_keys, base.config, config.where());
   };
   if (options.from_scratch) {
@@ -205,7 +186,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   base.file_names = layout.written_names();
   const std::vector<fs::path> weight_files = source.files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
-  warn_of_unused(source, layout, folder.string());
+  warn_of_unused(source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
   base.fingerprint = source.fingerprint();
   return base;

@@ -15,7 +15,7 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const Json json = read_json(config_file, ErrorKind::kModel);
   const JsonReader config(json, config_file.string(), ErrorKind::kModel);
   const std::string model_type = config.string("model_type");
-  const FamilyBuilders build = find_family(model_type, config_file.string());
+  const Family& family = find_family(model_type, config_file.string());
   io::CheckpointSource source(folder);
   const CheckpointLayout layout = read_layout(source, config);
   require_unpacked(layout, config);
@@ -24,9 +24,9 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   io::RenamedSource renamed = renamed_source(source, layout);
   const at::NoGradGuard no_grad;
   const at::TensorOptions as_stored = at::TensorOptions(source.stored_dtype()).device(at::kCPU);
-  auto model = build.body(reader, renamed, as_stored);
+  auto model = family.build(reader, renamed, as_stored);
   if (const std::optional<int64_t> num_labels = stored_labels(source, layout)) {
-    model->set_sequence_head(build.sequence_head({model->hidden_size(), *num_labels}, reader, renamed, as_stored));
+    model->set_sequence_head(family.build_head({model->hidden_size(), *num_labels}, reader, renamed, as_stored));
   }
   return model;
 }

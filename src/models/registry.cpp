@@ -8,7 +8,6 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
-#include "lora/models/family_files.h"
 #include "lora/models/stored_labels.h"
 #include "models/unknown_family.h"
 
@@ -16,13 +15,7 @@ namespace lora::models {
 
 namespace {
 
-/// Every family: its model_type in config.json, its builder, the peculiarities of its files, and its head that scores documents.
-struct Family {
-  const char* model_type;
-  BuildFamily* build;
-  FamilyFiles files = {};
-  BuildSequenceHead* build_head = make_score_head;
-};
+/// Every family.
 constexpr std::array<Family, 20> kFamilies{{
     {"bert",
      make_bert,
@@ -32,7 +25,8 @@ constexpr std::array<Family, 20> kFamilies{{
       .is_published_bare = true,
       .classifier = "classifier",
       .is_encoder = true},
-     make_bert_head},
+     make_bert_head,
+     {.heads = "cls.predictions. cls.seq_relationship.", .buffers = "embeddings.position_ids"}},
     {"distilbert",
      make_distilbert,
      {.model_name = with_modern_norms,
@@ -41,17 +35,22 @@ constexpr std::array<Family, 20> kFamilies{{
       .is_published_bare = true,
       .classifier = "classifier",
       .is_encoder = true},
-     make_distilbert_head},
+     make_distilbert_head,
+     {.heads = "vocab_transform. vocab_layer_norm. vocab_projector.", .buffers = "embeddings.position_ids"}},
     {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .body = "word_embeddings h ln_f", .ties_by_default = true}},
     {"gemma", make_gemma, {.ties_by_default = true}},
     {"gemma2", make_gemma2, {.ties_by_default = true}},
     {"gemma3_text", make_gemma3_text, {.ties_by_default = true}},
     {"gpt2",
      make_gpt2,
-     {.embedding = "transformer.wte", .body = "wte wpe h ln_f", .is_published_bare = true, .inputs_first = true, .ties_by_default = true}},
+     {.embedding = "transformer.wte", .body = "wte wpe h ln_f", .is_published_bare = true, .inputs_first = true, .ties_by_default = true},
+     make_score_head,
+     {.buffers = ".attn.bias .attn.masked_bias"}},
     {"gpt_neox",
      make_gpt_neox,
-     {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in", .body = "embed_in layers final_layer_norm"}},
+     {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in", .body = "embed_in layers final_layer_norm"},
+     make_score_head,
+     {.buffers = "rotary_emb.inv_freq .attention.bias .attention.masked_bias"}},
     {"llama", make_llama},
     {"mistral", make_mistral},
     {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
@@ -62,7 +61,8 @@ constexpr std::array<Family, 20> kFamilies{{
       .is_published_bare = true,
       .classifier = "classifier",
       .is_encoder = true},
-     make_modernbert_head},
+     make_modernbert_head,
+     {.heads = "decoder.weight decoder.bias"}},
     {"olmo2", make_olmo2},
     {"phi3", make_phi3},
     {"qwen2", make_qwen2},
@@ -76,7 +76,8 @@ constexpr std::array<Family, 20> kFamilies{{
       .is_published_bare = true,
       .classifier = "classifier.out_proj",
       .is_encoder = true},
-     make_roberta_head},
+     make_roberta_head,
+     {.heads = "lm_head. roberta.pooler.", .buffers = "embeddings.position_ids"}},
     {"smollm3", make_smollm3, {.ties_by_default = true}},
     {"stablelm", make_stablelm},
 }};
@@ -97,9 +98,15 @@ std::vector<std::string> known_families() {
   return names;
 }
 
-FamilyBuilders find_family(const std::string& model_type, const std::string& where) {
+bool Family::may_ignore(const std::string& name) const {
+  const std::vector<std::string> beginnings = split(unneeded.heads, ' '), endings = split(unneeded.buffers, ' ');
+  return std::any_of(beginnings.begin(), beginnings.end(), [&name](const std::string& part) { return name.starts_with(part); }) ||
+         std::any_of(endings.begin(), endings.end(), [&name](const std::string& part) { return name.ends_with(part); });
+}
+
+const Family& find_family(const std::string& model_type, const std::string& where) {
   if (const Family* family = find(model_type)) {
-    return {family->build, family->build_head};
+    return *family;
   }
   const std::vector<std::string> known = known_families();
   model_error(where,

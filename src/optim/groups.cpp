@@ -10,19 +10,16 @@ namespace lora::optim {
 
 namespace {
 
-bool has(const nn::Parameter& parameter, const char* part) {
-  return parameter.name.find(part) != std::string::npos;
-}
-
 /// A parameter's learning rate with LoRA+, relative to the run's, as PEFT's create_loraplus_optimizer groups them.
 double rate_factor(const nn::Parameter& parameter, const LoraPlusOptions& options, double learning_rate) {
   if (!options.lr_ratio) {
     return 1.0;
   }
-  if (has(parameter, ".lora_embedding_")) {
+  using nn::ParameterRole;
+  if (parameter.role == ParameterRole::kEmbeddingA || parameter.role == ParameterRole::kEmbeddingB) {
     return options.lr_embedding / learning_rate;
   }
-  return has(parameter, ".lora_B.") || parameter.tensor.dim() == 1 ? *options.lr_ratio : 1.0;
+  return parameter.role == ParameterRole::kLowRankB || parameter.role == ParameterRole::kLowRankBias || parameter.tensor.dim() == 1 ? *options.lr_ratio : 1.0;
 }
 
 /// Tied parameters are updated one after the other, not by one kernel at once.

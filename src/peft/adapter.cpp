@@ -10,12 +10,12 @@
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "lora/base/counted.h"
-#include "lora/base/enum_table.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
+#include "peft/keys.h"
 #include "peft/lora_init.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -24,17 +24,6 @@
 namespace lora::peft {
 
 namespace {
-
-constexpr std::string_view kTokenRows = ".token_adapter.trainable_tokens_delta";
-
-/// The parts of a module's update, with the ends of their names.
-enum class AdapterPart { kA, kB, kBias, kMagnitude, kEmbeddingA, kEmbeddingB };
-constexpr EnumTable<AdapterPart, 6> kAdapterParts{{{{AdapterPart::kA, "lora_A.weight"},
-                                      {AdapterPart::kB, "lora_B.weight"},
-                                      {AdapterPart::kBias, "lora_B.bias"},
-                                      {AdapterPart::kMagnitude, "lora_magnitude_vector"},
-                                      {AdapterPart::kEmbeddingA, "lora_embedding_A"},
-                                      {AdapterPart::kEmbeddingB, "lora_embedding_B"}}}};
 
 /// Creates updates and held tensors from a folder's tensors, and collects what does not fit.
 class AdapterReader {
@@ -52,18 +41,15 @@ class AdapterReader {
   }
 
  private:
-  using Parts = std::map<AdapterPart, Tensor>;
+  using Parts = std::map<ParameterRole, Tensor>;
 
   void take(const AdapterTensor& tensor, Adapter& adapter) {
-    switch (tensor.role) {
-      case TensorRole::kPair:
-        modules_[tensor.module].emplace(*kAdapterParts.find(tensor.name.substr(tensor.module.size() + 1)), tensor.tensor);
-        break;
-      case TensorRole::kTokenRows:
-        add_token_rows(tensor.module, tensor.tensor, adapter);
-        break;
-      default:
-        adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.role == TensorRole::kBase});
+    if (is_of_pair(tensor.role)) {
+      modules_[tensor.module].emplace(tensor.role, tensor.tensor);
+    } else if (tensor.role == ParameterRole::kTokenRows) {
+      add_token_rows(tensor.module, tensor.tensor, adapter);
+    } else {
+      adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }
   }
 
@@ -86,8 +72,8 @@ class AdapterReader {
       return;
     }
     update->inputs_first = !update->is_embedding && adapter.options.fan_in_fan_out;
-    add_vector(parts, AdapterPart::kBias, *update, update->bias_O);
-    add_vector(parts, AdapterPart::kMagnitude, *update, update->magnitude_O);
+    add_vector(parts, ParameterRole::kLowRankBias, *update, update->bias_O);
+    add_vector(parts, ParameterRole::kMagnitude, *update, update->magnitude_O);
     update->alpha = pattern_value(adapter.options.alpha_pattern, module, adapter.options.lora_alpha, "alpha_pattern");
     update->scale = scale_of(update->alpha, update->rank(), adapter.options.use_rslora);
     const int64_t expected = pattern_value(adapter.options.rank_pattern, module, adapter.options.r, "rank_pattern");
@@ -100,9 +86,9 @@ class AdapterReader {
 
   /// A and B of a module, or nothing after recording a fault.
   std::optional<LowRankUpdate> pair_of(const std::string& module, const Parts& parts) {
-    const bool is_embedding = parts.count(AdapterPart::kEmbeddingA) + parts.count(AdapterPart::kEmbeddingB) > 0;
-    const auto a = parts.find(is_embedding ? AdapterPart::kEmbeddingA : AdapterPart::kA);
-    const auto b = parts.find(is_embedding ? AdapterPart::kEmbeddingB : AdapterPart::kB);
+    const bool is_embedding = parts.count(ParameterRole::kEmbeddingA) + parts.count(ParameterRole::kEmbeddingB) > 0;
+    const auto a = parts.find(is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA);
+    const auto b = parts.find(is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB);
     if (a == parts.end() || b == parts.end()) {
       faults_["without the other half of the pair"].push_back(module);
       return std::nullopt;
@@ -125,7 +111,7 @@ class AdapterReader {
   }
 
   /// The bias or magnitude of an update, if it has one.
-  void add_vector(const Parts& parts, AdapterPart part, const LowRankUpdate& update, std::optional<Tensor>& into) {
+  void add_vector(const Parts& parts, ParameterRole part, const LowRankUpdate& update, std::optional<Tensor>& into) {
     const auto found = parts.find(part);
     if (found == parts.end()) {
       return;
@@ -182,22 +168,26 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
 
 std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
   std::vector<io::NamedTensor> tensors;
-  const std::string prefix(kKeyPrefix);
+  const auto add = [&tensors](const std::string& module, ParameterRole role, const Tensor& tensor) {
+    tensors.push_back({file_key(tensor_name(module, role)), tensor});
+  };
   for (const LowRankUpdate& update : adapter.updates) {
-    const std::string module = prefix + update.module;
-    tensors.push_back({module + (update.is_embedding ? ".lora_embedding_A" : ".lora_A.weight"), update.A_RI});
-    tensors.push_back({module + (update.is_embedding ? ".lora_embedding_B" : ".lora_B.weight"), update.B_OR});
+    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA, update.A_RI);
+    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB, update.B_OR);
     if (update.bias_O) {
-      tensors.push_back({module + ".lora_B.bias", *update.bias_O});
+      add(update.module, ParameterRole::kLowRankBias, *update.bias_O);
     }
     if (update.magnitude_O) {
-      tensors.push_back({module + ".lora_magnitude_vector", *update.magnitude_O});
+      add(update.module, ParameterRole::kMagnitude, *update.magnitude_O);
     }
   }
   for (const HeldTensor& held : adapter.replaced) {
     const std::string module = held.name.substr(0, held.name.rfind('.'));
-    const std::string part = held.name.substr(held.name.rfind('.'));
-    tensors.push_back({prefix + module + (held.rows.empty() ? wrapper_of(held, adapter) + part : std::string(kTokenRows)), held.tensor});
+    if (held.rows.empty()) {
+      tensors.push_back({file_key(module + wrapper_of(held, adapter) + held.name.substr(module.size())), held.tensor});
+    } else {
+      add(module, ParameterRole::kTokenRows, held.tensor);
+    }
   }
   return tensors;
 }

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "lora/peft/file_names.h"
-#include "peft/adapter_keys.h"
+#include "peft/keys.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -80,7 +80,7 @@ class FolderReader {
       if (at::isFloatingType(named.tensor.scalar_type()) && !at::isfinite(named.tensor).all().item<bool>()) {
         faults_["with values that are not finite"].push_back(named.name);
       }
-      AdapterTensor tensor{key->name(), key->module, key->role, named.tensor};
+      AdapterTensor tensor{key->name(), key->module, key->role, key->of_base, named.tensor};
       auto& into = key->is_copy ? copies_ : tensors_;
       if (!into.emplace(key->name(), std::move(tensor)).second) {
         faults_["under two keys"].push_back(named.name);
@@ -153,7 +153,7 @@ std::vector<RenamedModule> AdapterFolder::align(const std::vector<std::string>& 
 }
 
 fs::path adapter_weights_file(const fs::path& folder) {
-  for (const char* name : {"adapter_model.safetensors", "adapter_model.bin"}) {
+  for (const char* name : {kAdapterWeightsFile, kAdapterPickleFile}) {
     if (fs::exists(folder / name)) {
       return folder / name;
     }
@@ -167,7 +167,7 @@ std::map<std::string, std::string> adapter_metadata(const fs::path& folder) {
 }
 
 std::string adapter_tensor_name(std::string key) {
-  static const std::string prefix = kKeyPrefix;
+  static const std::string prefix = file_key("");
   if (key.starts_with(prefix)) {
     key.erase(0, prefix.size());
   }

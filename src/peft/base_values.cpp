@@ -9,7 +9,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
-#include "lora/peft/file_names.h"
+#include "peft/keys.h"
 #include "peft/report.h"
 
 namespace lora::peft {
@@ -103,7 +103,7 @@ std::vector<io::NamedTensor> BaseValues::file_tensors(const std::set<std::string
   std::vector<io::NamedTensor> tensors;
   for (const Value& value : values_) {
     const std::string wrapper = adapted.count(value.module) > 0 ? ".base_layer" : value.has_rows ? ".token_adapter.base_layer" : "";
-    tensors.push_back({kKeyPrefix + value.module + wrapper + "." + value.part, value.tensor});
+    tensors.push_back({file_key(value.module + wrapper + "." + value.part), value.tensor});
   }
   return tensors;
 }

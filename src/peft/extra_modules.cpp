@@ -8,6 +8,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
+#include "peft/keys.h"
 #include "peft/module_hints.h"
 #include "peft/targets.h"
 
@@ -48,6 +49,18 @@ class Attacher {
   }
 
  private:
+  /// PEFT lists the heads of all families, and so do saved adapters of other tools.
+  bool may_be_absent(const std::string& entry) const {
+    const std::vector<std::string>& optional = options_.task_modules;
+    if (std::find(optional.begin(), optional.end(), entry) != optional.end()) {
+      return true;
+    }
+    if (options_.init_from) {
+      log::warn("[" + std::string(kSave) + "] '" + entry + "' is no module of this model, and is ignored, as in PEFT");
+    }
+    return options_.init_from.has_value();
+  }
+
   void choose_saved() {
     for (const std::string& entry : options_.modules_to_save) {
       TargetMatch match{"modules_to_save " + entry, {}};
@@ -57,9 +70,8 @@ class Attacher {
           saved_.insert(host);
         }
       }
-      const std::vector<std::string>& optional = options_.task_modules;
-      if (match.hosts.empty() && std::find(optional.begin(), optional.end(), entry) != optional.end()) {
-        continue;  // PEFT lists the heads of all families
+      if (match.hosts.empty() && may_be_absent(entry)) {
+        continue;
       }
       if (match.hosts.empty()) {
         config_error(kSave, "matches no module: found '" + entry + "', expected the end of a name such as " + join(last_names()) + "." +
@@ -166,7 +178,7 @@ class Attacher {
       head_->attach(rows);
       match.hosts.push_back(head_->name());
     }
-    result_.parameters.push_back({host.name() + ".token_adapter.trainable_tokens_delta", rows_ND, true});
+    result_.parameters.push_back({tensor_name(host.name(), ParameterRole::kTokenRows), rows_ND, true, ParameterRole::kTokenRows});
     result_.matches.push_back(std::move(match));
   }
 

@@ -156,7 +156,7 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
         return entry.format;
       }
     }
-    if (fs::exists(path / "adapter_model.bin", ignored)) {
+    if (fs::exists(path / kAdapterPickleFile, ignored)) {
       return AdapterFormat::kPeft;
     }
     if (fs::exists(path / kAdapterConfigFile, ignored)) {

@@ -13,6 +13,7 @@
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/method.h"
+#include "peft/keys.h"
 #include "peft/lora_init.h"
 #include "peft/missing_tensors.h"
 #include "peft/renamed_options.h"
@@ -129,11 +130,11 @@ class Lora : public Method {
       residuals_.take_out(host, start, size.scale);
     }
     nn::LowRank pair = pair_of(start, size);
-    train(host, ".lora_A.weight", pair.A_RI);
-    train(host, ".lora_B.weight", pair.B_OR);
+    train(host, ParameterRole::kLowRankA, pair.A_RI);
+    train(host, ParameterRole::kLowRankB, pair.B_OR);
     if (options_.lora_bias) {
       pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-      train(host, ".lora_B.bias", *pair.bias_O, /*weight_decay=*/false);
+      train(host, ParameterRole::kLowRankBias, *pair.bias_O);
     }
     attach(host, std::move(pair), host.weight());
   }
@@ -142,8 +143,8 @@ class Lora : public Method {
   void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
     const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
     const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
-    train(host, ".lora_A.weight", A_RI.slice(0, 0, size.rank));
-    train(host, ".lora_B.weight", B_OR.slice(1, 0, size.rank));
+    train(host, ParameterRole::kLowRankA, A_RI.slice(0, 0, size.rank));
+    train(host, ParameterRole::kLowRankB, B_OR.slice(1, 0, size.rank));
     attach(host, {.adapter = adapter_name_, .A_RI = A_RI, .B_OR = B_OR, .scale = size.scale}, host.weight());
   }
 
@@ -156,8 +157,8 @@ class Lora : public Method {
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
     nn::LowRank pair = pair_of(start, size);
-    train(host, ".lora_embedding_A", pair.A_RI);
-    train(host, ".lora_embedding_B", pair.B_OR);
+    train(host, ParameterRole::kEmbeddingA, pair.A_RI);
+    train(host, ParameterRole::kEmbeddingB, pair.B_OR);
     attach(host, std::move(pair), host.weight().t());
   }
 
@@ -171,8 +172,8 @@ class Lora : public Method {
                                                std::to_string(shared.A_RI.size(0)) + " and " + std::to_string(size.rank));
     }
     nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
-    train(head, ".lora_A.weight", pair.A_RI);
-    train(head, ".lora_B.weight", pair.B_OR);
+    train(head, ParameterRole::kLowRankA, pair.A_RI);
+    train(head, ParameterRole::kLowRankB, pair.B_OR);
     attach(head, std::move(pair), head.weight());
   }
 
@@ -190,14 +191,15 @@ class Lora : public Method {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
       pair.magnitude_O = pair.norms.of(W_OI, pair.A_RI, pair.B_OR, pair.scale).clone().requires_grad_(true);
-      train(host, ".lora_magnitude_vector", *pair.magnitude_O);
+      train(host, ParameterRole::kMagnitude, *pair.magnitude_O);
     }
     adapted_.insert(host.name());
     host.attach(std::move(pair));
   }
 
-  void train(const nn::Host& host, const char* part, const Tensor& tensor, bool weight_decay = true) {
-    parameters_.push_back({host.name() + part, tensor, weight_decay});
+  void train(const nn::Host& host, ParameterRole role, const Tensor& tensor) {
+    const bool weight_decay = role != ParameterRole::kLowRankBias;
+    parameters_.push_back({tensor_name(host.name(), role), tensor, weight_decay, role});
   }
 
   void attach_extra(nn::Model& model) {
@@ -218,7 +220,7 @@ class Lora : public Method {
     const bool trains_one = std::any_of(parameters_.begin(), parameters_.end(), [&](const nn::Parameter& parameter) {
       const bool is_of_either =
           parameter.name.starts_with(head.name() + ".") || (embeddings != nullptr && parameter.name.starts_with(embeddings->name() + "."));
-      return is_of_either && !parameter.name.ends_with(".trainable_tokens_delta");
+      return is_of_either && parameter.role != ParameterRole::kTokenRows;
     });
     const char* const where = "[adapter.ensure_weight_tying] ";
     if (options_.ensure_weight_tying && !head.tied()) {
@@ -240,17 +242,18 @@ class Lora : public Method {
     }
     // After a vocabulary was resized, PEFT saves the rows of tied embeddings a second time, under the head's name.
     const auto repeats_rows = [&](const AdapterTensor& tensor) {
-      return tensor.role == TensorRole::kTokenRows && std::any_of(own.begin(), own.end(), [&](const std::string& name) {
-               const Tensor* const other = name.ends_with(".trainable_tokens_delta") ? file.find(name) : nullptr;
-               return other != nullptr && same_values(*other, tensor.tensor);
+      return tensor.role == ParameterRole::kTokenRows && std::any_of(own.begin(), own.end(), [&](const std::string& name) {
+               const auto other = file.tensors().find(name);
+               return other != file.tensors().end() && other->second.role == ParameterRole::kTokenRows &&
+                      same_values(other->second.tensor, tensor.tensor);
              });
     };
     StoredTensors stored;
     std::vector<AdapterTensor> of_base;
     for (const auto& [name, tensor] : file.tensors()) {
-      if (own.count(name) > 0 || (tensor.role != TensorRole::kBase && !repeats_rows(tensor))) {
+      if (own.count(name) > 0 || (!tensor.of_base && !repeats_rows(tensor))) {
         stored.emplace(name, tensor.tensor);
-      } else if (tensor.role == TensorRole::kBase) {
+      } else if (tensor.of_base) {
         of_base.push_back(tensor);
       }
     }
@@ -271,10 +274,10 @@ class Lora : public Method {
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
     for (const nn::Parameter& parameter : parameters_) {
-      tensors.push_back({kKeyPrefix + parameter.name, parameter.tensor.detach()});
+      tensors.push_back({file_key(parameter.name), parameter.tensor.detach()});
     }
     for (const nn::Parameter& alias : aliases_) {
-      tensors.push_back({kKeyPrefix + alias.name, alias.tensor.detach()});
+      tensors.push_back({file_key(alias.name), alias.tensor.detach()});
     }
     return tensors;
   }

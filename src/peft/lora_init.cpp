@@ -9,6 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/random.h"
+#include "peft/keys.h"
 #include "peft/low_rank_svd.h"
 
 namespace lora::peft {
@@ -21,7 +22,7 @@ at::Generator generator_of(uint64_t seed, const std::string& name) {
 }
 
 std::string b_name(const nn::Linear& host) {
-  return host.name() + ".lora_B.weight";
+  return tensor_name(host.name(), ParameterRole::kLowRankB);
 }
 
 /// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), as nn.Linear itself.
@@ -116,7 +117,7 @@ LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_
 }  // namespace
 
 std::string a_name(const nn::Linear& host) {
-  return host.name() + ".lora_A.weight";
+  return tensor_name(host.name(), ParameterRole::kLowRankA);
 }
 
 LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
@@ -136,9 +137,10 @@ LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& ho
   const at::NoGradGuard no_grad;
   Tensor A_RV = at::zeros({rank, host.num_tokens()}, at::kFloat);
   if (options.init == LoraInit::kRandom) {
-    A_RV.normal_(0.0, 1.0, generator_of(seed, host.name() + ".lora_embedding_A"));
+    A_RV.normal_(0.0, 1.0, generator_of(seed, tensor_name(host.name(), ParameterRole::kEmbeddingA)));
   }
-  const Tensor B_DR = at::empty({host.dim(), rank}, at::kFloat).normal_(0.0, 1.0, generator_of(seed, host.name() + ".lora_embedding_B"));
+  const at::Generator generator = generator_of(seed, tensor_name(host.name(), ParameterRole::kEmbeddingB));
+  const Tensor B_DR = at::empty({host.dim(), rank}, at::kFloat).normal_(0.0, 1.0, generator);
   const at::Device device = host.weight().device();
   return {A_RV.to(device), B_DR.to(device)};
 }
@@ -148,7 +150,7 @@ Tensor low_rank_bias_start(const LoraOptions& options, const nn::Linear& host, i
   Tensor bias_O = at::zeros({host.out_features()}, at::kFloat);
   if (options.init == LoraInit::kRandom) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(rank));
-    bias_O.uniform_(-bound, bound, generator_of(seed, host.name() + ".lora_B.bias"));
+    bias_O.uniform_(-bound, bound, generator_of(seed, tensor_name(host.name(), ParameterRole::kLowRankBias)));
   }
   return bias_O.to(host.weight().device());
 }

@@ -11,9 +11,6 @@ namespace lora::peft {
 
 namespace {
 
-const char* const kA = ".lora_A.weight";
-const char* const kB = ".lora_B.weight";
-
 Tensor product(const LowRankStart& start, double scale) {
   return (start.B_OR * scale).matmul(start.A_RI);
 }
@@ -37,9 +34,9 @@ void Residuals::take_out(const nn::Linear& host, const LowRankStart& start, doub
   starts_.push_back({host.name(), weight_OI, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale});
 }
 
-const Residuals::Start* Residuals::find(const std::string& key, const char* suffix) const {
+const Residuals::Start* Residuals::find(const std::string& key, ParameterRole role) const {
   for (const Start& start : starts_) {
-    if (key.ends_with(suffix) && adapter_tensor_name(key) == start.module + suffix) {
+    if (adapter_tensor_name(key) == tensor_name(start.module, role)) {
       return &start;
     }
   }
@@ -49,9 +46,9 @@ const Residuals::Start* Residuals::find(const std::string& key, const char* suff
 std::vector<io::NamedTensor> Residuals::portable(const std::vector<io::NamedTensor>& trained) const {
   std::vector<io::NamedTensor> tensors = trained;
   for (io::NamedTensor& named : tensors) {
-    if (const Start* of_a = find(named.name, kA)) {
+    if (const Start* of_a = find(named.name, ParameterRole::kLowRankA)) {
       named.tensor = at::cat({named.tensor, of_a->start.A_RI}, 0);
-    } else if (const Start* of_b = find(named.name, kB)) {
+    } else if (const Start* of_b = find(named.name, ParameterRole::kLowRankB)) {
       named.tensor = at::cat({named.tensor, -of_b->start.B_OR}, 1);
     }
   }
@@ -63,18 +60,18 @@ void Residuals::load(const std::string& where, const StoredTensors& values, cons
   const std::vector<io::NamedTensor> stored = portable(trained);
   load_into(where, values, stored);
   for (size_t i = 0; i < trained.size(); ++i) {
-    if (find(trained[i].name, kA) != nullptr || find(trained[i].name, kB) != nullptr) {
+    if (find(trained[i].name, ParameterRole::kLowRankA) != nullptr || find(trained[i].name, ParameterRole::kLowRankB) != nullptr) {
       const Tensor target = trained[i].tensor;
       target.copy_(stored[i].tensor.slice(0, 0, target.size(0)).slice(1, 0, target.size(1)));
     }
   }
   bool is_this_runs = true;
   for (Start& own : starts_) {
-    const auto at_key = [&](const char* suffix) {
-      const auto is_it = [&](const io::NamedTensor& named) { return named.name == own.module + suffix; };
+    const auto at_key = [&](ParameterRole role) {
+      const auto is_it = [&](const io::NamedTensor& named) { return named.name == tensor_name(own.module, role); };
       return std::find_if(stored.begin(), stored.end(), is_it)->tensor;
     };
-    const LowRankStart files = second_half(at_key(kA), at_key(kB));
+    const LowRankStart files = second_half(at_key(ParameterRole::kLowRankA), at_key(ParameterRole::kLowRankB));
     if (!same_bits(own.start, files)) {
       own.weight_OI.copy_(own.weight_OI.to(at::kFloat) + (product(own.start, own.scale) - product(files, own.scale)));
       own.start = files;

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "lora/io/tensors.h"
+#include "peft/keys.h"
 #include "peft/lora_init.h"
 #include "peft/tensor_file.h"
 
@@ -37,7 +38,7 @@ class Residuals {
     LowRankStart start;
     double scale;
   };
-  const Start* find(const std::string& key, const char* suffix) const;
+  const Start* find(const std::string& key, ParameterRole role) const;
 
   std::vector<Start> starts_;
 };

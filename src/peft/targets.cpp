@@ -233,6 +233,8 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
 std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
                                   const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
+  const bool is_new = !options.init_from.has_value();  // a saved adapter may have a list for models of several families
+  std::vector<std::string> idle;
   for (const std::string& entry : entries_of(result.targets)) {
     TargetMatch match{entry, {}};
     bool means_any = false;
@@ -246,10 +248,19 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
       }
     }
     // An entry whose modules are all excluded is not an error: PEFT lists them when it spells out all-linear.
-    if (!means_any) {
+    if (!means_any && (is_new || result.targets.kind != ModuleChoice::Kind::kList)) {
       fail_unmatched(entry, hosts, options);
     }
+    if (!means_any) {
+      idle.push_back(entry);
+    }
     result.matches.push_back(std::move(match));
+  }
+  if (!idle.empty() && chosen.empty()) {
+    fail_unmatched(idle.front(), hosts, options);
+  }
+  if (!idle.empty()) {
+    log::warn("[" + std::string(kTargets) + "] names modules that this model does not have, which are ignored, as in PEFT: " + join(idle));
   }
   return chosen;
 }

@@ -110,8 +110,8 @@ double converted_loss(const fs::path& base, const fs::path& folder, const fs::pa
 }
 
 /// lora-convert to a format that cannot hold the adapter names what it found, and writes nothing.
-void expect_refused(const fs::path& base, const fs::path& folder, const fs::path& output, const std::string& format,
-                    const std::string& program, const std::string& found) {
+void expect_conversion_refused(const fs::path& base, const fs::path& folder, const fs::path& output, const std::string& format,
+                               const std::string& program, const std::string& found) {
   const std::string text = expect_error(ErrorKind::kModel, {}, [&] { convert_to(format, folder, output, base); });
   EXPECT_EQ(text, "[" + (folder / "adapter_model.safetensors").string() + "] cannot be converted to " + program + ": found " + found +
                       ". Use --drop-unsupported to leave them out.");
@@ -154,7 +154,7 @@ void expect_read_by_all(const Kind& kind, const std::string& base_name) {
     if (format.refused == nullptr) {
       EXPECT_NEAR(converted_loss(base, folder, scratch.path(), format.name), expected, kTolerance) << "lora-convert --to " << format.name;
     } else {
-      expect_refused(base, folder, scratch / format.name, format.name, format.program, format.refused);
+      expect_conversion_refused(base, folder, scratch / format.name, format.name, format.program, format.refused);
     }
   }
   if (kind.is_combined) {

@@ -15,7 +15,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr double kTolerance = 2e-6;
 const std::string kOurs = "base_model.model.model.";
 const std::string kWithin = "base_model.model.model.language_model.";
 
@@ -33,13 +32,13 @@ fs::path renamed(ChangedAdapter& adapter, const std::string& prefix, const Json&
 /// Every program computes this loss with the adapter, and with what lora-convert makes of it.
 void expect_loss(const fs::path& base, const fs::path& folder, double expected) {
   const TemporaryFolder scratch;
-  EXPECT_NEAR(loss_with(base, folder), expected, kTolerance) << "lora-eval";
+  EXPECT_NEAR(loss_with(base, folder), expected, kLossTolerance) << "lora-eval";
   merge_into(base, folder, scratch / "merged");
-  EXPECT_NEAR(loss_of(*load_small(scratch / "merged").model), expected, kTolerance) << "lora-merge";
+  EXPECT_NEAR(loss_of(*load_small(scratch / "merged").model), expected, kLossTolerance) << "lora-merge";
   convert_to("peft", folder, scratch / "without");
-  EXPECT_NEAR(loss_with(base, scratch / "without"), expected, kTolerance) << "lora-convert";
+  EXPECT_NEAR(loss_with(base, scratch / "without"), expected, kLossTolerance) << "lora-convert";
   convert_to("peft", folder, scratch / "with", base);
-  EXPECT_NEAR(loss_with(base, scratch / "with"), expected, kTolerance) << "lora-convert --model";
+  EXPECT_NEAR(loss_with(base, scratch / "with"), expected, kLossTolerance) << "lora-convert --model";
   EXPECT_THAT(read_file(scratch / "with/adapter_config.json", ErrorKind::kModel), Not(HasSubstr("language_model")));
 }
 
@@ -88,15 +87,15 @@ TEST(RenamedAdapters, KeepWhatTheConfigSaysAboutModules) {
     const fs::path folder = renamed(adapter, kWithin, Json::parse(one.own));
     try {
       expect_loss(base, folder, expected);
-      EXPECT_NEAR(continued_loss(base, folder, scratch / "continued"), expected, kTolerance) << "init_from";
-      EXPECT_NEAR(loss_with(base, scratch / "continued"), expected, kTolerance) << "what a run saves that continued from it";
+      EXPECT_NEAR(continued_loss(base, folder, scratch / "continued"), expected, kLossTolerance) << "init_from";
+      EXPECT_NEAR(loss_with(base, scratch / "continued"), expected, kLossTolerance) << "what a run saves that continued from it";
       EXPECT_THAT(read_file(scratch / "continued/adapter_config.json", ErrorKind::kModel), Not(HasSubstr("language_model")));
       app::ConvertRequest request;
       request.adapter = folder;
       request.renames = {R"(^model\.language_model\.=model.)"};
       request.output = scratch / "by_rule";
       app::convert_command(request);
-      EXPECT_NEAR(loss_with(base, scratch / "by_rule"), expected, kTolerance) << "lora-convert --rename";
+      EXPECT_NEAR(loss_with(base, scratch / "by_rule"), expected, kLossTolerance) << "lora-convert --rename";
       EXPECT_THAT(read_file(scratch / "by_rule/adapter_config.json", ErrorKind::kModel), Not(HasSubstr("language_model")));
     } catch (const Error& error) {
       ADD_FAILURE() << error.what();

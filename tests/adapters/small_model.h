@@ -20,6 +20,8 @@ namespace lora::test {
 
 /// tests/data/adapters (scripts/golden/stored_adapters.py).
 inline const std::filesystem::path kStored = std::filesystem::path(lora::test::data_folder()) / "adapters";
+/// How near the losses of stored adapters are to PEFT's.
+inline constexpr double kLossTolerance = 2e-6;
 
 inline models::BaseModel load_small(const std::filesystem::path& folder) {
   config::ModelFlags flags;

@@ -10,8 +10,6 @@
 
 namespace lora::test {
 
-using Arguments = std::vector<std::string>;
-
 inline constexpr const char* kTemplate =
     "{% for m in messages %}<|start_header_id|>{{ m.role }}\n{{ m.content }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant\n{% endif %}";
@@ -31,7 +29,8 @@ class ChatModel : public testing::Test {
     write_text(scratch_ / "shape/config.json",
                R"({"model_type": "llama", "vocab_size": 640, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
                    "num_attention_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.3, "torch_dtype": "float32"})");
-    std::filesystem::copy(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
+    std::filesystem::copy(std::filesystem::path(lora::test::data_folder()) / "tokenizer_json/llama3.json",
+                          scratch_ / "shape/tokenizer.json");
     write_text(scratch_ / "shape/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", kTemplate}}.dump());
     write_text(scratch_ / "text.jsonl", "{\"text\": \"the river\"}\n");
     write_text(scratch_ / "rows.jsonl", kRows);

@@ -15,11 +15,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 Json last_evaluation(const fs::path& folder) {
   Json last;
   for (const Json& row : read_rows(folder / "metrics.jsonl")) {
@@ -182,7 +177,8 @@ TEST(Classification, NumLabelsNextToAnId2LabelOfAnotherLength) {
   expect_same(evaluate(2, three), "num_labels is 2, but id2label names 3 labels: using num_labels, without names, as in transformers");
   const Outcome neither = evaluate(7, three);
   EXPECT_EQ(neither.exit_code, 4);
-  EXPECT_THAT(neither.err, AllOf(HasSubstr("num_labels"), HasSubstr("found an integer (7)"), HasSubstr("as many labels as the head has, 2")));
+  EXPECT_THAT(neither.err,
+              AllOf(HasSubstr("num_labels"), HasSubstr("found an integer (7)"), HasSubstr("as many labels as the head has, 2")));
 }
 
 TEST(Classification, OtherModulesThatTheBaseModelLacksAreSavedToo) {

@@ -14,8 +14,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kData = lora::test::data_folder();
-
 class Convert : public testing::Test {
  protected:
   static std::string golden(const std::string& name) { return (kData / "llama" / name).string(); }

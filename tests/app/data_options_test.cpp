@@ -11,10 +11,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string result_hash(const fs::path& folder) {
-  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
-}
-
 TEST(DataOptions, ACacheChangesNothingButTheTime) {
   const TemporaryFolder scratch;
   const std::string config = copy_case("tied", scratch).string();

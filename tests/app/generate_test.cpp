@@ -17,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
-using Arguments = std::vector<std::string>;
 
 std::vector<Json> rows_of(const std::string& jsonl) {
   std::vector<Json> rows;

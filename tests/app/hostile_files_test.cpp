@@ -13,7 +13,7 @@ namespace {
 using ::testing::HasSubstr;
 
 /// Replaces `file` by something that cannot be read to an end, runs `command`, and restores the file.
-void expect_refused(const fs::path& file, int exit_code, const std::vector<std::string>& command) {
+void expect_not_read(const fs::path& file, int exit_code, const std::vector<std::string>& command) {
   const fs::path kept = file.string() + ".kept";
   const bool was_there = fs::exists(file);
   if (was_there) {
@@ -37,17 +37,17 @@ TEST(HostileFiles, DevicesAndPipesAreNotReadAsSettings) {
   const std::string model = (scratch / "linear/model").string(), adapter = (scratch / "linear/adapter").string(),
                     rows = (scratch / "linear/eval.jsonl").string();
   const std::vector<std::string> evaluate{"lora-eval", "--model", model, "--data", rows, "--format", "tokens"};
-  expect_refused(model + "/config.json", 4, evaluate);
+  expect_not_read(model + "/config.json", 4, evaluate);
   fs::rename(model + "/model.safetensors", scratch / "kept");
-  expect_refused(model + "/model.safetensors.index.json", 4, {"lora-inspect", model});
+  expect_not_read(model + "/model.safetensors.index.json", 4, {"lora-inspect", model});
   fs::rename(scratch / "kept", model + "/model.safetensors");
-  expect_refused(adapter + "/adapter_config.json", 4, {"lora-inspect", adapter});
+  expect_not_read(adapter + "/adapter_config.json", 4, {"lora-inspect", adapter});
   ASSERT_EQ(
       lora_train({"--config", config.string(), "--set", "training.max_steps=1", "--set", "training.save_steps=1", "--quiet"}).exit_code, 0);
   const std::string run = (scratch / "linear/out").string();
-  expect_refused(run + "/run.json", 0, {"lora-inspect", run});
-  expect_refused(run + "/metrics.jsonl", 0, {"lora-inspect", run});
-  expect_refused(run + "/checkpoint-1/trainer_state.json", 0, {"lora-inspect", run + "/checkpoint-1"});
+  expect_not_read(run + "/run.json", 0, {"lora-inspect", run});
+  expect_not_read(run + "/metrics.jsonl", 0, {"lora-inspect", run});
+  expect_not_read(run + "/checkpoint-1/trainer_state.json", 0, {"lora-inspect", run + "/checkpoint-1"});
   const Outcome zero = lora_train({"--config", "/dev/zero"});
   EXPECT_EQ(zero.exit_code, 2);
   EXPECT_THAT(zero.err, HasSubstr("found a device, expected a regular file or a pipe"));

@@ -17,8 +17,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const fs::path kData = lora::test::data_folder();
-
 Outcome inspect(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "lora-inspect");
   return run_tool(arguments);

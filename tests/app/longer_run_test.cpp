@@ -42,11 +42,6 @@ class LongerRun : public testing::Test {
 
 const std::vector<std::string> kConstant{"training.lr_scheduler_type=constant", "training.warmup_steps=0"};
 
-std::vector<std::string> with(std::vector<std::string> keys, const std::vector<std::string>& more) {
-  keys.insert(keys.end(), more.begin(), more.end());
-  return keys;
-}
-
 TEST_F(LongerRun, EqualsARunOfThatLengthWithAConstantSchedule) {
   ASSERT_EQ(train("whole", with(kConstant, {"training.max_steps=11"})).exit_code, 0);
   ASSERT_EQ(train("parts", with(kConstant, {"training.max_steps=6"})).exit_code, 0);

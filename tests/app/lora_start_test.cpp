@@ -15,10 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string result_hash(const fs::path& folder) {
-  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
-}
-
 /// Only the training rows of metrics.jsonl.
 std::vector<Json> steps_of(const fs::path& folder) {
   std::vector<Json> steps;

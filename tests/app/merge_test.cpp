@@ -17,10 +17,8 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kData = lora::test::data_folder();
-
 /// Writes a safetensors file of `header` and `data`; its end may be a hole.
-void write_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
+void write_raw_tensors(const fs::path& file, std::string header, const std::string& data, size_t data_size) {
   header.append(8 - header.size() % 8, ' ');
   const uint64_t length = header.size();
   write_text(file, std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header + data);
@@ -224,7 +222,7 @@ TEST_F(Merge, CombiningEqualsMerging) {
   EXPECT_EQ(run_tool(combine).exit_code, 0);
 }
 
-void expect_refused(int exit_code, const std::vector<std::string>& arguments, const std::vector<std::string>& parts) {
+void expect_merge_refused(int exit_code, const std::vector<std::string>& arguments, const std::vector<std::string>& parts) {
   const Outcome outcome = run_tool(arguments);
   EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
   for (const std::string& part : parts) {
@@ -241,50 +239,51 @@ TEST_F(Merge, OnlyWritesItsOutput) {
                                     "--output",   output.string(), "--overwrite"};
   };
   for (const fs::path& output : {model, model / "new", scratch_ / "gqa", scratch_ / "gqa/adapter/x/.."}) {
-    expect_refused(6, into(output), {"expected a separate folder"});
+    expect_merge_refused(6, into(output), {"expected a separate folder"});
   }
   fs::create_directory_symlink(model, scratch_ / "link");
-  expect_refused(6, into(scratch_ / "link"), {"expected a separate folder"});
+  expect_merge_refused(6, into(scratch_ / "link"), {"expected a separate folder"});
   fs::create_directory(out());
   ASSERT_EQ(run_tool(command("gqa")).exit_code, 0);  // an empty folder may exist
-  expect_refused(6, command("gqa"), {"not empty"});
+  expect_merge_refused(6, command("gqa"), {"not empty"});
   ASSERT_EQ(run_tool(command("gqa", {"--overwrite"})).exit_code, 0);
   write_text(out() / "thesis.tex", "years of work");
-  expect_refused(6, command("gqa", {"--overwrite"}), {"thesis.tex"});
+  expect_merge_refused(6, command("gqa", {"--overwrite"}), {"thesis.tex"});
   EXPECT_EQ(read_text(out() / "thesis.tex"), "years of work");
   write_text(scratch_ / "file", "");
-  expect_refused(6, into(scratch_ / "file"), {"not a folder"});
+  expect_merge_refused(6, into(scratch_ / "file"), {"not a folder"});
 }
 
 TEST_F(Merge, RefusesInvalidFlags) {
   const std::string output = out().string();
   const std::string adapter = (kData / "llama/gqa/adapter").string();
-  expect_refused(2, {"lora-merge", "--output", output, "--adapter", adapter}, {"--model", "is missing"});
-  expect_refused(2, {"lora-merge", "--model", "x", "--output", output}, {"--adapter"});
-  expect_refused(2, command("gqa", {"--combine", "linear"}), {"Combine first"});
-  expect_refused(2, command("gqa", {"--weight", "1", "--weight", "2"}), {"--weight", "found 2", "each of the 1 --adapter"});
-  expect_refused(2, command("gqa", {"--weight", "much"}), {"--weight"});
-  expect_refused(2, command("gqa", {"--weight", "nan"}), {"--weight", "a finite number"});
-  expect_refused(2, command("gqa", {"--density", "0.5"}), {"--combine"});
-  expect_refused(2, command("gqa", {"--tolerance", "0.5"}), {"--verify"});
-  expect_refused(2, command("gqa", {"--dtype", "int8"}), {"int8"});
-  expect_refused(2, command("gqa", {"--max-shard-size", "0"}), {"--max-shard-size"});
-  expect_refused(2, command("gqa", {"--verify", "--data", "x.jsonl", "--format", "txet"}), {"--format", "txet"});
-  expect_refused(2, {"lora-merge", "--combine", "tise", "--adapter", adapter, "--adapter", adapter, "--output", output},
-                 {"did you mean 'ties'"});
-  expect_refused(2,
-                 {"lora-merge", "--combine", "ties", "--adapter", adapter, "--adapter", adapter, "--output", output, "--density", "0.5",
-                  "--majority-sign-method", "most"},
-                 {"--majority-sign-method", "total, frequency"});
+  expect_merge_refused(2, {"lora-merge", "--output", output, "--adapter", adapter}, {"--model", "is missing"});
+  expect_merge_refused(2, {"lora-merge", "--model", "x", "--output", output}, {"--adapter"});
+  expect_merge_refused(2, command("gqa", {"--combine", "linear"}), {"Combine first"});
+  expect_merge_refused(2, command("gqa", {"--weight", "1", "--weight", "2"}), {"--weight", "found 2", "each of the 1 --adapter"});
+  expect_merge_refused(2, command("gqa", {"--weight", "much"}), {"--weight"});
+  expect_merge_refused(2, command("gqa", {"--weight", "nan"}), {"--weight", "a finite number"});
+  expect_merge_refused(2, command("gqa", {"--density", "0.5"}), {"--combine"});
+  expect_merge_refused(2, command("gqa", {"--tolerance", "0.5"}), {"--verify"});
+  expect_merge_refused(2, command("gqa", {"--dtype", "int8"}), {"int8"});
+  expect_merge_refused(2, command("gqa", {"--max-shard-size", "0"}), {"--max-shard-size"});
+  expect_merge_refused(2, command("gqa", {"--verify", "--data", "x.jsonl", "--format", "txet"}), {"--format", "txet"});
+  expect_merge_refused(2, {"lora-merge", "--combine", "tise", "--adapter", adapter, "--adapter", adapter, "--output", output},
+                       {"did you mean 'ties'"});
+  expect_merge_refused(2,
+                       {"lora-merge", "--combine", "ties", "--adapter", adapter, "--adapter", adapter, "--output", output, "--density",
+                        "0.5", "--majority-sign-method", "most"},
+                       {"--majority-sign-method", "total, frequency"});
   EXPECT_TRUE(left().empty());
 }
 
 TEST_F(Merge, RefusesInvalidFiles) {
   const std::string output = out().string();
   const std::string adapter = (kData / "llama/gqa/adapter").string();
-  expect_refused(4, {"lora-merge", "--model", (scratch_ / "none").string(), "--adapter", adapter, "--output", output}, {"none"});
-  expect_refused(4, {"lora-merge", "--model", (kData / "llama/odd/model").string(), "--adapter", adapter, "--output", output},
-                 {"cannot be merged into this base", "of another shape", "layers.0.self_attn.q_proj.weight [30, 35] instead of [60, 48]"});
+  expect_merge_refused(4, {"lora-merge", "--model", (scratch_ / "none").string(), "--adapter", adapter, "--output", output}, {"none"});
+  expect_merge_refused(
+      4, {"lora-merge", "--model", (kData / "llama/odd/model").string(), "--adapter", adapter, "--output", output},
+      {"cannot be merged into this base", "of another shape", "layers.0.self_attn.q_proj.weight [30, 35] instead of [60, 48]"});
   copy_case("gqa", scratch_);
   const fs::path copy = scratch_ / "gqa/adapter";
   const std::string text = read_text(copy / "adapter_config.json");
@@ -298,11 +297,11 @@ TEST_F(Merge, RefusesInvalidFiles) {
   EXPECT_THAT(warned.err, HasSubstr("trained on another base"));
   fs::remove_all(out());
   fs::resize_file(copy / "adapter_model.safetensors", 1000);
-  expect_refused(4, merge, {"adapter_model.safetensors"});
+  expect_merge_refused(4, merge, {"adapter_model.safetensors"});
   fs::copy_file(kData / "llama/gqa/adapter/adapter_model.safetensors", copy / "adapter_model.safetensors",
                 fs::copy_options::overwrite_existing);
-  write_tensors(scratch_ / "gqa/model/model.safetensors", R"({"q":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", "abcd", 4);
-  expect_refused(4, merge, {"quantised", "'q'"});
+  write_raw_tensors(scratch_ / "gqa/model/model.safetensors", R"({"q":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", "abcd", 4);
+  expect_merge_refused(4, merge, {"quantised", "'q'"});
   EXPECT_EQ(left(), std::vector<std::string>{"gqa"});
 }
 
@@ -316,21 +315,21 @@ std::vector<std::string> large_merge(const TemporaryFolder& scratch) {
   fs::create_directory(adapter);
   write_text(fs::path(model) / "config.json", R"({"model_type": "llama"})");
   const std::string small_end = std::to_string(kLargeTensor + 48);
-  write_tensors(fs::path(model) / "model.safetensors",
-                R"({"zeros":{"dtype":"F32","shape":[131072,1024],"data_offsets":[0,)" + std::to_string(kLargeTensor) +
-                    R"(]},"model.layers.0.self_attn.q_proj.weight":{"dtype":"F32","shape":[4,3],"data_offsets":[)" +
-                    std::to_string(kLargeTensor) + "," + small_end + "]}}",
-                "", kLargeTensor + 48);
+  write_raw_tensors(fs::path(model) / "model.safetensors",
+                    R"({"zeros":{"dtype":"F32","shape":[131072,1024],"data_offsets":[0,)" + std::to_string(kLargeTensor) +
+                        R"(]},"model.layers.0.self_attn.q_proj.weight":{"dtype":"F32","shape":[4,3],"data_offsets":[)" +
+                        std::to_string(kLargeTensor) + "," + small_end + "]}}",
+                    "", kLargeTensor + 48);
   write_text(fs::path(adapter) / "adapter_config.json", R"({"peft_type": "LORA", "r": 1, "lora_alpha": 1, "target_modules": ["q_proj"]})");
   std::string ones;
   for (int i = 0; i < 7; ++i) {
     ones += std::string("\0\0\x80\x3f", 4);
   }
   const std::string key = "\"base_model.model.model.layers.0.self_attn.q_proj.lora_";
-  write_tensors(fs::path(adapter) / "adapter_model.safetensors",
-                "{" + key + R"(A.weight":{"dtype":"F32","shape":[1,3],"data_offsets":[0,12]},)" + key +
-                    R"(B.weight":{"dtype":"F32","shape":[4,1],"data_offsets":[12,28]}})",
-                ones, ones.size());
+  write_raw_tensors(fs::path(adapter) / "adapter_model.safetensors",
+                    "{" + key + R"(A.weight":{"dtype":"F32","shape":[1,3],"data_offsets":[0,12]},)" + key +
+                        R"(B.weight":{"dtype":"F32","shape":[4,1],"data_offsets":[12,28]}})",
+                    ones, ones.size());
   return {"--model", model, "--adapter", adapter, "--output", (scratch / "results/out").string(), "--dtype", "bfloat16"};
 }
 

@@ -13,10 +13,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kData = lora::test::data_folder();
-const std::string kModel = (kData / "llama/gqa/model").string();
-const std::string kAdapter = (kData / "llama/gqa/adapter").string();
-const std::string kRows = (kData / "llama/gqa/rows.jsonl").string();
+const std::string kGqaModel = (kData / "llama/gqa/model").string();
+const std::string kGqaAdapter = (kData / "llama/gqa/adapter").string();
+const std::string kGqaRows = (kData / "llama/gqa/rows.jsonl").string();
 
 void expect_flag(const std::vector<std::string>& command, const std::string& flag) {
   const Outcome outcome = run_tool(command);
@@ -29,25 +28,25 @@ void expect_flag(const std::vector<std::string>& command, const std::string& fla
 }
 
 TEST(Messages, ProgramsWithFlagsNameFlags) {
-  const std::vector<std::string> eval{"lora-eval", "--model", kModel, "--format", "tokens", "--data"};
+  const std::vector<std::string> eval{"lora-eval", "--model", kGqaModel, "--format", "tokens", "--data"};
   const auto with = [](std::vector<std::string> command, const std::vector<std::string>& more) {
     command.insert(command.end(), more.begin(), more.end());
     return command;
   };
-  expect_flag(with(eval, {kRows, "--dtype", "bf16"}), "[--dtype]");
-  expect_flag(with(eval, {kRows, "--device", "gpu"}), "[--device]");
-  expect_flag(with(eval, {kRows, "--device", "cuda:999"}), "[--device]");
+  expect_flag(with(eval, {kGqaRows, "--dtype", "bf16"}), "[--dtype]");
+  expect_flag(with(eval, {kGqaRows, "--device", "gpu"}), "[--device]");
+  expect_flag(with(eval, {kGqaRows, "--device", "cuda:999"}), "[--device]");
   expect_flag(with(eval, {"nothere.jsonl"}), "relative to the current folder");
-  expect_flag(with(eval, {kRows, "--column", "text=body"}), "[--column]");
-  expect_flag({"lora-eval", "--model", kModel, "--format", "text", "--data", kRows}, "tokenizer");
-  expect_flag({"lora-generate", "--model", kModel, "--adapter", "runs/nothere", "--prompt", "x"}, "[--adapter]");
+  expect_flag(with(eval, {kGqaRows, "--column", "text=body"}), "[--column]");
+  expect_flag({"lora-eval", "--model", kGqaModel, "--format", "text", "--data", kGqaRows}, "tokenizer");
+  expect_flag({"lora-generate", "--model", kGqaModel, "--adapter", "runs/nothere", "--prompt", "x"}, "[--adapter]");
   expect_flag({"lora-generate", "--model", "nobody/nothing", "--prompt", "x"}, "[--model]");
-  expect_flag({"lora-generate", "--model", kAdapter, "--prompt", "x"}, "Use --adapter for it");
-  expect_flag({"lora-merge", "--model", kModel, "--adapter", kAdapter, "--output", "out", "--dtype", "bf16"}, "[--dtype]");
-  expect_flag({"lora-merge", "--model", kModel, "--adapter", "runs/nothere", "--output", "out"}, "[--adapter]");
-  expect_flag({"lora-tokenize", "--model", "nobody/nothing", "--input", kRows, "--output", "out.jsonl"}, "[--model]");
-  expect_flag({"lora-convert", "--extract", "--r", "2", "--base", "nobody/nothing", "--tuned", kModel, "--output", "out"}, "[--base]");
-  expect_flag({"lora-convert", "--extract", "--r", "2", "--base", kModel, "--tuned", "nobody/nothing", "--output", "out"}, "[--tuned]");
+  expect_flag({"lora-generate", "--model", kGqaAdapter, "--prompt", "x"}, "Use --adapter for it");
+  expect_flag({"lora-merge", "--model", kGqaModel, "--adapter", kGqaAdapter, "--output", "out", "--dtype", "bf16"}, "[--dtype]");
+  expect_flag({"lora-merge", "--model", kGqaModel, "--adapter", "runs/nothere", "--output", "out"}, "[--adapter]");
+  expect_flag({"lora-tokenize", "--model", "nobody/nothing", "--input", kGqaRows, "--output", "out.jsonl"}, "[--model]");
+  expect_flag({"lora-convert", "--extract", "--r", "2", "--base", "nobody/nothing", "--tuned", kGqaModel, "--output", "out"}, "[--base]");
+  expect_flag({"lora-convert", "--extract", "--r", "2", "--base", kGqaModel, "--tuned", "nobody/nothing", "--output", "out"}, "[--tuned]");
   expect_flag({"lora-eval", "--model", (kData / "torchscript/modules/perceptron.pt").string(), "--data",
                (kData / "torchscript/row_runs/features_eval.jsonl").string(), "--format", "features", "--objective", "regression"},
               "[--trust-torchscript]");
@@ -109,8 +108,8 @@ TEST(Messages, ADryRunGroupsModulesAndNamesClasses) {
 }
 
 TEST(Messages, LoraEvalShowsTheDifferenceFromTheBaseModel) {
-  const std::vector<std::string> command{"lora-eval", "--model",  kModel,   "--adapter", kAdapter, "--data",
-                                         kRows,       "--format", "tokens", "--device",  "cpu",    "--compare-base"};
+  const std::vector<std::string> command{"lora-eval", "--model",  kGqaModel, "--adapter", kGqaAdapter, "--data",
+                                         kGqaRows,    "--format", "tokens",  "--device",  "cpu",       "--compare-base"};
   const Outcome table = run_tool(command);
   ASSERT_EQ(table.exit_code, 0) << table.err;
   EXPECT_THAT(table.out, HasSubstr("difference"));

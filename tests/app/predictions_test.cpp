@@ -13,8 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kData = lora::test::data_folder();
-
 /// A file with the rows without this field.
 fs::path rows_without(const fs::path& rows, const std::string& field, const TemporaryFolder& scratch, size_t keep_first = 0) {
   std::string text;
@@ -29,7 +27,7 @@ fs::path rows_without(const fs::path& rows, const std::string& field, const Temp
   return scratch.write("unlabelled.jsonl", text);
 }
 
-void expect_near(const Json& found, const Json& expected, const std::string& where) {
+void expect_near_prediction(const Json& found, const Json& expected, const std::string& where) {
   const auto near = [&](const Json& a, const Json& b) { EXPECT_NEAR(a.get<double>(), b.get<double>(), 2e-5) << where; };
   if (expected.contains("prediction") && expected["prediction"].is_array()) {
     ASSERT_EQ(found["prediction"].size(), expected["prediction"].size()) << where;
@@ -54,7 +52,7 @@ void expect_predictions(const fs::path& file, const Json& expected, const std::s
   const std::vector<Json> found = read_rows(file);
   ASSERT_EQ(found.size(), expected.size()) << where;
   for (size_t i = 0; i < found.size(); ++i) {
-    expect_near(found[i], expected[i], where + " row " + std::to_string(i));
+    expect_near_prediction(found[i], expected[i], where + " row " + std::to_string(i));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "lora/base/file.h"
 #include "support/paths.h"
 
 namespace lora::test {
@@ -64,6 +65,11 @@ Outcome Process::wait() {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"), read_text(folder_ / "err")};
 }
 
+Arguments with(Arguments arguments, const Arguments& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
 Outcome run_tool(std::vector<std::string> command, const std::string& input) {
   command.front().insert(0, std::string(lora::test::program_folder()) + "/");
   return Process(command, input).wait();
@@ -95,6 +101,10 @@ std::vector<Json> read_rows(const fs::path& jsonl) {
     rows.push_back(Json::parse(line));
   }
   return rows;
+}
+
+std::string result_hash(const fs::path& folder) {
+  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
 }
 
 fs::path copy_case(const std::string& name, const TemporaryFolder& scratch) {

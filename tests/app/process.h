@@ -36,6 +36,11 @@ class Process {
   TemporaryFolder folder_;
 };
 
+using Arguments = std::vector<std::string>;
+
+/// The arguments followed by more.
+Arguments with(Arguments arguments, const Arguments& more);
+
 /// Runs a tool of the build to its end: {"lora-eval", "--model", …}.
 Outcome run_tool(std::vector<std::string> command, const std::string& input = "");
 
@@ -46,6 +51,8 @@ std::vector<std::string> lora_train_command(std::vector<std::string> arguments);
 void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<Json> read_rows(const std::filesystem::path& jsonl);
+/// SHA-256 of the adapter in a folder.
+std::string result_hash(const std::filesystem::path& folder);
 
 /// Copies a golden case (tests/data/llama or classification) into `scratch`. Returns its run.json.
 std::filesystem::path copy_case(const std::string& name, const TemporaryFolder& scratch);

@@ -10,9 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-using Arguments = std::vector<std::string>;
 
-constexpr const char* kTemplate =
+constexpr const char* kStyledTemplate =
     "{% if style is defined %}[{{ style }}]{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}"
     "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
@@ -51,7 +50,7 @@ class Rows : public testing::Test {
                R"({"model_type": "llama", "vocab_size": 640, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2,
                    "num_attention_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.3, "torch_dtype": "float32"})");
     fs::copy(fs::path(lora::test::data_folder()) / "tokenizer_json/llama3.json", scratch_ / "shape/tokenizer.json");
-    write_text(scratch_ / "shape/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", kTemplate}}.dump());
+    write_text(scratch_ / "shape/tokenizer_config.json", Json{{"eos_token", "<|eot_id|>"}, {"chat_template", kStyledTemplate}}.dump());
     write_text(scratch_ / "text.jsonl", "{\"text\": \"the river\"}\n");
     write_text(scratch_ / "pretrain.json",
                R"({"model": {"path": "shape", "from_scratch": true, "device": "cpu"}, "adapter": null, "output_dir": "model",

@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-const fs::path kFolder = fs::path(lora::test::data_folder()) / "special_tokens";
-const std::string kModel = (kFolder / "base").string();
+const fs::path kSpecialTokensFolder = fs::path(lora::test::data_folder()) / "special_tokens";
+const std::string kSpecialTokensModel = (kSpecialTokensFolder / "base").string();
 constexpr int32_t kEos = 258;  // <|im_end|>; config.json's is 257
 
 class SpecialTokens : public testing::Test {
@@ -29,11 +29,12 @@ class SpecialTokens : public testing::Test {
 };
 
 TEST_F(SpecialTokens, EvalAndTokenizeGiveTheIdsOfTransformers) {
-  const Json golden = read_json(kFolder / "losses.json", ErrorKind::kData);
+  const Json golden = read_json(kSpecialTokensFolder / "losses.json", ErrorKind::kData);
   for (const auto& [name, format] : {std::pair("text", "text"), {"pairs", "prompt_completion"}}) {
     const Json& expected = golden[name];
-    std::vector<std::string> command{"lora-eval", "--model", kModel, "--device", "cpu", "--json", "--format", format, "--data"};
-    command.push_back((kFolder / (std::string(name) + ".jsonl")).string());
+    std::vector<std::string> command{"lora-eval", "--model", kSpecialTokensModel, "--device", "cpu", "--json", "--format",
+                                     format,      "--data"};
+    command.push_back((kSpecialTokensFolder / (std::string(name) + ".jsonl")).string());
     const Json result = Json::parse(run_tool(command).out);
     EXPECT_NEAR(result["loss"].get<double>(), expected["loss"].get<double>(), 1e-5);
     EXPECT_EQ(result["num_tokens"], expected["num_tokens"]);
@@ -46,7 +47,8 @@ TEST_F(SpecialTokens, EvalAndTokenizeGiveTheIdsOfTransformers) {
     const Json plain = Json::parse(run_tool(command).out);
     EXPECT_GT(plain["num_input_tokens"].get<int64_t>(), result["num_input_tokens"].get<int64_t>() + 20);
   }
-  std::vector<std::string> command{"lora-tokenize", "--model", kModel, "--input", (kFolder / "text.jsonl").string()};
+  std::vector<std::string> command{"lora-tokenize", "--model", kSpecialTokensModel, "--input",
+                                   (kSpecialTokensFolder / "text.jsonl").string()};
   Json ids = run_rows(command, "--output").front()["input_ids"];
   ids.push_back(kEos);  // only training adds it
   EXPECT_EQ(ids, golden["text"]["ids"][0]);
@@ -56,14 +58,15 @@ TEST_F(SpecialTokens, EvalAndTokenizeGiveTheIdsOfTransformers) {
 
 TEST_F(SpecialTokens, GenerateReadsThemInPrompts) {
   const std::string text = "<|im_start|>hi<|im_end|>";
-  const std::vector<Json> plain_row = run_rows({"lora-tokenize", "--model", kModel, "--no-parse-special-tokens", "--input",
+  const std::vector<Json> plain_row = run_rows({"lora-tokenize", "--model", kSpecialTokensModel, "--no-parse-special-tokens", "--input",
                                                 scratch_.write("text.jsonl", Json{{"text", text}}.dump())},
                                                "--output");
   ASSERT_EQ(plain_row.size(), 1U);
   const Json& bytes = plain_row[0]["input_ids"];
   const std::string prompts = scratch_.write("p.jsonl", Json{{"prompt", text}}.dump() + "\n" + R"({"input_ids": [256, 71, 72, 258]})" +
                                                             "\n" + Json{{"input_ids", bytes}}.dump() + "\n");
-  std::vector<std::string> command{"lora-generate", "--model", kModel, "--device", "cpu", "--max-new-tokens", "6", "--prompts", prompts};
+  std::vector<std::string> command{"lora-generate",    "--model", kSpecialTokensModel, "--device", "cpu",
+                                   "--max-new-tokens", "6",       "--prompts",         prompts};
   const std::vector<Json> parsed = run_rows(command, "--output");
   EXPECT_EQ(parsed[0]["output_ids"], parsed[1]["output_ids"]);
   command.emplace_back("--no-parse-special-tokens");
@@ -73,17 +76,18 @@ TEST_F(SpecialTokens, GenerateReadsThemInPrompts) {
 }
 
 TEST_F(SpecialTokens, TrainShowsThemAndSplitsAfterThem) {
-  const Json config{{"model", {{"path", kModel}, {"device", "cpu"}}},
-                    {"adapter", {{"r", 2}, {"target_modules", "all-linear"}}},
-                    {"data", {{"train", {{{"path", (kFolder / "text.jsonl").string()}, {"format", "text"}}}}, {"max_length", 64}}},
-                    {"training", {{"max_steps", 1}}},
-                    {"output_dir", (scratch_ / "out").string()}};
+  const Json config{
+      {"model", {{"path", kSpecialTokensModel}, {"device", "cpu"}}},
+      {"adapter", {{"r", 2}, {"target_modules", "all-linear"}}},
+      {"data", {{"train", {{{"path", (kSpecialTokensFolder / "text.jsonl").string()}, {"format", "text"}}}}, {"max_length", 64}}},
+      {"training", {{"max_steps", 1}}},
+      {"output_dir", (scratch_ / "out").string()}};
   const std::string file = scratch_.write("run.json", config.dump());
   EXPECT_THAT(lora_train({"--config", file, "--dry-run"}).out, HasSubstr("text.jsonl:1: 26 tokens"));
   EXPECT_THAT(lora_train({"--config", file, "--dry-run", "--set", "data.parse_special_tokens=false"}).out, Not(HasSubstr("26 tokens")));
   // If a document begins with BOS, so does each of its parts.
   const fs::path model = scratch_ / "model";
-  fs::copy(kModel, model);
+  fs::copy(kSpecialTokensModel, model);
   scratch_.write("model/special_tokens_map.json", R"({"bos_token": "<|im_start|>", "eos_token": "<|im_end|>"})");
   const Outcome split = lora_train({"--config", file, "--dry-run", "--set", "model.path=" + model.string(), "--set", "data.max_length=10",
                                     "--set", "data.overlength=split"});

@@ -12,12 +12,12 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kRows = fs::path(lora::test::data_folder()) / "torchscript";
+const fs::path kRowScripts = fs::path(lora::test::data_folder()) / "torchscript";
 
 class ModuleRows : public testing::Test {
  protected:
-  std::string module(const std::string& name) const { return (kRows / "modules" / (name + ".pt")).string(); }
-  std::string rows(const std::string& name) const { return (kRows / "row_runs" / name).string(); }
+  std::string module(const std::string& name) const { return (kRowScripts / "modules" / (name + ".pt")).string(); }
+  std::string rows(const std::string& name) const { return (kRowScripts / "row_runs" / name).string(); }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
   Outcome train(const std::string& name, const std::string& folder, const std::vector<std::string>& settings = {}) const {
     std::vector<std::string> arguments{"--config", rows(name) + "/run.json", "--set", "output_dir=" + out(folder)};
@@ -73,7 +73,7 @@ std::string feature_rows(int count, const std::vector<std::string>& targets) {
 }
 
 Json expected(const std::string& name) {
-  return Json::parse(read_text(kRows / "row_runs" / name / "expected.json"));
+  return Json::parse(read_text(kRowScripts / "row_runs" / name / "expected.json"));
 }
 
 TEST_F(ModuleRows, AdaptersOfConvolutionsAreRefused) {
@@ -329,7 +329,10 @@ TEST_F(ModuleRows, RowsThatDoNotFitAreErrors) {
       {"perceptron", {source("b.jsonl", row + ", \"target\": \"x\"}\n")}, 3, {"b.jsonl:1]", "is a name"}},
       {"perceptron", {source("c.jsonl", row + ", \"target\": [1, 2]}\n")}, 3, {"the target differs"}},
       {"perceptron", {source("d.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n"), "data.eval=[]"}, 4, {"fails on inputs of"}},
-      {"perceptron", {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")}, 3, {"the shape of the features differs", "found [6], expected [2]"}},
+      {"perceptron",
+       {source("e.jsonl", "{\"features\": [1, 2], \"target\": 1.5}\n")},
+       3,
+       {"the shape of the features differs", "found [6], expected [2]"}},
       {"perceptron", {"training.objective=sequence_classification"}, 4, {"does not score classes: found 1 output per row", "regression"}},
       {"vision", {"training.objective=regression"}, 3, {"is a name"}},
       {"perceptron_two", {"training.objective=sequence_classification"}, 3, {"is not a class", "regression"}},

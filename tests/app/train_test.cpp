@@ -18,15 +18,6 @@ using ::testing::HasSubstr;
 const std::vector<std::string> kResumable{"--set", "training.save_steps=3",   "--set", "data.shuffle=true",
                                           "--set", "adapter.lora_dropout=0.2"};
 
-std::vector<std::string> with(std::vector<std::string> arguments, const std::vector<std::string>& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
-std::string result_hash(const fs::path& folder) {
-  return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
-}
-
 /// metrics.jsonl without the values that depend on the clock or the machine.
 std::vector<std::string> stable_rows(const fs::path& folder) {
   std::vector<std::string> rows;
@@ -50,7 +41,7 @@ void wait_for_rows(const fs::path& folder, size_t count) {
   wait_until([&] { return read_rows(folder / "metrics.jsonl").size() >= count; });
 }
 
-void expect_near(const Json& found, const Json& expected, const char* key, double relative) {
+void expect_near_value(const Json& found, const Json& expected, const char* key, double relative) {
   const double want = expected[key].get<double>();
   EXPECT_NEAR(found[key].get<double>(), want, relative * std::abs(want) + 1e-12) << key << " at step " << expected["step"];
 }
@@ -70,9 +61,9 @@ TEST(Train, EqualsTheReferencesMetricsAndFiles) {
   }
   ASSERT_EQ(steps.size(), expected["steps"].size());
   for (size_t i = 0; i < steps.size(); ++i) {
-    expect_near(steps[i], expected["steps"][i], "loss", 1e-5);
-    expect_near(steps[i], expected["steps"][i], "learning_rate", 1e-5);
-    expect_near(steps[i], expected["steps"][i], "grad_norm", 2e-4);
+    expect_near_value(steps[i], expected["steps"][i], "loss", 1e-5);
+    expect_near_value(steps[i], expected["steps"][i], "learning_rate", 1e-5);
+    expect_near_value(steps[i], expected["steps"][i], "grad_norm", 2e-4);
     EXPECT_EQ(steps[i]["num_tokens"], expected["steps"][i]["num_tokens"]);
     EXPECT_EQ(steps[i]["num_input_tokens"], expected["steps"][i]["num_input_tokens"]);
   }

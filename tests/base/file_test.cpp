@@ -8,18 +8,16 @@
 #include <algorithm>
 #include <csignal>
 
+#include "support/content.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
 namespace lora {
 namespace {
 
+using test::content;
 using test::expect_error;
 using test::TemporaryFolder;
-
-std::string content(const fs::path& file) {
-  return read_file(file, ErrorKind::kData);
-}
 
 /// Names in the folder, including hidden ones.
 std::vector<std::string> names(const fs::path& folder) {

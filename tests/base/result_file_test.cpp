@@ -9,18 +9,16 @@
 #include <sstream>
 #include <thread>
 
+#include "support/content.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
 namespace lora {
 namespace {
 
+using test::content;
 using test::expect_error;
 using test::TemporaryFolder;
-
-std::string content(const fs::path& file) {
-  return read_file(file, ErrorKind::kData);
-}
 
 TEST(ResultFile, ReplacesAWholeFileAndTheTargetOfALink) {
   const TemporaryFolder folder;

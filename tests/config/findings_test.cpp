@@ -210,6 +210,42 @@ TEST(Findings, OnlyPassesOfCausalLmAreRecordedInGraphs) {
   }
 }
 
+TEST(Findings, WhatAChoiceExcludes) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::vector<std::string>& settings, const std::vector<std::string>& expected) {
+    const std::vector<std::string> found = sandbox.findings(smallest(), settings);
+    ASSERT_EQ(found, expected) << settings[0];
+  };
+  const std::string labels = "training.objective=sequence_classification", rows = "data.train.0.format=classification";
+  const std::string with = " with training.objective \"sequence_classification\", expected ";
+  expect({labels, rows, "data.packing=true"},
+         {"[data.packing] found true" + with + "false: each row has one label, and a batch is per_device_train_batch_size rows"});
+  expect({labels, rows, "data.train_on=all"},
+         {"[data.train_on] found \"all\"" + with + "\"completion\" (the default): the label of each row is predicted, not its tokens"});
+  expect({labels, rows, "data.overlength=split"},
+         {"[data.overlength] found \"split\"" + with + "truncate, drop or error: the label belongs to the whole row"});
+  expect({labels, rows, "adapter.init_lora_weights=eva"},
+         {"[adapter.init_lora_weights] found \"eva\"" + with + "another initialisation: EVA analyses the tokens to predict"});
+  expect({"model.from_scratch=true"},
+         {"[model.from_scratch] found true with an adapter, expected \"adapter\": null: the random base model would not be saved"});
+  const std::string graphs = "training.cuda_graphs=true";
+  expect({graphs, "adapter.use_dora=true", "training.gradient_checkpointing=offload"},
+         {"[training.cuda_graphs] found true with training.gradient_checkpointing \"offload\", expected one of the two: a recorded pass "
+          "cannot move activations to host memory",
+          "[training.cuda_graphs] found true with adapter.use_dora, expected false: DoRA branches on values, which a recorded pass cannot "
+          "do"});
+  const std::string module = "model.path=net.pt";
+  expect({module, graphs},
+         {"[training.cuda_graphs] found true with a TorchScript model, expected false: such a model reads the lengths of documents on the "
+          "host"});
+  expect({module, "adapter=null", "training.gradient_checkpointing=full"},
+         {"[adapter] found null, expected an object: a TorchScript model can only be trained with an adapter",
+          "[training.gradient_checkpointing] found \"full\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known"});
+  // A value that is wrong by itself is reported once.
+  expect({module, "adapter=3"}, {sandbox.findings(smallest(), {"adapter=3"})});
+  expect({labels, rows, "data.packing=3"}, {"[data.packing] found 3, expected true or false"});
+}
+
 TEST(Findings, AResultMayNotReplaceWhatItIsMadeFrom) {
   const Sandbox sandbox;
   const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {

@@ -7,12 +7,14 @@
 #include "fake_tokenizer.h"
 #include "lora/base/file.h"
 #include "lora/data/dataset.h"
+#include "same_dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {
 namespace {
 
+using test::expect_same;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -38,7 +40,7 @@ std::string completion_rows() {
   return rows;
 }
 
-struct Fixture {
+struct CacheSetup {
   test::TemporaryFolder folder;
   FiledTokenizer tokenizer{folder.write("tokenizer.model", "one")};
   DataOptions options;
@@ -46,7 +48,7 @@ struct Fixture {
   LoadContext context{&tokenizer, 301};
   std::string said;  // log output of the last load
 
-  Fixture() {
+  CacheSetup() {
     options.cache_dir = folder / "cache/deep";
     options.max_length = 20;
     options.overlength = Overlength::kSplit;
@@ -73,31 +75,6 @@ struct Fixture {
   std::filesystem::path cache_file() const { return folder / ("cache/" + cached().at(0)); }
 };
 
-void expect_same(const Dataset& a, const Dataset& b) {
-  ASSERT_EQ(a.examples.size(), b.examples.size());
-  for (size_t i = 0; i < a.examples.size(); ++i) {
-    const Example& x = a.examples[i];
-    const Example& y = b.examples[i];
-    EXPECT_EQ(x.ids, y.ids) << i;
-    EXPECT_EQ(x.labels(), y.labels()) << i;
-    EXPECT_EQ(x.labelling.own, y.labelling.own) << i;
-    EXPECT_EQ(x.origin.text(), y.origin.text()) << i;
-    EXPECT_EQ(x.weight, y.weight) << i;
-    EXPECT_EQ(x.continues_row, y.continues_row) << i;
-  }
-  EXPECT_EQ(a.report.rows, b.report.rows);
-  EXPECT_EQ(a.report.truncated, b.report.truncated);
-  EXPECT_EQ(a.report.dropped, b.report.dropped);
-  EXPECT_EQ(a.report.split, b.report.split);
-  EXPECT_EQ(a.report.skipped, b.report.skipped);
-  EXPECT_EQ(a.report.skipped_origins, b.report.skipped_origins);
-  ASSERT_EQ(a.files.size(), b.files.size());
-  for (size_t i = 0; i < a.files.size(); ++i) {
-    EXPECT_EQ(a.files[i].path, b.files[i].path);
-    EXPECT_EQ(a.files[i].sha256, b.files[i].sha256);
-  }
-}
-
 std::string without_line(const std::string& text, const std::string& part) {
   const size_t at = text.find(part);
   const size_t begin = at == std::string::npos ? text.size() : text.rfind('\n', at) + 1;
@@ -105,7 +82,7 @@ std::string without_line(const std::string& text, const std::string& part) {
 }
 
 TEST(Cache, AHitEqualsReadingTheRows) {
-  Fixture setup;
+  CacheSetup setup;
   const std::filesystem::path cache_dir = std::exchange(setup.options.cache_dir, "");
   const Dataset plain = setup.load();
   const std::string warnings = setup.said;
@@ -138,7 +115,7 @@ TEST(Cache, AHitEqualsReadingTheRows) {
 }
 
 TEST(Cache, EveryChangeOfTheExamplesChangesTheKey) {
-  Fixture setup;
+  CacheSetup setup;
   setup.load();
   size_t sets = 1;
   const auto expect_another = [&](const char* what) {
@@ -182,7 +159,7 @@ TEST(Cache, EveryChangeOfTheExamplesChangesTheKey) {
 }
 
 TEST(Cache, ADamagedFileIsDetectedAndRebuilt) {
-  Fixture setup;
+  CacheSetup setup;
   const Dataset plain = setup.load();
   const std::string warnings = setup.said;
   const std::string whole = read_file(setup.cache_file(), ErrorKind::kData);
@@ -206,7 +183,7 @@ TEST(Cache, ADamagedFileIsDetectedAndRebuilt) {
 }
 
 TEST(Cache, OtherDataUnderTheSameNameIsNotUsed) {
-  Fixture setup;
+  CacheSetup setup;
   setup.load();
   const std::filesystem::path first = setup.cache_file();
   const std::string content = read_file(first, ErrorKind::kData);
@@ -219,7 +196,7 @@ TEST(Cache, OtherDataUnderTheSameNameIsNotUsed) {
 }
 
 TEST(Cache, TheRowsAreReadIfItCannotBeWritten) {
-  Fixture setup;
+  CacheSetup setup;
   setup.options.cache_dir = setup.folder / "rows.jsonl/cache";  // a path below a file
   EXPECT_EQ(setup.load().report.rows, 32);
   EXPECT_THAT(setup.said, HasSubstr("cannot cache the tokenised data"));
@@ -231,7 +208,7 @@ TEST(Cache, TheRowsAreReadIfItCannotBeWritten) {
 }
 
 TEST(Cache, ConcurrentLoadsGiveTheSameResult) {
-  Fixture setup;
+  CacheSetup setup;
   const Dataset plain = setup.load();
   std::filesystem::remove_all(setup.folder / "cache");
   std::vector<Dataset> loaded(4);

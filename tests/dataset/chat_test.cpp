@@ -14,9 +14,9 @@
 namespace lora::data {
 namespace {
 
+using test::kData;
 using tokenizer::ChatTemplate;
 
-const fs::path kData = lora::test::data_folder();
 const std::chrono::local_seconds kNow =
     std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
@@ -98,15 +98,15 @@ class Chats : public testing::Test {
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
 };
 
-constexpr const char* kPlain =
+constexpr const char* kChatTemplate =
     "{{ bos_token }}{% for m in messages %}<{{ m.role }}>\n{{ m.content }}<|eot_id|>\n{% endfor %}{% if add_generation_prompt "
     "%}<assistant>\n{% endif %}";
 
 TEST_F(Chats, ByPrefixes) {
   using Texts = std::vector<std::string>;
-  EXPECT_EQ(supervised_by(kPlain), (Texts{"First.<|eot_id|>\n", "Second.<|eot_id|>\n"}));
-  EXPECT_EQ(supervised_by(kPlain, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>\n"}));
-  const EncodedChat all = encode(kPlain, TrainOn::kAll);
+  EXPECT_EQ(supervised_by(kChatTemplate), (Texts{"First.<|eot_id|>\n", "Second.<|eot_id|>\n"}));
+  EXPECT_EQ(supervised_by(kChatTemplate, TrainOn::kLastTurn), (Texts{"Second.<|eot_id|>\n"}));
+  const EncodedChat all = encode(kChatTemplate, TrainOn::kAll);
   EXPECT_EQ(std::count(all.mask.begin(), all.mask.end(), true), static_cast<int64_t>(all.ids.size()));
   EXPECT_EQ(std::count(all.ids.begin(), all.ids.end(), *tokenizer_->bos_id()), 1);
   // A template that does not need a generation prompt.
@@ -142,7 +142,7 @@ TEST_F(Chats, ByMarks) {
 }
 
 TEST_F(Chats, TemplatesThatBreakARule) {
-  expect_model_error("<|begin_of_text|>" + std::string(kPlain), {"[f.jsonl:7]", "t writes two BOS tokens (<|begin_of_text|>)"});
+  expect_model_error("<|begin_of_text|>" + std::string(kChatTemplate), {"[f.jsonl:7]", "t writes two BOS tokens (<|begin_of_text|>)"});
   expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}",
                      {"[f.jsonl:7] messages[1]", "no generation prompt", "'<assistant>First.\\n'"});
   expect_model_error("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ messages|length }}",
@@ -155,7 +155,7 @@ TEST_F(Chats, TemplatesThatBreakARule) {
       "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}<|eot_id|>"
       "{% else %}{{ m.content }}{% endif %}{% endfor %}",
       {"excludes the end of the assistant's turn", "<|eot_id|>"});
-  const ChatTemplate chat_template("t", kPlain, {});
+  const ChatTemplate chat_template("t", kChatTemplate, {});
   const ChatEncoder encoder(chat_template, *tokenizer_);
   test::expect_error(ErrorKind::kModel, {"begins with the assistant"}, [&] {
     encoder.encode({{{{"role", "assistant"}, {"content", "x"}}}, Json()}, TrainOn::kCompletion, "row");
@@ -163,7 +163,7 @@ TEST_F(Chats, TemplatesThatBreakARule) {
 }
 
 TEST_F(Chats, Prompts) {
-  const ChatTemplate chat_template("t", kPlain, {});
+  const ChatTemplate chat_template("t", kChatTemplate, {});
   const ChatEncoder encoder(chat_template, *tokenizer_);
   EXPECT_EQ(encoder.prompt({{{{"role", "user"}, {"content", "x"}}}, Json()}, "row").text, "<user>\nx<|eot_id|>\n<assistant>\n");
   EXPECT_EQ(tokenizer_->token(*encoder.turn_end()), "<|eot_id|>");
@@ -195,19 +195,20 @@ TEST_F(Chats, Rows) {
   EXPECT_EQ(ended.ids.back(), eos);
   EXPECT_EQ(ended.labels().back(), eos);
   EXPECT_EQ(ended.labels().front(), nn::kIgnoreLabel);
-  const Example once = load(row, kPlain).examples.at(0);
+  const Example once = load(row, kChatTemplate).examples.at(0);
   EXPECT_EQ(std::count(once.ids.begin(), once.ids.end(), eos), 2);
   const std::vector<int32_t> labels = once.labels();
   EXPECT_EQ(std::count(labels.begin(), labels.end(), eos), 1);  // although the padding token is the same
   // JSON in a string, as in some datasets.
-  EXPECT_EQ(load(R"({"chat": "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"})", kPlain)
+  EXPECT_EQ(load(R"({"chat": "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"})", kChatTemplate)
                 .examples.at(0)
                 .ids,
             once.ids);
-  test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "messages"}, [&] { load(row + "\n{\"chat\": 3}\n", kPlain); });
-  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"chat\" is missing"}, [&] { load("{\"messages\": []}\n", kPlain); });
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "messages"}, [&] { load(row + "\n{\"chat\": 3}\n", kChatTemplate); });
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"chat\" is missing"}, [&] { load("{\"messages\": []}\n", kChatTemplate); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "rejects", "nope"}, [&] { load(row, "{{ raise_exception('nope') }}"); });
-  test::expect_error(ErrorKind::kData, {"no example is left"}, [&] { load(R"({"chat": [{"role": "user", "content": "a"}]})", kPlain); });
+  test::expect_error(ErrorKind::kData, {"no example is left"},
+                     [&] { load(R"({"chat": [{"role": "user", "content": "a"}]})", kChatTemplate); });
 }
 
 TEST(ChatRows, RequireATemplateAndTurns) {

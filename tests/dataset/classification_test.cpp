@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "fake_tokenizer.h"
+#include "ids.h"
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
@@ -14,16 +15,16 @@
 namespace lora::data {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using test::Ids;
 
-struct Fixture {
+struct ClassificationSetup {
   test::FakeTokenizer fake;
   const tokenizer::Tokenizer* tokenizer = &fake;
   DataOptions options;
   SourceOptions source;
   test::TemporaryFolder folder;
 
-  Fixture() { source.format = RowFormat::kClassification; }
+  ClassificationSetup() { source.format = RowFormat::kClassification; }
   Dataset load(const std::string& rows, const char* name = "x.jsonl") {
     source.path = folder.write(name, rows);
     return load_dataset("data.train", {source}, options, {tokenizer, 301});
@@ -48,7 +49,7 @@ std::vector<double> targets_of(const Dataset& dataset) {
 }
 
 TEST(ClassificationRows, ContainATextAPairOrIds) {
-  Fixture setup;
+  ClassificationSetup setup;
   const Dataset dataset = setup.load(R"({"text": "ab", "label": 1}
 {"text": "ab", "text_pair": "ab", "label": 0}
 {"input_ids": [5, 6, 7], "label": 2}
@@ -66,20 +67,20 @@ TEST(ClassificationRows, ContainATextAPairOrIds) {
 }
 
 TEST(ClassificationRows, IdsNeedNoTokenizer) {
-  Fixture setup;
+  ClassificationSetup setup;
   setup.tokenizer = nullptr;
   EXPECT_EQ(setup.load(R"({"input_ids": [5], "label": 1})").examples.size(), 1u);
   setup.expect_fault(R"({"text": "a", "label": 1})", {"x.jsonl:1", "there is no tokenizer", "input_ids"});
 }
 
 TEST(ClassificationRows, ColumnsRename) {
-  Fixture setup;
+  ClassificationSetup setup;
   setup.source.columns = {{"text", "sentence"}, {"label", "class"}};
   EXPECT_EQ(setup.labelled(R"({"sentence": "ab", "class": 1, "label": 7})").examples[0].target, 1);
 }
 
 TEST(ClassificationRows, AreTruncatedIncludingSpecialTokens) {
-  Fixture setup;
+  ClassificationSetup setup;
   setup.fake.wants_eos = true;
   setup.options.max_length = 7;
   const Dataset dataset = setup.load(R"({"text": "xxxxxxxx", "label": 1}
@@ -100,7 +101,7 @@ TEST(ClassificationRows, AreTruncatedIncludingSpecialTokens) {
 }
 
 TEST(ClassificationRows, FaultsNameTheLine) {
-  Fixture setup;
+  ClassificationSetup setup;
   setup.expect_fault("{\"text\": \"a\", \"label\": 0}\n{\"text\": \"a\"}", {"x.jsonl:2", "\"label\" is missing", "columns"});
   setup.expect_fault(R"({"text": "a", "label": null})", {"x.jsonl:1", "\"label\"", "found null", "an integer or a name"});
   setup.expect_fault(R"({"text": "a", "label": [1]})", {"x.jsonl:1", "\"label\"", "found an array"});
@@ -119,7 +120,7 @@ TEST(ClassificationRows, FaultsNameTheLine) {
 }
 
 TEST(Labels, ByNumberNameOrValue) {
-  Fixture setup;
+  ClassificationSetup setup;
   EXPECT_EQ(targets_of(setup.labelled("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 0}")), (std::vector<double>{2, 0}));
   const Dataset names =
       setup.load("{\"text\": \"a\", \"label\": \"yes\"}\n{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}");
@@ -139,7 +140,7 @@ std::optional<LabelSet> labels_of(const Json& config) {
 }
 
 TEST(Labels, AreTheModelsIfItDefinesThem) {
-  Fixture setup;
+  ClassificationSetup setup;
   const auto known = labels_of({{"id2label", {{"0", "yes"}, {"1", "no"}, {"2", "maybe"}}}});
   const std::string rows = "{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}";
   EXPECT_EQ(targets_of(setup.labelled(rows, known)), (std::vector<double>{1, 0}));
@@ -175,7 +176,7 @@ TEST(Labels, FaultsOfAConfigNameTheKey) {
 }
 
 TEST(Labels, ComeBackFromTheCache) {
-  Fixture setup;
+  ClassificationSetup setup;
   setup.options.cache_dir = setup.folder.path() / "cache";
   const std::string rows = "{\"text\": \"a\", \"text_pair\": \"b\", \"label\": \"yes\"}\n{\"text\": \"a\", \"label\": \"no\"}";
   const Dataset first = setup.load(rows), second = setup.load(rows);
@@ -195,7 +196,7 @@ TEST(TextPairs, EqualTokenizers) {
   const Json expected = read_json(data / "expected.json", ErrorKind::kData);
   for (const auto& [name, rows] : expected.items()) {
     const auto tokenizer = tokenizer::load_tokenizer(data / name);
-    Fixture setup;
+    ClassificationSetup setup;
     setup.tokenizer = tokenizer.get();
     ASSERT_GT(rows.size(), 20u);
     for (const Json& row : rows) {

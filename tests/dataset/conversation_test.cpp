@@ -13,23 +13,23 @@
 namespace lora::data {
 namespace {
 
-constexpr const char* kPlain =
+constexpr const char* kStyledTemplate =
     "{% if style is defined %}[{{ style }}]{% endif %}{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}"
     "<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function | tojson }}{% endfor %}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}";
 
-ChatRow read(const std::string& json, const std::string& source = kPlain) {
+ChatRow read(const std::string& json, const std::string& source = kStyledTemplate) {
   const Row row{parse_python_json(json, "f.jsonl", ErrorKind::kData, 3), "f.jsonl:3"};
   const SourceOptions no_renames;
   const tokenizer::ChatTemplate chat_template("t", source, {});
   return read_conversation(Fields(row, no_renames), chat_template);
 }
 
-std::string messages(const std::string& json, const std::string& source = kPlain) {
+std::string messages(const std::string& json, const std::string& source = kStyledTemplate) {
   return read(json, source).conversation.messages.dump();
 }
 
-void refuse(const std::string& json, std::vector<std::string> parts) {
+void expect_refused_conversation(const std::string& json, std::vector<std::string> parts) {
   SCOPED_TRACE(json);
   parts.insert(parts.begin(), "[f.jsonl:3");
   test::expect_error(ErrorKind::kData, parts, [&] { read(json); });
@@ -51,18 +51,21 @@ TEST(Conversations, NamesOfShareGptAndOthers) {
             R"({"role":"tool","name":"f","content":"r"}])");
   // Roles that the template itself names are kept.
   const std::string own =
-      std::string(kPlain) + "{% if messages[0].role == 'critic' or messages[0]['role'] == \"observation\" %}{% endif %}";
+      std::string(kStyledTemplate) + "{% if messages[0].role == 'critic' or messages[0]['role'] == \"observation\" %}{% endif %}";
   EXPECT_EQ(messages(R"({"messages": [{"role": "critic", "content": "a"}, {"role": "observation", "content": "b"}]})", own),
             R"([{"role":"critic","content":"a"},{"role":"observation","content":"b"}])");
   EXPECT_EQ(
       messages(R"({"messages": [{"role": "model", "content": "a"}]})", "{% if m.role == 'assistant' %}{% set role = 'model' %}{% endif %}"),
       R"([{"role":"assistant","content":"a"}])");
   EXPECT_EQ(messages(R"({"messages": [{"role": "developer", "content": "a"}]})"), R"([{"role":"developer","content":"a"}])");
-  refuse(R"({"messages": [{"role": "user", "content": "a"}, {"role": "critic", "content": "b"}]})",
-         {"messages[1]: the role is unknown: found \"critic\", expected system, developer, user, assistant or tool"});
-  refuse(R"({"conversations": [{"from": "function_call", "value": "look it up"}]})", {"messages[0]", "not valid JSON"});
-  refuse(R"({"conversations": [{"from": "function_call", "value": "[1]"}]})", {"messages[0]: found \"[1]\", expected a call"});
-  refuse(R"({"messages": [{"role": "system", "content": "a"}], "system": "b"})", {"\"system\": found together with a system message"});
+  expect_refused_conversation(R"({"messages": [{"role": "user", "content": "a"}, {"role": "critic", "content": "b"}]})",
+                              {"messages[1]: the role is unknown: found \"critic\", expected system, developer, user, assistant or tool"});
+  expect_refused_conversation(R"({"conversations": [{"from": "function_call", "value": "look it up"}]})",
+                              {"messages[0]", "not valid JSON"});
+  expect_refused_conversation(R"({"conversations": [{"from": "function_call", "value": "[1]"}]})",
+                              {"messages[0]: found \"[1]\", expected a call"});
+  expect_refused_conversation(R"({"messages": [{"role": "system", "content": "a"}], "system": "b"})",
+                              {"\"system\": found together with a system message"});
 }
 
 TEST(Conversations, TurnsThatAreExcludedFromTheLoss) {
@@ -76,10 +79,11 @@ TEST(Conversations, TurnsThatAreExcludedFromTheLoss) {
     return std::string(R"({"messages": [{"role": ")") + role + "\", \"content\": \"a\", " + key + "}]}";
   };
   EXPECT_EQ(read(turn("user", "\"weight\": 0")).excluded, (std::vector<bool>{true}));
-  refuse(turn("assistant", "\"weight\": 0.5"), {"messages[0].weight: found 0.5, expected 0 or 1"});
-  refuse(turn("assistant", "\"train\": \"no\""), {"messages[0].train: found \"no\""});
-  refuse(turn("user", "\"train\": true"), {"messages[0].train: found true on a turn of the role \"user\""});
-  refuse(turn("assistant", "\"training_detail\": [{\"begin_offset\": 0}]"), {"messages[0].training_detail", "parts of a turn"});
+  expect_refused_conversation(turn("assistant", "\"weight\": 0.5"), {"messages[0].weight: found 0.5, expected 0 or 1"});
+  expect_refused_conversation(turn("assistant", "\"train\": \"no\""), {"messages[0].train: found \"no\""});
+  expect_refused_conversation(turn("user", "\"train\": true"), {"messages[0].train: found true on a turn of the role \"user\""});
+  expect_refused_conversation(turn("assistant", "\"training_detail\": [{\"begin_offset\": 0}]"),
+                              {"messages[0].training_detail", "parts of a turn"});
 }
 
 TEST(Conversations, ToolsAndVariablesOfTheTemplate) {
@@ -98,14 +102,15 @@ TEST(Conversations, ToolsAndVariablesOfTheTemplate) {
   EXPECT_EQ(read(row(R"({"style": "short", "n": 1})")).conversation.kwargs.dump(), R"({"style":"short","n":1})");
   EXPECT_EQ(read(row(R"("{\"style\": 2}")")).conversation.kwargs.dump(), R"({"style":2})");
   EXPECT_TRUE(read(row("null")).conversation.kwargs.empty());
-  refuse(row("[1]"), {"\"chat_template_kwargs\": found an array"});
-  refuse(row(R"({"add_generation_prompt": true})"), {"\"chat_template_kwargs\"", "\"add_generation_prompt\", which is not a variable"});
+  expect_refused_conversation(row("[1]"), {"\"chat_template_kwargs\": found an array"});
+  expect_refused_conversation(row(R"({"add_generation_prompt": true})"),
+                              {"\"chat_template_kwargs\"", "\"add_generation_prompt\", which is not a variable"});
 }
 
 /// Rows as training reads them.
 class SupervisedRows : public testing::Test {
  protected:
-  Dataset load(const std::string& rows, TrainOn train_on = TrainOn::kCompletion, const char* source = kPlain) {
+  Dataset load(const std::string& rows, TrainOn train_on = TrainOn::kCompletion, const char* source = kStyledTemplate) {
     const tokenizer::ChatTemplate chat_template("t", source, {});
     LoadContext context{tokenizer_.get(), tokenizer_->vocab_size()};
     context.chat_template = &chat_template;

@@ -5,14 +5,14 @@
 
 #include <algorithm>
 
+#include "ids.h"
 #include "lora/base/random.h"
 
 namespace lora::data {
 namespace {
 
-using Ids = std::vector<int32_t>;
-
-constexpr int32_t kNo = -100;
+using test::Ids;
+using test::kNo;
 
 int64_t count_predicted(const Ids& labels) {
   return labels.empty() ? 0 : std::count_if(labels.begin() + 1, labels.end(), [](int32_t label) { return label != kNo; });

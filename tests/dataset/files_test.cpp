@@ -20,7 +20,7 @@ using testing::ElementsAre;
 // "origin-without-folder=row" of each row.
 std::vector<std::string> rows_of(const std::string& path) {
   std::vector<std::string> rows;
-  read_rows(path, file_kind(path).value(), [&](const Row& row) {
+  read_rows(path, *file_kind(path), [&](const Row& row) {
     rows.push_back(row.origin.substr(row.origin.rfind('/') + 1) + "=" + row.object.dump());
     return true;
   });
@@ -101,7 +101,7 @@ TEST(Files, GzipAndHash) {
   const std::string path = gzip(folder, "x.jsonl.gz", content);
   EXPECT_THAT(rows_of(path), ElementsAre(R"(x.jsonl.gz:1={"text":"a"})", R"(x.jsonl.gz:2={"text":"b"})"));
   const std::string packed = read_file(path, ErrorKind::kData);
-  EXPECT_EQ(read_rows(path, FileKind::kJsonLines, [](const Row&) { return true; }), sha256(packed));
+  EXPECT_EQ(read_rows(path, *file_kind("x.jsonl"), [](const Row&) { return true; }), sha256(packed));
   EXPECT_THAT(rows_of(gzip(folder, "x.csv.gz", "a\nb\n")), ElementsAre(R"(x.csv.gz:2={"a":"b"})"));
   EXPECT_THAT(rows_of(gzip(folder, "x.txt.gz", "b")), ElementsAre(R"(x.txt.gz:1={"text":"b"})"));
   EXPECT_THAT(rows_of(gzip(folder, "x.json.gz", "[{}]")), ElementsAre(R"(x.json.gz:1={})"));
@@ -125,7 +125,7 @@ TEST(Files, Stdin) {
   const std::string content = "{\"text\": \"a\"}\n\n{\"text\": \"b\"}";
   ASSERT_NE(std::freopen(folder.write("in", content).c_str(), "rb", stdin), nullptr);
   std::vector<std::string> origins;
-  const std::string hash = read_rows("-", file_kind("-").value(), [&](const Row& row) {
+  const std::string hash = read_rows("-", *file_kind("-"), [&](const Row& row) {
     origins.push_back(row.origin);
     return true;
   });
@@ -133,12 +133,25 @@ TEST(Files, Stdin) {
   EXPECT_EQ(hash, sha256(content));
 }
 
+TEST(Files, KindsByEnding) {
+  EXPECT_EQ(known_endings(), ".jsonl, .json, .csv, .txt, each also with .gz");
+  for (const char* ending : {".jsonl", ".json", ".csv", ".txt"}) {
+    const FileKind* const kind = file_kind(std::string("a.csv/x") + ending);
+    ASSERT_NE(kind, nullptr) << ending;
+    EXPECT_EQ(kind->ending, ending);
+    EXPECT_EQ(kind->is_plain_text, kind->ending == ".txt");
+    EXPECT_EQ(file_kind(std::string("x") + ending + ".gz"), kind);
+  }
+  EXPECT_EQ(file_kind("-")->ending, ".jsonl");
+  EXPECT_EQ(file_kind("x.parquet"), nullptr);
+}
+
 TEST(Files, LongLinesAcrossBuffers) {
   const test::TemporaryFolder folder;
   const std::string text(5 << 20, 'x');
   const std::string content = "{\"text\": \"" + text + "\"}\n{\"text\": \"b\"}\n";
   std::vector<size_t> sizes;
-  read_rows(folder.write("x.jsonl", content), FileKind::kJsonLines, [&](const Row& row) {
+  read_rows(folder.write("x.jsonl", content), *file_kind("x.jsonl"), [&](const Row& row) {
     sizes.push_back(row.object["text"].get_ref<const std::string&>().size());
     return true;
   });

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_tokenizer.h"
+#include "ids.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -9,17 +10,17 @@
 namespace lora::data {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using test::Ids;
+using test::kNo;
 
-constexpr int32_t kNo = -100;
 constexpr int32_t x = 'x' + 10, y = 'y' + 10, ab = 300;
 
-struct Fixture {
+struct FormatSetup {
   test::FakeTokenizer tokenizer;
   DataOptions options;
   SourceOptions source;
 
-  explicit Fixture(RowFormat format) { source.format = format; }
+  explicit FormatSetup(RowFormat format) { source.format = format; }
   Example load(const std::string& row) {
     const test::TemporaryFolder folder;
     source.path = folder.write("x.jsonl", row);
@@ -33,7 +34,7 @@ void expect_example(const Example& example, const Ids& ids, const Ids& labels) {
 }
 
 TEST(Formats, Tokens) {
-  Fixture setup(RowFormat::kTokens);
+  FormatSetup setup(RowFormat::kTokens);
   expect_example(setup.load(R"({"input_ids": [0, 5, 300]})"), {0, 5, 300}, {0, 5, 300});
   expect_example(setup.load(R"({"input_ids": [0, 5, 300], "labels": null})"), {0, 5, 300}, {0, 5, 300});
   const Example example = setup.load(R"({"labels": [-100, -100, 7], "input_ids": [0, 5, 300], "other": 1})");
@@ -45,7 +46,7 @@ TEST(Formats, Tokens) {
 }
 
 TEST(Formats, Text) {
-  Fixture setup(RowFormat::kText);
+  FormatSetup setup(RowFormat::kText);
   const std::string row = R"({"text": "xab"})";
   expect_example(setup.load(row), {1, x, ab, 2}, {1, x, ab, 2});
   setup.options.append_eos = false;
@@ -66,7 +67,7 @@ TEST(Formats, Text) {
 // The ids are those of TRL's SFTTrainer: special tokens are parsed, a BOS in the text is an additional one, EOS is appended unless the
 // text ends with it.
 TEST(Formats, SpecialTokensInTexts) {
-  Fixture text(RowFormat::kText);
+  FormatSetup text(RowFormat::kText);
   text.tokenizer.specials = {{"<s>", 1}, {"</s>", 2}, {"<|x|>", 7}};
   const std::string row = R"({"text": "<|x|>y</s>"})";
   expect_example(text.load(row), {1, 7, y, 2}, {1, 7, y, 2});
@@ -84,7 +85,7 @@ TEST(Formats, SpecialTokensInTexts) {
   EXPECT_EQ(text.load(row).ids.size(), 1 + row.size() - std::string(R"({"text": ""})").size() + 1);
   EXPECT_EQ(text.load(row).ids.back(), 2) << "the plain text of EOS is not an EOS";
 
-  Fixture pair(RowFormat::kPromptCompletion);
+  FormatSetup pair(RowFormat::kPromptCompletion);
   pair.tokenizer.specials = text.tokenizer.specials;
   expect_example(pair.load(R"({"prompt": "<|x|>", "completion": "y</s>"})"), {1, 7, y, 2}, {kNo, kNo, y, 2});
   // An EOS at the end of the prompt does not end the completion.
@@ -93,7 +94,7 @@ TEST(Formats, SpecialTokensInTexts) {
   pair.options.parse_special_tokens = false;
   EXPECT_EQ(pair.load(R"({"prompt": "<|x|>", "completion": "y"})").ids.size(), 8U);
 
-  Fixture label(RowFormat::kClassification);
+  FormatSetup label(RowFormat::kClassification);
   label.tokenizer.specials = text.tokenizer.specials;
   EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids, (Ids{1, x, 7}));
   label.options.parse_special_tokens = false;
@@ -101,7 +102,7 @@ TEST(Formats, SpecialTokensInTexts) {
 }
 
 TEST(Formats, PromptCompletion) {
-  Fixture setup(RowFormat::kPromptCompletion);
+  FormatSetup setup(RowFormat::kPromptCompletion);
   expect_example(setup.load(R"({"prompt": "xx", "completion": "yab"})"), {1, x, x, y, ab, 2}, {kNo, kNo, kNo, y, ab, 2});
   // A token across the border is supervised.
   expect_example(setup.load(R"({"prompt": "xa", "completion": "by"})"), {1, x, ab, y, 2}, {kNo, kNo, ab, y, 2});
@@ -121,7 +122,7 @@ TEST(Formats, PromptCompletion) {
 }
 
 TEST(Formats, Instruction) {
-  Fixture setup(RowFormat::kInstruction);
+  FormatSetup setup(RowFormat::kInstruction);
   const std::string with_input =
       "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that "
       "appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n";
@@ -144,7 +145,7 @@ TEST(Formats, Instruction) {
 }
 
 TEST(Formats, ConfigErrors) {
-  Fixture setup(RowFormat::kPromptCompletion);
+  FormatSetup setup(RowFormat::kPromptCompletion);
   setup.source.columns = {{"promt", "q"}};
   test::expect_error(ErrorKind::kConfig, {"data.train[0].columns", "\"promt\"", "prompt, completion", "did you mean"},
                      [&] { setup.load("{}"); });
@@ -161,7 +162,7 @@ TEST(Formats, ConfigErrors) {
     load_dataset("data.eval", {setup.source}, setup.options, {nullptr, 300});
   });
   // A column that is named explicitly and that no row has.
-  Fixture tokens(RowFormat::kTokens);
+  FormatSetup tokens(RowFormat::kTokens);
   tokens.source.columns = {{"labels", "lables"}};
   test::expect_error(ErrorKind::kData, {"data.train[0].columns", "no row has the column \"lables\""},
                      [&] { tokens.load(R"({"input_ids": [1, 2], "labels": [1, 2]})"); });

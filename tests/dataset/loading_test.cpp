@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fake_tokenizer.h"
+#include "ids.h"
 #include "lora/base/file.h"
 #include "lora/data/batches.h"
 #include "lora/data/dataset.h"
@@ -17,9 +18,8 @@ namespace lora::data {
 namespace {
 
 using test::expect_error;
+using test::kNo;
 using testing::ElementsAre;
-
-constexpr int32_t kNo = -100;
 
 std::string tokens_row(int64_t length, int64_t first_supervised = 0) {
   std::string ids, labels;
@@ -30,12 +30,12 @@ std::string tokens_row(int64_t length, int64_t first_supervised = 0) {
   return "{\"input_ids\": [" + ids + "], \"labels\": [" + labels + "]}\n";
 }
 
-struct Fixture {
+struct LoadingSetup {
   test::TemporaryFolder folder;
   DataOptions options;
   SourceOptions source;
 
-  Fixture() {
+  LoadingSetup() {
     source.format = RowFormat::kTokens;
     options.max_length = 4;
   }
@@ -46,7 +46,7 @@ struct Fixture {
 };
 
 TEST(Loading, Truncate) {
-  Fixture setup;
+  LoadingSetup setup;
   const Dataset dataset = setup.load(tokens_row(4) + tokens_row(6, 2) + tokens_row(6, 4));
   ASSERT_EQ(dataset.examples.size(), 2U);
   EXPECT_THAT(dataset.examples[1].ids, ElementsAre(0, 1, 2, 3));
@@ -60,7 +60,7 @@ TEST(Loading, Truncate) {
 }
 
 TEST(Loading, DropErrorSplit) {
-  Fixture setup;
+  LoadingSetup setup;
   const std::string content = tokens_row(3) + tokens_row(9, 2);
   setup.options.overlength = Overlength::kDrop;
   Dataset dataset = setup.load(content);
@@ -92,7 +92,7 @@ TEST(Loading, DropErrorSplit) {
 // For a model that was trained with BOS, each part begins with it; it counts in max_length, and every token is supervised once.
 TEST(Loading, PartsBeginWithTheDocumentsBos) {
   test::FakeTokenizer tokenizer;  // BOS 1
-  Fixture setup;
+  LoadingSetup setup;
   setup.options.overlength = Overlength::kSplit;
   setup.options.append_eos = false;
   const auto load = [&](RowFormat format, const std::string& row) {
@@ -123,7 +123,7 @@ TEST(Loading, PartsBeginWithTheDocumentsBos) {
 
 TEST(Loading, EveryDocumentInAPackOfPartsHasOneBos) {
   test::FakeTokenizer tokenizer;  // BOS 1
-  Fixture setup;
+  LoadingSetup setup;
   setup.source.format = RowFormat::kText;
   setup.options.overlength = Overlength::kSplit;
   std::string rows;
@@ -152,7 +152,7 @@ TEST(Loading, EveryDocumentInAPackOfPartsHasOneBos) {
 }
 
 TEST(Loading, SkippedRowsAreCountedAndTheFirstTenNamed) {
-  Fixture setup;
+  LoadingSetup setup;
   std::string content = "{\"input_ids\": []}\n{\"input_ids\": [1]}\n";
   for (int i = 0; i < 10; ++i) {
     content += "{\"input_ids\": [1, 2], \"labels\": [1, -100]}\n";
@@ -175,7 +175,7 @@ TEST(Loading, SkippedRowsAreCountedAndTheFirstTenNamed) {
 }
 
 TEST(Loading, SourcesLimitsWeightsAndHashes) {
-  Fixture setup;
+  LoadingSetup setup;
   setup.folder.write("a1.jsonl", tokens_row(2) + tokens_row(3));
   setup.folder.write("a2.jsonl", tokens_row(4) + "damaged, but not read\n");
   setup.folder.write("b.json", "[" + tokens_row(2) + "]");
@@ -202,7 +202,7 @@ TEST(Loading, SourcesLimitsWeightsAndHashes) {
 }
 
 TEST(Loading, SplitOff) {
-  Fixture setup;
+  LoadingSetup setup;
   setup.source.weight = 2.0;
   setup.options.overlength = Overlength::kSplit;
   std::string content;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ids.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
@@ -16,11 +17,11 @@ namespace lora::data {
 namespace {
 
 namespace fs = std::filesystem;
-using Ids = std::vector<int32_t>;
+using test::Ids;
+using test::kData;
 using testing::HasSubstr;
 
-const fs::path kData = lora::test::data_folder();
-constexpr const char* kPlain =
+constexpr const char* kPairTemplate =
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
 
 class MessagePairs : public testing::Test {
@@ -94,7 +95,7 @@ TEST_F(MessagePairs, IdsAndLossMaskEqualTrl) {
 }
 
 TEST_F(MessagePairs, RowsSayWhatIsTrainedOn) {
-  const auto chat = chat_template(kPlain);
+  const auto chat = chat_template(kPairTemplate);
   const auto text = [&](const std::string& completion, const std::string& more = "") {
     const std::string row = R"({"prompt": [{"from": "human", "value": "hi"}], "completion": )" + completion + more + "}";
     return trained_text(load(row, RowFormat::kPromptCompletion, &chat).examples.at(0));
@@ -114,7 +115,7 @@ TEST_F(MessagePairs, RowsSayWhatIsTrainedOn) {
 }
 
 TEST_F(MessagePairs, FaultyRowsNameTheField) {
-  const auto chat = chat_template(kPlain);
+  const auto chat = chat_template(kPairTemplate);
   const auto refuse = [&](const std::string& row, std::vector<std::string> parts, const tokenizer::ChatTemplate* by) {
     parts.insert(parts.begin(), "rows.jsonl:1");
     test::expect_error(ErrorKind::kData, parts, [&] { load(row, RowFormat::kPromptCompletion, by); });
@@ -131,7 +132,7 @@ TEST_F(MessagePairs, FaultyRowsNameTheField) {
 }
 
 TEST_F(MessagePairs, EarlierTurnsOfInstructionRows) {
-  const auto chat = chat_template(kPlain);
+  const auto chat = chat_template(kPairTemplate);
   const std::string row = R"({"system": "short", "history": [["a", "b"], ["c", "d"]], "instruction": "e", "input": "f", "output": "g"})";
   const auto trained = [&](TrainOn train_on, const std::string& line) {
     DataOptions options;
@@ -166,7 +167,7 @@ TEST_F(MessagePairs, EarlierTurnsOfInstructionRows) {
 }
 
 TEST_F(MessagePairs, RowsOfTrainingAsPrompts) {
-  const auto chat = chat_template(kPlain);
+  const auto chat = chat_template(kPairTemplate);
   const ChatEncoder encoder(chat, *tokenizer_);
   const auto load_rows = [&](const std::string& rows, const ChatEncoder* instructions) {
     PromptContext context;

@@ -5,6 +5,7 @@
 #include "fake_tokenizer.h"
 #include "lora/base/error.h"
 #include "lora/data/dataset.h"
+#include "same_dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -12,8 +13,9 @@ namespace lora::data {
 namespace {
 
 using test::expect_error;
+using test::expect_same;
 
-struct Fixture {
+struct ParallelSetup {
   test::TemporaryFolder folder;
   test::FakeTokenizer tokenizer;
   DataOptions options;
@@ -40,22 +42,8 @@ std::string rows(int count) {
   return content;
 }
 
-void expect_same(const Dataset& a, const Dataset& b) {
-  ASSERT_EQ(a.examples.size(), b.examples.size());
-  for (size_t i = 0; i < a.examples.size(); ++i) {
-    ASSERT_EQ(a.examples[i].ids, b.examples[i].ids) << i;
-    ASSERT_EQ(a.examples[i].labels(), b.examples[i].labels()) << i;
-    ASSERT_EQ(a.examples[i].origin.text(), b.examples[i].origin.text()) << i;
-    ASSERT_EQ(a.examples[i].continues_row, b.examples[i].continues_row) << i;
-  }
-  EXPECT_EQ(a.report.rows, b.report.rows);
-  EXPECT_EQ(a.report.split, b.report.split);
-  EXPECT_EQ(a.report.skipped, b.report.skipped);
-  EXPECT_EQ(a.report.skipped_origins, b.report.skipped_origins);
-}
-
 TEST(Parallel, EqualsOneThread) {
-  Fixture setup;
+  ParallelSetup setup;
   setup.options.max_length = 50;
   setup.options.overlength = Overlength::kSplit;
   setup.options.append_eos = false;
@@ -67,7 +55,7 @@ TEST(Parallel, EqualsOneThread) {
 }
 
 TEST(Parallel, TheFirstFaultyRowIsReported) {
-  Fixture setup;
+  ParallelSetup setup;
   const std::string good = rows(3000);
   const std::string line = std::to_string(3000 + 600 + 1);  // 600 blank lines
   for (const int threads : {1, 4}) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_tokenizer.h"
+#include "ids.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -10,7 +11,7 @@
 namespace lora::data {
 namespace {
 
-using Ids = std::vector<int32_t>;
+using test::Ids;
 
 class Prompts : public testing::Test {
  protected:

@@ -11,7 +11,7 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-struct Fixture {
+struct ProgressSetup {
   double now = 100;
   std::vector<std::string> bars, lines;
 
@@ -26,7 +26,7 @@ struct Fixture {
 
 TEST(ReadingProgress, IsSilentForAFastFile) {
   for (const bool terminal : {false, true}) {
-    Fixture setup;
+    ProgressSetup setup;
     ReadingProgress progress("data.train", 1000, setup.output(terminal));
     setup.now += 0.9;
     progress.update(900, 90);
@@ -37,7 +37,7 @@ TEST(ReadingProgress, IsSilentForAFastFile) {
 }
 
 TEST(ReadingProgress, ABarOnATerminal) {
-  Fixture setup;
+  ProgressSetup setup;
   ReadingProgress progress("data.train", 1000, setup.output(true));
   setup.now += 10;
   progress.update(250, 12345);
@@ -52,7 +52,7 @@ TEST(ReadingProgress, ABarOnATerminal) {
 }
 
 TEST(ReadingProgress, OccasionalLinesWithoutATerminal) {
-  Fixture setup;
+  ProgressSetup setup;
   ReadingProgress progress("data.eval", 0, setup.output(false));  // stdin has unknown length
   for (int i = 0; i < 25; ++i) {
     setup.now += 1;

@@ -1,6 +1,7 @@
 // Rows with the text of special tokens have the ids and labels of TRL's SFTTrainer (scripts/golden/trl_texts.py).
 #include <gtest/gtest.h>
 
+#include "ids.h"
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
 #include "support/paths.h"
@@ -10,9 +11,8 @@ namespace lora::data {
 namespace {
 
 namespace fs = std::filesystem;
-using Ids = std::vector<int32_t>;
-
-const fs::path kData = lora::test::data_folder();
+using test::Ids;
+using test::kData;
 
 void expect_rows(const Json& rows, RowFormat format, const tokenizer::Tokenizer& tokenizer) {
   const test::TemporaryFolder folder;

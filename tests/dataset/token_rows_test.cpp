@@ -1,6 +1,7 @@
 // Columns of token rows that other trainers use.
 #include <gtest/gtest.h>
 
+#include "ids.h"
 #include "lora/data/dataset.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -8,9 +9,8 @@
 namespace lora::data {
 namespace {
 
-using Ids = std::vector<int32_t>;
-
-constexpr int32_t kNo = -100;
+using test::Ids;
+using test::kNo;
 
 Dataset load(const std::string& row, TrainOn train_on = TrainOn::kCompletion) {
   const test::TemporaryFolder folder;
@@ -34,7 +34,7 @@ std::vector<Ids> documents(const std::string& columns) {
   return all;
 }
 
-void refuse(const std::string& columns, const std::vector<std::string>& parts) {
+void expect_refused_columns(const std::string& columns, const std::vector<std::string>& parts) {
   SCOPED_TRACE(columns);
   test::expect_error(ErrorKind::kData, parts, [&] { labels(columns); });
 }
@@ -46,11 +46,12 @@ TEST(TokenRows, Masks) {
   EXPECT_EQ(labels(R"("assistant_masks": [0, 1, 0, 1], "completion_mask": [0, 0, 1, 1])"), (Ids{kNo, kNo, kNo, 8}));
   EXPECT_EQ(labels(R"("loss_mask": [0, 1, 1, 1], "mask": [1, 1, 0, 1])"), (Ids{kNo, 6, kNo, 8}));
   EXPECT_EQ(labels(R"("labels": [-100, 1, 2, 3], "completion_mask": [0, 1, 1, 1])"), (Ids{kNo, 1, 2, 3}));
-  refuse(R"("labels": [4, 1, 2, 3], "completion_mask": [0, 1, 1, 1])", {"x.jsonl:1]", "\"completion_mask\"", "labels has 4"});
-  refuse(R"("completion_mask": [0, 1, 1])", {"\"completion_mask\"", "found 3 values", "expected 4"});
-  refuse(R"("assistant_masks": [0, 1, 1, 2])", {"\"assistant_masks\"", "found 2 at 3"});
-  refuse(R"("mask": "0111")", {"\"mask\"", "found a string"});
-  refuse(R"("images": ["a.png"])", {"x.jsonl:1]", "\"images\"", "other tools use"});
+  expect_refused_columns(R"("labels": [4, 1, 2, 3], "completion_mask": [0, 1, 1, 1])",
+                         {"x.jsonl:1]", "\"completion_mask\"", "labels has 4"});
+  expect_refused_columns(R"("completion_mask": [0, 1, 1])", {"\"completion_mask\"", "found 3 values", "expected 4"});
+  expect_refused_columns(R"("assistant_masks": [0, 1, 1, 2])", {"\"assistant_masks\"", "found 2 at 3"});
+  expect_refused_columns(R"("mask": "0111")", {"\"mask\"", "found a string"});
+  expect_refused_columns(R"("images": ["a.png"])", {"x.jsonl:1]", "\"images\"", "other tools use"});
   EXPECT_EQ(labels(R"("images": [], "videos": null)"), (Ids{5, 6, 7, 8}));
 }
 
@@ -70,13 +71,13 @@ TEST(TokenRows, PaddingAndSeveralDocuments) {
   EXPECT_EQ(several.examples.at(1).labels(), (Ids{7, 8}));
   EXPECT_TRUE(several.examples.at(1).continues_row);
   EXPECT_EQ(several.report.rows, 1);
-  refuse(R"("attention_mask": [1, 1, 0, 1])", {"\"attention_mask\"", "found 0 between ones"});
-  refuse(R"("attention_mask": [2, 2, 1, 1])", {"\"attention_mask\"", "found 1 after 2"});
-  refuse(R"("attention_mask": [1, 1, 1])", {"\"attention_mask\"", "found 3"});
-  refuse(R"("seq_lengths": [2, 3])", {"\"seq_lengths\"", "add up to 5", "expected 4"});
-  refuse(R"("seq_lengths": [2, 0, 2])", {"seq_lengths[1]: found 0"});
-  refuse(R"("position_ids": [0, 1, 3, 4])", {"\"position_ids\"", "found 3 at 2", "expected 2, or 0"});
-  refuse(R"("position_ids": [7, 8, 9, 10])", {"\"position_ids\"", "found 7 at 0"});
+  expect_refused_columns(R"("attention_mask": [1, 1, 0, 1])", {"\"attention_mask\"", "found 0 between ones"});
+  expect_refused_columns(R"("attention_mask": [2, 2, 1, 1])", {"\"attention_mask\"", "found 1 after 2"});
+  expect_refused_columns(R"("attention_mask": [1, 1, 1])", {"\"attention_mask\"", "found 3"});
+  expect_refused_columns(R"("seq_lengths": [2, 3])", {"\"seq_lengths\"", "add up to 5", "expected 4"});
+  expect_refused_columns(R"("seq_lengths": [2, 0, 2])", {"seq_lengths[1]: found 0"});
+  expect_refused_columns(R"("position_ids": [0, 1, 3, 4])", {"\"position_ids\"", "found 3 at 2", "expected 2, or 0"});
+  expect_refused_columns(R"("position_ids": [7, 8, 9, 10])", {"\"position_ids\"", "found 7 at 0"});
 }
 
 TEST(TokenRows, UnusedColumnsAreNamed) {

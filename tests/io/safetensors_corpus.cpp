@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-namespace lora::io::testing {
+namespace lora::io::corpus {
 
 namespace {
 
@@ -193,4 +193,4 @@ std::vector<Case> allowed_files() {
   };
 }
 
-}  // namespace lora::io::testing
+}  // namespace lora::io::corpus

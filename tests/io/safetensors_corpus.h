@@ -1,9 +1,15 @@
 #pragma once
+#include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace lora::io::testing {
+#include "support/paths.h"
+
+namespace lora::io::corpus {
+
+inline const std::filesystem::path kGoldens = std::filesystem::path(lora::test::data_folder()) / "safetensors";
 
 /// A file with this header text and data. `length` is the header length to write; < 0: the true one.
 std::string file_of(std::string_view header, std::string_view data = "", int64_t length = -1);
@@ -22,4 +28,4 @@ std::vector<Case> hostile_files();
 /// Unusual files that the format allows.
 std::vector<Case> allowed_files();
 
-}  // namespace lora::io::testing
+}  // namespace lora::io::corpus

@@ -5,26 +5,22 @@
 #include <algorithm>
 
 #include "io/safetensors_corpus.h"
+#include "support/content.h"
 #include "support/cpu_time.h"
 #include "support/expect_error.h"
-#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::io {
 namespace {
 
+using corpus::Case;
+using corpus::kGoldens;
+using lora::test::content;
 using lora::test::expect_error;
 using lora::test::TemporaryFolder;
-using testing::Case;
-
-const fs::path kGoldens = fs::path(lora::test::data_folder()) / "safetensors";
-
-std::string content(const fs::path& file) {
-  return read_file(file, ErrorKind::kData);
-}
 
 TEST(ParseHeader, RefusesHostileFiles) {
-  const std::vector<Case> cases = testing::hostile_files();
+  const std::vector<Case> cases = corpus::hostile_files();
   EXPECT_GE(cases.size(), 100U);
   for (const Case& hostile : cases) {
     SCOPED_TRACE(hostile.label);
@@ -34,7 +30,7 @@ TEST(ParseHeader, RefusesHostileFiles) {
 }
 
 TEST(ParseHeader, TakesWhatTheFormatAllows) {
-  for (const Case& allowed : testing::allowed_files()) {
+  for (const Case& allowed : corpus::allowed_files()) {
     SCOPED_TRACE(allowed.label);
     EXPECT_NO_THROW(parse_header(allowed.bytes, "x"));
   }
@@ -44,8 +40,8 @@ TEST(ParseHeader, SaysWhatIsWrongAndWhere) {
   const auto refused = [](const std::string& bytes, const std::vector<std::string>& parts) {
     expect_error(ErrorKind::kModel, parts, [&] { parse_header(bytes, "m.safetensors"); });
   };
-  using testing::file_of;
-  using testing::one;
+  using corpus::file_of;
+  using corpus::one;
   refused("abc", {"[m.safetensors] ", "found 3 bytes", "incomplete download"});
   refused(file_of("{}", "", 1000), {"found 10 bytes, expected at least 1008", "incomplete download"});
   refused(file_of("{\n]"), {"[m.safetensors: header:2:1] "});
@@ -92,7 +88,7 @@ TEST(ParseHeader, TakesLinearTimeForManyTensors) {
               std::to_string(i + 1) + "]},";
   }
   header.back() = '}';
-  const std::string bytes = testing::file_of(header, std::string(100'000, '\0'));
+  const std::string bytes = corpus::file_of(header, std::string(100'000, '\0'));
   const test::CpuTime taken;
   EXPECT_EQ(parse_header(bytes, "x").tensors.size(), 100'000U);
   EXPECT_LT(taken.seconds(), 5.0);

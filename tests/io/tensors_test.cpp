@@ -6,21 +6,17 @@
 #include <cstring>
 
 #include "io/safetensors_corpus.h"
+#include "support/content.h"
 #include "support/expect_error.h"
-#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::io {
 namespace {
 
+using corpus::kGoldens;
+using lora::test::content;
 using lora::test::expect_error;
 using lora::test::TemporaryFolder;
-
-const fs::path kGoldens = fs::path(lora::test::data_folder()) / "safetensors";
-
-std::string content(const fs::path& file) {
-  return read_file(file, ErrorKind::kData);
-}
 
 TEST(SafetensorsFile, ReadsEveryDtypeAndWritesItBack) {
   const TemporaryFolder folder;
@@ -76,7 +72,7 @@ TEST(SafetensorsFile, CopiesWhatIsNotAligned) {
   const std::string header =
       R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"f":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}})";
   for (int padding = 0; padding < 8; ++padding) {
-    const SafetensorsFile file(folder.write("m", testing::file_of(header + std::string(padding, ' '), data)));
+    const SafetensorsFile file(folder.write("m", corpus::file_of(header + std::string(padding, ' '), data)));
     const at::Tensor tensor = file.tensor("f");
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 4, 0U);
     EXPECT_TRUE(at::equal(tensor, at::tensor({1.5F, -2.5F})));
@@ -86,20 +82,20 @@ TEST(SafetensorsFile, CopiesWhatIsNotAligned) {
 TEST(SafetensorsFile, NamesWhatItCannotGive) {
   const TemporaryFolder folder;
   const auto file_of = [&](const std::string& header, const std::string& data) {
-    return SafetensorsFile(folder.write("m.safetensors", testing::file_of(header, data)));
+    return SafetensorsFile(folder.write("m.safetensors", corpus::file_of(header, data)));
   };
   const auto refused = [](const std::vector<std::string>& parts, auto action) { expect_error(ErrorKind::kModel, parts, action); };
-  const SafetensorsFile unknown = file_of(testing::one("F4", "[8]", "[0,4]"), "1234");
+  const SafetensorsFile unknown = file_of(corpus::one("F4", "[8]", "[0,4]"), "1234");
   refused({"m.safetensors: tensor 'a'] ", "dtype 'F4'", "BF16"}, [&] { unknown.tensor("a"); });
   refused({"tensor 'b'] ", "is missing"}, [&] { unknown.shape("b"); });
   EXPECT_FALSE(unknown.contains("b"));
-  const SafetensorsFile boolean = file_of(testing::one("BOOL", "[2]", "[0,2]"), std::string("\x01\x02"));
+  const SafetensorsFile boolean = file_of(corpus::one("BOOL", "[2]", "[0,2]"), std::string("\x01\x02"));
   refused({"byte 2 in a BOOL"}, [&] { boolean.tensor("a"); });
   std::string ones = "[1";
   for (int i = 0; i < 1000; ++i) {
     ones += ",1";
   }
-  const SafetensorsFile deep = file_of(testing::one("U8", ones + "]", "[0,1]"), "x");
+  const SafetensorsFile deep = file_of(corpus::one("U8", ones + "]", "[0,1]"), "x");
   refused({"1001 dimensions"}, [&] { deep.tensor("a"); });
   refused({"m.safetensors] ", "found 0 bytes"}, [&] { SafetensorsFile(folder.write("m.safetensors", "")); });
   refused({"none] ", "No such file"}, [&] { SafetensorsFile(folder / "none"); });

@@ -160,6 +160,35 @@ def check_layout(name, text):
                 yield match.start(), f"namespace {match.group(1)}, expected {expected}, the namespace of its folder"
 
 
+ANONYMOUS = re.compile(r"^namespace \{\n(.*?)^\}  // namespace$", re.DOTALL | re.MULTILINE)
+DEFINED_TYPE = re.compile(r"(?:struct|class|enum class|enum) (\w+)|using (\w+) = ")
+DEFINED_VALUE = re.compile(r"[\w:<>,&*\s\[\]()]*?[\s&*](\w+)\s*[(={\[;]")
+NO_DEFINITION = ("//", "}", "#", ")", "namespace", "extern", " ")
+
+
+def anonymous_names(text):
+    """(position, name, line) of what a source defines in its anonymous namespaces."""
+    for block in ANONYMOUS.finditer(text):
+        for line in re.finditer(r"^.+$", block.group(1), re.MULTILINE):
+            content = re.sub(r"^template <.*?> ", "", line.group(0))
+            found = not content.startswith(NO_DEFINITION) and (DEFINED_TYPE.match(content) or DEFINED_VALUE.match(content))
+            if found:
+                yield block.start(1) + line.start(), next(name for name in found.groups() if name), line.group(0)
+
+
+def check_names(repository):
+    """A release compiles several sources of an area as one: names of their anonymous namespaces must differ. An alias may be repeated."""
+    for area in sorted([*(repository / "src").glob("*"), *(repository / "tests").glob("*")]):
+        known = {}  # name -> (file, line) of its first definition
+        for file in sorted(area.rglob("*.cpp")):
+            text = file.read_text(encoding="utf-8")
+            for position, name, line in anonymous_names(text):
+                first, first_line = known.setdefault(name, (file, line))
+                if first != file and (line != first_line or not line.startswith("using ")):
+                    yield (f"{file.relative_to(repository).as_posix()}:{line_of(text, position)}: {name} is defined in an anonymous namespace of "
+                           f"{first.name} too: sources of one area are compiled together")
+
+
 def check_file(repository, file):
     name = file.relative_to(repository).as_posix()
     text = file.read_text(encoding="utf-8")
@@ -181,7 +210,7 @@ def check_repository(repository):
             name = file.relative_to(repository).as_posix()
             if file.is_file() and file.suffix in TEXT_FILES and not name.startswith(NOT_OURS) and name not in THIS_CHECK:
                 findings += check_file(repository, file)
-    return findings
+    return findings + list(check_names(repository))
 
 
 def main():

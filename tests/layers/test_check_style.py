@@ -73,6 +73,17 @@ class StyleCheck(unittest.TestCase):
         self.assert_quiet("src/nn/a.h", "namespace lora::ops {\nclass Lanes;\n}\n\nnamespace lora::nn {\n\nint a;\n\n}\n")
         self.assert_quiet("src/base/a.cpp", "namespace lora::log {\n\nint a;\n\n}\n")
 
+    def test_names_of_one_area(self):
+        def source(line):
+            return "namespace lora::nn {\n\nnamespace {\n\n" + line + "\n\n}  // namespace\n\n}  // namespace lora::nn\n"
+
+        first = {"src/nn/a.cpp": source("int size_of(int a) {\n  return a;\n}")}
+        self.assert_fires("src/nn/b.cpp", source("template <typename T> T size_of(T a);"), "size_of is defined in an anonymous namespace of a.cpp", **first)
+        self.assert_fires("src/nn/b.cpp", source("struct size_of {};"), "of a.cpp too", **first)
+        self.assert_quiet("src/nn/b.cpp", source("int other_size(int a) {\n  return size_of(a);\n}"), **first)
+        self.assert_quiet("src/nn/b.cpp", source("using Ids = int;"), **{"src/nn/a.cpp": source("using Ids = int;")})
+        self.assert_fires("src/nn/b.cpp", source("using Ids = int;"), "Ids is defined", **{"src/nn/a.cpp": source("using Ids = long;")})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -43,7 +43,7 @@ at::Tensor weight(const std::string& name, const std::vector<int64_t>& shape) {
 }
 
 /// @param file_name of a tensor; its values are those of its own name.
-BaseModel load(const Json& config, const Json& tensors, std::string (*file_name)(const std::string& name) = nullptr) {
+BaseModel load_of_keys(const Json& config, const Json& tensors, std::string (*file_name)(const std::string& name) = nullptr) {
   const test::TemporaryFolder folder;
   folder.write("config.json", config.dump());
   std::vector<io::NamedTensor> named;
@@ -76,13 +76,13 @@ class ConfigKeys : public testing::TestWithParam<std::string> {};
 
 TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
   const Json expected = golden(GetParam());
-  EXPECT_NEAR(outcome(load(expected["config"], expected["tensors"])), expected["loss"].get<double>(), 2e-5);
+  EXPECT_NEAR(outcome(load_of_keys(expected["config"], expected["tensors"])), expected["loss"].get<double>(), 2e-5);
   for (const Json& change : expected["changes"]) {
     Json config = expected["config"];
     config.update(change["set"]);
     const std::string shown = change["set"].dump();
     try {
-      const BaseModel base = load(config, change.contains("tensors") ? change["tensors"] : expected["tensors"]);
+      const BaseModel base = load_of_keys(config, change.contains("tensors") ? change["tensors"] : expected["tensors"]);
       if (!change["loss"].is_null()) {
         EXPECT_NEAR(outcome(base), change["loss"].get<double>(), 2e-5) << shown;
       }
@@ -100,12 +100,12 @@ TEST_P(ConfigKeys, AreAllKnown) {
   const Json expected = golden(GetParam());
   Json config = expected["keys"];
   config.update(expected["config"]);
-  EXPECT_EQ(load(config, expected["tensors"]).unread_keys, std::vector<std::string>{});
+  EXPECT_EQ(load_of_keys(config, expected["tensors"]).unread_keys, std::vector<std::string>{});
   config["a_key_of_tomorrow"] = 3;
-  EXPECT_EQ(load(config, expected["tensors"]).unread_keys, std::vector<std::string>{"a_key_of_tomorrow"});
+  EXPECT_EQ(load_of_keys(config, expected["tensors"]).unread_keys, std::vector<std::string>{"a_key_of_tomorrow"});
   if (config.contains("rope_parameters") && config["rope_parameters"].contains("rope_theta")) {
     config["rope_parameters"]["factor"] = 2.0;  // which the default type does not have
-    EXPECT_THAT(load(config, expected["tensors"]).unread_keys, testing::Contains("rope_parameters.factor"));
+    EXPECT_THAT(load_of_keys(config, expected["tensors"]).unread_keys, testing::Contains("rope_parameters.factor"));
   }
 }
 
@@ -118,7 +118,7 @@ TEST_P(ConfigKeys, NumLabelsDoesNotChangeAStoredHead) {
   }
   for (const int64_t num_labels : {1, 7}) {
     config["num_labels"] = num_labels;
-    const BaseModel base = load(config, expected["tensors"]);
+    const BaseModel base = load_of_keys(config, expected["tensors"]);
     EXPECT_NEAR(outcome(base), expected["loss"].get<double>(), 2e-5) << num_labels;
     EXPECT_EQ(base.unread_keys, std::vector<std::string>{});
   }
@@ -140,19 +140,19 @@ TEST_P(ConfigKeys, TieAsTransformersDoes) {
   body.erase("lm_head.weight");
   head_alone.erase(embedding);
   const auto bare = [](const std::string& name) { return name.substr(name.find('.') + 1); };
-  close(load(config, body), "tied");
-  close(load(config, body, bare), "tied");
-  close(load(config, body, [](const std::string& name) { return "module." + name; }), "tied");
+  close(load_of_keys(config, body), "tied");
+  close(load_of_keys(config, body, bare), "tied");
+  close(load_of_keys(config, body, [](const std::string& name) { return "module." + name; }), "tied");
   const auto in_the_middle = [](const std::string& name) {
     return std::string(name).insert(name.find('.') + 1, "_fsdp_wrapped_module._checkpoint_wrapped_module.");
   };
-  close(load(config, body, in_the_middle), "tied");
-  close(load(config, head_alone), "head_alone");
-  const BaseModel own_head = load(config, both);
+  close(load_of_keys(config, body, in_the_middle), "tied");
+  close(load_of_keys(config, head_alone), "head_alone");
+  const BaseModel own_head = load_of_keys(config, both);
   close(own_head, "other_head");
   EXPECT_FALSE(own_head.model->head().tied());
   EXPECT_EQ(own_head.config["tie_word_embeddings"], false);
-  EXPECT_TRUE(load(config, body).model->head().tied());
+  EXPECT_TRUE(load_of_keys(config, body).model->head().tied());
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys, testing::ValuesIn(known_families()), [](const auto& info) { return info.param; });
@@ -161,7 +161,7 @@ TEST(ConfigKeysOfOneLayer, AreRefused) {
   const Json expected = golden("llama");
   Json config = expected["config"];
   config["per_layer_config"] = {{"0", {{"intermediate_size", 7}}}};
-  test::expect_error(ErrorKind::kModel, {"per_layer_config"}, [&] { load(config, expected["tensors"]); });
+  test::expect_error(ErrorKind::kModel, {"per_layer_config"}, [&] { load_of_keys(config, expected["tensors"]); });
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 
 using test::Golden;
 
-ModelOptions options_of(const std::filesystem::path& folder, ComputeDtype dtype = ComputeDtype::kFloat32) {
+ModelOptions classifier_options(const std::filesystem::path& folder, ComputeDtype dtype = ComputeDtype::kFloat32) {
   ModelOptions options;
   options.path = folder;
   options.device = "cpu";
@@ -25,15 +25,15 @@ ModelOptions options_of(const std::filesystem::path& folder, ComputeDtype dtype 
   return options;
 }
 
-BaseModel load(const Golden& golden, ComputeDtype dtype = ComputeDtype::kFloat32, uint64_t seed = 0, int64_t labels = 2) {
-  return load_base_model(options_of(golden.folder / "model", dtype), seed, SequenceHeadRequest{labels});
+BaseModel load_classifier(const Golden& golden, ComputeDtype dtype = ComputeDtype::kFloat32, uint64_t seed = 0, int64_t labels = 2) {
+  return load_base_model(classifier_options(golden.folder / "model", dtype), seed, SequenceHeadRequest{labels});
 }
 
 class ClassifierGolden : public testing::TestWithParam<std::string> {};
 
 TEST_P(ClassifierGolden, HiddenStatesEqualTransformers) {
   const Golden golden(GetParam());
-  const BaseModel base = load(golden);
+  const BaseModel base = load_classifier(golden);
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
   test::expect_close(base.model->hidden(nn::evaluation_pass(batch)), golden.tensors().tensor(golden.last_hidden("base")), 1e-5);
@@ -41,7 +41,7 @@ TEST_P(ClassifierGolden, HiddenStatesEqualTransformers) {
 
 TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
   const Golden golden(GetParam());
-  const BaseModel base = load(golden);
+  const BaseModel base = load_classifier(golden);
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
   const nn::TokenBatch together = test::batch_of(documents);
   const at::NoGradGuard no_grad;
@@ -64,7 +64,7 @@ TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
   const at::NoGradGuard no_grad;
   const at::Tensor expected = golden.tensors().tensor(golden.last_hidden("base"));
   for (const auto& [dtype, bound] : {std::pair{ComputeDtype::kBFloat16, 0.06}, {ComputeDtype::kFloat16, 0.01}}) {
-    const BaseModel base = load(golden, dtype);
+    const BaseModel base = load_classifier(golden, dtype);
     const at::Tensor hidden_TD = base.model->hidden(nn::evaluation_pass(batch));
     EXPECT_TRUE(at::isfinite(hidden_TD).all().item<bool>());
     test::expect_close(hidden_TD, expected, bound, toString(hidden_TD.scalar_type()));
@@ -73,7 +73,8 @@ TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
 
 TEST_P(ClassifierGolden, HasPeftsDefaultTargets) {
   const Golden golden(GetParam());
-  EXPECT_EQ(load(golden).model->default_target_modules(), golden.expected()["default_target_modules"].get<std::vector<std::string>>());
+  EXPECT_EQ(load_classifier(golden).model->default_target_modules(),
+            golden.expected()["default_target_modules"].get<std::vector<std::string>>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, ClassifierGolden, testing::ValuesIn(test::kClassificationCases),
@@ -93,27 +94,28 @@ std::vector<nn::Parameter> weights_of(const BaseModel& base, const std::string& 
 TEST(SequenceHead, StartsAsTransformersStartsIt) {
   // The base has a pooler and no classifier.
   const Golden golden("bert_pairs");
-  const BaseModel base = load(golden, ComputeDtype::kFloat32, 5, 3);
+  const BaseModel base = load_classifier(golden, ComputeDtype::kFloat32, 5, 3);
   EXPECT_EQ(base.created, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
   const std::vector<nn::Parameter> classifier = weights_of(base, "classifier.");
   ASSERT_EQ(classifier.size(), 2u);
   EXPECT_EQ(classifier[0].tensor.sizes(), (std::vector<int64_t>{3, 24}));
   EXPECT_NEAR(classifier[0].tensor.std().item<double>(), 0.02, 0.005);
   test::expect_equal(classifier[1].tensor, at::zeros({3}));
-  test::expect_equal(weights_of(load(golden, ComputeDtype::kFloat32, 5, 3), "classifier.")[0].tensor, classifier[0].tensor, "by the seed");
-  EXPECT_FALSE(at::equal(weights_of(load(golden, ComputeDtype::kFloat32, 6, 3), "classifier.")[0].tensor, classifier[0].tensor));
+  test::expect_equal(weights_of(load_classifier(golden, ComputeDtype::kFloat32, 5, 3), "classifier.")[0].tensor, classifier[0].tensor,
+                     "by the seed");
+  EXPECT_FALSE(at::equal(weights_of(load_classifier(golden, ComputeDtype::kFloat32, 6, 3), "classifier.")[0].tensor, classifier[0].tensor));
 }
 
 TEST(SequenceHead, IsTakenFromAFolderThatHasOne) {
   const Golden golden("bert_full");
-  const BaseModel base = load(golden);
+  const BaseModel base = load_classifier(golden);
   EXPECT_TRUE(base.created.empty());
-  const BaseModel stored = load_base_model(options_of(golden.folder / "model"), 0, SequenceHeadRequest{});
+  const BaseModel stored = load_base_model(classifier_options(golden.folder / "model"), 0, SequenceHeadRequest{});
   test::expect_equal(weights_of(stored, "classifier.weight")[0].tensor, weights_of(base, "classifier.weight")[0].tensor);
   test::expect_error(ErrorKind::kModel, {"classifier.weight", "found shape [2, 24], expected [3, 24]"},
-                     [&] { load(golden, ComputeDtype::kFloat32, 0, 3); });
+                     [&] { load_classifier(golden, ComputeDtype::kFloat32, 0, 3); });
   test::expect_error(ErrorKind::kModel, {"no head that scores documents", "classifier.weight"},
-                     [] { load_base_model(options_of(Golden("bert_pairs").folder / "model"), 0, SequenceHeadRequest{}); });
+                     [] { load_base_model(classifier_options(Golden("bert_pairs").folder / "model"), 0, SequenceHeadRequest{}); });
   const std::unique_ptr<nn::Model> mapped = map_model(golden.folder / "model");
   ASSERT_NE(mapped->sequence_head(), nullptr);
   EXPECT_EQ(mapped->hosts().back()->name(), "classifier");
@@ -121,7 +123,7 @@ TEST(SequenceHead, IsTakenFromAFolderThatHasOne) {
 }
 
 TEST(SequenceHead, StandsInPlaceOfTheHeadOverTheVocabulary) {
-  const BaseModel base = load(Golden("llama_classes"));
+  const BaseModel base = load_classifier(Golden("llama_classes"));
   EXPECT_EQ(base.model->find_head(), nullptr);
   EXPECT_EQ(base.model->hosts().back()->name(), "score");
   EXPECT_TRUE(weights_of(base, "lm_head").empty());
@@ -131,7 +133,7 @@ TEST(SequenceHead, StandsInPlaceOfTheHeadOverTheVocabulary) {
 TEST(Encoder, HasNoHeadOverTheVocabulary) {
   for (const char* name : {"bert_pairs", "roberta_classes", "distilbert_classes", "modernbert_mean"}) {
     test::expect_error(ErrorKind::kModel, {"no head over the vocabulary", "encoder '", "training.objective to \"sequence_classification\""},
-                       [&] { load_base_model(options_of(Golden(name).folder / "model"), 0); });
+                       [&] { load_base_model(classifier_options(Golden(name).folder / "model"), 0); });
   }
 }
 
@@ -164,7 +166,7 @@ TEST(Encoder, ModernBertsOlderKeysMeanTheSame) {
 
 TEST(Encoder, ADocumentLongerThanItsPositionsIsAnError) {
   for (const auto& [name, most] : {std::pair{"bert_pairs", 64}, {"roberta_classes", 62}, {"distilbert_classes", 64}}) {
-    const BaseModel base = load(Golden(name));
+    const BaseModel base = load_classifier(Golden(name));
     const at::NoGradGuard no_grad;
     base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({most}, 80))));
     test::expect_error(ErrorKind::kData, {"more tokens than the model has positions", "expected at most " + std::to_string(most)}, [&] {
@@ -183,7 +185,7 @@ const std::vector<Rates> kRates{{"bert_pairs", {"hidden_dropout_prob", "attentio
                                 {"distilbert_classes", {"dropout", "attention_dropout", "seq_classif_dropout"}},
                                 {"modernbert_mean", {"attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"}}};
 
-at::Tensor logits_of(const BaseModel& base, const nn::Pass& pass) {
+at::Tensor classifier_logits(const BaseModel& base, const nn::Pass& pass) {
   const at::NoGradGuard no_grad;
   return base.model->sequence_head()->logits(*base.model, pass);
 }
@@ -195,15 +197,17 @@ TEST(EncoderDropout, EveryRateActsInTrainingAloneAndByDocument) {
     for (const char* key : rates.keys) {
       const BaseModel base = test::changed_classifier(rates.golden, {{key, 0.4}});
       const std::string what = std::string(rates.golden) + " " + key;
-      const at::Tensor plain = logits_of(base, nn::evaluation_pass(batch)), dropped = logits_of(base, nn::training_pass(batch, 3, 0));
-      test::expect_equal(plain, logits_of(test::changed_classifier(rates.golden, Json::object()), nn::evaluation_pass(batch)), what);
+      const at::Tensor plain = classifier_logits(base, nn::evaluation_pass(batch)),
+                       dropped = classifier_logits(base, nn::training_pass(batch, 3, 0));
+      test::expect_equal(plain, classifier_logits(test::changed_classifier(rates.golden, Json::object()), nn::evaluation_pass(batch)),
+                         what);
       EXPECT_FALSE(at::allclose(dropped, plain)) << what;
       for (size_t d = 0; d < documents.size(); ++d) {
         const nn::TokenBatch alone = test::batch_of({documents[d]});
-        test::expect_close(logits_of(base, nn::training_pass(alone, 3, 0))[0], dropped[static_cast<int64_t>(d)], 2e-5, what);
+        test::expect_close(classifier_logits(base, nn::training_pass(alone, 3, 0))[0], dropped[static_cast<int64_t>(d)], 2e-5, what);
       }
       const BaseModel off = test::changed_classifier(rates.golden, {{key, 0.4}}, [](ModelOptions& options) { options.base_dropout = 0.0; });
-      test::expect_equal(logits_of(off, nn::training_pass(batch, 3, 0)), plain, what + " turned off");
+      test::expect_equal(classifier_logits(off, nn::training_pass(batch, 3, 0)), plain, what + " turned off");
     }
   }
 }

@@ -1,43 +1,19 @@
 // Keys of config.json that the families' goldens do not cover: keys of transformers 4 and 5, defaults, and invalid values.
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include "hidden_of.h"
 #include "lora/models/base_model.h"
-#include "support/batches.h"
+#include "support/changed_model.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
-#include "support/temporary_folder.h"
 #include "support/tensors.h"
 
 namespace lora::models {
 namespace {
 
-/// The model of a golden case with changed keys in its config.json; a null value removes the key.
-BaseModel changed(const std::string& name, const Json& changes) {
-  const test::Golden golden(name);
-  Json config = read_json(golden.folder / "model/config.json", ErrorKind::kModel);
-  for (const auto& [key, value] : changes.items()) {
-    config[key] = value;
-    if (value.is_null()) {
-      config.erase(key);
-    }
-  }
-  const test::TemporaryFolder folder;
-  folder.write("config.json", config.dump());
-  std::filesystem::copy_file(golden.folder / "model/model.safetensors", folder / "model.safetensors");
-  ModelOptions options;
-  options.path = folder.path();
-  options.device = "cpu";
-  options.dtype = ComputeDtype::kFloat32;
-  return load_base_model(options, 0);
-}
-
-at::Tensor hidden_of(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
-  const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::evaluation_pass(batch));
-}
+using test::changed;
+using test::hidden_of;
 
 /// Whether the keys have the same meaning as those of the golden case.
 bool is_same_model(const std::string& name, const Json& changes) {

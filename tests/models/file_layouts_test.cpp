@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 
+#include "hidden_of.h"
 #include "lora/models/family_files.h"
 #include "lora/models/mapped_model.h"
 #include "lora/nn/linear.h"
@@ -18,13 +19,8 @@ namespace lora::models {
 namespace {
 
 using test::changed;
+using test::hidden_of;
 using Tensors = std::map<std::string, at::Tensor>;
-
-at::Tensor hidden_of(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
-  const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::evaluation_pass(batch));
-}
 
 /// The golden case with its tensors in another form.
 BaseModel relaid(const std::string& name, const std::function<Tensors(Tensors)>& relay) {

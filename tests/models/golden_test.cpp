@@ -11,7 +11,7 @@ namespace {
 
 using test::Golden;
 
-BaseModel load(const Golden& golden, ComputeDtype dtype) {
+BaseModel load_golden(const Golden& golden, ComputeDtype dtype) {
   ModelOptions options;
   options.path = golden.folder / "model";
   options.device = "cpu";
@@ -27,7 +27,7 @@ class ModelGolden : public testing::TestWithParam<std::string> {};
 
 TEST_P(ModelGolden, HiddenStatesAndLogitsEqualTransformers) {
   const Golden golden(GetParam());
-  const BaseModel base = load(golden, ComputeDtype::kFloat32);
+  const BaseModel base = load_golden(golden, ComputeDtype::kFloat32);
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
@@ -39,7 +39,7 @@ TEST_P(ModelGolden, HiddenStatesAndLogitsEqualTransformers) {
 
 TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
   const Golden golden(GetParam());
-  const BaseModel base = load(golden, ComputeDtype::kFloat32);
+  const BaseModel base = load_golden(golden, ComputeDtype::kFloat32);
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
   const nn::TokenBatch together = test::batch_of(documents);
   const at::NoGradGuard no_grad;
@@ -62,7 +62,7 @@ TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
   const at::Tensor expected = golden.tensors().tensor("base.logits");
   for (const auto& [dtype, type, bound] :
        {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, bfloat16_bound}, {ComputeDtype::kFloat16, at::kHalf, 0.01}}) {
-    const BaseModel base = load(golden, dtype);
+    const BaseModel base = load_golden(golden, dtype);
     EXPECT_EQ(base.model->dtype(), type);
     const at::Tensor logits = logits_of(*base.model, base.model->hidden(pass), pass);
     EXPECT_EQ(logits.scalar_type(), type);
@@ -77,15 +77,15 @@ INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, testing::ValuesIn(test::kFamilyC
 TEST(Families, HavePeftsDefaultTargets) {
   for (const std::string& name : test::kFamilyCases) {
     const Golden golden(name);
-    EXPECT_EQ(load(golden, ComputeDtype::kFloat32).model->default_target_modules(),
+    EXPECT_EQ(load_golden(golden, ComputeDtype::kFloat32).model->default_target_modules(),
               golden.expected()["default_target_modules"].get<std::vector<std::string>>())
         << name;
   }
 }
 
 TEST(Dtype, AutoIsTheCheckpointsOwn) {
-  EXPECT_EQ(load(Golden("linear"), ComputeDtype::kAuto).model->dtype(), at::kBFloat16);
-  EXPECT_EQ(load(Golden("gqa"), ComputeDtype::kAuto).model->dtype(), at::kFloat);
+  EXPECT_EQ(load_golden(Golden("linear"), ComputeDtype::kAuto).model->dtype(), at::kBFloat16);
+  EXPECT_EQ(load_golden(Golden("gqa"), ComputeDtype::kAuto).model->dtype(), at::kFloat);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 using test::expect_error;
 using test::TemporaryFolder;
 
-ModelOptions options_of(const std::filesystem::path& folder) {
+ModelOptions options_of_folder(const std::filesystem::path& folder) {
   ModelOptions options;
   options.path = folder;
   options.device = "cpu";
@@ -47,7 +47,7 @@ class ModelFolder {
     folder_.write("config.json", config_.dump());
     io::save_tensors(folder_ / "model.safetensors", tensors_);
   }
-  BaseModel load() const { return load_base_model(options_of(folder_.path()), 0); }
+  BaseModel load() const { return load_base_model(options_of_folder(folder_.path()), 0); }
   const TemporaryFolder& folder() const { return folder_; }
 
  private:
@@ -126,14 +126,15 @@ TEST(LoadBaseModel, ATiedHeadIsTheEmbedding) {
 
 TEST(LoadBaseModel, NoModelFolderIsAModelError) {
   const TemporaryFolder folder;
-  expect_error(ErrorKind::kModel, {"model.path", "no such folder", "nowhere"}, [&] { load_base_model(options_of(folder / "nowhere"), 0); });
-  expect_error(ErrorKind::kModel, {"config.json"}, [&] { load_base_model(options_of(folder.path()), 0); });
+  expect_error(ErrorKind::kModel, {"model.path", "no such folder", "nowhere"},
+               [&] { load_base_model(options_of_folder(folder / "nowhere"), 0); });
+  expect_error(ErrorKind::kModel, {"config.json"}, [&] { load_base_model(options_of_folder(folder.path()), 0); });
   folder.write("config.json", test::tiny_llama_config().dump());
-  expect_error(ErrorKind::kModel, {"model.safetensors"}, [&] { load_base_model(options_of(folder.path()), 0); });
+  expect_error(ErrorKind::kModel, {"model.safetensors"}, [&] { load_base_model(options_of_folder(folder.path()), 0); });
   folder.write("pytorch_model.bin", "x");
-  expect_error(ErrorKind::kModel, {"pytorch_model.bin", "Convert"}, [&] { load_base_model(options_of(folder.path()), 0); });
+  expect_error(ErrorKind::kModel, {"pytorch_model.bin", "Convert"}, [&] { load_base_model(options_of_folder(folder.path()), 0); });
   folder.write("config.json", "{\"model_type\": ");
-  expect_error(ErrorKind::kModel, {"config.json:1:"}, [&] { load_base_model(options_of(folder.path()), 0); });
+  expect_error(ErrorKind::kModel, {"config.json:1:"}, [&] { load_base_model(options_of_folder(folder.path()), 0); });
 }
 
 TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {

@@ -5,7 +5,7 @@
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
-#include "support/batches.h"
+#include "small_batch.h"
 #include "support/map_source.h"
 #include "support/tensors.h"
 
@@ -16,14 +16,10 @@ using test::expect_close;
 using test::expect_equal;
 using test::MapSource;
 using test::normal;
+using test::small_batch;
 using test::trained;
 
 constexpr int64_t kVocab = 20, kDim = 6, kRank = 2;
-
-const TokenBatch& batch() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({2, 3}, kVocab));
-  return batch;
-}
 
 LowRank pair(int64_t inputs, int64_t outputs, const std::string& adapter = "default") {
   return {.adapter = adapter,
@@ -50,14 +46,14 @@ TEST(StandIn, IsUsedInPlaceOfTheBaseWhileItsAdapterIs) {
     const Tensor x = normal({5, 6}, 9, type), before = linear.weight().clone();
     const Tensor W = trained(normal({4, 6}, 1, at::kFloat)), b = trained(normal({4}, 2, at::kFloat)),
                  w = trained(normal({6}, 3, at::kFloat));
-    const Tensor y = linear.forward(x, evaluation_pass(batch())), z = norm.forward(x);
+    const Tensor y = linear.forward(x, evaluation_pass(small_batch())), z = norm.forward(x);
     linear.weights()[0].replace("one", W);
     linear.weights()[1].replace("one", b);
     norm.weights()[0].replace("one", w);
-    expect_equal(linear.forward(x, evaluation_pass(batch())), at::linear(x, W.to(type), b.to(type)));
+    expect_equal(linear.forward(x, evaluation_pass(small_batch())), at::linear(x, W.to(type), b.to(type)));
     EXPECT_TRUE(linear.is_plain());
     EXPECT_EQ(linear.trained().size(), 2U);
-    (linear.forward(norm.forward(x), evaluation_pass(batch()))).sum().backward();
+    (linear.forward(norm.forward(x), evaluation_pass(small_batch()))).sum().backward();
     for (const Tensor& leaf : {W, b, w}) {
       EXPECT_EQ(leaf.grad().scalar_type(), at::kFloat);
       EXPECT_GT(leaf.grad().abs().max().item<double>(), 0.0);
@@ -65,13 +61,13 @@ TEST(StandIn, IsUsedInPlaceOfTheBaseWhileItsAdapterIs) {
     for (const char* other : {"", "another"}) {
       linear.use_adapter(other);
       norm.use_adapter(other);
-      expect_equal(linear.forward(x, evaluation_pass(batch())), y);
+      expect_equal(linear.forward(x, evaluation_pass(small_batch())), y);
       expect_equal(norm.forward(x), z);
     }
     linear.use_adapter("one");
-    EXPECT_FALSE(at::equal(linear.forward(x, evaluation_pass(batch())), y));
+    EXPECT_FALSE(at::equal(linear.forward(x, evaluation_pass(small_batch())), y));
     linear.remove_adapters();
-    expect_equal(linear.forward(x, evaluation_pass(batch())), y);
+    expect_equal(linear.forward(x, evaluation_pass(small_batch())), y);
     expect_equal(linear.weight(), before);
     EXPECT_EQ(linear.base_parameters()[0].tensor.data_ptr(), linear.weight().data_ptr());
   }
@@ -86,7 +82,7 @@ TEST(Linear, ComputesDoraBesideOtherPairs) {
   linear.attach(dora);
   const Tensor sum = W + summed(dora);
   const Tensor expected = x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()) + b;
-  expect_close(linear.forward(x, evaluation_pass(batch())), expected, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), expected, 1e-6);
   EXPECT_FALSE(linear.is_plain());
   EXPECT_EQ(linear.trained().size(), 3U);
   LowRank plain = pair(6, 4, "other");
@@ -97,8 +93,8 @@ TEST(Linear, ComputesDoraBesideOtherPairs) {
   reversed.attach(dora);
   linear.attach(plain);
   const Tensor both = expected + x.mm(summed(plain).t()) + plain.scale * *plain.bias_O;
-  expect_close(linear.forward(x, evaluation_pass(batch())), both, 1e-6);
-  expect_close(reversed.forward(x, evaluation_pass(batch())), both, 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), both, 1e-6);
+  expect_close(reversed.forward(x, evaluation_pass(small_batch())), both, 1e-6);
 }
 
 TEST(Embedding, AddsPairsAsATableOfRowsWould) {
@@ -138,12 +134,12 @@ TEST(TokenRows, StandInForRowsOfTheTableAndOfTheHead) {
   const Tensor table = embedding.weight().index_copy(0, rows.ids_N, rows.rows_ND);
   const Tensor weight = head.weight().index_copy(0, rows.ids_N, rows.rows_ND);
   expect_equal(embedding.forward(ids), table.index_select(0, ids));
-  expect_close(head.forward(x, evaluation_pass(batch())), at::linear(x, weight, *head.bias_in_use()), 1e-6);
+  expect_close(head.forward(x, evaluation_pass(small_batch())), at::linear(x, weight, *head.bias_in_use()), 1e-6);
   EXPECT_FALSE(head.is_plain());
   EXPECT_EQ(head.trained().size(), 1U);
 
   const Tensor probe = normal({4, kDim}, 10, at::kFloat), logits_probe = normal({4, kVocab}, 11, at::kFloat);
-  ((embedding.forward(ids) * probe).sum() + (head.forward(x, evaluation_pass(batch())) * logits_probe).sum()).backward();
+  ((embedding.forward(ids) * probe).sum() + (head.forward(x, evaluation_pass(small_batch())) * logits_probe).sum()).backward();
   const Tensor of_table = at::stack({probe[2], probe[0] + probe[3]});
   expect_close(rows.rows_ND.grad(), of_table + logits_probe.t().index_select(0, rows.ids_N).mm(x), 1e-6);
   embedding.use_adapter("");

@@ -13,6 +13,7 @@
 #include "lora/nn/rms_norm.h"
 #include "lora/ops/dropout.h"
 #include "lora/ops/gated_activation.h"
+#include "small_batch.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/map_source.h"
@@ -25,11 +26,7 @@ using test::expect_close;
 using test::expect_equal;
 using test::MapSource;
 using test::normal;
-
-const TokenBatch& batch() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({2, 3}, 20));
-  return batch;
-}
+using test::small_batch;
 
 LowRank attachment(const std::string& adapter, uint64_t seed, double scale, double dropout = 0.0) {
   return {adapter, test::trained(normal({2, 6}, seed, at::kFloat)), test::trained(normal({4, 2}, seed + 1, at::kFloat)), scale, dropout};
@@ -117,7 +114,7 @@ TEST(Linear, AConv1DIsTheSameProjectionWithTheFilesWeightTurned) {
   EXPECT_EQ(conv.weight().data_ptr(), weight_IO.data_ptr());
   expect_equal(conv.weight(), usual.weight());
 
-  const Pass pass = evaluation_pass(batch());
+  const Pass pass = evaluation_pass(small_batch());
   const Tensor x = normal({5, 6}, 9, at::kFloat);
   const Tensor base = x.mm(weight_IO) + *conv.bias_in_use();
   expect_close(conv.forward(x, pass), base, 1e-6);
@@ -134,14 +131,14 @@ TEST(Linear, AConv1DIsTheSameProjectionWithTheFilesWeightTurned) {
 TEST(Dropout, OfTheBaseIsDrawnByTheTokenAndThePlaceInTrainingAlone) {
   const Tensor x = at::ones({5, 2000}, at::kFloat);
   const Dropout here("h.0.drop", 0.25), there("h.1.drop", 0.25), never("h.0.drop", 0.0);
-  const Pass pass = training_pass(batch(), 1, 0);
-  expect_equal(here.forward(x, evaluation_pass(batch())), x);
+  const Pass pass = training_pass(small_batch(), 1, 0);
+  expect_equal(here.forward(x, evaluation_pass(small_batch())), x);
   expect_equal(never.forward(x, pass), x);
-  EXPECT_FALSE(here.active(evaluation_pass(batch())) || never.active(pass) || !here.active(pass));
+  EXPECT_FALSE(here.active(evaluation_pass(small_batch())) || never.active(pass) || !here.active(pass));
   const Tensor y = here.forward(x, pass);
   expect_equal(here.forward(x, pass), y);
   EXPECT_FALSE(at::equal(there.forward(x, pass), y));
-  EXPECT_FALSE(at::equal(here.forward(x, training_pass(batch(), 1, 1)), y));
+  EXPECT_FALSE(at::equal(here.forward(x, training_pass(small_batch(), 1, 1)), y));
   EXPECT_NEAR(y.eq(0).to(at::kFloat).mean().item<double>(), 0.25, 0.02);
   EXPECT_NEAR(y.mean().item<double>(), 1.0, 0.03);
   // A token's mask does not depend on its batch: the second document by itself.
@@ -153,7 +150,7 @@ TEST(Dropout, OfTheBaseIsDrawnByTheTokenAndThePlaceInTrainingAlone) {
 TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {
   MapSource source;
   Linear linear("a.q_proj", {6, 4, true}, source, at::kFloat);
-  const Pass pass = evaluation_pass(batch());
+  const Pass pass = evaluation_pass(small_batch());
   const Tensor x = normal({5, 6}, 9, at::kFloat);
   const Tensor base = x.mm(linear.weight().t()) + *linear.bias_in_use();
   expect_close(linear.forward(x, pass), base, 1e-6);
@@ -182,14 +179,14 @@ TEST(Linear, DropoutIsDrawnForTheHostAndTheAdapterInTrainingAlone) {
     linear.attach(attachment(adapter, 20, 1.0, 0.5));
     return linear.forward(x, pass).detach();
   };
-  const Pass pass = training_pass(batch(), 1, 0);
+  const Pass pass = training_pass(small_batch(), 1, 0);
   const Tensor one = output("a.q_proj", "default", pass);
   expect_equal(output("a.q_proj", "default", pass), one);
   EXPECT_FALSE(at::equal(output("a.k_proj", "default", pass), one));
   EXPECT_FALSE(at::equal(output("a.q_proj", "other", pass), one));
-  EXPECT_FALSE(at::equal(output("a.q_proj", "default", training_pass(batch(), 1, 1)), one));
+  EXPECT_FALSE(at::equal(output("a.q_proj", "default", training_pass(small_batch(), 1, 1)), one));
   const LowRank same = attachment("default", 20, 1.0);
-  expect_close(output("a.q_proj", "default", evaluation_pass(batch())), delta(x, same), 1e-6);
+  expect_close(output("a.q_proj", "default", evaluation_pass(small_batch())), delta(x, same), 1e-6);
   // The mask is the one of (row key, host, adapter).
   const ops::DropoutDraw draw{pass.row_keys_T, mix64(hash_name("a.q_proj"), hash_name("default")), 0.5};
   expect_close(one, delta(ops::dropout_reference(x, draw), same), 1e-6);
@@ -199,7 +196,7 @@ TEST(Linear, ProjectGivesEachProjectionOfOneInput) {
   MapSource source;
   Linear q("a.q_proj", {6, 4}, source, at::kFloat), k("a.k_proj", {6, 3, true}, source, at::kFloat);
   q.attach(attachment("default", 20, 0.5));
-  const Pass pass = training_pass(batch(), 1, 0);
+  const Pass pass = training_pass(small_batch(), 1, 0);
   const Tensor x = normal({5, 6}, 9, at::kFloat);
   const std::vector<Tensor> both = project(x, {&q, &k}, pass);
   ASSERT_EQ(both.size(), 2U);

@@ -36,23 +36,23 @@ class Documents {
   int64_t longest_ = 0;
 };
 
-struct Setting {
+struct AttentionSetting {
   std::vector<int64_t> lengths;
   int64_t heads;
   int64_t key_heads;
   int64_t head_dim;
 };
 
-const std::vector<Setting> kSettings{{{3, 5, 2}, 4, 2, 6},          {{4, 4, 4}, 6, 2, 4},     {{7}, 3, 1, 5},
-                                     {{2, 2, 5, 5, 5, 1}, 2, 2, 8}, {{1, 1, 9, 1}, 4, 1, 10}, {{1}, 2, 1, 4}};
+const std::vector<AttentionSetting> kAttentionSettings{{{3, 5, 2}, 4, 2, 6},          {{4, 4, 4}, 6, 2, 4},     {{7}, 3, 1, 5},
+                                                       {{2, 2, 5, 5, 5, 1}, 2, 2, 8}, {{1, 1, 9, 1}, 4, 1, 10}, {{1}, 2, 1, 4}};
 
-std::vector<Tensor> inputs_of(const Setting& s, int64_t tokens, at::ScalarType type) {
+std::vector<Tensor> attention_inputs(const AttentionSetting& s, int64_t tokens, at::ScalarType type) {
   return {normal({tokens, s.heads, s.head_dim}, 1, type).requires_grad_(true),
           normal({tokens, s.key_heads, s.head_dim}, 2, type).requires_grad_(true),
           normal({tokens, s.key_heads, s.head_dim}, 3, type).requires_grad_(true)};
 }
 
-const AttentionOptions kScale{.scale = 0.37};
+const AttentionOptions kUnrestricted{.scale = 0.37};
 
 /// Windows that hide some keys, all but the last two, and none; caps; both.
 const std::vector<AttentionOptions> kRestricted{{.scale = 0.37, .window = 3},
@@ -72,24 +72,24 @@ std::vector<AttentionOptions> restricted_and_two_way() {
 }
 
 TEST(CausalAttention, EqualsTheReferenceWithItsGradients) {
-  for (const Setting& setting : kSettings) {
+  for (const AttentionSetting& setting : kAttentionSettings) {
     const Documents documents(setting.lengths);
     const auto bind = [&documents](auto op) {
-      return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+      return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kUnrestricted); };
     };
     const std::string what = "first length " + std::to_string(setting.lengths[0]) + ", heads " + std::to_string(setting.heads);
     test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
-                                   inputs_of(setting, documents.tokens(), at::kDouble), 1e-12, what);
+                                   attention_inputs(setting, documents.tokens(), at::kDouble), 1e-12, what);
     test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
-                                   inputs_of(setting, documents.tokens(), at::kFloat), 2e-6, what);
-    const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+                                   attention_inputs(setting, documents.tokens(), at::kFloat), 2e-6, what);
+    const auto narrow = attention_inputs(setting, documents.tokens(), at::kBFloat16);
     test::expect_close(bind(document_attention)(narrow), bind(document_attention_reference)(narrow), 0.02, what);
   }
 }
 
 TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
   for (const AttentionOptions& options : restricted_and_two_way()) {
-    for (const Setting& setting : kSettings) {
+    for (const AttentionSetting& setting : kAttentionSettings) {
       if (setting.lengths.size() == 1 && setting.lengths.front() == 1) {
         continue;  // the gradients of q and k are 0
       }
@@ -100,18 +100,18 @@ TEST(CausalAttention, WindowsAndSoftCapsEqualTheReferenceWithTheirGradients) {
       const std::string what = "window " + std::to_string(options.window.value_or(0)) + ", heads " + std::to_string(setting.heads);
       for (const auto& [type, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}}) {
         test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
-                                       inputs_of(setting, documents.tokens(), type), tolerance, what);
+                                       attention_inputs(setting, documents.tokens(), type), tolerance, what);
       }
-      const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+      const auto narrow = attention_inputs(setting, documents.tokens(), at::kBFloat16);
       test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), narrow, 0.03, what);
     }
   }
 }
 
 TEST(CausalAttention, WindowsAndSoftCapsEqualCentralDifferences) {
-  const Setting setting{{3, 5}, 2, 1, 4};
+  const AttentionSetting setting{{3, 5}, 2, 1, 4};
   const Documents documents(setting.lengths);
-  const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
+  const auto inputs = attention_inputs(setting, documents.tokens(), at::kDouble);
   for (const AttentionOptions& options : restricted_and_two_way()) {
     for (const auto op : {document_attention, document_attention_reference}) {
       test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); }, inputs,
@@ -156,7 +156,7 @@ TEST(TwoWayAttention, AWindowReachesAsFarAheadAsBack) {
 }
 
 TEST(TwoWayAttention, DocumentsOfSeveralBlocks) {
-  const Setting setting{{70, 1, 128, 63, 300}, 4, 2, 10};
+  const AttentionSetting setting{{70, 1, 128, 63, 300}, 4, 2, 10};
   const Documents documents(setting.lengths);
   for (const AttentionOptions& options :
        {AttentionOptions{.scale = 0.37, .window = 40, .causal = false}, AttentionOptions{.scale = 0.37, .causal = false}}) {
@@ -164,20 +164,20 @@ TEST(TwoWayAttention, DocumentsOfSeveralBlocks) {
       return [&, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), options); };
     };
     test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference),
-                                   inputs_of(setting, documents.tokens(), at::kFloat), 3e-6);
+                                   attention_inputs(setting, documents.tokens(), at::kFloat), 3e-6);
   }
 }
 
 TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   // Blocks of the CPU's kernel that end within documents, at their ends, and one position before.
-  const Setting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
+  const AttentionSetting setting{{70, 1, 128, 63, 193}, 4, 2, 10};
   const Documents documents(setting.lengths);
   const auto bind = [&documents](auto op) {
-    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kUnrestricted); };
   };
-  const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
+  const auto inputs = attention_inputs(setting, documents.tokens(), at::kFloat);
   test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), inputs, 3e-6);
-  const auto narrow = inputs_of(setting, documents.tokens(), at::kBFloat16);
+  const auto narrow = attention_inputs(setting, documents.tokens(), at::kBFloat16);
   test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), narrow, 0.02);
   const auto restricted = [&documents](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {
@@ -188,24 +188,24 @@ TEST(CausalAttention, DocumentsOfSeveralBlocks) {
   // Large scores and views of a larger tensor.
   const auto scaled = [&](auto op) {
     return [&documents, op](const std::vector<Tensor>& in) {
-      return op((in[0] * 30).slice(2, 0, 8), in[1].slice(2, 2, 10), in[2].slice(2, 1, 9), documents.layout(), kScale);
+      return op((in[0] * 30).slice(2, 0, 8), in[1].slice(2, 2, 10), in[2].slice(2, 1, 9), documents.layout(), kUnrestricted);
     };
   };
   test::expect_same_as_reference(scaled(document_attention), scaled(document_attention_reference), inputs, 2e-5);
 }
 
 TEST(CausalAttention, LongDocumentsEqualTheReferenceWithAnyNumberOfThreads) {
-  const Setting setting{{512, 513, 40, 1100}, 4, 2, 8};
+  const AttentionSetting setting{{512, 513, 40, 1100}, 4, 2, 8};
   const Documents documents(setting.lengths);
   const auto bind = [&documents](auto op) {
-    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); };
+    return [&documents, op](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kUnrestricted); };
   };
-  const auto inputs = inputs_of(setting, documents.tokens(), at::kFloat);
+  const auto inputs = attention_inputs(setting, documents.tokens(), at::kFloat);
   test::expect_same_as_reference(bind(document_attention), bind(document_attention_reference), inputs, 3e-6);
   const auto gradients = [&](int threads) {
     const int before = at::get_num_threads();
     at::set_num_threads(threads);
-    const std::vector<Tensor> own = inputs_of(setting, documents.tokens(), at::kBFloat16);
+    const std::vector<Tensor> own = attention_inputs(setting, documents.tokens(), at::kBFloat16);
     const Tensor out = bind(document_attention)(own);
     (out * normal(out.sizes().vec(), 9, at::kBFloat16)).sum().backward();
     at::set_num_threads(before);
@@ -219,12 +219,12 @@ TEST(CausalAttention, LongDocumentsEqualTheReferenceWithAnyNumberOfThreads) {
 
 TEST(CausalAttention, Float64EqualsCentralDifferences) {
   for (const auto& lengths : {std::vector<int64_t>{3, 4}, std::vector<int64_t>{3, 3}}) {
-    const Setting setting{lengths, 2, 1, 4};
+    const AttentionSetting setting{lengths, 2, 1, 4};
     const Documents documents(lengths);
-    const auto inputs = inputs_of(setting, documents.tokens(), at::kDouble);
+    const auto inputs = attention_inputs(setting, documents.tokens(), at::kDouble);
     for (const auto op : {document_attention, document_attention_reference}) {
-      test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kScale); }, inputs,
-                             1e-5, 1e-8);
+      test::expect_gradients([&](const std::vector<Tensor>& in) { return op(in[0], in[1], in[2], documents.layout(), kUnrestricted); },
+                             inputs, 1e-5, 1e-8);
     }
   }
 }
@@ -232,7 +232,7 @@ TEST(CausalAttention, Float64EqualsCentralDifferences) {
 TEST(CausalAttention, AFirstTokenSeesItselfAloneAndGroupsShareKeyHeads) {
   const Documents documents({1, 3});
   const Tensor q = normal({4, 4, 6}, 1, at::kFloat), k = normal({4, 2, 6}, 2, at::kFloat), v = normal({4, 2, 6}, 3, at::kFloat);
-  const Tensor out = document_attention(q, k, v, documents.layout(), kScale);
+  const Tensor out = document_attention(q, k, v, documents.layout(), kUnrestricted);
   for (const int64_t first : {0, 1}) {  // the first token of each document: its output is its own value
     for (int64_t head = 0; head < 4; ++head) {
       test::expect_near(out[first][head], v[first][head / 2], 1e-6);
@@ -247,18 +247,18 @@ TEST(CausalAttention, DocumentsAndLaterTokensAreNotSeen) {
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
       std::vector<Tensor> inputs{normal({documents.tokens(), 4, 8}, 1, type), normal({documents.tokens(), 2, 8}, 2, type),
                                  normal({documents.tokens(), 2, 8}, 3, type)};
-      const Tensor before = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale).clone();
+      const Tensor before = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kUnrestricted).clone();
       for (Tensor& input : inputs) {  // everything outside document 1 changes
         input.slice(0, 0, begin).mul_(-3).add_(1);
         input.slice(0, end).mul_(5).sub_(2);
       }
-      const Tensor after = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      const Tensor after = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kUnrestricted);
       expect_equal(after.slice(0, begin, end), before.slice(0, begin, end), "another document changed this one");
       EXPECT_FALSE(at::equal(after.slice(0, 0, begin), before.slice(0, 0, begin)));
       for (Tensor& input : inputs) {  // the last token of document 1
         input.slice(0, end - 1, end).add_(1);
       }
-      const Tensor later = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kScale);
+      const Tensor later = document_attention(inputs[0], inputs[1], inputs[2], documents.layout(), kUnrestricted);
       test::expect_near(later.slice(0, begin, end - 1), before.slice(0, begin, end - 1), 1e-6, "a later token changed an earlier one");
       EXPECT_FALSE(at::equal(later[end - 1], before[end - 1]));
     }
@@ -310,7 +310,7 @@ TEST(CachedAttention, ValuesEqualTheReference) {
           v.slice(0, slot.begin, slot.begin + slot.length).copy_(normal({slot.length, key_heads, 8}, 90 + slot.begin, type));
         }
         std::vector<AttentionOptions> all = kRestricted;
-        all.push_back(kScale);
+        all.push_back(kUnrestricted);
         for (const AttentionOptions& options : all) {
           const Tensor out = cached_attention(q, k, v, queries.layout(), cache.layout(), options);
           EXPECT_EQ(out.scalar_type(), type);
@@ -336,7 +336,7 @@ TEST(CachedAttention, TokenByTokenGivesWhatTheWholeDocumentGives) {
     }
   };
   for (const int64_t step : {1, 2, 7}) {
-    expect_same_in_steps(kScale, step);
+    expect_same_in_steps(kUnrestricted, step);
     expect_same_in_steps({.scale = 0.37, .window = 3}, step);
     expect_same_in_steps({.scale = 0.37, .window = 4, .soft_cap = 0.6}, step);
   }

@@ -3,47 +3,45 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "low_rank_case.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
 
 namespace lora::ops {
 namespace {
 
+using test::draw_of;
 using test::expect_close;
+using test::kIn;
+using test::kOut;
+using test::kRank;
+using test::kScale;
+using test::kTokens;
+using test::LowRankSetting;
 using test::normal;
 using test::trained;
 
-constexpr int64_t kTokens = 5, kIn = 7, kOut = 4, kRank = 3;
-constexpr double kScale = 1.75;
-
-struct Setting {
-  const char* name;
-  bool bias;
-  double p;
-  bool x_needs_grad;
-};
-
-const std::vector<Setting> kSettings{{"plain", false, 0.0, true},
-                                     {"trained bias", true, 0.0, true},
-                                     {"dropout", false, 0.4, true},
-                                     {"trained bias and dropout", true, 0.4, true},
-                                     {"x frozen", true, 0.0, false}};
+const std::vector<LowRankSetting> kDoraSettings{{"plain", false, 0.0, true},
+                                                {"trained bias", true, 0.0, true},
+                                                {"dropout", false, 0.4, true},
+                                                {"trained bias and dropout", true, 0.4, true},
+                                                {"x frozen", true, 0.0, false}};
 
 /// x, A, B, magnitude and the base's bias.
-std::vector<Tensor> inputs_of(const Setting& setting, at::ScalarType x_type, at::ScalarType ab_type) {
+std::vector<Tensor> dora_inputs(const LowRankSetting& setting, at::ScalarType x_type, at::ScalarType ab_type) {
   return {normal({kTokens, kIn}, 1, x_type).requires_grad_(setting.x_needs_grad), normal({kRank, kIn}, 2, ab_type).requires_grad_(true),
           normal({kOut, kRank}, 3, ab_type).requires_grad_(true), (normal({kOut}, 6, ab_type) + 3).requires_grad_(true),
           normal({kOut}, 5, x_type).requires_grad_(setting.bias)};
 }
 
-using Op = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const DoraTerm&);
+using DoraOp = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const DoraTerm&);
 
 /// The norm is constant, as in DoRA: differences of A and B do not change it.
-test::Differentiable function_of(Op op, const Setting& setting, at::ScalarType type, at::ScalarType ab_type) {
+test::Differentiable dora_function(DoraOp op, const LowRankSetting& setting, at::ScalarType type, at::ScalarType ab_type) {
   const Tensor W = normal({kOut, kIn}, 4, type);
-  const std::vector<Tensor> at_start = inputs_of(setting, type, ab_type);
+  const std::vector<Tensor> at_start = dora_inputs(setting, type, ab_type);
   const Tensor norm = adapted_row_norms(W, row_norms(W, ab_type), at_start[1], at_start[2], kScale);
-  const DropoutDraw draw{at::arange(kTokens, at::kLong) * 0x1234567 + 99, 0xabcdefULL, setting.p};
+  const DropoutDraw draw = draw_of(setting.p);
   return [=](const std::vector<Tensor>& in) {
     const std::optional<Tensor> bias = setting.bias ? std::optional(in[4]) : std::nullopt;
     return op(in[0], W, bias, {{in[1], in[2], kScale, draw, {}}, in[3], norm});
@@ -51,20 +49,20 @@ test::Differentiable function_of(Op op, const Setting& setting, at::ScalarType t
 }
 
 TEST(DoraLinear, Float64EqualsCentralDifferencesAndTheReference) {
-  for (const Setting& setting : kSettings) {
-    std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);
-    const auto fused = function_of(dora_linear, setting, at::kDouble, at::kDouble);
+  for (const LowRankSetting& setting : kDoraSettings) {
+    std::vector<Tensor> inputs = dora_inputs(setting, at::kDouble, at::kDouble);
+    const auto fused = dora_function(dora_linear, setting, at::kDouble, at::kDouble);
     test::expect_gradients(fused, inputs, 1e-3, 1e-9, setting.name);
-    test::expect_same_as_reference(fused, function_of(dora_linear_reference, setting, at::kDouble, at::kDouble), inputs, 1e-13,
+    test::expect_same_as_reference(fused, dora_function(dora_linear_reference, setting, at::kDouble, at::kDouble), inputs, 1e-13,
                                    setting.name);
   }
 }
 
 TEST(DoraLinear, Float32EqualsTheReferenceAndTheFormula) {
-  for (const Setting& setting : kSettings) {
-    test::expect_same_as_reference(function_of(dora_linear, setting, at::kFloat, at::kFloat),
-                                   function_of(dora_linear_reference, setting, at::kFloat, at::kFloat),
-                                   inputs_of(setting, at::kFloat, at::kFloat), 3e-6, setting.name);
+  for (const LowRankSetting& setting : kDoraSettings) {
+    test::expect_same_as_reference(dora_function(dora_linear, setting, at::kFloat, at::kFloat),
+                                   dora_function(dora_linear_reference, setting, at::kFloat, at::kFloat),
+                                   dora_inputs(setting, at::kFloat, at::kFloat), 3e-6, setting.name);
   }
   const Tensor x = normal({kTokens, kIn}, 1), W = normal({kOut, kIn}, 4), b = normal({kOut}, 5), A = normal({kRank, kIn}, 2),
                B = normal({kOut, kRank}, 3), m = normal({kOut}, 6);
@@ -78,10 +76,10 @@ TEST(DoraLinear, Float32EqualsTheReferenceAndTheFormula) {
 TEST(DoraLinear, Float32AdapterBesideAHalfPrecisionBase) {
   for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
     const double unit = half == at::kBFloat16 ? 0x1p-7 : 0x1p-10;  // one unit in the last place, relative
-    for (const Setting& setting : kSettings) {
-      const std::vector<Tensor> inputs = inputs_of(setting, half, at::kFloat);
-      const auto fused = function_of(dora_linear, setting, half, at::kFloat);
-      const auto reference = function_of(dora_linear_reference, setting, half, at::kFloat);
+    for (const LowRankSetting& setting : kDoraSettings) {
+      const std::vector<Tensor> inputs = dora_inputs(setting, half, at::kFloat);
+      const auto fused = dora_function(dora_linear, setting, half, at::kFloat);
+      const auto reference = dora_function(dora_linear_reference, setting, half, at::kFloat);
       EXPECT_EQ(fused(inputs).scalar_type(), half);
       expect_close(fused(inputs), reference(inputs), 2 * unit, setting.name);
       const std::vector<Tensor> actual = test::gradients(fused, inputs);

@@ -19,13 +19,13 @@ using test::normal;
 using Inputs = std::vector<Tensor>;
 
 /// The difference that a dtype's own rounding may cause, relative to the largest magnitude.
-const std::vector<std::pair<at::ScalarType, double>> kTypes{
+const std::vector<std::pair<at::ScalarType, double>> kElementwiseTolerances{
     {at::kDouble, 1e-13}, {at::kFloat, 2e-6}, {at::kBFloat16, 0x1p-7}, {at::kHalf, 0x1p-9}};
 
 /// An op in float64 compared with central differences, and in every dtype with its reference.
 void expect_op(const test::Differentiable& op, const test::Differentiable& reference, const Inputs& inputs, const std::string& what) {
   test::expect_gradients(op, inputs, 1e-5, 1e-8, what);
-  for (const auto& [type, tolerance] : kTypes) {
+  for (const auto& [type, tolerance] : kElementwiseTolerances) {
     Inputs typed;
     for (const Tensor& input : inputs) {
       typed.push_back(input.detach().to(type).requires_grad_(input.requires_grad()));

@@ -16,7 +16,7 @@ using Inputs = std::vector<Tensor>;
 
 /// The difference that a dtype's own rounding may cause, relative to the largest magnitude. In half precision LibTorch keeps mean and
 /// deviation of a row in half precision too, as in a run of torch.
-const std::vector<std::pair<at::ScalarType, double>> kTypes{
+const std::vector<std::pair<at::ScalarType, double>> kLayerNormTolerances{
     {at::kDouble, 1e-13}, {at::kFloat, 2e-6}, {at::kBFloat16, 0x1p-5}, {at::kHalf, 0x1p-8}};
 
 /// The op on {x, weight, bias}; the last ones are optional.
@@ -38,7 +38,7 @@ TEST(LayerNorm, EqualsTheReferenceWithItsGradients) {
     for (const Inputs& inputs : cases) {
       const std::string what = std::to_string(rows) + " x " + std::to_string(dim) + ", " + std::to_string(inputs.size()) + " inputs";
       test::expect_gradients(of_inputs(layer_norm), inputs, 1e-5, 1e-7, what);
-      for (const auto& [type, tolerance] : kTypes) {
+      for (const auto& [type, tolerance] : kLayerNormTolerances) {
         Inputs typed;
         for (const Tensor& input : inputs) {
           typed.push_back(input.detach().to(type).requires_grad_(input.requires_grad()));

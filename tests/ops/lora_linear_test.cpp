@@ -3,70 +3,62 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "low_rank_case.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
 
 namespace lora::ops {
 namespace {
 
+using test::draw_of;
 using test::expect_close;
 using test::expect_equal;
+using test::kIn;
+using test::kOut;
+using test::kRank;
+using test::kScale;
+using test::kTokens;
+using test::LowRankSetting;
 using test::normal;
+using test::token_keys;
 using test::trained;
-
-constexpr int64_t kTokens = 5, kIn = 7, kOut = 4, kRank = 3;
-constexpr double kScale = 1.75;
 
 /// project() of a single projection.
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
   return project(x_TI, {{W_OI, bias_O, term}}).front();
 }
 
-Tensor row_keys(int64_t tokens) {
-  return at::arange(tokens, at::kLong) * 0x1234567 + 99;
-}
+const std::vector<LowRankSetting> kLoraSettings{{"plain", false, 0.0, true},    {"bias", true, 0.0, true},
+                                                {"dropout", false, 0.4, true},  {"bias and dropout", true, 0.4, true},
+                                                {"x frozen", true, 0.0, false}, {"x frozen, dropout", false, 0.4, false}};
 
-DropoutDraw draw_of(double p) {
-  return {row_keys(kTokens), 0xabcdefULL, p};
-}
-
-struct Setting {
-  const char* name;
-  bool bias;
-  double p;
-  bool x_needs_grad;
-};
-
-const std::vector<Setting> kSettings{{"plain", false, 0.0, true},    {"bias", true, 0.0, true},
-                                     {"dropout", false, 0.4, true},  {"bias and dropout", true, 0.4, true},
-                                     {"x frozen", true, 0.0, false}, {"x frozen, dropout", false, 0.4, false}};
-
-std::vector<Tensor> inputs_of(const Setting& setting, at::ScalarType x_type, at::ScalarType ab_type) {
+std::vector<Tensor> lora_inputs(const LowRankSetting& setting, at::ScalarType x_type, at::ScalarType ab_type) {
   return {normal({kTokens, kIn}, 1, x_type).requires_grad_(setting.x_needs_grad), normal({kRank, kIn}, 2, ab_type).requires_grad_(true),
           normal({kOut, kRank}, 3, ab_type).requires_grad_(true)};
 }
 
-using Op = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const LowRankTerm&);
+using LoraOp = Tensor (*)(const Tensor&, const Tensor&, const std::optional<Tensor>&, const LowRankTerm&);
 
-test::Differentiable function_of(Op op, const Setting& setting, at::ScalarType type) {
+test::Differentiable lora_function(LoraOp op, const LowRankSetting& setting, at::ScalarType type) {
   const Tensor W = normal({kOut, kIn}, 4, type);
   const std::optional<Tensor> bias = setting.bias ? std::optional(normal({kOut}, 5, type)) : std::nullopt;
   return [=](const std::vector<Tensor>& in) { return op(in[0], W, bias, {in[1], in[2], kScale, draw_of(setting.p)}); };
 }
 
 TEST(LoraLinear, Float64EqualsCentralDifferencesAndTheReference) {
-  for (const Setting& setting : kSettings) {
-    const std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);
-    const auto fused = function_of(lora_linear, setting, at::kDouble);
+  for (const LowRankSetting& setting : kLoraSettings) {
+    const std::vector<Tensor> inputs = lora_inputs(setting, at::kDouble, at::kDouble);
+    const auto fused = lora_function(lora_linear, setting, at::kDouble);
     test::expect_gradients(fused, inputs, 1e-3, 1e-9, setting.name);
-    test::expect_same_as_reference(fused, function_of(lora_linear_reference, setting, at::kDouble), inputs, 1e-13, setting.name);
+    test::expect_same_as_reference(fused, lora_function(lora_linear_reference, setting, at::kDouble), inputs, 1e-13, setting.name);
   }
 }
 
 TEST(LoraLinear, Float32EqualsTheReferenceAndTheFormula) {
-  for (const Setting& setting : kSettings) {
-    test::expect_same_as_reference(function_of(lora_linear, setting, at::kFloat), function_of(lora_linear_reference, setting, at::kFloat),
-                                   inputs_of(setting, at::kFloat, at::kFloat), 2e-6, setting.name);
+  for (const LowRankSetting& setting : kLoraSettings) {
+    test::expect_same_as_reference(lora_function(lora_linear, setting, at::kFloat),
+                                   lora_function(lora_linear_reference, setting, at::kFloat), lora_inputs(setting, at::kFloat, at::kFloat),
+                                   2e-6, setting.name);
   }
   const Tensor x = normal({kTokens, kIn}, 1), W = normal({kOut, kIn}, 4), b = normal({kOut}, 5), A = normal({kRank, kIn}, 2),
                B = normal({kOut, kRank}, 3);
@@ -78,10 +70,10 @@ TEST(LoraLinear, Float32EqualsTheReferenceAndTheFormula) {
 
 TEST(LoraLinear, Float32AdapterBesideAHalfPrecisionBase) {
   for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
-    for (const Setting& setting : kSettings) {
-      const std::vector<Tensor> inputs = inputs_of(setting, half, at::kFloat);
-      const auto fused = function_of(lora_linear, setting, half);
-      const auto reference = function_of(lora_linear_reference, setting, half);
+    for (const LowRankSetting& setting : kLoraSettings) {
+      const std::vector<Tensor> inputs = lora_inputs(setting, half, at::kFloat);
+      const auto fused = lora_function(lora_linear, setting, half);
+      const auto reference = lora_function(lora_linear_reference, setting, half);
       const double unit = half == at::kBFloat16 ? 0x1p-7 : 0x1p-10;  // one unit in the last place, relative
       EXPECT_EQ(fused(inputs).scalar_type(), half);
       expect_close(fused(inputs), reference(inputs), unit, setting.name);
@@ -104,7 +96,7 @@ TEST(LoraLinear, MixedTypesOfSizesThatKernelsDoNotDivide) {
   for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
     for (const int64_t rank : {1, 8, 33}) {
       const Tensor W = normal({77, 140}, 4, half);
-      const auto bind = [&W](Op op) {
+      const auto bind = [&W](LoraOp op) {
         return [&W, op](const std::vector<Tensor>& in) { return op(in[0], W, std::nullopt, {in[1], in[2], 0.5, {}}); };
       };
       const std::vector<Tensor> inputs{trained(normal({263, 140}, 1, half)), trained(normal({rank, 140}, 2, at::kFloat)),
@@ -137,7 +129,7 @@ std::vector<Projection> group_of(const std::vector<Tensor>& in, at::ScalarType t
   const auto weight = [type](int64_t out, uint64_t seed) { return normal({out, kIn}, seed, type); };
   return {{weight(kOut, 4), normal({kOut}, 5, type), LowRankTerm{in[1], in[2], kScale, draw_of(p)}},
           {weight(3, 6), normal({3}, 7, type)},
-          {weight(2, 8), std::nullopt, LowRankTerm{in[3], in[4], 0.5, {row_keys(kTokens), 0x77ULL, p}}}};
+          {weight(2, 8), std::nullopt, LowRankTerm{in[3], in[4], 0.5, {token_keys(), 0x77ULL, p}}}};
 }
 
 std::vector<Tensor> group_inputs(at::ScalarType x_type, at::ScalarType ab_type, bool x_needs_grad) {
@@ -180,8 +172,8 @@ TEST(Project, FrozenProjectionsPassTheGradientThrough) {
 }
 
 TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
-  for (const Setting& setting : kSettings) {
-    const std::vector<Tensor> inputs = inputs_of(setting, at::kDouble, at::kDouble);
+  for (const LowRankSetting& setting : kLoraSettings) {
+    const std::vector<Tensor> inputs = lora_inputs(setting, at::kDouble, at::kDouble);
     test::expect_gradients(
         [&](const std::vector<Tensor>& in) {
           return low_rank(in[0], {in[1], in[2], kScale, draw_of(setting.p)});
@@ -199,12 +191,12 @@ TEST(LowRank, Float64EqualsCentralDifferencesAndTheFormula) {
 
 TEST(LoraLinear, BiasesOfBothPartsCanBeTrained) {
   const Tensor W = normal({kOut, kIn}, 4);
-  const auto bind = [&W](Op op, at::ScalarType type) {
+  const auto bind = [&W](LoraOp op, at::ScalarType type) {
     return [&W, op, type](const std::vector<Tensor>& in) {
       return op(in[0], W.to(type), in[3], {in[1], in[2], kScale, draw_of(0.4), in[4]});
     };
   };
-  std::vector<Tensor> inputs = inputs_of({"", false, 0.4, true}, at::kDouble, at::kDouble);
+  std::vector<Tensor> inputs = lora_inputs({"", false, 0.4, true}, at::kDouble, at::kDouble);
   inputs.push_back(trained(normal({kOut}, 5)));
   inputs.push_back(trained(normal({kOut}, 6)));
   test::expect_gradients(bind(lora_linear, at::kDouble), inputs, 1e-3, 1e-9);
@@ -216,7 +208,7 @@ TEST(LoraLinear, BiasesOfBothPartsCanBeTrained) {
   test::expect_gradients(bind(lora_linear, at::kDouble), inputs, 1e-3, 1e-9);
 
   // With a half-precision base each bias gets a gradient in its own dtype.
-  std::vector<Tensor> mixed = inputs_of({"", false, 0.4, true}, at::kBFloat16, at::kFloat);
+  std::vector<Tensor> mixed = lora_inputs({"", false, 0.4, true}, at::kBFloat16, at::kFloat);
   mixed.push_back(trained(normal({kOut}, 5, at::kBFloat16)));
   mixed.push_back(trained(normal({kOut}, 6, at::kFloat)));
   const std::vector<Tensor> actual = test::gradients(bind(lora_linear, at::kBFloat16), mixed);

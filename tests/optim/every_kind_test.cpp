@@ -33,7 +33,7 @@ std::vector<nn::Parameter> make_parameters(at::ScalarType dtype) {
 }
 
 /// At step 3 the last parameter has no gradient.
-void set_gradients(const std::vector<nn::Parameter>& parameters, int64_t step) {
+void set_step_gradients(const std::vector<nn::Parameter>& parameters, int64_t step) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& tensor = parameters[i].tensor;
     const Tensor gradient = numbers(100 + 10 * step + static_cast<int64_t>(i), tensor.sizes().vec()).to(tensor.scalar_type());
@@ -64,10 +64,10 @@ TEST(EveryKind, ResumesBitForBit) {
           second = make_optimizer(options, resumed, 1e-2);
           second->load_state(io::SafetensorsFile(folder / "state.safetensors"));
         }
-        set_gradients(straight, step);
+        set_step_gradients(straight, step);
         optimizer->step(1e-2, 0.5);
         if (second) {
-          set_gradients(resumed, step);
+          set_step_gradients(resumed, step);
           second->step(1e-2, 0.5);
         }
       }
@@ -85,7 +85,7 @@ TEST(EveryKind, DoesNotDependOnTheNumberOfThreads) {
       results.push_back(make_parameters(at::kFloat));
       const auto optimizer = make_optimizer(options, results.back(), 1e-2);
       for (int64_t step = 0; step < 3; ++step) {
-        set_gradients(results.back(), step);
+        set_step_gradients(results.back(), step);
         norms.push_back(grad_norm(results.back()));
         optimizer->step(1e-2, clip_factor(norms.back(), 1.0));
       }
@@ -103,8 +103,8 @@ TEST(EveryKind, ScalesGradientsAsIfTheyWereClippedBefore) {
       const auto first = make_optimizer(options, scaled, 1e-2);
       const auto second = make_optimizer(options, clipped, 1e-2);
       for (int64_t step = 0; step < 3; ++step) {
-        set_gradients(scaled, step);
-        set_gradients(clipped, step);
+        set_step_gradients(scaled, step);
+        set_step_gradients(clipped, step);
         for (const nn::Parameter& parameter : clipped) {
           parameter.tensor.mutable_grad() = (parameter.tensor.grad().to(at::kFloat) * 0.3F).to(dtype);
         }

@@ -13,11 +13,21 @@ namespace {
 
 using at::Tensor;
 
-nn::Parameter parameter(const std::string& name, const Tensor& value) {
-  return {name, value.clone().set_requires_grad(true), name.find("bias") == std::string::npos};
+/// The role of a parameter with PEFT's name.
+nn::ParameterRole role_of(const std::string& name) {
+  const auto has = [&name](const char* part) { return name.find(part) != std::string::npos; };
+  return has(".lora_embedding_A")  ? nn::ParameterRole::kEmbeddingA
+         : has(".lora_embedding_B") ? nn::ParameterRole::kEmbeddingB
+         : has(".lora_A.")          ? nn::ParameterRole::kLowRankA
+         : has(".lora_B.")          ? nn::ParameterRole::kLowRankB
+                                    : nn::ParameterRole::kWhole;
 }
 
-OptimizerOptions options_of(const Json& golden) {
+nn::Parameter parameter(const std::string& name, const Tensor& value) {
+  return {name, value.clone().set_requires_grad(true), name.find("bias") == std::string::npos, role_of(name)};
+}
+
+OptimizerOptions loraplus_options(const Json& golden) {
   OptimizerOptions options;
   options.kind = golden.at("kind") == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamWFused;
   options.weight_decay = 0.3;  // LoRA+ has its own
@@ -28,7 +38,7 @@ OptimizerOptions options_of(const Json& golden) {
 }
 
 /// One case of scripts/golden/loraplus.py.
-void replay(const io::SafetensorsFile& file, const std::string& name) {
+void replay_loraplus(const io::SafetensorsFile& file, const std::string& name) {
   const Json golden = parse_json(file.metadata().at(name), name, ErrorKind::kData);
   const double learning_rate = golden.at("learning_rate");
   const int64_t steps = golden.at("steps");
@@ -36,12 +46,12 @@ void replay(const io::SafetensorsFile& file, const std::string& name) {
   for (const auto& [key, rate] : golden.at("rates").items()) {
     parameters.push_back(parameter(key, file.tensor(name + "/initial/" + key)));
   }
-  for (const ParameterGroup& group : group_parameters(parameters, options_of(golden), learning_rate)) {
+  for (const ParameterGroup& group : group_parameters(parameters, loraplus_options(golden), learning_rate)) {
     for (const nn::Parameter& member : group.parameters) {
       EXPECT_DOUBLE_EQ(group.rate_factor * learning_rate, golden.at("rates").at(member.name).get<double>()) << member.name;
     }
   }
-  const auto optimizer = make_optimizer(options_of(golden), parameters, learning_rate);
+  const auto optimizer = make_optimizer(loraplus_options(golden), parameters, learning_rate);
   for (int64_t step = 0; step < steps; ++step) {
     const std::string prefix = name + "/" + std::to_string(step);
     for (const nn::Parameter& trained : parameters) {
@@ -59,7 +69,7 @@ TEST(LoraPlus, EqualsPeftStepByStep) {
   const io::SafetensorsFile file(lora::test::data_folder() + "/optim/loraplus.safetensors");
   for (const std::string name : {"adamw", "adamw_defaults", "sgd"}) {
     SCOPED_TRACE(name);
-    replay(file, name);
+    replay_loraplus(file, name);
   }
 }
 

@@ -19,9 +19,9 @@ Tensor leaf(const Tensor& value) {
 }
 
 /// What scripts/golden/optimizers.py recorded of one case.
-class Golden {
+class OptimizerGolden {
  public:
-  Golden(const io::SafetensorsFile& file, std::string name)
+  OptimizerGolden(const io::SafetensorsFile& file, std::string name)
       : file_(file), name_(std::move(name)), options_(parse_json(file.metadata().at(name_), name_, ErrorKind::kData)) {}
 
   const Json& options() const { return options_; }
@@ -56,14 +56,14 @@ class Golden {
   Json options_;
 };
 
-void expect_close(const Tensor& found, const Tensor& expected, const std::string& what) {
+void expect_recorded(const Tensor& found, const Tensor& expected, const std::string& what) {
   const bool half = expected.scalar_type() == at::kBFloat16;
   // bfloat16: one unit in the last place, which another order of rounding in the kernel can cause.
   EXPECT_TRUE(at::allclose(found.detach().cpu().to(at::kDouble), expected.to(at::kDouble), half ? 0x1p-7 : 1e-7, 1e-7)) << what;
   EXPECT_EQ(found.scalar_type(), expected.scalar_type()) << what;
 }
 
-void replay(const Golden& golden, at::Device device) {
+void replay_optimizer(const OptimizerGolden& golden, at::Device device) {
   std::vector<nn::Parameter> parameters = golden.parameters(device);
   const std::vector<double> rates = golden.options().at("learning_rates");
   const auto optimizer = make_optimizer(golden.optimizer_options(), parameters, rates.front());
@@ -76,12 +76,12 @@ void replay(const Golden& golden, at::Device device) {
     EXPECT_NEAR(found, norm, norm * (half ? 0x1p-7 : 2e-7)) << "step " << step;
     optimizer->step(rates[step], clip_factor(found, max_norm));
     for (const nn::Parameter& parameter : parameters) {
-      expect_close(parameter.tensor, golden.tensor(std::to_string(step) + "/param/" + parameter.name),
-                   parameter.name + ", step " + std::to_string(step));
+      expect_recorded(parameter.tensor, golden.tensor(std::to_string(step) + "/param/" + parameter.name),
+                      parameter.name + ", step " + std::to_string(step));
     }
   }
   for (const io::NamedTensor& entry : optimizer->state()) {
-    expect_close(entry.tensor, golden.tensor("state/" + entry.name), entry.name);
+    expect_recorded(entry.tensor, golden.tensor("state/" + entry.name), entry.name);
   }
 }
 
@@ -89,10 +89,10 @@ TEST(Optimizer, EqualsTorchStepByStep) {
   const io::SafetensorsFile file(lora::test::data_folder() + "/optim/optimizers.safetensors");
   for (const std::string name : {"adamw_float32", "adamw_defaults", "adamw_bfloat16", "sgd_float32", "sgd_no_decay", "sgd_bfloat16"}) {
     SCOPED_TRACE(name);
-    replay(Golden(file, name), at::kCPU);
+    replay_optimizer(OptimizerGolden(file, name), at::kCPU);
     if (at::hasCUDA() && at::detail::getCUDAHooks().deviceCount() > 0) {
       SCOPED_TRACE("cuda");
-      replay(Golden(file, name), at::kCUDA);
+      replay_optimizer(OptimizerGolden(file, name), at::kCUDA);
     }
   }
 }

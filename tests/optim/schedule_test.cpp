@@ -13,7 +13,7 @@ namespace lora::optim {
 namespace {
 
 /// One case of scripts/golden/schedules.py as options.
-ScheduleOptions options_of(const Json& golden) {
+ScheduleOptions schedule_options(const Json& golden) {
   ScheduleOptions options;
   options.kind = kSchedules.find(golden.at("kind").get<std::string>()).value();
   options.warmup_steps = golden.at("warmup_steps");
@@ -35,7 +35,7 @@ TEST(Schedule, EqualsTransformersStepByStep) {
   const Json golden = read_json(lora::test::data_folder() + "/optim/schedules.json", ErrorKind::kData);
   std::set<std::string> kinds;
   for (const Json& entry : golden.at("cases")) {
-    const ScheduleOptions options = options_of(entry);
+    const ScheduleOptions options = schedule_options(entry);
     const double rate = entry.at("learning_rate");
     kinds.insert(entry.at("kind"));
     int64_t step = 0;
@@ -50,7 +50,7 @@ TEST(Schedule, EqualsTransformersStepByStep) {
   EXPECT_EQ(kinds.size(), kSchedules.entries.size());
 }
 
-ScheduleOptions with(ScheduleKind kind, void (*change)(ScheduleOptions&)) {
+ScheduleOptions schedule_with(ScheduleKind kind, void (*change)(ScheduleOptions&)) {
   ScheduleOptions options;
   options.kind = kind;
   options.total_steps = 20;
@@ -58,7 +58,7 @@ ScheduleOptions with(ScheduleKind kind, void (*change)(ScheduleOptions&)) {
   return options;
 }
 
-void expect_error(const ScheduleOptions& options, const std::string& fragment) {
+void expect_schedule_error(const ScheduleOptions& options, const std::string& fragment) {
   try {
     require_valid_schedule(options, 1e-4);
     FAIL() << "no error about " << fragment;
@@ -71,35 +71,35 @@ void expect_error(const ScheduleOptions& options, const std::string& fragment) {
 
 TEST(Schedule, RefusesWhatCannotBeASchedule) {
   using Kind = ScheduleKind;
-  expect_error(with(Kind::kLinear, [](auto& o) { o.total_steps = 0; }), "[training.max_steps]");
-  expect_error(with(Kind::kConstantWithWarmup, [](auto& o) { o.warmup_steps = -1; }), "[training.warmup_steps]");
-  expect_error(with(Kind::kCosine, [](auto& o) { o.num_cycles = std::nan(""); }), "num_cycles");
-  expect_error(with(Kind::kPolynomial, [](auto& o) { o.lr_end = 1e-4; }), "found lr_end 0.0001 and learning_rate 0.0001");
-  expect_error(with(Kind::kPolynomial, [](auto& o) { o.power = -1; }), "power");
-  expect_error(with(Kind::kInverseSqrt, [](auto& o) { o.timescale = 0; }), "timescale");
-  expect_error(with(Kind::kWarmupStableDecay, [](auto&) {}), "num_decay_steps is missing");
-  expect_error(with(Kind::kWarmupStableDecay,
-                    [](auto& o) {
-                      o.warmup_steps = 11;
-                      o.num_decay_steps = 10;
-                    }),
-               "found 11 + 10 steps, expected at most 20");
-  expect_error(with(Kind::kWarmupStableDecay,
-                    [](auto& o) {
-                      o.num_decay_steps = 10;
-                      o.min_lr_ratio = 1.5;
-                    }),
-               "min_lr_ratio");
+  expect_schedule_error(schedule_with(Kind::kLinear, [](auto& o) { o.total_steps = 0; }), "[training.max_steps]");
+  expect_schedule_error(schedule_with(Kind::kConstantWithWarmup, [](auto& o) { o.warmup_steps = -1; }), "[training.warmup_steps]");
+  expect_schedule_error(schedule_with(Kind::kCosine, [](auto& o) { o.num_cycles = std::nan(""); }), "num_cycles");
+  expect_schedule_error(schedule_with(Kind::kPolynomial, [](auto& o) { o.lr_end = 1e-4; }), "found lr_end 0.0001 and learning_rate 0.0001");
+  expect_schedule_error(schedule_with(Kind::kPolynomial, [](auto& o) { o.power = -1; }), "power");
+  expect_schedule_error(schedule_with(Kind::kInverseSqrt, [](auto& o) { o.timescale = 0; }), "timescale");
+  expect_schedule_error(schedule_with(Kind::kWarmupStableDecay, [](auto&) {}), "num_decay_steps is missing");
+  expect_schedule_error(schedule_with(Kind::kWarmupStableDecay,
+                                      [](auto& o) {
+                                        o.warmup_steps = 11;
+                                        o.num_decay_steps = 10;
+                                      }),
+                        "found 11 + 10 steps, expected at most 20");
+  expect_schedule_error(schedule_with(Kind::kWarmupStableDecay,
+                                      [](auto& o) {
+                                        o.num_decay_steps = 10;
+                                        o.min_lr_ratio = 1.5;
+                                      }),
+                        "min_lr_ratio");
 }
 
 TEST(Schedule, NeedsNoTotalWhereNoneIsUsed) {
   for (const ScheduleKind kind : {ScheduleKind::kConstant, ScheduleKind::kConstantWithWarmup, ScheduleKind::kInverseSqrt}) {
-    EXPECT_NO_THROW(require_valid_schedule(with(kind, [](auto& o) { o.total_steps = 0; }), 1e-4));
+    EXPECT_NO_THROW(require_valid_schedule(schedule_with(kind, [](auto& o) { o.total_steps = 0; }), 1e-4));
   }
 }
 
 TEST(Schedule, PolynomialEndsAtLrEndWhereWarmupFillsTheTraining) {
-  const ScheduleOptions options = with(ScheduleKind::kPolynomial, [](auto& o) { o.warmup_steps = 20; });
+  const ScheduleOptions options = schedule_with(ScheduleKind::kPolynomial, [](auto& o) { o.warmup_steps = 20; });
   EXPECT_DOUBLE_EQ(schedule_factor(options, 1e-4, 20), 1e-3);
 }
 

@@ -30,7 +30,7 @@ std::vector<nn::Parameter> parameters_of(at::ScalarType dtype) {
   return parameters;
 }
 
-void set_gradients(std::vector<nn::Parameter>& parameters, int64_t step) {
+void set_reference_gradients(std::vector<nn::Parameter>& parameters, int64_t step) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& tensor = parameters[i].tensor;
     const bool missing = parameters[i].name == "decayed.stack" && (step == 3 || step == 4);
@@ -39,7 +39,7 @@ void set_gradients(std::vector<nn::Parameter>& parameters, int64_t step) {
   }
 }
 
-OptimizerOptions options_of(const Json& golden) {
+OptimizerOptions small_state_options(const Json& golden) {
   OptimizerOptions options;
   options.kind = *kOptimizers.find(golden.at("kind").get<std::string>());
   options.weight_decay = golden.at("weight_decay");
@@ -64,15 +64,15 @@ void expect_parameter(const Tensor& found, const Tensor& expected, double tolera
   EXPECT_LE((difference > tolerance).sum().item<int64_t>(), found.numel() / 1000) << name;
 }
 
-void replay(const io::SafetensorsFile& file, const std::string& name) {
+void replay_small_state(const io::SafetensorsFile& file, const std::string& name) {
   const Json golden = parse_json(file.metadata().at(name), name, ErrorKind::kData);
   const bool half = golden.at("dtype") == "bfloat16";
   std::vector<nn::Parameter> parameters = parameters_of(half ? at::kBFloat16 : at::kFloat);
   const double rate = golden.at("learning_rate");
-  const auto optimizer = make_optimizer(options_of(golden), parameters, rate);
+  const auto optimizer = make_optimizer(small_state_options(golden), parameters, rate);
   const int64_t steps = golden.at("steps");
   for (int64_t step = 0; step < steps; ++step) {
-    set_gradients(parameters, step);
+    set_reference_gradients(parameters, step);
     const double norm = grad_norm(parameters);
     const double expected = file.tensor(name + "/norms")[step].item<double>();
     EXPECT_NEAR(norm, expected, expected * (half ? 0x1p-7 : 2e-7)) << "step " << step;
@@ -99,7 +99,7 @@ TEST(SmallState, EqualsTheReferences) {
   const io::SafetensorsFile file(lora::test::data_folder() + "/optim/small_state_optimizers.safetensors");
   for (const std::string name : {"lion", "adafactor", "adafactor_bfloat16", "adamw_8bit", "adamw_8bit_bfloat16"}) {
     SCOPED_TRACE(name);
-    replay(file, name);
+    replay_small_state(file, name);
   }
 }
 
@@ -137,8 +137,8 @@ TEST(SmallState, OperatorsEqualTheKernels) {
       slots.push_back(make_slot_8bit(parameter.tensor));
     }
     for (int64_t step = 0; step < 6; ++step) {
-      set_gradients(fused, step);
-      set_gradients(plain, step);
+      set_reference_gradients(fused, step);
+      set_reference_gradients(plain, step);
       optimizer->step(1e-2, 0.25);
       const at::NoGradGuard no_grad;
       for (size_t i = 0; i < plain.size(); ++i) {
@@ -163,8 +163,8 @@ TEST(SmallState, ForeachEqualsTheKernelOfLion) {
   const ParameterGroup group{0.1, 1.0, {plain.begin(), plain.begin() + 3}};
   const std::vector<Tensor> exp_avgs = zero_moments(group);
   for (int64_t step = 0; step < 6; ++step) {
-    set_gradients(fused, step);
-    set_gradients(plain, step);
+    set_reference_gradients(fused, step);
+    set_reference_gradients(plain, step);
     optimizer->step(1e-2, 0.25);
     const at::NoGradGuard no_grad;
     const Updates updates = updates_of(group);

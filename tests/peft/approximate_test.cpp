@@ -25,10 +25,10 @@ using test::golden_adapter;
 using test::normal;
 using test::TemporaryFolder;
 
-const fs::path kData = fs::path(lora::test::data_folder()) / "convert";
+const fs::path kConvertCases = fs::path(lora::test::data_folder()) / "convert";
 
 Json expected() {
-  return read_json(kData / "expected.json", ErrorKind::kData);
+  return read_json(kConvertCases / "expected.json", ErrorKind::kData);
 }
 
 io::CheckpointSource weights_of(const std::string& name) {
@@ -100,7 +100,7 @@ TEST(Figures, EqualThoseOfTheWholeMatrix) {
 }
 
 TEST(Resized, EqualsPeftsSvd) {
-  const io::SafetensorsFile golden(kData / "expected.safetensors");
+  const io::SafetensorsFile golden(kConvertCases / "expected.safetensors");
   const Adapter adapter = golden_adapter("llama/llama3/adapter");
   const Approximation result = resized(adapter, expected()["resized"].get<int64_t>());
   double errors = 0;
@@ -138,7 +138,7 @@ TEST(Resized, KeepsMagnitudesAndScalesBiases) {
 }
 
 TEST(Baked, DoraBecomesTheNearestPlainLora) {
-  const io::SafetensorsFile golden(kData / "expected.safetensors");
+  const io::SafetensorsFile golden(kConvertCases / "expected.safetensors");
   const Json numbers = expected();
   const io::CheckpointSource source = weights_of("gqa");
   const WeightOf weight_of = [&source](const std::string& module) { return source.tensor(module + ".weight"); };

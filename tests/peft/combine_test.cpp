@@ -20,7 +20,7 @@ using test::expect_error;
 using test::expect_near;
 using test::golden_adapter;
 
-const std::filesystem::path kData = std::filesystem::path(lora::test::data_folder()) / "combine";
+const std::filesystem::path kCombineCases = std::filesystem::path(lora::test::data_folder()) / "combine";
 
 WeightedAdapter weighted(const std::string& name, double weight = 1) {
   Adapter adapter = golden_adapter("combine/" + name);
@@ -28,7 +28,7 @@ WeightedAdapter weighted(const std::string& name, double weight = 1) {
   return {std::move(adapter), weight, name};
 }
 
-CombineOptions options_of(const Json& arguments, uint64_t seed) {
+CombineOptions combine_options(const Json& arguments, uint64_t seed) {
   CombineOptions options;
   options.method = arguments["combination_type"];
   options.seed = seed;
@@ -54,8 +54,8 @@ Tensor without_filling(Tensor tensor, at::IntArrayRef shape) {
 }
 
 TEST(Combine, EqualsPeftsAddWeightedAdapter) {
-  const Json cases = read_json(kData / "cases.json", ErrorKind::kData);
-  const io::SafetensorsFile expected(kData / "expected.safetensors");
+  const Json cases = read_json(kCombineCases / "cases.json", ErrorKind::kData);
+  const io::SafetensorsFile expected(kCombineCases / "expected.safetensors");
   std::set<std::string> methods;
   size_t compared = 0;
   for (const auto& [name, arguments] : cases["cases"].items()) {
@@ -63,7 +63,7 @@ TEST(Combine, EqualsPeftsAddWeightedAdapter) {
     for (size_t i = 0; i < arguments["adapters"].size(); ++i) {
       adapters.push_back(weighted(arguments["adapters"][i], arguments["weights"][i]));
     }
-    const Adapter combined = combine(adapters, options_of(arguments, cases["seed"]));
+    const Adapter combined = combine(adapters, combine_options(arguments, cases["seed"]));
     methods.insert(arguments["combination_type"].get<std::string>());
     for (const LowRankUpdate& update : combined.updates) {
       const std::string key = name + "/" + update.module;

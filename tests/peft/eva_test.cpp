@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "adapters.h"
 #include "support/adapted_hosts.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
@@ -16,13 +17,7 @@ using test::expect_equal;
 using test::expect_error;
 using test::expect_near;
 using test::Golden;
-
-models::BaseModel load(const std::filesystem::path& folder) {
-  models::ModelOptions options;
-  options.path = folder;
-  options.device = "cpu";
-  return models::load_base_model(options, 0);
-}
+using test::load_folder;
 
 /// The adapter section of the case's run.json.
 LoraOptions golden_options() {
@@ -66,7 +61,7 @@ int64_t look_at(const std::vector<test::Document>& rows, EvaPass& pass) {
 
 EvaStart start_of(const LoraOptions& options) {
   const Golden golden("eva");
-  const models::BaseModel base = load(golden.folder / "model");
+  const models::BaseModel base = load_folder(golden.folder / "model");
   EvaPass pass(options, *base.model);
   look_at(golden.rows("rows.jsonl"), pass);
   return pass.start();
@@ -85,7 +80,7 @@ TEST(Eva, RanksAndDirectionsEqualPefts) {
   EXPECT_EQ(start.options.target_modules.names.size(), 9U);  // layer 0's down_proj is left without any rank
   EXPECT_EQ(start.A.size(), 9U);
 
-  const models::BaseModel base = load(golden.folder / "model");
+  const models::BaseModel base = load_folder(golden.folder / "model");
   const auto method = attach_eva(start, *base.model, "base", 1);
   int64_t compared = 0;
   for (const nn::Parameter& parameter : method->parameters()) {
@@ -119,7 +114,7 @@ TEST(Eva, OptionsHaveTheirEffect) {
 TEST(Eva, ARunResumesWithTheRanksOfItsFile) {
   const Golden golden("eva");
   const EvaStart start = start_of(golden_options());
-  const models::BaseModel base = load(golden.folder / "model"), again = load(golden.folder / "model");
+  const models::BaseModel base = load_folder(golden.folder / "model"), again = load_folder(golden.folder / "model");
   const auto method = attach_eva(start, *base.model, "base", 1);
   const test::TemporaryFolder folder;
   method->save(folder.path());

@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "adapters.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
@@ -11,42 +12,35 @@
 namespace lora::peft {
 namespace {
 
-models::BaseModel load(const char* name) {
-  models::ModelOptions options;
-  options.path = test::Golden(name).folder / "model";
-  options.device = "cpu";
-  return models::load_base_model(options, 0);
-}
+using test::default_lora;
 
-LoraOptions options_of(const std::vector<std::string>& names) {
-  LoraOptions options;
-  options.target_modules = {ModuleChoice::Kind::kList, names, ""};
-  return options;
+models::BaseModel load_golden(const char* name) {
+  return test::load_folder(test::Golden(name).folder / "model");
 }
 
 void expect_refused(const char* name, const LoraOptions& options, const std::vector<std::string>& parts) {
-  const models::BaseModel base = load(name);
+  const models::BaseModel base = load_golden(name);
   test::expect_error(ErrorKind::kConfig, parts, [&] { attach_lora(options, *base.model, "base", 0, "mine"); });
 }
 
 TEST(ExpertTargets, AreErrorsThatNameTheModule) {
   for (const char* name : {"mixtral", "qwen3_moe"}) {
-    expect_refused(name, options_of({"gate"}), {"adapter.target_modules", "layers.0.mlp.gate", "TopKRouter", "Linear or Embedding"});
-    expect_refused(name, options_of({"experts"}), {"adapter.target_modules", "layers.0.mlp.experts", "Experts"});
+    expect_refused(name, default_lora({"gate"}), {"adapter.target_modules", "layers.0.mlp.gate", "TopKRouter", "Linear or Embedding"});
+    expect_refused(name, default_lora({"experts"}), {"adapter.target_modules", "layers.0.mlp.experts", "Experts"});
     LoraOptions all_linear;
     all_linear.target_modules.kind = ModuleChoice::Kind::kAllLinear;
     expect_refused(name, all_linear, {"adapter.target_modules", "layers.0.mlp.gate", "TopKRouter"});
-    LoraOptions saved = options_of({"q_proj"});
+    LoraOptions saved = default_lora({"q_proj"});
     saved.modules_to_save = {"layers.0.mlp"};
     expect_refused(name, saved, {"adapter.modules_to_save", "layers.0.mlp.experts", "separate tensors in the base's files"});
   }
-  expect_refused("mixtral", options_of({"w1"}), {"adapter.target_modules", "'w1'", "q_proj (2)"});
+  expect_refused("mixtral", default_lora({"w1"}), {"adapter.target_modules", "'w1'", "q_proj (2)"});
   LoraOptions nothing;
   expect_refused("qwen3_moe", nothing, {"adapter.target_modules", "no default", "q_proj (3)", "gate_proj (1)"});
 }
 
 TEST(ExpertTargets, TheRestRemainsIfTheyAreExcluded) {
-  const models::BaseModel base = load("mixtral");
+  const models::BaseModel base = load_golden("mixtral");
   LoraOptions options;
   options.target_modules.kind = ModuleChoice::Kind::kAllLinear;
   options.exclude_modules = {ModuleChoice::Kind::kList, {"gate", "experts"}, ""};

@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/peft/method.h"
@@ -11,24 +12,15 @@
 namespace lora::peft {
 namespace {
 
+using test::attach;
+using test::default_lora;
 using test::expect_error;
+using test::kWeights;
 using test::TemporaryFolder;
 using test::tiny_llama;
 
-const char* const kWeights = "adapter_model.safetensors";
-
-LoraOptions options_of(std::vector<std::string> targets) {
-  LoraOptions options;
-  options.target_modules = {ModuleChoice::Kind::kList, std::move(targets), ""};
-  return options;
-}
-
-std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseModel& base) {
-  return attach_lora(options, *base.model, "base", 1);
-}
-
 TEST(AdapterFile, OfPeftMayContainTheEmbeddingsOfTheBase) {
-  const LoraOptions options = options_of({"embed_tokens", "lm_head", "q_proj"});
+  const LoraOptions options = default_lora({"embed_tokens", "lm_head", "q_proj"});
   const models::BaseModel base = tiny_llama();
   const TemporaryFolder folder;
   attach(options, base)->save(folder.path());
@@ -59,18 +51,18 @@ TEST(AdapterFile, OfPeftMayContainTheEmbeddingsOfTheBase) {
 }
 
 TEST(AdapterFile, WithMissingOrUnexpectedTensorsIsAnError) {
-  LoraOptions dora = options_of({"q_proj"});
+  LoraOptions dora = default_lora({"q_proj"});
   dora.use_dora = true;
   const TemporaryFolder folder;
   attach(dora, tiny_llama())->save(folder.path());
-  LoraOptions plain = options_of({"q_proj"});
+  LoraOptions plain = default_lora({"q_proj"});
   plain.init_from = folder.path();
   expect_error(ErrorKind::kModel, {kWeights, "3 tensors outside of this model", "lora_magnitude_vector"},
                [&] { attach(plain, tiny_llama()); });
-  attach(options_of({"q_proj"}), tiny_llama())->save(folder.path());
+  attach(default_lora({"q_proj"}), tiny_llama())->save(folder.path());
   dora.init_from = folder.path();
   expect_error(ErrorKind::kModel, {kWeights, "3 tensors missing", "lora_magnitude_vector"}, [&] { attach(dora, tiny_llama()); });
-  LoraOptions saved = options_of({"q_proj"});
+  LoraOptions saved = default_lora({"q_proj"});
   saved.modules_to_save = {"lm_head"};
   saved.init_from = folder.path();
   expect_error(ErrorKind::kModel, {kWeights, "1 tensor missing: lm_head.weight"}, [&] { attach(saved, tiny_llama()); });
@@ -82,7 +74,7 @@ TEST(AdapterConfig, RecordsWhatIsTrained) {
     attach(options, base)->save(folder.path());
     return read_json(folder / "adapter_config.json", ErrorKind::kModel);
   };
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = default_lora({"q_proj"});
   options.modules_to_save = {"lm_head"};
   options.use_dora = true;
   options.bias = TrainedBias::kAll;
@@ -93,7 +85,7 @@ TEST(AdapterConfig, RecordsWhatIsTrained) {
   EXPECT_EQ(config["modules_to_save"], Json({"lm_head"}));
   EXPECT_EQ(config["trainable_token_indices"], Json({5, 3}));
   EXPECT_FALSE(config.contains("lora_bias") || config.contains("ensure_weight_tying"));
-  LoraOptions other = options_of({"q_proj"});
+  LoraOptions other = default_lora({"q_proj"});
   other.trainable_token_indices = {{"lm_head", {9}}, {"embed_tokens", {2}}};
   other.lora_bias = other.ensure_weight_tying = true;
   const Json second = written(other, tiny_llama());

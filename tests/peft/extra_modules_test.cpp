@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
+#include "adapters.h"
 #include "lora/io/tensors.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/embedding.h"
@@ -16,32 +17,25 @@
 namespace lora::peft {
 namespace {
 
+using test::attach;
 using test::expect_close;
 using test::expect_equal;
 using test::expect_error;
+using test::kWeights;
+using test::small_lora;
 using test::TemporaryFolder;
 using test::tiny_llama;
 using ::testing::ElementsAre;
 using ::testing::UnorderedElementsAre;
 
-const char* const kWeights = "adapter_model.safetensors";
-
-LoraOptions options_of(std::vector<std::string> targets) {
-  LoraOptions options;
-  options.r = 4;
-  options.lora_alpha = 6;
-  options.target_modules = {ModuleChoice::Kind::kList, std::move(targets), ""};
-  return options;
-}
-
 LoraOptions saving(std::vector<std::string> modules) {
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = small_lora({"q_proj"});
   options.modules_to_save = std::move(modules);
   return options;
 }
 
 LoraOptions with_tokens(std::vector<TokenIndices> indices) {
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = small_lora({"q_proj"});
   options.trainable_token_indices = std::move(indices);
   return options;
 }
@@ -52,10 +46,6 @@ models::BaseModel tied_llama() {
 
 models::BaseModel biased_llama() {
   return tiny_llama(Json{{"attention_bias", true}, {"mlp_bias", true}});
-}
-
-std::unique_ptr<Method> attach(const LoraOptions& options, const models::BaseModel& base) {
-  return attach_lora(options, *base.model, "base", 1);
 }
 
 /// Names of the trained parameters other than the low-rank pairs.
@@ -133,7 +123,7 @@ bool has(const std::vector<std::string>& keys, const std::string& key) {
 }
 
 TEST(Dora, StartsAsTheBaseAndUsesPeftsKeys) {
-  LoraOptions options = options_of({"q_proj", "embed_tokens"});
+  LoraOptions options = small_lora({"q_proj", "embed_tokens"});
   options.use_dora = true;
   const models::BaseModel base = tiny_llama();
   const at::Tensor bare = logits_of(base);
@@ -158,7 +148,7 @@ TEST(Dora, StartsAsTheBaseAndUsesPeftsKeys) {
 }
 
 TEST(Dora, CombinesWithPissaWithoutChangingTheModel) {
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = small_lora({"q_proj"});
   options.use_dora = true;
   options.init = LoraInit::kPissa;
   const models::BaseModel base = tiny_llama();
@@ -168,7 +158,7 @@ TEST(Dora, CombinesWithPissaWithoutChangingTheModel) {
   train_a_step(base, *method);
   const TemporaryFolder folder;
   method->save(folder.path());
-  LoraOptions portable = options_of({"q_proj"});
+  LoraOptions portable = small_lora({"q_proj"});
   portable.use_dora = true;
   portable.r = 8;
   portable.lora_alpha = 12;
@@ -179,7 +169,7 @@ TEST(Dora, CombinesWithPissaWithoutChangingTheModel) {
 }
 
 TEST(LoraBias, IsTrainedWithoutDecayAndSaved) {
-  LoraOptions options = options_of({"q_proj", "lm_head"});
+  LoraOptions options = small_lora({"q_proj", "lm_head"});
   options.lora_bias = true;
   const models::BaseModel base = tiny_llama();
   const auto method = attach(options, base);
@@ -195,7 +185,7 @@ TEST(LoraBias, IsTrainedWithoutDecayAndSaved) {
 }
 
 TEST(Biases, AreThoseOfTheTargetsOrAll) {
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = small_lora({"q_proj"});
   options.bias = TrainedBias::kLoraOnly;
   const models::BaseModel some = biased_llama();
   EXPECT_THAT(extra_names(*attach(options, some)),
@@ -269,7 +259,7 @@ TEST(TiedWeights, DivergeUnlessTheyAreKeptTied) {
 }
 
 TEST(TiedPairs, ShareMemoryAndAreTwoParametersEach) {
-  LoraOptions options = options_of({"q_proj", "lm_head"});
+  LoraOptions options = small_lora({"q_proj", "lm_head"});
   options.ensure_weight_tying = true;
   const models::BaseModel base = tied_llama();
   const auto method = attach(options, base);

@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/peft/method.h"
@@ -15,15 +16,9 @@ namespace {
 
 using test::expect_equal;
 using test::expect_error;
+using test::load_folder;
 using test::TemporaryFolder;
 using test::tiny_llama;
-
-models::BaseModel load(const std::filesystem::path& folder) {
-  models::ModelOptions options;
-  options.path = folder;
-  options.device = "cpu";
-  return models::load_base_model(options, 0);
-}
 
 TEST(Full, TrainsEveryBaseWeightOnce) {
   for (const bool tied : {false, true}) {
@@ -50,7 +45,7 @@ TEST(Full, WritesAFolderThatLoadsAsABase) {
     EXPECT_EQ(method->weights_file(), "model.safetensors");
     EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").metadata(), (std::map<std::string, std::string>{{"format", "pt"}}));
     EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").contains("lm_head.weight"), !tied);
-    const models::BaseModel loaded = load(folder.path());
+    const models::BaseModel loaded = load_folder(folder.path());
     EXPECT_EQ(loaded.model->dtype(), base.model->dtype());
     const auto parameters = loaded.model->base_parameters();
     ASSERT_EQ(parameters.size(), method->parameters().size());

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/peft/adapter_folder.h"
@@ -21,19 +22,12 @@ namespace {
 using Kind = ModuleChoice::Kind;
 using test::expect_equal;
 using test::expect_error;
+using test::small_lora;
 using test::TemporaryFolder;
 using test::tiny_llama;
 
-LoraOptions options_of(std::vector<std::string> targets) {
-  LoraOptions options;
-  options.r = 4;
-  options.lora_alpha = 6;
-  options.target_modules = {Kind::kList, std::move(targets), ""};
-  return options;
-}
-
 LoraOptions all_linear() {
-  LoraOptions options = options_of({});
+  LoraOptions options = small_lora({});
   options.target_modules.kind = Kind::kAllLinear;
   return options;
 }
@@ -56,7 +50,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     parameter.tensor.set_requires_grad(true);
   }
-  const auto method = attach_lora(options_of({"q_proj", "down_proj"}), *base.model, "base", 1);
+  const auto method = attach_lora(small_lora({"q_proj", "down_proj"}), *base.model, "base", 1);
   EXPECT_EQ(method->name(), "LoRA");
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     EXPECT_FALSE(parameter.tensor.requires_grad()) << parameter.name;
@@ -87,7 +81,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
 }
 
 TEST(Lora, RanksAndScalesFollowThePatterns) {
-  LoraOptions options = options_of({"q_proj", "v_proj", "down_proj"});
+  LoraOptions options = small_lora({"q_proj", "v_proj", "down_proj"});
   options.rank_pattern = {{"q_proj", 2}, {"layers.1.self_attn.q_proj", 7}, {"layers.2.*", 5}};
   options.alpha_pattern = {{"v_proj", 9.0}};
   for (const bool rslora : {false, true}) {
@@ -110,7 +104,7 @@ TEST(Lora, RanksAndScalesFollowThePatterns) {
 
 TEST(Lora, DropoutReachesTheHost) {
   const models::BaseModel base = tiny_llama();
-  LoraOptions options = options_of({"q_proj"});
+  LoraOptions options = small_lora({"q_proj"});
   options.lora_dropout = 0.25;
   const auto method = attach_lora(options, *base.model, "base", 1);
   EXPECT_EQ(host(*base.model, "model.layers.2.self_attn.q_proj").attachments().at(0).dropout, 0.25);
@@ -164,9 +158,9 @@ TEST(LoraInit, FalseInitialisesBToo) {
 
 TEST(LoraInit, IsAFunctionOfSeedAndName) {
   const models::BaseModel first = tiny_llama(), second = tiny_llama(), third = tiny_llama();
-  const auto one = attach_lora(options_of({"q_proj", "v_proj", "k_proj"}), *first.model, "base", 1);
-  const auto fewer = attach_lora(options_of({"v_proj"}), *second.model, "base", 1);
-  const auto other = attach_lora(options_of({"v_proj"}), *third.model, "base", 2);
+  const auto one = attach_lora(small_lora({"q_proj", "v_proj", "k_proj"}), *first.model, "base", 1);
+  const auto fewer = attach_lora(small_lora({"v_proj"}), *second.model, "base", 1);
+  const auto other = attach_lora(small_lora({"v_proj"}), *third.model, "base", 2);
   std::set<double> firsts;
   for (const nn::Parameter& parameter : one->parameters()) {
     if (is_a(parameter)) {
@@ -185,7 +179,7 @@ TEST(LoraInit, IsAFunctionOfSeedAndName) {
 
 TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
   const models::BaseModel base = tiny_llama();
-  LoraOptions options = options_of({"q_proj", "lm_head"});
+  LoraOptions options = small_lora({"q_proj", "lm_head"});
   options.init = LoraInit::kRandom;
   const auto method = attach_lora(options, *base.model, "base", 1);
   const TemporaryFolder folder;
@@ -202,9 +196,9 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
   }
 
   const models::BaseModel again = tiny_llama();
-  const auto loaded = attach_lora(options_of({"q_proj", "lm_head"}), *again.model, "base", 2);
+  const auto loaded = attach_lora(small_lora({"q_proj", "lm_head"}), *again.model, "base", 2);
   loaded->load(folder.path());
-  LoraOptions continued = options_of({"q_proj", "lm_head"});
+  LoraOptions continued = small_lora({"q_proj", "lm_head"});
   continued.init_from = folder.path();
   const models::BaseModel third = tiny_llama();
   const auto started = attach_lora(continued, *third.model, "base", 3);
@@ -219,7 +213,7 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
 
 TEST(LoraFile, AdapterConfigEqualsPefts) {
   const models::BaseModel base = tiny_llama();
-  LoraOptions options = options_of({"v_proj", "q_proj"});
+  LoraOptions options = small_lora({"v_proj", "q_proj"});
   options.lora_alpha = 6.5;
   options.lora_dropout = 0.05;
   options.exclude_modules = {Kind::kRegex, {}, R"(.*layers\.0\..*)"};
@@ -301,7 +295,7 @@ TEST(LoraFile, AdapterConfigOfDefaultsAndOfAllLinear) {
 
 TEST(LoraFile, MismatchesAreListedAndNothingIsLoaded) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
+  const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
   const at::Tensor before = method->parameters()[0].tensor.detach().clone();
   std::vector<io::NamedTensor> tensors;
   for (const nn::Parameter& parameter : method->parameters()) {
@@ -321,7 +315,7 @@ TEST(LoraFile, MismatchesAreListedAndNothingIsLoaded) {
 
 TEST(LoraFile, OtherFoldersAreModelErrors) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
+  const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
   const TemporaryFolder folder;
   expect_error(ErrorKind::kModel, {"not an adapter folder", "adapter_model.safetensors"}, [&] { method->load(folder.path()); });
   folder.write("adapter_model.bin", "x");
@@ -333,7 +327,7 @@ TEST(LoraFile, OtherFoldersAreModelErrors) {
 TEST(LoraFile, NonFiniteValuesAreNotWritten) {
   for (const double value : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
     const models::BaseModel base = tiny_llama();
-    const auto method = attach_lora(options_of({"q_proj"}), *base.model, "base", 1);
+    const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
     {
       const at::NoGradGuard no_grad;
       method->parameters()[3].tensor.view(-1)[5] = value;

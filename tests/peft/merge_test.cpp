@@ -19,10 +19,9 @@ using test::expect_equal;
 using test::expect_error;
 using test::expect_near;
 using test::golden_adapter;
+using test::kData;
 using test::normal;
 namespace fs = std::filesystem;
-
-const fs::path kData = lora::test::data_folder();
 
 /// Mixtral's files still use the name of transformers 4 for the block of experts.
 std::string model_name(std::string name) {
@@ -128,7 +127,7 @@ TEST(Merge, SubtractingRestoresTheBase) {
   }
 }
 
-LowRankUpdate update_of(const std::string& module, int64_t outputs, int64_t inputs, uint64_t seed = 1) {
+LowRankUpdate rank_two_update(const std::string& module, int64_t outputs, int64_t inputs, uint64_t seed = 1) {
   LowRankUpdate update;
   update.module = module;
   update.A_RI = normal({2, inputs}, seed, at::kFloat);
@@ -146,20 +145,21 @@ WeightedAdapter adapter_of(std::vector<LowRankUpdate> updates, std::vector<HeldT
 
 TEST(Merge, ListsEverythingThatDoesNotFit) {
   const BaseLayout base{{{"q.weight", {4, 3}}, {"v.weight", {4, 3}}, {"packed.weight", {4, 3}, false}}, false};
-  LowRankUpdate with_bias = update_of("v", 4, 3);
+  LowRankUpdate with_bias = rank_two_update("v", 4, 3);
   with_bias.bias_O = at::ones({4});
-  const std::vector<WeightedAdapter> misfits = {adapter_of(
-      {update_of("nowhere", 4, 3), update_of("q", 3, 4), update_of("packed", 4, 3), with_bias}, {{"norm.weight", at::ones({2})}})};
+  const std::vector<WeightedAdapter> misfits = {
+      adapter_of({rank_two_update("nowhere", 4, 3), rank_two_update("q", 3, 4), rank_two_update("packed", 4, 3), with_bias},
+                 {{"norm.weight", at::ones({2})}})};
   expect_error(ErrorKind::kModel,
                {"[an-adapter]", "tensors that the base does not have: norm.weight, nowhere.weight, … (1 more)",
                 "tensors of another shape in the base: q.weight [4, 3] instead of [3, 4]", "quantised in the base: packed.weight"},
                [&] { plan_merge(base, misfits, false); });
 
-  LowRankUpdate dora = update_of("q", 4, 3);
+  LowRankUpdate dora = rank_two_update("q", 4, 3);
   dora.magnitude_O = at::ones({4});
   EXPECT_NO_THROW(plan_merge(base, {adapter_of({dora})}, false));
   expect_error(ErrorKind::kModel, {"DoRA together with another adapter", "q.weight"}, [&] {
-    plan_merge(base, {adapter_of({dora}), adapter_of({update_of("q", 4, 3)})}, false);
+    plan_merge(base, {adapter_of({dora}), adapter_of({rank_two_update("q", 4, 3)})}, false);
   });
   expect_error(ErrorKind::kModel, {"cannot be unmerged from", "DoRA, whose norms before the merge are lost: q"},
                [&] { plan_merge(base, {adapter_of({dora})}, true); });
@@ -174,7 +174,7 @@ TEST(Merge, ListsEverythingThatDoesNotFit) {
 
 TEST(Merge, TiedWeightsStayTiedIfBothChangeAlike) {
   const BaseLayout base{{{"model.embed_tokens.weight", {7, 3}}, {"lm_head.weight", {7, 3}}, {"norm.weight", {3}}}, true};
-  LowRankUpdate embedding = update_of("model.embed_tokens", 3, 7);
+  LowRankUpdate embedding = rank_two_update("model.embed_tokens", 3, 7);
   embedding.is_embedding = true;
   LowRankUpdate head = embedding;  // what PEFT's ensure_weight_tying saves
   head.module = "lm_head";

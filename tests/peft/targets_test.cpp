@@ -115,7 +115,7 @@ const std::vector<Rule> kRules{
     {list({"q_proj"}), list({"1.self_attn.q_proj"}), {{1}}, {}, {7}},
 };
 
-LoraOptions options_of(const Rule& rule) {
+LoraOptions options_of_rule(const Rule& rule) {
   LoraOptions options;
   options.target_modules = rule.targets;
   options.exclude_modules = rule.exclude;
@@ -135,7 +135,7 @@ Names names_of(const std::vector<nn::Linear*>& hosts) {
 TEST(ChooseHosts, FollowsPeftsRules) {
   NamedHosts model;
   for (size_t i = 0; i < kRules.size(); ++i) {
-    const LoraOptions options = options_of(kRules[i]);
+    const LoraOptions options = options_of_rule(kRules[i]);
     if (kRules[i].expected.empty()) {
       test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no module"}, [&] { choose_hosts(options, model); });
       continue;

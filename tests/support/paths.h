@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <string>
 
 /// Folders of this build, as absolute paths. They are compiled into one source only (paths.cpp), so that the compiler's cache serves every
@@ -9,5 +10,6 @@ std::string data_folder();     ///< tests/data
 std::string source_folder();   ///< root of the repository
 std::string program_folder();  ///< build/<preset>/bin
 
-}  // namespace lora::test
+inline const std::filesystem::path kData = data_folder();
 
+}  // namespace lora::test

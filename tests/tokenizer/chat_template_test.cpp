@@ -13,13 +13,13 @@
 namespace lora::tokenizer {
 namespace {
 
-const fs::path kFolder = fs::path(lora::test::data_folder()) / "chat";
+const fs::path kChatFolder = fs::path(lora::test::data_folder()) / "chat";
 const std::chrono::local_seconds kNow =
     std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
 ChatTemplate golden_template(const std::string& name, const Json& golden) {
-  return {name, read_file(kFolder / "templates" / (name + ".jinja"), ErrorKind::kModel), golden["tokens"].get<ChatTemplate::Tokens>(), "",
-          kNow};
+  return {name, read_file(kChatFolder / "templates" / (name + ".jinja"), ErrorKind::kModel), golden["tokens"].get<ChatTemplate::Tokens>(),
+          "", kNow};
 }
 
 Conversation conversation_of(const Json& json) {
@@ -39,8 +39,8 @@ void expect_rendered(const ChatTemplate& chat_template, const Json& conversation
 }
 
 TEST(ChatTemplate, RendersAsTransformers) {
-  const Json golden = read_json(kFolder / "conversations.json", ErrorKind::kData);
-  const Json expected = read_json(kFolder / "rendered.json", ErrorKind::kData);
+  const Json golden = read_json(kChatFolder / "conversations.json", ErrorKind::kData);
+  const Json expected = read_json(kChatFolder / "rendered.json", ErrorKind::kData);
   ASSERT_GE(expected.size(), 18U);
   for (const auto& [name, texts] : expected.items()) {
     const ChatTemplate chat_template = golden_template(name, golden);
@@ -114,11 +114,11 @@ TEST_F(OfFolder, BuiltInFormats) {
 
 // scripts/golden/builtin_templates.py
 TEST_F(OfFolder, BuiltInTemplatesRenderAsInTransformers) {
-  const Json golden = read_json(kFolder / "builtin.json", ErrorKind::kData);
+  const Json golden = read_json(kChatFolder / "builtin.json", ErrorKind::kData);
   for (const bool has_bos : {true, false}) {
     const std::string tokens = has_bos ? "<|begin_of_text|> <|eot_id|>" : "<|endoftext|> <|endoftext|>";
-    fs::copy_file(fs::path(lora::test::data_folder()) / "tokenizer_json" / (has_bos ? "llama3.json" : "qwen2.json"), folder_ / "tokenizer.json",
-                  fs::copy_options::overwrite_existing);
+    fs::copy_file(fs::path(lora::test::data_folder()) / "tokenizer_json" / (has_bos ? "llama3.json" : "qwen2.json"),
+                  folder_ / "tokenizer.json", fs::copy_options::overwrite_existing);
     folder_.write("tokenizer_config.json",
                   Json{{"bos_token", tokens.substr(0, tokens.find(' '))}, {"eos_token", tokens.substr(tokens.find(' ') + 1)}}.dump());
     const auto tokenizer = load_tokenizer(folder_.path());

@@ -9,15 +9,15 @@
 namespace lora::tokenizer {
 namespace {
 
-const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer";
+const std::filesystem::path kSentencePieceFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer";
 
 TEST(TokenizerGolden, EncodesAndDecodesLikeTheReference) {
-  const Json golden = read_json(kFolder / "golden.json", ErrorKind::kData);
+  const Json golden = read_json(kSentencePieceFolder / "golden.json", ErrorKind::kData);
   const auto texts = golden["texts"].get<std::vector<std::string>>();
   ASSERT_GE(texts.size(), 300U);
   ASSERT_EQ(golden["models"].size(), 2U);
   for (const auto& [name, expected] : golden["models"].items()) {
-    const auto tokenizer = load_tokenizer(kFolder / (name + ".model"));
+    const auto tokenizer = load_tokenizer(kSentencePieceFolder / (name + ".model"));
     EXPECT_EQ(tokenizer->vocab_size(), expected["pieces"].get<int64_t>());
     EXPECT_EQ(tokenizer->bos_id(), expected["bos"].get<int32_t>());
     EXPECT_EQ(tokenizer->eos_id(), expected["eos"].get<int32_t>());
@@ -33,7 +33,7 @@ TEST(TokenizerGolden, EncodesAndDecodesLikeTheReference) {
 }
 
 TEST(TokenizerGolden, SpecialTokensAreShownOnRequestAndNeverParsedFromText) {
-  const auto tokenizer = load_tokenizer(kFolder / "bpe.model");
+  const auto tokenizer = load_tokenizer(kSentencePieceFolder / "bpe.model");
   std::vector<int32_t> ids = tokenizer->encode("the </s> river");
   EXPECT_EQ(std::count(ids.begin(), ids.end(), *tokenizer->eos_id()), 0);
   ids = tokenizer->encode("the river");
@@ -46,7 +46,7 @@ TEST(TokenizerGolden, SpecialTokensAreShownOnRequestAndNeverParsedFromText) {
   EXPECT_EQ(tokenizer->decode({}), "");
   EXPECT_EQ(tokenizer->token(1), "<s>");
   EXPECT_EQ(tokenizer->token(tokenizer->encode("the")[0]).front(), ' ');
-  EXPECT_EQ(tokenizer->files(), std::vector<std::filesystem::path>{kFolder / "bpe.model"});
+  EXPECT_EQ(tokenizer->files(), std::vector<std::filesystem::path>{kSentencePieceFolder / "bpe.model"});
   EXPECT_TRUE(tokenizer->add_bos());
   EXPECT_FALSE(tokenizer->add_eos());
   for (const char* text : {"\xff", "a\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {

@@ -14,7 +14,16 @@
 namespace lora::tokenizer {
 namespace {
 
-using namespace test;
+using test::bytes_field;
+using test::expect_error;
+using test::kNormal;
+using test::kUserDefined;
+using test::little_endian;
+using test::model_with_charsmap;
+using test::number_field;
+using test::piece;
+using test::small_model;
+using test::TemporaryFolder;
 
 void load_bytes(const TemporaryFolder& folder, const std::string& bytes) {
   const auto tokenizer = load_tokenizer(folder.write("x.model", bytes));

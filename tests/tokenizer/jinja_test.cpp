@@ -9,10 +9,10 @@
 namespace lora::tokenizer {
 namespace {
 
-const Json kMessages{{{"role", "user"}, {"content", "hi"}, {"list", {1, 2}}}};
+const Json kMessageWithList{{{"role", "user"}, {"content", "hi"}, {"list", {1, 2}}}};
 
 std::string rendered(const std::string& source) {
-  return ChatTemplate("t", source, {}).render({kMessages, nullptr}, false, "row").text;
+  return ChatTemplate("t", source, {}).render({kMessageWithList, nullptr}, false, "row").text;
 }
 
 void expect_failure(const std::string& source, const std::vector<std::string>& parts) {
@@ -69,9 +69,12 @@ TEST(Jinja, HostileTemplatesFailQuickly) {
   expect_stopped("{{ 'a' * 10**9 }}", "needs too much memory");
   expect_stopped("{{ ('a' * 10**6) * 10**12 }}", "too");
   expect_stopped("{{ [0] * 10**9 }}", "needs too much memory");
-  expect_stopped("{% set ns = namespace(t='ab') %}{% for i in range(64) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}", "needs too much memory");
-  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(64) %}{% set ns.t = ns.t + ns.t %}{% endfor %}", "needs too much memory");
-  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}", "takes too long");
+  expect_stopped("{% set ns = namespace(t='ab') %}{% for i in range(64) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
+                 "needs too much memory");
+  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(64) %}{% set ns.t = ns.t + ns.t %}{% endfor %}",
+                 "needs too much memory");
+  expect_stopped("{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}",
+                 "takes too long");
   expect_stopped(
       "{% set ns = namespace(t=[1]) %}{% for i in range(90) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t | tojson | length }}",
       "takes too long");
@@ -80,7 +83,8 @@ TEST(Jinja, HostileTemplatesFailQuickly) {
       "{% set b.t = [b.t, b.t] %}{% endfor %}{{ a.t == b.t }}",
       "takes too long");
   expect_stopped("{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% set ns.t = [ns.t] %}{% endfor %}", "nested too deeply");
-  expect_stopped("{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% set ns.t = [[ns.t].index] %}{% endfor %}", "nested too deeply");
+  expect_stopped("{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% set ns.t = [[ns.t].index] %}{% endfor %}",
+                 "nested too deeply");
   expect_stopped(
       "{% set ns = namespace(t=[]) %}{% for i in range(9999) %}{% for j in [ns.t] %}{% set ns.t = loop %}{% endfor %}{% endfor %}",
       "nested too deeply");
@@ -168,13 +172,13 @@ TEST(Jinja, ErrorsReportThePosition) {
 
 TEST(Jinja, AssistantMarksAreOffsetsInTheWholeText) {
   const ChatTemplate marked("t", "é{% for m in messages %}a{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}b", {});
-  EXPECT_TRUE(marked.marks_assistant({kMessages, nullptr}));
-  const RenderedChat chat = marked.render({kMessages, nullptr}, false, "row");
+  EXPECT_TRUE(marked.marks_assistant({kMessageWithList, nullptr}));
+  const RenderedChat chat = marked.render({kMessageWithList, nullptr}, false, "row");
   EXPECT_EQ(chat.text, "éahib");
   ASSERT_EQ(chat.assistant.size(), 1U);
   EXPECT_EQ(chat.assistant[0].begin, 3U);
   EXPECT_EQ(chat.assistant[0].end, 5U);
-  EXPECT_FALSE(ChatTemplate("t", "x", {}).marks_assistant({kMessages, nullptr}));
+  EXPECT_FALSE(ChatTemplate("t", "x", {}).marks_assistant({kMessageWithList, nullptr}));
 }
 
 }  // namespace

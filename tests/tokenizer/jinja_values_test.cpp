@@ -8,12 +8,12 @@
 namespace lora::tokenizer {
 namespace {
 
-const Json kMessages{{{"role", "user"}, {"content", "hi"}}};
+const Json kPlainMessage{{{"role", "user"}, {"content", "hi"}}};
 
 /// The text, or nothing if the template fails.
-std::optional<std::string> rendered(const std::string& source, std::string& why) {
+std::optional<std::string> rendered_or_why(const std::string& source, std::string& why) {
   try {
-    return ChatTemplate("t", source, {}).render({kMessages, nullptr}, false, "row").text;
+    return ChatTemplate("t", source, {}).render({kPlainMessage, nullptr}, false, "row").text;
   } catch (const Error& error) {
     why = error.what();
     return std::nullopt;
@@ -24,7 +24,7 @@ std::optional<std::string> rendered(const std::string& source, std::string& why)
 bool compare(const Json& expected, const std::string& expression, const std::string& value = "none") {
   const std::string source = "{% set v = " + value + " %}{{ " + expression + " }}";
   std::string why;
-  const auto found = rendered(source, why);
+  const auto found = rendered_or_why(source, why);
   // Arithmetic beyond 64 bits is the only thing that Jinja2 accepts and this implementation rejects.
   if (expected.is_string() && !found && why.find("more than 64 bits") != std::string::npos) {
     return true;
@@ -53,9 +53,9 @@ TEST(JinjaValues, EqualThoseOfJinja2) {
 
 TEST(JinjaValues, TheRandomFilterIsRejectedWithAReason) {
   std::string why;
-  EXPECT_FALSE(rendered("{{ [1, 2]|random }}", why));
+  EXPECT_FALSE(rendered_or_why("{{ [1, 2]|random }}", why));
   EXPECT_NE(why.find("by chance"), std::string::npos) << why;
-  EXPECT_EQ(rendered("{{ 'random' is filter }}", why), "True");
+  EXPECT_EQ(rendered_or_why("{{ 'random' is filter }}", why), "True");
 }
 
 }  // namespace

@@ -3,21 +3,20 @@
 
 #include <functional>
 
+#include "json_folder.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
 #include "lora/base/random.h"
 #include "lora/base/text.h"
 #include "lora/tokenizer/tokenizer.h"
 #include "support/expect_error.h"
-#include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::tokenizer {
 namespace {
 
 using test::expect_error;
-
-const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
+using test::kJsonFolder;
 
 /// A valid file with a few tokens.
 Json small() {
@@ -154,7 +153,7 @@ TEST(TokenizerJsonErrors, TruncatedAndFlippedFilesNeverCrash) {
   CounterRandom random(3);
   int refused = 0;
   for (const char* kind : {"llama3", "phi3", "albert", "bert_cased", "bpe_words"}) {
-    const std::string good = read_file(kFolder / (std::string(kind) + ".json"), ErrorKind::kModel);
+    const std::string good = read_file(kJsonFolder / (std::string(kind) + ".json"), ErrorKind::kModel);
     for (int round = 0; round < 25; ++round) {
       std::string bad = good;
       if (round % 5 == 0) {

@@ -1,18 +1,17 @@
 // tokenizer.json: ids and text equal those of Hugging Face's `tokenizers` for every string of scripts/golden/tokenizer_json.py.
 #include <gtest/gtest.h>
 
+#include "json_folder.h"
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 #include "lora/tokenizer/tokenizer.h"
-#include "support/paths.h"
 
 namespace lora::tokenizer {
 namespace {
 
+using test::kJsonFolder;
 using Ids = std::vector<int32_t>;
-
-const std::filesystem::path kFolder = std::filesystem::path(lora::test::data_folder()) / "tokenizer_json";
 
 /// The value, or the usual one if the file holds null.
 template <typename Value>
@@ -21,8 +20,8 @@ Value or_usual(const Json& value, const Value& usual) {
 }
 
 void expect_golden(const std::string& kind, const std::vector<std::string>& texts) {
-  const auto tokenizer = load_tokenizer(kFolder / (kind + ".json"));
-  const Json expected = read_json(kFolder / (kind + ".expected.json"), ErrorKind::kData);
+  const auto tokenizer = load_tokenizer(kJsonFolder / (kind + ".json"));
+  const Json expected = read_json(kJsonFolder / (kind + ".expected.json"), ErrorKind::kData);
   ASSERT_EQ(expected["ids"].size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     SCOPED_TRACE(kind + ": " + shown(Json(texts[i]), 200));
@@ -37,7 +36,7 @@ void expect_golden(const std::string& kind, const std::vector<std::string>& text
 class TokenizerJson : public testing::TestWithParam<const char*> {};
 
 TEST_P(TokenizerJson, EncodesAndDecodesLikeTheReference) {
-  const Json golden = read_json(kFolder / "texts.json", ErrorKind::kData);
+  const Json golden = read_json(kJsonFolder / "texts.json", ErrorKind::kData);
   for (const std::string& kind : split(GetParam(), ' ')) {
     expect_golden(kind, golden["texts"].get<std::vector<std::string>>());
   }
@@ -51,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(SentencePiece, TokenizerJson,
 INSTANTIATE_TEST_SUITE_P(Words, TokenizerJson, testing::Values("bert bert_cased bert_bytes word_level stripped_bytes bpe_words"));
 
 TEST(TokenizerJson, KnowsItsSpecialTokens) {
-  const auto llama = load_tokenizer(kFolder / "llama3.json");
+  const auto llama = load_tokenizer(kJsonFolder / "llama3.json");
   EXPECT_TRUE(llama->add_bos());
   EXPECT_FALSE(llama->add_eos());
   EXPECT_EQ(llama->token(*llama->bos_id()), "<|begin_of_text|>");
@@ -60,11 +59,11 @@ TEST(TokenizerJson, KnowsItsSpecialTokens) {
   EXPECT_EQ(llama->token(603), "<id 603>");
   EXPECT_EQ(llama->token(llama->encode(" river")[0]).front(), ' ');
   EXPECT_EQ(llama->decode({100'000, -1}, true), "");
-  EXPECT_EQ(llama->files(), std::vector<std::filesystem::path>{kFolder / "llama3.json"});
+  EXPECT_EQ(llama->files(), std::vector<std::filesystem::path>{kJsonFolder / "llama3.json"});
   EXPECT_EQ(llama->encode_with_specials("a<|eot_id|>", false).back(), 602);
   EXPECT_EQ(llama->decode(llama->encode("a<|eot_id|>")), "a<|eot_id|>");
 
-  const auto bert = load_tokenizer(kFolder / "bert.json");
+  const auto bert = load_tokenizer(kJsonFolder / "bert.json");
   EXPECT_EQ(bert->token(*bert->bos_id()), "[CLS]");
   EXPECT_EQ(bert->token(*bert->eos_id()), "[SEP]");
   EXPECT_TRUE(bert->add_bos() && bert->add_eos());

@@ -14,11 +14,10 @@ namespace lora::tokenizer {
 namespace {
 
 namespace fs = std::filesystem;
+using test::kData;
 using Ids = std::vector<int32_t>;
 using testing::HasSubstr;
 using testing::Not;
-
-const fs::path kData = lora::test::data_folder();
 
 std::optional<int32_t> id_or_none(const Json& id) {
   return id.is_null() ? std::nullopt : std::optional(id.get<int32_t>());
@@ -171,7 +170,8 @@ TEST(TokenizerKeyUse, UnknownKeysCauseOneWarning) {
               HasSubstr("whose class ReformerTokenizer takes only the vocabulary and builds its own normalizer"));
   EXPECT_THAT(said_of("xlmr.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertJapaneseTokenizer"}}}}),
               HasSubstr("whose class BertJapaneseTokenizer is implemented in Python"));
-  EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}}}), HasSubstr("needs a model of type WordPiece"));
+  EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}}}}),
+              HasSubstr("needs a model of type WordPiece"));
   EXPECT_THAT(said_of("smollm.json", {{"tokenizer_config.json", {{"tokenizer_class", "GPT2Tokenizer"}}}}),
               HasSubstr("pre_tokenizer: as transformers' class GPT2Tokenizer builds it"));
   EXPECT_THAT(said_of("gpt2.json", {{"tokenizer_config.json", {{"tokenizer_class", "GPT2Tokenizer"}}}}), Not(HasSubstr("GPT2Tokenizer")));

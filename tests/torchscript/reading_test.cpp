@@ -59,7 +59,7 @@ TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
 }
 
 /// Logits of a training pass of samples from `first` on.
-at::Tensor trained(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
+at::Tensor trained_hidden(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
   const nn::TokenBatch batch = test::batch_of(documents, first);
   return model.hidden(nn::training_pass(batch, 7, 3)).detach();
 }
@@ -74,8 +74,9 @@ TEST(Reading, DropoutDoesNotDependOnTheSplitIfLengthIsFirst) {
     parameter.tensor.detach().normal_();
   }
   const nn::Model& model = *base.model;
-  const at::Tensor together = trained(model, {kLong, kShort, kOther}, 0);
-  test::expect_close(together, at::cat({trained(model, {kLong}, 0), trained(model, {kShort}, 1), trained(model, {kOther}, 2)}), 1e-5);
+  const at::Tensor together = trained_hidden(model, {kLong, kShort, kOther}, 0);
+  test::expect_close(
+      together, at::cat({trained_hidden(model, {kLong}, 0), trained_hidden(model, {kShort}, 1), trained_hidden(model, {kOther}, 2)}), 1e-5);
   EXPECT_FALSE(at::allclose(together, evaluated(*base.model, {kLong, kShort, kOther}), 1e-2, 1e-2));
 }
 
@@ -83,11 +84,11 @@ TEST(Reading, DropoutOfTheBaseDoesNotDependOnTheSplit) {
   for (const char* module : {"dropout_scripted", "dropout_attention"}) {
     SCOPED_TRACE(module);
     models::BaseModel base = load_model(script_options(module));
-    const at::Tensor together = trained(*base.model, {kLong, kShort, kOther}, 0);
-    const at::Tensor apart = at::cat({trained(*base.model, {kLong}, 0), trained(*base.model, {kShort, kOther}, 1)});
+    const at::Tensor together = trained_hidden(*base.model, {kLong, kShort, kOther}, 0);
+    const at::Tensor apart = at::cat({trained_hidden(*base.model, {kLong}, 0), trained_hidden(*base.model, {kShort, kOther}, 1)});
     test::expect_close(together, apart, 1e-5);
     EXPECT_FALSE(at::allclose(together, evaluated(*base.model, {kLong, kShort, kOther}), 1e-2, 1e-2));
-    EXPECT_FALSE(at::allclose(together, trained(*base.model, {kLong, kShort, kOther}, 5), 1e-2, 1e-2));  // other samples
+    EXPECT_FALSE(at::allclose(together, trained_hidden(*base.model, {kLong, kShort, kOther}, 5), 1e-2, 1e-2));  // other samples
   }
 }
 

@@ -18,7 +18,7 @@ using test::expect_close;
 using test::expect_equal;
 using test::GoldenRun;
 
-class Reports : public Hook {
+class ReportRecorder : public Hook {
  public:
   bool on_step(const StepReport& report, TrainerState&) override {
     all.push_back(report);
@@ -27,7 +27,7 @@ class Reports : public Hook {
   std::vector<StepReport> all;
 };
 
-std::vector<at::Tensor> copies(const std::vector<nn::Parameter>& parameters) {
+std::vector<at::Tensor> tensor_copies(const std::vector<nn::Parameter>& parameters) {
   std::vector<at::Tensor> all;
   for (const nn::Parameter& parameter : parameters) {
     all.push_back(parameter.tensor.detach().clone());
@@ -101,7 +101,7 @@ TEST(GradientCheckpointing, GivesTheSameBits) {
     run.execution.recompute = recompute;
     TrainerState state;
     run.run(state, {});
-    return copies(run.parameters());
+    return tensor_copies(run.parameters());
   };
   const std::vector<at::Tensor> kept = trained(nn::Recompute::kNothing);
   for (const nn::Recompute recompute : {nn::Recompute::kFeedForward, nn::Recompute::kLayers, nn::Recompute::kOffload}) {
@@ -122,7 +122,7 @@ FirstStep first_step(const std::vector<std::string>& overrides) {
   std::vector<std::string> all{"training.max_steps=1", "training.max_grad_norm=0", "data.shuffle=true"};
   all.insert(all.end(), overrides.begin(), overrides.end());
   GoldenRun run("tied", all);
-  Reports reports;
+  ReportRecorder reports;
   TrainerState state;
   run.run(state, {&reports});
   FirstStep result{reports.all.at(0).loss, {}};
@@ -159,12 +159,12 @@ TEST(Prefetch, BatchesBuiltAheadChangeNoBit) {
   std::vector<std::vector<at::Tensor>> results;
   for (const bool prefetch : {false, true}) {
     GoldenRun run("tied", overrides, prefetch);
-    Reports all;
+    ReportRecorder all;
     TrainerState state;
     run.run(state, {&all});
     reports.push_back(all.all);
     eval_losses.push_back(run.objective->evaluate().loss);
-    results.push_back(copies(run.parameters()));
+    results.push_back(tensor_copies(run.parameters()));
   }
   EXPECT_GT(reports[0].back().epoch, 2.0) << "the batches of the next epoch are prepared in this one";
   for (size_t i = 0; i < reports[0].size(); ++i) {
@@ -182,7 +182,7 @@ TEST(Divergence, LeavesTheParametersAsTheyWere) {
     const at::NoGradGuard no_grad;
     run.parameters()[1].tensor.view(-1)[0] = INFINITY;
   }
-  const std::vector<at::Tensor> before = copies(run.parameters());
+  const std::vector<at::Tensor> before = tensor_copies(run.parameters());
   TrainerState state;
   test::expect_error(ErrorKind::kDiverged, {"step 1", "not finite", "rows.jsonl:1"}, [&] { run.run(state, {}); });
   for (size_t i = 0; i < before.size(); ++i) {
@@ -205,7 +205,7 @@ TEST_P(Resume, FiveStepsAndFiveMoreAreTenBitForBit) {
   GoldenRun straight(GetParam(), overrides);
   CheckpointHook saving(folder.path(), {every_steps(5), std::nullopt, false}, *straight.optimizer,
                         [&](const std::filesystem::path& into) { straight.method->save(into); });
-  Reports all;
+  ReportRecorder all;
   TrainerState state;
   straight.run(state, {&all, &saving});
 
@@ -216,7 +216,7 @@ TEST_P(Resume, FiveStepsAndFiveMoreAreTenBitForBit) {
   EXPECT_EQ(resumed.step, 5);
   second.method->load(from);
   second.optimizer->load_state(io::SafetensorsFile(from / "optimizer.safetensors"));
-  Reports rest;
+  ReportRecorder rest;
   second.run(resumed, {&rest});
 
   EXPECT_EQ(resumed.step, state.step);
@@ -228,7 +228,7 @@ TEST_P(Resume, FiveStepsAndFiveMoreAreTenBitForBit) {
     EXPECT_EQ(rest.all[i].grad_norm, all.all[i + 5].grad_norm);
     EXPECT_EQ(rest.all[i].learning_rate, all.all[i + 5].learning_rate);
   }
-  const std::vector<at::Tensor> expected = copies(straight.parameters());
+  const std::vector<at::Tensor> expected = tensor_copies(straight.parameters());
   for (size_t i = 0; i < expected.size(); ++i) {
     expect_equal(second.parameters()[i].tensor.detach(), expected[i], second.parameters()[i].name);
   }
@@ -289,10 +289,10 @@ TEST_P(SideBySide, TheStepsAreTheSame) {
     const test::Threads some(threads);
     GoldenRun run(GetParam(), {"model.dtype=bfloat16", "training.max_steps=3", "training.per_device_train_batch_size=8"});
     run.execution = execution_for(run.model(), nn::Recompute::kNothing, /*may_use_lanes=*/true);
-    Reports reports;
+    ReportRecorder reports;
     TrainerState state;
     run.run(state, {&reports});
-    return std::pair(copies(run.parameters()), reports.all.back().loss);
+    return std::pair(tensor_copies(run.parameters()), reports.all.back().loss);
   };
   const auto [alone, alone_loss] = trained(1);
   const auto [alongside, alongside_loss] = trained(2);
@@ -316,7 +316,7 @@ TEST(CausalLm, AStepInPartsIsTheSameStep) {
     GoldenRun run("tied", {"training.max_steps=1", "training.max_grad_norm=0", "adapter.lora_dropout=0.3",
                            "training.per_device_train_batch_size=8", "data.shuffle=false"});
     run.execution.part_tokens = part_tokens;
-    Reports reports;
+    ReportRecorder reports;
     TrainerState state;
     run.run(state, {&reports});
     FirstStep result{reports.all.at(0).loss, {}};

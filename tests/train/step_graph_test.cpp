@@ -56,9 +56,9 @@ struct Trained {
   std::vector<at::Tensor> tensors;
 };
 
-class ReportedNumbers : public Hook {
+class LossRecorder : public Hook {
  public:
-  explicit ReportedNumbers(Trained& trained) : trained_(trained) {}
+  explicit LossRecorder(Trained& trained) : trained_(trained) {}
   bool on_step(const StepReport& report, TrainerState&) override {
     trained_.losses.push_back(report.loss);
     trained_.norms.push_back(report.grad_norm);
@@ -84,7 +84,7 @@ Trained train(const std::string& name, std::unique_ptr<nn::DeviceGraph> graph, c
     record(runner, run, std::move(graph));
   }
   Trained trained;
-  ReportedNumbers reports(trained);
+  LossRecorder reports(trained);
   TrainerState state;
   run.run(runner, state, {&reports});
   for (const nn::Parameter& parameter : run.parameters()) {

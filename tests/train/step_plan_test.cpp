@@ -15,7 +15,7 @@ EpochPlan epochs_of(const std::function<int64_t(int64_t)>& count) {
   return [count](int64_t epoch) { return single_batches(count(epoch), epoch * 100); };
 }
 
-TrainOptions options_of(double epochs, int64_t max_steps, int64_t accumulation) {
+TrainOptions options_of_length(double epochs, int64_t max_steps, int64_t accumulation) {
   TrainOptions options;
   options.num_train_epochs = epochs;
   options.max_steps = max_steps;
@@ -25,7 +25,7 @@ TrainOptions options_of(double epochs, int64_t max_steps, int64_t accumulation) 
 
 TEST(StepPlan, AnEpochsLastStepMayBeSmaller) {
   const EpochPlan epochs = epochs_of([](int64_t) { return 10; });
-  StepPlan plan(epochs, options_of(3, -1, 4));
+  StepPlan plan(epochs, options_of_length(3, -1, 4));
   EXPECT_EQ(plan.total_steps(), 9);
   EXPECT_EQ(plan.micro_batches(0), (std::vector<MicroBatch>{{0}, {1}, {2}, {3}}));
   EXPECT_EQ(plan.micro_batches(2), (std::vector<MicroBatch>{{8}, {9}}));
@@ -42,7 +42,7 @@ TEST(StepPlan, AnEpochsLastStepMayBeSmaller) {
 TEST(StepPlan, FractionsOfEpochsRoundUpAsInTransformers) {
   // transformers: max_steps = ceil(num_train_epochs · ceil(micro-batches / accumulation)).
   const auto total = [](double epochs, int64_t batches, int64_t accumulation) {
-    return StepPlan(epochs_of([batches](int64_t) { return batches; }), options_of(epochs, -1, accumulation)).total_steps();
+    return StepPlan(epochs_of([batches](int64_t) { return batches; }), options_of_length(epochs, -1, accumulation)).total_steps();
   };
   EXPECT_EQ(total(0.5, 3, 1), 2);
   EXPECT_EQ(total(2.5, 3, 1), 8);
@@ -59,7 +59,7 @@ TEST(StepPlan, FractionsOfEpochsRoundUpAsInTransformers) {
 
 TEST(StepPlan, MaxStepsGoesThroughAsManyEpochsAsItTakes) {
   const EpochPlan epochs = epochs_of([](int64_t) { return 5; });
-  StepPlan plan(epochs, options_of(1, 7, 2));
+  StepPlan plan(epochs, options_of_length(1, 7, 2));
   EXPECT_EQ(plan.total_steps(), 7);
   EXPECT_EQ(plan.micro_batches(6), (std::vector<MicroBatch>{{200}, {201}}));
   EXPECT_DOUBLE_EQ(plan.epochs_after(7), 2 + 1.0 / 3);
@@ -67,7 +67,7 @@ TEST(StepPlan, MaxStepsGoesThroughAsManyEpochsAsItTakes) {
 
 TEST(StepPlan, EpochsMayDifferInLength) {
   const EpochPlan epochs = epochs_of([](int64_t epoch) { return std::vector<int64_t>{4, 1, 3}[static_cast<size_t>(epoch)]; });
-  StepPlan plan(epochs, options_of(2.5, -1, 2));
+  StepPlan plan(epochs, options_of_length(2.5, -1, 2));
   EXPECT_EQ(plan.total_steps(), 2 + 1 + 1);
   EXPECT_EQ(plan.micro_batches(2), (std::vector<MicroBatch>{{100}}));
   EXPECT_EQ(plan.micro_batches(3), (std::vector<MicroBatch>{{200}, {201}}));
@@ -78,7 +78,7 @@ TEST(StepPlan, EpochsMayDifferInLength) {
 TEST(StepPlan, AnEpochWithoutExamplesIsADataError) {
   const EpochPlan epochs = epochs_of([](int64_t) { return 0; });
   for (const int64_t max_steps : {-1, 5}) {
-    test::expect_error(ErrorKind::kData, {"data.train", "no example"}, [&] { StepPlan(epochs, options_of(1, max_steps, 1)); });
+    test::expect_error(ErrorKind::kData, {"data.train", "no example"}, [&] { StepPlan(epochs, options_of_length(1, max_steps, 1)); });
   }
 }
 

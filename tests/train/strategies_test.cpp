@@ -23,7 +23,7 @@ Json strategies() {
 }
 
 /// The options of a config whose training section has these keys.
-TrainOptions options_of(const test::TemporaryFolder& folder, Json training) {
+TrainOptions options_of_training(const test::TemporaryFolder& folder, Json training) {
   for (const auto& [theirs, ours] : {std::pair{"patience", "early_stopping_patience"}, {"losses", ""}}) {
     if (training.contains(theirs) && *ours != '\0') {
       training[ours] = training[theirs];
@@ -79,7 +79,7 @@ TEST(Strategies, AreTransformersOwn) {
   for (const Json& expected : golden["cases"]) {
     const test::TemporaryFolder folder;
     const Json& training = expected["training"];
-    Json found = run_with(options_of(folder, training), training.value("losses", std::vector<double>()), folder, 0);
+    Json found = run_with(options_of_training(folder, training), training.value("losses", std::vector<double>()), folder, 0);
     EXPECT_EQ(found["steps"], expected["steps"]) << training;
     EXPECT_EQ(found["evaluated"], expected["evaluated"]) << training;
     EXPECT_EQ(found["saved"], expected["saved"]) << training;
@@ -95,7 +95,8 @@ TEST(Strategies, AreTransformersOwn) {
 
 TEST(Strategies, ByEpochHoldForARunThatGoesOnInAnEpoch) {
   const test::TemporaryFolder folder;
-  const TrainOptions options = options_of(folder, {{"num_train_epochs", 3}, {"eval_strategy", "epoch"}, {"save_strategy", "epoch"}});
+  const TrainOptions options =
+      options_of_training(folder, {{"num_train_epochs", 3}, {"eval_strategy", "epoch"}, {"save_strategy", "epoch"}});
   const Json found = run_with(options, {}, folder, 10);
   EXPECT_EQ(found["evaluated"], (Json{7, 10, 14, 21})) << "after its first part, and then at the ends of epochs";
   EXPECT_EQ(found["saved"], (Json{7, 10, 14, 21}));
@@ -109,7 +110,7 @@ TEST(Strategies, ALongerRunFollowsItsOwnSchedule) {
     const auto total = expected["lengths"][1].get<int64_t>(), done = expected["lengths"][0].get<int64_t>();
     training["max_steps"] = total;
     training["learning_rate"] = 1e-3;
-    const TrainOptions options = options_of(folder, training);
+    const TrainOptions options = options_of_training(folder, training);
     optim::ScheduleOptions schedule = options.schedule;
     schedule.total_steps = total;
     schedule.warmup_steps =

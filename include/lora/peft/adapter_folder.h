@@ -6,23 +6,18 @@
 
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
+#include "lora/nn/parameter.h"
 
 namespace lora::peft {
 
 using at::Tensor;
 
-/// The role of a tensor in an adapter's file.
-enum class TensorRole {
-  kPair,       ///< part of a low-rank update: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude
-  kTokenRows,  ///< embedding rows of the tokens in trainable_token_indices
-  kTrained,    ///< a tensor of a module in modules_to_save, or a trained bias
-  kBase,       ///< a base tensor: PEFT saves embeddings and head if they are targets or the vocabulary was resized
-};
-
 struct AdapterTensor {
   std::string name;    ///< module and part, such as "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
   std::string module;  ///< "model.layers.0.self_attn.q_proj", "lm_head"
-  TensorRole role = TensorRole::kPair;
+  nn::ParameterRole role = nn::ParameterRole::kWhole;  ///< kWhole: of a module in modules_to_save, a trained bias, or of_base
+  /// A base tensor: PEFT saves embeddings and head if they are targets or the vocabulary was resized.
+  bool of_base = false;
   Tensor tensor;
 };
 

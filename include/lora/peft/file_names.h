@@ -5,6 +5,7 @@ namespace lora::peft {
 /// The files of an adapter in PEFT's format, and what its keys begin with.
 inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
 inline constexpr const char* kAdapterWeightsFile = "adapter_model.safetensors";
+inline constexpr const char* kAdapterPickleFile = "adapter_model.bin";  ///< of PEFT's older versions; read, never written
 inline constexpr const char* kKeyPrefix = "base_model.model.";
 
 }  // namespace lora::peft

@@ -1,9 +1,10 @@
-#include "peft/adapter_keys.h"
+#include "peft/keys.h"
 
 #include <algorithm>
 #include <array>
 
 #include "lora/base/text.h"
+#include "lora/peft/file_names.h"
 #include "lora/peft/task.h"
 
 namespace lora::peft {
@@ -12,14 +13,23 @@ namespace {
 
 using Path = std::vector<std::string>;
 
-
-/// A part of a low-rank update, and whether its key ends with the name of a tensor.
-struct PairPart {
+/// The part of a key that belongs to a role, with the name of the tensor where it is one of a submodule.
+struct RolePart {
+  ParameterRole role;
   std::string_view name;
-  bool has_weight;
+  std::string_view tensor;  ///< "": the part is a tensor itself
 };
-constexpr std::array<PairPart, 5> kPairParts{
-    {{"lora_A", true}, {"lora_B", true}, {"lora_embedding_A", false}, {"lora_embedding_B", false}, {"lora_magnitude_vector", false}}};
+constexpr std::array<RolePart, 7> kParts{{{ParameterRole::kLowRankA, "lora_A", "weight"},
+                                          {ParameterRole::kLowRankB, "lora_B", "weight"},
+                                          {ParameterRole::kLowRankBias, "lora_B", "bias"},
+                                          {ParameterRole::kMagnitude, "lora_magnitude_vector", ""},
+                                          {ParameterRole::kEmbeddingA, "lora_embedding_A", ""},
+                                          {ParameterRole::kEmbeddingB, "lora_embedding_B", ""},
+                                          {ParameterRole::kTokenRows, "token_adapter", "trainable_tokens_delta"}}};
+
+std::string part_text(const RolePart& part) {
+  return std::string(part.name) + (part.tensor.empty() ? "" : "." + std::string(part.tensor));
+}
 
 /// Wrappers of other libraries, whose names occur in keys.
 constexpr std::array<std::string_view, 3> kForeignWrappers{"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"};
@@ -48,33 +58,39 @@ std::pair<Path, bool> path_of(const std::string& key) {
   return {std::move(path), has_prefix};
 }
 
-const PairPart* find_pair_part(const std::string& name) {
-  const auto* const found = std::find_if(kPairParts.begin(), kPairParts.end(), [&name](const PairPart& part) { return part.name == name; });
-  return found == kPairParts.end() ? nullptr : found;
+bool is_pair_part(const std::string& name) {
+  return std::any_of(kParts.begin(), kParts.end(), [&name](const RolePart& part) { return is_of_pair(part.role) && part.name == name; });
+}
+
+/// The part with this name and tensor; null if there is none. PEFT also writes magnitudes with a tensor's name.
+const RolePart* find_part(const std::string& name, const std::string& tensor) {
+  const auto* const found = std::find_if(kParts.begin(), kParts.end(), [&](const RolePart& part) {
+    return part.name == name && (part.tensor == tensor || (part.role == ParameterRole::kMagnitude && tensor == "weight"));
+  });
+  return found == kParts.end() ? nullptr : found;
 }
 
 Path::const_iterator find_in(const Path& path) {
-  return std::find_if(path.begin(), path.end(), [](const std::string& part) { return find_pair_part(part) != nullptr; });
+  return std::find_if(path.begin(), path.end(), is_pair_part);
 }
 
-/// What follows the part's name: the adapter's name and the tensor's name, each if present.
+/// What follows the part's name: the adapter's name, if it is there, and what the tensor is.
 struct PairEnd {
   std::string adapter;
-  std::string tensor;
+  const RolePart* part;
 };
 std::optional<PairEnd> pair_end(const Path& path, Path::const_iterator part) {
   const auto is_tensor = [&](const std::string& name) { return name == "weight" || (name == "bias" && *part == "lora_B"); };
-  PairEnd end;
+  std::string adapter, tensor;
   auto next = part + 1;
   if (next != path.end() && (!is_tensor(*next) || next + 1 != path.end())) {
-    end.adapter = *next++;
+    adapter = *next++;
   }
   if (next != path.end()) {
-    end.tensor = *next++;
+    tensor = *next++;
   }
-  const bool may_have_tensor = find_pair_part(*part)->has_weight || *part == "lora_magnitude_vector";
-  const bool fits = end.tensor.empty() ? !find_pair_part(*part)->has_weight : may_have_tensor && is_tensor(end.tensor);
-  return next == path.end() && fits ? std::optional(end) : std::nullopt;
+  const RolePart* const found = next == path.end() ? find_part(*part, tensor) : nullptr;
+  return found != nullptr ? std::optional(PairEnd{std::move(adapter), found}) : std::nullopt;
 }
 
 std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part) {
@@ -82,10 +98,7 @@ std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part
   if (!end || part == path.begin()) {
     return std::nullopt;
   }
-  AdapterKey key;
-  key.module = joined_path(path.begin(), part);
-  key.part = *part + (find_pair_part(*part)->has_weight ? "." + end->tensor : "");
-  return key;
+  return AdapterKey{joined_path(path.begin(), part), part_text(*end->part), end->part->role};
 }
 
 /// Removes a wrapper's name from the path, with the adapter's name if that follows. Returns whether the wrapper was there.
@@ -113,6 +126,19 @@ std::vector<std::string> names_in(const Json& config, const char* key) {
 }
 
 }  // namespace
+
+std::string tensor_name(const std::string& module, ParameterRole role) {
+  const auto* const part = std::find_if(kParts.begin(), kParts.end(), [role](const RolePart& known) { return known.role == role; });
+  return module + "." + part_text(*part);
+}
+
+std::string file_key(const std::string& name) {
+  return kKeyPrefix + name;
+}
+
+bool is_of_pair(ParameterRole role) {
+  return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;
+}
 
 AdapterKeys::AdapterKeys(const Json& config) : saved_(names_in(config, "modules_to_save")) {
   const auto value = [&config](const char* key, const char* fallback) {
@@ -148,8 +174,8 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   AdapterKey key;
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {
     const std::string what = tokens + 1 == path.end() ? "" : *(tokens + 1);
-    if (what == "trainable_tokens_delta") {
-      return AdapterKey{joined_path(path.begin(), tokens), joined_path(tokens, tokens + 2), TensorRole::kTokenRows};
+    if (const RolePart* rows = find_part(*tokens, what)) {
+      return AdapterKey{joined_path(path.begin(), tokens), part_text(*rows), rows->role};
     }
     if (what != "base_layer") {
       key.is_idle = what == "token_indices" || what == "trainable_tokens_original";
@@ -168,7 +194,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   key.module = joined_path(path.begin(), path.end() - 1);
   const bool is_trained_bias = key.part == "bias" && trains_biases_;
   const bool is_trained = key.is_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
-  key.role = is_trained && !key.is_idle ? TensorRole::kTrained : TensorRole::kBase;
+  key.of_base = !is_trained || key.is_idle;
   return key;
 }
 

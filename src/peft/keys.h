@@ -4,15 +4,32 @@
 #include <vector>
 
 #include "lora/base/json.h"
-#include "lora/peft/adapter_folder.h"
+#include "lora/nn/parameter.h"
 
+// The grammar of the keys in an adapter's file, for writing and for reading:
+//     base_model.model.<module>.<part>
+// where part is that of a role ("lora_A.weight"), or, for a tensor of the base, "weight" or "bias" (ParameterRole::kWhole). Tensors are
+// named without the prefix: "<module>.<part>".
 namespace lora::peft {
+
+using nn::ParameterRole;
+
+/// The name of a module's tensor with this role, which has a part of its own: not kWhole.
+std::string tensor_name(const std::string& module, ParameterRole role);
+
+/// PEFT's key of a tensor, from its name.
+std::string file_key(const std::string& name);
+
+/// Whether the tensor belongs to a low-rank pair: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude.
+bool is_of_pair(ParameterRole role);
 
 /// The parts of a key in an adapter's file.
 struct AdapterKey {
   std::string module;
   std::string part;  ///< "lora_A.weight", "token_adapter.trainable_tokens_delta", "weight"
-  TensorRole role = TensorRole::kPair;
+  ParameterRole role = ParameterRole::kWhole;
+  /// A tensor of the base that PEFT saves with the adapter, not a trained one.
+  bool of_base = false;
   /// A second copy under the name of one of PEFT's wrappers, used only if there is no other.
   bool is_copy = false;
   /// Not used by a forward pass: the base's values of a trained tensor.
@@ -21,7 +38,7 @@ struct AdapterKey {
   std::string name() const { return module + "." + part; }
 };
 
-/// Splits keys according to the adapter's config.
+/// Splits keys according to the adapter's config. It understands every spelling that AdapterFolder lists.
 class AdapterKeys {
  public:
   explicit AdapterKeys(const Json& config);

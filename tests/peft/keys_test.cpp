@@ -1,4 +1,4 @@
-#include "peft/adapter_keys.h"
+#include "peft/keys.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,11 @@ std::string meaning(const AdapterKeys& keys, const std::string& key) {
   if (parsed->is_idle) {
     return "idle";
   }
-  const char* const roles[] = {"pair", "rows", "trained", "base"};
-  return parsed->name() + " " + roles[static_cast<size_t>(parsed->role)] + (parsed->is_copy ? " copy" : "");
+  const std::string kind = is_of_pair(parsed->role)                    ? " pair"
+                           : parsed->role == ParameterRole::kTokenRows ? " rows"
+                           : parsed->of_base                           ? " base"
+                                                                       : " trained";
+  return parsed->name() + kind + (parsed->is_copy ? " copy" : "");
 }
 
 TEST(AdapterKeys, AreParsedInEverySpelling) {
@@ -67,6 +70,21 @@ TEST(AdapterKeys, AreParsedInEverySpelling) {
   }
   EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.mine.weight"), "mine");
   EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.weight"), "");
+}
+
+/// A written key is read as what it was written for.
+TEST(AdapterKeys, AreReadAsTheyAreWritten) {
+  const AdapterKeys keys(Json::object());
+  for (const ParameterRole role :
+       {ParameterRole::kLowRankA, ParameterRole::kLowRankB, ParameterRole::kLowRankBias, ParameterRole::kMagnitude,
+        ParameterRole::kEmbeddingA, ParameterRole::kEmbeddingB, ParameterRole::kTokenRows}) {
+    const std::string name = tensor_name("model.q_proj", role);
+    const std::optional<AdapterKey> key = keys.parse(file_key(name));
+    ASSERT_TRUE(key) << name;
+    EXPECT_EQ(key->role, role) << name;
+    EXPECT_EQ(key->module, "model.q_proj");
+    EXPECT_EQ(key->name(), name);
+  }
 }
 
 /// PEFT before 0.6 did not list the head that a task adds in modules_to_save.

@@ -1,0 +1,189 @@
+#include "config/exclusions.h"
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lora/base/text.h"
+#include "lora/train/objectives.h"
+
+namespace lora::config {
+
+namespace {
+
+/// The values of a key that a choice leaves: those listed, or all but those listed.
+struct Allowed {
+  std::vector<Json> listed;
+  bool are_listed_allowed;
+
+  bool holds(const Json& value) const { return (std::find(listed.begin(), listed.end(), value) != listed.end()) == are_listed_allowed; }
+};
+
+Allowed only(std::vector<Json> values) {
+  return {std::move(values), true};
+}
+
+Allowed all_but(std::vector<Json> values) {
+  return {std::move(values), false};
+}
+
+/// A key that a choice restricts.
+struct Exclusion {
+  std::string key;  ///< "data.packing"; "*" stands for every item of a list
+  Allowed allowed;
+  std::string expected;  ///< describes `allowed`
+  std::string why = "";
+};
+
+/// A choice that excludes values of other keys.
+struct Choice {
+  std::string key;  ///< the key that states it
+  bool (*is_made)(const RunConfig& run);
+  std::optional<std::string> name;  ///< in messages: "found … with <name>"; none: the key and its value; "": not named
+  std::vector<Exclusion> excludes;
+};
+
+const train::ObjectiveEntry& objective_of(const RunConfig& run) {
+  return train::objective_entry(run.training.objective);
+}
+
+/// Choices of what is trained.
+std::vector<Choice> objective_choices() {
+  const Allowed no_eva = all_but({"eva"});
+  return {
+      {"training.objective",
+       [](const RunConfig& run) { return objective_of(run).labels_documents; },
+       std::nullopt,
+       {{"data.packing", only({false}), "false", "each row has one label, and a batch is per_device_train_batch_size rows"},
+        {"data.train_on", only({"completion"}), "\"completion\" (the default)", "the label of each row is predicted, not its tokens"},
+        {"data.overlength", all_but({"split"}), "truncate, drop or error", "the label belongs to the whole row"},
+        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"}}},
+      {"training.objective",
+       [](const RunConfig& run) { return run.training.objective == train::ObjectiveKind::kModuleLoss; },
+       std::nullopt,
+       {{"data.packing", only({false}), "false", "a batch is per_device_train_batch_size rows"},
+        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"}}},
+      {"training.objective",
+       [](const RunConfig& run) { return !objective_of(run).records_passes; },
+       std::nullopt,
+       {{"training.cuda_graphs", only({false}), "false", "only passes of \"causal_lm\" are recorded"}}},
+  };
+}
+
+/// Choices of how it is trained.
+std::vector<Choice> method_choices() {
+  return {
+      {"adapter",
+       [](const RunConfig& run) { return run.adapter.has_value(); },
+       "an adapter",
+       {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"}}},
+      {"adapter.init_lora_weights",
+       [](const RunConfig& run) { return run.adapter && run.adapter->init == peft::LoraInit::kEva; },
+       std::nullopt,
+       {{"training.per_device_train_batch_size", all_but({"auto"}), "a number", "EVA's initialisation depends on the batches"}}},
+      {"training.gradient_checkpointing",
+       [](const RunConfig& run) { return run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload; },
+       std::nullopt,
+       {{"training.cuda_graphs", only({false}), "one of the two", "a recorded pass cannot move activations to host memory"}}},
+      {"adapter.use_dora",
+       [](const RunConfig& run) { return run.adapter && run.adapter->use_dora; },
+       "adapter.use_dora",
+       {{"training.cuda_graphs", only({false}), "false", "DoRA branches on values, which a recorded pass cannot do"}}},
+  };
+}
+
+/// Choices of the kind of base model.
+std::vector<Choice> backend_choices() {
+  std::vector<Json> of_modules;
+  for (const auto& entry : train::kObjectiveKinds.entries) {
+    if (train::objective_entry(entry.value).needs_module) {
+      of_modules.emplace_back(entry.name);
+    }
+  }
+  return {
+      {"model.path",
+       [](const RunConfig& run) { return !run.model.is_torchscript(); },
+       "a model that is not a TorchScript file",
+       {{"training.objective", all_but(std::move(of_modules)),
+         "causal_lm or sequence_classification, which also predicts values if labels are written with a decimal point"},
+        {"data.train.*.format", all_but({"features"}), "rows of tokens or texts"},
+        {"data.eval.*.format", all_but({"features"}), "rows of tokens or texts"}}},
+      {"model.path",
+       [](const RunConfig& run) { return run.model.is_torchscript(); },
+       "",
+       {{"adapter", all_but({nullptr}), "an object", "a TorchScript model can only be trained with an adapter"},
+        {"training.gradient_checkpointing", only({"off", "auto"}), "\"off\" or \"auto\"",
+         "the layers of a TorchScript model are not known"}}},
+      {"model.path",
+       [](const RunConfig& run) { return run.model.is_torchscript() && objective_of(run).records_passes; },
+       "a TorchScript model",
+       {{"training.cuda_graphs", only({false}), "false", "such a model reads the lengths of documents on the host"}}},
+  };
+}
+
+const std::vector<Choice>& choices() {
+  static const std::vector<Choice> kChoices = [] {
+    std::vector<Choice> all;
+    for (const std::vector<Choice>& some : {objective_choices(), method_choices(), backend_choices()}) {
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    return all;
+  }();
+  return kChoices;
+}
+
+using TakeValue = std::function<void(const Json& value, const ConfigPlace& at)>;
+
+/// Calls `take` with each value that `path` leads to.
+void for_each_value(const Json& section, const ConfigPlace& at, std::span<const std::string> path, const TakeValue& take) {
+  if (path.empty()) {
+    take(section, at);
+  } else if (path.front() == "*") {
+    for (size_t i = 0; i < section.size(); ++i) {
+      for_each_value(section[i], at.item(i), path.subspan(1), take);
+    }
+  } else if (section.is_object() && section.contains(path.front())) {
+    for_each_value(section[path.front()], at.key(path.front()), path.subspan(1), take);
+  }
+}
+
+/// "training.objective \"regression\"": a key of one value with this value.
+std::string key_and_value(const std::string& key, const RunConfig& run, const ConfigPlace& root) {
+  std::string text = key;
+  for_each_value(run.resolved, root, split(key, '.'), [&text](const Json& value, const ConfigPlace&) { text += " " + shown(value); });
+  return text;
+}
+
+std::string sentence(const Json& value, const std::string& choice, const Exclusion& exclusion) {
+  return "found " + shown(value) + (choice.empty() ? "" : " with " + choice) + ", expected " + exclusion.expected +
+         (exclusion.why.empty() ? "" : ": " + exclusion.why);
+}
+
+}  // namespace
+
+void check_exclusions(const RunConfig& run, const ConfigPlace& root) {
+  // Added only at the end: a value may be excluded by several choices, but one that is wrong by itself is reported once.
+  std::vector<std::pair<ConfigPlace, std::string>> found;
+  for (const Choice& choice : choices()) {
+    if (!choice.is_made(run) || !root.sound({choice.key})) {
+      continue;
+    }
+    const std::string name = choice.name.value_or(key_and_value(choice.key, run, root));
+    for (const Exclusion& exclusion : choice.excludes) {
+      for_each_value(run.resolved, root, split(exclusion.key, '.'), [&](const Json& value, const ConfigPlace& at) {
+        if (!exclusion.allowed.holds(value) && at.sound()) {
+          found.emplace_back(at, sentence(value, name, exclusion));
+        }
+      });
+    }
+  }
+  for (const auto& [at, message] : found) {
+    at.add(message);
+  }
+}
+
+}  // namespace lora::config

@@ -1,0 +1,43 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lora/models/base_model.h"
+#include "lora/peft/method.h"
+
+namespace lora::test {
+
+/// The file with an adapter's tensors.
+inline constexpr const char* kWeights = "adapter_model.safetensors";
+
+/// LoRA on these modules with the defaults of every other option.
+inline peft::LoraOptions default_lora(std::vector<std::string> targets) {
+  peft::LoraOptions options;
+  options.target_modules = {peft::ModuleChoice::Kind::kList, std::move(targets), ""};
+  return options;
+}
+
+/// LoRA of rank 4 and alpha 6 on these modules.
+inline peft::LoraOptions small_lora(std::vector<std::string> targets) {
+  peft::LoraOptions options = default_lora(std::move(targets));
+  options.r = 4;
+  options.lora_alpha = 6;
+  return options;
+}
+
+inline std::unique_ptr<peft::Method> attach(const peft::LoraOptions& options, const models::BaseModel& base) {
+  return peft::attach_lora(options, *base.model, "base", 1);
+}
+
+/// The model of a folder, on the CPU.
+inline models::BaseModel load_folder(const std::filesystem::path& folder) {
+  models::ModelOptions options;
+  options.path = folder;
+  options.device = "cpu";
+  return models::load_base_model(options, 0);
+}
+
+}  // namespace lora::test
