@@ -178,7 +178,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
   for (const nn::Host* host : model->hosts()) {
     const auto* linear = dynamic_cast<const nn::Linear*>(host);
     const bool is_linear = linear != nullptr, is_embedding = dynamic_cast<const nn::Embedding*>(host) != nullptr;
-    bool is_target = all_linear && is_linear && host != model->find_head();
+    bool is_target = all_linear && is_linear && host != model->head();
     for (const std::string& name : names) {
       if (host->name() == name || host->name().ends_with("." + name)) {
         is_target = true;

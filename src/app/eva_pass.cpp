@@ -8,6 +8,10 @@
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/data/batches.h"
+#include "lora/nn/adapters.h"
+#include "lora/peft/eva.h"
+#include "app/run_stages.h"
 
 namespace lora::app {
 
@@ -40,10 +44,9 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 }
 
 /// Passes batches to EVA until it has converged. Returns their number.
-int64_t look_at_data(const RunParts& parts, const config::RunConfig& config) {
-  const peft::EvaOptions& options = config.adapter->eva;
-  peft::EvaPass& pass = *parts.eva;
-  const std::vector<train::MicroBatch> batches = data::plan_epoch(parts.train, train_batches(config, config.training.per_device_train_batch_size), 0);
+int64_t look_at_data(const RunParts& parts, const config::RunConfig& config, const peft::EvaOptions& options, peft::EvaPass& pass) {
+  const data::BatchOptions division = train_batches(config, config.training.per_device_train_batch_size);
+  const std::vector<train::MicroBatch> batches = data::plan_epoch(parts.rows->train, division, 0);
   const auto epoch = static_cast<int64_t>(batches.size());
   int64_t most_tokens = 0;
   for (int64_t i = 0; i < kMostBatches || i < epoch; ++i) {
@@ -52,9 +55,9 @@ int64_t look_at_data(const RunParts& parts, const config::RunConfig& config) {
       fail_small_batches(pass, most_tokens);
     }
     const train::MicroBatch& batch = batches[static_cast<size_t>(i % epoch)];
-    const at::Tensor counted = counted_positions(parts.train, batch, options);
+    const at::Tensor counted = counted_positions(parts.rows->train, batch, options);
     most_tokens = std::max(most_tokens, counted.size(0));
-    if (pass.add(data::make_batch(parts.train, batch).to(parts.base.model->device()), counted)) {
+    if (pass.add(data::make_batch(parts.rows->train, batch).to(parts.base.model->device()), counted)) {
       return i;
     }
     if ((i + 1) % kBatchesPerReport == 0) {
@@ -72,16 +75,19 @@ int64_t look_at_data(const RunParts& parts, const config::RunConfig& config) {
 void attach_from_data(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
   const peft::LoraOptions& options = *config.adapter;
   nn::Model& model = *parts.base.model;
-  const peft::BaseReference base = parts.base_reference(config);
+  const peft::BaseReference base = base_reference(config, parts.base, parts.rows->label_set());
+  parts.method.reset();
+  nn::remove_adapters(model);  // the initial ranks
   if (!checkpoint.empty()) {
     parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
     return;
   }
   log::info("EVA: computing the initial adapter from the training data");
-  const int64_t num_batches = look_at_data(parts, config);
-  const peft::EvaStart start = parts.eva->start();
+  peft::EvaPass pass(options, model);
+  const int64_t num_batches = look_at_data(parts, config, options.eva, pass);
+  const peft::EvaStart start = pass.start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
-            std::to_string(parts.eva->num_modules()) + " modules get a rank");
+            std::to_string(pass.num_modules()) + " modules get a rank");
   parts.method = peft::attach_eva(start, model, base, config.training.seed);
 }
 

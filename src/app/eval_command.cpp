@@ -1,29 +1,25 @@
 #include "lora/app/eval_command.h"
 
-#include <cmath>
 #include <limits>
 #include <optional>
 
-#include "app/document_scores.h"
-#include "app/eval_labels.h"
+#include "app/backend.h"
 #include "app/eval_rows.h"
+#include "app/evaluation.h"
 #include "app/flag_value.h"
-#include "app/inference.h"
-#include "lora/base/counted.h"
+#include "app/measure.h"
+#include "app/result_inputs.h"
 #include "lora/base/error.h"
-#include "lora/base/log.h"
 #include "lora/base/result_file.h"
-#include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
-#include "lora/nn/token_batch.h"
 #include "lora/train/objectives.h"
-#include "app/result_inputs.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 
 namespace {
+
+using train::ObjectiveKind;
 
 data::DataOptions data_options(const EvalRequest& request) {
   data::DataOptions options;
@@ -47,165 +43,27 @@ data::SourceOptions source_options(const EvalRequest& request) {
   return source;
 }
 
-/// The sums of one adapter's evaluation, or of the base model's.
-struct Totals {
-  double loss = 0;
-  int64_t correct = 0;
-  int64_t tokens = 0;
-
-  /// Adds the supervised tokens of a document.
-  void add(const data::Example& example, const DocumentScores& scores) {
-    for (size_t i = 1; i < example.ids.size(); ++i) {
-      if (example.label(i) != nn::kIgnoreLabel) {
-        loss += scores.losses[i];
-        correct += scores.correct[i] ? 1 : 0;
-        ++tokens;
-      }
-    }
+/// What a TorchScript module is evaluated for, which its file does not tell.
+ObjectiveKind objective_of_module(const EvalRequest& request, data::RowFormat format) {
+  if (request.objective.empty()) {
+    config_error("--objective", "is required for --format " + request.format +
+                                    " and a TorchScript model: found none, expected what it was trained for, which is "
+                                    "sequence_classification, regression or module_loss");
   }
-  double mean_loss() const { return loss / static_cast<double>(tokens); }
-};
-
-/// A row of --token-logprobs. `loss` is the mean over the document's supervised tokens, null if it has none.
-std::string logprobs_row(size_t index, const data::Example& example, const DocumentScores& scores) {
-  Totals own;
-  own.add(example, scores);
-  Json logprobs = Json::array();
-  for (size_t i = 0; i < example.ids.size(); ++i) {
-    logprobs.push_back(i == 0 ? Json(nullptr) : Json(-scores.losses[i]));
+  const ObjectiveKind kind = flag_value(train::kObjectiveKinds, request.objective, "--objective");
+  if (!train::objective_entry(kind).reads(format)) {
+    config_error("--format", "found " + request.format + " with --objective " + request.objective + ", expected " +
+                                 join(train::formats_of(kind), " or "));
   }
-  const Json row{{"index", index},
-                 {"input_ids", example.ids},
-                 {"logprobs", std::move(logprobs)},
-                 {"loss", own.tokens > 0 ? Json(own.mean_loss()) : Json(nullptr)}};
-  return row.dump() + "\n";
+  return kind;
 }
 
-Totals evaluate(nn::Model& model, const data::Dataset& dataset, const EvalRequest& request, const std::optional<ResultFile>& rows) {
-  Totals totals;
-  if (!rows) {
-    score_documents(model, dataset, request.batch_size, false,
-                    [&](size_t i, const DocumentScores& scores) { totals.add(dataset.examples[i], scores); });
-    return totals;
+ObjectiveKind objective_of(const EvalRequest& request, data::RowFormat format, bool is_module) {
+  const bool has_supervised_tokens = train::objective_entry(ObjectiveKind::kCausalLm).reads(format);
+  if (is_module && (!has_supervised_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
+    return objective_of_module(request, format);
   }
-  rows->write([&](const Append& append) {
-    score_documents(model, dataset, request.batch_size, true, [&](size_t i, const DocumentScores& scores) {
-      totals.add(dataset.examples[i], scores);
-      const std::string row = logprobs_row(i, dataset.examples[i], scores);
-      append(row.data(), row.size());
-    });
-  });
-  return totals;
-}
-
-Json result_json(const std::string& adapter, const Totals& totals, const data::Dataset& dataset, const EvalRequest& request) {
-  return {{"model", request.inference.model},
-          {"adapter", adapter.empty() ? Json(nullptr) : Json(adapter)},
-          {"data", request.source.path},
-          {"loss", totals.mean_loss()},
-          {"perplexity", std::exp(totals.mean_loss())},
-          {"token_accuracy", static_cast<double>(totals.correct) / static_cast<double>(totals.tokens)},
-          {"num_tokens", totals.tokens},
-          {"num_input_tokens", dataset.num_tokens()},
-          {"num_documents", dataset.examples.size()}};
-}
-
-/// Adds the difference from the base model's loss, which comes first, to each adapter's result.
-void add_changes_from_base(std::vector<Json>& results) {
-  for (Json& result : results) {
-    if (!result["adapter"].is_null()) {
-      result["loss_difference"] = result["loss"].get<double>() - results.front()["loss"].get<double>();
-    }
-  }
-}
-
-std::string result_table(const std::vector<Json>& results) {
-  const bool compares = results.back().contains("loss_difference");
-  TextTable table;
-  std::vector<std::string> head{"adapter", "loss", "perplexity", "accuracy", "tokens"};
-  if (compares) {
-    head.insert(head.begin() + 2, "difference");
-  }
-  table.add(std::move(head));
-  for (const Json& result : results) {
-    std::vector<std::string> line{result["adapter"].is_null() ? "(none)" : result["adapter"].get<std::string>()};
-    for (const char* key : {"loss", "loss_difference", "perplexity", "token_accuracy"}) {
-      if (result.contains(key)) {
-        line.push_back(short_number(result[key].get<double>(), 6));
-      } else if (compares) {
-        line.emplace_back();
-      }
-    }
-    line.push_back(with_thousands(result["num_tokens"].get<int64_t>()));
-    table.add(std::move(line));
-  }
-  return table.text();
-}
-
-/// The rows for each adapter: adapters with different chat templates need different token ids.
-class EvalRows {
- public:
-  EvalRows(const EvalRequest& request, const data::SourceOptions& source, const data::DataOptions& options, const InferenceParts& parts)
-      : request_(request), source_(source), options_(options), parts_(parts), tokenizer_(parts.tokenizer_for(source.format)) {}
-
-  /// The base model ("") gets the same text as the first adapter, so that the two can be compared.
-  const data::Dataset& of(const std::string& adapter) {
-    const std::string& owner = adapter.empty() && !parts_.adapters.empty() ? parts_.adapters.front().name : adapter;
-    const auto choice = parts_.template_choice(owner, request_.chat_template);
-    const auto chat_template = row_template(source_.format, choice, parts_.options, tokenizer_.get());
-    const std::string identity = chat_template ? chat_template->identity() : "";
-    if (!dataset_ || identity != identity_) {
-      identity_ = identity;
-      load(chat_template.get());
-      require_template_used(choice, source_.format, *dataset_);
-    }
-    return *dataset_;
-  }
-
- private:
-  void load(const tokenizer::ChatTemplate* chat_template) {
-    if (source_.format == data::RowFormat::kInstruction) {
-      log::info("Instruction rows use " + (chat_template == nullptr ? "the Alpaca prompt" : "the chat template " + chat_template->name()));
-    }
-    const data::LoadContext context{tokenizer_.get(),
-                                    parts_.base.model->vocab_size(),
-                                    !request_.token_logprobs.empty(),
-                                    /*num_threads=*/0,
-                                    chat_template,
-                                    chat_template};
-    dataset_ = data::load_dataset("--data", {source_}, options_, context);
-    if (dataset_->num_supervised() == 0) {
-      data_error("--data", "no document has a supervised token: found " +
-                               counted(static_cast<int64_t>(dataset_->examples.size()), "document") + ". Check the labels or completions.");
-    }
-  }
-
-  const EvalRequest& request_;
-  const data::SourceOptions& source_;
-  const data::DataOptions& options_;
-  const InferenceParts& parts_;
-  std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
-  std::string identity_;
-  std::optional<data::Dataset> dataset_;
-};
-
-void print(const std::vector<Json>& results, bool json) {
-  if (json) {
-    terminal::print_json(results.size() == 1 ? results.front() : Json{{"results", results}});
-  } else {
-    terminal::print(result_table(results));
-  }
-}
-
-/// The file of --token-logprobs, if the flag is given.
-std::optional<ResultFile> logprobs_file(const EvalRequest& request) {
-  if (request.token_logprobs.empty()) {
-    return std::nullopt;
-  }
-  if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
-    config_error("--token-logprobs", "found more than one result to write, expected at most one adapter and no --compare-base");
-  }
-  return ResultFile(request.token_logprobs, inputs_of(request.inference, {request.source.path, request.chat_template}));
+  return has_supervised_tokens ? ObjectiveKind::kCausalLm : ObjectiveKind::kSequenceClassification;
 }
 
 /// Throws config Error for flags that have no effect on these rows or this model.
@@ -221,40 +79,89 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
   }
 }
 
-}  // namespace
-
-int eval_command(const EvalRequest& request) {
-  const data::DataOptions options = data_options(request);
-  const data::SourceOptions source = source_options(request);
-  const bool has_supervised_tokens = train::objective_entry(train::ObjectiveKind::kCausalLm).reads(source.format);
-  const bool is_module = model_options(request.inference).is_torchscript();
-  require_flags_with_effect(request, source.format, options.train_on, is_module);
-  if (is_module && (!has_supervised_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
-    return evaluate_rows(request, source, options);
-  }
-  if (source.format == data::RowFormat::kClassification) {
-    return evaluate_labels(request, source, options);
-  }
-  if (!request.predictions.empty()) {
+/// Throws config Error for results that this use of the model does not give.
+void require_possible_results(const EvalRequest& request, ObjectiveKind objective, const Backend& backend) {
+  if (backend.predicts_tokens && !request.predictions.empty()) {
     config_error("--predictions", "is only for models that label rows: found --format " + request.format +
                                       ", expected classification, or a TorchScript model with --objective sequence_classification or "
                                       "regression. For tokens use --token-logprobs.");
   }
-  const std::optional<ResultFile> rows = logprobs_file(request);
-  const InferenceParts parts = open_inference(request.inference);
-  nn::Model& model = *parts.base.model;
-  EvalRows evaluated(request, source, options, parts);
-  std::vector<Json> results;
+  if (!backend.predicts_tokens && !request.token_logprobs.empty()) {
+    config_error("--token-logprobs",
+                 backend.is_module ? "needs rows with tokens to predict: found --objective " + request.objective
+                                   : "needs rows with tokens to predict: found --format classification, whose rows have one label each");
+  }
+  if (objective == ObjectiveKind::kModuleLoss && !request.predictions.empty()) {
+    config_error("--predictions",
+                 "cannot be written: found --objective module_loss, whose module returns a loss and no predictions, expected "
+                 "sequence_classification or regression");
+  }
+  if (backend.has_head && request.compare_base && !request.inference.adapters.empty()) {
+    config_error("--compare-base",
+                 "cannot be used with --format classification and --adapter: the base model does not have the adapters' head");
+  }
+}
+
+/// The file of --token-logprobs or --predictions, if the flag is given.
+std::optional<ResultFile> file_of_rows(const EvalRequest& request, bool predicts_tokens) {
+  const std::filesystem::path& path = predicts_tokens ? request.token_logprobs : request.predictions;
+  if (path.empty()) {
+    return std::nullopt;
+  }
+  if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
+    config_error(predicts_tokens ? "--token-logprobs" : "--predictions",
+                 "found more than one result to write, expected at most one adapter and no --compare-base");
+  }
+  return ResultFile(path, inputs_of(request.inference, {request.source.path, request.chat_template}));
+}
+
+/// Adds the difference from the base model's loss, which comes first, to each adapter's result.
+void add_changes_from_base(std::vector<Evaluation>& evaluations) {
+  for (Evaluation& evaluation : evaluations) {
+    if (!evaluation.adapter.empty()) {
+      evaluation.loss_difference = evaluation.found.loss - evaluations.front().found.loss;
+    }
+  }
+}
+
+}  // namespace
+
+int eval_command(const EvalRequest& request) {
+  const EvalSource from{request, data_options(request), source_options(request)};
+  const models::ModelOptions model_flags = model_options(request.inference);
+  const bool is_module = backend_of(model_flags).is_module;
+  require_flags_with_effect(request, from.source.format, from.options.train_on, is_module);
+  const ObjectiveKind objective = objective_of(request, from.source.format, is_module);
+  const Backend& backend = backend_of(model_flags, objective);
+  require_possible_results(request, objective, backend);
+  const std::optional<ResultFile> file = file_of_rows(request, backend.predicts_tokens);
+
+  std::optional<data::Dataset> rows;
+  if (is_module && !backend.predicts_tokens) {
+    rows = load_module_rows(from, model_flags);
+  }
+  const InferenceParts parts =
+      open_inference(request.inference, objective, rows ? &*rows : nullptr, /*need_labels=*/request.predictions.empty());
+  if (backend.has_head) {
+    rows = load_labelled_rows(from, parts);
+  }
+  std::optional<EvalDocuments> documents;
+  if (!rows) {
+    documents.emplace(from, parts);
+  }
+  std::vector<Evaluation> evaluations;
   for (const std::string& name : parts.names_to_run(request.compare_base)) {
-    const data::Dataset& dataset = evaluated.of(name);
-    require_other_file(rows, dataset);
-    nn::use_adapter(model, name);
-    results.push_back(result_json(name, evaluate(model, dataset, request, rows), dataset, request));
+    const data::Dataset& dataset = rows ? *rows : documents->of(name);
+    require_other_file(file, dataset);
+    nn::use_adapter(*parts.base.model, name);
+    const data::LabelSet* const labels = parts.labels ? &*parts.labels : nullptr;
+    evaluations.push_back(make_evaluation(
+        name, measure({*parts.base.model, dataset, objective, labels, request.batch_size}, file), dataset, objective, request));
   }
-  if (request.compare_base && results.size() > 1) {
-    add_changes_from_base(results);
+  if (backend.predicts_tokens && request.compare_base && evaluations.size() > 1) {
+    add_changes_from_base(evaluations);
   }
-  print(results, request.json);
+  print_evaluations(evaluations, request);
   return 0;
 }
 

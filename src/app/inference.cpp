@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "app/classifier.h"
-#include "app/load_base.h"
+#include "app/backend.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
@@ -32,12 +31,12 @@ AdapterFlag parse_adapter_flag(const std::string& flag) {
 
 using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::LoraOptions>>;
 
-void require_use(const FlaggedAdapters& adapters, ModelUse use) {
+void require_use(const FlaggedAdapters& adapters, const Backend& backend) {
   for (const auto& [flag, options] : adapters) {
     const bool scores_documents = peft::is_sequence_classification(options);
-    if (scores_documents != (use == ModelUse::kDocuments)) {
+    if (scores_documents != backend.has_head) {
       config_error("--adapter " + flag.folder.string(),
-                   use == ModelUse::kRows ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
+                   !backend.has_head && !backend.predicts_tokens ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
                    : scores_documents     ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. "
                                             "Evaluate it with lora-eval --format classification."
                                       : "is not for a classifier: found another task_type, expected SEQ_CLS for --format classification");
@@ -45,38 +44,27 @@ void require_use(const FlaggedAdapters& adapters, ModelUse use) {
   }
 }
 
-/// The labels of the adapters, which must agree; without adapters, those of the model folder's head.
-data::LabelSet common_labels(const FlaggedAdapters& adapters, const fs::path& model_folder) {
-  std::optional<data::LabelSet> labels;
-  for (const auto& [flag, options] : adapters) {
-    data::LabelSet own = adapter_labels(flag.folder, model_folder);
-    if (labels && labels->names != own.names) {
-      config_error("--adapter " + flag.folder.string(),
-                   "has different labels from the adapter before it: expected the same labels for all adapters");
+/// The adapters' configs, read first, so that mistakes in them are reported at once.
+FlaggedAdapters read_flagged_adapters(const InferenceRequest& request, const Backend& backend) {
+  FlaggedAdapters adapters;
+  for (const std::string& flag : request.adapters) {
+    const AdapterFlag parsed = parse_adapter_flag(flag);
+    const auto same_name = [&parsed](const auto& other) { return other.first.name == parsed.name; };
+    if (parsed.name.empty() || parsed.folder.empty() || std::any_of(adapters.begin(), adapters.end(), same_name)) {
+      config_error("--adapter", "found '" + flag + "', expected DIR or NAME=DIR, with a different name for each adapter");
     }
-    labels = std::move(own);
+    adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
   }
-  labels = labels ? labels : known_labels(model_folder);
-  if (!labels) {
-    model_error(model_folder.string(),
-                "the model has no labels: found no id2label in its config.json, expected a trained classifier, or an adapter with "
-                "a classifier");
-  }
-  return *labels;
+  require_use(adapters, backend);
+  return adapters;
 }
 
-/// The labels in the adapters' metadata, which must agree; none if no adapter has any.
-std::optional<data::LabelSet> named_labels(const FlaggedAdapters& adapters) {
-  std::optional<data::LabelSet> labels;
+std::vector<fs::path> folders_of(const FlaggedAdapters& adapters) {
+  std::vector<fs::path> folders;
   for (const auto& [flag, options] : adapters) {
-    std::optional<data::LabelSet> own = stored_labels(flag.folder);
-    if (labels && own && (labels->names != own->names || labels->is_regression != own->is_regression)) {
-      config_error("--adapter " + flag.folder.string(),
-                   "has different classes from the adapter before it: expected the same classes for all adapters");
-    }
-    labels = own ? std::move(own) : std::move(labels);
+    folders.push_back(flag.folder);
   }
-  return labels;
+  return folders;
 }
 
 /// A head weight that is in neither the base model nor an adapter is random, and its scores are meaningless.
@@ -160,47 +148,39 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
 }
 
 models::ModelOptions model_options(const InferenceRequest& request) {
-  models::ModelOptions options = config::read_model_flags(
+  const models::ModelOptions options = config::read_model_flags(
       {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
       request.surroundings);
   require_model(options, "--model");
-  if (options.is_torchscript()) {
-    options.base_dropout = 0;  // nothing is trained here
-  }
   return options;
 }
 
-InferenceParts open_inference(const InferenceRequest& request, ModelUse use, const BaseLoader& load) {
+InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveKind objective, data::Dataset* rows, bool need_labels) {
   InferenceParts parts;
   parts.options = model_options(request);
-  // Read the adapters' configs first, so that mistakes in them are reported at once.
-  FlaggedAdapters adapters;
-  for (const std::string& flag : request.adapters) {
-    const AdapterFlag parsed = parse_adapter_flag(flag);
-    const auto same_name = [&parsed](const auto& other) { return other.first.name == parsed.name; };
-    if (parsed.name.empty() || parsed.folder.empty() || std::any_of(adapters.begin(), adapters.end(), same_name)) {
-      config_error("--adapter", "found '" + flag + "', expected DIR or NAME=DIR, with a different name for each adapter");
-    }
-    adapters.emplace_back(parsed, config::read_adapter_folder(parsed.folder));
+  const Backend& backend = backend_of(parts.options, objective);
+  const FlaggedAdapters adapters = read_flagged_adapters(request, backend);
+  if (backend.adapter_labels != nullptr) {
+    parts.labels = backend.adapter_labels(folders_of(adapters), parts.options.path);
   }
-  require_use(adapters, use);
-  if (use == ModelUse::kDocuments) {
-    parts.labels = common_labels(adapters, parts.options.path);
-    const bool is_stored = adapters.empty();
-    parts.base = models::load_base_model(parts.options, /*seed=*/0,
-                                         models::SequenceHeadRequest{is_stored ? std::nullopt : std::optional(parts.labels->num_labels())});
-  } else {
-    parts.labels = use == ModelUse::kRows ? named_labels(adapters) : std::nullopt;
-    parts.base = load ? load(parts.options, parts.labels) : load_base(parts.options, /*seed=*/0);
+  if (rows != nullptr) {
+    backend.label_rows({*rows, nullptr, objective, parts.labels, need_labels});
   }
+  BaseRequest base_request{parts.options, objective};
+  base_request.num_labels = backend.has_head && !adapters.empty() ? std::optional(parts.labels->num_labels()) : std::nullopt;
+  base_request.rows = rows;
+  parts.base = backend.open(base_request);
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    peft::LoraOptions own = use == ModelUse::kDocuments ? peft::for_sequence_classification(options, {}) : options;
+    peft::LoraOptions own = backend.adapter_options != nullptr ? backend.adapter_options(options, {}) : options;
     own.keeps_base = true;
     parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
   }
-  if (use == ModelUse::kDocuments) {
+  if (backend.has_head) {
     require_head_values(parts, adapters);
+  }
+  if (rows != nullptr && backend.label_opened != nullptr) {
+    parts.labels = backend.label_opened({*rows, nullptr, objective, parts.labels}, *parts.base.model);
   }
   return parts;
 }

@@ -1,5 +1,4 @@
 #pragma once
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include "lora/peft/method.h"
 #include "lora/tokenizer/chat_template.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "lora/train/options.h"
 
 namespace lora::app {
 
@@ -55,22 +55,13 @@ void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::Ro
 /// Throws model Error naming `where` if the tokenizer has more ids than the model.
 void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
-/// The purpose for which a model is loaded.
-enum class ModelUse {
-  kTokens,
-  kDocuments,  ///< scored by a classification head
-  kRows,       ///< taken whole by a TorchScript module
-};
-
 /// The model options from the request's flags.
 models::ModelOptions model_options(const InferenceRequest& request);
 
-/// Replaces load_base for loading the base model; `labels` are those of InferenceParts.
-using BaseLoader = std::function<models::BaseModel(const models::ModelOptions& options, const std::optional<data::LabelSet>& labels)>;
-
-/// Loads the model and attaches its adapters. For kDocuments the labels are those of the adapters, or of the model folder without adapters;
-/// for kRows, which requires `load`, those in the adapters' metadata, if any. Throws config Error for an adapter name that is empty or
-/// repeated and for an adapter that does not fit the use, and what loading throws.
-InferenceParts open_inference(const InferenceRequest& request, ModelUse use = ModelUse::kTokens, const BaseLoader& load = nullptr);
+/// Loads the model for an objective and attaches its adapters, whose labels it gets (Backend::adapter_labels). `rows`: those that a module
+/// is opened for, whose labels get their meaning. Throws config Error for an adapter name that is empty or repeated and for an adapter that
+/// does not fit the objective, and what loading throws.
+InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveKind objective = train::ObjectiveKind::kCausalLm,
+                              data::Dataset* rows = nullptr, bool need_labels = true);
 
 }  // namespace lora::app

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/backend.h"
 #include "app/classifier.h"
 #include "app/control_tokens.h"
 #include "app/inference.h"
@@ -38,7 +39,7 @@ std::optional<int64_t> read_max_positions(const JsonReader& config) {
 /// The last parts of the names of the linear modules that "all-linear" selects.
 std::vector<std::string> linear_names(nn::Model& model) {
   std::vector<std::string> names;
-  const nn::Linear* const head = model.find_head();
+  const nn::Linear* const head = model.head();
   for (const nn::Host* host : model.hosts()) {
     const std::string name = host->name().substr(host->name().rfind('.') + 1);
     const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr && static_cast<const nn::Host*>(head) != host;
@@ -158,7 +159,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   ModelFacts facts;
   facts.options = config::read_model_flags({.model = name, .flag = kFlag}, surroundings);
   require_model(facts.options, kFlag);
-  if (facts.options.is_torchscript()) {
+  if (backend_of(facts.options).is_module) {
     config_error(kFlag, "found the TorchScript file '" + name + "', expected a Hugging Face model folder. Start from " +
                             "configs/lora_torchscript.json or configs/lora_features.json.");
   }
@@ -173,9 +174,9 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   }
   facts.vocab_size = model->vocab_size();
   facts.max_positions = read_max_positions(reader);
-  facts.predicts_tokens = model->find_head() != nullptr;
+  facts.predicts_tokens = model->head() != nullptr;
   facts.linear = linear_names(*model);
-  facts.family_targets = model->default_target_modules();
+  facts.family_targets = model->body->default_target_modules();
   try_tokenizer(facts);
   if (facts.tokenizer && facts.predicts_tokens) {
     require_vocabulary(*facts.tokenizer, *model, kFlag);

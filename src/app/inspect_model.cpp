@@ -76,7 +76,7 @@ void add_family(const fs::path& folder, const std::vector<TensorFacts>& tensors,
     }
   }
   facts["hosts"] = grouped_hosts(modules, tensors);
-  facts["default_target_modules"] = model->default_target_modules();
+  facts["default_target_modules"] = model->body->default_target_modules();
 }
 
 /// The tensors of a model folder, under the names of the loaded model.

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 
+#include "app/backend.h"
 #include "app/flag_value.h"
 #include "app/inference.h"
 #include "lora/base/error.h"
@@ -101,7 +102,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
     const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
     const Tensor own =
-        model.sequence_head() != nullptr ? model.sequence_head()->logits(model, pass) : model.logits(model.hidden(pass), pass);
+        model.documents != nullptr ? model.documents->scores(*model.body, pass) : model.tokens->logits(model.body->hidden(pass), pass);
     logits.push_back(own.to(at::kFloat).cpu());
   }
   return at::cat(logits);
@@ -135,9 +136,9 @@ class WeightComparison {
   WeightComparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
     const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
     precision_ = precision_of(parts.base.model->dtype());
-    const bool is_script = parts.options.is_torchscript();  // a TorchScript module keeps its own dtypes
-    dtype_ = is_script ? "auto" : precision_.name;
-    documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size(), is_script) : read_documents(request, parts);
+    const bool is_module = backend_of(parts.options).is_module;
+    dtype_ = is_module ? "auto" : precision_.name;
+    documents_ = request.data.empty() ? random_documents(parts.base.model->vocab_size(), is_module) : read_documents(request, parts);
     result_logits_ = logits_of(*parts.base.model, documents_);
   }
 
@@ -163,7 +164,9 @@ class WeightComparison {
     for (size_t i = 0; with_adapters && i < request_.adapters.size(); ++i) {
       inference.adapters.push_back(std::to_string(i) + "=" + request_.adapters[i]);
     }
-    InferenceParts parts = open_inference(inference, scores_documents(request_) ? ModelUse::kDocuments : ModelUse::kTokens);
+    const bool is_classifier = scores_documents(request_) && !backend_of(model_options(inference)).is_module;
+    InferenceParts parts = open_inference(
+        inference, is_classifier ? train::ObjectiveKind::kSequenceClassification : train::ObjectiveKind::kCausalLm);
     for (size_t i = 0; with_adapters && i < request_.weights.size(); ++i) {
       nn::scale_adapter(*parts.base.model, std::to_string(i), request_.weights[i]);
     }

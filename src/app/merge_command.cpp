@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "app/adapter_templates.h"
+#include "app/backend.h"
 #include "app/flag_value.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -11,8 +12,6 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/options.h"
-#include "app/merge_model.h"
-#include "app/merge_script.h"
 #include "app/model_path.h"
 #include "app/new_folder.h"
 
@@ -125,7 +124,7 @@ int merge_command(const MergeRequest& request) {
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},
         request.surroundings);
     require_model(model, "--model");
-    (model.is_torchscript() ? merge_script : merge_model)(request, model, read_adapters(request));
+    backend_of(model).merge(request, model, read_adapters(request));
   } else {
     combine_adapters(request);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "app/backend.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
@@ -69,7 +70,7 @@ void require_path(const models::ModelOptions& options, const std::string& where)
 
 void require_model(const models::ModelOptions& options, const std::string& where) {
   require_path(options, where);
-  if (options.is_torchscript()) {
+  if (backend_of(options).is_module) {
     return;
   }
   std::error_code error;

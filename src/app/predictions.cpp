@@ -15,7 +15,6 @@
 #include "lora/data/batches.h"
 #include "lora/train/regression.h"
 #include "lora/train/sequence_classification.h"
-#include "app/result_inputs.h"
 
 namespace lora::app {
 
@@ -113,7 +112,7 @@ Json prediction_json(const at::Tensor& outputs_NK, int64_t row, const OutputKind
 
 train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, const OutputKind& kind, int64_t batch_size,
                              const std::optional<ResultFile>& file) {
-  LabelComparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.row_model() != nullptr);
+  LabelComparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.rows != nullptr);
   if (!file) {
     for_each_output(model, dataset, batch_size,
                     [&](const auto& rows, const auto& tokens, const at::Tensor& outputs_NK) { comparison.add(rows, tokens, outputs_NK); });
@@ -130,16 +129,6 @@ train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, con
     });
   });
   return comparison.result();
-}
-
-std::optional<ResultFile> predictions_file(const EvalRequest& request) {
-  if (request.predictions.empty()) {
-    return std::nullopt;
-  }
-  if (request.inference.adapters.size() > 1 || (request.compare_base && !request.inference.adapters.empty())) {
-    config_error("--predictions", "found more than one result to write, expected at most one adapter and no --compare-base");
-  }
-  return ResultFile(request.predictions, inputs_of(request.inference, {request.source.path, request.chat_template}));
 }
 
 }  // namespace lora::app

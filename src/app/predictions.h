@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "lora/app/eval_command.h"
 #include "lora/base/result_file.h"
 #include "lora/data/dataset.h"
 #include "lora/nn/model.h"
@@ -26,9 +25,5 @@ Json prediction_json(const at::Tensor& outputs_NK, int64_t row, const OutputKind
 /// data Error for a target whose width differs from that of the outputs.
 train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, const OutputKind& kind, int64_t batch_size,
                              const std::optional<ResultFile>& file);
-
-/// The file of --predictions, if the flag is given. Throws config Error if there is more than one result to write, output Error if the file
-/// cannot be written.
-std::optional<ResultFile> predictions_file(const EvalRequest& request);
 
 }  // namespace lora::app

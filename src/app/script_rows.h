@@ -8,9 +8,6 @@
 // Rows that a TorchScript module takes whole.
 namespace lora::app {
 
-/// Whether the model takes whole rows for that objective, instead of predicting their tokens.
-bool takes_rows_whole(const models::ModelOptions& model, train::ObjectiveKind objective);
-
 /// Converts targets to what the objective needs, before the module is loaded: values for a regression; for a module's own loss the kind
 /// that its adapter was trained on (`known`), else that of the first set: classes by name, classes by number, or values. Returns this kind
 /// for the adapter's file; none if the objective determines it, or rows have no target. `second` may be null. Throws data Error with

@@ -16,6 +16,7 @@
 #include "app/run_folder.h"
 #include "app/run_parts.h"
 #include "app/run_prompts.h"
+#include "app/run_stages.h"
 #include "app/summary.h"
 #include "app/training_run.h"
 
@@ -31,7 +32,7 @@ MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const
   if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
     found = checkpoint::load_state(plan.checkpoint).batch_size;
   }
-  return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, parts.train, parts.eval_set(),
+  return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, parts.rows->train, parts.rows->eval_set(),
                       usable_memory_bytes(parts.base.model->device()), found});
 }
 
@@ -40,9 +41,9 @@ void show_summary(const RunConfig& config, const RunParts& parts, const train::S
   const SummaryInput input{config,
                            parts.base,
                            *parts.method,
-                           parts.train,
-                           parts.eval_set(),
-                           parts.labels ? &*parts.labels : nullptr,
+                           parts.rows->train,
+                           parts.rows->eval_set(),
+                           parts.rows->label_set(),
                            parts.prompts.summary,
                            steps.total_steps()};
   for (const std::string& line : summary_lines(input, memory)) {
@@ -77,12 +78,12 @@ std::string finished_line(const RunConfig& config, const RunPlan& plan) {
 }
 
 /// Prints what the run would do with the files in its folder. Throws what the run would throw.
-void require_startable(const RunConfig& config, const RunParts& parts, const TrainRequest& request, int64_t total_steps) {
+void require_startable(const RunConfig& config, RunHashes& hashes, const TrainRequest& request, int64_t total_steps) {
   const bool is_named = request.resume != "auto" && request.resume != "never";
   if (!is_named && !has_run_files(config.output_dir)) {
     return;  // no need to hash files
   }
-  const RunPlan plan = plan_run(config.output_dir, identify_run(config.resolved, parts.hashes(config)), request.resume, request.overwrite);
+  const RunPlan plan = plan_run(config.output_dir, identify_run(config.resolved, hashes.of(config)), request.resume, request.overwrite);
   require_room(plan, total_steps);
   if (plan.start == RunStart::kFinished) {
     log::info(finished_line(config, plan));
@@ -93,17 +94,14 @@ void require_startable(const RunConfig& config, const RunParts& parts, const Tra
   }
 }
 
-void show_dry_run(const RunConfig& config, RunParts& parts, const TrainRequest& request) {
-  if (parts.eva) {  // with the ranks before the EVA pass
-    parts.method = peft::attach_lora(*config.adapter, *parts.base.model, parts.base_reference(config), config.training.seed);
-  }
+void show_dry_run(const RunConfig& config, RunParts& parts, RunHashes& hashes, const TrainRequest& request) {
   const MemoryPlan memory = fit_into_memory(config, parts, {});
-  train::StepPlan steps = plan_steps(config, parts.train, memory.batch_size);
+  train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
   require_valid_schedule(config, steps);
   warn_of_accumulation(config, steps);
   show_summary(config, parts, steps, memory);
-  require_startable(config, parts, request, steps.total_steps());
-  terminal::print(dry_run_report(*parts.method, parts.train, parts.labels ? &*parts.labels : nullptr, parts.tokenizer.get(),
+  require_startable(config, hashes, request, steps.total_steps());
+  terminal::print(dry_run_report(*parts.method, parts.rows->train, parts.rows->label_set(), parts.tokenizer.get(),
                                  terminal::shows_colours()));
 }
 
@@ -111,12 +109,15 @@ void dry_run(const config::RunList& list, const TrainRequest& request) {
   for (const RunConfig& config : list.runs) {
     require_output_folder(config.output_dir);
   }
-  const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
-  require_one_template(list.runs, parts->prompts.serves_pairs());
+  RunParts parts = load_run(list.runs.front());
+  require_one_template(list.runs, parts.prompts.serves_pairs());
+  RunHashes hashes(parts);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     announce_adapter(list, i);
-    parts->prepare(list.runs[i]);
-    show_dry_run(list.runs[i], *parts, request);
+    if (i > 0) {
+      switch_run(list.runs[i - 1], list.runs[i], parts);
+    }
+    show_dry_run(list.runs[i], parts, hashes, request);
   }
 }
 
@@ -131,16 +132,17 @@ struct PlannedRun {
 void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
   const RunConfig& first = list.runs.front();
   // The number of steps depends on the batch size.
-  const bool is_found = parts.method && first.training.finds_batch_size;
-  const int64_t batch_size = is_found ? fit_into_memory(first, parts, {}).batch_size : first.training.per_device_train_batch_size;
-  const train::StepPlan steps = plan_steps(first, parts.train, batch_size);
+  const int64_t batch_size =
+      first.training.finds_batch_size ? fit_into_memory(first, parts, {}).batch_size : first.training.per_device_train_batch_size;
+  RunHashes hashes(parts);
+  const train::StepPlan steps = plan_steps(first, parts.rows->train, batch_size);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     require_valid_schedule(config, steps);
     if (i > 0) {  // the first is already attached
-      peft::require_matching_targets(parts.adapter_options(config), *parts.base.model);
+      require_attachable(config, parts);
     }
-    planned[i].identity = identify_run(config.resolved, parts.hashes(config));
+    planned[i].identity = identify_run(config.resolved, hashes.of(config));
     planned[i].plan = plan_run(config.output_dir, planned[i].identity, request.resume, request.overwrite);
     if (!config.training.finds_batch_size) {
       require_room(planned[i].plan, steps.total_steps());
@@ -160,10 +162,11 @@ void train(const config::RunList& list, const TrainRequest& request) {
   for (size_t i = 0; i < list.runs.size(); ++i) {
     planned[i].folder = communicator->is_first() ? std::make_unique<RunFolder>(list.runs[i].output_dir) : nullptr;
   }
-  const std::unique_ptr<RunParts> parts = load_run_parts(list.runs.front());
-  require_one_template(list.runs, parts->prompts.serves_pairs());
-  plan_runs(list, *parts, request, planned);
+  RunParts parts = load_run(list.runs.front());
+  require_one_template(list.runs, parts.prompts.serves_pairs());
+  plan_runs(list, parts, request, planned);
   std::optional<int64_t> found;
+  size_t attached = 0;  ///< the run whose adapter is on the model
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     announce_adapter(list, i);
@@ -171,18 +174,21 @@ void train(const config::RunList& list, const TrainRequest& request) {
       log::info(finished_line(config, planned[i].plan));
       continue;
     }
-    parts->prepare(config);
-    if (parts->eva) {
-      attach_from_data(config, *parts, planned[i].plan.checkpoint);
+    if (i != attached) {
+      switch_run(list.runs[attached], config, parts);
+      attached = i;
     }
-    const MemoryPlan memory = fit_into_memory(config, *parts, planned[i].plan, found);
+    if (starts_from_data(config)) {
+      attach_from_data(config, parts, planned[i].plan.checkpoint);
+    }
+    const MemoryPlan memory = fit_into_memory(config, parts, planned[i].plan, found);
     found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // a run must not depend on the others
-    train::StepPlan steps = plan_steps(config, parts->train, memory.batch_size);
+    train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
     require_valid_schedule(config, steps);
     require_room(planned[i].plan, steps.total_steps());
     warn_of_accumulation(config, steps);
-    show_summary(config, *parts, steps, memory);
-    train_run(config, *parts, steps, {planned[i].folder.get(), planned[i].identity, planned[i].plan}, memory, *communicator);
+    show_summary(config, parts, steps, memory);
+    train_run(config, parts, steps, {planned[i].folder.get(), planned[i].identity, planned[i].plan}, memory, *communicator);
   }
 }
 

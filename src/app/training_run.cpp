@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "app/backend.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -48,7 +49,8 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
 }
 
 bool is_dense(const RunParts& parts) {
-  return !parts.train.examples.empty() && parts.train.examples.front().dense != nullptr;
+  const std::vector<data::Example>& examples = parts.rows->train.examples;
+  return !examples.empty() && examples.front().dense != nullptr;
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both. Only the
@@ -164,8 +166,9 @@ Json result_of(const RunParts& parts, const train::TrainerState& state, int64_t 
   result["result_step"] = result_step;
   result["trainable_parameters"] = figures.trainable;
   result["total_parameters"] = figures.total;
-  if (parts.labels && !parts.labels->names.empty()) {
-    result["labels"] = parts.labels->names;
+  const data::LabelSet* const labels = parts.rows->label_set();
+  if (labels != nullptr && !labels->names.empty()) {
+    result["labels"] = labels->names;
   }
   if (state.last_eval_loss) {
     result["last_eval_loss"] = *state.last_eval_loss;
@@ -179,16 +182,10 @@ Json result_of(const RunParts& parts, const train::TrainerState& state, int64_t 
 
 void announce(const config::RunConfig& config, const RunParts& parts) {
   const peft::Method& method = *parts.method;
-  const std::string opener = parts.labels ? "AutoModelForSequenceClassification" : "AutoModelForCausalLM";
   const std::string folder = config.output_dir.string();
   log::info("Result: " + folder + "/" + method.weights_file() + " (" +
             human_bytes(static_cast<int64_t>(fs::file_size(config.output_dir / method.weights_file()))) + ")");
-  if (config.model.is_torchscript()) {
-    log::info("Merge it: lora-merge --model " + config.model.name + " --trust-torchscript --adapter " + folder + " --output merged.pt");
-    return;
-  }
-  log::info(config.adapter ? "Load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
-                           : "Load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")");
+  log::info(backend_of(config.model, config.training.objective).next_step(config));
 }
 
 /// Loads a checkpoint into the method and the optimizer, and returns the state of training in it.
@@ -241,11 +238,11 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   const RunRecord record{target.folder, target.identity, config.resolved, to_json(memory)};
   record.write("running");
 
-  train::StepRunner runner({*parts.objective, parts.train, parameters, communicator}, memory.execution, training.seed);
+  train::StepRunner runner({*parts.objective, parts.rows->train, parameters, communicator}, memory.execution, training.seed);
   if (training.cuda_graphs) {
     train::require_recordable(*parts.base.model);
     runner.record_passes(nn::make_device_graph(parts.base.model->device()),
-                         data::plan_epoch(parts.train, train_batches(config, memory.batch_size), 0));
+                         data::plan_epoch(parts.rows->train, train_batches(config, memory.batch_size), 0));
   }
   Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), communicator.is_first());
   train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts)}, training, steps,

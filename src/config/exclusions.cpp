@@ -51,6 +51,11 @@ const train::ObjectiveEntry& objective_of(const RunConfig& run) {
   return train::objective_entry(run.training.objective);
 }
 
+/// Whether the model gets a classifier in the sense of PEFT.
+bool has_classifier(const RunConfig& run) {
+  return objective_of(run).labels_documents && !run.model.is_torchscript();
+}
+
 /// Choices of what is trained.
 std::vector<Choice> objective_choices() {
   const Allowed no_eva = all_but({"eva"});
@@ -71,6 +76,11 @@ std::vector<Choice> objective_choices() {
        [](const RunConfig& run) { return !objective_of(run).records_passes; },
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "false", "only passes of \"causal_lm\" are recorded"}}},
+      {"training.objective", has_classifier, std::nullopt, {{"adapter.task_type", only({"SEQ_CLS", nullptr}), "\"SEQ_CLS\" or none"}}},
+      {"training.objective",
+       [](const RunConfig& run) { return !has_classifier(run); },
+       std::nullopt,
+       {{"adapter.task_type", all_but({"SEQ_CLS"}), "\"CAUSAL_LM\" or none"}}},
   };
 }
 

@@ -106,7 +106,8 @@ Names unnamed_modules(const std::filesystem::path& folder, const Names& entries)
   const peft::AdapterFolder stored(folder);
   for (const auto& [name, tensor] : stored.tensors()) {
     const auto names_it = [&module = tensor.module](const std::string& entry) { return is_end(module, entry); };
-    if (tensor.role == peft::TensorRole::kPair && std::none_of(entries.begin(), entries.end(), names_it)) {
+    const bool is_pair = tensor.role == nn::ParameterRole::kLowRankA || tensor.role == nn::ParameterRole::kEmbeddingA;
+    if (is_pair && std::none_of(entries.begin(), entries.end(), names_it)) {
       modules.insert(tensor.module);
     }
   }

@@ -105,8 +105,9 @@ void check_token_budget(int64_t budget, const Json& document, const ConfigPlace&
 }
 
 /// The rows must hold what the objective predicts.
-void check_formats(const RunConfig& run, const ConfigPlace& root, const std::string& with_objective) {
+void check_formats(const RunConfig& run, const ConfigPlace& root) {
   const train::ObjectiveEntry& objective = train::objective_entry(run.training.objective);
+  const std::string with_objective = " with training.objective \"" + std::string(train::kObjectiveKinds.name(objective.kind)) + "\"";
   for (const auto& [sources, key] : {std::pair(&run.data.train, "train"), std::pair(&run.data.eval, "eval")}) {
     for (size_t i = 0; i < sources->size(); ++i) {
       const ConfigPlace at = root.key("data").key(key).item(i);
@@ -117,16 +118,6 @@ void check_formats(const RunConfig& run, const ConfigPlace& root, const std::str
                              (objective.labels_documents ? "" : ". Use \"sequence_classification\" for labelled texts."));
       }
     }
-  }
-}
-
-/// The adapter's task in the sense of PEFT must be the objective's.
-void check_task(const RunConfig& run, const ConfigPlace& root, const std::string& with_objective) {
-  const Json task = run.adapter ? run.adapter->config.value("task_type", Json()) : Json();
-  const bool has_head = train::objective_entry(run.training.objective).labels_documents && !run.model.is_torchscript();
-  const Json expected = has_head ? Json("SEQ_CLS") : Json("CAUSAL_LM");
-  if (!task.is_null() && task != expected && (has_head || task == "SEQ_CLS")) {
-    root.key("adapter").key("task_type").add("found " + shown(task) + with_objective + ", expected " + expected.dump() + " or none");
   }
 }
 
@@ -143,11 +134,8 @@ void check_sections(const RunConfig& run, const Json& document, const ConfigPlac
   if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
   }
-  const std::string with_objective =
-      " with training.objective \"" + std::string(train::kObjectiveKinds.name(run.training.objective)) + "\"";
-  check_formats(run, root, with_objective);
+  check_formats(run, root);
   check_exclusions(run, root);
-  check_task(run, root, with_objective);
 }
 
 /// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the

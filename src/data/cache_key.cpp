@@ -45,7 +45,7 @@ Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
 std::string cache_key(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                       const std::vector<std::string>& hashes, const DataOptions& options, const LoadContext& context) {
   const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template, instruction_template] = context;
-  Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", vocab_size}, {"all", keep_unsupervised}};
+  Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", context.num_ids()}, {"all", keep_unsupervised}};
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {
     key["sources"].push_back(source_json(source));

@@ -27,7 +27,7 @@ RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, 
       format_(format_of(source.format)),
       chat_(chat_encoder_of(source.format, context)),
       format_context_{context.tokenizer,
-                      context.vocab_size,
+                      context.num_ids(),
                       options.train_on,
                       options.append_eos,
                       options.parse_special_tokens,
@@ -64,10 +64,10 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
 
 void RowEncoder::require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
   const auto largest = std::max_element(ids.begin(), ids.end());
-  if (largest != ids.end() && *largest >= context_.vocab_size) {
+  if (largest != ids.end() && *largest >= context_.num_ids()) {
     data_error(origin, "the tokenizer does not fit the model: found the id " + std::to_string(*largest) + " (" +
                            printable(context_.tokenizer->token(*largest)) + "), expected ids from 0 to " +
-                           std::to_string(context_.vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
+                           std::to_string(context_.num_ids() - 1) + ". Likely cause: the tokenizer of another model.");
   }
 }
 

@@ -77,14 +77,9 @@ class Run {
   bool done() const { return running_.empty(); }
 
  private:
-  /// A document that grows beyond the length for which its cached keys are valid is computed again from the start, and so is every
-  /// document if the model has no cache.
+  /// A document whose cached keys are of no use any more is computed again from the start.
   void reread_if_outgrown(PromptState& document, int64_t slot) {
-    const std::optional<int64_t> limit = model_.cache_limit();
-    if (!model_.uses_cache()) {
-      cache_.forget(slot);
-      document.fresh = document.seen;
-    } else if (limit && cache_.length(slot) <= *limit && static_cast<int64_t>(document.seen.size()) > *limit) {
+    if (!model_.body->keeps_keys(cache_.length(slot), static_cast<int64_t>(document.seen.size()))) {
       cache_.forget(slot);
       document.fresh = document.seen;
     }
@@ -103,7 +98,7 @@ class Run {
     const nn::TokenBatch batch = nn::make_token_batch(views).to(model_.device());
     const nn::Pass pass = nn::cached_pass(batch, cache_);
     const at::Tensor rows = at::tensor(last_tokens, at::kLong).to(model_.device());
-    const at::Tensor logits_DV = model_.logits(model_.hidden_of(rows, pass), pass).to(at::kFloat);
+    const at::Tensor logits_DV = model_.tokens->logits(model_.body->hidden_of(rows, pass), pass).to(at::kFloat);
     if (!at::isfinite(logits_DV.sum()).item<bool>() && !at::isfinite(logits_DV).all().item<bool>()) {
       model_error("generation",
                   "the model's logits are not finite (NaN or infinity). Likely cause: overflow in float16. Use --dtype bfloat16 "

@@ -168,7 +168,7 @@ CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_uni
 
 CheckpointSource::~CheckpointSource() = default;
 
-Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
+StoredWeight CheckpointSource::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
   const SafetensorsFile& shard = impl_->shard(name);
   if (const std::vector<int64_t> found = shard.shape(name); found != shape) {
     model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
@@ -182,7 +182,7 @@ Tensor CheckpointSource::get(const std::string& name, const std::vector<int64_t>
                 "found dtype " + dtype_name(tensor.scalar_type()) +
                     ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint. Use the unquantised one.");
   }
-  return tensor;
+  return {tensor};
 }
 
 at::ScalarType CheckpointSource::stored_dtype() const {

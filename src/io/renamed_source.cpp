@@ -12,8 +12,8 @@ RenamedSource::RenamedSource(CheckpointSource& checkpoint, const std::function<s
   }
 }
 
-Tensor RenamedSource::get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) {
-  return checkpoint_.get(file_name(name), shape, role);
+StoredWeight RenamedSource::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) {
+  return checkpoint_.weight(file_name(name), shape, role);
 }
 
 const std::string& RenamedSource::file_name(const std::string& name) const {

@@ -96,8 +96,9 @@ void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io
   HeadlessSource body(source);
   base.model = plan.family.build(config, body, plan.options);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
-  const HeadShape shape{base.model->hidden_size(), *plan.num_labels};
-  base.model->set_sequence_head(plan.family.build_head(shape, config, head, plan.options));
+  const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
+  base.model->documents = plan.family.build_head(shape, config, head, plan.options);
+  base.model->tokens = nullptr;
   base.created = head.created();
 }
 
@@ -110,11 +111,11 @@ void build_model(BaseModel& base, const Plan& plan, io::WeightSource& source) {
     reader.fail("per_layer_config", "no such key: all layers of a model must have the same options");
   }
   build_parts(base, plan, reader, source);
-  base.unread_keys = unread_keys(config, access, base.model_type);
+  base.unread_keys = unread_keys(config, access, split(plan.family.idle_keys, ' '));
 }
 
 void require_head(const BaseModel& base, const Family& family, const std::string& where) {
-  if (base.model->find_head() != nullptr || base.model->sequence_head() != nullptr) {
+  if (base.model->tokens != nullptr || base.model->documents != nullptr) {
     return;
   }
   model_error(where, (family.files.is_encoder ? "the encoder '" + base.model_type + "' has no head over the vocabulary"

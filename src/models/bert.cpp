@@ -10,7 +10,7 @@ std::unique_ptr<nn::Model> make_bert(const JsonReader& config, io::WeightSource&
   return make_bert_body({.name = "bert"}, config, source, options);
 }
 
-std::unique_ptr<nn::SequenceHead> make_bert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+std::unique_ptr<nn::DocumentScorer> make_bert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                  const at::TensorOptions& options) {
   PooledHeadOptions head{shape.hidden_size, shape.num_labels};
   head.dense = "bert.pooler.dense";

@@ -5,12 +5,10 @@
 
 #include "models/base_dropout.h"
 #include "models/config_keys.h"
-#include "models/dropped_blocks.h"
 #include "models/encoder.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
-#include "models/sum_norm_layer.h"
 
 namespace lora::models {
 
@@ -29,9 +27,9 @@ SelfAttentionOptions read_bert_attention(const JsonReader& config, int64_t hidde
 
 std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonReader& config, io::WeightSource& source,
                                           const at::TensorOptions& options) {
-  DecoderOptions body = read_encoder_options(config);
+  TransformerOptions body = read_encoder_options(config);
   const std::string embeddings = family.name + ".embeddings";
-  body.names = {embeddings + ".word_embeddings", family.name + ".encoder.layer", "", ""};
+  body.names = {embeddings + ".word_embeddings", family.name + ".encoder.layer", ""};
   body.target_modules = {"query", "value"};
   const double dropout = body.embedding_dropout = read_dropout(config, "hidden_dropout_prob", 0.1);
   const double eps = config.number("layer_norm_eps", 1e-12);
@@ -53,14 +51,14 @@ std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonRead
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{body.hidden_size, eps}, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<SumNormLayer>(
-        with_dropout(std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
-                     name + ".attention.output.dropout", dropout),
-        with_dropout(std::make_unique<Mlp>(name, mlp, source, options), name + ".output.dropout", dropout),
-        norm(name + ".attention.output.LayerNorm"), norm(name + ".output.LayerNorm"));
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
+    return {.attention = std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
+            .feed_forward = std::make_unique<Mlp>(name, mlp, source, options),
+            .norms = {.after_attention = norm(name + ".attention.output.LayerNorm"), .after_feed_forward = norm(name + ".output.LayerNorm")},
+            .dropouts = {{name + ".attention.output.dropout", dropout}, {name + ".output.dropout", dropout}},
+            .placement = NormPlacement::kOnSum};
   };
-  return std::make_unique<Encoder>(body, first, norm, layer, source, options);
+  return make_encoder(body, first, norm, layer, source, options);
 }
 
 double read_classifier_dropout(const JsonReader& config) {

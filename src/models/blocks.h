@@ -3,18 +3,27 @@
 
 #include <vector>
 
-#include "models/decoder.h"
+#include "lora/nn/attention.h"
 #include "lora/nn/linear.h"
+#include "lora/nn/norm.h"
+#include "lora/nn/rope.h"
 
 namespace lora::models {
 
-/// The half of a layer in which tokens see each other: takes the normed x_TD and returns what is added to the residual stream.
+using at::Tensor;
+
+/// The tables of each of the model's rotary embeddings, for one pass.
+using RopeSet = std::vector<nn::RopeTables>;
+
+/// The half of a layer in which tokens see each other: takes x_TD, normed or not, and returns what is added to the residual stream.
 class AttentionBlock {
  public:
   virtual ~AttentionBlock() = default;
   virtual Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const = 0;
   /// In transformers' order.
   virtual std::vector<nn::Host*> hosts() = 0;
+  /// Its attention, where a method can attach keys and values.
+  virtual nn::Attention& attention() = 0;
   /// Kept per token, with the adapters in use, in addition to the layer's own.
   virtual nn::Kept kept() const = 0;
 };

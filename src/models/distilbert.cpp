@@ -4,13 +4,11 @@
 #include "models/base_dropout.h"
 #include "models/bert_body.h"
 #include "models/config_keys.h"
-#include "models/dropped_blocks.h"
 #include "models/encoder.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
 #include "models/sequence_heads.h"
-#include "models/sum_norm_layer.h"
 
 namespace lora::models {
 
@@ -28,8 +26,8 @@ EncoderKeys keys_of(const JsonReader& config) {
 
 std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   const EncoderKeys keys = keys_of(config);
-  DecoderOptions body = read_encoder_options(config, keys);
-  body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", "", ""};
+  TransformerOptions body = read_encoder_options(config, keys);
+  body.names = {"distilbert.embeddings.word_embeddings", "distilbert.transformer.layer", ""};
   const double dropout = body.embedding_dropout = read_dropout(config, "dropout", 0.1);
   const SelfAttentionOptions attention =
       read_bert_attention(config, body.hidden_size, keys, "attention_dropout", {"q_lin", "k_lin", "v_lin", "out_lin"});
@@ -48,16 +46,17 @@ std::unique_ptr<nn::Model> make_distilbert(const JsonReader& config, io::WeightS
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{body.hidden_size, kEps}, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<SumNormLayer>(
-        std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
-        with_dropout(std::make_unique<Mlp>(name + ".ffn", mlp, source, options), name + ".ffn.dropout", dropout),
-        norm(name + ".sa_layer_norm"), norm(name + ".output_layer_norm"));
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
+    return {.attention = std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
+            .feed_forward = std::make_unique<Mlp>(name + ".ffn", mlp, source, options),
+            .norms = {.after_attention = norm(name + ".sa_layer_norm"), .after_feed_forward = norm(name + ".output_layer_norm")},
+            .dropouts = {.feed_forward = {name + ".ffn.dropout", dropout}},
+            .placement = NormPlacement::kOnSum};
   };
-  return std::make_unique<Encoder>(body, embeddings, norm, layer, source, options);
+  return make_encoder(body, embeddings, norm, layer, source, options);
 }
 
-std::unique_ptr<nn::SequenceHead> make_distilbert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+std::unique_ptr<nn::DocumentScorer> make_distilbert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                        const at::TensorOptions& options) {
   PooledHeadOptions head{shape.hidden_size, shape.num_labels};
   head.dense = "pre_classifier";

@@ -15,32 +15,42 @@ std::unique_ptr<nn::Embedding> make_table(const AddedTable& table, int64_t dim, 
   return table.name.empty() ? nullptr : std::make_unique<nn::Embedding>(table.name, table.num, dim, source, options);
 }
 
-DecoderOptions without_head(DecoderOptions body) {
-  body.names.head.clear();
-  return body;
+/// The rows of words, types and positions, summed and normed.
+class SummedEmbeddings : public TokenEmbeddings {
+ public:
+  SummedEmbeddings(const TransformerOptions& body, const EncoderEmbeddings& embeddings, io::WeightSource& source,
+                   const at::TensorOptions& options)
+      : TokenEmbeddings(body.names.embedding, body.vocab_size, body.hidden_size, source, options),
+        pad_id_(embeddings.pad_id),
+        positions_skip_pads_(embeddings.pad_id && embeddings.positions_skip_pads),
+        types_(make_table(embeddings.types, body.hidden_size, source, options)),
+        positions_(make_table(embeddings.positions, body.hidden_size, source, options)),
+        norm_(embeddings.norm, nn::LayerNorm::Shape{body.hidden_size, embeddings.eps, embeddings.norm_bias}, source, options) {}
+
+  Tensor forward(const nn::Pass& pass) const override;
+  std::vector<nn::Host*> hosts() override;
+
+ private:
+  void require_positions(const nn::TokenBatch& batch) const;
+  Tensor positions(const nn::TokenBatch& batch) const;
+  /// The rows; those of padding have no gradient.
+  Tensor but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const;
+
+  std::optional<int64_t> pad_id_;
+  bool positions_skip_pads_;
+  std::unique_ptr<nn::Embedding> types_, positions_;  ///< null: none
+  nn::LayerNorm norm_;
+};
+
+std::vector<nn::Host*> SummedEmbeddings::hosts() {
+  std::vector<nn::Host*> all = TokenEmbeddings::hosts();
+  all.insert(all.end(), {positions_.get(), types_.get(), &norm_});
+  std::erase(all, nullptr);
+  return all;
 }
 
-}  // namespace
-
-Encoder::Encoder(DecoderOptions body, const EncoderEmbeddings& embeddings, const MakeNorm& make_norm, const MakeLayer& make_layer,
-                 io::WeightSource& source, const at::TensorOptions& options)
-    : Decoder(without_head(std::move(body)), make_norm, make_layer, source, options),
-      pad_id_(embeddings.pad_id),
-      positions_skip_pads_(embeddings.pad_id && embeddings.positions_skip_pads),
-      types_(make_table(embeddings.types, hidden_size(), source, options)),
-      positions_(make_table(embeddings.positions, hidden_size(), source, options)),
-      norm_(std::make_unique<nn::LayerNorm>(embeddings.norm, nn::LayerNorm::Shape{hidden_size(), embeddings.eps, embeddings.norm_bias},
-                                            source, options)) {
-  add_after_embedding(*norm_);
-  for (nn::Embedding* table : {types_.get(), positions_.get()}) {
-    if (table != nullptr) {
-      add_after_embedding(*table);
-    }
-  }
-}
-
-Tensor Encoder::embed(const nn::Pass& pass) const {
-  Tensor x_TD = but_pads(Decoder::embed(pass), pass.batch);
+Tensor SummedEmbeddings::forward(const nn::Pass& pass) const {
+  Tensor x_TD = but_pads(TokenEmbeddings::forward(pass), pass.batch);
   if (types_ != nullptr) {
     const Tensor& segments_T = pass.batch.segments_T;
     // A model with only one type is given no other, as with its tokenizer in transformers.
@@ -52,14 +62,14 @@ Tensor Encoder::embed(const nn::Pass& pass) const {
     const Tensor rows_TD = positions_->forward(positions(pass.batch));
     x_TD = x_TD + (positions_skip_pads_ ? but_pads(rows_TD, pass.batch) : rows_TD);
   }
-  return norm_->forward(x_TD);
+  return norm_.forward(x_TD);
 }
 
-Tensor Encoder::but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const {
+Tensor SummedEmbeddings::but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const {
   return pad_id_ && x_TD.requires_grad() ? at::where(batch.ids_T.eq(*pad_id_).unsqueeze(1), x_TD.detach(), x_TD) : x_TD;
 }
 
-Tensor Encoder::positions(const nn::TokenBatch& batch) const {
+Tensor SummedEmbeddings::positions(const nn::TokenBatch& batch) const {
   if (!positions_skip_pads_) {
     return batch.positions_T;
   }
@@ -70,12 +80,22 @@ Tensor Encoder::positions(const nn::TokenBatch& batch) const {
   return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
 }
 
-void Encoder::require_positions(const nn::TokenBatch& batch) const {
+void SummedEmbeddings::require_positions(const nn::TokenBatch& batch) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
   if (batch.max_document > most) {
     data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(batch.max_document) +
                             " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length.");
   }
+}
+
+}  // namespace
+
+std::unique_ptr<nn::Model> make_encoder(const TransformerOptions& body, const EncoderEmbeddings& embeddings, const MakeNorm& make_norm,
+                                        const MakeLayer& make_layer, io::WeightSource& source, const at::TensorOptions& options) {
+  auto model = std::make_unique<nn::Model>();
+  model->body = std::make_unique<Transformer>(body, std::make_unique<SummedEmbeddings>(body, embeddings, source, options), make_norm,
+                                              make_layer);
+  return model;
 }
 
 }  // namespace lora::models

@@ -1,8 +1,10 @@
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "models/decoder.h"
+#include "models/transformer.h"
+#include "lora/nn/model.h"
 
 namespace lora::models {
 
@@ -24,26 +26,9 @@ struct EncoderEmbeddings {
   bool norm_bias = true;
 };
 
-/// The frame of an encoder: a decoder's without a head over the vocabulary and with its own embeddings. Whether attention is
-/// bidirectional is decided in the layers.
-class Encoder : public Decoder {
- public:
-  Encoder(DecoderOptions body, const EncoderEmbeddings& embeddings, const MakeNorm& make_norm, const MakeLayer& make_layer,
-          io::WeightSource& source, const at::TensorOptions& options);
-
- protected:
-  Tensor embed(const nn::Pass& pass) const override;
-
- private:
-  void require_positions(const nn::TokenBatch& batch) const;
-  Tensor positions(const nn::TokenBatch& batch) const;
-  /// The rows; those of padding have no gradient.
-  Tensor but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const;
-
-  std::optional<int64_t> pad_id_;
-  bool positions_skip_pads_;
-  std::unique_ptr<nn::Embedding> types_, positions_;  ///< null: none
-  std::unique_ptr<nn::Norm> norm_;
-};
+/// A transformer with an encoder's embeddings and without a head over the vocabulary. Whether attention is bidirectional is decided in the
+/// layers.
+std::unique_ptr<nn::Model> make_encoder(const TransformerOptions& body, const EncoderEmbeddings& embeddings, const MakeNorm& make_norm,
+                                        const MakeLayer& make_layer, io::WeightSource& source, const at::TensorOptions& options);
 
 }  // namespace lora::models

@@ -4,7 +4,7 @@
 
 namespace lora::models {
 
-DecoderOptions read_encoder_options(const JsonReader& config, const EncoderKeys& keys) {
+TransformerOptions read_encoder_options(const JsonReader& config, const EncoderKeys& keys) {
   for (const char* key : {"is_decoder", "add_cross_attention"}) {
     if (config.boolean(key, false)) {
       config.fail(key, "false: only plain encoders are supported");
@@ -13,7 +13,7 @@ DecoderOptions read_encoder_options(const JsonReader& config, const EncoderKeys&
   if (config.string("position_embedding_type", "absolute") != "absolute") {
     config.fail("position_embedding_type", "\"absolute\", or none");
   }
-  DecoderOptions body{};
+  TransformerOptions body{};
   body.vocab_size = read_size(config, "vocab_size");
   body.hidden_size = read_size(config, keys.hidden_size);
   body.num_layers = read_size(config, keys.num_layers);

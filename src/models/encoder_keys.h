@@ -1,5 +1,5 @@
 #pragma once
-#include "models/decoder.h"
+#include "models/transformer.h"
 #include "lora/base/json.h"
 
 namespace lora::models {
@@ -12,7 +12,7 @@ struct EncoderKeys {
 };
 
 /// vocab_size, hidden size and number of layers. Throws model Error for a config that makes the family a decoder.
-DecoderOptions read_encoder_options(const JsonReader& config, const EncoderKeys& keys = {});
+TransformerOptions read_encoder_options(const JsonReader& config, const EncoderKeys& keys = {});
 
 /// pad_token_id; `fallback` if there is no such key, none if it is null.
 std::optional<int64_t> read_pad_id(const JsonReader& config, int64_t fallback);

@@ -5,14 +5,12 @@
 #include <cmath>
 
 #include "models/base_dropout.h"
-#include "models/dropped_blocks.h"
+#include "models/decoder.h"
 #include "models/families.h"
 #include "models/fused_attention.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
-#include "models/parallel_layer.h"
-#include "models/pre_norm_layer.h"
 
 namespace lora::models {
 
@@ -71,7 +69,7 @@ FalconOptions read_falcon_options(const JsonReader& config) {
   o.decoder.tied_head = config.boolean("tie_word_embeddings", true);
   o.decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 2048))};
   o.decoder.target_modules = {"query_key_value"};
-  o.decoder.names = {"transformer.word_embeddings", "transformer.h", "transformer.ln_f", "lm_head"};
+  o.decoder.names = {"transformer.word_embeddings", "transformer.h", "transformer.ln_f"};
 
   const bool bias = config.boolean("bias", false);
   o.attention = {.heads = heads,
@@ -102,22 +100,25 @@ std::unique_ptr<nn::Model> make_falcon(const JsonReader& config, io::WeightSourc
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) -> std::unique_ptr<DecoderLayer> {
-    std::unique_ptr<AttentionBlock> attention =
-        std::make_unique<FusedAttention>(name + ".self_attention", index, o.attention, source, options);
-    std::unique_ptr<FeedForward> mlp = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options);
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
+    LayerParts parts{.attention = std::make_unique<FusedAttention>(name + ".self_attention", index, o.attention, source, options),
+                     .feed_forward = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options),
+                     .norms = {}};
     if (!o.parallel) {
+      parts.norms.before_attention = norm(name + ".input_layernorm");
+      parts.norms.before_feed_forward = norm(name + ".post_attention_layernorm");
       // transformers applies dropout to the block's output at the rate attention_dropout, and none to the probabilities.
-      return std::make_unique<PreNormLayer>(with_dropout(std::move(attention), name + ".attention_dropout", o.attention_dropout),
-                                            with_dropout(std::move(mlp), name + ".hidden_dropout", o.hidden_dropout),
-                                            norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));
+      parts.dropouts.attention = {name + ".attention_dropout", o.attention_dropout};
+      parts.dropouts.feed_forward = {name + ".hidden_dropout", o.hidden_dropout};
+      return parts;
     }
-    auto attention_norm = norm(name + (o.two_norms ? ".ln_attn" : ".input_layernorm"));
-    auto mlp_norm = o.two_norms ? norm(name + ".ln_mlp") : nullptr;
-    return std::make_unique<ParallelLayer>(std::move(attention), std::move(mlp), std::move(attention_norm), std::move(mlp_norm),
-                                           nn::Dropout(name + ".hidden_dropout", o.hidden_dropout));
+    parts.norms.before_attention = norm(name + (o.two_norms ? ".ln_attn" : ".input_layernorm"));
+    parts.norms.before_feed_forward = o.two_norms ? norm(name + ".ln_mlp") : nullptr;
+    parts.dropouts.sum = {name + ".hidden_dropout", o.hidden_dropout};
+    parts.placement = NormPlacement::kParallel;
+    return parts;
   };
-  return std::make_unique<Decoder>(o.decoder, norm, layer, source, options);
+  return make_decoder(o.decoder, norm, layer, source, options);
 }
 
 }  // namespace lora::models

@@ -18,7 +18,7 @@ struct HeadShape {
 };
 
 /// Builds the family's head that scores documents, in the same way.
-using BuildSequenceHead = std::unique_ptr<nn::SequenceHead>(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+using BuildSequenceHead = std::unique_ptr<nn::DocumentScorer>(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                             const at::TensorOptions& options);
 
 BuildFamily make_bert;

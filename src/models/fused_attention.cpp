@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include "lora/nn/attention.h"
 #include "lora/ops/rotary.h"
 #include "models/self_attention.h"
 
@@ -17,10 +16,9 @@ QueryKeyValue split_thirds(const Tensor& fused_TF, const HeadSizes& heads) {
 FusedAttention::FusedAttention(const std::string& name, int64_t layer, FusedAttentionOptions o, io::WeightSource& source,
                                const at::TensorOptions& options)
     : options_(std::move(o)),
-      layer_(layer),
       qkv_(name + "." + options_.qkv_name, options_.qkv, source, options),
       out_(name + "." + options_.out_name, options_.out, source, options),
-      dropout_(name + ".attention_dropout", options_.dropout) {}
+      attention_(name, layer, options_.scores, options_.dropout) {}
 
 Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   auto [q_THE, k_TKE, v_TKE] = options_.split(qkv_.forward(x_TD, pass));
@@ -28,7 +26,7 @@ Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const n
     const nn::RopeTables& rope = ropes[*options_.rope];
     std::tie(q_THE, k_TKE) = ops::rotary_embedding(q_THE, k_TKE, rope.cos_TE, rope.sin_TE);
   }
-  return out_.forward(nn::attend(q_THE, k_TKE, v_TKE, pass, layer_, options_.scores, &dropout_).flatten(1), pass);
+  return out_.forward(attention_.forward(q_THE, k_TKE, v_TKE, pass).flatten(1), pass);
 }
 
 nn::Kept FusedAttention::kept() const {

@@ -6,7 +6,6 @@
 
 #include "models/blocks.h"
 #include "models/config_keys.h"
-#include "lora/nn/dropout.h"
 #include "lora/ops/attention.h"
 
 namespace lora::models {
@@ -39,13 +38,13 @@ class FusedAttention : public AttentionBlock {
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&qkv_, &out_}; }
+  nn::Attention& attention() override { return attention_; }
   nn::Kept kept() const override;
 
  private:
   FusedAttentionOptions options_;
-  int64_t layer_;
   nn::Linear qkv_, out_;
-  nn::Dropout dropout_;
+  nn::Attention attention_;
 };
 
 }  // namespace lora::models

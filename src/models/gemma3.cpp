@@ -2,14 +2,10 @@
 // embeddings for the layers that have a window.
 #include <cmath>
 
-#include "models/base_dropout.h"
-#include "models/decoder_keys.h"
 #include "models/families.h"
 #include "models/gemma_keys.h"
 #include "models/layer_ropes.h"
-#include "lora/nn/rms_norm.h"
-#include "models/post_norm_layer.h"
-#include "models/self_attention.h"
+#include "models/llama_like.h"
 
 namespace lora::models {
 
@@ -22,42 +18,29 @@ constexpr LayerRopes kGemma3Ropes{"rope_theta", 1000000.0, "rope_local_base_freq
 }  // namespace
 
 std::unique_ptr<nn::Model> make_gemma3_text(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/true);
-  const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 4, .head_dim = 256});
-  decoder.ropes = read_layer_ropes(config, heads.head_dim, config.integer("max_position_embeddings", 131072), kGemma3Ropes);
+  LlamaLike family = read_llama_like(config, {.heads = {.num_key_value_heads = 4, .head_dim = 256}, .tied_head = true});
+  DecoderOptions& decoder = family.decoder;
+  decoder.ropes =
+      read_layer_ropes(config, family.attention.heads.head_dim, config.integer("max_position_embeddings", 131072), kGemma3Ropes);
   decoder.logit_soft_cap = read_soft_cap(config, "final_logit_softcapping", std::nullopt);
   decoder.embedding_scale = std::sqrt(static_cast<double>(decoder.hidden_size));
   decoder.target_modules = {"q_proj", "v_proj"};
-  const bool bias = config.boolean("attention_bias", false);
-  SelfAttentionOptions attention{decoder.hidden_size, heads, bias, bias, {.scale = read_query_scale(config)}};
-  const GatedMlpOptions mlp = read_gemma_mlp(config);
-  const double eps = config.number("rms_norm_eps", 1e-6);
+  read_attention_bias(config, family.attention);
+  family.attention.scores.scale = read_query_scale(config);
   const std::optional<int64_t> window = read_window(config, 4096);
   const int64_t pattern = read_size(config, "sliding_window_pattern", 6);
   const std::vector<bool> slides =
-      read_sliding_layers(config, decoder.num_layers, [&](int64_t layer) { return (layer + 1) % pattern != 0; });
+      read_sliding_layers(config, decoder.num_layers, [pattern](int64_t layer) { return (layer + 1) % pattern != 0; });
+  family.layers = windows_in(slides, window);
+  for (size_t layer = 0; layer < slides.size(); ++layer) {
+    family.layers[layer].rope = slides[layer] ? kLocalRope : kGlobalRope;
+  }
+  family.mlp = read_gemma_mlp(config);
+  family.norm_weight = ops::NormWeight::kOnePlus;
+  family.norms = NormSides::kBoth;
+  family.query_key_norm = QueryKeyNorm::kEachHead;
   require_causal(config);
-  attention.dropout = read_dropout(config, "attention_dropout", 0.0);
-
-  const auto norm = [&](const std::string& name, int64_t dim) {
-    return std::make_unique<nn::RmsNorm>(name, dim, eps, source, options, ops::NormWeight::kOnePlus);
-  };
-  const auto attend = [&](const std::string& name, int64_t index) {
-    SelfAttentionOptions own = attention;
-    own.scores.window = slides[index] ? window : std::nullopt;
-    own.rope = slides[index] ? kLocalRope : kGlobalRope;
-    QueryKeyNorms norms{norm(name + ".q_norm", heads.head_dim), norm(name + ".k_norm", heads.head_dim)};
-    return std::make_unique<SelfAttention>(name, index, own, source, options, std::move(norms));
-  };
-  const auto layer = [&](const std::string& name, int64_t index) {
-    const auto of_layer = [&](const char* part) { return norm(name + part, decoder.hidden_size); };
-    PostNorms norms{of_layer(".input_layernorm"), of_layer(".post_attention_layernorm"), of_layer(".pre_feedforward_layernorm"),
-                    of_layer(".post_feedforward_layernorm")};
-    return std::make_unique<PostNormLayer>(attend(name + ".self_attn", index),
-                                           std::make_unique<GatedMlp>(name + ".mlp", mlp, source, options), std::move(norms));
-  };
-  return std::make_unique<Decoder>(
-      decoder, [&](const std::string& name) { return norm(name, decoder.hidden_size); }, layer, source, options);
+  return make_llama_like(family, source, options);
 }
 
 }  // namespace lora::models

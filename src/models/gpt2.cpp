@@ -6,13 +6,12 @@
 #include <cmath>
 
 #include "models/base_dropout.h"
-#include "models/dropped_blocks.h"
+#include "models/decoder.h"
 #include "models/families.h"
 #include "models/fused_attention.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
-#include "models/pre_norm_layer.h"
 
 namespace lora::models {
 
@@ -50,7 +49,7 @@ Gpt2Options read_gpt2_options(const JsonReader& config) {
   o.decoder.num_layers = read_either(config, "n_layer", "num_hidden_layers", 12);
   o.decoder.tied_head = config.boolean("tie_word_embeddings", true);
   o.decoder.target_modules = {"c_attn"};
-  o.decoder.names = {"transformer.wte", "transformer.h", "transformer.ln_f", "lm_head"};
+  o.decoder.names = {"transformer.wte", "transformer.h", "transformer.ln_f"};
   o.decoder.embedding_dropout = read_dropout(config, "embd_pdrop", 0.1);
   o.num_positions = read_either(config, "n_positions", "max_position_embeddings", 1024);
 
@@ -73,15 +72,14 @@ Gpt2Options read_gpt2_options(const JsonReader& config) {
   return o;
 }
 
-class Gpt2 : public Decoder {
+/// The rows of tokens and positions.
+class PositionedEmbeddings : public TokenEmbeddings {
  public:
-  Gpt2(const Gpt2Options& o, const MakeNorm& norm, const MakeLayer& layer, io::WeightSource& source, const at::TensorOptions& options)
-      : Decoder(o.decoder, norm, layer, source, options), wpe_("transformer.wpe", o.num_positions, o.decoder.hidden_size, source, options) {
-    add_after_embedding(wpe_);
-  }
+  PositionedEmbeddings(const Gpt2Options& o, io::WeightSource& source, const at::TensorOptions& options)
+      : TokenEmbeddings(o.decoder.names.embedding, o.decoder.vocab_size, o.decoder.hidden_size, source, options),
+        wpe_("transformer.wpe", o.num_positions, o.decoder.hidden_size, source, options) {}
 
- protected:
-  Tensor embed(const nn::Pass& pass) const override {
+  Tensor forward(const nn::Pass& pass) const override {
     int64_t longest = pass.batch.is_replayed ? pass.batch.max_document : 0;
     for (int64_t d = 0; d < pass.batch.num_documents(); ++d) {
       longest = std::max(longest, pass.batch.full_length(d));
@@ -91,7 +89,13 @@ class Gpt2 : public Decoder {
                               " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
                               " (n_positions). Lower data.max_length or --max-new-tokens.");
     }
-    return Decoder::embed(pass) + wpe_.forward(pass.batch.positions_T);
+    return TokenEmbeddings::forward(pass) + wpe_.forward(pass.batch.positions_T);
+  }
+
+  std::vector<nn::Host*> hosts() override {
+    std::vector<nn::Host*> all = TokenEmbeddings::hosts();
+    all.push_back(&wpe_);
+    return all;
   }
 
  private:
@@ -105,16 +109,15 @@ std::unique_ptr<nn::Model> make_gpt2(const JsonReader& config, io::WeightSource&
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) {
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
     FusedAttentionOptions attention = o.attention;
     attention.scores.scale /= o.scale_by_layer ? static_cast<double>(index + 1) : 1.0;
-    return std::make_unique<PreNormLayer>(
-        with_dropout(std::make_unique<FusedAttention>(name + ".attn", index, attention, source, options), name + ".attn.resid_dropout",
-                     o.residual_dropout),
-        with_dropout(std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options), name + ".mlp.dropout", o.residual_dropout),
-        norm(name + ".ln_1"), norm(name + ".ln_2"));
+    return {.attention = std::make_unique<FusedAttention>(name + ".attn", index, attention, source, options),
+            .feed_forward = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options),
+            .norms = {.before_attention = norm(name + ".ln_1"), .before_feed_forward = norm(name + ".ln_2")},
+            .dropouts = {{name + ".attn.resid_dropout", o.residual_dropout}, {name + ".mlp.dropout", o.residual_dropout}}};
   };
-  return std::make_unique<Gpt2>(o, norm, layer, source, options);
+  return make_decoder(o.decoder, norm, layer, source, options, std::make_unique<PositionedEmbeddings>(o, source, options));
 }
 
 }  // namespace lora::models

@@ -5,14 +5,12 @@
 #include <cmath>
 
 #include "models/base_dropout.h"
-#include "models/dropped_blocks.h"
+#include "models/decoder.h"
 #include "models/families.h"
 #include "models/fused_attention.h"
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
-#include "models/parallel_layer.h"
-#include "models/pre_norm_layer.h"
 
 namespace lora::models {
 
@@ -50,7 +48,7 @@ GptNeoxOptions read_gpt_neox_options(const JsonReader& config) {
   o.decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 2048),
                                            {.partial_rotary_factor = 0.25, .theta_key = "rotary_emb_base", .partial_key = "rotary_pct"})};
   o.decoder.target_modules = {"query_key_value"};
-  o.decoder.names = {"gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm", "lm_head"};
+  o.decoder.names = {"gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm"};
   o.decoder.embedding_dropout = o.hidden_dropout;
 
   const bool bias = config.boolean("attention_bias", true);
@@ -85,17 +83,14 @@ std::unique_ptr<nn::Model> make_gpt_neox(const JsonReader& config, io::WeightSou
   const auto norm = [&](const std::string& name) {
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{o.decoder.hidden_size, o.layer_norm_eps}, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) -> std::unique_ptr<DecoderLayer> {
-    auto attention = with_dropout(std::make_unique<FusedAttention>(name + ".attention", index, o.attention, source, options),
-                                  name + ".post_attention_dropout", o.hidden_dropout);
-    auto mlp = with_dropout(std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options), name + ".post_mlp_dropout", o.hidden_dropout);
-    auto attention_norm = norm(name + ".input_layernorm"), mlp_norm = norm(name + ".post_attention_layernorm");
-    if (o.parallel) {
-      return std::make_unique<ParallelLayer>(std::move(attention), std::move(mlp), std::move(attention_norm), std::move(mlp_norm));
-    }
-    return std::make_unique<PreNormLayer>(std::move(attention), std::move(mlp), std::move(attention_norm), std::move(mlp_norm));
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
+    return {.attention = std::make_unique<FusedAttention>(name + ".attention", index, o.attention, source, options),
+            .feed_forward = std::make_unique<Mlp>(name + ".mlp", o.mlp, source, options),
+            .norms = {.before_attention = norm(name + ".input_layernorm"), .before_feed_forward = norm(name + ".post_attention_layernorm")},
+            .dropouts = {{name + ".post_attention_dropout", o.hidden_dropout}, {name + ".post_mlp_dropout", o.hidden_dropout}},
+            .placement = o.parallel ? NormPlacement::kParallel : NormPlacement::kInBranch};
   };
-  return std::make_unique<Decoder>(o.decoder, norm, layer, source, options);
+  return make_decoder(o.decoder, norm, layer, source, options);
 }
 
 }  // namespace lora::models

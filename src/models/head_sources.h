@@ -6,16 +6,16 @@
 
 namespace lora::models {
 
-/// A source without heads over the vocabulary, for a model that scores documents.
+/// A source without the head over the vocabulary, for a model that scores documents.
 class HeadlessSource : public io::WeightSource {
  public:
   explicit HeadlessSource(io::WeightSource& source) : source_(source) {}
 
-  at::Tensor get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
-    return source_.get(name, shape, role);
+  io::StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
+    return source_.weight(name, shape, role);
   }
   bool contains(const std::string& name) const override {
-    return name != "lm_head.weight" && name != "embed_out.weight" && source_.contains(name);
+    return name != "lm_head.weight" && source_.contains(name);
   }
   std::vector<std::string> unused() const override { return source_.unused(); }
 
@@ -28,12 +28,12 @@ class CompletedSource : public io::WeightSource {
  public:
   CompletedSource(io::WeightSource& source, uint64_t seed, double initializer_range) : source_(source), random_(seed, initializer_range) {}
 
-  at::Tensor get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
+  io::StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) override {
     if (source_.contains(name)) {
-      return source_.get(name, shape, role);
+      return source_.weight(name, shape, role);
     }
     created_.push_back(name);
-    return random_.get(name, shape, role);
+    return random_.weight(name, shape, role);
   }
   bool contains(const std::string& name) const override { return true; }
   std::vector<std::string> unused() const override { return source_.unused(); }

@@ -1,13 +1,7 @@
 // Mixtral (Jiang et al. 2024): Mistral's layers with a few experts per token instead of one MLP.
-#include <cmath>
-
-#include "models/base_dropout.h"
-#include "models/decoder_keys.h"
 #include "models/families.h"
 #include "lora/nn/activation.h"
-#include "lora/nn/rms_norm.h"
-#include "models/pre_norm_layer.h"
-#include "models/self_attention.h"
+#include "models/llama_like.h"
 #include "models/sparse_moe.h"
 
 namespace lora::models {
@@ -41,25 +35,14 @@ std::string mixtral_model_name(const std::string& file_name) {
 
 std::unique_ptr<nn::Model> make_mixtral(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
   require_no_router_loss(config);
-  DecoderOptions decoder = read_decoder_options(config, /*tied_by_default=*/false);
-  const HeadSizes heads = read_head_sizes(config, decoder.hidden_size, {.num_key_value_heads = 8});
-  decoder.ropes = {nn::read_rope_options(config, heads.head_dim, config.integer("max_position_embeddings", 131072), {.theta = 1e6})};
-  decoder.target_modules = {"q_proj", "v_proj"};
-  const double scale = 1.0 / std::sqrt(static_cast<double>(heads.head_dim));
-  const SelfAttentionOptions attention{.hidden_size = decoder.hidden_size,
-                                       .heads = heads,
-                                       .scores = {.scale = scale, .window = read_window(config, std::nullopt)},
-                                       .dropout = read_dropout(config, "attention_dropout", 0.0)};
+  LlamaLike family = read_llama_like(config, {.heads = {.num_key_value_heads = 8}, .norm_eps = 1e-5});
+  const int64_t head_dim = family.attention.heads.head_dim, max_positions = config.integer("max_position_embeddings", 131072);
+  family.decoder.ropes = {nn::read_rope_options(config, head_dim, max_positions, {.theta = 1e6})};
+  family.decoder.target_modules = {"q_proj", "v_proj"};
+  family.attention.scores.window = read_window(config, std::nullopt);
   const SparseMoeOptions moe = read_mixtral_experts(config);
-  const double eps = config.number("rms_norm_eps", 1e-5);
-
-  const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
-  const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<PreNormLayer>(std::make_unique<SelfAttention>(name + ".self_attn", index, attention, source, options),
-                                          std::make_unique<SparseMoe>(name + ".mlp", moe, source, options), norm(name + ".input_layernorm"),
-                                          norm(name + ".post_attention_layernorm"));
-  };
-  return std::make_unique<Decoder>(decoder, norm, layer, source, options);
+  family.other_block = [&](const std::string& name, int64_t) { return std::make_unique<SparseMoe>(name, moe, source, options); };
+  return make_llama_like(family, source, options);
 }
 
 }  // namespace lora::models

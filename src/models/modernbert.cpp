@@ -5,7 +5,6 @@
 
 #include "models/base_dropout.h"
 #include "models/config_keys.h"
-#include "models/dropped_blocks.h"
 #include "models/encoder.h"
 #include "models/encoder_keys.h"
 #include "models/families.h"
@@ -15,7 +14,6 @@
 #include "lora/nn/activation.h"
 #include "lora/nn/layer_norm.h"
 #include "lora/ops/gated_activation.h"
-#include "models/pre_norm_layer.h"
 #include "models/sequence_heads.h"
 
 namespace lora::models {
@@ -65,8 +63,8 @@ nn::LayerNorm::Shape norm_shape(const JsonReader& config, int64_t hidden_size) {
 }  // namespace
 
 std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightSource& source, const at::TensorOptions& options) {
-  DecoderOptions body = read_encoder_options(config);
-  body.names = {"model.embeddings.tok_embeddings", "model.layers", "model.final_norm", ""};
+  TransformerOptions body = read_encoder_options(config);
+  body.names = {"model.embeddings.tok_embeddings", "model.layers", "model.final_norm"};
   body.embedding_dropout = read_dropout(config, "embedding_dropout", 0.0);
   const FusedAttentionOptions attention = read_attention(config, body.hidden_size);
   body.ropes = read_layer_ropes(config, attention.heads.head_dim, config.integer("max_position_embeddings", 8192), kModernBertRopes);
@@ -78,19 +76,19 @@ std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightS
   const EncoderEmbeddings embeddings{{}, {}, read_pad_id(config, 50283), false, "model.embeddings.norm", shape.eps, shape.bias};
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::LayerNorm>(name, shape, source, options); };
-  const auto layer = [&](const std::string& name, int64_t index) {
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
     FusedAttentionOptions own = attention;
     own.rope = slides[index] ? kLocal : kGlobal;
     own.scores.window = slides[index] ? std::optional(window) : std::nullopt;
-    return std::make_unique<PreNormLayer>(
-        with_dropout(std::make_unique<FusedAttention>(name + ".attn", index, own, source, options), name + ".attn.out_drop", own.dropout),
-        std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options), index == 0 ? nullptr : norm(name + ".attn_norm"),
-        norm(name + ".mlp_norm"));
+    return {.attention = std::make_unique<FusedAttention>(name + ".attn", index, own, source, options),
+            .feed_forward = std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options),
+            .norms = {.before_attention = index == 0 ? nullptr : norm(name + ".attn_norm"), .before_feed_forward = norm(name + ".mlp_norm")},
+            .dropouts = {.attention = {name + ".attn.out_drop", attention.dropout}}};
   };
-  return std::make_unique<Encoder>(body, embeddings, norm, layer, source, options);
+  return make_encoder(body, embeddings, norm, layer, source, options);
 }
 
-std::unique_ptr<nn::SequenceHead> make_modernbert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+std::unique_ptr<nn::DocumentScorer> make_modernbert_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                        const at::TensorOptions& options) {
   const std::string pooling = config.string("classifier_pooling", "cls");
   if (pooling != "cls" && pooling != "mean") {

@@ -5,14 +5,12 @@
 #include <cmath>
 
 #include "models/base_dropout.h"
+#include "models/decoder.h"
 #include "models/decoder_keys.h"
-#include "models/dropped_blocks.h"
 #include "models/families.h"
 #include "models/fused_mlp.h"
-#include "lora/nn/attention.h"
 #include "lora/nn/rms_norm.h"
 #include "lora/ops/rotary.h"
-#include "models/pre_norm_layer.h"
 #include "models/self_attention.h"
 
 namespace lora::models {
@@ -23,32 +21,30 @@ class Phi3Attention : public AttentionBlock {
  public:
   Phi3Attention(const std::string& name, int64_t layer, const SelfAttentionOptions& o, io::WeightSource& source,
                 const at::TensorOptions& options)
-      : options_(o),
-        layer_(layer),
+      : heads_(o.heads),
         o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size}, source, options),
         qkv_proj_(name + ".qkv_proj", {o.hidden_size, (o.heads.num_heads + 2 * o.heads.num_key_value_heads) * o.heads.head_dim}, source,
                   options),
-        dropout_(name + ".attention_dropout", o.dropout) {}
+        attention_(name, layer, o.scores, o.dropout) {}
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override {
-    const HeadSizes& heads = options_.heads;
-    const Tensor qkv = qkv_proj_.forward(x_TD, pass).unflatten(1, {-1, heads.head_dim});
-    const std::vector<Tensor> parts = qkv.split_with_sizes({heads.num_heads, heads.num_key_value_heads, heads.num_key_value_heads}, 1);
+    const Tensor qkv = qkv_proj_.forward(x_TD, pass).unflatten(1, {-1, heads_.head_dim});
+    const std::vector<Tensor> parts = qkv.split_with_sizes({heads_.num_heads, heads_.num_key_value_heads, heads_.num_key_value_heads}, 1);
     const auto [q_THE, k_TKE] = ops::rotary_embedding(parts[0], parts[1], ropes[0].cos_TE, ropes[0].sin_TE);
-    return o_proj_.forward(nn::attend(q_THE, k_TKE, parts[2], pass, layer_, options_.scores, &dropout_).flatten(1), pass);
+    return o_proj_.forward(attention_.forward(q_THE, k_TKE, parts[2], pass).flatten(1), pass);
   }
 
   std::vector<nn::Host*> hosts() override { return {&o_proj_, &qkv_proj_}; }
+  nn::Attention& attention() override { return attention_; }
 
   nn::Kept kept() const override {
-    return nn::kept_by_project({&qkv_proj_}) + kept_by_heads(options_.heads) + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
+    return nn::kept_by_project({&qkv_proj_}) + kept_by_heads(heads_) + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
   }
 
  private:
-  SelfAttentionOptions options_;
-  int64_t layer_;
+  HeadSizes heads_;
   nn::Linear o_proj_, qkv_proj_;
-  nn::Dropout dropout_;
+  nn::Attention attention_;
 };
 
 }  // namespace
@@ -71,14 +67,13 @@ std::unique_ptr<nn::Model> make_phi3(const JsonReader& config, io::WeightSource&
   const double residual_dropout = read_dropout(config, "resid_pdrop", 0.0);
 
   const auto norm = [&](const std::string& name) { return std::make_unique<nn::RmsNorm>(name, decoder.hidden_size, eps, source, options); };
-  const auto layer = [&](const std::string& name, int64_t index) {
-    return std::make_unique<PreNormLayer>(
-        with_dropout(std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options), name + ".resid_attn_dropout",
-                     residual_dropout),
-        with_dropout(std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options), name + ".resid_mlp_dropout", residual_dropout),
-        norm(name + ".input_layernorm"), norm(name + ".post_attention_layernorm"));
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
+    return {.attention = std::make_unique<Phi3Attention>(name + ".self_attn", index, attention, source, options),
+            .feed_forward = std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options),
+            .norms = {.before_attention = norm(name + ".input_layernorm"), .before_feed_forward = norm(name + ".post_attention_layernorm")},
+            .dropouts = {{name + ".resid_attn_dropout", residual_dropout}, {name + ".resid_mlp_dropout", residual_dropout}}};
   };
-  return std::make_unique<Decoder>(decoder, norm, layer, source, options);
+  return make_decoder(decoder, norm, layer, source, options);
 }
 
 }  // namespace lora::models

@@ -17,69 +17,112 @@ namespace {
 
 /// Every family.
 constexpr std::array<Family, 20> kFamilies{{
-    {"bert",
-     make_bert,
-     {.model_name = with_modern_norms,
-      .embedding = "bert.embeddings.word_embeddings",
-      .body = "embeddings encoder pooler",
-      .is_published_bare = true,
-      .classifier = "classifier",
-      .is_encoder = true},
-     make_bert_head,
-     {.heads = "cls.predictions. cls.seq_relationship.", .buffers = "embeddings.position_ids"}},
-    {"distilbert",
-     make_distilbert,
-     {.model_name = with_modern_norms,
-      .embedding = "distilbert.embeddings.word_embeddings",
-      .body = "embeddings transformer",
-      .is_published_bare = true,
-      .classifier = "classifier",
-      .is_encoder = true},
-     make_distilbert_head,
-     {.heads = "vocab_transform. vocab_layer_norm. vocab_projector.", .buffers = "embeddings.position_ids"}},
-    {"falcon", make_falcon, {.embedding = "transformer.word_embeddings", .body = "word_embeddings h ln_f", .ties_by_default = true}},
-    {"gemma", make_gemma, {.ties_by_default = true}},
-    {"gemma2", make_gemma2, {.ties_by_default = true}},
-    {"gemma3_text", make_gemma3_text, {.ties_by_default = true}},
-    {"gpt2",
-     make_gpt2,
-     {.embedding = "transformer.wte", .body = "wte wpe h ln_f", .is_published_bare = true, .inputs_first = true, .ties_by_default = true},
-     make_score_head,
-     {.buffers = ".attn.bias .attn.masked_bias"}},
-    {"gpt_neox",
-     make_gpt_neox,
-     {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in", .body = "embed_in layers final_layer_norm"},
-     make_score_head,
-     {.buffers = "rotary_emb.inv_freq .attention.bias .attention.masked_bias"}},
-    {"llama", make_llama},
-    {"mistral", make_mistral},
-    {"mixtral", make_mixtral, {.model_name = mixtral_model_name}},
-    {"modernbert",
-     make_modernbert,
-     {.embedding = "model.embeddings.tok_embeddings",
-      .body = "embeddings layers final_norm",
-      .is_published_bare = true,
-      .classifier = "classifier",
-      .is_encoder = true},
-     make_modernbert_head,
-     {.heads = "decoder.weight decoder.bias"}},
-    {"olmo2", make_olmo2},
-    {"phi3", make_phi3},
-    {"qwen2", make_qwen2},
-    {"qwen3", make_qwen3},
-    {"qwen3_moe", make_qwen3_moe},
-    {"roberta",
-     make_roberta,
-     {.model_name = with_modern_norms,
-      .embedding = "roberta.embeddings.word_embeddings",
-      .body = "embeddings encoder pooler",
-      .is_published_bare = true,
-      .classifier = "classifier.out_proj",
-      .is_encoder = true},
-     make_roberta_head,
-     {.heads = "lm_head. roberta.pooler.", .buffers = "embeddings.position_ids"}},
-    {"smollm3", make_smollm3, {.ties_by_default = true}},
-    {"stablelm", make_stablelm},
+    {.model_type = "bert",
+     .build = make_bert,
+     .files = {.model_name = with_modern_norms,
+               .embedding = "bert.embeddings.word_embeddings",
+               .body = "embeddings encoder pooler",
+               .is_published_bare = true,
+               .classifier = "classifier",
+               .is_encoder = true},
+     .build_head = make_bert_head,
+     .other_heads = "cls.predictions. cls.seq_relationship.",
+     .old_buffers = "embeddings.position_ids",
+     .idle_keys = "directionality "  // never read, and so the pooler_ keys of multilingual BERT
+                  "pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type"},
+    {.model_type = "distilbert",
+     .build = make_distilbert,
+     .files = {.model_name = with_modern_norms,
+               .embedding = "distilbert.embeddings.word_embeddings",
+               .body = "embeddings transformer",
+               .is_published_bare = true,
+               .classifier = "classifier",
+               .is_encoder = true},
+     .build_head = make_distilbert_head,
+     .other_heads = "vocab_transform. vocab_layer_norm. vocab_projector.",
+     .old_buffers = "embeddings.position_ids",
+     .idle_keys = "qa_dropout "            // question answering's head
+                  "sinusoidal_pos_embds "  // initial positions; the file contains them
+                  "tie_weights_"},
+    {.model_type = "falcon",
+     .build = make_falcon,
+     .files = {.embedding = "transformer.word_embeddings", .body = "word_embeddings h ln_f", .ties_by_default = true},
+     .idle_keys = "apply_residual_connection_post_layernorm "  // not in transformers 5
+                  "classifier_dropout"},                       // token classification's head
+    {.model_type = "gemma",
+     .build = make_gemma,
+     .files = {.ties_by_default = true},
+     .idle_keys = "hidden_activation"},  // hidden_act applies
+    {.model_type = "gemma2",
+     .build = make_gemma2,
+     .files = {.ties_by_default = true},
+     .idle_keys = "hidden_act"},  // hidden_activation applies
+    {.model_type = "gemma3_text",
+     .build = make_gemma3_text,
+     .files = {.ties_by_default = true},
+     .idle_keys = "attn_logit_softcapping hidden_act "  // transformers does not cap scores here
+                  "_sliding_window_pattern"},           // saved along with the layer_types that follow from it
+    {.model_type = "gpt2",
+     .build = make_gpt2,
+     .files = {.embedding = "transformer.wte",
+               .body = "wte wpe h ln_f",
+               .is_published_bare = true,
+               .inputs_first = true,
+               .ties_by_default = true},
+     .old_buffers = ".attn.bias .attn.masked_bias",
+     .idle_keys = "n_ctx hidden_dropout "     // n_positions and resid_pdrop apply
+                  "reorder_and_upcast_attn "  // a variant of eager attention with the same result in float32
+                  "classifier_dropout "       // token classification's head; the others are the double-heads model's
+                  "summary_activation summary_first_dropout summary_last_dropout summary_proj_to_labels summary_type summary_use_proj"},
+    {.model_type = "gpt_neox",
+     .build = make_gpt_neox,
+     .files = {.model_name = gpt_neox_model_name, .embedding = "gpt_neox.embed_in", .body = "embed_in layers final_layer_norm"},
+     .old_buffers = "rotary_emb.inv_freq .attention.bias .attention.masked_bias",
+     .idle_keys = "classifier_dropout is_decoder "  // token classification's head
+                  "rope_theta"},                    // saved along with rotary_emb_base, which applies
+    {.model_type = "llama", .build = make_llama, .idle_keys = "pretraining_tp is_llama_config rope_interleaved"},
+    {.model_type = "mistral", .build = make_mistral},
+    {.model_type = "mixtral",
+     .build = make_mixtral,
+     .files = {.model_name = mixtral_model_name},
+     .idle_keys = "router_aux_loss_coef"},  // applies only with output_router_logits, which is refused
+    {.model_type = "modernbert",
+     .build = make_modernbert,
+     .files = {.embedding = "model.embeddings.tok_embeddings",
+               .body = "embeddings layers final_norm",
+               .is_published_bare = true,
+               .classifier = "classifier",
+               .is_encoder = true},
+     .build_head = make_modernbert_head,
+     .other_heads = "decoder.weight decoder.bias",
+     .idle_keys = "decoder_bias sparse_pred_ignore_index sparse_prediction "  // the masked language model's head
+                  "layer_norm_eps "                                           // norm_eps applies
+                  "deterministic_flash_attn initializer_cutoff_factor reference_compile repad_logits_with_grad"},
+    {.model_type = "olmo2", .build = make_olmo2},
+    {.model_type = "phi3",
+     .build = make_phi3,
+     .idle_keys = "embd_pdrop full_attn_mod interpolate_factor"},  // transformers has no dropout of embeddings here
+    {.model_type = "qwen2", .build = make_qwen2},
+    {.model_type = "qwen3", .build = make_qwen3},
+    {.model_type = "qwen3_moe",
+     .build = make_qwen3_moe,
+     .idle_keys = "max_window_layers router_aux_loss_coef"},  // every layer has the window
+    {.model_type = "roberta",
+     .build = make_roberta,
+     .files = {.model_name = with_modern_norms,
+               .embedding = "roberta.embeddings.word_embeddings",
+               .body = "embeddings encoder pooler",
+               .is_published_bare = true,
+               .classifier = "classifier.out_proj",
+               .is_encoder = true},
+     .build_head = make_roberta_head,
+     .other_heads = "lm_head. roberta.pooler.",
+     .old_buffers = "embeddings.position_ids"},
+    {.model_type = "smollm3",
+     .build = make_smollm3,
+     .files = {.ties_by_default = true},
+     .idle_keys = "max_window_layers pretraining_tp"},
+    {.model_type = "stablelm", .build = make_stablelm},
 }};
 
 const Family* find(const std::string& model_type) {
@@ -99,9 +142,9 @@ std::vector<std::string> known_families() {
 }
 
 bool Family::may_ignore(const std::string& name) const {
-  const std::vector<std::string> beginnings = split(unneeded.heads, ' '), endings = split(unneeded.buffers, ' ');
-  return std::any_of(beginnings.begin(), beginnings.end(), [&name](const std::string& part) { return name.starts_with(part); }) ||
-         std::any_of(endings.begin(), endings.end(), [&name](const std::string& part) { return name.ends_with(part); });
+  const std::vector<std::string> heads = split(other_heads, ' '), buffers = split(old_buffers, ' ');
+  return std::any_of(heads.begin(), heads.end(), [&name](const std::string& begin) { return name.starts_with(begin); }) ||
+         std::any_of(buffers.begin(), buffers.end(), [&name](const std::string& end) { return name.ends_with(end); });
 }
 
 const Family& find_family(const std::string& model_type, const std::string& where) {

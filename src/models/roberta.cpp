@@ -11,7 +11,7 @@ std::unique_ptr<nn::Model> make_roberta(const JsonReader& config, io::WeightSour
   return make_bert_body({.name = "roberta", .pad_id = 1, .positions_skip_pads = true}, config, source, options);
 }
 
-std::unique_ptr<nn::SequenceHead> make_roberta_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+std::unique_ptr<nn::DocumentScorer> make_roberta_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                     const at::TensorOptions& options) {
   PooledHeadOptions head{shape.hidden_size, shape.num_labels};
   head.dense = "classifier.dense";

@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include "lora/nn/attention.h"
 #include "lora/ops/rotary.h"
 
 namespace lora::models {
@@ -20,13 +19,12 @@ Tensor normed_heads(const Tensor& x, const std::unique_ptr<nn::Norm>& norm) {
 SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfAttentionOptions& o, io::WeightSource& source,
                              const at::TensorOptions& options, QueryKeyNorms norms)
     : options_(o),
-      layer_(layer),
       q_proj_(name + "." + o.names.q, {o.hidden_size, o.heads.num_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       k_proj_(name + "." + o.names.k, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       v_proj_(name + "." + o.names.v, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       o_proj_(name + "." + o.names.o, {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
       norms_(std::move(norms)),
-      dropout_(name + ".attention_dropout", o.dropout) {}
+      attention_(name, layer, o.scores, o.dropout) {}
 
 Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
@@ -39,7 +37,7 @@ Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn
     q_THE = q_THE.to(dtype);
     k_TKE = k_TKE.to(dtype);
   }
-  return o_proj_.forward(nn::attend(q_THE, k_TKE, by_head(qkv[2]), pass, layer_, options_.scores, &dropout_).flatten(1), pass);
+  return o_proj_.forward(attention_.forward(q_THE, k_TKE, by_head(qkv[2]), pass).flatten(1), pass);
 }
 
 std::vector<nn::Host*> SelfAttention::hosts() {

@@ -5,7 +5,6 @@
 
 #include "models/blocks.h"
 #include "models/config_keys.h"
-#include "lora/nn/dropout.h"
 #include "lora/ops/attention.h"
 
 namespace lora::models {
@@ -44,14 +43,14 @@ class SelfAttention : public AttentionBlock {
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
+  nn::Attention& attention() override { return attention_; }
   nn::Kept kept() const override;
 
  private:
   SelfAttentionOptions options_;
-  int64_t layer_;
   nn::Linear q_proj_, k_proj_, v_proj_, o_proj_;
   QueryKeyNorms norms_;
-  nn::Dropout dropout_;
+  nn::Attention attention_;
 };
 
 }  // namespace lora::models

@@ -4,7 +4,6 @@
 #include <ATen/ATen.h>
 
 #include "models/families.h"
-#include "lora/nn/model.h"
 
 namespace lora::models {
 
@@ -47,9 +46,9 @@ ScoreHead::ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int6
                      const at::TensorOptions& options)
     : score_("score", {hidden_size, num_labels}, source, options), pad_id_(pad_id) {}
 
-Tensor ScoreHead::logits(const nn::Model& model, const nn::Pass& pass) const {
+Tensor ScoreHead::scores(const nn::Body& body, const nn::Pass& pass) const {
   const Tensor rows_N = last_tokens(pass.batch, pad_id_);
-  return score_.forward(model.hidden_of(rows_N, pass), pass_of_rows(pass, rows_N));
+  return score_.forward(body.hidden_of(rows_N, pass), pass_of_rows(pass, rows_N));
 }
 
 PooledHead::PooledHead(PooledHeadOptions head, io::WeightSource& source, const at::TensorOptions& options)
@@ -59,10 +58,10 @@ PooledHead::PooledHead(PooledHeadOptions head, io::WeightSource& source, const a
       pooled_dropout_(options_.dense + ".dropout", options_.drops_pooled ? options_.dropout : 0.0),
       dropout_(options_.output + ".dropout", options_.dropout) {}
 
-Tensor PooledHead::logits(const nn::Model& model, const nn::Pass& pass) const {
+Tensor PooledHead::scores(const nn::Body& body, const nn::Pass& pass) const {
   const Tensor rows_N = first_tokens(pass.batch);
   const nn::Pass rows = pass_of_rows(pass, rows_N);
-  Tensor x_ND = options_.pools_mean ? means(model.hidden(pass), pass.batch) : model.hidden_of(rows_N, pass);
+  Tensor x_ND = options_.pools_mean ? means(body.hidden(pass), pass.batch) : body.hidden_of(rows_N, pass);
   x_ND = options_.activation(dense_.forward(pooled_dropout_.forward(x_ND, rows), rows));
   x_ND = options_.norm == nullptr ? x_ND : options_.norm->forward(x_ND);
   return output_.forward(dropout_.forward(x_ND, rows), rows);
@@ -77,7 +76,7 @@ std::vector<nn::Host*> PooledHead::hosts() {
   return all;
 }
 
-std::unique_ptr<nn::SequenceHead> make_score_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
+std::unique_ptr<nn::DocumentScorer> make_score_head(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                   const at::TensorOptions& options) {
   const std::optional<int64_t> pad_id = config.has("pad_token_id") ? std::optional(config.integer("pad_token_id")) : std::nullopt;
   return std::make_unique<ScoreHead>(shape.hidden_size, shape.num_labels, pad_id, source, options);

@@ -9,19 +9,19 @@
 #include "lora/nn/dropout.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/norm.h"
-#include "lora/nn/sequence_head.h"
+#include "lora/nn/document_scorer.h"
 
 namespace lora::models {
 
 using at::Tensor;
 
 /// A projection of each document's last token that is not padding (transformers' GenericForSequenceClassification).
-class ScoreHead : public nn::SequenceHead {
+class ScoreHead : public nn::DocumentScorer {
  public:
   ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int64_t> pad_id, io::WeightSource& source,
             const at::TensorOptions& options);
 
-  Tensor logits(const nn::Model& model, const nn::Pass& pass) const override;
+  Tensor scores(const nn::Body& body, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override { return {&score_}; }
 
  private:
@@ -44,11 +44,11 @@ struct PooledHeadOptions {
 };
 
 /// output(dropout(norm(activation(dense(pooled))))): the heads of BERT and its relatives.
-class PooledHead : public nn::SequenceHead {
+class PooledHead : public nn::DocumentScorer {
  public:
   PooledHead(PooledHeadOptions head, io::WeightSource& source, const at::TensorOptions& options);
 
-  Tensor logits(const nn::Model& model, const nn::Pass& pass) const override;
+  Tensor scores(const nn::Body& body, const nn::Pass& pass) const override;
   std::vector<nn::Host*> hosts() override;
 
  private:

@@ -5,13 +5,11 @@
 #include <cmath>
 
 #include "models/base_dropout.h"
+#include "models/decoder.h"
 #include "models/decoder_keys.h"
-#include "models/dropped_blocks.h"
 #include "models/families.h"
 #include "lora/nn/layer_norm.h"
 #include "lora/ops/layer_norm.h"
-#include "models/parallel_layer.h"
-#include "models/pre_norm_layer.h"
 #include "models/self_attention.h"
 
 namespace lora::models {
@@ -90,21 +88,20 @@ std::unique_ptr<nn::Model> make_stablelm(const JsonReader& config, io::WeightSou
   const auto head_norms = [&](const std::string& name, int64_t num_heads) {
     return std::make_unique<HeadNorms>(name, num_heads, o.attention.heads.head_dim, o.layer_norm_eps, source, options);
   };
-  const auto layer = [&](const std::string& name, int64_t index) -> std::unique_ptr<DecoderLayer> {
+  const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
     QueryKeyNorms norms;
     if (o.head_norms) {
       norms = {head_norms(name + ".self_attn.q_layernorm", o.attention.heads.num_heads),
                head_norms(name + ".self_attn.k_layernorm", o.attention.heads.num_key_value_heads)};
     }
-    auto attention = std::make_unique<SelfAttention>(name + ".self_attn", index, o.attention, source, options, std::move(norms));
-    auto mlp = with_dropout(std::make_unique<GatedMlp>(name + ".mlp", o.mlp, source, options), name + ".dropout", o.hidden_dropout);
-    if (o.parallel) {
-      return std::make_unique<ParallelLayer>(std::move(attention), std::move(mlp), norm(name + ".input_layernorm"), nullptr);
-    }
-    return std::make_unique<PreNormLayer>(std::move(attention), std::move(mlp), norm(name + ".input_layernorm"),
-                                          norm(name + ".post_attention_layernorm"));
+    return {.attention = std::make_unique<SelfAttention>(name + ".self_attn", index, o.attention, source, options, std::move(norms)),
+            .feed_forward = std::make_unique<GatedMlp>(name + ".mlp", o.mlp, source, options),
+            .norms = {.before_attention = norm(name + ".input_layernorm"),
+                      .before_feed_forward = o.parallel ? nullptr : norm(name + ".post_attention_layernorm")},
+            .dropouts = {.feed_forward = {name + ".dropout", o.hidden_dropout}},
+            .placement = o.parallel ? NormPlacement::kParallel : NormPlacement::kInBranch};
   };
-  return std::make_unique<Decoder>(o.decoder, norm, layer, source, options);
+  return make_decoder(o.decoder, norm, layer, source, options);
 }
 
 }  // namespace lora::models

@@ -37,64 +37,9 @@ constexpr std::array kCommon{
     "output_scores", "remove_invalid_values", "repetition_penalty", "return_dict_in_generate", "suppress_tokens", "target_lookbehind",
     "temperature", "top_k", "top_p", "typical_p"};
 
-/// Keys of one family that transformers does not compute with (any more), or only in heads and losses that are not supported here.
-struct Idle {
-  const char* model_type;
-  const char* key;
-};
-constexpr std::array kIdle{Idle{"bert", "directionality"},  // never read
-                           Idle{"bert", "pooler_fc_size"},  // and so the pooler_ keys of multilingual BERT
-                           Idle{"bert", "pooler_num_attention_heads"},
-                           Idle{"bert", "pooler_num_fc_layers"},
-                           Idle{"bert", "pooler_size_per_head"},
-                           Idle{"bert", "pooler_type"},
-                           Idle{"distilbert", "qa_dropout"},            // question answering's head
-                           Idle{"distilbert", "sinusoidal_pos_embds"},  // initial positions; the file contains them
-                           Idle{"distilbert", "tie_weights_"},
-                           Idle{"falcon", "apply_residual_connection_post_layernorm"},  // not in transformers 5
-                           Idle{"falcon", "classifier_dropout"},                        // token classification's head
-                           Idle{"gemma", "hidden_activation"},                          // hidden_act applies
-                           Idle{"gemma2", "hidden_act"},                                // hidden_activation applies
-                           Idle{"gemma3_text", "attn_logit_softcapping"},               // transformers does not cap scores here
-                           Idle{"gemma3_text", "hidden_act"},
-                           Idle{"gemma3_text", "_sliding_window_pattern"},  // saved along with the layer_types that follow from it
-                           Idle{"gpt2", "n_ctx"},                           // n_positions applies
-                           Idle{"gpt2", "reorder_and_upcast_attn"},         // a variant of eager attention with the same result in float32
-                           Idle{"gpt2", "classifier_dropout"},              // token classification's head
-                           Idle{"gpt2", "hidden_dropout"},
-                           Idle{"gpt2", "summary_activation"},  // the double-heads model
-                           Idle{"gpt2", "summary_first_dropout"},
-                           Idle{"gpt2", "summary_last_dropout"},
-                           Idle{"gpt2", "summary_proj_to_labels"},
-                           Idle{"gpt2", "summary_type"},
-                           Idle{"gpt2", "summary_use_proj"},
-                           Idle{"gpt_neox", "classifier_dropout"},  // token classification's head
-                           Idle{"gpt_neox", "is_decoder"},
-                           Idle{"gpt_neox", "rope_theta"},   // saved along with rotary_emb_base, which applies
-                           Idle{"llama", "pretraining_tp"},  // how projections were cut
-                           Idle{"llama", "is_llama_config"},
-                           Idle{"llama", "rope_interleaved"},
-                           Idle{"mixtral", "router_aux_loss_coef"},  // applies only with output_router_logits, which is refused
-                           Idle{"modernbert", "decoder_bias"},       // the masked language model's head
-                           Idle{"modernbert", "deterministic_flash_attn"},
-                           Idle{"modernbert", "initializer_cutoff_factor"},
-                           Idle{"modernbert", "layer_norm_eps"},  // norm_eps applies
-                           Idle{"modernbert", "reference_compile"},
-                           Idle{"modernbert", "repad_logits_with_grad"},
-                           Idle{"modernbert", "sparse_pred_ignore_index"},
-                           Idle{"modernbert", "sparse_prediction"},
-                           Idle{"phi3", "embd_pdrop"},  // transformers has no dropout of embeddings here
-                           Idle{"phi3", "full_attn_mod"},
-                           Idle{"phi3", "interpolate_factor"},
-                           Idle{"qwen3_moe", "max_window_layers"},  // every layer has the window
-                           Idle{"qwen3_moe", "router_aux_loss_coef"},
-                           Idle{"smollm3", "max_window_layers"},
-                           Idle{"smollm3", "pretraining_tp"}};
-
-bool is_idle(const std::string& model_type, const std::string& key) {
-  const auto is_key = [&key](const char* common) { return key == common; };
-  const auto is_own = [&](const Idle& idle) { return model_type == idle.model_type && key == idle.key; };
-  return std::any_of(kCommon.begin(), kCommon.end(), is_key) || std::any_of(kIdle.begin(), kIdle.end(), is_own);
+bool is_idle(const std::string& key, const std::vector<std::string>& of_family) {
+  const auto is_key = [&key](const auto& idle) { return key == idle; };
+  return std::any_of(kCommon.begin(), kCommon.end(), is_key) || std::any_of(of_family.begin(), of_family.end(), is_key);
 }
 
 /// Whether a value has no effect.
@@ -128,10 +73,10 @@ void collect(const Json& object, const JsonAccess& access, const std::string& pa
 
 }  // namespace
 
-std::vector<std::string> unread_keys(const Json& config, const JsonAccess& access, const std::string& model_type) {
+std::vector<std::string> unread_keys(const Json& config, const JsonAccess& access, const std::vector<std::string>& idle_keys) {
   std::vector<std::string> keys;
   collect(config, access, "", keys);
-  std::erase_if(keys, [&model_type](const std::string& key) { return is_idle(model_type, key); });
+  std::erase_if(keys, [&idle_keys](const std::string& key) { return is_idle(key, idle_keys); });
   return keys;
 }
 

@@ -4,21 +4,52 @@
 
 #include <algorithm>
 
-#include "nn/attached.h"
-
 namespace lora::nn {
 
-const Tensor& BaseWeight::in_use() const {
+BaseWeight::BaseWeight(std::string name, std::shared_ptr<const ops::LinearWeight> matrix, bool owned)
+    : parameter_{std::move(name), matrix->tensor(), /*weight_decay=*/true}, owned_(owned), matrix_(std::move(matrix)) {}
+
+Tensor BaseWeight::base() const {
+  return parameter_.tensor.defined() ? parameter_.tensor : matrix_->dequantised();
+}
+
+int64_t BaseWeight::bytes() const {
+  return matrix_ == nullptr ? static_cast<int64_t>(parameter_.tensor.nbytes()) : matrix_->bytes();
+}
+
+const BaseWeight::StandIn* BaseWeight::stand_in() const {
   const auto found = std::find_if(stand_ins_.begin(), stand_ins_.end(), [](const StandIn& stand_in) { return stand_in.enabled; });
-  return found == stand_ins_.end() ? base() : found->tensor;
+  return found == stand_ins_.end() ? nullptr : &*found;
+}
+
+const Tensor& BaseWeight::in_use() const {
+  const StandIn* const found = stand_in();
+  return found == nullptr ? parameter_.tensor : found->tensor;
 }
 
 Tensor BaseWeight::current() const {
-  return in_use().to(base().scalar_type());
+  const StandIn* const found = stand_in();
+  return found == nullptr ? base() : found->tensor.to(dtype());
+}
+
+std::shared_ptr<const ops::LinearWeight> BaseWeight::matrix_in_use() const {
+  const StandIn* const found = stand_in();
+  if (found == nullptr) {
+    return matrix_;
+  }
+  return found->matrix != nullptr ? found->matrix : std::make_shared<const ops::DenseWeight>(current(), matrix_->layout());
+}
+
+void BaseWeight::replace(const std::string& adapter, Tensor tensor) {
+  const bool is_matrix = matrix_ != nullptr && tensor.scalar_type() == dtype();
+  auto matrix = is_matrix ? std::make_shared<const ops::DenseWeight>(tensor, matrix_->layout()) : nullptr;
+  stand_ins_.push_back({adapter, std::move(tensor), std::move(matrix), true});
 }
 
 void BaseWeight::use_adapter(const std::string& adapter) {
-  enable_only(stand_ins_, adapter);
+  for (StandIn& stand_in : stand_ins_) {
+    stand_in.enabled = !adapter.empty() && stand_in.adapter == adapter;
+  }
 }
 
 }  // namespace lora::nn

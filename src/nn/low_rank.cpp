@@ -3,35 +3,66 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <mutex>
-
+#include "lora/base/random.h"
+#include "lora/nn/pass.h"
 #include "lora/ops/dora_linear.h"
 
 namespace lora::nn {
 
-Tensor RowNorms::of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, double scale) const {
-  static std::mutex cache_mutex;  // passes may run side by side
-  const bool trains = at::GradMode::is_enabled();
-  const at::NoGradGuard no_grad;
-  std::unique_lock lock(cache_mutex);
-  if (!base_O_.defined() || base_version_ != W_OI._version()) {
-    base_O_ = ops::row_norms(W_OI, A_RI.scalar_type());
-    base_version_ = W_OI._version();
-    sum_O_ = Tensor();
+LowRank::LowRank(std::string adapter, Tensor A_RI, Tensor B_OR, double scale, double dropout)
+    : Attachment(std::move(adapter)), A_RI(std::move(A_RI)), B_OR(std::move(B_OR)), scale(scale), dropout(dropout) {}
+
+std::vector<Tensor> LowRank::tensors() const {
+  std::vector<Tensor> all{A_RI, B_OR};
+  for (const std::optional<Tensor>& more : {bias_O, magnitude_O}) {
+    if (more) {
+      all.push_back(*more);
+    }
   }
-  if (trains) {
-    // Not every optimiser's kernel increments the version counter of what it writes.
-    sum_O_ = Tensor();
-    const Tensor base_O = base_O_;
-    lock.unlock();
-    return ops::adapted_row_norms(W_OI, base_O, A_RI, B_OR, scale);
+  return all;
+}
+
+Kept LowRank::kept(int64_t out_features) const {
+  return {magnitude_O ? out_features : 0, A_RI.size(0)};
+}
+
+ops::LowRankTerm LowRank::term(const Pass& pass, uint64_t host_key) const {
+  return {A_RI, B_OR, scale, {pass.row_keys_T, mix64(host_key, hash_name(adapter)), dropout}, bias_O};
+}
+
+Tensor LowRank::row_norms(const std::shared_ptr<const ops::LinearWeight>& weight, bool training) const {
+  // With recomputation the forward of a training pass has no graph, and a recorded pass must not depend on values kept outside of it.
+  const bool computes = training || at::GradMode::is_enabled();
+  return computes ? norms.computed(weight, A_RI, B_OR, scale) : norms.kept(weight, A_RI, B_OR, scale);
+}
+
+Tensor LowRank::project(const ProjectionCall& call, const Tensor& y_TO) const {
+  if (!magnitude_O) {
+    const Tensor before_TO = y_TO.defined() ? y_TO : call.base();
+    return (before_TO + ops::low_rank(call.x_TI, term(call.pass, call.host_key))).to(call.x_TI.scalar_type());
   }
-  const uint32_t version = A_RI._version() + B_OR._version();
-  if (!sum_O_.defined() || sum_version_ != version) {
-    sum_O_ = ops::adapted_row_norms(W_OI, base_O_, A_RI, B_OR, scale);
-    sum_version_ = version;
+  const ops::DoraTerm dora{term(call.pass, call.host_key), *magnitude_O, row_norms(call.weight, call.pass.training())};
+  if (!y_TO.defined()) {
+    return ops::dora_linear(call.x_TI, call.weight, call.bias_O, dora);
   }
-  return sum_O_;
+  return y_TO + (ops::dora_linear(call.x_TI, call.weight, std::nullopt, dora) - ops::linear(call.x_TI, call.weight, std::nullopt));
+}
+
+/// The sum is in float32 and rounded once.
+Tensor LowRank::look_up(const LookupCall& call, const Tensor& x_TD) const {
+  const Tensor sum_TD = x_TD + at::embedding(A_RI.t(), call.ids_T).mm(B_OR.t()) * scale;
+  if (!magnitude_O) {
+    return sum_TD.to(x_TD.scalar_type());
+  }
+  return (sum_TD * (*magnitude_O / row_norms(call.weight, /*training=*/false))).to(x_TD.scalar_type());
+}
+
+Tensor LowRank::applied_to(const std::shared_ptr<const ops::LinearWeight>& weight) const {
+  Tensor sum_OI = ops::adapted_weight(*weight, A_RI, B_OR, scale);
+  if (magnitude_O) {
+    sum_OI = sum_OI * (*magnitude_O / row_norms(weight, /*training=*/false)).unsqueeze(1);
+  }
+  return sum_OI.to(weight->dtype());
 }
 
 }  // namespace lora::nn

@@ -2,25 +2,36 @@
 
 #include <ATen/ATen.h>
 
-#include <stdexcept>
-
 namespace lora::nn {
 
-Linear& Model::head() {
-  Linear* const head = find_head();
-  if (head == nullptr) {
-    throw std::logic_error("the model has no head over the vocabulary");
+namespace {
+
+/// The modules on top of the body.
+std::vector<Host*> hosts_of_heads(const Model& model) {
+  std::vector<Host*> all = model.tokens == nullptr ? std::vector<Host*>() : model.tokens->hosts();
+  if (model.documents != nullptr) {
+    const std::vector<Host*> own = model.documents->hosts();
+    all.insert(all.end(), own.begin(), own.end());
   }
-  return *head;
+  return all;
 }
 
-Tensor Model::logits(const Tensor& hidden_TD, const Pass& pass) {
-  if (gives_logits()) {
-    return hidden_TD;
+}  // namespace
+
+std::vector<Host*> Model::hosts() const {
+  std::vector<Host*> all = body->hosts();
+  const std::vector<Host*> heads = hosts_of_heads(*this);
+  all.insert(all.end(), heads.begin(), heads.end());
+  return all;
+}
+
+std::vector<Parameter> Model::base_parameters() const {
+  std::vector<Parameter> all = body->base_parameters();
+  for (const Host* host : hosts_of_heads(*this)) {
+    const std::vector<Parameter> own = host->base_parameters();
+    all.insert(all.end(), own.begin(), own.end());
   }
-  const Tensor logits_TV = head().forward(hidden_TD, pass);
-  const std::optional<double> cap = logit_soft_cap();
-  return cap ? (logits_TV / *cap).tanh() * *cap : logits_TV;
+  return all;
 }
 
 }  // namespace lora::nn

@@ -143,19 +143,6 @@ Tensor down(const Tensor& x_TI, const ProjectionGroup& group) {
   return xa_TR;
 }
 
-/// x W + b.
-Tensor projected(const Tensor& x_TI, const Tensor& W_IO, const std::optional<Tensor>& bias_O) {
-  if (!bias_O) {
-    return gemm(x_TI, W_IO);
-  }
-  if (!onednn_applies(x_TI, W_IO.size(1))) {
-    return at::addmm(*bias_O, x_TI, W_IO);
-  }
-  const Tensor y_TO = bias_O->expand({x_TI.size(0), -1}).contiguous();
-  gemm_(y_TO, x_TI, W_IO);
-  return y_TO;
-}
-
 struct Project : torch::autograd::Function<Project> {
   /// @param trained every tensor that may need a gradient: each projection's bias, A, B and low-rank bias.
   static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<ProjectionGroup> group) {
@@ -163,8 +150,7 @@ struct Project : torch::autograd::Function<Project> {
     variable_list outputs;
     for (size_t i = 0; i < group->projections.size(); ++i) {
       const Projection& projection = group->projections[i];
-      const Tensor W_IO = projection.W_OI.t();
-      Tensor y_TO = projected(x_TI, W_IO, projection.bias_O);
+      Tensor y_TO = projection.weight->multiply(x_TI, projection.bias_O);
       if (projection.low_rank && projection.low_rank->bias_O) {
         const LowRankTerm& term = *projection.low_rank;
         y_TO = y_TO.to(group->dtype).addmm_(group->own(xa_TR, i, 1), term.B_OR.t(), 1, term.scale).add_(*term.bias_O, term.scale);
@@ -200,9 +186,9 @@ struct Project : torch::autograd::Function<Project> {
   }
 
   static Tensor input_gradient(const ProjectionGroup& group, const variable_list& grads) {
-    Tensor dx_TI = gemm(grads[0], group.projections[0].W_OI);
+    Tensor dx_TI = group.projections[0].weight->multiply_transposed(grads[0]);
     for (size_t i = 1; i < grads.size(); ++i) {
-      gemm_(dx_TI, grads[i], group.projections[i].W_OI);
+      dx_TI = group.projections[i].weight->multiply_transposed(grads[i], dx_TI);
     }
     return dx_TI;
   }
@@ -257,7 +243,7 @@ std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& p
     }
   };
   for (const Projection& projection : projections) {
-    TORCH_CHECK(!projection.W_OI.requires_grad(), "project: the weight must be frozen");
+    TORCH_CHECK(!projection.weight->requires_grad(), "project: the weight must be frozen");
     add(projection.bias_O);
     if (projection.low_rank) {
       add(projection.low_rank->A_RI);
@@ -266,6 +252,11 @@ std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& p
     }
   }
   return Project::apply(x_TI, at::TensorList(trained), c10::make_intrusive<ProjectionGroup>(projections));
+}
+
+Tensor linear(const Tensor& x_TI, const std::shared_ptr<const LinearWeight>& weight, const std::optional<Tensor>& bias_O) {
+  const bool is_dense = weight->tensor().defined();
+  return is_dense ? at::linear(x_TI, weight->dequantised(), bias_O.value_or(Tensor())) : project(x_TI, {{weight, bias_O}}).front();
 }
 
 Tensor low_rank(const Tensor& x_TI, const LowRankTerm& term) {

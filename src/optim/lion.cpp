@@ -18,7 +18,7 @@ class Lion : public Optimizer {
     }
   }
 
-  void step(double learning_rate, double gradient_scale) override {
+  void update(double learning_rate, double gradient_scale) override {
     const at::NoGradGuard no_grad;
     for (size_t i = 0; i < groups_.size(); ++i) {
       const Updates updates = updates_of(groups_[i]);

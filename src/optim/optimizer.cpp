@@ -9,6 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
+#include "lora/nn/weight_changes.h"
 #include "optim/kinds.h"
 
 namespace lora::optim {
@@ -67,6 +68,11 @@ at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& 
 }
 
 }  // namespace
+
+void Optimizer::step(double learning_rate, double gradient_scale) {
+  update(learning_rate, gradient_scale);
+  nn::trained_weights_changed();
+}
 
 void Optimizer::load_state(const io::SafetensorsFile& file) {
   const at::NoGradGuard no_grad;

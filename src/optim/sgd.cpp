@@ -12,7 +12,7 @@ class Sgd : public Optimizer {
  public:
   explicit Sgd(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {}
 
-  void step(double learning_rate, double gradient_scale) override {
+  void update(double learning_rate, double gradient_scale) override {
     const at::NoGradGuard no_grad;
     for (const ParameterGroup& group : groups_) {
       const Updates updates = updates_of(group);

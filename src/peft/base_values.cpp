@@ -20,7 +20,7 @@ namespace {
 /// Puts the head's tensors first: of a shared weight PEFT uses the value that it reads last, which is the head's, and here the first
 /// counts.
 std::vector<AdapterTensor> head_first(std::vector<AdapterTensor> tensors, nn::Model& model) {
-  const nn::Linear* const head = model.find_head();
+  const nn::Linear* const head = model.head();
   std::stable_partition(tensors.begin(), tensors.end(),
                         [head](const AdapterTensor& tensor) { return head != nullptr && tensor.module == head->name(); });
   return tensors;
@@ -90,8 +90,7 @@ bool BaseValues::put(const AdapterTensor& tensor) {
     for (nn::BaseWeight& weight : host->weights()) {
       if (weight.base().const_data_ptr() == base.const_data_ptr()) {
         weight.replace(adapter_name_, value);
-        const auto* matrix = dynamic_cast<const nn::MatrixHost*>(host);
-        has_rows = has_rows || (matrix != nullptr && host->name() == tensor.module && !matrix->token_rows().empty());
+        has_rows = has_rows || (host->name() == tensor.module && !host->attached<nn::TokenRows>().empty());
       }
     }
   }

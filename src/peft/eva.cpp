@@ -106,10 +106,8 @@ struct EvaPass::Impl : public nn::InputObserver {
   void run(const nn::TokenBatch& batch) {
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = this;
-    const Tensor hidden_TD = model.hidden(pass);
-    if (!model.gives_logits()) {  // the head has not been computed, so its input is passed on here
-      see(model.head(), hidden_TD);
-    }
+    const Tensor hidden_TD = model.body->hidden(pass);
+    model.tokens->observe(hidden_TD, *this);  // the head has not been computed
     last_input = Tensor();
   }
 

@@ -30,7 +30,7 @@ Tensor trained_copy(const Tensor& base) {
 class Attacher {
  public:
   Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
-      : options_(options), model_(model), head_(model.find_head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
+      : options_(options), model_(model), head_(model.head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
 
   ExtraModules attach() {
     choose_saved();
@@ -166,11 +166,11 @@ class Attacher {
 
   void attach_rows(nn::MatrixHost& host, const std::vector<int64_t>& ids, bool with_head) {
     require_free(host);
-    const Tensor& weight_VD = host.weights().front().base();
+    const Tensor weight_VD = host.weights().front().base();
     require_ids(ids, weight_VD.size(0));
     const Tensor ids_N = at::tensor(ids, at::kLong).to(weight_VD.device());
     const Tensor rows_ND = trained_copy(weight_VD.index_select(0, ids_N));
-    const nn::TokenRows rows = nn::make_token_rows(adapter_, ids_N, rows_ND, weight_VD.size(0));
+    const nn::TokenRows rows(adapter_, ids_N, rows_ND, weight_VD.size(0));
     TargetMatch match{"trainable_token_indices", {host.name()}};
     host.attach(rows);
     if (with_head) {

@@ -10,6 +10,7 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
+#include "lora/nn/weight_changes.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/method.h"
@@ -86,6 +87,7 @@ class Lora : public Method {
     }
     const std::string where = file.weights_file().string();
     load_into(where, stored, without_missing(own_tensors(), stored, may_miss, where));
+    announce_changes();
   }
 
   std::string name() const override { return options_.use_dora ? "DoRA" : "LoRA"; }
@@ -106,9 +108,16 @@ class Lora : public Method {
     AdapterFolder file(folder);
     file.align(module_names(model_));
     residuals_.load(file.weights_file().string(), take_stored(file), own_tensors());
+    announce_changes();
   }
 
  private:
+  /// A file has values of the base too: those that residuals change, and those that the adapter replaces.
+  static void announce_changes() {
+    nn::trained_weights_changed();
+    nn::base_weights_changed();
+  }
+
   struct Size {
     int64_t rank;
     double scale;
@@ -136,7 +145,7 @@ class Lora : public Method {
       pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
       train(host, ParameterRole::kLowRankBias, *pair.bias_O);
     }
-    attach(host, std::move(pair), host.weight());
+    attach(host, std::move(pair));
   }
 
   /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
@@ -145,7 +154,7 @@ class Lora : public Method {
     const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
     train(host, ParameterRole::kLowRankA, A_RI.slice(0, 0, size.rank));
     train(host, ParameterRole::kLowRankB, B_OR.slice(1, 0, size.rank));
-    attach(host, {.adapter = adapter_name_, .A_RI = A_RI, .B_OR = B_OR, .scale = size.scale}, host.weight());
+    attach(host, {adapter_name_, A_RI, B_OR, size.scale});
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
@@ -159,13 +168,13 @@ class Lora : public Method {
     nn::LowRank pair = pair_of(start, size);
     train(host, ParameterRole::kEmbeddingA, pair.A_RI);
     train(host, ParameterRole::kEmbeddingB, pair.B_OR);
-    attach(host, std::move(pair), host.weight().t());
+    attach(host, std::move(pair));
   }
 
   /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
   /// gradient and moments, so that the optimizer updates the memory twice per step.
   void attach_tied(nn::Linear& head) {
-    const nn::LowRank& shared = chosen_.embeddings.front()->attachments().back();
+    const nn::LowRank& shared = *chosen_.embeddings.front()->attached<nn::LowRank>().back();
     const Size size = size_of(head);
     if (size.rank != shared.A_RI.size(0)) {
       config_error("adapter.rank_pattern", "ensure_weight_tying needs one rank for the embeddings and the head: found " +
@@ -174,23 +183,18 @@ class Lora : public Method {
     nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
     train(head, ParameterRole::kLowRankA, pair.A_RI);
     train(head, ParameterRole::kLowRankB, pair.B_OR);
-    attach(head, std::move(pair), head.weight());
+    attach(head, std::move(pair));
   }
 
   /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
   nn::LowRank pair_of(const LowRankStart& start, const Size& size) const {
-    return {.adapter = adapter_name_,
-            .A_RI = start.A_RI.requires_grad_(true),
-            .B_OR = start.B_OR.requires_grad_(true),
-            .scale = size.scale,
-            .dropout = options_.lora_dropout};
+    return {adapter_name_, start.A_RI.requires_grad_(true), start.B_OR.requires_grad_(true), size.scale, options_.lora_dropout};
   }
 
-  /// @param W_OI the host's weight in the layout of a projection.
-  void attach(nn::MatrixHost& host, nn::LowRank pair, const Tensor& W_OI) {
+  void attach(nn::MatrixHost& host, nn::LowRank pair) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
-      pair.magnitude_O = pair.norms.of(W_OI, pair.A_RI, pair.B_OR, pair.scale).clone().requires_grad_(true);
+      pair.magnitude_O = pair.norms.computed(host.matrix(), pair.A_RI, pair.B_OR, pair.scale).requires_grad_(true);
       train(host, ParameterRole::kMagnitude, *pair.magnitude_O);
     }
     adapted_.insert(host.name());
@@ -212,11 +216,11 @@ class Lora : public Method {
 
   /// Warns, like PEFT, about an embedding and a head that share their weight.
   void warn_of_tying(nn::Model& model) const {
-    if (model.find_head() == nullptr) {
+    if (model.head() == nullptr) {
       return;
     }
     const nn::Embedding* embeddings = input_embeddings(model);
-    const nn::Linear& head = model.head();
+    const nn::Linear& head = *model.head();
     const bool trains_one = std::any_of(parameters_.begin(), parameters_.end(), [&](const nn::Parameter& parameter) {
       const bool is_of_either =
           parameter.name.starts_with(head.name() + ".") || (embeddings != nullptr && parameter.name.starts_with(embeddings->name() + "."));

@@ -150,7 +150,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
   if (options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return options.target_modules;
   }
-  ModuleChoice targets{ModuleChoice::Kind::kList, model.default_target_modules(), ""};
+  ModuleChoice targets{ModuleChoice::Kind::kList, model.body->default_target_modules(), ""};
   if (targets.names.empty()) {
     config_error(kTargets, "this model's family has no default targets: found null, expected some of " + available(model.hosts()));
   }
@@ -161,7 +161,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
 class Meaning {
  public:
   Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
-      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.find_head()) {
+      : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
     if (targets.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
     }
@@ -197,7 +197,7 @@ class Meaning {
 void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& model, std::set<const nn::Host*>& chosen,
               ChosenHosts& result) {
   const nn::Embedding* embeddings = input_embeddings(model);
-  nn::Linear* const head = model.find_head();
+  nn::Linear* const head = model.head();
   if (head == nullptr || !head->tied() || embeddings == nullptr || !meaning.covers_embeddings(entries_of(result.targets)) ||
       exclusion.excludes(embeddings->name()) || exclusion.excludes(head->name())) {
     return;

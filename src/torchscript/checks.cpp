@@ -117,7 +117,7 @@ class Check {
     return result;
   }
 
-  static int64_t bytes_of(const Unit& unit) { return static_cast<int64_t>(unit.front()->weights().front().base().nbytes()); }
+  static int64_t bytes_of(const Unit& unit) { return unit.front()->matrix()->bytes(); }
 
   /// Checks the hosts in groups of bounded size, about four at most.
   void require_working_adapters() {
@@ -151,8 +151,7 @@ class Check {
   void attach(nn::MatrixHost& host) const {
     const nn::BaseWeight& weight = host.weights().front();
     const Tensor W = weight.base();
-    const auto* linear = dynamic_cast<const nn::Linear*>(&host);
-    const bool turned = linear == nullptr || linear->layout() == nn::WeightLayout::kInOut;  // A's columns are the weight's rows
+    const bool turned = host.layout() == nn::WeightLayout::kInOut;  // A's columns are the weight's rows
     at::Generator numbers =
         at::detail::createCPUGenerator(mix64(kCheckSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
     const Tensor rows = at::randn({W.size(0), 2}, numbers, at::kFloat).to(W.device());
@@ -161,7 +160,7 @@ class Check {
     const double delta = rows.mm(columns).norm().item<double>(), own = W.to(at::kFloat).norm().item<double>();
     const double scale = own > 0 && delta > 0 ? 0.3 * own / delta : 0.1;
     const Tensor A_RI = turned ? rows.t().contiguous() : columns, B_OR = turned ? columns.t().contiguous() : rows;
-    host.attach(nn::LowRank{.adapter = kAdapter, .A_RI = A_RI.requires_grad_(true), .B_OR = B_OR.requires_grad_(true), .scale = scale});
+    host.attach(nn::LowRank(kAdapter, A_RI.requires_grad_(true), B_OR.requires_grad_(true), scale));
   }
 
   void attach(const std::vector<Unit>& group) const {
@@ -245,7 +244,7 @@ class Check {
     }
     std::vector<Tensor> all;
     for (const Unit& unit : group) {
-      all.push_back(unit.front()->attachments().back().B_OR.grad());
+      all.push_back(unit.front()->attached<nn::LowRank>().back()->B_OR.grad());
     }
     detach(group);
     return all;
@@ -309,7 +308,7 @@ class Check {
   }
 
   static bool lacks_gradient(const nn::MatrixHost* host) {
-    const nn::LowRank& pair = host->attachments().back();
+    const nn::LowRank& pair = *host->attached<nn::LowRank>().back();
     const auto is_missing = [](const Tensor& tensor) { return !tensor.grad().defined() || !tensor.grad().ne(0).any().item<bool>(); };
     return is_missing(pair.A_RI) || is_missing(pair.B_OR);
   }

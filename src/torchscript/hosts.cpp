@@ -19,8 +19,8 @@ class SlotSource : public io::WeightSource {
  public:
   SlotSource(at::Tensor weight, at::Tensor bias) : weight_(std::move(weight)), bias_(std::move(bias)) {}
 
-  at::Tensor get(const std::string& name, const std::vector<int64_t>&, io::WeightRole role) override {
-    return role == io::WeightRole::kBias ? bias_ : weight_;
+  io::StoredWeight weight(const std::string& name, const std::vector<int64_t>&, io::WeightRole role) override {
+    return {role == io::WeightRole::kBias ? bias_ : weight_};
   }
   bool contains(const std::string&) const override { return true; }
   std::vector<std::string> unused() const override { return {}; }
@@ -244,44 +244,28 @@ void OtherModule::set_convolution(int64_t dimensions) {
                             : kind_;
 }
 
-void HiddenLinear::attach(nn::LowRank attachment) {
-  if (attachment.dropout > 0 || attachment.bias_O) {
-    config_error(attachment.dropout > 0 ? "adapter.lora_dropout" : "adapter.lora_bias",
+void HiddenLinear::add(std::unique_ptr<nn::Attachment> attachment) {
+  const auto* pair = dynamic_cast<const nn::LowRank*>(attachment.get());
+  if (pair == nullptr) {
+    config_error("adapter.trainable_token_indices", "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " +
+                                                        operations_ + ". Use target_modules or modules_to_save.");
+  }
+  if (pair->dropout > 0 || pair->bias_O) {
+    config_error(pair->dropout > 0 ? "adapter.lora_dropout" : "adapter.lora_bias",
                  "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " + operations_ +
                      ". Use lora_dropout 0 and no lora_bias, or leave out this target.");
   }
-  Linear::attach(std::move(attachment));
+  Linear::add(std::move(attachment));
 }
 
-void HiddenLinear::attach(nn::TokenRows) {
-  config_error("adapter.trainable_token_indices", "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " +
-                                                      operations_ + ". Use target_modules or modules_to_save.");
-}
-
-at::Tensor effective_weight(const nn::Linear& host) {
-  at::Tensor W_OI = host.weight_in_use();
-  for (const nn::LowRank& attached : host.attachments()) {
-    if (!attached.enabled) {
-      continue;
-    }
-    at::Tensor sum_OI = W_OI.to(attached.A_RI.scalar_type()) + attached.B_OR.mm(attached.A_RI) * attached.scale;
-    if (attached.magnitude_O) {
-      const at::Tensor norms_O = attached.norms.of(W_OI, attached.A_RI, attached.B_OR, attached.scale);
-      sum_OI = sum_OI * (*attached.magnitude_O / norms_O).unsqueeze(1);
-    }
-    W_OI = sum_OI.to(W_OI.scalar_type());
-  }
-  return host.layout() == nn::WeightLayout::kInOut ? W_OI.t() : W_OI;
-}
-
-at::Tensor effective_weight(const nn::Embedding& table) {
-  at::Tensor W_VD = table.weight();
-  for (const nn::LowRank& attached : table.attachments()) {
-    if (attached.enabled) {
-      W_VD = (W_VD.to(attached.A_RI.scalar_type()) + attached.B_OR.mm(attached.A_RI).t() * attached.scale).to(W_VD.scalar_type());
+at::Tensor effective_weight(const nn::MatrixHost& host) {
+  std::shared_ptr<const ops::LinearWeight> weight = host.matrix_in_use();
+  for (const nn::LowRank* pair : host.attached<nn::LowRank>()) {
+    if (pair->enabled) {
+      weight = std::make_shared<const ops::DenseWeight>(pair->applied_to(weight));
     }
   }
-  return W_VD;
+  return host.layout() == nn::WeightLayout::kInOut ? weight->dequantised().t() : weight->dequantised();
 }
 
 Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output) {

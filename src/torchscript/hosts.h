@@ -21,11 +21,11 @@ class HiddenLinear : public nn::Linear {
       : Linear(name, shape, source, options), operations_(std::move(operations)) {}
 
   const char* kind() const override { return "Linear in weight space"; }
-  void attach(nn::LowRank attachment) override;
-  void attach(nn::TokenRows rows) override;
-
   /// The operations that use the weight.
   const std::string& operations() const { return operations_; }
+
+ protected:
+  void add(std::unique_ptr<nn::Attachment> attachment) override;
 
  private:
   std::string operations_;
@@ -82,9 +82,8 @@ struct Hosts {
   std::set<int64_t> documents_second;  ///< calls whose tensors are [places, documents, ..., C], as found while loading
 };
 
-/// A projection's weight with the active pairs added, in the slot's layout and dtype.
-at::Tensor effective_weight(const nn::Linear& host);
-at::Tensor effective_weight(const nn::Embedding& table);
+/// The weight with the pairs in use added, in the slot's layout and dtype.
+at::Tensor effective_weight(const nn::MatrixHost& host);
 
 /// Creates a host for every slot that forward() reads. The head is the one whose output is `output` (see take_output).
 Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output);

@@ -12,6 +12,7 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
+#include "lora/nn/given_scores.h"
 #include "lora/torchscript/archive.h"
 #include "torchscript/open.h"
 #include "torchscript/script_model.h"
@@ -46,11 +47,14 @@ int64_t file_bytes(const fs::path& file) {
   return static_cast<int64_t>(fs::file_size(file, ignored));
 }
 
-std::unique_ptr<ScriptModel> open_model(const models::ModelOptions& options, at::Device device) {
+std::unique_ptr<nn::Model> open_model(const models::ModelOptions& options, at::Device device) {
   const std::string output = options.output.value_or(kLogits);
-  auto model =
+  auto network =
       std::make_unique<ScriptModel>(open_network(options, output, device), options.inputs.value_or(std::vector<std::string>()), output);
-  require_sound_network(*model);
+  require_sound_network(*network);
+  auto model = std::make_unique<nn::Model>();
+  model->tokens = std::make_unique<nn::GivenLogits>(network->vocab_size(), network->dtype(), network->head());
+  model->body = std::move(network);
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/io/dtype_name.h"
+#include "lora/nn/given_scores.h"
 #include "lora/torchscript/load.h"
 #include "torchscript/open.h"
 #include "torchscript/row_checks.h"
@@ -66,16 +67,20 @@ class Loader {
   std::unique_ptr<nn::Model> open(at::Device device) const {
     const RowKind kind = rows_.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
     const std::string output = options_.output.value_or(gives_loss_ ? kLoss : kLogits);
-    auto model = std::make_unique<ScriptRowModel>(open_network(options_, output, device),
-                                                  options_.inputs.value_or(std::vector<std::string>()), kind, output, gives_loss_);
+    auto network = std::make_unique<ScriptRowModel>(open_network(options_, output, device),
+                                                    options_.inputs.value_or(std::vector<std::string>()), kind, output, gives_loss_);
     size_t longest = 0;
     for (const data::Dataset* rows : sets_) {
-      require_targets(*model, *rows);
-      require_ids(*rows, model->vocab_size(), options_.path.string());
-      require_features(*rows, model->dtype());
+      require_targets(*network, *rows);
+      require_ids(*rows, network->vocab_size(), options_.path.string());
+      require_features(*rows, network->dtype());
       longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
     }
-    require_sound_rows(*model, rows_, static_cast<int64_t>(longest));
+    require_sound_rows(*network, rows_, static_cast<int64_t>(longest));
+    auto model = std::make_unique<nn::Model>();
+    model->documents = gives_loss_ ? nullptr : std::make_unique<nn::GivenScores>();
+    model->rows = network.get();
+    model->body = std::move(network);
     return model;
   }
 

@@ -119,8 +119,8 @@ torch::jit::Module& Network::module() {
 
 at::ScalarType Network::dtype() const {
   for (const auto& host : hosts_.all) {
-    if (dynamic_cast<const nn::MatrixHost*>(host.get()) != nullptr) {
-      return host->weights().front().base().scalar_type();
+    if (const auto* matrix = dynamic_cast<const nn::MatrixHost*>(host.get())) {
+      return matrix->matrix()->dtype();
     }
   }
   return at::kFloat;
@@ -163,10 +163,9 @@ c10::IValue Network::run_in_weight_space(const std::vector<c10::IValue>& argumen
   std::vector<c10::IValue> stack = arguments;
   for (const Slot& slot : impl_->plain.slots) {
     const SlotPlan& plan = hosts_.plans.at(slot.name);
-    if (plan.linear >= 0) {
-      stack.emplace_back(effective_weight(dynamic_cast<const nn::Linear&>(*hosts_.all[plan.linear])));
-    } else if (plan.table >= 0) {
-      stack.emplace_back(effective_weight(dynamic_cast<const nn::Embedding&>(*hosts_.all[plan.table])));
+    const int64_t host = plan.linear >= 0 ? plan.linear : plan.table;
+    if (host >= 0) {
+      stack.emplace_back(effective_weight(dynamic_cast<const nn::MatrixHost&>(*hosts_.all[host])));
     } else {
       stack.emplace_back(tensor_of(slot));
     }

@@ -4,19 +4,21 @@
 #include <vector>
 
 #include "torchscript/fields.h"
-#include "lora/nn/model.h"
+#include "lora/nn/body.h"
 #include "torchscript/network.h"
 
 namespace lora::torchscript {
 
-/// The common base of TorchScript models: modules as hosts, weights, and the fields of the arguments.
-class NetworkModel : public nn::Model {
+/// The common base of TorchScript networks: modules as hosts, weights, and the fields of the arguments.
+class NetworkModel : public nn::Body {
  public:
   /// @param output the part of the result that counts: a key, or the index of an element.
   NetworkModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output)
       : network_(std::move(network)), fields_(*network_, inputs, rows), output_(std::move(output)) {}
 
-  bool uses_cache() const override { return false; }
+  /// Never: every pass gets whole documents.
+  bool keeps_keys(int64_t, int64_t) const override { return false; }
+  bool runs_concurrently() const override { return false; }
   std::vector<nn::Host*> hosts() override;
   std::vector<nn::Parameter> base_parameters() const override;
   std::vector<std::string> default_target_modules() const override { return {}; }

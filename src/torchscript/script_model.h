@@ -13,11 +13,12 @@ class ScriptModel : public NetworkModel {
   /// @param output the value of model.output.
   ScriptModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, std::string output);
 
+  /// The logits [T, V].
   at::Tensor hidden(const nn::Pass& pass) const override;
-  nn::Linear* find_head() override { return network().hosts().head; }
-  bool gives_logits() const override { return true; }
+  /// The projection to the vocabulary; null: it was not found.
+  nn::Linear* head() { return network().hosts().head; }
   int64_t vocab_size() const override { return vocab_size_; }
-  /// The size of what hidden() returns: logits.
+  /// Of logits.
   int64_t hidden_size() const override { return vocab_size_; }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
 

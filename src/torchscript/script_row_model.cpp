@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <stdexcept>
 
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
@@ -28,10 +27,6 @@ Tensor ScriptRowModel::predict(const nn::Pass& pass) const {
 
 Tensor ScriptRowModel::loss(const nn::Pass& pass) const {
   return result(pass);
-}
-
-Tensor ScriptRowModel::hidden(const nn::Pass&) const {
-  throw std::logic_error("a network that takes whole rows has no hidden states");
 }
 
 int64_t ScriptRowModel::vocab_size() const {

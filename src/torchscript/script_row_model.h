@@ -15,15 +15,13 @@ class ScriptRowModel : public NetworkModel, public nn::RowModel {
   ScriptRowModel(std::unique_ptr<Network> network, const std::vector<std::string>& inputs, RowKind rows, std::string output,
                  bool gives_loss);
 
-  const nn::RowModel* row_model() const override { return this; }
   at::Tensor predict(const nn::Pass& pass) const override;
   int64_t num_outputs() const override { return num_outputs_; }
   at::Tensor loss(const nn::Pass& pass) const override;
   nn::LossMean loss_mean() const override { return loss_mean_; }
 
-  /// Must not be called, as there are no hidden states: throws std::logic_error.
-  at::Tensor hidden(const nn::Pass& pass) const override;
-  nn::Linear* find_head() override { return nullptr; }
+  /// Its result, as result() gives it.
+  at::Tensor hidden(const nn::Pass& pass) const override { return result(pass); }
   /// The rows of its table of ids; without one there is no limit.
   int64_t vocab_size() const override;
   int64_t hidden_size() const override { return num_outputs_; }

@@ -19,8 +19,7 @@ constexpr int64_t kMostWidth = 1024, kPartElements = 320 * 1024;
 /// Whether the model gains from lanes. Not in float32: products take longer, so that threads wait less for each other, and memory doubles.
 bool suits_lanes(const nn::Model& model) {
   const bool is_half = model.dtype() == at::kBFloat16 || model.dtype() == at::kHalf;
-  const bool is_own = !model.gives_logits() && model.row_model() == nullptr;  // TorchScript has one random generator
-  return model.device().is_cpu() && is_half && is_own && model.hidden_size() <= kMostWidth;
+  return model.device().is_cpu() && is_half && model.body->runs_concurrently() && model.body->hidden_size() <= kMostWidth;
 }
 
 }  // namespace
@@ -33,7 +32,7 @@ Execution execution_for(const nn::Model& model, nn::Recompute recompute, bool ma
   // Not with recomputation, which is used when memory is short.
   if (may_use_lanes && suits_lanes(model) && !execution.prefetch && recompute == nn::Recompute::kNothing) {
     execution.lanes = kLanes;
-    execution.part_tokens = std::min(execution.part_tokens, kPartElements / model.hidden_size());
+    execution.part_tokens = std::min(execution.part_tokens, kPartElements / model.body->hidden_size());
   }
   return execution;
 }

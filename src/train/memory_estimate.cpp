@@ -7,7 +7,7 @@
 namespace lora::train {
 
 int64_t training_bytes(const Objective& objective, const nn::Model& model, const std::vector<BatchSize>& at_once, nn::Recompute recompute) {
-  const nn::PassMemory memory = model.pass_memory(recompute);
+  const nn::PassMemory memory = model.body->pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
     const int64_t needed = objective.loss_memory(part).needed, kept = memory.kept * part.input + memory.tail * needed;
@@ -19,7 +19,7 @@ int64_t training_bytes(const Objective& objective, const nn::Model& model, const
 }
 
 int64_t evaluation_bytes(const Objective& objective, const nn::Model& model, const data::Dataset& eval, const data::BatchOptions& batches) {
-  const nn::PassMemory memory = model.pass_memory(nn::Recompute::kNothing);
+  const nn::PassMemory memory = model.body->pass_memory(nn::Recompute::kNothing);
   int64_t most = 0;
   for (const MicroBatch& batch : data::plan_epoch(eval, batches, 0)) {
     const BatchSize size = size_of(eval, batch);

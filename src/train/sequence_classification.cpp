@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 
-#include "lora/nn/row_model.h"
 #include "train/label_metrics.h"
 #include "train/profile_scope.h"
 
@@ -28,8 +27,7 @@ std::vector<int64_t> labelled(const std::vector<double>& targets) {
 }
 
 Tensor document_logits(const nn::Model& model, const nn::Pass& pass) {
-  const nn::RowModel* const network = model.row_model();
-  return network != nullptr ? network->predict(pass) : model.sequence_head()->logits(model, pass);
+  return model.documents->scores(*model.body, pass);
 }
 
 /// In float32 whatever the model computes in.
@@ -58,8 +56,7 @@ Tensor SequenceClassification::loss_sum(const nn::Pass& pass, int64_t) const {
 
 LossMemory SequenceClassification::loss_memory(const BatchSize& size) const {
   // A document's row before, within and after the head, in float32 if the head is trained, with gradients.
-  const int64_t width = model().row_model() != nullptr ? model().row_model()->num_outputs() : model().hidden_size();
-  const int64_t bytes = 3 * size.supervised * width * static_cast<int64_t>(sizeof(float));
+  const int64_t bytes = 3 * size.supervised * model().body->hidden_size() * static_cast<int64_t>(sizeof(float));
   return {size.input, 2 * bytes, bytes};
 }
 

@@ -107,7 +107,7 @@ void StepGraph::hold_gradients() {
   }
 }
 
-void require_recordable(nn::Model& model) {
+void require_recordable(const nn::Model& model) {
   for (const nn::Host* host : model.hosts()) {
     if (host->has_data_dependent_sizes()) {
       config_error("training.cuda_graphs", "found true, but sizes of tensors in \"" + host->name() +

@@ -133,5 +133,18 @@ TEST(HostileRows, WrongKindsOfFiles) {
   expect_error(ErrorKind::kData, {"x.txt:1]", "found the id 300 (ab)", "from 0 to 299"}, [&] { load("x.txt", RowFormat::kText, 300); });
 }
 
+TEST(HostileRows, IdsOfAVocabularyThatIsNotKnown) {
+  const test::TemporaryFolder folder;
+  const auto load = [&](const std::string& id, std::optional<int64_t> vocab_size) {
+    SourceOptions source;
+    source.format = RowFormat::kTokens;
+    source.path = folder.write("rows.jsonl", "{\"input_ids\": [1, " + id + "]}\n");
+    return load_dataset("data.train", {source}, {}, {nullptr, vocab_size}).examples.front().ids.back();
+  };
+  EXPECT_EQ(load("2147483646", std::nullopt), 2147483646);
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1"}, [&] { load("2147483647", std::nullopt); });
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1"}, [&] { load("5", 5); });
+}
+
 }  // namespace
 }  // namespace lora::data

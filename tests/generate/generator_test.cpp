@@ -128,7 +128,7 @@ TEST(Generator, DecodesInHalfPrecision) {
 
 TEST(Generator, NonFiniteLogitsAreAnError) {
   const models::BaseModel base = test::tiny_llama();
-  base.model->head().weight().fill_(std::numeric_limits<double>::infinity());
+  base.model->head()->weight().fill_(std::numeric_limits<double>::infinity());
   test::expect_error(ErrorKind::kModel, {"logits", "not finite", "--dtype"}, [&base] { test::complete(*base.model, {}, {{7}}); });
 }
 

@@ -96,7 +96,7 @@ TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
     const at::NoGradGuard no_grad;
     const nn::TokenBatch batch = test::batch_of({{text, {}, 0}});
     const nn::Pass pass = nn::evaluation_pass(batch);
-    const at::Tensor likeliest = base.model->logits(base.model->hidden(pass), pass).argmax(-1);
+    const at::Tensor likeliest = base.model->tokens->logits(base.model->body->hidden(pass), pass).argmax(-1);
     for (size_t i = 0; i < row.output_ids.size(); ++i) {
       EXPECT_EQ(likeliest[static_cast<int64_t>(row.prompt.size() + i) - 1].item<int64_t>(), row.output_ids[i]) << name << " " << i;
     }

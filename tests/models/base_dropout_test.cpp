@@ -50,13 +50,13 @@ const std::vector<test::Document>& documents() {
 at::Tensor trained_hidden(const BaseModel& base, const std::vector<test::Document>& of, uint64_t seed = 3) {
   const nn::TokenBatch batch = test::batch_of(of);
   const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::training_pass(batch, seed, 0));
+  return base.model->body->hidden(nn::training_pass(batch, seed, 0));
 }
 
 at::Tensor evaluated_hidden(const BaseModel& base) {
   const nn::TokenBatch batch = test::batch_of(documents());
   const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::evaluation_pass(batch));
+  return base.model->body->hidden(nn::evaluation_pass(batch));
 }
 
 TEST(BaseDropout, EveryRateOfEveryFamilyActsInTrainingAlone) {
@@ -102,7 +102,7 @@ at::Tensor embedding_gradient(const BaseModel& base, nn::Recompute recompute) {
   pass.recompute = recompute;
   at::Tensor table = base.model->base_parameters().front().tensor;
   table.requires_grad_(true);
-  base.model->hidden(pass).square().sum().backward();
+  base.model->body->hidden(pass).square().sum().backward();
   const at::Tensor gradient = table.grad().clone();
   table.mutable_grad() = at::Tensor();
   return gradient;

@@ -11,7 +11,7 @@
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
 #include "lora/nn/linear.h"
-#include "lora/nn/sequence_head.h"
+#include "lora/nn/document_scorer.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
@@ -64,10 +64,10 @@ double outcome(const BaseModel& base) {
   const at::NoGradGuard no_grad;
   const nn::TokenBatch batch = test::batch_of({kDocument});
   const nn::Pass pass = nn::evaluation_pass(batch);
-  if (base.model->sequence_head() != nullptr) {
-    return base.model->sequence_head()->logits(*base.model, pass)[0][0].item<double>();
+  if (base.model->documents != nullptr) {
+    return base.model->documents->scores(*base.model->body, pass)[0][0].item<double>();
   }
-  const at::Tensor logits_TV = base.model->logits(base.model->hidden(pass), pass).to(at::kDouble);
+  const at::Tensor logits_TV = base.model->tokens->logits(base.model->body->hidden(pass), pass).to(at::kDouble);
   const at::Tensor next_T = batch.ids_T.slice(0, 1).to(at::kLong);
   return at::cross_entropy_loss(logits_TV.slice(0, 0, -1), next_T).item<double>();
 }
@@ -150,9 +150,9 @@ TEST_P(ConfigKeys, TieAsTransformersDoes) {
   close(load_of_keys(config, head_alone), "head_alone");
   const BaseModel own_head = load_of_keys(config, both);
   close(own_head, "other_head");
-  EXPECT_FALSE(own_head.model->head().tied());
+  EXPECT_FALSE(own_head.model->head()->tied());
   EXPECT_EQ(own_head.config["tie_word_embeddings"], false);
-  EXPECT_TRUE(load_of_keys(config, body).model->head().tied());
+  EXPECT_TRUE(load_of_keys(config, body).model->head()->tied());
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys, testing::ValuesIn(known_families()), [](const auto& info) { return info.param; });

@@ -36,7 +36,7 @@ TEST_P(ClassifierGolden, HiddenStatesEqualTransformers) {
   const BaseModel base = load_classifier(golden);
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
-  test::expect_close(base.model->hidden(nn::evaluation_pass(batch)), golden.tensors().tensor(golden.last_hidden("base")), 1e-5);
+  test::expect_close(base.model->body->hidden(nn::evaluation_pass(batch)), golden.tensors().tensor(golden.last_hidden("base")), 1e-5);
 }
 
 TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
@@ -47,7 +47,7 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
   const at::NoGradGuard no_grad;
   const auto logits_of = [&](const nn::TokenBatch& batch) {
     const nn::Pass pass = nn::evaluation_pass(batch);
-    return base.model->sequence_head()->logits(*base.model, pass);
+    return base.model->documents->scores(*base.model->body, pass);
   };
   const at::Tensor all_NC = logits_of(together);
   ASSERT_EQ(all_NC.sizes(), (std::vector<int64_t>{static_cast<int64_t>(documents.size()), 2}));
@@ -65,7 +65,7 @@ TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
   const at::Tensor expected = golden.tensors().tensor(golden.last_hidden("base"));
   for (const auto& [dtype, bound] : {std::pair{ComputeDtype::kBFloat16, 0.06}, {ComputeDtype::kFloat16, 0.01}}) {
     const BaseModel base = load_classifier(golden, dtype);
-    const at::Tensor hidden_TD = base.model->hidden(nn::evaluation_pass(batch));
+    const at::Tensor hidden_TD = base.model->body->hidden(nn::evaluation_pass(batch));
     EXPECT_TRUE(at::isfinite(hidden_TD).all().item<bool>());
     test::expect_close(hidden_TD, expected, bound, toString(hidden_TD.scalar_type()));
   }
@@ -73,7 +73,7 @@ TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
 
 TEST_P(ClassifierGolden, HasPeftsDefaultTargets) {
   const Golden golden(GetParam());
-  EXPECT_EQ(load_classifier(golden).model->default_target_modules(),
+  EXPECT_EQ(load_classifier(golden).model->body->default_target_modules(),
             golden.expected()["default_target_modules"].get<std::vector<std::string>>());
 }
 
@@ -117,14 +117,14 @@ TEST(SequenceHead, IsTakenFromAFolderThatHasOne) {
   test::expect_error(ErrorKind::kModel, {"no head that scores documents", "classifier.weight"},
                      [] { load_base_model(classifier_options(Golden("bert_pairs").folder / "model"), 0, SequenceHeadRequest{}); });
   const std::unique_ptr<nn::Model> mapped = map_model(golden.folder / "model");
-  ASSERT_NE(mapped->sequence_head(), nullptr);
+  ASSERT_NE(mapped->documents, nullptr);
   EXPECT_EQ(mapped->hosts().back()->name(), "classifier");
-  EXPECT_EQ(map_model(Golden("bert_pairs").folder / "model")->sequence_head(), nullptr);
+  EXPECT_EQ(map_model(Golden("bert_pairs").folder / "model")->documents, nullptr);
 }
 
 TEST(SequenceHead, StandsInPlaceOfTheHeadOverTheVocabulary) {
   const BaseModel base = load_classifier(Golden("llama_classes"));
-  EXPECT_EQ(base.model->find_head(), nullptr);
+  EXPECT_EQ(base.model->head(), nullptr);
   EXPECT_EQ(base.model->hosts().back()->name(), "score");
   EXPECT_TRUE(weights_of(base, "lm_head").empty());
   EXPECT_EQ(weights_of(base, "score").size(), 1u);
@@ -161,16 +161,16 @@ TEST(Encoder, ModernBertsOlderKeysMeanTheSame) {
                                                                         {"local_rope_theta", 500.0}});
   const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
-  test::expect_equal(before.model->hidden(nn::evaluation_pass(batch)), now.model->hidden(nn::evaluation_pass(batch)));
+  test::expect_equal(before.model->body->hidden(nn::evaluation_pass(batch)), now.model->body->hidden(nn::evaluation_pass(batch)));
 }
 
 TEST(Encoder, ADocumentLongerThanItsPositionsIsAnError) {
   for (const auto& [name, most] : {std::pair{"bert_pairs", 64}, {"roberta_classes", 62}, {"distilbert_classes", 64}}) {
     const BaseModel base = load_classifier(Golden(name));
     const at::NoGradGuard no_grad;
-    base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({most}, 80))));
+    base.model->body->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({most}, 80))));
     test::expect_error(ErrorKind::kData, {"more tokens than the model has positions", "expected at most " + std::to_string(most)}, [&] {
-      base.model->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({3, most + 1}, 80))));
+      base.model->body->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({3, most + 1}, 80))));
     });
   }
 }
@@ -187,7 +187,7 @@ const std::vector<Rates> kRates{{"bert_pairs", {"hidden_dropout_prob", "attentio
 
 at::Tensor classifier_logits(const BaseModel& base, const nn::Pass& pass) {
   const at::NoGradGuard no_grad;
-  return base.model->sequence_head()->logits(*base.model, pass);
+  return base.model->documents->scores(*base.model->body, pass);
 }
 
 TEST(EncoderDropout, EveryRateActsInTrainingAloneAndByDocument) {

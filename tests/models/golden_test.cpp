@@ -20,7 +20,7 @@ BaseModel load_golden(const Golden& golden, ComputeDtype dtype) {
 }
 
 at::Tensor logits_of(nn::Model& model, const at::Tensor& hidden_TD, const nn::Pass& pass) {
-  return model.logits(hidden_TD, pass);
+  return model.tokens->logits(hidden_TD, pass);
 }
 
 class ModelGolden : public testing::TestWithParam<std::string> {};
@@ -31,7 +31,7 @@ TEST_P(ModelGolden, HiddenStatesAndLogitsEqualTransformers) {
   const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
-  const at::Tensor hidden_TD = base.model->hidden(pass);
+  const at::Tensor hidden_TD = base.model->body->hidden(pass);
   const io::SafetensorsFile expected = golden.tensors();
   test::expect_close(hidden_TD, expected.tensor(golden.last_hidden("base")), 1e-5, "hidden");
   test::expect_close(logits_of(*base.model, hidden_TD, pass), expected.tensor("base.logits"), 1e-5, "logits");
@@ -43,11 +43,11 @@ TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
   const nn::TokenBatch together = test::batch_of(documents);
   const at::NoGradGuard no_grad;
-  const at::Tensor all_TD = base.model->hidden(nn::evaluation_pass(together));
+  const at::Tensor all_TD = base.model->body->hidden(nn::evaluation_pass(together));
   for (size_t d = 0; d < documents.size(); ++d) {
     const nn::TokenBatch alone = test::batch_of({documents[d]});
     test::expect_close(all_TD.slice(0, together.document_offsets[d], together.document_offsets[d + 1]),
-                       base.model->hidden(nn::evaluation_pass(alone)), 1e-5, "document " + std::to_string(d));
+                       base.model->body->hidden(nn::evaluation_pass(alone)), 1e-5, "document " + std::to_string(d));
   }
 }
 
@@ -64,7 +64,7 @@ TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
        {std::tuple{ComputeDtype::kBFloat16, at::kBFloat16, bfloat16_bound}, {ComputeDtype::kFloat16, at::kHalf, 0.01}}) {
     const BaseModel base = load_golden(golden, dtype);
     EXPECT_EQ(base.model->dtype(), type);
-    const at::Tensor logits = logits_of(*base.model, base.model->hidden(pass), pass);
+    const at::Tensor logits = logits_of(*base.model, base.model->body->hidden(pass), pass);
     EXPECT_EQ(logits.scalar_type(), type);
     EXPECT_TRUE(at::isfinite(logits).all().item<bool>());
     test::expect_close(logits, expected, bound, toString(type));
@@ -77,7 +77,7 @@ INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, testing::ValuesIn(test::kFamilyC
 TEST(Families, HavePeftsDefaultTargets) {
   for (const std::string& name : test::kFamilyCases) {
     const Golden golden(name);
-    EXPECT_EQ(load_golden(golden, ComputeDtype::kFloat32).model->default_target_modules(),
+    EXPECT_EQ(load_golden(golden, ComputeDtype::kFloat32).model->body->default_target_modules(),
               golden.expected()["default_target_modules"].get<std::vector<std::string>>())
         << name;
   }

@@ -11,7 +11,7 @@ namespace lora::test {
 inline at::Tensor hidden_of(const models::BaseModel& base) {
   const nn::TokenBatch batch = batch_of(documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
-  return base.model->hidden(nn::evaluation_pass(batch));
+  return base.model->body->hidden(nn::evaluation_pass(batch));
 }
 
 }  // namespace lora::test

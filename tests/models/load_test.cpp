@@ -77,8 +77,8 @@ TEST(LoadBaseModel, TakesEveryWeightOfTheFolder) {
   EXPECT_EQ(base.files.size(), 2U);
   EXPECT_EQ(base.files[0].filename(), "config.json");
   EXPECT_EQ(base.model->vocab_size(), 50);
-  EXPECT_GT(base.model->pass_memory(nn::Recompute::kNothing).kept, 0);
-  EXPECT_EQ(base.model->default_target_modules(), (std::vector<std::string>{"q_proj", "v_proj"}));
+  EXPECT_GT(base.model->body->pass_memory(nn::Recompute::kNothing).kept, 0);
+  EXPECT_EQ(base.model->body->default_target_modules(), (std::vector<std::string>{"q_proj", "v_proj"}));
 }
 
 TEST(LoadBaseModel, AutoWithoutADtypeInTheConfigIsThatOfTheWeights) {
@@ -109,17 +109,17 @@ TEST(LoadBaseModel, HostsAreTransformersModulesWithTheHeadLast) {
                                       "model.layers.0.mlp.up_proj", "model.layers.0.mlp.down_proj", "model.layers.0.input_layernorm",
                                       "model.layers.0.post_attention_layernorm"}));
   EXPECT_EQ(names[names.size() - 2], "model.norm");
-  EXPECT_EQ(base.model->hosts().back(), &base.model->head());
+  EXPECT_EQ(base.model->hosts().back(), base.model->head());
 }
 
 TEST(LoadBaseModel, ATiedHeadIsTheEmbedding) {
   ModelFolder folder(Json{{"tie_word_embeddings", true}});
   const BaseModel base = folder.load();
-  EXPECT_TRUE(base.model->head().tied());
+  EXPECT_TRUE(base.model->head()->tied());
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     EXPECT_NE(parameter.name, "lm_head.weight");
     if (parameter.name == "model.embed_tokens.weight") {
-      EXPECT_EQ(parameter.tensor.data_ptr(), base.model->head().weight().data_ptr());
+      EXPECT_EQ(parameter.tensor.data_ptr(), base.model->head()->weight().data_ptr());
     }
   }
 }
@@ -230,7 +230,7 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
   // Two weights of the same shape must differ.
   EXPECT_FALSE(at::equal(parameters[1].tensor, parameters[17].tensor));
   const Json no_range{{"initializer_range", nullptr}};
-  EXPECT_NEAR(test::tiny_llama(no_range).model->head().weight().std().item<double>(), 0.02, 0.002);
+  EXPECT_NEAR(test::tiny_llama(no_range).model->head()->weight().std().item<double>(), 0.02, 0.002);
   EXPECT_EQ(test::tiny_llama(Json{{"torch_dtype", "bfloat16"}}).model->dtype(), at::kBFloat16);
   EXPECT_EQ(test::tiny_llama(Json{{"torch_dtype", nullptr}, {"dtype", "float16"}}).model->dtype(), at::kHalf);
 }

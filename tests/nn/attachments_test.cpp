@@ -2,6 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
@@ -22,16 +24,12 @@ using test::trained;
 constexpr int64_t kVocab = 20, kDim = 6, kRank = 2;
 
 LowRank pair(int64_t inputs, int64_t outputs, const std::string& adapter = "default") {
-  return {.adapter = adapter,
-          .A_RI = trained(normal({kRank, inputs}, 20, at::kFloat)),
-          .B_OR = trained(normal({outputs, kRank}, 21, at::kFloat)),
-          .scale = 1.5};
+  return {adapter, trained(normal({kRank, inputs}, 20, at::kFloat)), trained(normal({outputs, kRank}, 21, at::kFloat)), 1.5};
 }
 
 /// V replacement rows for a table or head of kDim channels.
 TokenRows rows_of(const std::vector<int64_t>& ids, const std::string& adapter = "default") {
-  return make_token_rows(adapter, at::tensor(ids, at::kLong), trained(normal({static_cast<int64_t>(ids.size()), kDim}, 31, at::kFloat)),
-                         kVocab);
+  return {adapter, at::tensor(ids, at::kLong), trained(normal({static_cast<int64_t>(ids.size()), kDim}, 31, at::kFloat)), kVocab};
 }
 
 Tensor summed(const LowRank& a) {
@@ -148,32 +146,104 @@ TEST(TokenRows, StandInForRowsOfTheTableAndOfTheHead) {
   EXPECT_TRUE(head.is_plain());
 }
 
+TEST(LowRank, ReplacesTheWeightByOneWithTheSameResult) {
+  const Tensor x = normal({5, 6}, 9, at::kFloat), W = normal({4, 6}, 1, at::kFloat);
+  for (const WeightLayout layout : {WeightLayout::kOutIn, WeightLayout::kInOut}) {
+    const Tensor stored = layout == WeightLayout::kOutIn ? W : W.t().contiguous();
+    const auto weight = std::make_shared<const ops::DenseWeight>(stored, layout);
+    LowRank plain = pair(6, 4);
+    expect_close(plain.applied_to(weight), W + summed(plain), 1e-6);
+    plain.magnitude_O = trained(normal({4}, 22, at::kFloat) + 3);
+    const Tensor sum = W + summed(plain);
+    expect_close(plain.applied_to(weight), sum * (*plain.magnitude_O / sum.norm(2, {1})).unsqueeze(1), 1e-6);
+  }
+}
+
+/// y = 2 y + x: another kind of attachment than the ones that exist.
+struct Doubled : Attachment {
+  using Attachment::Attachment;
+  std::vector<Tensor> tensors() const override { return {}; }
+  Kept kept(int64_t out_features) const override { return {3 * out_features, 0}; }
+  Tensor project(const ProjectionCall& call, const Tensor& y_TO) const override {
+    return (y_TO.defined() ? y_TO : call.base()) * 2 + call.x_TI.slice(1, 0, call.weight->out_features());
+  }
+};
+
+TEST(Attachment, OfAnyKindTakesPartInTheOrderOfTheList) {
+  MapSource source;
+  Linear linear("a.q_proj", {6, 4, true}, source, at::kFloat);
+  const Tensor x = normal({5, 6}, 9, at::kFloat), base = x.mm(linear.weight().t()) + *linear.bias_in_use();
+  const LowRank low = pair(6, 4);
+  linear.attach(low);
+  linear.attach(Doubled("default"));
+  const Tensor expected = (base + x.mm(summed(low).t())) * 2 + x.slice(1, 0, 4);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), expected, 1e-6);
+  expect_close(project(x, {&linear}, evaluation_pass(small_batch())).front(), expected, 1e-6);
+  EXPECT_EQ(linear.attached<Doubled>().size(), 1U);
+  EXPECT_EQ(kept_by_project({&linear}).elements, 3 * 4 + 6);
+  linear.use_adapter("");
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), base, 1e-6);
+  Embedding embedding("model.embed_tokens", kVocab, kDim, source, at::kFloat);
+  embedding.attach(Doubled("default"));
+  EXPECT_THROW(embedding.forward(at::tensor({1}, at::kLong)), std::logic_error);
+}
+
 TEST(RowNorms, AreKeptWithoutGradientsAndAnewWithThem) {
   const Tensor W = normal({4, 6}, 1, at::kFloat);
-  const LowRank a = pair(6, 4);
+  const auto weight = std::make_shared<const ops::DenseWeight>(W);
+  LowRank a = pair(6, 4);
   const auto exact = [&] { return (W + summed(a)).norm(2, {1}).detach(); };
-  const auto kept = [&] {
+  const auto kept = [&] { return a.norms.kept(weight, a.A_RI, a.B_OR, a.scale); };
+  const auto change = [](const Tensor& tensor, double factor) {
     const at::NoGradGuard no_grad;
-    return a.norms.of(W, a.A_RI, a.B_OR, a.scale);
+    tensor.mul_(factor);
   };
   const Tensor first = kept();
   expect_close(first, exact(), 1e-6);
   EXPECT_TRUE(kept().is_same(first));
-  {
-    const at::NoGradGuard no_grad;
-    a.B_OR.mul_(2);
-  }
+  change(a.B_OR, 2);
+  EXPECT_TRUE(kept().is_same(first));
+  expect_close(a.norms.computed(weight, a.A_RI, a.B_OR, a.scale), exact(), 1e-6);
+  trained_weights_changed();
   expect_close(kept(), exact(), 1e-6);
-  {
-    const at::NoGradGuard no_grad;
-    W.mul_(3);
-  }
+  change(W, 3);
+  base_weights_changed();
   expect_close(kept(), exact(), 1e-6);
-  // A kernel that writes without increasing the version, as the fused AdamW: training recomputes, and so does the evaluation after it.
-  const Tensor raw = at::from_blob(a.A_RI.data_ptr<float>(), a.A_RI.sizes());
-  raw.mul_(5);
-  expect_close(a.norms.of(W, a.A_RI, a.B_OR, a.scale), exact(), 1e-6);
+  a.scale *= 2;
   expect_close(kept(), exact(), 1e-6);
+  // Another weight is in use.
+  const auto other = std::make_shared<const ops::DenseWeight>(normal({4, 6}, 5, at::kFloat));
+  expect_close(a.norms.kept(other, a.A_RI, a.B_OR, a.scale), (other->dequantised() + summed(a)).norm(2, {1}), 1e-6);
+  expect_close(kept(), exact(), 1e-6);
+}
+
+TEST(RowNorms, OfAReplacedWeightAreItsOwn) {
+  MapSource source;
+  Linear linear("a.q_proj", {6, 4}, source, at::kFloat);
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  LowRank dora = pair(6, 4);
+  dora.magnitude_O = trained(normal({4}, 22, at::kFloat) + 3);
+  linear.attach(dora);
+  const at::NoGradGuard no_grad;
+  linear.forward(x, evaluation_pass(small_batch()));
+  const Tensor W = normal({4, 6}, 7, at::kFloat), sum = W + summed(dora);
+  linear.weights()[0].replace("default", W);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()), 1e-6);
+}
+
+TEST(RowNorms, OfARecomputedTrainingPassAreNotTheKeptOnes) {
+  MapSource source;
+  Linear linear("a.q_proj", {6, 4}, source, at::kFloat);
+  const Tensor x = normal({5, 6}, 9, at::kFloat);
+  LowRank dora = pair(6, 4);
+  dora.magnitude_O = trained(normal({4}, 22, at::kFloat) + 3);
+  linear.attach(dora);
+  const at::NoGradGuard no_grad;  // as the forward of a part that is recomputed
+  linear.forward(x, evaluation_pass(small_batch()));
+  dora.B_OR.mul_(2);
+  const Tensor sum = linear.weight() + summed(dora);
+  expect_close(linear.forward(x, training_pass(small_batch(), 1, 0)), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()),
+               1e-6);
 }
 
 }  // namespace

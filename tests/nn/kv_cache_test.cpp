@@ -82,12 +82,13 @@ TEST(KvCache, RefusesWhatDoesNotGoOnWhereItEndsOrDoesNotFit) {
 TEST(Attend, PassByPassGivesWhatOnePassGives) {
   const Tensor q = normal({8, 4, 6}, 1), k = normal({8, 2, 6}, 2), v = normal({8, 2, 6}, 3);
   const TokenBatch whole = make_token_batch({{&kIds, nullptr, 0}});
-  const Tensor expected = attend(q, k, v, evaluation_pass(whole), 0, {.scale = 0.4});
+  const Attention attention("", 0, {.scale = 0.4});
+  const Tensor expected = attention.forward(q, k, v, evaluation_pass(whole));
   KvCache cache({8});
   for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, 6}, {6, 8}}) {
     const TokenBatch part = next_batch(cache, {end - begin});
     const auto cut = [&](const Tensor& x) { return x.slice(0, begin, end); };
-    test::expect_close(attend(cut(q), cut(k), cut(v), cached_pass(part, cache), 0, {.scale = 0.4}), cut(expected), 1e-12);
+    test::expect_close(attention.forward(cut(q), cut(k), cut(v), cached_pass(part, cache)), cut(expected), 1e-12);
   }
 }
 

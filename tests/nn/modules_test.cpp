@@ -159,12 +159,12 @@ TEST(Linear, AttachmentsAddUpAndCanBeSwitchedOff) {
   expect_close(linear.forward(x, pass), base + delta(x, first), 1e-6);
   linear.attach(second);
   expect_close(linear.forward(x, pass), base + delta(x, first) + delta(x, second), 1e-6);
-  linear.attachments()[0].enabled = false;
+  linear.attachments()[0]->enabled = false;
   expect_close(linear.forward(x, pass), base + delta(x, second), 1e-6);
-  linear.attachments()[1].enabled = false;
+  linear.attachments()[1]->enabled = false;
   expect_close(linear.forward(x, pass), base, 1e-6);
   // Gradients reach both if both are trained.
-  linear.attachments()[0].enabled = linear.attachments()[1].enabled = true;
+  linear.attachments()[0]->enabled = linear.attachments()[1]->enabled = true;
   linear.forward(x, pass).sum().backward();
   for (const LowRank& each : {first, second}) {
     expect_close(each.B_OR.grad(), (each.scale * x.mm(each.A_RI.t()).sum(0)).expand({4, 2}), 1e-5);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "low_rank_case.h"
+#include "support/dense_weight.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
 
@@ -25,7 +26,7 @@ using test::trained;
 
 /// project() of a single projection.
 Tensor lora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term) {
-  return project(x_TI, {{W_OI, bias_O, term}}).front();
+  return project(x_TI, {{test::dense(W_OI), bias_O, term}}).front();
 }
 
 const std::vector<LowRankSetting> kLoraSettings{{"plain", false, 0.0, true},    {"bias", true, 0.0, true},
@@ -126,7 +127,7 @@ TEST(LoraLinear, NothingIsComputedForFrozenTensors) {
 
 /// Three projections of one input like q, k and v: one with bias, one without a low-rank part, and different ranks.
 std::vector<Projection> group_of(const std::vector<Tensor>& in, at::ScalarType type, double p) {
-  const auto weight = [type](int64_t out, uint64_t seed) { return normal({out, kIn}, seed, type); };
+  const auto weight = [type](int64_t out, uint64_t seed) { return test::dense(normal({out, kIn}, seed, type)); };
   return {{weight(kOut, 4), normal({kOut}, 5, type), LowRankTerm{in[1], in[2], kScale, draw_of(p)}},
           {weight(3, 6), normal({3}, 7, type)},
           {weight(2, 8), std::nullopt, LowRankTerm{in[3], in[4], 0.5, {token_keys(), 0x77ULL, p}}}};
@@ -145,8 +146,9 @@ TEST(Project, AGroupIsItsProjectionsOneByOne) {
     return [=](const std::vector<Tensor>& in) {
       std::vector<Tensor> outputs;
       for (const Projection& each : group_of(in, type, p)) {
-        outputs.push_back(each.low_rank ? lora_linear_reference(in[0], each.W_OI, each.bias_O, *each.low_rank)
-                                        : at::linear(in[0], each.W_OI, each.bias_O.value_or(Tensor())));
+        const Tensor W_OI = each.weight->dequantised();
+        outputs.push_back(each.low_rank ? lora_linear_reference(in[0], W_OI, each.bias_O, *each.low_rank)
+                                        : at::linear(in[0], W_OI, each.bias_O.value_or(Tensor())));
       }
       return at::cat(outputs, 1);
     };
@@ -166,7 +168,7 @@ TEST(Project, AGroupIsItsProjectionsOneByOne) {
 
 TEST(Project, FrozenProjectionsPassTheGradientThrough) {
   const auto op = [](const std::vector<Tensor>& in) {
-    return at::cat(project(in[0], {{normal({kOut, kIn}, 4)}, {normal({3, kIn}, 5), in[1]}}), 1);
+    return at::cat(project(in[0], {{test::dense(normal({kOut, kIn}, 4))}, {test::dense(normal({3, kIn}, 5)), in[1]}}), 1);
   };
   test::expect_gradients(op, {normal({kTokens, kIn}, 1).requires_grad_(true), trained(normal({3}, 2))}, 1e-3, 1e-9);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lora/base/json.h"
+#include "lora/nn/weight_changes.h"
 #include "support/paths.h"
 
 namespace lora::optim {
@@ -94,6 +95,19 @@ TEST(Optimizer, EqualsTorchStepByStep) {
       SCOPED_TRACE("cuda");
       replay_optimizer(OptimizerGolden(file, name), at::kCUDA);
     }
+  }
+}
+
+TEST(Optimizer, AnnouncesThatWeightsChanged) {
+  for (const OptimizerKind kind : {OptimizerKind::kAdamWFused, OptimizerKind::kSgd}) {
+    OptimizerOptions options;
+    options.kind = kind;
+    const Tensor weight = at::ones({3}, at::kFloat).requires_grad_(true);
+    const auto optimizer = make_optimizer(options, {{"w", weight}}, 0.1);
+    weight.mutable_grad() = at::ones({3}, at::kFloat);
+    const uint64_t before = nn::weight_changes().trained;
+    optimizer->step(0.1);
+    EXPECT_EQ(nn::weight_changes().trained, before + 1);
   }
 }
 

@@ -72,14 +72,14 @@ at::Tensor logits_of(const models::BaseModel& base) {
   const at::NoGradGuard no_grad;
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const nn::Pass pass = nn::evaluation_pass(batch);
-  return base.model->head().forward(base.model->hidden(pass), pass);
+  return base.model->head()->forward(base.model->body->hidden(pass), pass);
 }
 
 /// Takes one SGD step on the squared logits, which changes every trained parameter.
 void train_a_step(const models::BaseModel& base, const Method& method) {
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const nn::Pass pass = nn::evaluation_pass(batch);
-  base.model->head().forward(base.model->hidden(pass), pass).square().sum().backward();
+  base.model->head()->forward(base.model->body->hidden(pass), pass).square().sum().backward();
   optim::make_optimizer({.kind = optim::OptimizerKind::kSgd}, method.parameters(), 1e-3)->step(1e-3);
 }
 
@@ -244,7 +244,7 @@ TEST(TiedWeights, DivergeUnlessTheyAreKeptTied) {
     const models::BaseModel base = tied_llama();
     const auto method = attach(saving({saved}), base);
     EXPECT_THAT(extra_names(*method), ElementsAre(saved == "lm_head" ? "lm_head.weight" : "model.embed_tokens.weight"));
-    EXPECT_TRUE(base.model->head().weight_in_use().is_same(base.model->head().weight()) == (saved != "lm_head"));
+    EXPECT_TRUE(base.model->head()->weight_in_use().is_same(base.model->head()->weight()) == (saved != "lm_head"));
     expect_round_trip(saving({saved}), tied_llama);
 
     LoraOptions together = saving({saved});
@@ -252,7 +252,7 @@ TEST(TiedWeights, DivergeUnlessTheyAreKeptTied) {
     const models::BaseModel tied = tied_llama();
     const auto one = attach(together, tied);
     EXPECT_THAT(extra_names(*one), ElementsAre("model.embed_tokens.weight"));
-    EXPECT_TRUE(tied.model->head().weight_in_use().is_same(parameter(*one, "model.embed_tokens.weight")));
+    EXPECT_TRUE(tied.model->head()->weight_in_use().is_same(parameter(*one, "model.embed_tokens.weight")));
     const auto keys = expect_round_trip(together, tied_llama);
     EXPECT_TRUE(has(keys, "model.embed_tokens.weight") && has(keys, "lm_head.weight"));
   }
@@ -286,7 +286,7 @@ TEST(TokenIndices, AddRowsToTheNamedLayers) {
   const models::BaseModel base = tiny_llama();
   const auto list = attach(with_tokens({{"", {7, 3, 41}}}), base);
   EXPECT_THAT(extra_names(*list), ElementsAre("model.embed_tokens.token_adapter.trainable_tokens_delta"));
-  EXPECT_TRUE(base.model->head().is_plain());
+  EXPECT_TRUE(base.model->head()->is_plain());
   for (const nn::Parameter& weight : base.model->base_parameters()) {
     if (weight.name == "model.embed_tokens.weight") {
       expect_equal(parameter(*list, "model.embed_tokens.token_adapter.trainable_tokens_delta").detach(),
@@ -302,7 +302,7 @@ TEST(TokenIndices, AreSharedWithATiedHeadIfTheyAreTheSame) {
   const auto num_rows = [](const LoraOptions& options) {
     const models::BaseModel base = tied_llama();
     const auto method = attach(options, base);
-    return std::pair{extra_names(*method).size(), base.model->head().is_plain()};
+    return std::pair{extra_names(*method).size(), base.model->head()->is_plain()};
   };
   using Figures = std::pair<size_t, bool>;
   EXPECT_EQ(num_rows(with_tokens({{"", {7, 3}}})), (Figures{1, false}));

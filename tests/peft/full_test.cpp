@@ -29,7 +29,7 @@ TEST(Full, TrainsEveryBaseWeightOnce) {
     for (const nn::Parameter& parameter : method->parameters()) {
       EXPECT_TRUE(parameter.tensor.requires_grad() && parameter.tensor.is_leaf()) << parameter.name;
     }
-    EXPECT_TRUE(base.model->head().weight().requires_grad());
+    EXPECT_TRUE(base.model->head()->weight().requires_grad());
     EXPECT_EQ(method->matches().size(), 1U);
   }
 }

@@ -50,7 +50,7 @@ at::Tensor singular_values(const at::Tensor& matrix) {
 }
 
 at::Tensor update(const nn::Linear& host) {
-  const nn::LowRank& attached = host.attachments().at(0);
+  const nn::LowRank& attached = *host.attached<nn::LowRank>().at(0);
   return attached.scale * attached.B_OR.detach().matmul(attached.A_RI.detach());
 }
 
@@ -68,7 +68,7 @@ TEST(OrthogonalStart, LeavesTheModelUnchangedAlthoughNeitherFactorIsZero) {
   const std::vector<nn::Parameter> before = test::copies(base.model->base_parameters());
   const auto method = attach_lora(starting(LoraInit::kOrthogonal), *base.model, "base", 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
-    const nn::LowRank& attached = host->attachments().at(0);
+    const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
     EXPECT_LE(update(*host).abs().max().item<double>(), 1e-7) << host->name();
     for (const at::Tensor& factor : {attached.A_RI, attached.B_OR}) {
       const at::Tensor values = singular_values(factor);
@@ -114,8 +114,9 @@ TEST(PissaStart, MovesTheLargestSingularValuesOutOfTheWeight) {
         const double tolerance = niter == 0 ? 1e-5 : 1e-4;
         expect_near(singular_values(update(*host)).slice(0, 0, 4), all.slice(0, 0, 4), tolerance, host->name());
         expect_near(singular_values(host->weight()).slice(0, 0, 1), all.slice(0, 4, 5), tolerance, host->name());
-        const at::Tensor A_RI = host->attachments().at(0).A_RI.detach(), B_OR = host->attachments().at(0).B_OR.detach();
-        const at::Tensor halves = at::diag(all.slice(0, 0, 4) / host->attachments().at(0).scale);
+        const nn::LowRank& pair = *host->attached<nn::LowRank>().at(0);
+        const at::Tensor A_RI = pair.A_RI.detach(), B_OR = pair.B_OR.detach();
+        const at::Tensor halves = at::diag(all.slice(0, 0, 4) / pair.scale);
         expect_near(A_RI.matmul(A_RI.t()), halves, tolerance, host->name());
         expect_near(B_OR.t().matmul(B_OR), halves, tolerance, host->name());
       }
@@ -141,7 +142,7 @@ TEST(OloraStart, MovesTheFirstColumnsOfQOutOfTheWeight) {
   const auto method = attach_lora(starting(LoraInit::kOlora), *base.model, "base", 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
     const at::Tensor weight_OI = untouched(*host);
-    const nn::LowRank& attached = host->attachments().at(0);
+    const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
     expect_near(effective_weight(*host), weight_OI, 1e-6, host->name());
     expect_near(attached.B_OR.t().matmul(attached.B_OR), at::eye(4), 1e-6, host->name());
     // B A is the projection of W onto the columns of B, which span the first columns of W.
@@ -157,7 +158,7 @@ TEST(Residuals, AreRoundedOnceToTheWeightsDtype) {
     ASSERT_EQ(base.model->dtype(), at::kBFloat16);
     const auto method = attach_lora(starting(init), *base.model, "base", 1);
     for (const nn::Linear* host : adapted_hosts(*base.model)) {
-      const nn::LowRank& attached = host->attachments().at(0);
+      const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
       const at::Tensor product = (attached.B_OR.detach() * attached.scale).matmul(attached.A_RI.detach());
       expect_equal(host->weight(), (untouched(*host, half).to(at::kFloat) - product).to(at::kBFloat16), host->name());
     }
@@ -211,9 +212,9 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   options.use_dora = true;
   const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 5}, 50));
   const at::NoGradGuard no_grad;
-  const at::Tensor untrained_TD = base.model->hidden(nn::evaluation_pass(batch));
+  const at::Tensor untrained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   const auto method = attach_lora(options, *base.model, "base", 1);
-  expect_near(base.model->hidden(nn::evaluation_pass(batch)), untrained_TD, 1e-5, "a start that is no change");
+  expect_near(base.model->body->hidden(nn::evaluation_pass(batch)), untrained_TD, 1e-5, "a start that is no change");
   train_a_little(*method);
   const TemporaryFolder folder;
   method->save(folder.path());
@@ -223,9 +224,9 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   plain.lora_alpha = 12;
   plain.init_from = folder.path();
   attach_lora(plain, *fresh.model, "base", 1);
-  const at::Tensor trained_TD = base.model->hidden(nn::evaluation_pass(batch));
+  const at::Tensor trained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   EXPECT_GT((trained_TD - untrained_TD).abs().max().item<double>(), 0.1);
-  expect_near(fresh.model->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
+  expect_near(fresh.model->body->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
 }
 
 TEST(Residuals, ARunResumesBitForBitFromTheFile) {

@@ -70,7 +70,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
 
   // A pass gives every parameter a gradient, and no base weight. The gradient of A is zero because B is zero; that of B is not.
   const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
-  base.model->hidden(nn::evaluation_pass(batch)).square().sum().backward();
+  base.model->body->hidden(nn::evaluation_pass(batch)).square().sum().backward();
   for (const nn::Parameter& parameter : parameters) {
     ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
     EXPECT_EQ(parameter.tensor.grad().abs().max().item<double>() > 0, !is_a(parameter)) << parameter.name;
@@ -89,7 +89,7 @@ TEST(Lora, RanksAndScalesFollowThePatterns) {
     const models::BaseModel base = tiny_llama();
     const auto method = attach_lora(options, *base.model, "base", 1);
     const auto check = [&](const std::string& name, int64_t r, double alpha) {
-      const nn::LowRank& attached = host(*base.model, name).attachments().at(0);
+      const nn::LowRank& attached = *host(*base.model, name).attached<nn::LowRank>().at(0);
       EXPECT_EQ(attached.A_RI.sizes(), at::IntArrayRef({r, host(*base.model, name).in_features()})) << name;
       EXPECT_EQ(attached.B_OR.sizes(), at::IntArrayRef({host(*base.model, name).out_features(), r})) << name;
       EXPECT_DOUBLE_EQ(attached.scale, alpha / (rslora ? std::sqrt(static_cast<double>(r)) : static_cast<double>(r))) << name;
@@ -107,7 +107,7 @@ TEST(Lora, DropoutReachesTheHost) {
   LoraOptions options = small_lora({"q_proj"});
   options.lora_dropout = 0.25;
   const auto method = attach_lora(options, *base.model, "base", 1);
-  EXPECT_EQ(host(*base.model, "model.layers.2.self_attn.q_proj").attachments().at(0).dropout, 0.25);
+  EXPECT_EQ(host(*base.model, "model.layers.2.self_attn.q_proj").attached<nn::LowRank>().at(0)->dropout, 0.25);
 }
 
 TEST(LoraInit, DefaultIsKaimingUniformWithBZero) {
@@ -208,7 +208,25 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
     EXPECT_TRUE(started->parameters()[i].tensor.requires_grad());
   }
   // The host uses the loaded values.
-  expect_equal(host(*again.model, "lm_head").attachments()[0].A_RI.detach(), host(*base.model, "lm_head").attachments()[0].A_RI.detach());
+  expect_equal(host(*again.model, "lm_head").attached<nn::LowRank>().at(0)->A_RI.detach(),
+               host(*base.model, "lm_head").attached<nn::LowRank>().at(0)->A_RI.detach());
+}
+
+TEST(LoraFile, LoadingEndsWhatEvaluationKeptOfDora) {
+  LoraOptions options = small_lora({"q_proj"});
+  options.use_dora = true;
+  options.init = LoraInit::kRandom;
+  const models::BaseModel base = tiny_llama(), again = tiny_llama();
+  const auto method = attach_lora(options, *base.model, "base", 1), loaded = attach_lora(options, *again.model, "base", 2);
+  const TemporaryFolder folder;
+  method->save(folder.path());
+  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const at::NoGradGuard no_grad;
+  const at::Tensor before = again.model->body->hidden(nn::evaluation_pass(batch));
+  loaded->load(folder.path());
+  const at::Tensor after = again.model->body->hidden(nn::evaluation_pass(batch));
+  expect_equal(after, base.model->body->hidden(nn::evaluation_pass(batch)));
+  EXPECT_FALSE(at::equal(after, before));
 }
 
 TEST(LoraFile, AdapterConfigEqualsPefts) {

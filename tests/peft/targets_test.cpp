@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "lora/nn/embedding.h"
+#include "lora/nn/head_scorer.h"
+#include "lora/nn/model.h"
 #include "support/expect_error.h"
 #include "support/map_source.h"
 #include "support/tiny_llama.h"
@@ -27,15 +29,14 @@ const Names kNames{"model.layers.0.self_attn.q_proj",
                    "model.xq_proj",
                    "lm_head"};
 
-class NamedHosts : public nn::Model {
+class NamedHosts : public nn::Body {
  public:
   NamedHosts() : embedding_("model.embed_tokens", 3, 2, source_, at::kFloat) {
-    for (const std::string& name : kNames) {
-      linears_.push_back(std::make_unique<nn::Linear>(name, nn::LinearShape{2, 2}, source_, at::kFloat));
+    for (size_t i = 0; i + 1 < kNames.size(); ++i) {
+      linears_.push_back(std::make_unique<nn::Linear>(kNames[i], nn::LinearShape{2, 2}, source_, at::kFloat));
     }
   }
   nn::Tensor hidden(const nn::Pass&) const override { return {}; }
-  nn::Linear* find_head() override { return linears_.back().get(); }
   std::vector<nn::Host*> hosts() override {
     std::vector<nn::Host*> all{&embedding_};
     for (const auto& linear : linears_) {
@@ -50,6 +51,7 @@ class NamedHosts : public nn::Model {
   at::ScalarType dtype() const override { return at::kFloat; }
   at::Device device() const override { return at::kCPU; }
   nn::PassMemory pass_memory(nn::Recompute) const override { return {}; }
+  bool keeps_keys(int64_t, int64_t) const override { return true; }
 
   Names defaults{"q_proj", "v_proj"};
 
@@ -57,6 +59,18 @@ class NamedHosts : public nn::Model {
   test::MapSource source_;
   nn::Embedding embedding_;
   std::vector<std::unique_ptr<nn::Linear>> linears_;
+};
+
+struct NamedModel : nn::Model {
+  NamedModel() {
+    auto own = std::make_unique<NamedHosts>();
+    defaults = &own->defaults;
+    body = std::move(own);
+    test::MapSource source;
+    tokens = std::make_unique<nn::HeadScorer>(std::make_unique<nn::Linear>(kNames.back(), nn::LinearShape{2, 3}, source, at::kFloat));
+  }
+
+  Names* defaults;
 };
 
 ModuleChoice list(Names names) {
@@ -133,7 +147,7 @@ Names names_of(const std::vector<nn::Linear*>& hosts) {
 }
 
 TEST(ChooseHosts, FollowsPeftsRules) {
-  NamedHosts model;
+  NamedModel model;
   for (size_t i = 0; i < kRules.size(); ++i) {
     const LoraOptions options = options_of_rule(kRules[i]);
     if (kRules[i].expected.empty()) {
@@ -149,7 +163,7 @@ TEST(ChooseHosts, FollowsPeftsRules) {
 }
 
 TEST(ChooseHosts, ReportsWhatEachEntryMatched) {
-  NamedHosts model;
+  NamedModel model;
   LoraOptions options;
   options.target_modules = list({"w1", "self_attn.q_proj", "q_proj"});
   const ChosenHosts chosen = choose_hosts(options, model);
@@ -162,7 +176,7 @@ TEST(ChooseHosts, ReportsWhatEachEntryMatched) {
 }
 
 TEST(ChooseHosts, AnEntryWithoutAModuleListsTheModules) {
-  NamedHosts model;
+  NamedModel model;
   LoraOptions options;
   options.target_modules = list({"q_proj", "k_proj"});
   test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "'k_proj'", "q_proj (4)", "v_proj (2)", "w1 (2)", "lm_head (1)"},
@@ -174,7 +188,7 @@ TEST(ChooseHosts, AnEntryWithoutAModuleListsTheModules) {
 }
 
 TEST(ChooseHosts, AnEntryWithoutAModuleGetsASuggestion) {
-  NamedHosts model;
+  NamedModel model;
   LoraOptions options;
   const auto expect = [&](const ModuleChoice& choice, const std::string& part) {
     options.target_modules = choice;
@@ -233,7 +247,7 @@ TEST(ChooseHosts, ATiedHeadFollowsTheEmbeddingsOnRequest) {
        {list({"q_proj", "lm_head"}), list({"q_proj", "model.embed_tokens"}), regex(".*(q_proj|embed_tokens)")}) {
     options.target_modules = choice;
     const ChosenHosts chosen = choose_hosts(options, *tied.model);
-    EXPECT_EQ(chosen.tied_head, &tied.model->head());
+    EXPECT_EQ(chosen.tied_head, tied.model->head());
     EXPECT_EQ(chosen.embeddings.size(), 1U);
     EXPECT_EQ(chosen.hosts.size(), 3U);  // without the head
     EXPECT_EQ(chosen.matches.back().entry, "ensure_weight_tying");
@@ -243,11 +257,11 @@ TEST(ChooseHosts, ATiedHeadFollowsTheEmbeddingsOnRequest) {
   EXPECT_EQ(choose_hosts(options, *tied.model).tied_head, nullptr);
   options.ensure_weight_tying = false;
   options.target_modules = list({"q_proj", "lm_head"});
-  EXPECT_EQ(choose_hosts(options, *tied.model).hosts.back(), &tied.model->head());
+  EXPECT_EQ(choose_hosts(options, *tied.model).hosts.back(), tied.model->head());
 }
 
 TEST(ChooseHosts, FaultyPatternsAreConfigErrors) {
-  NamedHosts model;
+  NamedModel model;
   LoraOptions options;
   options.target_modules = regex("(q_proj");
   test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "(q_proj"}, [&] { choose_hosts(options, model); });
@@ -262,7 +276,7 @@ TEST(ChooseHosts, FaultyPatternsAreConfigErrors) {
 
 TEST(ChooseHosts, ATargetMayBeExcludedIfOthersRemain) {
   // PEFT writes all-linear with exclude_modules like this: the list contains every name, including the excluded ones.
-  NamedHosts model;
+  NamedModel model;
   LoraOptions options;
   options.target_modules = list({kNames[0], kNames[1]});
   options.exclude_modules = list({kNames[1]});
@@ -272,11 +286,11 @@ TEST(ChooseHosts, ATargetMayBeExcludedIfOthersRemain) {
 }
 
 TEST(ChooseHosts, DefaultsAreThoseOfTheFamilyAndAreWrittenOut) {
-  NamedHosts model;
+  NamedModel model;
   const ChosenHosts chosen = choose_hosts(LoraOptions(), model);
   EXPECT_EQ(names_of(chosen.hosts), (Names{kNames[0], kNames[1], kNames[3], kNames[4], kNames[6], kNames[7]}));
   EXPECT_EQ(chosen.targets.names, (Names{"q_proj", "v_proj"}));
-  model.defaults.clear();
+  model.defaults->clear();
   test::expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default", "q_proj (4)"},
                      [&] { choose_hosts(LoraOptions(), model); });
 }
@@ -301,7 +315,7 @@ TEST(ChooseHosts, AllLinearIsEveryLinearExceptTheHead) {
   again.target_modules = fewer.targets;
   EXPECT_EQ(names_of(choose_hosts(again, *base.model).hosts), names_of(fewer.hosts));
   // If the last part of the head's name occurs in other modules too, whole names are used.
-  NamedHosts model;
+  NamedModel model;
   options.exclude_modules = kNothing;
   EXPECT_EQ(choose_hosts(options, model).hosts.size(), 9U);
 }

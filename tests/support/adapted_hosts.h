@@ -6,12 +6,12 @@
 
 namespace lora::test {
 
-/// The Linear modules with something attached, in the model's order.
+/// The Linear modules with a low-rank pair, in the model's order.
 inline std::vector<nn::Linear*> adapted_hosts(nn::Model& model) {
   std::vector<nn::Linear*> adapted;
   for (nn::Host* host : model.hosts()) {
     auto* linear = dynamic_cast<nn::Linear*>(host);
-    if (linear != nullptr && !linear->attachments().empty()) {
+    if (linear != nullptr && !linear->attached<nn::LowRank>().empty()) {
       adapted.push_back(linear);
     }
   }
@@ -20,7 +20,7 @@ inline std::vector<nn::Linear*> adapted_hosts(nn::Model& model) {
 
 /// W + scale · B A of the first attachment, in float64.
 inline Tensor effective_weight(const nn::Linear& host) {
-  const nn::LowRank& attached = host.attachments().at(0);
+  const nn::LowRank& attached = *host.attached<nn::LowRank>().at(0);
   const at::NoGradGuard no_grad;
   return host.weight().to(at::kDouble) + attached.scale * attached.B_OR.to(at::kDouble).matmul(attached.A_RI.to(at::kDouble));
 }

@@ -14,9 +14,9 @@ class MapSource : public io::WeightSource {
  public:
   explicit MapSource(std::map<std::string, Tensor> tensors = {}) : tensors_(std::move(tensors)) {}
 
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole) override {
+  io::StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole) override {
     const auto found = tensors_.find(name);
-    return found != tensors_.end() ? found->second : normal(shape, hash_name(name), at::kFloat);
+    return {found != tensors_.end() ? found->second : normal(shape, hash_name(name), at::kFloat)};
   }
   bool contains(const std::string&) const override { return true; }
   std::vector<std::string> unused() const override { return {}; }

@@ -42,14 +42,14 @@ TEST(Reading, ABiasOfAnotherModuleIsAddedByTheSameOperation) {
   models::ModelOptions options = script_options("tied_bias");
   options.dtype = models::ComputeDtype::kBFloat16;
   const models::BaseModel base = load_model(options);  // loading compares with the module, bit by bit
-  EXPECT_TRUE(base.model->find_head()->tied());
+  EXPECT_TRUE(base.model->head()->tied());
 }
 
 TEST(Reading, TheHeadBelongsToTheChosenOutput) {
   models::ModelOptions options = script_options("two_heads");
-  EXPECT_EQ(load_model(options).model->find_head()->name(), "last");
+  EXPECT_EQ(load_model(options).model->head()->name(), "last");
   options.output = "other";
-  EXPECT_EQ(load_model(options).model->find_head()->name(), "other");
+  EXPECT_EQ(load_model(options).model->head()->name(), "other");
 }
 
 TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
@@ -61,7 +61,7 @@ TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
 /// Logits of a training pass of samples from `first` on.
 at::Tensor trained_hidden(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
   const nn::TokenBatch batch = test::batch_of(documents, first);
-  return model.hidden(nn::training_pass(batch, 7, 3)).detach();
+  return model.body->hidden(nn::training_pass(batch, 7, 3)).detach();
 }
 
 /// Rows with dropout have the same results in one batch and in three.
@@ -107,7 +107,7 @@ TEST(Reading, ObserversOnlySeeTokens) {
     const nn::TokenBatch batch = test::batch_of(documents);
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = &inputs;
-    base.model->hidden(pass);
+    base.model->body->hidden(pass);
     return inputs.seen;
   };
   const std::map<std::string, at::Tensor> together = look({kLong, kShort});

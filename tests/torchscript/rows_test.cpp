@@ -138,7 +138,7 @@ TEST(RowModels, OutputsAreCounted) {
 TEST(RowModels, MemoryIsEstimatedFromTheRowsWithinTheNetwork) {
   // Each layer's linear operations have five positions per row, the head one.
   const int64_t layer = 4 * (16 + 16) + 2 * (16 + 32), elements = 2 * 5 * layer + 16 + 3;
-  EXPECT_EQ(RowRun("vision").base.model->pass_memory(nn::Recompute::kNothing).kept, 2 * elements * 4);
+  EXPECT_EQ(RowRun("vision").base.model->body->pass_memory(nn::Recompute::kNothing).kept, 2 * elements * 4);
 }
 
 }  // namespace

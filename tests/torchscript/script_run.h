@@ -55,7 +55,7 @@ inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& document
 inline at::Tensor evaluated(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents) {
   const at::NoGradGuard no_grad;
   const nn::TokenBatch batch = batch_of(documents);
-  return model.hidden(nn::evaluation_pass(batch));
+  return model.body->hidden(nn::evaluation_pass(batch));
 }
 
 /// A training run of a module, built from the library's parts. The base of all kinds of such runs.

@@ -41,7 +41,7 @@ std::vector<double> losses_of(GoldenRun& run) {
 
 /// Logits of a model's head, whichever kind it has.
 at::Tensor logits_of(nn::Model& model, const nn::Pass& pass) {
-  return model.sequence_head() == nullptr ? model.logits(model.hidden(pass), pass) : model.sequence_head()->logits(model, pass).squeeze(0);
+  return model.documents == nullptr ? model.tokens->logits(model.body->hidden(pass), pass) : model.documents->scores(*model.body, pass).squeeze(0);
 }
 
 void expect_document_losses(GoldenRun& run, const Json& expected, const std::string& what) {
@@ -63,7 +63,7 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
     const nn::TokenBatch first = data::make_batch(run.train_set, {0});
     const nn::Pass pass = nn::evaluation_pass(first);
     const std::string prefix = run.config.adapter ? "adapted" : "base";
-    expect_close(run.model().hidden(pass), expected.tensor(run.golden.last_hidden(prefix)), 1e-5);
+    expect_close(run.model().body->hidden(pass), expected.tensor(run.golden.last_hidden(prefix)), 1e-5);
     expect_close(logits_of(run.model(), pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
   }
   expect_document_losses(run, documents["start_documents"], "start loss");
@@ -134,7 +134,7 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
       }
     }
     const auto estimate = [&run](nn::Recompute recompute) {
-      const nn::PassMemory memory = run.model().pass_memory(recompute);
+      const nn::PassMemory memory = run.model().body->pass_memory(recompute);
       return memory.kept + memory.tail + memory.working;
     };
     EXPECT_GT(estimate(nn::Recompute::kNothing), estimate(nn::Recompute::kFeedForward)) << name;

@@ -70,7 +70,7 @@ TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
     const int64_t last = batch.num_tokens() - 1;
     const at::Tensor rows_S = at::tensor({int64_t{1}, last / 2, last}, at::kLong);
     const nn::Pass pass = nn::training_pass(batch, 7, 3);
-    expect_close(run.model().hidden_of(rows_S, pass), run.model().hidden(pass).index_select(0, rows_S), 1e-5);
+    expect_close(run.model().body->hidden_of(rows_S, pass), run.model().body->hidden(pass).index_select(0, rows_S), 1e-5);
   }
 }
 
@@ -80,11 +80,11 @@ TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
   nn::Pass pass = nn::evaluation_pass(batch);
   RowCounter counter;
   pass.observer = &counter;
-  run.model().hidden_of(at::tensor({int64_t{1}, int64_t{3}}, at::kLong), pass);
+  run.model().body->hidden_of(at::tensor({int64_t{1}, int64_t{3}}, at::kLong), pass);
   EXPECT_EQ(counter.rows.at("model.layers.1.self_attn.k_proj"), batch.num_tokens());
   EXPECT_EQ(counter.rows.at("model.layers.0.mlp.down_proj"), batch.num_tokens());
   EXPECT_EQ(counter.rows.at("model.layers.1.mlp.down_proj"), 2);
-  run.model().hidden_of(at::arange(batch.num_tokens()), pass);
+  run.model().body->hidden_of(at::arange(batch.num_tokens()), pass);
   EXPECT_EQ(counter.rows.at("model.layers.1.mlp.down_proj"), batch.num_tokens());
 }
 
@@ -335,7 +335,7 @@ TEST(CausalLm, AStepInPartsIsTheSameStep) {
 TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   // With lm_head as a target the logits are computed at once; with the adapter switched off, in chunks.
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
-  nn::LowRank& attached = run.model().head().attachments().at(0);
+  nn::LowRank& attached = *run.model().head()->attached<nn::LowRank>().at(0);
   const double adapted = run.loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
   const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
   const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;

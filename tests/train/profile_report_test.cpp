@@ -13,6 +13,7 @@
 #include "lora/ops/dora_linear.h"
 #include "lora/ops/linear_cross_entropy.h"
 #include "lora/ops/lora_linear.h"
+#include "support/dense_weight.h"
 #include "train/profile_scope.h"
 
 namespace lora::train {
@@ -103,9 +104,9 @@ TEST(ProfileReport, NodesOfARealBackwardGraphHaveTheirKinds) {
   const auto trained = [](at::IntArrayRef shape) { return at::ones(shape, at::kFloat).requires_grad_(true); };
   const at::Tensor x_TI = trained({4, 8}), W_OI = at::ones({8, 8}, at::kFloat), keys_T = at::arange(4);
   const ops::LowRankTerm term{.A_RI = trained({2, 8}), .B_OR = trained({8, 2}), .scale = 1.0, .dropout = {}};
-  EXPECT_THAT(kinds_in_backward(ops::project(x_TI, {{W_OI, std::nullopt, term}}).front()), ElementsAre("LoRA"));
+  EXPECT_THAT(kinds_in_backward(ops::project(x_TI, {{test::dense(W_OI), std::nullopt, term}}).front()), ElementsAre("LoRA"));
   const ops::DoraTerm dora{term, trained({8}), at::ones({8}, at::kFloat)};
-  EXPECT_THAT(kinds_in_backward(ops::dora_linear(x_TI, W_OI, std::nullopt, dora)), ElementsAre("LoRA"));
+  EXPECT_THAT(kinds_in_backward(ops::dora_linear(x_TI, test::dense(W_OI), std::nullopt, dora)), ElementsAre("LoRA"));
   EXPECT_THAT(kinds_in_backward(ops::differentiable_dropout(x_TI, {keys_T, 1, 0.5})), ElementsAre("LoRA"));
   EXPECT_THAT(kinds_in_backward(ops::linear_cross_entropy(x_TI, W_OI, std::nullopt, keys_T)), ElementsAre("loss"));
   const std::vector<int64_t> host_offsets{0, 4};

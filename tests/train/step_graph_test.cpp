@@ -154,7 +154,7 @@ TEST(StepGraph, AttentionThatReadsLengthsOnTheHostRefuses) {
   GoldenRun run("gqa");
   nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
   batch.is_replayed = true;
-  EXPECT_THROW(run.model().hidden(nn::evaluation_pass(batch)), c10::Error);
+  EXPECT_THROW(run.model().body->hidden(nn::evaluation_pass(batch)), c10::Error);
 }
 
 }  // namespace

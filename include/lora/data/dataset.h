@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,12 +54,15 @@ struct Dataset {
 /// What the rows must fit.
 struct LoadContext {
   const tokenizer::Tokenizer* tokenizer = nullptr;         ///< null: only `tokens` rows can be read
-  int64_t vocab_size = 0;                                  ///< of the model: ids from 0 to vocab_size - 1
+  std::optional<int64_t> vocab_size;                       ///< of the model: ids from 0 to vocab_size - 1; none: not known
   bool keep_unsupervised = false;                          ///< rows without a supervised token or a label are kept
   int num_threads = 0;                                     ///< that encode rows; 0: as many as torch uses
   const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: rows of messages cannot be read
   /// The template for instruction rows, which become a user's turn and an answer; null: they use the Alpaca prompt.
   const tokenizer::ChatTemplate* instruction_template = nullptr;
+
+  /// The ids that rows may have are below this.
+  int64_t num_ids() const { return vocab_size.value_or(std::numeric_limits<int32_t>::max()); }
 };
 
 /// Reads `sources` in order. `name` ("data.train") names the set in errors. Throws data Error for an unreadable file, a

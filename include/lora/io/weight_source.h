@@ -22,15 +22,22 @@ enum class WeightRole {
   kBias,        ///< zeros
 };
 
+/// A weight as its source stores it. nn makes an ops::LinearWeight of it where projections multiply by it.
+struct StoredWeight {
+  Tensor tensor;  ///< plain floating-point numbers
+};
+
 /// Where a model family takes its weights from: files or random numbers.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  /// The tensor of that name, on the CPU in the source's dtype. Throws model Error with the tensor's name if it is missing or
+  /// The weight of that name, on the CPU in the source's dtype. Throws model Error with the tensor's name if it is missing or
   /// has another shape than `shape`.
-  virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
+  virtual StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
+  /// The same where only a plain tensor will do: norms, biases, tables.
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) { return weight(name, shape, role).tensor; }
   virtual bool contains(const std::string& name) const = 0;
-  /// Names in the source that get() was not called for, sorted.
+  /// Names in the source that weight() was not called for, sorted.
   virtual std::vector<std::string> unused() const = 0;
 };
 
@@ -43,7 +50,7 @@ class CheckpointSource : public WeightSource {
   explicit CheckpointSource(const fs::path& folder);
   ~CheckpointSource() override;
 
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override;
   std::vector<std::string> unused() const override;
   /// The dtype of the first floating-point tensor by name, or float32 if there is none (transformers' "auto").
@@ -75,7 +82,7 @@ class RenamedSource : public WeightSource {
   /// @param model_name from a tensor's name in the file to its name in the model.
   RenamedSource(CheckpointSource& checkpoint, const std::function<std::string(const std::string&)>& model_name);
 
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override { return checkpoint_.contains(file_name(name)); }
   /// Under their names in the file.
   std::vector<std::string> unused() const override { return checkpoint_.unused(); }
@@ -94,7 +101,7 @@ class RandomSource : public WeightSource {
  public:
   RandomSource(uint64_t seed, double initializer_range) : seed_(seed), initializer_range_(initializer_range) {}
 
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
+  StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) override;
   bool contains(const std::string& name) const override { return true; }
   std::vector<std::string> unused() const override { return {}; }
 

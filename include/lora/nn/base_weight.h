@@ -1,10 +1,12 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "lora/nn/parameter.h"
+#include "lora/ops/linear_weight.h"
 
 namespace lora::nn {
 
@@ -16,18 +18,28 @@ class BaseWeight {
  public:
   /// @param owned false if the tensor belongs to another module: a tied head's.
   explicit BaseWeight(Parameter parameter, bool owned = true) : parameter_(std::move(parameter)), owned_(owned) {}
+  /// A matrix that projections multiply by, of any kind. Weight decay would apply to it.
+  BaseWeight(std::string name, std::shared_ptr<const ops::LinearWeight> matrix, bool owned = true);
 
-  /// Its name in the checkpoint, the base's tensor, and whether weight decay would apply to it.
+  /// Its name in the checkpoint, the base's tensor (undefined for a matrix that is not dense), and whether weight decay would apply
+  /// to it.
   const Parameter& parameter() const { return parameter_; }
-  const Tensor& base() const { return parameter_.tensor; }
+  /// The base's values in the layout of its file; those of a matrix that is not dense are computed.
+  Tensor base() const;
+  /// Bytes that the base's values occupy in memory.
+  int64_t bytes() const;
   bool owned() const { return owned_; }
 
   /// The replacement that belongs to the adapter in use, or the base's tensor.
   const Tensor& in_use() const;
   /// The same in the base's dtype, which the module computes with.
   Tensor current() const;
-  /// @param tensor of the base's shape, in its dtype or a wider one.
-  void replace(const std::string& adapter, Tensor tensor) { stand_ins_.push_back({adapter, std::move(tensor), true}); }
+  /// The base's values as a projection's weight, whatever replaces them; null for a weight that is none.
+  const std::shared_ptr<const ops::LinearWeight>& matrix() const { return matrix_; }
+  /// What a projection multiplies by; a replacement is dense. It is the same object as long as the same tensor is in use.
+  std::shared_ptr<const ops::LinearWeight> matrix_in_use() const;
+  /// @param tensor of the base's shape and layout, in its dtype or a wider one.
+  void replace(const std::string& adapter, Tensor tensor);
 
   /// Makes this adapter's replacement the one in use; "": none.
   void use_adapter(const std::string& adapter);
@@ -37,11 +49,15 @@ class BaseWeight {
   struct StandIn {
     std::string adapter;
     Tensor tensor;
+    std::shared_ptr<const ops::LinearWeight> matrix;  ///< null: not a matrix, or in a wider dtype than the base
     bool enabled;
   };
+  const StandIn* stand_in() const;
+  at::ScalarType dtype() const { return matrix_ == nullptr ? parameter_.tensor.scalar_type() : matrix_->dtype(); }
 
   Parameter parameter_;
   bool owned_;
+  std::shared_ptr<const ops::LinearWeight> matrix_;
   std::vector<StandIn> stand_ins_;
 };
 

@@ -4,8 +4,8 @@
 
 namespace lora::nn {
 
-/// Rows of a table by token id, [T, D], plus the low-rank attachments, whose A is [R, V] and B [D, R]. As in PEFT, attachments
-/// have no dropout here.
+/// Rows of a table by token id, [T, D], plus what is attached; a pair's A is [R, V] and its B [D, R]. As in PEFT, attachments have no
+/// dropout here.
 class Embedding : public MatrixHost {
  public:
   /// Takes `name`.weight [num, dim] from the source.
@@ -14,13 +14,10 @@ class Embedding : public MatrixHost {
   const char* kind() const override { return "Embedding"; }
   Tensor forward(const Tensor& ids_T) const;
 
-  int64_t num_tokens() const { return weight().size(0); }
-  int64_t dim() const { return weight().size(1); }
-  /// The base's weight, whatever replaces it.
-  const Tensor& weight() const { return weight_VD_.base(); }
-
- private:
-  BaseWeight& weight_VD_;
+  int64_t num_tokens() const { return matrix()->in_features(); }
+  int64_t dim() const { return matrix()->out_features(); }
+  /// The base's weight [V, D], whatever replaces it.
+  Tensor weight() const { return base_weight().base(); }
 };
 
 }  // namespace lora::nn

@@ -2,9 +2,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "lora/nn/attachment.h"
 #include "lora/nn/base_weight.h"
 #include "lora/nn/parameter.h"
 
@@ -31,23 +33,51 @@ class Host {
   /// Its weights, including a tied head's, which belongs to the embedding.
   const std::deque<BaseWeight>& weights() const { return weights_; }
   std::deque<BaseWeight>& weights() { return weights_; }
-  /// Whether anything in use is trained.
-  virtual bool is_trained() const;
-  /// Its own weights under their names in the checkpoint; the tensors are the module's, not copies.
+  /// Its own weights that are tensors, under their names in the checkpoint; the tensors are the module's, not copies.
   std::vector<Parameter> base_parameters() const;
 
+  /// Attaches a copy of this attachment, which is in use until use_adapter(). Throws config Error for one that this host does not
+  /// support.
+  template <typename Kind>
+  void attach(Kind attachment) {
+    add(std::make_unique<Kind>(std::move(attachment)));
+  }
+  /// Everything that is attached, in order.
+  const std::vector<std::unique_ptr<Attachment>>& attachments() const { return attachments_; }
+  /// The attachments of one kind, in order. Each call searches the list.
+  template <typename Kind>
+  std::vector<Kind*> attached() const {
+    std::vector<Kind*> found;
+    for (const std::unique_ptr<Attachment>& attachment : attachments_) {
+      if (auto* of_kind = dynamic_cast<Kind*>(attachment.get())) {
+        found.push_back(of_kind);
+      }
+    }
+    return found;
+  }
+
+  /// The tensors in use that are trained.
+  std::vector<Tensor> trained() const;
+  bool is_trained() const { return !trained().empty(); }
+  /// Whether only the weights, or what replaces them, are in use.
+  bool is_plain() const;
+
   /// Makes this adapter's attachments the only ones in use; "": none.
-  virtual void use_adapter(const std::string& adapter);
+  void use_adapter(const std::string& adapter);
   /// Removes everything that is attached.
-  virtual void remove_adapters();
+  void remove_adapters();
 
  protected:
   /// Adds the weight `name`.`part`. The reference stays valid.
-  BaseWeight& add_weight(const std::string& part, Tensor tensor, bool weight_decay, bool owned = true);
+  BaseWeight& add_weight(const std::string& part, Tensor tensor, bool weight_decay);
+  /// The same for a projection's matrix. @param owned false if it belongs to another module.
+  BaseWeight& add_weight(const std::string& part, std::shared_ptr<const ops::LinearWeight> matrix, bool owned);
+  virtual void add(std::unique_ptr<Attachment> attachment) { attachments_.push_back(std::move(attachment)); }
 
  private:
   std::string name_;
   std::deque<BaseWeight> weights_;
+  std::vector<std::unique_ptr<Attachment>> attachments_;
 };
 
 }  // namespace lora::nn

@@ -11,9 +11,6 @@
 
 namespace lora::nn {
 
-/// How a projection's weight is stored in its file: [out, in], or [in, out] as for transformers' Conv1D (GPT-2).
-enum class WeightLayout { kOutIn, kInOut };
-
 struct LinearShape {
   int64_t in_features;
   int64_t out_features;
@@ -21,8 +18,7 @@ struct LinearShape {
   WeightLayout layout = WeightLayout::kOutIn;
 };
 
-/// y_TO = x_TI Wᵀ + b, plus the low-rank attachments. The base weight keeps the layout of its file (weights()); W is a view of it,
-/// transposed for kInOut.
+/// y_TO = x_TI Wᵀ + b, plus what is attached. The base weight has whatever form the source gives it (ops::LinearWeight).
 class Linear : public MatrixHost {
  public:
   /// Takes `name`.weight [out, in] (or in the shape's layout) and, with a bias, `name`.bias [out] from the source, converted to
@@ -31,44 +27,33 @@ class Linear : public MatrixHost {
   /// A projection by an existing weight: a tied head.
   Linear(const std::string& name, Tensor weight_OI);
 
-  const char* kind() const override { return layout_ == WeightLayout::kOutIn ? "Linear" : "Conv1D"; }
+  const char* kind() const override { return layout() == WeightLayout::kOutIn ? "Linear" : "Conv1D"; }
 
   /// x_TI → y_TO.
   Tensor forward(const Tensor& x_TI, const Pass& pass) const;
 
-  WeightLayout layout() const { return layout_; }
-  int64_t in_features() const { return weight().size(1); }
-  int64_t out_features() const { return weight().size(0); }
-  /// The base's weight [out, in], whatever replaces it.
-  Tensor weight() const { return turned(weight_.base()); }
-  /// What the adapter in use computes with; for a host that is_plain() they determine the result.
-  Tensor weight_in_use() const { return turned(weight_.current()); }
+  int64_t in_features() const { return matrix()->in_features(); }
+  int64_t out_features() const { return matrix()->out_features(); }
+  /// The base's weight [out, in], whatever replaces it: a view of a dense weight, otherwise computed.
+  Tensor weight() const { return matrix()->dequantised(); }
+  /// The same of what the adapter in use computes with; for a host that is_plain() it and the bias determine the result.
+  Tensor weight_in_use() const { return matrix_in_use()->dequantised(); }
   std::optional<Tensor> bias_in_use() const { return bias_ == nullptr ? std::nullopt : std::optional(bias_->current()); }
-  /// Whether the weight belongs to another module (a tied head).
-  bool tied() const { return !weight_.owned(); }
 
-  /// The frozen projection with at most one low-rank pair, if nothing else is in use: no DoRA, trained rows or trained weight, and
-  /// not several adapters at once.
+  /// The frozen projection with at most one low-rank pair, if nothing else is in use: no other kind of attachment, no trained weight,
+  /// and not several adapters at once.
   std::optional<ops::Projection> as_projection(const Pass& pass) const;
 
  private:
-  /// The weight as [out, in].
-  Tensor turned(const Tensor& weight) const { return layout_ == WeightLayout::kOutIn ? weight : weight.t(); }
-  /// The general form, for everything that as_projection() does not cover.
-  Tensor composed(const Tensor& x_TI, const Pass& pass) const;
-  ops::LowRankTerm term_of(const LowRank& attached, const Pass& pass) const;
-
-  BaseWeight& weight_;
   BaseWeight* bias_ = nullptr;
-  WeightLayout layout_ = WeightLayout::kOutIn;
   uint64_t name_key_;
 };
 
 /// Several projections of one input (q, k and v, or gate and up): in one op if each of them is as_projection().
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass);
 
-/// What project() keeps for each token: its input if anything is adapted or trained (unless it `is_kept` anyway), the adapters'
-/// intermediate results, and DoRA's outputs.
+/// What project() keeps for each token: its input if anything is adapted or trained (unless it `is_kept` anyway), and what its
+/// attachments keep.
 Kept kept_by_project(const std::vector<const Linear*>& projections, bool is_kept = false);
 
 }  // namespace lora::nn

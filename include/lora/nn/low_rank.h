@@ -2,40 +2,45 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "lora/nn/attachment.h"
+#include "lora/nn/row_norms.h"
+#include "lora/ops/lora_linear.h"
 
 namespace lora::nn {
 
-using at::Tensor;
+/// A low-rank attachment: scale · (dropout(x) Aᵀ Bᵀ + bias). With a magnitude it is DoRA (Liu et al. 2024): each row of W + scale · B A
+/// is scaled to the norm that the magnitude gives. For an embedding x is one-hot: I are token ids and O channels, and there is no
+/// dropout, as in PEFT.
+struct LowRank : Attachment {
+  LowRank(std::string adapter, Tensor A_RI, Tensor B_OR, double scale = 1.0, double dropout = 0.0);
 
-/// The norms of the rows of W + scale · B A, which DoRA divides by. Those of W are kept. Those of the sum are recomputed in every
-/// training pass; without gradients (evaluation, generation) they are kept until A, B or W change.
-class RowNorms {
- public:
-  /// float32 [O] (float64 for float64), without gradient. I inputs, O outputs, R rank.
-  Tensor of(const Tensor& W_OI, const Tensor& A_RI, const Tensor& B_OR, double scale) const;
+  std::vector<Tensor> tensors() const override;
+  Kept kept(int64_t out_features) const override;
+  const LowRank* fused() const override { return magnitude_O ? nullptr : this; }
+  Tensor project(const ProjectionCall& call, const Tensor& y_TO) const override;
+  Tensor look_up(const LookupCall& call, const Tensor& x_TD) const override;
 
- private:
-  mutable Tensor base_O_;  ///< norms of W's rows
-  mutable uint32_t base_version_ = 0;
-  mutable Tensor sum_O_;
-  mutable uint32_t sum_version_ = 0;
-};
+  /// The pair for the ops. @param host_key the hash of the host's name.
+  ops::LowRankTerm term(const Pass& pass, uint64_t host_key) const;
+  /// The weight that gives the same result as W and this pair, without dropout and bias: [O, I] in W's dtype.
+  Tensor applied_to(const std::shared_ptr<const ops::LinearWeight>& weight) const;
 
-/// A low-rank attachment as its host sees it (so that ops/ can fuse it): scale · (dropout(x) Aᵀ Bᵀ + bias). With a magnitude it
-/// is DoRA (Liu et al. 2024): each row of W + scale · B A is scaled to the norm that the magnitude gives.
-/// For an embedding x is one-hot: I are token ids and O channels.
-struct LowRank {
-  std::string adapter;  ///< the adapter's name
   Tensor A_RI;
   Tensor B_OR;
-  double scale = 1.0;
-  double dropout = 0.0;
-  bool enabled = true;
+  double scale;
+  double dropout;
   std::optional<Tensor> bias_O = std::nullopt;       ///< PEFT's lora_bias; not with a magnitude
   std::optional<Tensor> magnitude_O = std::nullopt;  ///< DoRA
   RowNorms norms = {};
+
+ private:
+  /// The norms of the rows of W + scale · B A. @param training whether the pass trains, even if this part of it has no graph.
+  Tensor row_norms(const std::shared_ptr<const ops::LinearWeight>& weight, bool training) const;
 };
 
 }  // namespace lora::nn

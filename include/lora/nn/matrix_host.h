@@ -1,39 +1,38 @@
 #pragma once
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "lora/nn/host.h"
 #include "lora/nn/low_rank.h"
 #include "lora/nn/token_rows.h"
+#include "lora/ops/linear_weight.h"
 
 namespace lora::nn {
 
-/// A host with one weight matrix (a projection or an embedding). Low-rank pairs can be attached to it and, if its rows are tokens,
-/// replacement rows.
+using ops::WeightLayout;
+
+/// A host with one weight matrix: a projection or an embedding, whose table is the matrix [channels, tokens]. Low-rank pairs can be
+/// attached to it and, if its rows are tokens, replacement rows.
 class MatrixHost : public Host {
  public:
-  using Host::Host;
+  /// @param owned false if the weight belongs to another module: a tied head's.
+  MatrixHost(const std::string& name, std::shared_ptr<const ops::LinearWeight> weight, bool owned = true)
+      : Host(name), weight_(add_weight("weight", std::move(weight), owned)) {}
 
-  /// Throws config Error for a pair that this kind of host does not support.
-  virtual void attach(LowRank attachment) { attachments_.push_back(std::move(attachment)); }
-  const std::vector<LowRank>& attachments() const { return attachments_; }
-  std::vector<LowRank>& attachments() { return attachments_; }
-  /// For an embedding or a head.
-  virtual void attach(TokenRows rows) { rows_.push_back(std::move(rows)); }
-  const std::vector<TokenRows>& token_rows() const { return rows_; }
+  /// The base's matrix [O, I], whatever replaces it.
+  const std::shared_ptr<const ops::LinearWeight>& matrix() const { return weight_.matrix(); }
+  /// What the adapter in use computes with.
+  std::shared_ptr<const ops::LinearWeight> matrix_in_use() const { return weight_.matrix_in_use(); }
+  /// The layout of the weight in its file.
+  WeightLayout layout() const { return matrix()->layout(); }
+  /// Whether the weight belongs to another module (a tied head).
+  bool tied() const { return !weight_.owned(); }
 
-  void use_adapter(const std::string& adapter) override;
-  void remove_adapters() override;
-
-  bool is_trained() const override { return !trained().empty(); }
-  /// Whether only the weights, or what replaces them, are in use.
-  bool is_plain() const;
-  /// The tensors in use that are trained.
-  std::vector<Tensor> trained() const;
+ protected:
+  const BaseWeight& base_weight() const { return weight_; }
 
  private:
-  std::vector<LowRank> attachments_;
-  std::vector<TokenRows> rows_;
+  BaseWeight& weight_;
 };
 
 }  // namespace lora::nn

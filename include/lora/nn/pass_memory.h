@@ -23,7 +23,7 @@ struct Kept {
 /// Bytes per token of a pass through a model, with the adapters in use.
 struct PassMemory {
   int64_t kept = 0;            ///< from forward to backward
-  int64_t tail = 0;          ///< in addition, for a token whose hidden state is needed (Model::hidden_of)
+  int64_t tail = 0;          ///< in addition, for a token whose hidden state is needed (Body::hidden_of)
   int64_t working = 0;         ///< in addition, while backward runs through the most expensive layer
   int64_t tail_working = 0;  ///< the same in the last layer's feed-forward block, for a token whose state is needed
   int64_t forward = 0;         ///< in total, for a pass without gradients

@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 
 #include "lora/ops/lora_linear.h"
@@ -12,23 +13,16 @@ namespace lora::ops {
 struct DoraTerm {
   LowRankTerm low_rank;  ///< without a bias
   Tensor magnitude_O;    ///< in A's dtype
-  Tensor norm_O;         ///< adapted_row_norms(): norms of the rows of W + scale · B A
+  Tensor norm_O;         ///< adapted_row_norms(): the norms of the rows of W + scale · B A
 };
 
 /// y_TO = x W'ᵀ + b; with dropout, where d = dropout(x), x Wᵀ + b + (g - 1) · d Wᵀ + g · scale · d Aᵀ Bᵀ, as in PEFT. W is frozen;
 /// b may be trained. Backward is written explicitly and keeps d (W + scale · B A)ᵀ in x's dtype. Sums are in A's dtype and rounded
 /// to x's.
-Tensor dora_linear(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const DoraTerm& term);
+Tensor dora_linear(const Tensor& x_TI, const std::shared_ptr<const LinearWeight>& weight, const std::optional<Tensor>& bias_O,
+                   const DoraTerm& term);
 
 /// The same as a composition of differentiable ATen operations.
 Tensor dora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const DoraTerm& term);
-
-/// The norms of the rows of W, [O], in `dtype`.
-Tensor row_norms(const Tensor& W_OI, at::ScalarType dtype);
-
-/// The norms of the rows of W + scale · B A, [O] in A's dtype, without forming the sum:
-/// |w|² + 2 scale · w·(bA) + scale² · |bA|². Rows whose terms mostly cancel are computed from the sum.
-/// @param base_norm_O row_norms() of W.
-Tensor adapted_row_norms(const Tensor& W_OI, const Tensor& base_norm_O, const Tensor& A_RI, const Tensor& B_OR, double scale);
 
 }  // namespace lora::ops

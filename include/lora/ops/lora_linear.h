@@ -1,10 +1,12 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "lora/ops/dropout.h"
+#include "lora/ops/linear_weight.h"
 
 namespace lora::ops {
 
@@ -20,7 +22,7 @@ struct LowRankTerm {
 /// y_TO = x_TI Wᵀ + b + scale · (dropout(x) Aᵀ Bᵀ + bias) with W frozen; b may be trained (LoRA: Hu et al. 2021,
 /// section 4.1). Without a low-rank part, a frozen projection.
 struct Projection {
-  Tensor W_OI;
+  std::shared_ptr<const LinearWeight> weight;
   std::optional<Tensor> bias_O = std::nullopt;
   std::optional<LowRankTerm> low_rank = std::nullopt;
 };
@@ -31,6 +33,9 @@ struct Projection {
 /// the same dtype, which may be wider than x's (float32 with bfloat16): the low-rank part and its sum with the rest are computed in
 /// it and then rounded to x's, as in PEFT.
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<Projection>& projections);
+
+/// x Wᵀ + b as a part of a composition: at::linear for a dense weight, which may be trained, project() for any other kind.
+Tensor linear(const Tensor& x_TI, const std::shared_ptr<const LinearWeight>& weight, const std::optional<Tensor>& bias_O);
 
 /// An adapted projection as a composition of differentiable ATen operations.
 Tensor lora_linear_reference(const Tensor& x_TI, const Tensor& W_OI, const std::optional<Tensor>& bias_O, const LowRankTerm& term);

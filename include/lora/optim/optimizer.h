@@ -15,11 +15,15 @@ class Optimizer {
   virtual ~Optimizer() = default;
   /// One update with this learning rate (with LoRA+, that of its slowest group other than embeddings) and with the gradients multiplied
   /// by `gradient_scale`, such as clip_factor(). On CUDA, the gradients may be scaled in place.
-  virtual void step(double learning_rate, double gradient_scale = 1.0) = 0;
+  void step(double learning_rate, double gradient_scale = 1.0);
   /// What a checkpoint must hold, named "<parameter>.<state>", e.g. "….lora_A.weight.exp_avg".
   virtual std::vector<io::NamedTensor> state() const = 0;
   /// The inverse of state(). Throws model Error if a tensor is missing or has another shape; then nothing is changed.
   void load_state(const io::SafetensorsFile& file);
+
+ protected:
+  /// step() of this kind of optimiser.
+  virtual void update(double learning_rate, double gradient_scale) = 0;
 };
 
 /// A parameter without .grad is skipped, and its step is not counted. With LoRA+, groups of parameters have their own learning

@@ -14,10 +14,6 @@ class CausalLm : public DocumentObjective {
   LossMemory loss_memory(const BatchSize& size) const override;
   std::vector<std::string> metric_names() const override { return {"eval_loss", "eval_perplexity"}; }
   EvalResult evaluate() const override;
-
- private:
-  int64_t training_loss_bytes(const BatchSize& size) const;
-  bool has_plain_head() const;
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

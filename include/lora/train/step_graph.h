@@ -46,6 +46,6 @@ class StepGraph {
 };
 
 /// Throws config Error (training.cuda_graphs) for a model whose passes cannot be recorded.
-void require_recordable(nn::Model& model);
+void require_recordable(const nn::Model& model);
 
 }  // namespace lora::train

@@ -1,0 +1,64 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lora/nn/pass_memory.h"
+#include "lora/ops/linear_weight.h"
+
+namespace lora::nn {
+
+using at::Tensor;
+
+struct LowRank;
+struct Pass;
+
+/// A projection in one pass, as the attachments of its host see it. T tokens, I inputs, O outputs.
+struct ProjectionCall {
+  const Tensor& x_TI;
+  const Pass& pass;
+  uint64_t host_key;                                ///< hash of the host's name, for random numbers
+  std::shared_ptr<const ops::LinearWeight> weight;  ///< in use
+  std::optional<Tensor> bias_O;                     ///< in use
+
+  /// x Wᵀ + b: what the host gives without attachments.
+  Tensor base() const;
+};
+
+/// A look-up in a table in one pass. T tokens.
+struct LookupCall {
+  const Tensor& ids_T;
+  std::shared_ptr<const ops::LinearWeight> weight;  ///< in use, as a projection's: outputs are channels, inputs are token ids
+};
+
+/// What one adapter adds to one host. A host keeps its attachments in one list, in the order in which they were attached, whatever
+/// their kinds; each kind says what it trains, what it computes and what it keeps for backward.
+class Attachment {
+ public:
+  explicit Attachment(std::string adapter) : adapter(std::move(adapter)) {}
+  virtual ~Attachment() = default;
+
+  /// Its tensors, which may be trained.
+  virtual std::vector<Tensor> tensors() const = 0;
+  /// What a pass keeps of it per token until backward, besides the host's input.
+  /// @param out_features of the host; 0 at a tap, which has none of its own.
+  virtual Kept kept(int64_t out_features) const;
+  /// The low-rank pair that ops::project() computes together with the base; null: it is computed by project() below.
+  virtual const LowRank* fused() const { return nullptr; }
+  /// The result of a projection with this attachment. A kind that cannot be attached to projections need not define it.
+  /// @param y_TO the result with the attachments before it; undefined: there are none, so that it starts from call.base().
+  virtual Tensor project(const ProjectionCall& call, const Tensor& y_TO) const;
+  /// The same for a table. @param x_TD the rows with the attachments before it.
+  virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
+  /// At a tap, what takes the place of a block's output: x_TD → x_TD.
+  virtual Tensor transform(const Tensor& x_TD, const Pass& pass) const;
+
+  std::string adapter;  ///< the adapter's name
+  bool enabled = true;  ///< whether it is in use
+};
+
+}  // namespace lora::nn

@@ -1,0 +1,232 @@
+// The stages of a run's set-up, each of which returns its result, and their order. What a stage needs:
+//
+//   tokenizer   the model's folder
+//   prompts     the tokenizer: the chat template
+//   base        the model's file; where the rows determine how it is opened (Backend::is_opened_for_rows), also rows and labels: their number
+//               is the width of the head, and a module is checked on some of the rows
+//   rows        tokenizer, prompts, and the vocabulary: the base's, or read from its config where the base is opened later
+//   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
+//   objective   base and rows
+//
+// The adapter that EVA initialises needs the objective's batches: attach_from_data. The memory plan needs all of them: memory_plan.
+#include "app/run_stages.h"
+
+#include <algorithm>
+
+#include "app/backend.h"
+#include "app/classifier.h"
+#include "app/inference.h"
+#include "app/model_path.h"
+#include "app/run_batches.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
+#include "lora/nn/adapters.h"
+#include "lora/nn/device_graph.h"
+#include "lora/nn/pass.h"
+#include "lora/nn/token_batch.h"
+#include "lora/peft/eva.h"
+#include "lora/train/objectives.h"
+
+namespace lora::app {
+
+namespace {
+
+using config::RunConfig;
+
+template <typename SourceTest>
+bool has_source(const data::DataOptions& options, const SourceTest& needed) {
+  return std::any_of(options.train.begin(), options.train.end(), needed) || std::any_of(options.eval.begin(), options.eval.end(), needed);
+}
+
+bool needs_tokenizer(const data::DataOptions& options) {
+  return has_source(options, [](const data::SourceOptions& source) { return data::needs_text(source.format); });
+}
+
+/// Rows of ids need no tokenizer; --dry-run still uses one to show them, so that a faulty one is not an error then. Rows of a
+/// classification may hold texts.
+std::unique_ptr<tokenizer::Tokenizer> open_tokenizer(const RunConfig& config) {
+  if (needs_tokenizer(config.data)) {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  }
+  const auto is_classification = [](const data::SourceOptions& source) { return source.format == data::RowFormat::kClassification; };
+  if (tokenizer::has_tokenizer(config.model.tokenizer) && has_source(config.data, is_classification)) {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  }
+  try {
+    return tokenizer::load_tokenizer(config.model.tokenizer);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+RunPrompts open_prompts(const RunConfig& config, const tokenizer::Tokenizer* tokenizer) {
+  return needs_tokenizer(config.data) ? load_run_prompts(config, *tokenizer) : RunPrompts();
+}
+
+/// Throws config Error for settings that need CUDA.
+void require_device_run(const RunConfig& config, at::Device device) {
+  if (config.training.gradient_checkpointing == train::GradientCheckpointing::kOffload && !device.is_cuda()) {
+    config_error("training.gradient_checkpointing",
+                 "found \"offload\" on " + device.str() + ", expected \"full\": activations are already in host memory");
+  }
+  if (config.training.cuda_graphs) {
+    nn::make_device_graph(device);
+  }
+}
+
+const Backend& backend_of_run(const RunConfig& config) {
+  return backend_of(config.model, config.training.objective);
+}
+
+/// @param rows null where the base is opened before them.
+models::BaseModel open_run_base(const RunConfig& config, const RunRows* rows) {
+  BaseRequest request{config.model, config.training.objective, config.training.seed, /*is_trained=*/true};
+  if (rows != nullptr) {
+    request.num_labels = rows->labels ? std::optional(rows->labels->num_labels()) : std::nullopt;
+    request.rows = &rows->train;
+    request.more_rows = rows->eval_set();
+  }
+  models::BaseModel base = backend_of_run(config).open(request);
+  require_device_run(config, base.model->device());
+  return base;
+}
+
+LabelledRows labelled(const RunConfig& config, RunRows& rows, const std::optional<data::LabelSet>& known) {
+  return {rows.train, rows.eval ? &*rows.eval : nullptr, config.training.objective, known};
+}
+
+/// Reads the rows and settles the prompts by what they hold. Labels get their meaning, as far as the base is not needed for it, before a
+/// fraction of the training documents is held out.
+std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer::Tokenizer* tokenizer, RunPrompts& prompts,
+                                   std::optional<int64_t> vocab_size) {
+  const Backend& backend = backend_of_run(config);
+  data::LoadContext context{tokenizer, vocab_size};
+  context.chat_template = prompts.chat_template.get();
+  context.instruction_template = prompts.instruction_template();
+  auto rows = std::make_unique<RunRows>();
+  rows->train = data::load_dataset("data.train", config.data.train, config.data, context);
+  if (!config.data.eval.empty()) {
+    rows->eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
+  }
+  prompts.settle(config.data, rows->train.report.message_pairs + (rows->eval ? rows->eval->report.message_pairs : 0));
+  if (backend.label_rows != nullptr) {
+    rows->labels = backend.label_rows(labelled(config, *rows, backend.known_labels(config)));
+  }
+  if (config.data.eval.empty() && config.data.eval_fraction > 0) {
+    rows->eval = data::split_off(rows->train, config.data.eval_fraction, config.training.seed);
+  }
+  return rows;
+}
+
+/// The run's adapter options with the additions of its task.
+peft::LoraOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
+  const Backend& backend = backend_of_run(config);
+  return backend.adapter_options != nullptr ? backend.adapter_options(*config.adapter, base.created) : *config.adapter;
+}
+
+std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
+  nn::Model& model = *base.model;
+  if (!config.adapter) {
+    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names)
+                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+  }
+  if (starts_from_data(config)) {
+    const peft::EvaPass tried(*config.adapter, model);  // throws for modules or ranks that its pass cannot start with
+  }
+  return peft::attach_lora(adapter_options(config, base), model, base_reference(config, base, labels), config.training.seed);
+}
+
+/// Runs the model on the longest document, so that a document that is too long is reported before training.
+void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
+  const at::NoGradGuard no_grad;
+  for (const data::Dataset* dataset : std::initializer_list<const data::Dataset*>{&rows.train, rows.eval_set()}) {
+    if (dataset == nullptr || dataset->examples.empty()) {
+      continue;
+    }
+    const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
+    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    base.model->body->hidden(nn::evaluation_pass(batch));
+  }
+}
+
+std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
+  std::unique_ptr<train::Objective> objective =
+      train::objective_entry(config.training.objective)
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config)});
+  const std::vector<std::string> metrics = objective->metric_names();
+  const std::string& needed = config.training.metric_for_best_model;
+  if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
+    config_error("training.metric_for_best_model",
+                 "found '" + needed + "', expected a metric of this objective and data: " + join(metrics));
+  }
+  return objective;
+}
+
+RunParts load_base_first(const RunConfig& config, std::unique_ptr<tokenizer::Tokenizer> tokenizer) {
+  models::BaseModel base = open_run_base(config, nullptr);
+  if (tokenizer && needs_tokenizer(config.data)) {
+    require_vocabulary(*tokenizer, *base.model, "model.tokenizer");
+  }
+  RunPrompts prompts = open_prompts(config, tokenizer.get());
+  std::unique_ptr<peft::Method> method = attach(config, base, nullptr);
+  std::unique_ptr<RunRows> rows = load_run_rows(config, tokenizer.get(), prompts, base.model->vocab_size());
+  if (tokenizer) {
+    warn_of_unknown_tokens(prompts, config, *tokenizer, *base.model);
+  }
+  std::unique_ptr<train::Objective> objective = make_objective(config, base, *rows);
+  return {std::move(tokenizer), std::move(prompts), std::move(base), std::move(rows), std::move(method), std::move(objective)};
+}
+
+RunParts load_rows_first(const RunConfig& config, std::unique_ptr<tokenizer::Tokenizer> tokenizer) {
+  const Backend& backend = backend_of_run(config);
+  RunPrompts prompts = open_prompts(config, tokenizer.get());
+  const std::optional<int64_t> vocab_size = backend.vocab_size != nullptr ? backend.vocab_size(config.model) : std::nullopt;
+  std::unique_ptr<RunRows> rows = load_run_rows(config, tokenizer.get(), prompts, vocab_size);
+  models::BaseModel base = open_run_base(config, rows.get());
+  if (backend.label_opened != nullptr) {
+    rows->labels = backend.label_opened(labelled(config, *rows, rows->labels), *base.model);
+  }
+  std::unique_ptr<peft::Method> method = attach(config, base, rows->label_set());
+  if (backend.has_head) {
+    try_longest_document(base, *rows);
+  }
+  std::unique_ptr<train::Objective> objective = make_objective(config, base, *rows);
+  return {std::move(tokenizer), std::move(prompts), std::move(base), std::move(rows), std::move(method), std::move(objective)};
+}
+
+}  // namespace
+
+bool starts_from_data(const RunConfig& config) {
+  return config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from;
+}
+
+peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
+  peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
+  return reference;
+}
+
+RunParts load_run(const RunConfig& config) {
+  require_model(config.model, "model.path");
+  std::unique_ptr<tokenizer::Tokenizer> tokenizer = open_tokenizer(config);
+  return backend_of_run(config).is_opened_for_rows ? load_rows_first(config, std::move(tokenizer))
+                                                   : load_base_first(config, std::move(tokenizer));
+}
+
+void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& parts) {
+  parts.method.reset();
+  if (peft::trains_or_changes_base(*previous.adapter)) {
+    parts.objective.reset();
+    parts.base = open_run_base(config, backend_of_run(config).is_opened_for_rows ? parts.rows.get() : nullptr);
+    parts.objective = make_objective(config, parts.base, *parts.rows);
+  } else {
+    nn::remove_adapters(*parts.base.model);
+  }
+  parts.method = attach(config, parts.base, parts.rows->label_set());
+}
+
+void require_attachable(const RunConfig& config, RunParts& parts) {
+  peft::require_matching_targets(adapter_options(config, parts.base), *parts.base.model);
+}
+
+}  // namespace lora::app

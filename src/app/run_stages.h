@@ -1,0 +1,23 @@
+#pragma once
+#include "app/run_parts.h"
+
+namespace lora::app {
+
+/// Sets a run up, stage by stage: tokenizer, base model, rows, method, objective. An adapter that is initialised from data (EVA) is attached
+/// with its initial ranks; attach_from_data replaces it. Throws what the stages throw.
+RunParts load_run(const config::RunConfig& config);
+
+/// Replaces the adapter of one run by that of another, which differs in nothing else. Loads the base model again if the previous adapter
+/// changed it.
+void switch_run(const config::RunConfig& previous, const config::RunConfig& config, RunParts& parts);
+
+/// Throws what attaching the run's adapter would throw for its choice of modules.
+void require_attachable(const config::RunConfig& config, RunParts& parts);
+
+/// The description of the base model that the run's adapter stores.
+peft::BaseReference base_reference(const config::RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels);
+
+/// Whether the run's adapter gets its initial values from the training data.
+bool starts_from_data(const config::RunConfig& config);
+
+}  // namespace lora::app

@@ -1,0 +1,34 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "lora/nn/embedding.h"
+#include "lora/nn/pass.h"
+
+namespace lora::models {
+
+using at::Tensor;
+
+/// What makes a transformer's first input from a batch: the rows of its tokens. Families with absolute positions or other tables derive
+/// from it.
+class TokenEmbeddings {
+ public:
+  /// @param scale rounded to the dtype before it multiplies the rows.
+  TokenEmbeddings(const std::string& name, int64_t vocab_size, int64_t hidden_size, io::WeightSource& source,
+                  const at::TensorOptions& options, double scale = 1.0)
+      : table_(name, vocab_size, hidden_size, source, options), scale_(scale) {}
+  virtual ~TokenEmbeddings() = default;
+
+  /// [T, D].
+  virtual Tensor forward(const nn::Pass& pass) const;
+  /// In transformers' order; the tokens' table is first.
+  virtual std::vector<nn::Host*> hosts() { return {&table_}; }
+  /// The tokens' table, whose weight a tied head shares.
+  const nn::Embedding& table() const { return table_; }
+
+ private:
+  nn::Embedding table_;
+  double scale_;
+};
+
+}  // namespace lora::models

@@ -1,0 +1,29 @@
+#include "lora/nn/attachment.h"
+
+#include <stdexcept>
+
+#include "lora/ops/lora_linear.h"
+
+namespace lora::nn {
+
+Tensor ProjectionCall::base() const {
+  return ops::linear(x_TI, weight, bias_O);
+}
+
+Kept Attachment::kept(int64_t) const {
+  return {};
+}
+
+Tensor Attachment::project(const ProjectionCall&, const Tensor&) const {
+  throw std::logic_error("this kind of attachment does not take part in a projection");
+}
+
+Tensor Attachment::look_up(const LookupCall&, const Tensor&) const {
+  throw std::logic_error("this kind of attachment does not take part in a look-up");
+}
+
+Tensor Attachment::transform(const Tensor&, const Pass&) const {
+  throw std::logic_error("this kind of attachment is not for a block's output");
+}
+
+}  // namespace lora::nn
