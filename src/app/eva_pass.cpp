@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -43,8 +44,9 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
 }
 
 /// Passes batches to EVA until it has converged. Returns their number.
-int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options, peft::EvaPass& pass) {
-  const std::vector<train::MicroBatch> batches = parts.objective->plan_epoch(0);
+int64_t look_at_data(const RunParts& parts, const config::RunConfig& config, const peft::EvaOptions& options, peft::EvaPass& pass) {
+  const data::BatchOptions division = train_batches(config, config.training.per_device_train_batch_size);
+  const std::vector<train::MicroBatch> batches = data::plan_epoch(parts.rows->train, division, 0);
   const auto epoch = static_cast<int64_t>(batches.size());
   int64_t most_tokens = 0;
   for (int64_t i = 0; i < kMostBatches || i < epoch; ++i) {
@@ -82,7 +84,7 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
   }
   log::info("EVA: computing the initial adapter from the training data");
   peft::EvaPass pass(options, model);
-  const int64_t num_batches = look_at_data(parts, options.eva, pass);
+  const int64_t num_batches = look_at_data(parts, config, options.eva, pass);
   const peft::EvaStart start = pass.start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
             std::to_string(pass.num_modules()) + " modules get a rank");

@@ -85,8 +85,7 @@ train::EvalResult measure_outputs(const MeasureRequest& request, const std::opti
 
 /// By the objective's own evaluation, as in training.
 train::EvalResult measure_objective(const MeasureRequest& request) {
-  train::DocumentObjectiveOptions batches;
-  batches.eval_batches = {request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
+  const data::BatchOptions batches{request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
   return train::objective_entry(request.objective)
       .make({request.model, request.rows, &request.rows, request.labels, batches})
       ->evaluate();

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <set>
 
+#include "app/run_batches.h"
 #include "lora/nn/device.h"
 #include "lora/optim/optimizer.h"
+#include "lora/train/memory_estimate.h"
 #include "lora/train/side_by_side.h"
 
 namespace lora::app {
@@ -44,8 +45,8 @@ struct PlannedParts {
   std::set<int64_t> lengths;
 
   /// Adds the parts of one step.
-  void add(const std::vector<train::MicroBatch>& parts, const train::Objective& objective) {
-    const std::vector<train::BatchSize> at_once = objective.sizes_at_once(parts);
+  void add(const std::vector<train::MicroBatch>& parts, const train::Objective& objective, const train::Execution& execution) {
+    const std::vector<train::BatchSize> at_once = train::sizes_at_once(parts, objective, execution);
     sizes.insert(sizes.end(), at_once.begin(), at_once.end());
     add_up = add_up || parts.size() > 1;
     side_by_side = side_by_side || at_once.size() < parts.size();
@@ -55,41 +56,34 @@ struct PlannedParts {
   }
 };
 
-class MemoryPlanner {
+/// Estimates the peak memory of a run for different batch sizes and ways of computing its steps.
+class MemoryEstimate {
  public:
-  explicit MemoryPlanner(const MemoryPlanInput& input) : input_(input) {
+  explicit MemoryEstimate(const MemoryPlanInput& input) : input_(input) {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + bytes_of(input.model.base_parameters()) + (full ? 0 : gradients_) +
              optim::state_bytes(input.config.training.optimizer, trained);
-    evaluation_ = gradients_ + with_holes(input.objective.evaluation_bytes());
-    input.objective.set_side_by_side(may_run_side_by_side());
+    evaluation_ = gradients_;
+    if (input.eval != nullptr) {
+      evaluation_ += with_holes(train::evaluation_bytes(input.objective, input.model, *input.eval, eval_batches(input.config)));
+    }
   }
 
-  /// Whether parts may run in parallel: their own gradients must be small. Does not depend on free memory, so that a resumed run gives the
-  /// same bits.
-  bool may_run_side_by_side() const { return gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1; }
+  /// How steps are computed with this recomputation. Parts may run side by side if their own gradients are small. Does not depend on free
+  /// memory, so that a resumed run gives the same bits.
+  train::Execution execution(Recompute recompute) const {
+    const bool may_use_lanes = gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1;
+    return train::execution_for(input_.model, recompute, may_use_lanes);
+  }
 
-  /// Estimates the peak, and leaves these choices set on the objective.
-  int64_t bytes(int64_t batch_size, Recompute recompute) {
-    input_.objective.set_batch_size(batch_size);
-    input_.objective.set_recompute(recompute);
-    const auto [found, is_new] = parts_.try_emplace({batch_size, recompute});
-    if (is_new) {
-      found->second = find_parts();
-    }
-    const PlannedParts& parts = found->second;
-    const int64_t activations = with_holes(input_.objective.training_bytes(parts.sizes, recompute));
+  int64_t bytes(int64_t batch_size, const train::Execution& execution) const {
+    const PlannedParts parts = planned_parts(batch_size, execution);
+    const int64_t activations = with_holes(train::training_bytes(input_.objective, input_.model, parts.sizes, execution.recompute));
     const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
     return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
-  }
-
-  /// The number of documents (or bins) in an epoch.
-  int64_t num_documents() {
-    input_.objective.set_batch_size(1);
-    return static_cast<int64_t>(input_.objective.plan_epoch(0).size());
   }
 
  private:
@@ -101,24 +95,23 @@ class MemoryPlanner {
   }
 
   /// The parts of an epoch, step by step.
-  PlannedParts find_parts() const {
+  PlannedParts planned_parts(int64_t batch_size, const train::Execution& execution) const {
     PlannedParts found;
-    const std::vector<train::MicroBatch> batches = input_.objective.plan_epoch(0);
+    const std::vector<train::MicroBatch> batches = data::plan_epoch(input_.train, train_batches(input_.config, batch_size), 0);
     const auto step_size = static_cast<size_t>(input_.config.training.gradient_accumulation_steps);
     for (size_t begin = 0; begin < batches.size(); begin += step_size) {
       std::vector<train::MicroBatch> parts;
       for (size_t i = begin; i < std::min(begin + step_size, batches.size()); ++i) {
-        const std::vector<train::MicroBatch> own = input_.objective.parts(batches[i]);
+        const std::vector<train::MicroBatch> own = train::parts_of(batches[i], input_.train, execution);
         parts.insert(parts.end(), own.begin(), own.end());
       }
-      found.add(parts, input_.objective);
+      found.add(parts, input_.objective, execution);
     }
     return found;
   }
 
   const MemoryPlanInput& input_;
   int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
-  std::map<std::pair<int64_t, Recompute>, PlannedParts> parts_;  ///< by batch size and recomputation
 };
 
 /// The meaning of the config's words, fastest first.
@@ -150,8 +143,13 @@ std::vector<Recompute> recomputations(const MemoryPlanInput& input) {
   return possible;
 }
 
+/// The number of documents (or bins) in an epoch.
+int64_t num_documents(const MemoryPlanInput& input) {
+  return static_cast<int64_t>(data::plan_epoch(input.train, train_batches(input.config, /*batch_size=*/1), 0).size());
+}
+
 /// The batch sizes to try, best first.
-std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, MemoryPlanner& planner) {
+std::vector<int64_t> batch_sizes(const MemoryPlanInput& input) {
   const train::TrainOptions& training = input.config.training;
   if (!training.finds_batch_size || input.batch_size) {
     return {input.batch_size.value_or(training.per_device_train_batch_size)};
@@ -159,7 +157,7 @@ std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, MemoryPlanner& pl
   if (!input.usable) {
     return {train::TrainOptions{}.per_device_train_batch_size};
   }
-  const int64_t documents = planner.num_documents();
+  const int64_t documents = num_documents(input);
   std::vector<int64_t> sizes;
   for (int64_t size = kLargestFound; size >= 1; size /= 2) {
     if (size <= documents || size == 1) {
@@ -167,21 +165,6 @@ std::vector<int64_t> batch_sizes(const MemoryPlanInput& input, MemoryPlanner& pl
     }
   }
   return sizes;
-}
-
-MemoryPlan choose(const MemoryPlanInput& input) {
-  MemoryPlanner planner(input);
-  MemoryPlan last;
-  const std::vector<int64_t> sizes = batch_sizes(input, planner);
-  for (const Recompute recompute : recomputations(input)) {
-    for (const int64_t size : sizes) {
-      last = {recompute, size, planner.bytes(size, recompute), input.usable};
-      if (!input.usable || last.bytes <= *input.usable) {
-        return last;
-      }
-    }
-  }
-  return last;
 }
 
 }  // namespace
@@ -192,10 +175,19 @@ std::optional<int64_t> usable_memory_bytes(at::Device device) {
 }
 
 MemoryPlan plan_memory(const MemoryPlanInput& input) {
-  const MemoryPlan plan = choose(input);
-  input.objective.set_batch_size(plan.batch_size);
-  input.objective.set_recompute(plan.recompute);
-  return plan;
+  const MemoryEstimate estimate(input);
+  MemoryPlan last;
+  const std::vector<int64_t> sizes = batch_sizes(input);
+  for (const Recompute recompute : recomputations(input)) {
+    const train::Execution execution = estimate.execution(recompute);
+    for (const int64_t size : sizes) {
+      last = {execution, size, estimate.bytes(size, execution), input.usable};
+      if (!input.usable || last.bytes <= *input.usable) {
+        return last;
+      }
+    }
+  }
+  return last;
 }
 
 const char* recomputed_text(Recompute recompute) {
@@ -207,7 +199,7 @@ Json to_json(const MemoryPlan& plan) {
   return {{"estimated_bytes", plan.bytes},
           {"usable_bytes", plan.usable ? Json(*plan.usable) : Json(nullptr)},
           {"per_device_train_batch_size", plan.batch_size},
-          {"gradient_checkpointing", kGradientCheckpointing.name(way_of(plan.recompute).asked)}};
+          {"gradient_checkpointing", kGradientCheckpointing.name(way_of(plan.execution.recompute).asked)}};
 }
 
 }  // namespace lora::app

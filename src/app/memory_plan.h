@@ -5,15 +5,16 @@
 
 #include "lora/base/json.h"
 #include "lora/config/run_config.h"
+#include "lora/data/dataset.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
-#include "lora/train/objective.h"
+#include "lora/train/execution.h"
 
 namespace lora::app {
 
 /// How a run will use memory.
 struct MemoryPlan {
-  nn::Recompute recompute = nn::Recompute::kNothing;
+  train::Execution execution;     ///< how its steps are computed
   int64_t batch_size = 0;         ///< documents (with packing: bins) per micro-batch
   int64_t bytes = 0;              ///< estimated peak
   std::optional<int64_t> usable;  ///< memory that the run may use; none: not known
@@ -23,7 +24,9 @@ struct MemoryPlanInput {
   const config::RunConfig& config;
   const nn::Model& model;
   const peft::Method& method;
-  train::Objective& objective;        ///< gets the plan's choices
+  const train::Objective& objective;
+  const data::Dataset& train;
+  const data::Dataset* eval;          ///< null: no evaluation
   std::optional<int64_t> usable;      ///< bytes that the run may use; none: not known
   std::optional<int64_t> batch_size;  ///< chosen earlier, by the run that this one resumes
 };

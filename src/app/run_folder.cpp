@@ -241,14 +241,15 @@ void RunFolder::remove_checkpoints_after(int64_t step) const {
   }
 }
 
-void RunFolder::write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const {
+void RunFolder::write(const RunIdentity& identity, const Json& config, const Json& memory, const std::string& status,
+                      const Json& result) const {
   Json run;
   run["status"] = status;
   run["run_id"] = identity.id;
   run["versions"] = {{"lora-train", LORA_VERSION}, {"libtorch", TORCH_VERSION}};
   run["sha256"] = identity.hashes;
   run["config"] = config;
-  run["memory"] = memory_;
+  run["memory"] = memory;
   run["result"] = result;
   write_file_atomically(folder_ / kRunFile, run.dump(2) + "\n");
 }

@@ -49,14 +49,11 @@ class RunFolder {
 
   /// Removes checkpoints after the step that the run resumes from: damaged ones, and those that it will write again.
   void remove_checkpoints_after(int64_t step) const;
-  /// Sets the memory plan for run.json.
-  void set_memory(Json memory) { memory_ = std::move(memory); }
-  /// Writes run.json. `status`: "running", "interrupted", "finished".
-  void write(const RunIdentity& identity, const Json& config, const std::string& status, const Json& result) const;
+  /// Writes run.json. `memory`: the memory plan; `status`: "running", "interrupted", "diverged", "finished".
+  void write(const RunIdentity& identity, const Json& config, const Json& memory, const std::string& status, const Json& result) const;
 
  private:
   std::filesystem::path folder_;
-  Json memory_ = Json::object();
   FolderLock lock_;
 };
 

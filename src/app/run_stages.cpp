@@ -17,6 +17,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
@@ -148,21 +149,10 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
   }
 }
 
-train::DocumentObjectiveOptions batch_options(const RunConfig& config) {
-  train::DocumentObjectiveOptions options;
-  options.seed = config.training.seed;
-  options.train_batches = {
-      config.training.per_device_train_batch_size, config.data.packing, config.data.max_length, config.data.shuffle, config.training.seed,
-      config.data.tokens_per_batch.value_or(0)};
-  options.eval_batches = {config.training.per_device_eval_batch_size, /*packing=*/false, config.data.max_length, /*shuffle=*/false,
-                          config.training.seed};
-  return options;
-}
-
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), batch_options(config)});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {

@@ -12,6 +12,7 @@
 #include "lora/optim/schedule.h"
 #include "app/memory_plan.h"
 #include "app/preview.h"
+#include "app/run_batches.h"
 #include "app/run_folder.h"
 #include "app/run_parts.h"
 #include "app/run_prompts.h"
@@ -25,13 +26,14 @@ namespace {
 
 using config::RunConfig;
 
-/// Sets the batch size and the recomputation: from the config, from the available memory, or from the checkpoint of a resumed run.
+/// The batch size and the recomputation: from the config, from the available memory, or from the checkpoint of a resumed run.
 /// `found` is a batch size that an earlier run of the list chose, if any.
-MemoryPlan fit_into_memory(const RunConfig& config, RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
+MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
   if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
     found = checkpoint::load_state(plan.checkpoint).batch_size;
   }
-  return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, usable_memory_bytes(parts.base.model->device()), found});
+  return plan_memory({config, *parts.base.model, *parts.method, *parts.objective, parts.rows->train, parts.rows->eval_set(),
+                      usable_memory_bytes(parts.base.model->device()), found});
 }
 
 /// Prints the summary of the run.
@@ -94,7 +96,7 @@ void require_startable(const RunConfig& config, RunHashes& hashes, const TrainRe
 
 void show_dry_run(const RunConfig& config, RunParts& parts, RunHashes& hashes, const TrainRequest& request) {
   const MemoryPlan memory = fit_into_memory(config, parts, {});
-  train::StepPlan steps(*parts.objective, config.training);
+  train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
   require_valid_schedule(config, steps);
   warn_of_accumulation(config, steps);
   show_summary(config, parts, steps, memory);
@@ -121,18 +123,19 @@ void dry_run(const config::RunList& list, const TrainRequest& request) {
 
 /// What each run of the list needs before the first one starts.
 struct PlannedRun {
-  std::unique_ptr<RunFolder> folder;
+  std::unique_ptr<RunFolder> folder;  ///< null in all but the first of several processes
   RunIdentity identity;
   RunPlan plan;
 };
 
 /// Checks every run, so that mistakes in later ones are reported before the first one trains for hours.
 void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
-  if (list.runs.front().training.finds_batch_size) {  // the number of steps depends on the batch size
-    fit_into_memory(list.runs.front(), parts, {});
-  }
+  const RunConfig& first = list.runs.front();
+  // The number of steps depends on the batch size.
+  const int64_t batch_size =
+      first.training.finds_batch_size ? fit_into_memory(first, parts, {}).batch_size : first.training.per_device_train_batch_size;
   RunHashes hashes(parts);
-  const train::StepPlan steps(*parts.objective, list.runs.front().training);
+  const train::StepPlan steps = plan_steps(first, parts.rows->train, batch_size);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     require_valid_schedule(config, steps);
@@ -146,15 +149,18 @@ void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest&
     }
   }
   for (const PlannedRun& run : planned) {
-    run.folder->prepare(run.plan);
+    if (run.folder) {
+      run.folder->prepare(run.plan);
+    }
   }
 }
 
 void train(const config::RunList& list, const TrainRequest& request) {
+  const auto communicator = comm::make_single_process();
   // Lock the folders first: a second run on one of them must fail at once, not after loading.
   std::vector<PlannedRun> planned(list.runs.size());
   for (size_t i = 0; i < list.runs.size(); ++i) {
-    planned[i].folder = std::make_unique<RunFolder>(list.runs[i].output_dir);
+    planned[i].folder = communicator->is_first() ? std::make_unique<RunFolder>(list.runs[i].output_dir) : nullptr;
   }
   RunParts parts = load_run(list.runs.front());
   require_one_template(list.runs, parts.prompts.serves_pairs());
@@ -177,13 +183,12 @@ void train(const config::RunList& list, const TrainRequest& request) {
     }
     const MemoryPlan memory = fit_into_memory(config, parts, planned[i].plan, found);
     found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // a run must not depend on the others
-    train::StepPlan steps(*parts.objective, config.training);
+    train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
     require_valid_schedule(config, steps);
     require_room(planned[i].plan, steps.total_steps());
     warn_of_accumulation(config, steps);
     show_summary(config, parts, steps, memory);
-    planned[i].folder->set_memory(to_json(memory));
-    train_run(config, parts, steps, *planned[i].folder, planned[i].identity, planned[i].plan, memory);
+    train_run(config, parts, steps, {planned[i].folder.get(), planned[i].identity, planned[i].plan}, memory, *communicator);
   }
 }
 

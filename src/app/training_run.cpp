@@ -7,9 +7,11 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/metrics/sink.h"
 #include "lora/nn/device.h"
 #include "lora/nn/device_graph.h"
 #include "lora/train/hooks.h"
+#include "app/run_batches.h"
 #include "app/summary.h"
 
 namespace lora::app {
@@ -52,12 +54,15 @@ bool is_dense(const RunParts& parts) {
   return !examples.empty() && examples.front().features() != nullptr;
 }
 
-/// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both.
+/// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both. Only the
+/// first of several processes reports and saves; all of them evaluate, so that they agree about the best model.
 struct Watchers {
   Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
-           int64_t total_steps)
-      : jsonl(metrics::make_jsonl_sink(config.output_dir / "metrics.jsonl", resumed_step)),
-        console(metrics::make_console_sink(total_steps, is_dense(parts) ? "rows" : "tokens")),
+           int64_t total_steps, bool is_first)
+      : is_first(is_first),
+        owned_sinks(is_first ? metrics::make_sinks(config.training.report_to, {config.output_dir, resumed_step, total_steps,
+                                                                               is_dense(parts) ? "rows" : "tokens"})
+                             : std::vector<std::unique_ptr<metrics::Sink>>()),
         progress(is_dense(parts) ? "rows" : "tok"),
         logging(train::whole_steps(config.training.logging_steps, total_steps), sinks(),
                 [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
@@ -70,33 +75,57 @@ struct Watchers {
             config.output_dir,
             {train::save_interval(config.training, total_steps), config.training.save_total_limit, config.training.load_best_model_at_end},
             optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
-    if (config.training.profile) {
+    if (config.training.profile && is_first) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
     }
   }
 
-  std::vector<metrics::Sink*> sinks() const { return {jsonl.get(), console.get()}; }
+  std::vector<metrics::Sink*> sinks() const {
+    std::vector<metrics::Sink*> all;
+    for (const std::unique_ptr<metrics::Sink>& sink : owned_sinks) {
+      all.push_back(sink.get());
+    }
+    return all;
+  }
   std::vector<train::Hook*> hooks(const RunParts& parts) {
     std::vector<train::Hook*> all;
     if (profile) {
       all.push_back(&*profile);
     }
-    all.insert(all.end(), {&progress, &logging});
+    if (is_first) {
+      all.insert(all.end(), {&progress, &logging});
+    }
     if (parts.objective->has_evaluation()) {
       all.push_back(&evaluation);
     }
-    all.push_back(&saving);
+    if (is_first) {
+      all.push_back(&saving);
+    }
     return all;
   }
 
-  std::unique_ptr<metrics::Sink> jsonl;
-  std::unique_ptr<metrics::Sink> console;
+  bool is_first;
+  std::vector<std::unique_ptr<metrics::Sink>> owned_sinks;
   std::optional<train::ProfileHook> profile;
   train::ProgressHook progress;
   train::LoggingHook logging;
   train::EvaluationHook evaluation;
   train::CheckpointHook saving;
+};
+
+/// run.json, which only the first of several processes writes.
+struct RunRecord {
+  RunFolder* folder;  ///< null in the others
+  const RunIdentity& identity;
+  const Json& config;
+  Json memory;
+
+  void write(const std::string& status, const Json& result = Json::object()) const {
+    if (folder != nullptr) {
+      folder->write(identity, config, memory, status, result);
+    }
+  }
 };
 
 /// Copies the best checkpoint from the folder of the resumed checkpoint, because the end of the run needs it here.
@@ -161,12 +190,14 @@ void announce(const config::RunConfig& config, const RunParts& parts) {
 }
 
 /// Loads a checkpoint into the method and the optimizer, and returns the state of training in it.
-train::TrainerState resume(const config::RunConfig& config, const RunParts& parts, optim::Optimizer& optimizer, RunFolder& folder,
+train::TrainerState resume(const config::RunConfig& config, const RunParts& parts, optim::Optimizer& optimizer, RunFolder* folder,
                            const RunPlan& plan, int64_t total_steps) {
   train::TrainerState state = checkpoint::load_state(plan.checkpoint);
-  folder.remove_checkpoints_after(state.step);
+  if (folder != nullptr) {
+    folder->remove_checkpoints_after(state.step);
+    bring_best(config, plan.checkpoint, state);
+  }
   parts.method->load(plan.checkpoint);
-  bring_best(config, plan.checkpoint, state);
   optimizer.load_state(io::SafetensorsFile(plan.checkpoint / "optimizer.safetensors"));
   log::info("Resuming from " + plan.checkpoint.string());
   if (!plan.changes.empty()) {
@@ -176,43 +207,54 @@ train::TrainerState resume(const config::RunConfig& config, const RunParts& part
   return state;
 }
 
-}  // namespace
-
-void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, RunFolder& folder, const RunIdentity& identity,
-               const RunPlan& plan, const MemoryPlan& memory) {
-  train::TrainOptions training = config.training;
-  training.schedule = complete_schedule(training, steps.total_steps());
-  const auto optimizer = optim::make_optimizer(training.optimizer, parts.method->parameters(), training.learning_rate);
-  train::TrainerState state;
-  if (plan.start == RunStart::kResume) {
-    state = resume(config, parts, *optimizer, folder, plan, steps.total_steps());
-  }
-  state.run_id = identity.id;
-  state.batch_size = training.finds_batch_size ? parts.objective->batch_size() : 0;
-  folder.write(identity, config.resolved, "running", Json::object());
-
-  if (training.cuda_graphs) {
-    parts.objective->use_graphs(parts.method->parameters(), nn::make_device_graph(parts.base.model->device()));
-  }
-  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps());
-  const auto communicator = comm::make_single_process();
-  train::Trainer trainer({*parts.objective, parts.method->parameters(), *optimizer, *communicator, watchers.hooks(parts)}, training, steps,
-                         parts.base.model->dtype() == at::kHalf);
+/// Trains to the end, and records in run.json if the run ends before.
+void train_to_end(train::Trainer& trainer, train::TrainerState& state, const RunRecord& record) {
   try {
     trainer.run(state);
   } catch (const Interrupted&) {
-    folder.write(identity, config.resolved, "interrupted", Json::object());
+    record.write("interrupted");
     throw;
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kDiverged) {
-      folder.write(identity, config.resolved, "diverged", Json::object());
+      record.write("diverged");
     }
     throw;
   }
+}
+
+}  // namespace
+
+void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, const RunTarget& target, const MemoryPlan& memory,
+               comm::Communicator& communicator) {
+  train::TrainOptions training = config.training;
+  training.schedule = complete_schedule(training, steps.total_steps());
+  const std::vector<nn::Parameter>& parameters = parts.method->parameters();
+  const auto optimizer = optim::make_optimizer(training.optimizer, parameters, training.learning_rate);
+  train::TrainerState state;
+  if (target.plan.start == RunStart::kResume) {
+    state = resume(config, parts, *optimizer, target.folder, target.plan, steps.total_steps());
+  }
+  state.run_id = target.identity.id;
+  state.batch_size = training.finds_batch_size ? memory.batch_size : 0;
+  const RunRecord record{target.folder, target.identity, config.resolved, to_json(memory)};
+  record.write("running");
+
+  train::StepRunner runner({*parts.objective, parts.rows->train, parameters, communicator}, memory.execution, training.seed);
+  if (training.cuda_graphs) {
+    train::require_recordable(*parts.base.model);
+    runner.record_passes(nn::make_device_graph(parts.base.model->device()),
+                         data::plan_epoch(parts.rows->train, train_batches(config, memory.batch_size), 0));
+  }
+  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), communicator.is_first());
+  train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts)}, training, steps,
+                         parts.base.model->dtype() == at::kHalf);
+  train_to_end(trainer, state, record);
   const int64_t result_step = restore_best(config, parts, state);
-  parts.save(config, config.output_dir);
-  folder.write(identity, config.resolved, "finished", result_of(parts, state, result_step, training.metric_for_best_model));
-  announce(config, parts);
+  if (communicator.is_first()) {
+    parts.save(config, config.output_dir);
+    record.write("finished", result_of(parts, state, result_step, training.metric_for_best_model));
+    announce(config, parts);
+  }
 }
 
 optim::ScheduleOptions complete_schedule(const train::TrainOptions& training, int64_t total_steps) {

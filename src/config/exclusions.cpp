@@ -74,7 +74,7 @@ std::vector<Choice> objective_choices() {
        {{"data.packing", only({false}), "false", "a batch is per_device_train_batch_size rows"},
         {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"}}},
       {"training.objective",
-       [](const RunConfig& run) { return run.training.objective != train::ObjectiveKind::kCausalLm; },
+       [](const RunConfig& run) { return !objective_of(run).records_passes; },
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "false", "only passes of \"causal_lm\" are recorded"}}},
       {"training.objective", has_classifier, std::nullopt, {{"adapter.task_type", only({"SEQ_CLS", nullptr}), "\"SEQ_CLS\" or none"}}},
@@ -133,7 +133,7 @@ std::vector<Choice> backend_choices() {
         {"training.gradient_checkpointing", only({"off", "auto"}), "\"off\" or \"auto\"",
          "the layers of a TorchScript model are not known"}}},
       {"model.path",
-       [](const RunConfig& run) { return run.model.is_torchscript() && run.training.objective == train::ObjectiveKind::kCausalLm; },
+       [](const RunConfig& run) { return run.model.is_torchscript() && objective_of(run).records_passes; },
        "a TorchScript model",
        {{"training.cuda_graphs", only({false}), "false", "such a model reads the lengths of documents on the host"}}},
   };

@@ -2,6 +2,8 @@
 
 #include "config/profile_field.h"
 #include "config/schedule_arguments.h"
+#include "lora/metrics/sink.h"
+#include "lora/train/objectives.h"
 
 namespace lora::config {
 
@@ -23,10 +25,10 @@ Rule warmup_steps_rule() {
 
 Field<TrainOptions> metric_field() {
   std::vector<std::string> names;
-  for (const train::EvalMetric& metric : train::kEvalMetrics) {
+  for (const train::EvalMetric& metric : train::eval_metrics()) {
     names.emplace_back(metric.name);
   }
-  for (const train::EvalMetric& metric : train::kEvalMetrics) {
+  for (const train::EvalMetric& metric : train::eval_metrics()) {
     names.emplace_back(metric.name.substr(std::string_view("eval_").size()));
   }
   const Rule rule = name_of(names);
@@ -269,11 +271,28 @@ Field<TrainOptions> gradient_checkpointing_field() {
   return field;
 }
 
+/// As in transformers: a name, or a list of them.
+Field<TrainOptions> report_to_field() {
+  std::vector<Json> values{"none", Json::array(), Json::array({"none"})};
+  for (const std::string& name : metrics::sink_names()) {
+    values.insert(values.end(), {name, Json::array({name})});
+  }
+  Rule rule = one_of(values);
+  rule.note = "This version supports no other value";
+  Field<TrainOptions> field{"report_to", "Loggers in addition to metrics.jsonl, of which this version has none.", rule.schema, "none",
+                            nullptr};
+  field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
+    if (accept(rule, value, at)) {
+      options.report_to = value.is_array() ? value.get<std::vector<std::string>>() : std::vector{value.get<std::string>()};
+    }
+  };
+  return field;
+}
+
 void add_rest(Table<TrainOptions>& table) {
   table.custom(gradient_checkpointing_field())
       .example("full")
-      .fixed("report_to", {"none", Json::array(), Json::array({"none"})},
-             "Loggers in addition to metrics.jsonl, of which this version has none.")
+      .custom(report_to_field())
       .value(
           "deterministic", [](auto& o) -> auto& { return o.deterministic; }, boolean(),
           "Use only kernels that give the same bits in every run.")

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 
 #include "lora/base/error.h"
@@ -6,6 +5,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/train/hooks.h"
+#include "lora/train/objectives.h"
 
 namespace lora::train {
 
@@ -29,11 +29,6 @@ double value_of(const EvalResult& result, const std::string& metric) {
 }
 
 }  // namespace
-
-bool greater_is_better(std::string_view metric) {
-  const auto found = std::find_if(kEvalMetrics.begin(), kEvalMetrics.end(), [&](const EvalMetric& entry) { return entry.name == metric; });
-  return found != kEvalMetrics.end() && found->greater_is_better;
-}
 
 EvaluationHook::EvaluationHook(const Objective& objective, EvaluationOptions options, std::vector<metrics::Sink*> sinks)
     : objective_(objective), options_(std::move(options)), sinks_(std::move(sinks)) {}

@@ -5,7 +5,6 @@
 #include <functional>
 
 #include "lora/base/error.h"
-#include "lora/base/text.h"
 
 namespace lora::train {
 
@@ -25,8 +24,7 @@ at::Tensor row_loss(const nn::RowModel& network, const nn::Pass& pass, const std
 
 }  // namespace
 
-ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
-    : DocumentObjective(model, train, eval, options), network_(*model.rows) {}
+ModuleLoss::ModuleLoss(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows) {}
 
 /// The number of rows or tokens that the loss of these documents is a mean over.
 int64_t ModuleLoss::count(const nn::Batch& tokens) const {
@@ -41,18 +39,9 @@ BatchSize ModuleLoss::size(const MicroBatch& batch) const {
   return size;
 }
 
-at::Tensor ModuleLoss::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::Batch tokens = take(batch);
-  const auto rows = [&] { return describe(batch) + " in step " + std::to_string(step + 1); };
-  return row_loss(network_, training_pass(tokens, step), rows) * count(tokens);
-}
-
-int64_t ModuleLoss::loss_bytes(const BatchSize&) const {
-  return 0;  // it is computed in the module and included in its passes
-}
-
-int64_t ModuleLoss::evaluation_loss_bytes(const BatchSize&) const {
-  return 0;
+at::Tensor ModuleLoss::loss_sum(const nn::Pass& pass, int64_t step) const {
+  const auto rows = [&] { return describe(pass.layout().sample_ids) + " in step " + std::to_string(step + 1); };
+  return row_loss(network_, pass, rows) * count(pass.batch());
 }
 
 EvalResult ModuleLoss::evaluate() const {
@@ -60,13 +49,7 @@ EvalResult ModuleLoss::evaluate() const {
   result.supervised_name = network_.loss_mean() == nn::LossMean::kTokens ? "eval_num_tokens" : "eval_num_examples";
   for_each_eval_batch([&](const nn::Batch& tokens) {
     const at::NoGradGuard no_grad;
-    const auto rows = [&] {
-      std::vector<std::string> origins;
-      for (const int64_t index : tokens.layout.sample_ids) {
-        origins.push_back(eval_set().examples.at(static_cast<size_t>(index)).origin.text());
-      }
-      return join(origins, ", ", 4);
-    };
+    const auto rows = [&] { return origins_of(eval_set(), tokens.layout.sample_ids); };
     const at::Tensor loss = row_loss(network_, nn::evaluation_pass(tokens), rows);
     result.loss += loss.item<double>() * static_cast<double>(count(tokens));
     result.num_supervised += count(tokens);

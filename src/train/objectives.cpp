@@ -12,20 +12,9 @@ namespace lora::train {
 
 namespace {
 
-std::unique_ptr<Objective> make_causal_lm(const ObjectiveParts& parts) {
-  return std::make_unique<CausalLm>(parts.model, parts.train, parts.eval, parts.options);
-}
-
-std::unique_ptr<Objective> make_classification(const ObjectiveParts& parts) {
-  return std::make_unique<SequenceClassification>(parts.model, parts.train, parts.eval, *parts.labels, parts.options);
-}
-
-std::unique_ptr<Objective> make_regression(const ObjectiveParts& parts) {
-  return std::make_unique<Regression>(parts.model, parts.train, parts.eval, parts.options);
-}
-
-std::unique_ptr<Objective> make_module_loss(const ObjectiveParts& parts) {
-  return std::make_unique<ModuleLoss>(parts.model, parts.train, parts.eval, parts.options);
+template <typename Type>
+std::unique_ptr<Objective> make(const ObjectiveParts& parts) {
+  return std::make_unique<Type>(parts);
 }
 
 bool has_labelled_rows(data::RowFormat format) {
@@ -40,12 +29,46 @@ bool has_any_rows(data::RowFormat) {
   return true;
 }
 
+constexpr EvalMetric kLoss[] = {{"eval_loss", false}};
+constexpr EvalMetric kTokenMetrics[] = {{"eval_loss", false}, {"eval_perplexity", false}};
+constexpr EvalMetric kLabelMetrics[] = {{"eval_loss", false},
+                                        {"eval_accuracy", true},
+                                        {"eval_f1", true},
+                                        {"eval_matthews_correlation", true},
+                                        {"eval_pearson", true},
+                                        {"eval_spearmanr", true}};
+constexpr EvalMetric kValueMetrics[] = {{"eval_loss", false}, {"eval_pearson", true}, {"eval_spearmanr", true}};
+
 /// All objectives.
 constexpr std::array<ObjectiveEntry, 4> kObjectives{{
-    {ObjectiveKind::kCausalLm, has_supervised_tokens, /*labels_documents=*/false, /*needs_module=*/false, make_causal_lm},
-    {ObjectiveKind::kSequenceClassification, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/false, make_classification},
-    {ObjectiveKind::kRegression, has_labelled_rows, /*labels_documents=*/true, /*needs_module=*/true, make_regression},
-    {ObjectiveKind::kModuleLoss, has_any_rows, /*labels_documents=*/false, /*needs_module=*/true, make_module_loss},
+    {.kind = ObjectiveKind::kCausalLm,
+     .reads = has_supervised_tokens,
+     .labels_documents = false,
+     .needs_module = false,
+     .records_passes = true,
+     .metrics = kTokenMetrics,
+     .make = make<CausalLm>},
+    {.kind = ObjectiveKind::kSequenceClassification,
+     .reads = has_labelled_rows,
+     .labels_documents = true,
+     .needs_module = false,
+     .records_passes = false,
+     .metrics = kLabelMetrics,
+     .make = make<SequenceClassification>},
+    {.kind = ObjectiveKind::kRegression,
+     .reads = has_labelled_rows,
+     .labels_documents = true,
+     .needs_module = true,
+     .records_passes = false,
+     .metrics = kValueMetrics,
+     .make = make<Regression>},
+    {.kind = ObjectiveKind::kModuleLoss,
+     .reads = has_any_rows,
+     .labels_documents = false,
+     .needs_module = true,
+     .records_passes = false,
+     .metrics = kLoss,
+     .make = make<ModuleLoss>},
 }};
 
 }  // namespace
@@ -62,6 +85,25 @@ std::vector<std::string> formats_of(ObjectiveKind kind) {
     }
   }
   return names;
+}
+
+std::vector<EvalMetric> eval_metrics() {
+  std::vector<EvalMetric> all;
+  for (const ObjectiveEntry& entry : kObjectives) {
+    for (const EvalMetric& metric : entry.metrics) {
+      const auto is_same = [&metric](const EvalMetric& known) { return known.name == metric.name; };
+      if (std::none_of(all.begin(), all.end(), is_same)) {
+        all.push_back(metric);
+      }
+    }
+  }
+  return all;
+}
+
+bool greater_is_better(std::string_view metric) {
+  const std::vector<EvalMetric> all = eval_metrics();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const EvalMetric& entry) { return entry.name == metric; });
+  return found != all.end() && found->greater_is_better;
 }
 
 }  // namespace lora::train

@@ -47,24 +47,19 @@ void append(const Tensor& values_NK, std::vector<std::vector<double>>& columns) 
 
 }  // namespace
 
-Regression::Regression(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options)
-    : DocumentObjective(model, train, eval, options), network_(*model.rows) {
-  require_width(network_, train);
+Regression::Regression(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows) {
+  require_width(network_, parts.train);
 }
 
-Tensor Regression::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::Batch tokens = take(batch);
-  const Tensor predicted_NK = network_.predict(training_pass(tokens, step));
+Tensor Regression::loss_sum(const nn::Pass& pass, int64_t) const {
+  const Tensor predicted_NK = network_.predict(pass);
   const ProfileScope scope(kLossScope);
-  return squared_error(predicted_NK, targets_of(tokens));
+  return squared_error(predicted_NK, targets_of(pass.batch()));
 }
 
-int64_t Regression::loss_bytes(const BatchSize& size) const {
-  return 3 * size.supervised * network_.num_outputs() * static_cast<int64_t>(sizeof(float));
-}
-
-int64_t Regression::evaluation_loss_bytes(const BatchSize& size) const {
-  return loss_bytes(size);
+LossMemory Regression::loss_memory(const BatchSize& size) const {
+  const int64_t bytes = 3 * size.supervised * network_.num_outputs() * static_cast<int64_t>(sizeof(float));
+  return {size.input, bytes, bytes};
 }
 
 std::vector<std::string> Regression::metric_names() const {

@@ -48,25 +48,16 @@ Tensor predicted_of(const Tensor& logits_NC, bool is_regression) {
 
 }  // namespace
 
-SequenceClassification::SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval,
-                                               const data::LabelSet& labels, const DocumentObjectiveOptions& options)
-    : DocumentObjective(model, train, eval, options), is_regression_(labels.is_regression) {}
-
-Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::Batch tokens = take(batch);
-  const nn::Pass pass = training_pass(tokens, step);
+Tensor SequenceClassification::loss_sum(const nn::Pass& pass, int64_t) const {
   const Tensor logits_NC = document_logits(model(), pass);
   const ProfileScope scope(kLossScope);
-  return document_loss(logits_NC, tokens.document_targets().values, is_regression_);
+  return document_loss(logits_NC, pass.batch().document_targets().values, is_regression_);
 }
 
-int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
+LossMemory SequenceClassification::loss_memory(const BatchSize& size) const {
   // A document's row before, within and after the head, in float32 if the head is trained, with gradients.
-  return 2 * 3 * size.supervised * model().body->hidden_size() * static_cast<int64_t>(sizeof(float));
-}
-
-int64_t SequenceClassification::evaluation_loss_bytes(const BatchSize& size) const {
-  return loss_bytes(size) / 2;
+  const int64_t bytes = 3 * size.supervised * model().body->hidden_size() * static_cast<int64_t>(sizeof(float));
+  return {size.input, 2 * bytes, bytes};
 }
 
 std::vector<std::string> SequenceClassification::metric_names() const {

@@ -60,15 +60,16 @@ class OrderedSum {
 
 }  // namespace
 
-Tensor add_gradients_side_by_side(const Objective& objective, const std::vector<nn::Parameter>& parameters,
-                                  const std::vector<MicroBatch>& parts, int64_t step, double scale, ops::Lanes& lanes) {
+Tensor add_gradients_side_by_side(const std::function<Tensor(const MicroBatch& part)>& loss_of,
+                                  const std::vector<nn::Parameter>& parameters, const std::vector<MicroBatch>& parts, double scale,
+                                  ops::Lanes& lanes) {
   std::vector<Tensor> tensors;
   for (const nn::Parameter& parameter : parameters) {
     tensors.push_back(parameter.tensor);
   }
   OrderedSum sum(parameters);
   const auto add_part = [&](int64_t part) {
-    const Tensor loss = objective.loss_sum(parts[part], step);
+    const Tensor loss = loss_of(parts[part]);
     std::vector<Tensor> gradients = torch::autograd::grad({loss * scale}, tensors, {}, /*retain_graph=*/false, /*create_graph=*/false,
                                                           /*allow_unused=*/true);
     sum.add(part, {std::move(gradients), loss.detach().to(at::kDouble)});

@@ -6,6 +6,7 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
+#include "lora/nn/host.h"
 
 namespace lora::train {
 
@@ -103,6 +104,16 @@ void StepGraph::hold_gradients() {
   }
   if (!begun.empty()) {
     at::_foreach_zero_(begun);
+  }
+}
+
+void require_recordable(const nn::Model& model) {
+  for (const nn::Host* host : model.hosts()) {
+    if (host->has_data_dependent_sizes()) {
+      config_error("training.cuda_graphs", "found true, but sizes of tensors in \"" + host->name() +
+                                               "\" depend on the values in a batch (such as the number of tokens per expert), so that "
+                                               "passes cannot be recorded. Use false.");
+    }
   }
 }
 

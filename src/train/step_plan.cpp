@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "lora/base/error.h"
 
 namespace lora::train {
 
-StepPlan::StepPlan(const Objective& objective, const TrainOptions& options)
-    : objective_(objective), accumulation_(options.gradient_accumulation_steps) {
+EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches) {
+  return [&dataset, batches](int64_t epoch) { return data::plan_epoch(dataset, batches, epoch); };
+}
+
+StepPlan::StepPlan(EpochPlan epochs, const TrainOptions& options)
+    : epochs_(std::move(epochs)), accumulation_(options.gradient_accumulation_steps) {
   if (options.max_steps > 0) {
     total_steps_ = options.max_steps;
     steps_in_epoch(0);
@@ -27,7 +32,7 @@ StepPlan::StepPlan(const Objective& objective, const TrainOptions& options)
 
 const std::vector<MicroBatch>& StepPlan::plan(int64_t epoch) {
   if (planned_epoch_ != epoch) {
-    planned_ = objective_.plan_epoch(epoch);
+    planned_ = epochs_(epoch);
     planned_epoch_ = epoch;
     if (planned_.empty()) {
       data_error("data.train", "epoch " + std::to_string(epoch) + " has no examples: the weights of all sources are too small");

@@ -10,18 +10,14 @@ namespace {
 
 using nn::Recompute;
 
-/// A run whose micro-batches are computed at once, so that memory grows with the batch as it does on a GPU.
+/// A run whose micro-batches are small enough to be computed at once, so that memory grows with the batch as it does on a GPU.
 struct Bench {
   explicit Bench(const std::vector<std::string>& overrides) : run("gqa", overrides) {
     run.train_set.examples.assign(16, run.train_set.examples.front());  // of one length, so that each batch has the same kernels
-    train::DocumentObjectiveOptions options;
-    options.part_tokens = 0;
-    options.train_batches.shuffle = false;
-    run.objective = std::make_unique<train::CausalLm>(run.model(), run.train_set, nullptr, options);
   }
 
   MemoryPlan plan(std::optional<int64_t> usable, std::optional<int64_t> found = {}) {
-    return plan_memory({run.config, run.model(), *run.method, *run.objective, usable, found});
+    return plan_memory({run.config, run.model(), *run.method, *run.objective, run.train_set, nullptr, usable, found});
   }
   int64_t documents() const { return static_cast<int64_t>(run.train_set.examples.size()); }
 
@@ -43,7 +39,6 @@ TEST(MemoryPlan, TheBatchIsTheLargestPowerOfTwoThatFits) {
     EXPECT_EQ(bench.plan(needed).batch_size, size);
     EXPECT_EQ(bench.plan(needed - 1).batch_size, size / 2);
     EXPECT_LE(bench.plan(needed - 1).bytes, needed - 1);
-    EXPECT_EQ(bench.run.objective->batch_size(), size / 2) << "the objective is left with the plan's";
   }
   EXPECT_EQ(bench.plan(1).batch_size, 1) << "nothing fits";
   EXPECT_EQ(bench.plan(std::nullopt).batch_size, 8) << "memory is not known";
@@ -54,7 +49,7 @@ TEST(MemoryPlan, ANumberStaysAsItIs) {
   Bench bench({"training.per_device_train_batch_size=3"});
   for (const std::optional<int64_t> usable : {std::optional<int64_t>(), std::optional<int64_t>(1), std::optional<int64_t>(kPlenty)}) {
     EXPECT_EQ(bench.plan(usable).batch_size, 3);
-    EXPECT_EQ(bench.plan(usable).recompute, Recompute::kNothing);
+    EXPECT_EQ(bench.plan(usable).execution.recompute, Recompute::kNothing);
   }
 }
 
@@ -62,11 +57,11 @@ TEST(MemoryPlan, RecomputationComesAfterSmallerBatches) {
   Bench bench({kAutoBatch, kAutoRecompute});
   const MemoryPlan one = bench.plan(bench.plan(kPlenty, 1).bytes);
   EXPECT_EQ(one.batch_size, 1);
-  EXPECT_EQ(one.recompute, Recompute::kNothing);
-  EXPECT_NE(bench.plan(one.bytes - 1).recompute, Recompute::kNothing);
+  EXPECT_EQ(one.execution.recompute, Recompute::kNothing);
+  EXPECT_NE(bench.plan(one.bytes - 1).execution.recompute, Recompute::kNothing);
   const MemoryPlan nothing_fits = bench.plan(1);
   EXPECT_EQ(nothing_fits.batch_size, 1);
-  EXPECT_EQ(nothing_fits.recompute, Recompute::kLayers);
+  EXPECT_EQ(nothing_fits.execution.recompute, Recompute::kLayers);
   EXPECT_EQ(to_json(nothing_fits)["gradient_checkpointing"], "full");
 }
 
@@ -81,15 +76,17 @@ TEST(MemoryPlan, GradientsStandBesideActivationsWhereAStepHasSeveralParts) {
 
 TEST(MemoryPlan, PartsRunSideBySideWhereThereAreThreads) {
   test::GoldenRun run("gqa", {"model.dtype=bfloat16", "training.per_device_train_batch_size=4"});
-  const auto bytes = [&run](int threads, std::optional<int64_t> usable) {
+  const auto plan = [&run](int threads, std::optional<int64_t> usable) {
     const test::Threads some(threads);
-    return plan_memory({run.config, run.model(), *run.method, *run.objective, usable, {}}).bytes;
+    return plan_memory({run.config, run.model(), *run.method, *run.objective, run.train_set, &run.eval_set, usable, {}});
   };
-  const int64_t alone = bytes(1, kPlenty);
-  EXPECT_FALSE(run.objective->runs_alongside_others({0}));
+  const MemoryPlan alone = plan(1, kPlenty);
+  EXPECT_FALSE(train::runs_alongside_others({0}, *run.objective, alone.execution));
   for (const std::optional<int64_t> usable : {std::optional<int64_t>(), std::optional<int64_t>(1), std::optional<int64_t>(kPlenty)}) {
-    EXPECT_GE(bytes(2, usable), alone);
-    EXPECT_TRUE(run.objective->runs_alongside_others({0})) << "whatever memory there is: a run that goes on has the same bits";
+    const MemoryPlan together = plan(2, usable);
+    EXPECT_GE(together.bytes, alone.bytes);
+    EXPECT_TRUE(train::runs_alongside_others({0}, *run.objective, together.execution))
+        << "whatever memory there is: a run that goes on has the same bits";
   }
 }
 

@@ -1,10 +1,13 @@
 #pragma once
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "lora/train/objective.h"
+#include "lora/data/dataset.h"
+#include "lora/train/trainer.h"
 #include "support/single_thread.h"
 
 namespace lora::test {
@@ -12,28 +15,46 @@ namespace lora::test {
 /// An objective whose every answer a test gives.
 class FakeObjective : public train::Objective {
  public:
-  std::function<std::vector<train::MicroBatch>(int64_t epoch)> plan = [](int64_t) { return std::vector<train::MicroBatch>{{0}}; };
   std::function<at::Tensor(const train::MicroBatch&, int64_t step)> loss;
   std::function<train::EvalResult()> evaluation;
-  std::function<bool(const train::MicroBatch&)> alongside = [](const train::MicroBatch&) { return false; };  ///< runs_alongside_others
-  mutable std::vector<std::vector<train::MicroBatch>> expected;  ///< what it was told to expect, each time
+  std::function<int64_t(const train::MicroBatch&)> input = [](const train::MicroBatch& batch) {  ///< number of input tokens
+    return 2 * static_cast<int64_t>(batch.size());
+  };
 
-  std::vector<train::MicroBatch> plan_epoch(int64_t epoch) const override { return plan(epoch); }
-  /// As many supervised tokens as examples, twice as many input tokens.
-  train::BatchSize size(const train::MicroBatch& batch) const override {
-    const auto count = static_cast<int64_t>(batch.size());
-    return {count, 2 * count};
-  }
-  bool runs_alongside_others(const train::MicroBatch& part) const override { return alongside(part); }
-  void expect(const std::vector<train::MicroBatch>& upcoming) const override { expected.push_back(upcoming); }
-  at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) const override { return loss(batch, step); }
+  /// As many supervised tokens as examples.
+  train::BatchSize size(const train::MicroBatch& batch) const override { return {static_cast<int64_t>(batch.size()), input(batch)}; }
+  at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const override { return loss(pass.layout().sample_ids, step); }
+  train::LossMemory loss_memory(const train::BatchSize&) const override { return {}; }
   std::string describe(const train::MicroBatch& batch) const override { return "example " + std::to_string(batch.front()); }
-  void set_batch_size(int64_t) override {}
-  int64_t batch_size() const override { return 1; }
-  int64_t training_bytes(const std::vector<train::BatchSize>&, nn::Recompute) const override { return 0; }
-  int64_t evaluation_bytes() const override { return 0; }
   bool has_evaluation() const override { return static_cast<bool>(evaluation); }
   train::EvalResult evaluate() const override { return evaluation(); }
+};
+
+/// A data set of `count` documents of two tokens.
+inline data::Dataset small_documents(int64_t count) {
+  data::Dataset dataset;
+  for (int64_t i = 0; i < count; ++i) {
+    dataset.examples.emplace_back(std::vector<int32_t>{1, 2}, std::vector<int32_t>{1, 2});
+  }
+  return dataset;
+}
+
+/// What a run without a model consists of.
+struct FakeRun {
+  FakeObjective objective;
+  data::Dataset examples = small_documents(300);
+  train::EpochPlan epochs = [](int64_t) { return std::vector<train::MicroBatch>{{0}}; };
+  train::Execution execution;
+  std::unique_ptr<comm::Communicator> communicator = comm::make_single_process();
+  std::optional<train::StepRunner> runner;  ///< of the last run
+  train::TrainerState state;
+
+  /// Trains the parameters to the end of `plan`.
+  void run(const std::vector<nn::Parameter>& parameters, optim::Optimizer& optimizer, const train::TrainOptions& options,
+           train::StepPlan& plan, std::vector<train::Hook*> hooks, bool half_precision = false) {
+    runner.emplace(train::StepInputs{objective, examples, parameters, *communicator}, execution, options.seed);
+    train::Trainer({objective, *runner, parameters, optimizer, *communicator, std::move(hooks)}, options, plan, half_precision).run(state);
+  }
 };
 
 /// An epoch of `count` micro-batches {first}, {first + 1}, …

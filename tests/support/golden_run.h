@@ -28,7 +28,7 @@ class CollectingSink : public metrics::Sink {
 /// A golden case with everything that its run.json asks for, built from the library's parts.
 class GoldenRun {
  public:
-  /// `prefetch`: as DocumentObjectiveOptions has it.
+  /// `prefetch`: as train::execution_for has it.
   explicit GoldenRun(const std::string& name, const std::vector<std::string>& overrides = {}, std::optional<bool> prefetch = {})
       : golden(name),
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
@@ -44,13 +44,12 @@ class GoldenRun {
     method = config.adapter ? peft::attach_adapter(config.adapter, model(), "base", config.training.seed)
                             : peft::attach_full(model(), base.config, base.file_names);
     const train::TrainOptions& t = config.training;
-    const data::BatchOptions train_batches{
-        t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
-        config.data.tokens_per_batch.value_or(0)};
+    batches = {t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
+               config.data.tokens_per_batch.value_or(0)};
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
-    objective =
-        entry.make({model(), train_set, &eval_set, labels ? &*labels : nullptr, {train_batches, eval_batches, t.seed, prefetch, {}}});
-    plan = std::make_unique<train::StepPlan>(*objective, t);
+    objective = entry.make({model(), train_set, &eval_set, labels ? &*labels : nullptr, eval_batches});
+    execution = train::execution_for(model(), nn::Recompute::kNothing, /*may_use_lanes=*/false, prefetch);
+    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, batches), t);
     training = t;
     training.schedule.total_steps = plan->total_steps();
     training.schedule.warmup_steps = static_cast<int64_t>(
@@ -64,9 +63,20 @@ class GoldenRun {
   /// A parameter's key in expected.safetensors.
   std::string key_of(const nn::Parameter& parameter) const { return (config.adapter ? "base_model.model." : "") + parameter.name; }
 
+  train::StepRunner runner() {
+    return {{*objective, train_set, parameters(), *communicator}, execution, training.seed};
+  }
   void run(train::TrainerState& state, std::vector<train::Hook*> hooks) {
-    const auto communicator = comm::make_single_process();
-    train::Trainer({*objective, parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+    train::StepRunner own = runner();
+    run(own, state, std::move(hooks));
+  }
+  void run(train::StepRunner& runner, train::TrainerState& state, std::vector<train::Hook*> hooks) {
+    train::Trainer({*objective, runner, parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+  }
+  /// The sum of the losses of some examples in a training pass.
+  at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) {
+    const nn::Batch tokens = data::make_batch(train_set, batch);
+    return objective->loss_sum(nn::training_pass(tokens, training.seed, step, execution.recompute), step);
   }
 
   Golden golden;
@@ -77,9 +87,12 @@ class GoldenRun {
   data::Dataset train_set, eval_set;
   std::optional<data::LabelSet> labels;  ///< of a classification
   std::unique_ptr<train::Objective> objective;
+  data::BatchOptions batches;  ///< of training
+  train::Execution execution;
   std::unique_ptr<train::StepPlan> plan;
   train::TrainOptions training;  ///< with the schedule's steps
   std::unique_ptr<optim::Optimizer> optimizer;
+  std::unique_ptr<comm::Communicator> communicator = comm::make_single_process();
 
  private:
   void load_classifier() {

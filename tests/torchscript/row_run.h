@@ -22,7 +22,7 @@ struct RowRun : ModuleRun {
       eval_set = data::resolve_labels(std::move(eval_set), *labels);
     }
     attach();
-    set_objective(train::objective_entry(kind).make({*base.model, train_set, &eval_set, labels ? &*labels : nullptr, batches(3)}));
+    set_objective(train::objective_entry(kind).make({*base.model, train_set, &eval_set, labels ? &*labels : nullptr, eval_batches(3)}));
   }
 
   const nn::RowModel& network() const { return *base.model->rows; }

@@ -45,8 +45,7 @@ TEST_P(RowTraining, EqualsExplicitLora) {
   const io::SafetensorsFile tensors(run.folder / "expected.safetensors");
   expect_evaluation(run.objective->evaluate(), expected["start"]);
 
-  const train::MicroBatch first = run.objective->plan_epoch(0).front();
-  (run.objective->loss_sum(first, 0) / run.objective->size(first).supervised).backward();
+  run.first_loss().backward();
   for (const nn::Parameter& parameter : run.method->parameters()) {
     expect_near(parameter.tensor.grad(), tensors.tensor("grad." + parameter.name), 1e-5, "grad of " + parameter.name);
     parameter.tensor.mutable_grad() = Tensor();

@@ -71,19 +71,18 @@ struct ModuleRun {
 
   void attach() { method = peft::attach_adapter(config.adapter, *base.model, "base", config.training.seed); }
 
-  train::DocumentObjectiveOptions batches(int64_t eval_batch_size) const {
+  data::BatchOptions train_batches() const {
     const train::TrainOptions& t = config.training;
-    return {{t.per_device_train_batch_size, false, config.data.max_length, config.data.shuffle, t.seed},
-            {eval_batch_size, false, config.data.max_length, false, t.seed},
-            t.seed,
-            {},
-            {}};
+    return {t.per_device_train_batch_size, false, config.data.max_length, config.data.shuffle, t.seed};
+  }
+  data::BatchOptions eval_batches(int64_t batch_size) const {
+    return {batch_size, false, config.data.max_length, false, config.training.seed};
   }
 
   /// To be called by each kind of run with its objective.
   void set_objective(std::unique_ptr<train::Objective> own) {
     objective = std::move(own);
-    plan = std::make_unique<train::StepPlan>(*objective, config.training);
+    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, train_batches()), config.training);
     training = config.training;
     training.schedule.total_steps = plan->total_steps();
     optimizer = optim::make_optimizer(training.optimizer, method->parameters(), training.learning_rate);
@@ -91,8 +90,18 @@ struct ModuleRun {
 
   void train(std::vector<train::Hook*> hooks) {
     const auto communicator = comm::make_single_process();
+    const std::vector<nn::Parameter>& parameters = method->parameters();
+    const train::Execution execution = train::execution_for(*base.model, nn::Recompute::kNothing, /*may_use_lanes=*/false);
+    train::StepRunner runner({*objective, train_set, parameters, *communicator}, execution, training.seed);
     train::TrainerState state;
-    train::Trainer({*objective, method->parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+    train::Trainer({*objective, runner, parameters, *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+  }
+
+  /// The mean loss of the first micro-batch in a training pass.
+  at::Tensor first_loss() const {
+    const train::MicroBatch first = data::plan_epoch(train_set, train_batches(), 0).front();
+    const nn::Batch tokens = data::make_batch(train_set, first);
+    return objective->loss_sum(nn::training_pass(tokens, training.seed, 0), 0) / objective->size(first).supervised;
   }
 
   std::filesystem::path folder;
@@ -113,7 +122,7 @@ struct ScriptRun : ModuleRun {
     base = torchscript::load_model(config.model);
     attach();
     load_data(base.model->vocab_size());
-    set_objective(std::make_unique<train::CausalLm>(*base.model, train_set, &eval_set, batches(1)));
+    set_objective(std::make_unique<train::CausalLm>(train::ObjectiveParts{*base.model, train_set, &eval_set, nullptr, eval_batches(1)}));
   }
 };
 

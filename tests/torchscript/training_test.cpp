@@ -45,8 +45,7 @@ TEST_P(ScriptTraining, EqualsExplicitLora) {
         << "document " << i;
   }
 
-  const train::MicroBatch first = run.objective->plan_epoch(0).front();
-  (run.objective->loss_sum(first, 0) / run.objective->size(first).supervised).backward();
+  run.first_loss().backward();
   for (const nn::Parameter& parameter : run.method->parameters()) {
     expect_near(parameter.tensor.grad(), tensors.tensor("grad." + parameter.name), tolerance, "grad of " + parameter.name);
     parameter.tensor.mutable_grad() = Tensor();

@@ -88,7 +88,7 @@ TEST_P(GoldenTraining, GradientsOfTheFirstStepEqualPefts) {
     count += run.objective->size(batch).supervised;
   }
   for (const MicroBatch& batch : batches) {
-    (run.objective->loss_sum(batch, 0) / static_cast<double>(count)).backward();
+    (run.loss_sum(batch, 0) / static_cast<double>(count)).backward();
   }
   const io::SafetensorsFile expected = run.golden.tensors();
   int64_t gradients = 0;
@@ -113,8 +113,8 @@ std::vector<at::Tensor> gradients_with(GoldenRun& run, nn::Recompute recompute) 
   for (const nn::Parameter& parameter : run.parameters()) {
     parameter.tensor.mutable_grad().reset();
   }
-  run.objective->set_recompute(recompute);
-  run.objective->loss_sum(run.plan->micro_batches(0).front(), 0).backward();
+  run.execution.recompute = recompute;
+  run.loss_sum(run.plan->micro_batches(0).front(), 0).backward();
   for (const nn::Parameter& parameter : run.parameters()) {
     gradients.push_back(parameter.tensor.grad().clone());
   }
@@ -219,7 +219,7 @@ TEST(LlamaStarts, FromTheDataEqualsPefts) {
   GoldenRun run("eva");
   nn::remove_adapters(run.model());  // GoldenRun attaches without looking at the data
   peft::EvaPass pass(*run.config.adapter.as<peft::LoraOptions>(), run.model());
-  const std::vector<MicroBatch> batches = run.objective->plan_epoch(0);
+  const std::vector<MicroBatch> batches = data::plan_epoch(run.train_set, run.batches, 0);
   for (size_t i = 0;; ++i) {
     const std::vector<int64_t>& batch = batches[i % batches.size()];
     std::vector<int32_t> labels;

@@ -14,8 +14,6 @@
 namespace lora::train {
 namespace {
 
-using test::FakeObjective;
-
 class Rows : public metrics::Sink {
  public:
   void write(const Json& row) override { rows.push_back(row); }
@@ -30,7 +28,7 @@ class Rows : public metrics::Sink {
 };
 
 /// A run of `steps` steps that only calls hooks.
-class Drill {
+class Drill : public test::FakeRun {
  public:
   explicit Drill(int64_t steps) : w_(at::zeros({1}, at::kFloat).requires_grad_(true)), parameters_{{"w", w_}} {
     options_.max_steps = steps;
@@ -39,9 +37,8 @@ class Drill {
     objective.loss = [this](const MicroBatch&, int64_t step) { return w_.sum() + static_cast<double>(step + 1); };
   }
   void run(std::vector<Hook*> hooks) {
-    StepPlan plan(objective, options_);
-    const auto communicator = comm::make_single_process();
-    Trainer({objective, parameters_, *optimizer_, *communicator, std::move(hooks)}, options_, plan, false).run(state);
+    StepPlan plan(epochs, options_);
+    FakeRun::run(parameters_, *optimizer_, options_, plan, std::move(hooks));
   }
   /// Evaluations return these losses, one after the other.
   void evaluations(std::vector<double> losses) {
@@ -52,8 +49,6 @@ class Drill {
   }
   const optim::Optimizer& optimizer() const { return *optimizer_; }
 
-  FakeObjective objective;
-  TrainerState state;
   Rows rows;
   size_t evaluated = 0;
 

@@ -44,13 +44,13 @@ TEST(Packing, DocumentsTogetherHaveTheLossTheyHaveAlone) {
     for (int64_t i = 0; i < static_cast<int64_t>(run.train_set.examples.size()); ++i) {
       all.push_back(i);
       single.push_back(test::document_losses(run.model(), data::make_batch(run.train_set, {i})).at(0));
-      alone += run.objective->loss_sum({i}, 0).item<double>();
+      alone += run.loss_sum({i}, 0).item<double>();
     }
     const std::vector<double> packed = test::document_losses(run.model(), data::make_batch(run.train_set, all));
     for (size_t i = 0; i < single.size(); ++i) {
       EXPECT_NEAR(packed[i], single[i], 1e-5 * single[i]) << name << " document " << i;
     }
-    EXPECT_NEAR(run.objective->loss_sum(all, 0).item<double>() / alone, 1.0, 1e-6) << name;
+    EXPECT_NEAR(run.loss_sum(all, 0).item<double>() / alone, 1.0, 1e-6) << name;
   }
 }
 
@@ -98,7 +98,7 @@ TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
 TEST(GradientCheckpointing, GivesTheSameBits) {
   const auto trained = [](nn::Recompute recompute) {
     GoldenRun run("tied", {"training.max_steps=3", "adapter.lora_dropout=0.3"});
-    static_cast<CausalLm&>(*run.objective).set_recompute(recompute);
+    run.execution.recompute = recompute;
     TrainerState state;
     run.run(state, {});
     return tensor_copies(run.parameters());
@@ -243,8 +243,8 @@ TEST(CausalLm, CountsAndNamesItsExamples) {
   EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids().size() + run.train_set.examples[1].ids().size()));
   EXPECT_THAT(run.objective->describe({0, 2}), testing::AllOf(testing::HasSubstr("rows.jsonl:1"), testing::HasSubstr("rows.jsonl:3")));
   EXPECT_TRUE(run.objective->has_evaluation());
-  EXPECT_FALSE(CausalLm(run.model(), run.train_set, nullptr, {}).has_evaluation());
-  EXPECT_EQ(run.objective->plan_epoch(0).front(), (MicroBatch{0, 1}));
+  EXPECT_FALSE(CausalLm({run.model(), run.train_set}).has_evaluation());
+  EXPECT_EQ(data::plan_epoch(run.train_set, run.batches, 0).front(), (MicroBatch{0, 1}));
 }
 
 TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
@@ -254,11 +254,7 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
     lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids().size()));
     all.push_back(i);
   }
-  const auto parts = [&run, &all](int64_t tokens) {
-    DocumentObjectiveOptions options;
-    options.part_tokens = tokens;
-    return CausalLm(run.model(), run.train_set, nullptr, options).parts(all);
-  };
+  const auto parts = [&run, &all](int64_t tokens) { return parts_of(all, run.train_set, {.part_tokens = tokens}); };
   EXPECT_EQ(parts(0), (std::vector<MicroBatch>{{0, 1, 2, 3}}));
   EXPECT_EQ(parts(1), (std::vector<MicroBatch>{{0}, {1}, {2}, {3}}));
   const int64_t sum = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
@@ -267,25 +263,24 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
 }
 
 TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
-  const auto parts = [](GoldenRun& run, bool is_allowed, nn::Recompute recompute = nn::Recompute::kNothing) {
-    run.objective->set_side_by_side(is_allowed);
-    run.objective->set_recompute(recompute);
-    const std::vector<MicroBatch> parts = run.objective->parts({0, 1});
-    return std::pair(parts.size(), run.objective->runs_alongside_others(parts.front()));
+  const auto parts = [](GoldenRun& run, bool is_allowed, nn::Recompute recompute = nn::Recompute::kNothing,
+                        std::optional<bool> prefetch = {}) {
+    const Execution execution = execution_for(run.model(), recompute, is_allowed, prefetch);
+    const std::vector<MicroBatch> parts = parts_of({0, 1}, run.train_set, execution);
+    return std::pair(parts.size(), runs_alongside_others(parts.front(), *run.objective, execution));
   };
-  GoldenRun half("tied", {"model.dtype=bfloat16"}), wide("tied"), ahead("tied", {"model.dtype=bfloat16"}, /*prefetch=*/true);
+  GoldenRun half("tied", {"model.dtype=bfloat16"}), wide("tied");
   EXPECT_EQ(parts(half, true), std::pair(size_t{2}, true));
   EXPECT_EQ(parts(half, false), std::pair(size_t{1}, false));
   EXPECT_EQ(parts(half, true, nn::Recompute::kLayers), std::pair(size_t{1}, false));
   EXPECT_EQ(parts(wide, true), std::pair(size_t{1}, false));
-  EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "not with prefetching";
-  half.objective->set_side_by_side(true);
-  half.objective->set_recompute(nn::Recompute::kNothing);
+  EXPECT_EQ(parts(half, true, nn::Recompute::kNothing, /*prefetch=*/true), std::pair(size_t{1}, false)) << "not with prefetching";
+  const Execution lanes = execution_for(half.model(), nn::Recompute::kNothing, /*may_use_lanes=*/true);
   auto& longest = std::get<data::TokenDocument>(half.train_set.examples[0].content);
   longest.ids.assign(1152, 1);
-  EXPECT_TRUE(half.objective->runs_alongside_others({0}));
+  EXPECT_TRUE(runs_alongside_others({0}, *half.objective, lanes));
   longest.ids.push_back(1);
-  EXPECT_FALSE(half.objective->runs_alongside_others({0}));
+  EXPECT_FALSE(runs_alongside_others({0}, *half.objective, lanes));
 }
 
 class SideBySide : public testing::TestWithParam<const char*> {};
@@ -294,7 +289,7 @@ TEST_P(SideBySide, TheStepsAreTheSame) {
   const auto trained = [](int threads) {
     const test::Threads some(threads);
     GoldenRun run(GetParam(), {"model.dtype=bfloat16", "training.max_steps=3", "training.per_device_train_batch_size=8"});
-    run.objective->set_side_by_side(true);
+    run.execution = execution_for(run.model(), nn::Recompute::kNothing, /*may_use_lanes=*/true);
     ReportRecorder reports;
     TrainerState state;
     run.run(state, {&reports});
@@ -319,18 +314,12 @@ INSTANTIATE_TEST_SUITE_P(Cases, SideBySide, testing::Values("tied", "gqa", "dora
 
 TEST(CausalLm, AStepInPartsIsTheSameStep) {
   const auto first = [](int64_t part_tokens) {
-    GoldenRun run(
-        "tied", {"training.max_steps=1", "training.max_grad_norm=0", "adapter.lora_dropout=0.3", "training.per_device_train_batch_size=8"});
-    DocumentObjectiveOptions options;
-    options.part_tokens = part_tokens;
-    options.train_batches.batch_size = 8;
-    options.train_batches.shuffle = false;
-    run.objective = std::make_unique<CausalLm>(run.model(), run.train_set, nullptr, options);
-    StepPlan plan(*run.objective, run.training);
-    const auto communicator = comm::make_single_process();
+    GoldenRun run("tied", {"training.max_steps=1", "training.max_grad_norm=0", "adapter.lora_dropout=0.3",
+                           "training.per_device_train_batch_size=8", "data.shuffle=false"});
+    run.execution.part_tokens = part_tokens;
     ReportRecorder reports;
     TrainerState state;
-    Trainer({*run.objective, run.parameters(), *run.optimizer, *communicator, {&reports}}, run.training, plan, false).run(state);
+    run.run(state, {&reports});
     FirstStep result{reports.all.at(0).loss, {}};
     for (const nn::Parameter& parameter : run.parameters()) {
       result.gradients.push_back(parameter.tensor.grad().clone());
@@ -348,14 +337,14 @@ TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   // With lm_head as a target the logits are computed at once; with the adapter switched off, in chunks.
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
   nn::LowRank& attached = *run.model().head()->attached<nn::LowRank>().at(0);
-  const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
+  const double adapted = run.loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
   const nn::Batch batch = data::make_batch(run.eval_set, {0, 1});
   const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;
   attached.enabled = false;
-  EXPECT_NEAR(run.objective->loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);
+  EXPECT_NEAR(run.loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);
   expect_close(token_scores(run.model(), batch).loss_S, adapted_losses, 1e-5);
   attached.enabled = true;
-  run.objective->loss_sum({0, 1, 2}, 0).backward();
+  run.loss_sum({0, 1, 2}, 0).backward();
   EXPECT_GT(attached.B_OR.grad().abs().max().item<double>(), 0.0);
 }
 

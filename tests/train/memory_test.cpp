@@ -1,6 +1,7 @@
 // The memory estimate compared with LibTorch's own count of tensors.
 #include <gtest/gtest.h>
 
+#include "lora/train/memory_estimate.h"
 #include "support/golden_run.h"
 #include "support/tensor_memory.h"
 
@@ -22,9 +23,9 @@ MicroBatch documents(const GoldenRun& run, int64_t times) {
 
 /// The peak memory of forward and backward of a batch.
 int64_t measured(GoldenRun& run, const MicroBatch& batch) {
-  run.objective->loss_sum(batch, 0).backward();  // gradients, and whatever is created once
+  run.loss_sum(batch, 0).backward();  // gradients, and whatever is created once
   test::TensorMemory memory;
-  run.objective->loss_sum(batch, 0).backward();
+  run.loss_sum(batch, 0).backward();
   return memory.peak();
 }
 
@@ -33,8 +34,10 @@ void expect_estimate(const std::string& name, const std::vector<std::string>& ov
   GoldenRun run(name, overrides);
   const MicroBatch some = documents(run, 1), more = documents(run, 2);
   for (const nn::Recompute recompute : kRecomputations) {
-    run.objective->set_recompute(recompute);
-    const auto estimated = [&](const MicroBatch& batch) { return run.objective->training_bytes({run.objective->size(batch)}, recompute); };
+    run.execution.recompute = recompute;
+    const auto estimated = [&](const MicroBatch& batch) {
+      return training_bytes(*run.objective, run.model(), {run.objective->size(batch)}, recompute);
+    };
     const int64_t found = measured(run, more) - measured(run, some), estimate = estimated(more) - estimated(some);
     const double ratio = static_cast<double>(estimate) / static_cast<double>(found);
     const auto where = name + " recompute " + std::to_string(static_cast<int>(recompute)) + ": estimate " + std::to_string(estimate) +
@@ -63,7 +66,9 @@ TEST(Memory, TheEstimateKnowsWhatIsTrained) {
 TEST(Memory, TheLargestPartCounts) {
   GoldenRun run("gqa");
   const BatchSize small{4, 10}, wide{4, 30}, supervised{3000, 30};
-  const auto bytes = [&run](const std::vector<BatchSize>& parts) { return run.objective->training_bytes(parts, nn::Recompute::kNothing); };
+  const auto bytes = [&run](const std::vector<BatchSize>& parts) {
+    return training_bytes(*run.objective, run.model(), parts, nn::Recompute::kNothing);
+  };
   EXPECT_EQ(bytes({small, wide, small}), bytes({wide}));
   EXPECT_GT(bytes({wide}), bytes({small}));
   EXPECT_GT(bytes({supervised}), bytes({wide}));
@@ -78,9 +83,9 @@ TEST(Memory, AnEvaluationIsCounted) {
   run.objective->evaluate();  // for whatever is created once
   test::TensorMemory memory;
   run.objective->evaluate();
-  EXPECT_GT(run.objective->evaluation_bytes(), memory.peak() * 8 / 10);
-  EXPECT_LT(run.objective->evaluation_bytes(), memory.peak() * 3 / 2);
-  EXPECT_EQ(CausalLm(run.model(), run.train_set, nullptr, {}).evaluation_bytes(), 0);
+  const int64_t estimate = evaluation_bytes(*run.objective, run.model(), run.eval_set, {.batch_size = 64, .shuffle = false});
+  EXPECT_GT(estimate, memory.peak() * 8 / 10);
+  EXPECT_LT(estimate, memory.peak() * 3 / 2);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "lora/train/agreement.h"
+#include "support/fake_objective.h"
 #include "support/tensors.h"
 #include "support/thread_group.h"
 #include "train/gradients.h"
@@ -61,6 +62,67 @@ TEST(Gradients, OfASingleProcessAreUntouched) {
   sum_gradients(parameters, *comm::make_single_process());
   EXPECT_EQ(parameters[0].tensor.grad().const_data_ptr(), data);
   EXPECT_FALSE(parameters[1].tensor.grad().defined());
+}
+
+/// One parameter, trained by one step of SGD on the micro-batches of each process.
+struct Process {
+  explicit Process(std::vector<MicroBatch> batches) {
+    options.learning_rate = 1.0;
+    options.max_grad_norm = 0;
+    options.max_steps = 1;
+    options.gradient_accumulation_steps = 4;
+    options.schedule.kind = optim::ScheduleKind::kConstant;
+    options.optimizer.kind = optim::OptimizerKind::kSgd;
+    run.epochs = [batches](int64_t) { return batches; };
+    run.objective.loss = [this](const MicroBatch& batch, int64_t) {
+      if (static_cast<int64_t>(batch.size()) > holds) {
+        throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "the device is full");
+      }
+      at::Tensor sum = at::zeros({});
+      for (const int64_t i : batch) {
+        sum = sum + w.sum() * static_cast<double>(i + 1);
+      }
+      return sum;
+    };
+  }
+
+  void train(comm::Communicator& communicator) {
+    const std::vector<nn::Parameter> parameters{{"w", w}};
+    StepPlan plan(run.epochs, options);
+    options.schedule.total_steps = plan.total_steps();
+    const auto optimizer = optim::make_optimizer(options.optimizer, parameters, options.learning_rate);
+    StepRunner runner({run.objective, run.examples, parameters, communicator}, run.execution, options.seed);
+    Trainer({run.objective, runner, parameters, *optimizer, communicator, {&report}}, options, plan, false).run(run.state);
+  }
+
+  /// Keeps the loss of the last step.
+  struct Report : Hook {
+    bool on_step(const StepReport& step, TrainerState&) override {
+      loss = step.loss;
+      return false;
+    }
+    double loss = 0;
+  };
+
+  at::Tensor w = at::full({1}, 2.0).requires_grad_(true);
+  test::FakeRun run;
+  TrainOptions options;
+  int64_t holds = 100;
+  Report report;
+};
+
+TEST(Processes, TogetherTakeTheStepOfOne) {
+  const MicroBatch some{0, 1, 2}, other{3};
+  Process alone({some, other});
+  alone.train(*alone.run.communicator);
+  Process first(std::vector<MicroBatch>{some}), second(std::vector<MicroBatch>{other});
+  first.holds = 1;
+  test::ThreadGroup(2).run([&](comm::Communicator& communicator) { (communicator.is_first() ? first : second).train(communicator); });
+  for (const Process* process : {&first, &second}) {
+    test::expect_near(process->w.detach(), alone.w.detach(), 1e-6);
+    EXPECT_NEAR(process->report.loss, alone.report.loss, 1e-9);
+    EXPECT_EQ(process->run.state.batch_halvings, 2) << "memory is short in one of them";
+  }
 }
 
 }  // namespace

@@ -72,15 +72,21 @@ class LossRecorder : public Hook {
 const std::vector<std::string> kLong{"training.max_steps=8", "adapter.lora_dropout=0.3", "training.per_device_train_batch_size=2",
                                      "training.gradient_accumulation_steps=2", "data.shuffle=true"};
 
+void record(StepRunner& runner, GoldenRun& run, std::unique_ptr<nn::DeviceGraph> graph) {
+  require_recordable(run.model());
+  runner.record_passes(std::move(graph), data::plan_epoch(run.train_set, run.batches, 0));
+}
+
 Trained train(const std::string& name, std::unique_ptr<nn::DeviceGraph> graph, const std::vector<std::string>& overrides = kLong) {
   GoldenRun run(name, overrides);
+  StepRunner runner = run.runner();
   if (graph != nullptr) {
-    run.objective->use_graphs(run.parameters(), std::move(graph));
+    record(runner, run, std::move(graph));
   }
   Trained trained;
   LossRecorder reports(trained);
   TrainerState state;
-  run.run(state, {&reports});
+  run.run(runner, state, {&reports});
   for (const nn::Parameter& parameter : run.parameters()) {
     trained.tensors.push_back(parameter.tensor.detach().clone());
   }
@@ -120,13 +126,14 @@ TEST(StepGraph, ReplayedPassesTrainAsTheyDoOtherwise) {
 TEST(StepGraph, ABatchThatDoesNotFitRunsAsItIs) {
   GoldenRun run("gqa", kLong);
   CalledAgain::Counts counts;
-  run.objective->use_graphs(run.parameters(), std::make_unique<CalledAgain>(counts));
+  StepRunner runner = run.runner();
+  record(runner, run, std::make_unique<CalledAgain>(counts));
   std::vector<int64_t> all;
   for (int64_t i = 0; i < static_cast<int64_t>(run.train_set.examples.size()); ++i) {
     all.push_back(i);
   }
-  const double expected = run.objective->loss_sum(all, 0).item<double>();
-  EXPECT_NEAR(run.objective->add_gradients(all, 0, 1.0).item<double>(), expected, 1e-6 * expected);
+  const double expected = run.loss_sum(all, 0).item<double>();
+  EXPECT_NEAR(runner.add_gradients(all, 0, 1.0).item<double>(), expected, 1e-6 * expected);
   EXPECT_EQ(counts.warm_ups, 0);
 }
 

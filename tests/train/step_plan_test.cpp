@@ -8,14 +8,11 @@
 namespace lora::train {
 namespace {
 
-using test::FakeObjective;
 using test::single_batches;
 
 /// Epoch e has count(e) micro-batches, numbered e·100, e·100 + 1, …
-FakeObjective objective_of(const std::function<int64_t(int64_t)>& count) {
-  FakeObjective objective;
-  objective.plan = [count](int64_t epoch) { return single_batches(count(epoch), epoch * 100); };
-  return objective;
+EpochPlan epochs_of(const std::function<int64_t(int64_t)>& count) {
+  return [count](int64_t epoch) { return single_batches(count(epoch), epoch * 100); };
 }
 
 TrainOptions options_of_length(double epochs, int64_t max_steps, int64_t accumulation) {
@@ -27,8 +24,8 @@ TrainOptions options_of_length(double epochs, int64_t max_steps, int64_t accumul
 }
 
 TEST(StepPlan, AnEpochsLastStepMayBeSmaller) {
-  const FakeObjective objective = objective_of([](int64_t) { return 10; });
-  StepPlan plan(objective, options_of_length(3, -1, 4));
+  const EpochPlan epochs = epochs_of([](int64_t) { return 10; });
+  StepPlan plan(epochs, options_of_length(3, -1, 4));
   EXPECT_EQ(plan.total_steps(), 9);
   EXPECT_EQ(plan.micro_batches(0), (std::vector<MicroBatch>{{0}, {1}, {2}, {3}}));
   EXPECT_EQ(plan.micro_batches(2), (std::vector<MicroBatch>{{8}, {9}}));
@@ -45,8 +42,7 @@ TEST(StepPlan, AnEpochsLastStepMayBeSmaller) {
 TEST(StepPlan, FractionsOfEpochsRoundUpAsInTransformers) {
   // transformers: max_steps = ceil(num_train_epochs · ceil(micro-batches / accumulation)).
   const auto total = [](double epochs, int64_t batches, int64_t accumulation) {
-    const FakeObjective objective = objective_of([batches](int64_t) { return batches; });
-    return StepPlan(objective, options_of_length(epochs, -1, accumulation)).total_steps();
+    return StepPlan(epochs_of([batches](int64_t) { return batches; }), options_of_length(epochs, -1, accumulation)).total_steps();
   };
   EXPECT_EQ(total(0.5, 3, 1), 2);
   EXPECT_EQ(total(2.5, 3, 1), 8);
@@ -62,16 +58,16 @@ TEST(StepPlan, FractionsOfEpochsRoundUpAsInTransformers) {
 }
 
 TEST(StepPlan, MaxStepsGoesThroughAsManyEpochsAsItTakes) {
-  const FakeObjective objective = objective_of([](int64_t) { return 5; });
-  StepPlan plan(objective, options_of_length(1, 7, 2));
+  const EpochPlan epochs = epochs_of([](int64_t) { return 5; });
+  StepPlan plan(epochs, options_of_length(1, 7, 2));
   EXPECT_EQ(plan.total_steps(), 7);
   EXPECT_EQ(plan.micro_batches(6), (std::vector<MicroBatch>{{200}, {201}}));
   EXPECT_DOUBLE_EQ(plan.epochs_after(7), 2 + 1.0 / 3);
 }
 
 TEST(StepPlan, EpochsMayDifferInLength) {
-  const FakeObjective objective = objective_of([](int64_t epoch) { return std::vector<int64_t>{4, 1, 3}[static_cast<size_t>(epoch)]; });
-  StepPlan plan(objective, options_of_length(2.5, -1, 2));
+  const EpochPlan epochs = epochs_of([](int64_t epoch) { return std::vector<int64_t>{4, 1, 3}[static_cast<size_t>(epoch)]; });
+  StepPlan plan(epochs, options_of_length(2.5, -1, 2));
   EXPECT_EQ(plan.total_steps(), 2 + 1 + 1);
   EXPECT_EQ(plan.micro_batches(2), (std::vector<MicroBatch>{{100}}));
   EXPECT_EQ(plan.micro_batches(3), (std::vector<MicroBatch>{{200}, {201}}));
@@ -80,9 +76,9 @@ TEST(StepPlan, EpochsMayDifferInLength) {
 }
 
 TEST(StepPlan, AnEpochWithoutExamplesIsADataError) {
-  const FakeObjective objective = objective_of([](int64_t) { return 0; });
+  const EpochPlan epochs = epochs_of([](int64_t) { return 0; });
   for (const int64_t max_steps : {-1, 5}) {
-    test::expect_error(ErrorKind::kData, {"data.train", "no example"}, [&] { StepPlan(objective, options_of_length(1, max_steps, 1)); });
+    test::expect_error(ErrorKind::kData, {"data.train", "no example"}, [&] { StepPlan(epochs, options_of_length(1, max_steps, 1)); });
   }
 }
 

@@ -40,37 +40,36 @@ TrainOptions options_of_training(const test::TemporaryFolder& folder, Json train
 Json run_with(TrainOptions options, std::vector<double> losses, const test::TemporaryFolder& folder, int64_t stops_at) {
   options.schedule.kind = optim::ScheduleKind::kConstant;  // it needs no number of steps, which is not filled in here
   std::filesystem::create_directories(folder.path() / "out");
-  test::FakeObjective objective;
+  test::FakeRun run;
   at::Tensor w = at::zeros({1}, at::kFloat).requires_grad_(true);
   const std::vector<nn::Parameter> parameters{{"w", w}};
-  objective.plan = [](int64_t) { return test::single_batches(7); };
-  objective.loss = [w](const MicroBatch&, int64_t) { return w.sum() + 1.0; };
-  objective.evaluation = [&losses] {
+  run.epochs = [](int64_t) { return test::single_batches(7); };
+  run.objective.loss = [w](const MicroBatch&, int64_t) { return w.sum() + 1.0; };
+  run.objective.evaluation = [&losses] {
     const double loss = losses.empty() ? 1.0 : losses.front();
     losses.empty() ? void() : void(losses.erase(losses.begin()));
     return EvalResult{loss, 5, "eval_num_tokens", {}};
   };
   const auto optimizer = optim::make_optimizer(options.optimizer, parameters, options.learning_rate);
-  const auto communicator = comm::make_single_process();
-  TrainerState state;
+  TrainerState& state = run.state;
   Steps evaluated, logged;
   Json saved = Json::array();
   for (const bool is_second : {false, true}) {
     if (is_second && stops_at == 0) {
       continue;
     }
-    const int64_t total = StepPlan(objective, options).total_steps();
+    const int64_t total = StepPlan(run.epochs, options).total_steps();
     TrainOptions own = options;
     own.max_steps = stops_at > 0 && !is_second ? stops_at : options.max_steps;
-    StepPlan plan(objective, own);
+    StepPlan plan(run.epochs, own);
     LoggingHook logging(whole_steps(options.logging_steps, total), {&logged}, [] { return int64_t{0}; });
     EvaluationHook evaluation(
-        objective,
+        run.objective,
         {eval_interval(options, total), false, options.early_stopping_patience, "eval_loss", options.eval_strategy != Strategy::kNo},
         {&evaluated});
     CheckpointHook saving(folder.path() / "out", {save_interval(options, total), std::nullopt, false}, *optimizer,
                           [&](const std::filesystem::path&) { saved.push_back(state.step); });
-    Trainer({objective, parameters, *optimizer, *communicator, {&logging, &evaluation, &saving}}, options, plan, false).run(state);
+    run.run(parameters, *optimizer, options, plan, {&logging, &evaluation, &saving});
   }
   return {{"steps", state.step}, {"evaluated", evaluated.steps}, {"saved", saved}, {"logged", logged.steps}};
 }

@@ -17,6 +17,7 @@ namespace {
 
 using test::expect_near;
 using test::FakeObjective;
+using test::FakeRun;
 
 /// Keeps the reports of a run.
 class Recorder : public Hook {
@@ -32,7 +33,7 @@ class Recorder : public Hook {
 };
 
 /// One parameter w, trained by SGD with learning rate 1 unless a test changes that.
-struct Bench {
+struct Bench : FakeRun {
   explicit Bench(std::vector<double> start) : w(at::tensor(start, at::kFloat).requires_grad_(true)), parameters{{"w", w}} {
     options.learning_rate = 1.0;
     options.max_grad_norm = 0;
@@ -41,20 +42,18 @@ struct Bench {
     options.optimizer.kind = optim::OptimizerKind::kSgd;
   }
 
-  void run(bool half_precision = false) {
-    StepPlan plan(objective, options);
+  void run(bool half_precision = false, std::vector<Hook*> hooks = {}) {
+    StepPlan plan(epochs, options);
     options.schedule.total_steps = plan.total_steps();
     const auto optimizer = optim::make_optimizer(options.optimizer, parameters, options.learning_rate);
-    const auto communicator = comm::make_single_process();
-    Trainer({objective, parameters, *optimizer, *communicator, {&recorder}}, options, plan, half_precision).run(state);
+    hooks.push_back(&recorder);
+    FakeRun::run(parameters, *optimizer, options, plan, hooks, half_precision);
   }
   at::Tensor value() const { return w.detach(); }
 
   at::Tensor w;
   std::vector<nn::Parameter> parameters;
-  FakeObjective objective;
   TrainOptions options;
-  TrainerState state;
   Recorder recorder;
 };
 
@@ -65,7 +64,7 @@ at::Tensor floats(std::vector<double> values) {
 TEST(Trainer, ABatchThatMemoryDoesNotHoldIsHalvedAndTheStepStaysTheSame) {
   const auto train = [](int64_t holds) {
     Bench bench({2.0});
-    bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0, 1, 2, 3, 4}, {5, 6}}; };
+    bench.epochs = [](int64_t) { return std::vector<MicroBatch>{{0, 1, 2, 3, 4}, {5, 6}}; };
     bench.options.gradient_accumulation_steps = 2;
     bench.options.max_steps = 2;
     bench.objective.loss = [&bench, holds](const MicroBatch& batch, int64_t step) {
@@ -94,7 +93,7 @@ TEST(Trainer, ABatchThatMemoryDoesNotHoldIsHalvedAndTheStepStaysTheSame) {
 TEST(Trainer, LossIsTheSumOverTheStepByItsCount) {
   // Micro-batches of one and three examples; example i has loss (i + 1) · w. Never a mean of means.
   Bench bench({2.0});
-  bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2, 3}}; };
+  bench.epochs = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2, 3}}; };
   bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
     at::Tensor sum = at::zeros({});
     for (const int64_t i : batch) {
@@ -122,8 +121,9 @@ TEST(Trainer, PartsSideBySideAreTheSameStep) {
   const test::Threads threads(2);
   const auto train = [](bool side_by_side) {
     Bench bench({1.0});
-    bench.objective.plan = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2}, {3, 4, 5}, {6, 7}, {8}, {9, 10}}; };
-    bench.objective.alongside = [side_by_side](const MicroBatch& part) { return side_by_side && part.size() > 1; };
+    bench.epochs = [](int64_t) { return std::vector<MicroBatch>{{0}, {1, 2}, {3, 4, 5}, {6, 7}, {8}, {9, 10}}; };
+    bench.execution.lanes = side_by_side ? kLanes : 1;
+    bench.objective.input = [](const MicroBatch& part) { return part.size() > 1 ? static_cast<int64_t>(part.size()) : 10'000; };
     std::atomic<int> begun = 0;
     bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
       if (side_by_side && batch.front() == 3 && ++begun == 1) {
@@ -147,8 +147,8 @@ TEST(Trainer, PartsSideBySideAreTheSameStep) {
 TEST(Trainer, AnErrorInAPartThatRunsAlongsideOthersEndsTheRun) {
   const test::Threads threads(2);
   Bench bench({1.0});
-  bench.objective.plan = [](int64_t) { return test::single_batches(6); };
-  bench.objective.alongside = [](const MicroBatch&) { return true; };
+  bench.epochs = [](int64_t) { return test::single_batches(6); };
+  bench.execution.lanes = kLanes;
   bench.objective.loss = [&](const MicroBatch& batch, int64_t) {
     if (batch.front() == 2) {
       throw Error(ErrorKind::kData, "row 2", "is broken");
@@ -162,24 +162,41 @@ TEST(Trainer, AnErrorInAPartThatRunsAlongsideOthersEndsTheRun) {
 
 TEST(Objective, WhatIsComputedAtOnceIsTheLargestOfThoseSideBySide) {
   FakeObjective objective;
-  objective.alongside = [](const MicroBatch& part) { return part.size() < 4; };
+  objective.input = [](const MicroBatch& part) { return static_cast<int64_t>(part.size()) * (part.size() < 4 ? 100 : 1000); };
+  const Execution execution{.lanes = kLanes};
   std::vector<int64_t> inputs;
-  for (const BatchSize& size : objective.sizes_at_once({{0}, {1, 2, 3, 4}, {5, 6, 7}, {8, 9}, {10, 11, 12, 13, 14}})) {
+  for (const BatchSize& size : sizes_at_once({{0}, {1, 2, 3, 4}, {5, 6, 7}, {8, 9}, {10, 11, 12, 13, 14}}, objective, execution)) {
     inputs.push_back(size.input);
   }
-  EXPECT_EQ(inputs, (std::vector<int64_t>{8, 10, 6 + 4}));
-  EXPECT_TRUE(objective.sizes_at_once({}).empty());
+  EXPECT_EQ(inputs, (std::vector<int64_t>{4000, 5000, 300 + 200}));
+  EXPECT_TRUE(sizes_at_once({}, objective, execution).empty());
 }
+
+/// Keeps what each step expected to be computed.
+class Expectations : public Hook {
+ public:
+  explicit Expectations(const FakeRun& run) : run_(run) {}
+  bool on_step(const StepReport&, TrainerState&) override {
+    all.push_back(run_.runner->expected());
+    return false;
+  }
+  std::vector<std::vector<MicroBatch>> all;
+
+ private:
+  const FakeRun& run_;
+};
 
 TEST(Trainer, SaysWhichBatchesComeNext) {
   Bench bench({2.0});
-  bench.objective.plan = [](int64_t epoch) { return test::single_batches(3, 10 * epoch); };
+  bench.execution.prefetch = true;
+  bench.epochs = [](int64_t epoch) { return test::single_batches(3, 10 * epoch); };
   bench.objective.loss = [&](const MicroBatch&, int64_t) { return bench.w.sum(); };
   bench.options.gradient_accumulation_steps = 2;
   bench.options.max_steps = 3;
-  bench.run();
+  Expectations found(bench);
+  bench.run(/*half_precision=*/false, {&found});
   const std::vector<std::vector<MicroBatch>> expected{{{0}, {1}, {2}}, {{2}, {10}}, {{10}, {11}}};
-  EXPECT_EQ(bench.objective.expected, expected);
+  EXPECT_EQ(found.all, expected);
 }
 
 TEST(Trainer, GradientsOfAStepDoNotReachTheNext) {

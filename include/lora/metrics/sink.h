@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -14,6 +15,20 @@ class Sink {
   virtual ~Sink() = default;
   virtual void write(const Json& row) = 0;
 };
+
+/// What sinks know about their run.
+struct SinkOptions {
+  std::filesystem::path folder;  ///< the run's, for files
+  int64_t resumed_step = 0;      ///< step of the checkpoint that the run resumes from; 0: it starts anew
+  int64_t total_steps = 0;
+  std::string unit = "tokens";  ///< what is counted per second
+};
+
+/// The values of training.report_to besides "none": the sinks that a run has only if it asks for them.
+std::vector<std::string> sink_names();
+
+/// The sinks that every run has, and those of these names. Throws output Error if one cannot be opened.
+std::vector<std::unique_ptr<Sink>> make_sinks(const std::vector<std::string>& report_to, const SinkOptions& options);
 
 /// metrics.jsonl: one line per row, flushed. Rows after `resumed_step` that an earlier attempt left are removed (0: all of them), and so
 /// is an incomplete last line.

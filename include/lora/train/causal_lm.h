@@ -1,7 +1,6 @@
 #pragma once
 #include "lora/ops/linear_cross_entropy.h"
 #include "lora/train/document_objective.h"
-#include "lora/train/step_graph.h"
 
 namespace lora::train {
 
@@ -11,21 +10,10 @@ class CausalLm : public DocumentObjective {
  public:
   using DocumentObjective::DocumentObjective;
 
-  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
-  at::Tensor add_gradients(const MicroBatch& batch, int64_t step, double scale) override;
-  void use_graphs(const std::vector<nn::Parameter>& trained, std::unique_ptr<nn::DeviceGraph> graph) override;
+  at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const override;
+  LossMemory loss_memory(const BatchSize& size) const override;
   std::vector<std::string> metric_names() const override { return {"eval_loss", "eval_perplexity"}; }
   EvalResult evaluate() const override;
-
- protected:
-  int64_t loss_bytes(const BatchSize& size) const override;
-  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
-  int64_t num_needed(const BatchSize& size) const override;
-
- private:
-  at::Tensor loss_of(const nn::Pass& pass) const;
-
-  std::unique_ptr<StepGraph> graph_;  ///< null: passes are not recorded
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.

@@ -8,16 +8,14 @@ namespace lora::train {
 /// that a step does not depend on how it is split into micro-batches.
 class ModuleLoss : public DocumentObjective {
  public:
-  /// The model must be a RowModel that returns a loss. `eval` may be null. The references must outlive the objective.
-  ModuleLoss(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
+  /// The model must be a RowModel that returns a loss.
+  explicit ModuleLoss(const ObjectiveParts& parts);
 
   BatchSize size(const MicroBatch& batch) const override;
-  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const override;
+  /// The loss is computed in the module and included in its passes.
+  LossMemory loss_memory(const BatchSize& size) const override { return {size.input, 0, 0}; }
   EvalResult evaluate() const override;
-
- protected:
-  int64_t loss_bytes(const BatchSize& size) const override;
-  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
 
  private:
   int64_t count(const nn::Batch& tokens) const;

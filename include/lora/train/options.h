@@ -1,9 +1,8 @@
 #pragma once
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "lora/base/enum_table.h"
 #include "lora/optim/options.h"
@@ -16,21 +15,6 @@ inline constexpr EnumTable<ObjectiveKind, 4> kObjectiveKinds{{{{ObjectiveKind::k
                                                                {ObjectiveKind::kSequenceClassification, "sequence_classification"},
                                                                {ObjectiveKind::kRegression, "regression"},
                                                                {ObjectiveKind::kModuleLoss, "module_loss"}}}};
-
-/// What an evaluation can measure. The metrics of an objective are its metric_names().
-struct EvalMetric {
-  std::string_view name;
-  bool greater_is_better;
-};
-inline constexpr std::array<EvalMetric, 7> kEvalMetrics{{{"eval_loss", false},
-                                                         {"eval_perplexity", false},
-                                                         {"eval_accuracy", true},
-                                                         {"eval_f1", true},
-                                                         {"eval_matthews_correlation", true},
-                                                         {"eval_pearson", true},
-                                                         {"eval_spearmanr", true}}};
-/// For one of their names.
-bool greater_is_better(std::string_view metric);
 
 /// training.gradient_checkpointing.
 enum class GradientCheckpointing {
@@ -87,12 +71,13 @@ struct TrainOptions {
   double save_steps = 500;  ///< 0, with kNo: no checkpoints but the last of an interrupted run
   std::optional<int64_t> save_total_limit;
   bool load_best_model_at_end = false;
-  std::string metric_for_best_model = "eval_loss";  ///< one of kEvalMetrics
+  std::string metric_for_best_model = "eval_loss";  ///< one of eval_metrics()
   std::optional<int64_t> early_stopping_patience;   ///< evaluations without improvement
   bool eval_on_start = false;                       ///< evaluate before the first step
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
   bool cuda_graphs = false;  ///< micro-batches padded to one shape, recorded once and replayed
+  std::vector<std::string> report_to;  ///< the run's sinks in addition to those that every run has (metrics::make_sinks)
   std::optional<ProfileOptions> profile;
 };
 

@@ -6,18 +6,14 @@ namespace lora::train {
 /// Predicts values per row with a network: the squared error, averaged over rows and values, as transformers' regression.
 class Regression : public DocumentObjective {
  public:
-  /// The model must be a RowModel with as many outputs as a target has values (otherwise config Error). `eval` may be null. The
-  /// references must outlive the objective.
-  Regression(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const DocumentObjectiveOptions& options);
+  /// The model must be a RowModel with as many outputs as a target has values (otherwise data Error).
+  explicit Regression(const ObjectiveParts& parts);
 
-  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const override;
+  LossMemory loss_memory(const BatchSize& size) const override;
   std::vector<std::string> metric_names() const override;
   /// The correlations are means over the values of a target.
   EvalResult evaluate() const override;
-
- protected:
-  int64_t loss_bytes(const BatchSize& size) const override;
-  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
 
  private:
   const nn::RowModel& network_;

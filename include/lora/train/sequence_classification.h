@@ -8,18 +8,13 @@ namespace lora::train {
 /// squared error of a regression, as transformers' AutoModelForSequenceClassification.
 class SequenceClassification : public DocumentObjective {
  public:
-  /// The model must have a sequence head with as many labels as `labels`, or predict as many classes. `eval` may be null. The references
-  /// must outlive the objective.
-  SequenceClassification(nn::Model& model, const data::Dataset& train, const data::Dataset* eval, const data::LabelSet& labels,
-                         const DocumentObjectiveOptions& options);
+  /// The parts must have labels, and the model a sequence head with as many of them, or predict as many classes.
+  explicit SequenceClassification(const ObjectiveParts& parts) : DocumentObjective(parts), is_regression_(parts.labels->is_regression) {}
 
-  at::Tensor loss_sum(const MicroBatch& batch, int64_t step) const override;
+  at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const override;
+  LossMemory loss_memory(const BatchSize& size) const override;
   std::vector<std::string> metric_names() const override;
   EvalResult evaluate() const override;
-
- protected:
-  int64_t loss_bytes(const BatchSize& size) const override;
-  int64_t evaluation_loss_bytes(const BatchSize& size) const override;
 
  private:
   bool is_regression_;

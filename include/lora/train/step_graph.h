@@ -5,6 +5,7 @@
 
 #include "lora/nn/batch_room.h"
 #include "lora/nn/device_graph.h"
+#include "lora/nn/model.h"
 #include "lora/nn/parameter.h"
 #include "lora/nn/pass.h"
 
@@ -43,5 +44,8 @@ class StepGraph {
   std::vector<at::Tensor> reached_;    ///< the trained tensors that get a gradient from a pass
   std::vector<at::Tensor> gradients_;  ///< their gradients
 };
+
+/// Throws config Error (training.cuda_graphs) for a model whose passes cannot be recorded.
+void require_recordable(const nn::Model& model);
 
 }  // namespace lora::train

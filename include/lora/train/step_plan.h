@@ -1,11 +1,19 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <vector>
 
+#include "lora/data/batches.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
 
 namespace lora::train {
+
+/// The micro-batches of an epoch (from 0), in order: a pure function of its number.
+using EpochPlan = std::function<std::vector<MicroBatch>(int64_t epoch)>;
+
+/// That of a data set, which must outlive it (data::plan_epoch).
+EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches);
 
 /// Which micro-batches make up each optimiser step, over all epochs. Counted as by transformers' Trainer: an epoch has
 /// ceil(micro-batches / gradient_accumulation_steps) steps, the last of which may be smaller; a run has
@@ -13,7 +21,7 @@ namespace lora::train {
 class StepPlan {
  public:
   /// Throws data Error if an epoch has no micro-batch.
-  StepPlan(const Objective& objective, const TrainOptions& options);
+  StepPlan(EpochPlan epochs, const TrainOptions& options);
 
   int64_t total_steps() const { return total_steps_; }
   /// The micro-batches of step `step` (from 0).
@@ -32,7 +40,7 @@ class StepPlan {
   int64_t steps_in_epoch(int64_t epoch);
   const std::vector<MicroBatch>& plan(int64_t epoch);
 
-  const Objective& objective_;
+  EpochPlan epochs_;
   int64_t accumulation_;
   int64_t total_steps_ = 0;
   std::vector<int64_t> steps_of_epoch_;  ///< lengths of the known epochs

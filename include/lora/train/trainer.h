@@ -1,20 +1,17 @@
 #pragma once
-#include <memory>
+#include <optional>
 #include <vector>
 
-#include "lora/checkpoint/checkpoint.h"
 #include "lora/comm/communicator.h"
 #include "lora/nn/parameter.h"
-#include "lora/ops/lanes.h"
 #include "lora/optim/optimizer.h"
 #include "lora/train/agreement.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
 #include "lora/train/step_plan.h"
+#include "lora/train/step_runner.h"
 
 namespace lora::train {
-
-using checkpoint::TrainerState;
 
 /// The result of one optimiser step.
 struct StepReport {
@@ -45,15 +42,16 @@ class Hook {
 
 /// The parts of a run; all must outlive the trainer.
 struct TrainerParts {
-  Objective& objective;
+  const Objective& objective;
+  StepRunner& runner;
   const std::vector<nn::Parameter>& parameters;
   optim::Optimizer& optimizer;
   comm::Communicator& communicator;
   std::vector<Hook*> hooks;
 };
 
-/// The training loop, the same for every method. A step: the sum of the losses over all its micro-batches divided by the number of
-/// supervised tokens in all of them (never a mean of means), one clipping, one update.
+/// The training loop, the same for every method and number of processes. A step: the sum of the losses over all its micro-batches divided
+/// by the number of supervised tokens in all of them (never a mean of means), one clipping, one update. The runner computes gradients.
 class Trainer {
  public:
   /// @param half_precision the model computes in float16: the loss is scaled (Micikevicius et al. 2018, section 3.2).
@@ -66,10 +64,7 @@ class Trainer {
  private:
   StepReport step(TrainerState& state);
   void update(const StepReport& report, const MicroBatch& first, TrainerState& state) const;
-  std::vector<MicroBatch> halved(const std::vector<MicroBatch>& batches, int64_t halvings) const;
-  std::vector<MicroBatch> with_next(std::vector<MicroBatch> batches, const TrainerState& state) const;
-  double accumulate_within_memory(const std::vector<MicroBatch>& batches, TrainerState& state, double scale) const;
-  double accumulate_gradients(const std::vector<MicroBatch>& parts, int64_t step, double scale) const;
+  std::optional<MicroBatch> next_batch(const TrainerState& state) const;
   void stop_if_interrupted(TrainerState& state) const;
 
   TrainerParts parts_;
@@ -77,7 +72,6 @@ class Trainer {
   StepPlan& plan_;
   bool half_precision_;
   Agreement agreement_;
-  std::unique_ptr<ops::Lanes> lanes_;
 };
 
 }  // namespace lora::train
