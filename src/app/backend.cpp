@@ -9,6 +9,7 @@
 #include "lora/base/error.h"
 #include "lora/peft/task.h"
 #include "lora/torchscript/load.h"
+#include "lora/train/objectives.h"
 
 namespace lora::app {
 
@@ -93,9 +94,9 @@ Labels labels_in_metadata(const std::vector<std::filesystem::path>& adapters, co
 }
 
 void apply(const LabelledRows& rows, const data::LabelSet& labels) {
-  data::apply_labels(rows.first, labels);
+  rows.first = data::resolve_labels(std::move(rows.first), labels);
   if (rows.second != nullptr) {
-    data::apply_labels(*rows.second, labels);
+    *rows.second = data::resolve_labels(std::move(*rows.second), labels);
   }
 }
 
@@ -120,8 +121,8 @@ Labels label_by_module(const LabelledRows& rows, const nn::Model& model) {
 }
 
 /// A module has none of PEFT's tasks.
-peft::LoraOptions without_task(peft::LoraOptions options, const std::vector<std::string>&) {
-  options.has_task = false;
+peft::MethodOptions without_task(peft::MethodOptions options, const std::vector<std::string>&) {
+  options->has_task = false;
   return options;
 }
 
@@ -184,8 +185,10 @@ constexpr std::array<Backend, 4> kBackends{{
 }  // namespace
 
 const Backend& backend_of(const models::ModelOptions& model, ObjectiveKind objective) {
+  const train::ObjectiveEntry& entry = train::objective_entry(objective);
+  const bool predicts_tokens = !entry.labels_documents && !entry.needs_module;
   const auto fits = [&](const Backend& backend) {
-    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == (objective == ObjectiveKind::kCausalLm);
+    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == predicts_tokens;
   };
   return *std::find_if(kBackends.begin(), kBackends.end(), fits);
 }

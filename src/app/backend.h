@@ -58,7 +58,7 @@ struct Backend {
   /// The same after the model is opened, if it determines them. `rows.known` is the result of label_rows, and the result for other rows.
   std::optional<data::LabelSet> (*label_opened)(const LabelledRows& rows, const nn::Model& model) = nullptr;
   /// An adapter's options with what its task adds. `created`: as in models::BaseModel.
-  peft::LoraOptions (*adapter_options)(peft::LoraOptions options, const std::vector<std::string>& created) = nullptr;
+  peft::MethodOptions (*adapter_options)(peft::MethodOptions options, const std::vector<std::string>& created) = nullptr;
   /// A line that tells what can be done with the result of a run.
   std::string (*next_step)(const config::RunConfig& config);
   decltype(&merge_model) merge;

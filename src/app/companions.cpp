@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lora/base/file.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -33,7 +34,7 @@ constexpr std::array<std::string_view, 22> kNames{"tokenizer.model",
                                                   "encoder.json",
                                                   "chat_template.json",
                                                   "emoji.json"};
-constexpr std::array<std::string_view, 4> kOwnFolders{"config.json", "adapter_config.json", "MANIFEST.json", "run.json"};
+constexpr std::array<std::string_view, 4> kOwnFolders{"config.json", peft::kAdapterConfigFile, "MANIFEST.json", "run.json"};
 constexpr int kMaxDepth = 3;
 constexpr const char* kTemplateFolder = "additional_chat_templates";
 

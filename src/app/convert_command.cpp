@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <array>
 #include <map>
 #include <optional>
 
@@ -137,13 +136,11 @@ void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
     return;
   }
   std::vector<std::string> missing, misshapen;
-  for (const peft::LowRankUpdate& update : adapter.updates) {
+  for (const peft::LowRankUpdate& update : adapter.low_rank()) {
     const at::Tensor weight = find_weight(base, update.module);
-    const std::array<int64_t, 2> shape{update.B_OR.size(0), update.A_RI.size(1)};
-    const std::array<int64_t, 2> transposed{shape[1], shape[0]};
     if (!weight.defined()) {
       missing.push_back(update.module);
-    } else if (weight.sizes() != at::IntArrayRef(update.is_turned() ? transposed : shape)) {
+    } else if (weight.sizes() != at::IntArrayRef(peft::weight_shape(update))) {
       misshapen.push_back(update.module);
     }
   }

@@ -16,27 +16,27 @@ namespace lora::app {
 namespace {
 
 /// Sets the label of each position to the next token of its document.
-void label_every_token(nn::TokenBatch& batch) {
-  const at::Tensor labels_T = at::roll(batch.ids_T, -1);
-  for (size_t d = 1; d < batch.document_offsets.size(); ++d) {
-    labels_T[batch.document_offsets[d] - 1] = nn::kIgnoreLabel;
+void label_every_token(nn::Batch& batch) {
+  const at::Tensor labels_T = at::roll(batch.tokens().ids_T, -1);
+  for (size_t d = 1; d < batch.layout.host_offsets.size(); ++d) {
+    labels_T[batch.layout.host_offsets[d] - 1] = nn::kIgnoreLabel;
   }
-  batch.set_labels(labels_T);
+  batch.targets = nn::TokenLabels(labels_T);
 }
 
-std::vector<DocumentScores> score_batch(nn::Model& model, nn::TokenBatch batch, bool every_token) {
+std::vector<DocumentScores> score_batch(nn::Model& model, nn::Batch batch, bool every_token) {
   if (every_token) {
     label_every_token(batch);
   }
   const ops::TokenScores scores = train::token_scores(model, batch.to(model.device()));
   const at::Tensor loss_S = scores.loss_S.cpu();
   const at::Tensor correct_S = scores.correct_S.cpu();
-  const int64_t* labels = batch.labels_T.const_data_ptr<int64_t>();
+  const int64_t* labels = batch.labels().labels_T.const_data_ptr<int64_t>();
   std::vector<DocumentScores> documents;
   int64_t next = 0;
-  for (size_t d = 0; d + 1 < batch.document_offsets.size(); ++d) {
-    const int64_t begin = batch.document_offsets[d];
-    const int64_t size = batch.document_offsets[d + 1] - begin;
+  for (size_t d = 0; d + 1 < batch.layout.host_offsets.size(); ++d) {
+    const int64_t begin = batch.layout.host_offsets[d];
+    const int64_t size = batch.layout.host_offsets[d + 1] - begin;
     DocumentScores document{std::vector<float>(size, std::numeric_limits<float>::quiet_NaN()), std::vector<bool>(size, false)};
     for (int64_t i = 1; i < size; ++i) {
       if (labels[begin + i - 1] != nn::kIgnoreLabel) {
@@ -59,7 +59,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
     const size_t end = std::min(count, begin + static_cast<size_t>(batch_size));
     std::vector<int64_t> filled;  // a document without tokens cannot be in a batch, and has no scores
     for (size_t i = begin; i < end; ++i) {
-      if (!dataset.examples[i].ids.empty()) {
+      if (!dataset.examples[i].ids().empty()) {
         filled.push_back(static_cast<int64_t>(i));
       }
     }
@@ -69,7 +69,7 @@ void score_documents(nn::Model& model, const data::Dataset& dataset, int64_t bat
     }
     size_t next = 0;
     for (size_t i = begin; i < end; ++i) {
-      take(i, dataset.examples[i].ids.empty() ? DocumentScores() : scores[next++]);
+      take(i, dataset.examples[i].ids().empty() ? DocumentScores() : scores[next++]);
     }
     log::progress("document " + with_thousands(static_cast<int64_t>(end)) + " of " + with_thousands(static_cast<int64_t>(count)));
   }

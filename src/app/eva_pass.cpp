@@ -71,13 +71,13 @@ int64_t look_at_data(const RunParts& parts, const peft::EvaOptions& options, pef
 }  // namespace
 
 void attach_from_data(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
-  const peft::LoraOptions& options = *config.adapter;
+  const peft::LoraOptions& options = *config.adapter.as<peft::LoraOptions>();
   nn::Model& model = *parts.base.model;
   const peft::BaseReference base = base_reference(config, parts.base, parts.rows->label_set());
   parts.method.reset();
   nn::remove_adapters(model);  // the initial ranks
   if (!checkpoint.empty()) {
-    parts.method = peft::attach_lora(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
+    parts.method = peft::attach_adapter(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
     return;
   }
   log::info("EVA: computing the initial adapter from the training data");

@@ -1,5 +1,6 @@
 #include "lora/app/eval_command.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -58,12 +59,18 @@ ObjectiveKind objective_of_module(const EvalRequest& request, data::RowFormat fo
   return kind;
 }
 
+/// Of a model of a supported family, the first that reads such rows; of a module, the tokens if none is given.
 ObjectiveKind objective_of(const EvalRequest& request, data::RowFormat format, bool is_module) {
   const bool has_supervised_tokens = train::objective_entry(ObjectiveKind::kCausalLm).reads(format);
   if (is_module && (!has_supervised_tokens || (!request.objective.empty() && request.objective != "causal_lm"))) {
     return objective_of_module(request, format);
   }
-  return has_supervised_tokens ? ObjectiveKind::kCausalLm : ObjectiveKind::kSequenceClassification;
+  const auto& kinds = train::kObjectiveKinds.entries;
+  const auto found = std::find_if(kinds.begin(), kinds.end(), [&](const auto& kind) {
+    const train::ObjectiveEntry& entry = train::objective_entry(kind.value);
+    return !entry.needs_module && entry.reads(format);
+  });
+  return found == kinds.end() ? ObjectiveKind::kCausalLm : found->value;
 }
 
 /// Throws config Error for flags that have no effect on these rows or this model.

@@ -33,8 +33,7 @@ data::Dataset load_module_rows(const EvalSource& from, const models::ModelOption
 data::Dataset load_labelled_rows(const EvalSource& from, const InferenceParts& parts) {
   const auto tokenizer = parts.tokenizer_for(from.source.format);
   data::Dataset rows = load_eval_rows(from, tokenizer.get(), parts.base.model->vocab_size(), !from.request.predictions.empty());
-  data::apply_labels(rows, *parts.labels);
-  return rows;
+  return data::resolve_labels(std::move(rows), *parts.labels);
 }
 
 EvalDocuments::EvalDocuments(const EvalSource& from, const InferenceParts& parts)

@@ -29,11 +29,11 @@ AdapterFlag parse_adapter_flag(const std::string& flag) {
   return {flag.substr(0, equals), flag.substr(equals + 1)};
 }
 
-using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::LoraOptions>>;
+using FlaggedAdapters = std::vector<std::pair<AdapterFlag, peft::MethodOptions>>;
 
 void require_use(const FlaggedAdapters& adapters, const Backend& backend) {
   for (const auto& [flag, options] : adapters) {
-    const bool scores_documents = peft::is_sequence_classification(options);
+    const bool scores_documents = peft::is_sequence_classification(*options);
     if (scores_documents != backend.has_head) {
       config_error("--adapter " + flag.folder.string(),
                    !backend.has_head && !backend.predicts_tokens ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
@@ -71,7 +71,7 @@ std::vector<fs::path> folders_of(const FlaggedAdapters& adapters) {
 void require_head_values(const InferenceParts& parts, const FlaggedAdapters& adapters) {
   for (const std::string& weight : parts.base.created) {
     const std::string module = weight.substr(0, weight.rfind('.'));
-    const auto saves = [&module](const auto& adapter) { return peft::saves_module(adapter.second, module); };
+    const auto saves = [&module](const auto& adapter) { return peft::saves_module(*adapter.second, module); };
     if (!std::any_of(adapters.begin(), adapters.end(), saves)) {
       model_error(parts.options.path.string(),
                   "the classification head lacks a weight: found no " + weight + ", expected it in the model or in the adapter");
@@ -172,9 +172,9 @@ InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveK
   parts.base = backend.open(base_request);
   const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   for (const auto& [flag, options] : adapters) {
-    peft::LoraOptions own = backend.adapter_options != nullptr ? backend.adapter_options(options, {}) : options;
-    own.keeps_base = true;
-    parts.adapters.push_back({flag.name, peft::attach_lora(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
+    peft::MethodOptions own = backend.adapter_options != nullptr ? backend.adapter_options(options, {}) : options;
+    own->keeps_base = true;
+    parts.adapters.push_back({flag.name, peft::attach_adapter(own, *parts.base.model, base, /*seed=*/0, flag.name), flag.folder});
   }
   if (backend.has_head) {
     require_head_values(parts, adapters);

@@ -109,7 +109,7 @@ void require_fitting_model(const ModelFacts& model, const RowFacts& rows) {
 
 /// Counts the labels and checks that they can be learned, if every row was read: a part of the rows may lack some of them.
 void read_labels(const ModelFacts& model, data::Dataset& dataset, RowFacts& rows) {
-  rows.label_kind = dataset.raw_labels.kind;
+  rows.label_kind = dataset.labels.kind;
   const std::optional<data::LabelSet> known = known_labels(model.options.path);
   if (known && (known->is_regression || known->num_labels() == 1)) {
     rows.label_kind = data::LabelKind::kReals;  // the model's head has one output
@@ -118,7 +118,7 @@ void read_labels(const ModelFacts& model, data::Dataset& dataset, RowFacts& rows
     return;
   }
   const data::LabelSet labels = data::find_labels(dataset, known);
-  data::apply_labels(dataset, labels);
+  dataset = data::resolve_labels(std::move(dataset), labels);
   if (labels.is_regression) {
     rows.label_kind = data::LabelKind::kReals;
   } else {
@@ -202,7 +202,7 @@ RowFacts read_row_facts(const std::string& path, const ModelFacts& model) {
   facts.num_encoded = dataset.report.rows;
   facts.unused_columns = dataset.report.unused_columns;
   for (const data::Example& example : dataset.examples) {
-    facts.lengths.push_back(static_cast<int64_t>(example.ids.size()));
+    facts.lengths.push_back(example.num_tokens());
   }
   std::sort(facts.lengths.begin(), facts.lengths.end());
   if (facts.has_labels()) {

@@ -17,11 +17,6 @@ namespace lora::app {
 
 namespace {
 
-int64_t num_parameters(const peft::LowRankUpdate& update) {
-  return update.A_RI.numel() + update.B_OR.numel() + (update.magnitude_O ? update.magnitude_O->numel() : 0) +
-         (update.bias_O ? update.bias_O->numel() : 0);
-}
-
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
@@ -31,7 +26,7 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"rank", update.rank()},
           {"lora_alpha", update.alpha},
           {"scale", update.scale},
-          {"num_parameters", num_parameters(update)},
+          {"num_parameters", peft::num_parameters(update)},
           {"norm_A", figures.norm_A},
           {"norm_B", figures.norm_B},
           {"norm_BA", figures.norm_BA},
@@ -44,7 +39,8 @@ Json module_facts(const peft::LowRankUpdate& update) {
 
 /// "LoRA", "rsLoRA", "DoRA" or "rsLoRA + DoRA".
 std::string method_of(const peft::Adapter& adapter) {
-  const bool is_dora = !adapter.updates.empty() && adapter.updates.front().magnitude_O.has_value();
+  const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
+  const bool is_dora = !updates.empty() && updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
     return is_dora ? "DoRA" : "LoRA";
   }
@@ -52,14 +48,11 @@ std::string method_of(const peft::Adapter& adapter) {
 }
 
 /// The updates in the model's order: layer 2 before layer 10.
-std::vector<const peft::LowRankUpdate*> in_order(const peft::Adapter& adapter) {
-  std::vector<const peft::LowRankUpdate*> updates;
-  for (const peft::LowRankUpdate& update : adapter.updates) {
-    updates.push_back(&update);
-  }
-  std::sort(updates.begin(), updates.end(), [](const auto* a, const auto* b) {
-    const std::vector<std::string> left = split(a->module, '.');
-    const std::vector<std::string> right = split(b->module, '.');
+std::vector<peft::LowRankUpdate> in_order(const peft::Adapter& adapter) {
+  std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
+  std::sort(updates.begin(), updates.end(), [](const auto& a, const auto& b) {
+    const std::vector<std::string> left = split(a.module, '.');
+    const std::vector<std::string> right = split(b.module, '.');
     return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end(), [](const auto& x, const auto& y) {
       const bool are_numbers = is_number(x) && is_number(y);
       return are_numbers && x.size() != y.size() ? x.size() < y.size() : x < y;
@@ -106,19 +99,19 @@ Json adapter_facts(const std::filesystem::path& path) {
   Json modules = Json::array();
   int64_t parameters = 0;
   double squares = 0;
-  for (const peft::LowRankUpdate* update : in_order(adapter)) {
+  for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
-    modules.push_back(module_facts(*update));
-    parameters += num_parameters(*update);
+    modules.push_back(module_facts(update));
+    parameters += peft::num_parameters(update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
   Json whole = Json::array();
-  for (const peft::HeldTensor& held : adapter.replaced) {
+  for (const peft::HeldTensor& held : adapter.held()) {
     whole.push_back({{"name", held.name},
                      {"shape", held.tensor.sizes().vec()},
                      {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
                      {"of_base", held.of_base}});
-    parameters += held.tensor.numel();
+    parameters += peft::num_parameters(held);
   }
   return {{"kind", "adapter"},
           {"path", path.string()},

@@ -17,12 +17,12 @@ namespace lora::app {
 
 namespace {
 
-using Updates = std::map<std::string, const peft::LowRankUpdate*>;
+using Updates = std::map<std::string, peft::LowRankUpdate>;
 
 Updates by_module(const peft::Adapter& adapter) {
   Updates updates;
-  for (const peft::LowRankUpdate& update : adapter.updates) {
-    updates.emplace(update.module, &update);
+  for (const peft::LowRankUpdate& update : adapter.low_rank()) {
+    updates.emplace(update.module, update);
   }
   return updates;
 }
@@ -90,7 +90,7 @@ using Wholes = std::map<std::string, at::Tensor>;
 
 Wholes wholes_of(const peft::Adapter& adapter) {
   Wholes tensors;
-  for (const peft::HeldTensor& held : adapter.replaced) {
+  for (const peft::HeldTensor& held : adapter.held()) {
     tensors.emplace(held.name + (held.rows.empty() ? "" : " rows " + Json(held.rows).dump()), held.tensor);
   }
   return tensors;
@@ -133,7 +133,7 @@ Json difference_facts(const std::filesystem::path& first, const std::filesystem:
   for (const auto& [module, update] : updates_a) {
     throw_if_interrupted();
     if (const auto other = updates_b.find(module); other != updates_b.end()) {
-      modules.push_back(module_difference(*update, *other->second));
+      modules.push_back(module_difference(update, other->second));
     }
   }
   const Wholes wholes_a = wholes_of(a);

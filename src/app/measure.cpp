@@ -9,7 +9,7 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "lora/train/objectives.h"
 
 namespace lora::app {
@@ -25,7 +25,7 @@ struct TokenTotals {
   int64_t tokens = 0;
 
   void add(const data::Example& example, const DocumentScores& scores) {
-    for (size_t i = 1; i < example.ids.size(); ++i) {
+    for (size_t i = 1; i < example.ids().size(); ++i) {
       if (example.label(i) != nn::kIgnoreLabel) {
         loss += scores.losses[i];
         correct += scores.correct[i] ? 1 : 0;
@@ -41,11 +41,11 @@ std::string logprobs_row(size_t index, const data::Example& example, const Docum
   TokenTotals own;
   own.add(example, scores);
   Json logprobs = Json::array();
-  for (size_t i = 0; i < example.ids.size(); ++i) {
+  for (size_t i = 0; i < example.ids().size(); ++i) {
     logprobs.push_back(i == 0 ? Json(nullptr) : Json(-scores.losses[i]));
   }
   const Json row{{"index", index},
-                 {"input_ids", example.ids},
+                 {"input_ids", example.ids()},
                  {"logprobs", std::move(logprobs)},
                  {"loss", own.tokens > 0 ? Json(own.mean_loss()) : Json(nullptr)}};
   return row.dump() + "\n";
@@ -106,7 +106,7 @@ void require_finite(const train::EvalResult& found, const MeasureRequest& reques
     throw_if_interrupted();
     data::Dataset row;
     row.examples = {request.rows.examples[i]};
-    row.has_classes = request.rows.has_classes;
+    row.labels = request.rows.labels;
     if (!std::isfinite(measure_rows({request.model, row, request.objective, request.labels, request.batch_size}, std::nullopt).loss)) {
       origins.push_back(row.examples.front().origin.text());
     }

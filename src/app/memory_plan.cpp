@@ -59,7 +59,7 @@ class MemoryPlanner {
  public:
   explicit MemoryPlanner(const MemoryPlanInput& input) : input_(input) {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
-    const bool full = !input.config.adapter.has_value();
+    const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
              optim::state_bytes(input.config.training.optimizer, trained);

@@ -83,8 +83,8 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
                                   chat_template.get()};
   Documents documents;
   for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {
-    if (!example.ids.empty()) {
-      documents.push_back(example.ids);
+    if (!example.ids().empty()) {
+      documents.push_back(example.ids());
     }
   }
   if (documents.empty()) {
@@ -99,7 +99,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
   std::vector<Tensor> logits;
   for (const std::vector<int32_t>& ids : documents) {
     throw_if_interrupted();
-    const nn::TokenBatch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
+    const nn::Batch batch = nn::make_token_batch({{&ids, nullptr, 0}}).to(model.device());
     const nn::Pass pass = nn::evaluation_pass(batch);
     const Tensor own =
         model.documents != nullptr ? model.documents->scores(*model.body, pass) : model.tokens->logits(model.body->hidden(pass), pass);
@@ -110,7 +110,7 @@ Tensor logits_of(nn::Model& model, const Documents& documents) {
 
 bool scores_documents(const MergeRequest& request) {
   return std::any_of(request.adapters.begin(), request.adapters.end(),
-                     [](const std::string& folder) { return peft::is_sequence_classification(config::read_adapter_folder(folder)); });
+                     [](const std::string& folder) { return peft::is_sequence_classification(*config::read_adapter_folder(folder)); });
 }
 
 /// The mean over tokens of Σ p log(p / q).

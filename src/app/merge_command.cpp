@@ -14,6 +14,7 @@
 #include "lora/data/options.h"
 #include "app/model_path.h"
 #include "app/new_folder.h"
+#include "app/open_adapter.h"
 
 namespace lora::app {
 
@@ -52,7 +53,7 @@ std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
   for (size_t i = 0; i < request.adapters.size(); ++i) {
     const fs::path folder = request.adapters[i];
     const double weight = request.weights.empty() ? 1.0 : request.weights[i];
-    adapters.push_back({peft::read_adapter(folder, config::read_adapter_folder(folder)), weight, folder.string()});
+    adapters.push_back({open_adapter_folder(folder), weight, folder.string()});
   }
   return adapters;
 }
@@ -111,7 +112,7 @@ void combine_adapters(const MergeRequest& request) {
     peft::write_adapter(folder, combined, base_name);
     write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
   });
-  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.updates.size()), "module") + " of " +
+  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.low_rank().size()), "module") + " of " +
             counted(static_cast<int64_t>(adapters.size()), "adapter"));
 }
 

@@ -65,10 +65,12 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
       const at::Tensor weight = file.tensor(slot->second);
       return inputs_first.at(slot->first) ? weight.t() : weight;
     });
-    for (peft::LowRankUpdate& update : adapter.adapter.updates) {
+    std::vector<peft::LowRankUpdate> updates = adapter.adapter.low_rank();
+    for (peft::LowRankUpdate& update : updates) {
       const auto found = inputs_first.find(update.module + ".weight");
       update.inputs_first = found != inputs_first.end() && found->second;
     }
+    adapter.adapter.set_low_rank(std::move(updates));
   }
   return adapters;
 }

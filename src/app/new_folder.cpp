@@ -5,6 +5,7 @@
 #include "app/companions.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -23,7 +24,7 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
 /// Whether a folder that we write may contain a file of that name.
 bool is_of_a_result(const fs::path& file) {
   const std::string name = file.filename().string();
-  return name == "config.json" || name == "adapter_config.json" || name == "README.md" || name == "model.safetensors.index.json" ||
+  return name == "config.json" || name == peft::kAdapterConfigFile || name == "README.md" || name == "model.safetensors.index.json" ||
          file.extension() == ".safetensors" || is_companion(file);
 }
 

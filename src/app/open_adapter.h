@@ -15,4 +15,7 @@ struct OpenedAdapter {
 /// adapter or is damaged.
 OpenedAdapter open_adapter(const std::filesystem::path& path, std::optional<peft::AdapterFormat> format, const peft::BaseFacts& base);
 
+/// Reads a folder in PEFT's format. Throws model Error for a folder that is not one.
+peft::Adapter open_adapter_folder(const std::filesystem::path& folder);
+
 }  // namespace lora::app

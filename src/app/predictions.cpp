@@ -24,7 +24,7 @@ Json finite_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
-using TakeOutputs = std::function<void(const std::vector<int64_t>& rows, const nn::TokenBatch& tokens, const at::Tensor& outputs_NK)>;
+using TakeOutputs = std::function<void(const std::vector<int64_t>& rows, const nn::Batch& tokens, const at::Tensor& outputs_NK)>;
 
 void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64_t batch_size, const TakeOutputs& take) {
   const auto count = static_cast<int64_t>(dataset.examples.size());
@@ -34,7 +34,7 @@ void for_each_output(const nn::Model& model, const data::Dataset& dataset, int64
     for (int64_t i = begin; i < std::min(count, begin + batch_size); ++i) {
       rows.push_back(i);
     }
-    const nn::TokenBatch tokens = data::make_batch(dataset, rows).to(model.device());
+    const nn::Batch tokens = data::make_batch(dataset, rows).to(model.device());
     take(rows, tokens, train::row_outputs(model, tokens));
     log::progress("row " + with_thousands(rows.back() + 1) + " of " + with_thousands(count));
   }
@@ -47,7 +47,7 @@ class LabelComparison {
   LabelComparison(const data::Dataset& dataset, const OutputKind& kind, bool is_list)
       : dataset_(dataset), is_list_(is_list), labels_(kind.are_values) {}
 
-  void add(const std::vector<int64_t>& rows, const nn::TokenBatch& tokens, const at::Tensor& outputs_NK) {
+  void add(const std::vector<int64_t>& rows, const nn::Batch& tokens, const at::Tensor& outputs_NK) {
     if (!is_list_) {
       labels_.add(outputs_NK, train::targets_of(dataset_, tokens));
       return;
@@ -64,7 +64,7 @@ class LabelComparison {
     if (!with_target.empty()) {
       const at::Device device = outputs_NK.device();
       values_.add(outputs_NK.index_select(0, at::tensor(places, at::kLong).to(device)),
-                  data::make_batch(dataset_, with_target).targets.to(device));
+                  data::make_batch(dataset_, with_target).document_targets().values.to(device));
     }
   }
 
@@ -75,8 +75,7 @@ class LabelComparison {
 
  private:
   static void require_width(const data::Example& example, int64_t width) {
-    const int64_t values =
-        example.dense != nullptr && !example.dense->targets.empty() ? static_cast<int64_t>(example.dense->targets.size()) : 1;
+    const auto values = static_cast<int64_t>(example.num_target_values());
     if (values != width) {
       data_error(example.origin.text(), "the target does not fit the module's predictions: found " + counted(values, "value") +
                                             ", expected " + std::to_string(width) + ", as the module predicts per row");

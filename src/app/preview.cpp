@@ -5,7 +5,7 @@
 #include "app/inspect_tensors.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "app/text_table.h"
 
 namespace lora::app {
@@ -34,13 +34,13 @@ std::string marked(const std::string& text, bool supervised, bool colour) {
 std::string marked_sample(const data::Example& example, const tokenizer::Tokenizer* tokenizer, bool colour) {
   std::string text;
   const auto supervised = [&example](size_t i) { return i > 0 && example.label(i) != nn::kIgnoreLabel; };
-  for (size_t begin = 0; begin < example.ids.size();) {
+  for (size_t begin = 0; begin < example.ids().size();) {
     size_t end = begin + 1;
-    while (end < example.ids.size() && supervised(end) == supervised(begin)) {
+    while (end < example.ids().size() && supervised(end) == supervised(begin)) {
       ++end;
     }
-    const std::vector<int32_t> run(example.ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                                   example.ids.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<int32_t> run(example.ids().begin() + static_cast<std::ptrdiff_t>(begin),
+                                   example.ids().begin() + static_cast<std::ptrdiff_t>(end));
     text += (text.empty() || tokenizer != nullptr ? "" : " ") + marked(text_of(run, tokenizer), supervised(begin), colour);
     begin = end;
   }
@@ -49,24 +49,24 @@ std::string marked_sample(const data::Example& example, const tokenizer::Tokeniz
 
 /// The class's name, or its number if it has none; a value as it is.
 std::string label_text(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
-  if (!dataset.has_classes) {
-    return Json(example.target).dump();
+  if (!dataset.has_classes()) {
+    return Json(*example.target()).dump();
   }
-  const auto number = static_cast<int64_t>(example.target);
+  const auto number = static_cast<int64_t>(*example.target());
   const bool has_name = labels != nullptr && number < labels->num_labels();
   return has_name ? printable(labels->names[static_cast<size_t>(number)]) : std::to_string(number);
 }
 
 std::string sample_facts(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
-  return counted(static_cast<int64_t>(example.ids.size()), "token") + ", " +
+  return counted(static_cast<int64_t>(example.ids().size()), "token") + ", " +
          (example.has_target() ? "label " + label_text(example, dataset, labels)
                                : std::to_string(example.num_supervised()) + " supervised");
 }
 
 std::string dense_sample(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
-  const data::DenseRow& row = *example.dense;
+  const data::FeatureRow& row = *example.features();
   const std::string target =
-      !example.has_target() ? "" : ", target " + (row.targets.empty() ? label_text(example, dataset, labels) : shown(Json(row.targets)));
+      !example.has_target() ? "" : ", target " + (row.values() == nullptr ? label_text(example, dataset, labels) : shown(Json(*row.values())));
   return "features " + Json(row.shape).dump() + target;
 }
 
@@ -100,8 +100,8 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
     report += "sample " + example.origin.text() + ": " +
-              (example.dense != nullptr ? dense_sample(example, train, labels) : sample_facts(example, train, labels)) + "\n";
-    if (example.dense == nullptr) {
+              (example.features() != nullptr ? dense_sample(example, train, labels) : sample_facts(example, train, labels)) + "\n";
+    if (example.features() == nullptr) {
       report += "  " + marked_sample(example, tokenizer, colour) + "\n";
     }
   }

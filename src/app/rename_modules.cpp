@@ -11,7 +11,7 @@ namespace {
 
 void require_distinct(const peft::Adapter& adapter) {
   std::set<std::string> names;
-  for (const peft::LowRankUpdate& update : adapter.updates) {
+  for (const peft::LowRankUpdate& update : adapter.low_rank()) {
     if (!names.insert(update.module).second) {
       config_error("--rename", "gives two modules the same name '" + update.module + "'");
     }
@@ -28,7 +28,8 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
     }
     const Regex pattern(rule.substr(0, equals), "--rename", ErrorKind::kConfig);
     const auto rename_one = [&](const std::string& name) { return pattern.replaced(name, rule.substr(equals + 1)); };
-    const std::string example = adapter.updates.empty() ? "none" : "'" + adapter.updates.front().module + "'";
+    const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
+    const std::string example = updates.empty() ? "none" : "'" + updates.front().module + "'";
     if (!peft::rename_modules(adapter, rename_one)) {
       config_error("--rename", "changes no name: found '" + rule + "' and modules such as " + example);
     }

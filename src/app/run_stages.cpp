@@ -20,9 +20,9 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/adapters.h"
+#include "lora/nn/batch.h"
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
-#include "lora/nn/token_batch.h"
 #include "lora/peft/eva.h"
 #include "lora/train/objectives.h"
 
@@ -118,9 +118,9 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
 }
 
 /// The run's adapter options with the additions of its task.
-peft::LoraOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
+peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
-  return backend.adapter_options != nullptr ? backend.adapter_options(*config.adapter, base.created) : *config.adapter;
+  return backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
 }
 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
@@ -130,9 +130,9 @@ std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::Base
                              : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
   }
   if (starts_from_data(config)) {
-    const peft::EvaPass tried(*config.adapter, model);  // throws for modules or ranks that its pass cannot start with
+    const peft::EvaPass tried(*config.adapter.as<peft::LoraOptions>(), model);  // throws for modules or ranks that its pass cannot start with
   }
-  return peft::attach_lora(adapter_options(config, base), model, base_reference(config, base, labels), config.training.seed);
+  return peft::attach_adapter(adapter_options(config, base), model, base_reference(config, base, labels), config.training.seed);
 }
 
 /// Runs the model on the longest document, so that a document that is too long is reported before training.
@@ -143,7 +143,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
       continue;
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
-    const nn::TokenBatch batch = nn::make_token_batch({{&longest.ids, nullptr, 0}}).to(base.model->device());
+    const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
     base.model->body->hidden(nn::evaluation_pass(batch));
   }
 }
@@ -207,7 +207,7 @@ RunParts load_rows_first(const RunConfig& config, std::unique_ptr<tokenizer::Tok
 }  // namespace
 
 bool starts_from_data(const RunConfig& config) {
-  return config.adapter && config.adapter->init == peft::LoraInit::kEva && !config.adapter->init_from;
+  return peft::starts_from_data(config.adapter) && !config.adapter->init_from;
 }
 
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
@@ -225,7 +225,7 @@ RunParts load_run(const RunConfig& config) {
 
 void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& parts) {
   parts.method.reset();
-  if (peft::trains_or_changes_base(*previous.adapter)) {
+  if (peft::changes_base(previous.adapter)) {
     parts.objective.reset();
     parts.base = open_run_base(config, backend_of_run(config).is_opened_for_rows ? parts.rows.get() : nullptr);
     parts.objective = make_objective(config, parts.base, *parts.rows);

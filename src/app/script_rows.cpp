@@ -25,14 +25,14 @@ std::string first_origin(const data::Dataset& rows) {
 
 /// The origin of the row that determines the kind of the targets: the first with a decimal point, else the first row.
 std::string origin_of_kind(const data::Dataset& rows) {
-  const int64_t first = std::max<int64_t>(rows.raw_labels.first_real, 0);
+  const int64_t first = rows.labels.first_real.value_or(0);
   return rows.examples[static_cast<size_t>(first)].origin.text();
 }
 
 /// A single decimal point among whole numbers may be a mistake.
 void warn_of_lone_value(const data::Dataset& rows) {
-  const auto is_whole = [](const data::Example& row) { return row.target == std::floor(row.target); };
-  if (rows.raw_labels.first_real > 0 && std::all_of(rows.examples.begin(), rows.examples.end(), is_whole)) {
+  const auto is_whole = [](const data::Example& row) { return row.target() && *row.target() == std::floor(*row.target()); };
+  if (rows.labels.first_real.value_or(0) > 0 && std::all_of(rows.examples.begin(), rows.examples.end(), is_whole)) {
     log::warn("[" + origin_of_kind(rows) + "] the target has a decimal point, unlike those before it, so all targets are read as values");
   }
 }
@@ -43,7 +43,7 @@ bool has_names(const data::LabelSet& targets) {
 
 /// The kind of targets for a module's own loss, from the rows that it is trained on; none for rows without targets or with lists of values.
 std::optional<data::LabelSet> own_targets(const data::Dataset& rows) {
-  switch (rows.raw_labels.kind) {
+  switch (rows.labels.kind) {
     case data::LabelKind::kNone:
       return std::nullopt;
     case data::LabelKind::kNames:
@@ -63,7 +63,7 @@ const char* kind_text(bool has_names, bool has_values) {
 
 void set_own_targets(data::Dataset& rows, const data::LabelSet& targets, const std::string& whose) {
   using data::LabelKind;
-  const LabelKind kind = rows.raw_labels.kind;
+  const LabelKind kind = rows.labels.kind;
   if (kind == LabelKind::kNone) {
     return;
   }
@@ -76,9 +76,10 @@ void set_own_targets(data::Dataset& rows, const data::LabelSet& targets, const s
                                          kind_text(has_names(targets), targets.is_regression));
   }
   if (has_names(targets)) {
-    data::apply_labels(rows, targets);
+    rows = data::resolve_labels(std::move(rows), targets);
+  } else if (targets.is_regression) {
+    rows = data::labels_as_values(std::move(rows));
   }
-  rows.has_classes = !targets.is_regression;
 }
 
 std::optional<data::LabelSet> settle_own_targets(data::Dataset& first, data::Dataset* second, const std::optional<data::LabelSet>& known) {
@@ -94,7 +95,7 @@ std::optional<data::LabelSet> settle_own_targets(data::Dataset& first, data::Dat
 /// Runs the module on the longest row, so that a row that is too long is reported before training.
 void try_longest(const nn::RowModel& network, const data::Dataset& rows, at::Device device, bool gives_loss) {
   const at::NoGradGuard no_grad;
-  const nn::TokenBatch batch = data::make_batch(rows, {rows.longest()}).to(device);
+  const nn::Batch batch = data::make_batch(rows, {rows.longest()}).to(device);
   const nn::Pass pass = nn::evaluation_pass(batch);
   gives_loss ? network.loss(pass) : network.predict(pass);
 }
@@ -114,11 +115,11 @@ std::optional<data::LabelSet> settle_targets(data::Dataset& first, data::Dataset
       data::require_targets(*rows, std::string("which ") + std::string(train::kObjectiveKinds.name(objective)) + " needs");
     }
     if (objective == ObjectiveKind::kRegression) {
-      if (rows->raw_labels.kind == data::LabelKind::kNames) {
-        data_error(first_origin(*rows), "the target is a name: found \"" + printable(rows->raw_labels.names.front()) +
+      if (rows->labels.kind == data::LabelKind::kNames) {
+        data_error(first_origin(*rows), "the target is a name: found \"" + printable(rows->labels.names.front()) +
                                             "\", expected a number. Use the objective \"sequence_classification\" for classes.");
       }
-      rows->has_classes = false;
+      *rows = data::labels_as_values(std::move(*rows));
     }
   }
   return std::nullopt;
@@ -145,13 +146,13 @@ data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, con
     model_error("model.path", "the module does not score classes: found " + counted(count, "output") +
                                   " per row, expected the scores of at least 2 classes. Use the objective \"regression\" for values.");
   }
-  const auto has_values = [](const data::Example& row) { return row.dense != nullptr && !row.dense->targets.empty(); };
-  if (rows.raw_labels.kind == data::LabelKind::kReals || std::any_of(rows.examples.begin(), rows.examples.end(), has_values)) {
+  const auto has_values = [](const data::Example& row) { return row.features() != nullptr && row.features()->values() != nullptr; };
+  if (rows.labels.kind == data::LabelKind::kReals || std::any_of(rows.examples.begin(), rows.examples.end(), has_values)) {
     data_error(origin_of_kind(rows), "the target is not a class: found a value, expected names or whole numbers from 0 to " +
                                          std::to_string(count - 1) + ". Use the objective \"regression\" for values.");
   }
   data::LabelSet labels = known && has_names(*known)                        ? *known
-                          : rows.raw_labels.kind == data::LabelKind::kNames ? data::find_labels(rows, std::nullopt)
+                          : rows.labels.kind == data::LabelKind::kNames ? data::find_labels(rows, std::nullopt)
                                                                             : data::numbered_labels(count);
   if (labels.num_labels() != count) {
     data_error(first_origin(rows), "the rows have a different number of classes from the module: found " +

@@ -22,8 +22,8 @@ std::string percent_text(double value) {
 std::string data_line(const std::string& label, const data::Dataset& dataset) {
   const data::DataReport& report = dataset.report;
   const auto count = static_cast<int64_t>(dataset.examples.size());
-  if (!dataset.examples.empty() && dataset.examples.front().dense != nullptr) {
-    return label + counted(count, "row") + " of features " + Json(dataset.examples.front().dense->shape).dump();
+  if (!dataset.examples.empty() && dataset.examples.front().features() != nullptr) {
+    return label + counted(count, "row") + " of features " + Json(dataset.examples.front().features()->shape).dump();
   }
   const bool has_labels = count > 0 && dataset.examples.front().has_target();
   std::string line = label + counted(count, has_labels ? "labelled row" : "document") + ", " + counted(dataset.num_tokens(), "token") +

@@ -28,11 +28,12 @@ int64_t warmup_steps(const train::TrainOptions& training, int64_t total_steps) {
 /// The size up to which a matrix product counts as the adapter's rather than the base model's: three times the rank, because projections of
 /// the same input may have their A in one matrix.
 int64_t low_rank(const config::RunConfig& config) {
-  if (!config.adapter) {
+  const auto* const lora = config.adapter.as<peft::LoraOptions>();
+  if (lora == nullptr) {
     return 0;
   }
-  int64_t rank = config.adapter->r;
-  for (const auto& [pattern, own] : config.adapter->rank_pattern) {
+  int64_t rank = lora->r;
+  for (const auto& [pattern, own] : lora->rank_pattern) {
     rank = std::max(rank, own);
   }
   return 3 * rank;
@@ -48,7 +49,7 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
 
 bool is_dense(const RunParts& parts) {
   const std::vector<data::Example>& examples = parts.rows->train.examples;
-  return !examples.empty() && examples.front().dense != nullptr;
+  return !examples.empty() && examples.front().features() != nullptr;
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both.

@@ -1,143 +1,59 @@
 #include <algorithm>
+#include <array>
 
-#include "config/adapter_table.h"
-#include "config/old_names.h"
-#include "config/sections.h"
+#include "config/adapter_entry.h"
+#include "config/lora_section.h"
 #include "config/stored_adapter.h"
-#include "lora/base/file.h"
 #include "lora/peft/file_names.h"
+#include "lora/peft/method.h"
 
 namespace lora::config {
 
 namespace {
 
-using peft::LoraInit;
-using peft::LoraOptions;
+/// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
+constexpr std::array<AdapterEntry, 1> kAdapterEntries{{
+    {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
+}};
 
-
-/// Initialisations that subtract a part from the base weight: their values mean nothing without that change.
-bool changes_base(const Json& init) {
-  return init.is_string() && (init.get_ref<const std::string&>().starts_with("pissa") || init == "olora");
-}
-
-void check_start(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
-  if (peft::changes_base(options.init) && options.use_rslora && !(options.rank_pattern.empty() && options.alpha_pattern.empty())) {
-    at.key("init_lora_weights")
-        .add(
-            "cannot be combined with use_rslora and a rank_pattern or alpha_pattern, as in PEFT: the result is written for the unchanged "
-            "base with twice the rank, where one lora_alpha cannot keep all scales. Remove one of them.");
+/// The method of the config, or null after reporting an unknown one at `at`.
+const AdapterEntry* find_entry(const Json& config, const ConfigPlace& at) {
+  if (!has_peft_type(config, peft::peft_types(), at)) {
+    return nullptr;
   }
-  const auto eva = section.find("eva_config");
-  if (options.init != LoraInit::kEva && eva != section.end() && !eva->is_null()) {
-    at.key("eva_config").add("needs init_lora_weights \"eva\": found " + shown(section.value("init_lora_weights", Json(true))));
-  }
-}
-
-/// PEFT's own rules (LoraConfig.__post_init__).
-void check_lora_bias(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
-  if (!options.lora_bias) {
-    return;
-  }
-  if (options.use_dora) {
-    at.key("lora_bias").add("cannot be used with use_dora, as in PEFT: remove one of the two");
-  }
-  if (options.init != LoraInit::kDefault && options.init != LoraInit::kRandom) {
-    at.key("lora_bias")
-        .add("needs init_lora_weights true or false, as in PEFT: found " + shown(section.value("init_lora_weights", Json(true))));
-  }
-}
-
-/// The adapter of init_from is initialised already; another initialisation would misread its values.
-void check_inherited_start(const Json& start, const Json& section, const ConfigPlace& at) {
-  const Json theirs = start.value("init_lora_weights", Json(true));
-  const Json ours = section.value("init_lora_weights", theirs);
-  if (ours != theirs && (changes_base(ours) || changes_base(theirs))) {
-    at.key("init_lora_weights")
-        .add("found " + shown(ours) + ", but the adapter of init_from has " + shown(theirs) +
-             ": remove this key to continue from that adapter");
-  } else if (theirs.is_string() && theirs.get_ref<const std::string&>().starts_with("pissa_niter_")) {
-    at.key("init_from")
-        .add("found an adapter initialised by " + shown(theirs) +
-             ", whose base cannot be restored because the initialisation was random. Save it with PEFT's "
-             "path_initial_model_for_weight_conversion.");
-  }
-}
-
-/// What a section inherits from the adapter of init_from for the keys that it does not have.
-struct Inherited {
-  LoraOptions options;
-  Json keys = Json::object();
-};
-
-Json keys_to_inherit(const Json& start, const Json& section, const ConfigPlace& file) {
-  Json kept = stored_keys(start, AdapterUse::kTrain, file);
-  for (const auto& [key, value] : section.items()) {
-    kept.erase(key);
-  }
-  return kept;
-}
-
-Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const ConfigPlace& at) {
-  Inherited result;
-  const Json start = read_stored_config(folder, at.key("init_from"));
-  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
-  if (start.is_null() || !is_lora(start, file)) {
-    return result;
-  }
-  if (section.contains("r") && start.contains("r") && section["r"] != start["r"]) {
-    at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
-                    ": remove this key to continue from that adapter");
-  }
-  check_inherited_start(start, section, at);
-  result.keys = keys_to_inherit(start, section, file);
-  adapter_table().read(result.keys, result.options, file);
-  restate_old_names(start, folder, result.options, file);
-  return result;
-}
-
-LoraOptions read_lora(const Json& section, const ConfigPlace& at, const Context& context) {
-  Inherited inherited;
-  const auto init_from = section.find("init_from");
-  const bool continues = init_from != section.end() && init_from->is_string() && !init_from->get_ref<const std::string&>().empty();
-  const auto start = continues ? absolute_path(context, init_from->get<std::string>()) : std::filesystem::path();
-  if (continues) {
-    inherited = read_inherited(start, section, at);
-  }
-  LoraOptions options = std::move(inherited.options);
-  adapter_table().read(section, options, at);
-  if (continues) {
-    options.init_from = start;
-  }
-  options.config = std::move(inherited.keys);
-  options.config.update(section);
-  options.config.erase("init_from");
-  check_layers(options, at);
-  check_start(options, section, at);
-  check_lora_bias(options, options.config, at);
-  return options;
+  return std::find_if(kAdapterEntries.begin(), kAdapterEntries.end(),
+                      [&config](const AdapterEntry& entry) { return peft_type_of(config) == entry.peft_type; });
 }
 
 }  // namespace
 
 Json adapter_schema() {
-  const Json null_schema{{"type", "null"}};
+  Json alternatives = Json::array();
+  for (const AdapterEntry& entry : kAdapterEntries) {
+    alternatives.push_back(entry.schema());
+  }
+  alternatives.push_back({{"type", "null"}});
   return {{"description", "The adapter: the keys of a PEFT adapter_config.json and init_from; null: full fine-tuning."},
-          {"anyOf", Json::array({adapter_table().schema(), null_schema})}};
+          {"anyOf", alternatives}};
 }
 
-Section<std::optional<LoraOptions>> read_adapter(const Json& section, const ConfigPlace& at, const Context& context) {
-  Section<std::optional<LoraOptions>> result;
+AdapterSection read_adapter(const Json& section, const ConfigPlace& at, const Context& context) {
   if (section.is_null()) {
-    return result;
+    return {};
   }
   if (!section.is_object()) {
     at.add("found " + shown(section) + ", expected an object with the keys of a PEFT adapter_config.json, or null for full fine-tuning");
-  } else if (is_lora(section, at)) {
-    result.options = read_lora(section, at, context);
-    result.resolved = adapter_table().resolved(*result.options, result.options->config);
-    result.resolved["init_from"] = to_json(result.options->init_from);
+    return {};
   }
-  return result;
+  const AdapterEntry* const entry = find_entry(section, at);
+  return entry == nullptr ? AdapterSection() : entry->read(section, at, context);
+}
+
+peft::MethodOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at) {
+  const Json config = read_stored_config(folder, at);
+  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
+  const AdapterEntry* const entry = config.is_null() ? nullptr : find_entry(config, file);
+  return entry == nullptr ? peft::MethodOptions() : entry->read_stored(config, folder, file);
 }
 
 }  // namespace lora::config

@@ -38,9 +38,9 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
   return options;
 }
 
-peft::LoraOptions read_adapter_folder(const fs::path& folder) {
+peft::MethodOptions read_adapter_folder(const fs::path& folder) {
   Findings findings;
-  peft::LoraOptions options = read_stored_adapter(fs::absolute(folder), ConfigPlace{"--adapter", findings});
+  peft::MethodOptions options = read_stored_adapter(fs::absolute(folder), ConfigPlace{"--adapter", findings});
   findings.throw_if_any(ErrorKind::kModel);
   return options;
 }

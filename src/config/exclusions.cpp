@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lora/base/text.h"
+#include "lora/peft/method.h"
 #include "lora/train/objectives.h"
 
 namespace lora::config {
@@ -88,11 +89,11 @@ std::vector<Choice> objective_choices() {
 std::vector<Choice> method_choices() {
   return {
       {"adapter",
-       [](const RunConfig& run) { return run.adapter.has_value(); },
+       [](const RunConfig& run) { return bool(run.adapter); },
        "an adapter",
        {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"}}},
       {"adapter.init_lora_weights",
-       [](const RunConfig& run) { return run.adapter && run.adapter->init == peft::LoraInit::kEva; },
+       [](const RunConfig& run) { return peft::starts_from_data(run.adapter); },
        std::nullopt,
        {{"training.per_device_train_batch_size", all_but({"auto"}), "a number", "EVA's initialisation depends on the batches"}}},
       {"training.gradient_checkpointing",
@@ -100,7 +101,10 @@ std::vector<Choice> method_choices() {
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "one of the two", "a recorded pass cannot move activations to host memory"}}},
       {"adapter.use_dora",
-       [](const RunConfig& run) { return run.adapter && run.adapter->use_dora; },
+       [](const RunConfig& run) {
+         const auto* const lora = run.adapter.as<peft::LoraOptions>();
+         return lora != nullptr && lora->use_dora;
+       },
        "adapter.use_dora",
        {{"training.cuda_graphs", only({false}), "false", "DoRA branches on values, which a recorded pass cannot do"}}},
   };

@@ -106,8 +106,7 @@ Names unnamed_modules(const std::filesystem::path& folder, const Names& entries)
   const peft::AdapterFolder stored(folder);
   for (const auto& [name, tensor] : stored.tensors()) {
     const auto names_it = [&module = tensor.module](const std::string& entry) { return is_end(module, entry); };
-    const bool is_pair = tensor.role == nn::ParameterRole::kLowRankA || tensor.role == nn::ParameterRole::kEmbeddingA;
-    if (is_pair && std::none_of(entries.begin(), entries.end(), names_it)) {
+    if (peft::is_of_pair(tensor.role) && std::none_of(entries.begin(), entries.end(), names_it)) {
       modules.insert(tensor.module);
     }
   }

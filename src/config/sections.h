@@ -6,7 +6,7 @@
 #include "lora/base/json.h"
 #include "lora/data/options.h"
 #include "lora/models/options.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
 #include "lora/train/options.h"
 
 // One file per section. Each reads its section and provides its schema from the same table. Errors are reported at the position of the
@@ -23,7 +23,7 @@ Section<models::ModelOptions> read_model(const Json& section, const ConfigPlace&
 Json model_schema();
 
 /// The adapter: null for full fine-tuning, otherwise the keys of a PEFT adapter_config.json and init_from.
-Section<std::optional<peft::LoraOptions>> read_adapter(const Json& section, const ConfigPlace& at, const Context& context);
+Section<peft::MethodOptions> read_adapter(const Json& section, const ConfigPlace& at, const Context& context);
 Json adapter_schema();
 
 Section<data::DataOptions> read_data(const Json& section, const ConfigPlace& at, const Context& context);

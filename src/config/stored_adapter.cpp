@@ -4,9 +4,7 @@
 #include <array>
 #include <system_error>
 
-#include "config/adapter_table.h"
-#include "config/old_names.h"
-#include "config/sections.h"
+#include "config/rule.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/file_names.h"
@@ -14,7 +12,6 @@
 namespace lora::config {
 
 namespace {
-
 
 /// Keys that have no effect on a saved adapter: of PEFT before 0.3, and of Axolotl (how it merges into a base in NVFP4).
 constexpr std::array<std::string_view, 2> kIdleKeys{"merge_weights", "nvfp4_merge_aware"};
@@ -118,7 +115,8 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / peft::kAdapterConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
     at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which does not exist, not ") +
-               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with adapter_config.json and adapter_model.safetensors" +
+               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with " +
+               peft::kAdapterConfigFile + " and " + peft::kAdapterWeightsFile +
                (is_there ? hint_of_subfolder(folder) : ""),
            ErrorKind::kModel);
     return nullptr;
@@ -135,17 +133,24 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   return nullptr;
 }
 
-bool is_lora(const Json& config, const ConfigPlace& at) {
-  const Json type = config.value("peft_type", Json("LORA"));
-  if (type == "LORA") {
+Json peft_type_of(const Json& config) {
+  return config.value("peft_type", Json(peft::kLora));
+}
+
+bool has_peft_type(const Json& config, const std::vector<std::string>& types, const ConfigPlace& at) {
+  const Json type = peft_type_of(config);
+  if (std::any_of(types.begin(), types.end(), [&type](const std::string& known) { return type == known; })) {
     return true;
   }
-  at.key("peft_type").add("found " + shown(type) + ", expected \"LORA\". This version supports no other method.");
+  std::vector<std::string> quoted;
+  for (const std::string& known : types) {
+    quoted.push_back('"' + known + '"');
+  }
+  at.key("peft_type").add("found " + shown(type) + ", expected " + join(quoted, " or ") + ". This version supports no other method.");
   return false;
 }
 
-Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at) {
-  const std::vector<std::string> known = adapter_table().keys();
+Json stored_keys(const Json& config, const std::vector<std::string>& known, AdapterUse use, const ConfigPlace& at) {
   Json kept = Json::object();
   std::vector<std::string> passed_over, unknown;
   for (const auto& [key, value] : config.items()) {
@@ -168,27 +173,6 @@ Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at) {
     kept["init_lora_weights"] = stored_start(kept["init_lora_weights"]);
   }
   return kept;
-}
-
-peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at) {
-  peft::LoraOptions options;
-  const Json config = read_stored_config(folder, at);
-  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
-  if (config.is_null() || !is_lora(config, file)) {
-    return options;
-  }
-  options.config = stored_keys(config, AdapterUse::kCompute, file);
-  adapter_table().read(options.config, options, file);
-  restate_old_names(config, folder, options, file);
-  check_layers(options, file);
-  if (options.pissa_niter > 0) {
-    file.key("init_lora_weights")
-        .add("found " + shown(options.config["init_lora_weights"]) +
-             ", whose base cannot be restored because the initialisation was random. Save the adapter with PEFT's "
-             "path_initial_model_for_weight_conversion.");
-  }
-  options.init_from = folder;
-  return options;
 }
 
 }  // namespace lora::config

@@ -1,9 +1,11 @@
 #pragma once
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "config/findings.h"
 #include "lora/base/json.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
 
 namespace lora::config {
 
@@ -16,15 +18,19 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
 /// Checks PEFT's rules for the choice of layers (LoraConfig.__post_init__), and reports violations at `at`.
 void check_layers(const peft::LoraOptions& options, const ConfigPlace& at);
 
-/// Whether the config is for LoRA; if not, reports that at `at`.
-bool is_lora(const Json& config, const ConfigPlace& at);
+/// The config's peft_type; "LORA" if it has none.
+Json peft_type_of(const Json& config);
+
+/// Whether the config's peft_type is one of these; if not, reports that at `at`.
+bool has_peft_type(const Json& config, const std::vector<std::string>& types, const ConfigPlace& at);
 
 /// The keys of a saved adapter that have an effect. Left out are unknown keys whose values request nothing (with a log line; PEFT ignores
 /// unknown keys of any value), and for kCompute the keys for the initialisation and training of the adapter. An unknown key with another
 /// value is reported at `at`.
-Json stored_keys(const Json& config, AdapterUse use, const ConfigPlace& at);
+/// @param known the keys of the adapter's method.
+Json stored_keys(const Json& config, const std::vector<std::string>& known, AdapterUse use, const ConfigPlace& at);
 
 /// The options with which a saved adapter is attached to compute with it; errors in its folder are reported at `at`.
-peft::LoraOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at);
+peft::MethodOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at);
 
 }  // namespace lora::config

@@ -15,8 +15,8 @@ at::Tensor pinned(const at::Tensor& tensor) {
   return copy;
 }
 
-nn::TokenBatch build(const Dataset& dataset, const std::vector<int64_t>& indices, c10::Device device) {
-  nn::TokenBatch batch = make_batch(dataset, indices);
+nn::Batch build(const Dataset& dataset, const std::vector<int64_t>& indices, c10::Device device) {
+  nn::Batch batch = make_batch(dataset, indices);
   return device.is_cuda() ? batch.with_tensors(pinned) : batch;
 }
 
@@ -39,9 +39,9 @@ void BatchPrefetcher::expect(const std::vector<std::vector<int64_t>>& upcoming) 
   }
 }
 
-nn::TokenBatch BatchPrefetcher::take(const std::vector<int64_t>& indices) {
+nn::Batch BatchPrefetcher::take(const std::vector<int64_t>& indices) {
   const bool is_begun = result_.valid() && begun_ == indices;
-  const nn::TokenBatch batch = is_begun ? result_.get() : build(dataset_, indices, device_);
+  const nn::Batch batch = is_begun ? result_.get() : build(dataset_, indices, device_);
   if (is_begun) {
     begin_next();
   }

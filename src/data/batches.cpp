@@ -56,7 +56,7 @@ std::vector<Item> shuffled(const std::vector<Item>& items, uint64_t key) {
 }
 
 int64_t num_tokens(const Dataset& dataset, int64_t index) {
-  return static_cast<int64_t>(dataset.examples[index].ids.size());
+  return dataset.examples[index].num_tokens();
 }
 
 // Best-fit decreasing: the longest first, each into the fullest bin that still has space; of equally full bins, into the oldest.
@@ -94,6 +94,28 @@ Groups join_groups(const Groups& groups, int64_t count) {
     batches.back().insert(batches.back().end(), groups[i].begin(), groups[i].end());
   }
   return batches;
+}
+
+nn::Batch batch_of_features(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<nn::DocumentPlace> places;
+  for (const int64_t index : indices) {
+    places.push_back({/*length=*/1, index});
+  }
+  return {nn::make_layout(places), nn::Features{features_of(dataset, indices)}, {}};
+}
+
+nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<std::vector<int32_t>> labels;
+  labels.reserve(indices.size());  // the documents point into it
+  std::vector<nn::DocumentView> documents;
+  documents.reserve(indices.size());
+  for (const int64_t index : indices) {
+    const Example& example = dataset.examples.at(static_cast<size_t>(index));
+    labels.push_back(example.labels());
+    const auto* const text = std::get_if<LabelledText>(&example.content);
+    documents.push_back({&example.ids(), &labels.back(), index, /*cached_length=*/0, text != nullptr ? text->second_text : 0});
+  }
+  return nn::make_token_batch(documents);
 }
 
 }  // namespace
@@ -172,19 +194,12 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
   return groups;
 }
 
-nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  std::vector<std::vector<int32_t>> labels;
-  labels.reserve(indices.size());  // the documents point into it
-  std::vector<nn::DocumentView> documents;
-  documents.reserve(indices.size());
-  for (const int64_t index : indices) {
-    const Example& example = dataset.examples.at(static_cast<size_t>(index));
-    labels.push_back(example.labels());
-    documents.push_back({&example.ids, &labels.back(), index, /*cached_length=*/0, example.second_text});
+nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  const bool has_features = !indices.empty() && dataset.examples.at(static_cast<size_t>(indices.front())).features() != nullptr;
+  nn::Batch batch = has_features ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
+  if (auto targets = targets_of(dataset, indices); targets && !indices.empty()) {
+    batch.targets = nn::DocumentTargets{std::move(*targets)};
   }
-  nn::TokenBatch batch = nn::make_token_batch(documents);
-  batch.features = features_of(dataset, indices);
-  batch.targets = targets_of(dataset, indices);
   return batch;
 }
 

@@ -6,7 +6,7 @@
 #include "data/ignore_label.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
@@ -60,18 +60,18 @@ bool is_left_out(const Fields& fields) {
   return weight == 0;
 }
 
-EncodedDocument encode_messages(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_messages(const Fields& fields, const FormatContext& context) {
   EncodedDocument document = encode_conversation(read_conversation(fields, context.chat->chat_template()), fields, context);
   if (is_left_out(fields)) {
     std::fill(document.labels.begin(), document.labels.end(), kIgnore);
   }
-  return document;
+  return one_document(std::move(document));
 }
 
-EncodedDocument encode_instruction_chat(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_instruction_chat(const Fields& fields, const FormatContext& context) {
   Json messages = instruction_messages(fields);
   messages.push_back({{"role", "assistant"}, {"content", fields.text("output")}});
-  return encode_conversation({{std::move(messages), Json()}, {}}, fields, context);
+  return one_document(encode_conversation({{std::move(messages), Json()}, {}}, fields, context));
 }
 
 namespace {
@@ -90,7 +90,7 @@ void require_only_assistant_excluded(const MessagePair& pair, const Fields& fiel
 }  // namespace
 
 // No EOS is added, as in TRL: the template ends the turns. Everything after the prompt is the completion, whatever its roles.
-EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_message_pair(const Fields& fields, const FormatContext& context) {
   if (context.chat == nullptr) {
     fields.fail(fields.value("prompt").is_array() ? "prompt" : "completion",
                 "found messages, which need a chat template, and there is none. Set data.chat_template (--chat-template in the other "
@@ -101,7 +101,6 @@ EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& c
   require_only_assistant_excluded(pair, fields);
   EncodedDocument document =
       document_of(context.chat->encode(pair.whole.conversation, TrainOn::kAll, fields.origin(), pair.whole.excluded));
-  document.is_message_pair = true;
   if (context.train_on != TrainOn::kAll) {
     const std::vector<int32_t> prompt = context.chat->prompt(pair.prompt, fields.origin()).ids;
     const auto border = std::mismatch(prompt.begin(), prompt.end(), document.ids.begin(), document.ids.end()).first;
@@ -113,7 +112,9 @@ EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& c
   if (is_left_out(fields)) {
     std::fill(document.labels.begin(), document.labels.end(), kIgnore);
   }
-  return document;
+  EncodedContent row = one_document(std::move(document));
+  row.is_message_pair = true;
+  return row;
 }
 
 }  // namespace lora::data

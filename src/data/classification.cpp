@@ -4,7 +4,6 @@
 #include "data/token_rows.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
-#include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
@@ -50,7 +49,7 @@ int32_t border_of(const std::vector<int32_t>& types, const Fields& fields) {
   return border == types.end() ? 0 : static_cast<int32_t>(border - types.begin());
 }
 
-EncodedDocument encode_texts(const Fields& fields, const FormatContext& context) {
+EncodedText encode_texts(const Fields& fields, const FormatContext& context) {
   if (context.tokenizer == nullptr) {
     data_error(fields.origin(), "the row has a text, but there is no tokenizer. Set model.tokenizer, or use \"input_ids\".");
   }
@@ -59,12 +58,12 @@ EncodedDocument encode_texts(const Fields& fields, const FormatContext& context)
   if (is_pair) {
     second = text_ids(fields.text("text_pair"), context.text_rule());
   }
-  EncodedDocument document;
-  document.cut = cut(first, is_pair ? &second : nullptr, context);
+  EncodedText text;
+  text.cut = cut(first, is_pair ? &second : nullptr, context);
   tokenizer::TypedIds whole = context.tokenizer->around(first, is_pair ? &second : nullptr);
-  document.second_text = border_of(whole.types, fields);
-  document.ids = std::move(whole.ids);
-  return document;
+  text.second_text = border_of(whole.types, fields);
+  text.ids = std::move(whole.ids);
+  return text;
 }
 
 std::vector<int32_t> kept_of(const std::vector<int32_t>& values, const RowLayout& layout) {
@@ -77,40 +76,40 @@ std::vector<int32_t> kept_of(const std::vector<int32_t>& values, const RowLayout
   return kept;
 }
 
-EncodedDocument encode_ids(const Fields& fields, const FormatContext& context) {
+EncodedText encode_ids(const Fields& fields, const FormatContext& context) {
   if (fields.has("text") || fields.has("text_pair")) {
     fields.fail("input_ids", "found together with a text, expected only one of the two");
   }
-  EncodedDocument document;
+  EncodedText text;
   const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
   const RowLayout layout = layout_of(ids.size(), fields);
   if (std::find(layout.starts.begin(), layout.starts.end(), true) != layout.starts.end()) {
     fields.fail("input_ids", "found several documents (attention_mask, seq_lengths or position_ids), expected one with the row's label");
   }
-  document.ids = kept_of(ids, layout);
+  text.ids = kept_of(ids, layout);
   if (fields.has("token_type_ids")) {
     const std::vector<int32_t> types = fields.integers("token_type_ids", 0, 1, 0);
     if (types.size() != ids.size()) {
       fields.fail("token_type_ids", "found " + std::to_string(types.size()) + " values for " + std::to_string(ids.size()) +
                                         " input_ids, expected one per id");
     }
-    document.second_text = border_of(kept_of(types, layout), fields);
+    text.second_text = border_of(kept_of(types, layout), fields);
   }
-  return document;
+  return text;
 }
 
 }  // namespace
 
-EncodedDocument encode_classification(const Fields& fields, const FormatContext& context) {
-  EncodedDocument document = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
+EncodedContent encode_classification(const Fields& fields, const FormatContext& context) {
+  EncodedText text = fields.has("input_ids") ? encode_ids(fields, context) : encode_texts(fields, context);
+  RowLabel label;
   if (context.needs_label || fields.has("label")) {
-    document.label = fields.label("label");
+    label = fields.label("label");
   }
-  if (document.ids.empty()) {
+  if (text.ids.empty()) {
     data_error(fields.origin(), "the row has no tokens to classify");
   }
-  document.labels.assign(document.ids.size(), static_cast<int32_t>(nn::kIgnoreLabel));
-  return document;
+  return {std::move(text), std::move(label)};
 }
 
 }  // namespace lora::data

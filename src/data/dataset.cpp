@@ -74,7 +74,7 @@ void report_texts(const std::vector<SourceOptions>& sources, const std::vector<P
   for (const Example& example : examples) {
     if (const auto file = text_files.find(example.origin.file.get()); file != text_files.end()) {
       std::vector<int64_t>& own = lengths[file->second];
-      const auto size = static_cast<int64_t>(example.ids.size());
+      const int64_t size = example.num_tokens();
       example.continues_row && !own.empty() ? static_cast<void>(own.back() += size) : own.push_back(size);
     }
   }
@@ -132,13 +132,13 @@ std::string unused_text(const std::set<std::string>& columns) {
 int64_t Dataset::num_tokens() const {
   int64_t count = 0;
   for (const Example& example : examples) {
-    count += static_cast<int64_t>(example.ids.size());
+    count += example.num_tokens();
   }
   return count;
 }
 
 int64_t Dataset::longest() const {
-  const auto shorter = [](const Example& a, const Example& b) { return a.ids.size() < b.ids.size(); };
+  const auto shorter = [](const Example& a, const Example& b) { return a.num_tokens() < b.num_tokens(); };
   return std::max_element(examples.begin(), examples.end(), shorter) - examples.begin();
 }
 
@@ -158,8 +158,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   }
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
-  const bool has_classes = set.raw_labels.kind == LabelKind::kIntegers || set.raw_labels.kind == LabelKind::kNames;
-  Dataset dataset{std::move(set.examples), std::move(set.raw_labels), has_classes, std::move(set.report), {}};
+  Dataset dataset{std::move(set.examples), std::move(set.labels), std::move(set.report), {}};
   DataReport& report = dataset.report;
   for (const Origin& origin : set.skipped) {
     report.skipped_origins.push_back(origin.text());

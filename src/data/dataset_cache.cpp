@@ -22,9 +22,10 @@ constexpr const char* kLabelling = "labelling";           // Labelling::values, 
 constexpr const char* kLabellingEnds = "labelling_ends";  // [E]
 constexpr const char* kOwnLabels = "own_labels";          // [E]
 constexpr const char* kContinues = "continues_row";       // [E]
-constexpr const char* kTargets = "target";                // [E], NaN: none
+constexpr const char* kContents = "content";              // [E], a Content
+constexpr const char* kTargets = "target";                // [E], of labelled texts; otherwise 0
 constexpr const char* kSecondTexts = "second_text";       // [E]
-constexpr const char* kRawLabels = "raw_labels";          // RawLabels as bytes of JSON
+constexpr const char* kRawLabels = "raw_labels";          // RowLabels as bytes of JSON
 constexpr const char* kUnused = "unused_columns";         // of each file, as bytes of JSON
 constexpr const char* kFileOf = "file";                   // [E]
 constexpr const char* kLineOf = "line";                   // [E]
@@ -35,6 +36,25 @@ constexpr const char* kRowsOfFiles = "rows_of_files";  // [F]
 
 constexpr const char* kKeyEntry = "key";
 constexpr const char* kHashEntry = "sha256";
+
+// Rows of features are not cached, as nothing is tokenised.
+enum class Content : uint8_t { kDocument, kText, kLabelledText };
+
+Content content_of(const Example& example) {
+  const bool is_document = std::holds_alternative<TokenDocument>(example.content);
+  return is_document ? Content::kDocument : example.has_target() ? Content::kLabelledText : Content::kText;
+}
+
+const Labelling& labelling_in(const Example& example) {
+  static const Labelling kNone;
+  const auto* const document = std::get_if<TokenDocument>(&example.content);
+  return document != nullptr ? document->labelling : kNone;
+}
+
+int32_t second_text_of(const Example& example) {
+  const auto* const text = std::get_if<LabelledText>(&example.content);
+  return text != nullptr ? text->second_text : 0;
+}
 
 // The index of a row's file among the planned files.
 int32_t index_of(const Origin& origin, const std::vector<PlannedFile>& files) {
@@ -83,8 +103,8 @@ std::array<int64_t, 6> report_numbers(const DataReport& report) {
   return {report.rows, report.truncated, report.dropped, report.split, report.skipped, report.message_pairs};
 }
 
-std::string text_of(const RawLabels& raw) {
-  return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}, {"first_real", raw.first_real}}.dump();
+std::string text_of(const RowLabels& raw) {
+  return Json{{"kind", static_cast<int>(raw.kind)}, {"names", raw.names}, {"first_real", raw.first_real.value_or(-1)}}.dump();
 }
 
 // The parts of a set that are not columns of numbers.
@@ -95,13 +115,13 @@ struct Written {
 };
 
 Written written(const RowSet& set) {
-  return {text_of(set.raw_labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
+  return {text_of(set.labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
 }
 
 // The writers refer to `set`, `written` and `files`.
 std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& written, const std::vector<PlannedFile>& files) {
-  const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids; };
-  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return example.labelling.values; };
+  const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids(); };
+  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return labelling_in(example).values; };
   const auto same = [](int64_t number) { return number; };
   const auto file_of = [&files](const Origin& origin) { return index_of(origin, files); };
   const auto line_of = [](const Origin& origin) { return origin.line; };
@@ -110,10 +130,11 @@ std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& writt
           ends(kIdEnds, set.examples, ids),
           joined(kLabelling, set.examples, labelling),
           ends(kLabellingEnds, set.examples, labelling),
-          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.labelling.own); }),
+          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(labelling_in(e).own); }),
           column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
-          column(kTargets, kF64, set.examples, [](const Example& e) { return e.target; }),
-          column(kSecondTexts, kI32, set.examples, [](const Example& e) { return e.second_text; }),
+          column(kContents, kU8, set.examples, content_of),
+          column(kTargets, kF64, set.examples, [](const Example& e) { return e.target().value_or(0); }),
+          column(kSecondTexts, kI32, set.examples, second_text_of),
           column(kRawLabels, kU8, written.raw_labels, [](char byte) { return static_cast<uint8_t>(byte); }),
           column(kUnused, kU8, written.unused_columns, [](char byte) { return static_cast<uint8_t>(byte); }),
           column(kFileOf, kI32, set.examples, [file_of](const Example& e) { return file_of(e.origin); }),
@@ -143,8 +164,8 @@ class CacheFile {
       fail("it belongs to other data");
     }
     Sha256 hash;
-    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kTargets, kSecondTexts, kRawLabels, kUnused,
-                             kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
+    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kContents, kTargets, kSecondTexts,
+                             kRawLabels, kUnused, kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
       const at::Tensor tensor = file_.tensor(name);
       hash.add(name, std::char_traits<char>::length(name));
       hash.add(tensor.const_data_ptr(), tensor.nbytes());
@@ -206,6 +227,7 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
   const auto labelling = file.pieces(kLabelling, kLabellingEnds, count);
   const auto own = file.numbers<uint8_t>(kOwnLabels, count);
   const auto continues = file.numbers<uint8_t>(kContinues, count);
+  const auto contents = file.numbers<uint8_t>(kContents, count);
   const auto targets = file.numbers<double>(kTargets, count);
   const auto second_texts = file.numbers<int32_t>(kSecondTexts, count);
   const auto file_of = file.numbers<int32_t>(kFileOf, count);
@@ -216,28 +238,33 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
       file.fail("an example has different numbers of labels and ids");
     }
     Example& example = examples[i];
-    example.ids = copied(ids[i]);
-    example.labelling = {copied(labelling[i]), own[i] != 0};
+    if (const auto content = static_cast<Content>(contents[i]); content == Content::kDocument) {
+      auto& document = std::get<TokenDocument>(example.content);
+      document.ids = copied(ids[i]);
+      document.labelling = {copied(labelling[i]), own[i] != 0};
+    } else {
+      const bool has_label = content == Content::kLabelledText;
+      example.content = LabelledText{copied(ids[i]), second_texts[i], has_label ? std::optional(targets[i]) : std::nullopt};
+    }
     example.origin = {from.name, lines[i]};
     example.weight = sources[from.source].weight;
     example.continues_row = continues[i] != 0;
-    example.target = targets[i];
-    example.second_text = second_texts[i];
   }
   return examples;
 }
 
-RawLabels read_raw_labels(const CacheFile& file) {
+RowLabels read_row_labels(const CacheFile& file) {
   const auto bytes = file.numbers<uint8_t>(kRawLabels);
   const Json json = Json::parse(bytes.begin(), bytes.end());
+  const auto first_real = json["first_real"].get<int64_t>();
   return {static_cast<LabelKind>(json["kind"].get<int>()), json["names"].get<std::vector<std::string>>(),
-          json["first_real"].get<int64_t>()};
+          first_real >= 0 ? std::optional(first_real) : std::nullopt};
 }
 
 RowSet read_cached_set(const CacheFile& file, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files) {
   RowSet set;
   set.examples = read_examples(file, sources, files);
-  set.raw_labels = read_raw_labels(file);
+  set.labels = read_row_labels(file);
   const auto report = file.numbers<int64_t>(kReport, report_numbers({}).size());
   set.report = {report[0], report[1], report[2], report[3], report[4], {}, {}, {}, report[5]};
   const auto skipped_lines = file.numbers<int64_t>(kSkippedLines);

@@ -12,7 +12,6 @@
 #include "lora/base/found_text.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
-#include "lora/nn/token_batch.h"
 
 namespace lora::data {
 namespace {
@@ -73,42 +72,44 @@ class NumberReader {
 
 }  // namespace
 
-EncodedDocument encode_features(const Fields& fields, const FormatContext&) {
-  auto dense = std::make_shared<DenseRow>();
-  std::tie(dense->shape, dense->features) = NumberReader(fields, "features").read();
-  EncodedDocument document{{0}, {static_cast<int32_t>(nn::kIgnoreLabel)}};
+EncodedContent encode_features(const Fields& fields, const FormatContext&) {
+  FeatureRow row;
+  std::tie(row.shape, row.features) = NumberReader(fields, "features").read();
+  RowLabel label;
   if (fields.has("target") && fields.is_list("target")) {
     auto [shape, values] = NumberReader(fields, "target").read();
     if (shape.size() != 1) {
       fields.fail("target", "found nested lists, expected a class, a number or a list of numbers");
     }
-    dense->targets = std::move(values);
+    row.target = std::move(values);
   } else if (fields.has("target")) {
-    document.label = fields.label("target");
+    label = fields.label("target");
   }
-  document.dense = std::move(dense);
-  return document;
+  return {std::move(row), std::move(label)};
 }
 
 void require_like(const Example& first, const Example& example) {
   const auto fail = [&](const std::string& what) { data_error(example.origin.text(), what); };
-  if ((first.dense == nullptr) != (example.dense == nullptr)) {
-    fail("a row of " + std::string(example.dense ? "features" : "tokens") + " among rows of " + (first.dense ? "features" : "tokens") +
+  const FeatureRow* const one = first.features();
+  const FeatureRow* const row = example.features();
+  if ((one == nullptr) != (row == nullptr)) {
+    fail("a row of " + std::string(row != nullptr ? "features" : "tokens") + " among rows of " + (one != nullptr ? "features" : "tokens") +
          ": expected one kind of rows in a set");
   }
-  if (example.dense == nullptr) {
+  if (row == nullptr) {
     return;
   }
-  if (example.dense->shape != first.dense->shape) {
-    fail("the shape of the features differs from that of " + first.origin.text() + ": found " + shape_text(example.dense->shape) +
-         ", expected " + shape_text(first.dense->shape));
+  if (row->shape != one->shape) {
+    fail("the shape of the features differs from that of " + first.origin.text() + ": found " + shape_text(row->shape) + ", expected " +
+         shape_text(one->shape));
   }
   const bool both_have_targets = first.has_target() && example.has_target();
-  if (both_have_targets && example.dense->targets.size() != first.dense->targets.size()) {
-    const auto count = [](const Example& of) {
-      return of.dense->targets.empty() ? std::string("no list of values") : std::to_string(of.dense->targets.size()) + " values";
+  const auto size = [](const FeatureRow& of) { return of.values() != nullptr ? of.values()->size() : 0; };
+  if (both_have_targets && size(*row) != size(*one)) {
+    const auto count = [&size](const FeatureRow& of) {
+      return size(of) == 0 ? std::string("no list of values") : std::to_string(size(of)) + " values";
     };
-    fail("the target differs from that of " + first.origin.text() + ": found " + count(example) + ", expected " + count(first));
+    fail("the target differs from that of " + first.origin.text() + ": found " + count(*row) + ", expected " + count(*one));
   }
 }
 
@@ -127,37 +128,35 @@ void require_same_shape(const Dataset& first, const Dataset& second) {
 }
 
 at::Tensor features_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  const DenseRow* const first = indices.empty() ? nullptr : dataset.examples.at(static_cast<size_t>(indices.front())).dense.get();
-  if (first == nullptr) {
-    return {};
-  }
+  const FeatureRow& first = *dataset.examples.at(static_cast<size_t>(indices.front())).features();
   std::vector<int64_t> sizes{static_cast<int64_t>(indices.size())};
-  sizes.insert(sizes.end(), first->shape.begin(), first->shape.end());
+  sizes.insert(sizes.end(), first.shape.begin(), first.shape.end());
   at::Tensor features = at::empty(sizes, at::kFloat);
   float* next = features.data_ptr<float>();
   for (const int64_t index : indices) {
-    const DenseRow& row = *dataset.examples.at(static_cast<size_t>(index)).dense;
+    const FeatureRow& row = *dataset.examples.at(static_cast<size_t>(index)).features();
     next = std::copy(row.features.begin(), row.features.end(), next);
   }
   return features;
 }
 
-at::Tensor targets_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
+std::optional<at::Tensor> targets_of(const Dataset& dataset, const std::vector<int64_t>& indices) {
   std::vector<double> values;
   int64_t width = 0;
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
     if (!example.has_target()) {
-      return {};
+      return std::nullopt;
     }
-    if (example.dense != nullptr && !example.dense->targets.empty()) {
-      values.insert(values.end(), example.dense->targets.begin(), example.dense->targets.end());
-      width = static_cast<int64_t>(example.dense->targets.size());
+    if (const std::optional<double> target = example.target()) {
+      values.push_back(*target);
     } else {
-      values.push_back(example.target);
+      const std::vector<float>& list = *example.features()->values();
+      values.insert(values.end(), list.begin(), list.end());
+      width = static_cast<int64_t>(list.size());
     }
   }
-  const at::Tensor all = at::tensor(values, at::kDouble).to(dataset.has_classes ? at::kLong : at::kFloat);
+  const at::Tensor all = at::tensor(values, at::kDouble).to(dataset.has_classes() ? at::kLong : at::kFloat);
   return width > 0 ? all.view({-1, width}) : all;
 }
 

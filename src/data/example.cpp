@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "data/ignore_label.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
@@ -30,12 +30,12 @@ std::string Origin::text() const {
   return (file ? *file : "") + ":" + std::to_string(line);
 }
 
-Example::Example(std::vector<int32_t> all_ids, const std::vector<int32_t>& labels)
+TokenDocument::TokenDocument(std::vector<int32_t> all_ids, const std::vector<int32_t>& labels)
     : ids(std::move(all_ids)), labelling(labelling_of(ids, labels)) {
   ids.shrink_to_fit();
 }
 
-std::vector<int32_t> Example::labels() const {
+std::vector<int32_t> TokenDocument::labels() const {
   if (labelling.own) {
     return labelling.values;
   }
@@ -47,7 +47,7 @@ std::vector<int32_t> Example::labels() const {
   return labels;
 }
 
-int32_t Example::label(size_t position) const {
+int32_t TokenDocument::label(size_t position) const {
   if (labelling.own) {
     return labelling.values[position];
   }
@@ -56,10 +56,7 @@ int32_t Example::label(size_t position) const {
   return passed % 2 == 0 ? ids[position] : kIgnore;
 }
 
-int64_t Example::num_supervised() const {
-  if (has_target() || dense != nullptr) {
-    return 1;
-  }
+int64_t TokenDocument::num_supervised() const {
   if (ids.empty()) {
     return 0;
   }
@@ -73,6 +70,55 @@ int64_t Example::num_supervised() const {
     count -= end - labelling.values[i];
   }
   return count - first;
+}
+
+const std::vector<int32_t>& Example::ids() const {
+  static const std::vector<int32_t> kNone;
+  if (const auto* const document = std::get_if<TokenDocument>(&content)) {
+    return document->ids;
+  }
+  const auto* const text = std::get_if<LabelledText>(&content);
+  return text != nullptr ? text->ids : kNone;
+}
+
+int64_t Example::num_tokens() const {
+  return features() != nullptr ? 1 : static_cast<int64_t>(ids().size());
+}
+
+std::vector<int32_t> Example::labels() const {
+  const auto* const document = std::get_if<TokenDocument>(&content);
+  return document != nullptr ? document->labels() : std::vector<int32_t>(static_cast<size_t>(num_tokens()), kIgnore);
+}
+
+int32_t Example::label(size_t position) const {
+  const auto* const document = std::get_if<TokenDocument>(&content);
+  return document != nullptr ? document->label(position) : kIgnore;
+}
+
+std::optional<double> Example::target() const {
+  if (const auto* const text = std::get_if<LabelledText>(&content)) {
+    return text->label;
+  }
+  const auto* const number = features() != nullptr ? std::get_if<double>(&features()->target) : nullptr;
+  return number != nullptr ? std::optional(*number) : std::nullopt;
+}
+
+void Example::set_target(double number) {
+  if (auto* const row = std::get_if<FeatureRow>(&content)) {
+    row->target = number;
+  } else {
+    std::get<LabelledText>(content).label = number;
+  }
+}
+
+size_t Example::num_target_values() const {
+  const std::vector<float>* const values = features() != nullptr ? features()->values() : nullptr;
+  return values != nullptr ? values->size() : target() ? 1 : 0;
+}
+
+int64_t Example::num_supervised() const {
+  const auto* const document = std::get_if<TokenDocument>(&content);
+  return document != nullptr ? document->num_supervised() : features() != nullptr || has_target() ? 1 : 0;
 }
 
 }  // namespace lora::data

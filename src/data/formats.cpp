@@ -5,15 +5,15 @@
 #include "data/conversation.h"
 #include "data/ignore_label.h"
 #include "lora/data/row_fields.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
 
 // Prompt and completion are encoded as one text, as the model will see them. The ids of the prompt by itself show where it ends; a token
 // across the border differs from them, so it is supervised.
-EncodedDocument encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
-                           const std::string& where) {
+EncodedContent encode_completion(const std::string& prompt, const std::string& completion, const FormatContext& context,
+                                 const std::string& where) {
   EncodedDocument document;
   document.ids = document_ids(prompt + completion, completion, context.text_rule(), context.append_eos, where);
   document.labels = document.ids;
@@ -22,23 +22,23 @@ EncodedDocument encode_completion(const std::string& prompt, const std::string& 
     const auto border = std::mismatch(alone.begin(), alone.end(), document.ids.begin(), document.ids.end()).first;
     std::fill_n(document.labels.begin(), border - alone.begin(), kIgnore);
   }
-  return document;
+  return one_document(std::move(document));
 }
 
-EncodedDocument encode_text(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_text(const Fields& fields, const FormatContext& context) {
   EncodedDocument document;
   const std::string text = fields.text("text");
   document.ids = document_ids(text, text, context.text_rule(), context.append_eos, fields.origin());
   document.labels = document.ids;
-  return document;
+  return one_document(std::move(document));
 }
 
-EncodedDocument encode_prompt_completion(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_prompt_completion(const Fields& fields, const FormatContext& context) {
   return has_message_pair(fields) ? encode_message_pair(fields, context)
                                   : encode_completion(fields.text("prompt"), fields.text("completion"), context, fields.origin());
 }
 
-EncodedDocument encode_instruction(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_instruction(const Fields& fields, const FormatContext& context) {
   return context.chat == nullptr ? encode_completion(alpaca_prompt(fields), fields.text("output"), context, fields.origin())
                                  : encode_instruction_chat(fields, context);
 }

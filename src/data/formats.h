@@ -1,6 +1,7 @@
 #pragma once
-#include <memory>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "data/fields.h"
@@ -27,17 +28,32 @@ struct FormatContext {
   TextRule text_rule() const { return {*tokenizer, parse_special_tokens}; }
 };
 
-/// An encoded row: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised) or one label for the whole row.
+/// A document of a row: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised).
 struct EncodedDocument {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
-  RowLabel label = {};
-  int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is only one
-  std::shared_ptr<const DenseRow> dense = nullptr;
-  bool cut = false;                 ///< truncated to max_length
-  std::vector<EncodedDocument> more = {};  ///< further documents of the same row
-  bool is_message_pair = false;     ///< prompt and completion are messages
 };
+
+/// A text or a pair of texts that has one label as a whole.
+struct EncodedText {
+  std::vector<int32_t> ids;
+  int32_t second_text = 0;  ///< where the second of two texts begins; 0: there is only one
+  bool cut = false;         ///< truncated to max_length
+};
+
+/// An encoded row, before max_length is applied to its content.
+struct EncodedContent {
+  std::variant<std::vector<EncodedDocument>, EncodedText, FeatureRow> content;  ///< at least one document
+  RowLabel label = {};           ///< of the whole row
+  bool is_message_pair = false;  ///< prompt and completion are messages
+};
+
+/// The content of a row that is one document.
+inline EncodedContent one_document(EncodedDocument document) {
+  EncodedContent row;
+  std::get<std::vector<EncodedDocument>>(row.content).push_back(std::move(document));
+  return row;
+}
 
 /// How rows of one format are encoded.
 struct Format {
@@ -47,7 +63,7 @@ struct Format {
   std::vector<std::string> refused;   ///< fields that other tools use and we do not support
   bool needs_tokenizer;               ///< for every row
   /// Thread-safe.
-  EncodedDocument (*encode)(const Fields& fields, const FormatContext& context);
+  EncodedContent (*encode)(const Fields& fields, const FormatContext& context);
 };
 
 const Format& format_of(RowFormat format);
@@ -56,24 +72,24 @@ const Format& format_of(RowFormat format);
 std::vector<std::string> unused_columns(const Fields& fields, const Format& format);
 
 /// A row of token ids: {"input_ids", optional "labels", and masks and positions}.
-EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context);
+EncodedContent encode_tokens(const Fields& fields, const FormatContext& context);
 
 /// Whether a row of messages is excluded from the loss as a whole ("weight": 0). Throws data Error for fractional weights.
 bool is_left_out(const Fields& fields);
 
 /// A row of "messages".
-EncodedDocument encode_messages(const Fields& fields, const FormatContext& context);
+EncodedContent encode_messages(const Fields& fields, const FormatContext& context);
 
 /// An instruction row that a chat template writes.
-EncodedDocument encode_instruction_chat(const Fields& fields, const FormatContext& context);
+EncodedContent encode_instruction_chat(const Fields& fields, const FormatContext& context);
 
 /// A prompt_completion row whose prompt and completion are messages; ids and labels are those of TRL's SFTTrainer.
-EncodedDocument encode_message_pair(const Fields& fields, const FormatContext& context);
+EncodedContent encode_message_pair(const Fields& fields, const FormatContext& context);
 
 /// A row of features: {"features": numbers in lists of any depth, "target": a class, a value or a list of values}.
-EncodedDocument encode_features(const Fields& fields, const FormatContext& context);
+EncodedContent encode_features(const Fields& fields, const FormatContext& context);
 
 /// A row of a classification: {"text", optional "text_pair"} or {"input_ids", optional "token_type_ids"}, and "label".
-EncodedDocument encode_classification(const Fields& fields, const FormatContext& context);
+EncodedContent encode_classification(const Fields& fields, const FormatContext& context);
 
 }  // namespace lora::data

@@ -1,7 +1,7 @@
 #pragma once
 #include <cstdint>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 

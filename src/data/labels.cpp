@@ -39,19 +39,18 @@ bool is_regression(const JsonReader& config, int64_t num_labels) {
   return type == "regression";
 }
 
-std::string shown_label(const Dataset& dataset, const Example& example) {
-  return dataset.raw_labels.kind == LabelKind::kNames
-             ? "\"" + printable(dataset.raw_labels.names[static_cast<size_t>(example.target)]) + "\""
-             : shown(Json(example.target));
+std::string shown_label(const Dataset& dataset, double target) {
+  return dataset.labels.kind == LabelKind::kNames ? "\"" + printable(dataset.labels.names[static_cast<size_t>(target)]) + "\""
+                                                  : shown(Json(target));
 }
 
 [[noreturn]] void fail_label(const Dataset& dataset, const Example& example, const LabelSet& labels) {
   std::string expected = "a number";
   if (!labels.is_regression) {
-    const bool by_name = dataset.raw_labels.kind == LabelKind::kNames || !are_numbered(labels);
+    const bool by_name = dataset.labels.kind == LabelKind::kNames || !are_numbered(labels);
     expected = by_name ? "one of " + join(labels.names, ", ", 20) : "a class from 0 to " + std::to_string(labels.num_labels() - 1);
   }
-  data_error(example.origin.text(), "the model does not have the label: found " + shown_label(dataset, example) + ", expected " + expected +
+  data_error(example.origin.text(), "the model does not have the label: found " + shown_label(dataset, *example.target()) + ", expected " + expected +
                                         ". The classes are those of the training rows, or of the model's config.json (id2label).");
 }
 
@@ -69,12 +68,13 @@ std::vector<int64_t> label_numbers(const std::vector<std::string>& names, const 
 int64_t count_classes(const Dataset& train) {
   double largest = 0;
   for (const Example& example : train.examples) {
-    if (example.target < 0 || example.target >= kMostLabels) {
-      data_error(example.origin.text(), "the label is not a class: found " + shown(Json(example.target)) +
+    const double target = example.target().value_or(0);
+    if (target < 0 || target >= kMostLabels) {
+      data_error(example.origin.text(), "the label is not a class: found " + shown(Json(target)) +
                                             ", expected a number from 0 to " + std::to_string(kMostLabels - 1) +
                                             ". Write the values of a regression with a decimal point.");
     }
-    largest = std::max(largest, example.target);
+    largest = std::max(largest, target);
   }
   return static_cast<int64_t>(largest) + 1;
 }
@@ -131,7 +131,7 @@ bool are_numbered(const LabelSet& labels) {
 }
 
 LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known) {
-  const RawLabels& raw = train.raw_labels;
+  const RowLabels& raw = train.labels;
   if (known && known->is_regression) {
     return *known;
   }
@@ -163,22 +163,28 @@ LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known)
   return numbered_labels(count);
 }
 
-void apply_labels(Dataset& dataset, const LabelSet& labels) {
-  const std::vector<int64_t> numbers = label_numbers(dataset.raw_labels.names, labels);
-  const bool by_name = dataset.raw_labels.kind == LabelKind::kNames;
-  for (Example& example : dataset.examples) {
-    if (!example.has_target()) {
+Dataset resolve_labels(Dataset rows, const LabelSet& labels) {
+  const std::vector<int64_t> numbers = label_numbers(rows.labels.names, labels);
+  const bool by_name = rows.labels.kind == LabelKind::kNames;
+  for (Example& example : rows.examples) {
+    const std::optional<double> target = example.target();
+    if (!target) {
       continue;
     }
-    const double number = by_name ? static_cast<double>(numbers[static_cast<size_t>(example.target)]) : example.target;
+    const double number = by_name ? static_cast<double>(numbers[static_cast<size_t>(*target)]) : *target;
     const bool is_class = number >= 0 && number < static_cast<double>(labels.num_labels()) && std::floor(number) == number;
     if (labels.is_regression ? by_name : !is_class) {
-      fail_label(dataset, example, labels);
+      fail_label(rows, example, labels);
     }
-    example.target = number;
+    example.set_target(number);
   }
-  dataset.raw_labels = {};
-  dataset.has_classes = !labels.is_regression;
+  rows.labels = {labels.is_regression ? LabelKind::kReals : LabelKind::kIntegers, {}, std::nullopt};
+  return rows;
+}
+
+Dataset labels_as_values(Dataset rows) {
+  rows.labels.kind = LabelKind::kReals;
+  return rows;
 }
 
 }  // namespace lora::data

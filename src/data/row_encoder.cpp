@@ -18,6 +18,17 @@ std::unique_ptr<ChatEncoder> chat_encoder_of(RowFormat format, const LoadContext
   return chat_template == nullptr ? nullptr : std::make_unique<ChatEncoder>(*chat_template, *context.tokenizer);
 }
 
+/// The values of the document's tokens that are in the part.
+std::vector<int32_t> tokens_of(const std::vector<int32_t>& values, const DocumentPart& part) {
+  std::vector<int32_t> own;
+  own.reserve(static_cast<size_t>(part.end - part.begin + (part.repeats_first ? 1 : 0)));
+  if (part.repeats_first) {
+    own.push_back(values.front());
+  }
+  own.insert(own.end(), values.begin() + part.begin, values.begin() + part.end);
+  return own;
+}
+
 }  // namespace
 
 RowEncoder::RowEncoder(const SourceOptions& source, const DataOptions& options, const LoadContext& context, std::set<std::string> watched)
@@ -47,19 +58,34 @@ EncodedRow RowEncoder::encode(const PendingRow& pending) const {
   }
   const Fields fields(row, source_);
   encoded.unused_columns = unused_columns(fields, format_);
-  EncodedDocument document = format_.encode(fields, format_context_);
-  if (context_.tokenizer != nullptr) {
-    require_valid_ids(document.ids, row.origin);
-  }
-  encoded.label = std::move(document.label);
-  encoded.is_message_pair = document.is_message_pair;
-  std::vector<EncodedDocument> more = std::move(document.more);
-  fit(std::move(document), row.origin, encoded);
-  for (EncodedDocument& further : more) {
-    fit(std::move(further), row.origin, encoded);
-  }
+  EncodedContent content = format_.encode(fields, format_context_);
+  encoded.label = std::move(content.label);
+  encoded.is_message_pair = content.is_message_pair;
+  add(std::move(content), row.origin, encoded);
   encoded.skipped = encoded.skipped && encoded.examples.empty();
   return encoded;
+}
+
+void RowEncoder::add(EncodedContent content, const std::string& origin, EncodedRow& row) const {
+  if (auto* const features = std::get_if<FeatureRow>(&content.content)) {
+    row.examples.emplace_back(std::move(*features));
+    return;
+  }
+  if (const auto* const text = std::get_if<EncodedText>(&content.content)) {
+    const auto make = [text](const DocumentPart& part) {
+      LabelledText own{tokens_of(text->ids, part), text->second_text, std::nullopt};
+      own.second_text = own.second_text < static_cast<int32_t>(own.ids.size()) ? own.second_text : 0;
+      return Example(std::move(own));
+    };
+    fit(text->ids, text->cut, origin, make, row);
+    return;
+  }
+  for (const EncodedDocument& document : std::get<std::vector<EncodedDocument>>(content.content)) {
+    const auto make = [&document](const DocumentPart& part) {
+      return Example(tokens_of(document.ids, part), tokens_of(document.labels, part));
+    };
+    fit(document.ids, /*is_cut=*/false, origin, make, row);
+  }
 }
 
 void RowEncoder::require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const {
@@ -71,10 +97,14 @@ void RowEncoder::require_valid_ids(const std::vector<int32_t>& ids, const std::s
   }
 }
 
-void RowEncoder::fit(EncodedDocument document, const std::string& origin, EncodedRow& row) const {
-  const auto size = static_cast<int64_t>(document.ids.size());
+void RowEncoder::fit(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, const MakeExample& make,
+                     EncodedRow& row) const {
+  if (context_.tokenizer != nullptr) {
+    require_valid_ids(ids, origin);
+  }
+  const auto size = static_cast<int64_t>(ids.size());
   const int64_t max_length = options_.max_length;
-  const bool overlong = size > max_length || document.cut;
+  const bool overlong = size > max_length || is_cut;
   row.overlong = row.overlong || overlong;
   if (overlong && options_.overlength == Overlength::kError) {
     data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
@@ -83,43 +113,29 @@ void RowEncoder::fit(EncodedDocument document, const std::string& origin, Encode
   if (overlong && options_.overlength == Overlength::kDrop) {
     return;
   }
-  if (overlong && options_.overlength == Overlength::kSplit) {
-    const bool kept = split(document, row);
-    row.skipped = row.skipped || !kept;
-    return;
+  bool kept = false;
+  const bool splits = overlong && options_.overlength == Overlength::kSplit;
+  for (const DocumentPart& part : splits ? parts_of(ids) : std::vector<DocumentPart>{{0, std::min(size, max_length)}}) {
+    kept = keep(make(part), row) || kept;
   }
-  document.ids.resize(std::min(size, max_length));
-  document.labels.resize(document.ids.size());
-  const bool kept = keep(document.ids, document.labels, document, row);
   row.skipped = row.skipped || !kept;
 }
 
 // A part without a supervised token is dropped; the row counts as skipped if all parts are dropped. If the document begins with BOS, each
 // part does: a model that was always trained with BOS computes poor results without it.
-bool RowEncoder::split(const EncodedDocument& document, EncodedRow& row) const {
-  const auto size = static_cast<int64_t>(document.ids.size());
+std::vector<DocumentPart> RowEncoder::parts_of(const std::vector<int32_t>& ids) const {
+  const auto size = static_cast<int64_t>(ids.size());
   const auto bos = context_.tokenizer != nullptr ? context_.tokenizer->bos_id() : std::nullopt;
-  const bool repeats_bos = bos && document.ids.front() == *bos;
-  bool kept = false;
-  for (int64_t begin = 0, end = 0; begin < size; begin = end) {
+  const bool repeats_bos = bos && ids.front() == *bos;
+  std::vector<DocumentPart> parts;
+  for (int64_t begin = 0; begin < size; begin = parts.back().end) {
     const bool adds_bos = repeats_bos && begin > 0;
-    end = std::min(size, begin + options_.max_length - (adds_bos ? 1 : 0));
-    std::vector<int32_t> ids(document.ids.begin() + begin, document.ids.begin() + end);
-    std::vector<int32_t> labels(document.labels.begin() + begin, document.labels.begin() + end);
-    if (adds_bos) {
-      ids.insert(ids.begin(), document.ids.front());
-      labels.insert(labels.begin(), document.labels.front());
-    }
-    kept = keep(ids, labels, document, row) || kept;
+    parts.push_back({begin, std::min(size, begin + options_.max_length - (adds_bos ? 1 : 0)), adds_bos});
   }
-  return kept;
+  return parts;
 }
 
-bool RowEncoder::keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const EncodedDocument& document,
-                      EncodedRow& row) const {
-  Example example(ids, labels);
-  example.second_text = document.second_text < static_cast<int32_t>(ids.size()) ? document.second_text : 0;
-  example.dense = document.dense;
+bool RowEncoder::keep(Example example, EncodedRow& row) const {
   if (example.num_supervised() == 0 && row.label.kind == LabelKind::kNone && !context_.keep_unsupervised) {
     return false;
   }

@@ -1,5 +1,5 @@
 #pragma once
-#include <map>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -23,6 +23,13 @@ struct EncodedRow {
   std::vector<std::string> unused_columns;   ///< the columns that its format does not use
 };
 
+/// A part of a document: its tokens from `begin` to `end`, after the document's first one if that is repeated.
+struct DocumentPart {
+  int64_t begin;
+  int64_t end;
+  bool repeats_first = false;
+};
+
 /// Encodes the rows of one source to examples. Thread-safe.
 class RowEncoder {
  public:
@@ -33,11 +40,16 @@ class RowEncoder {
   EncodedRow encode(const PendingRow& pending) const;
 
  private:
+  using MakeExample = std::function<Example(const DocumentPart& part)>;
+
+  void add(EncodedContent content, const std::string& origin, EncodedRow& row) const;
   void require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
-  void fit(EncodedDocument document, const std::string& origin, EncodedRow& row) const;
-  /// Splits into parts of max_length tokens. Returns whether any part has a supervised token.
-  bool split(const EncodedDocument& document, EncodedRow& row) const;
-  bool keep(const std::vector<int32_t>& ids, const std::vector<int32_t>& labels, const EncodedDocument& document, EncodedRow& row) const;
+  /// Applies max_length to a document of these ids; `make` makes the example of a part of it.
+  void fit(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, const MakeExample& make, EncodedRow& row) const;
+  /// The parts of max_length tokens.
+  std::vector<DocumentPart> parts_of(const std::vector<int32_t>& ids) const;
+  /// Adds an example, unless it has nothing to learn from.
+  bool keep(Example example, EncodedRow& row) const;
 
   const SourceOptions& source_;
   const DataOptions& options_;

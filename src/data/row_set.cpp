@@ -1,12 +1,12 @@
 #include "data/row_set.h"
-#include "data/dense_rows.h"
 
 #include <ATen/Parallel.h>
 
 #include <filesystem>
-#include <limits>
+#include <optional>
 #include <unordered_map>
 
+#include "data/dense_rows.h"
 #include "data/reading_progress.h"
 #include "data/row_pipeline.h"
 #include "lora/base/error.h"
@@ -122,10 +122,12 @@ class SourceReader {
     if (row.skipped && ++report.skipped <= static_cast<int64_t>(kMaxNamed)) {
       set_.skipped.push_back(origin);
     }
-    const double target = row.examples.empty() || row.label.kind == LabelKind::kNone ? std::numeric_limits<double>::quiet_NaN()
-                                                                                     : take_label(row.label, origin);
+    const bool has_label = !row.examples.empty() && row.label.kind != LabelKind::kNone;
+    const std::optional<double> target = has_label ? std::optional(take_label(row.label, origin)) : std::nullopt;
     for (Example& example : row.examples) {
-      example.target = target;
+      if (target) {
+        example.set_target(*target);
+      }
       example.origin = origin;
       if (!set_.examples.empty()) {
         require_like(set_.examples.front(), example);
@@ -138,7 +140,7 @@ class SourceReader {
 
   /// An example's target: the number, or the index of the name among the names so far.
   double take_label(const RowLabel& label, const Origin& origin) {
-    RawLabels& raw = set_.raw_labels;
+    RowLabels& raw = set_.labels;
     const bool is_name = label.kind == LabelKind::kNames;
     if (raw.kind != LabelKind::kNone && is_name != (raw.kind == LabelKind::kNames)) {
       data_error(origin.text(), "the label is " + std::string(is_name ? "a name" : "a number") + " among " +
@@ -167,7 +169,7 @@ class SourceReader {
   int64_t bytes_before_ = 0;   // of the files that have been read
   int64_t bytes_of_file_ = 0;  // of the current file
   std::set<std::string> unseen_;
-  std::unordered_map<std::string, size_t> places_;  // index of each name in set_.raw_labels.names
+  std::unordered_map<std::string, size_t> places_;  // index of each name in set_.labels.names
   RowSet set_;
 };
 

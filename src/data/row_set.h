@@ -10,7 +10,7 @@ namespace lora::data {
 /// The result of reading a set's files, which is also what the cache stores.
 struct RowSet {
   std::vector<Example> examples;
-  RawLabels raw_labels;
+  RowLabels labels;
   DataReport report;                                  ///< without skipped_origins
   std::vector<Origin> skipped;                        ///< the first ten rows without a supervised token
   std::vector<int64_t> rows_of_files;                 ///< of each planned file; -1 if the limits were reached before it

@@ -51,14 +51,13 @@ Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
   const std::vector<bool> held = draw(rows.back() + 1, fraction, seed);
   Dataset held_out;
   held_out.files = dataset.files;
-  const int64_t first_real = std::exchange(dataset.raw_labels.first_real, -1);
-  held_out.raw_labels = dataset.raw_labels;
-  held_out.has_classes = dataset.has_classes;
+  const std::optional<int64_t> first_real = std::exchange(dataset.labels.first_real, std::nullopt);
+  held_out.labels = dataset.labels;
   std::vector<Example> kept;
   for (size_t i = 0; i < rows.size(); ++i) {
     Example& example = dataset.examples[i];
     if (static_cast<int64_t>(i) == first_real) {
-      (held[rows[i]] ? held_out.raw_labels : dataset.raw_labels).first_real =
+      (held[rows[i]] ? held_out.labels : dataset.labels).first_real =
           static_cast<int64_t>(held[rows[i]] ? held_out.examples.size() : kept.size());
     }
     if (held[rows[i]]) {

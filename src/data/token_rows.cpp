@@ -6,7 +6,7 @@
 #include "data/formats.h"
 #include "data/ignore_label.h"
 #include "lora/base/error.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
@@ -131,7 +131,7 @@ RowLayout layout_of(size_t count, const Fields& fields) {
   return layout;
 }
 
-EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context) {
+EncodedContent encode_tokens(const Fields& fields, const FormatContext& context) {
   const std::vector<int32_t> ids = fields.integers("input_ids", 0, context.vocab_size - 1, 0);
   const std::vector<int32_t> labels = labels_of(ids, fields, context);
   const RowLayout layout = layout_of(ids.size(), fields);
@@ -149,9 +149,7 @@ EncodedDocument encode_tokens(const Fields& fields, const FormatContext& context
     documents.back().ids.push_back(ids[i]);
     documents.back().labels.push_back(labels[i]);
   }
-  EncodedDocument first = std::move(documents.front());
-  first.more.assign(std::make_move_iterator(documents.begin() + 1), std::make_move_iterator(documents.end()));
-  return first;
+  return {std::move(documents)};
 }
 
 }  // namespace lora::data

@@ -6,7 +6,7 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/data/text_ids.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 namespace {
@@ -26,11 +26,9 @@ RowFormat format_by_fields(const Fields& fields) {
                                   "\"output\", or \"input_ids\"");
 }
 
-TokenizedRow of_document(EncodedDocument document) {
+TokenizedRow of_documents(const std::vector<EncodedDocument>& documents) {
   TokenizedRow row;
-  std::vector<EncodedDocument> all = std::move(document.more);
-  all.insert(all.begin(), std::move(document));
-  for (const EncodedDocument& part : all) {
+  for (const EncodedDocument& part : documents) {
     row.ids.insert(row.ids.end(), part.ids.begin(), part.ids.end());
     row.lengths.push_back(static_cast<int64_t>(part.ids.size()));
     for (const int32_t label : part.labels) {
@@ -86,7 +84,7 @@ TokenizedRow RowTokenizer::tokenize(const Row& row, bool as_prompt) const {
   if (format.format == RowFormat::kInstruction && writes_instructions_) {
     context.chat = &chat_();
   }
-  return of_document(format.encode(fields, context));
+  return of_documents(std::get<std::vector<EncodedDocument>>(format.encode(fields, context).content));
 }
 
 }  // namespace lora::data

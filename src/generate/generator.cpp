@@ -95,7 +95,7 @@ class Run {
       views.push_back({&documents_[d].fresh, nullptr, slot, cache_.length(slot)});
       last_tokens.push_back((last_tokens.empty() ? -1 : last_tokens.back()) + static_cast<int64_t>(documents_[d].fresh.size()));
     }
-    const nn::TokenBatch batch = nn::make_token_batch(views).to(model_.device());
+    const nn::Batch batch = nn::make_token_batch(views).to(model_.device());
     const nn::Pass pass = nn::cached_pass(batch, cache_);
     const at::Tensor rows = at::tensor(last_tokens, at::kLong).to(model_.device());
     const at::Tensor logits_DV = model_.tokens->logits(model_.body->hidden_of(rows, pass), pass).to(at::kFloat);

@@ -31,10 +31,10 @@ class SummedEmbeddings : public TokenEmbeddings {
   std::vector<nn::Host*> hosts() override;
 
  private:
-  void require_positions(const nn::TokenBatch& batch) const;
-  Tensor positions(const nn::TokenBatch& batch) const;
+  void require_positions(const nn::BatchLayout& layout) const;
+  Tensor positions(const nn::Batch& batch) const;
   /// The rows; those of padding have no gradient.
-  Tensor but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const;
+  Tensor but_pads(const Tensor& x_TD, const nn::Batch& batch) const;
 
   std::optional<int64_t> pad_id_;
   bool positions_skip_pads_;
@@ -50,40 +50,40 @@ std::vector<nn::Host*> SummedEmbeddings::hosts() {
 }
 
 Tensor SummedEmbeddings::forward(const nn::Pass& pass) const {
-  Tensor x_TD = but_pads(TokenEmbeddings::forward(pass), pass.batch);
+  Tensor x_TD = but_pads(TokenEmbeddings::forward(pass), pass.batch());
   if (types_ != nullptr) {
-    const Tensor& segments_T = pass.batch.segments_T;
+    const std::optional<Tensor>& segments_T = pass.batch().tokens().segments_T;
     // A model with only one type is given no other, as with its tokenizer in transformers.
-    const bool has_types = segments_T.defined() && types_->num_tokens() > 1;
-    x_TD = x_TD + types_->forward(has_types ? segments_T : at::zeros_like(pass.batch.ids_T));
+    const bool has_types = segments_T && types_->num_tokens() > 1;
+    x_TD = x_TD + types_->forward(has_types ? *segments_T : at::zeros_like(pass.batch().tokens().ids_T));
   }
   if (positions_ != nullptr) {
-    require_positions(pass.batch);
-    const Tensor rows_TD = positions_->forward(positions(pass.batch));
-    x_TD = x_TD + (positions_skip_pads_ ? but_pads(rows_TD, pass.batch) : rows_TD);
+    require_positions(pass.layout());
+    const Tensor rows_TD = positions_->forward(positions(pass.batch()));
+    x_TD = x_TD + (positions_skip_pads_ ? but_pads(rows_TD, pass.batch()) : rows_TD);
   }
   return norm_.forward(x_TD);
 }
 
-Tensor SummedEmbeddings::but_pads(const Tensor& x_TD, const nn::TokenBatch& batch) const {
-  return pad_id_ && x_TD.requires_grad() ? at::where(batch.ids_T.eq(*pad_id_).unsqueeze(1), x_TD.detach(), x_TD) : x_TD;
+Tensor SummedEmbeddings::but_pads(const Tensor& x_TD, const nn::Batch& batch) const {
+  return pad_id_ && x_TD.requires_grad() ? at::where(batch.tokens().ids_T.eq(*pad_id_).unsqueeze(1), x_TD.detach(), x_TD) : x_TD;
 }
 
-Tensor SummedEmbeddings::positions(const nn::TokenBatch& batch) const {
+Tensor SummedEmbeddings::positions(const nn::Batch& batch) const {
   if (!positions_skip_pads_) {
-    return batch.positions_T;
+    return batch.layout.positions_T;
   }
-  const Tensor is_token_T = batch.ids_T.ne(*pad_id_).to(at::kLong);
+  const Tensor is_token_T = batch.tokens().ids_T.ne(*pad_id_).to(at::kLong);
   const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // number of non-padding tokens before each token, over all documents
-  const Tensor begins_D = batch.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.offsets.diff().to(at::kLong);
+  const Tensor begins_D = batch.layout.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.layout.offsets.diff().to(at::kLong);
   const Tensor of_others_T = before_T.index_select(0, begins_D).repeat_interleave(lengths_D);
   return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
 }
 
-void SummedEmbeddings::require_positions(const nn::TokenBatch& batch) const {
+void SummedEmbeddings::require_positions(const nn::BatchLayout& layout) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
-  if (batch.max_document > most) {
-    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(batch.max_document) +
+  if (layout.max_document > most) {
+    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(layout.max_document) +
                             " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length.");
   }
 }

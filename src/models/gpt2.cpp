@@ -80,16 +80,16 @@ class PositionedEmbeddings : public TokenEmbeddings {
         wpe_("transformer.wpe", o.num_positions, o.decoder.hidden_size, source, options) {}
 
   Tensor forward(const nn::Pass& pass) const override {
-    int64_t longest = pass.batch.is_replayed ? pass.batch.max_document : 0;
-    for (int64_t d = 0; d < pass.batch.num_documents(); ++d) {
-      longest = std::max(longest, pass.batch.full_length(d));
+    int64_t longest = pass.layout().is_replayed ? pass.layout().max_document : 0;
+    for (int64_t d = 0; d < pass.layout().num_documents(); ++d) {
+      longest = std::max(longest, pass.layout().full_length(d));
     }
     if (longest > wpe_.num_tokens()) {
       data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(longest) +
                               " tokens, expected at most " + std::to_string(wpe_.num_tokens()) +
                               " (n_positions). Lower data.max_length or --max-new-tokens.");
     }
-    return TokenEmbeddings::forward(pass) + wpe_.forward(pass.batch.positions_T);
+    return TokenEmbeddings::forward(pass) + wpe_.forward(pass.layout().positions_T);
   }
 
   std::vector<nn::Host*> hosts() override {

@@ -19,8 +19,10 @@ nn::Kept kept_by(const std::unique_ptr<nn::Norm>& norm) {
 
 }  // namespace
 
-Layer::Layer(const std::string& name, LayerParts parts)
-    : parts_(std::move(parts)), attention_tap_(name + ".attention_adapters"), output_tap_(name + ".output_adapters") {}
+Layer::Layer(const std::string& name, int64_t hidden_size, LayerParts parts)
+    : parts_(std::move(parts)),
+      attention_tap_(name + ".attention_adapters", hidden_size),
+      output_tap_(name + ".output_adapters", hidden_size) {}
 
 Tensor Layer::attend(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   return attention_tap_.forward(parts_.dropouts.attention.forward(parts_.attention->forward(x_TD, ropes, pass), pass), pass);

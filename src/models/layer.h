@@ -45,8 +45,8 @@ struct LayerParts {
 /// One layer of a transformer.
 class Layer {
  public:
-  /// @param name in transformers.
-  Layer(const std::string& name, LayerParts parts);
+  /// @param name in transformers. @param hidden_size channels of the residual stream.
+  Layer(const std::string& name, int64_t hidden_size, LayerParts parts);
 
   /// x_TD → x_TD, or x_SD, the rows that the pass needs.
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const;

@@ -10,32 +10,34 @@ namespace lora::models {
 namespace {
 
 /// The first token of each document.
-Tensor first_tokens(const nn::TokenBatch& batch) {
-  return batch.offsets.slice(0, 0, -1).to(at::kLong);
+Tensor first_tokens(const nn::BatchLayout& layout) {
+  return layout.offsets.slice(0, 0, -1).to(at::kLong);
 }
 
 /// Each document's last token that is not padding; in a document of only padding the first token, as in transformers.
-Tensor last_tokens(const nn::TokenBatch& batch, const std::optional<int64_t>& pad_id) {
+Tensor last_tokens(const nn::Batch& batch, const std::optional<int64_t>& pad_id) {
   if (!pad_id) {
-    return batch.offsets.slice(0, 1).to(at::kLong) - 1;
+    return batch.layout.offsets.slice(0, 1).to(at::kLong) - 1;
   }
-  const Tensor place_T = at::arange(batch.num_tokens(), batch.ids_T.options()).masked_fill(batch.ids_T.eq(*pad_id), -1);
+  const Tensor place_T = at::arange(batch.num_tokens(), batch.tokens().ids_T.options()).masked_fill(batch.tokens().ids_T.eq(*pad_id), -1);
   std::vector<Tensor> last;
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    last.push_back(place_T.slice(0, batch.document_offsets[d], batch.document_offsets[d + 1]).max());
+    last.push_back(place_T.slice(0, batch.layout.host_offsets[d], batch.layout.host_offsets[d + 1]).max());
   }
-  return at::maximum(at::stack(last), first_tokens(batch));
+  return at::maximum(at::stack(last), first_tokens(batch.layout));
 }
 
 /// A pass over rows that each represent a document: a row's random numbers have the key of the pooled token.
 nn::Pass pass_of_rows(const nn::Pass& pass, const Tensor& rows_N) {
-  return {pass.batch, pass.training() ? pass.row_keys_T.index_select(0, rows_N) : Tensor(), nullptr, pass.observer};
+  nn::Pass rows = pass.of_rows(pass.training() ? pass.row_keys_T.index_select(0, rows_N) : Tensor());
+  rows.observer = pass.observer;
+  return rows;
 }
 
-Tensor means(const Tensor& hidden_TD, const nn::TokenBatch& batch) {
+Tensor means(const Tensor& hidden_TD, const nn::BatchLayout& layout) {
   std::vector<Tensor> rows;
-  for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    rows.push_back(hidden_TD.slice(0, batch.document_offsets[d], batch.document_offsets[d + 1]).mean(0));
+  for (int64_t d = 0; d < layout.num_documents(); ++d) {
+    rows.push_back(hidden_TD.slice(0, layout.host_offsets[d], layout.host_offsets[d + 1]).mean(0));
   }
   return at::stack(rows);
 }
@@ -47,7 +49,7 @@ ScoreHead::ScoreHead(int64_t hidden_size, int64_t num_labels, std::optional<int6
     : score_("score", {hidden_size, num_labels}, source, options), pad_id_(pad_id) {}
 
 Tensor ScoreHead::scores(const nn::Body& body, const nn::Pass& pass) const {
-  const Tensor rows_N = last_tokens(pass.batch, pad_id_);
+  const Tensor rows_N = last_tokens(pass.batch(), pad_id_);
   return score_.forward(body.hidden_of(rows_N, pass), pass_of_rows(pass, rows_N));
 }
 
@@ -59,9 +61,9 @@ PooledHead::PooledHead(PooledHeadOptions head, io::WeightSource& source, const a
       dropout_(options_.output + ".dropout", options_.dropout) {}
 
 Tensor PooledHead::scores(const nn::Body& body, const nn::Pass& pass) const {
-  const Tensor rows_N = first_tokens(pass.batch);
+  const Tensor rows_N = first_tokens(pass.layout());
   const nn::Pass rows = pass_of_rows(pass, rows_N);
-  Tensor x_ND = options_.pools_mean ? means(body.hidden(pass), pass.batch) : body.hidden_of(rows_N, pass);
+  Tensor x_ND = options_.pools_mean ? means(body.hidden(pass), pass.layout()) : body.hidden_of(rows_N, pass);
   x_ND = options_.activation(dense_.forward(pooled_dropout_.forward(x_ND, rows), rows));
   x_ND = options_.norm == nullptr ? x_ND : options_.norm->forward(x_ND);
   return output_.forward(dropout_.forward(x_ND, rows), rows);

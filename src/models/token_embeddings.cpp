@@ -6,7 +6,7 @@
 namespace lora::models {
 
 Tensor TokenEmbeddings::forward(const nn::Pass& pass) const {
-  const Tensor x_TD = table_.forward(pass.batch.ids_T);
+  const Tensor x_TD = table_.forward(pass.batch().tokens().ids_T);
   return scale_ == 1.0 ? x_TD : x_TD * at::scalar_tensor(scale_, x_TD.options());
 }
 

@@ -19,7 +19,7 @@ Transformer::Transformer(TransformerOptions options, std::unique_ptr<TokenEmbedd
   }
   for (int64_t i = 0; i < options_.num_layers; ++i) {
     const std::string name = options_.names.layers + "." + std::to_string(i);
-    layers_.push_back(std::make_unique<Layer>(name, make_layer(name, i)));
+    layers_.push_back(std::make_unique<Layer>(name, options_.hidden_size, make_layer(name, i)));
     const std::vector<nn::Host*> hosts = layers_.back()->hosts();
     hosts_.insert(hosts_.end(), hosts.begin(), hosts.end());
   }
@@ -32,7 +32,8 @@ Tensor Transformer::hidden(const nn::Pass& pass) const {
   Tensor x_TD = embedding_dropout_.forward(embeddings_->forward(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
-    ropes.push_back(rope.tables(pass.batch, options_.wide_ropes ? at::promote_types(x_TD.scalar_type(), at::kFloat) : x_TD.scalar_type()));
+    const at::ScalarType own = x_TD.scalar_type();
+    ropes.push_back(rope.tables(pass.layout(), options_.wide_ropes ? at::promote_types(own, at::kFloat) : own));
   }
   nn::Pass all = pass;  // later layers see every token
   all.needed_S = Tensor();
@@ -45,7 +46,7 @@ Tensor Transformer::hidden(const nn::Pass& pass) const {
 
 /// No token sees another after the last attention, so its feed-forward block, three quarters of a layer, only gets the needed rows.
 Tensor Transformer::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const {
-  if (layers_.empty() || nn::computes_all(rows_S.size(0), pass.batch.num_tokens())) {
+  if (layers_.empty() || nn::computes_all(rows_S.size(0), pass.layout().num_tokens())) {
     return Body::hidden_of(rows_S, pass);
   }
   nn::Pass narrowed = pass;

@@ -22,8 +22,8 @@ Tensor Attachment::look_up(const LookupCall&, const Tensor&) const {
   throw std::logic_error("this kind of attachment does not take part in a look-up");
 }
 
-Tensor Attachment::transform(const Tensor&, const Pass&) const {
-  throw std::logic_error("this kind of attachment is not for a block's output");
+Tensor Attachment::tap(const Tensor&, const Pass&) const {
+  throw std::logic_error("this kind of attachment does not take part in a tap");
 }
 
 }  // namespace lora::nn

@@ -25,6 +25,23 @@ Tensor extended(const Tensor& values, int64_t size, int64_t with) {
   return at::constant_pad_nd(values, {0, size - values.size(0)}, with);
 }
 
+/// Padding documents after those of the layout, none longer than the room's longest.
+BatchLayout padded_layout(const BatchLayout& layout, int64_t tokens, int64_t documents, int64_t longest) {
+  BatchLayout whole = layout;
+  while (whole.num_documents() < documents) {
+    whole.host_offsets.push_back(std::min(tokens, whole.host_offsets.back() + longest));
+    whole.sample_ids.push_back(-1);
+    whole.cached_lengths.push_back(0);
+  }
+  whole.max_document = longest;
+  whole.positions_T = extended(layout.positions_T, tokens, 0);
+  const at::Device device = layout.device();
+  const Tensor offsets = at::empty({documents + 1}, at::TensorOptions(at::kInt).pinned_memory(device.is_cuda()));
+  std::copy(whole.host_offsets.begin(), whole.host_offsets.end(), offsets.data_ptr<int32_t>());
+  whole.offsets = offsets.to(device, at::kInt, /*non_blocking=*/true);
+  return whole;
+}
+
 }  // namespace
 
 void BatchRoom::add(const BatchRoom& batch) {
@@ -38,30 +55,18 @@ bool BatchRoom::holds(const BatchRoom& batch) const {
   return batch.tokens <= tokens && batch.documents <= documents && batch.supervised <= supervised && batch.longest <= longest;
 }
 
-BatchRoom room_of(const TokenBatch& batch) {
-  return {batch.num_tokens(), batch.num_documents(), batch.num_supervised, batch.max_document};
+BatchRoom room_of(const Batch& batch) {
+  return {batch.num_tokens(), batch.num_documents(), batch.num_supervised(), batch.layout.max_document};
 }
 
-TokenBatch padded(const TokenBatch& batch, const BatchRoom& room) {
+Batch padded(const Batch& batch, const BatchRoom& room) {
   const int64_t tokens = tokens_in_all(room), documents = documents_in_all(room);
-  TokenBatch whole = batch;
-  while (static_cast<int64_t>(whole.sample_ids.size()) < documents) {
-    whole.document_offsets.push_back(std::min(tokens, whole.document_offsets.back() + room.longest));
-    whole.sample_ids.push_back(-1);
-    whole.cached_lengths.push_back(0);
-  }
-  whole.max_document = room.longest;
-  whole.ids_T = extended(batch.ids_T, tokens, 0);
-  whole.positions_T = extended(batch.positions_T, tokens, 0);
-  whole.labels_T = extended(batch.labels_T, tokens, kIgnoreLabel);
+  const TokenLabels& own = batch.labels();
   // Spread over the vocabulary, as gradients for the same row would wait for each other.
-  const int64_t begin = batch.num_tokens(), missing = room.supervised - batch.num_supervised;
-  const Tensor padding_S = at::arange(missing, batch.supervised_S.options()).remainder(tokens - begin).add(begin);
-  whole.supervised_S = at::cat({batch.supervised_S, padding_S});
-  const Tensor offsets = at::empty({documents + 1}, at::TensorOptions(at::kInt).pinned_memory(batch.ids_T.is_cuda()));
-  std::copy(whole.document_offsets.begin(), whole.document_offsets.end(), offsets.data_ptr<int32_t>());
-  whole.offsets = offsets.to(batch.ids_T.device(), at::kInt, /*non_blocking=*/true);
-  return whole;
+  const int64_t begin = batch.num_tokens(), missing = room.supervised - batch.num_supervised();
+  const Tensor padding_S = at::arange(missing, own.supervised_S.options()).remainder(tokens - begin).add(begin);
+  return {padded_layout(batch.layout, tokens, documents, room.longest), Tokens{extended(batch.tokens().ids_T, tokens, 0), std::nullopt},
+          TokenLabels(extended(own.labels_T, tokens, kIgnoreLabel), at::cat({own.supervised_S, padding_S}))};
 }
 
 }  // namespace lora::nn

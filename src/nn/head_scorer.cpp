@@ -11,7 +11,7 @@ namespace {
 ops::LogitsOf logits_of_chunks(const HeadScorer& scorer, const Pass& pass) {
   return [&scorer, &pass](const Tensor& hidden_CD, int64_t begin) {
     const Tensor keys_C = pass.training() ? pass.row_keys_T.slice(0, begin, begin + hidden_CD.size(0)) : Tensor();
-    return scorer.logits(hidden_CD, Pass{pass.batch, keys_C});
+    return scorer.logits(hidden_CD, pass.of_rows(keys_C));
   };
 }
 

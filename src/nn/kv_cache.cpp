@@ -11,7 +11,7 @@ KvCache::KvCache(const std::vector<int64_t>& capacities) : slots_(capacities.siz
   std::partial_sum(capacities.begin(), capacities.end(), slots_.begin() + 1);
 }
 
-void KvCache::begin_pass(const TokenBatch& batch) {
+void KvCache::begin_pass(const BatchLayout& batch) {
   const Tensor places_T = at::empty({batch.num_tokens()}, at::kLong);
   int64_t* place = places_T.data_ptr<int64_t>();
   host_begins_.clear();
@@ -29,7 +29,7 @@ void KvCache::begin_pass(const TokenBatch& batch) {
     longest_ = std::max(longest_, used);
   }
   host_begins_.push_back(slots_.back());
-  const at::Device device = batch.ids_T.device();
+  const at::Device device = batch.device();
   const auto to_device = [device](const std::vector<int64_t>& numbers) { return at::tensor(numbers, at::kLong).to(at::kInt).to(device); };
   places_T_ = places_T.to(device);
   begins_ = to_device(host_begins_);

@@ -8,13 +8,26 @@
 
 namespace lora::nn {
 
-Pass evaluation_pass(const TokenBatch& batch) {
-  return Pass{batch, Tensor()};
+Pass evaluation_pass(Batch batch) {
+  return Pass(std::move(batch));
 }
 
-Pass cached_pass(const TokenBatch& batch, KvCache& cache) {
-  cache.begin_pass(batch);
-  return Pass{batch, Tensor(), &cache};
+Pass cached_pass(Batch batch, KvCache& cache) {
+  cache.begin_pass(batch.layout);
+  Pass pass(std::move(batch));
+  pass.cache = &cache;
+  return pass;
+}
+
+Pass Pass::of_rows(Tensor row_keys) const {
+  Pass rows = *this;
+  rows.row_keys_T = std::move(row_keys);
+  rows.cache = nullptr;
+  rows.observer = nullptr;
+  rows.recompute = Recompute::kNothing;
+  rows.host_store = nullptr;
+  rows.needed_S = Tensor();
+  return rows;
 }
 
 Tensor Pass::needed(const Tensor& x_TD) const {
@@ -35,29 +48,35 @@ Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::
   if (!is_part || !pass.training()) {
     return f(x, pass);
   }
-  // Backward runs after the caller's batch is gone.
-  const auto again = [f, batch = pass.batch, keys_T = pass.row_keys_T, needed_S = pass.needed_S](const Tensor& input) {
-    Pass own{batch, keys_T};
-    own.needed_S = needed_S;
-    return f(input, own);
-  };
+  Pass own = pass.of_rows(pass.row_keys_T);
+  own.needed_S = pass.needed_S;
+  const auto again = [f, own](const Tensor& input) { return f(input, own); };
   return ops::recompute(again, x, pass.host_store);
 }
 
-Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step, Recompute recompute) {
+namespace {
+
+/// The key of each token's random numbers, on the layout's device.
+Tensor row_keys(const BatchLayout& layout, uint64_t seed, int64_t step) {
   static constexpr uint64_t kDropout = 0xd509;  // the "what" of this use of the seed
   const uint64_t step_key = mix64(mix64(seed, kDropout), static_cast<uint64_t>(step));
-  const at::Device device = batch.ids_T.device();
-  const Tensor keys_T = at::empty({batch.num_tokens()}, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
+  const at::Device device = layout.device();
+  const Tensor keys_T = at::empty({layout.num_tokens()}, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
   int64_t* keys = keys_T.data_ptr<int64_t>();
-  for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    const uint64_t sample_key = mix64(step_key, static_cast<uint64_t>(batch.sample_ids[d]));
-    const int64_t begin = batch.document_offsets[d];
-    for (int64_t t = begin; t < batch.document_offsets[d + 1]; ++t) {
-      keys[t] = static_cast<int64_t>(mix64(sample_key, static_cast<uint64_t>(t - begin)));
+  for (int64_t d = 0; d < layout.num_documents(); ++d) {
+    const uint64_t sample_key = mix64(step_key, static_cast<uint64_t>(layout.sample_ids[d]));
+    for (int64_t t = 0; t < layout.length(d); ++t) {
+      *keys++ = static_cast<int64_t>(mix64(sample_key, static_cast<uint64_t>(t)));
     }
   }
-  Pass pass{batch, keys_T.to(device, at::kLong, /*non_blocking=*/true)};
+  return keys_T.to(device, at::kLong, /*non_blocking=*/true);
+}
+
+}  // namespace
+
+Pass training_pass(Batch batch, uint64_t seed, int64_t step, Recompute recompute) {
+  Tensor keys_T = row_keys(batch.layout, seed, step);
+  Pass pass(std::move(batch), std::move(keys_T));
   pass.recompute = recompute;
   pass.host_store = recompute == Recompute::kOffload ? std::make_shared<ops::HostStore>() : nullptr;
   return pass;

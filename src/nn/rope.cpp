@@ -82,16 +82,16 @@ std::optional<int64_t> common_length(const RopeOptions& o) {
 
 /// The angles of documents beyond the trained length, each by its own length. With a cache, a pass uses the length reached so
 /// far, and cached keys keep the frequencies that they were computed with, as in transformers.
-void stretch_long_documents(const RopeOptions& o, int64_t common, const TokenBatch& batch, Tensor& angles_TF) {
-  TORCH_CHECK(!batch.is_replayed || batch.max_document <= common, "rope: found documents of up to ", batch.max_document,
+void stretch_long_documents(const RopeOptions& o, int64_t common, const BatchLayout& layout, Tensor& angles_TF) {
+  TORCH_CHECK(!layout.is_replayed || layout.max_document <= common, "rope: found documents of up to ", layout.max_document,
               " tokens whose lengths only the device knows, expected at most ", common);
-  for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    const int64_t length = batch.full_length(d);
+  for (int64_t d = 0; d < layout.num_documents(); ++d) {
+    const int64_t length = layout.full_length(d);
     if (length > common) {
-      const int64_t begin = batch.document_offsets[d];
-      const int64_t end = batch.document_offsets[d + 1];
+      const int64_t begin = layout.host_offsets[d];
+      const int64_t end = layout.host_offsets[d + 1];
       const Tensor stretched = rope_inverse_frequencies(o, length).to(angles_TF.device());
-      angles_TF.slice(0, begin, end).copy_(batch.positions_T.slice(0, begin, end).to(at::kFloat).unsqueeze(1) * stretched);
+      angles_TF.slice(0, begin, end).copy_(layout.positions_T.slice(0, begin, end).to(at::kFloat).unsqueeze(1) * stretched);
     }
   }
 }
@@ -261,15 +261,15 @@ double rope_attention_factor(const RopeOptions& options) {
 
 Rope::Rope(RopeOptions options) : options_(std::move(options)), inverse_frequencies_(rope_inverse_frequencies(options_, 0)) {}
 
-RopeTables Rope::tables(const TokenBatch& batch, at::ScalarType dtype) const {
+RopeTables Rope::tables(const BatchLayout& layout, at::ScalarType dtype) const {
   const at::NoGradGuard no_grad;
-  const at::Device device = batch.ids_T.device();
+  const at::Device device = layout.device();
   if (inverse_frequencies_.device() != device) {  // concurrent passes only read it
     inverse_frequencies_ = inverse_frequencies_.to(device);
   }
-  Tensor angles_TF = batch.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_;
+  Tensor angles_TF = layout.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_;
   if (const std::optional<int64_t> common = common_length(options_)) {
-    stretch_long_documents(options_, *common, batch, angles_TF);
+    stretch_long_documents(options_, *common, layout, angles_TF);
   }
   const Tensor angles_TE = at::cat({angles_TF, angles_TF}, 1);
   const double factor = rope_attention_factor(options_);

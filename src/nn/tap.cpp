@@ -8,20 +8,20 @@ Tensor Tap::forward(const Tensor& x_TD, const Pass& pass) const {
   Tensor y_TD = x_TD;
   for (const std::unique_ptr<Attachment>& attachment : attachments()) {
     if (attachment->enabled) {
-      y_TD = attachment->transform(y_TD, pass);
+      y_TD = attachment->tap(y_TD, pass);
     }
   }
   return y_TD;
 }
 
 Kept Tap::kept() const {
-  Kept all;
+  Kept kept;
   for (const std::unique_ptr<Attachment>& attachment : attachments()) {
     if (attachment->enabled) {
-      all += attachment->kept(/*out_features=*/0);
+      kept += attachment->kept(dim_);
     }
   }
-  return all;
+  return kept;
 }
 
 }  // namespace lora::nn

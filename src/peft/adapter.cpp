@@ -15,7 +15,9 @@
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
+#include "lora/peft/base_reference.h"
 #include "peft/keys.h"
+#include "peft/lora.h"
 #include "peft/lora_init.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -49,7 +51,7 @@ class AdapterReader {
     } else if (tensor.role == ParameterRole::kTokenRows) {
       add_token_rows(tensor.module, tensor.tensor, adapter);
     } else {
-      adapter.replaced.push_back({{tensor.name, tensor.tensor}, {}, tensor.of_base});
+      adapter.updates.emplace_back(HeldTensor{{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }
   }
 
@@ -62,7 +64,7 @@ class AdapterReader {
     if (found == all.end() || rows_ND.dim() != 2 || rows_ND.size(0) != static_cast<int64_t>(found->ids.size())) {
       faults_["with other rows than trainable_token_indices"].push_back(module);
     } else {
-      adapter.replaced.push_back({{module + ".weight", rows_ND}, found->ids, false});
+      adapter.updates.emplace_back(HeldTensor{{module + ".weight", rows_ND}, found->ids});
     }
   }
 
@@ -81,7 +83,7 @@ class AdapterReader {
       faults_["of another rank than in adapter_config.json (" + std::to_string(expected) + ")"].push_back(
           module + " (" + std::to_string(update->rank()) + ")");
     }
-    adapter.updates.push_back(std::move(*update));
+    adapter.updates.emplace_back(std::move(*update));
   }
 
   /// A and B of a module, or nothing after recording a fault.
@@ -155,41 +157,19 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
 
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
-  const std::string module = held.name.substr(0, held.name.rfind('.'));
-  const auto is_adapted = [&module](const LowRankUpdate& update) { return update.module == module; };
-  const auto has_rows = [&held](const HeldTensor& other) { return other.name == held.name && !other.rows.empty(); };
+  const auto is_adapted = [module = held.module()](const AdapterUpdate& update) {
+    return std::holds_alternative<LowRankUpdate>(update) && module_of(update) == module;
+  };
+  const auto has_rows = [&held](const AdapterUpdate& update) {
+    const auto* const other = std::get_if<HeldTensor>(&update);
+    return other != nullptr && other->name == held.name && !other->rows.empty();
+  };
   if (!held.of_base) {
     return "";
   }
-  return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted)   ? ".base_layer"
-         : std::any_of(adapter.replaced.begin(), adapter.replaced.end(), has_rows) ? ".token_adapter.base_layer"
-                                                                                   : "";
-}
-
-std::vector<io::NamedTensor> file_tensors(const Adapter& adapter) {
-  std::vector<io::NamedTensor> tensors;
-  const auto add = [&tensors](const std::string& module, ParameterRole role, const Tensor& tensor) {
-    tensors.push_back({file_key(tensor_name(module, role)), tensor});
-  };
-  for (const LowRankUpdate& update : adapter.updates) {
-    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA, update.A_RI);
-    add(update.module, update.is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB, update.B_OR);
-    if (update.bias_O) {
-      add(update.module, ParameterRole::kLowRankBias, *update.bias_O);
-    }
-    if (update.magnitude_O) {
-      add(update.module, ParameterRole::kMagnitude, *update.magnitude_O);
-    }
-  }
-  for (const HeldTensor& held : adapter.replaced) {
-    const std::string module = held.name.substr(0, held.name.rfind('.'));
-    if (held.rows.empty()) {
-      tensors.push_back({file_key(module + wrapper_of(held, adapter) + held.name.substr(module.size())), held.tensor});
-    } else {
-      add(module, ParameterRole::kTokenRows, held.tensor);
-    }
-  }
-  return tensors;
+  return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted) ? ".base_layer"
+         : std::any_of(adapter.updates.begin(), adapter.updates.end(), has_rows) ? ".token_adapter.base_layer"
+                                                                                 : "";
 }
 
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
@@ -198,7 +178,7 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
     return adapter.options.target_modules;
   }
   ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     choice.names.push_back(update.module);
   }
   return choice;
@@ -206,12 +186,24 @@ ModuleChoice adapter_targets(const Adapter& adapter) {
 
 }  // namespace
 
-double scale_of(double alpha, int64_t rank, bool use_rslora) {
-  return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
+void Adapter::set_low_rank(std::vector<LowRankUpdate> low_rank) {
+  std::erase_if(updates, [](const AdapterUpdate& update) { return std::holds_alternative<LowRankUpdate>(update); });
+  for (LowRankUpdate& update : low_rank) {
+    updates.emplace_back(std::move(update));
+  }
 }
 
-Adapter read_adapter(const fs::path& path, const LoraOptions& options) {
-  const AdapterFolder folder(path);
+std::vector<AdapterUpdate> updates_of(const Adapter& adapter) {
+  std::vector<AdapterUpdate> updates = adapter.updates;
+  for (AdapterUpdate& update : updates) {
+    if (auto* held = std::get_if<HeldTensor>(&update)) {
+      held->wrapper = wrapper_of(*held, adapter);
+    }
+  }
+  return updates;
+}
+
+Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   Adapter adapter;
   adapter.options = options;
   adapter.config = folder.config();
@@ -237,7 +229,8 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
     return;
   }
   const at::NoGradGuard no_grad;
-  for (LowRankUpdate& update : adapter.updates) {
+  std::vector<LowRankUpdate> updates = adapter.low_rank();
+  for (LowRankUpdate& update : updates) {
     if (!update.is_embedding) {
       const LowRankStart start = part_of_weight(adapter.options, weight_of(update.module), update.rank(), update.scale, update.module);
       update.A_RI = at::cat({update.A_RI, start.A_RI}, 0);
@@ -245,17 +238,18 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
       update.alpha *= adapter.options.use_rslora ? std::sqrt(2.0) : 2.0;  // the scale is unchanged
     }
   }
+  adapter.set_low_rank(std::move(updates));
   adapter.options.init = LoraInit::kDefault;
 }
 
 void write_adapter(const fs::path& folder, const Adapter& adapter, const std::string& base_name) {
-  const std::vector<io::NamedTensor> tensors = file_tensors(adapter);
+  const std::vector<io::NamedTensor> tensors = file_tensors(updates_of(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
   set_with_pattern<int64_t>(
-      adapter.updates, [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
+      adapter.low_rank(), [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
   set_with_pattern<double>(
-      adapter.updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+      adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.labels = adapter.labels;
@@ -264,31 +258,11 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 }
 
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
-  for (LowRankUpdate& update : adapter.updates) {
-    update.inputs_first = inputs_first && !update.is_embedding && update.module != "lm_head";
+  for (AdapterUpdate& update : adapter.updates) {
+    if (auto* pair = std::get_if<LowRankUpdate>(&update)) {
+      pair->inputs_first = inputs_first && !pair->is_embedding && pair->module != "lm_head";
+    }
   }
-}
-
-Tensor delta(const LowRankUpdate& update) {
-  const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
-  return update.is_turned() ? delta_OI.t() : delta_OI;
-}
-
-Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
-  const at::NoGradGuard no_grad;
-  const Tensor change = delta(update);
-  if (weight.sizes() != change.sizes()) {
-    model_error(update.module, "the adapter does not match the base: found a weight of shape " + io::shape_text(weight.sizes()) +
-                                   ", expected " + io::shape_text(change.sizes()));
-  }
-  const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);
-  Tensor result = weight.to(wide) + change;
-  if (update.magnitude_O) {
-    const int64_t inputs = update.is_turned() ? 0 : 1;
-    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
-    result = result * factor_O.unsqueeze(inputs);
-  }
-  return result.to(weight.scalar_type());
 }
 
 }  // namespace lora::peft

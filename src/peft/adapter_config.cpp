@@ -73,32 +73,6 @@ Json in_order(const nlohmann::json& sorted, const LoraOptions& options) {
   return ordered;
 }
 
-/// PEFT's keys that are always written, and the metadata that the user gave.
-nlohmann::json given_json(const LoraOptions& options) {
-  nlohmann::json config{
-      {"peft_type", "LORA"},
-      {"task_type", "CAUSAL_LM"},
-      {"auto_mapping", nullptr},
-      {"base_model_name_or_path", nullptr},
-      {"revision", nullptr},
-      {"bias", "none"},
-      {"modules_to_save", nullptr},
-      {"use_dora", false},
-      {"layers_to_transform", nullptr},
-      {"layers_pattern", nullptr},
-  };
-  for (const auto& [key, value] : options.config.items()) {
-    if (!value.is_null()) {
-      config[key] = nlohmann::json::parse(value.dump());
-    }
-  }
-  if (!options.has_task) {
-    config["task_type"] = nullptr;
-  }
-  config.erase("eva_config");
-  return config;
-}
-
 /// Keys that are written only if they are used.
 void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
   if (options.lora_bias) {
@@ -120,10 +94,27 @@ void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
 
 }  // namespace
 
-std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
-  nlohmann::json config = given_json(options);
+nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name) {
+  nlohmann::json config{{"task_type", "CAUSAL_LM"}, {"auto_mapping", nullptr}, {"revision", nullptr}};
+  for (const auto& [key, value] : options.config.items()) {
+    if (!value.is_null()) {
+      config[key] = nlohmann::json::parse(value.dump());
+    }
+  }
+  if (!options.has_task) {
+    config["task_type"] = nullptr;
+  }
+  config["peft_type"] = peft_type;
   config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
   config["inference_mode"] = true;
+  return config;
+}
+
+std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
+  nlohmann::json config = shared_config(options, kLora, base_name);
+  config.erase("eva_config");
+  config.emplace("layers_to_transform", nullptr);
+  config.emplace("layers_pattern", nullptr);
   config["r"] = options.r;
   config["lora_alpha"] = number_json(options.lora_alpha);
   config["lora_dropout"] = number_json(options.lora_dropout);

@@ -1,12 +1,16 @@
 #pragma once
 #include <string>
 
+#include "lora/base/json.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
 
-/// The text of adapter_config.json as PEFT writes it (keys sorted, indent 2; those of the patterns in their own order): the keys that every
-/// PEFT since 0.6 knows always, others where they were given. `targets` are target_modules spelt out.
+/// The keys of every method's adapter_config.json (PEFT's PeftConfig), and those that the config gave.
+nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name);
+
+/// The text of LoRA's adapter_config.json as PEFT writes it (keys sorted, indent 2; those of the patterns in their own order): the keys
+/// that every PEFT since 0.6 knows always, others where they were given. `targets` are target_modules spelt out.
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name);
 
 }  // namespace lora::peft

@@ -12,7 +12,6 @@
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/io/torch_archive.h"
 #include "peft/module_names.h"
 #include "peft/report.h"
 #include "peft/tensor_file.h"
@@ -20,21 +19,6 @@
 namespace lora::peft {
 
 namespace {
-
-const char* const kPickle = ".bin";
-
-std::vector<io::NamedTensor> stored_tensors(const fs::path& file, std::map<std::string, std::string>& metadata) {
-  if (file.extension() == kPickle) {
-    return io::load_torch_archive(file);
-  }
-  const io::SafetensorsFile stored(file);
-  metadata = stored.metadata();
-  std::vector<io::NamedTensor> tensors;
-  for (const std::string& name : stored.names()) {
-    tensors.push_back({name, stored.tensor(name)});
-  }
-  return tensors;
-}
 
 /// Sorts a file's tensors by the meaning of their keys.
 class FolderReader {
@@ -120,7 +104,7 @@ AdapterFolder::AdapterFolder(const fs::path& folder) : weights_file_(adapter_wei
   if (fs::exists(folder / kAdapterConfigFile)) {
     config_ = read_json(folder / kAdapterConfigFile, ErrorKind::kModel);
   }
-  tensors_ = FolderReader(weights_file_, config_).read(stored_tensors(weights_file_, metadata_));
+  tensors_ = FolderReader(weights_file_, config_).read(read_tensors(weights_file_, metadata_));
 }
 
 const Tensor* AdapterFolder::find(const std::string& name) const {
@@ -163,18 +147,7 @@ fs::path adapter_weights_file(const fs::path& folder) {
 
 std::map<std::string, std::string> adapter_metadata(const fs::path& folder) {
   const fs::path file = adapter_weights_file(folder);
-  return file.extension() == kPickle ? std::map<std::string, std::string>() : io::SafetensorsFile(file).metadata();
-}
-
-std::string adapter_tensor_name(std::string key) {
-  static const std::string prefix = file_key("");
-  if (key.starts_with(prefix)) {
-    key.erase(0, prefix.size());
-  }
-  if (const size_t at = key.rfind(".base_layer."); at != std::string::npos) {
-    key.erase(at, std::string_view(".base_layer").size());
-  }
-  return key;
+  return is_torch_archive(file) ? std::map<std::string, std::string>() : io::SafetensorsFile(file).metadata();
 }
 
 }  // namespace lora::peft

@@ -62,11 +62,11 @@ void add_baked(LowRankUpdate update, const Tensor& weight, int64_t rank, Approxi
   add_nearest(std::move(update), change, rank, result);
 }
 
-/// The adapter without its updates.
+/// The adapter without its low-rank updates.
 Approximation empty_copy(const Adapter& adapter) {
   Approximation result;
   result.adapter = adapter;
-  result.adapter.updates.clear();
+  result.adapter.set_low_rank({});
   result.adapter.options.use_rslora = false;
   return result;
 }
@@ -189,7 +189,7 @@ double Extraction::relative_error_of_all() const {
 Approximation resized(const Adapter& adapter, int64_t rank) {
   const at::NoGradGuard no_grad;
   Approximation result = empty_copy(adapter);
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     throw_if_interrupted();
     add_resized(update, rank, result);
   }
@@ -199,7 +199,7 @@ Approximation resized(const Adapter& adapter, int64_t rank) {
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {
   const at::NoGradGuard no_grad;
   Approximation result = empty_copy(adapter);
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     throw_if_interrupted();
     log::progress("baking " + update.module);
     if (update.magnitude_O) {

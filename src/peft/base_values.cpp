@@ -9,13 +9,11 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
-#include "peft/keys.h"
 #include "peft/report.h"
 
 namespace lora::peft {
 
 namespace {
-
 
 /// Puts the head's tensors first: of a shared weight PEFT uses the value that it reads last, which is the head's, and here the first
 /// counts.
@@ -98,13 +96,13 @@ bool BaseValues::put(const AdapterTensor& tensor) {
   return true;
 }
 
-std::vector<io::NamedTensor> BaseValues::file_tensors(const std::set<std::string>& adapted) const {
-  std::vector<io::NamedTensor> tensors;
+std::vector<AdapterUpdate> BaseValues::updates(const std::set<std::string>& adapted) const {
+  std::vector<AdapterUpdate> updates;
   for (const Value& value : values_) {
     const std::string wrapper = adapted.count(value.module) > 0 ? ".base_layer" : value.has_rows ? ".token_adapter.base_layer" : "";
-    tensors.push_back({file_key(value.module + wrapper + "." + value.part), value.tensor});
+    updates.push_back(HeldTensor{{value.module + "." + value.part, value.tensor}, {}, /*of_base=*/true, wrapper});
   }
-  return tensors;
+  return updates;
 }
 
 }  // namespace lora::peft

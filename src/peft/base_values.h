@@ -18,9 +18,9 @@ class BaseValues {
   /// model does not have or has in another shape.
   void put(const std::vector<AdapterTensor>& tensors, const std::string& where);
 
-  /// The tensors that differ from the base's, under PEFT's keys.
+  /// The tensors that differ from the base's.
   /// @param adapted names of the modules with a low-rank pair.
-  std::vector<io::NamedTensor> file_tensors(const std::set<std::string>& adapted) const;
+  std::vector<AdapterUpdate> updates(const std::set<std::string>& adapted) const;
 
  private:
   struct Value {

@@ -82,7 +82,7 @@ void require_valid_options(const Recipe& recipe, const CombineOptions& options, 
 
 /// A module's update in one of the adapters.
 struct WeightedUpdate {
-  const LowRankUpdate* update;
+  LowRankUpdate update;
   double weight;
 };
 using Modules = std::map<std::string, std::vector<WeightedUpdate>>;
@@ -104,16 +104,16 @@ void report(const Faults& faults) {
 Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   Modules modules;
   for (const WeightedAdapter& adapter : adapters) {
-    for (const HeldTensor& whole : adapter.adapter.replaced) {
+    for (const HeldTensor& whole : adapter.adapter.held()) {
       if (!whole.of_base) {
         faults["whole tensors, which have no weighted sum (modules_to_save, biases)"].insert(whole.name);
       }
     }
-    for (const LowRankUpdate& update : adapter.adapter.updates) {
+    for (const LowRankUpdate& update : adapter.adapter.low_rank()) {
       if (update.magnitude_O || update.bias_O) {
         faults["modules with DoRA or lora_bias"].insert(update.module);
       }
-      modules[update.module].push_back({&update, adapter.weight});
+      modules[update.module].push_back({update, adapter.weight});
     }
   }
   return modules;
@@ -121,9 +121,9 @@ Modules modules_of(const std::vector<WeightedAdapter>& adapters, Faults& faults)
 
 void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) {
   for (const auto& [module, parts] : modules) {
-    const LowRankUpdate& first = *parts.front().update;
+    const LowRankUpdate& first = parts.front().update;
     for (const WeightedUpdate& part : parts) {
-      const LowRankUpdate& other = *part.update;
+      const LowRankUpdate& other = part.update;
       const bool fits =
           other.is_embedding == first.is_embedding && other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
       if (!fits) {
@@ -164,8 +164,8 @@ class Combiner {
     generator_ = at::detail::createCPUGenerator(mix64(options_.seed, hash_name(module)));
     LowRankUpdate result;
     result.module = module;
-    result.is_embedding = parts.front().update->is_embedding;
-    result.inputs_first = parts.front().update->inputs_first;
+    result.is_embedding = parts.front().update.is_embedding;
+    result.inputs_first = parts.front().update.inputs_first;
     if (recipe_.form == Form::kFactors) {
       combine_factors(parts, result);
     } else if (recipe_.form == Form::kStack) {
@@ -204,9 +204,9 @@ class Combiner {
     std::vector<Tensor> As, Bs;
     std::vector<double> A_weights, B_weights;
     for (const WeightedUpdate& part : parts) {
-      const double factor = part.weight * part.update->scale;
-      As.push_back(part.update->A_RI);
-      Bs.push_back(part.update->B_OR);
+      const double factor = part.weight * part.update.scale;
+      As.push_back(part.update.A_RI);
+      Bs.push_back(part.update.B_OR);
       A_weights.push_back(std::copysign(std::sqrt(std::abs(factor)), factor));
       B_weights.push_back(std::sqrt(std::abs(factor)));
     }
@@ -217,8 +217,8 @@ class Combiner {
   static void stack(const std::vector<WeightedUpdate>& parts, LowRankUpdate& result) {
     std::vector<Tensor> As, Bs;
     for (const WeightedUpdate& part : parts) {
-      As.push_back(part.update->A_RI * part.weight * part.update->scale);
-      Bs.push_back(part.update->B_OR);
+      As.push_back(part.update.A_RI * part.weight * part.update.scale);
+      Bs.push_back(part.update.B_OR);
     }
     result.A_RI = at::cat(As, 0);
     result.B_OR = at::cat(Bs, 1);
@@ -229,11 +229,11 @@ class Combiner {
     std::vector<Tensor> products;
     std::vector<double> weights;
     for (const WeightedUpdate& part : parts) {
-      products.push_back(delta(*part.update));
+      products.push_back(delta(part.update));
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);
-    return parts.front().update->is_turned() ? sum.t() : sum;
+    return parts.front().update.is_turned() ? sum.t() : sum;
   }
 
   /// The best approximation of the requested rank; B contains the singular values.
@@ -253,7 +253,7 @@ int64_t largest_rank(const Modules& modules) {
   int64_t largest = 1;
   for (const auto& [module, parts] : modules) {
     for (const WeightedUpdate& part : parts) {
-      largest = std::max(largest, part.update->rank());
+      largest = std::max(largest, part.update.rank());
     }
   }
   return largest;
@@ -287,10 +287,10 @@ LoraOptions combined_options(const std::vector<WeightedAdapter>& adapters) {
 }
 
 /// Base tensors in the adapters' files: one of them is enough if they are equal.
-std::vector<HeldTensor> shared_base_values(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
+std::vector<AdapterUpdate> shared_base_values(const std::vector<WeightedAdapter>& adapters, Faults& faults) {
   std::vector<HeldTensor> shared;
   for (const WeightedAdapter& adapter : adapters) {
-    for (const HeldTensor& held : adapter.adapter.replaced) {
+    for (const HeldTensor& held : adapter.adapter.held()) {
       const auto found = std::find_if(shared.begin(), shared.end(), [&held](const HeldTensor& other) { return other.name == held.name; });
       if (held.of_base && found == shared.end()) {
         shared.push_back(held);
@@ -299,7 +299,7 @@ std::vector<HeldTensor> shared_base_values(const std::vector<WeightedAdapter>& a
       }
     }
   }
-  return shared;
+  return {shared.begin(), shared.end()};
 }
 
 }  // namespace
@@ -323,7 +323,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);
   Adapter result;
-  result.replaced = shared_base_values(adapters, faults);
+  result.updates = shared_base_values(adapters, faults);
   report(faults);
   Combiner combiner(recipe, options, largest_rank(modules));
   result.options = combined_options(adapters);
@@ -331,7 +331,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   for (const auto& [module, parts] : modules) {
     throw_if_interrupted();
     log::progress("combining " + module);
-    result.updates.push_back(combiner.combine(module, parts));
+    result.updates.emplace_back(combiner.combine(module, parts));
   }
   log::end_progress();
   return result;

@@ -121,9 +121,9 @@ std::string gguf_refusal(const LowRankUpdate& update, const BaseFacts& base) {
 }
 
 void write_gguf_adapter(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
-  const double alpha = commonest_plain_alpha(adapter.updates);
+  const double alpha = commonest_plain_alpha(adapter.low_rank());
   std::vector<LowRankUpdate> updates;
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     updates.push_back(plain_alpha(update) == alpha ? update : with_scale(update, alpha / static_cast<double>(update.rank())));
   }
   std::vector<io::NamedTensor> tensors;

@@ -117,12 +117,12 @@ std::string number_text(double value) {
 /// The metadata that sd-scripts' own tools show for a file.
 std::map<std::string, std::string> metadata_of(const Adapter& adapter, const BaseFacts& base) {
   std::set<int64_t> ranks;
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     ranks.insert(update.rank());
   }
   std::map<std::string, std::string> metadata{{"format", "pt"}, {"ss_network_module", "networks.lora"}};
   metadata["ss_network_dim"] = ranks.size() == 1 ? std::to_string(*ranks.begin()) : "Dynamic";
-  metadata["ss_network_alpha"] = ranks.size() == 1 ? number_text(commonest_plain_alpha(adapter.updates)) : "Dynamic";
+  metadata["ss_network_alpha"] = ranks.size() == 1 ? number_text(commonest_plain_alpha(adapter.low_rank())) : "Dynamic";
   if (!base.name.empty()) {
     metadata["ss_base_model_version"] = base.name;
   }
@@ -170,7 +170,7 @@ Adapter read_kohya(const fs::path& path, const BaseFacts& base) {
 
 void write_kohya(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   std::vector<io::NamedTensor> tensors;
-  for (const LowRankUpdate& update : rounded(adapter.updates, options.dtype)) {
+  for (const LowRankUpdate& update : rounded(adapter.low_rank(), options.dtype)) {
     const std::string name = options.kohya_prefix + "_" + with_underscores(update.module);
     tensors.push_back({name + ".lora_down.weight", update.A_RI});
     tensors.push_back({name + ".lora_up.weight", update.B_OR});

@@ -143,7 +143,7 @@ Adapter read_mlx(const fs::path& folder, const BaseFacts& base) {
 }
 
 void write_mlx(const fs::path& folder, const Adapter& adapter, const BaseFacts&, const WriteOptions& options) {
-  const std::vector<LowRankUpdate> updates = rounded(uniform(adapter.updates), options.dtype);
+  const std::vector<LowRankUpdate> updates = rounded(uniform(adapter.low_rank()), options.dtype);
   std::vector<io::NamedTensor> tensors;
   for (const LowRankUpdate& update : updates) {
     tensors.push_back({update.module + ".lora_a", update.A_RI.t()});

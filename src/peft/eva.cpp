@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/peft/adapter_folder.h"
 #include "peft/incremental_pca.h"
+#include "peft/lora.h"
 #include "peft/lora_init.h"
 #include "peft/targets.h"
 
@@ -103,7 +104,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     last_input = x_TI;
   }
 
-  void run(const nn::TokenBatch& batch) {
+  void run(const nn::Batch& batch) {
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = this;
     const Tensor hidden_TD = model.body->hidden(pass);
@@ -129,7 +130,7 @@ struct EvaPass::Impl : public nn::InputObserver {
     }
   }
 
-  void find_groups(const nn::TokenBatch& batch) {
+  void find_groups(const nn::Batch& batch) {
     run(batch);
     require_seen();
     for (InputGroup& group : groups) {
@@ -207,7 +208,7 @@ struct EvaPass::Impl : public nn::InputObserver {
 EvaPass::EvaPass(const LoraOptions& options, nn::Model& model) : impl_(std::make_unique<Impl>(options, model)) {}
 EvaPass::~EvaPass() = default;
 
-bool EvaPass::add(const nn::TokenBatch& batch, const Tensor& counted_N) {
+bool EvaPass::add(const nn::Batch& batch, const Tensor& counted_N) {
   const at::NoGradGuard no_grad;
   impl_->counted_N = counted_N.to(impl_->model.device());
   if (impl_->groups.empty()) {

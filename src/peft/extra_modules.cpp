@@ -8,7 +8,6 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
-#include "peft/keys.h"
 #include "peft/module_hints.h"
 #include "peft/targets.h"
 
@@ -109,10 +108,10 @@ class Attacher {
       const std::string& name = weight.parameter().name;
       if (&host == head_ && !weight.owned() && ties_head()) {
         // The embeddings come before the head.
-        weight.replace(adapter_, result_.parameters.front().tensor);
-        result_.aliases.push_back({name, result_.parameters.front().tensor});
+        weight.replace(adapter_, result_.trained.front().held.tensor);
+        result_.aliases.emplace_back(HeldTensor{{name, result_.trained.front().held.tensor}});
       } else {
-        train(weight, name);
+        train(weight, "");
       }
     }
   }
@@ -121,16 +120,17 @@ class Attacher {
     const bool is_adapted = adapted_.count(host.name()) > 0;
     for (nn::BaseWeight& weight : host.weights()) {
       if (weight.parameter().name.ends_with(".bias") && (is_adapted || options_.bias == TrainedBias::kAll)) {
-        train(weight, host.name() + (is_adapted ? ".base_layer.bias" : ".bias"));
+        train(weight, is_adapted ? ".base_layer" : "");
         ++num_biases_;
       }
     }
   }
 
-  void train(nn::BaseWeight& weight, const std::string& name) {
+  /// @param wrapper of PEFT around the module, in the file.
+  void train(nn::BaseWeight& weight, const std::string& wrapper) {
     const Tensor copy = trained_copy(weight.base());
     weight.replace(adapter_, copy);
-    result_.parameters.push_back({name, copy, weight.parameter().weight_decay});
+    result_.trained.push_back({{{weight.parameter().name, copy}, {}, false, wrapper}, weight.parameter().weight_decay});
   }
 
   void train_tokens() {
@@ -178,7 +178,7 @@ class Attacher {
       head_->attach(rows);
       match.hosts.push_back(head_->name());
     }
-    result_.parameters.push_back({tensor_name(host.name(), ParameterRole::kTokenRows), rows_ND, true, ParameterRole::kTokenRows});
+    result_.trained.push_back({{{host.name() + ".weight", rows_ND}, ids}, /*weight_decay=*/true});
     result_.matches.push_back(std::move(match));
   }
 

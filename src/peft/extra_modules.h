@@ -6,14 +6,19 @@
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
 #include "lora/peft/options.h"
+#include "lora/peft/update.h"
 
 namespace lora::peft {
 
 /// What an adapter trains in addition to its low-rank pairs: biases of the base, whole modules, and token rows. The base keeps its own
 /// values; these are float32 copies that replace them while the adapter is in use.
 struct ExtraModules {
-  std::vector<nn::Parameter> parameters;  ///< with their names in the file
-  std::vector<nn::Parameter> aliases;     ///< parameters under additional names in the file (tied weights)
+  struct Trained {
+    HeldTensor held;
+    bool weight_decay;
+  };
+  std::vector<Trained> trained;
+  std::vector<AdapterUpdate> aliases;  ///< trained tensors under additional names in the file (tied weights)
   std::vector<TargetMatch> matches;
 };
 

@@ -25,14 +25,14 @@ const char* const kReadable =
 
 void write_peft(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   Adapter written = adapter;
-  written.updates = rounded(adapter.updates, options.dtype);
+  written.set_low_rank(rounded(adapter.low_rank(), options.dtype));
   write_adapter(folder, written, base.name);
 }
 
 /// vLLM uses one scale for all modules (lora_alpha / r of adapter_config.json) and ignores the patterns.
 void write_vllm(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   Adapter written = adapter;
-  written.updates = uniform(adapter.updates);
+  written.set_low_rank(uniform(adapter.low_rank()));
   written.options.use_rslora = false;
   list_targets(written.options);
   write_peft(folder, written, base, options);
@@ -70,7 +70,7 @@ void take_out_whole(Adapter& adapter, TakenOut& result) {
   Loss whole{"tensors saved whole (modules_to_save, bias)", {}};
   Loss rows{"rows of trained tokens (trainable_token_indices)", {}};
   Loss of_base{"base tensors that PEFT saved with the adapter (a resized vocabulary)", {}};
-  for (const HeldTensor& held : adapter.replaced) {
+  for (const HeldTensor& held : adapter.held()) {
     if (!held.rows.empty()) {
       rows.names.push_back(held.name);
     } else if (is_base_copy(held, adapter)) {
@@ -82,7 +82,7 @@ void take_out_whole(Adapter& adapter, TakenOut& result) {
   result.losses.push_back(std::move(whole));
   result.losses.push_back(std::move(rows));
   result.losses.push_back(std::move(of_base));
-  adapter.replaced.clear();
+  std::erase_if(adapter.updates, [](const AdapterUpdate& update) { return std::holds_alternative<HeldTensor>(update); });
 }
 
 /// Takes out of the adapter what the format cannot hold.
@@ -95,7 +95,7 @@ TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& 
   Loss biases{"biases of lora_B (lora_bias)", {}};
   std::map<std::string, Loss> refused;
   std::vector<LowRankUpdate> kept;
-  for (LowRankUpdate update : adapter.updates) {
+  for (LowRankUpdate update : adapter.low_rank()) {
     const std::string reason = format.refusal != nullptr ? format.refusal(update, base) : "";
     if (!reason.empty()) {
       refused[reason].what = "updates of " + reason;
@@ -112,7 +112,7 @@ TakenOut take_out(Adapter& adapter, const FormatEntry& format, const BaseFacts& 
     }
     kept.push_back(std::move(update));
   }
-  adapter.updates = std::move(kept);
+  adapter.set_low_rank(std::move(kept));
   result.losses.push_back(std::move(magnitudes));
   result.losses.push_back(std::move(biases));
   for (const auto& [reason, loss] : refused) {
@@ -179,11 +179,12 @@ Adapter read_foreign_adapter(AdapterFormat format, const fs::path& path, const B
     model_error(path.string(), std::string("cannot be read as ") + entry.program + ": expected " + kReadable);
   }
   Adapter adapter = entry.read(path, base);
-  for (const LowRankUpdate& update : adapter.updates) {
+  std::vector<LowRankUpdate> updates = adapter.low_rank();
+  for (const LowRankUpdate& update : updates) {
     require_finite({{update.module, update.A_RI}, {update.module, update.B_OR}});
   }
-  std::sort(adapter.updates.begin(), adapter.updates.end(),
-            [](const LowRankUpdate& a, const LowRankUpdate& b) { return a.module < b.module; });
+  std::sort(updates.begin(), updates.end(), [](const LowRankUpdate& a, const LowRankUpdate& b) { return a.module < b.module; });
+  adapter.set_low_rank(std::move(updates));
   return adapter;
 }
 
@@ -214,12 +215,12 @@ Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const 
   for (const std::string& name : taken.base_copies) {
     log::info("left out the adapter's copy of the base tensor " + name);
   }
-  if (held.updates.empty()) {
+  result.num_modules = held.low_rank().size();
+  if (result.num_modules == 0) {
     model_error(where, std::string("has no update that ") + entry.program + " supports");
   }
   forget(held.options, entry);
   entry.write(path, held, base, options);
-  result.num_modules = held.updates.size();
   return result;
 }
 

@@ -136,10 +136,6 @@ std::string file_key(const std::string& name) {
   return kKeyPrefix + name;
 }
 
-bool is_of_pair(ParameterRole role) {
-  return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;
-}
-
 AdapterKeys::AdapterKeys(const Json& config) : saved_(names_in(config, "modules_to_save")) {
   const auto value = [&config](const char* key, const char* fallback) {
     const auto found = config.find(key);

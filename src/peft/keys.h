@@ -5,6 +5,7 @@
 
 #include "lora/base/json.h"
 #include "lora/nn/parameter.h"
+#include "lora/peft/update.h"
 
 // The grammar of the keys in an adapter's file, for writing and for reading:
 //     base_model.model.<module>.<part>
@@ -19,9 +20,6 @@ std::string tensor_name(const std::string& module, ParameterRole role);
 
 /// PEFT's key of a tensor, from its name.
 std::string file_key(const std::string& name);
-
-/// Whether the tensor belongs to a low-rank pair: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude.
-bool is_of_pair(ParameterRole role);
 
 /// The parts of a key in an adapter's file.
 struct AdapterKey {

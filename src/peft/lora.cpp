@@ -1,3 +1,5 @@
+#include "peft/lora.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -25,7 +27,6 @@
 namespace lora::peft {
 
 namespace {
-
 
 std::vector<std::string> module_names(nn::Model& model) {
   std::vector<std::string> names;
@@ -82,11 +83,10 @@ class Lora : public Method {
     require_same_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);
     const StoredTensors stored = take_stored(file);
     MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
-    for (const nn::Parameter& alias : aliases_) {
+    for (const AdapterTensor& alias : tensors_of(aliases_)) {
       may_miss.names.insert(alias.name);
     }
-    const std::string where = file.weights_file().string();
-    load_into(where, stored, without_missing(own_tensors(), stored, may_miss, where));
+    load_into(file.weights_file().string(), stored, named_tensors(without_missing(tensors_of(own_updates()), file, may_miss)));
     announce_changes();
   }
 
@@ -96,9 +96,10 @@ class Lora : public Method {
   std::string weights_file() const override { return kAdapterWeightsFile; }
 
   void save(const std::filesystem::path& folder) const override {
-    std::vector<io::NamedTensor> tensors = residuals_.portable(file_tensors());
-    const std::vector<io::NamedTensor> of_base = base_values_.file_tensors(adapted_);
-    tensors.insert(tensors.end(), of_base.begin(), of_base.end());
+    std::vector<AdapterUpdate> updates = residuals_.portable(own_updates());
+    const std::vector<AdapterUpdate> of_base = base_values_.updates(adapted_);
+    updates.insert(updates.end(), of_base.begin(), of_base.end());
+    const std::vector<io::NamedTensor> tensors = file_tensors(updates);
     require_finite(tensors);
     io::save_tensors(folder / kAdapterWeightsFile, tensors, base_.metadata());
     write_file_atomically(folder / kAdapterConfigFile, adapter_config_text(residuals_.portable(options_), chosen_.targets, base_.name));
@@ -107,7 +108,7 @@ class Lora : public Method {
   void load(const std::filesystem::path& folder) override {
     AdapterFolder file(folder);
     file.align(module_names(model_));
-    residuals_.load(file.weights_file().string(), take_stored(file), own_tensors());
+    residuals_.load(file.weights_file().string(), take_stored(file), own_updates());
     announce_changes();
   }
 
@@ -120,12 +121,13 @@ class Lora : public Method {
 
   struct Size {
     int64_t rank;
+    double alpha;
     double scale;
   };
   Size size_of(const nn::Host& host) const {
     const int64_t rank = pattern_value(options_.rank_pattern, host.name(), options_.r, "adapter.rank_pattern");
     const double alpha = pattern_value(options_.alpha_pattern, host.name(), options_.lora_alpha, "adapter.alpha_pattern");
-    return {rank, scale_of(alpha, rank, options_.use_rslora)};
+    return {rank, alpha, scale_of(alpha, rank, options_.use_rslora)};
   }
 
   void attach(nn::Linear& host, uint64_t seed) {
@@ -139,22 +141,17 @@ class Lora : public Method {
       residuals_.take_out(host, start, size.scale);
     }
     nn::LowRank pair = pair_of(start, size);
-    train(host, ParameterRole::kLowRankA, pair.A_RI);
-    train(host, ParameterRole::kLowRankB, pair.B_OR);
     if (options_.lora_bias) {
       pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-      train(host, ParameterRole::kLowRankBias, *pair.bias_O);
     }
-    attach(host, std::move(pair));
+    attach(host, std::move(pair), size);
   }
 
   /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
   void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
     const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
     const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
-    train(host, ParameterRole::kLowRankA, A_RI.slice(0, 0, size.rank));
-    train(host, ParameterRole::kLowRankB, B_OR.slice(1, 0, size.rank));
-    attach(host, {adapter_name_, A_RI, B_OR, size.scale});
+    attach(host, {adapter_name_, A_RI, B_OR, size.scale}, size);
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
@@ -166,9 +163,7 @@ class Lora : public Method {
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
     nn::LowRank pair = pair_of(start, size);
-    train(host, ParameterRole::kEmbeddingA, pair.A_RI);
-    train(host, ParameterRole::kEmbeddingB, pair.B_OR);
-    attach(host, std::move(pair));
+    attach(host, std::move(pair), size);
   }
 
   /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
@@ -181,9 +176,7 @@ class Lora : public Method {
                                                std::to_string(shared.A_RI.size(0)) + " and " + std::to_string(size.rank));
     }
     nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
-    train(head, ParameterRole::kLowRankA, pair.A_RI);
-    train(head, ParameterRole::kLowRankB, pair.B_OR);
-    attach(head, std::move(pair));
+    attach(head, std::move(pair), size);
   }
 
   /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
@@ -191,24 +184,38 @@ class Lora : public Method {
     return {adapter_name_, start.A_RI.requires_grad_(true), start.B_OR.requires_grad_(true), size.scale, options_.lora_dropout};
   }
 
-  void attach(nn::MatrixHost& host, nn::LowRank pair) {
+  /// @param pair whose first `size.rank` directions are trained.
+  void attach(nn::MatrixHost& host, nn::LowRank pair, const Size& size) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
       pair.magnitude_O = pair.norms.computed(host.matrix(), pair.A_RI, pair.B_OR, pair.scale).requires_grad_(true);
-      train(host, ParameterRole::kMagnitude, *pair.magnitude_O);
     }
+    const bool is_whole = pair.A_RI.size(0) == size.rank;
+    train(LowRankUpdate{.module = host.name(),
+                        .A_RI = is_whole ? pair.A_RI : pair.A_RI.slice(0, 0, size.rank),
+                        .B_OR = is_whole ? pair.B_OR : pair.B_OR.slice(1, 0, size.rank),
+                        .alpha = size.alpha,
+                        .scale = size.scale,
+                        .magnitude_O = pair.magnitude_O,
+                        .bias_O = pair.bias_O,
+                        .is_embedding = dynamic_cast<const nn::Embedding*>(&host) != nullptr});
     adapted_.insert(host.name());
     host.attach(std::move(pair));
   }
 
-  void train(const nn::Host& host, ParameterRole role, const Tensor& tensor) {
-    const bool weight_decay = role != ParameterRole::kLowRankBias;
-    parameters_.push_back({tensor_name(host.name(), role), tensor, weight_decay, role});
+  void train(AdapterUpdate update, bool weight_decay = true) {
+    for (const AdapterTensor& tensor : tensors_of(update)) {
+      const bool decays = weight_decay && tensor.role != ParameterRole::kLowRankBias;
+      parameters_.push_back({tensor.wrapped_name(), tensor.tensor, decays, tensor.role});
+    }
+    updates_.push_back(std::move(update));
   }
 
   void attach_extra(nn::Model& model) {
     ExtraModules extra = attach_extra_modules(options_, model, adapted_, adapter_name_);
-    parameters_.insert(parameters_.end(), extra.parameters.begin(), extra.parameters.end());
+    for (ExtraModules::Trained& trained : extra.trained) {
+      train(std::move(trained.held), trained.weight_decay);
+    }
     chosen_.matches.insert(chosen_.matches.end(), extra.matches.begin(), extra.matches.end());
     aliases_ = std::move(extra.aliases);
     warn_of_tying(model);
@@ -241,8 +248,8 @@ class Lora : public Method {
   /// The file's tensors except those of the base, which are put in place.
   StoredTensors take_stored(const AdapterFolder& file) {
     std::set<std::string> own;
-    for (const io::NamedTensor& named : own_tensors()) {
-      own.insert(named.name);
+    for (const AdapterTensor& tensor : tensors_of(own_updates())) {
+      own.insert(tensor.name);
     }
     // After a vocabulary was resized, PEFT saves the rows of tied embeddings a second time, under the head's name.
     const auto repeats_rows = [&](const AdapterTensor& tensor) {
@@ -265,25 +272,11 @@ class Lora : public Method {
     return stored;
   }
 
-  /// The trained tensors under AdapterFolder's names.
-  std::vector<io::NamedTensor> own_tensors() const {
-    std::vector<io::NamedTensor> tensors = file_tensors();
-    for (io::NamedTensor& named : tensors) {
-      named.name = adapter_tensor_name(named.name);
-    }
-    return tensors;
-  }
-
-  /// The trained tensors under PEFT's keys.
-  std::vector<io::NamedTensor> file_tensors() const {
-    std::vector<io::NamedTensor> tensors;
-    for (const nn::Parameter& parameter : parameters_) {
-      tensors.push_back({file_key(parameter.name), parameter.tensor.detach()});
-    }
-    for (const nn::Parameter& alias : aliases_) {
-      tensors.push_back({file_key(alias.name), alias.tensor.detach()});
-    }
-    return tensors;
+  /// What is trained, including the further names of tied tensors in the file.
+  std::vector<AdapterUpdate> own_updates() const {
+    std::vector<AdapterUpdate> updates = updates_;
+    updates.insert(updates.end(), aliases_.begin(), aliases_.end());
+    return updates;
   }
 
   LoraOptions options_;
@@ -292,8 +285,9 @@ class Lora : public Method {
   std::string adapter_name_;
   ChosenHosts chosen_;
   std::set<std::string> adapted_;  ///< names of the modules with a pair
-  std::vector<nn::Parameter> parameters_;
-  std::vector<nn::Parameter> aliases_;  ///< trained tensors under further names of the file
+  std::vector<AdapterUpdate> updates_;
+  std::vector<AdapterUpdate> aliases_;     ///< trained tensors under further names of the file
+  std::vector<nn::Parameter> parameters_;  ///< the tensors of updates_
   BaseValues base_values_;
   Residuals residuals_;
 };
@@ -310,7 +304,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
   return lora;
 }
 
-void require_matching_targets(const LoraOptions& options, nn::Model& model) {
+void require_lora_targets(const LoraOptions& options, nn::Model& model) {
   choose_hosts(Start(options, model).options, model);
 }
 

@@ -23,27 +23,6 @@ std::string weight_of(const std::string& module) {
   return module + ".weight";
 }
 
-/// The shape of the weight that an update changes.
-std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
-  const int64_t inputs = update.A_RI.size(1);
-  const int64_t outputs = update.B_OR.size(0);
-  return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
-}
-
-/// The part of an update for rows begin … end - 1 of its weight.
-LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
-  LowRankUpdate part = update;
-  if (update.is_turned()) {
-    part.A_RI = update.A_RI.slice(1, begin, end);
-    return part;
-  }
-  part.B_OR = update.B_OR.slice(0, begin, end);
-  if (update.magnitude_O) {
-    part.magnitude_O = update.magnitude_O->slice(0, begin, end);
-  }
-  return part;
-}
-
 /// Whether a head's update and an embedding's are the same change of a shared weight.
 bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
   return !head.is_embedding && embedding.is_embedding && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&
@@ -75,19 +54,18 @@ class MergePlanner {
   }
 
   void add(const WeightedAdapter& adapter) {
+    for (const AdapterUpdate& update : adapter.adapter.updates) {
+      std::visit([&](const auto& own) { add_update(own, adapter); }, update);
+    }
     std::vector<std::string> unweighted;
-    for (const HeldTensor& whole : adapter.adapter.replaced) {
-      whole.rows.empty() ? replace(whole, adapter) : replace_rows(whole, adapter);
-      if (!whole.of_base) {
-        unweighted.push_back(whole.name);
+    for (const HeldTensor& held : adapter.adapter.held()) {
+      if (!held.of_base) {
+        unweighted.push_back(held.name);
       }
     }
     if (adapter.weight != 1 && !unweighted.empty()) {
       log::warn("[" + adapter.name +
                 "] the weight of the adapter does not apply to its whole tensors: " + join(unweighted, ", ", kNamesShown));
-    }
-    for (const LowRankUpdate& update : adapter.adapter.updates) {
-      add_update(update, adapter);
     }
   }
 
@@ -145,7 +123,7 @@ class MergePlanner {
     if (is_classifier && !whole.of_base && find(whole.name) == nullptr) {
       add_tensor(whole.name, {whole.name, "", whole.tensor.sizes().vec(), true, {}, {}, {}, {}});
     }
-    for (const std::string& name : replaced_by(whole, adapter.adapter.replaced)) {
+    for (const std::string& name : replaced_by(whole, adapter.adapter.held())) {
       replace(name, whole);
     }
   }
@@ -192,7 +170,7 @@ class MergePlanner {
     }
     std::vector<std::string> names{held.name};
     const auto is_of_head = [](const HeldTensor& other) { return other.name == weight_of(kHead) && !other.of_base; };
-    const std::vector<HeldTensor>& all = adapter.adapter.replaced;
+    const std::vector<HeldTensor> all = adapter.adapter.held();
     if (tied_ && held.name == embedding_ && std::none_of(all.begin(), all.end(), is_of_head)) {
       names.push_back(weight_of(kHead));
     }
@@ -206,6 +184,10 @@ class MergePlanner {
         tensor->rows.push_back(held);
       }
     }
+  }
+
+  void add_update(const HeldTensor& held, const WeightedAdapter& adapter) {
+    held.rows.empty() ? replace(held, adapter) : replace_rows(held, adapter);
   }
 
   void add_update(const LowRankUpdate& update, const WeightedAdapter& adapter) {
@@ -273,7 +255,8 @@ Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, 
 }  // namespace
 
 bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
-  return held.of_base && std::any_of(adapter.updates.begin(), adapter.updates.end(),
+  const std::vector<LowRankUpdate> updates = adapter.low_rank();
+  return held.of_base && std::any_of(updates.begin(), updates.end(),
                                      [&held](const LowRankUpdate& update) { return weight_of(update.module) == held.name; });
 }
 

@@ -4,18 +4,12 @@
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "peft/keys.h"
 #include "peft/report.h"
 
 namespace lora::peft {
 
 namespace {
-
-
-/// The module of a pair's tensor; empty for another tensor.
-std::string pair_module(const std::string& name) {
-  const size_t part = name.find(".lora_");
-  return part == std::string::npos ? "" : name.substr(0, part);
-}
 
 void warn(const std::set<std::string>& names, const std::string& one, const std::string& several, const std::string& where) {
   if (!names.empty()) {
@@ -26,25 +20,27 @@ void warn(const std::set<std::string>& names, const std::string& one, const std:
 
 }  // namespace
 
-std::vector<io::NamedTensor> without_missing(const std::vector<io::NamedTensor>& tensors, const StoredTensors& stored,
-                                             const MayMiss& may_miss, const std::string& where) {
+std::vector<AdapterTensor> without_missing(const std::vector<AdapterTensor>& tensors, const AdapterFolder& file, const MayMiss& may_miss) {
+  const std::string where = file.weights_file().string();
   std::set<std::string> in_file;  // modules with a part of a pair
-  for (const auto& [name, tensor] : stored) {
-    in_file.insert(pair_module(name));
+  for (const auto& [name, stored] : file.tensors()) {
+    if (is_of_pair(stored.role)) {
+      in_file.insert(stored.module);
+    }
   }
-  std::vector<io::NamedTensor> kept;
+  std::vector<AdapterTensor> kept;
   std::set<std::string> biases, pairs;
   bool has_pair = false;
-  for (const io::NamedTensor& named : tensors) {
-    const std::string module = pair_module(named.name);
-    const bool is_stored = stored.count(named.name) > 0;
-    has_pair = has_pair || (is_stored && !module.empty());
-    if (!is_stored && may_miss.biases && module.empty() && named.name.ends_with(".bias")) {
-      biases.insert(named.name);
-    } else if (!is_stored && may_miss.idle_pairs && !module.empty() && in_file.count(module) == 0) {
-      pairs.insert(module);
-    } else if (is_stored || may_miss.names.count(named.name) == 0) {
-      kept.push_back(named);
+  for (const AdapterTensor& tensor : tensors) {
+    const bool is_part = is_of_pair(tensor.role);
+    const bool is_stored = file.find(tensor.name) != nullptr;
+    has_pair = has_pair || (is_stored && is_part);
+    if (!is_stored && may_miss.biases && !is_part && tensor.name.ends_with(".bias")) {
+      biases.insert(tensor.name);
+    } else if (!is_stored && may_miss.idle_pairs && is_part && in_file.count(tensor.module) == 0) {
+      pairs.insert(tensor.module);
+    } else if (is_stored || may_miss.names.count(tensor.name) == 0) {
+      kept.push_back(tensor);
     }
   }
   if (!has_pair && !pairs.empty()) {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "peft/tensor_file.h"
+#include "lora/peft/adapter_folder.h"
 
 namespace lora::peft {
 
@@ -14,9 +14,7 @@ struct MayMiss {
   std::set<std::string> names;  ///< further names of tied weights
 };
 
-/// Returns `tensors` without those that the file lacks and may lack, and warns about these. Throws model Error if the file has no pair.
-/// @param tensors under AdapterFolder's names, like `stored`.
-std::vector<io::NamedTensor> without_missing(const std::vector<io::NamedTensor>& tensors, const StoredTensors& stored,
-                                             const MayMiss& may_miss, const std::string& where);
+/// Returns the tensors without those that the file lacks and may lack, and warns about these. Throws model Error if the file has no pair.
+std::vector<AdapterTensor> without_missing(const std::vector<AdapterTensor>& tensors, const AdapterFolder& file, const MayMiss& may_miss);
 
 }  // namespace lora::peft

@@ -8,17 +8,10 @@ namespace lora::peft {
 
 namespace {
 
-std::string module_of(const HeldTensor& held) {
-  return held.name.substr(0, held.name.rfind('.'));
-}
-
 std::vector<std::string> module_names_of(const Adapter& adapter) {
   std::set<std::string> modules;
-  for (const LowRankUpdate& update : adapter.updates) {
-    modules.insert(update.module);
-  }
-  for (const HeldTensor& held : adapter.replaced) {
-    modules.insert(module_of(held));
+  for (const AdapterUpdate& update : adapter.updates) {
+    modules.insert(module_of(update));
   }
   return {modules.begin(), modules.end()};
 }
@@ -27,12 +20,8 @@ std::vector<std::string> module_names_of(const Adapter& adapter) {
 /// @param modules those that the options must choose as before.
 void rename_all(Adapter& adapter, const std::function<std::string(const std::string&)>& rename_one,
                 const std::vector<RenamedModule>& modules) {
-  for (LowRankUpdate& update : adapter.updates) {
-    update.module = rename_one(update.module);
-  }
-  for (HeldTensor& held : adapter.replaced) {
-    const std::string module = module_of(held);
-    held.name = rename_one(module) + held.name.substr(module.size());
+  for (AdapterUpdate& update : adapter.updates) {
+    rename_module(update, rename_one(module_of(update)));
   }
   adapter.options = renamed_options(std::move(adapter.options), modules);
 }

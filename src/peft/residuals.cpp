@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "lora/base/log.h"
-#include "lora/peft/adapter_folder.h"
 
 namespace lora::peft {
 
@@ -34,55 +34,54 @@ void Residuals::take_out(const nn::Linear& host, const LowRankStart& start, doub
   starts_.push_back({host.name(), weight_OI, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale});
 }
 
-const Residuals::Start* Residuals::find(const std::string& key, ParameterRole role) const {
-  for (const Start& start : starts_) {
-    if (adapter_tensor_name(key) == tensor_name(start.module, role)) {
-      return &start;
-    }
-  }
-  return nullptr;
+const Residuals::Start* Residuals::find(const AdapterUpdate& update) const {
+  const auto* const pair = std::get_if<LowRankUpdate>(&update);
+  const auto is_its = [pair](const Start& start) { return pair != nullptr && !pair->is_embedding && start.module == pair->module; };
+  const auto found = std::find_if(starts_.begin(), starts_.end(), is_its);
+  return found == starts_.end() ? nullptr : &*found;
 }
 
-std::vector<io::NamedTensor> Residuals::portable(const std::vector<io::NamedTensor>& trained) const {
-  std::vector<io::NamedTensor> tensors = trained;
-  for (io::NamedTensor& named : tensors) {
-    if (const Start* of_a = find(named.name, ParameterRole::kLowRankA)) {
-      named.tensor = at::cat({named.tensor, of_a->start.A_RI}, 0);
-    } else if (const Start* of_b = find(named.name, ParameterRole::kLowRankB)) {
-      named.tensor = at::cat({named.tensor, -of_b->start.B_OR}, 1);
+std::vector<AdapterUpdate> Residuals::portable(std::vector<AdapterUpdate> trained) const {
+  for (AdapterUpdate& update : trained) {
+    if (const Start* own = find(update)) {
+      auto& pair = std::get<LowRankUpdate>(update);
+      pair.A_RI = at::cat({pair.A_RI.detach(), own->start.A_RI}, 0);
+      pair.B_OR = at::cat({pair.B_OR.detach(), -own->start.B_OR}, 1);
     }
   }
-  return tensors;
+  return trained;
 }
 
-void Residuals::load(const std::string& where, const StoredTensors& values, const std::vector<io::NamedTensor>& trained) {
+void Residuals::load(const std::string& where, const StoredTensors& values, const std::vector<AdapterUpdate>& trained) {
   const at::NoGradGuard no_grad;
-  const std::vector<io::NamedTensor> stored = portable(trained);
-  load_into(where, values, stored);
-  for (size_t i = 0; i < trained.size(); ++i) {
-    if (find(trained[i].name, ParameterRole::kLowRankA) != nullptr || find(trained[i].name, ParameterRole::kLowRankB) != nullptr) {
-      const Tensor target = trained[i].tensor;
-      target.copy_(stored[i].tensor.slice(0, 0, target.size(0)).slice(1, 0, target.size(1)));
-    }
-  }
+  const std::vector<AdapterUpdate> stored = portable(trained);
+  load_into(where, values, named_tensors(tensors_of(stored)));
   bool is_this_runs = true;
-  for (Start& own : starts_) {
-    const auto at_key = [&](ParameterRole role) {
-      const auto is_it = [&](const io::NamedTensor& named) { return named.name == tensor_name(own.module, role); };
-      return std::find_if(stored.begin(), stored.end(), is_it)->tensor;
-    };
-    const LowRankStart files = second_half(at_key(ParameterRole::kLowRankA), at_key(ParameterRole::kLowRankB));
-    if (!same_bits(own.start, files)) {
-      own.weight_OI.copy_(own.weight_OI.to(at::kFloat) + (product(own.start, own.scale) - product(files, own.scale)));
-      own.start = files;
-      is_this_runs = false;
+  for (size_t i = 0; i < trained.size(); ++i) {
+    const Start* const found = find(trained[i]);
+    if (found == nullptr) {
+      continue;
     }
+    const auto& target = std::get<LowRankUpdate>(trained[i]);
+    const auto& files = std::get<LowRankUpdate>(stored[i]);
+    target.A_RI.detach().copy_(files.A_RI.slice(0, 0, target.rank()));
+    target.B_OR.detach().copy_(files.B_OR.slice(1, 0, target.rank()));
+    is_this_runs = match(starts_[static_cast<size_t>(found - starts_.data())], second_half(files.A_RI, files.B_OR)) && is_this_runs;
   }
   if (!is_this_runs) {
     log::warn("[" + where +
               "] was initialized with other values of A and B than were computed here (another machine or library?): changing the base "
               "weights to match the file, up to rounding");
   }
+}
+
+bool Residuals::match(Start& own, const LowRankStart& files) {
+  if (same_bits(own.start, files)) {
+    return true;
+  }
+  own.weight_OI.copy_(own.weight_OI.to(at::kFloat) + (product(own.start, own.scale) - product(files, own.scale)));
+  own.start = files;
+  return false;
 }
 
 LoraOptions Residuals::portable(LoraOptions options) const {

@@ -2,8 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "lora/io/tensors.h"
-#include "peft/keys.h"
+#include "lora/peft/update.h"
 #include "peft/lora_init.h"
 #include "peft/tensor_file.h"
 
@@ -18,15 +17,14 @@ class Residuals {
   /// Subtracts the initialization from its host's weight, computed in float32 and rounded once to the weight's dtype (as in PEFT).
   void take_out(const nn::Linear& host, const LowRankStart& start, double scale);
 
-  /// The tensors for the file, from the trained ones: [A; A0] and [B, -B0] for each pair, others unchanged.
-  /// @param trained under the file's keys or AdapterFolder's names.
-  std::vector<io::NamedTensor> portable(const std::vector<io::NamedTensor>& trained) const;
+  /// The updates for the file, from the trained ones: [A; A0] and [B, -B0] for each pair, others unchanged.
+  std::vector<AdapterUpdate> portable(std::vector<AdapterUpdate> trained) const;
 
   /// The inverse: loads the trained tensors from those of such an adapter. On the machine that wrote the file, its A0 and B0 are
   /// bit-identical to this run's; if they are not, the base weights are changed to match the file. Throws model Error like load_into,
   /// before anything is changed.
-  /// @param trained and `stored` under AdapterFolder's names.
-  void load(const std::string& where, const StoredTensors& stored, const std::vector<io::NamedTensor>& trained);
+  /// @param stored under AdapterFolder's names.
+  void load(const std::string& where, const StoredTensors& stored, const std::vector<AdapterUpdate>& trained);
 
   /// The options of the adapter in the file: twice the rank with the same scale, and init_lora_weights true.
   LoraOptions portable(LoraOptions options) const;
@@ -38,7 +36,11 @@ class Residuals {
     LowRankStart start;
     double scale;
   };
-  const Start* find(const std::string& key, ParameterRole role) const;
+  /// The start of an update; null if nothing was subtracted for it.
+  const Start* find(const AdapterUpdate& update) const;
+
+  /// Changes the base weight to the file's initialization if that is another one. Returns whether it was the same.
+  static bool match(Start& own, const LowRankStart& files);
 
   std::vector<Start> starts_;
 };

@@ -316,10 +316,6 @@ std::function<bool(const std::string& module)> named_targets(const LoraOptions& 
   };
 }
 
-bool trains_or_changes_base(const LoraOptions& options) {
-  return changes_base(options.init);
-}
-
 Regex pattern_regex(const std::string& key, const std::string& where) {
   return Regex("(.*\\.)?(" + key + ")", where, ErrorKind::kConfig);
 }

@@ -18,20 +18,20 @@ bool is_saved(const std::vector<std::string>& entries, const std::string& module
 
 }  // namespace
 
-bool is_sequence_classification(const LoraOptions& options) {
+bool is_sequence_classification(const AdapterOptions& options) {
   const auto task = options.config.find("task_type");
   return task != options.config.end() && *task == kSequenceClassification;
 }
 
-LoraOptions for_sequence_classification(LoraOptions options, const std::vector<std::string>& created) {
-  options.config["task_type"] = kSequenceClassification;
-  std::vector<std::string>& saved = options.modules_to_save;
+MethodOptions for_sequence_classification(MethodOptions options, const std::vector<std::string>& created) {
+  options->config["task_type"] = kSequenceClassification;
+  std::vector<std::string>& saved = options->modules_to_save;
   for (const std::string& head : kHeads) {
     if (std::find(saved.begin(), saved.end(), head) == saved.end()) {
       saved.push_back(head);
     }
   }
-  options.task_modules = kHeads;
+  options->task_modules = kHeads;
   for (const std::string& weight : created) {
     const std::string module = weight.substr(0, weight.rfind('.'));
     if (!is_saved(saved, module)) {
@@ -46,7 +46,7 @@ bool is_within(const std::string& module, const std::string& end) {
   return (module + ".").find(end + ".") != std::string::npos;
 }
 
-bool saves_module(const LoraOptions& options, const std::string& module) {
+bool saves_module(const AdapterOptions& options, const std::string& module) {
   return is_saved(options.modules_to_save, module) || is_saved(kHeads, module);
 }
 

@@ -8,9 +8,28 @@
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "lora/io/torch_archive.h"
+#include "lora/peft/file_names.h"
+#include "peft/keys.h"
 #include "peft/report.h"
 
 namespace lora::peft {
+
+std::vector<io::NamedTensor> file_tensors(const std::vector<AdapterUpdate>& updates) {
+  std::vector<io::NamedTensor> result;
+  for (const AdapterTensor& tensor : tensors_of(updates)) {
+    result.push_back({file_key(tensor.wrapped_name()), tensor.tensor.detach()});
+  }
+  return result;
+}
+
+std::vector<io::NamedTensor> named_tensors(const std::vector<AdapterTensor>& tensors) {
+  std::vector<io::NamedTensor> result;
+  for (const AdapterTensor& tensor : tensors) {
+    result.push_back({tensor.name, tensor.tensor});
+  }
+  return result;
+}
 
 void require_finite(const std::vector<io::NamedTensor>& tensors) {
   for (const io::NamedTensor& named : tensors) {
@@ -19,6 +38,23 @@ void require_finite(const std::vector<io::NamedTensor>& tensors) {
                   "has a value that is not finite, so nothing was written. The training diverged. Try a lower learning_rate.");
     }
   }
+}
+
+bool is_torch_archive(const std::filesystem::path& file) {
+  return file.extension() == std::filesystem::path(kAdapterPickleFile).extension();
+}
+
+std::vector<io::NamedTensor> read_tensors(const std::filesystem::path& file, std::map<std::string, std::string>& metadata) {
+  if (is_torch_archive(file)) {
+    return io::load_torch_archive(file);
+  }
+  const io::SafetensorsFile stored(file);
+  metadata = stored.metadata();
+  std::vector<io::NamedTensor> tensors;
+  for (const std::string& name : stored.names()) {
+    tensors.push_back({name, stored.tensor(name)});
+  }
+  return tensors;
 }
 
 bool same_values(const io::Tensor& a, const io::Tensor& b) {

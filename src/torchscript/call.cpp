@@ -124,11 +124,7 @@ at::Tensor CallContext::keys_of(int64_t call, const at::Tensor& x) {
 }
 
 nn::Pass CallContext::pass_of(int64_t call, const at::Tensor& x) {
-  nn::Pass pass{pass_.batch, at::Tensor()};
-  if (keys_.defined()) {
-    pass.row_keys_T = keys_of(call, x);
-  }
-  return pass;
+  return pass_.of_rows(keys_.defined() ? keys_of(call, x) : at::Tensor());
 }
 
 /// Shows the observer the same tensor for all projections of one input. Inputs whose rows are not tokens are not shown.

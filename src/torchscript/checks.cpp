@@ -339,7 +339,8 @@ std::vector<c10::IValue> padded_arguments(const NetworkModel& model, const Sampl
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == "input_ids") {
       const Tensor own = arguments[i].toTensor();
-      arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, sample.batch.ids_T).view(own.sizes());
+      const Tensor& ids_T = sample.batch.tokens().ids_T;
+      arguments[i] = at::full_like(own, id).flatten().index_copy(0, sample.rectangle.places_T, ids_T).view(own.sizes());
     }
   }
   return arguments;

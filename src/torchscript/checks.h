@@ -7,10 +7,10 @@ namespace lora::torchscript {
 
 /// A small batch with the arguments that the network gets for it.
 struct Sample {
-  Sample(const NetworkModel& model, nn::TokenBatch tokens)
+  Sample(const NetworkModel& model, nn::Batch tokens)
       : batch(tokens.to(model.device())), rectangle(make_rectangle(batch)), arguments(model.fields().arguments(batch, rectangle)) {}
 
-  nn::TokenBatch batch;
+  nn::Batch batch;
   Rectangle rectangle;
   std::vector<c10::IValue> arguments;
 };

@@ -21,44 +21,47 @@ Tensor spread(const Tensor& values_T, const Rectangle& rectangle, int64_t paddin
   return flat.index_copy(0, rectangle.places_T, values_T).view({rectangle.num_documents, rectangle.length});
 }
 
-Tensor input_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
-  return spread(batch.ids_T, rectangle, 0);
+Tensor input_ids(const nn::Batch& batch, const Rectangle& rectangle) {
+  return spread(batch.tokens().ids_T, rectangle, 0);
 }
 
-Tensor attention_mask(const nn::TokenBatch& batch, const Rectangle& rectangle) {
-  return spread(at::ones_like(batch.ids_T), rectangle, 0);
+Tensor attention_mask(const nn::Batch& batch, const Rectangle& rectangle) {
+  return spread(at::ones_like(batch.tokens().ids_T), rectangle, 0);
 }
 
-Tensor position_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
-  return at::arange(rectangle.length, batch.ids_T.options()).expand({rectangle.num_documents, -1}).contiguous();
+Tensor position_ids(const nn::Batch& batch, const Rectangle& rectangle) {
+  return at::arange(rectangle.length, batch.tokens().ids_T.options()).expand({rectangle.num_documents, -1}).contiguous();
 }
 
-Tensor token_type_ids(const nn::TokenBatch& batch, const Rectangle& rectangle) {
-  if (batch.segments_T.defined()) {
-    return spread(batch.segments_T, rectangle, 0);
+Tensor token_type_ids(const nn::Batch& batch, const Rectangle& rectangle) {
+  if (const std::optional<Tensor>& segments_T = batch.tokens().segments_T) {
+    return spread(*segments_T, rectangle, 0);
   }
-  return at::zeros({rectangle.num_documents, rectangle.length}, batch.ids_T.options());
+  return at::zeros({rectangle.num_documents, rectangle.length}, batch.tokens().ids_T.options());
 }
 
-Tensor features(const nn::TokenBatch& batch, const Rectangle&) {
-  return batch.features;
+Tensor features(const nn::Batch& batch, const Rectangle&) {
+  return batch.features().values;
 }
 
-Tensor target(const nn::TokenBatch& batch, const Rectangle&) {
-  return batch.targets;
+/// Undefined if a row has none.
+Tensor target(const nn::Batch& batch, const Rectangle&) {
+  const auto* const targets = std::get_if<nn::DocumentTargets>(&batch.targets);
+  return targets != nullptr ? targets->values : Tensor();
 }
 
 /// Labels as transformers' models expect them: one per row if rows have labels, else one per token, not shifted.
-Tensor labels(const nn::TokenBatch& batch, const Rectangle& rectangle) {
-  if (batch.targets.defined() || batch.features.defined()) {
-    return batch.targets;
+Tensor labels(const nn::Batch& batch, const Rectangle& rectangle) {
+  const auto* const labels = std::get_if<nn::TokenLabels>(&batch.targets);
+  if (labels == nullptr) {
+    return target(batch, rectangle);
   }
-  Tensor own_T = at::full_like(batch.labels_T, nn::kIgnoreLabel);
+  Tensor own_T = at::full_like(labels->labels_T, nn::kIgnoreLabel);
   if (own_T.size(0) > 1) {
-    own_T.slice(0, 1).copy_(batch.labels_T.slice(0, 0, own_T.size(0) - 1));
+    own_T.slice(0, 1).copy_(labels->labels_T.slice(0, 0, own_T.size(0) - 1));
   }
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    own_T[batch.document_offsets[d]] = nn::kIgnoreLabel;
+    own_T[batch.layout.host_offsets[d]] = nn::kIgnoreLabel;
   }
   return spread(own_T, rectangle, nn::kIgnoreLabel);
 }
@@ -82,7 +85,7 @@ bool of_any(RowKind) {
 struct Field {
   const char* name;
   bool (*is_of)(RowKind rows);
-  Tensor (*make)(const nn::TokenBatch& batch, const Rectangle& rectangle);
+  Tensor (*make)(const nn::Batch& batch, const Rectangle& rectangle);
 };
 constexpr std::array<Field, 7> kFields{{{"input_ids", of_tokens, input_ids},
                                         {"attention_mask", of_tokens, attention_mask},
@@ -156,15 +159,15 @@ c10::IValue entry(const c10::IValue& dictionary, const std::string& output, cons
 
 }  // namespace
 
-Rectangle make_rectangle(const nn::TokenBatch& batch) {
-  Rectangle rectangle{batch.num_documents(), std::max<int64_t>(batch.max_document, 1), at::empty({batch.num_tokens()}, at::kLong)};
+Rectangle make_rectangle(const nn::Batch& batch) {
+  Rectangle rectangle{batch.num_documents(), std::max<int64_t>(batch.layout.max_document, 1), at::empty({batch.num_tokens()}, at::kLong)};
   int64_t* places = rectangle.places_T.data_ptr<int64_t>();
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    for (int64_t t = batch.document_offsets[d]; t < batch.document_offsets[d + 1]; ++t) {
-      places[t] = d * rectangle.length + t - batch.document_offsets[d];
+    for (int64_t t = batch.layout.host_offsets[d]; t < batch.layout.host_offsets[d + 1]; ++t) {
+      places[t] = d * rectangle.length + t - batch.layout.host_offsets[d];
     }
   }
-  rectangle.places_T = rectangle.places_T.to(batch.ids_T.device());
+  rectangle.places_T = rectangle.places_T.to(batch.layout.device());
   return rectangle;
 }
 
@@ -200,7 +203,7 @@ bool Fields::has(const std::string& field) const {
   return std::find(names_.begin(), names_.end(), field) != names_.end();
 }
 
-std::vector<c10::IValue> Fields::arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const {
+std::vector<c10::IValue> Fields::arguments(const nn::Batch& batch, const Rectangle& rectangle) const {
   std::vector<c10::IValue> all;
   for (size_t i = 0; i < names_.size(); ++i) {
     if (names_[i].empty()) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "torchscript/network.h"
 
 namespace lora::torchscript {
@@ -17,7 +17,7 @@ struct Rectangle {
   at::Tensor places_T;  ///< int64, the position of each token in D · L
 };
 
-Rectangle make_rectangle(const nn::TokenBatch& batch);
+Rectangle make_rectangle(const nn::Batch& batch);
 
 /// The kind of rows that a network takes.
 enum class RowKind {
@@ -35,7 +35,7 @@ class Fields {
 
   bool has(const std::string& field) const;
   /// The module's arguments for a batch. Features have the dtype of its weights.
-  std::vector<c10::IValue> arguments(const nn::TokenBatch& batch, const Rectangle& rectangle) const;
+  std::vector<c10::IValue> arguments(const nn::Batch& batch, const Rectangle& rectangle) const;
   const std::vector<std::string>& names() const { return names_; }
 
  private:

@@ -19,8 +19,8 @@ namespace {
 /// Throws data Error with file:line for a row with an id that is not below `vocab_size`. `where` names the module.
 void require_ids(const data::Dataset& rows, int64_t vocab_size, const std::string& where) {
   for (const data::Example& row : rows.examples) {
-    const auto largest = std::max_element(row.ids.begin(), row.ids.end());
-    if (largest != row.ids.end() && *largest >= vocab_size) {
+    const auto largest = std::max_element(row.ids().begin(), row.ids().end());
+    if (largest != row.ids().end() && *largest >= vocab_size) {
       data_error(row.origin.text(), "an id is not in the tables of " + where + ": found " + std::to_string(*largest) + ", expected 0 to " +
                                         std::to_string(vocab_size - 1) + ". Likely cause: the tokenizer of another model.");
     }
@@ -38,7 +38,7 @@ float in_dtype(float value, at::ScalarType dtype) {
 void require_features(const data::Dataset& rows, at::ScalarType dtype) {
   std::string first;
   for (const data::Example& row : rows.examples) {
-    for (const float feature : row.dense != nullptr ? row.dense->features : std::vector<float>()) {
+    for (const float feature : row.features() != nullptr ? row.features()->features : std::vector<float>()) {
       const float given = in_dtype(feature, dtype);
       if (!std::isfinite(given)) {
         data_error(row.origin.text(), "a feature is too large for the module's dtype: found " + shown(Json(feature)) +
@@ -65,18 +65,18 @@ class Loader {
   }
 
   std::unique_ptr<nn::Model> open(at::Device device) const {
-    const RowKind kind = rows_.examples.front().dense != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
+    const RowKind kind = rows_.examples.front().features() != nullptr ? RowKind::kFeatures : RowKind::kDocuments;
     const std::string output = options_.output.value_or(gives_loss_ ? kLoss : kLogits);
     auto network = std::make_unique<ScriptRowModel>(open_network(options_, output, device),
                                                     options_.inputs.value_or(std::vector<std::string>()), kind, output, gives_loss_);
-    size_t longest = 0;
+    int64_t longest = 0;
     for (const data::Dataset* rows : sets_) {
       require_targets(*network, *rows);
       require_ids(*rows, network->vocab_size(), options_.path.string());
       require_features(*rows, network->dtype());
-      longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].ids.size());
+      longest = std::max(longest, rows->examples[static_cast<size_t>(rows->longest())].num_tokens());
     }
-    require_sound_rows(*network, rows_, static_cast<int64_t>(longest));
+    require_sound_rows(*network, rows_, longest);
     auto model = std::make_unique<nn::Model>();
     model->documents = gives_loss_ ? nullptr : std::make_unique<nn::GivenScores>();
     model->rows = network.get();
@@ -87,7 +87,7 @@ class Loader {
  private:
   /// Labels of documents are those of their tokens if no row has its own label.
   void require_targets(const ScriptRowModel& model, const data::Dataset& rows) const {
-    const auto has_target = [](const data::Example& row) { return row.dense != nullptr || row.has_target(); };
+    const auto has_target = [](const data::Example& row) { return row.features() != nullptr || row.has_target(); };
     const auto has_targets = [&](const data::Dataset* set) { return std::any_of(set->examples.begin(), set->examples.end(), has_target); };
     for (const char* field : {"target", "labels"}) {
       const bool is_of_rows = std::string(field) == "target" || std::any_of(sets_.begin(), sets_.end(), has_targets);

@@ -115,8 +115,8 @@ class LossCheck : public RowCheck {
   /// If every row draws the same numbers, randomness by row cancels out; with other randomness the loss is not a sum over rows.
   void require_mean_in_training() const {
     const auto drawn_alike = [this](const Indices& indices) {
-      nn::TokenBatch alike = batch(indices);
-      std::fill(alike.sample_ids.begin(), alike.sample_ids.end(), 0);
+      nn::Batch alike = batch(indices);
+      std::fill(alike.layout.sample_ids.begin(), alike.layout.sample_ids.end(), 0);
       return result(alike, true).item<double>();
     };
     const double first = count({0, 1}, model_.loss_mean()), second = count({2, 3}, model_.loss_mean());
@@ -132,7 +132,7 @@ class LossCheck : public RowCheck {
 
   bool sees_length(const data::Dataset& rows) const override {
     const auto sum = [&](const Indices& indices) {
-      const nn::TokenBatch batch = batch_of(rows, indices, model_.device());
+      const nn::Batch batch = batch_of(rows, indices, model_.device());
       return result(batch).item<double>() * static_cast<double>(nn::loss_count(model_.loss_mean(), batch));
     };
     return differ(sum({0, 1}), sum({0}) + sum({1}));

@@ -44,7 +44,7 @@ c10::IValue NetworkModel::run(const nn::Pass& pass, const Rectangle& rectangle) 
     rows.keys = at::zeros({rectangle.num_documents * rectangle.length}, pass.row_keys_T.options())
                     .index_copy(0, rectangle.places_T, pass.row_keys_T);
   }
-  return network_->run(fields_.arguments(pass.batch, rectangle), pass, rows);
+  return network_->run(fields_.arguments(pass.batch(), rectangle), pass, rows);
 }
 
 void NetworkModel::begin(const nn::Pass& pass) const {

@@ -22,10 +22,10 @@ Slack slack_of(at::ScalarType dtype) {
 
 }  // namespace
 
-nn::TokenBatch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device) {
-  nn::TokenBatch batch = data::make_batch(rows, indices).to(device);
-  for (size_t i = 0; i < batch.sample_ids.size(); ++i) {
-    batch.sample_ids[i] = static_cast<int64_t>(i);
+nn::Batch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device) {
+  nn::Batch batch = data::make_batch(rows, indices).to(device);
+  for (size_t i = 0; i < batch.layout.sample_ids.size(); ++i) {
+    batch.layout.sample_ids[i] = static_cast<int64_t>(i);
   }
   return batch;
 }
@@ -35,7 +35,7 @@ RowCheck::RowCheck(ScriptRowModel& model, const data::Dataset& rows)
 
 void RowCheck::run() {
   check();
-  if (rows_.examples.front().dense != nullptr) {
+  if (rows_.examples.front().features() != nullptr) {
     return;
   }
   const std::optional<data::Dataset> rows = rows_of_two_lengths();
@@ -44,7 +44,7 @@ void RowCheck::run() {
   }
 }
 
-Tensor RowCheck::result(const nn::TokenBatch& batch, bool training) const {
+Tensor RowCheck::result(const nn::Batch& batch, bool training) const {
   return model_.result(training ? nn::training_pass(batch, kRowCheckSeed, 0) : nn::evaluation_pass(batch)).to(at::kFloat);
 }
 
@@ -72,7 +72,7 @@ void RowCheck::warn_of_same_results() const {
 /// Rows in which every other document is shorter and still has a supervised token; none, so that padding is not tried, if no document
 /// is.
 std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
-  const int64_t shorter = static_cast<int64_t>(rows_.examples.front().ids.size()) * 2 / 3;
+  const int64_t shorter = rows_.examples.front().num_tokens() * 2 / 3;
   data::Dataset rows = rows_;
   for (size_t i = 1; i < rows.examples.size(); i += 2) {
     if (shorter < (is_supervised(rows.examples[i]) ? 2 : 1)) {
@@ -86,7 +86,7 @@ std::optional<data::Dataset> RowCheck::rows_of_two_lengths() const {
 /// Whether other ids as padding after the documents change the result.
 bool RowCheck::sees_padding(const data::Dataset& rows) const {
   const Sample sample(model_, batch_of(rows, {0, 1, 2, 3}, model_.device()));
-  const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.ids_T.max().item<int64_t>();
+  const int64_t other = model_.num_ids() > 0 ? model_.num_ids() - 1 : sample.batch.tokens().ids_T.max().item<int64_t>();
   const auto with_padding = [&](int64_t id) {
     const nn::Pass pass = nn::evaluation_pass(sample.batch);
     const PassRows places{Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length};

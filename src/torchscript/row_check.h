@@ -17,7 +17,7 @@ struct Slack {
 };
 
 /// Some of the rows as a batch, numbered by their position in it, so that random numbers belong to a position and not to a row.
-nn::TokenBatch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device);
+nn::Batch batch_of(const data::Dataset& rows, const std::vector<int64_t>& indices, at::Device device);
 
 /// Checks that each row's result is independent of the others, by comparing batches of the tried rows. Batches of the same size are rounded
 /// in the same way, so that they can be compared closely in half precision too.
@@ -36,8 +36,8 @@ class RowCheck {
   /// Whether a document's result is different in a batch with a longer one.
   virtual bool sees_length(const data::Dataset& rows_of_two_lengths) const = 0;
 
-  nn::TokenBatch batch(const Indices& indices) const { return batch_of(rows_, indices, model_.device()); }
-  at::Tensor result(const nn::TokenBatch& batch, bool training = false) const;
+  nn::Batch batch(const Indices& indices) const { return batch_of(rows_, indices, model_.device()); }
+  at::Tensor result(const nn::Batch& batch, bool training = false) const;
   [[noreturn]] void fail(const std::string& form) const;
   /// Warns that randomness in the module is not drawn by row.
   void warn_of_draws() const;

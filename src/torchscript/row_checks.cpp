@@ -53,12 +53,13 @@ class ElementCount : public nn::InputObserver {
 /// Elements per token or row of features, which may become many rows of the network (patches).
 int64_t elements_of_place(ScriptRowModel& model, const Sample& sample) {
   ElementCount count;
-  const nn::Pass pass{sample.batch, Tensor(), nullptr, &count};
+  nn::Pass pass = nn::evaluation_pass(sample.batch);
+  pass.observer = &count;
   model.network().run(sample.arguments, pass, {Tensor(), sample.rectangle.num_documents, Tensor(), sample.rectangle.length});
   return count.elements() / std::max<int64_t>(sample.batch.num_tokens(), 1);
 }
 
-bool has_result(const ScriptRowModel& model, const nn::TokenBatch& row) {
+bool has_result(const ScriptRowModel& model, const nn::Batch& row) {
   try {
     return at::isfinite(model.result(nn::evaluation_pass(row))).all().item<bool>();
   } catch (const Error&) {
@@ -88,7 +89,7 @@ void require_sound_tried_rows(ScriptRowModel& model, const data::Dataset& rows) 
 }  // namespace
 
 void require_sound_rows(ScriptRowModel& model, const data::Dataset& rows, int64_t longest) {
-  const int64_t count = model.gives_loss() && rows.has_classes ? kTriedClasses : kTried;
+  const int64_t count = model.gives_loss() && rows.has_classes() ? kTriedClasses : kTried;
   const data::Dataset tried = tried_rows(rows, {count, std::min(longest, kLongest), model.num_ids()});
   try {
     require_sound_tried_rows(model, tried);

@@ -73,7 +73,7 @@ Tensor ScriptModel::hidden(const nn::Pass& pass) const {
     return rectangle_logits(pass);
   }
   std::vector<Tensor> logits, tokens;
-  for (const DocumentGroup& group : groups_by_length(pass.batch)) {
+  for (const DocumentGroup& group : groups_by_length(pass.batch())) {
     tokens.push_back(group.tokens);
     logits.push_back(rectangle_logits(group.pass(pass)));
   }
@@ -81,7 +81,7 @@ Tensor ScriptModel::hidden(const nn::Pass& pass) const {
 }
 
 Tensor ScriptModel::rectangle_logits(const nn::Pass& pass) const {
-  const Rectangle rectangle = make_rectangle(pass.batch);
+  const Rectangle rectangle = make_rectangle(pass.batch());
   const Tensor logits_DLV = logits_of(run(pass, rectangle), rectangle);
   return logits_DLV.flatten(0, 1).index_select(0, rectangle.places_T);
 }

@@ -43,17 +43,17 @@ nn::PassMemory ScriptRowModel::pass_memory(nn::Recompute) const {
 Tensor ScriptRowModel::result(const nn::Pass& pass) const {
   begin(pass);
   if (!keeps_lengths_apart()) {
-    return result_of(run(pass, make_rectangle(pass.batch)), pass.batch.num_documents());
+    return result_of(run(pass, make_rectangle(pass.batch())), pass.layout().num_documents());
   }
   std::vector<Tensor> results;
   std::vector<int64_t> order;
-  for (const DocumentGroup& group : groups_by_length(pass.batch)) {
+  for (const DocumentGroup& group : groups_by_length(pass.batch())) {
     const Tensor found = result_of(run(group.pass(pass), make_rectangle(group.batch)), group.batch.num_documents());
     results.push_back(gives_loss_ ? found * nn::loss_count(loss_mean_, group.batch) : found);
     order.insert(order.end(), group.documents.begin(), group.documents.end());
   }
   if (gives_loss_) {
-    return at::stack(results).sum() / nn::loss_count(loss_mean_, pass.batch);
+    return at::stack(results).sum() / nn::loss_count(loss_mean_, pass.batch());
   }
   return at::cat(results).index_select(0, at::tensor(order, at::kLong).argsort().to(device()));
 }

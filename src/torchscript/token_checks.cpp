@@ -29,7 +29,7 @@ std::vector<std::vector<int32_t>> documents_of(const ScriptModel& model, const s
   return documents;
 }
 
-nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents) {
+nn::Batch batch_of(const std::vector<std::vector<int32_t>>& documents) {
   std::vector<nn::DocumentView> views;
   for (const std::vector<int32_t>& ids : documents) {
     views.push_back({&ids, &ids, static_cast<int64_t>(views.size())});

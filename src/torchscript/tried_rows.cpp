@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "lora/base/random.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::torchscript {
 
@@ -13,9 +13,10 @@ constexpr uint64_t kTriedRowSeed = 0x7219;
 constexpr auto kIgnore = static_cast<int32_t>(nn::kIgnoreLabel);
 
 data::Example with_tokens(const data::Example& row, std::vector<int32_t> ids, const std::vector<int32_t>& labels) {
-  data::Example other(std::move(ids), labels);
+  const bool is_document = std::holds_alternative<data::TokenDocument>(row.content);
+  data::Example other = is_document ? data::Example(std::move(ids), labels)
+                                    : data::Example(data::LabelledText{std::move(ids), /*second_text=*/0, row.target()});
   other.origin = row.origin;
-  other.target = row.target;
   return other;
 }
 
@@ -33,26 +34,24 @@ data::Example with_supervised(const data::Example& row, bool all) {
     const int32_t other = labels[i] == kIgnore ? labels[end - 1] : labels[i];
     labels[i] = i + 1 == end || all ? other : kIgnore;
   }
-  return with_tokens(row, row.ids, labels);
+  return with_tokens(row, row.ids(), labels);
 }
 
 bool are_alike(const data::Example& a, const data::Example& b) {
-  return a.dense != nullptr ? a.dense->features == b.dense->features : a.ids == b.ids;
+  return a.features() != nullptr ? a.features()->features == b.features()->features : a.ids() == b.ids();
 }
 
 /// Each feature reduced by its own fraction, so that numbers of categories stay in range; 0 becomes a small number.
-std::shared_ptr<const data::DenseRow> changed(const data::DenseRow& row, CounterRandom& random) {
-  auto other = std::make_shared<data::DenseRow>(row);
-  for (float& feature : other->features) {
+void change(data::FeatureRow& row, CounterRandom& random) {
+  for (float& feature : row.features) {
     const auto share = static_cast<float>(random.uniform());
     feature = feature != 0 ? feature * (1 - share / 2) : share / 8;
   }
-  return other;
 }
 
 class Chooser {
  public:
-  Chooser(const data::Dataset& rows, const TriedRows& needed) : rows_(rows), needed_(needed) { tried_.has_classes = rows.has_classes; }
+  Chooser(const data::Dataset& rows, const TriedRows& needed) : rows_(rows), needed_(needed) { tried_.labels = rows.labels; }
 
   data::Dataset choose() {
     take_where([this](const data::Example& row) { return has_new_target(row); });
@@ -88,20 +87,21 @@ class Chooser {
   }
 
   bool has_new_target(const data::Example& row) const {
-    return !std::isnan(row.target) && std::none_of(tried_.examples.begin(), tried_.examples.end(),
-                                                   [&row](const data::Example& other) { return other.target == row.target; });
+    return row.target() && std::none_of(tried_.examples.begin(), tried_.examples.end(),
+                                        [&row](const data::Example& other) { return other.target() == row.target(); });
   }
 
   data::Example made_of(const data::Example& row, uint64_t number) const {
     CounterRandom random(mix64(kTriedRowSeed, number));
     data::Example other = row;
-    if (row.dense != nullptr) {
-      other.dense = changed(*row.dense, random);
+    if (auto* const features = std::get_if<data::FeatureRow>(&other.content)) {
+      change(*features, random);
       return other;
     }
-    const int64_t num_ids = needed_.num_ids > 0 ? needed_.num_ids : *std::max_element(row.ids.begin(), row.ids.end()) + 1;
-    for (int32_t& id : other.ids) {  // labels that are ids change with them
-      id = static_cast<int32_t>(random.below(static_cast<uint64_t>(num_ids)));
+    auto* const document = std::get_if<data::TokenDocument>(&other.content);
+    const int64_t num_ids = needed_.num_ids > 0 ? needed_.num_ids : *std::max_element(row.ids().begin(), row.ids().end()) + 1;
+    for (int32_t& id : document != nullptr ? document->ids : std::get<data::LabelledText>(other.content).ids) {
+      id = static_cast<int32_t>(random.below(static_cast<uint64_t>(num_ids)));  // labels that are ids change with them
     }
     return other;
   }
@@ -114,19 +114,19 @@ class Chooser {
 }  // namespace
 
 bool is_supervised(const data::Example& row) {
-  return row.dense == nullptr && !row.has_target();
+  return row.features() == nullptr && !row.has_target();
 }
 
 data::Example fitted(const data::Example& row, int64_t length) {
-  const size_t size = row.ids.size(), needed = static_cast<size_t>(length);
-  if (row.dense != nullptr || size == needed) {
+  const size_t size = row.ids().size(), needed = static_cast<size_t>(length);
+  if (row.features() != nullptr || size == needed) {
     return row;
   }
   const std::vector<int32_t> labels = row.labels();
   const size_t supervised = end_of_supervised(labels), end = supervised > 0 ? supervised : size;
   std::vector<int32_t> ids, own;
   for (size_t i = end - std::min(end, needed); ids.size() < needed; ++i) {
-    ids.push_back(row.ids[i % size]);
+    ids.push_back(row.ids()[i % size]);
     own.push_back(labels[i % size]);
   }
   return with_tokens(row, std::move(ids), own);

@@ -23,9 +23,10 @@ struct SupervisedRows {
 };
 
 SupervisedRows supervised_rows(const nn::Model& model, const nn::Pass& pass) {
-  const Tensor& rows_S = pass.batch.supervised_S;
-  const Tensor hidden_SD = model.body->hidden_of(rows_S, pass), labels_S = pass.batch.labels_T.index_select(0, rows_S);
-  return {hidden_SD, labels_S, {pass.batch, pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor()}};
+  const nn::TokenLabels& labels = pass.batch().labels();
+  const Tensor& rows_S = labels.supervised_S;
+  return {model.body->hidden_of(rows_S, pass), labels.labels_T.index_select(0, rows_S),
+          pass.of_rows(pass.training() ? pass.row_keys_T.index_select(0, rows_S) : Tensor())};
 }
 
 }  // namespace
@@ -43,7 +44,7 @@ int64_t CausalLm::num_needed(const BatchSize& size) const {
 }
 
 Tensor CausalLm::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   return loss_of(training_pass(tokens, step));
 }
 
@@ -68,12 +69,12 @@ Tensor CausalLm::add_gradients(const MicroBatch& batch, int64_t step, double sca
   if (graph_ == nullptr) {
     return Objective::add_gradients(batch, step, scale);
   }
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   // A batch with less than half of the tokens, such as an epoch's last or one halved for memory, is faster without padding.
   if (!graph_->room().holds(nn::room_of(tokens)) || 2 * tokens.num_tokens() < graph_->room().tokens) {
     return add_gradients_of(loss_of(training_pass(tokens, step)), scale);
   }
-  const nn::TokenBatch whole = nn::padded(tokens, graph_->room());
+  const nn::Batch whole = nn::padded(tokens, graph_->room());
   try {
     return graph_->add_gradients(training_pass(whole, step), scale);
   } catch (const c10::OutOfMemoryError&) {
@@ -91,16 +92,16 @@ Tensor CausalLm::loss_of(const nn::Pass& pass) const {
 EvalResult CausalLm::evaluate() const {
   EvalResult result;
   double sum = 0;
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+  for_each_eval_batch([&](const nn::Batch& tokens) {
     sum += token_scores(model(), tokens).loss_S.sum(at::kDouble).item<double>();
-    result.num_supervised += tokens.num_supervised;
+    result.num_supervised += tokens.num_supervised();
   });
   result.loss = sum / static_cast<double>(result.num_supervised);
   result.metrics = {{"eval_perplexity", std::exp(result.loss)}};
   return result;
 }
 
-ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch) {
+ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch) {
   const at::NoGradGuard no_grad;
   const SupervisedRows rows = supervised_rows(model, nn::evaluation_pass(batch));
   return model.tokens->scores(rows.hidden_SD, rows.labels_S, rows.pass);

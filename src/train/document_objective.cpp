@@ -22,7 +22,7 @@ BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
   BatchSize size;
   for (const int64_t index : batch) {
     size.supervised += dataset.examples[index].num_supervised();
-    size.input += static_cast<int64_t>(dataset.examples[index].ids.size());
+    size.input += dataset.examples[index].num_tokens();
   }
   return size;
 }
@@ -79,17 +79,17 @@ nn::BatchRoom DocumentObjective::room_for(const MicroBatch& batch) const {
   const BatchSize needed = size(batch);
   nn::BatchRoom room{needed.input, static_cast<int64_t>(batch.size()), needed.supervised, 0};
   for (const int64_t index : batch) {
-    room.longest = std::max(room.longest, static_cast<int64_t>(train_.examples[index].ids.size()));
+    room.longest = std::max(room.longest, train_.examples[index].num_tokens());
   }
   return room;
 }
 
-nn::TokenBatch DocumentObjective::take(const MicroBatch& batch) const {
+nn::Batch DocumentObjective::take(const MicroBatch& batch) const {
   const ProfileScope scope(kDataScope);
   return train_ahead_->take(batch);
 }
 
-nn::Pass DocumentObjective::training_pass(const nn::TokenBatch& tokens, int64_t step) const {
+nn::Pass DocumentObjective::training_pass(const nn::Batch& tokens, int64_t step) const {
   return nn::training_pass(tokens, options_.seed, step, recompute_);
 }
 
@@ -118,7 +118,7 @@ int64_t DocumentObjective::evaluation_bytes() const {
   return most;
 }
 
-void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const {
+void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::Batch& tokens)>& add) const {
   const std::vector<std::vector<int64_t>> batches = data::plan_epoch(*eval_, options_.eval_batches, 0);
   data::BatchPrefetcher ahead(*eval_, model_.device(), prefetches_);
   ahead.expect(batches);

@@ -29,7 +29,7 @@ ModuleLoss::ModuleLoss(nn::Model& model, const data::Dataset& train, const data:
     : DocumentObjective(model, train, eval, options), network_(*model.rows) {}
 
 /// The number of rows or tokens that the loss of these documents is a mean over.
-int64_t ModuleLoss::count(const nn::TokenBatch& tokens) const {
+int64_t ModuleLoss::count(const nn::Batch& tokens) const {
   return nn::loss_count(network_.loss_mean(), tokens);
 }
 
@@ -42,7 +42,7 @@ BatchSize ModuleLoss::size(const MicroBatch& batch) const {
 }
 
 at::Tensor ModuleLoss::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   const auto rows = [&] { return describe(batch) + " in step " + std::to_string(step + 1); };
   return row_loss(network_, training_pass(tokens, step), rows) * count(tokens);
 }
@@ -58,11 +58,11 @@ int64_t ModuleLoss::evaluation_loss_bytes(const BatchSize&) const {
 EvalResult ModuleLoss::evaluate() const {
   EvalResult result;
   result.supervised_name = network_.loss_mean() == nn::LossMean::kTokens ? "eval_num_tokens" : "eval_num_examples";
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+  for_each_eval_batch([&](const nn::Batch& tokens) {
     const at::NoGradGuard no_grad;
     const auto rows = [&] {
       std::vector<std::string> origins;
-      for (const int64_t index : tokens.sample_ids) {
+      for (const int64_t index : tokens.layout.sample_ids) {
         origins.push_back(eval_set().examples.at(static_cast<size_t>(index)).origin.text());
       }
       return join(origins, ", ", 4);

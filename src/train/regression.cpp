@@ -15,8 +15,9 @@ namespace {
 using at::Tensor;
 
 /// [N, K], also for one value per row.
-Tensor targets_of(const nn::TokenBatch& tokens) {
-  return tokens.targets.dim() == 1 ? tokens.targets.unsqueeze(1) : tokens.targets;
+Tensor targets_of(const nn::Batch& tokens) {
+  const Tensor& targets = tokens.document_targets().values;
+  return targets.dim() == 1 ? targets.unsqueeze(1) : targets;
 }
 
 /// For each row the mean over its values; in float32 whatever the network computes in.
@@ -26,8 +27,7 @@ Tensor squared_error(const Tensor& predicted_NK, const Tensor& targets_NK) {
 
 void require_width(const nn::RowModel& network, const data::Dataset& dataset) {
   const data::Example& first = dataset.examples.front();
-  const bool is_list = first.dense != nullptr && !first.dense->targets.empty();
-  const int64_t values = is_list ? static_cast<int64_t>(first.dense->targets.size()) : 1;
+  const auto values = static_cast<int64_t>(first.num_target_values());
   if (values != network.num_outputs()) {
     data_error(first.origin.text(), "the target does not match the module's predictions: found " + std::to_string(values) + " value" +
                                         (values > 1 ? "s" : "") + ", expected " + std::to_string(network.num_outputs()) +
@@ -53,7 +53,7 @@ Regression::Regression(nn::Model& model, const data::Dataset& train, const data:
 }
 
 Tensor Regression::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   const Tensor predicted_NK = network_.predict(training_pass(tokens, step));
   const ProfileScope scope(kLossScope);
   return squared_error(predicted_NK, targets_of(tokens));
@@ -77,9 +77,9 @@ std::vector<std::string> Regression::metric_names() const {
 
 EvalResult Regression::evaluate() const {
   ValueTally tally;
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) {
+  for_each_eval_batch([&](const nn::Batch& tokens) {
     const at::NoGradGuard no_grad;
-    tally.add(network_.predict(nn::evaluation_pass(tokens)), tokens.targets);
+    tally.add(network_.predict(nn::evaluation_pass(tokens)), tokens.document_targets().values);
   });
   return tally.result();
 }

@@ -16,10 +16,10 @@ namespace {
 using at::Tensor;
 
 /// The documents that have a target.
-std::vector<int64_t> labelled(const std::vector<double>& targets) {
+std::vector<int64_t> labelled(const std::vector<std::optional<double>>& targets) {
   std::vector<int64_t> indices;
   for (size_t i = 0; i < targets.size(); ++i) {
-    if (!std::isnan(targets[i])) {
+    if (targets[i]) {
       indices.push_back(static_cast<int64_t>(i));
     }
   }
@@ -53,11 +53,11 @@ SequenceClassification::SequenceClassification(nn::Model& model, const data::Dat
     : DocumentObjective(model, train, eval, options), is_regression_(labels.is_regression) {}
 
 Tensor SequenceClassification::loss_sum(const MicroBatch& batch, int64_t step) const {
-  const nn::TokenBatch tokens = take(batch);
+  const nn::Batch tokens = take(batch);
   const nn::Pass pass = training_pass(tokens, step);
   const Tensor logits_NC = document_logits(model(), pass);
   const ProfileScope scope(kLossScope);
-  return document_loss(logits_NC, tokens.targets, is_regression_);
+  return document_loss(logits_NC, tokens.document_targets().values, is_regression_);
 }
 
 int64_t SequenceClassification::loss_bytes(const BatchSize& size) const {
@@ -79,16 +79,16 @@ std::vector<std::string> SequenceClassification::metric_names() const {
 
 EvalResult SequenceClassification::evaluate() const {
   LabelTally tally(is_regression_);
-  for_each_eval_batch([&](const nn::TokenBatch& tokens) { tally.add(row_outputs(model(), tokens), targets_of(eval_set(), tokens)); });
+  for_each_eval_batch([&](const nn::Batch& tokens) { tally.add(row_outputs(model(), tokens), targets_of(eval_set(), tokens)); });
   return tally.result();
 }
 
-Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens) {
+Tensor row_outputs(const nn::Model& model, const nn::Batch& tokens) {
   const at::NoGradGuard no_grad;
   return document_logits(model, nn::evaluation_pass(tokens));
 }
 
-void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_targets) {
+void LabelTally::add(const Tensor& outputs_NC, const std::vector<std::optional<double>>& all_targets) {
   const at::NoGradGuard no_grad;
   const std::vector<int64_t> rows = labelled(all_targets);
   num_labels_ = outputs_NC.size(1);
@@ -99,7 +99,7 @@ void LabelTally::add(const Tensor& outputs_NC, const std::vector<double>& all_ta
   const Tensor logits_NC = is_whole ? outputs_NC : outputs_NC.index_select(0, at::tensor(rows, at::kLong).to(outputs_NC.device()));
   std::vector<double> targets;
   for (const int64_t row : rows) {
-    targets.push_back(all_targets[static_cast<size_t>(row)]);
+    targets.push_back(*all_targets[static_cast<size_t>(row)]);
   }
   const Tensor targets_N = at::tensor(targets, at::kDouble).to(is_regression_ ? at::kFloat : at::kLong).to(logits_NC.device());
   loss_ += document_loss(logits_NC, targets_N, is_regression_).item<double>();
@@ -118,10 +118,10 @@ EvalResult LabelTally::result() const {
   return result;
 }
 
-std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens) {
-  std::vector<double> targets;
-  for (const int64_t index : tokens.sample_ids) {
-    targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target);
+std::vector<std::optional<double>> targets_of(const data::Dataset& dataset, const nn::Batch& tokens) {
+  std::vector<std::optional<double>> targets;
+  for (const int64_t index : tokens.layout.sample_ids) {
+    targets.push_back(dataset.examples.at(static_cast<size_t>(index)).target());
   }
   return targets;
 }

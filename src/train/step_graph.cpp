@@ -38,21 +38,21 @@ at::Tensor StepGraph::add_gradients(const nn::Pass& pass, double scale) {
 /// Copies the batch into the tensors that the recorded work reads.
 void StepGraph::fill(const nn::Pass& pass, double scale) {
   if (!row_keys_T_.defined()) {
-    batch_ = pass.batch.with_tensors([](const at::Tensor& tensor) { return tensor.clone(); });
-    batch_.is_replayed = pass.batch.ids_T.is_cuda();
+    batch_ = pass.batch().with_tensors([](const at::Tensor& tensor) { return tensor.clone(); });
+    batch_.layout.is_replayed = pass.layout().device().is_cuda();
     row_keys_T_ = pass.row_keys_T.clone();
     recompute_ = pass.recompute;
     scale_ = at::full({}, scale, row_keys_T_.options().dtype(at::kFloat));
     return;
   }
-  batch_.copy_tensors(pass.batch);
-  batch_.document_offsets = pass.batch.document_offsets;
+  batch_.copy_tensors(pass.batch());
+  batch_.layout.host_offsets = pass.layout().host_offsets;
   row_keys_T_.copy_(pass.row_keys_T);
   scale_.fill_(scale);
 }
 
 void StepGraph::run() {
-  nn::Pass pass{batch_, row_keys_T_};
+  nn::Pass pass(batch_, row_keys_T_);
   pass.recompute = recompute_;
   const at::Tensor loss = loss_of_(pass);
   (loss * scale_).backward();

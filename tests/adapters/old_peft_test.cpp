@@ -80,9 +80,9 @@ TEST(OldPeft, IsMerged) {
 TEST(OldPeft, IsInspectedAndConverted) {
   for_each_old_adapter([](const OldAdapter& old) {
     const TemporaryFolder scratch;
-    const peft::LoraOptions options = config::read_adapter_folder(old.folder);
-    EXPECT_EQ(app::adapter_facts(old.folder)["modules"].size(), peft::read_adapter(old.folder, options).updates.size());
-    if (!peft::changes_base(options.init)) {
+    const peft::MethodOptions options = config::read_adapter_folder(old.folder);
+    EXPECT_EQ(app::adapter_facts(old.folder)["modules"].size(), peft::read_adapter(old.folder, options).low_rank().size());
+    if (!peft::changes_base(options)) {
       convert_to("peft", old.folder, scratch / "peft");
       EXPECT_NEAR(loss_with(old.base, scratch / "peft"), old.loss, kTolerance);
     }

@@ -44,9 +44,9 @@ inline double loss_of(nn::Model& model) {
 /// What the companions compute with the adapter in `folder`.
 inline double loss_with(const std::filesystem::path& base, const std::filesystem::path& folder) {
   const models::BaseModel model = load_small(base);
-  peft::LoraOptions options = config::read_adapter_folder(folder);
-  options.keeps_base = true;
-  const auto method = peft::attach_lora(options, *model.model, "base", 0);
+  peft::MethodOptions options = config::read_adapter_folder(folder);
+  options->keeps_base = true;
+  const auto method = peft::attach_adapter(options, *model.model, "base", 0);
   return loss_of(*model.model);
 }
 

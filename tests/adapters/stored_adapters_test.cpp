@@ -4,7 +4,7 @@
 
 #include "app/inspect_adapter.h"
 #include "changed_adapter.h"
-#include "config/adapter_table.h"
+#include "config/lora_table.h"
 #include "lora/nn/adapters.h"
 #include "lora/peft/adapter.h"
 #include "small_model.h"
@@ -42,9 +42,9 @@ TEST(StoredAdapters, LeaveTheBaseToOthers) {
   std::vector<std::unique_ptr<peft::Method>> methods;
   const std::vector<std::string> names{"pissa", "resized", "plain", "resized_saved", "olora"};
   for (const std::string& name : names) {
-    peft::LoraOptions options = config::read_adapter_folder(kStored / name);
-    options.keeps_base = true;
-    methods.push_back(peft::attach_lora(options, *model.model, "base", 0, name));
+    peft::MethodOptions options = config::read_adapter_folder(kStored / name);
+    options->keeps_base = true;
+    methods.push_back(peft::attach_adapter(options, *model.model, "base", 0, name));
   }
   for (const std::string& name : names) {
     nn::use_adapter(*model.model, name);
@@ -77,10 +77,10 @@ TEST(StoredAdapters, AreInspectedAndConverted) {
     SCOPED_TRACE(name);
     const TemporaryFolder scratch;
     const fs::path base = kStored / expected["base"].get<std::string>();
-    const peft::LoraOptions options = config::read_adapter_folder(kStored / name);
+    const peft::MethodOptions options = config::read_adapter_folder(kStored / name);
     const Json facts = app::adapter_facts(kStored / name);
-    EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).updates.size());
-    if (peft::changes_base(options.init)) {
+    EXPECT_EQ(facts["modules"].size(), peft::read_adapter(kStored / name, options).low_rank().size());
+    if (peft::changes_base(options)) {
       expect_error(ErrorKind::kModel, {"path_initial_model_for_weight_conversion"},
                    [&] { convert_to("peft", kStored / name, scratch / "peft"); });
       continue;
@@ -134,7 +134,7 @@ TEST(StoredAdapters, WhatAsksForSomethingUnknownIsRefused) {
 }
 
 TEST(StoredAdapters, EveryKeyOfPeftIsKnown) {
-  const std::vector<std::string> known = config::adapter_table().keys();
+  const std::vector<std::string> known = config::lora_table().keys();
   const Json keys = read_json(kStored / "peft_keys.json", ErrorKind::kData);
   for (const auto& [key, version] : keys.items()) {
     EXPECT_THAT(known, testing::Contains(key)) << "of PEFT " << version;

@@ -10,11 +10,11 @@
 namespace lora::test {
 
 /// The options of an `adapter` section.
-inline peft::LoraOptions read_options(const Json& section) {
+inline peft::MethodOptions read_options(const Json& section) {
   config::Findings findings;
   const config::Surroundings nowhere;
   const config::Context context{std::filesystem::current_path(), {}, nowhere};
-  peft::LoraOptions options = *config::read_adapter(section, config::ConfigPlace{"adapter", findings}, context).options;
+  peft::MethodOptions options = config::read_adapter(section, config::ConfigPlace{"adapter", findings}, context).options;
   findings.throw_if_any();
   return options;
 }
@@ -22,7 +22,7 @@ inline peft::LoraOptions read_options(const Json& section) {
 /// Writes an adapter with large values as a run would. Returns the loss with it.
 inline double train_and_save(const Json& section, const std::filesystem::path& base, const std::filesystem::path& folder) {
   const models::BaseModel model = load_small(base);
-  const auto method = peft::attach_lora(read_options(section), *model.model, "base", 42);
+  const auto method = peft::attach_adapter(read_options(section), *model.model, "base", 42);
   const at::NoGradGuard no_grad;
   uint64_t seed = 1;
   for (const nn::Parameter& parameter : method->parameters()) {
@@ -39,7 +39,7 @@ inline double train_and_save(const Json& section, const std::filesystem::path& b
 inline double continued_loss(const std::filesystem::path& base, const std::filesystem::path& folder,
                              const std::filesystem::path& saved = {}) {
   const models::BaseModel model = load_small(base);
-  const auto method = peft::attach_lora(read_options({{"init_from", folder.string()}}), *model.model, "base", 7);
+  const auto method = peft::attach_adapter(read_options({{"init_from", folder.string()}}), *model.model, "base", 7);
   if (!saved.empty()) {
     std::filesystem::create_directories(saved);
     method->save(saved);

@@ -2,6 +2,7 @@
 
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
+#include "lora/peft/method.h"
 #include "sandbox.h"
 #include "support/expect_error.h"
 
@@ -25,7 +26,7 @@ TEST(Adapter, EveryValueArrives) {
   const std::string text = R"({"peft_type": "LORA", "r": 4, "lora_alpha": 2.5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"],
     "exclude_modules": ".*k_proj", "layers_to_transform": [0, 2], "layers_pattern": ["layers"], "rank_pattern": {"v_proj": 2, "q_.*": 3},
     "alpha_pattern": {"q_proj": 0.5}, "use_rslora": true, "init_lora_weights": "gaussian", "bias": "none", "task_type": "CAUSAL_LM"})";
-  const peft::LoraOptions lora = *sandbox.load(with_adapter(text)).adapter;
+  const peft::LoraOptions lora = *sandbox.load(with_adapter(text)).adapter.as<peft::LoraOptions>();
   EXPECT_EQ(lora.r, 4);
   EXPECT_EQ(lora.lora_alpha, 2.5);
   EXPECT_EQ(lora.lora_dropout, 0.1);
@@ -41,7 +42,7 @@ TEST(Adapter, EveryValueArrives) {
   EXPECT_EQ(lora.init, LoraInit::kGaussian);
   EXPECT_EQ(lora.config, Json::parse(text));
 
-  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter.as<peft::LoraOptions>(); };
   EXPECT_EQ(load(R"({"target_modules": "ALL-Linear"})").target_modules.kind, ModuleChoice::Kind::kAllLinear);
   EXPECT_EQ(load(R"({"target_modules": "model.*q_proj"})").target_modules.kind, ModuleChoice::Kind::kRegex);
   EXPECT_EQ(load("{}").target_modules.kind, ModuleChoice::Kind::kNone);
@@ -110,7 +111,7 @@ TEST(Adapter, WholePeftConfigPastedIn) {
 
 TEST(Adapter, WhatIsTrainedBesideThePairs) {
   const Sandbox sandbox;
-  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter.as<peft::LoraOptions>(); };
   const peft::LoraOptions lora = load(R"({"bias": "lora_only", "use_dora": true, "modules_to_save": ["lm_head", "norm"],
     "trainable_token_indices": {"embed_tokens": [5, 3], "lm_head": [7]}, "ensure_weight_tying": true})");
   EXPECT_EQ(lora.bias, peft::TrainedBias::kLoraOnly);
@@ -168,7 +169,7 @@ TEST(Adapter, Findings) {
 
 TEST(Adapter, StartsHavePeftsNames) {
   const Sandbox sandbox;
-  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter; };
+  const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter.as<peft::LoraOptions>(); };
   EXPECT_EQ(load(R"({"init_lora_weights": "orthogonal"})").init, LoraInit::kOrthogonal);
   EXPECT_EQ(load(R"({"init_lora_weights": "olora"})").init, LoraInit::kOlora);
   const peft::LoraOptions exact = load(R"({"init_lora_weights": "pissa"})");
@@ -217,7 +218,7 @@ TEST(Adapter, AStartThatChangesTheBaseBelongsToItsAdapter) {
   EXPECT_THAT(findings_from(pissa, ""), IsEmpty());  // PEFT's own file, not converted: the base is changed as it was there
   EXPECT_THAT(findings_from(pissa, pissa), IsEmpty());
   // What computes with it makes the same start again, which a random one is not.
-  EXPECT_EQ(read_adapter_folder(sandbox.folder() / "start").init, LoraInit::kPissa);
+  EXPECT_EQ(read_adapter_folder(sandbox.folder() / "start").as<peft::LoraOptions>()->init, LoraInit::kPissa);
   sandbox.write("random/adapter_config.json",
                 R"({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "pissa_niter_4"})");
   test::expect_error(ErrorKind::kModel, {"adapter_config.json:init_lora_weights]", "pissa_niter_4", "cannot be restored"},
@@ -236,7 +237,7 @@ TEST(Adapter, InitFrom) {
       R"({"peft_type": "LORA", "r": 4, "lora_alpha": 32, "lora_dropout": 0.5, "target_modules": ["v_proj"], "rank_pattern": {"v_proj": 2},
                     "peft_version": "0.99", "a_later_option": false, "another": null})");
   const RunConfig run = sandbox.load(with_adapter(R"({"init_from": "./start/", "lora_dropout": 0.25})"));
-  const peft::LoraOptions& lora = *run.adapter;
+  const peft::LoraOptions& lora = *run.adapter.as<peft::LoraOptions>();
   EXPECT_EQ(*lora.init_from, sandbox.folder() / "start");
   EXPECT_EQ(lora.r, 4);
   EXPECT_EQ(lora.lora_alpha, 32);
@@ -272,6 +273,16 @@ TEST(Adapter, InitFrom) {
   std::filesystem::remove(file);
   expect(continued, "without adapter_config.json, expected a folder with adapter_config.json and adapter_model.safetensors", 4);
   EXPECT_THAT(sandbox.findings(with_adapter(continued), {"training.seed=x"}), ::testing::SizeIs(2));  // of both kinds: the config's
+}
+
+TEST(Adapter, EveryMethodHasASection) {
+  const Sandbox sandbox;
+  for (const std::string& type : peft::peft_types()) {
+    const peft::MethodOptions options = sandbox.load(with_adapter("{\"peft_type\": \"" + type + "\"}")).adapter;
+    EXPECT_TRUE(options) << type;
+  }
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"peft_type": "IA3"})")),
+              ElementsAre(HasSubstr("[adapter.peft_type] found \"IA3\", expected \"LORA\"")));
 }
 
 }  // namespace

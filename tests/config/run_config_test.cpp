@@ -129,10 +129,10 @@ TEST(RunConfig, Overrides) {
                                 "data.train.1={\"path\": \"b.txt\", \"format\": \"text\"}", "data.train.0.path=a=b.jsonl", "adapter.r=4"});
   EXPECT_EQ(run.training.learning_rate, 1e-4);
   EXPECT_EQ(run.output_dir, sandbox.folder() / "runs/x");
-  EXPECT_EQ(run.adapter->rank_pattern.at(0).second, 2);
+  EXPECT_EQ(run.adapter.as<peft::LoraOptions>()->rank_pattern.at(0).second, 2);
   EXPECT_EQ(run.data.train.at(0).path, (sandbox.folder() / "a=b.jsonl").string());
   EXPECT_EQ(run.data.train.at(1).format, data::RowFormat::kText);
-  EXPECT_EQ(run.adapter->r, 4);
+  EXPECT_EQ(run.adapter.as<peft::LoraOptions>()->r, 4);
   EXPECT_FALSE(sandbox.load(smallest(), {"adapter=null"}).adapter);
 
   const auto expect = [&](const std::string& setting, const std::string& finding) {
@@ -162,10 +162,10 @@ TEST(RunConfig, SeveralAdaptersAreARunEach) {
   const RunConfig& small = list.runs[0];
   EXPECT_EQ(small.adapter_name, "small");
   EXPECT_EQ(small.output_dir, sandbox.folder() / "out/small");
-  EXPECT_EQ(small.adapter->r, 4);
+  EXPECT_EQ(small.adapter.as<peft::LoraOptions>()->r, 4);
   EXPECT_EQ(small.training.learning_rate, 0.01);
   EXPECT_EQ(list.runs[1].output_dir, sandbox.folder() / "out/adapter_1");
-  EXPECT_EQ(list.runs[1].adapter->lora_alpha, 3);
+  EXPECT_EQ(list.runs[1].adapter.as<peft::LoraOptions>()->lora_alpha, 3);
   EXPECT_EQ(list.runs[1].training.learning_rate, 0.002);
   // Each run equals that of a single adapter: its resolved config has no list.
   EXPECT_EQ(sandbox.load(small.resolved).resolved, small.resolved);
@@ -233,11 +233,11 @@ TEST(RunConfig, CommittedConfigsParseAndResolvedMeansTheSame) {
     EXPECT_EQ(again.model.path, run.model.path);
     EXPECT_EQ(again.model.tokenizer, run.model.tokenizer);
     EXPECT_EQ(again.output_dir, run.output_dir);
-    ASSERT_EQ(again.adapter.has_value(), run.adapter.has_value());
+    ASSERT_EQ(bool(again.adapter), bool(run.adapter));
     if (run.adapter) {
-      EXPECT_EQ(again.adapter->target_modules.names, run.adapter->target_modules.names);
-      EXPECT_EQ(again.adapter->rank_pattern, run.adapter->rank_pattern);
-      EXPECT_EQ(again.adapter->lora_alpha, run.adapter->lora_alpha);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->target_modules.names, run.adapter.as<peft::LoraOptions>()->target_modules.names);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->rank_pattern, run.adapter.as<peft::LoraOptions>()->rank_pattern);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->lora_alpha, run.adapter.as<peft::LoraOptions>()->lora_alpha);
     }
     EXPECT_EQ(again.training.warmup_ratio, run.training.warmup_ratio);
     EXPECT_EQ(again.training.schedule.num_decay_steps, run.training.schedule.num_decay_steps);

@@ -19,14 +19,14 @@ Dataset some_documents() {
   return dataset;
 }
 
-void expect_batch(const nn::TokenBatch& batch, const Dataset& dataset, const std::vector<int64_t>& indices) {
-  const nn::TokenBatch expected = make_batch(dataset, indices);
-  EXPECT_EQ(batch.sample_ids, expected.sample_ids);
-  EXPECT_EQ(batch.document_offsets, expected.document_offsets);
-  EXPECT_TRUE(at::equal(batch.ids_T, expected.ids_T));
-  EXPECT_TRUE(at::equal(batch.labels_T, expected.labels_T));
-  EXPECT_TRUE(at::equal(batch.positions_T, expected.positions_T));
-  EXPECT_TRUE(at::equal(batch.offsets, expected.offsets));
+void expect_batch(const nn::Batch& batch, const Dataset& dataset, const std::vector<int64_t>& indices) {
+  const nn::Batch expected = make_batch(dataset, indices);
+  EXPECT_EQ(batch.layout.sample_ids, expected.layout.sample_ids);
+  EXPECT_EQ(batch.layout.host_offsets, expected.layout.host_offsets);
+  EXPECT_TRUE(at::equal(batch.tokens().ids_T, expected.tokens().ids_T));
+  EXPECT_TRUE(at::equal(batch.labels().labels_T, expected.labels().labels_T));
+  EXPECT_TRUE(at::equal(batch.layout.positions_T, expected.layout.positions_T));
+  EXPECT_TRUE(at::equal(batch.layout.offsets, expected.layout.offsets));
 }
 
 TEST(BatchPrefetcher, ReturnsEachBatchWhateverWasExpected) {

@@ -43,7 +43,7 @@ std::vector<int64_t> sorted(std::vector<int64_t> values) {
 int64_t tokens_of(const Dataset& dataset, const std::vector<int64_t>& batch) {
   int64_t tokens = 0;
   for (const int64_t index : batch) {
-    tokens += static_cast<int64_t>(dataset.examples[index].ids.size());
+    tokens += static_cast<int64_t>(dataset.examples[index].ids().size());
   }
   return tokens;
 }
@@ -191,13 +191,13 @@ TEST(PlanEpoch, Weights) {
 TEST(MakeBatch, PacksDocumentsEndToEnd) {
   Dataset dataset = dataset_of({2, 3, 4});
   dataset.examples[1] = Example({7, 8, 9}, {-100, -100, 9});
-  const nn::TokenBatch batch = make_batch(dataset, {1, 0});
-  EXPECT_TRUE(at::equal(batch.ids_T, at::tensor({7, 8, 9, 0, 0}, at::kLong)));
-  EXPECT_TRUE(at::equal(batch.labels_T, at::tensor({-100, 9, -100, 0, -100}, at::kLong)));
-  EXPECT_TRUE(at::equal(batch.positions_T, at::tensor({0, 1, 2, 0, 1}, at::kLong)));
-  EXPECT_TRUE(at::equal(batch.offsets, at::tensor({0, 3, 5}, at::kInt)));
-  EXPECT_THAT(batch.sample_ids, ElementsAre(1, 0));
-  EXPECT_EQ(batch.num_supervised, dataset.examples[0].num_supervised() + dataset.examples[1].num_supervised());
+  const nn::Batch batch = make_batch(dataset, {1, 0});
+  EXPECT_TRUE(at::equal(batch.tokens().ids_T, at::tensor({7, 8, 9, 0, 0}, at::kLong)));
+  EXPECT_TRUE(at::equal(batch.labels().labels_T, at::tensor({-100, 9, -100, 0, -100}, at::kLong)));
+  EXPECT_TRUE(at::equal(batch.layout.positions_T, at::tensor({0, 1, 2, 0, 1}, at::kLong)));
+  EXPECT_TRUE(at::equal(batch.layout.offsets, at::tensor({0, 3, 5}, at::kInt)));
+  EXPECT_THAT(batch.layout.sample_ids, ElementsAre(1, 0));
+  EXPECT_EQ(batch.num_supervised(), dataset.examples[0].num_supervised() + dataset.examples[1].num_supervised());
 }
 
 }  // namespace

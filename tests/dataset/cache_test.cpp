@@ -89,7 +89,7 @@ TEST(Cache, AHitEqualsReadingTheRows) {
   EXPECT_THAT(warnings, HasSubstr("empty1.jsonl] the file has no rows"));
   EXPECT_THAT(warnings, HasSubstr("rows have no supervised token"));
   EXPECT_GT(plain.report.split, 0);
-  EXPECT_TRUE(plain.examples.at(plain.examples.size() - 2).labelling.own);
+  EXPECT_TRUE(std::get<TokenDocument>(plain.examples.at(plain.examples.size() - 2).content).labelling.own);
   EXPECT_EQ(plain.files.size(), 4U) << "the limit is reached before the last file";
   EXPECT_FALSE(std::filesystem::exists(setup.folder / "cache"));
 
@@ -111,7 +111,7 @@ TEST(Cache, AHitEqualsReadingTheRows) {
   EXPECT_THAT(setup.said, HasSubstr(kHit));
   EXPECT_EQ(moved.examples[0].weight, 1.0);
   EXPECT_THAT(moved.examples[0].origin.text(), HasSubstr("moved.jsonl:"));
-  EXPECT_EQ(moved.examples[0].ids, plain.examples[0].ids);
+  EXPECT_EQ(moved.examples[0].ids(), plain.examples[0].ids());
 }
 
 TEST(Cache, EveryChangeOfTheExamplesChangesTheKey) {

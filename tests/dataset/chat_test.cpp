@@ -6,7 +6,7 @@
 #include "data/formats.h"
 #include "lora/base/file.h"
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
@@ -192,18 +192,18 @@ TEST_F(Chats, Rows) {
   const std::string row = R"({"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})";
   const int32_t eos = *tokenizer_->eos_id();
   const Example ended = load(row, "{% for m in messages %}{{ m.content }}\n{% endfor %}").examples.at(0);
-  EXPECT_EQ(ended.ids.back(), eos);
+  EXPECT_EQ(ended.ids().back(), eos);
   EXPECT_EQ(ended.labels().back(), eos);
   EXPECT_EQ(ended.labels().front(), nn::kIgnoreLabel);
   const Example once = load(row, kChatTemplate).examples.at(0);
-  EXPECT_EQ(std::count(once.ids.begin(), once.ids.end(), eos), 2);
+  EXPECT_EQ(std::count(once.ids().begin(), once.ids().end(), eos), 2);
   const std::vector<int32_t> labels = once.labels();
   EXPECT_EQ(std::count(labels.begin(), labels.end(), eos), 1);  // although the padding token is the same
   // JSON in a string, as in some datasets.
   EXPECT_EQ(load(R"({"chat": "[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"})", kChatTemplate)
                 .examples.at(0)
-                .ids,
-            once.ids);
+                .ids(),
+            once.ids());
   test::expect_error(ErrorKind::kData, {"rows.jsonl:2", "messages"}, [&] { load(row + "\n{\"chat\": 3}\n", kChatTemplate); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"chat\" is missing"}, [&] { load("{\"messages\": []}\n", kChatTemplate); });
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "rejects", "nope"}, [&] { load(row, "{{ raise_exception('nope') }}"); });

@@ -32,7 +32,8 @@ struct ClassificationSetup {
   /// Loads the rows and numbers their labels.
   Dataset labelled(const std::string& rows, const std::optional<LabelSet>& known = std::nullopt) {
     Dataset dataset = load(rows);
-    apply_labels(dataset, find_labels(dataset, known));
+    const LabelSet labels = find_labels(dataset, known);
+    dataset = resolve_labels(std::move(dataset), labels);
     return dataset;
   }
   void expect_fault(const std::string& rows, const std::vector<std::string>& parts) {
@@ -40,10 +41,14 @@ struct ClassificationSetup {
   }
 };
 
-std::vector<double> targets_of(const Dataset& dataset) {
-  std::vector<double> targets;
+int32_t second_text_of(const Example& example) {
+  return std::get<LabelledText>(example.content).second_text;
+}
+
+std::vector<std::optional<double>> targets_of(const Dataset& dataset) {
+  std::vector<std::optional<double>> targets;
   for (const Example& example : dataset.examples) {
-    targets.push_back(example.target);
+    targets.push_back(example.target());
   }
   return targets;
 }
@@ -57,11 +62,11 @@ TEST(ClassificationRows, ContainATextAPairOrIds) {
 {"text": "ab", "text_pair": null, "label": 1}
 )");
   ASSERT_EQ(dataset.examples.size(), 5u);
-  EXPECT_EQ(dataset.examples[0].ids, (Ids{1, 300}));  // without EOS, as in transformers
-  EXPECT_EQ(dataset.examples[1].ids, (Ids{1, 300, 1, 300}));
-  EXPECT_EQ(dataset.examples[1].second_text, 2);
-  EXPECT_EQ(dataset.examples[3].second_text, 1);
-  EXPECT_EQ(dataset.examples[4].ids, dataset.examples[0].ids);
+  EXPECT_EQ(dataset.examples[0].ids(), (Ids{1, 300}));  // without EOS, as in transformers
+  EXPECT_EQ(dataset.examples[1].ids(), (Ids{1, 300, 1, 300}));
+  EXPECT_EQ(second_text_of(dataset.examples[1]), 2);
+  EXPECT_EQ(second_text_of(dataset.examples[3]), 1);
+  EXPECT_EQ(dataset.examples[4].ids(), dataset.examples[0].ids());
   EXPECT_EQ(dataset.num_supervised(), 5);
   EXPECT_EQ(dataset.examples[2].labels(), (Ids{-100, -100, -100}));
 }
@@ -76,7 +81,7 @@ TEST(ClassificationRows, IdsNeedNoTokenizer) {
 TEST(ClassificationRows, ColumnsRename) {
   ClassificationSetup setup;
   setup.source.columns = {{"text", "sentence"}, {"label", "class"}};
-  EXPECT_EQ(setup.labelled(R"({"sentence": "ab", "class": 1, "label": 7})").examples[0].target, 1);
+  EXPECT_EQ(setup.labelled(R"({"sentence": "ab", "class": 1, "label": 7})").examples[0].target(), 1);
 }
 
 TEST(ClassificationRows, AreTruncatedIncludingSpecialTokens) {
@@ -89,10 +94,10 @@ TEST(ClassificationRows, AreTruncatedIncludingSpecialTokens) {
 {"text": "xx", "text_pair": "y", "label": 1}
 )");
   constexpr int32_t x = 'x' + 10, y = 'y' + 10;
-  EXPECT_EQ(dataset.examples[0].ids, (Ids{1, x, x, x, x, x, 2}));
-  EXPECT_EQ(dataset.examples[1].ids, (Ids{1, x, 2, 1, y, y, 2}));
-  EXPECT_EQ(dataset.examples[2].ids, (Ids{1, x, x, 2, 1, y, 2}));
-  EXPECT_EQ(dataset.examples[3].ids, (Ids{1, x, x, 2, 1, y, 2}));
+  EXPECT_EQ(dataset.examples[0].ids(), (Ids{1, x, x, x, x, x, 2}));
+  EXPECT_EQ(dataset.examples[1].ids(), (Ids{1, x, 2, 1, y, y, 2}));
+  EXPECT_EQ(dataset.examples[2].ids(), (Ids{1, x, x, 2, 1, y, 2}));
+  EXPECT_EQ(dataset.examples[3].ids(), (Ids{1, x, x, 2, 1, y, 2}));
   EXPECT_EQ(dataset.report.truncated, 3);
   setup.options.overlength = Overlength::kDrop;
   EXPECT_EQ(setup.load("{\"text\": \"xxxxxxxx\", \"label\": 1}\n{\"text\": \"x\", \"label\": 1}").examples.size(), 1u);
@@ -121,7 +126,7 @@ TEST(ClassificationRows, FaultsNameTheLine) {
 
 TEST(Labels, ByNumberNameOrValue) {
   ClassificationSetup setup;
-  EXPECT_EQ(targets_of(setup.labelled("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 0}")), (std::vector<double>{2, 0}));
+  EXPECT_EQ(targets_of(setup.labelled("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 0}")), (std::vector<std::optional<double>>{2, 0}));
   const Dataset names =
       setup.load("{\"text\": \"a\", \"label\": \"yes\"}\n{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}");
   const LabelSet found = find_labels(names, std::nullopt);
@@ -130,9 +135,9 @@ TEST(Labels, ByNumberNameOrValue) {
   EXPECT_TRUE(find_labels(values, std::nullopt).is_regression);
   EXPECT_EQ(find_labels(values, std::nullopt).num_labels(), 1);
   // A CSV cell that parses as a number is a number.
-  EXPECT_EQ(setup.load("text,label\na,1\nb,0\n", "x.csv").raw_labels.kind, LabelKind::kIntegers);
-  EXPECT_EQ(setup.load("text,label\na,1\nb,0.5\n", "x.csv").raw_labels.kind, LabelKind::kReals);
-  EXPECT_EQ(setup.load("text,label\na,good\nb,bad\n", "x.csv").raw_labels.names, (std::vector<std::string>{"good", "bad"}));
+  EXPECT_EQ(setup.load("text,label\na,1\nb,0\n", "x.csv").labels.kind, LabelKind::kIntegers);
+  EXPECT_EQ(setup.load("text,label\na,1\nb,0.5\n", "x.csv").labels.kind, LabelKind::kReals);
+  EXPECT_EQ(setup.load("text,label\na,good\nb,bad\n", "x.csv").labels.names, (std::vector<std::string>{"good", "bad"}));
 }
 
 std::optional<LabelSet> labels_of(const Json& config) {
@@ -143,7 +148,7 @@ TEST(Labels, AreTheModelsIfItDefinesThem) {
   ClassificationSetup setup;
   const auto known = labels_of({{"id2label", {{"0", "yes"}, {"1", "no"}, {"2", "maybe"}}}});
   const std::string rows = "{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}";
-  EXPECT_EQ(targets_of(setup.labelled(rows, known)), (std::vector<double>{1, 0}));
+  EXPECT_EQ(targets_of(setup.labelled(rows, known)), (std::vector<std::optional<double>>{1, 0}));
   const std::string numbers = "{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 3}";
   test::expect_error(ErrorKind::kData, {"x.jsonl:2", "found 3", "expected one of yes, no, maybe"}, [&] { setup.labelled(numbers, known); });
   const std::string other = "{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"never\"}";
@@ -182,12 +187,12 @@ TEST(Labels, ComeBackFromTheCache) {
   const Dataset first = setup.load(rows), second = setup.load(rows);
   EXPECT_FALSE(std::filesystem::is_empty(setup.options.cache_dir));
   EXPECT_EQ(targets_of(first), targets_of(second));
-  EXPECT_EQ(second.raw_labels.names, (std::vector<std::string>{"yes", "no"}));
-  EXPECT_EQ(second.raw_labels.kind, LabelKind::kNames);
-  EXPECT_EQ(second.examples[0].second_text, first.examples[0].second_text);
-  EXPECT_GT(second.examples[0].second_text, 0);
+  EXPECT_EQ(second.labels.names, (std::vector<std::string>{"yes", "no"}));
+  EXPECT_EQ(second.labels.kind, LabelKind::kNames);
+  EXPECT_EQ(second_text_of(second.examples[0]), second_text_of(first.examples[0]));
+  EXPECT_GT(second_text_of(second.examples[0]), 0);
   setup.source.format = RowFormat::kText;
-  EXPECT_TRUE(std::isnan(setup.load(rows).examples[0].target));
+  EXPECT_EQ(setup.load(rows).examples[0].target(), std::nullopt);
 }
 
 // scripts/golden/text_pairs.py: `tokenizers` with truncation.
@@ -202,10 +207,10 @@ TEST(TextPairs, EqualTokenizers) {
     for (const Json& row : rows) {
       setup.options.max_length = row["max_length"].get<int64_t>();
       const Example example = setup.load(Json{{"text", row["text"]}, {"text_pair", row["text_pair"]}, {"label", 1}}.dump()).examples.at(0);
-      EXPECT_EQ(example.ids, row["ids"].get<Ids>()) << name << " " << row.dump();
+      EXPECT_EQ(example.ids(), row["ids"].get<Ids>()) << name << " " << row.dump();
       const auto types = row["types"].get<Ids>();
       const auto second = std::find(types.begin(), types.end(), 1) - types.begin();
-      EXPECT_EQ(example.second_text, second == static_cast<std::ptrdiff_t>(types.size()) ? 0 : second) << name << " " << row.dump();
+      EXPECT_EQ(second_text_of(example), second == static_cast<std::ptrdiff_t>(types.size()) ? 0 : second) << name << " " << row.dump();
     }
   }
 }

@@ -5,7 +5,7 @@
 
 #include "lora/base/python_json.h"
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
@@ -146,8 +146,8 @@ TEST_F(SupervisedRows, WeightsAndVariablesOfARowAreHonoured) {
       "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|eot_id|>{% endgeneration %}{% else %}"
       "{{ m.content }}{% endif %}{% endfor %}";
   EXPECT_EQ(supervised(load(row + "}", TrainOn::kCompletion, marked).examples.at(0)), "yo<|eot_id|>");
-  EXPECT_EQ(load(row + R"(, "chat_template_kwargs": {"style": "short"}})").examples.at(0).ids.size(),
-            load(row + "}").examples.at(0).ids.size() + tokenizer_->encode("[short]").size());
+  EXPECT_EQ(load(row + R"(, "chat_template_kwargs": {"style": "short"}})").examples.at(0).ids().size(),
+            load(row + "}").examples.at(0).ids().size() + tokenizer_->encode("[short]").size());
   EXPECT_EQ(supervised(load(row + R"(, "weight": 1})").examples.at(0)), "yo<|eot_id|>");
   EXPECT_EQ(load(row + "}\n" + row + R"(, "weight": 0})").report.skipped, 1);
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"weight\": found 0.25, expected 0 or 1"},
@@ -163,7 +163,7 @@ TEST_F(SupervisedRows, WeightsAndVariablesOfARowAreHonoured) {
                 ->decode(load(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "", "tool_calls": )"
                               R"([{"function": {"name": "f", "arguments": {"id": 123456789012345678901}}}]}]})")
                              .examples.at(0)
-                             .ids,
+                             .ids(),
                          true)
                 .find("{\"id\": 123456789012345678901}"),
             std::string::npos);

@@ -21,8 +21,9 @@ int64_t count_predicted(const Ids& labels) {
 void expect_kept(const Ids& ids, const Ids& labels, const Ids& values, bool own) {
   const Example example(ids, labels);
   EXPECT_EQ(example.labels(), labels);
-  EXPECT_EQ(example.labelling.values, values);
-  EXPECT_EQ(example.labelling.own, own);
+  const Labelling& labelling = std::get<TokenDocument>(example.content).labelling;
+  EXPECT_EQ(labelling.values, values);
+  EXPECT_EQ(labelling.own, own);
   EXPECT_EQ(example.num_supervised(), count_predicted(labels));
   for (size_t i = 0; i < labels.size(); ++i) {
     EXPECT_EQ(example.label(i), labels[i]) << i;
@@ -54,8 +55,39 @@ TEST(Example, AnyMaskIsRestored) {
     const Example example(ids, labels);
     ASSERT_EQ(example.labels(), labels);
     ASSERT_EQ(example.num_supervised(), count_predicted(labels));
-    ASSERT_FALSE(example.labelling.own);
+    ASSERT_FALSE(std::get<TokenDocument>(example.content).labelling.own);
   }
+}
+
+TEST(Example, ATextHasOneLabelAsAWhole) {
+  Example text(LabelledText{{5, 6, 7}, 2, std::nullopt});
+  EXPECT_EQ(text.ids(), (Ids{5, 6, 7}));
+  EXPECT_EQ(text.labels(), (Ids{kNo, kNo, kNo}));
+  EXPECT_EQ(text.label(2), kNo);
+  EXPECT_EQ(text.num_tokens(), 3);
+  EXPECT_EQ(text.num_supervised(), 0);
+  EXPECT_FALSE(text.has_target());
+  text.set_target(0);
+  EXPECT_EQ(text.target(), 0.0);
+  EXPECT_TRUE(text.has_target());
+  EXPECT_EQ(text.num_supervised(), 1);
+  EXPECT_FALSE(Example({5}, {5}).has_target());
+}
+
+TEST(Example, ARowOfFeaturesIsOnePosition) {
+  Example row(FeatureRow{{2}, {0.5F, 1}, {}});
+  EXPECT_TRUE(row.ids().empty());
+  EXPECT_EQ(row.labels(), (Ids{kNo}));
+  EXPECT_EQ(row.num_tokens(), 1);
+  EXPECT_EQ(row.num_supervised(), 1);
+  EXPECT_EQ(row.num_target_values(), 0U);
+  EXPECT_EQ(row.features()->values(), nullptr);
+  row.set_target(2.5);
+  EXPECT_EQ(row.target(), 2.5);
+  EXPECT_EQ(row.num_target_values(), 1U);
+  const Example list(FeatureRow{{2}, {0.5F, 1}, std::vector<float>{1, 2, 3}});
+  EXPECT_EQ(list.target(), std::nullopt);
+  EXPECT_EQ(list.num_target_values(), 3U);
 }
 
 TEST(Example, NamesItsOrigin) {

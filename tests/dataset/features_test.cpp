@@ -30,11 +30,11 @@ TEST(FeatureRows, BecomeOneTensorPerBatch) {
   const Dataset dataset = setup.load(R"({"features": [[1, 2.5], [3, -4e-1]], "target": 2}
 {"features": [[5, 6], [7, 8]], "target": 0}
 )");
-  EXPECT_TRUE(dataset.has_classes);
+  EXPECT_TRUE(dataset.has_classes());
   EXPECT_EQ(dataset.num_supervised(), 2);
-  const nn::TokenBatch batch = make_batch(dataset, {1, 0});
-  EXPECT_TRUE(at::equal(batch.features, at::tensor({5.f, 6.f, 7.f, 8.f, 1.f, 2.5f, 3.f, -0.4f}).view({2, 2, 2})));
-  EXPECT_TRUE(at::equal(batch.targets, at::tensor({0, 2}, at::kLong)));
+  const nn::Batch batch = make_batch(dataset, {1, 0});
+  EXPECT_TRUE(at::equal(batch.features().values, at::tensor({5.f, 6.f, 7.f, 8.f, 1.f, 2.5f, 3.f, -0.4f}).view({2, 2, 2})));
+  EXPECT_TRUE(at::equal(batch.document_targets().values, at::tensor({0, 2}, at::kLong)));
   EXPECT_EQ(batch.num_documents(), 2);
   EXPECT_EQ(batch.num_tokens(), 2);  // one position per row
 }
@@ -42,16 +42,17 @@ TEST(FeatureRows, BecomeOneTensorPerBatch) {
 TEST(FeatureRows, HaveTargetsOfSeveralKinds) {
   Rows setup;
   const Dataset values = setup.load("{\"features\": [1], \"target\": 1}\n{\"features\": [2], \"target\": 0.5}\n");
-  EXPECT_FALSE(values.has_classes);
-  EXPECT_TRUE(at::equal(make_batch(values, {0, 1}).targets, at::tensor({1.f, 0.5f})));
+  EXPECT_FALSE(values.has_classes());
+  EXPECT_TRUE(at::equal(make_batch(values, {0, 1}).document_targets().values, at::tensor({1.f, 0.5f})));
   const Dataset lists = setup.load("{\"features\": [1], \"target\": [1, 2]}\n{\"features\": [2], \"target\": [3, 4.5]}\n");
-  EXPECT_TRUE(at::equal(make_batch(lists, {0, 1}).targets, at::tensor({1.f, 2.f, 3.f, 4.5f}).view({2, 2})));
+  EXPECT_TRUE(at::equal(make_batch(lists, {0, 1}).document_targets().values, at::tensor({1.f, 2.f, 3.f, 4.5f}).view({2, 2})));
   Dataset names = setup.load("{\"features\": [1], \"target\": \"b\"}\n{\"features\": [2], \"target\": \"a\"}\n");
-  apply_labels(names, find_labels(names, std::nullopt));
-  EXPECT_TRUE(at::equal(make_batch(names, {0, 1}).targets, at::tensor({1, 0}, at::kLong)));
+  const LabelSet found = find_labels(names, std::nullopt);
+  names = resolve_labels(std::move(names), found);
+  EXPECT_TRUE(at::equal(make_batch(names, {0, 1}).document_targets().values, at::tensor({1, 0}, at::kLong)));
   const Dataset none = setup.load("{\"features\": 3}\n{\"features\": 4}\n");
-  EXPECT_FALSE(make_batch(none, {0, 1}).targets.defined());
-  EXPECT_TRUE(at::equal(make_batch(none, {0, 1}).features, at::tensor({3.f, 4.f})));
+  EXPECT_TRUE(std::holds_alternative<std::monostate>(make_batch(none, {0, 1}).targets));
+  EXPECT_TRUE(at::equal(make_batch(none, {0, 1}).features().values, at::tensor({3.f, 4.f})));
   test::expect_error(ErrorKind::kData, {"x.jsonl:1]", "has no target", "because"}, [&] { require_targets(none, "because"); });
 }
 
@@ -59,12 +60,12 @@ TEST(FeatureRows, CanBeInCsvAndInJson) {
   Rows setup;
   setup.source.columns = {{"features", "x"}, {"target", "y"}};
   const Dataset csv = setup.load("x,y\n\"[1, 2]\",0.5\n\"[3, 4]\",1\n", "x.csv");
-  EXPECT_TRUE(at::equal(make_batch(csv, {0, 1}).features, at::tensor({1.f, 2.f, 3.f, 4.f}).view({2, 2})));
-  EXPECT_TRUE(at::equal(make_batch(csv, {0, 1}).targets, at::tensor({0.5f, 1.f})));
+  EXPECT_TRUE(at::equal(make_batch(csv, {0, 1}).features().values, at::tensor({1.f, 2.f, 3.f, 4.f}).view({2, 2})));
+  EXPECT_TRUE(at::equal(make_batch(csv, {0, 1}).document_targets().values, at::tensor({0.5f, 1.f})));
   const Dataset lists = setup.load("x,y\n\"[1]\",\"[1, 2]\"\n", "x.csv");
-  EXPECT_EQ(make_batch(lists, {0}).targets.sizes(), (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(make_batch(lists, {0}).document_targets().values.sizes(), (std::vector<int64_t>{1, 2}));
   const Dataset json = setup.load("[{\"x\": [1, 2], \"y\": 3}]", "x.json");
-  EXPECT_EQ(make_batch(json, {0}).features.sizes(), (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(make_batch(json, {0}).features().values.sizes(), (std::vector<int64_t>{1, 2}));
   test::expect_error(ErrorKind::kData, {"x.csv:2", "column x"}, [&] { setup.load("x,y\n\"[1, 2\",0.5\n", "x.csv"); });
 }
 
@@ -102,7 +103,7 @@ TEST(FeatureRows, AreReadAgainDespiteACache) {
   Rows setup;
   setup.options.cache_dir = setup.folder.path() / "cache";
   for (int i = 0; i < 2; ++i) {
-    EXPECT_EQ(make_batch(setup.load("{\"features\": [1, 2]}\n"), {0}).features.numel(), 2);
+    EXPECT_EQ(make_batch(setup.load("{\"features\": [1, 2]}\n"), {0}).features().values.numel(), 2);
   }
   EXPECT_FALSE(std::filesystem::exists(setup.options.cache_dir));
 }

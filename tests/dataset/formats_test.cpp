@@ -29,7 +29,7 @@ struct FormatSetup {
 };
 
 void expect_example(const Example& example, const Ids& ids, const Ids& labels) {
-  EXPECT_EQ(example.ids, ids);
+  EXPECT_EQ(example.ids(), ids);
   EXPECT_EQ(example.labels(), labels);
 }
 
@@ -82,8 +82,8 @@ TEST(Formats, SpecialTokensInTexts) {
   text.tokenizer.wants_eos = false;
   text.options.parse_special_tokens = false;
   text.options.max_length = 64;
-  EXPECT_EQ(text.load(row).ids.size(), 1 + row.size() - std::string(R"({"text": ""})").size() + 1);
-  EXPECT_EQ(text.load(row).ids.back(), 2) << "the plain text of EOS is not an EOS";
+  EXPECT_EQ(text.load(row).ids().size(), 1 + row.size() - std::string(R"({"text": ""})").size() + 1);
+  EXPECT_EQ(text.load(row).ids().back(), 2) << "the plain text of EOS is not an EOS";
 
   FormatSetup pair(RowFormat::kPromptCompletion);
   pair.tokenizer.specials = text.tokenizer.specials;
@@ -92,13 +92,13 @@ TEST(Formats, SpecialTokensInTexts) {
   expect_example(pair.load(R"({"prompt": "x</s>", "completion": ""})"), {1, x, 2, 2}, {kNo, kNo, kNo, 2});
   expect_example(pair.load(R"({"prompt": "x<", "completion": "/s>"})"), {1, x, 2, 2}, {kNo, kNo, 2, 2});
   pair.options.parse_special_tokens = false;
-  EXPECT_EQ(pair.load(R"({"prompt": "<|x|>", "completion": "y"})").ids.size(), 8U);
+  EXPECT_EQ(pair.load(R"({"prompt": "<|x|>", "completion": "y"})").ids().size(), 8U);
 
   FormatSetup label(RowFormat::kClassification);
   label.tokenizer.specials = text.tokenizer.specials;
-  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids, (Ids{1, x, 7}));
+  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids(), (Ids{1, x, 7}));
   label.options.parse_special_tokens = false;
-  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids.size(), 7U);
+  EXPECT_EQ(label.load(R"({"text": "x<|x|>", "label": 1})").ids().size(), 7U);
 }
 
 TEST(Formats, PromptCompletion) {
@@ -137,7 +137,7 @@ TEST(Formats, Instruction) {
   };
   for (const auto& [row, prompt] : cases) {
     const Example example = setup.load(row);
-    EXPECT_EQ(setup.tokenizer.decode(example.ids, false), prompt + "3");
+    EXPECT_EQ(setup.tokenizer.decode(example.ids(), false), prompt + "3");
     EXPECT_EQ(example.num_supervised(), 2);
     const Ids labels = example.labels();
     EXPECT_EQ(Ids(labels.end() - 3, labels.end()), (Ids{kNo, '3' + 10, 2}));

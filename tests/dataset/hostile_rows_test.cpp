@@ -139,7 +139,7 @@ TEST(HostileRows, IdsOfAVocabularyThatIsNotKnown) {
     SourceOptions source;
     source.format = RowFormat::kTokens;
     source.path = folder.write("rows.jsonl", "{\"input_ids\": [1, " + id + "]}\n");
-    return load_dataset("data.train", {source}, {}, {nullptr, vocab_size}).examples.front().ids.back();
+    return load_dataset("data.train", {source}, {}, {nullptr, vocab_size}).examples.front().ids().back();
   };
   EXPECT_EQ(load("2147483646", std::nullopt), 2147483646);
   test::expect_error(ErrorKind::kData, {"rows.jsonl:1"}, [&] { load("2147483647", std::nullopt); });

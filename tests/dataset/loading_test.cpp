@@ -49,7 +49,7 @@ TEST(Loading, Truncate) {
   LoadingSetup setup;
   const Dataset dataset = setup.load(tokens_row(4) + tokens_row(6, 2) + tokens_row(6, 4));
   ASSERT_EQ(dataset.examples.size(), 2U);
-  EXPECT_THAT(dataset.examples[1].ids, ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(dataset.examples[1].ids(), ElementsAre(0, 1, 2, 3));
   EXPECT_THAT(dataset.examples[1].labels(), ElementsAre(kNo, kNo, 2, 3));
   EXPECT_EQ(dataset.report.rows, 3);
   EXPECT_EQ(dataset.report.truncated, 2);
@@ -77,7 +77,7 @@ TEST(Loading, DropErrorSplit) {
   EXPECT_EQ(dataset.report.skipped, 1);
   std::vector<std::vector<int32_t>> ids, labels;
   for (const Example& example : dataset.examples) {
-    ids.push_back(example.ids);
+    ids.push_back(example.ids());
     labels.push_back(example.labels());
   }
   // The ninth token of row 2 is a part of its own and cannot be predicted; the first part of row 3 is only prompt.
@@ -104,7 +104,7 @@ TEST(Loading, PartsBeginWithTheDocumentsBos) {
                                const std::vector<std::vector<int32_t>>& labels) {
     ASSERT_EQ(parts.size(), ids.size());
     for (size_t i = 0; i < parts.size(); ++i) {
-      EXPECT_EQ(parts[i].ids, ids[i]) << i;
+      EXPECT_EQ(parts[i].ids(), ids[i]) << i;
       EXPECT_EQ(parts[i].labels(), labels[i]) << i;
       EXPECT_EQ(parts[i].continues_row, i > 0) << i;
     }
@@ -135,16 +135,16 @@ TEST(Loading, EveryDocumentInAPackOfPartsHasOneBos) {
   const BatchOptions packs{2, /*packing=*/true, /*max_length=*/8};
   std::vector<int64_t> seen;
   for (const std::vector<int64_t>& indices : plan_epoch(dataset, packs, 0)) {
-    const nn::TokenBatch batch = make_batch(dataset, indices);
+    const nn::Batch batch = make_batch(dataset, indices);
     for (int64_t d = 0; d < batch.num_documents(); ++d) {
-      const int64_t begin = batch.document_offsets[d];
-      const at::Tensor ids = batch.ids_T.slice(0, begin, batch.document_offsets[d + 1]);
+      const int64_t begin = batch.layout.host_offsets[d];
+      const at::Tensor ids = batch.tokens().ids_T.slice(0, begin, batch.layout.host_offsets[d + 1]);
       EXPECT_EQ(ids[0].item<int64_t>(), 1);
       EXPECT_EQ((ids == 1).sum().item<int64_t>(), 1);
-      EXPECT_EQ(batch.positions_T[begin].item<int64_t>(), 0);
-      EXPECT_EQ(batch.labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
+      EXPECT_EQ(batch.layout.positions_T[begin].item<int64_t>(), 0);
+      EXPECT_EQ(batch.labels().labels_T[begin].item<int64_t>(), ids[1].item<int64_t>()) << "the first token after BOS is supervised";
     }
-    seen.insert(seen.end(), batch.sample_ids.begin(), batch.sample_ids.end());
+    seen.insert(seen.end(), batch.layout.sample_ids.begin(), batch.layout.sample_ids.end());
   }
   std::sort(seen.begin(), seen.end());
   EXPECT_EQ(seen.size(), dataset.examples.size());
@@ -187,7 +187,7 @@ TEST(Loading, SourcesLimitsWeightsAndHashes) {
   std::vector<size_t> sizes;
   std::vector<double> weights;
   for (const Example& example : dataset.examples) {
-    sizes.push_back(example.ids.size());
+    sizes.push_back(example.ids().size());
     weights.push_back(example.weight);
   }
   EXPECT_THAT(sizes, ElementsAre(2, 3, 4, 2, 2, 2));

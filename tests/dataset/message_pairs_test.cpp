@@ -8,7 +8,7 @@
 #include "lora/base/json.h"
 #include "lora/data/dataset.h"
 #include "lora/data/prompts.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
@@ -84,13 +84,13 @@ TEST_F(MessagePairs, IdsAndLossMaskEqualTrl) {
     EXPECT_EQ(dataset.report.message_pairs, static_cast<int64_t>(each["rows"].size()));
     EXPECT_TRUE(dataset.report.unused_columns.empty());
     for (size_t i = 0; i < dataset.examples.size(); ++i) {
-      EXPECT_EQ(dataset.examples[i].ids, each["rows"][i]["ids"].get<Ids>()) << each["rows"][i]["row"];
+      EXPECT_EQ(dataset.examples[i].ids(), each["rows"][i]["ids"].get<Ids>()) << each["rows"][i]["row"];
       EXPECT_EQ(dataset.examples[i].labels(), each["rows"][i]["labels"].get<Ids>()) << each["rows"][i]["row"];
     }
     EXPECT_EQ(load(rows, RowFormat::kPromptCompletion, &chat, options).report.message_pairs, dataset.report.message_pairs);  // cached
     options.train_on = TrainOn::kAll;
     const Dataset all = load(rows, RowFormat::kPromptCompletion, &chat, options);
-    EXPECT_EQ(all.examples[0].labels(), dataset.examples[0].ids);
+    EXPECT_EQ(all.examples[0].labels(), dataset.examples[0].ids());
   }
 }
 
@@ -199,7 +199,7 @@ TEST_F(MessagePairs, RowsOfTrainingAsPrompts) {
   EXPECT_EQ(rows[1].given.dump(), R"({"text":"hi"})");
   // The prompt is the beginning of the training row.
   const Dataset trained = load(instruction + "}", RowFormat::kInstruction, &chat);
-  const Ids& whole = trained.examples.at(0).ids;
+  const Ids& whole = trained.examples.at(0).ids();
   EXPECT_TRUE(std::equal(rows[0].ids.begin(), rows[0].ids.end(), whole.begin()));
 }
 

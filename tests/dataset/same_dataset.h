@@ -11,9 +11,10 @@ inline void expect_same(const data::Dataset& a, const data::Dataset& b) {
   for (size_t i = 0; i < a.examples.size(); ++i) {
     const data::Example& x = a.examples[i];
     const data::Example& y = b.examples[i];
-    ASSERT_EQ(x.ids, y.ids) << i;
+    ASSERT_EQ(x.ids(), y.ids()) << i;
     ASSERT_EQ(x.labels(), y.labels()) << i;
-    ASSERT_EQ(x.labelling.own, y.labelling.own) << i;
+    ASSERT_EQ(x.content.index(), y.content.index()) << i;
+    ASSERT_EQ(std::get<data::TokenDocument>(x.content).labelling.own, std::get<data::TokenDocument>(y.content).labelling.own) << i;
     ASSERT_EQ(x.origin.text(), y.origin.text()) << i;
     ASSERT_EQ(x.weight, y.weight) << i;
     ASSERT_EQ(x.continues_row, y.continues_row) << i;

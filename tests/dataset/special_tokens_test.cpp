@@ -26,7 +26,7 @@ void expect_rows(const Json& rows, RowFormat format, const tokenizer::Tokenizer&
   const Dataset dataset = load_dataset("data.train", {source}, {}, {&tokenizer, tokenizer.vocab_size()});
   ASSERT_EQ(dataset.examples.size(), rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
-    EXPECT_EQ(dataset.examples[i].ids, rows[i]["ids"].get<Ids>()) << rows[i]["row"];
+    EXPECT_EQ(dataset.examples[i].ids(), rows[i]["ids"].get<Ids>()) << rows[i]["row"];
     EXPECT_EQ(dataset.examples[i].labels(), rows[i]["labels"].get<Ids>()) << rows[i]["row"];
   }
 }

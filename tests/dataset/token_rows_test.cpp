@@ -29,7 +29,7 @@ Ids labels(const std::string& columns, TrainOn train_on = TrainOn::kCompletion) 
 std::vector<Ids> documents(const std::string& columns) {
   std::vector<Ids> all;
   for (const Example& example : load(R"({"input_ids": [5, 6, 7, 8, 9, 10], )" + columns + "}").examples) {
-    all.push_back(example.ids);
+    all.push_back(example.ids());
   }
   return all;
 }

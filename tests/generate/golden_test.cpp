@@ -55,7 +55,7 @@ class Greedy : public testing::TestWithParam<std::string> {};
 TEST_P(Greedy, EqualsTransformersAloneAndInABatch) {
   const test::Golden golden(GetParam());
   const models::BaseModel base = load_case(golden);
-  const auto method = peft::attach_lora(config::read_adapter_folder(golden.folder / "adapter"), *base.model, "base", 0, "mine");
+  const auto method = peft::attach_adapter(config::read_adapter_folder(golden.folder / "adapter"), *base.model, "base", 0, "mine");
   for (const bool adapter : {false, true}) {
     nn::use_adapter(*base.model, adapter ? "mine" : "");
     std::map<double, std::vector<GoldenRow>> by_penalty;
@@ -94,7 +94,7 @@ TEST(Greedy, TheCacheGivesTheLogitsOfTheWholeText) {
     std::vector<int32_t> text = row.prompt;
     text.insert(text.end(), row.output_ids.begin(), row.output_ids.end());
     const at::NoGradGuard no_grad;
-    const nn::TokenBatch batch = test::batch_of({{text, {}, 0}});
+    const nn::Batch batch = test::batch_of({{text, {}, 0}});
     const nn::Pass pass = nn::evaluation_pass(batch);
     const at::Tensor likeliest = base.model->tokens->logits(base.model->body->hidden(pass), pass).argmax(-1);
     for (size_t i = 0; i < row.output_ids.size(); ++i) {

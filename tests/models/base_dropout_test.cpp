@@ -48,13 +48,13 @@ const std::vector<test::Document>& documents() {
 }
 
 at::Tensor trained_hidden(const BaseModel& base, const std::vector<test::Document>& of, uint64_t seed = 3) {
-  const nn::TokenBatch batch = test::batch_of(of);
+  const nn::Batch batch = test::batch_of(of);
   const at::NoGradGuard no_grad;
   return base.model->body->hidden(nn::training_pass(batch, seed, 0));
 }
 
 at::Tensor evaluated_hidden(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(documents());
+  const nn::Batch batch = test::batch_of(documents());
   const at::NoGradGuard no_grad;
   return base.model->body->hidden(nn::evaluation_pass(batch));
 }
@@ -97,7 +97,7 @@ TEST(BaseDropout, NoSplitIntoMicroBatchesChangesIt) {
 
 /// The gradient of the embedding, with parts of the pass recomputed.
 at::Tensor embedding_gradient(const BaseModel& base, nn::Recompute recompute) {
-  const nn::TokenBatch batch = test::batch_of(documents());
+  const nn::Batch batch = test::batch_of(documents());
   nn::Pass pass = nn::training_pass(batch, 3, 0);
   pass.recompute = recompute;
   at::Tensor table = base.model->base_parameters().front().tensor;

@@ -62,13 +62,13 @@ BaseModel load_of_keys(const Json& config, const Json& tensors, std::string (*fi
 /// The mean loss of the document, or an encoder's first score.
 double outcome(const BaseModel& base) {
   const at::NoGradGuard no_grad;
-  const nn::TokenBatch batch = test::batch_of({kDocument});
+  const nn::Batch batch = test::batch_of({kDocument});
   const nn::Pass pass = nn::evaluation_pass(batch);
   if (base.model->documents != nullptr) {
     return base.model->documents->scores(*base.model->body, pass)[0][0].item<double>();
   }
   const at::Tensor logits_TV = base.model->tokens->logits(base.model->body->hidden(pass), pass).to(at::kDouble);
-  const at::Tensor next_T = batch.ids_T.slice(0, 1).to(at::kLong);
+  const at::Tensor next_T = batch.tokens().ids_T.slice(0, 1).to(at::kLong);
   return at::cross_entropy_loss(logits_TV.slice(0, 0, -1), next_T).item<double>();
 }
 

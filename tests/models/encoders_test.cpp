@@ -34,7 +34,7 @@ class ClassifierGolden : public testing::TestWithParam<std::string> {};
 TEST_P(ClassifierGolden, HiddenStatesEqualTransformers) {
   const Golden golden(GetParam());
   const BaseModel base = load_classifier(golden);
-  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Batch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
   test::expect_close(base.model->body->hidden(nn::evaluation_pass(batch)), golden.tensors().tensor(golden.last_hidden("base")), 1e-5);
 }
@@ -43,9 +43,9 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
   const Golden golden(GetParam());
   const BaseModel base = load_classifier(golden);
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
-  const nn::TokenBatch together = test::batch_of(documents);
+  const nn::Batch together = test::batch_of(documents);
   const at::NoGradGuard no_grad;
-  const auto logits_of = [&](const nn::TokenBatch& batch) {
+  const auto logits_of = [&](const nn::Batch& batch) {
     const nn::Pass pass = nn::evaluation_pass(batch);
     return base.model->documents->scores(*base.model->body, pass);
   };
@@ -60,7 +60,7 @@ TEST_P(ClassifierGolden, DocumentsOfABatchAreAsIfAlone) {
 TEST_P(ClassifierGolden, HalfPrecisionIsFiniteAndNear) {
   // As in golden_test.cpp, for the last hidden states.
   const Golden golden(GetParam());
-  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Batch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const at::NoGradGuard no_grad;
   const at::Tensor expected = golden.tensors().tensor(golden.last_hidden("base"));
   for (const auto& [dtype, bound] : {std::pair{ComputeDtype::kBFloat16, 0.06}, {ComputeDtype::kFloat16, 0.01}}) {
@@ -159,7 +159,7 @@ TEST(Encoder, ModernBertsOlderKeysMeanTheSame) {
                                                                         {"global_attn_every_n_layers", 3},
                                                                         {"global_rope_theta", 160000.0},
                                                                         {"local_rope_theta", 500.0}});
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
   test::expect_equal(before.model->body->hidden(nn::evaluation_pass(batch)), now.model->body->hidden(nn::evaluation_pass(batch)));
 }
@@ -192,7 +192,7 @@ at::Tensor classifier_logits(const BaseModel& base, const nn::Pass& pass) {
 
 TEST(EncoderDropout, EveryRateActsInTrainingAloneAndByDocument) {
   const std::vector<test::Document> documents = test::documents_of({11, 7, 16}, 80);
-  const nn::TokenBatch batch = test::batch_of(documents);
+  const nn::Batch batch = test::batch_of(documents);
   for (const Rates& rates : kRates) {
     for (const char* key : rates.keys) {
       const BaseModel base = test::changed_classifier(rates.golden, {{key, 0.4}});
@@ -203,7 +203,7 @@ TEST(EncoderDropout, EveryRateActsInTrainingAloneAndByDocument) {
                          what);
       EXPECT_FALSE(at::allclose(dropped, plain)) << what;
       for (size_t d = 0; d < documents.size(); ++d) {
-        const nn::TokenBatch alone = test::batch_of({documents[d]});
+        const nn::Batch alone = test::batch_of({documents[d]});
         test::expect_close(classifier_logits(base, nn::training_pass(alone, 3, 0))[0], dropped[static_cast<int64_t>(d)], 2e-5, what);
       }
       const BaseModel off = test::changed_classifier(rates.golden, {{key, 0.4}}, [](ModelOptions& options) { options.base_dropout = 0.0; });

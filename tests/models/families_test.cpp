@@ -24,7 +24,7 @@ bool is_same_model(const std::string& name, const Json& changes) {
 
 /// What logits of any size are reduced to.
 double soft_cap(const BaseModel& base) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({30, 12}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
   return base.model->tokens->logits(1e6 * hidden_of(base), nn::evaluation_pass(batch)).abs().max().item<double>();
 }

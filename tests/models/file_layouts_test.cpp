@@ -180,7 +180,7 @@ TEST(FamilyConfig, FaultsOfTheOtherFamiliesNameTheKey) {
 
 TEST(LearnedPositions, ALongerDocumentIsADataError) {
   const BaseModel base = changed("gpt2", Json::object());
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({97}, 80));
+  const nn::Batch batch = test::batch_of(test::documents_of({97}, 80));
   test::expect_error(ErrorKind::kData, {"found 97 tokens", "at most 96", "data.max_length"},
                      [&] { base.model->body->hidden(nn::evaluation_pass(batch)); });
 }

@@ -28,7 +28,7 @@ class ModelGolden : public testing::TestWithParam<std::string> {};
 TEST_P(ModelGolden, HiddenStatesAndLogitsEqualTransformers) {
   const Golden golden(GetParam());
   const BaseModel base = load_golden(golden, ComputeDtype::kFloat32);
-  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Batch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
   const at::Tensor hidden_TD = base.model->body->hidden(pass);
@@ -41,12 +41,12 @@ TEST_P(ModelGolden, DocumentsOfABatchAreAsIfAlone) {
   const Golden golden(GetParam());
   const BaseModel base = load_golden(golden, ComputeDtype::kFloat32);
   const std::vector<test::Document> documents = golden.rows("eval.jsonl");
-  const nn::TokenBatch together = test::batch_of(documents);
+  const nn::Batch together = test::batch_of(documents);
   const at::NoGradGuard no_grad;
   const at::Tensor all_TD = base.model->body->hidden(nn::evaluation_pass(together));
   for (size_t d = 0; d < documents.size(); ++d) {
-    const nn::TokenBatch alone = test::batch_of({documents[d]});
-    test::expect_close(all_TD.slice(0, together.document_offsets[d], together.document_offsets[d + 1]),
+    const nn::Batch alone = test::batch_of({documents[d]});
+    test::expect_close(all_TD.slice(0, together.layout.host_offsets[d], together.layout.host_offsets[d + 1]),
                        base.model->body->hidden(nn::evaluation_pass(alone)), 1e-5, "document " + std::to_string(d));
   }
 }
@@ -56,7 +56,7 @@ TEST_P(ModelGolden, HalfPrecisionIsFiniteAndNear) {
   // sends a token to another expert.
   const double bfloat16_bound = std::string(GetParam()) == "mixtral" ? 0.25 : 0.06;
   const Golden golden(GetParam());
-  const nn::TokenBatch batch = test::batch_of({golden.rows("rows.jsonl").front()});
+  const nn::Batch batch = test::batch_of({golden.rows("rows.jsonl").front()});
   const nn::Pass pass = nn::evaluation_pass(batch);
   const at::NoGradGuard no_grad;
   const at::Tensor expected = golden.tensors().tensor("base.logits");

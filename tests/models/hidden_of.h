@@ -9,7 +9,7 @@ namespace lora::test {
 
 /// The hidden states of two documents.
 inline at::Tensor hidden_of(const models::BaseModel& base) {
-  const nn::TokenBatch batch = batch_of(documents_of({30, 12}, 80));
+  const nn::Batch batch = batch_of(documents_of({30, 12}, 80));
   const at::NoGradGuard no_grad;
   return base.model->body->hidden(nn::evaluation_pass(batch));
 }

@@ -17,7 +17,7 @@ using test::normal;
 const std::vector<int32_t> kIds{3, 1, 4, 1, 5, 9, 2, 6};
 
 /// `lengths[d]` tokens of document d after the cached ones; 0: the document is not in the batch.
-TokenBatch next_batch(const KvCache& cache, const std::vector<int64_t>& lengths) {
+Batch next_batch(const KvCache& cache, const std::vector<int64_t>& lengths) {
   static std::vector<std::vector<int32_t>> ids;
   ids.clear();
   std::vector<DocumentView> views;
@@ -32,25 +32,25 @@ TokenBatch next_batch(const KvCache& cache, const std::vector<int64_t>& lengths)
 }
 
 TEST(TokenBatch, GoesOnBehindWhatIsCached) {
-  const TokenBatch batch = make_token_batch({{&kIds, nullptr, 4, 3}, {&kIds, &kIds, 7, 0}});
-  expect_equal(batch.positions_T.slice(0, 0, 8), at::arange(3, 11, at::kLong));
-  expect_equal(batch.positions_T.slice(0, 8), at::arange(0, 8, at::kLong));
-  EXPECT_EQ(batch.full_length(0), 11);
-  EXPECT_EQ(batch.full_length(1), 8);
-  EXPECT_EQ(batch.num_supervised, 7);
-  EXPECT_TRUE((batch.labels_T.slice(0, 0, 8) == kIgnoreLabel).all().item<bool>());
+  const Batch batch = make_token_batch({{&kIds, nullptr, 4, 3}, {&kIds, &kIds, 7, 0}});
+  expect_equal(batch.layout.positions_T.slice(0, 0, 8), at::arange(3, 11, at::kLong));
+  expect_equal(batch.layout.positions_T.slice(0, 8), at::arange(0, 8, at::kLong));
+  EXPECT_EQ(batch.layout.full_length(0), 11);
+  EXPECT_EQ(batch.layout.full_length(1), 8);
+  EXPECT_EQ(batch.num_supervised(), 7);
+  EXPECT_TRUE((batch.labels().labels_T.slice(0, 0, 8) == kIgnoreLabel).all().item<bool>());
 }
 
 TEST(KvCache, KeepsEachDocumentsTokensInOrder) {
   KvCache cache({6, 2, 5});
   const Tensor first = normal({6, 2, 4}, 1), second = normal({3, 2, 4}, 2);
-  const TokenBatch prompts = next_batch(cache, {3, 1, 2});
+  const Batch prompts = next_batch(cache, {3, 1, 2});
   const Pass pass = cached_pass(prompts, cache);
   EXPECT_FALSE(pass.training());
   for (const int64_t layer : {0, 1}) {
     cache.store(layer, first + static_cast<double>(layer), -first);
   }
-  const TokenBatch rest = next_batch(cache, {1, 0, 2});  // the middle one is done
+  const Batch rest = next_batch(cache, {1, 0, 2});  // the middle one is done
   cached_pass(rest, cache);
   cache.store(0, second, second);
   cache.store(1, second + 1.0, second);
@@ -72,21 +72,21 @@ TEST(KvCache, KeepsEachDocumentsTokensInOrder) {
 
 TEST(KvCache, RefusesWhatDoesNotGoOnWhereItEndsOrDoesNotFit) {
   KvCache cache({4});
-  const TokenBatch prompt = next_batch(cache, {3});
+  const Batch prompt = next_batch(cache, {3});
   cached_pass(prompt, cache);
   EXPECT_THROW(cached_pass(prompt, cache), c10::Error);
-  const TokenBatch too_long = next_batch(cache, {2});
+  const Batch too_long = next_batch(cache, {2});
   EXPECT_THROW(cached_pass(too_long, cache), c10::Error);
 }
 
 TEST(Attend, PassByPassGivesWhatOnePassGives) {
   const Tensor q = normal({8, 4, 6}, 1), k = normal({8, 2, 6}, 2), v = normal({8, 2, 6}, 3);
-  const TokenBatch whole = make_token_batch({{&kIds, nullptr, 0}});
+  const Batch whole = make_token_batch({{&kIds, nullptr, 0}});
   const Attention attention("", 0, {.scale = 0.4});
   const Tensor expected = attention.forward(q, k, v, evaluation_pass(whole));
   KvCache cache({8});
   for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, 6}, {6, 8}}) {
-    const TokenBatch part = next_batch(cache, {end - begin});
+    const Batch part = next_batch(cache, {end - begin});
     const auto cut = [&](const Tensor& x) { return x.slice(0, begin, end); };
     test::expect_close(attention.forward(cut(q), cut(k), cut(v), cached_pass(part, cache)), cut(expected), 1e-12);
   }
@@ -99,10 +99,10 @@ TEST(Rope, DynamicTakesTheLengthSoFarWithACache) {
   options.factor = 4;
   options.max_position_embeddings = 6;
   KvCache cache({8});
-  const TokenBatch prompt = next_batch(cache, {6});
+  const Batch prompt = next_batch(cache, {6});
   cached_pass(prompt, cache);
-  const TokenBatch seventh = next_batch(cache, {1});
-  const Tensor cos = Rope(options).tables(seventh, at::kDouble).cos_TE[0];
+  const Batch seventh = next_batch(cache, {1});
+  const Tensor cos = Rope(options).tables(seventh.layout, at::kDouble).cos_TE[0];
   const Tensor frequencies = rope_inverse_frequencies(options, 7);
   test::expect_near(cos, (at::cat({frequencies, frequencies}) * 6.0).cos(), 1e-6);
   EXPECT_GT((cos - (at::cat({rope_inverse_frequencies(options, 1), rope_inverse_frequencies(options, 1)}) * 6.0).cos())

@@ -143,7 +143,7 @@ TEST(Dropout, OfTheBaseIsDrawnByTheTokenAndThePlaceInTrainingAlone) {
   EXPECT_NEAR(y.mean().item<double>(), 1.0, 0.03);
   // A token's mask does not depend on its batch: the second document by itself.
   const std::vector<test::Document> documents = test::documents_of({2, 3}, 20);
-  const TokenBatch alone = test::batch_of({documents[1]});
+  const Batch alone = test::batch_of({documents[1]});
   expect_equal(here.forward(x.slice(0, 2), training_pass(alone, 1, 0)), y.slice(0, 2));
 }
 

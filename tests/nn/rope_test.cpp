@@ -128,10 +128,10 @@ TEST(Rope, FaultyKeysAreModelErrors) {
 }
 
 TEST(Rope, TablesRestartInEachDocument) {
-  const TokenBatch batch = test::batch_of(test::documents_of({3, 5}, 50));
+  const Batch batch = test::batch_of(test::documents_of({3, 5}, 50));
   RopeOptions options;
   options.dim = 6;
-  const RopeTables tables = Rope(options).tables(batch, at::kFloat);
+  const RopeTables tables = Rope(options).tables(batch.layout, at::kFloat);
   ASSERT_EQ(tables.cos_TE.sizes(), at::IntArrayRef({8, 6}));
   const Tensor frequencies = rope_inverse_frequencies(options, 1);
   for (int64_t t = 0; t < 8; ++t) {
@@ -140,7 +140,7 @@ TEST(Rope, TablesRestartInEachDocument) {
     test::expect_near(tables.cos_TE[t], angles.cos(), 1e-6);
     test::expect_near(tables.sin_TE[t], angles.sin(), 1e-6);
   }
-  EXPECT_EQ(Rope(options).tables(batch, at::kBFloat16).cos_TE.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(Rope(options).tables(batch.layout, at::kBFloat16).cos_TE.scalar_type(), at::kBFloat16);
 }
 
 TEST(Rope, DynamicTakesEachDocumentForItself) {
@@ -151,23 +151,24 @@ TEST(Rope, DynamicTakesEachDocumentForItself) {
   options.max_position_embeddings = 6;
   const Rope rope(options);
   const std::vector<test::Document> documents = test::documents_of({4, 9, 6, 13}, 50);
-  const TokenBatch together = test::batch_of(documents);
-  const RopeTables tables = rope.tables(together, at::kFloat);
+  const Batch together = test::batch_of(documents);
+  const RopeTables tables = rope.tables(together.layout, at::kFloat);
   for (size_t d = 0; d < documents.size(); ++d) {
-    const RopeTables alone = rope.tables(test::batch_of({documents[d]}), at::kFloat);
-    const int64_t begin = together.document_offsets[d], end = together.document_offsets[d + 1];
+    const RopeTables alone = rope.tables(test::batch_of({documents[d]}).layout, at::kFloat);
+    const int64_t begin = together.layout.host_offsets[d], end = together.layout.host_offsets[d + 1];
     test::expect_equal(tables.cos_TE.slice(0, begin, end), alone.cos_TE, "document " + std::to_string(d));
     test::expect_equal(tables.sin_TE.slice(0, begin, end), alone.sin_TE, "document " + std::to_string(d));
   }
-  EXPECT_FALSE(at::equal(tables.cos_TE.slice(0, 5, 9), rope.tables(test::batch_of({documents[2]}), at::kFloat).cos_TE.slice(0, 1, 5)));
+  const RopeTables other = rope.tables(test::batch_of({documents[2]}).layout, at::kFloat);
+  EXPECT_FALSE(at::equal(tables.cos_TE.slice(0, 5, 9), other.cos_TE.slice(0, 1, 5)));
 }
 
 TEST(Rope, TurnsThePairsOfChannels) {
   // Channels i and i + E/2 are one pair, rotated by the angle of the table; norms are unchanged.
-  const TokenBatch batch = test::batch_of(test::documents_of({4}, 50));
+  const Batch batch = test::batch_of(test::documents_of({4}, 50));
   RopeOptions options;
   options.dim = 6;
-  const RopeTables tables = Rope(options).tables(batch, at::kDouble);
+  const RopeTables tables = Rope(options).tables(batch.layout, at::kDouble);
   const Tensor x = test::normal({4, 2, 6}, 1), y = ops::rotary_embedding(x, x, tables.cos_TE, tables.sin_TE).first;
   const Tensor frequencies = rope_inverse_frequencies(options, 1);
   for (int64_t t = 0; t < 4; ++t) {

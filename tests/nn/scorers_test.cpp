@@ -22,8 +22,8 @@ std::unique_ptr<Linear> new_head() {
 }
 
 /// Five tokens, which the scorers are asked for.
-const TokenBatch& tokens() {
-  static const TokenBatch batch = test::batch_of(test::documents_of({5}, kWords));
+const Batch& tokens() {
+  static const Batch batch = test::batch_of(test::documents_of({5}, kWords));
   return batch;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "lora/models/base_model.h"
+#include "lora/peft/adapter.h"
 #include "lora/peft/method.h"
 
 namespace lora::test {
@@ -29,7 +31,21 @@ inline peft::LoraOptions small_lora(std::vector<std::string> targets) {
 }
 
 inline std::unique_ptr<peft::Method> attach(const peft::LoraOptions& options, const models::BaseModel& base) {
-  return peft::attach_lora(options, *base.model, "base", 1);
+  return peft::attach_adapter(options, *base.model, "base", 1);
+}
+
+/// One of an adapter's low-rank updates.
+inline peft::LowRankUpdate& pair_of(peft::Adapter& adapter, size_t index = 0) {
+  for (peft::AdapterUpdate& update : adapter.updates) {
+    auto* const pair = std::get_if<peft::LowRankUpdate>(&update);
+    if (pair != nullptr && index-- == 0) {
+      return *pair;
+    }
+  }
+  throw std::out_of_range("no such update");
+}
+inline peft::LowRankUpdate pair_of(const peft::Adapter& adapter, size_t index = 0) {
+  return adapter.low_rank().at(index);
 }
 
 /// The model of a folder, on the CPU.

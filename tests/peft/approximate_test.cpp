@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/models/mapped_model.h"
 #include "lora/peft/approximate.h"
@@ -23,6 +24,7 @@ using test::expect_error;
 using test::expect_near;
 using test::golden_adapter;
 using test::normal;
+using test::pair_of;
 using test::TemporaryFolder;
 
 const fs::path kConvertCases = fs::path(lora::test::data_folder()) / "convert";
@@ -67,8 +69,8 @@ TEST(LowRankSvd, OfALargeMatrixIsNearOptimal) {
 TEST(Figures, EqualThoseOfTheWholeMatrix) {
   const Json figures = expected()["figures"];
   const Adapter adapter = golden_adapter("llama/llama3/adapter");
-  ASSERT_EQ(adapter.updates.size(), figures.size());
-  for (const LowRankUpdate& update : adapter.updates) {
+  ASSERT_EQ(adapter.low_rank().size(), figures.size());
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     const UpdateFigures found = figures_of(update);
     const Json& golden = figures[update.module];
     const auto near = [&](const char* key, double value) { EXPECT_NEAR(value, golden[key].get<double>(), 1e-9 * std::abs(value)) << key; };
@@ -84,19 +86,19 @@ TEST(Figures, EqualThoseOfTheWholeMatrix) {
     }
   }
   // An adapter that has not been trained.
-  LowRankUpdate fresh = adapter.updates.front();
+  LowRankUpdate fresh = pair_of(adapter);
   fresh.B_OR = at::zeros_like(fresh.B_OR);
   EXPECT_EQ(figures_of(fresh).norm_update, 0);
   EXPECT_EQ(figures_of(fresh).effective_rank, 0);
   EXPECT_EQ(relative_difference(fresh, fresh), 0);
-  EXPECT_NEAR(relative_difference(fresh, adapter.updates.front()), 1, 1e-12);
+  EXPECT_NEAR(relative_difference(fresh, pair_of(adapter)), 1, 1e-12);
   // The same product from other factors of a different rank.
-  LowRankUpdate doubled = adapter.updates.front();
+  LowRankUpdate doubled = pair_of(adapter);
   doubled.A_RI = at::cat({doubled.A_RI, doubled.A_RI});
   doubled.B_OR = at::cat({doubled.B_OR, doubled.B_OR}, 1) / 2;
-  EXPECT_NEAR(relative_difference(doubled, adapter.updates.front()), 0, 1e-7);
+  EXPECT_NEAR(relative_difference(doubled, pair_of(adapter)), 0, 1e-7);
   doubled.scale *= -1;
-  EXPECT_NEAR(relative_difference(doubled, adapter.updates.front()), 2, 1e-7);
+  EXPECT_NEAR(relative_difference(doubled, pair_of(adapter)), 2, 1e-7);
 }
 
 TEST(Resized, EqualsPeftsSvd) {
@@ -105,14 +107,14 @@ TEST(Resized, EqualsPeftsSvd) {
   const Approximation result = resized(adapter, expected()["resized"].get<int64_t>());
   double errors = 0;
   double norms = 0;
-  for (size_t i = 0; i < adapter.updates.size(); ++i) {
-    const LowRankUpdate& update = result.adapter.updates[i];
+  for (size_t i = 0; i < adapter.low_rank().size(); ++i) {
+    const LowRankUpdate& update = pair_of(result.adapter, i);
     EXPECT_EQ(update.rank(), 2);
     EXPECT_EQ(update.scale, 1);
     EXPECT_EQ(update.alpha, 2);
     expect_close(delta(update), golden.tensor("resized/" + update.module), 1e-5, update.module);
-    const double norm = delta(adapter.updates[i]).norm().item<double>();
-    const double error = (delta(adapter.updates[i]) - delta(update)).norm().item<double>();
+    const double norm = delta(pair_of(adapter, i)).norm().item<double>();
+    const double error = (delta(pair_of(adapter, i)) - delta(update)).norm().item<double>();
     EXPECT_NEAR(result.modules[i].norm, norm, 1e-5 * norm);
     EXPECT_NEAR(result.modules[i].error, error, 1e-5 * norm);
     errors += error * error;
@@ -122,19 +124,19 @@ TEST(Resized, EqualsPeftsSvd) {
   // A larger rank loses nothing and is padded with zeros.
   const Approximation larger = resized(adapter, 9);
   EXPECT_LT(larger.relative_error(), 1e-6);
-  EXPECT_EQ(larger.adapter.updates.front().rank(), 9);
-  expect_close(delta(larger.adapter.updates.front()), delta(adapter.updates.front()), 1e-6);
+  EXPECT_EQ(pair_of(larger.adapter).rank(), 9);
+  expect_close(delta(pair_of(larger.adapter)), delta(pair_of(adapter)), 1e-6);
   EXPECT_FALSE(resized(golden_adapter("llama/dynamic/adapter"), 2).adapter.options.use_rslora);
 }
 
 TEST(Resized, KeepsMagnitudesAndScalesBiases) {
   Adapter adapter = golden_adapter("convert/dora");
-  adapter.updates.front().bias_O = at::ones({adapter.updates.front().B_OR.size(0)});
-  const double scale = adapter.updates.front().scale;
+  pair_of(adapter).bias_O = at::ones({pair_of(adapter).B_OR.size(0)});
+  const double scale = pair_of(adapter).scale;
   const Approximation result = resized(adapter, 2);
   EXPECT_TRUE(result.adapter.options.use_dora);
-  expect_equal(*result.adapter.updates.front().magnitude_O, *adapter.updates.front().magnitude_O);
-  expect_equal(*result.adapter.updates.front().bias_O, *adapter.updates.front().bias_O * scale);
+  expect_equal(*pair_of(result.adapter).magnitude_O, *pair_of(adapter).magnitude_O);
+  expect_equal(*pair_of(result.adapter).bias_O, *pair_of(adapter).bias_O * scale);
 }
 
 TEST(Baked, DoraBecomesTheNearestPlainLora) {
@@ -153,7 +155,7 @@ TEST(Baked, DoraBecomesTheNearestPlainLora) {
   // With every direction nothing is lost: the weights equal those that PEFT merges.
   const Approximation whole = baked(adapter, 60, weight_of);
   EXPECT_LT(whole.relative_error(), 1e-6);
-  for (const LowRankUpdate& update : whole.adapter.updates) {
+  for (const LowRankUpdate& update : whole.adapter.low_rank()) {
     EXPECT_FALSE(update.magnitude_O);
     expect_close(weight_of(update.module) + delta(update), golden.tensor("merged/" + update.module), 3e-6, update.module);
   }
@@ -200,8 +202,8 @@ class Extracted : public testing::Test {
 
 TEST_F(Extracted, ContainsTheDifferencesOfTargetsAndListsTheOthers) {
   const Extraction result = extracted(base_, tuned_, {{"q", "k"}, {"e"}}, 3);
-  ASSERT_EQ(result.approximation.adapter.updates.size(), 2U);  // k is the same in both
-  for (const LowRankUpdate& update : result.approximation.adapter.updates) {
+  ASSERT_EQ(result.approximation.adapter.low_rank().size(), 2U);  // k is the same in both
+  for (const LowRankUpdate& update : result.approximation.adapter.low_rank()) {
     EXPECT_EQ(update.is_embedding, update.module == "e");
     EXPECT_EQ(update.rank(), 3);
     expect_close(delta(update), update.module == "q" ? change_ : at::ones({9, 8}), 1e-5, update.module);

@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "adapters.h"
 #include "support/expect_error.h"
 #include "support/golden_adapter.h"
 #include "support/paths.h"
@@ -19,6 +20,7 @@ using test::expect_equal;
 using test::expect_error;
 using test::expect_near;
 using test::golden_adapter;
+using test::pair_of;
 
 const std::filesystem::path kCombineCases = std::filesystem::path(lora::test::data_folder()) / "combine";
 
@@ -65,7 +67,7 @@ TEST(Combine, EqualsPeftsAddWeightedAdapter) {
     }
     const Adapter combined = combine(adapters, combine_options(arguments, cases["seed"]));
     methods.insert(arguments["combination_type"].get<std::string>());
-    for (const LowRankUpdate& update : combined.updates) {
+    for (const LowRankUpdate& update : combined.low_rank()) {
       const std::string key = name + "/" + update.module;
       EXPECT_EQ(update.scale, 1) << key;
       EXPECT_EQ(update.alpha, static_cast<double>(update.rank())) << key;
@@ -100,9 +102,9 @@ TEST(Combine, WritesAnAdapterWithACompleteConfig) {
   as_written.rank_pattern = {{"down_proj", 4}, {"v_proj", 14}, {"o_proj", 8}, {"q_proj", 6}};
   as_written.alpha_pattern = {{"down_proj", 4}, {"v_proj", 14}, {"o_proj", 8}, {"q_proj", 6}};
   const Adapter read = read_adapter(folder.path(), as_written);
-  ASSERT_EQ(read.updates.size(), combined.updates.size());
-  for (size_t i = 0; i < read.updates.size(); ++i) {
-    expect_equal(delta(read.updates[i]), delta(combined.updates[i]), read.updates[i].module);
+  ASSERT_EQ(read.low_rank().size(), combined.low_rank().size());
+  for (size_t i = 0; i < read.low_rank().size(); ++i) {
+    expect_equal(delta(pair_of(read, i)), delta(pair_of(combined, i)), pair_of(read, i).module);
   }
   // If an adapter chose its modules by more than their names, the result lists the modules explicitly.
   WeightedAdapter first_layer = weighted("a");
@@ -115,7 +117,7 @@ TEST(Combine, WritesAnAdapterWithACompleteConfig) {
 
 TEST(Combine, RandomPruningKeepsTheDensityAndTheExpectedSum) {
   WeightedAdapter large = weighted("a");
-  LowRankUpdate& update = large.adapter.updates[0];
+  LowRankUpdate& update = pair_of(large.adapter);
   large.adapter.updates.resize(1);
   update.A_RI = at::ones({4, 5000});
   update.scale = 1;
@@ -124,12 +126,12 @@ TEST(Combine, RandomPruningKeepsTheDensityAndTheExpectedSum) {
   CombineOptions options;
   options.method = "dare_linear";
   options.density = 0.3;
-  const Tensor once = combine({large, none}, options).updates[0].A_RI;
-  expect_equal(combine({large, none}, options).updates[0].A_RI, once);  // the same seed
+  const Tensor once = pair_of(combine({large, none}, options)).A_RI;
+  expect_equal(pair_of(combine({large, none}, options)).A_RI, once);  // the same seed
   EXPECT_NEAR(once.count_nonzero().item<double>() / 20000, 0.3, 0.015);
   EXPECT_NEAR(once.mean().item<double>(), 1.0, 0.05);
   options.seed = 43;
-  EXPECT_FALSE(combine({large, none}, options).updates[0].A_RI.equal(once));
+  EXPECT_FALSE(pair_of(combine({large, none}, options)).A_RI.equal(once));
 }
 
 TEST(Combine, BadOptions) {
@@ -158,17 +160,17 @@ TEST(Combine, ListsWhatCannotBeCombined) {
     combine({weighted("a"), weighted("c")}, linear);
   });
   WeightedAdapter dora = weighted("a");
-  dora.adapter.updates[0].magnitude_O = at::ones({dora.adapter.updates[0].B_OR.size(0)});
-  dora.adapter.updates[1].bias_O = at::ones({dora.adapter.updates[1].B_OR.size(0)});
-  dora.adapter.replaced = {{"lm_head.weight", at::ones({2, 2})}};
+  pair_of(dora.adapter).magnitude_O = at::ones({pair_of(dora.adapter).B_OR.size(0)});
+  pair_of(dora.adapter, 1).bias_O = at::ones({pair_of(dora.adapter, 1).B_OR.size(0)});
+  dora.adapter.updates.emplace_back(HeldTensor{{"lm_head.weight", at::ones({2, 2})}});
   expect_error(ErrorKind::kModel, {"modules with DoRA or lora_bias", "whole tensors", "lm_head.weight"}, [&] {
     combine({weighted("b"), dora}, linear);
   });
   WeightedAdapter wider = weighted("b");
-  wider.adapter.updates[0].A_RI = at::ones({4, 99});
+  pair_of(wider.adapter).A_RI = at::ones({4, 99});
   CombineOptions cat;
   cat.method = "cat";
-  expect_error(ErrorKind::kModel, {"modules of different shapes", wider.adapter.updates[0].module}, [&] {
+  expect_error(ErrorKind::kModel, {"modules of different shapes", pair_of(wider.adapter).module}, [&] {
     combine({weighted("b"), wider}, cat);
   });
 }

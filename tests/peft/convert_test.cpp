@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/peft/formats.h"
 #include "support/expect_error.h"
@@ -21,6 +22,7 @@ using test::expect_equal;
 using test::expect_error;
 using test::golden_adapter;
 using test::normal;
+using test::pair_of;
 using test::TemporaryFolder;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -31,7 +33,7 @@ BaseFacts base_of(const std::string& name) {
 }
 
 const LowRankUpdate& update_of(const Adapter& adapter, const std::string& module) {
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     if (update.module == module) {
       return update;
     }
@@ -52,8 +54,8 @@ LowRankUpdate random_update(const std::string& module, int64_t rank, int64_t inp
 }
 
 void expect_same_factors(const Adapter& found, const Adapter& expected) {
-  ASSERT_EQ(found.updates.size(), expected.updates.size());
-  for (const LowRankUpdate& update : expected.updates) {
+  ASSERT_EQ(found.low_rank().size(), expected.low_rank().size());
+  for (const LowRankUpdate& update : expected.low_rank()) {
     const LowRankUpdate& other = update_of(found, update.module);
     expect_equal(other.A_RI, update.A_RI, update.module);
     expect_equal(other.B_OR, update.B_OR, update.module);
@@ -62,8 +64,8 @@ void expect_same_factors(const Adapter& found, const Adapter& expected) {
 }
 
 void expect_same_deltas(const Adapter& found, const Adapter& expected, double tolerance) {
-  ASSERT_EQ(found.updates.size(), expected.updates.size());
-  for (const LowRankUpdate& update : expected.updates) {
+  ASSERT_EQ(found.low_rank().size(), expected.low_rank().size());
+  for (const LowRankUpdate& update : expected.low_rank()) {
     expect_close(delta(update_of(found, update.module)), delta(update), tolerance, update.module);
   }
 }
@@ -73,7 +75,7 @@ TEST(Mlx, RoundTripIsBitIdenticalWithOneScaleAndRank) {
   const Adapter adapter = golden_adapter("llama/tied/adapter");  // rsLoRA
   write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, {}, {});
   const io::SafetensorsFile file(folder / "adapters.safetensors");
-  const LowRankUpdate& first = adapter.updates.front();
+  const LowRankUpdate& first = pair_of(adapter);
   expect_equal(file.tensor(first.module + ".lora_a"), first.A_RI.t().contiguous());
   expect_equal(file.tensor(first.module + ".lora_b"), first.B_OR.t().contiguous());
   const Json config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
@@ -95,8 +97,8 @@ TEST(Mlx, OtherScalesAndRanksKeepTheProduct) {
     write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, {}, {});
     const Adapter back = read_foreign_adapter(AdapterFormat::kMlx, folder.path(), {});
     expect_same_deltas(back, adapter, 1e-6);
-    for (const LowRankUpdate& update : back.updates) {  // padded: MLX uses one rank for all modules
-      EXPECT_EQ(update.rank(), back.updates.front().rank());
+    for (const LowRankUpdate& update : back.low_rank()) {  // padded: MLX uses one rank for all modules
+      EXPECT_EQ(update.rank(), pair_of(back).rank());
     }
   }
 }
@@ -109,7 +111,7 @@ TEST(Mlx, SupportsDora) {
   const Adapter back = read_foreign_adapter(AdapterFormat::kMlx, folder.path(), {});
   EXPECT_TRUE(back.options.use_dora);
   expect_same_deltas(back, adapter, 1e-6);
-  for (const LowRankUpdate& update : adapter.updates) {
+  for (const LowRankUpdate& update : adapter.low_rank()) {
     expect_equal(*update_of(back, update.module).magnitude_O, *update.magnitude_O, update.module);
   }
   // Converted back to PEFT's format, it is still DoRA.
@@ -121,12 +123,12 @@ TEST(Mlx, EmbeddingsNeedABaseWithAnUntiedHead) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.embed_tokens", 2, 11, 6, 4)};
-  adapter.updates.front().is_embedding = true;
+  pair_of(adapter).is_embedding = true;
   expect_error(ErrorKind::kModel, {"MLX", "model.embed_tokens", "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, base_of("tied"), {}); });
   write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, base_of("gqa"), {});
   const Adapter back = read_foreign_adapter(AdapterFormat::kMlx, folder.path(), base_of("gqa"));
-  EXPECT_TRUE(back.updates.front().is_embedding);
+  EXPECT_TRUE(pair_of(back).is_embedding);
   expect_same_factors(back, adapter);
   expect_error(ErrorKind::kModel, {"model.embed_tokens", "--model"}, [&] { read_foreign_adapter(AdapterFormat::kMlx, folder.path(), {}); });
 }
@@ -157,7 +159,7 @@ TEST(Kohya, RoundTripIsBitIdenticalAndResolvesUnderscores) {
   const fs::path path = folder / "x.safetensors";
   BaseFacts base = base_of("llama3");
   base.modules = {"lm_head", "model.embed_tokens"};
-  for (const LowRankUpdate& update : golden_adapter("llama/llama3/adapter").updates) {
+  for (const LowRankUpdate& update : golden_adapter("llama/llama3/adapter").low_rank()) {
     base.modules.push_back(update.module);
   }
   const Adapter adapter = golden_adapter("llama/llama3/adapter");  // several ranks and alphas
@@ -177,7 +179,7 @@ TEST(Kohya, RoundTripIsBitIdenticalAndResolvesUnderscores) {
   const Adapter rslora = golden_adapter("llama/dynamic/adapter");
   write_foreign_adapter(AdapterFormat::kKohya, path, rslora, {}, {at::kFloat, "lora_te1", false});
   const Adapter back = read_foreign_adapter(AdapterFormat::kKohya, path, {});
-  for (const LowRankUpdate& update : rslora.updates) {
+  for (const LowRankUpdate& update : rslora.low_rank()) {
     expect_equal(update_of(back, update.module).A_RI, update.A_RI);
     EXPECT_NEAR(update_of(back, update.module).scale, update.scale, 1e-7 * update.scale);
   }
@@ -213,7 +215,7 @@ TEST(Kohya, DamagedFilesSayWhatIsWrong) {
   fails({{name + ".lora_down.weight", down}, {name + ".hada_w1_a", up}}, {"hada_w1_a", "another method"});
   // Without an alpha the scale is 1.
   io::save_tensors(folder / "x.safetensors", {{name + ".lora_down.weight", down}, {name + ".lora_up.weight", up}});
-  EXPECT_EQ(read_foreign_adapter(AdapterFormat::kKohya, folder / "x.safetensors", {}).updates.front().scale, 1);
+  EXPECT_EQ(pair_of(read_foreign_adapter(AdapterFormat::kKohya, folder / "x.safetensors", {})).scale, 1);
 }
 
 /// Permutes a weight of q_proj or k_proj as llama.cpp's converter does: row (2 i + half) of a head is its row (half · E/2 + i).
@@ -238,13 +240,13 @@ TEST(GgufAdapter, GivesTheMergedWeightsInTheOrderOfLlamaCpp) {
     EXPECT_EQ(file.texts.at("general.architecture"), "llama");
     EXPECT_EQ(file.texts.at("general.type"), "adapter");
     EXPECT_EQ(file.texts.at("adapter.type"), "lora");
-    EXPECT_EQ(file.names.size(), 2 * adapter.updates.size());
+    EXPECT_EQ(file.names.size(), 2 * adapter.low_rank().size());
     const std::map<std::string, int64_t> heads{{"q_proj", base.config["num_attention_heads"].get<int64_t>()},
                                                {"k_proj", base.config["num_key_value_heads"].get<int64_t>()}};
     const std::map<std::string, std::string> names{{"q_proj", "attn_q"},      {"k_proj", "attn_k"},      {"v_proj", "attn_v"},
                                                    {"o_proj", "attn_output"}, {"gate_proj", "ffn_gate"}, {"up_proj", "ffn_up"},
                                                    {"down_proj", "ffn_down"}};
-    for (const LowRankUpdate& update : adapter.updates) {
+    for (const LowRankUpdate& update : adapter.low_rank()) {
       const std::string last = update.module.substr(update.module.rfind('.') + 1);
       const std::string ggml = "blk." + update.module.substr(13, 1) + "." + names.at(last) + ".weight";
       const Tensor a = file.tensor(ggml + ".lora_a");
@@ -264,21 +266,21 @@ TEST(GgufAdapter, AlphaFitsMostModulesWhoseFactorsAreUnchanged) {
   write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base_of("gqa"), {});
   const test::GgufFile file(folder / "x.gguf");
   EXPECT_EQ(file.floats.at("adapter.lora.alpha"), 8);
-  expect_equal(file.tensor("blk.0.attn_v.weight.lora_b"), adapter.updates[0].B_OR);
-  expect_equal(file.tensor("blk.1.ffn_up.weight.lora_b"), adapter.updates[1].B_OR);
-  expect_equal(file.tensor("output.weight.lora_a"), adapter.updates[2].A_RI);
-  expect_equal(file.tensor("output.weight.lora_b"), adapter.updates[2].B_OR * 1.5);
+  expect_equal(file.tensor("blk.0.attn_v.weight.lora_b"), pair_of(adapter).B_OR);
+  expect_equal(file.tensor("blk.1.ffn_up.weight.lora_b"), pair_of(adapter, 1).B_OR);
+  expect_equal(file.tensor("output.weight.lora_a"), pair_of(adapter, 2).A_RI);
+  expect_equal(file.tensor("output.weight.lora_b"), pair_of(adapter, 2).B_OR * 1.5);
 }
 
 TEST(GgufAdapter, EmbeddingsAreTransposedAndTiedOnesRefused) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.embed_tokens", 2, 11, 6, 4)};
-  adapter.updates.front().is_embedding = true;
+  pair_of(adapter).is_embedding = true;
   write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base_of("gqa"), {});
   const test::GgufFile file(folder / "x.gguf");
-  expect_equal(file.tensor("token_embd.weight.lora_a"), adapter.updates.front().A_RI.t().contiguous());
-  expect_equal(file.tensor("token_embd.weight.lora_b"), adapter.updates.front().B_OR);
+  expect_equal(file.tensor("token_embd.weight.lora_a"), pair_of(adapter).A_RI.t().contiguous());
+  expect_equal(file.tensor("token_embd.weight.lora_b"), pair_of(adapter).B_OR);
   expect_error(ErrorKind::kModel, {"GGUF", "that the base ties", "model.embed_tokens"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "y.gguf", adapter, base_of("tied"), {}); });
 }
@@ -301,26 +303,26 @@ TEST(GgufAdapter, NeedsAKnownBase) {
 TEST(Formats, ListWhatTheyCannotStoreOrDropIt) {
   const TemporaryFolder folder;
   Adapter adapter = golden_adapter("convert/dora");
-  adapter.updates[1].bias_O = at::ones({adapter.updates[1].B_OR.size(0)});
+  pair_of(adapter, 1).bias_O = at::ones({pair_of(adapter, 1).B_OR.size(0)});
   adapter.updates.push_back(random_update("model.layers.0.mlp.router", 2, 8, 6, 8));
-  adapter.replaced = {{{"lm_head.weight", at::ones({4, 4})}, {}},
-                      {{"model.norm.weight", at::ones({4})}, {}},
-                      {{"model.embed_tokens.weight", at::ones({2, 4})}, {7, 9}}};
+  adapter.updates.emplace_back(HeldTensor{{"lm_head.weight", at::ones({4, 4})}});
+  adapter.updates.emplace_back(HeldTensor{{"model.norm.weight", at::ones({4})}});
+  adapter.updates.emplace_back(HeldTensor{{"model.embed_tokens.weight", at::ones({2, 4})}, {7, 9}});
   adapter.options.lora_bias = true;
   adapter.options.modules_to_save = {"lm_head", "norm"};
   const BaseFacts base = base_of("gqa");
   expect_error(ErrorKind::kModel,
                {"GGUF", "trainable_token_indices): model.embed_tokens.weight", "DoRA magnitudes", "--bake", "lora_bias",
-                adapter.updates[1].module, "lm_head.weight, model.norm.weight", "without a name in GGUF", "mlp.router",
+                pair_of(adapter, 1).module, "lm_head.weight, model.norm.weight", "without a name in GGUF", "mlp.router",
                 "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {}); });
   EXPECT_FALSE(fs::exists(folder / "x.gguf"));
   // PEFT's copy of a base tensor: leaving it out loses nothing.
-  adapter.replaced.push_back({{adapter.updates[0].module + ".weight", at::ones({4, 4})}, {}, true});
+  adapter.updates.emplace_back(HeldTensor{{pair_of(adapter).module + ".weight", at::ones({4, 4})}, {}, /*of_base=*/true});
   const Written written =
       write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base, {at::kFloat, "lora_unet", /*drop_unsupported=*/true});
   EXPECT_EQ(written.left_out.size(), 5U);
-  EXPECT_EQ(written.num_modules, adapter.updates.size() - 1);
+  EXPECT_EQ(written.num_modules, adapter.low_rank().size() - 1);
   EXPECT_EQ(test::GgufFile(folder / "x.gguf").names.size(), 2 * written.num_modules);
 
   for (const AdapterFormat format : {AdapterFormat::kKohya, AdapterFormat::kMlx, AdapterFormat::kVllm}) {
@@ -351,9 +353,9 @@ TEST(Formats, HalfPrecisionIsRoundedOnceAndMustNotOverflow) {
   adapter.updates = {random_update("lm_head", 2, 8, 6, 4)};
   for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
     write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base_of("gqa"), {dtype});
-    expect_equal(test::GgufFile(folder / "x.gguf").tensor("output.weight.lora_a"), adapter.updates.front().A_RI.to(dtype));
+    expect_equal(test::GgufFile(folder / "x.gguf").tensor("output.weight.lora_a"), pair_of(adapter).A_RI.to(dtype));
   }
-  adapter.updates.front().A_RI[0][0] = 1e5;
+  pair_of(adapter).A_RI[0][0] = 1e5;
   expect_error(ErrorKind::kModel, {"lm_head", "too large for float16"},
                [&] { write_foreign_adapter(AdapterFormat::kKohya, folder / "x", adapter, {}, {at::kHalf}); });
 }

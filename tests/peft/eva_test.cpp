@@ -126,7 +126,7 @@ TEST(Eva, ARunResumesWithTheRanksOfItsFile) {
   const LoraOptions options = eva_options(golden_options(), *again.model, folder.path());
   EXPECT_EQ(options.rank_pattern, start.options.rank_pattern);
   EXPECT_EQ(options.alpha_pattern, start.options.alpha_pattern);
-  const auto resumed = attach_lora(options, *again.model, "base", 1);
+  const auto resumed = attach_adapter(options, *again.model, "base", 1);
   resumed->load(folder.path());
   for (size_t i = 0; i < method->parameters().size(); ++i) {
     expect_equal(resumed->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), method->parameters()[i].name);

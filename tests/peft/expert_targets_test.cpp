@@ -20,7 +20,7 @@ models::BaseModel load_golden(const char* name) {
 
 void expect_refused(const char* name, const LoraOptions& options, const std::vector<std::string>& parts) {
   const models::BaseModel base = load_golden(name);
-  test::expect_error(ErrorKind::kConfig, parts, [&] { attach_lora(options, *base.model, "base", 0, "mine"); });
+  test::expect_error(ErrorKind::kConfig, parts, [&] { attach_adapter(options, *base.model, "base", 0, "mine"); });
 }
 
 TEST(ExpertTargets, AreErrorsThatNameTheModule) {
@@ -44,7 +44,7 @@ TEST(ExpertTargets, TheRestRemainsIfTheyAreExcluded) {
   LoraOptions options;
   options.target_modules.kind = ModuleChoice::Kind::kAllLinear;
   options.exclude_modules = {ModuleChoice::Kind::kList, {"gate", "experts"}, ""};
-  EXPECT_EQ(attach_lora(options, *base.model, "base", 0, "mine")->parameters().size(), 2U * 2 * 4);
+  EXPECT_EQ(attach_adapter(options, *base.model, "base", 0, "mine")->parameters().size(), 2U * 2 * 4);
 }
 
 }  // namespace

@@ -70,14 +70,14 @@ at::Tensor parameter(const Method& method, const std::string& name) {
 
 at::Tensor logits_of(const models::BaseModel& base) {
   const at::NoGradGuard no_grad;
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const nn::Pass pass = nn::evaluation_pass(batch);
   return base.model->head()->forward(base.model->body->hidden(pass), pass);
 }
 
 /// Takes one SGD step on the squared logits, which changes every trained parameter.
 void train_a_step(const models::BaseModel& base, const Method& method) {
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const nn::Pass pass = nn::evaluation_pass(batch);
   base.model->head()->forward(base.model->body->hidden(pass), pass).square().sum().backward();
   optim::make_optimizer({.kind = optim::OptimizerKind::kSgd}, method.parameters(), 1e-3)->step(1e-3);

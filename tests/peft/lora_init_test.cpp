@@ -66,7 +66,7 @@ void train_a_little(const Method& method) {
 TEST(OrthogonalStart, LeavesTheModelUnchangedAlthoughNeitherFactorIsZero) {
   const models::BaseModel base = tiny_llama();
   const std::vector<nn::Parameter> before = test::copies(base.model->base_parameters());
-  const auto method = attach_lora(starting(LoraInit::kOrthogonal), *base.model, "base", 1);
+  const auto method = attach_adapter(starting(LoraInit::kOrthogonal), *base.model, "base", 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
     const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
     EXPECT_LE(update(*host).abs().max().item<double>(), 1e-7) << host->name();
@@ -82,8 +82,8 @@ TEST(OrthogonalStart, LeavesTheModelUnchangedAlthoughNeitherFactorIsZero) {
     expect_equal(base.model->base_parameters()[i].tensor, before[i].tensor, before[i].name);
   }
   const models::BaseModel second = tiny_llama(), third = tiny_llama();
-  const auto same = attach_lora(starting(LoraInit::kOrthogonal, {"k_proj"}), *second.model, "base", 1);
-  const auto other = attach_lora(starting(LoraInit::kOrthogonal, {"k_proj"}), *third.model, "base", 2);
+  const auto same = attach_adapter(starting(LoraInit::kOrthogonal, {"k_proj"}), *second.model, "base", 1);
+  const auto other = attach_adapter(starting(LoraInit::kOrthogonal, {"k_proj"}), *third.model, "base", 2);
   expect_equal(same->parameters()[0].tensor.detach(), method->parameters()[2].tensor.detach(), method->parameters()[2].name);
   EXPECT_FALSE(at::equal(other->parameters()[1].tensor, same->parameters()[1].tensor));
 }
@@ -93,10 +93,10 @@ TEST(OrthogonalStart, NeedsAnEvenRank) {
   LoraOptions options = starting(LoraInit::kOrthogonal);
   options.r = 3;
   expect_error(ErrorKind::kConfig, {"adapter.init_lora_weights", "even rank", "found r 3 for model.layers.0.self_attn.q_proj"},
-               [&] { attach_lora(options, *base.model, "base", 1); });
+               [&] { attach_adapter(options, *base.model, "base", 1); });
   options.r = 4;
   options.rank_pattern = {{"down_proj", 5}};
-  expect_error(ErrorKind::kConfig, {"found r 5 for model.layers.0.mlp.down_proj"}, [&] { attach_lora(options, *base.model, "base", 1); });
+  expect_error(ErrorKind::kConfig, {"found r 5 for model.layers.0.mlp.down_proj"}, [&] { attach_adapter(options, *base.model, "base", 1); });
 }
 
 TEST(PissaStart, MovesTheLargestSingularValuesOutOfTheWeight) {
@@ -106,7 +106,7 @@ TEST(PissaStart, MovesTheLargestSingularValuesOutOfTheWeight) {
       LoraOptions options = starting(LoraInit::kPissa);
       options.use_rslora = rslora;
       options.pissa_niter = niter;
-      const auto method = attach_lora(options, *base.model, "base", 1);
+      const auto method = attach_adapter(options, *base.model, "base", 1);
       for (const nn::Linear* host : adapted_hosts(*base.model)) {
         const at::Tensor weight_OI = untouched(*host);
         const at::Tensor all = singular_values(weight_OI);
@@ -128,10 +128,10 @@ TEST(PissaStart, RandomizedSvdIsAFunctionOfSeedAndName) {
   LoraOptions options = starting(LoraInit::kPissa);
   options.pissa_niter = 1;
   const models::BaseModel first = tiny_llama(), second = tiny_llama(), third = tiny_llama();
-  const auto one = attach_lora(options, *first.model, "base", 1);
+  const auto one = attach_adapter(options, *first.model, "base", 1);
   options.target_modules.names = {"down_proj"};
-  const auto fewer = attach_lora(options, *second.model, "base", 1);
-  const auto other = attach_lora(options, *third.model, "base", 2);
+  const auto fewer = attach_adapter(options, *second.model, "base", 1);
+  const auto other = attach_adapter(options, *third.model, "base", 2);
   expect_equal(fewer->parameters()[0].tensor.detach(), one->parameters()[4].tensor.detach(), one->parameters()[4].name);
   EXPECT_FALSE(at::equal(other->parameters()[0].tensor, fewer->parameters()[0].tensor));
   expect_near(effective_weight(*adapted_hosts(*third.model)[0]), untouched(*adapted_hosts(*third.model)[0]), 1e-6);
@@ -139,7 +139,7 @@ TEST(PissaStart, RandomizedSvdIsAFunctionOfSeedAndName) {
 
 TEST(OloraStart, MovesTheFirstColumnsOfQOutOfTheWeight) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(starting(LoraInit::kOlora), *base.model, "base", 1);
+  const auto method = attach_adapter(starting(LoraInit::kOlora), *base.model, "base", 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
     const at::Tensor weight_OI = untouched(*host);
     const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
@@ -156,7 +156,7 @@ TEST(Residuals, AreRoundedOnceToTheWeightsDtype) {
   for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
     const models::BaseModel base = tiny_llama(half);
     ASSERT_EQ(base.model->dtype(), at::kBFloat16);
-    const auto method = attach_lora(starting(init), *base.model, "base", 1);
+    const auto method = attach_adapter(starting(init), *base.model, "base", 1);
     for (const nn::Linear* host : adapted_hosts(*base.model)) {
       const nn::LowRank& attached = *host->attached<nn::LowRank>().at(0);
       const at::Tensor product = (attached.B_OR.detach() * attached.scale).matmul(attached.A_RI.detach());
@@ -174,7 +174,7 @@ TEST(Residuals, TheFileFitsTheUntouchedBase) {
       options.rank_pattern = {{"k_proj", 3}};
       options.alpha_pattern = {{"down_proj", 10}};
     }
-    const auto method = attach_lora(options, *base.model, "base", 1);
+    const auto method = attach_adapter(options, *base.model, "base", 1);
     train_a_little(*method);
     const TemporaryFolder folder;
     method->save(folder.path());
@@ -196,7 +196,7 @@ TEST(Residuals, TheFileFitsTheUntouchedBase) {
         rslora ? std::vector<std::pair<std::string, double>>{} : std::vector{std::pair<std::string, double>{"down_proj", 20}};
     plain.init_from = folder.path();
     const models::BaseModel fresh = tiny_llama();
-    attach_lora(plain, *fresh.model, "base", 1);
+    attach_adapter(plain, *fresh.model, "base", 1);
     const std::vector<nn::Linear*> ours = adapted_hosts(*base.model), theirs = adapted_hosts(*fresh.model);
     ASSERT_EQ(ours.size(), theirs.size());
     for (size_t i = 0; i < ours.size(); ++i) {
@@ -210,10 +210,10 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   const models::BaseModel base = tiny_llama(), fresh = tiny_llama();
   LoraOptions options = starting(LoraInit::kPissa);
   options.use_dora = true;
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({7, 5}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({7, 5}, 50));
   const at::NoGradGuard no_grad;
   const at::Tensor untrained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   expect_near(base.model->body->hidden(nn::evaluation_pass(batch)), untrained_TD, 1e-5, "a start that is no change");
   train_a_little(*method);
   const TemporaryFolder folder;
@@ -223,7 +223,7 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
   plain.r = 8;
   plain.lora_alpha = 12;
   plain.init_from = folder.path();
-  attach_lora(plain, *fresh.model, "base", 1);
+  attach_adapter(plain, *fresh.model, "base", 1);
   const at::Tensor trained_TD = base.model->body->hidden(nn::evaluation_pass(batch));
   EXPECT_GT((trained_TD - untrained_TD).abs().max().item<double>(), 0.1);
   expect_near(fresh.model->body->hidden(nn::evaluation_pass(batch)), trained_TD, 1e-5, "the file on the untouched base");
@@ -232,11 +232,11 @@ TEST(Residuals, DoraKeepsItsMagnitudes) {
 TEST(Residuals, ARunResumesBitForBitFromTheFile) {
   for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
     const models::BaseModel base = tiny_llama(), again = tiny_llama();
-    const auto method = attach_lora(starting(init), *base.model, "base", 1);
+    const auto method = attach_adapter(starting(init), *base.model, "base", 1);
     train_a_little(*method);
     const TemporaryFolder folder;
     method->save(folder.path());
-    const auto resumed = attach_lora(starting(init), *again.model, "base", 1);
+    const auto resumed = attach_adapter(starting(init), *again.model, "base", 1);
     resumed->load(folder.path());
     for (size_t i = 0; i < method->parameters().size(); ++i) {
       expect_equal(resumed->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), method->parameters()[i].name);
@@ -251,11 +251,11 @@ TEST(Residuals, AFileWithAnotherStartRestoresItsResidual) {
   LoraOptions options = starting(LoraInit::kPissa);
   options.pissa_niter = 1;
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   train_a_little(*method);
   const TemporaryFolder folder, second;
   method->save(folder.path());
-  const auto elsewhere = attach_lora(options, *again.model, "base", 2);  // another seed simulates another machine
+  const auto elsewhere = attach_adapter(options, *again.model, "base", 2);  // another seed simulates another machine
   elsewhere->load(folder.path());
   const std::vector<nn::Linear*> ours = adapted_hosts(*base.model), theirs = adapted_hosts(*again.model);
   for (size_t i = 0; i < ours.size(); ++i) {
@@ -270,7 +270,7 @@ TEST(Residuals, AFileWithAnotherStartRestoresItsResidual) {
 TEST(Residuals, AnUnconvertedAdapterOfPeftCanBeContinued) {
   // Such a file contains only A and B: PEFT decomposes the base again when it loads the file.
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
-  const auto method = attach_lora(starting(LoraInit::kPissa), *base.model, "base", 1);
+  const auto method = attach_adapter(starting(LoraInit::kPissa), *base.model, "base", 1);
   train_a_little(*method);
   std::vector<io::NamedTensor> raw;
   for (const nn::Parameter& parameter : method->parameters()) {
@@ -280,7 +280,7 @@ TEST(Residuals, AnUnconvertedAdapterOfPeftCanBeContinued) {
   io::save_tensors(folder / "adapter_model.safetensors", raw);
   LoraOptions options = starting(LoraInit::kPissa);
   options.init_from = folder.path();
-  const auto continued = attach_lora(options, *again.model, "base", 1);
+  const auto continued = attach_adapter(options, *again.model, "base", 1);
   const std::vector<nn::Linear*> ours = adapted_hosts(*base.model), theirs = adapted_hosts(*again.model);
   for (size_t i = 0; i < ours.size(); ++i) {
     expect_near(effective_weight(*theirs[i]), effective_weight(*ours[i]), 1e-6, ours[i]->name());
@@ -293,7 +293,7 @@ TEST(Residuals, UnsupportedWeightsAreErrors) {
   const auto fails = [](const LoraOptions& options, const Json& changes, const std::vector<std::string>& parts) {
     const models::BaseModel base = tiny_llama(changes);
     const std::vector<nn::Parameter> before = test::copies(base.model->base_parameters());
-    expect_error(ErrorKind::kConfig, parts, [&] { attach_lora(options, *base.model, "base", 1); });
+    expect_error(ErrorKind::kConfig, parts, [&] { attach_adapter(options, *base.model, "base", 1); });
     for (size_t i = 0; i < before.size(); ++i) {
       expect_equal(base.model->base_parameters()[i].tensor, before[i].tensor, before[i].name);
     }
@@ -313,7 +313,7 @@ TEST(Residuals, UnsupportedWeightsAreErrors) {
     }
   }
   expect_error(ErrorKind::kModel, {"model.layers.0.self_attn.q_proj.weight", "not finite"},
-               [&] { attach_lora(starting(LoraInit::kPissa), *base.model, "base", 1); });
+               [&] { attach_adapter(starting(LoraInit::kPissa), *base.model, "base", 1); });
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     parameter.tensor.set_requires_grad(true);
   }
-  const auto method = attach_lora(small_lora({"q_proj", "down_proj"}), *base.model, "base", 1);
+  const auto method = attach_adapter(small_lora({"q_proj", "down_proj"}), *base.model, "base", 1);
   EXPECT_EQ(method->name(), "LoRA");
   for (const nn::Parameter& parameter : base.model->base_parameters()) {
     EXPECT_FALSE(parameter.tensor.requires_grad()) << parameter.name;
@@ -69,7 +69,7 @@ TEST(Lora, TrainsOnlyTheAdapter) {
   EXPECT_EQ(count, 3 * 4 * ((16 + 16) + (20 + 16)));  // layers · r · Σ (in + out)
 
   // A pass gives every parameter a gradient, and no base weight. The gradient of A is zero because B is zero; that of B is not.
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   base.model->body->hidden(nn::evaluation_pass(batch)).square().sum().backward();
   for (const nn::Parameter& parameter : parameters) {
     ASSERT_TRUE(parameter.tensor.grad().defined()) << parameter.name;
@@ -87,7 +87,7 @@ TEST(Lora, RanksAndScalesFollowThePatterns) {
   for (const bool rslora : {false, true}) {
     options.use_rslora = rslora;
     const models::BaseModel base = tiny_llama();
-    const auto method = attach_lora(options, *base.model, "base", 1);
+    const auto method = attach_adapter(options, *base.model, "base", 1);
     const auto check = [&](const std::string& name, int64_t r, double alpha) {
       const nn::LowRank& attached = *host(*base.model, name).attached<nn::LowRank>().at(0);
       EXPECT_EQ(attached.A_RI.sizes(), at::IntArrayRef({r, host(*base.model, name).in_features()})) << name;
@@ -106,13 +106,13 @@ TEST(Lora, DropoutReachesTheHost) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = small_lora({"q_proj"});
   options.lora_dropout = 0.25;
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   EXPECT_EQ(host(*base.model, "model.layers.2.self_attn.q_proj").attached<nn::LowRank>().at(0)->dropout, 0.25);
 }
 
 TEST(LoraInit, DefaultIsKaimingUniformWithBZero) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(all_linear(), *base.model, "base", 1);
+  const auto method = attach_adapter(all_linear(), *base.model, "base", 1);
   for (const nn::Parameter& parameter : method->parameters()) {
     if (!is_a(parameter)) {
       EXPECT_EQ(parameter.tensor.abs().max().item<double>(), 0.0) << parameter.name;
@@ -129,7 +129,7 @@ TEST(LoraInit, GaussianHasStandardDeviationOneByR) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = all_linear();
   options.init = LoraInit::kGaussian;
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   std::vector<at::Tensor> all;
   for (const nn::Parameter& parameter : method->parameters()) {
     if (is_a(parameter)) {
@@ -148,7 +148,7 @@ TEST(LoraInit, FalseInitialisesBToo) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = all_linear();
   options.init = LoraInit::kRandom;
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   for (const nn::Parameter& parameter : method->parameters()) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(parameter.tensor.size(1)));
     EXPECT_LE(parameter.tensor.abs().max().item<double>(), bound) << parameter.name;
@@ -158,9 +158,9 @@ TEST(LoraInit, FalseInitialisesBToo) {
 
 TEST(LoraInit, IsAFunctionOfSeedAndName) {
   const models::BaseModel first = tiny_llama(), second = tiny_llama(), third = tiny_llama();
-  const auto one = attach_lora(small_lora({"q_proj", "v_proj", "k_proj"}), *first.model, "base", 1);
-  const auto fewer = attach_lora(small_lora({"v_proj"}), *second.model, "base", 1);
-  const auto other = attach_lora(small_lora({"v_proj"}), *third.model, "base", 2);
+  const auto one = attach_adapter(small_lora({"q_proj", "v_proj", "k_proj"}), *first.model, "base", 1);
+  const auto fewer = attach_adapter(small_lora({"v_proj"}), *second.model, "base", 1);
+  const auto other = attach_adapter(small_lora({"v_proj"}), *third.model, "base", 2);
   std::set<double> firsts;
   for (const nn::Parameter& parameter : one->parameters()) {
     if (is_a(parameter)) {
@@ -181,7 +181,7 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
   const models::BaseModel base = tiny_llama();
   LoraOptions options = small_lora({"q_proj", "lm_head"});
   options.init = LoraInit::kRandom;
-  const auto method = attach_lora(options, *base.model, "base", 1);
+  const auto method = attach_adapter(options, *base.model, "base", 1);
   const TemporaryFolder folder;
   method->save(folder.path());
   EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"adapter_config.json", "adapter_model.safetensors"}));
@@ -196,12 +196,12 @@ TEST(LoraFile, HoldsPeftsKeysAndLoadsBackBitForBit) {
   }
 
   const models::BaseModel again = tiny_llama();
-  const auto loaded = attach_lora(small_lora({"q_proj", "lm_head"}), *again.model, "base", 2);
+  const auto loaded = attach_adapter(small_lora({"q_proj", "lm_head"}), *again.model, "base", 2);
   loaded->load(folder.path());
   LoraOptions continued = small_lora({"q_proj", "lm_head"});
   continued.init_from = folder.path();
   const models::BaseModel third = tiny_llama();
-  const auto started = attach_lora(continued, *third.model, "base", 3);
+  const auto started = attach_adapter(continued, *third.model, "base", 3);
   for (size_t i = 0; i < method->parameters().size(); ++i) {
     expect_equal(loaded->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach());
     expect_equal(started->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach());
@@ -217,10 +217,10 @@ TEST(LoraFile, LoadingEndsWhatEvaluationKeptOfDora) {
   options.use_dora = true;
   options.init = LoraInit::kRandom;
   const models::BaseModel base = tiny_llama(), again = tiny_llama();
-  const auto method = attach_lora(options, *base.model, "base", 1), loaded = attach_lora(options, *again.model, "base", 2);
+  const auto method = attach_adapter(options, *base.model, "base", 1), loaded = attach_adapter(options, *again.model, "base", 2);
   const TemporaryFolder folder;
   method->save(folder.path());
-  const nn::TokenBatch batch = test::batch_of(test::documents_of({5, 3}, 50));
+  const nn::Batch batch = test::batch_of(test::documents_of({5, 3}, 50));
   const at::NoGradGuard no_grad;
   const at::Tensor before = again.model->body->hidden(nn::evaluation_pass(batch));
   loaded->load(folder.path());
@@ -243,7 +243,7 @@ TEST(LoraFile, AdapterConfigEqualsPefts) {
   options.init = LoraInit::kGaussian;
   options.config = Json::parse(R"({"r": 99, "task_type": "CAUSAL_LM", "peft_version": "0.21.2", "base_model_name_or_path": "somewhere/else",
                                    "inference_mode": false, "megatron_config": null, "loftq_config": {}})");
-  const auto method = attach_lora(options, *base.model, "org/name", 1);
+  const auto method = attach_adapter(options, *base.model, "org/name", 1);
   const TemporaryFolder folder;
   method->save(folder.path());
   EXPECT_EQ(read_file(folder / "adapter_config.json", ErrorKind::kModel), R"({
@@ -292,7 +292,7 @@ TEST(LoraFile, AdapterConfigOfDefaultsAndOfAllLinear) {
   const TemporaryFolder folder;
   const auto written = [&](const LoraOptions& options) {
     const models::BaseModel base = tiny_llama();
-    attach_lora(options, *base.model, "base", 1)->save(folder.path());
+    attach_adapter(options, *base.model, "base", 1)->save(folder.path());
     return read_json(folder / "adapter_config.json", ErrorKind::kModel);
   };
   const Json defaults = written(LoraOptions());
@@ -313,27 +313,27 @@ TEST(LoraFile, AdapterConfigOfDefaultsAndOfAllLinear) {
 
 TEST(LoraFile, MismatchesAreListedAndNothingIsLoaded) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
+  const auto method = attach_adapter(small_lora({"q_proj"}), *base.model, "base", 1);
   const at::Tensor before = method->parameters()[0].tensor.detach().clone();
   std::vector<io::NamedTensor> tensors;
   for (const nn::Parameter& parameter : method->parameters()) {
     tensors.push_back({"base_model.model." + parameter.name, parameter.tensor.detach() + 1});
   }
-  const std::string lost = tensors[3].name;
+  const std::string lost = method->parameters()[3].name;
   tensors[3] = {"base_model.model.model.layers.9.self_attn.q_proj.lora_B.weight", at::ones({2})};
   tensors[4].tensor = at::ones({5, 16});
   const TemporaryFolder folder;
   io::save_tensors(folder / "adapter_model.safetensors", tensors);
   expect_error(ErrorKind::kModel,
-               {"adapter_model.safetensors", "1 tensor missing: " + adapter_tensor_name(lost), "layers.9.self_attn.q_proj.lora_B.weight",
-                adapter_tensor_name(tensors[4].name) + " [5, 16] instead of [4, 16]"},
+               {"adapter_model.safetensors", "1 tensor missing: " + lost, "layers.9.self_attn.q_proj.lora_B.weight",
+                method->parameters()[4].name + " [5, 16] instead of [4, 16]"},
                [&] { method->load(folder.path()); });
   expect_equal(method->parameters()[0].tensor.detach(), before, "a parameter changed although the file does not fit");
 }
 
 TEST(LoraFile, OtherFoldersAreModelErrors) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
+  const auto method = attach_adapter(small_lora({"q_proj"}), *base.model, "base", 1);
   const TemporaryFolder folder;
   expect_error(ErrorKind::kModel, {"not an adapter folder", "adapter_model.safetensors"}, [&] { method->load(folder.path()); });
   folder.write("adapter_model.bin", "x");
@@ -345,7 +345,7 @@ TEST(LoraFile, OtherFoldersAreModelErrors) {
 TEST(LoraFile, NonFiniteValuesAreNotWritten) {
   for (const double value : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
     const models::BaseModel base = tiny_llama();
-    const auto method = attach_lora(small_lora({"q_proj"}), *base.model, "base", 1);
+    const auto method = attach_adapter(small_lora({"q_proj"}), *base.model, "base", 1);
     {
       const at::NoGradGuard no_grad;
       method->parameters()[3].tensor.view(-1)[5] = value;

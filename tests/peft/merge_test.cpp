@@ -135,10 +135,10 @@ LowRankUpdate rank_two_update(const std::string& module, int64_t outputs, int64_
   return update;
 }
 
-WeightedAdapter adapter_of(std::vector<LowRankUpdate> updates, std::vector<HeldTensor> replaced = {}) {
+WeightedAdapter adapter_of(std::vector<LowRankUpdate> updates, const std::vector<HeldTensor>& replaced = {}) {
   WeightedAdapter adapter;
-  adapter.adapter.updates = std::move(updates);
-  adapter.adapter.replaced = std::move(replaced);
+  adapter.adapter.updates = {replaced.begin(), replaced.end()};
+  adapter.adapter.set_low_rank(std::move(updates));
   adapter.name = "an-adapter";
   return adapter;
 }

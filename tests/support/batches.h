@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::test {
 
@@ -14,7 +14,7 @@ struct Document {
   int64_t second_text = 0;  ///< where the second of two texts begins; 0: there is one
 };
 
-inline nn::TokenBatch batch_of(const std::vector<Document>& documents) {
+inline nn::Batch batch_of(const std::vector<Document>& documents) {
   std::vector<nn::DocumentView> views;
   for (const Document& document : documents) {
     views.push_back({&document.ids, document.labels.empty() ? &document.ids : &document.labels, document.sample_id, /*cached_length=*/0,

@@ -41,7 +41,7 @@ class GoldenRun {
     } else {
       base = models::load_base_model(config.model, 42);
     }
-    method = config.adapter ? peft::attach_lora(*config.adapter, model(), "base", config.training.seed)
+    method = config.adapter ? peft::attach_adapter(config.adapter, model(), "base", config.training.seed)
                             : peft::attach_full(model(), base.config, base.file_names);
     const train::TrainOptions& t = config.training;
     const data::BatchOptions train_batches{
@@ -86,22 +86,22 @@ class GoldenRun {
     const std::filesystem::path file = golden.folder / "model" / "config.json";
     const Json json = read_json(file, ErrorKind::kModel);
     labels = data::find_labels(train_set, data::read_label_set(JsonReader(json, file.string(), ErrorKind::kModel)));
-    data::apply_labels(train_set, *labels);
-    data::apply_labels(eval_set, *labels);
+    train_set = data::resolve_labels(std::move(train_set), *labels);
+    eval_set = data::resolve_labels(std::move(eval_set), *labels);
     base = models::load_base_model(config.model, 42, models::SequenceHeadRequest{labels->num_labels()});
     if (config.adapter) {
-      config.adapter = peft::for_sequence_classification(*config.adapter, {});
+      config.adapter = peft::for_sequence_classification(config.adapter, {});
     }
   }
 };
 
 /// Mean loss of each document of a batch, which is computed in one pass.
-inline std::vector<double> document_losses(nn::Model& model, const nn::TokenBatch& batch) {
+inline std::vector<double> document_losses(nn::Model& model, const nn::Batch& batch) {
   const at::Tensor losses = train::token_scores(model, batch).loss_S.to(at::kDouble);
   std::vector<double> result;
   int64_t begin = 0;
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    const at::Tensor labels = batch.labels_T.slice(0, batch.document_offsets[d], batch.document_offsets[d + 1]);
+    const at::Tensor labels = batch.labels().labels_T.slice(0, batch.layout.host_offsets[d], batch.layout.host_offsets[d + 1]);
     const int64_t count = (labels != nn::kIgnoreLabel).sum().item<int64_t>();
     result.push_back(losses.slice(0, begin, begin + count).mean().item<double>());
     begin += count;

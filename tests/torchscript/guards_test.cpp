@@ -57,10 +57,10 @@ TEST(Guards, HiddenWeightsAreAdaptedInWeightSpace) {
   peft::LoraOptions with_dropout = lora_on({"mix"});
   with_dropout.lora_dropout = 0.1;
   expect_error(ErrorKind::kConfig, {"adapter.lora_dropout", "'mix'", "aten::matmul", "Use lora_dropout 0"},
-               [&] { peft::attach_lora(with_dropout, *base.model, "base", 1); });
+               [&] { peft::attach_adapter(with_dropout, *base.model, "base", 1); });
   peft::LoraOptions with_bias = lora_on({"blend"});
   with_bias.lora_bias = true;
-  expect_error(ErrorKind::kConfig, {"adapter.lora_bias", "'blend'"}, [&] { peft::attach_lora(with_bias, *base.model, "base", 1); });
+  expect_error(ErrorKind::kConfig, {"adapter.lora_bias", "'blend'"}, [&] { peft::attach_adapter(with_bias, *base.model, "base", 1); });
 }
 
 TEST(Guards, NativeFastPathsAreHiddenWeights) {
@@ -72,7 +72,7 @@ TEST(Guards, NativeFastPathsAreHiddenWeights) {
 TEST(Guards, MissingTargetsAreNamed) {
   models::BaseModel base = load_model(script_options("weight_norm"));
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "'extra'", "without a linear operation"},
-               [&] { peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1); });
+               [&] { peft::attach_adapter(lora_on({"extra"}), *base.model, "base", 1); });
 }
 
 TEST(Guards, DocumentsOfSeveralLengthsDoNotSeeTheirPadding) {
@@ -116,12 +116,12 @@ TEST(Guards, TiedWeightsAreFoundByBothNames) {
 TEST(Guards, WeightsWithoutGradientCannotBeTargets) {
   models::BaseModel base = load_model(script_options("no_grad_part"));
   expect_error(ErrorKind::kConfig, {"inner.layers.0.q_proj", "gets no gradient"},
-               [&] { peft::attach_lora(lora_on({"q_proj"}), *base.model, "base", 1); });
-  const auto method = peft::attach_lora(lora_on({"extra"}), *base.model, "base", 1);
+               [&] { peft::attach_adapter(lora_on({"q_proj"}), *base.model, "base", 1); });
+  const auto method = peft::attach_adapter(lora_on({"extra"}), *base.model, "base", 1);
   EXPECT_EQ(method->parameters().size(), 2);
   models::BaseModel tied = load_model(script_options("tied_detached"));  // the table, not the head of the same weight
-  expect_error(ErrorKind::kConfig, {"'embed'", "gets no gradient"}, [&] { peft::attach_lora(lora_on({"embed"}), *tied.model, "base", 1); });
-  EXPECT_EQ(peft::attach_lora(lora_on({"embed.weight.linear"}), *tied.model, "base", 1)->parameters().size(), 2);
+  expect_error(ErrorKind::kConfig, {"'embed'", "gets no gradient"}, [&] { peft::attach_adapter(lora_on({"embed"}), *tied.model, "base", 1); });
+  EXPECT_EQ(peft::attach_adapter(lora_on({"embed.weight.linear"}), *tied.model, "base", 1)->parameters().size(), 2);
 }
 
 TEST(Guards, InputsAndOutputsAreChecked) {

@@ -60,7 +60,7 @@ TEST(Reading, AnUndefinedTensorIsNotAnOutput) {
 
 /// Logits of a training pass of samples from `first` on.
 at::Tensor trained_hidden(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents, int64_t first) {
-  const nn::TokenBatch batch = test::batch_of(documents, first);
+  const nn::Batch batch = test::batch_of(documents, first);
   return model.body->hidden(nn::training_pass(batch, 7, 3)).detach();
 }
 
@@ -69,7 +69,7 @@ TEST(Reading, DropoutDoesNotDependOnTheSplitIfLengthIsFirst) {
   models::BaseModel base = load_model(script_options("sequence_first"));
   peft::LoraOptions options = lora_on({"mix", "first", "head"});
   options.lora_dropout = 0.4;
-  const auto method = peft::attach_lora(options, *base.model, "base", 1);
+  const auto method = peft::attach_adapter(options, *base.model, "base", 1);
   for (const nn::Parameter& parameter : method->parameters()) {
     parameter.tensor.detach().normal_();
   }
@@ -104,7 +104,7 @@ TEST(Reading, ObserversOnlySeeTokens) {
   const auto look = [&base](const std::vector<std::vector<int32_t>>& documents) {
     Inputs inputs;
     const at::NoGradGuard no_grad;
-    const nn::TokenBatch batch = test::batch_of(documents);
+    const nn::Batch batch = test::batch_of(documents);
     nn::Pass pass = nn::evaluation_pass(batch);
     pass.observer = &inputs;
     base.model->body->hidden(pass);

@@ -223,7 +223,7 @@ void expect_own_predictions(const models::ModelOptions& options, const data::Dat
   const models::BaseModel base = load_row_model(options, rows, false);
   const at::NoGradGuard no_grad;
   const auto predict = [&](const std::vector<int64_t>& indices) {
-    const nn::TokenBatch batch = data::make_batch(rows, indices);
+    const nn::Batch batch = data::make_batch(rows, indices);
     return base.model->rows->predict(nn::evaluation_pass(batch));
   };
   const at::Tensor together = predict({0, 1, 2, 3, 4});

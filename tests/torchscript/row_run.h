@@ -16,10 +16,10 @@ struct RowRun : ModuleRun {
     load_data(std::numeric_limits<int32_t>::max());
     base = torchscript::load_row_model(config.model, train_set, kind == ObjectiveKind::kModuleLoss);
     if (kind == ObjectiveKind::kSequenceClassification) {
-      labels = train_set.raw_labels.kind == data::LabelKind::kNames ? data::find_labels(train_set, std::nullopt)
+      labels = train_set.labels.kind == data::LabelKind::kNames ? data::find_labels(train_set, std::nullopt)
                                                                     : data::numbered_labels(network().num_outputs());
-      data::apply_labels(train_set, *labels);
-      data::apply_labels(eval_set, *labels);
+      train_set = data::resolve_labels(std::move(train_set), *labels);
+      eval_set = data::resolve_labels(std::move(eval_set), *labels);
     }
     attach();
     set_objective(train::objective_entry(kind).make({*base.model, train_set, &eval_set, labels ? &*labels : nullptr, batches(3)}));

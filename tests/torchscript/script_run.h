@@ -43,7 +43,7 @@ inline peft::LoraOptions lora_on(const std::vector<std::string>& targets) {
 }
 
 /// The sample ids of a batch, from `first` on.
-inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& documents, int64_t first = 0) {
+inline nn::Batch batch_of(const std::vector<std::vector<int32_t>>& documents, int64_t first = 0) {
   std::vector<nn::DocumentView> views;
   for (const std::vector<int32_t>& ids : documents) {
     views.push_back({&ids, &ids, first + static_cast<int64_t>(views.size())});
@@ -54,7 +54,7 @@ inline nn::TokenBatch batch_of(const std::vector<std::vector<int32_t>>& document
 /// The logits of documents in one batch.
 inline at::Tensor evaluated(const nn::Model& model, const std::vector<std::vector<int32_t>>& documents) {
   const at::NoGradGuard no_grad;
-  const nn::TokenBatch batch = batch_of(documents);
+  const nn::Batch batch = batch_of(documents);
   return model.body->hidden(nn::evaluation_pass(batch));
 }
 
@@ -69,7 +69,7 @@ struct ModuleRun {
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
   }
 
-  void attach() { method = peft::attach_lora(*config.adapter, *base.model, "base", config.training.seed); }
+  void attach() { method = peft::attach_adapter(config.adapter, *base.model, "base", config.training.seed); }
 
   train::DocumentObjectiveOptions batches(int64_t eval_batch_size) const {
     const train::TrainOptions& t = config.training;

@@ -40,7 +40,7 @@ TEST_P(ScriptTraining, EqualsExplicitLora) {
 
   ASSERT_EQ(run.eval_set.examples.size(), expected["start_documents"].size());
   for (size_t i = 0; i < run.eval_set.examples.size(); ++i) {
-    const nn::TokenBatch batch = data::make_batch(run.eval_set, {static_cast<int64_t>(i)});
+    const nn::Batch batch = data::make_batch(run.eval_set, {static_cast<int64_t>(i)});
     EXPECT_NEAR(document_losses(*run.base.model, batch).front(), expected["start_documents"][i].get<double>(), tolerance)
         << "document " << i;
   }

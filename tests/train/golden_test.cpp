@@ -18,7 +18,7 @@ using test::GoldenRun;
 class GoldenTraining : public testing::TestWithParam<std::string> {};
 
 /// Every example of a set in one batch.
-nn::TokenBatch one_batch(const data::Dataset& set) {
+nn::Batch one_batch(const data::Dataset& set) {
   std::vector<int64_t> all(set.examples.size());
   std::iota(all.begin(), all.end(), 0);
   return data::make_batch(set, all);
@@ -32,7 +32,7 @@ std::vector<double> losses_of(GoldenRun& run) {
   std::vector<double> losses;
   for (int64_t d = 0; d < static_cast<int64_t>(run.eval_set.examples.size()); ++d) {
     LabelTally tally(run.labels->is_regression);
-    const nn::TokenBatch batch = data::make_batch(run.eval_set, {d});
+    const nn::Batch batch = data::make_batch(run.eval_set, {d});
     tally.add(row_outputs(run.model(), batch), targets_of(run.eval_set, batch));
     losses.push_back(tally.result().loss);
   }
@@ -60,7 +60,7 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
   const Json documents = run.golden.expected();
   {
     const at::NoGradGuard no_grad;
-    const nn::TokenBatch first = data::make_batch(run.train_set, {0});
+    const nn::Batch first = data::make_batch(run.train_set, {0});
     const nn::Pass pass = nn::evaluation_pass(first);
     const std::string prefix = run.config.adapter ? "adapted" : "base";
     expect_close(run.model().body->hidden(pass), expected.tensor(run.golden.last_hidden(prefix)), 1e-5);
@@ -218,7 +218,7 @@ TEST(LlamaStarts, FromTheWeightsEqualPefts) {
 TEST(LlamaStarts, FromTheDataEqualsPefts) {
   GoldenRun run("eva");
   nn::remove_adapters(run.model());  // GoldenRun attaches without looking at the data
-  peft::EvaPass pass(*run.config.adapter, run.model());
+  peft::EvaPass pass(*run.config.adapter.as<peft::LoraOptions>(), run.model());
   const std::vector<MicroBatch> batches = run.objective->plan_epoch(0);
   for (size_t i = 0;; ++i) {
     const std::vector<int64_t>& batch = batches[i % batches.size()];

@@ -66,7 +66,7 @@ TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
   names.insert(names.end(), test::kClassificationCases.begin(), test::kClassificationCases.end());
   for (const std::string& name : names) {
     GoldenRun run(name, {"adapter.lora_dropout=0.3", "model.base_dropout=0.1"});
-    const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+    const nn::Batch batch = data::make_batch(run.train_set, {0, 1});
     const int64_t last = batch.num_tokens() - 1;
     const at::Tensor rows_S = at::tensor({int64_t{1}, last / 2, last}, at::kLong);
     const nn::Pass pass = nn::training_pass(batch, 7, 3);
@@ -76,7 +76,7 @@ TEST(HiddenOf, AreTheSameRowsInEveryFamilyAlsoWithDropout) {
 
 TEST(HiddenOf, TheLastFeedForwardBlockGetsNoOtherRows) {
   GoldenRun run("gqa");
-  const nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
+  const nn::Batch batch = data::make_batch(run.train_set, {0, 1});
   nn::Pass pass = nn::evaluation_pass(batch);
   RowCounter counter;
   pass.observer = &counter;
@@ -240,7 +240,7 @@ TEST(CausalLm, CountsAndNamesItsExamples) {
   GoldenRun run("gqa");
   const BatchSize size = run.objective->size({0, 1});
   EXPECT_EQ(size.supervised, run.train_set.examples[0].num_supervised() + run.train_set.examples[1].num_supervised());
-  EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids.size() + run.train_set.examples[1].ids.size()));
+  EXPECT_EQ(size.input, static_cast<int64_t>(run.train_set.examples[0].ids().size() + run.train_set.examples[1].ids().size()));
   EXPECT_THAT(run.objective->describe({0, 2}), testing::AllOf(testing::HasSubstr("rows.jsonl:1"), testing::HasSubstr("rows.jsonl:3")));
   EXPECT_TRUE(run.objective->has_evaluation());
   EXPECT_FALSE(CausalLm(run.model(), run.train_set, nullptr, {}).has_evaluation());
@@ -251,7 +251,7 @@ TEST(CausalLm, PartsAreWholeDocumentsUpToABudget) {
   GoldenRun run("gqa");
   std::vector<int64_t> lengths, all;
   for (int64_t i = 0; i < 4; ++i) {
-    lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids.size()));
+    lengths.push_back(static_cast<int64_t>(run.train_set.examples[i].ids().size()));
     all.push_back(i);
   }
   const auto parts = [&run, &all](int64_t tokens) {
@@ -281,9 +281,10 @@ TEST(CausalLm, SmallPartsRunBesideEachOtherInTheHalfTypesOfTheCpu) {
   EXPECT_EQ(parts(ahead, true), std::pair(size_t{1}, false)) << "not with prefetching";
   half.objective->set_side_by_side(true);
   half.objective->set_recompute(nn::Recompute::kNothing);
-  half.train_set.examples[0].ids.assign(1152, 1);
+  auto& longest = std::get<data::TokenDocument>(half.train_set.examples[0].content);
+  longest.ids.assign(1152, 1);
   EXPECT_TRUE(half.objective->runs_alongside_others({0}));
-  half.train_set.examples[0].ids.push_back(1);
+  longest.ids.push_back(1);
   EXPECT_FALSE(half.objective->runs_alongside_others({0}));
 }
 
@@ -348,7 +349,7 @@ TEST(CausalLm, AnAdaptedHeadHasTheSameLossByBothWays) {
   GoldenRun run("gqa", {"adapter.init_from=null", "adapter.target_modules=[\"q_proj\",\"lm_head\"]", "adapter.lora_dropout=0"});
   nn::LowRank& attached = *run.model().head()->attached<nn::LowRank>().at(0);
   const double adapted = run.objective->loss_sum({0, 1, 2}, 0).item<double>();  // B is zero
-  const nn::TokenBatch batch = data::make_batch(run.eval_set, {0, 1});
+  const nn::Batch batch = data::make_batch(run.eval_set, {0, 1});
   const at::Tensor adapted_losses = token_scores(run.model(), batch).loss_S;
   attached.enabled = false;
   EXPECT_NEAR(run.objective->loss_sum({0, 1, 2}, 0).item<double>(), adapted, 1e-5 * adapted);

@@ -145,8 +145,8 @@ TEST(StepGraph, WhatCannotBeRecordedIsAConfigError) {
 
 TEST(StepGraph, AttentionThatReadsLengthsOnTheHostRefuses) {
   GoldenRun run("gqa");
-  nn::TokenBatch batch = data::make_batch(run.train_set, {0, 1});
-  batch.is_replayed = true;
+  nn::Batch batch = data::make_batch(run.train_set, {0, 1});
+  batch.layout.is_replayed = true;
   EXPECT_THROW(run.model().body->hidden(nn::evaluation_pass(batch)), c10::Error);
 }
 

@@ -5,7 +5,7 @@
 
 #include "lora/config/run_config.h"
 #include "lora/models/options.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
 
 // The models and adapters that the flags of the other programs name, by the rules of a run's config.
 namespace lora::config {
@@ -27,8 +27,8 @@ struct ModelFlags {
 models::ModelOptions read_model_flags(const ModelFlags& flags, const Surroundings& surroundings);
 
 /// The options of an adapter folder by its adapter_config.json, with init_from set to the folder: a model to which they are attached has
-/// that adapter. Throws model Error, naming the flag --adapter, for a folder that is not an adapter, another method than LoRA, unknown
+/// that adapter. Throws model Error, naming the flag --adapter, for a folder that is not an adapter, an unknown method, unknown
 /// keys, or an adapter of PiSSA with a random initialisation, which cannot be repeated.
-peft::LoraOptions read_adapter_folder(const std::filesystem::path& folder);
+peft::MethodOptions read_adapter_folder(const std::filesystem::path& folder);
 
 }  // namespace lora::config

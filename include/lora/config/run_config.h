@@ -8,7 +8,7 @@
 #include "lora/base/json.h"
 #include "lora/data/options.h"
 #include "lora/models/options.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
 #include "lora/train/options.h"
 
 namespace lora::config {
@@ -17,7 +17,7 @@ namespace lora::config {
 struct RunConfig {
   std::string adapter_name;  ///< if there are several adapters; otherwise empty
   models::ModelOptions model;
-  std::optional<peft::LoraOptions> adapter;  ///< none: full fine-tuning
+  peft::MethodOptions adapter;  ///< none: full fine-tuning
   data::DataOptions data;
   train::TrainOptions training;
   std::filesystem::path output_dir;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 
@@ -23,7 +23,7 @@ class BatchPrefetcher {
   /// The batches that will be taken next, in this order, each given by its indices.
   void expect(const std::vector<std::vector<int64_t>>& upcoming);
   /// The documents of `indices`, as make_batch returns them. Rethrows what building the batch threw, in either thread.
-  nn::TokenBatch take(const std::vector<int64_t>& indices);
+  nn::Batch take(const std::vector<int64_t>& indices);
 
  private:
   void begin_next();
@@ -33,7 +33,7 @@ class BatchPrefetcher {
   bool ahead_;
   std::deque<std::vector<int64_t>> expected_;
   std::vector<int64_t> begun_;          ///< what the thread is building
-  std::future<nn::TokenBatch> result_;  ///< invalid if nothing is being built; its destructor waits for the thread
+  std::future<nn::Batch> result_;  ///< invalid if nothing is being built; its destructor waits for the thread
 };
 
 }  // namespace lora::data

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "lora/data/dataset.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::data {
 
@@ -35,6 +35,6 @@ std::vector<std::vector<int64_t>> spread_by_tokens(const Dataset& dataset, const
                                                    int64_t multiple);
 
 /// The documents of `indices` as one batch on the CPU.
-nn::TokenBatch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices);
+nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices);
 
 }  // namespace lora::data

@@ -40,11 +40,12 @@ struct SourceFile {
 
 struct Dataset {
   std::vector<Example> examples;
-  RawLabels raw_labels;      ///< the rows' labels until apply_labels has numbered them
-  bool has_classes = false;  ///< targets are classes (int64 in a batch), otherwise values (float32)
+  RowLabels labels;  ///< what the examples' targets are
   DataReport report;
   std::vector<SourceFile> files;
 
+  /// Whether targets are classes (int64 in a batch), otherwise values (float32).
+  bool has_classes() const { return labels.kind == LabelKind::kIntegers || labels.kind == LabelKind::kNames; }
   int64_t num_tokens() const;
   int64_t num_supervised() const;
   /// Index of the example with the most tokens. The set must not be empty.

@@ -1,9 +1,10 @@
 #pragma once
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace lora::data {
@@ -24,34 +25,67 @@ struct Labelling {
   bool own = false;
 };
 
-/// The content of a row of features, which has no document.
-struct DenseRow {
-  std::vector<int64_t> shape;   ///< of the features; empty: one number
-  std::vector<float> features;  ///< row by row
-  std::vector<float> targets;   ///< of a regression with several values; otherwise empty, and Example::target is used
-};
-
-/// One document: ids, and labels of the same length (not shifted, nn::kIgnoreLabel where not supervised). A set may hold
-/// millions, so labels are stored as a Labelling.
-struct Example {
+/// A document with a label for each of its tokens: a text, a conversation, a row of ids. A set may hold millions, so labels are stored
+/// as a Labelling.
+struct TokenDocument {
   std::vector<int32_t> ids;
   Labelling labelling;
-  Origin origin;
-  double weight = 1.0;  ///< expected uses in an epoch
-  /// The label of the whole document: the index of its class, or the value of a regression; NaN: none.
-  double target = std::numeric_limits<double>::quiet_NaN();
-  int32_t second_text = 0;                ///< where the second of two texts begins; 0: there is one
-  std::shared_ptr<const DenseRow> dense;  ///< of a row of features, whose document is only the id 0; null: a row of tokens
-  bool continues_row = false;             ///< a further part of the previous example's row
 
-  Example() = default;
-  Example(std::vector<int32_t> ids, const std::vector<int32_t>& labels);
+  TokenDocument() = default;
+  /// As many labels as ids, not shifted, nn::kIgnoreLabel where not supervised.
+  TokenDocument(std::vector<int32_t> ids, const std::vector<int32_t>& labels);
 
   std::vector<int32_t> labels() const;
   int32_t label(size_t position) const;
-  bool has_target() const { return !std::isnan(target) || (dense != nullptr && !dense->targets.empty()); }
-  /// Number of labels that are predicted, so without the first position; 1 for a document with a label as a whole and for a row of
-  /// features.
+  /// Number of labels that are predicted, so without the first position.
+  int64_t num_supervised() const;
+};
+
+/// A text, or a pair of texts, with one label as a whole.
+struct LabelledText {
+  std::vector<int32_t> ids;
+  int32_t second_text = 0;      ///< where the second of two texts begins; 0: there is one
+  std::optional<double> label;  ///< as Example::target
+};
+
+/// A row of numbers for a network that is not a language model.
+struct FeatureRow {
+  std::vector<int64_t> shape;                                       ///< of the features; empty: one number
+  std::vector<float> features;                                      ///< row by row
+  std::variant<std::monostate, double, std::vector<float>> target;  ///< none, as Example::target, or several values of a regression
+
+  /// The list of values to predict; null: the target is one number, or there is none.
+  const std::vector<float>* values() const { return std::get_if<std::vector<float>>(&target); }
+};
+
+/// What a row is for training: its content, where it comes from, and how often it is used.
+struct Example {
+  std::variant<TokenDocument, LabelledText, FeatureRow> content;
+  Origin origin;
+  double weight = 1.0;         ///< expected uses in an epoch
+  bool continues_row = false;  ///< a further part of the previous example's row
+
+  Example() = default;
+  explicit Example(std::variant<TokenDocument, LabelledText, FeatureRow> content) : content(std::move(content)) {}
+  Example(std::vector<int32_t> ids, const std::vector<int32_t>& labels) : content(TokenDocument(std::move(ids), labels)) {}
+
+  /// The tokens; none for a row of features.
+  const std::vector<int32_t>& ids() const;
+  /// Positions in a batch: the tokens, and 1 for a row of features.
+  int64_t num_tokens() const;
+  /// The content of a row of features; null for any other.
+  const FeatureRow* features() const { return std::get_if<FeatureRow>(&content); }
+  /// The label of each token, not shifted; nn::kIgnoreLabel where there is none.
+  std::vector<int32_t> labels() const;
+  int32_t label(size_t position) const;
+
+  /// The label as a whole, if it is one number: what it means is in Dataset::labels.
+  std::optional<double> target() const;
+  void set_target(double number);
+  /// The numbers in its label as a whole: 1, or as many as in a list of values; 0: it has none.
+  size_t num_target_values() const;
+  bool has_target() const { return num_target_values() > 0; }
+  /// Number of labels that are predicted: of tokens; 1 for a text with a label and for a row of features.
   int64_t num_supervised() const;
 };
 

@@ -18,10 +18,11 @@ enum class LabelKind {
   kNames,     ///< classes by name
 };
 
-struct RawLabels {
+/// What the numbers are that examples have as targets.
+struct RowLabels {
   LabelKind kind = LabelKind::kNone;
-  std::vector<std::string> names;  ///< of kNames, in order of first appearance; an example's target is an index into it
-  int64_t first_real = -1;         ///< of kReals: the first example with such a value
+  std::vector<std::string> names;     ///< of kNames, in order of first appearance; an example's target is an index into it
+  std::optional<int64_t> first_real;  ///< of kReals: the first example with such a value in its file
 };
 
 /// What a classifier's outputs mean.
@@ -50,7 +51,11 @@ bool are_numbered(const LabelSet& labels);
 /// LABEL_<number>, only its number of labels counts for rows with other names. Throws data Error if there is only one class.
 LabelSet find_labels(const Dataset& train, const std::optional<LabelSet>& known);
 
-/// Numbers the label of each example that has one. Throws data Error naming file:line for a label that is not in the set.
-void apply_labels(Dataset& dataset, const LabelSet& labels);
+/// The rows with targets that are classes of the set by index, or values. Throws data Error naming file:line for a label that is not in
+/// the set.
+Dataset resolve_labels(Dataset rows, const LabelSet& labels);
+
+/// The rows with targets that are values, also where they are whole numbers.
+Dataset labels_as_values(Dataset rows);
 
 }  // namespace lora::data

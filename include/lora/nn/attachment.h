@@ -45,7 +45,6 @@ class Attachment {
   /// Its tensors, which may be trained.
   virtual std::vector<Tensor> tensors() const = 0;
   /// What a pass keeps of it per token until backward, besides the host's input.
-  /// @param out_features of the host; 0 at a tap, which has none of its own.
   virtual Kept kept(int64_t out_features) const;
   /// The low-rank pair that ops::project() computes together with the base; null: it is computed by project() below.
   virtual const LowRank* fused() const { return nullptr; }
@@ -54,8 +53,8 @@ class Attachment {
   virtual Tensor project(const ProjectionCall& call, const Tensor& y_TO) const;
   /// The same for a table. @param x_TD the rows with the attachments before it.
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
-  /// At a tap, what takes the place of a block's output: x_TD → x_TD.
-  virtual Tensor transform(const Tensor& x_TD, const Pass& pass) const;
+  /// What takes the place of a block's output x_TD, for a kind that is attached to a tap.
+  virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
 
   std::string adapter;  ///< the adapter's name
   bool enabled = true;  ///< whether it is in use

@@ -1,5 +1,5 @@
 #pragma once
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::nn {
 
@@ -16,11 +16,11 @@ struct BatchRoom {
 };
 
 /// The capacity that a batch needs.
-BatchRoom room_of(const TokenBatch& batch);
+BatchRoom room_of(const Batch& batch);
 
 /// The batch padded to the shape that the room describes. After its documents come padding documents, none longer than the
 /// longest, and then empty ones; after its supervised tokens come padding tokens, whose label is kIgnoreLabel. Losses and
 /// gradients are unchanged. Not for documents of two segments.
-TokenBatch padded(const TokenBatch& batch, const BatchRoom& room);
+Batch padded(const Batch& batch, const BatchRoom& room);
 
 }  // namespace lora::nn

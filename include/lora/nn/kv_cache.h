@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 #include "lora/ops/attention.h"
 
 namespace lora::nn {
@@ -22,8 +22,8 @@ class KvCache {
   /// Forgets a document's tokens; its slots remain reserved for it.
   void forget(int64_t document) { lengths_[document] = 0; }
 
-  /// Assigns slots to the batch's tokens; called by cached_pass.
-  void begin_pass(const TokenBatch& batch);
+  /// Assigns slots to a batch's tokens; called by cached_pass.
+  void begin_pass(const BatchLayout& batch);
   /// Stores a layer's keys and values of the pass's tokens in their slots.
   void store(int64_t layer, const Tensor& k_TKE, const Tensor& v_TKE);
 

@@ -4,8 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::ops {
 class HostStore;
@@ -32,9 +33,17 @@ enum class Recompute {
   kOffload,      ///< whole layers, whose inputs are offloaded to the host's memory
 };
 
-/// One forward pass: the batch and what the modules must know about it. Created once per pass and read by every module.
-struct Pass {
-  const TokenBatch& batch;
+/// One forward pass: the batch and what the modules must know about it. Created once per pass and read by every module. Copies share the
+/// batch, so that a pass may outlive the caller's.
+class Pass {
+ public:
+  explicit Pass(Batch batch, Tensor row_keys_T = {})
+      : row_keys_T(std::move(row_keys_T)), batch_(std::make_shared<const Batch>(std::move(batch))) {}
+
+  const Batch& batch() const { return *batch_; }
+  /// Where the documents lie: all that attention, rope and dropout need to know of the batch.
+  const BatchLayout& layout() const { return batch_->layout; }
+
   /// int64 [T]: the key of each token's random numbers, a function of (seed, step, sample, position). Undefined if nothing is
   /// random (evaluation): dropout is off.
   Tensor row_keys_T;
@@ -47,17 +56,23 @@ struct Pass {
   Tensor needed_S = {};
 
   bool training() const { return row_keys_T.defined(); }
+  /// A pass of modules that treat each row separately, over rows with these keys (undefined: nothing is random): of this pass it has only
+  /// the batch.
+  Pass of_rows(Tensor row_keys) const;
   /// The rows of x_TD whose output is needed.
   Tensor needed(const Tensor& x_TD) const;
   /// The pass restricted to the rows whose output is needed, for modules that treat each token separately.
   Pass of_needed() const;
+
+ private:
+  std::shared_ptr<const Batch> batch_;
 };
 
 /// A pass without dropout.
-Pass evaluation_pass(const TokenBatch& batch);
+Pass evaluation_pass(Batch batch);
 
 /// A pass whose dropout depends on (seed, step, sample, position) only: no split into micro-batches changes it.
-Pass training_pass(const TokenBatch& batch, uint64_t seed, int64_t step, Recompute recompute = Recompute::kNothing);
+Pass training_pass(Batch batch, uint64_t seed, int64_t step, Recompute recompute = Recompute::kNothing);
 
 /// f(x, pass), recomputed in backward if the pass's `recompute` is `part`. The pass is copied for that, and f gets one that
 /// recomputes nothing.
@@ -65,6 +80,6 @@ Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::
 
 /// A pass without dropout over the tokens that follow the cached ones of each document: sample_ids are the documents' numbers in
 /// the cache, ascending. Afterwards the cache holds the batch's tokens too.
-Pass cached_pass(const TokenBatch& batch, KvCache& cache);
+Pass cached_pass(Batch batch, KvCache& cache);
 
 }  // namespace lora::nn

@@ -8,7 +8,7 @@
 
 #include "lora/base/enum_table.h"
 #include "lora/base/json.h"
-#include "lora/nn/token_batch.h"
+#include "lora/nn/batch.h"
 
 namespace lora::nn {
 
@@ -77,7 +77,7 @@ struct RopeTables {
 class Rope {
  public:
   explicit Rope(RopeOptions options);
-  RopeTables tables(const TokenBatch& batch, at::ScalarType dtype) const;
+  RopeTables tables(const BatchLayout& layout, at::ScalarType dtype) const;
 
  private:
   RopeOptions options_;

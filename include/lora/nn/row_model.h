@@ -14,8 +14,8 @@ enum class LossMean {
 };
 
 /// The number of them in a batch.
-inline int64_t loss_count(LossMean mean, const TokenBatch& batch) {
-  return mean == LossMean::kTokens ? batch.num_supervised : batch.num_documents();
+inline int64_t loss_count(LossMean mean, const Batch& batch) {
+  return mean == LossMean::kTokens ? batch.num_supervised() : batch.num_documents();
 }
 
 /// A network that takes documents or features as rows and returns one result per row: a prediction, or their loss. R rows, K outputs.

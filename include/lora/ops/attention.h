@@ -11,10 +11,10 @@ using at::Tensor;
 
 /// Where each document begins in a packed sequence of T tokens.
 struct DocumentLayout {
-  const Tensor& offsets;                     ///< int32 [D+1] on the device (cu_seqlens)
-  const std::vector<int64_t>& host_offsets;  ///< the same on the host
-  int64_t max_document;
-  bool is_replayed = false;  ///< the host's offsets do not apply to every replay (TokenBatch::is_replayed)
+  Tensor offsets;                     ///< int32 [D+1] on the device (cu_seqlens)
+  std::vector<int64_t> host_offsets;  ///< the same on the host, so that no CPU loop waits for a device
+  int64_t max_document = 0;           ///< length of the longest document
+  bool is_replayed = false;  ///< a graph replays work with other offsets of the same shape: the host's only hold for the recorded one
 };
 
 /// How the scores of queries and keys are transformed and masked.

@@ -1,64 +1,37 @@
 #pragma once
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "lora/io/tensors.h"
-#include "lora/peft/base_reference.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
+#include "lora/peft/update.h"
 
 namespace lora::peft {
-
-using at::Tensor;
-
-/// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
-/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
-struct LowRankUpdate {
-  std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
-  Tensor A_RI;         ///< float32, like B
-  Tensor B_OR;
-  double alpha = 0;                   ///< lora_alpha of this module
-  double scale = 1;                   ///< scale_of(alpha, R, …)
-  std::optional<Tensor> magnitude_O;  ///< DoRA
-  std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
-  /// The module is an embedding: I are token ids, O are channels, and its weight is [I, O].
-  bool is_embedding = false;
-  /// The module is a projection with a weight [I, O]: transformers' Conv1D (GPT-2; PEFT's fan_in_fan_out).
-  bool inputs_first = false;
-
-  /// Whether the changed weight is [I, O].
-  bool is_turned() const { return is_embedding || inputs_first; }
-  int64_t rank() const { return A_RI.size(0); }
-};
-
-/// A base tensor that the adapter holds, or some of its rows (trainable_token_indices).
-struct HeldTensor : io::NamedTensor {
-  std::vector<int64_t> rows = {};  ///< the rows of the base tensor that it holds; empty: all
-  /// A tensor of the base that PEFT saves with the adapter (embeddings and head that are targets or belong to a resized vocabulary).
-  /// If modules share the weight, it applies to each of them.
-  bool of_base = false;
-};
 
 /// The content of an adapter folder, without a model: the starting point of merging, inspecting, converting and combining.
 struct Adapter {
   LoraOptions options;
   Json config;                         ///< adapter_config.json as stored in the folder
-  std::vector<LowRankUpdate> updates;  ///< ordered by module name
-  /// Tensors of the base that the adapter holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
-  std::vector<HeldTensor> replaced;
+  std::vector<AdapterUpdate> updates;  ///< each kind ordered by module name
   std::filesystem::path weights_file;
   std::string base_fingerprint;  ///< of the base that it was trained on; empty: not known
   std::string labels;            ///< the labels of its classifier, as JSON; empty: not stored
+
+  std::vector<LowRankUpdate> low_rank() const { return of_kind<LowRankUpdate>(updates); }
+  /// Tensors of the base that the adapter holds, under their names in the base (modules_to_save, biases, rows of trained tokens).
+  std::vector<HeldTensor> held() const { return of_kind<HeldTensor>(updates); }
+  /// Replaces the low-rank updates.
+  void set_low_rank(std::vector<LowRankUpdate> low_rank);
 };
 
-/// The factor of LoRA's B A x: alpha / rank, or alpha / sqrt(rank) with rsLoRA (Kalajdzievski 2023).
-double scale_of(double alpha, int64_t rank, bool use_rslora);
+/// The adapter's updates with PEFT's wrappers in their keys, as its file holds them.
+std::vector<AdapterUpdate> updates_of(const Adapter& adapter);
 
-/// Reads the folder (AdapterFolder). `options` are those of its adapter_config.json. Throws model Error that lists every unknown key,
-/// incomplete pair, pair of a module that target_modules does not choose, shape mismatch and non-finite value.
-Adapter read_adapter(const std::filesystem::path& folder, const LoraOptions& options);
+/// Reads the folder (AdapterFolder). `options` are those of its adapter_config.json. Throws model Error for a method that does not change
+/// weights; otherwise one that lists every unknown key, incomplete pair, pair of a module that target_modules does not choose, shape
+/// mismatch and non-finite value.
+Adapter read_adapter(const std::filesystem::path& folder, const MethodOptions& options);
 
 /// Writes adapter_model.safetensors and adapter_config.json into an existing folder. r and lora_alpha are the most frequent values of
 /// the updates, others go into the patterns; init_lora_weights is true; the base fingerprint is the adapter's. Throws Error (diverged)
@@ -86,12 +59,5 @@ void require_settled(const Adapter& adapter);
 /// Sets for every projection except the head whether its weight is [I, O], as in the base's family: PEFT's file has only one flag for
 /// all modules.
 void set_inputs_first(Adapter& adapter, bool inputs_first);
-
-/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O]), float32. Without DoRA's magnitude.
-Tensor delta(const LowRankUpdate& update);
-
-/// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do
-/// not match.
-Tensor merged(const LowRankUpdate& update, const Tensor& weight);
 
 }  // namespace lora::peft

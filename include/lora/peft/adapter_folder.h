@@ -5,21 +5,9 @@
 #include <vector>
 
 #include "lora/base/json.h"
-#include "lora/io/tensors.h"
-#include "lora/nn/parameter.h"
+#include "lora/peft/update.h"
 
 namespace lora::peft {
-
-using at::Tensor;
-
-struct AdapterTensor {
-  std::string name;    ///< module and part, such as "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
-  std::string module;  ///< "model.layers.0.self_attn.q_proj", "lm_head"
-  nn::ParameterRole role = nn::ParameterRole::kWhole;  ///< kWhole: of a module in modules_to_save, a trained bias, or of_base
-  /// A base tensor: PEFT saves embeddings and head if they are targets or the vocabulary was resized.
-  bool of_base = false;
-  Tensor tensor;
-};
 
 /// A module under the name that an adapter has for it, and under another one.
 struct RenamedModule {
@@ -63,8 +51,5 @@ std::filesystem::path adapter_weights_file(const std::filesystem::path& folder);
 
 /// Metadata of the weights file; empty for adapter_model.bin.
 std::map<std::string, std::string> adapter_metadata(const std::filesystem::path& folder);
-
-/// AdapterFolder's name of a trained tensor, from the key that PEFT writes.
-std::string adapter_tensor_name(std::string key);
 
 }  // namespace lora::peft

@@ -31,7 +31,7 @@ class EvaPass {
   /// Processes one batch. Call it with the same batches in turn until it returns true: then every direction had converged already, and
   /// nothing was computed. Modules skip a batch with fewer counted tokens than they have components.
   /// @param counted_N int64: the positions of the batch whose inputs count.
-  bool add(const nn::TokenBatch& batch, const at::Tensor& counted_N);
+  bool add(const nn::Batch& batch, const at::Tensor& counted_N);
 
   /// Whether every module has had a batch that was large enough.
   bool is_started() const;

@@ -8,7 +8,7 @@
 #include "lora/nn/model.h"
 #include "lora/nn/parameter.h"
 #include "lora/peft/base_reference.h"
-#include "lora/peft/options.h"
+#include "lora/peft/method_options.h"
 
 namespace lora::peft {
 
@@ -38,18 +38,25 @@ class Method {
   virtual std::string weights_file() const = 0;
 };
 
-/// Attaches LoRA (Hu et al. 2021) to the hosts that the options choose, together with whatever else the options train, and freezes
-/// everything else. New weights are a pure function of (seed, parameter name); with init_from they are that adapter's. Throws config
-/// Error for a target that matches nothing, listing what could be matched, and model Error for an init_from of another base.
+/// Attaches an adapter of the options' method, and freezes everything else. New weights are a pure function of (seed, parameter name);
+/// with init_from they are that adapter's. Throws config Error for a target that matches nothing, listing what could be matched, and
+/// model Error for an init_from of another base.
+/// @param options not those of full fine-tuning.
 /// @param adapter_name distinguishes adapters on the same base.
-std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
-                                    const std::string& adapter_name = "default");
+std::unique_ptr<Method> attach_adapter(const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
+                                       const std::string& adapter_name = "default");
 
-/// Throws what attach_lora would throw for the choice of modules, without attaching anything.
-void require_matching_targets(const LoraOptions& options, nn::Model& model);
+/// Throws what attach_adapter would throw for the choice of modules, without attaching anything.
+void require_matching_targets(const MethodOptions& options, nn::Model& model);
 
 /// Whether the base's own tensors change when this adapter is attached, because its initialization is subtracted from them.
-bool trains_or_changes_base(const LoraOptions& options);
+bool changes_base(const MethodOptions& options);
+
+/// Whether the initialization needs a pass over the data (lora/peft/eva.h).
+bool starts_from_data(const MethodOptions& options);
+
+/// The peft_type of every method.
+std::vector<std::string> peft_types();
 
 /// Trains every base weight. The result is `config` with the dtype of the weights, and model.safetensors.
 /// @param file_names from the model's names of weights to those of the file, where they differ.

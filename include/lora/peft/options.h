@@ -67,8 +67,22 @@ struct ModuleChoice {
   std::string regex;               ///< kRegex: must match the whole name
 };
 
-/// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults.
-struct LoraOptions {
+/// What the options of every method have: PEFT's PeftConfig, and where the adapter starts.
+struct AdapterOptions {
+  std::vector<std::string> modules_to_save;  ///< ends of the names of modules that are trained whole
+  std::vector<std::string> task_modules;     ///< entries of modules_to_save that the task adds; the model need not have all of them
+  bool has_task = true;                      ///< false: the base has none of PEFT's tasks, so task_type is null
+  std::optional<std::filesystem::path> init_from;  ///< folder of an adapter to start from
+  bool keeps_base = false;                         ///< the adapter is used but not trained, and the base must not be changed
+  Json config;                                     ///< the section as given, with only PEFT's keys: the source for adapter_config.json
+};
+
+/// LoRA's peft_type.
+inline constexpr const char* kLora = "LORA";
+
+/// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults. If keeps_base, the pair subtracts
+/// PiSSA's or OLoRA's initialization.
+struct LoraOptions : AdapterOptions {
   int64_t r = 8;
   double lora_alpha = 8;
   double lora_dropout = 0.0;
@@ -82,19 +96,12 @@ struct LoraOptions {
   bool use_rslora = false;
   bool use_dora = false;                     ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
   bool lora_bias = false;                    ///< lora_B has a bias
-  std::vector<std::string> modules_to_save;  ///< ends of the names of modules that are trained whole
-  std::vector<std::string> task_modules;     ///< entries of modules_to_save that the task adds; the model need not have all of them
   std::vector<TokenIndices> trainable_token_indices;
   bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
-  bool has_task = true;              ///< false: the base has none of PEFT's tasks, so task_type is null
   bool fan_in_fan_out = false;       ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
-  std::optional<std::filesystem::path> init_from;  ///< folder of an adapter to start from
-  /// For an adapter that is used but not trained: the pair subtracts PiSSA's or OLoRA's initialization, and the base is unchanged.
-  bool keeps_base = false;
-  Json config;  ///< the section as given, with only PEFT's keys: the source for adapter_config.json
 };
 
 }  // namespace lora::peft

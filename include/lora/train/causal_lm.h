@@ -29,6 +29,6 @@ class CausalLm : public DocumentObjective {
 };
 
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.
-ops::TokenScores token_scores(nn::Model& model, const nn::TokenBatch& batch);
+ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch);
 
 }  // namespace lora::train

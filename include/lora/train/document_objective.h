@@ -21,7 +21,7 @@ struct DocumentObjectiveOptions {
   std::optional<int64_t> part_tokens;
 };
 
-/// The common part of objectives on documents: which documents are in which micro-batch, and micro-batches as TokenBatches. A derived
+/// The common part of objectives on documents: which documents are in which micro-batch, and micro-batches as batches. A derived
 /// objective adds its loss and its evaluation.
 class DocumentObjective : public Objective {
  public:
@@ -53,11 +53,11 @@ class DocumentObjective : public Objective {
   /// The capacity that a micro-batch of the training set needs.
   nn::BatchRoom room_for(const MicroBatch& batch) const;
   /// A micro-batch's documents, on the model's device.
-  nn::TokenBatch take(const MicroBatch& batch) const;
+  nn::Batch take(const MicroBatch& batch) const;
   /// A training pass over the batch, which must outlive it.
-  nn::Pass training_pass(const nn::TokenBatch& tokens, int64_t step) const;
+  nn::Pass training_pass(const nn::Batch& tokens, int64_t step) const;
   /// Calls `add` with every batch of the evaluation set. Throws Interrupted when a signal arrives.
-  void for_each_eval_batch(const std::function<void(const nn::TokenBatch& tokens)>& add) const;
+  void for_each_eval_batch(const std::function<void(const nn::Batch& tokens)>& add) const;
 
  private:
   bool has_lanes() const;

@@ -20,7 +20,7 @@ class ModuleLoss : public DocumentObjective {
   int64_t evaluation_loss_bytes(const BatchSize& size) const override;
 
  private:
-  int64_t count(const nn::TokenBatch& tokens) const;
+  int64_t count(const nn::Batch& tokens) const;
 
   const nn::RowModel& network_;
 };

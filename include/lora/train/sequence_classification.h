@@ -27,15 +27,15 @@ class SequenceClassification : public DocumentObjective {
 
 /// The model's outputs for the rows of a batch, without gradients or dropout: the scores of classes, or values. [rows, outputs], on the
 /// model's device.
-at::Tensor row_outputs(const nn::Model& model, const nn::TokenBatch& tokens);
+at::Tensor row_outputs(const nn::Model& model, const nn::Batch& tokens);
 
 /// Measures how well documents are labelled.
 class LabelTally {
  public:
   explicit LabelTally(bool is_regression) : is_regression_(is_regression) {}
 
-  /// @param targets one per document, with the precision of its row; documents whose target is NaN are ignored.
-  void add(const at::Tensor& outputs, const std::vector<double>& targets);
+  /// @param targets one per document, with the precision of its row; documents without one are ignored.
+  void add(const at::Tensor& outputs, const std::vector<std::optional<double>>& targets);
   /// Number of documents with a target.
   int64_t count() const { return static_cast<int64_t>(targets_.size()); }
   /// Mean loss and metrics over everything added.
@@ -49,6 +49,6 @@ class LabelTally {
 };
 
 /// The targets of a batch's documents.
-std::vector<double> targets_of(const data::Dataset& dataset, const nn::TokenBatch& tokens);
+std::vector<std::optional<double>> targets_of(const data::Dataset& dataset, const nn::Batch& tokens);
 
 }  // namespace lora::train

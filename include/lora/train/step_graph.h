@@ -37,7 +37,7 @@ class StepGraph {
   LossOf loss_of_;
   int64_t runs_ = 0;
   // What the recorded work reads and writes.
-  nn::TokenBatch batch_;
+  nn::Batch batch_;
   at::Tensor row_keys_T_, scale_, loss_;
   nn::Recompute recompute_ = nn::Recompute::kNothing;
   std::vector<at::Tensor> reached_;    ///< the trained tensors that get a gradient from a pass

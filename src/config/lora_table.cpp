@@ -1,4 +1,4 @@
-#include "config/adapter_table.h"
+#include "config/lora_table.h"
 
 #include <algorithm>
 
@@ -303,7 +303,7 @@ void add_trained_parts(Table<LoraOptions>& table) {
 
 }  // namespace
 
-const Table<LoraOptions>& adapter_table() {
+const Table<LoraOptions>& lora_table() {
   static const Table<LoraOptions> kTable = [] {
     Table<LoraOptions> table;
     add_modules_and_ranks(table);

@@ -5,6 +5,6 @@
 namespace lora::config {
 
 /// Every field of PEFT's LoraConfig, and init_from.
-const Table<peft::LoraOptions>& adapter_table();
+const Table<peft::LoraOptions>& lora_table();
 
 }  // namespace lora::config

@@ -1,0 +1,110 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "lora/ops/attention.h"
+
+namespace lora::nn {
+
+using at::Tensor;
+
+/// Label of a position that has no target.
+inline constexpr int64_t kIgnoreLabel = -100;
+
+/// Where the documents of a batch lie and which they are. They are packed end to end: there is no padding and hence no padding mask;
+/// attention stays within a document by `offsets`. T tokens in all, D documents.
+struct BatchLayout : ops::DocumentLayout {
+  Tensor positions_T;                   ///< int64, restarts in each document: at 0, or after its cached tokens
+  std::vector<int64_t> sample_ids;      ///< [D], index of each document in its dataset
+  std::vector<int64_t> cached_lengths;  ///< [D], tokens of each document that earlier passes left in a KvCache
+
+  int64_t num_tokens() const { return host_offsets.empty() ? 0 : host_offsets.back(); }
+  int64_t num_documents() const { return static_cast<int64_t>(sample_ids.size()); }
+  /// Tokens of a document in the batch.
+  int64_t length(int64_t document) const { return host_offsets[document + 1] - host_offsets[document]; }
+  /// Tokens of a document, including the cached ones.
+  int64_t full_length(int64_t document) const { return cached_lengths[document] + length(document); }
+  at::Device device() const { return offsets.device(); }
+};
+
+/// The content of documents of tokens.
+struct Tokens {
+  Tensor ids_T;                      ///< int64
+  std::optional<Tensor> segments_T;  ///< int64, which of a document's two texts a token is in (token_type_ids); none: all in the first
+};
+
+/// The content of rows for a network that is not a language model: each row is a document of one position.
+struct Features {
+  Tensor values;  ///< float32 [D, ...]
+};
+
+/// A label for each token.
+struct TokenLabels {
+  Tensor labels_T;      ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
+  Tensor supervised_S;  ///< int64, the tokens that have a label, ascending; computed on the host, so that no pass waits for a device
+
+  TokenLabels() = default;
+  /// `labels_T` on the CPU.
+  explicit TokenLabels(Tensor labels_T);
+  TokenLabels(Tensor labels_T, Tensor supervised_S) : labels_T(std::move(labels_T)), supervised_S(std::move(supervised_S)) {}
+};
+
+/// A label for each document as a whole.
+struct DocumentTargets {
+  Tensor values;  ///< int64 [D] for classes, or float32 [D] or [D, K]
+};
+
+/// What one forward pass computes with: the only batch format.
+struct Batch {
+  BatchLayout layout;
+  std::variant<Tokens, Features> payload;
+  std::variant<std::monostate, TokenLabels, DocumentTargets> targets;  ///< what the loss compares with
+
+  int64_t num_tokens() const { return layout.num_tokens(); }
+  int64_t num_documents() const { return layout.num_documents(); }
+  /// The content of a batch that has the given kind; anything else is a programming error.
+  const Tokens& tokens() const;
+  const Features& features() const;
+  const TokenLabels& labels() const;
+  const DocumentTargets& document_targets() const;
+  /// Number of tokens with a label.
+  int64_t num_supervised() const;
+
+  /// The batch with each of its tensors transformed.
+  Batch with_tensors(const std::function<Tensor(const Tensor&)>& change) const;
+  Batch to(at::Device device) const;
+  /// Overwrites the tensors with those of a batch of the same kind and shape.
+  void copy_tensors(const Batch& other);
+
+ private:
+  std::vector<Tensor*> tensors();
+};
+
+/// A document's length, which it is, and how many of its tokens are cached.
+struct DocumentPlace {
+  int64_t length;
+  int64_t sample_id;
+  int64_t cached_length = 0;
+};
+
+/// The layout of such documents, in order, on the CPU.
+BatchLayout make_layout(const std::vector<DocumentPlace>& documents);
+
+/// One document for make_token_batch: `labels` are not shifted; null: nothing is supervised.
+struct DocumentView {
+  const std::vector<int32_t>* ids;
+  const std::vector<int32_t>* labels;
+  int64_t sample_id;
+  int64_t cached_length = 0;   ///< number of cached tokens before these
+  int64_t second_segment = 0;  ///< where the second of two texts begins; 0: there is only one
+};
+
+/// Packs documents of tokens, in order, into one batch on the CPU.
+Batch make_token_batch(const std::vector<DocumentView>& documents);
+
+}  // namespace lora::nn

@@ -1,0 +1,111 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "lora/io/tensors.h"
+#include "lora/nn/parameter.h"
+
+// What an adapter changes, attached to a model or in a file: training writes and loads the same updates that merging, inspecting,
+// converting and combining work with.
+namespace lora::peft {
+
+using at::Tensor;
+
+/// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
+/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
+struct LowRankUpdate {
+  std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
+  Tensor A_RI;         ///< float32, like B
+  Tensor B_OR;
+  double alpha = 0;                   ///< lora_alpha of this module
+  double scale = 1;                   ///< scale_of(alpha, R, …)
+  std::optional<Tensor> magnitude_O;  ///< DoRA
+  std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
+  /// The module is an embedding: I are token ids, O are channels, and its weight is [I, O].
+  bool is_embedding = false;
+  /// The module is a projection with a weight [I, O]: transformers' Conv1D (GPT-2; PEFT's fan_in_fan_out).
+  bool inputs_first = false;
+
+  /// Whether the changed weight is [I, O].
+  bool is_turned() const { return is_embedding || inputs_first; }
+  int64_t rank() const { return A_RI.size(0); }
+};
+
+/// A base tensor that the adapter holds, or some of its rows (trainable_token_indices).
+struct HeldTensor : io::NamedTensor {
+  std::vector<int64_t> rows = {};  ///< the rows of the base tensor that it holds; empty: all
+  /// A tensor of the base that PEFT saves with the adapter (embeddings and head that are targets or belong to a resized vocabulary).
+  /// If modules share the weight, it applies to each of them.
+  bool of_base = false;
+  std::string wrapper = {};  ///< of PEFT around the module, in the key: "", ".base_layer" or ".token_adapter.base_layer"
+
+  std::string module() const { return name.substr(0, name.rfind('.')); }
+};
+
+/// One kind of change or another.
+using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor>;
+
+/// The updates of one kind, in their order.
+template <typename Kind>
+std::vector<Kind> of_kind(const std::vector<AdapterUpdate>& updates) {
+  std::vector<Kind> result;
+  for (const AdapterUpdate& update : updates) {
+    if (const Kind* own = std::get_if<Kind>(&update)) {
+      result.push_back(*own);
+    }
+  }
+  return result;
+}
+
+/// The module that an update belongs to.
+std::string module_of(const AdapterUpdate& update);
+
+/// Gives the update's module another name.
+void rename_module(AdapterUpdate& update, const std::string& module);
+
+/// A tensor of an adapter's file.
+struct AdapterTensor {
+  std::string name;    ///< module and part, such as "model.layers.0.self_attn.q_proj.lora_A.weight", "lm_head.weight"
+  std::string module;  ///< "model.layers.0.self_attn.q_proj", "lm_head"
+  nn::ParameterRole role = nn::ParameterRole::kWhole;  ///< kWhole: of a module in modules_to_save, a trained bias, or of_base
+  /// A base tensor: PEFT saves embeddings and head if they are targets or the vocabulary was resized.
+  bool of_base = false;
+  Tensor tensor;
+  std::string wrapper = {};  ///< HeldTensor::wrapper
+
+  /// The name with the wrapper: PEFT's key without its prefix.
+  std::string wrapped_name() const { return module + wrapper + name.substr(module.size()); }
+};
+
+/// Whether a tensor belongs to a low-rank pair: lora_A, lora_B, the bias of lora_B, or DoRA's magnitude.
+bool is_of_pair(nn::ParameterRole role);
+
+/// The tensors that a file holds for the updates, in their order; not copies.
+std::vector<AdapterTensor> tensors_of(const AdapterUpdate& update);
+std::vector<AdapterTensor> tensors_of(const std::vector<AdapterUpdate>& updates);
+
+/// The number of values in an update's tensors.
+int64_t num_parameters(const AdapterUpdate& update);
+
+/// The factor of LoRA's B A x: alpha / rank, or alpha / sqrt(rank) with rsLoRA (Kalajdzievski 2023).
+double scale_of(double alpha, int64_t rank, bool use_rslora);
+
+/// The shape of the weight that an update changes.
+std::vector<int64_t> weight_shape(const LowRankUpdate& update);
+
+/// The part of an update for rows begin … end - 1 of its weight.
+LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end);
+
+/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O]), float32. Without DoRA's magnitude.
+Tensor delta(const LowRankUpdate& update);
+
+/// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do
+/// not match.
+Tensor merged(const LowRankUpdate& update, const Tensor& weight);
+
+}  // namespace lora::peft

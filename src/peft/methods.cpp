@@ -1,0 +1,71 @@
+#include "peft/methods.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lora/base/error.h"
+#include "peft/lora.h"
+
+namespace lora::peft {
+
+namespace {
+
+/// What a stored adapter of LoRA and its kin (rsLoRA, DoRA) is read as.
+Adapter read_stored_lora(const AdapterFolder& folder, const MethodOptions& options) {
+  return read_lora(folder, *options.as<LoraOptions>());
+}
+
+/// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
+constexpr std::array<MethodEntry, 1> kMethods{{
+    {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
+     [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+       return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
+     },
+     [](const MethodOptions& options, nn::Model& model) { require_lora_targets(*options.as<LoraOptions>(), model); },
+     [](const MethodOptions& options) { return changes_base(options.as<LoraOptions>()->init); }, read_stored_lora, nullptr},
+}};
+
+}  // namespace
+
+const MethodEntry& method_entry(const MethodOptions& options) {
+  return *std::find_if(kMethods.begin(), kMethods.end(), [&options](const MethodEntry& entry) { return entry.owns(options); });
+}
+
+std::unique_ptr<Method> attach_adapter(const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
+                                       const std::string& adapter_name) {
+  return method_entry(options).attach(options, model, base, seed, adapter_name);
+}
+
+void require_matching_targets(const MethodOptions& options, nn::Model& model) {
+  method_entry(options).require_matching_targets(options, model);
+}
+
+bool changes_base(const MethodOptions& options) {
+  return method_entry(options).changes_base(options);
+}
+
+bool starts_from_data(const MethodOptions& options) {
+  const LoraOptions* const lora = options.as<LoraOptions>();
+  return lora != nullptr && lora->init == LoraInit::kEva;
+}
+
+std::vector<std::string> peft_types() {
+  std::vector<std::string> types;
+  for (const MethodEntry& entry : kMethods) {
+    types.emplace_back(entry.peft_type);
+  }
+  return types;
+}
+
+Adapter read_adapter(const std::filesystem::path& folder, const MethodOptions& options) {
+  const MethodEntry& entry = method_entry(options);
+  if (entry.read == nullptr) {
+    model_error(folder.string(), std::string("is no change of weights: found peft_type \"") + entry.peft_type + "\", which " +
+                                     entry.no_weight_change + ", expected a method whose adapters can be merged, combined or converted");
+  }
+  return entry.read(AdapterFolder(folder), options);
+}
+
+}  // namespace lora::peft

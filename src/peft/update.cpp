@@ -1,0 +1,136 @@
+#include "lora/peft/update.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "lora/base/error.h"
+#include "lora/io/tensor_facts.h"
+#include "peft/keys.h"
+
+namespace lora::peft {
+
+namespace {
+
+std::vector<AdapterTensor> own_tensors(const LowRankUpdate& update) {
+  std::vector<AdapterTensor> tensors;
+  const auto add = [&](ParameterRole role, const Tensor& tensor) {
+    tensors.push_back({tensor_name(update.module, role), update.module, role, /*of_base=*/false, tensor});
+  };
+  add(update.is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA, update.A_RI);
+  add(update.is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB, update.B_OR);
+  if (update.bias_O) {
+    add(ParameterRole::kLowRankBias, *update.bias_O);
+  }
+  if (update.magnitude_O) {
+    add(ParameterRole::kMagnitude, *update.magnitude_O);
+  }
+  return tensors;
+}
+
+std::vector<AdapterTensor> own_tensors(const HeldTensor& held) {
+  const std::string module = held.module();
+  if (!held.rows.empty()) {
+    return {{tensor_name(module, ParameterRole::kTokenRows), module, ParameterRole::kTokenRows, /*of_base=*/false, held.tensor}};
+  }
+  return {{held.name, module, ParameterRole::kWhole, held.of_base, held.tensor, held.wrapper}};
+}
+
+std::string own_module(const LowRankUpdate& update) {
+  return update.module;
+}
+
+std::string own_module(const HeldTensor& held) {
+  return held.module();
+}
+
+void rename_own(LowRankUpdate& update, const std::string& module) {
+  update.module = module;
+}
+
+void rename_own(HeldTensor& held, const std::string& module) {
+  held.name = module + held.name.substr(held.module().size());
+}
+
+}  // namespace
+
+std::string module_of(const AdapterUpdate& update) {
+  return std::visit([](const auto& own) { return own_module(own); }, update);
+}
+
+void rename_module(AdapterUpdate& update, const std::string& module) {
+  std::visit([&module](auto& own) { rename_own(own, module); }, update);
+}
+
+bool is_of_pair(ParameterRole role) {
+  return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;
+}
+
+std::vector<AdapterTensor> tensors_of(const AdapterUpdate& update) {
+  return std::visit([](const auto& own) { return own_tensors(own); }, update);
+}
+
+std::vector<AdapterTensor> tensors_of(const std::vector<AdapterUpdate>& updates) {
+  std::vector<AdapterTensor> tensors;
+  for (const AdapterUpdate& update : updates) {
+    for (AdapterTensor& tensor : tensors_of(update)) {
+      tensors.push_back(std::move(tensor));
+    }
+  }
+  return tensors;
+}
+
+int64_t num_parameters(const AdapterUpdate& update) {
+  int64_t number = 0;
+  for (const AdapterTensor& tensor : tensors_of(update)) {
+    number += tensor.tensor.numel();
+  }
+  return number;
+}
+
+double scale_of(double alpha, int64_t rank, bool use_rslora) {
+  return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
+}
+
+std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
+  const int64_t inputs = update.A_RI.size(1);
+  const int64_t outputs = update.B_OR.size(0);
+  return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
+}
+
+LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
+  LowRankUpdate part = update;
+  if (update.is_turned()) {
+    part.A_RI = update.A_RI.slice(1, begin, end);
+    return part;
+  }
+  part.B_OR = update.B_OR.slice(0, begin, end);
+  if (update.magnitude_O) {
+    part.magnitude_O = update.magnitude_O->slice(0, begin, end);
+  }
+  return part;
+}
+
+Tensor delta(const LowRankUpdate& update) {
+  const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
+  return update.is_turned() ? delta_OI.t() : delta_OI;
+}
+
+Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
+  const at::NoGradGuard no_grad;
+  const Tensor change = delta(update);
+  if (weight.sizes() != change.sizes()) {
+    model_error(update.module, "the adapter does not match the base: found a weight of shape " + io::shape_text(weight.sizes()) +
+                                   ", expected " + io::shape_text(change.sizes()));
+  }
+  const at::ScalarType wide = at::promote_types(weight.scalar_type(), at::kFloat);
+  Tensor result = weight.to(wide) + change;
+  if (update.magnitude_O) {
+    const int64_t inputs = update.is_turned() ? 0 : 1;
+    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
+    result = result * factor_O.unsqueeze(inputs);
+  }
+  return result.to(weight.scalar_type());
+}
+
+}  // namespace lora::peft
