@@ -169,9 +169,7 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
   const JsonReader reader(config, file, ErrorKind::kModel);
   facts.model_type = reader.string("model_type");
   facts.dtype = io::dtype_name(model->dtype());
-  for (const nn::Parameter& parameter : model->base_parameters()) {
-    facts.num_parameters += parameter.tensor.numel();
-  }
+  facts.num_parameters = model->base_size().values;
   facts.vocab_size = model->vocab_size();
   facts.max_positions = read_max_positions(reader);
   facts.predicts_tokens = model->head() != nullptr;

@@ -63,7 +63,7 @@ class MemoryEstimate {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
-    fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + bytes_of(input.model.base_parameters()) + (full ? 0 : gradients_) +
+    fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
              optim::state_bytes(input.config.training.optimizer, trained);
     evaluation_ = gradients_;
     if (input.eval != nullptr) {

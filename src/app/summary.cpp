@@ -57,11 +57,10 @@ std::string text_line(const std::string& set, const data::TextReport& text, bool
 
 Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   Figures figures;
-  bool base_is_trained = false;
-  for (const nn::Parameter& base : model.base_parameters()) {
-    figures.total += base.tensor.numel();
-    base_is_trained = base_is_trained || base.tensor.requires_grad();
-  }
+  figures.total = model.base_size().values;
+  const std::vector<nn::Parameter> base = model.base_parameters();
+  const bool base_is_trained =
+      std::any_of(base.begin(), base.end(), [](const nn::Parameter& parameter) { return parameter.tensor.requires_grad(); });
   for (const nn::Parameter& trained : method.parameters()) {
     figures.trainable += trained.tensor.numel();
   }

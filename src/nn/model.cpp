@@ -34,4 +34,21 @@ std::vector<Parameter> Model::base_parameters() const {
   return all;
 }
 
+BaseSize Model::base_size() const {
+  BaseSize size;
+  for (const Parameter& parameter : base_parameters()) {
+    size.values += parameter.tensor.numel();
+    size.bytes += static_cast<int64_t>(parameter.tensor.nbytes());
+  }
+  for (const Host* host : hosts()) {
+    for (const BaseWeight& weight : host->weights()) {
+      if (weight.owned() && !weight.parameter().tensor.defined()) {
+        size.values += weight.matrix()->in_features() * weight.matrix()->out_features();
+        size.bytes += weight.bytes();
+      }
+    }
+  }
+  return size;
+}
+
 }  // namespace lora::nn

@@ -8,6 +8,7 @@
 #include "low_rank_case.h"
 #include "support/dense_weight.h"
 #include "support/gradients.h"
+#include "support/scaled_rows.h"
 #include "support/tensors.h"
 
 namespace lora::ops {
@@ -21,33 +22,6 @@ using test::kRank;
 using test::kTokens;
 using test::normal;
 using test::trained;
-
-/// A kind that is not dense: whole numbers and one scale per row.
-class ScaledRows : public LinearWeight {
- public:
-  ScaledRows() : codes_OI_(at::randint(-7, 8, {kOut, kIn}, at::kChar)), scales_O_(normal({kOut}, 3).abs() + 0.1) {}
-
-  int64_t in_features() const override { return kIn; }
-  int64_t out_features() const override { return kOut; }
-  at::ScalarType dtype() const override { return at::kDouble; }
-  at::Device device() const override { return at::kCPU; }
-  int64_t bytes() const override { return static_cast<int64_t>(codes_OI_.nbytes() + scales_O_.nbytes()); }
-  Tensor multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const override {
-    const Tensor y_TO = x_TI.mm(codes_OI_.to(at::kDouble).t()) * scales_O_;
-    return bias_O ? y_TO + *bias_O : y_TO;
-  }
-  Tensor multiply_transposed(const Tensor& dy_TO, const std::optional<Tensor>& sum_TI) const override {
-    const Tensor dx_TI = (dy_TO * scales_O_).mm(codes_OI_.to(at::kDouble));
-    return sum_TI ? sum_TI->add_(dx_TI) : dx_TI;
-  }
-  Tensor row_norms(at::ScalarType dtype) const override { return (codes_OI_.to(dtype).norm(2, {1}) * scales_O_).to(dtype); }
-  Tensor rows(int64_t begin, int64_t end) const override { return dequantised().slice(0, begin, end); }
-  Tensor dequantised() const override { return codes_OI_ * scales_O_.unsqueeze(1); }
-
- private:
-  Tensor codes_OI_;
-  Tensor scales_O_;
-};
 
 std::vector<Tensor> scaled_rows_inputs() {
   return {trained(normal({kTokens, kIn}, 1)), trained(normal({kRank, kIn}, 2)), trained(normal({kOut, kRank}, 3)),
@@ -79,7 +53,7 @@ TEST(DenseWeight, IsTheTensorInEitherLayout) {
 }
 
 TEST(LinearWeight, OfAnotherKindGivesTheResultsOfItsDequantisedView) {
-  const auto weight = std::make_shared<const ScaledRows>();
+  const auto weight = std::make_shared<const test::ScaledRows>(kOut, kIn);
   const auto same = test::dense(weight->dequantised());
   const auto projected = [](const std::shared_ptr<const LinearWeight>& each) -> test::Differentiable {
     return [each](const std::vector<Tensor>& in) {

@@ -26,7 +26,7 @@ class Body {
   virtual std::vector<Host*> hosts() = 0;
   /// The places between modules where a method can attach something.
   virtual std::vector<Host*> taps() { return {}; }
-  /// Every base weight under its name in the checkpoint. The tensors are the body's own.
+  /// Every base weight that is a tensor under its name in the checkpoint. The tensors are the body's own.
   virtual std::vector<Parameter> base_parameters() const = 0;
   /// PEFT's default target_modules for the family, used if the config names none (empty: PEFT has none).
   virtual std::vector<std::string> default_target_modules() const = 0;

@@ -10,6 +10,12 @@ namespace lora::nn {
 
 class RowModel;
 
+/// How large the base weights are.
+struct BaseSize {
+  int64_t values = 0;
+  int64_t bytes = 0;  ///< in memory
+};
+
 /// A model as everything above nn/ sees it: a body, and what scores tokens or documents by its result. Not logits, so that an objective
 /// can compute the loss in chunks and only at supervised positions.
 struct Model {
@@ -23,8 +29,10 @@ struct Model {
   std::vector<Host*> hosts() const;
   /// The places between modules where a method can attach something.
   std::vector<Host*> taps() const { return body->taps(); }
-  /// Every base weight under its name in the checkpoint; a tied one once. The tensors are the model's own.
+  /// Every base weight that is a tensor under its name in the checkpoint; a tied one once. The tensors are the model's own.
   std::vector<Parameter> base_parameters() const;
+  /// The size of all base weights, including those that are not tensors (ops::LinearWeight).
+  BaseSize base_size() const;
   /// The projection to the vocabulary; null: there is none.
   Linear* head() const { return tokens == nullptr ? nullptr : tokens->head(); }
 
