@@ -221,8 +221,7 @@ void check_used(const DataOptions& options, const ConfigPlace& at) {
   };
   require("chat_template", options.chat_template.has_value(), data::is_conversation, "messages, instruction or prompt_completion");
   // With labels and features train_on is refused where the objective is known, which gives the reason.
-  const auto is_refused_later = [](RowFormat format) { return format == RowFormat::kClassification || format == RowFormat::kFeatures; };
-  require("train_on", options.train_on == data::TrainOn::kAll && !any(is_refused_later), data::has_prompt,
+  require("train_on", options.train_on == data::TrainOn::kAll && !any(data::has_one_label), data::has_prompt,
           "prompt_completion, instruction or messages");
   require("append_eos", !options.append_eos, data::needs_text, "text, prompt_completion, instruction or messages");
 }

@@ -50,7 +50,7 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
 RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                 const DataOptions& options, const LoadContext& context) {
   const bool once = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_read_once(); });
-  const auto is_dense = [](const SourceOptions& source) { return source.format == RowFormat::kFeatures; };
+  const auto is_dense = [](const SourceOptions& source) { return facts_of(source.format).content == RowContent::kFeatures; };
   const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
   return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
                                                            : read_with_cache(name, sources, files, options, context);

@@ -45,7 +45,7 @@ EncodedContent encode_instruction(const Fields& fields, const FormatContext& con
 
 }  // namespace
 
-const Format& format_of(RowFormat format) {
+const std::vector<Format>& formats() {
   using Names = std::vector<std::string>;
   static const Names kTokenColumns{"labels", "completion_mask", "assistant_masks", "loss_mask",
                                    "mask",   "attention_mask",  "position_ids",    "seq_lengths"};
@@ -55,15 +55,19 @@ const Format& format_of(RowFormat format) {
   static const Names kMedia{"image", "images", "video", "videos", "audio", "audios", "pixel_values", "inputs_embeds"};
   static const Names kMediaOfInstructions{"images", "videos", "audios"};
   static const std::vector<Format> kFormats{
-      {RowFormat::kTokens, {"input_ids"}, kTokenColumns, kMedia, false, encode_tokens},
-      {RowFormat::kText, {"text"}, {}, {}, true, encode_text},
-      {RowFormat::kPromptCompletion, {"prompt", "completion"}, kPairColumns, kMedia, true, encode_prompt_completion},
-      {RowFormat::kInstruction, {"instruction", "output"}, {"input", "system", "history"}, kMediaOfInstructions, true, encode_instruction},
-      {RowFormat::kMessages, {"messages"}, kChatColumns, kMedia, true, encode_messages},
-      {RowFormat::kClassification, {"label"}, kLabelledColumns, {}, false, encode_classification},
-      {RowFormat::kFeatures, {"features"}, {"target"}, {}, false, encode_features},
+      {RowFormat::kMessages, {"messages"}, kChatColumns, kMedia, encode_messages},
+      {RowFormat::kPromptCompletion, {"prompt", "completion"}, kPairColumns, kMedia, encode_prompt_completion},
+      {RowFormat::kInstruction, {"instruction", "output"}, {"input", "system", "history"}, kMediaOfInstructions, encode_instruction},
+      {RowFormat::kFeatures, {"features"}, {"target"}, {}, encode_features},
+      {RowFormat::kClassification, {"label"}, kLabelledColumns, {}, encode_classification},
+      {RowFormat::kTokens, {"input_ids"}, kTokenColumns, kMedia, encode_tokens},
+      {RowFormat::kText, {"text"}, {}, {}, encode_text},
   };
-  return *std::find_if(kFormats.begin(), kFormats.end(), [&](const Format& entry) { return entry.format == format; });
+  return kFormats;
+}
+
+const Format& format_of(RowFormat format) {
+  return *std::find_if(formats().begin(), formats().end(), [&](const Format& entry) { return entry.format == format; });
 }
 
 std::vector<std::string> row_fields(RowFormat format) {

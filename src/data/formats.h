@@ -61,10 +61,12 @@ struct Format {
   std::vector<std::string> required;  ///< fields
   std::vector<std::string> optional;  ///< fields
   std::vector<std::string> refused;   ///< fields that other tools use and we do not support
-  bool needs_tokenizer;               ///< for every row
   /// Thread-safe.
   EncodedContent (*encode)(const Fields& fields, const FormatContext& context);
 };
+
+/// All formats. Where a row has the fields of several, the first counts: messages and texts come before ids, which such rows may have too.
+const std::vector<Format>& formats();
 
 const Format& format_of(RowFormat format);
 

@@ -11,10 +11,10 @@ namespace {
 
 /// The encoder of rows that a chat template writes; null if none does.
 std::unique_ptr<ChatEncoder> chat_encoder_of(RowFormat format, const LoadContext& context) {
-  const bool can_hold_messages = format == RowFormat::kMessages || format == RowFormat::kPromptCompletion;
-  const tokenizer::ChatTemplate* chat_template = can_hold_messages                   ? context.chat_template
-                                                 : format == RowFormat::kInstruction ? context.instruction_template
-                                                                                     : nullptr;
+  const ChatUse use = facts_of(format).chat;
+  const tokenizer::ChatTemplate* chat_template = use == ChatUse::kNone       ? nullptr
+                                                 : use == ChatUse::kOptional ? context.instruction_template
+                                                                             : context.chat_template;
   return chat_template == nullptr ? nullptr : std::make_unique<ChatEncoder>(*chat_template, *context.tokenizer);
 }
 

@@ -9,12 +9,15 @@
 
 namespace lora::data {
 
-std::optional<RowFormat> find_format(const Fields& fields, std::initializer_list<RowFormat> candidates) {
-  for (const RowFormat format : candidates) {
-    const std::vector<std::string>& required = format_of(format).required;
-    const bool has_all = std::all_of(required.begin(), required.end(), [&](const std::string& field) { return fields.has(field); });
-    if (has_all || (format == RowFormat::kMessages && has_conversation(fields))) {
-      return format;
+std::optional<RowFormat> find_format(const Fields& fields, bool only_documents) {
+  for (const Format& entry : formats()) {
+    if (only_documents && has_one_label(entry.format)) {
+      continue;
+    }
+    const bool has_all =
+        std::all_of(entry.required.begin(), entry.required.end(), [&](const std::string& field) { return fields.has(field); });
+    if (has_all || (entry.format == RowFormat::kMessages && has_conversation(fields))) {
+      return entry.format;
     }
   }
   return std::nullopt;

@@ -22,8 +22,7 @@ constexpr double kWrapped = 1.5;      // with this many lines per paragraph, the
 const SourceOptions kDefaultSource;
 
 std::optional<RowFormat> format_of_row(const Row& row) {
-  return find_format(Fields(row, kDefaultSource), {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction,
-                                               RowFormat::kFeatures, RowFormat::kClassification, RowFormat::kTokens, RowFormat::kText});
+  return find_format(Fields(row, kDefaultSource));
 }
 
 /// "messages (messages), prompt_completion (prompt, completion), …"

@@ -32,11 +32,11 @@ void require_valid_source(const SourceOptions& source, const Format& format, con
     config_error(where + ".weight", "found " + std::to_string(source.weight) + ", expected a number above 0 and at most 10,000");
   }
   require_known_columns(source, format, where);
-  if (format.needs_tokenizer && context.tokenizer == nullptr) {
+  if (needs_text(source.format) && context.tokenizer == nullptr) {
     config_error(where + ".format", "the format " + std::string(kRowFormats.name(source.format)) +
                                         " needs a tokenizer, but the model has none. Set model.tokenizer, or use tokens rows.");
   }
-  if (source.format == RowFormat::kMessages && context.chat_template == nullptr) {
+  if (facts_of(source.format).chat == ChatUse::kMessages && context.chat_template == nullptr) {
     config_error(where + ".format", "messages rows need a chat template, but the model has none. Set data.chat_template to one of " +
                                         join(tokenizer::builtin_chat_templates()) + ", or to a .jinja file.");
   }
@@ -73,7 +73,7 @@ std::vector<PlannedFile> plan_files(const std::string& name, const std::vector<S
     const std::string where = name + "[" + std::to_string(i) + "]";
     const Format& format = format_of(source.format);
     require_valid_source(source, format, options, context, where);
-    if (format.needs_tokenizer && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
+    if (needs_text(source.format) && options.append_eos && !context.tokenizer->eos_id() && !warned_of_eos) {
       warned_of_eos = true;
       log::warn("[" + name + "] append_eos is enabled, but the tokenizer has no EOS token: none is appended");
     }

@@ -13,11 +13,9 @@ namespace {
 
 const SourceOptions kSourceWithoutRenames;
 
-/// The format whose fields a row has; messages and texts have precedence, as such rows may also have ids.
+/// The format whose fields a row has.
 RowFormat format_by_fields(const Fields& fields) {
-  const std::optional<RowFormat> format = find_format(
-      fields, {RowFormat::kMessages, RowFormat::kPromptCompletion, RowFormat::kInstruction, RowFormat::kTokens, RowFormat::kText});
-  if (format) {
+  if (const std::optional<RowFormat> format = find_format(fields, /*only_documents=*/true)) {
     return *format;
   }
   const std::vector<std::string> columns = fields.columns();

@@ -18,7 +18,7 @@ std::unique_ptr<Objective> make(const ObjectiveParts& parts) {
 }
 
 bool has_labelled_rows(data::RowFormat format) {
-  return format == data::RowFormat::kClassification || format == data::RowFormat::kFeatures;
+  return data::has_one_label(format);
 }
 
 bool has_supervised_tokens(data::RowFormat format) {

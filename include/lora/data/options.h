@@ -1,4 +1,6 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -10,7 +12,7 @@
 
 namespace lora::data {
 
-/// How a row becomes token ids and labels. Each entry has an encoding function in formats.cpp.
+/// How a row becomes an example. Each entry has a line in kRowFormatFacts, and its fields and encoding function in formats.cpp.
 enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures };
 inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
@@ -20,9 +22,49 @@ inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tok
                                                        {RowFormat::kClassification, "classification"},
                                                        {RowFormat::kFeatures, "features"}}}};
 
-/// Whether every row of a format has text, which needs a tokenizer. Rows of `classification` may have text.
+/// What a row holds.
+enum class RowContent {
+  kDocuments,      ///< tokens, each with its label
+  kLabelledTexts,  ///< a text, or a pair of texts, with one label
+  kFeatures,       ///< numbers
+};
+
+/// What a chat template does with the rows.
+enum class ChatUse {
+  kNone,
+  kMessages,  ///< it writes every row
+  kPairs,     ///< it writes those whose prompt and completion are messages
+  kOptional,  ///< it writes them if one is chosen; otherwise they become the Alpaca prompt
+};
+
+/// What other code must know about the rows of a format.
+struct RowFormatFacts {
+  RowFormat format;
+  RowContent content;
+  ChatUse chat;
+  bool needs_text;  ///< every row has text, which needs a tokenizer; rows of `classification` may have text
+};
+inline constexpr std::array<RowFormatFacts, 7> kRowFormatFacts{{
+    {RowFormat::kTokens, RowContent::kDocuments, ChatUse::kNone, false},
+    {RowFormat::kText, RowContent::kDocuments, ChatUse::kNone, true},
+    {RowFormat::kPromptCompletion, RowContent::kDocuments, ChatUse::kPairs, true},
+    {RowFormat::kInstruction, RowContent::kDocuments, ChatUse::kOptional, true},
+    {RowFormat::kMessages, RowContent::kDocuments, ChatUse::kMessages, true},
+    {RowFormat::kClassification, RowContent::kLabelledTexts, ChatUse::kNone, false},
+    {RowFormat::kFeatures, RowContent::kFeatures, ChatUse::kNone, false},
+}};
+
+inline constexpr const RowFormatFacts& facts_of(RowFormat format) {
+  return *std::find_if(kRowFormatFacts.begin(), kRowFormatFacts.end(), [format](const auto& facts) { return facts.format == format; });
+}
+
 inline bool needs_text(RowFormat format) {
-  return format != RowFormat::kTokens && format != RowFormat::kClassification && format != RowFormat::kFeatures;
+  return facts_of(format).needs_text;
+}
+
+/// Whether a row has one label as a whole instead of one for each token.
+inline bool has_one_label(RowFormat format) {
+  return facts_of(format).content != RowContent::kDocuments;
 }
 
 /// What happens to a document longer than max_length.
@@ -47,12 +89,12 @@ inline constexpr EnumTable<TrainOn, 3> kTrainOn{
     {{{TrainOn::kCompletion, "completion"}, {TrainOn::kLastTurn, "last_turn"}, {TrainOn::kAll, "all"}}}};
 /// Whether a format's rows have turns, as `last_turn` requires.
 inline bool has_turns(RowFormat format) {
-  return format == RowFormat::kMessages || format == RowFormat::kInstruction;
+  return facts_of(format).chat == ChatUse::kMessages || facts_of(format).chat == ChatUse::kOptional;
 }
 
 /// Whether a format's rows have a prompt before the supervised tokens, so that `train_on` applies to them.
 inline bool has_prompt(RowFormat format) {
-  return format == RowFormat::kPromptCompletion || format == RowFormat::kInstruction || format == RowFormat::kMessages;
+  return facts_of(format).chat != ChatUse::kNone;
 }
 /// Whether a chat template can write a format's rows.
 inline bool is_conversation(RowFormat format) {
