@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include "lora/ops/compiled_products.h"
+
 #ifdef LORA_LIBTORCH_ONEDNN
 namespace at::native {
 /// What at::mm calls for bfloat16: result = beta · result + alpha · mat1 mat2. LibTorch exports it but installs no header for it
@@ -37,6 +39,10 @@ bool is_plain_matrix(const Tensor& x) {
 #endif
 
 }  // namespace
+
+bool compiles_products(at::ScalarType dtype) {
+  return dtype == at::kFloat ? onednn_is_faster() : dtype == at::kBFloat16 || dtype == at::kHalf;
+}
 
 bool onednn_applies(const Tensor& a_MK, int64_t columns) {
   return onednn_is_faster() && a_MK.is_cpu() && a_MK.scalar_type() == at::kFloat && a_MK.size(0) > 1 &&
