@@ -124,7 +124,7 @@ class Embeddings {
     return found;
   }
 
-  const Tensor& weight_VD_;
+  Tensor weight_VD_;
   std::vector<int64_t> unused_;
   std::vector<int64_t> special_;
   std::vector<int64_t> ordinary_;
