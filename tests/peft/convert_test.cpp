@@ -32,7 +32,7 @@ BaseFacts base_of(const std::string& name) {
   return {"model", read_json(folder / "config.json", ErrorKind::kModel), {}};
 }
 
-const LowRankUpdate& update_of(const Adapter& adapter, const std::string& module) {
+LowRankUpdate update_of(const Adapter& adapter, const std::string& module) {
   for (const LowRankUpdate& update : adapter.low_rank()) {
     if (update.module == module) {
       return update;
@@ -56,7 +56,7 @@ LowRankUpdate random_update(const std::string& module, int64_t rank, int64_t inp
 void expect_same_factors(const Adapter& found, const Adapter& expected) {
   ASSERT_EQ(found.low_rank().size(), expected.low_rank().size());
   for (const LowRankUpdate& update : expected.low_rank()) {
-    const LowRankUpdate& other = update_of(found, update.module);
+    const LowRankUpdate other = update_of(found, update.module);
     expect_equal(other.A_RI, update.A_RI, update.module);
     expect_equal(other.B_OR, update.B_OR, update.module);
     EXPECT_NEAR(other.scale, update.scale, 1e-15 * update.scale) << update.module;

@@ -64,7 +64,8 @@ TEST(Methods, AParameterSaysWhatItIs) {
   options.use_dora = true;
   options.modules_to_save = {"norm"};
   std::vector<ParameterRole> roles;
-  for (const nn::Parameter& parameter : attach_adapter(options, *base.model, "base", 1)->parameters()) {
+  const auto method = attach_adapter(options, *base.model, "base", 1);
+  for (const nn::Parameter& parameter : method->parameters()) {
     if (parameter.name.find("layernorm") == std::string::npos) {
       roles.push_back(parameter.role);
     }
