@@ -40,8 +40,6 @@ class Lanes::State {
     if (workers_.empty()) {
       start_workers();
     }
-    // MKL has one number for all threads: it is set before the first lane computes, and set back after the last.
-    at::set_num_threads(own_threads_);
     {
       const std::lock_guard lock(mutex_);
       job_ = &job;
@@ -53,10 +51,11 @@ class Lanes::State {
       ++round_;
     }
     changed_.notify_all();
+    at::set_num_threads(own_threads_);
     take_items();
+    at::set_num_threads(all_threads_);
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return idle_ == workers_.size(); });
-    at::set_num_threads(all_threads_);
     if (error_ != nullptr) {
       std::rethrow_exception(std::exchange(error_, nullptr));
     }
