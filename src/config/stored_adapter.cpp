@@ -114,10 +114,9 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored) || !std::filesystem::exists(folder / peft::kAdapterConfigFile, ignored)) {
     const bool is_there = std::filesystem::exists(folder, ignored);
-    at.add("found " + shown(Json(folder.string())) + (is_there ? " without " : ", which does not exist, not ") +
-               (is_there ? peft::kAdapterConfigFile : "a folder") + ", expected a folder with " +
-               peft::kAdapterConfigFile + " and " + peft::kAdapterWeightsFile +
-               (is_there ? hint_of_subfolder(folder) : ""),
+    const std::string fault = is_there ? std::string(" without ") + peft::kAdapterConfigFile : ", which does not exist";
+    at.add("found " + shown(Json(folder.string())) + fault + ", expected a folder with " + peft::kAdapterConfigFile + " and " +
+               peft::kAdapterWeightsFile + (is_there ? hint_of_subfolder(folder) : ""),
            ErrorKind::kModel);
     return nullptr;
   }
