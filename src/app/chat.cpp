@@ -3,12 +3,12 @@
 #include <unistd.h>
 
 #include "app/line_input.h"
+#include "app/talk.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "app/talk.h"
 
 namespace lora::app {
 

@@ -8,6 +8,10 @@
 #include "app/adapter_templates.h"
 #include "app/convert_report.h"
 #include "app/flag_value.h"
+#include "app/model_path.h"
+#include "app/new_folder.h"
+#include "app/open_adapter.h"
+#include "app/rename_modules.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -21,10 +25,6 @@
 #include "lora/models/mapped_model.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
-#include "app/model_path.h"
-#include "app/new_folder.h"
-#include "app/open_adapter.h"
-#include "app/rename_modules.h"
 
 namespace lora::app {
 

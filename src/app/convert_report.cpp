@@ -1,9 +1,9 @@
 #include "app/convert_report.h"
 
+#include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

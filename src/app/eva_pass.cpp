@@ -5,13 +5,13 @@
 #include <algorithm>
 
 #include "app/run_batches.h"
+#include "app/run_stages.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/data/batches.h"
 #include "lora/nn/adapters.h"
 #include "lora/peft/eva.h"
-#include "app/run_stages.h"
 
 namespace lora::app {
 

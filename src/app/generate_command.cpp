@@ -3,12 +3,12 @@
 #include "app/chat.h"
 #include "app/generate_rows.h"
 #include "app/generation.h"
+#include "app/result_inputs.h"
+#include "app/talk.h"
 #include "lora/base/error.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/data/prompts.h"
-#include "app/result_inputs.h"
-#include "app/talk.h"
 
 namespace lora::app {
 

@@ -4,12 +4,12 @@
 #include <map>
 #include <optional>
 
+#include "app/talk.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/python_json.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
-#include "app/talk.h"
 
 namespace lora::app {
 

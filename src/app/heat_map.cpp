@@ -4,8 +4,8 @@
 #include <array>
 #include <map>
 
-#include "lora/base/regex.h"
 #include "app/text_table.h"
+#include "lora/base/regex.h"
 
 namespace lora::app {
 

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "app/backend.h"
+#include "app/model_path.h"
+#include "app/run_prompts.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
-#include "app/model_path.h"
-#include "app/run_prompts.h"
 
 namespace lora::app {
 

@@ -7,11 +7,11 @@
 
 #include "app/heat_map.h"
 #include "app/inspect_tensors.h"
+#include "app/open_adapter.h"
+#include "app/text_table.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/peft/update_figures.h"
-#include "app/open_adapter.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

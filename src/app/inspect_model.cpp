@@ -6,13 +6,13 @@
 #include <set>
 
 #include "app/inspect_tensors.h"
+#include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/weight_source.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

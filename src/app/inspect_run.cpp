@@ -5,13 +5,13 @@
 
 #include "app/inspect_adapter.h"
 #include "app/inspect_model.h"
+#include "app/text_table.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/folder_lock.h"
 #include "lora/base/input_file.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
-#include "app/text_table.h"
 #include "lora/peft/file_names.h"
 
 namespace lora::app {

@@ -1,9 +1,9 @@
 #include "app/inspect_script.h"
 
+#include "app/text_table.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/archive.h"
 #include "lora/torchscript/script_file.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

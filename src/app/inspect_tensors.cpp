@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/io/safetensors.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

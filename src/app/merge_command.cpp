@@ -5,6 +5,9 @@
 #include "app/adapter_templates.h"
 #include "app/backend.h"
 #include "app/flag_value.h"
+#include "app/model_path.h"
+#include "app/new_folder.h"
+#include "app/open_adapter.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -12,9 +15,6 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/options.h"
-#include "app/model_path.h"
-#include "app/new_folder.h"
-#include "app/open_adapter.h"
 
 namespace lora::app {
 

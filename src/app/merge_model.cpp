@@ -9,6 +9,8 @@
 #include "app/adapter_templates.h"
 #include "app/classifier.h"
 #include "app/companions.h"
+#include "app/merge_check.h"
+#include "app/new_folder.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -23,8 +25,6 @@
 #include "lora/models/base_model.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/peft/task.h"
-#include "app/merge_check.h"
-#include "app/new_folder.h"
 
 namespace lora::app {
 

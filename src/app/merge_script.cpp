@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "app/merge_check.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -13,7 +14,6 @@
 #include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/script_file.h"
-#include "app/merge_check.h"
 
 namespace lora::app {
 

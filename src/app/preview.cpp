@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "app/inspect_tensors.h"
+#include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
 #include "lora/nn/batch.h"
-#include "app/text_table.h"
 
 namespace lora::app {
 

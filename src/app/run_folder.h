@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "app/run_identity.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
-#include "app/run_identity.h"
 
 namespace lora::app {
 

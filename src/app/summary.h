@@ -2,11 +2,11 @@
 #include <string>
 #include <vector>
 
+#include "app/memory_plan.h"
 #include "lora/config/run_config.h"
 #include "lora/data/dataset.h"
 #include "lora/models/base_model.h"
 #include "lora/peft/method.h"
-#include "app/memory_plan.h"
 
 namespace lora::app {
 

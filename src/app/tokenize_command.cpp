@@ -1,6 +1,7 @@
 #include "lora/app/tokenize_command.h"
 
 #include "app/flag_value.h"
+#include "app/model_path.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/result_file.h"
@@ -10,7 +11,6 @@
 #include "lora/data/rows.h"
 #include "lora/data/tokenized_row.h"
 #include "lora/tokenizer/tokenizer.h"
-#include "app/model_path.h"
 
 namespace lora::app {
 

@@ -3,13 +3,6 @@
 #include <algorithm>
 
 #include "app/eva_pass.h"
-#include "lora/base/counted.h"
-#include "lora/base/error.h"
-#include "lora/base/log.h"
-#include "lora/base/terminal.h"
-#include "lora/checkpoint/checkpoint.h"
-#include "lora/nn/device.h"
-#include "lora/optim/schedule.h"
 #include "app/memory_plan.h"
 #include "app/preview.h"
 #include "app/run_batches.h"
@@ -19,6 +12,13 @@
 #include "app/run_stages.h"
 #include "app/summary.h"
 #include "app/training_run.h"
+#include "lora/base/counted.h"
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/terminal.h"
+#include "lora/checkpoint/checkpoint.h"
+#include "lora/nn/device.h"
+#include "lora/optim/schedule.h"
 
 namespace lora::app {
 

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "app/backend.h"
+#include "app/run_batches.h"
+#include "app/summary.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -11,8 +13,6 @@
 #include "lora/nn/device.h"
 #include "lora/nn/device_graph.h"
 #include "lora/train/hooks.h"
-#include "app/run_batches.h"
-#include "app/summary.h"
 
 namespace lora::app {
 

@@ -1,10 +1,10 @@
 #pragma once
-#include "lora/comm/communicator.h"
-#include "lora/config/run_config.h"
-#include "lora/train/step_plan.h"
 #include "app/memory_plan.h"
 #include "app/run_folder.h"
 #include "app/run_parts.h"
+#include "lora/comm/communicator.h"
+#include "lora/config/run_config.h"
+#include "lora/train/step_plan.h"
 
 namespace lora::app {
 

@@ -2,14 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include "models/base_dropout.h"
-#include "models/head_sources.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
+#include "models/base_dropout.h"
+#include "models/head_sources.h"
 #include "models/registry.h"
 #include "models/unread_keys.h"
 

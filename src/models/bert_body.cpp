@@ -3,11 +3,11 @@
 
 #include <cmath>
 
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
 #include "models/base_dropout.h"
 #include "models/config_keys.h"
 #include "models/encoder.h"
-#include "lora/nn/activation.h"
-#include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
 
 namespace lora::models {

@@ -2,8 +2,8 @@
 #include <memory>
 #include <optional>
 
-#include "models/transformer.h"
 #include "lora/nn/model.h"
+#include "models/transformer.h"
 
 namespace lora::models {
 

@@ -1,7 +1,7 @@
 #include "models/decoder_keys.h"
 
-#include "models/config_keys.h"
 #include "lora/nn/activation.h"
+#include "models/config_keys.h"
 
 namespace lora::models {
 

@@ -1,7 +1,7 @@
 #pragma once
+#include "lora/base/json.h"
 #include "models/decoder.h"
 #include "models/gated_mlp.h"
-#include "lora/base/json.h"
 
 namespace lora::models {
 

@@ -1,12 +1,12 @@
 // DistilBERT (Sanh et al. 2019): BERT without token types and pooler, with its own names.
 #include <ATen/ATen.h>
 
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
 #include "models/base_dropout.h"
 #include "models/bert_body.h"
 #include "models/config_keys.h"
 #include "models/encoder.h"
-#include "lora/nn/activation.h"
-#include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
 #include "models/sequence_heads.h"
 

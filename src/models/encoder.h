@@ -3,8 +3,8 @@
 #include <optional>
 #include <string>
 
-#include "models/transformer.h"
 #include "lora/nn/model.h"
+#include "models/transformer.h"
 
 namespace lora::models {
 

@@ -1,6 +1,6 @@
 #pragma once
-#include "models/transformer.h"
 #include "lora/base/json.h"
+#include "models/transformer.h"
 
 namespace lora::models {
 

@@ -4,9 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "lora/ops/attention.h"
 #include "models/blocks.h"
 #include "models/config_keys.h"
-#include "lora/ops/attention.h"
 
 namespace lora::models {
 

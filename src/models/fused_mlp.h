@@ -1,9 +1,9 @@
 #pragma once
 #include <string>
 
-#include "models/blocks.h"
 #include "lora/nn/dropout.h"
 #include "lora/ops/activation_kinds.h"
+#include "models/blocks.h"
 
 namespace lora::models {
 

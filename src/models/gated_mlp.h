@@ -1,8 +1,8 @@
 #pragma once
 #include <string>
 
-#include "models/blocks.h"
 #include "lora/ops/activation_kinds.h"
+#include "models/blocks.h"
 
 namespace lora::models {
 

@@ -1,9 +1,9 @@
 // Gemma (Mesnard et al. 2024): Llama with norms that multiply by 1 + w, scaled embeddings and a tanh GELU.
 #include <cmath>
 
+#include "lora/nn/activation.h"
 #include "models/families.h"
 #include "models/gemma_keys.h"
-#include "lora/nn/activation.h"
 #include "models/llama_like.h"
 
 namespace lora::models {

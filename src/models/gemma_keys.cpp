@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "models/config_keys.h"
 #include "lora/nn/activation.h"
+#include "models/config_keys.h"
 
 namespace lora::models {
 

@@ -2,8 +2,8 @@
 #include <optional>
 #include <string>
 
-#include "models/gated_mlp.h"
 #include "lora/base/json.h"
+#include "models/gated_mlp.h"
 
 namespace lora::models {
 

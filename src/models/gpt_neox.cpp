@@ -4,12 +4,12 @@
 
 #include <cmath>
 
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
 #include "models/base_dropout.h"
 #include "models/decoder.h"
 #include "models/families.h"
 #include "models/fused_attention.h"
-#include "lora/nn/activation.h"
-#include "lora/nn/layer_norm.h"
 #include "models/mlp.h"
 
 namespace lora::models {

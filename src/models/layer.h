@@ -3,10 +3,10 @@
 #include <string>
 #include <vector>
 
-#include "models/blocks.h"
 #include "lora/nn/dropout.h"
 #include "lora/nn/layer_memory.h"
 #include "lora/nn/tap.h"
+#include "models/blocks.h"
 
 namespace lora::models {
 

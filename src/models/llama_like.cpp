@@ -4,9 +4,9 @@
 
 #include <cmath>
 
+#include "lora/nn/rms_norm.h"
 #include "models/base_dropout.h"
 #include "models/decoder_keys.h"
-#include "lora/nn/rms_norm.h"
 
 namespace lora::models {
 

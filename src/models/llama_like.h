@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/json.h"
+#include "lora/ops/rms_norm.h"
 #include "models/decoder.h"
 #include "models/gated_mlp.h"
 #include "models/self_attention.h"
-#include "lora/base/json.h"
-#include "lora/ops/rms_norm.h"
 
 namespace lora::models {
 

@@ -1,6 +1,6 @@
 // Mixtral (Jiang et al. 2024): Mistral's layers with a few experts per token instead of one MLP.
-#include "models/families.h"
 #include "lora/nn/activation.h"
+#include "models/families.h"
 #include "models/llama_like.h"
 #include "models/sparse_moe.h"
 

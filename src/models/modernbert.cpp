@@ -3,6 +3,9 @@
 
 #include <cmath>
 
+#include "lora/nn/activation.h"
+#include "lora/nn/layer_norm.h"
+#include "lora/ops/gated_activation.h"
 #include "models/base_dropout.h"
 #include "models/config_keys.h"
 #include "models/encoder.h"
@@ -11,9 +14,6 @@
 #include "models/fused_attention.h"
 #include "models/fused_mlp.h"
 #include "models/layer_ropes.h"
-#include "lora/nn/activation.h"
-#include "lora/nn/layer_norm.h"
-#include "lora/ops/gated_activation.h"
 #include "models/sequence_heads.h"
 
 namespace lora::models {

@@ -4,13 +4,13 @@
 
 #include <cmath>
 
+#include "lora/nn/rms_norm.h"
+#include "lora/ops/rotary.h"
 #include "models/base_dropout.h"
 #include "models/decoder.h"
 #include "models/decoder_keys.h"
 #include "models/families.h"
 #include "models/fused_mlp.h"
-#include "lora/nn/rms_norm.h"
-#include "lora/ops/rotary.h"
 #include "models/self_attention.h"
 
 namespace lora::models {

@@ -1,9 +1,9 @@
 // Qwen3-MoE (Yang et al. 2025): Qwen 3's layers, some or all of which have a few experts per token instead of one MLP.
 #include <algorithm>
 
+#include "lora/nn/activation.h"
 #include "models/decoder_keys.h"
 #include "models/families.h"
-#include "lora/nn/activation.h"
 #include "models/llama_like.h"
 #include "models/sparse_moe.h"
 

@@ -3,9 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "models/families.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/family_files.h"
+#include "models/families.h"
 
 namespace lora::models {
 

@@ -6,10 +6,10 @@
 
 #include "lora/base/json.h"
 #include "lora/io/weight_source.h"
+#include "lora/nn/document_scorer.h"
 #include "lora/nn/dropout.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/norm.h"
-#include "lora/nn/document_scorer.h"
 
 namespace lora::models {
 

@@ -3,8 +3,8 @@
 
 #include <ATen/ATen.h>
 
-#include "models/config_keys.h"
 #include "lora/ops/gated_activation.h"
+#include "models/config_keys.h"
 
 namespace lora::models {
 

@@ -4,12 +4,12 @@
 
 #include <cmath>
 
+#include "lora/nn/layer_norm.h"
+#include "lora/ops/layer_norm.h"
 #include "models/base_dropout.h"
 #include "models/decoder.h"
 #include "models/decoder_keys.h"
 #include "models/families.h"
-#include "lora/nn/layer_norm.h"
-#include "lora/ops/layer_norm.h"
 #include "models/self_attention.h"
 
 namespace lora::models {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "lora/nn/body.h"
 #include "models/layer.h"
 #include "models/token_embeddings.h"
-#include "lora/nn/body.h"
 
 namespace lora::models {
 

@@ -6,10 +6,10 @@
 #include <atomic>
 #include <numeric>
 
+#include "lora/ops/parallel.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/attention_tiles.h"
 #include "ops/cpu/launch.h"
-#include "lora/ops/parallel.h"
 
 namespace lora::ops::cpu {
 

@@ -4,9 +4,9 @@
 
 #include <type_traits>
 
-#include "ops/cuda_kernels.h"
 #include "lora/base/random.h"
 #include "lora/ops/parallel.h"
+#include "ops/cuda_kernels.h"
 
 namespace lora::ops {
 

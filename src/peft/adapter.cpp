@@ -7,8 +7,6 @@
 #include <map>
 #include <set>
 
-#include "lora/peft/file_names.h"
-#include "peft/adapter_config.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -16,6 +14,8 @@
 #include "lora/io/tensor_facts.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/base_reference.h"
+#include "lora/peft/file_names.h"
+#include "peft/adapter_config.h"
 #include "peft/keys.h"
 #include "peft/lora.h"
 #include "peft/lora_init.h"

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <set>
 
-#include "lora/peft/file_names.h"
-#include "peft/keys.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/peft/file_names.h"
+#include "peft/keys.h"
 #include "peft/module_names.h"
 #include "peft/report.h"
 #include "peft/tensor_file.h"

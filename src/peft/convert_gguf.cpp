@@ -6,12 +6,12 @@
 
 #include <array>
 
-#include "peft/format_entry.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/io/gguf.h"
+#include "peft/format_entry.h"
 #include "peft/update_forms.h"
 
 namespace lora::peft {

@@ -6,11 +6,11 @@
 #include <map>
 #include <set>
 
-#include "peft/format_entry.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
+#include "peft/format_entry.h"
 #include "peft/update_forms.h"
 
 namespace lora::peft {

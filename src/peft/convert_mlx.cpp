@@ -6,13 +6,13 @@
 #include <map>
 #include <set>
 
-#include "lora/peft/file_names.h"
-#include "peft/format_entry.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
+#include "lora/peft/file_names.h"
+#include "peft/format_entry.h"
 #include "peft/update_forms.h"
 
 namespace lora::peft {

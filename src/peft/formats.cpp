@@ -4,14 +4,14 @@
 #include <array>
 #include <map>
 
-#include "lora/peft/file_names.h"
-#include "peft/format_entry.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/peft/adapter_folder.h"
+#include "lora/peft/file_names.h"
 #include "lora/peft/merge.h"
+#include "peft/format_entry.h"
 #include "peft/tensor_file.h"
 #include "peft/update_forms.h"
 

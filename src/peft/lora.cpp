@@ -5,17 +5,17 @@
 #include <algorithm>
 #include <set>
 
-#include "lora/peft/file_names.h"
-#include "peft/adapter_config.h"
-#include "peft/base_values.h"
-#include "peft/extra_modules.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/nn/weight_changes.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
+#include "lora/peft/file_names.h"
 #include "lora/peft/method.h"
+#include "peft/adapter_config.h"
+#include "peft/base_values.h"
+#include "peft/extra_modules.h"
 #include "peft/keys.h"
 #include "peft/lora_init.h"
 #include "peft/missing_tensors.h"

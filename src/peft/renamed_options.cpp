@@ -4,9 +4,9 @@
 #include <functional>
 #include <set>
 
-#include "peft/layer_filter.h"
 #include "lora/base/regex.h"
 #include "lora/peft/task.h"
+#include "peft/layer_filter.h"
 #include "peft/targets.h"
 
 namespace lora::peft {

@@ -4,11 +4,11 @@
 #include <memory>
 #include <set>
 
-#include "peft/layer_filter.h"
 #include "lora/base/log.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/peft/task.h"
+#include "peft/layer_filter.h"
 #include "peft/module_hints.h"
 #include "peft/module_names.h"
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "tools/help.h"
 #include "lora/app/inference_request.h"
+#include "tools/help.h"
 
 namespace lora::tools {
 

@@ -1,5 +1,5 @@
-#include "tools/flags.h"
 #include "lora/app/convert_command.h"
+#include "tools/flags.h"
 
 namespace tools = lora::tools;
 

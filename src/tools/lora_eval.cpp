@@ -1,5 +1,5 @@
-#include "tools/flags.h"
 #include "lora/app/eval_command.h"
+#include "tools/flags.h"
 
 namespace tools = lora::tools;
 

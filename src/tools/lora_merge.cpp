@@ -1,6 +1,6 @@
-#include "tools/flags.h"
 #include "lora/app/merge_command.h"
 #include "lora/base/text.h"
+#include "tools/flags.h"
 
 namespace tools = lora::tools;
 

@@ -1,6 +1,6 @@
-#include "tools/flags.h"
 #include "lora/app/init_command.h"
 #include "lora/app/train_command.h"
+#include "tools/flags.h"
 
 namespace tools = lora::tools;
 

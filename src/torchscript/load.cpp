@@ -7,13 +7,13 @@
 #include <map>
 #include <tuple>
 
-#include "torchscript/checks.h"
-#include "torchscript/devices.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
 #include "lora/nn/given_scores.h"
 #include "lora/torchscript/archive.h"
+#include "torchscript/checks.h"
+#include "torchscript/devices.h"
 #include "torchscript/open.h"
 #include "torchscript/script_model.h"
 #include "torchscript/trial.h"

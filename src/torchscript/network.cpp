@@ -7,10 +7,10 @@
 
 #include <algorithm>
 
-#include "torchscript/call.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "torchscript/call.h"
 
 namespace lora::torchscript {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "torchscript/hosts.h"
 #include "lora/nn/pass.h"
+#include "torchscript/hosts.h"
 #include "torchscript/row_keys.h"
 
 namespace torch::jit {

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "torchscript/fields.h"
 #include "lora/nn/body.h"
+#include "torchscript/fields.h"
 #include "torchscript/network.h"
 
 namespace lora::torchscript {

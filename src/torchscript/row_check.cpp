@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include "torchscript/checks.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/data/batches.h"
+#include "torchscript/checks.h"
 #include "torchscript/tried_rows.h"
 
 namespace lora::torchscript {

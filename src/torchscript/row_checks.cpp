@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "torchscript/checks.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "torchscript/checks.h"
 #include "torchscript/row_check.h"
 #include "torchscript/tried_rows.h"
 

@@ -5,11 +5,11 @@
 #include <torch/csrc/jit/serialization/export.h>
 #include <torch/csrc/jit/serialization/import.h>
 
-#include "torchscript/hosts.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/torchscript/archive.h"
+#include "torchscript/hosts.h"
 #include "torchscript/network.h"
 #include "torchscript/open.h"
 

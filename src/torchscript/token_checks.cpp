@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "torchscript/checks.h"
 #include "lora/base/random.h"
+#include "torchscript/checks.h"
 
 namespace lora::torchscript {
 

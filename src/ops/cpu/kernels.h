@@ -1,8 +1,8 @@
 // The CPU arithmetic of the ops, over contiguous rows, for one thread. S is the stored type: float, double, BFloat16 or Half; sums and
 // functions are in Wide<S>, and every intermediate that transformers stores is rounded to S.
 #pragma once
-#include "ops/cpu/elements.h"
 #include "lora/ops/activation_kinds.h"
+#include "ops/cpu/elements.h"
 
 namespace lora::ops::cpu {
 

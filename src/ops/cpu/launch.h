@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "ops/cpu/kernels.h"
 #include "lora/ops/parallel.h"
+#include "ops/cpu/kernels.h"
 
 namespace lora::ops::cpu {
 
