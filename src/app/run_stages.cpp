@@ -8,7 +8,7 @@
 //   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
 //   objective   base and rows
 //
-// The adapter that EVA initialises needs the objective's batches: attach_from_data. The memory plan needs all of them: memory_plan.
+// The adapter that EVA initialises needs batches of the rows: attach_from_data replaces the one that is attached here. The memory plan needs all of them: memory_plan.
 #include "app/run_stages.h"
 
 #include <algorithm>

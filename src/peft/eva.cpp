@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "lora/base/error.h"
+#include "lora/nn/weight_changes.h"
 #include "lora/peft/adapter_folder.h"
 #include "peft/incremental_pca.h"
 #include "peft/lora.h"
@@ -277,6 +278,7 @@ std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, cons
       }
     }
   }
+  nn::trained_weights_changed();
   return method;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "lora/base/log.h"
+#include "lora/nn/weight_changes.h"
 
 namespace lora::peft {
 
@@ -31,6 +32,7 @@ void Residuals::take_out(const nn::Linear& host, const LowRankStart& start, doub
   const at::NoGradGuard no_grad;
   Tensor weight_OI = host.weight();
   weight_OI.copy_(weight_OI.to(at::kFloat) - product(start, scale));
+  nn::base_weights_changed();
   starts_.push_back({host.name(), weight_OI, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale});
 }
 
