@@ -25,6 +25,7 @@
 #include "lora/models/mapped_model.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
+#include "lora/peft/base_reference.h"
 
 namespace lora::app {
 

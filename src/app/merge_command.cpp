@@ -15,6 +15,7 @@
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/data/options.h"
+#include "lora/peft/base_reference.h"
 
 namespace lora::app {
 

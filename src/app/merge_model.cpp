@@ -24,6 +24,7 @@
 #include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
 #include "lora/models/checkpoint_layout.h"
+#include "lora/peft/base_reference.h"
 #include "lora/peft/task.h"
 
 namespace lora::app {

@@ -13,6 +13,7 @@
 #include "lora/base/log.h"
 #include "lora/base/result_file.h"
 #include "lora/base/text.h"
+#include "lora/peft/base_reference.h"
 #include "lora/torchscript/script_file.h"
 
 namespace lora::app {
