@@ -7,6 +7,7 @@
 #include <set>
 
 #include "io/pickle.h"
+#include "io/torch_dtype.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/zip.h"
