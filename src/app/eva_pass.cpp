@@ -10,7 +10,6 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/data/batches.h"
-#include "lora/nn/adapters.h"
 #include "lora/peft/eva.h"
 
 namespace lora::app {
@@ -76,8 +75,6 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
   const peft::LoraOptions& options = *config.adapter.as<peft::LoraOptions>();
   nn::Model& model = *parts.base.model;
   const peft::BaseReference base = base_reference(config, parts.base, parts.rows->label_set());
-  parts.method.reset();
-  nn::remove_adapters(model);  // the initial ranks
   if (!checkpoint.empty()) {
     parts.method = peft::attach_adapter(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
     return;

@@ -31,7 +31,7 @@ struct RunParts {
   RunPrompts prompts;                               ///< how rows of text become prompts
   models::BaseModel base;
   std::unique_ptr<RunRows> rows;  ///< at a fixed address, because the objective refers to them
-  std::unique_ptr<peft::Method> method;
+  std::unique_ptr<peft::Method> method;  ///< null until attach_from_data, if the adapter is initialised from data
   std::unique_ptr<train::Objective> objective;
 
   /// Writes the current result into a folder: the method's files and those that accompany them.

@@ -8,7 +8,7 @@
 //   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
 //   objective   base and rows
 //
-// The adapter that EVA initialises needs batches of the rows: attach_from_data replaces the one that is attached here. The memory plan needs all of them: memory_plan.
+// The adapter that EVA initialises needs batches of the rows as well: attach_from_data attaches it, after all stages. The memory plan needs all of them: memory_plan.
 #include "app/run_stages.h"
 
 #include <algorithm>
@@ -124,6 +124,11 @@ peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseM
   return backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
 }
 
+std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
+  return peft::attach_adapter(adapter_options(config, base), *base.model, base_reference(config, base, labels), config.training.seed);
+}
+
+/// Null for an adapter that is initialised from data, of which only the choice of modules is checked here.
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
@@ -132,8 +137,9 @@ std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::Base
   }
   if (starts_from_data(config)) {
     const peft::EvaPass tried(*config.adapter.as<peft::LoraOptions>(), model);  // throws for modules or ranks that its pass cannot start with
+    return nullptr;
   }
-  return peft::attach_adapter(adapter_options(config, base), model, base_reference(config, base, labels), config.training.seed);
+  return attach_run_adapter(config, base, labels);
 }
 
 /// Runs the model on the longest document, so that a document that is too long is reported before training.
@@ -223,6 +229,10 @@ void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& pa
     nn::remove_adapters(*parts.base.model);
   }
   parts.method = attach(config, parts.base, parts.rows->label_set());
+}
+
+void attach_initial_ranks(const RunConfig& config, RunParts& parts) {
+  parts.method = attach_run_adapter(config, parts.base, parts.rows->label_set());
 }
 
 void require_attachable(const RunConfig& config, RunParts& parts) {

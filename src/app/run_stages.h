@@ -4,12 +4,15 @@
 namespace lora::app {
 
 /// Sets a run up, stage by stage: tokenizer, base model, rows, method, objective. An adapter that is initialised from data (EVA) is attached
-/// with its initial ranks; attach_from_data replaces it. Throws what the stages throw.
+/// afterwards, by attach_from_data. Throws what the stages throw.
 RunParts load_run(const config::RunConfig& config);
 
 /// Replaces the adapter of one run by that of another, which differs in nothing else. Loads the base model again if the previous adapter
 /// changed it.
 void switch_run(const config::RunConfig& previous, const config::RunConfig& config, RunParts& parts);
+
+/// Attaches an adapter that is initialised from data as it is before its data are looked at, for a report.
+void attach_initial_ranks(const config::RunConfig& config, RunParts& parts);
 
 /// Throws what attaching the run's adapter would throw for its choice of modules.
 void require_attachable(const config::RunConfig& config, RunParts& parts);

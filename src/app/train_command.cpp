@@ -95,6 +95,9 @@ void require_startable(const RunConfig& config, RunHashes& hashes, const TrainRe
 }
 
 void show_dry_run(const RunConfig& config, RunParts& parts, RunHashes& hashes, const TrainRequest& request) {
+  if (starts_from_data(config)) {
+    attach_initial_ranks(config, parts);
+  }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
   train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
   require_valid_schedule(config, steps);
