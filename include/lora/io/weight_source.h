@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lora/base/file.h"
+#include "lora/io/packed_matrix.h"
 
 namespace lora::io {
 
@@ -24,7 +25,8 @@ enum class WeightRole {
 
 /// A weight as its source stores it. nn makes an ops::LinearWeight of it where projections multiply by it.
 struct StoredWeight {
-  Tensor tensor;  ///< plain floating-point numbers
+  Tensor tensor;                                    ///< plain floating-point numbers; undefined for a packed matrix
+  std::shared_ptr<const PackedMatrix> packed = {};  ///< null for plain numbers
 };
 
 /// Where a model family takes its weights from: files or random numbers.
@@ -32,10 +34,10 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
   /// The weight of that name, on the CPU in the source's dtype. Throws model Error with the tensor's name if it is missing or
-  /// has another shape than `shape`.
+  /// has another shape than `shape`, which is [out, in] for a packed matrix in any layout.
   virtual StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
-  /// The same where only a plain tensor will do: norms, biases, tables.
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) { return weight(name, shape, role).tensor; }
+  /// The same where only a plain tensor will do: norms, biases, tables. A packed matrix is decoded.
+  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role);
   virtual bool contains(const std::string& name) const = 0;
   /// Names in the source that weight() was not called for, sorted.
   virtual std::vector<std::string> unused() const = 0;
