@@ -70,7 +70,7 @@ class MemoryEstimate {
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
-             optim::state_bytes(input.config.training.optimizer, trained);
+             optim::state_size(input.config.training.optimizer, trained).memory;
     evaluation_ = gradients_;
     if (input.eval != nullptr) {
       evaluation_ += with_holes(train::evaluation_bytes(input.objective, input.model, *input.eval, eval_batches(input.config)));
