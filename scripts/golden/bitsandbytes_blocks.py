@@ -109,9 +109,10 @@ def check_dequantized(name: str, layer: Linear4bit, expected: torch.Tensor) -> N
 
 
 def keeps_values(kind: str, name: str) -> bool:
+    dtypes = {"nf4": ("float32", "float16", "bfloat16"), "fp4": ("float32",), "nf4_dq": ("bfloat16",), "fp4_dq": (), "int8": ("float32", "float16_3")}
     if name in ("block32", "block4096"):
         return kind == "nf4_dq"
-    return not kind.endswith("_dq") or name.startswith(("bfloat16", "block", "zero"))
+    return name.startswith(dtypes[kind]) or (not name.startswith(tuple(FLOAT_TYPES)) and kind != "fp4_dq")
 
 
 def saved(layer: torch.nn.Module, name: str) -> dict[str, torch.Tensor]:
@@ -149,7 +150,7 @@ def main() -> None:
         save(tensors, FOLDER / f"{kind}.safetensors")
     rows = {name: eight_bit(weight) for name, weight in sources.items() if not name.startswith(("block", "storage"))}
     save({key: value for name, layer in rows.items() for key, value in saved(layer, name).items()}, FOLDER / "int8.safetensors")
-    expected |= {f"int8.{name}": int8_values(layer) for name, layer in rows.items()}
+    expected |= {f"int8.{name}": int8_values(layer) for name, layer in rows.items() if keeps_values("int8", name)}
     save(expected, FOLDER / "expected.safetensors")
     keys = ("rows", "columns", "dtype", "block_size", "quant_storage")
     write_json(FOLDER / "cases.json", {name: dict(zip(keys, case)) for name, case in CASES.items()})
