@@ -26,7 +26,7 @@ float quantize_block4(const float* x, int64_t count, bool whole, const Codebook4
 /// Two codes to a byte, the first in the high half. An odd last one is paired with `padding`.
 void pack_nibbles(const uint8_t* codes, int64_t count, uint8_t padding, uint8_t* bytes);
 
-/// codes[i] = values[i] · (127 / absmax), rounded to the nearest even integer. Returns absmax, as quantize_block4 does.
+/// codes[i] = values[i] · (1 / absmax · 127), rounded to the nearest even integer. Returns absmax, as quantize_block4 does.
 float quantize_row8(const float* values, int64_t count, int8_t* codes);
 
 /// Values by code, for each of `blocks` scales: tables[b][code] = codebook[code] · absmax[b], rounded to V and then to S.

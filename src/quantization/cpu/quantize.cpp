@@ -81,7 +81,7 @@ LORA_SIMD float quantize_row8(const float* values, int64_t count, int8_t* codes)
   if (!is_finite(absmax)) {
     return absmax;
   }
-  const float factor = absmax > 0 ? 127.0F / absmax : 0.0F;
+  const float factor = absmax > 0 ? 1.0F / absmax * 127.0F : 0.0F;  // rounded twice, as torch's 127 / absmax is
   constexpr float kShift = 0x1.8p23F;  // a sum with it is rounded to an integer, ties to even
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
