@@ -10,6 +10,7 @@
 #include "app/inspect_run.h"
 #include "app/inspect_script.h"
 #include "app/inspect_tensors.h"
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/sibling.h"
@@ -25,7 +26,7 @@ namespace {
 
 bool has(const fs::path& folder, const char* file) {
   std::error_code ignored;
-  return fs::is_directory(folder, ignored) && fs::exists(folder / file, ignored);
+  return is_bundle(folder) ? is_file(folder / file) : fs::is_directory(folder, ignored) && fs::exists(folder / file, ignored);
 }
 
 bool is_run(const fs::path& path) {
