@@ -29,7 +29,7 @@ struct BaseModel {
   std::vector<std::string> created;
   /// Keys of config.json that the family neither reads nor knows to be irrelevant, as paths ("rope_parameters.factor").
   std::vector<std::string> unread_keys;
-  std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty with from_scratch
+  std::string fingerprint;  ///< io::Checkpoint::fingerprint(); empty with from_scratch
 };
 
 /// Loads the folder of `options`, or creates random weights of config.json's shape (`from_scratch`, by `seed`).
