@@ -1,6 +1,8 @@
 #include "lora/models/open_checkpoint.h"
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
+#include "models/gguf_checkpoint.h"
 
 namespace lora::models {
 
@@ -10,11 +12,14 @@ ModelConfig read_model_config(const fs::path& model) {
 }
 
 std::unique_ptr<io::Checkpoint> open_checkpoint(const fs::path& model, const ModelConfig&) {
+  if (is_bundle(model)) {
+    return open_gguf_checkpoint(std::make_shared<const io::GgufFile>(model));
+  }
   return std::make_unique<io::SafetensorsCheckpoint>(model);
 }
 
 bool has_weights(const fs::path& model) {
-  return fs::exists(model / "model.safetensors") || fs::exists(model / "model.safetensors.index.json");
+  return is_bundle(model) || fs::exists(model / "model.safetensors") || fs::exists(model / "model.safetensors.index.json");
 }
 
 }  // namespace lora::models
