@@ -8,8 +8,10 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/nn/device.h"
+#include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
 #include "models/head_sources.h"
+#include "models/quantized_loading.h"
 #include "models/registry.h"
 #include "models/unread_keys.h"
 
@@ -88,13 +90,25 @@ struct Plan {
   std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another head
 };
 
+/// The family's model, without a head that scores documents.
+std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config, io::WeightSource& source) {
+  if (!plan.model.quantises()) {
+    return plan.family.build(config, source, plan.options);
+  }
+  const at::ScalarType dtype = at::typeMetaToScalarType(plan.options.dtype());
+  quantization::QuantizingSource quantizing(source, loading_options(plan.model, plan.family, dtype));
+  std::unique_ptr<nn::Model> model = plan.family.build(config, quantizing, plan.options);
+  warn_of_unmatched(quantizing.plain_modules());
+  return model;
+}
+
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
-    base.model = plan.family.build(config, source, plan.options);
+    base.model = build_body(plan, config, source);
     return;
   }
   HeadlessSource body(source);
-  base.model = plan.family.build(config, body, plan.options);
+  base.model = build_body(plan, config, body);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
   base.model->documents = plan.family.build_head(shape, config, head, plan.options);
@@ -171,6 +185,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
     build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, folder.string())}, source);
     require_head(base, family, config_file.string());
     warn_of_unread_keys(base.unread_keys, base.config, config.where());
+    base.quantization = nn::packed_weights(*base.model).text();
   };
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
@@ -190,6 +205,9 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   warn_of_unused(source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
   base.fingerprint = source.fingerprint();
+  if (options.quantises()) {
+    base.plain_weight = plain_weights(options, family, base.model->dtype());
+  }
   return base;
 }
 

@@ -37,10 +37,12 @@ class WeightSource {
   /// has another shape than `shape`, which is [out, in] for a packed matrix in any layout.
   virtual StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
   /// The same where only a plain tensor will do: norms, biases, tables. A packed matrix is decoded.
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role);
+  virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role);
   virtual bool contains(const std::string& name) const = 0;
   /// Names in the source that weight() was not called for, sorted.
   virtual std::vector<std::string> unused() const = 0;
+  /// Drops the pages of the weight's file from memory until it is read again, if it has a file.
+  virtual void release(const std::string&) const {}
 };
 
 /// The weights of a Hugging Face folder: `model.safetensors`, or the shards of `model.safetensors.index.json`. Shard
@@ -62,7 +64,7 @@ class CheckpointSource : public WeightSource {
   /// The tensor as it is stored, with any shape and dtype. Throws model Error if there is none of that name.
   Tensor tensor(const std::string& name) const;
   /// See SafetensorsFile::release.
-  void release(const std::string& name) const;
+  void release(const std::string& name) const override;
   /// Identifies these weights: the SHA-256 (hex) of every tensor's name, dtype, shape, and first and last 4 KiB, by name. It does
   /// not depend on how the tensors are split into files, and does not need to read all of their bytes.
   std::string fingerprint() const;
@@ -88,6 +90,7 @@ class RenamedSource : public WeightSource {
   bool contains(const std::string& name) const override { return checkpoint_.contains(file_name(name)); }
   /// Under their names in the file.
   std::vector<std::string> unused() const override { return checkpoint_.unused(); }
+  void release(const std::string& name) const override { checkpoint_.release(file_name(name)); }
   /// From the name in the model to the name in the file, for tensors whose names differ.
   const std::map<std::string, std::string>& file_names() const { return file_names_; }
 
