@@ -7,6 +7,7 @@
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
@@ -161,21 +162,20 @@ void require_folder(const fs::path& folder) {
 }  // namespace
 
 int64_t read_vocab_size(const fs::path& folder) {
-  const fs::path file = folder / "config.json";
-  const Json config = read_json(file, ErrorKind::kModel);
-  return JsonReader(config, file.string(), ErrorKind::kModel).integer("vocab_size");
+  const ModelConfig config = read_model_config(folder);
+  return config.reader().integer("vocab_size");
 }
 
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head) {
   const fs::path& folder = options.path;
   require_folder(folder);
-  const fs::path config_file = folder / "config.json";
+  const ModelConfig stored_config = read_model_config(folder);
   BaseModel base;
-  base.config = read_json(config_file, ErrorKind::kModel);
-  base.files.push_back(config_file);
-  const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
+  base.config = stored_config.json;
+  base.files.emplace_back(stored_config.where);
+  const JsonReader config = stored_config.reader();
   base.model_type = config.string("model_type");
-  const Family& family = find_family(base.model_type, config_file.string());
+  const Family& family = find_family(base.model_type, config.where());
 
   const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   const at::Device device = nn::open_device(options.device);
@@ -183,7 +183,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
     const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
     build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, folder.string())}, source);
-    require_head(base, family, config_file.string());
+    require_head(base, family, config.where());
     warn_of_unread_keys(base.unread_keys, base.config, config.where());
     base.quantization = nn::packed_weights(*base.model).text();
   };
@@ -192,19 +192,22 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
     build_from(source, at::kFloat, std::nullopt);
     return base;
   }
-  io::CheckpointSource source(folder);
-  const CheckpointLayout layout = read_layout(source, config);
-  require_unpacked(layout, config);
+  std::unique_ptr<io::Checkpoint> source = open_checkpoint(folder, stored_config);
+  if (options.quantization && options.quantization->type == QuantizationKind::kNone) {
+    source = io::decoded_checkpoint(std::move(source));
+  }
+  const CheckpointLayout layout = read_layout(*source, config);
+  require_readable(layout, config);
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
-  io::RenamedSource renamed = renamed_source(source, layout);
-  build_from(renamed, source.stored_dtype(), stored_labels(source, layout));
+  io::RenamedSource renamed = renamed_source(*source, layout);
+  build_from(renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
-  const std::vector<fs::path> weight_files = source.files();
+  const std::vector<fs::path> weight_files = source->files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
-  warn_of_unused(source, layout, family, folder.string());
+  warn_of_unused(*source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
-  base.fingerprint = source.fingerprint();
+  base.fingerprint = source->fingerprint();
   if (options.quantises()) {
     base.plain_weight = plain_weights(options, family, base.model->dtype());
   }

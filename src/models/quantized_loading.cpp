@@ -5,11 +5,10 @@
 #include <algorithm>
 #include <array>
 
-#include "lora/base/file.h"
-#include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/models/mapped_model.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/models/packed_modules.h"
 
 namespace lora::models {
@@ -23,24 +22,26 @@ constexpr std::array<const char*, 3> kHeads{"lm_head", "score", "classifier"};
 class PlainWeights {
  public:
   PlainWeights(const ModelOptions& options, const Family& family, at::ScalarType dtype)
-      : source_(options.path), dtype_(dtype), inputs_first_(family.files.inputs_first) {
-    const fs::path file = options.path / "config.json";
-    const Json config = read_json(file, ErrorKind::kModel);
-    layout_ = read_layout(source_, JsonReader(config, file.string(), ErrorKind::kModel));
-  }
+      : PlainWeights(options.path, read_model_config(options.path), family, dtype) {}
 
   at::Tensor read(const std::string& name) {
     if (!last_.empty()) {
-      source_.release(last_);
+      source_->release(last_);
     }
     const auto found = layout_.file_names.find(name);
     last_ = found == layout_.file_names.end() ? name : found->second;
-    const at::Tensor weight = source_.tensor(last_).to(dtype_);
+    const at::Tensor weight = source_->tensor(last_).to(dtype_);
     return inputs_first_ ? weight.t() : weight;
   }
 
  private:
-  io::CheckpointSource source_;
+  PlainWeights(const fs::path& model, const ModelConfig& config, const Family& family, at::ScalarType dtype)
+      : source_(open_checkpoint(model, config)),
+        layout_(read_layout(*source_, config.reader())),
+        dtype_(dtype),
+        inputs_first_(family.files.inputs_first) {}
+
+  std::unique_ptr<io::Checkpoint> source_;
   CheckpointLayout layout_;
   at::ScalarType dtype_;
   bool inputs_first_;

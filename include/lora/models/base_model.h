@@ -37,7 +37,7 @@ struct BaseModel {
   /// The weight of that name as it is in the folder, before it was quantised: [out, in] in the model's dtype, on the CPU; null: the model
   /// was not quantised while it was loaded. A weight is read at each call and valid until the next.
   std::function<at::Tensor(const std::string& name)> plain_weight;
-  std::string fingerprint;  ///< io::CheckpointSource::fingerprint(); empty with from_scratch
+  std::string fingerprint;  ///< io::Checkpoint::fingerprint(); empty with from_scratch
 };
 
 /// Loads the folder of `options`, or creates random weights of config.json's shape (`from_scratch`, by `seed`).

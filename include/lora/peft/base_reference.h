@@ -12,7 +12,7 @@ struct BaseReference {
       : name(std::move(name)), fingerprint(std::move(fingerprint)), allow_other(allow_other) {}
 
   std::string name;          ///< base_model_name_or_path of adapter_config.json
-  std::string fingerprint;   ///< io::CheckpointSource::fingerprint(); empty: not known
+  std::string fingerprint;   ///< io::Checkpoint::fingerprint(); empty: not known
   bool allow_other = false;  ///< an adapter of another base is only warned about
   std::string labels;        ///< the labels of an adapter's classifier, as JSON; empty: it has none
 
