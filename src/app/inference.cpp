@@ -175,7 +175,8 @@ InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveK
   base_request.num_labels = backend.has_head && !adapters.empty() ? std::optional(parts.labels->num_labels()) : std::nullopt;
   base_request.rows = rows;
   parts.base = backend.open(base_request);
-  const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
+  peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
+  base.quantization = parts.base.quantization;
   for (const auto& [flag, options] : adapters) {
     peft::MethodOptions own = backend.adapter_options != nullptr ? backend.adapter_options(options, {}) : options;
     own->keeps_base = true;

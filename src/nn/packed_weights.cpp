@@ -59,11 +59,22 @@ PackedWeights packed_weights(const Model& model) {
       found.largest = std::max(found.largest, values);
     }
     const auto* const linear = dynamic_cast<const Linear*>(host);
+    found.experts += linear == nullptr ? static_cast<int64_t>(packed.size()) : 0;
     if (packed.empty() && linear != nullptr && !linear->tied()) {
       found.plain.push_back(host->name());
     }
   }
   return found;
+}
+
+int64_t packed_working_bytes(const Model& model, int64_t tokens) {
+  int64_t most = 0;
+  for (const Host* host : model.hosts()) {
+    for (const ops::PackedWeight* weight : packed_weights_of(*host)) {
+      most = std::max(most, weight->working_bytes(tokens));
+    }
+  }
+  return most;
 }
 
 }  // namespace lora::nn

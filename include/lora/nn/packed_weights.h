@@ -19,6 +19,7 @@ struct PackedWeights {
   };
   std::map<std::string, Count> formats;  ///< by the name of the format
   std::vector<std::string> plain;        ///< names of the modules that are projections with a weight of plain numbers of their own
+  int64_t experts = 0;                   ///< packed tensors of hosts that are no projections
   int64_t largest = 0;                   ///< values of the largest packed matrix
 
   bool empty() const { return formats.empty(); }
@@ -29,5 +30,8 @@ struct PackedWeights {
 };
 
 PackedWeights packed_weights(const Model& model);
+
+/// The most bytes that a product of a packed weight with so many rows needs besides its operands and its result; 0 if nothing is packed.
+int64_t packed_working_bytes(const Model& model, int64_t tokens);
 
 }  // namespace lora::nn
