@@ -25,6 +25,7 @@ inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tok
 /// What a row holds.
 enum class RowContent {
   kDocuments,      ///< tokens, each with its label
+  kGroups,         ///< documents that are compared with each other, so that they stay together as one example
   kLabelledTexts,  ///< a text, or a pair of texts, with one label
   kFeatures,       ///< numbers
 };
@@ -64,7 +65,7 @@ inline bool needs_text(RowFormat format) {
 
 /// Whether a row has one label as a whole instead of one for each token.
 inline bool has_one_label(RowFormat format) {
-  return facts_of(format).content != RowContent::kDocuments;
+  return facts_of(format).content == RowContent::kLabelledTexts || facts_of(format).content == RowContent::kFeatures;
 }
 
 /// What happens to a document longer than max_length.
