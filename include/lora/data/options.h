@@ -115,7 +115,7 @@ inline constexpr EnumTable<TextDocuments, 3> kTextDocuments{
 
 /// One entry of data.train or data.eval.
 struct SourceOptions {
-  std::string path;  ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
+  std::string path;  ///< file of a known kind (file_kind), glob, or "-" (stdin)
   RowFormat format = RowFormat::kText;
   std::map<std::string, std::string> columns;      ///< our field name → the file's
   double weight = 1.0;                             ///< expected uses of each example per epoch
