@@ -89,7 +89,8 @@ class MemoryEstimate {
   /// How steps are computed with this recomputation. Parts may run side by side if their own gradients are small. Does not depend on free
   /// memory, so that a resumed run gives the same bits.
   train::Execution execution(Recompute recompute) const {
-    const bool may_use_lanes = gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1;
+    const bool may_use_lanes =
+        gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1 && input_.objective.runs_concurrently();
     return train::execution_for(input_.model, recompute, may_use_lanes);
   }
 
