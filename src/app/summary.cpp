@@ -8,6 +8,7 @@
 #include "lora/base/counted.h"
 #include "lora/base/text.h"
 #include "lora/io/dtype_name.h"
+#include "lora/nn/packed_weights.h"
 #include "lora/optim/optimizer.h"
 
 namespace lora::app {
@@ -86,6 +87,23 @@ std::string optimizer_line(const optim::OptimizerOptions& options, const std::ve
              : "";
 }
 
+/// What is packed, and which projections are not.
+void add_quantization_lines(std::vector<std::string>& lines, const nn::Model& model) {
+  constexpr size_t kNamed = 4;
+  const nn::PackedWeights packed = nn::packed_weights(model);
+  if (packed.empty()) {
+    return;
+  }
+  lines.push_back("quantised    " + packed.text() + ": " + human_bytes(packed.total().bytes) + " of the base's " +
+                  human_bytes(model.base_size().bytes));
+  if (!packed.plain.empty()) {
+    lines.push_back("             projections of plain numbers: " + join(packed.plain, ", ", kNamed));
+  }
+  if (packed.experts > 0) {
+    lines.push_back("             experts are packed too, unlike by bitsandbytes: " + counted(packed.experts, "tensor"));
+  }
+}
+
 /// The rows of training and evaluation: how many, their columns, labels, prompts and texts.
 void add_data_lines(std::vector<std::string>& lines, const SummaryInput& input) {
   lines.push_back(data_line("train        ", input.train));
@@ -119,6 +137,7 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   std::vector<std::string> lines;
   lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + io::dtype_name(model.dtype()) + ", " +
                   model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
+  add_quantization_lines(lines, model);
   lines.push_back("method       " + input.method.name());
   for (const peft::TargetMatch& match : input.method.matches()) {
     lines.push_back("  " + match.entry + ": " +

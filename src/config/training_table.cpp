@@ -3,6 +3,7 @@
 #include "config/optimizer_field.h"
 #include "config/profile_field.h"
 #include "config/schedule_arguments.h"
+#include "lora/base/text.h"
 #include "lora/metrics/sink.h"
 #include "lora/train/objectives.h"
 
@@ -283,8 +284,10 @@ Field<TrainOptions> report_to_field() {
   }
   Rule rule = one_of(values);
   rule.note = "This version supports no other value";
-  Field<TrainOptions> field{"report_to", "Loggers in addition to metrics.jsonl, of which this version has none.", rule.schema, "none",
-                            nullptr};
+  const std::vector<std::string> names = metrics::sink_names();
+  Field<TrainOptions> field{"report_to",
+                            "Loggers in addition to metrics.jsonl" + (names.empty() ? ", of which this version has none." : ": " + join(names) + "."),
+                            rule.schema, "none", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       options.report_to = value.is_array() ? value.get<std::vector<std::string>>() : std::vector{value.get<std::string>()};

@@ -6,6 +6,7 @@
 #include <ATen/OpMathType.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 

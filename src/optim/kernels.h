@@ -1,8 +1,8 @@
 #pragma once
-#include <array>
 #include <cstdint>
 
 #include "lora/optim/options.h"
+#include "lora/quantization/dynamic_map.h"
 
 namespace lora::optim {
 
@@ -43,14 +43,8 @@ void adamw_update(const AdamWFactors& factors, int64_t count, Scalar* parameter,
 /// Elements that share one scale of 8-bit moments.
 inline constexpr int64_t kQuantizationBlock = 256;
 
-/// A dynamic map, prepared for fast lookup. A number is quantised to the nearest value.
-struct QuantizationMap {
-  std::array<float, 256> values;     ///< ascending
-  std::array<float, 256> midpoints;  ///< from each value to the next; the last is infinite
-  /// For the upper 16 bits of a float, the code of the smallest number that has them. Numbers with the same upper bits cross at most one
-  /// midpoint, so that the code of each is this one or the next.
-  std::array<uint8_t, 65536> first_codes;
-};
+using quantization::dynamic_map;
+using quantization::QuantizationMap;
 
 /// One moment in 8 bits: one code per element, and the largest magnitude of each block.
 struct QuantizedMoment {
