@@ -43,7 +43,6 @@ CASES = {
     "int8": Case(LLAMA, dict(type="int8")),
     # Conv1D: the transposed weights are quantised
     "gpt2": Case("families/gpt2/model", dict(type="nf4"), changes=NO_DROPOUT),
-    "gpt2_int8": Case("families/gpt2/model", dict(type="int8"), changes=NO_DROPOUT),
 }
 
 
