@@ -76,12 +76,22 @@ LORA_SIMD void pack_nibbles(const uint8_t* codes, int64_t count, uint8_t padding
   }
 }
 
+LORA_SIMD float quantize_block8(const float* values, int64_t count, const uint8_t* nearest, uint8_t* codes) {
+  const float absmax = largest_magnitude(values, count);
+  const float factor = 1.0F / absmax;
+  for (int64_t i = 0; i < count; ++i) {
+    const float scaled = clamped(values[i] * factor);
+    codes[i] = absmax == 0 ? uint8_t{0} : nearest[static_cast<uint16_t>((scaled + 1.0F) * 0.5F * 65535.0F + 0.5F)];
+  }
+  return absmax;
+}
+
 LORA_SIMD float quantize_row8(const float* values, int64_t count, int8_t* codes) {
   const float absmax = largest_magnitude(values, count);
   if (!is_finite(absmax)) {
     return absmax;
   }
-  const float factor = absmax > 0 ? 127.0F / absmax : 0.0F;
+  const float factor = absmax > 0 ? 1.0F / absmax * 127.0F : 0.0F;  // rounded twice, as torch's 127 / absmax is
   constexpr float kShift = 0x1.8p23F;  // a sum with it is rounded to an integer, ties to even
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
