@@ -12,8 +12,6 @@ namespace lora::models {
 
 namespace {
 
-constexpr int64_t kControl = 3;
-constexpr int64_t kUserDefined = 4;
 constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kPre = "tokenizer.ggml.pre";
 
@@ -184,14 +182,14 @@ std::string gguf_tokenizer_json(const io::GgufFile& file) {
   Json added = Json::array();
   for (size_t id = 0; id < tokens.texts.size(); ++id) {
     vocab.emplace_back(std::string(tokens.texts[id]), id);  // emplace would search for the key
-    if (tokens.types[id] == kControl || tokens.types[id] == kUserDefined) {
+    if (tokens.types[id] == gguf_token::kControl || tokens.types[id] == gguf_token::kUserDefined) {
       added.push_back({{"id", id},
                        {"content", tokens.texts[id]},
                        {"single_word", false},
                        {"lstrip", false},
                        {"rstrip", false},
                        {"normalized", false},
-                       {"special", tokens.types[id] == kControl}});
+                       {"special", tokens.types[id] == gguf_token::kControl}});
     }
   }
   Json merges = Json::array();
