@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Tiny models of every architecture of GGUF, and tokenizers: tests/data/quantized/gguf_models.
+"""Tiny models of every architecture of GGUF, and tokenizers: tests/data/quantized/gguf_architectures.
 
-    pip install gguf==0.19.0 sentencepiece; scripts/golden/gguf_models.py
+    pip install gguf==0.19.0 sentencepiece; scripts/golden/gguf_architectures.py
 
 <arch>.gguf has random weights, projections in blocks of ggml; logits.safetensors has what transformers computes with the dequantised
 weights (float32, eager). Names come from the gguf package (tensor_mapping.py); the layouts (permuted heads, norms plus one, fused
@@ -21,7 +21,7 @@ from gguf.quants import dequantize, quantize
 from safetensors.torch import save_file
 
 DATA = pathlib.Path(__file__).resolve().parents[2] / "tests/data"
-OUT = DATA / "quantized/gguf_models"
+OUT = DATA / "quantized/gguf_architectures"
 TYPES = [Q.Q4_0, Q.Q8_0, Q.Q4_1, Q.BF16, Q.Q5_0, Q.Q5_1, Q.F16]
 IDS = torch.tensor([[3, 17, 88, 4, 51, 60, 9, 22, 35, 71, 2, 40]])
 
