@@ -33,7 +33,7 @@ HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const H
   HostWeight result;
   result.name = weight.parameter().name;
   result.slot = hosts.slot_names.at(result.name);
-  result.shape = weight.base().sizes().vec();
+  result.shape = weight.shape();
   result.kind = host.kind();
   const auto* linear = dynamic_cast<const nn::Linear*>(&host);
   result.inputs_first = linear != nullptr && linear->layout() == nn::WeightLayout::kInOut;
