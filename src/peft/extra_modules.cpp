@@ -29,7 +29,7 @@ Tensor trained_copy(const Tensor& base) {
 
 class Attacher {
  public:
-  Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
+  Attacher(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
       : options_(options), model_(model), head_(model.head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
 
   ExtraModules attach() {
@@ -220,7 +220,7 @@ class Attacher {
     return names;
   }
 
-  const LoraOptions& options_;
+  const ExtraOptions& options_;
   nn::Model& model_;
   nn::Linear* head_;  ///< null: the model has none over the vocabulary
   const std::set<std::string>& adapted_;
@@ -234,7 +234,7 @@ class Attacher {
 
 }  // namespace
 
-ExtraModules attach_extra_modules(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
+ExtraModules attach_extra_modules(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
                                   const std::string& adapter_name) {
   return Attacher(options, model, adapted, adapter_name).attach();
 }
