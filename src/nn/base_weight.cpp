@@ -67,6 +67,11 @@ void BaseWeight::replace(const std::string& adapter, Tensor tensor) {
   stand_ins_.push_back({adapter, std::move(tensor), std::move(matrix), true});
 }
 
+std::string BaseWeight::adapter_in_use() const {
+  const StandIn* const found = stand_in();
+  return found == nullptr ? "" : found->adapter;
+}
+
 void BaseWeight::use_adapter(const std::string& adapter) {
   for (StandIn& stand_in : stand_ins_) {
     stand_in.enabled = !adapter.empty() && stand_in.adapter == adapter;

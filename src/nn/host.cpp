@@ -44,6 +44,16 @@ void Host::use_adapter(const std::string& adapter) {
   }
 }
 
+std::string Host::adapter_in_use() const {
+  for (const BaseWeight& weight : weights_) {
+    if (!weight.adapter_in_use().empty()) {
+      return weight.adapter_in_use();
+    }
+  }
+  const auto found = std::find_if(attachments_.begin(), attachments_.end(), [](const auto& attachment) { return attachment->enabled; });
+  return found == attachments_.end() ? "" : (*found)->adapter;
+}
+
 void Host::remove_adapters() {
   for (BaseWeight& weight : weights_) {
     weight.remove_adapters();

@@ -43,6 +43,14 @@ int64_t tile_step(int64_t length, int64_t unit) {
 
 }  // namespace
 
+int64_t PackedWeight::working_bytes(int64_t tokens) const {
+  const auto elements = [tokens](int64_t count, int64_t length, int64_t unit) {
+    return std::min(count, tile_step(length, unit)) * (length + tokens);
+  };
+  const int64_t most = std::max(elements(out_features(), in_features(), 1), elements(in_features(), out_features(), matrix_->column_step()));
+  return most * static_cast<int64_t>(at::elementSize(dtype_));
+}
+
 Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const {
   const int64_t outputs = out_features(), inputs = in_features();
   if (device().is_cpu() && x_TI.size(0) <= kFewRows) {

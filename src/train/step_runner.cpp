@@ -117,9 +117,11 @@ void StepRunner::expect(const std::vector<MicroBatch>& computed, const std::opti
 
 nn::BatchRoom StepRunner::room_for(const MicroBatch& part) const {
   const BatchSize needed = inputs_.objective.size(part);
-  nn::BatchRoom room{needed.input, static_cast<int64_t>(part.size()), needed.supervised, 0};
+  nn::BatchRoom room{needed.input, 0, needed.supervised, 0};
   for (const int64_t index : part) {
-    room.longest = std::max(room.longest, inputs_.train.examples[index].num_tokens());
+    const data::Example& example = inputs_.train.examples[index];
+    room.documents += static_cast<int64_t>(example.num_documents());
+    room.longest = std::max(room.longest, example.longest_document());
   }
   return room;
 }

@@ -52,6 +52,7 @@ TEST(HeadScorer, CapsLogitsAndLossesAlike) {
     expect_close(scorer->loss_sum(hidden_SD, labels_S, pass), loss, 1e-5);
     const ops::TokenScores scores = scorer->scores(hidden_SD, labels_S, pass);
     expect_close(scores.loss_S.sum(), loss, 1e-5);
+    expect_close(scorer->token_losses(hidden_SD, labels_S, pass), scores.loss_S, 1e-5);
     expect_equal(scores.correct_S, own_SV.argmax(1) == labels_S);
     EXPECT_GT(scorer->loss_bytes(1000), scorer->loss_bytes(10));
   }
@@ -90,6 +91,7 @@ TEST(GivenLogits, AreScoredAsAHeadsLogitsAre) {
   EXPECT_TRUE(given.logits(logits_SV, pass).is_same(logits_SV));
   expect_close(given.loss_sum(logits_SV, labels_S, pass), head.loss_sum(hidden_SD, labels_S, pass), 1e-5);
   expect_close(given.scores(logits_SV, labels_S, pass).loss_S, head.scores(hidden_SD, labels_S, pass).loss_S, 1e-5);
+  expect_close(given.token_losses(logits_SV, labels_S, pass), head.token_losses(hidden_SD, labels_S, pass), 1e-5);
   EXPECT_EQ(given.loss_bytes(5), 3 * 5 * kWords * 4);
   EXPECT_EQ(given.head(), head.head());
   EXPECT_TRUE(given.hosts().empty());  // the head is among the body's

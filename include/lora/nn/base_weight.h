@@ -53,6 +53,8 @@ class BaseWeight {
 
   /// Makes this adapter's replacement the one in use; "": none.
   void use_adapter(const std::string& adapter);
+  /// The adapter whose replacement is in use; "": none.
+  std::string adapter_in_use() const;
   void remove_adapters() { stand_ins_.clear(); }
 
  private:

@@ -20,7 +20,8 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// attention stays within a document by `offsets`. T tokens in all, D documents.
 struct BatchLayout : ops::DocumentLayout {
   Tensor positions_T;                   ///< int64, restarts in each document: at 0, or after its cached tokens
-  std::vector<int64_t> sample_ids;      ///< [D], index of each document in its dataset
+  std::vector<int64_t> sample_ids;      ///< [D], index of each document's example in its dataset
+  std::vector<int64_t> numbers;         ///< [D], of each document among those of its example, from 0; they lie next to each other
   std::vector<int64_t> cached_lengths;  ///< [D], tokens of each document that earlier passes left in a KvCache
   int64_t prefix_length = 0;            ///< keys that an adapter puts before each document's; positions_T counts them
 
@@ -91,6 +92,7 @@ struct DocumentPlace {
   int64_t length;
   int64_t sample_id;
   int64_t cached_length = 0;
+  int64_t number = 0;  ///< among the documents of its example
 };
 
 /// The layout of such documents, in order, on the CPU.
@@ -103,6 +105,7 @@ struct DocumentView {
   int64_t sample_id;
   int64_t cached_length = 0;   ///< number of cached tokens before these
   int64_t second_segment = 0;  ///< where the second of two texts begins; 0: there is only one
+  int64_t number = 0;          ///< among the documents of its example
 };
 
 /// Packs documents of tokens, in order, into one batch on the CPU.

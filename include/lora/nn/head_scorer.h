@@ -15,6 +15,7 @@ class HeadScorer : public TokenScorer {
 
   Tensor logits(const Tensor& hidden_SD, const Pass& pass) const override;
   Tensor loss_sum(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
+  Tensor token_losses(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
   ops::TokenScores scores(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
   int64_t loss_bytes(int64_t num_tokens) const override;
   int64_t scores_bytes(int64_t num_tokens) const override;

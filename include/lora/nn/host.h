@@ -66,6 +66,8 @@ class Host {
 
   /// Makes this adapter's attachments the only ones in use; "": none.
   void use_adapter(const std::string& adapter);
+  /// The adapter in use here; "": none, or it attaches nothing to this host.
+  std::string adapter_in_use() const;
   /// Removes everything that is attached.
   void remove_adapters();
 
