@@ -1,5 +1,5 @@
-"""Writes tests/data/llama and tests/data/families: for each case of llama_cases.py and family_cases.py its inputs and the
-results of transformers + PEFT.
+"""Writes tests/data/llama, families, classification and quantized/training: for each case of llama_cases.py, family_cases.py,
+classification_cases.py and quantized_cases.py its inputs and the results of transformers + PEFT.
 
     python llama_golden.py [--case NAME]...     write (all cases without --case)
     python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results,
@@ -27,15 +27,18 @@ from llama_reference import (
 from llama_rope import rope_table
 from lora_start import effective_weights, is_started
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
+from quantized import write_versions
+from quantized_cases import QUANTIZED_CASES
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
 LABELLED_CASES = CLASSIFICATION_CASES | FULL_CLASSIFICATION_CASES
-ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES
+ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES | QUANTIZED_CASES
 
 
 def folder_of(name: str) -> Path:
-    return (DATA if name in CASES else DATA.parent / ("classification" if name in LABELLED_CASES else "families")) / name
+    kinds = {"classification": LABELLED_CASES, "quantized/training": QUANTIZED_CASES, "llama": CASES}
+    return DATA.parent / next((kind for kind, cases in kinds.items() if name in cases), "families") / name
 
 
 def check_against_own_loss(model, document) -> None:
@@ -141,7 +144,7 @@ def write_case(name: str, case: Case) -> None:
 def nudge(model: torch.nn.Module, size: float) -> None:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in filter(torch.is_floating_point, model.parameters()):  # not the bytes of packed weights
             parameter.mul_(1 + size * torch.randn(parameter.shape, generator=generator))
 
 
@@ -187,6 +190,7 @@ def main() -> None:
         if not options.stability:
             (DATA / "rope.json").write_text(json.dumps(rope_table(), indent=1) + "\n", encoding="utf-8")
             write_json(DATA / "VERSIONS.json", versions())
+            write_versions(DATA.parent / "quantized" / "training", "transformers", "peft", "bitsandbytes")
 
 
 if __name__ == "__main__":

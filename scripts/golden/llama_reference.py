@@ -21,6 +21,7 @@ from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
+from quantized_base import load_quantized
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer, get_scheduler
 
 IGNORED = -100
@@ -92,6 +93,8 @@ def num_labels(folder: Path, run: dict) -> int:
 def base_of(folder: Path, run: dict, attention: str = "eager", path: Path | None = None) -> torch.nn.Module:
     """The run's base, or the model at `path`, as its objective opens it."""
     path = path or folder / run["model"]["path"]
+    if run["model"].get("quantization"):
+        return load_quantized(path, run["model"]["quantization"], attention)
     if not is_classification(run):
         return load_base(path, attention)
     return AutoModelForSequenceClassification.from_pretrained(
@@ -110,7 +113,8 @@ def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.n
         return base.requires_grad_(True)
     if is_started(run):
         return start_adapter(base, run, documents_of(folder, run, "train"))
-    return PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
+    model = PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
+    return model.train(base.training)
 
 
 def parameter_key(name: str) -> str:

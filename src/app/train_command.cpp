@@ -36,6 +36,15 @@ MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const
                       usable_memory_bytes(parts.base.model->device()), found});
 }
 
+/// Throws output Error if a run of the list cannot write into the folder for its optimiser's state. Creates nothing.
+void require_state_folders(const config::RunList& list) {
+  for (const RunConfig& config : list.runs) {
+    if (const std::filesystem::path& folder = config.training.optimizer.state_file; !folder.empty()) {
+      require_output_folder(folder);
+    }
+  }
+}
+
 /// Prints the summary of the run.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
   const SummaryInput input{config,
@@ -215,6 +224,7 @@ int train_command(const TrainRequest& request) {
     config_error("--resume", "found a checkpoint with several adapters, expected auto or never");
   }
   require_one_template(list.runs);
+  require_state_folders(list);
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }

@@ -1,5 +1,6 @@
 #include "config/training_table.h"
 
+#include "config/optimizer_field.h"
 #include "config/profile_field.h"
 #include "config/schedule_arguments.h"
 #include "lora/base/text.h"
@@ -128,9 +129,12 @@ void add_optimiser(Table<TrainOptions>& table) {
           "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
           "Decoupled weight decay; for SGD an L2 penalty.")
       .example(0.01)
-      .choice(
-          "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers,
-          "Optimiser; adamw_torch means adamw_torch_fused, and adamw_8bit stores its moments in 8 bits, as bitsandbytes does.")
+      .custom(optimizer_field())
+      .example("paged_adamw_8bit")
+      .value(
+          "optim_state_file", [](auto& o) -> auto& { return o.optimizer.state_file; }, nullable(text()),
+          "Folder for a file that holds the optimiser's moments during the run, to save memory on the CPU; null: they are in memory.")
+      .example("/scratch")
       .value(
           "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}),
           "Decay rate of the running mean of gradients, for AdamW and Lion.")

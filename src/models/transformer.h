@@ -50,6 +50,7 @@ class Transformer : public nn::Body {
   at::ScalarType dtype() const override { return embeddings_->table().weight().scalar_type(); }
   at::Device device() const override { return embeddings_->table().weight().device(); }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
+  int64_t prefix_length() const override;
   /// Not if the document grew beyond the length from which LongRoPE rotates all of its keys differently.
   bool keeps_keys(int64_t cached, int64_t length) const override;
 

@@ -30,6 +30,17 @@ Pass Pass::of_rows(Tensor row_keys) const {
   return rows;
 }
 
+Pass Pass::behind_prefix(int64_t length) const {
+  Pass behind = *this;
+  if (length > 0) {
+    auto batch = std::make_shared<Batch>(*batch_);
+    batch->layout.prefix_length = length;
+    batch->layout.positions_T = batch->layout.positions_T + length;
+    behind.batch_ = std::move(batch);
+  }
+  return behind;
+}
+
 Tensor Pass::needed(const Tensor& x_TD) const {
   return needed_S.defined() ? x_TD.index_select(0, needed_S) : x_TD;
 }

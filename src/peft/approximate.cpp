@@ -86,7 +86,7 @@ double root_of_share(double part, double whole) {
 /// Compares two checkpoints and sorts their differences.
 class Extractor {
  public:
-  Extractor(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank)
+  Extractor(const io::Checkpoint& base, const io::Checkpoint& tuned, const ExtractionTargets& targets, int64_t rank)
       : base_(base),
         tuned_(tuned),
         linears_(targets.linears.begin(), targets.linears.end()),
@@ -160,8 +160,8 @@ class Extractor {
     }
   }
 
-  const io::CheckpointSource& base_;
-  const io::CheckpointSource& tuned_;
+  const io::Checkpoint& base_;
+  const io::Checkpoint& tuned_;
   std::set<std::string> linears_;
   std::set<std::string> embeddings_;
   std::set<std::string> turned_;
@@ -213,7 +213,7 @@ Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight
   return result;
 }
 
-Extraction extracted(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank) {
+Extraction extracted(const io::Checkpoint& base, const io::Checkpoint& tuned, const ExtractionTargets& targets, int64_t rank) {
   const at::NoGradGuard no_grad;
   Extraction result = Extractor(base, tuned, targets, rank).run();
   if (result.approximation.adapter.updates.empty()) {

@@ -42,7 +42,10 @@ TEST(Findings, AllAtOnce) {
                                                       "[training.learning_rate] found \"fast\", expected a number > 0",
                                                       "[training.lerning_rate] unknown key. Did you mean 'learning_rate'?",
                                                       "[training.optim] found \"adamw_troch\", expected one of \"adamw_torch_fused\", "
-                                                      "\"adamw_torch\", \"adamw_8bit\", \"adafactor\", \"lion\", \"sgd\". "
+                                                      "\"adamw_torch\", \"adamw_8bit\", \"adamw_bnb_8bit\", \"paged_adamw\", "
+                                                      "\"paged_adamw_32bit\", \"paged_adamw_8bit\", \"adafactor\", \"lion\", "
+                                                      "\"lion_32bit\", \"lion_8bit\", \"paged_lion\", \"paged_lion_32bit\", "
+                                                      "\"paged_lion_8bit\", \"sgd\". "
                                                       "Did you mean 'adamw_torch'?",
                                                       "[training.seed] found -1, expected an integer >= 0"));
   EXPECT_EQ(sandbox.findings(Json::object()).size(), 4u);  // model, adapter, data, output_dir
@@ -142,7 +145,7 @@ TEST(Findings, TogetherWithOtherKeys) {
          "[training.adam_beta1] found 0.8, which the optimiser sgd does not use. Remove it, or choose another optim.");
   expect({"training.optim=adafactor", "training.adam_beta2=0.9"}, "[training.adam_beta2] found 0.9, which the optimiser adafactor");
   expect({"training.optim=lion", "training.adam_epsilon=1e-6"}, "[training.adam_epsilon] found 1e-06, which the optimiser lion");
-  expect({"training.optim=adamw_bnb_8bit"}, "Did you mean 'adamw_8bit'?");
+  expect({"training.optim=adam_8bit"}, "Did you mean 'adamw_8bit'?");
   const std::string plus = "training.loraplus_lr_ratio=16";
   expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
   expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 with loraplus_lr_ratio, expected 0");

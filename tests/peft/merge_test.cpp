@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_adapter.h"
@@ -29,7 +29,7 @@ std::string model_name(std::string name) {
   return place == std::string::npos ? name : name.replace(place, 16, "mlp");
 }
 
-BaseLayout layout_of(const io::CheckpointSource& base, bool tied) {
+BaseLayout layout_of(const io::SafetensorsCheckpoint& base, bool tied) {
   BaseLayout layout;
   layout.tied = tied;
   for (const std::string& name : base.names()) {
@@ -54,7 +54,7 @@ struct GoldenMerge {
 
   fs::path folder;
   Json json;
-  io::CheckpointSource base;
+  io::SafetensorsCheckpoint base;
   io::SafetensorsFile expected;
   BaseLayout layout;
   std::vector<WeightedAdapter> adapters;

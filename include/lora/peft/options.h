@@ -19,14 +19,16 @@ enum class LoraInit {
   kOrthogonal,  ///< "orthogonal": random A and B whose product is zero; even ranks only
   kPissa,       ///< "pissa", "pissa_niter_N": the weight's largest singular values, subtracted from it (Meng et al. 2024)
   kOlora,       ///< "olora": the leading part of its QR decomposition, subtracted from it (Büyükakyüz 2024)
+  kLoftq,       ///< "loftq": the largest singular values of the error that quantising the base makes (Li et al. 2023)
   kEva,         ///< "eva": A from activations on the data (Paischer et al. 2024), B zero
 };
 
 /// The initializations with a name; PEFT also has true, false and "pissa_niter_N".
-inline constexpr EnumTable<LoraInit, 5> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
+inline constexpr EnumTable<LoraInit, 6> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
                                                       {LoraInit::kOrthogonal, "orthogonal"},
                                                       {LoraInit::kPissa, "pissa"},
                                                       {LoraInit::kOlora, "olora"},
+                                                      {LoraInit::kLoftq, "loftq"},
                                                       {LoraInit::kEva, "eva"}}}};
 
 /// Whether the initial B A is subtracted from the base weight, so that the model starts unchanged.

@@ -17,6 +17,7 @@ struct BatchSize {
   int64_t supervised = 0;  ///< what the loss is divided by: the number of supervised tokens, documents or rows
   int64_t input = 0;       ///< input tokens, or rows of features
   int64_t lanes = 1;       ///< number of such parts computed side by side (sizes_at_once)
+  int64_t documents = 0;
 };
 
 /// What a loss takes in addition to the model's pass, for the memory estimate.

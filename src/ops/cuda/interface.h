@@ -12,7 +12,7 @@
 namespace lora::ops {
 
 /// Increased with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 3;
+inline constexpr int32_t kCudaInterfaceVersion = 4;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -117,6 +117,11 @@ LORA_CUDA_API int32_t lora_cuda_interface_version();
 /// Whether every device that the driver reports can run the kernels (compute capability 8.0 or later).
 LORA_CUDA_API int32_t lora_cuda_check_devices();
 LORA_CUDA_API const char* lora_cuda_error_text(int32_t error);
+
+/// Zeroed memory that the driver moves between the place's device and the host (cudaMallocManaged). The stream orders the zeroing.
+LORA_CUDA_API int32_t lora_cuda_allocate_managed(const CudaPlace* place, int64_t bytes, void** memory);
+/// Waits for the device's work. The stream is not used.
+LORA_CUDA_API int32_t lora_cuda_free_managed(const CudaPlace* place, void* memory);
 
 LORA_CUDA_API int32_t lora_cuda_rms_norm(const CudaPlace* place, const CudaRmsNorm* arguments);
 LORA_CUDA_API int32_t lora_cuda_rms_norm_backward(const CudaPlace* place, const CudaRmsNormBackward* arguments);
