@@ -7,8 +7,6 @@
 namespace lora::config {
 namespace {
 
-using ::testing::ElementsAre;
-
 TEST(Findings, UnknownKeys) {
   expect_findings({
       {"lora_rank=8", "[lora_rank] unknown key: write 'adapter.r' (the name is another tool's)"},
