@@ -8,7 +8,7 @@ hqq/4bit, …      HQQLinear's own state_dict(); transformers 4 wrote these fold
 mxfp4            blocks.safetensors: the blocks and scales of gpt-oss' experts, every code and extreme scales; expected.safetensors: what
                  transformers' convert_moe_packed_tensors makes of them, [experts, in, out], float32 and (`<key>.bfloat16`) bfloat16
 
-Needs hqq (requirements.txt).
+Needs hqq (requirements_packers.txt).
 """
 
 import copy
