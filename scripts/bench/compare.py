@@ -18,7 +18,7 @@ from measure import TOLERANCES, Disagreement, measure, say
 from processes import RunFailed, exit_on_sigterm
 from report import machine_line, render
 from shapes import SHAPES, TARGETS
-from sides import VARIANTS, Bench, Case, prepare, run_ours, run_peer
+from sides import QUANTIZATIONS, VARIANTS, Bench, Case, prepare, run_ours, run_peer
 from workloads import WORKLOADS
 
 QUICK = {
@@ -64,6 +64,7 @@ def read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--targets", type=names_of(TARGETS), default=list(TARGETS), help=", ".join(TARGETS))
     parser.add_argument("--workloads", type=names_of(WORKLOADS), default=list(WORKLOADS), help=", ".join(WORKLOADS))
     parser.add_argument("--dtype", type=names_of(TOLERANCES), default=["float32"], help=", ".join(TOLERANCES))
+    parser.add_argument("--quantize", type=names_of(QUANTIZATIONS), default=["none"], help=", ".join(QUANTIZATIONS))
     parser.add_argument("--variants", type=names_of(VARIANTS), default=list(VARIANTS), help="variants of the peer: " + ", ".join(VARIANTS))
     parser.add_argument("--steps", type=int, default=4, help="steps per run; the first is a warm-up (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each side (default: %(default)s)")
@@ -119,14 +120,15 @@ def earlier_cases(options: argparse.Namespace, measured: list[dict]) -> list[dic
         return []
     earlier = json.loads(options.json.read_text(encoding="utf-8"))["cases"]
     now = [result["case"] for result in measured]
+    for result in earlier:
+        result["case"].setdefault("quantization", "none")  # written before bases could be quantised
     return [result for result in earlier if result["case"] not in now]
 
 
 def write_results(options: argparse.Namespace, arguments: list[str], start_up: dict, measured: list[dict]) -> None:
-    order = [list(SHAPES), list(TARGETS), list(WORKLOADS), list(TOLERANCES)]
-    keys = ("model", "targets", "workload", "dtype")
+    order = {"model": SHAPES, "targets": TARGETS, "workload": WORKLOADS, "dtype": TOLERANCES, "quantization": QUANTIZATIONS}
     cases = earlier_cases(options, measured) + measured
-    cases.sort(key=lambda result: [names.index(result["case"][key]) for names, key in zip(order, keys, strict=True)])
+    cases.sort(key=lambda result: [list(names).index(result["case"][key]) for key, names in order.items()])
     results = {
         "machine": f"{machine_line(options.threads)}; load average {options.load:.1f} before the first run",
         "versions": {"lora-train": revision()} | measured[-1]["peer"]["versions"],
@@ -153,7 +155,7 @@ def main(arguments: list[str]) -> int:
     measured = []
     try:
         start_up = measure_start_up(bench, options.rounds)
-        for case in (Case(*names) for names in product(options.models, options.targets, options.workloads, options.dtype)):
+        for case in (Case(*names) for names in product(options.models, options.targets, options.workloads, options.dtype, options.quantize)):
             inputs = prepare(bench, case, options.steps)
             measured.append(measure(bench, inputs, options.rounds, variants))
     except (Disagreement, RunFailed, FileNotFoundError) as failure:

@@ -3,6 +3,8 @@
     python peft_train.py --model DIR --adapter DIR --rows ROWS.jsonl --batch-size 4 --steps 5 --dtype float32 \
         --attention sdpa --batching padded --learning-rate 1e-4 --output DIR
 
+`--quantization nf4 | nf4-dq | fp4 | fp4-dq | int8` has bitsandbytes quantise the base while it is loaded.
+
 Writes DIR/metrics.jsonl as lora-train does (step, loss, grad_norm, num_input_tokens, tokens_per_second; padding is
 not counted), and DIR/peer.json with versions and the resident memory after the model is loaded.
 `--batching padded` pads a batch to its longest document; `single` runs the documents one by one and accumulates the gradients.
@@ -20,7 +22,7 @@ import peft
 import torch
 import transformers
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 IGNORED = -100
 MAX_GRAD_NORM = 1.0
@@ -31,9 +33,27 @@ def read_documents(path: Path) -> list[tuple[list[int], list[int]]]:
         return [(row["input_ids"], row["labels"]) for row in map(json.loads, file)]
 
 
+def quantization_config(name: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
+    if name == "none":
+        return None
+    if name == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    kind, _, double = name.partition("-")
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_use_double_quant=double == "dq", bnb_4bit_compute_dtype=dtype
+    )
+
+
 def load_model(options: argparse.Namespace) -> PeftModel:
-    """The base in `dtype`, the adapter in float32, which is PEFT's default."""
-    base = AutoModelForCausalLM.from_pretrained(options.model, dtype=getattr(torch, options.dtype), attn_implementation=options.attention)
+    """The base in `dtype` or quantised, the adapter in float32, which is PEFT's default. Always in training mode: in evaluation mode
+    bitsandbytes repacks the weights for good on some processors."""
+    dtype = getattr(torch, options.dtype)
+    base = AutoModelForCausalLM.from_pretrained(
+        options.model,
+        dtype=dtype,
+        attn_implementation=options.attention,
+        quantization_config=quantization_config(options.quantization, dtype),
+    )
     return PeftModel.from_pretrained(base, options.adapter, is_trainable=True).train()
 
 
@@ -89,6 +109,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
+    parser.add_argument("--quantization", choices=["none", "nf4", "nf4-dq", "fp4", "fp4-dq", "int8"], default="none")
     parser.add_argument("--attention", choices=["sdpa", "eager"], required=True)
     parser.add_argument("--batching", choices=["padded", "single"], required=True)
     parser.add_argument("--learning-rate", type=float, required=True)

@@ -28,7 +28,7 @@ INTRODUCTION = (
 LEGEND = (
     "tokens/s are input tokens without padding, without the first step: the median over the rounds. PEFT is a plain loop "
     "(scripts/bench/peft_train.py) in the variant that a short calibration found fastest: batches padded, or documents one by one "
-    "(single), with attention sdpa or eager. Memory is the peak of the resident set minus the size of the weights' file, in GB. "
+    "(single), with attention sdpa or eager; quantised bases by bitsandbytes. Memory is the peak of the resident set minus the size of the weights' file, in GB. "
     "Differences of loss and grad_norm are the largest of all steps, relative; the benchmark fails above {limits}. "
     "GEMM is the fraction that lora-train reaches of the rate of torch.mm at the model's shapes, measured in the same round, with "
     "4N + 6P + 6·s·d·L FLOP per token and the head counted for supervised tokens only.\n"
@@ -59,7 +59,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def case_title(case: dict) -> str:
-    return f"{SHAPES[case['model']].title}, {case['targets']}, {case['workload']}"
+    kind = "" if case["quantization"] == "none" else f", {case['quantization']}"
+    return f"{SHAPES[case['model']].title}, {case['targets']}, {case['workload']}{kind}"
 
 
 def case_row(result: dict) -> list[str]:

@@ -87,6 +87,8 @@ SHAPES = {
     "smollm2-135m": Shape("SmolLM2-135M", 576, 1536, 30, 9, 3, 49152, tied=True),
     "qwen2.5-0.5b": Shape("Qwen2.5-0.5B", 896, 4864, 24, 14, 2, 151936, tied=True, attention_bias=True),
     "tinyllama-1.1b": Shape("TinyLlama-1.1B", 2048, 5632, 22, 32, 4, 32000, tied=False),
+    "llama-7b": Shape("LLaMA-7B", 4096, 11008, 32, 32, 32, 32000, tied=False),
+    "llama-3.1-8b": Shape("Llama-3.1-8B", 4096, 14336, 32, 32, 8, 128256, tied=False),
     "tiny": Shape("tiny", 64, 128, 2, 4, 2, 1000, tied=True),
     "vocabulary-8k": Shape("4 layers, 256 wide, vocabulary 8192", 256, 768, 4, 4, 2, 8192, tied=True),
     "vocabulary-128k": Shape("4 layers, 256 wide, vocabulary 131072", 256, 768, 4, 4, 2, 131072, tied=True),

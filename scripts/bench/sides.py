@@ -25,6 +25,15 @@ class Variant:
         return f"{self.batching}-{self.attention}"
 
 
+# How the base is quantised while it is loaded: lora-train's model.quantization.
+QUANTIZATIONS = {
+    "none": None,
+    "nf4": {"type": "nf4"},
+    "nf4-dq": {"type": "nf4", "double_quant": True},
+    "fp4": {"type": "fp4"},
+    "fp4-dq": {"type": "fp4", "double_quant": True},
+    "int8": {"type": "int8"},
+}
 VARIANTS = {str(v): v for v in (Variant(b, a) for b in ("padded", "single") for a in ("sdpa", "eager"))}
 
 
@@ -34,9 +43,10 @@ class Case:
     targets: str
     workload: str
     dtype: str
+    quantization: str = "none"  # a name of QUANTIZATIONS
 
     def __str__(self) -> str:
-        return f"{self.model} {self.targets} {self.workload} {self.dtype}"
+        return f"{self.model} {self.targets} {self.workload} {self.dtype}" + ("" if self.quantization == "none" else f" {self.quantization}")
 
 
 @dataclass
@@ -97,8 +107,10 @@ def prepare(bench: Bench, case: Case, num_steps: int) -> Inputs:
 
 def run_config(inputs: Inputs, num_steps: int, output: Path) -> dict:
     """The config with which lora-train does the same as peft_train.py."""
+    quantization = QUANTIZATIONS[inputs.case.quantization]
     return {
-        "model": {"path": str(inputs.model.resolve()), "dtype": inputs.case.dtype, "device": "cpu"},
+        "model": {"path": str(inputs.model.resolve()), "dtype": inputs.case.dtype, "device": "cpu"}
+        | ({"quantization": quantization} if quantization else {}),
         "adapter": {"peft_type": "LORA", "init_from": str(inputs.adapter.resolve())},
         "data": {
             "train": [{"path": str(inputs.rows.resolve()), "format": "tokens"}],
@@ -132,7 +144,7 @@ def run_peer(bench: Bench, inputs: Inputs, variant: Variant, num_steps: int) -> 
     output = bench.work / "runs" / "peer"
     command = [bench.peer_python, str(HERE / "peft_train.py"), "--model", str(inputs.model), "--adapter", str(inputs.adapter)]
     command += ["--rows", str(inputs.rows), "--batch-size", str(inputs.batch_size), "--steps", str(num_steps)]
-    command += ["--dtype", inputs.case.dtype, "--attention", variant.attention, "--batching", variant.batching]
+    command += ["--dtype", inputs.case.dtype, "--quantization", inputs.case.quantization, "--attention", variant.attention, "--batching", variant.batching]
     command += ["--learning-rate", str(LEARNING_RATE), "--output", str(output)]
     run = run_training(command, output, bench.environment(), bench.memory_limit)
     return run, json.loads((output / "peer.json").read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 #pragma once
-#include <array>
 #include <cstdint>
 
 #include "lora/optim/options.h"
+#include "lora/quantization/dynamic_map.h"
 
 namespace lora::optim {
 
@@ -19,8 +19,8 @@ struct LionFactors {
 };
 
 /// Lion (Chen et al. 2023, algorithm 2).
-template <typename Scalar>
-void lion_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Scalar* exp_avg);
+template <typename Scalar, typename Moment>
+void lion_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Moment* exp_avg);
 
 struct AdamWFactors {
   double gradient_scale;
@@ -43,14 +43,8 @@ void adamw_update(const AdamWFactors& factors, int64_t count, Scalar* parameter,
 /// Elements that share one scale of 8-bit moments.
 inline constexpr int64_t kQuantizationBlock = 256;
 
-/// A dynamic map, prepared for fast lookup. A number is quantised to the nearest value.
-struct QuantizationMap {
-  std::array<float, 256> values;     ///< ascending
-  std::array<float, 256> midpoints;  ///< from each value to the next; the last is infinite
-  /// For the upper 16 bits of a float, the code of the smallest number that has them. Numbers with the same upper bits cross at most one
-  /// midpoint, so that the code of each is this one or the next.
-  std::array<uint8_t, 65536> first_codes;
-};
+using quantization::dynamic_map;
+using quantization::QuantizationMap;
 
 /// One moment in 8 bits: one code per element, and the largest magnitude of each block.
 struct QuantizedMoment {
@@ -64,6 +58,10 @@ struct QuantizedMoment {
 template <typename Scalar>
 void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg,
                        QuantizedMoment exp_avg_sq);
+
+/// lion_update with a moment that is dequantised before and quantised after it, in the same way.
+template <typename Scalar>
+void lion_8bit_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg);
 
 /// The sum of squares in float64, in an order that depends only on `count`.
 template <typename Scalar>

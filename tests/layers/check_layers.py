@@ -14,7 +14,7 @@ import sys
 LAYERS = [
     ["base"],
     ["io", "tokenizer", "metrics"],
-    ["ops", "comm"],
+    ["quantization", "ops", "comm"],
     ["nn"],
     ["models", "peft", "data", "optim"],
     ["checkpoint", "generate", "torchscript"],

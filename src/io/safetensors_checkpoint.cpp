@@ -1,17 +1,17 @@
-// The weights of a Hugging Face folder.
+#include "lora/io/checkpoint.h"
+
 #include <algorithm>
 #include <map>
-#include <set>
+#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "io/safetensors_format.h"
+#include "io/torch_dtype.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
-#include "lora/io/dtype_name.h"
+#include "lora/io/safetensors.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/io/tensors.h"
-#include "lora/io/weight_source.h"
 
 namespace lora::io {
 
@@ -68,12 +68,11 @@ void require_valid_shard_name(const std::string& shard, const std::string& tenso
 
 }  // namespace
 
-struct CheckpointSource::Impl {
+struct SafetensorsCheckpoint::Impl {
   fs::path folder;
   std::vector<fs::path> files;
   std::vector<SafetensorsFile> shards;
   std::unordered_map<std::string, size_t> shard_of;  ///< from a tensor's name to its index in `shards`
-  std::unordered_set<std::string> asked;
   std::vector<std::string> unlisted;
   std::map<std::string, std::string> absent;  ///< from a tensor to the file that holds it according to the index
 
@@ -90,10 +89,10 @@ struct CheckpointSource::Impl {
   }
   void open_index();
   void add_unlisted();
-  const SafetensorsFile& shard(const std::string& name) const;
+  const SafetensorsFile* find_shard(const std::string& name) const;  ///< null if there is no such tensor
 };
 
-void CheckpointSource::Impl::open_index() {
+void SafetensorsCheckpoint::Impl::open_index() {
   const fs::path index = folder / kIndexFile;
   const Json json = read_json(index, ErrorKind::kModel);
   const Json& weight_map = JsonReader(json, index.string(), ErrorKind::kModel).at("weight_map");
@@ -126,7 +125,7 @@ void CheckpointSource::Impl::open_index() {
 }
 
 /// transformers reads every tensor in the files of an index, whether or not the index lists it for that file.
-void CheckpointSource::Impl::add_unlisted() {
+void SafetensorsCheckpoint::Impl::add_unlisted() {
   for (size_t shard = 0; shard < shards.size(); ++shard) {
     for (const std::string& name : shards[shard].names()) {
       if (shard_of.emplace(name, shard).second && absent.erase(name) == 0) {
@@ -137,25 +136,16 @@ void CheckpointSource::Impl::add_unlisted() {
   std::sort(unlisted.begin(), unlisted.end());
 }
 
-const SafetensorsFile& CheckpointSource::Impl::shard(const std::string& name) const {
+const SafetensorsFile* SafetensorsCheckpoint::Impl::find_shard(const std::string& name) const {
   const auto found = shard_of.find(name);
   if (const auto listed = absent.find(name); listed != absent.end()) {
     model_error((folder / listed->second).string() + ": tensor '" + printable(name, 120) + "'",
                 "is missing, but model.safetensors.index.json lists it for this file. Likely cause: files of two versions are mixed.");
   }
-  if (found == shard_of.end()) {
-    std::vector<std::string> known;
-    for (const auto& [tensor, shard] : shard_of) {
-      known.push_back(tensor);
-    }
-    std::sort(known.begin(), known.end());
-    model_error(folder.string() + ": tensor '" + printable(name, 120) + "'",
-                "is missing" + did_you_mean(name, known) + ". Likely cause: config.json does not belong to these weights.");
-  }
-  return shards[found->second];
+  return found == shard_of.end() ? nullptr : &shards[found->second];
 }
 
-CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_unique<Impl>()) {
+SafetensorsCheckpoint::SafetensorsCheckpoint(const fs::path& folder) : Checkpoint(folder), impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
   if (is_named(folder / kSingleFile)) {
     impl_->open_single();
@@ -166,55 +156,32 @@ CheckpointSource::CheckpointSource(const fs::path& folder) : impl_(std::make_uni
   }
 }
 
-CheckpointSource::~CheckpointSource() = default;
+SafetensorsCheckpoint::~SafetensorsCheckpoint() = default;
 
-StoredWeight CheckpointSource::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
-  const SafetensorsFile& shard = impl_->shard(name);
-  if (const std::vector<int64_t> found = shard.shape(name); found != shape) {
-    model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
-                "found shape " + shape_text(found) + ", expected " + shape_text(shape) +
-                    ". Likely cause: config.json does not belong to these weights.");
-  }
-  impl_->asked.insert(name);
-  const Tensor tensor = shard.tensor(name);
-  if (!is_plain_float(tensor.scalar_type())) {
-    model_error(impl_->folder.string() + ": tensor '" + printable(name, 120) + "'",
-                "found dtype " + dtype_name(tensor.scalar_type()) +
-                    ", expected float32, float16, bfloat16 or float64. Likely cause: a quantised checkpoint. Use the unquantised one.");
-  }
-  return {tensor};
+TensorFacts SafetensorsCheckpoint::facts(const std::string& name) const {
+  const TensorEntry& entry = shard(name).entry(name);
+  const std::optional<Dtype> dtype = kDtypes.find(entry.dtype_name);
+  return {entry.shape, entry.dtype_name, dtype ? torch_dtype(*dtype) : at::ScalarType::Undefined,
+          static_cast<int64_t>(entry.end - entry.begin)};
 }
 
-at::ScalarType CheckpointSource::stored_dtype() const {
-  std::set<std::string> names;
-  for (const auto& [name, shard] : impl_->shard_of) {
-    names.insert(name);
-  }
-  for (const std::string& name : names) {
-    const at::ScalarType dtype = impl_->shard(name).tensor(name).scalar_type();
-    if (is_plain_float(dtype)) {
-      return dtype;
-    }
-  }
-  return at::kFloat;
+StoredWeight SafetensorsCheckpoint::stored(const std::string& name) const {
+  return {shard(name).tensor(name)};
 }
 
-bool CheckpointSource::contains(const std::string& name) const {
+const SafetensorsFile& SafetensorsCheckpoint::shard(const std::string& name) const {
+  const SafetensorsFile* const found = impl_->find_shard(name);
+  if (found == nullptr) {
+    no_such_tensor(name);
+  }
+  return *found;
+}
+
+bool SafetensorsCheckpoint::contains(const std::string& name) const {
   return impl_->shard_of.count(name) > 0;
 }
 
-std::vector<std::string> CheckpointSource::unused() const {
-  std::vector<std::string> names;
-  for (const auto& [name, shard] : impl_->shard_of) {
-    if (impl_->asked.count(name) == 0) {
-      names.push_back(name);
-    }
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::vector<std::string> CheckpointSource::names() const {
+std::vector<std::string> SafetensorsCheckpoint::names() const {
   std::vector<std::string> names;
   for (size_t i = 0; i < impl_->shards.size(); ++i) {
     for (const std::string& name : impl_->shards[i].names()) {
@@ -227,15 +194,11 @@ std::vector<std::string> CheckpointSource::names() const {
   return names;
 }
 
-Tensor CheckpointSource::tensor(const std::string& name) const {
-  return impl_->shard(name).tensor(name);
+void SafetensorsCheckpoint::release(const std::string& name) const {
+  shard(name).release(name);
 }
 
-void CheckpointSource::release(const std::string& name) const {
-  impl_->shard(name).release(name);
-}
-
-std::string CheckpointSource::fingerprint() const {
+std::string SafetensorsCheckpoint::fingerprint() const {
   constexpr size_t kSample = 4096;
   const std::map<std::string, size_t> sorted(impl_->shard_of.begin(), impl_->shard_of.end());
   Sha256 digest;
@@ -251,7 +214,19 @@ std::string CheckpointSource::fingerprint() const {
   return digest.hexadecimal();
 }
 
-std::vector<std::string> CheckpointSource::absent() const {
+std::vector<std::string> SafetensorsCheckpoint::notes() const {
+  const std::string index = std::string(kIndexFile) + " ";
+  std::vector<std::string> notes;
+  if (const std::vector<std::string> names = absent(); !names.empty()) {
+    notes.push_back(index + "names tensors that no file holds: " + some_names(names));
+  }
+  if (!impl_->unlisted.empty()) {
+    notes.push_back(index + "does not name some tensors of its files: " + some_names(impl_->unlisted) + ". They are read nevertheless.");
+  }
+  return notes;
+}
+
+std::vector<std::string> SafetensorsCheckpoint::absent() const {
   std::vector<std::string> names;
   for (const auto& [tensor, file] : impl_->absent) {
     names.push_back(tensor);
@@ -259,11 +234,11 @@ std::vector<std::string> CheckpointSource::absent() const {
   return names;
 }
 
-std::vector<std::string> CheckpointSource::unlisted() const {
+std::vector<std::string> SafetensorsCheckpoint::unlisted() const {
   return impl_->unlisted;
 }
 
-std::vector<fs::path> CheckpointSource::files() const {
+std::vector<fs::path> SafetensorsCheckpoint::files() const {
   return impl_->files;
 }
 

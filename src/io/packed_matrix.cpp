@@ -1,0 +1,43 @@
+#include "lora/io/packed_matrix.h"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+namespace lora::io {
+
+void PackedMatrix::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+  constexpr int64_t kLanes = 16;  // partial sums, so that the order does not depend on the processor
+  const int64_t inputs = in_features();
+  std::vector<float> row(static_cast<size_t>(inputs));
+  for (int64_t o = row_begin; o < row_end; ++o) {
+    decode({o, o + 1, 0, inputs}, at::kFloat, row.data(), inputs);
+    float sums[kLanes] = {};
+    int64_t i = 0;
+    for (; i + kLanes <= inputs; i += kLanes) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        sums[lane] += row[static_cast<size_t>(i + lane)] * x[i + lane];
+      }
+    }
+    float sum = 0;
+    for (; i < inputs; ++i) {
+      sum += row[static_cast<size_t>(i)] * x[i];
+    }
+    for (const float lane : sums) {
+      sum += lane;
+    }
+    y[o - row_begin] = sum;
+  }
+}
+
+Tensor PackedMatrix::decoded(const Tile& tile, at::ScalarType dtype) const {
+  Tensor values = at::empty({tile.rows(), tile.columns()}, at::TensorOptions(dtype).device(device()));
+  decode(tile, dtype, values.mutable_data_ptr(), tile.columns());
+  return values;
+}
+
+Tensor decoded(const PackedMatrix& matrix, at::ScalarType dtype) {
+  return matrix.decoded({0, matrix.out_features(), 0, matrix.in_features()}, dtype);
+}
+
+}  // namespace lora::io

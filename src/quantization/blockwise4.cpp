@@ -1,0 +1,241 @@
+#include "lora/quantization/blockwise4.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <stdexcept>
+
+#include "lora/base/error.h"
+#include "quantization/cpu/kernels.h"
+#include "quantization/elements.h"
+
+namespace lora::quantization {
+
+namespace {
+
+constexpr std::array<float, 16> kNf4{
+    -1.0F, -0.6961928009986877F, -0.5250730514526367F, -0.39491748809814453F, -0.28444138169288635F, -0.18477343022823334F,
+    -0.09105003625154495F, 0.0F, 0.07958029955625534F, 0.16093020141124725F, 0.24611230194568634F, 0.33791524171829224F,
+    0.44070982933044434F, 0.5626170039176941F, 0.7229568362236023F, 1.0F};
+/// In twelfths.
+constexpr std::array<float, 16> kFp4{0, 0.0625F, 8, 12, 4, 6, 2, 3, 0, -0.0625F, -8, -12, -4, -6, -2, -3};
+
+std::string described(const Tensor& tensor) {
+  std::string sizes;
+  for (const int64_t size : tensor.sizes()) {
+    sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
+  }
+  return std::string(c10::toString(tensor.scalar_type())) + " [" + sizes + "]";
+}
+
+/// A part with one dimension. Throws unless it has that dtype and number of elements.
+Tensor checked(const Tensor& part, at::ScalarType dtype, int64_t count, const std::string& name, const std::string& where) {
+  if (!part.defined() || part.scalar_type() != dtype || part.numel() != count) {
+    model_error(where, name + ": found " + (part.defined() ? described(part) : "nothing") + ", expected " + c10::toString(dtype) + " with " +
+                           std::to_string(count) + " elements");
+  }
+  return part.contiguous().view({count});
+}
+
+int64_t divided_up(int64_t count, int64_t by) {
+  return (count + by - 1) / by;
+}
+
+void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
+  constexpr int64_t kMost = int64_t{1} << 31;  // of rows and of columns, so that their product is below 2^63
+  if (parts.rows < 1 || parts.columns < 1 || parts.rows > kMost || parts.columns > kMost) {
+    model_error(where, "shape: found [" + std::to_string(parts.rows) + ", " + std::to_string(parts.columns) + "], expected a matrix");
+  }
+  if (parts.block_size < 32 || parts.block_size > 4096 || !std::has_single_bit(static_cast<uint64_t>(parts.block_size))) {
+    model_error(where, "blocksize: found " + std::to_string(parts.block_size) + ", expected a power of two from 32 to 4096");
+  }
+  if (!is_value_dtype(parts.value_dtype)) {
+    model_error(where, std::string("dtype: found ") + c10::toString(parts.value_dtype) + ", expected float32, bfloat16 or float16");
+  }
+  if (parts.nested && parts.nested->block_size < 1) {
+    model_error(where, "nested_blocksize: found " + std::to_string(parts.nested->block_size) + ", expected a positive number");
+  }
+}
+
+/// Of a matrix, so many elements are decoded at a time that their tables stay in the L1 cache.
+constexpr int64_t kElementsAtOnce = 8192;
+
+/// The elements of a matrix, one after the other.
+struct Elements {
+  const uint8_t* codes;
+  const float* codebook;
+  int64_t block_size;
+};
+
+/// Elements [begin, end) of one block.
+template <typename S>
+void decode_part(const uint8_t* codes, int64_t begin, int64_t end, const S* table, S* out) {
+  if (begin % 2 != 0 && begin < end) {
+    *out++ = table[codes[begin / 2] & 15];
+    ++begin;
+  }
+  const int64_t pairs = (end - begin) / 2;
+  cpu::look_up_pairs(codes + begin / 2, pairs, table, out);
+  if ((end - begin) % 2 != 0) {
+    out[2 * pairs] = table[codes[end / 2] >> 4];
+  }
+}
+
+/// Elements [begin, end), with a table for each block from the first one on.
+template <typename S>
+void decode_elements(const Elements& all, int64_t begin, int64_t end, const S* tables, S* out) {
+  const int64_t first = begin / all.block_size, whole_first = divided_up(begin, all.block_size), whole_last = end / all.block_size;
+  if (whole_first >= whole_last) {  // no block is whole
+    const int64_t middle = std::clamp(whole_first * all.block_size, begin, end);
+    decode_part(all.codes, begin, middle, tables, out);
+    decode_part(all.codes, middle, end, tables + (whole_first - first) * 16, out + (middle - begin));
+    return;
+  }
+  const int64_t whole_begin = whole_first * all.block_size, whole_end = whole_last * all.block_size;
+  decode_part(all.codes, begin, whole_begin, tables, out);
+  cpu::look_up_blocks(all.codes + whole_begin / 2, whole_last - whole_first, all.block_size / 2, tables + (whole_first - first) * 16,
+                      out + (whole_begin - begin), cpu::best_simd());
+  decode_part(all.codes, whole_end, end, tables + (whole_last - first) * 16, out + (whole_end - begin));
+}
+
+}  // namespace
+
+Tensor codebook4(const std::string& format) {
+  if (format != "nf4" && format != "fp4") {
+    throw std::invalid_argument("a 4-bit format is nf4 or fp4, not " + format);
+  }
+  return format == "nf4" ? at::tensor(at::ArrayRef<float>(kNf4)) : at::tensor(at::ArrayRef<float>(kFp4)) / 12.0F;
+}
+
+Blockwise4::Blockwise4(Blockwise4Parts parts, const std::string& where) : parts_(std::move(parts)) {
+  require_sizes(parts_, where);
+  const int64_t elements = parts_.rows * parts_.columns, blocks = divided_up(elements, parts_.block_size);
+  if (parts_.codes.defined()) {
+    parts_.codes = parts_.codes.contiguous().view({-1}).view(at::kByte);
+  }
+  parts_.codes = checked(parts_.codes, at::kByte, divided_up(elements, 2), "codes", where);
+  parts_.absmax = checked(parts_.absmax, parts_.nested ? at::kByte : at::kFloat, blocks, "absmax", where);
+  parts_.codebook = checked(parts_.codebook, at::kFloat, 16, "quant_map", where);
+  if (parts_.nested) {
+    NestedScales& nested = *parts_.nested;
+    nested.absmax = checked(nested.absmax, at::kFloat, divided_up(blocks, nested.block_size), "nested_absmax", where);
+    nested.map = checked(nested.map, at::kFloat, 256, "nested_quant_map", where);
+  }
+}
+
+std::string Blockwise4::format() const {
+  return parts_.format + (parts_.nested ? "-dq" : "");
+}
+
+int64_t Blockwise4::bytes() const {
+  size_t sum = 0;
+  for (const auto& [name, tensor] : tensors()) {
+    sum += tensor.nbytes();
+  }
+  return static_cast<int64_t>(sum);
+}
+
+std::map<std::string, Tensor> Blockwise4::tensors() const {
+  std::map<std::string, Tensor> tensors{{"codes", parts_.codes}, {"absmax", parts_.absmax}, {"quant_map", parts_.codebook}};
+  if (parts_.nested) {
+    tensors.emplace("nested_absmax", parts_.nested->absmax);
+    tensors.emplace("nested_quant_map", parts_.nested->map);
+    tensors.emplace("nested_offset", at::scalar_tensor(parts_.nested->offset, at::kFloat));
+  }
+  return tensors;
+}
+
+std::shared_ptr<const io::PackedMatrix> Blockwise4::to(at::Device device) const {
+  Blockwise4Parts parts = parts_;
+  for (Tensor* tensor : {&parts.codes, &parts.absmax, &parts.codebook}) {
+    *tensor = tensor->to(device);
+  }
+  if (parts.nested) {
+    parts.nested->absmax = parts.nested->absmax.to(device);
+    parts.nested->map = parts.nested->map.to(device);
+  }
+  return std::make_shared<const Blockwise4>(std::move(parts), parts_.format);
+}
+
+const float* Blockwise4::scales(int64_t first, int64_t last, std::vector<float>& buffer) const {
+  if (!parts_.nested) {
+    return parts_.absmax.const_data_ptr<float>() + first;
+  }
+  const NestedScales& nested = *parts_.nested;
+  buffer.resize(static_cast<size_t>(last - first));
+  cpu::expand_scales(parts_.absmax.const_data_ptr<uint8_t>() + first, first, last - first, nested.absmax.const_data_ptr<float>(),
+                     nested.block_size, nested.map.const_data_ptr<float>(), nested.offset, buffer.data());
+  return buffer.data();
+}
+
+void Blockwise4::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
+  const Elements all{parts_.codes.const_data_ptr<uint8_t>(), parts_.codebook.const_data_ptr<float>(), parts_.block_size};
+  // Rows that follow one another, in W and in `out`, are decoded as one.
+  const bool whole = tile.columns() == parts_.columns && stride == parts_.columns;
+  const int64_t rows_at_once = whole ? std::max<int64_t>(1, kElementsAtOnce / parts_.columns) : 1;
+  std::vector<float> buffer;
+  with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
+    std::vector<S> tables;
+    for (int64_t row = tile.row_begin; row < tile.row_end; row += rows_at_once) {
+      const int64_t last_row = std::min(row + rows_at_once, tile.row_end) - 1;
+      const int64_t begin = row * parts_.columns + tile.column_begin, end = last_row * parts_.columns + tile.column_end;
+      const int64_t first = begin / parts_.block_size, last = divided_up(end, parts_.block_size);
+      tables.resize(static_cast<size_t>((last - first) * 16));
+      cpu::make_tables4<V, S>(all.codebook, scales(first, last, buffer), last - first, tables.data());
+      decode_elements(all, begin, end, tables.data(), static_cast<S*>(out) + (row - tile.row_begin) * stride);
+    }
+  });
+}
+
+void Blockwise4::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+  const int64_t columns = parts_.columns, block_size = parts_.block_size;
+  if (columns % 8 != 0) {
+    PackedMatrix::multiply_rows(x, row_begin, row_end, y);
+    return;
+  }
+  const cpu::Simd simd = cpu::best_simd();
+  std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns))), row_scales, buffer;
+  cpu::prepare_inputs4(x, columns, prepared.data());
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const int64_t begin = row * columns, first = begin / block_size, last = divided_up(begin + columns, block_size);
+    row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
+    std::copy_n(scales(first, last, buffer), last - first, row_scales.begin());
+    y[row - row_begin] = cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns,
+                                             parts_.codebook.const_data_ptr<float>(), row_scales.data(), begin % block_size,
+                                             std::countr_zero(static_cast<uint64_t>(block_size))},
+                                            prepared.data(), simd);
+  }
+}
+
+std::optional<io::BlockCodes> Blockwise4::block_codes() const {
+  io::BlockCodes codes{.codes = parts_.codes, .table = parts_.codebook, .scales = parts_.absmax, .block_size = parts_.block_size};
+  if (parts_.nested) {
+    codes.nested_scales = parts_.nested->absmax;
+    codes.nested_table = parts_.nested->map;
+    codes.nested_block_size = parts_.nested->block_size;
+    codes.offset = parts_.nested->offset;
+  }
+  return codes;
+}
+
+Tensor Blockwise4::decoded(const io::Tile& tile, at::ScalarType dtype) const {
+  if (device().is_cpu()) {
+    return PackedMatrix::decoded(tile, dtype);
+  }
+  const int64_t begin = tile.row_begin * parts_.columns, end = tile.row_end * parts_.columns, step = parts_.block_size;
+  const int64_t first = begin / step, last = divided_up(end, step);
+  Tensor absmax = parts_.absmax.slice(0, first, last);
+  if (parts_.nested) {
+    const Tensor block = at::arange(first, last, parts_.absmax.options().dtype(at::kLong)).floor_divide(parts_.nested->block_size);
+    absmax = parts_.nested->map.index_select(0, absmax.to(at::kInt)) * parts_.nested->absmax.index_select(0, block) + parts_.nested->offset;
+  }
+  const Tensor bytes = parts_.codes.slice(0, first * step / 2, std::min(last * step / 2, parts_.codes.size(0)));
+  Tensor values = parts_.codebook.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kInt));
+  values = at::constant_pad_nd(values, {0, (last - first) * step - values.size(0)}).view({-1, step}).mul_(absmax.unsqueeze(1));
+  return values.flatten().slice(0, begin - first * step, end - first * step).view({tile.rows(), parts_.columns})
+      .slice(1, tile.column_begin, tile.column_end).to(value_dtype()).to(dtype).contiguous();
+}
+
+}  // namespace lora::quantization
