@@ -45,7 +45,7 @@ std::optional<int64_t> whole(uint32_t type, const char* bytes) {
   }
 }
 
-size_t bytes_of(uint32_t type) {
+size_t value_bytes(uint32_t type) {
   return type == kU8 || type == kI8 ? 1 : type == kU16 || type == kI16 ? 2 : type == kU64 || type == kI64 || type == kF64 ? 8 : 4;
 }
 
@@ -154,7 +154,7 @@ std::vector<std::string_view> GgufFile::texts(const std::string& key) const {
 std::vector<int64_t> GgufFile::integers(const std::string& key) const {
   const Value& found = value(key);
   std::vector<int64_t> numbers;
-  const size_t step = bytes_of(found.element);
+  const size_t step = value_bytes(found.element);
   for (uint64_t i = 0; found.type == kArrayOf && i < found.count; ++i) {
     const std::optional<int64_t> number =
         found.element == kBoolean ? std::optional<int64_t>(found.bytes[i] != '\0') : whole(found.element, found.bytes.data() + i * step);

@@ -60,6 +60,11 @@ class GgufCheckpoint : public io::Checkpoint {
   std::vector<std::string> names() const override { return names_; }
   io::TensorFacts facts(const std::string& name) const override;
   io::StoredWeight stored(const std::string& name) const override;
+  Tensor tensor(const std::string& name) const override {
+    const Tensor numbers = Checkpoint::tensor(name);
+    const Entry& found = entry(name);
+    return found.stays_packed && found.is_transposed ? numbers.t() : numbers;
+  }
   void release(const std::string& name) const override { file_->release(*entry(name).tensor); }
   std::string fingerprint() const override;
   std::vector<fs::path> files() const override { return file_->files(); }

@@ -9,11 +9,7 @@ namespace lora::models {
 
 namespace {
 
-constexpr int64_t kUnknown = 2;
-constexpr int64_t kUserDefined = 4;
-constexpr int64_t kByte = 6;
 constexpr int64_t kNumBytes = 256;
-constexpr const char* kScores = "tokenizer.ggml.scores";
 
 /// Builds one message of the protocol-buffers format.
 class WireWriter {
@@ -67,7 +63,7 @@ constexpr Role kRoles[] = {{"unknown", 40, 45}, {"bos", 41, 46}, {"eos", 42, 47}
 std::string trainer_spec(const io::GgufFile& file, const GgufTokens& tokens) {
   int64_t num_bytes = 0;
   for (const int64_t type : tokens.types) {
-    num_bytes += type == kByte ? 1 : 0;
+    num_bytes += type == gguf_token::kByte ? 1 : 0;
   }
   WireWriter spec;
   spec.number(3, 2);
@@ -97,18 +93,18 @@ std::string normalizer_spec(const io::GgufFile& file) {
 
 std::string gguf_tokenizer_model(const io::GgufFile& file) {
   const GgufTokens tokens = gguf_tokens(file);
-  const std::vector<float> scores = file.floats(kScores);
+  const std::vector<float> scores = file.floats("tokenizer.ggml.scores");
   if (scores.size() != tokens.texts.size()) {
-    file.fail(kScores, "one score for each of " + std::to_string(tokens.texts.size()) + " tokens");
+    file.fail("tokenizer.ggml.scores", "one score for each of " + std::to_string(tokens.texts.size()) + " tokens");
   }
   const int64_t unknown = gguf_token_id(file, "unknown");
   WireWriter model;
   for (size_t id = 0; id < tokens.texts.size(); ++id) {
     const bool is_unknown = static_cast<int64_t>(id) == unknown;
     WireWriter piece;
-    piece.bytes(1, tokens.types[id] == kUserDefined ? with_space_symbols(tokens.texts[id]) : std::string(tokens.texts[id]));
+    piece.bytes(1, tokens.types[id] == gguf_token::kUserDefined ? with_space_symbols(tokens.texts[id]) : std::string(tokens.texts[id]));
     piece.real(2, scores[id]);
-    piece.number(3, is_unknown ? kUnknown : tokens.types[id]);
+    piece.number(3, is_unknown ? gguf_token::kUnknown : tokens.types[id]);
     model.bytes(1, piece.text());
   }
   model.bytes(2, trainer_spec(file, tokens));

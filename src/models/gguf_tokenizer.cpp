@@ -12,8 +12,6 @@ namespace lora::models {
 
 namespace {
 
-constexpr int64_t kControl = 3;
-constexpr int64_t kUserDefined = 4;
 constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kPre = "tokenizer.ggml.pre";
 
@@ -135,6 +133,30 @@ Json post_processor(const io::GgufFile& file, const GgufTokens& tokens, bool add
   return {{"type", "TemplateProcessing"}, {"single", std::move(single)}, {"pair", std::move(pair)}, {"special_tokens", std::move(specials)}};
 }
 
+Json vocabulary(const GgufTokens& tokens) {
+  Json::object_t vocab;
+  for (size_t id = 0; id < tokens.texts.size(); ++id) {
+    vocab.emplace_back(std::string(tokens.texts[id]), id);  // emplace would search for the key
+  }
+  return vocab;
+}
+
+Json added_tokens(const GgufTokens& tokens) {
+  Json added = Json::array();
+  for (size_t id = 0; id < tokens.texts.size(); ++id) {
+    if (tokens.types[id] == gguf_token::kControl || tokens.types[id] == gguf_token::kUserDefined) {
+      added.push_back({{"id", id},
+                       {"content", tokens.texts[id]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", tokens.types[id] == gguf_token::kControl}});
+    }
+  }
+  return added;
+}
+
 /// Throws model Error naming `key` for text that is not UTF-8.
 std::string dumped(const Json& json, const io::GgufFile& file, const char* key) {
   try {
@@ -180,20 +202,6 @@ int64_t gguf_token_id(const io::GgufFile& file, const std::string& role) {
 std::string gguf_tokenizer_json(const io::GgufFile& file) {
   const GgufTokens tokens = gguf_tokens(file);
   const PreTokenizer& pre = pre_tokenizer(file);
-  Json::object_t vocab;
-  Json added = Json::array();
-  for (size_t id = 0; id < tokens.texts.size(); ++id) {
-    vocab.emplace_back(std::string(tokens.texts[id]), id);  // emplace would search for the key
-    if (tokens.types[id] == kControl || tokens.types[id] == kUserDefined) {
-      added.push_back({{"id", id},
-                       {"content", tokens.texts[id]},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", false},
-                       {"normalized", false},
-                       {"special", tokens.types[id] == kControl}});
-    }
-  }
   Json merges = Json::array();
   for (const std::string_view merge : file.texts("tokenizer.ggml.merges")) {
     merges.push_back(merge);
@@ -206,12 +214,12 @@ std::string gguf_tokenizer_json(const io::GgufFile& file) {
                    {"fuse_unk", false},
                    {"byte_fallback", false},
                    {"ignore_merges", pre.ignores_merges},
-                   {"vocab", std::move(vocab)},
+                   {"vocab", vocabulary(tokens)},
                    {"merges", std::move(merges)}};
   return dumped({{"version", "1.0"},
                  {"truncation", nullptr},
                  {"padding", nullptr},
-                 {"added_tokens", std::move(added)},
+                 {"added_tokens", added_tokens(tokens)},
                  {"normalizer", pre.normalizes ? Json{{"type", "NFC"}} : Json(nullptr)},
                  {"pre_tokenizer", pre_tokenizer_json(pre)},
                  {"post_processor", post_processor(file, tokens, pre.adds_bos)},

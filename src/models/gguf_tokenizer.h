@@ -23,7 +23,15 @@ std::string gguf_tokenizer_config(const io::GgufFile& file);
 /// The tokens that end an answer; empty: the metadata name none besides the EOS of config.json.
 std::string gguf_generation_config(const io::GgufFile& file);
 
-/// The tokens and the type of each (1 plain, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte).
+/// The types of tokens that matter here; others are plain (1) and unused (5).
+namespace gguf_token {
+inline constexpr int64_t kUnknown = 2;
+inline constexpr int64_t kControl = 3;
+inline constexpr int64_t kUserDefined = 4;
+inline constexpr int64_t kByte = 6;
+}  // namespace gguf_token
+
+/// The tokens and the type of each.
 struct GgufTokens {
   std::vector<std::string_view> texts;
   std::vector<int64_t> types;
