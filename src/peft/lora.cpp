@@ -66,7 +66,7 @@ class Lora : public Method {
         base_(std::move(base)),
         model_(model),
         adapter_name_(std::move(adapter_name)),
-        chosen_(choose_hosts(options, model)),
+        chosen_(choose_hosts(options, model, /*warns=*/true)),
         base_values_(model, adapter_name_) {
     for (const nn::Parameter& parameter : model.base_parameters()) {
       parameter.tensor.set_requires_grad(false);
@@ -349,7 +349,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
 }
 
 void require_lora_targets(const LoraOptions& options, nn::Model& model) {
-  choose_hosts(Start(options, model).options, model);
+  choose_hosts(Start(options, model).options, model, /*warns=*/false);
 }
 
 }  // namespace lora::peft
