@@ -133,8 +133,8 @@ TEST(QuantizedLoading, SaysWhatIsPacked) {
   EXPECT_EQ(size.values, plain.model->base_size().values);
   EXPECT_EQ(plain.model->base_size().bytes - size.bytes, 4 * packed.total().values - packed.total().bytes);
   EXPECT_EQ(plain.quantization, "");
-  EXPECT_GT(nn::packed_working_bytes(*base.model, 10), nn::packed_working_bytes(*base.model, 1));
-  EXPECT_EQ(nn::packed_working_bytes(*plain.model, 10), 0);
+  EXPECT_EQ(nn::packed_tile_bytes(*base.model), 4 * 64 * 64) << "one matrix as a whole";
+  EXPECT_EQ(nn::packed_tile_bytes(*plain.model), 0);
 }
 
 TEST(QuantizedLoading, ReadsThePlainWeightAgain) {

@@ -31,7 +31,7 @@ struct PackedWeights {
 
 PackedWeights packed_weights(const Model& model);
 
-/// The most bytes that a product of a packed weight with so many rows needs besides its operands and its result; 0 if nothing is packed.
-int64_t packed_working_bytes(const Model& model, int64_t tokens);
+/// The largest decoded tile of a packed weight, which each thread that computes products keeps; 0 if nothing is packed.
+int64_t packed_tile_bytes(const Model& model);
 
 }  // namespace lora::nn
