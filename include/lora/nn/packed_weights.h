@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/io/packed_matrix.h"
 #include "lora/nn/model.h"
 
 namespace lora::nn {
@@ -30,6 +31,9 @@ struct PackedWeights {
 };
 
 PackedWeights packed_weights(const Model& model);
+
+/// The packed weights by their names in the checkpoint.
+std::map<std::string, const io::PackedMatrix*> packed_matrices(const Model& model);
 
 /// The largest decoded tile of a packed weight, which each thread that computes products keeps; 0 if nothing is packed.
 int64_t packed_tile_bytes(const Model& model);
