@@ -128,15 +128,15 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
     }
     return nullptr;
   }
-  if (format == data::RowFormat::kPromptCompletion) {
+  if (data::facts_of(format).chat == data::ChatUse::kPairs) {
     return load_pair_template(choice, model.tokenizer, *tokenizer);
   }
-  return format == data::RowFormat::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
+  return data::facts_of(format).chat == data::ChatUse::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
                                                                    : nullptr;
 }
 
 void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset) {
-  if (format == data::RowFormat::kPromptCompletion && !choice.name.empty() && dataset.report.message_pairs == 0) {
+  if (data::facts_of(format).chat == data::ChatUse::kPairs && !choice.name.empty() && dataset.report.message_pairs == 0) {
     config_error(choice.where, "has no effect: prompt and completion are texts in every row, expected messages. Leave it out.");
   }
 }

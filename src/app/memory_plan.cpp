@@ -78,7 +78,7 @@ class MemoryEstimate {
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
-             optim::state_bytes(input.config.training.optimizer, trained);
+             optim::state_size(input.config.training.optimizer, trained).memory;
     loading_ = loading_bytes(input.model);
     evaluation_ = gradients_;
     if (input.eval != nullptr) {
@@ -89,7 +89,8 @@ class MemoryEstimate {
   /// How steps are computed with this recomputation. Parts may run side by side if their own gradients are small. Does not depend on free
   /// memory, so that a resumed run gives the same bits.
   train::Execution execution(Recompute recompute) const {
-    const bool may_use_lanes = gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1;
+    const bool may_use_lanes =
+        gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1 && input_.objective.runs_concurrently();
     return train::execution_for(input_.model, recompute, may_use_lanes);
   }
 

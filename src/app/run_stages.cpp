@@ -174,7 +174,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config)});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {

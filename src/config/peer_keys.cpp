@@ -1,6 +1,13 @@
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
 #include "config/unknown_key.h"
+#include "lora/metrics/sink.h"
 
 namespace lora::config {
+
+static constexpr std::string_view kNoLogger = "this version has no other logger (training.report_to); metrics.jsonl holds every number";
 
 // Names from TRL, transformers, torchtune, Unsloth, Axolotl, LLaMA-Factory, LitGPT, MLX-LM, kohya and llama.cpp.
 static constexpr PeerKey kPeerKeys[] = {
@@ -189,8 +196,8 @@ static constexpr PeerKey kPeerKeys[] = {
     {"activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"enable_activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"full_determinism", "training.deterministic", ""},
-    {"metric_logger", "", "this version has no other logger (training.report_to); metrics.jsonl holds every number"},
-    {"logger_name", "", "this version has no other logger (training.report_to); metrics.jsonl holds every number"},
+    {"metric_logger", "", kNoLogger.data()},
+    {"logger_name", "", kNoLogger.data()},
     {"stage", "training.objective", ""},
     {"rl", "training.objective", ""},
     {"loss", "training.objective", ""},
@@ -224,7 +231,16 @@ static constexpr PeerKey kPeerKeys[] = {
 };
 
 std::span<const PeerKey> peer_keys() {
-  return kPeerKeys;
+  static const std::vector<PeerKey> kKeys = [] {
+    std::vector<PeerKey> keys(std::begin(kPeerKeys), std::end(kPeerKeys));
+    for (PeerKey& key : keys) {
+      if (key.remark == kNoLogger && !metrics::sink_names().empty()) {
+        key = {key.name, "training.report_to", ""};
+      }
+    }
+    return keys;
+  }();
+  return kKeys;
 }
 
 }  // namespace lora::config

@@ -160,7 +160,7 @@ RunConfig read_document(const Json& document, const ConfigPlace& root, const Con
     run.resolved["data"] = std::move(resolved);
   }
   const EvalData eval_data = eval_data_of(data, run.data, root.key("data"));
-  auto [options, resolved] = read_training(document.value("training", Json::object()), root.key("training"), eval_data);
+  auto [options, resolved] = read_training(document.value("training", Json::object()), root.key("training"), eval_data, context);
   run.training = std::move(options);
   run.resolved["training"] = std::move(resolved);
   check_batch(run, document, root);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
@@ -166,7 +167,7 @@ std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head,
 }
 
 void require_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
+  if (!is_folder(folder)) {
     model_error("model.path",
                 "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
   }

@@ -8,6 +8,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "lora/quantization/packed_checkpoint.h"
 
 namespace lora::models {
 
@@ -210,7 +211,8 @@ void require_readable(const CheckpointLayout& layout, const JsonReader& config) 
   }
   if (config.has(kQuantization)) {
     model_error(config.where(), std::string(kQuantization) + ": found quantised weights, such as " + layout.unreadable +
-                                    ", expected plain ones (float32, bfloat16, float16). Use the unquantised model.");
+                                    ", expected plain ones (float32, bfloat16, float16), or a quant_method that is read: " +
+                                    join(quantization::known_quant_methods()) + ". Use the unquantised model.");
   }
   model_error(config.where(), "the weights are quantised: found " + layout.unreadable +
                                   ", expected float32, float16, bfloat16 or float64. Use the unquantised model.");

@@ -62,9 +62,8 @@ int64_t tile_step(const io::PackedMatrix& matrix, int64_t length, int64_t unit) 
   return std::max(unit, elements / std::max<int64_t>(1, length) / unit * unit);
 }
 
-/// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, of about as many elements
-/// as a tile has.
-/// Parts begin at multiples of `unit`.
+/// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, that are tiles. Parts begin at multiples of
+/// `unit`.
 template <typename Run>
 void for_each_tile(const io::PackedMatrix& matrix, int64_t count, int64_t length, int64_t unit, const Run& run) {
   const int64_t step = tile_step(matrix, length, unit);

@@ -26,7 +26,7 @@ void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::B
 }
 
 BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
-  BatchSize size;
+  BatchSize size{.documents = static_cast<int64_t>(batch.size())};
   for (const int64_t index : batch) {
     size.supervised += dataset.examples[index].num_supervised();
     size.input += dataset.examples[index].num_tokens();

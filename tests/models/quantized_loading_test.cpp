@@ -29,7 +29,7 @@ fs::path data_folder() {
   return test::data_folder();
 }
 
-ModelOptions options_of(const fs::path& folder, QuantizationKind type, ComputeDtype dtype = ComputeDtype::kFloat32) {
+ModelOptions quantized_options(const fs::path& folder, QuantizationKind type, ComputeDtype dtype = ComputeDtype::kFloat32) {
   ModelOptions options;
   options.path = folder;
   options.device = "cpu";
@@ -39,9 +39,9 @@ ModelOptions options_of(const fs::path& folder, QuantizationKind type, ComputeDt
 }
 
 /// The options of a case that bitsandbytes saved.
-ModelOptions options_of(const Json& saved) {
+ModelOptions quantized_options(const Json& saved) {
   const Json& given = saved["quantization"];
-  ModelOptions options = options_of(data_folder() / saved["base"].get<std::string>(), *kQuantizationKinds.find(given["type"].get<std::string>()),
+  ModelOptions options = quantized_options(data_folder() / saved["base"].get<std::string>(), *kQuantizationKinds.find(given["type"].get<std::string>()),
                                     *kComputeDtypes.find(saved["dtype"].get<std::string>()));
   options.quantization->double_quant = given.value("double_quant", false);
   options.quantization->skip_modules = given.value("skip_modules", std::vector<std::string>());
@@ -70,7 +70,7 @@ TEST(QuantizedLoading, HasTheBytesThatBitsandbytesSaves) {
   const Json cases = read_json(folder / "cases.json", ErrorKind::kData);
   for (const auto& [name, saved] : cases.items()) {
     SCOPED_TRACE(name);
-    const BaseModel base = load_base_model(options_of(saved), 0);
+    const BaseModel base = load_base_model(quantized_options(saved), 0);
     const io::SafetensorsFile file(folder / name / "model.safetensors");
     const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
     int64_t stored = 0;
@@ -93,7 +93,7 @@ TEST(QuantizedLoading, GivesTheLogitsOfTheFolderThatBitsandbytesSaved) {
   const fs::path folder = data_folder() / "quantized/bitsandbytes_models";
   const Json cases = read_json(folder / "cases.json", ErrorKind::kData);
   for (const char* name : {"nf4", "int8"}) {
-    const BaseModel base = load_base_model(options_of(cases[name]), 0);
+    const BaseModel base = load_base_model(quantized_options(cases[name]), 0);
     const io::SafetensorsFile expected(folder / name / "expected.safetensors");
     const at::Tensor ids_T = expected.tensor("input_ids").to(at::kInt).contiguous().flatten();
     const std::vector<int32_t> ids(ids_T.const_data_ptr<int32_t>(), ids_T.const_data_ptr<int32_t>() + ids_T.numel());
@@ -107,7 +107,7 @@ TEST(QuantizedLoading, GivesTheLogitsOfTheFolderThatBitsandbytesSaved) {
 const fs::path kLlama = "quantized/training/nf4/model";
 
 TEST(QuantizedLoading, SaysWhatIsPacked) {
-  const BaseModel base = load_base_model(options_of(data_folder() / kLlama, QuantizationKind::kNf4), 0);
+  const BaseModel base = load_base_model(quantized_options(data_folder() / kLlama, QuantizationKind::kNf4), 0);
   const nn::PackedWeights packed = nn::packed_weights(*base.model);
   EXPECT_EQ(packed.total().matrices, 14) << "seven in each layer; the tied head and the embeddings stay plain";
   EXPECT_THAT(packed.plain, IsEmpty());
@@ -115,7 +115,7 @@ TEST(QuantizedLoading, SaysWhatIsPacked) {
   EXPECT_THAT(base.quantization, HasSubstr("nf4 (14 matrices, "));
   EXPECT_EQ(packed.largest, 64 * 64);
   const nn::BaseSize size = base.model->base_size();
-  const BaseModel plain = load_base_model(options_of(data_folder() / kLlama, QuantizationKind::kNone), 0);
+  const BaseModel plain = load_base_model(quantized_options(data_folder() / kLlama, QuantizationKind::kNone), 0);
   EXPECT_EQ(size.values, plain.model->base_size().values);
   EXPECT_EQ(plain.model->base_size().bytes - size.bytes, 4 * packed.total().values - packed.total().bytes);
   EXPECT_EQ(plain.quantization, "");
@@ -125,8 +125,8 @@ TEST(QuantizedLoading, SaysWhatIsPacked) {
 
 TEST(QuantizedLoading, ReadsThePlainWeightAgain) {
   for (const char* folder : {"quantized/training/nf4/model", "families/gpt2/model"}) {
-    const BaseModel base = load_base_model(options_of(data_folder() / folder, QuantizationKind::kFp4), 0);
-    const BaseModel plain = load_base_model(options_of(data_folder() / folder, QuantizationKind::kNone), 0);
+    const BaseModel base = load_base_model(quantized_options(data_folder() / folder, QuantizationKind::kFp4), 0);
+    const BaseModel plain = load_base_model(quantized_options(data_folder() / folder, QuantizationKind::kNone), 0);
     ASSERT_TRUE(base.plain_weight);
     EXPECT_FALSE(plain.plain_weight);
     const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
@@ -144,8 +144,8 @@ TEST(QuantizedLoading, PacksExpertsMatrixByMatrix) {
   for (const char* name : {"mixtral", "qwen3_moe"}) {
     SCOPED_TRACE(name);
     const fs::path folder = test::Golden(name).folder / "model";
-    const BaseModel base = load_base_model(options_of(folder, QuantizationKind::kInt8), 0);
-    const BaseModel plain = load_base_model(options_of(folder, QuantizationKind::kNone), 0);
+    const BaseModel base = load_base_model(quantized_options(folder, QuantizationKind::kInt8), 0);
+    const BaseModel plain = load_base_model(quantized_options(folder, QuantizationKind::kNone), 0);
     EXPECT_GT(nn::packed_weights(*base.model).experts, 0);
     // LLM.int8's codes have an error of at most half a step, 1/254 of a row's largest weight.
     for (const auto& [weight, matrix] : nn::packed_matrices(*base.model)) {
@@ -162,7 +162,7 @@ TEST(QuantizedLoading, PacksExpertsMatrixByMatrix) {
 
 TEST(QuantizedLoading, HeadsStayPlain) {
   const fs::path folder = test::Golden("bert_pairs").folder / "model";
-  const BaseModel base = load_base_model(options_of(folder, QuantizationKind::kNf4), 0, SequenceHeadRequest{3});
+  const BaseModel base = load_base_model(quantized_options(folder, QuantizationKind::kNf4), 0, SequenceHeadRequest{3});
   const nn::PackedWeights packed = nn::packed_weights(*base.model);
   EXPECT_THAT(packed.plain, ElementsAre("bert.pooler.dense", "classifier"));
   EXPECT_FALSE(packed.empty());
@@ -181,7 +181,7 @@ TEST(QuantizedLoading, AWeightThatIsNotFiniteIsAnError) {
   io::save_tensors(folder.path() / "model.safetensors", tensors);
   for (const QuantizationKind type : {QuantizationKind::kNf4, QuantizationKind::kInt8}) {
     expect_error(ErrorKind::kModel, {"model.layers.1.mlp.up_proj.weight", "not finite"},
-                 [&] { load_base_model(options_of(folder.path(), type), 0); });
+                 [&] { load_base_model(quantized_options(folder.path(), type), 0); });
   }
 }
 
@@ -206,7 +206,7 @@ TEST(PlainModules, KnowsWhatNothingMatched) {
 }
 
 TEST(PackedModules, AreKnownBeforeLoading) {
-  ModelOptions options = options_of(data_folder() / kLlama, QuantizationKind::kNf4);
+  ModelOptions options = quantized_options(data_folder() / kLlama, QuantizationKind::kNf4);
   EXPECT_EQ(packed_modules(options).size(), 14U);
   options.quantization->skip_modules = {"mlp.down_proj"};
   EXPECT_EQ(packed_modules(options).size(), 12U);

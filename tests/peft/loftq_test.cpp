@@ -45,7 +45,7 @@ BaseReference reference_of(const models::BaseModel& base) {
   return reference;
 }
 
-LoraOptions options_with(LoraInit init, int64_t r = 4, double lora_alpha = 12) {
+LoraOptions with_start(LoraInit init, int64_t r = 4, double lora_alpha = 12) {
   LoraOptions options;
   options.r = r;
   options.lora_alpha = lora_alpha;
@@ -64,7 +64,7 @@ at::Tensor hidden_of(const nn::Model& model) {
   return model.body->hidden(nn::evaluation_pass(batch));
 }
 
-void move_parameters(const Method& method) {
+void take_steps(const Method& method) {
   const at::NoGradGuard no_grad;
   uint64_t seed = 0;
   for (const nn::Parameter& parameter : method.parameters()) {
@@ -80,7 +80,7 @@ TEST(LoftqStart, IsTheBestApproximationOfTheTrueError) {
     models::Quantization quantization{.type = *models::kQuantizationKinds.find(saved["quantization"]["type"].get<std::string>())};
     quantization.double_quant = saved["quantization"].value("double_quant", false);
     const models::BaseModel base = load(quantization);
-    const auto method = attach_adapter(options_with(LoraInit::kLoftq, saved["r"].get<int64_t>(), saved["lora_alpha"].get<double>()), *base.model,
+    const auto method = attach_adapter(with_start(LoraInit::kLoftq, saved["r"].get<int64_t>(), saved["lora_alpha"].get<double>()), *base.model,
                                        reference_of(base), 1);
     const io::SafetensorsFile expected(folder / (name + ".safetensors"));
     size_t compared = 0;
@@ -99,13 +99,13 @@ TEST(LoftqStart, ComesNearerToThePlainModel) {
   const models::BaseModel plain = load(std::nullopt), packed = load(nf4());
   const at::Tensor expected = hidden_of(*plain.model);
   const double before = (hidden_of(*packed.model) - expected).norm().item<double>();
-  const auto method = attach_adapter(options_with(LoraInit::kLoftq, 16, 16), *packed.model, reference_of(packed), 1);
+  const auto method = attach_adapter(with_start(LoraInit::kLoftq, 16, 16), *packed.model, reference_of(packed), 1);
   EXPECT_LT((hidden_of(*packed.model) - expected).norm().item<double>(), 0.8 * before);
 }
 
 TEST(LoftqStart, OfAPlainProjectionIsZero) {
   const models::BaseModel base = load(nf4({"q_proj"}));
-  const auto method = attach_adapter(options_with(LoraInit::kLoftq), *base.model, reference_of(base), 1);
+  const auto method = attach_adapter(with_start(LoraInit::kLoftq), *base.model, reference_of(base), 1);
   for (const nn::Linear* host : adapted_hosts(*base.model)) {
     const bool is_plain = host->name().ends_with("q_proj");
     EXPECT_EQ(product(*host->attached<nn::LowRank>().at(0)).abs().max().item<double>() == 0, is_plain) << host->name();
@@ -115,7 +115,7 @@ TEST(LoftqStart, OfAPlainProjectionIsZero) {
 TEST(LoftqStart, IsSavedAsAnAdapterOfTheQuantisedBase) {
   const TemporaryFolder folder;
   const models::BaseModel base = load(nf4());
-  LoraOptions options = options_with(LoraInit::kLoftq);
+  LoraOptions options = with_start(LoraInit::kLoftq);
   options.config = Json::parse(R"({"loftq_config": {"loftq_bits": 4}})");
   attach_adapter(options, *base.model, reference_of(base), 1)->save(folder.path());
   const Json config = read_json(folder.path() / "adapter_config.json", ErrorKind::kModel);
@@ -126,7 +126,7 @@ TEST(LoftqStart, IsSavedAsAnAdapterOfTheQuantisedBase) {
   EXPECT_TRUE(corrects_quantization(file.metadata()));
 
   const models::BaseModel again = load(nf4());
-  LoraOptions continued = options_with(LoraInit::kDefault);
+  LoraOptions continued = with_start(LoraInit::kDefault);
   continued.init_from = folder.path();
   const auto method = attach_adapter(continued, *again.model, reference_of(again), 1);
   EXPECT_TRUE(at::equal(hidden_of(*again.model), hidden_of(*base.model)));
@@ -140,7 +140,7 @@ TEST(LoftqStart, NeedsThePlainWeights) {
   BaseReference reference = reference_of(base);
   reference.plain_weight = nullptr;
   expect_error(ErrorKind::kConfig, {"adapter.init_lora_weights", "packed"},
-               [&] { attach_adapter(options_with(LoraInit::kLoftq), *base.model, reference, 1); });
+               [&] { attach_adapter(with_start(LoraInit::kLoftq), *base.model, reference, 1); });
 }
 
 TEST(StartFromAPackedWeight, LeavesTheModelUnchangedAndIsPortable) {
@@ -148,22 +148,22 @@ TEST(StartFromAPackedWeight, LeavesTheModelUnchangedAndIsPortable) {
     const TemporaryFolder folder;
     const models::BaseModel base = load(nf4());
     const at::Tensor before = hidden_of(*base.model);
-    const auto method = attach_adapter(options_with(init), *base.model, reference_of(base), 1);
+    const auto method = attach_adapter(with_start(init), *base.model, reference_of(base), 1);
     test::expect_close(hidden_of(*base.model), before, 1e-5);
-    move_parameters(*method);
+    take_steps(*method);
     const at::Tensor trained = hidden_of(*base.model);
     EXPECT_GT((trained - before).abs().max().item<double>(), 1e-2);
     method->save(folder.path());
 
     const models::BaseModel again = load(nf4());
-    LoraOptions portable = options_with(LoraInit::kDefault, 8, 24);
+    LoraOptions portable = with_start(LoraInit::kDefault, 8, 24);
     portable.init_from = folder.path();
     const auto loaded = attach_adapter(portable, *again.model, reference_of(again), 1);
     test::expect_close(hidden_of(*again.model), trained, 1e-5);
 
     // A checkpoint of the run itself.
     const models::BaseModel resumed = load(nf4());
-    const auto own = attach_adapter(options_with(init), *resumed.model, reference_of(resumed), 1);
+    const auto own = attach_adapter(with_start(init), *resumed.model, reference_of(resumed), 1);
     own->load(folder.path());
     EXPECT_TRUE(at::equal(hidden_of(*resumed.model), trained));
   }
@@ -171,15 +171,15 @@ TEST(StartFromAPackedWeight, LeavesTheModelUnchangedAndIsPortable) {
 
 TEST(StartFromAPackedWeight, IsNotForDoraOrStoredParts) {
   const models::BaseModel base = load(nf4());
-  LoraOptions dora = options_with(LoraInit::kPissa);
+  LoraOptions dora = with_start(LoraInit::kPissa);
   dora.use_dora = true;
   expect_error(ErrorKind::kConfig, {"adapter.use_dora", "packed weight of " + kQueries},
                [&] { attach_adapter(dora, *base.model, reference_of(base), 1); });
-  LoraOptions stored = options_with(LoraInit::kPissa);
+  LoraOptions stored = with_start(LoraInit::kPissa);
   stored.keeps_base = true;
   const TemporaryFolder folder;
   const models::BaseModel plain = load(std::nullopt);
-  attach_adapter(options_with(LoraInit::kDefault), *plain.model, reference_of(plain), 1)->save(folder.path());
+  attach_adapter(with_start(LoraInit::kDefault), *plain.model, reference_of(plain), 1)->save(folder.path());
   stored.init_from = folder.path();
   const models::BaseModel other = load(nf4());
   expect_error(ErrorKind::kModel, {folder.path().string(), "cannot be repeated"},

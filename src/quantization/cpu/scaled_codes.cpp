@@ -21,22 +21,22 @@ LORA_INLINE float scaled_value(float value, Scale scale) {
 }
 
 LORA_INLINE float value_of(uint8_t code, CodeKind kind, const float* table) {
-  return kind == CodeKind::kUnsigned ? static_cast<float>(code) : kind == CodeKind::kSigned ? static_cast<float>(static_cast<int8_t>(code)) : table[code];
-}
-
-/// The loops of each kind separately, so that those without a table are vectorised without gathering.
-template <typename Loop>
-LORA_INLINE void with_kind(CodeKind kind, const Loop& loop) {
   switch (kind) {
     case CodeKind::kUnsigned:
-      loop.template operator()<CodeKind::kUnsigned>();
-      return;
+      return static_cast<float>(code);
     case CodeKind::kSigned:
-      loop.template operator()<CodeKind::kSigned>();
-      return;
+      return static_cast<float>(static_cast<int8_t>(code));
     case CodeKind::kTable:
-      loop.template operator()<CodeKind::kTable>();
-      return;
+      break;
+  }
+  return table[code];
+}
+
+/// A loop for each kind, so that those without a table are vectorised without gathering.
+template <CodeKind kKind, typename V, typename S>
+LORA_INLINE void scale_all(const uint8_t* codes, int64_t count, const float* table, Scale scale, S* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = narrowed<S>(scaled_value<V>(value_of(codes[i], kKind, table), scale));
   }
 }
 
@@ -68,11 +68,17 @@ LORA_SIMD void unpack_codes(const uint8_t* row, int64_t begin, int64_t count, in
 
 template <typename V, typename S>
 LORA_SIMD void scale_codes(const uint8_t* codes, int64_t count, CodeKind kind, const float* table, Scale scale, S* out) {
-  with_kind(kind, [&]<CodeKind kKind>() LORA_INLINE_LAMBDA {
-    for (int64_t i = 0; i < count; ++i) {
-      out[i] = narrowed<S>(scaled_value<V>(value_of(codes[i], kKind, table), scale));
-    }
-  });
+  switch (kind) {
+    case CodeKind::kUnsigned:
+      scale_all<CodeKind::kUnsigned, V>(codes, count, table, scale, out);
+      return;
+    case CodeKind::kSigned:
+      scale_all<CodeKind::kSigned, V>(codes, count, table, scale, out);
+      return;
+    case CodeKind::kTable:
+      scale_all<CodeKind::kTable, V>(codes, count, table, scale, out);
+      return;
+  }
 }
 
 template <typename V, typename S>
@@ -82,5 +88,18 @@ LORA_SIMD void scale_codes_of_groups(const uint8_t* codes, int64_t count, const 
     out[i] = narrowed<S>(scaled_value<V>(value_of(codes[i], kind, table), scales[groups[i]]));
   }
 }
+
+#define LORA_INSTANTIATE(V, S)                                                                     \
+  template void scale_codes<V, S>(const uint8_t*, int64_t, CodeKind, const float*, Scale, S*);     \
+  template void scale_codes_of_groups<V, S>(const uint8_t*, int64_t, const int32_t*, CodeKind, const float*, const Scale*, S*);
+#define LORA_INSTANTIATE_FOR(S) \
+  LORA_INSTANTIATE(float, S)    \
+  LORA_INSTANTIATE(BFloat16, S) \
+  LORA_INSTANTIATE(Half, S)
+LORA_INSTANTIATE_FOR(float)
+LORA_INSTANTIATE_FOR(BFloat16)
+LORA_INSTANTIATE_FOR(Half)
+#undef LORA_INSTANTIATE_FOR
+#undef LORA_INSTANTIATE
 
 }  // namespace lora::quantization::cpu
