@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "lora/base/file.h"
 #include "process.h"
 #include "support/paths.h"
 
@@ -57,6 +58,18 @@ TEST_F(Quantization, AWholePackedModuleIsRefused) {
   const Outcome kept = train({"adapter.init_from=null", "adapter.modules_to_save=[\"down_proj\"]", "adapter.target_modules=[\"q_proj\"]",
                               R"(model.quantization={"type": "nf4", "skip_modules": ["down_proj"]})"});
   EXPECT_EQ(kept.exit_code, 0) << kept.err;
+}
+
+TEST_F(Quantization, RunJsonHasTheSizeOfTheWeights) {
+  ASSERT_EQ(train({}).exit_code, 0);
+  const Json packed = read_json(folder_ / "out/run.json", ErrorKind::kModel)["model"];
+  ASSERT_EQ(train({"model.quantization=null", "output_dir=plain", "adapter.init_from=null"}).exit_code, 0);
+  const Json plain = read_json(folder_ / "plain/run.json", ErrorKind::kModel)["model"];
+  EXPECT_FALSE(plain.contains("packed_bits_per_parameter"));
+  // Each of these small matrices has a table of 64 bytes, next to its codes and scales.
+  EXPECT_GT(packed["packed_bits_per_parameter"].get<double>(), 4.5);
+  EXPECT_LT(packed["packed_bits_per_parameter"].get<double>(), 5.2);
+  EXPECT_LT(packed["weight_bytes"].get<int64_t>(), plain["weight_bytes"].get<int64_t>() / 2);
 }
 
 TEST_F(Quantization, AResumedRunHasTheSame) {
