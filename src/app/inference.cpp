@@ -7,6 +7,7 @@
 #include "app/run_prompts.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/log.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
 
@@ -175,6 +176,9 @@ InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveK
   base_request.num_labels = backend.has_head && !adapters.empty() ? std::optional(parts.labels->num_labels()) : std::nullopt;
   base_request.rows = rows;
   parts.base = backend.open(base_request);
+  if (!parts.base.quantization.empty()) {
+    log::info("the base's weights are packed: " + parts.base.quantization);
+  }
   peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
   base.quantization = parts.base.quantization;
   for (const auto& [flag, options] : adapters) {

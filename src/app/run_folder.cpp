@@ -245,7 +245,7 @@ void RunFolder::remove_checkpoints_after(int64_t step) const {
   }
 }
 
-void RunFolder::write(const RunIdentity& identity, const Json& config, const Json& memory, const std::string& status,
+void RunFolder::write(const RunIdentity& identity, const Json& config, const RunFigures& figures, const std::string& status,
                       const Json& result) const {
   Json run;
   run["status"] = status;
@@ -253,7 +253,8 @@ void RunFolder::write(const RunIdentity& identity, const Json& config, const Jso
   run["versions"] = {{"lora-train", LORA_VERSION}, {"libtorch", TORCH_VERSION}};
   run["sha256"] = identity.hashes;
   run["config"] = config;
-  run["memory"] = memory;
+  run["memory"] = figures.memory;
+  run["model"] = figures.model;
   run["result"] = result;
   write_file_atomically(folder_ / kRunFile, run.dump(2) + "\n");
 }

@@ -57,6 +57,15 @@ std::string text_line(const std::string& set, const data::TextReport& text, bool
 
 }  // namespace
 
+Json weight_figures(const nn::Model& model) {
+  const nn::PackedWeights packed = nn::packed_weights(model);
+  Json figures{{"weight_bytes", model.base_size().bytes}};
+  if (!packed.empty()) {
+    figures["packed_bits_per_parameter"] = packed.total().bits_per_value();
+  }
+  return figures;
+}
+
 Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   Figures figures;
   figures.total = model.base_size().values;

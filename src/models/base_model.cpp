@@ -8,6 +8,7 @@
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/models/open_checkpoint.h"
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
@@ -37,16 +38,28 @@ at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
   return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
+  throw_if_interrupted();
+  if (tensor.numel() == 0) {
+    return;
+  }
+  // Minimum and maximum propagate a NaN and need no copy of the weight.
+  const auto [low, high] = at::aminmax(tensor);
+  if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
+    model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+  }
+}
+
+/// Of a packed weight the scales are checked: its codes have no other values.
 void require_finite_weights(const nn::Model& model, const std::string& where) {
   for (const nn::Parameter& parameter : model.base_parameters()) {
-    throw_if_interrupted();
-    if (parameter.tensor.numel() == 0) {
-      continue;
-    }
-    // Minimum and maximum propagate a NaN and need no copy of the weight.
-    const auto [low, high] = at::aminmax(parameter.tensor);
-    if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
-      model_error(where, "tensor '" + parameter.name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+    require_finite(parameter.tensor, parameter.name, where);
+  }
+  for (const auto& [name, matrix] : nn::packed_matrices(model)) {
+    for (const auto& [part, tensor] : matrix->tensors()) {
+      if (io::is_plain_float(tensor.scalar_type())) {
+        require_finite(tensor, name, where);
+      }
     }
   }
 }

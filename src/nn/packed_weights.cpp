@@ -67,11 +67,23 @@ PackedWeights packed_weights(const Model& model) {
   return found;
 }
 
-int64_t packed_working_bytes(const Model& model, int64_t tokens) {
+std::map<std::string, const io::PackedMatrix*> packed_matrices(const Model& model) {
+  std::map<std::string, const io::PackedMatrix*> matrices;
+  for (const Host* host : model.hosts()) {
+    for (const BaseWeight& weight : host->weights()) {
+      if (const auto* const packed = dynamic_cast<const ops::PackedWeight*>(weight.matrix().get())) {
+        matrices.emplace(weight.parameter().name, &packed->matrix());
+      }
+    }
+  }
+  return matrices;
+}
+
+int64_t packed_tile_bytes(const Model& model) {
   int64_t most = 0;
   for (const Host* host : model.hosts()) {
     for (const ops::PackedWeight* weight : packed_weights_of(*host)) {
-      most = std::max(most, weight->working_bytes(tokens));
+      most = std::max(most, weight->tile_bytes());
     }
   }
   return most;

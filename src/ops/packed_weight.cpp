@@ -92,9 +92,9 @@ Tensor multiply_few(const io::PackedMatrix& matrix, const Tensor& x_TI) {
 
 }  // namespace
 
-int64_t PackedWeight::working_bytes(int64_t tokens) const {
-  const auto elements = [this, tokens](int64_t count, int64_t length, int64_t unit) {
-    return std::min(count, tile_step(*matrix_, count, length, unit)) * (length + tokens);
+int64_t PackedWeight::tile_bytes() const {
+  const auto elements = [this](int64_t count, int64_t length, int64_t unit) {
+    return std::min(count, tile_step(*matrix_, count, length, unit)) * length;
   };
   const int64_t most = std::max(elements(out_features(), in_features(), 1), elements(in_features(), out_features(), matrix_->column_step()));
   return most * static_cast<int64_t>(at::elementSize(dtype_));

@@ -15,8 +15,8 @@ int64_t training_bytes(const Objective& objective, const nn::Model& model, const
     const int64_t kept = memory.kept * part.input + memory.tail * needed + memory.kept_per_document * part.documents;
     const BatchSize of_a_lane{(part.supervised + part.lanes - 1) / part.lanes, (part.input + part.lanes - 1) / part.lanes};
     const int64_t loss = part.lanes * objective.loss_memory(of_a_lane).training;
-    const int64_t packed = part.lanes * nn::packed_working_bytes(model, of_a_lane.input);
-    most = std::max(most, kept + std::max({loss, memory.working * part.input + packed, memory.tail_working * needed + packed}));
+    const int64_t tiles = part.lanes * nn::packed_tile_bytes(model);
+    most = std::max(most, tiles + kept + std::max({loss, memory.working * part.input, memory.tail_working * needed}));
   }
   return most;
 }
@@ -27,7 +27,7 @@ int64_t evaluation_bytes(const Objective& objective, const nn::Model& model, con
   for (const MicroBatch& batch : data::plan_epoch(eval, batches, 0)) {
     const BatchSize size = size_of(eval, batch);
     const int64_t forward = memory.forward * size.input + memory.forward_per_document * size.documents;
-    most = std::max({most, forward + nn::packed_working_bytes(model, size.input), objective.loss_memory(size).evaluation});
+    most = std::max(most, nn::packed_tile_bytes(model) + std::max(forward, objective.loss_memory(size).evaluation));
   }
   return most;
 }

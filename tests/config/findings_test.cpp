@@ -95,16 +95,6 @@ TEST(Findings, TypesAndRanges) {
 TEST(Findings, NotInThisVersion) {
   expect_findings({
       {"model.format=gguf", "[model.format] found \"gguf\", expected one of \"auto\", \"safetensors\", \"torchscript\""},
-      {"model.quantization=nf4", "[model.quantization] found \"nf4\", expected an object"},
-      {"model.quantization={}", "…[model.quantization.type] is missing"},
-      {"model.quantization={\"type\": \"int4\"}",
-       "…[model.quantization.type] found \"int4\", expected one of \"nf4\", \"fp4\", \"int8\", \"none\""},
-      {"model.quantization={\"type\": \"nf4\", \"block_size\": 48}", "…[model.quantization.block_size] found 48, expected one of 32, 64"},
-      {"model.quantization={\"type\": \"nf4\", \"double_quant\": 1}", "…[model.quantization.double_quant] found 1"},
-      {"model.quantization={\"type\": \"nf4\", \"skip_modules\": \"lm_head\"}", "…[model.quantization.skip_modules] found \"lm_head\""},
-      {"model.quantization={\"type\": \"nf4\", \"skip_modules\": [\"(\"]}",
-       "…[model.quantization.skip_modules[0]] found \"(\", expected a name or a regular expression"},
-      {"model.quantization={\"type\": \"nf4\", \"bits\": 4}", "…[model.quantization.bits] unknown key"},
       {"model.trust_torchscript=1", "…[model.trust_torchscript] found 1"},
       {"model.inputs=[]", "…[model.inputs]"},
       {"model.output=0", "…[model.output]"},
@@ -204,30 +194,7 @@ TEST(Findings, WhatAChoiceExcludes) {
           "cannot move activations to host memory",
           "[training.cuda_graphs] found true with adapter.use_dora, expected false: DoRA branches on values, which a recorded pass cannot "
           "do"});
-  const auto packed = [](const std::string& keys) { return "model.quantization={" + keys + "}"; };
-  const std::string int8 = packed("\"type\": \"int8\""), loftq = "adapter.init_lora_weights=loftq";
-  expect({packed("\"type\": \"nf4\""), "adapter=null"},
-         {"[adapter] found null with model.quantization, expected an object: quantised weights cannot be trained themselves, only an adapter "
-          "on them"});
-  expect({packed("\"type\": \"int8\", \"double_quant\": true, \"block_size\": 128")},
-         {"[model.quantization.double_quant] found true with model.quantization.type \"int8\", expected false: this format has a scale for "
-          "each row, not for each block",
-          "[model.quantization.block_size] found 128 with model.quantization.type \"int8\", expected no such key: this format has a scale for "
-          "each row, not for each block"});
-  expect({packed("\"type\": \"none\", \"skip_modules\": [\"q_proj\"]")},
-         {"[model.quantization.skip_modules] found [\"q_proj\"] with model.quantization.type \"none\", expected null: nothing is quantised"});
-  expect({packed("\"type\": \"none\""), "adapter=null"}, {});
-  expect({loftq}, {"[model.quantization] found null with adapter.init_lora_weights \"loftq\", expected an object, such as {\"type\": "
-                   "\"nf4\"}: LoftQ starts from the error that quantising a plain base makes"});
-  expect({loftq, packed("\"type\": \"none\"")},
-         {"[model.quantization.type] found \"none\" with adapter.init_lora_weights \"loftq\", expected nf4, fp4 or int8"});
-  expect({loftq, int8, "adapter.loftq_config={\"loftq_bits\": 4}"},
-         {"[adapter.loftq_config.loftq_bits] found 4 with model.quantization.type \"int8\", expected 8"});
-  expect({loftq, int8, "adapter.loftq_config={}"}, {});
   const std::string module = "model.path=net.pt";
-  expect({module, packed("\"type\": \"nf4\"")},
-         {"[model.quantization] found {\"type\":\"nf4\",\"double_quant\":false,\"block_size\":64,\"skip_modules\":null}, expected null: a "
-          "TorchScript model keeps its own weights"});
   expect({module, graphs},
          {"[training.cuda_graphs] found true with a TorchScript model, expected false: such a model reads the lengths of documents on the "
           "host"});

@@ -7,7 +7,6 @@
 #include "lora/models/base_model.h"
 #include "lora/models/packed_modules.h"
 #include "lora/nn/packed_weights.h"
-#include "lora/ops/packed_weight.h"
 #include "lora/quantization/quantizing_source.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
@@ -49,19 +48,6 @@ ModelOptions quantized_options(const Json& saved) {
   return options;
 }
 
-/// Packed weights by their names.
-std::map<std::string, const io::PackedMatrix*> packed_of(const nn::Model& model) {
-  std::map<std::string, const io::PackedMatrix*> packed;
-  for (const nn::Host* host : model.hosts()) {
-    for (const nn::BaseWeight& weight : host->weights()) {
-      if (const auto* const found = dynamic_cast<const ops::PackedWeight*>(weight.matrix().get())) {
-        packed.emplace(weight.parameter().name, &found->matrix());
-      }
-    }
-  }
-  return packed;
-}
-
 at::Tensor bytes_of(const at::Tensor& tensor) {
   return tensor.contiguous().flatten().view(at::kByte);
 }
@@ -86,7 +72,7 @@ TEST(QuantizedLoading, HasTheBytesThatBitsandbytesSaves) {
     SCOPED_TRACE(name);
     const BaseModel base = load_base_model(quantized_options(saved), 0);
     const io::SafetensorsFile file(folder / name / "model.safetensors");
-    const std::map<std::string, const io::PackedMatrix*> packed = packed_of(*base.model);
+    const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
     int64_t stored = 0;
     for (const std::string& tensor : file.names()) {
       stored += tensor.ends_with(".absmax") || tensor.ends_with(".SCB") ? 1 : 0;
@@ -133,8 +119,8 @@ TEST(QuantizedLoading, SaysWhatIsPacked) {
   EXPECT_EQ(size.values, plain.model->base_size().values);
   EXPECT_EQ(plain.model->base_size().bytes - size.bytes, 4 * packed.total().values - packed.total().bytes);
   EXPECT_EQ(plain.quantization, "");
-  EXPECT_GT(nn::packed_working_bytes(*base.model, 10), nn::packed_working_bytes(*base.model, 1));
-  EXPECT_EQ(nn::packed_working_bytes(*plain.model, 10), 0);
+  EXPECT_EQ(nn::packed_tile_bytes(*base.model), 4 * 64 * 64) << "one matrix as a whole";
+  EXPECT_EQ(nn::packed_tile_bytes(*plain.model), 0);
 }
 
 TEST(QuantizedLoading, ReadsThePlainWeightAgain) {
@@ -143,7 +129,7 @@ TEST(QuantizedLoading, ReadsThePlainWeightAgain) {
     const BaseModel plain = load_base_model(quantized_options(data_folder() / folder, QuantizationKind::kNone), 0);
     ASSERT_TRUE(base.plain_weight);
     EXPECT_FALSE(plain.plain_weight);
-    const std::map<std::string, const io::PackedMatrix*> packed = packed_of(*base.model);
+    const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
     EXPECT_FALSE(packed.empty());
     for (const nn::Host* host : plain.model->hosts()) {
       const std::string name = host->name() + ".weight";
@@ -162,7 +148,7 @@ TEST(QuantizedLoading, PacksExpertsMatrixByMatrix) {
     const BaseModel plain = load_base_model(quantized_options(folder, QuantizationKind::kNone), 0);
     EXPECT_GT(nn::packed_weights(*base.model).experts, 0);
     // LLM.int8's codes have an error of at most half a step, 1/254 of a row's largest weight.
-    for (const auto& [weight, matrix] : packed_of(*base.model)) {
+    for (const auto& [weight, matrix] : nn::packed_matrices(*base.model)) {
       EXPECT_EQ(weight.find(".gate.weight"), std::string::npos) << "the router " << weight;
     }
     const nn::Batch batch = test::batch_of({{{5, 3, 9, 2, 7, 11}, {5, 3, 9, 2, 7, 11}, 0}});

@@ -6,7 +6,6 @@
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
-#include "lora/ops/packed_weight.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/base_reference.h"
 #include "lora/peft/method.h"

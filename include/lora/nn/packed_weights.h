@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/io/packed_matrix.h"
 #include "lora/nn/model.h"
 
 namespace lora::nn {
@@ -31,7 +32,10 @@ struct PackedWeights {
 
 PackedWeights packed_weights(const Model& model);
 
-/// The most bytes that a product of a packed weight with so many rows needs besides its operands and its result; 0 if nothing is packed.
-int64_t packed_working_bytes(const Model& model, int64_t tokens);
+/// The packed weights by their names in the checkpoint.
+std::map<std::string, const io::PackedMatrix*> packed_matrices(const Model& model);
+
+/// The largest decoded tile of a packed weight, which each thread that computes products keeps; 0 if nothing is packed.
+int64_t packed_tile_bytes(const Model& model);
 
 }  // namespace lora::nn
