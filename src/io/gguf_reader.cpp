@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kMagic = "GGUF";
 constexpr uint32_t kArray = 9;
 constexpr uint32_t kText = 8;
-constexpr uint32_t kMaxDimensions = 4;
+constexpr uint32_t kMostDimensions = 4;
 constexpr int64_t kMaxParts = 4096;
 
 /// Bytes of a value by its type's number; 0: a string or an array.
@@ -156,7 +156,7 @@ class GgufFile::Parser {
     tensor.part = part_;
     const std::string place = "tensor '" + printable(tensor.name, 120) + "': ";
     const auto dimensions = number<uint32_t>("a tensor's description");
-    if (dimensions > kMaxDimensions) {
+    if (dimensions > kMostDimensions) {
       fail(place + "found " + std::to_string(dimensions) + " dimensions, expected at most 4");
     }
     for (uint32_t i = 0; i < dimensions; ++i) {

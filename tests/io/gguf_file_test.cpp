@@ -124,7 +124,7 @@ TEST(GgufFile, CountsAndLengthsAreCheckedBeforeTheyAreUsed) {
   refused(Bytes().header(0, ~0ULL).bytes(), {"metadata keys, more than fit"});
   refused(Bytes().header(0, 1).number<uint64_t>(1ULL << 62).data(64).bytes(), {"ends inside a metadata key"});
   refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(4).number<uint64_t>(1ULL << 61).bytes(), {"elements of an array, more than fit"});
-  refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").data(16).bytes(), {"ends inside a metadata array"});
+  refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").number<uint64_t>(100).number<uint64_t>(0).bytes(), {"ends inside a metadata array"});
   refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(9).number<uint64_t>(1).bytes(), {"'k': found an array of arrays"});
   refused(Bytes().header(0, 1).key("k", 99).data(8).bytes(), {"'k': found the value type 99"});
   refused(Bytes().header(0, 2).key("k", 0).number<uint8_t>(1).key("k", 0).number<uint8_t>(1).bytes(), {"'k' occurs twice"});
