@@ -38,7 +38,6 @@ GPTQ_CASES = {
     "8bit": Case(8, -1, sym=False),  # one group
     "desc_act": Case(4, 16, sym=False, desc_act=True),
     "v2": Case(4, 32, sym=True, format=FORMAT.GPTQ_V2),
-    "v2_3bit": Case(3, 32, sym=True, format=FORMAT.GPTQ_V2),
 }
 
 

@@ -86,7 +86,7 @@ def write_mxfp4() -> None:
 def main() -> None:
     be_quiet()
     quantized_llama.KEPT = ("k_proj",)
-    write_fp8("blocks128", (128, 128), 260, None, hidden_size=128, intermediate_size=136)
+    write_fp8("blocks128", (128, 128), 260, None, hidden_size=128, intermediate_size=136, num_key_value_heads=1)
     quantized_llama.KEPT = ("k_proj", "down_proj")
     write_fp8("ue8m0", (32, 32), 261, "ue8m0", intermediate_size=72)
     write_versions(QUANTIZED / "fp8", "transformers")

@@ -72,10 +72,11 @@ bool report_other_optimizer(const Json& value, const ConfigPlace& at) {
 
 Field<TrainOptions> optimizer_field() {
   const Rule rule = name_of(optim::kOptimizers.names());
-  Field<TrainOptions> field{"optim",
-                            "Optimiser; adamw_torch means adamw_torch_fused. Those of bitsandbytes keep their moments in float32 (32bit) or in "
-                            "8 bits; paged ones let them move to host memory on a GPU. lion has its moment in the dtype of the parameters.",
-                            rule.schema, optim::kOptimizers.name(TrainOptions{}.optimizer.kind), nullptr};
+  Field<TrainOptions> field{
+      "optim",
+      "Optimiser; adamw_torch means adamw_torch_fused. Those of bitsandbytes keep their moments in float32 (32bit) or in "
+      "8 bits; paged ones let them move to host memory on a GPU. lion has its moment in the dtype of the parameters.",
+      rule.schema, optim::kOptimizers.name(TrainOptions{}.optimizer.kind), nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (!report_other_optimizer(value, at) && accept(rule, value, at)) {
       options.optimizer.kind = *optim::kOptimizers.find(value.get<std::string>());

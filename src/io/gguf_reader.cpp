@@ -18,7 +18,7 @@ namespace {
 constexpr std::string_view kMagic = "GGUF";
 constexpr uint32_t kArray = 9;
 constexpr uint32_t kText = 8;
-constexpr uint32_t kMostDimensions = 4;
+constexpr uint32_t kMaxReadDimensions = 4;
 constexpr int64_t kMaxParts = 4096;
 
 /// Bytes of a value by its type's number; 0: a string or an array.
@@ -61,7 +61,7 @@ class GgufFile::Parser {
 
   std::string_view take(uint64_t size, const char* what) {
     if (size > bytes_.size() - at_) {
-      fail(std::string("ends inside ") + what + ": found " + std::to_string(bytes_.size()) + " bytes, expected at least " +
+      fail(std::string("is a GGUF file that ends inside ") + what + ": found " + std::to_string(bytes_.size()) + " bytes, expected at least " +
            (size > UINT64_MAX / 2 ? "2^63" : std::to_string(at_ + size)) + ". Likely cause: an incomplete download, or a damaged file.");
     }
     const std::string_view taken = bytes_.substr(at_, size);
@@ -156,7 +156,7 @@ class GgufFile::Parser {
     tensor.part = part_;
     const std::string place = "tensor '" + printable(tensor.name, 120) + "': ";
     const auto dimensions = number<uint32_t>("a tensor's description");
-    if (dimensions > kMostDimensions) {
+    if (dimensions > kMaxReadDimensions) {
       fail(place + "found " + std::to_string(dimensions) + " dimensions, expected at most 4");
     }
     for (uint32_t i = 0; i < dimensions; ++i) {

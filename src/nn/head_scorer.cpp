@@ -41,7 +41,7 @@ ops::TokenScores HeadScorer::scores(const Tensor& hidden_SD, const Tensor& label
 }
 
 ops::LossSizes HeadScorer::sizes(int64_t num_tokens) const {
-  return {num_tokens, head_->in_features(), head_->out_features(), head_->weight().scalar_type()};
+  return {num_tokens, head_->in_features(), head_->out_features(), head_->matrix()->dtype()};
 }
 
 int64_t HeadScorer::loss_bytes(int64_t num_tokens) const {

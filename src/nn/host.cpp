@@ -9,7 +9,7 @@ namespace lora::nn {
 std::vector<Parameter> Host::base_parameters() const {
   std::vector<Parameter> parameters;
   for (const BaseWeight& weight : weights_) {
-    if (weight.owned() && weight.parameter().tensor.defined()) {
+    if (weight.owned() && !weight.is_quantised()) {
       parameters.push_back(weight.parameter());
     }
   }

@@ -82,6 +82,8 @@ CudaModule load_cuda_module(const std::string& file) {
   symbols.find("lora_cuda_gated_backward", kernels.gated_backward);
   symbols.find("lora_cuda_cross_entropy", kernels.cross_entropy);
   symbols.find("lora_cuda_dropout", kernels.dropout);
+  symbols.find("lora_cuda_decode", kernels.decode);
+  symbols.find("lora_cuda_multiply_codes", kernels.multiply_codes);
   if (!symbols.missing().empty()) {
     module.failure = "it has no " + symbols.missing();
   }

@@ -21,6 +21,8 @@ struct CudaKernels {
   decltype(&lora_cuda_gated_backward) gated_backward = nullptr;
   decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
   decltype(&lora_cuda_dropout) dropout = nullptr;
+  decltype(&lora_cuda_decode) decode = nullptr;
+  decltype(&lora_cuda_multiply_codes) multiply_codes = nullptr;
 };
 
 /// A module that was opened, or the reason why it was not.

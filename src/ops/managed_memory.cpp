@@ -12,8 +12,9 @@ namespace lora::ops {
 at::Tensor managed_zeros_like(const at::Tensor& like, at::ScalarType type) {
   const CudaKernels* const kernels = cuda_kernels(like);
   if (kernels == nullptr) {
-    config_error("training.optim", "a paged optimiser needs liblora_cuda.so, which cannot be used here (see the log line about CUDA "
-                                   "kernels). Install the program with its CUDA module, or choose an optimiser that is not paged.");
+    config_error("training.optim",
+                 "a paged optimiser needs liblora_cuda.so, which cannot be used here (see the log line about CUDA "
+                 "kernels). Install the program with its CUDA module, or choose an optimiser that is not paged.");
   }
   const at::Device device = like.device();
   const at::TensorOptions options = like.options().dtype(type).requires_grad(false);

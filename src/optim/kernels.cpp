@@ -169,8 +169,8 @@ LORA_KERNELS(c10::BFloat16)
 #undef LORA_KERNELS
 
 // bitsandbytes' optimisers keep moments in float32, those of 8 bits for their small tensors.
-#define LORA_FLOAT32_MOMENTS(Scalar)                                                                    \
-  template void lion_update(const LionFactors&, int64_t, Scalar*, const Scalar*, float*);               \
+#define LORA_FLOAT32_MOMENTS(Scalar)                                                      \
+  template void lion_update(const LionFactors&, int64_t, Scalar*, const Scalar*, float*); \
   template void adamw_update(const AdamWFactors&, int64_t, Scalar*, const Scalar*, float*, float*);
 LORA_FLOAT32_MOMENTS(double)
 LORA_FLOAT32_MOMENTS(c10::Half)

@@ -44,7 +44,7 @@ constexpr std::array<OptimizerEntry, 15> kOptimizerTable{{
 static_assert(kOptimizerTable.size() == kOptimizers.entries.size());
 
 /// Elements of a group whose moments are in a file: after each group, this process gives up their pages.
-constexpr int64_t kElementsAtOnce = int64_t{1} << 24;
+constexpr int64_t kElementsAtOnce = int64_t{1} << 22;
 
 void require_argument(bool holds, const std::string& key, double found, const std::string& expected) {
   if (!holds) {

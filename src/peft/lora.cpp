@@ -38,6 +38,13 @@ std::vector<std::string> module_names(nn::Model& model) {
   return names;
 }
 
+PairKind kind_of(const nn::MatrixHost& host) {
+  if (dynamic_cast<const nn::Embedding*>(&host) != nullptr) {
+    return PairKind::kEmbedding;
+  }
+  return host.layout() == nn::WeightLayout::kInOut ? PairKind::kConv1D : PairKind::kLinear;
+}
+
 /// The adapter that training continues from or that is used, and the options, both with the model's names of the modules.
 struct Start {
   Start(const LoraOptions& given, nn::Model& model) : options(given) {
@@ -235,7 +242,7 @@ class Lora : public Method {
                         .scale = size.scale,
                         .magnitude_O = pair.magnitude_O,
                         .bias_O = pair.bias_O,
-                        .is_embedding = dynamic_cast<const nn::Embedding*>(&host) != nullptr});
+                        .kind = kind_of(host)});
     adapted_.insert(host.name());
     host.attach(std::move(pair));
   }

@@ -43,7 +43,7 @@ void Residuals::take_out(nn::Linear& host, const LowRankStart& start, double sca
 
 const Residuals::Start* Residuals::find(const AdapterUpdate& update) const {
   const auto* const pair = std::get_if<LowRankUpdate>(&update);
-  const auto is_its = [pair](const Start& start) { return pair != nullptr && !pair->is_embedding && start.module == pair->module; };
+  const auto is_its = [pair](const Start& start) { return pair != nullptr && !pair->is_embedding() && start.module == pair->module; };
   const auto found = std::find_if(starts_.begin(), starts_.end(), is_its);
   return found == starts_.end() ? nullptr : &*found;
 }

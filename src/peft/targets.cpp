@@ -30,16 +30,12 @@ std::vector<std::string> last_parts(const std::vector<nn::Host*>& hosts) {
   return parts;
 }
 
-bool can_be_adapted(const nn::Host* host) {
-  return dynamic_cast<const nn::MatrixHost*>(host) != nullptr;
-}
-
 /// The possible targets: the distinct last parts of the modules' names, with counts.
 std::string available(const std::vector<nn::Host*>& hosts) {
   std::vector<std::string> order;
   std::map<std::string, int> counts;
   for (const nn::Host* host : hosts) {
-    if (can_be_adapted(host) && counts[last_part(host->name())]++ == 0) {
+    if (host->takes_low_rank() && counts[last_part(host->name())]++ == 0) {
       order.push_back(last_part(host->name()));
     }
   }
@@ -89,7 +85,7 @@ class Exclusion {
 
 /// Throws if LoRA with these options cannot be attached to the host.
 void require_adaptable(const nn::Host* host, const LoraOptions& options) {
-  if (!can_be_adapted(host)) {
+  if (!host->takes_low_rank()) {
     config_error(kTargets, "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() +
                                ", expected Linear or Embedding");
   }
@@ -224,7 +220,7 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
     if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
       result.embeddings.push_back(embedding);
     } else {
-      result.hosts.push_back(dynamic_cast<nn::Linear*>(host));
+      result.hosts.push_back(&dynamic_cast<nn::Linear&>(*host));
     }
   }
 }

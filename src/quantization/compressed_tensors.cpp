@@ -29,7 +29,7 @@ bool is_read(const std::string& format) {
   return std::find(kReadFormats.begin(), kReadFormats.end(), format) != kReadFormats.end();
 }
 
-BlockSize blocks_of(const JsonReader& weights) {
+BlockSize block_size_of(const JsonReader& weights) {
   if (weights.has("block_structure")) {
     const Json& size = weights.at("block_structure");
     if (!size.is_array() || size.size() != 2 || !size[0].is_number_integer() || !size[1].is_number_integer()) {
@@ -46,7 +46,7 @@ WeightScheme read_scheme(const JsonReader& group) {
   scheme.bits = weights.integer("num_bits");
   scheme.is_float = weights.string("type", "int") == "float";
   scheme.is_symmetric = weights.boolean("symmetric", true);
-  scheme.blocks = blocks_of(weights);
+  scheme.blocks = block_size_of(weights);
   if (scheme.bits < 1 || scheme.bits > 8 || (scheme.is_float && scheme.bits != 8)) {
     weights.fail("num_bits", scheme.is_float ? "8" : "1 to 8");
   }

@@ -1,8 +1,6 @@
 // Fine-grained FP8 (DeepSeek-V3, Qwen3-FP8): weight · weight_scale_inv in float32, which multiplies despite its name.
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
 #include "quantization/elements.h"
@@ -18,13 +16,9 @@ bool is_exponent(at::ScalarType dtype) {
   return dtype == at::kByte || dtype == at::kFloat8_e8m0fnu;
 }
 
-/// Scales in float32; a byte b is 2^(b - 127) (UE8M0), and 255 is NaN.
+/// Scales in float32.
 Tensor scales_of(const Tensor& stored) {
-  if (!is_exponent(stored.scalar_type())) {
-    return stored.to(at::kFloat);
-  }
-  const Tensor bytes = stored.view(at::kByte);
-  return at::where(bytes == 255, at::scalar_tensor(NAN, at::kFloat), at::exp2(bytes.to(at::kFloat) - 127.0F));
+  return is_exponent(stored.scalar_type()) ? powers_of_two(stored) : stored.to(at::kFloat);
 }
 
 class Fp8 : public PackedFormat {

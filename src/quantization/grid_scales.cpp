@@ -1,5 +1,10 @@
 #include "quantization/grid_scales.h"
 
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+
 #include "lora/io/tensor_facts.h"
 
 namespace lora::quantization {
@@ -39,6 +44,17 @@ std::vector<int64_t> set_blocks(const Parts& parts, const std::string& name, std
     parts.fail(name, io::shape_text(found), "scales of blocks of a matrix " + io::shape_text({matrix.rows, matrix.columns}));
   }
   return shape;
+}
+
+Tensor powers_of_two(const Tensor& exponents) {
+  Tensor values = at::empty({256}, at::kFloat);
+  auto* const table = values.mutable_data_ptr<float>();
+  for (int exponent = 0; exponent < 255; ++exponent) {
+    table[exponent] = std::ldexp(1.0F, exponent - 127);
+  }
+  table[255] = std::numeric_limits<float>::quiet_NaN();
+  const Tensor bytes = exponents.contiguous().view(at::kByte);
+  return values.index_select(0, bytes.flatten().to(at::kInt)).view(bytes.sizes());
 }
 
 }  // namespace lora::quantization

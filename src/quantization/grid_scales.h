@@ -16,4 +16,7 @@ struct BlockSize {
 std::vector<int64_t> set_blocks(const Parts& parts, const std::string& name, std::vector<int64_t> shape, BlockSize size,
                                 ScaledCodesParts& matrix);
 
+/// 2^(b - 127) for each byte b (UE8M0, of any dtype with one byte), float32; 255 is NaN.
+Tensor powers_of_two(const Tensor& exponents);
+
 }  // namespace lora::quantization

@@ -5,6 +5,7 @@
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/quantization/scaled_codes.h"
+#include "quantization/grid_scales.h"
 
 namespace lora::quantization {
 
@@ -32,7 +33,7 @@ std::shared_ptr<const io::PackedMatrix> mxfp4_matrix(const at::Tensor& blocks, c
   matrix.columns = blocks.size(1) * 2 * kBlockBytes;
   matrix.block_columns = 2 * kBlockBytes;
   matrix.codes = blocks.reshape({blocks.size(0), blocks.size(1) * kBlockBytes});
-  matrix.scales = at::exp2(scales.to(at::kFloat) - 127.0F).to(at::kBFloat16);
+  matrix.scales = powers_of_two(scales).to(at::kBFloat16);
   return std::make_shared<const ScaledCodes>(std::move(matrix), where);
 }
 

@@ -99,6 +99,30 @@ void read_scales(const ScaledCodesParts& parts, int64_t block, std::vector<cpu::
   }
 }
 
+/// The columns of `tile` of one row, whose scales are given.
+template <typename V, typename S>
+void decode_row(const ScaledCodesParts& parts, const Tensor& values, const std::vector<cpu::Scale>& scales, int64_t row,
+                const io::Tile& tile, S* out) {
+  constexpr int64_t kChunk = 1024;
+  std::array<uint8_t, kChunk> codes;
+  const cpu::CodeKind kind = kernel_kind(parts.kind);
+  const float* const table = values.defined() ? values.const_data_ptr<float>() : nullptr;
+  const int32_t* const groups = parts.groups.defined() ? parts.groups.const_data_ptr<int32_t>() : nullptr;
+  const uint8_t* const bytes = parts.codes.const_data_ptr<uint8_t>() + row * parts.codes.size(1);
+  for (int64_t i = tile.column_begin; i < tile.column_end;) {
+    const int64_t group = i / parts.block_columns, end = groups != nullptr ? tile.column_end : (group + 1) * parts.block_columns;
+    const int64_t count = std::min({end, tile.column_end, i + kChunk}) - i;
+    cpu::unpack_codes(bytes, i, count, parts.bits, codes.data());
+    S* const to = out + (i - tile.column_begin);
+    if (groups != nullptr) {
+      cpu::scale_codes_of_groups<V, S>(codes.data(), count, groups + i, kind, table, scales.data(), to);
+    } else {
+      cpu::scale_codes<V, S>(codes.data(), count, kind, table, scales[static_cast<size_t>(group)], to);
+    }
+    i += count;
+  }
+}
+
 }  // namespace
 
 ScaledCodes::ScaledCodes(ScaledCodesParts parts, const std::string& where) : parts_(std::move(parts)), table_(table_of(parts_.kind)) {
@@ -120,30 +144,13 @@ int64_t ScaledCodes::bytes() const {
 }
 
 void ScaledCodes::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
-  constexpr int64_t kChunk = 1024;
-  std::array<uint8_t, kChunk> codes;
-  std::vector<cpu::Scale> scales;
-  const cpu::CodeKind kind = kernel_kind(parts_.kind);
-  const float* const table = table_.defined() ? table_.const_data_ptr<float>() : nullptr;
-  const int32_t* const groups = parts_.groups.defined() ? parts_.groups.const_data_ptr<int32_t>() : nullptr;
   with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
+    std::vector<cpu::Scale> scales;
     for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
-      const uint8_t* const bytes = parts_.codes.const_data_ptr<uint8_t>() + row * parts_.codes.size(1);
       if (row == tile.row_begin || row % parts_.block_rows == 0) {
         read_scales<V>(parts_, row / parts_.block_rows, scales);
       }
-      S* const to = static_cast<S*>(out) + (row - tile.row_begin) * stride - tile.column_begin;
-      for (int64_t i = tile.column_begin; i < tile.column_end;) {
-        const int64_t block_end = groups != nullptr ? tile.column_end : (i / parts_.block_columns + 1) * parts_.block_columns;
-        const int64_t count = std::min({block_end, tile.column_end, i + kChunk}) - i;
-        cpu::unpack_codes(bytes, i, count, parts_.bits, codes.data());
-        if (groups != nullptr) {
-          cpu::scale_codes_of_groups<V, S>(codes.data(), count, groups + i, kind, table, scales.data(), to + i);
-        } else {
-          cpu::scale_codes<V, S>(codes.data(), count, kind, table, scales[static_cast<size_t>(i / parts_.block_columns)], to + i);
-        }
-        i += count;
-      }
+      decode_row<V>(parts_, table_, scales, row, tile, static_cast<S*>(out) + (row - tile.row_begin) * stride);
     }
   });
 }

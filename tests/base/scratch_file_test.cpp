@@ -76,10 +76,12 @@ TEST(ScratchFile, ReplacesWhatAKilledProcessLeftAndNothingElse) {
 TEST(ScratchFile, SaysWhyItCannotBeCreated) {
   const test::TemporaryFolder folder;
   folder.write("file", "");
-  test::expect_error(ErrorKind::kOutput, {"file", "cannot be created as a folder"}, [&] { ScratchFile(folder / "file/below", "state", 1); });
+  test::expect_error(ErrorKind::kOutput, {"file", "cannot be created as a folder"},
+                     [&] { ScratchFile(folder / "file/below", "state", 1); });
   test::expect_error(ErrorKind::kOutput, {"state-1.bin", "cannot be given its size", "expected room for", "free: "},
                      [&] { ScratchFile(folder.path(), "state", size_t{1} << 60); });
-  test::expect_error(ErrorKind::kOutput, {"[/proc/states]", "cannot be created as a folder"}, [] { ScratchFile("/proc/states", "state", 1); });
+  test::expect_error(ErrorKind::kOutput, {"[/proc/states]", "cannot be created as a folder"},
+                     [] { ScratchFile("/proc/states", "state", 1); });
   if (geteuid() != 0) {  // root writes everywhere
     std::filesystem::permissions(folder.path(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
     test::expect_error(ErrorKind::kOutput, {"cannot be written to"}, [&] { ScratchFile(folder.path(), "state", 1); });

@@ -13,21 +13,45 @@ using ::testing::HasSubstr;
 /// Every value of transformers 5.23's OptimizerNames is an optimiser here, or an error that says what to use instead.
 TEST(Optimizers, NamesOfTransformers) {
   const Sandbox sandbox;
-  for (const char* name : {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "adamw_8bit", "lion_8bit", "lion_32bit",
-                           "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit"}) {
+  for (const char* name : {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "adamw_8bit", "lion_8bit",
+                           "lion_32bit", "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit"}) {
     EXPECT_THAT(sandbox.findings(smallest(), {std::string("training.optim=") + name}), ElementsAre()) << name;
   }
-  for (const char* name :
-       {"adamw_torch_xla", "adamw_torch_npu_fused", "adamw_anyprecision", "adamw_torch_4bit", "adamw_torch_8bit", "ademamix", "adagrad",
-        "ademamix_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit", "rmsprop", "rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit",
-        "galore_adamw", "galore_adamw_8bit", "galore_adafactor", "galore_adamw_layerwise", "galore_adamw_8bit_layerwise",
-        "galore_adafactor_layerwise", "lomo", "adalomo", "grokadamw", "schedule_free_radam", "schedule_free_adamw", "schedule_free_sgd",
-        "apollo_adamw", "apollo_adamw_layerwise", "stable_adamw"}) {
+  for (const char* name : {"adamw_torch_xla",
+                           "adamw_torch_npu_fused",
+                           "adamw_anyprecision",
+                           "adamw_torch_4bit",
+                           "adamw_torch_8bit",
+                           "ademamix",
+                           "adagrad",
+                           "ademamix_8bit",
+                           "paged_ademamix_32bit",
+                           "paged_ademamix_8bit",
+                           "rmsprop",
+                           "rmsprop_bnb",
+                           "rmsprop_bnb_8bit",
+                           "rmsprop_bnb_32bit",
+                           "galore_adamw",
+                           "galore_adamw_8bit",
+                           "galore_adafactor",
+                           "galore_adamw_layerwise",
+                           "galore_adamw_8bit_layerwise",
+                           "galore_adafactor_layerwise",
+                           "lomo",
+                           "adalomo",
+                           "grokadamw",
+                           "schedule_free_radam",
+                           "schedule_free_adamw",
+                           "schedule_free_sgd",
+                           "apollo_adamw",
+                           "apollo_adamw_layerwise",
+                           "stable_adamw"}) {
     const std::string begin = "[training.optim] found \"" + std::string(name) + "\", which this version does not support, expected \"";
     EXPECT_THAT(sandbox.findings(smallest(), {std::string("training.optim=") + name}),
                 ElementsAre(AllOf(HasSubstr(begin), HasSubstr("\" instead: "))));
   }
-  EXPECT_THAT(sandbox.findings(smallest(), {"training.optim=paged_ademamix_8bit"}), ElementsAre(HasSubstr("expected \"paged_adamw_8bit\"")));
+  EXPECT_THAT(sandbox.findings(smallest(), {"training.optim=paged_ademamix_8bit"}),
+              ElementsAre(HasSubstr("expected \"paged_adamw_8bit\"")));
 }
 
 TEST(Optimizers, StateFile) {

@@ -52,7 +52,7 @@ class Bytes {
   std::string text_;
 };
 
-void refused(const std::string& bytes, const std::vector<std::string>& parts) {
+void refused_file(const std::string& bytes, const std::vector<std::string>& parts) {
   const TemporaryFolder folder;
   const fs::path file = folder.write("x.gguf", bytes);
   expect_error(ErrorKind::kModel, parts, [&] { GgufFile opened(file); });
@@ -112,35 +112,36 @@ TEST(GgufFile, ReadsEveryTypeOfValue) {
 }
 
 TEST(GgufFile, OtherFilesAreRefused) {
-  refused("", {"is not a GGUF file"});
-  refused("PK\x03\x04", {"found 'PK", "expected 'GGUF'"});
-  refused("GGUF", {"ends inside its header"});
-  refused(Bytes().header(0, 0, 1).bytes(), {"found GGUF version 1, expected 2 or 3"});
-  refused(Bytes().header(0, 0, 3U << 24).bytes(), {"is a big-endian GGUF file"});
+  refused_file("", {"is not a GGUF file"});
+  refused_file("PK\x03\x04", {"found 'PK", "expected 'GGUF'"});
+  refused_file("GGUF", {"ends inside its header"});
+  refused_file(Bytes().header(0, 0, 1).bytes(), {"found GGUF version 1, expected 2 or 3"});
+  refused_file(Bytes().header(0, 0, 3U << 24).bytes(), {"is a big-endian GGUF file"});
 }
 
 TEST(GgufFile, CountsAndLengthsAreCheckedBeforeTheyAreUsed) {
-  refused(Bytes().header(1ULL << 60, 0).bytes(), {"a count of 1152921504606846976 tensors, more than fit"});
-  refused(Bytes().header(0, ~0ULL).bytes(), {"metadata keys, more than fit"});
-  refused(Bytes().header(0, 1).number<uint64_t>(1ULL << 62).data(64).bytes(), {"ends inside a metadata key"});
-  refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(4).number<uint64_t>(1ULL << 61).bytes(), {"elements of an array, more than fit"});
-  refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").number<uint64_t>(100).number<uint64_t>(0).bytes(), {"ends inside a metadata array"});
-  refused(Bytes().header(0, 1).key("k", 9).number<uint32_t>(9).number<uint64_t>(1).bytes(), {"'k': found an array of arrays"});
-  refused(Bytes().header(0, 1).key("k", 99).data(8).bytes(), {"'k': found the value type 99"});
-  refused(Bytes().header(0, 2).key("k", 0).number<uint8_t>(1).key("k", 0).number<uint8_t>(1).bytes(), {"'k' occurs twice"});
-  refused(Bytes().header(0, 1).key("general.alignment", 4).number<uint32_t>(24).bytes(), {"found 24, expected a power of two"});
+  refused_file(Bytes().header(1ULL << 60, 0).bytes(), {"a count of 1152921504606846976 tensors, more than fit"});
+  refused_file(Bytes().header(0, ~0ULL).bytes(), {"metadata keys, more than fit"});
+  refused_file(Bytes().header(0, 1).number<uint64_t>(1ULL << 62).data(64).bytes(), {"ends inside a metadata key"});
+  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(4).number<uint64_t>(1ULL << 61).bytes(), {"elements of an array, more than fit"});
+  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").number<uint64_t>(100).data(0).bytes(),
+               {"ends inside a metadata array"});
+  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(9).number<uint64_t>(1).bytes(), {"'k': found an array of arrays"});
+  refused_file(Bytes().header(0, 1).key("k", 99).data(8).bytes(), {"'k': found the value type 99"});
+  refused_file(Bytes().header(0, 2).key("k", 0).number<uint8_t>(1).key("k", 0).number<uint8_t>(1).bytes(), {"'k' occurs twice"});
+  refused_file(Bytes().header(0, 1).key("general.alignment", 4).number<uint32_t>(24).bytes(), {"found 24, expected a power of two"});
 }
 
 TEST(GgufFile, TensorsMustLieInTheFile) {
-  refused(Bytes().header(1, 0).tensor("t", {32}, 2, 0).data(17).bytes(), {"'t': lies outside the file: found 17 bytes of data, expected 18"});
-  refused(Bytes().header(1, 0).tensor("t", {32}, 2, 1ULL << 40).data(64).bytes(), {"'t': lies outside the file"});
-  refused(Bytes().header(1, 0).tensor("t", {32}, 2, 8).data(64).bytes(), {"begins at byte 8 of the data, expected a multiple of 32"});
-  refused(Bytes().header(1, 0).tensor("t", {33}, 2, 0).data(64).bytes(), {"rows of 33 elements, expected a multiple of 32 for Q4_0"});
-  refused(Bytes().header(1, 0).tensor("t", {1ULL << 40, 1ULL << 40}, 0, 0).bytes(), {"too large for 64 bits"});
-  refused(Bytes().header(1, 0).tensor("t", {~0ULL}, 0, 0).bytes(), {"a dimension of 18446744073709551615"});
-  refused(Bytes().header(1, 0).tensor("t", {1, 1, 1, 1, 1}, 0, 0).bytes(), {"found 5 dimensions, expected at most 4"});
-  refused(Bytes().header(1, 0).tensor("t", {1}, 77, 0).data(4).bytes(), {"'t': found the ggml type 77, which is not known"});
-  refused(Bytes().header(2, 0).tensor("t", {1}, 0, 0).tensor("t", {1}, 0, 0).data(4).bytes(), {"'t': occurs twice"});
+  refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 0).data(17).bytes(), {"'t': lies outside the file: found 17 bytes of data, expected 18"});
+  refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 1ULL << 40).data(64).bytes(), {"'t': lies outside the file"});
+  refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 8).data(64).bytes(), {"begins at byte 8 of the data, expected a multiple of 32"});
+  refused_file(Bytes().header(1, 0).tensor("t", {33}, 2, 0).data(64).bytes(), {"rows of 33 elements, expected a multiple of 32 for Q4_0"});
+  refused_file(Bytes().header(1, 0).tensor("t", {1ULL << 40, 1ULL << 40}, 0, 0).bytes(), {"too large for 64 bits"});
+  refused_file(Bytes().header(1, 0).tensor("t", {~0ULL}, 0, 0).bytes(), {"a dimension of 18446744073709551615"});
+  refused_file(Bytes().header(1, 0).tensor("t", {1, 1, 1, 1, 1}, 0, 0).bytes(), {"found 5 dimensions, expected at most 4"});
+  refused_file(Bytes().header(1, 0).tensor("t", {1}, 77, 0).data(4).bytes(), {"'t': found the ggml type 77, which is not known"});
+  refused_file(Bytes().header(2, 0).tensor("t", {1}, 0, 0).tensor("t", {1}, 0, 0).data(4).bytes(), {"'t': occurs twice"});
 }
 
 std::string split_part(uint16_t count, const std::string& tensor) {

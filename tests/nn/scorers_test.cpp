@@ -5,6 +5,7 @@
 #include "lora/nn/head_scorer.h"
 #include "support/batches.h"
 #include "support/map_source.h"
+#include "support/packed_rows.h"
 #include "support/tensors.h"
 
 namespace lora::nn {
@@ -55,6 +56,20 @@ TEST(HeadScorer, CapsLogitsAndLossesAlike) {
     expect_equal(scores.correct_S, own_SV.argmax(1) == labels_S);
     EXPECT_GT(scorer->loss_bytes(1000), scorer->loss_bytes(10));
   }
+}
+
+TEST(HeadScorer, AQuantisedHeadIsNeverAWholeTensor) {
+  test::PackedSource source({"lm_head"});
+  const HeadScorer packed(std::make_unique<Linear>("lm_head", LinearShape{kChannels, kWords}, source, at::kFloat));
+  const Tensor hidden_SD = test::trained(normal({5, kChannels}, 1, at::kFloat)), same_SD = test::trained(hidden_SD);
+  const Tensor labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
+  const Tensor expected = at::cross_entropy_loss(same_SD.mm(packed.head()->weight().t()), labels_S, {}, at::Reduction::Sum);
+  const Tensor loss = packed.loss_sum(hidden_SD, labels_S, evaluation_pass(tokens()));
+  expect_close(loss, expected, 1e-5);
+  loss.backward();
+  expected.backward();
+  expect_close(hidden_SD.grad(), same_SD.grad(), 1e-5);
+  EXPECT_EQ(packed.loss_bytes(1000), ops::chunked_cross_entropy_bytes({1000, kChannels, kWords, at::kFloat}));
 }
 
 TEST(HeadScorer, ItsHeadIsAHostThatObserversSee) {

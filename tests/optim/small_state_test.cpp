@@ -120,8 +120,8 @@ TEST(SmallState, EqualsTheReferences) {
 
 TEST(SmallState, EqualsBitsandbytes) {
   const io::SafetensorsFile file(lora::test::data_folder() + "/optim/bitsandbytes_optimizers.safetensors");
-  for (const std::string name : {"lion_32bit", "lion_32bit_bfloat16", "lion_8bit", "lion_8bit_bfloat16", "paged_adamw_32bit",
-                                 "paged_adamw_32bit_bfloat16"}) {
+  for (const std::string name :
+       {"lion_32bit", "lion_32bit_bfloat16", "lion_8bit", "lion_8bit_bfloat16", "paged_adamw_32bit", "paged_adamw_32bit_bfloat16"}) {
     SCOPED_TRACE(name);
     replay_small_state(file, name);
   }
@@ -190,8 +190,8 @@ void expect_operators_equal_kernels(const OptimizerOptions& options, at::ScalarT
 
 /// The implementation for other devices gives the same results as the kernels of the CPU.
 TEST(SmallState, OperatorsEqualTheKernels) {
-  for (const auto& [kind, format] : {std::pair{OptimizerKind::kAdamW8bit, MomentFormat::k8bit},
-                                     std::pair{OptimizerKind::kPagedAdamW32bit, MomentFormat::kFloat32}}) {
+  for (const auto& [kind, format] :
+       {std::pair{OptimizerKind::kAdamW8bit, MomentFormat::k8bit}, std::pair{OptimizerKind::kPagedAdamW32bit, MomentFormat::kFloat32}}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
       const OptimizerOptions options{.kind = kind};
       std::vector<AdamWSlot> slots;

@@ -123,7 +123,8 @@ TEST(StateFile, IsAnErrorBeforeTheFirstStepWhereThereIsNoRoom) {
   test::expect_error(ErrorKind::kOutput, {"not_a_folder", "cannot be created as a folder"},
                      [&] { make_optimizer(options, parameters, 1e-2); });
   // 512 PiB: more than any disk has.
-  const std::vector<nn::Parameter> huge{{"w", at::empty({int64_t{1} << 28, int64_t{1} << 28}, at::TensorOptions(at::kMeta).dtype(at::kFloat))}};
+  const std::vector<nn::Parameter> huge{
+      {"w", at::empty({int64_t{1} << 28, int64_t{1} << 28}, at::TensorOptions(at::kMeta).dtype(at::kFloat))}};
   options.state_file = folder / "states";
   test::expect_error(ErrorKind::kOutput, {"optimizer-state-1.bin", "cannot be given its size", "expected room for"},
                      [&] { make_optimizer(options, huge, 1e-2); });

@@ -71,6 +71,10 @@ TEST(GgufMatrix, HalfTypesAreRounded) {
 TEST(GgufMatrix, MultipliesRows) {
   const Tensor x = at::linspace(-1, 1, 256, at::kFloat);
   for_each_type([&x](const io::PackedMatrix& matrix, const Tensor& expected) {
+    if (!at::isfinite(expected).all().item<bool>()) {
+      EXPECT_EQ(matrix.format(), "MXFP4");  // which has the largest exponent, too
+      return;
+    }
     Tensor y = at::empty({2});
     matrix.multiply_rows(x.const_data_ptr<float>(), 0, 2, y.mutable_data_ptr<float>());
     const Tensor exact = expected.to(at::kDouble).mv(x.to(at::kDouble));

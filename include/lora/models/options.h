@@ -32,7 +32,7 @@ struct Quantization {
   bool double_quant = false;                       ///< of nf4 and fp4: the blocks' scales are quantised too
   int64_t block_size = 64;                         ///< of nf4 and fp4: values that share a scale
   /// Modules that keep plain numbers, as transformers' llm_int8_skip_modules names them. Heads, embeddings, norms and routers always do.
-  std::vector<std::string> skip_modules;
+  std::vector<std::string> skip_modules = {};
 };
 
 /// The run's `model` section.

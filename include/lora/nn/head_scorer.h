@@ -24,8 +24,8 @@ class HeadScorer : public TokenScorer {
   void observe(const Tensor& hidden_SD, InputObserver& observer) const override { observer.see(*head_, hidden_SD); }
 
  private:
-  /// Whether logits are the product of hidden states and one matrix, and nothing more.
-  bool is_plain() const { return head_->is_plain() && !soft_cap_; }
+  /// Whether logits are the product of hidden states and one tensor, and nothing more.
+  bool is_plain() const { return head_->is_plain() && head_->matrix_in_use()->tensor().defined() && !soft_cap_; }
   ops::LossSizes sizes(int64_t num_tokens) const;
 
   std::unique_ptr<Linear> head_;

@@ -111,6 +111,37 @@ struct CudaDropout {
   void* y;                  ///< [rows, channels]; may be x
 };
 
+/// A matrix of 4- or 8-bit codes with a scale for each block of elements, one row after the other: io::BlockCodes.
+struct CudaCodes {
+  int64_t columns;      ///< of the matrix
+  int64_t block_size;   ///< a multiple of 32, or of 1 for 8 bits
+  const void* codes;    ///< with a table two to a byte, the first in the high half; otherwise int8
+  const float* table;   ///< [16], or null
+  const void* scales;   ///< float32, or uint8 codes of scales if nested_table is not null
+  const float* nested_scales;
+  const float* nested_table;  ///< [256]
+  int64_t nested_block_size;
+  float offset, unit;
+};
+
+/// The values of a tile [rows, columns], rounded to value_dtype and then to dtype. The same bits as on the CPU.
+struct CudaDecode {
+  CudaDtype dtype, value_dtype;
+  CudaCodes matrix;
+  int64_t row_begin, rows, column_begin, columns;
+  void* out;  ///< [rows, columns]
+};
+
+/// y [tokens, outputs] = x Wᵀ for at most kMostCodedTokens tokens, from the codes, rounded once.
+struct CudaMultiplyCodes {
+  CudaDtype dtype;  ///< of x and y
+  CudaCodes matrix;
+  int64_t outputs, tokens;
+  const void* x;  ///< [tokens, columns]
+  void* y;
+};
+constexpr int64_t kMostCodedTokens = 4;
+
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
@@ -130,6 +161,8 @@ LORA_CUDA_API int32_t lora_cuda_gated(const CudaPlace* place, const CudaGated* a
 LORA_CUDA_API int32_t lora_cuda_gated_backward(const CudaPlace* place, const CudaGatedBackward* arguments);
 LORA_CUDA_API int32_t lora_cuda_cross_entropy(const CudaPlace* place, const CudaCrossEntropy* arguments);
 LORA_CUDA_API int32_t lora_cuda_dropout(const CudaPlace* place, const CudaDropout* arguments);
+LORA_CUDA_API int32_t lora_cuda_decode(const CudaPlace* place, const CudaDecode* arguments);
+LORA_CUDA_API int32_t lora_cuda_multiply_codes(const CudaPlace* place, const CudaMultiplyCodes* arguments);
 }
 #undef LORA_CUDA_API
 

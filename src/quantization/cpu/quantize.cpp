@@ -76,6 +76,16 @@ LORA_SIMD void pack_nibbles(const uint8_t* codes, int64_t count, uint8_t padding
   }
 }
 
+LORA_SIMD float quantize_block8(const float* values, int64_t count, const uint8_t* nearest, uint8_t* codes) {
+  const float absmax = largest_magnitude(values, count);
+  const float factor = 1.0F / absmax;
+  for (int64_t i = 0; i < count; ++i) {
+    const float scaled = clamped(values[i] * factor);
+    codes[i] = absmax == 0 ? uint8_t{0} : nearest[static_cast<uint16_t>((scaled + 1.0F) * 0.5F * 65535.0F + 0.5F)];
+  }
+  return absmax;
+}
+
 LORA_SIMD float quantize_row8(const float* values, int64_t count, int8_t* codes) {
   const float absmax = largest_magnitude(values, count);
   if (!is_finite(absmax)) {
