@@ -112,7 +112,7 @@ constexpr std::array kFalcon{GgufModule{"transformer.word_embeddings", "token_em
                              GgufModule{"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down", kSame, true}};
 
 constexpr std::array<GgufArchitecture, 15> kArchitectures{{
-    {"llama", "llama", kLlama},  // also what Mistral's models are written as
+    {"llama", "llama", kLlama},  // files of Mistral's models are read as Llama's, which compute the same
     {"qwen2", "qwen2", kQwen2},
     {"qwen3", "qwen3", kQwen3},
     {"qwen3moe", "qwen3_moe", kQwen3Moe},
@@ -126,7 +126,7 @@ constexpr std::array<GgufArchitecture, 15> kArchitectures{{
     {"stablelm", "stablelm", kStablelm},
     {"olmo2", "olmo2", kOlmo2},
     {"smollm3", "smollm3", kLlama},
-    {"mistral", "mistral", kLlama},
+    {"llama", "mistral", kLlama},
 }};
 
 /// The layer in a name of this pattern: "" if there is none to be filled in; none if the name does not fit.

@@ -214,7 +214,7 @@ Json ConfigBuilder::longrope_scaling() const {
 
 void ConfigBuilder::set_family() {
   const bool has_head_dim =
-      type_ == "llama" || type_ == "mistral" || type_ == "qwen3" || type_ == "qwen3_moe" || type_.starts_with("gemma");
+      type_ == "llama" || type_ == "qwen3" || type_ == "qwen3_moe" || type_.starts_with("gemma");
   if (has_head_dim) {
     set("head_dim", head_dim());
   }
@@ -228,7 +228,7 @@ void ConfigBuilder::set_family() {
   if (type_ == "llama" && file_.integer(key("expert_count"), 0) > 0) {
     file_.fail(key("expert_count"), "0: mixtures of experts of this architecture are not supported");
   }
-  if (type_ == "mistral" || type_ == "phi3") {
+  if (type_ == "phi3") {
     set_integer("sliding_window", "attention.sliding_window");
   }
   if (type_ == "qwen3_moe") {
@@ -344,7 +344,9 @@ const io::GgufArchitecture& gguf_architecture(const io::GgufFile& file) {
   }
   std::vector<std::string> known;
   for (const io::GgufArchitecture& architecture : io::gguf_architectures()) {
-    known.emplace_back(architecture.name);
+    if (io::find_gguf_architecture(architecture.name) == &architecture) {
+      known.emplace_back(architecture.name);
+    }
   }
   file.fail("general.architecture", "one of " + join(known));
 }
