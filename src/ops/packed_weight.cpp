@@ -56,13 +56,17 @@ Tensor decoded_tile(const io::PackedMatrix& matrix, const io::Tile& tile, at::Sc
   return values;
 }
 
-/// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, of about as many elements
-/// as a tile has.
-/// Parts begin at multiples of `unit`.
+/// How many rows or columns of `length` elements each are in a tile: a multiple of `unit`.
+int64_t tile_step(const io::PackedMatrix& matrix, int64_t length, int64_t unit) {
+  const int64_t elements = matrix.device().is_cpu() ? kTileElements : kDeviceTileElements;
+  return std::max(unit, elements / std::max<int64_t>(1, length) / unit * unit);
+}
+
+/// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, that are tiles. Parts begin at multiples of
+/// `unit`.
 template <typename Run>
 void for_each_tile(const io::PackedMatrix& matrix, int64_t count, int64_t length, int64_t unit, const Run& run) {
-  const int64_t elements = matrix.device().is_cpu() ? kTileElements : kDeviceTileElements;
-  const int64_t step = std::max(unit, elements / std::max<int64_t>(1, length) / unit * unit);
+  const int64_t step = tile_step(matrix, length, unit);
   for (int64_t begin = 0; begin < count; begin += step) {
     run(begin, std::min(begin + step, count));
   }
@@ -85,8 +89,8 @@ Tensor multiply_few(const io::PackedMatrix& matrix, const Tensor& x_TI) {
 }  // namespace
 
 int64_t PackedWeight::working_bytes(int64_t tokens) const {
-  const auto elements = [tokens](int64_t count, int64_t length, int64_t unit) {
-    return std::min(count, tile_step(length, unit)) * (length + tokens);
+  const auto elements = [this, tokens](int64_t count, int64_t length, int64_t unit) {
+    return std::min(count, tile_step(*matrix_, length, unit)) * (length + tokens);
   };
   const int64_t most = std::max(elements(out_features(), in_features(), 1), elements(in_features(), out_features(), matrix_->column_step()));
   return most * static_cast<int64_t>(at::elementSize(dtype_));
