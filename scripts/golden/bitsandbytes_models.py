@@ -2,7 +2,7 @@
 
 <case>/config.json, model.safetensors    as transformers wrote them
 <case>/expected.safetensors              `input_ids` [T] and `logits` [T, vocab], computed in training mode with float32 activations from
-                                         the saved folder, and `<module>.weight`: dequantised weights of the second layer, float32
+                                         the saved folder, and `<module>.weight`: dequantised weights of the first layer, float32
 cases.json                               the float base of each (relative to tests/data), the dtype in which it was loaded to be
                                          quantised, and model.quantization of the equal run.json
 """
@@ -33,8 +33,8 @@ class Case:
     changes: dict = field(default_factory=dict)  # of the base's config.json
 
 
-LLAMA = "quantized/training/nf4/model"
-KEPT = ("1.self_attn.v_proj.weight", "1.mlp.down_proj.weight", "1.mlp.c_proj.weight")
+LLAMA = "quantized/training/nf4_dq/model"
+KEPT = ("0.self_attn.v_proj.weight", "0.mlp.down_proj.weight", "0.mlp.c_proj.weight")
 NO_DROPOUT = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 CASES = {
     "nf4": Case(LLAMA, dict(type="nf4")),
@@ -43,7 +43,6 @@ CASES = {
     "int8": Case(LLAMA, dict(type="int8")),
     # Conv1D: the transposed weights are quantised
     "gpt2": Case("families/gpt2/model", dict(type="nf4"), changes=NO_DROPOUT),
-    "gpt2_int8": Case("families/gpt2/model", dict(type="int8"), changes=NO_DROPOUT),
 }
 
 

@@ -8,7 +8,7 @@ hqq/4bit, …      HQQLinear's own state_dict(); transformers 4 wrote these fold
 mxfp4            blocks.safetensors: the blocks and scales of gpt-oss' experts, every code and extreme scales; expected.safetensors: what
                  transformers' convert_moe_packed_tensors makes of them, [experts, in, out], float32 and (`<key>.bfloat16`) bfloat16
 
-Needs hqq (requirements.txt).
+Needs hqq (requirements_packers.txt).
 """
 
 import copy
@@ -86,7 +86,7 @@ def write_mxfp4() -> None:
 def main() -> None:
     be_quiet()
     quantized_llama.KEPT = ("k_proj",)
-    write_fp8("blocks128", (128, 128), 260, None, hidden_size=128, intermediate_size=136)
+    write_fp8("blocks128", (128, 128), 260, None, hidden_size=128, intermediate_size=136, num_key_value_heads=1)
     quantized_llama.KEPT = ("k_proj", "down_proj")
     write_fp8("ue8m0", (32, 32), 261, "ue8m0", intermediate_size=72)
     write_versions(QUANTIZED / "fp8", "transformers")
