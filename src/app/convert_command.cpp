@@ -20,9 +20,10 @@
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
 #include "lora/peft/base_reference.h"
@@ -35,8 +36,8 @@ namespace {
 struct BaseFolder {
   fs::path path;
   peft::BaseFacts facts;
-  std::unique_ptr<io::CheckpointSource> weights;  ///< null if the folder has none
-  models::CheckpointLayout layout;                ///< layout of the weights
+  std::unique_ptr<io::Checkpoint> weights;  ///< null if the folder has none
+  models::CheckpointLayout layout;          ///< layout of the weights
 };
 
 constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
@@ -100,12 +101,11 @@ BaseFolder open_base(const std::string& model, const char* flag, const config::S
   const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu", .flag = flag}, surroundings);
   require_model(options, flag);
   BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}};
-  const fs::path config_file = options.path / "config.json";
-  base.facts.config = read_json(config_file, ErrorKind::kModel);
-  const JsonReader config(base.facts.config, config_file.string(), ErrorKind::kModel);
-  if (fs::exists(options.path / "model.safetensors") || fs::exists(options.path / "model.safetensors.index.json")) {
-    base.weights = std::make_unique<io::CheckpointSource>(options.path);
-    base.layout = models::read_layout(*base.weights, config);
+  const models::ModelConfig config = models::read_model_config(options.path);
+  base.facts.config = config.json;
+  if (models::has_weights(options.path)) {
+    base.weights = models::open_checkpoint(options.path, config);
+    base.layout = models::read_layout(*base.weights, config.reader());
     models::warn_of_notes(base.layout, options.path.string());
     constexpr std::string_view kEnd = ".weight";
     for (const auto& [name, file_name] : base.layout.file_names) {
@@ -117,18 +117,18 @@ BaseFolder open_base(const std::string& model, const char* flag, const config::S
       base.facts.modules.emplace_back("lm_head");
     }
   } else {
-    base.layout = models::layout_without_weights(config);
+    base.layout = models::layout_without_weights(config.reader());
   }
   base.facts.config["tie_word_embeddings"] = base.layout.is_tied;
   return base;
 }
 
-/// The weight of a module; for the head of a tied base, the embedding's. Undefined if there is none.
-at::Tensor find_weight(const BaseFolder& base, const std::string& module) {
+/// The file's name of a module's weight; for the head of a tied base, of the embedding's. Null if there is none.
+const std::string* find_weight(const BaseFolder& base, const std::string& module) {
   const models::CheckpointLayout& layout = base.layout;
   const bool is_tied_head = module == "lm_head" && layout.is_tied && layout.file_names.count("lm_head.weight") == 0;
   const auto found = layout.file_names.find((is_tied_head ? layout.files.embedding : module) + ".weight");
-  return found == layout.file_names.end() ? at::Tensor() : base.weights->tensor(found->second);
+  return found == layout.file_names.end() ? nullptr : &found->second;
 }
 
 /// Refuses an adapter of another model before anything is computed.
@@ -138,10 +138,10 @@ void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
   }
   std::vector<std::string> missing, misshapen;
   for (const peft::LowRankUpdate& update : adapter.low_rank()) {
-    const at::Tensor weight = find_weight(base, update.module);
-    if (!weight.defined()) {
+    const std::string* const weight = find_weight(base, update.module);
+    if (weight == nullptr) {
       missing.push_back(update.module);
-    } else if (weight.sizes() != at::IntArrayRef(peft::weight_shape(update))) {
+    } else if (base.weights->facts(*weight).shape != peft::weight_shape(update)) {
       misshapen.push_back(update.module);
     }
   }
@@ -158,7 +158,7 @@ at::Tensor base_weight(const BaseFolder& base, const std::string& module) {
     model_error("--bake", "DoRA needs the weights of the base: found '" + module +
                               "' with a magnitude, but no weights. Give the base model's folder with --model.");
   }
-  return find_weight(base, module);
+  return base.weights->tensor(*find_weight(base, module));
 }
 
 /// The adapter's name for its base, for use without --model.
@@ -215,7 +215,7 @@ peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertRe
   targets.model_name = [&layout = base.layout](const std::string& name) { return layout.name_of(name); };
   targets.tuned_name = [&layout = tuned.layout](const std::string& name) { return layout.name_of(name); };
   if (!tuned.weights) {
-    io::CheckpointSource(tuned.path);  // throws with what is missing
+    io::SafetensorsCheckpoint(tuned.path);  // throws with what is missing
   }
   peft::Extraction extraction = peft::extracted(*base.weights, *tuned.weights, targets, *request.r);
   report.relative_error_of_all = extraction.relative_error_of_all();

@@ -13,6 +13,7 @@
 #include "lora/data/labels.h"
 #include "lora/io/dtype_name.h"
 #include "lora/models/mapped_model.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/nn/model.h"
 #include "lora/train/objectives.h"
 
@@ -164,9 +165,8 @@ ModelFacts read_model_facts(const std::string& name, const config::Surroundings&
                             "configs/lora_torchscript.json or configs/lora_features.json.");
   }
   const std::unique_ptr<nn::Model> model = models::map_model(facts.options.path);
-  const std::string file = (facts.options.path / "config.json").string();
-  const Json config = read_json(file, ErrorKind::kModel);
-  const JsonReader reader(config, file, ErrorKind::kModel);
+  const models::ModelConfig config = models::read_model_config(facts.options.path);
+  const JsonReader reader = config.reader();
   facts.model_type = reader.string("model_type");
   facts.dtype = io::dtype_name(model->dtype());
   facts.num_parameters = model->base_size().values;

@@ -10,9 +10,10 @@
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "lora/models/checkpoint_layout.h"
 #include "lora/models/mapped_model.h"
+#include "lora/models/open_checkpoint.h"
 
 namespace lora::app {
 
@@ -79,16 +80,12 @@ void add_family(const fs::path& folder, const std::vector<TensorFacts>& tensors,
   facts["default_target_modules"] = model->body->default_target_modules();
 }
 
-/// The tensors of a model folder, under the names of the loaded model.
-std::vector<TensorFacts> read_tensors(const io::CheckpointSource& source, const models::CheckpointLayout& layout) {
+/// The tensors of a model, under the names of the loaded model.
+std::vector<TensorFacts> read_tensors(const io::Checkpoint& source, const models::CheckpointLayout& layout) {
   std::vector<TensorFacts> tensors;
-  for (const fs::path& file : source.files()) {
-    if (file.extension() == ".safetensors") {
-      for (TensorFacts& tensor : read_tensor_facts(file)) {
-        tensor.name = layout.name_of(tensor.name);
-        tensors.push_back(std::move(tensor));
-      }
-    }
+  for (const std::string& name : source.names()) {
+    const io::TensorFacts facts = source.facts(name);
+    tensors.push_back({layout.name_of(name), facts.stored_as, facts.shape, facts.bytes});
   }
   return tensors;
 }
@@ -96,15 +93,15 @@ std::vector<TensorFacts> read_tensors(const io::CheckpointSource& source, const 
 }  // namespace
 
 Json model_facts(const std::filesystem::path& folder) {
-  const Json config = read_json(folder / "config.json", ErrorKind::kModel);
-  const JsonReader reader(config, (folder / "config.json").string(), ErrorKind::kModel);
-  const std::string model_type = reader.string("model_type");
-  const io::CheckpointSource source(folder);
-  const models::CheckpointLayout layout = models::read_layout(source, reader);
-  const std::vector<TensorFacts> tensors = read_tensors(source, layout);
+  const models::ModelConfig model_config = models::read_model_config(folder);
+  const Json& config = model_config.json;
+  const std::string model_type = model_config.reader().string("model_type");
+  const std::unique_ptr<io::Checkpoint> source = models::open_checkpoint(folder, model_config);
+  const models::CheckpointLayout layout = models::read_layout(*source, model_config.reader());
+  const std::vector<TensorFacts> tensors = read_tensors(*source, layout);
   Json files = Json::array();
   int64_t size = 0;
-  for (const fs::path& file : source.files()) {
+  for (const fs::path& file : source->files()) {
     files.push_back(file.filename().string());
     size += static_cast<int64_t>(fs::file_size(file));
   }
@@ -114,7 +111,7 @@ Json model_facts(const std::filesystem::path& folder) {
       shown_config[key] = config[key];
     }
   }
-  const bool is_known = layout.is_known && layout.packed.empty();  // quantised weights have different shapes
+  const bool is_known = layout.is_known && layout.unreadable.empty();  // unknown packed weights have other shapes
   Json facts{{"kind", "model"},
              {"path", folder.string()},
              {"model_type", model_type},

@@ -18,12 +18,13 @@
 #include "lora/base/json.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/checkpoint.h"
 #include "lora/io/checkpoint_writer.h"
 #include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
-#include "lora/io/weight_source.h"
 #include "lora/models/base_model.h"
 #include "lora/models/checkpoint_layout.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/peft/base_reference.h"
 #include "lora/peft/task.h"
 
@@ -38,19 +39,18 @@ constexpr int64_t kPieceElements = int64_t{1} << 22;  // 16 MiB in float32
 /// A base folder: config.json and weights.
 class Base {
  public:
-  explicit Base(const models::ModelOptions& options) : options_(options), source_(options.path) {
-    const fs::path file = options.path / "config.json";
-    config_ = read_json(file, ErrorKind::kModel);
-    const JsonReader reader(config_, file.string(), ErrorKind::kModel);
-    checkpoint_ = models::read_layout(source_, reader);
-    models::require_unpacked(checkpoint_, reader);
+  explicit Base(const models::ModelOptions& options) : options_(options) {
+    models::ModelConfig config = models::read_model_config(options.path);
+    source_ = models::open_checkpoint(options.path, config);
+    checkpoint_ = models::read_layout(*source_, config.reader());
+    models::require_readable(checkpoint_, config.reader());
     models::warn_of_notes(checkpoint_, options.path.string());
-    config_ = models::settled_config(std::move(config_), checkpoint_);
+    config_ = models::settled_config(std::move(config.json), checkpoint_);
     layout_.embedding = checkpoint_.files.embedding;
     layout_.tied = checkpoint_.is_tied;
-    for (const std::string& name : source_.names()) {
-      const Tensor tensor = source_.tensor(name);
-      layout_.tensors.push_back({name, tensor.sizes().vec(), io::is_plain_float(tensor.scalar_type()), checkpoint_.name_of(name)});
+    for (const std::string& name : source_->names()) {
+      const io::TensorFacts facts = source_->facts(name);
+      layout_.tensors.push_back({name, facts.shape, io::is_plain_float(facts.dtype), checkpoint_.name_of(name)});
     }
   }
 
@@ -76,11 +76,11 @@ class Base {
     }
     return adapters;
   }
-  std::string fingerprint() const { return source_.fingerprint(); }
+  std::string fingerprint() const { return source_->fingerprint(); }
 
   /// A tensor of the result, ready to be written.
   io::TensorStream stream(const peft::MergedTensor& tensor) const {
-    const at::ScalarType own = tensor.source.empty() ? source_.stored_dtype() : source_.tensor(tensor.source).scalar_type();
+    const at::ScalarType own = tensor.source.empty() ? source_->stored_dtype() : source_->facts(tensor.source).dtype;
     const at::ScalarType dtype = tensor.is_float ? models::scalar_type(options_.dtype).value_or(own) : own;
     return {tensor.name, dtype, tensor.shape, [this, &tensor, dtype](const auto& append) { produce(tensor, dtype, append); }};
   }
@@ -116,14 +116,14 @@ class Base {
   Tensor weight_of(const std::string& module, const std::string& adapter) const {
     for (const peft::BaseTensor& tensor : layout_.tensors) {
       if (tensor.model_name == module + ".weight" && tensor.shape.size() == 2) {
-        return source_.tensor(tensor.name);
+        return source_->tensor(tensor.name);
       }
     }
     model_error(adapter, "does not match the base: found an update of " + module + ", which has no weight in the base");
   }
 
   void produce(const peft::MergedTensor& tensor, at::ScalarType dtype, const std::function<void(const Tensor&)>& append) const {
-    const Tensor base = tensor.source.empty() ? tensor.replacement : source_.tensor(tensor.source);
+    const Tensor base = tensor.source.empty() ? tensor.replacement : source_->tensor(tensor.source);
     const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
     const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
     const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
@@ -136,14 +136,14 @@ class Base {
       }
       append(piece);
       if (!tensor.source.empty()) {
-        source_.release(tensor.source);
+        source_->release(tensor.source);
       }
     }
     log::progress("writing " + tensor.name);
   }
 
   const models::ModelOptions& options_;
-  io::CheckpointSource source_;
+  std::unique_ptr<io::Checkpoint> source_;
   Json config_;
   models::CheckpointLayout checkpoint_;
   peft::BaseLayout layout_;

@@ -14,6 +14,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/metrics/sink.h"
 #include "lora/peft/file_names.h"
 
 namespace lora::app {
@@ -105,8 +106,11 @@ namespace {
 /// Everything in a folder that a run may have written.
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
-  for (const char* name :
-       {kRunFile, "metrics.jsonl", peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"}) {
+  std::vector<std::string> names{kRunFile};
+  const std::vector<std::string> of_sinks = metrics::sink_files();
+  names.insert(names.end(), of_sinks.begin(), of_sinks.end());
+  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"});
+  for (const std::string& name : names) {
     if (fs::exists(folder / name)) {
       found.push_back(folder / name);
     }

@@ -9,6 +9,7 @@ int64_t size_of(Dtype dtype) {
     case Dtype::kI8:
     case Dtype::kF8E5M2:
     case Dtype::kF8E4M3:
+    case Dtype::kF8E8M0:
       return 1;
     case Dtype::kI16:
     case Dtype::kU16:

@@ -1,8 +1,8 @@
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 
 namespace lora::io {
 
-RenamedSource::RenamedSource(CheckpointSource& checkpoint, const std::function<std::string(const std::string&)>& model_name)
+RenamedSource::RenamedSource(Checkpoint& checkpoint, const std::function<std::string(const std::string&)>& model_name)
     : checkpoint_(checkpoint) {
   for (const std::string& name : checkpoint.names()) {
     const std::string of_model = model_name(name);

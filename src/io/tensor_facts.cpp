@@ -1,7 +1,5 @@
 #include "lora/io/tensor_facts.h"
 
-#include <vector>
-
 #include "lora/base/text.h"
 
 namespace lora::io {
@@ -12,6 +10,14 @@ std::string shape_text(at::IntArrayRef shape) {
     sizes.push_back(std::to_string(size));
   }
   return "[" + join(sizes) + "]";
+}
+
+std::string some_names(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (const std::string& name : names) {
+    shown.push_back(printable(name, 80));
+  }
+  return join(shown, ", ", 2);
 }
 
 bool is_plain_float(at::ScalarType dtype) {

@@ -8,7 +8,6 @@
 #include "io/safetensors_format.h"
 #include "io/torch_dtype.h"
 #include "lora/base/text.h"
-#include "lora/io/safetensors.h"
 
 namespace lora::io {
 
@@ -71,6 +70,10 @@ bool SafetensorsFile::contains(const std::string& name) const {
 
 std::vector<int64_t> SafetensorsFile::shape(const std::string& name) const {
   return impl_->entry(name).shape;
+}
+
+const TensorEntry& SafetensorsFile::entry(const std::string& name) const {
+  return impl_->entry(name);
 }
 
 void SafetensorsFile::release(const std::string& name) const {

@@ -12,11 +12,12 @@ struct DtypePair {
   Dtype dtype;
   at::ScalarType torch;
 };
-constexpr std::array<DtypePair, 15> kTorchDtypes{{{Dtype::kBool, at::kBool},
+constexpr std::array<DtypePair, 16> kTorchDtypes{{{Dtype::kBool, at::kBool},
                                                   {Dtype::kU8, at::kByte},
                                                   {Dtype::kI8, at::kChar},
                                                   {Dtype::kF8E5M2, at::kFloat8_e5m2},
                                                   {Dtype::kF8E4M3, at::kFloat8_e4m3fn},
+                                                  {Dtype::kF8E8M0, at::kFloat8_e8m0fnu},
                                                   {Dtype::kI16, at::kShort},
                                                   {Dtype::kU16, at::kUInt16},
                                                   {Dtype::kF16, at::kHalf},

@@ -2,14 +2,18 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/nn/device.h"
+#include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
 #include "models/head_sources.h"
+#include "models/quantized_loading.h"
 #include "models/registry.h"
 #include "models/unread_keys.h"
 
@@ -88,13 +92,25 @@ struct Plan {
   std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another head
 };
 
+/// The family's model, without a head that scores documents.
+std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config, io::WeightSource& source) {
+  if (!plan.model.quantises()) {
+    return plan.family.build(config, source, plan.options);
+  }
+  const at::ScalarType dtype = at::typeMetaToScalarType(plan.options.dtype());
+  quantization::QuantizingSource quantizing(source, loading_options(plan.model, plan.family, dtype));
+  std::unique_ptr<nn::Model> model = plan.family.build(config, quantizing, plan.options);
+  warn_of_unmatched(quantizing.plain_modules());
+  return model;
+}
+
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
-    base.model = plan.family.build(config, source, plan.options);
+    base.model = build_body(plan, config, source);
     return;
   }
   HeadlessSource body(source);
-  base.model = plan.family.build(config, body, plan.options);
+  base.model = build_body(plan, config, body);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
   base.model->documents = plan.family.build_head(shape, config, head, plan.options);
@@ -138,58 +154,79 @@ std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head,
 }
 
 void require_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
+  if (!is_folder(folder)) {
     model_error("model.path",
                 "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
   }
 }
 
+/// What a model is loaded by.
+struct Loading {
+  const ModelOptions& options;
+  uint64_t seed;
+  const std::optional<SequenceHeadRequest>& head;
+  const Family& family;
+  const JsonReader& config;  ///< config.json as it is stored
+};
+
+/// @param stored the dtype of the weights. @param stored_count of labels of the stored head.
+void build_from(BaseModel& base, const Loading& loading, io::WeightSource& source, at::ScalarType stored,
+                std::optional<int64_t> stored_count) {
+  const auto& [options, seed, head, family, config] = loading;
+  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
+  const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(nn::open_device(options.device));
+  const at::NoGradGuard no_grad;
+  build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, options.path.string())}, source);
+  require_head(base, family, config.where());
+  warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  base.quantization = nn::packed_weights(*base.model).text();
+  if (options.quantises() && !options.from_scratch) {
+    base.plain_weight = plain_weights(options, family, base.model->dtype());
+  }
+}
+
+std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
+  std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
+  const bool is_decoded = options.quantization && options.quantization->type == QuantizationKind::kNone;
+  return is_decoded ? io::decoded_checkpoint(std::move(source)) : std::move(source);
+}
+
 }  // namespace
 
 int64_t read_vocab_size(const fs::path& folder) {
-  const fs::path file = folder / "config.json";
-  const Json config = read_json(file, ErrorKind::kModel);
-  return JsonReader(config, file.string(), ErrorKind::kModel).integer("vocab_size");
+  const ModelConfig config = read_model_config(folder);
+  return config.reader().integer("vocab_size");
 }
 
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head) {
   const fs::path& folder = options.path;
   require_folder(folder);
-  const fs::path config_file = folder / "config.json";
+  const ModelConfig stored_config = read_model_config(folder);
   BaseModel base;
-  base.config = read_json(config_file, ErrorKind::kModel);
-  base.files.push_back(config_file);
-  const JsonReader config(base.config, config_file.string(), ErrorKind::kModel);
+  base.config = stored_config.json;
+  base.files.emplace_back(stored_config.where);
+  const JsonReader config = stored_config.reader();
   base.model_type = config.string("model_type");
-  const Family& family = find_family(base.model_type, config_file.string());
-
-  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
-  const at::Device device = nn::open_device(options.device);
-  const at::NoGradGuard no_grad;
-  const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
-    const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
-    build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, folder.string())}, source);
-    require_head(base, family, config_file.string());
-    warn_of_unread_keys(base.unread_keys, base.config, config.where());
-  };
+  const Family& family = find_family(base.model_type, config.where());
+  const Loading loading{options, seed, head, family, config};
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
-    build_from(source, at::kFloat, std::nullopt);
+    build_from(base, loading, source, at::kFloat, std::nullopt);
     return base;
   }
-  io::CheckpointSource source(folder);
-  const CheckpointLayout layout = read_layout(source, config);
-  require_unpacked(layout, config);
+  const std::unique_ptr<io::Checkpoint> source = open_weights(options, stored_config);
+  const CheckpointLayout layout = read_layout(*source, config);
+  require_readable(layout, config);
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
-  io::RenamedSource renamed = renamed_source(source, layout);
-  build_from(renamed, source.stored_dtype(), stored_labels(source, layout));
+  io::RenamedSource renamed = renamed_source(*source, layout);
+  build_from(base, loading, renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
-  const std::vector<fs::path> weight_files = source.files();
+  const std::vector<fs::path> weight_files = source->files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
-  warn_of_unused(source, layout, family, folder.string());
+  warn_of_unused(*source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
-  base.fingerprint = source.fingerprint();
+  base.fingerprint = source->fingerprint();
   return base;
 }
 

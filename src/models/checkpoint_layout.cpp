@@ -8,6 +8,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "lora/quantization/packed_checkpoint.h"
 
 namespace lora::models {
 
@@ -35,30 +36,28 @@ bool has_prefix(const std::string& name, const FamilyFiles& files) {
   return name.starts_with(body_of(files) + ".");
 }
 
-/// Whether a tensor is quantised: neither floating-point nor one of the buffers that old files hold (positions, masks).
-bool is_packed(const at::Tensor& tensor) {
-  return !io::is_plain_float(tensor.scalar_type()) && tensor.scalar_type() != at::kLong && tensor.scalar_type() != at::kBool;
+/// Whether a tensor belongs to weights that are quantised in a way that is not known: it is neither floating-point, nor packed in a known
+/// format, nor one of the buffers that old files hold (positions, masks).
+bool is_unknown(const io::TensorFacts& facts) {
+  return !facts.is_packed && !io::is_plain_float(facts.dtype) && facts.dtype != at::kLong && facts.dtype != at::kBool;
 }
 
-/// Two names and a count: 'a', 'b', … (10 more).
-std::string some_of(const std::vector<std::string>& names) {
-  std::vector<std::string> shown;
-  for (const std::string& name : names) {
-    shown.push_back(printable(name, 80));
-  }
-  return join(shown, ", ", 2);
+/// torch's name of the dtype, or else the file's.
+std::string shown_dtype(const io::TensorFacts& facts) {
+  return facts.dtype == at::ScalarType::Undefined ? printable(facts.stored_as) : c10::toString(facts.dtype);
 }
 
 class LayoutReader {
  public:
-  LayoutReader(const io::CheckpointSource& source, const JsonReader& config)
+  LayoutReader(const io::Checkpoint& source, const JsonReader& config)
       : source_(source), config_(config), layout_(layout_without_weights(config)) {}
 
   CheckpointLayout read() {
     find_names();
     find_tie();
     find_quantization();
-    note_index();
+    const std::vector<std::string> notes = source_.notes();
+    layout_.notes.insert(layout_.notes.end(), notes.begin(), notes.end());
     return std::move(layout_);
   }
 
@@ -91,10 +90,10 @@ class LayoutReader {
     }
     if (!wrapped.empty()) {
       layout_.notes.push_back("names of tensors have prefixes of torch's wrappers (DataParallel's module., torch.compile's _orig_mod.): " +
-                              some_of(wrapped) + ". They are read without them.");
+                              io::some_names(wrapped) + ". They are read without them.");
     }
     if (!bare.empty() && !layout_.files.is_published_bare) {
-      layout_.notes.push_back("names of tensors lack the prefix '" + body_of(layout_.files) + ".': " + some_of(bare) +
+      layout_.notes.push_back("names of tensors lack the prefix '" + body_of(layout_.files) + ".': " + io::some_names(bare) +
                               ". They are read as the body of the model.");
     }
   }
@@ -118,8 +117,9 @@ class LayoutReader {
       add(file_name, table);
       return;
     }
-    const at::Tensor of_head = source_.tensor(head->second), of_table = source_.tensor(embedding->second);
-    const bool is_copy = of_head.scalar_type() == of_table.scalar_type() && of_head.sizes() == of_table.sizes() && of_head.equal(of_table);
+    const io::TensorFacts of_head = source_.facts(head->second), of_table = source_.facts(embedding->second);
+    const bool is_alike = of_head.stored_as == of_table.stored_as && of_head.shape == of_table.shape;
+    const bool is_copy = is_alike && source_.tensor(head->second).equal(source_.tensor(embedding->second));
     layout_.is_tied = is_copy;
     layout_.notes.push_back(is_copy
                                 ? std::string(kHead) + " is a copy of " + table + ": they are tied"
@@ -128,14 +128,16 @@ class LayoutReader {
   }
 
   void find_quantization() {
+    bool has_packed = false;
     for (const auto& [file_name, model_name] : layout_.model_names) {
-      const at::Tensor tensor = source_.tensor(file_name);
-      if (is_packed(tensor)) {
-        layout_.packed = "'" + printable(file_name, 80) + "' (" + c10::toString(tensor.scalar_type()) + ")";
+      const io::TensorFacts facts = source_.facts(file_name);
+      has_packed = has_packed || facts.is_packed;
+      if (is_unknown(facts)) {
+        layout_.unreadable = "'" + printable(file_name, 80) + "' (" + shown_dtype(facts) + ")";
         return;
       }
     }
-    if (config_.has(kQuantization)) {
+    if (config_.has(kQuantization) && !has_packed) {
       const Json& section = config_.at(kQuantization);
       const std::string method =
           section.is_object() ? shown(section.value("quant_method", Json("a method without a name"))) : shown(section);
@@ -146,17 +148,7 @@ class LayoutReader {
     }
   }
 
-  void note_index() {
-    const std::string index = "model.safetensors.index.json ";
-    if (const std::vector<std::string> absent = source_.absent(); !absent.empty()) {
-      layout_.notes.push_back(index + "names tensors that no file holds: " + some_of(absent));
-    }
-    if (const std::vector<std::string> unlisted = source_.unlisted(); !unlisted.empty()) {
-      layout_.notes.push_back(index + "does not name some tensors of its files: " + some_of(unlisted) + ". They are read nevertheless.");
-    }
-  }
-
-  const io::CheckpointSource& source_;
+  const io::Checkpoint& source_;
   const JsonReader& config_;
   CheckpointLayout layout_;
 };
@@ -209,19 +201,20 @@ CheckpointLayout layout_without_weights(const JsonReader& config) {
   return layout;
 }
 
-CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReader& config) {
+CheckpointLayout read_layout(const io::Checkpoint& source, const JsonReader& config) {
   return LayoutReader(source, config).read();
 }
 
-void require_unpacked(const CheckpointLayout& layout, const JsonReader& config) {
-  if (layout.packed.empty()) {
+void require_readable(const CheckpointLayout& layout, const JsonReader& config) {
+  if (layout.unreadable.empty()) {
     return;
   }
   if (config.has(kQuantization)) {
-    model_error(config.where(), std::string(kQuantization) + ": found quantised weights, such as " + layout.packed +
-                                    ", expected plain ones (float32, bfloat16, float16). Use the unquantised model.");
+    model_error(config.where(), std::string(kQuantization) + ": found quantised weights, such as " + layout.unreadable +
+                                    ", expected plain ones (float32, bfloat16, float16), or a quant_method that is read: " +
+                                    join(quantization::known_quant_methods()) + ". Use the unquantised model.");
   }
-  model_error(config.where(), "the weights are quantised: found " + layout.packed +
+  model_error(config.where(), "the weights are quantised: found " + layout.unreadable +
                                   ", expected float32, float16, bfloat16 or float64. Use the unquantised model.");
 }
 

@@ -8,6 +8,7 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "lora/models/base_model.h"
+#include "lora/models/open_checkpoint.h"
 #include "lora/models/stored_labels.h"
 #include "models/unknown_family.h"
 
@@ -125,6 +126,13 @@ constexpr std::array<Family, 20> kFamilies{{
     {.model_type = "stablelm", .build = make_stablelm},
 }};
 
+/// The words of a list. An empty list has none: an empty word would be part of every name.
+std::vector<std::string> words_of(const char* list) {
+  std::vector<std::string> words = split(list, ' ');
+  std::erase(words, "");
+  return words;
+}
+
 const Family* find(const std::string& model_type) {
   const auto found =
       std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& family) { return family.model_type == model_type; });
@@ -142,7 +150,7 @@ std::vector<std::string> known_families() {
 }
 
 bool Family::may_ignore(const std::string& name) const {
-  const std::vector<std::string> heads = split(other_heads, ' '), buffers = split(old_buffers, ' ');
+  const std::vector<std::string> heads = words_of(other_heads), buffers = words_of(old_buffers);
   return std::any_of(heads.begin(), heads.end(), [&name](const std::string& begin) { return name.starts_with(begin); }) ||
          std::any_of(buffers.begin(), buffers.end(), [&name](const std::string& end) { return name.ends_with(end); });
 }
@@ -156,24 +164,23 @@ const Family& find_family(const std::string& model_type, const std::string& wher
               "unknown model_type: found '" + model_type + "', expected one of " + join(known) + unknown_family_advice(model_type, known));
 }
 
-io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const CheckpointLayout& layout) {
+io::RenamedSource renamed_source(io::Checkpoint& checkpoint, const CheckpointLayout& layout) {
   return {checkpoint, [&layout](const std::string& file_name) { return layout.name_of(file_name); }};
 }
 
-std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const CheckpointLayout& layout) {
+std::optional<int64_t> stored_labels(const io::Checkpoint& checkpoint, const CheckpointLayout& layout) {
   const auto found = layout.file_names.find(std::string(layout.files.classifier) + ".weight");
   if (!layout.is_known || found == layout.file_names.end()) {
     return std::nullopt;
   }
-  const at::Tensor weight_CD = checkpoint.tensor(found->second);
-  return weight_CD.dim() == 2 ? std::optional(weight_CD.size(0)) : std::nullopt;
+  const std::vector<int64_t> shape_CD = checkpoint.facts(found->second).shape;
+  return shape_CD.size() == 2 ? std::optional(shape_CD.front()) : std::nullopt;
 }
 
 std::optional<int64_t> read_stored_labels(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "config.json";
-  const Json json = read_json(file, ErrorKind::kModel);
-  const io::CheckpointSource checkpoint(folder);
-  return stored_labels(checkpoint, read_layout(checkpoint, JsonReader(json, file.string(), ErrorKind::kModel)));
+  const ModelConfig config = read_model_config(folder);
+  const std::unique_ptr<io::Checkpoint> checkpoint = open_checkpoint(folder, config);
+  return stored_labels(*checkpoint, read_layout(*checkpoint, config.reader()));
 }
 
 std::optional<FamilyFiles> find_family_files(const std::string& model_type) {

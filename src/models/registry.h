@@ -10,7 +10,7 @@
 namespace lora::models {
 
 /// The checkpoint under the names of its family's model.
-io::RenamedSource renamed_source(io::CheckpointSource& checkpoint, const CheckpointLayout& layout);
+io::RenamedSource renamed_source(io::Checkpoint& checkpoint, const CheckpointLayout& layout);
 
 /// A family: everything that is known of it outside its own file. Lists are separated by spaces.
 struct Family {
@@ -31,7 +31,7 @@ struct Family {
 };
 
 /// The labels of the checkpoint's head that scores documents, if it has one.
-std::optional<int64_t> stored_labels(const io::CheckpointSource& checkpoint, const CheckpointLayout& layout);
+std::optional<int64_t> stored_labels(const io::Checkpoint& checkpoint, const CheckpointLayout& layout);
 
 /// The family of a `model_type`. Throws model Error that lists the known ones and suggests the nearest.
 const Family& find_family(const std::string& model_type, const std::string& where);

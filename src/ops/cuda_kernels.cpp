@@ -226,7 +226,7 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
                                    .losses = losses_C.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, logits_CV);
   require_launched(kernels, kernels.cross_entropy(&place, &arguments), "cross_entropy");
-  return losses_C.sum();
+  return losses_C;
 }
 
 Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile, at::ScalarType value_dtype,

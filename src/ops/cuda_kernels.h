@@ -49,8 +49,8 @@ struct GatedGradients {
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
                                               const Tensor& dproduct_TF);
 
-/// Sum of the rows' cross-entropies, an unscaled float32 scalar on the device; the logits are replaced by their gradient times `scale`.
-/// The same bits in every run.
+/// The rows' cross-entropies, [C] in float32 and unscaled; the logits are replaced by their gradient times `scale`. The same bits in every
+/// run.
 /// @param labels_C int64; a row with a negative label has loss 0 and gradient 0.
 Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, const Tensor& labels_C, double scale);
 

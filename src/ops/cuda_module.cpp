@@ -73,6 +73,8 @@ CudaModule load_cuda_module(const std::string& file) {
   CudaKernels& kernels = module.kernels;
   symbols.find("lora_cuda_check_devices", kernels.check_devices);
   symbols.find("lora_cuda_error_text", kernels.error_text);
+  symbols.find("lora_cuda_allocate_managed", kernels.allocate_managed);
+  symbols.find("lora_cuda_free_managed", kernels.free_managed);
   symbols.find("lora_cuda_rms_norm", kernels.rms_norm);
   symbols.find("lora_cuda_rms_norm_backward", kernels.rms_norm_backward);
   symbols.find("lora_cuda_rope", kernels.rope);

@@ -12,6 +12,8 @@ struct CudaKernels {
   at::DeviceType device_type = at::kCUDA;  ///< of the tensors that they take
   decltype(&lora_cuda_check_devices) check_devices = nullptr;
   decltype(&lora_cuda_error_text) error_text = nullptr;
+  decltype(&lora_cuda_allocate_managed) allocate_managed = nullptr;
+  decltype(&lora_cuda_free_managed) free_managed = nullptr;
   decltype(&lora_cuda_rms_norm) rms_norm = nullptr;
   decltype(&lora_cuda_rms_norm_backward) rms_norm_backward = nullptr;
   decltype(&lora_cuda_rope) rope = nullptr;

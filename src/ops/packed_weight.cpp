@@ -59,13 +59,18 @@ Tensor decoded_tile(const io::PackedMatrix& matrix, const io::Tile& tile, at::Sc
   return values;
 }
 
-/// Calls run(begin, end) for equal parts of [0, count), rows or columns of `length` elements each, of about as many elements as a tile
-/// has. Parts begin at multiples of `unit`.
+/// How many of `count` rows or columns of `length` elements each are in a tile: a multiple of `unit`. Tiles are about equal.
+int64_t tile_step(const io::PackedMatrix& matrix, int64_t count, int64_t length, int64_t unit) {
+  const int64_t elements = matrix.device().is_cpu() ? kTileElements : kDeviceTileElements;
+  const int64_t most = std::max(unit, elements / std::max<int64_t>(1, length)), tiles = std::max<int64_t>(1, (count + most - 1) / most);
+  return std::max(unit, ((count + tiles - 1) / tiles + unit - 1) / unit * unit);
+}
+
+/// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, that are tiles. Parts begin at multiples of
+/// `unit`.
 template <typename Run>
 void for_each_tile(const io::PackedMatrix& matrix, int64_t count, int64_t length, int64_t unit, const Run& run) {
-  const int64_t most = (matrix.device().is_cpu() ? kTileElements : kDeviceTileElements) / std::max<int64_t>(1, length);
-  const int64_t parts = (count + std::max(unit, most) - 1) / std::max(unit, most);
-  const int64_t step = ((count + parts - 1) / parts + unit - 1) / unit * unit;
+  const int64_t step = tile_step(matrix, count, length, unit);
   for (int64_t begin = 0; begin < count; begin += step) {
     run(begin, std::min(begin + step, count));
   }
@@ -86,6 +91,15 @@ Tensor multiply_few(const io::PackedMatrix& matrix, const Tensor& x_TI) {
 }
 
 }  // namespace
+
+int64_t PackedWeight::working_bytes(int64_t tokens) const {
+  const auto elements = [this, tokens](int64_t count, int64_t length, int64_t unit) {
+    return std::min(count, tile_step(*matrix_, count, length, unit)) * (length + tokens);
+  };
+  const int64_t rows = elements(out_features(), in_features(), kRowUnit);
+  const int64_t columns = elements(in_features(), out_features(), matrix_->column_step());
+  return std::max(rows, columns) * static_cast<int64_t>(at::elementSize(dtype_));
+}
 
 Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const {
   const at::NoGradGuard no_grad;

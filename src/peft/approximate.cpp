@@ -86,7 +86,7 @@ double root_of_share(double part, double whole) {
 /// Compares two checkpoints and sorts their differences.
 class Extractor {
  public:
-  Extractor(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank)
+  Extractor(const io::Checkpoint& base, const io::Checkpoint& tuned, const ExtractionTargets& targets, int64_t rank)
       : base_(base),
         tuned_(tuned),
         linears_(targets.linears.begin(), targets.linears.end()),
@@ -152,16 +152,16 @@ class Extractor {
     if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
       LowRankUpdate update;
       update.module = module;
-      update.is_embedding = is_embedding;
-      update.inputs_first = turned_.count(module) > 0;
+      const bool is_turned = turned_.count(module) > 0;
+      update.kind = is_embedding ? PairKind::kEmbedding : is_turned ? PairKind::kConv1D : PairKind::kLinear;
       add_nearest(std::move(update), change, rank_, result_.approximation);
     } else {
       result_.not_captured.push_back({name, change.dim() == 2 ? "not a target" : "not a linear module's weight", norm});
     }
   }
 
-  const io::CheckpointSource& base_;
-  const io::CheckpointSource& tuned_;
+  const io::Checkpoint& base_;
+  const io::Checkpoint& tuned_;
   std::set<std::string> linears_;
   std::set<std::string> embeddings_;
   std::set<std::string> turned_;
@@ -213,7 +213,7 @@ Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight
   return result;
 }
 
-Extraction extracted(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank) {
+Extraction extracted(const io::Checkpoint& base, const io::Checkpoint& tuned, const ExtractionTargets& targets, int64_t rank) {
   const at::NoGradGuard no_grad;
   Extraction result = Extractor(base, tuned, targets, rank).run();
   if (result.approximation.adapter.updates.empty()) {

@@ -105,7 +105,7 @@ void add_tensors(const LowRankUpdate& update, const BaseFacts& base, std::vector
   const bool reorders = found.kind->heads[0] != '\0';
   const Tensor B_OR = update.B_OR.contiguous();
   // llama.cpp looks up A of an embedding by token, so its rows are tokens.
-  tensors.push_back({found.name + ".weight.lora_a", update.is_embedding ? update.A_RI.t() : update.A_RI});
+  tensors.push_back({found.name + ".weight.lora_a", update.is_embedding() ? update.A_RI.t() : update.A_RI});
   tensors.push_back({found.name + ".weight.lora_b", reorders ? rows_as_pairs(B_OR, *found.kind, base) : B_OR});
 }
 
@@ -116,7 +116,7 @@ std::string gguf_refusal(const LowRankUpdate& update, const BaseFacts& base) {
   if (found.kind == nullptr) {
     return "modules without a name in GGUF";
   }
-  const bool is_tied = update.is_embedding || update.module == "lm_head";
+  const bool is_tied = update.is_embedding() || update.module == "lm_head";
   return is_tied && base.ties_embeddings() ? "embeddings and head that the base ties (llama.cpp has one tensor for both)" : "";
 }
 

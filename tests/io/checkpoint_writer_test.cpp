@@ -5,7 +5,7 @@
 
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -48,7 +48,7 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
   EXPECT_EQ(index["weight_map"], Json::parse(R"({"a": "model-00002-of-00003.safetensors", "b": "model-00001-of-00003.safetensors",
                                                  "i": "model-00003-of-00003.safetensors", "z": "model-00001-of-00003.safetensors"})"));
   for (const TemporaryFolder* folder : {&one, &several}) {
-    const CheckpointSource source(folder->path());
+    const SafetensorsCheckpoint source(folder->path());
     EXPECT_EQ(source.names().size(), tensors.size());
     for (const auto& [name, tensor] : tensors) {
       EXPECT_TRUE(at::equal(source.tensor(name), tensor)) << name;
@@ -57,7 +57,7 @@ TEST(CheckpointWriter, WritesOneFileOrShardsThatAreReadBack) {
     }
   }
   // Shard by shard in the order of the index, and within each shard by offset.
-  EXPECT_EQ(CheckpointSource(several.path()).names(), (std::vector<std::string>{"a", "z", "b", "i"}));
+  EXPECT_EQ(SafetensorsCheckpoint(several.path()).names(), (std::vector<std::string>{"a", "z", "b", "i"}));
 }
 
 TEST(CheckpointWriter, TensorLargerThanAShardStandsAlone) {

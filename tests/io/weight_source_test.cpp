@@ -1,4 +1,4 @@
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr WeightRole kRole = WeightRole::kLinear;
 
 void refused(const fs::path& folder, const std::vector<std::string>& parts) {
-  expect_error(ErrorKind::kModel, parts, [&] { CheckpointSource source(folder); });
+  expect_error(ErrorKind::kModel, parts, [&] { SafetensorsCheckpoint source(folder); });
 }
 
 /// Two shards with one tensor each.
@@ -33,7 +33,7 @@ const std::string kGoodIndex =
 TEST(CheckpointSource, ReadsOneFile) {
   const TemporaryFolder folder;
   save_tensors(folder / "model.safetensors", {{"w", at::ones({2, 3})}, {"v", at::zeros({1})}, {"u", at::zeros({1})}});
-  CheckpointSource source(folder.path());
+  SafetensorsCheckpoint source(folder.path());
   EXPECT_TRUE(at::equal(source.get("w", {2, 3}, kRole), at::ones({2, 3})));
   EXPECT_TRUE(source.contains("v") && !source.contains("x"));
   EXPECT_EQ(source.unused(), (std::vector<std::string>{"u", "v"}));
@@ -45,7 +45,7 @@ TEST(CheckpointSource, ReadsOneFile) {
 TEST(CheckpointSource, KnowsTheDtypeAndRefusesQuantisedWeights) {
   const TemporaryFolder folder;
   save_tensors(folder / "model.safetensors", {{"a", at::ones({2}, at::kChar)}, {"b", at::ones({2}, at::kBFloat16)}, {"c", at::ones({2})}});
-  CheckpointSource source(folder.path());
+  SafetensorsCheckpoint source(folder.path());
   EXPECT_EQ(source.stored_dtype(), at::kBFloat16);
   expect_error(ErrorKind::kModel, {"tensor 'a'] ", "found dtype Char", "quantised"}, [&] { source.get("a", {2}, kRole); });
 }
@@ -58,7 +58,7 @@ TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
     fs::create_symlink(entry.path(), folder.path() / entry.path().filename());
   }
   folder.write(kIndex, kGoodIndex);
-  CheckpointSource source(folder.path());
+  SafetensorsCheckpoint source(folder.path());
   EXPECT_EQ(source.get("a", {2}, kRole).sum().item<float>(), 2);
   EXPECT_EQ(source.get("b", {3}, kRole).sum().item<float>(), 0);
   EXPECT_EQ(source.unused(), std::vector<std::string>{"extra"});
@@ -111,7 +111,7 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
   }
   // An index entry for a tensor that no file holds is an error only for a caller that needs the tensor.
   folder.write(kIndex, R"({"weight_map":{"a":"model-00002-of-00002.safetensors"}})");
-  CheckpointSource source(folder.path());
+  SafetensorsCheckpoint source(folder.path());
   EXPECT_EQ(source.absent(), std::vector<std::string>{"a"});
   expect_error(ErrorKind::kModel, {"tensor 'a'", "is missing", "two versions"}, [&] { source.get("a", {2}, kRole); });
 }

@@ -33,8 +33,8 @@ Json expected() {
   return read_json(kConvertCases / "expected.json", ErrorKind::kData);
 }
 
-io::CheckpointSource weights_of(const std::string& name) {
-  return io::CheckpointSource(fs::path(lora::test::data_folder()) / "llama" / name / "model");
+io::SafetensorsCheckpoint weights_of(const std::string& name) {
+  return io::SafetensorsCheckpoint(fs::path(lora::test::data_folder()) / "llama" / name / "model");
 }
 
 TEST(LowRankSvd, OfAProductEqualsThatOfTheMatrix) {
@@ -142,7 +142,7 @@ TEST(Resized, KeepsMagnitudesAndScalesBiases) {
 TEST(Baked, DoraBecomesTheNearestPlainLora) {
   const io::SafetensorsFile golden(kConvertCases / "expected.safetensors");
   const Json numbers = expected();
-  const io::CheckpointSource source = weights_of("gqa");
+  const io::SafetensorsCheckpoint source = weights_of("gqa");
   const WeightOf weight_of = [&source](const std::string& module) { return source.tensor(module + ".weight"); };
   const Adapter adapter = golden_adapter("convert/dora");
   const Approximation result = baked(adapter, numbers["rank"].get<int64_t>(), weight_of);
@@ -180,7 +180,7 @@ class Extracted : public testing::Test {
   const Tensor change_ = normal({12, 3}, 2, at::kFloat).mm(normal({3, 8}, 3, at::kFloat));
   const Tensor embedding_ = normal({9, 8}, 4, at::kFloat);
   const Tensor norm_ = at::ones({8});
-  const io::CheckpointSource base_{write_model(folder_, "base",
+  const io::SafetensorsCheckpoint base_{write_model(folder_, "base",
                                                {{"q.weight", q_},
                                                 {"k.weight", q_},
                                                 {"e.weight", embedding_},
@@ -189,7 +189,7 @@ class Extracted : public testing::Test {
                                                 {"resized.weight", q_},
                                                 {"step", at::zeros({1}, at::kLong)},
                                                 {"other.weight", q_}})};
-  const io::CheckpointSource tuned_{write_model(folder_, "tuned",
+  const io::SafetensorsCheckpoint tuned_{write_model(folder_, "tuned",
                                                 {{"q.weight", q_ + change_},
                                                  {"k.weight", q_},
                                                  {"e.weight", embedding_ + 1},
@@ -204,7 +204,7 @@ TEST_F(Extracted, ContainsTheDifferencesOfTargetsAndListsTheOthers) {
   const Extraction result = extracted(base_, tuned_, {{"q", "k"}, {"e"}}, 3);
   ASSERT_EQ(result.approximation.adapter.low_rank().size(), 2U);  // k is the same in both
   for (const LowRankUpdate& update : result.approximation.adapter.low_rank()) {
-    EXPECT_EQ(update.is_embedding, update.module == "e");
+    EXPECT_EQ(update.is_embedding(), update.module == "e");
     EXPECT_EQ(update.rank(), 3);
     expect_close(delta(update), update.module == "q" ? change_ : at::ones({9, 8}), 1e-5, update.module);
   }
@@ -228,7 +228,7 @@ TEST_F(Extracted, ContainsTheDifferencesOfTargetsAndListsTheOthers) {
 TEST_F(Extracted, ReportsThatThereIsNothingToExtract) {
   expect_error(ErrorKind::kModel, {"do not differ", "same model"}, [&] { extracted(base_, base_, {{"q"}, {}}, 3); });
   expect_error(ErrorKind::kModel, {"do not differ", "--target-modules"}, [&] { extracted(base_, tuned_, {{"k"}, {}}, 3); });
-  const io::CheckpointSource broken(write_model(folder_, "broken", {{"q.weight", q_ * std::nan("")}}));
+  const io::SafetensorsCheckpoint broken(write_model(folder_, "broken", {{"q.weight", q_ * std::nan("")}}));
   expect_error(ErrorKind::kModel, {"q.weight", "not finite"}, [&] { extracted(base_, broken, {{"q"}, {}}, 3); });
 }
 

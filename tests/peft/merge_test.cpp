@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_adapter.h"
@@ -29,7 +29,7 @@ std::string model_name(std::string name) {
   return place == std::string::npos ? name : name.replace(place, 16, "mlp");
 }
 
-BaseLayout layout_of(const io::CheckpointSource& base, bool tied) {
+BaseLayout layout_of(const io::SafetensorsCheckpoint& base, bool tied) {
   BaseLayout layout;
   layout.tied = tied;
   for (const std::string& name : base.names()) {
@@ -54,7 +54,7 @@ struct GoldenMerge {
 
   fs::path folder;
   Json json;
-  io::CheckpointSource base;
+  io::SafetensorsCheckpoint base;
   io::SafetensorsFile expected;
   BaseLayout layout;
   std::vector<WeightedAdapter> adapters;
@@ -175,10 +175,10 @@ TEST(Merge, ListsEverythingThatDoesNotFit) {
 TEST(Merge, TiedWeightsStayTiedIfBothChangeAlike) {
   const BaseLayout base{{{"model.embed_tokens.weight", {7, 3}}, {"lm_head.weight", {7, 3}}, {"norm.weight", {3}}}, true};
   LowRankUpdate embedding = rank_two_update("model.embed_tokens", 3, 7);
-  embedding.is_embedding = true;
+  embedding.kind = PairKind::kEmbedding;
   LowRankUpdate head = embedding;  // what PEFT's ensure_weight_tying saves
   head.module = "lm_head";
-  head.is_embedding = false;
+  head.kind = PairKind::kLinear;
   head.A_RI = embedding.B_OR.t();
   head.B_OR = embedding.A_RI.t();
   const auto names_of = [](const MergePlan& plan) {

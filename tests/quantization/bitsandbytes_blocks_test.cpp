@@ -29,7 +29,7 @@ class Blocks {
     const std::string key = type_ + "." + name;
     return expected_.contains(key) ? expected_.tensor(key) : Tensor();
   }
-  /// The JSON beside a 4-bit weight.
+  /// The JSON next to a 4-bit weight.
   Json state(const std::string& name) const {
     const Tensor bytes = packed(name + ".weight.quant_state.bitsandbytes__" + type_.substr(0, 3));
     return Json::parse(std::string(static_cast<const char*>(bytes.const_data_ptr()), static_cast<size_t>(bytes.numel())));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lora/base/file.h"
+#include "lora/io/safetensors.h"
 
 namespace lora::io {
 
@@ -31,6 +32,8 @@ class SafetensorsFile {
   /// Throws model Error if there is no such tensor or torch has no such dtype.
   Tensor tensor(const std::string& name) const;
   std::vector<int64_t> shape(const std::string& name) const;
+  /// What the header says of the tensor. Throws model Error if there is no such tensor.
+  const TensorEntry& entry(const std::string& name) const;
   /// Drops the tensor's pages from memory until it is read again; changes to them are lost (MappedFile::release).
   void release(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const;

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "lora/base/json.h"
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "lora/models/family_files.h"
 
 namespace lora::models {
@@ -17,7 +17,7 @@ struct CheckpointLayout {
   std::map<std::string, std::string> file_names;   ///< the name in the file of every tensor, by the model's name
   std::map<std::string, std::string> model_names;  ///< the reverse
   bool is_tied = false;                            ///< the head over the vocabulary is the embedding
-  std::string packed;                              ///< a tensor of quantised weights and its dtype; empty: none
+  std::string unreadable;                          ///< a tensor of weights quantised in an unknown way, and its dtype; empty: none
   std::vector<std::string> notes;                  ///< anything unusual, one line each
 
   /// The model's name of a tensor in a file.
@@ -27,13 +27,13 @@ struct CheckpointLayout {
 };
 
 /// @param config config.json. Throws model Error for a key of the wrong type.
-CheckpointLayout read_layout(const io::CheckpointSource& source, const JsonReader& config);
+CheckpointLayout read_layout(const io::Checkpoint& source, const JsonReader& config);
 
 /// What config.json alone determines, for a folder whose weights are not needed.
 CheckpointLayout layout_without_weights(const JsonReader& config);
 
-/// Throws model Error if the weights are quantised.
-void require_unpacked(const CheckpointLayout& layout, const JsonReader& config);
+/// Throws model Error if the weights are quantised in a way that is not known.
+void require_readable(const CheckpointLayout& layout, const JsonReader& config);
 
 /// Warns of each note, naming the folder.
 void warn_of_notes(const CheckpointLayout& layout, const std::string& folder);

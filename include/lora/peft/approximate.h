@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "lora/io/weight_source.h"
+#include "lora/io/checkpoint.h"
 #include "lora/peft/adapter.h"
 
 namespace lora::peft {
@@ -67,6 +67,6 @@ struct ExtractionTargets {
 /// The best approximation of tuned - base by a LoRA of exactly `rank` in each target module, by singular value decomposition. Reads one
 /// tensor of each checkpoint at a time, and lists every other difference. Throws model Error if no target differs and for a value that
 /// is not finite. Throws Interrupted.
-Extraction extracted(const io::CheckpointSource& base, const io::CheckpointSource& tuned, const ExtractionTargets& targets, int64_t rank);
+Extraction extracted(const io::Checkpoint& base, const io::Checkpoint& tuned, const ExtractionTargets& targets, int64_t rank);
 
 }  // namespace lora::peft

@@ -149,6 +149,11 @@ LORA_CUDA_API int32_t lora_cuda_interface_version();
 LORA_CUDA_API int32_t lora_cuda_check_devices();
 LORA_CUDA_API const char* lora_cuda_error_text(int32_t error);
 
+/// Zeroed memory that the driver moves between the place's device and the host (cudaMallocManaged). The stream orders the zeroing.
+LORA_CUDA_API int32_t lora_cuda_allocate_managed(const CudaPlace* place, int64_t bytes, void** memory);
+/// Waits for the device's work. The stream is not used.
+LORA_CUDA_API int32_t lora_cuda_free_managed(const CudaPlace* place, void* memory);
+
 LORA_CUDA_API int32_t lora_cuda_rms_norm(const CudaPlace* place, const CudaRmsNorm* arguments);
 LORA_CUDA_API int32_t lora_cuda_rms_norm_backward(const CudaPlace* place, const CudaRmsNormBackward* arguments);
 LORA_CUDA_API int32_t lora_cuda_rope(const CudaPlace* place, const CudaRope* arguments);
