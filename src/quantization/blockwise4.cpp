@@ -200,14 +200,10 @@ void Blockwise4::multiply_rows(const float* x, int64_t row_begin, int64_t row_en
   cpu::prepare_inputs4(x, columns, prepared.data());
   for (int64_t row = row_begin; row < row_end; ++row) {
     const int64_t begin = row * columns, first = begin / block_size, last = divided_up(begin + columns, block_size);
-    const float* own = scales(first, last, buffer);
-    if (parts_.nested || last + 16 > parts_.absmax.size(0)) {  // the kernel reads 16 more
-      row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
-      std::copy_n(own, last - first, row_scales.begin());
-      own = row_scales.data();
-    }
+    row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
+    std::copy_n(scales(first, last, buffer), last - first, row_scales.begin());
     y[row - row_begin] = cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns,
-                                             parts_.codebook.const_data_ptr<float>(), own, begin % block_size,
+                                             parts_.codebook.const_data_ptr<float>(), row_scales.data(), begin % block_size,
                                              std::countr_zero(static_cast<uint64_t>(block_size))},
                                             prepared.data(), simd);
   }
