@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/json.h"
@@ -58,7 +59,7 @@ void end_generation_at_turns(const fs::path& folder) {
   ids.push_back(*end);
   const fs::path file = folder / "generation_config.json";
   Json generation = Json::object();
-  if (fs::is_regular_file(file)) {
+  if (is_file(file)) {
     generation = read_json(file, ErrorKind::kModel);
   } else {  // without this file transformers takes these keys from config.json
     for (const char* key : {"bos_token_id", "pad_token_id"}) {

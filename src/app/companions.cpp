@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/peft/file_names.h"
 
@@ -65,6 +66,11 @@ bool is_companion(const fs::path& file) {
 std::vector<fs::path> companion_files(const fs::path& folder) {
   std::vector<fs::path> found;
   find(folder, folder, 0, found);
+  for (const std::string& name : bundled_names(folder)) {
+    if (is_companion(name)) {
+      found.emplace_back(name);
+    }
+  }
   std::sort(found.begin(), found.end());
   return found;
 }

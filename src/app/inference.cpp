@@ -7,6 +7,7 @@
 #include "app/run_prompts.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/log.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/task.h"
 
@@ -127,15 +128,15 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
     }
     return nullptr;
   }
-  if (format == data::RowFormat::kPromptCompletion) {
+  if (data::facts_of(format).chat == data::ChatUse::kPairs) {
     return load_pair_template(choice, model.tokenizer, *tokenizer);
   }
-  return format == data::RowFormat::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
+  return data::facts_of(format).chat == data::ChatUse::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
                                                                    : nullptr;
 }
 
 void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset) {
-  if (format == data::RowFormat::kPromptCompletion && !choice.name.empty() && dataset.report.message_pairs == 0) {
+  if (data::facts_of(format).chat == data::ChatUse::kPairs && !choice.name.empty() && dataset.report.message_pairs == 0) {
     config_error(choice.where, "has no effect: prompt and completion are texts in every row, expected messages. Leave it out.");
   }
 }
@@ -148,9 +149,14 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
 }
 
 models::ModelOptions model_options(const InferenceRequest& request) {
-  const models::ModelOptions options = config::read_model_flags(
-      {request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.inputs, request.output},
-      request.surroundings);
+  const models::ModelOptions options =
+      config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.quantize,
+                                request.inputs, request.output},
+                               request.surroundings);
+  if (options.quantization && options.is_torchscript()) {
+    config_error("--quantize", "found '" + request.quantize + "' for a TorchScript model, expected a Hugging Face folder: a module keeps its "
+                                                              "own weights");
+  }
   require_model(options, "--model");
   return options;
 }
@@ -170,7 +176,11 @@ InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveK
   base_request.num_labels = backend.has_head && !adapters.empty() ? std::optional(parts.labels->num_labels()) : std::nullopt;
   base_request.rows = rows;
   parts.base = backend.open(base_request);
-  const peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
+  if (!parts.base.quantization.empty()) {
+    log::info("the base's weights are packed: " + parts.base.quantization);
+  }
+  peft::BaseReference base(parts.options.name, parts.base.fingerprint, request.allow_other_base);
+  base.quantization = parts.base.quantization;
   for (const auto& [flag, options] : adapters) {
     peft::MethodOptions own = backend.adapter_options != nullptr ? backend.adapter_options(options, {}) : options;
     own->keeps_base = true;

@@ -20,7 +20,7 @@ namespace {
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
-          {"kind", update.is_embedding ? "Embedding" : "Linear"},
+          {"kind", update.is_embedding() ? "Embedding" : "Linear"},
           {"in_features", update.A_RI.size(1)},
           {"out_features", update.B_OR.size(0)},
           {"rank", update.rank()},

@@ -10,12 +10,14 @@
 #include "app/inspect_run.h"
 #include "app/inspect_script.h"
 #include "app/inspect_tensors.h"
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/sibling.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/models/gguf_model.h"
 #include "lora/peft/file_names.h"
 #include "lora/torchscript/is_script.h"
 
@@ -25,7 +27,7 @@ namespace {
 
 bool has(const fs::path& folder, const char* file) {
   std::error_code ignored;
-  return fs::is_directory(folder, ignored) && fs::exists(folder / file, ignored);
+  return is_bundle(folder) ? is_file(folder / file) : fs::is_directory(folder, ignored) && fs::exists(folder / file, ignored);
 }
 
 bool is_run(const fs::path& path) {
@@ -66,7 +68,7 @@ constexpr std::array<Kind, 7> kKinds{
      {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
      {"an adapter (adapter_config.json with adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
       adapter_text},
-     {"a model (config.json, model.safetensors or its index)", is_model, model_facts, model_text},
+     {"a model (config.json, model.safetensors or its index; a GGUF file)", is_model, model_facts, model_text},
      {"the output of a run with several adapters (folders with run.json)", is_several_runs, several_runs_facts, several_runs_text},
      {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},
      {"a TorchScript file", torchscript::is_script, script_facts, script_text}}};
@@ -111,6 +113,7 @@ int inspect_command(const InspectRequest& request) {
     print(difference_facts(request.path, request.other), difference_text);
     return 0;
   }
+  models::add_gguf_model(request.path);
   const Kind& kind = kind_of(request.path);
   Json facts = kind.facts(request.path);
   if (request.trust_torchscript) {

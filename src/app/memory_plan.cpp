@@ -8,6 +8,7 @@
 
 #include "app/run_batches.h"
 #include "lora/nn/device.h"
+#include "lora/nn/packed_weights.h"
 #include "lora/ops/compiled_products.h"
 #include "lora/optim/optimizer.h"
 #include "lora/train/memory_estimate.h"
@@ -43,6 +44,13 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
+/// Memory while the last weight is quantised; 0 if none was. At that time its plain numbers are there too, as the file has them and as
+/// they are quantised.
+int64_t loading_bytes(const nn::Model& model) {
+  const nn::PackedWeights packed = nn::packed_weights(model);
+  return packed.empty() ? 0 : kProgramBytes + model.base_size().bytes + 2 * static_cast<int64_t>(at::elementSize(model.dtype())) * packed.largest;
+}
+
 /// The parts of micro-batches that are computed at once.
 struct PlannedParts {
   std::vector<train::BatchSize> sizes;
@@ -70,7 +78,8 @@ class MemoryEstimate {
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
-             optim::state_bytes(input.config.training.optimizer, trained);
+             optim::state_size(input.config.training.optimizer, trained).memory;
+    loading_ = loading_bytes(input.model);
     evaluation_ = gradients_;
     if (input.eval != nullptr) {
       evaluation_ += with_holes(train::evaluation_bytes(input.objective, input.model, *input.eval, eval_batches(input.config)));
@@ -80,7 +89,8 @@ class MemoryEstimate {
   /// How steps are computed with this recomputation. Parts may run side by side if their own gradients are small. Does not depend on free
   /// memory, so that a resumed run gives the same bits.
   train::Execution execution(Recompute recompute) const {
-    const bool may_use_lanes = gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1;
+    const bool may_use_lanes =
+        gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1 && input_.objective.runs_concurrently();
     return train::execution_for(input_.model, recompute, may_use_lanes);
   }
 
@@ -89,7 +99,7 @@ class MemoryEstimate {
     const int64_t activations = with_holes(train::training_bytes(input_.objective, input_.model, parts.sizes, execution.recompute));
     const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
-    return fixed_ + kernel_bytes(parts) + std::max(training, evaluation_);
+    return std::max(loading_, fixed_ + kernel_bytes(parts) + std::max(training, evaluation_));
   }
 
  private:
@@ -121,7 +131,7 @@ class MemoryEstimate {
   }
 
   const MemoryPlanInput& input_;
-  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0;
+  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0, loading_ = 0;
 };
 
 /// The meaning of the config's words, fastest first.

@@ -34,8 +34,8 @@ struct MemoryPlanInput {
 /// Nine tenths of the memory that this process holds or can still allocate.
 std::optional<int64_t> usable_memory_bytes(at::Device device);
 
-/// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments, and the larger of what the
-/// largest part of a micro-batch and the largest evaluation batch need. Chooses what the config leaves to "auto": the least recomputation
+/// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments (except for those in a file
+/// or in CUDA's managed memory), and the larger of what the largest part of a micro-batch and the largest evaluation batch need. Chooses what the config leaves to "auto": the least recomputation
 /// with which a batch fits, then the largest batch size that fits, a power of two up to 64 and up to the number of documents. If nothing
 /// fits, the plan is a batch of one with the most recomputation; if the memory is not known, a batch of 8 without recomputation.
 MemoryPlan plan_memory(const MemoryPlanInput& input);

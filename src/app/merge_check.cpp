@@ -83,8 +83,10 @@ Documents read_documents(const MergeRequest& request, const InferenceParts& part
                                   chat_template.get()};
   Documents documents;
   for (const data::Example& example : data::load_dataset("--data", {source}, options, context).examples) {
-    if (!example.ids().empty()) {
-      documents.push_back(example.ids());
+    for (size_t document = 0; document < example.num_documents(); ++document) {
+      if (!example.ids(document).empty()) {
+        documents.push_back(example.ids(document));
+      }
     }
   }
   if (documents.empty()) {

@@ -69,7 +69,9 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
     std::vector<peft::LowRankUpdate> updates = adapter.adapter.low_rank();
     for (peft::LowRankUpdate& update : updates) {
       const auto found = inputs_first.find(update.module + ".weight");
-      update.inputs_first = found != inputs_first.end() && found->second;
+      if (!update.is_embedding()) {
+        update.kind = found != inputs_first.end() && found->second ? peft::PairKind::kConv1D : peft::PairKind::kLinear;
+      }
     }
     adapter.adapter.set_low_rank(std::move(updates));
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "app/backend.h"
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
@@ -16,7 +17,7 @@ namespace lora::app {
 
 namespace {
 
-constexpr const char* kExpected = ", expected a Hugging Face model folder (config.json, *.safetensors) or a TorchScript file";
+constexpr const char* kExpected = ", expected a Hugging Face model folder (config.json, *.safetensors), a GGUF file or a TorchScript file";
 
 std::vector<std::string> names_in(const fs::path& folder) {
   std::error_code error;
@@ -30,9 +31,6 @@ std::vector<std::string> names_in(const fs::path& folder) {
 
 /// Describes a file that is not a TorchScript module, by its name and first bytes, and says what to pass instead.
 std::string file_kind(const fs::path& file) {
-  if (first_bytes(file, 4) == "GGUF") {
-    return std::string("a GGUF file, which can be written but not read") + kExpected;
-  }
   if (file.extension() == ".safetensors") {
     return "a weights file, expected a model folder. Use the folder that holds it and config.json.";
   }
@@ -74,10 +72,10 @@ void require_model(const models::ModelOptions& options, const std::string& where
     return;
   }
   std::error_code error;
-  if (!fs::is_directory(options.path, error)) {
+  if (!is_folder(options.path)) {
     model_error(where, "cannot load '" + options.path.string() + "': found " + file_kind(options.path));
   }
-  if (fs::exists(options.path / "config.json", error)) {
+  if (fs::exists(options.path / "config.json", error) || is_file(options.path / "config.json")) {
     return;
   }
   if (fs::exists(options.path / peft::kAdapterConfigFile, error)) {

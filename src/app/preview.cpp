@@ -30,17 +30,17 @@ std::string marked(const std::string& text, bool supervised, bool colour) {
   return supervised ? "⟦" + text + "⟧" : text;
 }
 
-/// The sample's text with its supervised tokens marked. The first token is never supervised, because nothing comes before it.
-std::string marked_sample(const data::Example& example, const tokenizer::Tokenizer* tokenizer, bool colour) {
+/// A document's text with its supervised tokens marked. The first token is never supervised, because nothing comes before it.
+std::string marked_document(const data::Example& example, size_t document, const tokenizer::Tokenizer* tokenizer, bool colour) {
   std::string text;
-  const auto supervised = [&example](size_t i) { return i > 0 && example.label(i) != nn::kIgnoreLabel; };
-  for (size_t begin = 0; begin < example.ids().size();) {
+  const std::vector<int32_t>& ids = example.ids(document);
+  const auto supervised = [&](size_t i) { return i > 0 && example.label(i, document) != nn::kIgnoreLabel; };
+  for (size_t begin = 0; begin < ids.size();) {
     size_t end = begin + 1;
-    while (end < example.ids().size() && supervised(end) == supervised(begin)) {
+    while (end < ids.size() && supervised(end) == supervised(begin)) {
       ++end;
     }
-    const std::vector<int32_t> run(example.ids().begin() + static_cast<std::ptrdiff_t>(begin),
-                                   example.ids().begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<int32_t> run(ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end));
     text += (text.empty() || tokenizer != nullptr ? "" : " ") + marked(text_of(run, tokenizer), supervised(begin), colour);
     begin = end;
   }
@@ -58,7 +58,7 @@ std::string label_text(const data::Example& example, const data::Dataset& datase
 }
 
 std::string sample_facts(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
-  return counted(static_cast<int64_t>(example.ids().size()), "token") + ", " +
+  return counted(example.num_tokens(), "token") + ", " +
          (example.has_target() ? "label " + label_text(example, dataset, labels)
                                : std::to_string(example.num_supervised()) + " supervised");
 }
@@ -102,7 +102,9 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
     report += "sample " + example.origin.text() + ": " +
               (example.features() != nullptr ? dense_sample(example, train, labels) : sample_facts(example, train, labels)) + "\n";
     if (example.features() == nullptr) {
-      report += "  " + marked_sample(example, tokenizer, colour) + "\n";
+      for (size_t document = 0; document < example.num_documents(); ++document) {
+        report += "  " + marked_document(example, document, tokenizer, colour) + "\n";
+      }
     }
   }
   return report;

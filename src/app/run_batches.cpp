@@ -7,8 +7,9 @@ data::BatchOptions train_batches(const config::RunConfig& config, int64_t batch_
           config.data.tokens_per_batch.value_or(0)};
 }
 
-train::StepPlan plan_steps(const config::RunConfig& config, const data::Dataset& train, int64_t batch_size) {
-  return {train::epoch_plan(train, train_batches(config, batch_size)), config.training};
+train::StepPlan plan_steps(const config::RunConfig& config, const data::Dataset& train, int64_t batch_size,
+                           const comm::Communicator& communicator) {
+  return {train::epoch_plan(train, train_batches(config, batch_size), communicator), config.training};
 }
 
 data::BatchOptions eval_batches(const config::RunConfig& config) {

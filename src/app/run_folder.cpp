@@ -14,6 +14,7 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
+#include "lora/metrics/sink.h"
 #include "lora/peft/file_names.h"
 
 namespace lora::app {
@@ -105,8 +106,11 @@ namespace {
 /// Everything in a folder that a run may have written.
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
-  for (const char* name :
-       {kRunFile, "metrics.jsonl", peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"}) {
+  std::vector<std::string> names{kRunFile};
+  const std::vector<std::string> of_sinks = metrics::sink_files();
+  names.insert(names.end(), of_sinks.begin(), of_sinks.end());
+  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"});
+  for (const std::string& name : names) {
     if (fs::exists(folder / name)) {
       found.push_back(folder / name);
     }
@@ -241,7 +245,7 @@ void RunFolder::remove_checkpoints_after(int64_t step) const {
   }
 }
 
-void RunFolder::write(const RunIdentity& identity, const Json& config, const Json& memory, const std::string& status,
+void RunFolder::write(const RunIdentity& identity, const Json& config, const RunFigures& figures, const std::string& status,
                       const Json& result) const {
   Json run;
   run["status"] = status;
@@ -249,7 +253,8 @@ void RunFolder::write(const RunIdentity& identity, const Json& config, const Jso
   run["versions"] = {{"lora-train", LORA_VERSION}, {"libtorch", TORCH_VERSION}};
   run["sha256"] = identity.hashes;
   run["config"] = config;
-  run["memory"] = memory;
+  run["memory"] = figures.memory;
+  run["model"] = figures.model;
   run["result"] = result;
   write_file_atomically(folder_ / kRunFile, run.dump(2) + "\n");
 }

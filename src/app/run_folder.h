@@ -38,6 +38,12 @@ bool has_run_files(const std::filesystem::path& folder);
 /// Throws output Error if the checkpoint to resume from has more steps than the run.
 void require_room(const RunPlan& plan, int64_t total_steps);
 
+/// What run.json says of a run before its first step.
+struct RunFigures {
+  Json memory;  ///< the memory plan
+  Json model;   ///< weight_figures()
+};
+
 /// The output folder of one run, locked during this object's lifetime. Its run.json identifies the run.
 class RunFolder {
  public:
@@ -49,8 +55,8 @@ class RunFolder {
 
   /// Removes checkpoints after the step that the run resumes from: damaged ones, and those that it will write again.
   void remove_checkpoints_after(int64_t step) const;
-  /// Writes run.json. `memory`: the memory plan; `status`: "running", "interrupted", "diverged", "finished".
-  void write(const RunIdentity& identity, const Json& config, const Json& memory, const std::string& status, const Json& result) const;
+  /// Writes run.json. `status`: "running", "interrupted", "diverged", "finished".
+  void write(const RunIdentity& identity, const Json& config, const RunFigures& figures, const std::string& status, const Json& result) const;
 
  private:
   std::filesystem::path folder_;

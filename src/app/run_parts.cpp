@@ -3,6 +3,7 @@
 #include "app/adapter_templates.h"
 #include "app/companions.h"
 #include "app/run_identity.h"
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/peft/adapter_folder.h"
@@ -14,9 +15,9 @@ namespace {
 
 /// Copies the files that accompany the weights of a fully fine-tuned model.
 void copy_model_companions(const config::RunConfig& config, const fs::path& folder) {
-  copy_companions(fs::is_directory(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path(), folder);
+  copy_companions(is_folder(config.model.tokenizer) ? config.model.tokenizer : config.model.tokenizer.parent_path(), folder);
   const fs::path generation = config.model.path / "generation_config.json";
-  if (fs::exists(generation)) {
+  if (is_file(generation)) {
     write_file_atomically(folder / generation.filename(), read_file(generation, ErrorKind::kModel));
   }
 }

@@ -11,12 +11,13 @@ namespace lora::app {
 
 namespace {
 
-using data::RowFormat;
+using data::ChatUse;
 
 constexpr size_t kNamed = 2;  // tokens listed in a warning
 
-bool has_rows(const data::DataOptions& options, RowFormat format) {
-  const auto is_it = [format](const data::SourceOptions& source) { return source.format == format; };
+/// Whether there are rows that a chat template writes in this way.
+bool has_rows(const data::DataOptions& options, ChatUse use) {
+  const auto is_it = [use](const data::SourceOptions& source) { return data::facts_of(source.format).chat == use; };
   return std::any_of(options.train.begin(), options.train.end(), is_it) || std::any_of(options.eval.begin(), options.eval.end(), is_it);
 }
 
@@ -60,9 +61,9 @@ void RunPrompts::settle(const data::DataOptions& options, int64_t message_pairs)
 
 RunPrompts load_run_prompts(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer) {
   RunPrompts prompts;
-  const bool has_messages = has_rows(config.data, RowFormat::kMessages);
-  const bool has_instructions = has_rows(config.data, RowFormat::kInstruction);
-  const bool may_have_pairs = has_rows(config.data, RowFormat::kPromptCompletion);
+  const bool has_messages = has_rows(config.data, ChatUse::kMessages);
+  const bool has_instructions = has_rows(config.data, ChatUse::kOptional);
+  const bool may_have_pairs = has_rows(config.data, ChatUse::kPairs);
   if (!has_messages && !has_instructions && !may_have_pairs) {
     return prompts;
   }
@@ -102,7 +103,7 @@ std::unique_ptr<tokenizer::ChatTemplate> load_pair_template(const tokenizer::Cha
 
 void require_one_template(const std::vector<config::RunConfig>& runs, bool has_pairs) {
   const data::DataOptions& options = runs.front().data;
-  const bool has_chats = has_pairs || has_rows(options, RowFormat::kMessages) || has_rows(options, RowFormat::kInstruction);
+  const bool has_chats = has_pairs || has_rows(options, ChatUse::kMessages) || has_rows(options, ChatUse::kOptional);
   if (options.chat_template || !has_chats) {
     return;
   }

@@ -20,11 +20,13 @@
 #include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/models/packed_modules.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/batch.h"
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
 #include "lora/peft/eva.h"
+#include "lora/peft/task.h"
 #include "lora/train/objectives.h"
 
 namespace lora::app {
@@ -76,6 +78,20 @@ void require_device_run(const RunConfig& config, at::Device device) {
 
 const Backend& backend_of_run(const RunConfig& config) {
   return backend_of(config.model, config.training.objective);
+}
+
+/// Throws config Error where the adapter trains a whole module whose weight would be packed, before that is done.
+void require_trainable_modules(const RunConfig& config) {
+  if (!config.adapter || config.adapter->modules_to_save.empty()) {
+    return;
+  }
+  for (const std::string& module : models::packed_modules(config.model)) {
+    if (peft::saves_module(*config.adapter, module)) {
+      config_error("adapter.modules_to_save", "trains the whole weight of '" + module +
+                                                  "', which model.quantization packs: found a projection, expected modules of plain numbers. "
+                                                  "Remove it, or name it in model.quantization.skip_modules.");
+    }
+  }
 }
 
 /// @param rows null where the base is opened before them.
@@ -158,7 +174,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config)});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
@@ -209,11 +225,14 @@ bool starts_from_data(const RunConfig& config) {
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
+  reference.quantization = base.quantization;
+  reference.plain_weight = base.plain_weight;
   return reference;
 }
 
 RunParts load_run(const RunConfig& config) {
   require_model(config.model, "model.path");
+  require_trainable_modules(config);
   std::unique_ptr<tokenizer::Tokenizer> tokenizer = open_tokenizer(config);
   return backend_of_run(config).is_opened_for_rows ? load_rows_first(config, std::move(tokenizer))
                                                    : load_base_first(config, std::move(tokenizer));

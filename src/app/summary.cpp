@@ -8,6 +8,8 @@
 #include "lora/base/counted.h"
 #include "lora/base/text.h"
 #include "lora/io/dtype_name.h"
+#include "lora/nn/packed_weights.h"
+#include "lora/optim/optimizer.h"
 
 namespace lora::app {
 
@@ -55,6 +57,15 @@ std::string text_line(const std::string& set, const data::TextReport& text, bool
 
 }  // namespace
 
+Json weight_figures(const nn::Model& model) {
+  const nn::PackedWeights packed = nn::packed_weights(model);
+  Json figures{{"weight_bytes", model.base_size().bytes}};
+  if (!packed.empty()) {
+    figures["packed_bits_per_parameter"] = packed.total().bits_per_value();
+  }
+  return figures;
+}
+
 Figures count_parameters(const nn::Model& model, const peft::Method& method) {
   Figures figures;
   figures.total = model.base_size().values;
@@ -69,6 +80,38 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
 }
 
 namespace {
+
+/// Where the state of a paged optimiser is, or a state in a file; "" for any other.
+std::string optimizer_line(const optim::OptimizerOptions& options, const std::vector<nn::Parameter>& trained) {
+  const optim::StateSize size = optim::state_size(options, trained);
+  const std::string name = "optimizer    " + std::string(optim::kOptimizers.name(options.kind));
+  if (size.file > 0) {
+    return name + ", its moments in a file of " + human_bytes(size.file) + " in " + options.state_file.string();
+  }
+  if (size.paged > 0) {
+    return name + ", " + human_bytes(size.paged) + " of its moments in memory that moves to the host when the GPU's is full";
+  }
+  return optim::facts_of(options.kind).is_paged
+             ? name + ", all of its moments in memory: pages are for large tensors on a GPU (on the CPU, set training.optim_state_file)"
+             : "";
+}
+
+/// What is packed, and which projections are not.
+void add_quantization_lines(std::vector<std::string>& lines, const nn::Model& model) {
+  constexpr size_t kNamed = 4;
+  const nn::PackedWeights packed = nn::packed_weights(model);
+  if (packed.empty()) {
+    return;
+  }
+  lines.push_back("quantised    " + packed.text() + ": " + human_bytes(packed.total().bytes) + " of the base's " +
+                  human_bytes(model.base_size().bytes));
+  if (!packed.plain.empty()) {
+    lines.push_back("             projections of plain numbers: " + join(packed.plain, ", ", kNamed));
+  }
+  if (packed.experts > 0) {
+    lines.push_back("             experts are packed too, unlike by bitsandbytes: " + counted(packed.experts, "tensor"));
+  }
+}
 
 /// The rows of training and evaluation: how many, their columns, labels, prompts and texts.
 void add_data_lines(std::vector<std::string>& lines, const SummaryInput& input) {
@@ -103,6 +146,7 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
   std::vector<std::string> lines;
   lines.push_back("base model   " + input.config.model.name + " (" + input.base.model_type + ", " + io::dtype_name(model.dtype()) + ", " +
                   model.device().str() + (input.config.model.from_scratch ? ", random weights" : "") + ")");
+  add_quantization_lines(lines, model);
   lines.push_back("method       " + input.method.name());
   for (const peft::TargetMatch& match : input.method.matches()) {
     lines.push_back("  " + match.entry + ": " +
@@ -118,6 +162,9 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
                   std::to_string(training.gradient_accumulation_steps) + " accumulated per step)");
   lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed_text(memory.execution.recompute) +
                   (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
+  if (const std::string line = optimizer_line(training.optimizer, input.method.parameters()); !line.empty()) {
+    lines.push_back(line);
+  }
   return lines;
 }
 

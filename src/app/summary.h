@@ -19,6 +19,9 @@ struct Figures {
 /// Counts parameters as PEFT's print_trainable_parameters does: the total is base model plus adapter.
 Figures count_parameters(const nn::Model& model, const peft::Method& method);
 
+/// The base's weights for run.json: "weight_bytes" in memory, and "packed_bits_per_parameter" of those that are packed, if any are.
+Json weight_figures(const nn::Model& model);
+
 /// What summary_lines() describes: the run, before its first step.
 struct SummaryInput {
   const config::RunConfig& config;

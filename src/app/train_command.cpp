@@ -36,6 +36,15 @@ MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const
                       usable_memory_bytes(parts.base.model->device()), found});
 }
 
+/// Throws output Error if a run of the list cannot write into the folder for its optimiser's state. Creates nothing.
+void require_state_folders(const config::RunList& list) {
+  for (const RunConfig& config : list.runs) {
+    if (const std::filesystem::path& folder = config.training.optimizer.state_file; !folder.empty()) {
+      require_output_folder(folder);
+    }
+  }
+}
+
 /// Prints the summary of the run.
 void show_summary(const RunConfig& config, const RunParts& parts, const train::StepPlan& steps, const MemoryPlan& memory) {
   const SummaryInput input{config,
@@ -99,7 +108,7 @@ void show_dry_run(const RunConfig& config, RunParts& parts, RunHashes& hashes, c
     attach_initial_ranks(config, parts);
   }
   const MemoryPlan memory = fit_into_memory(config, parts, {});
-  train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
+  train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size, *comm::make_single_process());
   require_valid_schedule(config, steps);
   warn_of_accumulation(config, steps);
   show_summary(config, parts, steps, memory);
@@ -132,13 +141,14 @@ struct PlannedRun {
 };
 
 /// Checks every run, so that mistakes in later ones are reported before the first one trains for hours.
-void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, std::vector<PlannedRun>& planned) {
+void plan_runs(const config::RunList& list, RunParts& parts, const TrainRequest& request, const comm::Communicator& communicator,
+               std::vector<PlannedRun>& planned) {
   const RunConfig& first = list.runs.front();
   // The number of steps depends on the batch size.
   const int64_t batch_size =
       first.training.finds_batch_size ? fit_into_memory(first, parts, {}).batch_size : first.training.per_device_train_batch_size;
   RunHashes hashes(parts);
-  const train::StepPlan steps = plan_steps(first, parts.rows->train, batch_size);
+  const train::StepPlan steps = plan_steps(first, parts.rows->train, batch_size, communicator);
   for (size_t i = 0; i < list.runs.size(); ++i) {
     const RunConfig& config = list.runs[i];
     require_valid_schedule(config, steps);
@@ -167,7 +177,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
   }
   RunParts parts = load_run(list.runs.front());
   require_one_template(list.runs, parts.prompts.serves_pairs());
-  plan_runs(list, parts, request, planned);
+  plan_runs(list, parts, request, *communicator, planned);
   std::optional<int64_t> found;
   size_t attached = 0;  ///< the run whose adapter is on the model
   for (size_t i = 0; i < list.runs.size(); ++i) {
@@ -186,7 +196,7 @@ void train(const config::RunList& list, const TrainRequest& request) {
     }
     const MemoryPlan memory = fit_into_memory(config, parts, planned[i].plan, found);
     found = config.training.finds_batch_size ? std::optional(memory.batch_size) : std::nullopt;  // a run must not depend on the others
-    train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size);
+    train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size, *communicator);
     require_valid_schedule(config, steps);
     require_room(planned[i].plan, steps.total_steps());
     warn_of_accumulation(config, steps);
@@ -214,6 +224,7 @@ int train_command(const TrainRequest& request) {
     config_error("--resume", "found a checkpoint with several adapters, expected auto or never");
   }
   require_one_template(list.runs);
+  require_state_folders(list);
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }

@@ -119,11 +119,11 @@ struct RunRecord {
   RunFolder* folder;  ///< null in the others
   const RunIdentity& identity;
   const Json& config;
-  Json memory;
+  RunFigures figures;
 
   void write(const std::string& status, const Json& result = Json::object()) const {
     if (folder != nullptr) {
-      folder->write(identity, config, memory, status, result);
+      folder->write(identity, config, figures, status, result);
     }
   }
 };
@@ -236,7 +236,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   }
   state.run_id = target.identity.id;
   state.batch_size = training.finds_batch_size ? memory.batch_size : 0;
-  const RunRecord record{target.folder, target.identity, config.resolved, to_json(memory)};
+  const RunRecord record{target.folder, target.identity, config.resolved, {to_json(memory), weight_figures(*parts.base.model)}};
   record.write("running");
 
   train::StepRunner runner({*parts.objective, parts.rows->train, parameters, communicator}, memory.execution, training.seed);

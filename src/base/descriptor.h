@@ -1,5 +1,6 @@
 #pragma once
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -41,6 +42,13 @@ class Descriptor {
  private:
   int number_ = -1;
 };
+
+/// Whether `file` is still the file of the descriptor: an owner removes its file when it is done.
+inline bool is_current(int descriptor, const fs::path& file) {
+  struct stat ours = {};
+  struct stat named = {};
+  return fstat(descriptor, &ours) == 0 && stat(file.c_str(), &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
 
 /// Throws "[file] message: the system's reason".
 [[noreturn]] inline void system_error(ErrorKind kind, const fs::path& file, const std::string& message, int code = errno) {

@@ -14,13 +14,6 @@ namespace lora {
 
 namespace {
 
-/// Whether `file` is still the file of the descriptor: the previous owner removes it when it is done.
-bool is_current(int descriptor, const fs::path& file) {
-  struct stat ours = {};
-  struct stat named = {};
-  return fstat(descriptor, &ours) == 0 && stat(file.c_str(), &named) == 0 && ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
-}
-
 /// The lock file is written to, so it must not be a second name of another file, or a device.
 bool is_own_file(int descriptor) {
   struct stat status = {};

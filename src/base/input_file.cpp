@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/descriptor.h"
+#include "lora/base/bundle.h"
 #include "lora/base/text.h"
 
 namespace lora {
@@ -79,6 +80,9 @@ std::string first_bytes(const fs::path& file, size_t count) {
 }
 
 std::string read_file(const fs::path& file, ErrorKind kind, const InputLimits& limits) {
+  if (std::optional<std::string> bundled = bundled_file(file)) {
+    return std::move(*bundled);
+  }
   const Descriptor descriptor(open_input(file, kind, limits.may_be_pipe));
   struct stat status = {};
   const bool has_size = fstat(descriptor.number(), &status) == 0 && status.st_size > 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
 
@@ -56,6 +57,9 @@ std::string sha256(std::string_view bytes) {
 }
 
 std::string sha256_of_file(const fs::path& file, ErrorKind kind) {
+  if (const std::optional<std::string> bundled = bundled_file(file)) {
+    return sha256(*bundled);
+  }
   const Descriptor descriptor(open_input(file, kind));
   Sha256 digest;
   std::vector<char> chunk(kChunk);

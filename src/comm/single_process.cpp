@@ -7,8 +7,10 @@ class SingleProcess : public Communicator {
  public:
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  void all_reduce_sum(std::span<double> /*values*/) override {}
-  void all_reduce_sum(std::span<const at::Tensor> /*tensors*/) override {}
+
+ private:
+  void sum(std::span<double> /*values*/) override {}
+  void sum(std::span<const at::Tensor> /*tensors*/) override {}
 };
 
 }  // namespace

@@ -1,8 +1,14 @@
 #include "lora/config/command_line.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "config/findings.h"
 #include "config/sections.h"
 #include "config/stored_adapter.h"
+#include "lora/base/error.h"
+#include "lora/base/text.h"
 
 namespace lora::config {
 
@@ -14,6 +20,20 @@ Context working_folder(const Surroundings& surroundings) {
   return {fs::current_path(), {}, surroundings};
 }
 
+/// The values of --quantize.
+constexpr std::array<std::string_view, 5> kQuantizeWords{"nf4", "nf4-dq", "fp4", "fp4-dq", "int8"};
+constexpr std::string_view kDoubleQuant = "-dq";
+
+/// The section model.quantization of a word for --quantize.
+Json quantization_of(const std::string& word) {
+  if (std::find(kQuantizeWords.begin(), kQuantizeWords.end(), word) == kQuantizeWords.end()) {
+    const std::vector<std::string> known(kQuantizeWords.begin(), kQuantizeWords.end());
+    config_error("--quantize", "found '" + word + "', expected one of " + join(known) + did_you_mean(word, known));
+  }
+  const bool is_double = word.ends_with(kDoubleQuant);
+  return {{"type", is_double ? word.substr(0, word.size() - kDoubleQuant.size()) : word}, {"double_quant", is_double}};
+}
+
 }  // namespace
 
 models::ModelOptions read_model_flags(const ModelFlags& flags, const Surroundings& surroundings) {
@@ -21,6 +41,9 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
   Json section{{"path", flags.model}, {"dtype", flags.dtype}, {"device", flags.device}, {"trust_torchscript", flags.trust_torchscript}};
   if (!flags.tokenizer.empty()) {
     section["tokenizer"] = flags.tokenizer;
+  }
+  if (!flags.quantize.empty()) {
+    section["quantization"] = quantization_of(flags.quantize);
   }
   if (!flags.inputs.empty()) {
     section["inputs"] = flags.inputs;

@@ -4,6 +4,7 @@
 #include "config/table.h"
 #include "lora/base/text.h"
 #include "lora/data/row_fields.h"
+#include "lora/data/rows.h"
 #include "lora/tokenizer/chat_template.h"
 
 namespace lora::config {
@@ -37,7 +38,7 @@ const Table<SourceOptions>& source_table() {
     table
         .value(
             "path", [](auto& o) -> auto& { return o.path; }, text(),
-            "File (.jsonl, .json, .csv or .txt, each also compressed as .gz), a glob pattern, or - for standard input.")
+            "File (" + data::file_endings(" or ") + ", each also compressed as .gz), a glob pattern, or - for standard input.")
         .required()
         .example("data/rows.jsonl")
         .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})

@@ -16,6 +16,9 @@ namespace lora::config {
 
 namespace {
 
+using models::Quantization;
+using models::QuantizationKind;
+
 /// The values of a key that a choice leaves: those listed, or all but those listed.
 struct Allowed {
   std::vector<Json> listed;
@@ -57,6 +60,10 @@ bool has_classifier(const RunConfig& run) {
   return objective_of(run).labels_documents && !run.model.is_torchscript();
 }
 
+bool has_quantization(const RunConfig& run, QuantizationKind type) {
+  return run.model.quantization && run.model.quantization->type == type;
+}
+
 /// Choices of what is trained.
 std::vector<Choice> objective_choices() {
   const Allowed no_eva = all_but({"eva"});
@@ -82,6 +89,43 @@ std::vector<Choice> objective_choices() {
        [](const RunConfig& run) { return !has_classifier(run); },
        std::nullopt,
        {{"adapter.task_type", all_but({"SEQ_CLS"}), "\"CAUSAL_LM\" or none"}}},
+  };
+}
+
+/// Choices of how the base's weights are stored.
+std::vector<Choice> quantization_choices() {
+  const char* const of_blocks = "this format has a scale for each row, not for each block";
+  const char* const decodes = "nothing is quantised";
+  return {
+      {"model.quantization",
+       [](const RunConfig& run) { return run.model.quantises(); },
+       "model.quantization",
+       {{"adapter", all_but({nullptr}), "an object", "quantised weights cannot be trained themselves, only an adapter on them"}}},
+      {"model.quantization.type",
+       [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kInt8); },
+       std::nullopt,
+       {{"model.quantization.double_quant", only({false}), "false", of_blocks},
+        {"model.quantization.block_size", only({Quantization{}.block_size}), "no such key", of_blocks},
+        {"adapter.loftq_config.loftq_bits", only({8, nullptr}), "8"}}},
+      {"model.quantization.type",
+       [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kNf4) || has_quantization(run, QuantizationKind::kFp4); },
+       std::nullopt,
+       {{"adapter.loftq_config.loftq_bits", only({4, nullptr}), "4"}}},
+      {"model.quantization.type",
+       [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kNone); },
+       std::nullopt,
+       {{"model.quantization.double_quant", only({false}), "false", decodes},
+        {"model.quantization.block_size", only({Quantization{}.block_size}), "no such key", decodes},
+        {"model.quantization.skip_modules", only({nullptr}), "null", decodes}}},
+      {"adapter.init_lora_weights",
+       [](const RunConfig& run) {
+         const auto* const lora = run.adapter.as<peft::LoraOptions>();
+         return lora != nullptr && lora->init == peft::LoraInit::kLoftq;
+       },
+       std::nullopt,
+       {{"model.quantization", all_but({nullptr}), "an object, such as {\"type\": \"nf4\"}",
+         "LoftQ starts from the error that quantising a plain base makes"},
+        {"model.quantization.type", all_but({"none"}), "nf4, fp4 or int8"}}},
   };
 }
 
@@ -130,6 +174,7 @@ std::vector<Choice> backend_choices() {
        [](const RunConfig& run) { return run.model.is_torchscript(); },
        "",
        {{"adapter", all_but({nullptr}), "an object", "a TorchScript model can only be trained with an adapter"},
+        {"model.quantization", only({nullptr}), "null", "a TorchScript model keeps its own weights"},
         {"training.gradient_checkpointing", only({"off", "auto"}), "\"off\" or \"auto\"",
          "the layers of a TorchScript model are not known"}}},
       {"model.path",
@@ -142,7 +187,7 @@ std::vector<Choice> backend_choices() {
 const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
-    for (const std::vector<Choice>& some : {objective_choices(), method_choices(), backend_choices()}) {
+    for (const std::vector<Choice>& some : {objective_choices(), quantization_choices(), method_choices(), backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;
@@ -179,9 +224,11 @@ std::string sentence(const Json& value, const std::string& choice, const Exclusi
 
 }  // namespace
 
-void check_exclusions(const RunConfig& run, const ConfigPlace& root) {
-  // Added only at the end: a value may be excluded by several choices, but one that is wrong by itself is reported once.
-  std::vector<std::pair<ConfigPlace, std::string>> found;
+namespace {
+
+using Excluded = std::vector<std::pair<ConfigPlace, std::string>>;
+
+void find_excluded(const RunConfig& run, const ConfigPlace& root, Excluded& found) {
   for (const Choice& choice : choices()) {
     if (!choice.is_made(run) || !root.sound({choice.key})) {
       continue;
@@ -194,6 +241,16 @@ void check_exclusions(const RunConfig& run, const ConfigPlace& root) {
         }
       });
     }
+  }
+}
+
+}  // namespace
+
+void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
+  // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
+  Excluded found;
+  for (const RunConfig& run : runs) {
+    find_excluded(run, root, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);

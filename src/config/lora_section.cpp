@@ -29,6 +29,10 @@ void check_start(const LoraOptions& options, const Json& section, const ConfigPl
   if (options.init != LoraInit::kEva && eva != section.end() && !eva->is_null()) {
     at.key("eva_config").add("needs init_lora_weights \"eva\": found " + shown(section.value("init_lora_weights", Json(true))));
   }
+  const auto loftq = section.find("loftq_config");
+  if (options.init != LoraInit::kLoftq && loftq != section.end() && loftq->is_object() && !loftq->empty()) {
+    at.key("loftq_config").add("needs init_lora_weights \"loftq\": found " + shown(section.value("init_lora_weights", Json(true))));
+  }
 }
 
 /// PEFT's own rules (LoraConfig.__post_init__).

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/eva_table.h"
+#include "config/loftq_field.h"
 #include "config/schema_check.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
@@ -187,10 +188,10 @@ Field<LoraOptions> init_field() {
   pissa_niter.schema["pattern"] = "^" + std::string(kPissaNiter) + "[1-9][0-9]{0,3}$";
   Rule rule = any_of({one_of(values), pissa_niter});
   rule.expected = expected_text(one_of(values).schema) + ", or \"pissa_niter_N\" with N from 1 to 9999";
-  rule.later = {"corda", "loftq", "mica", "lora_ga"};
+  rule.later = {"corda", "mica", "lora_ga"};
   return {"init_lora_weights",
           "Initialisation of the adapter: true (B is zero), gaussian, orthogonal, from the base weight (pissa, pissa_niter_N, olora), from "
-          "the data (eva), or false (B is random, for tests).",
+          "the error of quantising it (loftq), from the data (eva), or false (B is random, for tests).",
           rule.schema, true, [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               set_init(value, options);
@@ -283,6 +284,9 @@ void add_trained_parts(Table<LoraOptions>& table) {
       .custom(eva_field())
       .only_where_given()
       .example({{"rho", 2}})
+      .custom(loftq_field())
+      .only_where_given()
+      .example({{"loftq_bits", 4}})
       .custom(modules_to_save_field())
       .example({"embed_tokens", "lm_head"})
       .custom(token_indices_field())
@@ -314,7 +318,6 @@ const Table<LoraOptions>& lora_table() {
     const std::vector<std::pair<std::string, Json>> others{
         {"megatron_config", nullptr},
         {"megatron_core", "megatron.core"},
-        {"loftq_config", Json::object()},
         {"corda_config", nullptr},
         {"lora_ga_config", nullptr},
         {"velora_config", nullptr},

@@ -1,3 +1,4 @@
+#include "config/quantization_field.h"
 #include "config/sections.h"
 #include "config/table.h"
 #include "lora/base/sibling.h"
@@ -48,7 +49,7 @@ void add_base(Table<ModelOptions>& table) {
           "tokenizer", [](auto& o) -> auto& { return o.tokenizer; }, nullable(text()),
           "Folder or file of the tokenizer; null: the folder of the model.")
       .example("models/base/tokenizer.json")
-      .fixed("quantization", {nullptr}, "Storage of the frozen weights in fewer bits, which this version does not support.")
+      .custom(quantization_field())
       .value(
           "from_scratch", [](auto& o) -> auto& { return o.from_scratch; }, boolean(),
           "Start from random weights in the shape that config.json describes, not from a checkpoint.")

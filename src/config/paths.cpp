@@ -6,6 +6,7 @@
 
 #include "lora/base/regex.h"
 #include "lora/io/weight_source.h"
+#include "lora/models/gguf_model.h"
 
 namespace lora::config {
 
@@ -20,6 +21,7 @@ ModelFolder find_model(const Context& context, const std::string& name) {
   const fs::path local = absolute_path(context, name);
   std::error_code ignored;
   const Regex repository("[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*", "model.path", ErrorKind::kConfig);
+  models::add_gguf_model(local);
   if (!repository.matches_whole(name) || fs::exists(local, ignored)) {
     return {local, local.string(), {}};
   }

@@ -1,6 +1,13 @@
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
 #include "config/unknown_key.h"
+#include "lora/metrics/sink.h"
 
 namespace lora::config {
+
+static constexpr std::string_view kNoLogger = "this version has no other logger (training.report_to); metrics.jsonl holds every number";
 
 // Names from TRL, transformers, torchtune, Unsloth, Axolotl, LLaMA-Factory, LitGPT, MLX-LM, kohya and llama.cpp.
 static constexpr PeerKey kPeerKeys[] = {
@@ -23,12 +30,15 @@ static constexpr PeerKey kPeerKeys[] = {
     {"tokenizer_name", "model.tokenizer", ""},
     {"tokenizer_name_or_path", "model.tokenizer", ""},
     {"tokenizer_path", "model.tokenizer", ""},
-    {"load_in_4bit", "", "this version does not support base weights in 4 bits (model.quantization)"},
-    {"load_in_8bit", "", "this version does not support base weights in 8 bits (model.quantization)"},
-    {"quantization_bit", "", "this version does not support base weights in fewer bits (model.quantization)"},
-    {"quantize_base", "", "this version does not support base weights in fewer bits (model.quantization)"},
-    {"quantize", "", "this version does not support base weights in fewer bits (model.quantization)"},
-    {"bnb_4bit_quant_type", "", "this version does not support base weights in fewer bits (model.quantization)"},
+    {"load_in_4bit", "model.quantization", "{\"type\": \"nf4\"} or {\"type\": \"fp4\"}"},
+    {"load_in_8bit", "model.quantization", "{\"type\": \"int8\"}"},
+    {"quantization_bit", "model.quantization", ""},
+    {"quantize_base", "model.quantization", ""},
+    {"quantize", "model.quantization", ""},
+    {"bnb_4bit_quant_type", "model.quantization", "its type"},
+    {"bnb_4bit_use_double_quant", "model.quantization", "its double_quant"},
+    {"llm_int8_skip_modules", "model.quantization", "its skip_modules"},
+    {"bnb_4bit_compute_dtype", "model.dtype", ""},
     {"trust_remote_code", "", "the code of a model is never run, so that there is nothing to trust"},
     // adapter
     {"lora", "adapter", ""},
@@ -186,8 +196,8 @@ static constexpr PeerKey kPeerKeys[] = {
     {"activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"enable_activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"full_determinism", "training.deterministic", ""},
-    {"metric_logger", "", "this version has no other logger (training.report_to); metrics.jsonl holds every number"},
-    {"logger_name", "", "this version has no other logger (training.report_to); metrics.jsonl holds every number"},
+    {"metric_logger", "", kNoLogger.data()},
+    {"logger_name", "", kNoLogger.data()},
     {"stage", "training.objective", ""},
     {"rl", "training.objective", ""},
     {"loss", "training.objective", ""},
@@ -221,7 +231,16 @@ static constexpr PeerKey kPeerKeys[] = {
 };
 
 std::span<const PeerKey> peer_keys() {
-  return kPeerKeys;
+  static const std::vector<PeerKey> kKeys = [] {
+    std::vector<PeerKey> keys(std::begin(kPeerKeys), std::end(kPeerKeys));
+    for (PeerKey& key : keys) {
+      if (key.remark == kNoLogger && !metrics::sink_names().empty()) {
+        key = {key.name, "training.report_to", ""};
+      }
+    }
+    return keys;
+  }();
+  return kKeys;
 }
 
 }  // namespace lora::config

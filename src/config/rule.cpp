@@ -67,6 +67,7 @@ Rule one_of(std::vector<Json> values) {
 
 Rule name_of(const std::vector<std::string>& names, std::vector<std::string> later) {
   Rule rule = of_schema({{"type", "string"}, {"enum", names}});
+  std::erase_if(later, [&names](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); });
   rule.later = std::move(later);
   return rule;
 }

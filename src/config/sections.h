@@ -31,7 +31,7 @@ Json data_schema();
 
 /// Whether the data section has evaluation rows, which some keys of the training section need.
 enum class EvalData { kNone, kSome, kUnclear };
-Section<train::TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data);
+Section<train::TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data, const Context& context);
 Json training_schema();
 
 }  // namespace lora::config

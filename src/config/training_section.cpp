@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 
 #include "config/schedule_arguments.h"
@@ -24,36 +23,26 @@ void check_schedule(const TrainOptions& options, const Json& section, const Conf
   }
 }
 
-/// The options of the optimiser that a kind uses.
-std::vector<std::string> optimizer_argument_names(optim::OptimizerKind kind) {
-  switch (kind) {
-    case optim::OptimizerKind::kAdamWFused:
-    case optim::OptimizerKind::kAdamW:
-    case optim::OptimizerKind::kAdamW8bit:
-      return {"adam_beta1", "adam_beta2", "adam_epsilon"};
-    case optim::OptimizerKind::kLion:
-      return {"adam_beta1", "adam_beta2"};
-    case optim::OptimizerKind::kAdafactor:
-    case optim::OptimizerKind::kSgd:
-      break;
-  }
-  return {};
-}
-
 /// The default is accepted for every kind, so that a resolved config can be used with another optimiser.
 void check_optimizer(const TrainOptions& options, const ConfigPlace& at) {
   const optim::OptimizerOptions& found = options.optimizer;
   const optim::OptimizerOptions defaults;
-  const std::vector<std::string> used = optimizer_argument_names(found.kind);
-  const auto check = [&](const std::string& key, double value, double fallback) {
-    if (value != fallback && std::find(used.begin(), used.end(), key) == used.end()) {
-      at.key(key).add("found " + number_json(value).dump() + ", which the optimiser " + std::string(optim::kOptimizers.name(found.kind)) +
+  const optim::OptimizerFacts& facts = optim::facts_of(found.kind);
+  const std::string name(optim::kOptimizers.name(found.kind));
+  const auto check = [&](const std::string& key, double value, double fallback, bool is_used) {
+    if (value != fallback && !is_used) {
+      at.key(key).add("found " + number_json(value).dump() + ", which the optimiser " + name +
                       " does not use. Remove it, or choose another optim.");
     }
   };
-  check("adam_beta1", found.beta1, defaults.beta1);
-  check("adam_beta2", found.beta2, defaults.beta2);
-  check("adam_epsilon", found.epsilon, defaults.epsilon);
+  check("adam_beta1", found.beta1, defaults.beta1, facts.keeps_moments);
+  check("adam_beta2", found.beta2, defaults.beta2, facts.keeps_moments);
+  check("adam_epsilon", found.epsilon, defaults.epsilon, facts.uses_epsilon);
+  if (!found.state_file.empty() && !facts.keeps_moments && at.sound({"optim_state_file"})) {
+    at.key("optim_state_file")
+        .add("found " + shown(Json(found.state_file.string())) + " with the optimiser " + name +
+             ", which keeps no moments of the parameters' size. Remove it, or choose another optim.");
+  }
 }
 
 /// PEFT's create_loraplus_optimizer has a weight decay of its own; nothing may be silently ignored.
@@ -170,12 +159,15 @@ Json training_schema() {
   return training_table().schema();
 }
 
-Section<TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data) {
+Section<TrainOptions> read_training(const Json& section, const ConfigPlace& at, EvalData eval_data, const Context& context) {
   Section<TrainOptions> result;
   TrainOptions& options = result.options;
   training_table().read(section, options, at);
   if (section.is_object() && at.sound({"eval_strategy", "eval_steps", "save_strategy", "save_steps"})) {
     settle_strategies(options, section, at);
+  }
+  if (std::filesystem::path& folder = options.optimizer.state_file; !folder.empty()) {
+    folder = absolute_path(context, folder);
   }
   result.resolved = resolved_training(options, section);
   if (!section.is_object()) {

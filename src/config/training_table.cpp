@@ -1,7 +1,9 @@
 #include "config/training_table.h"
 
+#include "config/optimizer_field.h"
 #include "config/profile_field.h"
 #include "config/schedule_arguments.h"
+#include "lora/base/text.h"
 #include "lora/metrics/sink.h"
 #include "lora/train/objectives.h"
 
@@ -127,9 +129,12 @@ void add_optimiser(Table<TrainOptions>& table) {
           "weight_decay", [](auto& o) -> auto& { return o.optimizer.weight_decay; }, number({.from = 0}),
           "Decoupled weight decay; for SGD an L2 penalty.")
       .example(0.01)
-      .choice(
-          "optim", [](auto& o) -> auto& { return o.optimizer.kind; }, optim::kOptimizers,
-          "Optimiser; adamw_torch means adamw_torch_fused, and adamw_8bit stores its moments in 8 bits, as bitsandbytes does.")
+      .custom(optimizer_field())
+      .example("paged_adamw_8bit")
+      .value(
+          "optim_state_file", [](auto& o) -> auto& { return o.optimizer.state_file; }, nullable(text()),
+          "Folder for a file that holds the optimiser's moments during the run, to save memory on the CPU; null: they are in memory.")
+      .example("/scratch")
       .value(
           "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}),
           "Decay rate of the running mean of gradients, for AdamW and Lion.")
@@ -279,8 +284,10 @@ Field<TrainOptions> report_to_field() {
   }
   Rule rule = one_of(values);
   rule.note = "This version supports no other value";
-  Field<TrainOptions> field{"report_to", "Loggers in addition to metrics.jsonl, of which this version has none.", rule.schema, "none",
-                            nullptr};
+  const std::vector<std::string> names = metrics::sink_names();
+  Field<TrainOptions> field{"report_to",
+                            "Loggers in addition to metrics.jsonl" + (names.empty() ? ", of which this version has none." : ": " + join(names) + "."),
+                            rule.schema, "none", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       options.report_to = value.is_array() ? value.get<std::vector<std::string>>() : std::vector{value.get<std::string>()};

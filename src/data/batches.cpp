@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numeric>
 #include <set>
 
@@ -105,15 +106,17 @@ nn::Batch batch_of_features(const Dataset& dataset, const std::vector<int64_t>& 
 }
 
 nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  std::vector<std::vector<int32_t>> labels;
-  labels.reserve(indices.size());  // the documents point into it
+  std::deque<std::vector<int32_t>> labels;  // at fixed addresses: the documents point into it
   std::vector<nn::DocumentView> documents;
   documents.reserve(indices.size());
   for (const int64_t index : indices) {
     const Example& example = dataset.examples.at(static_cast<size_t>(index));
-    labels.push_back(example.labels());
     const auto* const text = std::get_if<LabelledText>(&example.content);
-    documents.push_back({&example.ids(), &labels.back(), index, /*cached_length=*/0, text != nullptr ? text->second_text : 0});
+    for (size_t number = 0; number < example.num_documents(); ++number) {
+      labels.push_back(example.labels(number));
+      documents.push_back({&example.ids(number), &labels.back(), index, /*cached_length=*/0, text != nullptr ? text->second_text : 0,
+                           static_cast<int64_t>(number)});
+    }
   }
   return nn::make_token_batch(documents);
 }

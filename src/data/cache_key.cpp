@@ -8,7 +8,7 @@ namespace lora::data {
 namespace {
 
 // Increase it when a row's ids or labels change, or when the layout of the cache file changes.
-constexpr int kVersion = 8;
+constexpr int kVersion = 9;
 
 // The structs are unpacked by name, so that a new field does not compile until its author has decided whether it is part of the key.
 Json source_json(const SourceOptions& source) {

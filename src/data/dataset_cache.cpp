@@ -15,12 +15,13 @@
 namespace lora::data {
 namespace {
 
-// The tensors of a cache file. E: number of examples, F: number of files.
-constexpr const char* kIds = "ids";                       // of all examples, concatenated
-constexpr const char* kIdEnds = "id_ends";                // [E], the end of each example's ids
+// The tensors of a cache file. E: number of examples, D: number of documents in all of them, F: number of files.
+constexpr const char* kDocuments = "documents";           // [E], number of each example's documents
+constexpr const char* kIds = "ids";                       // of all documents, concatenated
+constexpr const char* kIdEnds = "id_ends";                // [D], the end of each document's ids
 constexpr const char* kLabelling = "labelling";           // Labelling::values, concatenated
-constexpr const char* kLabellingEnds = "labelling_ends";  // [E]
-constexpr const char* kOwnLabels = "own_labels";          // [E]
+constexpr const char* kLabellingEnds = "labelling_ends";  // [D]
+constexpr const char* kOwnLabels = "own_labels";          // [D]
 constexpr const char* kContinues = "continues_row";       // [E]
 constexpr const char* kContents = "content";              // [E], a Content
 constexpr const char* kTargets = "target";                // [E], of labelled texts; otherwise 0
@@ -38,17 +39,37 @@ constexpr const char* kKeyEntry = "key";
 constexpr const char* kHashEntry = "sha256";
 
 // Rows of features are not cached, as nothing is tokenised.
-enum class Content : uint8_t { kDocument, kText, kLabelledText };
+enum class Content : uint8_t { kDocument, kText, kLabelledText, kGroup };
 
 Content content_of(const Example& example) {
-  const bool is_document = std::holds_alternative<TokenDocument>(example.content);
-  return is_document ? Content::kDocument : example.has_target() ? Content::kLabelledText : Content::kText;
+  if (std::holds_alternative<LabelledText>(example.content)) {
+    return example.has_target() ? Content::kLabelledText : Content::kText;
+  }
+  return std::holds_alternative<DocumentGroup>(example.content) ? Content::kGroup : Content::kDocument;
 }
 
-const Labelling& labelling_in(const Example& example) {
+/// A document of an example, as the file keeps it.
+struct DocumentRef {
+  const std::vector<int32_t>& ids;
+  const Labelling& labelling;
+};
+
+/// The documents of all examples, in order.
+std::vector<DocumentRef> documents_of(const std::vector<Example>& examples) {
   static const Labelling kNone;
-  const auto* const document = std::get_if<TokenDocument>(&example.content);
-  return document != nullptr ? document->labelling : kNone;
+  std::vector<DocumentRef> all;
+  all.reserve(examples.size());
+  for (const Example& example : examples) {
+    if (const auto* const group = std::get_if<DocumentGroup>(&example.content)) {
+      for (const TokenDocument& document : group->documents) {
+        all.push_back({document.ids, document.labelling});
+      }
+    } else {
+      const auto* const document = std::get_if<TokenDocument>(&example.content);
+      all.push_back({example.ids(), document != nullptr ? document->labelling : kNone});
+    }
+  }
+  return all;
 }
 
 int32_t second_text_of(const Example& example) {
@@ -73,27 +94,27 @@ io::TensorWriter column(const char* name, io::Dtype dtype, const Items& items, V
           }};
 }
 
-// The numbers that `values` returns for the examples, concatenated.
+// The numbers that `values` returns for the documents, concatenated.
 template <typename Values>
-io::TensorWriter joined(const char* name, const std::vector<Example>& examples, Values values) {
+io::TensorWriter joined(const char* name, const std::vector<DocumentRef>& documents, Values values) {
   int64_t count = 0;
-  for (const Example& example : examples) {
-    count += static_cast<int64_t>(values(example).size());
+  for (const DocumentRef& document : documents) {
+    count += static_cast<int64_t>(values(document).size());
   }
-  return {name, io::Dtype::kI32, {count}, [&examples, values](const Append& append) {
-            for (const Example& example : examples) {
-              append(values(example).data(), values(example).size() * sizeof(int32_t));
+  return {name, io::Dtype::kI32, {count}, [&documents, values](const Append& append) {
+            for (const DocumentRef& document : documents) {
+              append(values(document).data(), values(document).size() * sizeof(int32_t));
             }
           }};
 }
 
 // The cumulative sizes of what `values` returns.
 template <typename Values>
-io::TensorWriter ends(const char* name, const std::vector<Example>& examples, Values values) {
-  return {name, io::Dtype::kI64, {static_cast<int64_t>(examples.size())}, [&examples, values](const Append& append) {
+io::TensorWriter ends(const char* name, const std::vector<DocumentRef>& documents, Values values) {
+  return {name, io::Dtype::kI64, {static_cast<int64_t>(documents.size())}, [&documents, values](const Append& append) {
             int64_t end = 0;
-            for (const Example& example : examples) {
-              end += static_cast<int64_t>(values(example).size());
+            for (const DocumentRef& document : documents) {
+              end += static_cast<int64_t>(values(document).size());
               append(&end, sizeof(end));
             }
           }};
@@ -109,28 +130,30 @@ std::string text_of(const RowLabels& raw) {
 
 // The parts of a set that are not columns of numbers.
 struct Written {
+  std::vector<DocumentRef> documents;
   std::string raw_labels;
   std::string unused_columns;
   std::array<int64_t, 6> report;
 };
 
 Written written(const RowSet& set) {
-  return {text_of(set.labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
+  return {documents_of(set.examples), text_of(set.labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
 }
 
 // The writers refer to `set`, `written` and `files`.
 std::vector<io::TensorWriter> writers_of(const RowSet& set, const Written& written, const std::vector<PlannedFile>& files) {
-  const auto ids = [](const Example& example) -> const std::vector<int32_t>& { return example.ids(); };
-  const auto labelling = [](const Example& example) -> const std::vector<int32_t>& { return labelling_in(example).values; };
+  const auto ids = [](const DocumentRef& document) -> const std::vector<int32_t>& { return document.ids; };
+  const auto labelling = [](const DocumentRef& document) -> const std::vector<int32_t>& { return document.labelling.values; };
   const auto same = [](int64_t number) { return number; };
   const auto file_of = [&files](const Origin& origin) { return index_of(origin, files); };
   const auto line_of = [](const Origin& origin) { return origin.line; };
   using enum io::Dtype;
-  return {joined(kIds, set.examples, ids),
-          ends(kIdEnds, set.examples, ids),
-          joined(kLabelling, set.examples, labelling),
-          ends(kLabellingEnds, set.examples, labelling),
-          column(kOwnLabels, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(labelling_in(e).own); }),
+  return {column(kDocuments, kI32, set.examples, [](const Example& e) { return static_cast<int32_t>(e.num_documents()); }),
+          joined(kIds, written.documents, ids),
+          ends(kIdEnds, written.documents, ids),
+          joined(kLabelling, written.documents, labelling),
+          ends(kLabellingEnds, written.documents, labelling),
+          column(kOwnLabels, kU8, written.documents, [](const DocumentRef& d) { return static_cast<uint8_t>(d.labelling.own); }),
           column(kContinues, kU8, set.examples, [](const Example& e) { return static_cast<uint8_t>(e.continues_row); }),
           column(kContents, kU8, set.examples, content_of),
           column(kTargets, kF64, set.examples, [](const Example& e) { return e.target().value_or(0); }),
@@ -164,7 +187,7 @@ class CacheFile {
       fail("it belongs to other data");
     }
     Sha256 hash;
-    for (const char* name : {kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kContents, kTargets, kSecondTexts,
+    for (const char* name : {kDocuments, kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kContents, kTargets, kSecondTexts,
                              kRawLabels, kUnused, kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
       const at::Tensor tensor = file_.tensor(name);
       hash.add(name, std::char_traits<char>::length(name));
@@ -219,13 +242,49 @@ const PlannedFile& planned(const CacheFile& file, const std::vector<PlannedFile>
   return files[index];
 }
 
+/// The documents in order, one after the other.
+class DocumentReader {
+ public:
+  explicit DocumentReader(const CacheFile& file)
+      : file_(file),
+        own_(file.numbers<uint8_t>(kOwnLabels)),
+        ids_(file.pieces(kIds, kIdEnds, own_.size())),
+        labelling_(file.pieces(kLabelling, kLabellingEnds, own_.size())) {}
+
+  TokenDocument next() {
+    const size_t i = next_++;
+    if (i >= own_.size()) {
+      file_.fail("it has fewer documents than its examples");
+    }
+    if (own_[i] != 0 && labelling_[i].size() != ids_[i].size()) {
+      file_.fail("an example has different numbers of labels and ids");
+    }
+    TokenDocument document;
+    document.ids = copied(ids_[i]);
+    document.labelling = {copied(labelling_[i]), own_[i] != 0};
+    return document;
+  }
+  DocumentGroup next_group(int32_t count) {
+    DocumentGroup group;
+    for (int32_t i = 0; i < count; ++i) {
+      group.documents.push_back(next());
+    }
+    return group;
+  }
+
+ private:
+  const CacheFile& file_;
+  std::span<const uint8_t> own_;
+  std::vector<std::span<const int32_t>> ids_, labelling_;
+  size_t next_ = 0;
+};
+
 std::vector<Example> read_examples(const CacheFile& file, const std::vector<SourceOptions>& sources,
                                    const std::vector<PlannedFile>& files) {
   const auto lines = file.numbers<int64_t>(kLineOf);
   const size_t count = lines.size();
-  const auto ids = file.pieces(kIds, kIdEnds, count);
-  const auto labelling = file.pieces(kLabelling, kLabellingEnds, count);
-  const auto own = file.numbers<uint8_t>(kOwnLabels, count);
+  DocumentReader documents(file);
+  const auto num_documents = file.numbers<int32_t>(kDocuments, count);
   const auto continues = file.numbers<uint8_t>(kContinues, count);
   const auto contents = file.numbers<uint8_t>(kContents, count);
   const auto targets = file.numbers<double>(kTargets, count);
@@ -234,17 +293,14 @@ std::vector<Example> read_examples(const CacheFile& file, const std::vector<Sour
   std::vector<Example> examples(count);
   for (size_t i = 0; i < count; ++i) {
     const PlannedFile& from = planned(file, files, file_of[i]);
-    if (own[i] != 0 && labelling[i].size() != ids[i].size()) {
-      file.fail("an example has different numbers of labels and ids");
-    }
     Example& example = examples[i];
     if (const auto content = static_cast<Content>(contents[i]); content == Content::kDocument) {
-      auto& document = std::get<TokenDocument>(example.content);
-      document.ids = copied(ids[i]);
-      document.labelling = {copied(labelling[i]), own[i] != 0};
+      example.content = documents.next();
+    } else if (content == Content::kGroup) {
+      example.content = documents.next_group(num_documents[i]);
     } else {
       const bool has_label = content == Content::kLabelledText;
-      example.content = LabelledText{copied(ids[i]), second_texts[i], has_label ? std::optional(targets[i]) : std::nullopt};
+      example.content = LabelledText{documents.next().ids, second_texts[i], has_label ? std::optional(targets[i]) : std::nullopt};
     }
     example.origin = {from.name, lines[i]};
     example.weight = sources[from.source].weight;

@@ -24,6 +24,12 @@ Labelling labelling_of(const std::vector<int32_t>& ids, const std::vector<int32_
   return borders;
 }
 
+/// A document of tokens of an example; null if it holds something else.
+const TokenDocument* token_document(const Example& example, size_t document) {
+  const auto* const group = std::get_if<DocumentGroup>(&example.content);
+  return group != nullptr ? &group->documents.at(document) : std::get_if<TokenDocument>(&example.content);
+}
+
 }  // namespace
 
 std::string Origin::text() const {
@@ -72,27 +78,50 @@ int64_t TokenDocument::num_supervised() const {
   return count - first;
 }
 
-const std::vector<int32_t>& Example::ids() const {
+size_t Example::num_documents() const {
+  const auto* const group = std::get_if<DocumentGroup>(&content);
+  return group != nullptr ? group->documents.size() : 1;
+}
+
+const std::vector<int32_t>& Example::ids(size_t document) const {
   static const std::vector<int32_t> kNone;
-  if (const auto* const document = std::get_if<TokenDocument>(&content)) {
-    return document->ids;
+  if (const TokenDocument* const own = token_document(*this, document)) {
+    return own->ids;
   }
   const auto* const text = std::get_if<LabelledText>(&content);
   return text != nullptr ? text->ids : kNone;
 }
 
 int64_t Example::num_tokens() const {
-  return features() != nullptr ? 1 : static_cast<int64_t>(ids().size());
+  if (features() != nullptr) {
+    return 1;
+  }
+  int64_t count = 0;
+  for (size_t document = 0; document < num_documents(); ++document) {
+    count += static_cast<int64_t>(ids(document).size());
+  }
+  return count;
 }
 
-std::vector<int32_t> Example::labels() const {
-  const auto* const document = std::get_if<TokenDocument>(&content);
-  return document != nullptr ? document->labels() : std::vector<int32_t>(static_cast<size_t>(num_tokens()), kIgnore);
+int64_t Example::longest_document() const {
+  if (features() != nullptr) {
+    return 1;
+  }
+  size_t longest = 0;
+  for (size_t document = 0; document < num_documents(); ++document) {
+    longest = std::max(longest, ids(document).size());
+  }
+  return static_cast<int64_t>(longest);
 }
 
-int32_t Example::label(size_t position) const {
-  const auto* const document = std::get_if<TokenDocument>(&content);
-  return document != nullptr ? document->label(position) : kIgnore;
+std::vector<int32_t> Example::labels(size_t document) const {
+  const TokenDocument* const own = token_document(*this, document);
+  return own != nullptr ? own->labels() : std::vector<int32_t>(static_cast<size_t>(num_tokens()), kIgnore);
+}
+
+int32_t Example::label(size_t position, size_t document) const {
+  const TokenDocument* const own = token_document(*this, document);
+  return own != nullptr ? own->label(position) : kIgnore;
 }
 
 std::optional<double> Example::target() const {
@@ -117,8 +146,14 @@ size_t Example::num_target_values() const {
 }
 
 int64_t Example::num_supervised() const {
-  const auto* const document = std::get_if<TokenDocument>(&content);
-  return document != nullptr ? document->num_supervised() : features() != nullptr || has_target() ? 1 : 0;
+  if (features() != nullptr || std::holds_alternative<LabelledText>(content)) {
+    return features() != nullptr || has_target() ? 1 : 0;
+  }
+  int64_t count = 0;
+  for (size_t document = 0; document < num_documents(); ++document) {
+    count += token_document(*this, document)->num_supervised();
+  }
+  return count;
 }
 
 }  // namespace lora::data

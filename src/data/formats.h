@@ -34,6 +34,11 @@ struct EncodedDocument {
   std::vector<int32_t> labels;
 };
 
+/// Documents that stay together as one example. Each is truncated to max_length; none is split.
+struct EncodedGroup {
+  std::vector<EncodedDocument> documents;  ///< at least one
+};
+
 /// A text or a pair of texts that has one label as a whole.
 struct EncodedText {
   std::vector<int32_t> ids;
@@ -43,7 +48,7 @@ struct EncodedText {
 
 /// An encoded row, before max_length is applied to its content.
 struct EncodedContent {
-  std::variant<std::vector<EncodedDocument>, EncodedText, FeatureRow> content;  ///< at least one document
+  std::variant<std::vector<EncodedDocument>, EncodedText, FeatureRow, EncodedGroup> content;  ///< at least one document
   RowLabel label = {};           ///< of the whole row
   bool is_message_pair = false;  ///< prompt and completion are messages
 };

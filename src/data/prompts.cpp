@@ -120,7 +120,7 @@ class PromptReader {
 std::vector<PromptRow> load_prompts(const std::string& path, const PromptContext& context) {
   const FileKind* const kind = file_kind(path);
   if (kind == nullptr || kind->is_plain_text) {
-    config_error("--prompts", "found '" + path + "', expected a .jsonl, .json or .csv file, or -");
+    config_error("--prompts", "found '" + path + "', expected a " + file_endings(" or ", /*with_text=*/false) + " file, or -");
   }
   std::vector<PromptRow> prompts;
   read_rows(path, *kind, [&prompts, &context](const Row& row) {

@@ -80,11 +80,37 @@ void RowEncoder::add(EncodedContent content, const std::string& origin, EncodedR
     fit(text->ids, text->cut, origin, make, row);
     return;
   }
+  if (const auto* const group = std::get_if<EncodedGroup>(&content.content)) {
+    add_group(*group, origin, row);
+    return;
+  }
   for (const EncodedDocument& document : std::get<std::vector<EncodedDocument>>(content.content)) {
     const auto make = [&document](const DocumentPart& part) {
       return Example(tokens_of(document.ids, part), tokens_of(document.labels, part));
     };
     fit(document.ids, /*is_cut=*/false, origin, make, row);
+  }
+}
+
+/// A group is used only as a whole: it is dropped if one of its documents is, and skipped if there is one without a supervised token.
+void RowEncoder::add_group(const EncodedGroup& group, const std::string& origin, EncodedRow& row) const {
+  DocumentGroup own;
+  bool is_dropped = false, is_supervised = true;
+  for (const EncodedDocument& document : group.documents) {
+    if (is_overlong(document.ids, /*is_cut=*/false, origin, row)) {
+      if (options_.overlength == Overlength::kSplit) {
+        data_error(origin, "documents that are compared with each other cannot be split: found " + with_thousands(document.ids.size()) +
+                               " tokens, expected at most data.max_length = " + with_thousands(options_.max_length) +
+                               ". Increase it, or set data.overlength to truncate, drop or error.");
+      }
+      is_dropped = is_dropped || options_.overlength == Overlength::kDrop;
+    }
+    const DocumentPart whole{0, std::min(static_cast<int64_t>(document.ids.size()), options_.max_length)};
+    own.documents.emplace_back(tokens_of(document.ids, whole), tokens_of(document.labels, whole));
+    is_supervised = is_supervised && own.documents.back().num_supervised() > 0;
+  }
+  if (!is_dropped) {
+    row.skipped = !((is_supervised || context_.keep_unsupervised) && keep(Example(std::move(own)), row)) || row.skipped;
   }
 }
 
@@ -97,25 +123,30 @@ void RowEncoder::require_valid_ids(const std::vector<int32_t>& ids, const std::s
   }
 }
 
-void RowEncoder::fit(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, const MakeExample& make,
-                     EncodedRow& row) const {
+bool RowEncoder::is_overlong(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, EncodedRow& row) const {
   if (context_.tokenizer != nullptr) {
     require_valid_ids(ids, origin);
   }
   const auto size = static_cast<int64_t>(ids.size());
-  const int64_t max_length = options_.max_length;
-  const bool overlong = size > max_length || is_cut;
+  const bool overlong = size > options_.max_length || is_cut;
   row.overlong = row.overlong || overlong;
   if (overlong && options_.overlength == Overlength::kError) {
     data_error(origin, "the document is too long: found " + with_thousands(size) + " tokens, expected at most data.max_length = " +
-                           with_thousands(max_length) + ". Increase it, or set data.overlength to truncate, drop or split.");
+                           with_thousands(options_.max_length) + ". Increase it, or set data.overlength to truncate, drop or split.");
   }
+  return overlong;
+}
+
+void RowEncoder::fit(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, const MakeExample& make,
+                     EncodedRow& row) const {
+  const bool overlong = is_overlong(ids, is_cut, origin, row);
   if (overlong && options_.overlength == Overlength::kDrop) {
     return;
   }
+  const auto size = static_cast<int64_t>(ids.size());
   bool kept = false;
   const bool splits = overlong && options_.overlength == Overlength::kSplit;
-  for (const DocumentPart& part : splits ? parts_of(ids) : std::vector<DocumentPart>{{0, std::min(size, max_length)}}) {
+  for (const DocumentPart& part : splits ? parts_of(ids) : std::vector<DocumentPart>{{0, std::min(size, options_.max_length)}}) {
     kept = keep(make(part), row) || kept;
   }
   row.skipped = row.skipped || !kept;

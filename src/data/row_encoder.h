@@ -38,12 +38,16 @@ class RowEncoder {
 
   /// Throws data Error for a malformed row, and for one that is too long if that is an error.
   EncodedRow encode(const PendingRow& pending) const;
+  /// Adds the examples of a row's content, to which the options are applied.
+  void add(EncodedContent content, const std::string& origin, EncodedRow& row) const;
 
  private:
   using MakeExample = std::function<Example(const DocumentPart& part)>;
 
-  void add(EncodedContent content, const std::string& origin, EncodedRow& row) const;
+  void add_group(const EncodedGroup& group, const std::string& origin, EncodedRow& row) const;
   void require_valid_ids(const std::vector<int32_t>& ids, const std::string& origin) const;
+  /// Whether a document of these ids is longer than max_length. Throws data Error if that is an error.
+  bool is_overlong(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, EncodedRow& row) const;
   /// Applies max_length to a document of these ids; `make` makes the example of a part of it.
   void fit(const std::vector<int32_t>& ids, bool is_cut, const std::string& origin, const MakeExample& make, EncodedRow& row) const;
   /// The parts of max_length tokens.

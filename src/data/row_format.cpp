@@ -11,7 +11,7 @@ namespace lora::data {
 
 std::optional<RowFormat> find_format(const Fields& fields, bool only_documents) {
   for (const Format& entry : formats()) {
-    if (only_documents && has_one_label(entry.format)) {
+    if (only_documents && facts_of(entry.format).content != RowContent::kDocuments) {
       continue;
     }
     const bool has_all =

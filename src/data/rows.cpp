@@ -39,12 +39,20 @@ const FileKind* file_kind(const std::string& path) {
   return is_pipe(path) ? &kJsonLines : nullptr;
 }
 
-std::string known_endings() {
+std::string file_endings(const std::string& last, bool with_text) {
   std::vector<std::string> endings;
   for (const FileKind& kind : kFileKinds) {
-    endings.emplace_back(kind.ending);
+    if (with_text || !kind.is_plain_text) {
+      endings.emplace_back(kind.ending);
+    }
   }
-  return join(endings) + ", each also with .gz";
+  const std::string end = endings.back();
+  endings.pop_back();
+  return join(endings) + last + end;
+}
+
+std::string known_endings() {
+  return file_endings() + ", each also with .gz";
 }
 
 std::string find_rows(const std::string& path, const FileKind& kind, const PendingRowSink& sink, const Consumed& consumed,

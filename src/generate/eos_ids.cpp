@@ -1,4 +1,5 @@
 #include "lora/generate/eos_ids.h"
+#include "lora/base/bundle.h"
 
 namespace lora::generate {
 
@@ -28,7 +29,7 @@ std::optional<std::vector<int32_t>> read_eos_ids(const Json& config, const std::
 
 std::vector<int32_t> find_eos_ids(const std::filesystem::path& folder, const Json& config, std::optional<int32_t> tokenizer_eos) {
   const std::filesystem::path file = folder / "generation_config.json";
-  if (std::filesystem::is_regular_file(file)) {
+  if (is_file(file)) {
     if (const auto ids = read_eos_ids(read_json(file, ErrorKind::kModel), file.string())) {
       return *ids;
     }

@@ -57,7 +57,7 @@ class Run {
         options_(options),
         listener_(listener),
         documents_(documents_of(prompts, options.seed)),
-        cache_(capacities(prompts, options.max_new_tokens)) {
+        cache_(capacities(prompts, options.max_new_tokens), model.body->prefix_length()) {
     for (size_t d = 0; d < prompts.size(); ++d) {
       running_.push_back(d);
     }

@@ -9,15 +9,17 @@ namespace {
 
 struct SinkEntry {
   std::string_view name;
-  bool is_always_on;  ///< otherwise only if training.report_to names it
+  bool is_always_on;      ///< otherwise only if training.report_to names it
+  std::string_view file;  ///< the file or folder that it writes into the run's folder; empty: none
   std::unique_ptr<Sink> (*make)(const SinkOptions& options);
 };
 
 /// All sinks. A row goes to each of a run's sinks in this order.
 constexpr std::array<SinkEntry, 2> kSinks{{
-    {"jsonl", /*is_always_on=*/true,
+    {"jsonl", /*is_always_on=*/true, "metrics.jsonl",
      [](const SinkOptions& options) { return make_jsonl_sink(options.folder / "metrics.jsonl", options.resumed_step); }},
-    {"console", /*is_always_on=*/true, [](const SinkOptions& options) { return make_console_sink(options.total_steps, options.unit); }},
+    {"console", /*is_always_on=*/true, "",
+     [](const SinkOptions& options) { return make_console_sink(options.total_steps, options.unit); }},
 }};
 
 }  // namespace
@@ -30,6 +32,16 @@ std::vector<std::string> sink_names() {
     }
   }
   return names;
+}
+
+std::vector<std::string> sink_files() {
+  std::vector<std::string> files;
+  for (const SinkEntry& entry : kSinks) {
+    if (!entry.file.empty()) {
+      files.emplace_back(entry.file);
+    }
+  }
+  return files;
 }
 
 std::vector<std::unique_ptr<Sink>> make_sinks(const std::vector<std::string>& report_to, const SinkOptions& options) {

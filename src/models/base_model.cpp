@@ -2,15 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/models/open_checkpoint.h"
 #include "lora/nn/device.h"
+#include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
 #include "models/head_sources.h"
+#include "models/quantized_loading.h"
 #include "models/registry.h"
 #include "models/unread_keys.h"
 
@@ -34,16 +38,28 @@ at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
   return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
+  throw_if_interrupted();
+  if (tensor.numel() == 0) {
+    return;
+  }
+  // Minimum and maximum propagate a NaN and need no copy of the weight.
+  const auto [low, high] = at::aminmax(tensor);
+  if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
+    model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+  }
+}
+
+/// Of a packed weight the scales are checked: its codes have no other values.
 void require_finite_weights(const nn::Model& model, const std::string& where) {
   for (const nn::Parameter& parameter : model.base_parameters()) {
-    throw_if_interrupted();
-    if (parameter.tensor.numel() == 0) {
-      continue;
-    }
-    // Minimum and maximum propagate a NaN and need no copy of the weight.
-    const auto [low, high] = at::aminmax(parameter.tensor);
-    if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
-      model_error(where, "tensor '" + parameter.name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+    require_finite(parameter.tensor, parameter.name, where);
+  }
+  for (const auto& [name, matrix] : nn::packed_matrices(model)) {
+    for (const auto& [part, tensor] : matrix->tensors()) {
+      if (io::is_plain_float(tensor.scalar_type())) {
+        require_finite(tensor, name, where);
+      }
     }
   }
 }
@@ -89,13 +105,25 @@ struct Plan {
   std::optional<int64_t> num_labels;  ///< of the head that scores documents; none: the model has another head
 };
 
+/// The family's model, without a head that scores documents.
+std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config, io::WeightSource& source) {
+  if (!plan.model.quantises()) {
+    return plan.family.build(config, source, plan.options);
+  }
+  const at::ScalarType dtype = at::typeMetaToScalarType(plan.options.dtype());
+  quantization::QuantizingSource quantizing(source, loading_options(plan.model, plan.family, dtype));
+  std::unique_ptr<nn::Model> model = plan.family.build(config, quantizing, plan.options);
+  warn_of_unmatched(quantizing.plain_modules());
+  return model;
+}
+
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
-    base.model = plan.family.build(config, source, plan.options);
+    base.model = build_body(plan, config, source);
     return;
   }
   HeadlessSource body(source);
-  base.model = plan.family.build(config, body, plan.options);
+  base.model = build_body(plan, config, body);
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
   base.model->documents = plan.family.build_head(shape, config, head, plan.options);
@@ -139,10 +167,41 @@ std::optional<int64_t> labels_of(const std::optional<SequenceHeadRequest>& head,
 }
 
 void require_folder(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
+  if (!is_folder(folder)) {
     model_error("model.path",
                 "no such folder: found '" + folder.string() + "', expected a Hugging Face model folder (config.json, *.safetensors)");
   }
+}
+
+/// What a model is loaded by.
+struct Loading {
+  const ModelOptions& options;
+  uint64_t seed;
+  const std::optional<SequenceHeadRequest>& head;
+  const Family& family;
+  const JsonReader& config;  ///< config.json as it is stored
+};
+
+/// @param stored the dtype of the weights. @param stored_count of labels of the stored head.
+void build_from(BaseModel& base, const Loading& loading, io::WeightSource& source, at::ScalarType stored,
+                std::optional<int64_t> stored_count) {
+  const auto& [options, seed, head, family, config] = loading;
+  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
+  const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(nn::open_device(options.device));
+  const at::NoGradGuard no_grad;
+  build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, options.path.string())}, source);
+  require_head(base, family, config.where());
+  warn_of_unread_keys(base.unread_keys, base.config, config.where());
+  base.quantization = nn::packed_weights(*base.model).text();
+  if (options.quantises() && !options.from_scratch) {
+    base.plain_weight = plain_weights(options, family, base.model->dtype());
+  }
+}
+
+std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
+  std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
+  const bool is_decoded = options.quantization && options.quantization->type == QuantizationKind::kNone;
+  return is_decoded ? io::decoded_checkpoint(std::move(source)) : std::move(source);
 }
 
 }  // namespace
@@ -162,28 +221,19 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   const JsonReader config = stored_config.reader();
   base.model_type = config.string("model_type");
   const Family& family = find_family(base.model_type, config.where());
-
-  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
-  const at::Device device = nn::open_device(options.device);
-  const at::NoGradGuard no_grad;
-  const auto build_from = [&](io::WeightSource& source, at::ScalarType stored, std::optional<int64_t> stored_count) {
-    const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(device);
-    build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, folder.string())}, source);
-    require_head(base, family, config.where());
-    warn_of_unread_keys(base.unread_keys, base.config, config.where());
-  };
+  const Loading loading{options, seed, head, family, config};
   if (options.from_scratch) {
     io::RandomSource source(seed, config.number("initializer_range", kInitializerRange));
-    build_from(source, at::kFloat, std::nullopt);
+    build_from(base, loading, source, at::kFloat, std::nullopt);
     return base;
   }
-  const std::unique_ptr<io::Checkpoint> source = open_checkpoint(folder, stored_config);
+  const std::unique_ptr<io::Checkpoint> source = open_weights(options, stored_config);
   const CheckpointLayout layout = read_layout(*source, config);
   require_readable(layout, config);
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(*source, layout);
-  build_from(renamed, source->stored_dtype(), stored_labels(*source, layout));
+  build_from(base, loading, renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
   const std::vector<fs::path> weight_files = source->files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());

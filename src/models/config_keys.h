@@ -5,20 +5,16 @@
 #include <vector>
 
 #include "lora/base/json.h"
+#include "lora/nn/attention.h"
 
 namespace lora::models {
+
+using nn::HeadSizes;
 
 /// A required size in 1 … 2^24 (a larger one means a damaged file, not a model).
 int64_t read_size(const JsonReader& config, const std::string& key);
 /// The same with a default for a missing key.
 int64_t read_size(const JsonReader& config, const std::string& key, int64_t fallback);
-
-/// The sizes of attention: num_attention_heads query heads of head_dim channels, num_key_value_heads key heads.
-struct HeadSizes {
-  int64_t num_heads;
-  int64_t num_key_value_heads;
-  int64_t head_dim;
-};
 
 /// What a family uses if config.json has no such key.
 struct HeadDefaults {

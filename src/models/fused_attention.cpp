@@ -18,7 +18,7 @@ FusedAttention::FusedAttention(const std::string& name, int64_t layer, FusedAtte
     : options_(std::move(o)),
       qkv_(name + "." + options_.qkv_name, options_.qkv, source, options),
       out_(name + "." + options_.out_name, options_.out, source, options),
-      attention_(name, layer, options_.scores, options_.dropout) {}
+      attention_(name, layer, options_.heads, options_.scores, options_.dropout) {}
 
 Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   auto [q_THE, k_TKE, v_TKE] = options_.split(qkv_.forward(x_TD, pass));
@@ -30,7 +30,7 @@ Tensor FusedAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const n
 }
 
 nn::Kept FusedAttention::kept() const {
-  return nn::kept_by_project({&qkv_}) + kept_by_heads(options_.heads) + nn::kept_by_project({&out_}, /*is_kept=*/true);
+  return nn::kept_by_project({&qkv_}) + attention_.kept() + nn::kept_by_project({&out_}, /*is_kept=*/true);
 }
 
 }  // namespace lora::models

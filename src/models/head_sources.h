@@ -18,6 +18,7 @@ class HeadlessSource : public io::WeightSource {
     return name != "lm_head.weight" && source_.contains(name);
   }
   std::vector<std::string> unused() const override { return source_.unused(); }
+  void release(const std::string& name) const override { source_.release(name); }
 
  private:
   io::WeightSource& source_;

@@ -81,7 +81,7 @@ std::vector<nn::Host*> Layer::taps() {
 
 bool Layer::is_trained() const {
   const std::vector<nn::Host*> all = hosts();
-  return parts_.attention->attention().is_trained() || attention_tap_.is_trained() || output_tap_.is_trained() ||
+  return attention().is_trained() || attention_tap_.is_trained() || output_tap_.is_trained() ||
          std::any_of(all.begin(), all.end(), [](const nn::Host* host) { return host->is_trained(); });
 }
 
@@ -93,7 +93,8 @@ nn::LayerMemory Layer::memory() const {
   }
   return {.attention = kept_by(norms.before_attention) + kept_by(norms.after_attention) + parts_.attention->kept() + attention_tap_.kept(),
           .feed_forward = second + kept_by(norms.after_feed_forward) + parts_.feed_forward->kept() + output_tap_.kept(),
-          .working = parts_.feed_forward->working()};
+          .working = parts_.feed_forward->working(),
+          .per_document = attention().kept_per_document()};
 }
 
 }  // namespace lora::models

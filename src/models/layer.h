@@ -54,6 +54,7 @@ class Layer {
   std::vector<nn::Host*> hosts() const;
   /// In the order in which a pass reaches them.
   std::vector<nn::Host*> taps();
+  const nn::Attention& attention() const { return parts_.attention->attention(); }
   /// Whether anything in use is trained.
   bool is_trained() const;
   /// `has_gradient` is left to the caller.

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "lora/base/bundle.h"
 #include "lora/base/file.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/models/family_files.h"
 #include "lora/quantization/packed_checkpoint.h"
+#include "models/gguf_checkpoint.h"
 
 namespace lora::models {
 
@@ -49,6 +51,9 @@ ModelConfig read_model_config(const fs::path& model) {
 }
 
 std::unique_ptr<io::Checkpoint> open_checkpoint(const fs::path& model, const ModelConfig& config) {
+  if (is_bundle(model)) {
+    return open_gguf_checkpoint(std::make_shared<const io::GgufFile>(model));
+  }
   std::unique_ptr<io::Checkpoint> files = std::make_unique<io::SafetensorsCheckpoint>(model);
   const Json completed = completed_config(model, config.json);
   const JsonReader reader(completed, config.where, ErrorKind::kModel);
@@ -63,7 +68,7 @@ std::unique_ptr<io::Checkpoint> open_checkpoint(const fs::path& model, const Mod
 }
 
 bool has_weights(const fs::path& model) {
-  return fs::exists(model / "model.safetensors") || fs::exists(model / "model.safetensors.index.json");
+  return is_bundle(model) || fs::exists(model / "model.safetensors") || fs::exists(model / "model.safetensors.index.json");
 }
 
 }  // namespace lora::models

@@ -25,7 +25,7 @@ class Phi3Attention : public AttentionBlock {
         o_proj_(name + ".o_proj", {o.heads.num_heads * o.heads.head_dim, o.hidden_size}, source, options),
         qkv_proj_(name + ".qkv_proj", {o.hidden_size, (o.heads.num_heads + 2 * o.heads.num_key_value_heads) * o.heads.head_dim}, source,
                   options),
-        attention_(name, layer, o.scores, o.dropout) {}
+        attention_(name, layer, o.heads, o.scores, o.dropout) {}
 
   Tensor forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const override {
     const Tensor qkv = qkv_proj_.forward(x_TD, pass).unflatten(1, {-1, heads_.head_dim});
@@ -38,7 +38,7 @@ class Phi3Attention : public AttentionBlock {
   nn::Attention& attention() override { return attention_; }
 
   nn::Kept kept() const override {
-    return nn::kept_by_project({&qkv_proj_}) + kept_by_heads(heads_) + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
+    return nn::kept_by_project({&qkv_proj_}) + attention_.kept() + nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
   }
 
  private:

@@ -24,7 +24,7 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
       v_proj_(name + "." + o.names.v, {o.hidden_size, o.heads.num_key_value_heads * o.heads.head_dim, o.qkv_bias}, source, options),
       o_proj_(name + "." + o.names.o, {o.heads.num_heads * o.heads.head_dim, o.hidden_size, o.o_bias}, source, options),
       norms_(std::move(norms)),
-      attention_(name, layer, o.scores, o.dropout) {}
+      attention_(name, layer, o.heads, o.scores, o.dropout) {}
 
 Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
@@ -48,12 +48,8 @@ std::vector<nn::Host*> SelfAttention::hosts() {
   return all;
 }
 
-nn::Kept kept_by_heads(const HeadSizes& heads) {
-  return {2 * (heads.num_heads + heads.num_key_value_heads) * heads.head_dim, 2 * heads.num_heads};
-}
-
 nn::Kept SelfAttention::kept() const {
-  nn::Kept kept = nn::kept_by_project({&q_proj_, &k_proj_, &v_proj_}) + kept_by_heads(options_.heads) +
+  nn::Kept kept = nn::kept_by_project({&q_proj_, &k_proj_, &v_proj_}) + attention_.kept() +
                   nn::kept_by_project({&o_proj_}, /*is_kept=*/true);
   if (norms_.q != nullptr) {
     kept += q_proj_.out_features() / norms_.q->dim() * norms_.q->kept() + k_proj_.out_features() / norms_.k->dim() * norms_.k->kept();

@@ -25,9 +25,6 @@ struct SelfAttentionOptions {
   SelfAttentionNames names = {};
 };
 
-/// What attention keeps per token: q, k and v, the heads' outputs, and the softmax's maximum and sum.
-nn::Kept kept_by_heads(const HeadSizes& heads);
-
 /// Norms of queries and keys before their rotation, over a head's channels or over those of all heads; null: none.
 struct QueryKeyNorms {
   std::unique_ptr<nn::Norm> q, k;

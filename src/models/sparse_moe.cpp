@@ -3,10 +3,25 @@
 
 #include <ATen/ATen.h>
 
+#include <numeric>
+
 #include "lora/ops/gated_activation.h"
+#include "lora/ops/lora_linear.h"
+#include "lora/ops/packed_weight.h"
+#include "lora/quantization/selected_rows.h"
 #include "models/config_keys.h"
 
 namespace lora::models {
+
+namespace {
+
+std::vector<int64_t> row_range(int64_t begin, int64_t count) {
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), begin);
+  return rows;
+}
+
+}  // namespace
 
 int64_t read_experts_per_token(const JsonReader& config, int64_t fallback, int64_t num_experts) {
   const int64_t chosen = read_size(config, "num_experts_per_tok", fallback);
@@ -44,7 +59,19 @@ Experts::Experts(const std::string& name, const SparseMoeOptions& o, io::WeightS
     : Host(name), fused_(source.contains(name + ".gate_up_proj")), intermediate_size_(o.intermediate_size), activation_(o.activation) {
   const int64_t num = o.num_experts, inner = o.intermediate_size, dim = o.hidden_size;
   const auto add = [&](const std::string& part, const std::vector<int64_t>& sizes) {
-    add_weight(part, source.get(name + "." + part, sizes, io::WeightRole::kLinear).to(options), true);
+    const io::StoredWeight stored = source.weight(name + "." + part, sizes, io::WeightRole::kLinear);
+    if (stored.packed == nullptr) {
+      add_weight(part, stored.tensor.to(options), true);
+      return;
+    }
+    const auto dtype = at::typeMetaToScalarType(options.dtype());
+    const std::shared_ptr<const io::PackedMatrix> matrix = stored.packed->to(options.device());
+    add_weight(part, std::make_shared<const ops::PackedWeight>(matrix, dtype), /*owned=*/true);
+    // A stack has the rows of one expert after those of another, and each expert's gate before up.
+    const int64_t rows = sizes.size() == 3 && part != "down_proj" ? inner : sizes[sizes.size() - 2];
+    for (int64_t begin = 0; begin < matrix->out_features(); begin += rows) {
+      packed_.push_back(std::make_shared<const ops::PackedWeight>(quantization::select_rows(matrix, row_range(begin, rows)), dtype));
+    }
   };
   if (fused_) {
     add("gate_up_proj", {num, 2 * inner, dim});
@@ -60,11 +87,20 @@ Experts::Experts(const std::string& name, const SparseMoeOptions& o, io::WeightS
 }
 
 Experts::Weights Experts::of_expert(int64_t expert) const {
+  if (!packed_.empty()) {
+    // Of a stack: gate and up of each expert, then all down; otherwise three of each expert.
+    const auto at = [this](int64_t index) { return packed_[static_cast<size_t>(index)]; };
+    const int64_t num = static_cast<int64_t>(packed_.size()) / 3;
+    return fused_ ? Weights{at(2 * expert), at(2 * expert + 1), at(2 * num + expert)}
+                  : Weights{at(3 * expert), at(3 * expert + 1), at(3 * expert + 2)};
+  }
+  const auto dense = [](Tensor tensor) { return std::make_shared<const ops::DenseWeight>(std::move(tensor)); };
   if (!fused_) {
-    return {weights()[3 * expert].current(), weights()[3 * expert + 1].current(), weights()[3 * expert + 2].current()};
+    return {dense(weights()[3 * expert].current()), dense(weights()[3 * expert + 1].current()), dense(weights()[3 * expert + 2].current())};
   }
   const Tensor gate_up = weights()[0].current().select(0, expert);
-  return {gate_up.slice(0, 0, intermediate_size_), gate_up.slice(0, intermediate_size_), weights()[1].current().select(0, expert)};
+  return {dense(gate_up.slice(0, 0, intermediate_size_)), dense(gate_up.slice(0, intermediate_size_)),
+          dense(weights()[1].current().select(0, expert))};
 }
 
 Tensor Experts::forward(const Tensor& x_PD, const std::vector<int64_t>& counts) const {
@@ -74,8 +110,9 @@ Tensor Experts::forward(const Tensor& x_PD, const std::vector<int64_t>& counts) 
     if (counts[expert] > 0) {
       const Weights weights = of_expert(static_cast<int64_t>(expert));
       const Tensor own_XD = x_PD.slice(0, begin, begin + counts[expert]);
-      const Tensor inner_XF = ops::gated_activation(activation_, at::linear(own_XD, weights.gate_FD), at::linear(own_XD, weights.up_FD));
-      outputs.push_back(at::linear(inner_XF, weights.down_DF));
+      const Tensor inner_XF = ops::gated_activation(activation_, ops::linear(own_XD, weights.gate_FD, std::nullopt),
+                                                     ops::linear(own_XD, weights.up_FD, std::nullopt));
+      outputs.push_back(ops::linear(inner_XF, weights.down_DF, std::nullopt));
       begin += counts[expert];
     }
   }

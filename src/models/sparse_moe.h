@@ -51,7 +51,7 @@ class TopKRouter : public nn::Host {
 };
 
 /// The experts' weights: stacked as in transformers 5 (gate_up_proj [N, 2F, D] and down_proj [N, D, F]), or one tensor each as in
-/// published files. Either form is used as the file stores it.
+/// published files. Either form is used as the file stores it, and either can be packed: a stack as one matrix [N · 2F, D].
 class Experts : public nn::Host {
  public:
   Experts(const std::string& name, const SparseMoeOptions& moe, io::WeightSource& source, const at::TensorOptions& options);
@@ -59,7 +59,7 @@ class Experts : public nn::Host {
   const char* kind() const override { return "Experts"; }
   bool counts_as_linear() const override { return true; }
   /// PEFT saves the stacked tensors.
-  bool can_be_saved() const override { return fused_; }
+  bool can_be_saved() const override { return fused_ && packed_.empty(); }
   /// The number of tokens per expert depends on the router.
   bool has_data_dependent_sizes() const override { return true; }
 
@@ -68,13 +68,14 @@ class Experts : public nn::Host {
 
  private:
   struct Weights {
-    Tensor gate_FD, up_FD, down_DF;
+    std::shared_ptr<const ops::LinearWeight> gate_FD, up_FD, down_DF;
   };
   Weights of_expert(int64_t expert) const;
 
   bool fused_;
   int64_t intermediate_size_;
   ops::Activation activation_;
+  std::vector<std::shared_ptr<const ops::LinearWeight>> packed_;  ///< the experts' parts of packed weights; empty if they are plain
 };
 
 /// Each token through the few experts that a router selects (Mixtral, Qwen3-MoE): tokens are sorted by expert, there is one group of

@@ -28,7 +28,8 @@ Transformer::Transformer(TransformerOptions options, std::unique_ptr<TokenEmbedd
   }
 }
 
-Tensor Transformer::hidden(const nn::Pass& pass) const {
+Tensor Transformer::hidden(const nn::Pass& given) const {
+  const nn::Pass pass = given.behind_prefix(prefix_length());
   Tensor x_TD = embedding_dropout_.forward(embeddings_->forward(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {
@@ -54,10 +55,15 @@ Tensor Transformer::hidden_of(const Tensor& rows_S, const nn::Pass& pass) const 
   return hidden(narrowed);
 }
 
+int64_t Transformer::prefix_length() const {
+  return layers_.empty() ? 0 : layers_.front()->attention().prefix_length();
+}
+
 bool Transformer::keeps_keys(int64_t cached, int64_t length) const {
-  const auto outgrown = [cached, length](const nn::RopeOptions& rope) {
-    return rope.kind == nn::RopeKind::kLongrope && cached <= rope.original_max_position_embeddings &&
-           length > rope.original_max_position_embeddings;
+  const int64_t before = prefix_length();
+  const auto outgrown = [=](const nn::RopeOptions& rope) {
+    return rope.kind == nn::RopeKind::kLongrope && before + cached <= rope.original_max_position_embeddings &&
+           before + length > rope.original_max_position_embeddings;
   };
   return std::none_of(options_.ropes.begin(), options_.ropes.end(), outgrown);
 }

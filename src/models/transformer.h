@@ -47,9 +47,10 @@ class Transformer : public nn::Body {
   std::vector<nn::Parameter> base_parameters() const override;
   std::vector<std::string> default_target_modules() const override { return options_.target_modules; }
   int64_t vocab_size() const override { return options_.vocab_size; }
-  at::ScalarType dtype() const override { return embeddings_->table().weight().scalar_type(); }
-  at::Device device() const override { return embeddings_->table().weight().device(); }
+  at::ScalarType dtype() const override { return embeddings_->table().matrix()->dtype(); }
+  at::Device device() const override { return embeddings_->table().matrix()->device(); }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
+  int64_t prefix_length() const override;
   /// Not if the document grew beyond the length from which LongRoPE rotates all of its keys differently.
   bool keeps_keys(int64_t cached, int64_t length) const override;
 

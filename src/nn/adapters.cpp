@@ -22,6 +22,24 @@ void use_adapter(Model& model, const std::string& name) {
   }
 }
 
+std::string adapter_in_use(const Model& model) {
+  std::string found;
+  for (const Host* place : places_of(model)) {
+    const std::string own = place->adapter_in_use();
+    TORCH_CHECK(own.empty() || found.empty() || own == found, "two adapters are in use: '", found, "' and '", own, "'");
+    found = own.empty() ? found : own;
+  }
+  return found;
+}
+
+AdapterScope::AdapterScope(Model& model, const std::string& name) : model_(model), before_(adapter_in_use(model)) {
+  use_adapter(model, name);
+}
+
+AdapterScope::~AdapterScope() {
+  use_adapter(model_, before_);
+}
+
 void scale_adapter(Model& model, const std::string& name, double factor) {
   for (Host* host : model.hosts()) {
     for (LowRank* pair : host->attached<LowRank>()) {

@@ -26,4 +26,8 @@ Tensor Attachment::tap(const Tensor&, const Pass&) const {
   throw std::logic_error("this kind of attachment does not take part in a tap");
 }
 
+KeyPrefix Attachment::key_prefix(const Pass&) const {
+  throw std::logic_error("this kind of attachment does not take part in attention");
+}
+
 }  // namespace lora::nn

@@ -13,6 +13,27 @@ Tensor BaseWeight::base() const {
   return parameter_.tensor.defined() ? parameter_.tensor : matrix_->dequantised();
 }
 
+Tensor BaseWeight::base_rows(const std::vector<int64_t>& rows) const {
+  if (parameter_.tensor.defined()) {
+    return parameter_.tensor.index_select(0, at::tensor(rows, at::kLong).to(device()));
+  }
+  std::vector<Tensor> parts;
+  for (const int64_t row : rows) {
+    parts.push_back(matrix_->rows(row, row + 1));
+  }
+  return at::cat(parts);
+}
+
+std::vector<int64_t> BaseWeight::shape() const {
+  return parameter_.tensor.defined() ? parameter_.tensor.sizes().vec() : std::vector<int64_t>{matrix_->out_features(), matrix_->in_features()};
+}
+
+bool BaseWeight::shares_values_with(const BaseWeight& other) const {
+  const Tensor& own = parameter_.tensor;
+  return own.defined() ? other.parameter_.tensor.defined() && own.const_data_ptr() == other.parameter_.tensor.const_data_ptr()
+                       : matrix_ == other.matrix_;
+}
+
 int64_t BaseWeight::bytes() const {
   return matrix_ == nullptr ? static_cast<int64_t>(parameter_.tensor.nbytes()) : matrix_->bytes();
 }
@@ -44,6 +65,11 @@ void BaseWeight::replace(const std::string& adapter, Tensor tensor) {
   const bool is_matrix = matrix_ != nullptr && tensor.scalar_type() == dtype();
   auto matrix = is_matrix ? std::make_shared<const ops::DenseWeight>(tensor, matrix_->layout()) : nullptr;
   stand_ins_.push_back({adapter, std::move(tensor), std::move(matrix), true});
+}
+
+std::string BaseWeight::adapter_in_use() const {
+  const StandIn* const found = stand_in();
+  return found == nullptr ? "" : found->adapter;
 }
 
 void BaseWeight::use_adapter(const std::string& adapter) {

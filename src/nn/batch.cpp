@@ -106,6 +106,7 @@ BatchLayout make_layout(const std::vector<DocumentPlace>& documents) {
   for (const DocumentPlace& document : documents) {
     layout.host_offsets.push_back(layout.host_offsets.back() + document.length);
     layout.sample_ids.push_back(document.sample_id);
+    layout.numbers.push_back(document.number);
     layout.cached_lengths.push_back(document.cached_length);
     layout.max_document = std::max(layout.max_document, document.length);
   }
@@ -118,7 +119,7 @@ BatchLayout make_layout(const std::vector<DocumentPlace>& documents) {
 Batch make_token_batch(const std::vector<DocumentView>& documents) {
   std::vector<DocumentPlace> places;
   for (const DocumentView& document : documents) {
-    places.push_back({static_cast<int64_t>(document.ids->size()), document.sample_id, document.cached_length});
+    places.push_back({static_cast<int64_t>(document.ids->size()), document.sample_id, document.cached_length, document.number});
   }
   Batch batch{make_layout(places), {}, {}};
   Tensor ids_T = at::empty({batch.num_tokens()}, at::kLong), labels_T = at::empty({batch.num_tokens()}, at::kLong);

@@ -31,6 +31,7 @@ BatchLayout padded_layout(const BatchLayout& layout, int64_t tokens, int64_t doc
   while (whole.num_documents() < documents) {
     whole.host_offsets.push_back(std::min(tokens, whole.host_offsets.back() + longest));
     whole.sample_ids.push_back(-1);
+    whole.numbers.push_back(0);
     whole.cached_lengths.push_back(0);
   }
   whole.max_document = longest;

@@ -8,6 +8,10 @@ Tensor GivenLogits::loss_sum(const Tensor& logits_SV, const Tensor& labels_S, co
   return at::cross_entropy_loss(logits_SV.to(at::kFloat), labels_S, {}, at::Reduction::Sum);
 }
 
+Tensor GivenLogits::token_losses(const Tensor& logits_SV, const Tensor& labels_S, const Pass&) const {
+  return at::cross_entropy_loss(logits_SV.to(at::kFloat), labels_S, {}, at::Reduction::None);
+}
+
 ops::TokenScores GivenLogits::scores(const Tensor& logits_SV, const Tensor& labels_S, const Pass&) const {
   return ops::token_scores(logits_SV, labels_S);
 }

@@ -9,7 +9,7 @@ namespace lora::nn {
 std::vector<Parameter> Host::base_parameters() const {
   std::vector<Parameter> parameters;
   for (const BaseWeight& weight : weights_) {
-    if (weight.owned() && weight.parameter().tensor.defined()) {
+    if (weight.owned() && !weight.is_quantised()) {
       parameters.push_back(weight.parameter());
     }
   }
@@ -42,6 +42,16 @@ void Host::use_adapter(const std::string& adapter) {
   for (const std::unique_ptr<Attachment>& attachment : attachments_) {
     attachment->enabled = !adapter.empty() && attachment->adapter == adapter;
   }
+}
+
+std::string Host::adapter_in_use() const {
+  for (const BaseWeight& weight : weights_) {
+    if (!weight.adapter_in_use().empty()) {
+      return weight.adapter_in_use();
+    }
+  }
+  const auto found = std::find_if(attachments_.begin(), attachments_.end(), [](const auto& attachment) { return attachment->enabled; });
+  return found == attachments_.end() ? "" : (*found)->adapter;
 }
 
 void Host::remove_adapters() {

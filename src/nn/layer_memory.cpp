@@ -26,6 +26,17 @@ Kept kept_by_feed_forward(const LayerMemory& layer, const Kept& input, Recompute
   return layer.has_gradient && !recomputes_layers(recompute) ? layer.feed_forward : Kept{};
 }
 
+/// Bytes per document; layers that are recomputed need theirs one after the other.
+void add_documents(std::span<const LayerMemory> layers, at::ScalarType dtype, Recompute recompute, PassMemory& memory) {
+  int64_t all = 0;
+  for (const LayerMemory& layer : layers) {
+    const int64_t bytes = layer.per_document.bytes(dtype);
+    all += layer.has_gradient ? bytes : 0;
+    memory.forward_per_document = std::max(memory.forward_per_document, bytes);
+  }
+  memory.kept_per_document = recomputes_layers(recompute) ? memory.forward_per_document : all;
+}
+
 }  // namespace
 
 /// Backward goes from the last layer to the first and frees what it no longer needs: the peak is somewhere on the way.
@@ -48,11 +59,13 @@ PassMemory pass_memory_of(std::span<const LayerMemory> layers, const LayersMemor
     (is_last ? tail : kept) += kept_by_feed_forward(layer, input, recompute);
   }
   constexpr int64_t kBatch = 4 * sizeof(int64_t);  // ids, positions, labels and keys of random numbers
-  return {.kept = kBatch + bytes(kept),
-          .tail = bytes(tail),
-          .working = std::max<int64_t>(most - bytes(kept), 0),
-          .tail_working = last_fed,
-          .forward = kBatch + most_fed + stream};
+  PassMemory memory{.kept = kBatch + bytes(kept),
+                    .tail = bytes(tail),
+                    .working = std::max<int64_t>(most - bytes(kept), 0),
+                    .tail_working = last_fed,
+                    .forward = kBatch + most_fed + stream};
+  add_documents(layers, sizes.dtype, recompute, memory);
+  return memory;
 }
 
 }  // namespace lora::nn

@@ -42,7 +42,7 @@ BaseSize Model::base_size() const {
   }
   for (const Host* host : hosts()) {
     for (const BaseWeight& weight : host->weights()) {
-      if (weight.owned() && !weight.parameter().tensor.defined()) {
+      if (weight.owned() && weight.is_quantised()) {
         size.values += weight.matrix()->in_features() * weight.matrix()->out_features();
         size.bytes += weight.bytes();
       }

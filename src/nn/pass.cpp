@@ -30,6 +30,17 @@ Pass Pass::of_rows(Tensor row_keys) const {
   return rows;
 }
 
+Pass Pass::behind_prefix(int64_t length) const {
+  Pass behind = *this;
+  if (length > 0) {
+    auto batch = std::make_shared<Batch>(*batch_);
+    batch->layout.prefix_length = length;
+    batch->layout.positions_T = batch->layout.positions_T + length;
+    behind.batch_ = std::move(batch);
+  }
+  return behind;
+}
+
 Tensor Pass::needed(const Tensor& x_TD) const {
   return needed_S.defined() ? x_TD.index_select(0, needed_S) : x_TD;
 }
@@ -65,8 +76,10 @@ Tensor row_keys(const BatchLayout& layout, uint64_t seed, int64_t step) {
   int64_t* keys = keys_T.data_ptr<int64_t>();
   for (int64_t d = 0; d < layout.num_documents(); ++d) {
     const uint64_t sample_key = mix64(step_key, static_cast<uint64_t>(layout.sample_ids[d]));
+    // The complement is no position, so that a further document's key is no token's.
+    const uint64_t key = layout.numbers[d] == 0 ? sample_key : mix64(sample_key, ~static_cast<uint64_t>(layout.numbers[d]));
     for (int64_t t = 0; t < layout.length(d); ++t) {
-      *keys++ = static_cast<int64_t>(mix64(sample_key, static_cast<uint64_t>(t)));
+      *keys++ = static_cast<int64_t>(mix64(key, static_cast<uint64_t>(t)));
     }
   }
   return keys_T.to(device, at::kLong, /*non_blocking=*/true);

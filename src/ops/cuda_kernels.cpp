@@ -9,8 +9,8 @@ namespace lora::ops {
 
 namespace {
 
-CudaDtype dtype_of(const Tensor& x) {
-  switch (x.scalar_type()) {
+CudaDtype cuda_dtype(at::ScalarType dtype) {
+  switch (dtype) {
     case at::kFloat:
       return CudaDtype::kFloat32;
     case at::kBFloat16:
@@ -18,8 +18,12 @@ CudaDtype dtype_of(const Tensor& x) {
     case at::kHalf:
       return CudaDtype::kFloat16;
     default:
-      TORCH_CHECK(false, "CUDA kernels: found ", x.scalar_type(), ", expected float32, bfloat16 or float16");
+      TORCH_CHECK(false, "CUDA kernels: found ", dtype, ", expected float32, bfloat16 or float16");
   }
+}
+
+CudaDtype dtype_of(const Tensor& x) {
+  return cuda_dtype(x.scalar_type());
 }
 
 /// The device and its current stream. torch's stream handle is available without a CUDA header.
@@ -71,6 +75,23 @@ void require_launched(const CudaKernels& kernels, int32_t status, const char* na
 
 void* data_or_null(const Tensor& tensor) {
   return tensor.defined() ? tensor.data_ptr() : nullptr;
+}
+
+const float* floats_or_null(const Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<float>() : nullptr;
+}
+
+CudaCodes cuda_codes(const io::BlockCodes& codes, int64_t columns) {
+  return {.columns = columns,
+          .block_size = codes.block_size,
+          .codes = codes.codes.const_data_ptr(),
+          .table = floats_or_null(codes.table),
+          .scales = codes.scales.const_data_ptr(),
+          .nested_scales = floats_or_null(codes.nested_scales),
+          .nested_table = floats_or_null(codes.nested_table),
+          .nested_block_size = codes.nested_block_size,
+          .offset = codes.offset,
+          .unit = codes.unit};
 }
 
 int64_t rows_of(const Tensor& x_TD) {
@@ -205,7 +226,39 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
                                    .losses = losses_C.data_ptr<float>()};
   const CudaPlace place = place_of(kernels, logits_CV);
   require_launched(kernels, kernels.cross_entropy(&place, &arguments), "cross_entropy");
-  return losses_C.sum();
+  return losses_C;
+}
+
+Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile, at::ScalarType value_dtype,
+                   at::ScalarType dtype) {
+  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.codes.options().dtype(dtype));
+  const CudaDecode arguments{.dtype = cuda_dtype(dtype),
+                             .value_dtype = cuda_dtype(value_dtype),
+                             .matrix = cuda_codes(codes, columns),
+                             .row_begin = tile.row_begin,
+                             .rows = tile.rows(),
+                             .column_begin = tile.column_begin,
+                             .columns = tile.columns(),
+                             .out = values.mutable_data_ptr()};
+  const CudaPlace place = place_of(kernels, values);
+  require_launched(kernels, kernels.decode(&place, &arguments), "decode");
+  return values;
+}
+
+Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI) {
+  TORCH_CHECK(x_TI.dim() == 2 && x_TI.size(0) <= kMostCodedTokens, "CUDA kernels: x has sizes ", x_TI.sizes(), ", expected up to ",
+              kMostCodedTokens, " rows");
+  const Tensor x = x_TI.contiguous();
+  Tensor y_TO = at::empty({x.size(0), outputs}, x.options());
+  const CudaMultiplyCodes arguments{.dtype = dtype_of(x),
+                                    .matrix = cuda_codes(codes, x.size(1)),
+                                    .outputs = outputs,
+                                    .tokens = x.size(0),
+                                    .x = x.const_data_ptr(),
+                                    .y = y_TO.mutable_data_ptr()};
+  const CudaPlace place = place_of(kernels, x);
+  require_launched(kernels, kernels.multiply_codes(&place, &arguments), "multiply_codes");
+  return y_TO;
 }
 
 Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const DropoutDraw& draw) {

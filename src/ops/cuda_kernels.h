@@ -1,6 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include "lora/io/packed_matrix.h"
 #include "lora/ops/dropout.h"
 #include "lora/ops/rms_norm.h"
 #include "ops/cuda_module.h"
@@ -48,10 +49,18 @@ struct GatedGradients {
 GatedGradients gated_activation_backward_cuda(const CudaKernels& kernels, Activation kind, const Tensor& gate_TF, const Tensor& up_TF,
                                               const Tensor& dproduct_TF);
 
-/// Sum of the rows' cross-entropies, an unscaled float32 scalar on the device; the logits are replaced by their gradient times `scale`.
-/// The same bits in every run.
+/// The rows' cross-entropies, [C] in float32 and unscaled; the logits are replaced by their gradient times `scale`. The same bits in every
+/// run.
 /// @param labels_C int64; a row with a negative label has loss 0 and gradient 0.
 Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, const Tensor& labels_C, double scale);
+
+/// The values of a tile of a matrix, rounded to value_dtype and then to `dtype`: [rows, columns].
+/// @param columns of the matrix.
+Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile, at::ScalarType value_dtype,
+                   at::ScalarType dtype);
+
+/// x_TI Wᵀ from the codes of W [outputs, I], for at most kMostCodedTokens tokens: [T, outputs].
+Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI);
 
 /// The same bits as ops::dropout.
 Tensor dropout_cuda(const CudaKernels& kernels, const Tensor& x_TI, const DropoutDraw& draw);

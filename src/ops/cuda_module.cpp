@@ -73,6 +73,8 @@ CudaModule load_cuda_module(const std::string& file) {
   CudaKernels& kernels = module.kernels;
   symbols.find("lora_cuda_check_devices", kernels.check_devices);
   symbols.find("lora_cuda_error_text", kernels.error_text);
+  symbols.find("lora_cuda_allocate_managed", kernels.allocate_managed);
+  symbols.find("lora_cuda_free_managed", kernels.free_managed);
   symbols.find("lora_cuda_rms_norm", kernels.rms_norm);
   symbols.find("lora_cuda_rms_norm_backward", kernels.rms_norm_backward);
   symbols.find("lora_cuda_rope", kernels.rope);
@@ -80,6 +82,8 @@ CudaModule load_cuda_module(const std::string& file) {
   symbols.find("lora_cuda_gated_backward", kernels.gated_backward);
   symbols.find("lora_cuda_cross_entropy", kernels.cross_entropy);
   symbols.find("lora_cuda_dropout", kernels.dropout);
+  symbols.find("lora_cuda_decode", kernels.decode);
+  symbols.find("lora_cuda_multiply_codes", kernels.multiply_codes);
   if (!symbols.missing().empty()) {
     module.failure = "it has no " + symbols.missing();
   }

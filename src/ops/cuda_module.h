@@ -12,6 +12,8 @@ struct CudaKernels {
   at::DeviceType device_type = at::kCUDA;  ///< of the tensors that they take
   decltype(&lora_cuda_check_devices) check_devices = nullptr;
   decltype(&lora_cuda_error_text) error_text = nullptr;
+  decltype(&lora_cuda_allocate_managed) allocate_managed = nullptr;
+  decltype(&lora_cuda_free_managed) free_managed = nullptr;
   decltype(&lora_cuda_rms_norm) rms_norm = nullptr;
   decltype(&lora_cuda_rms_norm_backward) rms_norm_backward = nullptr;
   decltype(&lora_cuda_rope) rope = nullptr;
@@ -19,6 +21,8 @@ struct CudaKernels {
   decltype(&lora_cuda_gated_backward) gated_backward = nullptr;
   decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
   decltype(&lora_cuda_dropout) dropout = nullptr;
+  decltype(&lora_cuda_decode) decode = nullptr;
+  decltype(&lora_cuda_multiply_codes) multiply_codes = nullptr;
 };
 
 /// A module that was opened, or the reason why it was not.

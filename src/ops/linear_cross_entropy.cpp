@@ -38,7 +38,7 @@ Tensor widened(const Tensor& logits) {
 /// divides by it. Not with a trained head, whose gradient sums over all positions and could overflow.
 constexpr double kHalfScale = 1024.0;
 
-/// Sum of the losses of C rows of logits, which are replaced by their gradient, (softmax - one_hot) · scale.
+/// The losses of C rows of logits, which are replaced by their gradient, (softmax - one_hot) · scale.
 Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double scale) {
   const at::ScalarType wide = logits_CV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   if (const CudaKernels* kernels = cuda_kernels(logits_CV)) {
@@ -47,10 +47,10 @@ Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double sc
   if (!logits_CV.is_cpu()) {
     const Tensor labels_C1 = labels_C.unsqueeze(1), targets_C1 = labels_C1.clamp_min(0), has_none_C1 = labels_C1.lt(0);
     const Tensor log_probs_CV = at::log_softmax(widened(logits_CV), 1);
-    const Tensor loss = log_probs_CV.gather(1, targets_C1).masked_fill(has_none_C1, 0).sum().neg();
+    const Tensor loss_C = log_probs_CV.gather(1, targets_C1).masked_fill(has_none_C1, 0).squeeze(1).neg();
     log_probs_CV.exp_().scatter_add_(1, targets_C1, at::full({1, 1}, -1, log_probs_CV.options()).expand_as(targets_C1));
     logits_CV.copy_(log_probs_CV.masked_fill_(has_none_C1, 0).mul_(scale));
-    return loss;
+    return loss_C;
   }
   const int64_t V = logits_CV.size(1);
   const Tensor loss_C = at::empty({logits_CV.size(0)}, logits_CV.options().dtype(wide));
@@ -61,7 +61,7 @@ Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double sc
                          scale);
     });
   });
-  return loss_C.sum();
+  return loss_C;
 }
 
 struct LinearCrossEntropy : Function<LinearCrossEntropy> {
@@ -80,7 +80,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
       const Tensor h_CD = h_SD.slice(0, begin, end);
       const Tensor dlogits_CV = logits_of(h_CD, W_VD, bias_V);
-      total.add_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale));
+      total.add_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale).sum());
       const Tensor dh_CD = dh_SD.slice(0, begin, end);
       gemm_(dh_CD, dlogits_CV, W_VD, 0);
       if (train_head) {
@@ -105,6 +105,104 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
       }
     }
     return {saved[0], saved[1], saved[2], Tensor()};
+  }
+};
+
+/// The loss of each position, with a head that is not trained: a position's gradient is that of the sum, times its own factor.
+struct LinearTokenLosses : Function<LinearTokenLosses> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V,
+                        const Tensor& labels_S) {
+    const double held_scale = h_SD.scalar_type() == at::kHalf ? kHalfScale : 1.0;
+    const Tensor dh_SD = at::empty_like(h_SD);
+    const Tensor loss_S = at::empty({h_SD.size(0)}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    const int64_t rows = chunk_rows(W_VD.size(0));
+    for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+      const int64_t end = std::min(begin + rows, h_SD.size(0));
+      const Tensor dlogits_CV = logits_of(h_SD.slice(0, begin, end), W_VD, bias_V);
+      loss_S.slice(0, begin, end).copy_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale));
+      gemm_(dh_SD.slice(0, begin, end), dlogits_CV, W_VD, 0);
+    }
+    ctx->save_for_backward({dh_SD});
+    ctx->saved_data["held_scale"] = held_scale;
+    return loss_S;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const Tensor dh_SD = ctx->get_saved_variables()[0];
+    const Tensor factor_S1 = (grads[0] / ctx->saved_data["held_scale"].toDouble()).unsqueeze(1);
+    return {widened(dh_SD).mul(factor_S1).to(dh_SD.scalar_type()), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+/// A function from hidden states to logits that a backward pass calls again.
+struct OwnedLogits : torch::CustomClassHolder {
+  explicit OwnedLogits(LogitsOf logits) : logits(std::move(logits)) {}
+  LogitsOf logits;
+};
+
+/// The loss of each position, with any head. Gradients depend on the factor of each position, which only backward knows, so that it
+/// computes the logits of each chunk again.
+struct ChunkedTokenLosses : Function<ChunkedTokenLosses> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, at::TensorList trained, const Tensor& labels_S, int64_t vocab_size,
+                        c10::intrusive_ptr<OwnedLogits> logits) {
+    variable_list saved{h_SD, labels_S};
+    saved.insert(saved.end(), trained.begin(), trained.end());
+    ctx->save_for_backward(saved);
+    ctx->saved_data["train_hidden"] = h_SD.requires_grad();
+    ctx->saved_data["rows"] = chunk_rows(vocab_size);
+    ctx->saved_data["logits"] = at::IValue::make_capsule(logits);
+    std::vector<Tensor> losses{at::empty({0}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat))};
+    const int64_t rows = chunk_rows(vocab_size);
+    for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+      const int64_t end = std::min(begin + rows, h_SD.size(0));
+      losses.push_back(losses_of(logits->logits(h_SD.slice(0, begin, end), begin), labels_S.slice(0, begin, end)));
+    }
+    return at::cat(losses);
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Tensor &h_SD = saved[0], &labels_S = saved[1];
+    const variable_list trained(saved.begin() + 2, saved.end());
+    const bool train_hidden = ctx->saved_data["train_hidden"].toBool();
+    const auto owned = c10::static_intrusive_pointer_cast<OwnedLogits>(ctx->saved_data["logits"].toCapsule());
+    variable_list gradients{train_hidden ? at::empty_like(h_SD) : Tensor()};
+    for (const Tensor& tensor : trained) {
+      gradients.push_back(at::zeros_like(tensor));
+    }
+    const int64_t rows = ctx->saved_data["rows"].toInt();
+    for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
+      const int64_t end = std::min(begin + rows, h_SD.size(0));
+      const at::AutoGradMode with_graph(true);
+      const Tensor h_CD = h_SD.slice(0, begin, end).detach().requires_grad_(train_hidden);
+      const Tensor loss_C = losses_of(owned->logits(h_CD, begin), labels_S.slice(0, begin, end));
+      variable_list inputs = trained;
+      if (train_hidden) {
+        inputs.push_back(h_CD);
+      }
+      add_gradients(torch::autograd::grad({loss_C}, inputs, {grads[0].slice(0, begin, end)}, /*retain_graph=*/std::nullopt,
+                                          /*create_graph=*/false, /*allow_unused=*/true),
+                    gradients, begin, end);
+    }
+    gradients.insert(gradients.end(), 3, Tensor());
+    return gradients;
+  }
+
+  static Tensor losses_of(const Tensor& logits_CV, const Tensor& labels_C) {
+    return at::cross_entropy_loss(widened(logits_CV), labels_C, {}, at::Reduction::None);
+  }
+
+  /// Adds those of a chunk: of the trained tensors, and of h if it has any.
+  static void add_gradients(const variable_list& of_chunk, variable_list& gradients, int64_t begin, int64_t end) {
+    const at::NoGradGuard no_grad;
+    for (size_t i = 1; i < gradients.size(); ++i) {
+      if (of_chunk[i - 1].defined()) {
+        gradients[i].add_(of_chunk[i - 1]);
+      }
+    }
+    if (gradients[0].defined()) {
+      gradients[0].slice(0, begin, end).copy_(of_chunk.back());
+    }
   }
 };
 
@@ -204,6 +302,25 @@ Tensor linear_cross_entropy_reference(const Tensor& h_SD, const Tensor& W_VD, co
 Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
                              const LogitsOf& logits) {
   return ChunkedCrossEntropy::apply(h_SD, at::TensorList(trained), labels_S, vocab_size, &logits);
+}
+
+Tensor linear_token_losses(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S) {
+  std::vector<Tensor> trained;
+  for (const Tensor& tensor : {W_VD, bias_V.value_or(Tensor())}) {
+    if (tensor.defined() && tensor.requires_grad()) {
+      trained.push_back(tensor);
+    }
+  }
+  if (trained.empty() || !at::GradMode::is_enabled()) {
+    return LinearTokenLosses::apply(h_SD, W_VD, bias_V, labels_S);
+  }
+  const auto logits = [W_VD, bias_V](const Tensor& h_CD, int64_t) { return at::linear(h_CD, W_VD, bias_V.value_or(Tensor())); };
+  return chunked_token_losses(h_SD, labels_S, W_VD.size(0), trained, logits);
+}
+
+Tensor chunked_token_losses(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
+                            const LogitsOf& logits) {
+  return ChunkedTokenLosses::apply(h_SD, at::TensorList(trained), labels_S, vocab_size, c10::make_intrusive<OwnedLogits>(logits));
 }
 
 TokenScores token_scores(const Tensor& logits_SV, const Tensor& labels_S) {

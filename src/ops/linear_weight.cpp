@@ -17,13 +17,26 @@ constexpr int64_t kNormChunkElements = int64_t{1} << 22;
 
 /// W Aᵀ in A's dtype; W may be in a narrower one.
 Tensor widened_product(const LinearWeight& weight, const Tensor& A_RI) {
-  if (weight.dtype() == A_RI.scalar_type()) {
+  if (weight.dtype() == A_RI.scalar_type() && weight.tensor().defined()) {
     return weight.dequantised().mm(A_RI.t());
   }
   const int64_t outputs = weight.out_features(), rows = std::max<int64_t>(1, kNormChunkElements / weight.in_features());
   std::vector<Tensor> parts;
   for (int64_t begin = 0; begin < outputs; begin += rows) {
     parts.push_back(weight.rows(begin, std::min(begin + rows, outputs)).to(A_RI.scalar_type()).mm(A_RI.t()));
+  }
+  return at::cat(parts);
+}
+
+/// Rows of W; other kinds than a dense weight compute only these.
+Tensor selected_rows(const LinearWeight& weight, const Tensor& rows_N) {
+  if (weight.tensor().defined()) {
+    return weight.dequantised().index_select(0, rows_N);
+  }
+  std::vector<Tensor> parts;
+  for (int64_t n = 0; n < rows_N.size(0); ++n) {
+    const auto row = rows_N[n].item<int64_t>();
+    parts.push_back(weight.rows(row, row + 1));
   }
   return at::cat(parts);
 }
@@ -74,7 +87,7 @@ Tensor adapted_row_norms(const LinearWeight& weight, const Tensor& base_norm_O, 
   // Where the terms cancel, so do their significant digits.
   const Tensor cancelled_N = square_O.lt(0.1 * terms_O).nonzero().squeeze(1);
   if (cancelled_N.size(0) > 0) {
-    const Tensor W_NI = weight.dequantised().index_select(0, cancelled_N).to(A_RI.scalar_type());
+    const Tensor W_NI = selected_rows(weight, cancelled_N).to(A_RI.scalar_type());
     const DenseWeight sum(at::addmm(W_NI, B_OR.index_select(0, cancelled_N), A_RI, 1, scale));
     norm_O.index_copy_(0, cancelled_N, sum.row_norms(A_RI.scalar_type()));
   }

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
@@ -60,9 +59,9 @@ Tensor normalised(const Slot& slot, const Tensor& gradient, double beta2) {
 }
 
 /// Shazeer & Stern 2018, algorithm 4, with the schedule's learning rate, no first moment, and decoupled weight decay.
-class Adafactor : public Optimizer {
+class Adafactor : public GroupedOptimizer {
  public:
-  explicit Adafactor(std::vector<ParameterGroup> groups) : groups_(std::move(groups)) {
+  explicit Adafactor(OptimizerParts parts) : GroupedOptimizer(std::move(parts)) {
     for (const ParameterGroup& group : groups_) {
       slots_.emplace_back();
       for (const nn::Parameter& parameter : group.parameters) {
@@ -71,16 +70,11 @@ class Adafactor : public Optimizer {
     }
   }
 
-  void update(double learning_rate, double gradient_scale) override {
-    const at::NoGradGuard no_grad;
-    for (size_t i = 0; i < groups_.size(); ++i) {
-      const Updates updates = updates_of(groups_[i]);
-      const double rate = learning_rate * groups_[i].rate_factor;
-      for (size_t j = 0; j < updates.indices.size(); ++j) {
-        const Tensor& raw = updates.gradients[j];
-        const Tensor gradient = gradient_scale == 1.0 ? raw : raw * gradient_scale;
-        update(updates.parameters[j], slots_[i][updates.indices[j]], gradient, rate, groups_[i].weight_decay);
-      }
+  void update_group(size_t index, const Updates& updates, double rate, double gradient_scale) override {
+    for (size_t i = 0; i < updates.indices.size(); ++i) {
+      const Tensor& raw = updates.gradients[i];
+      const Tensor gradient = gradient_scale == 1.0 ? raw : raw * gradient_scale;
+      update_one(updates.parameters[i], slots_[index][updates.indices[i]], gradient, rate, groups_[index].weight_decay);
     }
   }
 
@@ -103,7 +97,7 @@ class Adafactor : public Optimizer {
   }
 
  private:
-  static void update(const Tensor& parameter, const Slot& slot, const Tensor& gradient, double rate, double weight_decay) {
+  static void update_one(const Tensor& parameter, const Slot& slot, const Tensor& gradient, double rate, double weight_decay) {
     const double step = *slot.step.mutable_data_ptr<float>() += 1.0F;
     const Tensor update = normalised(slot, gradient.to(compute_type(parameter)), 1.0 - std::pow(step, kDecayRate));
     const double root_mean_square = norm_of({update}) / std::sqrt(static_cast<double>(update.numel()));
@@ -115,14 +109,13 @@ class Adafactor : public Optimizer {
     }
   }
 
-  std::vector<ParameterGroup> groups_;
   std::vector<std::vector<Slot>> slots_;  ///< by group and parameter
 };
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adafactor(const OptimizerOptions& /*options*/, std::vector<ParameterGroup> groups) {
-  return std::make_unique<Adafactor>(std::move(groups));
+std::unique_ptr<Optimizer> make_adafactor(OptimizerParts parts) {
+  return std::make_unique<Adafactor>(std::move(parts));
 }
 
 }  // namespace lora::optim

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include "optim/kinds.h"
 #include "optim/pieces.h"
@@ -16,29 +15,24 @@ struct Moments {
   std::vector<Tensor> steps;  ///< float32 scalars on the parameter's device: torch's kernel reads them there
 };
 
-class AdamW : public Optimizer {
+class AdamW : public GroupedOptimizer {
  public:
-  AdamW(const OptimizerOptions& options, std::vector<ParameterGroup> groups) : options_(options), groups_(std::move(groups)) {
+  explicit AdamW(OptimizerParts parts) : GroupedOptimizer(std::move(parts)) {
     for (const ParameterGroup& group : groups_) {
-      moments_.push_back({zero_moments(group), zero_moments(group), {}});
+      moments_.push_back({zero_moments(*memory_, group), zero_moments(*memory_, group), {}});
       for (const nn::Parameter& parameter : group.parameters) {
         moments_.back().steps.push_back(at::zeros({}, parameter.tensor.options().dtype(at::kFloat).requires_grad(false)));
       }
     }
   }
 
-  void update(double learning_rate, double gradient_scale) override {
-    const at::NoGradGuard no_grad;
-    for (size_t i = 0; i < groups_.size(); ++i) {
-      const Updates updates = updates_of(groups_[i]);
-      const Moments moments{chosen(moments_[i].exp_avgs, updates), chosen(moments_[i].exp_avg_sqs, updates),
-                            chosen(moments_[i].steps, updates)};
-      const double rate = learning_rate * groups_[i].rate_factor;
-      if (updates.on_cpu()) {
-        update_in_one_pass(updates, moments, rate, groups_[i].weight_decay, gradient_scale);
-      } else if (!updates.empty()) {
-        update_by_torch(updates, moments, rate, groups_[i].weight_decay, gradient_scale);
-      }
+  void update_group(size_t index, const Updates& updates, double rate, double gradient_scale) override {
+    const Moments moments{chosen(moments_[index].exp_avgs, updates), chosen(moments_[index].exp_avg_sqs, updates),
+                          chosen(moments_[index].steps, updates)};
+    if (updates.on_cpu()) {
+      update_in_one_pass(updates, moments, rate, groups_[index].weight_decay, gradient_scale);
+    } else {
+      update_by_torch(updates, moments, rate, groups_[index].weight_decay, gradient_scale);
     }
   }
 
@@ -77,15 +71,13 @@ class AdamW : public Optimizer {
                       rate, options_.beta1, options_.beta2, weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, divisor);
   }
 
-  OptimizerOptions options_;
-  std::vector<ParameterGroup> groups_;
   std::vector<Moments> moments_;  ///< one per group
 };
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, std::vector<ParameterGroup> groups) {
-  return std::make_unique<AdamW>(options, std::move(groups));
+std::unique_ptr<Optimizer> make_adamw(OptimizerParts parts) {
+  return std::make_unique<AdamW>(std::move(parts));
 }
 
 }  // namespace lora::optim

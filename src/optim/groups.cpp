@@ -54,6 +54,22 @@ std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& p
   return groups;
 }
 
+std::vector<ParameterGroup> split_groups(const std::vector<ParameterGroup>& groups, int64_t most) {
+  std::vector<ParameterGroup> result;
+  for (const ParameterGroup& group : groups) {
+    int64_t elements = most;  // of the last group of the result, which is full at the beginning
+    for (const nn::Parameter& parameter : group.parameters) {
+      if (elements + parameter.tensor.numel() > most) {
+        result.push_back({group.weight_decay, group.rate_factor, {}});
+        elements = 0;
+      }
+      result.back().parameters.push_back(parameter);
+      elements += parameter.tensor.numel();
+    }
+  }
+  return result;
+}
+
 Updates updates_of(const ParameterGroup& group) {
   Updates updates;
   for (size_t i = 0; i < group.parameters.size(); ++i) {
@@ -78,10 +94,10 @@ void mark_changed(const std::vector<at::Tensor>& parameters) {
   }
 }
 
-std::vector<at::Tensor> zero_moments(const ParameterGroup& group) {
+std::vector<at::Tensor> zero_moments(StateMemory& memory, const ParameterGroup& group) {
   std::vector<at::Tensor> moments;
   for (const nn::Parameter& parameter : group.parameters) {
-    moments.push_back(at::zeros_like(parameter.tensor));
+    moments.push_back(memory.zeros_like(parameter.tensor, parameter.tensor.scalar_type()));
   }
   return moments;
 }

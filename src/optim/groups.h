@@ -3,6 +3,7 @@
 
 #include "lora/nn/parameter.h"
 #include "lora/optim/options.h"
+#include "optim/state_memory.h"
 
 namespace lora::optim {
 
@@ -18,6 +19,9 @@ struct ParameterGroup {
 /// @param learning_rate the highest of the schedule.
 std::vector<ParameterGroup> group_parameters(const std::vector<nn::Parameter>& parameters, const OptimizerOptions& options,
                                              double learning_rate);
+
+/// The same parameters in groups of at most `most` elements, or of a single larger parameter.
+std::vector<ParameterGroup> split_groups(const std::vector<ParameterGroup>& groups, int64_t most);
 
 /// What an optimiser updates at once: the parameters of a group that have a gradient, and their indices.
 struct Updates {
@@ -38,7 +42,7 @@ std::vector<at::Tensor> scaled_gradients(const Updates& updates, double scale);
 void mark_changed(const std::vector<at::Tensor>& parameters);
 
 /// A moment for each parameter, in its dtype and memory order.
-std::vector<at::Tensor> zero_moments(const ParameterGroup& group);
+std::vector<at::Tensor> zero_moments(StateMemory& memory, const ParameterGroup& group);
 
 /// Those of `tensors` that an update affects.
 std::vector<at::Tensor> chosen(const std::vector<at::Tensor>& tensors, const Updates& updates);

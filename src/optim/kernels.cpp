@@ -45,9 +45,9 @@ void quantize(int64_t count, const float* values, QuantizedMoment moment) {
 
 }  // namespace
 
-template <typename Scalar>
+template <typename Scalar, typename Moment>
 void lion_update(const LionFactors& factors, int64_t count, Scalar* __restrict parameter, const Scalar* __restrict gradient,
-                 Scalar* __restrict exp_avg) {
+                 Moment* __restrict exp_avg) {
   using Compute = at::opmath_type<Scalar>;
   const auto scale = static_cast<Compute>(factors.gradient_scale);
   const auto beta1 = static_cast<Compute>(factors.beta1);
@@ -62,7 +62,7 @@ void lion_update(const LionFactors& factors, int64_t count, Scalar* __restrict p
     const Compute direction = m * beta1 + g * beta1_rest;
     const Compute sign = static_cast<Compute>(direction > 0) - static_cast<Compute>(direction < 0);
     parameter[i] = static_cast<Scalar>(static_cast<Compute>(parameter[i]) * decay - rate * sign);
-    exp_avg[i] = static_cast<Scalar>(m * beta2 + g * beta2_rest);
+    exp_avg[i] = static_cast<Moment>(m * beta2 + g * beta2_rest);
   }
 }
 
@@ -122,6 +122,19 @@ void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* param
 }
 
 template <typename Scalar>
+void lion_8bit_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg) {
+  std::array<float, kQuantizationBlock> m;
+  for (int64_t done = 0; done < count; done += kQuantizationBlock) {
+    const int64_t size = std::min(kQuantizationBlock, count - done);
+    dequantize(size, exp_avg, m.data());
+    lion_update(factors, size, parameter + done, gradient + done, m.data());
+    quantize(size, m.data(), exp_avg);
+    exp_avg.codes += size;
+    ++exp_avg.absmax;
+  }
+}
+
+template <typename Scalar>
 double sum_of_squares(int64_t count, const Scalar* values) {
   constexpr int64_t kLanes = 16;  // independent sums, for SIMD
   double sums[kLanes] = {};       // a plain array: its index is not checked
@@ -147,6 +160,7 @@ double sum_of_squares(int64_t count, const Scalar* values) {
   template void lion_update(const LionFactors&, int64_t, Scalar*, const Scalar*, Scalar*);                                 \
   template void adamw_update(const AdamWFactors&, int64_t, Scalar*, const Scalar*, Scalar*, Scalar*);                      \
   template void adamw_8bit_update(const AdamWFactors&, int64_t, Scalar*, const Scalar*, QuantizedMoment, QuantizedMoment); \
+  template void lion_8bit_update(const LionFactors&, int64_t, Scalar*, const Scalar*, QuantizedMoment);                    \
   template double sum_of_squares(int64_t, const Scalar*);
 LORA_KERNELS(float)
 LORA_KERNELS(double)
@@ -154,9 +168,13 @@ LORA_KERNELS(c10::Half)
 LORA_KERNELS(c10::BFloat16)
 #undef LORA_KERNELS
 
-// 8-bit AdamW keeps the moments of its small tensors in float32.
-template void adamw_update(const AdamWFactors&, int64_t, double*, const double*, float*, float*);
-template void adamw_update(const AdamWFactors&, int64_t, c10::Half*, const c10::Half*, float*, float*);
-template void adamw_update(const AdamWFactors&, int64_t, c10::BFloat16*, const c10::BFloat16*, float*, float*);
+// bitsandbytes' optimisers keep moments in float32, those of 8 bits for their small tensors.
+#define LORA_FLOAT32_MOMENTS(Scalar)                                                      \
+  template void lion_update(const LionFactors&, int64_t, Scalar*, const Scalar*, float*); \
+  template void adamw_update(const AdamWFactors&, int64_t, Scalar*, const Scalar*, float*, float*);
+LORA_FLOAT32_MOMENTS(double)
+LORA_FLOAT32_MOMENTS(c10::Half)
+LORA_FLOAT32_MOMENTS(c10::BFloat16)
+#undef LORA_FLOAT32_MOMENTS
 
 }  // namespace lora::optim

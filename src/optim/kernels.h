@@ -19,8 +19,8 @@ struct LionFactors {
 };
 
 /// Lion (Chen et al. 2023, algorithm 2).
-template <typename Scalar>
-void lion_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Scalar* exp_avg);
+template <typename Scalar, typename Moment>
+void lion_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, Moment* exp_avg);
 
 struct AdamWFactors {
   double gradient_scale;
@@ -58,6 +58,10 @@ struct QuantizedMoment {
 template <typename Scalar>
 void adamw_8bit_update(const AdamWFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg,
                        QuantizedMoment exp_avg_sq);
+
+/// lion_update with a moment that is dequantised before and quantised after it, in the same way.
+template <typename Scalar>
+void lion_8bit_update(const LionFactors& factors, int64_t count, Scalar* parameter, const Scalar* gradient, QuantizedMoment exp_avg);
 
 /// The sum of squares in float64, in an order that depends only on `count`.
 template <typename Scalar>

@@ -1,27 +1,28 @@
 #pragma once
 #include <memory>
-#include <vector>
 
-#include "lora/optim/optimizer.h"
-#include "optim/groups.h"
+#include "optim/grouped_optimizer.h"
 
 namespace lora::optim {
 
-// One function per kind. `groups`: every parameter once, as group_parameters() returns them.
+// One function per kind.
 
 /// torch.optim.AdamW(fused=True).
-std::unique_ptr<Optimizer> make_adamw(const OptimizerOptions& options, std::vector<ParameterGroup> groups);
+std::unique_ptr<Optimizer> make_adamw(OptimizerParts parts);
+
+/// bitsandbytes.optim.AdamW with optim_bits 32 and 8.
+std::unique_ptr<Optimizer> make_adamw_32bit(OptimizerParts parts);
+std::unique_ptr<Optimizer> make_adamw_8bit(OptimizerParts parts);
 
 /// torch.optim.SGD without momentum.
-std::unique_ptr<Optimizer> make_sgd(const OptimizerOptions& options, std::vector<ParameterGroup> groups);
+std::unique_ptr<Optimizer> make_sgd(OptimizerParts parts);
 
-/// Lion (Chen et al. 2023).
-std::unique_ptr<Optimizer> make_lion(const OptimizerOptions& options, std::vector<ParameterGroup> groups);
+/// Lion (Chen et al. 2023) with its moment in the parameter's dtype, and as bitsandbytes.optim.Lion with optim_bits 32 and 8.
+std::unique_ptr<Optimizer> make_lion(OptimizerParts parts);
+std::unique_ptr<Optimizer> make_lion_32bit(OptimizerParts parts);
+std::unique_ptr<Optimizer> make_lion_8bit(OptimizerParts parts);
 
 /// transformers.Adafactor(scale_parameter=False, relative_step=False).
-std::unique_ptr<Optimizer> make_adafactor(const OptimizerOptions& options, std::vector<ParameterGroup> groups);
-
-/// bitsandbytes.optim.AdamW8bit.
-std::unique_ptr<Optimizer> make_adamw_8bit(const OptimizerOptions& options, std::vector<ParameterGroup> groups);
+std::unique_ptr<Optimizer> make_adafactor(OptimizerParts parts);
 
 }  // namespace lora::optim

@@ -5,31 +5,46 @@
 
 #include <array>
 #include <cmath>
+#include <memory>
 
 #include "lora/base/error.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
 #include "lora/nn/weight_changes.h"
 #include "optim/kinds.h"
+#include "optim/state_memory.h"
 
 namespace lora::optim {
 namespace {
 
 struct OptimizerEntry {
   OptimizerKind kind;
-  std::unique_ptr<Optimizer> (*make)(const OptimizerOptions&, std::vector<ParameterGroup>);
+  std::unique_ptr<Optimizer> (*make)(OptimizerParts);
 };
 
-/// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one.
-constexpr std::array<OptimizerEntry, 6> kOptimizerTable{{
+/// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one. Paged optimisers
+/// differ from the others in the memory of their moments.
+constexpr std::array<OptimizerEntry, 15> kOptimizerTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
     {OptimizerKind::kAdamW8bit, make_adamw_8bit},
+    {OptimizerKind::kAdamWBnb8bit, make_adamw_8bit},
+    {OptimizerKind::kPagedAdamW, make_adamw_32bit},
+    {OptimizerKind::kPagedAdamW32bit, make_adamw_32bit},
+    {OptimizerKind::kPagedAdamW8bit, make_adamw_8bit},
     {OptimizerKind::kAdafactor, make_adafactor},
     {OptimizerKind::kLion, make_lion},
+    {OptimizerKind::kLion32bit, make_lion_32bit},
+    {OptimizerKind::kLion8bit, make_lion_8bit},
+    {OptimizerKind::kPagedLion, make_lion_32bit},
+    {OptimizerKind::kPagedLion32bit, make_lion_32bit},
+    {OptimizerKind::kPagedLion8bit, make_lion_8bit},
     {OptimizerKind::kSgd, make_sgd},
 }};
 static_assert(kOptimizerTable.size() == kOptimizers.entries.size());
+
+/// Elements of a group whose moments are in a file: after each group, this process gives up their pages.
+constexpr int64_t kElementsAtOnce = int64_t{1} << 22;
 
 void require_argument(bool holds, const std::string& key, double found, const std::string& expected) {
   if (!holds) {
@@ -52,6 +67,14 @@ void require_valid_options(const OptimizerOptions& options, double learning_rate
   }
 }
 
+void require_parameters(const std::vector<nn::Parameter>& parameters) {
+  if (parameters.empty()) {
+    config_error("adapter",
+                 "there is nothing to train: found 0 trainable parameters, expected at least one. "
+                 "Check target_modules and layers_to_transform.");
+  }
+}
+
 /// The checked tensor of the file that replaces `current`.
 at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& current) {
   if (!file.contains(current.name)) {
@@ -65,6 +88,34 @@ at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& 
                                        ". The checkpoint belongs to a run with other shapes, another dtype or another optim."));
   }
   return stored;
+}
+
+std::unique_ptr<Optimizer> make_in(std::shared_ptr<StateMemory> memory, StatePlace place, const OptimizerOptions& options,
+                                   const std::vector<nn::Parameter>& parameters, double learning_rate) {
+  std::vector<ParameterGroup> groups = group_parameters(parameters, options, learning_rate);
+  if (place == StatePlace::kFile) {
+    groups = split_groups(groups, kElementsAtOnce);
+  }
+  for (const OptimizerEntry& entry : kOptimizerTable) {
+    if (entry.kind == options.kind) {
+      return entry.make({options, std::move(groups), std::move(memory)});
+    }
+  }
+  config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()));
+}
+
+/// Adds up the moments without allocating them. Returns the size of the whole state.
+int64_t count_state(const std::shared_ptr<CountedState>& counted, const OptimizerOptions& options,
+                    const std::vector<nn::Parameter>& parameters) {
+  std::vector<nn::Parameter> shapes;  // without data
+  for (const nn::Parameter& parameter : parameters) {
+    shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay});
+  }
+  int64_t bytes = 0;
+  for (const io::NamedTensor& entry : make_in(counted, StatePlace::kMemory, options, shapes, /*learning_rate=*/1.0)->state()) {
+    bytes += static_cast<int64_t>(entry.tensor.nbytes());
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -88,29 +139,29 @@ void Optimizer::load_state(const io::SafetensorsFile& file) {
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate) {
   require_valid_options(options, learning_rate);
-  if (parameters.empty()) {
-    config_error("adapter",
-                 "there is nothing to train: found 0 trainable parameters, expected at least one. "
-                 "Check target_modules and layers_to_transform.");
+  require_parameters(parameters);
+  const StatePlace place = state_place(options, parameters);
+  const auto counted = std::make_shared<CountedState>();
+  if (place == StatePlace::kFile) {
+    count_state(counted, options, parameters);  // the file is created in its full size
   }
-  for (const OptimizerEntry& entry : kOptimizerTable) {
-    if (entry.kind == options.kind) {
-      return entry.make(options, group_parameters(parameters, options, learning_rate));
-    }
-  }
-  config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()));
+  return make_in(make_state_memory(place, options, *counted), place, options, parameters, learning_rate);
 }
 
-int64_t state_bytes(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
-  std::vector<nn::Parameter> shapes;  // without data
-  for (const nn::Parameter& parameter : parameters) {
-    shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay});
+StateSize state_size(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
+  require_parameters(parameters);
+  const StatePlace place = state_place(options, parameters);
+  const auto counted = std::make_shared<CountedState>();
+  const int64_t bytes = count_state(counted, options, parameters);
+  switch (place) {
+    case StatePlace::kFile:
+      return {bytes - counted->moment_bytes(), state_file_size(*counted), 0};
+    case StatePlace::kPaged:
+      return {bytes - counted->paged_bytes(), 0, counted->paged_bytes()};
+    case StatePlace::kMemory:
+      break;
   }
-  int64_t bytes = 0;
-  for (const io::NamedTensor& entry : make_optimizer(options, shapes, /*learning_rate=*/1.0)->state()) {
-    bytes += static_cast<int64_t>(entry.tensor.nbytes());
-  }
-  return bytes;
+  return {bytes, 0, 0};
 }
 
 }  // namespace lora::optim

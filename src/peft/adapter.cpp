@@ -73,7 +73,9 @@ class AdapterReader {
     if (!update) {
       return;
     }
-    update->inputs_first = !update->is_embedding && adapter.options.fan_in_fan_out;
+    if (update->kind == PairKind::kLinear && adapter.options.fan_in_fan_out) {
+      update->kind = PairKind::kConv1D;
+    }
     add_vector(parts, ParameterRole::kLowRankBias, *update, update->bias_O);
     add_vector(parts, ParameterRole::kMagnitude, *update, update->magnitude_O);
     update->alpha = pattern_value(adapter.options.alpha_pattern, module, adapter.options.lora_alpha, "alpha_pattern");
@@ -89,8 +91,8 @@ class AdapterReader {
   /// A and B of a module, or nothing after recording a fault.
   std::optional<LowRankUpdate> pair_of(const std::string& module, const Parts& parts) {
     const bool is_embedding = parts.count(ParameterRole::kEmbeddingA) + parts.count(ParameterRole::kEmbeddingB) > 0;
-    const auto a = parts.find(is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA);
-    const auto b = parts.find(is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB);
+    const PairKind kind = is_embedding ? PairKind::kEmbedding : PairKind::kLinear;
+    const auto a = parts.find(facts_of(kind).A), b = parts.find(facts_of(kind).B);
     if (a == parts.end() || b == parts.end()) {
       faults_["without the other half of the pair"].push_back(module);
       return std::nullopt;
@@ -103,7 +105,7 @@ class AdapterReader {
     update.module = module;
     update.A_RI = a->second.to(at::kFloat);
     update.B_OR = b->second.to(at::kFloat);
-    update.is_embedding = is_embedding;
+    update.kind = kind;
     if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
       faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                                   io::shape_text(b->second.sizes()));
@@ -231,7 +233,7 @@ void settle_start(Adapter& adapter, const std::function<Tensor(const std::string
   const at::NoGradGuard no_grad;
   std::vector<LowRankUpdate> updates = adapter.low_rank();
   for (LowRankUpdate& update : updates) {
-    if (!update.is_embedding) {
+    if (!update.is_embedding()) {
       const LowRankStart start = part_of_weight(adapter.options, weight_of(update.module), update.rank(), update.scale, update.module);
       update.A_RI = at::cat({update.A_RI, start.A_RI}, 0);
       update.B_OR = at::cat({update.B_OR, -start.B_OR}, 1);
@@ -259,8 +261,9 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (AdapterUpdate& update : adapter.updates) {
-    if (auto* pair = std::get_if<LowRankUpdate>(&update)) {
-      pair->inputs_first = inputs_first && !pair->is_embedding && pair->module != "lm_head";
+    auto* const pair = std::get_if<LowRankUpdate>(&update);
+    if (pair != nullptr && !pair->is_embedding()) {
+      pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }
   }
 }

@@ -152,8 +152,8 @@ class Extractor {
     if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
       LowRankUpdate update;
       update.module = module;
-      update.is_embedding = is_embedding;
-      update.inputs_first = turned_.count(module) > 0;
+      const bool is_turned = turned_.count(module) > 0;
+      update.kind = is_embedding ? PairKind::kEmbedding : is_turned ? PairKind::kConv1D : PairKind::kLinear;
       add_nearest(std::move(update), change, rank_, result_.approximation);
     } else {
       result_.not_captured.push_back({name, change.dim() == 2 ? "not a target" : "not a linear module's weight", norm});

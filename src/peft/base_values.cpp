@@ -43,9 +43,8 @@ void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::strin
     const nn::BaseWeight* const weight = find(tensor.name);
     if (weight == nullptr) {
       unknown.push_back(tensor.name);
-    } else if (weight->base().sizes() != tensor.tensor.sizes()) {
-      misshapen.push_back(tensor.name + " " + io::shape_text(tensor.tensor.sizes()) + " instead of " +
-                          io::shape_text(weight->base().sizes()));
+    } else if (tensor.tensor.sizes() != weight->shape()) {
+      misshapen.push_back(tensor.name + " " + io::shape_text(tensor.tensor.sizes()) + " instead of " + io::shape_text(weight->shape()));
     }
   }
   if (!unknown.empty()) {
@@ -56,9 +55,14 @@ void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::strin
     model_error(where, "has base weights of another shape: " + join(misshapen, ", ", kNamesShown) +
                            ". Likely cause: the vocabulary was resized before training. Give the resized model as the base.");
   }
-  std::set<const void*> done;
+  std::vector<const nn::BaseWeight*> done;
   for (const AdapterTensor& tensor : head_first(tensors, *model_)) {
-    if (done.insert(find(tensor.name)->base().const_data_ptr()).second && put(tensor)) {
+    const nn::BaseWeight& weight = *find(tensor.name);
+    if (std::any_of(done.begin(), done.end(), [&weight](const nn::BaseWeight* other) { return weight.shares_values_with(*other); })) {
+      continue;
+    }
+    done.push_back(&weight);
+    if (put(tensor, weight)) {
       changed.push_back(tensor.name);
     }
   }
@@ -69,10 +73,9 @@ void BaseValues::put(const std::vector<AdapterTensor>& tensors, const std::strin
 }
 
 /// Returns whether the tensor differs from the base's.
-bool BaseValues::put(const AdapterTensor& tensor) {
+bool BaseValues::put(const AdapterTensor& tensor, const nn::BaseWeight& base) {
   const at::NoGradGuard no_grad;
-  const Tensor base = find(tensor.name)->base();
-  const Tensor value = tensor.tensor.to(base.options());
+  const Tensor value = tensor.tensor.to(at::TensorOptions(base.dtype()).device(base.device()));
   const auto known = std::find_if(values_.begin(), values_.end(), [&](const Value& other) {
     return other.module == tensor.module && tensor.name == other.module + "." + other.part;
   });
@@ -80,13 +83,13 @@ bool BaseValues::put(const AdapterTensor& tensor) {
     known->tensor.copy_(value);
     return false;
   }
-  if (at::equal(value, base)) {
+  if (at::equal(value, base.base())) {
     return false;
   }
   bool has_rows = false;
   for (nn::Host* host : model_->hosts()) {
     for (nn::BaseWeight& weight : host->weights()) {
-      if (weight.base().const_data_ptr() == base.const_data_ptr()) {
+      if (weight.shares_values_with(base)) {
         weight.replace(adapter_name_, value);
         has_rows = has_rows || (host->name() == tensor.module && !host->attached<nn::TokenRows>().empty());
       }

@@ -29,7 +29,7 @@ class BaseValues {
     Tensor tensor;
     bool has_rows;  ///< the module also has trained token rows
   };
-  bool put(const AdapterTensor& tensor);
+  bool put(const AdapterTensor& tensor, const nn::BaseWeight& base);
   nn::BaseWeight* find(const std::string& name) const;
 
   nn::Model* model_;

@@ -125,7 +125,7 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
     for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = part.update;
       const bool fits =
-          other.is_embedding == first.is_embedding && other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
+          other.is_embedding() == first.is_embedding() && other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
       if (!fits) {
         faults["modules of different shapes"].insert(module);
       } else if (recipe.form == Form::kFactors && other.rank() != first.rank()) {
@@ -164,8 +164,7 @@ class Combiner {
     generator_ = at::detail::createCPUGenerator(mix64(options_.seed, hash_name(module)));
     LowRankUpdate result;
     result.module = module;
-    result.is_embedding = parts.front().update.is_embedding;
-    result.inputs_first = parts.front().update.inputs_first;
+    result.kind = parts.front().update.kind;
     if (recipe_.form == Form::kFactors) {
       combine_factors(parts, result);
     } else if (recipe_.form == Form::kStack) {

@@ -71,7 +71,7 @@ LowRankUpdate mlx_update(const std::string& module, const MlxTensors& parts, dou
   update.B_OR = b->second.t().contiguous();
   update.scale = scale;
   update.alpha = scale * static_cast<double>(update.rank());
-  update.is_embedding = is_embedding_name(module);
+  update.kind = is_embedding_name(module) ? PairKind::kEmbedding : PairKind::kLinear;
   if (const auto magnitude = parts.find("m"); magnitude != parts.end()) {
     if (magnitude->second.numel() != update.B_OR.size(0)) {
       model_error(where, "m has a wrong length: found " + std::to_string(magnitude->second.numel()) + " values, expected " +
@@ -99,7 +99,7 @@ Json config_json(const Adapter& adapter, const std::vector<LowRankUpdate>& updat
 }  // namespace
 
 std::string mlx_refusal(const LowRankUpdate& update, const BaseFacts& base) {
-  if (!update.is_embedding) {
+  if (!update.is_embedding()) {
     return "";
   }
   if (update.magnitude_O) {

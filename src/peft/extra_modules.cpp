@@ -10,6 +10,7 @@
 #include "lora/peft/task.h"
 #include "peft/module_hints.h"
 #include "peft/targets.h"
+#include "peft/unquantised.h"
 
 namespace lora::peft {
 
@@ -28,7 +29,7 @@ Tensor trained_copy(const Tensor& base) {
 
 class Attacher {
  public:
-  Attacher(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
+  Attacher(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted, const std::string& adapter)
       : options_(options), model_(model), head_(model.head()), adapted_(adapted), adapter_(adapter), hosts_(model.hosts()) {}
 
   ExtraModules attach() {
@@ -111,6 +112,8 @@ class Attacher {
         weight.replace(adapter_, result_.trained.front().held.tensor);
         result_.aliases.emplace_back(HeldTensor{{name, result_.trained.front().held.tensor}});
       } else {
+        require_unquantised(weight, kSave, "trains whole weights",
+                            "Make the module a target instead, or use the model that was not quantised.");
         train(weight, "");
       }
     }
@@ -166,11 +169,11 @@ class Attacher {
 
   void attach_rows(nn::MatrixHost& host, const std::vector<int64_t>& ids, bool with_head) {
     require_free(host);
-    const Tensor weight_VD = host.weights().front().base();
-    require_ids(ids, weight_VD.size(0));
-    const Tensor ids_N = at::tensor(ids, at::kLong).to(weight_VD.device());
-    const Tensor rows_ND = trained_copy(weight_VD.index_select(0, ids_N));
-    const nn::TokenRows rows(adapter_, ids_N, rows_ND, weight_VD.size(0));
+    const nn::BaseWeight& weight = host.weights().front();
+    const int64_t vocab_size = weight.shape()[0];
+    require_ids(ids, vocab_size);
+    const Tensor rows_ND = trained_copy(weight.base_rows(ids));
+    const nn::TokenRows rows(adapter_, at::tensor(ids, at::kLong).to(weight.device()), rows_ND, vocab_size);
     TargetMatch match{"trainable_token_indices", {host.name()}};
     host.attach(rows);
     if (with_head) {
@@ -217,7 +220,7 @@ class Attacher {
     return names;
   }
 
-  const LoraOptions& options_;
+  const ExtraOptions& options_;
   nn::Model& model_;
   nn::Linear* head_;  ///< null: the model has none over the vocabulary
   const std::set<std::string>& adapted_;
@@ -231,7 +234,7 @@ class Attacher {
 
 }  // namespace
 
-ExtraModules attach_extra_modules(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
+ExtraModules attach_extra_modules(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
                                   const std::string& adapter_name) {
   return Attacher(options, model, adapted, adapter_name).attach();
 }

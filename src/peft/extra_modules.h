@@ -26,8 +26,8 @@ struct ExtraModules {
 /// (not only after a '.'); a module that contains others is trained with all of them; a tied head keeps the base's weight unless
 /// ensure_weight_tying is set, but shares the token rows of the embeddings. Throws config Error for a name that matches nothing, a
 /// module that would be trained in two ways, and token ids that are duplicate or not in the vocabulary.
-/// @param adapted names of the modules with a low-rank pair.
-ExtraModules attach_extra_modules(const LoraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
+/// @param adapted names of the modules that the method itself adapts.
+ExtraModules attach_extra_modules(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
                                   const std::string& adapter_name);
 
 }  // namespace lora::peft

@@ -4,6 +4,7 @@
 #include "lora/io/dtype_name.h"
 #include "lora/peft/method.h"
 #include "peft/tensor_file.h"
+#include "peft/unquantised.h"
 
 namespace lora::peft {
 
@@ -16,6 +17,12 @@ class Full : public Method {
   Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names)
       : config_(std::move(config)), file_names_(std::move(file_names)), parameters_(model.base_parameters()) {
     config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
+    for (const nn::Host* host : model.hosts()) {
+      for (const nn::BaseWeight& weight : host->weights()) {
+        require_unquantised(weight, "adapter", "without an adapter every weight is trained",
+                            "Train an adapter, or use the model that was not quantised.");
+      }
+    }
     TargetMatch everything{"every base weight", {}};
     for (const nn::Parameter& parameter : parameters_) {
       parameter.tensor.set_requires_grad(true);

@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
+#include "lora/base/random.h"
 #include "lora/nn/weight_changes.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/adapter_folder.h"
@@ -17,6 +18,7 @@
 #include "peft/base_values.h"
 #include "peft/extra_modules.h"
 #include "peft/keys.h"
+#include "peft/loftq.h"
 #include "peft/lora_init.h"
 #include "peft/missing_tensors.h"
 #include "peft/renamed_options.h"
@@ -34,6 +36,13 @@ std::vector<std::string> module_names(nn::Model& model) {
     names.push_back(host->name());
   }
   return names;
+}
+
+PairKind kind_of(const nn::MatrixHost& host) {
+  if (dynamic_cast<const nn::Embedding*>(&host) != nullptr) {
+    return PairKind::kEmbedding;
+  }
+  return host.layout() == nn::WeightLayout::kInOut ? PairKind::kConv1D : PairKind::kLinear;
 }
 
 /// The adapter that training continues from or that is used, and the options, both with the model's names of the modules.
@@ -57,7 +66,7 @@ class Lora : public Method {
         base_(std::move(base)),
         model_(model),
         adapter_name_(std::move(adapter_name)),
-        chosen_(choose_hosts(options, model)),
+        chosen_(choose_hosts(options, model, /*warns=*/true)),
         base_values_(model, adapter_name_) {
     for (const nn::Parameter& parameter : model.base_parameters()) {
       parameter.tensor.set_requires_grad(false);
@@ -72,6 +81,7 @@ class Lora : public Method {
       attach_tied(*chosen_.tied_head);
     }
     attach_extra(model);
+    base_.corrects_quantization = options_.init == LoraInit::kLoftq;
     // As in PEFT, the last projection decides.
     options_.fan_in_fan_out = !chosen_.hosts.empty() && chosen_.hosts.back()->layout() == nn::WeightLayout::kInOut;
   }
@@ -80,7 +90,10 @@ class Lora : public Method {
   /// the trained values.
   /// @param file aligned with the model.
   void continue_from(const AdapterFolder& file) {
-    require_same_base(options_.init_from->string(), base_fingerprint(file.metadata()), base_);
+    const std::string where = options_.init_from->string();
+    require_same_base(where, base_fingerprint(file.metadata()), base_);
+    warn_of_other_quantization(where, file.metadata(), base_);
+    base_.corrects_quantization = corrects_quantization(file.metadata());
     const StoredTensors stored = take_stored(file);
     MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};
     for (const AdapterTensor& alias : tensors_of(aliases_)) {
@@ -130,15 +143,46 @@ class Lora : public Method {
     return {rank, alpha, scale_of(alpha, rank, options_.use_rslora)};
   }
 
+  /// PiSSA and OLoRA start from a part of the weight, which a packed weight has only approximately.
+  void require_start(const nn::Linear& host) const {
+    if (!changes_base(options_.init) || !host.weights().front().is_quantised()) {
+      return;
+    }
+    const std::string with = "on the packed weight of " + host.name();
+    if (options_.keeps_base) {
+      model_error(options_.init_from->string(), "was trained on a base from which its initialization was subtracted, which cannot be "
+                                                "repeated " + with + ": use it on the base of plain numbers, or save it with PEFT's "
+                                                "path_initial_model_for_weight_conversion");
+    }
+    if (options_.use_dora) {
+      config_error("adapter.use_dora", "cannot be combined with \"pissa\" or \"olora\" " + with + ": choose another initialization");
+    }
+  }
+
+  /// LoftQ starts from the error of a packed weight; where there is none, and for an adapter that is read from a file, from zero.
+  LowRankStart start_of(const nn::Linear& host, const Size& size, uint64_t seed) const {
+    const bool is_packed = host.weights().front().is_quantised();
+    if (options_.init != LoraInit::kLoftq || !is_packed || options_.init_from) {
+      return low_rank_start(options_, host, size.rank, size.scale, seed);
+    }
+    if (!base_.plain_weight) {
+      config_error("adapter.init_lora_weights",
+                   "\"loftq\" starts from what quantising the base has lost: found weights that the model's folder holds packed, expected "
+                   "a folder of plain numbers with model.quantization");
+    }
+    return loftq_start(host, base_.plain_weight(host.name() + ".weight"), size.rank, size.scale, mix64(seed, hash_name(a_name(host))));
+  }
+
   void attach(nn::Linear& host, uint64_t seed) {
     const Size size = size_of(host);
-    const LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
+    require_start(host);
+    const LowRankStart start = start_of(host, size, seed);
     if (changes_base(options_.init) && options_.keeps_base) {
       attach_with_start(host, size, start);
       return;
     }
     if (changes_base(options_.init)) {
-      residuals_.take_out(host, start, size.scale);
+      residuals_.take_out(host, start, size.scale, adapter_name_);
     }
     nn::LowRank pair = pair_of(start, size);
     if (options_.lora_bias) {
@@ -198,7 +242,7 @@ class Lora : public Method {
                         .scale = size.scale,
                         .magnitude_O = pair.magnitude_O,
                         .bias_O = pair.bias_O,
-                        .is_embedding = dynamic_cast<const nn::Embedding*>(&host) != nullptr});
+                        .kind = kind_of(host)});
     adapted_.insert(host.name());
     host.attach(std::move(pair));
   }
@@ -305,7 +349,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
 }
 
 void require_lora_targets(const LoraOptions& options, nn::Model& model) {
-  choose_hosts(Start(options, model).options, model);
+  choose_hosts(Start(options, model).options, model, /*warns=*/false);
 }
 
 }  // namespace lora::peft

@@ -124,7 +124,7 @@ LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, 
   throw_if_interrupted();  // a decomposition of a large weight takes seconds
   const at::NoGradGuard no_grad;
   const LowRankStart start = start_of(options, host, rank, scale, seed);
-  const at::Device device = host.weight().device();
+  const at::Device device = host.matrix()->device();
   return {start.A_RI.to(device).contiguous(), start.B_OR.to(device).contiguous()};
 }
 
@@ -141,7 +141,7 @@ LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& ho
   }
   const at::Generator generator = generator_of(seed, tensor_name(host.name(), ParameterRole::kEmbeddingB));
   const Tensor B_DR = at::empty({host.dim(), rank}, at::kFloat).normal_(0.0, 1.0, generator);
-  const at::Device device = host.weight().device();
+  const at::Device device = host.matrix()->device();
   return {A_RV.to(device), B_DR.to(device)};
 }
 
@@ -152,7 +152,7 @@ Tensor low_rank_bias_start(const LoraOptions& options, const nn::Linear& host, i
     const double bound = 1.0 / std::sqrt(static_cast<double>(rank));
     bias_O.uniform_(-bound, bound, generator_of(seed, tensor_name(host.name(), ParameterRole::kLowRankBias)));
   }
-  return bias_O.to(host.weight().device());
+  return bias_O.to(host.matrix()->device());
 }
 
 }  // namespace lora::peft

@@ -25,7 +25,7 @@ std::string weight_of(const std::string& module) {
 
 /// Whether a head's update and an embedding's are the same change of a shared weight.
 bool is_same_change(const LowRankUpdate& head, const LowRankUpdate& embedding) {
-  return !head.is_embedding && embedding.is_embedding && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&
+  return !head.is_embedding() && embedding.is_embedding() && !head.magnitude_O && !embedding.magnitude_O && head.scale == embedding.scale &&
          head.A_RI.equal(embedding.B_OR.t()) && head.B_OR.equal(embedding.A_RI.t());
 }
 

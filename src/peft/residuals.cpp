@@ -28,17 +28,22 @@ bool same_bits(const LowRankStart& one, const LowRankStart& other) {
 
 }  // namespace
 
-void Residuals::take_out(const nn::Linear& host, const LowRankStart& start, double scale) {
+void Residuals::take_out(nn::Linear& host, const LowRankStart& start, double scale, const std::string& adapter) {
   const at::NoGradGuard no_grad;
-  Tensor weight_OI = host.weight();
-  weight_OI.copy_(weight_OI.to(at::kFloat) - product(start, scale));
-  nn::base_weights_changed();
-  starts_.push_back({host.name(), weight_OI, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale});
+  Start own{host.name(), {}, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale};
+  if (host.weights().front().is_quantised()) {
+    host.attach(nn::LowRank(adapter, own.start.A_RI, own.start.B_OR, -scale));
+  } else {
+    own.weight_OI = host.weight();
+    own.weight_OI.copy_(own.weight_OI.to(at::kFloat) - product(start, scale));
+    nn::base_weights_changed();
+  }
+  starts_.push_back(std::move(own));
 }
 
 const Residuals::Start* Residuals::find(const AdapterUpdate& update) const {
   const auto* const pair = std::get_if<LowRankUpdate>(&update);
-  const auto is_its = [pair](const Start& start) { return pair != nullptr && !pair->is_embedding && start.module == pair->module; };
+  const auto is_its = [pair](const Start& start) { return pair != nullptr && !pair->is_embedding() && start.module == pair->module; };
   const auto found = std::find_if(starts_.begin(), starts_.end(), is_its);
   return found == starts_.end() ? nullptr : &*found;
 }
@@ -81,8 +86,11 @@ bool Residuals::match(Start& own, const LowRankStart& files) {
   if (same_bits(own.start, files)) {
     return true;
   }
-  own.weight_OI.copy_(own.weight_OI.to(at::kFloat) + (product(own.start, own.scale) - product(files, own.scale)));
-  own.start = files;
+  if (own.weight_OI.defined()) {
+    own.weight_OI.copy_(own.weight_OI.to(at::kFloat) + (product(own.start, own.scale) - product(files, own.scale)));
+  }
+  own.start.A_RI.copy_(files.A_RI);
+  own.start.B_OR.copy_(files.B_OR);
   return false;
 }
 

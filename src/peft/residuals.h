@@ -14,8 +14,9 @@ namespace lora::peft {
 /// Without such an initialization no function here changes anything.
 class Residuals {
  public:
-  /// Subtracts the initialization from its host's weight, computed in float32 and rounded once to the weight's dtype (as in PEFT).
-  void take_out(const nn::Linear& host, const LowRankStart& start, double scale);
+  /// Subtracts the initialization from its host's weight, computed in float32 and rounded once to the weight's dtype (as in PEFT). A
+  /// packed weight cannot change: a pair that is not trained is attached, which subtracts it from the result.
+  void take_out(nn::Linear& host, const LowRankStart& start, double scale, const std::string& adapter);
 
   /// The updates for the file, from the trained ones: [A; A0] and [B, -B0] for each pair, others unchanged.
   std::vector<AdapterUpdate> portable(std::vector<AdapterUpdate> trained) const;
@@ -32,8 +33,8 @@ class Residuals {
  private:
   struct Start {
     std::string module;
-    Tensor weight_OI;  ///< the host's weight
-    LowRankStart start;
+    Tensor weight_OI;    ///< the host's weight; undefined if it is packed
+    LowRankStart start;  ///< shared with the pair that subtracts it from a packed weight
     double scale;
   };
   /// The start of an update; null if nothing was subtracted for it.

@@ -30,16 +30,12 @@ std::vector<std::string> last_parts(const std::vector<nn::Host*>& hosts) {
   return parts;
 }
 
-bool can_be_adapted(const nn::Host* host) {
-  return dynamic_cast<const nn::MatrixHost*>(host) != nullptr;
-}
-
 /// The possible targets: the distinct last parts of the modules' names, with counts.
 std::string available(const std::vector<nn::Host*>& hosts) {
   std::vector<std::string> order;
   std::map<std::string, int> counts;
   for (const nn::Host* host : hosts) {
-    if (can_be_adapted(host) && counts[last_part(host->name())]++ == 0) {
+    if (host->takes_low_rank() && counts[last_part(host->name())]++ == 0) {
       order.push_back(last_part(host->name()));
     }
   }
@@ -89,7 +85,7 @@ class Exclusion {
 
 /// Throws if LoRA with these options cannot be attached to the host.
 void require_adaptable(const nn::Host* host, const LoraOptions& options) {
-  if (!can_be_adapted(host)) {
+  if (!host->takes_low_rank()) {
     config_error(kTargets, "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() +
                                ", expected Linear or Embedding");
   }
@@ -224,14 +220,14 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
     if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
       result.embeddings.push_back(embedding);
     } else {
-      result.hosts.push_back(dynamic_cast<nn::Linear*>(host));
+      result.hosts.push_back(&dynamic_cast<nn::Linear&>(*host));
     }
   }
 }
 
 /// The hosts that the entries match, without the excluded ones. Records them as matches.
 std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
-                                  const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
+                                  const std::vector<nn::Host*>& hosts, bool warns, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
   const bool is_new = !options.init_from.has_value();  // a saved adapter may have a list for models of several families
   std::vector<std::string> idle;
@@ -259,7 +255,7 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
   if (!idle.empty() && chosen.empty()) {
     fail_unmatched(idle.front(), hosts, options);
   }
-  if (!idle.empty()) {
+  if (!idle.empty() && warns) {
     log::warn("[" + std::string(kTargets) + "] names modules that this model does not have, which are ignored, as in PEFT: " + join(idle));
   }
   return chosen;
@@ -276,13 +272,13 @@ nn::Embedding* input_embeddings(nn::Model& model) {
   return nullptr;
 }
 
-ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
+ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns) {
   const std::vector<nn::Host*> hosts = model.hosts();
   ChosenHosts result;
   result.targets = targets_of(options, model);
   const Exclusion exclusion(options);
   const Meaning meaning(options, result.targets, model);
-  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, result);
+  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, warns, result);
   if (options.ensure_weight_tying) {
     tie_head(meaning, exclusion, model, chosen, result);
   }
@@ -290,7 +286,9 @@ ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
     config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
   }
   sort_in(chosen, hosts, options, result);
-  exclusion.warn_if_idle(hosts);
+  if (warns) {
+    exclusion.warn_if_idle(hosts);
+  }
   if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
     result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
   }

@@ -17,8 +17,8 @@ std::vector<AdapterTensor> own_tensors(const LowRankUpdate& update) {
   const auto add = [&](ParameterRole role, const Tensor& tensor) {
     tensors.push_back({tensor_name(update.module, role), update.module, role, /*of_base=*/false, tensor});
   };
-  add(update.is_embedding ? ParameterRole::kEmbeddingA : ParameterRole::kLowRankA, update.A_RI);
-  add(update.is_embedding ? ParameterRole::kEmbeddingB : ParameterRole::kLowRankB, update.B_OR);
+  add(facts_of(update.kind).A, update.A_RI);
+  add(facts_of(update.kind).B, update.B_OR);
   if (update.bias_O) {
     add(ParameterRole::kLowRankBias, *update.bias_O);
   }
@@ -63,7 +63,19 @@ void rename_module(AdapterUpdate& update, const std::string& module) {
 }
 
 bool is_of_pair(ParameterRole role) {
-  return role != ParameterRole::kWhole && role != ParameterRole::kTokenRows;
+  switch (role) {
+    case ParameterRole::kLowRankA:
+    case ParameterRole::kLowRankB:
+    case ParameterRole::kLowRankBias:
+    case ParameterRole::kMagnitude:
+    case ParameterRole::kEmbeddingA:
+    case ParameterRole::kEmbeddingB:
+      return true;
+    case ParameterRole::kWhole:
+    case ParameterRole::kTokenRows:
+      break;
+  }
+  return false;
 }
 
 std::vector<AdapterTensor> tensors_of(const AdapterUpdate& update) {

@@ -59,20 +59,20 @@ void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
   }
 }
 
-/// Calls run(begin, end) for the parts of the elements [begin, end) that have the same scale.
-template <typename Run>
-void for_each_block(int64_t begin, int64_t end, int64_t block_size, const Run& run) {
-  while (begin < end) {
-    const int64_t next = std::min(end, (begin / block_size + 1) * block_size);
-    run(begin, next);
-    begin = next;
-  }
-}
+/// Of a matrix, so many elements are decoded at a time that their tables stay in the L1 cache.
+constexpr int64_t kElementsAtOnce = 8192;
 
-/// Elements [begin, end), which have one table.
+/// The elements of a matrix, one after the other.
+struct Elements {
+  const uint8_t* codes;
+  const float* codebook;
+  int64_t block_size;
+};
+
+/// Elements [begin, end) of one block.
 template <typename S>
-void decode_elements(const uint8_t* codes, int64_t begin, int64_t end, const S* table, S* out) {
-  if (begin % 2 != 0) {
+void decode_part(const uint8_t* codes, int64_t begin, int64_t end, const S* table, S* out) {
+  if (begin % 2 != 0 && begin < end) {
     *out++ = table[codes[begin / 2] & 15];
     ++begin;
   }
@@ -81,6 +81,23 @@ void decode_elements(const uint8_t* codes, int64_t begin, int64_t end, const S* 
   if ((end - begin) % 2 != 0) {
     out[2 * pairs] = table[codes[end / 2] >> 4];
   }
+}
+
+/// Elements [begin, end), with a table for each block from the first one on.
+template <typename S>
+void decode_elements(const Elements& all, int64_t begin, int64_t end, const S* tables, S* out) {
+  const int64_t first = begin / all.block_size, whole_first = divided_up(begin, all.block_size), whole_last = end / all.block_size;
+  if (whole_first >= whole_last) {  // no block is whole
+    const int64_t middle = std::clamp(whole_first * all.block_size, begin, end);
+    decode_part(all.codes, begin, middle, tables, out);
+    decode_part(all.codes, middle, end, tables + (whole_first - first) * 16, out + (middle - begin));
+    return;
+  }
+  const int64_t whole_begin = whole_first * all.block_size, whole_end = whole_last * all.block_size;
+  decode_part(all.codes, begin, whole_begin, tables, out);
+  cpu::look_up_blocks(all.codes + whole_begin / 2, whole_last - whole_first, all.block_size / 2, tables + (whole_first - first) * 16,
+                      out + (whole_begin - begin), cpu::best_simd());
+  decode_part(all.codes, whole_end, end, tables + (whole_last - first) * 16, out + (whole_end - begin));
 }
 
 }  // namespace
@@ -146,33 +163,61 @@ const float* Blockwise4::scales(int64_t first, int64_t last, std::vector<float>&
   if (!parts_.nested) {
     return parts_.absmax.const_data_ptr<float>() + first;
   }
-  const auto* codes = parts_.absmax.const_data_ptr<uint8_t>();
-  const auto* absmax = parts_.nested->absmax.const_data_ptr<float>();
-  const auto* map = parts_.nested->map.const_data_ptr<float>();
+  const NestedScales& nested = *parts_.nested;
   buffer.resize(static_cast<size_t>(last - first));
-  for (int64_t b = first; b < last; ++b) {
-    buffer[static_cast<size_t>(b - first)] = map[codes[b]] * absmax[b / parts_.nested->block_size] + parts_.nested->offset;
-  }
+  cpu::expand_scales(parts_.absmax.const_data_ptr<uint8_t>() + first, first, last - first, nested.absmax.const_data_ptr<float>(),
+                     nested.block_size, nested.map.const_data_ptr<float>(), nested.offset, buffer.data());
   return buffer.data();
 }
 
 void Blockwise4::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
-  const auto* codes = parts_.codes.const_data_ptr<uint8_t>();
-  const auto* codebook = parts_.codebook.const_data_ptr<float>();
+  const Elements all{parts_.codes.const_data_ptr<uint8_t>(), parts_.codebook.const_data_ptr<float>(), parts_.block_size};
+  // Rows that follow one another, in W and in `out`, are decoded as one.
+  const bool whole = tile.columns() == parts_.columns && stride == parts_.columns;
+  const int64_t rows_at_once = whole ? std::max<int64_t>(1, kElementsAtOnce / parts_.columns) : 1;
   std::vector<float> buffer;
   with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
     std::vector<S> tables;
-    for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
-      const int64_t begin = row * parts_.columns + tile.column_begin, end = row * parts_.columns + tile.column_end;
+    for (int64_t row = tile.row_begin; row < tile.row_end; row += rows_at_once) {
+      const int64_t last_row = std::min(row + rows_at_once, tile.row_end) - 1;
+      const int64_t begin = row * parts_.columns + tile.column_begin, end = last_row * parts_.columns + tile.column_end;
       const int64_t first = begin / parts_.block_size, last = divided_up(end, parts_.block_size);
       tables.resize(static_cast<size_t>((last - first) * 16));
-      cpu::make_tables4<V, S>(codebook, scales(first, last, buffer), last - first, tables.data());
-      S* const to = static_cast<S*>(out) + (row - tile.row_begin) * stride;
-      for_each_block(begin, end, parts_.block_size, [&](int64_t from, int64_t until) {
-        decode_elements(codes, from, until, tables.data() + (from / parts_.block_size - first) * 16, to + (from - begin));
-      });
+      cpu::make_tables4<V, S>(all.codebook, scales(first, last, buffer), last - first, tables.data());
+      decode_elements(all, begin, end, tables.data(), static_cast<S*>(out) + (row - tile.row_begin) * stride);
     }
   });
+}
+
+void Blockwise4::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+  const int64_t columns = parts_.columns, block_size = parts_.block_size;
+  if (columns % 8 != 0) {
+    PackedMatrix::multiply_rows(x, row_begin, row_end, y);
+    return;
+  }
+  const cpu::Simd simd = cpu::best_simd();
+  std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns))), row_scales, buffer;
+  cpu::prepare_inputs4(x, columns, prepared.data());
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    const int64_t begin = row * columns, first = begin / block_size, last = divided_up(begin + columns, block_size);
+    row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
+    std::copy_n(scales(first, last, buffer), last - first, row_scales.begin());
+    y[row - row_begin] = cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns,
+                                             parts_.codebook.const_data_ptr<float>(), row_scales.data(), begin % block_size,
+                                             std::countr_zero(static_cast<uint64_t>(block_size))},
+                                            prepared.data(), simd);
+  }
+}
+
+std::optional<io::BlockCodes> Blockwise4::block_codes() const {
+  io::BlockCodes codes{.codes = parts_.codes, .table = parts_.codebook, .scales = parts_.absmax, .block_size = parts_.block_size};
+  if (parts_.nested) {
+    codes.nested_scales = parts_.nested->absmax;
+    codes.nested_table = parts_.nested->map;
+    codes.nested_block_size = parts_.nested->block_size;
+    codes.offset = parts_.nested->offset;
+  }
+  return codes;
 }
 
 Tensor Blockwise4::decoded(const io::Tile& tile, at::ScalarType dtype) const {

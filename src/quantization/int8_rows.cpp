@@ -38,12 +38,24 @@ void Int8Rows::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int
   });
 }
 
+void Int8Rows::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+  const auto* codes = codes_.const_data_ptr<int8_t>();
+  const auto* scales = scales_.const_data_ptr<float>();
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    y[row - row_begin] = cpu::multiply_int8(codes + row * in_features(), x, in_features()) * scales[row] * cpu::kInt8Unit;
+  }
+}
+
+std::optional<io::BlockCodes> Int8Rows::block_codes() const {
+  return io::BlockCodes{.codes = codes_, .table = {}, .scales = scales_, .block_size = in_features(), .unit = cpu::kInt8Unit};
+}
+
 Tensor Int8Rows::decoded(const io::Tile& tile, at::ScalarType dtype) const {
   if (device().is_cpu()) {
     return PackedMatrix::decoded(tile, dtype);
   }
   const Tensor codes = codes_.slice(0, tile.row_begin, tile.row_end).slice(1, tile.column_begin, tile.column_end);
-  const Tensor values = codes.to(at::kFloat).mul_(scales_.slice(0, tile.row_begin, tile.row_end).unsqueeze(1)).mul_(7.874015718698502e-3);
+  const Tensor values = codes.to(at::kFloat).mul_(scales_.slice(0, tile.row_begin, tile.row_end).unsqueeze(1)).mul_(cpu::kInt8Unit);
   return values.to(value_dtype_).to(dtype);
 }
 

@@ -60,24 +60,6 @@ const std::vector<uint8_t>& nearest_codes() {
   return kCodes;
 }
 
-/// One block of 8-bit codes. Returns the largest magnitude.
-float quantize_block8(const float* values, int64_t count, uint8_t* codes) {
-  float absmax = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    absmax = std::max(absmax, std::abs(values[i]));
-  }
-  if (absmax == 0) {
-    std::fill(codes, codes + count, uint8_t{0});
-    return absmax;
-  }
-  const float factor = 1.0F / absmax;
-  for (int64_t i = 0; i < count; ++i) {
-    const float scaled = std::clamp(values[i] * factor, -1.0F, 1.0F);
-    codes[i] = nearest_codes()[static_cast<uint16_t>((scaled + 1.0F) * 0.5F * 65535.0F + 0.5F)];
-  }
-  return absmax;
-}
-
 /// The mean by LibTorch's own sum, as bitsandbytes computes it; on one thread, because the order of its sum depends on their number.
 float mean_of(const Tensor& values) {
   const int threads = at::get_num_threads();
@@ -98,7 +80,8 @@ void quantize_scales(Blockwise4Parts& parts) {
   const Tensor centred = parts.absmax - nested.offset, codes = at::empty({blocks}, at::kByte);
   for (int64_t begin = 0; begin < blocks; begin += kNestedBlock) {
     nested.absmax.mutable_data_ptr<float>()[begin / kNestedBlock] =
-        quantize_block8(centred.const_data_ptr<float>() + begin, std::min(kNestedBlock, blocks - begin), codes.mutable_data_ptr<uint8_t>() + begin);
+        cpu::quantize_block8(centred.const_data_ptr<float>() + begin, std::min(kNestedBlock, blocks - begin), nearest_codes().data(),
+                             codes.mutable_data_ptr<uint8_t>() + begin);
   }
   parts.absmax = codes;
   parts.nested = std::move(nested);

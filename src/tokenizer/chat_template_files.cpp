@@ -1,3 +1,4 @@
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
@@ -8,14 +9,14 @@ namespace lora::tokenizer {
 namespace {
 
 Json read_if_there(const fs::path& file) {
-  return fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
+  return is_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
 }
 
 constexpr const char* kUsualFile = "chat_template.jinja";
 constexpr const char* kToolsFile = "additional_chat_templates/tool_use.jinja";
 
 std::string read_template(const fs::path& file) {
-  return fs::is_regular_file(file) ? read_file(file, ErrorKind::kModel) : "";
+  return is_file(file) ? read_file(file, ErrorKind::kModel) : "";
 }
 
 /// Several templates of one tokenizer_config.json: "default" and possibly others by name.
@@ -44,7 +45,7 @@ struct FoundTexts {
 
 std::optional<FoundTexts> find_texts(const fs::path& folder) {
   const fs::path file = folder / kUsualFile;
-  if (fs::is_regular_file(file)) {
+  if (is_file(file)) {
     return FoundTexts{file.string(), {read_template(file), read_template(folder / kToolsFile)}};
   }
   const Json config = read_if_there(folder / "tokenizer_config.json");
@@ -94,7 +95,7 @@ std::unique_ptr<ChatTemplate> load_chat_template(const ChatTemplateChoice& choic
   if (choice.name == kNoTemplate) {
     return nullptr;
   }
-  const fs::path folder = fs::is_directory(tokenizer_path) ? tokenizer_path : tokenizer_path.parent_path();
+  const fs::path folder = is_folder(tokenizer_path) ? tokenizer_path : tokenizer_path.parent_path();
   ChatTemplate::Tokens tokens = tokenizer.named_tokens();
   if (choice.name.empty() && choice.is_given()) {
     return of_folder(choice.adapter, std::move(tokens));
@@ -109,7 +110,7 @@ std::unique_ptr<ChatTemplate> load_chat_template(const ChatTemplateChoice& choic
   if (const std::string source = builtin_template(choice.name); !source.empty()) {
     return std::make_unique<ChatTemplate>("built-in template " + choice.name, for_tokenizer(source, tokenizer), std::move(tokens));
   }
-  if (fs::is_directory(choice.name)) {
+  if (is_folder(choice.name)) {
     auto found = of_folder(choice.name, std::move(tokens));
     if (found == nullptr) {
       config_error(choice.where, "found the folder '" + printable(choice.name, 200) + "' without a chat template, expected " + kUsualFile +
@@ -117,7 +118,7 @@ std::unique_ptr<ChatTemplate> load_chat_template(const ChatTemplateChoice& choic
     }
     return found;
   }
-  if (!fs::is_regular_file(choice.name)) {
+  if (!is_file(choice.name)) {
     fail_unknown(choice);
   }
   return std::make_unique<ChatTemplate>(choice.name, read_template(choice.name), std::move(tokens));
@@ -137,7 +138,7 @@ void write_template_texts(const fs::path& folder, const TemplateTexts& texts) {
     fs::remove(folder / kToolsFile);
   }
   const fs::path file = folder / "tokenizer_config.json";
-  if (!fs::is_regular_file(file)) {
+  if (!is_file(file)) {
     return;
   }
   Json config = read_json(file, ErrorKind::kModel);

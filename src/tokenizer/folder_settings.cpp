@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -87,7 +88,7 @@ class SettingsReader {
 
   Json read_object(const char* name) {
     const fs::path file = folder_ / name;
-    if (!fs::is_regular_file(file)) {
+    if (!is_file(file)) {
       return Json::object();
     }
     Json object = read_json(file, ErrorKind::kModel);
@@ -207,8 +208,8 @@ class SettingsReader {
   /// config.json may name the class if tokenizer_config.json does not, and the ids of BOS and EOS that no other file names.
   void take_model_config(const Json& tokenizer_config) {
     const fs::path file = folder_ / "config.json";
-    const Json config = fs::is_regular_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
-    settings_.is_older_mistral = fs::is_regular_file(file) && is_older_mistral(config);
+    const Json config = is_file(file) ? read_json(file, ErrorKind::kModel) : Json::object();
+    settings_.is_older_mistral = is_file(file) && is_older_mistral(config);
     settings_.tokenizer_class = find_tokenizer_class(tokenizer_config, config, folder_ / "tokenizer.json");
     settings_.bos_id = settings_.says("bos_token") ? std::nullopt : read_id(config, "bos_token_id");
     settings_.eos_id = settings_.says("eos_token") ? std::nullopt : read_id(config, "eos_token_id");

@@ -1,5 +1,6 @@
 #include "lora/tokenizer/tokenizer.h"
 
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "tokenizer/json/json_tokenizer.h"
 #include "tokenizer/json/vocabulary_files.h"
@@ -20,10 +21,10 @@ constexpr const char* kModelName = "tokenizer.model";
 
 // tokenizer.json takes precedence over the other files, as in transformers.
 std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
-  if (fs::is_regular_file(folder / kJsonName)) {
+  if (is_file(folder / kJsonName)) {
     return load_json_tokenizer(folder / kJsonName, /*has_settings=*/true);
   }
-  if (fs::is_regular_file(folder / kModelName)) {
+  if (is_file(folder / kModelName)) {
     return load_sentencepiece(folder / kModelName, folder);
   }
   if (find_vocabulary_files(folder).empty()) {
@@ -35,7 +36,7 @@ std::unique_ptr<Tokenizer> load_folder(const fs::path& folder) {
 }  // namespace
 
 bool has_tokenizer(const std::filesystem::path& path) {
-  return fs::is_regular_file(path) || fs::is_regular_file(path / kJsonName) || fs::is_regular_file(path / kModelName) ||
+  return is_file(path) || is_file(path / kJsonName) || is_file(path / kModelName) ||
          !find_vocabulary_files(path).empty();
 }
 
@@ -86,11 +87,10 @@ TypedIds Tokenizer::around(const std::vector<int32_t>& first, const std::vector<
 
 std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& path) {
   std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
+  if (!fs::exists(path, error)) {
     no_model(path, "nothing at this path");
   }
-  if (fs::is_directory(status)) {
+  if (is_folder(path)) {
     return load_folder(path);
   }
   // If the file has another name, the settings in its folder belong to another tokenizer.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "lora/base/bundle.h"
 #include "lora/base/input_file.h"
 
 namespace lora::tokenizer {
@@ -98,7 +99,7 @@ std::string known_class(const std::string& name) {
 }
 
 bool is_byte_level(const std::filesystem::path& file) {
-  return std::filesystem::is_regular_file(file) &&
+  return is_file(file) &&
          read_file(file, ErrorKind::kModel, kTokenizerFile).find("\"ByteLevel\"") != std::string::npos;
 }
 

@@ -29,6 +29,10 @@ void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
       ->type_name("DTYPE");
   cli.add_option("--device", request.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:N (default: auto)")
       ->type_name("DEVICE");
+  cli.add_option("--quantize", request.quantize,
+                 "Quantise the projections' weights while the model is loaded: nf4, nf4-dq, fp4, fp4-dq (-dq: double quantisation) or "
+                 "int8 (default: as in the checkpoint)")
+      ->type_name("TYPE");
   begin_group(cli, group::kAdapters);
   cli.add_option("--adapter", request.adapters, "Adapter folder, optionally with a name (repeatable)")
       ->type_name("[NAME=]DIR")
@@ -131,6 +135,7 @@ constexpr FlagOfKey kFlagsOfKeys[] = {
     {"model.tokenizer", "--tokenizer", "--tokenizer"},
     {"model.dtype", "--dtype", "--dtype"},
     {"model.device", "--device", "--device"},
+    {"model.quantization", "--quantize", "--quantize"},
     {"model.trust_torchscript", "--trust-torchscript", "--trust-torchscript"},
     {"model.inputs", "--inputs", "--inputs"},
     {"model.output", "--output-field", "--output-field"},

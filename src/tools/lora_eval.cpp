@@ -1,4 +1,5 @@
 #include "lora/app/eval_command.h"
+#include "lora/data/rows.h"
 #include "tools/flags.h"
 
 namespace tools = lora::tools;
@@ -7,7 +8,8 @@ namespace {
 
 void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
   tools::begin_group(cli, tools::group::kData);
-  cli.add_option("--data", request.source.path, "Rows: a file, a glob, or - for standard input (.jsonl, .json, .csv, .txt; each also .gz)")
+  cli.add_option("--data", request.source.path,
+                 "Rows: a file, a glob, or - for standard input (" + lora::data::file_endings() + "; each also .gz)")
       ->type_name("FILE")
       ->required();
   cli.add_option("--format", request.format,

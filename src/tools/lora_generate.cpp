@@ -1,4 +1,5 @@
 #include "lora/app/generate_command.h"
+#include "lora/data/rows.h"
 #include "tools/flags.h"
 
 namespace tools = lora::tools;
@@ -14,7 +15,8 @@ void add_prompt_flags(CLI::App& cli, lora::app::GenerateRequest& request) {
   source
       ->add_option("--prompts", request.prompts,
                    "Complete rows of {\"prompt\"}, {\"messages\"}, {\"instruction\"}, {\"text\"} or {\"input_ids\"}, each with an "
-                   "optional \"adapter\" and \"id\" (.jsonl, .json, .csv, or - for standard input)")
+                   "optional \"adapter\" and \"id\" (" + lora::data::file_endings(", ", /*with_text=*/false) +
+                       ", or - for standard input)")
       ->type_name("FILE");
   source->add_flag("--chat", request.chat,
                    "Chat with one line per turn, using the chat template, or the layout of instruction rows if there is none; "

@@ -150,7 +150,7 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
   if (pass_.observer != nullptr) {
     show(linear, x, hosts_.documents_second.count(host) > 0);
   }
-  const bool is_untouched = linear.is_plain() && !linear.weight_in_use().requires_grad();
+  const bool is_untouched = linear.is_plain() && !linear.matrix_in_use()->requires_grad();
   if (!keys_.defined() && is_untouched) {  // exactly the module's own operation, for equal bits
     const std::optional<at::Tensor> added = bias ? bias : linear.bias_in_use();
     if (linear.layout() == nn::WeightLayout::kInOut && added) {

@@ -95,7 +95,7 @@ Network::Network(torch::jit::Module module, std::string where, at::Device device
   Lowered training = lower(impl_->module, where_, /*training=*/!frozen_form_);
   Lowered plain = lower(impl_->module, where_, /*training=*/false);
   hosts_ = make_hosts(plain, impl_->module, output);
-  const auto is_adaptable = [](const auto& host) { return dynamic_cast<const nn::MatrixHost*>(host.get()) != nullptr; };
+  const auto is_adaptable = [](const auto& host) { return host->takes_low_rank(); };
   if (std::none_of(hosts_.all.begin(), hosts_.all.end(), is_adaptable)) {
     model_error(where_,
                 "has no weight that an adapter can be attached to: found " + std::to_string(plain.slots.size()) +

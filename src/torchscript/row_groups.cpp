@@ -20,7 +20,7 @@ at::Tensor tokens_of(const nn::BatchLayout& layout, const std::vector<int64_t>& 
 nn::BatchLayout some_layout(const nn::BatchLayout& layout, const std::vector<int64_t>& documents) {
   std::vector<nn::DocumentPlace> places;
   for (const int64_t d : documents) {
-    places.push_back({layout.length(d), layout.sample_ids[d], layout.cached_lengths[d]});
+    places.push_back({layout.length(d), layout.sample_ids[d], layout.cached_lengths[d], layout.numbers[d]});
   }
   nn::BatchLayout part = nn::make_layout(places);
   part.offsets = part.offsets.to(layout.device());

@@ -33,14 +33,14 @@ HostWeight weight_of(const nn::Host& host, const nn::BaseWeight& weight, const H
   HostWeight result;
   result.name = weight.parameter().name;
   result.slot = hosts.slot_names.at(result.name);
-  result.shape = weight.base().sizes().vec();
+  result.shape = weight.shape();
   result.kind = host.kind();
   const auto* linear = dynamic_cast<const nn::Linear*>(&host);
   result.inputs_first = linear != nullptr && linear->layout() == nn::WeightLayout::kInOut;
-  result.is_adaptable = dynamic_cast<const nn::MatrixHost*>(&host) != nullptr && &weight == &host.weights().front();
+  result.is_adaptable = host.takes_low_rank() && &weight == &host.weights().front();
   if (const auto* hidden = dynamic_cast<const HiddenLinear*>(&host)) {
     result.note = "adapted as W + scale B A: used by " + hidden->operations();
-  } else if (dynamic_cast<const nn::MatrixHost*>(&host) == nullptr) {
+  } else if (!host.takes_low_rank()) {
     result.note = "no linear operation or table uses it as its weight";
   }
   return result;

@@ -1,6 +1,5 @@
 #include "lora/train/agreement.h"
 
-#include <array>
 #include <csignal>
 
 #include "lora/base/interrupt.h"
@@ -8,9 +7,13 @@
 namespace lora::train {
 
 bool Agreement::any(bool is_so_here) const {
-  std::array<double, 1> count{is_so_here ? 1.0 : 0.0};
-  communicator_.all_reduce_sum(count);
-  return count[0] > 0;
+  return any({is_so_here, false})[0];
+}
+
+std::array<bool, 2> Agreement::any(const std::array<bool, 2>& are_so_here) const {
+  std::array<double, 2> counts{are_so_here[0] ? 1.0 : 0.0, are_so_here[1] ? 1.0 : 0.0};
+  communicator_.all_reduce_sum(counts);
+  return {counts[0] > 0, counts[1] > 0};
 }
 
 int Agreement::interrupt_signal() const {

@@ -52,6 +52,15 @@ EvalResult CausalLm::evaluate() const {
   return result;
 }
 
+Tensor document_losses(const nn::Model& model, const nn::Pass& pass) {
+  const SupervisedRows rows = supervised_rows(model, pass);
+  const ProfileScope scope(kLossScope);
+  const Tensor loss_S = model.tokens->token_losses(rows.hidden_SD, rows.labels_S, rows.pass);
+  const Tensor ends_D = pass.layout().offsets.slice(0, 1).to(at::kLong);
+  const Tensor document_S = at::bucketize(pass.batch().labels().supervised_S, ends_D, /*out_int32=*/false, /*right=*/true);
+  return at::zeros({ends_D.size(0)}, loss_S.options()).index_add(0, document_S, loss_S);
+}
+
 ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch) {
   const at::NoGradGuard no_grad;
   const SupervisedRows rows = supervised_rows(model, nn::evaluation_pass(batch));

@@ -30,6 +30,7 @@ BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
   for (const int64_t index : batch) {
     size.supervised += dataset.examples[index].num_supervised();
     size.input += dataset.examples[index].num_tokens();
+    size.documents += static_cast<int64_t>(dataset.examples[index].num_documents());
   }
   return size;
 }

@@ -59,6 +59,7 @@ std::vector<BatchSize> sizes_at_once(const std::vector<MicroBatch>& parts, const
   for (int64_t i = 0; i < lanes.lanes; ++i) {
     lanes.supervised += side_by_side[i].supervised;
     lanes.input += side_by_side[i].input;
+    lanes.documents += side_by_side[i].documents;
   }
   if (!side_by_side.empty()) {
     sizes.push_back(lanes);

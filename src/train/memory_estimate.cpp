@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "lora/nn/packed_weights.h"
 #include "lora/train/document_objective.h"
 
 namespace lora::train {
@@ -10,10 +11,12 @@ int64_t training_bytes(const Objective& objective, const nn::Model& model, const
   const nn::PassMemory memory = model.body->pass_memory(recompute);
   int64_t most = 0;
   for (const BatchSize& part : at_once) {
-    const int64_t needed = objective.loss_memory(part).needed, kept = memory.kept * part.input + memory.tail * needed;
+    const int64_t needed = objective.loss_memory(part).needed;
+    const int64_t kept = memory.kept * part.input + memory.tail * needed + memory.kept_per_document * part.documents;
     const BatchSize of_a_lane{(part.supervised + part.lanes - 1) / part.lanes, (part.input + part.lanes - 1) / part.lanes};
     const int64_t loss = part.lanes * objective.loss_memory(of_a_lane).training;
-    most = std::max(most, kept + std::max({loss, memory.working * part.input, memory.tail_working * needed}));
+    const int64_t tiles = part.lanes * nn::packed_tile_bytes(model);
+    most = std::max(most, tiles + kept + std::max({loss, memory.working * part.input, memory.tail_working * needed}));
   }
   return most;
 }
@@ -23,7 +26,8 @@ int64_t evaluation_bytes(const Objective& objective, const nn::Model& model, con
   int64_t most = 0;
   for (const MicroBatch& batch : data::plan_epoch(eval, batches, 0)) {
     const BatchSize size = size_of(eval, batch);
-    most = std::max({most, memory.forward * size.input, objective.loss_memory(size).evaluation});
+    const int64_t forward = memory.forward * size.input + memory.forward_per_document * size.documents;
+    most = std::max(most, nn::packed_tile_bytes(model) + std::max(forward, objective.loss_memory(size).evaluation));
   }
   return most;
 }

@@ -22,11 +22,11 @@ bool has_labelled_rows(data::RowFormat format) {
 }
 
 bool has_supervised_tokens(data::RowFormat format) {
-  return !has_labelled_rows(format);
+  return data::facts_of(format).content == data::RowContent::kDocuments;
 }
 
-bool has_any_rows(data::RowFormat) {
-  return true;
+bool has_single_documents(data::RowFormat format) {
+  return data::facts_of(format).content != data::RowContent::kGroups;
 }
 
 constexpr EvalMetric kLoss[] = {{"eval_loss", false}};
@@ -63,7 +63,7 @@ constexpr std::array<ObjectiveEntry, 4> kObjectives{{
      .metrics = kValueMetrics,
      .make = make<Regression>},
     {.kind = ObjectiveKind::kModuleLoss,
-     .reads = has_any_rows,
+     .reads = has_single_documents,
      .labels_documents = false,
      .needs_module = true,
      .records_passes = false,

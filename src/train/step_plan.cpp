@@ -8,8 +8,17 @@
 
 namespace lora::train {
 
-EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches) {
-  return [&dataset, batches](int64_t epoch) { return data::plan_epoch(dataset, batches, epoch); };
+EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches, const comm::Communicator& communicator) {
+  const auto rank = static_cast<size_t>(communicator.rank()), size = static_cast<size_t>(communicator.size());
+  return [&dataset, batches, rank, size](int64_t epoch) {
+    std::vector<MicroBatch> all = data::plan_epoch(dataset, batches, epoch);
+    all.resize((all.size() + size - 1) / size * size);
+    std::vector<MicroBatch> own;
+    for (size_t i = rank; i < all.size(); i += size) {
+      own.push_back(std::move(all[i]));
+    }
+    return own;
+  };
 }
 
 StepPlan::StepPlan(EpochPlan epochs, const TrainOptions& options)

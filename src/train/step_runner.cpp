@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <exception>
 
+#include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/nn/device.h"
 #include "lora/train/side_by_side.h"
@@ -16,6 +18,14 @@ namespace {
 
 at::Device device_of(const std::vector<nn::Parameter>& parameters) {
   return parameters.front().tensor.device();
+}
+
+/// Ends the run in all processes, because parts of one of them cannot be any smaller: with that process's own error there.
+[[noreturn]] void fail_for_memory(const std::exception_ptr& own) {
+  if (own != nullptr) {
+    std::rethrow_exception(own);
+  }
+  throw Error(ErrorKind::kUnforeseen, "memory", "another process is out of memory with single documents; its own message says what to do");
 }
 
 bool are_single(const std::vector<MicroBatch>& parts) {
@@ -45,7 +55,7 @@ void StepRunner::record_passes(std::unique_ptr<nn::DeviceGraph> graph, const std
 std::vector<MicroBatch> StepRunner::parts(const std::vector<MicroBatch>& batches, int64_t halvings) const {
   std::vector<MicroBatch> halved;
   for (const MicroBatch& batch : batches) {
-    for (const MicroBatch& part : parts_of(batch, inputs_.train, execution_)) {
+    for (const MicroBatch& part : batch.empty() ? std::vector<MicroBatch>() : parts_of(batch, inputs_.train, execution_)) {
       const auto size = static_cast<int64_t>(part.size());
       const int64_t pieces = halvings < 40 ? std::min(size, int64_t{1} << halvings) : size;
       for (int64_t i = 0; i < pieces; ++i) {
@@ -61,22 +71,26 @@ double StepRunner::run(const std::vector<MicroBatch>& batches, const std::option
   clear_gradients(inputs_.parameters);
   while (true) {
     const std::vector<MicroBatch> computed = parts(batches, state.batch_halvings);
-    std::optional<double> loss;  // none: out of memory
+    double loss = 0;
+    std::exception_ptr full;  // null: there was enough memory
     try {
       expect(computed, next, state.batch_halvings);
       loss = add_all_gradients(computed, state.step, scale);
     } catch (const c10::OutOfMemoryError&) {
-      if (are_single(computed)) {
-        throw;
-      }
+      full = std::current_exception();
     }
-    if (!agreement_.any(!loss)) {
-      return *loss;
+    const auto [is_any_full, is_any_stuck] = agreement_.any({full != nullptr, full != nullptr && are_single(computed)});
+    if (is_any_stuck) {
+      fail_for_memory(full);
     }
+    if (!is_any_full) {
+      return loss;
+    }
+    full = nullptr;
     clear_gradients(inputs_.parameters);  // of completed parts, which also frees their memory
     nn::release_cached_memory(device_of(inputs_.parameters));
     ++state.batch_halvings;
-    log::warn("[step " + std::to_string(state.step + 1) + "] a batch of " + std::to_string(computed.front().size()) +
+    log::warn("[step " + std::to_string(state.step + 1) + "] a batch of " + std::to_string(computed.empty() ? 0 : computed.front().size()) +
               " does not fit into the device's memory: continuing with halves of it. The step and its result are unchanged.");
   }
 }
@@ -100,7 +114,7 @@ double StepRunner::add_all_gradients(const std::vector<MicroBatch>& parts, int64
     const auto own_loss = [this, step](const MicroBatch& part) { return loss_of(part, step); };
     add(add_gradients_side_by_side(own_loss, inputs_.parameters, side_by_side, scale, lanes_));
   }
-  return total.item<double>();
+  return total.defined() ? total.item<double>() : 0;  // another process has the last micro-batches of the epoch
 }
 
 /// Lets the batches of the parts, and the first one of the next step, be built ahead.
@@ -109,7 +123,7 @@ void StepRunner::expect(const std::vector<MicroBatch>& computed, const std::opti
     return;
   }
   expected_ = computed;
-  if (next) {
+  if (next && !next->empty()) {
     expected_.push_back(parts({*next}, halvings).front());
   }
   batches_.expect(expected_);
@@ -117,9 +131,11 @@ void StepRunner::expect(const std::vector<MicroBatch>& computed, const std::opti
 
 nn::BatchRoom StepRunner::room_for(const MicroBatch& part) const {
   const BatchSize needed = inputs_.objective.size(part);
-  nn::BatchRoom room{needed.input, static_cast<int64_t>(part.size()), needed.supervised, 0};
+  nn::BatchRoom room{needed.input, 0, needed.supervised, 0};
   for (const int64_t index : part) {
-    room.longest = std::max(room.longest, inputs_.train.examples[index].num_tokens());
+    const data::Example& example = inputs_.train.examples[index];
+    room.documents += static_cast<int64_t>(example.num_documents());
+    room.longest = std::max(room.longest, example.longest_document());
   }
   return room;
 }

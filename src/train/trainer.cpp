@@ -101,8 +101,9 @@ StepReport Trainer::step(TrainerState& state) {
     report.size.supervised += size.supervised;
     report.size.input += size.input;
   }
-  std::vector<double> counted{static_cast<double>(report.size.supervised)};
+  std::vector<double> counted{static_cast<double>(report.size.supervised), static_cast<double>(report.size.input)};
   parts_.communicator.all_reduce_sum(counted);
+  report.size = {std::llround(counted[0]), std::llround(counted[1])};
 
   const double scale = half_precision_ ? state.loss_scale : 1.0;
   std::vector<double> loss{parts_.runner.run(batches, next_batch(state), state, scale / counted[0])};

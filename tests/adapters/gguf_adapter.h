@@ -41,11 +41,11 @@ inline void write_peft_from_gguf(const std::filesystem::path& file, const std::f
     const std::string ggml = name.substr(0, name.size() - kEnd.size());
     peft::LowRankUpdate update;
     update.module = module_of_ggml(ggml);
-    update.is_embedding = ggml == "token_embd";
+    update.kind = ggml == "token_embd" ? peft::PairKind::kEmbedding : peft::PairKind::kLinear;
     const at::Tensor a = gguf.tensor(name);
     const at::Tensor b = gguf.tensor(ggml + ".weight.lora_b");
     const char* const heads = ggml.ends_with("attn_q") ? "num_attention_heads" : ggml.ends_with("attn_k") ? "num_key_value_heads" : nullptr;
-    update.A_RI = update.is_embedding ? a.t().contiguous() : a;
+    update.A_RI = update.is_embedding() ? a.t().contiguous() : a;
     update.B_OR = heads == nullptr ? b : rows_of_halves(b, config[heads].get<int64_t>());
     update.alpha = gguf.floats.at("adapter.lora.alpha");
     update.scale = update.alpha / static_cast<double>(update.rank());

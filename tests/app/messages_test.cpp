@@ -69,7 +69,7 @@ TEST(Messages, ConfigErrorsSayWhatToWrite) {
   EXPECT_THAT(found, AllOf(HasSubstr("[training.xyzzy] unknown key. The known keys are num_train_epochs"),
                            HasSubstr("[training.plugh] unknown key\n"), HasSubstr("[training.frobozz] unknown key\n")))
       << "the known keys are listed once";
-  EXPECT_THAT(found, AllOf(HasSubstr("[training.load_in_4bit]"), HasSubstr("does not support base weights in 4 bits (model.quantization)"),
+  EXPECT_THAT(found, AllOf(HasSubstr("[training.load_in_4bit]"), HasSubstr("model.quantization"),
                            HasSubstr("[training.run_name]")));
   EXPECT_THAT(found, HasSubstr(R"([data.train[0]] found "train.jsonl", expected an object, such as {"path":"train.jsonl","format":)"));
 }

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "config/adapter_entry.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/method.h"
@@ -19,6 +20,10 @@ Json with_adapter(const std::string& adapter) {
   Json document = smallest();
   document["adapter"] = Json::parse(adapter);
   return document;
+}
+
+TEST(Adapter, TheConfigReadsEveryMethodThatThereIs) {
+  EXPECT_THAT(adapter_entry_types(), ::testing::ElementsAreArray(peft::peft_types()));
 }
 
 TEST(Adapter, EveryValueArrives) {
@@ -90,6 +95,7 @@ TEST(Adapter, WholePeftConfigPastedIn) {
                                            "ensure_weight_tying",
                                            "init_lora_weights",
                                            "eva_config",
+                                           "loftq_config",
                                            "layers_to_transform",
                                            "layers_pattern",
                                            "rank_pattern",
@@ -172,6 +178,7 @@ TEST(Adapter, StartsHavePeftsNames) {
   const auto load = [&](const std::string& adapter) { return *sandbox.load(with_adapter(adapter)).adapter.as<peft::LoraOptions>(); };
   EXPECT_EQ(load(R"({"init_lora_weights": "orthogonal"})").init, LoraInit::kOrthogonal);
   EXPECT_EQ(load(R"({"init_lora_weights": "olora"})").init, LoraInit::kOlora);
+  EXPECT_EQ(load(R"({"init_lora_weights": "eva", "loftq_config": {}})").init, LoraInit::kEva) << "PEFT writes the empty object";
   const peft::LoraOptions exact = load(R"({"init_lora_weights": "pissa"})");
   const peft::LoraOptions fast = load(R"({"init_lora_weights": "pissa_niter_16"})");
   EXPECT_TRUE(exact.init == LoraInit::kPissa && fast.init == LoraInit::kPissa);
@@ -193,10 +200,11 @@ TEST(Adapter, FindingsOfStarts) {
     expect(
         R"({"init_lora_weights": ")" + std::string(name) + "\"}",
         "[adapter.init_lora_weights] found \"" + std::string(name) +
-            R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "eva", or "pissa_niter_N" with N from 1 to 9999)");
+            R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "loftq", "eva", or "pissa_niter_N" with N from 1 to 9999)");
   }
   expect(R"({"init_lora_weights": 1})", "[adapter.init_lora_weights] found 1, expected one of true, false");
-  expect(R"({"init_lora_weights": "loftq"})", "found \"loftq\", which this version does not support");
+  expect(R"({"init_lora_weights": "lora_ga"})", "found \"lora_ga\", which this version does not support");
+  expect(R"({"loftq_config": {"loftq_bits": 4}})", "[adapter.loftq_config] needs init_lora_weights \"loftq\": found true");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
          "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");
   expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] cannot be combined with use_rslora");

@@ -2,6 +2,7 @@
 
 #include "cuda/emulation.h"
 // The sources themselves, after CUDA's keywords are defined.
+#include "ops/cuda/codes.cu"
 #include "ops/cuda/cross_entropy.cu"
 #include "ops/cuda/dropout.cu"
 #include "ops/cuda/gated_activation.cu"
@@ -20,7 +21,9 @@ ops::CudaKernels emulated_kernels() {
           .gated = ops::lora_cuda_gated,
           .gated_backward = ops::lora_cuda_gated_backward,
           .cross_entropy = ops::lora_cuda_cross_entropy,
-          .dropout = ops::lora_cuda_dropout};
+          .dropout = ops::lora_cuda_dropout,
+          .decode = ops::lora_cuda_decode,
+          .multiply_codes = ops::lora_cuda_multiply_codes};
 }
 
 }  // namespace lora::test

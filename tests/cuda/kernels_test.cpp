@@ -157,13 +157,13 @@ TEST_P(Kernels, CrossEntropyAndItsGradient) {
         }
         const LossAndGradient expected = cross_entropy_reference(logits, labels, scale);
         const Tensor actual = there(logits);
-        const Tensor loss = cross_entropy_cuda_(kernels(), actual, there(labels), scale);
-        EXPECT_EQ(loss.dim(), 0);
+        const Tensor loss_C = cross_entropy_cuda_(kernels(), actual, there(labels), scale), loss = loss_C.sum();
+        EXPECT_EQ(loss_C.sizes(), labels.sizes());
         EXPECT_NEAR(loss.item<double>(), expected.loss.item<double>(), 2e-6 * std::abs(expected.loss.item<double>()) + 1e-6) << what;
         // The reference's exp(log_softmax) has the rounding errors of a difference of large numbers.
         expect_within(actual, expected.gradient, tolerance(type, 32, 1), what);
         const Tensor again = there(logits);
-        expect_equal(cross_entropy_cuda_(kernels(), again, there(labels), scale), loss, what + " again");
+        expect_equal(cross_entropy_cuda_(kernels(), again, there(labels), scale), loss_C, what + " again");
         expect_equal(again, actual, what + " again");
       }
     }
@@ -176,12 +176,12 @@ TEST_P(Kernels, CrossEntropyOfBrokenRowsIsNotFinite) {
     for (const float poison : {static_cast<float>(NAN), static_cast<float>(INFINITY)}) {
       const Tensor logits = normal({2, vocab}, 1, at::kFloat);
       logits[0][vocab - 1] = poison;
-      EXPECT_FALSE(std::isfinite(cross_entropy_cuda_(kernels(), there(logits), labels, 1).item<float>()));
+      EXPECT_FALSE(std::isfinite(cross_entropy_cuda_(kernels(), there(logits), labels, 1).sum().item<float>()));
     }
     EXPECT_FALSE(
-        std::isfinite(cross_entropy_cuda_(kernels(), there(at::full({2, vocab}, -INFINITY, at::kFloat)), labels, 1).item<float>()));
+        std::isfinite(cross_entropy_cuda_(kernels(), there(at::full({2, vocab}, -INFINITY, at::kFloat)), labels, 1).sum().item<float>()));
     const Tensor beyond = there(at::tensor({vocab, int64_t{0}}, at::kLong));
-    EXPECT_TRUE(std::isnan(cross_entropy_cuda_(kernels(), there(at::zeros({2, vocab})), beyond, 1).item<float>()));
+    EXPECT_TRUE(std::isnan(cross_entropy_cuda_(kernels(), there(at::zeros({2, vocab})), beyond, 1).sum().item<float>()));
   }
 }
 
@@ -229,7 +229,7 @@ TEST_P(Kernels, TensorsMayBeginAnywhere) {
     expect_equal(q, aligned_q);
     const Tensor logits = misaligned(x);
     const LossAndGradient expected = cross_entropy_reference(x.cpu(), labels.cpu(), 1);
-    EXPECT_NEAR(cross_entropy_cuda_(kernels(), logits, labels, 1).item<float>(), expected.loss.item<float>(), 1e-4);
+    EXPECT_NEAR(cross_entropy_cuda_(kernels(), logits, labels, 1).sum().item<float>(), expected.loss.item<float>(), 1e-4);
     expect_within(logits, expected.gradient, tolerance(type, 32, 1), "logits");
   }
 }
@@ -243,7 +243,7 @@ TEST_P(Kernels, NoTokensAreNoWork) {
   rope_cuda_(kernels(), none.view({0, 2, 4}), Tensor(), there(at::zeros({0, 4})), there(at::zeros({0, 4})), false);
   EXPECT_EQ(gated_activation_cuda(kernels(), Activation::kSilu, none, none).numel(), 0);
   EXPECT_EQ(gated_activation_backward_cuda(kernels(), Activation::kSilu, none, none, none).dup_TF.numel(), 0);
-  EXPECT_EQ(cross_entropy_cuda_(kernels(), none, there(at::zeros({0}, at::kLong)), 1).item<float>(), 0);
+  EXPECT_EQ(cross_entropy_cuda_(kernels(), none, there(at::zeros({0}, at::kLong)), 1).sum().item<float>(), 0);
   EXPECT_EQ(dropout_cuda(kernels(), none, {there(at::zeros({0}, at::kLong)), 1, 0.5}).numel(), 0);
 }
 

@@ -135,6 +135,8 @@ TEST(Files, Stdin) {
 
 TEST(Files, KindsByEnding) {
   EXPECT_EQ(known_endings(), ".jsonl, .json, .csv, .txt, each also with .gz");
+  EXPECT_EQ(file_endings(" or "), ".jsonl, .json, .csv or .txt");
+  EXPECT_EQ(file_endings(" or ", /*with_text=*/false), ".jsonl, .json or .csv");
   for (const char* ending : {".jsonl", ".json", ".csv", ".txt"}) {
     const FileKind* const kind = file_kind(std::string("a.csv/x") + ending);
     ASSERT_NE(kind, nullptr) << ending;

@@ -163,6 +163,7 @@ def check_layout(name, text):
 ANONYMOUS = re.compile(r"^namespace \{\n(.*?)^\}  // namespace$", re.DOTALL | re.MULTILINE)
 DEFINED_TYPE = re.compile(r"(?:struct|class|enum class|enum) (\w+)|using (\w+) = ")
 DEFINED_VALUE = re.compile(r"[\w:<>,&*\s\[\]()]*?[\s&*](\w+)\s*[(={\[;]")
+NO_NAMES = ("const", "override", "noexcept")  # the end of a member function's head
 NO_DEFINITION = ("//", "}", "#", ")", "namespace", "extern", " ")
 
 
@@ -172,8 +173,9 @@ def anonymous_names(text):
         for line in re.finditer(r"^.+$", block.group(1), re.MULTILINE):
             content = re.sub(r"^template <.*?> ", "", line.group(0))
             found = not content.startswith(NO_DEFINITION) and (DEFINED_TYPE.match(content) or DEFINED_VALUE.match(content))
-            if found:
-                yield block.start(1) + line.start(), next(name for name in found.groups() if name), line.group(0)
+            name = found and next(name for name in found.groups() if name)
+            if name and name not in NO_NAMES:
+                yield block.start(1) + line.start(), name, line.group(0)
 
 
 def check_names(repository):

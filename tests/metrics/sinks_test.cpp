@@ -18,6 +18,16 @@ TEST(Sinks, EveryRunHasItsFileAndTheConsole) {
   }
 }
 
+TEST(Sinks, StateTheFilesThatTheyWrite) {
+  const test::TemporaryFolder folder;
+  const std::vector<std::unique_ptr<Sink>> sinks = make_sinks(sink_names(), {folder.path(), 0, 10, "rows"});
+  for (const std::unique_ptr<Sink>& sink : sinks) {
+    sink->write({{"step", 3}, {"loss", 1.5}});
+  }
+  EXPECT_THAT(sink_files(), testing::Contains("metrics.jsonl"));
+  EXPECT_THAT(test::files_in(folder.path()), testing::UnorderedElementsAreArray(sink_files()));
+}
+
 TEST(Sinks, NamesAreThoseThatAConfigCanAskFor) {
   EXPECT_THAT(sink_names(), testing::Not(testing::Contains("none")));
   EXPECT_THAT(sink_names(), testing::Not(testing::Contains("jsonl"))) << "every run has it";

@@ -5,6 +5,7 @@
 
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
+#include "models/registry.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -16,6 +17,15 @@ namespace {
 
 using test::expect_error;
 using test::TemporaryFolder;
+
+TEST(Family, AnEmptyListMeansNoTensor) {
+  const Family none{.model_type = "none", .build = nullptr, .other_heads = "", .old_buffers = ""};
+  EXPECT_FALSE(none.may_ignore("layers.0.weight"));
+  const Family some{.model_type = "some", .build = nullptr, .other_heads = "lm_head. cls.", .old_buffers = ".bias"};
+  EXPECT_TRUE(some.may_ignore("cls.weight"));
+  EXPECT_TRUE(some.may_ignore("attention.bias"));
+  EXPECT_FALSE(some.may_ignore("layers.0.weight"));
+}
 
 ModelOptions options_of_folder(const std::filesystem::path& folder) {
   ModelOptions options;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "lora/nn/adapters.h"
+#include "lora/nn/attention.h"
+#include "lora/nn/kv_cache.h"
 #include "lora/nn/tap.h"
 #include "support/batches.h"
 #include "support/tensors.h"
@@ -69,6 +71,77 @@ TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {
   nn::remove_adapters(*base.model);
   EXPECT_FALSE(after_block.is_trained());
   test::expect_equal(states_of(base), bare_TD);
+}
+
+/// Keys and values before each document's.
+struct GivenKeys : nn::Attachment {
+  GivenKeys(std::string adapter, const at::Tensor& keys, const at::Tensor& values)
+      : Attachment(std::move(adapter)), keys_NKE(test::trained(keys)), values_NKE(test::trained(values)) {}
+
+  nn::KeyPrefix key_prefix(const nn::Pass&) const override { return {keys_NKE, values_NKE}; }
+  int64_t prefix_length() const override { return keys_NKE.size(0); }
+  std::vector<at::Tensor> tensors() const override { return {keys_NKE, values_NKE}; }
+
+  at::Tensor keys_NKE, values_NKE;
+};
+
+nn::Batch tokens(int64_t begin, int64_t end, int64_t cached) {
+  nn::Batch batch = test::batch_of(test::documents_of({12}, 50));
+  return {nn::make_layout({{end - begin, 0, cached}}), nn::Tokens{batch.tokens().ids_T.slice(0, begin, end), std::nullopt}, {}};
+}
+
+/// Attaches what attention knows of the first five tokens of a document of twelve. Returns the states of the others.
+at::Tensor attach_beginning(const BaseModel& base) {
+  const at::NoGradGuard no_grad;
+  nn::KvCache cache({12});
+  base.model->body->hidden(nn::cached_pass(tokens(0, 5, 0), cache));
+  const at::Tensor rest_TD = base.model->body->hidden(nn::cached_pass(tokens(5, 12, 5), cache));
+  int64_t layer = 0;
+  for (nn::Host* place : base.model->taps()) {
+    if (auto* const attention = dynamic_cast<nn::Attention*>(place)) {
+      attention->attach(GivenKeys("one", cache.keys(layer).slice(0, 0, 5), cache.values(layer).slice(0, 0, 5)));
+      ++layer;
+    }
+  }
+  return rest_TD;
+}
+
+TEST(Taps, KeysBeforeADocumentAreLikeThoseOfItsBeginning) {
+  const BaseModel base = test::tiny_llama();
+  const at::Tensor rest_TD = attach_beginning(base);
+  EXPECT_EQ(base.model->body->prefix_length(), 5);
+  const at::NoGradGuard no_grad;
+  test::expect_close(base.model->body->hidden(nn::evaluation_pass(tokens(5, 12, 0))), rest_TD, 1e-5);
+  nn::KvCache cache({7}, 5);
+  const at::Tensor first_TD = base.model->body->hidden(nn::cached_pass(tokens(5, 9, 0), cache));
+  const at::Tensor second_TD = base.model->body->hidden(nn::cached_pass(tokens(9, 12, 4), cache));
+  test::expect_close(at::cat({first_TD, second_TD}), rest_TD, 1e-5);
+  const int64_t kept = base.model->body->pass_memory(nn::Recompute::kNothing).kept_per_document;
+  EXPECT_GT(kept, 0);
+  EXPECT_EQ(base.model->body->pass_memory(nn::Recompute::kLayers).kept_per_document, kept / 3);
+  nn::use_adapter(*base.model, "");
+  EXPECT_EQ(base.model->body->prefix_length(), 0);
+  EXPECT_EQ(base.model->body->pass_memory(nn::Recompute::kNothing).kept_per_document, 0);
+}
+
+TEST(Taps, KeysBeforeADocumentAreTrainedWithRecomputationAsWithout) {
+  std::vector<std::vector<at::Tensor>> gradients;
+  for (const nn::Recompute recompute : {nn::Recompute::kNothing, nn::Recompute::kLayers}) {
+    const BaseModel base = test::tiny_llama();
+    attach_beginning(base);
+    base.model->body->hidden(nn::training_pass(tokens(5, 12, 0), 1, 0, recompute)).square().sum().backward();
+    gradients.emplace_back();
+    for (const nn::Host* place : base.model->taps()) {
+      for (const GivenKeys* keys : place->attached<GivenKeys>()) {
+        gradients.back().insert(gradients.back().end(), {keys->keys_NKE.grad(), keys->values_NKE.grad()});
+      }
+    }
+  }
+  ASSERT_EQ(gradients[0].size(), 6U);
+  for (size_t i = 0; i < gradients[0].size(); ++i) {
+    EXPECT_GT(gradients[0][i].abs().max().item<double>(), 0.0);
+    test::expect_equal(gradients[1][i], gradients[0][i]);
+  }
 }
 
 TEST(Taps, WhatTheyKeepIsInTheMemoryOfAPass) {

@@ -52,11 +52,38 @@ TEST(BaseWeight, ThatIsNotDenseHasASizeAndValuesButIsNoParameter) {
   expect_equal(weight.current(), weight.base());
   EXPECT_TRUE(body.scaled.trained().empty());
 
+  EXPECT_TRUE(weight.is_quantised());
+  EXPECT_FALSE(body.dense.weights()[0].is_quantised());
+  EXPECT_EQ(weight.shape(), (std::vector<int64_t>{4, 6}));
+  EXPECT_EQ(weight.dtype(), at::kDouble);
+  expect_equal(weight.base_rows({3, 0}), weight.base().index_select(0, at::tensor({3, 0}, at::kLong)));
+
   const Model model{std::make_unique<TwoProjections>(), nullptr, nullptr};
   ASSERT_EQ(model.base_parameters().size(), 1U);
   EXPECT_EQ(model.base_parameters()[0].name, "k_proj.weight");
   EXPECT_EQ(model.base_size().values, 2 * 4 * 6);
   EXPECT_EQ(model.base_size().bytes, 4 * 6 * 8 + (4 * 6 + 4 * 8));
+}
+
+TEST(BaseWeight, SharesItsValuesWithThatOfATiedModule) {
+  const Tensor table_VD = normal({4, 6}, 1);
+  AnyProjection table{"embed", std::make_shared<const ops::DenseWeight>(table_VD, WeightLayout::kInOut)};
+  AnyProjection head{"head", std::make_shared<const ops::DenseWeight>(table_VD), /*owned=*/false};
+  AnyProjection like_it{"other", std::make_shared<const ops::DenseWeight>(table_VD.clone())};
+  AnyProjection scaled{"scaled", std::make_shared<const test::ScaledRows>(4, 6)};
+  AnyProjection tied{"tied", scaled.matrix(), /*owned=*/false}, separate{"separate", std::make_shared<const test::ScaledRows>(4, 6)};
+  const auto share = [](AnyProjection& a, AnyProjection& b) {
+    const bool shares = a.weights()[0].shares_values_with(b.weights()[0]);
+    EXPECT_EQ(b.weights()[0].shares_values_with(a.weights()[0]), shares);
+    return shares;
+  };
+  EXPECT_TRUE(share(table, head));
+  EXPECT_FALSE(share(table, like_it));
+  EXPECT_TRUE(share(scaled, tied));
+  EXPECT_FALSE(share(scaled, separate));
+  EXPECT_FALSE(share(scaled, table));
+  EXPECT_EQ(table.weights()[0].shape(), (std::vector<int64_t>{4, 6}));
+  expect_equal(table.weights()[0].base_rows({2, 2, 1}), table_VD.index_select(0, at::tensor({2, 2, 1}, at::kLong)));
 }
 
 TEST(BaseWeight, ItsReplacementIsDenseAndTheSameObjectWhileItIsInUse) {

@@ -102,5 +102,17 @@ TEST(Pass, KeysDifferBySeedStepSampleAndPosition) {
   EXPECT_EQ(std::get<0>(at::_unique(together)).numel(), together.numel());  // all keys differ
 }
 
+TEST(TrainingPass, DocumentsOfOneExampleHaveTheirOwnRandomNumbers) {
+  const std::vector<int32_t> ids{1, 2, 3};
+  const Batch pair = make_token_batch({{&ids, nullptr, 4}, {.ids = &ids, .labels = nullptr, .sample_id = 4, .number = 1}});
+  EXPECT_EQ(pair.layout.numbers, (std::vector<int64_t>{0, 1}));
+  const Tensor keys_T = training_pass(pair, /*seed=*/1, /*step=*/2).row_keys_T;
+  const Tensor alone_T = training_pass(make_token_batch({{&ids, nullptr, 4}}), /*seed=*/1, /*step=*/2).row_keys_T;
+  expect_equal(keys_T.slice(0, 0, 3), alone_T);
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_FALSE(keys_T.slice(0, 0, 3).eq(keys_T[3 + i]).any().item<bool>()) << i;
+  }
+}
+
 }  // namespace
 }  // namespace lora::nn

@@ -82,7 +82,7 @@ TEST(KvCache, RefusesWhatDoesNotGoOnWhereItEndsOrDoesNotFit) {
 TEST(Attend, PassByPassGivesWhatOnePassGives) {
   const Tensor q = normal({8, 4, 6}, 1), k = normal({8, 2, 6}, 2), v = normal({8, 2, 6}, 3);
   const Batch whole = make_token_batch({{&kIds, nullptr, 0}});
-  const Attention attention("", 0, {.scale = 0.4});
+  const Attention attention("", 0, {4, 2, 6}, {.scale = 0.4});
   const Tensor expected = attention.forward(q, k, v, evaluation_pass(whole));
   KvCache cache({8});
   for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, 6}, {6, 8}}) {

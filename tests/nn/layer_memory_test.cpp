@@ -50,6 +50,22 @@ TEST(LayerMemory, NothingIsKeptBeforeWhatIsTrained) {
   EXPECT_EQ(memory_of({}, Recompute::kNothing).kept, kBatch);
 }
 
+TEST(LayerMemory, DocumentsNeedTheirOwn) {
+  LayerMemory prefixed = kLayer;
+  prefixed.per_document = {30, 5};
+  LayerMemory frozen = prefixed;
+  frozen.has_gradient = false;
+  for (const Recompute recompute : {Recompute::kNothing, Recompute::kFeedForward, Recompute::kLayers, Recompute::kOffload}) {
+    const PassMemory bare = memory_of({kLayer, kLayer, kLayer}, recompute), memory = memory_of({prefixed, prefixed, kLayer}, recompute);
+    const bool has_one_layer = recompute == Recompute::kLayers || recompute == Recompute::kOffload;
+    EXPECT_EQ(bare.kept_per_document, 0);
+    EXPECT_EQ(memory.kept, bare.kept);
+    EXPECT_EQ(memory.kept_per_document, has_one_layer ? 140 : 280);
+    EXPECT_EQ(memory.forward_per_document, 140);
+  }
+  EXPECT_EQ(memory_of({frozen, prefixed}, Recompute::kNothing).kept_per_document, 140);
+}
+
 TEST(LayerMemory, SelectingPaysUpToThreeQuartersOfTheTokens) {
   EXPECT_FALSE(computes_all(3, 4));
   EXPECT_FALSE(computes_all(75, 100));

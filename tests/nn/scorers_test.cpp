@@ -5,6 +5,7 @@
 #include "lora/nn/head_scorer.h"
 #include "support/batches.h"
 #include "support/map_source.h"
+#include "support/packed_rows.h"
 #include "support/tensors.h"
 
 namespace lora::nn {
@@ -51,9 +52,24 @@ TEST(HeadScorer, CapsLogitsAndLossesAlike) {
     expect_close(scorer->loss_sum(hidden_SD, labels_S, pass), loss, 1e-5);
     const ops::TokenScores scores = scorer->scores(hidden_SD, labels_S, pass);
     expect_close(scores.loss_S.sum(), loss, 1e-5);
+    expect_close(scorer->token_losses(hidden_SD, labels_S, pass), scores.loss_S, 1e-5);
     expect_equal(scores.correct_S, own_SV.argmax(1) == labels_S);
     EXPECT_GT(scorer->loss_bytes(1000), scorer->loss_bytes(10));
   }
+}
+
+TEST(HeadScorer, AQuantisedHeadIsNeverAWholeTensor) {
+  test::PackedSource source({"lm_head"});
+  const HeadScorer packed(std::make_unique<Linear>("lm_head", LinearShape{kChannels, kWords}, source, at::kFloat));
+  const Tensor hidden_SD = test::trained(normal({5, kChannels}, 1, at::kFloat)), same_SD = test::trained(hidden_SD);
+  const Tensor labels_S = at::tensor({3, 0, 10, 7, 7}, at::kLong);
+  const Tensor expected = at::cross_entropy_loss(same_SD.mm(packed.head()->weight().t()), labels_S, {}, at::Reduction::Sum);
+  const Tensor loss = packed.loss_sum(hidden_SD, labels_S, evaluation_pass(tokens()));
+  expect_close(loss, expected, 1e-5);
+  loss.backward();
+  expected.backward();
+  expect_close(hidden_SD.grad(), same_SD.grad(), 1e-5);
+  EXPECT_EQ(packed.loss_bytes(1000), ops::chunked_cross_entropy_bytes({1000, kChannels, kWords, at::kFloat}));
 }
 
 TEST(HeadScorer, ItsHeadIsAHostThatObserversSee) {
@@ -75,6 +91,7 @@ TEST(GivenLogits, AreScoredAsAHeadsLogitsAre) {
   EXPECT_TRUE(given.logits(logits_SV, pass).is_same(logits_SV));
   expect_close(given.loss_sum(logits_SV, labels_S, pass), head.loss_sum(hidden_SD, labels_S, pass), 1e-5);
   expect_close(given.scores(logits_SV, labels_S, pass).loss_S, head.scores(hidden_SD, labels_S, pass).loss_S, 1e-5);
+  expect_close(given.token_losses(logits_SV, labels_S, pass), head.token_losses(hidden_SD, labels_S, pass), 1e-5);
   EXPECT_EQ(given.loss_bytes(5), 3 * 5 * kWords * 4);
   EXPECT_EQ(given.head(), head.head());
   EXPECT_TRUE(given.hosts().empty());  // the head is among the body's

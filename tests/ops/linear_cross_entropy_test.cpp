@@ -183,5 +183,71 @@ TEST(LinearCrossEntropy, RowsWithoutATargetHaveNeitherLossNorGradient) {
   }
 }
 
+/// The same loss of each position with all logits at once.
+Tensor token_losses_reference(const Tensor& logits_SV, const Tensor& labels_S) {
+  return at::cross_entropy_loss(logits_SV, labels_S, {}, at::Reduction::None);
+}
+
+TEST(TokenLosses, Float64EqualsCentralDifferencesAndTheReference) {
+  const int64_t rows = 6, dim = 4, vocabulary = 9;
+  const Tensor labels = labels_of(rows, vocabulary);
+  labels[2] = -100;
+  for (const bool train_head : {false, true}) {
+    const std::vector<Tensor> inputs{normal({rows, dim}, 1).requires_grad_(true), normal({vocabulary, dim}, 2).requires_grad_(train_head),
+                                     normal({vocabulary}, 3).requires_grad_(train_head)};
+    const auto losses = [&](const std::vector<Tensor>& in) { return linear_token_losses(in[0], in[1], in[2], labels); };
+    const auto reference = [&](const std::vector<Tensor>& in) { return token_losses_reference(at::linear(in[0], in[1], in[2]), labels); };
+    test::expect_gradients(losses, inputs, 1e-5, 1e-8, train_head ? "trained" : "frozen");
+    test::expect_same_as_reference(losses, reference, inputs, 1e-13, train_head ? "trained" : "frozen");
+  }
+  for (const bool train_hidden : {true, false}) {
+    const Tensor W = normal({vocabulary, dim}, 2);
+    const std::vector<Tensor> inputs{normal({rows, dim}, 1).requires_grad_(train_hidden), trained(normal({2, dim}, 3)),
+                                     trained(normal({vocabulary, 2}, 4))};
+    const auto losses = [&](const std::vector<Tensor>& in) {
+      return chunked_token_losses(in[0], labels, vocabulary, {in[1], in[2]},
+                                  [W, in](const Tensor& h_CD, int64_t) { return adapted_logits(h_CD, W, in[1], in[2]); });
+    };
+    const auto reference = [&](const std::vector<Tensor>& in) {
+      return token_losses_reference(adapted_logits(in[0], W, in[1], in[2]), labels);
+    };
+    test::expect_gradients(losses, inputs, 1e-5, 1e-8, "adapted");
+    test::expect_same_as_reference(losses, reference, inputs, 1e-13, "adapted");
+  }
+}
+
+TEST(TokenLosses, SeveralChunksAreTheTermsOfTheSum) {
+  const int64_t rows = 70, dim = 3, vocabulary = int64_t{1} << 19;  // 32 rows per chunk
+  const Tensor labels = labels_of(rows, vocabulary), W = normal({vocabulary, dim}, 2, at::kFloat);
+  for (const bool train_head : {false, true}) {
+    const Tensor h = trained(normal({rows, dim}, 1, at::kFloat)), own_W = W.clone().requires_grad_(train_head);
+    const Tensor loss_S = linear_token_losses(h, own_W, std::nullopt, labels);
+    EXPECT_EQ(loss_S.sizes(), at::IntArrayRef({rows}));
+    loss_S.sum().backward();
+    const Tensor h2 = trained(h), W2 = W.clone().requires_grad_(train_head);
+    const Tensor sum = linear_cross_entropy(h2, W2, std::nullopt, labels);
+    sum.backward();
+    EXPECT_NEAR(loss_S.sum(at::kDouble).item<double>() / sum.item<double>(), 1.0, 1e-6);
+    const double tolerance = train_head ? 1e-4 : 1e-5;  // over half a million terms ATen's own float32 softmax is 5e-5 off
+    expect_close(h.grad(), h2.grad(), tolerance, "h");
+    if (train_head) {
+      expect_close(own_W.grad(), W2.grad(), tolerance, "W");
+    }
+  }
+}
+
+TEST(TokenLosses, HalfPrecisionIsNotScaledByARoundedFactor) {
+  const Tensor labels = labels_of(40, 60);
+  for (const at::ScalarType half : {at::kBFloat16, at::kHalf}) {
+    const Tensor h = trained(normal({40, 24}, 1, half)), W = normal({60, 24}, 2, half) * 0.2;
+    linear_cross_entropy(h, W, std::nullopt, labels).backward();
+    const Tensor scaled = trained(h);
+    const Tensor loss_S = linear_token_losses(scaled, W, std::nullopt, labels);
+    EXPECT_EQ(loss_S.scalar_type(), at::kFloat);
+    (loss_S * 1.0039).sum().backward();
+    expect_equal(scaled.grad(), (h.grad().to(at::kFloat) * 1.0039).to(half));
+  }
+}
+
 }  // namespace
 }  // namespace lora::ops

@@ -145,12 +145,14 @@ TEST(EveryKind, SaysHowLargeItsStateIs) {
       for (const io::NamedTensor& entry : make_optimizer(options, parameters, 1e-2)->state()) {
         bytes += static_cast<int64_t>(entry.tensor.nbytes());
       }
-      EXPECT_EQ(state_bytes(options, parameters), bytes) << kOptimizers.name(options.kind);
+      EXPECT_EQ(state_size(options, parameters).memory, bytes) << kOptimizers.name(options.kind);
     }
   }
   const std::vector<nn::Parameter> matrix{{"w", test::trained(at::zeros({512, 1024}))}};
-  EXPECT_EQ(state_bytes({.kind = OptimizerKind::kAdamW8bit}, matrix), 2 * (512 * 1024 + 4 * 2048) + 4);
-  EXPECT_EQ(state_bytes({.kind = OptimizerKind::kAdafactor}, matrix), 4 * (512 + 1024) + 4);
+  EXPECT_EQ(state_size({.kind = OptimizerKind::kAdamW8bit}, matrix).memory, 2 * (512 * 1024 + 4 * 2048) + 4);
+  EXPECT_EQ(state_size({.kind = OptimizerKind::kLion8bit}, matrix).memory, 512 * 1024 + 4 * 2048);
+  EXPECT_EQ(state_size({.kind = OptimizerKind::kPagedLion32bit}, matrix).memory, 4 * 512 * 1024);
+  EXPECT_EQ(state_size({.kind = OptimizerKind::kAdafactor}, matrix).memory, 4 * (512 + 1024) + 4);
 }
 
 }  // namespace

@@ -204,7 +204,7 @@ TEST_F(Extracted, ContainsTheDifferencesOfTargetsAndListsTheOthers) {
   const Extraction result = extracted(base_, tuned_, {{"q", "k"}, {"e"}}, 3);
   ASSERT_EQ(result.approximation.adapter.low_rank().size(), 2U);  // k is the same in both
   for (const LowRankUpdate& update : result.approximation.adapter.low_rank()) {
-    EXPECT_EQ(update.is_embedding, update.module == "e");
+    EXPECT_EQ(update.is_embedding(), update.module == "e");
     EXPECT_EQ(update.rank(), 3);
     expect_close(delta(update), update.module == "q" ? change_ : at::ones({9, 8}), 1e-5, update.module);
   }

@@ -123,12 +123,12 @@ TEST(Mlx, EmbeddingsNeedABaseWithAnUntiedHead) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.embed_tokens", 2, 11, 6, 4)};
-  pair_of(adapter).is_embedding = true;
+  pair_of(adapter).kind = PairKind::kEmbedding;
   expect_error(ErrorKind::kModel, {"MLX", "model.embed_tokens", "--drop-unsupported"},
                [&] { write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, base_of("tied"), {}); });
   write_foreign_adapter(AdapterFormat::kMlx, folder.path(), adapter, base_of("gqa"), {});
   const Adapter back = read_foreign_adapter(AdapterFormat::kMlx, folder.path(), base_of("gqa"));
-  EXPECT_TRUE(pair_of(back).is_embedding);
+  EXPECT_TRUE(pair_of(back).is_embedding());
   expect_same_factors(back, adapter);
   expect_error(ErrorKind::kModel, {"model.embed_tokens", "--model"}, [&] { read_foreign_adapter(AdapterFormat::kMlx, folder.path(), {}); });
 }
@@ -276,7 +276,7 @@ TEST(GgufAdapter, EmbeddingsAreTransposedAndTiedOnesRefused) {
   const TemporaryFolder folder;
   Adapter adapter;
   adapter.updates = {random_update("model.embed_tokens", 2, 11, 6, 4)};
-  pair_of(adapter).is_embedding = true;
+  pair_of(adapter).kind = PairKind::kEmbedding;
   write_foreign_adapter(AdapterFormat::kGguf, folder / "x.gguf", adapter, base_of("gqa"), {});
   const test::GgufFile file(folder / "x.gguf");
   expect_equal(file.tensor("token_embd.weight.lora_a"), pair_of(adapter).A_RI.t().contiguous());
@@ -295,7 +295,7 @@ TEST(GgufAdapter, NeedsAKnownBase) {
     EXPECT_FALSE(fs::exists(folder / "x.gguf"));
   };
   fails(nullptr, {"--model", "config.json"});
-  fails(Json::parse(R"({"model_type": "gpt2"})"), {"gpt2", "llama"});
+  fails(Json::parse(R"({"model_type": "bert"})"), {"bert", "llama"});
   fails(Json::parse(R"({"model_type": "llama", "num_attention_heads": 7})"), {"num_attention_heads", "divides"});
   fails(Json::parse(R"({"model_type": "llama", "num_attention_heads": 0})"), {"num_attention_heads"});
 }

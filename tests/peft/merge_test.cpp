@@ -175,10 +175,10 @@ TEST(Merge, ListsEverythingThatDoesNotFit) {
 TEST(Merge, TiedWeightsStayTiedIfBothChangeAlike) {
   const BaseLayout base{{{"model.embed_tokens.weight", {7, 3}}, {"lm_head.weight", {7, 3}}, {"norm.weight", {3}}}, true};
   LowRankUpdate embedding = rank_two_update("model.embed_tokens", 3, 7);
-  embedding.is_embedding = true;
+  embedding.kind = PairKind::kEmbedding;
   LowRankUpdate head = embedding;  // what PEFT's ensure_weight_tying saves
   head.module = "lm_head";
-  head.is_embedding = false;
+  head.kind = PairKind::kLinear;
   head.A_RI = embedding.B_OR.t();
   head.B_OR = embedding.A_RI.t();
   const auto names_of = [](const MergePlan& plan) {

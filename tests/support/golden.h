@@ -13,13 +13,13 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama, families or classification (scripts/golden/README.md).
+/// One case of tests/data/llama, families, classification or quantized/training (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
   explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(lora::test::data_folder()) / "llama" / name) {
-    for (const char* other : {"families", "classification"}) {
+    for (const char* other : {"families", "classification", "quantized/training"}) {
       if (!std::filesystem::exists(folder)) {
         folder = std::filesystem::path(lora::test::data_folder()) / other / name;
       }
@@ -74,5 +74,8 @@ inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 /// Cases about what is trained besides the usual pairs; they have no tensors of the base model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
                                                          "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
+
+/// Adapters on a base that bitsandbytes quantised while it was loaded.
+inline const std::vector<std::string> kQuantizedCases{"nf4", "nf4_dq", "fp4", "int8", "nf4_dora"};
 
 }  // namespace lora::test

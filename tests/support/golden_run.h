@@ -49,7 +49,7 @@ class GoldenRun {
     const data::BatchOptions eval_batches{t.per_device_eval_batch_size, false, config.data.max_length, false, t.seed};
     objective = entry.make({model(), train_set, &eval_set, labels ? &*labels : nullptr, eval_batches});
     execution = train::execution_for(model(), nn::Recompute::kNothing, /*may_use_lanes=*/false, prefetch);
-    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, batches), t);
+    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, batches, *comm::make_single_process()), t);
     training = t;
     training.schedule.total_steps = plan->total_steps();
     training.schedule.warmup_steps = static_cast<int64_t>(

@@ -36,7 +36,9 @@ class ThreadGroup {
     Member(ThreadGroup& group, int rank) : group_(group), rank_(rank) {}
     int rank() const override { return rank_; }
     int size() const override { return group_.size_; }
-    void all_reduce_sum(std::span<double> values) override {
+
+   private:
+    void sum(std::span<double> values) override {
       group_.values_[static_cast<size_t>(rank_)].assign(values.begin(), values.end());
       group_.all_.arrive_and_wait();
       for (size_t i = 0; i < values.size(); ++i) {
@@ -47,7 +49,7 @@ class ThreadGroup {
       }
       group_.all_.arrive_and_wait();
     }
-    void all_reduce_sum(std::span<const at::Tensor> tensors) override {
+    void sum(std::span<const at::Tensor> tensors) override {
       const at::NoGradGuard no_grad;
       std::vector<at::Tensor>& given = group_.tensors_[static_cast<size_t>(rank_)];
       given.clear();
@@ -64,7 +66,6 @@ class ThreadGroup {
       group_.all_.arrive_and_wait();
     }
 
-   private:
     ThreadGroup& group_;
     int rank_;
   };

@@ -82,7 +82,7 @@ struct ModuleRun {
   /// To be called by each kind of run with its objective.
   void set_objective(std::unique_ptr<train::Objective> own) {
     objective = std::move(own);
-    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, train_batches()), config.training);
+    plan = std::make_unique<train::StepPlan>(train::epoch_plan(train_set, train_batches(), *comm::make_single_process()), config.training);
     training = config.training;
     training.schedule.total_steps = plan->total_steps();
     optimizer = optim::make_optimizer(training.optimizer, method->parameters(), training.learning_rate);

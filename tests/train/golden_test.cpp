@@ -248,6 +248,22 @@ TEST(LlamaParts, AreAsManyAsPeftCounts) {
   }
 }
 
+TEST(QuantizedBases, LossesEqualBitsandbytesToAMillionth) {
+  for (const std::string& name : test::kQuantizedCases) {
+    GoldenRun run(name);
+    test::CollectingSink steps;
+    LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
+    TrainerState state;
+    run.run(state, {&logging});
+    const Json expected = run.golden.expected()["steps"];
+    ASSERT_EQ(steps.rows.size(), expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const double loss = expected[i]["loss"].get<double>();
+      EXPECT_NEAR(steps.rows[i]["loss"].get<double>(), loss, 1e-6 * loss) << name << ", step " << i + 1;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTraining, testing::ValuesIn(test::kFamilyCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(FullFamilies, GoldenTraining, testing::ValuesIn(test::kFullFamilyCases),
                          [](const auto& info) { return info.param; });
@@ -256,6 +272,7 @@ INSTANTIATE_TEST_SUITE_P(Classification, GoldenTraining, testing::ValuesIn(test:
 INSTANTIATE_TEST_SUITE_P(FullClassification, GoldenTraining, testing::ValuesIn(test::kFullClassificationCases),
                          [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTraining, testing::ValuesIn(test::kQuantizedCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Llama, GoldenTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -99,9 +99,11 @@ struct Process {
   struct Report : Hook {
     bool on_step(const StepReport& step, TrainerState&) override {
       loss = step.loss;
+      size = step.size;
       return false;
     }
     double loss = 0;
+    BatchSize size;
   };
 
   at::Tensor w = at::full({1}, 2.0).requires_grad_(true);
@@ -121,8 +123,55 @@ TEST(Processes, TogetherTakeTheStepOfOne) {
   for (const Process* process : {&first, &second}) {
     test::expect_near(process->w.detach(), alone.w.detach(), 1e-6);
     EXPECT_NEAR(process->report.loss, alone.report.loss, 1e-9);
+    EXPECT_EQ(process->report.size.supervised, alone.report.size.supervised);
+    EXPECT_EQ(process->report.size.input, alone.report.size.input);
     EXPECT_EQ(process->run.state.batch_halvings, 2) << "memory is short in one of them";
   }
+}
+
+TEST(Processes, OneMayHaveNoMicroBatchLeft) {
+  const MicroBatch some{0, 1, 2};
+  Process alone({some});
+  alone.train(*alone.run.communicator);
+  Process first(std::vector<MicroBatch>{some}), second(std::vector<MicroBatch>{MicroBatch()});
+  for (Process* process : {&first, &second}) {
+    process->run.execution.prefetch = true;
+  }
+  test::ThreadGroup(2).run([&](comm::Communicator& communicator) { (communicator.is_first() ? first : second).train(communicator); });
+  for (const Process* process : {&first, &second}) {
+    test::expect_near(process->w.detach(), alone.w.detach(), 1e-6);
+    EXPECT_NEAR(process->report.loss, alone.report.loss, 1e-9);
+  }
+}
+
+TEST(Processes, AllEndIfOneIsOutOfMemoryWithSingleDocuments) {
+  Process first(std::vector<MicroBatch>{{0, 1, 2}}), second(std::vector<MicroBatch>{{3}});
+  second.holds = 0;
+  std::vector<std::string> ends(2);
+  test::ThreadGroup(2).run([&](comm::Communicator& communicator) {
+    std::string& end = ends[static_cast<size_t>(communicator.rank())];
+    try {
+      (communicator.is_first() ? first : second).train(communicator);
+    } catch (const c10::OutOfMemoryError&) {
+      end = "out of memory";
+    } catch (const Error& error) {
+      end = error.what();
+    }
+  });
+  EXPECT_NE(ends[0].find("[memory] another process is out of memory"), std::string::npos) << ends[0];
+  EXPECT_EQ(ends[1], "out of memory");
+}
+
+TEST(Processes, ShareTheMicroBatchesOfAnEpoch) {
+  const data::Dataset documents = test::small_documents(5);
+  std::vector<std::vector<MicroBatch>> own(2);
+  test::ThreadGroup(2).run([&](comm::Communicator& communicator) {
+    own[static_cast<size_t>(communicator.rank())] = epoch_plan(documents, {.batch_size = 1, .shuffle = false}, communicator)(0);
+  });
+  EXPECT_EQ(own[0], (std::vector<MicroBatch>{{0}, {2}, {4}}));
+  EXPECT_EQ(own[1], (std::vector<MicroBatch>{{1}, {3}, {}})) << "as many as the other";
+  EXPECT_EQ(epoch_plan(documents, {.batch_size = 2, .shuffle = false}, *comm::make_single_process())(0),
+            (std::vector<MicroBatch>{{0, 1}, {2, 3}, {4}}));
 }
 
 }  // namespace

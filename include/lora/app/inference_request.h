@@ -13,6 +13,7 @@ struct InferenceRequest {
   std::string tokenizer;              ///< --tokenizer; empty: the model's folder
   std::string dtype = "auto";         ///< --dtype
   std::string device = "auto";        ///< --device
+  std::string quantize;               ///< --quantize: the weights of projections are quantised while the model is loaded; empty: no
   bool allow_other_base = false;      ///< --allow-other-base: warn of adapters of another base model instead of refusing them
   config::Surroundings surroundings;
 

@@ -17,6 +17,7 @@ struct ModelFlags {
   std::string dtype = "auto";
   std::string device = "auto";
   bool trust_torchscript = false;
+  std::string quantize = {};             ///< --quantize: a type of model.quantization, with -dq for double_quant; empty: none
   std::vector<std::string> inputs = {};  ///< of a TorchScript model; empty: by the names of its arguments
   std::string output = {};               ///< of a TorchScript model; empty: the logits
   const char* flag = "--model";          ///< the flag that names the model

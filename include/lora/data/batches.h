@@ -16,7 +16,7 @@ struct BatchOptions {
   int64_t tokens_per_batch = 0;  ///< above 0: replaces batch_size
 };
 
-/// Which documents are in which batch, in order: a pure function of the dataset, the options and the epoch.
+/// Which examples are in which batch, in order: a pure function of the dataset, the options and the epoch.
 /// Without packing: examples in shuffled (or file) order, batch_size at a time; the last batch may be smaller. With
 /// packing: the epoch's examples are put into bins of at most max_length tokens by best-fit decreasing (Johnson, 1973;
 /// ties in the epoch's order), and the bins are shuffled. With tokens_per_batch: documents (or bins) are grouped in their

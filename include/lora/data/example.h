@@ -41,6 +41,12 @@ struct TokenDocument {
   int64_t num_supervised() const;
 };
 
+/// Documents that are compared with each other, such as a chosen and a rejected answer. As one example they are always in the same pass:
+/// nothing that divides or joins examples can separate them.
+struct DocumentGroup {
+  std::vector<TokenDocument> documents;  ///< at least one
+};
+
 /// A text, or a pair of texts, with one label as a whole.
 struct LabelledText {
   std::vector<int32_t> ids;
@@ -60,24 +66,30 @@ struct FeatureRow {
 
 /// What a row is for training: its content, where it comes from, and how often it is used.
 struct Example {
-  std::variant<TokenDocument, LabelledText, FeatureRow> content;
+  using Content = std::variant<TokenDocument, LabelledText, FeatureRow, DocumentGroup>;
+
+  Content content;
   Origin origin;
   double weight = 1.0;         ///< expected uses in an epoch
   bool continues_row = false;  ///< a further part of the previous example's row
 
   Example() = default;
-  explicit Example(std::variant<TokenDocument, LabelledText, FeatureRow> content) : content(std::move(content)) {}
+  explicit Example(Content content) : content(std::move(content)) {}
   Example(std::vector<int32_t> ids, const std::vector<int32_t>& labels) : content(TokenDocument(std::move(ids), labels)) {}
 
-  /// The tokens; none for a row of features.
-  const std::vector<int32_t>& ids() const;
-  /// Positions in a batch: the tokens, and 1 for a row of features.
+  /// Number of documents in a batch: 1, except for a group.
+  size_t num_documents() const;
+  /// The tokens of a document; none for a row of features.
+  const std::vector<int32_t>& ids(size_t document = 0) const;
+  /// Positions in a batch: the tokens of all documents, and 1 for a row of features.
   int64_t num_tokens() const;
+  /// Those of the longest document.
+  int64_t longest_document() const;
   /// The content of a row of features; null for any other.
   const FeatureRow* features() const { return std::get_if<FeatureRow>(&content); }
-  /// The label of each token, not shifted; nn::kIgnoreLabel where there is none.
-  std::vector<int32_t> labels() const;
-  int32_t label(size_t position) const;
+  /// The label of each token of a document, not shifted; nn::kIgnoreLabel where there is none.
+  std::vector<int32_t> labels(size_t document = 0) const;
+  int32_t label(size_t position, size_t document = 0) const;
 
   /// The label as a whole, if it is one number: what it means is in Dataset::labels.
   std::optional<double> target() const;
@@ -85,7 +97,7 @@ struct Example {
   /// The numbers in its label as a whole: 1, or as many as in a list of values; 0: it has none.
   size_t num_target_values() const;
   bool has_target() const { return num_target_values() > 0; }
-  /// Number of labels that are predicted: of tokens; 1 for a text with a label and for a row of features.
+  /// Number of labels that are predicted: of the tokens of all documents; 1 for a text with a label and for a row of features.
   int64_t num_supervised() const;
 };
 

@@ -25,6 +25,7 @@ inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tok
 /// What a row holds.
 enum class RowContent {
   kDocuments,      ///< tokens, each with its label
+  kGroups,         ///< documents that are compared with each other, so that they stay together as one example
   kLabelledTexts,  ///< a text, or a pair of texts, with one label
   kFeatures,       ///< numbers
 };
@@ -64,7 +65,7 @@ inline bool needs_text(RowFormat format) {
 
 /// Whether a row has one label as a whole instead of one for each token.
 inline bool has_one_label(RowFormat format) {
-  return facts_of(format).content != RowContent::kDocuments;
+  return facts_of(format).content == RowContent::kLabelledTexts || facts_of(format).content == RowContent::kFeatures;
 }
 
 /// What happens to a document longer than max_length.
@@ -114,7 +115,7 @@ inline constexpr EnumTable<TextDocuments, 3> kTextDocuments{
 
 /// One entry of data.train or data.eval.
 struct SourceOptions {
-  std::string path;  ///< file, glob, or "-" (stdin); .jsonl .json .csv .txt, each also .gz
+  std::string path;  ///< file of a known kind (file_kind), glob, or "-" (stdin)
   RowFormat format = RowFormat::kText;
   std::map<std::string, std::string> columns;      ///< our field name → the file's
   double weight = 1.0;                             ///< expected uses of each example per epoch

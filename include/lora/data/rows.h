@@ -40,7 +40,10 @@ struct FileKind {
 
 /// The kind by the ending of the name ("-" and a pipe with another name are JSON Lines); null for an unknown one.
 const FileKind* file_kind(const std::string& path);
-/// The supported endings, for messages.
+/// The supported endings, for messages: ".jsonl, .json, …", with `last` before the last one.
+/// @param with_text also those of plain text, whose rows have no columns.
+std::string file_endings(const std::string& last = ", ", bool with_text = true);
+/// The same, with a word about compressed files.
 std::string known_endings();
 
 /// Reads the rows of one file ("-": stdin) in order; returns the SHA-256 of the file's bytes. Each line (or paragraph, or the whole

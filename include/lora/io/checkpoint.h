@@ -36,7 +36,7 @@ class Checkpoint : public WeightSource {
   /// The tensor in facts().shape and facts().dtype: a packed one is decoded.
   virtual Tensor tensor(const std::string& name) const;
   /// Drops the tensor's pages from memory until it is read again.
-  virtual void release(const std::string& name) const = 0;
+  void release(const std::string& name) const override = 0;
   /// Identifies these weights: a SHA-256 (hex) over what the files store.
   virtual std::string fingerprint() const = 0;
   /// All files that the weights come from (for hashes).
@@ -105,6 +105,7 @@ class RenamedSource : public WeightSource {
   bool contains(const std::string& name) const override { return checkpoint_.contains(file_name(name)); }
   /// Under their names in the file.
   std::vector<std::string> unused() const override { return checkpoint_.unused(); }
+  void release(const std::string& name) const override { checkpoint_.release(file_name(name)); }
   /// From the name in the model to the name in the file, for tensors whose names differ.
   const std::map<std::string, std::string>& file_names() const { return file_names_; }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lora::io {
@@ -19,6 +20,19 @@ struct Tile {
 
   int64_t rows() const { return row_end - row_begin; }
   int64_t columns() const { return column_end - column_begin; }
+};
+
+/// A matrix whose elements, row after row, have codes, and blocks of them a scale: what a device's own kernels decode.
+/// W[e] = value of code e · scale of block e / block_size · unit, in float32.
+struct BlockCodes {
+  Tensor codes;     ///< uint8: two 4-bit codes, the first in the high half, whose values are in `table`; or int8: the values themselves
+  Tensor table;     ///< float32 [16]; undefined for int8
+  Tensor scales;    ///< float32; or uint8: scale b = nested_table[scales[b]] · nested_scales[b / nested_block_size] + offset
+  int64_t block_size;
+  float unit = 1;
+  Tensor nested_scales = {}, nested_table = {};  ///< float32
+  int64_t nested_block_size = 0;
+  float offset = 0;
 };
 
 /// A matrix W [O, I] in fewer bits than plain numbers: codes, and scales of blocks of them. The set of formats is open: each is a class
@@ -45,6 +59,8 @@ class PackedMatrix {
   /// y[o - row_begin] = Σ W[o, i] x[i] for the rows [row_begin, row_end), in float32, by one thread. A format may keep the values in
   /// float32 instead of rounding them to value_dtype(). Only on the CPU.
   virtual void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const;
+  /// What kernels of a device need, if they know the format. They compute the same as decoded().
+  virtual std::optional<BlockCodes> block_codes() const { return std::nullopt; }
   /// The values of a tile as a tensor [rows, columns] on device().
   virtual Tensor decoded(const Tile& tile, at::ScalarType dtype) const;
 

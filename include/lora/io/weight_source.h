@@ -36,10 +36,12 @@ class WeightSource {
   /// of it is [out, in] as always.
   virtual StoredWeight weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) = 0;
   /// The same where only a plain tensor will do: norms, biases, tables. A packed matrix is decoded.
-  Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role);
+  virtual Tensor get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role);
   virtual bool contains(const std::string& name) const = 0;
   /// Names in the source that weight() was not called for, sorted.
   virtual std::vector<std::string> unused() const = 0;
+  /// Drops the pages of the weight's file from memory until it is read again, if it has a file.
+  virtual void release(const std::string&) const {}
 };
 
 /// Random float32 weights, each a pure function of (seed, name).

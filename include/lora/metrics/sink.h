@@ -27,6 +27,9 @@ struct SinkOptions {
 /// The values of training.report_to besides "none": the sinks that a run has only if it asks for them.
 std::vector<std::string> sink_names();
 
+/// The files and folders that sinks write into the folder of a run.
+std::vector<std::string> sink_files();
+
 /// The sinks that every run has, and those of these names. Throws output Error if one cannot be opened.
 std::vector<std::unique_ptr<Sink>> make_sinks(const std::vector<std::string>& report_to, const SinkOptions& options);
 

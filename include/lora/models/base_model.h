@@ -1,5 +1,8 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +32,11 @@ struct BaseModel {
   std::vector<std::string> created;
   /// Keys of config.json that the family neither reads nor knows to be irrelevant, as paths ("rope_parameters.factor").
   std::vector<std::string> unread_keys;
+  /// What is packed, as nn::PackedWeights says it; empty: nothing. It tells bases of the same weights apart.
+  std::string quantization;
+  /// The weight of that name as it is in the folder, before it was quantised: [out, in] in the model's dtype, on the CPU; null: the model
+  /// was not quantised while it was loaded. A weight is read at each call and valid until the next.
+  std::function<at::Tensor(const std::string& name)> plain_weight;
   std::string fingerprint;  ///< io::Checkpoint::fingerprint(); empty with from_scratch
 };
 

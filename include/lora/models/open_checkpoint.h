@@ -16,7 +16,7 @@ struct ModelConfig {
   JsonReader reader() const { return {json, where, ErrorKind::kModel}; }
 };
 
-/// @param model the folder of a base model. Throws model Error if its config.json cannot be read.
+/// @param model the folder of a base model, or a GGUF file (see gguf_model.h). Throws model Error if its config.json cannot be read.
 ModelConfig read_model_config(const std::filesystem::path& model);
 
 /// The weights of a base model, in whichever way its files hold them; packed weights stay packed if their quant_method is known. If it

@@ -19,6 +19,22 @@ enum class ModelFormat { kAuto, kSafetensors, kTorchScript };
 inline constexpr EnumTable<ModelFormat, 3> kModelFormats{
     {{{ModelFormat::kAuto, "auto"}, {ModelFormat::kSafetensors, "safetensors"}, {ModelFormat::kTorchScript, "torchscript"}}}};
 
+/// The formats in which the weights of projections can be kept: bitsandbytes' (Dettmers et al. 2022 and 2023), or plain numbers.
+enum class QuantizationKind { kNf4, kFp4, kInt8, kNone };
+inline constexpr EnumTable<QuantizationKind, 4> kQuantizationKinds{{{{QuantizationKind::kNf4, "nf4"},
+                                                                     {QuantizationKind::kFp4, "fp4"},
+                                                                     {QuantizationKind::kInt8, "int8"},
+                                                                     {QuantizationKind::kNone, "none"}}}};
+
+/// model.quantization.
+struct Quantization {
+  QuantizationKind type = QuantizationKind::kNf4;  ///< kNone: weights that are packed in the file are decoded
+  bool double_quant = false;                       ///< of nf4 and fp4: the blocks' scales are quantised too
+  int64_t block_size = 64;                         ///< of nf4 and fp4: values that share a scale
+  /// Modules that keep plain numbers, as transformers' llm_int8_skip_modules names them. Heads, embeddings, norms and routers always do.
+  std::vector<std::string> skip_modules = {};
+};
+
 /// The run's `model` section.
 struct ModelOptions {
   std::filesystem::path path;                ///< folder, already resolved (relative to the config; hub cache)
@@ -27,6 +43,7 @@ struct ModelOptions {
   ComputeDtype dtype = ComputeDtype::kAuto;  ///< auto: the checkpoint's own
   std::string device = "auto";               ///< "auto", "cpu", "cuda" or "cuda:N"
   std::filesystem::path tokenizer;           ///< folder or file; the model's folder by default
+  std::optional<Quantization> quantization;  ///< none: weights stay as they are in the file
   bool from_scratch = false;                 ///< random weights of config.json's shape
   std::optional<double> base_dropout;        ///< of the base itself, replacing config.json's; 0 ≤ p < 1
   bool trust_torchscript = false;            ///< whether the file's code may be run
@@ -35,6 +52,8 @@ struct ModelOptions {
   std::optional<std::string> output;  ///< the part of its result to use: a key or an index; none: the logits
 
   bool is_torchscript() const { return format == ModelFormat::kTorchScript; }
+  /// Whether weights are quantised while they are loaded.
+  bool quantises() const { return quantization && quantization->type != QuantizationKind::kNone; }
 };
 
 }  // namespace lora::models

@@ -8,6 +8,24 @@ namespace lora::nn {
 /// Makes the adapter of this name the only one in use on the model's hosts and taps; "": none, the bare model.
 void use_adapter(Model& model, const std::string& name);
 
+/// The adapter in use; "": none.
+std::string adapter_in_use(const Model& model);
+
+/// Makes another adapter the one in use during the lifetime of this object; "": the bare model. A pass that is computed meanwhile must not
+/// be recomputed in backward, and no other thread may compute one.
+class AdapterScope {
+ public:
+  /// The model must outlive this.
+  AdapterScope(Model& model, const std::string& name);
+  ~AdapterScope();
+  AdapterScope(const AdapterScope&) = delete;
+  AdapterScope& operator=(const AdapterScope&) = delete;
+
+ private:
+  Model& model_;
+  std::string before_;
+};
+
 /// Multiplies the scale of this adapter's low-rank pairs, as PEFT's set_scale does.
 void scale_adapter(Model& model, const std::string& name, double factor);
 

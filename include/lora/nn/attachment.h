@@ -35,6 +35,12 @@ struct LookupCall {
   std::shared_ptr<const ops::LinearWeight> weight;  ///< in use, as a projection's: outputs are channels, inputs are token ids
 };
 
+/// Keys and values that every token sees before those of its own document. N of them, K key heads, E channels of a head.
+struct KeyPrefix {
+  Tensor keys_NKE;
+  Tensor values_NKE;
+};
+
 /// What one adapter adds to one host. A host keeps its attachments in one list, in the order in which they were attached, whatever
 /// their kinds; each kind says what it trains, what it computes and what it keeps for backward.
 class Attachment {
@@ -55,6 +61,10 @@ class Attachment {
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
   /// What takes the place of a block's output x_TD, for a kind that is attached to a tap.
   virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
+  /// The keys and values before those of each document, for a kind that is attached to attention.
+  virtual KeyPrefix key_prefix(const Pass& pass) const;
+  /// The number of these keys. The positions of a document's tokens start behind them, as behind PEFT's past_key_values.
+  virtual int64_t prefix_length() const { return 0; }
 
   std::string adapter;  ///< the adapter's name
   bool enabled = true;  ///< whether it is in use

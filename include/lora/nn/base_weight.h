@@ -21,14 +21,24 @@ class BaseWeight {
   /// A matrix that projections multiply by, of any kind. Weight decay would apply to it.
   BaseWeight(std::string name, std::shared_ptr<const ops::LinearWeight> matrix, bool owned = true);
 
-  /// Its name in the checkpoint, the base's tensor (undefined for a matrix that is not dense), and whether weight decay would apply
-  /// to it.
+  /// Its name in the checkpoint, the base's tensor (undefined if it is quantised), and whether weight decay would apply to it.
   const Parameter& parameter() const { return parameter_; }
-  /// The base's values in the layout of its file; those of a matrix that is not dense are computed.
+  /// Whether it is a matrix in a form that projections can multiply by, but whose numbers can neither be trained nor overwritten. It is
+  /// no parameter of the model.
+  bool is_quantised() const { return matrix_ != nullptr && !matrix_->tensor().defined(); }
+  /// The base's values in the layout of its file; those of a quantised matrix are computed, all of them.
   Tensor base() const;
+  /// Some rows of base(), in this order.
+  Tensor base_rows(const std::vector<int64_t>& rows) const;
+  /// The shape of base().
+  std::vector<int64_t> shape() const;
+  at::ScalarType dtype() const { return matrix_ == nullptr ? parameter_.tensor.scalar_type() : matrix_->dtype(); }
+  at::Device device() const { return matrix_ == nullptr ? parameter_.tensor.device() : matrix_->device(); }
   /// Bytes that the base's values occupy in memory.
   int64_t bytes() const;
   bool owned() const { return owned_; }
+  /// Whether both are the same values in memory, as those of tied modules.
+  bool shares_values_with(const BaseWeight& other) const;
 
   /// The replacement that belongs to the adapter in use, or the base's tensor.
   const Tensor& in_use() const;
@@ -43,6 +53,8 @@ class BaseWeight {
 
   /// Makes this adapter's replacement the one in use; "": none.
   void use_adapter(const std::string& adapter);
+  /// The adapter whose replacement is in use; "": none.
+  std::string adapter_in_use() const;
   void remove_adapters() { stand_ins_.clear(); }
 
  private:
@@ -53,7 +65,6 @@ class BaseWeight {
     bool enabled;
   };
   const StandIn* stand_in() const;
-  at::ScalarType dtype() const { return matrix_ == nullptr ? parameter_.tensor.scalar_type() : matrix_->dtype(); }
 
   Parameter parameter_;
   bool owned_;

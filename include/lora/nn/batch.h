@@ -20,15 +20,17 @@ inline constexpr int64_t kIgnoreLabel = -100;
 /// attention stays within a document by `offsets`. T tokens in all, D documents.
 struct BatchLayout : ops::DocumentLayout {
   Tensor positions_T;                   ///< int64, restarts in each document: at 0, or after its cached tokens
-  std::vector<int64_t> sample_ids;      ///< [D], index of each document in its dataset
+  std::vector<int64_t> sample_ids;      ///< [D], index of each document's example in its dataset
+  std::vector<int64_t> numbers;         ///< [D], of each document among those of its example, from 0; they lie next to each other
   std::vector<int64_t> cached_lengths;  ///< [D], tokens of each document that earlier passes left in a KvCache
+  int64_t prefix_length = 0;            ///< keys that an adapter puts before each document's; positions_T counts them
 
   int64_t num_tokens() const { return host_offsets.empty() ? 0 : host_offsets.back(); }
   int64_t num_documents() const { return static_cast<int64_t>(sample_ids.size()); }
   /// Tokens of a document in the batch.
   int64_t length(int64_t document) const { return host_offsets[document + 1] - host_offsets[document]; }
-  /// Tokens of a document, including the cached ones.
-  int64_t full_length(int64_t document) const { return cached_lengths[document] + length(document); }
+  /// Keys of a document: its tokens, the cached ones, and those before it.
+  int64_t full_length(int64_t document) const { return prefix_length + cached_lengths[document] + length(document); }
   at::Device device() const { return offsets.device(); }
 };
 
@@ -90,6 +92,7 @@ struct DocumentPlace {
   int64_t length;
   int64_t sample_id;
   int64_t cached_length = 0;
+  int64_t number = 0;  ///< among the documents of its example
 };
 
 /// The layout of such documents, in order, on the CPU.
@@ -102,6 +105,7 @@ struct DocumentView {
   int64_t sample_id;
   int64_t cached_length = 0;   ///< number of cached tokens before these
   int64_t second_segment = 0;  ///< where the second of two texts begins; 0: there is only one
+  int64_t number = 0;          ///< among the documents of its example
 };
 
 /// Packs documents of tokens, in order, into one batch on the CPU.

@@ -37,6 +37,8 @@ class Body {
   /// The memory that a token takes, with the adapters in use, for the memory estimate. Attention's scores and the loss are not included.
   virtual PassMemory pass_memory(Recompute recompute) const = 0;
 
+  /// The number of keys that the adapter in use puts before each document's, the same in every layer.
+  virtual int64_t prefix_length() const { return 0; }
   /// Whether the keys that a KvCache holds of a document's first `cached` tokens serve for it when it has `length` tokens. If not, the
   /// document must be read again from its start.
   virtual bool keeps_keys(int64_t cached, int64_t length) const = 0;

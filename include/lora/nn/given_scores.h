@@ -12,6 +12,7 @@ class GivenLogits : public TokenScorer {
 
   Tensor logits(const Tensor& logits_SV, const Pass&) const override { return logits_SV; }
   Tensor loss_sum(const Tensor& logits_SV, const Tensor& labels_S, const Pass& pass) const override;
+  Tensor token_losses(const Tensor& logits_SV, const Tensor& labels_S, const Pass& pass) const override;
   ops::TokenScores scores(const Tensor& logits_SV, const Tensor& labels_S, const Pass& pass) const override;
   int64_t loss_bytes(int64_t num_tokens) const override;
   int64_t scores_bytes(int64_t num_tokens) const override;

@@ -15,6 +15,7 @@ class HeadScorer : public TokenScorer {
 
   Tensor logits(const Tensor& hidden_SD, const Pass& pass) const override;
   Tensor loss_sum(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
+  Tensor token_losses(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
   ops::TokenScores scores(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const override;
   int64_t loss_bytes(int64_t num_tokens) const override;
   int64_t scores_bytes(int64_t num_tokens) const override;
@@ -23,8 +24,8 @@ class HeadScorer : public TokenScorer {
   void observe(const Tensor& hidden_SD, InputObserver& observer) const override { observer.see(*head_, hidden_SD); }
 
  private:
-  /// Whether logits are the product of hidden states and one matrix, and nothing more.
-  bool is_plain() const { return head_->is_plain() && !soft_cap_; }
+  /// Whether logits are the product of hidden states and one tensor, and nothing more.
+  bool is_plain() const { return head_->is_plain() && head_->matrix_in_use()->tensor().defined() && !soft_cap_; }
   ops::LossSizes sizes(int64_t num_tokens) const;
 
   std::unique_ptr<Linear> head_;

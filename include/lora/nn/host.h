@@ -24,6 +24,8 @@ class Host {
   const std::string& name() const { return name_; }
   /// Its class in PEFT's terms, for messages: "Linear", …
   virtual const char* kind() const = 0;
+  /// Whether low-rank pairs can be attached to it.
+  virtual bool takes_low_rank() const { return false; }
   /// Whether PEFT's all-linear includes it, although no low-rank pair can be attached.
   virtual bool counts_as_linear() const { return false; }
   /// Whether it can be in modules_to_save: its weights are the ones that PEFT would save.
@@ -64,6 +66,8 @@ class Host {
 
   /// Makes this adapter's attachments the only ones in use; "": none.
   void use_adapter(const std::string& adapter);
+  /// The adapter in use here; "": none, or it attaches nothing to this host.
+  std::string adapter_in_use() const;
   /// Removes everything that is attached.
   void remove_adapters();
 

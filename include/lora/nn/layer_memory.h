@@ -12,6 +12,7 @@ struct LayerMemory {
   Kept attention;            ///< by the attention block and its norms
   Kept feed_forward;         ///< by the feed-forward block and its norms
   int64_t working = 0;       ///< elements in use within the feed-forward block
+  Kept per_document = {};    ///< by the attention block, per document instead of per token
   bool has_gradient = true;  ///< whether this layer or one before it is trained: otherwise nothing is kept
 };
 

@@ -19,6 +19,7 @@ class MatrixHost : public Host {
   MatrixHost(const std::string& name, std::shared_ptr<const ops::LinearWeight> weight, bool owned = true)
       : Host(name), weight_(add_weight("weight", std::move(weight), owned)) {}
 
+  bool takes_low_rank() const override { return true; }
   /// The base's matrix [O, I], whatever replaces it.
   const std::shared_ptr<const ops::LinearWeight>& matrix() const { return weight_.matrix(); }
   /// What the adapter in use computes with.

@@ -17,10 +17,12 @@ class TokenScorer {
   virtual Tensor logits(const Tensor& hidden_SD, const Pass& pass) const = 0;
   /// The sum of the tokens' cross-entropies, a float32 scalar, differentiable. Logits are computed chunk by chunk.
   virtual Tensor loss_sum(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const = 0;
+  /// The cross-entropy of each token, float32 [S], differentiable.
+  virtual Tensor token_losses(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const = 0;
   /// The loss of each token, and whether its label has the largest logit; without gradients.
   virtual ops::TokenScores scores(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const = 0;
 
-  /// Bytes that loss_sum() with its backward needs for so many tokens, and those of scores().
+  /// Bytes that loss_sum() or token_losses() with its backward needs for so many tokens, and those of scores().
   virtual int64_t loss_bytes(int64_t num_tokens) const = 0;
   virtual int64_t scores_bytes(int64_t num_tokens) const = 0;
 

@@ -15,6 +15,8 @@ class PackedWeight : public LinearWeight {
   PackedWeight(std::shared_ptr<const io::PackedMatrix> matrix, at::ScalarType dtype) : matrix_(std::move(matrix)), dtype_(dtype) {}
 
   const io::PackedMatrix& matrix() const { return *matrix_; }
+  /// Bytes that a product needs besides its operands and its result: the largest decoded tile.
+  int64_t tile_bytes() const;
   int64_t in_features() const override { return matrix_->in_features(); }
   int64_t out_features() const override { return matrix_->out_features(); }
   at::ScalarType dtype() const override { return dtype_; }

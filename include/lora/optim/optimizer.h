@@ -32,15 +32,27 @@ class Optimizer {
 ///
 /// - AdamW: Loshchilov & Hutter 2019, equal to torch.optim.AdamW(fused=True); moments in the parameter's dtype.
 /// - SGD: torch.optim.SGD without momentum.
-/// - Lion: Chen et al. 2023, algorithm 2, with decoupled weight decay; one moment, in the parameter's dtype.
+/// - Lion: Chen et al. 2023, algorithm 2, with decoupled weight decay; one moment, in the parameter's dtype. lion_32bit keeps it in
+///   float32 and lion_8bit in 8 bits, equal to bitsandbytes.optim.Lion.
 /// - Adafactor: Shazeer & Stern 2018, equal to transformers.Adafactor(scale_parameter=False, relative_step=False); moments
 ///   in float32; for a matrix only the means of its rows and columns.
-/// - 8-bit AdamW: Dettmers et al. 2021, equal to bitsandbytes.optim.AdamW8bit except for rounding: moments in blocks of 256
-///   codes of 8 bits with one float32 scale, or in float32 for parameters with fewer than 4096 elements.
+/// - 8-bit AdamW (and Lion): Dettmers et al. 2021, equal to bitsandbytes.optim.AdamW8bit except for rounding: moments in blocks of 256
+///   codes of 8 bits with one float32 scale, or in float32 for parameters with fewer than 4096 elements. Codes are the nearest ones, as
+///   bitsandbytes has them on GPUs; on the CPU it rounds to a table, in which 0 is not 0.
+/// - paged_adamw_32bit: AdamW with moments in float32. On a GPU, moments of paged optimisers are in CUDA's managed memory.
+///
+/// With options.state_file, moments are in a mapped file, which lasts as long as the optimiser; the numbers are the same. Throws output
+/// Error if it cannot be created or the disk has too little room, and config Error if parameters are on a GPU.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate);
 
-/// Bytes of the state that make_optimizer() would allocate.
-int64_t state_bytes(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters);
+/// Bytes of the state that make_optimizer() would allocate, by where they are.
+struct StateSize {
+  int64_t memory = 0;  ///< of the parameters' device
+  int64_t file = 0;    ///< size of the mapped file
+  int64_t paged = 0;   ///< in CUDA's managed memory, which moves to the host when the device's is full
+};
+/// Throws config Error for a state file with parameters on a GPU.
+StateSize state_size(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters);
 
 /// L2 norm over all gradients together, in one pass; infinite or NaN if a gradient is; 0 if no parameter has a gradient. Unlike torch's,
 /// it is not rounded to the dtype of bfloat16 and float16 gradients.

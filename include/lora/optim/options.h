@@ -1,19 +1,76 @@
 #pragma once
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 
 #include "lora/base/enum_table.h"
 
 namespace lora::optim {
 
-/// Names as in transformers' TrainingArguments.optim (Lion: lion_32bit there).
-enum class OptimizerKind { kAdamW, kAdamWFused, kAdamW8bit, kAdafactor, kLion, kSgd };
-inline constexpr EnumTable<OptimizerKind, 6> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
-                                                           {OptimizerKind::kAdamW, "adamw_torch"},
-                                                           {OptimizerKind::kAdamW8bit, "adamw_8bit"},
-                                                           {OptimizerKind::kAdafactor, "adafactor"},
-                                                           {OptimizerKind::kLion, "lion"},
-                                                           {OptimizerKind::kSgd, "sgd"}}}};
+/// Names as in transformers' TrainingArguments.optim, in addition to lion and the short names of paged optimisers.
+enum class OptimizerKind {
+  kAdamW,
+  kAdamWFused,
+  kAdamW8bit,
+  kAdamWBnb8bit,
+  kPagedAdamW,
+  kPagedAdamW32bit,
+  kPagedAdamW8bit,
+  kAdafactor,
+  kLion,
+  kLion32bit,
+  kLion8bit,
+  kPagedLion,
+  kPagedLion32bit,
+  kPagedLion8bit,
+  kSgd,
+};
+inline constexpr EnumTable<OptimizerKind, 15> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
+                                                            {OptimizerKind::kAdamW, "adamw_torch"},
+                                                            {OptimizerKind::kAdamW8bit, "adamw_8bit"},
+                                                            {OptimizerKind::kAdamWBnb8bit, "adamw_bnb_8bit"},
+                                                            {OptimizerKind::kPagedAdamW, "paged_adamw"},
+                                                            {OptimizerKind::kPagedAdamW32bit, "paged_adamw_32bit"},
+                                                            {OptimizerKind::kPagedAdamW8bit, "paged_adamw_8bit"},
+                                                            {OptimizerKind::kAdafactor, "adafactor"},
+                                                            {OptimizerKind::kLion, "lion"},
+                                                            {OptimizerKind::kLion32bit, "lion_32bit"},
+                                                            {OptimizerKind::kLion8bit, "lion_8bit"},
+                                                            {OptimizerKind::kPagedLion, "paged_lion"},
+                                                            {OptimizerKind::kPagedLion32bit, "paged_lion_32bit"},
+                                                            {OptimizerKind::kPagedLion8bit, "paged_lion_8bit"},
+                                                            {OptimizerKind::kSgd, "sgd"}}}};
+
+/// What other code must know about a kind.
+struct OptimizerFacts {
+  OptimizerKind kind;
+  bool keeps_moments;  ///< one or two per element, with beta1 and beta2 as their decay rates
+  bool uses_epsilon;
+  bool is_paged;  ///< on a GPU, moments move to host memory under pressure
+};
+inline constexpr std::array<OptimizerFacts, 15> kOptimizerFacts{{
+    {OptimizerKind::kAdamWFused, true, true, false},
+    {OptimizerKind::kAdamW, true, true, false},
+    {OptimizerKind::kAdamW8bit, true, true, false},
+    {OptimizerKind::kAdamWBnb8bit, true, true, false},
+    {OptimizerKind::kPagedAdamW, true, true, true},
+    {OptimizerKind::kPagedAdamW32bit, true, true, true},
+    {OptimizerKind::kPagedAdamW8bit, true, true, true},
+    {OptimizerKind::kAdafactor, false, false, false},
+    {OptimizerKind::kLion, true, false, false},
+    {OptimizerKind::kLion32bit, true, false, false},
+    {OptimizerKind::kLion8bit, true, false, false},
+    {OptimizerKind::kPagedLion, true, false, true},
+    {OptimizerKind::kPagedLion32bit, true, false, true},
+    {OptimizerKind::kPagedLion8bit, true, false, true},
+    {OptimizerKind::kSgd, false, false, false},
+}};
+
+inline constexpr const OptimizerFacts& facts_of(OptimizerKind kind) {
+  return *std::find_if(kOptimizerFacts.begin(), kOptimizerFacts.end(), [kind](const auto& facts) { return facts.kind == kind; });
+}
 
 /// LoRA+ (Hayou et al. 2024): B is trained with a higher learning rate than A. Names, groups and defaults are those of PEFT's
 /// create_loraplus_optimizer: B, biases and other vectors have lr_ratio times the learning rate, A and B of an embedding their own
@@ -31,6 +88,7 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double weight_decay = 0.0;
   LoraPlusOptions loraplus = {};
+  std::filesystem::path state_file = {};  ///< folder for a mapped file that holds the moments; empty: they are in memory
 };
 
 /// Names as in transformers' SchedulerType.

@@ -1,4 +1,7 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
 #include <map>
 #include <string>
 
@@ -16,12 +19,24 @@ struct BaseReference {
   bool allow_other = false;  ///< an adapter of another base is only warned about
   std::string labels;        ///< the labels of an adapter's classifier, as JSON; empty: it has none
 
+  std::string quantization;  ///< what of the base is packed (models::BaseModel::quantization); empty: nothing
+  /// The adapter also undoes a part of what quantising the base has lost (LoftQ), so that it fits only the quantised base.
+  bool corrects_quantization = false;
+  /// models::BaseModel::plain_weight; null: there are no other weights than the base's own.
+  std::function<at::Tensor(const std::string& name)> plain_weight;
+
   /// Metadata for the weights file of an adapter of this base.
   std::map<std::string, std::string> metadata() const;
 };
 
 /// The fingerprint in the metadata of an adapter's weights file; empty: it has none (PEFT does not write one).
 std::string base_fingerprint(const std::map<std::string, std::string>& metadata);
+
+/// How the base of an adapter was quantised; empty: it was not, or it is not known.
+std::string base_quantization(const std::map<std::string, std::string>& metadata);
+
+/// BaseReference::corrects_quantization of a stored adapter.
+bool corrects_quantization(const std::map<std::string, std::string>& metadata);
 
 /// The labels in the metadata; empty: it has none (PEFT does not write them).
 std::string stored_label_set(const std::map<std::string, std::string>& metadata);
@@ -30,5 +45,9 @@ std::string stored_label_set(const std::map<std::string, std::string>& metadata)
 /// if one of the fingerprints is not known.
 /// @param where the adapter, for messages.
 void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base);
+
+/// Warns if an adapter was trained on a base that was quantised in another way. Does nothing if the metadata does not say what the base was.
+/// @param where the adapter, for messages.
+void warn_of_other_quantization(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base);
 
 }  // namespace lora::peft

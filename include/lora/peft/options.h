@@ -19,14 +19,16 @@ enum class LoraInit {
   kOrthogonal,  ///< "orthogonal": random A and B whose product is zero; even ranks only
   kPissa,       ///< "pissa", "pissa_niter_N": the weight's largest singular values, subtracted from it (Meng et al. 2024)
   kOlora,       ///< "olora": the leading part of its QR decomposition, subtracted from it (Büyükakyüz 2024)
+  kLoftq,       ///< "loftq": the largest singular values of the error that quantising the base makes (Li et al. 2023)
   kEva,         ///< "eva": A from activations on the data (Paischer et al. 2024), B zero
 };
 
 /// The initializations with a name; PEFT also has true, false and "pissa_niter_N".
-inline constexpr EnumTable<LoraInit, 5> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
+inline constexpr EnumTable<LoraInit, 6> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
                                                       {LoraInit::kOrthogonal, "orthogonal"},
                                                       {LoraInit::kPissa, "pissa"},
                                                       {LoraInit::kOlora, "olora"},
+                                                      {LoraInit::kLoftq, "loftq"},
                                                       {LoraInit::kEva, "eva"}}}};
 
 /// Whether the initial B A is subtracted from the base weight, so that the model starts unchanged.
@@ -77,12 +79,19 @@ struct AdapterOptions {
   Json config;                                     ///< the section as given, with only PEFT's keys: the source for adapter_config.json
 };
 
+/// The options of a method that trains more of the base than its own updates: what attach_extra_modules() needs.
+struct ExtraOptions : AdapterOptions {
+  TrainedBias bias = TrainedBias::kNone;
+  std::vector<TokenIndices> trainable_token_indices;
+  bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
+};
+
 /// LoRA's peft_type.
 inline constexpr const char* kLora = "LORA";
 
 /// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults. If keeps_base, the pair subtracts
 /// PiSSA's or OLoRA's initialization.
-struct LoraOptions : AdapterOptions {
+struct LoraOptions : ExtraOptions {
   int64_t r = 8;
   double lora_alpha = 8;
   double lora_dropout = 0.0;
@@ -92,13 +101,10 @@ struct LoraOptions : AdapterOptions {
   std::vector<std::string> layers_pattern;
   std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order, because the first match counts
   std::vector<std::pair<std::string, double>> alpha_pattern;
-  TrainedBias bias = TrainedBias::kNone;
   bool use_rslora = false;
-  bool use_dora = false;                     ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
-  bool lora_bias = false;                    ///< lora_B has a bias
-  std::vector<TokenIndices> trainable_token_indices;
-  bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
-  bool fan_in_fan_out = false;       ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
+  bool use_dora = false;        ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
+  bool lora_bias = false;       ///< lora_B has a bias
+  bool fan_in_fan_out = false;  ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;

@@ -16,6 +16,31 @@ namespace lora::peft {
 
 using at::Tensor;
 
+/// The kind of module that a low-rank pair changes.
+enum class PairKind {
+  kLinear,
+  kConv1D,     ///< transformers' projection with a weight [I, O] (GPT-2; PEFT's fan_in_fan_out)
+  kEmbedding,  ///< I are token ids, O are channels; its weight is [I, O]
+};
+
+/// What follows from a kind.
+struct PairKindFacts {
+  nn::ParameterRole A, B;  ///< by which the keys of a file name them
+  bool is_turned;          ///< the weight is [I, O]
+};
+
+constexpr PairKindFacts facts_of(PairKind kind) {
+  switch (kind) {
+    case PairKind::kConv1D:
+      return {nn::ParameterRole::kLowRankA, nn::ParameterRole::kLowRankB, true};
+    case PairKind::kEmbedding:
+      return {nn::ParameterRole::kEmbeddingA, nn::ParameterRole::kEmbeddingB, true};
+    case PairKind::kLinear:
+      break;
+  }
+  return {nn::ParameterRole::kLowRankA, nn::ParameterRole::kLowRankB, false};
+}
+
 /// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
 /// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
 struct LowRankUpdate {
@@ -26,13 +51,11 @@ struct LowRankUpdate {
   double scale = 1;                   ///< scale_of(alpha, R, …)
   std::optional<Tensor> magnitude_O;  ///< DoRA
   std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
-  /// The module is an embedding: I are token ids, O are channels, and its weight is [I, O].
-  bool is_embedding = false;
-  /// The module is a projection with a weight [I, O]: transformers' Conv1D (GPT-2; PEFT's fan_in_fan_out).
-  bool inputs_first = false;
+  PairKind kind = PairKind::kLinear;
 
+  bool is_embedding() const { return kind == PairKind::kEmbedding; }
   /// Whether the changed weight is [I, O].
-  bool is_turned() const { return is_embedding || inputs_first; }
+  bool is_turned() const { return facts_of(kind).is_turned; }
   int64_t rank() const { return A_RI.size(0); }
 };
 

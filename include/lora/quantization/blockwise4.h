@@ -51,7 +51,9 @@ class Blockwise4 : public io::PackedMatrix {
   int64_t column_step() const override { return 64; }
 
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override;
+  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override;
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override;
+  std::optional<io::BlockCodes> block_codes() const override;
 
   std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override;
   /// "codes", "absmax", "quant_map"; if scales are quantised "nested_absmax", "nested_quant_map" and "nested_offset" (float32, 0-dim).

@@ -25,7 +25,9 @@ class Int8Rows : public io::PackedMatrix {
   at::ScalarType value_dtype() const override { return value_dtype_; }
 
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override;
+  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override;
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override;
+  std::optional<io::BlockCodes> block_codes() const override;
 
   std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override;
   /// "codes" and "scales".

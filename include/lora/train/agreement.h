@@ -1,4 +1,6 @@
 #pragma once
+#include <array>
+
 #include "lora/comm/communicator.h"
 
 namespace lora::train {
@@ -12,6 +14,8 @@ class Agreement {
 
   /// Whether it is so in any process.
   bool any(bool is_so_here) const;
+  /// The same for two questions at once.
+  std::array<bool, 2> any(const std::array<bool, 2>& are_so_here) const;
   /// The signal that asked any of the processes to stop, or 0. In a process that received none it is SIGTERM.
   int interrupt_signal() const;
 

@@ -16,6 +16,10 @@ class CausalLm : public DocumentObjective {
   EvalResult evaluate() const override;
 };
 
+/// The loss of each document of a pass, float32 [D], differentiable: minus the logarithm of the probability of its supervised tokens, given
+/// those before them.
+at::Tensor document_losses(const nn::Model& model, const nn::Pass& pass);
+
 /// The scores of the supervised positions of a batch, in order, without gradients or dropout.
 ops::TokenScores token_scores(nn::Model& model, const nn::Batch& batch);
 

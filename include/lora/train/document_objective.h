@@ -6,6 +6,7 @@
 #include "lora/data/labels.h"
 #include "lora/nn/model.h"
 #include "lora/train/objective.h"
+#include "lora/train/options.h"
 
 namespace lora::train {
 
@@ -16,6 +17,7 @@ struct ObjectiveParts {
   const data::Dataset* eval = nullptr;     ///< null: no evaluation
   const data::LabelSet* labels = nullptr;  ///< meaning of the documents' labels; null if they have none
   data::BatchOptions eval_batches = {};
+  TrainOptions options = {};  ///< the run's, for what a loss is made of
 };
 
 /// The common part of objectives on documents: what they count, and the batches of an evaluation. A derived objective adds its loss and its
@@ -30,6 +32,7 @@ class DocumentObjective : public Objective {
 
  protected:
   nn::Model& model() const { return parts_.model; }
+  const TrainOptions& options() const { return parts_.options; }
   const data::Dataset& eval_set() const { return *parts_.eval; }
   /// Calls `add` with every batch of the evaluation set. Throws Interrupted when a signal arrives.
   void for_each_eval_batch(const std::function<void(const nn::Batch& tokens)>& add) const;

@@ -17,6 +17,7 @@ struct BatchSize {
   int64_t supervised = 0;  ///< what the loss is divided by: the number of supervised tokens, documents or rows
   int64_t input = 0;       ///< input tokens, or rows of features
   int64_t lanes = 1;       ///< number of such parts computed side by side (sizes_at_once)
+  int64_t documents = 0;
 };
 
 /// What a loss takes in addition to the model's pass, for the memory estimate.
@@ -42,6 +43,8 @@ class Objective {
   /// Sum (not mean) of the losses of the pass's documents, a differentiable float32 scalar. Called on several threads if parts run side
   /// by side. `step` (from 0) is for messages: random numbers come from the keys of the pass.
   virtual at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const = 0;
+  /// Whether it can be computed for several passes at the same time. It cannot if it changes the model meanwhile (nn::AdapterScope).
+  virtual bool runs_concurrently() const { return true; }
   virtual LossMemory loss_memory(const BatchSize& size) const = 0;
   /// Where the examples come from, for messages.
   virtual std::string describe(const MicroBatch& batch) const = 0;

@@ -3,6 +3,7 @@
 #include <functional>
 #include <vector>
 
+#include "lora/comm/communicator.h"
 #include "lora/data/batches.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
@@ -12,8 +13,9 @@ namespace lora::train {
 /// The micro-batches of an epoch (from 0), in order: a pure function of its number.
 using EpochPlan = std::function<std::vector<MicroBatch>(int64_t epoch)>;
 
-/// That of a data set, which must outlive it (data::plan_epoch).
-EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches);
+/// Those of a data set, which must outlive it (data::plan_epoch), for this process: with n processes every n-th, as in accelerate. All
+/// processes have the same number of micro-batches, so that they take the same steps; the last one of some is empty.
+EpochPlan epoch_plan(const data::Dataset& dataset, const data::BatchOptions& batches, const comm::Communicator& communicator);
 
 /// Which micro-batches make up each optimiser step, over all epochs. Counted as by transformers' Trainer: an epoch has
 /// ceil(micro-batches / gradient_accumulation_steps) steps, the last of which may be smaller; a run has

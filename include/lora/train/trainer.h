@@ -22,7 +22,7 @@ struct StepReport {
   double loss = 0;           ///< of the whole step: sum over its supervised tokens divided by their number
   double grad_norm = 0;      ///< before clipping
   double learning_rate = 0;  ///< used in it
-  BatchSize size;
+  BatchSize size;  ///< in all processes
   double seconds = 0;  ///< of training only
 };
 

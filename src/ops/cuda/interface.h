@@ -12,7 +12,7 @@
 namespace lora::ops {
 
 /// Increased with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 3;
+inline constexpr int32_t kCudaInterfaceVersion = 4;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -111,12 +111,48 @@ struct CudaDropout {
   void* y;                  ///< [rows, channels]; may be x
 };
 
+/// A matrix of 4- or 8-bit codes with a scale for each block of elements, one row after the other: io::BlockCodes.
+struct CudaCodes {
+  int64_t columns;      ///< of the matrix
+  int64_t block_size;   ///< a multiple of 32, or of 1 for 8 bits
+  const void* codes;    ///< with a table two to a byte, the first in the high half; otherwise int8
+  const float* table;   ///< [16], or null
+  const void* scales;   ///< float32, or uint8 codes of scales if nested_table is not null
+  const float* nested_scales;
+  const float* nested_table;  ///< [256]
+  int64_t nested_block_size;
+  float offset, unit;
+};
+
+/// The values of a tile [rows, columns], rounded to value_dtype and then to dtype. The same bits as on the CPU.
+struct CudaDecode {
+  CudaDtype dtype, value_dtype;
+  CudaCodes matrix;
+  int64_t row_begin, rows, column_begin, columns;
+  void* out;  ///< [rows, columns]
+};
+
+/// y [tokens, outputs] = x Wᵀ for at most kMostCodedTokens tokens, from the codes, rounded once.
+struct CudaMultiplyCodes {
+  CudaDtype dtype;  ///< of x and y
+  CudaCodes matrix;
+  int64_t outputs, tokens;
+  const void* x;  ///< [tokens, columns]
+  void* y;
+};
+constexpr int64_t kMostCodedTokens = 4;
+
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
 /// Whether every device that the driver reports can run the kernels (compute capability 8.0 or later).
 LORA_CUDA_API int32_t lora_cuda_check_devices();
 LORA_CUDA_API const char* lora_cuda_error_text(int32_t error);
+
+/// Zeroed memory that the driver moves between the place's device and the host (cudaMallocManaged). The stream orders the zeroing.
+LORA_CUDA_API int32_t lora_cuda_allocate_managed(const CudaPlace* place, int64_t bytes, void** memory);
+/// Waits for the device's work. The stream is not used.
+LORA_CUDA_API int32_t lora_cuda_free_managed(const CudaPlace* place, void* memory);
 
 LORA_CUDA_API int32_t lora_cuda_rms_norm(const CudaPlace* place, const CudaRmsNorm* arguments);
 LORA_CUDA_API int32_t lora_cuda_rms_norm_backward(const CudaPlace* place, const CudaRmsNormBackward* arguments);
@@ -125,6 +161,8 @@ LORA_CUDA_API int32_t lora_cuda_gated(const CudaPlace* place, const CudaGated* a
 LORA_CUDA_API int32_t lora_cuda_gated_backward(const CudaPlace* place, const CudaGatedBackward* arguments);
 LORA_CUDA_API int32_t lora_cuda_cross_entropy(const CudaPlace* place, const CudaCrossEntropy* arguments);
 LORA_CUDA_API int32_t lora_cuda_dropout(const CudaPlace* place, const CudaDropout* arguments);
+LORA_CUDA_API int32_t lora_cuda_decode(const CudaPlace* place, const CudaDecode* arguments);
+LORA_CUDA_API int32_t lora_cuda_multiply_codes(const CudaPlace* place, const CudaMultiplyCodes* arguments);
 }
 #undef LORA_CUDA_API
 

@@ -2,6 +2,13 @@
 
 namespace lora::quantization::cpu {
 
+void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map, float offset,
+                   float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = map[codes[i]] * absmax[(first + i) / block_size] + offset;
+  }
+}
+
 template <typename V, typename S>
 LORA_SIMD void make_tables4(const float* codebook, const float* absmax, int64_t blocks, S* tables) {
   for (int64_t b = 0; b < blocks; ++b) {
@@ -12,29 +19,20 @@ LORA_SIMD void make_tables4(const float* codebook, const float* absmax, int64_t 
   }
 }
 
-template <typename S>
-void look_up_pairs(const uint8_t* codes, int64_t pairs, const S* table, S* out) {
-  for (int64_t i = 0; i < pairs; ++i) {
-    out[2 * i] = table[codes[i] >> 4];
-    out[2 * i + 1] = table[codes[i] & 15];
-  }
-}
-
 template <typename V, typename S>
 LORA_SIMD void decode_int8(const int8_t* codes, int64_t count, float scale, S* out) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    out[i] = narrowed<S>(rounded<V>(static_cast<float>(codes[i]) * scale * 7.874015718698502e-3F));
+    out[i] = narrowed<S>(rounded<V>(static_cast<float>(codes[i]) * scale * kInt8Unit));
   }
 }
 
-#define LORA_INSTANTIATE(V, S)                                                        \
+#define LORA_INSTANTIATE(V, S)                                               \
   template void make_tables4<V, S>(const float*, const float*, int64_t, S*); \
   template void decode_int8<V, S>(const int8_t*, int64_t, float, S*);
-#define LORA_INSTANTIATE_FOR(S)                                              \
-  template void look_up_pairs<S>(const uint8_t*, int64_t, const S*, S*); \
-  LORA_INSTANTIATE(float, S)                                                 \
-  LORA_INSTANTIATE(BFloat16, S)                                              \
+#define LORA_INSTANTIATE_FOR(S) \
+  LORA_INSTANTIATE(float, S)    \
+  LORA_INSTANTIATE(BFloat16, S) \
   LORA_INSTANTIATE(Half, S)
 LORA_INSTANTIATE_FOR(float)
 LORA_INSTANTIATE_FOR(BFloat16)

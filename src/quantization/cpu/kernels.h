@@ -26,8 +26,24 @@ float quantize_block4(const float* x, int64_t count, bool whole, const Codebook4
 /// Two codes to a byte, the first in the high half. An odd last one is paired with `padding`.
 void pack_nibbles(const uint8_t* codes, int64_t count, uint8_t padding, uint8_t* bytes);
 
-/// codes[i] = values[i] · (127 / absmax), rounded to the nearest even integer. Returns absmax, as quantize_block4 does.
+/// One block of 8-bit codes, as bitsandbytes' CPU code finds them: codes[i] is that of the number in `nearest`, 65536 codes for evenly
+/// spaced numbers from -1 to 1, next to values[i] / absmax. Returns absmax. A block of zeros has codes 0.
+float quantize_block8(const float* values, int64_t count, const uint8_t* nearest, uint8_t* codes);
+
+/// codes[i] = values[i] · (1 / absmax · 127), rounded to the nearest even integer. Returns absmax, as quantize_block4 does.
 float quantize_row8(const float* values, int64_t count, int8_t* codes);
+
+/// Scales that are quantised themselves: out[i] = map[codes[i]] · absmax[(first + i) / block_size] + offset.
+/// @param first the number of the first block among all
+void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map, float offset,
+                   float* out);
+
+/// The instructions that a kernel may use.
+enum class Simd { kPlain, kAvx2, kAvx512 };
+/// Whether the processor has them.
+bool supports(Simd simd);
+/// The best that it supports.
+Simd best_simd();
 
 /// Values by code, for each of `blocks` scales: tables[b][code] = codebook[code] · absmax[b], rounded to V and then to S.
 template <typename V, typename S>
@@ -36,9 +52,37 @@ void make_tables4(const float* codebook, const float* absmax, int64_t blocks, S*
 /// out[2 i] and out[2 i + 1] from the two codes of each of `pairs` bytes, by a table of 16.
 template <typename S>
 void look_up_pairs(const uint8_t* codes, int64_t pairs, const S* table, S* out);
+/// The same for whole blocks of `pairs` bytes, a multiple of 16, with a table for each.
+template <typename S>
+void look_up_blocks(const uint8_t* codes, int64_t blocks, int64_t pairs, const S* tables, S* out, Simd simd);
 
+/// Inputs of multiply_row4 are in the order in which it needs them: of every kChunk, first those of the first element of each 4 bytes of
+/// codes, then those of the second, …
+constexpr int64_t kChunk = 128;
+/// A whole number of chunks for `columns` inputs; those at the end are 0.
+constexpr int64_t prepared_size(int64_t columns) {
+  return (columns + kChunk - 1) / kChunk * kChunk;
+}
+void prepare_inputs4(const float* x, int64_t columns, float* prepared);
+
+/// One row of 4-bit codes. Its number of columns is a multiple of 8.
+struct Row4 {
+  const uint8_t* codes;
+  int64_t columns;
+  const float* codebook;
+  const float* scales;  ///< of the row's blocks, and 16 more numbers that are not used
+  int64_t offset;       ///< of the row's first element in its block, a multiple of 8
+  int block_bits;       ///< a block has 2^block_bits elements
+};
+/// Σ codebook[codes[i]] scale[i] x[i] in float32, with prepared inputs.
+float multiply_row4(const Row4& row, const float* prepared, Simd simd);
+
+/// bitsandbytes' 1 / 127.
+constexpr float kInt8Unit = 7.874015718698502e-3F;
 /// out[i] = codes[i] · scale · (1 / 127), rounded to V and then to S.
 template <typename V, typename S>
 void decode_int8(const int8_t* codes, int64_t count, float scale, S* out);
+/// Σ codes[i] x[i] in float32.
+float multiply_int8(const int8_t* codes, const float* x, int64_t count);
 
 }  // namespace lora::quantization::cpu

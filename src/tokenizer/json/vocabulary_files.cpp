@@ -4,6 +4,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/input_file.h"
@@ -73,10 +74,10 @@ Json read_bpe(const fs::path& vocab, const fs::path& merges) {
 }  // namespace
 
 std::vector<fs::path> find_vocabulary_files(const fs::path& folder) {
-  if (fs::is_regular_file(folder / "vocab.txt")) {
+  if (is_file(folder / "vocab.txt")) {
     return {folder / "vocab.txt"};
   }
-  if (fs::is_regular_file(folder / "vocab.json") && fs::is_regular_file(folder / "merges.txt")) {
+  if (is_file(folder / "vocab.json") && is_file(folder / "merges.txt")) {
     return {folder / "vocab.json", folder / "merges.txt"};
   }
   return {};

@@ -1,0 +1,97 @@
+#include "models/quantized_loading.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/models/mapped_model.h"
+#include "lora/models/open_checkpoint.h"
+#include "lora/models/packed_modules.h"
+
+namespace lora::models {
+
+namespace {
+
+/// Modules that some models have and that are never packed, so that an entry which means only them is none too many.
+constexpr std::array<const char*, 3> kHeads{"lm_head", "score", "classifier"};
+
+/// A folder's weights as they are stored.
+class PlainWeights {
+ public:
+  PlainWeights(const ModelOptions& options, const Family& family, at::ScalarType dtype)
+      : PlainWeights(options.path, read_model_config(options.path), family, dtype) {}
+
+  at::Tensor read(const std::string& name) {
+    if (!last_.empty()) {
+      source_->release(last_);
+    }
+    const auto found = layout_.file_names.find(name);
+    last_ = found == layout_.file_names.end() ? name : found->second;
+    const at::Tensor weight = source_->tensor(last_).to(dtype_);
+    return inputs_first_ ? weight.t() : weight;
+  }
+
+ private:
+  PlainWeights(const fs::path& model, const ModelConfig& config, const Family& family, at::ScalarType dtype)
+      : source_(open_checkpoint(model, config)),
+        layout_(read_layout(*source_, config.reader())),
+        dtype_(dtype),
+        inputs_first_(family.files.inputs_first) {}
+
+  std::unique_ptr<io::Checkpoint> source_;
+  CheckpointLayout layout_;
+  at::ScalarType dtype_;
+  bool inputs_first_;
+  std::string last_;  ///< the tensor whose pages are in memory
+};
+
+}  // namespace
+
+quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype) {
+  const Quantization& asked = *options.quantization;
+  const auto type = quantization::kQuantizationTypes.find(std::string(kQuantizationKinds.name(asked.type)));
+  return {.quantization = {type.value(), asked.double_quant, asked.block_size},
+          .dtype = dtype,
+          .inputs_first = family.files.inputs_first,
+          .skip_modules = asked.skip_modules,
+          .where = options.path.string()};
+}
+
+void warn_of_unmatched(const quantization::PlainModules& modules) {
+  std::vector<std::string> entries = modules.unmatched();
+  const auto is_head = [](const std::string& entry) { return std::find(kHeads.begin(), kHeads.end(), entry) != kHeads.end(); };
+  entries.erase(std::remove_if(entries.begin(), entries.end(), is_head), entries.end());
+  if (!entries.empty()) {
+    log::warn("[model.quantization.skip_modules] no module of the model is meant by " + join(entries));
+  }
+}
+
+std::function<at::Tensor(const std::string& name)> plain_weights(const ModelOptions& options, const Family& family, at::ScalarType dtype) {
+  const auto opened = std::make_shared<std::unique_ptr<PlainWeights>>();
+  return [opened, options, &family, dtype](const std::string& name) {
+    if (*opened == nullptr) {
+      *opened = std::make_unique<PlainWeights>(options, family, dtype);
+    }
+    return (*opened)->read(name);
+  };
+}
+
+std::vector<std::string> packed_modules(const ModelOptions& options) {
+  if (!options.quantises()) {
+    return {};
+  }
+  const quantization::PlainModules plain(options.quantization->skip_modules);
+  std::vector<std::string> modules;
+  const std::unique_ptr<nn::Model> model = map_model(options.path);
+  for (const nn::Host* host : model->body->hosts()) {
+    if (dynamic_cast<const nn::Linear*>(host) != nullptr && !plain.contains(host->name())) {
+      modules.push_back(host->name());
+    }
+  }
+  return modules;
+}
+
+}  // namespace lora::models

@@ -1,0 +1,22 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "lora/models/options.h"
+#include "lora/quantization/quantizing_source.h"
+#include "models/registry.h"
+
+namespace lora::models {
+
+/// How the options' model is quantised while it is loaded. @param dtype that the model computes in.
+quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype);
+
+/// Warns of entries of skip_modules that mean no module of the model.
+void warn_of_unmatched(const quantization::PlainModules& modules);
+
+/// Reads weights of projections of the options' folder as plain numbers, [out, in] in `dtype`, by the model's names of the tensors. The
+/// folder is opened at the first call, and one weight is in memory at a time.
+std::function<at::Tensor(const std::string& name)> plain_weights(const ModelOptions& options, const Family& family, at::ScalarType dtype);
+
+}  // namespace lora::models

@@ -1,0 +1,21 @@
+#pragma once
+#include <cstdint>
+
+#include "lora/base/elements.h"
+
+namespace lora::quantization {
+
+/// The block formats of ggml that can be decoded.
+enum class GgufBlock { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kIQ4_NL, kIQ4_XS, kMXFP4 };
+
+/// Writes the values of `count` blocks, one after the other, to `out`: the same bits as the gguf package's `dequantize`.
+void decode_gguf(GgufBlock format, const uint8_t* blocks, int64_t count, float* out);
+
+/// Rounds `count` values to the nearest, ties to even.
+void narrow_gguf(const float* from, int64_t count, BFloat16* to);
+void narrow_gguf(const float* from, int64_t count, Half* to);
+
+/// Adds a[i] b[i] to sums[i % 16], so that the order does not depend on the processor. `count` is a multiple of 16.
+void add_products(const float* a, const float* b, int64_t count, float* sums);
+
+}  // namespace lora::quantization

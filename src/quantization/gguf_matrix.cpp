@@ -1,0 +1,193 @@
+#include "lora/quantization/gguf_matrix.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "quantization/cpu/gguf_blocks.h"
+
+namespace lora::quantization {
+
+namespace {
+
+struct BlockName {
+  const char* name;  ///< of the io::GgufType
+  GgufBlock block;
+};
+constexpr std::array<BlockName, 13> kBlocks{{{"Q4_0", GgufBlock::kQ4_0},
+                                             {"Q4_1", GgufBlock::kQ4_1},
+                                             {"Q5_0", GgufBlock::kQ5_0},
+                                             {"Q5_1", GgufBlock::kQ5_1},
+                                             {"Q8_0", GgufBlock::kQ8_0},
+                                             {"Q2_K", GgufBlock::kQ2_K},
+                                             {"Q3_K", GgufBlock::kQ3_K},
+                                             {"Q4_K", GgufBlock::kQ4_K},
+                                             {"Q5_K", GgufBlock::kQ5_K},
+                                             {"Q6_K", GgufBlock::kQ6_K},
+                                             {"IQ4_NL", GgufBlock::kIQ4_NL},
+                                             {"IQ4_XS", GgufBlock::kIQ4_XS},
+                                             {"MXFP4", GgufBlock::kMXFP4}}};
+
+const BlockName* find_block(std::string_view name) {
+  const auto found = std::find_if(kBlocks.begin(), kBlocks.end(), [name](const BlockName& block) { return name == block.name; });
+  return found == kBlocks.end() ? nullptr : &*found;
+}
+
+/// Elements that are decoded at a time: whole blocks of every type.
+constexpr int64_t kPieceElements = 1024;
+
+/// A matrix on a GPU, where its blocks are not decoded tile by tile.
+class PlainOnDevice : public io::PackedMatrix {
+ public:
+  PlainOnDevice(Tensor W_OI, std::string format) : W_OI_(std::move(W_OI)), format_(std::move(format)) {}
+
+  int64_t out_features() const override { return W_OI_.size(0); }
+  int64_t in_features() const override { return W_OI_.size(1); }
+  std::string format() const override { return format_; }
+  int64_t bytes() const override { return static_cast<int64_t>(W_OI_.nbytes()); }
+  at::Device device() const override { return W_OI_.device(); }
+  at::ScalarType value_dtype() const override { return W_OI_.scalar_type(); }
+  void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
+    at::from_blob(out, {tile.rows(), tile.columns()}, {stride, 1}, at::TensorOptions(dtype)).copy_(decoded(tile, dtype));
+  }
+  Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override {
+    return W_OI_.narrow(0, tile.row_begin, tile.rows()).narrow(1, tile.column_begin, tile.columns()).to(dtype);
+  }
+  std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override {
+    return std::make_shared<const PlainOnDevice>(W_OI_.to(device), format_);
+  }
+  std::map<std::string, Tensor> tensors() const override { return {{"weight", W_OI_}}; }
+
+ private:
+  Tensor W_OI_;
+  std::string format_;
+};
+
+class GgufMatrix : public io::PackedMatrix {
+ public:
+  GgufMatrix(Tensor blocks, int64_t out_features, int64_t in_features, const io::GgufType& type, GgufBlock block)
+      : blocks_(std::move(blocks)), outputs_(out_features), inputs_(in_features), type_(type), block_(block) {}
+
+  int64_t out_features() const override { return outputs_; }
+  int64_t in_features() const override { return inputs_; }
+  std::string format() const override { return type_.name; }
+  int64_t bytes() const override { return blocks_.numel(); }
+  at::Device device() const override { return at::kCPU; }
+  at::ScalarType value_dtype() const override { return at::kFloat; }
+  int64_t column_step() const override { return type_.elements; }
+
+  void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
+    switch (dtype) {
+      case at::kFloat:
+        return decode_as(tile, static_cast<float*>(out), stride);
+      case at::kBFloat16:
+        return decode_as(tile, static_cast<BFloat16*>(out), stride);
+      case at::kHalf:
+        return decode_as(tile, static_cast<Half*>(out), stride);
+      default:
+        model_error("quantised weight",
+                    std::string("cannot be decoded to ") + c10::toString(dtype) + ", expected float32, bfloat16 or float16");
+    }
+  }
+
+  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
+    for (int64_t row = row_begin; row < row_end; ++row) {
+      float sums[16] = {};
+      for_each_piece(row, 0, inputs_,
+                     [&](const float* values, int64_t column, int64_t count) { add_products(values, x + column, count, sums); });
+      float sum = 0;
+      for (const float lane : sums) {
+        sum += lane;
+      }
+      y[row - row_begin] = sum;
+    }
+  }
+
+  std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override {
+    if (device.is_cpu()) {
+      return std::make_shared<const GgufMatrix>(*this);
+    }
+    static const bool is_said = [] {
+      log::info("GGUF blocks are decoded when they are moved to a GPU: the base takes the memory of bfloat16 there");
+      return true;
+    }();
+    (void)is_said;
+    return std::make_shared<const PlainOnDevice>(io::decoded(*this, at::kBFloat16).to(device), format());
+  }
+
+  std::map<std::string, Tensor> tensors() const override { return {{"blocks", blocks_}}; }
+
+ private:
+  int64_t row_bytes() const { return inputs_ / type_.elements * type_.bytes; }
+
+  /// Calls take(values, column, count) for the values of whole blocks that cover columns [begin, end) of a row.
+  template <typename Take>
+  void for_each_piece(int64_t row, int64_t begin, int64_t end, const Take& take) const {
+    alignas(64) float values[kPieceElements];
+    const auto* bytes = blocks_.const_data_ptr<uint8_t>() + row * row_bytes();
+    const int64_t last = (end + type_.elements - 1) / type_.elements;
+    const int64_t step = kPieceElements / type_.elements;
+    for (int64_t block = begin / type_.elements; block < last; block += step) {
+      const int64_t count = std::min(step, last - block);
+      decode_gguf(block_, bytes + block * type_.bytes, count, values);
+      take(values, block * type_.elements, count * type_.elements);
+    }
+  }
+
+  template <typename Element>
+  void decode_as(const io::Tile& tile, Element* out, int64_t stride) const {
+    for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
+      Element* const to = out + (row - tile.row_begin) * stride;
+      for_each_piece(row, tile.column_begin, tile.column_end, [&](const float* values, int64_t column, int64_t count) {
+        const int64_t first = std::max(column, tile.column_begin), last = std::min(column + count, tile.column_end);
+        const float* const from = values + (first - column);
+        if constexpr (std::is_same_v<Element, float>) {
+          std::memcpy(to + first - tile.column_begin, from, static_cast<size_t>(last - first) * sizeof(float));
+        } else {
+          narrow_gguf(from, last - first, to + first - tile.column_begin);
+        }
+      });
+    }
+  }
+
+  Tensor blocks_;
+  int64_t outputs_;
+  int64_t inputs_;
+  io::GgufType type_;
+  GgufBlock block_;
+};
+
+}  // namespace
+
+bool is_gguf_block(const io::GgufType& type) {
+  return find_block(type.name) != nullptr;
+}
+
+std::string gguf_block_names() {
+  std::vector<std::string> names;
+  for (const BlockName& block : kBlocks) {
+    names.emplace_back(block.name);
+  }
+  return join(names);
+}
+
+std::shared_ptr<const io::PackedMatrix> gguf_matrix(Tensor blocks, int64_t out_features, int64_t in_features, const io::GgufType& type) {
+  const BlockName* const block = find_block(type.name);
+  if (block == nullptr) {
+    model_error("quantised weight", std::string("found the ggml type ") + type.name + ", expected one of " + gguf_block_names());
+  }
+  const int64_t bytes = in_features / type.elements * type.bytes * out_features;
+  if (in_features % type.elements != 0 || blocks.numel() != bytes) {
+    model_error("quantised weight", "found " + std::to_string(blocks.numel()) + " bytes, expected " + std::to_string(bytes) + " for " +
+                                        std::to_string(out_features) + " rows of " + std::to_string(in_features) + " elements as " +
+                                        type.name);
+  }
+  return std::make_shared<const GgufMatrix>(std::move(blocks), out_features, in_features, type, block->block);
+}
+
+}  // namespace lora::quantization

@@ -1,0 +1,83 @@
+#include "lora/quantization/quantizing_source.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/interrupt.h"
+
+namespace lora::quantization {
+
+namespace {
+
+constexpr const char* kHead = "lm_head";
+
+/// The module that a tensor belongs to.
+std::string module_of(const std::string& tensor) {
+  return tensor.substr(0, tensor.rfind('.'));
+}
+
+}  // namespace
+
+PlainModules::PlainModules(std::vector<std::string> entries) : entries_(std::move(entries)) {
+  for (const std::string& entry : entries_) {
+    // transformers' should_convert_module: the match must end at the end of a part of the name.
+    expressions_.emplace_back("(?:" + entry + R"()(?:(?<=\.)|(?=\.|$)).*)", "model.quantization.skip_modules", ErrorKind::kConfig);
+  }
+}
+
+bool PlainModules::means(size_t entry, const std::string& module) const {
+  return module.ends_with(entries_[entry]) || expressions_[entry].matches_whole(module);
+}
+
+bool PlainModules::contains(const std::string& module) const {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (means(i, module)) {
+      return true;
+    }
+  }
+  return module == kHead;
+}
+
+void PlainModules::see(const std::string& module) {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (means(i, module)) {
+      matched_.insert(i);
+    }
+  }
+}
+
+std::vector<std::string> PlainModules::unmatched() const {
+  std::vector<std::string> entries;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (matched_.count(i) == 0) {
+      entries.push_back(entries_[i]);
+    }
+  }
+  return entries;
+}
+
+QuantizingSource::QuantizingSource(io::WeightSource& source, LoadingOptions options)
+    : source_(source), options_(std::move(options)), plain_(options_.skip_modules) {}
+
+io::StoredWeight QuantizingSource::weight(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) {
+  const std::string module = module_of(name);
+  const io::StoredWeight stored = source_.weight(name, shape, role);
+  plain_.see(module);
+  if (plain_.contains(module) || role != io::WeightRole::kLinear) {
+    return stored;
+  }
+  throw_if_interrupted();
+  const Tensor plain = stored.packed == nullptr ? stored.tensor.to(options_.dtype) : io::decoded(*stored.packed, options_.dtype);
+  const bool is_transposed = stored.packed == nullptr && options_.inputs_first && plain.dim() == 2;
+  const Tensor W_OI = (is_transposed ? plain.t() : plain.reshape({-1, plain.size(-1)})).contiguous();
+  const std::shared_ptr<const io::PackedMatrix> packed =
+      quantize(W_OI, options_.quantization, options_.where + ": tensor '" + name + "'");
+  source_.release(name);
+  return {.tensor = {}, .packed = packed};
+}
+
+Tensor QuantizingSource::get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) {
+  plain_.see(module_of(name));
+  return source_.get(name, shape, role);
+}
+
+}  // namespace lora::quantization

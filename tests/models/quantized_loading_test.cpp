@@ -1,0 +1,218 @@
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <limits>
+
+#include "lora/io/tensors.h"
+#include "lora/models/base_model.h"
+#include "lora/models/packed_modules.h"
+#include "lora/nn/packed_weights.h"
+#include "lora/quantization/quantizing_source.h"
+#include "support/batches.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+#include "support/paths.h"
+#include "support/temporary_folder.h"
+#include "support/tensors.h"
+
+namespace lora::models {
+namespace {
+
+namespace fs = std::filesystem;
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using test::expect_error;
+
+fs::path data_folder() {
+  return test::data_folder();
+}
+
+ModelOptions quantized_options(const fs::path& folder, QuantizationKind type, ComputeDtype dtype = ComputeDtype::kFloat32) {
+  ModelOptions options;
+  options.path = folder;
+  options.device = "cpu";
+  options.dtype = dtype;
+  options.quantization.emplace().type = type;
+  return options;
+}
+
+/// The options of a case that bitsandbytes saved.
+ModelOptions quantized_options(const Json& saved) {
+  const Json& given = saved["quantization"];
+  ModelOptions options = quantized_options(data_folder() / saved["base"].get<std::string>(), *kQuantizationKinds.find(given["type"].get<std::string>()),
+                                    *kComputeDtypes.find(saved["dtype"].get<std::string>()));
+  options.quantization->double_quant = given.value("double_quant", false);
+  options.quantization->skip_modules = given.value("skip_modules", std::vector<std::string>());
+  return options;
+}
+
+at::Tensor bytes_of(const at::Tensor& tensor) {
+  return tensor.contiguous().flatten().view(at::kByte);
+}
+
+/// The parts of a packed matrix with the endings of bitsandbytes' names.
+std::map<std::string, at::Tensor> stored_parts(const io::PackedMatrix& matrix) {
+  const std::map<std::string, at::Tensor> own = matrix.tensors();
+  if (matrix.format() == "int8") {
+    return {{"", own.at("codes")}, {"SCB", own.at("scales")}};
+  }
+  std::map<std::string, at::Tensor> parts{{"", own.at("codes")}, {".absmax", own.at("absmax")}, {".quant_map", own.at("quant_map")}};
+  if (own.count("nested_absmax") > 0) {
+    parts.insert({{".nested_absmax", own.at("nested_absmax")}, {".nested_quant_map", own.at("nested_quant_map")}});
+  }
+  return parts;
+}
+
+TEST(QuantizedLoading, HasTheBytesThatBitsandbytesSaves) {
+  const fs::path folder = data_folder() / "quantized/bitsandbytes_models";
+  const Json cases = read_json(folder / "cases.json", ErrorKind::kData);
+  for (const auto& [name, saved] : cases.items()) {
+    SCOPED_TRACE(name);
+    const BaseModel base = load_base_model(quantized_options(saved), 0);
+    const io::SafetensorsFile file(folder / name / "model.safetensors");
+    const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
+    int64_t stored = 0;
+    for (const std::string& tensor : file.names()) {
+      stored += tensor.ends_with(".absmax") || tensor.ends_with(".SCB") ? 1 : 0;
+    }
+    EXPECT_EQ(static_cast<int64_t>(packed.size()), stored);
+    for (const auto& [weight, matrix] : packed) {
+      for (const auto& [ending, part] : stored_parts(*matrix)) {
+        const std::string key = ending == "SCB" ? weight.substr(0, weight.rfind('.') + 1) + ending : weight + ending;
+        ASSERT_TRUE(file.contains(key)) << key;
+        test::expect_equal(bytes_of(part), bytes_of(file.tensor(key)), key);
+      }
+      EXPECT_EQ(matrix->value_dtype(), base.model->dtype());
+    }
+  }
+}
+
+TEST(QuantizedLoading, GivesTheLogitsOfTheFolderThatBitsandbytesSaved) {
+  const fs::path folder = data_folder() / "quantized/bitsandbytes_models";
+  const Json cases = read_json(folder / "cases.json", ErrorKind::kData);
+  for (const char* name : {"nf4", "int8"}) {
+    const BaseModel base = load_base_model(quantized_options(cases[name]), 0);
+    const io::SafetensorsFile expected(folder / name / "expected.safetensors");
+    const at::Tensor ids_T = expected.tensor("input_ids").to(at::kInt).contiguous().flatten();
+    const std::vector<int32_t> ids(ids_T.const_data_ptr<int32_t>(), ids_T.const_data_ptr<int32_t>() + ids_T.numel());
+    const nn::Batch batch = test::batch_of({{ids, ids, 0}});
+    const at::NoGradGuard no_grad;
+    const nn::Pass pass = nn::evaluation_pass(batch);
+    test::expect_close(base.model->tokens->logits(base.model->body->hidden(pass), pass), expected.tensor("logits"), 1e-5, name);
+  }
+}
+
+const fs::path kLlama = "quantized/training/nf4/model";
+
+TEST(QuantizedLoading, SaysWhatIsPacked) {
+  const BaseModel base = load_base_model(quantized_options(data_folder() / kLlama, QuantizationKind::kNf4), 0);
+  const nn::PackedWeights packed = nn::packed_weights(*base.model);
+  EXPECT_EQ(packed.total().matrices, 14) << "seven in each layer; the tied head and the embeddings stay plain";
+  EXPECT_THAT(packed.plain, IsEmpty());
+  EXPECT_EQ(base.quantization, packed.text());
+  EXPECT_THAT(base.quantization, HasSubstr("nf4 (14 matrices, "));
+  EXPECT_EQ(packed.largest, 64 * 64);
+  const nn::BaseSize size = base.model->base_size();
+  const BaseModel plain = load_base_model(quantized_options(data_folder() / kLlama, QuantizationKind::kNone), 0);
+  EXPECT_EQ(size.values, plain.model->base_size().values);
+  EXPECT_EQ(plain.model->base_size().bytes - size.bytes, 4 * packed.total().values - packed.total().bytes);
+  EXPECT_EQ(plain.quantization, "");
+  EXPECT_EQ(nn::packed_tile_bytes(*base.model), 4 * 64 * 64) << "one matrix as a whole";
+  EXPECT_EQ(nn::packed_tile_bytes(*plain.model), 0);
+}
+
+TEST(QuantizedLoading, ReadsThePlainWeightAgain) {
+  for (const char* folder : {"quantized/training/nf4/model", "families/gpt2/model"}) {
+    const BaseModel base = load_base_model(quantized_options(data_folder() / folder, QuantizationKind::kFp4), 0);
+    const BaseModel plain = load_base_model(quantized_options(data_folder() / folder, QuantizationKind::kNone), 0);
+    ASSERT_TRUE(base.plain_weight);
+    EXPECT_FALSE(plain.plain_weight);
+    const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
+    EXPECT_FALSE(packed.empty());
+    for (const nn::Host* host : plain.model->hosts()) {
+      const std::string name = host->name() + ".weight";
+      if (packed.count(name) > 0) {
+        test::expect_equal(base.plain_weight(name).contiguous(), dynamic_cast<const nn::Linear&>(*host).weight().contiguous(), name);
+      }
+    }
+  }
+}
+
+TEST(QuantizedLoading, PacksExpertsMatrixByMatrix) {
+  for (const char* name : {"mixtral", "qwen3_moe"}) {
+    SCOPED_TRACE(name);
+    const fs::path folder = test::Golden(name).folder / "model";
+    const BaseModel base = load_base_model(quantized_options(folder, QuantizationKind::kInt8), 0);
+    const BaseModel plain = load_base_model(quantized_options(folder, QuantizationKind::kNone), 0);
+    EXPECT_GT(nn::packed_weights(*base.model).experts, 0);
+    // LLM.int8's codes have an error of at most half a step, 1/254 of a row's largest weight.
+    for (const auto& [weight, matrix] : nn::packed_matrices(*base.model)) {
+      EXPECT_EQ(weight.find(".gate.weight"), std::string::npos) << "the router " << weight;
+    }
+    const nn::Batch batch = test::batch_of({{{5, 3, 9, 2, 7, 11}, {5, 3, 9, 2, 7, 11}, 0}});
+    const at::NoGradGuard no_grad;
+    const nn::Pass pass = nn::evaluation_pass(batch);
+    const at::Tensor found = base.model->body->hidden(pass), expected = plain.model->body->hidden(pass);
+    test::expect_close(found, expected, 0.1);
+    EXPECT_FALSE(at::equal(found, expected));
+  }
+}
+
+TEST(QuantizedLoading, HeadsStayPlain) {
+  const fs::path folder = test::Golden("bert_pairs").folder / "model";
+  const BaseModel base = load_base_model(quantized_options(folder, QuantizationKind::kNf4), 0, SequenceHeadRequest{3});
+  const nn::PackedWeights packed = nn::packed_weights(*base.model);
+  EXPECT_THAT(packed.plain, ElementsAre("bert.pooler.dense", "classifier"));
+  EXPECT_FALSE(packed.empty());
+}
+
+TEST(QuantizedLoading, AWeightThatIsNotFiniteIsAnError) {
+  const test::TemporaryFolder folder;
+  fs::copy(data_folder() / kLlama / "config.json", folder.path() / "config.json");
+  const io::SafetensorsFile file(data_folder() / kLlama / "model.safetensors");
+  std::vector<io::NamedTensor> tensors;
+  for (const std::string& name : file.names()) {
+    tensors.push_back({name, file.tensor(name).clone()});
+  }
+  const auto damaged = std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.name.ends_with("1.mlp.up_proj.weight"); });
+  damaged->tensor.view({-1})[5] = std::numeric_limits<float>::quiet_NaN();
+  io::save_tensors(folder.path() / "model.safetensors", tensors);
+  for (const QuantizationKind type : {QuantizationKind::kNf4, QuantizationKind::kInt8}) {
+    expect_error(ErrorKind::kModel, {"model.layers.1.mlp.up_proj.weight", "not finite"},
+                 [&] { load_base_model(quantized_options(folder.path(), type), 0); });
+  }
+}
+
+TEST(PlainModules, AreThoseOfTransformersSkipList) {
+  const quantization::PlainModules modules({"up_proj", "model.layers.1", R"(model\.layers\.\d\.mlp\.gate)", "attn"});
+  EXPECT_TRUE(modules.contains("lm_head"));
+  EXPECT_TRUE(modules.contains("model.layers.0.mlp.up_proj")) << "the end of the name";
+  EXPECT_TRUE(modules.contains("model.layers.1.mlp.down_proj")) << "from the start to the end of a part";
+  EXPECT_FALSE(modules.contains("model.layers.11.mlp.down_proj"));
+  EXPECT_TRUE(modules.contains("model.layers.3.mlp.gate"));
+  EXPECT_FALSE(modules.contains("model.layers.3.mlp.gate_proj")) << "a match ends at the end of a part";
+  EXPECT_FALSE(modules.contains("model.layers.0.self_attn.q_proj")) << "neither the start nor the end";
+  EXPECT_TRUE(modules.contains("model.layers.0.self_attn"));
+}
+
+TEST(PlainModules, KnowsWhatNothingMatched) {
+  quantization::PlainModules modules({"up_proj", "q_porj"});
+  EXPECT_THAT(modules.unmatched(), ElementsAre("up_proj", "q_porj"));
+  modules.see("model.layers.0.mlp.up_proj");
+  EXPECT_THAT(modules.unmatched(), ElementsAre("q_porj"));
+  expect_error(ErrorKind::kConfig, {"model.quantization.skip_modules", "("}, [] { quantization::PlainModules({"("}); });
+}
+
+TEST(PackedModules, AreKnownBeforeLoading) {
+  ModelOptions options = quantized_options(data_folder() / kLlama, QuantizationKind::kNf4);
+  EXPECT_EQ(packed_modules(options).size(), 14U);
+  options.quantization->skip_modules = {"mlp.down_proj"};
+  EXPECT_EQ(packed_modules(options).size(), 12U);
+  options.quantization->type = QuantizationKind::kNone;
+  EXPECT_THAT(packed_modules(options), IsEmpty());
+}
+
+}  // namespace
+}  // namespace lora::models
