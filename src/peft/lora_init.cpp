@@ -11,7 +11,6 @@
 #include "lora/base/random.h"
 #include "peft/keys.h"
 #include "peft/low_rank_svd.h"
-#include "peft/unquantised.h"
 
 namespace lora::peft {
 
@@ -96,8 +95,6 @@ LowRankStart part_of_host(const LoraOptions& options, const nn::Linear& host, in
                  "\"pissa\" and \"olora\" change the weight: found " + host.name() +
                      ", which shares its weight with the embedding, expected a module with its own weight. Exclude it.");
   }
-  require_unquantised(host.weights().front(), "adapter.init_lora_weights", "\"pissa\" and \"olora\" change the weight",
-                      "Choose another initialization, or use the model that was not quantised.");
   if (options.pissa_niter > 0) {
     require_part(host.weight(), rank, host.name());
     return pissa_start(options.pissa_niter, host.weight(), rank, scale, generator_of(seed, a_name(host)));
