@@ -89,18 +89,6 @@ TEST(QuantisedBase, IsNotTrainedWhole) {
   EXPECT_EQ(attached(options, *packed_llama())->parameters().size(), 3U * 2 + 3 + 7);
 }
 
-TEST(QuantisedBase, IsNotChanged) {
-  for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
-    LoraOptions options = small_lora({"q_proj"});
-    options.init = init;
-    expect_error(ErrorKind::kConfig,
-                 {"adapter.init_lora_weights", "'model.layers.0.self_attn.q_proj.weight'", "quantised", "Choose another initialization"},
-                 [&] { attached(options, *packed_llama()); });
-    options.target_modules.names = {"k_proj"};  // plain
-    attached(options, *packed_llama());
-  }
-}
-
 TEST(QuantisedBase, HasRowsOfTokensAndReplacedValuesInAnAdapter) {
   const auto model = packed_llama();
   LoraOptions options = small_lora({"q_proj"});
