@@ -36,13 +36,15 @@ CASES = {
         dict(num_bits=3, strategy="group", group_size=32), dict(num_bits=3, strategy="channel", symmetric=False),
         dict(num_bits=8, strategy="group", group_size=48)]),
     "int_quantized": ("int-quantized", [
-        dict(strategy="tensor"), dict(strategy="channel"), dict(strategy="channel", symmetric=False), dict(strategy="tensor", symmetric=False),
-        dict(strategy="group", group_size=32), dict(strategy="group", group_size=16, symmetric=False), dict(strategy="channel")]),
+        dict(strategy="tensor"), dict(strategy="channel"), dict(strategy="channel", symmetric=False),
+        dict(strategy="tensor", symmetric=False), dict(strategy="group", group_size=32),
+        dict(strategy="group", group_size=16, symmetric=False), dict(strategy="channel")]),
     "float_quantized": ("float-quantized", [
         dict(type="float", strategy="tensor"), dict(type="float", strategy="channel"), BLOCK, BLOCK,
         dict(type="float", strategy="group", group_size=32), BLOCK, BLOCK]),
 }  # fmt: skip
-ACTORDER = ("pack-quantized", [dict(num_bits=4, strategy="group", group_size=16, symmetric=bool(i % 2), actorder="group") for i in range(7)])
+IN_ORDER = dict(num_bits=4, strategy="group", group_size=16, actorder="group")
+ACTORDER = ("pack-quantized", [IN_ORDER | dict(symmetric=bool(i % 2)) for i in range(len(MODULES))])
 
 
 def scheme_of(name: str, format: str, weights: dict) -> QuantizationScheme:
@@ -104,15 +106,16 @@ def quantization_config(schemes: dict[str, QuantizationScheme], format: str) -> 
     """As ModelCompressor.update_config writes it."""
     config = QuantizationConfig(config_groups={f"group_{i}": scheme for i, scheme in enumerate(schemes.values())}, format=format,
                                 quantization_status=QuantizationStatus.COMPRESSED, ignore=["lm_head"])  # fmt: skip
-    outside = {"version": compressed_tensors.__version__, "quant_method": "compressed-tensors", "sparsity_config": {}, "transform_config": {}}
-    return outside | config.model_dump(mode="json", exclude={"quant_method"})
+    outside = {"version": compressed_tensors.__version__, "quant_method": "compressed-tensors"}
+    return outside | {"sparsity_config": {}, "transform_config": {}} | config.model_dump(mode="json", exclude={"quant_method"})
 
 
 def write_case(name: str, format: str, weights: list[dict], seed: int) -> None:
     schemes = {module: scheme_of(module, format, of_module) for module, of_module in zip(MODULES, weights)}
     generator = torch.Generator().manual_seed(seed)
+    config = quantization_config(schemes, format)
     write_packed(FOLDER / name, float_model(seed, torch.bfloat16),
-                 lambda module, linear: pack(linear, schemes[module.rsplit(".", 1)[1]], generator), quantization_config(schemes, format))  # fmt: skip
+                 lambda module, linear: pack(linear, schemes[module.rsplit(".", 1)[1]], generator), config)  # fmt: skip
 
 
 def main() -> None:
@@ -123,7 +126,7 @@ def main() -> None:
         write_versions(FOLDER / "actorder", "compressed-tensors")
         return
     for i, (name, case) in enumerate(CASES.items()):
-        quantized_llama.KEPT = MODULES if name == "pack_quantized" else ("q_proj", "v_proj", "up_proj")
+        quantized_llama.KEPT = MODULES[1:6] if name == "pack_quantized" else ("q_proj", "v_proj", "up_proj")
         write_case(name, *case, seed=240 + i)
     write_versions(FOLDER, "compressed-tensors")
 

@@ -67,8 +67,8 @@ def main() -> None:
     tensors = block_tensors(generator)
     write_file(FOLDER / "blocks.gguf", tensors)
     with np.errstate(over="ignore"):
-        expected = {name: torch.from_numpy(dequantize(data, GGMLQuantizationType[name]).astype(np.float32)) for name, data in tensors.items()}
-    save(expected, FOLDER / "expected.safetensors")
+        values = {name: dequantize(data, GGMLQuantizationType[name]).astype(np.float32) for name, data in tensors.items()}
+    save({name: torch.from_numpy(array) for name, array in values.items()}, FOLDER / "expected.safetensors")
     for name in REFUSED:
         kind = GGMLQuantizationType[name]
         write_file(FOLDER / f"refused_{name.lower()}.gguf", {name: random_blocks(kind, 1, GGML_QUANT_SIZES[kind][0], generator)})

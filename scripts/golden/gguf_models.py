@@ -1,8 +1,8 @@
 """Writes tests/data/quantized/gguf_models: tiny models as GGUF files, with the keys, names, types and orders of llama.cpp's converter.
 
 <case>.gguf                    metadata, tokenizer, chat template and tensors
-<case>.expected.safetensors    `input_ids` [T] and `logits` [T, vocab]: float32, of the transformers model whose weights are what PyPI's gguf
-                               dequantises
+<case>.expected.safetensors    `input_ids` [T] and `logits` [T, vocab]: float32, of the transformers model whose weights are what
+                               PyPI's gguf dequantises
 <case>.expected.json           {"config": the keys of config.json that matter, "texts", "ids": of the tokenizer, "chat_template"}
 
 transformers' own loader of GGUF has to give the same logits; `load_config` is what it does not take from the file.
@@ -117,11 +117,11 @@ CASES = {
                   {"token_embd": "Q4_0", "output.weight": "Q8_0", "attn_v": "Q5_1", "ffn_down": "IQ4_NL", "": "Q4_0"}, rope_keys),
     "qwen3": Case(MODEL_ARCH.QWEN3, "qwen3", shape(head_dim=24, tie_word_embeddings=True, use_sliding_window=False),
                   ByteLevel("qwen2", "qwen2"), {"attn_q": "BF16", "attn_k": "F16", "": "Q5_0"}, qwen3_keys, load_config=dict(head_dim=24)),
-    "gpt2": Case(MODEL_ARCH.GPT2, "gpt2", dict(n_embd=64, n_layer=1, n_head=4, n_positions=128, bos_token_id=None, eos_token_id=None),
+    "gpt2": Case(MODEL_ARCH.GPT2, "gpt2", dict(n_embd=64, n_layer=1, n_head=4, n_positions=32, bos_token_id=None, eos_token_id=None),
                  ByteLevel("gpt2", "gpt-2"), {"position_embd": "F32", "attn_qkv": "Q8_0", "": "Q4_1"}, common_keys,
-                 load_config=dict(n_positions=128)),
+                 load_config=dict(n_positions=32)),
     "phi3": Case(MODEL_ARCH.PHI3, "phi3", shape(sliding_window=9, original_max_position_embeddings=128), SentencePiece(),
-                 {"attn_qkv": "Q4_0", "": "Q8_0"}, phi3_keys, load_config=dict(pad_token_id=None)),
+                 {"attn_qkv": "Q4_0", "ffn_up": "Q4_1", "": "Q8_0"}, phi3_keys, load_config=dict(pad_token_id=None)),
 }  # fmt: skip
 
 

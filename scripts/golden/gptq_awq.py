@@ -2,7 +2,7 @@
 
 The codes are rounded to nearest: the rounding that needs calibration data does not affect how they are stored. In `desc_act` some zero
 points are 0, for which version 1 of the format borrows from the neighbouring fields of the word; gptqmodel's reader undoes that.
-cases of GPTQ: version 1 unless the name has v2; VERSIONS.json has the tools' versions. Needs gptqmodel and autoawq (requirements.txt).
+The cases of GPTQ are version 1 unless the name has v2. Needs gptqmodel and autoawq (requirements_packers.txt).
 """
 
 import copy

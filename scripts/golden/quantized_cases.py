@@ -6,7 +6,7 @@ Rows of 64 and of 36 elements: blocks of 64 end with rows, or cross them. bitsan
 import torch
 from llama_cases import Case, lora, shape, training
 
-SHAPE = dict(vocab_size=96, hidden_size=64, intermediate_size=36, num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True)
+SHAPE = dict(vocab_size=48, hidden_size=64, intermediate_size=36, num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True)
 
 
 def quantized_case(seed: int, max_grad_norm: float, quantization: dict, num_layers: int = 1, **adapter) -> Case:

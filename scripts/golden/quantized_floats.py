@@ -1,14 +1,14 @@
 """Writes tests/data/quantized/fp8, hqq and mxfp4.
 
-fp8/blocks128    fine-grained FP8 as transformers writes and reads it (see quantized_llama.py): blocks of 128 x 128. transformers itself leaves
-                 weights float whose shape is no multiple of the block; released checkpoints have them, so those are padded with zeros, given
-                 to transformers' own functions, and cut
+fp8/blocks128    fine-grained FP8 as transformers writes and reads it (see quantized_llama.py): blocks of 128 x 128. transformers
+                 itself leaves weights float whose shape is no multiple of the block; released checkpoints have them, so those
+                 are padded with zeros, given to transformers' own functions, and cut
 fp8/ue8m0        blocks of 32 x 32 whose scales are powers of two: F8_E8M0, in k_proj the same bytes as U8
 hqq/4bit, …      HQQLinear's own state_dict(); transformers 4 wrote these folders, 5.23 does not read HQQ
 mxfp4            blocks.safetensors: the blocks and scales of gpt-oss' experts, every code and extreme scales; expected.safetensors: what
                  transformers' convert_moe_packed_tensors makes of them, [experts, in, out], float32 and (`<key>.bfloat16`) bfloat16
 
-Needs hqq (requirements.txt).
+Needs hqq (requirements_packers.txt).
 """
 
 import copy
@@ -61,8 +61,8 @@ def pack_hqq(module: torch.nn.Linear, settings: dict) -> Packed:
 
 def write_hqq(name: str, seed: int, **settings) -> None:
     config = HqqConfig(nbits=settings["nbits"], group_size=settings["group_size"], axis=settings["axis"], skip_modules=["lm_head"])
-    write_packed(QUANTIZED / "hqq" / name, float_model(seed, torch.float16, attention_bias=True), lambda _, module: pack_hqq(module, settings),
-                 config.to_dict())  # fmt: skip
+    write_packed(QUANTIZED / "hqq" / name, float_model(seed, torch.float16, attention_bias=True),
+                 lambda _, module: pack_hqq(module, settings), config.to_dict())  # fmt: skip
 
 
 def write_mxfp4() -> None:

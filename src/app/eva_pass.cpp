@@ -24,11 +24,14 @@ at::Tensor counted_positions(const data::Dataset& dataset, const std::vector<int
   std::vector<int64_t> positions;
   int64_t position = 0;
   for (const int64_t index : indices) {
-    for (const int32_t label : dataset.examples[index].labels()) {
-      if (!options.use_label_mask || label != options.label_mask_value) {
-        positions.push_back(position);
+    const data::Example& example = dataset.examples[index];
+    for (size_t document = 0; document < example.num_documents(); ++document) {
+      for (const int32_t label : example.labels(document)) {
+        if (!options.use_label_mask || label != options.label_mask_value) {
+          positions.push_back(position);
+        }
+        ++position;
       }
-      ++position;
     }
   }
   return at::tensor(positions, at::kLong);

@@ -55,16 +55,22 @@ std::vector<ListedAdapter> read_adapter_list(const Json& list, const ConfigPlace
   return adapters;
 }
 
-Json adapter_list_schema(const Json& adapter_object_schema) {
-  Json item = adapter_object_schema;
-  item["properties"][kName] = name_rule().schema;
-  item["properties"][kName]["description"] = "Name of the adapter and of its folder in output_dir (default: adapter_<index>).";
-  item["properties"][kLearningRate] = learning_rate_rule().schema;
-  item["properties"][kLearningRate]["description"] = "Peak learning rate of this adapter, instead of training.learning_rate.";
+Json adapter_list_schema(const Json& alternatives) {
+  Json items = Json::array();
+  for (Json item : alternatives) {
+    if (item["type"] != "object") {
+      continue;
+    }
+    item["properties"][kName] = name_rule().schema;
+    item["properties"][kName]["description"] = "Name of the adapter and of its folder in output_dir (default: adapter_<index>).";
+    item["properties"][kLearningRate] = learning_rate_rule().schema;
+    item["properties"][kLearningRate]["description"] = "Peak learning rate of this adapter, instead of training.learning_rate.";
+    items.push_back(std::move(item));
+  }
   return {{"type", "array"},
           {"minItems", 1},
           {"description", "Several adapters for one base model and one dataset, each with the result of a run of its own."},
-          {"items", std::move(item)}};
+          {"items", items.size() == 1 ? items.front() : Json{{"anyOf", items}}}};
 }
 
 }  // namespace lora::config

@@ -18,7 +18,7 @@ struct ListedAdapter {
 /// Reads the elements' own keys, `name` and `learning_rate`.
 std::vector<ListedAdapter> read_adapter_list(const Json& list, const ConfigPlace& at);
 
-/// JSON Schema of the array, from the schema of a single adapter.
-Json adapter_list_schema(const Json& adapter_object_schema);
+/// JSON Schema of the array, from the alternative schemas of a single adapter.
+Json adapter_list_schema(const Json& alternatives);
 
 }  // namespace lora::config

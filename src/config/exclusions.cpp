@@ -224,9 +224,11 @@ std::string sentence(const Json& value, const std::string& choice, const Exclusi
 
 }  // namespace
 
-void check_exclusions(const RunConfig& run, const ConfigPlace& root) {
-  // Added only at the end: a value may be excluded by several choices, but one that is wrong by itself is reported once.
-  std::vector<std::pair<ConfigPlace, std::string>> found;
+namespace {
+
+using Excluded = std::vector<std::pair<ConfigPlace, std::string>>;
+
+void find_excluded(const RunConfig& run, const ConfigPlace& root, Excluded& found) {
   for (const Choice& choice : choices()) {
     if (!choice.is_made(run) || !root.sound({choice.key})) {
       continue;
@@ -239,6 +241,16 @@ void check_exclusions(const RunConfig& run, const ConfigPlace& root) {
         }
       });
     }
+  }
+}
+
+}  // namespace
+
+void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
+  // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
+  Excluded found;
+  for (const RunConfig& run : runs) {
+    find_excluded(run, root, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);

@@ -135,7 +135,6 @@ void check_sections(const RunConfig& run, const Json& document, const ConfigPlac
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
   }
   check_formats(run, root);
-  check_exclusions(run, root);
 }
 
 /// Reads every section; what is missing or wrong keeps its default and is reported to `root.findings`. `adapter_at`: the position of the
@@ -241,13 +240,14 @@ RunList load_runs(const fs::path& file, const std::vector<std::string>& override
     list.runs.push_back(read_document(document, root, root.key("adapter"), context));
     list.resolved = list.runs.front().resolved;
   }
+  check_exclusions(list.runs, root);
   findings.throw_if_any();
   return list;
 }
 
 Json run_config_schema() {
   Json adapter = adapter_schema();
-  adapter["anyOf"].push_back(adapter_list_schema(adapter["anyOf"][0]));
+  adapter["anyOf"].push_back(adapter_list_schema(adapter["anyOf"]));
   return {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
           {"title", "lora-train run"},
           {"description", "One run of lora-train. Relative paths are relative to the config file's folder."},

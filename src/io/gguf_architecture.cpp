@@ -34,9 +34,10 @@ constexpr GgufModule kNormAfterAttention{"model.layers.{}.post_attention_layerno
 constexpr GgufModule kNormAfterMlp{"model.layers.{}.post_feedforward_layernorm", "blk.{}.post_ffw_norm"};
 constexpr GgufModule kNormBeforeMlp{"model.layers.{}.pre_feedforward_layernorm", "blk.{}.ffn_norm"};
 
-constexpr std::array kLlama{kEmbedding, kNorm, kHead, kAttentionNorm, kMlpNorm, kPairedQuery, kPairedKey, kValue, kOutput, kGate, kUp, kDown};
+constexpr std::array kLlama{kEmbedding, kNorm,  kHead,   kAttentionNorm, kMlpNorm, kPairedQuery,
+                            kPairedKey, kValue, kOutput, kGate,          kUp,      kDown};
 constexpr std::array kQwen2{kEmbedding, kNorm, kHead, kAttentionNorm, kMlpNorm, kQuery, kKey, kValue, kOutput, kGate, kUp, kDown};
-constexpr std::array kQwen3{kEmbedding, kNorm,  kHead,      kAttentionNorm, kMlpNorm, kQuery, kKey,
+constexpr std::array kQwen3{kEmbedding, kNorm,   kHead,      kAttentionNorm, kMlpNorm, kQuery, kKey,
                             kValue,     kOutput, kQueryNorm, kKeyNorm,       kGate,    kUp,    kDown};
 constexpr std::array kQwen3Moe{kEmbedding,
                                kNorm,
@@ -53,21 +54,19 @@ constexpr std::array kQwen3Moe{kEmbedding,
                                GgufModule{"model.layers.{}.mlp.experts.{e}.gate_proj", "blk.{}.ffn_gate_exps", kSame, true},
                                GgufModule{"model.layers.{}.mlp.experts.{e}.up_proj", "blk.{}.ffn_up_exps", kSame, true},
                                GgufModule{"model.layers.{}.mlp.experts.{e}.down_proj", "blk.{}.ffn_down_exps", kSame, true}};
-constexpr std::array kPhi3{kEmbedding,
-                           kNorm,
-                           kHead,
-                           kAttentionNorm,
-                           kMlpNorm,
-                           GgufModule{"model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv", kSame, true},
-                           kOutput,
-                           GgufModule{"model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up", kSame, true},
+constexpr std::array kPhi3{kEmbedding, kNorm,
+                           kHead,      kAttentionNorm,
+                           kMlpNorm,   GgufModule{"model.layers.{}.self_attn.qkv_proj", "blk.{}.attn_qkv", kSame, true},
+                           kOutput,    GgufModule{"model.layers.{}.mlp.gate_up_proj", "blk.{}.ffn_up", kSame, true},
                            kDown};
-constexpr std::array kGemma2{kEmbedding, kNorm, kHead,   kAttentionNorm, kNormAfterAttention, kNormBeforeMlp, kNormAfterMlp,
-                             kQuery,     kKey,  kValue, kOutput,        kGate,               kUp,            kDown};
-constexpr std::array kGemma3{kEmbedding, kNorm,   kHead,      kAttentionNorm, kNormAfterAttention, kNormBeforeMlp, kNormAfterMlp, kQuery, kKey,
-                             kValue,     kOutput, kQueryNorm, kKeyNorm,       kGate,               kUp,            kDown};
-constexpr std::array kOlmo2{kEmbedding, kNorm,   kHead,      kNormAfterAttention, kNormAfterMlp, kQuery, kKey,
-                            kValue,     kOutput, kQueryNorm, kKeyNorm,            kGate,         kUp,    kDown};
+constexpr std::array kGemma2{kEmbedding,     kNorm,         kHead,  kAttentionNorm, kNormAfterAttention,
+                             kNormBeforeMlp, kNormAfterMlp, kQuery, kKey,           kValue,
+                             kOutput,        kGate,         kUp,    kDown};
+constexpr std::array kGemma3{kEmbedding, kNorm, kHead,  kAttentionNorm, kNormAfterAttention, kNormBeforeMlp, kNormAfterMlp,
+                             kQuery,     kKey,  kValue, kOutput,        kQueryNorm,          kKeyNorm,       kGate,
+                             kUp,        kDown};
+constexpr std::array kOlmo2{
+    kEmbedding, kNorm, kHead, kNormAfterAttention, kNormAfterMlp, kQuery, kKey, kValue, kOutput, kQueryNorm, kKeyNorm, kGate, kUp, kDown};
 constexpr std::array kStablelm{kEmbedding,
                                kNorm,
                                kHead,
@@ -113,7 +112,7 @@ constexpr std::array kFalcon{GgufModule{"transformer.word_embeddings", "token_em
                              GgufModule{"transformer.h.{}.mlp.dense_4h_to_h", "blk.{}.ffn_down", kSame, true}};
 
 constexpr std::array<GgufArchitecture, 15> kArchitectures{{
-    {"llama", "llama", kLlama},  // also what Mistral's models are written as
+    {"llama", "llama", kLlama},  // files of Mistral's models are read as Llama's, which compute the same
     {"qwen2", "qwen2", kQwen2},
     {"qwen3", "qwen3", kQwen3},
     {"qwen3moe", "qwen3_moe", kQwen3Moe},
@@ -127,7 +126,7 @@ constexpr std::array<GgufArchitecture, 15> kArchitectures{{
     {"stablelm", "stablelm", kStablelm},
     {"olmo2", "olmo2", kOlmo2},
     {"smollm3", "smollm3", kLlama},
-    {"mistral", "mistral", kLlama},
+    {"llama", "mistral", kLlama},
 }};
 
 /// The layer in a name of this pattern: "" if there is none to be filled in; none if the name does not fit.
@@ -206,8 +205,8 @@ const GgufArchitecture* find_gguf_architecture(std::string_view name) {
 }
 
 const GgufArchitecture* gguf_architecture_of(std::string_view model_type) {
-  const auto found =
-      std::find_if(kArchitectures.begin(), kArchitectures.end(), [model_type](const auto& entry) { return model_type == entry.model_type; });
+  const auto found = std::find_if(kArchitectures.begin(), kArchitectures.end(),
+                                  [model_type](const auto& entry) { return model_type == entry.model_type; });
   return found == kArchitectures.end() ? nullptr : &*found;
 }
 

@@ -61,8 +61,9 @@ class GgufFile::Parser {
 
   std::string_view take(uint64_t size, const char* what) {
     if (size > bytes_.size() - at_) {
-      fail(std::string("ends inside ") + what + ": found " + std::to_string(bytes_.size()) + " bytes, expected at least " +
-           (size > UINT64_MAX / 2 ? "2^63" : std::to_string(at_ + size)) + ". Likely cause: an incomplete download, or a damaged file.");
+      fail(std::string("is a GGUF file that ends inside ") + what + ": found " + std::to_string(bytes_.size()) +
+           " bytes, expected at least " + (size > UINT64_MAX / 2 ? "2^63" : std::to_string(at_ + size)) +
+           ". Likely cause: an incomplete download, or a damaged file.");
     }
     const std::string_view taken = bytes_.substr(at_, size);
     at_ += size;
@@ -111,10 +112,13 @@ class GgufFile::Parser {
     }
     const uint32_t single = value.type == kArray ? value.element : value.type;
     if (single >= kValueBytes.size() || single == kArray) {
-      fail("metadata key '" + printable(key, 120) + "': found " + (single == kArray ? "an array of arrays" : "the value type " + std::to_string(single)) +
+      fail("metadata key '" + printable(key, 120) + "': found " +
+           (single == kArray ? "an array of arrays" : "the value type " + std::to_string(single)) +
            ", expected a number, a string, or an array of them");
     }
-    value.bytes = value.type == kArray ? array_bytes(value) : single == kText ? text("a metadata string") : take(kValueBytes[single], "a metadata value");
+    value.bytes = value.type == kArray ? array_bytes(value)
+                  : single == kText    ? text("a metadata string")
+                                       : take(kValueBytes[single], "a metadata value");
     if (key == "general.alignment") {
       take_alignment(value);
     }
@@ -203,7 +207,8 @@ class GgufFile::Parser {
       GgufTensor& tensor = model_.tensors_[i];
       const std::string place = "tensor '" + printable(tensor.name, 120) + "': ";
       if (tensor.begin % alignment_ != 0) {
-        fail(place + "begins at byte " + std::to_string(tensor.begin) + " of the data, expected a multiple of " + std::to_string(alignment_));
+        fail(place + "begins at byte " + std::to_string(tensor.begin) + " of the data, expected a multiple of " +
+             std::to_string(alignment_));
       }
       const uint64_t room = bytes_.size() > data ? bytes_.size() - data : 0;
       if (tensor.begin > room || tensor.bytes > room - tensor.begin) {

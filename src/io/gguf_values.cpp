@@ -183,7 +183,8 @@ std::vector<float> GgufFile::floats(const std::string& key) const {
 
 Tensor GgufFile::bytes(const GgufTensor& tensor) const {
   const std::shared_ptr<MappedFile> part = parts_[tensor.part];
-  return at::from_blob(part->data() + tensor.begin, {static_cast<int64_t>(tensor.bytes)}, [part](void*) {}, at::kByte);
+  return at::from_blob(
+      part->data() + tensor.begin, {static_cast<int64_t>(tensor.bytes)}, [part](void*) {}, at::kByte);
 }
 
 void GgufFile::release(const GgufTensor& tensor) const {

@@ -105,7 +105,8 @@ void GgufCheckpoint::add(const io::GgufTensor& tensor) {
   }
   const bool is_block = quantization::is_gguf_block(*tensor.type);
   if (!is_block && !plain_dtype(*tensor.type)) {
-    fail(tensor, std::string("found the ggml type ") + tensor.type->name + ", expected F32, F16, BF16, " + quantization::gguf_block_names());
+    fail(tensor,
+         std::string("found the ggml type ") + tensor.type->name + ", expected F32, F16, BF16, " + quantization::gguf_block_names());
   }
   std::string name = found.name + leaf;
   // Falcon's models with two norms call that of the MLP otherwise.

@@ -62,6 +62,7 @@ class ConfigBuilder {
   Json llama3_scaling() const;
   Json longrope_scaling() const;
   void set_family();
+  void set_experts();
   void set_gpt2();
   void set_gpt_neox();
   void set_falcon();
@@ -119,7 +120,8 @@ void ConfigBuilder::set_dtype() {
 }
 
 void ConfigBuilder::set_tokens() {
-  for (const auto& [name, ggml] : {std::pair("bos_token_id", "bos"), std::pair("eos_token_id", "eos"), std::pair("pad_token_id", "padding")}) {
+  for (const auto& [name, ggml] :
+       {std::pair("bos_token_id", "bos"), std::pair("eos_token_id", "eos"), std::pair("pad_token_id", "padding")}) {
     const std::string id = std::string("tokenizer.ggml.") + ggml + "_token_id";
     if (file_.has(id)) {
       set(name, file_.integer(id));
@@ -145,8 +147,9 @@ Json ConfigBuilder::rope_scaling() const {
   }
   const std::string type = file_.text(key("rope.scaling.type"), "none");
   if (type == "none" || (!has("rope.scaling.factor") && !has("rope.scale_linear"))) {
-    return has("rope.scale_linear") && number("rope.scale_linear") != 1.0 ? Json{{"rope_type", "linear"}, {"factor", number("rope.scale_linear")}}
-                                                                          : Json();
+    return has("rope.scale_linear") && number("rope.scale_linear") != 1.0
+               ? Json{{"rope_type", "linear"}, {"factor", number("rope.scale_linear")}}
+               : Json();
   }
   if (type != "linear" && type != "yarn") {
     file_.fail(key("rope.scaling.type"), "none, linear or yarn");
@@ -186,9 +189,9 @@ Json ConfigBuilder::llama3_scaling() const {
     const double smooth = (kOriginal / length - kLow) / (kHigh - kLow);
     const double expected = length < kOriginal / kHigh ? 1.0 : length > kOriginal / kLow ? factor : 1.0 / ((1 - smooth) / factor + smooth);
     if (!(std::abs(factors[i] - expected) <= 1e-4 * expected)) {
-      model_error(file_.path().string() + ": tensor 'rope_freqs.weight'",
-                  "found the factor " + std::to_string(factors[i]) + " of frequency " + std::to_string(i) + ", expected " +
-                      std::to_string(expected) + ", as in Llama 3's models");
+      model_error(file_.path().string() + ": tensor 'rope_freqs.weight'", "found the factor " + std::to_string(factors[i]) +
+                                                                              " of frequency " + std::to_string(i) + ", expected " +
+                                                                              std::to_string(expected) + ", as in Llama 3's models");
     }
   }
   return {{"rope_type", "llama3"},
@@ -210,7 +213,8 @@ Json ConfigBuilder::longrope_scaling() const {
 }
 
 void ConfigBuilder::set_family() {
-  const bool has_head_dim = type_ == "llama" || type_ == "mistral" || type_ == "qwen3" || type_ == "qwen3_moe" || type_.starts_with("gemma");
+  const bool has_head_dim =
+      type_ == "llama" || type_ == "qwen3" || type_ == "qwen3_moe" || type_.starts_with("gemma");
   if (has_head_dim) {
     set("head_dim", head_dim());
   }
@@ -224,14 +228,11 @@ void ConfigBuilder::set_family() {
   if (type_ == "llama" && file_.integer(key("expert_count"), 0) > 0) {
     file_.fail(key("expert_count"), "0: mixtures of experts of this architecture are not supported");
   }
-  if (type_ == "mistral" || type_ == "phi3") {
+  if (type_ == "phi3") {
     set_integer("sliding_window", "attention.sliding_window");
   }
   if (type_ == "qwen3_moe") {
-    set("num_experts", integer("expert_count"));
-    set("num_experts_per_tok", integer("expert_used_count"));
-    set("moe_intermediate_size", integer("expert_feed_forward_length"));
-    set("norm_topk_prob", true);
+    set_experts();
   } else if (type_ == "phi3") {
     set_integer("original_max_position_embeddings", "rope.scaling.original_context_length");
     if (has("rope.dimension_count")) {
@@ -248,6 +249,13 @@ void ConfigBuilder::set_family() {
   } else if (type_ == "stablelm") {
     set_stablelm();
   }
+}
+
+void ConfigBuilder::set_experts() {
+  set("num_experts", integer("expert_count"));
+  set("num_experts_per_tok", integer("expert_used_count"));
+  set("moe_intermediate_size", integer("expert_feed_forward_length"));
+  set("norm_topk_prob", true);
 }
 
 /// The scale of scores is not in the file: as in llama.cpp, it follows from the number of layers of the largest model.
@@ -336,7 +344,9 @@ const io::GgufArchitecture& gguf_architecture(const io::GgufFile& file) {
   }
   std::vector<std::string> known;
   for (const io::GgufArchitecture& architecture : io::gguf_architectures()) {
-    known.emplace_back(architecture.name);
+    if (io::find_gguf_architecture(architecture.name) == &architecture) {
+      known.emplace_back(architecture.name);
+    }
   }
   file.fail("general.architecture", "one of " + join(known));
 }

@@ -57,7 +57,8 @@ constexpr std::array<PreTokenizer, 21> kPreTokenizers{{
 const PreTokenizer& pre_tokenizer(const io::GgufFile& file) {
   const std::string name = file.text(kPre, "default");
   if (name == "default") {
-    log::warn("[" + file.path().string() + "] " + kPre + " does not say how texts are split: they are split as GPT-2's. Likely cause: an "
+    log::warn("[" + file.path().string() + "] " + kPre +
+              " does not say how texts are split: they are split as GPT-2's. Likely cause: an "
               "old file. Convert the model again if its tokenizer differs.");
     return kPreTokenizers.front();
   }
@@ -130,7 +131,8 @@ Json post_processor(const io::GgufFile& file, const GgufTokens& tokens, bool add
       add("eos", type, type == 1);
     }
   }
-  return {{"type", "TemplateProcessing"}, {"single", std::move(single)}, {"pair", std::move(pair)}, {"special_tokens", std::move(specials)}};
+  return {
+      {"type", "TemplateProcessing"}, {"single", std::move(single)}, {"pair", std::move(pair)}, {"special_tokens", std::move(specials)}};
 }
 
 Json vocabulary(const GgufTokens& tokens) {
@@ -232,7 +234,9 @@ std::string gguf_tokenizer_config(const io::GgufFile& file) {
   const bool is_bpe = gguf_vocabulary(file) == GgufVocabulary::kBpe;
   const GgufTokens tokens = gguf_tokens(file);
   const std::string type = gguf_architecture(file).model_type;
-  Json config{{"tokenizer_class", is_bpe ? "PreTrainedTokenizerFast" : type.starts_with("gemma") ? "GemmaTokenizer" : "LlamaTokenizer"},
+  Json config{{"tokenizer_class", is_bpe                      ? "PreTrainedTokenizerFast"
+                                  : type.starts_with("gemma") ? "GemmaTokenizer"
+                                                              : "LlamaTokenizer"},
               {"clean_up_tokenization_spaces", false}};
   for (const auto& [key, role] : {std::pair("bos_token", "bos"), std::pair("eos_token", "eos"), std::pair("unk_token", "unknown"),
                                   std::pair("pad_token", "padding")}) {
@@ -248,7 +252,8 @@ std::string gguf_tokenizer_config(const io::GgufFile& file) {
   constexpr const char* kTemplate = "tokenizer.chat_template";
   constexpr const char* kTools = "tokenizer.chat_template.tool_use";
   if (file.has(kTemplate) && file.has(kTools)) {
-    config["chat_template"] = {{{"name", "default"}, {"template", file.text(kTemplate)}}, {{"name", "tool_use"}, {"template", file.text(kTools)}}};
+    config["chat_template"] = {{{"name", "default"}, {"template", file.text(kTemplate)}},
+                               {{"name", "tool_use"}, {"template", file.text(kTools)}}};
   } else if (file.has(kTemplate)) {
     config["chat_template"] = file.text(kTemplate);
   }

@@ -126,6 +126,13 @@ constexpr std::array<Family, 20> kFamilies{{
     {.model_type = "stablelm", .build = make_stablelm},
 }};
 
+/// The words of a list. An empty list has none: an empty word would be part of every name.
+std::vector<std::string> words_of(const char* list) {
+  std::vector<std::string> words = split(list, ' ');
+  std::erase(words, "");
+  return words;
+}
+
 const Family* find(const std::string& model_type) {
   const auto found =
       std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Family& family) { return family.model_type == model_type; });
@@ -143,7 +150,7 @@ std::vector<std::string> known_families() {
 }
 
 bool Family::may_ignore(const std::string& name) const {
-  const std::vector<std::string> heads = split(other_heads, ' '), buffers = split(old_buffers, ' ');
+  const std::vector<std::string> heads = words_of(other_heads), buffers = words_of(old_buffers);
   return std::any_of(heads.begin(), heads.end(), [&name](const std::string& begin) { return name.starts_with(begin); }) ||
          std::any_of(buffers.begin(), buffers.end(), [&name](const std::string& end) { return name.ends_with(end); });
 }

@@ -4,13 +4,11 @@
 // Rows of B are reordered in the same way as llama.cpp's converter reorders the rows of the base weight.
 #include <ATen/ATen.h>
 
-#include <array>
-
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/io/gguf.h"
+#include "lora/io/gguf_architecture.h"
 #include "peft/format_entry.h"
 #include "peft/update_forms.h"
 
@@ -18,101 +16,67 @@ namespace lora::peft {
 
 namespace {
 
-/// One kind of module, with transformers' name and ggml's. {} stands for the number of the layer.
-struct ModuleName {
-  std::string_view transformers;
-  std::string_view ggml;
-  /// The key in config.json of the number of attention heads whose rows are reordered; "": rows are not reordered.
-  const char* heads;
-};
+JsonReader config_of(const BaseFacts& base) {
+  return {base.config, base.name + "/config.json", ErrorKind::kModel};
+}
 
-constexpr std::array<ModuleName, 9> kLlamaModules{{
-    {"model.layers.{}.self_attn.q_proj", "blk.{}.attn_q", "num_attention_heads"},
-    {"model.layers.{}.self_attn.k_proj", "blk.{}.attn_k", "num_key_value_heads"},
-    {"model.layers.{}.self_attn.v_proj", "blk.{}.attn_v", ""},
-    {"model.layers.{}.self_attn.o_proj", "blk.{}.attn_output", ""},
-    {"model.layers.{}.mlp.gate_proj", "blk.{}.ffn_gate", ""},
-    {"model.layers.{}.mlp.up_proj", "blk.{}.ffn_up", ""},
-    {"model.layers.{}.mlp.down_proj", "blk.{}.ffn_down", ""},
-    {"model.embed_tokens", "token_embd", ""},
-    {"lm_head", "output", ""},
-}};
-
-/// A family: its model_type in config.json, its architecture in GGUF, and its modules. Only families whose files have been
-/// compared with llama.cpp's converter are listed; it has one class for both of these.
-struct Architecture {
-  const char* model_type;
-  const char* name;
-  const std::array<ModuleName, 9>* modules;
-};
-constexpr std::array<Architecture, 2> kArchitectures{{{"llama", "llama", &kLlamaModules}, {"mistral", "llama", &kLlamaModules}}};
-
-const Architecture& architecture_of(const BaseFacts& base) {
+const io::GgufArchitecture& architecture_of(const BaseFacts& base) {
   if (!base.is_known()) {
     model_error("--model",
                 "GGUF needs the base model, for its names and the order of its attention heads' rows. Give the folder with config.json.");
   }
-  const std::string type = JsonReader(base.config, base.name + "/config.json", ErrorKind::kModel).string("model_type");
+  const std::string type = config_of(base).string("model_type");
+  if (const io::GgufArchitecture* const found = io::gguf_architecture_of(type)) {
+    return *found;
+  }
   std::vector<std::string> known;
-  for (const Architecture& architecture : kArchitectures) {
+  for (const io::GgufArchitecture& architecture : io::gguf_architectures()) {
     known.emplace_back(architecture.model_type);
-    if (type == architecture.model_type) {
-      return architecture;
-    }
   }
   model_error(base.name + "/config.json",
               "this model_type cannot be converted to GGUF: found '" + type + "', expected one of " + join(known));
 }
 
-struct GgmlName {
-  std::string name;
-  const ModuleName* kind = nullptr;
-};
-
-/// `pattern` with `layer` for {}.
-std::string filled_in(std::string_view pattern, const std::string& layer) {
-  std::string name(pattern);
-  const size_t place = name.find("{}");
-  return place == std::string::npos ? name : name.replace(place, 2, layer);
-}
-
-/// ggml's name of a module, or an empty one if it has none.
-GgmlName ggml_name(const std::string& module, const Architecture& architecture) {
-  static const Regex kLayer(R"(model\.layers\.(?<layer>\d+)\.)", "gguf", ErrorKind::kModel);
-  const std::string layer = kLayer.group_at_start(module, "layer");
-  for (const ModuleName& kind : *architecture.modules) {
-    if (filled_in(kind.transformers, layer) == module) {
-      return {filled_in(kind.ggml, layer), &kind};
-    }
+/// The heads of a base whose rows are reordered.
+io::GgufHeads heads_of(const BaseFacts& base) {
+  const JsonReader config = config_of(base);
+  const int64_t heads = config.integer("num_attention_heads");
+  if (config.string("model_type") == "falcon") {
+    const bool is_new = config.boolean("new_decoder_architecture", false);
+    return {heads, is_new ? config.integer("num_kv_heads", heads) : config.boolean("multi_query", true) ? 1 : heads};
   }
-  return {};
+  return {heads, config.integer("num_key_value_heads", heads)};
 }
 
-/// The rows of each head, from transformers' order for rotation [first half, second half] to llama.cpp's pairs. This is the order
-/// of its converter for the weights of q_proj and k_proj.
-Tensor rows_as_pairs(const Tensor& B_OR, const ModuleName& kind, const BaseFacts& base) {
-  const JsonReader config(base.config, base.name + "/config.json", ErrorKind::kModel);
-  const int64_t heads = config.has(kind.heads) ? config.integer(kind.heads) : config.integer("num_attention_heads");
+/// The rows of B in llama.cpp's order, which is that of its converter for the weights.
+Tensor reordered_rows(const Tensor& B_OR, const io::GgufModule& kind, const BaseFacts& base) {
+  if (kind.rows == io::GgufRows::kSame) {
+    return B_OR;
+  }
+  const io::GgufHeads heads = heads_of(base);
   const int64_t outputs = B_OR.size(0);
-  if (heads < 1 || outputs % (2 * heads) != 0) {
-    config.fail(kind.heads, "a number of heads that divides the module's " + std::to_string(outputs) + " outputs into even parts");
+  const bool is_of_keys = kind.rows == io::GgufRows::kKeyPairs, is_fused = kind.rows == io::GgufRows::kFused;
+  const int64_t count = is_of_keys ? heads.key_heads : heads.heads;
+  if (!is_fused && (count < 1 || outputs % (2 * count) != 0)) {
+    const JsonReader config = config_of(base);
+    config.fail(is_of_keys && config.has("num_key_value_heads") ? "num_key_value_heads" : "num_attention_heads",
+                "a number of heads that divides the module's " + std::to_string(outputs) + " outputs into even parts");
   }
-  return B_OR.view({heads, 2, outputs / heads / 2, B_OR.size(1)}).transpose(1, 2).reshape(B_OR.sizes());
+  const std::vector<int64_t> rows = io::gguf_rows(kind.rows, heads, outputs, base.name + "/config.json");
+  return at::empty_like(B_OR).index_copy_(0, at::tensor(rows, at::kLong), B_OR);
 }
 
 void add_tensors(const LowRankUpdate& update, const BaseFacts& base, std::vector<io::NamedTensor>& tensors) {
-  const GgmlName found = ggml_name(update.module, architecture_of(base));
-  const bool reorders = found.kind->heads[0] != '\0';
-  const Tensor B_OR = update.B_OR.contiguous();
+  const io::GgufName found = io::to_ggml_name(architecture_of(base), update.module);
   // llama.cpp looks up A of an embedding by token, so its rows are tokens.
   tensors.push_back({found.name + ".weight.lora_a", update.is_embedding() ? update.A_RI.t() : update.A_RI});
-  tensors.push_back({found.name + ".weight.lora_b", reorders ? rows_as_pairs(B_OR, *found.kind, base) : B_OR});
+  tensors.push_back({found.name + ".weight.lora_b", reordered_rows(update.B_OR.contiguous(), *found.kind, base)});
 }
 
 }  // namespace
 
 std::string gguf_refusal(const LowRankUpdate& update, const BaseFacts& base) {
-  const GgmlName found = ggml_name(update.module, architecture_of(base));
+  const io::GgufName found = io::to_ggml_name(architecture_of(base), update.module);
   if (found.kind == nullptr) {
     return "modules without a name in GGUF";
   }

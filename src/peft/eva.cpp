@@ -61,7 +61,7 @@ struct InputGroup {
 }  // namespace
 
 struct EvaPass::Impl : public nn::InputObserver {
-  Impl(const LoraOptions& options, nn::Model& model) : options(options), model(model), hosts(choose_hosts(options, model).hosts) {
+  Impl(const LoraOptions& options, nn::Model& model) : options(options), model(model), hosts(choose_hosts(options, model, /*warns=*/false).hosts) {
     for (const nn::Linear* host : hosts) {
       const int64_t rank = rank_of(options, *host);
       // Rounds half to even, like Python.
@@ -284,7 +284,7 @@ std::unique_ptr<Method> attach_eva(const EvaStart& start, nn::Model& model, cons
 
 LoraOptions eva_options(const LoraOptions& options, nn::Model& model, const std::filesystem::path& folder) {
   const AdapterFolder file(folder);
-  const std::vector<nn::Linear*> hosts = choose_hosts(options, model).hosts;
+  const std::vector<nn::Linear*> hosts = choose_hosts(options, model, /*warns=*/false).hosts;
   std::vector<int64_t> ranks;
   for (const nn::Linear* host : hosts) {
     const Tensor* const A_RI = file.find(a_name(*host));

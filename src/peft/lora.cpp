@@ -66,7 +66,7 @@ class Lora : public Method {
         base_(std::move(base)),
         model_(model),
         adapter_name_(std::move(adapter_name)),
-        chosen_(choose_hosts(options, model)),
+        chosen_(choose_hosts(options, model, /*warns=*/true)),
         base_values_(model, adapter_name_) {
     for (const nn::Parameter& parameter : model.base_parameters()) {
       parameter.tensor.set_requires_grad(false);
@@ -145,7 +145,7 @@ class Lora : public Method {
 
   /// PiSSA and OLoRA start from a part of the weight, which a packed weight has only approximately.
   void require_start(const nn::Linear& host) const {
-    if (!changes_base(options_.init) || host.matrix()->tensor().defined()) {
+    if (!changes_base(options_.init) || !host.weights().front().is_quantised()) {
       return;
     }
     const std::string with = "on the packed weight of " + host.name();
@@ -161,7 +161,7 @@ class Lora : public Method {
 
   /// LoftQ starts from the error of a packed weight; where there is none, and for an adapter that is read from a file, from zero.
   LowRankStart start_of(const nn::Linear& host, const Size& size, uint64_t seed) const {
-    const bool is_packed = !host.matrix()->tensor().defined();
+    const bool is_packed = host.weights().front().is_quantised();
     if (options_.init != LoraInit::kLoftq || !is_packed || options_.init_from) {
       return low_rank_start(options_, host, size.rank, size.scale, seed);
     }
@@ -349,7 +349,7 @@ std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model
 }
 
 void require_lora_targets(const LoraOptions& options, nn::Model& model) {
-  choose_hosts(Start(options, model).options, model);
+  choose_hosts(Start(options, model).options, model, /*warns=*/false);
 }
 
 }  // namespace lora::peft

@@ -31,12 +31,12 @@ bool same_bits(const LowRankStart& one, const LowRankStart& other) {
 void Residuals::take_out(nn::Linear& host, const LowRankStart& start, double scale, const std::string& adapter) {
   const at::NoGradGuard no_grad;
   Start own{host.name(), {}, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale};
-  if (host.matrix()->tensor().defined()) {
+  if (host.weights().front().is_quantised()) {
+    host.attach(nn::LowRank(adapter, own.start.A_RI, own.start.B_OR, -scale));
+  } else {
     own.weight_OI = host.weight();
     own.weight_OI.copy_(own.weight_OI.to(at::kFloat) - product(start, scale));
     nn::base_weights_changed();
-  } else {
-    host.attach(nn::LowRank(adapter, own.start.A_RI, own.start.B_OR, -scale));
   }
   starts_.push_back(std::move(own));
 }

@@ -227,7 +227,7 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
 
 /// The hosts that the entries match, without the excluded ones. Records them as matches.
 std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
-                                  const std::vector<nn::Host*>& hosts, ChosenHosts& result) {
+                                  const std::vector<nn::Host*>& hosts, bool warns, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
   const bool is_new = !options.init_from.has_value();  // a saved adapter may have a list for models of several families
   std::vector<std::string> idle;
@@ -255,7 +255,7 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
   if (!idle.empty() && chosen.empty()) {
     fail_unmatched(idle.front(), hosts, options);
   }
-  if (!idle.empty()) {
+  if (!idle.empty() && warns) {
     log::warn("[" + std::string(kTargets) + "] names modules that this model does not have, which are ignored, as in PEFT: " + join(idle));
   }
   return chosen;
@@ -272,13 +272,13 @@ nn::Embedding* input_embeddings(nn::Model& model) {
   return nullptr;
 }
 
-ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
+ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns) {
   const std::vector<nn::Host*> hosts = model.hosts();
   ChosenHosts result;
   result.targets = targets_of(options, model);
   const Exclusion exclusion(options);
   const Meaning meaning(options, result.targets, model);
-  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, result);
+  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, warns, result);
   if (options.ensure_weight_tying) {
     tie_head(meaning, exclusion, model, chosen, result);
   }
@@ -286,7 +286,9 @@ ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model) {
     config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
   }
   sort_in(chosen, hosts, options, result);
-  exclusion.warn_if_idle(hosts);
+  if (warns) {
+    exclusion.warn_if_idle(hosts);
+  }
   if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
     result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
   }

@@ -23,7 +23,8 @@ struct ChosenHosts {
 /// whole name or a suffix after a '.'; a string is a regular expression for the whole name; layers_to_transform refers to the first
 /// number after layers_pattern. Unlike in PEFT, an entry that matches nothing is a config Error, and so is an embedding if the options
 /// need a projection.
-ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model);
+/// @param warns of names that have no effect: where the adapter is attached, not where a choice is only tried.
+ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns = true);
 
 /// Whether target_modules, exclude_modules and layers_to_transform choose a module, as far as its name tells: choices that depend on the
 /// kind of module (all-linear, a family's default, ensure_weight_tying) accept any. `options` must outlive the function.

@@ -59,6 +59,15 @@ Blockwise4Parts read_state(const Parts& parts) {
   return matrix;
 }
 
+/// A floating-point part; throws if it has a value that is not finite.
+Tensor finite(const Parts& parts, const std::string& part) {
+  Tensor tensor = parts.tensor(part);
+  if (tensor.is_floating_point() && !at::isfinite(tensor).all().item<bool>()) {
+    parts.fail(part, "a value that is not finite (NaN or infinity)", "finite numbers");
+  }
+  return tensor;
+}
+
 PackedFacts facts4(const Parts& parts) {
   const Blockwise4Parts matrix = read_state(parts);
   return {matrix.rows, matrix.columns, matrix.format + (matrix.nested ? "-dq" : ""), matrix.value_dtype};
@@ -67,11 +76,11 @@ PackedFacts facts4(const Parts& parts) {
 io::StoredWeight read4(const Parts& parts) {
   Blockwise4Parts matrix = read_state(parts);
   matrix.codes = parts.tensor("weight");
-  matrix.absmax = parts.tensor("weight.absmax");
-  matrix.codebook = parts.tensor("weight.quant_map");
+  matrix.absmax = finite(parts, "weight.absmax");
+  matrix.codebook = finite(parts, "weight.quant_map");
   if (matrix.nested) {
-    matrix.nested->absmax = parts.tensor("weight.nested_absmax");
-    matrix.nested->map = parts.tensor("weight.nested_quant_map");
+    matrix.nested->absmax = finite(parts, "weight.nested_absmax");
+    matrix.nested->map = finite(parts, "weight.nested_quant_map");
   } else if (parts.has("weight.nested_absmax")) {
     parts.fail(state_part(parts), "no nested_offset", "one, because weight.nested_absmax is there");
   }
@@ -100,7 +109,7 @@ class BitsAndBytes : public PackedFormat {
       return read4(parts);
     }
     facts8(parts);
-    return {{}, std::make_shared<const Int8Rows>(parts.tensor("weight"), parts.tensor("SCB"), at::kFloat, parts.where())};
+    return {{}, std::make_shared<const Int8Rows>(parts.tensor("weight"), finite(parts, "SCB"), at::kFloat, parts.where())};
   }
 };
 

@@ -90,17 +90,16 @@ class GgufMatrix : public io::PackedMatrix {
       case at::kHalf:
         return decode_as(tile, static_cast<Half*>(out), stride);
       default:
-        model_error("quantised weight", std::string("cannot be decoded to ") + c10::toString(dtype) +
-                                            ", expected float32, bfloat16 or float16");
+        model_error("quantised weight",
+                    std::string("cannot be decoded to ") + c10::toString(dtype) + ", expected float32, bfloat16 or float16");
     }
   }
 
   void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
     for (int64_t row = row_begin; row < row_end; ++row) {
       float sums[16] = {};
-      for_each_piece(row, 0, inputs_, [&](const float* values, int64_t column, int64_t count) {
-        add_products(values, x + column, count, sums);
-      });
+      for_each_piece(row, 0, inputs_,
+                     [&](const float* values, int64_t column, int64_t count) { add_products(values, x + column, count, sums); });
       float sum = 0;
       for (const float lane : sums) {
         sum += lane;

@@ -86,6 +86,16 @@ void require_groups(const ScaledCodesParts& parts, const std::string& where) {
   }
 }
 
+/// The codes 0x7f and 0xff of F8_E4M3 are NaN.
+void require_numbers(const ScaledCodesParts& parts, const std::string& where) {
+  constexpr int64_t kRows = 256;  // at a time, because the comparison needs memory
+  for (int64_t row = 0; parts.kind == Codes::kE4M3 && row < parts.rows; row += kRows) {
+    if (parts.codes.slice(0, row, row + kRows).bitwise_and(0x7f).eq(0x7f).any().item<bool>()) {
+      model_error(where, "found a value that is not finite (NaN). The file is damaged.");
+    }
+  }
+}
+
 /// Scales and zero points of one row of the grid, in float32.
 template <typename V>
 void read_scales(const ScaledCodesParts& parts, int64_t block, std::vector<cpu::Scale>& scales) {
@@ -129,6 +139,7 @@ ScaledCodes::ScaledCodes(ScaledCodesParts parts, const std::string& where) : par
   require_shape(parts_, where);
   require_scales(parts_, where);
   require_groups(parts_, where);
+  require_numbers(parts_, where);
   parts_.codes = parts_.codes.contiguous();
   parts_.scales = parts_.scales.contiguous();
   parts_.zeros = parts_.zeros.defined() ? parts_.zeros.contiguous() : parts_.zeros;

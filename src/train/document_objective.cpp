@@ -26,10 +26,11 @@ void DocumentObjective::for_each_eval_batch(const std::function<void(const nn::B
 }
 
 BatchSize size_of(const data::Dataset& dataset, const MicroBatch& batch) {
-  BatchSize size{.documents = static_cast<int64_t>(batch.size())};
+  BatchSize size;
   for (const int64_t index : batch) {
     size.supervised += dataset.examples[index].num_supervised();
     size.input += dataset.examples[index].num_tokens();
+    size.documents += static_cast<int64_t>(dataset.examples[index].num_documents());
   }
   return size;
 }

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "config/adapter_entry.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/method.h"
@@ -19,6 +20,10 @@ Json with_adapter(const std::string& adapter) {
   Json document = smallest();
   document["adapter"] = Json::parse(adapter);
   return document;
+}
+
+TEST(Adapter, TheConfigReadsEveryMethodThatThereIs) {
+  EXPECT_THAT(adapter_entry_types(), ::testing::ElementsAreArray(peft::peft_types()));
 }
 
 TEST(Adapter, EveryValueArrives) {

@@ -22,12 +22,7 @@ TEST(Findings, AllAtOnce) {
                                                       "[data.train[0].weight] found 0, expected a number > 0 and <= 10000",
                                                       "[training.learning_rate] found \"fast\", expected a number > 0",
                                                       "[training.lerning_rate] unknown key. Did you mean 'learning_rate'?",
-                                                      "[training.optim] found \"adamw_troch\", expected one of \"adamw_torch_fused\", "
-                                                      "\"adamw_torch\", \"adamw_8bit\", \"adamw_bnb_8bit\", \"paged_adamw\", "
-                                                      "\"paged_adamw_32bit\", \"paged_adamw_8bit\", \"adafactor\", \"lion\", "
-                                                      "\"lion_32bit\", \"lion_8bit\", \"paged_lion\", \"paged_lion_32bit\", "
-                                                      "\"paged_lion_8bit\", \"sgd\". "
-                                                      "Did you mean 'adamw_torch'?",
+                                                      HasSubstr("\"paged_lion_8bit\", \"sgd\". Did you mean 'adamw_torch'?"),
                                                       "[training.seed] found -1, expected an integer >= 0"));
   EXPECT_EQ(sandbox.findings(Json::object()).size(), 4u);  // model, adapter, data, output_dir
   EXPECT_THAT(sandbox.findings(Json::array()), ElementsAre(HasSubstr("found [], expected an object with model")));
@@ -120,16 +115,6 @@ TEST(Findings, TogetherWithOtherKeys) {
   const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {
     EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
   };
-  expect({"training.optim=sgd", "training.adam_beta1=0.8"},
-         "[training.adam_beta1] found 0.8, which the optimiser sgd does not use. Remove it, or choose another optim.");
-  expect({"training.optim=adafactor", "training.adam_beta2=0.9"}, "[training.adam_beta2] found 0.9, which the optimiser adafactor");
-  expect({"training.optim=lion", "training.adam_epsilon=1e-6"}, "[training.adam_epsilon] found 1e-06, which the optimiser lion");
-  expect({"training.optim=adam_8bit"}, "Did you mean 'adamw_8bit'?");
-  const std::string plus = "training.loraplus_lr_ratio=16";
-  expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
-  expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 with loraplus_lr_ratio, expected 0");
-  expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio: LoRA+ is off without it");
-  expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio: LoRA+ is off without it");
   const std::string eval = "data.eval_fraction=0.1";
   expect({"training.warmup_steps=10", "training.warmup_ratio=0.1"}, "[training.warmup_ratio] found 0.1 with warmup_steps 10");
   expect({"data.eval=[{\"path\": \"e.txt\", \"format\": \"text\"}]", eval}, "[data.eval_fraction] found 0.1 with data.eval");
@@ -169,13 +154,6 @@ TEST(Findings, TogetherWithOtherKeys) {
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.1", "training.save_steps=4"},
          "found save_steps 4, expected a multiple");
   expect({eval, "training.load_best_model_at_end=true", "training.eval_steps=0.2", "training.save_steps=0.5"}, "found save_steps 0.5");
-  expect({"training.lr_scheduler_kwargs={\"power\": 2}"},
-         "[training.lr_scheduler_kwargs.power] is not an argument of the schedule linear, which takes none");
-  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"power\": 2}"}, "which takes num_cycles");
-  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"num_cycle\": 2}"},
-         "unknown key. Did you mean 'num_cycles'?");
-  expect({"training.lr_scheduler_type=warmup_stable_decay"}, "[training.lr_scheduler_kwargs.num_decay_steps] is missing");
-  expect({"training.lr_scheduler_type=polynomial", "training.learning_rate=1e-8"}, "[training.lr_scheduler_kwargs.lr_end] found 1e-07");
   // A wrong value is one finding, not the start of a chain of them.
   expect({"data.eval=3", "training.eval_steps=5"}, "[data.eval] found 3");
   expect({"training.eval_steps=x", eval, "training.load_best_model_at_end=true"}, "[training.eval_steps] found \"x\"");

@@ -1,4 +1,4 @@
-// training.optim and training.optim_state_file.
+// training.optim and the keys that depend on it: arguments of optimisers, LoRA+ and schedules, and training.optim_state_file.
 #include <gmock/gmock.h>
 
 #include "sandbox.h"
@@ -52,6 +52,30 @@ TEST(Optimizers, NamesOfTransformers) {
   }
   EXPECT_THAT(sandbox.findings(smallest(), {"training.optim=paged_ademamix_8bit"}),
               ElementsAre(HasSubstr("expected \"paged_adamw_8bit\"")));
+}
+
+TEST(Optimizers, ArgumentsThatGoTogether) {
+  const Sandbox sandbox;
+  const auto expect = [&](const std::vector<std::string>& settings, const std::string& finding) {
+    EXPECT_THAT(sandbox.findings(smallest(), settings), ElementsAre(HasSubstr(finding))) << settings[0];
+  };
+  expect({"training.optim=sgd", "training.adam_beta1=0.8"},
+         "[training.adam_beta1] found 0.8, which the optimiser sgd does not use. Remove it, or choose another optim.");
+  expect({"training.optim=adafactor", "training.adam_beta2=0.9"}, "[training.adam_beta2] found 0.9, which the optimiser adafactor");
+  expect({"training.optim=lion", "training.adam_epsilon=1e-6"}, "[training.adam_epsilon] found 1e-06, which the optimiser lion");
+  expect({"training.optim=adam_8bit"}, "Did you mean 'adamw_8bit'?");
+  const std::string plus = "training.loraplus_lr_ratio=16";
+  expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
+  expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 with loraplus_lr_ratio, expected 0");
+  expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio: LoRA+ is off without it");
+  expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio: LoRA+ is off without it");
+  expect({"training.lr_scheduler_kwargs={\"power\": 2}"},
+         "[training.lr_scheduler_kwargs.power] is not an argument of the schedule linear, which takes none");
+  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"power\": 2}"}, "which takes num_cycles");
+  expect({"training.lr_scheduler_type=cosine", "training.lr_scheduler_kwargs={\"num_cycle\": 2}"},
+         "unknown key. Did you mean 'num_cycles'?");
+  expect({"training.lr_scheduler_type=warmup_stable_decay"}, "[training.lr_scheduler_kwargs.num_decay_steps] is missing");
+  expect({"training.lr_scheduler_type=polynomial", "training.learning_rate=1e-8"}, "[training.lr_scheduler_kwargs.lr_end] found 1e-07");
 }
 
 TEST(Optimizers, StateFile) {

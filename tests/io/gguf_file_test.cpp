@@ -123,8 +123,10 @@ TEST(GgufFile, CountsAndLengthsAreCheckedBeforeTheyAreUsed) {
   refused_file(Bytes().header(1ULL << 60, 0).bytes(), {"a count of 1152921504606846976 tensors, more than fit"});
   refused_file(Bytes().header(0, ~0ULL).bytes(), {"metadata keys, more than fit"});
   refused_file(Bytes().header(0, 1).number<uint64_t>(1ULL << 62).data(64).bytes(), {"ends inside a metadata key"});
-  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(4).number<uint64_t>(1ULL << 61).bytes(), {"elements of an array, more than fit"});
-  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").data(16).bytes(), {"ends inside a metadata array"});
+  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(4).number<uint64_t>(1ULL << 61).bytes(),
+               {"elements of an array, more than fit"});
+  refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(8).number<uint64_t>(3).text("a").number<uint64_t>(100).data(0).bytes(),
+               {"ends inside a metadata array"});
   refused_file(Bytes().header(0, 1).key("k", 9).number<uint32_t>(9).number<uint64_t>(1).bytes(), {"'k': found an array of arrays"});
   refused_file(Bytes().header(0, 1).key("k", 99).data(8).bytes(), {"'k': found the value type 99"});
   refused_file(Bytes().header(0, 2).key("k", 0).number<uint8_t>(1).key("k", 0).number<uint8_t>(1).bytes(), {"'k' occurs twice"});
@@ -132,7 +134,8 @@ TEST(GgufFile, CountsAndLengthsAreCheckedBeforeTheyAreUsed) {
 }
 
 TEST(GgufFile, TensorsMustLieInTheFile) {
-  refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 0).data(17).bytes(), {"'t': lies outside the file: found 17 bytes of data, expected 18"});
+  refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 0).data(17).bytes(),
+               {"'t': lies outside the file: found 17 bytes of data, expected 18"});
   refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 1ULL << 40).data(64).bytes(), {"'t': lies outside the file"});
   refused_file(Bytes().header(1, 0).tensor("t", {32}, 2, 8).data(64).bytes(), {"begins at byte 8 of the data, expected a multiple of 32"});
   refused_file(Bytes().header(1, 0).tensor("t", {33}, 2, 0).data(64).bytes(), {"rows of 33 elements, expected a multiple of 32 for Q4_0"});

@@ -103,7 +103,8 @@ fs::path small_file(const TemporaryFolder& folder, const std::string& architectu
 TEST(GgufModels, WhatIsNotKnownIsRefusedByName) {
   const TemporaryFolder folder;
   const fs::path mamba = small_file(folder, "mamba", "x.weight");
-  expect_error(ErrorKind::kModel, {"general.architecture", "found 'mamba', expected one of llama, qwen2"}, [&] { read_model_config(mamba); });
+  expect_error(ErrorKind::kModel, {"general.architecture", "found 'mamba', expected one of llama, qwen2"},
+               [&] { read_model_config(mamba); });
   const fs::path other = small_file(folder, "llama", "blk.0.ssm_in.weight");
   expect_error(ErrorKind::kModel, {"tensor 'blk.0.ssm_in.weight'", "is not a tensor of the architecture llama"},
                [&] { open_checkpoint(other, read_model_config(other)); });

@@ -5,6 +5,7 @@
 
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
+#include "models/registry.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -16,6 +17,15 @@ namespace {
 
 using test::expect_error;
 using test::TemporaryFolder;
+
+TEST(Family, AnEmptyListMeansNoTensor) {
+  const Family none{.model_type = "none", .build = nullptr, .other_heads = "", .old_buffers = ""};
+  EXPECT_FALSE(none.may_ignore("layers.0.weight"));
+  const Family some{.model_type = "some", .build = nullptr, .other_heads = "lm_head. cls.", .old_buffers = ".bias"};
+  EXPECT_TRUE(some.may_ignore("cls.weight"));
+  EXPECT_TRUE(some.may_ignore("attention.bias"));
+  EXPECT_FALSE(some.may_ignore("layers.0.weight"));
+}
 
 ModelOptions options_of_folder(const std::filesystem::path& folder) {
   ModelOptions options;
@@ -172,8 +182,8 @@ TEST(LoadBaseModel, QuantisedWeightsAreRefusedByTheirName) {
   ModelFolder packed;
   packed.tensor(kProjection) = packed.tensor(kProjection).to(at::kChar);
   expect_load_error(packed, {"config.json", "quantised", kProjection, "Char"});
-  packed.config()["quantization_config"] = {{"quant_method", "gptq"}};
-  expect_load_error(packed, {"config.json", "quantization_config", "quantised", kProjection, "unquantised"});
+  packed.config()["quantization_config"] = {{"quant_method", "aqlm"}};
+  expect_load_error(packed, {"config.json", "quantization_config", "quantised", kProjection, "bitsandbytes, compressed-tensors", "unquantised"});
   ModelFolder plain;  // a leftover of quantisation does not matter for plain weights
   plain.config()["quantization_config"] = {{"quant_method", "gptq"}};
   plain.add("model.layers.0.self_attn.masked", at::ones({2}, at::kBool));

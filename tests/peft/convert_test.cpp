@@ -295,7 +295,7 @@ TEST(GgufAdapter, NeedsAKnownBase) {
     EXPECT_FALSE(fs::exists(folder / "x.gguf"));
   };
   fails(nullptr, {"--model", "config.json"});
-  fails(Json::parse(R"({"model_type": "gpt2"})"), {"gpt2", "llama"});
+  fails(Json::parse(R"({"model_type": "bert"})"), {"bert", "llama"});
   fails(Json::parse(R"({"model_type": "llama", "num_attention_heads": 7})"), {"num_attention_heads", "divides"});
   fails(Json::parse(R"({"model_type": "llama", "num_attention_heads": 0})"), {"num_attention_heads"});
 }

@@ -89,6 +89,21 @@ TEST(QuantisedBase, IsNotTrainedWhole) {
   EXPECT_EQ(attached(options, *packed_llama())->parameters().size(), 3U * 2 + 3 + 7);
 }
 
+TEST(QuantisedBase, KeepsItsValuesWhateverAPairStartsFrom) {
+  for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
+    const auto model = packed_llama();
+    const nn::Pass pass = nn::evaluation_pass(test::batch_of(test::documents_of({7, 4}, 50)));
+    const at::NoGradGuard no_grad;
+    const at::Tensor before_TD = model->body->hidden(pass);
+    LoraOptions options = small_lora({"q_proj"});
+    options.init = init;
+    attached(options, *model);
+    expect_close(model->body->hidden(pass), before_TD, 1e-5);
+    nn::use_adapter(*model, "");
+    expect_equal(model->body->hidden(pass), before_TD);
+  }
+}
+
 TEST(QuantisedBase, HasRowsOfTokensAndReplacedValuesInAnAdapter) {
   const auto model = packed_llama();
   LoraOptions options = small_lora({"q_proj"});

@@ -175,6 +175,18 @@ TEST(ChooseHosts, ReportsWhatEachEntryMatched) {
   EXPECT_EQ(chosen.hosts.size(), 6U);             // but each host once, in the model's order
 }
 
+TEST(ChooseHosts, WarnsOnlyWhereItIsAsked) {
+  NamedModel model;
+  LoraOptions options;
+  options.target_modules = list({"q_proj"});
+  options.exclude_modules = list({"nowhere"});
+  for (const bool warns : {false, true}) {
+    testing::internal::CaptureStderr();
+    choose_hosts(options, model, warns);
+    EXPECT_EQ(testing::internal::GetCapturedStderr().find("excludes nothing") != std::string::npos, warns);
+  }
+}
+
 TEST(ChooseHosts, AnEntryWithoutAModuleListsTheModules) {
   NamedModel model;
   LoraOptions options;

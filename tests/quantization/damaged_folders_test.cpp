@@ -29,7 +29,9 @@ Folder read_folder(const std::string& name) {
   Folder folder{read_json(path / "config.json", ErrorKind::kModel), {}};
   const io::SafetensorsFile file(path / "model.safetensors");
   for (const std::string& tensor : file.names()) {
-    folder.tensors[tensor] = file.tensor(tensor).clone();
+    if (tensor.find(".k_proj.") != std::string::npos || tensor.find(".down_proj.") != std::string::npos) {
+      folder.tensors[tensor] = file.tensor(tensor).clone();
+    }
   }
   return folder;
 }
@@ -151,13 +153,7 @@ TEST(DamagedPackedFolders, AreRefusedOrRead) {
   }
   for (int i = 0; i < kDamages; ++i) {
     Folder folder = folders.at(kFolders[static_cast<size_t>(i) % kFolders.size()]);
-    std::vector<std::string> parts;
-    for (const auto& [name, tensor] : folder.tensors) {
-      if (name.find("_proj.") != std::string::npos) {
-        parts.push_back(name);
-      }
-    }
-    const std::string& part = parts[random.below(parts.size())];
+    const std::string part = std::next(folder.tensors.begin(), static_cast<std::ptrdiff_t>(random.below(folder.tensors.size())))->first;
     if (random.below(5) == 0) {
       damage_config(folder.config["quantization_config"], random);
     } else {

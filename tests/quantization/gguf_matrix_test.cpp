@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "lora/io/tensors.h"
 #include "lora/quantization/selected_rows.h"
 #include "support/expect_error.h"
@@ -68,6 +71,10 @@ TEST(GgufMatrix, HalfTypesAreRounded) {
 TEST(GgufMatrix, MultipliesRows) {
   const Tensor x = at::linspace(-1, 1, 256, at::kFloat);
   for_each_type([&x](const io::PackedMatrix& matrix, const Tensor& expected) {
+    if (!at::isfinite(expected).all().item<bool>()) {
+      EXPECT_EQ(matrix.format(), "MXFP4");  // which has the largest exponent, too
+      return;
+    }
     Tensor y = at::empty({2});
     matrix.multiply_rows(x.const_data_ptr<float>(), 0, 2, y.mutable_data_ptr<float>());
     const Tensor exact = expected.to(at::kDouble).mv(x.to(at::kDouble));
@@ -87,6 +94,11 @@ TEST(GgufMatrix, RowsCanBeSelected) {
   }
 }
 
+std::string lowercase(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
 TEST(GgufMatrix, OtherTypesAreRefusedByName) {
   int64_t count = 0;
   for (const auto& entry : fs::directory_iterator(kFolder)) {
@@ -94,7 +106,8 @@ TEST(GgufMatrix, OtherTypesAreRefusedByName) {
     if (name.starts_with("refused_")) {
       const io::GgufFile file(entry.path());
       const io::GgufTensor& tensor = file.tensors().front();
-      test::expect_error(ErrorKind::kModel, {"found the ggml type " + name.substr(8), "expected one of Q4_0, Q4_1"},
+      EXPECT_TRUE(name.ends_with(lowercase(tensor.type->name))) << name;
+      test::expect_error(ErrorKind::kModel, {std::string("found the ggml type ") + tensor.type->name, "expected one of Q4_0, Q4_1"},
                          [&] { matrix_of(file, tensor); });
       ++count;
     }

@@ -189,14 +189,14 @@ TEST(PackedCheckpoint, NamesThePartThatIsMissingOrDoesNotFit) {
   };
   refused("gptq/4bit", "scales", {});
   refused("gptq/4bit", "qzeros", at::zeros({1, 1}, at::kInt));
-  refused("gptq/4bit", "g_idx", at::zeros({3}, at::kInt));
+  refused("gptq/4bit", "g_idx", at::zeros({64}, at::kLong));
   refused("gptq/4bit", "qweight", at::zeros({8, 32}));
   refused("awq/gemm", "qzeros", {});
-  refused("awq/gemm", "scales", at::zeros({2, 32}));
-  refused("compressed_tensors/pack_quantized", "weight_shape", at::tensor({1, int64_t{1} << 60}, at::kLong));
+  refused("awq/gemm", "scales", at::zeros({3, 32}));
+  refused("compressed_tensors/pack_quantized", "weight_shape", at::full({2}, int64_t{1} << 60, at::kLong));
   refused("compressed_tensors/int_quantized", "weight_scale", at::zeros({7, 3}));
   refused("fp8/blocks128", "weight_scale_inv", at::zeros({7, 3}));
-  refused("hqq/4bit", "shape", at::tensor({64, 64}, at::kInt));
+  refused("hqq/4bit", "shape", at::full({2}, 64, at::kInt));
   refused("hqq/4bit", "nbits", at::scalar_tensor(3, at::kInt));
   refused("bitsandbytes_models/nf4", "weight.absmax", {});
 }

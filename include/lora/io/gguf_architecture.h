@@ -33,9 +33,9 @@ struct GgufArchitecture {
   bool inputs_first = false;  ///< transformers stores the weights of projections [in, out] (Conv1D)
 };
 
-/// All architectures that can be read, one entry each.
+/// All architectures, one entry for each family that is read from or written to them.
 std::span<const GgufArchitecture> gguf_architectures();
-/// Null if it is not known.
+/// The family in which files of this architecture are read; null if it is not known.
 const GgufArchitecture* find_gguf_architecture(std::string_view name);
 /// The architecture in which a family of transformers is written; null if there is none.
 const GgufArchitecture* gguf_architecture_of(std::string_view model_type);

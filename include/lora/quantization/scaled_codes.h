@@ -36,7 +36,7 @@ struct ScaledCodesParts {
 class ScaledCodes : public io::PackedMatrix {
  public:
   /// @param where for errors: file and tensor. Throws model Error if a part does not have the size or dtype that the others determine,
-  /// for a group that does not exist, and for a scale that is not finite.
+  /// for a group that does not exist, and for a scale or a value that is not finite.
   ScaledCodes(ScaledCodesParts parts, const std::string& where);
 
   const ScaledCodesParts& parts() const { return parts_; }

@@ -43,7 +43,8 @@ LORA_INLINE void decode_q5_0(const uint8_t* block, float* out) {
   const float d = half_at(block);
   uint32_t high;
   std::memcpy(&high, block + 2, sizeof(high));
-  nibbles(block + 6, out, [d, high](int code, int i) { return d * static_cast<float>((code | static_cast<int>(high >> i & 1) << 4) - 16); });
+  nibbles(block + 6, out,
+          [d, high](int code, int i) { return d * static_cast<float>((code | static_cast<int>(high >> i & 1) << 4) - 16); });
 }
 
 LORA_INLINE void decode_q5_1(const uint8_t* block, float* out) {

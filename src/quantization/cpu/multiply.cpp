@@ -120,9 +120,6 @@ LORA_AVX2 std::array<float, kLanes> lanes_avx2(const Row4& row, const float* pre
 
 #endif
 
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Bytes = int8_t __attribute__((vector_size(kLanes)));
-
 }  // namespace
 
 void prepare_inputs4(const float* x, int64_t columns, float* prepared) {
@@ -147,20 +144,19 @@ float multiply_row4(const Row4& row, const float* prepared, Simd simd) {
 
 LORA_SIMD float multiply_int8(const int8_t* codes, const float* x, int64_t count) {
   constexpr int64_t kSums = 4;  // independent of one another
-  Lanes sums[kSums] = {};
+  constexpr int64_t kWidth = kSums * kLanes;
+  float sums[kWidth] = {};
   int64_t i = 0;
-  for (; i + kSums * kLanes <= count; i += kSums * kLanes) {
-    for (int64_t k = 0; k < kSums; ++k) {
-      Bytes bytes;
-      Lanes inputs;
-      std::memcpy(&bytes, codes + i + k * kLanes, sizeof(bytes));
-      std::memcpy(&inputs, x + i + k * kLanes, sizeof(inputs));
-      sums[k] += __builtin_convertvector(bytes, Lanes) * inputs;
+  for (; i + kWidth <= count; i += kWidth) {
+#pragma omp simd
+    for (int64_t j = 0; j < kWidth; ++j) {
+      sums[j] += static_cast<float>(codes[i + j]) * x[i + j];
     }
   }
   std::array<float, kLanes> lanes;
-  const Lanes sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  std::memcpy(lanes.data(), &sum, sizeof(sum));
+  for (size_t j = 0; j < lanes.size(); ++j) {
+    lanes[j] = (sums[j] + sums[kLanes + j]) + (sums[2 * kLanes + j] + sums[3 * kLanes + j]);
+  }
   float rest = 0;
   for (; i < count; ++i) {
     rest += static_cast<float>(codes[i]) * x[i];

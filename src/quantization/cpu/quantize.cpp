@@ -30,6 +30,38 @@ LORA_INLINE float clamped(float x) {
   return x > 1.0F ? 1.0F : x;
 }
 
+/// Numbers that are compared at a time.
+constexpr int64_t kPiece = 32;
+
+LORA_INLINE void scale(const float* x, int64_t count, float factor, float* out) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = clamped(x[i] * factor);
+  }
+}
+
+LORA_INLINE void divide(const float* x, int64_t count, float divisor, float* out) {
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = clamped(x[i] / divisor);
+  }
+}
+
+/// How many midpoints are below each of kPiece numbers.
+LORA_INLINE void count_below(const float* x, const float* midpoints, uint32_t* below) {
+#pragma omp simd
+  for (int64_t i = 0; i < kPiece; ++i) {
+    below[i] = 0;
+  }
+  for (int64_t m = 0; m < 15; ++m) {
+    const float midpoint = midpoints[m];
+#pragma omp simd
+    for (int64_t i = 0; i < kPiece; ++i) {
+      below[i] += midpoint < x[i] ? 1U : 0U;
+    }
+  }
+}
+
 }  // namespace
 
 template <typename S>
@@ -50,17 +82,19 @@ LORA_SIMD float quantize_block4(const float* x, int64_t count, bool whole, const
   }
   const float divisor = absmax > 1e-38F ? absmax : 1e-38F;
   const float factor = 1.0F / divisor;
-#pragma omp simd
-  for (int64_t i = 0; i < count; ++i) {
-    const float scaled = clamped(whole ? x[i] * factor : x[i] / divisor);
-    int32_t below = 0;
-    for (int32_t m = 0; m < 15; ++m) {
-      below += codebook.midpoints[m] < scaled ? 1 : 0;
+  float scaled[kPiece] = {};
+  uint32_t below[kPiece];
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    const int64_t size = count - begin < kPiece ? count - begin : kPiece;
+    if (whole) {
+      scale(x + begin, size, factor, scaled);
+    } else {
+      divide(x + begin, size, divisor, scaled);
     }
-    codes[i] = static_cast<uint8_t>(below);
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    codes[i] = codebook.codes[codes[i] & 15];
+    count_below(scaled, codebook.midpoints.data(), below);
+    for (int64_t i = 0; i < size; ++i) {
+      codes[begin + i] = codebook.codes[below[i] & 15];
+    }
   }
   return whole ? absmax : divisor;
 }

@@ -1,0 +1,59 @@
+// Folders of packed weights load and give the logits of a transformers model with the values that the packing tool decodes.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "lora/base/file.h"
+#include "lora/io/tensors.h"
+#include "lora/models/base_model.h"
+#include "lora/models/open_checkpoint.h"
+#include "support/batches.h"
+#include "support/paths.h"
+#include "support/tensors.h"
+
+namespace lora::models {
+namespace {
+
+fs::path packed_folder(const std::string& name) {
+  return fs::path(test::data_folder()) / "quantized" / name;
+}
+
+class PackedModels : public testing::TestWithParam<const char*> {};
+
+TEST_P(PackedModels, GiveTheReferencesLogits) {
+  ModelOptions options;
+  options.path = packed_folder(GetParam());
+  options.device = "cpu";
+  options.dtype = ComputeDtype::kFloat32;
+  const BaseModel base = load_base_model(options, 0);
+  const io::SafetensorsFile expected(options.path / "expected.safetensors");
+  const at::Tensor ids_T = expected.tensor("input_ids").to(at::kInt);
+  test::Document document;
+  document.ids.assign(ids_T.const_data_ptr<int32_t>(), ids_T.const_data_ptr<int32_t>() + ids_T.numel());
+  const nn::Batch batch = test::batch_of({document});
+  const nn::Pass pass = nn::evaluation_pass(batch);
+  const at::NoGradGuard no_grad;
+  const at::Tensor logits_TV = base.model->tokens->logits(base.model->body->hidden(pass), pass);
+  const at::Tensor expected_TV = expected.tensor("logits");
+  test::expect_close(logits_TV, expected_TV, 1e-5, GetParam());
+  EXPECT_FALSE(base.config.contains("quantization_config"));
+  EXPECT_EQ(base.fingerprint, io::SafetensorsCheckpoint(options.path).fingerprint());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PackedModels,
+                         testing::Values("gptq/2bit", "gptq/3bit", "gptq/4bit", "gptq/8bit", "gptq/desc_act", "gptq/v2", "gptq/v2_3bit",
+                                         "awq/gemm", "compressed_tensors/pack_quantized", "compressed_tensors/actorder",
+                                         "compressed_tensors/int_quantized", "compressed_tensors/float_quantized", "fp8/blocks128",
+                                         "fp8/ue8m0", "hqq/4bit", "bitsandbytes_models/nf4", "bitsandbytes_models/nf4_dq",
+                                         "bitsandbytes_models/fp4", "bitsandbytes_models/int8", "bitsandbytes_models/gpt2",
+                                         "bitsandbytes_models/gpt2_int8"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '/', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace lora::models
