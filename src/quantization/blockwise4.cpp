@@ -159,6 +159,15 @@ std::shared_ptr<const io::PackedMatrix> Blockwise4::to(at::Device device) const 
   return std::make_shared<const Blockwise4>(std::move(parts), parts_.format);
 }
 
+std::shared_ptr<const io::PackedMatrix> Blockwise4::in_forward(at::ScalarType dtype) const {
+  if (value_dtype() == at::kFloat || value_dtype() == dtype) {
+    return nullptr;  // the same values
+  }
+  auto copy = std::make_shared<Blockwise4>(*this);
+  copy->parts_.value_dtype = dtype;
+  return copy;
+}
+
 const float* Blockwise4::scales(int64_t first, int64_t last, std::vector<float>& buffer) const {
   if (!parts_.nested) {
     return parts_.absmax.const_data_ptr<float>() + first;

@@ -19,6 +19,10 @@ class SelectedRows : public io::PackedMatrix {
   int64_t bytes() const override { return matrix_->bytes() * out_features() / matrix_->out_features(); }
   at::Device device() const override { return matrix_->device(); }
   at::ScalarType value_dtype() const override { return matrix_->value_dtype(); }
+  std::shared_ptr<const io::PackedMatrix> in_forward(at::ScalarType dtype) const override {
+    std::shared_ptr<const io::PackedMatrix> matrix = matrix_->in_forward(dtype);
+    return matrix == nullptr ? nullptr : std::make_shared<const SelectedRows>(std::move(matrix), rows_);
+  }
   int64_t column_step() const override { return matrix_->column_step(); }
 
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
