@@ -34,8 +34,13 @@ ComputeDtype config_dtype(const JsonReader& config) {
 }
 
 /// The dtype to compute in: the requested one, otherwise the stored one, but never float64.
-at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
+at::ScalarType compute_type(const ModelOptions& options, const JsonReader& config, at::ScalarType stored) {
+  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
   return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
+}
+
+[[noreturn]] void not_finite(const std::string& name, const std::string& where) {
+  model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
 }
 
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
@@ -46,7 +51,7 @@ void require_finite(const at::Tensor& tensor, const std::string& name, const std
   // Minimum and maximum propagate a NaN and need no copy of the weight.
   const auto [low, high] = at::aminmax(tensor);
   if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
-    model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+    not_finite(name, where);
   }
 }
 
@@ -56,10 +61,9 @@ void require_finite_weights(const nn::Model& model, const std::string& where) {
     require_finite(parameter.tensor, parameter.name, where);
   }
   for (const auto& [name, matrix] : nn::packed_matrices(model)) {
-    for (const auto& [part, tensor] : matrix->tensors()) {
-      if (io::is_plain_float(tensor.scalar_type())) {
-        require_finite(tensor, name, where);
-      }
+    throw_if_interrupted();
+    if (!matrix->is_finite()) {
+      not_finite(name, where);
     }
   }
 }
@@ -186,8 +190,7 @@ struct Loading {
 void build_from(BaseModel& base, const Loading& loading, io::WeightSource& source, at::ScalarType stored,
                 std::optional<int64_t> stored_count) {
   const auto& [options, seed, head, family, config] = loading;
-  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
-  const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(nn::open_device(options.device));
+  const at::TensorOptions tensors = at::TensorOptions(compute_type(options, config, stored)).device(nn::open_device(options.device));
   const at::NoGradGuard no_grad;
   build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, options.path.string())}, source);
   require_head(base, family, config.where());
@@ -200,8 +203,12 @@ void build_from(BaseModel& base, const Loading& loading, io::WeightSource& sourc
 
 std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
   std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
-  const bool is_decoded = options.quantization && options.quantization->type == QuantizationKind::kNone;
-  return is_decoded ? io::decoded_checkpoint(std::move(source)) : std::move(source);
+  const StoredPacked packed = stored_packed(*source);
+  if (options.quantization && options.quantization->type == QuantizationKind::kNone) {
+    source = io::decoded_checkpoint(std::move(source));
+  }
+  say_if_decoded(packed, options, compute_type(options, config.reader(), source->stored_dtype()));
+  return source;
 }
 
 }  // namespace

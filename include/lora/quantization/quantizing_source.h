@@ -35,15 +35,16 @@ class PlainModules {
 /// How the weights of a model are quantised while they are loaded.
 struct LoadingOptions {
   QuantizationOptions quantization;
-  at::ScalarType dtype;       ///< weights are converted to it first, as in transformers, so that it is the dtype of the packed values
-  bool inputs_first = false;  ///< projections are stored [in, out] (transformers' Conv1D); packed they are [out, in]
+  at::ScalarType dtype;                   ///< weights are converted to it first, as in transformers, so that it is the dtype of the packed values
+  bool inputs_first = false;              ///< projections are stored [in, out] (transformers' Conv1D); packed they are [out, in]
   std::vector<std::string> skip_modules;  ///< see PlainModules
-  std::string where;  ///< the model's folder, for errors
+  std::string where;                      ///< the model's folder, for errors
 };
 
 /// A source whose projections are quantised one by one when they are asked for: at any time there is one tensor of plain numbers, whose
-/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules; a stack of matrices [N, O, I] becomes one matrix [N · O, I]. What get() gives, for routers and tables, stays plain. A
-/// matrix that is packed already is decoded first.
+/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed; a stack of matrices [N, O, I] becomes one
+/// matrix [N · O, I]. A matrix that is packed already is decoded first. PlainModules have what the source has, and what get() gives, for
+/// routers and tables, is plain.
 class QuantizingSource : public io::WeightSource {
  public:
   /// Throws config Error for an entry of skip_modules that is not a regular expression.
