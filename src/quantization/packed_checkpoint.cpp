@@ -1,10 +1,12 @@
 #include "lora/quantization/packed_checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
 #include <set>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "quantization/packed_format.h"
@@ -164,7 +166,7 @@ std::vector<std::string> PackedCheckpoint::notes() const {
     }
   }
   if (count > 0) {
-    notes.push_back(std::to_string(count) + " weights cannot stay packed, because their groups cross the ends of rows: they are decoded, to " +
+    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups of values do not lie within rows, and will be decoded to " +
                     human_bytes(bytes));
   }
   return notes;
