@@ -1,6 +1,7 @@
 #include "lora/models/base_model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/bundle.h"
 #include "lora/base/file.h"

@@ -10,6 +10,7 @@
 
 #include "lora/base/bundle.h"
 #include "lora/io/gguf.h"
+#include "lora/io/gguf_file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/open_checkpoint.h"
