@@ -166,7 +166,7 @@ void ScaledCodes::decode(const io::Tile& tile, at::ScalarType dtype, void* out, 
     for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
       if (row == tile.row_begin || row % parts_.block_rows == 0) {
         read_scales<V>(parts_, row / parts_.block_rows, scales);
-        if (parts_.bits <= 4) {
+        if (parts_.bits <= 4 && parts_.kind != Codes::kSigned) {
           tables.resize(scales.size() * kTableSize);
           cpu::make_scale_tables<V>(kernel_kind(parts_.kind), table_.defined() ? table_.const_data_ptr<float>() : nullptr, scales.data(),
                                     static_cast<int64_t>(scales.size()), tables.data());

@@ -99,15 +99,18 @@ LORA_SIMD void scale_codes_of_groups(const uint8_t* codes, int64_t count, const 
 
 template <typename V, typename S>
 LORA_SIMD void make_scale_tables(CodeKind kind, const float* table, const Scale* scales, int64_t count, S* tables) {
+  constexpr uint8_t kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (int64_t g = 0; g < count; ++g) {
-    for (int64_t code = 0; code < 16; ++code) {
-      tables[g * 16 + code] = narrowed<S>(scaled_value<V>(value_of(static_cast<uint8_t>(code), kind, table), scales[g]));
+    if (kind == CodeKind::kUnsigned) {
+      scale_all<CodeKind::kUnsigned, V>(kAll, 16, table, scales[g], tables + g * 16);
+    } else {
+      scale_all<CodeKind::kTable, V>(kAll, 16, table, scales[g], tables + g * 16);
     }
   }
 }
 
 template <typename S>
-void look_up_codes(const uint8_t* codes, int64_t count, const int32_t* groups, const S* tables, S* out) {
+LORA_SIMD void look_up_codes(const uint8_t* codes, int64_t count, const int32_t* groups, const S* tables, S* out) {
   if (groups == nullptr) {
     for (int64_t i = 0; i < count; ++i) {
       out[i] = tables[codes[i]];
