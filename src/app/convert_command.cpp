@@ -202,6 +202,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
 
 void take(peft::Approximation approximation, ConvertReport& report, peft::Adapter& adapter) {
   approximation.adapter.base_fingerprint = adapter.base_fingerprint;
+  approximation.adapter.base_quantization = adapter.base_quantization;
   approximation.adapter.labels = adapter.labels;
   report.relative_error = approximation.relative_error();
   report.modules = std::move(approximation.modules);
