@@ -136,7 +136,7 @@ std::string number_text(double value) {
 class WeightComparison {
  public:
   WeightComparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
-    const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
+    const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto", std::nullopt);
     precision_ = precision_of(parts.base.model->dtype());
     const bool is_module = backend_of(parts.options).is_module;
     dtype_ = is_module ? "auto" : precision_.name;
@@ -144,8 +144,8 @@ class WeightComparison {
     result_logits_ = logits_of(*parts.base.model, documents_);
   }
 
-  void run() {
-    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, dtype_);
+  void run(const std::optional<models::Quantization>& quantization) {
+    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, dtype_, quantization);
     if (!parts.labels && parts.base.model->vocab_size() != result_logits_.size(1)) {
       model_error("--verify", "the two models have different vocabularies");
     }
@@ -153,10 +153,12 @@ class WeightComparison {
   }
 
  private:
-  InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
+  InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype,
+                      const std::optional<models::Quantization>& quantization) const {
     InferenceRequest inference;
     inference.model = model;
     inference.dtype = dtype;
+    inference.quantization = quantization;
     inference.device = request_.device;
     inference.allow_other_base = request_.allow_other_base || request_.unmerge;
     inference.surroundings = request_.surroundings;
@@ -199,8 +201,9 @@ class WeightComparison {
 
 }  // namespace
 
-void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result) {
-  WeightComparison(request, result).run();
+void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result,
+                         const std::optional<models::Quantization>& quantization) {
+  WeightComparison(request, result).run(quantization);
 }
 
 }  // namespace lora::app
