@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "app/adapter_templates.h"
+#include "app/convert_model.h"
 #include "app/convert_report.h"
 #include "app/flag_value.h"
 #include "app/model_path.h"
@@ -280,11 +281,15 @@ fs::path checked_adapter_folder(const ConvertRequest& request, peft::AdapterForm
 }  // namespace
 
 int convert_command(const ConvertRequest& request) {
+  if (!request.quantize.empty()) {
+    convert_model(request);
+    return 0;
+  }
   require_consistent_convert_flags(request);
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);
-  const peft::WriteOptions options{flag_value(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
+  const peft::WriteOptions options{flag_value(kDtypes, request.dtype.empty() ? "float32" : request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
   const fs::path output = checked_adapter_folder(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);

@@ -125,6 +125,9 @@ std::string label_description(const std::vector<peft::WeightedAdapter>& adapters
 /// would correct the error of a quantised base by another amount than it is.
 peft::BaseQuantization base_quantization_of(const std::vector<peft::WeightedAdapter>& adapters) {
   const peft::BaseQuantization& first = adapters.front().adapter.base_quantization;
+  const auto shown_base = [](const peft::BaseQuantization& base) {
+    return base.text.empty() ? std::string("a base that is not known to be quantised") : base.settings.empty() ? base.text : base.settings;
+  };
   bool is_common = true;
   for (const peft::WeightedAdapter& adapter : adapters) {
     const peft::BaseQuantization& own = adapter.adapter.base_quantization;
@@ -134,8 +137,7 @@ peft::BaseQuantization base_quantization_of(const std::vector<peft::WeightedAdap
     }
     if (own != first) {
       is_common = false;
-      log::warn("[" + adapter.name + "] was trained on " + (own.text.empty() ? "a base of plain numbers" : own.text) + ", and " +
-                adapters.front().name + " on " + (first.text.empty() ? "a base of plain numbers" : first.text) +
+      log::warn("[" + adapter.name + "] was trained on " + shown_base(own) + ", and " + adapters.front().name + " on " + shown_base(first) +
                 ": their combination fits neither exactly");
     }
   }

@@ -72,13 +72,14 @@ void describe_float_merge(const peft::WeightedAdapter& adapter, bool is_asked_fo
   if (text.empty()) {
     return;
   }
-  const std::string fault = "was initialised by LoftQ on this base quantised as " + text +
-                            ", and also corrects what that has lost. The plain base has lost nothing";
-  if (is_corrected && !is_asked_for) {
-    model_error(adapter.name, fault + ": merge it with --base-as quantized, or in spite of that with --base-as float.");
-  }
   if (is_corrected) {
-    log::warn("[" + adapter.name + "] " + fault + ", so that the result is wrong by that correction.");
+    const std::string fault = "was initialised by LoftQ, and also corrects what quantising its base (" + text +
+                              ") has lost. The plain base has lost nothing";
+    if (!is_asked_for) {
+      model_error(adapter.name, fault + ", so that the result would be wrong by the correction. Merge with --base-as quantized, or in spite "
+                                        "of that with --base-as float.");
+    }
+    log::warn("[" + adapter.name + "] " + fault + ": the result is wrong by the correction.");
     return;
   }
   log::info("[" + adapter.name + "] was trained on " + (settings.empty() ? "a packed base (" : "this base quantised (") + text +
