@@ -73,6 +73,7 @@ void require_consistent_convert_flags(const ConvertRequest& request) {
   require_companion_flag(request.extract, "--extract", !request.tuned.empty(), "--tuned");
   require_companion_flag(!request.base.empty(), "--base", request.extract, "--extract");
   require_companion_flag(!request.tuned.empty(), "--tuned", request.extract, "--extract");
+  require_companion_flag(request.max_shard_size.has_value(), "--max-shard-size", /*needed=*/false, "--quantize");
   require_companion_flag(!request.target_modules.empty(), "--target-modules", request.extract, "--extract");
   if (!request.extract && request.adapter.empty()) {
     config_error("--adapter", "is missing: expected the adapter to convert, or --extract");

@@ -21,6 +21,8 @@ namespace lora::app {
 
 namespace {
 
+constexpr int64_t kMaxShardSize = 5'000'000'000;
+
 /// The model to quantise. Throws config Error for flags that say what to do with an adapter.
 models::ModelOptions model_to_quantise(const ConvertRequest& request) {
   for (const auto& [given, flag] :
@@ -28,6 +30,7 @@ models::ModelOptions model_to_quantise(const ConvertRequest& request) {
         std::pair(request.bake, "--bake"), std::pair(request.resize.has_value(), "--resize"), std::pair(request.extract, "--extract"),
         std::pair(request.r.has_value(), "--r"), std::pair(!request.base.empty(), "--base"), std::pair(!request.tuned.empty(), "--tuned"),
         std::pair(!request.target_modules.empty(), "--target-modules"), std::pair(!request.renames.empty(), "--rename"),
+        std::pair(request.kohya_prefix != ConvertRequest{}.kohya_prefix, "--kohya-prefix"),
         std::pair(request.drop_unsupported, "--drop-unsupported"), std::pair(request.allow_other_base, "--allow-other-base")}) {
     if (given) {
       config_error(flag, "cannot be used with --quantize, which converts a model and no adapter");
@@ -36,8 +39,8 @@ models::ModelOptions model_to_quantise(const ConvertRequest& request) {
   if (request.model.empty()) {
     config_error("--model", "is missing: expected the model to quantise");
   }
-  if (request.max_shard_size < 1) {
-    config_error("--max-shard-size", "found " + std::to_string(request.max_shard_size) + ", expected a size, for example 5GB");
+  if (request.max_shard_size && *request.max_shard_size < 1) {
+    config_error("--max-shard-size", "found " + std::to_string(*request.max_shard_size) + ", expected a size, for example 5GB");
   }
   models::ModelOptions options = config::read_model_flags({.model = request.model,
                                                            .dtype = request.dtype.empty() ? "auto" : request.dtype,
@@ -103,7 +106,7 @@ void convert_model(const ConvertRequest& request) {
   write_new_folder(request.output, [&](const fs::path& folder) {
     write_file_atomically(folder / "config.json", base.config_text(/*unties=*/false, std::nullopt, section));
     copy_companions(options.path, folder);
-    io::write_checkpoint(folder, result.streams, request.max_shard_size);
+    io::write_checkpoint(folder, result.streams, request.max_shard_size.value_or(kMaxShardSize));
     log::end_progress();
   });
   print_quantised(request, result);

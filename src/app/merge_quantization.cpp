@@ -79,7 +79,7 @@ void describe_float_merge(const peft::WeightedAdapter& adapter, bool is_asked_fo
       model_error(adapter.name, fault + ", so that the result would be wrong by the correction. Merge with --base-as quantized, or in spite "
                                         "of that with --base-as float.");
     }
-    log::warn("[" + adapter.name + "] " + fault + ": the result is wrong by the correction.");
+    log::warn("[" + adapter.name + "] " + fault + ". The result is wrong by the correction.");
     return;
   }
   log::info("[" + adapter.name + "] was trained on " + (settings.empty() ? "a packed base (" : "this base quantised (") + text +

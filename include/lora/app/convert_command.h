@@ -30,7 +30,7 @@ struct ConvertRequest {
   std::string tuned;                        ///< --tuned, for --extract
   std::vector<std::string> target_modules;  ///< --target-modules, for --extract; empty: all linear modules except the head
   std::string quantize;                       ///< --quantize: write `model` with packed weights, instead of an adapter; empty: no
-  int64_t max_shard_size = 5'000'000'000;   ///< --max-shard-size, for quantize: bytes of tensors per file
+  std::optional<int64_t> max_shard_size;    ///< --max-shard-size, for quantize: bytes of tensors per file; none: 5 GB
   bool json = false;                        ///< --json
   config::Surroundings surroundings;
 };
