@@ -1,8 +1,8 @@
 """Writes tests/data/quantized/merge: one adapter in the folders of tests/data/quantized/bitsandbytes_models.
 
 <case>/merged/weights.safetensors        `<module>.weight` of KEPT: bitsandbytes' dequantised weight plus PEFT's update, float32
-<case>/requantized/weights.safetensors   every tensor of the folder that transformers saves after PEFT has merged into the packed weights. The cases
-                                 are those with float32 weights, because PEFT gives every merged weight that dtype
+<case>/requantized/weights.safetensors   every tensor of the folder that transformers saves after PEFT has merged into the packed weights. The
+                                         cases are those with float32 weights, because PEFT gives every merged weight that dtype
 VERSIONS.json
 """
 
@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from bitsandbytes_blocks import dequantized, int8_values
 from bitsandbytes.nn import Linear8bitLt
+from bitsandbytes_models import CASES as BASES
 from llama_reference import be_quiet, one_thread
 from peft import PeftModel
-from quantized import QUANTIZED, print_size, save, write_versions
+from quantized import FLOAT_TYPES, QUANTIZED, print_size, save, write_versions
+from quantized_base import bitsandbytes_config
 from safetensors.torch import load_file
 from small_adapters import DATA
 from transformers import AutoModelForCausalLM
@@ -43,8 +45,11 @@ def main() -> None:
     be_quiet()
     shutil.rmtree(FOLDER, ignore_errors=True)
     for name, keeps_merge in CASES.items():
-        # On CPUs bitsandbytes computes something else in evaluation mode.
-        base = AutoModelForCausalLM.from_pretrained(QUANTIZED / "bitsandbytes_models" / name).train()
+        # Quantised anew, because transformers cannot save a model that it has loaded packed. On CPUs bitsandbytes changes its weights in
+        # evaluation mode.
+        case = BASES[name]
+        base = AutoModelForCausalLM.from_pretrained(
+            DATA / case.base, dtype=FLOAT_TYPES[case.dtype], quantization_config=bitsandbytes_config(case.quantization)).train()  # fmt: skip
         model = PeftModel.from_pretrained(base, DATA / ADAPTER).train()
         save(merged_weights(model), FOLDER / name / "merged/weights.safetensors")
         if keeps_merge:

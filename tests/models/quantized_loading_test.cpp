@@ -216,8 +216,9 @@ TEST(PackedModules, AreKnownBeforeLoading) {
 
 /// Whatever loading packs, and nothing else.
 TEST(QuantizationPlan, IsWhatLoadingDoes) {
-  for (const char* const model : {kLlama, "families/qwen3_moe/model", "families/mixtral/model", "families/gpt2/model"}) {
-    SCOPED_TRACE(model);
+  for (const fs::path& model : {kLlama, fs::path("families/qwen3_moe/model"), fs::path("families/mixtral/model"),
+                                fs::path("families/gpt2/model")}) {
+    SCOPED_TRACE(model.string());
     ModelOptions options = quantized_options(data_folder() / model, QuantizationKind::kNf4, ComputeDtype::kBFloat16);
     options.quantization->skip_modules = {"v_proj", "0.mlp.c_fc"};
     options.quantization->block_size = 128;
