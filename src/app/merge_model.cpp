@@ -75,6 +75,10 @@ PackedResult plain_result(const MergeBase& base, const peft::MergePlan& plan) {
   return result;
 }
 
+std::optional<models::Quantization> options_of(const std::optional<config::StoredQuantization>& stored) {
+  return stored ? std::optional(stored->quantization) : std::nullopt;
+}
+
 void report(const MergeRequest& request, const peft::MergePlan& plan, const PackedResult& result) {
   const auto changed = std::count_if(plan.tensors.begin(), plan.tensors.end(), [](const auto& tensor) { return tensor.is_changed(); });
   if (request.requantize) {
@@ -113,7 +117,7 @@ void merge_model(const MergeRequest& request, const models::ModelOptions& model,
     io::write_checkpoint(folder, result.streams, request.max_shard_size);
     log::end_progress();
     if (request.verify) {
-      require_equal_merge(request, folder, quantization.seen ? std::optional(quantization.seen->quantization) : std::nullopt);
+      require_equal_merge(request, folder, {options_of(quantization.seen), options_of(quantization.trained_on)});
     }
   });
   report(request, plan, result);

@@ -87,12 +87,17 @@ void describe_float_merge(const peft::WeightedAdapter& adapter, bool is_asked_fo
             (settings.empty() ? "" : ". --base-as quantized would merge it into the dequantised ones that it was trained on."));
 }
 
-/// Merging into plain weights, or into those that the adapters were trained on.
-void settle_plain_base(MergeQuantization& result, const std::string& base_as, const models::ModelOptions& model, MergeBase& base,
+/// Merging into the weights of the base, or into those that they give when they are quantised for the adapters.
+void settle_weights(MergeQuantization& result, const std::string& base_as, const models::ModelOptions& model, MergeBase& base,
                        const Adapters& adapters) {
   if (base_as != kBaseQuantized) {
     for (const peft::WeightedAdapter& adapter : adapters) {
       describe_float_merge(adapter, !base_as.empty());
+    }
+    const std::string& first = seen_by(adapters.front()).settings;
+    const auto is_same = [&first](const peft::WeightedAdapter& adapter) { return seen_by(adapter).settings == first; };
+    if (!first.empty() && std::all_of(adapters.begin(), adapters.end(), is_same)) {
+      result.trained_on = config::read_quantization_settings(first, adapters.front().name);
     }
     return;
   }
@@ -149,8 +154,9 @@ MergeQuantization settle_quantization(const MergeRequest& request, const models:
     return result;
   }
   require_whole_correction(adapters);
-  if (formats.empty()) {
-    settle_plain_base(result, request.base_as, model, base, adapters);
+  // A packed base may have been quantised in yet another way while it was loaded.
+  if (formats.empty() || (request.base_as == kBaseQuantized && !seen_by(adapters.front()).settings.empty())) {
+    settle_weights(result, request.base_as, model, base, adapters);
   }
   if (!request.requantize) {
     return result;

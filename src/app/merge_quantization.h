@@ -12,6 +12,8 @@ namespace lora::app {
 struct MergeQuantization {
   /// How the base was quantised for all of the adapters, if they are merged into these weights; none: into the plain ones.
   std::optional<config::StoredQuantization> seen;
+  /// How it was quantised for all of them, if they are merged into the plain weights: to show what differs.
+  std::optional<config::StoredQuantization> trained_on;
   PackingPlan packing;  ///< --requantize; empty: the result is plain
 };
 

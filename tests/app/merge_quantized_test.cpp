@@ -97,8 +97,10 @@ TEST_F(MergeQuantized, RequantisingGivesTheFilesOfPeft) {
 TEST_F(MergeQuantized, AnAdapterOfAQuantisedBaseIsMergedIntoEitherOne) {
   const fs::path model = trained("case") / "model", adapter = at("case") / "out";
   const Arguments wide{"--dtype", "float32"};
-  const Outcome plain = run_tool(merge(model, adapter, "plain", wide));
+  const Outcome plain = run_tool(merge(model, adapter, "plain", with(wide, {"--verify"})));
   ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_THAT(plain.out, AllOf(HasSubstr("verified: largest logit difference "),
+                               HasSubstr("compared with the quantised base of the training: largest logit difference ")));
   EXPECT_THAT(plain.err, AllOf(HasSubstr("was trained on this base quantised (nf4 (14 matrices"), HasSubstr("is merged into the plain weights"),
                                HasSubstr("--base-as quantized")));
   const Outcome same = run_tool(merge(model, adapter, "same", with(wide, {"--base-as", "float"})));
