@@ -68,7 +68,7 @@ def measure(options: argparse.Namespace, kind: str) -> dict:
     facts = json.loads((output / "run.json").read_text(encoding="utf-8"))
     result = {
         "before": before,
-        "after": evaluate(options, flag, output / "adapter"),
+        "after": evaluate(options, flag, output),
         "rate": rate(run),
         "peak": run.peak_rss,
         "estimate": facts["memory"]["estimated_bytes"],

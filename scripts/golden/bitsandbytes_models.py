@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bitsandbytes.functional as bnb_functional
 import torch
-from bitsandbytes.nn import Linear4bit, Linear8bitLt, Params4bit
+from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 from bitsandbytes_blocks import dequantized, int8_values
 from llama_reference import be_quiet, one_thread
 from quantized import FLOAT_TYPES, QUANTIZED, print_size, require, save, write_versions
@@ -71,8 +71,8 @@ def weights_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def expected_of(folder: Path, seed: int) -> dict[str, torch.Tensor]:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").train()
-    for parameter in model.parameters():  # from_pretrained keeps the stored dtype of a quantised model, whatever dtype is asked for
-        if parameter.is_floating_point() and not isinstance(parameter, Params4bit):
+    for parameter in model.parameters():  # of a packed folder transformers keeps the file's dtypes
+        if not isinstance(parameter, (Params4bit, Int8Params)):
             parameter.data = parameter.data.float()
     ids = torch.randint(0, model.config.vocab_size, (17,), generator=torch.Generator().manual_seed(seed))
     weights = weights_of(model)

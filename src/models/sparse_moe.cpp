@@ -62,6 +62,9 @@ Experts::Experts(const std::string& name, const SparseMoeOptions& o, io::WeightS
     const io::StoredWeight stored = source.weight(name + "." + part, sizes, io::WeightRole::kLinear);
     if (stored.packed == nullptr) {
       add_weight(part, stored.tensor.to(options), true);
+      if (!fused_) {
+        packed_.emplace_back();
+      }
       return;
     }
     const auto dtype = at::typeMetaToScalarType(options.dtype());
@@ -87,16 +90,18 @@ Experts::Experts(const std::string& name, const SparseMoeOptions& o, io::WeightS
 }
 
 Experts::Weights Experts::of_expert(int64_t expert) const {
-  if (!packed_.empty()) {
-    // Of a stack: gate and up of each expert, then all down; otherwise three of each expert.
+  const auto dense = [](Tensor tensor) { return std::make_shared<const ops::DenseWeight>(std::move(tensor)); };
+  if (!fused_) {  // three of each expert, of which a file may hold some packed and others plain
+    const auto at = [&](int64_t index) -> std::shared_ptr<const ops::LinearWeight> {
+      const auto& packed = packed_[static_cast<size_t>(index)];
+      return packed != nullptr ? packed : dense(weights()[static_cast<size_t>(index)].current());
+    };
+    return {at(3 * expert), at(3 * expert + 1), at(3 * expert + 2)};
+  }
+  if (!packed_.empty()) {  // gate and up of each expert, then all down
     const auto at = [this](int64_t index) { return packed_[static_cast<size_t>(index)]; };
     const int64_t num = static_cast<int64_t>(packed_.size()) / 3;
-    return fused_ ? Weights{at(2 * expert), at(2 * expert + 1), at(2 * num + expert)}
-                  : Weights{at(3 * expert), at(3 * expert + 1), at(3 * expert + 2)};
-  }
-  const auto dense = [](Tensor tensor) { return std::make_shared<const ops::DenseWeight>(std::move(tensor)); };
-  if (!fused_) {
-    return {dense(weights()[3 * expert].current()), dense(weights()[3 * expert + 1].current()), dense(weights()[3 * expert + 2].current())};
+    return {at(2 * expert), at(2 * expert + 1), at(2 * num + expert)};
   }
   const Tensor gate_up = weights()[0].current().select(0, expert);
   return {dense(gate_up.slice(0, 0, intermediate_size_)), dense(gate_up.slice(0, intermediate_size_)),

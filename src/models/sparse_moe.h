@@ -75,7 +75,7 @@ class Experts : public nn::Host {
   bool fused_;
   int64_t intermediate_size_;
   ops::Activation activation_;
-  std::vector<std::shared_ptr<const ops::LinearWeight>> packed_;  ///< the experts' parts of packed weights; empty if they are plain
+  std::vector<std::shared_ptr<const ops::LinearWeight>> packed_;  ///< the experts' parts that are packed; null: plain
 };
 
 /// Each token through the few experts that a router selects (Mixtral, Qwen3-MoE): tokens are sorted by expert, there is one group of

@@ -59,11 +59,11 @@ Tensor decoded_tile(const io::PackedMatrix& matrix, const io::Tile& tile, at::Sc
   return values;
 }
 
-/// How many rows or columns of `length` elements each are in a tile: equal parts of `count`, multiples of `unit`.
+/// How many of `count` rows or columns of `length` elements each are in a tile: a multiple of `unit`. Tiles are about equal.
 int64_t tile_step(const io::PackedMatrix& matrix, int64_t count, int64_t length, int64_t unit) {
-  const int64_t most = (matrix.device().is_cpu() ? kTileElements : kDeviceTileElements) / std::max<int64_t>(1, length);
-  const int64_t parts = (count + std::max(unit, most) - 1) / std::max(unit, most);
-  return ((count + parts - 1) / parts + unit - 1) / unit * unit;
+  const int64_t elements = matrix.device().is_cpu() ? kTileElements : kDeviceTileElements;
+  const int64_t most = std::max(unit, elements / std::max<int64_t>(1, length)), tiles = std::max<int64_t>(1, (count + most - 1) / most);
+  return std::max(unit, ((count + tiles - 1) / tiles + unit - 1) / unit * unit);
 }
 
 /// Calls run(begin, end) for parts of [0, count), rows or columns of `length` elements each, that are tiles. Parts begin at multiples of
@@ -96,8 +96,9 @@ int64_t PackedWeight::tile_bytes() const {
   const auto elements = [this](int64_t count, int64_t length, int64_t unit) {
     return std::min(count, tile_step(*matrix_, count, length, unit)) * length;
   };
-  const int64_t most = std::max(elements(out_features(), in_features(), 1), elements(in_features(), out_features(), matrix_->column_step()));
-  return most * static_cast<int64_t>(at::elementSize(dtype_));
+  const int64_t rows = elements(out_features(), in_features(), kRowUnit);
+  const int64_t columns = elements(in_features(), out_features(), matrix_->column_step());
+  return std::max(rows, columns) * static_cast<int64_t>(at::elementSize(dtype_));
 }
 
 Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const {

@@ -13,11 +13,11 @@ namespace {
 using test::changed;
 
 /// Each family's dropout rates, all 0 and one at a time.
-struct Family {
+struct FamilyCase {
   const char* golden;
   std::vector<const char*> keys;
 };
-const std::vector<Family> kFamilies{{"gpt2", {"resid_pdrop", "embd_pdrop", "attn_pdrop"}},
+const std::vector<FamilyCase> kFamilies{{"gpt2", {"resid_pdrop", "embd_pdrop", "attn_pdrop"}},
                                     {"gpt_neox", {"hidden_dropout", "attention_dropout"}},
                                     {"falcon", {"hidden_dropout"}},
                                     {"falcon_serial", {"hidden_dropout", "attention_dropout"}},
@@ -34,7 +34,7 @@ const std::vector<Family> kFamilies{{"gpt2", {"resid_pdrop", "embd_pdrop", "attn
                                     {"smollm3", {"attention_dropout"}},
                                     {"phi3", {"attention_dropout", "resid_pdrop"}}};
 
-Json none_of(const Family& family) {
+Json none_of(const FamilyCase& family) {
   Json rates = Json::object();
   for (const char* key : family.keys) {
     rates[key] = 0.0;
@@ -60,7 +60,7 @@ at::Tensor evaluated_hidden(const BaseModel& base) {
 }
 
 TEST(BaseDropout, EveryRateOfEveryFamilyActsInTrainingAlone) {
-  for (const Family& family : kFamilies) {
+  for (const FamilyCase& family : kFamilies) {
     const BaseModel plain = changed(family.golden, none_of(family));
     const at::Tensor expected = evaluated_hidden(plain);
     test::expect_equal(trained_hidden(plain, documents()), expected, family.golden);
@@ -79,7 +79,7 @@ TEST(BaseDropout, EveryRateOfEveryFamilyActsInTrainingAlone) {
 }
 
 TEST(BaseDropout, NoSplitIntoMicroBatchesChangesIt) {
-  for (const Family& family : kFamilies) {
+  for (const FamilyCase& family : kFamilies) {
     Json rates = Json::object();
     for (const char* key : family.keys) {
       rates[key] = 0.3;
@@ -109,7 +109,7 @@ at::Tensor embedding_gradient(const BaseModel& base, nn::Recompute recompute) {
 }
 
 TEST(BaseDropout, WhatIsComputedAgainDropsTheSame) {
-  for (const Family& family : kFamilies) {
+  for (const FamilyCase& family : kFamilies) {
     const BaseModel base = changed(family.golden, none_of(family), [](ModelOptions& options) { options.base_dropout = 0.3; });
     const at::Tensor expected = embedding_gradient(base, nn::Recompute::kNothing);
     EXPECT_GT(expected.abs().max().item<double>(), 0.0) << family.golden;
@@ -120,7 +120,7 @@ TEST(BaseDropout, WhatIsComputedAgainDropsTheSame) {
 }
 
 TEST(BaseDropout, TheRunsOwnRateStandsInPlaceOfConfigJsons) {
-  for (const Family& family : kFamilies) {
+  for (const FamilyCase& family : kFamilies) {
     Json rates = Json::object();
     for (const char* key : family.keys) {
       rates[key] = 0.3;

@@ -75,12 +75,11 @@ TEST_P(PackedFolders, HaveTheValuesOfTheToolThatWroteThem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PackedFolders,
-                         testing::Values("gptq/2bit", "gptq/3bit", "gptq/4bit", "gptq/8bit", "gptq/desc_act", "gptq/v2", "gptq/v2_3bit",
+                         testing::Values("gptq/2bit", "gptq/3bit", "gptq/4bit", "gptq/8bit", "gptq/desc_act", "gptq/v2",
                                          "awq/gemm", "compressed_tensors/pack_quantized", "compressed_tensors/actorder",
                                          "compressed_tensors/int_quantized", "compressed_tensors/float_quantized", "fp8/blocks128",
                                          "fp8/ue8m0", "hqq/4bit", "bitsandbytes_models/nf4", "bitsandbytes_models/nf4_dq",
-                                         "bitsandbytes_models/fp4", "bitsandbytes_models/int8", "bitsandbytes_models/gpt2",
-                                         "bitsandbytes_models/gpt2_int8"),
+                                         "bitsandbytes_models/fp4", "bitsandbytes_models/int8", "bitsandbytes_models/gpt2"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::replace(name.begin(), name.end(), '/', '_');
@@ -156,7 +155,7 @@ TEST(PackedCheckpoint, RecognisesZeroPointsUnderTheOtherVersionsName) {
 }
 
 TEST(PackedCheckpoint, ReadsWhatAutoRoundNamesAfterOtherTools) {
-  for (const auto& [name, packing] : {std::pair("gptq/2bit", "auto_round:auto_gptq"), std::pair("gptq/v2_3bit", "auto_round"),
+  for (const auto& [name, packing] : {std::pair("gptq/2bit", "auto_round:auto_gptq"), std::pair("gptq/v2", "auto_round"),
                                       std::pair("awq/gemm", "auto_round:auto_awq")}) {
     ChangedFolder folder(name);
     const Json bits = folder.section()["bits"], size = folder.section()["group_size"], sym = folder.section().value("sym", Json(false));
