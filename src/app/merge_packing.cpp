@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <set>
 
+#include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
@@ -109,18 +110,12 @@ std::string percent(double part, double whole) {
   return text.data();
 }
 
-std::string three_digits(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.3g", value);
-  return text.data();
-}
-
 }  // namespace
 
 std::string PackingError::text() const {
   const double count = static_cast<double>(std::max<int64_t>(1, values));
   return "requantised " + counted(matrices, "changed matrix", "changed matrices") + ": |requantised - merged| is " +
-         three_digits(sum / count) + " on average and " + three_digits(largest) + " at most, " + percent(sum, update_sum) + " and " +
+         short_number(sum / count, 3) + " on average and " + short_number(largest, 3) + " at most, " + percent(sum, update_sum) + " and " +
          percent(largest, update_largest) +
          " of the update's. Small updates drown in this rounding: 24 to 125 % of an update is usual in 4 bits. Without --requantize "
          "nothing of it is lost.";
