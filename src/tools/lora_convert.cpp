@@ -43,8 +43,8 @@ int main(int argc, char** argv) {
   CLI::App cli{"Converts an adapter to another format or rank, or creates one from two checkpoints.", "lora-convert"};
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("--model", request.model, "Base model; required for gguf (its config.json) and for --bake of DoRA (its weights)")
-      ->type_name("DIR");
+  cli.add_option("--model", request.model, "Base model: a folder or GGUF file; required for gguf (its config.json) and for --bake of DoRA (its weights)")
+      ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
   tools::add_other_base_flag(cli, request.allow_other_base);

@@ -8,8 +8,8 @@ namespace {
 
 void add_input_flags(CLI::App& cli, lora::app::MergeRequest& request) {
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("--model", request.model, "Base model: a folder, org/name in the local Hugging Face cache, or a TorchScript file")
-      ->type_name("DIR");
+  cli.add_option("--model", request.model, "Base model: a folder, a GGUF or TorchScript file, or org/name in the local Hugging Face cache")
+      ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapters, "Adapter folder (repeatable)")->type_name("DIR")->allow_extra_args(false);
   cli.add_option("--weight", request.weights, "Weight of an adapter, in the order of --adapter (repeatable; default: 1)")
