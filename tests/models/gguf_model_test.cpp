@@ -108,6 +108,17 @@ TEST(GgufModels, WhatIsNotKnownIsRefusedByName) {
   const fs::path other = small_file(folder, "llama", "blk.0.ssm_in.weight");
   expect_error(ErrorKind::kModel, {"tensor 'blk.0.ssm_in.weight'", "is not a tensor of the architecture llama"},
                [&] { open_checkpoint(other, read_model_config(other)); });
+  const fs::path experts = folder / "mixtral.gguf";
+  io::write_gguf(experts,
+                 {{"general.architecture", std::string("llama")},
+                  {"llama.embedding_length", uint32_t{4}},
+                  {"llama.block_count", uint32_t{1}},
+                  {"llama.attention.head_count", uint32_t{2}},
+                  {"llama.expert_count", uint32_t{8}}},
+                 {{"token_embd.weight", at::ones({5, 4})}});
+  add_gguf_model(experts);
+  expect_error(ErrorKind::kModel, {"llama.expert_count", "found 8", "mixtures of experts of this architecture are not supported"},
+               [&] { read_model_config(experts); });
   const fs::path vocabulary = kFolder / "tokenizer_gpt2.gguf";
   expect_error(ErrorKind::kModel, {"num_hidden_layers"}, [&] { load_base_model(options_of(vocabulary), 0); });
 }
