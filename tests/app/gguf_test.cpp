@@ -29,14 +29,15 @@ class Gguf : public testing::Test {
                "\n");
     write_text(scratch_ / "run.json",
                R"({"model": {"path": "base.gguf", "device": "cpu"}, "adapter": {"r": 4, "target_modules": "all-linear"},
-                   "data": {"train": [{"path": "rows.jsonl", "format": "messages"}]}, "output_dir": "out",
+                   "data": {"train": [{"path": "rows.jsonl", "format": "messages"}], "train_on": "all"}, "output_dir": "out",
                    "training": {"max_steps": 12, "learning_rate": 1e-2, "save_steps": 3, "logging_steps": 1}})");
   }
 
   std::string path(const std::string& name) const { return (scratch_ / name).string(); }
   Arguments run(const Arguments& more = {}) const { return with({"--config", path("run.json")}, more); }
   Arguments eval(const std::string& model, const Arguments& more) const {
-    return with({"lora-eval", "--model", path(model), "--data", path("rows.jsonl"), "--format", "messages", "--dtype", "float32", "--json"},
+    return with({"lora-eval", "--model", path(model), "--data", path("rows.jsonl"), "--format", "messages", "--train-on", "all", "--dtype",
+                 "float32", "--json"},
                 more);
   }
   /// The loss of lora-eval.
@@ -143,7 +144,7 @@ TEST_F(Gguf, ATruncatedFileIsRefused) {
   write_text(base_, whole.substr(0, whole.size() - 1000));
   expect_refused({"base.gguf", "lies outside the file"});
   write_text(base_, whole.substr(0, 300));
-  expect_refused({"base.gguf", "ends inside"});
+  expect_refused({"base.gguf", "metadata keys, more than fit in its 300 bytes"});
 }
 
 TEST_F(Gguf, UnknownContentIsRefusedByName) {
