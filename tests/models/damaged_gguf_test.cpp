@@ -51,7 +51,7 @@ std::string read_error(const fs::path& file) {
 TEST(DamagedGgufFiles, AreRefusedOrRead) {
   const std::vector<std::string> names{"gguf_models/llama",         "gguf_models/qwen2",  "gguf_models/gpt2",
                                        "gguf_architectures/llama", "gguf_models/gemma3", "gguf_architectures/qwen3moe"};
-  const int count = test::damaged_files(60);
+  const int count = test::damaged_files(200);
   const test::TemporaryFolder folder;
   CounterRandom random(3);
   int refused = 0;
