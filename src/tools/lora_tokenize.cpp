@@ -8,8 +8,8 @@ int main(int argc, char** argv) {
   lora::app::TokenizeRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Tokenizer: a model's folder, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
-      ->type_name("DIR")
+                 "Tokenizer: a model's folder or GGUF file, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
+      ->type_name("PATH")
       ->required();
   tools::begin_group(cli, tools::group::kData);
   cli.add_option("--input", request.input,
