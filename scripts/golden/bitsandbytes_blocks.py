@@ -3,6 +3,8 @@
 sources.safetensors    `<case>.weight`, in the dtype in which it is quantised
 <type>.safetensors     the layers' own state_dict(): `<case>.weight`, `<case>.weight.absmax`, `<case>.weight.quant_state.…`; of int8
                        `<case>.weight`, `<case>.SCB` and `<case>.weight_format`
+products.safetensors   `<type>.<case>.x`, `.y`, `.dy` and `.dx`: a forward and a backward pass in training mode with float32 activations,
+                       for weights that were quantised in another dtype
 expected.safetensors   `<type>.<case>`: the dequantised weight in quant_state.dtype, and float32 for int8; not of every case (size)
 cases.json             for each case its block size and quant_storage
 
@@ -42,6 +44,7 @@ CASES |= {
     "storage_float16": (16, 64, "float32", 64, "float16"),
     "storage_float32": (16, 64, "bfloat16", 64, "float32"),
 }
+PRODUCTS = ("bfloat16_20x64", "float16_20x64")  # a shape that bitsandbytes' AVX-512 code dequantises rightly
 
 
 def midpoints(quant_type: str) -> torch.Tensor:
@@ -108,6 +111,15 @@ def check_dequantized(name: str, layer: Linear4bit, expected: torch.Tensor) -> N
     require(torch.equal(own, absmax_of(state)), f"{name}: bitsandbytes reads other statistics")
 
 
+def products(layer: Linear4bit, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
+    x = torch.randn(6, layer.in_features, generator=generator).requires_grad_()
+    y = layer.train()(x)
+    dy = torch.randn(y.shape, generator=generator)
+    y.backward(dy)
+    return {"x": x.detach(), "y": y.detach(), "dy": dy, "dx": x.grad}
+
+
 def keeps_values(kind: str, name: str) -> bool:
     dtypes = {"nf4": tuple(FLOAT_TYPES), "fp4": ("float32",), "nf4_dq": ("bfloat16",), "fp4_dq": (), "int8": ("float32", "float16_3")}
     if name in ("block32", "block4096"):
@@ -138,7 +150,8 @@ def main() -> None:
     generator = torch.Generator().manual_seed(41)
     sources = {name: source(name, generator) for name in CASES}
     save({f"{name}.weight": weight for name, weight in sources.items()}, FOLDER / "sources.safetensors")
-    expected = {}
+    expected, computed = {}, {}
+    of_products = torch.Generator().manual_seed(42)
     for kind, (quant_type, double) in TYPES.items():
         tensors = {}
         for name, weight in sources.items():
@@ -147,11 +160,14 @@ def main() -> None:
             check_dequantized(f"{kind} {name}", layer, values)
             expected |= {f"{kind}.{name}": values} if keeps_values(kind, name) else {}
             tensors |= saved(layer, name)
+            if name in PRODUCTS:
+                computed |= {f"{kind}.{name}.{key}": value for key, value in products(layer, of_products).items()}
         save(tensors, FOLDER / f"{kind}.safetensors")
     rows = {name: eight_bit(weight) for name, weight in sources.items() if not name.startswith(("block", "storage"))}
     save({key: value for name, layer in rows.items() for key, value in saved(layer, name).items()}, FOLDER / "int8.safetensors")
     expected |= {f"int8.{name}": int8_values(layer) for name, layer in rows.items() if keeps_values("int8", name)}
     save(expected, FOLDER / "expected.safetensors")
+    save(computed, FOLDER / "products.safetensors")
     keys = ("rows", "columns", "dtype", "block_size", "quant_storage")
     write_json(FOLDER / "cases.json", {name: dict(zip(keys, case)) for name, case in CASES.items()})
     write_versions(FOLDER, "bitsandbytes")

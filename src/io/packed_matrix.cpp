@@ -4,7 +4,18 @@
 
 #include <vector>
 
+#include "lora/io/tensor_facts.h"
+
 namespace lora::io {
+
+bool PackedMatrix::is_finite() const {
+  for (const auto& [name, tensor] : tensors()) {
+    if (is_plain_float(tensor.scalar_type()) && !at::isfinite(tensor).all().item<bool>()) {
+      return false;
+    }
+  }
+  return true;
+}
 
 void PackedMatrix::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
   constexpr int64_t kLanes = 16;  // partial sums, so that the order does not depend on the processor

@@ -1,6 +1,7 @@
 #include "lora/models/base_model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/bundle.h"
 #include "lora/base/counted.h"
@@ -35,6 +36,10 @@ ComputeDtype config_dtype(const JsonReader& config) {
   return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
 }
 
+[[noreturn]] void not_finite(const std::string& name, const std::string& where) {
+  model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+}
+
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
   throw_if_interrupted();
   if (tensor.numel() == 0) {
@@ -43,7 +48,7 @@ void require_finite(const at::Tensor& tensor, const std::string& name, const std
   // Minimum and maximum propagate a NaN and need no copy of the weight.
   const auto [low, high] = at::aminmax(tensor);
   if (!at::isfinite(low).item<bool>() || !at::isfinite(high).item<bool>()) {
-    model_error(where, "tensor '" + name + "' holds a value that is not finite (NaN or infinity). The file is damaged.");
+    not_finite(name, where);
   }
 }
 
@@ -53,10 +58,9 @@ void require_finite_weights(const nn::Model& model, const std::string& where) {
     require_finite(parameter.tensor, parameter.name, where);
   }
   for (const auto& [name, matrix] : nn::packed_matrices(model)) {
-    for (const auto& [part, tensor] : matrix->tensors()) {
-      if (io::is_plain_float(tensor.scalar_type())) {
-        require_finite(tensor, name, where);
-      }
+    throw_if_interrupted();
+    if (!matrix->is_finite()) {
+      not_finite(name, where);
     }
   }
 }
@@ -220,8 +224,12 @@ void tell_of_decoded(const io::Checkpoint& source, at::ScalarType dtype) {
 
 std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
   std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
-  const bool is_decoded = options.quantization && options.quantization->type == QuantizationKind::kNone;
-  return is_decoded ? io::decoded_checkpoint(std::move(source)) : std::move(source);
+  const StoredPacked packed = stored_packed(*source);
+  if (options.quantization && options.quantization->type == QuantizationKind::kNone) {
+    source = io::decoded_checkpoint(std::move(source));
+  }
+  say_if_decoded(packed, options, computing_dtype(options.dtype, config.reader(), source->stored_dtype()));
+  return source;
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -60,6 +62,31 @@ quantization::LoadingOptions loading_options(const ModelOptions& options, const 
           .inputs_first = family.files.inputs_first,
           .skip_modules = asked.skip_modules,
           .where = options.path.string()};
+}
+
+StoredPacked stored_packed(const io::Checkpoint& files) {
+  StoredPacked packed;
+  for (const std::string& name : files.names()) {
+    if (const io::TensorFacts facts = files.facts(name); facts.is_packed) {
+      packed.values += std::accumulate(facts.shape.begin(), facts.shape.end(), int64_t{1}, std::multiplies<>());
+      packed.formats.insert(facts.stored_as);
+    }
+  }
+  return packed;
+}
+
+void say_if_decoded(const StoredPacked& packed, const ModelOptions& options, at::ScalarType dtype) {
+  if (packed.formats.empty() || !options.quantization) {
+    return;
+  }
+  const std::string what = "[" + options.path.string() + "] weights stored as " + join({packed.formats.begin(), packed.formats.end()}) +
+                           " are decoded";
+  if (options.quantises()) {
+    log::warn(what + " and quantised again as " + std::string(kQuantizationKinds.name(options.quantization->type)) +
+              ", which rounds them a second time. Without model.quantization they are used as they are.");
+  } else {
+    log::info(what + " to plain numbers, which occupy " + human_bytes(packed.values * static_cast<int64_t>(at::elementSize(dtype))));
+  }
 }
 
 void warn_of_unmatched(const quantization::PlainModules& modules) {

@@ -1,8 +1,9 @@
 #pragma once
 #include <functional>
-#include <optional>
+#include <set>
 #include <string>
 
+#include "lora/io/checkpoint.h"
 #include "lora/models/options.h"
 #include "lora/quantization/quantizing_source.h"
 #include "models/registry.h"
@@ -11,6 +12,16 @@ namespace lora::models {
 
 /// How the options' model is quantised while it is loaded. @param dtype that the model computes in.
 quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype);
+
+/// The weights that files hold packed.
+struct StoredPacked {
+  int64_t values = 0;
+  std::set<std::string> formats;
+};
+StoredPacked stored_packed(const io::Checkpoint& files);
+
+/// Says that they are decoded, and maybe quantised again, where the options ask for that. @param dtype that the model computes in.
+void say_if_decoded(const StoredPacked& packed, const ModelOptions& options, at::ScalarType dtype);
 
 /// Warns of entries of skip_modules that mean no module of the model.
 void warn_of_unmatched(const quantization::PlainModules& modules);

@@ -30,6 +30,7 @@ Tensor tile_memory(int64_t elements, at::ScalarType dtype) {
   thread_local Tensor bytes;
   const int64_t size = elements * static_cast<int64_t>(at::elementSize(dtype));
   if (!bytes.defined() || bytes.numel() < size) {
+    bytes.reset();  // before the larger one is allocated
     bytes = at::empty({size}, at::kByte);
   }
   return bytes.narrow(0, 0, size).view(dtype);
@@ -92,6 +93,13 @@ Tensor multiply_few(const io::PackedMatrix& matrix, const Tensor& x_TI) {
 
 }  // namespace
 
+PackedWeight::PackedWeight(std::shared_ptr<const io::PackedMatrix> matrix, at::ScalarType dtype)
+    : matrix_(std::move(matrix)), forward_(matrix_->in_forward(dtype)), dtype_(dtype) {
+  if (forward_ == nullptr) {
+    forward_ = matrix_;
+  }
+}
+
 int64_t PackedWeight::tile_bytes() const {
   const auto elements = [this](int64_t count, int64_t length, int64_t unit) {
     return std::min(count, tile_step(*matrix_, count, length, unit)) * length;
@@ -105,11 +113,11 @@ Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& b
   const at::NoGradGuard no_grad;
   const int64_t outputs = out_features(), inputs = in_features(), tokens = x_TI.size(0);
   if (device().is_cpu() && tokens <= kFewRows) {
-    const Tensor y_TO = multiply_few(*matrix_, x_TI);
+    const Tensor y_TO = multiply_few(*forward_, x_TI);
     return (bias_O ? y_TO.add_(*bias_O) : y_TO).to(dtype_);
   }
   if (tokens <= kMostCodedTokens && !device().is_cpu()) {
-    const std::optional<io::BlockCodes> codes = matrix_->block_codes();
+    const std::optional<io::BlockCodes> codes = forward_->block_codes();
     if (const CudaKernels* const kernels = cuda_kernels(x_TI); kernels != nullptr && codes) {
       const Tensor y_TO = multiply_codes_cuda(*kernels, *codes, outputs, x_TI);
       return bias_O ? y_TO.add_(*bias_O) : y_TO;
@@ -117,7 +125,7 @@ Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& b
   }
   const Tensor y_TO = bias_O ? bias_O->expand({tokens, outputs}).contiguous() : at::empty({tokens, outputs}, x_TI.options());
   for_each_tile(*matrix_, outputs, inputs, kRowUnit, [&](int64_t begin, int64_t end) {
-    const Tensor W_NI = decoded_tile(*matrix_, {begin, end, 0, inputs}, dtype_);
+    const Tensor W_NI = decoded_tile(*forward_, {begin, end, 0, inputs}, dtype_);
     gemm_(y_TO.narrow(1, begin, end - begin), x_TI, W_NI.t(), bias_O ? 1 : 0);
   });
   return y_TO;

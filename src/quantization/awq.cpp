@@ -8,6 +8,7 @@
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/quantization/scaled_codes.h"
+#include "quantization/blocks.h"
 #include "quantization/packed_format.h"
 
 namespace lora::quantization {
@@ -57,7 +58,7 @@ class Awq : public PackedFormat {
   PackedFacts facts(const Parts& parts) const override {
     const std::vector<int64_t> words = parts.matrix("qweight", at::kInt).shape;
     const int64_t inputs = words[0], outputs = words[1] * kCodes, size = group_size_ == -1 ? inputs : group_size_;
-    const int64_t groups = (inputs + size - 1) / size;
+    const int64_t groups = blocks_of(inputs, size);
     if (const io::TensorFacts scales = parts.scales("scales"); scales.shape != std::vector<int64_t>{groups, outputs}) {
       parts.fail("scales", io::shape_text(scales.shape), "[groups, outputs], " + io::shape_text({groups, outputs}));
     }

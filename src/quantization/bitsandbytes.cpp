@@ -1,6 +1,9 @@
 // What bitsandbytes' layers save: Linear4bit (NF4, FP4) and Linear8bitLt (LLM.int8()).
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <limits>
+
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
@@ -54,6 +57,9 @@ Blockwise4Parts read_state(const Parts& parts) {
   matrix.block_size = state.integer("blocksize");
   matrix.value_dtype = dtype_of(state);
   if (state.has("nested_offset")) {
+    if (std::abs(state.number("nested_offset")) > std::numeric_limits<float>::max()) {
+      state.fail("nested_offset", "a number that float32 can hold");
+    }
     matrix.nested = NestedScales{{}, {}, static_cast<float>(state.number("nested_offset")), state.integer("nested_blocksize")};
   }
   return matrix;
@@ -68,6 +74,15 @@ Tensor finite(const Parts& parts, const std::string& part) {
   return tensor;
 }
 
+/// The values of the codes. bitsandbytes knows them by the name of the type and does not use those in the file.
+Tensor codebook_of(const Parts& parts, const std::string& format) {
+  const Tensor known = codebook4(format), stored = parts.tensor("weight.quant_map");
+  if (stored.scalar_type() != at::kFloat || stored.numel() != known.numel() || !stored.flatten().allclose(known, 0, 1e-6)) {
+    parts.fail("weight.quant_map", "other numbers", "the 16 values of " + format + " in float32");
+  }
+  return known;
+}
+
 PackedFacts facts4(const Parts& parts) {
   const Blockwise4Parts matrix = read_state(parts);
   return {matrix.rows, matrix.columns, matrix.format + (matrix.nested ? "-dq" : ""), matrix.value_dtype};
@@ -77,7 +92,7 @@ io::StoredWeight read4(const Parts& parts) {
   Blockwise4Parts matrix = read_state(parts);
   matrix.codes = parts.tensor("weight");
   matrix.absmax = finite(parts, "weight.absmax");
-  matrix.codebook = finite(parts, "weight.quant_map");
+  matrix.codebook = codebook_of(parts, matrix.format);
   if (matrix.nested) {
     matrix.nested->absmax = finite(parts, "weight.nested_absmax");
     matrix.nested->map = finite(parts, "weight.nested_quant_map");

@@ -8,6 +8,8 @@
 #include <stdexcept>
 
 #include "lora/base/error.h"
+#include "lora/io/tensor_facts.h"
+#include "quantization/blocks.h"
 #include "quantization/cpu/kernels.h"
 #include "quantization/elements.h"
 
@@ -22,30 +24,17 @@ constexpr std::array<float, 16> kNf4{
 /// In twelfths.
 constexpr std::array<float, 16> kFp4{0, 0.0625F, 8, 12, 4, 6, 2, 3, 0, -0.0625F, -8, -12, -4, -6, -2, -3};
 
-std::string described(const Tensor& tensor) {
-  std::string sizes;
-  for (const int64_t size : tensor.sizes()) {
-    sizes += (sizes.empty() ? "" : ", ") + std::to_string(size);
-  }
-  return std::string(c10::toString(tensor.scalar_type())) + " [" + sizes + "]";
-}
-
 /// A part with one dimension. Throws unless it has that dtype and number of elements.
 Tensor checked(const Tensor& part, at::ScalarType dtype, int64_t count, const std::string& name, const std::string& where) {
   if (!part.defined() || part.scalar_type() != dtype || part.numel() != count) {
-    model_error(where, name + ": found " + (part.defined() ? described(part) : "nothing") + ", expected " + c10::toString(dtype) + " with " +
-                           std::to_string(count) + " elements");
+    const std::string found = part.defined() ? std::string(c10::toString(part.scalar_type())) + " " + io::shape_text(part.sizes()) : "nothing";
+    model_error(where, name + ": found " + found + ", expected " + c10::toString(dtype) + " with " + std::to_string(count) + " elements");
   }
   return part.contiguous().view({count});
 }
 
-int64_t divided_up(int64_t count, int64_t by) {
-  return (count + by - 1) / by;
-}
-
 void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
-  constexpr int64_t kMost = int64_t{1} << 31;  // of rows and of columns, so that their product is below 2^63
-  if (parts.rows < 1 || parts.columns < 1 || parts.rows > kMost || parts.columns > kMost) {
+  if (parts.rows < 1 || parts.columns < 1 || parts.rows > kMostSize || parts.columns > kMostSize) {
     model_error(where, "shape: found [" + std::to_string(parts.rows) + ", " + std::to_string(parts.columns) + "], expected a matrix");
   }
   if (parts.block_size < 32 || parts.block_size > 4096 || !std::has_single_bit(static_cast<uint64_t>(parts.block_size))) {
@@ -86,7 +75,7 @@ void decode_part(const uint8_t* codes, int64_t begin, int64_t end, const S* tabl
 /// Elements [begin, end), with a table for each block from the first one on.
 template <typename S>
 void decode_elements(const Elements& all, int64_t begin, int64_t end, const S* tables, S* out) {
-  const int64_t first = begin / all.block_size, whole_first = divided_up(begin, all.block_size), whole_last = end / all.block_size;
+  const int64_t first = begin / all.block_size, whole_first = blocks_of(begin, all.block_size), whole_last = end / all.block_size;
   if (whole_first >= whole_last) {  // no block is whole
     const int64_t middle = std::clamp(whole_first * all.block_size, begin, end);
     decode_part(all.codes, begin, middle, tables, out);
@@ -111,16 +100,16 @@ Tensor codebook4(const std::string& format) {
 
 Blockwise4::Blockwise4(Blockwise4Parts parts, const std::string& where) : parts_(std::move(parts)) {
   require_sizes(parts_, where);
-  const int64_t elements = parts_.rows * parts_.columns, blocks = divided_up(elements, parts_.block_size);
+  const int64_t elements = parts_.rows * parts_.columns, blocks = blocks_of(elements, parts_.block_size);
   if (parts_.codes.defined()) {
     parts_.codes = parts_.codes.contiguous().view({-1}).view(at::kByte);
   }
-  parts_.codes = checked(parts_.codes, at::kByte, divided_up(elements, 2), "codes", where);
+  parts_.codes = checked(parts_.codes, at::kByte, blocks_of(elements, 2), "codes", where);
   parts_.absmax = checked(parts_.absmax, parts_.nested ? at::kByte : at::kFloat, blocks, "absmax", where);
   parts_.codebook = checked(parts_.codebook, at::kFloat, 16, "quant_map", where);
   if (parts_.nested) {
     NestedScales& nested = *parts_.nested;
-    nested.absmax = checked(nested.absmax, at::kFloat, divided_up(blocks, nested.block_size), "nested_absmax", where);
+    nested.absmax = checked(nested.absmax, at::kFloat, blocks_of(blocks, nested.block_size), "nested_absmax", where);
     nested.map = checked(nested.map, at::kFloat, 256, "nested_quant_map", where);
   }
 }
@@ -159,6 +148,15 @@ std::shared_ptr<const io::PackedMatrix> Blockwise4::to(at::Device device) const 
   return std::make_shared<const Blockwise4>(std::move(parts), parts_.format);
 }
 
+std::shared_ptr<const io::PackedMatrix> Blockwise4::in_forward(at::ScalarType dtype) const {
+  if (value_dtype() == at::kFloat || value_dtype() == dtype) {
+    return nullptr;  // the same values
+  }
+  auto copy = std::make_shared<Blockwise4>(*this);
+  copy->parts_.value_dtype = dtype;
+  return copy;
+}
+
 const float* Blockwise4::scales(int64_t first, int64_t last, std::vector<float>& buffer) const {
   if (!parts_.nested) {
     return parts_.absmax.const_data_ptr<float>() + first;
@@ -181,7 +179,7 @@ void Blockwise4::decode(const io::Tile& tile, at::ScalarType dtype, void* out, i
     for (int64_t row = tile.row_begin; row < tile.row_end; row += rows_at_once) {
       const int64_t last_row = std::min(row + rows_at_once, tile.row_end) - 1;
       const int64_t begin = row * parts_.columns + tile.column_begin, end = last_row * parts_.columns + tile.column_end;
-      const int64_t first = begin / parts_.block_size, last = divided_up(end, parts_.block_size);
+      const int64_t first = begin / parts_.block_size, last = blocks_of(end, parts_.block_size);
       tables.resize(static_cast<size_t>((last - first) * 16));
       cpu::make_tables4<V, S>(all.codebook, scales(first, last, buffer), last - first, tables.data());
       decode_elements(all, begin, end, tables.data(), static_cast<S*>(out) + (row - tile.row_begin) * stride);
@@ -199,7 +197,7 @@ void Blockwise4::multiply_rows(const float* x, int64_t row_begin, int64_t row_en
   std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns))), row_scales, buffer;
   cpu::prepare_inputs4(x, columns, prepared.data());
   for (int64_t row = row_begin; row < row_end; ++row) {
-    const int64_t begin = row * columns, first = begin / block_size, last = divided_up(begin + columns, block_size);
+    const int64_t begin = row * columns, first = begin / block_size, last = blocks_of(begin + columns, block_size);
     row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
     std::copy_n(scales(first, last, buffer), last - first, row_scales.begin());
     y[row - row_begin] = cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns,
@@ -225,7 +223,7 @@ Tensor Blockwise4::decoded(const io::Tile& tile, at::ScalarType dtype) const {
     return PackedMatrix::decoded(tile, dtype);
   }
   const int64_t begin = tile.row_begin * parts_.columns, end = tile.row_end * parts_.columns, step = parts_.block_size;
-  const int64_t first = begin / step, last = divided_up(end, step);
+  const int64_t first = begin / step, last = blocks_of(end, step);
   Tensor absmax = parts_.absmax.slice(0, first, last);
   if (parts_.nested) {
     const Tensor block = at::arange(first, last, parts_.absmax.options().dtype(at::kLong)).floor_divide(parts_.nested->block_size);

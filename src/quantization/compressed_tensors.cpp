@@ -8,6 +8,7 @@
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
 #include "lora/io/tensor_facts.h"
+#include "quantization/blocks.h"
 #include "quantization/grid_scales.h"
 
 namespace lora::quantization {
@@ -128,6 +129,9 @@ class CompressedTensors : public PackedFormat {
     const WeightScheme& scheme = scheme_of(parts);
     ScaledCodesParts matrix;
     if (parts.has("weight_packed")) {
+      if (scheme.is_float) {
+        parts.fail("weight_packed", "packed numbers of the type float", "integers, or F8_E4M3 in the tensor weight");
+      }
       describe_stream(parts, scheme, matrix);
     } else {
       const io::TensorFacts codes = parts.matrix("weight", scheme.is_float ? at::kFloat8_e4m3fn : at::kChar);
@@ -152,7 +156,7 @@ class CompressedTensors : public PackedFormat {
     matrix.rows = sizes[0].item<int64_t>();
     matrix.columns = sizes[1].item<int64_t>();
     const bool is_small = matrix.columns > 0 && matrix.columns <= words[1] * 32;
-    if (matrix.rows != words[0] || !is_small || (matrix.columns * scheme.bits + 31) / 32 != words[1]) {
+    if (matrix.rows != words[0] || !is_small || blocks_of(matrix.columns * scheme.bits, 32) != words[1]) {
       parts.fail("weight_shape", io::shape_text({matrix.rows, matrix.columns}),
                  "a shape whose " + std::to_string(scheme.bits) + "-bit codes fill " + io::shape_text(words) + " words");
     }
@@ -170,7 +174,7 @@ class CompressedTensors : public PackedFormat {
     const Tensor stored = parts.tensor("weight_zero_point");
     const int64_t groups = matrix.scales.size(1);
     if (is_stream && stored.scalar_type() == at::kInt && stored.dim() == 2) {
-      const int64_t words = (matrix.rows * matrix.bits + 31) / 32;
+      const int64_t words = blocks_of(matrix.rows * matrix.bits, 32);
       if (matrix.scales.size(0) != matrix.rows || stored.size(0) != words || stored.size(1) != groups) {
         parts.fail("weight_zero_point", io::shape_text(stored.sizes()), io::shape_text({words, groups}) + ", the words of the columns");
       }

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/ops/parallel.h"
 #include "quantization/cpu/gguf_blocks.h"
 
 namespace lora::quantization {
@@ -40,6 +42,8 @@ const BlockName* find_block(std::string_view name) {
 
 /// Elements that are decoded at a time: whole blocks of every type.
 constexpr int64_t kPieceElements = 1024;
+/// A thread looks at the scales of at least so many.
+constexpr int64_t kCheckedPerThread = int64_t{1} << 20;
 
 /// A matrix on a GPU, where its blocks are not decoded tile by tile.
 class PlainOnDevice : public io::PackedMatrix {
@@ -121,6 +125,15 @@ class GgufMatrix : public io::PackedMatrix {
   }
 
   std::map<std::string, Tensor> tensors() const override { return {{"blocks", blocks_}}; }
+  bool is_finite() const override {
+    std::atomic<bool> all = true;
+    ops::parallel_for(0, outputs_, std::max<int64_t>(1, kCheckedPerThread / std::max<int64_t>(1, inputs_)), [&](int64_t first, int64_t last) {
+      if (!has_finite_scales(block_, blocks_.const_data_ptr<uint8_t>() + first * row_bytes(), (last - first) * row_bytes(), type_.bytes)) {
+        all = false;
+      }
+    });
+    return all;
+  }
 
  private:
   int64_t row_bytes() const { return inputs_ / type_.elements * type_.bytes; }
@@ -182,7 +195,7 @@ std::shared_ptr<const io::PackedMatrix> gguf_matrix(Tensor blocks, int64_t out_f
     model_error("quantised weight", std::string("found the ggml type ") + type.name + ", expected one of " + gguf_block_names());
   }
   const int64_t bytes = in_features / type.elements * type.bytes * out_features;
-  if (in_features % type.elements != 0 || blocks.numel() != bytes) {
+  if (out_features < 1 || in_features < 1 || in_features % type.elements != 0 || blocks.numel() != bytes) {
     model_error("quantised weight", "found " + std::to_string(blocks.numel()) + " bytes, expected " + std::to_string(bytes) + " for " +
                                         std::to_string(out_features) + " rows of " + std::to_string(in_features) + " elements as " +
                                         type.name);

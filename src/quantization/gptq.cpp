@@ -7,6 +7,7 @@
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/quantization/scaled_codes.h"
+#include "quantization/blocks.h"
 #include "quantization/packed_format.h"
 
 namespace lora::quantization {
@@ -59,7 +60,7 @@ class Gptq : public PackedFormat {
     parts.release("qweight");
     matrix.scales = parts.tensor("scales").t().contiguous();
     matrix.zeros = zeros_GO(parts, shape).t().to(matrix.scales.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
-    matrix.block_columns = group_size_ == -1 ? shape.inputs : group_size_;
+    matrix.block_columns = group_size_ == -1 ? shape.inputs : std::min(group_size_, shape.inputs);
     if (parts.has("g_idx")) {
       const Tensor groups_I = parts.tensor("g_idx").clone();
       const Tensor in_order_I = at::arange(shape.inputs, at::kInt).floor_divide(matrix.block_columns);
@@ -105,15 +106,14 @@ class Gptq : public PackedFormat {
 
   void require_scales(const Parts& parts, GptqShape& shape) const {
     const std::vector<int64_t> scales = parts.scales("scales").shape;
-    const int64_t size = group_size_ == -1 ? shape.inputs : group_size_, expected = (shape.inputs + size - 1) / size;
+    const int64_t size = group_size_ == -1 ? shape.inputs : group_size_, expected = blocks_of(shape.inputs, size);
     if (scales != std::vector<int64_t>{expected, shape.outputs}) {
       parts.fail("scales", io::shape_text(scales), "[groups, outputs], " + io::shape_text({expected, shape.outputs}));
     }
     shape.groups = expected;
     const std::vector<int64_t> zeros = parts.matrix("qzeros", at::kInt).shape;
-    if (zeros[0] != shape.groups || zeros[1] != (shape.outputs * shape.bits + 31) / 32) {
-      parts.fail("qzeros", io::shape_text(zeros),
-                 "[groups, outputs * bits / 32], " + io::shape_text({shape.groups, (shape.outputs * shape.bits + 31) / 32}));
+    if (const int64_t words = blocks_of(shape.outputs * shape.bits, 32); zeros[0] != shape.groups || zeros[1] != words) {
+      parts.fail("qzeros", io::shape_text(zeros), "[groups, outputs * bits / 32], " + io::shape_text({shape.groups, words}));
     }
   }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "lora/io/tensor_facts.h"
+#include "quantization/blocks.h"
 
 namespace lora::quantization {
 
@@ -16,7 +17,7 @@ int64_t block_size(int64_t extent, int64_t count, int64_t named) {
   if (count < 1 || count > extent) {
     return 0;
   }
-  if (named > 0 && (extent + named - 1) / named == count) {
+  if (named > 0 && blocks_of(extent, named) == count) {
     return named;
   }
   return extent % count == 0 ? extent / count : 0;

@@ -1,6 +1,7 @@
 #include "lora/quantization/packed_checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <map>
@@ -159,7 +160,7 @@ std::vector<std::string> PackedCheckpoint::notes() const {
   }
   const auto is_decoded = [](const auto& weight) { return !weight.second.facts.stays_packed; };
   if (const auto count = std::count_if(packed_.begin(), packed_.end(), is_decoded); count > 0) {
-    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups cross the ends of rows");
+    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups of values do not lie within rows");
   }
   return notes;
 }

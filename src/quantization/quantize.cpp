@@ -12,9 +12,11 @@
 #include <vector>
 
 #include "lora/base/error.h"
+#include "lora/ops/parallel.h"
 #include "lora/quantization/blockwise4.h"
 #include "lora/quantization/dynamic_map.h"
 #include "lora/quantization/int8_rows.h"
+#include "quantization/blocks.h"
 #include "quantization/cpu/kernels.h"
 #include "quantization/elements.h"
 
@@ -23,6 +25,8 @@ namespace lora::quantization {
 namespace {
 
 constexpr int64_t kNestedBlock = 256;
+/// A thread quantises at least so many.
+constexpr int64_t kElementsPerThread = 32768;
 
 void require_finite(float absmax, const std::string& where) {
   if (!std::isfinite(absmax)) {
@@ -76,13 +80,18 @@ void quantize_scales(Blockwise4Parts& parts) {
   nested.block_size = kNestedBlock;
   nested.offset = mean_of(parts.absmax);
   nested.map = at::tensor(at::ArrayRef<float>(dynamic_map(true).values));
-  nested.absmax = at::empty({(blocks + kNestedBlock - 1) / kNestedBlock}, at::kFloat);
+  nested.absmax = at::empty({blocks_of(blocks, kNestedBlock)}, at::kFloat);
   const Tensor centred = parts.absmax - nested.offset, codes = at::empty({blocks}, at::kByte);
-  for (int64_t begin = 0; begin < blocks; begin += kNestedBlock) {
-    nested.absmax.mutable_data_ptr<float>()[begin / kNestedBlock] =
-        cpu::quantize_block8(centred.const_data_ptr<float>() + begin, std::min(kNestedBlock, blocks - begin), nearest_codes().data(),
-                             codes.mutable_data_ptr<uint8_t>() + begin);
-  }
+  const auto* const from = centred.const_data_ptr<float>();
+  const auto* const nearest = nearest_codes().data();
+  auto* const absmax = nested.absmax.mutable_data_ptr<float>();
+  auto* const to = codes.mutable_data_ptr<uint8_t>();
+  ops::parallel_for(0, nested.absmax.size(0), kElementsPerThread / kNestedBlock, [&](int64_t first, int64_t last) {
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t begin = block * kNestedBlock;
+      absmax[block] = cpu::quantize_block8(from + begin, std::min(kNestedBlock, blocks - begin), nearest, to + begin);
+    }
+  });
   parts.absmax = codes;
   parts.nested = std::move(nested);
 }
@@ -90,7 +99,7 @@ void quantize_scales(Blockwise4Parts& parts) {
 std::shared_ptr<const io::PackedMatrix> quantize4(const Tensor& W_OI, const QuantizationOptions& options, const std::string& where) {
   const int64_t elements = W_OI.numel(), block_size = options.block_size;
   Blockwise4Parts parts{std::string(kQuantizationTypes.name(options.type)), W_OI.size(0), W_OI.size(1), block_size, W_OI.scalar_type(),
-                        at::empty({(elements + 1) / 2}, at::kByte), at::empty({(elements + block_size - 1) / block_size}, at::kFloat), {}};
+                        at::empty({blocks_of(elements, 2)}, at::kByte), at::empty({blocks_of(elements, block_size)}, at::kFloat), {}};
   parts.codebook = codebook4(parts.format);
   const cpu::Codebook4 codebook = comparisons(parts.codebook, options.type == QuantizationType::kFp4);
   const auto zero = static_cast<uint8_t>(options.type == QuantizationType::kFp4 ? 0 : 7);
@@ -98,15 +107,17 @@ std::shared_ptr<const io::PackedMatrix> quantize4(const Tensor& W_OI, const Quan
   auto* const absmax = parts.absmax.mutable_data_ptr<float>();
   with_element(W_OI.scalar_type(), [&]<typename S>() {
     const auto* const values = static_cast<const S*>(W_OI.const_data_ptr());
-    std::array<float, 4096> wide;
-    std::array<uint8_t, 4096> block_codes;
-    for (int64_t begin = 0; begin < elements; begin += block_size) {
-      const int64_t count = std::min(block_size, elements - begin);
-      cpu::widen(values + begin, count, wide.data());
-      absmax[begin / block_size] = cpu::quantize_block4(wide.data(), count, count == block_size, codebook, block_codes.data());
-      require_finite(absmax[begin / block_size], where);
-      cpu::pack_nibbles(block_codes.data(), count, zero, codes + begin / 2);
-    }
+    ops::parallel_for(0, parts.absmax.size(0), kElementsPerThread / block_size, [&](int64_t first, int64_t last) {
+      std::array<float, 4096> wide;
+      std::array<uint8_t, 4096> block_codes;
+      for (int64_t block = first; block < last; ++block) {
+        const int64_t begin = block * block_size, count = std::min(block_size, elements - begin);
+        cpu::widen(values + begin, count, wide.data());
+        absmax[block] = cpu::quantize_block4(wide.data(), count, count == block_size, codebook, block_codes.data());
+        require_finite(absmax[block], where);
+        cpu::pack_nibbles(block_codes.data(), count, zero, codes + begin / 2);
+      }
+    });
   });
   if (options.double_quant) {
     quantize_scales(parts);
@@ -117,14 +128,17 @@ std::shared_ptr<const io::PackedMatrix> quantize4(const Tensor& W_OI, const Quan
 std::shared_ptr<const io::PackedMatrix> quantize8(const Tensor& W_OI, const std::string& where) {
   const int64_t outputs = W_OI.size(0), inputs = W_OI.size(1);
   const Tensor codes = at::empty({outputs, inputs}, at::kChar), scales = at::empty({outputs}, at::kFloat);
-  std::vector<float> row(static_cast<size_t>(inputs));
-  for (int64_t o = 0; o < outputs; ++o) {
-    const Tensor half = W_OI.select(0, o).to(at::kHalf);  // bitsandbytes' first step
-    cpu::widen(static_cast<const Half*>(half.const_data_ptr()), inputs, row.data());
-    const float absmax = cpu::quantize_row8(row.data(), inputs, codes.mutable_data_ptr<int8_t>() + o * inputs);
-    require_finite(absmax, where);
-    scales.mutable_data_ptr<float>()[o] = absmax;
-  }
+  auto* const to = codes.mutable_data_ptr<int8_t>();
+  auto* const absmax = scales.mutable_data_ptr<float>();
+  ops::parallel_for(0, outputs, std::max<int64_t>(1, kElementsPerThread / inputs), [&](int64_t first, int64_t last) {
+    std::vector<float> row(static_cast<size_t>(inputs));
+    for (int64_t o = first; o < last; ++o) {
+      const Tensor half = W_OI.select(0, o).to(at::kHalf);  // bitsandbytes' first step
+      cpu::widen(static_cast<const Half*>(half.const_data_ptr()), inputs, row.data());
+      absmax[o] = cpu::quantize_row8(row.data(), inputs, to + o * inputs);
+      require_finite(absmax[o], where);
+    }
+  });
   return std::make_shared<const Int8Rows>(codes, scales, W_OI.scalar_type(), where);
 }
 
@@ -133,6 +147,9 @@ std::shared_ptr<const io::PackedMatrix> quantize8(const Tensor& W_OI, const std:
 std::shared_ptr<const io::PackedMatrix> quantize(const Tensor& W_OI, const QuantizationOptions& options, const std::string& where) {
   if (W_OI.dim() != 2 || !is_value_dtype(W_OI.scalar_type()) || !W_OI.is_cpu()) {
     throw std::invalid_argument("quantize: a matrix in float32, bfloat16 or float16 on the CPU is expected");
+  }
+  if (W_OI.numel() == 0) {
+    model_error(where, "found a matrix without elements, expected a weight");
   }
   if (options.type == QuantizationType::kInt8) {
     return quantize8(W_OI.contiguous(), where);

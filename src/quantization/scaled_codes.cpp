@@ -8,6 +8,7 @@
 
 #include "lora/base/error.h"
 #include "lora/io/tensor_facts.h"
+#include "quantization/blocks.h"
 #include "quantization/cpu/scaled_codes.h"
 #include "quantization/elements.h"
 
@@ -15,13 +16,7 @@ namespace lora::quantization {
 
 namespace {
 
-constexpr int64_t kMostSize = int64_t{1} << 31;  // of rows and of columns, so that their product is below 2^63
-
 constexpr int64_t kTableSize = 16;  // of cpu::make_scale_tables
-
-int64_t blocks_of(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 cpu::CodeKind kernel_kind(Codes kind) {
   return kind == Codes::kUnsigned ? cpu::CodeKind::kUnsigned : kind == Codes::kSigned ? cpu::CodeKind::kSigned : cpu::CodeKind::kTable;

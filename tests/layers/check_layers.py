@@ -14,7 +14,8 @@ import sys
 LAYERS = [
     ["base"],
     ["io", "tokenizer", "metrics"],
-    ["quantization", "ops", "comm"],
+    ["ops", "comm"],
+    ["quantization"],
     ["nn"],
     ["models", "peft", "data", "optim"],
     ["checkpoint", "generate", "torchscript"],

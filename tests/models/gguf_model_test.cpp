@@ -5,10 +5,12 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "lora/base/bundle.h"
 #include "lora/io/gguf.h"
+#include "lora/io/gguf_file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/open_checkpoint.h"
@@ -121,6 +123,19 @@ TEST(GgufModels, WhatIsNotKnownIsRefusedByName) {
                [&] { read_model_config(experts); });
   const fs::path vocabulary = kFolder / "tokenizer_gpt2.gguf";
   expect_error(ErrorKind::kModel, {"num_hidden_layers"}, [&] { load_base_model(options_of(vocabulary), 0); });
+}
+
+TEST(GgufModels, AScaleThatIsNotFiniteIsAnError) {
+  std::string bytes = read_file(kFolder / "llama.gguf", ErrorKind::kModel);
+  const io::GgufFile whole(kFolder / "llama.gguf");
+  const auto tensor = std::find_if(whole.tensors().begin(), whole.tensors().end(), [](const auto& each) { return each.name == "blk.0.attn_q.weight"; });
+  ASSERT_NE(tensor, whole.tensors().end());
+  ASSERT_STREQ(tensor->type->name, "Q8_0");
+  bytes[tensor->begin + static_cast<size_t>(tensor->type->bytes)] = 0x00;  // the second block's scale
+  bytes[tensor->begin + static_cast<size_t>(tensor->type->bytes) + 1] = 0x7e;
+  const TemporaryFolder folder;
+  const fs::path file = folder.write("damaged.gguf", bytes);
+  expect_error(ErrorKind::kModel, {"model.layers.0.self_attn.q_proj.weight", "not finite"}, [&] { load_base_model(options_of(file), 0); });
 }
 
 }  // namespace

@@ -20,10 +20,9 @@ fs::path packed_folder(const std::string& name) {
   return fs::path(test::data_folder()) / "quantized" / name;
 }
 
-/// bitsandbytes does not round values to the half dtype of quant_state in a pass without gradients, and the rotary frequencies of the
-/// reference of `actorder` are rounded to bfloat16.
+/// The rotary frequencies of the reference of `actorder` are rounded to bfloat16.
 double tolerance_of(const std::string& name) {
-  return name == "bitsandbytes_models/nf4_dq" ? 1e-2 : name == "bitsandbytes_models/fp4" || name.ends_with("actorder") ? 2e-3 : 1e-5;
+  return name.ends_with("actorder") ? 2e-3 : 1e-5;
 }
 
 class PackedModels : public testing::TestWithParam<const char*> {};

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include <limits>
@@ -23,6 +24,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using test::expect_error;
 
 fs::path data_folder() {
@@ -186,6 +188,25 @@ TEST(QuantizedLoading, AWeightThatIsNotFiniteIsAnError) {
     expect_error(ErrorKind::kModel, {"model.layers.1.mlp.up_proj.weight", "not finite"},
                  [&] { load_base_model(quantized_options(folder.path(), type), 0); });
   }
+}
+
+/// What is logged while the folder is loaded.
+std::string log_of(const ModelOptions& options) {
+  testing::internal::CaptureStderr();
+  load_base_model(options, 0);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(QuantizedLoading, SaysThatPackedWeightsAreDecoded) {
+  const fs::path folder = data_folder() / "quantized/bitsandbytes_models/nf4_dq";
+  ModelOptions options = quantized_options(folder, QuantizationKind::kInt8);
+  EXPECT_THAT(log_of(options), HasSubstr("weights stored as nf4-dq are decoded and quantised again as int8, which rounds them a second time"));
+  EXPECT_THAT(load_base_model(options, 0).quantization, HasSubstr("int8 ("));
+  options.quantization->type = QuantizationKind::kNone;
+  EXPECT_THAT(log_of(options), HasSubstr("weights stored as nf4-dq are decoded to plain numbers, which occupy "));
+  options.quantization.reset();
+  EXPECT_THAT(log_of(options), Not(HasSubstr("decoded")));
+  EXPECT_THAT(log_of(quantized_options(data_folder() / kLlama, QuantizationKind::kInt8)), Not(HasSubstr("decoded")));
 }
 
 TEST(PlainModules, AreThoseOfTransformersSkipList) {

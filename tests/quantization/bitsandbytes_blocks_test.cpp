@@ -4,15 +4,18 @@
 
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
+#include "lora/ops/packed_weight.h"
 #include "lora/quantization/blockwise4.h"
 #include "lora/quantization/int8_rows.h"
 #include "lora/quantization/quantize.h"
+#include "lora/quantization/selected_rows.h"
 #include "support/paths.h"
 #include "support/tensors.h"
 
 namespace lora::quantization {
 namespace {
 
+using test::expect_close;
 using test::expect_equal;
 
 /// The goldens of one type.
@@ -29,6 +32,7 @@ class Blocks {
     const std::string key = type_ + "." + name;
     return expected_.contains(key) ? expected_.tensor(key) : Tensor();
   }
+  Tensor product(const std::string& name, const char* part) const { return products_.tensor(type_ + "." + name + "." + part); }
   /// The JSON next to a 4-bit weight.
   Json state(const std::string& name) const {
     const Tensor bytes = packed(name + ".weight.quant_state.bitsandbytes__" + type_.substr(0, 3));
@@ -49,7 +53,8 @@ class Blocks {
  private:
   static inline const fs::path kFolder = test::kData / "quantized" / "bitsandbytes_blocks";
   std::string type_;
-  io::SafetensorsFile packed_, sources_{kFolder / "sources.safetensors"}, expected_{kFolder / "expected.safetensors"};
+  io::SafetensorsFile packed_, sources_{kFolder / "sources.safetensors"}, expected_{kFolder / "expected.safetensors"},
+      products_{kFolder / "products.safetensors"};
 };
 
 class FourBits : public testing::TestWithParam<const char*> {};
@@ -78,6 +83,23 @@ TEST_P(FourBits, BytesAndValuesAreThoseOfBitsandbytes) {
     }
   }
   EXPECT_TRUE(compared >= 9 || type == "fp4_dq") << compared;
+}
+
+TEST_P(FourBits, ProductsAreThoseOfBitsandbytesInTraining) {
+  const std::string type = GetParam();
+  const Blocks blocks(type);
+  for (const std::string name : {"bfloat16_20x64", "float16_20x64"}) {
+    const auto matrix = std::make_shared<const Blockwise4>(blocks.stored(name), name);
+    const auto rows = select_rows(matrix, {3, 4, 17});  // the same rule for a part of a matrix
+    const ops::PackedWeight weight(matrix, at::kFloat), part(rows, at::kFloat);
+    const Tensor x = blocks.product(name, "x"), y = blocks.product(name, "y"), dy = blocks.product(name, "dy");
+    const std::string what = type + " " + name;
+    expect_close(weight.multiply(x, std::nullopt), y, 1e-6, what);
+    expect_close(weight.multiply(x.slice(0, 0, 2), std::nullopt), y.slice(0, 0, 2), 1e-6, what + ", few tokens");
+    expect_close(part.multiply(x, std::nullopt), y.index_select(1, at::tensor({3, 4, 17})), 1e-6, what + ", some rows");
+    expect_close(weight.multiply_transposed(dy), blocks.product(name, "dx"), 1e-6, what);
+    expect_equal(weight.dequantised(), io::decoded(*matrix, matrix->value_dtype()).to(at::kFloat), what);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, FourBits, testing::Values("nf4", "nf4_dq", "fp4", "fp4_dq"));

@@ -83,6 +83,26 @@ TEST(GgufMatrix, MultipliesRows) {
   });
 }
 
+TEST(GgufMatrix, IsFiniteIfItsValuesAre) {
+  const io::GgufFile file(kFolder / "blocks.gguf");
+  for (const io::GgufTensor& tensor : file.tensors()) {
+    if (!is_gguf_block(*tensor.type)) {
+      continue;
+    }
+    // A NaN of float16 in every place of the last block: scales, and codes that only look like it.
+    const Tensor bytes = at::zeros({file.bytes(tensor).numel()}, at::kByte);
+    const int64_t last = bytes.numel() - tensor.type->bytes;
+    for (int64_t place = last; place + 2 <= bytes.numel(); ++place) {
+      const Tensor damaged = bytes.clone();
+      damaged[place + 1] = 0x7e;
+      const auto matrix = gguf_matrix(damaged, tensor.shape[0], tensor.shape[1], *tensor.type);
+      const bool expected = at::isfinite(io::decoded(*matrix, at::kFloat)).all().item<bool>();
+      EXPECT_EQ(matrix->is_finite(), expected) << tensor.name << " " << place - last;
+      EXPECT_EQ(select_rows(matrix, {1, 0})->is_finite(), expected);
+    }
+  }
+}
+
 TEST(GgufMatrix, RowsCanBeSelected) {
   const io::GgufFile file(kFolder / "blocks.gguf");
   const io::SafetensorsFile expected(kFolder / "expected.safetensors");

@@ -6,10 +6,17 @@
 
 #include <bit>
 #include <cstring>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "lora/quantization/blockwise4.h"
 #include "lora/quantization/quantize.h"
+#include "lora/quantization/selected_rows.h"
+#include "support/expect_error.h"
+#include "support/single_thread.h"
 #include "support/tensors.h"
 
 namespace lora::quantization {
@@ -91,6 +98,33 @@ const std::vector<Case> kCases{{7, 64, {}},
                                {6, 100, {QuantizationType::kInt8}},
                                {2, 4096, {QuantizationType::kNf4, false, 4096}}};
 
+TEST(Quantize, HasTheSameBytesWithAnyNumberOfThreads) {
+  // More than two threads' shares of elements, of rows and of scales; blocks and rows end where no share does.
+  const Tensor W = normal({1500, 1733}, 7, at::kFloat);
+  for (const QuantizationOptions& options : {QuantizationOptions{QuantizationType::kNf4, true, 32}, {QuantizationType::kFp4, false, 4096},
+                                             {QuantizationType::kInt8}}) {
+    const std::map<std::string, Tensor> alone = [&] {
+      const test::Threads threads(1);
+      return quantize(W, options)->tensors();
+    }();
+    const test::Threads threads(3);
+    for (const auto& [part, tensor] : quantize(W, options)->tensors()) {
+      expect_equal(tensor, alone.at(part), part);
+    }
+    const Tensor damaged = W.clone();
+    damaged.view({-1})[-5] = std::numeric_limits<float>::infinity();
+    test::expect_error(ErrorKind::kModel, {"one weight", "not finite"}, [&] { quantize(damaged, options, "one weight"); });
+  }
+}
+
+TEST(Quantize, ScalesThatDifferByLessThanTheSmallestNumberAreCodes) {
+  // Centred scales are so small that their reciprocal is infinite.
+  const Tensor W = at::ones({300, 64}) * 0x1p-110;
+  W[7] *= 1 + 0x1p-23;
+  const auto matrix = quantize(W, {QuantizationType::kNf4, true, 64});
+  expect_close(io::decoded(*matrix, at::kFloat) * 0x1p110, W * 0x1p110, 1e-6);
+}
+
 TEST(PackedFormats, EveryTileIsAPartOfTheWhole) {
   for (const Case& c : kCases) {
     for (const at::ScalarType value : {at::kFloat, at::kBFloat16, at::kHalf}) {
@@ -110,6 +144,46 @@ TEST(PackedFormats, EveryTileIsAPartOfTheWhole) {
       }
     }
   }
+}
+
+/// The values that a device's kernels compute from the codes, by the letter of io::BlockCodes.
+Tensor values_of(const io::BlockCodes& codes, int64_t rows, int64_t columns) {
+  const Tensor element = at::arange(rows * columns), bytes = codes.codes.flatten();
+  Tensor values = bytes.to(at::kFloat);
+  if (codes.table.defined()) {
+    values = codes.table.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kLong));
+  }
+  Tensor scales = codes.scales;
+  if (codes.nested_table.defined()) {
+    const Tensor group = at::arange(scales.size(0)).floor_divide(codes.nested_block_size);
+    scales = codes.nested_table.index_select(0, scales.to(at::kLong)) * codes.nested_scales.index_select(0, group) + codes.offset;
+  }
+  return (values.slice(0, 0, rows * columns) * scales.index_select(0, element.floor_divide(codes.block_size)) * codes.unit).view({rows, columns});
+}
+
+TEST(PackedFormats, KernelsGetTheCodesOfTheirRows) {
+  const auto run = [](int64_t begin, int64_t end) {
+    std::vector<int64_t> rows(static_cast<size_t>(end - begin));
+    std::iota(rows.begin(), rows.end(), begin);
+    return rows;
+  };
+  const std::vector<std::pair<QuantizationOptions, bool>> types{
+      {{}, true}, {{QuantizationType::kFp4, true, 32}, true}, {{QuantizationType::kInt8}, true}, {{QuantizationType::kNf4, false, 128}, false}};
+  for (const auto& [options, begins_with_a_block] : types) {
+    const std::shared_ptr<const io::PackedMatrix> matrix = quantize(normal({272, 64}, 5, at::kFloat), options);
+    const Tensor W = io::decoded(*matrix, at::kFloat);
+    expect_close(values_of(*matrix->block_codes(), 272, 64), W, 1e-7);
+    // Row 128 begins with the 256th block of 32, row 129 with the second half of a block of 128.
+    const int64_t begin = begins_with_a_block ? 128 : 129;
+    const auto part = select_rows(matrix, run(begin, 211));
+    ASSERT_EQ(part->block_codes().has_value(), begins_with_a_block) << matrix->format();
+    if (begins_with_a_block) {
+      expect_close(values_of(*part->block_codes(), 211 - begin, 64), W.slice(0, begin, 211), 1e-7, matrix->format());
+    }
+    EXPECT_FALSE(select_rows(matrix, {128, 130})->block_codes().has_value());
+  }
+  const auto nested = quantize(normal({272, 64}, 5, at::kFloat), {QuantizationType::kFp4, true, 32});
+  EXPECT_FALSE(select_rows(nested, run(4, 9))->block_codes().has_value()) << "inside a block of scales";
 }
 
 TEST(PackedFormats, RowsAreMultipliedAsTheirValuesAre) {

@@ -164,6 +164,15 @@ TEST(PackedCheckpoint, ReadsWhatAutoRoundNamesAfterOtherTools) {
   }
 }
 
+TEST(PackedCheckpoint, AGroupLargerThanTheMatrixIsOneGroup) {
+  for (const int64_t size : {int64_t{4096}, int64_t{1} << 40, INT64_MAX}) {
+    ChangedFolder folder("gptq/8bit");
+    ASSERT_EQ(folder.section()["group_size"], -1);
+    folder.section()["group_size"] = size;
+    expect_same(folder.open()->tensor(kModule + ".weight"), open_packed(quantized_folder("gptq/8bit"))->tensor(kModule + ".weight"), "8bit");
+  }
+}
+
 TEST(PackedCheckpoint, RefusesOtherVariantsByName) {
   const auto refused = [](const std::string& name, const std::string& key, const Json& value, const std::vector<std::string>& parts) {
     ChangedFolder folder(name);
@@ -176,6 +185,7 @@ TEST(PackedCheckpoint, RefusesOtherVariantsByName) {
   refused("gptq/4bit", "bits", 5, {"quantization_config.bits", "5", "2, 3, 4 or 8"});
   refused("gptq/4bit", "group_size", 0, {"quantization_config.group_size"});
   refused("gptq/4bit", "quant_method", "aqlm", {"quant_method", "aqlm", "compressed-tensors"});
+  refused("gptq/4bit", "group_size", INT64_MAX, {"scales"});
   refused("fp8/blocks128", "weight_block_size", 3, {"weight_block_size", "two positive"});
   refused("compressed_tensors/pack_quantized", "format", "nvfp4-pack-quantized", {"quantization_config.format", "nvfp4", "int-quantized"});
 }
@@ -198,6 +208,8 @@ TEST(PackedCheckpoint, NamesThePartThatIsMissingOrDoesNotFit) {
   refused("hqq/4bit", "shape", at::full({2}, 64, at::kInt));
   refused("hqq/4bit", "nbits", at::scalar_tensor(3, at::kInt));
   refused("bitsandbytes_models/nf4", "weight.absmax", {});
+  refused("bitsandbytes_models/nf4", "weight.quant_map", at::linspace(-1, 1, 16));
+  refused("compressed_tensors/pack_quantized", "weight_packed", at::zeros({8, 32}));
 }
 
 }  // namespace

@@ -50,6 +50,11 @@ class PackedMatrix {
   virtual at::Device device() const = 0;
   /// The dtype that the format gives its values: each is rounded to it before anything is computed with it.
   virtual at::ScalarType value_dtype() const = 0;
+  /// The matrix that forward products in `dtype` multiply by, if the format's own implementation rounds values in another way there;
+  /// null: this one.
+  virtual std::shared_ptr<const PackedMatrix> in_forward([[maybe_unused]] at::ScalarType dtype) const { return nullptr; }
+  /// Whether its scales, and hence its values, are numbers: neither NaN nor infinite.
+  virtual bool is_finite() const;
   /// The columns of tiles should begin at multiples of this, so that blocks are not cut.
   virtual int64_t column_step() const { return 1; }
 

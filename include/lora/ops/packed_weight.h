@@ -12,7 +12,7 @@ namespace lora::ops {
 class PackedWeight : public LinearWeight {
  public:
   /// @param dtype of inputs and outputs, in which products are computed.
-  PackedWeight(std::shared_ptr<const io::PackedMatrix> matrix, at::ScalarType dtype) : matrix_(std::move(matrix)), dtype_(dtype) {}
+  PackedWeight(std::shared_ptr<const io::PackedMatrix> matrix, at::ScalarType dtype);
 
   const io::PackedMatrix& matrix() const { return *matrix_; }
   /// Bytes that a product needs besides its operands and its result: the largest decoded tile.
@@ -30,6 +30,7 @@ class PackedWeight : public LinearWeight {
 
  private:
   std::shared_ptr<const io::PackedMatrix> matrix_;
+  std::shared_ptr<const io::PackedMatrix> forward_;  ///< what multiply() multiplies by: `matrix_`, or the same codes rounded otherwise
   at::ScalarType dtype_;
 };
 

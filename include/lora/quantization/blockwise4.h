@@ -50,6 +50,8 @@ class Blockwise4 : public io::PackedMatrix {
   at::ScalarType value_dtype() const override { return parts_.value_dtype; }
   int64_t column_step() const override { return 64; }
 
+  /// bitsandbytes' forward pass decodes to the inputs' dtype at once. Its backward pass and its dequantize_4bit round to value_dtype first.
+  std::shared_ptr<const io::PackedMatrix> in_forward(at::ScalarType dtype) const override;
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override;
   void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override;
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override;

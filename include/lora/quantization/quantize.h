@@ -22,7 +22,7 @@ struct QuantizationOptions {
 };
 
 /// W [O, I] (float32, bfloat16 or float16, on the CPU) in few bits, with the bytes of bitsandbytes' CPU code; blocks of zeros have its
-/// values, maybe with other bytes. Its value_dtype() is W's dtype. Runs on the calling thread.
+/// values, maybe with other bytes. Its value_dtype() is W's dtype. Runs on all threads, whose number does not change the bytes.
 /// @param where for errors: file and tensor. Throws model Error if W has values that are not finite.
 std::shared_ptr<const io::PackedMatrix> quantize(const Tensor& W_OI, const QuantizationOptions& options,
                                                  const std::string& where = "quantization");

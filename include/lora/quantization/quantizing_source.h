@@ -36,10 +36,10 @@ class PlainModules {
 /// How the weights of a model are quantised while they are loaded.
 struct LoadingOptions {
   QuantizationOptions quantization;
-  at::ScalarType dtype;       ///< weights are converted to it first, as in transformers, so that it is the dtype of the packed values
-  bool inputs_first = false;  ///< projections are stored [in, out] (transformers' Conv1D); packed they are [out, in]
+  at::ScalarType dtype;                   ///< weights are converted to it first, as in transformers, so that it is the dtype of the packed values
+  bool inputs_first = false;              ///< projections are stored [in, out] (transformers' Conv1D); packed they are [out, in]
   std::vector<std::string> skip_modules;  ///< see PlainModules
-  std::string where;  ///< the model's folder, for errors
+  std::string where;                      ///< the model's folder, for errors
 };
 
 /// A weight as it is loaded quantised: converted to options.dtype and then packed, [out, in]. A stack of matrices [N, O, I] becomes one
@@ -49,8 +49,8 @@ std::shared_ptr<const io::PackedMatrix> quantized_weight(const io::StoredWeight&
                                                          const LoadingOptions& options);
 
 /// A source whose projections are quantised one by one when they are asked for: at any time there is one tensor of plain numbers, whose
-/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules. What get()
-/// gives, for routers and tables, stays plain.
+/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules, which have what
+/// the source has. What get() gives, for routers and tables, is plain.
 class QuantizingSource : public io::WeightSource {
  public:
   /// Throws config Error for an entry of skip_modules that is not a regular expression.

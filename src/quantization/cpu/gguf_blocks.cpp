@@ -183,7 +183,52 @@ LORA_INLINE void decode_all(const uint8_t* blocks, int64_t count, int64_t bytes,
   }
 }
 
+/// Where a block has its float16 scale, and the scale of its minimums: the same place if it has none. -1: its scale is no float16.
+struct ScalePlaces {
+  int scale;
+  int of_least;
+};
+ScalePlaces scale_places(GgufBlock format) {
+  switch (format) {
+    case GgufBlock::kQ4_1:
+    case GgufBlock::kQ5_1:
+    case GgufBlock::kQ4_K:
+    case GgufBlock::kQ5_K:
+      return {0, 2};
+    case GgufBlock::kQ2_K:
+      return {80, 82};
+    case GgufBlock::kQ3_K:
+      return {108, 108};
+    case GgufBlock::kQ6_K:
+      return {208, 208};
+    case GgufBlock::kMXFP4:
+      return {-1, -1};
+    case GgufBlock::kQ4_0:
+    case GgufBlock::kQ5_0:
+    case GgufBlock::kQ8_0:
+    case GgufBlock::kIQ4_NL:
+    case GgufBlock::kIQ4_XS:
+      break;
+  }
+  return {0, 0};
+}
+
+bool is_finite_half(const uint8_t* bytes) {
+  uint16_t bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return (bits & 0x7c00) != 0x7c00;
+}
+
 }  // namespace
+
+bool has_finite_scales(GgufBlock format, const uint8_t* blocks, int64_t bytes, int64_t block_bytes) {
+  const ScalePlaces places = scale_places(format);
+  bool all = true;
+  for (const uint8_t* block = blocks; places.scale >= 0 && block < blocks + bytes; block += block_bytes) {
+    all = all && is_finite_half(block + places.scale) && is_finite_half(block + places.of_least);
+  }
+  return all;
+}
 
 LORA_SIMD void decode_gguf(GgufBlock format, const uint8_t* blocks, int64_t count, float* out) {
   switch (format) {

@@ -11,6 +11,9 @@ enum class GgufBlock { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ2_K, kQ3_K, kQ4_K, k
 /// Writes the values of `count` blocks, one after the other, to `out`: the same bits as the gguf package's `dequantize`.
 void decode_gguf(GgufBlock format, const uint8_t* blocks, int64_t count, float* out);
 
+/// Whether the float16 scales of blocks of `block_bytes` bytes each, `bytes` in all, are neither NaN nor infinite.
+bool has_finite_scales(GgufBlock format, const uint8_t* blocks, int64_t bytes, int64_t block_bytes);
+
 /// Rounds `count` values to the nearest, ties to even.
 void narrow_gguf(const float* from, int64_t count, BFloat16* to);
 void narrow_gguf(const float* from, int64_t count, Half* to);

@@ -25,9 +25,10 @@ LORA_INLINE bool is_finite(float x) {
   return (std::bit_cast<uint32_t>(x) & kInfinity) != kInfinity;
 }
 
+/// To [-1, 1]; a NaN becomes -1. (0 · infinity, in a block whose largest magnitude is so small that its reciprocal is infinite.)
 LORA_INLINE float clamped(float x) {
-  x = x < -1.0F ? -1.0F : x;
-  return x > 1.0F ? 1.0F : x;
+  x = x > -1.0F ? x : -1.0F;
+  return x < 1.0F ? x : 1.0F;
 }
 
 /// Numbers that are compared at a time.

@@ -1,0 +1,15 @@
+// Sizes that files may name.
+#pragma once
+#include <cstdint>
+
+namespace lora::quantization {
+
+/// The most rows, and the most columns, of a packed matrix: their product is below 2^63.
+constexpr int64_t kMostSize = int64_t{1} << 31;
+
+/// How many blocks of `size` cover `count`, for any positive size.
+constexpr int64_t blocks_of(int64_t count, int64_t size) {
+  return count / size + (count % size != 0 ? 1 : 0);
+}
+
+}  // namespace lora::quantization
