@@ -246,6 +246,8 @@ TEST(Findings, OfSeveralAdapters) {
   expect(R"([{"learning_rate": 0}])", {"[adapter[0].learning_rate] found 0, expected a number > 0"});
   sandbox.write("out/a/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"]})");
   expect(R"([{"name": "b", "init_from": "out/a"}, {"name": "a"}])", {"[adapter[0].init_from]"});
+  expect(R"([{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "task_type": "SEQ_CLS"}])",
+         {"[adapter[1].task_type] found \"SEQ_CLS\" with training.objective \"causal_lm\", expected"});
   // What is wrong outside is said once.
   EXPECT_EQ(sandbox.findings(smallest(), {R"(adapter=[{"name": "a"}, {"name": "b"}])", "training.seed=x"}).size(), 1u);
 }

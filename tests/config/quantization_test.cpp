@@ -75,5 +75,15 @@ TEST(Quantization, Exclusions) {
           "TorchScript model keeps its own weights"});
 }
 
+/// Its values are those of a file, whatever the base was when LoftQ made them.
+TEST(Quantization, LoftqIsNoStartOfAnAdapterThatContinuesAnother) {
+  const Sandbox sandbox;
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "loftq",
+                                                 "loftq_config": {"loftq_bits": 4, "loftq_iter": 1}})");
+  for (const char* base : {"null", R"({"type": "nf4"})", R"({"type": "int8"})", R"({"type": "none"})"}) {
+    EXPECT_THAT(sandbox.findings(smallest(), {"adapter.init_from=start", std::string("model.quantization=") + base}), IsEmpty()) << base;
+  }
+}
+
 }  // namespace
 }  // namespace lora::config
