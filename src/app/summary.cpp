@@ -109,7 +109,7 @@ void add_quantization_lines(std::vector<std::string>& lines, const nn::Model& mo
     lines.push_back("             projections of plain numbers: " + join(packed.plain, ", ", kNamed));
   }
   if (packed.experts > 0) {
-    lines.push_back("             experts are packed too, unlike by bitsandbytes: " + counted(packed.experts, "tensor"));
+    lines.push_back("             experts are packed too, which bitsandbytes leaves as they are: " + counted(packed.experts, "tensor"));
   }
 }
 
