@@ -130,8 +130,7 @@ std::vector<Choice> quantization_choices() {
        {{"adapter.loftq_config.loftq_bits", only({8, nullptr}), "8"}}},
       {"model.quantization.type",
        [](const RunConfig& run) {
-         return starts_by_loftq(run) &&
-                (has_quantization(run, QuantizationKind::kNf4) || has_quantization(run, QuantizationKind::kFp4));
+         return starts_by_loftq(run) && (has_quantization(run, QuantizationKind::kNf4) || has_quantization(run, QuantizationKind::kFp4));
        },
        std::nullopt,
        {{"adapter.loftq_config.loftq_bits", only({4, nullptr}), "4"}}},

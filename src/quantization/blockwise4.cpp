@@ -33,8 +33,8 @@ std::string described(const Tensor& tensor) {
 /// A part with one dimension. Throws unless it has that dtype and number of elements.
 Tensor checked(const Tensor& part, at::ScalarType dtype, int64_t count, const std::string& name, const std::string& where) {
   if (!part.defined() || part.scalar_type() != dtype || part.numel() != count) {
-    model_error(where, name + ": found " + (part.defined() ? described(part) : "nothing") + ", expected " + c10::toString(dtype) + " with " +
-                           std::to_string(count) + " elements");
+    model_error(where, name + ": found " + (part.defined() ? described(part) : "nothing") + ", expected " + c10::toString(dtype) +
+                           " with " + std::to_string(count) + " elements");
   }
   return part.contiguous().view({count});
 }
@@ -232,7 +232,8 @@ Tensor Blockwise4::decoded(const io::Tile& tile, at::ScalarType dtype) const {
     absmax = parts_.nested->map.index_select(0, absmax.to(at::kInt)) * parts_.nested->absmax.index_select(0, block) + parts_.nested->offset;
   }
   const Tensor bytes = parts_.codes.slice(0, first * step / 2, std::min(last * step / 2, parts_.codes.size(0)));
-  Tensor values = parts_.codebook.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kInt));
+  Tensor values =
+      parts_.codebook.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kInt));
   values = at::constant_pad_nd(values, {0, (last - first) * step - values.size(0)}).view({-1, step}).mul_(absmax.unsqueeze(1));
   return values.flatten().slice(0, begin - first * step, end - first * step).view({tile.rows(), parts_.columns})
       .slice(1, tile.column_begin, tile.column_end).to(value_dtype()).to(dtype).contiguous();

@@ -164,8 +164,8 @@ std::vector<std::string> PackedCheckpoint::notes() const {
     }
   }
   if (count > 0) {
-    notes.push_back(std::to_string(count) + " weights cannot stay packed, because their groups cross the ends of rows: they are decoded, to " +
-                    human_bytes(bytes));
+    notes.push_back(std::to_string(count) +
+                    " weights cannot stay packed, because their groups cross the ends of rows: they are decoded, to " + human_bytes(bytes));
   }
   return notes;
 }

@@ -28,7 +28,8 @@ class SelectedRows : public io::PackedMatrix {
     });
   }
   void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
-    for_each_run(row_begin, row_end, [&](int64_t first, int64_t last, int64_t offset) { matrix_->multiply_rows(x, first, last, y + offset); });
+    for_each_run(row_begin, row_end,
+                 [&](int64_t first, int64_t last, int64_t offset) { matrix_->multiply_rows(x, first, last, y + offset); });
   }
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override {
     std::vector<Tensor> parts;

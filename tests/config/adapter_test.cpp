@@ -207,7 +207,8 @@ TEST(Adapter, FindingsOfStarts) {
   expect(R"({"loftq_config": {"loftq_bits": 4}})", "[adapter.loftq_config] needs init_lora_weights \"loftq\": found true");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
          "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");
-  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] cannot be combined with use_rslora");
+  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})",
+         "[adapter.init_lora_weights] cannot be combined with use_rslora");
   EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_lora_weights": "olora", "use_rslora": true})")), IsEmpty());
   expect(R"({"eva_config": {}})", "[adapter.eva_config] needs init_lora_weights \"eva\": found true");
   expect(R"({"init_lora_weights": "eva", "eva_config": {"rho": 0.5}})", "[adapter.eva_config.rho] found 0.5, expected a number >= 1");

@@ -198,9 +198,10 @@ TEST(Findings, WhatAChoiceExcludes) {
   expect({module, graphs},
          {"[training.cuda_graphs] found true with a TorchScript model, expected false: such a model reads the lengths of documents on the "
           "host"});
-  expect({module, "adapter=null", "training.gradient_checkpointing=full"},
-         {"[adapter] found null, expected an object: a TorchScript model can only be trained with an adapter",
-          "[training.gradient_checkpointing] found \"full\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known"});
+  expect(
+      {module, "adapter=null", "training.gradient_checkpointing=full"},
+      {"[adapter] found null, expected an object: a TorchScript model can only be trained with an adapter",
+       "[training.gradient_checkpointing] found \"full\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known"});
   // A value that is wrong by itself is reported once.
   expect({module, "adapter=3"}, {sandbox.findings(smallest(), {"adapter=3"})});
   expect({labels, rows, "data.packing=3"}, {"[data.packing] found 3, expected true or false"});

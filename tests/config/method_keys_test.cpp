@@ -21,8 +21,10 @@ const Table<PrefixOptions>& prefix_table() {
   static const Table<PrefixOptions> kTable = [] {
     Table<PrefixOptions> table;
     table.fixed("peft_type", {"PREFIX"}, "")
-        .value("num_virtual_tokens", [](auto& o) -> auto& { return o.num_virtual_tokens; }, integer(1, 100), "")
-        .value("prefix_projection", [](auto& o) -> auto& { return o.prefix_projection; }, boolean(), "");
+        .value(
+            "num_virtual_tokens", [](auto& o) -> auto& { return o.num_virtual_tokens; }, integer(1, 100), "")
+        .value(
+            "prefix_projection", [](auto& o) -> auto& { return o.prefix_projection; }, boolean(), "");
     add_metadata(table);
     add_init_from(table);
     return table;
@@ -101,7 +103,8 @@ TEST(MethodKeys, AStoredAdapterIsSettledForComputing) {
   const Sandbox sandbox;
   Findings findings;
   const Json config = Json::parse(R"({"peft_type": "PREFIX", "num_virtual_tokens": 7, "revision": "main"})");
-  const PrefixOptions options = read_stored(prefix_keys(), config, sandbox.folder(), stored_place(sandbox.folder(), {"--adapter", findings}));
+  const PrefixOptions options =
+      read_stored(prefix_keys(), config, sandbox.folder(), stored_place(sandbox.folder(), {"--adapter", findings}));
   findings.throw_if_any();
   EXPECT_EQ(options.num_virtual_tokens, 7);
   EXPECT_EQ(options.init_from, sandbox.folder());

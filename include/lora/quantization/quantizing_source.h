@@ -42,8 +42,9 @@ struct LoadingOptions {
 };
 
 /// A source whose projections are quantised one by one when they are asked for: at any time there is one tensor of plain numbers, whose
-/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules; a stack of matrices [N, O, I] becomes one matrix [N · O, I]. What get() gives, for routers and tables, stays plain. A
-/// matrix that is packed already is decoded first.
+/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules; a stack of
+/// matrices [N, O, I] becomes one matrix [N · O, I]. What get() gives, for routers and tables, stays plain. A matrix that is packed already
+/// is decoded first.
 class QuantizingSource : public io::WeightSource {
  public:
   /// Throws config Error for an entry of skip_modules that is not a regular expression.
