@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "app/adapter_templates.h"
+#include "app/convert_model.h"
 #include "app/convert_report.h"
 #include "app/flag_value.h"
 #include "app/model_path.h"
@@ -72,6 +73,7 @@ void require_consistent_convert_flags(const ConvertRequest& request) {
   require_companion_flag(request.extract, "--extract", !request.tuned.empty(), "--tuned");
   require_companion_flag(!request.base.empty(), "--base", request.extract, "--extract");
   require_companion_flag(!request.tuned.empty(), "--tuned", request.extract, "--extract");
+  require_companion_flag(request.max_shard_size.has_value(), "--max-shard-size", /*needed=*/false, "--quantize");
   require_companion_flag(!request.target_modules.empty(), "--target-modules", request.extract, "--extract");
   if (!request.extract && request.adapter.empty()) {
     config_error("--adapter", "is missing: expected the adapter to convert, or --extract");
@@ -202,6 +204,7 @@ peft::ExtractionTargets extraction_targets(const fs::path& base, const std::vect
 
 void take(peft::Approximation approximation, ConvertReport& report, peft::Adapter& adapter) {
   approximation.adapter.base_fingerprint = adapter.base_fingerprint;
+  approximation.adapter.base_quantization = adapter.base_quantization;
   approximation.adapter.labels = adapter.labels;
   report.relative_error = approximation.relative_error();
   report.modules = std::move(approximation.modules);
@@ -279,11 +282,16 @@ fs::path checked_adapter_folder(const ConvertRequest& request, peft::AdapterForm
 }  // namespace
 
 int convert_command(const ConvertRequest& request) {
+  if (!request.quantize.empty()) {
+    convert_model(request);
+    return 0;
+  }
   require_consistent_convert_flags(request);
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);
-  const peft::WriteOptions options{flag_value(kDtypes, request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
+  const peft::WriteOptions options{flag_value(kDtypes, request.dtype.empty() ? "float32" : request.dtype, "--dtype"), request.kohya_prefix,
+                                   request.drop_unsupported};
   const fs::path output = checked_adapter_folder(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);

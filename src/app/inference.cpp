@@ -151,13 +151,16 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
 }
 
 models::ModelOptions model_options(const InferenceRequest& request) {
-  const models::ModelOptions options =
+  models::ModelOptions options =
       config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript,
                                 request.quantize, request.inputs, request.output},
                                request.surroundings);
   if (options.quantization && options.is_torchscript()) {
     config_error("--quantize", "found '" + request.quantize + "' for a TorchScript model, expected a Hugging Face folder: " +
                                    "a module keeps its own weights");
+  }
+  if (request.quantization) {
+    options.quantization = request.quantization;
   }
   require_model(options, "--model");
   return options;

@@ -136,7 +136,7 @@ std::string number_text(double value) {
 class WeightComparison {
  public:
   WeightComparison(const MergeRequest& request, const std::filesystem::path& result) : request_(request) {
-    const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto");
+    const InferenceParts parts = open(result.string(), /*with_adapters=*/request.unmerge, "auto", std::nullopt);
     precision_ = precision_of(parts.base.model->dtype());
     const bool is_module = backend_of(parts.options).is_module;
     dtype_ = is_module ? "auto" : precision_.name;
@@ -144,19 +144,21 @@ class WeightComparison {
     result_logits_ = logits_of(*parts.base.model, documents_);
   }
 
-  void run() {
-    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, dtype_);
-    if (!parts.labels && parts.base.model->vocab_size() != result_logits_.size(1)) {
-      model_error("--verify", "the two models have different vocabularies");
+  void run(const ComparedBase& base) {
+    require_close(base_logits(base.merged_into));
+    if (base.trained_on) {
+      const Tensor expected = base_logits(base.trained_on);
+      terminal::print("compared with the quantised base of the training: " + figures(expected) + "\n");
     }
-    report(logits_of(*parts.base.model, documents_));
   }
 
  private:
-  InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype) const {
+  InferenceParts open(const std::string& model, bool with_adapters, const std::string& dtype,
+                      const std::optional<models::Quantization>& quantization) const {
     InferenceRequest inference;
     inference.model = model;
     inference.dtype = dtype;
+    inference.quantization = quantization;
     inference.device = request_.device;
     inference.allow_other_base = request_.allow_other_base || request_.unmerge;
     inference.surroundings = request_.surroundings;
@@ -175,16 +177,30 @@ class WeightComparison {
     return parts;
   }
 
-  void report(const Tensor& expected) const {
-    const double difference = (result_logits_ - expected).abs().max().item<double>();
-    const double largest = expected.abs().max().item<double>();
+  /// Of the other model, with the adapters that the result contains.
+  Tensor base_logits(const std::optional<models::Quantization>& quantization) const {
+    const InferenceParts parts = open(request_.model, /*with_adapters=*/!request_.unmerge, dtype_, quantization);
+    if (!parts.labels && parts.base.model->vocab_size() != result_logits_.size(1)) {
+      model_error("--verify", "the two models have different vocabularies");
+    }
+    return logits_of(*parts.base.model, documents_);
+  }
+
+  double largest_difference(const Tensor& expected) const { return (result_logits_ - expected).abs().max().item<double>(); }
+
+  /// @param limit is put behind the difference.
+  std::string figures(const Tensor& expected, const std::string& limit = "") const {
+    const double difference = largest_difference(expected);
+    return "largest logit difference " + number_text(difference) + ", " + number_text(difference / expected.abs().max().item<double>()) +
+           " of the largest logit" + limit + "; mean KL " + number_text(mean_divergence(expected, result_logits_)) + "; " +
+           with_thousands(expected.size(0)) + " tokens, " + precision_.name;
+  }
+
+  void require_close(const Tensor& expected) const {
     const double tolerance = request_.tolerance.value_or(precision_.tolerance);
-    const std::string found = "largest logit difference " + number_text(difference) + ", " + number_text(difference / largest) +
-                              " of the largest logit (tolerance " + number_text(tolerance) + "); mean KL " +
-                              number_text(mean_divergence(expected, result_logits_)) + "; " + with_thousands(expected.size(0)) +
-                              " tokens, " + precision_.name;
+    const std::string found = figures(expected, " (tolerance " + number_text(tolerance) + ")");
     // Written so that NaN fails too.
-    if (!(difference <= tolerance * largest)) {
+    if (!(largest_difference(expected) <= tolerance * expected.abs().max().item<double>())) {
       model_error("--verify", "the merged model differs from the base with its adapters: " + found + ". Nothing was written.");
     }
     terminal::print("verified: " + found + "\n");
@@ -199,8 +215,8 @@ class WeightComparison {
 
 }  // namespace
 
-void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result) {
-  WeightComparison(request, result).run();
+void require_equal_merge(const MergeRequest& request, const std::filesystem::path& result, const ComparedBase& base) {
+  WeightComparison(request, result).run(base);
 }
 
 }  // namespace lora::app

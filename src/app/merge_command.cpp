@@ -21,6 +21,31 @@ namespace lora::app {
 
 namespace {
 
+void require_consistent_quantization_flags(const MergeRequest& request) {
+  if (!request.base_as.empty() && request.base_as != kBaseFloat && request.base_as != kBaseQuantized) {
+    config_error("--base-as", "found '" + request.base_as + "', expected one of float, quantized" +
+                                  did_you_mean(request.base_as, {kBaseFloat, kBaseQuantized}));
+  }
+  const char* const flag = request.requantize ? "--requantize" : "--base-as";
+  if (!request.requantize && request.base_as.empty()) {
+    return;
+  }
+  if (!request.combine.empty()) {
+    config_error(flag, "cannot be used with --combine, which needs no base");
+  }
+  if (request.unmerge) {
+    config_error(flag,
+                 request.requantize
+                     ? "cannot be used with --unmerge: packing rounds the weights, so that the result would not be the base"
+                     : "cannot be used with --unmerge, which gives the base back that the adapters were merged into, whichever it was");
+  }
+  if (request.requantize && request.verify && !request.tolerance) {
+    config_error("--verify",
+                 "needs --tolerance with --requantize, because packing changes logits by far more than rounding does. The error "
+                 "of the weights is printed in any case.");
+  }
+}
+
 void require_consistent_merge_flags(const MergeRequest& request) {
   if (request.model.empty() == request.combine.empty()) {
     config_error(request.model.empty() ? "--model" : "--combine",
@@ -45,6 +70,7 @@ void require_consistent_merge_flags(const MergeRequest& request) {
   if ((request.tolerance || !request.data.empty()) && !request.verify) {
     config_error(request.tolerance ? "--tolerance" : "--data", "needs --verify");
   }
+  require_consistent_quantization_flags(request);
   flag_value(data::kRowFormats, request.format, "--format");  // checked now, not after the merge
   flag_value(data::kTextDocuments, request.documents, "--documents");
 }
@@ -97,6 +123,29 @@ std::string label_description(const std::vector<peft::WeightedAdapter>& adapters
   return labels;
 }
 
+/// How the adapters' common base was quantised; nothing if they differ, with a warning. Throws model Error for adapters whose combination
+/// would correct the error of a quantised base by another amount than it is.
+peft::BaseQuantization base_quantization_of(const std::vector<peft::WeightedAdapter>& adapters) {
+  const peft::BaseQuantization& first = adapters.front().adapter.base_quantization;
+  const auto shown_base = [](const peft::BaseQuantization& base) {
+    return base.text.empty() ? std::string("a base that is not known to be quantised") : base.settings.empty() ? base.text : base.settings;
+  };
+  bool is_common = true;
+  for (const peft::WeightedAdapter& adapter : adapters) {
+    const peft::BaseQuantization& own = adapter.adapter.base_quantization;
+    if (own.is_corrected && adapters.size() > 1) {
+      model_error(adapter.name, "cannot be combined with others, because it was initialised by LoftQ: it also corrects what quantising its "
+                                "base has lost, which the combination would contain in part or several times");
+    }
+    if (own != first) {
+      is_common = false;
+      log::warn("[" + adapter.name + "] was trained on " + shown_base(own) + ", and " + adapters.front().name + " on " + shown_base(first) +
+                ": their combination fits neither exactly");
+    }
+  }
+  return is_common ? first : peft::BaseQuantization{};
+}
+
 void combine_adapters(const MergeRequest& request) {
   peft::CombineOptions options = request.combination;
   options.method = request.combine;
@@ -107,6 +156,7 @@ void combine_adapters(const MergeRequest& request) {
   const std::vector<peft::WeightedAdapter> adapters = read_adapters(request);
   peft::Adapter combined = peft::combine(adapters, options);
   combined.base_fingerprint = base_fingerprint_of(adapters, request.allow_other_base);
+  combined.base_quantization = base_quantization_of(adapters);
   combined.labels = label_description(adapters);
   const std::string base_name = base_name_of(adapters);
   write_new_folder(request.output, [&](const fs::path& folder) {

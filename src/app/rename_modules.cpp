@@ -37,6 +37,7 @@ void rename_modules(peft::Adapter& adapter, const std::vector<std::string>& rule
   if (!rules.empty()) {
     require_distinct(adapter);
     adapter.base_fingerprint.clear();
+    adapter.base_quantization = {};
     // An entry that names the end of a module's name may mean further modules in the other base.
     peft::list_targets(adapter.options);
   }

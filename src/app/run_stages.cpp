@@ -21,6 +21,7 @@
 #include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/config/stored_quantization.h"
 #include "lora/models/packed_modules.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/batch.h"
@@ -229,6 +230,9 @@ peft::BaseReference base_reference(const RunConfig& config, const models::BaseMo
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
   reference.quantization = base.quantization;
+  if (config.model.quantises() && !base.quantization.empty()) {
+    reference.quantization_settings = config::quantization_settings(*config.model.quantization, base.model->dtype());
+  }
   reference.plain_weight = base.plain_weight;
   return reference;
 }

@@ -108,7 +108,6 @@ static constexpr PeerKey kPeerKeys[] = {
     {"sequence_len", "data.max_length", ""},
     {"seq_length", "data.max_length", ""},
     {"model_max_length", "data.max_length", ""},
-    {"block_size", "data.max_length", ""},
     {"excess_length_strategy", "data.overlength", ""},
     {"sample_packing", "data.packing", ""},
     {"neat_packing", "data.packing", ""},

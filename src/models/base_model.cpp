@@ -24,18 +24,13 @@ namespace {
 
 constexpr double kInitializerRange = 0.02;  ///< transformers' default, if config.json has none
 
-/// config.json's dtype (transformers 5: `dtype`, 4: `torch_dtype`), by the names of ComputeDtype; kAuto if it has none.
+/// By the names of ComputeDtype; kAuto if config.json has none.
 ComputeDtype config_dtype(const JsonReader& config) {
   std::string name = config.string("dtype", config.string("torch_dtype", "auto"));
   if (name.starts_with("torch.")) {
     name = name.substr(6);
   }
   return kComputeDtypes.find(name).value_or(ComputeDtype::kAuto);
-}
-
-/// The dtype to compute in: the requested one, otherwise the stored one, but never float64.
-at::ScalarType compute_type(ComputeDtype dtype, at::ScalarType stored) {
-  return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& where) {
@@ -91,6 +86,11 @@ std::optional<at::ScalarType> scalar_type(ComputeDtype dtype) {
       break;
   }
   return std::nullopt;
+}
+
+at::ScalarType computing_dtype(ComputeDtype requested, const JsonReader& config, at::ScalarType stored) {
+  const ComputeDtype dtype = requested == ComputeDtype::kAuto ? config_dtype(config) : requested;
+  return scalar_type(dtype).value_or(stored == at::kDouble ? at::kFloat : stored);
 }
 
 namespace {
@@ -186,8 +186,8 @@ struct Loading {
 void build_from(BaseModel& base, const Loading& loading, io::WeightSource& source, at::ScalarType stored,
                 std::optional<int64_t> stored_count) {
   const auto& [options, seed, head, family, config] = loading;
-  const ComputeDtype dtype = options.dtype == ComputeDtype::kAuto ? config_dtype(config) : options.dtype;
-  const at::TensorOptions tensors = at::TensorOptions(compute_type(dtype, stored)).device(nn::open_device(options.device));
+  const at::ScalarType dtype = computing_dtype(options.dtype, config, stored);
+  const at::TensorOptions tensors = at::TensorOptions(dtype).device(nn::open_device(options.device));
   const at::NoGradGuard no_grad;
   build_model(base, {options, config.where(), family, tensors, seed, labels_of(head, stored_count, family, options.path.string())}, source);
   require_head(base, family, config.where());

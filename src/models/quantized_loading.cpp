@@ -7,9 +7,11 @@
 
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/models/base_model.h"
 #include "lora/models/mapped_model.h"
 #include "lora/models/open_checkpoint.h"
 #include "lora/models/packed_modules.h"
+#include "models/sparse_moe.h"
 
 namespace lora::models {
 
@@ -79,16 +81,32 @@ std::function<at::Tensor(const std::string& name)> plain_weights(const ModelOpti
   };
 }
 
-std::vector<std::string> packed_modules(const ModelOptions& options) {
-  if (!options.quantises()) {
-    return {};
-  }
-  const quantization::PlainModules plain(options.quantization->skip_modules);
-  std::vector<std::string> modules;
+QuantizationPlan quantization_plan(const ModelOptions& options) {
+  const ModelConfig config = read_model_config(options.path);
+  const Family& family = find_family(config.reader().string("model_type"), config.where);
   const std::unique_ptr<nn::Model> model = map_model(options.path);
+  QuantizationPlan plan{loading_options(options, family, computing_dtype(options.dtype, config.reader(), model->dtype())), {}, {}};
+  const quantization::PlainModules plain(options.quantization->skip_modules);
   for (const nn::Host* host : model->body->hosts()) {
-    if (dynamic_cast<const nn::Linear*>(host) != nullptr && !plain.contains(host->name())) {
-      modules.push_back(host->name());
+    const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;
+    if (!is_linear && dynamic_cast<const Experts*>(host) == nullptr) {
+      continue;
+    }
+    for (const nn::BaseWeight& weight : host->weights()) {
+      const std::string& name = weight.parameter().name;
+      if (!name.ends_with(".bias") && !plain.contains(name.substr(0, name.rfind('.')))) {
+        (is_linear ? plan.projections : plan.experts).insert(name);
+      }
+    }
+  }
+  return plan;
+}
+
+std::vector<std::string> packed_modules(const ModelOptions& options) {
+  std::vector<std::string> modules;
+  if (options.quantises()) {
+    for (const std::string& weight : quantization_plan(options).projections) {
+      modules.push_back(weight.substr(0, weight.rfind('.')));
     }
   }
   return modules;

@@ -211,6 +211,7 @@ Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   adapter.config = folder.config();
   adapter.weights_file = folder.weights_file();
   adapter.base_fingerprint = base_fingerprint(folder.metadata());
+  adapter.base_quantization = stored_base_quantization(folder.metadata());
   adapter.labels = stored_label_set(folder.metadata());
   AdapterReader(folder, options).read(adapter);
   return adapter;
@@ -254,6 +255,9 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
       adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
+  reference.quantization = adapter.base_quantization.text;
+  reference.quantization_settings = adapter.base_quantization.settings;
+  reference.corrects_quantization = adapter.base_quantization.is_corrected;
   reference.labels = adapter.labels;
   io::save_tensors(folder / kAdapterWeightsFile, tensors, reference.metadata());
   write_file_atomically(folder / kAdapterConfigFile, adapter_config_text(options, adapter_targets(adapter), base_name));

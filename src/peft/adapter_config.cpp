@@ -113,7 +113,9 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
   nlohmann::json config = shared_config(options, kLora, base_name);
   config.erase("eva_config");
-  config.erase("loftq_config");
+  if (config.contains("loftq_config")) {
+    config["loftq_config"] = nlohmann::json::object();  // PEFT would start again by it
+  }
   config.emplace("layers_to_transform", nullptr);
   config.emplace("layers_pattern", nullptr);
   config["r"] = options.r;

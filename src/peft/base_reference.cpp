@@ -10,6 +10,7 @@ namespace {
 const char* const kKey = "base_fingerprint";
 const char* const kLabels = "labels";
 const char* const kQuantization = "base_quantization";
+const char* const kSettings = "base_quantization_settings";
 const char* const kCorrects = "corrects_quantization";
 
 std::string metadata_entry(const std::map<std::string, std::string>& metadata, const char* key) {
@@ -26,6 +27,9 @@ std::map<std::string, std::string> BaseReference::metadata() const {
   }
   if (!quantization.empty()) {
     all.emplace(kQuantization, quantization);
+  }
+  if (!quantization_settings.empty()) {
+    all.emplace(kSettings, quantization_settings);
   }
   if (corrects_quantization) {
     all.emplace(kCorrects, "true");
@@ -50,6 +54,10 @@ std::string base_quantization(const std::map<std::string, std::string>& metadata
 
 bool corrects_quantization(const std::map<std::string, std::string>& metadata) {
   return !metadata_entry(metadata, kCorrects).empty();
+}
+
+BaseQuantization stored_base_quantization(const std::map<std::string, std::string>& metadata) {
+  return {base_quantization(metadata), metadata_entry(metadata, kSettings), corrects_quantization(metadata)};
 }
 
 void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base) {

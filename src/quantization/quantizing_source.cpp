@@ -55,6 +55,14 @@ std::vector<std::string> PlainModules::unmatched() const {
   return entries;
 }
 
+std::shared_ptr<const io::PackedMatrix> quantized_weight(const io::StoredWeight& stored, const std::string& name,
+                                                         const LoadingOptions& options) {
+  const Tensor plain = stored.packed == nullptr ? stored.tensor.to(options.dtype) : io::decoded(*stored.packed, options.dtype);
+  const bool is_transposed = stored.packed == nullptr && options.inputs_first && plain.dim() == 2;
+  const Tensor W_OI = (is_transposed ? plain.t() : plain.reshape({-1, plain.size(-1)})).contiguous();
+  return quantize(W_OI, options.quantization, options.where + ": tensor '" + name + "'");
+}
+
 QuantizingSource::QuantizingSource(io::WeightSource& source, LoadingOptions options)
     : source_(source), options_(std::move(options)), plain_(options_.skip_modules) {}
 
@@ -66,11 +74,7 @@ io::StoredWeight QuantizingSource::weight(const std::string& name, const std::ve
     return stored;
   }
   throw_if_interrupted();
-  const Tensor plain = stored.packed == nullptr ? stored.tensor.to(options_.dtype) : io::decoded(*stored.packed, options_.dtype);
-  const bool is_transposed = stored.packed == nullptr && options_.inputs_first && plain.dim() == 2;
-  const Tensor W_OI = (is_transposed ? plain.t() : plain.reshape({-1, plain.size(-1)})).contiguous();
-  const std::shared_ptr<const io::PackedMatrix> packed =
-      quantize(W_OI, options_.quantization, options_.where + ": tensor '" + name + "'");
+  const std::shared_ptr<const io::PackedMatrix> packed = quantized_weight(stored, name, options_);
   source_.release(name);
   return {.tensor = {}, .packed = packed};
 }

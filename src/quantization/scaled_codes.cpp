@@ -17,6 +17,8 @@ namespace {
 
 constexpr int64_t kMostSize = int64_t{1} << 31;  // of rows and of columns, so that their product is below 2^63
 
+constexpr int64_t kTableSize = 16;  // of cpu::make_scale_tables
+
 int64_t blocks_of(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
@@ -112,8 +114,8 @@ void read_scales(const ScaledCodesParts& parts, int64_t block, std::vector<cpu::
 
 /// The columns of `tile` of one row, whose scales are given.
 template <typename V, typename S>
-void decode_row(const ScaledCodesParts& parts, const Tensor& values, const std::vector<cpu::Scale>& scales, int64_t row,
-                const io::Tile& tile, S* out) {
+void decode_row(const ScaledCodesParts& parts, const Tensor& values, const std::vector<cpu::Scale>& scales, const std::vector<S>& tables,
+                int64_t row, const io::Tile& tile, S* out) {
   constexpr int64_t kChunk = 1024;
   std::array<uint8_t, kChunk> codes;
   const cpu::CodeKind kind = kernel_kind(parts.kind);
@@ -125,7 +127,10 @@ void decode_row(const ScaledCodesParts& parts, const Tensor& values, const std::
     const int64_t count = std::min({end, tile.column_end, i + kChunk}) - i;
     cpu::unpack_codes(bytes, i, count, parts.bits, codes.data());
     S* const to = out + (i - tile.column_begin);
-    if (groups != nullptr) {
+    if (!tables.empty()) {
+      cpu::look_up_codes(codes.data(), count, groups == nullptr ? nullptr : groups + i,
+                         tables.data() + (groups == nullptr ? group * kTableSize : 0), to);
+    } else if (groups != nullptr) {
       cpu::scale_codes_of_groups<V, S>(codes.data(), count, groups + i, kind, table, scales.data(), to);
     } else {
       cpu::scale_codes<V, S>(codes.data(), count, kind, table, scales[static_cast<size_t>(group)], to);
@@ -158,11 +163,17 @@ int64_t ScaledCodes::bytes() const {
 void ScaledCodes::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
   with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
     std::vector<cpu::Scale> scales;
+    std::vector<S> tables;  // of codes with few values
     for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
       if (row == tile.row_begin || row % parts_.block_rows == 0) {
         read_scales<V>(parts_, row / parts_.block_rows, scales);
+        if (parts_.bits <= 4 && parts_.kind != Codes::kSigned) {
+          tables.resize(scales.size() * kTableSize);
+          cpu::make_scale_tables<V>(kernel_kind(parts_.kind), table_.defined() ? table_.const_data_ptr<float>() : nullptr, scales.data(),
+                                    static_cast<int64_t>(scales.size()), tables.data());
+        }
       }
-      decode_row<V>(parts_, table_, scales, row, tile, static_cast<S*>(out) + (row - tile.row_begin) * stride);
+      decode_row<V>(parts_, table_, scales, tables, row, tile, static_cast<S*>(out) + (row - tile.row_begin) * stride);
     }
   });
 }

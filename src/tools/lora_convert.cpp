@@ -22,6 +22,9 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 }
 
 void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
+  cli.add_option("--quantize", request.quantize,
+                 "Write --model in 4 or 8 bits, as transformers and bitsandbytes do: nf4, nf4-dq, fp4, fp4-dq (-dq: scales too) or int8")
+      ->type_name("NAME");
   tools::begin_group(cli, tools::group::kRank);
   cli.add_flag("--bake", request.bake, "Approximate any adapter by a plain LoRA of rank --r");
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
@@ -40,10 +43,11 @@ void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Converts an adapter to another format or rank, or creates one from two checkpoints.", "lora-convert"};
+  CLI::App cli{"Converts an adapter to another format or rank, creates one from two checkpoints, or quantises a model.", "lora-convert"};
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("--model", request.model, "Base model; required for gguf (its config.json) and for --bake of DoRA (its weights)")
+  cli.add_option("--model", request.model,
+                 "Base model; required for gguf (its config.json), for --bake of DoRA (its weights), and the one to --quantize")
       ->type_name("DIR");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
@@ -51,9 +55,16 @@ int main(int argc, char** argv) {
   add_format_flags(cli, request);
   add_rank_flags(cli, request);
   tools::begin_group(cli, tools::group::kOutput);
-  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm) or file (kohya, gguf) to write")->type_name("PATH")->required();
+  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm, a model) or file (kohya, gguf) to write")
+      ->type_name("PATH")
+      ->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it exists");
-  cli.add_option("--dtype", request.dtype, "Data type to write: float32, float16 or bfloat16 (default: float32)")->type_name("DTYPE");
+  cli.add_option("--dtype", request.dtype,
+                 "Data type to write: float32, float16 or bfloat16 (default: float32; with --quantize as in the model)")
+      ->type_name("DTYPE");
+  cli.add_option("--max-shard-size", request.max_shard_size, "Maximum size of a weights file of a model, e.g. 500MB (default: 5GB)")
+      ->transform(CLI::AsSizeValue(true).description(""))
+      ->type_name("SIZE");
   cli.add_flag("--json", request.json, "Print results as JSON");
   tools::add_help_end(cli, "lora-convert --adapter runs/first --model base --to gguf --output first.gguf");
   request.surroundings = tools::surroundings();

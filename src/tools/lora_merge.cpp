@@ -8,8 +8,14 @@ namespace {
 
 void add_input_flags(CLI::App& cli, lora::app::MergeRequest& request) {
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("--model", request.model, "Base model: a folder, org/name in the local Hugging Face cache, or a TorchScript file")
+  cli.add_option("--model", request.model,
+                 "Base model: a folder, org/name in the local Hugging Face cache, a .gguf file, or a TorchScript file. Packed weights are "
+                 "dequantised.")
       ->type_name("DIR");
+  cli.add_option("--base-as", request.base_as,
+                 "For adapters trained on a quantised base: merge into the weights as they are in --model (float), or quantised and "
+                 "dequantised as in training (quantized) (default: float)")
+      ->type_name("NAME");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapters, "Adapter folder (repeatable)")->type_name("DIR")->allow_extra_args(false);
   cli.add_option("--weight", request.weights, "Weight of an adapter, in the order of --adapter (repeatable; default: 1)")
@@ -60,6 +66,8 @@ int main(int argc, char** argv) {
   tools::begin_group(cli, tools::group::kOutput);
   cli.add_option("--output", request.output, "Folder to write, or a .pt file for a TorchScript --model")->type_name("DIR")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it is a model or an adapter");
+  cli.add_flag("--requantize", request.requantize,
+               "Pack the result as the base was packed for training or is in its files, and print how much of the update that loses");
   cli.add_option("--dtype", request.dtype, "Data type to write: auto (as in the base model), float32, bfloat16 or float16 (default: auto)")
       ->type_name("DTYPE");
   cli.add_option("--max-shard-size", request.max_shard_size, "Maximum size of a weights file, e.g. 500MB (default: 5GB)")

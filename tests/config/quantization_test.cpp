@@ -74,7 +74,7 @@ TEST(Quantization, Exclusions) {
   expect({loftq, int8, "adapter.loftq_config={}"}, {});
   const std::string module = "model.path=net.pt";
   expect({module, packed("\"type\": \"nf4\"")},
-         {"[model.quantization] found {\"type\":\"nf4\",\"double_quant\":false,\"block_size\":64,\"skip_modules\":null}, expected null: a "
+         {"[model.quantization] found {\"type\":\"nf4\",\"double_quant\":false,\"block_size\":64,\"skip_mod…, expected null: a "
           "TorchScript model keeps its own weights"});
 }
 

@@ -219,5 +219,27 @@ TEST(PackedModules, AreKnownBeforeLoading) {
   EXPECT_THAT(packed_modules(options), IsEmpty());
 }
 
+/// Whatever loading packs, and nothing else.
+TEST(QuantizationPlan, IsWhatLoadingDoes) {
+  for (const fs::path& model : {kLlama, fs::path("families/qwen3_moe/model"), fs::path("families/mixtral/model"),
+                                fs::path("families/gpt2/model")}) {
+    SCOPED_TRACE(model.string());
+    ModelOptions options = quantized_options(data_folder() / model, QuantizationKind::kNf4, ComputeDtype::kBFloat16);
+    options.quantization->skip_modules = {"v_proj", "0.mlp.c_fc"};
+    options.quantization->block_size = 128;
+    const QuantizationPlan plan = quantization_plan(options);
+    EXPECT_EQ(plan.loading.dtype, at::kBFloat16);
+    EXPECT_EQ(plan.loading.quantization.block_size, 128);
+    const BaseModel base = load_base_model(options, 0);
+    const std::map<std::string, const io::PackedMatrix*> packed = nn::packed_matrices(*base.model);
+    EXPECT_FALSE(packed.empty());
+    EXPECT_EQ(plan.projections.size() + plan.experts.size(), packed.size());
+    for (const auto& [name, matrix] : packed) {
+      EXPECT_TRUE(plan.packs(name)) << name;
+      EXPECT_EQ(plan.experts.count(name) > 0, name.find("experts") != std::string::npos) << name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lora::models

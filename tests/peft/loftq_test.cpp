@@ -60,7 +60,7 @@ at::Tensor product(const nn::LowRank& pair) {
 
 at::Tensor hidden_of(const nn::Model& model) {
   const at::NoGradGuard no_grad;
-  const nn::Batch batch = test::batch_of(test::documents_of({9, 4}, 96));
+  const nn::Batch batch = test::batch_of(test::documents_of({9, 4}, 48));
   return model.body->hidden(nn::evaluation_pass(batch));
 }
 

@@ -1,8 +1,10 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lora/config/run_config.h"
+#include "lora/models/options.h"
 
 namespace lora::app {
 
@@ -14,6 +16,7 @@ struct InferenceRequest {
   std::string dtype = "auto";         ///< --dtype
   std::string device = "auto";        ///< --device
   std::string quantize;               ///< --quantize: the weights of projections are quantised while the model is loaded; empty: no
+  std::optional<models::Quantization> quantization;  ///< the same with all options; none: as `quantize` says
   bool allow_other_base = false;      ///< --allow-other-base: warn of adapters of another base model instead of refusing them
   config::Surroundings surroundings;
 

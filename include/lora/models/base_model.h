@@ -53,6 +53,10 @@ int64_t read_vocab_size(const std::filesystem::path& folder);
 /// The requested dtype; none for auto.
 std::optional<at::ScalarType> scalar_type(ComputeDtype dtype);
 
+/// The dtype that a model computes in: the requested one, otherwise config.json's (transformers 5: `dtype`, 4: `torch_dtype`), otherwise
+/// that of the weights, but never float64.
+at::ScalarType computing_dtype(ComputeDtype requested, const JsonReader& config, at::ScalarType stored);
+
 /// The model_type of every supported family.
 std::vector<std::string> known_families();
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/peft/base_reference.h"
 #include "lora/peft/method_options.h"
 #include "lora/peft/update.h"
 
@@ -16,6 +17,7 @@ struct Adapter {
   std::vector<AdapterUpdate> updates;  ///< each kind ordered by module name
   std::filesystem::path weights_file;
   std::string base_fingerprint;  ///< of the base that it was trained on; empty: not known
+  BaseQuantization base_quantization;
   std::string labels;            ///< the labels of its classifier, as JSON; empty: not stored
 
   std::vector<LowRankUpdate> low_rank() const { return of_kind<LowRankUpdate>(updates); }

@@ -20,6 +20,8 @@ struct BaseReference {
   std::string labels;        ///< the labels of an adapter's classifier, as JSON; empty: it has none
 
   std::string quantization;  ///< what of the base is packed (models::BaseModel::quantization); empty: nothing
+  /// With which options it was packed while it was loaded (config::quantization_settings); empty: it was not, or is packed in its files.
+  std::string quantization_settings;
   /// The adapter also undoes a part of what quantising the base has lost (LoftQ), so that it fits only the quantised base.
   bool corrects_quantization = false;
   /// models::BaseModel::plain_weight; null: there are no other weights than the base's own.
@@ -27,6 +29,15 @@ struct BaseReference {
 
   /// Metadata for the weights file of an adapter of this base.
   std::map<std::string, std::string> metadata() const;
+};
+
+/// How the base of a stored adapter was quantised: the members of BaseReference.
+struct BaseQuantization {
+  std::string text;      ///< empty: it was not, or it is not known
+  std::string settings;  ///< empty: it was packed in its files, or not at all
+  bool is_corrected = false;
+
+  bool operator==(const BaseQuantization&) const = default;
 };
 
 /// The fingerprint in the metadata of an adapter's weights file; empty: it has none (PEFT does not write one).
@@ -37,6 +48,8 @@ std::string base_quantization(const std::map<std::string, std::string>& metadata
 
 /// BaseReference::corrects_quantization of a stored adapter.
 bool corrects_quantization(const std::map<std::string, std::string>& metadata);
+
+BaseQuantization stored_base_quantization(const std::map<std::string, std::string>& metadata);
 
 /// The labels in the metadata; empty: it has none (PEFT does not write them).
 std::string stored_label_set(const std::map<std::string, std::string>& metadata);

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -41,10 +42,15 @@ struct LoadingOptions {
   std::string where;  ///< the model's folder, for errors
 };
 
+/// A weight as it is loaded quantised: converted to options.dtype and then packed, [out, in]. A stack of matrices [N, O, I] becomes one
+/// matrix [N · O, I]. A matrix that is packed already is decoded first.
+/// @param name for errors. Throws model Error if a value is not finite.
+std::shared_ptr<const io::PackedMatrix> quantized_weight(const io::StoredWeight& stored, const std::string& name,
+                                                         const LoadingOptions& options);
+
 /// A source whose projections are quantised one by one when they are asked for: at any time there is one tensor of plain numbers, whose
-/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules; a stack of
-/// matrices [N, O, I] becomes one matrix [N · O, I]. What get() gives, for routers and tables, stays plain. A matrix that is packed already
-/// is decoded first.
+/// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules. What get()
+/// gives, for routers and tables, stays plain.
 class QuantizingSource : public io::WeightSource {
  public:
   /// Throws config Error for an entry of skip_modules that is not a regular expression.

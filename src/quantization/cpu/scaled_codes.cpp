@@ -1,5 +1,6 @@
 #include "quantization/cpu/scaled_codes.h"
 
+#include <cmath>
 #include <cstring>
 
 namespace lora::quantization::cpu {
@@ -35,6 +36,13 @@ LORA_INLINE float value_of(uint8_t code, CodeKind kind, const float* table) {
 /// A loop for each kind, so that those without a table are vectorised without gathering.
 template <CodeKind kKind, typename V, typename S>
 LORA_INLINE void scale_all(const uint8_t* codes, int64_t count, const float* table, Scale scale, S* out) {
+  if (kKind != CodeKind::kTable && scale.zero == std::trunc(scale.zero) && scale.zero >= 0 && scale.zero < 256) {
+    // Integers below 256 and their differences are exact in every V, so that only the product is rounded.
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = narrowed<S>(rounded<V>((value_of(codes[i], kKind, table) - scale.zero) * scale.scale));
+    }
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     out[i] = narrowed<S>(scaled_value<V>(value_of(codes[i], kKind, table), scale));
   }
@@ -89,10 +97,37 @@ LORA_SIMD void scale_codes_of_groups(const uint8_t* codes, int64_t count, const 
   }
 }
 
+template <typename V, typename S>
+LORA_SIMD void make_scale_tables(CodeKind kind, const float* table, const Scale* scales, int64_t count, S* tables) {
+  constexpr uint8_t kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  for (int64_t g = 0; g < count; ++g) {
+    if (kind == CodeKind::kUnsigned) {
+      scale_all<CodeKind::kUnsigned, V>(kAll, 16, table, scales[g], tables + g * 16);
+    } else {
+      scale_all<CodeKind::kTable, V>(kAll, 16, table, scales[g], tables + g * 16);
+    }
+  }
+}
+
+template <typename S>
+LORA_SIMD void look_up_codes(const uint8_t* codes, int64_t count, const int32_t* groups, const S* tables, S* out) {
+  if (groups == nullptr) {
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = tables[codes[i]];
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = tables[groups[i] * int64_t{16} + codes[i]];
+  }
+}
+
 #define LORA_INSTANTIATE(V, S)                                                                     \
   template void scale_codes<V, S>(const uint8_t*, int64_t, CodeKind, const float*, Scale, S*);     \
+  template void make_scale_tables<V, S>(CodeKind, const float*, const Scale*, int64_t, S*);         \
   template void scale_codes_of_groups<V, S>(const uint8_t*, int64_t, const int32_t*, CodeKind, const float*, const Scale*, S*);
 #define LORA_INSTANTIATE_FOR(S) \
+  template void look_up_codes<S>(const uint8_t*, int64_t, const int32_t*, const S*, S*); \
   LORA_INSTANTIATE(float, S)    \
   LORA_INSTANTIATE(BFloat16, S) \
   LORA_INSTANTIATE(Half, S)

@@ -29,4 +29,12 @@ template <typename V, typename S>
 void scale_codes_of_groups(const uint8_t* codes, int64_t count, const int32_t* groups, CodeKind kind, const float* table,
                            const Scale* scales, S* out);
 
+/// Codes of at most 4 bits take few values: tables[g][code], 16 for each scale, hold what scale_codes gives for it.
+template <typename V, typename S>
+void make_scale_tables(CodeKind kind, const float* table, const Scale* scales, int64_t count, S* tables);
+
+/// out[i] = tables[groups[i]][codes[i]], or tables[0][codes[i]] if groups is null.
+template <typename S>
+void look_up_codes(const uint8_t* codes, int64_t count, const int32_t* groups, const S* tables, S* out);
+
 }  // namespace lora::quantization::cpu
