@@ -45,7 +45,7 @@ TEST(Bundle, IsReadAsAFolder) {
   EXPECT_EQ(counted.opened, 1);
   add_bundle(bundle, [&counted] { return counted.open(); });
   EXPECT_EQ(bundled_file(bundle / "b.txt"), "text");
-  EXPECT_EQ(counted.opened, 1) << "a second name for the same";
+  EXPECT_EQ(counted.opened, 1) << "adding it again changes nothing";
   test::expect_error(ErrorKind::kModel, {"model.gguf/c.txt"}, [&] { read_file(bundle / "c.txt", ErrorKind::kModel); });
 }
 
