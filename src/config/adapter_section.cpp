@@ -26,14 +26,6 @@ const AdapterEntry* find_entry(const Json& config, const ConfigPlace& at) {
 
 }  // namespace
 
-std::vector<std::string> adapter_entry_types() {
-  std::vector<std::string> types;
-  for (const AdapterEntry& entry : kAdapterEntries) {
-    types.emplace_back(entry.peft_type);
-  }
-  return types;
-}
-
 Json adapter_schema() {
   Json alternatives = Json::array();
   for (const AdapterEntry& entry : kAdapterEntries) {
