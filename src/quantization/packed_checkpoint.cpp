@@ -2,11 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
+#include "lora/base/counted.h"
 #include "lora/base/error.h"
-#include "lora/base/text.h"
 #include "quantization/packed_format.h"
 #include "quantization/packed_formats.h"
 
@@ -156,16 +157,9 @@ std::vector<std::string> PackedCheckpoint::notes() const {
     const std::vector<std::string> of_format = format_->notes(Parts(*files_, packed_.begin()->second.module));
     notes.insert(notes.end(), of_format.begin(), of_format.end());
   }
-  int64_t count = 0, bytes = 0;
-  for (const auto& [name, weight] : packed_) {
-    if (!weight.facts.stays_packed) {
-      ++count;
-      bytes += weight.facts.rows * weight.facts.columns * static_cast<int64_t>(at::elementSize(weight.facts.dtype));
-    }
-  }
-  if (count > 0) {
-    notes.push_back(std::to_string(count) +
-                    " weights cannot stay packed, because their groups cross the ends of rows: they are decoded, to " + human_bytes(bytes));
+  const auto is_decoded = [](const auto& weight) { return !weight.second.facts.stays_packed; };
+  if (const auto count = std::count_if(packed_.begin(), packed_.end(), is_decoded); count > 0) {
+    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups cross the ends of rows");
   }
   return notes;
 }

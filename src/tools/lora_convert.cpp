@@ -47,8 +47,9 @@ int main(int argc, char** argv) {
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model; required for gguf (its config.json), for --bake of DoRA (its weights), and the one to --quantize")
-      ->type_name("DIR");
+                 "Base model: a folder or GGUF file; required for gguf (its config.json), for --bake of DoRA (its weights), and the one "
+                 "to --quantize")
+      ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
   tools::add_other_base_flag(cli, request.allow_other_base);

@@ -179,7 +179,7 @@ TEST_F(MergeQuantized, LoftqFitsOnlyTheQuantisedBase) {
 
 TEST_F(MergeQuantized, CombinedAdaptersKnowTheirCommonBase) {
   const fs::path model = trained("case") / "model", adapter = at("case") / "out";
-  ASSERT_EQ(run_tool({"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter", adapter.string(), "--weight", "0.5",
+  ASSERT_EQ(run_tool({"lora-merge", "--combine", "cat", "--adapter", adapter.string(), "--adapter", adapter.string(), "--weight", "0.5",
                       "--weight", "0.5", "--output", at("both").string()})
                 .exit_code,
             0);
@@ -187,7 +187,7 @@ TEST_F(MergeQuantized, CombinedAdaptersKnowTheirCommonBase) {
   ASSERT_EQ(run_tool(merge(model, adapter, "single", {"--base-as", "quantized", "--dtype", "float32"})).exit_code, 0);
   const char* const changed = "model.layers.0.mlp.down_proj.weight";
   EXPECT_LE(largest_difference(stored_tensors(at("merged")).at(changed), stored_tensors(at("single")).at(changed)), 1e-6);
-  const Outcome mixed = run_tool({"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter",
+  const Outcome mixed = run_tool({"lora-merge", "--combine", "cat", "--adapter", adapter.string(), "--adapter",
                                   (at("case") / "adapter").string(), "--output", at("mixed").string()});
   EXPECT_EQ(mixed.exit_code, 0) << mixed.err;
   EXPECT_THAT(mixed.err, HasSubstr("their combination fits neither exactly"));
