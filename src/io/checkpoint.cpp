@@ -90,7 +90,8 @@ std::string Checkpoint::where(const std::string& name) const {
 }
 
 void Checkpoint::no_such_tensor(const std::string& name) const {
-  model_error(where(name), "is missing" + did_you_mean(name, sorted(names())) + ". Likely cause: config.json does not belong to these weights.");
+  model_error(where(name),
+              "is missing" + did_you_mean(name, sorted(names())) + ". Likely cause: config.json does not belong to these weights.");
 }
 
 std::unique_ptr<Checkpoint> decoded_checkpoint(std::unique_ptr<Checkpoint> checkpoint) {

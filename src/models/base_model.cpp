@@ -210,7 +210,8 @@ void tell_of_decoded(const io::Checkpoint& source, at::ScalarType dtype) {
   for (const std::string& name : source.names()) {
     const io::TensorFacts facts = source.facts(name);
     const int64_t numel = c10::multiply_integers(facts.shape);
-    const bool is_stored_packed = io::is_plain_float(facts.dtype) && facts.bytes < numel * static_cast<int64_t>(at::elementSize(facts.dtype));
+    const bool is_stored_packed =
+        io::is_plain_float(facts.dtype) && facts.bytes < numel * static_cast<int64_t>(at::elementSize(facts.dtype));
     if (is_stored_packed && !facts.is_packed) {
       ++count;
       elements += numel;

@@ -97,8 +97,8 @@ TEST_F(Gguf, AnAdapterOnItIsUsedByEveryProgram) {
   const double bare = loss("base.gguf", {}), adapted = loss("base.gguf", {"--adapter", path("out")});
   EXPECT_LT(adapted, 0.9 * bare);
 
-  const Outcome merged = run_tool({"lora-merge", "--model", path("base.gguf"), "--adapter", path("out"), "--output", path("merged"), "--dtype",
-                                   "float32"});
+  const Outcome merged =
+      run_tool({"lora-merge", "--model", path("base.gguf"), "--adapter", path("out"), "--output", path("merged"), "--dtype", "float32"});
   ASSERT_EQ(merged.exit_code, 0) << merged.err;
   EXPECT_NEAR(loss("merged", {}), adapted, 1e-4 * adapted);
 
@@ -129,8 +129,8 @@ TEST_F(Gguf, HasATokenizer) {
     rows += Json{{"text", text}}.dump() + "\n";
   }
   write_text(scratch_ / "texts.jsonl", rows);
-  const Outcome written = run_tool({"lora-tokenize", "--model", path("base.gguf"), "--input", path("texts.jsonl"), "--output", path("ids.jsonl"),
-                                    "--no-parse-special-tokens"});
+  const Outcome written = run_tool({"lora-tokenize", "--model", path("base.gguf"), "--input", path("texts.jsonl"), "--output",
+                                    path("ids.jsonl"), "--no-parse-special-tokens"});
   ASSERT_EQ(written.exit_code, 0) << written.err;
   const std::vector<Json> found = read_rows(scratch_ / "ids.jsonl");
   ASSERT_EQ(found.size(), golden["ids"].size());

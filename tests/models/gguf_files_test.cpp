@@ -48,9 +48,10 @@ TEST_P(GgufFiles, LogitsAreThoseOfTransformers) {
 TEST_P(GgufFiles, ConfigIsTheModels) {
   const Json golden = expected()["config"], config = read_model_config(file_).json;
   EXPECT_EQ(config["dtype"], "bfloat16");
-  for (const char* key : {"model_type", "vocab_size", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head",
-                          "num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings", "n_positions", "rms_norm_eps",
-                          "tie_word_embeddings", "query_pre_attn_scalar", "sliding_window", "original_max_position_embeddings"}) {
+  for (const char* key :
+       {"model_type", "vocab_size", "hidden_size", "n_embd", "num_hidden_layers", "n_layer", "num_attention_heads", "n_head",
+        "num_key_value_heads", "head_dim", "intermediate_size", "max_position_embeddings", "n_positions", "rms_norm_eps",
+        "tie_word_embeddings", "query_pre_attn_scalar", "sliding_window", "original_max_position_embeddings"}) {
     if (golden.contains(key)) {
       EXPECT_EQ(config.value(key, Json()), golden[key]) << key;
     }

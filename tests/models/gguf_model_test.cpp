@@ -128,7 +128,8 @@ TEST(GgufModels, WhatIsNotKnownIsRefusedByName) {
 TEST(GgufModels, AScaleThatIsNotFiniteIsAnError) {
   std::string bytes = read_file(kFolder / "llama.gguf", ErrorKind::kModel);
   const io::GgufFile whole(kFolder / "llama.gguf");
-  const auto tensor = std::find_if(whole.tensors().begin(), whole.tensors().end(), [](const auto& each) { return each.name == "blk.0.attn_q.weight"; });
+  const auto tensor =
+      std::find_if(whole.tensors().begin(), whole.tensors().end(), [](const auto& each) { return each.name == "blk.0.attn_q.weight"; });
   ASSERT_NE(tensor, whole.tensors().end());
   ASSERT_STREQ(tensor->type->name, "Q8_0");
   bytes[tensor->begin + static_cast<size_t>(tensor->type->bytes)] = 0x00;  // the second block's scale

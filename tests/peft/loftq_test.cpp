@@ -80,8 +80,8 @@ TEST(LoftqStart, IsTheBestApproximationOfTheTrueError) {
     models::Quantization quantization{.type = *models::kQuantizationKinds.find(saved["quantization"]["type"].get<std::string>())};
     quantization.double_quant = saved["quantization"].value("double_quant", false);
     const models::BaseModel base = load(quantization);
-    const auto method = attach_adapter(with_start(LoraInit::kLoftq, saved["r"].get<int64_t>(), saved["lora_alpha"].get<double>()), *base.model,
-                                       reference_of(base), 1);
+    const auto method = attach_adapter(with_start(LoraInit::kLoftq, saved["r"].get<int64_t>(), saved["lora_alpha"].get<double>()),
+                                       *base.model, reference_of(base), 1);
     const io::SafetensorsFile expected(folder / (name + ".safetensors"));
     size_t compared = 0;
     for (const nn::Linear* host : adapted_hosts(*base.model)) {

@@ -44,7 +44,8 @@ int64_t odd_number(CounterRandom& random) {
 at::Tensor other_shape(const at::Tensor& tensor, CounterRandom& random) {
   switch (random.below(5)) {
     case 0:
-      return tensor.dim() > 0 ? tensor.slice(0, 0, static_cast<int64_t>(random.below(static_cast<uint64_t>(tensor.size(0)) + 1))) : tensor.view({1});
+      return tensor.dim() > 0 ? tensor.slice(0, 0, static_cast<int64_t>(random.below(static_cast<uint64_t>(tensor.size(0)) + 1)))
+                              : tensor.view({1});
     case 1:
       return tensor.unsqueeze(0);
     case 2:
@@ -79,7 +80,8 @@ at::Tensor damaged(const at::Tensor& tensor, CounterRandom& random) {
     case 2:
       return other_dtype(tensor, random);
     case 3:
-      return tensor.is_floating_point() ? other_numbers(tensor, random) : at::full(tensor.sizes(), odd_number(random), at::kLong).to(tensor.scalar_type());
+      return tensor.is_floating_point() ? other_numbers(tensor, random)
+                                        : at::full(tensor.sizes(), odd_number(random), at::kLong).to(tensor.scalar_type());
     case 4:
       return at::zeros({0}, tensor.options());
     default:
