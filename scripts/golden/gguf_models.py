@@ -24,7 +24,7 @@ from llama_cases import randomize
 from llama_reference import be_quiet, one_thread
 from quantized import QUANTIZED, print_size, require, save, write_versions
 from small_adapters import write_json
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 FOLDER = QUANTIZED / "gguf_models"
 PYTHON_QUANTIZES = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0")
@@ -203,6 +203,14 @@ def check_own_loader(case: Case, path: Path, ids: torch.Tensor, logits: torch.Te
     require(difference < 1e-4 * logits.abs().max(), f"{path.name}: transformers' own loader gives other logits")
 
 
+def ids_of_texts(case: Case, path: Path) -> list[list[int]]:
+    """Of transformers' own loader. For Gemma of SentencePiece itself, as that loader ignores the file's add_space_prefix."""
+    if case.model_type == "gemma3_text":
+        return [case.tokenizer.encode(text) for text in TEXTS]
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    return [tokenizer(text).input_ids for text in TEXTS]
+
+
 def write_case(name: str, case: Case, seed: int) -> None:
     path = FOLDER / f"{name}.gguf"
     config = AutoConfig.for_model(case.model_type, **case.config | {"vocab_size": case.tokenizer.size})
@@ -214,7 +222,7 @@ def write_case(name: str, case: Case, seed: int) -> None:
     check_own_loader(case, path, ids, logits)
     save({"input_ids": ids, "logits": logits}, FOLDER / f"{name}.expected.safetensors")
     expected = {"config": {"model_type": case.model_type} | case.config | {"vocab_size": case.tokenizer.size}, "texts": TEXTS,
-                "ids": [case.tokenizer.encode(text) for text in TEXTS], "chat_template": CHAT_TEMPLATE}  # fmt: skip
+                "ids": ids_of_texts(case, path), "chat_template": CHAT_TEMPLATE}  # fmt: skip
     (FOLDER / f"{name}.expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 

@@ -290,7 +290,8 @@ int convert_command(const ConvertRequest& request) {
   ConvertReport report;
   report.output = request.output;
   report.format = target_format(request);
-  const peft::WriteOptions options{flag_value(kDtypes, request.dtype.empty() ? "float32" : request.dtype, "--dtype"), request.kohya_prefix, request.drop_unsupported};
+  const peft::WriteOptions options{flag_value(kDtypes, request.dtype.empty() ? "float32" : request.dtype, "--dtype"), request.kohya_prefix,
+                                   request.drop_unsupported};
   const fs::path output = checked_adapter_folder(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);

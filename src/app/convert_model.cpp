@@ -26,11 +26,11 @@ constexpr int64_t kMaxShardSize = 5'000'000'000;
 /// The model to quantise. Throws config Error for flags that say what to do with an adapter.
 models::ModelOptions model_to_quantise(const ConvertRequest& request) {
   for (const auto& [given, flag] :
-       {std::pair(!request.adapter.empty(), "--adapter"), std::pair(!request.to.empty(), "--to"), std::pair(request.from != "auto", "--from"),
-        std::pair(request.bake, "--bake"), std::pair(request.resize.has_value(), "--resize"), std::pair(request.extract, "--extract"),
-        std::pair(request.r.has_value(), "--r"), std::pair(!request.base.empty(), "--base"), std::pair(!request.tuned.empty(), "--tuned"),
-        std::pair(!request.target_modules.empty(), "--target-modules"), std::pair(!request.renames.empty(), "--rename"),
-        std::pair(request.kohya_prefix != ConvertRequest{}.kohya_prefix, "--kohya-prefix"),
+       {std::pair(!request.adapter.empty(), "--adapter"), std::pair(!request.to.empty(), "--to"),
+        std::pair(request.from != "auto", "--from"), std::pair(request.bake, "--bake"), std::pair(request.resize.has_value(), "--resize"),
+        std::pair(request.extract, "--extract"), std::pair(request.r.has_value(), "--r"), std::pair(!request.base.empty(), "--base"),
+        std::pair(!request.tuned.empty(), "--tuned"), std::pair(!request.target_modules.empty(), "--target-modules"),
+        std::pair(!request.renames.empty(), "--rename"), std::pair(request.kohya_prefix != ConvertRequest{}.kohya_prefix, "--kohya-prefix"),
         std::pair(request.drop_unsupported, "--drop-unsupported"), std::pair(request.allow_other_base, "--allow-other-base")}) {
     if (given) {
       config_error(flag, "cannot be used with --quantize, which converts a model and no adapter");

@@ -37,9 +37,10 @@ void require_use(const FlaggedAdapters& adapters, const Backend& backend) {
     const bool scores_documents = peft::is_sequence_classification(*options);
     if (scores_documents != backend.has_head) {
       config_error("--adapter " + flag.folder.string(),
-                   !backend.has_head && !backend.predicts_tokens ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
-                   : scores_documents     ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. "
-                                            "Evaluate it with lora-eval --format classification."
+                   !backend.has_head && !backend.predicts_tokens
+                       ? "is for a Hugging Face classifier: found task_type SEQ_CLS, expected none"
+                   : scores_documents ? "is for a classifier: found task_type SEQ_CLS, expected an adapter of a language model. "
+                                        "Evaluate it with lora-eval --format classification."
                                       : "is not for a classifier: found another task_type, expected SEQ_CLS for --format classification");
     }
   }
@@ -131,8 +132,9 @@ std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, co
   if (data::facts_of(format).chat == data::ChatUse::kPairs) {
     return load_pair_template(choice, model.tokenizer, *tokenizer);
   }
-  return data::facts_of(format).chat == data::ChatUse::kMessages || choice.is_given() ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
-                                                                   : nullptr;
+  return data::facts_of(format).chat == data::ChatUse::kMessages || choice.is_given()
+             ? tokenizer::load_chat_template(choice, model.tokenizer, *tokenizer)
+             : nullptr;
 }
 
 void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::RowFormat format, const data::Dataset& dataset) {
@@ -150,12 +152,12 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
 
 models::ModelOptions model_options(const InferenceRequest& request) {
   models::ModelOptions options =
-      config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript, request.quantize,
-                                request.inputs, request.output},
+      config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript,
+                                request.quantize, request.inputs, request.output},
                                request.surroundings);
   if (options.quantization && options.is_torchscript()) {
-    config_error("--quantize", "found '" + request.quantize + "' for a TorchScript model, expected a Hugging Face folder: a module keeps its "
-                                                              "own weights");
+    config_error("--quantize", "found '" + request.quantize + "' for a TorchScript model, expected a Hugging Face folder: " +
+                                   "a module keeps its own weights");
   }
   if (request.quantization) {
     options.quantization = request.quantization;

@@ -44,11 +44,14 @@ int64_t bytes_of(const std::vector<nn::Parameter>& parameters) {
   return bytes;
 }
 
-/// Memory while the last weight is quantised; 0 if none was. At that time its plain numbers are there too, as the file has them and as
-/// they are quantised.
+/// Memory while the last weight is quantised; 0 if none was, and for a GPU, whose weights are quantised in the host's memory. At that time
+/// its plain numbers are there too, as the file has them and as they are quantised.
 int64_t loading_bytes(const nn::Model& model) {
   const nn::PackedWeights packed = nn::packed_weights(model);
-  return packed.empty() ? 0 : kProgramBytes + model.base_size().bytes + 2 * static_cast<int64_t>(at::elementSize(model.dtype())) * packed.largest;
+  if (packed.empty() || !model.device().is_cpu()) {
+    return 0;
+  }
+  return kProgramBytes + model.base_size().bytes + 2 * static_cast<int64_t>(at::elementSize(model.dtype())) * packed.largest;
 }
 
 /// The parts of micro-batches that are computed at once.
@@ -89,8 +92,7 @@ class MemoryEstimate {
   /// How steps are computed with this recomputation. Parts may run side by side if their own gradients are small. Does not depend on free
   /// memory, so that a resumed run gives the same bits.
   train::Execution execution(Recompute recompute) const {
-    const bool may_use_lanes =
-        gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1 && input_.objective.runs_concurrently();
+    const bool may_use_lanes = gradients_ <= kMostGradientsOfALane && at::get_num_threads() > 1 && input_.objective.runs_concurrently();
     return train::execution_for(input_.model, recompute, may_use_lanes);
   }
 

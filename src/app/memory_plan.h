@@ -35,9 +35,10 @@ struct MemoryPlanInput {
 std::optional<int64_t> usable_memory_bytes(at::Device device);
 
 /// Estimates the peak: the program (on the CPU), weights, trained tensors with gradients and optimiser moments (except for those in a file
-/// or in CUDA's managed memory), and the larger of what the largest part of a micro-batch and the largest evaluation batch need. Chooses what the config leaves to "auto": the least recomputation
-/// with which a batch fits, then the largest batch size that fits, a power of two up to 64 and up to the number of documents. If nothing
-/// fits, the plan is a batch of one with the most recomputation; if the memory is not known, a batch of 8 without recomputation.
+/// or in CUDA's managed memory), and the larger of what the largest part of a micro-batch and the largest evaluation batch need; or what
+/// quantising the weights needs, if that is more. Chooses what the config leaves to "auto": the least recomputation with which a batch
+/// fits, then the largest batch size that fits, a power of two up to 64 and up to the number of documents. If nothing fits, the plan is a
+/// batch of one with the most recomputation; if the memory is not known, a batch of 8 without recomputation.
 MemoryPlan plan_memory(const MemoryPlanInput& input);
 
 /// The recomputation as the end of a line of text: "" or ", recomputing layers".

@@ -34,13 +34,15 @@ void require_consistent_quantization_flags(const MergeRequest& request) {
     config_error(flag, "cannot be used with --combine, which needs no base");
   }
   if (request.unmerge) {
-    config_error(flag, request.requantize
-                           ? "cannot be used with --unmerge: packing rounds the weights, so that the result would not be the base"
-                           : "cannot be used with --unmerge, which gives the base back that the adapters were merged into, whichever it was");
+    config_error(flag,
+                 request.requantize
+                     ? "cannot be used with --unmerge: packing rounds the weights, so that the result would not be the base"
+                     : "cannot be used with --unmerge, which gives the base back that the adapters were merged into, whichever it was");
   }
   if (request.requantize && request.verify && !request.tolerance) {
-    config_error("--verify", "needs --tolerance with --requantize, because packing changes logits by far more than rounding does. The error "
-                             "of the weights is printed in any case.");
+    config_error("--verify",
+                 "needs --tolerance with --requantize, because packing changes logits by far more than rounding does. The error "
+                 "of the weights is printed in any case.");
   }
 }
 

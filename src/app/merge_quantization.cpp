@@ -35,9 +35,9 @@ config::StoredQuantization common_settings(const Adapters& adapters, const std::
                                     (text.empty() ? "which lora-convert --quantize can write." : "the one that it was trained on."));
     }
     if (settings != seen_by(adapters.front()).settings) {
-      model_error(adapter.name, "was trained on a base that was quantised in another way than that of " + adapters.front().name + ": found " +
-                                    printable(settings, 300) + ", expected " + printable(seen_by(adapters.front()).settings, 300) +
-                                    ". Merge into the plain base (--base-as float).");
+      model_error(adapter.name, "was trained on a base that was quantised in another way than that of " + adapters.front().name +
+                                    ": found " + printable(settings, 300) + ", expected " +
+                                    printable(seen_by(adapters.front()).settings, 300) + ". Merge into the plain base (--base-as float).");
     }
   }
   return config::read_quantization_settings(seen_by(adapters.front()).settings, adapters.front().name);
@@ -76,8 +76,9 @@ void describe_float_merge(const peft::WeightedAdapter& adapter, bool is_asked_fo
     const std::string fault = "was initialised by LoftQ, and also corrects what quantising its base (" + text +
                               ") has lost. The plain base has lost nothing";
     if (!is_asked_for) {
-      model_error(adapter.name, fault + ", so that the result would be wrong by the correction. Merge with --base-as quantized, or in spite "
-                                        "of that with --base-as float.");
+      model_error(adapter.name, fault +
+                                    ", so that the result would be wrong by the correction. Merge with --base-as quantized, or in spite "
+                                    "of that with --base-as float.");
     }
     log::warn("[" + adapter.name + "] " + fault + ". The result is wrong by the correction.");
     return;

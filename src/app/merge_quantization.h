@@ -22,8 +22,8 @@ void require_seen_base(const peft::WeightedAdapter& adapter, const peft::BaseRef
 
 /// Decides by --base-as and --requantize, gives the base its quantised values if the adapters are merged into these, and says for each
 /// adapter on which base it was trained and what it is merged into. Throws config Error for flags that mean nothing for this base, and
-/// model Error for adapters whose base is not known or differs, for an adapter that corrects the error of a quantised base (LoftQ) and is to
-/// be merged into the plain one, and for a packed base with --unmerge.
+/// model Error for adapters whose base is not known or differs, for an adapter that corrects the error of a quantised base (LoftQ) and is
+/// to be merged into the plain one, and for a packed base with --unmerge.
 MergeQuantization settle_quantization(const MergeRequest& request, const models::ModelOptions& model, MergeBase& base,
                                       const std::vector<peft::WeightedAdapter>& adapters);
 

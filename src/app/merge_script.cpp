@@ -29,7 +29,8 @@ void require_script_flags(const MergeRequest& request, const models::ModelOption
                                 "', expected auto");
   }
   if (!request.base_as.empty() || request.requantize) {
-    config_error(request.requantize ? "--requantize" : "--base-as", "cannot be used with a TorchScript model, whose weights are not quantised");
+    config_error(request.requantize ? "--requantize" : "--base-as",
+                 "cannot be used with a TorchScript model, whose weights are not quantised");
   }
   if (fs::is_directory(request.output)) {
     output_error(request.output.string(), "is a folder, expected the name of a .pt file to write");

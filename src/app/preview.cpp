@@ -66,7 +66,8 @@ std::string sample_facts(const data::Example& example, const data::Dataset& data
 std::string dense_sample(const data::Example& example, const data::Dataset& dataset, const data::LabelSet* labels) {
   const data::FeatureRow& row = *example.features();
   const std::string target =
-      !example.has_target() ? "" : ", target " + (row.values() == nullptr ? label_text(example, dataset, labels) : shown(Json(*row.values())));
+      !example.has_target() ? ""
+                            : ", target " + (row.values() == nullptr ? label_text(example, dataset, labels) : shown(Json(*row.values())));
   return "features " + Json(row.shape).dump() + target;
 }
 

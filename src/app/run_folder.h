@@ -56,7 +56,8 @@ class RunFolder {
   /// Removes checkpoints after the step that the run resumes from: damaged ones, and those that it will write again.
   void remove_checkpoints_after(int64_t step) const;
   /// Writes run.json. `status`: "running", "interrupted", "diverged", "finished".
-  void write(const RunIdentity& identity, const Json& config, const RunFigures& figures, const std::string& status, const Json& result) const;
+  void write(const RunIdentity& identity, const Json& config, const RunFigures& figures, const std::string& status,
+             const Json& result) const;
 
  private:
   std::filesystem::path folder_;

@@ -2,13 +2,14 @@
 //
 //   tokenizer   the model's folder
 //   prompts     the tokenizer: the chat template
-//   base        the model's file; where the rows determine how it is opened (Backend::is_opened_for_rows), also rows and labels: their number
-//               is the width of the head, and a module is checked on some of the rows
+//   base        the model's file; where the rows determine how it is opened (Backend::is_opened_for_rows), also rows and labels: their
+//               number is the width of the head, and a module is checked on some of the rows
 //   rows        tokenizer, prompts, and the vocabulary: the base's, or read from its config where the base is opened later
 //   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
 //   objective   base and rows
 //
-// The adapter that EVA initialises needs batches of the rows as well: attach_from_data attaches it, after all stages. The memory plan needs all of them: memory_plan.
+// The adapter that EVA initialises needs batches of the rows as well: attach_from_data attaches it, after all stages. The memory plan needs
+// all of them: memory_plan.
 #include "app/run_stages.h"
 
 #include <algorithm>
@@ -88,9 +89,10 @@ void require_trainable_modules(const RunConfig& config) {
   }
   for (const std::string& module : models::packed_modules(config.model)) {
     if (peft::saves_module(*config.adapter, module)) {
-      config_error("adapter.modules_to_save", "trains the whole weight of '" + module +
-                                                  "', which model.quantization packs: found a projection, expected modules of plain numbers. "
-                                                  "Remove it, or name it in model.quantization.skip_modules.");
+      config_error("adapter.modules_to_save",
+                   "trains the whole weight of '" + module +
+                       "', which model.quantization packs: found a projection, expected modules of plain numbers. "
+                       "Remove it, or name it in model.quantization.skip_modules.");
     }
   }
 }
@@ -153,7 +155,8 @@ std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::Base
                              : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
   }
   if (starts_from_data(config)) {
-    const peft::EvaPass tried(*config.adapter.as<peft::LoraOptions>(), model);  // throws for modules or ranks that its pass cannot start with
+    // Throws for modules or ranks that its pass cannot start with.
+    const peft::EvaPass tried(*config.adapter.as<peft::LoraOptions>(), model);
     return nullptr;
   }
   return attach_run_adapter(config, base, labels);

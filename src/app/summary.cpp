@@ -109,7 +109,7 @@ void add_quantization_lines(std::vector<std::string>& lines, const nn::Model& mo
     lines.push_back("             projections of plain numbers: " + join(packed.plain, ", ", kNamed));
   }
   if (packed.experts > 0) {
-    lines.push_back("             experts are packed too, unlike by bitsandbytes: " + counted(packed.experts, "tensor"));
+    lines.push_back("             experts are packed too, which bitsandbytes leaves as they are: " + counted(packed.experts, "tensor"));
   }
 }
 
@@ -160,8 +160,8 @@ std::vector<std::string> summary_lines(const SummaryInput& input, const MemoryPl
                                        : counted(memory.batch_size, unit_of_batch(input)) + (training.finds_batch_size ? " (auto)" : "");
   lines.push_back("steps        " + with_thousands(input.total_steps) + " (" + batch + " x " +
                   std::to_string(training.gradient_accumulation_steps) + " accumulated per step)");
-  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" + recomputed_text(memory.execution.recompute) +
-                  (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
+  lines.push_back("memory       about " + human_bytes(memory.bytes) + " at the peak (estimate)" +
+                  recomputed_text(memory.execution.recompute) + (memory.usable ? ", of " + human_bytes(*memory.usable) + " usable" : ""));
   if (const std::string line = optimizer_line(training.optimizer, input.method.parameters()); !line.empty()) {
     lines.push_back(line);
   }

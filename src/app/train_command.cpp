@@ -28,7 +28,8 @@ using config::RunConfig;
 
 /// The batch size and the recomputation: from the config, from the available memory, or from the checkpoint of a resumed run.
 /// `found` is a batch size that an earlier run of the list chose, if any.
-MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const RunPlan& plan, std::optional<int64_t> found = std::nullopt) {
+MemoryPlan fit_into_memory(const RunConfig& config, const RunParts& parts, const RunPlan& plan,
+                           std::optional<int64_t> found = std::nullopt) {
   if (config.training.finds_batch_size && plan.start == RunStart::kResume) {
     found = checkpoint::load_state(plan.checkpoint).batch_size;
   }

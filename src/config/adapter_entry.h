@@ -1,7 +1,5 @@
 #pragma once
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "config/sections.h"
 
@@ -18,8 +16,5 @@ struct AdapterEntry {
   peft::MethodOptions (*read_stored)(const Json& config, const std::filesystem::path& folder, const ConfigPlace& file);
   Json (*schema)();  ///< of the section
 };
-
-/// The peft_types of the table.
-std::vector<std::string> adapter_entry_types();
 
 }  // namespace lora::config

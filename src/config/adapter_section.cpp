@@ -4,7 +4,6 @@
 #include "config/adapter_entry.h"
 #include "config/lora_section.h"
 #include "config/stored_adapter.h"
-#include "lora/peft/file_names.h"
 #include "lora/peft/method.h"
 
 namespace lora::config {
@@ -26,14 +25,6 @@ const AdapterEntry* find_entry(const Json& config, const ConfigPlace& at) {
 }
 
 }  // namespace
-
-std::vector<std::string> adapter_entry_types() {
-  std::vector<std::string> types;
-  for (const AdapterEntry& entry : kAdapterEntries) {
-    types.emplace_back(entry.peft_type);
-  }
-  return types;
-}
 
 Json adapter_schema() {
   Json alternatives = Json::array();
@@ -59,7 +50,7 @@ AdapterSection read_adapter(const Json& section, const ConfigPlace& at, const Co
 
 peft::MethodOptions read_stored_adapter(const std::filesystem::path& folder, const ConfigPlace& at) {
   const Json config = read_stored_config(folder, at);
-  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
+  const ConfigPlace file = stored_place(folder, at);
   const AdapterEntry* const entry = config.is_null() ? nullptr : find_entry(config, file);
   return entry == nullptr ? peft::MethodOptions() : entry->read_stored(config, folder, file);
 }

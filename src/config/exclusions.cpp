@@ -64,6 +64,12 @@ bool has_quantization(const RunConfig& run, QuantizationKind type) {
   return run.model.quantization && run.model.quantization->type == type;
 }
 
+/// Whether LoftQ gives the adapter its first values. One that continues another adapter has its values already.
+bool starts_by_loftq(const RunConfig& run) {
+  const auto* const lora = run.adapter.as<peft::LoraOptions>();
+  return lora != nullptr && lora->init == peft::LoraInit::kLoftq && !lora->init_from;
+}
+
 /// Choices of what is trained.
 std::vector<Choice> objective_choices() {
   const Allowed no_eva = all_but({"eva"});
@@ -105,12 +111,7 @@ std::vector<Choice> quantization_choices() {
        [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kInt8); },
        std::nullopt,
        {{"model.quantization.double_quant", only({false}), "false", of_blocks},
-        {"model.quantization.block_size", only({Quantization{}.block_size}), "no such key", of_blocks},
-        {"adapter.loftq_config.loftq_bits", only({8, nullptr}), "8"}}},
-      {"model.quantization.type",
-       [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kNf4) || has_quantization(run, QuantizationKind::kFp4); },
-       std::nullopt,
-       {{"adapter.loftq_config.loftq_bits", only({4, nullptr}), "4"}}},
+        {"model.quantization.block_size", only({Quantization{}.block_size}), "no such key", of_blocks}}},
       {"model.quantization.type",
        [](const RunConfig& run) { return has_quantization(run, QuantizationKind::kNone); },
        std::nullopt,
@@ -118,14 +119,21 @@ std::vector<Choice> quantization_choices() {
         {"model.quantization.block_size", only({Quantization{}.block_size}), "no such key", decodes},
         {"model.quantization.skip_modules", only({nullptr}), "null", decodes}}},
       {"adapter.init_lora_weights",
-       [](const RunConfig& run) {
-         const auto* const lora = run.adapter.as<peft::LoraOptions>();
-         return lora != nullptr && lora->init == peft::LoraInit::kLoftq;
-       },
+       starts_by_loftq,
        std::nullopt,
        {{"model.quantization", all_but({nullptr}), "an object, such as {\"type\": \"nf4\"}",
          "LoftQ starts from the error that quantising a plain base makes"},
         {"model.quantization.type", all_but({"none"}), "nf4, fp4 or int8"}}},
+      {"model.quantization.type",
+       [](const RunConfig& run) { return starts_by_loftq(run) && has_quantization(run, QuantizationKind::kInt8); },
+       std::nullopt,
+       {{"adapter.loftq_config.loftq_bits", only({8, nullptr}), "8"}}},
+      {"model.quantization.type",
+       [](const RunConfig& run) {
+         return starts_by_loftq(run) && (has_quantization(run, QuantizationKind::kNf4) || has_quantization(run, QuantizationKind::kFp4));
+       },
+       std::nullopt,
+       {{"adapter.loftq_config.loftq_bits", only({4, nullptr}), "4"}}},
   };
 }
 
@@ -195,6 +203,19 @@ const std::vector<Choice>& choices() {
   return kChoices;
 }
 
+/// One run of the config, and where the file states it.
+struct PlacedRun {
+  const RunConfig& run;
+  const ConfigPlace& root;
+  std::string adapter_path;  ///< "adapter", or an element of the list of adapters
+
+  ConfigPlace at(const std::string& key) const {
+    static const std::string kSection = "adapter";
+    const bool is_adapter = key == kSection || key.starts_with(kSection + ".");
+    return {is_adapter ? adapter_path + key.substr(kSection.size()) : key, root.findings};
+  }
+};
+
 using TakeValue = std::function<void(const Json& value, const ConfigPlace& at)>;
 
 /// Calls `take` with each value that `path` leads to.
@@ -210,10 +231,18 @@ void for_each_value(const Json& section, const ConfigPlace& at, std::span<const 
   }
 }
 
+/// The same with each value of a key such as "data.train.*.format".
+void for_each_value(const PlacedRun& placed, const std::string& key, const TakeValue& take) {
+  const std::vector<std::string> path = split(key, '.');
+  if (const auto section = placed.run.resolved.find(path.front()); section != placed.run.resolved.end()) {
+    for_each_value(*section, placed.at(path.front()), std::span(path).subspan(1), take);
+  }
+}
+
 /// "training.objective \"regression\"": a key of one value with this value.
-std::string key_and_value(const std::string& key, const RunConfig& run, const ConfigPlace& root) {
+std::string key_and_value(const std::string& key, const PlacedRun& placed) {
   std::string text = key;
-  for_each_value(run.resolved, root, split(key, '.'), [&text](const Json& value, const ConfigPlace&) { text += " " + shown(value); });
+  for_each_value(placed, key, [&text](const Json& value, const ConfigPlace&) { text += " " + shown(value); });
   return text;
 }
 
@@ -222,20 +251,16 @@ std::string sentence(const Json& value, const std::string& choice, const Exclusi
          (exclusion.why.empty() ? "" : ": " + exclusion.why);
 }
 
-}  // namespace
-
-namespace {
-
 using Excluded = std::vector<std::pair<ConfigPlace, std::string>>;
 
-void find_excluded(const RunConfig& run, const ConfigPlace& root, Excluded& found) {
+void find_excluded(const PlacedRun& placed, Excluded& found) {
   for (const Choice& choice : choices()) {
-    if (!choice.is_made(run) || !root.sound({choice.key})) {
+    if (!choice.is_made(placed.run) || !placed.at(choice.key).sound()) {
       continue;
     }
-    const std::string name = choice.name.value_or(key_and_value(choice.key, run, root));
+    const std::string name = choice.name.value_or(key_and_value(choice.key, placed));
     for (const Exclusion& exclusion : choice.excludes) {
-      for_each_value(run.resolved, root, split(exclusion.key, '.'), [&](const Json& value, const ConfigPlace& at) {
+      for_each_value(placed, exclusion.key, [&](const Json& value, const ConfigPlace& at) {
         if (!exclusion.allowed.holds(value) && at.sound()) {
           found.emplace_back(at, sentence(value, name, exclusion));
         }
@@ -249,8 +274,9 @@ void find_excluded(const RunConfig& run, const ConfigPlace& root, Excluded& foun
 void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
   // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
   Excluded found;
-  for (const RunConfig& run : runs) {
-    find_excluded(run, root, found);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const ConfigPlace adapter_at = root.key("adapter");
+    find_excluded({runs[i], root, runs[i].adapter_name.empty() ? adapter_at.path : adapter_at.item(i).path}, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);

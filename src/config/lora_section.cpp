@@ -1,10 +1,8 @@
 #include "config/lora_section.h"
 
 #include "config/lora_table.h"
+#include "config/method_keys.h"
 #include "config/old_names.h"
-#include "config/stored_adapter.h"
-#include "lora/base/file.h"
-#include "lora/peft/file_names.h"
 
 namespace lora::config {
 
@@ -49,8 +47,19 @@ void check_lora_bias(const LoraOptions& options, const Json& section, const Conf
   }
 }
 
-/// The adapter of init_from is initialised already; another initialisation would misread its values.
-void check_inherited_start(const Json& start, const Json& section, const ConfigPlace& at) {
+void check_lora(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
+  check_layers(options, at);
+  check_start(options, section, at);
+  check_lora_bias(options, options.config, at);
+}
+
+/// The adapter of init_from has its shapes and is initialised already; another rank would not fit its values, and another initialisation
+/// would misread them.
+void check_continued(const Json& start, const Json& section, const ConfigPlace& at) {
+  if (section.contains("r") && start.contains("r") && section["r"] != start["r"]) {
+    at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
+                    ": remove this key to continue from that adapter");
+  }
   const Json theirs = start.value("init_lora_weights", Json(true));
   const Json ours = section.value("init_lora_weights", theirs);
   if (ours != theirs && (changes_base(ours) || changes_base(theirs))) {
@@ -65,78 +74,11 @@ void check_inherited_start(const Json& start, const Json& section, const ConfigP
   }
 }
 
-/// What a section inherits from the adapter of init_from for the keys that it does not have.
-struct Inherited {
-  LoraOptions options;
-  Json keys = Json::object();
-};
-
-Json keys_to_inherit(const Json& start, const Json& section, const ConfigPlace& file) {
-  Json kept = stored_keys(start, lora_table().keys(), AdapterUse::kTrain, file);
-  for (const auto& [key, value] : section.items()) {
-    kept.erase(key);
-  }
-  return kept;
-}
-
-Inherited read_inherited(const std::filesystem::path& folder, const Json& section, const ConfigPlace& at) {
-  Inherited result;
-  const Json start = read_stored_config(folder, at.key("init_from"));
-  const ConfigPlace file{(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
-  if (start.is_null() || !has_peft_type(start, {peft::kLora}, file)) {
-    return result;
-  }
-  if (section.contains("r") && start.contains("r") && section["r"] != start["r"]) {
-    at.key("r").add("found " + shown(section["r"]) + ", but the adapter of init_from has " + shown(start["r"]) +
-                    ": remove this key to continue from that adapter");
-  }
-  check_inherited_start(start, section, at);
-  result.keys = keys_to_inherit(start, section, file);
-  lora_table().read(result.keys, result.options, file);
-  restate_old_names(start, folder, result.options, file);
-  return result;
-}
-
-LoraOptions read_options(const Json& section, const ConfigPlace& at, const Context& context) {
-  Inherited inherited;
-  const auto init_from = section.find("init_from");
-  const bool continues = init_from != section.end() && init_from->is_string() && !init_from->get_ref<const std::string&>().empty();
-  const auto start = continues ? absolute_path(context, init_from->get<std::string>()) : std::filesystem::path();
-  if (continues) {
-    inherited = read_inherited(start, section, at);
-  }
-  LoraOptions options = std::move(inherited.options);
-  lora_table().read(section, options, at);
-  if (continues) {
-    options.init_from = start;
-  }
-  options.config = std::move(inherited.keys);
-  options.config.update(section);
-  options.config.erase("init_from");
-  check_layers(options, at);
-  check_start(options, section, at);
-  check_lora_bias(options, options.config, at);
-  return options;
-}
-
-}  // namespace
-
-AdapterSection read_lora_section(const Json& section, const ConfigPlace& at, const Context& context) {
-  const LoraOptions options = read_options(section, at, context);
-  AdapterSection result{options, lora_table().resolved(options, options.config)};
-  result.resolved["init_from"] = to_json(options.init_from);
-  return result;
-}
-
-Json lora_schema() {
-  return lora_table().schema();
-}
-
-peft::MethodOptions read_stored_lora(const Json& config, const std::filesystem::path& folder, const ConfigPlace& file) {
-  LoraOptions options;
-  options.config = stored_keys(config, lora_table().keys(), AdapterUse::kCompute, file);
-  lora_table().read(options.config, options, file);
+void settle_lora(const Json& config, const std::filesystem::path& folder, AdapterUse use, LoraOptions& options, const ConfigPlace& file) {
   restate_old_names(config, folder, options, file);
+  if (use == AdapterUse::kTrain) {
+    return;  // check_lora() sees these options together with the section's
+  }
   check_layers(options, file);
   if (options.pissa_niter > 0) {
     file.key("init_lora_weights")
@@ -144,8 +86,25 @@ peft::MethodOptions read_stored_lora(const Json& config, const std::filesystem::
              ", whose base cannot be restored because the initialisation was random. Save the adapter with PEFT's "
              "path_initial_model_for_weight_conversion.");
   }
-  options.init_from = folder;
-  return options;
+}
+
+MethodKeys<LoraOptions> lora_keys() {
+  return {peft::kLora, lora_table(), check_lora, check_continued, settle_lora};
+}
+
+}  // namespace
+
+AdapterSection read_lora_section(const Json& section, const ConfigPlace& at, const Context& context) {
+  auto [options, resolved] = read_section(lora_keys(), section, at, context);
+  return {std::move(options), std::move(resolved)};
+}
+
+Json lora_schema() {
+  return lora_table().schema();
+}
+
+peft::MethodOptions read_stored_lora(const Json& config, const std::filesystem::path& folder, const ConfigPlace& file) {
+  return read_stored(lora_keys(), config, folder, file);
 }
 
 }  // namespace lora::config

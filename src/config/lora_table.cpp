@@ -4,6 +4,7 @@
 
 #include "config/eva_table.h"
 #include "config/loftq_field.h"
+#include "config/method_keys.h"
 #include "config/schema_check.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
@@ -224,18 +225,6 @@ Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_defau
           true};
 }
 
-/// A key that describes the file, not the adapter.
-Field<LoraOptions> metadata_field(const std::string& key) {
-  return {key,
-          "Metadata that PEFT writes; any value is accepted.",
-          Json::object(),
-          nullptr,
-          [](const Json&, LoraOptions&, const ConfigPlace&) {},
-          nullptr,
-          false,
-          true};
-}
-
 void add_modules_and_ranks(Table<LoraOptions>& table) {
   table.fixed("peft_type", {"LORA"}, "Method of the adapter.")
       .value(
@@ -312,9 +301,7 @@ const Table<LoraOptions>& lora_table() {
     Table<LoraOptions> table;
     add_modules_and_ranks(table);
     add_trained_parts(table);
-    for (const char* key : {"inference_mode", "peft_version", "base_model_name_or_path", "task_type", "auto_mapping", "revision"}) {
-      table.custom(metadata_field(key));
-    }
+    add_metadata(table);
     const std::vector<std::pair<std::string, Json>> others{
         {"megatron_config", nullptr},
         {"megatron_core", "megatron.core"},
@@ -336,11 +323,7 @@ const Table<LoraOptions>& lora_table() {
       table.custom(reserved_field(key, peft_default));
     }
     table.custom(reserved_field("target_parameters", nullptr, {Json::array()}));  // as PEFT writes it for models with experts
-    table
-        .value(
-            "init_from", [](auto& o) -> auto& { return o.init_from; }, nullable(text()),
-            "Folder of an adapter to continue training from; its adapter_config.json supplies every key that is not given here.")
-        .example("runs/first");
+    add_init_from(table);
     return table;
   }();
   return kTable;

@@ -30,8 +30,8 @@ void add_base(Table<ModelOptions>& table) {
   table
       .value(
           "path", [](auto& o) -> auto& { return o.name; }, text(),
-          "Base model: a Hugging Face folder (config.json, *.safetensors), org/name of a model in the local Hugging Face cache, or a "
-          "TorchScript file.")
+          "Base model: a Hugging Face folder (config.json, *.safetensors), a GGUF file, org/name of a model in the local Hugging Face "
+          "cache, or a TorchScript file.")
       .required()
       .example("models/SmolLM2-135M-Instruct")
       .choice(

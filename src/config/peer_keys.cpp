@@ -1,13 +1,6 @@
-#include <algorithm>
-#include <string_view>
-#include <vector>
-
 #include "config/unknown_key.h"
-#include "lora/metrics/sink.h"
 
 namespace lora::config {
-
-static constexpr std::string_view kNoLogger = "this version has no other logger (training.report_to); metrics.jsonl holds every number";
 
 // Names from TRL, transformers, torchtune, Unsloth, Axolotl, LLaMA-Factory, LitGPT, MLX-LM, kohya and llama.cpp.
 static constexpr PeerKey kPeerKeys[] = {
@@ -195,8 +188,8 @@ static constexpr PeerKey kPeerKeys[] = {
     {"activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"enable_activation_offloading", "training.gradient_checkpointing", "\"offload\""},
     {"full_determinism", "training.deterministic", ""},
-    {"metric_logger", "", kNoLogger.data()},
-    {"logger_name", "", kNoLogger.data()},
+    {"metric_logger", "training.report_to", "for loggers in addition to metrics.jsonl, which holds every number"},
+    {"logger_name", "training.report_to", "for loggers in addition to metrics.jsonl, which holds every number"},
     {"stage", "training.objective", ""},
     {"rl", "training.objective", ""},
     {"loss", "training.objective", ""},
@@ -230,16 +223,7 @@ static constexpr PeerKey kPeerKeys[] = {
 };
 
 std::span<const PeerKey> peer_keys() {
-  static const std::vector<PeerKey> kKeys = [] {
-    std::vector<PeerKey> keys(std::begin(kPeerKeys), std::end(kPeerKeys));
-    for (PeerKey& key : keys) {
-      if (key.remark == kNoLogger && !metrics::sink_names().empty()) {
-        key = {key.name, "training.report_to", ""};
-      }
-    }
-    return keys;
-  }();
-  return kKeys;
+  return kPeerKeys;
 }
 
 }  // namespace lora::config

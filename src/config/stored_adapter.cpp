@@ -132,6 +132,16 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   return nullptr;
 }
 
+ConfigPlace stored_place(const std::filesystem::path& folder, const ConfigPlace& at) {
+  return {(folder / peft::kAdapterConfigFile).string() + ":", at.findings};
+}
+
+std::optional<std::filesystem::path> start_of(const Json& section, const Context& context) {
+  const auto init_from = section.find("init_from");
+  const bool is_named = init_from != section.end() && init_from->is_string() && !init_from->get_ref<const std::string&>().empty();
+  return is_named ? std::optional(absolute_path(context, init_from->get<std::string>())) : std::nullopt;
+}
+
 Json peft_type_of(const Json& config) {
   return config.value("peft_type", Json(peft::kLora));
 }

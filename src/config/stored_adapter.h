@@ -1,9 +1,11 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/findings.h"
+#include "config/paths.h"
 #include "lora/base/json.h"
 #include "lora/peft/method_options.h"
 
@@ -14,6 +16,12 @@ enum class AdapterUse { kCompute, kTrain };
 
 /// The adapter_config.json in `folder`, or null if it cannot be read, which is reported at `at`.
 Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& at);
+
+/// The place of the keys of the adapter_config.json in `folder`, with the findings of `at`.
+ConfigPlace stored_place(const std::filesystem::path& folder, const ConfigPlace& at);
+
+/// The folder that the init_from of an `adapter` section names; none if it names none.
+std::optional<std::filesystem::path> start_of(const Json& section, const Context& context);
 
 /// Checks PEFT's rules for the choice of layers (LoraConfig.__post_init__), and reports violations at `at`.
 void check_layers(const peft::LoraOptions& options, const ConfigPlace& at);

@@ -285,9 +285,10 @@ Field<TrainOptions> report_to_field() {
   Rule rule = one_of(values);
   rule.note = "This version supports no other value";
   const std::vector<std::string> names = metrics::sink_names();
-  Field<TrainOptions> field{"report_to",
-                            "Loggers in addition to metrics.jsonl" + (names.empty() ? ", of which this version has none." : ": " + join(names) + "."),
-                            rule.schema, "none", nullptr};
+  Field<TrainOptions> field{
+      "report_to",
+      "Loggers in addition to metrics.jsonl" + (names.empty() ? ", of which this version has none." : ": " + join(names) + "."),
+      rule.schema, "none", nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
       options.report_to = value.is_array() ? value.get<std::vector<std::string>>() : std::vector{value.get<std::string>()};

@@ -18,12 +18,12 @@ std::string folded(std::string name) {
   return name;
 }
 
-/// JSON paths of every `key` in a schema.
+/// JSON paths of every `key` in a schema, each once.
 void collect_paths(const Json& schema, const std::string& key, const std::string& path, std::vector<std::string>& found) {
   if (schema.contains("properties")) {
     for (const auto& [name, property] : schema["properties"].items()) {
       const std::string below = path.empty() ? name : path + "." + name;
-      if (name == key) {
+      if (name == key && std::find(found.begin(), found.end(), below) == found.end()) {
         found.push_back(below);
       }
       collect_paths(property, key, below, found);
@@ -32,12 +32,10 @@ void collect_paths(const Json& schema, const std::string& key, const std::string
   if (schema.contains("items")) {
     collect_paths(schema["items"], key, path + "[]", found);
   }
-  if (schema.contains("anyOf")) {
-    // Other forms of the same section (a list of adapters) have the same keys: one of them is enough.
-    const auto has_keys = [](const Json& alternative) { return alternative.contains("properties"); };
-    const auto first = std::find_if(schema["anyOf"].begin(), schema["anyOf"].end(), has_keys);
-    if (first != schema["anyOf"].end()) {
-      collect_paths(*first, key, path, found);
+  // Sections of several kinds (methods of the adapter), without lists of them, which have the same keys.
+  for (const Json& alternative : schema.value("anyOf", Json::array())) {
+    if (alternative.contains("properties")) {
+      collect_paths(alternative, key, path, found);
     }
   }
 }

@@ -137,7 +137,8 @@ struct Written {
 };
 
 Written written(const RowSet& set) {
-  return {documents_of(set.examples), text_of(set.labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace), report_numbers(set.report)};
+  return {documents_of(set.examples), text_of(set.labels), Json(set.unused_columns).dump(-1, ' ', false, Json::error_handler_t::replace),
+          report_numbers(set.report)};
 }
 
 // The writers refer to `set`, `written` and `files`.
@@ -187,8 +188,8 @@ class CacheFile {
       fail("it belongs to other data");
     }
     Sha256 hash;
-    for (const char* name : {kDocuments, kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kContents, kTargets, kSecondTexts,
-                             kRawLabels, kUnused, kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
+    for (const char* name : {kDocuments, kIds, kIdEnds, kLabelling, kLabellingEnds, kOwnLabels, kContinues, kContents, kTargets,
+                             kSecondTexts, kRawLabels, kUnused, kFileOf, kLineOf, kReport, kSkippedFiles, kSkippedLines, kRowsOfFiles}) {
       const at::Tensor tensor = file_.tensor(name);
       hash.add(name, std::char_traits<char>::length(name));
       hash.add(tensor.const_data_ptr(), tensor.nbytes());

@@ -50,7 +50,8 @@ std::string shown_label(const Dataset& dataset, double target) {
     const bool by_name = dataset.labels.kind == LabelKind::kNames || !are_numbered(labels);
     expected = by_name ? "one of " + join(labels.names, ", ", 20) : "a class from 0 to " + std::to_string(labels.num_labels() - 1);
   }
-  data_error(example.origin.text(), "the model does not have the label: found " + shown_label(dataset, *example.target()) + ", expected " + expected +
+  data_error(example.origin.text(), "the model does not have the label: found " + shown_label(dataset, *example.target()) + ", expected " +
+                                        expected +
                                         ". The classes are those of the training rows, or of the model's config.json (id2label).");
 }
 

@@ -1,4 +1,5 @@
 #include "lora/generate/eos_ids.h"
+
 #include "lora/base/bundle.h"
 
 namespace lora::generate {

@@ -47,14 +47,14 @@ Tensor Checkpoint::tensor(const std::string& name) const {
   return weight.packed == nullptr ? weight.tensor : decoded(*weight.packed, weight.packed->value_dtype());
 }
 
-StoredWeight Checkpoint::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole) {
+StoredWeight Checkpoint::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) {
   const TensorFacts found = facts(name);
   if (found.shape != shape) {
     model_error(where(name), "found shape " + shape_text(found.shape) + ", expected " + shape_text(shape) +
                                  ". Likely cause: config.json does not belong to these weights.");
   }
   asked_.insert(name);
-  StoredWeight weight = stored(name);
+  StoredWeight weight = stored_for(name, role);
   if (weight.packed == nullptr && !is_plain_float(weight.tensor.scalar_type())) {
     model_error(where(name),
                 "found dtype " + dtype_name(weight.tensor.scalar_type()) +
@@ -90,7 +90,8 @@ std::string Checkpoint::where(const std::string& name) const {
 }
 
 void Checkpoint::no_such_tensor(const std::string& name) const {
-  model_error(where(name), "is missing" + did_you_mean(name, sorted(names())) + ". Likely cause: config.json does not belong to these weights.");
+  model_error(where(name),
+              "is missing" + did_you_mean(name, sorted(names())) + ". Likely cause: config.json does not belong to these weights.");
 }
 
 std::unique_ptr<Checkpoint> decoded_checkpoint(std::unique_ptr<Checkpoint> checkpoint) {

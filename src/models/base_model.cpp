@@ -4,11 +4,13 @@
 #include <ATen/core/grad_mode.h>
 
 #include "lora/base/bundle.h"
+#include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/json_access.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/models/open_checkpoint.h"
 #include "lora/nn/device.h"
@@ -202,6 +204,25 @@ void build_from(BaseModel& base, const Loading& loading, io::WeightSource& sourc
   }
 }
 
+/// Says what weights that the files store packed take as plain numbers of `dtype`: embeddings of GGUF, and groups that cross rows.
+void tell_of_decoded(const io::Checkpoint& source, at::ScalarType dtype) {
+  int64_t count = 0, elements = 0;
+  for (const std::string& name : source.names()) {
+    const io::TensorFacts facts = source.facts(name);
+    const int64_t numel = c10::multiply_integers(facts.shape);
+    const bool is_stored_packed =
+        io::is_plain_float(facts.dtype) && facts.bytes < numel * static_cast<int64_t>(at::elementSize(facts.dtype));
+    if (is_stored_packed && !facts.is_packed) {
+      ++count;
+      elements += numel;
+    }
+  }
+  if (count > 0) {
+    log::info("[" + source.path().string() + "] " + counted(count, "packed weight") + " decoded to plain numbers: " +
+              human_bytes(elements * static_cast<int64_t>(at::elementSize(dtype))) + " in " + io::dtype_name(dtype));
+  }
+}
+
 std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
   std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
   const StoredPacked packed = stored_packed(*source);
@@ -243,6 +264,7 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   io::RenamedSource renamed = renamed_source(*source, layout);
   build_from(base, loading, renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
+  tell_of_decoded(*source, base.model->dtype());
   const std::vector<fs::path> weight_files = source->files();
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(*source, layout, family, folder.string());

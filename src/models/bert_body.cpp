@@ -52,11 +52,12 @@ std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonRead
     return std::make_unique<nn::LayerNorm>(name, nn::LayerNorm::Shape{body.hidden_size, eps}, source, options);
   };
   const auto layer = [&](const std::string& name, int64_t index) -> LayerParts {
-    return {.attention = std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
-            .feed_forward = std::make_unique<Mlp>(name, mlp, source, options),
-            .norms = {.after_attention = norm(name + ".attention.output.LayerNorm"), .after_feed_forward = norm(name + ".output.LayerNorm")},
-            .dropouts = {{name + ".attention.output.dropout", dropout}, {name + ".output.dropout", dropout}},
-            .placement = NormPlacement::kOnSum};
+    return {
+        .attention = std::make_unique<SelfAttention>(name + ".attention", index, attention, source, options),
+        .feed_forward = std::make_unique<Mlp>(name, mlp, source, options),
+        .norms = {.after_attention = norm(name + ".attention.output.LayerNorm"), .after_feed_forward = norm(name + ".output.LayerNorm")},
+        .dropouts = {{name + ".attention.output.dropout", dropout}, {name + ".output.dropout", dropout}},
+        .placement = NormPlacement::kOnSum};
   };
   return make_encoder(body, first, norm, layer, source, options);
 }

@@ -69,6 +69,13 @@ class GgufCheckpoint : public io::Checkpoint {
   std::string fingerprint() const override;
   std::vector<fs::path> files() const override { return file_->files(); }
 
+ protected:
+  io::StoredWeight stored_for(const std::string& name, io::WeightRole role) const override {
+    const Entry& found = entry(name);
+    const bool is_table = role == io::WeightRole::kEmbedding && found.shape.size() == 2 && quantization::is_gguf_block(*found.tensor->type);
+    return is_table && rows_of(found).empty() ? io::StoredWeight{{}, matrix(found)} : stored(name);
+  }
+
  private:
   void add(const io::GgufTensor& tensor);
   void add_entry(std::string name, Entry entry);
@@ -84,6 +91,9 @@ class GgufCheckpoint : public io::Checkpoint {
   }
   Tensor part_bytes(const Entry& entry) const;
   Tensor plain(const Entry& entry) const;
+  std::shared_ptr<const io::PackedMatrix> matrix(const Entry& entry) const {
+    return quantization::gguf_matrix(part_bytes(entry), entry.shape[0], entry.shape[1], *entry.tensor->type);
+  }
   std::vector<int64_t> rows_of(const Entry& entry) const {
     return io::gguf_rows(entry.rows, heads_, entry.shape.front(), file_->path().string() + ": tensor '" + entry.tensor->name + "'");
   }
@@ -183,9 +193,7 @@ io::StoredWeight GgufCheckpoint::stored(const std::string& name) const {
   const Entry& found = entry(name);
   std::vector<int64_t> rows = rows_of(found);
   if (found.stays_packed) {
-    std::shared_ptr<const io::PackedMatrix> matrix =
-        quantization::gguf_matrix(part_bytes(found), found.shape[0], found.shape[1], *found.tensor->type);
-    return {{}, rows.empty() ? std::move(matrix) : quantization::select_rows(std::move(matrix), std::move(rows))};
+    return {{}, rows.empty() ? matrix(found) : quantization::select_rows(matrix(found), std::move(rows))};
   }
   Tensor numbers = plain(found);
   if (!rows.empty()) {

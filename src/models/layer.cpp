@@ -54,7 +54,9 @@ Tensor Layer::in_parallel(const Tensor& x_TD, const RopeSet& ropes, const nn::Pa
   const Tensor normed_TD = normed(x_TD, parts_.norms.before_attention.get());
   const Tensor attended_SD = pass.needed(attend(normed_TD, ropes, pass));
   const nn::Pass rest = pass.of_needed();
-  const auto feed = [this, own_norm](const Tensor& input_SD, const nn::Pass& pass) { return feed_forward(normed(input_SD, own_norm), pass); };
+  const auto feed = [this, own_norm](const Tensor& input_SD, const nn::Pass& pass) {
+    return feed_forward(normed(input_SD, own_norm), pass);
+  };
   const Tensor forwarded_SD =
       nn::recomputed(pass.needed(own_norm == nullptr ? normed_TD : x_TD), rest, nn::Recompute::kFeedForward, feed);
   return pass.needed(x_TD) + parts_.dropouts.sum.forward(forwarded_SD + attended_SD, rest);

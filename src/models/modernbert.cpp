@@ -80,10 +80,11 @@ std::unique_ptr<nn::Model> make_modernbert(const JsonReader& config, io::WeightS
     FusedAttentionOptions own = attention;
     own.rope = slides[index] ? kLocal : kGlobal;
     own.scores.window = slides[index] ? std::optional(window) : std::nullopt;
-    return {.attention = std::make_unique<FusedAttention>(name + ".attn", index, own, source, options),
-            .feed_forward = std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options),
-            .norms = {.before_attention = index == 0 ? nullptr : norm(name + ".attn_norm"), .before_feed_forward = norm(name + ".mlp_norm")},
-            .dropouts = {.attention = {name + ".attn.out_drop", attention.dropout}}};
+    return {
+        .attention = std::make_unique<FusedAttention>(name + ".attn", index, own, source, options),
+        .feed_forward = std::make_unique<FusedMlp>(name + ".mlp", mlp, source, options),
+        .norms = {.before_attention = index == 0 ? nullptr : norm(name + ".attn_norm"), .before_feed_forward = norm(name + ".mlp_norm")},
+        .dropouts = {.attention = {name + ".attn.out_drop", attention.dropout}}};
   };
   return make_encoder(body, embeddings, norm, layer, source, options);
 }

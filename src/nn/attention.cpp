@@ -17,7 +17,8 @@ Tensor Attention::forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor
   const std::optional<KeyPrefix> prefix = prefix_in_use(k_TKE, pass);
   if (pass.cache != nullptr) {
     pass.cache->store(layer_, k_TKE, v_TKE, prefix);
-    return ops::cached_attention(q_THE, pass.cache->keys(layer_), pass.cache->values(layer_), pass.layout(), pass.cache->layout(), options_);
+    return ops::cached_attention(q_THE, pass.cache->keys(layer_), pass.cache->values(layer_), pass.layout(), pass.cache->layout(),
+                                 options_);
   }
   ops::DropoutDraw draw = dropout_.draw(pass);
   if (!prefix) {

@@ -25,7 +25,8 @@ Tensor BaseWeight::base_rows(const std::vector<int64_t>& rows) const {
 }
 
 std::vector<int64_t> BaseWeight::shape() const {
-  return parameter_.tensor.defined() ? parameter_.tensor.sizes().vec() : std::vector<int64_t>{matrix_->out_features(), matrix_->in_features()};
+  return parameter_.tensor.defined() ? parameter_.tensor.sizes().vec()
+                                     : std::vector<int64_t>{matrix_->out_features(), matrix_->in_features()};
 }
 
 bool BaseWeight::shares_values_with(const BaseWeight& other) const {

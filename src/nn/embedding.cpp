@@ -4,9 +4,24 @@
 
 namespace lora::nn {
 
+namespace {
+
+/// The table in the dtype and on the device of `options`. A packed one is decoded to that dtype at once: a copy in a wider dtype would be
+/// the most memory that loading takes.
+Tensor table_of(io::WeightSource& source, const std::string& name, int64_t num, int64_t dim, const at::TensorOptions& options) {
+  const io::StoredWeight stored = source.weight(name, {num, dim}, io::WeightRole::kEmbedding);
+  if (stored.packed == nullptr) {
+    return stored.tensor.to(options);
+  }
+  const auto dtype = at::typeMetaToScalarType(options.dtype());
+  return io::decoded(*stored.packed, dtype == at::kDouble ? stored.packed->value_dtype() : dtype).to(options);
+}
+
+}  // namespace
+
 Embedding::Embedding(const std::string& name, int64_t num, int64_t dim, io::WeightSource& source, const at::TensorOptions& options)
     : MatrixHost(name, std::make_shared<const ops::DenseWeight>(
-                           source.get(name + ".weight", {num, dim}, io::WeightRole::kEmbedding).to(options), WeightLayout::kInOut)) {}
+                           table_of(source, name + ".weight", num, dim, options), WeightLayout::kInOut)) {}
 
 Tensor Embedding::forward(const Tensor& ids_T) const {
   Tensor x_TD = at::embedding(base_weight().current(), ids_T);

@@ -15,7 +15,8 @@ std::vector<int64_t> stored_sizes(const LinearShape& shape) {
 }
 
 /// What projections multiply by, for each way in which a source stores a weight. This is the only place that knows these ways.
-std::shared_ptr<const ops::LinearWeight> make_weight(const io::StoredWeight& stored, WeightLayout layout, const at::TensorOptions& options) {
+std::shared_ptr<const ops::LinearWeight> make_weight(const io::StoredWeight& stored, WeightLayout layout,
+                                                     const at::TensorOptions& options) {
   if (stored.packed != nullptr) {
     return std::make_shared<const ops::PackedWeight>(stored.packed->to(options.device()), at::typeMetaToScalarType(options.dtype()));
   }

@@ -83,8 +83,8 @@ std::optional<int64_t> common_length(const RopeOptions& o) {
 /// The angles of documents beyond the trained length, each by its own length. With a cache, a pass uses the length reached so
 /// far, and cached keys keep the frequencies that they were computed with, as in transformers.
 void stretch_long_documents(const RopeOptions& o, int64_t common, const BatchLayout& layout, Tensor& angles_TF) {
-  TORCH_CHECK(!layout.is_replayed || layout.prefix_length + layout.max_document <= common, "rope: found documents of up to ", layout.max_document,
-              " tokens whose lengths only the device knows, expected at most ", common);
+  TORCH_CHECK(!layout.is_replayed || layout.prefix_length + layout.max_document <= common, "rope: found documents of up to ",
+              layout.max_document, " tokens whose lengths only the device knows, expected at most ", common);
   for (int64_t d = 0; d < layout.num_documents(); ++d) {
     const int64_t length = layout.full_length(d);
     if (length > common) {

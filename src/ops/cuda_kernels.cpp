@@ -229,8 +229,8 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
   return losses_C;
 }
 
-Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile, at::ScalarType value_dtype,
-                   at::ScalarType dtype) {
+Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile,
+                   at::ScalarType value_dtype, at::ScalarType dtype) {
   Tensor values = at::empty({tile.rows(), tile.columns()}, codes.codes.options().dtype(dtype));
   const CudaDecode arguments{.dtype = cuda_dtype(dtype),
                              .value_dtype = cuda_dtype(value_dtype),

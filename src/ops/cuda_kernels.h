@@ -56,8 +56,8 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
 
 /// The values of a tile of a matrix, rounded to value_dtype and then to `dtype`: [rows, columns].
 /// @param columns of the matrix.
-Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile, at::ScalarType value_dtype,
-                   at::ScalarType dtype);
+Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile,
+                   at::ScalarType value_dtype, at::ScalarType dtype);
 
 /// x_TI Wᵀ from the codes of W [outputs, I], for at most kMostCodedTokens tokens: [T, outputs].
 Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI);

@@ -113,14 +113,17 @@ struct LinearTokenLosses : Function<LinearTokenLosses> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V,
                         const Tensor& labels_S) {
     const double held_scale = h_SD.scalar_type() == at::kHalf ? kHalfScale : 1.0;
-    const Tensor dh_SD = at::empty_like(h_SD);
+    const bool train_hidden = h_SD.requires_grad();  // not in a pass of a reference model
+    const Tensor dh_SD = train_hidden ? at::empty_like(h_SD) : Tensor();
     const Tensor loss_S = at::empty({h_SD.size(0)}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
     const int64_t rows = chunk_rows(W_VD.size(0));
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
       const Tensor dlogits_CV = logits_of(h_SD.slice(0, begin, end), W_VD, bias_V);
       loss_S.slice(0, begin, end).copy_(cross_entropy_(dlogits_CV, labels_S.slice(0, begin, end), held_scale));
-      gemm_(dh_SD.slice(0, begin, end), dlogits_CV, W_VD, 0);
+      if (train_hidden) {
+        gemm_(dh_SD.slice(0, begin, end), dlogits_CV, W_VD, 0);
+      }
     }
     ctx->save_for_backward({dh_SD});
     ctx->saved_data["held_scale"] = held_scale;

@@ -145,7 +145,8 @@ Tensor down(const Tensor& x_TI, const ProjectionGroup& group) {
 
 struct Project : torch::autograd::Function<Project> {
   /// @param trained every tensor that may need a gradient: each projection's bias, A, B and low-rank bias.
-  static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained, c10::intrusive_ptr<ProjectionGroup> group) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x_TI, at::TensorList trained,
+                               c10::intrusive_ptr<ProjectionGroup> group) {
     const Tensor xa_TR = group->adapted() ? down(x_TI, *group) : Tensor();
     variable_list outputs;
     for (size_t i = 0; i < group->projections.size(); ++i) {

@@ -19,7 +19,9 @@ double rate_factor(const nn::Parameter& parameter, const LoraPlusOptions& option
   if (parameter.role == ParameterRole::kEmbeddingA || parameter.role == ParameterRole::kEmbeddingB) {
     return options.lr_embedding / learning_rate;
   }
-  return parameter.role == ParameterRole::kLowRankB || parameter.role == ParameterRole::kLowRankBias || parameter.tensor.dim() == 1 ? *options.lr_ratio : 1.0;
+  return parameter.role == ParameterRole::kLowRankB || parameter.role == ParameterRole::kLowRankBias || parameter.tensor.dim() == 1
+             ? *options.lr_ratio
+             : 1.0;
 }
 
 /// Tied parameters are updated one after the other, not by one kernel at once.

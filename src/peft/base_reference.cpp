@@ -78,7 +78,9 @@ void warn_of_other_quantization(const std::string& where, const std::map<std::st
   if (theirs == base.quantization || (theirs.empty() && base_fingerprint(metadata).empty())) {
     return;
   }
-  const auto text = [](const std::string& quantization) { return quantization.empty() ? std::string("a base of plain numbers") : quantization; };
+  const auto text = [](const std::string& quantization) {
+    return quantization.empty() ? std::string("a base of plain numbers") : quantization;
+  };
   log::warn("[" + where + "] was trained on " + text(theirs) + ", and is used on " + text(base.quantization) +
             ": its results differ from those in training." +
             (corrects_quantization(metadata) && base.quantization.empty()

@@ -61,7 +61,8 @@ struct InputGroup {
 }  // namespace
 
 struct EvaPass::Impl : public nn::InputObserver {
-  Impl(const LoraOptions& options, nn::Model& model) : options(options), model(model), hosts(choose_hosts(options, model, /*warns=*/false).hosts) {
+  Impl(const LoraOptions& options, nn::Model& model)
+      : options(options), model(model), hosts(choose_hosts(options, model, /*warns=*/false).hosts) {
     for (const nn::Linear* host : hosts) {
       const int64_t rank = rank_of(options, *host);
       // Rounds half to even, like Python.

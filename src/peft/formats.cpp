@@ -8,6 +8,7 @@
 #include "lora/base/file.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/io/gguf_file.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/file_names.h"
 #include "lora/peft/merge.h"
@@ -169,6 +170,7 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
   model_error(path.string(), std::string("is not an adapter: found ") +
                                  (!is_there                ? "nothing"
                                   : fs::is_directory(path) ? "a folder without adapter weights"
+                                  : io::is_gguf(path)      ? "a GGUF file, which can only be written"
                                                            : "another kind of file") +
                                  ", expected " + kReadable);
 }

@@ -27,7 +27,8 @@ constexpr std::array<float, 16> kFp4{0, 0.0625F, 8, 12, 4, 6, 2, 3, 0, -0.0625F,
 /// A part with one dimension. Throws unless it has that dtype and number of elements.
 Tensor checked(const Tensor& part, at::ScalarType dtype, int64_t count, const std::string& name, const std::string& where) {
   if (!part.defined() || part.scalar_type() != dtype || part.numel() != count) {
-    const std::string found = part.defined() ? std::string(c10::toString(part.scalar_type())) + " " + io::shape_text(part.sizes()) : "nothing";
+    const std::string found =
+        part.defined() ? std::string(c10::toString(part.scalar_type())) + " " + io::shape_text(part.sizes()) : "nothing";
     model_error(where, name + ": found " + found + ", expected " + c10::toString(dtype) + " with " + std::to_string(count) + " elements");
   }
   return part.contiguous().view({count});
@@ -230,7 +231,8 @@ Tensor Blockwise4::decoded(const io::Tile& tile, at::ScalarType dtype) const {
     absmax = parts_.nested->map.index_select(0, absmax.to(at::kInt)) * parts_.nested->absmax.index_select(0, block) + parts_.nested->offset;
   }
   const Tensor bytes = parts_.codes.slice(0, first * step / 2, std::min(last * step / 2, parts_.codes.size(0)));
-  Tensor values = parts_.codebook.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kInt));
+  Tensor values =
+      parts_.codebook.index_select(0, at::stack({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}, 1).flatten().to(at::kInt));
   values = at::constant_pad_nd(values, {0, (last - first) * step - values.size(0)}).view({-1, step}).mul_(absmax.unsqueeze(1));
   return values.flatten().slice(0, begin - first * step, end - first * step).view({tile.rows(), parts_.columns})
       .slice(1, tile.column_begin, tile.column_end).to(value_dtype()).to(dtype).contiguous();

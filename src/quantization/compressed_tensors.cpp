@@ -112,7 +112,8 @@ class CompressedTensors : public PackedFormat {
  private:
   const WeightScheme& scheme_of(const Parts& parts) const {
     for (const WeightScheme& scheme : schemes_) {
-      if (std::any_of(scheme.targets.begin(), scheme.targets.end(), [&](const auto& target) { return is_target(target, parts.module()); })) {
+      if (std::any_of(scheme.targets.begin(), scheme.targets.end(),
+                      [&](const auto& target) { return is_target(target, parts.module()); })) {
         return scheme;
       }
     }

@@ -127,11 +127,13 @@ class GgufMatrix : public io::PackedMatrix {
   std::map<std::string, Tensor> tensors() const override { return {{"blocks", blocks_}}; }
   bool is_finite() const override {
     std::atomic<bool> all = true;
-    ops::parallel_for(0, outputs_, std::max<int64_t>(1, kCheckedPerThread / std::max<int64_t>(1, inputs_)), [&](int64_t first, int64_t last) {
-      if (!has_finite_scales(block_, blocks_.const_data_ptr<uint8_t>() + first * row_bytes(), (last - first) * row_bytes(), type_.bytes)) {
-        all = false;
-      }
-    });
+    ops::parallel_for(0, outputs_, std::max<int64_t>(1, kCheckedPerThread / std::max<int64_t>(1, inputs_)),
+                      [&](int64_t first, int64_t last) {
+                        if (!has_finite_scales(block_, blocks_.const_data_ptr<uint8_t>() + first * row_bytes(),
+                                               (last - first) * row_bytes(), type_.bytes)) {
+                          all = false;
+                        }
+                      });
     return all;
   }
 

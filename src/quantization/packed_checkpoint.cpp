@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
-#include "lora/base/text.h"
 #include "quantization/packed_format.h"
 #include "quantization/packed_formats.h"
 
@@ -158,16 +158,9 @@ std::vector<std::string> PackedCheckpoint::notes() const {
     const std::vector<std::string> of_format = format_->notes(Parts(*files_, packed_.begin()->second.module));
     notes.insert(notes.end(), of_format.begin(), of_format.end());
   }
-  int64_t count = 0, bytes = 0;
-  for (const auto& [name, weight] : packed_) {
-    if (!weight.facts.stays_packed) {
-      ++count;
-      bytes += weight.facts.rows * weight.facts.columns * static_cast<int64_t>(at::elementSize(weight.facts.dtype));
-    }
-  }
-  if (count > 0) {
-    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups of values do not lie within rows, and will be decoded to " +
-                    human_bytes(bytes));
+  const auto is_decoded = [](const auto& weight) { return !weight.second.facts.stays_packed; };
+  if (const auto count = std::count_if(packed_.begin(), packed_.end(), is_decoded); count > 0) {
+    notes.push_back(counted(count, "weight") + " cannot stay packed, because groups of values do not lie within rows");
   }
   return notes;
 }

@@ -99,7 +99,8 @@ void read_scales(const ScaledCodesParts& parts, int64_t block, std::vector<cpu::
   const int64_t groups = parts.scales.size(1);
   const auto* from = static_cast<const V*>(parts.scales.const_data_ptr()) + block * groups;
   const bool is_grid = parts.zeros.defined() && parts.zeros.numel() > 1;
-  const auto* zeros = parts.zeros.defined() ? static_cast<const V*>(parts.zeros.const_data_ptr()) + (is_grid ? block * groups : 0) : nullptr;
+  const auto* zeros =
+      parts.zeros.defined() ? static_cast<const V*>(parts.zeros.const_data_ptr()) + (is_grid ? block * groups : 0) : nullptr;
   scales.resize(static_cast<size_t>(groups));
   for (int64_t g = 0; g < groups; ++g) {
     scales[static_cast<size_t>(g)] = {zeros == nullptr ? 0.0F : widened(zeros[is_grid ? g : 0]), widened(from[g])};

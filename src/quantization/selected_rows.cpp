@@ -41,7 +41,8 @@ class SelectedRows : public io::PackedMatrix {
     });
   }
   void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
-    for_each_run(row_begin, row_end, [&](int64_t first, int64_t last, int64_t offset) { matrix_->multiply_rows(x, first, last, y + offset); });
+    for_each_run(row_begin, row_end,
+                 [&](int64_t first, int64_t last, int64_t offset) { matrix_->multiply_rows(x, first, last, y + offset); });
   }
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override {
     if (device().is_cpu() || tile.rows() == 0) {
@@ -65,7 +66,8 @@ class SelectedRows : public io::PackedMatrix {
     if (begin % codes->block_size != 0 || (is_nested && first % codes->nested_block_size != 0)) {
       return std::nullopt;
     }
-    codes->codes = codes->table.defined() ? codes->codes.slice(0, begin / 2, blocks_of(end, 2)) : codes->codes.flatten().slice(0, begin, end);
+    codes->codes =
+        codes->table.defined() ? codes->codes.slice(0, begin / 2, blocks_of(end, 2)) : codes->codes.flatten().slice(0, begin, end);
     codes->scales = codes->scales.slice(0, first, last);
     if (is_nested) {
       codes->nested_scales = codes->nested_scales.slice(0, first / codes->nested_block_size, blocks_of(last, codes->nested_block_size));

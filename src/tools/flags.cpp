@@ -20,8 +20,8 @@ namespace lora::tools {
 
 void add_model_flags(CLI::App& cli, app::InferenceRequest& request) {
   begin_group(cli, group::kModel);
-  cli.add_option("--model", request.model, "Base model: a folder, or org/name in the local Hugging Face cache")
-      ->type_name("DIR")
+  cli.add_option("--model", request.model, "Base model: a folder, a GGUF file, or org/name in the local Hugging Face cache")
+      ->type_name("PATH")
       ->required();
   cli.add_option("--tokenizer", request.tokenizer, "Tokenizer folder or file (default: the model's folder)")->type_name("PATH");
   cli.add_option("--dtype", request.dtype,

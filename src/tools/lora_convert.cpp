@@ -47,17 +47,21 @@ int main(int argc, char** argv) {
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model; required for gguf (its config.json), for --bake of DoRA (its weights), and the one to --quantize")
-      ->type_name("DIR");
+                 "Base model: a folder or GGUF file; required for gguf (its config.json), for --bake of DoRA (its weights), and the one "
+                 "to --quantize")
+      ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
   tools::add_other_base_flag(cli, request.allow_other_base);
   add_format_flags(cli, request);
   add_rank_flags(cli, request);
   tools::begin_group(cli, tools::group::kOutput);
-  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm, a model) or file (kohya, gguf) to write")->type_name("PATH")->required();
+  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm, a model) or file (kohya, gguf) to write")
+      ->type_name("PATH")
+      ->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it exists");
-  cli.add_option("--dtype", request.dtype, "Data type to write: float32, float16 or bfloat16 (default: float32; with --quantize as in the model)")
+  cli.add_option("--dtype", request.dtype,
+                 "Data type to write: float32, float16 or bfloat16 (default: float32; with --quantize as in the model)")
       ->type_name("DTYPE");
   cli.add_option("--max-shard-size", request.max_shard_size, "Maximum size of a weights file of a model, e.g. 500MB (default: 5GB)")
       ->transform(CLI::AsSizeValue(true).description(""))

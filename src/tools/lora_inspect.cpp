@@ -7,7 +7,7 @@ int main(int argc, char** argv) {
   CLI::App cli{"Shows what an adapter, model, checkpoint or run contains, without loading a model.", "lora-inspect"};
   lora::app::InspectRequest request;
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("path", request.path, "Folder of an adapter, model, checkpoint or run, a .safetensors file, or a TorchScript file")
+  cli.add_option("path", request.path, "Folder of an adapter, model, checkpoint or run, or a GGUF, .safetensors or TorchScript file")
       ->type_name("PATH")
       ->required();
   tools::begin_group(cli, tools::group::kAdapters);

@@ -9,9 +9,9 @@ namespace {
 void add_input_flags(CLI::App& cli, lora::app::MergeRequest& request) {
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model: a folder, org/name in the local Hugging Face cache, a .gguf file, or a TorchScript file. Packed weights are "
+                 "Base model: a folder, a GGUF or TorchScript file, or org/name in the local Hugging Face cache. Packed weights are "
                  "dequantised.")
-      ->type_name("DIR");
+      ->type_name("PATH");
   cli.add_option("--base-as", request.base_as,
                  "For adapters trained on a quantised base: merge into the weights as they are in --model (float), or quantised and "
                  "dequantised as in training (quantized) (default: float)")

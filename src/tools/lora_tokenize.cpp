@@ -7,9 +7,10 @@ int main(int argc, char** argv) {
   CLI::App cli{"Converts texts to token ids with a model's tokenizer, and back.", "lora-tokenize"};
   lora::app::TokenizeRequest request;
   tools::begin_group(cli, tools::group::kModel);
-  cli.add_option("--model", request.model,
-                 "Tokenizer: a model's folder, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
-      ->type_name("DIR")
+  cli.add_option(
+         "--model", request.model,
+         "Tokenizer: a model's folder or GGUF file, a tokenizer.json or tokenizer.model, or org/name in the local Hugging Face cache")
+      ->type_name("PATH")
       ->required();
   tools::begin_group(cli, tools::group::kData);
   cli.add_option("--input", request.input,

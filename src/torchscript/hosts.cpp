@@ -247,8 +247,9 @@ void OtherModule::set_convolution(int64_t dimensions) {
 void HiddenLinear::add(std::unique_ptr<nn::Attachment> attachment) {
   const auto* pair = dynamic_cast<const nn::LowRank*>(attachment.get());
   if (pair == nullptr) {
-    config_error("adapter.trainable_token_indices", "is not supported at '" + name() + "' of a TorchScript model, whose weight is used by " +
-                                                        operations_ + ". Use target_modules or modules_to_save.");
+    config_error("adapter.trainable_token_indices", "is not supported at '" + name() +
+                                                        "' of a TorchScript model, whose weight is used by " + operations_ +
+                                                        ". Use target_modules or modules_to_save.");
   }
   if (pair->dropout > 0 || pair->bias_O) {
     config_error(pair->dropout > 0 ? "adapter.lora_dropout" : "adapter.lora_bias",

@@ -55,8 +55,8 @@ std::string word_of(const Json& quantization) {
 TEST_F(ConvertQuantized, WritesTheTensorsOfTransformers) {
   const Json cases = read_json(kFolders / "cases.json", ErrorKind::kData);
   for (const auto& [name, facts] : cases.items()) {
-    const Outcome outcome =
-        convert(kData / facts["base"].get<std::string>(), word_of(facts["quantization"]), name, {"--dtype", facts["dtype"].get<std::string>()});
+    const Outcome outcome = convert(kData / facts["base"].get<std::string>(), word_of(facts["quantization"]), name,
+                                    {"--dtype", facts["dtype"].get<std::string>()});
     ASSERT_EQ(outcome.exit_code, 0) << name << outcome.err;
     const auto found = stored_tensors(at(name)), expected = golden_tensors(name);
     const bool is_skipped = facts["quantization"].contains("skip_modules");  // up_proj is plain in the golden folder
@@ -100,9 +100,10 @@ TEST_F(ConvertQuantized, GivesTheModelThatLoadingQuantises) {
   const Json index = read_json(at("packed") / "model.safetensors.index.json", ErrorKind::kModel);
   EXPECT_EQ(index["weight_map"].size(), stored_tensors(at("packed")).size());
   const auto losses = [&](const fs::path& model, const Arguments& more) {
-    const Outcome shown = run_tool(with({"lora-eval", "--model", model.string(), "--data", (kData / "quantized/training/nf4/eval.jsonl").string(),
-                                         "--format", "tokens", "--device", "cpu", "--json"},
-                                        more));
+    const Outcome shown =
+        run_tool(with({"lora-eval", "--model", model.string(), "--data", (kData / "quantized/training/nf4/eval.jsonl").string(), "--format",
+                       "tokens", "--device", "cpu", "--json"},
+                      more));
     EXPECT_EQ(shown.exit_code, 0) << shown.err;
     return shown.exit_code == 0 ? Json::parse(shown.out) : Json::object();
   };
@@ -143,9 +144,9 @@ TEST_F(ConvertQuantized, Refusals) {
   expect_refused(2, convert(base, "nf4", "x", {"--dtype", "int8"}), {"int8"});
   expect_refused(2, convert(base, "nf4", "x", {"--max-shard-size", "0"}), {"--max-shard-size"});
   expect_refused(2, run_tool({"lora-convert", "--quantize", "nf4", "--output", at("x").string()}), {"--model", "is missing"});
-  expect_refused(2,
-                 run_tool({"lora-convert", "--adapter", adapter.string(), "--to", "mlx", "--max-shard-size", "5GB", "--output", at("x").string()}),
-                 {"--max-shard-size", "--quantize"});
+  expect_refused(
+      2, run_tool({"lora-convert", "--adapter", adapter.string(), "--to", "mlx", "--max-shard-size", "5GB", "--output", at("x").string()}),
+      {"--max-shard-size", "--quantize"});
   fs::copy(base, at("base"));
   expect_refused(6, convert(at("base"), "nf4", "base/x"), {"overlaps the input"});
   expect_refused(4, convert(at("none"), "nf4", "x"), {"none"});

@@ -36,8 +36,8 @@ class MergeQuantized : public testing::Test {
  protected:
   fs::path at(const std::string& name) const { return scratch_ / name; }
   Arguments merge(const fs::path& model, const fs::path& adapter, const std::string& output, const Arguments& more = {}) const {
-    return with({"lora-merge", "--model", model.string(), "--adapter", adapter.string(), "--output", at(output).string(), "--device", "cpu"},
-                more);
+    return with(
+        {"lora-merge", "--model", model.string(), "--adapter", adapter.string(), "--output", at(output).string(), "--device", "cpu"}, more);
   }
   void expect_refused(int exit_code, const Arguments& command, const std::vector<std::string>& parts) const {
     const Outcome outcome = run_tool(command);
@@ -85,7 +85,8 @@ TEST_F(MergeQuantized, RequantisingGivesTheFilesOfPeft) {
   for (const std::string name : {"nf4", "int8"}) {
     const Outcome outcome = run_tool(merge(kPacked / name, kPeftAdapter, name, {"--requantize"}));
     ASSERT_EQ(outcome.exit_code, 0) << name << outcome.err;
-    EXPECT_THAT(outcome.out, AllOf(HasSubstr("requantised 7 changed matrices: |requantised - merged| is "), HasSubstr("24 to 125 %"))) << name;
+    EXPECT_THAT(outcome.out, AllOf(HasSubstr("requantised 7 changed matrices: |requantised - merged| is "), HasSubstr("24 to 125 %")))
+        << name;
     EXPECT_THAT(outcome.err, HasSubstr("the result is packed again")) << name;
     expect_same_tensors(at(name), kGolden / name / "requantized");
     Json expected = config_of(kPacked / name)["quantization_config"];
@@ -101,8 +102,8 @@ TEST_F(MergeQuantized, AnAdapterOfAQuantisedBaseIsMergedIntoEitherOne) {
   ASSERT_EQ(plain.exit_code, 0) << plain.err;
   EXPECT_THAT(plain.out, AllOf(HasSubstr("verified: largest logit difference "),
                                HasSubstr("compared with the quantised base of the training: largest logit difference ")));
-  EXPECT_THAT(plain.err, AllOf(HasSubstr("was trained on this base quantised (nf4 (14 matrices"), HasSubstr("is merged into the plain weights"),
-                               HasSubstr("--base-as quantized")));
+  EXPECT_THAT(plain.err, AllOf(HasSubstr("was trained on this base quantised (nf4 (14 matrices"),
+                               HasSubstr("is merged into the plain weights"), HasSubstr("--base-as quantized")));
   const Outcome same = run_tool(merge(model, adapter, "same", with(wide, {"--base-as", "float"})));
   ASSERT_EQ(same.exit_code, 0) << same.err;
   expect_same_tensors(at("same"), at("plain"));
@@ -111,9 +112,10 @@ TEST_F(MergeQuantized, AnAdapterOfAQuantisedBaseIsMergedIntoEitherOne) {
   EXPECT_THAT(quantised.err, HasSubstr("is merged into the weights that this gives when they are dequantised in float32"));
   EXPECT_FALSE(config_of(at("quantised")).contains("quantization_config"));
   // The dequantised weights again, from a folder that holds them packed.
-  ASSERT_EQ(run_tool({"lora-convert", "--quantize", "nf4", "--model", model.string(), "--dtype", "float32", "--output", at("packed").string()})
-                .exit_code,
-            0);
+  ASSERT_EQ(
+      run_tool({"lora-convert", "--quantize", "nf4", "--model", model.string(), "--dtype", "float32", "--output", at("packed").string()})
+          .exit_code,
+      0);
   const Outcome unpacked = run_tool(merge(at("packed"), adapter, "unpacked", with(wide, {"--allow-other-base"})));
   ASSERT_EQ(unpacked.exit_code, 0) << unpacked.err;
   expect_same_tensors(at("quantised"), at("unpacked"));
@@ -128,9 +130,10 @@ TEST_F(MergeQuantized, PacksAsTheAdapterSawIt) {
   EXPECT_THAT(packed.out, HasSubstr("requantised 14 changed matrices"));
   EXPECT_TRUE(fs::exists(at("packed") / "model.safetensors.index.json"));
   EXPECT_EQ(config_of(at("packed"))["quantization_config"]["bnb_4bit_quant_type"], "nf4");
-  ASSERT_EQ(run_tool({"lora-convert", "--quantize", "nf4", "--model", model.string(), "--dtype", "float32", "--output", at("base").string()})
-                .exit_code,
-            0);
+  ASSERT_EQ(
+      run_tool({"lora-convert", "--quantize", "nf4", "--model", model.string(), "--dtype", "float32", "--output", at("base").string()})
+          .exit_code,
+      0);
   ASSERT_EQ(run_tool(merge(at("base"), adapter, "again", {"--requantize", "--allow-other-base"})).exit_code, 0);
   const auto found = stored_tensors(at("packed")), expected = stored_tensors(at("again"));
   ASSERT_EQ(found.size(), expected.size());
@@ -158,7 +161,8 @@ TEST_F(MergeQuantized, AGgufFileGivesAFolder) {
 }
 
 TEST_F(MergeQuantized, LoftqFitsOnlyTheQuantisedBase) {
-  const fs::path model = trained("case", {"adapter.init_from=null", "adapter.init_lora_weights=loftq"}) / "model", adapter = at("case") / "out";
+  const fs::path model = trained("case", {"adapter.init_from=null", "adapter.init_lora_weights=loftq"}) / "model",
+                 adapter = at("case") / "out";
   expect_refused(4, merge(model, adapter, "refused"), {"was initialised by LoftQ", "--base-as quantized"});
   const Outcome quantised = run_tool(merge(model, adapter, "quantised", {"--base-as", "quantized", "--verify"}));
   EXPECT_EQ(quantised.exit_code, 0) << quantised.err;
@@ -168,21 +172,22 @@ TEST_F(MergeQuantized, LoftqFitsOnlyTheQuantisedBase) {
   const Arguments halved{"--base-as", "quantized", "--weight", "0.5"};
   expect_refused(4, merge(model, adapter, "half", halved), {"--weight", "LoftQ"});
   expect_refused(4, merge(model, adapter, "twice", {"--base-as", "quantized", "--adapter", adapter.string()}), {"corrected twice"});
-  expect_refused(4, {"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter", adapter.string(), "--output", at("x").string()},
-                 {"cannot be combined", "LoftQ"});
+  expect_refused(
+      4, {"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter", adapter.string(), "--output", at("x").string()},
+      {"cannot be combined", "LoftQ"});
 }
 
 TEST_F(MergeQuantized, CombinedAdaptersKnowTheirCommonBase) {
   const fs::path model = trained("case") / "model", adapter = at("case") / "out";
-  ASSERT_EQ(run_tool({"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter", adapter.string(), "--weight", "0.5", "--weight",
-                      "0.5", "--output", at("both").string()})
+  ASSERT_EQ(run_tool({"lora-merge", "--combine", "cat", "--adapter", adapter.string(), "--adapter", adapter.string(), "--weight", "0.5",
+                      "--weight", "0.5", "--output", at("both").string()})
                 .exit_code,
             0);
   ASSERT_EQ(run_tool(merge(model, at("both"), "merged", {"--base-as", "quantized", "--dtype", "float32"})).exit_code, 0);
   ASSERT_EQ(run_tool(merge(model, adapter, "single", {"--base-as", "quantized", "--dtype", "float32"})).exit_code, 0);
   const char* const changed = "model.layers.0.mlp.down_proj.weight";
   EXPECT_LE(largest_difference(stored_tensors(at("merged")).at(changed), stored_tensors(at("single")).at(changed)), 1e-6);
-  const Outcome mixed = run_tool({"lora-merge", "--combine", "linear", "--adapter", adapter.string(), "--adapter",
+  const Outcome mixed = run_tool({"lora-merge", "--combine", "cat", "--adapter", adapter.string(), "--adapter",
                                   (at("case") / "adapter").string(), "--output", at("mixed").string()});
   EXPECT_EQ(mixed.exit_code, 0) << mixed.err;
   EXPECT_THAT(mixed.err, HasSubstr("their combination fits neither exactly"));

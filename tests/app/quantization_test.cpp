@@ -52,9 +52,11 @@ TEST_F(Quantization, TheSummarySaysWhatIsPacked) {
 }
 
 TEST_F(Quantization, AWholePackedModuleIsRefused) {
-  const Outcome refused = train({"adapter.init_from=null", "adapter.modules_to_save=[\"down_proj\"]", "adapter.target_modules=[\"q_proj\"]"});
+  const Outcome refused =
+      train({"adapter.init_from=null", "adapter.modules_to_save=[\"down_proj\"]", "adapter.target_modules=[\"q_proj\"]"});
   EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_THAT(refused.err, AllOf(HasSubstr("[adapter.modules_to_save]"), HasSubstr("'model.layers.0.mlp.down_proj'"), HasSubstr("skip_modules")));
+  EXPECT_THAT(refused.err,
+              AllOf(HasSubstr("[adapter.modules_to_save]"), HasSubstr("'model.layers.0.mlp.down_proj'"), HasSubstr("skip_modules")));
   const Outcome kept = train({"adapter.init_from=null", "adapter.modules_to_save=[\"down_proj\"]", "adapter.target_modules=[\"q_proj\"]",
                               R"(model.quantization={"type": "nf4", "skip_modules": ["down_proj"]})"});
   EXPECT_EQ(kept.exit_code, 0) << kept.err;

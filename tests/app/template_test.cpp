@@ -216,13 +216,15 @@ TEST_F(Templates, UnusedKeysAndUnknownNamesAreRefused) {
     }
   };
   const auto set = [](const std::string& value) { return Arguments{"--dry-run", "--set", value}; };
-  expect_refused(train("text.jsonl", "text", "dry", set("data.chat_template=chatml")), {"[data.chat_template]", "has no effect", "messages"});
+  expect_refused(train("text.jsonl", "text", "dry", set("data.chat_template=chatml")),
+                 {"[data.chat_template]", "has no effect", "messages"});
   expect_refused(train("text.jsonl", "text", "dry", set("data.train_on=all")), {"[data.train_on]", "has no effect", "prompt_completion"});
   expect_refused(train("rows.jsonl", "tokens", "dry", set("data.append_eos=false")), {"[data.append_eos]", "has no effect"});
   expect_refused(train("rows.jsonl", "messages", "dry", set("data.chat_template=chatlm")), {"found 'chatlm'", "did you mean 'chatml'"});
   expect_refused(train("rows.jsonl", "messages", "dry", set("data.chat_template=runs")), {"found 'runs'", "a .jinja file"});
   expect_refused(run("lora-eval", {"--data", path("text.jsonl"), "--format", "text", "--chat-template", "chatml"}), {"[--chat-template]"});
-  expect_refused(run("lora-eval", {"--data", path("text.jsonl"), "--format", "text", "--train-on", "all"}), {"[--train-on]", "has no effect"});
+  expect_refused(run("lora-eval", {"--data", path("text.jsonl"), "--format", "text", "--train-on", "all"}),
+                 {"[--train-on]", "has no effect"});
   expect_refused(generate({"--chat", "--chat-template", "zephir"}, "a\n"), {"[--chat-template]", "did you mean 'zephyr'"});
   expect_refused(generate({"--prompt", "a", "--chat-template", "zephyr"}), {"[--chat-template]", "--message"});
   expect_refused(generate({"--prompt", "a", "--system", "b"}), {"[--system]", "--message"});
@@ -294,7 +296,8 @@ TEST_F(Templates, UntrainedTokensAreWarnedOf) {
     return outcome.err;
   };
   // The tokenizer has <|eot_id|> and none of the others. Zephyr's roles are meant to be text: its turns end with EOS.
-  EXPECT_THAT(warning("chatml"), AllOf(HasSubstr("lacks control tokens of built-in template chatml: <|im_end|>, <|im_start|>"), HasSubstr("zephyr")));
+  EXPECT_THAT(warning("chatml"),
+              AllOf(HasSubstr("lacks control tokens of built-in template chatml: <|im_end|>, <|im_start|>"), HasSubstr("zephyr")));
   EXPECT_THAT(warning("gemma"), HasSubstr("<end_of_turn>, <start_of_turn>"));
   EXPECT_THAT(warning("zephyr"), Not(HasSubstr("lacks control tokens")));
   EXPECT_THAT(warning("model"), AllOf(Not(HasSubstr("lacks control tokens")), Not(HasSubstr("never trained"))));
@@ -346,9 +349,9 @@ TEST_F(Templates, EndsOfTurnAndSpecialTokensStop) {
 }
 
 TEST_F(Templates, CtrlCEndsTheAnswerAndNotTheChat) {
-  Process process(
-      {std::string(lora::test::program_folder()) + "/lora-generate", "--model", path("model"), "--device", "cpu", "--max-new-tokens", "100000", "--chat"},
-      "the river\n/quit\n");
+  Process process({std::string(lora::test::program_folder()) + "/lora-generate", "--model", path("model"), "--device", "cpu",
+                   "--max-new-tokens", "100000", "--chat"},
+                  "the river\n/quit\n");
   for (int i = 0; i < 12000 && process.errors_so_far().find("max_position_embeddings") == std::string::npos; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));  // a minute at most, on a busy machine
   }

@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 
-#include "config/adapter_entry.h"
 #include "lora/base/file.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/method.h"
@@ -23,7 +22,14 @@ Json with_adapter(const std::string& adapter) {
 }
 
 TEST(Adapter, TheConfigReadsEveryMethodThatThereIs) {
-  EXPECT_THAT(adapter_entry_types(), ::testing::ElementsAreArray(peft::peft_types()));
+  const Json schema = run_config_schema();
+  std::vector<std::string> types;
+  for (const Json& alternative : schema["properties"]["adapter"]["anyOf"]) {
+    if (alternative.contains("properties")) {
+      types.push_back(alternative["properties"]["peft_type"]["enum"][0]);
+    }
+  }
+  EXPECT_THAT(types, ::testing::ElementsAreArray(peft::peft_types()));
 }
 
 TEST(Adapter, EveryValueArrives) {
@@ -207,7 +213,8 @@ TEST(Adapter, FindingsOfStarts) {
   expect(R"({"loftq_config": {"loftq_bits": 4}})", "[adapter.loftq_config] needs init_lora_weights \"loftq\": found true");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
          "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");
-  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})", "[adapter.init_lora_weights] cannot be combined with use_rslora");
+  expect(R"({"init_lora_weights": "olora", "use_rslora": true, "alpha_pattern": {"q_proj": 4}})",
+         "[adapter.init_lora_weights] cannot be combined with use_rslora");
   EXPECT_THAT(sandbox.findings(with_adapter(R"({"init_lora_weights": "olora", "use_rslora": true})")), IsEmpty());
   expect(R"({"eva_config": {}})", "[adapter.eva_config] needs init_lora_weights \"eva\": found true");
   expect(R"({"init_lora_weights": "eva", "eva_config": {"rho": 0.5}})", "[adapter.eva_config.rho] found 0.5, expected a number >= 1");

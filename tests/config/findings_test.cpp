@@ -198,9 +198,10 @@ TEST(Findings, WhatAChoiceExcludes) {
   expect({module, graphs},
          {"[training.cuda_graphs] found true with a TorchScript model, expected false: such a model reads the lengths of documents on the "
           "host"});
-  expect({module, "adapter=null", "training.gradient_checkpointing=full"},
-         {"[adapter] found null, expected an object: a TorchScript model can only be trained with an adapter",
-          "[training.gradient_checkpointing] found \"full\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known"});
+  expect(
+      {module, "adapter=null", "training.gradient_checkpointing=full"},
+      {"[adapter] found null, expected an object: a TorchScript model can only be trained with an adapter",
+       "[training.gradient_checkpointing] found \"full\", expected \"off\" or \"auto\": the layers of a TorchScript model are not known"});
   // A value that is wrong by itself is reported once.
   expect({module, "adapter=3"}, {sandbox.findings(smallest(), {"adapter=3"})});
   expect({labels, rows, "data.packing=3"}, {"[data.packing] found 3, expected true or false"});
@@ -246,6 +247,8 @@ TEST(Findings, OfSeveralAdapters) {
   expect(R"([{"learning_rate": 0}])", {"[adapter[0].learning_rate] found 0, expected a number > 0"});
   sandbox.write("out/a/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"]})");
   expect(R"([{"name": "b", "init_from": "out/a"}, {"name": "a"}])", {"[adapter[0].init_from]"});
+  expect(R"([{"target_modules": ["q_proj"]}, {"target_modules": ["q_proj"], "task_type": "SEQ_CLS"}])",
+         {"[adapter[1].task_type] found \"SEQ_CLS\" with training.objective \"causal_lm\", expected"});
   // What is wrong outside is said once.
   EXPECT_EQ(sandbox.findings(smallest(), {R"(adapter=[{"name": "a"}, {"name": "b"}])", "training.seed=x"}).size(), 1u);
 }

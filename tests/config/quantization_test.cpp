@@ -51,16 +51,19 @@ TEST(Quantization, Exclusions) {
   };
   const auto packed = [](const std::string& keys) { return "model.quantization={" + keys + "}"; };
   const std::string int8 = packed("\"type\": \"int8\""), loftq = "adapter.init_lora_weights=loftq";
-  expect({packed("\"type\": \"nf4\""), "adapter=null"},
-         {"[adapter] found null with model.quantization, expected an object: quantised weights cannot be trained themselves, only an adapter "
-          "on them"});
-  expect({packed("\"type\": \"int8\", \"double_quant\": true, \"block_size\": 128")},
-         {"[model.quantization.double_quant] found true with model.quantization.type \"int8\", expected false: this format has a scale for "
-          "each row, not for each block",
-          "[model.quantization.block_size] found 128 with model.quantization.type \"int8\", expected no such key: this format has a scale for "
-          "each row, not for each block"});
-  expect({packed("\"type\": \"none\", \"skip_modules\": [\"q_proj\"]")},
-         {"[model.quantization.skip_modules] found [\"q_proj\"] with model.quantization.type \"none\", expected null: nothing is quantised"});
+  expect(
+      {packed("\"type\": \"nf4\""), "adapter=null"},
+      {"[adapter] found null with model.quantization, expected an object: quantised weights cannot be trained themselves, only an adapter "
+       "on them"});
+  expect(
+      {packed("\"type\": \"int8\", \"double_quant\": true, \"block_size\": 128")},
+      {"[model.quantization.double_quant] found true with model.quantization.type \"int8\", expected false: this format has a scale for "
+       "each row, not for each block",
+       "[model.quantization.block_size] found 128 with model.quantization.type \"int8\", expected no such key: this format has a scale for "
+       "each row, not for each block"});
+  expect(
+      {packed("\"type\": \"none\", \"skip_modules\": [\"q_proj\"]")},
+      {"[model.quantization.skip_modules] found [\"q_proj\"] with model.quantization.type \"none\", expected null: nothing is quantised"});
   expect({packed("\"type\": \"none\""), "adapter=null"}, {});
   expect({loftq}, {"[model.quantization] found null with adapter.init_lora_weights \"loftq\", expected an object, such as {\"type\": "
                    "\"nf4\"}: LoftQ starts from the error that quantising a plain base makes"});
@@ -73,6 +76,16 @@ TEST(Quantization, Exclusions) {
   expect({module, packed("\"type\": \"nf4\"")},
          {"[model.quantization] found {\"type\":\"nf4\",\"double_quant\":false,\"block_size\":64,\"skip_mod…, expected null: a "
           "TorchScript model keeps its own weights"});
+}
+
+/// Its values are those of a file, whatever the base was when LoftQ made them.
+TEST(Quantization, LoftqIsNoStartOfAnAdapterThatContinuesAnother) {
+  const Sandbox sandbox;
+  sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": "loftq",
+                                                 "loftq_config": {"loftq_bits": 4, "loftq_iter": 1}})");
+  for (const char* base : {"null", R"({"type": "nf4"})", R"({"type": "int8"})", R"({"type": "none"})"}) {
+    EXPECT_THAT(sandbox.findings(smallest(), {"adapter.init_from=start", std::string("model.quantization=") + base}), IsEmpty()) << base;
+  }
 }
 
 }  // namespace

@@ -126,7 +126,8 @@ TEST(ClassificationRows, FaultsNameTheLine) {
 
 TEST(Labels, ByNumberNameOrValue) {
   ClassificationSetup setup;
-  EXPECT_EQ(targets_of(setup.labelled("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 0}")), (std::vector<std::optional<double>>{2, 0}));
+  EXPECT_EQ(targets_of(setup.labelled("{\"text\": \"a\", \"label\": 2}\n{\"text\": \"a\", \"label\": 0}")),
+            (std::vector<std::optional<double>>{2, 0}));
   const Dataset names =
       setup.load("{\"text\": \"a\", \"label\": \"yes\"}\n{\"text\": \"a\", \"label\": \"no\"}\n{\"text\": \"a\", \"label\": \"yes\"}");
   const LabelSet found = find_labels(names, std::nullopt);

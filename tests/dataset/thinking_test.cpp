@@ -134,7 +134,8 @@ TEST_F(Thinking, OtherFamilies) {
   Json quoted = agent("{\"x\": 1}");
   testing::internal::CaptureStderr();
   supervised(kChannels, Json(std::vector<Json>(quoted.begin(), quoted.begin() + 3)));
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("quotes the arguments of the tool_calls of messages[1] a second time"), std::string::npos);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("quotes the arguments of the tool_calls of messages[1] a second time"),
+            std::string::npos);
   EXPECT_EQ(supervised(kNoEnd, agent({{"x", 1}})),
             (Texts{"\n<think></think>\n\n<call>look<key>x<value>1</call><|eot_id|>", "\n<think></think>\nIt is here.<|end_of_text|>",
                    "\n<think>Be kind.</think>\nGern, é."}));

@@ -13,6 +13,8 @@ from check_layers import HEADERS, INCLUDE, SOURCES, blank, line_of
 
 MOST_LINES_OF_FILE = 400
 MOST_LINES_OF_FUNCTION = 40
+MOST_CHARACTERS_OF_LINE = 140
+RAW_STRING = re.compile(r'R"([^()\\\s]*)\(.*?\)\1"', re.DOTALL)
 FOLDERS = ("include", "src", "tests", "scripts", "cmake")
 NOT_OURS = ("tests/data/",)
 TEXT_FILES = SOURCES | {".py", ".sh", ".cmake"}
@@ -119,6 +121,16 @@ def check_lengths(name, text):
                 yield begin, f"a function of {length} lines, expected at most {MOST_LINES_OF_FUNCTION}"
 
 
+def check_lines(text):
+    """Long lines, without what is in raw strings, which cannot be divided."""
+    counted = RAW_STRING.sub(lambda match: "\n" * match.group(0).count("\n"), text)
+    begin = 0
+    for line, counted_line in zip(text.split("\n"), counted.split("\n")):
+        if len(counted_line) > MOST_CHARACTERS_OF_LINE:
+            yield begin, f"a line of {len(counted_line)} characters, expected at most {MOST_CHARACTERS_OF_LINE}"
+        begin += len(line) + 1
+
+
 def check_includes(repository, name, text):
     """A source includes its own header first; private headers are named from src/ on, those of tests from tests/ or their own folder."""
     path = pathlib.PurePath(name)
@@ -196,6 +208,7 @@ def check_file(repository, file):
     text = file.read_text(encoding="utf-8")
     found = list(check_lengths(name, text))
     if file.suffix in SOURCES:
+        found += check_lines(text)
         found += check_includes(repository, name, text)
         found += check_layout(name, text)
         found += check_words(name, text)

@@ -32,6 +32,12 @@ class StyleCheck(unittest.TestCase):
         self.assert_quiet("scripts/a.py", "x = 1\n" * 400)
         self.assert_quiet("tests/data/a.py", "x = 1\n" * 401)
 
+    def test_long_lines(self):
+        self.assert_fires("src/nn/a.h", "\n// " + "x" * 138 + "\n", "src/nn/a.h:2: a line of 141 characters")
+        self.assert_quiet("src/nn/a.h", "// " + "x" * 137 + "\n")
+        self.assert_quiet("tests/nn/a.cpp", 'const char* text = R"(' + "x" * 200 + ')";\n')
+        self.assert_fires("tests/nn/a.cpp", 'f(R"(a\n)", 1);\n// '  + "x" * 138 + "\n", "tests/nn/a.cpp:3: a line of 141")
+
     def test_long_functions(self):
         def source(lines):
             return "namespace lora::nn {\n\nclass A {\n  int f() const {\n" + "    g();\n" * (lines - 2) + "  }\n};\n\n}  // namespace lora::nn\n"

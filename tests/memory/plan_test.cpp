@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "app/memory_plan.h"
+#include "lora/train/causal_lm.h"
 #include "support/golden_run.h"
 #include "support/single_thread.h"
 
@@ -88,6 +89,23 @@ TEST(MemoryPlan, PartsRunSideBySideWhereThereAreThreads) {
     EXPECT_TRUE(train::runs_alongside_others({0}, *run.objective, together.execution))
         << "whatever memory there is: a run that goes on has the same bits";
   }
+}
+
+/// An objective that makes the bare model compute in between.
+struct WithBareModel : train::CausalLm {
+  using CausalLm::CausalLm;
+  bool runs_concurrently() const override { return false; }
+};
+
+TEST(MemoryPlan, PartsRunOneAfterTheOtherIfTheObjectiveChangesTheModel) {
+  test::GoldenRun run("gqa", {"model.dtype=bfloat16", "training.per_device_train_batch_size=4"});
+  const WithBareModel objective({run.model(), run.train_set});
+  const test::Threads some(2);
+  const auto plan = [&](const train::Objective& own) {
+    return plan_memory({run.config, run.model(), *run.method, own, run.train_set, nullptr, kPlenty, {}});
+  };
+  EXPECT_TRUE(train::runs_alongside_others({0}, *run.objective, plan(*run.objective).execution));
+  EXPECT_FALSE(train::runs_alongside_others({0}, objective, plan(objective).execution));
 }
 
 TEST(MemoryPlan, NineTenthsOfTheMachineAreUsable) {

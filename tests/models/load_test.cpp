@@ -183,7 +183,8 @@ TEST(LoadBaseModel, QuantisedWeightsAreRefusedByTheirName) {
   packed.tensor(kProjection) = packed.tensor(kProjection).to(at::kChar);
   expect_load_error(packed, {"config.json", "quantised", kProjection, "Char"});
   packed.config()["quantization_config"] = {{"quant_method", "aqlm"}};
-  expect_load_error(packed, {"config.json", "quantization_config", "quantised", kProjection, "bitsandbytes, compressed-tensors", "unquantised"});
+  expect_load_error(packed,
+                    {"config.json", "quantization_config", "quantised", kProjection, "bitsandbytes, compressed-tensors", "unquantised"});
   ModelFolder plain;  // a leftover of quantisation does not matter for plain weights
   plain.config()["quantization_config"] = {{"quant_method", "gptq"}};
   plain.add("model.layers.0.self_attn.masked", at::ones({2}, at::kBool));

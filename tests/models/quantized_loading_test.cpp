@@ -43,8 +43,9 @@ ModelOptions quantized_options(const fs::path& folder, QuantizationKind type, Co
 /// The options of a case that bitsandbytes saved.
 ModelOptions quantized_options(const Json& saved) {
   const Json& given = saved["quantization"];
-  ModelOptions options = quantized_options(data_folder() / saved["base"].get<std::string>(), *kQuantizationKinds.find(given["type"].get<std::string>()),
-                                    *kComputeDtypes.find(saved["dtype"].get<std::string>()));
+  ModelOptions options =
+      quantized_options(data_folder() / saved["base"].get<std::string>(), *kQuantizationKinds.find(given["type"].get<std::string>()),
+                        *kComputeDtypes.find(saved["dtype"].get<std::string>()));
   options.quantization->double_quant = given.value("double_quant", false);
   options.quantization->skip_modules = given.value("skip_modules", std::vector<std::string>());
   return options;
@@ -181,7 +182,8 @@ TEST(QuantizedLoading, AWeightThatIsNotFiniteIsAnError) {
   for (const std::string& name : file.names()) {
     tensors.push_back({name, file.tensor(name).clone()});
   }
-  const auto damaged = std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.name.ends_with("1.mlp.up_proj.weight"); });
+  const auto damaged =
+      std::find_if(tensors.begin(), tensors.end(), [](const auto& tensor) { return tensor.name.ends_with("1.mlp.up_proj.weight"); });
   damaged->tensor.view({-1})[5] = std::numeric_limits<float>::quiet_NaN();
   io::save_tensors(folder.path() / "model.safetensors", tensors);
   for (const QuantizationKind type : {QuantizationKind::kNf4, QuantizationKind::kInt8}) {
@@ -200,7 +202,8 @@ std::string log_of(const ModelOptions& options) {
 TEST(QuantizedLoading, SaysThatPackedWeightsAreDecoded) {
   const fs::path folder = data_folder() / "quantized/bitsandbytes_models/nf4_dq";
   ModelOptions options = quantized_options(folder, QuantizationKind::kInt8);
-  EXPECT_THAT(log_of(options), HasSubstr("weights stored as nf4-dq are decoded and quantised again as int8, which rounds them a second time"));
+  EXPECT_THAT(log_of(options),
+              HasSubstr("weights stored as nf4-dq are decoded and quantised again as int8, which rounds them a second time"));
   EXPECT_THAT(load_base_model(options, 0).quantization, HasSubstr("int8 ("));
   options.quantization->type = QuantizationKind::kNone;
   EXPECT_THAT(log_of(options), HasSubstr("weights stored as nf4-dq are decoded to plain numbers, which occupy "));

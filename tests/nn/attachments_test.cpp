@@ -228,7 +228,8 @@ TEST(RowNorms, OfAReplacedWeightAreItsOwn) {
   linear.forward(x, evaluation_pass(small_batch()));
   const Tensor W = normal({4, 6}, 7, at::kFloat), sum = W + summed(dora);
   linear.weights()[0].replace("default", W);
-  expect_close(linear.forward(x, evaluation_pass(small_batch())), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()), 1e-6);
+  expect_close(linear.forward(x, evaluation_pass(small_batch())), x.mm((sum * (*dora.magnitude_O / sum.norm(2, {1})).unsqueeze(1)).t()),
+               1e-6);
 }
 
 TEST(RowNorms, OfARecomputedTrainingPassAreNotTheKeptOnes) {

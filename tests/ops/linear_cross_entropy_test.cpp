@@ -244,6 +244,7 @@ TEST(TokenLosses, HalfPrecisionIsNotScaledByARoundedFactor) {
     const Tensor scaled = trained(h);
     const Tensor loss_S = linear_token_losses(scaled, W, std::nullopt, labels);
     EXPECT_EQ(loss_S.scalar_type(), at::kFloat);
+    expect_equal(linear_token_losses(h.detach(), W, std::nullopt, labels), loss_S.detach(), "without a gradient");
     (loss_S * 1.0039).sum().backward();
     expect_equal(scaled.grad(), (h.grad().to(at::kFloat) * 1.0039).to(half));
   }

@@ -34,7 +34,8 @@ TEST(PackedWeight, MultipliesAsItsValuesDo) {
     expect_equal(weight.rows(outputs / 2, outputs), W.slice(0, outputs / 2));
     expect_close(weight.row_norms(at::kDouble), W.to(at::kDouble).norm(2, {1}), 1e-12);
     for (const int64_t tokens : {1, 4, 5, 20}) {
-      const Tensor x = normal({tokens, inputs}, 1, at::kFloat), b = normal({outputs}, 2, at::kFloat), dy = normal({tokens, outputs}, 3, at::kFloat);
+      const Tensor x = normal({tokens, inputs}, 1, at::kFloat), b = normal({outputs}, 2, at::kFloat),
+                   dy = normal({tokens, outputs}, 3, at::kFloat);
       expect_close(weight.multiply(x, std::nullopt), x.mm(W.t()), 2e-6);
       expect_close(weight.multiply(x, b), x.mm(W.t()) + b, 2e-6);
       const Tensor dx = weight.multiply_transposed(dy), sum = dx.clone();

@@ -96,7 +96,8 @@ TEST(OrthogonalStart, NeedsAnEvenRank) {
                [&] { attach_adapter(options, *base.model, "base", 1); });
   options.r = 4;
   options.rank_pattern = {{"down_proj", 5}};
-  expect_error(ErrorKind::kConfig, {"found r 5 for model.layers.0.mlp.down_proj"}, [&] { attach_adapter(options, *base.model, "base", 1); });
+  expect_error(ErrorKind::kConfig, {"found r 5 for model.layers.0.mlp.down_proj"},
+               [&] { attach_adapter(options, *base.model, "base", 1); });
 }
 
 TEST(PissaStart, MovesTheLargestSingularValuesOutOfTheWeight) {

@@ -18,7 +18,8 @@ TEST(RenamedOptions, TheFirstOfTwoPatternsCountsInTheFileToo) {
   options.alpha_pattern = {{"model.language_model.layers.1.mlp.up_proj", 5}, {"language_model.layers.*up_proj", 7}};
   std::vector<RenamedModule> modules;
   for (const char* layer : {"0", "1"}) {
-    modules.push_back({std::string("model.language_model.layers.") + layer + ".mlp.up_proj", std::string("model.layers.") + layer + ".mlp.up_proj"});
+    modules.push_back(
+        {std::string("model.language_model.layers.") + layer + ".mlp.up_proj", std::string("model.layers.") + layer + ".mlp.up_proj"});
   }
   options = renamed_options(std::move(options), modules);
   const Json config = Json::parse(adapter_config_text(options, options.target_modules, "base"));

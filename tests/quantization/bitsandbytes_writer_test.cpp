@@ -135,8 +135,9 @@ TEST(BitsandbytesOptions, OtherFormatsAreNotWritten) {
 }
 
 TEST(BitsandbytesConfig, HasTheKeysOfTransformers) {
-  for (const auto& [name, options] : {std::pair("nf4", QuantizationOptions{}), std::pair("int8", QuantizationOptions{QuantizationType::kInt8}),
-                                      std::pair("nf4_dq", QuantizationOptions{QuantizationType::kNf4, true})}) {
+  for (const auto& [name, options] :
+       {std::pair("nf4", QuantizationOptions{}), std::pair("int8", QuantizationOptions{QuantizationType::kInt8}),
+        std::pair("nf4_dq", QuantizationOptions{QuantizationType::kNf4, true})}) {
     const fs::path file = folder_of(std::string("bitsandbytes_models/") + name) / "config.json";
     Json expected = read_json(file, ErrorKind::kModel)["quantization_config"];
     expected["llm_int8_skip_modules"] = {"lm_head", "score"};  // null: chosen by transformers

@@ -1,7 +1,6 @@
-// A thousand damaged folders of packed weights: each is refused by an error that names tensor or key, or read; none needs much memory.
+// Damaged folders of packed weights: each is refused by an error that names tensor or key, or read; none needs much memory.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 
 #include <array>
 #include <map>
@@ -10,13 +9,13 @@
 #include "lora/base/random.h"
 #include "lora/io/tensors.h"
 #include "lora/quantization/packed_checkpoint.h"
+#include "support/damage.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
 
 namespace lora::quantization {
 namespace {
 
-constexpr int kDamages = 1000;
 constexpr int64_t kMostMemory = 200 << 10;  ///< KiB
 
 struct Folder {
@@ -45,7 +44,8 @@ int64_t odd_number(CounterRandom& random) {
 at::Tensor other_shape(const at::Tensor& tensor, CounterRandom& random) {
   switch (random.below(5)) {
     case 0:
-      return tensor.dim() > 0 ? tensor.slice(0, 0, static_cast<int64_t>(random.below(static_cast<uint64_t>(tensor.size(0)) + 1))) : tensor.view({1});
+      return tensor.dim() > 0 ? tensor.slice(0, 0, static_cast<int64_t>(random.below(static_cast<uint64_t>(tensor.size(0)) + 1)))
+                              : tensor.view({1});
     case 1:
       return tensor.unsqueeze(0);
     case 2:
@@ -80,7 +80,8 @@ at::Tensor damaged(const at::Tensor& tensor, CounterRandom& random) {
     case 2:
       return other_dtype(tensor, random);
     case 3:
-      return tensor.is_floating_point() ? other_numbers(tensor, random) : at::full(tensor.sizes(), odd_number(random), at::kLong).to(tensor.scalar_type());
+      return tensor.is_floating_point() ? other_numbers(tensor, random)
+                                        : at::full(tensor.sizes(), odd_number(random), at::kLong).to(tensor.scalar_type());
     case 4:
       return at::zeros({0}, tensor.options());
     default:
@@ -133,16 +134,11 @@ std::string read_error(const fs::path& path, const Json& config) {
   }
 }
 
-int64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
-}
-
 TEST(DamagedPackedFolders, AreRefusedOrRead) {
   constexpr std::array<const char*, 10> kFolders{
       "gptq/3bit",  "gptq/desc_act",  "awq/gemm", "compressed_tensors/pack_quantized", "compressed_tensors/actorder",
       "compressed_tensors/int_quantized", "compressed_tensors/float_quantized", "fp8/ue8m0", "hqq/4bit", "bitsandbytes_models/nf4_dq"};
+  const int count = lora::test::damaged_files(200);
   const lora::test::TemporaryFolder target;
   CounterRandom random(1);
   int refused = 0;
@@ -151,7 +147,7 @@ TEST(DamagedPackedFolders, AreRefusedOrRead) {
   for (const char* name : kFolders) {
     folders.emplace(name, read_folder(name));
   }
-  for (int i = 0; i < kDamages; ++i) {
+  for (int i = 0; i < count; ++i) {
     Folder folder = folders.at(kFolders[static_cast<size_t>(i) % kFolders.size()]);
     const std::string part = std::next(folder.tensors.begin(), static_cast<std::ptrdiff_t>(random.below(folder.tensors.size())))->first;
     if (random.below(5) == 0) {
@@ -161,7 +157,7 @@ TEST(DamagedPackedFolders, AreRefusedOrRead) {
     }
     write_folder(folder, target);
     if (i == 50) {
-      memory = peak_memory();
+      memory = lora::test::peak_memory();
     }
     const std::string error = read_error(target.path(), folder.config);
     refused += error.empty() ? 0 : 1;
@@ -170,9 +166,9 @@ TEST(DamagedPackedFolders, AreRefusedOrRead) {
       EXPECT_THAT(error, testing::Not(testing::HasSubstr("\n"))) << i;
     }
   }
-  EXPECT_GT(refused, kDamages / 3);
-  EXPECT_LT(refused, kDamages);
-  EXPECT_LT(peak_memory() - memory, kMostMemory);
+  EXPECT_GT(refused, count / 3);
+  EXPECT_LT(refused, count);
+  EXPECT_LT(lora::test::peak_memory() - memory, kMostMemory);
 }
 
 TEST(DamagedPackedFolders, MayBeCutOffAnywhere) {

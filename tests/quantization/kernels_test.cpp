@@ -68,9 +68,11 @@ TEST(Kernels, AllInstructionsMultiplyToTheSameBits) {
         const Tensor x = normal({columns}, 2, at::kFloat), scales = normal({columns / 32 + 20}, 3, at::kFloat);
         std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns)));
         cpu::prepare_inputs4(x.const_data_ptr<float>(), columns, prepared.data());
-        const cpu::Row4 row{codes.const_data_ptr<uint8_t>(), columns, codebook.const_data_ptr<float>(), scales.const_data_ptr<float>(), offset, bits};
+        const cpu::Row4 row{codes.const_data_ptr<uint8_t>(), columns, codebook.const_data_ptr<float>(),
+                            scales.const_data_ptr<float>(),  offset,  bits};
         const float expected = cpu::multiply_row4(row, prepared.data(), Simd::kPlain);
-        const Tensor values = codebook.index_select(0, at::stack({codes.bitwise_right_shift(4), codes.bitwise_and(15)}, 1).flatten().to(at::kInt));
+        const Tensor values =
+            codebook.index_select(0, at::stack({codes.bitwise_right_shift(4), codes.bitwise_and(15)}, 1).flatten().to(at::kInt));
         const Tensor blocks = (at::arange(columns) + offset).bitwise_right_shift(bits);
         const auto exact = (values * scales.index_select(0, blocks)).to(at::kDouble).dot(x.to(at::kDouble)).item<double>();
         EXPECT_NEAR(expected, exact, 1e-4) << columns << " " << bits << " " << offset;
@@ -137,7 +139,8 @@ TEST(PackedFormats, EveryTileIsAPartOfTheWhole) {
           const int64_t stride = tile.columns() + 3;
           const Tensor out = at::zeros({tile.rows(), stride}, dtype);
           matrix->decode(tile, dtype, out.mutable_data_ptr(), stride);
-          expect_equal(out.slice(1, 0, tile.columns()), whole.slice(0, tile.row_begin, tile.row_end).slice(1, tile.column_begin, tile.column_end));
+          expect_equal(out.slice(1, 0, tile.columns()),
+                       whole.slice(0, tile.row_begin, tile.row_end).slice(1, tile.column_begin, tile.column_end));
           EXPECT_EQ(out.slice(1, tile.columns()).abs().max().item<float>(), 0);
           expect_equal(matrix->decoded(tile, dtype), out.slice(1, 0, tile.columns()));
         }
@@ -158,7 +161,8 @@ Tensor values_of(const io::BlockCodes& codes, int64_t rows, int64_t columns) {
     const Tensor group = at::arange(scales.size(0)).floor_divide(codes.nested_block_size);
     scales = codes.nested_table.index_select(0, scales.to(at::kLong)) * codes.nested_scales.index_select(0, group) + codes.offset;
   }
-  return (values.slice(0, 0, rows * columns) * scales.index_select(0, element.floor_divide(codes.block_size)) * codes.unit).view({rows, columns});
+  return (values.slice(0, 0, rows * columns) * scales.index_select(0, element.floor_divide(codes.block_size)) * codes.unit)
+      .view({rows, columns});
 }
 
 TEST(PackedFormats, KernelsGetTheCodesOfTheirRows) {
@@ -167,8 +171,10 @@ TEST(PackedFormats, KernelsGetTheCodesOfTheirRows) {
     std::iota(rows.begin(), rows.end(), begin);
     return rows;
   };
-  const std::vector<std::pair<QuantizationOptions, bool>> types{
-      {{}, true}, {{QuantizationType::kFp4, true, 32}, true}, {{QuantizationType::kInt8}, true}, {{QuantizationType::kNf4, false, 128}, false}};
+  const std::vector<std::pair<QuantizationOptions, bool>> types{{{}, true},
+                                                                {{QuantizationType::kFp4, true, 32}, true},
+                                                                {{QuantizationType::kInt8}, true},
+                                                                {{QuantizationType::kNf4, false, 128}, false}};
   for (const auto& [options, begins_with_a_block] : types) {
     const std::shared_ptr<const io::PackedMatrix> matrix = quantize(normal({272, 64}, 5, at::kFloat), options);
     const Tensor W = io::decoded(*matrix, at::kFloat);

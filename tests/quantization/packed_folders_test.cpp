@@ -169,7 +169,8 @@ TEST(PackedCheckpoint, AGroupLargerThanTheMatrixIsOneGroup) {
     ChangedFolder folder("gptq/8bit");
     ASSERT_EQ(folder.section()["group_size"], -1);
     folder.section()["group_size"] = size;
-    expect_same(folder.open()->tensor(kModule + ".weight"), open_packed(quantized_folder("gptq/8bit"))->tensor(kModule + ".weight"), "8bit");
+    expect_same(folder.open()->tensor(kModule + ".weight"), open_packed(quantized_folder("gptq/8bit"))->tensor(kModule + ".weight"),
+                "8bit");
   }
 }
 

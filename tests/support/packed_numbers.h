@@ -26,7 +26,9 @@ class PackedNumbers : public io::PackedMatrix {
     const Tensor codes = codes_OI_.slice(0, tile.row_begin, tile.row_end).slice(1, tile.column_begin, tile.column_end);
     at::from_blob(out, {tile.rows(), tile.columns()}, {stride, 1}, at::TensorOptions(dtype)).copy_(codes.to(at::kFloat) / 8);
   }
-  std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override { return std::make_shared<const PackedNumbers>(codes_OI_.to(device)); }
+  std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override {
+    return std::make_shared<const PackedNumbers>(codes_OI_.to(device));
+  }
   std::map<std::string, Tensor> tensors() const override { return {{"codes", codes_OI_}}; }
 
   explicit PackedNumbers(Tensor codes_OI) : codes_OI_(std::move(codes_OI)) {}

@@ -29,8 +29,9 @@ class PackedRows : public io::PackedMatrix {
   at::ScalarType value_dtype() const override { return at::kFloat; }
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
     TORCH_CHECK(dtype == at::kFloat, "only float32");
-    const Tensor values =
-        (codes_OI_.to(at::kFloat) * scales_O_.unsqueeze(1)).slice(0, tile.row_begin, tile.row_end).slice(1, tile.column_begin, tile.column_end);
+    const Tensor values = (codes_OI_.to(at::kFloat) * scales_O_.unsqueeze(1))
+                              .slice(0, tile.row_begin, tile.row_end)
+                              .slice(1, tile.column_begin, tile.column_end);
     at::from_blob(out, values.sizes(), {stride, 1}, at::kFloat).copy_(values);
   }
   std::shared_ptr<const io::PackedMatrix> to(at::Device) const override { return std::make_shared<const PackedRows>(*this); }

@@ -120,7 +120,8 @@ TEST(Guards, WeightsWithoutGradientCannotBeTargets) {
   const auto method = peft::attach_adapter(lora_on({"extra"}), *base.model, "base", 1);
   EXPECT_EQ(method->parameters().size(), 2);
   models::BaseModel tied = load_model(script_options("tied_detached"));  // the table, not the head of the same weight
-  expect_error(ErrorKind::kConfig, {"'embed'", "gets no gradient"}, [&] { peft::attach_adapter(lora_on({"embed"}), *tied.model, "base", 1); });
+  expect_error(ErrorKind::kConfig, {"'embed'", "gets no gradient"},
+               [&] { peft::attach_adapter(lora_on({"embed"}), *tied.model, "base", 1); });
   EXPECT_EQ(peft::attach_adapter(lora_on({"embed.weight.linear"}), *tied.model, "base", 1)->parameters().size(), 2);
 }
 

@@ -37,7 +37,8 @@ TEST(DocumentLosses, AreTheSumsOfTheirTokens) {
   const Tensor loss_D = document_losses(adapted.model(), nn::evaluation_pass(batch));
   ASSERT_EQ(loss_D.sizes(), at::IntArrayRef({3}));
   const Tensor loss_S = token_scores(adapted.model(), batch).loss_S;
-  test::expect_close(loss_D.detach(), at::stack({loss_S.slice(0, 0, 4).sum(), loss_S.slice(0, 4, 5).sum(), loss_S.slice(0, 5).sum()}), 1e-5);
+  test::expect_close(loss_D.detach(), at::stack({loss_S.slice(0, 0, 4).sum(), loss_S.slice(0, 4, 5).sum(), loss_S.slice(0, 5).sum()}),
+                     1e-5);
 }
 
 TEST(DocumentLosses, EachHasItsOwnGradient) {

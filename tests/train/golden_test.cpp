@@ -41,7 +41,8 @@ std::vector<double> losses_of(GoldenRun& run) {
 
 /// Logits of a model's head, whichever kind it has.
 at::Tensor logits_of(nn::Model& model, const nn::Pass& pass) {
-  return model.documents == nullptr ? model.tokens->logits(model.body->hidden(pass), pass) : model.documents->scores(*model.body, pass).squeeze(0);
+  return model.documents == nullptr ? model.tokens->logits(model.body->hidden(pass), pass)
+                                    : model.documents->scores(*model.body, pass).squeeze(0);
 }
 
 void expect_document_losses(GoldenRun& run, const Json& expected, const std::string& what) {

@@ -47,7 +47,8 @@ std::vector<nn::Parameter> parameters_with(const std::vector<double>& gradients)
 
 TEST(Gradients, AreSummedOverProcesses) {
   std::vector<std::vector<nn::Parameter>> all{parameters_with({1, 2, 0, 0}), parameters_with({4, 0, 8, 0})};
-  test::ThreadGroup(2).run([&](comm::Communicator& communicator) { sum_gradients(all[static_cast<size_t>(communicator.rank())], communicator); });
+  test::ThreadGroup(2).run(
+      [&](comm::Communicator& communicator) { sum_gradients(all[static_cast<size_t>(communicator.rank())], communicator); });
   for (const std::vector<nn::Parameter>& parameters : all) {
     test::expect_equal(parameters[0].tensor.grad(), at::full({2}, 5.0));
     test::expect_equal(parameters[1].tensor.grad(), at::full({2}, 2.0));

@@ -15,7 +15,8 @@ namespace lora {
 /// Files by name; each is made when it is read.
 using BundledFiles = std::map<std::string, std::function<std::string()>>;
 
-/// From now on `bundle` is read as a folder. `open` is called once, when its files are first asked for; it may throw.
+/// From now on `bundle` is read as a folder. `open` is called once, when its files are first asked for; it may throw, and must not ask for
+/// files of bundles itself.
 void add_bundle(const std::filesystem::path& bundle, std::function<BundledFiles()> open);
 
 /// Whether a regular file is at the path, on disk or in a bundle.

@@ -55,6 +55,9 @@ class Checkpoint : public WeightSource {
 
  protected:
   explicit Checkpoint(fs::path path) : path_(std::move(path)) {}
+  /// stored() for weight(). A checkpoint that decodes tables of embeddings gives them packed here, so that they are decoded to the dtype
+  /// of the model at once.
+  virtual StoredWeight stored_for(const std::string& name, WeightRole) const { return stored(name); }
   /// "path: tensor 'name'".
   std::string where(const std::string& name) const;
   /// Throws that there is no tensor of that name, and suggests the nearest.

@@ -67,6 +67,7 @@ inline constexpr std::array<OptimizerFacts, 15> kOptimizerFacts{{
     {OptimizerKind::kPagedLion8bit, true, false, true},
     {OptimizerKind::kSgd, false, false, false},
 }};
+static_assert(kOptimizerFacts.size() == kOptimizers.entries.size());
 
 inline constexpr const OptimizerFacts& facts_of(OptimizerKind kind) {
   return *std::find_if(kOptimizerFacts.begin(), kOptimizerFacts.end(), [kind](const auto& facts) { return facts.kind == kind; });

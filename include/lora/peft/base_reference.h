@@ -59,7 +59,8 @@ std::string stored_label_set(const std::map<std::string, std::string>& metadata)
 /// @param where the adapter, for messages.
 void require_same_base(const std::string& where, const std::string& fingerprint, const BaseReference& base);
 
-/// Warns if an adapter was trained on a base that was quantised in another way. Does nothing if the metadata does not say what the base was.
+/// Warns if an adapter was trained on a base that was quantised in another way. Does nothing if the metadata does not say what the base
+/// was.
 /// @param where the adapter, for messages.
 void warn_of_other_quantization(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base);
 

@@ -36,7 +36,7 @@ class PlainModules {
 /// How the weights of a model are quantised while they are loaded.
 struct LoadingOptions {
   QuantizationOptions quantization;
-  at::ScalarType dtype;                   ///< weights are converted to it first, as in transformers, so that it is the dtype of the packed values
+  at::ScalarType dtype;  ///< weights are converted to it first, as in transformers: it is the dtype of the packed values
   bool inputs_first = false;              ///< projections are stored [in, out] (transformers' Conv1D); packed they are [out, in]
   std::vector<std::string> skip_modules;  ///< see PlainModules
   std::string where;                      ///< the model's folder, for errors

@@ -119,7 +119,8 @@ extern "C" int32_t lora_cuda_multiply_codes(const CudaPlace* place, const CudaMu
   if (a.tokens == 0 || a.outputs == 0) {
     return cudaSuccess;
   }
-  const device::Shape shape{dim3(static_cast<unsigned>(device::divided_up(a.outputs, kOutputsPerBlock))), dim3(device::kWarp, kOutputsPerBlock)};
+  const device::Shape shape{dim3(static_cast<unsigned>(device::divided_up(a.outputs, kOutputsPerBlock))),
+                            dim3(device::kWarp, kOutputsPerBlock)};
   return device::dispatch(a.dtype, {a.x}, {a.matrix.columns, a.matrix.block_size}, [&]<typename T, int N>() {
     return device::launch(device::multiply_codes_kernel<T, N>, shape, *place, a);
   });

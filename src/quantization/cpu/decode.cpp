@@ -2,8 +2,8 @@
 
 namespace lora::quantization::cpu {
 
-void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map, float offset,
-                   float* out) {
+void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map,
+                   float offset, float* out) {
   for (int64_t i = 0; i < count;) {
     const int64_t block = (first + i) / block_size, rest = (block + 1) * block_size - first;
     for (const int64_t end = rest < count ? rest : count; i < end; ++i) {

@@ -35,8 +35,8 @@ float quantize_row8(const float* values, int64_t count, int8_t* codes);
 
 /// Scales that are quantised themselves: out[i] = map[codes[i]] · absmax[(first + i) / block_size] + offset.
 /// @param first the number of the first block among all
-void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map, float offset,
-                   float* out);
+void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map,
+                   float offset, float* out);
 
 /// The instructions that a kernel may use.
 enum class Simd { kPlain, kAvx2, kAvx512 };

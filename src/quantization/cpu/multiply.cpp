@@ -63,7 +63,8 @@ std::array<float, kLanes> lanes_plain(const Row4& row, const float* prepared) {
 LORA_AVX512 std::array<float, kLanes> lanes_avx512(const Row4& row, const float* prepared) {
   const Chunks chunks(row);
   const __m512 codebook = _mm512_loadu_ps(row.codebook);
-  const __m512i lane = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(kElements));
+  const __m512i lane =
+      _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), _mm512_set1_epi32(kElements));
   const __m128i bits = _mm_cvtsi32_si128(row.block_bits);
   const int64_t mask = (int64_t{1} << row.block_bits) - 1;
   __m512 totals = _mm512_setzero_ps();
