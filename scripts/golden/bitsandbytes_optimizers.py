@@ -18,7 +18,7 @@ import bitsandbytes
 import torch
 from bitsandbytes.backends.cpu import ops as cpu_ops
 from safetensors.torch import save_file
-from small_state_optimizers import BFLOAT, FLOAT, SHAPES, STATE_NAMES, STEPS, WITHOUT_GRADIENT, numbers, quantize_to_nearest
+from small_state_optimizers import BFLOAT, FLOAT, STEPS, quantize_to_nearest, run
 
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "optim" / "bitsandbytes_optimizers.safetensors"
 
@@ -35,37 +35,12 @@ CASES = {
 }
 
 
-def make_optimizer(options, parameters):
-    groups = [
-        {"params": [p for n, p in parameters.items() if n.startswith("decayed")], "weight_decay": options["weight_decay"]},
-        {"params": [p for n, p in parameters.items() if n.startswith("plain")], "weight_decay": 0.0},
-    ]
+def make_optimizer(options, groups):
     rate, betas, kind = options["learning_rate"], (options["beta1"], options["beta2"]), options["kind"]
     bits, is_paged = 8 if "8bit" in kind else 32, "paged" in kind
     if "lion" in kind:
         return bitsandbytes.optim.Lion(groups, lr=rate, betas=betas, optim_bits=bits, is_paged=is_paged)
     return bitsandbytes.optim.AdamW(groups, lr=rate, betas=betas, eps=options["epsilon"], optim_bits=bits, is_paged=is_paged)
-
-
-def run(name, options, tensors):
-    dtype = getattr(torch, options["dtype"])
-    parameters = {n: torch.nn.Parameter(numbers(1000 + i, shape).to(dtype)) for i, (n, shape) in enumerate(SHAPES.items())}
-    optimizer = make_optimizer(options, parameters)
-    norms = []
-    for step in range(STEPS):
-        for i, (n, p) in enumerate(parameters.items()):
-            missing = n == WITHOUT_GRADIENT[0] and step in WITHOUT_GRADIENT[1]
-            p.grad = None if missing else (numbers(10 * step + i, SHAPES[n]) * 0.02 * (1 + step)).to(dtype)
-        norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), options["max_norm"] or float("inf")).float())
-        for group in optimizer.param_groups:
-            group["lr"] = options["learning_rate"] * (1 - step / STEPS)
-        optimizer.step()
-    tensors[f"{name}/norms"] = torch.stack(norms)
-    for n, p in parameters.items():
-        tensors[f"{name}/param/{n}"] = p.detach().clone()
-        for key, value in optimizer.state[p].items():
-            if torch.is_tensor(value) and not key.startswith("qmap"):
-                tensors[f"{name}/state/{n}.{STATE_NAMES[key]}"] = value.clone()
 
 
 def main():
@@ -74,7 +49,7 @@ def main():
     tensors, metadata = {}, {package: version(package) for package in ("torch", "bitsandbytes")}
     for name, options in CASES.items():
         cpu_ops._quant_blockwise_fp32_direct = table if name.endswith("_table") else quantize_to_nearest
-        run(name, options, tensors)
+        run(make_optimizer, name, options, tensors)
         metadata[name] = json.dumps(options | {"steps": STEPS})
     save_file(tensors, OUTPUT, metadata)
     print(f"{len(tensors)} tensors in {OUTPUT}")

@@ -58,12 +58,12 @@ CASES = {
 
 
 def permuted(w, heads):
-    """Of each head the two halves, interleaved."""
+    """The two halves of each head, interleaved."""
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
 def regrouped(w, heads, key_heads):
-    """Of each group its queries, key and value: all queries, all keys, all values."""
+    """The groups of queries, key and value taken apart: all queries, all keys, all values."""
     groups = w.reshape(key_heads, heads // key_heads + 2, -1, *w.shape[1:])
     parts = groups[:, :-2], groups[:, -2], groups[:, -1]
     return np.concatenate([part.reshape(-1, *w.shape[1:]) for part in parts])

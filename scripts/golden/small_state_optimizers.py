@@ -62,11 +62,14 @@ def quantize_to_nearest(values, code, absmax_out, codes_out, blocksize):
     codes_out.copy_(codes.flatten()[: values.numel()].view(values.shape))
 
 
-def make_optimizer(options, parameters):
-    groups = [
+def groups_of(options, parameters):
+    return [
         {"params": [p for n, p in parameters.items() if n.startswith("decayed")], "weight_decay": options["weight_decay"]},
         {"params": [p for n, p in parameters.items() if n.startswith("plain")], "weight_decay": 0.0},
     ]
+
+
+def make_optimizer(options, groups):
     rate = options["learning_rate"]
     if options["kind"] == "adafactor":
         return Adafactor(groups, lr=rate, scale_parameter=False, relative_step=False)
@@ -76,10 +79,11 @@ def make_optimizer(options, parameters):
     return bitsandbytes.optim.AdamW(groups, lr=rate, betas=betas, eps=options["epsilon"], optim_bits=8)
 
 
-def run(name, options, tensors):
+def run(make, name, options, tensors):
+    """Takes the steps with the optimizer that make(options, groups) gives, and adds the results to `tensors`."""
     dtype = getattr(torch, options["dtype"])
     parameters = {n: torch.nn.Parameter(numbers(1000 + i, shape).to(dtype)) for i, (n, shape) in enumerate(SHAPES.items())}
-    optimizer = make_optimizer(options, parameters)
+    optimizer = make(options, groups_of(options, parameters))
     norms = []
     for step in range(STEPS):
         for i, (n, p) in enumerate(parameters.items()):
@@ -103,7 +107,7 @@ def main():
     tensors = {"map/signed": create_dynamic_map(signed=True), "map/unsigned": create_dynamic_map(signed=False)}
     metadata = {package: version(package) for package in ("torch", "transformers", "bitsandbytes", "lion-pytorch")}
     for name, options in CASES.items():
-        run(name, options, tensors)
+        run(make_optimizer, name, options, tensors)
         metadata[name] = json.dumps(options | {"steps": STEPS})
     save_file(tensors, OUTPUT, metadata)
     print(f"{len(tensors)} tensors in {OUTPUT}")

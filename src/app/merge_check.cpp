@@ -188,7 +188,7 @@ class WeightComparison {
 
   double largest_difference(const Tensor& expected) const { return (result_logits_ - expected).abs().max().item<double>(); }
 
-  /// @param limit is put behind the difference.
+  /// @param limit follows the difference in the text.
   std::string figures(const Tensor& expected, const std::string& limit = "") const {
     const double difference = largest_difference(expected);
     return "largest logit difference " + number_text(difference) + ", " + number_text(difference / expected.abs().max().item<double>()) +

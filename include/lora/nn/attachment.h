@@ -63,7 +63,7 @@ class Attachment {
   virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
   /// The keys and values before those of each document, for a kind that is attached to attention.
   virtual KeyPrefix key_prefix(const Pass& pass) const;
-  /// The number of these keys. The positions of a document's tokens start behind them, as behind PEFT's past_key_values.
+  /// The number of these keys. A document's tokens take the positions after them, as after PEFT's past_key_values.
   virtual int64_t prefix_length() const { return 0; }
 
   std::string adapter;  ///< the adapter's name

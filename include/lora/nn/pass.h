@@ -59,7 +59,7 @@ class Pass {
   /// A pass of modules that treat each row separately, over rows with these keys (undefined: nothing is random): of this pass it has only
   /// the batch.
   Pass of_rows(Tensor row_keys) const;
-  /// The pass behind `length` keys that an adapter puts before each document's: positions count them.
+  /// The same pass with `length` keys of an adapter before each document's own: positions count them.
   Pass behind_prefix(int64_t length) const;
   /// The rows of x_TD whose output is needed.
   Tensor needed(const Tensor& x_TD) const;

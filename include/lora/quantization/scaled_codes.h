@@ -26,7 +26,7 @@ struct ScaledCodesParts {
   int64_t columns = 0;
   int64_t block_rows = 1;     ///< rows that share scales; the last block may be smaller
   int64_t block_columns = 1;  ///< columns that share a scale; the last block may be smaller
-  Tensor codes;       ///< uint8 [rows, bytes of a row]: each row is one little-endian bit stream, maybe with bytes behind it
+  Tensor codes;       ///< uint8 [rows, bytes of a row]: each row is a little-endian bit stream, which unused bytes may follow
   Tensor scales;      ///< [B, G], float32, bfloat16 or float16
   Tensor zeros;       ///< [B, G] or one element, in the dtype of the scales; undefined: 0
   Tensor groups;      ///< int32 [columns]; undefined: i / block_columns
