@@ -3,22 +3,16 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/open_checkpoint.h"
 #include "support/batches.h"
-#include "support/paths.h"
+#include "support/packed_folders.h"
 #include "support/tensors.h"
 
 namespace lora::models {
 namespace {
-
-fs::path packed_folder(const std::string& name) {
-  return fs::path(test::data_folder()) / "quantized" / name;
-}
 
 /// The rotary frequencies of the reference of `actorder` are rounded to bfloat16.
 double tolerance_of(const std::string& name) {
@@ -29,7 +23,7 @@ class PackedModels : public testing::TestWithParam<const char*> {};
 
 TEST_P(PackedModels, GiveTheReferencesLogits) {
   ModelOptions options;
-  options.path = packed_folder(GetParam());
+  options.path = test::quantized_folder(GetParam());
   options.device = "cpu";
   options.dtype = ComputeDtype::kFloat32;
   const BaseModel base = load_base_model(options, 0);
@@ -47,17 +41,7 @@ TEST_P(PackedModels, GiveTheReferencesLogits) {
   EXPECT_EQ(base.fingerprint, io::SafetensorsCheckpoint(options.path).fingerprint());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PackedModels,
-                         testing::Values("gptq/2bit", "gptq/3bit", "gptq/4bit", "gptq/8bit", "gptq/desc_act", "gptq/v2",
-                                         "awq/gemm", "compressed_tensors/pack_quantized", "compressed_tensors/actorder",
-                                         "compressed_tensors/int_quantized", "compressed_tensors/float_quantized", "fp8/blocks128",
-                                         "fp8/ue8m0", "hqq/4bit", "bitsandbytes_models/nf4", "bitsandbytes_models/nf4_dq",
-                                         "bitsandbytes_models/fp4", "bitsandbytes_models/int8", "bitsandbytes_models/gpt2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '/', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, PackedModels, testing::ValuesIn(test::kPackedFolders), test::folder_test_name);
 
 }  // namespace
 }  // namespace lora::models

@@ -12,23 +12,13 @@
 #include "lora/io/tensors.h"
 #include "lora/quantization/blockwise4.h"
 #include "lora/quantization/packed_checkpoint.h"
-#include "support/paths.h"
+#include "open_packed.h"
+#include "support/packed_folders.h"
 
 namespace lora::quantization {
 namespace {
 
 using testing::HasSubstr;
-
-fs::path folder_of(const std::string& name) {
-  return fs::path(lora::test::data_folder()) / "quantized" / name;
-}
-
-std::unique_ptr<io::Checkpoint> open_folder(const fs::path& folder) {
-  const Json config = read_json(folder / "config.json", ErrorKind::kModel);
-  const JsonReader reader(config, "config.json", ErrorKind::kModel);
-  return packed_checkpoint(std::make_unique<io::SafetensorsCheckpoint>(folder), reader.object("quantization_config"),
-                           [](const std::string&) { return false; });
-}
 
 at::Tensor bytes_of_tensor(const at::Tensor& tensor) {
   return tensor.contiguous().reshape({-1}).view(at::kByte);
@@ -45,8 +35,8 @@ std::string module_part(const std::string& weight) {
 class WrittenFolders : public testing::TestWithParam<const char*> {};
 
 TEST_P(WrittenFolders, HaveTheBytesOfTransformers) {
-  const fs::path folder = folder_of(std::string("bitsandbytes_models/") + GetParam());
-  const std::unique_ptr<io::Checkpoint> checkpoint = open_folder(folder);
+  const fs::path folder = lora::test::quantized_folder(std::string("bitsandbytes_models/") + GetParam());
+  const std::unique_ptr<io::Checkpoint> checkpoint = open_packed(folder);
   const io::SafetensorsFile file(folder / "model.safetensors");
   const bool has_other_storage = std::string(GetParam()) == "fp4";  // the codes are viewed as bfloat16 there
   std::set<std::string> written;
@@ -127,7 +117,7 @@ TEST(BitsandbytesOptions, AreThoseOfTheMatrix) {
 }
 
 TEST(BitsandbytesOptions, OtherFormatsAreNotWritten) {
-  const std::unique_ptr<io::Checkpoint> gptq = open_folder(folder_of("gptq/4bit"));
+  const std::unique_ptr<io::Checkpoint> gptq = open_packed(lora::test::quantized_folder("gptq/4bit"));
   const io::StoredWeight stored = gptq->stored("model.layers.0.self_attn.k_proj.weight");
   ASSERT_NE(stored.packed, nullptr);
   EXPECT_EQ(bitsandbytes_options(*stored.packed), std::nullopt);
@@ -138,7 +128,7 @@ TEST(BitsandbytesConfig, HasTheKeysOfTransformers) {
   for (const auto& [name, options] :
        {std::pair("nf4", QuantizationOptions{}), std::pair("int8", QuantizationOptions{QuantizationType::kInt8}),
         std::pair("nf4_dq", QuantizationOptions{QuantizationType::kNf4, true})}) {
-    const fs::path file = folder_of(std::string("bitsandbytes_models/") + name) / "config.json";
+    const fs::path file = lora::test::quantized_folder(std::string("bitsandbytes_models/") + name) / "config.json";
     Json expected = read_json(file, ErrorKind::kModel)["quantization_config"];
     expected["llm_int8_skip_modules"] = {"lm_head", "score"};  // null: chosen by transformers
     EXPECT_EQ(bitsandbytes_config(options, at::kFloat, {"lm_head", "score"}), expected) << name;

@@ -10,7 +10,7 @@
 #include "lora/io/tensors.h"
 #include "lora/quantization/packed_checkpoint.h"
 #include "support/damage.h"
-#include "support/paths.h"
+#include "support/packed_folders.h"
 #include "support/temporary_folder.h"
 
 namespace lora::quantization {
@@ -24,7 +24,7 @@ struct Folder {
 };
 
 Folder read_folder(const std::string& name) {
-  const fs::path path = fs::path(lora::test::data_folder()) / "quantized" / name;
+  const fs::path path = lora::test::quantized_folder(name);
   Folder folder{read_json(path / "config.json", ErrorKind::kModel), {}};
   const io::SafetensorsFile file(path / "model.safetensors");
   for (const std::string& tensor : file.names()) {

@@ -2,32 +2,21 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <map>
 
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/quantization/mxfp4.h"
-#include "lora/quantization/packed_checkpoint.h"
+#include "open_packed.h"
 #include "support/expect_error.h"
-#include "support/paths.h"
+#include "support/packed_folders.h"
 #include "support/temporary_folder.h"
 
 namespace lora::quantization {
 namespace {
 
 using lora::test::expect_error;
-
-fs::path quantized_folder(const std::string& name) {
-  return fs::path(lora::test::data_folder()) / "quantized" / name;
-}
-
-std::unique_ptr<io::Checkpoint> open_packed(const fs::path& folder, bool inputs_first = false) {
-  const Json config = read_json(folder / "config.json", ErrorKind::kModel);
-  const JsonReader reader(config, "config.json", ErrorKind::kModel);
-  return packed_checkpoint(std::make_unique<io::SafetensorsCheckpoint>(folder), reader.object("quantization_config"),
-                           [inputs_first](const std::string&) { return inputs_first; });
-}
+using lora::test::quantized_folder;
 
 void expect_same(const at::Tensor& found, const at::Tensor& expected, const std::string& what) {
   ASSERT_EQ(found.sizes(), expected.sizes()) << what;
@@ -74,17 +63,7 @@ TEST_P(PackedFolders, HaveTheValuesOfTheToolThatWroteThem) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PackedFolders,
-                         testing::Values("gptq/2bit", "gptq/3bit", "gptq/4bit", "gptq/8bit", "gptq/desc_act", "gptq/v2",
-                                         "awq/gemm", "compressed_tensors/pack_quantized", "compressed_tensors/actorder",
-                                         "compressed_tensors/int_quantized", "compressed_tensors/float_quantized", "fp8/blocks128",
-                                         "fp8/ue8m0", "hqq/4bit", "bitsandbytes_models/nf4", "bitsandbytes_models/nf4_dq",
-                                         "bitsandbytes_models/fp4", "bitsandbytes_models/int8", "bitsandbytes_models/gpt2"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           std::replace(name.begin(), name.end(), '/', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(All, PackedFolders, testing::ValuesIn(lora::test::kPackedFolders), lora::test::folder_test_name);
 
 TEST(Mxfp4, HasTheValuesOfTransformers) {
   const io::SafetensorsFile file(quantized_folder("mxfp4") / "blocks.safetensors");
