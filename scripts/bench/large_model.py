@@ -1,4 +1,4 @@
-"""Writes a Llama model with random bfloat16 weights, one shard per layer, so that memory holds one tensor at a time.
+"""Writes a Llama model with random bfloat16 weights, one shard per layer, so that memory holds one shard at a time.
 
     python large_model.py --config config.json --model DIR
 

@@ -33,7 +33,7 @@ models::ModelOptions model_to_quantise(const ConvertRequest& request) {
         std::pair(!request.renames.empty(), "--rename"), std::pair(request.kohya_prefix != ConvertRequest{}.kohya_prefix, "--kohya-prefix"),
         std::pair(request.drop_unsupported, "--drop-unsupported"), std::pair(request.allow_other_base, "--allow-other-base")}) {
     if (given) {
-      config_error(flag, "cannot be used with --quantize, which converts a model and no adapter");
+      config_error(flag, "cannot be used with --quantize, which converts a model, not an adapter");
     }
   }
   if (request.model.empty()) {

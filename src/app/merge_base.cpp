@@ -40,17 +40,10 @@ MergeBase::MergeBase(const models::ModelOptions& options) : options_(options) {
   for (const std::string& name : source_->names()) {
     const io::TensorFacts facts = source_->facts(name);
     layout_.tensors.push_back({name, facts.shape, io::is_plain_float(facts.dtype), files_.name_of(name)});
-  }
-}
-
-std::vector<std::string> MergeBase::packed_formats() const {
-  std::set<std::string> formats;
-  for (const peft::BaseTensor& tensor : layout_.tensors) {
-    if (const io::TensorFacts facts = source_->facts(tensor.name); facts.is_packed) {
-      formats.insert(facts.stored_as);
+    if (facts.is_packed) {
+      packed_formats_.insert(facts.stored_as);
     }
   }
-  return {formats.begin(), formats.end()};
 }
 
 std::vector<peft::WeightedAdapter> MergeBase::settled(std::vector<peft::WeightedAdapter> adapters) const {

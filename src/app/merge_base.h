@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ class MergeBase {
   const models::CheckpointLayout& files() const { return files_; }
   const io::Checkpoint& source() const { return *source_; }
   /// The formats in which weights are packed, "nf4" for example; empty: all are plain.
-  std::vector<std::string> packed_formats() const;
+  std::vector<std::string> packed_formats() const { return {packed_formats_.begin(), packed_formats_.end()}; }
   /// config.json's quantization_config; null if it has none.
   const Json& quantization_config() const { return quantization_config_; }
   /// The dtype that programs compute in, unless the options name another one.
@@ -64,6 +65,7 @@ class MergeBase {
   Json config_, quantization_config_;
   at::ScalarType computing_dtype_ = at::kFloat;
   models::CheckpointLayout files_;
+  std::set<std::string> packed_formats_;
   peft::BaseLayout layout_;
   std::optional<models::QuantizationPlan> quantised_;
 };

@@ -79,8 +79,8 @@ std::optional<models::Quantization> options_of(const std::optional<config::Store
   return stored ? std::optional(stored->quantization) : std::nullopt;
 }
 
-/// The base to compare the result with. That of a packed base has decoded weights: a forward pass through packed ones does not round them
-/// to the dtype that merging takes them in.
+/// The base to compare the result with. If it is packed, its weights are decoded first: a forward pass through packed ones does not round
+/// them to the dtype that merging takes them in.
 std::optional<models::Quantization> compared_base(const MergeBase& base, const MergeQuantization& quantization) {
   const bool is_decoded = !quantization.seen && !base.packed_formats().empty();
   return is_decoded ? std::optional(models::Quantization{.type = models::QuantizationKind::kNone}) : options_of(quantization.seen);

@@ -27,9 +27,9 @@ std::string module_of_weight(const std::string& name) {
   return name.substr(0, name.size() - kWeightEnd.size());
 }
 
-/// A tensor of the result as a matrix [out, in], not rounded.
-Tensor merged_matrix(const MergeBase& base, const peft::MergedTensor& tensor) {
-  const Tensor merged = peft::merged_rows(tensor, base.values(tensor), 0, tensor.shape.front());
+/// A tensor of the result as a matrix [out, in], not rounded. @param values the base's.
+Tensor merged_matrix(const MergeBase& base, const peft::MergedTensor& tensor, const Tensor& values) {
+  const Tensor merged = peft::merged_rows(tensor, values, 0, tensor.shape.front());
   return base.files().files.inputs_first ? merged.t() : merged;
 }
 
@@ -41,11 +41,9 @@ double sum_of(const Tensor& values) {
   return values.sum(at::kDouble).item<double>();
 }
 
-/// Adds one changed matrix. The differences are exact to float32.
-void add_error(PackingError& error, const MergeBase& base, const peft::MergedTensor& tensor, const Tensor& merged,
-               const io::PackedMatrix& packed) {
-  const Tensor before = base.values(tensor).to(at::kFloat);
-  const Tensor update = (merged.to(at::kFloat) - (base.files().files.inputs_first ? before.t() : before)).abs_();
+/// Adds one changed matrix. The differences are exact to float32. @param before the base's matrix.
+void add_error(PackingError& error, const Tensor& before, const Tensor& merged, const io::PackedMatrix& packed) {
+  const Tensor update = (merged.to(at::kFloat) - before.to(at::kFloat)).abs_();
   const Tensor lost = (io::decoded(packed, at::kFloat) - merged).abs_();
   error.matrices += 1;
   error.values += merged.numel();
@@ -65,7 +63,7 @@ void complete_names(const MergeBase& base, peft::MergePlan& plan) {
   }
 }
 
-/// Adds the modules that a plain tensor and the head of the family tell of. An embedding does no harm in this list.
+/// The modules with a plain weight, and the heads of the family. An embedding does no harm in this list.
 std::vector<std::string> modules_of(const MergeBase& base, const std::set<std::string>& plain) {
   std::vector<std::string> modules{"lm_head"};
   if (base.files().is_known) {
@@ -82,17 +80,17 @@ std::vector<std::string> modules_of(const MergeBase& base, const std::set<std::s
 /// Adds the streams of a tensor that is packed.
 void add_packed(PackedResult& result, const MergeBase& base, const peft::MergedTensor& tensor, const MatrixPacking& packing) {
   throw_if_interrupted();
-  const Tensor merged = merged_matrix(base, tensor);
+  const Tensor values = base.values(tensor), merged = merged_matrix(base, tensor, values);
   const std::shared_ptr<const io::PackedMatrix> packed = pack(merged, tensor, packing);
   if (tensor.is_changed()) {
-    add_error(result.error, base, tensor, merged, *packed);
+    add_error(result.error, base.files().files.inputs_first ? values.t() : values, merged, *packed);
   }
   result.matrices += 1;
   result.values += merged.numel();
   result.bytes += packed->bytes();
   const auto again = [&base, &tensor, packing] {
     throw_if_interrupted();
-    std::shared_ptr<const io::PackedMatrix> matrix = pack(merged_matrix(base, tensor), tensor, packing);
+    std::shared_ptr<const io::PackedMatrix> matrix = pack(merged_matrix(base, tensor, base.values(tensor)), tensor, packing);
     base.release(tensor);
     log::progress("writing " + tensor.name);
     return matrix;
@@ -117,8 +115,8 @@ std::string PackingError::text() const {
   return "requantised " + counted(matrices, "changed matrix", "changed matrices") + ": |requantised - merged| is " +
          short_number(sum / count, 3) + " on average and " + short_number(largest, 3) + " at most, " + percent(sum, update_sum) + " and " +
          percent(largest, update_largest) +
-         " of the update's. Small updates drown in this rounding: 24 to 125 % of an update is usual in 4 bits. Without --requantize "
-         "nothing of it is lost.";
+         " of the update's. Rounding removes much of a small update: in 4 bits, 24 to 125 % of it is usual. Without --requantize, none "
+         "of it is lost.";
 }
 
 PackingPlan packing_as_loaded(const MergeBase& base, const models::QuantizationPlan& plan) {

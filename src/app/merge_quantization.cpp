@@ -35,7 +35,7 @@ config::StoredQuantization common_settings(const Adapters& adapters, const std::
                                     (text.empty() ? "which lora-convert --quantize can write." : "the one that it was trained on."));
     }
     if (settings != seen_by(adapters.front()).settings) {
-      model_error(adapter.name, "was trained on a base that was quantised in another way than that of " + adapters.front().name +
+      model_error(adapter.name, "was trained on a base that was quantised differently from the base of " + adapters.front().name +
                                     ": found " + printable(settings, 300) + ", expected " +
                                     printable(seen_by(adapters.front()).settings, 300) + ". Merge into the plain base (--base-as float).");
     }
@@ -62,8 +62,8 @@ void require_whole_correction(const Adapters& adapters) {
                                   "corrected twice");
   }
   if (first->weight != 1) {
-    model_error(first->name, "cannot be merged with another --weight than 1, because it was initialised by LoftQ: it also corrects what "
-                             "quantising the base has lost, and all of that");
+    model_error(first->name, "cannot be merged with a --weight other than 1, because it was initialised by LoftQ: it also corrects what "
+                             "quantising the base has lost, and must do so in full");
   }
 }
 
@@ -77,8 +77,8 @@ void describe_float_merge(const peft::WeightedAdapter& adapter, bool is_asked_fo
                               ") has lost. The plain base has lost nothing";
     if (!is_asked_for) {
       model_error(adapter.name, fault +
-                                    ", so that the result would be wrong by the correction. Merge with --base-as quantized, or in spite "
-                                    "of that with --base-as float.");
+                                    ", so that the result would be wrong by the correction. Merge with --base-as quantized, or accept "
+                                    "this error with --base-as float.");
     }
     log::warn("[" + adapter.name + "] " + fault + ". The result is wrong by the correction.");
     return;

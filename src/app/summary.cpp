@@ -83,6 +83,9 @@ namespace {
 
 /// Where the state of a paged optimiser is, or a state in a file; "" for any other.
 std::string optimizer_line(const optim::OptimizerOptions& options, const std::vector<nn::Parameter>& trained) {
+  if (options.state_file.empty() && !optim::facts_of(options.kind).is_paged) {
+    return "";
+  }
   const optim::StateSize size = optim::state_size(options, trained);
   const std::string name = "optimizer    " + std::string(optim::kOptimizers.name(options.kind));
   if (size.file > 0) {
@@ -91,9 +94,7 @@ std::string optimizer_line(const optim::OptimizerOptions& options, const std::ve
   if (size.paged > 0) {
     return name + ", " + human_bytes(size.paged) + " of its moments in memory that moves to the host when the GPU's is full";
   }
-  return optim::facts_of(options.kind).is_paged
-             ? name + ", all of its moments in memory: pages are for large tensors on a GPU (on the CPU, set training.optim_state_file)"
-             : "";
+  return name + ", all of its moments in memory: pages are for large tensors on a GPU (on the CPU, set training.optim_state_file)";
 }
 
 /// What is packed, and which projections are not.

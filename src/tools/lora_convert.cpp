@@ -19,12 +19,12 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
       ->type_name("REGEX=REPLACEMENT")
       ->take_all()
       ->allow_extra_args(false);
+  cli.add_option("--quantize", request.quantize,
+                 "Write --model in 4 or 8 bits, as transformers and bitsandbytes do: nf4, nf4-dq, fp4, fp4-dq (-dq: scales too) or int8")
+      ->type_name("TYPE");
 }
 
 void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
-  cli.add_option("--quantize", request.quantize,
-                 "Write --model in 4 or 8 bits, as transformers and bitsandbytes do: nf4, nf4-dq, fp4, fp4-dq (-dq: scales too) or int8")
-      ->type_name("NAME");
   tools::begin_group(cli, tools::group::kRank);
   cli.add_flag("--bake", request.bake, "Approximate any adapter by a plain LoRA of rank --r");
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
@@ -47,8 +47,8 @@ int main(int argc, char** argv) {
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model: a folder or GGUF file; required for gguf (its config.json), for --bake of DoRA (its weights), and the one "
-                 "to --quantize")
+                 "Base model: a folder or GGUF file; required for gguf (its config.json), --bake of DoRA (its weights) and --quantize (the "
+                 "model to quantise)")
       ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");

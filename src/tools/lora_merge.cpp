@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   cli.add_option("--output", request.output, "Folder to write, or a .pt file for a TorchScript --model")->type_name("DIR")->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it is a model or an adapter");
   cli.add_flag("--requantize", request.requantize,
-               "Pack the result as the base was packed for training or is in its files, and print how much of the update that loses");
+               "Pack the result as the base was packed in training, or as it is in its files, and print how much of the update is lost");
   cli.add_option("--dtype", request.dtype, "Data type to write: auto (as in the base model), float32, bfloat16 or float16 (default: auto)")
       ->type_name("DTYPE");
   cli.add_option("--max-shard-size", request.max_shard_size, "Maximum size of a weights file, e.g. 500MB (default: 5GB)")
