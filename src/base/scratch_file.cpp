@@ -38,16 +38,15 @@ bool has_mark(int descriptor) {
          std::string_view(found.data(), found.size()) == kScratchMark;
 }
 
-/// Removes a file that a killed process has left. False if it is in use, or not a scratch file.
-bool remove_left_over(const fs::path& file) {
+/// Removes a file that a killed process has left, unless it is in use or not a scratch file.
+void remove_left_over(const fs::path& file) {
   const Descriptor descriptor(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   // Once the lock is held, nobody else removes the file, so that the name still leads to it.
   if (!descriptor.ok() || !has_mark(descriptor.number()) || !try_lock(descriptor.number()) || !is_current(descriptor.number(), file) ||
       unlink(file.c_str()) != 0) {
-    return false;
+    return;
   }
   log::info("Removed " + file.string() + ", which a killed run had left");
-  return true;
 }
 
 /// Removes what killed processes have left under this name.

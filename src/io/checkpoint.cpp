@@ -43,8 +43,16 @@ class DecodedCheckpoint : public Checkpoint {
 }  // namespace
 
 Tensor Checkpoint::tensor(const std::string& name) const {
-  const StoredWeight weight = stored(name);
-  return weight.packed == nullptr ? weight.tensor : decoded(*weight.packed, weight.packed->value_dtype());
+  return plain(stored(name));
+}
+
+void Checkpoint::add_to_fingerprint(Sha256& digest, const std::string& facts, const Tensor& tensor) {
+  constexpr size_t kSample = 4096;
+  const auto* const bytes = static_cast<const char*>(tensor.const_data_ptr());
+  const size_t sample = std::min(kSample, tensor.nbytes());
+  digest.add(facts.data(), facts.size());
+  digest.add(bytes, sample);
+  digest.add(bytes + tensor.nbytes() - sample, sample);
 }
 
 StoredWeight Checkpoint::weight(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) {

@@ -58,7 +58,8 @@ bool GgufFile::has(const std::string& key) const {
 const GgufFile::Value& GgufFile::value(const std::string& key) const {
   const auto found = values_.find(key);
   if (found == values_.end()) {
-    model_error(path_.string(), "has no metadata key '" + printable(key, 120) + "'. Likely cause: the file is not a whole language model.");
+    model_error(path_.string(),
+                "has no metadata key '" + printable(key, 120) + "'. Likely cause: the file is not a complete language model.");
   }
   return found->second;
 }

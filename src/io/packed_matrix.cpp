@@ -8,6 +8,14 @@
 
 namespace lora::io {
 
+int64_t PackedMatrix::bytes() const {
+  size_t sum = 0;
+  for (const auto& [name, tensor] : tensors()) {
+    sum += tensor.nbytes();
+  }
+  return static_cast<int64_t>(sum);
+}
+
 bool PackedMatrix::is_finite() const {
   for (const auto& [name, tensor] : tensors()) {
     if (is_plain_float(tensor.scalar_type()) && !at::isfinite(tensor).all().item<bool>()) {

@@ -199,17 +199,11 @@ void SafetensorsCheckpoint::release(const std::string& name) const {
 }
 
 std::string SafetensorsCheckpoint::fingerprint() const {
-  constexpr size_t kSample = 4096;
   const std::map<std::string, size_t> sorted(impl_->shard_of.begin(), impl_->shard_of.end());
   Sha256 digest;
   for (const auto& [name, shard] : sorted) {
     const Tensor tensor = impl_->shards[shard].tensor(name);
-    const std::string facts = name + '\n' + c10::toString(tensor.scalar_type()) + shape_text(tensor.sizes()) + '\n';
-    const auto* bytes = static_cast<const char*>(tensor.const_data_ptr());
-    const size_t sample = std::min(kSample, tensor.nbytes());
-    digest.add(facts.data(), facts.size());
-    digest.add(bytes, sample);
-    digest.add(bytes + tensor.nbytes() - sample, sample);
+    add_to_fingerprint(digest, name + '\n' + c10::toString(tensor.scalar_type()) + shape_text(tensor.sizes()) + '\n', tensor);
   }
   return digest.hexadecimal();
 }

@@ -2,9 +2,12 @@
 
 namespace lora::io {
 
+Tensor plain(const StoredWeight& weight) {
+  return weight.packed == nullptr ? weight.tensor : decoded(*weight.packed, weight.packed->value_dtype());
+}
+
 Tensor WeightSource::get(const std::string& name, const std::vector<int64_t>& shape, WeightRole role) {
-  const StoredWeight stored = weight(name, shape, role);
-  return stored.packed == nullptr ? stored.tensor : decoded(*stored.packed, stored.packed->value_dtype());
+  return plain(weight(name, shape, role));
 }
 
 }  // namespace lora::io

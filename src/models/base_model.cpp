@@ -225,12 +225,9 @@ void tell_of_decoded(const io::Checkpoint& source, at::ScalarType dtype) {
 
 std::unique_ptr<io::Checkpoint> open_weights(const ModelOptions& options, const ModelConfig& config) {
   std::unique_ptr<io::Checkpoint> source = open_checkpoint(options.path, config);
-  const StoredPacked packed = stored_packed(*source);
-  if (options.quantization && options.quantization->type == QuantizationKind::kNone) {
-    source = io::decoded_checkpoint(std::move(source));
-  }
-  say_if_decoded(packed, options, computing_dtype(options.dtype, config.reader(), source->stored_dtype()));
-  return source;
+  say_if_decoded(*source, options, computing_dtype(options.dtype, config.reader(), source->stored_dtype()));
+  const bool is_decoded = options.quantization && options.quantization->type == QuantizationKind::kNone;
+  return is_decoded ? io::decoded_checkpoint(std::move(source)) : std::move(source);
 }
 
 }  // namespace

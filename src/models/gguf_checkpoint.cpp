@@ -119,7 +119,7 @@ void GgufCheckpoint::add(const io::GgufTensor& tensor) {
          std::string("found the ggml type ") + tensor.type->name + ", expected F32, F16, BF16, " + quantization::gguf_block_names());
   }
   std::string name = found.name + leaf;
-  // Falcon's models with two norms call that of the MLP otherwise.
+  // Falcon models with two norms have another name for the one before the MLP.
   if (const size_t norm = name.find(".input_layernorm"); has_second_norm_ && norm != std::string::npos) {
     name.replace(norm, std::string_view(".input_layernorm").size(), ".ln_mlp");
   }
@@ -206,7 +206,6 @@ io::StoredWeight GgufCheckpoint::stored(const std::string& name) const {
 }
 
 std::string GgufCheckpoint::fingerprint() const {
-  constexpr size_t kSample = 4096;
   std::vector<const io::GgufTensor*> sorted;
   for (const io::GgufTensor& tensor : file_->tensors()) {
     sorted.push_back(&tensor);
@@ -214,13 +213,7 @@ std::string GgufCheckpoint::fingerprint() const {
   std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
   Sha256 digest;
   for (const io::GgufTensor* const tensor : sorted) {
-    const std::string text = tensor->name + '\n' + tensor->type->name + io::shape_text(tensor->shape) + '\n';
-    const Tensor bytes = file_->bytes(*tensor);
-    const auto* const begin = bytes.const_data_ptr<uint8_t>();
-    const size_t sample = std::min(kSample, tensor->bytes);
-    digest.add(text.data(), text.size());
-    digest.add(begin, sample);
-    digest.add(begin + tensor->bytes - sample, sample);
+    add_to_fingerprint(digest, tensor->name + '\n' + tensor->type->name + io::shape_text(tensor->shape) + '\n', file_->bytes(*tensor));
   }
   return digest.hexadecimal();
 }

@@ -228,12 +228,10 @@ void ConfigBuilder::set_family() {
   if (type_ == "llama" && file_.integer(key("expert_count"), 0) > 0) {
     file_.fail(key("expert_count"), "0: mixtures of experts of this architecture are not supported");
   }
-  if (type_ == "phi3") {
-    set_integer("sliding_window", "attention.sliding_window");
-  }
   if (type_ == "qwen3_moe") {
     set_experts();
   } else if (type_ == "phi3") {
+    set_integer("sliding_window", "attention.sliding_window");
     set_integer("original_max_position_embeddings", "rope.scaling.original_context_length");
     if (has("rope.dimension_count")) {
       set("partial_rotary_factor", static_cast<double>(integer("rope.dimension_count")) / static_cast<double>(head_dim()));

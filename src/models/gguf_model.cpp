@@ -14,6 +14,7 @@ BundledFiles bundled_files(const std::filesystem::path& path) {
   BundledFiles files{{"config.json", [file] { return gguf_config(*file).dump(2) + "\n"; }}};
   const GgufVocabulary vocabulary = gguf_vocabulary(*file);
   if (vocabulary == GgufVocabulary::kBpe) {
+    warn_of_unknown_split(*file);
     files["tokenizer.json"] = [file] { return gguf_tokenizer_json(*file); };
   } else if (vocabulary == GgufVocabulary::kSentencePiece) {
     files["tokenizer.model"] = [file] { return gguf_tokenizer_model(*file); };

@@ -57,9 +57,6 @@ constexpr std::array<PreTokenizer, 21> kPreTokenizers{{
 const PreTokenizer& pre_tokenizer(const io::GgufFile& file) {
   const std::string name = file.text(kPre, "default");
   if (name == "default") {
-    log::warn("[" + file.path().string() + "] " + kPre +
-              " does not say how texts are split: they are split as GPT-2's. Likely cause: an "
-              "old file. Convert the model again if its tokenizer differs.");
     return kPreTokenizers.front();
   }
   std::vector<std::string> known;
@@ -169,6 +166,14 @@ std::string dumped(const Json& json, const io::GgufFile& file, const char* key) 
 }
 
 }  // namespace
+
+void warn_of_unknown_split(const io::GgufFile& file) {
+  if (file.text(kPre, "default") == "default") {
+    log::warn("[" + file.path().string() + "] " + kPre +
+              " does not say how texts are split: they are split as GPT-2's. Likely cause: an "
+              "old file. Convert the model again if its tokenizer differs.");
+  }
+}
 
 GgufVocabulary gguf_vocabulary(const io::GgufFile& file) {
   constexpr const char* kModel = "tokenizer.ggml.model";

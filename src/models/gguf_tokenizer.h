@@ -15,6 +15,9 @@ enum class GgufVocabulary {
 /// Throws model Error for another kind of tokenizer.
 GgufVocabulary gguf_vocabulary(const io::GgufFile& file);
 
+/// Warns of a file with byte-level BPE that does not say how texts are split.
+void warn_of_unknown_split(const io::GgufFile& file);
+
 // The files in which transformers keeps what the metadata say of the tokenizer. All throw model Error that names the file and the key.
 std::string gguf_tokenizer_json(const io::GgufFile& file);
 std::string gguf_tokenizer_model(const io::GgufFile& file);

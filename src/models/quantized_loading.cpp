@@ -6,6 +6,7 @@
 #include <array>
 #include <functional>
 #include <numeric>
+#include <set>
 
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -19,7 +20,7 @@ namespace lora::models {
 
 namespace {
 
-/// Modules that some models have and that are never packed, so that an entry which means only them is none too many.
+/// Modules that some models have and that are never packed: an entry that names only them is not reported as unmatched.
 constexpr std::array<const char*, 3> kHeads{"lm_head", "score", "classifier"};
 
 /// A folder's weights as they are stored.
@@ -64,28 +65,28 @@ quantization::LoadingOptions loading_options(const ModelOptions& options, const 
           .where = options.path.string()};
 }
 
-StoredPacked stored_packed(const io::Checkpoint& files) {
-  StoredPacked packed;
-  for (const std::string& name : files.names()) {
-    if (const io::TensorFacts facts = files.facts(name); facts.is_packed) {
-      packed.values += std::accumulate(facts.shape.begin(), facts.shape.end(), int64_t{1}, std::multiplies<>());
-      packed.formats.insert(facts.stored_as);
-    }
-  }
-  return packed;
-}
-
-void say_if_decoded(const StoredPacked& packed, const ModelOptions& options, at::ScalarType dtype) {
-  if (packed.formats.empty() || !options.quantization) {
+void say_if_decoded(const io::Checkpoint& files, const ModelOptions& options, at::ScalarType dtype) {
+  if (!options.quantization) {
     return;
   }
-  const std::string what = "[" + options.path.string() + "] weights stored as " + join({packed.formats.begin(), packed.formats.end()}) +
+  int64_t values = 0;
+  std::set<std::string> formats;
+  for (const std::string& name : files.names()) {
+    if (const io::TensorFacts facts = files.facts(name); facts.is_packed) {
+      values += std::accumulate(facts.shape.begin(), facts.shape.end(), int64_t{1}, std::multiplies<>());
+      formats.insert(facts.stored_as);
+    }
+  }
+  if (formats.empty()) {
+    return;
+  }
+  const std::string what = "[" + options.path.string() + "] weights stored as " + join({formats.begin(), formats.end()}) +
                            " are decoded";
   if (options.quantises()) {
     log::warn(what + " and quantised again as " + std::string(kQuantizationKinds.name(options.quantization->type)) +
               ", which rounds them a second time. Without model.quantization they are used as they are.");
   } else {
-    log::info(what + " to plain numbers, which occupy " + human_bytes(packed.values * static_cast<int64_t>(at::elementSize(dtype))));
+    log::info(what + " to plain numbers, which occupy " + human_bytes(values * static_cast<int64_t>(at::elementSize(dtype))));
   }
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 #include <functional>
-#include <set>
 #include <string>
 
 #include "lora/io/checkpoint.h"
@@ -13,17 +12,11 @@ namespace lora::models {
 /// How the options' model is quantised while it is loaded. @param dtype that the model computes in.
 quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype);
 
-/// The weights that files hold packed.
-struct StoredPacked {
-  int64_t values = 0;
-  std::set<std::string> formats;
-};
-StoredPacked stored_packed(const io::Checkpoint& files);
+/// Says which weights that the files hold packed are decoded, and maybe quantised again, because the options ask for that.
+/// @param dtype that the model computes in.
+void say_if_decoded(const io::Checkpoint& files, const ModelOptions& options, at::ScalarType dtype);
 
-/// Says that they are decoded, and maybe quantised again, where the options ask for that. @param dtype that the model computes in.
-void say_if_decoded(const StoredPacked& packed, const ModelOptions& options, at::ScalarType dtype);
-
-/// Warns of entries of skip_modules that mean no module of the model.
+/// Warns of entries of skip_modules that match no module of the model.
 void warn_of_unmatched(const quantization::PlainModules& modules);
 
 /// Reads weights of projections of the options' folder as plain numbers, [out, in] in `dtype`, by the model's names of the tensors. The

@@ -29,7 +29,7 @@ Transformer::Transformer(TransformerOptions options, std::unique_ptr<TokenEmbedd
 }
 
 Tensor Transformer::hidden(const nn::Pass& given) const {
-  const nn::Pass pass = given.behind_prefix(prefix_length());
+  const nn::Pass pass = given.after_prefix(prefix_length());
   Tensor x_TD = embedding_dropout_.forward(embeddings_->forward(pass), pass);
   RopeSet ropes;
   for (const nn::Rope& rope : ropes_) {

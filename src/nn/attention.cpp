@@ -26,10 +26,10 @@ Tensor Attention::forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor
   }
   const PrefixedDocuments documents(pass.layout(), prefix->keys_NKE.size(0));
   if (draw.active()) {
-    draw.row_keys_T = documents.behind_zeros(draw.row_keys_T);
+    draw.row_keys_T = documents.with_zeros(draw.row_keys_T);
   }
-  return documents.own(within_documents(documents.behind_zeros(q_THE), documents.behind(prefix->keys_NKE, k_TKE),
-                                        documents.behind(prefix->values_NKE, v_TKE), documents.layout(), draw));
+  return documents.own(within_documents(documents.with_zeros(q_THE), documents.with_prefix(prefix->keys_NKE, k_TKE),
+                                        documents.with_prefix(prefix->values_NKE, v_TKE), documents.layout(), draw));
 }
 
 Tensor Attention::within_documents(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const ops::DocumentLayout& layout,

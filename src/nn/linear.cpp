@@ -14,7 +14,7 @@ std::vector<int64_t> stored_sizes(const LinearShape& shape) {
                                               : std::vector<int64_t>{shape.in_features, shape.out_features};
 }
 
-/// What projections multiply by, for each way in which a source stores a weight. This is the only place that knows these ways.
+/// What projections multiply by, for each way in which a source stores a weight.
 std::shared_ptr<const ops::LinearWeight> make_weight(const io::StoredWeight& stored, WeightLayout layout,
                                                      const at::TensorOptions& options) {
   if (stored.packed != nullptr) {

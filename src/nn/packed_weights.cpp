@@ -13,11 +13,16 @@ namespace lora::nn {
 
 namespace {
 
-/// The host's weights of that kind.
+/// Null for a weight of another kind.
+const ops::PackedWeight* as_packed(const BaseWeight& weight) {
+  return dynamic_cast<const ops::PackedWeight*>(weight.matrix().get());
+}
+
+/// The packed weights of a host.
 std::vector<const ops::PackedWeight*> packed_weights_of(const Host& host) {
   std::vector<const ops::PackedWeight*> packed;
   for (const BaseWeight& weight : host.weights()) {
-    if (const auto* const found = dynamic_cast<const ops::PackedWeight*>(weight.matrix().get()); found != nullptr && weight.owned()) {
+    if (const auto* const found = as_packed(weight); found != nullptr && weight.owned()) {
       packed.push_back(found);
     }
   }
@@ -71,7 +76,7 @@ std::map<std::string, const io::PackedMatrix*> packed_matrices(const Model& mode
   std::map<std::string, const io::PackedMatrix*> matrices;
   for (const Host* host : model.hosts()) {
     for (const BaseWeight& weight : host->weights()) {
-      if (const auto* const packed = dynamic_cast<const ops::PackedWeight*>(weight.matrix().get())) {
+      if (const auto* const packed = as_packed(weight)) {
         matrices.emplace(weight.parameter().name, &packed->matrix());
       }
     }

@@ -30,15 +30,15 @@ Pass Pass::of_rows(Tensor row_keys) const {
   return rows;
 }
 
-Pass Pass::behind_prefix(int64_t length) const {
-  Pass behind = *this;
+Pass Pass::after_prefix(int64_t length) const {
+  Pass after = *this;
   if (length > 0) {
     auto batch = std::make_shared<Batch>(*batch_);
     batch->layout.prefix_length = length;
     batch->layout.positions_T = batch->layout.positions_T + length;
-    behind.batch_ = std::move(batch);
+    after.batch_ = std::move(batch);
   }
-  return behind;
+  return after;
 }
 
 Tensor Pass::needed(const Tensor& x_TD) const {

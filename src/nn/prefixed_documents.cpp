@@ -20,14 +20,14 @@ PrefixedDocuments::PrefixedDocuments(const ops::DocumentLayout& own, int64_t len
   places_DN_ = (begins_D.unsqueeze(1) + at::arange(length, numbers)).flatten();
 }
 
-Tensor PrefixedDocuments::behind(const Tensor& prefix_N, const Tensor& x_T) const {
+Tensor PrefixedDocuments::with_prefix(const Tensor& prefix_N, const Tensor& x_T) const {
   std::vector<int64_t> times(static_cast<size_t>(prefix_N.dim()), 1);
   times[0] = documents_;
   const Tensor rows = at::empty(sizes_of(x_T), x_T.options());
   return rows.index_copy_(0, at::cat({places_DN_, own_T_}), at::cat({prefix_N.repeat(times), x_T}));
 }
 
-Tensor PrefixedDocuments::behind_zeros(const Tensor& x_T) const {
+Tensor PrefixedDocuments::with_zeros(const Tensor& x_T) const {
   return at::zeros(sizes_of(x_T), x_T.options()).index_copy_(0, own_T_, x_T);
 }
 

@@ -19,9 +19,9 @@ class PrefixedDocuments {
   /// Documents of N rows more each, T + D N in all.
   const ops::DocumentLayout& layout() const { return layout_; }
   /// The rows of `prefix_N` before each document's of `x_T`. Differentiable.
-  Tensor behind(const Tensor& prefix_N, const Tensor& x_T) const;
+  Tensor with_prefix(const Tensor& prefix_N, const Tensor& x_T) const;
   /// N rows of zeros before each document's. Differentiable.
-  Tensor behind_zeros(const Tensor& x_T) const;
+  Tensor with_zeros(const Tensor& x_T) const;
   /// The documents' own rows.
   Tensor own(const Tensor& x) const { return x.index_select(0, own_T_); }
 

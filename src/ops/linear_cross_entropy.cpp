@@ -29,6 +29,11 @@ Tensor logits_of(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Ten
   return bias_V ? at::addmm(*bias_V, h_SD, W_VD.t()) : gemm(h_SD, W_VD.t());
 }
 
+/// The dtype of losses: float32, or float64 for float64.
+at::ScalarType wide_dtype(const Tensor& x) {
+  return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 /// float32 for the half types; others are unchanged.
 Tensor widened(const Tensor& logits) {
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
@@ -40,7 +45,7 @@ constexpr double kHalfScale = 1024.0;
 
 /// The losses of C rows of logits, which are replaced by their gradient, (softmax - one_hot) · scale.
 Tensor cross_entropy_(const Tensor& logits_CV, const Tensor& labels_C, double scale) {
-  const at::ScalarType wide = logits_CV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType wide = wide_dtype(logits_CV);
   if (const CudaKernels* kernels = cuda_kernels(logits_CV)) {
     return cross_entropy_cuda_(*kernels, logits_CV, labels_C, scale);
   }
@@ -73,7 +78,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     const Tensor dh_SD = at::empty_like(h_SD);
     Tensor dW_VD = train_head ? at::zeros_like(W_VD) : Tensor();
     Tensor db_V = train_bias ? at::zeros_like(*bias_V) : Tensor();
-    Tensor total = at::zeros({}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    Tensor total = at::zeros({}, h_SD.options().dtype(wide_dtype(h_SD)));
 
     const int64_t rows = chunk_rows(W_VD.size(0));
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
@@ -115,7 +120,7 @@ struct LinearTokenLosses : Function<LinearTokenLosses> {
     const double held_scale = h_SD.scalar_type() == at::kHalf ? kHalfScale : 1.0;
     const bool train_hidden = h_SD.requires_grad();  // not in a pass of a reference model
     const Tensor dh_SD = train_hidden ? at::empty_like(h_SD) : Tensor();
-    const Tensor loss_S = at::empty({h_SD.size(0)}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    const Tensor loss_S = at::empty({h_SD.size(0)}, h_SD.options().dtype(wide_dtype(h_SD)));
     const int64_t rows = chunk_rows(W_VD.size(0));
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
@@ -143,6 +148,19 @@ struct OwnedLogits : torch::CustomClassHolder {
   LogitsOf logits;
 };
 
+/// Adds the gradients of a chunk: those of the trained tensors, and that of h if it has one.
+void add_gradients(const variable_list& of_chunk, variable_list& gradients, int64_t begin, int64_t end) {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 1; i < gradients.size(); ++i) {
+    if (of_chunk[i - 1].defined()) {
+      gradients[i].add_(of_chunk[i - 1]);
+    }
+  }
+  if (gradients[0].defined()) {
+    gradients[0].slice(0, begin, end).copy_(of_chunk.back());
+  }
+}
+
 /// The loss of each position, with any head. Gradients depend on the factor of each position, which only backward knows, so that it
 /// computes the logits of each chunk again.
 struct ChunkedTokenLosses : Function<ChunkedTokenLosses> {
@@ -152,10 +170,10 @@ struct ChunkedTokenLosses : Function<ChunkedTokenLosses> {
     saved.insert(saved.end(), trained.begin(), trained.end());
     ctx->save_for_backward(saved);
     ctx->saved_data["train_hidden"] = h_SD.requires_grad();
-    ctx->saved_data["rows"] = chunk_rows(vocab_size);
-    ctx->saved_data["logits"] = at::IValue::make_capsule(logits);
-    std::vector<Tensor> losses{at::empty({0}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat))};
     const int64_t rows = chunk_rows(vocab_size);
+    ctx->saved_data["rows"] = rows;
+    ctx->saved_data["logits"] = at::IValue::make_capsule(logits);
+    std::vector<Tensor> losses{at::empty({0}, h_SD.options().dtype(wide_dtype(h_SD)))};
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
       losses.push_back(losses_of(logits->logits(h_SD.slice(0, begin, end), begin), labels_S.slice(0, begin, end)));
@@ -194,19 +212,6 @@ struct ChunkedTokenLosses : Function<ChunkedTokenLosses> {
   static Tensor losses_of(const Tensor& logits_CV, const Tensor& labels_C) {
     return at::cross_entropy_loss(widened(logits_CV), labels_C, {}, at::Reduction::None);
   }
-
-  /// Adds those of a chunk: of the trained tensors, and of h if it has any.
-  static void add_gradients(const variable_list& of_chunk, variable_list& gradients, int64_t begin, int64_t end) {
-    const at::NoGradGuard no_grad;
-    for (size_t i = 1; i < gradients.size(); ++i) {
-      if (of_chunk[i - 1].defined()) {
-        gradients[i].add_(of_chunk[i - 1]);
-      }
-    }
-    if (gradients[0].defined()) {
-      gradients[0].slice(0, begin, end).copy_(of_chunk.back());
-    }
-  }
 };
 
 /// The gradients of h and of the trained tensors come from a separate graph for each chunk.
@@ -214,12 +219,11 @@ struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h_SD, at::TensorList trained, const Tensor& labels_S, int64_t vocab_size,
                         const LogitsOf* logits) {
     const bool train_hidden = h_SD.requires_grad();
-    const Tensor dh_SD = train_hidden ? at::empty_like(h_SD) : Tensor();
-    variable_list gradients{dh_SD};
+    variable_list gradients{train_hidden ? at::empty_like(h_SD) : Tensor()};
     for (const Tensor& tensor : trained) {
       gradients.push_back(at::zeros_like(tensor));
     }
-    Tensor total = at::zeros({}, h_SD.options().dtype(h_SD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat));
+    Tensor total = at::zeros({}, h_SD.options().dtype(wide_dtype(h_SD)));
     const int64_t rows = chunk_rows(vocab_size);
     for (int64_t begin = 0; begin < h_SD.size(0); begin += rows) {
       const int64_t end = std::min(begin + rows, h_SD.size(0));
@@ -236,14 +240,7 @@ struct ChunkedCrossEntropy : Function<ChunkedCrossEntropy> {
       }
       const variable_list parts = torch::autograd::grad({loss}, inputs, /*grad_outputs=*/{}, /*retain_graph=*/std::nullopt,
                                                         /*create_graph=*/false, /*allow_unused=*/true);
-      for (size_t i = 0; i < trained.size(); ++i) {
-        if (parts[i].defined()) {
-          gradients[i + 1].add_(parts[i]);
-        }
-      }
-      if (train_hidden) {
-        dh_SD.slice(0, begin, end).copy_(parts.back());
-      }
+      add_gradients(parts, gradients, begin, end);
     }
     ctx->save_for_backward(gradients);
     return total;

@@ -16,16 +16,16 @@ namespace {
 /// Elements of W that are decoded at a time: 16 MiB in bfloat16. Products with tiles of 1024 rows take 5 % longer than one with the whole
 /// matrix, with tiles of 372 rows 50 %.
 constexpr int64_t kTileElements = int64_t{1} << 23;
-/// Tiles begin at rows that are multiples of this.
-constexpr int64_t kRowUnit = 64;
 /// The same on other devices: 128 MiB in bfloat16, almost every weight as a whole.
 constexpr int64_t kDeviceTileElements = int64_t{1} << 26;
-/// A thread decodes at least so many of them.
+/// Tiles begin at rows that are multiples of this.
+constexpr int64_t kRowUnit = 64;
+/// A thread decodes at least this many elements.
 constexpr int64_t kElementsPerThread = 32768;
-/// Up to so many rows of x are multiplied one by one by the packed numbers: decoding a tile would take longer.
+/// Up to this many rows of x are multiplied one by one by the packed numbers: decoding a tile would take longer.
 constexpr int64_t kFewRows = 4;
 
-/// Memory for a tile of so many elements. Each thread that multiplies (a lane) keeps one, of the size of its largest tile.
+/// Memory for a tile of `elements` elements. Each thread that multiplies (a lane) keeps one, of the size of its largest tile.
 Tensor tile_memory(int64_t elements, at::ScalarType dtype) {
   thread_local Tensor bytes;
   const int64_t size = elements * static_cast<int64_t>(at::elementSize(dtype));

@@ -38,7 +38,7 @@ void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
   if (parts.rows < 1 || parts.columns < 1 || parts.rows > kMostSize || parts.columns > kMostSize) {
     model_error(where, "shape: found [" + std::to_string(parts.rows) + ", " + std::to_string(parts.columns) + "], expected a matrix");
   }
-  if (parts.block_size < 32 || parts.block_size > 4096 || !std::has_single_bit(static_cast<uint64_t>(parts.block_size))) {
+  if (!is_block_size(parts.block_size)) {
     model_error(where, "blocksize: found " + std::to_string(parts.block_size) + ", expected a power of two from 32 to 4096");
   }
   if (!is_value_dtype(parts.value_dtype)) {
@@ -49,7 +49,7 @@ void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
   }
 }
 
-/// Of a matrix, so many elements are decoded at a time that their tables stay in the L1 cache.
+/// This many elements are decoded at a time, so that their tables stay in the L1 cache.
 constexpr int64_t kElementsAtOnce = 8192;
 
 /// The elements of a matrix, one after the other.
@@ -117,14 +117,6 @@ Blockwise4::Blockwise4(Blockwise4Parts parts, const std::string& where) : parts_
 
 std::string Blockwise4::format() const {
   return parts_.format + (parts_.nested ? "-dq" : "");
-}
-
-int64_t Blockwise4::bytes() const {
-  size_t sum = 0;
-  for (const auto& [name, tensor] : tensors()) {
-    sum += tensor.nbytes();
-  }
-  return static_cast<int64_t>(sum);
 }
 
 std::map<std::string, Tensor> Blockwise4::tensors() const {

@@ -106,7 +106,8 @@ class CompressedTensors : public PackedFormat {
     if (!parts.has("input_scale")) {
       return {};
     }
-    return {"it quantises activations too, as of " + parts.module() + ": their scales are not used, because only weights are packed here"};
+    return {"it also quantises activations, for example those of " + parts.module() +
+            ": their scales are not used, because only weights are packed here"};
   }
 
  private:

@@ -3,46 +3,40 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstring>
+#include <optional>
 
+#include "lora/base/enum_table.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/ops/parallel.h"
 #include "quantization/cpu/gguf_blocks.h"
+#include "quantization/elements.h"
 
 namespace lora::quantization {
 
 namespace {
 
-struct BlockName {
-  const char* name;  ///< of the io::GgufType
-  GgufBlock block;
-};
-constexpr std::array<BlockName, 13> kBlocks{{{"Q4_0", GgufBlock::kQ4_0},
-                                             {"Q4_1", GgufBlock::kQ4_1},
-                                             {"Q5_0", GgufBlock::kQ5_0},
-                                             {"Q5_1", GgufBlock::kQ5_1},
-                                             {"Q8_0", GgufBlock::kQ8_0},
-                                             {"Q2_K", GgufBlock::kQ2_K},
-                                             {"Q3_K", GgufBlock::kQ3_K},
-                                             {"Q4_K", GgufBlock::kQ4_K},
-                                             {"Q5_K", GgufBlock::kQ5_K},
-                                             {"Q6_K", GgufBlock::kQ6_K},
-                                             {"IQ4_NL", GgufBlock::kIQ4_NL},
-                                             {"IQ4_XS", GgufBlock::kIQ4_XS},
-                                             {"MXFP4", GgufBlock::kMXFP4}}};
-
-const BlockName* find_block(std::string_view name) {
-  const auto found = std::find_if(kBlocks.begin(), kBlocks.end(), [name](const BlockName& block) { return name == block.name; });
-  return found == kBlocks.end() ? nullptr : &*found;
-}
+/// By the name of the io::GgufType.
+constexpr EnumTable<GgufBlock, 13> kBlocks{{{{GgufBlock::kQ4_0, "Q4_0"},
+                                             {GgufBlock::kQ4_1, "Q4_1"},
+                                             {GgufBlock::kQ5_0, "Q5_0"},
+                                             {GgufBlock::kQ5_1, "Q5_1"},
+                                             {GgufBlock::kQ8_0, "Q8_0"},
+                                             {GgufBlock::kQ2_K, "Q2_K"},
+                                             {GgufBlock::kQ3_K, "Q3_K"},
+                                             {GgufBlock::kQ4_K, "Q4_K"},
+                                             {GgufBlock::kQ5_K, "Q5_K"},
+                                             {GgufBlock::kQ6_K, "Q6_K"},
+                                             {GgufBlock::kIQ4_NL, "IQ4_NL"},
+                                             {GgufBlock::kIQ4_XS, "IQ4_XS"},
+                                             {GgufBlock::kMXFP4, "MXFP4"}}}};
 
 /// Elements that are decoded at a time: whole blocks of every type.
 constexpr int64_t kPieceElements = 1024;
-/// A thread looks at the scales of at least so many.
+/// A thread checks the scales of at least this many elements.
 constexpr int64_t kCheckedPerThread = int64_t{1} << 20;
 
 /// A matrix on a GPU, where its blocks are not decoded tile by tile.
@@ -53,7 +47,6 @@ class PlainOnDevice : public io::PackedMatrix {
   int64_t out_features() const override { return W_OI_.size(0); }
   int64_t in_features() const override { return W_OI_.size(1); }
   std::string format() const override { return format_; }
-  int64_t bytes() const override { return static_cast<int64_t>(W_OI_.nbytes()); }
   at::Device device() const override { return W_OI_.device(); }
   at::ScalarType value_dtype() const override { return W_OI_.scalar_type(); }
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
@@ -80,23 +73,12 @@ class GgufMatrix : public io::PackedMatrix {
   int64_t out_features() const override { return outputs_; }
   int64_t in_features() const override { return inputs_; }
   std::string format() const override { return type_.name; }
-  int64_t bytes() const override { return blocks_.numel(); }
   at::Device device() const override { return at::kCPU; }
   at::ScalarType value_dtype() const override { return at::kFloat; }
   int64_t column_step() const override { return type_.elements; }
 
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override {
-    switch (dtype) {
-      case at::kFloat:
-        return decode_as(tile, static_cast<float*>(out), stride);
-      case at::kBFloat16:
-        return decode_as(tile, static_cast<BFloat16*>(out), stride);
-      case at::kHalf:
-        return decode_as(tile, static_cast<Half*>(out), stride);
-      default:
-        model_error("quantised weight",
-                    std::string("cannot be decoded to ") + c10::toString(dtype) + ", expected float32, bfloat16 or float16");
-    }
+    with_element(dtype, [&]<typename S>() { decode_as(tile, static_cast<S*>(out), stride); });
   }
 
   void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
@@ -180,20 +162,16 @@ class GgufMatrix : public io::PackedMatrix {
 }  // namespace
 
 bool is_gguf_block(const io::GgufType& type) {
-  return find_block(type.name) != nullptr;
+  return kBlocks.find(type.name).has_value();
 }
 
 std::string gguf_block_names() {
-  std::vector<std::string> names;
-  for (const BlockName& block : kBlocks) {
-    names.emplace_back(block.name);
-  }
-  return join(names);
+  return join(kBlocks.names());
 }
 
 std::shared_ptr<const io::PackedMatrix> gguf_matrix(Tensor blocks, int64_t out_features, int64_t in_features, const io::GgufType& type) {
-  const BlockName* const block = find_block(type.name);
-  if (block == nullptr) {
+  const std::optional<GgufBlock> block = kBlocks.find(type.name);
+  if (!block) {
     model_error("quantised weight", std::string("found the ggml type ") + type.name + ", expected one of " + gguf_block_names());
   }
   const int64_t bytes = in_features / type.elements * type.bytes * out_features;
@@ -202,7 +180,7 @@ std::shared_ptr<const io::PackedMatrix> gguf_matrix(Tensor blocks, int64_t out_f
                                         std::to_string(out_features) + " rows of " + std::to_string(in_features) + " elements as " +
                                         type.name);
   }
-  return std::make_shared<const GgufMatrix>(std::move(blocks), out_features, in_features, type, block->block);
+  return std::make_shared<const GgufMatrix>(std::move(blocks), out_features, in_features, type, *block);
 }
 
 }  // namespace lora::quantization

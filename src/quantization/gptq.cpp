@@ -76,7 +76,7 @@ class Gptq : public PackedFormat {
     if (adds_one(stored_zeros(parts, shape), shape.bits) == adds_one_) {
       return {};
     }
-    return {std::string("its checkpoint_format says that zero points are stored ") + (adds_one_ ? "less one" : "as they are") +
+    return {std::string("its checkpoint_format says that zero points are stored ") + (adds_one_ ? "minus one" : "as they are") +
             ", but the symmetric ones of " + parts.module() + " are not: they are read as " + (adds_one_ ? "gptq_v2" : "gptq")};
   }
 

@@ -89,7 +89,7 @@ class Hqq : public PackedFormat {
     }
     for (const char* quantised : {"quant_scale", "quant_zero"}) {
       if (parts.has(quantised) && parts.number(quantised) != 0) {
-        parts.fail(quantised, "true", "false: scales and zero points that are quantised themselves are not read");
+        parts.fail(quantised, "true", "false: quantised scales and zero points are not supported");
       }
     }
     if (parts.has("view_as_float") && parts.number("view_as_float") != 0) {

@@ -23,10 +23,6 @@ Int8Rows::Int8Rows(Tensor codes, Tensor scales, at::ScalarType value_dtype, cons
   scales_ = scales_.contiguous().view({-1});
 }
 
-int64_t Int8Rows::bytes() const {
-  return static_cast<int64_t>(codes_.nbytes() + scales_.nbytes());
-}
-
 void Int8Rows::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
   const auto* codes = codes_.const_data_ptr<int8_t>();
   const auto* scales = scales_.const_data_ptr<float>();

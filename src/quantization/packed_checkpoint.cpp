@@ -89,7 +89,7 @@ void PackedCheckpoint::find_names() {
     if (known_.insert(name).second) {
       names_.push_back(name);
     } else if (part == part_of_.end()) {
-      model_error(where(name), "is there twice: plain, and packed in other tensors of the module");
+      model_error(where(name), "occurs twice: plain, and packed in other tensors of the module");
     }
   }
 }
@@ -134,11 +134,8 @@ Tensor PackedCheckpoint::tensor(const std::string& name) const {
     return files_->tensor(name);
   }
   const io::StoredWeight stored = this->stored(name);
-  if (stored.packed == nullptr) {
-    return stored.tensor;
-  }
-  const Tensor values = decoded(*stored.packed, stored.packed->value_dtype());
-  return weight->is_turned ? values.t() : values;
+  const Tensor values = io::plain(stored);
+  return stored.packed != nullptr && weight->is_turned ? values.t() : values;
 }
 
 void PackedCheckpoint::release(const std::string& name) const {

@@ -71,7 +71,7 @@ using MakeFormat = std::unique_ptr<PackedFormat>(const JsonReader& section);
 
 MakeFormat make_bitsandbytes, make_gptq, make_awq, make_compressed_tensors, make_fp8, make_hqq, make_auto_round;
 
-/// @param adds_one GPTQ's version 1, which stores zero points less one.
+/// @param adds_one GPTQ's version 1, which stores zero points minus one.
 std::unique_ptr<PackedFormat> make_gptq_of(const JsonReader& section, bool adds_one);
 
 /// The codes of a row-major matrix of bit streams (int32 or uint8 [rows, words]), uint8 [rows, columns].

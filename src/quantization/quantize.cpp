@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -25,12 +24,12 @@ namespace lora::quantization {
 namespace {
 
 constexpr int64_t kNestedBlock = 256;
-/// A thread quantises at least so many.
+/// A thread quantises at least this many elements.
 constexpr int64_t kElementsPerThread = 32768;
 
 void require_finite(float absmax, const std::string& where) {
   if (!std::isfinite(absmax)) {
-    model_error(where, "found a value that is not finite (for int8: in float16), expected finite weights");
+    model_error(where, "found a value that is not finite (for int8, after rounding to float16), expected finite weights");
   }
 }
 
@@ -154,7 +153,7 @@ std::shared_ptr<const io::PackedMatrix> quantize(const Tensor& W_OI, const Quant
   if (options.type == QuantizationType::kInt8) {
     return quantize8(W_OI.contiguous(), where);
   }
-  if (options.block_size < 32 || options.block_size > 4096 || !std::has_single_bit(static_cast<uint64_t>(options.block_size))) {
+  if (!is_block_size(options.block_size)) {
     throw std::invalid_argument("quantize: block_size is a power of two from 32 to 4096, not " + std::to_string(options.block_size));
   }
   return quantize4(W_OI.contiguous(), options, where);

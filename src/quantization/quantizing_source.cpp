@@ -37,12 +37,15 @@ bool PlainModules::contains(const std::string& module) const {
   return module == kHead;
 }
 
-void PlainModules::see(const std::string& module) {
+bool PlainModules::see(const std::string& module) {
+  bool is_plain = module == kHead;
   for (size_t i = 0; i < entries_.size(); ++i) {
     if (means(i, module)) {
       matched_.insert(i);
+      is_plain = true;
     }
   }
+  return is_plain;
 }
 
 std::vector<std::string> PlainModules::unmatched() const {
@@ -69,8 +72,8 @@ QuantizingSource::QuantizingSource(io::WeightSource& source, LoadingOptions opti
 io::StoredWeight QuantizingSource::weight(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) {
   const std::string module = module_of(name);
   const io::StoredWeight stored = source_.weight(name, shape, role);
-  plain_.see(module);
-  if (plain_.contains(module) || role != io::WeightRole::kLinear) {
+  const bool is_plain = plain_.see(module);
+  if (is_plain || role != io::WeightRole::kLinear) {
     return stored;
   }
   throw_if_interrupted();

@@ -62,7 +62,7 @@ void require_scales(const ScaledCodesParts& parts, const std::string& where) {
   }
   const Tensor& zeros = parts.zeros;
   if (zeros.defined() && (zeros.scalar_type() != scales.scalar_type() || (zeros.numel() != 1 && zeros.sizes() != scales.sizes()))) {
-    wrong_part(where, "zero points", zeros, "as many as scales, " + io::shape_text(scales.sizes()));
+    wrong_part(where, "zero points", zeros, "one for each scale, " + io::shape_text(scales.sizes()));
   }
   if (zeros.defined() && !at::isfinite(zeros).all().item<bool>()) {
     model_error(where, "zero points: found a value that is not finite (NaN or infinity). The file is damaged.");
@@ -145,14 +145,6 @@ ScaledCodes::ScaledCodes(ScaledCodesParts parts, const std::string& where) : par
   parts_.scales = parts_.scales.contiguous();
   parts_.zeros = parts_.zeros.defined() ? parts_.zeros.contiguous() : parts_.zeros;
   parts_.groups = parts_.groups.defined() ? parts_.groups.contiguous().view({-1}) : parts_.groups;
-}
-
-int64_t ScaledCodes::bytes() const {
-  size_t sum = 0;
-  for (const auto& [name, tensor] : tensors()) {
-    sum += tensor.nbytes();
-  }
-  return static_cast<int64_t>(sum);
 }
 
 void ScaledCodes::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {

@@ -30,7 +30,7 @@ void write_shards(const TemporaryFolder& folder) {
 const std::string kGoodIndex =
     R"({"metadata":{"total_size":20},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}})";
 
-TEST(CheckpointSource, ReadsOneFile) {
+TEST(SafetensorsCheckpoint, ReadsOneFile) {
   const TemporaryFolder folder;
   save_tensors(folder / "model.safetensors", {{"w", at::ones({2, 3})}, {"v", at::zeros({1})}, {"u", at::zeros({1})}});
   SafetensorsCheckpoint source(folder.path());
@@ -42,7 +42,7 @@ TEST(CheckpointSource, ReadsOneFile) {
   expect_error(ErrorKind::kModel, {"tensor 'nothing'] ", "is missing"}, [&] { source.get("nothing", {1}, kRole); });
 }
 
-TEST(CheckpointSource, KnowsTheDtypeAndRefusesQuantisedWeights) {
+TEST(SafetensorsCheckpoint, KnowsTheDtypeAndRefusesQuantisedWeights) {
   const TemporaryFolder folder;
   save_tensors(folder / "model.safetensors", {{"a", at::ones({2}, at::kChar)}, {"b", at::ones({2}, at::kBFloat16)}, {"c", at::ones({2})}});
   SafetensorsCheckpoint source(folder.path());
@@ -50,7 +50,7 @@ TEST(CheckpointSource, KnowsTheDtypeAndRefusesQuantisedWeights) {
   expect_error(ErrorKind::kModel, {"tensor 'a'] ", "found dtype Char", "quantised"}, [&] { source.get("a", {2}, kRole); });
 }
 
-TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
+TEST(SafetensorsCheckpoint, ReadsShardsAlsoThroughLinks) {
   const TemporaryFolder blobs;
   const TemporaryFolder folder;
   write_shards(blobs);
@@ -68,7 +68,7 @@ TEST(CheckpointSource, ReadsShardsAlsoThroughLinks) {
   EXPECT_EQ(source.files().size(), 3U);
 }
 
-TEST(CheckpointSource, KeepsShardNamesInTheFolder) {
+TEST(SafetensorsCheckpoint, KeepsShardNamesInTheFolder) {
   const TemporaryFolder folder;
   write_shards(folder);
   fs::create_directory(folder / "sub");
@@ -87,7 +87,7 @@ TEST(CheckpointSource, KeepsShardNamesInTheFolder) {
   fs::remove(outside);
 }
 
-TEST(CheckpointSource, ExplainsABrokenIndex) {
+TEST(SafetensorsCheckpoint, ExplainsABrokenIndex) {
   const TemporaryFolder folder;
   write_shards(folder);
   const std::vector<std::pair<std::string, std::vector<std::string>>> cases = {
@@ -116,7 +116,7 @@ TEST(CheckpointSource, ExplainsABrokenIndex) {
   expect_error(ErrorKind::kModel, {"tensor 'a'", "is missing", "two versions"}, [&] { source.get("a", {2}, kRole); });
 }
 
-TEST(CheckpointSource, ExplainsAFolderWithoutSafetensors) {
+TEST(SafetensorsCheckpoint, ExplainsAFolderWithoutSafetensors) {
   const TemporaryFolder folder;
   refused(folder / "none", {"none] ", "No such file"});
   refused(folder.path(), {"found no weights", "expected model.safetensors"});

@@ -10,6 +10,7 @@
 #include "lora/models/open_checkpoint.h"
 #include "lora/tokenizer/chat_template.h"
 #include "lora/tokenizer/tokenizer.h"
+#include "logits_of.h"
 #include "support/batches.h"
 #include "support/paths.h"
 #include "support/tensors.h"
@@ -33,12 +34,7 @@ TEST_P(GgufFiles, LogitsAreThoseOfTransformers) {
   options.dtype = ComputeDtype::kFloat32;
   const BaseModel base = load_base_model(options, 0);
   const io::SafetensorsFile golden(base_ + ".expected.safetensors");
-  const at::Tensor ids = golden.tensor("input_ids").to(at::kInt).contiguous();
-  const test::Document document{{ids.const_data_ptr<int32_t>(), ids.const_data_ptr<int32_t>() + ids.numel()}, {}};
-  const nn::Batch batch = test::batch_of({document});
-  const nn::Pass pass = nn::evaluation_pass(batch);
-  const at::NoGradGuard no_grad;
-  const at::Tensor logits = base.model->tokens->logits(base.model->body->hidden(pass), pass);
+  const at::Tensor logits = logits_of(base, golden.tensor("input_ids"));
   const at::Tensor reference = golden.tensor("logits");
   const double largest = reference.abs().max().item<double>();
   test::expect_close(logits / largest, reference / largest, 1e-5, GetParam());

@@ -14,6 +14,7 @@
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/open_checkpoint.h"
+#include "logits_of.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
@@ -42,12 +43,7 @@ class GgufModel : public testing::TestWithParam<const char*> {};
 TEST_P(GgufModel, LogitsAreThoseOfTransformers) {
   const io::SafetensorsFile expected(kFolder / "logits.safetensors");
   const BaseModel base = load_base_model(options_of(kFolder / (std::string(GetParam()) + ".gguf")), 0);
-  const at::Tensor ids = expected.tensor("input_ids").to(at::kInt).contiguous();
-  const test::Document document{{ids.const_data_ptr<int32_t>(), ids.const_data_ptr<int32_t>() + ids.numel()}, {}};
-  const nn::Batch batch = test::batch_of({document});
-  const nn::Pass pass = nn::evaluation_pass(batch);
-  const at::NoGradGuard no_grad;
-  const at::Tensor logits = base.model->tokens->logits(base.model->body->hidden(pass), pass);
+  const at::Tensor logits = logits_of(base, expected.tensor("input_ids"));
   const at::Tensor reference = expected.tensor(GetParam());
   const double largest = reference.abs().max().item<double>();
   test::expect_close(logits / largest, reference / largest, 1e-5, GetParam());

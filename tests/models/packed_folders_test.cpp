@@ -1,13 +1,12 @@
 // Folders of packed weights load and give the logits of a transformers model with the values that the packing tool decodes.
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/open_checkpoint.h"
-#include "support/batches.h"
+#include "logits_of.h"
 #include "support/packed_folders.h"
 #include "support/tensors.h"
 
@@ -28,13 +27,7 @@ TEST_P(PackedModels, GiveTheReferencesLogits) {
   options.dtype = ComputeDtype::kFloat32;
   const BaseModel base = load_base_model(options, 0);
   const io::SafetensorsFile expected(options.path / "expected.safetensors");
-  const at::Tensor ids_T = expected.tensor("input_ids").to(at::kInt);
-  test::Document document;
-  document.ids.assign(ids_T.const_data_ptr<int32_t>(), ids_T.const_data_ptr<int32_t>() + ids_T.numel());
-  const nn::Batch batch = test::batch_of({document});
-  const nn::Pass pass = nn::evaluation_pass(batch);
-  const at::NoGradGuard no_grad;
-  const at::Tensor logits_TV = base.model->tokens->logits(base.model->body->hidden(pass), pass);
+  const at::Tensor logits_TV = logits_of(base, expected.tensor("input_ids"));
   const at::Tensor expected_TV = expected.tensor("logits");
   test::expect_close(logits_TV, expected_TV, tolerance_of(GetParam()), GetParam());
   EXPECT_FALSE(base.config.contains("quantization_config"));

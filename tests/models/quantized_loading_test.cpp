@@ -9,6 +9,7 @@
 #include "lora/models/packed_modules.h"
 #include "lora/nn/packed_weights.h"
 #include "lora/quantization/quantizing_source.h"
+#include "logits_of.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
@@ -98,12 +99,7 @@ TEST(QuantizedLoading, GivesTheLogitsOfTheFolderThatBitsandbytesSaved) {
   for (const char* name : {"nf4", "int8"}) {
     const BaseModel base = load_base_model(quantized_options(cases[name]), 0);
     const io::SafetensorsFile expected(folder / name / "expected.safetensors");
-    const at::Tensor ids_T = expected.tensor("input_ids").to(at::kInt).contiguous().flatten();
-    const std::vector<int32_t> ids(ids_T.const_data_ptr<int32_t>(), ids_T.const_data_ptr<int32_t>() + ids_T.numel());
-    const nn::Batch batch = test::batch_of({{ids, ids, 0}});
-    const at::NoGradGuard no_grad;
-    const nn::Pass pass = nn::evaluation_pass(batch);
-    test::expect_close(base.model->tokens->logits(base.model->body->hidden(pass), pass), expected.tensor("logits"), 1e-5, name);
+    test::expect_close(logits_of(base, expected.tensor("input_ids")), expected.tensor("logits"), 1e-5, name);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "lora/nn/kv_cache.h"
 #include "lora/nn/tap.h"
 #include "support/batches.h"
+#include "support/given_keys.h"
 #include "support/tensors.h"
 #include "support/tiny_llama.h"
 
@@ -73,18 +74,6 @@ TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {
   test::expect_equal(states_of(base), bare_TD);
 }
 
-/// Keys and values before each document's.
-struct GivenKeys : nn::Attachment {
-  GivenKeys(std::string adapter, const at::Tensor& keys, const at::Tensor& values)
-      : Attachment(std::move(adapter)), keys_NKE(test::trained(keys)), values_NKE(test::trained(values)) {}
-
-  nn::KeyPrefix key_prefix(const nn::Pass&) const override { return {keys_NKE, values_NKE}; }
-  int64_t prefix_length() const override { return keys_NKE.size(0); }
-  std::vector<at::Tensor> tensors() const override { return {keys_NKE, values_NKE}; }
-
-  at::Tensor keys_NKE, values_NKE;
-};
-
 nn::Batch tokens(int64_t begin, int64_t end, int64_t cached) {
   nn::Batch batch = test::batch_of(test::documents_of({12}, 50));
   return {nn::make_layout({{end - begin, 0, cached}}), nn::Tokens{batch.tokens().ids_T.slice(0, begin, end), std::nullopt}, {}};
@@ -99,7 +88,8 @@ at::Tensor attach_beginning(const BaseModel& base) {
   int64_t layer = 0;
   for (nn::Host* place : base.model->taps()) {
     if (auto* const attention = dynamic_cast<nn::Attention*>(place)) {
-      attention->attach(GivenKeys("one", cache.keys(layer).slice(0, 0, 5), cache.values(layer).slice(0, 0, 5)));
+      attention->attach(
+          test::GivenKeys("one", test::trained(cache.keys(layer).slice(0, 0, 5)), test::trained(cache.values(layer).slice(0, 0, 5))));
       ++layer;
     }
   }
@@ -132,7 +122,7 @@ TEST(Taps, KeysBeforeADocumentAreTrainedWithRecomputationAsWithout) {
     base.model->body->hidden(nn::training_pass(tokens(5, 12, 0), 1, 0, recompute)).square().sum().backward();
     gradients.emplace_back();
     for (const nn::Host* place : base.model->taps()) {
-      for (const GivenKeys* keys : place->attached<GivenKeys>()) {
+      for (const test::GivenKeys* keys : place->attached<test::GivenKeys>()) {
         gradients.back().insert(gradients.back().end(), {keys->keys_NKE.grad(), keys->values_NKE.grad()});
       }
     }

@@ -14,6 +14,7 @@
 #include "lora/nn/low_rank.h"
 #include "lora/nn/pass.h"
 #include "support/batches.h"
+#include "support/given_keys.h"
 #include "support/gradients.h"
 #include "support/tensors.h"
 
@@ -21,23 +22,13 @@ namespace lora::nn {
 namespace {
 
 using test::expect_close;
+using test::GivenKeys;
 using test::normal;
 using test::trained;
 
 constexpr HeadSizes kHeads{4, 2, 6};  // grouped queries
 constexpr int64_t kPrefix = 3;
 const std::vector<int64_t> kLengths{5, 1, 7};
-
-struct GivenKeys : Attachment {
-  GivenKeys(std::string adapter, Tensor keys, Tensor values)
-      : Attachment(std::move(adapter)), keys_NKE(std::move(keys)), values_NKE(std::move(values)) {}
-
-  std::vector<Tensor> tensors() const override { return {keys_NKE, values_NKE}; }
-  KeyPrefix key_prefix(const Pass&) const override { return {keys_NKE, values_NKE}; }
-  int64_t prefix_length() const override { return keys_NKE.size(0); }
-
-  Tensor keys_NKE, values_NKE;
-};
 
 GivenKeys given_keys(const std::string& adapter, uint64_t seed, at::ScalarType type = at::kDouble) {
   const std::vector<int64_t> shape{kPrefix, kHeads.num_key_value_heads, kHeads.head_dim};
@@ -216,12 +207,12 @@ TEST(KeyPrefix, NeedsACacheThatWasMadeForIt) {
 
 TEST(KeyPrefix, MovesPositionsAndLengths) {
   const Pass pass = training_pass(batch_of(kLengths), 1, 0);
-  const Pass behind = pass.behind_prefix(kPrefix);
-  test::expect_equal(behind.layout().positions_T, pass.layout().positions_T + kPrefix);
-  EXPECT_EQ(behind.layout().full_length(2), kPrefix + 7);
-  EXPECT_EQ(behind.layout().length(2), 7);
-  test::expect_equal(behind.row_keys_T, pass.row_keys_T);
-  EXPECT_EQ(&pass.behind_prefix(0).batch(), &pass.batch());
+  const Pass after = pass.after_prefix(kPrefix);
+  test::expect_equal(after.layout().positions_T, pass.layout().positions_T + kPrefix);
+  EXPECT_EQ(after.layout().full_length(2), kPrefix + 7);
+  EXPECT_EQ(after.layout().length(2), 7);
+  test::expect_equal(after.row_keys_T, pass.row_keys_T);
+  EXPECT_EQ(&pass.after_prefix(0).batch(), &pass.batch());
 }
 
 TEST(KeyPrefix, OfAPaddedBatchIsThatOfItsDocuments) {

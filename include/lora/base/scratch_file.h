@@ -20,7 +20,7 @@ class ScratchFile {
   ScratchFile& operator=(const ScratchFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  /// The first of `size` bytes, at the begin of a page.
+  /// The first of `size` bytes, at the start of a page.
   std::byte* data() const { return data_; }
   /// Tells the system that this process does not need the bytes for now. They stay in the file, and in memory where there is room.
   void release() const;

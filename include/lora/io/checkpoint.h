@@ -55,6 +55,8 @@ class Checkpoint : public WeightSource {
 
  protected:
   explicit Checkpoint(fs::path path) : path_(std::move(path)) {}
+  /// Adds a tensor to a fingerprint: what is said of it, and its first and last 4 KiB.
+  static void add_to_fingerprint(Sha256& digest, const std::string& facts, const Tensor& tensor);
   /// stored() for weight(). A checkpoint that decodes tables of embeddings gives them packed here, so that they are decoded to the dtype
   /// of the model at once.
   virtual StoredWeight stored_for(const std::string& name, WeightRole) const { return stored(name); }

@@ -11,7 +11,7 @@ namespace lora::io {
 
 /// The GGUF container, version 3 (github.com/ggml-org/ggml, docs/gguf.md): header, key-value pairs, descriptions of the
 /// tensors, then the tensors' bytes, each starting at a multiple of kGgufAlignment; everything is little-endian. Goal: files
-/// that llama.cpp reads. Non-goals: reading, arrays, quantised types.
+/// that llama.cpp reads. Non-goals: arrays, quantised types. GgufFile (gguf_file.h) reads the container.
 
 inline constexpr size_t kGgufAlignment = 32;      ///< the format's default, which needs no key
 inline constexpr size_t kMaxGgufTensorName = 63;  ///< bytes; ggml refuses longer ones

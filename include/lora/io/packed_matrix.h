@@ -46,7 +46,7 @@ class PackedMatrix {
   /// The format's name, such as "nf4", "int8" or "Q4_K", for messages and lists.
   virtual std::string format() const = 0;
   /// Bytes of all its tensors.
-  virtual int64_t bytes() const = 0;
+  virtual int64_t bytes() const;
   virtual at::Device device() const = 0;
   /// The dtype that the format gives its values: each is rounded to it before anything is computed with it.
   virtual at::ScalarType value_dtype() const = 0;

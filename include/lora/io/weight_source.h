@@ -27,6 +27,9 @@ struct StoredWeight {
   std::shared_ptr<const PackedMatrix> packed = {};  ///< null for plain numbers
 };
 
+/// Its numbers; those of a packed matrix are decoded to value_dtype().
+Tensor plain(const StoredWeight& weight);
+
 /// Where a model family takes its weights from: files or random numbers.
 class WeightSource {
  public:

@@ -60,7 +60,7 @@ class Pass {
   /// the batch.
   Pass of_rows(Tensor row_keys) const;
   /// The same pass with `length` keys of an adapter before each document's own: positions count them.
-  Pass behind_prefix(int64_t length) const;
+  Pass after_prefix(int64_t length) const;
   /// The rows of x_TD whose output is needed.
   Tensor needed(const Tensor& x_TD) const;
   /// The pass restricted to the rows whose output is needed, for modules that treat each token separately.

@@ -22,7 +22,7 @@ class TokenScorer {
   /// The loss of each token, and whether its label has the largest logit; without gradients.
   virtual ops::TokenScores scores(const Tensor& hidden_SD, const Tensor& labels_S, const Pass& pass) const = 0;
 
-  /// Bytes that loss_sum() or token_losses() with its backward needs for so many tokens, and those of scores().
+  /// Bytes that loss_sum() or token_losses() with its backward needs for `num_tokens` tokens, and those that scores() needs.
   virtual int64_t loss_bytes(int64_t num_tokens) const = 0;
   virtual int64_t scores_bytes(int64_t num_tokens) const = 0;
 

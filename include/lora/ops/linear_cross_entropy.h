@@ -45,10 +45,10 @@ using LogitsOf = std::function<Tensor(const Tensor& h_CD, int64_t begin)>;
 Tensor chunked_cross_entropy(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
                              const LogitsOf& logits);
 
-/// The loss of each position, [S] in float32 (float64 for float64), for a loss that is no sum over positions. If the head is not trained,
-/// it costs what linear_cross_entropy costs; otherwise backward computes the logits a second time.
+/// The loss of each position, [S] in float32 (float64 for float64), for a loss that is not a sum over positions. If the head is not
+/// trained, it costs what linear_cross_entropy costs; otherwise backward computes the logits a second time.
 Tensor linear_token_losses(const Tensor& h_SD, const Tensor& W_VD, const std::optional<Tensor>& bias_V, const Tensor& labels_S);
-/// The same for a head that is more; backward computes its logits a second time, so `logits` must own what it refers to.
+/// The same for a head that is more than one product; backward computes its logits a second time, so `logits` must own what it refers to.
 /// @param trained as for chunked_cross_entropy.
 Tensor chunked_token_losses(const Tensor& h_SD, const Tensor& labels_S, int64_t vocab_size, const std::vector<Tensor>& trained,
                             const LogitsOf& logits);

@@ -45,7 +45,6 @@ class Blockwise4 : public io::PackedMatrix {
   int64_t in_features() const override { return parts_.columns; }
   /// "nf4", or "nf4-dq" if scales are quantised too.
   std::string format() const override;
-  int64_t bytes() const override;
   at::Device device() const override { return parts_.codes.device(); }
   at::ScalarType value_dtype() const override { return parts_.value_dtype; }
   int64_t column_step() const override { return 64; }

@@ -20,7 +20,6 @@ class Int8Rows : public io::PackedMatrix {
   int64_t out_features() const override { return codes_.size(0); }
   int64_t in_features() const override { return codes_.size(1); }
   std::string format() const override { return "int8"; }
-  int64_t bytes() const override;
   at::Device device() const override { return codes_.device(); }
   at::ScalarType value_dtype() const override { return value_dtype_; }
 

@@ -20,8 +20,8 @@ class PlainModules {
   explicit PlainModules(std::vector<std::string> entries);
 
   bool contains(const std::string& module) const;
-  /// Remembers the entries that mean this module.
-  void see(const std::string& module);
+  /// The same; remembers the entries that mean this module.
+  bool see(const std::string& module);
   /// Entries that mean no module that was seen.
   std::vector<std::string> unmatched() const;
 

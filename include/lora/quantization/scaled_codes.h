@@ -44,7 +44,6 @@ class ScaledCodes : public io::PackedMatrix {
   int64_t out_features() const override { return parts_.rows; }
   int64_t in_features() const override { return parts_.columns; }
   std::string format() const override { return parts_.format; }
-  int64_t bytes() const override;
   at::Device device() const override { return parts_.codes.device(); }
   at::ScalarType value_dtype() const override { return parts_.scales.scalar_type(); }
   int64_t column_step() const override { return 64; }
