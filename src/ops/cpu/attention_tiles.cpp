@@ -80,12 +80,15 @@ LORA_SIMD void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, B
     for (int64_t r = 0; r < kTile; r += kSide) {
       Pair square[kSide * kSide];
       for (int64_t s = 0; s < kSide; ++s) {
-        const int64_t count = r + s < rows.count ? width : 0;
-        if (count == kSide) {
-          std::memcpy(square + s * kSide, rows.data + (r + s) * rows.stride + 2 * i, kSide * sizeof(Pair));
-        } else {
-          std::fill_n(square + s * kSide, kSide, Pair{0});
-          std::memcpy(square + s * kSide, rows.data + (count == 0 ? 0 : (r + s) * rows.stride + 2 * i), static_cast<size_t>(count) * sizeof(Pair));
+        const BFloat16* const from = rows.data + (r + s) * rows.stride + 2 * i;
+        const bool exists = r + s < rows.count;
+        if (exists && width == kSide) {
+          std::memcpy(square + s * kSide, from, kSide * sizeof(Pair));
+          continue;
+        }
+        std::fill_n(square + s * kSide, kSide, Pair{0});
+        if (exists) {
+          std::memcpy(square + s * kSide, from, static_cast<size_t>(width) * sizeof(Pair));
         }
       }
       transpose_square(square);

@@ -44,7 +44,7 @@ LORA_SIMD void store_transposed(const float* sums, int64_t rows, int64_t tokens,
 
 namespace {
 
-LORA_INLINE void store_row(const float* __restrict sums, int64_t columns, bool add, BFloat16* __restrict out) {
+LORA_INLINE void round_row(const float* __restrict sums, int64_t columns, bool add, BFloat16* __restrict out) {
   if (add) {
 #pragma omp simd
     for (int64_t i = 0; i < columns; ++i) {
@@ -63,9 +63,9 @@ LORA_INLINE void store_row(const float* __restrict sums, int64_t columns, bool a
 LORA_SIMD void store_rows(const float* sums, int64_t rows, int64_t columns, bool add, BFloat16* out, int64_t stride) {
   for (int64_t r = 0; r < rows; ++r) {
     if (columns == kTile) {  // a constant, for which the compiler needs no loop
-      store_row(sums + r * columns, kTile, add, out + r * stride);
+      round_row(sums + r * columns, kTile, add, out + r * stride);
     } else {
-      store_row(sums + r * columns, columns, add, out + r * stride);
+      round_row(sums + r * columns, columns, add, out + r * stride);
     }
   }
 }
