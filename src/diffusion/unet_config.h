@@ -8,7 +8,7 @@
 
 namespace lora::diffusion {
 
-/// What SDXL conditions on beside the text: six numbers of the image's size and crop, and the pooled text.
+/// What SDXL conditions on in addition to the text: six numbers of the image's size and crop, and the pooled text.
 struct AddedCondition {
   int64_t time_embed_dim;  ///< channels of each number's embedding
   int64_t input_dim;       ///< channels of the pooled text and the six embeddings together
