@@ -26,7 +26,12 @@ bool has_supervised_tokens(data::RowFormat format) {
 }
 
 bool has_single_documents(data::RowFormat format) {
-  return data::facts_of(format).content != data::RowContent::kGroups;
+  const data::RowContent content = data::facts_of(format).content;
+  return content != data::RowContent::kGroups && content != data::RowContent::kImages;
+}
+
+bool has_images(data::RowFormat format) {
+  return data::facts_of(format).content == data::RowContent::kImages;
 }
 
 constexpr EvalMetric kLoss[] = {{"eval_loss", false}};

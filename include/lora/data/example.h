@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -77,13 +76,16 @@ struct ImageRow {
   std::array<int64_t, 3> latents{};  ///< C, H, W
   std::array<int64_t, 2> states{};   ///< S, D
   int64_t pooled = 0;                ///< P; 0: none
+  bool is_posterior = false;         ///< image_file has `mean` and `log_variance`
+  bool has_noise = false;            ///< image_file has `noise`
+  std::optional<int64_t> timestep;   ///< none: each use draws one
   /// Original height and width, top and left of the crop, target height and width (SDXL); none: the network does not take them.
   std::optional<std::array<float, 6>> time_ids;
   bool is_prior = false;                 ///< of the class in general (prior preservation): the loss has training.prior_loss_weight
   std::shared_ptr<const std::string> caption;  ///< for reports; null: not known
 
   /// Images of one batch are equal in this.
-  auto size() const { return std::tie(latents, states, pooled); }
+  std::pair<std::array<int64_t, 3>, std::array<int64_t, 2>> size() const { return {latents, states}; }
 };
 
 /// What a row is for training: its content, where it comes from, and how often it is used.
