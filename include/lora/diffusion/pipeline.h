@@ -29,9 +29,9 @@ struct PipelineOptions {
   std::filesystem::path path;       ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
   std::string variant = "";         ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
   std::filesystem::path vae = "";   ///< the folder of another VAE (config.json and weights); empty: the pipeline's own
-  /// A folder with `tokenizer` and, if the family has it, `tokenizer_2`, for a single-file checkpoint, which has none; empty: the
-  /// pipeline's own.
-  std::filesystem::path tokenizers = "";
+  /// For a single-file checkpoint, which has no tokenizer: a folder in diffusers' layout, from which the tokenizers are taken, and the
+  /// configs that it has instead of the family's (diffusers' `config`). A folder needs none.
+  std::filesystem::path config = "";
   std::string prediction_type = "";  ///< replaces that of the scheduler's config; empty: as that says
 };
 
