@@ -244,7 +244,8 @@ std::vector<Choice> backend_choices() {
 const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
-    for (const std::vector<Choice>& some : {objective_choices(), image_choices(), quantization_choices(), method_choices(), backend_choices()}) {
+    for (const std::vector<Choice>& some :
+         {objective_choices(), image_choices(), quantization_choices(), method_choices(), backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;

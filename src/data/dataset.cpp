@@ -7,6 +7,7 @@
 #include "data/cache_key.h"
 #include "data/dataset_cache.h"
 #include "data/image_batches.h"
+#include "data/image_tensors.h"
 #include "data/row_set.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -177,6 +178,11 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
     if (set.rows_of_files[i] >= 0) {
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }
+  }
+  const auto has_tensors = [](const SourceOptions& source) { return source.format == RowFormat::kDiffusionTensors; };
+  if (std::any_of(sources.begin(), sources.end(), has_tensors)) {
+    const std::vector<SourceFile> tensors = files_of(dataset.examples);
+    dataset.files.insert(dataset.files.end(), tensors.begin(), tensors.end());
   }
   report_texts(sources, files, dataset.examples, report);
   warn_of_short_lines(name, report);

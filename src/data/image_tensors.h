@@ -18,6 +18,9 @@ EncodedContent encode_diffusion_tensors(const Fields& fields, const FormatContex
 /// of the two.
 void require_like_image(const ImageRow& first, const std::string& where_first, const ImageRow& image, const std::string& where);
 
+/// The files that images consist of, each once, with their hashes.
+std::vector<SourceFile> files_of(const std::vector<Example>& images);
+
 /// The tensors of these examples, which must be images of one size. Throws data Error naming the file for values that are not finite, and
 /// for a file that has changed since it was first read.
 nn::LatentImages images_of(const Dataset& dataset, const std::vector<int64_t>& indices);
