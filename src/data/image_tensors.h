@@ -11,7 +11,7 @@ namespace lora::data {
 /// Throws data Error naming the file for a tensor that is missing, of another shape or dtype, or has a name that no tensor of an image has.
 ImageRow read_image_row(const std::filesystem::path& image_file, const std::filesystem::path& text_file);
 
-/// A row of the tensors of an image: {"file_name": a safetensors file beside the rows, optional "text" and "prior"}.
+/// A row of the tensors of an image: {"file_name": a safetensors file, relative to the file of the rows, optional "text" and "prior"}.
 EncodedContent encode_diffusion_tensors(const Fields& fields, const FormatContext& context);
 
 /// Throws data Error naming `where` for an image that differs from the first of its set in more than its size: a network can take only one
