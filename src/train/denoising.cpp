@@ -166,7 +166,8 @@ void Denoising::require_fitting_condition(const data::Dataset& images) const {
   constexpr int64_t kSide = 8;
   const data::Example& first = images.examples.front();
   const data::ImageRow& row = *first.image();
-  const auto zeros = [this](std::vector<int64_t> shape) { return at::zeros(shape, at::TensorOptions(at::kFloat).device(model().device())); };
+  const at::TensorOptions floats = at::TensorOptions(at::kFloat).device(model().device());
+  const auto zeros = [&floats](const std::vector<int64_t>& shape) { return at::zeros(shape, floats); };
   nn::LatentImages image{zeros({1, network_.latent_channels(), kSide, kSide}), {}, {}, {}, {}};
   image.condition.states_NSD = zeros({1, row.states[0], row.states[1]});
   image.condition.pooled_NP = row.pooled > 0 ? zeros({1, row.pooled}) : Tensor();

@@ -49,7 +49,10 @@ class Images {
     auto noise = std::make_shared<const diffusion::NoiseSchedule>(JsonReader(schedule, "scheduler_config.json", ErrorKind::kModel));
     data::BatchOptions batches;
     batches.shuffle = false;
-    return objective_entry(ObjectiveKind::kDenoising).make({model, dataset, &dataset, nullptr, batches, options, std::move(noise)});
+    auto made = objective_entry(ObjectiveKind::kDenoising).make({model, dataset, &dataset, nullptr, batches, options, std::move(noise)});
+    network().seen_latents.clear();  // a trial
+    network().seen_timesteps.clear();
+    return made;
   }
   Tensor loss_sum(const std::vector<int64_t>& images, int64_t step = 0) {
     return objective()->loss_sum(nn::training_pass(data::make_batch(dataset, images), options.seed, step), step);
