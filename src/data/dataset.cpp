@@ -6,6 +6,7 @@
 
 #include "data/cache_key.h"
 #include "data/dataset_cache.h"
+#include "data/image_batches.h"
 #include "data/row_set.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -50,9 +51,12 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
 RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                 const DataOptions& options, const LoadContext& context) {
   const bool once = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_read_once(); });
-  const auto is_dense = [](const SourceOptions& source) { return facts_of(source.format).content == RowContent::kFeatures; };
-  const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
-  return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
+  const auto is_dense = [](const SourceOptions& source) {
+    const RowContent content = facts_of(source.format).content;
+    return content == RowContent::kFeatures || content == RowContent::kImages;
+  };
+  const bool has_numbers = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
+  return options.cache_dir.empty() || once || has_numbers ? read_files(name, sources, files, options, context)
                                                            : read_with_cache(name, sources, files, options, context);
 }
 
@@ -159,6 +163,9 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
   Dataset dataset{std::move(set.examples), std::move(set.labels), std::move(set.report), {}};
+  if (!dataset.examples.empty() && dataset.examples.front().image() != nullptr) {
+    dataset.examples = with_copies(std::move(dataset.examples));
+  }
   DataReport& report = dataset.report;
   for (const Origin& origin : set.skipped) {
     report.skipped_origins.push_back(origin.text());
