@@ -61,7 +61,8 @@ constexpr std::array<OtherKind, 24> kOtherKinds{{
 }};
 
 const Codec& codec_of(const Source& source) {
-  const auto* const found = std::find_if(kCodecs.begin(), kCodecs.end(), [&](const Codec* codec) { return codec->recognises(source.bytes); });
+  const auto* const found =
+      std::find_if(kCodecs.begin(), kCodecs.end(), [&](const Codec* codec) { return codec->recognises(source.bytes); });
   if (found != kCodecs.end()) {
     return **found;
   }

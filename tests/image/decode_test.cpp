@@ -63,8 +63,8 @@ TEST(DamagedImages, AreErrorsWherePillowRaisesAndPillowsPixelsElsewhere) {
   for (int number = 0; number < count; ++number) {
     const test::DamagedImage image = damage.make(static_cast<uint64_t>(number));
     SCOPED_TRACE(std::to_string(number) + " from " + image.name);
-    const Json& wanted = expected[static_cast<size_t>(number)];
-    EXPECT_EQ(outcome(image, limits), wanted.is_null() ? "error" : wanted.get<std::string>());
+    const Json& pillows = expected[static_cast<size_t>(number)];
+    EXPECT_EQ(outcome(image, limits), pillows.is_null() ? "error" : pillows.get<std::string>());
   }
 }
 
