@@ -73,7 +73,7 @@ class AdapterReader {
     if (!update) {
       return;
     }
-    if (update->kind == PairKind::kLinear && adapter.options.fan_in_fan_out) {
+    if (update->kind == PairKind::kLinear && !update->is_convolution() && adapter.options.fan_in_fan_out) {
       update->kind = PairKind::kConv1D;
     }
     add_vector(parts, ParameterRole::kLowRankBias, *update, update->bias_O);
@@ -106,12 +106,23 @@ class AdapterReader {
     update.A_RI = a->second.to(at::kFloat);
     update.B_OR = b->second.to(at::kFloat);
     update.kind = kind;
+    take_kernel(update);
     if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
       faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                                   io::shape_text(b->second.sizes()));
       return std::nullopt;
     }
     return update;
+  }
+
+  /// A and B of a convolution as matrices. B has single pixels.
+  static void take_kernel(LowRankUpdate& update) {
+    const at::IntArrayRef A = update.A_RI.sizes(), B = update.B_OR.sizes();
+    if (!update.is_embedding() && A.size() > 2 && B.size() == A.size() && update.B_OR.numel() == B[0] * B[1]) {
+      update.kernel = A.slice(2).vec();
+      update.A_RI = update.A_RI.flatten(1);
+      update.B_OR = update.B_OR.flatten(1);
+    }
   }
 
   /// The bias or magnitude of an update, if it has one.
@@ -266,7 +277,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (AdapterUpdate& update : adapter.updates) {
     auto* const pair = std::get_if<LowRankUpdate>(&update);
-    if (pair != nullptr && !pair->is_embedding()) {
+    if (pair != nullptr && !pair->is_embedding() && !pair->is_convolution()) {
       pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }
   }

@@ -12,18 +12,50 @@ namespace lora::peft {
 
 namespace {
 
+/// `first` sizes and then those of the kernel, or as many ones.
+std::vector<int64_t> with_kernel(std::vector<int64_t> first, const LowRankUpdate& update, bool ones) {
+  for (const int64_t size : update.kernel) {
+    first.push_back(ones ? 1 : size);
+  }
+  return first;
+}
+
+int64_t kernel_numel(const LowRankUpdate& update) {
+  int64_t numel = 1;
+  for (const int64_t size : update.kernel) {
+    numel *= size;
+  }
+  return numel;
+}
+
+/// A, B and the magnitude as the file has them: views.
+struct FileShapes {
+  explicit FileShapes(const LowRankUpdate& update) : A(update.A_RI), B(update.B_OR), magnitude(update.magnitude_O) {
+    if (update.is_convolution()) {
+      A = A.view(with_kernel({A.size(0), A.size(1) / kernel_numel(update)}, update, false));
+      B = B.view(with_kernel({B.size(0), B.size(1)}, update, true));
+      if (magnitude) {
+        magnitude = magnitude->view(with_kernel({1, magnitude->numel()}, update, true));
+      }
+    }
+  }
+  Tensor A, B;
+  std::optional<Tensor> magnitude;
+};
+
 std::vector<AdapterTensor> own_tensors(const LowRankUpdate& update) {
   std::vector<AdapterTensor> tensors;
+  const FileShapes shaped(update);
   const auto add = [&](ParameterRole role, const Tensor& tensor) {
     tensors.push_back({tensor_name(update.module, role), update.module, role, /*of_base=*/false, tensor});
   };
-  add(facts_of(update.kind).A, update.A_RI);
-  add(facts_of(update.kind).B, update.B_OR);
+  add(facts_of(update.kind).A, shaped.A);
+  add(facts_of(update.kind).B, shaped.B);
   if (update.bias_O) {
     add(ParameterRole::kLowRankBias, *update.bias_O);
   }
-  if (update.magnitude_O) {
-    add(ParameterRole::kMagnitude, *update.magnitude_O);
+  if (shaped.magnitude) {
+    add(ParameterRole::kMagnitude, *shaped.magnitude);
   }
   return tensors;
 }
@@ -107,6 +139,9 @@ double scale_of(double alpha, int64_t rank, bool use_rslora) {
 std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
   const int64_t inputs = update.A_RI.size(1);
   const int64_t outputs = update.B_OR.size(0);
+  if (update.is_convolution()) {
+    return with_kernel({outputs, inputs / kernel_numel(update)}, update, false);
+  }
   return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
 }
 
@@ -125,6 +160,9 @@ LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
 
 Tensor delta(const LowRankUpdate& update) {
   const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
+  if (update.is_convolution()) {
+    return delta_OI.view(weight_shape(update));
+  }
   return update.is_turned() ? delta_OI.t() : delta_OI;
 }
 
@@ -139,8 +177,9 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   Tensor result = weight.to(wide) + change;
   if (update.magnitude_O) {
     const int64_t inputs = update.is_turned() ? 0 : 1;
-    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
-    result = result * factor_O.unsqueeze(inputs);
+    const Tensor rows = update.is_convolution() ? result.flatten(1) : result;
+    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(rows, 2, {inputs});
+    result = (rows * factor_O.unsqueeze(inputs)).view(result.sizes());
   }
   return result.to(weight.scalar_type());
 }

@@ -42,7 +42,8 @@ constexpr PairKindFacts facts_of(PairKind kind) {
 }
 
 /// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
-/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
+/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank. A convolution's weight is the matrix whose rows are its kernels; a
+/// file has its A as [R, channels, height, width], its B as [O, R, 1, 1] and its magnitude as [1, O, 1, 1].
 struct LowRankUpdate {
   std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
   Tensor A_RI;         ///< float32, like B
@@ -52,7 +53,9 @@ struct LowRankUpdate {
   std::optional<Tensor> magnitude_O;  ///< DoRA
   std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
   PairKind kind = PairKind::kLinear;
+  std::vector<int64_t> kernel = {};  ///< of a convolution: height and width (of one in one dimension: its length)
 
+  bool is_convolution() const { return !kernel.empty(); }
   bool is_embedding() const { return kind == PairKind::kEmbedding; }
   /// Whether the changed weight is [I, O].
   bool is_turned() const { return facts_of(kind).is_turned; }
@@ -124,7 +127,7 @@ std::vector<int64_t> weight_shape(const LowRankUpdate& update);
 /// The part of an update for rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end);
 
-/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O]), float32. Without DoRA's magnitude.
+/// scale · B A in the weight's shape (weight_shape), float32. Without DoRA's magnitude.
 Tensor delta(const LowRankUpdate& update);
 
 /// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do

@@ -12,11 +12,15 @@
 
 namespace lora::train {
 
+/// What a run reports as the size of its input: of images their number, as their places say nothing.
+enum class Counted { kInput, kSupervised };
+
 /// Writes a metrics row every logging_steps steps and after the last one.
 class LoggingHook : public Hook {
  public:
   /// `peak_memory` returns bytes. The sinks outlive the hook.
-  LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory);
+  LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory,
+              Counted counted = Counted::kInput);
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
 
@@ -26,20 +30,22 @@ class LoggingHook : public Hook {
   int64_t logging_steps_;
   std::vector<metrics::Sink*> sinks_;
   std::function<int64_t()> peak_memory_;
+  Counted counted_;
   double seconds_ = 0;       ///< of training since the last row, in this process
-  int64_t timed_input_ = 0;  ///< input tokens (or rows) in those seconds
+  int64_t timed_input_ = 0;  ///< what is counted in those seconds
   std::optional<StepReport> unwritten_;
 };
 
 /// The terminal's progress line.
 class ProgressHook : public Hook {
  public:
-  explicit ProgressHook(const std::string& unit = "tok") : bar_(unit) {}
+  explicit ProgressHook(const std::string& unit = "tok", Counted counted = Counted::kInput) : bar_(unit), counted_(counted) {}
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override { bar_.finish(); }
 
  private:
   metrics::Progress bar_;
+  Counted counted_;
   double seconds_ = 0;
   int64_t steps_ = 0;
   int64_t input_ = 0;
