@@ -135,16 +135,18 @@ ClipStates ClipText::states(const nn::Pass& pass, const ClipRequest& request) co
   const int64_t num_documents = layout.num_documents();
   const int64_t length = num_documents == 0 ? 0 : layout.num_tokens() / num_documents;
   if (length > config_.num_positions || length * num_documents != layout.num_tokens() || layout.max_document != length) {
-    data_error("text encoder", "found a text of " + std::to_string(layout.max_document) + " tokens, expected texts of one length of at most " +
-                                   std::to_string(config_.num_positions) + " (max_position_embeddings)");
+    data_error("text encoder", "found a text of " + std::to_string(layout.max_document) + " tokens, expected texts of one length, of " +
+                                   std::to_string(config_.num_positions) + " tokens at most (max_position_embeddings)");
   }
   ClipStates states;
   const int64_t num_asked = config_.num_layers - request.skip;
   Tensor x_TD = tokens_.forward(pass.batch().tokens().ids_T) + positions_.forward(layout.positions_T);
   for (int64_t i = 0; i < (request.pooled ? config_.num_layers : num_asked); ++i) {
     states.skipped_TD = i == num_asked ? x_TD : states.skipped_TD;
-    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers, [&layer = *layers_[static_cast<size_t>(i)]](
-                                                                   const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, pass); });
+    const auto layer = [&layer = *layers_[static_cast<size_t>(i)]](const Tensor& x_TD, const nn::Pass& pass) {
+      return layer.forward(x_TD, pass);
+    };
+    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers, layer);
   }
   states.skipped_TD = states.skipped_TD.defined() ? states.skipped_TD : x_TD;
   states.pooled_NP = request.pooled ? pooled(x_TD, pass) : Tensor();

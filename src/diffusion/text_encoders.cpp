@@ -87,7 +87,8 @@ struct TextEncoders::Impl {
   const ClipText& clip(size_t encoder) const { return static_cast<const ClipText&>(*models[encoder].body); }
 };
 
-TextEncoders::TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options, int64_t clip_skip) : impl_(std::make_unique<Impl>()) {
+TextEncoders::TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options, int64_t clip_skip)
+    : impl_(std::make_unique<Impl>()) {
   require_clip_encoders(pipeline);
   impl_->is_xl = pipeline.family() == PipelineFamily::kStableDiffusionXl;
   impl_->clip_skip = clip_skip;
@@ -114,9 +115,9 @@ nn::Batch TextEncoders::batch(size_t encoder, const std::vector<CaptionIds>& cap
   for (size_t i = 0; i < captions.size(); ++i) {
     const std::vector<int32_t>& ids = captions[i].of_encoder[encoder];
     if (const auto largest = std::max_element(ids.begin(), ids.end()); largest != ids.end() && *largest >= vocab_size) {
-      model_error("text encoder " + std::to_string(encoder + 1), "the tokenizer gives the id " + std::to_string(*largest) + ", expected one below " +
-                                                                     std::to_string(vocab_size) +
-                                                                     " (vocab_size). Likely cause: files of two models in one pipeline.");
+      model_error("text encoder " + std::to_string(encoder + 1),
+                  "the tokenizer gives the id " + std::to_string(*largest) + ", expected one below " + std::to_string(vocab_size) +
+                      " (vocab_size). Likely cause: files of two models in one pipeline.");
     }
     documents.push_back({&ids, nullptr, sample_ids[i]});
   }
