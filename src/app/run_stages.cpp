@@ -84,7 +84,7 @@ const Backend& backend_of_run(const RunConfig& config) {
 
 /// Throws config Error where the adapter trains a whole module whose weight would be packed, before that is done.
 void require_trainable_modules(const RunConfig& config) {
-  if (!config.adapter || config.adapter->modules_to_save.empty()) {
+  if (!config.adapter || config.adapter->modules_to_save.empty() || backend_of_run(config).removes_noise) {
     return;
   }
   for (const std::string& module : models::packed_modules(config.model)) {
@@ -175,10 +175,15 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
   }
 }
 
+std::shared_ptr<const diffusion::NoiseSchedule> schedule_of(const RunConfig& config) {
+  const Backend& backend = backend_of_run(config);
+  return backend.schedule == nullptr ? nullptr : backend.schedule(config.model, config.training.denoising.rescale_betas_zero_snr);
+}
+
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training, schedule_of(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
@@ -238,7 +243,7 @@ peft::BaseReference base_reference(const RunConfig& config, const models::BaseMo
 }
 
 RunParts load_run(const RunConfig& config) {
-  require_model(config.model, "model.path");
+  require_model(config.model, "model.path", config.training.objective);
   require_trainable_modules(config);
   std::unique_ptr<tokenizer::Tokenizer> tokenizer = open_tokenizer(config);
   return backend_of_run(config).is_opened_for_rows ? load_rows_first(config, std::move(tokenizer))

@@ -49,9 +49,22 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
   }
 }
 
-bool is_dense(const RunParts& parts) {
+/// What a run counts, and how it is called on the console and in the progress line.
+struct Unit {
+  const char* name = "tokens";
+  const char* short_name = "tok";
+  train::Counted counted = train::Counted::kInput;
+};
+
+Unit unit_of(const RunParts& parts) {
   const std::vector<data::Example>& examples = parts.rows->train.examples;
-  return !examples.empty() && examples.front().features() != nullptr;
+  if (examples.empty()) {
+    return {};
+  }
+  if (examples.front().image() != nullptr) {
+    return {"images", "images", train::Counted::kSupervised};
+  }
+  return examples.front().features() != nullptr ? Unit{"rows", "rows"} : Unit{};
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both. Only the
@@ -61,11 +74,11 @@ struct Watchers {
            int64_t total_steps, bool is_first)
       : is_first(is_first),
         owned_sinks(is_first ? metrics::make_sinks(config.training.report_to, {config.output_dir, resumed_step, total_steps,
-                                                                               is_dense(parts) ? "rows" : "tokens"})
+                                                                               unit_of(parts).name})
                              : std::vector<std::unique_ptr<metrics::Sink>>()),
-        progress(is_dense(parts) ? "rows" : "tok"),
+        progress(unit_of(parts).short_name, unit_of(parts).counted),
         logging(train::whole_steps(config.training.logging_steps, total_steps), sinks(),
-                [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
+                [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }, unit_of(parts).counted),
         evaluation(*parts.objective,
                    {train::eval_interval(config.training, total_steps), config.training.eval_on_start,
                     config.training.early_stopping_patience, config.training.metric_for_best_model,
