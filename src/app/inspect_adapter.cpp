@@ -1,8 +1,10 @@
 #include "app/inspect_adapter.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "app/heat_map.h"
@@ -17,11 +19,17 @@ namespace lora::app {
 
 namespace {
 
+const char* kind_name(const peft::LowRankUpdate& update) {
+  constexpr std::array kConvolutions{"Linear", "Conv1d", "Conv2d", "Conv3d"};
+  return update.is_embedding() ? "Embedding" : kConvolutions.at(std::min(update.kernel.size(), kConvolutions.size() - 1));
+}
+
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
-          {"kind", update.is_embedding() ? "Embedding" : "Linear"},
-          {"in_features", update.A_RI.size(1)},
+          {"kind", kind_name(update)},
+          {"kernel", update.kernel},
+          {"in_features", update.A_RI.size(1) / c10::multiply_integers(update.kernel)},
           {"out_features", update.B_OR.size(0)},
           {"rank", update.rank()},
           {"lora_alpha", update.alpha},

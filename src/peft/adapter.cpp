@@ -103,10 +103,8 @@ class AdapterReader {
     }
     LowRankUpdate update;
     update.module = module;
-    update.A_RI = a->second.to(at::kFloat);
-    update.B_OR = b->second.to(at::kFloat);
     update.kind = kind;
-    if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
+    if (!set_pair(update, {a->second.to(at::kFloat), b->second.to(at::kFloat)}) || (is_embedding && !update.kernel.empty())) {
       faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                                   io::shape_text(b->second.sizes()));
       return std::nullopt;
@@ -266,7 +264,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (AdapterUpdate& update : adapter.updates) {
     auto* const pair = std::get_if<LowRankUpdate>(&update);
-    if (pair != nullptr && !pair->is_embedding()) {
+    if (pair != nullptr && !pair->is_embedding() && pair->kind != PairKind::kConvolution) {
       pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }
   }

@@ -124,7 +124,7 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
     const LowRankUpdate& first = parts.front().update;
     for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = part.update;
-      const bool fits = other.is_embedding() == first.is_embedding() && other.A_RI.size(1) == first.A_RI.size(1) &&
+      const bool fits = other.is_embedding() == first.is_embedding() && other.kernel == first.kernel && other.A_RI.size(1) == first.A_RI.size(1) &&
                         other.B_OR.size(0) == first.B_OR.size(0);
       if (!fits) {
         faults["modules of different shapes"].insert(module);
@@ -165,6 +165,7 @@ class Combiner {
     LowRankUpdate result;
     result.module = module;
     result.kind = parts.front().update.kind;
+    result.kernel = parts.front().update.kernel;
     if (recipe_.form == Form::kFactors) {
       combine_factors(parts, result);
     } else if (recipe_.form == Form::kStack) {
@@ -228,7 +229,7 @@ class Combiner {
     std::vector<Tensor> products;
     std::vector<double> weights;
     for (const WeightedUpdate& part : parts) {
-      products.push_back(delta(part.update));
+      products.push_back(delta(part.update).flatten(1));
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);

@@ -57,7 +57,7 @@ struct Extraction {
 
 /// The modules to extract updates for. A module that is equal in both checkpoints gets none.
 struct ExtractionTargets {
-  std::vector<std::string> linears;
+  std::vector<std::string> linears;  ///< modules with a matrix, or convolutions
   std::vector<std::string> embeddings;
   std::vector<std::string> turned = {};                                 ///< the linears with a weight [in, out] (Conv1D)
   std::function<std::string(const std::string&)> model_name = nullptr;  ///< from a tensor's name in the file; null: the same name
