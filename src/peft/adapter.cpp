@@ -143,18 +143,6 @@ class AdapterReader {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
-template <typename T, typename Value>
-void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
-                      std::vector<std::pair<std::string, T>>& pattern) {
-  usual = commonest<T>(updates, value, T(1));
-  pattern.clear();
-  for (const LowRankUpdate& update : updates) {
-    if (value(update) != usual) {
-      pattern.emplace_back(update.module, value(update));
-    }
-  }
-}
-
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   const auto is_adapted = [module = held.module()](const AdapterUpdate& update) {
@@ -170,18 +158,6 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted) ? ".base_layer"
          : std::any_of(adapter.updates.begin(), adapter.updates.end(), has_rows) ? ".token_adapter.base_layer"
                                                                                  : "";
-}
-
-/// The target modules of the options, or a list of the adapter's modules if the options have none.
-ModuleChoice adapter_targets(const Adapter& adapter) {
-  if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
-    return adapter.options.target_modules;
-  }
-  ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
-  for (const LowRankUpdate& update : adapter.low_rank()) {
-    choice.names.push_back(update.module);
-  }
-  return choice;
 }
 
 }  // namespace
@@ -247,10 +223,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   const std::vector<io::NamedTensor> tensors = file_tensors(updates_of(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
-  set_with_pattern<int64_t>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
-  set_with_pattern<double>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+  set_sizes(options, adapter.low_rank());
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.quantization = adapter.base_quantization.text;
