@@ -17,7 +17,7 @@ LAYERS = [
     ["ops", "comm"],
     ["quantization"],
     ["nn"],
-    ["models", "peft", "data", "optim"],
+    ["models", "diffusion", "peft", "data", "optim"],
     ["checkpoint", "generate", "torchscript"],
     ["train"],
     ["config"],

@@ -8,6 +8,7 @@
 
 namespace lora::nn {
 
+class Denoiser;
 class RowModel;
 
 /// How large the base weights are.
@@ -24,6 +25,8 @@ struct Model {
   std::unique_ptr<DocumentScorer> documents;  ///< null: it does not score documents
   /// The body, as a network that takes whole rows; null: it takes tokens.
   const RowModel* rows = nullptr;
+  /// The body, as a network that removes noise from images; null: it takes tokens or rows.
+  const Denoiser* denoiser = nullptr;
 
   /// Every module that target_modules can name, in transformers' order; those of heads come last.
   std::vector<Host*> hosts() const;
