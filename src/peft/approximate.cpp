@@ -12,6 +12,7 @@
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "peft/low_rank_svd.h"
+#include "peft/update_forms.h"
 
 namespace lora::peft {
 
@@ -199,6 +200,17 @@ Approximation resized(const Adapter& adapter, int64_t rank) {
     add_resized(update, rank, result);
   }
   return result;
+}
+
+Adapter with_folded_scales(Adapter adapter) {
+  const at::NoGradGuard no_grad;
+  std::vector<LowRankUpdate> updates;
+  for (LowRankUpdate& update : adapter.low_rank()) {
+    updates.push_back(with_scale(std::move(update), 1));
+  }
+  adapter.set_low_rank(std::move(updates));
+  adapter.options.use_rslora = false;
+  return adapter;
 }
 
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {

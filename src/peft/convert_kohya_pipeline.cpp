@@ -108,25 +108,30 @@ bool is_of_version_2(const std::vector<LowRankUpdate>& updates) {
   });
 }
 
-UnetFamily family_of(const Adapter& adapter, const BaseFacts& base) {
-  if (base.is_known()) {
-    const JsonReader config(base.config, base.name, ErrorKind::kModel);
-    const bool is_xl = config.string("addition_embed_type", "") == "text_time";
-    return is_xl ? UnetFamily::kXl : config.boolean("use_linear_projection", false) ? UnetFamily::kVersion2 : UnetFamily::kVersion1;
-  }
+/// Text encoders alone have the same names for 1 and 2.
+std::optional<UnetFamily> told_by_modules(const Adapter& adapter) {
   const std::vector<LowRankUpdate> updates = adapter.low_rank();
   for (const LowRankUpdate& update : updates) {
     if (const std::optional<UnetFamily> family = told_by(update)) {
       return *family == UnetFamily::kVersion1 && is_of_version_2(updates) ? UnetFamily::kVersion2 : *family;
     }
   }
-  const bool is_text_alone = std::all_of(updates.begin(), updates.end(), [](const auto& update) { return update.module.starts_with("text"); });
-  if (is_text_alone) {
-    return UnetFamily::kVersion1;
+  return std::nullopt;
+}
+
+UnetFamily family_of(const Adapter& adapter, const BaseFacts& base) {
+  if (base.is_known()) {
+    const JsonReader config(base.config, base.name, ErrorKind::kModel);
+    const bool is_xl = config.string("addition_embed_type", "") == "text_time";
+    return is_xl ? UnetFamily::kXl : config.boolean("use_linear_projection", false) ? UnetFamily::kVersion2 : UnetFamily::kVersion1;
   }
-  model_error(adapter.weights_file.string(),
-              "its modules do not tell whether the base is Stable Diffusion 1, 2 or XL, which number their blocks differently in kohya's "
-              "format. Give the base's folder with --model.");
+  const std::optional<UnetFamily> family = told_by_modules(adapter);
+  if (!family) {
+    model_error(adapter.weights_file.string(),
+                "its modules do not tell whether the base is Stable Diffusion 1, 2 or XL, which differ in kohya's names of modules. Give the "
+                "base's folder with --model.");
+  }
+  return *family;
 }
 
 std::string kohya_name(const std::string& name, UnetFamily family, const std::string& where) {
@@ -216,6 +221,14 @@ std::vector<io::NamedTensor> named_pairs(const Adapter& adapter, UnetFamily fami
 }
 
 }  // namespace
+
+std::string pipeline_family(const Adapter& adapter) {
+  const std::optional<UnetFamily> family = told_by_modules(adapter);
+  return !family                             ? ""
+         : *family == UnetFamily::kXl        ? "Stable Diffusion XL"
+         : *family == UnetFamily::kVersion2 ? "Stable Diffusion 2"
+                                             : "Stable Diffusion 1";
+}
 
 bool is_kohya_pipeline(const fs::path& file) {
   return has_known_key(file, parse_pipeline_key);

@@ -229,6 +229,12 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
                                  ", expected " + kReadable);
 }
 
+bool is_pipeline_file(const fs::path& file) {
+  return std::any_of(kFormats.begin(), kFormats.end(), [&file](const FormatEntry& entry) {
+    return entry.is_of_pipelines && entry.is != nullptr && entry.is(file);
+  });
+}
+
 Adapter read_foreign_adapter(AdapterFormat format, const fs::path& path, const BaseFacts& base) {
   const FormatEntry& entry = entry_to_read(format, path);
   if (entry.read == nullptr) {

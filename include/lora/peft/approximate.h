@@ -33,6 +33,10 @@ struct Approximation {
 /// of scale · B A.
 Approximation resized(const Adapter& adapter, int64_t rank);
 
+/// The adapter with scale 1 everywhere (lora_alpha is the rank, use_rslora is false): lora_B is multiplied by the scale, so that nothing
+/// is changed but its last bit.
+Adapter with_folded_scales(Adapter adapter);
+
 /// Returns the base weight of a module: [O, I], or [I, O] for an embedding.
 using WeightOf = std::function<Tensor(const std::string& module)>;
 

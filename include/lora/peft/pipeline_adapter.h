@@ -25,6 +25,10 @@ bool is_unet_module(const std::string& module);
 /// Whether the adapter is one of a pipeline: its modules are named by components.
 bool is_of_pipeline(const Adapter& adapter);
 
+/// Which Stable Diffusion the adapter's base is, by its modules and their sizes: "Stable Diffusion 1", "Stable Diffusion 2" or "Stable
+/// Diffusion XL"; empty: they do not tell.
+std::string pipeline_family(const Adapter& adapter);
+
 /// The component whose PEFT folder this is, told by its modules: "unet" or "transformer" (SD3, FLUX); empty: another model's.
 std::string network_of_folder(const Adapter& adapter);
 
