@@ -229,7 +229,7 @@ class Combiner {
     std::vector<Tensor> products;
     std::vector<double> weights;
     for (const WeightedUpdate& part : parts) {
-      products.push_back(delta(part.update));
+      products.push_back(delta(part.update).flatten(1));
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);
