@@ -77,13 +77,14 @@ Tensor SummedEmbeddings::positions(const nn::Batch& batch) const {
   const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // number of non-padding tokens before each token, over all documents
   const Tensor begins_D = batch.layout.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.layout.offsets.diff().to(at::kLong);
   const Tensor of_others_T = before_T.index_select(0, begins_D).repeat_interleave(lengths_D);
-  return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
+  return (before_T - of_others_T + 1 + batch.layout.prefix_length) * is_token_T + *pad_id_;
 }
 
 void SummedEmbeddings::require_positions(const nn::BatchLayout& layout) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
-  if (layout.max_document > most) {
-    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(layout.max_document) +
+  const int64_t longest = layout.prefix_length + layout.max_document;
+  if (longest > most) {
+    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(longest) +
                             " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length.");
   }
 }

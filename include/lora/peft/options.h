@@ -110,4 +110,20 @@ struct LoraOptions : ExtraOptions {
   EvaOptions eva;
 };
 
+/// What the methods have in common that learn virtual tokens: PEFT's PromptLearningConfig.
+struct PromptOptions : ExtraOptions {
+  int64_t num_virtual_tokens = 0;  ///< 0: not given
+  std::optional<int64_t> encoder_hidden_size;  ///< of the network that computes the virtual tokens; none: token_dim
+  /// Sizes of the base as PEFT writes them, which must be those of the model; none: not given.
+  std::optional<int64_t> token_dim, num_layers, num_attention_heads, num_transformer_submodules;
+};
+
+inline constexpr const char* kPrefixTuning = "PREFIX_TUNING";
+
+/// Prefix tuning (Li & Liang 2021): PEFT's PrefixTuningConfig.
+struct PrefixOptions : PromptOptions {
+  bool prefix_projection = false;          ///< a network computes the keys and values
+  std::optional<std::string> init_weights;  ///< "zero"; none: random
+};
+
 }  // namespace lora::peft
