@@ -73,6 +73,9 @@ Tensor SummedEmbeddings::positions(const nn::Batch& batch) const {
   if (!positions_skip_pads_) {
     return batch.layout.positions_T;
   }
+  if (virtual_tokens().virtual_tokens() > 0) {  // transformers then has no ids that it could compare with padding's
+    return batch.layout.positions_T + *pad_id_ + 1;
+  }
   const Tensor is_token_T = batch.tokens().ids_T.ne(*pad_id_).to(at::kLong);
   const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // number of non-padding tokens before each token, over all documents
   const Tensor begins_D = batch.layout.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.layout.offsets.diff().to(at::kLong);

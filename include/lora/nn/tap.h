@@ -17,6 +17,8 @@ class Tap : public Host {
 
   /// x_TD, through what the adapter in use attached (Attachment::tap).
   Tensor forward(const Tensor& x_TD, const Pass& pass) const;
+  /// The number of virtual tokens that the adapter in use puts before each document.
+  int64_t virtual_tokens() const;
   /// What a pass keeps of it per token until backward.
   Kept kept() const;
 
