@@ -17,7 +17,7 @@ class TokenEmbeddings {
   /// @param scale rounded to the dtype before it multiplies the rows, except those of virtual tokens.
   TokenEmbeddings(const std::string& name, int64_t vocab_size, int64_t hidden_size, io::WeightSource& source,
                   const at::TensorOptions& options, double scale = 1.0)
-      : table_(name, vocab_size, hidden_size, source, options), scale_(scale), virtual_tokens_(name + ".virtual_tokens", hidden_size) {}
+      : table_(name, vocab_size, hidden_size, source, options), virtual_tokens_(name + ".virtual_tokens", hidden_size, scale) {}
   virtual ~TokenEmbeddings() = default;
 
   /// [T, D].
@@ -27,13 +27,12 @@ class TokenEmbeddings {
   /// The tokens' table, whose weight a tied head shares.
   const nn::Embedding& table() const { return table_; }
   /// Where a method gives the embeddings of virtual tokens.
-  nn::Tap& virtual_tokens() { return virtual_tokens_; }
-  const nn::Tap& virtual_tokens() const { return virtual_tokens_; }
+  nn::EmbeddingTap& virtual_tokens() { return virtual_tokens_; }
+  const nn::EmbeddingTap& virtual_tokens() const { return virtual_tokens_; }
 
  private:
   nn::Embedding table_;
-  double scale_;
-  nn::Tap virtual_tokens_;
+  nn::EmbeddingTap virtual_tokens_;
 };
 
 }  // namespace lora::models

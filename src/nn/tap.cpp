@@ -14,7 +14,7 @@ Tensor Tap::forward(const Tensor& x_TD, const Pass& pass) const {
   return y_TD;
 }
 
-int64_t Tap::virtual_tokens() const {
+int64_t EmbeddingTap::virtual_tokens() const {
   int64_t count = 0;
   for (const std::unique_ptr<Attachment>& attachment : attachments()) {
     count += attachment->enabled ? attachment->virtual_tokens() : 0;

@@ -86,7 +86,9 @@ std::unique_ptr<Method> attach_prefix(const PrefixOptions& given, nn::Model& mod
   options.encoder_hidden_size = given.encoder_hidden_size.value_or(sizes.token_dim);
   const std::shared_ptr<PromptEncoder> encoder = prefix_encoder(options, sizes, seed, model.device());
   PromptKind kind{kPrefixTuning, "prefix tuning",
-                  {{"prefix_projection", options.prefix_projection}, {"init_weights", nullptr}},
+                  {{"prefix_projection", options.prefix_projection},
+                   {"encoder_hidden_size", *options.encoder_hidden_size},
+                   {"init_weights", nullptr}},
                   {"attention of every layer", {}}};
   if (options.init_weights) {
     kind.own_keys["init_weights"] = *options.init_weights;

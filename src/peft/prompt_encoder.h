@@ -35,6 +35,8 @@ class PromptEncoder {
   /// Adds `name`.weight [out, in] and `name`.bias, both as nn.Linear starts: U(-1/sqrt(in), 1/sqrt(in)), or zero.
   void add_linear(const std::string& name, int64_t in, int64_t out, uint64_t seed, at::Device device, bool is_zero = false);
   const Tensor& tensor(size_t index) const { return parameters_[index].tensor; }
+  /// The linear layer whose weight is the parameter with this index.
+  Tensor linear(const Tensor& x, size_t weight) const;
 
  private:
   std::vector<nn::Parameter> parameters_;
@@ -55,5 +57,12 @@ struct PrefixNetworkSizes {
 
 /// Linear, tanh, linear (PEFT's PrefixEncoder with prefix_projection). @param ends_at_zero the last layer starts at zero
 std::unique_ptr<PromptEncoder> prefix_network(const PrefixNetworkSizes& sizes, bool ends_at_zero, uint64_t seed, at::Device device);
+
+/// Three linear layers with ReLU between (PEFT's PromptEncoder, "MLP"). The rows are as wide as the virtual tokens.
+std::unique_ptr<PromptEncoder> prompt_mlp(const Tensor& start_NW, int64_t hidden_size, uint64_t seed, at::Device device);
+
+/// An LSTM in both directions over the virtual tokens, and two linear layers with ReLU between (PEFT's PromptEncoder, "LSTM").
+std::unique_ptr<PromptEncoder> prompt_lstm(const Tensor& start_NW, int64_t hidden_size, int64_t num_layers, uint64_t seed,
+                                           at::Device device);
 
 }  // namespace lora::peft

@@ -25,10 +25,6 @@ void require_size(const char* key, const std::optional<int64_t>& given, int64_t 
   }
 }
 
-nlohmann::json as_json(const std::optional<int64_t>& value) {
-  return value ? nlohmann::json(*value) : nlohmann::json();
-}
-
 StoredTensors read_stored(const std::filesystem::path& file, std::map<std::string, std::string>& metadata) {
   StoredTensors stored;
   for (const io::NamedTensor& named : read_tensors(file, metadata)) {
@@ -114,7 +110,6 @@ std::string PromptMethod::config_text() const {
   config["num_attention_heads"] = sizes_.num_attention_heads;
   config["num_transformer_submodules"] = 1;
   config["modules_to_save"] = options_.modules_to_save.empty() ? nlohmann::json() : nlohmann::json(options_.modules_to_save);
-  config["encoder_hidden_size"] = as_json(options_.encoder_hidden_size);
   config.update(kind_.own_keys);
   return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }

@@ -126,4 +126,35 @@ struct PrefixOptions : PromptOptions {
   std::optional<std::string> init_weights;  ///< "zero"; none: random
 };
 
+inline constexpr const char* kPromptTuning = "PROMPT_TUNING";
+
+/// How the rows of prompt tuning are initialised.
+enum class PromptInit {
+  kRandom,       ///< N(0, 1), which is large beside most embeddings
+  kSampleVocab,  ///< the embeddings of random tokens
+  kText,         ///< the embeddings of a text's tokens, repeated or cut
+};
+inline constexpr EnumTable<PromptInit, 3> kPromptInits{
+    {{{PromptInit::kRandom, "RANDOM"}, {PromptInit::kSampleVocab, "SAMPLE_VOCAB"}, {PromptInit::kText, "TEXT"}}}};
+
+/// Prompt tuning (Lester et al. 2021): PEFT's PromptTuningConfig.
+struct PromptTuningOptions : PromptOptions {
+  PromptInit prompt_tuning_init = PromptInit::kRandom;
+  std::optional<std::string> prompt_tuning_init_text;
+  std::optional<std::string> tokenizer_name_or_path;
+  std::vector<int32_t> text_ids;  ///< the tokens of the text, which whoever has a tokenizer sets before the adapter is attached
+};
+
+inline constexpr const char* kPTuning = "P_TUNING";
+
+/// The network that computes P-tuning's virtual tokens.
+enum class PromptNetwork { kMlp, kLstm };
+inline constexpr EnumTable<PromptNetwork, 2> kPromptNetworks{{{{PromptNetwork::kMlp, "MLP"}, {PromptNetwork::kLstm, "LSTM"}}}};
+
+/// P-tuning (Liu et al. 2021): PEFT's PromptEncoderConfig.
+struct PTuningOptions : PromptOptions {
+  PromptNetwork encoder_reparameterization_type = PromptNetwork::kMlp;
+  int64_t encoder_num_layers = 2;  ///< of the LSTM
+};
+
 }  // namespace lora::peft
