@@ -171,7 +171,8 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
-    base.model->body->hidden(nn::evaluation_pass(batch));
+    const nn::Body& body = *base.model->body;
+    body.hidden(nn::evaluation_pass(batch).with_virtual_tokens(body.virtual_tokens()));
   }
 }
 
