@@ -43,8 +43,8 @@ PROMPT_CASES = {
     "prompt_bert_classes": labelled(314, 1.6, "PROMPT_TUNING", "bert", ENCODER, "AutoModelForPreTraining"),
     "prompt_roberta_classes": labelled(315, 1.2, "PROMPT_TUNING", "roberta", ENCODER | dict(type_vocab_size=1, pad_token_id=1),
                                        "AutoModelForMaskedLM"),
-    "p_tuning": prompt_case(321, 2.5, "P_TUNING", encoder_hidden_size=7),
-    "p_tuning_lstm": prompt_case(322, 1.0, "P_TUNING", encoder_reparameterization_type="LSTM", encoder_hidden_size=5),
+    "p_tuning": prompt_case(321, 0.8, "P_TUNING", encoder_hidden_size=7),
+    "p_tuning_lstm": prompt_case(322, 1.2, "P_TUNING", encoder_reparameterization_type="LSTM", encoder_hidden_size=5),
 }  # fmt: skip
 
 
