@@ -26,7 +26,7 @@ const Table<PromptTuningOptions>& prompt_table() {
         .example("Is the review positive or negative?")
         .value(
             "tokenizer_name_or_path", [](auto& o) -> auto& { return o.tokenizer_name_or_path; }, nullable(text()),
-            "PEFT's tokenizer for prompt_tuning_init_text. Here it is always the run's own, and the key is only kept.")
+            "PEFT's name of the tokenizer for prompt_tuning_init_text; it must be the run's own, which is used anyway.")
         .example("model");
     const Rule none = nullable(map_of({Json::object()}));
     table
