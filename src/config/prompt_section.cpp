@@ -18,8 +18,8 @@ const Table<PromptTuningOptions>& prompt_table() {
     table
         .choice(
             "prompt_tuning_init", [](auto& o) -> auto& { return o.prompt_tuning_init; }, peft::kPromptInits,
-            "Initialisation of the virtual tokens: RANDOM (N(0, 1), which is large beside most embeddings), SAMPLE_VOCAB (the embeddings of "
-            "random tokens), TEXT (those of prompt_tuning_init_text, repeated or cut).")
+            "Initialisation of the virtual tokens: RANDOM (N(0, 1), which is large next to most embeddings), SAMPLE_VOCAB (the embeddings "
+            "of random tokens), TEXT (those of prompt_tuning_init_text, repeated or cut).")
         .value(
             "prompt_tuning_init_text", [](auto& o) -> auto& { return o.prompt_tuning_init_text; }, nullable(any_text()),
             "Text from whose tokens TEXT starts.")

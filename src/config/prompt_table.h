@@ -44,8 +44,8 @@ template <std::derived_from<peft::PromptOptions> Options>
 void add_shared_prompt_keys(Table<Options>& table) {
   const Rule rule = nullable(list_of(text()));
   table
-      .custom({"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema, nullptr,
-               [rule](const Json& value, Options& options, const ConfigPlace& at) {
+      .custom({"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema,
+               nullptr, [rule](const Json& value, Options& options, const ConfigPlace& at) {
                  if (accept(rule, value, at)) {
                    options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
                  }

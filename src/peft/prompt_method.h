@@ -11,7 +11,7 @@
 
 namespace lora::peft {
 
-/// Holds the trained rows and networks of an adapter of virtual tokens as they are, beside PEFT's file, which has only what they compute.
+/// Holds the trained rows and networks of an adapter of virtual tokens as they are, next to PEFT's file, which has only what they compute.
 /// A run continues from it; PEFT ignores it.
 inline constexpr const char* kPromptEncoderFile = "prompt_encoder.safetensors";
 

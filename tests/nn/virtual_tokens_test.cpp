@@ -13,7 +13,7 @@ namespace {
 
 using test::expect_equal;
 
-Tensor longs(const std::vector<int64_t>& values) {
+Tensor ids_of(const std::vector<int64_t>& values) {
   return at::tensor(values, at::kLong);
 }
 
@@ -25,9 +25,9 @@ Batch two_documents(int64_t second_segment = 0) {
 
 TEST(VirtualTokens, AreTokensOfTheirDocument) {
   const Batch batch = with_virtual_tokens(two_documents(/*second_segment=*/2), 2);
-  expect_equal(batch.tokens().ids_T, longs({-1, -2, 5, 6, 7, -1, -2, 8, 9}));
-  expect_equal(batch.layout.positions_T, longs({0, 1, 2, 3, 4, 0, 1, 2, 3}));
-  expect_equal(*batch.tokens().segments_T, longs({0, 0, 0, 0, 1, 0, 0, 0, 0}));
+  expect_equal(batch.tokens().ids_T, ids_of({-1, -2, 5, 6, 7, -1, -2, 8, 9}));
+  expect_equal(batch.layout.positions_T, ids_of({0, 1, 2, 3, 4, 0, 1, 2, 3}));
+  expect_equal(*batch.tokens().segments_T, ids_of({0, 0, 0, 0, 1, 0, 0, 0, 0}));
   EXPECT_EQ(batch.layout.host_offsets, (std::vector<int64_t>{0, 5, 9}));
   expect_equal(batch.layout.offsets, at::tensor(std::vector<int32_t>{0, 5, 9}, at::kInt));
   EXPECT_EQ(batch.layout.max_document, 5);
@@ -36,14 +36,14 @@ TEST(VirtualTokens, AreTokensOfTheirDocument) {
 
 TEST(VirtualTokens, TheLastOnePredictsTheFirstToken) {
   const Batch batch = with_virtual_tokens(two_documents(), 2);
-  expect_equal(batch.labels().labels_T, longs({-100, -100, 6, 7, -100, -100, 8, -100, -100}));
-  expect_equal(batch.labels().supervised_S, longs({2, 3, 6}));
+  expect_equal(batch.labels().labels_T, ids_of({-100, -100, 6, 7, -100, -100, 8, -100, -100}));
+  expect_equal(batch.labels().supervised_S, ids_of({2, 3, 6}));
 }
 
 TEST(VirtualTokens, NoneLeaveTheBatchAsItIs) {
   const Batch batch = two_documents();
   EXPECT_TRUE(with_virtual_tokens(batch, 0).tokens().ids_T.is_same(batch.tokens().ids_T));
-  expect_equal(batch.labels().supervised_S, longs({0, 1}));
+  expect_equal(batch.labels().supervised_S, ids_of({0, 1}));
   const Pass pass = evaluation_pass(batch);
   EXPECT_EQ(&pass.with_virtual_tokens(0).batch(), &pass.batch());
 }
@@ -56,7 +56,7 @@ TEST(VirtualTokens, NeedWholeDocuments) {
 TEST(VirtualTokens, HaveRandomNumbersOfTheirOwn) {
   const Pass pass = training_pass(two_documents(), 1, 0);
   const Tensor keys_T = pass.with_virtual_tokens(2).row_keys_T;
-  expect_equal(keys_T.index_select(0, longs({2, 3, 4, 7, 8})), pass.row_keys_T);
+  expect_equal(keys_T.index_select(0, ids_of({2, 3, 4, 7, 8})), pass.row_keys_T);
   std::vector<int64_t> keys(keys_T.const_data_ptr<int64_t>(), keys_T.const_data_ptr<int64_t>() + keys_T.numel());
   std::sort(keys.begin(), keys.end());
   EXPECT_EQ(std::adjacent_find(keys.begin(), keys.end()), keys.end());

@@ -130,7 +130,7 @@ inline constexpr const char* kPromptTuning = "PROMPT_TUNING";
 
 /// How the rows of prompt tuning are initialised.
 enum class PromptInit {
-  kRandom,       ///< N(0, 1), which is large beside most embeddings
+  kRandom,       ///< N(0, 1), which is large next to most embeddings
   kSampleVocab,  ///< the embeddings of random tokens
   kText,         ///< the embeddings of a text's tokens, repeated or cut
 };
