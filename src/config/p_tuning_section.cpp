@@ -14,7 +14,6 @@ const Table<PTuningOptions>& p_tuning_table() {
   static const Table<PTuningOptions> kTable = [] {
     Table<PTuningOptions> table;
     table.fixed("peft_type", {peft::kPTuning}, "Method of the adapter.");
-    table.required();
     add_virtual_tokens(table);
     table.choice(
         "encoder_reparameterization_type", [](auto& o) -> auto& { return o.encoder_reparameterization_type; }, peft::kPromptNetworks,

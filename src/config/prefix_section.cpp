@@ -12,7 +12,6 @@ const Table<PrefixOptions>& prefix_table() {
   static const Table<PrefixOptions> kTable = [] {
     Table<PrefixOptions> table;
     table.fixed("peft_type", {peft::kPrefixTuning}, "Method of the adapter.");
-    table.required();
     add_virtual_tokens(table);
     table.value(
         "prefix_projection", [](auto& o) -> auto& { return o.prefix_projection; }, boolean(),

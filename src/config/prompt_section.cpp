@@ -13,7 +13,6 @@ const Table<PromptTuningOptions>& prompt_table() {
   static const Table<PromptTuningOptions> kTable = [] {
     Table<PromptTuningOptions> table;
     table.fixed("peft_type", {peft::kPromptTuning}, "Method of the adapter.");
-    table.required();
     add_virtual_tokens(table);
     table
         .choice(
