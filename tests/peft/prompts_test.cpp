@@ -116,6 +116,25 @@ TEST(Prompts, DocumentsOfABatchAreComputedAsAlone) {
   }
 }
 
+TEST(Prompts, ADocumentThatIsReadInPartsHasTheSameStates) {
+  for (const MethodOptions& options : all_options()) {
+    const models::BaseModel base = tiny_llama();
+    const auto method = attach_adapter(options, *base.model, "base", 1);
+    SCOPED_TRACE(method->name());
+    const at::NoGradGuard no_grad;
+    const nn::Body& body = *base.model->body;
+    const nn::Batch whole = nn::with_virtual_tokens(batch_of({9}), body.virtual_tokens());
+    const at::Tensor expected_TD = body.hidden(nn::evaluation_pass(whole));
+    nn::KvCache cache({whole.num_tokens()}, body.prefix_length());
+    std::vector<at::Tensor> parts;
+    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, 5}, {5, whole.num_tokens()}}) {
+      const nn::Tokens tokens{whole.tokens().ids_T.slice(0, begin, end), std::nullopt};
+      parts.push_back(body.hidden(nn::cached_pass({nn::make_layout({{end - begin, 0, begin}}), tokens, {}}, cache)));
+    }
+    expect_close(at::cat(parts), expected_TD, 1e-5);
+  }
+}
+
 TEST(Prompts, ANetworkOfPeftCannotBeTrainedFurther) {
   const models::BaseModel base = tiny_llama();
   const test::TemporaryFolder folder;
