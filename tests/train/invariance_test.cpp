@@ -114,8 +114,8 @@ TEST(Prompts, DoNotDependOnHowAStepIsDivided) {
         trained_with(name, {"training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=1"});
     const std::vector<at::Tensor> recomputed = trained_with(name, {}, nn::Recompute::kLayers);
     for (size_t i = 0; i < expected.size(); ++i) {
-      expect_near(together[i], expected[i], 1e-5, name);
-      test::expect_equal(recomputed[i], expected[i], name);
+      test::expect_near(together[i], expected[i], 1e-5, name);
+      test::expect_near(recomputed[i], expected[i], 1e-6, name);  // layers add to a network's gradients one by one
     }
   }
 }
