@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_config, get_peft_model
 from peft.tuners.lora import LoraLayer
 from small_adapters import write_json
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
@@ -262,10 +262,17 @@ def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: t
         model = AutoModelForSequenceClassification.from_pretrained(
             folder.parent / "model", num_labels=case.labels.count, dtype=torch.float32).eval()  # fmt: skip
     model.name_or_path = str(folder.parent / "model")  # PEFT reads it to see whether the vocabulary was changed
-    config = LoraConfig(task_type="CAUSAL_LM" if case.labels is None else "SEQ_CLS", **case.adapter)
-    adapted = get_peft_model(model, config)
-    randomize_adapter(adapted, generator)
+    task = "CAUSAL_LM" if case.labels is None else "SEQ_CLS"
+    adapted = get_peft_model(model, get_peft_config({"peft_type": "LORA", "task_type": task} | case.adapter))
+    if case.adapter.get("peft_type", "LORA") == "LORA":
+        randomize_adapter(adapted, generator)
+    else:
+        from prompt_cases import randomize_prompt, save_encoder  # which imports this module
+
+        randomize_prompt(adapted, generator)
     adapted.save_pretrained(folder, save_embedding_layers=False)
+    if adapted.active_peft_config.is_prompt_learning:
+        save_encoder(adapted, folder)
     (folder / "README.md").unlink(missing_ok=True)
     written = json.loads((folder / "adapter_config.json").read_text())
     written["base_model_name_or_path"] = "model"

@@ -21,6 +21,7 @@ from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
+from prompt_cases import has_virtual_tokens, is_prompt, load_prompt, parameter_name, prompt_tensors
 from quantized_base import load_quantized
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer, get_scheduler
 
@@ -31,14 +32,19 @@ IGNORED = -100
 class Document:
     ids: list[int]
     labels: list[int]  # not shifted
+    first_is_target: bool = False  # it is predicted by the last of some virtual tokens
+
+    def targets(self) -> list[int]:
+        return self.labels if self.first_is_target else self.labels[1:]
 
     def num_supervised(self) -> int:
-        return sum(label != IGNORED for label in self.labels[1:])
+        return sum(label != IGNORED for label in self.targets())
 
     def loss(self, model: torch.nn.Module) -> torch.Tensor:
         """Sum of the cross-entropy over the supervised tokens."""
-        logits = logits_of(model, self).logits[0, :-1].float()
-        return F.cross_entropy(logits, torch.tensor(self.labels[1:]), ignore_index=IGNORED, reduction="sum")
+        targets = torch.tensor(self.targets())
+        logits = logits_of(model, self).logits[0, :-1].float()[-len(targets) :]
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
 
 
 @dataclass
@@ -73,6 +79,8 @@ def documents_of(folder: Path, run: dict, part: str) -> list[Document]:
         names = label_names(folder, run)
         for document in documents:
             document.label = names.index(document.label)
+    for document in documents if has_virtual_tokens(run) and not is_classification(run) else []:
+        document.first_is_target = True
     return documents
 
 
@@ -113,6 +121,8 @@ def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.n
         return base.requires_grad_(True)
     if is_started(run):
         return start_adapter(base, run, documents_of(folder, run, "train"))
+    if is_prompt(run):
+        return load_prompt(base, folder / run["adapter"]["init_from"])
     model = PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
     return model.train(base.training)
 
@@ -126,6 +136,8 @@ def parameter_key(name: str) -> str:
 def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     if isinstance(model, PeftModel):
         tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+        if "prompt_embeddings" in tensors:
+            tensors = prompt_tensors(model, tensors)
     else:
         tensors = dict(model.named_parameters())  # a tied head is listed once, as the embedding
     return {key: tensor.detach().clone().contiguous() for key, tensor in tensors.items()}
@@ -200,7 +212,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, training: dict):
 
 def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return {parameter_key(name): p.grad.detach().clone().contiguous() for name, p in named}
+    key_of = parameter_name if getattr(model, "_is_prompt_learning", False) else parameter_key
+    return {key_of(name): p.grad.detach().clone().contiguous() for name, p in named}
 
 
 def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float, int]:

@@ -18,6 +18,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/prompt_text.h"
 #include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -140,7 +141,8 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
 /// The run's adapter options with the additions of its task.
 peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
-  return backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  peft::MethodOptions options = backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  return with_prompt_text(std::move(options), config.model);
 }
 
 std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
@@ -171,7 +173,8 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
-    base.model->body->hidden(nn::evaluation_pass(batch));
+    const nn::Body& body = *base.model->body;
+    body.hidden(nn::evaluation_pass(batch).with_virtual_tokens(body.virtual_tokens()));
   }
 }
 

@@ -152,6 +152,16 @@ std::vector<Choice> method_choices() {
        [](const RunConfig& run) { return run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload; },
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "one of the two", "a recorded pass cannot move activations to host memory"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
+       std::nullopt,
+       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) {
+         return run.adapter.as<peft::PromptTuningOptions>() != nullptr || run.adapter.as<peft::PTuningOptions>() != nullptr;
+       },
+       std::nullopt,
+       {{"training.cuda_graphs", only({false}), "false", "a recorded pass has no room for the labels of first tokens"}}},
       {"adapter.use_dora",
        [](const RunConfig& run) {
          const auto* const lora = run.adapter.as<peft::LoraOptions>();

@@ -14,6 +14,14 @@ Tensor Tap::forward(const Tensor& x_TD, const Pass& pass) const {
   return y_TD;
 }
 
+int64_t EmbeddingTap::virtual_tokens() const {
+  int64_t count = 0;
+  for (const std::unique_ptr<Attachment>& attachment : attachments()) {
+    count += attachment->enabled ? attachment->virtual_tokens() : 0;
+  }
+  return count;
+}
+
 Kept Tap::kept() const {
   Kept kept;
   for (const std::unique_ptr<Attachment>& attachment : attachments()) {

@@ -7,6 +7,9 @@
 
 #include "lora/base/error.h"
 #include "peft/lora.h"
+#include "peft/p_tuning.h"
+#include "peft/prefix_tuning.h"
+#include "peft/prompt_tuning.h"
 
 namespace lora::peft {
 
@@ -18,13 +21,33 @@ Adapter read_stored_lora(const AdapterFolder& folder, const MethodOptions& optio
 }
 
 /// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
-constexpr std::array<MethodEntry, 1> kMethods{{
+constexpr std::array<MethodEntry, 4> kMethods{{
     {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
      [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
        return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
      },
      [](const MethodOptions& options, nn::Model& model) { require_lora_targets(*options.as<LoraOptions>(), model); },
      [](const MethodOptions& options) { return changes_base(options.as<LoraOptions>()->init); }, read_stored_lora, nullptr},
+    {kPrefixTuning, [](const MethodOptions& options) { return options.as<PrefixOptions>() != nullptr; },
+     [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+       return attach_prefix(*options.as<PrefixOptions>(), model, base, seed, adapter_name);
+     },
+     [](const MethodOptions& options, nn::Model& model) { require_prefix_places(*options.as<PrefixOptions>(), model); },
+     [](const MethodOptions&) { return false; }, nullptr, "adds keys and values to attention"},
+    {kPromptTuning, [](const MethodOptions& options) { return options.as<PromptTuningOptions>() != nullptr; },
+     [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+       return attach_prompt(*options.as<PromptTuningOptions>(), model, base, seed, adapter_name);
+     },
+     [](const MethodOptions& options, nn::Model& model) {
+       require_prompt_place(*options.as<PromptTuningOptions>(), kPromptTuning, model);
+     },
+     [](const MethodOptions&) { return false; }, nullptr, "adds virtual tokens before each document"},
+    {kPTuning, [](const MethodOptions& options) { return options.as<PTuningOptions>() != nullptr; },
+     [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+       return attach_p_tuning(*options.as<PTuningOptions>(), model, base, seed, adapter_name);
+     },
+     [](const MethodOptions& options, nn::Model& model) { require_prompt_place(*options.as<PTuningOptions>(), kPTuning, model); },
+     [](const MethodOptions&) { return false; }, nullptr, "adds virtual tokens before each document"},
 }};
 
 }  // namespace

@@ -50,10 +50,11 @@ TEST(Taps, StandAfterEachBlockAndInAttention) {
       EXPECT_NE(host, place);  // target_modules does not see it
     }
   }
-  ASSERT_EQ(names.size(), 9U);
-  EXPECT_EQ(names[3], "model.layers.1.self_attn");
-  EXPECT_EQ(names[4], "model.layers.1.attention_adapters");
-  EXPECT_EQ(names[5], "model.layers.1.output_adapters");
+  ASSERT_EQ(names.size(), 10U);
+  EXPECT_EQ(names[0], "model.embed_tokens.virtual_tokens");
+  EXPECT_EQ(names[4], "model.layers.1.self_attn");
+  EXPECT_EQ(names[5], "model.layers.1.attention_adapters");
+  EXPECT_EQ(names[6], "model.layers.1.output_adapters");
 }
 
 TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {

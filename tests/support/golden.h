@@ -13,13 +13,13 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama, families, classification or quantized/training (scripts/golden/README.md).
+/// One case of tests/data/llama, families, classification, quantized/training or prompts (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
   explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(lora::test::data_folder()) / "llama" / name) {
-    for (const char* other : {"families", "classification", "quantized/training"}) {
+    for (const char* other : {"families", "classification", "quantized/training", "prompts"}) {
       if (!std::filesystem::exists(folder)) {
         folder = std::filesystem::path(lora::test::data_folder()) / other / name;
       }
@@ -77,5 +77,11 @@ inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bia
 
 /// Adapters on a base that bitsandbytes quantised while it was loaded.
 inline const std::vector<std::string> kQuantizedCases{"nf4", "nf4_dq", "fp4", "int8", "nf4_dora"};
+
+/// Virtual tokens: prefix tuning, prompt tuning and P-tuning.
+inline const std::vector<std::string> kPromptCases{"prefix",       "prefix_projection",   "prefix_gpt2",
+                                                   "prefix_llama_classes", "prefix_bert_classes", "prompt",
+                                                   "prompt_gemma", "prompt_gpt2",         "prompt_bert_classes",
+                                                   "prompt_roberta_classes", "p_tuning",  "p_tuning_lstm"};
 
 }  // namespace lora::test

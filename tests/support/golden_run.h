@@ -111,10 +111,11 @@ class GoldenRun {
 /// Mean loss of each document of a batch, which is computed in one pass.
 inline std::vector<double> document_losses(nn::Model& model, const nn::Batch& batch) {
   const at::Tensor losses = train::token_scores(model, batch).loss_S.to(at::kDouble);
+  const nn::Batch read = nn::with_virtual_tokens(batch, model.body->virtual_tokens());
   std::vector<double> result;
   int64_t begin = 0;
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    const at::Tensor labels = batch.labels().labels_T.slice(0, batch.layout.host_offsets[d], batch.layout.host_offsets[d + 1]);
+    const at::Tensor labels = read.labels().labels_T.slice(0, read.layout.host_offsets[d], read.layout.host_offsets[d + 1]);
     const int64_t count = (labels != nn::kIgnoreLabel).sum().item<int64_t>();
     result.push_back(losses.slice(0, begin, begin + count).mean().item<double>());
     begin += count;

@@ -65,6 +65,8 @@ class Attachment {
   virtual KeyPrefix key_prefix(const Pass& pass) const;
   /// The number of these keys. A document's tokens take the positions after them, as after PEFT's past_key_values.
   virtual int64_t prefix_length() const { return 0; }
+  /// The number of virtual tokens before each document whose embeddings it gives, for a kind that is attached behind the embeddings.
+  virtual int64_t virtual_tokens() const { return 0; }
 
   std::string adapter;  ///< the adapter's name
   bool enabled = true;  ///< whether it is in use

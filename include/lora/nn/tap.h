@@ -15,6 +15,7 @@ class Tap : public Host {
   const char* kind() const override { return "Tap"; }
   bool can_be_saved() const override { return false; }
 
+  int64_t dim() const { return dim_; }
   /// x_TD, through what the adapter in use attached (Attachment::tap).
   Tensor forward(const Tensor& x_TD, const Pass& pass) const;
   /// What a pass keeps of it per token until backward.
@@ -22,6 +23,20 @@ class Tap : public Host {
 
  private:
   int64_t dim_;
+};
+
+/// The tap behind a transformer's table of tokens, where a method gives the embeddings of virtual tokens (nn::virtual_token).
+class EmbeddingTap : public Tap {
+ public:
+  /// @param scale by which the table's rows were multiplied before they come here.
+  EmbeddingTap(const std::string& name, int64_t dim, double scale) : Tap(name, dim), scale_(scale) {}
+
+  double scale() const { return scale_; }
+  /// The number of virtual tokens that the adapter in use puts before each document.
+  int64_t virtual_tokens() const;
+
+ private:
+  double scale_;
 };
 
 }  // namespace lora::nn

@@ -39,7 +39,7 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions> options_;
+  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions> options_;
 };
 
 }  // namespace lora::peft

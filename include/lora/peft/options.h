@@ -110,4 +110,51 @@ struct LoraOptions : ExtraOptions {
   EvaOptions eva;
 };
 
+/// What the methods have in common that learn virtual tokens: PEFT's PromptLearningConfig.
+struct PromptOptions : ExtraOptions {
+  int64_t num_virtual_tokens = 0;  ///< 0: not given
+  std::optional<int64_t> encoder_hidden_size;  ///< of the network that computes the virtual tokens; none: token_dim
+  /// Sizes of the base as PEFT writes them, which must be those of the model; none: not given.
+  std::optional<int64_t> token_dim, num_layers, num_attention_heads, num_transformer_submodules;
+};
+
+inline constexpr const char* kPrefixTuning = "PREFIX_TUNING";
+
+/// Prefix tuning (Li & Liang 2021): PEFT's PrefixTuningConfig.
+struct PrefixOptions : PromptOptions {
+  bool prefix_projection = false;          ///< a network computes the keys and values
+  std::optional<std::string> init_weights;  ///< "zero"; none: random
+};
+
+inline constexpr const char* kPromptTuning = "PROMPT_TUNING";
+
+/// How the rows of prompt tuning are initialised.
+enum class PromptInit {
+  kRandom,       ///< N(0, 1), which is large next to most embeddings
+  kSampleVocab,  ///< the embeddings of random tokens
+  kText,         ///< the embeddings of a text's tokens, repeated or cut
+};
+inline constexpr EnumTable<PromptInit, 3> kPromptInits{
+    {{{PromptInit::kRandom, "RANDOM"}, {PromptInit::kSampleVocab, "SAMPLE_VOCAB"}, {PromptInit::kText, "TEXT"}}}};
+
+/// Prompt tuning (Lester et al. 2021): PEFT's PromptTuningConfig.
+struct PromptTuningOptions : PromptOptions {
+  PromptInit prompt_tuning_init = PromptInit::kRandom;
+  std::optional<std::string> prompt_tuning_init_text;
+  std::optional<std::string> tokenizer_name_or_path;
+  std::vector<int32_t> text_ids;  ///< the tokens of the text, which whoever has a tokenizer sets before the adapter is attached
+};
+
+inline constexpr const char* kPTuning = "P_TUNING";
+
+/// The network that computes P-tuning's virtual tokens.
+enum class PromptNetwork { kMlp, kLstm };
+inline constexpr EnumTable<PromptNetwork, 2> kPromptNetworks{{{{PromptNetwork::kMlp, "MLP"}, {PromptNetwork::kLstm, "LSTM"}}}};
+
+/// P-tuning (Liu et al. 2021): PEFT's PromptEncoderConfig.
+struct PTuningOptions : PromptOptions {
+  PromptNetwork encoder_reparameterization_type = PromptNetwork::kMlp;
+  int64_t encoder_num_layers = 2;  ///< of the LSTM
+};
+
 }  // namespace lora::peft
