@@ -15,6 +15,7 @@ namespace lora::nn {
 using at::Tensor;
 
 struct LowRank;
+class Norm;
 struct Pass;
 
 /// A projection in one pass, as the attachments of its host see it. T tokens, I inputs, O outputs.
@@ -41,6 +42,16 @@ struct KeyPrefix {
   Tensor values_NKE;
 };
 
+/// The end of a block: its output and what it meets in the residual stream. T tokens, D channels.
+struct BlockOutput {
+  Tensor block_TD;
+  Tensor residual_TD;          ///< the stream before the block
+  const Norm* norm = nullptr;  ///< the norm of their sum, as in BERT; null: none
+
+  /// The stream after the block: norm(residual + block).
+  Tensor sum() const;
+};
+
 /// What one adapter adds to one host. A host keeps its attachments in one list, in the order in which they were attached, whatever
 /// their kinds; each kind says what it trains, what it computes and what it keeps for backward.
 class Attachment {
@@ -59,8 +70,10 @@ class Attachment {
   virtual Tensor project(const ProjectionCall& call, const Tensor& y_TO) const;
   /// The same for a table. @param x_TD the rows with the attachments before it.
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
-  /// What takes the place of a block's output x_TD, for a kind that is attached to a tap.
-  virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
+  /// What takes the place of a block's output (block_TD), for a kind that is attached to a tap.
+  virtual Tensor tap(const BlockOutput& output, const Pass& pass) const;
+  /// Whether tap() gives the stream after the block: nothing is added to it, and no norm follows.
+  virtual bool replaces_sum() const { return false; }
   /// The keys and values before those of each document, for a kind that is attached to attention.
   virtual KeyPrefix key_prefix(const Pass& pass) const;
   /// The number of these keys. The positions of a document's tokens start behind them, as behind PEFT's past_key_values.

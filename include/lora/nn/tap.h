@@ -4,8 +4,8 @@
 
 namespace lora::nn {
 
-/// A place in a layer where a method can attach a module of its own, such as a bottleneck (Houlsby et al. 2019). Without one it passes its
-/// input on and costs nothing. A tap has no weights and is not among a model's hosts: target_modules does not match it. Its name is that
+/// The place in a layer where a block's output enters the residual stream, and where a method can attach a module of its own, such as a
+/// bottleneck (Houlsby et al. 2019). A tap has no weights and is not among a model's hosts: target_modules does not match it. Its name is that
 /// of the module which the adapters library (adapterhub.ml) puts in this place.
 class Tap : public Host {
  public:
@@ -15,8 +15,9 @@ class Tap : public Host {
   const char* kind() const override { return "Tap"; }
   bool can_be_saved() const override { return false; }
 
-  /// x_TD, through what the adapter in use attached (Attachment::tap).
-  Tensor forward(const Tensor& x_TD, const Pass& pass) const;
+  /// The stream after the block, with what the adapter in use attached (Attachment::tap).
+  Tensor forward(const BlockOutput& output, const Pass& pass) const;
+  int64_t dim() const { return dim_; }
   /// What a pass keeps of it per token until backward.
   Kept kept() const;
 
