@@ -226,8 +226,25 @@ bool starts_from_data(const RunConfig& config) {
   return peft::starts_from_data(config.adapter) && !config.adapter->init_from;
 }
 
+namespace {
+
+/// Names the model by its config.json; a TorchScript module has none.
+void describe_model(const Json& config, peft::BaseReference& reference) {
+  if (!config.is_object()) {
+    return;
+  }
+  reference.model_type = config.value("model_type", "");
+  const auto classes = config.find("architectures");
+  if (classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+    reference.model_class = classes->front().get<std::string>();
+  }
+}
+
+}  // namespace
+
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  describe_model(labels != nullptr ? classifier_config(base.config, *labels) : base.config, reference);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
   reference.quantization = base.quantization;
   if (config.model.quantises() && !base.quantization.empty()) {

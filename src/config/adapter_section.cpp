@@ -2,6 +2,7 @@
 #include <array>
 
 #include "config/adapter_entry.h"
+#include "config/bottleneck_section.h"
 #include "config/lora_section.h"
 #include "config/stored_adapter.h"
 #include "lora/peft/method.h"
@@ -11,8 +12,9 @@ namespace lora::config {
 namespace {
 
 /// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
-constexpr std::array<AdapterEntry, 1> kAdapterEntries{{
+constexpr std::array<AdapterEntry, 2> kAdapterEntries{{
     {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
+    {peft::kBottleneck, read_bottleneck_section, read_stored_bottleneck, bottleneck_schema},
 }};
 
 /// The method of the config, or null after reporting an unknown one at `at`.
