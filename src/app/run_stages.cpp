@@ -151,8 +151,10 @@ std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
-    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names)
-                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+    const std::optional<std::vector<std::string>>& patterns = config.training.train_parameters;
+    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names, patterns)
+                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names),
+                                                 patterns);
   }
   if (starts_from_data(config)) {
     // Throws for modules or ranks that its pass cannot start with.

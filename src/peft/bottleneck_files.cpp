@@ -36,15 +36,6 @@ std::string with_current_name(std::string key) {
   return key;
 }
 
-/// Where the part of a key begins, behind the adapter's name; npos: it is no key of a bottleneck. The name may contain dots.
-size_t part_of(const std::string& key, size_t name_begin) {
-  size_t found = std::string::npos;
-  for (const char* part : {".adapter_down.", ".adapter_up.", ".adapter_norm_before.", ".adapter_norm_after.", ".scaling"}) {
-    found = std::min(found, key.find(part, name_begin));
-  }
-  return found;
-}
-
 /// The adapter's tensors under the names that we write.
 StoredTensors without_name(const std::vector<io::NamedTensor>& tensors, const std::string& where) {
   StoredTensors stored;
@@ -53,8 +44,8 @@ StoredTensors without_name(const std::vector<io::NamedTensor>& tensors, const st
     const std::string key = with_current_name(tensor.name);
     const size_t place = key.find(kAdapters);
     const size_t begin = place == std::string::npos ? place : place + std::string(kAdapters).size();
-    const size_t part = place == std::string::npos ? place : part_of(key, begin);
-    if (part == std::string::npos || part < begin) {
+    const size_t part = place == std::string::npos ? place : key.find('.', begin);  // no name of a module contains a dot
+    if (part == std::string::npos) {
       model_error(where, "has a tensor that belongs to no bottleneck: found '" + printable(tensor.name, 120) +
                              "', expected names such as model.layers.0.output_adapters.adapters.NAME.adapter_down.0.weight");
     }
