@@ -33,7 +33,8 @@ Tensor Layer::feed_forward(const Tensor& x_TD, const nn::Pass& pass) const {
 }
 
 nn::BlockOutput Layer::output(const Tensor& x_TD, const Tensor& block_TD, const nn::Norm* after) const {
-  return parts_.placement == NormPlacement::kOnSum ? nn::BlockOutput{block_TD, x_TD, after} : nn::BlockOutput{normed(block_TD, after), x_TD};
+  const bool is_on_sum = parts_.placement == NormPlacement::kOnSum;
+  return is_on_sum ? nn::BlockOutput{block_TD, x_TD, after} : nn::BlockOutput{normed(block_TD, after), x_TD};
 }
 
 Tensor Layer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {

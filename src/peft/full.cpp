@@ -21,7 +21,10 @@ class Full : public Method {
  public:
   Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names,
        const std::optional<std::vector<std::string>>& patterns)
-      : config_(std::move(config)), file_names_(std::move(file_names)), weights_(model.base_parameters()), is_partial_(patterns.has_value()) {
+      : config_(std::move(config)),
+        file_names_(std::move(file_names)),
+        weights_(model.base_parameters()),
+        is_partial_(patterns.has_value()) {
     config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
     for (const nn::Host* host : model.hosts()) {
       for (const nn::BaseWeight& weight : host->weights()) {
@@ -87,9 +90,9 @@ class Full : public Method {
         for (const nn::Parameter& weight : weights_) {
           names.push_back(weight.name);
         }
-        config_error(kPatterns, "matches no weight: found '" + printable(match.entry) + "', expected a regular expression that is found in " +
-                                    "one of the " + counted(static_cast<int64_t>(names.size()), "name") + " " +
-                                    join(names, ", ", kShown));
+        config_error(kPatterns, "matches no weight: found '" + printable(match.entry) +
+                                    "', expected a regular expression that is found in one of the " +
+                                    counted(static_cast<int64_t>(names.size()), "name") + " " + join(names, ", ", kShown));
       }
     }
   }

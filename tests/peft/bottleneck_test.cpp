@@ -31,7 +31,7 @@ at::Tensor states_of(const models::BaseModel& base) {
 }
 
 /// A method with values that change what the model computes.
-std::unique_ptr<Method> attached(const BottleneckOptions& options, const models::BaseModel& base, const std::string& name = "default") {
+std::unique_ptr<Method> with_values(const BottleneckOptions& options, const models::BaseModel& base, const std::string& name = "default") {
   auto method = attach_adapter(options, *base.model, "base", 1, name);
   const at::NoGradGuard no_grad;
   for (const nn::Parameter& parameter : method->parameters()) {
@@ -40,7 +40,7 @@ std::unique_ptr<Method> attached(const BottleneckOptions& options, const models:
   return method;
 }
 
-std::vector<std::string> names_of(const Method& method) {
+std::vector<std::string> parameter_names(const Method& method) {
   std::vector<std::string> names;
   for (const nn::Parameter& parameter : method.parameters()) {
     names.push_back(parameter.name);
@@ -48,7 +48,7 @@ std::vector<std::string> names_of(const Method& method) {
   return names;
 }
 
-BottleneckOptions starting(BottleneckOptions options, const std::filesystem::path& folder) {
+BottleneckOptions from_folder(BottleneckOptions options, const std::filesystem::path& folder) {
   options.init_from = folder;
   return options;
 }
@@ -73,7 +73,7 @@ TEST(Bottleneck, SitsWhereTheOptionsSay) {
   const auto method = attach_adapter(options, *base.model, "base", 1);
   const std::string attention = "model.layers.1.attention_adapters.adapters.default.";
   const std::string output = "model.layers.1.output_adapters.adapters.default.";
-  EXPECT_THAT(names_of(*method),
+  EXPECT_THAT(parameter_names(*method),
               ElementsAre(attention + "adapter_down.0.weight", attention + "adapter_down.0.bias", attention + "adapter_up.weight",
                           attention + "adapter_up.bias", output + "adapter_down.0.weight", output + "adapter_down.0.bias",
                           output + "adapter_up.weight", output + "adapter_up.bias"));
@@ -120,7 +120,7 @@ TEST(Bottleneck, AFolderOfTheLibraryComesBack) {
   options.ln_before = options.ln_after = true;
   options.scaling = BottleneckScaling::kChannel;
   const models::BaseModel base = tiny_llama();
-  const auto method = attached(options, base);
+  const auto method = with_values(options, base);
   const test::TemporaryFolder folder;
   method->save(folder.path());
   EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"adapter.safetensors", "adapter_config.json"}));
@@ -138,7 +138,7 @@ TEST(Bottleneck, AFolderOfTheLibraryComesBack) {
   EXPECT_TRUE(file.contains(place + "adapter_down.1.weight"));
 
   const models::BaseModel again = tiny_llama();
-  const auto loaded = attach_adapter(starting(options, folder.path()), *again.model, "base", 7, "mine");
+  const auto loaded = attach_adapter(from_folder(options, folder.path()), *again.model, "base", 7, "mine");
   test::expect_equal(states_of(again), states_of(base));
   const models::BaseModel resumed = tiny_llama();
   const auto same = attach_adapter(options, *resumed.model, "base", 3);
@@ -149,10 +149,10 @@ TEST(Bottleneck, AFolderOfTheLibraryComesBack) {
 TEST(Bottleneck, SeveralOnOneBaseAreUsedInTurn) {
   const models::BaseModel base = tiny_llama(), alone = tiny_llama();
   const at::Tensor bare = states_of(base);
-  const auto one = attached(bottleneck_of(BottleneckKind::kSeqBn), base, "one");
-  const auto two = attached(bottleneck_of(BottleneckKind::kParBn), base, "two");
+  const auto one = with_values(bottleneck_of(BottleneckKind::kSeqBn), base, "one");
+  const auto two = with_values(bottleneck_of(BottleneckKind::kParBn), base, "two");
   nn::use_adapter(*base.model, "two");
-  const auto same = attached(bottleneck_of(BottleneckKind::kParBn), alone, "two");
+  const auto same = with_values(bottleneck_of(BottleneckKind::kParBn), alone, "two");
   test::expect_equal(states_of(base), states_of(alone));
   nn::use_adapter(*base.model, "");
   test::expect_equal(states_of(base), bare);
@@ -166,7 +166,7 @@ TEST(Bottleneck, NothingIsMergedOrConverted) {
   const models::BaseModel base = tiny_llama();
   const BottleneckOptions options = bottleneck_of(BottleneckKind::kSeqBn);
   const test::TemporaryFolder folder;
-  attached(options, base)->save(folder.path());
+  with_values(options, base)->save(folder.path());
   expect_error(ErrorKind::kModel, {"is no change of weights", "BOTTLENECK", "layers that are not linear"},
                [&] { read_adapter(folder.path(), options); });
 }
@@ -193,7 +193,7 @@ TEST(Bottleneck, PlacesThatTheModelLacksAreErrors) {
 TEST(Bottleneck, EveryFaultOfAFileIsNamed) {
   const BottleneckOptions options = bottleneck_of(BottleneckKind::kSeqBn);
   const models::BaseModel base = tiny_llama();
-  const auto method = attached(options, base);
+  const auto method = with_values(options, base);
   const test::TemporaryFolder folder;
   method->save(folder.path());
   const io::SafetensorsFile file(folder / kBottleneckWeightsFile);
@@ -243,7 +243,7 @@ TEST(Bottleneck, OlderFilesAreRead) {
   BottleneckOptions options = bottleneck_of(BottleneckKind::kDoubleSeqBn);
   options.reduction_factor = 2.5;
   options.reduction_of_layers = {{0, 4}};
-  const auto method = attach_adapter(starting(options, stored), *base.model, "base", 0);
+  const auto method = attach_adapter(from_folder(options, stored), *base.model, "base", 0);
   const test::TemporaryFolder folder;
   const io::SafetensorsFile file(stored / kBottleneckWeightsFile);
   std::vector<io::NamedTensor> older;
@@ -255,7 +255,7 @@ TEST(Bottleneck, OlderFilesAreRead) {
   }
   io::save_tensors(folder / kBottleneckWeightsFile, older, {});
   const models::BaseModel again = models::load_base_model(model, 0);
-  const auto read = attach_adapter(starting(options, folder.path()), *again.model, "base", 0);
+  const auto read = attach_adapter(from_folder(options, folder.path()), *again.model, "base", 0);
   test::expect_equal(states_of(again), states_of(base));
 }
 

@@ -79,8 +79,9 @@ inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bia
 inline const std::vector<std::string> kSomeWeightsCases{"some_weights"};
 
 /// Bottleneck adapters of the adapters library.
-inline const std::vector<std::string> kBottleneckCases{"seq_llama", "double_llama", "parallel_llama", "norms_llama",      "double_gpt2",
-                                                       "seq_bert",  "double_bert",  "plus_bert",      "post_add_roberta", "parallel_distilbert"};
+inline const std::vector<std::string> kBottleneckCases{
+    "seq_llama", "double_llama", "parallel_llama", "norms_llama",      "double_gpt2",
+    "seq_bert",  "double_bert",  "plus_bert",      "post_add_roberta", "parallel_distilbert"};
 
 /// Adapters on a base that bitsandbytes quantised while it was loaded.
 inline const std::vector<std::string> kQuantizedCases{"nf4", "nf4_dq", "fp4", "int8", "nf4_dora"};

@@ -5,8 +5,8 @@
 namespace lora::nn {
 
 /// The place in a layer where a block's output enters the residual stream, and where a method can attach a module of its own, such as a
-/// bottleneck (Houlsby et al. 2019). A tap has no weights and is not among a model's hosts: target_modules does not match it. Its name is that
-/// of the module which the adapters library (adapterhub.ml) puts in this place.
+/// bottleneck (Houlsby et al. 2019). A tap has no weights and is not among a model's hosts: target_modules does not match it. Its name is
+/// that of the module which the adapters library (adapterhub.ml) puts in this place.
 class Tap : public Host {
  public:
   /// @param dim channels of the block's output.
