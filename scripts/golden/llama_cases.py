@@ -194,6 +194,12 @@ CASES = {
         adapter=None,
         training=training(max_steps=10, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.2, max_grad_norm=6.0,
                           adam_epsilon=1e-6)),
+    # some weights without an adapter: a whole layer's, biases everywhere, and the tied table
+    "some_weights": Case(
+        seed=20, num_rows=17, first_length=9,
+        shape=small_shape(tie_word_embeddings=True, attention_bias=True, mlp_bias=True), adapter=None,
+        training=training(warmup_steps=2, weight_decay=0.2, max_grad_norm=3.0, adam_epsilon=1e-6,
+                          train_parameters=[r"layers\.1\.(mlp|post)", r"_proj\.bias$", "embed_tokens"])),
 }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def check_padded(model, documents) -> None:
 def num_trainable(model) -> int:
     if isinstance(model, peft.PeftModel):
         return model.get_nb_trainable_parameters()[0]
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str, torch.Tensor]]:

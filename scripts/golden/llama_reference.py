@@ -7,6 +7,7 @@ made: a case is a folder with run.json, a lora-train config, and the files that 
 import json
 import math
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,10 @@ def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
 def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.nn.Module:
     base = base_of(folder, run, attention)
     if run["adapter"] is None:
-        return base.requires_grad_(True)
+        patterns = run["training"].get("train_parameters") or [""]
+        for name, parameter in base.named_parameters():
+            parameter.requires_grad_(any(re.search(pattern, name) for pattern in patterns))
+        return base
     if is_started(run):
         return start_adapter(base, run, documents_of(folder, run, "train"))
     if is_prompt(run):
@@ -139,7 +143,8 @@ def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         if "prompt_embeddings" in tensors:
             tensors = prompt_tensors(model, tensors)
     else:
-        tensors = dict(model.named_parameters())  # a tied head is listed once, as the embedding
+        # a tied head is listed once, as the embedding
+        tensors = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {key: tensor.detach().clone().contiguous() for key, tensor in tensors.items()}
 
 

@@ -153,8 +153,10 @@ std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
-    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names)
-                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+    const std::optional<std::vector<std::string>>& patterns = config.training.train_parameters;
+    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names, patterns)
+                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names),
+                                                 patterns);
   }
   if (starts_from_data(config)) {
     // Throws for modules or ranks that its pass cannot start with.
@@ -229,8 +231,25 @@ bool starts_from_data(const RunConfig& config) {
   return peft::starts_from_data(config.adapter) && !config.adapter->init_from;
 }
 
+namespace {
+
+/// Names the model by its config.json; a TorchScript module has none.
+void describe_model(const Json& config, peft::BaseReference& reference) {
+  if (!config.is_object()) {
+    return;
+  }
+  reference.model_type = config.value("model_type", "");
+  const auto classes = config.find("architectures");
+  if (classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+    reference.model_class = classes->front().get<std::string>();
+  }
+}
+
+}  // namespace
+
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  describe_model(labels != nullptr ? classifier_config(base.config, *labels) : base.config, reference);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
   reference.quantization = base.quantization;
   if (config.model.quantises() && !base.quantization.empty()) {

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "config/adapter_entry.h"
+#include "config/bottleneck_section.h"
 #include "config/lora_section.h"
 #include "config/p_tuning_section.h"
 #include "config/prefix_section.h"
@@ -14,11 +15,12 @@ namespace lora::config {
 namespace {
 
 /// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
-constexpr std::array<AdapterEntry, 4> kAdapterEntries{{
+constexpr std::array<AdapterEntry, 5> kAdapterEntries{{
     {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
     {peft::kPrefixTuning, read_prefix_section, read_stored_prefix, prefix_schema},
     {peft::kPromptTuning, read_prompt_section, read_stored_prompt, prompt_schema},
     {peft::kPTuning, read_p_tuning_section, read_stored_p_tuning, p_tuning_schema},
+    {peft::kBottleneck, read_bottleneck_section, read_stored_bottleneck, bottleneck_schema},
 }};
 
 /// The method of the config, or null after reporting an unknown one at `at`.

@@ -5,8 +5,8 @@
 #include "config/eva_table.h"
 #include "config/loftq_field.h"
 #include "config/method_keys.h"
+#include "config/regex_check.h"
 #include "config/schema_check.h"
-#include "lora/base/regex.h"
 #include "lora/base/text.h"
 
 namespace lora::config {
@@ -18,17 +18,6 @@ using peft::LoraOptions;
 using peft::ModuleChoice;
 
 constexpr int64_t kLargestRank = 65536;
-
-/// Reports `pattern` if it is not a valid regular expression.
-void check_regex(const std::string& pattern, const ConfigPlace& at) {
-  try {
-    Regex(pattern, at.path, ErrorKind::kConfig);
-  } catch (const Error& error) {
-    const std::string prefix = "[" + at.path + "] ";
-    const std::string message = error.what();
-    at.add(message.starts_with(prefix) ? message.substr(prefix.size()) : message);
-  }
-}
 
 bool is_all_linear(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });

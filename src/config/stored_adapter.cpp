@@ -4,6 +4,7 @@
 #include <array>
 #include <system_error>
 
+#include "config/bottleneck_section.h"
 #include "config/rule.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -123,7 +124,7 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   try {
     Json config = read_json(folder / peft::kAdapterConfigFile, ErrorKind::kModel);
     if (config.is_object()) {
-      return config;
+      return with_library_keys(config);
     }
     at.add("found " + shown(config) + " in its " + peft::kAdapterConfigFile + ", expected an object", ErrorKind::kModel);
   } catch (const Error& error) {

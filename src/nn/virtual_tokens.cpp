@@ -7,7 +7,7 @@ namespace lora::nn {
 
 namespace {
 
-/// Labels of the batch behind the virtual tokens: the last of them predicts the first token.
+/// Labels of the batch with virtual tokens before each document: the last of them predicts the first token.
 TokenLabels labels_after(const TokenLabels& own, const PrefixedDocuments& places, int64_t count) {
   const Tensor begins_D = places.layout().offsets.slice(0, 0, -1).to(at::kLong);
   const Tensor last_F = begins_D.index_select(0, own.first_documents_F) + count - 1;

@@ -7,7 +7,6 @@
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
-#include "lora/base/random.h"
 #include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/low_rank_svd.h"

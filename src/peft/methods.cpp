@@ -6,6 +6,7 @@
 #include <array>
 
 #include "lora/base/error.h"
+#include "peft/bottleneck.h"
 #include "peft/lora.h"
 #include "peft/p_tuning.h"
 #include "peft/prefix_tuning.h"
@@ -21,7 +22,7 @@ Adapter read_stored_lora(const AdapterFolder& folder, const MethodOptions& optio
 }
 
 /// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
-constexpr std::array<MethodEntry, 4> kMethods{{
+constexpr std::array<MethodEntry, 5> kMethods{{
     {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
      [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
        return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
@@ -48,6 +49,12 @@ constexpr std::array<MethodEntry, 4> kMethods{{
      },
      [](const MethodOptions& options, nn::Model& model) { require_prompt_place(*options.as<PTuningOptions>(), kPTuning, model); },
      [](const MethodOptions&) { return false; }, nullptr, "adds virtual tokens before each document"},
+    {kBottleneck, [](const MethodOptions& options) { return options.as<BottleneckOptions>() != nullptr; },
+     [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+       return attach_bottleneck(*options.as<BottleneckOptions>(), model, base, seed, adapter_name);
+     },
+     [](const MethodOptions& options, nn::Model& model) { require_bottleneck_places(*options.as<BottleneckOptions>(), model); },
+     [](const MethodOptions&) { return false; }, nullptr, "adds layers that are not linear"},
 }};
 
 }  // namespace

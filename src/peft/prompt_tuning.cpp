@@ -23,9 +23,9 @@ class PromptRows : public nn::Attachment {
   std::vector<Tensor> tensors() const override { return encoder_->tensors(); }
   int64_t virtual_tokens() const override { return encoder_->num_tokens(); }
 
-  Tensor tap(const Tensor& x_TD, const nn::Pass& pass) const override {
+  Tensor look_up(const nn::LookupCall& call, const Tensor& x_TD) const override {
     // All tokens take part: selecting some would make the host wait for the device.
-    const Tensor number_T = nn::virtual_token(0) - pass.batch().tokens().ids_T;
+    const Tensor number_T = nn::virtual_token(0) - call.ids_T;
     const Tensor rows_ND = encoder_->channels(0, encoder_->width()).to(x_TD.scalar_type());
     return at::where(number_T.ge(0).unsqueeze(1), at::embedding(rows_ND, number_T.clamp_min(0)), x_TD);
   }
@@ -41,7 +41,7 @@ nn::EmbeddingTap& prompt_place(const char* peft_type, nn::Model& model) {
     }
   }
   config_error("adapter.peft_type", std::string("found \"") + peft_type +
-                                        "\", which adds virtual tokens behind the embeddings, expected a method for a model whose "
+                                        "\", which adds virtual tokens after the embeddings, expected a method for a model whose "
                                         "embeddings are not known, such as \"LORA\"");
 }
 

@@ -19,7 +19,7 @@ namespace {
 struct Factor : nn::Attachment {
   Factor(std::string adapter, double factor) : Attachment(std::move(adapter)), factor(test::trained(at::full({1}, factor, at::kFloat))) {}
 
-  at::Tensor tap(const at::Tensor& x_TD, const nn::Pass&) const override { return x_TD * factor; }
+  at::Tensor tap(const nn::BlockOutput& output, const nn::Pass&) const override { return output.block_TD * factor; }
   std::vector<at::Tensor> tensors() const override { return {factor}; }
   nn::Kept kept(int64_t out_features) const override { return {out_features, 0}; }
 

@@ -13,13 +13,13 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama, families, classification, quantized/training or prompts (scripts/golden/README.md).
+/// One case of tests/data/llama, families, classification, quantized/training, prompts or bottleneck (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
   explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(lora::test::data_folder()) / "llama" / name) {
-    for (const char* other : {"families", "classification", "quantized/training", "prompts"}) {
+    for (const char* other : {"families", "classification", "quantized/training", "prompts", "bottleneck"}) {
       if (!std::filesystem::exists(folder)) {
         folder = std::filesystem::path(lora::test::data_folder()) / other / name;
       }
@@ -74,6 +74,14 @@ inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 /// Cases about what is trained besides the usual pairs; they have no tensors of the base model.
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
                                                          "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
+
+/// Some weights of the base, without an adapter.
+inline const std::vector<std::string> kSomeWeightsCases{"some_weights"};
+
+/// Bottleneck adapters of the adapters library.
+inline const std::vector<std::string> kBottleneckCases{
+    "seq_llama", "double_llama", "parallel_llama", "norms_llama",      "double_gpt2",
+    "seq_bert",  "double_bert",  "plus_bert",      "post_add_roberta", "parallel_distilbert"};
 
 /// Adapters on a base that bitsandbytes quantised while it was loaded.
 inline const std::vector<std::string> kQuantizedCases{"nf4", "nf4_dq", "fp4", "int8", "nf4_dora"};

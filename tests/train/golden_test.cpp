@@ -276,6 +276,10 @@ INSTANTIATE_TEST_SUITE_P(FullClassification, GoldenTraining, testing::ValuesIn(t
                          [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Prompts, GoldenTraining, testing::ValuesIn(test::kPromptCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(SomeWeights, GoldenTraining, testing::ValuesIn(test::kSomeWeightsCases),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Bottleneck, GoldenTraining, testing::ValuesIn(test::kBottleneckCases),
+                         [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTraining, testing::ValuesIn(test::kQuantizedCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Llama, GoldenTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 

@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "lora/peft/bottleneck_options.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
@@ -39,7 +40,7 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions> options_;
+  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions> options_;
 };
 
 }  // namespace lora::peft
