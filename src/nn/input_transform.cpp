@@ -1,6 +1,7 @@
 #include "lora/nn/input_transform.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/ops/lora_linear.h"
 

@@ -1,6 +1,7 @@
 #include "lora/nn/output_scale.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 namespace lora::nn {
 

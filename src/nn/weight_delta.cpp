@@ -1,6 +1,7 @@
 #include "lora/nn/weight_delta.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/random.h"
 #include "lora/nn/pass.h"

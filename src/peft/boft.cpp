@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "lora/base/error.h"
 #include "lora/nn/input_transform.h"

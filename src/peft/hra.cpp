@@ -53,7 +53,10 @@ class HouseholderReflections : public nn::InputTransform {
 class Hra : public Formula {
  public:
   explicit Hra(HraOptions options) : options_(std::move(options)) {
-    if (options_.r % 2 != 0 && options_.init_weights && !options_.init_from) {
+    if (options_.init_weights && !options_.init_from && options_.apply_GS) {
+      log::warn("[adapter.apply_GS] the adapter does not start as the unchanged model: directions that cancel in pairs cannot be "
+                "orthonormalised. PEFT starts from their rounding errors.");
+    } else if (options_.init_weights && !options_.init_from && options_.r % 2 != 0) {
       log::warn("[adapter.r] found " + std::to_string(options_.r) +
                 ": with an odd number of reflections the adapter does not start as the unchanged model, as in PEFT. Choose an even one.");
     }
@@ -61,7 +64,8 @@ class Hra : public Formula {
 
   std::string name() const override { return "HRA"; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
-    return {{kDirections, {projection.inputs, options_.r}, options_.init_weights && options_.r % 2 == 0 ? FirstValues(pairs) : kaiming()}};
+    const bool cancels = options_.init_weights && options_.r % 2 == 0 && !options_.apply_GS;
+    return {{kDirections, {projection.inputs, options_.r}, cancels ? FirstValues(pairs) : kaiming()}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
     return std::make_shared<const HouseholderReflections>(tensors.at(kDirections), options_.apply_GS);
