@@ -110,6 +110,11 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
   return config;
 }
 
+std::string targeted_config_text(nlohmann::json config, const ModuleChoice& targets) {
+  config["target_modules"] = choice_json(targets);
+  return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+}
+
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
   nlohmann::json config = shared_config(options, kLora, base_name);
   config.erase("eva_config");

@@ -14,7 +14,7 @@ namespace {
 /// y = s ⊙ (W x') + b with x' = x · blockdiag(R): a rotation of the input and a factor for each output. The butterfly has one factor.
 class BoftRotation : public nn::InputTransform {
  public:
-  explicit BoftRotation(const PartTensors& tensors) : blocks_1NBB_(tensors.at("boft_R")), scale_O1_(tensors.at("boft_s")) {}
+  BoftRotation(const std::string& module, const PartTensors& tensors) : blocks_1NBB_(part_of(tensors, module, "boft_R")), scale_O1_(part_of(tensors, module, "boft_s")) {}
 
   std::vector<io::NamedTensor> tensors() const override { return {{"boft_R", blocks_1NBB_}, {"boft_s", scale_O1_}}; }
   Tensor transform(const Tensor& x_TI) const override {
@@ -58,8 +58,8 @@ class Boft : public Formula {
     return {{"boft_R", {1, projection.inputs / size, size, size}, options_.init_weights ? constant(0) : random},
             {"boft_s", {projection.outputs, 1}, options_.init_weights ? constant(1) : random}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
-    return std::make_shared<const BoftRotation>(tensors);
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
+    return std::make_shared<const BoftRotation>(module, tensors);
   }
 
  private:

@@ -4,7 +4,17 @@
 
 #include <cmath>
 
+#include "lora/base/error.h"
+
 namespace lora::peft {
+
+const Tensor& part_of(const PartTensors& tensors, const std::string& module, const std::string& name) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) {
+    model_error(module + "." + name, "is missing in the adapter's file: found other tensors of the module, expected this one too");
+  }
+  return found->second;
+}
 
 FirstValues constant(double value) {
   return [value](const Tensor& tensor, const at::Generator&) { tensor.fill_(value); };

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lora/base/json.h"
 #include "lora/io/tensors.h"
 #include "lora/nn/projection_change.h"
 #include "lora/peft/formula_options.h"
@@ -42,14 +43,24 @@ struct FormulaPart {
 /// The tensors of one projection by the names of their parts.
 using PartTensors = std::map<std::string, Tensor>;
 
+/// The tensor of this name. Throws model Error if a file lacks it.
+const Tensor& part_of(const PartTensors& tensors, const std::string& module, const std::string& name);
+
 class Formula {
  public:
   virtual ~Formula() = default;
 
   virtual std::string name() const = 0;  ///< "LoHa"
+  /// Whether PEFT has it for Conv1D.
+  virtual bool takes_conv1d() const { return false; }
+  /// Used if target_modules is null. @param of_lora the family's default for LoRA, which most methods share.
+  virtual std::vector<std::string> default_targets(const std::vector<std::string>& of_lora) const { return of_lora; }
+  /// Adds keys without which PEFT would not read the adapter as it is meant.
+  virtual void complete(nlohmann::json&) const {}
   /// The tensors for a projection. Throws config Error for one that the method cannot change with these options.
   virtual std::vector<FormulaPart> parts(const ProjectionFacts& projection) const = 0;
-  /// The change that these tensors make. `tensors` are those of parts(), of which a file may lack none.
+  /// The change that these tensors make. `tensors` are those of parts(). Throws model Error
+  /// for one that is missing.
   virtual std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const = 0;
 
   /// Creates the fixed tensors that all projections share. Called before change() when there is no file that holds them.

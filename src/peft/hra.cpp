@@ -67,8 +67,8 @@ class Hra : public Formula {
     const bool cancels = options_.init_weights && options_.r % 2 == 0 && !options_.apply_GS;
     return {{kDirections, {projection.inputs, options_.r}, cancels ? FirstValues(pairs) : kaiming()}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
-    return std::make_shared<const HouseholderReflections>(tensors.at(kDirections), options_.apply_GS);
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
+    return std::make_shared<const HouseholderReflections>(part_of(tensors, module, kDirections), options_.apply_GS);
   }
 
  private:

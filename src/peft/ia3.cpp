@@ -39,13 +39,15 @@ class Ia3 : public Formula {
   explicit Ia3(Ia3Options options) : options_(std::move(options)) {}
 
   std::string name() const override { return "IA3"; }
+  bool takes_conv1d() const override { return true; }
+  std::vector<std::string> default_targets(const std::vector<std::string>&) const override { return {}; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const std::vector<int64_t> shape =
         is_feedforward(projection.module) ? std::vector<int64_t>{1, projection.inputs} : std::vector<int64_t>{projection.outputs, 1};
     return {{kFactors, shape, options_.init_ia3_weights ? constant(1) : standard_normal()}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
-    const Tensor& factors = tensors.at(kFactors);
+    const Tensor& factors = part_of(tensors, module, kFactors);
     if (is_feedforward(module)) {
       return std::make_shared<const Ia3Inputs>(factors);
     }

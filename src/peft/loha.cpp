@@ -11,11 +11,11 @@ namespace {
 /// ΔW = scale · (w1_a w1_b) ⊙ (w2_a w2_b). R rank.
 class HadamardDelta : public nn::WeightDelta {
  public:
-  HadamardDelta(const PartTensors& tensors, double scale)
-      : w1_a_OR_(tensors.at("hada_w1_a")),
-        w1_b_RI_(tensors.at("hada_w1_b")),
-        w2_a_OR_(tensors.at("hada_w2_a")),
-        w2_b_RI_(tensors.at("hada_w2_b")),
+  HadamardDelta(const std::string& module, const PartTensors& tensors, double scale)
+      : w1_a_OR_(part_of(tensors, module, "hada_w1_a")),
+        w1_b_RI_(part_of(tensors, module, "hada_w1_b")),
+        w2_a_OR_(part_of(tensors, module, "hada_w2_a")),
+        w2_b_RI_(part_of(tensors, module, "hada_w2_b")),
         scale_(scale) {}
 
   std::vector<io::NamedTensor> tensors() const override {
@@ -43,7 +43,7 @@ class Loha : public Formula {
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
     const int64_t rank = pattern_value(options_.rank_pattern, module, options_.r, "adapter.rank_pattern");
     const double alpha = pattern_value(options_.alpha_pattern, module, options_.alpha, "adapter.alpha_pattern");
-    return std::make_shared<const HadamardDelta>(tensors, alpha / static_cast<double>(rank));
+    return std::make_shared<const HadamardDelta>(module, tensors, alpha / static_cast<double>(rank));
   }
 
  private:

@@ -72,11 +72,11 @@ class Miss : public Formula {
     }
     return {{kBlock, {rank, projection.outputs}, start}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
     if (options_.kind == MissKind::kBat) {
-      return std::make_shared<const BatDelta>(tensors.at(kBlock));
+      return std::make_shared<const BatDelta>(part_of(tensors, module, kBlock));
     }
-    return std::make_shared<const BlockDelta>(tensors.at(kBlock), options_.miss_dropout);
+    return std::make_shared<const BlockDelta>(part_of(tensors, module, kBlock), options_.miss_dropout);
   }
 
  private:

@@ -53,6 +53,13 @@ class Oft : public Formula {
   explicit Oft(OftOptions options) : options_(std::move(options)) {}
 
   std::string name() const override { return "OFT"; }
+  /// PEFT refuses files without a version as older than this layout.
+  void complete(nlohmann::json& config) const override {
+    config["r"] = options_.r;
+    config["oft_block_size"] = options_.oft_block_size;
+    config["use_cayley_neumann"] = options_.use_cayley_neumann;
+    config["peft_version"] = "0.21.2";
+  }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const bool is_by_size = options_.r == 0;
     const int64_t given = is_by_size ? options_.oft_block_size : options_.r;
@@ -65,8 +72,8 @@ class Oft : public Formula {
     const int64_t blocks = options_.block_share ? 1 : projection.inputs / size;
     return {{kBlocks, {blocks, size * (size - 1) / 2}, options_.init_weights ? constant(0) : kaiming()}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
-    return std::make_shared<const OftRotation>(tensors.at(kBlocks), options_);
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
+    return std::make_shared<const OftRotation>(part_of(tensors, module, kBlocks), options_);
   }
 
  private:

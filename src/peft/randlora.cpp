@@ -16,10 +16,10 @@ namespace {
 /// random rows under learned factors: lambda [R, N] of the rows, gamma [N, M] of the columns. M is the smaller side of W, X the larger.
 class RandLoraDelta : public nn::WeightDelta {
  public:
-  RandLoraDelta(const PartTensors& tensors, Tensor A_R1M, Tensor B_XNR, double scale, double dropout)
+  RandLoraDelta(const std::string& module, const PartTensors& tensors, Tensor A_R1M, Tensor B_XNR, double scale, double dropout)
       : WeightDelta(dropout),
-        lambda_RN_(tensors.at("randlora_lambda")),
-        gamma_NM_(tensors.at("randlora_gamma")),
+        lambda_RN_(part_of(tensors, module, "randlora_lambda")),
+        gamma_NM_(part_of(tensors, module, "randlora_gamma")),
         A_R1M_(std::move(A_R1M)),
         B_XNR_(std::move(B_XNR)),
         scale_(scale) {}
@@ -61,15 +61,16 @@ class RandLora : public Formula {
   explicit RandLora(RandLoraOptions options) : options_(std::move(options)) {}
 
   std::string name() const override { return "RandLoRA"; }
+  bool takes_conv1d() const override { return true; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const int64_t smaller = std::min(projection.inputs, projection.outputs);
     const int64_t bases = bases_of(smaller, options_.r);
     return {{"randlora_lambda", {options_.r, bases}, constant(0)},
             {"randlora_gamma", {bases, smaller}, constant(1.0 / static_cast<double>(std::max(bases, smaller)))}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
     const double scale = options_.randlora_alpha / static_cast<double>(options_.r);
-    return std::make_shared<const RandLoraDelta>(tensors, A_R1M_, B_XNR_, scale, options_.randlora_dropout);
+    return std::make_shared<const RandLoraDelta>(module, tensors, A_R1M_, B_XNR_, scale, options_.randlora_dropout);
   }
 
   /// As PEFT draws them: in bfloat16 from one generator, A and then B base by base, each divided by its deviation.

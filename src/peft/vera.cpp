@@ -15,10 +15,10 @@ namespace {
 /// ΔW = diag(b) B diag(d) A with A and B random, fixed and cut out of a pair that fits the widest projection. R rank.
 class VeraDelta : public nn::WeightDelta {
  public:
-  VeraDelta(const PartTensors& tensors, Tensor A_RM, Tensor B_MR, double dropout)
+  VeraDelta(const std::string& module, const PartTensors& tensors, Tensor A_RM, Tensor B_MR, double dropout)
       : WeightDelta(dropout),
-        lambda_b_O_(tensors.at("vera_lambda_b")),
-        lambda_d_R_(tensors.at("vera_lambda_d")),
+        lambda_b_O_(part_of(tensors, module, "vera_lambda_b")),
+        lambda_d_R_(part_of(tensors, module, "vera_lambda_d")),
         A_RM_(std::move(A_RM)),
         B_MR_(std::move(B_MR)) {}
 
@@ -43,11 +43,12 @@ class Vera : public Formula {
   explicit Vera(VeraOptions options) : options_(std::move(options)) {}
 
   std::string name() const override { return "VeRA"; }
+  bool takes_conv1d() const override { return true; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     return {{"vera_lambda_b", {projection.outputs}, constant(0)}, {"vera_lambda_d", {options_.r}, constant(options_.d_initial)}};
   }
-  std::shared_ptr<const nn::ProjectionChange> change(const std::string&, const PartTensors& tensors) const override {
-    return std::make_shared<const VeraDelta>(tensors, A_RM_, B_MR_, options_.vera_dropout);
+  std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
+    return std::make_shared<const VeraDelta>(module, tensors, A_RM_, B_MR_, options_.vera_dropout);
   }
 
   /// From one generator, so that PEFT draws the same numbers: first A, then B, Kaiming-uniform with a = 0.

@@ -4,6 +4,17 @@
 // The options of the methods that change projections by a formula (peft/formula.h): PEFT's keys with PEFT's defaults.
 namespace lora::peft {
 
+/// The methods' peft_types.
+inline constexpr const char* kIa3 = "IA3";
+inline constexpr const char* kVera = "VERA";
+inline constexpr const char* kLoha = "LOHA";
+inline constexpr const char* kLokr = "LOKR";
+inline constexpr const char* kOft = "OFT";
+inline constexpr const char* kBoft = "BOFT";
+inline constexpr const char* kHra = "HRA";
+inline constexpr const char* kMiss = "MISS";
+inline constexpr const char* kRandLora = "RANDLORA";
+
 /// IA3 (Liu et al. 2022): learned factors of a projection's outputs, or of the inputs of feed-forward modules.
 struct Ia3Options : TargetOptions {
   ModuleChoice feedforward_modules;

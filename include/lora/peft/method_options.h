@@ -3,6 +3,7 @@
 #include <utility>
 #include <variant>
 
+#include "lora/peft/formula_options.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
@@ -39,7 +40,9 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions> options_;
+  std::variant<FullFineTuning, LoraOptions, Ia3Options, VeraOptions, LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions,
+               RandLoraOptions>
+      options_;
 };
 
 }  // namespace lora::peft
