@@ -2,6 +2,7 @@
 #include <array>
 
 #include "config/adapter_entry.h"
+#include "config/formula_section.h"
 #include "config/lora_section.h"
 #include "config/stored_adapter.h"
 #include "lora/peft/method.h"
@@ -11,8 +12,17 @@ namespace lora::config {
 namespace {
 
 /// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
-constexpr std::array<AdapterEntry, 1> kAdapterEntries{{
+constexpr std::array<AdapterEntry, 10> kAdapterEntries{{
     {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
+    formula_entry<peft::Ia3Options, peft::kIa3>(),
+    formula_entry<peft::VeraOptions, peft::kVera>(),
+    formula_entry<peft::LohaOptions, peft::kLoha>(),
+    formula_entry<peft::LokrOptions, peft::kLokr>(),
+    formula_entry<peft::OftOptions, peft::kOft>(),
+    formula_entry<peft::BoftOptions, peft::kBoft>(),
+    formula_entry<peft::HraOptions, peft::kHra>(),
+    formula_entry<peft::MissOptions, peft::kMiss>(),
+    formula_entry<peft::RandLoraOptions, peft::kRandLora>(),
 }};
 
 /// The method of the config, or null after reporting an unknown one at `at`.

@@ -14,7 +14,8 @@ namespace {
 /// y = s ⊙ (W x') + b with x' = x · blockdiag(R): a rotation of the input and a factor for each output. The butterfly has one factor.
 class BoftRotation : public nn::InputTransform {
  public:
-  BoftRotation(const std::string& module, const PartTensors& tensors) : blocks_1NBB_(part_of(tensors, module, "boft_R")), scale_O1_(part_of(tensors, module, "boft_s")) {}
+  BoftRotation(const std::string& module, const PartTensors& tensors)
+      : blocks_1NBB_(part_of(tensors, module, "boft_R")), scale_O1_(part_of(tensors, module, "boft_s")) {}
 
   std::vector<io::NamedTensor> tensors() const override { return {{"boft_R", blocks_1NBB_}, {"boft_s", scale_O1_}}; }
   Tensor transform(const Tensor& x_TI) const override {
