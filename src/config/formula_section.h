@@ -30,7 +30,8 @@ void check_keys(const peft::BoftOptions& options, const ConfigPlace& at);
 template <typename Options>
 void add_bias(Table<Options>& table, const std::string& only) {
   Rule rule = one_of({"none", "all", only});
-  table.custom({"bias", "Biases of the base model to train: none, all, or " + only + " (those of the adapted modules).", rule.schema, "none",
+  const std::string description = "Biases of the base model to train: none, all, or " + only + " (those of the adapted modules).";
+  table.custom({"bias", description, rule.schema, "none",
                 [rule](const Json& value, Options& options, const ConfigPlace& at) {
                   if (accept(rule, value, at)) {
                     options.bias = value == "none" ? peft::TrainedBias::kNone

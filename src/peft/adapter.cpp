@@ -222,7 +222,7 @@ void require_low_rank(const Adapter& adapter, const std::string& what) {
   const std::vector<FormulaUpdate> formulas = of_kind<FormulaUpdate>(adapter.updates);
   if (!formulas.empty()) {
     model_error(adapter.weights_file.string(), "cannot be " + what + ": found an adapter of " + formulas.front().formula->name() +
-                                                   ", expected one of LoRA. lora-merge merges it into its base.");
+                                                   ", expected one of LoRA (lora-merge merges it into its base)");
   }
 }
 

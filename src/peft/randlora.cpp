@@ -12,8 +12,8 @@ namespace lora::peft {
 
 namespace {
 
-/// ΔW = scale · U V, or its transpose for a weight with fewer outputs than inputs. U holds N random bases of rank R side by side, V the same
-/// random rows under learned factors: lambda [R, N] of the rows, gamma [N, M] of the columns. M is the smaller side of W, X the larger.
+/// ΔW = scale · U V, or its transpose for a weight with fewer outputs than inputs. U holds N random bases of rank R side by side, V the
+/// same random rows under learned factors: lambda [R, N] of the rows, gamma [N, M] of the columns. M is the smaller side of W, X the larger.
 class RandLoraDelta : public nn::WeightDelta {
  public:
   RandLoraDelta(const std::string& module, const PartTensors& tensors, Tensor A_R1M, Tensor B_XNR, double scale, double dropout)

@@ -31,18 +31,18 @@ Tensor rotated(const Tensor& x_TI, const Tensor& R_NBB) {
   return x_NTB.bmm(R_NBB).transpose(0, 1).reshape(x_TI.sizes());
 }
 
-int64_t divisor_next_to(int64_t wanted, int64_t dimension) {
-  if (wanted >= dimension) {
+int64_t divisor_next_to(int64_t requested, int64_t dimension) {
+  if (requested >= dimension) {
     return dimension;
   }
-  int64_t higher = wanted, lower = wanted;
+  int64_t higher = requested, lower = requested;
   while (dimension % higher != 0) {
     ++higher;
   }
   while (dimension % lower != 0) {
     --lower;
   }
-  return wanted - lower <= higher - wanted ? lower : higher;
+  return requested - lower <= higher - requested ? lower : higher;
 }
 
 }  // namespace lora::peft

@@ -17,7 +17,7 @@ Tensor cayley(const Tensor& Q_NBB);
 /// Each block of each row of x_TI times its matrix: x · blockdiag(R). One matrix serves all blocks.
 Tensor rotated(const Tensor& x_TI, const Tensor& R_NBB);
 
-/// The divisor of `dimension` that is next to `wanted`, the smaller of two; `dimension` if `wanted` is not less.
-int64_t divisor_next_to(int64_t wanted, int64_t dimension);
+/// The divisor of `dimension` that is next to `requested`, the smaller of two; `dimension` if `requested` is not less.
+int64_t divisor_next_to(int64_t requested, int64_t dimension);
 
 }  // namespace lora::peft

@@ -72,7 +72,7 @@ std::vector<FormulaCase> all_cases() {
   return all;
 }
 
-const io::SafetensorsFile& expected() {
+const io::SafetensorsFile& formulas_file() {
   static const io::SafetensorsFile kFile(test::kData / "peft_formulas/formulas.safetensors");
   return kFile;
 }
@@ -80,17 +80,17 @@ const io::SafetensorsFile& expected() {
 /// One adapted layer of the file. Its weight is stored as [in, out] if it is "turned" (Conv1D).
 struct Layer {
   Layer(const std::string& case_name, std::string module) : module(std::move(module)), prefix(case_name + "." + this->module + ".") {
-    for (const std::string& name : expected().names()) {
+    for (const std::string& name : formulas_file().names()) {
       if (name.starts_with(prefix + "part.")) {
-        parts[name.substr(prefix.size() + 5)] = test::trained(expected().tensor(name));
+        parts[name.substr(prefix.size() + 5)] = test::trained(formulas_file().tensor(name));
       }
     }
     bias_O = has("bias") ? std::optional(get("bias")) : std::nullopt;
   }
 
-  Tensor get(const std::string& what) const { return expected().tensor(prefix + what); }
+  Tensor get(const std::string& what) const { return formulas_file().tensor(prefix + what); }
   bool has(const std::string& what) const {
-    const std::vector<std::string> names = expected().names();
+    const std::vector<std::string> names = formulas_file().names();
     return std::find(names.begin(), names.end(), prefix + what) != names.end();
   }
   bool is_turned() const { return module == "turned"; }
@@ -201,7 +201,7 @@ TEST(Formulas, SharedTensorsAreDrawnAsByPeft) {
     draw_shared(c, layers_of(c.name));
     EXPECT_EQ(c.formula->shared().size(), c.name == "ia3" ? 0U : 2U);
     for (const io::NamedTensor& shared : c.formula->shared()) {
-      test::expect_equal(shared.tensor, expected().tensor(c.name + ".shared." + shared.name), c.name + " " + shared.name);
+      test::expect_equal(shared.tensor, formulas_file().tensor(c.name + ".shared." + shared.name), c.name + " " + shared.name);
     }
   }
 }

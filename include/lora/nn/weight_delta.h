@@ -15,7 +15,7 @@ class WeightDelta : public ProjectionChange {
   /// x ΔWᵀ, [T, O]. A formula whose factors are smaller than ΔW multiplies by them instead. @param x_TI float32.
   virtual Tensor multiply(const Tensor& x_TI, const ops::LinearWeight& weight) const;
 
-  /// Where the sum is wider than the input (float32 beside bfloat16), it is rounded once, as in PEFT.
+  /// Where the sum is wider than the input (float32, and the input bfloat16), it is rounded once, as in PEFT.
   Tensor project(const ProjectionCall& call, const Tensor& y_TO) const override;
   Tensor merged_weight(const Tensor& W_OI) const override;
 

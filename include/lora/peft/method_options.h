@@ -40,8 +40,8 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions, Ia3Options, VeraOptions, LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions,
-               RandLoraOptions>
+  std::variant<FullFineTuning, LoraOptions, Ia3Options, VeraOptions, LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions,
+               MissOptions, RandLoraOptions>
       options_;
 };
 
