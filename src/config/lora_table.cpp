@@ -99,7 +99,8 @@ void add_modules_and_ranks(Table<LoraOptions>& table) {
                             "Modules to adapt: names or ends of names, a regular expression for whole names, or all-linear; null: the "
                             "default of the model's family."))
       .example({"q_proj", "v_proj"})
-      .custom(modules_field<LoraOptions>("exclude_modules", &LoraOptions::exclude_modules, false, "Modules to leave out of target_modules."))
+      .custom(modules_field<LoraOptions>("exclude_modules", &LoraOptions::exclude_modules, false,
+                                         "Modules to leave out of target_modules."))
       .example({"lm_head"})
       .custom(layers_field<LoraOptions>())
       .example({0, 1})

@@ -15,6 +15,6 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
 
 /// The text of adapter_config.json for a method that adapts modules.
 /// @param config shared_config() and what the method adds.
-std::string targeted_config_text(nlohmann::json config, const ModuleChoice& targets);
+std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets);
 
 }  // namespace lora::peft

@@ -67,6 +67,8 @@ class Formula {
   virtual void create_shared(const std::vector<ProjectionFacts>&) {}
   /// Takes them from a file, by name; throws model Error for one that is missing or misshapen.
   virtual void take_shared(const PartTensors&) {}
+  /// Moves them to the device of the base, before change().
+  virtual void move_shared(at::Device) {}
   /// Those of them that a file holds, under "base_model.".
   virtual std::vector<io::NamedTensor> shared() const { return {}; }
 };

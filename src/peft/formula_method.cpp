@@ -90,6 +90,7 @@ class FormulaMethod : public Method {
       stored = stored_tensors(*start);
     }
     settle_shared(take_shared_tensors(stored));
+    formula_->move_shared(chosen_.hosts.front()->matrix()->device());
     for (nn::Linear* host : chosen_.hosts) {
       attach_to(*host, seed);
     }
@@ -117,7 +118,7 @@ class FormulaMethod : public Method {
     if (formula_->takes_conv1d()) {
       config["fan_in_fan_out"] = has_turned_weight(*chosen_.hosts.back());  // as in PEFT, the last projection decides
     }
-    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), chosen_.targets));
+    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), options_, chosen_.targets));
   }
 
   void load(const std::filesystem::path& folder) override {
@@ -151,7 +152,7 @@ class FormulaMethod : public Method {
 
   void require_same_shared(const std::string& shared_name, const Tensor& stored, const std::string& where) const {
     for (const io::NamedTensor& own : formula_->shared()) {
-      if (own.name == shared_name && !same_values(own.tensor, stored)) {
+      if (own.name == shared_name && !same_values(own.tensor.cpu(), stored)) {
         model_error(where, "has other values of the fixed tensor " + shared_key(shared_name) +
                                " than this run: expected those of projection_prng_key " + "or of init_from");
       }

@@ -13,7 +13,8 @@ namespace lora::peft {
 namespace {
 
 /// ΔW = scale · U V, or its transpose for a weight with fewer outputs than inputs. U holds N random bases of rank R side by side, V the
-/// same random rows under learned factors: lambda [R, N] of the rows, gamma [N, M] of the columns. M is the smaller side of W, X the larger.
+/// same random rows under learned factors: lambda [R, N] of the rows, gamma [N, M] of the columns. M is the smaller side of W, X the
+/// larger.
 class RandLoraDelta : public nn::WeightDelta {
  public:
   RandLoraDelta(const std::string& module, const PartTensors& tensors, Tensor A_R1M, Tensor B_XNR, double scale, double dropout)
@@ -95,6 +96,10 @@ class RandLora : public Formula {
   void take_shared(const PartTensors& stored) override {
     A_R1M_ = shared_tensor(stored, "randlora_A", 3);
     B_XNR_ = shared_tensor(stored, "randlora_B", 3);
+  }
+  void move_shared(at::Device device) override {
+    A_R1M_ = A_R1M_.to(device);
+    B_XNR_ = B_XNR_.to(device);
   }
   std::vector<io::NamedTensor> shared() const override {
     return options_.save_projection ? std::vector<io::NamedTensor>{{"randlora_A", A_R1M_}, {"randlora_B", B_XNR_}}

@@ -66,6 +66,10 @@ class Vera : public Formula {
     A_RM_ = shared_tensor(stored, "vera_A", 2);
     B_MR_ = shared_tensor(stored, "vera_B", 2);
   }
+  void move_shared(at::Device device) override {
+    A_RM_ = A_RM_.to(device);
+    B_MR_ = B_MR_.to(device);
+  }
   std::vector<io::NamedTensor> shared() const override {
     return options_.save_projection ? std::vector<io::NamedTensor>{{"vera_A", A_RM_}, {"vera_B", B_MR_}} : std::vector<io::NamedTensor>();
   }
