@@ -16,7 +16,6 @@
 #include "lora/peft/base_reference.h"
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
-#include "peft/formula.h"
 #include "peft/keys.h"
 #include "peft/lora.h"
 #include "peft/lora_init.h"
@@ -221,8 +220,8 @@ Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
 void require_low_rank(const Adapter& adapter, const std::string& what) {
   const std::vector<FormulaUpdate> formulas = of_kind<FormulaUpdate>(adapter.updates);
   if (!formulas.empty()) {
-    model_error(adapter.weights_file.string(), "cannot be " + what + ": found an adapter of " + formulas.front().formula->name() +
-                                                   ", expected one of LoRA (lora-merge merges it into its base)");
+    model_error(adapter.weights_file.string(), "cannot be " + what + ": found an adapter of " + method_name(formulas.front()) +
+                                                   ", expected one of LoRA");
   }
 }
 

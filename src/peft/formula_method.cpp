@@ -226,6 +226,10 @@ std::map<std::string, PartTensors> parts_by_module(const AdapterFolder& folder, 
 
 }  // namespace
 
+std::string method_name(const FormulaUpdate& update) {
+  return update.formula->name();
+}
+
 std::string misfit(const FormulaUpdate& update, int64_t inputs, int64_t outputs) {
   std::map<std::string, Tensor> own;
   for (const io::NamedTensor& part : update.change->tensors()) {

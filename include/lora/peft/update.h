@@ -85,6 +85,9 @@ struct FormulaUpdate {
 /// The shapes of the update's tensors that do not fit a weight with these inputs and outputs, for a message; empty: they fit.
 std::string misfit(const FormulaUpdate& update, int64_t inputs, int64_t outputs);
 
+/// The name of the formula's method: "LoHa".
+std::string method_name(const FormulaUpdate& update);
+
 /// One kind of change or another.
 using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor, FormulaUpdate>;
 
