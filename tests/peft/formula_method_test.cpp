@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "adapters.h"
-#include "lora/nn/adapters.h"
+#include "lora/base/file.h"
 #include "lora/peft/combine.h"
 #include "lora/peft/merge.h"
 #include "lora/peft/method.h"
@@ -106,7 +106,7 @@ TEST(FormulaMethod, AFileGivesTheSameModel) {
     const auto read = attached(options, other);
     test::expect_equal(hidden_of(other), hidden_of(base), method->name());
     read->save(again.path());
-    EXPECT_EQ(read_file(folder / test::kWeights), read_file(again / test::kWeights)) << method->name();
+    EXPECT_EQ(read_file(folder / test::kWeights, ErrorKind::kModel), read_file(again / test::kWeights, ErrorKind::kModel)) << method->name();
     add_noise(*read);
     read->load(folder.path());
     test::expect_equal(hidden_of(other), hidden_of(base), method->name());
