@@ -14,7 +14,9 @@ Tensor table_of(io::WeightSource& source, const std::string& name, int64_t num, 
     return stored.tensor.to(options);
   }
   const auto dtype = at::typeMetaToScalarType(options.dtype());
-  return io::decoded(*stored.packed, dtype == at::kDouble ? stored.packed->value_dtype() : dtype).to(options);
+  Tensor table = io::decoded(*stored.packed, dtype == at::kDouble ? stored.packed->value_dtype() : dtype).to(options);
+  source.release(name);
+  return table;
 }
 
 }  // namespace

@@ -174,6 +174,28 @@ TEST(PackedCheckpoint, AGroupLargerThanTheMatrixIsOneGroup) {
   }
 }
 
+TEST(PackedCheckpoint, DecodesWhatCannotStayPacked) {
+  ChangedFolder folder("hqq/4bit");
+  const auto part = [&](const char* name) -> at::Tensor& { return folder.tensor(kModule + "." + name); };
+  // The same codes with a group in each column (axis 0), which runs across the rows of the weight.
+  const at::Tensor bytes = part("W_q"), shape = part("shape").to(at::kLong);
+  const at::Tensor codes = at::cat({bytes.bitwise_right_shift(4), bytes.bitwise_and(15)}).t().contiguous();
+  part("W_q") = codes.slice(0, 0, codes.size(0) / 2).bitwise_left_shift(4).bitwise_or(codes.slice(0, codes.size(0) / 2));
+  part("scale") = part("scale").reshape({1, -1});
+  part("zero") = part("zero").reshape({1, -1});
+  part("axis") = at::zeros_like(part("axis"));
+  const at::Tensor expected = ((codes.to(part("scale").scalar_type()) - part("zero")) * part("scale"))
+                                  .reshape({shape[0].item<int64_t>(), shape[1].item<int64_t>()});
+  const std::unique_ptr<io::Checkpoint> checkpoint = folder.open();
+  EXPECT_FALSE(checkpoint->facts(kModule + ".weight").is_packed);
+  EXPECT_EQ(checkpoint->stored(kModule + ".weight").packed, nullptr);
+  expect_same(checkpoint->tensor(kModule + ".weight"), expected, "axis 0");
+  // Another weight of the folder has groups that cross the ends of rows.
+  EXPECT_TRUE(open_packed(quantized_folder("hqq/4bit"))->notes().front().starts_with("1 weight cannot stay packed"));
+  ASSERT_EQ(checkpoint->notes().size(), 1U);
+  EXPECT_TRUE(checkpoint->notes().front().starts_with("2 weights cannot stay packed")) << checkpoint->notes().front();
+}
+
 TEST(PackedCheckpoint, RefusesOtherVariantsByName) {
   const auto refused = [](const std::string& name, const std::string& key, const Json& value, const std::vector<std::string>& parts) {
     ChangedFolder folder(name);
