@@ -106,7 +106,8 @@ TEST(FormulaMethod, AFileGivesTheSameModel) {
     const auto read = attached(options, other);
     test::expect_equal(hidden_of(other), hidden_of(base), method->name());
     read->save(again.path());
-    EXPECT_EQ(read_file(folder / test::kWeights, ErrorKind::kModel), read_file(again / test::kWeights, ErrorKind::kModel)) << method->name();
+    const std::string written = read_file(folder / test::kWeights, ErrorKind::kModel);
+    EXPECT_EQ(written, read_file(again / test::kWeights, ErrorKind::kModel)) << method->name();
     add_noise(*read);
     read->load(folder.path());
     test::expect_equal(hidden_of(other), hidden_of(base), method->name());
