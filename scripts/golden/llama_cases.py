@@ -24,7 +24,7 @@ class Case:
     seed: int
     shape: dict  # the family's config
     training: dict
-    adapter: dict | None  # LoraConfig; None: full fine-tuning
+    adapter: dict | None  # PEFT's config, of LoRA unless it has a peft_type; None: full fine-tuning
     dialect: str = "v5"  # of config.json: v5 (rope_parameters, dtype) or v4 (rope_theta, rope_scaling, torch_dtype)
     checkpoint_dtype: torch.dtype = torch.float32
     shard_size: str | None = None
@@ -64,6 +64,12 @@ def training(**changes) -> dict:
 
 def lora(**changes) -> dict:
     return dict(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]) | changes
+
+
+def formula(seed: int, peft_type: str, **options) -> Case:
+    """A method that changes projections by a formula; the down projection's inputs and outputs differ."""
+    targets = dict(peft_type=peft_type, target_modules=["q_proj", "v_proj", "down_proj"])
+    return parts_case(seed=seed, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=targets | options, max_grad_norm=0.5)
 
 
 def small_shape(**changes) -> dict:
@@ -187,6 +193,16 @@ CASES = {
     "drifting": parts_case(
         seed=39, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["embed_tokens"], trainable_token_indices={"lm_head": [9, 2, 33]})),
+    "ia3": formula(51, "IA3", feedforward_modules=["down_proj"]),
+    "vera": formula(52, "VERA", r=6),
+    "loha": formula(53, "LOHA", r=3, alpha=5, rank_pattern={"v_proj": 2}),
+    "lokr": formula(54, "LOKR", r=2, alpha=3, decompose_both=True),
+    "oft": formula(55, "OFT", oft_block_size=4),
+    "boft": formula(56, "BOFT", boft_block_size=4),
+    "hra": formula(57, "HRA", r=4),
+    "miss": formula(58, "MISS", r=5),
+    "miss_bat": formula(59, "MISS", r=4, init_weights="bat"),
+    "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
     "full": Case(
         seed=19, dialect="v4", num_rows=13,
         shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,
@@ -248,7 +264,7 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad and "lora_magnitude_vector" not in name:
             noise = torch.randn(parameter.shape, generator=generator)
-            if "lora_" in name:
+            if ".lora_" in name:
                 parameter.copy_((0.3 if "lora_A" in name else 0.15) * noise)
             else:
                 parameter.add_(0.1 * noise)
@@ -270,12 +286,12 @@ def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: t
     model.name_or_path = str(folder.parent / "model")  # PEFT reads it to see whether the vocabulary was changed
     task = "CAUSAL_LM" if case.labels is None else "SEQ_CLS"
     adapted = get_peft_model(model, get_peft_config({"peft_type": "LORA", "task_type": task} | case.adapter))
-    if case.adapter.get("peft_type", "LORA") == "LORA":
-        randomize_adapter(adapted, generator)
-    else:
+    if adapted.active_peft_config.is_prompt_learning:
         from prompt_cases import randomize_prompt, save_encoder  # which imports this module
 
         randomize_prompt(adapted, generator)
+    else:
+        randomize_adapter(adapted, generator)
     adapted.save_pretrained(folder, save_embedding_layers=False)
     if adapted.active_peft_config.is_prompt_learning:
         save_encoder(adapted, folder)

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "app/heat_map.h"
+#include "app/inspect_formulas.h"
 #include "app/inspect_tensors.h"
 #include "app/open_adapter.h"
 #include "app/text_table.h"
@@ -37,8 +38,11 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"lora_bias", update.bias_O.has_value()}};
 }
 
-/// "LoRA", "rsLoRA", "DoRA" or "rsLoRA + DoRA".
+/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", or the name of the adapter's formula.
 std::string method_of(const peft::Adapter& adapter) {
+  if (const auto formulas = peft::of_kind<peft::FormulaUpdate>(adapter.updates); !formulas.empty()) {
+    return peft::method_name(formulas.front());
+  }
   const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
   const bool is_dora = !updates.empty() && updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
@@ -59,6 +63,11 @@ std::vector<peft::LowRankUpdate> in_order(const peft::Adapter& adapter) {
     });
   });
   return updates;
+}
+
+/// Whether formula_modules() gave the modules.
+bool has_formula(const Json& modules) {
+  return !modules.empty() && modules.front().contains("tensors");
 }
 
 std::string shown_value(const Json& value) {
@@ -82,7 +91,9 @@ std::string head_text(const Json& facts) {
   text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
   text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
-  text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  if (!facts["norm_update"].is_null()) {
+    text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  }
   for (const Json& whole : facts["whole_tensors"]) {
     text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
             (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") +
@@ -96,8 +107,11 @@ std::string head_text(const Json& facts) {
 Json adapter_facts(const std::filesystem::path& path) {
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
-  Json modules = Json::array();
+  Json modules = formula_modules(adapter);
   int64_t parameters = 0;
+  for (const Json& module : modules) {
+    parameters += module["num_parameters"].get<int64_t>();
+  }
   double squares = 0;
   for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
@@ -121,12 +135,15 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"config", adapter.config},
           {"num_parameters", parameters},
           {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", std::sqrt(squares)},
+          {"norm_update", has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
           {"whole_tensors", whole}};
 }
 
 std::string adapter_text(const Json& facts, bool colour) {
+  if (has_formula(facts["modules"])) {
+    return head_text(facts) + "\n" + formula_text(facts["modules"]);
+  }
   TextTable table;
   table.add({"module", "rank", "alpha", "scale", "norm A", "norm B", "norm BA", "norm scale*BA", "eff. rank"});
   std::vector<ModuleValue> norms;

@@ -94,7 +94,7 @@ void warn_of_start(const Json& config, const ConfigPlace& at) {
 
 }  // namespace
 
-void check_layers(const peft::LoraOptions& options, const ConfigPlace& at) {
+void check_layers(const peft::TargetOptions& options, const ConfigPlace& at) {
   const bool is_string = options.target_modules.kind == peft::ModuleChoice::Kind::kRegex ||
                          options.target_modules.kind == peft::ModuleChoice::Kind::kAllLinear;
   const auto refuse = [&](const char* key) {

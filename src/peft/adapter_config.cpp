@@ -110,6 +110,12 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
   return config;
 }
 
+std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets) {
+  config["modules_to_save"] = names_json(options.modules_to_save);
+  config["target_modules"] = choice_json(targets);
+  return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+}
+
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
   nlohmann::json config = shared_config(options, kLora, base_name);
   config.erase("eva_config");

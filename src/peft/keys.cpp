@@ -27,6 +27,15 @@ constexpr std::array<RolePart, 7> kParts{{{ParameterRole::kLowRankA, "lora_A", "
                                           {ParameterRole::kEmbeddingB, "lora_embedding_B", ""},
                                           {ParameterRole::kTokenRows, "token_adapter", "trainable_tokens_delta"}}};
 
+/// The tensors of formulas, behind the module's name.
+constexpr std::array<std::string_view, 20> kFormulaParts{
+    "ia3_l",     "vera_lambda_b", "vera_lambda_d", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",  "lokr_w1",         "lokr_w1_a",
+    "lokr_w1_b", "lokr_w2",       "lokr_w2_a",     "lokr_w2_b", "boft_R",    "boft_s",    "miss_block", "randlora_lambda", "randlora_gamma",
+    "hra_u",     "oft_R.weight"};
+/// Those that all modules share: behind "base_model." alone. PEFT repeats RandLoRA's behind each module.
+constexpr std::array<std::string_view, 4> kSharedParts{"vera_A", "vera_B", "randlora_A", "randlora_B"};
+constexpr std::string_view kSharedPrefix = "base_model";
+
 std::string part_text(const RolePart& part) {
   return std::string(part.name) + (part.tensor.empty() ? "" : "." + std::string(part.tensor));
 }
@@ -101,6 +110,31 @@ std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part
   return AdapterKey{joined_path(path.begin(), part), part_text(*end->part), end->part->role};
 }
 
+template <size_t N>
+bool is_in(const std::array<std::string_view, N>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// A tensor of a formula, or of the modules together.
+std::optional<AdapterKey> parse_formula(const Path& path) {
+  if (path.size() == 2 && path[0] == kSharedPrefix && is_in(kSharedParts, path[1])) {
+    return AdapterKey{"", path[1], ParameterRole::kFormula};
+  }
+  for (size_t length = 1; length <= 2 && length < path.size(); ++length) {
+    const auto end = path.end() - static_cast<std::ptrdiff_t>(length);
+    const std::string part = joined_path(end, path.end());
+    if (is_in(kFormulaParts, part)) {
+      return AdapterKey{joined_path(path.begin(), end), part, ParameterRole::kFormula};
+    }
+    if (is_in(kSharedParts, part)) {
+      AdapterKey repeated{joined_path(path.begin(), end), part, ParameterRole::kFormula};
+      repeated.is_idle = true;
+      return repeated;
+    }
+  }
+  return std::nullopt;
+}
+
 /// Removes a wrapper's name from the path, with the adapter's name if that follows. Returns whether the wrapper was there.
 bool erase_wrapper(Path& path, const std::string& wrapper, const std::string& adapter = "") {
   const auto found = std::find(path.begin(), path.end(), wrapper);
@@ -132,6 +166,10 @@ std::string tensor_name(const std::string& module, ParameterRole role) {
   return module + "." + part_text(*part);
 }
 
+std::string shared_key(const std::string& name) {
+  return std::string(kSharedPrefix) + "." + name;
+}
+
 std::string file_key(const std::string& name) {
   return kKeyPrefix + name;
 }
@@ -161,6 +199,9 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   auto [path, has_prefix] = path_of(key);
   if (const auto part = find_in(path); part != path.end()) {
     return parse_pair(path, part);
+  }
+  if (std::optional<AdapterKey> key = parse_formula(path)) {
+    return key;
   }
   return has_prefix ? parse_whole(std::move(path)) : std::nullopt;
 }

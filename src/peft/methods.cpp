@@ -7,6 +7,7 @@
 
 #include "lora/base/error.h"
 #include "peft/bottleneck.h"
+#include "peft/formula_method.h"
 #include "peft/lora.h"
 #include "peft/p_tuning.h"
 #include "peft/prefix_tuning.h"
@@ -21,8 +22,28 @@ Adapter read_stored_lora(const AdapterFolder& folder, const MethodOptions& optio
   return read_lora(folder, *options.as<LoraOptions>());
 }
 
+/// The entry of a method that is a formula, by the type of its options.
+template <typename Options, const char* const& kPeftType>
+constexpr MethodEntry formula_entry() {
+  return {kPeftType, [](const MethodOptions& options) { return options.as<Options>() != nullptr; },
+          [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
+            const Options& own = *options.as<Options>();
+            return attach_formula(own, kPeftType, formula_of(own), model, base, seed, adapter_name);
+          },
+          [](const MethodOptions& options, nn::Model& model) {
+            const Options& own = *options.as<Options>();
+            require_formula_targets(own, *formula_of(own), model);
+          },
+          [](const MethodOptions&) { return false; },
+          [](const AdapterFolder& folder, const MethodOptions& options) {
+            const Options& own = *options.as<Options>();
+            return read_formula(folder, own, formula_of(own));
+          },
+          nullptr};
+}
+
 /// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
-constexpr std::array<MethodEntry, 5> kMethods{{
+constexpr std::array<MethodEntry, 14> kMethods{{
     {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
      [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
        return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
@@ -55,6 +76,15 @@ constexpr std::array<MethodEntry, 5> kMethods{{
      },
      [](const MethodOptions& options, nn::Model& model) { require_bottleneck_places(*options.as<BottleneckOptions>(), model); },
      [](const MethodOptions&) { return false; }, nullptr, "adds layers that are not linear"},
+    formula_entry<Ia3Options, kIa3>(),
+    formula_entry<VeraOptions, kVera>(),
+    formula_entry<LohaOptions, kLoha>(),
+    formula_entry<LokrOptions, kLokr>(),
+    formula_entry<OftOptions, kOft>(),
+    formula_entry<BoftOptions, kBoft>(),
+    formula_entry<HraOptions, kHra>(),
+    formula_entry<MissOptions, kMiss>(),
+    formula_entry<RandLoraOptions, kRandLora>(),
 }};
 
 }  // namespace

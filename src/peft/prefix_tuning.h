@@ -9,7 +9,7 @@
 namespace lora::peft {
 
 /// Attaches trained keys and values before those of each document in every layer (Li & Liang 2021). As in PEFT they are not rotated, and
-/// positions start behind them.
+/// positions start after them.
 std::unique_ptr<Method> attach_prefix(const PrefixOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
                                       const std::string& adapter_name);
 

@@ -19,7 +19,7 @@ std::unique_ptr<Method> attach_prompt(const PromptTuningOptions& options, nn::Mo
 /// Throws what attaching virtual tokens would throw for this model.
 void require_prompt_place(const PromptOptions& options, const char* peft_type, nn::Model& model);
 
-/// Attaches the encoder that `make` returns for rows of this width, behind the embeddings.
+/// Attaches the encoder that `make` returns for rows of this width, after the table of tokens.
 std::unique_ptr<Method> attach_virtual_tokens(const PromptOptions& options, PromptKind kind, nn::Model& model, const BaseReference& base,
                                               const std::string& adapter_name,
                                               const std::function<std::shared_ptr<PromptEncoder>(const nn::EmbeddingTap& place)>& make);

@@ -33,7 +33,8 @@ struct ProjectionCall {
 /// A look-up in a table in one pass. T tokens.
 struct LookupCall {
   const Tensor& ids_T;
-  std::shared_ptr<const ops::LinearWeight> weight;  ///< in use, as a projection's: outputs are channels, inputs are token ids; null after the table
+  /// In use, as a projection's: outputs are channels, inputs are token ids. Null after the table.
+  std::shared_ptr<const ops::LinearWeight> weight;
 };
 
 /// Keys and values that every token sees before those of its own document. N of them, K key heads, E channels of a head.

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "lora/peft/bottleneck_options.h"
+#include "lora/peft/formula_options.h"
 #include "lora/peft/options.h"
 
 namespace lora::peft {
@@ -40,7 +41,9 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions> options_;
+  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions, Ia3Options, VeraOptions,
+               LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions, RandLoraOptions>
+      options_;
 };
 
 }  // namespace lora::peft

@@ -40,7 +40,7 @@ constexpr bool changes_base(LoraInit init) {
 enum class TrainedBias {
   kNone,
   kAll,       ///< all biases of the model
-  kLoraOnly,  ///< the biases of the adapted modules
+  kLoraOnly,  ///< the biases of the adapted modules ("lora_only", "oft_only", …)
 };
 inline constexpr EnumTable<TrainedBias, 3> kTrainedBiases{
     {{{TrainedBias::kNone, "none"}, {TrainedBias::kAll, "all"}, {TrainedBias::kLoraOnly, "lora_only"}}}};
@@ -86,25 +86,29 @@ struct ExtraOptions : AdapterOptions {
   bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
 };
 
+/// The options of a method that adapts modules: which ones.
+struct TargetOptions : ExtraOptions {
+  ModuleChoice target_modules;  ///< kNone: the family's default
+  ModuleChoice exclude_modules;
+  std::optional<std::vector<int64_t>> layers_to_transform;
+  std::vector<std::string> layers_pattern;
+  bool fan_in_fan_out = false;  ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
+};
+
 /// LoRA's peft_type.
 inline constexpr const char* kLora = "LORA";
 
 /// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults. If keeps_base, the pair subtracts
 /// PiSSA's or OLoRA's initialization.
-struct LoraOptions : ExtraOptions {
+struct LoraOptions : TargetOptions {
   int64_t r = 8;
   double lora_alpha = 8;
   double lora_dropout = 0.0;
-  ModuleChoice target_modules;  ///< kNone: the family's default
-  ModuleChoice exclude_modules;
-  std::optional<std::vector<int64_t>> layers_to_transform;
-  std::vector<std::string> layers_pattern;
   std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order, because the first match counts
   std::vector<std::pair<std::string, double>> alpha_pattern;
   bool use_rslora = false;
   bool use_dora = false;        ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
   bool lora_bias = false;       ///< lora_B has a bias
-  bool fan_in_fan_out = false;  ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
