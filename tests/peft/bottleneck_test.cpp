@@ -24,12 +24,6 @@ using ::testing::ElementsAre;
 using test::expect_error;
 using test::tiny_llama;
 
-at::Tensor states_of(const models::BaseModel& base) {
-  const nn::Batch batch = test::batch_of(test::documents_of({7, 4}, 50));
-  const at::NoGradGuard no_grad;
-  return base.model->body->hidden(nn::evaluation_pass(batch));
-}
-
 /// A method with values that change what the model computes.
 std::unique_ptr<Method> with_values(const BottleneckOptions& options, const models::BaseModel& base, const std::string& name = "default") {
   auto method = attach_adapter(options, *base.model, "base", 1, name);
@@ -139,27 +133,27 @@ TEST(Bottleneck, AFolderOfTheLibraryComesBack) {
 
   const models::BaseModel again = tiny_llama();
   const auto loaded = attach_adapter(from_folder(options, folder.path()), *again.model, "base", 7, "mine");
-  test::expect_equal(states_of(again), states_of(base));
+  test::expect_equal(test::hidden_of(*again.model), test::hidden_of(*base.model));
   const models::BaseModel resumed = tiny_llama();
   const auto same = attach_adapter(options, *resumed.model, "base", 3);
   same->load(folder.path());
-  test::expect_equal(states_of(resumed), states_of(base));
+  test::expect_equal(test::hidden_of(*resumed.model), test::hidden_of(*base.model));
 }
 
 TEST(Bottleneck, SeveralOnOneBaseAreUsedInTurn) {
   const models::BaseModel base = tiny_llama(), alone = tiny_llama();
-  const at::Tensor bare = states_of(base);
+  const at::Tensor bare = test::hidden_of(*base.model);
   const auto one = with_values(bottleneck_of(BottleneckKind::kSeqBn), base, "one");
   const auto two = with_values(bottleneck_of(BottleneckKind::kParBn), base, "two");
   nn::use_adapter(*base.model, "two");
   const auto same = with_values(bottleneck_of(BottleneckKind::kParBn), alone, "two");
-  test::expect_equal(states_of(base), states_of(alone));
+  test::expect_equal(test::hidden_of(*base.model), test::hidden_of(*alone.model));
   nn::use_adapter(*base.model, "");
-  test::expect_equal(states_of(base), bare);
+  test::expect_equal(test::hidden_of(*base.model), bare);
   nn::use_adapter(*base.model, "one");
-  EXPECT_FALSE(at::allclose(states_of(base), bare));
+  EXPECT_FALSE(at::allclose(test::hidden_of(*base.model), bare));
   nn::remove_adapters(*base.model);
-  test::expect_equal(states_of(base), bare);
+  test::expect_equal(test::hidden_of(*base.model), bare);
 }
 
 TEST(Bottleneck, NothingIsMergedOrConverted) {
@@ -256,7 +250,7 @@ TEST(Bottleneck, OlderFilesAreRead) {
   io::save_tensors(folder / kBottleneckWeightsFile, older, {});
   const models::BaseModel again = models::load_base_model(model, 0);
   const auto read = attach_adapter(from_folder(options, folder.path()), *again.model, "base", 0);
-  test::expect_equal(states_of(again), states_of(base));
+  test::expect_equal(test::hidden_of(*again.model), test::hidden_of(*base.model));
 }
 
 TEST(Bottleneck, WhatItKeepsIsInTheMemoryOfAPass) {

@@ -61,10 +61,6 @@ std::vector<MethodOptions> every_method() {
           randlora};
 }
 
-std::unique_ptr<Method> attached(const MethodOptions& options, const models::BaseModel& base) {
-  return attach_adapter(options, *base.model, "base", 1);
-}
-
 /// Changes every trained tensor, so that none is as it started.
 void add_noise(const Method& method) {
   const at::NoGradGuard no_grad;
@@ -74,17 +70,12 @@ void add_noise(const Method& method) {
   }
 }
 
-at::Tensor hidden_of(const models::BaseModel& base) {
-  const at::NoGradGuard no_grad;
-  return base.model->body->hidden(nn::evaluation_pass(test::batch_of(test::documents_of({7, 4}, 50))));
-}
-
 TEST(FormulaMethod, StartsAsTheBaseAndTrainsEveryTensor) {
   for (const MethodOptions& options : every_method()) {
     const models::BaseModel base = test::tiny_llama();
-    const at::Tensor before = hidden_of(base);
-    const auto method = attached(options, base);
-    test::expect_close(hidden_of(base), before, 1e-5, method->name());
+    const at::Tensor before = test::hidden_of(*base.model);
+    const auto method = test::attach(options, base);
+    test::expect_close(test::hidden_of(*base.model), before, 1e-5, method->name());
     add_noise(*method);
     const nn::Pass pass = nn::training_pass(test::batch_of(test::documents_of({7, 4}, 50)), 1, 0);
     base.model->body->hidden(pass).square().sum().backward();
@@ -98,26 +89,26 @@ TEST(FormulaMethod, StartsAsTheBaseAndTrainsEveryTensor) {
 TEST(FormulaMethod, AFileGivesTheSameModel) {
   for (MethodOptions options : every_method()) {
     const models::BaseModel base = test::tiny_llama(), other = test::tiny_llama();
-    const auto method = attached(options, base);
+    const auto method = test::attach(options, base);
     add_noise(*method);
     const TemporaryFolder folder, again;
     method->save(folder.path());
     options->init_from = folder.path();
-    const auto read = attached(options, other);
-    test::expect_equal(hidden_of(other), hidden_of(base), method->name());
+    const auto read = test::attach(options, other);
+    test::expect_equal(test::hidden_of(*other.model), test::hidden_of(*base.model), method->name());
     read->save(again.path());
     const std::string written = read_file(folder / test::kWeights, ErrorKind::kModel);
     EXPECT_EQ(written, read_file(again / test::kWeights, ErrorKind::kModel)) << method->name();
     add_noise(*read);
     read->load(folder.path());
-    test::expect_equal(hidden_of(other), hidden_of(base), method->name());
+    test::expect_equal(test::hidden_of(*other.model), test::hidden_of(*base.model), method->name());
   }
 }
 
 TEST(FormulaMethod, AMergedBaseComputesTheSame) {
   for (const MethodOptions& options : every_method()) {
     const models::BaseModel base = test::tiny_llama(), merged = test::tiny_llama();
-    const auto method = attached(options, base);
+    const auto method = test::attach(options, base);
     add_noise(*method);
     const TemporaryFolder folder;
     method->save(folder.path());
@@ -136,14 +127,14 @@ TEST(FormulaMethod, AMergedBaseComputesTheSame) {
       changed += tensor.is_changed() ? 1 : 0;
     }
     EXPECT_EQ(changed, 9U) << method->name();
-    test::expect_close(hidden_of(merged), hidden_of(base), 1e-5, method->name());
+    test::expect_close(test::hidden_of(*merged.model), test::hidden_of(*base.model), 1e-5, method->name());
   }
 }
 
 TEST(FormulaMethod, WhatCannotBeDoneIsAnError) {
   const models::BaseModel base = test::tiny_llama();
   const OftOptions options = blocks_of_four();
-  const auto method = attached(options, base);
+  const auto method = test::attach(options, base);
   const TemporaryFolder folder;
   method->save(folder.path());
   const Adapter adapter = read_adapter(folder.path(), options);
@@ -164,8 +155,8 @@ TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
   const models::BaseModel base = test::tiny_llama();
   LohaOptions options = on_projections(LohaOptions());
   options.target_modules.names = {"embed_tokens"};
-  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "LoHa", "embed_tokens", "expected Linear"}, [&] { attached(options, base); });
-  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default targets"}, [&] { attached(Ia3Options(), base); });
+  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "LoHa", "embed_tokens", "expected Linear"}, [&] { test::attach(options, base); });
+  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default targets"}, [&] { test::attach(Ia3Options(), base); });
 }
 
 }  // namespace
