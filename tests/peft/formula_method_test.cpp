@@ -155,7 +155,8 @@ TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
   const models::BaseModel base = test::tiny_llama();
   LohaOptions options = on_projections(LohaOptions());
   options.target_modules.names = {"embed_tokens"};
-  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "LoHa", "embed_tokens", "expected Linear"}, [&] { test::attach(options, base); });
+  expect_error(ErrorKind::kConfig, {"adapter.target_modules", "LoHa", "embed_tokens", "expected Linear"},
+               [&] { test::attach(options, base); });
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default targets"}, [&] { test::attach(Ia3Options(), base); });
 }
 
