@@ -146,9 +146,9 @@ TEST(FormulaMethod, WhatCannotBeDoneIsAnError) {
   expect_error(ErrorKind::kModel, {"unmerged", "formula", "q_proj"}, [&] { plan_merge(layout, {{adapter, 1, "adapter"}}, true); });
   expect_error(ErrorKind::kModel, {"weight 1", "q_proj"}, [&] { plan_merge(layout, {{adapter, 0.5, "adapter"}}, false); });
   expect_error(ErrorKind::kModel, {"another shape", "oft_R.weight"}, [&] { plan_merge(narrow, {{adapter, 1, "adapter"}}, false); });
-  expect_error(ErrorKind::kModel, {"cannot be combined", "OFT"}, [&] {
-    combine({{adapter, 1, "a"}, {adapter, 1, "b"}}, CombineOptions{.method = "linear"});
-  });
+  CombineOptions linear;
+  linear.method = "linear";
+  expect_error(ErrorKind::kModel, {"cannot be combined", "OFT"}, [&] { combine({{adapter, 1, "a"}, {adapter, 1, "b"}}, linear); });
 }
 
 TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
