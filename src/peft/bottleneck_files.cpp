@@ -202,7 +202,8 @@ std::map<std::string, Tensor> stored_modules(const fs::path& folder) {
     return read_bottleneck_files(folder).head;
   }
   std::map<std::string, Tensor> modules;
-  for (const auto& [name, tensor] : AdapterFolder(folder).tensors()) {
+  const AdapterFolder stored(folder);
+  for (const auto& [name, tensor] : stored.tensors()) {
     if (tensor.role == nn::ParameterRole::kWhole) {
       modules.emplace(name, tensor.tensor);
     }
