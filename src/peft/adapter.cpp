@@ -50,6 +50,8 @@ class AdapterReader {
       modules_[tensor.module].emplace(tensor.role, tensor.tensor);
     } else if (tensor.role == ParameterRole::kTokenRows) {
       add_token_rows(tensor.module, tensor.tensor, adapter);
+    } else if (tensor.role == ParameterRole::kFormula) {
+      faults_["with tensors of another method than LoRA"].push_back(tensor.name);
     } else {
       adapter.updates.emplace_back(HeldTensor{{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }

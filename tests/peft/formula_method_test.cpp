@@ -143,8 +143,8 @@ TEST(FormulaMethod, WhatCannotBeDoneIsAnError) {
     layout.tensors.push_back({parameter.name, parameter.tensor.sizes().vec()});
     narrow.tensors.push_back({parameter.name, {8, 8}});
   }
-  expect_error(ErrorKind::kModel, {"unmerged", "formula", "q_proj"}, [&] { plan_merge(layout, {{adapter, 1, "adapter"}}, true); });
-  expect_error(ErrorKind::kModel, {"weight 1", "q_proj"}, [&] { plan_merge(layout, {{adapter, 0.5, "adapter"}}, false); });
+  expect_error(ErrorKind::kModel, {"unmerged", "formula", "k_proj"}, [&] { plan_merge(layout, {{adapter, 1, "adapter"}}, true); });
+  expect_error(ErrorKind::kModel, {"weight 1", "k_proj"}, [&] { plan_merge(layout, {{adapter, 0.5, "adapter"}}, false); });
   expect_error(ErrorKind::kModel, {"another shape", "oft_R.weight"}, [&] { plan_merge(narrow, {{adapter, 1, "adapter"}}, false); });
   CombineOptions linear;
   linear.method = "linear";
