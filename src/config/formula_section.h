@@ -6,8 +6,10 @@
 #include "config/method_keys.h"
 #include "config/target_fields.h"
 #include "lora/peft/formula_options.h"
+#include "lora/peft/replacement_options.h"
 
-// The sections of methods that are a formula (peft/formula.h). Each has a file with its keys and its rules.
+// The sections of methods that are a formula (peft/formula.h) or train copies of weights (peft/replacement_method.h): they choose modules
+// by target_modules. Each has a file with its keys and its rules.
 namespace lora::config {
 
 /// Adds the keys that belong to one method, without those that all have.
@@ -20,11 +22,15 @@ void add_keys(Table<peft::BoftOptions>& table);
 void add_keys(Table<peft::HraOptions>& table);
 void add_keys(Table<peft::MissOptions>& table);
 void add_keys(Table<peft::RandLoraOptions>& table);
+void add_keys(Table<peft::LnTuningOptions>& table);
+void add_keys(Table<peft::BitFitOptions>& table);
+void add_keys(Table<peft::TrainableTokensOptions>& table);
 
 /// Reports keys that do not go together, in a run's section or a stored adapter's config.
 inline void check_keys(const peft::TargetOptions&, const ConfigPlace&) {}
 void check_keys(const peft::OftOptions& options, const ConfigPlace& at);
 void check_keys(const peft::BoftOptions& options, const ConfigPlace& at);
+void check_keys(const peft::TrainableTokensOptions& options, const ConfigPlace& at);
 
 /// Adds `bias`, whose third value is named after the method: "oft_only".
 template <typename Options>
@@ -58,7 +64,8 @@ const Table<Options>& formula_table(const char* peft_type) {
 /// The adapter of init_from has its shapes and fixed values already.
 inline void check_formula_start(const Json& start, const Json& section, const ConfigPlace& at) {
   for (const char* key : {"r", "rank_pattern", "decompose_both", "decompose_factor", "oft_block_size", "block_share", "use_cayley_neumann",
-                          "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key"}) {
+                          "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key",
+                          "token_indices"}) {
     if (section.contains(key) && start.contains(key) && section[key] != start[key]) {
       at.key(key).add("found " + shown(section[key]) + ", but the adapter of init_from has " + shown(start[key]) +
                       ": remove this key to continue from that adapter");

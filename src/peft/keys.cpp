@@ -5,6 +5,7 @@
 
 #include "lora/base/text.h"
 #include "lora/peft/file_names.h"
+#include "lora/peft/replacement_options.h"
 #include "lora/peft/task.h"
 
 namespace lora::peft {
@@ -166,6 +167,11 @@ std::string tensor_name(const std::string& module, ParameterRole role) {
   return module + "." + part_text(*part);
 }
 
+std::string unwrapped_rows_key(const std::string& key) {
+  const std::string wrapper = ".token_adapter", end = wrapper + ".trainable_tokens_delta";
+  return key.ends_with(end) ? key.substr(0, key.size() - end.size()) + end.substr(wrapper.size()) : key;
+}
+
 std::string shared_key(const std::string& name) {
   return std::string(kSharedPrefix) + "." + name;
 }
@@ -179,7 +185,7 @@ AdapterKeys::AdapterKeys(const Json& config) : saved_(names_in(config, "modules_
     const auto found = config.find(key);
     return found != config.end() && found->is_string() ? found->get<std::string>() : std::string(fallback);
   };
-  trains_biases_ = value("bias", "none") != "none";
+  trains_biases_ = value("bias", "none") != "none" || value("peft_type", "") == kBitFit;
   const std::string task = value("task_type", "");
   if (task == kSequenceClassification || task == "TOKEN_CLS") {
     saved_.insert(saved_.end(), {"classifier", "score"});
@@ -209,6 +215,9 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
 /// A tensor of the base or one that replaces it, possibly under the name of one of PEFT's wrappers.
 std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   AdapterKey key;
+  if (path.size() > 1 && path.back() == "trainable_tokens_delta" && path[path.size() - 2] != "token_adapter") {
+    path.insert(path.end() - 1, "token_adapter");  // TRAINABLE_TOKENS wraps no module
+  }
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {
     const std::string what = tokens + 1 == path.end() ? "" : *(tokens + 1);
     if (const RolePart* rows = find_part(*tokens, what)) {
@@ -223,6 +232,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   const bool is_base_layer = erase_wrapper(path, "base_layer");
   key.is_idle = erase_wrapper(path, "original_module", adapter_name_);
   key.is_copy = erase_wrapper(path, "modules_to_save", adapter_name_);
+  const bool is_norm_copy = erase_wrapper(path, kLnTuningWrapper + 1, adapter_name_);
   const bool is_lora = std::any_of(path.begin(), path.end(), [](const std::string& part) { return part.starts_with("lora_"); });
   if (is_lora || path.size() < 2 || (path.back() != "weight" && path.back() != "bias")) {
     return std::nullopt;
@@ -230,7 +240,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   key.part = path.back();
   key.module = joined_path(path.begin(), path.end() - 1);
   const bool is_trained_bias = key.part == "bias" && trains_biases_;
-  const bool is_trained = key.is_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
+  const bool is_trained = key.is_copy || is_norm_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
   key.of_base = !is_trained || key.is_idle;
   return key;
 }

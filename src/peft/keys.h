@@ -40,6 +40,12 @@ struct AdapterKey {
   std::string name() const { return module.empty() ? part : module + "." + part; }
 };
 
+/// The wrapper of LN tuning around a module's trained copy (HeldTensor::wrapper).
+inline constexpr const char* kLnTuningWrapper = ".ln_tuning_layers";
+
+/// The key of token rows as PEFT's TRAINABLE_TOKENS writes it, which wraps no module: without LoRA's "token_adapter".
+std::string unwrapped_rows_key(const std::string& key);
+
 /// Splits keys according to the adapter's config. It understands every spelling that AdapterFolder lists.
 class AdapterKeys {
  public:

@@ -12,6 +12,7 @@
 #include "peft/p_tuning.h"
 #include "peft/prefix_tuning.h"
 #include "peft/prompt_tuning.h"
+#include "peft/replacement_method.h"
 
 namespace lora::peft {
 
@@ -42,8 +43,31 @@ constexpr MethodEntry formula_entry() {
           nullptr};
 }
 
+std::vector<int64_t> token_indices_of(const TargetOptions&) {
+  return {};
+}
+std::vector<int64_t> token_indices_of(const TrainableTokensOptions& options) {
+  return options.token_indices;
+}
+
+/// The entry of a method that trains copies of the base's weights, by the type of its options.
+template <typename Options, const char* const& kPeftType>
+constexpr MethodEntry replacement_entry() {
+  return {kPeftType, [](const MethodOptions& options) { return options.as<Options>() != nullptr; },
+          [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t, const std::string& adapter_name) {
+            return attach_replacements(*options.as<Options>(), model, base, adapter_name);
+          },
+          [](const MethodOptions& options, nn::Model& model) { require_replacement_targets(*options.as<Options>(), model); },
+          [](const MethodOptions&) { return false; },
+          [](const AdapterFolder& folder, const MethodOptions& options) {
+            const Options& own = *options.as<Options>();
+            return read_replacements(folder, own, token_indices_of(own), kPeftType);
+          },
+          nullptr};
+}
+
 /// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
-constexpr std::array<MethodEntry, 14> kMethods{{
+constexpr std::array<MethodEntry, 17> kMethods{{
     {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
      [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
        return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
@@ -85,6 +109,9 @@ constexpr std::array<MethodEntry, 14> kMethods{{
     formula_entry<HraOptions, kHra>(),
     formula_entry<MissOptions, kMiss>(),
     formula_entry<RandLoraOptions, kRandLora>(),
+    replacement_entry<LnTuningOptions, kLnTuning>(),
+    replacement_entry<BitFitOptions, kBitFit>(),
+    replacement_entry<TrainableTokensOptions, kTrainableTokens>(),
 }};
 
 }  // namespace

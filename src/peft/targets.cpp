@@ -267,24 +267,30 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
   return chosen;
 }
 
-ChosenHosts choose(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets,
-                   const RequireAdaptable& require_adaptable, bool warns) {
-  const std::vector<nn::Host*> hosts = model.hosts();
-  ChosenHosts result;
+/// Everything that the options choose. Records targets and matches.
+std::set<const nn::Host*> chosen_by(const TargetOptions& options, const Exclusion& exclusion, nn::Model& model,
+                                    const std::vector<std::string>& default_targets, bool warns, ChosenHosts& result) {
   result.targets = targets_of(options, default_targets, model);
-  const Exclusion exclusion(options);
   const Meaning meaning(options, result.targets, model);
-  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, warns, result);
+  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, model.hosts(), warns, result);
   if (options.ensure_weight_tying) {
     tie_head(meaning, exclusion, model, chosen, result);
   }
   if (chosen.empty()) {
     config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
   }
-  sort_in(chosen, hosts, require_adaptable, result);
   if (warns) {
-    exclusion.warn_if_idle(hosts);
+    exclusion.warn_if_idle(model.hosts());
   }
+  return chosen;
+}
+
+ChosenHosts choose(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets,
+                   const RequireAdaptable& require_adaptable, bool warns) {
+  const std::vector<nn::Host*> hosts = model.hosts();
+  ChosenHosts result;
+  const Exclusion exclusion(options);
+  sort_in(chosen_by(options, exclusion, model, default_targets, warns, result), hosts, require_adaptable, result);
   if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
     result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
   }
@@ -305,6 +311,14 @@ nn::Embedding* input_embeddings(nn::Model& model) {
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns) {
   const auto require_adaptable = [&options](const nn::Host& host) { require_adaptable_by_lora(host, options); };
   return choose(options, model, model.body->default_target_modules(), require_adaptable, warns);
+}
+
+ChosenModules choose_modules(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets, bool warns) {
+  ChosenHosts found;
+  const std::set<const nn::Host*> chosen = chosen_by(options, Exclusion(options), model, default_targets, warns, found);
+  ChosenModules result{model.hosts(), std::move(found.matches), std::move(found.targets)};
+  std::erase_if(result.modules, [&chosen](const nn::Host* host) { return chosen.count(host) == 0; });
+  return result;
 }
 
 ChosenHosts choose_projections(const TargetOptions& options, nn::Model& model, const std::string& name,

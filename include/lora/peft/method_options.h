@@ -6,6 +6,7 @@
 #include "lora/peft/bottleneck_options.h"
 #include "lora/peft/formula_options.h"
 #include "lora/peft/options.h"
+#include "lora/peft/replacement_options.h"
 
 namespace lora::peft {
 
@@ -42,7 +43,8 @@ class MethodOptions {
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
   std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions, Ia3Options, VeraOptions,
-               LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions, RandLoraOptions>
+               LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions, RandLoraOptions, LnTuningOptions,
+               BitFitOptions, TrainableTokensOptions>
       options_;
 };
 
