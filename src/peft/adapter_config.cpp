@@ -4,20 +4,6 @@ namespace lora::peft {
 
 namespace {
 
-nlohmann::json choice_json(const ModuleChoice& choice) {
-  switch (choice.kind) {
-    case ModuleChoice::Kind::kList:
-      return choice.names;
-    case ModuleChoice::Kind::kRegex:
-      return choice.regex;
-    case ModuleChoice::Kind::kAllLinear:
-      return "all-linear";
-    case ModuleChoice::Kind::kNone:
-      break;
-  }
-  return nullptr;
-}
-
 /// true for most initializations: it no longer matters for a trained adapter, and not every PEFT version knows every one.
 nlohmann::json init_json(LoraInit init) {
   switch (init) {
@@ -93,6 +79,20 @@ void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
 }
 
 }  // namespace
+
+nlohmann::json choice_json(const ModuleChoice& choice) {
+  switch (choice.kind) {
+    case ModuleChoice::Kind::kList:
+      return choice.names;
+    case ModuleChoice::Kind::kRegex:
+      return choice.regex;
+    case ModuleChoice::Kind::kAllLinear:
+      return "all-linear";
+    case ModuleChoice::Kind::kNone:
+      break;
+  }
+  return nullptr;
+}
 
 nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name) {
   nlohmann::json config{{"task_type", "CAUSAL_LM"}, {"auto_mapping", nullptr}, {"revision", nullptr}};

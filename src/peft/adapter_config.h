@@ -13,6 +13,9 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
 /// that every PEFT since 0.6 knows always, others where they were given. `targets` are target_modules spelt out.
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name);
 
+/// A choice of modules in the form in which it was given.
+nlohmann::json choice_json(const ModuleChoice& choice);
+
 /// The text of adapter_config.json for a method that adapts modules.
 /// @param config shared_config() and what the method adds.
 std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets);

@@ -15,6 +15,14 @@ namespace lora::peft {
 std::unique_ptr<Method> attach_formula(const TargetOptions& options, const char* peft_type, std::unique_ptr<Formula> formula,
                                        nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name);
 
+/// The options with what PEFT takes from the model's family where they are null, beside target_modules.
+template <typename Options>
+Options with_defaults(const Options& options, const nn::Model&) {
+  return options;
+}
+/// Throws config Error if feedforward_modules is null and PEFT has no default for the family.
+Ia3Options with_defaults(const Ia3Options& options, const nn::Model& model);
+
 /// Throws what attach_formula would throw for the choice of modules.
 void require_formula_targets(const TargetOptions& options, const Formula& formula, nn::Model& model);
 

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "lora/base/error.h"
 #include "lora/base/regex.h"
 #include "lora/nn/input_transform.h"
 #include "lora/nn/output_scale.h"
-#include "peft/formula.h"
+#include "peft/adapter_config.h"
+#include "peft/default_targets.h"
+#include "peft/formula_method.h"
 
 namespace lora::peft {
 
@@ -41,6 +44,7 @@ class Ia3 : public Formula {
   std::string name() const override { return "IA3"; }
   bool takes_conv1d() const override { return true; }
   std::vector<std::string> default_targets(const std::vector<std::string>&) const override { return {}; }
+  void complete(nlohmann::json& config) const override { config["feedforward_modules"] = choice_json(options_.feedforward_modules); }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const std::vector<int64_t> shape =
         is_feedforward(projection.module) ? std::vector<int64_t>{1, projection.inputs} : std::vector<int64_t>{projection.outputs, 1};
@@ -68,6 +72,22 @@ class Ia3 : public Formula {
 };
 
 }  // namespace
+
+Ia3Options with_defaults(const Ia3Options& options, const nn::Model& model) {
+  const DefaultTargets defaults = default_targets_of(model.family);
+  Ia3Options settled = options;
+  if (options.target_modules.kind == ModuleChoice::Kind::kNone && !defaults.ia3.empty()) {
+    settled.target_modules = {ModuleChoice::Kind::kList, defaults.ia3, ""};
+  }
+  if (options.feedforward_modules.kind == ModuleChoice::Kind::kNone && settled.target_modules.kind != ModuleChoice::Kind::kNone) {
+    if (defaults.ia3_feedforward.empty()) {
+      config_error("adapter.feedforward_modules",
+                   "this model's family has no default: found null, expected those of the targets whose inputs are scaled, [] for none");
+    }
+    settled.feedforward_modules = {ModuleChoice::Kind::kList, defaults.ia3_feedforward, ""};
+  }
+  return settled;
+}
 
 std::unique_ptr<Formula> formula_of(const Ia3Options& options) {
   return std::make_unique<Ia3>(options);

@@ -28,11 +28,11 @@ template <typename Options, const char* const& kPeftType>
 constexpr MethodEntry formula_entry() {
   return {kPeftType, [](const MethodOptions& options) { return options.as<Options>() != nullptr; },
           [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
-            const Options& own = *options.as<Options>();
+            const Options own = with_defaults(*options.as<Options>(), model);
             return attach_formula(own, kPeftType, formula_of(own), model, base, seed, adapter_name);
           },
           [](const MethodOptions& options, nn::Model& model) {
-            const Options& own = *options.as<Options>();
+            const Options own = with_defaults(*options.as<Options>(), model);
             require_formula_targets(own, *formula_of(own), model);
           },
           [](const MethodOptions&) { return false; },
