@@ -66,10 +66,11 @@ def lora(**changes) -> dict:
     return dict(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]) | changes
 
 
-def formula(seed: int, peft_type: str, **options) -> Case:
+def formula(seed: int, peft_type: str, max_grad_norm: float = 0.5, **options) -> Case:
     """A method that changes projections by a formula; the down projection's inputs and outputs differ."""
     targets = dict(peft_type=peft_type, target_modules=["q_proj", "v_proj", "down_proj"])
-    return parts_case(seed=seed, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=targets | options, max_grad_norm=0.5)
+    return parts_case(seed=seed, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=targets | options,
+                      max_grad_norm=max_grad_norm)
 
 
 def small_shape(**changes) -> dict:
@@ -194,7 +195,7 @@ CASES = {
         seed=39, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["embed_tokens"], trainable_token_indices={"lm_head": [9, 2, 33]})),
     "ia3": formula(51, "IA3", feedforward_modules=["down_proj"]),
-    "vera": formula(52, "VERA", r=6),
+    "vera": formula(52, "VERA", max_grad_norm=0.02, r=6),
     "loha": formula(53, "LOHA", r=3, alpha=5, rank_pattern={"v_proj": 2}),
     "lokr": formula(54, "LOKR", r=2, alpha=3, decompose_both=True),
     "oft": formula(55, "OFT", oft_block_size=4),

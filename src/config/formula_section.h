@@ -51,7 +51,7 @@ template <typename Options>
 const Table<Options>& formula_table(const char* peft_type) {
   static const Table<Options> kTable = [peft_type] {
     Table<Options> table;
-    table.fixed("peft_type", {peft_type}, "Method of the adapter.").required();
+    table.fixed("peft_type", {peft_type}, "Method of the adapter.");
     add_keys(table);
     add_targets(table);
     add_metadata(table);

@@ -27,7 +27,9 @@ const Table<PromptTuningOptions>& prompt_table() {
             "tokenizer_name_or_path", [](auto& o) -> auto& { return o.tokenizer_name_or_path; }, nullable(text()),
             "PEFT's name of the tokenizer for prompt_tuning_init_text; it must be the run's own, which is used anyway.")
         .example("model");
-    const Rule none = nullable(map_of({Json::object()}));
+    Rule anything;
+    anything.schema = Json::object();
+    const Rule none = nullable(map_of(anything));
     table
         .custom({"tokenizer_kwargs", "PEFT's arguments for that tokenizer; only null or {} is accepted.", none.schema, nullptr,
                  [](const Json& value, PromptTuningOptions&, const ConfigPlace& at) {

@@ -133,8 +133,6 @@ void check_batch(RunConfig& run, const Json& document, const ConfigPlace& root) 
 void check_sections(const RunConfig& run, const Json& document, const ConfigPlace& root) {
   if (run.training.optimizer.loraplus.lr_ratio && document.value("adapter", Json("missing")).is_null()) {
     root.key("training").key("loraplus_lr_ratio").add("needs an adapter: found \"adapter\": null, which has no matrix B");
-  } else if (run.training.optimizer.loraplus.lr_ratio && run.adapter && run.adapter.as<peft::LoraOptions>() == nullptr) {
-    root.key("training").key("loraplus_lr_ratio").add("needs an adapter of LoRA: found a method that has no matrix B");
   }
   check_formats(run, root);
 }

@@ -156,7 +156,8 @@ bool has_peft_type(const Json& config, const std::vector<std::string>& types, co
   for (const std::string& known : types) {
     quoted.push_back('"' + known + '"');
   }
-  at.key("peft_type").add("found " + shown(type) + ", expected " + join(quoted, " or ") + ". This version supports no other method.");
+  const std::string expected = (quoted.size() > 2 ? "one of " : "") + join(quoted, quoted.size() > 2 ? ", " : " or ");
+  at.key("peft_type").add("found " + shown(type) + ", expected " + expected + ". This version supports no other method.");
   return false;
 }
 

@@ -293,12 +293,13 @@ TEST(Adapter, InitFrom) {
 TEST(Adapter, EveryMethodHasASection) {
   const Sandbox sandbox;
   for (const std::string& type : peft::peft_types()) {
-    const std::string needed = type == peft::kLora ? "" : R"(, "num_virtual_tokens": 4)";
+    const bool is_prompt = type == peft::kPrefixTuning || type == peft::kPromptTuning || type == peft::kPTuning;
+    const std::string needed = is_prompt ? R"(, "num_virtual_tokens": 4)" : "";
     const peft::MethodOptions options = sandbox.load(with_adapter("{\"peft_type\": \"" + type + "\"" + needed + "}")).adapter;
     EXPECT_TRUE(options) << type;
   }
   EXPECT_THAT(sandbox.findings(with_adapter(R"({"peft_type": "POLY"})")),
-              ElementsAre(HasSubstr("[adapter.peft_type] found \"POLY\", expected \"LORA\" or \"IA3\"")));
+              ElementsAre(HasSubstr("[adapter.peft_type] found \"POLY\", expected one of \"LORA\", \"PREFIX_TUNING\"")));
 }
 
 }  // namespace
