@@ -216,6 +216,10 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
 std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   AdapterKey key;
   if (path.size() > 1 && path.back() == "trainable_tokens_delta" && path[path.size() - 2] != "token_adapter") {
+    key.is_idle = path[path.size() - 2] == "base_layer";  // a head that is tied and a target: PEFT wraps it twice
+    if (key.is_idle) {
+      return key;
+    }
     path.insert(path.end() - 1, "token_adapter");  // TRAINABLE_TOKENS wraps no module
   }
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {

@@ -45,7 +45,7 @@ class ReplacementMethod : public Method {
     for (ExtraModules::Trained& trained : own.trained) {
       updates_.emplace_back(std::move(trained.held));
       for (const AdapterTensor& tensor : tensors_of(updates_.back())) {
-        parameters_.push_back({tensor.wrapped_name(), tensor.tensor, trained.weight_decay, tensor.role});
+        parameters_.push_back({key_name(tensor.wrapped_name()), tensor.tensor, trained.weight_decay, tensor.role});
       }
     }
     updates_.insert(updates_.end(), own.aliases.begin(), own.aliases.end());
@@ -59,7 +59,7 @@ class ReplacementMethod : public Method {
   void save(const std::filesystem::path& folder) const override {
     std::vector<io::NamedTensor> tensors = file_tensors(updates_);
     for (io::NamedTensor& named : tensors) {
-      named.name = kind_.peft_type == kTrainableTokens ? unwrapped_rows_key(named.name) : named.name;
+      named.name = key_name(named.name);
     }
     require_finite(tensors);
     io::save_tensors(folder / kAdapterWeightsFile, tensors, base_.metadata());
@@ -89,6 +89,11 @@ class ReplacementMethod : public Method {
   }
 
  private:
+  /// The name of a tensor as PEFT's file has it.
+  std::string key_name(const std::string& tensor_name) const {
+    return std::string(kTrainableTokens) == kind_.peft_type ? unwrapped_rows_key(tensor_name) : tensor_name;
+  }
+
   TargetOptions options_;
   ReplacementKind kind_;
   BaseReference base_;
@@ -221,8 +226,17 @@ std::unique_ptr<Method> attach_replacements(const TrainableTokensOptions& option
     extra.trainable_token_indices.push_back({table->name(), options.token_indices});
     targets.names.push_back(table->name());
   }
+  ExtraModules own = attach_extra_modules(extra, model, {}, adapter_name);
+  const nn::Linear* const head = model.head();
+  if (head != nullptr && head->tied()) {
+    for (const ExtraModules::Trained& trained : own.trained) {
+      if (trained.held.module() == input_embeddings(model)->name()) {  // a tied head has the same rows, and a key of its own in PEFT's file
+        own.aliases.emplace_back(HeldTensor{{head->name() + ".weight", trained.held.tensor}, trained.held.rows});
+      }
+    }
+  }
   return attached_replacements(options, {kTrainableTokens, "trained tokens", targets, {{"token_indices", options.token_indices}}},
-                               attach_extra_modules(extra, model, {}, adapter_name), model, base);
+                               std::move(own), model, base);
 }
 
 void require_replacement_targets(const LnTuningOptions& options, nn::Model& model) {

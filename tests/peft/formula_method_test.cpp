@@ -152,12 +152,28 @@ TEST(FormulaMethod, WhatCannotBeDoneIsAnError) {
 }
 
 TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
-  const models::BaseModel base = test::tiny_llama();
+  models::BaseModel base = test::tiny_llama();
   LohaOptions options = on_projections(LohaOptions());
   options.target_modules.names = {"embed_tokens"};
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "LoHa", "embed_tokens", "expected Linear"},
                [&] { test::attach(options, base); });
+  base.model->family.clear();
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default targets"}, [&] { test::attach(Ia3Options(), base); });
+  Ia3Options ia3 = on_projections(Ia3Options());
+  expect_error(ErrorKind::kConfig, {"adapter.feedforward_modules", "no default"}, [&] { test::attach(ia3, base); });
+}
+
+TEST(FormulaMethod, Ia3HasTheDefaultsOfTheFamily) {
+  const models::BaseModel base = test::tiny_llama();
+  const auto method = test::attach(Ia3Options(), base);
+  std::vector<std::string> entries;
+  for (const TargetMatch& match : method->matches()) {
+    entries.push_back(match.entry);
+  }
+  EXPECT_THAT(entries, testing::ElementsAre("k_proj", "v_proj", "down_proj"));
+  const TemporaryFolder folder;
+  method->save(folder.path());
+  EXPECT_EQ(read_json(folder / "adapter_config.json", ErrorKind::kModel)["feedforward_modules"], Json({"down_proj"}));
 }
 
 }  // namespace
