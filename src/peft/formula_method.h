@@ -15,7 +15,7 @@ namespace lora::peft {
 std::unique_ptr<Method> attach_formula(const TargetOptions& options, const char* peft_type, std::unique_ptr<Formula> formula,
                                        nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name);
 
-/// The options with what PEFT takes from the model's family where they are null, beside target_modules.
+/// The options with what PEFT takes from the model's family where they are null.
 template <typename Options>
 Options with_defaults(const Options& options, const nn::Model&) {
   return options;

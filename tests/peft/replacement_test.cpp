@@ -21,7 +21,7 @@ using test::hidden_of;
 using test::TemporaryFolder;
 using testing::ElementsAre;
 
-models::BaseModel biased_llama() {
+models::BaseModel llama_with_biases() {
   return test::tiny_llama({{"attention_bias", true}, {"tie_word_embeddings", true}});
 }
 
@@ -49,7 +49,7 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
 
 TEST(Replacements, StartAsTheBaseAndAreReadAsTheyAreWritten) {
   for (const MethodOptions& options : every_replacement()) {
-    const models::BaseModel base = biased_llama(), other = biased_llama();
+    const models::BaseModel base = llama_with_biases(), other = llama_with_biases();
     const at::Tensor before = hidden_of(*base.model);
     const auto method = attach(options, base);
     SCOPED_TRACE(method->name());
@@ -71,7 +71,7 @@ TEST(Replacements, StartAsTheBaseAndAreReadAsTheyAreWritten) {
 
 TEST(Replacements, AreMerged) {
   for (const MethodOptions& options : every_replacement()) {
-    const models::BaseModel base = biased_llama(), merged = biased_llama();
+    const models::BaseModel base = llama_with_biases(), merged = llama_with_biases();
     const auto method = attach(options, base);
     SCOPED_TRACE(method->name());
     change_all(*method);
@@ -102,7 +102,7 @@ TEST(Replacements, HavePeftsKeys) {
   const TemporaryFolder norms, biases, tokens;
   LnTuningOptions ln_tuning;
   ln_tuning.layers_to_transform = {1};
-  attach(ln_tuning, biased_llama())->save(norms.path());
+  attach(ln_tuning, llama_with_biases())->save(norms.path());
   EXPECT_THAT(names_in(norms.path()), ElementsAre("base_model.model.model.layers.1.input_layernorm.ln_tuning_layers.weight",
                                                   "base_model.model.model.layers.1.post_attention_layernorm.ln_tuning_layers.weight"));
   // PEFT's LN tuning knows no layers_to_transform.
@@ -110,9 +110,9 @@ TEST(Replacements, HavePeftsKeys) {
               ElementsAre("model.layers.1.input_layernorm", "model.layers.1.post_attention_layernorm"));
   BitFitOptions bitfit;
   bitfit.target_modules = {ModuleChoice::Kind::kList, {"layers.0.self_attn.q_proj", "down_proj"}, ""};
-  attach(bitfit, biased_llama())->save(biases.path());
+  attach(bitfit, llama_with_biases())->save(biases.path());
   EXPECT_THAT(names_in(biases.path()), ElementsAre("base_model.model.model.layers.0.self_attn.q_proj.bias"));
-  attach(some_tokens(), biased_llama())->save(tokens.path());
+  attach(some_tokens(), llama_with_biases())->save(tokens.path());
   EXPECT_THAT(names_in(tokens.path()),
               ElementsAre("base_model.model.lm_head.trainable_tokens_delta", "base_model.model.model.embed_tokens.trainable_tokens_delta"));
   EXPECT_EQ(read_json(tokens / "adapter_config.json", ErrorKind::kModel)["token_indices"], Json({31, 4, 17}));
