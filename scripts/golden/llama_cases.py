@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from bitfit import is_bitfit, write_bitfit
 from peft import get_peft_config, get_peft_model
 from peft.tuners.lora import LoraLayer
 from small_adapters import write_json
@@ -204,6 +205,10 @@ CASES = {
     "miss": formula(58, "MISS", r=5),
     "miss_bat": formula(59, "MISS", r=4, init_weights="bat"),
     "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
+    "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
+    "trained_tokens": parts_case(
+        seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33])),
+    "bitfit": parts_case(seed=63, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=dict(peft_type="BITFIT")),
     "full": Case(
         seed=19, dialect="v4", num_rows=13,
         shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,
@@ -285,6 +290,9 @@ def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: t
         model = AutoModelForSequenceClassification.from_pretrained(
             folder.parent / "model", num_labels=case.labels.count, dtype=torch.float32).eval()  # fmt: skip
     model.name_or_path = str(folder.parent / "model")  # PEFT reads it to see whether the vocabulary was changed
+    if is_bitfit(case.adapter):
+        write_bitfit(model, folder, generator)
+        return
     task = "CAUSAL_LM" if case.labels is None else "SEQ_CLS"
     adapted = get_peft_model(model, get_peft_config({"peft_type": "LORA", "task_type": task} | case.adapter))
     if adapted.active_peft_config.is_prompt_learning:

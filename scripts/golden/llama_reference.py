@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is local: nothing may
 import torch
 import torch.nn.functional as F
 import transformers
+from bitfit import is_bitfit, load_bitfit
 from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
@@ -125,6 +126,8 @@ def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.n
         return base
     if is_started(run):
         return start_adapter(base, run, documents_of(folder, run, "train"))
+    if is_bitfit(run["adapter"]):
+        return load_bitfit(base, folder / run["adapter"]["init_from"])
     if is_prompt(run):
         return load_prompt(base, folder / run["adapter"]["init_from"])
     model = PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
