@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "app/heat_map.h"
+#include "app/inspect_attachments.h"
 #include "app/inspect_formulas.h"
 #include "app/inspect_tensors.h"
 #include "app/open_adapter.h"
@@ -38,13 +39,16 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"lora_bias", update.bias_O.has_value()}};
 }
 
-/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", or the name of the adapter's formula.
+/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", the name of the adapter's formula, or the peft_type of a method that only replaces weights.
 std::string method_of(const peft::Adapter& adapter) {
   if (const auto formulas = peft::of_kind<peft::FormulaUpdate>(adapter.updates); !formulas.empty()) {
     return peft::method_name(formulas.front());
   }
   const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
-  const bool is_dora = !updates.empty() && updates.front().magnitude_O.has_value();
+  if (updates.empty()) {
+    return adapter.config.value("peft_type", std::string(peft::kLora));
+  }
+  const bool is_dora = updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
     return is_dora ? "DoRA" : "LoRA";
   }
@@ -105,6 +109,9 @@ std::string head_text(const Json& facts) {
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
+  if (Json facts = attachment_facts(path); !facts.is_null()) {
+    return facts;
+  }
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
   Json modules = formula_modules(adapter);
@@ -135,14 +142,20 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"config", adapter.config},
           {"num_parameters", parameters},
           {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
+          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
           {"whole_tensors", whole}};
 }
 
 std::string adapter_text(const Json& facts, bool colour) {
+  if (facts.contains("tensors")) {
+    return attachment_text(facts);
+  }
   if (has_formula(facts["modules"])) {
     return head_text(facts) + "\n" + formula_text(facts["modules"]);
+  }
+  if (facts["modules"].empty()) {
+    return head_text(facts);
   }
   TextTable table;
   table.add({"module", "rank", "alpha", "scale", "norm A", "norm B", "norm BA", "norm scale*BA", "eff. rank"});

@@ -138,6 +138,11 @@ bool starts_from_data(const MethodOptions& options) {
   return lora != nullptr && lora->init == LoraInit::kEva;
 }
 
+bool changes_weights(const std::string& peft_type) {
+  return std::none_of(kMethods.begin(), kMethods.end(),
+                      [&peft_type](const MethodEntry& entry) { return entry.peft_type == peft_type && entry.read == nullptr; });
+}
+
 std::vector<std::string> peft_types() {
   std::vector<std::string> types;
   for (const MethodEntry& entry : kMethods) {

@@ -56,6 +56,9 @@ bool changes_base(const MethodOptions& options);
 /// Whether the initialization needs a pass over the data (lora/peft/eva.h).
 bool starts_from_data(const MethodOptions& options);
 
+/// Whether adapters of this peft_type are changes of weights, which read_adapter() reads; true for an unknown one.
+bool changes_weights(const std::string& peft_type);
+
 /// The peft_type of every method.
 std::vector<std::string> peft_types();
 
