@@ -75,6 +75,12 @@ inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
                                                          "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
 
+/// Methods that change projections by a formula.
+inline const std::vector<std::string> kFormulaCases{"ia3", "vera", "loha", "lokr", "oft", "boft", "hra", "miss", "miss_bat", "randlora"};
+
+/// Methods that train copies of some of the base's weights.
+inline const std::vector<std::string> kReplacementCases{"ln_tuning", "trained_tokens", "bitfit"};
+
 /// Some weights of the base, without an adapter.
 inline const std::vector<std::string> kSomeWeightsCases{"some_weights"};
 

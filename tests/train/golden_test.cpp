@@ -275,6 +275,9 @@ INSTANTIATE_TEST_SUITE_P(Classification, GoldenTraining, testing::ValuesIn(test:
 INSTANTIATE_TEST_SUITE_P(FullClassification, GoldenTraining, testing::ValuesIn(test::kFullClassificationCases),
                          [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Formulas, GoldenTraining, testing::ValuesIn(test::kFormulaCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Replacements, GoldenTraining, testing::ValuesIn(test::kReplacementCases),
+                         [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Prompts, GoldenTraining, testing::ValuesIn(test::kPromptCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(SomeWeights, GoldenTraining, testing::ValuesIn(test::kSomeWeightsCases),
                          [](const auto& info) { return info.param; });

@@ -107,8 +107,12 @@ std::vector<at::Tensor> trained_with(const std::string& name, const std::vector<
   return tensor_copies(run.parameters());
 }
 
-TEST(Prompts, DoNotDependOnHowAStepIsDivided) {
-  for (const std::string& name : test::kPromptCases) {
+TEST(Methods, DoNotDependOnHowAStepIsDivided) {
+  std::vector<std::string> names = test::kPromptCases;
+  for (const auto* more : {&test::kFormulaCases, &test::kReplacementCases, &test::kBottleneckCases}) {
+    names.insert(names.end(), more->begin(), more->end());
+  }
+  for (const std::string& name : names) {
     const std::vector<at::Tensor> expected = trained_with(name, {});  // two documents, twice
     const std::vector<at::Tensor> together =
         trained_with(name, {"training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=1"});
