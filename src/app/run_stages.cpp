@@ -18,6 +18,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/prompt_text.h"
 #include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -140,7 +141,8 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
 /// The run's adapter options with the additions of its task.
 peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
-  return backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  peft::MethodOptions options = backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  return with_prompt_text(std::move(options), config.model);
 }
 
 std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
@@ -151,8 +153,10 @@ std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
-    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names)
-                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+    const std::optional<std::vector<std::string>>& patterns = config.training.train_parameters;
+    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names, patterns)
+                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names),
+                                                 patterns);
   }
   if (starts_from_data(config)) {
     // Throws for modules or ranks that its pass cannot start with.
@@ -171,7 +175,8 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
-    base.model->body->hidden(nn::evaluation_pass(batch));
+    const nn::Body& body = *base.model->body;
+    body.hidden(nn::evaluation_pass(batch).with_virtual_tokens(body.virtual_tokens()));
   }
 }
 
@@ -231,8 +236,25 @@ bool starts_from_data(const RunConfig& config) {
   return peft::starts_from_data(config.adapter) && !config.adapter->init_from;
 }
 
+namespace {
+
+/// Names the model by its config.json; a TorchScript module has none.
+void describe_model(const Json& config, peft::BaseReference& reference) {
+  if (!config.is_object()) {
+    return;
+  }
+  reference.model_type = config.value("model_type", "");
+  const auto classes = config.find("architectures");
+  if (classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+    reference.model_class = classes->front().get<std::string>();
+  }
+}
+
+}  // namespace
+
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  describe_model(labels != nullptr ? classifier_config(base.config, *labels) : base.config, reference);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
   reference.quantization = base.quantization;
   if (config.model.quantises() && !base.quantization.empty()) {

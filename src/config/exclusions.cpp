@@ -199,7 +199,8 @@ std::vector<Choice> method_choices() {
       {"adapter",
        [](const RunConfig& run) { return bool(run.adapter); },
        "an adapter",
-       {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"}}},
+       {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"},
+        {"training.train_parameters", only({nullptr}), "null", "the adapter decides what is trained"}}},
       {"adapter.init_lora_weights",
        [](const RunConfig& run) { return peft::starts_from_data(run.adapter); },
        std::nullopt,
@@ -208,6 +209,16 @@ std::vector<Choice> method_choices() {
        [](const RunConfig& run) { return run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload; },
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "one of the two", "a recorded pass cannot move activations to host memory"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
+       std::nullopt,
+       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) {
+         return run.adapter.as<peft::PromptTuningOptions>() != nullptr || run.adapter.as<peft::PTuningOptions>() != nullptr;
+       },
+       std::nullopt,
+       {{"training.cuda_graphs", only({false}), "false", "a recorded pass has no room for the labels of first tokens"}}},
       {"adapter.use_dora",
        [](const RunConfig& run) {
          const auto* const lora = run.adapter.as<peft::LoraOptions>();

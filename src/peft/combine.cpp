@@ -319,6 +319,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   Faults faults;
   for (const WeightedAdapter& adapter : adapters) {
     require_settled(adapter.adapter);
+    require_low_rank(adapter.adapter, "combined");
   }
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -9,12 +10,15 @@
 
 #include "lora/io/tensors.h"
 #include "lora/nn/parameter.h"
+#include "lora/nn/projection_change.h"
 
 // What an adapter changes, attached to a model or in a file: training writes and loads the same updates that merging, inspecting,
 // converting and combining work with.
 namespace lora::peft {
 
 using at::Tensor;
+
+class Formula;
 
 /// The kind of module that a low-rank pair changes.
 enum class PairKind {
@@ -75,8 +79,22 @@ struct HeldTensor : io::NamedTensor {
   std::string module() const { return name.substr(0, name.rfind('.')); }
 };
 
+/// The change of a projection by a formula (IA3, LoHa, OFT, …).
+struct FormulaUpdate {
+  std::string module;
+  std::shared_ptr<const nn::ProjectionChange> change;
+  std::shared_ptr<const Formula> formula;  ///< the method
+  bool is_turned = false;                  ///< the weight is [I, O] (Conv1D)
+};
+
+/// The shapes of the update's tensors that do not fit a weight with these inputs and outputs, for a message; empty: they fit.
+std::string misfit(const FormulaUpdate& update, int64_t inputs, int64_t outputs);
+
+/// The name of the formula's method: "LoHa".
+std::string method_name(const FormulaUpdate& update);
+
 /// One kind of change or another.
-using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor>;
+using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor, FormulaUpdate>;
 
 /// The updates of one kind, in their order.
 template <typename Kind>
