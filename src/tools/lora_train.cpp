@@ -47,6 +47,12 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   cli.add_flag("--print-config", request.print_config, "Print the resolved config and exit");
   auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the JSON Schema of the config and exit");
+  auto* sweep = cli.add_option("--sweep", request.sweeps,
+                               "Train a run for each of these values, e.g. adapter.r=4,8,16 (repeatable: all combinations)")
+                    ->type_name("KEY=VALUES")
+                    ->take_all()
+                    ->allow_extra_args(false);
+  cli.add_flag("--sweep-halving", request.sweep_halving, "Stop the worse half of a sweep's runs early, again and again")->needs(sweep);
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_flag("--allow-other-base", request.allow_other_base, "Accept an adapter.init_from that was trained on another base model");
   tools::begin_group(cli, tools::group::kRun);
