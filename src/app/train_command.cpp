@@ -1,5 +1,6 @@
 #include "lora/app/train_command.h"
 
+#include "app/find_learning_rate.h"
 #include "app/preview.h"
 #include "app/run_batches.h"
 #include "app/run_folder.h"
@@ -84,6 +85,12 @@ void train(const config::RunList& list, const TrainRequest& request) {
   }
 }
 
+void require_one_run(const config::RunList& list) {
+  if (list.runs.size() > 1) {
+    config_error("--find-learning-rate", "tests one run: found " + std::to_string(list.runs.size()));
+  }
+}
+
 }  // namespace
 
 int train_command(const TrainRequest& request) {
@@ -111,7 +118,12 @@ int train_command(const TrainRequest& request) {
   if (list.runs.front().training.deterministic) {
     nn::make_deterministic();
   }
-  request.dry_run ? dry_run(list, request) : train(list, request);
+  if (request.find_learning_rate) {
+    require_one_run(list);
+    find_learning_rate(list.runs.front());
+  } else {
+    request.dry_run ? dry_run(list, request) : train(list, request);
+  }
   return 0;
 }
 

@@ -53,6 +53,9 @@ int main(int argc, char** argv) {
                     ->take_all()
                     ->allow_extra_args(false);
   cli.add_flag("--sweep-halving", request.sweep_halving, "Stop the worse half of a sweep's runs early, again and again")->needs(sweep);
+  cli.add_flag("--find-learning-rate", request.find_learning_rate,
+               "Try growing learning rates for up to 100 steps, plot the loss, suggest a rate, and exit")
+      ->excludes(sweep);
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_flag("--allow-other-base", request.allow_other_base, "Accept an adapter.init_from that was trained on another base model");
   tools::begin_group(cli, tools::group::kRun);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "lora/base/file.h"
 #include "process.h"
 
 namespace lora::test {
@@ -20,7 +21,7 @@ class SweepCommand : public testing::Test {
   fs::path folder(const std::string& name) const { return scratch_ / ("gqa/" + name); }
   Arguments command(const Arguments& more) const {
     return with({"--config", config_, "--set", "training.max_steps=8", "--set", "training.logging_steps=1", "--set",
-                 "data.eval_fraction=0.25", "--set", "adapter.init_from=null"},
+                 "data.eval=[]", "--set", "data.eval_fraction=0.25", "--set", "adapter.init_from=null"},
                 more);
   }
 
