@@ -31,9 +31,17 @@ struct Frame {
   double first, last, low, high;
 };
 
+/// Coordinates in the file of a position in the frame, from 0 to 1.
+double left_of(double across) {
+  return kLeft + across * (kWidth - kLeft - kRight);
+}
+double top_of(double up) {
+  return kHeight - kBottom - up * (kHeight - kTop - kBottom);
+}
+
 std::string in_svg(double x, double y) {
   std::array<char, 48> text{};
-  std::snprintf(text.data(), text.size(), "%.1f,%.1f", kLeft + x * (kWidth - kLeft - kRight), kHeight - kBottom - y * (kHeight - kTop - kBottom));
+  std::snprintf(text.data(), text.size(), "%.1f,%.1f", left_of(x), top_of(y));
   return text.data();
 }
 
@@ -51,11 +59,11 @@ std::string svg_ticks(const Frame& frame) {
   for (int power = static_cast<int>(std::ceil(frame.first - 1e-9)); power <= frame.last + 1e-9; ++power) {
     const double across = frame.across(std::pow(10.0, power));
     ticks += svg_line(in_svg(across, 0), in_svg(across, 1), "stroke=\"#ddd\"");
-    ticks += svg_text(kLeft + across * (kWidth - kLeft - kRight), kHeight - kBottom + 16, "middle", short_number(std::pow(10.0, power)));
+    ticks += svg_text(left_of(across), kHeight - kBottom + 16, "middle", short_number(std::pow(10.0, power)));
   }
   for (const double share : {0.0, 0.5, 1.0}) {
     const double value = frame.low + share * (frame.high - frame.low);
-    ticks += svg_text(kLeft - 6, kHeight - kBottom - share * (kHeight - kTop - kBottom) + 4, "end", short_number(value, 4));
+    ticks += svg_text(kLeft - 6, top_of(share) + 4, "end", short_number(value, 4));
   }
   return ticks;
 }
@@ -81,7 +89,8 @@ std::string text_plot(const LinePlot& plot) {
   }
   const std::string left = short_number(plot.x.front(), 3), right = short_number(plot.x.back(), 3);
   const size_t gap = kColumns > left.size() + right.size() ? kColumns - left.size() - right.size() : 1;
-  return text + "         +" + std::string(kColumns, '-') + "\n          " + left + std::string(gap, ' ') + right + "  " + plot.x_name + "\n";
+  return text + "         +" + std::string(kColumns, '-') + "\n" + std::string(10, ' ') + left + std::string(gap, ' ') + right + "  " +
+         plot.x_name + "\n";
 }
 
 std::string svg_plot(const LinePlot& plot) {
@@ -95,7 +104,7 @@ std::string svg_plot(const LinePlot& plot) {
   if (plot.marked_x > 0) {
     const double across = frame.across(plot.marked_x);
     svg += svg_line(in_svg(across, 0), in_svg(across, 1), "stroke=\"#c33\" stroke-dasharray=\"4 3\"");
-    svg += svg_text(kLeft + across * (kWidth - kLeft - kRight), kTop - 6, "middle", short_number(plot.marked_x, 3));
+    svg += svg_text(left_of(across), kTop - 6, "middle", short_number(plot.marked_x, 3));
   }
   svg += "<polyline fill=\"none\" stroke=\"#226\" stroke-width=\"2\" points=\"" + points + "\"/>\n";
   svg += svg_text(kWidth / 2, kHeight - 12, "middle", plot.x_name);

@@ -46,7 +46,8 @@ bool train_one(const RunList& list, RunSeries& series, size_t index, std::option
     if (error.kind() != ErrorKind::kDiverged) {
       throw;
     }
-    log::warn(std::string(error.what()) + " The sweep goes on without this run.");
+    log::warn(error.what());
+    log::info("The sweep goes on without this run");
     sound = false;
   }
   write_tables(list);

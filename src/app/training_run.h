@@ -16,7 +16,7 @@ struct RunTarget {
   RunFolder* folder;  ///< null in all but the first of several processes: they write nothing
   const RunIdentity& identity;
   const RunPlan& plan;
-  std::optional<int64_t> pause_after = std::nullopt;  ///< the run evaluates, saves a checkpoint and ends after this step; none: at its end
+  std::optional<int64_t> pause_after = std::nullopt;  ///< the run evaluates, saves and ends after this step; none: at its end
 };
 
 /// Trains to the end, from the checkpoint of the target's plan if it has one, and writes the result into the folder. A run that is paused
