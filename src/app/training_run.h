@@ -20,7 +20,8 @@ struct RunTarget {
 };
 
 /// Trains to the end, from the checkpoint of the target's plan if it has one, and writes the result into the folder. A run that is paused
-/// writes a checkpoint and what run.json says of a result. Throws Interrupted after a checkpoint, Error (diverged), and what writing throws.
+/// writes a checkpoint and what run.json says of a result. Throws Interrupted after a checkpoint, Error (diverged), and what writing
+/// throws.
 void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan& steps, const RunTarget& target, const MemoryPlan& memory,
                comm::Communicator& communicator);
 
