@@ -230,6 +230,14 @@ RunParts load_rows_first(const RunConfig& config, std::unique_ptr<tokenizer::Tok
   return {std::move(tokenizer), std::move(prompts), std::move(base), std::move(rows), std::move(method), std::move(objective)};
 }
 
+/// Whether the second run has other rows or base weights: the seed chooses the rows that are held out and draws weights that no file has.
+bool loads_otherwise(const RunConfig& previous, const RunConfig& config, const RunParts& parts) {
+  const bool holds_out = config.data.eval.empty() && config.data.eval_fraction > 0;
+  const bool draws_weights = config.model.from_scratch || !parts.base.created.empty();
+  return config.training.objective != previous.training.objective ||
+         (config.training.seed != previous.training.seed && (holds_out || draws_weights));
+}
+
 }  // namespace
 
 bool starts_from_data(const RunConfig& config) {
@@ -273,15 +281,21 @@ RunParts load_run(const RunConfig& config) {
 }
 
 void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& parts) {
+  const bool is_loaded_otherwise = loads_otherwise(previous, config, parts);
   parts.method.reset();
+  parts.objective.reset();
+  if (is_loaded_otherwise) {
+    parts = RunParts();
+    parts = load_run(config);
+    return;
+  }
   if (peft::changes_base(previous.adapter)) {
-    parts.objective.reset();
     parts.base = open_run_base(config, backend_of_run(config).is_opened_for_rows ? parts.rows.get() : nullptr);
-    parts.objective = make_objective(config, parts.base, *parts.rows);
   } else {
     nn::remove_adapters(*parts.base.model);
   }
   parts.method = attach(config, parts.base, parts.rows->label_set());
+  parts.objective = make_objective(config, parts.base, *parts.rows);
 }
 
 void attach_initial_ranks(const RunConfig& config, RunParts& parts) {

@@ -340,12 +340,13 @@ void find_excluded(const PlacedRun& placed, Excluded& found) {
 
 }  // namespace
 
-void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
+void check_exclusions(const RunList& list, const ConfigPlace& root) {
   // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
   Excluded found;
-  for (size_t i = 0; i < runs.size(); ++i) {
+  for (size_t i = 0; i < list.runs.size(); ++i) {
     const ConfigPlace adapter_at = root.key("adapter");
-    find_excluded({runs[i], root, runs[i].adapter_name.empty() ? adapter_at.path : adapter_at.item(i).path}, found);
+    const bool is_item = !list.runs[i].name.empty() && list.sweep.empty();
+    find_excluded({list.runs[i], root, is_item ? adapter_at.item(i).path : adapter_at.path}, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);
