@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "lora/nn/batch.h"
 
@@ -61,6 +62,8 @@ class Pass {
   Pass of_rows(Tensor row_keys) const;
   /// The same pass with `length` keys of an adapter before each document's own: positions count them.
   Pass after_prefix(int64_t length) const;
+  /// The pass over documents with `count` virtual tokens before each (nn::with_virtual_tokens), which have random numbers of their own.
+  Pass with_virtual_tokens(int64_t count) const;
   /// The rows of x_TD whose output is needed.
   Tensor needed(const Tensor& x_TD) const;
   /// The pass restricted to the rows whose output is needed, for modules that treat each token separately.
@@ -79,6 +82,10 @@ Pass training_pass(Batch batch, uint64_t seed, int64_t step, Recompute recompute
 /// f(x, pass), recomputed in backward if the pass's `recompute` is `part`. The pass is copied for that, and f gets one that
 /// recomputes nothing.
 Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f);
+
+/// The same for a function of several tensors, which must not use others that have a graph.
+Tensor recomputed(const std::vector<Tensor>& inputs, const Pass& pass, Recompute part,
+                  const std::function<Tensor(const std::vector<Tensor>&, const Pass&)>& f);
 
 /// A pass without dropout over the tokens that follow the cached ones of each document: sample_ids are the documents' numbers in
 /// the cache, ascending. Afterwards the cache holds the batch's tokens too.

@@ -134,9 +134,10 @@ LORA_SIMD void softmax_row(float* scores, S* weights, SoftmaxRow& kept, int64_t 
 }  // namespace
 
 template <typename S>
-void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, float scale) {
+void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, int64_t visible, float scale) {
   for (int64_t r = 0; r < rows; ++r) {
-    softmax_row(scores + r * kTile, weights + r * kTile, kept[r * stride], tiles, r + 1, scale);
+    const int64_t seen = visible == kOnDiagonal ? r + 1 : visible;
+    softmax_row(scores + r * kTile, weights + r * kTile, kept[r * stride], tiles, seen, scale);
   }
   for (int64_t t = 0; t < tiles; ++t) {
     std::fill(weights + (t * kTile + rows) * kTile, weights + (t + 1) * kTile * kTile, S{});
@@ -185,11 +186,12 @@ LORA_SIMD void pair_rows(const float* first, const float* second, BFloat16* to) 
 
 }  // namespace
 
-void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, bool diagonal,
+void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, int64_t visible,
                              double* delta) {
   for (int64_t k = 0; k < kTile; ++k) {
     // Above the diagonal the query comes before the key.
-    probabilities(scores + k * kTile, dweights + k * kTile, largest, share, scale, diagonal ? k : 0, delta);
+    const int64_t hidden = visible == kOnDiagonal ? k : k < visible ? 0 : kTile;
+    probabilities(scores + k * kTile, dweights + k * kTile, largest, share, scale, hidden, delta);
   }
 }
 
@@ -256,7 +258,7 @@ LORA_SIMD void store_transposed(const float* from, float factor, S* to, int64_t 
 #define LORA_INSTANTIATE(S)                                                                               \
   template void left_tile<S>(const HeadRows<S>&, S*);                                                     \
   template void left_transposed_tile<S>(const HeadRows<S>&, S*);                                          \
-  template void softmax_tiles<S>(float*, S*, SoftmaxRow*, int64_t, int64_t, int64_t, float);              \
+  template void softmax_tiles<S>(float*, S*, SoftmaxRow*, int64_t, int64_t, int64_t, int64_t, float);     \
   template void store_rows<S>(const float*, float, S*, int64_t, int64_t, int64_t);                        \
   template void store_shares<S>(const float*, const SoftmaxRow*, int64_t, S*, int64_t, int64_t, int64_t); \
   template void store_transposed<S>(const float*, float, S*, int64_t, int64_t, int64_t);
