@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -35,7 +37,7 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   options.path = model.path;
   options.variant = model.variant;
   options.vae = model.vae;
-  options.tokenizers = model.tokenizer == model.path ? std::filesystem::path() : model.tokenizer;
+  options.config = model.tokenizer == model.path ? std::filesystem::path() : model.tokenizer;
   options.prediction_type = model.prediction_type;
   return options;
 }

@@ -12,7 +12,7 @@ void add_noise_keys(Table<TrainOptions>& table) {
   table
       .value(
           "noise_offset", [](auto& o) -> auto& { return o.denoising.noise_offset; }, number({.from = 0}),
-          "Images: share of noise that is equal at all places of a channel, so that light and dark images are learnt (default: 0).")
+          "Images: share of noise that is equal at all places of a channel, which teaches the network light and dark images (default: 0).")
       .only_where_given()
       .example(0.05)
       .value(

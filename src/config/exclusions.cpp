@@ -98,27 +98,26 @@ std::vector<Choice> objective_choices() {
   };
 }
 
-/// What an objective on images excludes, and what only it has.
+bool removes_noise(const RunConfig& run) {
+  return objective_of(run).removes_noise;
+}
+
+/// What an objective on images excludes.
 std::vector<Choice> image_choices() {
   const char* const no_tokens = "images have no tokens";
-  const auto removes_noise = [](const RunConfig& run) { return objective_of(run).removes_noise; };
-  const auto removes_none = [](const RunConfig& run) { return !objective_of(run).removes_noise; };
-  const char* const of_images = "this key is for the objective \"denoising\"";
-  const char* const of_pipelines = "this key is for text-to-image pipelines, which the objective \"denoising\" trains";
-  const train::DenoisingOptions none;
-  const data::DataOptions data;
+  const char* const own_encoders = "captions are encoded as the pipeline does";
   return {
       {"training.objective",
        removes_noise,
        std::nullopt,
        {{"data.packing", only({false}), "false", no_tokens},
-        {"data.max_length", only({data.max_length}), "no such key", no_tokens},
+        {"data.max_length", only({data::DataOptions{}.max_length}), "no such key", no_tokens},
         {"data.overlength", only({"truncate"}), "no such key", no_tokens},
         {"data.tokens_per_batch", only({nullptr, 0}), "null", no_tokens},
         {"data.train_on", only({"completion"}), "no such key", no_tokens},
         {"data.chat_template", only({nullptr}), "null", "captions are no conversations"},
-        {"data.append_eos", only({true}), "no such key", "captions are encoded as the pipeline does"},
-        {"data.parse_special_tokens", only({true}), "no such key", "captions are encoded as the pipeline does"},
+        {"data.append_eos", only({true}), "no such key", own_encoders},
+        {"data.parse_special_tokens", only({true}), "no such key", own_encoders},
         {"adapter", all_but({nullptr}), "an object", "of a pipeline only an adapter is trained"},
         {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
         {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
@@ -129,8 +128,17 @@ std::vector<Choice> image_choices() {
        [](const RunConfig& run) { return run.model.is_torchscript(); },
        "a TorchScript model",
        {{"training.objective", all_but({"denoising"}), "another objective, or a text-to-image pipeline"}}},
+  };
+}
+
+/// What only an objective on images has.
+std::vector<Choice> other_choices() {
+  const char* const of_images = "this key is for the objective \"denoising\"";
+  const char* const of_pipelines = "this key is for text-to-image pipelines, which the objective \"denoising\" trains";
+  const train::DenoisingOptions none;
+  return {
       {"training.objective",
-       removes_none,
+       [](const RunConfig& run) { return !removes_noise(run); },
        std::nullopt,
        {{"training.snr_gamma", only({nullptr}), "no such key", of_images},
         {"training.noise_offset", only({none.noise_offset}), "no such key", of_images},
@@ -244,7 +252,8 @@ std::vector<Choice> backend_choices() {
 const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
-    for (const std::vector<Choice>& some : {objective_choices(), image_choices(), quantization_choices(), method_choices(), backend_choices()}) {
+    for (const std::vector<Choice>& some :
+         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;

@@ -234,7 +234,8 @@ nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices
   if (first != nullptr && first->image() != nullptr) {
     return batch_of_images(dataset, indices);
   }
-  nn::Batch batch = first != nullptr && first->features() != nullptr ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
+  const bool has_features = first != nullptr && first->features() != nullptr;
+  nn::Batch batch = has_features ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
   if (auto targets = targets_of(dataset, indices); targets && !indices.empty()) {
     batch.targets = nn::DocumentTargets{std::move(*targets)};
   }

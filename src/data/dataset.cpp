@@ -7,6 +7,7 @@
 #include "data/cache_key.h"
 #include "data/dataset_cache.h"
 #include "data/image_batches.h"
+#include "data/image_tensors.h"
 #include "data/row_set.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -131,6 +132,19 @@ std::string unused_text(const std::set<std::string>& columns) {
                        (report.rows == 0 ? "Check data's paths and limits." : "Check the completions or labels, and data.max_length."));
 }
 
+/// Gives each use of an image an example of its own, and adds the files of rows of tensors to those of the set.
+void settle_images(const std::vector<SourceOptions>& sources, Dataset& dataset) {
+  if (dataset.examples.empty() || dataset.examples.front().image() == nullptr) {
+    return;
+  }
+  dataset.examples = with_copies(std::move(dataset.examples));
+  const auto has_tensors = [](const SourceOptions& source) { return source.format == RowFormat::kDiffusionTensors; };
+  if (std::any_of(sources.begin(), sources.end(), has_tensors)) {
+    const std::vector<SourceFile> tensors = files_of(dataset.examples);
+    dataset.files.insert(dataset.files.end(), tensors.begin(), tensors.end());
+  }
+}
+
 }  // namespace
 
 int64_t Dataset::num_tokens() const {
@@ -163,9 +177,6 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
   const std::vector<PlannedFile> files = plan_files(name, sources, options, context);
   RowSet set = read_set(name, sources, files, options, context);
   Dataset dataset{std::move(set.examples), std::move(set.labels), std::move(set.report), {}};
-  if (!dataset.examples.empty() && dataset.examples.front().image() != nullptr) {
-    dataset.examples = with_copies(std::move(dataset.examples));
-  }
   DataReport& report = dataset.report;
   for (const Origin& origin : set.skipped) {
     report.skipped_origins.push_back(origin.text());
@@ -178,6 +189,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }
   }
+  settle_images(sources, dataset);
   report_texts(sources, files, dataset.examples, report);
   warn_of_short_lines(name, report);
   if (dataset.examples.empty()) {

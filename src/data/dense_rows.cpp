@@ -72,7 +72,7 @@ class NumberReader {
 };
 
 /// What it holds, for messages.
-std::string kind_of(const Example& example) {
+std::string kind_of_content(const Example& example) {
   return example.features() != nullptr ? "features" : example.image() != nullptr ? "images" : "tokens";
 }
 
@@ -96,8 +96,8 @@ EncodedContent encode_features(const Fields& fields, const FormatContext&) {
 
 void require_like(const Example& first, const Example& example) {
   const auto fail = [&](const std::string& what) { data_error(example.origin.text(), what); };
-  if (kind_of(example) != kind_of(first)) {
-    fail("a row of " + kind_of(example) + " among rows of " + kind_of(first) + ": expected one kind of rows in a set");
+  if (kind_of_content(example) != kind_of_content(first)) {
+    fail("a row of " + kind_of_content(example) + " among rows of " + kind_of_content(first) + ": expected one kind of rows in a set");
   }
   if (example.image() != nullptr) {
     require_like_image(*first.image(), first.origin.text(), *example.image(), example.origin.text());

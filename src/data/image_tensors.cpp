@@ -7,6 +7,8 @@
 #include <set>
 
 #include "lora/base/error.h"
+#include "lora/base/file.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/text.h"
 #include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
@@ -248,6 +250,20 @@ void require_like_image(const ImageRow& first, const std::string& where_first, c
   check("its noise", given(image.has_noise), given(first.has_noise));
   check("its timestep", given(image.timestep.has_value()), given(first.timestep.has_value()));
   check("its tensors", image.is_posterior ? "mean and log_variance" : "latents", first.is_posterior ? "mean and log_variance" : "latents");
+}
+
+std::vector<SourceFile> files_of(const std::vector<Example>& images) {
+  std::vector<SourceFile> files;
+  std::set<std::string> known;
+  for (const Example& example : images) {
+    for (const auto& file : {example.image()->image_file, example.image()->text_file}) {
+      if (known.insert(*file).second) {
+        throw_if_interrupted();
+        files.push_back({*file, sha256_of_file(*file, ErrorKind::kData)});
+      }
+    }
+  }
+  return files;
 }
 
 nn::LatentImages images_of(const Dataset& dataset, const std::vector<int64_t>& indices) {

@@ -125,6 +125,7 @@ Denoising::Denoising(const ObjectiveParts& parts)
   if (parts.eval != nullptr) {
     require_fitting_images(*parts.eval);
   }
+  require_fitting_condition(parts.train);
   const data::ImageRow& first = *parts.train.examples.front().image();
   const DenoisingOptions& own = options().denoising;
   if (first.has_noise && own.noise_offset > 0) {
@@ -155,6 +156,28 @@ void Denoising::require_fitting_options() const {
     config_error("training.rescale_betas_zero_snr",
                  "needs a network that predicts velocity: found the prediction type epsilon, expected v_prediction, as at the last "
                  "timestep there is nothing but noise. Set it to false, or give the network's model.prediction_type.");
+  }
+}
+
+/// Throws data Error for conditions of another shape than the network's. It runs on the smallest latents that a UNet of four levels halves
+/// without remainder.
+void Denoising::require_fitting_condition(const data::Dataset& images) const {
+  const at::NoGradGuard no_grad;
+  constexpr int64_t kSide = 8;
+  const data::Example& first = images.examples.front();
+  const data::ImageRow& row = *first.image();
+  const at::TensorOptions floats = at::TensorOptions(at::kFloat).device(model().device());
+  const auto zeros = [&floats](const std::vector<int64_t>& shape) { return at::zeros(shape, floats); };
+  nn::LatentImages image{zeros({1, network_.latent_channels(), kSide, kSide}), {}, {}, {}, {}};
+  image.condition.states_NSD = zeros({1, row.states[0], row.states[1]});
+  image.condition.pooled_NP = row.pooled > 0 ? zeros({1, row.pooled}) : Tensor();
+  image.condition.time_ids_N6 = row.time_ids ? zeros({1, 6}) : Tensor();
+  const Noisy noisy{image.latents_NCHW, image.condition.states_NSD.new_zeros({1}, at::kLong), image.latents_NCHW};
+  const nn::Batch batch{nn::make_layout({{/*length=*/1, /*sample_id=*/0}}), image, {}};
+  try {
+    errors(noisy, nn::evaluation_pass(batch.to(model().device())));
+  } catch (const Error& error) {
+    data_error(first.origin.text(), "the image's tensors do not fit the network: " + std::string(error.what()));
   }
 }
 

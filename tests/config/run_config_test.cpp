@@ -318,6 +318,9 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
       document["model"]["path"] = "./m.pt";
       document["training"]["objective"] = "regression";
     }
+    if (data::facts_of(entry.value).content == data::RowContent::kImages) {
+      document["training"]["objective"] = "denoising";
+    }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {
         document["data"]["train"][0]["columns"][field] = "x";

@@ -45,8 +45,8 @@ struct Features {
   Tensor values;  ///< float32 [D, ...]
 };
 
-/// What images are to show, for a network that removes noise from them. N images, S positions of text, D channels of text states, P channels
-/// of the pooled text.
+/// What images are to show, for a network that removes noise from them. N images, S positions of text, D channels of text states, P
+/// channels of the pooled text.
 struct ImageCondition {
   Tensor states_NSD;   ///< hidden states of the text encoders
   Tensor pooled_NP;    ///< pooled text (SDXL); undefined: the network has no input for it

@@ -35,6 +35,7 @@ class Denoising : public DocumentObjective {
   at::Tensor errors(const Noisy& noisy, const nn::Pass& pass) const;
   at::Tensor weights(const nn::BatchLayout& layout, const at::Tensor& timesteps_N) const;
   void require_fitting_options() const;
+  void require_fitting_condition(const data::Dataset& images) const;
   void require_fitting_images(const data::Dataset& images) const;
 
   const nn::Denoiser& network_;
